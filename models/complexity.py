@@ -1,0 +1,120 @@
+"""Parameters and MACs (multiply-accumulates) per character of a model's shape: ptflops, and the closed form.
+
+Both are taken of the torch.nn twin of the shape, whatever implements it. With g gates (1 RNN, 3 GRU, 4 LSTM), layers of
+hidden size h and input size i (that of the layer below), and a vocabulary of V:
+
+    parameters           = sum over layers of g h (i + h + 2)  +  (h + 1) V  [+ V e with an embedding of size e]
+    macs_per_char        = parameters without the embedding + layers h {1 RNN, 7 GRU, 10 LSTM}, as ptflops counts
+    matmul_macs_per_char = sum over layers of g h (i + h)  +  h V, the matrix products alone
+
+The report's convention: the recurrent layers alone, without the output layer, and MACs of 1,024 characters.
+ptflops is not thread-safe.
+"""
+
+import io
+from dataclasses import dataclass
+
+import torch
+from ptflops import get_model_complexity_info
+from torch import Tensor, nn
+
+from models.cells import CELLS
+from models.config import ModelConfig
+from models.language_model import TORCH_LAYERS
+
+REPORT_CHARS = 1024
+ELEMENTWISE_MACS = {"rnn": 1, "gru": 7, "lstm": 10}  # per unit and step, as ptflops counts gates and activations
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """Sizes of one shape; MACs per generated character, the output layer included, unless the name says otherwise."""
+
+    parameters: int
+    macs_per_char: int
+    matmul_macs_per_char: int
+    report_parameters: int
+    report_macs: int
+
+
+def closed_form(config: ModelConfig, vocab_size: int) -> Complexity:
+    """The figures by the formulas above: exact, at no cost, before anything is built."""
+    gates, hidden = CELLS[config.cell].gates, config.hidden_size
+    embedding = vocab_size * config.embedding_size
+    inputs = [config.embedding_size or vocab_size] + [hidden] * (config.num_layers - 1)
+    core_matmul = sum(gates * hidden * (size + hidden) for size in inputs)
+    core = core_matmul + 2 * gates * hidden * config.num_layers
+    core_macs = core + config.num_layers * hidden * ELEMENTWISE_MACS[config.cell]
+    head = (hidden + 1) * vocab_size
+    return Complexity(
+        parameters=core + head + embedding,
+        macs_per_char=core_macs + head,
+        matmul_macs_per_char=core_matmul + hidden * vocab_size,
+        report_parameters=core,
+        report_macs=REPORT_CHARS * core_macs,
+    )
+
+
+class Twin(nn.Module):
+    """torch.nn layers and the output layer, on input vectors: what ptflops can count."""
+
+    def __init__(self, core: nn.RNNBase, vocab_size: int) -> None:
+        super().__init__()
+        self.core = core
+        self.output = nn.Linear(core.hidden_size, vocab_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, T, input size) -> logits (B, T, V)."""
+        hidden, _ = self.core(x)
+        return self.output(hidden)
+
+
+def _core(config: ModelConfig, vocab_size: int) -> nn.RNNBase:
+    input_size = config.embedding_size or vocab_size
+    return TORCH_LAYERS[config.cell](input_size, config.hidden_size, config.num_layers, batch_first=True)
+
+
+def _probe(module: nn.Module, chars: int, input_size: int, per_layer: bool = False) -> tuple[int, int, str]:
+    """MACs, parameters and print-out of ptflops for one sequence of ``chars`` input vectors."""
+    printed = io.StringIO()
+    random_state = torch.get_rng_state()
+    macs, parameters = get_model_complexity_info(
+        module,
+        (chars, input_size),
+        backend="pytorch",  # its other backend counts no LSTM
+        as_strings=False,
+        print_per_layer_stat=per_layer,
+        verbose=False,
+        ost=printed,  # its default is the stream that was there at import
+    )
+    torch.set_rng_state(random_state)
+    if macs is None or parameters is None:  # how ptflops says that it failed
+        raise RuntimeError(f"ptflops could not count {module}: {printed.getvalue().strip()}")
+    return int(macs), int(parameters), printed.getvalue()
+
+
+def measure(config: ModelConfig, vocab_size: int) -> Complexity:
+    """The figures as ptflops measures them on the twin; the matrix products are the closed form's.
+
+    One time step is exact: every step costs the same.
+    """
+    input_size = config.embedding_size or vocab_size
+    core_macs, core_parameters, _ = _probe(_core(config, vocab_size), 1, input_size)
+    macs, parameters, _ = _probe(Twin(_core(config, vocab_size), vocab_size), 1, input_size)
+    return Complexity(
+        parameters=parameters + vocab_size * config.embedding_size,
+        macs_per_char=macs,
+        matmul_macs_per_char=closed_form(config, vocab_size).matmul_macs_per_char,
+        report_parameters=core_parameters,
+        report_macs=REPORT_CHARS * core_macs,
+    )
+
+
+def report_print_out(config: ModelConfig, vocab_size: int) -> str:
+    """ptflops' own print-out as the report's figures show it: the layers alone, 1,024 characters."""
+    input_size = config.embedding_size or vocab_size
+    macs, parameters, printed = _probe(_core(config, vocab_size), REPORT_CHARS, input_size, per_layer=True)
+    return (
+        f"{printed}Computational complexity: {macs / 1e6:.2f} MMac ({macs:,} for {REPORT_CHARS:,} characters)\n"
+        f"Number of parameters: {parameters / 1e3:.2f} k ({parameters:,})\n"
+    )

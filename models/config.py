@@ -1,0 +1,88 @@
+"""What a model is made of: ModelConfig, checked when it is built and importable without torch."""
+
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any, Literal
+
+CellName = Literal["rnn", "gru", "lstm"]
+
+LARGEST_SIZE = 1_000_000  # of any width: past it a slip of the finger is likelier than a model
+
+
+def option(help: str, default: Any, preset: bool = False) -> Any:
+    """A configuration field with its help text; ``preset`` marks a field whose default the preset decides."""
+    return field(default=default, metadata={"help": help, "preset": preset})
+
+
+def check_range(name: str, value: float, low: float, high: float = float("inf"), *, above: bool = False) -> None:
+    """Refuse a value outside [low, high] (above=True: outside (low, high]) in words that name the option."""
+    inside = isfinite(value) and (low < value if above else low <= value) and value <= high
+    if not inside:
+        bound = f"above {low:g}" if above else f"at least {low:g}"
+        limit = f" and at most {high:g}" if isfinite(high) else ""
+        raise ValueError(f"--{name.replace('_', '-')} is {value!r}; it must be {bound}{limit}")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape and regularisation of one character language model. Sizes are in units (scalars per time step).
+
+    Raises ValueError, naming the option, when a value is outside its range.
+    """
+
+    cell: CellName = option("Recurrent cell.", "lstm")
+    num_layers: int = option("Recurrent layers, one on top of the other.", 1)
+    hidden_size: int = option("Units of each layer.", 128)
+    implementation: Literal["torch", "scratch"] = option(
+        "torch: torch.nn's layers; scratch: the same written out from their equations.", "torch"
+    )
+    equations: Literal["torch", "book"] = option(
+        "Equations of the scratch cells. torch: two bias vectors, GRU reset after the recurrent product; "
+        "book (d2l.ai): one bias vector, GRU reset before it.",
+        "torch",
+        preset=True,
+    )
+    embedding_size: int = option("Learned input vector of each character; 0: the character itself (one-hot).", 0)
+    dropout: float = option("Dropout between layers.", 0.0, preset=True)
+    output_dropout: float = option(
+        "Dropout of the last layer's output, one mask a segment (variational dropout, arXiv:1512.05287).",
+        0.0,
+        preset=True,
+    )
+    recurrent_dropout: float = option(
+        "DropConnect of the recurrent weights, one mask a segment (weight-dropped LSTM, arXiv:1708.02182).",
+        0.0,
+        preset=True,
+    )
+    initialisation: Literal["torch", "normal"] = option(
+        "Initial weights. torch: uniform within 1/sqrt(hidden size); normal (d2l.ai): N(0, 0.01), biases zero.",
+        "torch",
+        preset=True,
+    )
+    forget_bias: float = option(
+        "Added to the LSTM's initial forget-gate bias (Jozefowicz et al. 2015).", 0.0, preset=True
+    )
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("cell", ("rnn", "gru", "lstm")),
+            ("implementation", ("torch", "scratch")),
+            ("equations", ("torch", "book")),
+            ("initialisation", ("torch", "normal")),
+        ):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(f"--{name} is {value!r}; it must be one of {', '.join(allowed)}")
+        check_range("num_layers", self.num_layers, 1, 1000)
+        check_range("hidden_size", self.hidden_size, 1, LARGEST_SIZE)
+        check_range("embedding_size", self.embedding_size, 0, LARGEST_SIZE)
+        for name in ("dropout", "output_dropout", "recurrent_dropout"):
+            check_range(name, getattr(self, name), 0, 0.95)
+        check_range("forget_bias", self.forget_bias, -100, 100)
+        if self.equations == "book" and self.implementation == "torch":
+            raise ValueError("--equations book is what torch.nn cannot do; add --implementation scratch")
+
+    @property
+    def shape(self) -> str:
+        """Cell, layers and hidden size as the run names show them: lstm-1x128."""
+        return f"{self.cell}-{self.num_layers}x{self.hidden_size}"

@@ -1,0 +1,109 @@
+"""LanguageModel: character ids and a state in, logits of the next character and the new state out.
+
+Shapes: B batch, T time steps, V vocabulary, L layers, H hidden size.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from models.cells import CELLS, Recurrent
+from models.config import ModelConfig
+
+State = Tensor | tuple[Tensor, ...]
+"""Hidden state (L, B, H), for the LSTM a pair of hidden state and memory: what torch.nn's layers take and give."""
+
+TORCH_LAYERS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+
+def detach(state: State) -> State:
+    """The state without its history: truncated backpropagation through time stops here."""
+    return tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
+
+
+def select(state: State, rows: Tensor) -> State:
+    """The state of some rows of the batch, in the order of ``rows`` (a row may be taken more than once)."""
+    return tuple(part[:, rows] for part in state) if isinstance(state, tuple) else state[:, rows]
+
+
+def drop_weights(weight: Tensor, probability: float) -> Tensor:
+    """DropConnect (Wan et al. 2013): a weight is zero with the probability, in steps of 1/256, the rest scaled up."""
+    threshold = round(256 * probability)
+    words = torch.empty(-(-weight.numel() // 8), dtype=torch.int64, device=weight.device)
+    random_bytes = words.random_(-(2**63), None).view(torch.uint8)  # eight numbers for the price of one
+    keep = (random_bytes[: weight.numel()] >= threshold).view(weight.shape)
+    return weight * (keep * (256 / (256 - threshold)))
+
+
+class LanguageModel(nn.Module):
+    """Recurrent layers that see characters one-hot (or embedded), and a linear output layer over the vocabulary."""
+
+    def __init__(self, config: ModelConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.config = config
+        self.vocab_size = vocab_size
+        input_size = config.embedding_size or vocab_size
+        self.embedding = nn.Embedding(vocab_size, input_size) if config.embedding_size else None
+        self.core: nn.Module
+        if config.implementation == "scratch":
+            self.core = Recurrent(
+                config.cell,
+                input_size,
+                config.hidden_size,
+                config.num_layers,
+                dropout=config.dropout,
+                equations=config.equations,
+            )
+            self._recurrent_weights = [f"cells.{layer}.from_state.weight" for layer in range(config.num_layers)]
+        else:
+            between_layers = config.dropout if config.num_layers > 1 else 0.0  # torch.nn warns about it with one
+            self.core = TORCH_LAYERS[config.cell](
+                input_size, config.hidden_size, config.num_layers, batch_first=True, dropout=between_layers
+            )
+            self._recurrent_weights = [f"weight_hh_l{layer}" for layer in range(config.num_layers)]
+        self.output = nn.Linear(config.hidden_size, vocab_size)
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        if self.config.initialisation == "normal":
+            for parameter in self.parameters():
+                if parameter.dim() > 1:
+                    parameter.normal_(std=0.01)
+                else:
+                    parameter.zero_()
+        if self.config.cell == "lstm" and self.config.forget_bias:
+            hidden = self.config.hidden_size
+            for name, parameter in self.core.named_parameters():
+                if name.startswith("bias_ih") or name.endswith("from_input.bias"):
+                    parameter[hidden : 2 * hidden] += self.config.forget_bias
+
+    def initial_state(self, batch_size: int) -> State:
+        """Zeros: nothing has been read yet."""
+        config = self.config
+        zeros = self.output.weight.new_zeros(config.num_layers, batch_size, config.hidden_size)
+        return (zeros, zeros.clone()) if CELLS[config.cell].state_parts == 2 else zeros
+
+    def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """ids (B, T), state or None (zeros) -> logits (B, T, V), state after the last character."""
+        if state is None:
+            state = self.initial_state(ids.shape[0])
+        if self.embedding is not None:
+            x = self.embedding(ids)
+        elif self.config.implementation == "scratch":
+            x = ids  # a row lookup
+        else:
+            x = F.one_hot(ids, self.vocab_size).to(self.output.weight.dtype)
+        if self.training and self.config.recurrent_dropout:
+            weights = {
+                name: drop_weights(self.core.get_parameter(name), self.config.recurrent_dropout)
+                for name in self._recurrent_weights
+            }
+            hidden, state = functional_call(self.core, weights, (x, state))
+        else:
+            hidden, state = self.core(x, state)
+        if self.training and self.config.output_dropout:
+            mask = F.dropout(torch.ones_like(hidden[:, :1]), self.config.output_dropout)
+            hidden = hidden * mask
+        return self.output(hidden), state

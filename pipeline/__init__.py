@@ -1,0 +1,1 @@
+"""The tracked pipeline: corpus, training, evaluation, tracking and the command line."""

@@ -1,0 +1,240 @@
+"""The command line: each command reads options, builds configurations, calls one function and prints its result.
+
+Results go to standard output (``--json``: exactly one JSON object), progress and messages to standard error. Only
+click and the configurations are imported here; what a command needs, it imports when it runs.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from models.config import ModelConfig
+from models.decoding import Decoding
+from pipeline.config import CorpusConfig, TrainConfig, resolve
+from pipeline.errors import TmlmError
+from pipeline.options import OptionalFlagValues, flag, options_of
+
+TERMINATED = 143  # 128 + SIGTERM
+INTERRUPTED = 130  # 128 + SIGINT
+
+
+class Failure(click.ClickException):
+    """One sentence on standard error and an exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Lab(click.Group):
+    """The group of commands: turns what a user can act on into one sentence and the exit code that goes with it."""
+
+    command_class = OptionalFlagValues
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TmlmError as error:
+            raise Failure(str(error), error.exit_code) from error
+        except ModuleNotFoundError as error:
+            message = f"{sys.executable} has no {error.name}: activate the project's environment, or see README, Set-up"
+            raise Failure(message, 1) from error
+        except KeyboardInterrupt:
+            click.echo("Stopped by Ctrl-C.", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=Lab, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="time-machine-lm")
+def cli() -> None:
+    """Character-level recurrent language models, prepared, trained, evaluated and tracked.
+
+    \b
+    tmlm pipeline                          prepare, train, evaluate and sample in one tracked run
+    tmlm train --cell gru --hidden-size 64
+    tmlm sample RUN_ID --prompt "it has"
+    tmlm ui                                look at what was recorded
+    """
+    messages_to_stderr()
+
+
+def messages_to_stderr() -> None:
+    """Our own messages, warnings and worse, go to standard error as they are."""
+    import logging
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("pipeline")
+    logger.handlers, logger.propagate = [handler], False
+
+
+json_flag = flag("--json", "as_json", "Print the result as one JSON object.")
+force_flag = flag("--force", "force", "Do every step again.")
+
+
+def configs(options: Mapping[str, Any]) -> tuple[CorpusConfig, ModelConfig, TrainConfig]:
+    """All three configurations; a value out of range is a usage error."""
+    try:
+        corpus = CorpusConfig(options["corpus"], options["alphabet"])
+        return corpus, *resolve({k: v for k, v in options.items() if k not in ("corpus", "alphabet")})
+    except ValueError as error:
+        raise Failure(str(error), 2) from error
+
+
+def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
+    """The result of a command on standard output."""
+    click.echo(json.dumps(result, ensure_ascii=False) if as_json else text)
+
+
+@cli.command()
+@options_of(CorpusConfig)
+@options_of(TrainConfig, only=("preset",))
+@json_flag
+def prepare(as_json: bool, **options: Any) -> None:
+    """Find the text, reduce it to its alphabet, and record it with its baselines."""
+    corpus_config, _, train_config = configs(options)
+    from pipeline import stages, summaries
+    from pipeline.corpus import load_corpus
+
+    corpus = load_corpus(corpus_config)
+    result = stages.prepare(corpus, corpus_config, train_config.preset).result
+    text = (
+        f"{result['corpus']} ({result['alphabet']}): {result['characters']:,} characters, "
+        f"{result['vocabulary_size']} symbols\n"
+        f"source        {result['source']}\n"
+        f"source sha256 {result['source_sha256']}\n"
+        f"corpus sha256 {result['corpus_sha256']}\n"
+        f"splits        {result['train_characters']:,} train, {result['val_characters']:,} validation, "
+        f"{result['test_characters']:,} test (preset {result['preset']})\n\n{summaries.baseline_table(result)}\n\n"
+        f"run {result['run_id']}"
+    )
+    show(result, as_json, text)
+
+
+@cli.command()
+@options_of(CorpusConfig, ModelConfig, TrainConfig)
+@json_flag
+def train(as_json: bool, **options: Any) -> None:
+    """Train one model and record the run."""
+    corpus_config, model_config, train_config = configs(options)
+    from pipeline import stages, summaries
+    from pipeline.corpus import load_corpus
+
+    result = stages.train(load_corpus(corpus_config), corpus_config, model_config, train_config).result
+    text = f"{summaries.comparison_table(result)}\n\n{summaries.verdict(result)}\n\n{next_commands(result['run_id'])}"
+    show(result, as_json, text)
+
+
+def next_commands(run_id: str) -> str:
+    """What one may want to type next."""
+    return f'run {run_id}\n  tmlm sample {run_id} --prompt "it has"\n  tmlm evaluate {run_id}\n  tmlm ui'
+
+
+@cli.command()
+@click.argument("model")
+@click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which split.")
+@click.option("--text", default="", help="Any other UTF-8 text file instead of a split.")
+@json_flag
+def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
+    """Perplexity and bits per character of MODEL (run id, checkpoint or models:/ address) on a text."""
+    from pipeline import stages, summaries
+
+    result = stages.evaluate(model, split, text or None).result
+    show(result, as_json, summaries.evaluation_text(text or split, result))
+
+
+@cli.command()
+@click.argument("model")
+@click.option("--prompt", "prompts", multiple=True, default=["it has"], show_default=True, help="May be repeated.")
+@click.option("--length", type=int, default=200, show_default=True, help="Characters to add to each prompt.")
+@options_of(Decoding)
+@json_flag
+def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **options: Any) -> None:
+    """Let MODEL (run id, checkpoint or models:/ address) write on from one or several prompts."""
+    try:
+        decoding = Decoding(**options)
+        if length < 0:
+            raise ValueError(f"--length is {length}; it must be at least 0")
+    except ValueError as error:
+        raise Failure(str(error), 2) from error
+    from pipeline import stages
+
+    if "MLFLOW_RUN_ID" in os.environ:  # under mlflow run: the run is there, so the texts are recorded in it
+        result = stages.sample(model, list(prompts), length, decoding).result
+        show(result, as_json, "\n".join(result["texts"]))
+    elif as_json or len(prompts) > 1 or not sys.stdout.isatty():
+        texts = stages.write_texts(model, list(prompts), length, decoding)
+        show({"texts": texts}, as_json, "\n".join(texts))
+    else:
+        for piece in stages.stream_text(model, prompts[0], length, decoding):
+            click.echo(piece, nl=False)
+        click.echo()
+
+
+@cli.command()
+@options_of(ModelConfig, only=("cell", "num_layers", "hidden_size", "embedding_size"))
+@click.option("--vocab-size", type=click.IntRange(2), default=28, show_default=True, help="Symbols of the alphabet.")
+@json_flag
+def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
+    """Parameters and MACs per character of a shape, and ptflops' print-out as in the report."""
+    try:
+        config = ModelConfig(**options)
+    except ValueError as error:
+        raise Failure(str(error), 2) from error
+    from dataclasses import asdict
+
+    from models.complexity import measure
+    from pipeline.summaries import complexity_text
+
+    cost = asdict(measure(config, vocab_size))
+    show(cost, as_json, "" if as_json else complexity_text(config, vocab_size, cost))
+
+
+@cli.command()
+@options_of(CorpusConfig, ModelConfig, TrainConfig)
+@force_flag
+@json_flag
+def pipeline(force: bool, as_json: bool, **options: Any) -> None:
+    """The main job: prepare, train, evaluate and sample; steps that nothing has changed for are taken again."""
+    corpus_config, model_config, train_config = configs(options)
+    from pipeline import stages, summaries, ui
+
+    done = stages.pipeline(corpus_config, model_config, train_config, force)
+    seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
+    links = ui.links_to(done.result["run_id"])
+    show(done.result, as_json, summaries.pipeline_table(model_config.shape, seconds, done.result, links))
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
+def ui(port: int) -> None:
+    """Start the MLflow UI on this machine only, and print links that open the right view."""
+    from pipeline import ui as server
+
+    sys.exit(server.serve(port, lambda line: click.echo(line, err=True)))
+
+
+@cli.command()
+@options_of(CorpusConfig, only=("corpus",))
+@json_flag
+def doctor(corpus: str, as_json: bool) -> None:
+    """Say what would be used and why: text, store, device, threads, versions."""
+    from pipeline.doctor import findings
+
+    found = findings(corpus)
+    show(found, as_json, "\n".join(f"{name:<15} {value}" for name, value in found.items()))
+
+
+def _terminated(signum: int, frame: object) -> None:
+    raise SystemExit(TERMINATED)
+
+
+def main() -> None:
+    """Entry point of ``python -m pipeline`` and ``tmlm``."""
+    signal.signal(signal.SIGTERM, _terminated)
+    cli(prog_name="tmlm")

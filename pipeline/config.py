@@ -1,0 +1,156 @@
+"""What a run is made of: CorpusConfig and TrainConfig, and the two presets. No torch here: usage errors are instant.
+
+A field marked ``preset`` takes the preset's value unless the user gives one (``auto`` on the command line, None here
+in ``resolve``). Everything else has its own default.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from models.config import ModelConfig, check_range, option
+
+Alphabet = Literal["letters", "raw"]
+PresetName = Literal["stream", "report"]
+
+WINDOW_TRAIN, WINDOW_VAL, WINDOW_LENGTH = 10_000, 5_000, 32  # the book's num_train, num_val, num_steps
+REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own three prefixes
+
+
+@dataclass(frozen=True)
+class CorpusConfig:
+    """Which text, and which symbols it is reduced to."""
+
+    corpus: str = option(
+        "time-machine, python-docs, a file or an https address; auto: time-machine, else python-docs.", "auto"
+    )
+    alphabet: Alphabet = option("letters: the report's 28 symbols; raw: every character of the text.", "letters")
+
+    def __post_init__(self) -> None:
+        if not self.corpus.strip():
+            raise ValueError("--corpus is empty; give a name, a file or an https address, or auto")
+        if self.alphabet not in ("letters", "raw"):
+            raise ValueError(f"--alphabet is {self.alphabet!r}; it must be one of letters, raw")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a model is trained. Raises ValueError, naming the option, when a value is outside its range."""
+
+    preset: PresetName = option(
+        "stream: parallel streams of the whole text, AdamW; report: the report's windows and SGD.", "stream"
+    )
+    epochs: int | None = option("Passes over the training text; auto: what the preset's budget pays for.", None, True)
+    budget_chars: int = option("Characters to train on in all where --epochs is auto (stream).", 5_000_000, preset=True)
+    max_seconds: float = option("Stop training after so many seconds (0: no limit).", 0.0)
+    batch_size: int = option("Windows or parallel streams in one step.", 16, preset=True)
+    sequence_length: int = option("Characters between two cuts of backpropagation.", 32, preset=True)
+    optimizer: Literal["adamw", "sgd"] = option("Optimizer.", "adamw", preset=True)
+    learning_rate: float = option("Learning rate, the highest of the schedule.", 0.016, preset=True)
+    schedule: Literal["cosine", "constant"] = option(
+        "cosine: 50 warm-up steps, then down to 2 %.", "cosine", preset=True
+    )
+    weight_decay: float = option("Decoupled weight decay (AdamW).", 0.01, preset=True)
+    clip: float = option("Largest norm of the gradient (0: not clipped).", 1.0, preset=True)
+    average: float = option("Decay of the weights' running average (0: none).", 0.998, preset=True)
+    patience: int = option("Stop after so many epochs without a better validation (0: never).", 10, preset=True)
+    seed: int = option("Seed of weights, order and masks.", 0)
+    device: Literal["auto", "cpu", "cuda", "mps"] = option("Where to compute.", "auto")
+    threads: int | None = option("CPU threads; auto: 1, since small layers gain nothing from more.", None, preset=True)
+    precision: Literal["auto", "fp32", "bf16"] = option(
+        "Arithmetic; auto: bf16 where the hardware has it, never under --preset report.", "auto"
+    )
+    sample_every: int = option("Epochs between two sample texts in the record (0: at the end only).", 10)
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("preset", ("stream", "report")),
+            ("optimizer", ("adamw", "sgd")),
+            ("schedule", ("cosine", "constant")),
+            ("device", ("auto", "cpu", "cuda", "mps")),
+            ("precision", ("auto", "fp32", "bf16")),
+        ):
+            value = getattr(self, name)
+            if value not in allowed:
+                raise ValueError(f"--{name} is {value!r}; it must be one of {', '.join(allowed)}")
+        if self.epochs is not None:
+            check_range("epochs", self.epochs, 1, 1_000_000)
+        if self.threads is not None:
+            check_range("threads", self.threads, 1, 1024)
+        check_range("budget_chars", self.budget_chars, 1)
+        check_range("max_seconds", self.max_seconds, 0)
+        check_range("batch_size", self.batch_size, 1, 1_000_000)
+        check_range("sequence_length", self.sequence_length, 1, 1_000_000)
+        check_range("learning_rate", self.learning_rate, 0, 1000, above=True)
+        check_range("weight_decay", self.weight_decay, 0, 1000)
+        check_range("clip", self.clip, 0)
+        check_range("average", self.average, 0, 0.999999)
+        check_range("patience", self.patience, 0)
+        check_range("seed", self.seed, 0, 2**63 - 1)
+        check_range("sample_every", self.sample_every, 0)
+
+
+def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The report's (the book's) protocol for a model, from reference figures the report and the book give.
+
+    From scratch: N(0, 0.01) weights, learning rate 4, 50 epochs. torch.nn: default weights, 100 epochs, learning
+    rate 1 for RNN, 2 for deep models, else 4.
+    """
+    scratch = model["implementation"] == "scratch"
+    rate = 4.0 if scratch else 2.0 if model["num_layers"] > 1 else 1.0 if model["cell"] == "rnn" else 4.0
+    return {
+        "equations": "book" if scratch else "torch",
+        "initialisation": "normal" if scratch else "torch",
+        "dropout": 0.0,
+        "output_dropout": 0.0,
+        "recurrent_dropout": 0.0,
+        "forget_bias": 0.0,
+        "epochs": 50 if scratch else 100,
+        "batch_size": 1024,
+        "sequence_length": WINDOW_LENGTH,
+        "optimizer": "sgd",
+        "learning_rate": rate,
+        "schedule": "constant",
+        "weight_decay": 0.0,
+        "clip": 1.0,
+        "average": 0.0,
+        "patience": 0,
+    }
+
+
+def stream_preset(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The project's own recipe: the wider the model, the more of its recurrent weights are dropped.
+
+    Half of the layers' outputs besides, from 256 units on: measured on The Time Machine, where a wide model
+    would otherwise know the training text by heart.
+    """
+    wide = model["hidden_size"] >= 256
+    return {
+        "equations": "torch",
+        "initialisation": "torch",
+        "dropout": 0.0,
+        "output_dropout": 0.3 if wide else 0.0,
+        "recurrent_dropout": 0.4 if wide else 0.2 if model["hidden_size"] >= 96 else 0.1,
+        "forget_bias": 1.0 if model["cell"] == "lstm" else 0.0,
+    }
+
+
+PRESETS = {"report": report_preset, "stream": stream_preset}
+
+
+def resolve(options: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
+    """Both configurations from options by field name; None, or a missing name, is "as the preset says".
+
+    Raises ValueError, naming the option, when a value is outside its range.
+    """
+    own = {f.name: f.default for config in (ModelConfig, TrainConfig) for f in fields(config)}
+    given = {name: value for name, value in options.items() if value is not None}
+    preset = given.get("preset", own["preset"])
+    if preset not in PRESETS:
+        raise ValueError(f"--preset is {preset!r}; it must be one of {', '.join(sorted(PRESETS))}")
+    model_options = {**own, **given}
+    values = {**own, **PRESETS[preset](model_options), **given}
+    model, train = (config(**{f.name: values[f.name] for f in fields(config)}) for config in (ModelConfig, TrainConfig))
+    if train.preset == "report" and train.precision == "auto":
+        train = TrainConfig(**{**asdict(train), "precision": "fp32"})
+    return model, train

@@ -1,0 +1,273 @@
+"""Corpus: where a text comes from, the symbols it is reduced to, and its splits.
+
+The order in which a text is looked for: the path that was given; $TMLM_DATA_DIR/<file>; the user's cache; download
+(https only, checked against the known digest). ``auto`` asks for The Time Machine and falls back, loudly, to the
+reference topics inside every Python, so that the pipeline runs with no network at all.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import numpy as np
+import platformdirs
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from models.ngram import Baselines, baselines
+from pipeline.code_digest import code_digest
+from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL, Alphabet, CorpusConfig, PresetName
+from pipeline.errors import DataUnavailableError, InputError
+from pipeline.files import write_atomically
+from pipeline.vocabulary import Vocabulary, normalise
+
+log = logging.getLogger(__name__)
+
+TRAIN_SHARE, VAL_SHARE = 0.90, 0.05  # of the text's characters; the rest is the test text
+
+TIME_MACHINE_FILE = "timemachine.txt"
+TIME_MACHINE_SHA256 = "8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516"
+TIME_MACHINE_LETTERS_SHA256 = "9f258eadf409c46591c5c61d72c087cb825faf419c9f87ceb580f0eacb30c506"
+TIME_MACHINE_MIRRORS = (
+    "https://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt",
+    "https://d2l-data.s3.amazonaws.com/timemachine.txt",
+    "https://raw.githubusercontent.com/d2l-ai/d2l-zh/592fbef84a684e752393edbf267c07dbc53e082b/data/timemachine.txt",
+)
+CONNECT_SECONDS, READ_SECONDS = 3.0, 20.0
+FALLBACK = "python-docs"
+KNOWN_TEXTS = ("time-machine", FALLBACK)
+
+
+def cache_dir() -> Path:
+    """Where downloads and prepared texts are kept: $TMLM_CACHE_DIR, else the user's cache folder."""
+    own = os.environ.get("TMLM_CACHE_DIR")
+    return Path(own).expanduser() if own else platformdirs.user_cache_path("time-machine-lm")
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+# --- the prepared text -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A prepared text: ids on disk, mapped into memory, with what tells where they came from.
+
+    ``source_sha256`` is the digest of the bytes that were read, ``corpus_sha256`` that of the normalised text as
+    UTF-8: the identity by which results on it may be compared.
+    """
+
+    name: str
+    source: str
+    source_sha256: str
+    corpus_sha256: str
+    vocabulary: Vocabulary
+    ids: NDArray[np.integer]
+    folder: Path
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def spans(self, preset: PresetName) -> dict[str, tuple[int, int]]:
+        """First and past-the-last character of each split.
+
+        stream: 90, 5 and 5 % of the text, in its order. report: the characters under its 10,000 training and 5,000
+        validation windows. The test text is the last 5 % under both, so that their test figures compare.
+        """
+        train_end = int(TRAIN_SHARE * len(self))
+        val_end = train_end + int(VAL_SHARE * len(self))
+        if preset == "report":
+            needed = WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH
+            if val_end < needed:
+                raise InputError(
+                    f"{self.name} has {len(self):,} characters; --preset report needs {needed:,} before the last 5 %: "
+                    "use a longer --corpus or --preset stream"
+                )
+            return {
+                "train": (0, WINDOW_TRAIN + WINDOW_LENGTH),
+                "val": (WINDOW_TRAIN, WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH),
+                "test": (val_end, len(self)),
+            }
+        return {"train": (0, train_end), "val": (train_end, val_end), "test": (val_end, len(self))}
+
+    def split(self, preset: PresetName, split: str) -> NDArray[np.integer]:
+        """The ids of a split, a view of the mapped file."""
+        start, end = self.spans(preset)[split]
+        return self.ids[start:end]
+
+    def baselines(self, preset: PresetName) -> dict[str, Baselines]:
+        """Perplexity of the uniform, unigram and Kneser-Ney models of the training text, on "val" and "test".
+
+        Fitted once for each text, preset and version of models/ngram.py, and kept beside the ids.
+        """
+        kept = self.folder / f"baselines-{preset}-{code_digest('models.ngram')}.json"
+        if kept.is_file():
+            return {split: Baselines(**values) for split, values in json.loads(kept.read_text()).items()}
+        held_out = {split: self.split(preset, split) for split in ("val", "test")}
+        result = baselines(self.split(preset, "train"), held_out, len(self.vocabulary))
+        write_atomically(kept, json.dumps({split: asdict(values) for split, values in result.items()}).encode())
+        return result
+
+
+def load_corpus(config: CorpusConfig) -> Corpus:
+    """Find the text, reduce it to its alphabet and map its ids into memory; the second time from the cache.
+
+    Raises InputError for a text that can't be used and DataUnavailableError for one that can't be had.
+    """
+    name, source, data = find_text(config.corpus)
+    source_sha256 = sha256(data)
+    key = sha256("\n".join([name, config.alphabet, source_sha256, code_digest("pipeline.corpus")]).encode())
+    folder = cache_dir() / "prepared" / f"{name}-{config.alphabet}-{key[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        facts = _read_facts(folder)
+        if facts is None:
+            facts = _prepare(folder, name, data, config.alphabet)
+    vocabulary = Vocabulary(config.alphabet, tuple(facts["symbols"]))
+    ids = np.memmap(folder / "ids.bin", dtype=vocabulary.dtype, mode="c")  # copy on write: torch wants it writable
+    return Corpus(name, source, source_sha256, facts["corpus_sha256"], vocabulary, ids, folder)
+
+
+def _read_facts(folder: Path) -> dict | None:
+    """What an earlier call prepared, or None if there is nothing whole."""
+    facts_file, ids_file = folder / "corpus.json", folder / "ids.bin"
+    if not facts_file.is_file() or not ids_file.is_file():
+        return None
+    facts: dict = json.loads(facts_file.read_text())
+    return facts if sha256(ids_file.read_bytes()) == facts["ids_sha256"] else None
+
+
+def _prepare(folder: Path, name: str, data: bytes, alphabet: Alphabet) -> dict:
+    try:
+        text = normalise(data.decode("utf-8-sig"), alphabet)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"--corpus {name} is not UTF-8 text: byte {error.start:,} is 0x{data[error.start]:02x}; "
+            "convert it (iconv -t UTF-8) and try again"
+        ) from None
+    if "\0" in text:
+        raise InputError(f"--corpus {name} has NUL bytes: it is not a text file")
+    if len(text) < 1000:
+        raise InputError(f"--corpus {name} has {len(text):,} characters; at least 1,000 are needed")
+    vocabulary = Vocabulary.of(text, alphabet)
+    ids = vocabulary.encode(text).tobytes()
+    facts = {
+        "symbols": vocabulary.symbols,
+        "corpus_sha256": sha256(text.encode()),
+        "ids_sha256": sha256(ids),
+        "characters": len(text),
+    }
+    write_atomically(folder / "ids.bin", ids)
+    write_atomically(folder / "corpus.json", json.dumps(facts).encode())
+    return facts
+
+
+# --- where a text comes from -----------------------------------------------------------------------------------------
+
+
+def find_text(corpus: str) -> tuple[str, str, bytes]:
+    """Name, source in words, and bytes of a text."""
+    if corpus == "auto":
+        try:
+            return find_text("time-machine")
+        except DataUnavailableError as error:
+            log.warning(
+                "%s\nFALLING BACK to %s, the reference topics inside this Python: "
+                "perplexities of different texts do not compare.",
+                error,
+                FALLBACK,
+            )
+            return find_text(FALLBACK)
+    if corpus == "time-machine":
+        source, data = _time_machine()
+        return corpus, source, data
+    if corpus == FALLBACK:
+        from pydoc_data.topics import topics  # 700 kB: only when asked for
+
+        text = "\n\n".join(topics[topic] for topic in sorted(topics))
+        return corpus, f"reference topics of Python {platform.python_version()} (pydoc_data)", text.encode()
+    if urlsplit(corpus).scheme in ("http", "https"):
+        return Path(urlsplit(corpus).path).stem or "text", corpus, _download(corpus, None)
+    return _file(corpus)
+
+
+def _file(corpus: str) -> tuple[str, str, bytes]:
+    data_dir = os.environ.get("TMLM_DATA_DIR")
+    places = [Path(corpus).expanduser()] + ([Path(data_dir) / corpus] if data_dir else [])
+    for path in places:
+        try:
+            return path.stem, str(path), path.read_bytes()
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise InputError(f"--corpus {corpus} can't be read: {error}; give a UTF-8 text file") from None
+    raise InputError(
+        f"--corpus {corpus} is not a known text and no such file exists; give auto, time-machine, {FALLBACK}, "
+        "the path of a UTF-8 file or an https address"
+    )
+
+
+def _is_time_machine(data: bytes) -> bool:
+    if sha256(data) == TIME_MACHINE_SHA256:
+        return True
+    text = normalise(data.decode("utf-8", "replace"), "letters")
+    return sha256(text.encode()) == TIME_MACHINE_LETTERS_SHA256
+
+
+def _time_machine() -> tuple[str, bytes]:
+    """Source and bytes of the exact text. Raises DataUnavailableError with all that was tried."""
+    tried = []
+    data_dir = os.environ.get("TMLM_DATA_DIR")
+    local = [Path(data_dir) / TIME_MACHINE_FILE] if data_dir else []
+    for path in [*local, cache_dir() / "downloads" / TIME_MACHINE_FILE]:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            tried.append(f"{path}: {error.strerror}")
+            continue
+        if _is_time_machine(data):
+            return str(path), data
+        tried.append(f"{path}: another text (sha256 {sha256(data)[:8]}..., not {TIME_MACHINE_SHA256[:8]}...)")
+    for url in TIME_MACHINE_MIRRORS:
+        try:
+            return url, _download(url, TIME_MACHINE_SHA256)
+        except DataUnavailableError as error:
+            tried.append(str(error))
+    raise DataUnavailableError(
+        "The Time Machine can't be had. Tried:\n  "
+        + "\n  ".join(tried)
+        + f"\nPut the book's {TIME_MACHINE_FILE} into a folder and set TMLM_DATA_DIR to it, or use --corpus {FALLBACK}."
+    )
+
+
+def _download(url: str, known_sha256: str | None) -> bytes:
+    """The bytes behind an https address, kept in the cache. Raises DataUnavailableError with the reason."""
+    if urlsplit(url).scheme != "https":
+        raise InputError(f"--corpus {url} is not https; only https addresses are downloaded")
+    if os.environ.get("TMLM_OFFLINE"):
+        raise DataUnavailableError(f"{url}: not asked for, TMLM_OFFLINE is set")
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel(logging.ERROR)
+    file = TIME_MACHINE_FILE if known_sha256 else f"{sha256(url.encode())[:16]}.txt"
+    downloader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
+    try:
+        path = pooch.retrieve(
+            url,
+            known_hash=f"sha256:{known_sha256}" if known_sha256 else None,
+            fname=file,
+            path=cache_dir() / "downloads",
+            downloader=downloader,
+        )
+        return Path(path).read_bytes()
+    except (requests.RequestException, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise DataUnavailableError(f"{url}: {reason if len(reason) < 160 else reason[:157] + '...'}") from error

@@ -1,0 +1,106 @@
+"""click options made from the fields of the configuration dataclasses, and the small rules that all commands share.
+
+Fields that a preset decides take ``auto`` (the default) or nothing for "as the preset says". Flags take an optional
+value (``--force``, ``--force true``), since MLflow passes every parameter with one. Names may be written with ``_``.
+"""
+
+import types
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+YES, NO = {"true", "yes", "1", "on"}, {"false", "no", "0", "off", ""}
+
+
+class Auto(click.ParamType):
+    """A value, or ``auto`` (or nothing) for "as the preset says", which is None."""
+
+    def __init__(self, inner: click.ParamType) -> None:
+        self.inner = inner
+        self.name = f"auto|{inner.name}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return None if value in ("auto", "", None) else self.inner.convert(value, param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return f"[auto|{self.inner.get_metavar(param, ctx) or self.inner.name}]".replace("[auto|[", "[auto|").replace(
+            "]]", "]"
+        )
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        auto = [click.shell_completion.CompletionItem("auto")] if "auto".startswith(incomplete) else []
+        return auto + self.inner.shell_complete(ctx, param, incomplete)
+
+
+def click_type(annotation: Any) -> click.ParamType:
+    """The click type of a field's annotation; X | None is X."""
+    if get_origin(annotation) is types.UnionType:
+        (annotation,) = (inner for inner in get_args(annotation) if inner is not types.NoneType)
+    if get_origin(annotation) is Literal:
+        return click.Choice(get_args(annotation))
+    return {str: click.STRING, int: click.INT, float: click.FLOAT}[annotation]
+
+
+def option_of(config: type, field: Field) -> Callable[[Command], Command]:
+    """The option of one field."""
+    inner = click_type(get_type_hints(config)[field.name])
+    automatic = field.metadata["preset"]
+    assert field.default is not MISSING
+    return click.option(
+        f"--{field.name.replace('_', '-')}",
+        field.name,
+        type=Auto(inner) if automatic else inner,
+        default="auto" if automatic else field.default,
+        show_default=True,
+        help=field.metadata["help"],
+    )
+
+
+def options_of(*configs: type, only: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+    """The options of all fields (or those named) of the dataclasses, in their order."""
+
+    def add(command: Command) -> Command:
+        chosen = [(config, f) for config in configs for f in fields(config) if not only or f.name in only]
+        for config, field in reversed(chosen):
+            command = option_of(config, field)(command)
+        return command
+
+    return add
+
+
+def flag(name: str, variable: str, text: str) -> Callable[[Command], Command]:
+    """A flag that also takes a value: --force, --force true, --force false."""
+    return click.option(name, variable, is_flag=True, help=text)
+
+
+class OptionalFlagValues(click.Command):
+    """A command whose flags may be followed by true or false, and whose option names may be written with _."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        flags = {name for p in self.params if isinstance(p, click.Option) and p.is_flag for name in p.opts}
+        plain: list[str] = []
+        rest = list(args)
+        while rest:
+            arg = rest.pop(0)
+            if arg == "--":
+                plain += [arg, *rest]
+                break
+            name, equals, value = arg.partition("=")
+            if name.startswith("--"):
+                name = name.replace("_", "-")
+                arg = name + equals + value
+            if name in flags and (equals or (rest and rest[0].lower() in YES | NO)):
+                given = (value if equals else rest.pop(0)).lower()
+                if given not in YES | NO:
+                    raise click.BadParameter(f"{value!r} is not true or false.", ctx, param_hint=name)
+                if given in NO:
+                    continue
+                arg = name
+            elif name.startswith("--") and not equals and name not in flags and rest:
+                plain += [arg, rest.pop(0)]  # an option and its value, whatever that looks like
+                continue
+            plain.append(arg)
+        return super().parse_args(ctx, plain)

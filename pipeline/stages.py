@@ -1,0 +1,470 @@
+"""The stages, each one tracked run: prepare, train, evaluate, sample, and the pipeline of all four.
+
+A stage returns a Step: its run and a flat result, which is also kept in the run as result.json. The pipeline takes a
+finished step again while what it depends on is unchanged: the code that it runs, its configuration, the text and
+the step before it.
+"""
+
+import json
+import logging
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.config import ModelConfig
+from models.decoding import Decoding
+from models.generation import generate
+from models.language_model import LanguageModel
+from models.ngram import KneserNey
+from pipeline import figures, tracking
+from pipeline.checkpoints import load_model
+from pipeline.code_digest import code_digest
+from pipeline.config import CorpusConfig, PresetName, TrainConfig
+from pipeline.corpus import KNOWN_TEXTS, Corpus, load_corpus
+from pipeline.errors import DataUnavailableError, InputError
+from pipeline.evaluation import score_text
+from pipeline.experiment import Observer, Result, run_experiment
+from pipeline.progress import progress
+from pipeline.samples import SampleText, continuations, prompts_for, sample_texts
+from pipeline.summaries import (
+    baseline_table,
+    complexity_text,
+    evaluation_text,
+    pipeline_note,
+    samples_table,
+    training_note,
+)
+from pipeline.tracking import TrackedRun
+from pipeline.training import EpochPoint, Training
+from pipeline.vocabulary import Vocabulary
+
+log = logging.getLogger(__name__)
+
+PIPELINE_SAMPLE_CHARS = 200
+
+STAGE_MODULES = {
+    "prepare": ("pipeline.corpus",),
+    "train": ("pipeline.experiment",),
+    "evaluate": ("pipeline.evaluation", "pipeline.checkpoints", "pipeline.corpus"),
+    "sample": ("pipeline.samples", "pipeline.checkpoints"),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage that is done: its run, what it came to, and whether that is from an earlier time."""
+
+    stage: str
+    run_id: str
+    result: dict[str, Any]
+    reused: bool = False
+
+
+def step_key(stage: str, inputs: Mapping[str, Any]) -> str:
+    """The digest of all that a step's result depends on."""
+    depends = {
+        "stage": stage,
+        "code": code_digest(*STAGE_MODULES[stage]),
+        "recording": sha256(Path(__file__).read_bytes()).hexdigest(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        **inputs,
+    }
+    return sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _step(
+    stage: str,
+    name: str,
+    inputs: Mapping[str, Any],
+    tags: Mapping[str, Any],
+    work: Callable[[TrackedRun], dict[str, Any]],
+    reuse: bool,
+) -> Step:
+    """Do a stage's work in a tracked run, or take the latest finished run with the same key."""
+    key = step_key(stage, inputs)
+    found = tracking.finished_step(key) if reuse else None
+    if found and all(Path(found[1][name]).is_file() for name in ("checkpoint",) if found[1].get(name)):
+        return Step(stage, *found, reused=True)
+    with tracking.tracked_run(stage, name, {**tags, "step_key": key}) as run:
+        result = {"run_id": run.id, **work(run)}
+        run.json(tracking.RESULT_FILE, result)
+    return Step(stage, run.id, result)
+
+
+def _corpus_tags(corpus: Corpus) -> dict[str, str]:
+    return {"corpus": corpus.name, "corpus.sha256": corpus.corpus_sha256, "corpus.source": corpus.source}
+
+
+def _corpus_keys(corpus: Corpus) -> dict[str, Any]:
+    return {"corpus": corpus.name, "corpus_sha256": corpus.corpus_sha256, "source_sha256": corpus.source_sha256}
+
+
+def _record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName) -> None:
+    for split, (start, end) in corpus.spans(preset).items():
+        run.dataset(f"{corpus.name}/{split}", f"{corpus.corpus_sha256[:16]}-{start}-{end}", corpus.source, split)
+
+
+def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
+    """lstm-1x128-s0, with what is out of the ordinary behind it: scratch, report, another text."""
+    extra = [model.implementation] if model.implementation != "torch" else []
+    extra += [train.preset] if train.preset != "stream" else []
+    extra += [corpus.name] if corpus.name != "time-machine" else []
+    return "-".join([model.shape, f"s{train.seed}", *extra])
+
+
+# --- prepare ---------------------------------------------------------------------------------------------------------
+
+
+def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step:
+    """Record the text: characters, vocabulary, splits, digests, source, and what the simplest models make of it."""
+
+    def work(run: TrackedRun) -> dict[str, Any]:
+        run.params({**asdict(corpus_config), "preset": preset})
+        spans, bars = corpus.spans(preset), corpus.baselines(preset)
+        for split, (start, end) in spans.items():
+            run.dataset(
+                f"{corpus.name}/{split}", f"{corpus.corpus_sha256[:24]}-{start}-{end}"[:36], corpus.source, split
+            )
+        result: dict[str, Any] = {
+            **_corpus_keys(corpus),
+            "source": corpus.source,
+            "alphabet": corpus.vocabulary.alphabet,
+            "preset": preset,
+            "characters": len(corpus),
+            "vocabulary_size": len(corpus.vocabulary),
+            **{f"{split}_characters": end - start for split, (start, end) in spans.items()},
+        }
+        for split, bar in bars.items():
+            result[f"uniform_{split}_perplexity"] = 2**bar.uniform_bits_per_char
+            result[f"unigram_{split}_perplexity"] = 2**bar.unigram_bits_per_char
+            result[f"ngram_{split}_perplexity"] = 2**bar.ngram_bits_per_char
+        run.metrics({f"corpus/{name}": value for name, value in result.items() if isinstance(value, int)})
+        run.metrics({f"baseline/{name}": value for name, value in result.items() if name.endswith("_perplexity")})
+        run.json("vocabulary.json", {"symbols": list(corpus.vocabulary.symbols)})
+        run.yaml("environment.yaml", tracking.environment())
+        run.note(
+            f"**{corpus.name}** ({corpus.vocabulary.alphabet}): {len(corpus):,} characters, "
+            f"{len(corpus.vocabulary)} symbols, from {corpus.source}\n\n{baseline_table(result)}"
+        )
+        return result
+
+    inputs = {"config": asdict(corpus_config), "preset": preset, **_corpus_keys(corpus)}
+    return _step("prepare", f"prepare-{corpus.name}", inputs, _corpus_tags(corpus), work, reuse)
+
+
+# --- train -----------------------------------------------------------------------------------------------------------
+
+
+def train(
+    corpus: Corpus, corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig, reuse: bool = False
+) -> Step:
+    """Train one model and record all that DESIGN's tracking names."""
+    name = run_name(corpus, model, config)
+
+    def work(run: TrackedRun) -> dict[str, Any]:
+        run.yaml("config.yaml", {"corpus": asdict(corpus_config), "model": asdict(model), "train": asdict(config)})
+        run.yaml("environment.yaml", tracking.environment())
+        for split, (start, end) in corpus.spans(config.preset).items():
+            run.dataset(
+                f"{corpus.name}/{split}", f"{corpus.corpus_sha256[:24]}-{start}-{end}"[:36], corpus.source, split
+            )
+        with progress(name) as bar:
+
+            def on_start(training: Training) -> None:
+                bar.start(training.epochs * training.data.steps_per_epoch, training.step)
+                settings = {
+                    "epochs": training.epochs,
+                    "precision": training.precision,
+                    "device": training.device,
+                    "threads": training.threads,
+                }
+                run.params({**asdict(corpus_config), **asdict(model), **asdict(config), **settings})
+
+            def on_epoch(training: Training, point: EpochPoint) -> None:
+                bar.show(train=point.train_perplexity, val=point.val_perplexity)
+                run.metrics(epoch_metrics(point, config.preset), point.epoch)
+                if config.sample_every and point.epoch % config.sample_every == 0 and not training.done:
+                    texts = sample_texts(training.best_model, corpus.vocabulary, config.seed)
+                    run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
+
+            result = run_experiment(
+                corpus, model, config, Observer(on_start, bar.advance, on_epoch), run.checkpoint_dir
+            )
+        _record_result(run, corpus, model, config, result)
+        return {
+            **_corpus_keys(corpus),
+            **result.figures(),
+            "texts": [sample.text for sample in result.samples],
+            "precision": result.precision,
+            "device": result.device,
+        }
+
+    tags = {
+        **_corpus_tags(corpus),
+        "config_id": tracking.config_id(asdict(model), asdict(config), {"corpus_sha256": corpus.corpus_sha256}),
+    }
+    inputs = {
+        "corpus": asdict(corpus_config),
+        "model": asdict(model),
+        "train": {key: value for key, value in asdict(config).items() if key != "sample_every"},
+        **_corpus_keys(corpus),
+    }
+    return _step("train", name, inputs, tags, work, reuse)
+
+
+def epoch_metrics(point: EpochPoint, preset: PresetName) -> dict[str, float]:
+    """What one epoch adds to the curves."""
+    metrics = {
+        "perplexity/train": point.train_perplexity,
+        "perplexity/val": point.val_perplexity,
+        "training/learning_rate": point.learning_rate,
+        "training/gradient_norm": point.gradient_norm,
+        "training/seconds": point.train_seconds,
+    }
+    if preset == "report":
+        metrics["perplexity_pooled/train"] = point.train_perplexity_pooled
+        metrics["perplexity_pooled/val"] = point.val_perplexity_pooled
+    return metrics
+
+
+def final_metrics(result: Mapping[str, Any]) -> dict[str, float]:
+    """The figures by which runs are compared, under the names that the UI's views use."""
+    return {
+        **{
+            f"final/{name}": result[name]
+            for name in (
+                "val_perplexity",
+                "test_perplexity",
+                "test_bits_per_char",
+                "best_epoch",
+                "ngram_val_perplexity",
+                "ngram_test_perplexity",
+            )
+        },
+        **{
+            f"cost/{name}": result[name]
+            for name in ("parameters", "macs_per_char", "train_seconds", "chars_per_second")
+        },
+    }
+
+
+def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
+    summary, cost = result.figures(), asdict(result.complexity)
+    run.metrics(
+        {
+            **final_metrics(summary),
+            "cost/matmul_macs_per_char": cost["matmul_macs_per_char"],
+            "cost/report_parameters": cost["report_parameters"],
+            "cost/report_macs": cost["report_macs"],
+            "cost/trained_parameters": result.trained_parameters,
+        }
+    )
+    if result.stopped:
+        run.tags({"stopped": result.stopped})
+    curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
+    bar = result.baselines["val"]
+    bars = {"6-gram": 2**bar.ngram_bits_per_char, "letter frequencies": 2**bar.unigram_bits_per_char}
+    title = f"{run.name} on {corpus.name}"
+    run.picture("plots/perplexity.png", figures.perplexity_curves(*curves, result.best.epoch, bars, title))
+    run.picture("plots/gap.png", figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
+    run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), cost))
+    run.text("samples/final.md", samples_table(result.samples))
+    run.json("samples/final.json", {"samples": [asdict(sample) for sample in result.samples]})
+    run.send_checkpoints()
+    assert result.checkpoint is not None
+    run.model(result.checkpoint, prompts_for(corpus.vocabulary)[0])
+    run.note(training_note(corpus, model, config, result))
+
+
+# --- evaluate and sample ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model that was trained earlier, by whatever name it was asked for."""
+
+    asked_for: str
+    network: LanguageModel
+    vocabulary: Vocabulary
+    facts: dict[str, Any]
+    checkpoint_sha256: str
+    run_id: str | None
+
+    @classmethod
+    def find(cls, model: str) -> "TrainedModel":
+        """MODEL is a run id, the path of a checkpoint, or a models:/ or runs:/ address; else InputError."""
+        path, run_id = tracking.checkpoint_of(model)
+        network, vocabulary, facts = load_model(path)
+        return cls(model, network, vocabulary, facts, sha256(path.read_bytes()).hexdigest(), run_id)
+
+    @property
+    def name(self) -> str:
+        return f"{self.network.config.shape}-s{self.facts['train']['seed']}"
+
+    @property
+    def preset(self) -> PresetName:
+        preset: PresetName = self.facts["train"]["preset"]
+        return preset
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """What a result of this model depends on."""
+        return {"trained_run": self.run_id, "checkpoint": self.checkpoint_sha256}
+
+    @property
+    def tags(self) -> dict[str, str]:
+        tags = {"corpus": self.facts["corpus"]["name"], "corpus.sha256": self.facts["corpus"]["corpus_sha256"]}
+        return {**tags, "trained_run": self.run_id} if self.run_id else tags
+
+    def corpus(self) -> Corpus:
+        """The text that it was trained on, from where it was found then; InputError if it is another one now."""
+        then = self.facts["corpus"]
+        source = then["name"] if then["name"] in KNOWN_TEXTS else then["source"]
+        corpus = load_corpus(CorpusConfig(source, self.vocabulary.alphabet))
+        if corpus.corpus_sha256 != then["corpus_sha256"]:
+            raise InputError(
+                f"the text {then['name']} is not the one that the model was trained on (sha256 "
+                f"{corpus.corpus_sha256[:8]}..., then {then['corpus_sha256'][:8]}...); evaluate it on --text FILE"
+            )
+        return corpus
+
+
+def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bool = False) -> Step:
+    """Perplexity and bits per character of a trained model on a split of its corpus, or on any other text file."""
+    trained = TrainedModel.find(model)
+    label = Path(text).name if text else split
+    read = _read(text) if text else None
+
+    def work(run: TrackedRun) -> dict[str, Any]:
+        run.params({"model": model, "split": split if read is None else "", "text": text or ""})
+        corpus = _corpus_to_compare(trained, needed=read is None)
+        result: dict[str, Any] = {"trained_run": trained.run_id, "split": None if text else split, "text": text}
+        if read is None:
+            assert corpus is not None
+            ids = corpus.split(trained.preset, split)
+            result |= _corpus_keys(corpus)
+        else:
+            ids = trained.vocabulary.encode(read)
+            result["unknown_characters"] = int((ids == trained.vocabulary.unknown_id).sum())
+        if len(ids) < 2:
+            raise InputError(f"--text {text} has {len(ids)} characters; at least 2 are needed")
+        score = score_text(trained.network, torch.from_numpy(ids))
+        result |= {
+            "perplexity": score.perplexity,
+            "bits_per_char": score.bits_per_char,
+            "characters": score.characters,
+        }
+        if corpus is not None:
+            ngram = KneserNey(corpus.split(trained.preset, "train"), len(trained.vocabulary))
+            bits = ngram.bits_per_char(ids)
+            result |= {"ngram_perplexity": 2**bits, "ngram_bits_per_char": bits}
+        run.metrics({f"evaluation/{name}": value for name, value in result.items() if isinstance(value, float)})
+        run.note(evaluation_text(label, result))
+        return result
+
+    inputs = {**trained.keys, "split": split, "text": sha256(read.encode()).hexdigest() if read is not None else None}
+    return _step("evaluate", f"evaluate-{label}-{trained.name}", inputs, trained.tags, work, reuse)
+
+
+def _corpus_to_compare(trained: TrainedModel, needed: bool) -> Corpus | None:
+    try:
+        return trained.corpus()
+    except (DataUnavailableError, InputError) as error:
+        if needed:
+            raise
+        log.warning("No n-gram model to compare with: %s", error)
+        return None
+
+
+def _read(text: str) -> str:
+    try:
+        return Path(text).read_bytes().decode("utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise InputError(f"--text {text} can't be read as UTF-8 text: {error}") from None
+
+
+def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reuse: bool = False) -> Step:
+    """Record the texts that a trained model writes after the prompts."""
+    trained = TrainedModel.find(model)
+
+    def work(run: TrackedRun) -> dict[str, Any]:
+        run.params({"model": model, "prompt": " | ".join(prompts), "length": length, **asdict(decoding)})
+        texts = continuations(trained.network, trained.vocabulary, prompts, length, decoding)
+        pairs = zip(prompts, texts, strict=True)
+        table = samples_table([SampleText(prompt, decoding.method, text) for prompt, text in pairs])
+        run.text("samples/texts.md", table)
+        run.note(table)
+        return {"trained_run": trained.run_id, "texts": texts}
+
+    inputs = {**trained.keys, "prompts": prompts, "length": length, "decoding": asdict(decoding)}
+    return _step("sample", f"sample-{trained.name}", inputs, trained.tags, work, reuse)
+
+
+def write_texts(model: str, prompts: list[str], length: int, decoding: Decoding) -> list[str]:
+    """The same texts without a record of them."""
+    trained = TrainedModel.find(model)
+    return continuations(trained.network, trained.vocabulary, prompts, length, decoding)
+
+
+def stream_text(model: str, prompt: str, length: int, decoding: Decoding) -> Iterator[str]:
+    """One text, piece by piece as it is written: the prompt, then each character."""
+    trained = TrainedModel.find(model)
+    ids = trained.vocabulary.encode_prompt(prompt)
+    yield trained.vocabulary.decode(ids)
+    for (next_id,) in generate(trained.network, [ids], length, decoding, [trained.vocabulary.unknown_id]):
+        yield trained.vocabulary.symbols[next_id]
+
+
+# --- the pipeline ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class PipelineRun:
+    """The main job, done: its parent run, its steps with the seconds that each took, and the flat result."""
+
+    steps: list[Step]
+    seconds: list[float]
+    result: dict[str, Any]
+
+
+def pipeline(corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig, force: bool = False) -> PipelineRun:
+    """Prepare, train, evaluate, sample: one parent run, with a run for each step that had to be done."""
+    corpus = load_corpus(corpus_config)
+    name = f"pipeline-{run_name(corpus, model, config)}"
+    with tracking.tracked_run("pipeline", name, _corpus_tags(corpus)) as run:
+        run.params({**asdict(corpus_config), **asdict(model), **asdict(config), "force": force})
+        steps: list[Step] = []
+        seconds: list[float] = []
+
+        def do(step: Callable[[], Step]) -> Step:
+            started = time.perf_counter()
+            steps.append(step())
+            seconds.append(time.perf_counter() - started)
+            return steps[-1]
+
+        do(lambda: prepare(corpus, corpus_config, config.preset, reuse=not force))
+        trained = do(lambda: train(corpus, corpus_config, model, config, reuse=not force))
+        judged = do(lambda: evaluate(trained.run_id, "test", reuse=not force))
+        prompts, decoding = prompts_for(corpus.vocabulary), Decoding(temperature=0.7)
+        written = do(lambda: sample(trained.run_id, prompts, PIPELINE_SAMPLE_CHARS, decoding, reuse=not force))
+        result = {
+            **trained.result,
+            "run_id": run.id,
+            "trained_run": trained.run_id,
+            "perplexity": judged.result["perplexity"],
+            "bits_per_char": judged.result["bits_per_char"],
+            "texts": written.result["texts"],
+            "reused": [step.stage for step in steps if step.reused],
+        }
+        run.metrics(final_metrics(result))
+        run.tags({"trained_run": trained.run_id})
+        run.json(tracking.RESULT_FILE, result)
+        run.note(pipeline_note({step.stage: (step.run_id, step.reused) for step in steps}, result))
+    return PipelineRun(steps, seconds, result)

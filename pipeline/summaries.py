@@ -1,0 +1,120 @@
+"""Results in words: the tables, sentences and notes that commands print and runs carry. Markdown throughout."""
+
+from collections.abc import Mapping
+from math import log2
+from typing import Any
+
+from models.complexity import report_print_out
+from models.config import ModelConfig
+from pipeline.config import TrainConfig
+from pipeline.corpus import Corpus
+from pipeline.experiment import Result
+from pipeline.samples import SampleText
+
+
+def baseline_table(result: Mapping[str, Any]) -> str:
+    """The simplest models' perplexity as a Markdown table."""
+    rows = [("uniform", "uniform"), ("letter frequencies", "unigram"), ("Kneser-Ney 6-gram", "ngram")]
+    lines = ["| perplexity | validation | test |", "|---|---|---|"]
+    for label, name in rows:
+        lines.append(f"| {label} | {result[f'{name}_val_perplexity']:.3f} | {result[f'{name}_test_perplexity']:.3f} |")
+    return "\n".join(lines)
+
+
+def comparison_table(result: Mapping[str, Any]) -> str:
+    """The network beside the bar that it has to clear, as a Markdown table."""
+    return "\n".join(
+        [
+            "| perplexity | validation | test | test bits per character |",
+            "|---|---|---|---|",
+            f"| network (best epoch {result['best_epoch']} of {result['epochs']}) | {result['val_perplexity']:.3f} | "
+            f"{result['test_perplexity']:.3f} | {result['test_bits_per_char']:.3f} |",
+            f"| Kneser-Ney 6-gram | {result['ngram_val_perplexity']:.3f} | {result['ngram_test_perplexity']:.3f} | |",
+        ]
+    )
+
+
+def verdict(result: Mapping[str, Any]) -> str:
+    """Whether the network alone clears the bar, in a sentence with the numbers that decide it."""
+    ahead = [
+        f"{'ahead of' if result[f'{split}_perplexity'] < result[f'ngram_{split}_perplexity'] else 'behind'} the "
+        f"6-gram on {label} ({result[f'{split}_perplexity']:.3f} against {result[f'ngram_{split}_perplexity']:.3f})"
+        for split, label in (("val", "validation"), ("test", "test"))
+    ]
+    return f"The plain network is {' and '.join(ahead)}."
+
+
+def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, int]) -> str:
+    """Both conventions in words, and ptflops' own print-out."""
+    return (
+        f"{model.shape}, vocabulary of {vocab_size}\n"
+        f"parameters             {cost['parameters']:>14,}\n"
+        f"MACs per character     {cost['macs_per_char']:>14,}   as ptflops counts, output layer included\n"
+        f"  matrix products only {cost['matmul_macs_per_char']:>14,}\n\n"
+        f"The report's convention: recurrent layers alone, 1,024 characters\n"
+        f"parameters             {cost['report_parameters']:>14,}\n"
+        f"MACs                   {cost['report_macs']:>14,}\n\n{report_print_out(model, vocab_size)}"
+    )
+
+
+def samples_table(samples: list[SampleText]) -> str:
+    """Sample texts as Markdown; the texts stand in code, so that nothing in them is markup."""
+    return "\n".join(f"**{sample.prompt}** ({sample.method})\n\n```\n{sample.text}\n```\n" for sample in samples)
+
+
+def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> str:
+    """The run's page in the UI: what it is, its figures against the bar, and what it writes."""
+    summary = result.figures()
+    ended = f"; stopped early by `{result.stopped}`" if result.stopped else ""
+    return (
+        f"**{model.shape}** ({model.implementation}, preset {config.preset}) on **{corpus.name}**, seed {config.seed}: "
+        f"{len(result.history)} epochs in {result.train_seconds:.1f} s, {result.chars_per_second:,.0f} characters/s, "
+        f"{result.precision} on {result.device}{ended}.\n\n"
+        f"{comparison_table(summary)}\n\n{verdict(summary)}\n\n"
+        f"{summary['parameters']:,} parameters, {summary['macs_per_char']:,} MACs per character.\n\n"
+        f"{samples_table(result.samples)}"
+    )
+
+
+def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
+    """The evaluation in a sentence."""
+    sentence = (
+        f"{label}: perplexity {result['perplexity']:.3f}, {result['bits_per_char']:.3f} bits per character "
+        f"over {result['characters']:,} characters"
+    )
+    if "ngram_perplexity" in result:
+        sentence += f"; Kneser-Ney 6-gram {result['ngram_perplexity']:.3f} ({result['ngram_bits_per_char']:.3f})"
+    if result.get("unknown_characters"):
+        sentence += f"; {result['unknown_characters']:,} characters are none of the model's"
+    return sentence
+
+
+def pipeline_note(steps: Mapping[str, tuple[str, bool]], result: Mapping[str, Any]) -> str:
+    """The parent's page: the table, the verdict, a line for each step (stage -> run id, reused), and the texts."""
+    lines = [f"- {stage}: run `{run_id}`{' (reused)' if reused else ''}" for stage, (run_id, reused) in steps.items()]
+    texts = "\n".join(f"```\n{text}\n```" for text in result["texts"])
+    return f"{comparison_table(result)}\n\n{verdict(result)}\n\n" + "\n".join(lines) + f"\n\n{texts}"
+
+
+def pipeline_table(
+    name: str, seconds: Mapping[str, tuple[float, bool]], result: Mapping[str, Any], links: Mapping[str, str]
+) -> str:
+    """What the main job prints: quality against the bar, cost, time of each step, a sample and the links."""
+    spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
+    rows = [
+        ("", "validation", "test"),
+        ("perplexity, network", f"{result['val_perplexity']:.3f}", f"{result['test_perplexity']:.3f}"),
+        ("perplexity, 6-gram", f"{result['ngram_val_perplexity']:.3f}", f"{result['ngram_test_perplexity']:.3f}"),
+        ("bits per character", f"{log2(result['val_perplexity']):.3f}", f"{result['test_bits_per_char']:.3f}"),
+    ]
+    table = "\n".join(f"  {label:<22}{val:>12}{test:>12}" for label, val, test in rows)
+    return (
+        f"{name} on {result['corpus']}\n\n{table}\n\n"
+        f"  {verdict(result)}\n"
+        f"  {result['parameters']:,} parameters, {result['macs_per_char']:,} MACs per character; trained in "
+        f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}\n"
+        f"  time: {spent}\n\n"
+        f"  {result['texts'][0]}\n\n"
+        + "\n".join(f"  {label:<7} {url}" for label, url in links.items())
+        + "\n  (start the UI with: tmlm ui, or mlflow ui)"
+    )

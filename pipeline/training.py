@@ -1,0 +1,369 @@
+"""fit(): the training loop. It reports to callbacks and knows neither tracker nor files.
+
+Everything random in an epoch (order, cuts, masks) is drawn from the seed and the epoch's number, so the state between
+two epochs is: weights, their average, the optimizer's moments, and the history. ``Training`` owns that state.
+
+Shapes: B batch, T time steps.
+"""
+
+import ctypes
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from math import cos, isfinite, pi
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.language_model import LanguageModel, State, detach
+from pipeline.batches import stream_batches, windows
+from pipeline.checkpoints import flatten, group
+from pipeline.config import TrainConfig
+from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.evaluation import perplexity, score_text, score_windows
+
+log = logging.getLogger(__name__)
+
+WARM_UP_STEPS = 50
+FINAL_RATE_SHARE = 0.02
+PASS_CHARS = 10_000_000  # of a longer text, this much is an epoch
+LONG_VAL_CHARS = 500_000  # and this much is read to validate
+STEPS_BETWEEN_CHECKS = 20  # of the loss being a number, and of the clock
+
+
+@dataclass(frozen=True)
+class EpochPoint:
+    """One point of the curves. Perplexities are per character; seconds and characters count from the start.
+
+    ``train_perplexity`` is measured while training, on weights that still move and with dropout on. Under the report's
+    preset, both perplexities are the book's (mean over batches of exp of the batch's loss), and the pooled ones
+    (exp of the mean loss) stand beside them; otherwise the pairs are equal.
+    """
+
+    epoch: int
+    train_perplexity: float
+    val_perplexity: float
+    train_perplexity_pooled: float
+    val_perplexity_pooled: float
+    learning_rate: float
+    gradient_norm: float
+    train_seconds: float
+    train_chars: int
+
+
+# --- what the machine offers -----------------------------------------------------------------------------------------
+
+
+def choose_device(device: str) -> torch.device:
+    """auto: cuda, else mps, else cpu. Raises InputError for one that this machine lacks."""
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return torch.device(next(name for name, there in has.items() if there))
+    if not has[device]:
+        there = ", ".join(name for name, is_there in has.items() if is_there)
+        raise InputError(f"--device {device} is not there; this machine has {there} (or use auto)")
+    return torch.device(device)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies in bfloat16 (CPU: AMX or AVX512-BF16); elsewhere it would only be slower."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # no public ones as of torch 2.13
+        return any(getattr(torch.cpu, probe, bool)() for probe in probes)
+    return False
+
+
+def choose_precision(precision: str, device: torch.device, implementation: str) -> str:
+    """auto: bf16 where it pays. Scratch layers on a CPU stay in fp32: casting each step costs more than it saves."""
+    if precision != "auto":
+        return precision
+    pays = has_bf16(device) and not (implementation == "scratch" and device.type == "cpu")
+    return "bf16" if pays else "fp32"
+
+
+def choose_threads(threads: int | None) -> int:
+    """One where the user says nothing: layers of this size gain nothing from a second one, and a second one that
+    has to wait for another program's costs ten times the step (measured)."""
+    return threads or 1
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to keep what is freed: returning the same megabytes to the kernel each step costs up to half of it."""
+    if not sys.platform.startswith("linux"):
+        return
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):  # another C library: nothing to tune
+        return
+    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4
+    mallopt(m_mmap_max, 0)
+    mallopt(m_trim_threshold, 2**30)
+    mallopt(m_top_pad, 2**26)
+
+
+# --- the data, as each preset reads it -------------------------------------------------------------------------------
+
+
+class WindowData:
+    """The report's protocol: shuffled windows, the state at zero in each."""
+
+    carries_state = False
+
+    def __init__(self, train: Tensor, val: Tensor, config: TrainConfig) -> None:
+        self.config = config
+        self.train = windows(train, config.sequence_length)
+        self.val = windows(val, config.sequence_length)
+        self.steps_per_epoch = -(-len(self.train[0]) // config.batch_size)
+        self.chars_per_epoch = self.train[0].numel()
+
+    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (inputs, targets) of an epoch, each (<= B, T)."""
+        inputs, targets = self.train
+        for rows in torch.randperm(len(inputs), generator=generator).split(self.config.batch_size):
+            yield inputs[rows], targets[rows]
+
+    def validate(self, model: LanguageModel) -> tuple[float, float]:
+        """Perplexity as the book averages it, and pooled."""
+        book, pooled = score_windows(model, *self.val, self.config.batch_size)
+        return book, pooled.perplexity
+
+
+class StreamData:
+    """The project's protocol: parallel streams through the text, the state carried from cut to cut.
+
+    Of a text longer than PASS_CHARS, each epoch reads the next PASS_CHARS, and validation always the same
+    LONG_VAL_CHARS.
+    """
+
+    carries_state = True
+
+    def __init__(self, train: Tensor, val: Tensor, config: TrainConfig) -> None:
+        self.config = config
+        self.train, self.val = train, val[:LONG_VAL_CHARS]
+        self.pass_chars = min(len(train), PASS_CHARS)
+        if self.pass_chars <= config.batch_size + config.sequence_length:
+            raise InputError(
+                f"{len(train):,} training characters cannot fill {config.batch_size} rows of "
+                f"{config.sequence_length}; lower --batch-size or --sequence-length, or use a longer text"
+            )
+        row_chars = (self.pass_chars - 1) // config.batch_size
+        self.steps_per_epoch = -(-row_chars // config.sequence_length)
+        self.chars_per_epoch = row_chars * config.batch_size
+
+    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (inputs, targets) of an epoch, each (B, <= T); the cuts fall elsewhere in each epoch."""
+        start = (epoch - 1) * self.pass_chars % max(1, len(self.train) - self.pass_chars + 1)
+        offset = int(torch.randint(self.config.sequence_length, (), generator=generator))
+        part = self.train[start : start + self.pass_chars]
+        return stream_batches(part, self.config.batch_size, self.config.sequence_length, offset)
+
+    def validate(self, model: LanguageModel) -> tuple[float, float]:
+        """Perplexity, twice: there is no other average than the pooled one."""
+        value = score_text(model, self.val).perplexity
+        return value, value
+
+
+# --- the state of a training, and the step that moves it on ----------------------------------------------------------
+
+
+class Training:
+    """A training at one moment. ``run_epoch`` moves it on; ``state_dict`` and ``load_state_dict`` carry it over."""
+
+    def __init__(self, model: LanguageModel, train: Tensor, val: Tensor, config: TrainConfig) -> None:
+        self.config = config
+        self.device = choose_device(config.device)
+        self.precision = choose_precision(config.precision, self.device, model.config.implementation)
+        self.threads = choose_threads(config.threads)
+        self.model = model.to(self.device)
+        self.average = deepcopy(self.model) if config.average else None
+        data = WindowData if config.preset == "report" else StreamData
+        self.data: WindowData | StreamData = data(train, val, config)
+        self.epochs = config.epochs or max(1, round(config.budget_chars / self.data.chars_per_epoch))
+        if config.optimizer == "adamw":
+            self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
+                self.model.parameters(),
+                lr=config.learning_rate,
+                betas=(0.9, 0.99),
+                weight_decay=config.weight_decay,
+                fused=self.device.type in ("cpu", "cuda"),
+            )
+        else:
+            self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.learning_rate)
+        self.step = 0
+        self.train_seconds = 0.0
+        self.train_chars = 0
+        self.history: list[EpochPoint] = []
+        self.best: EpochPoint | None = None
+        self.stopped = ""  # why it ended before its last epoch
+
+    @property
+    def best_model(self) -> LanguageModel:
+        """The weights that validation judges: the running average where there is one."""
+        return self.average or self.model
+
+    @property
+    def done(self) -> bool:
+        return bool(self.stopped) or len(self.history) >= self.epochs
+
+    def learning_rate_at(self, step: int) -> float:
+        """constant; or linear warm-up, then half a cosine down to FINAL_RATE_SHARE at the last step."""
+        peak = self.config.learning_rate
+        if self.config.schedule == "constant":
+            return peak
+        total = self.epochs * self.data.steps_per_epoch
+        warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
+        fall = 0.5 * (1 + cos(pi * min(1.0, step / total)))
+        return peak * warm_up * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * fall)
+
+    def run_epoch(self, on_step: Callable[[int], None] = lambda steps: None) -> EpochPoint:
+        """Train for one epoch (or until the time is up), validate, and add the point to the history.
+
+        ``on_step`` is told how many steps were made since the last call. Raises TrainingDivergedError when the loss or
+        the validation is not a number; the history then ends with the epoch before.
+        """
+        started = time.perf_counter()
+        epoch = len(self.history) + 1
+        seed = (self.config.seed * 1_000_003 + epoch) % 2**63
+        torch.manual_seed(seed)  # the masks
+        generator = torch.Generator().manual_seed(seed)  # the order
+        losses: list[Tensor] = []
+        sizes: list[int] = []
+        norm = torch.zeros(())
+        state: State | None = None
+        cut_short = False
+        self.model.train()
+        for inputs, targets in self.data.batches(epoch, generator):
+            if not self.data.carries_state:
+                state = None
+            loss, norm, state = self._train_step(inputs, targets, state)
+            losses.append(loss)
+            sizes.append(inputs.numel())
+            if len(losses) % STEPS_BETWEEN_CHECKS == 0:
+                on_step(STEPS_BETWEEN_CHECKS)
+                self._check_finite(loss, epoch)
+                if cut_short := self._time_is_up(started):
+                    break
+        on_step(len(losses) % STEPS_BETWEEN_CHECKS)
+        for loss in losses:
+            self._check_finite(loss, epoch)
+        val_perplexity, val_perplexity_pooled = self.data.validate(self.best_model)
+        if not isfinite(val_perplexity):
+            raise TrainingDivergedError(f"the validation perplexity is {val_perplexity} after epoch {epoch}{ADVICE}")
+        book, pooled = self._train_perplexities(losses, sizes)
+        self.train_chars += sum(sizes)
+        if cut_short or (self._time_is_up(started) and epoch < self.epochs):
+            self.stopped = f"--max-seconds {self.config.max_seconds:g}"
+        self.train_seconds += time.perf_counter() - started
+        point = EpochPoint(
+            epoch=epoch,
+            train_perplexity=book,
+            val_perplexity=val_perplexity,
+            train_perplexity_pooled=pooled,
+            val_perplexity_pooled=val_perplexity_pooled,
+            learning_rate=self.learning_rate_at(self.step),
+            gradient_norm=float(norm),
+            train_seconds=self.train_seconds,
+            train_chars=self.train_chars,
+        )
+        self._remember(point)
+        return point
+
+    def _train_step(self, inputs: Tensor, targets: Tensor, state: State | None) -> tuple[Tensor, Tensor, State]:
+        inputs, targets = inputs.long().to(self.device), targets.long().to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits, state = self.model(inputs, state)
+        loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        parameters = list(self.model.parameters())
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip or float("inf"))
+        for parameter_group in self.optimizer.param_groups:
+            parameter_group["lr"] = self.learning_rate_at(self.step)
+        self.optimizer.step()
+        self.step += 1
+        if self.average is not None:
+            decay = min(self.config.average, (1 + self.step) / (10 + self.step))  # the first weights fade fast
+            with torch.no_grad():
+                for mean, parameter in zip(self.average.parameters(), parameters, strict=True):
+                    mean.lerp_(parameter, 1 - decay)
+        return loss.detach(), norm, detach(state)
+
+    def _check_finite(self, loss: Tensor, epoch: int) -> None:
+        if not isfinite(value := float(loss)):
+            raise TrainingDivergedError(f"the loss is {value} in epoch {epoch}{ADVICE}")
+
+    def _time_is_up(self, started: float) -> bool:
+        seconds = self.train_seconds + time.perf_counter() - started
+        return bool(self.config.max_seconds) and seconds >= self.config.max_seconds
+
+    def _train_perplexities(self, losses: list[Tensor], sizes: list[int]) -> tuple[float, float]:
+        values = [float(loss) for loss in losses]
+        pooled = perplexity(sum(v * n for v, n in zip(values, sizes, strict=True)) / sum(sizes))
+        if self.config.preset == "report":
+            return sum(perplexity(value) for value in values) / len(values), pooled
+        return pooled, pooled
+
+    def _remember(self, point: EpochPoint) -> None:
+        self.history.append(point)
+        if self.best is None or point.val_perplexity < self.best.val_perplexity:
+            self.best = point
+        elif self.config.patience and point.epoch - self.best.epoch >= self.config.patience:
+            self.stopped = self.stopped or f"--patience {self.config.patience}"
+
+    def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """All that the next epoch depends on: tensors, and facts that JSON can hold."""
+        tensors = flatten("model", self.model.state_dict())
+        if self.average is not None:
+            tensors |= flatten("average", self.average.state_dict())
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= flatten(f"optimizer.{index}", moments)
+        facts = {
+            "step": self.step,
+            "train_seconds": self.train_seconds,
+            "train_chars": self.train_chars,
+            "history": [asdict(point) for point in self.history],
+            "best_epoch": self.best.epoch if self.best else None,
+            "stopped": self.stopped,
+        }
+        return tensors, facts
+
+    def load_state_dict(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        """Become the training that ``state_dict`` was taken of; its configuration must be the same."""
+        self.model.load_state_dict(group("model", tensors))
+        if self.average is not None:
+            self.average.load_state_dict(group("average", tensors))
+        optimizer = self.optimizer.state_dict()
+        count = sum(1 for _ in self.model.parameters())
+        moments = {index: group(f"optimizer.{index}", tensors) for index in range(count)}
+        optimizer["state"] = {index: values for index, values in moments.items() if values}
+        self.optimizer.load_state_dict(optimizer)
+        self.step = facts["step"]
+        self.train_seconds = facts["train_seconds"]
+        self.train_chars = facts["train_chars"]
+        self.history = [EpochPoint(**point) for point in facts["history"]]
+        self.best = next((point for point in self.history if point.epoch == facts["best_epoch"]), None)
+        self.stopped = facts["stopped"]
+
+
+ADVICE = "; lower --learning-rate, or set --clip (the best checkpoint until then is kept)"
+
+
+def fit(
+    training: Training,
+    on_epoch: Callable[[Training, EpochPoint], None] = lambda training, point: None,
+    on_step: Callable[[int], None] = lambda steps: None,
+) -> list[EpochPoint]:
+    """Train to the end, telling ``on_epoch`` after each epoch; returns the history."""
+    keep_freed_memory()
+    torch.set_num_threads(training.threads)
+    while not training.done:
+        point = training.run_epoch(on_step)
+        on_epoch(training, point)
+    return training.history

@@ -1,0 +1,49 @@
+"""The MLflow UI on our store: on this machine only, with one worker, and links that open the right view."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+
+from pipeline import tracking, views
+from pipeline.errors import InputError
+
+HOST, PORT = "127.0.0.1", 5000
+
+
+def links_to(run_id: str | None, port: int = PORT) -> dict[str, str]:
+    """Addresses of the UI by what they show; a run's page if there is one to show."""
+    return views.links(f"http://{HOST}:{port}", tracking.setup().experiment_id, run_id)
+
+
+def free_port(port: int) -> int:
+    """The port, or the next free one."""
+    for candidate in range(port, min(port + 50, 65536)):
+        with closing(socket.socket()) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, candidate))
+            except OSError:
+                continue
+            return candidate
+    raise InputError(f"--port {port} and the 49 after it are taken; give another one")
+
+
+def serve(port: int, tell: Callable[[str], None]) -> int:
+    """Run the UI until it is stopped, having told where to look; returns its exit code."""
+    store = tracking.setup()
+    port = free_port(port)
+    tell(f"Starting the MLflow UI on {store.uri}; stop it with Ctrl-C.")
+    for label, url in links_to(None, port).items():
+        tell(f"  {label:<7} {url}")
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", store.uri, "--no-serve-artifacts"]
+    if store.database is not None:
+        command += ["--default-artifact-root", str(store.database.parent)]
+    lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    try:
+        return subprocess.run(command, env={**os.environ, **lean}, check=False).returncode
+    except KeyboardInterrupt:
+        return 0

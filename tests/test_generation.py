@@ -1,0 +1,273 @@
+"""Generated text: what each way of decoding promises, and that prompts do not disturb one another."""
+
+from collections import Counter
+from itertools import islice, product
+from math import log
+from typing import Literal
+
+import pytest
+import torch
+
+from models.config import CellName, ModelConfig
+from models.decoding import Decoding
+from models.generation import complete, draw, generate, truncated_softmax
+from models.language_model import LanguageModel
+
+torch.set_num_threads(1)
+
+PROMPTS = [[1, 2, 3], [4], [0, 5, 2, 2, 1, 3, 4]]
+GREEDY = Decoding(method="greedy")
+WAYS = [
+    GREEDY,
+    Decoding(seed=3),
+    Decoding(temperature=1.5, top_k=4, top_p=0.9, seed=1),
+    Decoding(method="beam", beam_width=3),
+]
+
+
+def tiny_model(cell: CellName = "lstm", implementation: Literal["torch", "scratch"] = "torch") -> LanguageModel:
+    """Random weights, large enough that the next character depends on the ones before it."""
+    torch.manual_seed(0)
+    config = ModelConfig(cell=cell, num_layers=2, hidden_size=8, implementation=implementation)
+    model = LanguageModel(config, vocab_size=6)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+    return model.eval()
+
+
+@torch.no_grad()
+def log_probability(model: LanguageModel, prompt: list[int], text: tuple[int, ...]) -> float:
+    """Of the text after the prompt, read character by character."""
+    state, log_probabilities = None, []
+    for character in [*prompt, *text]:
+        logits, state = model(torch.tensor([[character]]), state)
+        log_probabilities.append(logits[0, -1].double().log_softmax(dim=-1))
+    before_text = log_probabilities[len(prompt) - 1 :]
+    return sum(before[character].item() for before, character in zip(before_text, text, strict=False))
+
+
+@pytest.mark.parametrize("decoding", WAYS)
+def test_streaming_equals_the_complete_text(decoding):
+    model = tiny_model()
+    steps = list(generate(model, PROMPTS, 12, decoding))
+    assert [list(text) for text in zip(*steps, strict=True)] == complete(model, PROMPTS, 12, decoding)
+    assert len(steps) == 12
+    assert all(isinstance(i, int) and 0 <= i < 6 for step in steps for i in step)
+
+
+@pytest.mark.parametrize("decoding", WAYS)
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("implementation", ["torch", "scratch"])
+def test_a_text_does_not_depend_on_its_neighbours_or_their_order(decoding, cell, implementation):
+    model = tiny_model(cell, implementation)
+    together = complete(model, PROMPTS, 12, decoding)
+    assert together == [complete(model, [prompt], 12, decoding)[0] for prompt in PROMPTS]
+    assert together[::-1] == complete(model, PROMPTS[::-1], 12, decoding)
+
+
+@pytest.mark.parametrize("decoding", WAYS)
+def test_a_text_is_the_same_every_time(decoding):
+    model = tiny_model()
+    once = complete(model, PROMPTS, 12, decoding)
+    torch.manual_seed(99)  # the global generator has no part in it
+    assert complete(model, PROMPTS, 12, decoding) == once
+
+
+def test_another_seed_draws_another_text():
+    model = tiny_model()
+    assert complete(model, PROMPTS, 30, Decoding(seed=0)) != complete(model, PROMPTS, 30, Decoding(seed=1))
+
+
+@pytest.mark.parametrize("decoding", WAYS[:3])
+def test_a_longer_text_begins_with_the_shorter_one(decoding):
+    model = tiny_model()
+    longer = complete(model, PROMPTS, 40, decoding)
+    assert complete(model, PROMPTS, 9, decoding) == [text[:9] for text in longer]
+
+
+def test_greedy_takes_the_most_probable_character_reading_one_by_one():
+    model = tiny_model()
+    for prompt, text in zip(PROMPTS, complete(model, PROMPTS, 10, GREEDY), strict=True):
+        for position, character in enumerate(text):
+            so_far = (*text[:position],)
+            best = max(range(6), key=lambda i, p=prompt, s=so_far: log_probability(model, p, (*s, i)))
+            assert character == best
+
+
+def test_a_prompt_is_read_in_one_forward_call_and_each_character_costs_one_more():
+    model, shapes = tiny_model(), []
+    model.register_forward_pre_hook(lambda _, arguments: shapes.append(tuple(arguments[0].shape)))
+    complete(model, PROMPTS, 5, GREEDY)
+    assert shapes == [(1, 3), (1, 1), (1, 7)] + [(3, 1)] * 4
+
+
+def test_all_beams_of_all_prompts_are_one_forward_call():
+    model, shapes = tiny_model(), []
+    model.register_forward_pre_hook(lambda _, arguments: shapes.append(tuple(arguments[0].shape)))
+    complete(model, PROMPTS, 4, Decoding(method="beam", beam_width=5))
+    assert shapes == [(1, 3), (1, 1), (1, 7)] + [(15, 1)] * 3
+
+
+@pytest.mark.parametrize(
+    "decoding", [Decoding(top_k=1), Decoding(temperature=1e-300), Decoding(temperature=1e-6), Decoding(top_p=1e-9)]
+)
+def test_sampling_narrowed_to_one_character_equals_greedy(decoding):
+    model = tiny_model()
+    assert complete(model, PROMPTS, 20, decoding) == complete(model, PROMPTS, 20, GREEDY)
+
+
+def test_beam_width_one_equals_greedy():
+    model = tiny_model()
+    beam = Decoding(method="beam", beam_width=1)
+    assert complete(model, PROMPTS, 20, beam) == complete(model, PROMPTS, 20, GREEDY)
+
+
+@pytest.mark.parametrize("prompt", PROMPTS)
+def test_a_wide_enough_beam_finds_the_most_probable_text(prompt):
+    model = tiny_model()
+    best = max(product(range(6), repeat=3), key=lambda text: log_probability(model, prompt, text))
+    assert complete(model, [prompt], 3, Decoding(method="beam", beam_width=36)) == [list(best)]
+
+
+def test_a_beam_can_find_a_more_probable_text_than_greedy():
+    model = tiny_model()
+    greedy, beam = (
+        [log_probability(model, p, tuple(t)) for p, t in zip(PROMPTS, complete(model, PROMPTS, 8, way), strict=True)]
+        for way in (GREEDY, Decoding(method="beam", beam_width=50))
+    )
+    assert all(b >= g for b, g in zip(beam, greedy, strict=True))
+    assert sum(beam) > sum(greedy)
+
+
+def test_top_p_keeps_the_smallest_set_that_holds_the_probability():
+    logits = torch.tensor([0.1, 0.4, 0.2, 0.3], dtype=torch.float64).log()
+    for top_p, kept in [(0.39, [1]), (0.41, [1, 3]), (0.69, [1, 3]), (0.71, [1, 3, 2]), (0.95, [1, 3, 2, 0])]:
+        probabilities, ids = truncated_softmax(logits, Decoding(top_p=top_p))
+        assert ids[probabilities > 0].tolist() == kept
+        torch.testing.assert_close(probabilities[: len(kept)], logits.exp()[kept] / logits.exp()[kept].sum())
+        assert probabilities[len(kept) :].sum() == 0
+
+
+def test_top_k_keeps_k_even_among_equals():
+    probabilities, ids = truncated_softmax(torch.zeros(5), Decoding(top_k=2))
+    assert ids[probabilities > 0].tolist() == [0, 1]
+    assert probabilities.tolist() == [0.5, 0.5, 0, 0, 0]
+
+
+def test_top_p_counts_shares_of_what_top_k_kept():
+    logits = torch.tensor([0.3, 0.3, 0.2, 0.2], dtype=torch.float64).log()
+    probabilities, _ = truncated_softmax(logits, Decoding(top_k=2, top_p=0.45))  # 0.5 each, not 0.3
+    assert probabilities.tolist() == [1, 0, 0, 0]
+
+
+def test_temperature_divides_the_logits():
+    logits = torch.tensor([[2.0, -1.0, 0.5]])
+    probabilities, ids = truncated_softmax(logits, Decoding(temperature=0.7))
+    expected = (logits.double() / 0.7).softmax(dim=-1)
+    torch.testing.assert_close(probabilities, expected.gather(-1, ids))
+
+
+def test_numbers_spread_evenly_draw_each_id_as_often_as_its_probability():
+    logits = torch.tensor([[1.0, 3.0, 2.0, -2.0]])
+    counts = Counter(draw(logits, torch.tensor((i + 0.5) / 10_000), Decoding()).item() for i in range(10_000))
+    for i, probability in enumerate(logits[0].softmax(dim=-1).tolist()):
+        assert counts[i] / 10_000 == pytest.approx(probability, abs=1e-4)
+
+
+def test_a_number_next_to_one_draws_a_kept_character():
+    almost_one = torch.tensor(1.0, dtype=torch.float64)  # past the last sum, as if that were rounded down
+    assert draw(torch.tensor([[0.0, 1.0, 2.0]]), almost_one, Decoding(top_k=2)).tolist() == [1]
+
+
+def test_sampled_frequencies_agree_with_the_softmax():
+    model = tiny_model()
+    with torch.no_grad():  # a model that forgets: every character has the same distribution
+        model.output.weight.zero_()
+    length, temperature = 4000, 1.3
+    (text,) = complete(model, [[0]], length, Decoding(temperature=temperature, seed=5))
+    expected = length * (model.output.bias.double() / temperature).softmax(dim=-1)
+    observed = torch.bincount(torch.tensor(text), minlength=6)
+    chi_square = ((observed - expected) ** 2 / expected).sum().item()
+    assert chi_square < 20.5  # 5 degrees of freedom: one seed in a thousand is above
+
+
+@pytest.mark.parametrize("decoding", [*WAYS, Decoding(temperature=50.0), Decoding(method="beam", beam_width=40)])
+def test_forbidden_characters_are_never_produced(decoding):
+    model = tiny_model()
+    with torch.no_grad():
+        model.output.bias[[0, 4]] = 100.0  # otherwise nothing else would be
+    for text in complete(model, PROMPTS, 60, decoding, forbidden=[4, 0]):
+        assert set(text) <= {1, 2, 3, 5}
+
+
+def test_what_is_forbidden_leaves_its_probability_to_the_others():
+    model = tiny_model()
+    with torch.no_grad():
+        model.output.weight.zero_()
+        model.output.bias.copy_(torch.tensor([log(8), log(1), log(3), -50, -50, -50]))
+    (text,) = complete(model, [[0]], 2000, Decoding(seed=2), forbidden=[0])
+    assert text.count(2) / len(text) == pytest.approx(0.75, abs=0.03)
+
+
+@pytest.mark.parametrize("decoding", WAYS)
+@pytest.mark.parametrize("training", [True, False])
+def test_a_model_is_as_it_was_at_every_step(decoding, training):
+    model = tiny_model().train(training)
+    for _ in generate(model, PROMPTS, 4, decoding):
+        assert model.training is training
+        assert not torch.is_inference_mode_enabled()
+    assert model.training is training
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_model_in_training_generates_without_dropout():
+    torch.manual_seed(0)
+    model = LanguageModel(ModelConfig(hidden_size=8, output_dropout=0.9, recurrent_dropout=0.9), 6)
+    assert complete(model.train(), PROMPTS, 20, Decoding()) == complete(model.eval(), PROMPTS, 20, Decoding())
+
+
+def test_a_stream_may_be_left_early():
+    model, shapes = tiny_model(), []
+    model.register_forward_pre_hook(lambda _, arguments: shapes.append(arguments[0].shape))
+    assert len(list(islice(generate(model, [[1]], 10**9, GREEDY), 3))) == 3
+    assert len(shapes) == 3
+
+
+def test_nothing_is_generated_for_length_zero_or_no_prompts():
+    assert complete(tiny_model(), PROMPTS, 0, GREEDY) == [[], [], []]
+    assert complete(tiny_model(), PROMPTS, 0, Decoding(method="beam")) == [[], [], []]
+    assert complete(tiny_model(), [], 5, GREEDY) == []
+
+
+@pytest.mark.parametrize(
+    ("prompts", "length", "forbidden", "message"),
+    [
+        ([[1], []], 3, [], "prompt 2 of 2 is empty"),
+        ([[1, 6]], 3, [], "a prompt has the id 6; the model's vocabulary is 0 to 5"),
+        ([[1]], 3, [-1], "forbidden has the id -1"),
+        ([[1]], 3, [0, 1, 2, 3, 4, 5], "all 6 characters are forbidden; leave at least one"),
+        ([[1]], -1, [], "--length is -1; it must be at least 0"),
+    ],
+)
+def test_what_cannot_be_generated_is_refused_at_once(prompts, length, forbidden, message):
+    with pytest.raises(ValueError, match=message):
+        generate(tiny_model(), prompts, length, GREEDY, forbidden)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("method", "best", "--method is 'best'; it must be one of greedy, sample, beam"),
+        ("temperature", 0.0, "--temperature is 0.0; it must be above 0"),
+        ("temperature", float("nan"), "--temperature is nan"),
+        ("top_k", -1, "--top-k is -1; it must be at least 0"),
+        ("top_p", 0.0, "--top-p is 0.0; it must be above 0 and at most 1"),
+        ("top_p", 1.1, "--top-p is 1.1"),
+        ("beam_width", 0, "--beam-width is 0; it must be at least 1"),
+        ("seed", -1, "--seed is -1; it must be at least 0"),
+    ],
+)
+def test_a_decoding_out_of_range_names_its_option(name, value, message):
+    with pytest.raises(ValueError, match=message):
+        Decoding(**{name: value})

@@ -1,0 +1,209 @@
+"""The n-gram baselines are proper distributions, equal what the equations say, and score the book as measured."""
+
+import os
+import re
+from collections import Counter
+from functools import cache
+from math import log2
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.ngram import (
+    FALLBACK_DISCOUNTS,
+    KneserNey,
+    Unigram,
+    baselines,
+    discounts,
+    uniform_bits_per_char,
+)
+
+VOCAB_SIZE = 7  # of the small texts below, whose last symbol never occurs
+
+
+def markov_text(length: int = 3000, seed: int = 0) -> np.ndarray:
+    """A text with something to learn: each symbol leans towards one that the two before it decide."""
+    random = np.random.default_rng(seed)
+    text = [0, 1]
+    for _ in range(length - 2):
+        likely = (2 * text[-1] + text[-2] + 1) % (VOCAB_SIZE - 1)
+        text.append(likely if random.random() < 0.6 else int(random.integers(VOCAB_SIZE - 1)))
+    return np.array(text, dtype=np.uint8)
+
+
+@cache
+def model_of_order(order: int) -> KneserNey:
+    return KneserNey(markov_text(), VOCAB_SIZE, order)
+
+
+def naive_log2_probability(text: tuple[int, ...], history: tuple[int, ...], symbol: int) -> float:
+    """Modified Kneser-Ney by dictionaries, an n-gram at a time: order len(history) + 1 and lower."""
+    order = len(history) + 1
+    occurring = [Counter(text[i : i + n] for i in range(len(text) - n + 1)) for n in range(order + 1)]
+    probability = 1 / VOCAB_SIZE
+    for n in range(1, order + 1):
+        counts = occurring[n] if n == order else Counter(gram[1:] for gram in occurring[n + 1])
+        taken = discounts(np.array([counts[gram] for gram in occurring[n]]))
+        context = history[len(history) - (n - 1) :]
+        after = [counts[(*context, other)] for other in range(VOCAB_SIZE)]
+        if sum(after):
+            freed = sum(taken[min(count, 3)] for count in after) / sum(after)
+            own = max(after[symbol] - taken[min(after[symbol], 3)], 0) / sum(after)
+            probability = own + freed * probability
+    return log2(probability)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, VOCAB_SIZE - 1), max_size=8), st.integers(1, 6))
+def test_probabilities_of_the_next_symbol_sum_to_one_after_any_context(context, order):
+    bits = [model_of_order(order).log2_probabilities([*context, symbol])[-1] for symbol in range(VOCAB_SIZE)]
+    assert np.exp2(bits).sum() == pytest.approx(1, abs=1e-12)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 2), max_size=30), st.lists(st.integers(0, 3), max_size=6), st.integers(1, 5))
+def test_a_text_of_any_size_gives_probabilities_that_sum_to_one(text, context, order):
+    model = KneserNey(np.array(text, dtype=np.int32), 4, order)
+    probabilities = np.exp2([model.log2_probabilities([*context, symbol])[-1] for symbol in range(4)])
+    assert probabilities.sum() == pytest.approx(1, abs=1e-12)
+    assert (probabilities > 0).all()
+
+
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_kneser_ney_equals_the_equations_written_with_dictionaries(order):
+    text, held_out = markov_text(800), markov_text(60, seed=1)
+    bits = KneserNey(text, VOCAB_SIZE, order).log2_probabilities(held_out)
+    for i in range(order - 1, len(held_out)):
+        history = tuple(held_out[i - order + 1 : i].tolist())
+        expected = naive_log2_probability(tuple(text.tolist()), history, int(held_out[i]))
+        assert bits[i] == pytest.approx(expected, abs=1e-12)
+
+
+def test_order_one_equals_its_closed_form():
+    counts, taken = np.array([1, 1, 1, 2, 2, 3, 9]), np.array([0.0, 3 / 7, 2 - 3 * 3 / 7 / 2, 3.0])
+    text = np.repeat(np.arange(7), counts)
+    discount = taken[np.minimum(counts, 3)]
+    expected = (counts - discount) / counts.sum() + discount.sum() / counts.sum() / 8
+    model = KneserNey(text, vocab_size=8, order=1)
+    np.testing.assert_allclose(np.exp2(model.log2_probabilities(np.arange(7))), expected)
+    assert np.exp2(model.log2_probabilities([7])) == pytest.approx(discount.sum() / counts.sum() / 8)
+
+
+def test_counts_of_counts_of_zero_give_the_fallback_discounts():
+    assert tuple(discounts(np.array([5, 6, 7]))) == (0.0, *FALLBACK_DISCOUNTS)
+
+
+def test_counts_of_counts_give_the_discounts_of_chen_and_goodman():
+    n = {1: 100, 2: 40, 3: 20, 4: 10}
+    counts = np.concatenate([np.full(number, count) for count, number in n.items()])
+    y = 100 / 180
+    np.testing.assert_allclose(discounts(counts), [0, 1 - 2 * y * 0.4, 2 - 3 * y * 0.5, 3 - 4 * y * 0.5])
+
+
+@pytest.mark.parametrize("model", [Unigram(markov_text(), VOCAB_SIZE), KneserNey(markov_text(), VOCAB_SIZE)])
+def test_an_unseen_symbol_has_a_finite_cost(model):
+    unseen = VOCAB_SIZE - 1
+    assert np.isfinite(model.log2_probabilities([0, unseen, unseen, 3])).all()
+
+
+def test_unigram_is_the_frequency_with_one_added():
+    np.testing.assert_allclose(np.exp2(Unigram([0, 0, 0, 1], 3).log2_probabilities([0, 1, 2])), [4 / 7, 2 / 7, 1 / 7])
+
+
+def test_no_training_text_is_the_uniform_distribution():
+    assert KneserNey([], 32).bits_per_char([3, 1, 4]) == uniform_bits_per_char(32) == 5
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint64])
+def test_any_integer_dtype_equals_int64(dtype):
+    text = np.random.default_rng(0).integers(0, 256, 2000)  # products past 255 would wrap around
+    narrow, wide = KneserNey(text[:1500].astype(dtype) % 128, 256, 3), KneserNey(text[:1500] % 128, 256, 3)
+    np.testing.assert_array_equal(
+        narrow.log2_probabilities(text[1500:].astype(np.uint16)), wide.log2_probabilities(text[1500:])
+    )
+
+
+def test_a_memory_map_equals_the_array(tmp_path):
+    text = markov_text()
+    text.tofile(tmp_path / "ids.bin")
+    mapped = np.memmap(tmp_path / "ids.bin", dtype=np.uint8, mode="r")
+    assert KneserNey(mapped, VOCAB_SIZE).bits_per_char(mapped) == KneserNey(text, VOCAB_SIZE).bits_per_char(text)
+
+
+def test_a_large_vocabulary_of_long_n_grams_does_not_overflow():
+    vocab_size = 60_000  # to the sixth: 2**95
+    text = np.tile(np.random.default_rng(0).integers(0, vocab_size, 500), 4)
+    model = KneserNey(text, vocab_size, order=6)
+    assert model.bits_per_char(text[:500]) < 1.5 < 15 < uniform_bits_per_char(vocab_size)
+
+
+def test_a_character_depends_on_order_minus_one_before_it():
+    tail = markov_text(50, seed=2)
+    one, other = np.concatenate([[5, 5], tail]), np.concatenate([[0, 3], tail])
+    model = model_of_order(4)
+    np.testing.assert_array_equal(model.log2_probabilities(one)[5:], model.log2_probabilities(other)[5:])
+    assert (model.log2_probabilities(one)[2:5] != model.log2_probabilities(other)[2:5]).any()
+
+
+def test_longer_contexts_cost_fewer_bits_where_the_text_has_them():
+    held_out = markov_text(seed=1)
+    costs = {order: model_of_order(order).bits_per_char(held_out) for order in (2, 3)}  # what decides is two before
+    assert costs[3] < costs[2] - 0.5
+
+
+def test_baselines_score_every_held_out_text_by_name():
+    train, held_out = markov_text(), {"val": markov_text(seed=1), "test": markov_text(seed=2)}
+    scores = baselines(train, held_out, VOCAB_SIZE)
+    assert list(scores) == ["val", "test"]
+    for name, text in held_out.items():
+        assert scores[name].uniform_bits_per_char == log2(VOCAB_SIZE)
+        assert scores[name].unigram_bits_per_char == Unigram(train, VOCAB_SIZE).bits_per_char(text)
+        assert scores[name].ngram_bits_per_char == KneserNey(train, VOCAB_SIZE).bits_per_char(text)
+
+
+def test_ids_outside_of_the_vocabulary_are_refused():
+    with pytest.raises(ValueError, match="ids 0 to 6; a vocabulary of 6 has 0 to 5"):
+        KneserNey([0, 6], 6)
+    with pytest.raises(ValueError, match="ids -1 to 2"):
+        model_of_order(2).log2_probabilities([2, -1])
+
+
+def test_what_is_no_text_is_refused():
+    with pytest.raises(ValueError, match="one row of whole numbers, not 1 dimensions of float64"):
+        Unigram([0.5], 6)
+    with pytest.raises(ValueError, match="not 2 dimensions"):
+        KneserNey([[1, 2]], 6)
+    with pytest.raises(ValueError, match="an empty text has no bits per character"):
+        model_of_order(1).bits_per_char([])
+    with pytest.raises(ValueError, match="order is 0; it must be at least 1"):
+        KneserNey([1, 2], 6, order=0)
+
+
+@pytest.fixture(scope="module")
+def book() -> dict[str, np.ndarray]:
+    """The Time Machine as the report reads it: 28 symbols, split 90 / 5 / 5."""
+    folder = os.environ.get("TMLM_DATA_DIR")
+    if not folder or not (Path(folder) / "timemachine.txt").is_file():
+        pytest.skip("needs the book: set TMLM_DATA_DIR to the folder that holds timemachine.txt")
+    text = re.sub("[^A-Za-z]+", " ", (Path(folder) / "timemachine.txt").read_text(encoding="utf-8")).lower()
+    vocabulary = sorted({*text, "<unk>"})
+    ids = np.array([vocabulary.index(character) for character in text], dtype=np.uint8)
+    train, val = int(0.9 * len(ids)), int(0.05 * len(ids))
+    assert (len(ids), len(vocabulary)) == (173_428, 28)
+    return {"train": ids[:train], "val": ids[train : train + val], "test": ids[train + val :]}
+
+
+@pytest.mark.parametrize(("order", "val", "test"), [(5, 3.847, 3.935), (6, 3.678, 3.763)])
+def test_kneser_ney_perplexity_of_the_time_machine(book, order, val, test):
+    model = KneserNey(book["train"], 28, order)
+    assert 2 ** model.bits_per_char(book["val"]) == pytest.approx(val, abs=0.001)
+    assert 2 ** model.bits_per_char(book["test"]) == pytest.approx(test, abs=0.001)
+
+
+def test_unigram_perplexity_of_the_time_machine(book):
+    model = Unigram(book["train"], 28)
+    assert 2 ** model.bits_per_char(book["val"]) == pytest.approx(16.86, abs=0.005)
+    assert 2 ** model.bits_per_char(book["test"]) == pytest.approx(16.59, abs=0.005)
