@@ -66,7 +66,8 @@ class Twin(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (B, T, input size) -> logits (B, T, V)."""
         hidden, _ = self.core(x)
-        return self.output(hidden)
+        logits: Tensor = self.output(hidden)
+        return logits
 
 
 def _core(config: ModelConfig, vocab_size: int) -> nn.RNNBase:

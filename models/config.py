@@ -54,8 +54,9 @@ class ModelConfig:
         0.0,
         preset=True,
     )
-    initialisation: Literal["torch", "normal"] = option(
-        "Initial weights. torch: uniform within 1/sqrt(hidden size); normal (d2l.ai): N(0, 0.01), biases zero.",
+    initialisation: Literal["torch", "orthogonal", "normal"] = option(
+        "Initial weights. torch: uniform within 1/sqrt(hidden size); orthogonal: as torch, but each gate's recurrent "
+        "matrix orthogonal (arXiv:1312.6120); normal (d2l.ai): N(0, 0.01), biases zero.",
         "torch",
         preset=True,
     )
@@ -68,7 +69,7 @@ class ModelConfig:
             ("cell", ("rnn", "gru", "lstm")),
             ("implementation", ("torch", "scratch")),
             ("equations", ("torch", "book")),
-            ("initialisation", ("torch", "normal")),
+            ("initialisation", ("torch", "orthogonal", "normal")),
         ):
             value = getattr(self, name)
             if value not in allowed:

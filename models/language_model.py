@@ -3,6 +3,8 @@
 Shapes: B batch, T time steps, V vocabulary, L layers, H hidden size.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -14,7 +16,7 @@ from models.config import ModelConfig
 State = Tensor | tuple[Tensor, ...]
 """Hidden state (L, B, H), for the LSTM a pair of hidden state and memory: what torch.nn's layers take and give."""
 
-TORCH_LAYERS: dict[str, type[nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+TORCH_LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
 def detach(state: State) -> State:
@@ -73,6 +75,10 @@ class LanguageModel(nn.Module):
                     parameter.normal_(std=0.01)
                 else:
                     parameter.zero_()
+        elif self.config.initialisation == "orthogonal":
+            for name in self._recurrent_weights:
+                for gate in self.core.get_parameter(name).split(self.config.hidden_size):
+                    nn.init.orthogonal_(gate)
         if self.config.cell == "lstm" and self.config.forget_bias:
             hidden = self.config.hidden_size
             for name, parameter in self.core.named_parameters():

@@ -21,6 +21,7 @@ from pipeline.options import OptionalFlagValues, flag, options_of
 
 TERMINATED = 143  # 128 + SIGTERM
 INTERRUPTED = 130  # 128 + SIGINT
+UNDER_MLFLOW = "MLFLOW_RUN_ID"  # set by mlflow run: a run is there, so also what is else only printed is recorded
 
 
 class Failure(click.ClickException):
@@ -28,7 +29,7 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # click declares it for the class
 
 
 class Lab(click.Group):
@@ -164,7 +165,7 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
         raise Failure(str(error), 2) from error
     from pipeline import stages
 
-    if "MLFLOW_RUN_ID" in os.environ:  # under mlflow run: the run is there, so the texts are recorded in it
+    if UNDER_MLFLOW in os.environ:
         result = stages.sample(model, list(prompts), length, decoding).result
         show(result, as_json, "\n".join(result["texts"]))
     elif as_json or len(prompts) > 1 or not sys.stdout.isatty():
@@ -186,6 +187,10 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
         config = ModelConfig(**options)
     except ValueError as error:
         raise Failure(str(error), 2) from error
+    if UNDER_MLFLOW in os.environ:
+        from pipeline import stages
+
+        stages.complexity(config, vocab_size)
     from dataclasses import asdict
 
     from models.complexity import measure

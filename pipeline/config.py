@@ -5,7 +5,7 @@ in ``resolve``). Everything else has its own default.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from models.config import ModelConfig, check_range, option
@@ -48,7 +48,7 @@ class TrainConfig:
     optimizer: Literal["adamw", "sgd"] = option("Optimizer.", "adamw", preset=True)
     learning_rate: float = option("Learning rate, the highest of the schedule.", 0.016, preset=True)
     schedule: Literal["cosine", "constant"] = option(
-        "cosine: 50 warm-up steps, then down to 2 %.", "cosine", preset=True
+        "cosine: 50 warm-up steps, then down to 5 %.", "cosine", preset=True
     )
     weight_decay: float = option("Decoupled weight decay (AdamW).", 0.01, preset=True)
     clip: float = option("Largest norm of the gradient (0: not clipped).", 1.0, preset=True)
@@ -127,10 +127,10 @@ def stream_preset(model: Mapping[str, Any]) -> dict[str, Any]:
     wide = model["hidden_size"] >= 256
     return {
         "equations": "torch",
-        "initialisation": "torch",
+        "initialisation": "orthogonal",
         "dropout": 0.0,
         "output_dropout": 0.3 if wide else 0.0,
-        "recurrent_dropout": 0.4 if wide else 0.2 if model["hidden_size"] >= 96 else 0.1,
+        "recurrent_dropout": 0.4 if wide else 0.15 if model["hidden_size"] >= 96 else 0.1,
         "forget_bias": 1.0 if model["cell"] == "lstm" else 0.0,
     }
 
@@ -150,7 +150,8 @@ def resolve(options: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
         raise ValueError(f"--preset is {preset!r}; it must be one of {', '.join(sorted(PRESETS))}")
     model_options = {**own, **given}
     values = {**own, **PRESETS[preset](model_options), **given}
-    model, train = (config(**{f.name: values[f.name] for f in fields(config)}) for config in (ModelConfig, TrainConfig))
+    model = ModelConfig(**{f.name: values[f.name] for f in fields(ModelConfig)})
+    train = TrainConfig(**{f.name: values[f.name] for f in fields(TrainConfig)})
     if train.preset == "report" and train.precision == "auto":
-        train = TrainConfig(**{**asdict(train), "precision": "fp32"})
+        train = replace(train, precision="fp32")
     return model, train

@@ -40,6 +40,10 @@ TIME_MACHINE_MIRRORS = (
 )
 CONNECT_SECONDS, READ_SECONDS = 3.0, 20.0
 FALLBACK = "python-docs"
+FALLBACK_WARNING = (
+    f"FALLING BACK to {FALLBACK}, the reference topics inside this Python, in place of The Time Machine: "
+    "perplexities of different texts do not compare."
+)
 KNOWN_TEXTS = ("time-machine", FALLBACK)
 
 
@@ -116,6 +120,11 @@ class Corpus:
         return result
 
 
+def fell_back(config: CorpusConfig, corpus: Corpus) -> bool:
+    """Whether the corpus stands in for the one that ``auto`` would rather have."""
+    return config.corpus == "auto" and corpus.name == FALLBACK
+
+
 def load_corpus(config: CorpusConfig) -> Corpus:
     """Find the text, reduce it to its alphabet and map its ids into memory; the second time from the cache.
 
@@ -178,12 +187,7 @@ def find_text(corpus: str) -> tuple[str, str, bytes]:
         try:
             return find_text("time-machine")
         except DataUnavailableError as error:
-            log.warning(
-                "%s\nFALLING BACK to %s, the reference topics inside this Python: "
-                "perplexities of different texts do not compare.",
-                error,
-                FALLBACK,
-            )
+            log.warning("%s\n%s", error, FALLBACK_WARNING)
             return find_text(FALLBACK)
     if corpus == "time-machine":
         source, data = _time_machine()
@@ -268,6 +272,13 @@ def _download(url: str, known_sha256: str | None) -> bytes:
             downloader=downloader,
         )
         return Path(path).read_bytes()
-    except (requests.RequestException, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise DataUnavailableError(f"{url}: {reason if len(reason) < 160 else reason[:157] + '...'}") from error
+    except requests.Timeout as error:
+        raise DataUnavailableError(f"{url}: no answer in time") from error
+    except requests.HTTPError as error:
+        raise DataUnavailableError(f"{url}: HTTP status {error.response.status_code}") from error
+    except requests.RequestException as error:
+        raise DataUnavailableError(f"{url}: no connection") from error
+    except ValueError as error:  # pooch: the digest is another one
+        raise DataUnavailableError(f"{url}: another text than the book's (wrong sha256)") from error
+    except OSError as error:
+        raise DataUnavailableError(f"{url}: can't be kept in {cache_dir()}: {error.strerror}") from error

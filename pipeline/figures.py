@@ -6,16 +6,21 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
 
 TRAIN, VAL, BAR, FAINT = "#1f77b4", "#d62728", "#2ca02c", "#777777"
 DOTS_PER_INCH = 150
+LARGEST = 1e6  # a perplexity beyond it says no more, and its axis could not be drawn
 
 
 def _png(figure: Figure) -> bytes:
     data = io.BytesIO()
     FigureCanvasAgg(figure).print_png(data)
     return data.getvalue()
+
+
+def _drawable(perplexities: Sequence[float]) -> list[float]:
+    return [min(value, LARGEST) for value in perplexities]
 
 
 def perplexity_curves(
@@ -30,6 +35,7 @@ def perplexity_curves(
 
     ``bars`` maps a label to a perplexity (the n-gram models on the validation text).
     """
+    train, val = _drawable(train), _drawable(val)
     epochs = range(1, len(val) + 1)
     figure = Figure(figsize=(8, 5), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()
@@ -49,7 +55,7 @@ def perplexity_curves(
     axes.set(title=title, xlabel="epoch", ylabel="perplexity per character")
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.yaxis.set_minor_formatter(ScalarFormatter() if max(*train, *val) < 10 * min(*train, *val) else NullFormatter())
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(which="both", alpha=0.2)
     axes.legend(loc="upper right", frameon=False)
     return _png(figure)
@@ -57,6 +63,7 @@ def perplexity_curves(
 
 def generalisation_gap(train: Sequence[float], val: Sequence[float], title: str) -> bytes:
     """Validation minus train perplexity by epoch: below zero while dropout holds the train figure up."""
+    train, val = _drawable(train), _drawable(val)
     epochs = range(1, len(val) + 1)
     gap = [v - t for v, t in zip(val, train, strict=True)]
     figure = Figure(figsize=(8, 3), dpi=DOTS_PER_INCH, layout="constrained")
@@ -67,6 +74,6 @@ def generalisation_gap(train: Sequence[float], val: Sequence[float], title: str)
     axes.set(title=title, xlabel="epoch", ylabel="validation - train")
     axes.set_yscale("symlog", linthresh=1.0)
     axes.yaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.2)
     return _png(figure)

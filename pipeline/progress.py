@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from tqdm import tqdm
 
@@ -10,7 +11,7 @@ from tqdm import tqdm
 class Progress:
     """Steps done and the latest perplexities, as the bar shows them."""
 
-    def __init__(self, bar: "tqdm[None] | None") -> None:
+    def __init__(self, bar: "tqdm[Any] | None") -> None:
         self._bar = bar
 
     def start(self, total_steps: int, done_steps: int = 0) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
-from mlflow.pyfunc import PythonModelContext
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from models.decoding import Decoding
 from pipeline.checkpoints import load_model
@@ -19,7 +19,7 @@ from pipeline.samples import continuations
 LONGEST = 10_000  # characters, of a prompt and of what is added to it
 
 
-class TextGenerator(mlflow.pyfunc.PythonModel):
+class TextGenerator(PythonModel):
     """Continues each prompt of a request; ``params`` are those of the signature."""
 
     def load_context(self, context: PythonModelContext) -> None:

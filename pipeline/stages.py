@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from models.complexity import measure
 from models.config import ModelConfig
 from models.decoding import Decoding
 from models.generation import generate
@@ -26,7 +27,7 @@ from pipeline import figures, tracking
 from pipeline.checkpoints import load_model
 from pipeline.code_digest import code_digest
 from pipeline.config import CorpusConfig, PresetName, TrainConfig
-from pipeline.corpus import KNOWN_TEXTS, Corpus, load_corpus
+from pipeline.corpus import KNOWN_TEXTS, Corpus, fell_back, load_corpus
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.evaluation import score_text
 from pipeline.experiment import Observer, Result, run_experiment
@@ -53,6 +54,7 @@ STAGE_MODULES = {
     "train": ("pipeline.experiment",),
     "evaluate": ("pipeline.evaluation", "pipeline.checkpoints", "pipeline.corpus"),
     "sample": ("pipeline.samples", "pipeline.checkpoints"),
+    "complexity": ("models.complexity",),
 }
 
 
@@ -98,8 +100,9 @@ def _step(
     return Step(stage, run.id, result)
 
 
-def _corpus_tags(corpus: Corpus) -> dict[str, str]:
-    return {"corpus": corpus.name, "corpus.sha256": corpus.corpus_sha256, "corpus.source": corpus.source}
+def _corpus_tags(corpus: Corpus, config: CorpusConfig) -> dict[str, str]:
+    tags = {"corpus": corpus.name, "corpus.sha256": corpus.corpus_sha256, "corpus.source": corpus.source}
+    return {**tags, "corpus.fallback": "true"} if fell_back(config, corpus) else tags
 
 
 def _corpus_keys(corpus: Corpus) -> dict[str, Any]:
@@ -113,10 +116,8 @@ def _record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName) -> Non
 
 def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
     """lstm-1x128-s0, with what is out of the ordinary behind it: scratch, report, another text."""
-    extra = [model.implementation] if model.implementation != "torch" else []
-    extra += [train.preset] if train.preset != "stream" else []
-    extra += [corpus.name] if corpus.name != "time-machine" else []
-    return "-".join([model.shape, f"s{train.seed}", *extra])
+    usual = {model.implementation: "torch", train.preset: "stream", corpus.name: "time-machine"}
+    return "-".join([model.shape, f"s{train.seed}", *(name for name, default in usual.items() if name != default)])
 
 
 # --- prepare ---------------------------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
         return result
 
     inputs = {"config": asdict(corpus_config), "preset": preset, **_corpus_keys(corpus)}
-    return _step("prepare", f"prepare-{corpus.name}", inputs, _corpus_tags(corpus), work, reuse)
+    return _step("prepare", f"prepare-{corpus.name}", inputs, _corpus_tags(corpus, corpus_config), work, reuse)
 
 
 # --- train -----------------------------------------------------------------------------------------------------------
@@ -194,9 +195,11 @@ def train(
                     texts = sample_texts(training.best_model, corpus.vocabulary, config.seed)
                     run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
 
-            result = run_experiment(
-                corpus, model, config, Observer(on_start, bar.advance, on_epoch), run.checkpoint_dir
-            )
+            try:
+                observer = Observer(on_start, bar.advance, on_epoch)
+                result = run_experiment(corpus, model, config, observer, run.checkpoint_dir)
+            finally:  # a failed run keeps its best checkpoint too
+                run.send_checkpoints()
         _record_result(run, corpus, model, config, result)
         return {
             **_corpus_keys(corpus),
@@ -207,7 +210,7 @@ def train(
         }
 
     tags = {
-        **_corpus_tags(corpus),
+        **_corpus_tags(corpus, corpus_config),
         "config_id": tracking.config_id(asdict(model), asdict(config), {"corpus_sha256": corpus.corpus_sha256}),
     }
     inputs = {
@@ -277,7 +280,6 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), cost))
     run.text("samples/final.md", samples_table(result.samples))
     run.json("samples/final.json", {"samples": [asdict(sample) for sample in result.samples]})
-    run.send_checkpoints()
     assert result.checkpoint is not None
     run.model(result.checkpoint, prompts_for(corpus.vocabulary)[0])
     run.note(training_note(corpus, model, config, result))
@@ -422,6 +424,22 @@ def stream_text(model: str, prompt: str, length: int, decoding: Decoding) -> Ite
         yield trained.vocabulary.symbols[next_id]
 
 
+def complexity(model: ModelConfig, vocab_size: int) -> Step:
+    """Record the sizes of a shape in both conventions."""
+
+    def work(run: TrackedRun) -> dict[str, Any]:
+        cost = asdict(measure(model, vocab_size))
+        run.params({"cell": model.cell, "num_layers": model.num_layers, "hidden_size": model.hidden_size})
+        run.metrics({f"cost/{name}": value for name, value in cost.items()})
+        text = complexity_text(model, vocab_size, cost)
+        run.text("complexity.txt", text)
+        run.note(f"```\n{text}```")
+        return cost
+
+    inputs = {"model": asdict(model), "vocab_size": vocab_size}
+    return _step("complexity", f"complexity-{model.shape}", inputs, {}, work, reuse=False)
+
+
 # --- the pipeline ----------------------------------------------------------------------------------------------------
 
 
@@ -438,7 +456,7 @@ def pipeline(corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfi
     """Prepare, train, evaluate, sample: one parent run, with a run for each step that had to be done."""
     corpus = load_corpus(corpus_config)
     name = f"pipeline-{run_name(corpus, model, config)}"
-    with tracking.tracked_run("pipeline", name, _corpus_tags(corpus)) as run:
+    with tracking.tracked_run("pipeline", name, _corpus_tags(corpus, corpus_config)) as run:
         run.params({**asdict(corpus_config), **asdict(model), **asdict(config), "force": force})
         steps: list[Step] = []
         seconds: list[float] = []
@@ -462,6 +480,7 @@ def pipeline(corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfi
             "bits_per_char": judged.result["bits_per_char"],
             "texts": written.result["texts"],
             "reused": [step.stage for step in steps if step.reused],
+            "fallback": fell_back(corpus_config, corpus),
         }
         run.metrics(final_metrics(result))
         run.tags({"trained_run": trained.run_id})

@@ -7,7 +7,7 @@ from typing import Any
 from models.complexity import report_print_out
 from models.config import ModelConfig
 from pipeline.config import TrainConfig
-from pipeline.corpus import Corpus
+from pipeline.corpus import FALLBACK_WARNING, Corpus
 from pipeline.experiment import Result
 from pipeline.samples import SampleText
 
@@ -93,7 +93,8 @@ def pipeline_note(steps: Mapping[str, tuple[str, bool]], result: Mapping[str, An
     """The parent's page: the table, the verdict, a line for each step (stage -> run id, reused), and the texts."""
     lines = [f"- {stage}: run `{run_id}`{' (reused)' if reused else ''}" for stage, (run_id, reused) in steps.items()]
     texts = "\n".join(f"```\n{text}\n```" for text in result["texts"])
-    return f"{comparison_table(result)}\n\n{verdict(result)}\n\n" + "\n".join(lines) + f"\n\n{texts}"
+    stand_in = f"> {FALLBACK_WARNING}\n\n" if result["fallback"] else ""
+    return f"{stand_in}{comparison_table(result)}\n\n{verdict(result)}\n\n" + "\n".join(lines) + f"\n\n{texts}"
 
 
 def pipeline_table(
@@ -107,9 +108,10 @@ def pipeline_table(
         ("perplexity, 6-gram", f"{result['ngram_val_perplexity']:.3f}", f"{result['ngram_test_perplexity']:.3f}"),
         ("bits per character", f"{log2(result['val_perplexity']):.3f}", f"{result['test_bits_per_char']:.3f}"),
     ]
+    stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
     table = "\n".join(f"  {label:<22}{val:>12}{test:>12}" for label, val, test in rows)
     return (
-        f"{name} on {result['corpus']}\n\n{table}\n\n"
+        f"{name} on {result['corpus']}{stand_in}\n\n{table}\n\n"
         f"  {verdict(result)}\n"
         f"  {result['parameters']:,} parameters, {result['macs_per_char']:,} MACs per character; trained in "
         f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}\n"

@@ -48,6 +48,10 @@ from pipeline.views import view_tags
 log = logging.getLogger(__name__)
 
 EXPERIMENT = "time-machine-lm"
+EXPERIMENT_NOTE = (
+    "Character-level recurrent language models: perplexity against cost. `tmlm ui` prints links that open this "
+    "experiment with the right columns and charts."
+)
 LOCK_SECONDS = 60  # that a writer waits for another one
 RESULT_FILE = "result.json"  # what a step came to, in the artifacts of its run
 BEST_CHECKPOINT = "best.safetensors"
@@ -151,7 +155,7 @@ def _chosen_experiment() -> str:
         experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
     experiment = client.get_experiment(experiment_id)
     try:
-        for key, value in view_tags().items():
+        for key, value in {**view_tags(), "mlflow.note.content": EXPERIMENT_NOTE}.items():
             if experiment.tags.get(key) != value:
                 client.set_experiment_tag(experiment_id, key, value)
     except MlflowException as error:  # a convenience of the UI, undocumented: never worth a run
@@ -192,7 +196,7 @@ class TrackedRun:
 
     def send_checkpoints(self) -> None:
         """Upload the checkpoints to an artifact store that is not a folder of this machine."""
-        if local_path(self.artifact_uri) is None:
+        if local_path(self.artifact_uri) is None and self.checkpoint_dir.is_dir():
             self.client.log_artifacts(self.id, str(self.checkpoint_dir), "checkpoints")
 
     def params(self, values: Mapping[str, Any]) -> None:
@@ -235,7 +239,8 @@ class TrackedRun:
         is_url = source.startswith("https://")
         origin: DatasetSource = HTTPDatasetSource(source) if is_url else CodeDatasetSource({"source": source})
         with quiet_warnings():
-            mlflow.log_input(MetaDataset(origin, name=name, digest=digest[:36]), context=context)
+            dataset = MetaDataset(origin, name=name, digest=digest[:36])  # type: ignore[abstract]  # as its docs do
+            mlflow.log_input(dataset, context=context)
 
     def model(self, checkpoint: Path, example: str) -> str:
         """Log the served model (text in, text out) around a checkpoint; returns its address."""

@@ -30,7 +30,7 @@ from pipeline.evaluation import perplexity, score_text, score_windows
 log = logging.getLogger(__name__)
 
 WARM_UP_STEPS = 50
-FINAL_RATE_SHARE = 0.02
+FINAL_RATE_SHARE = 0.05
 PASS_CHARS = 10_000_000  # of a longer text, this much is an epoch
 LONG_VAL_CHARS = 500_000  # and this much is read to validate
 STEPS_BETWEEN_CHECKS = 20  # of the loss being a number, and of the clock
@@ -73,7 +73,7 @@ def choose_device(device: str) -> torch.device:
 def has_bf16(device: torch.device) -> bool:
     """Whether the hardware multiplies in bfloat16 (CPU: AMX or AVX512-BF16); elsewhere it would only be slower."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
         probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # no public ones as of torch 2.13
         return any(getattr(torch.cpu, probe, bool)() for probe in probes)
@@ -352,7 +352,7 @@ class Training:
         self.stopped = facts["stopped"]
 
 
-ADVICE = "; lower --learning-rate, or set --clip (the best checkpoint until then is kept)"
+ADVICE = "; lower --learning-rate, or set --clip (a best checkpoint from before is kept)"
 
 
 def fit(

@@ -1,0 +1,1 @@
+"""Facts about the lab, one file for each module."""

@@ -1,0 +1,62 @@
+"""What every test starts from: one thread, no network, and none of the user's files or settings."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)
+settings.register_profile("lab", deadline=None)  # a busy machine is no error
+settings.load_profile("lab")
+
+
+def isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Caches under the folder, nothing of MLflow's from outside, nothing downloaded."""
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        patch.delenv(name)
+    patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    patch.setenv("TMLM_CACHE_DIR", str(folder / "cache"))
+    patch.setenv("TMLM_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """For the fixtures of modules, which are built before those of a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        isolate(patch, tmp_path_factory.mktemp("session"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _isolated_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    isolate(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A tracking store of the test's own, at <folder>/mlruns/mlflow.db; gives the folder."""
+    import mlflow
+
+    from pipeline import tracking
+
+    home = tmp_path / "lab"
+    home.mkdir()
+    monkeypatch.setattr(tracking, "root", lambda: home)
+    tracking.setup.cache_clear()
+    yield home
+    while mlflow.active_run() is not None:
+        mlflow.end_run()
+    tracking.setup.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def small_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text that is long enough to train on and short enough for a test: some of Python's own reference topics."""
+    from pydoc_data.topics import topics
+
+    path = tmp_path_factory.mktemp("text") / "topics.txt"
+    path.write_text("\n".join(topics[name] for name in sorted(topics))[:30_000], encoding="utf-8")
+    return path

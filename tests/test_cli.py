@@ -1,0 +1,134 @@
+"""The command line as a person meets it: results on stdout, one sentence on stderr, exit codes."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline import cli as cli_module
+from pipeline.cli import cli
+from pipeline.errors import DataUnavailableError, InputError, TmlmError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def run(*args: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(cli, list(args))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "option"),
+    [
+        (["train", "--hidden-size", "0"], "--hidden-size is 0; it must be at least 1"),
+        (["train", "--hidden-size", "-1"], "--hidden-size is -1"),
+        (["train", "--learning-rate", "nan"], "--learning-rate is nan"),
+        (["train", "--learning-rate", "inf"], "--learning-rate is inf"),
+        (["train", "--learning-rate", "0"], "--learning-rate is 0.0; it must be above 0"),
+        (["train", "--epochs", "0"], "--epochs is 0"),
+        (["train", "--equations", "book"], "add --implementation scratch"),
+        (["train", "--corpus", " "], "--corpus is empty"),
+        (["pipeline", "--dropout", "1"], "--dropout is 1.0"),
+        (["sample", "x", "--temperature", "0"], "--temperature is 0"),
+        (["sample", "x", "--length", "-1"], "--length is -1"),
+        (["complexity", "--num-layers", "0"], "--num-layers is 0"),
+    ],
+)
+def test_a_value_out_of_range_is_exit_code_2_in_one_sentence(args, option):
+    code, out, err = run(*args)
+    assert code == 2
+    assert out == ""
+    assert option in err
+    assert err.startswith("Error: ")
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("args", [["train", "--cell", "transformer"], ["train", "--hidden-size", "abc"], ["nothing"]])
+def test_what_click_refuses_is_exit_code_2(args):
+    code, _, err = run(*args)
+    assert code == 2
+    assert "Error: " in err
+
+
+@pytest.mark.parametrize(("error", "code"), [(TmlmError, 1), (InputError, 2), (DataUnavailableError, 3)])
+def test_reasons_have_their_exit_codes_and_no_traceback(monkeypatch, error, code):
+    monkeypatch.setattr("pipeline.corpus.load_corpus", lambda config: (_ for _ in ()).throw(error("the reason")))
+    got, out, err = run("prepare")
+    assert (got, out, err) == (code, "", "Error: the reason\n")
+
+
+def test_ctrl_c_is_exit_code_130(monkeypatch):
+    monkeypatch.setattr("pipeline.corpus.load_corpus", lambda config: (_ for _ in ()).throw(KeyboardInterrupt))
+    code, _, err = run("prepare")
+    assert code == 130
+    assert "Ctrl-C" in err
+
+
+def test_an_environment_without_the_packages_is_told_as_such(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pipeline.corpus", None)
+    code, _, err = run("prepare")
+    assert code == 1
+    assert "activate the project's environment" in err
+
+
+def test_complexity_prints_one_flat_object_with_both_conventions():
+    code, out, _ = run("complexity", "--cell", "lstm", "--num-layers", "1", "--hidden-size", "128", "--json")
+    assert code == 0
+    assert json.loads(out) == {
+        "parameters": 84508,
+        "macs_per_char": 85788,
+        "matmul_macs_per_char": 83456,
+        "report_parameters": 80896,
+        "report_macs": 84148224,
+    }
+
+
+def test_complexity_shows_ptflops_print_out():
+    _, out, _ = run("complexity", "--cell", "gru", "--hidden-size", "32")
+    assert "GRU(5.95 k, 100.000% Params, 6.32 MMac" in out
+
+
+def test_options_may_be_written_as_mlflow_names_them():
+    assert run("complexity", "--hidden_size", "32", "--json", "true") == run("complexity", "--hidden-size=32", "--json")
+
+
+def test_version_is_the_projects():
+    assert "0." in run("--version")[1]
+
+
+def test_sigterm_is_exit_code_143(tmp_path):
+    script = (
+        "import signal, time, pipeline.cli as c\n"
+        "def wait(**options): print('ready', flush=True); time.sleep(30)\n"
+        "c.cli.commands['doctor'].callback = wait\n"
+        "import sys; sys.argv = ['tmlm', 'doctor']; c.main()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    assert process.wait(timeout=20) == cli_module.TERMINATED
+    assert time.monotonic() - started < 5
+
+
+def test_doctor_says_what_would_be_used_without_recording_anything(store, monkeypatch):
+    monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
+    code, out, _ = run("doctor", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["text"].startswith("python-docs, ")
+    assert found["store"].endswith("lab/mlruns/mlflow.db")
+    assert found["torch"]
+    assert list(store.iterdir()) == []
+
+
+def test_doctor_names_the_file_that_would_be_read(small_text):
+    assert str(small_text) in run("doctor", "--corpus", str(small_text))[1]

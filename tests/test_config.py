@@ -1,0 +1,332 @@
+"""What a configuration refuses, and what the presets decide."""
+
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, fields, replace
+from typing import Any, get_args
+
+import pytest
+
+from models.config import CellName, ModelConfig, check_range
+from pipeline.config import PRESETS, CorpusConfig, TrainConfig, report_preset, resolve, stream_preset
+
+INF, NAN = float("inf"), float("nan")
+
+REFUSED: dict[type, dict[str, list[Any]]] = {
+    ModelConfig: {
+        "cell": ["mlp", "", "LSTM"],
+        "num_layers": [0, -1, 1001, NAN],
+        "hidden_size": [0, -1, 1_000_001, NAN],
+        "implementation": ["jax", ""],
+        "equations": ["d2l", ""],
+        "embedding_size": [-1, 1_000_001],
+        "dropout": [-0.1, 0.96, 1.0, NAN, INF],
+        "output_dropout": [-0.1, 0.96, 1.0, NAN, INF],
+        "recurrent_dropout": [-0.1, 0.96, 1.0, NAN, INF],
+        "initialisation": ["xavier", ""],
+        "forget_bias": [-101, 101, NAN, -INF],
+    },
+    TrainConfig: {
+        "preset": ["book", ""],
+        "epochs": [0, -1, 1_000_001],
+        "budget_chars": [0, -1, INF],
+        "max_seconds": [-0.1, NAN, INF],
+        "batch_size": [0, -1, 1_000_001],
+        "sequence_length": [0, -1, 1_000_001],
+        "optimizer": ["adam", ""],
+        "learning_rate": [0.0, -0.1, 1000.1, NAN, INF],
+        "schedule": ["linear", ""],
+        "weight_decay": [-0.1, 1000.1, NAN],
+        "clip": [-0.1, NAN, INF],
+        "average": [-0.1, 1.0, NAN],
+        "patience": [-1, INF],
+        "seed": [-1, 2**63],
+        "device": ["tpu", "cuda:1", ""],
+        "threads": [0, -1, 1025],
+        "precision": ["fp16", ""],
+        "sample_every": [-1, INF],
+    },
+    CorpusConfig: {"corpus": ["", "  "], "alphabet": ["digits", ""]},
+}
+
+ALLOWED: dict[type, dict[str, list[Any]]] = {  # the ends of the ranges
+    ModelConfig: {
+        "num_layers": [1, 1000],
+        "hidden_size": [1, 1_000_000],
+        "embedding_size": [0, 1_000_000],
+        "dropout": [0, 0.95],
+        "output_dropout": [0, 0.95],
+        "recurrent_dropout": [0, 0.95],
+        "forget_bias": [-100, 0, 100],
+    },
+    TrainConfig: {
+        "epochs": [None, 1, 1_000_000],
+        "budget_chars": [1, 10**15],
+        "max_seconds": [0, 1e9],
+        "batch_size": [1, 1_000_000],
+        "sequence_length": [1, 1_000_000],
+        "learning_rate": [1e-9, 1000],
+        "weight_decay": [0, 1000],
+        "clip": [0, 1e9],
+        "average": [0, 0.999999],
+        "patience": [0, 10**6],
+        "seed": [0, 2**63 - 1],
+        "threads": [None, 1, 1024],
+        "sample_every": [0, 10**6],
+    },
+}
+
+REPORT_CONFIGURATIONS = [  # the seventeen of the report: implementation, cell, layers, units
+    *[("scratch", "gru", 1, hidden) for hidden in (32, 8, 128, 1024)],
+    *[("scratch", "lstm", 1, hidden) for hidden in (32, 8, 128, 1024)],
+    *[("torch", cell, 1, 128) for cell in ("rnn", "lstm", "gru")],
+    *[("torch", cell, layers, hidden) for layers, hidden in ((2, 32), (2, 128), (8, 32)) for cell in ("gru", "lstm")],
+]
+
+
+def cases(table: dict[type, dict[str, list[Any]]]) -> list[Any]:
+    return [
+        pytest.param(config, name, value, id=f"{name}-{value}")
+        for config, names in table.items()
+        for name, values in names.items()
+        for value in values
+    ]
+
+
+# --- ranges ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("config", "name", "value"), cases(REFUSED))
+def test_a_value_out_of_range_is_refused_naming_its_option(config, name, value):
+    option = f"--{name.replace('_', '-')}"
+    shown = "is empty" if name == "corpus" else f"is {value!r}; it must be "
+    with pytest.raises(ValueError, match=r"^--") as refused:
+        config(**{name: value})
+    assert str(refused.value).startswith(f"{option} {shown}")
+
+
+@pytest.mark.parametrize(("config", "name", "value"), cases(ALLOWED))
+def test_the_ends_of_a_range_are_allowed(config, name, value):
+    assert getattr(config(**{name: value}), name) == value
+
+
+@pytest.mark.parametrize("config", [ModelConfig, TrainConfig, CorpusConfig])
+def test_every_option_has_a_range(config):
+    assert set(REFUSED[config]) == {field.name for field in fields(config)}
+
+
+@pytest.mark.parametrize("config", [ModelConfig, TrainConfig, CorpusConfig])
+def test_every_choice_of_an_option_is_allowed(config):
+    for field in fields(config):
+        for choice in get_args(field.type):
+            if isinstance(choice, str):
+                assert getattr(config(**{field.name: choice} | needed_by(choice)), field.name) == choice
+
+
+def needed_by(choice: str) -> dict[str, str]:
+    return {"implementation": "scratch"} if choice == "book" else {}
+
+
+@pytest.mark.parametrize("config", [ModelConfig, TrainConfig, CorpusConfig])
+def test_every_option_is_explained(config):
+    assert all(field.metadata["help"].endswith((".", ")")) for field in fields(config))
+
+
+def test_a_message_says_what_was_given_and_what_is_allowed():
+    with pytest.raises(ValueError, match=r"^--hidden-size is 0; it must be at least 1 and at most "):
+        ModelConfig(hidden_size=0)
+    with pytest.raises(ValueError, match=r"^--cell is 'mlp'; it must be one of rnn, gru, lstm$"):
+        ModelConfig(cell="mlp")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^--learning-rate is 0; it must be above 0 and at most 1000$"):
+        TrainConfig(learning_rate=0)
+    with pytest.raises(ValueError, match=r"^--patience is -1; it must be at least 0$"):
+        TrainConfig(patience=-1)
+
+
+def test_a_range_without_its_lower_end_refuses_that_end_only():
+    check_range("rate", 1e-300, 0, above=True)
+    check_range("rate", 0, 0)
+    with pytest.raises(ValueError, match="--rate is 0; it must be above 0"):
+        check_range("rate", 0, 0, above=True)
+
+
+def test_the_books_equations_are_refused_for_torchs_layers():
+    with pytest.raises(ValueError, match=r"--equations book .* add --implementation scratch"):
+        ModelConfig(equations="book", implementation="torch")
+    assert ModelConfig(equations="book", implementation="scratch").equations == "book"
+
+
+@pytest.mark.parametrize("config", [ModelConfig(), TrainConfig(), CorpusConfig()])
+def test_a_configuration_cannot_be_changed(config):
+    for field in fields(config):
+        with pytest.raises(FrozenInstanceError):
+            setattr(config, field.name, getattr(config, field.name))
+
+
+def test_a_shape_is_cell_layers_and_units():
+    assert ModelConfig(cell="gru", num_layers=2, hidden_size=32).shape == "gru-2x32"
+
+
+def test_configurations_are_imported_without_torch():
+    code = "import sys, pipeline.config, models.config, models.decoding; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- presets ---------------------------------------------------------------------------------------------------------
+
+
+def options_of(implementation: str, cell: str, num_layers: int, hidden_size: int) -> dict[str, Any]:
+    return {"implementation": implementation, "cell": cell, "num_layers": num_layers, "hidden_size": hidden_size}
+
+
+MODELS = [
+    options_of(implementation, cell, layers, hidden)
+    for implementation in ("torch", "scratch")
+    for cell in get_args(CellName)
+    for layers in (1, 2)
+    for hidden in (8, 128, 512)
+]
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("model", MODELS)
+def test_a_preset_decides_what_the_user_leaves_open(preset, model):
+    model_config, train_config = resolve({"preset": preset, **model})
+    decided = PRESETS[preset](model)
+    own = {**{f.name: f.default for f in fields(ModelConfig)}, **{f.name: f.default for f in fields(TrainConfig)}}
+    given = {"preset": preset, **model, "precision": "fp32" if preset == "report" else "auto"}
+    for config in (model_config, train_config):
+        for field in fields(config):
+            assert getattr(config, field.name) == {**own, **decided, **given}[field.name]
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("model", MODELS)
+def test_a_preset_decides_only_what_is_marked_as_its_own(preset, model):
+    marked = {f.name for config in (ModelConfig, TrainConfig) for f in fields(config) if f.metadata["preset"]}
+    assert set(PRESETS[preset](model)) <= marked
+
+
+OVERRIDES: dict[str, Any] = {
+    "equations": "torch",
+    "initialisation": "torch",
+    "dropout": 0.11,
+    "output_dropout": 0.12,
+    "recurrent_dropout": 0.13,
+    "forget_bias": 0.14,
+    "epochs": 3,
+    "budget_chars": 1234,
+    "batch_size": 7,
+    "sequence_length": 9,
+    "optimizer": "adamw",
+    "learning_rate": 0.15,
+    "schedule": "cosine",
+    "weight_decay": 0.16,
+    "clip": 0.17,
+    "average": 0.18,
+    "patience": 2,
+    "threads": 2,
+}
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("name", sorted(OVERRIDES))
+def test_what_the_user_gives_overrides_the_preset_and_nothing_else(preset, name):
+    base = {"preset": preset, "implementation": "scratch"}
+    plain, given = resolve(base), resolve({**base, name: OVERRIDES[name]})
+    in_model = name in {field.name for field in fields(ModelConfig)}
+    expected = (
+        replace(plain[0], **{name: OVERRIDES[name]}) if in_model else plain[0],
+        plain[1] if in_model else replace(plain[1], **{name: OVERRIDES[name]}),
+    )
+    assert given == expected
+
+
+def test_everything_that_a_preset_decides_can_be_overridden():
+    marked = {f.name for config in (ModelConfig, TrainConfig) for f in fields(config) if f.metadata["preset"]}
+    assert set(OVERRIDES) == marked
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_none_is_as_the_preset_says(preset):
+    everything = {field.name: None for config in (ModelConfig, TrainConfig) for field in fields(config)}
+    assert resolve({**everything, "preset": preset}) == resolve({"preset": preset})
+
+
+def test_zero_is_a_value_and_not_as_the_preset_says():
+    model, train = resolve({"recurrent_dropout": 0.0, "clip": 0.0, "average": 0.0, "hidden_size": 512})
+    assert (model.recurrent_dropout, train.clip, train.average) == (0.0, 0.0, 0.0)
+
+
+def test_stream_is_the_preset_of_who_says_nothing():
+    assert resolve({}) == resolve({"preset": "stream"})
+    assert resolve({})[1].preset == "stream"
+
+
+def test_an_unknown_preset_is_refused_naming_its_option():
+    with pytest.raises(ValueError, match="--preset is 'book'; it must be one of report, stream"):
+        resolve({"preset": "book"})
+
+
+def test_a_value_out_of_range_is_refused_under_a_preset_too():
+    with pytest.raises(ValueError, match=r"^--batch-size is 0"):
+        resolve({"preset": "report", "batch_size": 0})
+
+
+def test_the_stream_preset_keeps_to_what_torchs_layers_can_do():
+    for model in MODELS:
+        assert stream_preset(model)["equations"] == "torch"
+
+
+def test_the_stream_preset_adds_a_forget_bias_to_cells_with_a_forget_gate_only():
+    for model in MODELS:
+        assert (stream_preset(model)["forget_bias"] > 0) == (model["cell"] == "lstm")
+
+
+def test_the_stream_preset_drops_no_less_of_a_wider_model():
+    for name in ("recurrent_dropout", "output_dropout"):
+        shares = [stream_preset(options_of("torch", "lstm", 1, hidden))[name] for hidden in (1, 32, 128, 256, 1024)]
+        assert shares == sorted(shares)
+
+
+@pytest.mark.parametrize(("implementation", "cell", "layers", "hidden"), REPORT_CONFIGURATIONS)
+def test_the_report_preset_trains_each_of_the_reports_models_by_the_books_protocol(
+    implementation, cell, layers, hidden
+):
+    scratch = implementation == "scratch"
+    model, train = resolve({"preset": "report", **options_of(implementation, cell, layers, hidden)})
+    if scratch:
+        rate = 4.0
+    elif layers > 1:
+        rate = 2.0
+    else:
+        rate = {"rnn": 1.0, "gru": 4.0, "lstm": 4.0}[cell]
+    assert model == ModelConfig(
+        cell=cell,
+        num_layers=layers,
+        hidden_size=hidden,
+        implementation=implementation,
+        equations="book" if scratch else "torch",
+        initialisation="normal" if scratch else "torch",
+    )
+    assert (train.learning_rate, train.epochs) == (rate, 50 if scratch else 100)
+    assert (train.optimizer, train.schedule, train.weight_decay, train.clip) == ("sgd", "constant", 0.0, 1.0)
+    assert (train.batch_size, train.sequence_length) == (1024, 32)
+    assert (train.average, train.patience, train.max_seconds) == (0.0, 0, 0.0)
+    assert train.precision == "fp32"
+
+
+def test_the_report_has_seventeen_configurations():
+    assert len(set(REPORT_CONFIGURATIONS)) == 17
+
+
+def test_the_report_preset_regularises_nothing():
+    for model in MODELS:
+        decided = report_preset(model)
+        assert all(decided[name] == 0 for name in ("dropout", "output_dropout", "recurrent_dropout", "forget_bias"))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_precision_that_is_given_is_kept(precision):
+    for preset in PRESETS:
+        assert resolve({"preset": preset, "precision": precision})[1].precision == precision

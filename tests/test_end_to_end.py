@@ -1,0 +1,287 @@
+"""The project as its users start it: `mlflow run` in a copy of the repository, from the outside."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TINY = ["-P", "hidden_size=8", "-P", "epochs=1", "-P", "batch_size=64"]
+
+
+class Checkout:
+    """A copy of the working tree with a cache of its own and no network."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "checkout"
+        listed = subprocess.run(
+            ["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for name in listed.splitlines():
+            source, target = ROOT / name, self.folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_symlink():
+                target.symlink_to(source.readlink())
+            elif source.exists():
+                shutil.copy2(source, target)
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+        self.environment.pop("TMLM_DATA_DIR", None)
+        self.environment |= {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "TMLM_CACHE_DIR": str(folder / "cache"),
+            "TMLM_OFFLINE": "1",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        self.database = self.folder / "mlruns" / "mlflow.db"
+
+    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """A command in the copy; fails the test, showing the output, if it ends otherwise than expected."""
+        done = subprocess.run(
+            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=280, check=False
+        )
+        assert done.returncode == code, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def mlflow_run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        return self.run("mlflow", "run", ".", "--env-manager", "local", *words, code=code)
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run with its tags and parameters, oldest first."""
+        with closing(sqlite3.connect(self.database)) as connection:
+            rows = connection.execute("SELECT run_uuid, name, status, artifact_uri FROM runs ORDER BY start_time")
+            runs = [dict(zip(("id", "name", "status", "artifacts"), row, strict=True)) for row in rows]
+            for run in runs:
+                for table in ("tags", "params", "latest_metrics"):
+                    found = connection.execute(f"SELECT key, value FROM {table} WHERE run_uuid=?", (run["id"],))
+                    run[table] = dict(found.fetchall())
+        return runs
+
+    def last(self, stage: str) -> dict[str, Any]:
+        return [run for run in self.runs() if run["tags"].get("stage") == stage][-1]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    return Checkout(tmp_path_factory.mktemp("main"))
+
+
+@pytest.fixture(scope="module")
+def trained(checkout: Checkout) -> dict[str, Any]:
+    """A training started with the parameters that have set traps: a number that is typed in another way."""
+    checkout.mlflow_run("-e", "train", "-P", "hidden_size=32", "-P", "cell=gru", "-P", "learning_rate=1e-3",
+                        "-P", "epochs=1", "-P", "batch_size=64")  # fmt: skip
+    return checkout.last("train")
+
+
+def test_the_main_job_runs_offline_says_so_and_does_again_only_what_has_changed(checkout):
+    first = checkout.mlflow_run(*TINY)
+    assert "FALLING BACK to python-docs" in first.stdout + first.stderr
+    assert re.search(r"perplexity, network +\d+\.\d+ +\d+\.\d+", first.stdout)
+    assert "viewStateShareKey=tmlm-models" in first.stdout
+    runs = checkout.runs()
+    assert [run["status"] for run in runs] == ["FINISHED"] * 5
+    assert {run["tags"]["stage"] for run in runs} == {"pipeline", "prepare", "train", "evaluate", "sample"}
+    assert all(Path(run["artifacts"]).is_relative_to(checkout.folder / "mlruns") for run in runs)
+
+    again = checkout.mlflow_run(*TINY)
+    assert "prepare reused, train reused, evaluate reused, sample reused" in again.stdout
+
+    source = checkout.folder / "pipeline" / "training.py"
+    source.write_text(source.read_text() + "\n# one line more\n")
+    changed = checkout.mlflow_run(*TINY)
+    assert re.search(r"prepare reused, train \d+\.\d s, evaluate \d+\.\d s, sample \d+\.\d s", changed.stdout)
+
+
+def test_a_typed_parameter_stays_as_it_was_typed_and_the_rest_is_recorded(trained):
+    assert trained["status"] == "FINISHED"
+    assert trained["params"]["learning_rate"] == "1e-3"
+    assert trained["params"]["cell"] == "gru"
+    assert trained["params"]["optimizer"] == "adamw"
+    assert trained["latest_metrics"]["training/learning_rate"] < 1e-3
+    assert trained["tags"]["corpus.fallback"] == "true"
+
+
+def test_a_run_is_evaluated_and_sampled_by_its_id(checkout, trained):
+    checkout.mlflow_run("-e", "evaluate", "-P", f"model={trained['id']}")
+    judged = checkout.last("evaluate")
+    assert judged["status"] == "FINISHED"
+    assert judged["latest_metrics"]["evaluation/perplexity"] == pytest.approx(
+        trained["latest_metrics"]["final/test_perplexity"], rel=1e-5
+    )
+    done = checkout.mlflow_run("-e", "sample", "-P", f"model={trained['id']}", "-P", "prompt=it has", "-P", "length=9")
+    assert re.search(r"^it has.{9}$", done.stdout, re.M)
+    assert checkout.last("sample")["tags"]["trained_run"] == trained["id"]
+
+
+def test_a_prompt_never_reaches_a_shell(checkout, trained):
+    hostile = '$(touch owned) `touch owned`; touch owned; it\'s "so"'
+    checkout.mlflow_run("-e", "sample", "-P", f"model={trained['id']}", "-P", f"prompt={hostile}", "-P", "length=3")
+    checkout.mlflow_run("-e", "train", "-P", f"learning_rate={hostile}", code=1)
+    assert not list(checkout.folder.rglob("owned"))
+
+
+def test_the_reports_preset_is_asked_for_by_its_name_alone(checkout):
+    small = ["-P", "epochs=1", "-P", "hidden_size=8", "-P", "cell=rnn"]
+    checkout.mlflow_run("-e", "train", "-P", "preset=report", *small)
+    run = checkout.last("train")
+    assert run["status"] == "FINISHED"
+    assert (run["params"]["optimizer"], run["params"]["learning_rate"]) == ("sgd", "1.0")
+    assert run["params"]["batch_size"] == "1024"
+
+
+def test_a_wrong_parameter_ends_with_the_reason_and_leaves_no_run_running(checkout, trained):
+    done = checkout.mlflow_run("-e", "train", "-P", "hidden_size=abc", code=1)
+    assert "'abc' is not a valid integer" in done.stderr
+    done = checkout.mlflow_run("-e", "train", "-P", "hiden_size=32", code=1)
+    assert re.search(r"No such option:? '?--hiden-size", done.stderr)
+    assert "RUNNING" not in {run["status"] for run in checkout.runs()}
+
+
+def test_train_prints_one_json_object_and_nothing_else(checkout, small_text):
+    done = checkout.run(
+        "python", "-m", "pipeline", "train", "--corpus", str(small_text), "--hidden-size", "8", "--epochs", "1", "--json"
+    )  # fmt: skip
+    result = json.loads(done.stdout)
+    assert result["corpus"] == "topics"
+    assert Path(result["checkpoint"]).is_file()
+
+
+def test_a_strict_corpus_that_can_not_be_had_is_exit_code_3(checkout):
+    done = checkout.run("python", "-m", "pipeline", "prepare", "--corpus", "time-machine", code=3)
+    assert "Traceback" not in done.stderr
+    assert "set TMLM_DATA_DIR" in done.stderr
+
+
+# --- minutes, not seconds --------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def server(checkout: Checkout, *words: str) -> Iterator[None]:
+    """A server in the copy that is stopped, with its children, at the end."""
+    process = subprocess.Popen(
+        words,
+        cwd=checkout.folder,
+        env=checkout.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(timeout=30)
+
+
+def ask(url: str, data: Any = None, seconds: float = 120) -> tuple[int, str]:
+    """Status and body, waiting for the server to come up."""
+    body = None if data is None else json.dumps(data).encode()
+    deadline = time.monotonic() + seconds
+    while True:
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.5)
+
+
+@pytest.mark.slow
+def test_the_logged_model_is_served(checkout, trained):
+    port = free_port()
+    model = f"runs:/{trained['id']}/model"
+    words = ["mlflow", "models", "serve", "-m", model, "--env-manager", "local", "-h", "127.0.0.1", "-p", str(port)]
+    with server(checkout, *words):
+        assert ask(f"http://127.0.0.1:{port}/ping")[0] == 200
+        url = f"http://127.0.0.1:{port}/invocations"
+        status, body = ask(url, {"inputs": ["it has", "the"], "params": {"length": 20, "method": "greedy"}})
+        assert status == 200
+        texts = json.loads(body)["predictions"]
+        assert [len(text) for text in texts] == [26, 23]
+        assert texts[0].startswith("it has")
+        for wrong in ({"inputs": [""]}, {"inputs": ["x"], "params": {"temperature": 0.0}}, {"nothing": 1}):
+            status, body = ask(url, wrong)
+            assert 400 <= status < 500
+            assert body
+
+
+@pytest.mark.slow
+def test_a_bare_mlflow_ui_shows_the_runs_and_their_pictures(checkout, trained):
+    port = free_port()
+    with server(checkout, "mlflow", "ui", "--port", str(port), "--workers", "1"):
+        api = f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/search"
+        status, body = ask(api, {"experiment_ids": ["0"]})
+        assert status == 200
+        assert trained["id"] in {run["info"]["run_id"] for run in json.loads(body)["runs"]}
+        picture = f"http://127.0.0.1:{port}/get-artifact?path=plots/perplexity.png&run_uuid={trained['id']}"
+        with urllib.request.urlopen(picture, timeout=30) as answer:
+            assert answer.read(4) == b"\x89PNG"
+
+
+@pytest.mark.slow
+def test_the_ui_first_and_a_run_after_it_keep_their_artifacts(tmp_path):
+    """A bare `mlflow ui` in a fresh checkout makes experiment 0 with a location that only its server can write."""
+    checkout = Checkout(tmp_path)
+    port = free_port()
+    with server(checkout, "mlflow", "ui", "--port", str(port), "--workers", "1"):
+        ask(f"http://127.0.0.1:{port}/health")
+    checkout.mlflow_run(*TINY)
+    assert (Path(checkout.last("train")["artifacts"]) / "plots" / "perplexity.png").is_file()
+
+
+@pytest.mark.slow
+def test_tmlm_ui_listens_on_this_machine_only(checkout, trained):
+    port = free_port()
+    with server(checkout, "python", "-m", "pipeline", "ui", "--port", str(port)):
+        assert ask(f"http://127.0.0.1:{port}/health")[0] == 200
+        listening = [c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+        assert {address.ip for address in listening if address.port == port} == {"127.0.0.1"}
+
+
+@pytest.mark.slow
+def test_conda_yaml_resolves_to_an_environment_for_uv_and_virtualenv(tmp_path):
+    """What mlflow reads from conda.yaml for these managers, resolved for an empty environment but not installed."""
+    from mlflow.utils.environment import _PythonEnv
+
+    wanted = _PythonEnv.from_conda_yaml(str(ROOT / "conda.yaml"))
+    assert wanted.python == "3.11"
+    assert len(wanted.dependencies) > 10
+    requirements = tmp_path / "requirements.in"
+    requirements.write_text("\n".join(wanted.dependencies))
+    done = subprocess.run(
+        [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--python-version", "3.11", str(requirements)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    resolved = dict(line.split("==") for line in done.stdout.splitlines() if "==" in line)
+    assert {"torch", "mlflow", "optuna", "ptflops", "matplotlib", "click"} <= set(resolved)

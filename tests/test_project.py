@@ -1,0 +1,232 @@
+"""The project's own promises: MLproject, --help, conda.yaml and README agree; every library has one door."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from pipeline.cli import cli
+from pipeline.options import Auto
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
+COMMAND_OF = {"main": "pipeline"}  # an entry point is the command of its name, but for this one
+PARAMETER_OF = {"prompts": "prompt"}  # click's variable -> the parameter's name
+UNDER_MLFLOW = set(cli.commands) - {"ui", "doctor"}  # these two are for a person at a terminal
+SOURCES = sorted([*ROOT.glob("models/*.py"), *ROOT.glob("pipeline/*.py")])
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(["git", "-C", ROOT, "ls-files"], capture_output=True, text=True, check=True).stdout
+    return [ROOT / line for line in listed.splitlines()]
+
+
+def imports_of(path: Path) -> set[str]:
+    """Full names of the modules that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            found.add(node.module or "")
+    return found
+
+
+def packages_of(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports_of(path)}
+
+
+# --- MLproject, click and the dataclasses ----------------------------------------------------------------------------
+
+
+def options_for_mlflow(command: click.Command) -> list[click.Parameter]:
+    """All but --json and what ``auto`` leaves to the preset or the machine: MLflow would record "auto" as its value."""
+    return [p for p in command.params if p.name != "as_json" and (p.default != "auto" or p.name == "corpus")]
+
+
+def default_for_mlflow(parameter: click.Parameter) -> str | None:
+    """A parameter's default as MLproject writes it; None for a required one."""
+    if isinstance(parameter, click.Argument):
+        return None
+    if isinstance(parameter, click.Option) and parameter.is_flag:
+        return "false"
+    default = parameter.default
+    return str(default[0] if isinstance(default, list | tuple) else default)
+
+
+def test_every_command_that_records_is_an_entry_point_and_no_other():
+    entries = {COMMAND_OF.get(name, name) for name in MLPROJECT["entry_points"]}
+    assert entries == UNDER_MLFLOW
+
+
+@pytest.mark.parametrize("entry", MLPROJECT["entry_points"])
+def test_entry_point_has_the_commands_options_and_defaults(entry):
+    command = cli.commands[COMMAND_OF.get(entry, entry)]
+    expected = {PARAMETER_OF.get(p.name, p.name): default_for_mlflow(p) for p in options_for_mlflow(command)}
+    written = {
+        name: None if isinstance(value, str) else str(value["default"])
+        for name, value in MLPROJECT["entry_points"][entry]["parameters"].items()
+    }
+    assert written == expected
+
+
+@pytest.mark.parametrize("entry", MLPROJECT["entry_points"])
+def test_entry_point_passes_each_parameter_to_its_option_unquoted(entry):
+    command = cli.commands[COMMAND_OF.get(entry, entry)]
+    words = ["python", "-m", "pipeline", command.name]
+    for parameter in options_for_mlflow(command):
+        name = PARAMETER_OF.get(parameter.name, parameter.name)
+        words += [f"{{{name}}}"] if isinstance(parameter, click.Argument) else [parameter.opts[0], f"{{{name}}}"]
+    assert MLPROJECT["entry_points"][entry]["command"].split() == words
+
+
+@pytest.mark.parametrize("entry", MLPROJECT["entry_points"])
+def test_mlproject_defaults_are_accepted_by_the_command(entry):
+    """What MLflow passes when the user says nothing is what click has when the user says nothing."""
+    command = cli.commands[COMMAND_OF.get(entry, entry)]
+    args: list[str] = []
+    for parameter in options_for_mlflow(command):
+        default = default_for_mlflow(parameter)
+        args += ["m"] if default is None else [parameter.opts[0], default]
+    silent = ["m"] if "m" in args else []
+    assert command.make_context("x", args).params == command.make_context("x", silent).params
+
+
+def test_every_option_that_a_preset_decides_says_auto():
+    for name in ("train", "pipeline"):
+        automatic = [p for p in cli.commands[name].params if isinstance(p.type, Auto)]
+        assert len(automatic) > 10
+        assert {p.default for p in automatic} == {"auto"}
+
+
+# --- dependencies ----------------------------------------------------------------------------------------------------
+
+
+def test_conda_yaml_lists_the_dependencies_of_pyproject():
+    conda = yaml.safe_load((ROOT / "conda.yaml").read_text())
+    (pip,) = (item["pip"] for item in conda["dependencies"] if isinstance(item, dict))
+    assert pip == PROJECT["dependencies"]
+    assert MLPROJECT["conda_env"] == "conda.yaml"
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
+    package_of = {"yaml": "pyyaml"}
+    declared = {re.split("[<>=]", line)[0] for line in PROJECT["dependencies"]}
+    imported = {name for path in SOURCES for name in packages_of(path)} - set(sys.stdlib_module_names)
+    imported = {package_of.get(name, name) for name in imported} - {"models", "pipeline", "pydoc_data"}
+    assert imported - declared == set()
+    assert declared - imported <= {"optuna"}  # required by the environment that the search will run in
+
+
+# --- structure -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("library", "doors"),
+    [
+        ("mlflow", {"pipeline/tracking.py", "pipeline/served_model.py"}),
+        ("optuna", {"pipeline/search.py", "pipeline/sampler.py"}),
+        ("matplotlib", {"pipeline/figures.py"}),
+        ("click", {"pipeline/cli.py", "pipeline/options.py"}),
+        ("ptflops", {"models/complexity.py"}),
+    ],
+)
+def test_each_library_has_one_door(library, doors):
+    users = {str(path.relative_to(ROOT)) for path in SOURCES if library in packages_of(path)}
+    assert users <= doors
+
+
+def test_models_never_import_the_pipeline():
+    for path in ROOT.glob("models/*.py"):
+        assert "pipeline" not in packages_of(path), path
+
+
+def test_the_training_loop_knows_no_tracker_and_no_command_line():
+    for name in ("training", "experiment", "evaluation", "batches", "corpus", "checkpoints"):
+        found = {module for module in imports_of(ROOT / "pipeline" / f"{name}.py") if module.startswith("pipeline.")}
+        assert not found & {"pipeline.tracking", "pipeline.cli", "pipeline.stages"}, name
+
+
+def test_packages_hold_a_docstring_only():
+    for package in ("models", "pipeline"):
+        body = ast.parse((ROOT / package / "__init__.py").read_text()).body
+        assert len(body) == 1
+        assert isinstance(body[0], ast.Expr)
+
+
+def test_the_top_level_holds_what_is_needed_and_nothing_else():
+    allowed = {
+        "models", "pipeline", "tests", "mlruns", "docs", ".ci", ".gitignore", "MLproject", "conda.yaml", "mlflow.db",
+        "pyproject.toml", "Makefile", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE",
+    }  # fmt: skip
+    assert {path.relative_to(ROOT).parts[0] for path in tracked_files()} <= allowed
+
+
+def test_one_database_for_mlflow_run_and_everything_else():
+    """A bare `mlflow ui` and `mlflow run` use ./mlflow.db, which is mlruns/mlflow.db."""
+    assert (ROOT / "mlflow.db").is_symlink()
+    assert (ROOT / "mlflow.db").readlink() == Path("mlruns/mlflow.db")
+    assert [path.name for path in tracked_files() if path.parent == ROOT / "mlruns"] == [".gitkeep"]
+
+
+def test_no_book_is_kept_in_the_repository():
+    for path in tracked_files():
+        if path.is_file() and not path.is_symlink() and path.suffix not in (".png", ".svg"):
+            assert path.stat().st_size < 100_000, f"{path} is large: what is it?"
+
+
+# --- start-up --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in sorted(cli.commands))], ids=" ".join)
+def test_help_imports_nothing_heavy(words):
+    script = (
+        "import sys\nfrom pipeline.cli import cli\n"
+        f"try: cli({words!r})\nexcept SystemExit: pass\n"
+        "print([m for m in ('torch', 'mlflow', 'numpy', 'matplotlib', 'optuna') if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "Usage: " in done.stdout
+
+
+# --- documents -------------------------------------------------------------------------------------------------------
+
+
+def test_readme_shows_every_command_and_entry_point():
+    readme = (ROOT / "README.md").read_text()
+    for name in cli.commands:
+        assert re.search(rf"(tmlm|-m pipeline|-e) {name}\b", readme), name
+
+
+def test_readme_tree_names_every_module():
+    readme = (ROOT / "README.md").read_text()
+    for path in SOURCES:
+        if not path.name.startswith("__"):
+            assert re.search(rf"^\s+{re.escape(path.name)}\s", readme, re.M), f"{path.name} is not in README's tree"
+
+
+def test_documents_name_options_that_exist():
+    known = {option for command in cli.commands.values() for p in command.params for option in p.opts}
+    known |= {"--help", "--version", "--env-manager", "--extra-index-url", "--index-url", "--editable", "--python"}
+    known |= {"--host", "--port", "--prune", "--no-deps"}
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / name).read_text()):
+            assert option in known, f"{name} names {option}"
+
+
+def test_ci_and_contributing_call_the_same_targets():
+    targets = set(re.findall(r"^make (\w+)", (ROOT / ".ci" / "run").read_text(), re.M))
+    contributing = (ROOT / "CONTRIBUTING.md").read_text()
+    for target in targets - {"setup"}:
+        assert f"make {target}" in contributing
+    defined = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
+    assert targets <= defined

@@ -1,0 +1,192 @@
+"""The store and its runs: one database, one experiment, true endings, nothing overwritten."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing, suppress
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline import tracking, views
+from pipeline.errors import InputError
+
+
+def rows(database: Path, query: str) -> list[tuple]:
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(store):
+    made = tracking.setup()
+    assert made.database == store / "mlruns" / "mlflow.db"
+    assert rows(made.database, "PRAGMA journal_mode") == [("wal",)]
+    assert rows(made.database, "SELECT experiment_id, name, artifact_location FROM experiments") == [
+        (0, tracking.EXPERIMENT, str(store / "mlruns" / "0"))
+    ]
+    assert tracking.setup() is made
+
+
+def test_an_experiment_that_the_ui_made_first_is_mended(store):
+    """`mlflow ui` in a fresh checkout gives experiment 0 a location that only its server can write to."""
+    database = tracking.setup().database
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE experiments SET artifact_location='mlflow-artifacts:/0'")
+    tracking.setup.cache_clear()
+    with tracking.tracked_run("train", "a run", {}) as run:
+        run.text("note.txt", "kept")
+    assert (store / "mlruns" / "0" / run.id / "artifacts" / "note.txt").read_text() == "kept"
+
+
+def test_another_store_is_left_as_it_is(store, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
+    made = tracking.setup()
+    assert made.database is None
+    names = rows(tmp_path / "other.db", "SELECT name FROM experiments ORDER BY experiment_id")
+    assert names == [("Default",), (tracking.EXPERIMENT,)]
+    assert not (store / "mlruns").exists()
+
+
+def test_our_store_named_by_mlflow_run_is_still_ours(store, monkeypatch):
+    (store / "mlflow.db").symlink_to("mlruns/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
+    assert tracking.setup().database == store / "mlruns" / "mlflow.db"
+
+
+def test_the_saved_views_are_stored_with_the_experiment(store):
+    tags = MlflowClient(tracking.setup().uri).get_experiment("0").tags
+    for key, value in views.view_tags().items():
+        assert tags[key] == value
+
+
+def test_a_view_that_can_not_be_stored_does_not_fail_a_run(store, monkeypatch, caplog):
+    def refuse(self, *args):
+        raise mlflow.MlflowException("no such tag here")
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", refuse)
+    with tracking.tracked_run("train", "a run", {}) as run:
+        pass
+    assert MlflowClient().get_run(run.id).info.status == "FINISHED"
+    assert "no such tag here" in caplog.text
+
+
+# --- how runs end ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (ValueError("a bad day"), "FAILED", "ValueError: a bad day"),
+        (KeyboardInterrupt(), "KILLED", "stopped by Ctrl-C"),
+        (SystemExit(143), "KILLED", "stopped by SIGTERM"),
+    ],
+)
+def test_a_run_ends_as_it_did_with_the_reason(store, error, status, reason):
+    with pytest.raises(type(error)), tracking.tracked_run("train", "a run", {}) as run:
+        raise error
+    recorded = MlflowClient().get_run(run.id)
+    assert recorded.info.status == status
+    assert recorded.data.tags["failure"] == reason
+    assert mlflow.active_run() is None
+
+
+def test_a_run_says_what_made_it(store):
+    with tracking.tracked_run("train", "lstm-1x8-s0", {"corpus": "topics"}) as run:
+        pass
+    recorded = MlflowClient().get_run(run.id)
+    assert recorded.info.run_name == "lstm-1x8-s0"
+    tags = recorded.data.tags
+    assert tags["stage"] == "train"
+    assert tags["corpus"] == "topics"
+    assert tags["process.pid"] == str(os.getpid())
+    assert float(tags["process.started"]) > 0
+    assert tags["git.dirty"] in ("true", "false")
+
+
+def test_a_run_inside_another_is_its_child(store):
+    with tracking.tracked_run("pipeline", "parent", {}) as parent, tracking.tracked_run("train", "child", {}) as child:
+        pass
+    tags = MlflowClient().get_run(child.id).data.tags
+    assert tags["mlflow.parentRunId"] == parent.id
+
+
+def test_parameters_that_mlflow_run_has_logged_are_left_as_they_were_typed(store):
+    """`-P learning_rate=1e-3` is logged by the parent process as '1e-3'; logging 0.001 over it would raise."""
+    with tracking.tracked_run("train", "typed", {}) as first:
+        MlflowClient().log_param(first.id, "learning_rate", "1e-3")
+    os.environ["MLFLOW_RUN_ID"] = first.id
+    with tracking.tracked_run("train", "adopted", {}) as run:
+        run.params({"learning_rate": 0.001, "hidden_size": 32})
+    assert run.id == first.id
+    recorded = MlflowClient().get_run(run.id)
+    assert recorded.data.params == {"learning_rate": "1e-3", "hidden_size": "32"}
+    assert recorded.info.run_name == "adopted"
+    assert "MLFLOW_RUN_ID" not in os.environ, "a nested run must not adopt it again"
+
+
+def test_metrics_are_rounded_and_in_the_database_when_the_call_returns(store):
+    with tracking.tracked_run("train", "a run", {}) as run:
+        run.metrics({"perplexity/val": 3.141592653589793}, step=2)
+        assert rows(store / "mlruns" / "mlflow.db", "SELECT key, value, step FROM metrics") == [
+            ("perplexity/val", 3.14159, 2)
+        ]
+
+
+def test_configurations_that_differ_in_the_seed_alone_share_their_id():
+    assert tracking.config_id({"a": 1, "seed": 0}) == tracking.config_id({"a": 1, "seed": 7})
+    assert tracking.config_id({"a": 1, "seed": 0}) != tracking.config_id({"a": 2, "seed": 0})
+
+
+# --- finding what was recorded ---------------------------------------------------------------------------------------
+
+
+def test_a_finished_step_is_found_by_its_key_and_the_latest_wins(store):
+    for value in (1, 2):
+        with tracking.tracked_run("prepare", "step", {"step_key": "k"}) as run:
+            run.json(tracking.RESULT_FILE, {"value": value})
+    with suppress(ValueError), tracking.tracked_run("prepare", "step", {"step_key": "k"}) as failed:
+        failed.json(tracking.RESULT_FILE, {"value": 3})
+        raise ValueError("half way")
+    assert tracking.finished_step("k") == (run.id, {"value": 2})
+    assert tracking.finished_step("another") is None
+
+
+def test_a_finished_step_whose_artifacts_are_gone_is_done_again(store):
+    with tracking.tracked_run("prepare", "step", {"step_key": "k"}) as run:
+        run.json(tracking.RESULT_FILE, {"value": 1})
+    (store / "mlruns" / "0" / run.id / "artifacts" / tracking.RESULT_FILE).unlink()
+    assert tracking.finished_step("k") is None
+
+
+@pytest.mark.parametrize("model", ["0" * 32, "no/such/file", "models:/nothing/1", "runs:/" + "0" * 32 + "/model", ""])
+def test_a_model_that_is_not_there_is_refused_in_words(store, model):
+    with pytest.raises(InputError, match="MODEL"):
+        tracking.checkpoint_of(model)
+
+
+def test_a_run_without_a_model_is_refused(store):
+    with tracking.tracked_run("prepare", "prepare-x", {}) as run:
+        pass
+    with pytest.raises(InputError, match="a run without a model"):
+        tracking.checkpoint_of(run.id)
+
+
+# --- many at once ----------------------------------------------------------------------------------------------------
+
+
+def test_four_processes_on_a_store_that_is_not_there_yet_all_succeed(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from pipeline import tracking\n"
+        "tracking.root = lambda: Path(sys.argv[1])\n"
+        "with tracking.tracked_run('train', 'one of many', {}) as run: run.metrics({'x': 1.0})\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(tracking.__file__).parent.parent)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, tmp_path], env=environment, stderr=subprocess.DEVNULL)
+        for _ in range(4)
+    ]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0, 0]
+    assert rows(tmp_path / "mlruns" / "mlflow.db", "SELECT status FROM runs") == [("FINISHED",)] * 4
