@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -57,6 +57,124 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+# --- where a text comes from -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FoundText:
+    """A text as it was found: its name, where it came from in words, its bytes.
+
+    ``missing`` tells why it stands in for another one; it is empty where the text is the one that was asked for.
+    """
+
+    name: str
+    source: str
+    data: bytes
+    missing: str = ""
+
+
+def find_text(corpus: str, online: bool = True) -> FoundText:
+    """The text that ``--corpus`` means; nothing is downloaded unless ``online``."""
+    if corpus == "auto":
+        try:
+            return find_text("time-machine", online)
+        except DataUnavailableError as error:
+            return replace(find_text(FALLBACK), missing=str(error))
+    if corpus == "time-machine":
+        return _time_machine(online)
+    if corpus == FALLBACK:
+        from pydoc_data.topics import topics  # 700 kB: only when asked for
+
+        text = "\n\n".join(topics[topic] for topic in sorted(topics))
+        source = f"reference topics of Python {platform.python_version()} (pydoc_data)"
+        return FoundText(FALLBACK, source, text.encode())
+    if urlsplit(corpus).scheme in ("http", "https"):
+        return FoundText(Path(urlsplit(corpus).path).stem or "text", corpus, _download(corpus, None, online))
+    return _file(corpus)
+
+
+def _file(corpus: str) -> FoundText:
+    data_dir = os.environ.get("TMLM_DATA_DIR")
+    places = [Path(corpus).expanduser()] + ([Path(data_dir) / corpus] if data_dir else [])
+    for path in places:
+        try:
+            return FoundText(path.stem, str(path), path.read_bytes())
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise InputError(f"--corpus {corpus} can't be read: {error}; give a UTF-8 text file") from None
+    raise InputError(
+        f"--corpus {corpus} is not a known text and no such file exists; give auto, time-machine, {FALLBACK}, "
+        "the path of a UTF-8 file or an https address"
+    )
+
+
+def _is_time_machine(data: bytes) -> bool:
+    if sha256(data) == TIME_MACHINE_SHA256:
+        return True
+    text = normalise(data.decode("utf-8", "replace"), "letters")
+    return sha256(text.encode()) == TIME_MACHINE_LETTERS_SHA256
+
+
+def _time_machine(online: bool) -> FoundText:
+    """The exact text. Raises DataUnavailableError with all that was tried."""
+    tried = []
+    data_dir = os.environ.get("TMLM_DATA_DIR")
+    local = [Path(data_dir) / TIME_MACHINE_FILE] if data_dir else []
+    for path in [*local, cache_dir() / "downloads" / TIME_MACHINE_FILE]:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            tried.append(f"{path}: {error.strerror}")
+            continue
+        if _is_time_machine(data):
+            return FoundText("time-machine", str(path), data)
+        tried.append(f"{path}: another text (sha256 {sha256(data)[:8]}..., not {TIME_MACHINE_SHA256[:8]}...)")
+    for url in TIME_MACHINE_MIRRORS:
+        try:
+            return FoundText("time-machine", url, _download(url, TIME_MACHINE_SHA256, online))
+        except DataUnavailableError as error:
+            tried.append(str(error))
+    raise DataUnavailableError(
+        "The Time Machine can't be had. Tried:\n  "
+        + "\n  ".join(tried)
+        + f"\nPut the book's {TIME_MACHINE_FILE} into a folder and set TMLM_DATA_DIR to it, or use --corpus {FALLBACK}."
+    )
+
+
+def _download(url: str, known_sha256: str | None, online: bool) -> bytes:
+    """The bytes behind an https address, kept in the cache. Raises DataUnavailableError with the reason."""
+    if urlsplit(url).scheme != "https":
+        raise InputError(f"--corpus {url} is not https; only https addresses are downloaded")
+    if not online or os.environ.get("TMLM_OFFLINE"):
+        raise DataUnavailableError(f"{url}: not asked ({'TMLM_OFFLINE is set' if online else 'offline'})")
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel(logging.ERROR)
+    file = TIME_MACHINE_FILE if known_sha256 else f"{sha256(url.encode())[:16]}.txt"
+    downloader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
+    try:
+        path = pooch.retrieve(
+            url,
+            known_hash=f"sha256:{known_sha256}" if known_sha256 else None,
+            fname=file,
+            path=cache_dir() / "downloads",
+            downloader=downloader,
+        )
+        return Path(path).read_bytes()
+    except requests.Timeout as error:
+        raise DataUnavailableError(f"{url}: no answer in time") from error
+    except requests.HTTPError as error:
+        raise DataUnavailableError(f"{url}: HTTP status {error.response.status_code}") from error
+    except requests.RequestException as error:
+        raise DataUnavailableError(f"{url}: no connection") from error
+    except ValueError as error:  # pooch: the digest is another one
+        raise DataUnavailableError(f"{url}: another text than the book's (wrong sha256)") from error
+    except OSError as error:
+        raise DataUnavailableError(f"{url}: can't be kept in {cache_dir()}: {error.strerror}") from error
+
+
 # --- the prepared text -----------------------------------------------------------------------------------------------
 
 
@@ -65,11 +183,12 @@ class Corpus:
     """A prepared text: ids on disk, mapped into memory, with what tells where they came from.
 
     ``source_sha256`` is the digest of the bytes that were read, ``corpus_sha256`` that of the normalised text as
-    UTF-8: the identity by which results on it may be compared.
+    UTF-8: the identity by which results on it may be compared. ``is_fallback``: it stands in for The Time Machine.
     """
 
     name: str
     source: str
+    is_fallback: bool
     source_sha256: str
     corpus_sha256: str
     vocabulary: Vocabulary
@@ -120,28 +239,34 @@ class Corpus:
         return result
 
 
-def fell_back(config: CorpusConfig, corpus: Corpus) -> bool:
-    """Whether the corpus stands in for the one that ``auto`` would rather have."""
-    return config.corpus == "auto" and corpus.name == FALLBACK
-
-
 def load_corpus(config: CorpusConfig) -> Corpus:
     """Find the text, reduce it to its alphabet and map its ids into memory; the second time from the cache.
 
     Raises InputError for a text that can't be used and DataUnavailableError for one that can't be had.
     """
-    name, source, data = find_text(config.corpus)
-    source_sha256 = sha256(data)
-    key = sha256("\n".join([name, config.alphabet, source_sha256, code_digest("pipeline.corpus")]).encode())
-    folder = cache_dir() / "prepared" / f"{name}-{config.alphabet}-{key[:16]}"
+    found = find_text(config.corpus)
+    if found.missing:
+        log.warning("%s\n%s", found.missing, FALLBACK_WARNING)
+    source_sha256 = sha256(found.data)
+    key = sha256("\n".join([found.name, config.alphabet, source_sha256, code_digest("pipeline.corpus")]).encode())
+    folder = cache_dir() / "prepared" / f"{found.name}-{config.alphabet}-{key[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         facts = _read_facts(folder)
         if facts is None:
-            facts = _prepare(folder, name, data, config.alphabet)
+            facts = _prepare(folder, found, config.alphabet)
     vocabulary = Vocabulary(config.alphabet, tuple(facts["symbols"]))
     ids = np.memmap(folder / "ids.bin", dtype=vocabulary.dtype, mode="c")  # copy on write: torch wants it writable
-    return Corpus(name, source, source_sha256, facts["corpus_sha256"], vocabulary, ids, folder)
+    return Corpus(
+        name=found.name,
+        source=found.source,
+        is_fallback=bool(found.missing),
+        source_sha256=source_sha256,
+        corpus_sha256=facts["corpus_sha256"],
+        vocabulary=vocabulary,
+        ids=ids,
+        folder=folder,
+    )
 
 
 def _read_facts(folder: Path) -> dict | None:
@@ -153,18 +278,18 @@ def _read_facts(folder: Path) -> dict | None:
     return facts if sha256(ids_file.read_bytes()) == facts["ids_sha256"] else None
 
 
-def _prepare(folder: Path, name: str, data: bytes, alphabet: Alphabet) -> dict:
+def _prepare(folder: Path, found: FoundText, alphabet: Alphabet) -> dict:
     try:
-        text = normalise(data.decode("utf-8-sig"), alphabet)
+        text = normalise(found.data.decode("utf-8-sig"), alphabet)
     except UnicodeDecodeError as error:
         raise InputError(
-            f"--corpus {name} is not UTF-8 text: byte {error.start:,} is 0x{data[error.start]:02x}; "
+            f"--corpus {found.name} is not UTF-8 text: byte {error.start:,} is 0x{found.data[error.start]:02x}; "
             "convert it (iconv -t UTF-8) and try again"
         ) from None
     if "\0" in text:
-        raise InputError(f"--corpus {name} has NUL bytes: it is not a text file")
+        raise InputError(f"--corpus {found.name} has NUL bytes: it is not a text file")
     if len(text) < 1000:
-        raise InputError(f"--corpus {name} has {len(text):,} characters; at least 1,000 are needed")
+        raise InputError(f"--corpus {found.name} has {len(text):,} characters; at least 1,000 are needed")
     vocabulary = Vocabulary.of(text, alphabet)
     ids = vocabulary.encode(text).tobytes()
     facts = {
@@ -176,109 +301,3 @@ def _prepare(folder: Path, name: str, data: bytes, alphabet: Alphabet) -> dict:
     write_atomically(folder / "ids.bin", ids)
     write_atomically(folder / "corpus.json", json.dumps(facts).encode())
     return facts
-
-
-# --- where a text comes from -----------------------------------------------------------------------------------------
-
-
-def find_text(corpus: str) -> tuple[str, str, bytes]:
-    """Name, source in words, and bytes of a text."""
-    if corpus == "auto":
-        try:
-            return find_text("time-machine")
-        except DataUnavailableError as error:
-            log.warning("%s\n%s", error, FALLBACK_WARNING)
-            return find_text(FALLBACK)
-    if corpus == "time-machine":
-        source, data = _time_machine()
-        return corpus, source, data
-    if corpus == FALLBACK:
-        from pydoc_data.topics import topics  # 700 kB: only when asked for
-
-        text = "\n\n".join(topics[topic] for topic in sorted(topics))
-        return corpus, f"reference topics of Python {platform.python_version()} (pydoc_data)", text.encode()
-    if urlsplit(corpus).scheme in ("http", "https"):
-        return Path(urlsplit(corpus).path).stem or "text", corpus, _download(corpus, None)
-    return _file(corpus)
-
-
-def _file(corpus: str) -> tuple[str, str, bytes]:
-    data_dir = os.environ.get("TMLM_DATA_DIR")
-    places = [Path(corpus).expanduser()] + ([Path(data_dir) / corpus] if data_dir else [])
-    for path in places:
-        try:
-            return path.stem, str(path), path.read_bytes()
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError) as error:
-            raise InputError(f"--corpus {corpus} can't be read: {error}; give a UTF-8 text file") from None
-    raise InputError(
-        f"--corpus {corpus} is not a known text and no such file exists; give auto, time-machine, {FALLBACK}, "
-        "the path of a UTF-8 file or an https address"
-    )
-
-
-def _is_time_machine(data: bytes) -> bool:
-    if sha256(data) == TIME_MACHINE_SHA256:
-        return True
-    text = normalise(data.decode("utf-8", "replace"), "letters")
-    return sha256(text.encode()) == TIME_MACHINE_LETTERS_SHA256
-
-
-def _time_machine() -> tuple[str, bytes]:
-    """Source and bytes of the exact text. Raises DataUnavailableError with all that was tried."""
-    tried = []
-    data_dir = os.environ.get("TMLM_DATA_DIR")
-    local = [Path(data_dir) / TIME_MACHINE_FILE] if data_dir else []
-    for path in [*local, cache_dir() / "downloads" / TIME_MACHINE_FILE]:
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            tried.append(f"{path}: {error.strerror}")
-            continue
-        if _is_time_machine(data):
-            return str(path), data
-        tried.append(f"{path}: another text (sha256 {sha256(data)[:8]}..., not {TIME_MACHINE_SHA256[:8]}...)")
-    for url in TIME_MACHINE_MIRRORS:
-        try:
-            return url, _download(url, TIME_MACHINE_SHA256)
-        except DataUnavailableError as error:
-            tried.append(str(error))
-    raise DataUnavailableError(
-        "The Time Machine can't be had. Tried:\n  "
-        + "\n  ".join(tried)
-        + f"\nPut the book's {TIME_MACHINE_FILE} into a folder and set TMLM_DATA_DIR to it, or use --corpus {FALLBACK}."
-    )
-
-
-def _download(url: str, known_sha256: str | None) -> bytes:
-    """The bytes behind an https address, kept in the cache. Raises DataUnavailableError with the reason."""
-    if urlsplit(url).scheme != "https":
-        raise InputError(f"--corpus {url} is not https; only https addresses are downloaded")
-    if os.environ.get("TMLM_OFFLINE"):
-        raise DataUnavailableError(f"{url}: not asked for, TMLM_OFFLINE is set")
-    import pooch
-    import requests
-
-    pooch.get_logger().setLevel(logging.ERROR)
-    file = TIME_MACHINE_FILE if known_sha256 else f"{sha256(url.encode())[:16]}.txt"
-    downloader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
-    try:
-        path = pooch.retrieve(
-            url,
-            known_hash=f"sha256:{known_sha256}" if known_sha256 else None,
-            fname=file,
-            path=cache_dir() / "downloads",
-            downloader=downloader,
-        )
-        return Path(path).read_bytes()
-    except requests.Timeout as error:
-        raise DataUnavailableError(f"{url}: no answer in time") from error
-    except requests.HTTPError as error:
-        raise DataUnavailableError(f"{url}: HTTP status {error.response.status_code}") from error
-    except requests.RequestException as error:
-        raise DataUnavailableError(f"{url}: no connection") from error
-    except ValueError as error:  # pooch: the digest is another one
-        raise DataUnavailableError(f"{url}: another text than the book's (wrong sha256)") from error
-    except OSError as error:
-        raise DataUnavailableError(f"{url}: can't be kept in {cache_dir()}: {error.strerror}") from error

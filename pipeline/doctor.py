@@ -1,15 +1,12 @@
 """What a command would use on this machine, and why. Nothing is downloaded and nothing is recorded."""
 
-import logging
 import os
 import shutil
 from typing import Any
 
-import torch
-
 from pipeline import tracking
 from pipeline.config import CorpusConfig
-from pipeline.corpus import FALLBACK, KNOWN_TEXTS, TIME_MACHINE_FILE, cache_dir, find_text
+from pipeline.corpus import cache_dir, find_text
 from pipeline.errors import TmlmError
 from pipeline.training import choose_device, choose_precision, choose_threads
 
@@ -34,29 +31,21 @@ def findings(corpus: str) -> dict[str, Any]:
         "git": tracking.git_tags().get("git.commit", "not a repository") + _dirt(),
         "python": versions["python"],
         **versions["packages"],
-        "torch_threads": torch.get_num_threads(),
     }
 
 
 def _text(corpus: str) -> str:
-    """Where the text would come from; without a download, so a missing book is told as one that would be fetched."""
-    before = os.environ.get("TMLM_OFFLINE")
-    os.environ["TMLM_OFFLINE"] = "1"
-    logging.disable(logging.WARNING)
+    """Where the text would come from, without a download."""
     try:
-        name, source, data = find_text(corpus)
+        found = find_text(corpus, online=False)
     except TmlmError as error:
         return " ".join(str(error).split())
-    finally:
-        logging.disable(logging.NOTSET)
-        if before is None:
-            del os.environ["TMLM_OFFLINE"]
-    if corpus == "auto" and name == FALLBACK and before is None:
-        return (
-            f"{KNOWN_TEXTS[0]}, to be downloaded: no {TIME_MACHINE_FILE} in TMLM_DATA_DIR or the cache; "
-            f"without a network {FALLBACK}, {len(data):,} bytes from {source}"
-        )
-    return f"{name}, {len(data):,} bytes from {source}"
+    here = f"{found.name}, {len(found.data):,} bytes from {found.source}"
+    if not found.missing:
+        return here
+    if os.environ.get("TMLM_OFFLINE"):
+        return f"{here}, in place of The Time Machine: not in TMLM_DATA_DIR or the cache, and TMLM_OFFLINE is set"
+    return f"The Time Machine, to be downloaded: not in TMLM_DATA_DIR or the cache (without a network: {here})"
 
 
 def _state(database: Any) -> str:

@@ -27,7 +27,7 @@ from pipeline import figures, tracking
 from pipeline.checkpoints import load_model
 from pipeline.code_digest import code_digest
 from pipeline.config import CorpusConfig, PresetName, TrainConfig
-from pipeline.corpus import KNOWN_TEXTS, Corpus, fell_back, load_corpus
+from pipeline.corpus import KNOWN_TEXTS, Corpus, load_corpus
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.evaluation import score_text
 from pipeline.experiment import Observer, Result, run_experiment
@@ -100,9 +100,9 @@ def _step(
     return Step(stage, run.id, result)
 
 
-def _corpus_tags(corpus: Corpus, config: CorpusConfig) -> dict[str, str]:
+def _corpus_tags(corpus: Corpus) -> dict[str, str]:
     tags = {"corpus": corpus.name, "corpus.sha256": corpus.corpus_sha256, "corpus.source": corpus.source}
-    return {**tags, "corpus.fallback": "true"} if fell_back(config, corpus) else tags
+    return {**tags, "corpus.fallback": "true"} if corpus.is_fallback else tags
 
 
 def _corpus_keys(corpus: Corpus) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
         return result
 
     inputs = {"config": asdict(corpus_config), "preset": preset, **_corpus_keys(corpus)}
-    return _step("prepare", f"prepare-{corpus.name}", inputs, _corpus_tags(corpus, corpus_config), work, reuse)
+    return _step("prepare", f"prepare-{corpus.name}", inputs, _corpus_tags(corpus), work, reuse)
 
 
 # --- train -----------------------------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def train(
         }
 
     tags = {
-        **_corpus_tags(corpus, corpus_config),
+        **_corpus_tags(corpus),
         "config_id": tracking.config_id(asdict(model), asdict(config), {"corpus_sha256": corpus.corpus_sha256}),
     }
     inputs = {
@@ -456,7 +456,7 @@ def pipeline(corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfi
     """Prepare, train, evaluate, sample: one parent run, with a run for each step that had to be done."""
     corpus = load_corpus(corpus_config)
     name = f"pipeline-{run_name(corpus, model, config)}"
-    with tracking.tracked_run("pipeline", name, _corpus_tags(corpus, corpus_config)) as run:
+    with tracking.tracked_run("pipeline", name, _corpus_tags(corpus)) as run:
         run.params({**asdict(corpus_config), **asdict(model), **asdict(config), "force": force})
         steps: list[Step] = []
         seconds: list[float] = []
@@ -480,7 +480,7 @@ def pipeline(corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfi
             "bits_per_char": judged.result["bits_per_char"],
             "texts": written.result["texts"],
             "reused": [step.stage for step in steps if step.reused],
-            "fallback": fell_back(corpus_config, corpus),
+            "fallback": corpus.is_fallback,
         }
         run.metrics(final_metrics(result))
         run.tags({"trained_run": trained.run_id})

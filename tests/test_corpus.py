@@ -12,7 +12,7 @@ import requests
 from models.ngram import KneserNey
 from pipeline import corpus as corpus_module
 from pipeline.config import CorpusConfig
-from pipeline.corpus import TIME_MACHINE_MIRRORS, cache_dir, fell_back, load_corpus
+from pipeline.corpus import TIME_MACHINE_MIRRORS, cache_dir, load_corpus
 from pipeline.errors import DataUnavailableError, InputError
 
 TEXT = "".join(f"It was number {i}, the {'éàü'[i % 3]} of many;\n" for i in range(400))
@@ -161,8 +161,8 @@ def test_auto_falls_back_to_the_interpreters_own_topics_and_says_so(monkeypatch,
     monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
     corpus = load_corpus(CorpusConfig("auto"))
     assert corpus.name == "python-docs"
-    assert fell_back(CorpusConfig("auto"), corpus)
-    assert not fell_back(CorpusConfig("python-docs"), corpus)
+    assert corpus.is_fallback
+    assert not load_corpus(CorpusConfig("python-docs")).is_fallback
     assert "FALLING BACK to python-docs" in caplog.text
     assert TIME_MACHINE_MIRRORS[0] in caplog.text
 

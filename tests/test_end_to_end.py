@@ -155,9 +155,8 @@ def test_a_wrong_parameter_ends_with_the_reason_and_leaves_no_run_running(checko
 
 
 def test_train_prints_one_json_object_and_nothing_else(checkout, small_text):
-    done = checkout.run(
-        "python", "-m", "pipeline", "train", "--corpus", str(small_text), "--hidden-size", "8", "--epochs", "1", "--json"
-    )  # fmt: skip
+    small = ["--corpus", str(small_text), "--hidden-size", "8", "--epochs", "1"]
+    done = checkout.run("python", "-m", "pipeline", "train", *small, "--json")
     result = json.loads(done.stdout)
     assert result["corpus"] == "topics"
     assert Path(result["checkpoint"]).is_file()
@@ -262,8 +261,8 @@ def test_tmlm_ui_listens_on_this_machine_only(checkout, trained):
     port = free_port()
     with server(checkout, "python", "-m", "pipeline", "ui", "--port", str(port)):
         assert ask(f"http://127.0.0.1:{port}/health")[0] == 200
-        listening = [c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-        assert {address.ip for address in listening if address.port == port} == {"127.0.0.1"}
+        listening = [tuple(c.laddr) for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+        assert {address for address in listening if address[1] == port} == {("127.0.0.1", port)}
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ def rows(database: Path, query: str) -> list[tuple]:
 
 def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(store):
     made = tracking.setup()
+    assert made.database is not None
     assert made.database == store / "mlruns" / "mlflow.db"
     assert rows(made.database, "PRAGMA journal_mode") == [("wal",)]
     assert rows(made.database, "SELECT experiment_id, name, artifact_location FROM experiments") == [
@@ -32,7 +33,8 @@ def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(
 
 def test_an_experiment_that_the_ui_made_first_is_mended(store):
     """`mlflow ui` in a fresh checkout gives experiment 0 a location that only its server can write to."""
-    database = tracking.setup().database
+    tracking.setup()
+    database = store / "mlruns" / "mlflow.db"
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE experiments SET artifact_location='mlflow-artifacts:/0'")
     tracking.setup.cache_clear()
