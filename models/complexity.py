@@ -78,7 +78,6 @@ def _core(config: ModelConfig, vocab_size: int) -> nn.RNNBase:
 def _probe(module: nn.Module, chars: int, input_size: int, per_layer: bool = False) -> tuple[int, int, str]:
     """MACs, parameters and print-out of ptflops for one sequence of ``chars`` input vectors."""
     printed = io.StringIO()
-    random_state = torch.get_rng_state()
     macs, parameters = get_model_complexity_info(
         module,
         (chars, input_size),
@@ -88,12 +87,12 @@ def _probe(module: nn.Module, chars: int, input_size: int, per_layer: bool = Fal
         verbose=False,
         ost=printed,  # its default is the stream that was there at import
     )
-    torch.set_rng_state(random_state)
     if macs is None or parameters is None:  # how ptflops says that it failed
         raise RuntimeError(f"ptflops could not count {module}: {printed.getvalue().strip()}")
     return int(macs), int(parameters), printed.getvalue()
 
 
+@torch.random.fork_rng(devices=[])  # the twin's first weights are random numbers too
 def measure(config: ModelConfig, vocab_size: int) -> Complexity:
     """The figures as ptflops measures them on the twin; the matrix products are the closed form's.
 
@@ -111,6 +110,7 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
     )
 
 
+@torch.random.fork_rng(devices=[])
 def report_print_out(config: ModelConfig, vocab_size: int) -> str:
     """ptflops' own print-out as the report's figures show it: the layers alone, 1,024 characters."""
     input_size = config.embedding_size or vocab_size

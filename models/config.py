@@ -1,7 +1,7 @@
 """What a model is made of: ModelConfig, checked when it is built and importable without torch."""
 
 from dataclasses import dataclass, field
-from math import isfinite
+from math import inf
 from typing import Any, Literal
 
 CellName = Literal["rnn", "gru", "lstm"]
@@ -14,12 +14,12 @@ def option(help: str, default: Any, preset: bool = False) -> Any:
     return field(default=default, metadata={"help": help, "preset": preset})
 
 
-def check_range(name: str, value: float, low: float, high: float = float("inf"), *, above: bool = False) -> None:
+def check_range(name: str, value: float, low: float, high: float = inf, *, above: bool = False) -> None:
     """Refuse a value outside [low, high] (above=True: outside (low, high]) in words that name the option."""
-    inside = isfinite(value) and (low < value if above else low <= value) and value <= high
+    inside = -inf < value < inf and (low < value if above else low <= value) and value <= high
     if not inside:
-        bound = f"above {low:g}" if above else f"at least {low:g}"
-        limit = f" and at most {high:g}" if isfinite(high) else ""
+        bound = f"above {low:,}" if above else f"at least {low:,}"
+        limit = f" and at most {high:,}" if high < inf else ""
         raise ValueError(f"--{name.replace('_', '-')} is {value!r}; it must be {bound}{limit}")
 
 

@@ -56,7 +56,7 @@ def _header(data: bytes) -> dict[str, str]:
     try:
         length = int.from_bytes(data[:8], "little")
         metadata = json.loads(data[8 : 8 + min(length, len(data))]).get("__metadata__")
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return {}
     return metadata if isinstance(metadata, dict) else {}
 
@@ -67,11 +67,17 @@ def _digest_at(data: bytes) -> int:
 
 
 def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
-    """The model of a "best" checkpoint, ready to read, with its vocabulary and the checkpoint's facts."""
+    """The model of a checkpoint, ready to read, with its vocabulary and the checkpoint's facts.
+
+    Of a "last" checkpoint, that is the best model until then. Raises InputError where this version can't build it.
+    """
     tensors, facts = load_checkpoint(path)
-    vocabulary = Vocabulary(facts["vocabulary"]["alphabet"], tuple(facts["vocabulary"]["symbols"]))
-    model = LanguageModel(ModelConfig(**facts["model"]), len(vocabulary))
-    model.load_state_dict(group("model", tensors))
+    try:
+        vocabulary = Vocabulary(facts["vocabulary"]["alphabet"], tuple(facts["vocabulary"]["symbols"]))
+        model = LanguageModel(ModelConfig(**facts["model"]), len(vocabulary))
+        model.load_state_dict(group("best", tensors) or group("model", tensors))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} holds no model that this version can build ({error}); train it again") from error
     return model.eval(), vocabulary, facts
 
 

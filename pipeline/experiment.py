@@ -12,9 +12,10 @@ from models.complexity import Complexity, measure
 from models.config import ModelConfig
 from models.language_model import LanguageModel
 from models.ngram import Baselines
-from pipeline.checkpoints import flatten, save_checkpoint
+from pipeline.checkpoints import flatten, group, load_checkpoint, save_checkpoint
 from pipeline.config import TrainConfig
 from pipeline.corpus import Corpus
+from pipeline.errors import InputError
 from pipeline.evaluation import TextScore, score_text
 from pipeline.samples import SampleText, sample_texts
 from pipeline.training import EpochPoint, Training, fit
@@ -101,6 +102,10 @@ def run_experiment(
         "train": asdict(train_config),
     }
 
+    def keep_best(folder: Path, best: EpochPoint) -> None:
+        best_facts = {**facts, "epoch": best.epoch, "val_perplexity": best.val_perplexity}
+        save_checkpoint(folder / BEST, flatten("model", best_weights), best_facts)
+
     def after_epoch(training: Training, point: EpochPoint) -> None:
         if training.best is point:
             best_weights.update({name: t.detach().clone() for name, t in training.best_model.state_dict().items()})
@@ -108,10 +113,20 @@ def run_experiment(
             tensors, state = training.state_dict()
             save_checkpoint(checkpoint_dir / LAST, tensors | flatten("best", best_weights), {**facts, "state": state})
             if training.best is point:
-                best_facts = {**facts, "epoch": point.epoch, "val_perplexity": point.val_perplexity}
-                save_checkpoint(checkpoint_dir / BEST, flatten("model", best_weights), best_facts)
+                keep_best(checkpoint_dir, point)
         observer.on_epoch(training, point)
 
+    if checkpoint_dir is not None and (checkpoint_dir / LAST).is_file():
+        tensors, found = load_checkpoint(checkpoint_dir / LAST)
+        for name in ("model", "train", "vocabulary"):
+            if found[name] != facts[name]:
+                raise InputError(f"{checkpoint_dir / LAST} is of another {name} configuration; give another folder")
+        if found["corpus"]["corpus_sha256"] != corpus.corpus_sha256:
+            raise InputError(f"{checkpoint_dir / LAST} was trained on another text; give another folder")
+        training.load_state_dict(tensors, found["state"])
+        best_weights.update(group("best", tensors))
+        if training.best is not None:  # the machine may have gone between the two files
+            keep_best(checkpoint_dir, training.best)
     observer.on_start(training)
     fit(training, after_epoch, observer.on_step)
     assert training.best is not None  # fit makes one epoch at least

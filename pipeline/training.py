@@ -159,7 +159,8 @@ class StreamData:
 
     def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (inputs, targets) of an epoch, each (B, <= T); the cuts fall elsewhere in each epoch."""
-        start = (epoch - 1) * self.pass_chars % max(1, len(self.train) - self.pass_chars + 1)
+        passes = -(-len(self.train) // self.pass_chars)  # their starts evenly spaced, the last one at the text's end
+        start = (epoch - 1) % passes * (len(self.train) - self.pass_chars) // max(1, passes - 1)
         offset = int(torch.randint(self.config.sequence_length, (), generator=generator))
         part = self.train[start : start + self.pass_chars]
         return stream_batches(part, self.config.batch_size, self.config.sequence_length, offset)
@@ -179,7 +180,8 @@ class Training:
     def __init__(self, model: LanguageModel, train: Tensor, val: Tensor, config: TrainConfig) -> None:
         self.config = config
         self.device = choose_device(config.device)
-        self.precision = choose_precision(config.precision, self.device, model.config.implementation)
+        precision = "fp32" if (config.preset, config.precision) == ("report", "auto") else config.precision
+        self.precision = choose_precision(precision, self.device, model.config.implementation)
         self.threads = choose_threads(config.threads)
         self.model = model.to(self.device)
         self.average = deepcopy(self.model) if config.average else None

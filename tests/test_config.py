@@ -132,12 +132,17 @@ def test_every_option_is_explained(config):
     assert all(field.metadata["help"].endswith((".", ")")) for field in fields(config))
 
 
+def test_a_number_too_large_for_a_float_is_refused_like_any_other():
+    with pytest.raises(ValueError, match=r"^--seed is 1000"):
+        TrainConfig(seed=10**400)
+
+
 def test_a_message_says_what_was_given_and_what_is_allowed():
     with pytest.raises(ValueError, match=r"^--hidden-size is 0; it must be at least 1 and at most "):
         ModelConfig(hidden_size=0)
     with pytest.raises(ValueError, match=r"^--cell is 'mlp'; it must be one of rnn, gru, lstm$"):
         ModelConfig(cell="mlp")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"^--learning-rate is 0; it must be above 0 and at most 1000$"):
+    with pytest.raises(ValueError, match=r"^--learning-rate is 0; it must be above 0 and at most 1,000$"):
         TrainConfig(learning_rate=0)
     with pytest.raises(ValueError, match=r"^--patience is -1; it must be at least 0$"):
         TrainConfig(patience=-1)
