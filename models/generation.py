@@ -12,6 +12,7 @@ another device sorts or draws.
 
 from collections.abc import Iterator, Sequence
 from math import inf
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -99,16 +100,18 @@ def _step_by_step(
 ) -> Iterator[list[int]]:
     """Greedy and sampled text: one character of every prompt at a time.
 
-    A generator of random numbers for each prompt, all with the same seed, would give every prompt the same numbers;
-    so one generator and one number a step do the same, whatever the order and the company of the prompts.
+    Each prompt has random numbers of its own, by the seed and its characters: whatever the order and the company of
+    the prompts. With the same numbers for all, the texts of different prompts would run into each other.
     """
-    random = torch.Generator().manual_seed(decoding.seed)
+    keys = [crc32(str(list(prompt)).encode()) for prompt in prompts]
+    random = [torch.Generator().manual_seed((decoding.seed + key) % 2**63) for key in keys]
     logits, state = _read(model, prompts, penalty)
     for step in range(length):
         if decoding.method == "greedy":
             ids = logits.argmax(dim=-1)
         else:
-            ids = draw(logits, torch.rand((), generator=random, dtype=torch.float64), decoding)
+            uniform = torch.stack([torch.rand(1, generator=each, dtype=torch.float64) for each in random])
+            ids = draw(logits, uniform, decoding)
         yield ids.tolist()
         if step < length - 1:
             logits, state = _forward(model, ids[:, None], state, penalty)
@@ -134,7 +137,7 @@ def truncated_softmax(logits: Tensor, decoding: Decoding) -> tuple[Tensor, Tenso
 
 
 def draw(logits: Tensor, uniform: Tensor, decoding: Decoding) -> Tensor:
-    """logits (P, V), one random number in [0, 1) -> ids (P,) drawn from the truncated softmax.
+    """logits (P, V), random numbers in [0, 1) (P, 1) -> ids (P,) drawn from the truncated softmax.
 
     The id is where the number falls among the probabilities laid end to end, largest first.
     """

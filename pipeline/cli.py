@@ -211,7 +211,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 
     done = stages.pipeline(corpus_config, model_config, train_config, force)
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
-    links = ui.links_to(done.result["run_id"])
+    links = ui.links_to(done.result["corpus"], done.result["run_id"])
     show(done.result, as_json, summaries.pipeline_table(model_config.shape, seconds, done.result, links))
 
 

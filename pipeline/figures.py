@@ -2,11 +2,13 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from math import ceil, floor, log10
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 TRAIN, VAL, BAR, FAINT = "#1f77b4", "#d62728", "#2ca02c", "#777777"
 DOTS_PER_INCH = 150
@@ -21,6 +23,18 @@ def _png(figure: Figure) -> bytes:
 
 def _drawable(perplexities: Sequence[float]) -> list[float]:
     return [min(value, LARGEST) for value in perplexities]
+
+
+def _plain_log_ticks(axes: Axes, values: Sequence[float]) -> None:
+    """A log axis around the values, with ticks at 1, 1.5, 2, 3, ... or fewer of them, as numbers."""
+    low, high = min(values) / 1.12, max(values) * 1.12
+    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
+    steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 2, 5) if high < 500 * low else (1,)
+    ticks = [step * 10.0**power for power in decades for step in steps]
+    axes.set_ylim(low, high)
+    axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
 def perplexity_curves(
@@ -46,18 +60,18 @@ def perplexity_curves(
     axes.fill_between(epochs, train, val, color=FAINT, alpha=0.15, label="gap")
     best = val[best_epoch - 1]
     axes.plot([best_epoch], [best], color=VAL, marker="*", markersize=13, linestyle="none")
+    label_side = "left" if best_epoch <= len(val) / 2 else "right"
     axes.annotate(
-        f"best {best:.3f}", (best_epoch, best), xytext=(0, 10), textcoords="offset points", ha="right", color=VAL
+        f"best {best:.3f}", (best_epoch, best), xytext=(0, -18), textcoords="offset points", ha=label_side, color=VAL
     )
     styles: list[Any] = ["--", ":", "-."]
     for (label, value), style in zip(bars.items(), styles, strict=False):
         axes.axhline(value, color=BAR, linestyle=style, linewidth=1.2, label=f"{label} {value:.2f}")
     axes.set(title=title, xlabel="epoch", ylabel="perplexity per character")
-    axes.yaxis.set_major_formatter(ScalarFormatter())
-    axes.yaxis.set_minor_formatter(ScalarFormatter() if max(*train, *val) < 10 * min(*train, *val) else NullFormatter())
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _plain_log_ticks(axes, [*train, *val, *bars.values()])
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(which="both", alpha=0.2)
-    axes.legend(loc="upper right", frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return _png(figure)
 
 
@@ -69,11 +83,9 @@ def generalisation_gap(train: Sequence[float], val: Sequence[float], title: str)
     figure = Figure(figsize=(8, 3), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()
     axes.axhline(0, color=FAINT, linewidth=0.8)
-    axes.plot(epochs, gap, color=VAL)
+    axes.plot(epochs, gap, color=VAL, marker="o" if len(gap) <= 40 else None, markersize=3)
     axes.fill_between(epochs, gap, color=VAL, alpha=0.15)
-    axes.set(title=title, xlabel="epoch", ylabel="validation - train")
-    axes.set_yscale("symlog", linthresh=1.0)
-    axes.yaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(title=title, xlabel="epoch", ylabel="validation - train\nperplexity")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.2)
     return _png(figure)

@@ -109,8 +109,10 @@ def _corpus_keys(corpus: Corpus) -> dict[str, Any]:
     return {"corpus": corpus.name, "corpus_sha256": corpus.corpus_sha256, "source_sha256": corpus.source_sha256}
 
 
-def _record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName) -> None:
+def _record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName, only: str | None = None) -> None:
     for split, (start, end) in corpus.spans(preset).items():
+        if only not in (None, split):
+            continue
         run.dataset(f"{corpus.name}/{split}", f"{corpus.corpus_sha256[:16]}-{start}-{end}", corpus.source, split)
 
 
@@ -129,10 +131,7 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
     def work(run: TrackedRun) -> dict[str, Any]:
         run.params({**asdict(corpus_config), "preset": preset})
         spans, bars = corpus.spans(preset), corpus.baselines(preset)
-        for split, (start, end) in spans.items():
-            run.dataset(
-                f"{corpus.name}/{split}", f"{corpus.corpus_sha256[:24]}-{start}-{end}"[:36], corpus.source, split
-            )
+        _record_datasets(run, corpus, preset)
         result: dict[str, Any] = {
             **_corpus_keys(corpus),
             "source": corpus.source,
@@ -172,10 +171,7 @@ def train(
     def work(run: TrackedRun) -> dict[str, Any]:
         run.yaml("config.yaml", {"corpus": asdict(corpus_config), "model": asdict(model), "train": asdict(config)})
         run.yaml("environment.yaml", tracking.environment())
-        for split, (start, end) in corpus.spans(config.preset).items():
-            run.dataset(
-                f"{corpus.name}/{split}", f"{corpus.corpus_sha256[:24]}-{start}-{end}"[:36], corpus.source, split
-            )
+        _record_datasets(run, corpus, config.preset)
         with progress(name) as bar:
 
             def on_start(training: Training) -> None:
@@ -352,6 +348,7 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
             assert corpus is not None
             ids = corpus.split(trained.preset, split)
             result |= _corpus_keys(corpus)
+            _record_datasets(run, corpus, trained.preset, split)
         else:
             ids = trained.vocabulary.encode(read)
             result["unknown_characters"] = int((ids == trained.vocabulary.unknown_id).sum())
@@ -458,6 +455,7 @@ def pipeline(corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfi
     name = f"pipeline-{run_name(corpus, model, config)}"
     with tracking.tracked_run("pipeline", name, _corpus_tags(corpus)) as run:
         run.params({**asdict(corpus_config), **asdict(model), **asdict(config), "force": force})
+        _record_datasets(run, corpus, config.preset)
         steps: list[Step] = []
         seconds: list[float] = []
 
@@ -485,5 +483,8 @@ def pipeline(corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfi
         run.metrics(final_metrics(result))
         run.tags({"trained_run": trained.run_id})
         run.json(tracking.RESULT_FILE, result)
-        run.note(pipeline_note({step.stage: (step.run_id, step.reused) for step in steps}, result))
+        curves = tracking.fetch(f"runs:/{trained.run_id}/plots/perplexity.png")
+        run.picture("plots/perplexity.png", Path(curves).read_bytes())
+        done = {step.stage: (step.run_id, step.reused) for step in steps}
+        run.note(pipeline_note(run.store.experiment_id, done, result))
     return PipelineRun(steps, seconds, result)

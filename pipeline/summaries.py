@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from math import log2
+from re import findall
+from textwrap import wrap
 from typing import Any
 
 from models.complexity import report_print_out
@@ -15,7 +17,7 @@ from pipeline.samples import SampleText
 def baseline_table(result: Mapping[str, Any]) -> str:
     """The simplest models' perplexity as a Markdown table."""
     rows = [("uniform", "uniform"), ("letter frequencies", "unigram"), ("Kneser-Ney 6-gram", "ngram")]
-    lines = ["| perplexity | validation | test |", "|---|---|---|"]
+    lines = ["| | validation perplexity | test perplexity |", "|---|---|---|"]
     for label, name in rows:
         lines.append(f"| {label} | {result[f'{name}_val_perplexity']:.3f} | {result[f'{name}_test_perplexity']:.3f} |")
     return "\n".join(lines)
@@ -25,7 +27,7 @@ def comparison_table(result: Mapping[str, Any]) -> str:
     """The network beside the bar that it has to clear, as a Markdown table."""
     return "\n".join(
         [
-            "| perplexity | validation | test | test bits per character |",
+            "| | validation perplexity | test perplexity | test bits per character |",
             "|---|---|---|---|",
             f"| network (best epoch {result['best_epoch']} of {result['epochs']}) | {result['val_perplexity']:.3f} | "
             f"{result['test_perplexity']:.3f} | {result['test_bits_per_char']:.3f} |",
@@ -57,9 +59,19 @@ def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, int]
     )
 
 
+def text_block(text: str) -> str:
+    """A text as a Markdown code block, so that nothing in it is markup; in lines of 72 characters.
+
+    Code does not wrap in the UI: a longer line pushes the panel beside the description out of the window.
+    """
+    lines = [part for line in text.splitlines() for part in wrap(line, 72) or [""]]
+    fence = "`" * max(3, 1 + max(map(len, findall("`+", text)), default=0))
+    return "\n".join([fence, *lines, fence])
+
+
 def samples_table(samples: list[SampleText]) -> str:
-    """Sample texts as Markdown; the texts stand in code, so that nothing in them is markup."""
-    return "\n".join(f"**{sample.prompt}** ({sample.method})\n\n```\n{sample.text}\n```\n" for sample in samples)
+    """Sample texts as Markdown."""
+    return "\n".join(f"**{sample.prompt}** ({sample.method})\n\n{text_block(sample.text)}\n" for sample in samples)
 
 
 def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> str:
@@ -89,10 +101,14 @@ def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
     return sentence
 
 
-def pipeline_note(steps: Mapping[str, tuple[str, bool]], result: Mapping[str, Any]) -> str:
+def pipeline_note(experiment_id: str, steps: Mapping[str, tuple[str, bool]], result: Mapping[str, Any]) -> str:
     """The parent's page: the table, the verdict, a line for each step (stage -> run id, reused), and the texts."""
-    lines = [f"- {stage}: run `{run_id}`{' (reused)' if reused else ''}" for stage, (run_id, reused) in steps.items()]
-    texts = "\n".join(f"```\n{text}\n```" for text in result["texts"])
+    lines = [
+        f"- [{stage}](#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning): `{run_id}`"
+        f"{' (reused)' if reused else ''}"
+        for stage, (run_id, reused) in steps.items()
+    ]
+    texts = "\n\n".join(map(text_block, result["texts"]))
     stand_in = f"> {FALLBACK_WARNING}\n\n" if result["fallback"] else ""
     return f"{stand_in}{comparison_table(result)}\n\n{verdict(result)}\n\n" + "\n".join(lines) + f"\n\n{texts}"
 

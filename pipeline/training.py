@@ -256,8 +256,10 @@ class Training:
         for loss in losses:
             self._check_finite(loss, epoch)
         val_perplexity, val_perplexity_pooled = self.data.validate(self.best_model)
-        if not isfinite(val_perplexity):
-            raise TrainingDivergedError(f"the validation perplexity is {val_perplexity} after epoch {epoch}{ADVICE}")
+        if not val_perplexity < HOPELESS * self.model.vocab_size:  # also what is not a number
+            raise TrainingDivergedError(
+                f"the validation perplexity is {val_perplexity:.6g} after epoch {epoch}{ADVICE}"
+            )
         book, pooled = self._train_perplexities(losses, sizes)
         self.train_chars += sum(sizes)
         if cut_short or (self._time_is_up(started) and epoch < self.epochs):
@@ -354,6 +356,7 @@ class Training:
         self.stopped = facts["stopped"]
 
 
+HOPELESS = 100  # times the perplexity of guessing: diverged, though still a number
 ADVICE = "; lower --learning-rate, or set --clip (a best checkpoint from before is kept)"
 
 

@@ -10,23 +10,37 @@ import zlib
 from typing import Any
 
 TAG_PREFIX = "mlflow.sharedViewState."
-VIEWS = {"tmlm-models": "Time Machine lab: models"}  # key -> name
+# key -> name, and the one text whose models it shows (figures of different texts do not compare); None: all of them.
+VIEWS: dict[str, tuple[str, str | None]] = {
+    "tmlm-models": ("All models", None),
+    "tmlm-time-machine": ("The Time Machine: models", "time-machine"),
+    "tmlm-python-docs": ("python-docs: models", "python-docs"),
+}
 FIRST_SEEN_MS = 1_767_225_600_000  # 2026-01-01: a view has no other date than the version of this file
 
-COLUMNS = [
-    "attributes.`Duration`",
-    "metrics.`final/val_perplexity`",
-    "metrics.`final/test_perplexity`",
-    "metrics.`final/test_bits_per_char`",
-    "metrics.`cost/macs_per_char`",
-    "metrics.`cost/parameters`",
-    "metrics.`cost/train_seconds`",
-    "params.`cell`",
-    "params.`num_layers`",
-    "params.`hidden_size`",
-    "params.`preset`",
-    "tags.`corpus`",
-]
+# Column -> its width, from left to right: what decides, then what was built, fit into a window of 1440 pixels.
+COLUMNS = {
+    "attributes.`Run Name`": 190,
+    "runDateAndNestInfo": 130,  # when, and how it ended
+    "metrics.`final/val_perplexity`": 140,
+    "metrics.`final/test_perplexity`": 145,
+    "metrics.`cost/macs_per_char`": 150,
+    "params.`cell`": 55,
+    "params.`num_layers`": 90,
+    "params.`hidden_size`": 95,
+    "tags.`corpus`": 115,
+    "params.`preset`": 70,
+    "metrics.`final/test_bits_per_char`": 165,
+    "metrics.`cost/parameters`": 125,
+    "metrics.`cost/train_seconds`": 145,
+    "duration": 80,
+}
+# The UI adds a chart of its own for every metric that is not the first one of another chart, shown or deleted.
+UNCHARTED = ["perplexity/val", "perplexity_pooled/train", "perplexity_pooled/val", "training/seconds"]
+UNCHARTED += [f"final/{name}" for name in ("val_perplexity", "test_perplexity", "test_bits_per_char", "best_epoch")]
+UNCHARTED += ["final/ngram_val_perplexity", "final/ngram_test_perplexity"]
+UNCHARTED += [f"cost/{name}" for name in ("parameters", "trained_parameters", "macs_per_char", "matmul_macs_per_char")]
+UNCHARTED += [f"cost/{name}" for name in ("report_parameters", "report_macs", "train_seconds", "chars_per_second")]
 
 
 def _chart(uuid: str, kind: str, section: str, name: str, runs: int = 20, **options: Any) -> dict[str, Any]:
@@ -69,11 +83,17 @@ def _axis(metric: str) -> dict[str, str]:
     return {"key": metric, "type": "METRIC"}
 
 
-def models_view() -> dict[str, Any]:
-    """Training runs, best first; curves on a log axis, perplexity against cost, and the configurations side by side."""
-    quality, training = "s-quality", "s-training"
+def _section(uuid: str, name: str, columns: int, height: int) -> dict[str, Any]:
+    shown = {"uuid": uuid, "name": name, "display": True, "isReordered": False, "deleted": False, "isGenerated": False}
+    return {**shown, "columns": columns, "cardHeight": height}
+
+
+def models_view(corpus: str | None) -> dict[str, Any]:
+    """Training runs (on one text), best first; curves on a log axis, perplexity against cost, shapes side by side."""
+    quality, shapes, training = "s-quality", "s-shapes", "s-training"
+    curves = ["perplexity/train", "perplexity/val"]
     charts = [
-        _lines("c-curves", quality, "Perplexity: train and validation", ["perplexity/train", "perplexity/val"], "log"),
+        _lines("c-curves", quality, "Perplexity: train and validation", curves, "log"),
         _chart(
             "c-cost",
             "SCATTER",
@@ -86,31 +106,36 @@ def models_view() -> dict[str, Any]:
         _chart(
             "c-parallel",
             "PARALLEL",
-            quality,
+            shapes,
             "Shapes",
             50,
             selectedParams=["cell", "num_layers", "hidden_size"],
             selectedMetrics=["cost/macs_per_char", "final/val_perplexity"],
             showAllRuns=True,
         ),
-        _lines("c-rate", training, "Learning rate", ["training/learning_rate"], "linear"),
+        _lines("c-rate", training, "Learning rate", ["training/learning_rate"], "log"),
         _lines("c-norm", training, "Gradient norm", ["training/gradient_norm"], "log"),
     ]
+    charts += [{**_lines(f"c-no-{key}", training, key, [key], "linear"), "deleted": True} for key in UNCHARTED]
     sections = [
-        {"uuid": uuid, "name": name, "display": True, "isReordered": False, "deleted": False, "isGenerated": False}
-        for uuid, name in ((quality, "Quality and cost"), (training, "Training"))
+        _section(quality, "Quality and cost", 2, 400),
+        _section(shapes, "Shapes", 1, 360),
+        _section(training, "Training", 2, 300),
     ]
     return {
-        "searchFilter": "tags.stage = 'train'",
+        "searchFilter": "tags.stage = 'train'" + (f" and tags.corpus = '{corpus}'" if corpus else ""),
         "orderByKey": "metrics.`final/val_perplexity`",
         "orderByAsc": True,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
-        "selectedColumns": COLUMNS,
-        "columnOrder": [],
-        "columnWidths": {},
+        "selectedColumns": [
+            "attributes.`Duration`",
+            *(column for column in COLUMNS if column.startswith(("metrics.", "params.", "tags."))),
+        ],
+        "columnOrder": list(COLUMNS),
+        "columnWidths": COLUMNS,
         "runsHiddenMode": "SHOW_ALL",
         "compareRunCharts": charts,
         "compareRunSections": sections,
@@ -121,6 +146,7 @@ def models_view() -> dict[str, Any]:
         "hideEmptyCharts": True,
         "groupBy": None,
         "groupsExpanded": {},
+        "autoRefreshEnabled": True,
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
     }
 
@@ -128,16 +154,17 @@ def models_view() -> dict[str, Any]:
 def view_tags() -> dict[str, str]:
     """The experiment tags that hold the views."""
     tags = {}
-    for key, name in VIEWS.items():
-        packed = base64.b64encode(zlib.compress(json.dumps(models_view()).encode())).decode()
+    for key, (name, corpus) in VIEWS.items():
+        packed = base64.b64encode(zlib.compress(json.dumps(models_view(corpus)).encode())).decode()
         state = {"name": name, "createdAt": FIRST_SEEN_MS, "updatedAt": FIRST_SEEN_MS, "state": f"deflate;{packed}"}
         tags[TAG_PREFIX + key] = json.dumps(state)
     return tags
 
 
-def links(base: str, experiment_id: str, run_id: str | None = None) -> dict[str, str]:
-    """Addresses of the UI by what they show."""
-    view = f"{base}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey=tmlm-models"
+def links(base: str, experiment_id: str, corpus: str | None = None, run_id: str | None = None) -> dict[str, str]:
+    """Addresses of the UI by what they show: the models of a text, or of all texts, and a run's page."""
+    key = next((key for key, (_, text) in VIEWS.items() if text == corpus), "tmlm-models")
+    view = f"{base}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={key}"
     found = {"table": view, "charts": f"{view}&compareRunsMode=CHART"}
     if run_id:
         found["run"] = f"{base}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
