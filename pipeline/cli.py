@@ -48,6 +48,10 @@ class Lab(click.Group):
         except KeyboardInterrupt:
             click.echo("Stopped by Ctrl-C.", err=True)
             ctx.exit(INTERRUPTED)
+        except SystemExit as stop:
+            if stop.code == TERMINATED:
+                click.echo("Stopped by SIGTERM.", err=True)
+            raise
 
 
 @click.group(cls=Lab, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

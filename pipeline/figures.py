@@ -62,7 +62,7 @@ def perplexity_curves(
     axes.plot([best_epoch], [best], color=VAL, marker="*", markersize=13, linestyle="none")
     label_side = "left" if best_epoch <= len(val) / 2 else "right"
     axes.annotate(
-        f"best {best:.3f}", (best_epoch, best), xytext=(0, -18), textcoords="offset points", ha=label_side, color=VAL
+        f"best {best:.3f}", (best_epoch, best), xytext=(0, 10), textcoords="offset points", ha=label_side, color=VAL
     )
     styles: list[Any] = ["--", ":", "-."]
     for (label, value), style in zip(bars.items(), styles, strict=False):

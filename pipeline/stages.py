@@ -92,12 +92,17 @@ def _step(
     """Do a stage's work in a tracked run, or take the latest finished run with the same key."""
     key = step_key(stage, inputs)
     found = tracking.finished_step(key) if reuse else None
-    if found and all(Path(found[1][name]).is_file() for name in ("checkpoint",) if found[1].get(name)):
+    if found and _checkpoint_is_there(found[1]):
         return Step(stage, *found, reused=True)
     with tracking.tracked_run(stage, name, {**tags, "step_key": key}) as run:
         result = {"run_id": run.id, **work(run)}
         run.json(tracking.RESULT_FILE, result)
     return Step(stage, run.id, result)
+
+
+def _checkpoint_is_there(result: Mapping[str, Any]) -> bool:
+    """A training is only worth its checkpoint; other stages have none."""
+    return result.get("checkpoint") is None or Path(result["checkpoint"]).is_file()
 
 
 def _corpus_tags(corpus: Corpus) -> dict[str, str]:

@@ -44,7 +44,11 @@ def serve(port: int, tell: Callable[[str], None]) -> int:
     if store.database is not None:
         command += ["--default-artifact-root", str(store.database.parent)]
     lean = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    try:
-        return subprocess.run(command, env={**os.environ, **lean}, check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+    with subprocess.Popen(command, env={**os.environ, **lean}) as server:
+        try:
+            return server.wait()
+        except KeyboardInterrupt:  # it has reached the server too, which is on its way out
+            return 0
+        except BaseException:
+            server.terminate()  # it stops its own workers
+            raise

@@ -109,14 +109,18 @@ def test_sigterm_is_exit_code_143(tmp_path):
         "c.cli.commands['doctor'].callback = wait\n"
         "import sys; sys.argv = ['tmlm', 'doctor']; c.main()"
     )
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
     assert process.stdout is not None
+    assert process.stderr is not None
     with process.stdout:
         assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
     started = time.monotonic()
     assert process.wait(timeout=20) == cli_module.TERMINATED
     assert time.monotonic() - started < 5
+    with process.stderr:
+        assert process.stderr.read() == "Stopped by SIGTERM.\n"
 
 
 def test_doctor_says_what_would_be_used_without_recording_anything(store, monkeypatch):

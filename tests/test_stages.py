@@ -193,7 +193,7 @@ def test_the_logged_model_answers_prompts_by_its_signature(trained):
     assert served.metadata.signature == tracking.SIGNATURE
     texts = served.predict(["it has", "of the"], params={"length": 12, "method": "greedy"})
     assert texts == stages.write_texts(trained.run_id, ["it has", "of the"], 12, Decoding(method="greedy"))
-    with pytest.raises(mlflow.MlflowException, match="temperature is 0.0"):
+    with pytest.raises(mlflow.MlflowException, match=r"temperature is 0\.0"):
         served.predict(["it has"], params={"temperature": 0.0})
     with pytest.raises(mlflow.MlflowException, match="empty"):
         served.predict([""])

@@ -1,0 +1,59 @@
+"""Saved views of the UI: what is stored, and which link opens what."""
+
+import base64
+import json
+import zlib
+
+from pipeline import views
+from pipeline.stages import epoch_metrics, final_metrics
+from pipeline.training import EpochPoint
+
+
+def state_of(tag: str) -> dict:
+    packed = json.loads(tag)["state"]
+    assert packed.startswith("deflate;")
+    return json.loads(zlib.decompress(base64.b64decode(packed.removeprefix("deflate;"))))
+
+
+def test_each_view_is_an_experiment_tag_that_unpacks_to_its_state():
+    tags = views.view_tags()
+    assert set(tags) == {f"mlflow.sharedViewState.{key}" for key in views.VIEWS}
+    for key, (name, corpus) in views.VIEWS.items():
+        tag = tags[f"mlflow.sharedViewState.{key}"]
+        assert json.loads(tag)["name"] == name
+        state = state_of(tag)
+        assert "tags.stage = 'train'" in state["searchFilter"]
+        assert (corpus is None) == ("tags.corpus" not in state["searchFilter"])
+        assert state["orderByKey"] == "metrics.`final/val_perplexity`"
+
+
+def test_figures_of_different_texts_are_kept_apart():
+    table = views.links("http://x", "0", "time-machine", None)["table"]
+    assert "viewStateShareKey=tmlm-time-machine" in table
+    assert "viewStateShareKey=tmlm-models" in views.links("http://x", "0", "some-file", None)["table"]
+
+
+def test_links_open_the_machine_learning_side_of_the_ui():
+    found = views.links("http://127.0.0.1:5000", "0", "time-machine", "abc")
+    assert set(found) == {"table", "charts", "run"}
+    for url in found.values():
+        assert url.startswith("http://127.0.0.1:5000/#/experiments/0/runs")
+        assert "workflowType=machine_learning" in url
+    assert "/runs/abc?" in found["run"]
+    assert "compareRunsMode=CHART" in found["charts"]
+
+
+def test_the_views_name_only_figures_that_runs_record():
+    point = EpochPoint(1, 9.0, 8.0, 9.0, 8.0, 0.01, 1.0, 2.0, 100)
+    result = dict.fromkeys(("val_perplexity", "test_perplexity", "test_bits_per_char", "best_epoch", "ngram_val_perplexity", "ngram_test_perplexity", "parameters", "macs_per_char", "train_seconds", "chars_per_second"), 1.0)  # fmt: skip
+    recorded = set(epoch_metrics(point, "report")) | set(final_metrics(result))
+    recorded |= {f"cost/{name}" for name in ("matmul_macs_per_char", "trained_parameters")}
+    recorded |= {f"cost/report_{name}" for name in ("parameters", "macs")}
+    for tag in views.view_tags().values():
+        state = state_of(tag)
+        for column in state["selectedColumns"]:
+            if column.startswith("metrics."):
+                assert column.removeprefix("metrics.").strip("`") in recorded
+        for chart in state["compareRunCharts"]:
+            for metric in chart.get("selectedMetricKeys", []):
+                assert metric in recorded, metric
