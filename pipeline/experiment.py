@@ -71,6 +71,52 @@ class Observer:
     on_epoch: Callable[[Training, EpochPoint], None] = lambda training, point: None
 
 
+class Keeper:
+    """The one owner of what must survive a training: the best weights so far, and the two checkpoints on disk.
+
+    last.safetensors always holds the whole state after the last epoch that was reported, the best weights included;
+    best.safetensors is made of it, and holds those weights with all that is needed to use them.
+    """
+
+    def __init__(self, folder: Path | None, facts: dict[str, Any]) -> None:
+        self.folder = folder
+        self.facts = facts
+        self.best_weights: dict[str, Tensor] = {}
+
+    def keep(self, training: Training) -> None:
+        """Take the weights of an epoch that validates best, and write what is to survive."""
+        is_best = training.best is training.history[-1]
+        if is_best:
+            weights = training.best_model.state_dict()
+            self.best_weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
+        if self.folder is None:
+            return
+        tensors, state = training.state_dict()
+        best = flatten("best", self.best_weights)
+        save_checkpoint(self.folder / LAST, tensors | best, {**self.facts, "state": state})
+        if is_best:
+            self._write_best(self.folder, training)
+
+    def go_on(self, training: Training) -> None:
+        """Become the training that is found in the folder, if there is one. InputError if it is another one's."""
+        if self.folder is None or not (self.folder / LAST).is_file():
+            return
+        tensors, found = load_checkpoint(self.folder / LAST)
+        for name in ("model", "train", "vocabulary"):
+            if found[name] != self.facts[name]:
+                raise InputError(f"{self.folder / LAST} is of another {name} configuration; give another folder")
+        if found["corpus"]["corpus_sha256"] != self.facts["corpus"]["corpus_sha256"]:
+            raise InputError(f"{self.folder / LAST} was trained on another text; give another folder")
+        training.load_state_dict(tensors, found["state"])
+        self.best_weights = group("best", tensors)
+        self._write_best(self.folder, training)  # the machine may have gone between the two files
+
+    def _write_best(self, folder: Path, training: Training) -> None:
+        assert training.best is not None
+        facts = {**self.facts, "epoch": training.best.epoch, "val_perplexity": training.best.val_perplexity}
+        save_checkpoint(folder / BEST, flatten("model", self.best_weights), facts)
+
+
 def run_experiment(
     corpus: Corpus,
     model_config: ModelConfig,
@@ -80,58 +126,38 @@ def run_experiment(
 ) -> Result:
     """Train on the corpus, keep the epoch that validates best, and read the test text once, at the end, with it.
 
-    With ``checkpoint_dir``, last.safetensors there always holds the whole state of the training after the last epoch
-    that was reported, and best.safetensors the weights that validated best with all that is needed to use them.
-    An epoch is on disk before ``on_epoch`` hears of it. A training that is found there is gone on with.
+    With ``checkpoint_dir``, an epoch is on disk there before ``on_epoch`` hears of it, and a training that is found
+    there is gone on with.
     """
-    spans = corpus.spans(train_config.preset)
-    ids = torch.from_numpy(corpus.ids)
-    train, val, test = (ids[start:end] for start, end in (spans[split] for split in ("train", "val", "test")))
+    ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train_config.preset)
+    train, val, test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
     torch.manual_seed(train_config.seed)
     training = Training(LanguageModel(model_config, len(corpus.vocabulary)), train, val, train_config)
-    best_weights: dict[str, Tensor] = {}
-    facts = {
-        "corpus": {
-            "name": corpus.name,
-            "source": corpus.source,
-            "corpus_sha256": corpus.corpus_sha256,
-            "source_sha256": corpus.source_sha256,
+    keeper = Keeper(
+        checkpoint_dir,
+        {
+            "corpus": {
+                "name": corpus.name,
+                "source": corpus.source,
+                "corpus_sha256": corpus.corpus_sha256,
+                "source_sha256": corpus.source_sha256,
+            },
+            "vocabulary": {"alphabet": corpus.vocabulary.alphabet, "symbols": list(corpus.vocabulary.symbols)},
+            "model": asdict(model_config),
+            "train": asdict(train_config),
         },
-        "vocabulary": {"alphabet": corpus.vocabulary.alphabet, "symbols": list(corpus.vocabulary.symbols)},
-        "model": asdict(model_config),
-        "train": asdict(train_config),
-    }
-
-    def keep_best(folder: Path, best: EpochPoint) -> None:
-        best_facts = {**facts, "epoch": best.epoch, "val_perplexity": best.val_perplexity}
-        save_checkpoint(folder / BEST, flatten("model", best_weights), best_facts)
+    )
+    keeper.go_on(training)
 
     def after_epoch(training: Training, point: EpochPoint) -> None:
-        if training.best is point:
-            best_weights.update({name: t.detach().clone() for name, t in training.best_model.state_dict().items()})
-        if checkpoint_dir is not None:
-            tensors, state = training.state_dict()
-            save_checkpoint(checkpoint_dir / LAST, tensors | flatten("best", best_weights), {**facts, "state": state})
-            if training.best is point:
-                keep_best(checkpoint_dir, point)
+        keeper.keep(training)
         observer.on_epoch(training, point)
 
-    if checkpoint_dir is not None and (checkpoint_dir / LAST).is_file():
-        tensors, found = load_checkpoint(checkpoint_dir / LAST)
-        for name in ("model", "train", "vocabulary"):
-            if found[name] != facts[name]:
-                raise InputError(f"{checkpoint_dir / LAST} is of another {name} configuration; give another folder")
-        if found["corpus"]["corpus_sha256"] != corpus.corpus_sha256:
-            raise InputError(f"{checkpoint_dir / LAST} was trained on another text; give another folder")
-        training.load_state_dict(tensors, found["state"])
-        best_weights.update(group("best", tensors))
-        if training.best is not None:  # the machine may have gone between the two files
-            keep_best(checkpoint_dir, training.best)
     observer.on_start(training)
     fit(training, after_epoch, observer.on_step)
     assert training.best is not None  # fit makes one epoch at least
     model = training.best_model
-    model.load_state_dict(best_weights)
+    model.load_state_dict(keeper.best_weights)
     return Result(
         history=training.history,
         best=training.best,

@@ -38,12 +38,14 @@ def comparison_table(result: Mapping[str, Any]) -> str:
 
 def verdict(result: Mapping[str, Any]) -> str:
     """Whether the network alone clears the bar, in a sentence with the numbers that decide it."""
-    ahead = [
-        f"{'ahead of' if result[f'{split}_perplexity'] < result[f'ngram_{split}_perplexity'] else 'behind'} the "
-        f"6-gram on {label} ({result[f'{split}_perplexity']:.3f} against {result[f'ngram_{split}_perplexity']:.3f})"
-        for split, label in (("val", "validation"), ("test", "test"))
-    ]
-    return f"The plain network is {' and '.join(ahead)}."
+    parts = []
+    for split, label in (("val", "validation"), ("test", "test")):
+        network, bar = result[f"{split}_perplexity"], result[f"ngram_{split}_perplexity"]
+        side = "ahead of" if network < bar else "behind"
+        parts.append((side, f"on {label} ({network:.3f} against {bar:.3f})"))
+    (first, on_validation), (second, on_test) = parts
+    joint = "and" if first == second else f"and {second} it"
+    return f"The plain network is {first} the 6-gram {on_validation} {joint} {on_test}."
 
 
 def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, int]) -> str:

@@ -35,6 +35,19 @@ def _isolated_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     isolate(monkeypatch, tmp_path)
 
 
+@pytest.fixture(scope="session")
+def book() -> Path:
+    """The exact text of The Time Machine, where the environment has it; CI says that it must (TMLM_REQUIRE_BOOK)."""
+    folder = os.environ.get("TMLM_DATA_DIR")
+    path = Path(folder or "") / "timemachine.txt"
+    if not folder or not path.is_file():
+        reason = "needs the exact text: set TMLM_DATA_DIR to a folder with timemachine.txt"
+        if os.environ.get("TMLM_REQUIRE_BOOK"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
+
+
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A tracking store of the test's own, at <folder>/mlruns/mlflow.db; gives the folder."""

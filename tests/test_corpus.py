@@ -1,7 +1,6 @@
 """Where a text comes from, in which order, and what is refused."""
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +21,6 @@ TEXT = "".join(f"It was number {i}, the {'éàü'[i % 3]} of many;\n" for i in r
 def text_file(tmp_path: Path) -> Path:
     path = tmp_path / "many.txt"
     path.write_text(TEXT, encoding="utf-8")
-    return path
-
-
-def book() -> Path:
-    """The exact text, where the environment has it; CI says that it must."""
-    folder = os.environ.get("TMLM_DATA_DIR")
-    path = Path(folder) / "timemachine.txt" if folder else None
-    if path is None or not path.is_file():
-        if os.environ.get("TMLM_REQUIRE_BOOK"):
-            pytest.fail("TMLM_REQUIRE_BOOK is set, but there is no timemachine.txt in TMLM_DATA_DIR")
-        pytest.skip("needs the exact text: set TMLM_DATA_DIR to a folder with timemachine.txt")
     return path
 
 
@@ -177,8 +165,8 @@ def test_time_machine_is_strict_and_says_what_was_tried_and_what_to_do(monkeypat
         assert part in str(error.value)
 
 
-def test_the_exact_book_has_the_digests_characters_and_order_of_the_report(monkeypatch):
-    monkeypatch.setenv("TMLM_DATA_DIR", str(book().parent))
+def test_the_exact_book_has_the_digests_characters_and_order_of_the_report(monkeypatch, book):
+    monkeypatch.setenv("TMLM_DATA_DIR", str(book.parent))
     corpus = load_corpus(CorpusConfig("auto"))
     assert corpus.name == "time-machine"
     assert len(corpus) == 173_428
@@ -189,8 +177,8 @@ def test_the_exact_book_has_the_digests_characters_and_order_of_the_report(monke
     assert [text.find(prefix) for prefix in ("it has", "proceeded the", "staring hard")] == [13_823, 4_546, 5_147]
 
 
-def test_the_book_with_other_line_breaks_is_the_book(monkeypatch, tmp_path):
-    (tmp_path / "timemachine.txt").write_bytes(book().read_bytes().replace(b"\n", b"\r\n"))
+def test_the_book_with_other_line_breaks_is_the_book(monkeypatch, tmp_path, book):
+    (tmp_path / "timemachine.txt").write_bytes(book.read_bytes().replace(b"\n", b"\r\n"))
     monkeypatch.setenv("TMLM_DATA_DIR", str(tmp_path))
     assert load_corpus(CorpusConfig("time-machine")).corpus_sha256.startswith("9f258ead")
 
@@ -213,8 +201,8 @@ class Web:
         Path(output_file).write_bytes(page)
 
 
-def test_mirrors_are_asked_in_turn_and_the_digest_is_checked(monkeypatch):
-    exact = book().read_bytes()
+def test_mirrors_are_asked_in_turn_and_the_digest_is_checked(monkeypatch, book):
+    exact = book.read_bytes()
     first, second, third = TIME_MACHINE_MIRRORS
     web = Web(monkeypatch, {first: requests.Timeout("slow"), second: exact[:-1], third: exact})
     corpus = load_corpus(CorpusConfig("time-machine"))
