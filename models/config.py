@@ -54,14 +54,10 @@ class ModelConfig:
         0.0,
         preset=True,
     )
-    initialisation: Literal["torch", "orthogonal", "normal"] = option(
-        "Initial weights. torch: uniform within 1/sqrt(hidden size); orthogonal: as torch, but each gate's recurrent "
-        "matrix orthogonal (arXiv:1312.6120); normal (d2l.ai): N(0, 0.01), biases zero.",
+    initialisation: Literal["torch", "normal"] = option(
+        "Initial weights. torch: uniform within 1/sqrt(hidden size); normal (d2l.ai): N(0, 0.01), biases zero.",
         "torch",
         preset=True,
-    )
-    forget_bias: float = option(
-        "Added to the LSTM's initial forget-gate bias (Jozefowicz et al. 2015).", 0.0, preset=True
     )
 
     def __post_init__(self) -> None:
@@ -69,7 +65,7 @@ class ModelConfig:
             ("cell", ("rnn", "gru", "lstm")),
             ("implementation", ("torch", "scratch")),
             ("equations", ("torch", "book")),
-            ("initialisation", ("torch", "orthogonal", "normal")),
+            ("initialisation", ("torch", "normal")),
         ):
             value = getattr(self, name)
             if value not in allowed:
@@ -79,7 +75,6 @@ class ModelConfig:
         check_range("embedding_size", self.embedding_size, 0, LARGEST_SIZE)
         for name in ("dropout", "output_dropout", "recurrent_dropout"):
             check_range(name, getattr(self, name), 0, 0.95)
-        check_range("forget_bias", self.forget_bias, -100, 100)
         if self.equations == "book" and self.implementation == "torch":
             raise ValueError("--equations book is what torch.nn cannot do; add --implementation scratch")
 

@@ -65,25 +65,12 @@ class LanguageModel(nn.Module):
             )
             self._recurrent_weights = [f"weight_hh_l{layer}" for layer in range(config.num_layers)]
         self.output = nn.Linear(config.hidden_size, vocab_size)
-        self._initialise()
-
-    @torch.no_grad()
-    def _initialise(self) -> None:
-        if self.config.initialisation == "normal":
+        if config.initialisation == "normal":
             for parameter in self.parameters():
                 if parameter.dim() > 1:
-                    parameter.normal_(std=0.01)
+                    nn.init.normal_(parameter, std=0.01)
                 else:
-                    parameter.zero_()
-        elif self.config.initialisation == "orthogonal":
-            for name in self._recurrent_weights:
-                for gate in self.core.get_parameter(name).split(self.config.hidden_size):
-                    nn.init.orthogonal_(gate)
-        if self.config.cell == "lstm" and self.config.forget_bias:
-            hidden = self.config.hidden_size
-            for name, parameter in self.core.named_parameters():
-                if name.startswith("bias_ih") or name.endswith("from_input.bias"):
-                    parameter[hidden : 2 * hidden] += self.config.forget_bias
+                    nn.init.zeros_(parameter)
 
     def initial_state(self, batch_size: int) -> State:
         """Zeros: nothing has been read yet."""

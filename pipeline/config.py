@@ -104,7 +104,6 @@ def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
         "dropout": 0.0,
         "output_dropout": 0.0,
         "recurrent_dropout": 0.0,
-        "forget_bias": 0.0,
         "epochs": 50 if scratch else 100,
         "batch_size": 1024,
         "sequence_length": WINDOW_LENGTH,
@@ -127,11 +126,10 @@ def stream_preset(model: Mapping[str, Any]) -> dict[str, Any]:
     wide = model["hidden_size"] >= 256
     return {
         "equations": "torch",
-        "initialisation": "orthogonal",
+        "initialisation": "torch",
         "dropout": 0.0,
         "output_dropout": 0.3 if wide else 0.0,
         "recurrent_dropout": 0.4 if wide else 0.15 if model["hidden_size"] >= 96 else 0.1,
-        "forget_bias": 1.0 if model["cell"] == "lstm" else 0.0,
     }
 
 

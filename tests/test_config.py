@@ -24,7 +24,6 @@ REFUSED: dict[type, dict[str, list[Any]]] = {
         "output_dropout": [-0.1, 0.96, 1.0, NAN, INF],
         "recurrent_dropout": [-0.1, 0.96, 1.0, NAN, INF],
         "initialisation": ["xavier", ""],
-        "forget_bias": [-101, 101, NAN, -INF],
     },
     TrainConfig: {
         "preset": ["book", ""],
@@ -57,7 +56,6 @@ ALLOWED: dict[type, dict[str, list[Any]]] = {  # the ends of the ranges
         "dropout": [0, 0.95],
         "output_dropout": [0, 0.95],
         "recurrent_dropout": [0, 0.95],
-        "forget_bias": [-100, 0, 100],
     },
     TrainConfig: {
         "epochs": [None, 1, 1_000_000],
@@ -218,7 +216,6 @@ OVERRIDES: dict[str, Any] = {
     "dropout": 0.11,
     "output_dropout": 0.12,
     "recurrent_dropout": 0.13,
-    "forget_bias": 0.14,
     "epochs": 3,
     "budget_chars": 1234,
     "batch_size": 7,
@@ -283,11 +280,6 @@ def test_the_stream_preset_keeps_to_what_torchs_layers_can_do():
         assert stream_preset(model)["equations"] == "torch"
 
 
-def test_the_stream_preset_adds_a_forget_bias_to_cells_with_a_forget_gate_only():
-    for model in MODELS:
-        assert (stream_preset(model)["forget_bias"] > 0) == (model["cell"] == "lstm")
-
-
 def test_the_stream_preset_drops_no_less_of_a_wider_model():
     for name in ("recurrent_dropout", "output_dropout"):
         shares = [stream_preset(options_of("torch", "lstm", 1, hidden))[name] for hidden in (1, 32, 128, 256, 1024)]
@@ -328,7 +320,7 @@ def test_the_report_has_seventeen_configurations():
 def test_the_report_preset_regularises_nothing():
     for model in MODELS:
         decided = report_preset(model)
-        assert all(decided[name] == 0 for name in ("dropout", "output_dropout", "recurrent_dropout", "forget_bias"))
+        assert all(decided[name] == 0 for name in ("dropout", "output_dropout", "recurrent_dropout"))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -142,7 +142,7 @@ def test_selected_rows_go_on_as_they_would_have(cell):
 
 @each_cell
 @each_implementation
-@pytest.mark.parametrize(("initialisation", "tolerance"), [("torch", 0.05), ("orthogonal", 0.05), ("normal", 0.001)])
+@pytest.mark.parametrize(("initialisation", "tolerance"), [("torch", 0.05), ("normal", 0.001)])
 @pytest.mark.parametrize("vocab_size", [28, 200])
 def test_an_untrained_model_costs_about_log2_of_the_vocabulary(
     cell, implementation, initialisation, tolerance, vocab_size
@@ -344,30 +344,6 @@ def test_one_layer_with_dropout_between_layers_is_no_warning_and_no_dropout(cell
 # --- initial weights -------------------------------------------------------------------------------------------------
 
 
-@each_implementation
-@pytest.mark.parametrize("layers", [1, 2])
-def test_the_forget_bias_is_added_once_to_each_layer(implementation, layers):
-    plain = build(implementation=implementation, num_layers=layers)
-    model = build(implementation=implementation, num_layers=layers, forget_bias=1.5)
-    forget = torch.zeros(4 * 9)
-    forget[9:18] = 1.5  # torch.nn's order: input, forget, candidate, output
-    assert len(input_biases(model)) == layers
-    for bias, start in zip(input_biases(model), input_biases(plain), strict=True):
-        torch.testing.assert_close(bias - start, forget)
-    raised = [id(bias) for bias in input_biases(model)]
-    for parameter, start in zip(model.parameters(), plain.parameters(), strict=True):
-        assert id(parameter) in raised or torch.equal(parameter, start)
-
-
-@each_implementation
-@pytest.mark.parametrize("cell", ["rnn", "gru"])
-def test_cells_without_a_forget_gate_know_no_forget_bias(cell, implementation):
-    plain = build(cell=cell, implementation=implementation)
-    model = build(cell=cell, implementation=implementation, forget_bias=1.5)
-    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
-
-
 @each_cell
 @pytest.mark.parametrize(
     ("implementation", "equations"), [("torch", "torch"), ("scratch", "torch"), ("scratch", "book")]
@@ -389,27 +365,6 @@ def test_normal_weights_have_a_deviation_of_a_hundredth_and_no_bias(cell, implem
         else:
             assert parameter.std().item() == pytest.approx(0.01, rel=4 / (2 * parameter.numel()) ** 0.5)
             assert parameter.mean().item() == pytest.approx(0, abs=4 * 0.01 / parameter.numel() ** 0.5)
-
-
-@each_cell
-@each_implementation
-def test_orthogonal_weights_turn_the_state_in_every_gate_and_change_nothing_else(cell, implementation):
-    model = build(cell=cell, implementation=implementation, initialisation="orthogonal", num_layers=2)
-    plain = build(cell=cell, implementation=implementation, num_layers=2)
-    matrices = [id(weight) for weight in recurrent_weights(model)]
-    assert len(matrices) == 2
-    for weight in recurrent_weights(model):
-        for gate in weight.split(9):
-            torch.testing.assert_close(gate @ gate.T, torch.eye(9))
-    for parameter, start in zip(model.parameters(), plain.parameters(), strict=True):
-        assert (id(parameter) in matrices) != torch.equal(parameter, start)
-
-
-@each_implementation
-def test_normal_weights_take_the_forget_bias_too(implementation):
-    model = build(implementation=implementation, initialisation="normal", forget_bias=1.0)
-    (bias,) = input_biases(model)
-    assert bias.tolist() == [0.0] * 9 + [1.0] * 9 + [0.0] * 18
 
 
 @each_cell
