@@ -48,6 +48,7 @@ from pipeline.vocabulary import Vocabulary
 log = logging.getLogger(__name__)
 
 PIPELINE_SAMPLE_CHARS = 200
+CURVES = "plots/perplexity.png"
 
 STAGE_MODULES = {
     "prepare": ("pipeline.corpus",),
@@ -276,7 +277,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     bar = result.baselines["val"]
     bars = {"6-gram": 2**bar.ngram_bits_per_char, "letter frequencies": 2**bar.unigram_bits_per_char}
     title = f"{run.name} on {corpus.name}"
-    run.picture("plots/perplexity.png", figures.perplexity_curves(*curves, result.best.epoch, bars, title))
+    run.picture(CURVES, figures.perplexity_curves(*curves, result.best.epoch, bars, title))
     run.picture("plots/gap.png", figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
     run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), cost))
     run.text("samples/final.md", samples_table(result.samples))
@@ -488,8 +489,7 @@ def pipeline(corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfi
         run.metrics(final_metrics(result))
         run.tags({"trained_run": trained.run_id})
         run.json(tracking.RESULT_FILE, result)
-        curves = tracking.fetch(f"runs:/{trained.run_id}/plots/perplexity.png")
-        run.picture("plots/perplexity.png", Path(curves).read_bytes())
+        run.picture(CURVES, tracking.fetch(trained.run_id, CURVES).read_bytes())
         done = {step.stage: (step.run_id, step.reused) for step in steps}
         run.note(pipeline_note(run.store.experiment_id, done, result))
     return PipelineRun(steps, seconds, result)

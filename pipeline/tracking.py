@@ -367,12 +367,25 @@ def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
 
 
 def read_text(run_id: str, path: str) -> str:
-    return Path(fetch(f"runs:/{run_id}/{path}")).read_text()
+    return fetch(run_id, path).read_text()
 
 
-def fetch(uri: str) -> str:
-    """The local path of an artifact, downloaded if it is not here."""
-    return str(mlflow.artifacts.download_artifacts(artifact_uri=uri))
+def fetch(run_id: str, path: str) -> Path:
+    """A run's artifact as a file of this machine: where it is, or a copy for the time of this process."""
+    local = local_path(MlflowClient().get_run(run_id).info.artifact_uri)
+    return local / path if local else download(f"runs:/{run_id}/{path}")
+
+
+@cache
+def _downloads() -> tempfile.TemporaryDirectory[str]:
+    """A folder that goes with this process."""
+    return tempfile.TemporaryDirectory(prefix="tmlm-")
+
+
+def download(uri: str) -> Path:
+    """An artifact or a logged model, copied for the time of this process."""
+    folder = tempfile.mkdtemp(dir=_downloads().name)
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
 
 
 def checkpoint_of(model: str) -> tuple[Path, str | None]:
@@ -386,7 +399,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
     setup()
     if urlsplit(model).scheme in ("models", "runs"):
         try:
-            return Path(fetch(model)) / "artifacts" / BEST_CHECKPOINT, None
+            return download(model) / "artifacts" / BEST_CHECKPOINT, None
         except (MlflowException, OSError) as error:
             raise InputError(
                 f"MODEL {model} can't be had: {error}; give a run id, a file or a models:/ address"
@@ -404,4 +417,4 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
         if trained and trained != model:
             return checkpoint_of(trained)
         raise InputError(f"MODEL {model} ({run.info.run_name}) is a run without a model; give the run id of a training")
-    return Path(fetch(f"runs:/{model}/checkpoints/{BEST_CHECKPOINT}")), model
+    return fetch(model, f"checkpoints/{BEST_CHECKPOINT}"), model

@@ -5,12 +5,14 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing, suppress
+from dataclasses import fields
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
+from models.decoding import Decoding
 from pipeline import tracking, views
 from pipeline.errors import InputError
 
@@ -192,3 +194,7 @@ def test_four_processes_on_a_store_that_is_not_there_yet_all_succeed(tmp_path):
     ]
     assert [process.wait(timeout=120) for process in processes] == [0, 0, 0, 0]
     assert rows(tmp_path / "mlruns" / "mlflow.db", "SELECT status FROM runs") == [("FINISHED",)] * 4
+
+
+def test_the_served_models_parameters_are_those_of_decoding():
+    assert {spec.name for spec in tracking.SIGNATURE.params.params} == {"length"} | {f.name for f in fields(Decoding)}
