@@ -94,7 +94,7 @@ def test_the_main_job_runs_offline_says_so_and_does_again_only_what_has_changed(
     first = checkout.mlflow_run(*TINY)
     assert "FALLING BACK to python-docs" in first.stdout + first.stderr
     assert re.search(r"perplexity, network +\d+\.\d+ +\d+\.\d+", first.stdout)
-    assert "viewStateShareKey=tmlm-models" in first.stdout
+    assert "viewStateShareKey=tmlm-python-docs" in first.stdout
     runs = checkout.runs()
     assert [run["status"] for run in runs] == ["FINISHED"] * 5
     assert {run["tags"]["stage"] for run in runs} == {"pipeline", "prepare", "train", "evaluate", "sample"}
