@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import log2
 from re import findall
-from textwrap import wrap
+from textwrap import fill, wrap
 from typing import Any
 
 from models.complexity import report_print_out
@@ -134,7 +134,7 @@ def pipeline_table(
         f"  {result['parameters']:,} parameters, {result['macs_per_char']:,} MACs per character; trained in "
         f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}\n"
         f"  time: {spent}\n\n"
-        f"  {result['texts'][0]}\n\n"
+        f"{fill(result['texts'][0], 112, initial_indent='  ', subsequent_indent='  ')}\n\n"
         + "\n".join(f"  {label:<7} {url}" for label, url in links.items())
         + "\n  (start the UI with: tmlm ui, or mlflow ui)"
     )
