@@ -34,6 +34,8 @@ FINAL_RATE_SHARE = 0.05
 PASS_CHARS = 10_000_000  # of a longer text, this much is an epoch
 LONG_VAL_CHARS = 500_000  # and this much is read to validate
 STEPS_BETWEEN_CHECKS = 20  # of the loss being a number, and of the clock
+HOPELESS = 100  # times the perplexity of guessing: diverged, though still a number
+ADVICE = "; lower --learning-rate, or set --clip (a best checkpoint from before is kept)"
 
 
 @dataclass(frozen=True)
@@ -354,10 +356,6 @@ class Training:
         self.history = [EpochPoint(**point) for point in facts["history"]]
         self.best = next((point for point in self.history if point.epoch == facts["best_epoch"]), None)
         self.stopped = facts["stopped"]
-
-
-HOPELESS = 100  # times the perplexity of guessing: diverged, though still a number
-ADVICE = "; lower --learning-rate, or set --clip (a best checkpoint from before is kept)"
 
 
 def fit(
