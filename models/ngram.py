@@ -192,9 +192,13 @@ class Baselines:
 
 
 def baselines(train: ArrayLike, held_out: Mapping[str, Any], vocab_size: int) -> dict[str, Baselines]:
-    """Fit on the training text once, score every held-out text (name -> ids); the n-grams are BASELINE_ORDER long."""
+    """Fit on the training text once, score every held-out text (name -> ids); the n-grams are BASELINE_ORDER long.
+
+    As for a network, the first character of a held-out text is context only.
+    """
+    uniform = uniform_bits_per_char(vocab_size)
     unigram, ngram = Unigram(train, vocab_size), KneserNey(train, vocab_size)
     return {
-        name: Baselines(uniform_bits_per_char(vocab_size), unigram.bits_per_char(ids), ngram.bits_per_char(ids))
+        name: Baselines(uniform, *(mean_bits(model.log2_probabilities(ids)[1:]) for model in (unigram, ngram)))
         for name, ids in held_out.items()
     }

@@ -41,7 +41,11 @@ class Lab(click.Group):
         try:
             return super().invoke(ctx)
         except TmlmError as error:
+            leave_reason(ctx, str(error))
             raise Failure(str(error), error.exit_code) from error
+        except click.ClickException as error:
+            leave_reason(ctx, error.format_message())
+            raise
         except ModuleNotFoundError as error:
             message = f"{sys.executable} has no {error.name}: activate the project's environment, or see README, Set-up"
             raise Failure(message, 1) from error
@@ -52,6 +56,14 @@ class Lab(click.Group):
             if stop.code == TERMINATED:
                 click.echo("Stopped by SIGTERM.", err=True)
             raise
+
+
+def leave_reason(ctx: click.Context, reason: str) -> None:
+    """Under ``mlflow run``, a command that fails before it has taken up its run leaves the reason with it."""
+    if run_id := os.environ.get(UNDER_MLFLOW):
+        from pipeline import tracking
+
+        tracking.tag_failure(run_id, ctx.invoked_subcommand or "", reason)
 
 
 @click.group(cls=Lab, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -191,16 +203,17 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
         config = ModelConfig(**options)
     except ValueError as error:
         raise Failure(str(error), 2) from error
-    if UNDER_MLFLOW in os.environ:
-        from pipeline import stages
-
-        stages.complexity(config, vocab_size)
     from dataclasses import asdict
 
     from models.complexity import measure
     from pipeline.summaries import complexity_text
 
-    cost = asdict(measure(config, vocab_size))
+    if UNDER_MLFLOW in os.environ:
+        from pipeline import stages
+
+        cost = stages.complexity(config, vocab_size).result
+    else:
+        cost = asdict(measure(config, vocab_size))
     show(cost, as_json, "" if as_json else complexity_text(config, vocab_size, cost))
 
 
@@ -215,8 +228,12 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 
     done = stages.pipeline(corpus_config, model_config, train_config, force)
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
-    links = ui.links_to(done.result["corpus"], done.result["run_id"])
-    show(done.result, as_json, summaries.pipeline_table(model_config.shape, seconds, done.result, links))
+    links = ui.links_to(done.result["corpus_sha256"], done.result["run_id"])
+    show(
+        done.result,
+        as_json,
+        summaries.pipeline_table(model_config.shape, seconds, done.result, links, ui.how_to_start()),
+    )
 
 
 @cli.command()
@@ -233,9 +250,13 @@ def ui(port: int) -> None:
 @json_flag
 def doctor(corpus: str, as_json: bool) -> None:
     """Say what would be used and why: text, store, device, threads, versions."""
+    try:
+        config = CorpusConfig(corpus)
+    except ValueError as error:
+        raise Failure(str(error), 2) from error
     from pipeline.doctor import findings
 
-    found = findings(corpus)
+    found = findings(config.corpus)
     show(found, as_json, "\n".join(f"{name:<15} {value}" for name, value in found.items()))
 
 

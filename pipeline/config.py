@@ -91,7 +91,7 @@ class TrainConfig:
 
 
 def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The report's (the book's) protocol for a model, from reference figures the report and the book give.
+    """The protocol of the report, which is the d2l.ai book's, for a model.
 
     From scratch: N(0, 0.01) weights, learning rate 4, 50 epochs. torch.nn: default weights, 100 epochs, learning
     rate 1 for RNN, 2 for deep models, else 4.

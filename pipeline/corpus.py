@@ -89,19 +89,24 @@ def find_text(corpus: str, online: bool = True) -> FoundText:
         source = f"reference topics of Python {platform.python_version()} (pydoc_data)"
         return FoundText(FALLBACK, source, text.encode())
     if urlsplit(corpus).scheme in ("http", "https"):
-        return FoundText(Path(urlsplit(corpus).path).stem or "text", corpus, _download(corpus, None, online))
+        return FoundText(_name_of(Path(urlsplit(corpus).path)), corpus, _download(corpus, None, online))
     return _file(corpus)
+
+
+def _name_of(path: Path) -> str:
+    """A text's name by its file; a known name is only for the text that it names."""
+    return f"{path.stem}-file" if path.stem in (*KNOWN_TEXTS, "auto") else path.stem or "text"
 
 
 def _file(corpus: str) -> FoundText:
     data_dir = os.environ.get("TMLM_DATA_DIR")
-    places = [Path(corpus).expanduser()] + ([Path(data_dir) / corpus] if data_dir else [])
-    for path in places:
+    for place in [Path(corpus)] + ([Path(data_dir) / corpus] if data_dir else []):
         try:
-            return FoundText(path.stem, str(path), path.read_bytes())
+            path = place.expanduser().resolve()  # so that it is found again from another folder
+            return FoundText(_name_of(path), str(path), path.read_bytes())
         except FileNotFoundError:
             continue
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise InputError(f"--corpus {corpus} can't be read: {error}; give a UTF-8 text file") from None
     raise InputError(
         f"--corpus {corpus} is not a known text and no such file exists; give auto, time-machine, {FALLBACK}, "
@@ -128,7 +133,7 @@ def _time_machine(online: bool) -> FoundText:
             tried.append(f"{path}: {error.strerror}")
             continue
         if _is_time_machine(data):
-            return FoundText("time-machine", str(path), data)
+            return FoundText("time-machine", str(path.resolve()), data)
         tried.append(f"{path}: another text (sha256 {sha256(data)[:8]}..., not {TIME_MACHINE_SHA256[:8]}...)")
     for url in TIME_MACHINE_MIRRORS:
         try:
@@ -198,6 +203,12 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def label(self) -> str:
+        """The name by which records tell it from others: the alphabet is part of what a perplexity is about."""
+        alphabet = self.vocabulary.alphabet
+        return self.name if alphabet == "letters" else f"{self.name}-{alphabet}"
+
     def spans(self, preset: PresetName) -> dict[str, tuple[int, int]]:
         """First and past-the-last character of each split.
 
@@ -250,7 +261,10 @@ def load_corpus(config: CorpusConfig) -> Corpus:
     source_sha256 = sha256(found.data)
     key = sha256("\n".join([found.name, config.alphabet, source_sha256, code_digest("pipeline.corpus")]).encode())
     folder = cache_dir() / "prepared" / f"{found.name}-{config.alphabet}-{key[:16]}"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"the cache {cache_dir()} can't be written: {error.strerror}; set TMLM_CACHE_DIR") from None
     with FileLock(folder / "lock"):
         facts = _read_facts(folder)
         if facts is None:
@@ -286,10 +300,14 @@ def _prepare(folder: Path, found: FoundText, alphabet: Alphabet) -> dict:
             f"--corpus {found.name} is not UTF-8 text: byte {error.start:,} is 0x{found.data[error.start]:02x}; "
             "convert it (iconv -t UTF-8) and try again"
         ) from None
-    if "\0" in text:
+    if b"\0" in found.data:
         raise InputError(f"--corpus {found.name} has NUL bytes: it is not a text file")
     if len(text) < 1000:
-        raise InputError(f"--corpus {found.name} has {len(text):,} characters; at least 1,000 are needed")
+        script = " (--alphabet raw keeps other letters than A to Z)" if alphabet == "letters" else ""
+        raise InputError(
+            f"--corpus {found.name} has {len(text):,} characters of that alphabet, of {len(found.data):,} bytes; "
+            f"at least 1,000 are needed{script}"
+        )
     vocabulary = Vocabulary.of(text, alphabet)
     ids = vocabulary.encode(text).tobytes()
     facts = {

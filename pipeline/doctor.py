@@ -5,7 +5,6 @@ import shutil
 from typing import Any
 
 from pipeline import tracking
-from pipeline.config import CorpusConfig
 from pipeline.corpus import cache_dir, find_text
 from pipeline.errors import TmlmError
 from pipeline.training import choose_device, choose_precision, choose_threads
@@ -17,7 +16,7 @@ def findings(corpus: str) -> dict[str, Any]:
     database = tracking.own_database()
     versions = tracking.environment()
     return {
-        "text": _text(CorpusConfig(corpus).corpus),
+        "text": _text(corpus),
         "TMLM_DATA_DIR": os.environ.get("TMLM_DATA_DIR") or "not set (a folder with timemachine.txt)",
         "cache": str(cache_dir()),
         "store": os.environ.get("MLFLOW_TRACKING_URI") if database is None else f"sqlite:///{database}",

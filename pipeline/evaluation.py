@@ -17,6 +17,7 @@ from models.language_model import LanguageModel, State
 ROW_CHARS = 256  # characters that a row is scored on
 CONTEXT_CHARS = 128  # characters before them that it reads first, unscored
 ROWS_AT_ONCE = 512
+LOGITS_AT_ONCE = 8_000_000  # 32 MB: fewer rows at once for a large vocabulary
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,10 @@ def score_text(model: LanguageModel, ids: Tensor, row: int = ROW_CHARS, context:
     if predicted < 1:
         raise ValueError(f"a text of {len(ids)} characters has nothing to predict; at least 2 are needed")
     device = model.output.weight.device
+    rows = max(1, min(ROWS_AT_ONCE, LOGITS_AT_ONCE // (row * model.vocab_size)))
     nats = 0.0
     with reading(model):
-        for starts in torch.arange(0, predicted, row).split(ROWS_AT_ONCE):
+        for starts in torch.arange(0, predicted, row).split(rows):
             state = _state_at(model, ids, starts, context)
             at = starts[:, None] + torch.arange(row)
             inside = at < predicted

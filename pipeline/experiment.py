@@ -1,6 +1,7 @@
 """run_experiment(): one model trained and judged; the same function for the command line, a study and a test."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,6 @@ class Result:
 
     history: list[EpochPoint]
     best: EpochPoint
-    epochs: int
     stopped: str
     test: TextScore
     baselines: dict[str, Baselines]
@@ -47,6 +47,7 @@ class Result:
         """The flat summary that ``--json`` prints."""
         return {
             "val_perplexity": self.best.val_perplexity,
+            "val_perplexity_pooled": self.best.val_perplexity_pooled,
             "test_perplexity": self.test.perplexity,
             "test_bits_per_char": self.test.bits_per_char,
             "ngram_val_perplexity": 2 ** self.baselines["val"].ngram_bits_per_char,
@@ -87,7 +88,7 @@ class Keeper:
         """Take the weights of an epoch that validates best, and write what is to survive."""
         is_best = training.best is training.history[-1]
         if is_best:
-            weights = training.best_model.state_dict()
+            weights = training.judged_model.state_dict()
             self.best_weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
         if self.folder is None:
             return
@@ -156,12 +157,11 @@ def run_experiment(
     observer.on_start(training)
     fit(training, after_epoch, observer.on_step)
     assert training.best is not None  # fit makes one epoch at least
-    model = training.best_model
+    model = deepcopy(training.judged_model)
     model.load_state_dict(keeper.best_weights)
     return Result(
         history=training.history,
         best=training.best,
-        epochs=training.epochs,
         stopped=training.stopped,
         test=score_text(model, test),
         baselines=corpus.baselines(train_config.preset),

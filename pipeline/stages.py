@@ -22,9 +22,9 @@ from models.config import ModelConfig
 from models.decoding import Decoding
 from models.generation import generate
 from models.language_model import LanguageModel
-from models.ngram import KneserNey
+from models.ngram import KneserNey, mean_bits
 from pipeline import figures, tracking
-from pipeline.checkpoints import load_model
+from pipeline.checkpoints import load_checkpoint, load_model
 from pipeline.code_digest import code_digest
 from pipeline.config import CorpusConfig, PresetName, TrainConfig
 from pipeline.corpus import KNOWN_TEXTS, Corpus, load_corpus
@@ -42,7 +42,7 @@ from pipeline.summaries import (
     training_note,
 )
 from pipeline.tracking import TrackedRun
-from pipeline.training import EpochPoint, Training
+from pipeline.training import EpochPoint, Training, choose_threads
 from pipeline.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ def _step(
     """Do a stage's work in a tracked run, or take the latest finished run with the same key."""
     key = step_key(stage, inputs)
     found = tracking.finished_step(key) if reuse else None
-    if found and _checkpoint_is_there(found[1]):
+    if found and _is_there(*found):
         return Step(stage, *found, reused=True)
     with tracking.tracked_run(stage, name, {**tags, "step_key": key}) as run:
         result = {"run_id": run.id, **work(run)}
@@ -101,13 +101,20 @@ def _step(
     return Step(stage, run.id, result)
 
 
-def _checkpoint_is_there(result: Mapping[str, Any]) -> bool:
-    """A training is only worth its checkpoint; other stages have none."""
-    return result.get("checkpoint") is None or Path(result["checkpoint"]).is_file()
+def _is_there(run_id: str, result: Mapping[str, Any]) -> bool:
+    """Whether what later steps need of a step is still whole: a training's checkpoint and its curves."""
+    if result.get("checkpoint") is None:
+        return True
+    try:
+        load_checkpoint(Path(result["checkpoint"]))
+    except InputError as error:
+        log.warning("the training %s is done again: %s", run_id, error)
+        return False
+    return tracking.fetch(run_id, CURVES).is_file()
 
 
 def _corpus_tags(corpus: Corpus) -> dict[str, str]:
-    tags = {"corpus": corpus.name, "corpus.sha256": corpus.corpus_sha256, "corpus.source": corpus.source}
+    tags = {"corpus": corpus.label, "corpus.sha256": corpus.corpus_sha256, "corpus.source": corpus.source}
     return {**tags, "corpus.fallback": "true"} if corpus.is_fallback else tags
 
 
@@ -119,12 +126,12 @@ def _record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName, only: 
     for split, (start, end) in corpus.spans(preset).items():
         if only not in (None, split):
             continue
-        run.dataset(f"{corpus.name}/{split}", f"{corpus.corpus_sha256[:16]}-{start}-{end}", corpus.source, split)
+        run.dataset(f"{corpus.label}/{split}", f"{corpus.corpus_sha256[:16]}-{start}-{end}", corpus.source, split)
 
 
 def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
     """lstm-1x128-s0, with what is out of the ordinary behind it: scratch, report, another text."""
-    usual = {model.implementation: "torch", train.preset: "stream", corpus.name: "time-machine"}
+    usual = {model.implementation: "torch", train.preset: "stream", corpus.label: "time-machine"}
     return "-".join([model.shape, f"s{train.seed}", *(name for name, default in usual.items() if name != default)])
 
 
@@ -161,8 +168,8 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
         )
         return result
 
-    inputs = {"config": asdict(corpus_config), "preset": preset, **_corpus_keys(corpus)}
-    return _step("prepare", f"prepare-{corpus.name}", inputs, _corpus_tags(corpus), work, reuse)
+    inputs = {"alphabet": corpus_config.alphabet, "preset": preset, **_corpus_keys(corpus)}
+    return _step("prepare", f"prepare-{corpus.label}", inputs, _corpus_tags(corpus), work, reuse)
 
 
 # --- train -----------------------------------------------------------------------------------------------------------
@@ -187,6 +194,8 @@ def train(
                     "precision": training.precision,
                     "device": training.device,
                     "threads": training.threads,
+                    "chars_per_epoch": training.data.chars_per_epoch,
+                    "val_chars": training.data.val_chars,
                 }
                 run.params({**asdict(corpus_config), **asdict(model), **asdict(config), **settings})
 
@@ -194,7 +203,7 @@ def train(
                 bar.show(train=point.train_perplexity, val=point.val_perplexity)
                 run.metrics(epoch_metrics(point, config.preset), point.epoch)
                 if config.sample_every and point.epoch % config.sample_every == 0 and not training.done:
-                    texts = sample_texts(training.best_model, corpus.vocabulary, config.seed)
+                    texts = sample_texts(training.judged_model, corpus.vocabulary, config.seed)
                     run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
 
             try:
@@ -216,7 +225,7 @@ def train(
         "config_id": tracking.config_id(asdict(model), asdict(config), {"corpus_sha256": corpus.corpus_sha256}),
     }
     inputs = {
-        "corpus": asdict(corpus_config),
+        "alphabet": corpus_config.alphabet,
         "model": asdict(model),
         "train": {key: value for key, value in asdict(config).items() if key != "sample_every"},
         **_corpus_keys(corpus),
@@ -276,7 +285,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
     bar = result.baselines["val"]
     bars = {"6-gram": 2**bar.ngram_bits_per_char, "letter frequencies": 2**bar.unigram_bits_per_char}
-    title = f"{run.name} on {corpus.name}"
+    title = f"{run.name} on {corpus.label}"
     run.picture(CURVES, figures.perplexity_curves(*curves, result.best.epoch, bars, title))
     run.picture("plots/gap.png", figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
     run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), cost))
@@ -294,7 +303,6 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
 class TrainedModel:
     """A model that was trained earlier, by whatever name it was asked for."""
 
-    asked_for: str
     network: LanguageModel
     vocabulary: Vocabulary
     facts: dict[str, Any]
@@ -306,7 +314,8 @@ class TrainedModel:
         """MODEL is a run id, the path of a checkpoint, or a models:/ or runs:/ address; else InputError."""
         path, run_id = tracking.checkpoint_of(model)
         network, vocabulary, facts = load_model(path)
-        return cls(model, network, vocabulary, facts, sha256(path.read_bytes()).hexdigest(), run_id)
+        torch.set_num_threads(choose_threads(None))
+        return cls(network, vocabulary, facts, sha256(path.read_bytes()).hexdigest(), run_id)
 
     @property
     def name(self) -> str:
@@ -368,7 +377,7 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
         }
         if corpus is not None:
             ngram = KneserNey(corpus.split(trained.preset, "train"), len(trained.vocabulary))
-            bits = ngram.bits_per_char(ids)
+            bits = mean_bits(ngram.log2_probabilities(ids)[1:])  # of the characters that the network is scored on
             result |= {"ngram_perplexity": 2**bits, "ngram_bits_per_char": bits}
         run.metrics({f"evaluation/{name}": value for name, value in result.items() if isinstance(value, float)})
         run.note(evaluation_text(label, result))

@@ -39,8 +39,9 @@ def comparison_table(result: Mapping[str, Any]) -> str:
 def verdict(result: Mapping[str, Any]) -> str:
     """Whether the network alone clears the bar, in a sentence with the numbers that decide it."""
     parts = []
+    pooled = {"val": result["val_perplexity_pooled"], "test": result["test_perplexity"]}  # as the n-gram's are
     for split, label in (("val", "validation"), ("test", "test")):
-        network, bar = result[f"{split}_perplexity"], result[f"ngram_{split}_perplexity"]
+        network, bar = pooled[split], result[f"ngram_{split}_perplexity"]
         side = "ahead of" if network < bar else "behind"
         parts.append((side, f"on {label} ({network:.3f} against {bar:.3f})"))
     (first, on_validation), (second, on_test) = parts
@@ -116,7 +117,11 @@ def pipeline_note(experiment_id: str, steps: Mapping[str, tuple[str, bool]], res
 
 
 def pipeline_table(
-    name: str, seconds: Mapping[str, tuple[float, bool]], result: Mapping[str, Any], links: Mapping[str, str]
+    name: str,
+    seconds: Mapping[str, tuple[float, bool]],
+    result: Mapping[str, Any],
+    links: Mapping[str, str],
+    ui_command: str,
 ) -> str:
     """What the main job prints: quality against the bar, cost, time of each step, a sample and the links."""
     spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
@@ -124,7 +129,7 @@ def pipeline_table(
         ("", "validation", "test"),
         ("perplexity, network", f"{result['val_perplexity']:.3f}", f"{result['test_perplexity']:.3f}"),
         ("perplexity, 6-gram", f"{result['ngram_val_perplexity']:.3f}", f"{result['ngram_test_perplexity']:.3f}"),
-        ("bits per character", f"{log2(result['val_perplexity']):.3f}", f"{result['test_bits_per_char']:.3f}"),
+        ("bits per character", f"{log2(result['val_perplexity_pooled']):.3f}", f"{result['test_bits_per_char']:.3f}"),
     ]
     stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
     table = "\n".join(f"  {label:<22}{val:>12}{test:>12}" for label, val, test in rows)
@@ -136,5 +141,5 @@ def pipeline_table(
         f"  time: {spent}\n\n"
         f"{fill(result['texts'][0], 112, initial_indent='  ', subsequent_indent='  ')}\n\n"
         + "\n".join(f"  {label:<7} {url}" for label, url in links.items())
-        + "\n  (start the UI with: tmlm ui, or mlflow ui)"
+        + f"\n  (start the UI with: {ui_command})"
     )

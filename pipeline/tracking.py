@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import platform
+import re
 import socket
 import sqlite3
 import subprocess
@@ -41,9 +42,9 @@ from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-from pipeline.code_digest import ROOT
+from pipeline.code_digest import ROOT, modules_behind
 from pipeline.errors import InputError
-from pipeline.views import view_tags
+from pipeline.views import TAG_PREFIX, key_of, view_tag
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,8 @@ EXPERIMENT_NOTE = (
     "Character-level recurrent language models: perplexity against cost. `tmlm ui` prints links that open this "
     "experiment with the right columns and charts."
 )
+NOTE = "mlflow.note.content"  # the description that the UI shows
+CREATE_ATTEMPTS = 20  # a second apart
 LOCK_SECONDS = 60  # that a writer waits for another one
 RESULT_FILE = "result.json"  # what a step came to, in the artifacts of its run
 BEST_CHECKPOINT = "best.safetensors"
@@ -99,30 +102,51 @@ def own_database() -> Path | None:
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
         return ours
-    path = uri.removeprefix("sqlite:///").split("?")[0]
-    return ours if uri.startswith("sqlite:///") and Path(path).resolve() == ours.resolve() else None
+    return ours if _sqlite_file(uri) == ours.resolve() else None
 
 
 @cache
 def setup() -> Store:
-    """Create or find the store, its experiment and its views, and make it MLflow's current one."""
+    """Create or find the store and its experiment, and make it MLflow's current one.
+
+    Raises InputError if MLFLOW_TRACKING_URI names a store that can't be used.
+    """
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     database = own_database()
     if database is None:
         uri = os.environ["MLFLOW_TRACKING_URI"]
-        mlflow.set_tracking_uri(uri)
-        return Store(uri, _chosen_experiment(), None)
+        try:
+            mlflow.set_tracking_uri(uri)
+            return Store(uri, _chosen_experiment(_sqlite_file(uri)), None)
+        except MlflowException as error:
+            raise InputError(f"MLFLOW_TRACKING_URI {uri} can't be used: {error}; unset or mend it") from error
     uri = f"sqlite:///{database}?timeout={LOCK_SECONDS}"
     mlflow.set_tracking_uri(uri)
     database.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(database.parent / ".setup.lock", timeout=LOCK_SECONDS):
-        client = MlflowClient()
-        client.get_experiment("0")  # creates the database
+        _create()
         _mend(database)
-        if client.get_experiment("0").name == "Default":
-            client.rename_experiment("0", EXPERIMENT)
-    return Store(uri, _chosen_experiment(), database)
+        if MlflowClient().get_experiment("0").name == "Default":
+            MlflowClient().rename_experiment("0", EXPERIMENT)
+        return Store(uri, _chosen_experiment(database), database)
+
+
+def _create() -> None:
+    """Let MLflow make the database; `mlflow run` or `mlflow ui` may be making it too, and they know no lock of ours."""
+    for attempt in range(CREATE_ATTEMPTS):
+        try:
+            MlflowClient().get_experiment("0")
+            return
+        except Exception:  # whatever alembic or SQLite stumbles over when two make the same tables
+            if attempt == CREATE_ATTEMPTS - 1:
+                raise
+            time.sleep(1)
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """The file of an sqlite address, or None for any other store."""
+    return Path(uri.removeprefix("sqlite:///").split("?")[0]).resolve() if uri.startswith("sqlite:///") else None
 
 
 def _mend(database: Path) -> None:
@@ -145,22 +169,42 @@ def _mend(database: Path) -> None:
             )
 
 
-def _chosen_experiment() -> str:
-    """The experiment that MLflow's own variables name, else ours; our views are stored with it."""
+def _chosen_experiment(database: Path | None) -> str:
+    """The experiment that MLflow's own variables name, else ours; its artifacts lie beside an sqlite database."""
     client = MlflowClient()
     experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID")
     if not experiment_id:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
         experiment = client.get_experiment_by_name(name)
-        experiment_id = experiment.experiment_id if experiment else client.create_experiment(name)
-    experiment = client.get_experiment(experiment_id)
+        folder = re.sub(r"[^\w.-]", "_", name)  # one that needs no quoting in an address
+        location = None if database is None else str(database.parent / folder)
+        experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, location)
+    _tag_experiment(experiment_id, {NOTE: EXPERIMENT_NOTE, **dict([view_tag("All texts: models", None)])})
+    return str(experiment_id)
+
+
+def _tag_experiment(experiment_id: str, tags: Mapping[str, str]) -> None:
+    """Store views and the like with the experiment, where they are not yet there."""
+    client = MlflowClient()
     try:
-        for key, value in {**view_tags(), "mlflow.note.content": EXPERIMENT_NOTE}.items():
-            if experiment.tags.get(key) != value:
+        there = client.get_experiment(experiment_id).tags
+        for key, value in tags.items():
+            if there.get(key) != value:
                 client.set_experiment_tag(experiment_id, key, value)
     except MlflowException as error:  # a convenience of the UI, undocumented: never worth a run
-        log.warning("the saved views of the UI could not be stored: %s", error)
-    return str(experiment_id)
+        log.warning("a saved view of the UI could not be stored: %s", error)
+
+
+def texts_with_views() -> dict[str, str | None]:
+    """What the stored views show: label -> the text's digest, None for all texts."""
+    store = setup()
+    tags = MlflowClient().get_experiment(store.experiment_id).tags
+    found: dict[str, str | None] = {}
+    for run in MlflowClient().search_runs([store.experiment_id], "tags.stage = 'train'", max_results=1000):
+        digest = run.data.tags.get("corpus.sha256")
+        if digest and TAG_PREFIX + key_of(digest) in tags:
+            found.setdefault(run.data.tags["corpus"], digest)
+    return {**found, "all texts": None}
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------
@@ -232,7 +276,7 @@ class TrackedRun:
 
     def note(self, markdown: str) -> None:
         """The description that the UI shows on the run's page."""
-        self.tags({"mlflow.note.content": markdown})
+        self.tags({NOTE: markdown})
 
     def dataset(self, name: str, digest: str, source: str, context: str) -> None:
         """Record which text the run read (lineage): its name, the digest of its content and where it came from."""
@@ -245,17 +289,33 @@ class TrackedRun:
     def model(self, checkpoint: Path, example: str) -> str:
         """Log the served model (text in, text out) around a checkpoint; returns its address."""
         served = ROOT / "pipeline" / "served_model.py"
-        with quiet_warnings():
+        with quiet_warnings(), tempfile.TemporaryDirectory() as code:
             info = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(served),
                 artifacts={"checkpoint": str(checkpoint)},
-                code_paths=[str(ROOT / package) for package in ("models", "pipeline")],
+                code_paths=[str(folder) for folder in _served_code(Path(code))],
                 signature=SIGNATURE,
                 input_example=[example],
                 pip_requirements=[f"{name}=={public_version(name)}" for name in SERVED_PACKAGES],
             )
         return str(info.model_uri)
+
+
+def _served_code(folder: Path) -> list[Path]:
+    """The modules that served_model.py needs, copied into a folder; MLflow keeps them beside the model."""
+    for module in ["models.__init__", "pipeline.__init__", *modules_behind("pipeline.served_model")]:
+        name = Path(*module.split(".")).with_suffix(".py")
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes((ROOT / name).read_bytes())
+    return [folder / "models", folder / "pipeline"]
+
+
+def tag_failure(run_id: str, stage: str, reason: str) -> None:
+    """Leave the reason with a run that ``mlflow run`` has begun and that ended before it was taken up."""
+    setup()
+    tags = [RunTag("failure", reason[:4000]), RunTag("stage", stage)]
+    MlflowClient().log_batch(run_id, tags=tags)
 
 
 @contextmanager
@@ -286,7 +346,11 @@ def tracked_run(stage: str, name: str, tags: Mapping[str, Any]) -> Iterator[Trac
     It ends FINISHED, FAILED with the reason as a tag, or KILLED after Ctrl-C or SIGTERM; the exception goes on.
     """
     store = setup()
-    adopted = "MLFLOW_RUN_ID" in os.environ  # start_run takes it, and clears the variable
+    adopted = os.environ.get("MLFLOW_RUN_ID")  # start_run takes it, and clears the variable
+    if adopted and (found := MlflowClient().get_run(adopted).info).status != "RUNNING":
+        raise InputError(f"MLFLOW_RUN_ID names the run {found.run_name}, which has ended ({found.status}); unset it")
+    if digest := tags.get("corpus.sha256"):
+        _tag_experiment(store.experiment_id, dict([view_tag(f"{tags['corpus']}: models", digest)]))
     nested = mlflow.active_run() is not None
     with quiet_warnings():
         active = mlflow.start_run(
@@ -399,7 +463,8 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
     setup()
     if urlsplit(model).scheme in ("models", "runs"):
         try:
-            return download(model) / "artifacts" / BEST_CHECKPOINT, None
+            run_id = model.split("/")[1] if model.startswith("runs:/") else None
+            return download(model) / "artifacts" / BEST_CHECKPOINT, run_id
         except (MlflowException, OSError) as error:
             raise InputError(
                 f"MODEL {model} can't be had: {error}; give a run id, a file or a models:/ address"

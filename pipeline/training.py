@@ -35,7 +35,6 @@ PASS_CHARS = 10_000_000  # of a longer text, this much is an epoch
 LONG_VAL_CHARS = 500_000  # and this much is read to validate
 STEPS_BETWEEN_CHECKS = 20  # of the loss being a number, and of the clock
 HOPELESS = 100  # times the perplexity of guessing: diverged, though still a number
-ADVICE = "; lower --learning-rate, or set --clip (a best checkpoint from before is kept)"
 
 
 @dataclass(frozen=True)
@@ -124,6 +123,7 @@ class WindowData:
         self.val = windows(val, config.sequence_length)
         self.steps_per_epoch = -(-len(self.train[0]) // config.batch_size)
         self.chars_per_epoch = self.train[0].numel()
+        self.val_chars = self.val[0].numel()
 
     def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (inputs, targets) of an epoch, each (<= B, T)."""
@@ -158,6 +158,7 @@ class StreamData:
         row_chars = (self.pass_chars - 1) // config.batch_size
         self.steps_per_epoch = -(-row_chars // config.sequence_length)
         self.chars_per_epoch = row_chars * config.batch_size
+        self.val_chars = len(self.val) - 1
 
     def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (inputs, targets) of an epoch, each (B, <= T); the cuts fall elsewhere in each epoch."""
@@ -188,7 +189,10 @@ class Training:
         self.model = model.to(self.device)
         self.average = deepcopy(self.model) if config.average else None
         data = WindowData if config.preset == "report" else StreamData
-        self.data: WindowData | StreamData = data(train, val, config)
+        try:
+            self.data: WindowData | StreamData = data(train, val, config)
+        except ValueError as error:  # too few characters for the batches that are asked for
+            raise InputError(str(error)) from error
         self.epochs = config.epochs or max(1, round(config.budget_chars / self.data.chars_per_epoch))
         if config.optimizer == "adamw":
             self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
@@ -208,8 +212,8 @@ class Training:
         self.stopped = ""  # why it ended before its last epoch
 
     @property
-    def best_model(self) -> LanguageModel:
-        """The weights that validation judges: the running average where there is one."""
+    def judged_model(self) -> LanguageModel:
+        """The weights that validation judges now: the running average where there is one."""
         return self.average or self.model
 
     @property
@@ -257,11 +261,9 @@ class Training:
         on_step(len(losses) % STEPS_BETWEEN_CHECKS)
         for loss in losses:
             self._check_finite(loss, epoch)
-        val_perplexity, val_perplexity_pooled = self.data.validate(self.best_model)
+        val_perplexity, val_perplexity_pooled = self.data.validate(self.judged_model)
         if not val_perplexity < HOPELESS * self.model.vocab_size:  # also what is not a number
-            raise TrainingDivergedError(
-                f"the validation perplexity is {val_perplexity:.6g} after epoch {epoch}{ADVICE}"
-            )
+            raise self._diverged(f"the validation perplexity is {val_perplexity:.6g} after epoch {epoch}")
         book, pooled = self._train_perplexities(losses, sizes)
         self.train_chars += sum(sizes)
         if cut_short or (self._time_is_up(started) and epoch < self.epochs):
@@ -303,7 +305,11 @@ class Training:
 
     def _check_finite(self, loss: Tensor, epoch: int) -> None:
         if not isfinite(value := float(loss)):
-            raise TrainingDivergedError(f"the loss is {value} in epoch {epoch}{ADVICE}")
+            raise self._diverged(f"the loss is {value} in epoch {epoch}")
+
+    def _diverged(self, what: str) -> TrainingDivergedError:
+        kept = f" (the checkpoint of epoch {self.best.epoch} is kept)" if self.best else ""
+        return TrainingDivergedError(f"{what}; lower --learning-rate, or set --clip{kept}")
 
     def _time_is_up(self, started: float) -> bool:
         seconds = self.train_seconds + time.perf_counter() - started
@@ -363,7 +369,10 @@ def fit(
     on_epoch: Callable[[Training, EpochPoint], None] = lambda training, point: None,
     on_step: Callable[[int], None] = lambda steps: None,
 ) -> list[EpochPoint]:
-    """Train to the end, telling ``on_epoch`` after each epoch; returns the history."""
+    """Train to the end, telling ``on_epoch`` after each epoch; returns the history.
+
+    Sets the number of threads and the allocator of the whole process, and leaves them so.
+    """
     keep_freed_memory()
     torch.set_num_threads(training.threads)
     while not training.done:

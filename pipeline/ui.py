@@ -13,9 +13,17 @@ from pipeline.errors import InputError
 HOST, PORT = "127.0.0.1", 5000
 
 
-def links_to(corpus: str | None, run_id: str | None, port: int = PORT) -> dict[str, str]:
+def links_to(corpus_sha256: str | None, run_id: str | None, port: int = PORT) -> dict[str, str]:
     """Addresses of the UI by what they show; a run's page if there is one to show."""
-    return views.links(f"http://{HOST}:{port}", tracking.setup().experiment_id, corpus, run_id)
+    return views.links(f"http://{HOST}:{port}", tracking.setup().experiment_id, corpus_sha256, run_id)
+
+
+def how_to_start() -> str:
+    """The command that starts the UI on the store that was recorded into."""
+    store = tracking.setup()
+    if store.database is not None:
+        return "tmlm ui, or mlflow ui"
+    return f"tmlm ui, or mlflow ui --backend-store-uri {store.uri}"
 
 
 def free_port(port: int) -> int:
@@ -36,9 +44,9 @@ def serve(port: int, tell: Callable[[str], None]) -> int:
     store = tracking.setup()
     port = free_port(port)
     tell(f"Starting the MLflow UI on {store.uri}; stop it with Ctrl-C.")
-    for corpus in ("time-machine", None):
-        for label, url in links_to(corpus, None, port).items():
-            tell(f"  {label:<7} {url}  ({corpus or 'models of all texts'})")
+    for text, digest in tracking.texts_with_views().items():
+        for label, url in links_to(digest, None, port).items():
+            tell(f"  {label:<7} {url}  ({text})")
     command = [sys.executable, "-m", "mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", store.uri, "--no-serve-artifacts"]
     if store.database is not None:

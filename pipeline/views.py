@@ -10,12 +10,7 @@ import zlib
 from typing import Any
 
 TAG_PREFIX = "mlflow.sharedViewState."
-# key -> name, and the one text whose models it shows (figures of different texts do not compare); None: all of them.
-VIEWS: dict[str, tuple[str, str | None]] = {
-    "tmlm-models": ("All models", None),
-    "tmlm-time-machine": ("The Time Machine: models", "time-machine"),
-    "tmlm-python-docs": ("python-docs: models", "python-docs"),
-}
+ALL_TEXTS = "tmlm-models"  # a table only: figures of different texts share no chart
 FIRST_SEEN_MS = 1_767_225_600_000  # 2026-01-01: a view has no other date than the version of this file
 
 # Column -> its width, from left to right: what decides, then what was built, fit into a window of 1440 pixels.
@@ -88,8 +83,11 @@ def _section(uuid: str, name: str, columns: int, height: int) -> dict[str, Any]:
     return {**shown, "columns": columns, "cardHeight": height}
 
 
-def models_view(corpus: str | None) -> dict[str, Any]:
-    """Training runs (on one text), best first; curves on a log axis, perplexity against cost, shapes side by side."""
+def models_view(corpus_sha256: str | None) -> dict[str, Any]:
+    """Training runs on one text, best first; curves on a log axis, perplexity against cost, shapes side by side.
+
+    Without a text: those on all texts, in a table without charts.
+    """
     quality, shapes, training = "s-quality", "s-shapes", "s-training"
     curves = ["perplexity/train", "perplexity/val"]
     charts = [
@@ -116,6 +114,8 @@ def models_view(corpus: str | None) -> dict[str, Any]:
         _lines("c-rate", training, "Learning rate", ["training/learning_rate"], "log"),
         _lines("c-norm", training, "Gradient norm", ["training/gradient_norm"], "log"),
     ]
+    if corpus_sha256 is None:
+        charts = [{**chart, "deleted": True} for chart in charts]
     charts += [{**_lines(f"c-no-{key}", training, key, [key], "linear"), "deleted": True} for key in UNCHARTED]
     sections = [
         _section(quality, "Quality and cost", 2, 400),
@@ -123,7 +123,8 @@ def models_view(corpus: str | None) -> dict[str, Any]:
         _section(training, "Training", 2, 300),
     ]
     return {
-        "searchFilter": "tags.stage = 'train'" + (f" and tags.corpus = '{corpus}'" if corpus else ""),
+        "searchFilter": "tags.stage = 'train'"
+        + (f" and tags.`corpus.sha256` = '{corpus_sha256}'" if corpus_sha256 else ""),
         "orderByKey": "metrics.`final/val_perplexity`",
         "orderByAsc": True,
         "startTime": "ALL",
@@ -151,21 +152,25 @@ def models_view(corpus: str | None) -> dict[str, Any]:
     }
 
 
-def view_tags() -> dict[str, str]:
-    """The experiment tags that hold the views."""
-    tags = {}
-    for key, (name, corpus) in VIEWS.items():
-        packed = base64.b64encode(zlib.compress(json.dumps(models_view(corpus)).encode())).decode()
-        state = {"name": name, "createdAt": FIRST_SEEN_MS, "updatedAt": FIRST_SEEN_MS, "state": f"deflate;{packed}"}
-        tags[TAG_PREFIX + key] = json.dumps(state)
-    return tags
+def key_of(corpus_sha256: str | None) -> str:
+    """The key of a text's view, by which a link names it."""
+    return f"tmlm-{corpus_sha256[:12]}" if corpus_sha256 else ALL_TEXTS
 
 
-def links(base: str, experiment_id: str, corpus: str | None = None, run_id: str | None = None) -> dict[str, str]:
-    """Addresses of the UI by what they show: the models of a text, or of all texts, and a run's page."""
-    key = next((key for key, (_, text) in VIEWS.items() if text == corpus), "tmlm-models")
-    view = f"{base}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={key}"
-    found = {"table": view, "charts": f"{view}&compareRunsMode=CHART"}
+def view_tag(label: str, corpus_sha256: str | None) -> tuple[str, str]:
+    """Key and value of the experiment tag that holds the view of a text, or of all texts."""
+    packed = base64.b64encode(zlib.compress(json.dumps(models_view(corpus_sha256)).encode())).decode()
+    state = {"name": label, "createdAt": FIRST_SEEN_MS, "updatedAt": FIRST_SEEN_MS, "state": f"deflate;{packed}"}
+    return TAG_PREFIX + key_of(corpus_sha256), json.dumps(state)
+
+
+def links(base: str, experiment_id: str, corpus_sha256: str | None, run_id: str | None) -> dict[str, str]:
+    """Addresses of the UI by what they show: the models of a text (or a table of all), and a run's page."""
+    runs = f"{base}/#/experiments/{experiment_id}/runs"
+    view = f"{runs}?workflowType=machine_learning&viewStateShareKey={key_of(corpus_sha256)}"
+    found = {"table": view}
+    if corpus_sha256:
+        found["charts"] = f"{view}&compareRunsMode=CHART"
     if run_id:
-        found["run"] = f"{base}/#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning"
+        found["run"] = f"{runs}/{run_id}?workflowType=machine_learning"
     return found

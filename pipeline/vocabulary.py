@@ -72,7 +72,7 @@ class Vocabulary:
             names = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in missing[:10])
             raise InputError(
                 f"--prompt {prompt!r} has characters that the model has never seen: {names}; leave them out, "
-                f"or train on a text that has them (--alphabet raw)"
+                "or train on a text that has them"
             )
         if not text:
             raise InputError("--prompt is empty; give at least one character to go on from")

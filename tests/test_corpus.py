@@ -8,7 +8,7 @@ import pooch
 import pytest
 import requests
 
-from models.ngram import KneserNey
+from models.ngram import KneserNey, mean_bits
 from pipeline import corpus as corpus_module
 from pipeline.config import CorpusConfig
 from pipeline.corpus import TIME_MACHINE_MIRRORS, cache_dir, load_corpus
@@ -83,8 +83,8 @@ def test_writing_to_the_mapped_ids_does_not_change_the_file(text_file):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "0 characters; at least 1,000"),
-        (b"short", "5 characters; at least 1,000"),
+        (b"", "0 characters of that alphabet"),
+        (b"short", "5 characters of that alphabet, of 5 bytes; at least 1,000"),
         (b"\xff\xfe" + b"x" * 2000, "not UTF-8 text: byte 0 is 0xff"),
         (b"good text " * 200 + b"\xc3", "not UTF-8 text: byte 2,000"),
     ],
@@ -99,6 +99,30 @@ def test_nul_bytes_are_refused_in_a_raw_text(tmp_path):
     (tmp_path / "nul.bin").write_bytes(b"ab\0c" * 1000)
     with pytest.raises(InputError, match="NUL bytes"):
         load_corpus(CorpusConfig(str(tmp_path / "nul.bin"), "raw"))
+
+
+def test_a_text_in_other_letters_is_told_of_the_raw_alphabet(tmp_path):
+    (tmp_path / "ru.txt").write_text("съешь ещё этих мягких булок " * 200, encoding="utf-8")
+    with pytest.raises(InputError, match="--alphabet raw keeps other letters"):
+        load_corpus(CorpusConfig(str(tmp_path / "ru.txt")))
+    assert load_corpus(CorpusConfig(str(tmp_path / "ru.txt"), "raw")).label == "ru-raw"
+
+
+@pytest.mark.parametrize("name", ["time-machine", "python-docs", "auto"])
+def test_a_file_never_passes_for_a_text_that_is_known_by_name(tmp_path, name):
+    (tmp_path / f"{name}.txt").write_text(TEXT, encoding="utf-8")
+    assert load_corpus(CorpusConfig(str(tmp_path / f"{name}.txt"))).name == f"{name}-file"
+
+
+def test_a_relative_path_is_recorded_so_that_it_is_found_from_anywhere(text_file, monkeypatch):
+    monkeypatch.chdir(text_file.parent)
+    assert load_corpus(CorpusConfig(text_file.name)).source == str(text_file.resolve())
+
+
+def test_a_cache_that_can_not_be_written_is_named(text_file, monkeypatch):
+    monkeypatch.setenv("TMLM_CACHE_DIR", "/proc/nowhere")
+    with pytest.raises(InputError, match="set TMLM_CACHE_DIR"):
+        load_corpus(CorpusConfig(str(text_file)))
 
 
 def test_a_folder_and_a_missing_path_are_refused(tmp_path):
@@ -137,7 +161,8 @@ def test_baselines_are_those_of_the_training_text_and_are_kept(text_file, monkey
     corpus = load_corpus(CorpusConfig(str(text_file)))
     bars = corpus.baselines("stream")
     ngram = KneserNey(corpus.split("stream", "train"), 28)
-    assert bars["val"].ngram_bits_per_char == pytest.approx(ngram.bits_per_char(corpus.split("stream", "val")))
+    expected = mean_bits(ngram.log2_probabilities(corpus.split("stream", "val"))[1:])
+    assert bars["val"].ngram_bits_per_char == pytest.approx(expected)
     monkeypatch.setattr(corpus_module, "baselines", lambda *a: pytest.fail("fitted a second time"))
     assert corpus.baselines("stream") == bars
 

@@ -94,7 +94,7 @@ def test_the_main_job_runs_offline_says_so_and_does_again_only_what_has_changed(
     first = checkout.mlflow_run(*TINY)
     assert "FALLING BACK to python-docs" in first.stdout + first.stderr
     assert re.search(r"perplexity, network +\d+\.\d+ +\d+\.\d+", first.stdout)
-    assert "viewStateShareKey=tmlm-python-docs" in first.stdout
+    assert "viewStateShareKey=tmlm-" in first.stdout
     runs = checkout.runs()
     assert [run["status"] for run in runs] == ["FINISHED"] * 5
     assert {run["tags"]["stage"] for run in runs} == {"pipeline", "prepare", "train", "evaluate", "sample"}
@@ -149,6 +149,9 @@ def test_the_reports_preset_is_asked_for_by_its_name_alone(checkout):
 def test_a_wrong_parameter_ends_with_the_reason_and_leaves_no_run_running(checkout, trained):
     done = checkout.mlflow_run("-e", "train", "-P", "hidden_size=abc", code=1)
     assert "'abc' is not a valid integer" in done.stderr
+    failed = checkout.last("train")
+    assert failed["status"] == "FAILED"
+    assert "'abc' is not a valid integer" in failed["tags"]["failure"]
     done = checkout.mlflow_run("-e", "train", "-P", "hiden_size=32", code=1)
     assert re.search(r"No such option:? '?--hiden-size", done.stderr)
     assert "RUNNING" not in {run["status"] for run in checkout.runs()}

@@ -54,7 +54,7 @@ def trained() -> tuple[LanguageModel, Tensor]:
     torch.manual_seed(0)
     training = Training(LanguageModel(model_config, 28), ids[:200_000], ids[200_000:202_000], train_config)
     fit(training)
-    return training.best_model, ids[202_000:222_000]
+    return training.judged_model, ids[202_000:222_000]
 
 
 # --- a text ----------------------------------------------------------------------------------------------------------
@@ -246,3 +246,13 @@ def test_a_model_in_training_is_scored_without_dropout():
     model, ids = LanguageModel(config, VOCAB), some_ids(300)
     assert score_text(model.train(), ids) == score_text(model.eval(), ids)
     assert score_windows(model.train(), *windows(ids, 12), 25) == score_windows(model.eval(), *windows(ids, 12), 25)
+
+
+def test_a_large_vocabulary_is_read_in_fewer_rows_at_once(monkeypatch):
+    model = small_model()
+    whole = score_text(model, some_ids(900), row=16, context=8)
+    sizes = []
+    model.register_forward_pre_hook(lambda _, arguments: sizes.append(len(arguments[0])))
+    monkeypatch.setattr("pipeline.evaluation.LOGITS_AT_ONCE", 16 * VOCAB * 5)
+    assert score_text(model, some_ids(900), row=16, context=8).nats == pytest.approx(whole.nats)
+    assert max(sizes) == 5

@@ -110,7 +110,7 @@ def test_the_reports_preset_records_the_pooled_perplexity_beside_the_books(store
 
 def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_checkpoint(store, small_text, monkeypatch):
     monkeypatch.setattr(Training, "learning_rate_at", lambda self, step: 0.01 if step < 250 else 1e6)
-    with pytest.raises(TrainingDivergedError, match="lower --learning-rate"):
+    with pytest.raises(TrainingDivergedError, match=r"lower --learning-rate.*the checkpoint of epoch 1 is kept"):
         train(small_text)
     (run,) = MlflowClient().search_runs(["0"])
     assert run.info.status == "FAILED"
@@ -241,6 +241,20 @@ def test_a_training_whose_checkpoint_is_gone_is_done_again(store, small_text):
     first = run_pipeline(small_text)
     Path(first.result["checkpoint"]).unlink()
     assert run_pipeline(small_text).result["reused"] == ["prepare"]
+
+
+def test_a_training_whose_checkpoint_is_damaged_is_done_again(store, small_text):
+    checkpoint = Path(run_pipeline(small_text).result["checkpoint"])
+    data = bytearray(checkpoint.read_bytes())
+    data[-1] ^= 1
+    checkpoint.write_bytes(data)
+    assert run_pipeline(small_text).result["reused"] == ["prepare"]
+
+
+def test_another_spelling_of_the_same_text_changes_nothing(store, small_text, monkeypatch):
+    run_pipeline(small_text)
+    monkeypatch.chdir(small_text.parent)
+    assert run_pipeline(Path(small_text.name)).result["reused"] == ["prepare", "train", "evaluate", "sample"]
 
 
 def test_a_training_by_hand_is_taken_by_the_pipeline(store, small_text):

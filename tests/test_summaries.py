@@ -6,7 +6,8 @@ from pipeline.samples import SampleText
 from pipeline.summaries import comparison_table, evaluation_text, pipeline_table, samples_table, text_block, verdict
 
 RESULT = {
-    "corpus": "time-machine", "val_perplexity": 3.79, "test_perplexity": 3.9, "test_bits_per_char": 1.963,
+    "corpus": "time-machine", "val_perplexity": 3.79, "val_perplexity_pooled": 3.79,
+    "test_perplexity": 3.9, "test_bits_per_char": 1.963,
     "ngram_val_perplexity": 3.678, "ngram_test_perplexity": 3.763, "best_epoch": 28, "epochs": 28,
     "parameters": 84508, "macs_per_char": 85788, "train_seconds": 31.5, "texts": ["it has been"], "fallback": False,
 }  # fmt: skip
@@ -21,7 +22,7 @@ RESULT = {
     ],
 )
 def test_the_verdict_turns_with_the_numbers(val, test, sentence):
-    assert sentence in verdict({**RESULT, "val_perplexity": val, "test_perplexity": test})
+    assert sentence in verdict({**RESULT, "val_perplexity_pooled": val, "test_perplexity": test})
 
 
 def test_the_table_has_the_network_above_the_bar():
@@ -32,14 +33,14 @@ def test_the_table_has_the_network_above_the_bar():
 
 def test_the_main_jobs_table_says_quality_cost_time_sample_and_links():
     seconds = {"prepare": (0.3, True), "train": (33.3, False)}
-    text = pipeline_table("lstm-1x128", seconds, RESULT, {"table": "http://127.0.0.1:5000/#/x"})
+    text = pipeline_table("lstm-1x128", seconds, RESULT, {"table": "http://127.0.0.1:5000/#/x"}, "tmlm ui")
     for part in ("3.790", "3.678", "84,508", "85,788", "prepare reused, train 33.3 s", "it has been", "#/x"):
         assert part in text
     assert "FALLING BACK" not in text
 
 
 def test_a_fallback_text_is_told_in_the_table():
-    assert "FALLING BACK to python-docs" in pipeline_table("m", {}, {**RESULT, "fallback": True}, {})
+    assert "FALLING BACK to python-docs" in pipeline_table("m", {}, {**RESULT, "fallback": True}, {}, "tmlm ui")
 
 
 def test_an_evaluation_without_an_n_gram_names_none():

@@ -49,8 +49,10 @@ def test_another_store_is_left_as_it_is(store, monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
     made = tracking.setup()
     assert made.database is None
-    names = rows(tmp_path / "other.db", "SELECT name FROM experiments ORDER BY experiment_id")
-    assert names == [("Default",), (tracking.EXPERIMENT,)]
+    query = "SELECT name, artifact_location FROM experiments ORDER BY experiment_id"
+    (default, _), ours = rows(tmp_path / "other.db", query)
+    assert default == "Default"
+    assert ours == (tracking.EXPERIMENT, str(tmp_path / tracking.EXPERIMENT))
     assert not (store / "mlruns").exists()
 
 
@@ -60,10 +62,42 @@ def test_our_store_named_by_mlflow_run_is_still_ours(store, monkeypatch):
     assert tracking.setup().database == store / "mlruns" / "mlflow.db"
 
 
-def test_the_saved_views_are_stored_with_the_experiment(store):
-    tags = MlflowClient(tracking.setup().uri).get_experiment("0").tags
-    for key, value in views.view_tags().items():
+def test_the_views_of_all_texts_and_of_each_recorded_text_are_stored_with_the_experiment(store):
+    text = {"corpus": "topics", "corpus.sha256": "ab" * 32}
+    with tracking.tracked_run("train", "a run", text):
+        pass
+    tags = MlflowClient().get_experiment("0").tags
+    for label, digest in (("All texts: models", None), ("topics: models", "ab" * 32)):
+        key, value = views.view_tag(label, digest)
         assert tags[key] == value
+    assert tracking.texts_with_views() == {"topics": "ab" * 32, "all texts": None}
+
+
+def test_an_experiment_of_another_name_has_its_artifacts_beside_the_database(store, monkeypatch, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "my own")
+    with tracking.tracked_run("train", "a run", {}) as run:
+        run.text("note.txt", "kept")
+    assert (store / "mlruns" / "my_own" / run.id / "artifacts" / "note.txt").is_file()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_a_run_that_has_ended_is_never_taken_up_again(store, monkeypatch):
+    with tracking.tracked_run("train", "done", {}) as run:
+        pass
+    monkeypatch.setenv("MLFLOW_RUN_ID", run.id)
+    with pytest.raises(InputError, match="has ended"), tracking.tracked_run("prepare", "other", {}):
+        pass
+    recorded = MlflowClient().get_run(run.id)
+    assert (recorded.info.run_name, recorded.data.tags["stage"]) == ("done", "train")
+
+
+@pytest.mark.parametrize("uri", ["bogus://x", "file:///tmp/no-longer-supported"])
+def test_a_store_that_can_not_be_used_is_refused_in_words(store, monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(InputError, match="MLFLOW_TRACKING_URI"):
+        tracking.setup()
 
 
 def test_a_view_that_can_not_be_stored_does_not_fail_a_run(store, monkeypatch, caplog):
@@ -117,14 +151,15 @@ def test_a_run_inside_another_is_its_child(store):
     assert tags["mlflow.parentRunId"] == parent.id
 
 
-def test_parameters_that_mlflow_run_has_logged_are_left_as_they_were_typed(store):
+def test_parameters_that_mlflow_run_has_logged_are_left_as_they_were_typed(store, monkeypatch):
     """`-P learning_rate=1e-3` is logged by the parent process as '1e-3'; logging 0.001 over it would raise."""
-    with tracking.tracked_run("train", "typed", {}) as first:
-        MlflowClient().log_param(first.id, "learning_rate", "1e-3")
-    os.environ["MLFLOW_RUN_ID"] = first.id
+    tracking.setup()
+    first = MlflowClient().create_run("0")
+    MlflowClient().log_param(first.info.run_id, "learning_rate", "1e-3")
+    monkeypatch.setenv("MLFLOW_RUN_ID", first.info.run_id)
     with tracking.tracked_run("train", "adopted", {}) as run:
         run.params({"learning_rate": 0.001, "hidden_size": 32})
-    assert run.id == first.id
+    assert run.id == first.info.run_id
     recorded = MlflowClient().get_run(run.id)
     assert recorded.data.params == {"learning_rate": "1e-3", "hidden_size": "32"}
     assert recorded.info.run_name == "adopted"

@@ -16,26 +16,37 @@ def state_of(tag: str) -> dict:
     return state
 
 
-def test_each_view_is_an_experiment_tag_that_unpacks_to_its_state():
-    tags = views.view_tags()
-    assert set(tags) == {f"mlflow.sharedViewState.{key}" for key in views.VIEWS}
-    for key, (name, corpus) in views.VIEWS.items():
-        tag = tags[f"mlflow.sharedViewState.{key}"]
-        assert json.loads(tag)["name"] == name
-        state = state_of(tag)
-        assert "tags.stage = 'train'" in state["searchFilter"]
-        assert (corpus is None) == ("tags.corpus" not in state["searchFilter"])
-        assert state["orderByKey"] == "metrics.`final/val_perplexity`"
+DIGEST = "9f258eadf409c46591c5c61d72c087cb"
+
+
+def test_a_view_is_an_experiment_tag_that_unpacks_to_its_state():
+    key, value = views.view_tag("time-machine: models", DIGEST)
+    assert key == f"mlflow.sharedViewState.{views.key_of(DIGEST)}"
+    assert json.loads(value)["name"] == "time-machine: models"
+    state = state_of(value)
+    assert state["searchFilter"] == f"tags.stage = 'train' and tags.`corpus.sha256` = '{DIGEST}'"
+    assert state["orderByKey"] == "metrics.`final/val_perplexity`"
+    assert [chart["type"] for chart in state["compareRunCharts"] if not chart["deleted"]][:3] == [
+        "LINE",
+        "SCATTER",
+        "PARALLEL",
+    ]
+
+
+def test_the_view_of_all_texts_has_a_table_and_no_chart():
+    state = state_of(views.view_tag("all", None)[1])
+    assert state["searchFilter"] == "tags.stage = 'train'"
+    assert all(chart["deleted"] for chart in state["compareRunCharts"])
+    assert set(views.links("http://x", "0", None, None)) == {"table"}
 
 
 def test_figures_of_different_texts_are_kept_apart():
-    table = views.links("http://x", "0", "time-machine", None)["table"]
-    assert "viewStateShareKey=tmlm-time-machine" in table
-    assert "viewStateShareKey=tmlm-models" in views.links("http://x", "0", "some-file", None)["table"]
+    tables = {views.links("http://x", "0", digest, None)["table"] for digest in (DIGEST, DIGEST[::-1], None)}
+    assert len(tables) == 3
 
 
 def test_links_open_the_machine_learning_side_of_the_ui():
-    found = views.links("http://127.0.0.1:5000", "0", "time-machine", "abc")
+    found = views.links("http://127.0.0.1:5000", "0", DIGEST, "abc")
     assert set(found) == {"table", "charts", "run"}
     for url in found.values():
         assert url.startswith("http://127.0.0.1:5000/#/experiments/0/runs")
@@ -53,8 +64,8 @@ def test_the_views_name_only_figures_that_runs_record():
     recorded = set(epoch_metrics(point, "report")) | set(final_metrics(result))
     recorded |= {f"cost/{name}" for name in ("matmul_macs_per_char", "trained_parameters")}
     recorded |= {f"cost/report_{name}" for name in ("parameters", "macs")}
-    for tag in views.view_tags().values():
-        state = state_of(tag)
+    for digest in (None, DIGEST):
+        state = state_of(views.view_tag("models", digest)[1])
         for column in state["selectedColumns"]:
             if column.startswith("metrics."):
                 assert column.removeprefix("metrics.").strip("`") in recorded
