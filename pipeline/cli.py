@@ -63,7 +63,10 @@ def leave_reason(ctx: click.Context, reason: str) -> None:
     if run_id := os.environ.get(UNDER_MLFLOW):
         from pipeline import tracking
 
-        tracking.tag_failure(run_id, ctx.invoked_subcommand or "", reason)
+        try:
+            tracking.tag_failure(run_id, ctx.invoked_subcommand or "", reason)
+        except TmlmError as error:
+            click.echo(f"The reason could not be left with the run {run_id}: {error}", err=True)
 
 
 @click.group(cls=Lab, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})

@@ -314,8 +314,19 @@ def _served_code(folder: Path) -> list[Path]:
 def tag_failure(run_id: str, stage: str, reason: str) -> None:
     """Leave the reason with a run that ``mlflow run`` has begun and that ended before it was taken up."""
     setup()
-    tags = [RunTag("failure", reason[:4000]), RunTag("stage", stage)]
-    MlflowClient().log_batch(run_id, tags=tags)
+    begun_run(run_id)
+    MlflowClient().log_batch(run_id, tags=[RunTag("failure", reason[:4000]), RunTag("stage", stage)])
+
+
+def begun_run(run_id: str) -> Run:
+    """The run that MLFLOW_RUN_ID names. InputError if there is none, or if it has ended: nothing is overwritten."""
+    try:
+        run = MlflowClient().get_run(run_id)
+    except MlflowException:
+        raise InputError(f"MLFLOW_RUN_ID {run_id} is no run of {mlflow.get_tracking_uri()}; unset it") from None
+    if run.info.status != "RUNNING":
+        raise InputError(f"MLFLOW_RUN_ID names {run.info.run_name}, which has ended ({run.info.status}); unset it")
+    return run
 
 
 @contextmanager
@@ -347,8 +358,8 @@ def tracked_run(stage: str, name: str, tags: Mapping[str, Any]) -> Iterator[Trac
     """
     store = setup()
     adopted = os.environ.get("MLFLOW_RUN_ID")  # start_run takes it, and clears the variable
-    if adopted and (found := MlflowClient().get_run(adopted).info).status != "RUNNING":
-        raise InputError(f"MLFLOW_RUN_ID names the run {found.run_name}, which has ended ({found.status}); unset it")
+    if adopted:
+        begun_run(adopted)
     if digest := tags.get("corpus.sha256"):
         _tag_experiment(store.experiment_id, dict([view_tag(f"{tags['corpus']}: models", digest)]))
     nested = mlflow.active_run() is not None

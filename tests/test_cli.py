@@ -63,6 +63,15 @@ def test_reasons_have_their_exit_codes_and_no_traceback(monkeypatch, error, code
     assert (got, out, err) == (code, "", "Error: the reason\n")
 
 
+def test_a_store_that_can_not_be_used_does_not_hide_the_reason(store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "bogus://x")
+    code, _, err = run("train", "--hidden-size", "0")
+    assert code == 2
+    assert "could not be left with the run" in err.splitlines()[0]
+    assert err.splitlines()[-1].startswith("Error: --hidden-size is 0")
+
+
 def test_ctrl_c_is_exit_code_130(monkeypatch):
     monkeypatch.setattr("pipeline.corpus.load_corpus", lambda config: (_ for _ in ()).throw(KeyboardInterrupt))
     code, _, err = run("prepare")

@@ -93,6 +93,12 @@ def test_a_run_that_has_ended_is_never_taken_up_again(store, monkeypatch):
     assert (recorded.info.run_name, recorded.data.tags["stage"]) == ("done", "train")
 
 
+def test_a_run_that_is_not_there_can_not_be_taken_up(store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    with pytest.raises(InputError, match="is no run of sqlite"), tracking.tracked_run("prepare", "other", {}):
+        pass
+
+
 @pytest.mark.parametrize("uri", ["bogus://x", "file:///tmp/no-longer-supported"])
 def test_a_store_that_can_not_be_used_is_refused_in_words(store, monkeypatch, uri):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
