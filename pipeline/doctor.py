@@ -14,7 +14,7 @@ def findings(corpus: str) -> dict[str, Any]:
     """Name -> what was found, in the order in which one would ask."""
     device = choose_device("auto")
     database = tracking.own_database()
-    versions = tracking.environment()
+    environment = tracking.environment()
     return {
         "text": _text(corpus),
         "TMLM_DATA_DIR": os.environ.get("TMLM_DATA_DIR") or "not set (a folder with timemachine.txt)",
@@ -28,8 +28,8 @@ def findings(corpus: str) -> dict[str, Any]:
         "mlflow_command": shutil.which("mlflow") or "not on PATH: activate the environment, or use .venv/bin/mlflow",
         "conda": shutil.which("conda") or "not found: always add --env-manager local (or uv) to mlflow run",
         "git": tracking.git_tags().get("git.commit", "not a repository") + _dirt(),
-        "python": versions["python"],
-        **versions["packages"],
+        "python": environment["python"],
+        **environment["packages"],
     }
 
 

@@ -687,3 +687,9 @@ def test_state_is_all_there_is_to_a_training_in_a_file_of_its_own(tmp_path: Path
     count = len(list(training.model.parameters()))
     assert len(tensors) == 2 * count + 3 * count  # model, average; the optimizer's step and two moments
     assert facts["step"] == training.step
+
+
+def test_the_help_of_the_schedule_says_what_the_schedule_does():
+    told = TrainConfig.__dataclass_fields__["schedule"].metadata["help"]
+    assert f"{WARM_UP_STEPS} warm-up steps" in told
+    assert f"down to {100 * FINAL_RATE_SHARE:.0f} %" in told
