@@ -224,10 +224,10 @@ def config_id(*configurations: Mapping[str, Any]) -> str:
 class TrackedRun:
     """One MLflow run that is being recorded."""
 
-    def __init__(self, store: Store, run: Run) -> None:
+    def __init__(self, store: Store, run: Run, name: str) -> None:
         self.store = store
         self.id: str = run.info.run_id
-        self.name: str = run.info.run_name
+        self.name = name
         self.artifact_uri: str = run.info.artifact_uri
         self.client = MlflowClient()
         self._params = dict(run.data.params)
@@ -370,11 +370,11 @@ def tracked_run(stage: str, name: str, tags: Mapping[str, Any]) -> Iterator[Trac
             experiment_id=None if adopted else store.experiment_id,
             log_system_metrics=False,
         )
-    run = TrackedRun(store, MlflowClient().get_run(active.info.run_id))
-    if adopted:
-        run.client.update_run(run.id, name=name)
+    run = TrackedRun(store, active, name)
     status = RunStatus.FAILED
     try:
+        if adopted:
+            run.client.update_run(run.id, name=name)
         run.tags({"stage": stage, **process_tags(), **git_tags(), **tags})
         yield run
         status = RunStatus.FINISHED
