@@ -1,6 +1,7 @@
 """run_experiment(): one model trained and judged; the same function for the command line, a study and a test."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,10 +19,13 @@ from pipeline.config import TrainConfig
 from pipeline.corpus import Corpus
 from pipeline.errors import InputError
 from pipeline.evaluation import TextScore, score_text
+from pipeline.files import remove_leftovers
 from pipeline.samples import SampleText, sample_texts
 from pipeline.training import EpochPoint, Training, fit
 
 LAST, BEST = "last.safetensors", "best.safetensors"
+SAVE_SECONDS = 60.0  # of a long epoch, at most so much is lost when the process is killed
+MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # of a training's configuration, when it is gone on with
 
 
 @dataclass(frozen=True)
@@ -75,18 +79,19 @@ class Observer:
 class Keeper:
     """The one owner of what must survive a training: the best weights so far, and the two checkpoints on disk.
 
-    last.safetensors always holds the whole state after the last epoch that was reported, the best weights included;
-    best.safetensors is made of it, and holds those weights with all that is needed to use them.
+    last.safetensors always holds the whole state after the last epoch that was reported or a later one, the best
+    weights included; best.safetensors is made of it, and holds those weights with all that is needed to use them.
     """
 
     def __init__(self, folder: Path | None, facts: dict[str, Any]) -> None:
         self.folder = folder
         self.facts = facts
         self.best_weights: dict[str, Tensor] = {}
+        self.saved_at = time.monotonic()
 
     def keep(self, training: Training) -> None:
-        """Take the weights of an epoch that validates best, and write what is to survive."""
-        is_best = training.best is training.history[-1]
+        """Take the weights of an epoch that validates best, and write what is to survive. Doing it twice is once."""
+        is_best = training.under_way is None and bool(training.history) and training.best is training.history[-1]
         if is_best:
             weights = training.judged_model.state_dict()
             self.best_weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
@@ -97,20 +102,50 @@ class Keeper:
         save_checkpoint(self.folder / LAST, tensors | best, {**self.facts, "state": state})
         if is_best:
             self._write_best(self.folder, training)
+        self.saved_at = time.monotonic()
+
+    def keep_now_and_then(self, training: Training) -> None:
+        """``keep``, where the last time is long ago."""
+        if time.monotonic() - self.saved_at >= SAVE_SECONDS:
+            self.keep(training)
 
     def go_on(self, training: Training) -> None:
         """Become the training that is found in the folder, if there is one. InputError if it is another one's."""
-        if self.folder is None or not (self.folder / LAST).is_file():
+        if self.folder is None or not self.folder.is_dir():
             return
-        tensors, found = load_checkpoint(self.folder / LAST)
-        for name in ("model", "train", "vocabulary"):
-            if found[name] != self.facts[name]:
-                raise InputError(f"{self.folder / LAST} is of another {name} configuration; give another folder")
-        if found["corpus"]["corpus_sha256"] != self.facts["corpus"]["corpus_sha256"]:
-            raise InputError(f"{self.folder / LAST} was trained on another text; give another folder")
-        training.load_state_dict(tensors, found["state"])
+        for name in (LAST, BEST):
+            remove_leftovers(self.folder / name)
+        path = self.folder / LAST
+        if not path.is_file():
+            return
+        tensors, found = load_checkpoint(path)
+        self._check_same(training, path, found)
+        try:
+            training.load_state_dict(tensors, found["state"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"{path} is no training that this version can go on with ({error})") from error
         self.best_weights = group("best", tensors)
-        self._write_best(self.folder, training)  # the machine may have gone between the two files
+        if training.best is not None:
+            self._write_best(self.folder, training)  # the machine may have gone between the two files
+
+    def _check_same(self, training: Training, path: Path, found: Mapping[str, Any]) -> None:
+        for name in ("model", "train", "vocabulary"):
+            theirs, ours = (
+                {k: v for k, v in facts[name].items() if k not in MAY_CHANGE} for facts in (found, self.facts)
+            )
+            if theirs != ours:
+                raise InputError(f"{path} is of another {name} configuration; give another folder")
+        if found["corpus"]["corpus_sha256"] != self.facts["corpus"]["corpus_sha256"]:
+            raise InputError(f"{path} was trained on another text; give another folder")
+        then, done = found["state"]["epochs"], len(found["state"]["history"])
+        if training.epochs != then and training.config.schedule != "constant":
+            raise InputError(
+                f"--epochs {training.epochs} can't be: the learning rate of this training was laid out for {then} "
+                f"epochs (--schedule {training.config.schedule}); only a constant one can go on for longer. "
+                f"Train anew with --epochs {training.epochs}"
+            )
+        if training.epochs < done:
+            raise InputError(f"--epochs {training.epochs} can't be: {done} epochs are done; give at least as many")
 
     def _write_best(self, folder: Path, training: Training) -> None:
         assert training.best is not None
@@ -127,8 +162,8 @@ def run_experiment(
 ) -> Result:
     """Train on the corpus, keep the epoch that validates best, and read the test text once, at the end, with it.
 
-    With ``checkpoint_dir``, an epoch is on disk there before ``on_epoch`` hears of it, and a training that is found
-    there is gone on with.
+    With ``checkpoint_dir``, an epoch is on disk there before ``on_epoch`` hears of it, a long one every SAVE_SECONDS
+    and when it is stopped; and a training that is found there is gone on with, bit for bit.
     """
     ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train_config.preset)
     train, val, test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
@@ -155,7 +190,12 @@ def run_experiment(
         observer.on_epoch(training, point)
 
     observer.on_start(training)
-    fit(training, after_epoch, observer.on_step)
+    try:
+        fit(training, after_epoch, observer.on_step, keeper.keep_now_and_then)
+    except (KeyboardInterrupt, SystemExit):
+        if training.is_whole:
+            keeper.keep(training)
+        raise
     assert training.best is not None  # fit makes one epoch at least
     model = deepcopy(training.judged_model)
     model.load_state_dict(keeper.best_weights)

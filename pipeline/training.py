@@ -1,7 +1,8 @@
 """fit(): the training loop. It reports to callbacks and knows neither tracker nor files.
 
 Everything random in an epoch (order, cuts, masks) is drawn from the seed and the epoch's number, so the state between
-two epochs is: weights, their average, the optimizer's moments, and the history. ``Training`` owns that state.
+two epochs is: weights, their average, the optimizer's moments, and the history. Between two steps of an epoch there is
+besides what the epoch has come to (``UnderWay``). ``Training`` owns that state.
 
 Shapes: B batch, T time steps.
 """
@@ -11,8 +12,10 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import islice
 from math import cos, isfinite, pi
 from typing import Any
 
@@ -26,6 +29,7 @@ from pipeline.checkpoints import flatten, group
 from pipeline.config import TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.evaluation import perplexity, score_text, score_windows
+from pipeline.stopping import shielded
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +38,7 @@ FINAL_RATE_SHARE = 0.05
 PASS_CHARS = 10_000_000  # of a longer text, this much is an epoch
 LONG_VAL_CHARS = 500_000  # and this much is read to validate
 STEPS_BETWEEN_CHECKS = 20  # of the loss being a number, and of the clock
+STOPPED_BY_TIME = "--max-seconds"
 HOPELESS = 100  # times the perplexity of guessing: diverged, though still a number
 
 
@@ -55,6 +60,21 @@ class EpochPoint:
     gradient_norm: float
     train_seconds: float
     train_chars: int
+
+
+@dataclass
+class UnderWay:
+    """What an epoch has come to between two of its steps.
+
+    ``state`` is the carried one. ``masks_rng`` is the state of the generator that the masks are drawn from, where the
+    epoch is gone on with in another process; None where that generator itself is at hand.
+    """
+
+    losses: list[Tensor] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    gradient_norm: Tensor = field(default_factory=lambda: torch.zeros(()))
+    state: State | None = None
+    masks_rng: Tensor | None = None
 
 
 # --- what the machine offers -----------------------------------------------------------------------------------------
@@ -207,9 +227,12 @@ class Training:
         self.step = 0
         self.train_seconds = 0.0
         self.train_chars = 0
+        self.under_way: UnderWay | None = None  # None between two epochs
+        self.is_whole = True  # False in the middle of a step
         self.history: list[EpochPoint] = []
         self.best: EpochPoint | None = None
         self.stopped = ""  # why it ended before its last epoch
+        self._started: float | None = None  # when the seconds that are not yet in train_seconds began
 
     @property
     def judged_model(self) -> LanguageModel:
@@ -230,58 +253,88 @@ class Training:
         fall = 0.5 * (1 + cos(pi * min(1.0, step / total)))
         return peak * warm_up * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * fall)
 
-    def run_epoch(self, on_step: Callable[[int], None] = lambda steps: None) -> EpochPoint:
-        """Train for one epoch (or until the time is up), validate, and add the point to the history.
+    def run_epoch(
+        self,
+        on_step: Callable[[int], None] = lambda steps: None,
+        at_rest: Callable[[], None] = lambda: None,
+    ) -> EpochPoint:
+        """Train for an epoch (or the rest of one, or until the time is up), validate, and add the point to the history.
 
-        ``on_step`` is told how many steps were made since the last call. Raises TrainingDivergedError when the loss or
-        the validation is not a number; the history then ends with the epoch before.
+        ``on_step`` is told how many steps were made since the last call; ``at_rest`` is called between any two steps,
+        where the state is whole. Raises TrainingDivergedError when the loss or the validation is not a number; the
+        history then ends with the epoch before.
         """
-        started = time.perf_counter()
         epoch = len(self.history) + 1
         seed = (self.config.seed * 1_000_003 + epoch) % 2**63
-        torch.manual_seed(seed)  # the masks
         generator = torch.Generator().manual_seed(seed)  # the order
-        losses: list[Tensor] = []
-        sizes: list[int] = []
-        norm = torch.zeros(())
-        state: State | None = None
-        cut_short = False
+        if self.under_way is None:
+            self.under_way = UnderWay()
+            torch.manual_seed(seed)  # the masks
+        part = self.under_way
+        if part.masks_rng is not None:
+            self._masks_generator().set_rng_state(part.masks_rng)
+            part.masks_rng = None
+        cut_short, told = False, len(part.losses)
         self.model.train()
-        for inputs, targets in self.data.batches(epoch, generator):
-            if not self.data.carries_state:
-                state = None
-            loss, norm, state = self._train_step(inputs, targets, state)
-            losses.append(loss)
-            sizes.append(inputs.numel())
-            if len(losses) % STEPS_BETWEEN_CHECKS == 0:
-                on_step(STEPS_BETWEEN_CHECKS)
+        with self._timed():
+            for inputs, targets in islice(self.data.batches(epoch, generator), len(part.losses), None):
+                with shielded():
+                    self.is_whole = False
+                    loss, part.gradient_norm, state = self._train_step(inputs, targets, part.state)
+                    part.state = state if self.data.carries_state else None
+                    part.losses.append(loss)
+                    part.sizes.append(inputs.numel())
+                    self.is_whole = True
+                at_rest()
+                if len(part.losses) % STEPS_BETWEEN_CHECKS == 0:
+                    on_step(len(part.losses) - told)
+                    told = len(part.losses)
+                    self._check_finite(loss, epoch)
+                    if cut_short := self._time_is_up():
+                        break
+            on_step(len(part.losses) - told)
+            for loss in part.losses:
                 self._check_finite(loss, epoch)
-                if cut_short := self._time_is_up(started):
-                    break
-        on_step(len(losses) % STEPS_BETWEEN_CHECKS)
-        for loss in losses:
-            self._check_finite(loss, epoch)
-        val_perplexity, val_perplexity_pooled = self.data.validate(self.judged_model)
+            val_perplexity, val_perplexity_pooled = self.data.validate(self.judged_model)
         if not val_perplexity < HOPELESS * self.model.vocab_size:  # also what is not a number
             raise self._diverged(f"the validation perplexity is {val_perplexity:.6g} after epoch {epoch}")
-        book, pooled = self._train_perplexities(losses, sizes)
-        self.train_chars += sum(sizes)
-        if cut_short or (self._time_is_up(started) and epoch < self.epochs):
-            self.stopped = f"--max-seconds {self.config.max_seconds:g}"
-        self.train_seconds += time.perf_counter() - started
-        point = EpochPoint(
-            epoch=epoch,
-            train_perplexity=book,
-            val_perplexity=val_perplexity,
-            train_perplexity_pooled=pooled,
-            val_perplexity_pooled=val_perplexity_pooled,
-            learning_rate=self.learning_rate_at(self.step),
-            gradient_norm=float(norm),
-            train_seconds=self.train_seconds,
-            train_chars=self.train_chars,
-        )
-        self._remember(point)
+        book, pooled = self._train_perplexities(part.losses, part.sizes)
+        with shielded():
+            self.train_chars += sum(part.sizes)
+            if cut_short or (self._time_is_up() and epoch < self.epochs):
+                self.stopped = f"{STOPPED_BY_TIME} {self.config.max_seconds:g}"
+            point = EpochPoint(
+                epoch=epoch,
+                train_perplexity=book,
+                val_perplexity=val_perplexity,
+                train_perplexity_pooled=pooled,
+                val_perplexity_pooled=val_perplexity_pooled,
+                learning_rate=self.learning_rate_at(self.step),
+                gradient_norm=float(part.gradient_norm),
+                train_seconds=self.train_seconds,
+                train_chars=self.train_chars,
+            )
+            self.under_way = None
+            self._remember(point)
         return point
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Count the seconds inside, also while they pass (``seconds``)."""
+        self._started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.train_seconds, self._started = self.seconds, None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training and validation until now."""
+        return self.train_seconds + (0 if self._started is None else time.perf_counter() - self._started)
+
+    def _masks_generator(self) -> Any:
+        """The module of torch that keeps the generator of the device (get_rng_state, set_rng_state)."""
+        return torch if self.device.type == "cpu" else torch.get_device_module(self.device)
 
     def _train_step(self, inputs: Tensor, targets: Tensor, state: State | None) -> tuple[Tensor, Tensor, State]:
         inputs, targets = inputs.long().to(self.device), targets.long().to(self.device)
@@ -311,9 +364,8 @@ class Training:
         kept = f" (the checkpoint of epoch {self.best.epoch} is kept)" if self.best else ""
         return TrainingDivergedError(f"{what}; lower --learning-rate, or set --clip{kept}")
 
-    def _time_is_up(self, started: float) -> bool:
-        seconds = self.train_seconds + time.perf_counter() - started
-        return bool(self.config.max_seconds) and seconds >= self.config.max_seconds
+    def _time_is_up(self) -> bool:
+        return bool(self.config.max_seconds) and self.seconds >= self.config.max_seconds
 
     def _train_perplexities(self, losses: list[Tensor], sizes: list[int]) -> tuple[float, float]:
         values = [float(loss) for loss in losses]
@@ -330,7 +382,10 @@ class Training:
             self.stopped = self.stopped or f"--patience {self.config.patience}"
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that the next epoch depends on: tensors, and facts that JSON can hold."""
+        """All that the next step depends on: tensors, and facts that JSON can hold.
+
+        Only while ``is_whole``: what a step that was broken off leaves behind is nobody's state.
+        """
         tensors = flatten("model", self.model.state_dict())
         if self.average is not None:
             tensors |= flatten("average", self.average.state_dict())
@@ -338,16 +393,34 @@ class Training:
             tensors |= flatten(f"optimizer.{index}", moments)
         facts = {
             "step": self.step,
-            "train_seconds": self.train_seconds,
+            "epochs": self.epochs,
+            "precision": self.precision,
+            "train_seconds": self.seconds,
             "train_chars": self.train_chars,
             "history": [asdict(point) for point in self.history],
             "best_epoch": self.best.epoch if self.best else None,
             "stopped": self.stopped,
+            "under_way": None,
         }
+        if self.under_way is not None and self.under_way.losses:
+            part = self.under_way
+            parts = {
+                "losses": torch.stack(part.losses),
+                "gradient_norm": part.gradient_norm,
+                "masks_rng": self._masks_generator().get_rng_state() if part.masks_rng is None else part.masks_rng,
+            }
+            if part.state is not None:
+                states = part.state if isinstance(part.state, tuple) else (part.state,)
+                parts |= {f"state.{index}": each for index, each in enumerate(states)}
+            tensors |= flatten("under_way", parts)
+            facts["under_way"] = {"sizes": part.sizes}
         return tensors, facts
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Become the training that ``state_dict`` was taken of; its configuration must be the same."""
+        """Become the training that ``state_dict`` was taken of; its configuration must be the same.
+
+        But for the number of epochs and the limit of seconds, which are as they are here.
+        """
         self.model.load_state_dict(group("model", tensors))
         if self.average is not None:
             self.average.load_state_dict(group("average", tensors))
@@ -357,25 +430,44 @@ class Training:
         optimizer["state"] = {index: values for index, values in moments.items() if values}
         self.optimizer.load_state_dict(optimizer)
         self.step = facts["step"]
+        self.precision = facts["precision"]
         self.train_seconds = facts["train_seconds"]
         self.train_chars = facts["train_chars"]
         self.history = [EpochPoint(**point) for point in facts["history"]]
         self.best = next((point for point in self.history if point.epoch == facts["best_epoch"]), None)
         self.stopped = facts["stopped"]
+        if self.stopped.startswith(STOPPED_BY_TIME) and not self._time_is_up():
+            self.stopped = ""  # it has been given more
+        self.under_way = None
+        if facts["under_way"] is not None:
+            self.under_way = self._under_way(group("under_way", tensors), facts["under_way"])
+
+    def _under_way(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> UnderWay:
+        states = [tensor.to(self.device) for _, tensor in sorted(group("state", tensors).items())]
+        state: State | None = states[0] if len(states) == 1 else (states[0], states[1]) if states else None
+        return UnderWay(
+            losses=list(tensors["losses"].to(self.device)),
+            sizes=list(facts["sizes"]),
+            gradient_norm=tensors["gradient_norm"].to(self.device),
+            state=state,
+            masks_rng=tensors["masks_rng"],
+        )
 
 
 def fit(
     training: Training,
     on_epoch: Callable[[Training, EpochPoint], None] = lambda training, point: None,
     on_step: Callable[[int], None] = lambda steps: None,
+    at_rest: Callable[[Training], None] = lambda training: None,
 ) -> list[EpochPoint]:
     """Train to the end, telling ``on_epoch`` after each epoch; returns the history.
 
-    Sets the number of threads and the allocator of the whole process, and leaves them so.
+    ``at_rest`` is called between any two steps, where the state may be saved. Sets the number of threads and the
+    allocator of the whole process, and leaves them so.
     """
     keep_freed_memory()
     torch.set_num_threads(training.threads)
     while not training.done:
-        point = training.run_epoch(on_step)
+        point = training.run_epoch(on_step, lambda: at_rest(training))
         on_epoch(training, point)
     return training.history

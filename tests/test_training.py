@@ -72,6 +72,10 @@ def equal(ours: list[Tensor], theirs: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
+def equal_by_name(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 def without_seconds(history: list[EpochPoint]) -> list[EpochPoint]:
     return [replace(point, train_seconds=0.0) for point in history]
 
@@ -481,9 +485,76 @@ def test_a_training_gone_on_with_equals_one_that_was_not_interrupted(
     assert second.best in second.history
     tensors, facts = second.state_dict()
     whole_tensors, whole_facts = whole.state_dict()
-    assert tensors.keys() == whole_tensors.keys()
-    assert all(torch.equal(tensor, whole_tensors[name]) for name, tensor in tensors.items())
+    assert equal_by_name(tensors, whole_tensors)
     assert facts["best_epoch"] == whole_facts["best_epoch"]
+
+
+class StopHereError(Exception):
+    pass
+
+
+@each_preset
+@each_implementation
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("regularised", [True, False])
+def test_a_training_stopped_between_any_two_steps_is_gone_on_with_bit_for_bit(
+    tmp_path, preset, implementation, cell, regularised
+):
+    share = 0.3 if regularised else 0.0
+    recipe = RECIPES[preset] | {"implementation": implementation, "cell": cell, "batch_size": 30, "epochs": 2}
+    recipe |= {"dropout": share, "output_dropout": share, "recurrent_dropout": share, "num_layers": 2}
+    recipe |= {"average": 0.9 if regularised else 0.0}
+    text = a_text(200)
+    whole = start(recipe, train=text)
+    fit(whole)
+
+    for stop_at in range(1, whole.step + 1):
+        first = start(recipe, train=text)
+
+        def stop(training: Training, at: int = stop_at) -> None:
+            if training.step == at:
+                raise StopHereError
+
+        with pytest.raises(StopHereError):
+            fit(first, at_rest=stop)
+        assert first.is_whole
+        save_checkpoint(tmp_path / "last", *first.state_dict())
+        second = start(recipe, first_weights=7, train=text)
+        second.load_state_dict(*load_checkpoint(tmp_path / "last"))
+        torch.manual_seed(99)
+        again, facts = second.state_dict()  # saved before it has gone on: the same state
+        assert equal_by_name(again, load_checkpoint(tmp_path / "last")[0])
+        assert facts["step"] == stop_at
+        steps: list[int] = []
+        fit(second, on_step=steps.append)
+
+        assert equal_by_name(second.state_dict()[0], whole.state_dict()[0])
+        assert without_seconds(second.history) == without_seconds(whole.history)
+        assert sum(steps) == whole.step - stop_at
+
+
+def test_a_step_that_is_broken_off_leaves_a_training_that_says_so(monkeypatch):
+    training = start(STREAM)
+
+    def break_off() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.optimizer, "step", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        fit(training)
+    assert not training.is_whole
+
+
+def test_a_training_that_its_time_ended_goes_on_when_it_is_given_more(tmp_path):
+    training = start(STREAM | {"epochs": 3, "max_seconds": 1e-9})
+    fit(training)
+    assert (len(training.history), training.stopped) == (1, "--max-seconds 1e-09")
+    save_checkpoint(tmp_path / "last", *training.state_dict())
+    for limit, epochs in ((1e-9, 1), (1000.0, 3), (0.0, 3)):
+        loaded = start(STREAM | {"epochs": 3, "max_seconds": limit})
+        loaded.load_state_dict(*load_checkpoint(tmp_path / "last"))
+        fit(loaded)
+        assert len(loaded.history) == epochs
 
 
 def test_a_training_that_was_stopped_stays_stopped_when_it_is_loaded(tmp_path):

@@ -1,0 +1,141 @@
+"""Ctrl-C, SIGTERM and SIGHUP: a training stops between two steps, and every process ends within a few seconds.
+
+Once ``install`` was called, the first signal raises KeyboardInterrupt or SystemExit(128 + number) in the main thread:
+at once, or on leaving a ``shielded`` block. A thread of its own, which no long multiplication holds up, ends the
+process by force DEADLINE_SECONDS later, or at a second Ctrl-C; whoever has something to close then registers it with
+``close_by_force``. Without ``install`` (a notebook, a study of one's own) Python's own rules hold.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+DEADLINE_SECONDS = 3.5  # from the first signal to the end by force; closing takes the rest of five
+CLOSING_SECONDS = 1.0
+SAME_SECONDS = 0.3  # two Ctrl-C closer than this are one that came on two ways (a shell's and its group's)
+PARENT_SECONDS = 0.5  # between two looks whether the parent process is still there
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+_depth = 0  # of shielded blocks
+_waiting: BaseException | None = None  # raised on leaving the outermost one
+_closers: list[Callable[[str], None]] = []
+_hurried = True
+_stopping = False
+
+
+def exit_code(signum: int) -> int:
+    """128 + number, as shells have it."""
+    return 128 + signum
+
+
+def name_of(signum: int) -> str:
+    """What a person calls the signal."""
+    return "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name
+
+
+def reason_of(stop: BaseException) -> str | None:
+    """The signal that a KeyboardInterrupt or SystemExit stands for, by name; None for any other exception."""
+    if isinstance(stop, KeyboardInterrupt):
+        return name_of(signal.SIGINT)
+    codes = {exit_code(signum): signum for signum in SIGNALS}
+    if isinstance(stop, SystemExit) and isinstance(stop.code, int) and stop.code in codes:
+        return name_of(codes[stop.code])
+    return None
+
+
+@contextmanager
+def shielded() -> Iterator[None]:
+    """Let what stands here be done whole: a signal that arrives meanwhile is raised at the end of it."""
+    global _depth, _waiting
+    _depth += 1
+    try:
+        yield
+    finally:
+        _depth -= 1
+    if _waiting is not None and _depth == 0:
+        stop, _waiting = _waiting, None
+        raise stop
+
+
+def close_by_force(closer: Callable[[str], None]) -> None:
+    """Have this called, with the signal's name, before a process is ended by force."""
+    _closers.append(closer)
+
+
+def take_your_time() -> None:
+    """No deadline for this process: it waits for another one (a server) to shut down."""
+    global _hurried
+    _hurried = False
+
+
+def install() -> None:
+    """Take charge of the signals of this process; from its main thread, once.
+
+    A signal that is ignored (nohup) stays ignored. Under ``mlflow run``, whose end by SIGTERM does not reach its child
+    by itself, the death of the parent counts as SIGTERM.
+    """
+    for signum in SIGNALS:
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, _on_signal)
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+    signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+    parent = os.getppid() if os.environ.get("MLFLOW_RUN_ID") else None
+    threading.Thread(target=_watch, args=(receiver, sender, parent), name="stopping", daemon=True).start()
+
+
+def _on_signal(signum: int, frame: FrameType | None) -> None:
+    global _waiting, _stopping
+    if _stopping:  # once is enough: what closes must not be interrupted, and the thread sees to a second Ctrl-C
+        return
+    _stopping = True
+    stop = KeyboardInterrupt() if signum == signal.SIGINT else SystemExit(exit_code(signum))
+    if _depth:
+        _waiting = stop
+    else:
+        raise stop
+
+
+def _watch(receiver: socket.socket, sender: socket.socket, parent: int | None) -> None:
+    """End the process where the main thread does not. Python tells this thread of a signal as soon as it arrives."""
+    first: int | None = None
+    began = deadline = 0.0
+    while True:
+        wait = PARENT_SECONDS if first is None else max(0.0, deadline - time.monotonic())
+        receiver.settimeout(wait if first is not None or parent is not None else None)
+        try:
+            arrived = [signum for signum in receiver.recv(64) if signum in SIGNALS]
+        except (TimeoutError, BlockingIOError):
+            arrived = []
+        for signum in arrived:
+            if first is None:
+                first, began = signum, time.monotonic()
+                deadline = began + DEADLINE_SECONDS
+            elif signum == signal.SIGINT and _hurried and time.monotonic() - began > SAME_SECONDS:
+                _end(first)
+        if first is not None and time.monotonic() >= deadline:
+            if _hurried:
+                _end(first)
+            deadline = time.monotonic() + DEADLINE_SECONDS
+        if first is None and parent is not None and os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
+            parent = None
+
+
+def _end(signum: int) -> None:
+    """Close what is registered, as far as a second allows, and leave."""
+    closing = [threading.Thread(target=closer, args=(name_of(signum),), daemon=True) for closer in _closers]
+    for thread in closing:
+        thread.start()
+    until = time.monotonic() + CLOSING_SECONDS
+    for thread in closing:
+        thread.join(max(0.0, until - time.monotonic()))
+    sys.stderr.write(f"Stopped by {name_of(signum)}.\n")
+    sys.stderr.flush()
+    os._exit(exit_code(signum))
