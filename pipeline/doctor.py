@@ -7,13 +7,14 @@ from typing import Any
 from pipeline import tracking
 from pipeline.corpus import cache_dir, find_text
 from pipeline.errors import TmlmError
+from pipeline.store import own_database
 from pipeline.training import choose_device, choose_precision, choose_threads
 
 
 def findings(corpus: str) -> dict[str, Any]:
     """Name -> what was found, in the order in which one would ask."""
     device = choose_device("auto")
-    database = tracking.own_database()
+    database = own_database()
     environment = tracking.environment()
     return {
         "text": _text(corpus),

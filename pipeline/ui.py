@@ -9,18 +9,19 @@ from contextlib import closing
 
 from pipeline import tracking, views
 from pipeline.errors import InputError
+from pipeline.store import setup
 
 HOST, PORT = "127.0.0.1", 5000
 
 
 def links_to(corpus_sha256: str | None, run_id: str | None, port: int = PORT) -> dict[str, str]:
     """Addresses of the UI by what they show; a run's page if there is one to show."""
-    return views.links(f"http://{HOST}:{port}", tracking.setup().experiment_id, corpus_sha256, run_id)
+    return views.links(f"http://{HOST}:{port}", setup().experiment_id, corpus_sha256, run_id)
 
 
 def how_to_start() -> str:
     """The command that starts the UI on the store that was recorded into."""
-    store = tracking.setup()
+    store = setup()
     if store.database is not None:
         return "tmlm ui, or mlflow ui"
     return f"tmlm ui, or mlflow ui --backend-store-uri {store.uri}"
@@ -41,7 +42,7 @@ def free_port(port: int) -> int:
 
 def serve(port: int, tell: Callable[[str], None]) -> int:
     """Run the UI until it is stopped, having told where to look; returns its exit code."""
-    store = tracking.setup()
+    store = setup()
     port = free_port(port)
     tell(f"Starting the MLflow UI on {store.uri}; stop it with Ctrl-C.")
     for text, digest in tracking.texts_with_views().items():

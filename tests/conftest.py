@@ -53,16 +53,16 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A tracking store of the test's own, at <folder>/mlruns/mlflow.db; gives the folder."""
     import mlflow
 
-    from pipeline import tracking
+    from pipeline.store import setup
 
     home = tmp_path / "lab"
     home.mkdir()
-    monkeypatch.setattr(tracking, "root", lambda: home)
-    tracking.setup.cache_clear()
+    monkeypatch.setattr("pipeline.store.root", lambda: home)
+    setup.cache_clear()
     yield home
     while mlflow.active_run() is not None:
         mlflow.end_run()
-    tracking.setup.cache_clear()
+    setup.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 
 import os
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing, suppress
 from dataclasses import fields
 from pathlib import Path
@@ -15,51 +13,12 @@ from mlflow.tracking import MlflowClient
 from models.decoding import Decoding
 from pipeline import tracking, views
 from pipeline.errors import InputError
+from pipeline.store import setup
 
 
 def rows(database: Path, query: str) -> list[tuple]:
     with closing(sqlite3.connect(database)) as connection:
         return connection.execute(query).fetchall()
-
-
-def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(store):
-    made = tracking.setup()
-    assert made.database is not None
-    assert made.database == store / "mlruns" / "mlflow.db"
-    assert rows(made.database, "PRAGMA journal_mode") == [("wal",)]
-    assert rows(made.database, "SELECT experiment_id, name, artifact_location FROM experiments") == [
-        (0, tracking.EXPERIMENT, str(store / "mlruns" / "0"))
-    ]
-    assert tracking.setup() is made
-
-
-def test_an_experiment_that_the_ui_made_first_is_mended(store):
-    """`mlflow ui` in a fresh checkout gives experiment 0 a location that only its server can write to."""
-    tracking.setup()
-    database = store / "mlruns" / "mlflow.db"
-    with closing(sqlite3.connect(database)) as connection, connection:
-        connection.execute("UPDATE experiments SET artifact_location='mlflow-artifacts:/0'")
-    tracking.setup.cache_clear()
-    with tracking.tracked_run("train", "a run", {}) as run:
-        run.text("note.txt", "kept")
-    assert (store / "mlruns" / "0" / run.id / "artifacts" / "note.txt").read_text() == "kept"
-
-
-def test_another_store_is_left_as_it_is(store, monkeypatch, tmp_path):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
-    made = tracking.setup()
-    assert made.database is None
-    query = "SELECT name, artifact_location FROM experiments ORDER BY experiment_id"
-    (default, _), ours = rows(tmp_path / "other.db", query)
-    assert default == "Default"
-    assert ours == (tracking.EXPERIMENT, str(tmp_path / tracking.EXPERIMENT))
-    assert not (store / "mlruns").exists()
-
-
-def test_our_store_named_by_mlflow_run_is_still_ours(store, monkeypatch):
-    (store / "mlflow.db").symlink_to("mlruns/mlflow.db")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
-    assert tracking.setup().database == store / "mlruns" / "mlflow.db"
 
 
 def test_the_views_of_all_texts_and_of_each_recorded_text_are_stored_with_the_experiment(store):
@@ -71,16 +30,6 @@ def test_the_views_of_all_texts_and_of_each_recorded_text_are_stored_with_the_ex
         key, value = views.view_tag(label, digest)
         assert tags[key] == value
     assert tracking.texts_with_views() == {"topics": "ab" * 32, "all texts": None}
-
-
-def test_an_experiment_of_another_name_has_its_artifacts_beside_the_database(store, monkeypatch, tmp_path):
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "my own")
-    with tracking.tracked_run("train", "a run", {}) as run:
-        run.text("note.txt", "kept")
-    assert (store / "mlruns" / "my_own" / run.id / "artifacts" / "note.txt").is_file()
-    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_a_run_that_has_ended_is_never_taken_up_again(store, monkeypatch):
@@ -97,24 +46,6 @@ def test_a_run_that_is_not_there_can_not_be_taken_up(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     with pytest.raises(InputError, match="is no run of sqlite"), tracking.tracked_run("prepare", "other", {}):
         pass
-
-
-@pytest.mark.parametrize("uri", ["bogus://x", "file:///tmp/no-longer-supported"])
-def test_a_store_that_can_not_be_used_is_refused_in_words(store, monkeypatch, uri):
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    with pytest.raises(InputError, match="MLFLOW_TRACKING_URI"):
-        tracking.setup()
-
-
-def test_a_view_that_can_not_be_stored_does_not_fail_a_run(store, monkeypatch, caplog):
-    def refuse(self, *args):
-        raise mlflow.MlflowException("no such tag here")
-
-    monkeypatch.setattr(MlflowClient, "set_experiment_tag", refuse)
-    with tracking.tracked_run("train", "a run", {}) as run:
-        pass
-    assert MlflowClient().get_run(run.id).info.status == "FINISHED"
-    assert "no such tag here" in caplog.text
 
 
 # --- how runs end ----------------------------------------------------------------------------------------------------
@@ -159,7 +90,7 @@ def test_a_run_inside_another_is_its_child(store):
 
 def test_parameters_that_mlflow_run_has_logged_are_left_as_they_were_typed(store, monkeypatch):
     """`-P learning_rate=1e-3` is logged by the parent process as '1e-3'; logging 0.001 over it would raise."""
-    tracking.setup()
+    setup()
     first = MlflowClient().create_run("0")
     MlflowClient().log_param(first.info.run_id, "learning_rate", "1e-3")
     monkeypatch.setenv("MLFLOW_RUN_ID", first.info.run_id)
@@ -217,24 +148,6 @@ def test_a_run_without_a_model_is_refused(store):
         pass
     with pytest.raises(InputError, match="a run without a model"):
         tracking.checkpoint_of(run.id)
-
-
-# --- many at once ----------------------------------------------------------------------------------------------------
-
-
-def test_four_processes_on_a_store_that_is_not_there_yet_all_succeed(tmp_path):
-    script = (
-        "import sys; from pathlib import Path; from pipeline import tracking\n"
-        "tracking.root = lambda: Path(sys.argv[1])\n"
-        "with tracking.tracked_run('train', 'one of many', {}) as run: run.metrics({'x': 1.0})\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(Path(tracking.__file__).parent.parent)}
-    processes = [
-        subprocess.Popen([sys.executable, "-c", script, tmp_path], env=environment, stderr=subprocess.DEVNULL)
-        for _ in range(4)
-    ]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0, 0]
-    assert rows(tmp_path / "mlruns" / "mlflow.db", "SELECT status FROM runs") == [("FINISHED",)] * 4
 
 
 def test_the_served_models_parameters_are_those_of_decoding():
