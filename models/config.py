@@ -14,13 +14,18 @@ def option(help: str, default: Any, preset: bool = False) -> Any:
     return field(default=default, metadata={"help": help, "preset": preset})
 
 
+def option_name(field_name: str) -> str:
+    """The command line's name of a field."""
+    return f"--{field_name.replace('_', '-')}"
+
+
 def check_range(name: str, value: float, low: float, high: float = inf, *, above: bool = False) -> None:
     """Refuse a value outside [low, high] (above=True: outside (low, high]) in words that name the option."""
     inside = -inf < value < inf and (low < value if above else low <= value) and value <= high
     if not inside:
         bound = f"above {low:,}" if above else f"at least {low:,}"
         limit = f" and at most {high:,}" if high < inf else ""
-        raise ValueError(f"--{name.replace('_', '-')} is {value!r}; it must be {bound}{limit}")
+        raise ValueError(f"{option_name(name)} is {value!r}; it must be {bound}{limit}")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ click and the configurations are imported here; what a command needs, it imports
 
 import json
 import os
-import signal
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -15,12 +14,11 @@ import click
 
 from models.config import ModelConfig
 from models.decoding import Decoding
+from pipeline import stopping
 from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import TmlmError
-from pipeline.options import OptionalFlagValues, flag, options_of
+from pipeline.options import OptionalFlagValues, flag, given, options_of
 
-TERMINATED = 143  # 128 + SIGTERM
-INTERRUPTED = 130  # 128 + SIGINT
 UNDER_MLFLOW = "MLFLOW_RUN_ID"  # set by mlflow run: a run is there, so also what is else only printed is recorded
 
 
@@ -49,12 +47,10 @@ class Lab(click.Group):
         except ModuleNotFoundError as error:
             message = f"{sys.executable} has no {error.name}: activate the project's environment, or see README, Set-up"
             raise Failure(message, 1) from error
-        except KeyboardInterrupt:
-            click.echo("Stopped by Ctrl-C.", err=True)
-            ctx.exit(INTERRUPTED)
-        except SystemExit as stop:
-            if stop.code == TERMINATED:
-                click.echo("Stopped by SIGTERM.", err=True)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            if signum := stopping.signal_of(stop):
+                click.echo(f"Stopped by {stopping.name_of(signum)}.", err=True)
+                ctx.exit(stopping.exit_code(signum))
             raise
 
 
@@ -138,14 +134,26 @@ def prepare(as_json: bool, **options: Any) -> None:
 
 @cli.command()
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
+@click.option(
+    "--resume", metavar="RUN_ID", default=None, help="Go on with this training, as it was begun, in its own run."
+)
 @json_flag
-def train(as_json: bool, **options: Any) -> None:
-    """Train one model and record the run."""
+def train(resume: str | None, as_json: bool, **options: Any) -> None:
+    """Train one model and record the run, or go on with one that was stopped (--resume).
+
+    A resumed training keeps what it was begun with; --epochs (with a constant learning rate), --max-seconds and
+    --sample-every may be given anew.
+    """
     corpus_config, model_config, train_config = configs(options)
     from pipeline import stages, summaries
-    from pipeline.corpus import load_corpus
 
-    result = stages.train(load_corpus(corpus_config), corpus_config, model_config, train_config).result
+    if resume:
+        changes = {name: value for name, value in given(click.get_current_context()).items() if name in options}
+        result = stages.resume(resume, changes).result
+    else:
+        from pipeline.corpus import load_corpus
+
+        result = stages.train(load_corpus(corpus_config), corpus_config, model_config, train_config).result
     text = f"{summaries.comparison_table(result)}\n\n{summaries.verdict(result)}\n\n{next_commands(result['run_id'])}"
     show(result, as_json, text)
 
@@ -245,6 +253,7 @@ def ui(port: int) -> None:
     """Start the MLflow UI on this machine only, and print links that open the right view."""
     from pipeline import ui as server
 
+    stopping.take_your_time()  # the server's
     sys.exit(server.serve(port, lambda line: click.echo(line, err=True)))
 
 
@@ -263,11 +272,7 @@ def doctor(corpus: str, as_json: bool) -> None:
     show(found, as_json, "\n".join(f"{name:<15} {value}" for name, value in found.items()))
 
 
-def _terminated(signum: int, frame: object) -> None:
-    raise SystemExit(TERMINATED)
-
-
 def main() -> None:
     """Entry point of ``python -m pipeline`` and ``tmlm``."""
-    signal.signal(signal.SIGTERM, _terminated)
+    stopping.install()
     cli(prog_name="tmlm")

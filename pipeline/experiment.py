@@ -153,6 +153,83 @@ class Keeper:
         save_checkpoint(folder / BEST, flatten("model", self.best_weights), facts)
 
 
+class Experiment:
+    """A training with its corpus and the folder of its checkpoints: begun, or found there and about to be gone on with.
+
+    Raises InputError for a folder that holds another training, or one that can't be gone on with as it is asked for.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        model_config: ModelConfig,
+        train_config: TrainConfig,
+        checkpoint_dir: Path | None = None,
+    ) -> None:
+        self.corpus = corpus
+        self.model_config = model_config
+        self.train_config = train_config
+        self.checkpoint_dir = checkpoint_dir
+        ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train_config.preset)
+        train, val, self._test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
+        torch.manual_seed(train_config.seed)
+        self.training = Training(LanguageModel(model_config, len(corpus.vocabulary)), train, val, train_config)
+        self._keeper = Keeper(
+            checkpoint_dir,
+            {
+                "corpus": {
+                    "name": corpus.name,
+                    "source": corpus.source,
+                    "corpus_sha256": corpus.corpus_sha256,
+                    "source_sha256": corpus.source_sha256,
+                },
+                "vocabulary": {"alphabet": corpus.vocabulary.alphabet, "symbols": list(corpus.vocabulary.symbols)},
+                "model": asdict(model_config),
+                "train": asdict(train_config),
+            },
+        )
+        self._keeper.go_on(self.training)
+
+    def run(self, observer: Observer = Observer()) -> Result:
+        """Train, keep the epoch that validates best, and read the test text once, at the end, with it.
+
+        With a folder, an epoch is on disk there before ``on_epoch`` hears of it, a long one every SAVE_SECONDS and when
+        it is stopped; another Experiment with the same folder then goes on, bit for bit.
+        """
+        training, keeper = self.training, self._keeper
+
+        def after_epoch(training: Training, point: EpochPoint) -> None:
+            keeper.keep(training)
+            observer.on_epoch(training, point)
+
+        observer.on_start(training)
+        try:
+            fit(training, after_epoch, observer.on_step, keeper.keep_now_and_then)
+        except (KeyboardInterrupt, SystemExit):
+            if training.is_whole:
+                keeper.keep(training)
+            raise
+        assert training.best is not None  # fit makes one epoch at least
+        model = deepcopy(training.judged_model)
+        model.load_state_dict(keeper.best_weights)
+        return Result(
+            history=training.history,
+            best=training.best,
+            stopped=training.stopped,
+            test=score_text(model, self._test),
+            baselines=self.corpus.baselines(self.train_config.preset),
+            complexity=measure(self.model_config, len(self.corpus.vocabulary)),
+            trained_parameters=sum(parameter.numel() for parameter in model.parameters()),
+            precision=training.precision,
+            device=str(training.device),
+            train_seconds=training.train_seconds,
+            chars_per_second=training.train_chars / training.train_seconds,
+            samples=sample_texts(model, self.corpus.vocabulary, self.train_config.seed),
+            model=model,
+            checkpoint=self.checkpoint_dir / BEST if self.checkpoint_dir else None,
+        )
+
+
 def run_experiment(
     corpus: Corpus,
     model_config: ModelConfig,
@@ -160,58 +237,5 @@ def run_experiment(
     observer: Observer = Observer(),
     checkpoint_dir: Path | None = None,
 ) -> Result:
-    """Train on the corpus, keep the epoch that validates best, and read the test text once, at the end, with it.
-
-    With ``checkpoint_dir``, an epoch is on disk there before ``on_epoch`` hears of it, a long one every SAVE_SECONDS
-    and when it is stopped; and a training that is found there is gone on with, bit for bit.
-    """
-    ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train_config.preset)
-    train, val, test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
-    torch.manual_seed(train_config.seed)
-    training = Training(LanguageModel(model_config, len(corpus.vocabulary)), train, val, train_config)
-    keeper = Keeper(
-        checkpoint_dir,
-        {
-            "corpus": {
-                "name": corpus.name,
-                "source": corpus.source,
-                "corpus_sha256": corpus.corpus_sha256,
-                "source_sha256": corpus.source_sha256,
-            },
-            "vocabulary": {"alphabet": corpus.vocabulary.alphabet, "symbols": list(corpus.vocabulary.symbols)},
-            "model": asdict(model_config),
-            "train": asdict(train_config),
-        },
-    )
-    keeper.go_on(training)
-
-    def after_epoch(training: Training, point: EpochPoint) -> None:
-        keeper.keep(training)
-        observer.on_epoch(training, point)
-
-    observer.on_start(training)
-    try:
-        fit(training, after_epoch, observer.on_step, keeper.keep_now_and_then)
-    except (KeyboardInterrupt, SystemExit):
-        if training.is_whole:
-            keeper.keep(training)
-        raise
-    assert training.best is not None  # fit makes one epoch at least
-    model = deepcopy(training.judged_model)
-    model.load_state_dict(keeper.best_weights)
-    return Result(
-        history=training.history,
-        best=training.best,
-        stopped=training.stopped,
-        test=score_text(model, test),
-        baselines=corpus.baselines(train_config.preset),
-        complexity=measure(model_config, len(corpus.vocabulary)),
-        trained_parameters=sum(parameter.numel() for parameter in model.parameters()),
-        precision=training.precision,
-        device=str(training.device),
-        train_seconds=training.train_seconds,
-        chars_per_second=training.train_chars / training.train_seconds,
-        samples=sample_texts(model, corpus.vocabulary, train_config.seed),
-        model=model,
-        checkpoint=checkpoint_dir / BEST if checkpoint_dir else None,
-    )
+    """An Experiment begun (or found in ``checkpoint_dir``) and run."""
+    return Experiment(corpus, model_config, train_config, checkpoint_dir).run(observer)

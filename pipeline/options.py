@@ -71,6 +71,12 @@ def options_of(*configs: type, only: tuple[str, ...] = ()) -> Callable[[Command]
     return add
 
 
+def given(context: click.Context) -> dict[str, Any]:
+    """The options by field name whose value is another than their default."""
+    defaults = {p.name: p.type_cast_value(context, p.default) for p in context.command.params}
+    return {name: value for name, value in context.params.items() if value != defaults[name]}
+
+
 def flag(name: str, variable: str, text: str) -> Callable[[Command], Command]:
     """A flag that also takes a value: --force, --force true, --force false."""
     return click.option(name, variable, is_flag=True, help=text)

@@ -18,19 +18,19 @@ from typing import Any
 import torch
 
 from models.complexity import measure
-from models.config import ModelConfig
+from models.config import ModelConfig, option_name
 from models.decoding import Decoding
 from models.generation import generate
 from models.language_model import LanguageModel
 from models.ngram import KneserNey, mean_bits
-from pipeline import figures, tracking
+from pipeline import figures, store, tracking
 from pipeline.checkpoints import load_checkpoint, load_model
 from pipeline.code_digest import code_digest
-from pipeline.config import CorpusConfig, PresetName, TrainConfig
+from pipeline.config import Alphabet, CorpusConfig, PresetName, TrainConfig
 from pipeline.corpus import KNOWN_TEXTS, Corpus, load_corpus
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.evaluation import score_text
-from pipeline.experiment import Observer, Result, run_experiment
+from pipeline.experiment import MAY_CHANGE, Experiment, Observer, Result
 from pipeline.progress import progress
 from pipeline.samples import SampleText, continuations, prompts_for, sample_texts
 from pipeline.summaries import (
@@ -49,6 +49,14 @@ log = logging.getLogger(__name__)
 
 PIPELINE_SAMPLE_CHARS = 200
 CURVES = "plots/perplexity.png"
+OUTCOME = (  # of a training: kept when it is given more epochs
+    tracking.RESULT_FILE,
+    "checkpoints/best.safetensors",
+    CURVES,
+    "plots/gap.png",
+    "samples/final.md",
+    "samples/final.json",
+)
 
 STAGE_MODULES = {
     "prepare": ("pipeline.corpus",),
@@ -89,13 +97,14 @@ def _step(
     tags: Mapping[str, Any],
     work: Callable[[TrackedRun], dict[str, Any]],
     reuse: bool,
+    resumed: str | None = None,
 ) -> Step:
     """Do a stage's work in a tracked run, or take the latest finished run with the same key."""
     key = step_key(stage, inputs)
     found = tracking.finished_step(key) if reuse else None
     if found and _is_there(*found):
         return Step(stage, *found, reused=True)
-    with tracking.tracked_run(stage, name, {**tags, "step_key": key}) as run:
+    with tracking.tracked_run(stage, name, {**tags, "step_key": key}, resumed) as run:
         result = {"run_id": run.id, **work(run)}
         run.json(tracking.RESULT_FILE, result)
     return Step(stage, run.id, result)
@@ -182,55 +191,137 @@ def train(
     name = run_name(corpus, model, config)
 
     def work(run: TrackedRun) -> dict[str, Any]:
-        run.yaml("config.yaml", {"corpus": asdict(corpus_config), "model": asdict(model), "train": asdict(config)})
         run.yaml("environment.yaml", tracking.environment())
-        _record_datasets(run, corpus, config.preset)
-        with progress(name) as bar:
+        experiment = Experiment(corpus, model, config, run.checkpoint_dir)
+        return _train(run, experiment, corpus_config)
 
-            def on_start(training: Training) -> None:
-                bar.start(training.epochs * training.data.steps_per_epoch, training.step)
-                settings = {
-                    "epochs": training.epochs,
-                    "precision": training.precision,
-                    "device": training.device,
-                    "threads": training.threads,
-                    "chars_per_epoch": training.data.chars_per_epoch,
-                    "val_chars": training.data.val_chars,
-                }
-                run.params({**asdict(corpus_config), **asdict(model), **asdict(config), **settings})
+    tags = {**_corpus_tags(corpus), **_training_tags(corpus, corpus_config, model, config)}
+    return _step("train", name, _training_inputs(corpus, corpus_config, model, config), tags, work, reuse)
 
-            def on_epoch(training: Training, point: EpochPoint) -> None:
-                bar.show(train=point.train_perplexity, val=point.val_perplexity)
-                run.metrics(epoch_metrics(point, config.preset), point.epoch)
-                if config.sample_every and point.epoch % config.sample_every == 0 and not training.done:
-                    texts = sample_texts(training.judged_model, corpus.vocabulary, config.seed)
-                    run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
 
-            try:
-                observer = Observer(on_start, bar.advance, on_epoch)
-                result = run_experiment(corpus, model, config, observer, run.checkpoint_dir)
-            finally:  # a failed run keeps its best checkpoint too
-                run.send_checkpoints()
-        _record_result(run, corpus, model, config, result)
-        return {
-            **_corpus_keys(corpus),
-            **result.figures(),
-            "texts": [sample.text for sample in result.samples],
-            "precision": result.precision,
-            "device": result.device,
-        }
+def _training_tags(
+    corpus: Corpus, corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig
+) -> dict[str, str]:
+    """Those that follow from the configuration, and the configuration itself, for ``resume``."""
+    text = {"name": corpus.name, "source": corpus.source, "corpus_sha256": corpus.corpus_sha256}
+    whole = {"corpus": asdict(corpus_config), "model": asdict(model), "train": asdict(config), "text": text}
+    comparable = asdict(model), asdict(config), {"corpus_sha256": corpus.corpus_sha256}
+    return {tracking.CONFIG_TAG: json.dumps(whole), "config_id": tracking.config_id(*comparable)}
 
-    tags = {
-        **_corpus_tags(corpus),
-        "config_id": tracking.config_id(asdict(model), asdict(config), {"corpus_sha256": corpus.corpus_sha256}),
-    }
-    inputs = {
+
+def _training_inputs(
+    corpus: Corpus, corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig
+) -> dict[str, Any]:
+    return {
         "alphabet": corpus_config.alphabet,
         "model": asdict(model),
         "train": {key: value for key, value in asdict(config).items() if key != "sample_every"},
         **_corpus_keys(corpus),
     }
-    return _step("train", name, inputs, tags, work, reuse)
+
+
+def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig) -> dict[str, Any]:
+    """The work of a training, from wherever the experiment stands."""
+    corpus, model, config = experiment.corpus, experiment.model_config, experiment.train_config
+    run.yaml("config.yaml", {"corpus": asdict(corpus_config), "model": asdict(model), "train": asdict(config)})
+    _record_datasets(run, corpus, config.preset)
+    with progress(run.name) as bar:
+
+        def on_start(training: Training) -> None:
+            bar.start(training.epochs * training.data.steps_per_epoch, training.step)
+            settings = {
+                "epochs": training.epochs,
+                "precision": training.precision,
+                "device": training.device,
+                "threads": training.threads,
+                "chars_per_epoch": training.data.chars_per_epoch,
+                "val_chars": training.data.val_chars,
+            }
+            run.params({**asdict(corpus_config), **asdict(model), **asdict(config), **settings})
+            for point in training.history:  # the process may have gone between a checkpoint and its figures
+                run.metrics(epoch_metrics(point, config.preset), point.epoch)
+            if training.history and training.under_way is None:
+                sample_if_due(training, training.history[-1])
+
+        def on_epoch(training: Training, point: EpochPoint) -> None:
+            bar.show(train=point.train_perplexity, val=point.val_perplexity)
+            run.metrics(epoch_metrics(point, config.preset), point.epoch)
+            sample_if_due(training, point)
+
+        def sample_if_due(training: Training, point: EpochPoint) -> None:
+            if config.sample_every and point.epoch % config.sample_every == 0 and not training.done:
+                texts = sample_texts(training.judged_model, corpus.vocabulary, config.seed)
+                run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
+
+        try:
+            result = experiment.run(Observer(on_start, bar.advance, on_epoch))
+        except (KeyboardInterrupt, SystemExit):
+            log.warning("What was trained is kept. Go on with: tmlm train --resume %s", run.id)
+            raise
+        finally:  # a failed run keeps its best checkpoint too
+            run.send_checkpoints()
+    _record_result(run, corpus, model, config, result)
+    return {
+        **_corpus_keys(corpus),
+        **result.figures(),
+        "texts": [sample.text for sample in result.samples],
+        "precision": result.precision,
+        "device": result.device,
+    }
+
+
+def resume(run_id: str, changes: Mapping[str, Any]) -> Step:
+    """Go on with a training that was stopped, killed or given too little, in its own run.
+
+    ``changes`` are options by field name; only those of MAY_CHANGE may differ from what the run began with. Raises
+    InputError, and leaves the run as it is, for any other, for a run that can't be gone on with, and for one that has
+    nothing left to do.
+    """
+    store.setup()
+    found = tracking.resumable_run(run_id)
+    begun = json.loads(found.data.tags[tracking.CONFIG_TAG])
+    text, corpus_config, model = begun["text"], CorpusConfig(**begun["corpus"]), ModelConfig(**begun["model"])
+    options = {**begun["corpus"], **begun["model"], **begun["train"]}
+    for option, value in changes.items():
+        if option not in MAY_CHANGE and value != options[option]:
+            may = ", ".join(option_name(name) for name in MAY_CHANGE)
+            raise InputError(
+                f"{option_name(option)} {value} is not what {found.info.run_name} was begun with ({options[option]}); "
+                f"leave it out (only {may} may change), or train anew"
+            )
+    config = TrainConfig(**{**begun["train"], **{name: changes[name] for name in MAY_CHANGE if name in changes}})
+    corpus = _same_text(text["name"], text["source"], corpus_config.alphabet, text["corpus_sha256"])
+    experiment = Experiment(corpus, model, config, tracking.checkpoints_at_hand(found))
+    if experiment.training.done and found.info.status == "FINISHED":
+        more = experiment.training.stopped or f"epoch {experiment.training.epochs} is the last one"
+        raise InputError(f"{found.info.run_name} has nothing left to do ({more}); see --epochs and --max-seconds")
+    code = step_key("train", _training_inputs(corpus, corpus_config, model, TrainConfig(**begun["train"])))
+    if found.data.tags["step_key"] != code:
+        log.warning(
+            "The code or a library has changed since %s was begun: it won't be bit for bit", found.info.run_name
+        )
+
+    def work(run: TrackedRun) -> dict[str, Any]:
+        if done := experiment.training.history:
+            log.warning("Going on with %s after epoch %d", run.name, len(done))
+        if found.info.status == "FINISHED":
+            run.keep_copies(OUTCOME, f"earlier/epoch-{len(done):04d}")
+            run.tags({"extended_to_epochs": experiment.training.epochs})
+        return _train(run, experiment, corpus_config)
+
+    tags = {**_corpus_tags(corpus), **_training_tags(corpus, corpus_config, model, config)}
+    inputs = _training_inputs(corpus, corpus_config, model, config)
+
+    def go_on() -> Step:
+        return _step("train", found.info.run_name, inputs, tags, work, reuse=False, resumed=run_id)
+
+    if not tracking.is_under_mlflow():
+        return go_on()
+    with tracking.tracked_run("resume", f"resume-{found.info.run_name}", {"trained_run": run_id}) as begun_by_mlflow:
+        step = go_on()
+        begun_by_mlflow.metrics(final_metrics(step.result))
+        begun_by_mlflow.note(f"Went on with the training {found.info.run_name} ({run_id}).")
+    return step
 
 
 def epoch_metrics(point: EpochPoint, preset: PresetName) -> dict[str, float]:
@@ -278,7 +369,8 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
             "cost/report_parameters": cost["report_parameters"],
             "cost/report_macs": cost["report_macs"],
             "cost/trained_parameters": result.trained_parameters,
-        }
+        },
+        step=len(result.history),  # a training that is given more epochs later has two ends
     )
     if result.stopped:
         run.tags({"stopped": result.stopped})
@@ -339,14 +431,18 @@ class TrainedModel:
     def corpus(self) -> Corpus:
         """The text that it was trained on, from where it was found then; InputError if it is another one now."""
         then = self.facts["corpus"]
-        source = then["name"] if then["name"] in KNOWN_TEXTS else then["source"]
-        corpus = load_corpus(CorpusConfig(source, self.vocabulary.alphabet))
-        if corpus.corpus_sha256 != then["corpus_sha256"]:
-            raise InputError(
-                f"the text {then['name']} is not the one that the model was trained on (sha256 "
-                f"{corpus.corpus_sha256[:8]}..., then {then['corpus_sha256'][:8]}...); evaluate it on --text FILE"
-            )
-        return corpus
+        return _same_text(then["name"], then["source"], self.vocabulary.alphabet, then["corpus_sha256"])
+
+
+def _same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus:
+    """The text of an earlier training, from where it was found then. InputError if another one is there now."""
+    corpus = load_corpus(CorpusConfig(name if name in KNOWN_TEXTS else source, alphabet))
+    if corpus.corpus_sha256 != corpus_sha256:
+        raise InputError(
+            f"the text {name} is not the one that was trained on (sha256 {corpus.corpus_sha256[:8]}..., "
+            f"then {corpus_sha256[:8]}...); put that one back at {source} (any other: evaluate --text FILE)"
+        )
+    return corpus
 
 
 def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bool = False) -> Step:

@@ -39,13 +39,12 @@ def name_of(signum: int) -> str:
     return "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name
 
 
-def reason_of(stop: BaseException) -> str | None:
-    """The signal that a KeyboardInterrupt or SystemExit stands for, by name; None for any other exception."""
+def signal_of(stop: BaseException) -> int | None:
+    """The signal that a KeyboardInterrupt or SystemExit stands for; None for any other exception."""
     if isinstance(stop, KeyboardInterrupt):
-        return name_of(signal.SIGINT)
-    codes = {exit_code(signum): signum for signum in SIGNALS}
-    if isinstance(stop, SystemExit) and isinstance(stop.code, int) and stop.code in codes:
-        return name_of(codes[stop.code])
+        return signal.SIGINT
+    if isinstance(stop, SystemExit):
+        return next((signum for signum in SIGNALS if stop.code == exit_code(signum)), None)
     return None
 
 

@@ -152,6 +152,13 @@ def tag_experiment(experiment_id: str, tags: Mapping[str, str]) -> None:
         log.warning("a saved view of the UI could not be stored: %s", error)
 
 
+def resume_lock() -> Path:
+    """The file that is locked while an ended run is opened again."""
+    folder = root() / "mlruns"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / ".resume.lock"
+
+
 def unsent(run_id: str) -> Path:
     """Where files of a run wait that its artifact store, which is no folder of this machine, has not got yet."""
     return root() / "mlruns" / "unsent" / run_id

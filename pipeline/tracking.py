@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
@@ -26,6 +26,7 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 import mlflow
 import psutil
 import yaml
+from filelock import FileLock
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.http_dataset_source import HTTPDatasetSource
@@ -36,15 +37,18 @@ from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
+from pipeline import stopping
 from pipeline.code_digest import ROOT, modules_behind
 from pipeline.errors import InputError
-from pipeline.store import NOTE, Store, setup, tag_experiment, unsent
+from pipeline.stopping import shielded
+from pipeline.store import LOCK_SECONDS, NOTE, Store, resume_lock, setup, tag_experiment, unsent
 from pipeline.views import TAG_PREFIX, key_of, view_tag
 
 log = logging.getLogger(__name__)
 
 RESULT_FILE = "result.json"  # what a step came to, in the artifacts of its run
 BEST_CHECKPOINT = "best.safetensors"
+CONFIG_TAG = "config"  # of a training: all that is needed to begin it again, there from its first moment
 SERVED_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "safetensors")  # what served_model.py needs
 PACKAGES = ("torch", "mlflow", "optuna", "ptflops", "matplotlib", "click", "numpy", "safetensors")
 
@@ -83,19 +87,19 @@ def config_id(*configurations: Mapping[str, Any]) -> str:
 class TrackedRun:
     """One MLflow run that is being recorded."""
 
-    def __init__(self, store: Store, run: Run, name: str) -> None:
+    def __init__(self, store: Store, run: Run, name: str, is_resumed: bool = False) -> None:
         self.store = store
         self.id: str = run.info.run_id
         self.name = name
         self.artifact_uri: str = run.info.artifact_uri
         self.client = MlflowClient()
         self._params = dict(run.data.params)
+        self._is_resumed = is_resumed
+        self._steps: dict[str, set[int]] = {}  # of a resumed run: what is recorded of each metric
 
     @property
     def checkpoint_dir(self) -> Path:
-        """Where the run's checkpoints are written: among its artifacts where these are files of this machine."""
-        local = local_path(self.artifact_uri)
-        return (local or unsent(self.id)) / "checkpoints"
+        return checkpoint_dir(self.id, self.artifact_uri)
 
     def send_checkpoints(self) -> None:
         """Upload the checkpoints to an artifact store that is not a folder of this machine."""
@@ -112,11 +116,18 @@ class TrackedRun:
         self.client.log_batch(self.id, tags=[RunTag(key, str(value)) for key, value in values.items()])
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log figures in one synchronous call: what was reported is in the database when it returns."""
+        """Log figures in one synchronous call: what was reported is in the database when it returns.
+
+        A resumed run may report a step again that it had recorded before it was stopped: it stays as it is.
+        """
         now = int(1000 * time.time())
-        self.client.log_batch(
-            self.id, metrics=[Metric(key, rounded(value), now, step) for key, value in values.items()]
-        )
+        new = {key: value for key, value in values.items() if not (self._is_resumed and step in self._recorded(key))}
+        self.client.log_batch(self.id, metrics=[Metric(key, rounded(value), now, step) for key, value in new.items()])
+
+    def _recorded(self, key: str) -> set[int]:
+        if key not in self._steps:
+            self._steps[key] = {metric.step for metric in self.client.get_metric_history(self.id, key)}
+        return self._steps[key]
 
     def text(self, path: str, text: str) -> None:
         self.client.log_text(self.id, text, path)
@@ -144,6 +155,13 @@ class TrackedRun:
         with quiet_warnings():
             dataset = MetaDataset(origin, name=name, digest=digest[:36])  # type: ignore[abstract]  # as its docs do
             mlflow.log_input(dataset, context=context)
+
+    def keep_copies(self, paths: Iterable[str], folder: str) -> None:
+        """Copy artifacts of the run into a folder of their own, before others take their place."""
+        for path in paths:
+            file = fetch(self.id, path)
+            if file.is_file():
+                self.client.log_artifact(self.id, str(file), str(Path(folder) / Path(path).parent))
 
     def model(self, checkpoint: Path, example: str) -> str:
         """Log the served model (text in, text out) around a checkpoint; returns its address."""
@@ -188,6 +206,11 @@ def begun_run(run_id: str) -> Run:
     return run
 
 
+def checkpoint_dir(run_id: str, artifact_uri: str) -> Path:
+    """Where a run's checkpoints are written: among its artifacts where these are files of this machine."""
+    return (local_path(artifact_uri) or unsent(run_id)) / "checkpoints"
+
+
 @contextmanager
 def quiet_warnings() -> Iterator[None]:
     """Without the hints that MLflow prints about how else one might have called it."""
@@ -210,42 +233,108 @@ def local_path(uri: str) -> Path | None:
 
 
 @contextmanager
-def tracked_run(stage: str, name: str, tags: Mapping[str, Any]) -> Iterator[TrackedRun]:
+def tracked_run(stage: str, name: str, tags: Mapping[str, Any], resumed: str | None = None) -> Iterator[TrackedRun]:
     """Record a run: the one that ``mlflow run`` has begun, a child of the run that is open here, or a new one.
 
-    It ends FINISHED, FAILED with the reason as a tag, or KILLED after Ctrl-C or SIGTERM; the exception goes on.
+    With ``resumed``, an ended run is opened again. It ends FINISHED, FAILED with the reason as a tag, or KILLED after
+    Ctrl-C or SIGTERM; the exception goes on.
     """
     store = setup()
+    if digest := tags.get("corpus.sha256"):
+        tag_experiment(store.experiment_id, dict([view_tag(f"{tags['corpus']}: models", digest)]))
+    all_tags = {"stage": stage, **process_tags(), **git_tags(), **tags}
+    run: TrackedRun | None = None
+    status = RunStatus.FAILED
+    try:
+        with shielded():
+            run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags)
+            _open.append(run.id)
+        yield run
+        status = RunStatus.FINISHED
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}"
+        if signum := stopping.signal_of(error):
+            status, reason = RunStatus.KILLED, f"stopped by {stopping.name_of(signum)}"
+        if run is not None:
+            run.tags({"failure": reason[:4000]})
+        raise
+    finally:
+        if run is not None:
+            mlflow.end_run(RunStatus.to_string(status))
+            _open.remove(run.id)
+
+
+_open: list[str] = []  # runs of this process that have not ended, parents first
+
+
+def _close_by_force(signal: str) -> None:
+    """What ``tracked_run`` would have done, from another thread, where the main one is too busy to."""
+    for run_id in reversed(_open):
+        MlflowClient().log_batch(run_id, tags=[RunTag("failure", f"stopped by {signal}")])
+        MlflowClient().set_terminated(run_id, RunStatus.to_string(RunStatus.KILLED))
+
+
+stopping.close_by_force(_close_by_force)
+
+
+def is_under_mlflow() -> bool:
+    """Whether ``mlflow run`` has begun a run for this process that is not taken up yet."""
+    return "MLFLOW_RUN_ID" in os.environ
+
+
+def _started(store: Store, name: str, tags: Mapping[str, Any]) -> TrackedRun:
     adopted = os.environ.get("MLFLOW_RUN_ID")  # start_run takes it, and clears the variable
     if adopted:
         begun_run(adopted)
-    if digest := tags.get("corpus.sha256"):
-        tag_experiment(store.experiment_id, dict([view_tag(f"{tags['corpus']}: models", digest)]))
-    nested = mlflow.active_run() is not None
     with quiet_warnings():
         active = mlflow.start_run(
             run_name=name,
-            nested=nested,
+            nested=mlflow.active_run() is not None,
             experiment_id=None if adopted else store.experiment_id,
+            tags=dict(tags),
             log_system_metrics=False,
         )
     run = TrackedRun(store, active, name)
-    status = RunStatus.FAILED
+    if adopted:
+        run.client.update_run(run.id, name=name)
+    return run
+
+
+def _reopened(store: Store, run_id: str, tags: Mapping[str, Any]) -> TrackedRun:
+    """The run, RUNNING again and of this process. How it had ended moves to the tag "resumed"."""
+    client = MlflowClient()
+    with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # so that of two that resume a run one is told that it runs
+        before = resumable_run(run_id)
+        ends = [before.data.tags[key] for key in ("resumed", "failure", "stopped") if key in before.data.tags]
+        client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+        with quiet_warnings():
+            active = mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None, log_system_metrics=False)
+    run = TrackedRun(store, active, before.info.run_name, is_resumed=True)
+    run.tags({"resumed": "; ".join(ends or [before.info.status])[-4000:]})
+    for key in ("failure", "stopped"):
+        if key in before.data.tags:
+            client.delete_tag(run_id, key)
+    return run
+
+
+def resumable_run(run_id: str) -> Run:
+    """A training that is not running. InputError for anything else."""
     try:
-        if adopted:
-            run.client.update_run(run.id, name=name)
-        run.tags({"stage": stage, **process_tags(), **git_tags(), **tags})
-        yield run
-        status = RunStatus.FINISHED
-    except (KeyboardInterrupt, SystemExit) as stop:
-        status = RunStatus.KILLED
-        run.tags({"failure": f"stopped by {'Ctrl-C' if isinstance(stop, KeyboardInterrupt) else 'SIGTERM'}"})
-        raise
-    except BaseException as error:
-        run.tags({"failure": f"{type(error).__name__}: {error}"[:4000]})
-        raise
-    finally:
-        mlflow.end_run(RunStatus.to_string(status))
+        run = MlflowClient().get_run(run_id)
+    except MlflowException:
+        raise InputError(
+            f"--resume {run_id} is no run of {mlflow.get_tracking_uri()}; give a training's run id"
+        ) from None
+    tags, name = run.data.tags, run.info.run_name
+    if run.info.lifecycle_stage != "active":
+        raise InputError(f"--resume {run_id} ({name}) was deleted; restore it first: mlflow runs restore -r {run_id}")
+    if tags.get("stage") != "train" or CONFIG_TAG not in tags:
+        child = f"; its training is {tags['trained_run']}" if "trained_run" in tags else ""
+        raise InputError(f"--resume {run_id} ({name}) is not a training that can be gone on with{child}")
+    if run.info.status == "RUNNING":
+        where = f"process {tags.get('process.pid')} on {tags.get('process.host')}"
+        raise InputError(f"--resume {run_id} ({name}) is still running: {where}; stop it first")
+    return run
 
 
 def process_tags() -> dict[str, str]:
@@ -310,6 +399,17 @@ def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
         return run_id, json.loads(read_text(run_id, RESULT_FILE))
     except (MlflowException, OSError):  # its artifacts are gone: the step has to be done again
         return None
+
+
+def checkpoints_at_hand(run: Run) -> Path:
+    """The folder with a run's checkpoints, fetched if its artifact store is no folder of this machine."""
+    folder = checkpoint_dir(run.info.run_id, run.info.artifact_uri)
+    if not folder.is_dir() and local_path(run.info.artifact_uri) is None:
+        for kept in MlflowClient().list_artifacts(run.info.run_id, "checkpoints"):
+            mlflow.artifacts.download_artifacts(
+                run_id=run.info.run_id, artifact_path=kept.path, dst_path=str(folder.parent)
+            )
+    return folder
 
 
 def read_text(run_id: str, path: str) -> str:

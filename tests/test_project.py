@@ -48,8 +48,12 @@ def packages_of(path: Path) -> set[str]:
 
 
 def options_for_mlflow(command: click.Command) -> list[click.Parameter]:
-    """All but --json and what ``auto`` leaves to the preset or the machine: MLflow would record "auto" as its value."""
-    return [p for p in command.params if p.name != "as_json" and (p.default != "auto" or p.name == "corpus")]
+    """All that have a value of their own: MLflow would record "auto", or nothing, as the value of any other."""
+    return [
+        p
+        for p in command.params
+        if p.name != "as_json" and (p.default not in ("auto", None) or p.required or p.name == "corpus")
+    ]
 
 
 def default_for_mlflow(parameter: click.Parameter) -> str | None:

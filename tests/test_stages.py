@@ -158,7 +158,7 @@ def test_a_split_of_a_text_that_has_changed_since_is_refused(store, tmp_path, sm
     text.write_text(small_text.read_text())
     step = train(text)
     text.write_text(small_text.read_text() + "one more line")
-    with pytest.raises(InputError, match="not the one that the model was trained on"):
+    with pytest.raises(InputError, match="not the one that was trained on"):
         stages.evaluate(step.run_id)
 
 
