@@ -1,0 +1,310 @@
+"""A training that was killed, at whatever moment, and resumed is the training that was not killed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+from torch import Tensor
+
+from pipeline import experiment, figures, files, stages, tracking
+from pipeline.checkpoints import load_checkpoint
+from pipeline.config import CorpusConfig, resolve
+from pipeline.corpus import load_corpus
+from pipeline.errors import InputError
+from pipeline.training import Training
+
+TINY: dict[str, Any] = {
+    "hidden_size": 8, "epochs": 4, "batch_size": 32, "sequence_length": 16, "precision": "fp32", "sample_every": 2,
+}  # fmt: skip
+WINDOWS: dict[str, Any] = {**TINY, "preset": "report", "batch_size": 5000, "sequence_length": 16}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "lstm": TINY,
+    "gru, scratch, 2 layers, dropped, not averaged": {
+        **TINY, "cell": "gru", "implementation": "scratch", "num_layers": 2, "dropout": 0.2, "average": 0.0,
+    },
+    "rnn, output dropped": {**TINY, "cell": "rnn", "output_dropout": 0.3},
+    "report, gru, 2 layers": {**WINDOWS, "cell": "gru", "num_layers": 2},
+    "report, lstm, scratch": {**WINDOWS, "implementation": "scratch"},
+}  # fmt: skip
+OF_THE_CLOCK = {"training/seconds", "cost/train_seconds", "cost/chars_per_second"}
+
+
+class KilledError(BaseException):
+    """Nobody's to catch."""
+
+
+def train(text: Path, options: dict[str, Any]) -> stages.Step:
+    config = CorpusConfig(str(text))
+    return stages.train(load_corpus(config), config, *resolve(options))
+
+
+def outcome(run_id: str) -> tuple[dict[str, Tensor], dict[str, list[tuple[int, float]]], dict[str, str]]:
+    """All that a run came to, but for the clock: the last state's tensors, every metric's history, the sample texts."""
+    client = MlflowClient()
+    tensors, _ = load_checkpoint(tracking.fetch(run_id, "checkpoints/last.safetensors"))
+    keys = client.get_run(run_id).data.metrics.keys() - OF_THE_CLOCK
+    metrics = {key: [(m.step, m.value) for m in client.get_metric_history(run_id, key)] for key in keys}
+    texts = {file.path: tracking.read_text(run_id, file.path) for file in client.list_artifacts(run_id, "samples")}
+    return tensors, metrics, texts
+
+
+def assert_same(run_id: str, reference: tuple) -> None:
+    tensors, metrics, texts = outcome(run_id)
+    assert metrics == reference[1]
+    assert texts == reference[2]
+    assert tensors.keys() == reference[0].keys()
+    assert all(torch.equal(tensor, reference[0][name]) for name, tensor in tensors.items())
+    run = MlflowClient().get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert "failure" not in run.data.tags
+    steps = [m.step for m in MlflowClient().get_metric_history(run_id, "training/seconds")]
+    assert steps == [1, 2, 3, 4]
+
+
+@pytest.fixture(scope="module")
+def references() -> dict[str, tuple]:
+    return {}
+
+
+@pytest.fixture
+def reference(store, small_text, references) -> Callable[[str], tuple]:
+    """What a configuration comes to when nothing happens; trained once for the module."""
+
+    def of(name: str) -> tuple:
+        if name not in references:
+            references[name] = outcome(train(small_text, CONFIGURATIONS[name]).run_id)
+        return references[name]
+
+    return of
+
+
+# --- the moments -----------------------------------------------------------------------------------------------------
+
+
+def dying_at(number: int, function: Callable, error: type[BaseException] = KilledError) -> Callable:
+    """The function, but for its call of this number (from 1), which never comes back."""
+    calls = 0
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            raise error
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+def kill_between_checkpoint_and_figures(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(tracking.TrackedRun, "metrics", dying_at(2, tracking.TrackedRun.metrics))
+
+
+def stop_in_an_epoch(patch: pytest.MonkeyPatch) -> None:
+    keep = experiment.Keeper.keep_now_and_then
+    patch.setattr(experiment.Keeper, "keep_now_and_then", dying_at(3, keep, KeyboardInterrupt))
+
+
+MOMENTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "before its configuration is an artifact": lambda patch: patch.setattr(
+        tracking.TrackedRun, "yaml", dying_at(1, tracking.TrackedRun.yaml)
+    ),
+    "in the first epoch": lambda patch: patch.setattr(Training, "_train_step", dying_at(2, Training._train_step)),
+    "in a later epoch": lambda patch: patch.setattr(Training, "_train_step", dying_at(60, Training._train_step)),
+    "by Ctrl-C in an epoch": stop_in_an_epoch,
+    "while a checkpoint is written": lambda patch: patch.setattr(files.os, "replace", dying_at(5, files.os.replace)),
+    "between the last and the best checkpoint": lambda patch: patch.setattr(
+        experiment.Keeper, "_write_best", dying_at(2, experiment.Keeper._write_best)
+    ),
+    "between a checkpoint and its figures": kill_between_checkpoint_and_figures,
+    "between the figures and the sample texts": lambda patch: patch.setattr(
+        stages, "samples_table", dying_at(1, stages.samples_table)
+    ),
+    "between training and its pictures": lambda patch: patch.setattr(
+        figures, "perplexity_curves", dying_at(1, figures.perplexity_curves)
+    ),
+    "while its model is logged": lambda patch: patch.setattr(
+        tracking.TrackedRun, "model", dying_at(1, tracking.TrackedRun.model)
+    ),
+    "before its result is": lambda patch: patch.setattr(
+        tracking.TrackedRun, "json", dying_at(2, tracking.TrackedRun.json)
+    ),
+}
+
+
+def be_killed(moment: Callable[[pytest.MonkeyPatch], None], work: Callable[[], Any]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        moment(patch)
+        with pytest.raises((KilledError, KeyboardInterrupt)):
+            work()
+
+
+def killed(text: Path, options: dict[str, Any], moment: Callable[[pytest.MonkeyPatch], None]) -> str:
+    """Train, be killed, and give the run's id."""
+    be_killed(moment, lambda: train(text, options))
+    (run,) = MlflowClient().search_runs(["0"], "attributes.status != 'FINISHED'")
+    return str(run.info.run_id)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_killed_at_this_moment_and_resumed_it_is_the_same(store, small_text, reference, moment):
+    expected = reference("lstm")
+    run_id = killed(small_text, TINY, MOMENTS[moment])
+    step = stages.resume(run_id, {})
+    assert step.run_id == run_id
+    assert_same(run_id, expected)
+
+
+@pytest.mark.parametrize("moment", [stop_in_an_epoch, kill_between_checkpoint_and_figures])
+@pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name != "lstm"])
+def test_any_configuration_killed_and_resumed_is_the_same(store, small_text, reference, name, moment):
+    expected = reference(name)
+    run_id = killed(small_text, CONFIGURATIONS[name], moment)
+    stages.resume(run_id, {})
+    assert_same(run_id, expected)
+
+
+def test_killed_time_and_again_it_is_the_same(store, small_text, reference):
+    expected = reference("lstm")
+    run_id = killed(small_text, TINY, stop_in_an_epoch)
+    for moment in (stop_in_an_epoch, kill_between_checkpoint_and_figures, MOMENTS["while a checkpoint is written"]):
+        be_killed(moment, lambda: stages.resume(run_id, {}))
+    stages.resume(run_id, {})
+    assert_same(run_id, expected)
+    kept = MlflowClient().get_run(run_id).data.tags["resumed"]
+    assert kept.startswith("stopped by Ctrl-C; stopped by Ctrl-C; KilledError")
+    folder = tracking.fetch(run_id, "checkpoints")
+    assert sorted(path.name for path in folder.iterdir()) == ["best.safetensors", "last.safetensors"]
+
+
+def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(store, small_text, reference):
+    """The checkpoints are gone: the training begins again in its run, and says what it had said."""
+    expected = reference("lstm")
+    run_id = killed(small_text, TINY, MOMENTS["between training and its pictures"])
+    for file in tracking.fetch(run_id, "checkpoints").iterdir():
+        file.unlink()
+    stages.resume(run_id, {})
+    assert_same(run_id, expected)
+
+
+# --- what may change, and what may not -------------------------------------------------------------------------------
+
+
+def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_is_kept(store, small_text):
+    short, long = ({**WINDOWS, "epochs": epochs, "sample_every": 0} for epochs in (2, 4))
+    run_id = train(small_text, short).run_id
+    result = json.loads(tracking.read_text(run_id, "result.json"))
+    stages.resume(run_id, {"epochs": 4})
+    tensors, metrics, _ = outcome(run_id)
+    whole_tensors, whole_metrics, _ = outcome(train(small_text, long).run_id)
+    assert all(torch.equal(tensor, whole_tensors[name]) for name, tensor in tensors.items())
+    assert metrics["perplexity/val"] == whole_metrics["perplexity/val"]
+    assert [step for step, _ in metrics["final/val_perplexity"]] == [2, 4]
+    assert json.loads(tracking.read_text(run_id, "earlier/epoch-0002/result.json")) == result
+    assert json.loads(tracking.read_text(run_id, "result.json"))["epochs"] == 4
+    assert MlflowClient().get_run(run_id).data.tags["extended_to_epochs"] == "4"
+
+
+def test_a_cosine_can_not_be_stretched_and_the_run_stays_as_it_was(store, small_text):
+    run_id = killed(small_text, TINY, stop_in_an_epoch)
+    with pytest.raises(InputError, match=r"--epochs 9 .* laid out for 4 epochs"):
+        stages.resume(run_id, {"epochs": 9})
+    run = MlflowClient().get_run(run_id)
+    assert (run.info.status, run.data.tags["failure"]) == ("KILLED", "stopped by Ctrl-C")
+
+
+def test_fewer_epochs_than_are_done_are_refused(store, small_text):
+    run_id = train(small_text, {**WINDOWS, "epochs": 2}).run_id
+    with pytest.raises(InputError, match="--epochs 1 can't be: 2 epochs are done"):
+        stages.resume(run_id, {"epochs": 1})
+
+
+def test_a_training_that_its_time_ended_may_be_given_more(store, small_text):
+    run_id = train(small_text, {**TINY, "max_seconds": 1e-6}).run_id
+    assert MlflowClient().get_run(run_id).data.tags["stopped"] == "--max-seconds 1e-06"
+    with pytest.raises(InputError, match=r"nothing left to do .*--max-seconds"):
+        stages.resume(run_id, {})
+    stages.resume(run_id, {"max_seconds": 1000.0})
+    tags = MlflowClient().get_run(run_id).data.tags
+    assert "stopped" not in tags
+    assert tags["resumed"] == "--max-seconds 1e-06"
+    assert [m.step for m in MlflowClient().get_metric_history(run_id, "perplexity/val")] == [1, 2, 3, 4]
+
+
+def test_a_finished_training_has_nothing_left_to_do(store, small_text):
+    run_id = train(small_text, {**TINY, "epochs": 1}).run_id
+    with pytest.raises(InputError, match="nothing left to do"):
+        stages.resume(run_id, {})
+    assert MlflowClient().get_run(run_id).info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(("option", "value"), [("hidden_size", 9), ("seed", 1), ("corpus", "python-docs")])
+def test_another_configuration_is_refused_naming_the_option(store, small_text, option, value):
+    run_id = killed(small_text, TINY, MOMENTS["in the first epoch"])
+    with pytest.raises(InputError, match=f"--{option.replace('_', '-')} {value} is not what lstm-1x8-s0-topics was"):
+        stages.resume(run_id, {option: value})
+
+
+def test_what_is_given_as_it_was_is_no_change(store, small_text, reference):
+    expected = reference("lstm")
+    run_id = killed(small_text, TINY, stop_in_an_epoch)
+    stages.resume(run_id, {"hidden_size": 8, "epochs": 4, "corpus": str(small_text)})
+    assert_same(run_id, expected)
+
+
+def test_only_a_training_can_be_resumed_and_a_pipelines_is_named(store, small_text):
+    config = CorpusConfig(str(small_text))
+    done = stages.pipeline(config, *resolve({**TINY, "epochs": 1}))
+    with pytest.raises(InputError, match=f"its training is {done.result['trained_run']}"):
+        stages.resume(done.result["run_id"], {})
+    with pytest.raises(InputError, match="is no run of"):
+        stages.resume("0" * 32, {})
+
+
+def test_a_run_that_is_still_running_is_refused(store, small_text):
+    run_id = killed(small_text, TINY, MOMENTS["in the first epoch"])
+    MlflowClient().update_run(run_id, status="RUNNING")
+    with pytest.raises(InputError, match="is still running: process"):
+        stages.resume(run_id, {})
+
+
+def test_a_deleted_run_is_refused_with_the_command_that_restores_it(store, small_text):
+    run_id = killed(small_text, TINY, MOMENTS["in the first epoch"])
+    MlflowClient().delete_run(run_id)
+    with pytest.raises(InputError, match="mlflow runs restore"):
+        stages.resume(run_id, {})
+
+
+def test_another_text_under_the_same_name_is_refused(store, small_text, tmp_path):
+    text = tmp_path / "changing.txt"
+    text.write_bytes(small_text.read_bytes())
+    run_id = killed(text, TINY, MOMENTS["in the first epoch"])
+    text.write_text("Another text. " * 2000)
+    with pytest.raises(InputError, match="not the one that was trained on"):
+        stages.resume(run_id, {})
+
+
+def test_a_damaged_checkpoint_is_refused_and_the_run_stays_as_it_was(store, small_text):
+    run_id = killed(small_text, TINY, stop_in_an_epoch)
+    last = tracking.fetch(run_id, "checkpoints/last.safetensors")
+    data = bytearray(last.read_bytes())
+    data[len(data) // 2] ^= 1
+    last.write_bytes(data)
+    with pytest.raises(InputError, match="is damaged"):
+        stages.resume(run_id, {})
+    assert MlflowClient().get_run(run_id).info.status == "KILLED"
+
+
+def test_under_mlflow_run_the_run_that_it_began_points_at_the_one_that_is_resumed(store, small_text, monkeypatch):
+    run_id = killed(small_text, TINY, stop_in_an_epoch)
+    begun = MlflowClient().create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", begun)
+    assert stages.resume(run_id, {}).run_id == run_id
+    run = MlflowClient().get_run(begun)
+    assert (run.info.status, run.data.tags["stage"], run.data.tags["trained_run"]) == ("FINISHED", "resume", run_id)
+    assert "final/val_perplexity" in run.data.metrics
+    assert MlflowClient().get_run(run_id).info.status == "FINISHED"
+    assert "mlflow.parentRunId" not in MlflowClient().get_run(run_id).data.tags
