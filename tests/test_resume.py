@@ -1,6 +1,7 @@
 """A training that was killed, at whatever moment, and resumed is the training that was not killed."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from mlflow.tracking import MlflowClient
 from torch import Tensor
 
-from pipeline import experiment, figures, files, stages, tracking
+from pipeline import experiment, figures, stages, tracking
 from pipeline.checkpoints import load_checkpoint
 from pipeline.config import CorpusConfig, resolve
 from pipeline.corpus import load_corpus
@@ -30,6 +31,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "report, gru, 2 layers": {**WINDOWS, "cell": "gru", "num_layers": 2},
     "report, lstm, scratch": {**WINDOWS, "implementation": "scratch"},
 }  # fmt: skip
+Outcome = tuple[dict[str, Tensor], dict[str, list[tuple[int, float]]], dict[str, str]]
 OF_THE_CLOCK = {"training/seconds", "cost/train_seconds", "cost/chars_per_second"}
 
 
@@ -42,7 +44,7 @@ def train(text: Path, options: dict[str, Any]) -> stages.Step:
     return stages.train(load_corpus(config), config, *resolve(options))
 
 
-def outcome(run_id: str) -> tuple[dict[str, Tensor], dict[str, list[tuple[int, float]]], dict[str, str]]:
+def outcome(run_id: str) -> Outcome:
     """All that a run came to, but for the clock: the last state's tensors, every metric's history, the sample texts."""
     client = MlflowClient()
     tensors, _ = load_checkpoint(tracking.fetch(run_id, "checkpoints/last.safetensors"))
@@ -52,7 +54,7 @@ def outcome(run_id: str) -> tuple[dict[str, Tensor], dict[str, list[tuple[int, f
     return tensors, metrics, texts
 
 
-def assert_same(run_id: str, reference: tuple) -> None:
+def assert_same(run_id: str, reference: Outcome) -> None:
     tensors, metrics, texts = outcome(run_id)
     assert metrics == reference[1]
     assert texts == reference[2]
@@ -66,18 +68,19 @@ def assert_same(run_id: str, reference: tuple) -> None:
 
 
 @pytest.fixture(scope="module")
-def references() -> dict[str, tuple]:
+def references() -> dict[str, Outcome]:
     return {}
 
 
 @pytest.fixture
-def reference(store, small_text, references) -> Callable[[str], tuple]:
+def reference(store, small_text, references) -> Callable[[str], Outcome]:
     """What a configuration comes to when nothing happens; trained once for the module."""
 
-    def of(name: str) -> tuple:
+    def of(name: str) -> Outcome:
         if name not in references:
             references[name] = outcome(train(small_text, CONFIGURATIONS[name]).run_id)
-        return references[name]
+        found: Outcome = references[name]
+        return found
 
     return of
 
@@ -115,13 +118,13 @@ MOMENTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "in the first epoch": lambda patch: patch.setattr(Training, "_train_step", dying_at(2, Training._train_step)),
     "in a later epoch": lambda patch: patch.setattr(Training, "_train_step", dying_at(60, Training._train_step)),
     "by Ctrl-C in an epoch": stop_in_an_epoch,
-    "while a checkpoint is written": lambda patch: patch.setattr(files.os, "replace", dying_at(5, files.os.replace)),
+    "while a checkpoint is written": lambda patch: patch.setattr(os, "replace", dying_at(5, os.replace)),
     "between the last and the best checkpoint": lambda patch: patch.setattr(
         experiment.Keeper, "_write_best", dying_at(2, experiment.Keeper._write_best)
     ),
     "between a checkpoint and its figures": kill_between_checkpoint_and_figures,
     "between the figures and the sample texts": lambda patch: patch.setattr(
-        stages, "samples_table", dying_at(1, stages.samples_table)
+        tracking.TrackedRun, "text", dying_at(3, tracking.TrackedRun.text)
     ),
     "between training and its pictures": lambda patch: patch.setattr(
         figures, "perplexity_curves", dying_at(1, figures.perplexity_curves)

@@ -1,0 +1,190 @@
+"""Signals: a process stops where it is safe to, and within seconds wherever it is."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+START = """
+import os, signal, sys, time
+from pipeline import stopping
+from pipeline.stopping import shielded
+stopping.install()
+def ready(): print("ready", flush=True)
+"""
+STUCK = """
+with shielded():
+    ready()
+    while True: time.sleep(0.05)
+"""
+
+
+def start(script: str, **environment: str) -> subprocess.Popen[str]:
+    """A process that is known to have come as far as ready()."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        [sys.executable, "-c", START + script],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def end_of(process: subprocess.Popen[str]) -> tuple[int, str, str, float]:
+    """Exit code, the rest of both streams, and the seconds that the end took."""
+    began = time.monotonic()
+    out, err = process.communicate(timeout=30)
+    return process.returncode, out, err, time.monotonic() - began
+
+
+def test_a_signal_in_a_shielded_block_is_raised_at_the_end_of_it():
+    process = start("""
+try:
+    with shielded():
+        with shielded(): pass
+        ready()
+        time.sleep(0.5)
+        print("whole", flush=True)
+    print("after", flush=True)
+except KeyboardInterrupt:
+    print("stopped")
+""")
+    process.send_signal(signal.SIGINT)
+    code, out, err, _ = end_of(process)
+    assert (code, out, err) == (0, "whole\nstopped\n", "")
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_outside_of_one_it_is_raised_at_once(signum, code):
+    process = start("""
+ready()
+time.sleep(30)
+""")
+    process.send_signal(signum)
+    assert end_of(process)[0] == code
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_process_that_does_not_come_to_rest_is_ended_by_force_within_five_seconds(signum, code):
+    process = start(
+        """
+stopping.close_by_force(lambda name: print("closed after", name, flush=True))
+"""
+        + STUCK
+    )
+    process.send_signal(signum)
+    ended, out, err, seconds = end_of(process)
+    name = "Ctrl-C" if signum == signal.SIGINT else "SIGTERM"
+    assert (ended, out, err) == (code, f"closed after {name}\n", f"Stopped by {name}.\n")
+    assert 3 < seconds < 5
+
+
+def test_a_second_ctrl_c_ends_it_at_once_and_still_closes():
+    process = start(
+        """
+stopping.close_by_force(lambda name: print("closed after", name, flush=True))
+"""
+        + STUCK
+    )
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    code, out, _, seconds = end_of(process)
+    assert (code, out) == (130, "closed after Ctrl-C\n")
+    assert seconds < 1.5
+
+
+def test_what_closes_too_slowly_is_left():
+    process = start(
+        """
+stopping.close_by_force(lambda name: time.sleep(60))
+"""
+        + STUCK
+    )
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    code, _, _, seconds = end_of(process)
+    assert code == 130
+    assert seconds < 2.5
+
+
+def test_the_same_ctrl_c_on_two_ways_is_one():
+    """`mlflow run` passes SIGTERM on, and a launcher its SIGINT, while the terminal has told the whole group."""
+    process = start("""
+stopping.close_by_force(lambda name: print("by force"))
+try:
+    with shielded():
+        ready()
+        time.sleep(1.2)
+except KeyboardInterrupt:
+    time.sleep(0.3)
+    print("came to rest")
+""")
+    for signum in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
+        process.send_signal(signum)
+    assert end_of(process)[:3] == (0, "came to rest\n", "")
+
+
+def test_a_server_takes_the_time_that_it_needs():
+    process = start("""
+stopping.take_your_time()
+try:
+    ready()
+    time.sleep(30)
+except KeyboardInterrupt:
+    time.sleep(5.5)
+    print("shut down")
+""")
+    process.send_signal(signal.SIGINT)
+    assert end_of(process)[:2] == (0, "shut down\n")
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    """`nohup mlflow run ...`, and the terminal goes."""
+    script = START.replace("stopping.install()", "signal.signal(signal.SIGHUP, signal.SIG_IGN); stopping.install()")
+    script += "os.kill(os.getpid(), signal.SIGHUP); time.sleep(0.2); print('goes on')"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "goes on\n")
+
+
+def test_the_death_of_mlflow_run_stops_the_run_that_it_began(tmp_path):
+    script = (
+        START
+        + f"""
+try:
+    ready()
+    time.sleep(30)
+except SystemExit as stop:
+    open({str(tmp_path / "ended")!r}, "w").write(str(stop.code))
+"""
+    )
+    parent_script = (
+        "import subprocess, sys, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {script!r}], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline(); print(child.pid, flush=True); time.sleep(30)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", parent_script],
+        cwd=ROOT,
+        env={**os.environ, "MLFLOW_RUN_ID": "0" * 32},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.communicate()
+    assert psutil.wait_procs([child], timeout=5)[1] == []
+    assert (tmp_path / "ended").read_text() == "143"
