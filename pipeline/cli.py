@@ -259,17 +259,19 @@ def ui(port: int) -> None:
 
 @cli.command()
 @options_of(CorpusConfig, only=("corpus",))
+@flag("--repair", "repair", "Close runs whose process is gone, and find the artifacts of a moved checkout again.")
 @json_flag
-def doctor(corpus: str, as_json: bool) -> None:
-    """Say what would be used and why: text, store, device, threads, versions."""
+def doctor(corpus: str, repair: bool, as_json: bool) -> None:
+    """Say what would be used and why: text, store, device, threads, versions; and which runs are running."""
     try:
         config = CorpusConfig(corpus)
     except ValueError as error:
         raise Failure(str(error), 2) from error
-    from pipeline.doctor import findings
+    from pipeline import doctor
 
-    found = findings(config.corpus)
-    show(found, as_json, "\n".join(f"{name:<15} {value}" for name, value in found.items()))
+    found = ({"repaired": doctor.repair()} if repair else {}) | doctor.findings(config.corpus)
+    lines = [(name, each) for name, value in found.items() for each in (value if isinstance(value, list) else [value])]
+    show(found, as_json, "\n".join(f"{name:<15} {line}" for name, line in lines))
 
 
 def main() -> None:

@@ -1,13 +1,18 @@
-"""What a command would use on this machine, and why. Nothing is downloaded and nothing is recorded."""
+"""What a command would use on this machine, and why. Nothing is downloaded and nothing is recorded.
+
+And what is wrong with the store: runs without a process, artifacts that a move has left behind; ``repair`` mends both.
+"""
 
 import os
 import shutil
+from pathlib import Path
 from typing import Any
 
-from pipeline import tracking
+from pipeline import open_runs, tracking
 from pipeline.corpus import cache_dir, find_text
 from pipeline.errors import TmlmError
-from pipeline.store import own_database
+from pipeline.locations import left_behind, mend
+from pipeline.store import LOCK_SECONDS, address, look, own_database, refused, shown, sqlite_file
 from pipeline.training import choose_device, choose_precision, choose_threads
 
 
@@ -16,12 +21,16 @@ def findings(corpus: str) -> dict[str, Any]:
     device = choose_device("auto")
     database = own_database()
     environment = tracking.environment()
+    try:
+        state, runs = "set by MLFLOW_TRACKING_URI" if database is None else _state(database), _runs()
+    except TmlmError as error:
+        state, runs = str(error), {}
     return {
         "text": _text(corpus),
         "TMLM_DATA_DIR": os.environ.get("TMLM_DATA_DIR") or "not set (a folder with timemachine.txt)",
         "cache": str(cache_dir()),
-        "store": os.environ.get("MLFLOW_TRACKING_URI") if database is None else f"sqlite:///{database}",
-        "store_state": "set by MLFLOW_TRACKING_URI" if database is None else _state(database),
+        "store": shown(address()) if database is None else f"sqlite:///{database}",
+        "store_state": state,
         "device": str(device),
         "precision": f"{choose_precision('auto', device, 'torch')} (torch.nn layers), "
         f"{choose_precision('auto', device, 'scratch')} (scratch layers)",
@@ -31,7 +40,34 @@ def findings(corpus: str) -> dict[str, Any]:
         "git": tracking.git_tags().get("git.commit", "not a repository") + _dirt(),
         "python": environment["python"],
         **environment["packages"],
+        **runs,
     }
+
+
+def _runs() -> dict[str, list[str]]:
+    """The runs that are RUNNING and what is known of their processes; those whose artifacts a move left behind."""
+    if not look():
+        return {}
+    with refused():
+        running = [f"{each.id} {each.name}: {each.meaning}" for each in open_runs.open_runs()]
+        database = own_database()
+        moved = [] if database is None else left_behind(database, LOCK_SECONDS)
+    return {"running": running, "moved": moved}
+
+
+def repair() -> list[str]:
+    """Close the runs whose process is gone, and find the artifacts of a moved checkout; what was done, in sentences."""
+    if not look():
+        return ["there is no store yet"]
+    said: list[str] = []
+    with refused():
+        closed = open_runs.close_dead_runs()
+        if sqlite_file(address()) is not None:  # on a server, the `mlflow run` may be alive on another machine
+            closed += open_runs.close_begun_runs()
+        said += [f"closed {each.id} {each.name}: {each.meaning}" for each in closed]
+        if (database := own_database()) is not None:
+            said += mend(database, LOCK_SECONDS)
+    return said or ["nothing to repair"]
 
 
 def _text(corpus: str) -> str:
@@ -48,7 +84,7 @@ def _text(corpus: str) -> str:
     return f"The Time Machine, to be downloaded: not in TMLM_DATA_DIR or the cache (without a network: {here})"
 
 
-def _state(database: Any) -> str:
+def _state(database: Path) -> str:
     return f"{database.stat().st_size:,} bytes" if database.is_file() else "not there yet: made by the first run"
 
 

@@ -21,3 +21,7 @@ class DataUnavailableError(TmlmError):
 
 class TrainingDivergedError(TmlmError):
     """The loss is no longer a number; what was best until then is kept."""
+
+
+class RecordingError(TmlmError):
+    """A run can't be recorded any further: the store or its disk refuses."""

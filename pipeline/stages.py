@@ -102,24 +102,25 @@ def _step(
     """Do a stage's work in a tracked run, or take the latest finished run with the same key."""
     key = step_key(stage, inputs)
     found = tracking.finished_step(key) if reuse else None
-    if found and _is_there(*found):
-        return Step(stage, *found, reused=True)
+    if found and (whole := _as_it_is_now(*found)):
+        return Step(stage, found[0], whole, reused=True)
     with tracking.tracked_run(stage, name, {**tags, "step_key": key}, resumed) as run:
         result = {"run_id": run.id, **work(run)}
         run.json(tracking.RESULT_FILE, result)
     return Step(stage, run.id, result)
 
 
-def _is_there(run_id: str, result: Mapping[str, Any]) -> bool:
-    """Whether what later steps need of a step is still whole: a training's checkpoint and its curves."""
+def _as_it_is_now(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A step's result, or None if what later steps need of it is not whole: a training's checkpoint and its curves."""
     if result.get("checkpoint") is None:
-        return True
+        return dict(result)
+    checkpoint = tracking.fetch(run_id, f"checkpoints/{tracking.BEST_CHECKPOINT}")  # its folder may have been moved
     try:
-        load_checkpoint(Path(result["checkpoint"]))
+        load_checkpoint(checkpoint)
     except InputError as error:
         log.warning("the training %s is done again: %s", run_id, error)
-        return False
-    return tracking.fetch(run_id, CURVES).is_file()
+        return None
+    return {**result, "checkpoint": str(checkpoint)} if tracking.fetch(run_id, CURVES).is_file() else None
 
 
 def _corpus_tags(corpus: Corpus) -> dict[str, str]:

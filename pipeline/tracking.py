@@ -2,53 +2,73 @@
 served_model.py, which MLflow loads.
 """
 
+import errno
 import importlib.metadata
 import json
 import logging
 import os
 import platform
-import socket
 import subprocess
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
+from typing import Any, Concatenate, TypeVar
+from typing import ParamSpec as Arguments
+from urllib.parse import urlsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: nothing leaves this machine
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow
-import psutil
 import yaml
 from filelock import FileLock
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.http_dataset_source import HTTPDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric, Param, Run, RunStatus, RunTag
+from mlflow.entities import Metric, Param, Run, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-from pipeline import stopping
+from pipeline import last_word, stopping
 from pipeline.code_digest import ROOT, modules_behind
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RecordingError
+from pipeline.locations import local_path, location_of
+from pipeline.open_runs import close_the_dead
+from pipeline.processes import process_tags
 from pipeline.stopping import shielded
-from pipeline.store import LOCK_SECONDS, NOTE, Store, resume_lock, setup, tag_experiment, unsent
+from pipeline.store import (
+    LOCK_SECONDS,
+    NOTE,
+    REFUSALS,
+    Store,
+    checkpoint_folder,
+    reason_of,
+    refused,
+    resume_lock,
+    set_tags,
+    setup,
+    shown,
+    tag_experiment,
+)
 from pipeline.views import TAG_PREFIX, key_of, view_tag
 
 log = logging.getLogger(__name__)
 
+P = Arguments("P")
+T = TypeVar("T")
+
 RESULT_FILE = "result.json"  # what a step came to, in the artifacts of its run
 BEST_CHECKPOINT = "best.safetensors"
 CONFIG_TAG = "config"  # of a training: all that is needed to begin it again, there from its first moment
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 SERVED_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "safetensors")  # what served_model.py needs
 PACKAGES = ("torch", "mlflow", "optuna", "ptflops", "matplotlib", "click", "numpy", "safetensors")
 
@@ -84,11 +104,28 @@ def config_id(*configurations: Mapping[str, Any]) -> str:
     return sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:12]
 
 
+def recorded(method: Callable[Concatenate["TrackedRun", P], T]) -> Callable[Concatenate["TrackedRun", P], T]:
+    """A method that records: where the store or its disk refuses, it raises RecordingError."""
+
+    def careful(self: "TrackedRun", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(self, *args, **kwargs)
+        except REFUSALS as error:
+            raise RecordingError(
+                f"{self.name} can't be recorded in {shown(self.store.uri)}: {reason_of(error)}"
+            ) from error
+
+    return careful
+
+
 class TrackedRun:
     """One MLflow run that is being recorded."""
 
-    def __init__(self, store: Store, run: Run, name: str, is_resumed: bool = False) -> None:
+    def __init__(
+        self, store: Store, run: Run, name: str, is_resumed: bool = False, is_adopted: bool = False
+    ) -> None:
         self.store = store
+        self.is_adopted = is_adopted  # begun by ``mlflow run``
         self.id: str = run.info.run_id
         self.name = name
         self.artifact_uri: str = run.info.artifact_uri
@@ -99,22 +136,27 @@ class TrackedRun:
 
     @property
     def checkpoint_dir(self) -> Path:
-        return checkpoint_dir(self.id, self.artifact_uri)
+        """Where the run's checkpoints are written: among its artifacts where these are files of this machine."""
+        return checkpoint_folder(self.id, self.artifact_uri)
 
+    @recorded
     def send_checkpoints(self) -> None:
         """Upload the checkpoints to an artifact store that is not a folder of this machine."""
         if local_path(self.artifact_uri) is None and self.checkpoint_dir.is_dir():
             self.client.log_artifacts(self.id, str(self.checkpoint_dir), "checkpoints")
 
+    @recorded
     def params(self, values: Mapping[str, Any]) -> None:
         """Log parameters, but for those that ``mlflow run`` has logged as they were typed (they can't be changed)."""
         new = {key: str(value) for key, value in values.items() if key not in self._params}
         self._params |= new
         self.client.log_batch(self.id, params=[Param(key, value) for key, value in new.items()])
 
+    @recorded
     def tags(self, values: Mapping[str, Any]) -> None:
-        self.client.log_batch(self.id, tags=[RunTag(key, str(value)) for key, value in values.items()])
+        set_tags(self.id, values)
 
+    @recorded
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Log figures in one synchronous call: what was reported is in the database when it returns.
 
@@ -129,6 +171,7 @@ class TrackedRun:
             self._steps[key] = {metric.step for metric in self.client.get_metric_history(self.id, key)}
         return self._steps[key]
 
+    @recorded
     def text(self, path: str, text: str) -> None:
         self.client.log_text(self.id, text, path)
 
@@ -138,6 +181,7 @@ class TrackedRun:
     def json(self, path: str, values: Mapping[str, Any]) -> None:
         self.text(path, json.dumps(values, indent=1, ensure_ascii=False))
 
+    @recorded
     def picture(self, path: str, png: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / Path(path).name
@@ -148,6 +192,7 @@ class TrackedRun:
         """The description that the UI shows on the run's page."""
         self.tags({NOTE: markdown})
 
+    @recorded
     def dataset(self, name: str, digest: str, source: str, context: str) -> None:
         """Record which text the run read (lineage): its name, the digest of its content and where it came from."""
         is_url = source.startswith("https://")
@@ -156,6 +201,7 @@ class TrackedRun:
             dataset = MetaDataset(origin, name=name, digest=digest[:36])  # type: ignore[abstract]  # as its docs do
             mlflow.log_input(dataset, context=context)
 
+    @recorded
     def keep_copies(self, paths: Iterable[str], folder: str) -> None:
         """Copy artifacts of the run into a folder of their own, before others take their place."""
         for path in paths:
@@ -163,6 +209,7 @@ class TrackedRun:
             if file.is_file():
                 self.client.log_artifact(self.id, str(file), str(Path(folder) / Path(path).parent))
 
+    @recorded
     def model(self, checkpoint: Path, example: str) -> str:
         """Log the served model (text in, text out) around a checkpoint; returns its address."""
         served = ROOT / "pipeline" / "served_model.py"
@@ -170,7 +217,7 @@ class TrackedRun:
             info = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(served),
-                artifacts={"checkpoint": str(checkpoint)},
+                artifacts={"checkpoint": location_of(checkpoint)},
                 code_paths=[str(folder) for folder in _served_code(Path(code))],
                 signature=SIGNATURE,
                 input_example=[example],
@@ -192,7 +239,8 @@ def tag_failure(run_id: str, stage: str, reason: str) -> None:
     """Leave the reason with a run that ``mlflow run`` has begun and that ended before it was taken up."""
     setup()
     begun_run(run_id)
-    MlflowClient().log_batch(run_id, tags=[RunTag("failure", reason[:4000]), RunTag("stage", stage)])
+    with refused():
+        set_tags(run_id, {"failure": reason[:4000], "stage": stage})
 
 
 def begun_run(run_id: str) -> Run:
@@ -204,11 +252,6 @@ def begun_run(run_id: str) -> Run:
     if run.info.status != "RUNNING":
         raise InputError(f"MLFLOW_RUN_ID names {run.info.run_name}, which has ended ({run.info.status}); unset it")
     return run
-
-
-def checkpoint_dir(run_id: str, artifact_uri: str) -> Path:
-    """Where a run's checkpoints are written: among its artifacts where these are files of this machine."""
-    return (local_path(artifact_uri) or unsent(run_id)) / "checkpoints"
 
 
 @contextmanager
@@ -224,57 +267,61 @@ def public_version(package: str) -> str:
     return importlib.metadata.version(package).split("+")[0]
 
 
-def local_path(uri: str) -> Path | None:
-    """The folder that an artifact address means, or None if it is not one of this machine."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("", "file"):
-        return None
-    return Path(unquote(parts.path) if parts.scheme else uri)
-
-
 @contextmanager
 def tracked_run(stage: str, name: str, tags: Mapping[str, Any], resumed: str | None = None) -> Iterator[TrackedRun]:
     """Record a run: the one that ``mlflow run`` has begun, a child of the run that is open here, or a new one.
 
     With ``resumed``, an ended run is opened again. It ends FINISHED, FAILED with the reason as a tag, or KILLED after
-    Ctrl-C or SIGTERM; the exception goes on.
+    Ctrl-C or SIGTERM; the exception goes on. What a full disk refuses, in our own files too, is a RecordingError.
     """
     store = setup()
-    if digest := tags.get("corpus.sha256"):
-        tag_experiment(store.experiment_id, dict([view_tag(f"{tags['corpus']}: models", digest)]))
-    all_tags = {"stage": stage, **process_tags(), **git_tags(), **tags}
     run: TrackedRun | None = None
-    status = RunStatus.FAILED
+    status, failure = RunStatus.FAILED, ""
     try:
-        with shielded():
+        with shielded(), refused(), quiet_warnings():
+            close_the_dead(store)
+            if digest := tags.get("corpus.sha256"):
+                tag_experiment(store.experiment_id, dict([view_tag(f"{tags['corpus']}: models", digest)]))
+            all_tags = {"stage": stage, **process_tags(), **git_tags(), **tags}  # there from the run's first moment
             run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags)
-            _open.append(run.id)
+            _open.append(run)
         yield run
         status = RunStatus.FINISHED
+    except OSError as error:
+        failure = f"{type(error).__name__}: {error}"
+        if error.errno not in NO_SPACE:
+            raise
+        raise RecordingError(f"{name} can't be recorded: {reason_of(error)}") from error
     except BaseException as error:
-        reason = f"{type(error).__name__}: {error}"
+        failure = f"{type(error).__name__}: {error}"
         if signum := stopping.signal_of(error):
-            status, reason = RunStatus.KILLED, f"stopped by {stopping.name_of(signum)}"
-        if run is not None:
-            run.tags({"failure": reason[:4000]})
+            status, failure = RunStatus.KILLED, f"stopped by {stopping.name_of(signum)}"
         raise
     finally:
         if run is not None:
-            mlflow.end_run(RunStatus.to_string(status))
-            _open.remove(run.id)
+            _end(run, status, failure)
+            _open.remove(run)
 
 
-_open: list[str] = []  # runs of this process that have not ended, parents first
+_open: list[TrackedRun] = []  # of this process, parents first
 
 
-def _close_by_force(signal: str) -> None:
-    """What ``tracked_run`` would have done, from another thread, where the main one is too busy to."""
-    for run_id in reversed(_open):
-        MlflowClient().log_batch(run_id, tags=[RunTag("failure", f"stopped by {signal}")])
-        MlflowClient().set_terminated(run_id, RunStatus.to_string(RunStatus.KILLED))
-
-
-stopping.close_by_force(_close_by_force)
+def _started(store: Store, name: str, tags: Mapping[str, Any]) -> TrackedRun:
+    adopted = os.environ.get("MLFLOW_RUN_ID")  # start_run takes it, and clears the variable
+    if adopted:
+        begun_run(adopted)
+        set_tags(adopted, process_tags())
+    active = mlflow.start_run(
+        run_name=name,
+        nested=mlflow.active_run() is not None,
+        experiment_id=None if adopted else store.experiment_id,
+        tags=dict(tags),
+        log_system_metrics=False,
+    )
+    run = TrackedRun(store, active, name, is_adopted=bool(adopted))
+    if adopted:
+        run.client.update_run(run.id, name=name)
+    return run
 
 
 def is_under_mlflow() -> bool:
@@ -282,35 +329,16 @@ def is_under_mlflow() -> bool:
     return "MLFLOW_RUN_ID" in os.environ
 
 
-def _started(store: Store, name: str, tags: Mapping[str, Any]) -> TrackedRun:
-    adopted = os.environ.get("MLFLOW_RUN_ID")  # start_run takes it, and clears the variable
-    if adopted:
-        begun_run(adopted)
-    with quiet_warnings():
-        active = mlflow.start_run(
-            run_name=name,
-            nested=mlflow.active_run() is not None,
-            experiment_id=None if adopted else store.experiment_id,
-            tags=dict(tags),
-            log_system_metrics=False,
-        )
-    run = TrackedRun(store, active, name)
-    if adopted:
-        run.client.update_run(run.id, name=name)
-    return run
-
-
 def _reopened(store: Store, run_id: str, tags: Mapping[str, Any]) -> TrackedRun:
     """The run, RUNNING again and of this process. How it had ended moves to the tag "resumed"."""
     client = MlflowClient()
     with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # so that of two that resume a run one is told that it runs
         before = resumable_run(run_id)
-        ends = [before.data.tags[key] for key in ("resumed", "failure", "stopped") if key in before.data.tags]
-        client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
-        with quiet_warnings():
-            active = mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None, log_system_metrics=False)
+        set_tags(run_id, tags)
+        active = mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None, log_system_metrics=False)
     run = TrackedRun(store, active, before.info.run_name, is_resumed=True)
-    run.tags({"resumed": "; ".join(ends or [before.info.status])[-4000:]})
+    ends = [before.data.tags[key] for key in ("resumed", "failure", "stopped") if key in before.data.tags]
+    set_tags(run_id, {"resumed": "; ".join(ends or [before.info.status])[-4000:]})
     for key in ("failure", "stopped"):
         if key in before.data.tags:
             client.delete_tag(run_id, key)
@@ -322,9 +350,7 @@ def resumable_run(run_id: str) -> Run:
     try:
         run = MlflowClient().get_run(run_id)
     except MlflowException:
-        raise InputError(
-            f"--resume {run_id} is no run of {mlflow.get_tracking_uri()}; give a training's run id"
-        ) from None
+        raise InputError(f"--resume {run_id} is no run of {mlflow.get_tracking_uri()}; give a training's id") from None
     tags, name = run.data.tags, run.info.run_name
     if run.info.lifecycle_stage != "active":
         raise InputError(f"--resume {run_id} ({name}) was deleted; restore it first: mlflow runs restore -r {run_id}")
@@ -332,15 +358,42 @@ def resumable_run(run_id: str) -> Run:
         child = f"; its training is {tags['trained_run']}" if "trained_run" in tags else ""
         raise InputError(f"--resume {run_id} ({name}) is not a training that can be gone on with{child}")
     if run.info.status == "RUNNING":
-        where = f"process {tags.get('process.pid')} on {tags.get('process.host')}"
-        raise InputError(f"--resume {run_id} ({name}) is still running: {where}; stop it first")
+        where = f"pid {tags.get('process.pid')} on {tags.get('process.host')}"
+        raise InputError(f"--resume {run_id} ({name}) is still running ({where}); stop it first")
     return run
 
 
-def process_tags() -> dict[str, str]:
-    """Host, process and its start: by these a later command tells a dead run from a live one."""
-    started = psutil.Process().create_time()
-    return {"process.host": socket.gethostname(), "process.pid": str(os.getpid()), "process.started": f"{started:.2f}"}
+def _end(run: TrackedRun, status: int, failure: str) -> None:
+    """Close the active run with its status and the reason for it. Raises RecordingError where a success is refused."""
+    if run.is_adopted and status == RunStatus.KILLED:
+        last_word.leave_behind(run.id, RunStatus.to_string(status))
+    try:
+        try:
+            if failure:
+                set_tags(run.id, {"failure": failure[:4000]})
+        finally:
+            mlflow.end_run(RunStatus.to_string(status))
+    except REFUSALS as error:
+        reason = (
+            f"the end of {run.name} can't be recorded in {shown(run.store.uri)}: {reason_of(error)}. "
+            "If it stays RUNNING, the next command that records closes it"
+        )
+        if status == RunStatus.FINISHED:
+            raise RecordingError(reason) from error
+        log.warning("%s", reason)  # beside the error that ended the run, which goes on
+
+
+def _close_by_force(signal: str) -> None:
+    """What ``tracked_run`` would have done, from another thread, where the main one is too busy to."""
+    killed = RunStatus.to_string(RunStatus.KILLED)
+    for run in reversed(_open):
+        if run.is_adopted:
+            last_word.leave_behind(run.id, killed)
+        set_tags(run.id, {"failure": f"stopped by {signal}"})
+        run.client.set_terminated(run.id, killed)
+
+
+stopping.close_by_force(_close_by_force)
 
 
 @cache
@@ -403,7 +456,7 @@ def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
 
 def checkpoints_at_hand(run: Run) -> Path:
     """The folder with a run's checkpoints, fetched if its artifact store is no folder of this machine."""
-    folder = checkpoint_dir(run.info.run_id, run.info.artifact_uri)
+    folder = checkpoint_folder(run.info.run_id, run.info.artifact_uri)
     if not folder.is_dir() and local_path(run.info.artifact_uri) is None:
         for kept in MlflowClient().list_artifacts(run.info.run_id, "checkpoints"):
             mlflow.artifacts.download_artifacts(
@@ -458,6 +511,12 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
             f"MODEL {model} is neither a run of {mlflow.get_tracking_uri()} nor a file; "
             "give a run id, the path of a checkpoint, or a models:/ address"
         ) from None
+    folder = local_path(run.info.artifact_uri)
+    if run.data.tags.get("stage") == "train" and folder is not None and not folder.exists():
+        raise InputError(
+            f"MODEL {model} ({run.info.run_name}) has lost its artifacts: {folder} is not there; if the checkout was "
+            "moved, `tmlm doctor --repair` finds them again"
+        )
     kept = MlflowClient().list_artifacts(run.info.run_id, "checkpoints")
     if f"checkpoints/{BEST_CHECKPOINT}" not in [file.path for file in kept]:
         trained = run.data.tags.get("trained_run")  # a pipeline, an evaluation or a sample points at its training

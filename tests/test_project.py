@@ -136,7 +136,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
 @pytest.mark.parametrize(
     ("library", "doors"),
     [
-        ("mlflow", {"pipeline/tracking.py", "pipeline/store.py", "pipeline/served_model.py"}),
+        ("mlflow", {f"pipeline/{name}.py" for name in ("tracking", "store", "served_model")}),
         ("optuna", {"pipeline/search.py", "pipeline/sampler.py"}),
         ("matplotlib", {"pipeline/figures.py"}),
         ("click", {"pipeline/cli.py", "pipeline/options.py"}),
