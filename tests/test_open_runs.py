@@ -1,0 +1,241 @@
+"""Runs without a process are closed, those with one never touched; each process here is a real one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from mlflow.entities import RunTag
+from mlflow.tracking import MlflowClient
+
+from pipeline import doctor, open_runs, processes, tracking
+from pipeline.store import setup
+
+ROOT = Path(tracking.__file__).parent.parent
+RECORDER = """
+import sys, time
+from pathlib import Path
+from pipeline import store, tracking
+store.root = lambda: Path(sys.argv[1])
+with tracking.tracked_run("pipeline", "parent", {}) as parent, tracking.tracked_run("train", "child", {}) as child:
+    child.metrics({"x": 1.0}, step=1)
+    child.checkpoint_dir.mkdir(parents=True)
+    (child.checkpoint_dir / "last.safetensors").write_bytes(b"weights")
+    print(parent.id, child.id, flush=True)
+    time.sleep(300)
+"""
+
+Recorder = tuple[subprocess.Popen, list[str]]
+
+
+@pytest.fixture
+def start_recorder(store) -> Iterator[Callable[[], Recorder]]:
+    """Start processes that each have a parent and a child run open."""
+    started: list[subprocess.Popen] = []
+
+    def start() -> Recorder:
+        process = subprocess.Popen(
+            [sys.executable, "-c", RECORDER, str(store)], stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        started.append(process)
+        assert process.stdout is not None
+        with process.stdout as out:
+            return process, out.readline().split()
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen]:
+    """A process of somebody else."""
+    with subprocess.Popen(["sleep", "300"]) as process:
+        yield process
+        process.kill()
+
+
+def open_run(**tags: str) -> str:
+    """A run that is RUNNING, as a process of these tags would have left it."""
+    setup()
+    run = MlflowClient().create_run("0", tags={**processes.process_tags(), **tags})
+    return str(run.info.run_id)
+
+
+def tags_of(process: psutil.Process) -> dict[str, str]:
+    return {"process.pid": str(process.pid), "process.started": f"{process.create_time():.2f}"}
+
+
+def status_of(run_id: str) -> str:
+    return str(MlflowClient().get_run(run_id).info.status)
+
+
+def test_of_two_recorders_the_killed_one_is_closed_with_its_parent_and_the_living_one_is_not(start_recorder, caplog):
+    killed, dead = start_recorder()
+    _, alive = start_recorder()
+    time.sleep(1)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    with tracking.tracked_run("train", "next", {}):
+        pass
+    assert [status_of(run) for run in dead] == ["FAILED", "FAILED"]
+    assert [status_of(run) for run in alive] == ["RUNNING", "RUNNING"]
+    child = MlflowClient().get_run(dead[1])
+    assert child.data.tags["failure"] == (
+        f"its process is gone (pid {killed.pid} on {child.data.tags['process.host']}): "
+        "killed, out of memory, or the machine went down"
+    )
+    (metric,) = MlflowClient().get_metric_history(dead[1], "x")
+    assert child.info.end_time == metric.timestamp, "not the time at which it was noticed"
+    (line,) = [record.getMessage() for record in caplog.records if "Closed" in record.getMessage()]
+    assert line.startswith("Closed 2 runs whose process is gone: ")
+    assert line.endswith(f"; go on with: tmlm train --resume {dead[1]}")
+
+
+def test_a_run_without_metrics_ends_at_its_start(store):
+    run = open_run(**{"process.pid": "999999999"})
+    open_runs.close_dead_runs()
+    info = MlflowClient().get_run(run).info
+    assert (info.status, info.end_time) == ("FAILED", info.start_time)
+
+
+def test_a_process_that_has_ended_but_is_not_waited_for_is_gone(store, sleeper):
+    run = open_run(**tags_of(psutil.Process(sleeper.pid)))
+    assert open_runs.close_dead_runs() == []
+    os.kill(sleeper.pid, signal.SIGKILL)
+    while psutil.Process(sleeper.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    open_runs.close_dead_runs()
+    assert status_of(run) == "FAILED"
+
+
+def test_an_id_that_was_given_to_somebody_else_is_no_life(store, sleeper):
+    earlier = f"{psutil.Process(sleeper.pid).create_time() - 100:.2f}"
+    run = open_run(**{"process.pid": str(sleeper.pid), "process.started": earlier})
+    open_runs.close_dead_runs()
+    assert status_of(run) == "FAILED"
+
+
+def test_a_clock_that_was_set_kills_no_command_of_ours(store, tmp_path):
+    """The start of a process is computed from the clock: after a step it is another one."""
+    (tmp_path / "pipeline.py").write_text("import time; time.sleep(300)")
+    command = [sys.executable, "-m", "pipeline", "train"]
+    with subprocess.Popen(command, cwd=tmp_path) as process:
+        earlier = f"{psutil.Process(process.pid).create_time() - 100:.2f}"
+        run = open_run(**{"process.pid": str(process.pid), "process.started": earlier})
+        open_runs.close_dead_runs()
+        process.kill()
+    assert status_of(run) == "RUNNING"
+
+
+def test_an_id_that_this_process_has_now_is_no_life(store):
+    """In a container, the next command often has the same id as the last."""
+    run = open_run(**{"process.started": "1000.00"})
+    mine = open_run()
+    open_runs.close_dead_runs()
+    assert (status_of(run), status_of(mine)) == ("FAILED", "RUNNING")
+
+
+@pytest.mark.parametrize("tag", ["process.host", "process.namespace"])
+def test_a_run_of_another_machine_or_container_is_never_judged(store, tag):
+    run = open_run(**{"process.pid": "999999999", tag: "another"})
+    open_runs.close_dead_runs()
+    assert status_of(run) == "RUNNING"
+    assert [each.state for each in open_runs.open_runs()] == ["elsewhere"]
+
+
+@pytest.mark.parametrize("tag", ["process.pid", "process.started"])
+def test_a_process_that_is_not_told_in_numbers_is_never_judged(store, tag):
+    run = open_run(**{tag: "soon"})
+    open_runs.close_dead_runs()
+    assert status_of(run) == "RUNNING"
+
+
+def test_a_run_that_somebody_has_gone_on_with_is_left_to_him(store, monkeypatch):
+    run = open_run(**{"process.pid": "999999999"})
+    seen = open_runs.open_runs(only_here=True)
+    monkeypatch.setattr(open_runs, "open_runs", lambda only_here: seen)
+    MlflowClient().log_batch(run, tags=[RunTag("process.pid", str(os.getpid()))])
+    assert open_runs.close_dead_runs() == []
+    assert status_of(run) == "RUNNING"
+
+
+def test_a_run_has_its_process_from_its_first_moment(store, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MlflowClient, "log_batch", refuse)
+    monkeypatch.setattr(MlflowClient, "set_tag", refuse)
+    with tracking.tracked_run("train", "a run", {}) as run:
+        assert processes.process_tags().items() <= MlflowClient().get_run(run.id).data.tags.items()
+
+
+def test_what_hinders_the_closing_does_not_hinder_the_run(store, monkeypatch, caplog):
+    def refuse(self, *args, **kwargs):
+        raise OSError("not today")
+
+    monkeypatch.setattr(MlflowClient, "search_runs", refuse)
+    with tracking.tracked_run("train", "a run", {}) as run:
+        pass
+    assert status_of(run.id) == "FINISHED"
+    assert "could not be closed" in caplog.text
+    assert "not today" in caplog.text
+
+
+# --- doctor ----------------------------------------------------------------------------------------------------------
+
+
+def begun_by_mlflow_run() -> str:
+    setup()
+    run = MlflowClient().create_run("0", tags={"mlflow.source.type": "PROJECT", "mlflow.project.backend": "local"})
+    return str(run.info.run_id)
+
+
+def test_doctor_lists_what_is_running_and_what_is_known_of_it(store):
+    runs = {
+        open_run(): "its process is alive",
+        open_run(**{"process.pid": "999999999"}): "its process is gone (pid 999999999 on ",
+        open_run(**{"process.host": "elsewhere"}): "of another machine or container",
+        begun_by_mlflow_run(): "begun by `mlflow run`",
+        str(MlflowClient().create_run("0").info.run_id): "not recorded by a command of this project",
+    }
+    lines = {line.split()[0]: line for line in doctor.findings("python-docs")["running"]}
+    assert set(lines) == set(runs)
+    for run, words in runs.items():
+        assert words in lines[run]
+        assert status_of(run) == "RUNNING"
+
+
+def test_doctor_repair_closes_the_dead_and_what_mlflow_run_left_and_nothing_else(store):
+    dead, left, alive = open_run(**{"process.pid": "999999999"}), begun_by_mlflow_run(), open_run()
+    said = doctor.repair()
+    assert [status_of(run) for run in (dead, left, alive)] == ["FAILED", "FAILED", "RUNNING"]
+    assert "before its command began" in MlflowClient().get_run(left).data.tags["failure"]
+    assert {line.split()[1] for line in said} == {dead, left}
+    assert doctor.repair() == ["nothing to repair"]
+
+
+def test_doctor_repair_leaves_a_run_whose_mlflow_run_may_still_be_making_its_environment(store, tmp_path):
+    (tmp_path / "mlflow").write_text("import time; time.sleep(300)")
+    with subprocess.Popen([sys.executable, str(tmp_path / "mlflow"), "run", "."]) as process:
+        time.sleep(0.5)
+        left = begun_by_mlflow_run()
+        assert doctor.repair() == ["nothing to repair"]
+        assert status_of(left) == "RUNNING"
+        process.kill()
+    doctor.repair()
+    assert status_of(left) == "FAILED"
+
+
+def test_doctor_repair_makes_no_store(store):
+    assert doctor.repair() == ["there is no store yet"]
+    assert list(store.iterdir()) == []
+    assert json.dumps(doctor.findings("python-docs"))
