@@ -121,9 +121,7 @@ def recorded(method: Callable[Concatenate["TrackedRun", P], T]) -> Callable[Conc
 class TrackedRun:
     """One MLflow run that is being recorded."""
 
-    def __init__(
-        self, store: Store, run: Run, name: str, is_resumed: bool = False, is_adopted: bool = False
-    ) -> None:
+    def __init__(self, store: Store, run: Run, name: str, is_resumed: bool = False, is_adopted: bool = False) -> None:
         self.store = store
         self.is_adopted = is_adopted  # begun by ``mlflow run``
         self.id: str = run.info.run_id
