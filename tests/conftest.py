@@ -1,6 +1,7 @@
 """What every test starts from: one thread, no network, and none of the user's files or settings."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,9 +49,19 @@ def book() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tracking database with MLflow's tables and nothing in them: making them takes seconds, copying them none."""
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    folder = tmp_path_factory.mktemp("database")
+    SqlAlchemyStore(f"sqlite:///{folder}/mlflow.db", str(folder / "artifacts"))
+    return folder / "mlflow.db"
+
+
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """A tracking store of the test's own, at <folder>/mlruns/mlflow.db; gives the folder."""
+def no_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A place for a tracking store of the test's own, at <folder>/mlruns/mlflow.db; gives the folder."""
     import mlflow
 
     from pipeline.store import setup
@@ -63,6 +74,14 @@ def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     while mlflow.active_run() is not None:
         mlflow.end_run()
     setup.cache_clear()
+
+
+@pytest.fixture
+def store(no_store: Path, empty_database: Path) -> Path:
+    """A tracking store of the test's own, with nothing recorded; gives the folder."""
+    (no_store / "mlruns").mkdir()
+    shutil.copy(empty_database, no_store / "mlruns" / "mlflow.db")
+    return no_store
 
 
 @pytest.fixture(scope="session")

@@ -21,13 +21,13 @@ def rows(database: Path, query: str) -> list[tuple]:
         return connection.execute(query).fetchall()
 
 
-def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(store):
+def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(no_store):
     made = setup()
     assert made.database is not None
-    assert made.database == store / "mlruns" / "mlflow.db"
+    assert made.database == no_store / "mlruns" / "mlflow.db"
     assert rows(made.database, "PRAGMA journal_mode") == [("wal",)]
     assert rows(made.database, "SELECT experiment_id, name, artifact_location FROM experiments") == [
-        (0, EXPERIMENT, str(store / "mlruns" / "0"))
+        (0, EXPERIMENT, str(no_store / "mlruns" / "0"))
     ]
     assert setup() is made
 
@@ -44,7 +44,7 @@ def test_an_experiment_that_the_ui_made_first_is_mended(store):
     assert (store / "mlruns" / "0" / run.id / "artifacts" / "note.txt").read_text() == "kept"
 
 
-def test_another_store_is_left_as_it_is(store, monkeypatch, tmp_path):
+def test_another_store_is_left_as_it_is(no_store, monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
     made = setup()
     assert made.database is None
@@ -52,7 +52,7 @@ def test_another_store_is_left_as_it_is(store, monkeypatch, tmp_path):
     (default, _), ours = rows(tmp_path / "other.db", query)
     assert default == "Default"
     assert ours == (EXPERIMENT, str(tmp_path / EXPERIMENT))
-    assert not (store / "mlruns").exists()
+    assert not (no_store / "mlruns").exists()
 
 
 def test_our_store_named_by_mlflow_run_is_still_ours(store, monkeypatch):
