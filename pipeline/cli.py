@@ -148,8 +148,7 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
     from pipeline import stages, summaries
 
     if resume:
-        changes = {name: value for name, value in given(click.get_current_context()).items() if name in options}
-        result = stages.resume(resume, changes).result
+        result = stages.resume(resume, given(options, CorpusConfig, ModelConfig, TrainConfig)).result
     else:
         from pipeline.corpus import load_corpus
 

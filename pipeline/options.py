@@ -5,7 +5,7 @@ value (``--force``, ``--force true``), since MLflow passes every parameter with 
 """
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -71,10 +71,10 @@ def options_of(*configs: type, only: tuple[str, ...] = ()) -> Callable[[Command]
     return add
 
 
-def given(context: click.Context) -> dict[str, Any]:
-    """The options by field name whose value is another than their default."""
-    defaults = {p.name: p.type_cast_value(context, p.default) for p in context.command.params}
-    return {name: value for name, value in context.params.items() if value != defaults[name]}
+def given(options: Mapping[str, Any], *configs: type) -> dict[str, Any]:
+    """Those of the dataclasses' options whose value is another than when nothing is said."""
+    silent = {f.name: None if f.metadata["preset"] else f.default for config in configs for f in fields(config)}
+    return {name: value for name, value in options.items() if name in silent and value != silent[name]}
 
 
 def flag(name: str, variable: str, text: str) -> Callable[[Command], Command]:

@@ -131,7 +131,7 @@ def test_sigterm_is_exit_code_143(tmp_path):
         assert process.stderr.read() == "Stopped by SIGTERM.\n"
 
 
-def test_doctor_says_what_would_be_used_without_recording_anything(store, monkeypatch):
+def test_doctor_says_what_would_be_used_without_recording_anything(no_store, monkeypatch):
     monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
     code, out, _ = run("doctor", "--json")
     found = json.loads(out)
@@ -139,7 +139,7 @@ def test_doctor_says_what_would_be_used_without_recording_anything(store, monkey
     assert found["text"].startswith("python-docs, ")
     assert found["store"].endswith("lab/mlruns/mlflow.db")
     assert found["torch"]
-    assert list(store.iterdir()) == []
+    assert list(no_store.iterdir()) == []
 
 
 def test_doctor_names_the_file_that_would_be_read(small_text):

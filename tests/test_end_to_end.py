@@ -1,80 +1,20 @@
 """The project as its users start it: `mlflow run` in a copy of the repository, from the outside."""
 
 import json
-import os
 import re
-import shutil
-import socket
-import sqlite3
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.checkout import ROOT, Checkout, ask, free_port, server
+
 TINY = ["-P", "hidden_size=8", "-P", "epochs=1", "-P", "batch_size=64"]
-
-
-class Checkout:
-    """A copy of the working tree with a cache of its own and no network."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder / "checkout"
-        listed = subprocess.run(
-            ["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        for name in listed.splitlines():
-            source, target = ROOT / name, self.folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_symlink():
-                target.symlink_to(source.readlink())
-            elif source.exists():
-                shutil.copy2(source, target)
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-        self.environment.pop("TMLM_DATA_DIR", None)
-        self.environment |= {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "TMLM_CACHE_DIR": str(folder / "cache"),
-            "TMLM_OFFLINE": "1",
-            "MLFLOW_DISABLE_TELEMETRY": "true",
-        }
-        self.database = self.folder / "mlruns" / "mlflow.db"
-
-    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        """A command in the copy; fails the test, showing the output, if it ends otherwise than expected."""
-        done = subprocess.run(
-            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=280, check=False
-        )
-        assert done.returncode == code, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
-        return done
-
-    def mlflow_run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        return self.run("mlflow", "run", ".", "--env-manager", "local", *words, code=code)
-
-    def runs(self) -> list[dict[str, Any]]:
-        """Every run with its tags and parameters, oldest first."""
-        with closing(sqlite3.connect(self.database)) as connection:
-            rows = connection.execute("SELECT run_uuid, name, status, artifact_uri FROM runs ORDER BY start_time")
-            runs = [dict(zip(("id", "name", "status", "artifacts"), row, strict=True)) for row in rows]
-            for run in runs:
-                for table in ("tags", "params", "latest_metrics"):
-                    found = connection.execute(f"SELECT key, value FROM {table} WHERE run_uuid=?", (run["id"],))
-                    run[table] = dict(found.fetchall())
-        return runs
-
-    def last(self, stage: str) -> dict[str, Any]:
-        return [run for run in self.runs() if run["tags"].get("stage") == stage][-1]
 
 
 @pytest.fixture(scope="module")
@@ -172,48 +112,6 @@ def test_a_strict_corpus_that_can_not_be_had_is_exit_code_3(checkout):
 
 
 # --- minutes, not seconds --------------------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def server(checkout: Checkout, *words: str) -> Iterator[None]:
-    """A server in the copy that is stopped, with its children, at the end."""
-    process = subprocess.Popen(
-        words,
-        cwd=checkout.folder,
-        env=checkout.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(timeout=30)
-
-
-def ask(url: str, data: Any = None, seconds: float = 120) -> tuple[int, str]:
-    """Status and body, waiting for the server to come up."""
-    body = None if data is None else json.dumps(data).encode()
-    deadline = time.monotonic() + seconds
-    while True:
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.5)
 
 
 @pytest.mark.slow

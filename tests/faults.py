@@ -1,0 +1,468 @@
+"""What the pipeline survives: real commands in a copy of the project, killed, stopped and starved. Prints one table.
+
+python -m tests.faults [--minutes 5] [--seed 0] [--workers 2]
+
+A fault is survived when nothing that was recorded is lost: the training that it met, resumed, ends with the weights,
+the metric histories and the sample texts of one that met none, bit for bit; no run stays RUNNING; and a command that
+ended itself did so in words, with the right exit code and in time. Exits 1 if anything was lost.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from pipeline.checkpoints import load_checkpoint
+from tests.checkout import Checkout
+
+TRAININGS = {
+    "lstm 1x128, stream": ["--hidden-size", "128", "--epochs", "4"],
+    "gru 2x32, report": ["--preset", "report", "--cell", "gru", "--num-layers", "2", "--hidden-size", "32",
+                         "--epochs", "6"],
+    "gru 2x24 scratch, dropped, not averaged": ["--cell", "gru", "--implementation", "scratch", "--num-layers", "2",
+                                                "--hidden-size", "24", "--dropout", "0.2", "--average", "0",
+                                                "--epochs", "2", "--batch-size", "64"],
+}  # fmt: skip
+ALWAYS = ["--sample-every", "2"]
+OF_THE_CLOCK = ("training/seconds", "cost/train_seconds", "cost/chars_per_second")
+IN_TIME_SECONDS = 5.0  # from a signal to the end of the process
+AT_ONCE_SECONDS = 1.5  # from a second Ctrl-C
+COMMAND_SECONDS = 240  # that nothing here may take
+
+
+class LostError(Exception):
+    """What was not survived, in words."""
+
+
+def demand(holds: bool, what: str) -> None:
+    if not holds:
+        raise LostError(what)
+
+
+@dataclass
+class Ended:
+    """A command that is over."""
+
+    pid: int
+    code: int
+    output: str
+    seconds: float
+
+
+@dataclass
+class Outcome:
+    """All that a training came to, but for the clock."""
+
+    tensors: dict[str, torch.Tensor]
+    metrics: list[tuple[str, int, float]]
+    texts: dict[str, str]
+
+    def differs_from(self, other: "Outcome") -> str:
+        """In what, or nothing."""
+        if self.metrics != other.metrics:
+            return f"metrics: {sorted(set(self.metrics) ^ set(other.metrics))[:3] or 'a step is there twice'}"
+        if self.texts != other.texts:
+            return f"sample texts: {[name for name in other.texts if self.texts.get(name) != other.texts[name]]}"
+        for name, tensor in other.tensors.items():
+            if name not in self.tensors or not torch.equal(self.tensors[name], tensor):
+                return f"weights: {name}"
+        return ""
+
+
+class Lab:
+    """A copy of the project with one store, in which faults are met."""
+
+    def __init__(self, folder: Path) -> None:
+        self.checkout = Checkout(folder)
+        self.environment = dict(self.checkout.environment)
+        if data := os.environ.get("TMLM_DATA_DIR"):
+            self.environment["TMLM_DATA_DIR"] = data
+        self.references: dict[str, Outcome] = {}
+        self.seconds: dict[str, float] = {}
+
+    def start(self, words: list[str], group: bool = False) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            words,
+            cwd=self.checkout.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=group,
+        )
+
+    def wait(self, process: subprocess.Popen[str]) -> Ended:
+        began = time.monotonic()
+        output, _ = process.communicate(timeout=COMMAND_SECONDS)
+        return Ended(process.pid, process.returncode, output, time.monotonic() - began)
+
+    def run(self, *words: str) -> Ended:
+        return self.wait(self.start([sys.executable, "-m", "pipeline", *words]))
+
+    def ask(self, query: str, *values: Any) -> list[tuple]:
+        with closing(sqlite3.connect(self.checkout.database, timeout=60)) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def runs_of(self, pid: int) -> dict[str, tuple[str, str]]:
+        """The runs that a process has begun or gone on with: stage -> id and status."""
+        found = self.ask(
+            "SELECT stage.value, r.run_uuid, r.status FROM runs r JOIN tags p USING (run_uuid) "
+            "JOIN tags stage USING (run_uuid) WHERE p.key='process.pid' AND p.value=? AND stage.key='stage'",
+            str(pid),
+        )
+        return {stage: (run_id, status) for stage, run_id, status in found}
+
+    def status(self, run_id: str) -> str:
+        return str(self.ask("SELECT status FROM runs WHERE run_uuid=?", run_id)[0][0])
+
+    def artifacts(self, run_id: str) -> Path:
+        return Path(str(self.ask("SELECT artifact_uri FROM runs WHERE run_uuid=?", run_id)[0][0]))
+
+    def outcome(self, run_id: str) -> Outcome:
+        rows = self.ask("SELECT key, step, value FROM metrics WHERE run_uuid=?", run_id)
+        folder = self.artifacts(run_id)
+        return Outcome(
+            load_checkpoint(folder / "checkpoints" / "last.safetensors")[0],
+            sorted(row for row in rows if row[0] not in OF_THE_CLOCK),
+            {file.name: file.read_text() for file in (folder / "samples").iterdir()},
+        )
+
+    def measure(self) -> None:
+        """What each training comes to when it meets no fault, and how long it takes."""
+        for name, options in TRAININGS.items():
+            done = self.run("train", *options, *ALWAYS)
+            demand(done.code == 0, f"{name} without any fault:\n{done.output}")
+            self.references[name] = self.outcome(self.runs_of(done.pid)["train"][0])
+            self.seconds[name] = done.seconds
+
+    def finish(self, training: str, run_id: str) -> None:
+        """Resume until the training is done, and compare."""
+        if self.status(run_id) != "FINISHED":
+            done = self.run("train", "--resume", run_id)
+            demand(done.code == 0, f"--resume ended with {done.code}:\n{done.output}")
+        demand(self.status(run_id) == "FINISHED", f"the resumed run is {self.status(run_id)}")
+        difference = self.outcome(run_id).differs_from(self.references[training])
+        demand(not difference, f"not the same after --resume: {difference}")
+
+
+def train_words(training: str, *fault: str) -> list[str]:
+    """The command of a training, which meets a fault of fault_points if one is given."""
+    module = ["tests.fault_points", *fault] if fault else ["pipeline"]
+    return [sys.executable, "-m", *module, "train", *TRAININGS[training], *ALWAYS]
+
+
+# --- the faults ------------------------------------------------------------------------------------------------------
+
+Fault = Callable[[Lab, str, random.Random], None]
+FAULTS: dict[str, Fault] = {}
+
+
+def fault(name: str) -> Callable[[Fault], Fault]:
+    def add(function: Fault) -> Fault:
+        FAULTS[name] = function
+        return function
+
+    return add
+
+
+def met_at(lab: Lab, training: str, moment: str, number: int, action: str = "kill") -> str:
+    """A training that meets the action at a moment; its run's id."""
+    done = lab.wait(lab.start(train_words(training, moment, str(number), action)))
+    if action == "kill":
+        demand(done.code == -signal.SIGKILL, f"it was to be killed and ended with {done.code}:\n{done.output}")
+    else:
+        demand(done.code == 1, f"ended with {done.code}, not 1:\n{done.output}")
+        demand("Traceback" not in done.output, f"a traceback:\n{done.output}")
+    return lab.runs_of(done.pid)["train"][0]
+
+
+def last_epoch(training: str) -> int:
+    return int(TRAININGS[training][TRAININGS[training].index("--epochs") + 1])
+
+
+@fault("kill -9 at a random moment")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    process = lab.start(train_words(training))
+    time.sleep(draw.uniform(0.2, 1.0) * lab.seconds[training])
+    process.kill()
+    runs = lab.runs_of(lab.wait(process).pid)
+    if "train" in runs:  # else it had not begun to record
+        lab.finish(training, runs["train"][0])
+
+
+@fault("kill -9 at a random step")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    lab.finish(training, met_at(lab, training, "step", draw.randint(1, 40)))
+
+
+@fault("kill -9 while a checkpoint is written")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    lab.finish(training, met_at(lab, training, "half a checkpoint", draw.randint(1, 2 * last_epoch(training))))
+
+
+@fault("kill -9 between the last and the best checkpoint")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    lab.finish(training, met_at(lab, training, "best checkpoint", draw.randint(1, 2)))
+
+
+@fault("kill -9 between a checkpoint and its metrics")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    lab.finish(training, met_at(lab, training, "figures", draw.randint(1, last_epoch(training))))
+
+
+@fault("kill -9 between metrics and sample texts")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    lab.finish(training, met_at(lab, training, "texts", draw.randint(1, 4)))
+
+
+@fault("kill -9 between training and the run's end")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    moment, number = draw.choice([("picture", 1), ("picture", 2), ("model", 1), ("result", 1), ("result", 2)])
+    lab.finish(training, met_at(lab, training, moment, number))
+
+
+@fault("kill -9 of the resumed training too")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    run_id = met_at(lab, training, "checkpoint", draw.randint(1, 2))
+    words = ["tests.fault_points", draw.choice(["figures", "half a checkpoint"]), "1", "kill"]
+    again = lab.wait(lab.start([sys.executable, "-m", *words, "train", "--resume", run_id]))
+    demand(again.code == -signal.SIGKILL, f"the resumed one ended with {again.code}:\n{again.output}")
+    lab.finish(training, run_id)
+
+
+def stopped(lab: Lab, training: str, draw: random.Random, signum: int) -> None:
+    process = lab.start(train_words(training))
+    time.sleep(draw.uniform(0.3, 0.9) * lab.seconds[training])
+    process.send_signal(signum)
+    done = lab.wait(process)
+    demand(done.seconds < IN_TIME_SECONDS, f"ended only after {done.seconds:.1f} s")
+    runs = lab.runs_of(done.pid)
+    if done.code == 0:  # it was done by then
+        return
+    demand(done.code in (128 + signum, -signum), f"ended with {done.code}:\n{done.output}")
+    if "train" in runs:
+        run_id, status = runs["train"]
+        demand(status == "KILLED", f"the run is {status}:\n{done.output}")
+        demand("Traceback" not in done.output, f"a traceback:\n{done.output}")
+        lab.finish(training, run_id)
+
+
+@fault("Ctrl-C at a random moment")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    stopped(lab, training, draw, signal.SIGINT)
+
+
+@fault("SIGTERM at a random moment")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    stopped(lab, training, draw, signal.SIGTERM)
+
+
+@fault("Ctrl-C twice")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    process = lab.start(train_words(training))
+    time.sleep(draw.uniform(0.6, 0.8) * lab.seconds[training])
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.4)
+    process.send_signal(signal.SIGINT)
+    done = lab.wait(process)
+    demand(done.seconds < AT_ONCE_SECONDS + 1, f"ended only after {done.seconds:.1f} s")
+    if "train" in (runs := lab.runs_of(done.pid)):
+        lab.finish(training, runs["train"][0])
+
+
+def stopped_under_mlflow(lab: Lab, training: str, draw: random.Random, signum: int, group: bool) -> None:
+    words = ["mlflow", "run", ".", "--env-manager", "local", "-P", "force=true"]
+    options = [*TRAININGS[training], *ALWAYS]
+    for option, value in zip(options[::2], options[1::2], strict=True):
+        words += ["-P", f"{option.removeprefix('--').replace('-', '_')}={value}"]
+    process = lab.start(words, group=True)
+    time.sleep(6 + draw.uniform(0.3, 0.8) * lab.seconds[training])
+    children = psutil.Process(process.pid).children(recursive=True)
+    (os.killpg if group else os.kill)(process.pid, signum)
+    done = lab.wait(process)
+    _, alive = psutil.wait_procs(children, timeout=max(0.0, IN_TIME_SECONDS - done.seconds))
+    demand(not alive, f"after {IN_TIME_SECONDS} s still there: {alive}")
+    for child in children:
+        runs = lab.runs_of(child.pid)
+        demand("RUNNING" not in [status for _, status in runs.values()], f"left {runs}:\n{done.output}")
+        if runs.get("train", ("", "FINISHED"))[1] == "FINISHED":
+            continue
+        until = time.monotonic() + 20
+        while lab.runs_of(child.pid)["pipeline"][1] != "KILLED" and time.monotonic() < until:
+            time.sleep(0.5)  # mlflow's own word comes in between
+        runs = lab.runs_of(child.pid)
+        demand({runs["train"][1], runs["pipeline"][1]} == {"KILLED"}, f"they are {runs}:\n{done.output}")
+        lab.finish(training, runs["train"][0])
+
+
+@fault("Ctrl-C of mlflow run, with nested runs")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    stopped_under_mlflow(lab, training, draw, signal.SIGINT, group=True)
+
+
+@fault("SIGTERM of mlflow run, with nested runs")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    stopped_under_mlflow(lab, training, draw, signal.SIGTERM, group=False)
+
+
+@fault("disk full at a checkpoint")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    lab.finish(training, met_at(lab, training, "checkpoint", draw.randint(1, last_epoch(training)), "full"))
+
+
+@fault("disk full at a picture")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    lab.finish(training, met_at(lab, training, "picture", draw.randint(1, 2), "full"))
+
+
+@fault("disk full at a metric")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    lab.finish(training, met_at(lab, training, "figures", draw.randint(1, last_epoch(training)), "full"))
+
+
+@fault("a bit of the checkpoint flips")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    run_id = met_at(lab, training, "figures", draw.randint(2, last_epoch(training)))
+    damaged(lab, training, run_id, lambda data: flip(data, draw))
+
+
+def flip(data: bytes, draw: random.Random) -> bytes:
+    changed = bytearray(data)
+    changed[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    return bytes(changed)
+
+
+@fault("the checkpoint is cut short")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    run_id = met_at(lab, training, "figures", draw.randint(2, last_epoch(training)))
+    damaged(lab, training, run_id, lambda data: data[: draw.randrange(len(data))])
+
+
+def damaged(lab: Lab, training: str, run_id: str, damage: Callable[[bytes], bytes]) -> None:
+    """It is refused, and the run is as it was: with the whole file back in its place, it goes on."""
+    path = lab.artifacts(run_id) / "checkpoints" / "last.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    refused = lab.run("train", "--resume", run_id)
+    demand(refused.code == 2, f"--resume of it ended with {refused.code}, not 2:\n{refused.output}")
+    path.write_bytes(whole)
+    lab.finish(training, run_id)
+
+
+@fault("the store is locked for 20 s")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    process = lab.start(train_words(training))
+    time.sleep(draw.uniform(0.3, 0.7) * lab.seconds[training])
+    with closing(sqlite3.connect(lab.checkout.database, timeout=60, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        time.sleep(20)
+        connection.execute("ROLLBACK")
+    done = lab.wait(process)
+    demand(done.code == 0, f"ended with {done.code}:\n{done.output}")
+    lab.finish(training, lab.runs_of(done.pid)["train"][0])
+
+
+@fault("kill -9 of a pipeline beside a live one")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    alive = lab.start(train_words(training))
+    dead = lab.start([sys.executable, "-m", "pipeline", "pipeline", *TRAININGS[training], *ALWAYS, "--force"])
+    time.sleep(0.7 * lab.seconds[training])
+    dead.kill()
+    lost = lab.wait(dead)
+    prepared = lab.run("prepare")  # any command that records
+    demand(prepared.code == 0, f"the next command ended with {prepared.code}:\n{prepared.output}")
+    runs = lab.runs_of(lost.pid)
+    demand("RUNNING" not in [status for _, status in runs.values()], f"the dead are {runs}")
+    if "train" in runs:
+        lab.finish(training, runs["train"][0])
+    done = lab.wait(alive)
+    demand(done.code == 0, f"the live one ended with {done.code}:\n{done.output}")
+    lab.finish(training, lab.runs_of(done.pid)["train"][0])
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """What became of one fault."""
+
+    survived: int = 0
+    lost: list[str] = field(default_factory=list)
+
+
+def meet_faults(lab: Lab, minutes: float, seed: int, workers: int) -> dict[str, Tally]:
+    """One fault after the other, each time with another training, until the time is up."""
+    tallies = {name: Tally() for name in FAULTS}
+    until = time.monotonic() + 60 * minutes
+    order = [(name, list(TRAININGS)[(i + j) % len(TRAININGS)]) for i in range(1000) for j, name in enumerate(FAULTS)]
+    lock, turn = threading.Lock(), iter(enumerate(order))
+
+    def work() -> None:
+        while time.monotonic() < until:
+            with lock:
+                number, (name, training) = next(turn)
+            try:
+                FAULTS[name](lab, training, random.Random(f"{seed}-{number}"))
+            except (LostError, subprocess.TimeoutExpired, OSError, KeyError, psutil.Error, sqlite3.Error) as error:
+                tallies[name].lost.append(f"{name} ({training}): {type(error).__name__}: {error}")
+            else:
+                tallies[name].survived += 1
+
+    with ThreadPoolExecutor(workers) as pool:
+        for done in [pool.submit(work) for _ in range(workers)]:
+            done.result()
+    return tallies
+
+
+def table(tallies: dict[str, Tally]) -> str:
+    width = max(map(len, tallies))
+    lines = [f"{'fault':<{width}}  injected  survived  lost"]
+    for name, tally in [*tallies.items(), ("in all", _sum(tallies))]:
+        met = tally.survived + len(tally.lost)
+        lines.append(f"{name:<{width}}  {met:>8}  {tally.survived:>8}  {len(tally.lost):>4}")
+    return "\n".join(lines)
+
+
+def _sum(tallies: dict[str, Tally]) -> Tally:
+    return Tally(sum(t.survived for t in tallies.values()), [each for t in tallies.values() for each in t.lost])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="tmlm-faults-"))
+    lab = Lab(folder)
+    lab.measure()
+    tallies = meet_faults(lab, options.minutes, options.seed, options.workers)
+    lost = _sum(tallies).lost
+    left = lab.ask("SELECT run_uuid, name FROM runs WHERE status='RUNNING'")
+    sys.stdout.write("\n\n".join([*lost, table(tallies)]) + f"\n\nruns left RUNNING: {len(left)}\n")
+    if lost or left:
+        sys.stdout.write(f"The store is kept in {lab.checkout.folder}\n")
+        return 1
+    shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
