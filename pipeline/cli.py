@@ -209,8 +209,10 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
     from dataclasses import asdict
 
     from models.complexity import measure
+    from pipeline.memory import check_shape_fits
     from pipeline.summaries import complexity_text
 
+    check_shape_fits(config, vocab_size)
     if UNDER_MLFLOW in os.environ:
         from pipeline import stages
 

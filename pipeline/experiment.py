@@ -18,6 +18,7 @@ from pipeline.config import TrainConfig
 from pipeline.corpus import Corpus
 from pipeline.errors import InputError
 from pipeline.evaluation import TextScore, score_text
+from pipeline.memory import check_training_fits
 from pipeline.samples import SampleText, sample_texts
 from pipeline.training import EpochPoint, Training, fit
 
@@ -132,6 +133,7 @@ def run_experiment(
     """
     ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train_config.preset)
     train, val, test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
+    check_training_fits(model_config, train_config, len(corpus.vocabulary), len(train), len(test))
     torch.manual_seed(train_config.seed)
     training = Training(LanguageModel(model_config, len(corpus.vocabulary)), train, val, train_config)
     keeper = Keeper(
