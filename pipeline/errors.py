@@ -1,5 +1,7 @@
 """What a command tells its user when it can't go on, and the exit code that goes with it."""
 
+import errno
+
 
 class TmlmError(Exception):
     """A reason that a user can act on; shown as one sentence, without a traceback."""
@@ -21,3 +23,23 @@ class DataUnavailableError(TmlmError):
 
 class TrainingDivergedError(TmlmError):
     """The loss is no longer a number; what was best until then is kept."""
+
+
+REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EFBIG: "raise the limit (ulimit -f)",
+    errno.EMFILE: "raise the limit (ulimit -n)",
+    errno.ENFILE: "close other programs",
+    errno.EACCES: "change its permissions, or use another folder",
+    errno.EPERM: "change its permissions, or use another folder",
+    errno.EROFS: "use another folder",
+}
+
+
+def reason_of(error: OSError) -> str:
+    """What the system refused, for which file, what to do about it, and the notes that others left with the error."""
+    where = f": {error.filename}" if error.filename else ""
+    remedy = REMEDIES.get(error.errno or 0)
+    parts = [f"{error.strerror or error}{where}", *([remedy] if remedy else []), *getattr(error, "__notes__", [])]
+    return "; ".join(parts)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import psutil
 
-from models.cells import CELLS
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import TrainConfig

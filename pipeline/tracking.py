@@ -383,6 +383,8 @@ def tracked_run(stage: str, name: str, tags: Mapping[str, Any]) -> Iterator[Trac
         run.tags({"failure": f"stopped by {'Ctrl-C' if isinstance(stop, KeyboardInterrupt) else 'SIGTERM'}"})
         raise
     except BaseException as error:
+        if stage == "train" and isinstance(error, OSError):
+            error.add_note(f"then go on with: tmlm train --resume {run.id}")
         run.tags({"failure": f"{type(error).__name__}: {error}"[:4000]})
         raise
     finally:
@@ -469,7 +471,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
     MODEL is a run id, the path of a checkpoint, or a ``models:/`` or ``runs:/`` address of a logged model.
     Raises InputError for anything else.
     """
-    if Path(model).is_file():
+    if os.path.isfile(model):  # False too for a name that no file can have
         return Path(model), None
     setup()
     if urlsplit(model).scheme in ("models", "runs"):
