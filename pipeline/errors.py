@@ -39,7 +39,8 @@ REMEDIES = {
 
 def reason_of(error: OSError) -> str:
     """What the system refused, for which file, what to do about it, and the notes that others left with the error."""
-    where = f": {error.filename}" if error.filename else ""
+    path = error.filename2 or error.filename  # of a copy, where it goes to
+    where = f": {path}" if path else ""
     remedy = REMEDIES.get(error.errno or 0)
     parts = [f"{error.strerror or error}{where}", *([remedy] if remedy else []), *getattr(error, "__notes__", [])]
     return "; ".join(parts)
