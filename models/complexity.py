@@ -41,8 +41,8 @@ def closed_form(config: ModelConfig, vocab_size: int) -> Complexity:
     """The figures by the formulas above: exact, at no cost, before anything is built."""
     gates, hidden = CELLS[config.cell].gates, config.hidden_size
     embedding = vocab_size * config.embedding_size
-    inputs = [config.embedding_size or vocab_size] + [hidden] * (config.num_layers - 1)
-    core_matmul = sum(gates * hidden * (size + hidden) for size in inputs)
+    below = (config.embedding_size or vocab_size) + hidden * (config.num_layers - 1)  # the input sizes of all layers
+    core_matmul = gates * hidden * (below + hidden * config.num_layers)
     core = core_matmul + 2 * gates * hidden * config.num_layers
     core_macs = core + config.num_layers * hidden * ELEMENTWISE_MACS[config.cell]
     head = (hidden + 1) * vocab_size

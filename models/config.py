@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 CellName = Literal["rnn", "gru", "lstm"]
 
-LARGEST_SIZE = 1_000_000  # of any width: past it a slip of the finger is likelier than a model
+LARGEST_SIZE = 10**12  # no machine's memory has to be asked about more: that is what bounds a model
 
 
 def option(help: str, default: Any, preset: bool = False) -> Any:
@@ -75,7 +75,7 @@ class ModelConfig:
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"--{name} is {value!r}; it must be one of {', '.join(allowed)}")
-        check_range("num_layers", self.num_layers, 1, 1000)
+        check_range("num_layers", self.num_layers, 1, LARGEST_SIZE)
         check_range("hidden_size", self.hidden_size, 1, LARGEST_SIZE)
         check_range("embedding_size", self.embedding_size, 0, LARGEST_SIZE)
         for name in ("dropout", "output_dropout", "recurrent_dropout"):

@@ -143,7 +143,8 @@ def draw(logits: Tensor, uniform: Tensor, decoding: Decoding) -> Tensor:
     """
     probabilities, ids = truncated_softmax(logits, decoding)
     rank = (probabilities.cumsum(dim=-1) <= uniform).sum(dim=-1, keepdim=True)
-    last_kept = (probabilities > 0).sum(dim=-1, keepdim=True) - 1  # where the sum is rounded to less than one
+    # where the sum is rounded to less than one; at least 0 where the logits are no numbers
+    last_kept = ((probabilities > 0).sum(dim=-1, keepdim=True) - 1).clamp(min=0)
     return ids.gather(-1, torch.minimum(rank, last_kept)).squeeze(-1)
 
 

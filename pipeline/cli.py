@@ -4,8 +4,11 @@ Results go to standard output (``--json``: exactly one JSON object), progress an
 click and the configurations are imported here; what a command needs, it imports when it runs.
 """
 
+import errno
+import io
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -16,17 +19,22 @@ from models.config import ModelConfig
 from models.decoding import Decoding
 from pipeline import stopping
 from pipeline.config import CorpusConfig, TrainConfig, resolve
-from pipeline.errors import TmlmError
+from pipeline.errors import TmlmError, reason_of, told
 from pipeline.options import OptionalFlagValues, flag, given, options_of
 
 UNDER_MLFLOW = "MLFLOW_RUN_ID"  # set by mlflow run: a run is there, so also what is else only printed is recorded
+
+
+def printable(text: str) -> str:
+    """The text with what could steer a terminal (escape sequences and the like) written out, as JSON writes it."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 class Failure(click.ClickException):
     """One sentence on standard error and an exit code."""
 
     def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
+        super().__init__(printable(message))
         self.exit_code = exit_code  # type: ignore[misc]  # click declares it for the class
 
 
@@ -39,14 +47,19 @@ class Lab(click.Group):
         try:
             return super().invoke(ctx)
         except TmlmError as error:
-            leave_reason(ctx, str(error))
-            raise Failure(str(error), error.exit_code) from error
+            leave_reason(ctx, told(error))
+            raise Failure(told(error), error.exit_code) from error
         except click.ClickException as error:
             leave_reason(ctx, error.format_message())
             raise
         except ModuleNotFoundError as error:
             message = f"{sys.executable} has no {error.name}: activate the project's environment, or see README, Set-up"
             raise Failure(message, 1) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # nobody reads on (| head): click ends without a word
+                raise
+            leave_reason(ctx, reason_of(error))
+            raise Failure(reason_of(error), 1) from error
         except (KeyboardInterrupt, SystemExit) as stop:
             if signum := stopping.signal_of(stop):
                 click.echo(f"Stopped by {stopping.name_of(signum)}.", err=True)
@@ -61,8 +74,8 @@ def leave_reason(ctx: click.Context, reason: str) -> None:
 
         try:
             tracking.tag_failure(run_id, ctx.invoked_subcommand or "", reason)
-        except TmlmError as error:
-            click.echo(f"The reason could not be left with the run {run_id}: {error}", err=True)
+        except (TmlmError, OSError) as error:
+            click.echo(f"The reason could not be left with the run {run_id}: {printable(str(error))}", err=True)
 
 
 @click.group(cls=Lab, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -76,6 +89,9 @@ def cli() -> None:
     tmlm sample RUN_ID --prompt "it has"
     tmlm ui                                look at what was recorded
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a character that it can't write is no reason to stop
     messages_to_stderr()
 
 
@@ -83,8 +99,12 @@ def messages_to_stderr() -> None:
     """Our own messages, warnings and worse, go to standard error as they are."""
     import logging
 
+    class Printable(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return printable(super().format(record))
+
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(Printable("%(message)s"))
     logger = logging.getLogger("pipeline")
     logger.handlers, logger.propagate = [handler], False
 
@@ -104,7 +124,7 @@ def configs(options: Mapping[str, Any]) -> tuple[CorpusConfig, ModelConfig, Trai
 
 def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
     """The result of a command on standard output."""
-    click.echo(json.dumps(result, ensure_ascii=False) if as_json else text)
+    click.echo(printable(json.dumps(result, ensure_ascii=False) if as_json else text))
 
 
 @cli.command()
@@ -199,7 +219,7 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
         show({"texts": texts}, as_json, "\n".join(texts))
     else:
         for piece in stages.stream_text(model, prompts[0], length, decoding):
-            click.echo(piece, nl=False)
+            click.echo(printable(piece), nl=False)
         click.echo()
 
 
@@ -216,8 +236,10 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
     from dataclasses import asdict
 
     from models.complexity import measure
+    from pipeline.memory import check_shape_fits
     from pipeline.summaries import complexity_text
 
+    check_shape_fits(config, vocab_size)
     if UNDER_MLFLOW in os.environ:
         from pipeline import stages
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from models.config import ModelConfig, check_range, option
+from models.config import LARGEST_SIZE, ModelConfig, check_range, option
 
 Alphabet = Literal["letters", "raw"]
 PresetName = Literal["stream", "report"]
@@ -79,8 +79,8 @@ class TrainConfig:
             check_range("threads", self.threads, 1, 1024)
         check_range("budget_chars", self.budget_chars, 1)
         check_range("max_seconds", self.max_seconds, 0)
-        check_range("batch_size", self.batch_size, 1, 1_000_000)
-        check_range("sequence_length", self.sequence_length, 1, 1_000_000)
+        check_range("batch_size", self.batch_size, 1, LARGEST_SIZE)
+        check_range("sequence_length", self.sequence_length, 1, LARGEST_SIZE)
         check_range("learning_rate", self.learning_rate, 0, 1000, above=True)
         check_range("weight_decay", self.weight_decay, 0, 1000)
         check_range("clip", self.clip, 0)

@@ -1,5 +1,7 @@
 """What a command tells its user when it can't go on, and the exit code that goes with it."""
 
+import errno
+
 
 class TmlmError(Exception):
     """A reason that a user can act on; shown as one sentence, without a traceback."""
@@ -25,3 +27,29 @@ class TrainingDivergedError(TmlmError):
 
 class RecordingError(TmlmError):
     """A run can't be recorded any further: the store or its disk refuses."""
+
+
+REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EFBIG: "raise the limit (ulimit -f)",
+    errno.EMFILE: "raise the limit (ulimit -n)",
+    errno.ENFILE: "close other programs",
+    errno.EACCES: "change its permissions, or use another folder",
+    errno.EPERM: "change its permissions, or use another folder",
+    errno.EROFS: "use another folder",
+}
+
+
+def reason_of(error: OSError) -> str:
+    """What the system refused, for which file, what to do about it, and the notes that others left with the error."""
+    path = error.filename2 or error.filename  # of a copy, where it goes to
+    where = f": {path}" if path else ""
+    remedy = REMEDIES.get(error.errno or 0)
+    said = "; ".join([f"{error.strerror or error}{where}", *([remedy] if remedy else [])])
+    return told(error, said)
+
+
+def told(error: Exception, said: str | None = None) -> str:
+    """What an error says, and the notes that others left with it."""
+    return "; ".join([str(error) if said is None else said, *getattr(error, "__notes__", [])])

@@ -20,6 +20,7 @@ from pipeline.corpus import Corpus
 from pipeline.errors import InputError
 from pipeline.evaluation import TextScore, score_text
 from pipeline.files import remove_leftovers
+from pipeline.memory import check_training_fits
 from pipeline.samples import SampleText, sample_texts
 from pipeline.training import EpochPoint, Training, fit
 
@@ -172,6 +173,7 @@ class Experiment:
         self.checkpoint_dir = checkpoint_dir
         ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train_config.preset)
         train, val, self._test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
+        check_training_fits(model_config, train_config, len(corpus.vocabulary), len(train), len(self._test))
         torch.manual_seed(train_config.seed)
         self.training = Training(LanguageModel(model_config, len(corpus.vocabulary)), train, val, train_config)
         self._keeper = Keeper(

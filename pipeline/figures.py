@@ -1,6 +1,7 @@
 """Pictures, the only door to matplotlib. Each function returns the bytes of a PNG."""
 
 import io
+import warnings
 from collections.abc import Mapping, Sequence
 from math import ceil, floor, log10
 from typing import Any
@@ -17,7 +18,9 @@ LARGEST = 1e6  # a perplexity beyond it says no more, and its axis could not be 
 
 def _png(figure: Figure) -> bytes:
     data = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(data)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for what the font lacks of a text's name
+        FigureCanvasAgg(figure).print_png(data)
     return data.getvalue()
 
 
@@ -67,7 +70,8 @@ def perplexity_curves(
     styles: list[Any] = ["--", ":", "-."]
     for (label, value), style in zip(bars.items(), styles, strict=False):
         axes.axhline(value, color=BAR, linestyle=style, linewidth=1.2, label=f"{label} {value:.2f}")
-    axes.set(title=title, xlabel="epoch", ylabel="perplexity per character")
+    axes.set(xlabel="epoch", ylabel="perplexity per character")
+    axes.set_title(title, parse_math=False)  # a text's name may have a $
     _plain_log_ticks(axes, [*train, *val, *bars.values()])
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(which="both", alpha=0.2)
@@ -85,7 +89,8 @@ def generalisation_gap(train: Sequence[float], val: Sequence[float], title: str)
     axes.axhline(0, color=FAINT, linewidth=0.8)
     axes.plot(epochs, gap, color=VAL, marker="o" if len(gap) <= 40 else None, markersize=3)
     axes.fill_between(epochs, gap, color=VAL, alpha=0.15)
-    axes.set(title=title, xlabel="epoch", ylabel="validation - train\nperplexity")
+    axes.set(xlabel="epoch", ylabel="validation - train\nperplexity")
+    axes.set_title(title, parse_math=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.2)
     return _png(figure)

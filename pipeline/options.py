@@ -4,6 +4,7 @@ Fields that a preset decides take ``auto`` (the default) or nothing for "as the 
 value (``--force``, ``--force true``), since MLflow passes every parameter with one. Names may be written with ``_``.
 """
 
+import re
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields
@@ -89,6 +90,9 @@ class OptionalFlagValues(click.Command):
         flags = {name for p in self.params if isinstance(p, click.Option) and p.is_flag for name in p.opts}
         plain: list[str] = []
         rest = list(args)
+        for arg in rest:
+            if re.search(r"[\ud800-\udfff]", arg):  # how Python reads bytes that are no characters
+                raise click.UsageError(f"{arg!r} is not UTF-8; write it, or name the file, in UTF-8.", ctx)
         while rest:
             arg = rest.pop(0)
             if arg == "--":

@@ -18,11 +18,17 @@ from pipeline.errors import InputError
 from pipeline.samples import continuations
 
 LONGEST = 10_000  # characters, of a prompt and of what is added to it
-MOST = 200_000  # characters that one request may have generated: the server answers one at a time
+MANY = 1_000  # prompts of a request
+MOST = 200_000  # characters that one request may have read, and generated: the server answers one at a time
+WIDEST = 50_000_000  # numbers that a step holds at once (prompts x beams x symbols or units)
 
 
 class TextGenerator(PythonModel):
-    """Continues each prompt of a request; ``params`` are those of the signature."""
+    """Continues each prompt of a request; ``params`` are those of the signature.
+
+    MLflow makes texts of a request before the model sees it: a JSON null arrives as "None", a number as its digits,
+    and of several columns only the first arrives.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
         self.language_model, self.vocabulary, _ = load_model(Path(context.artifacts["checkpoint"]))
@@ -32,26 +38,42 @@ class TextGenerator(PythonModel):
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[str]:
         """One column of prompts -> the prompts, continued. Raises MlflowException (400) for what can't be read."""
-        options = dict(params or {})
-        length = int(options.pop("length", 200))
         prompts = model_input.iloc[:, 0].tolist()
         try:
-            if not all(isinstance(prompt, str) for prompt in prompts):
-                raise ValueError("a prompt is not a text; give strings")
-            if not 0 <= length <= LONGEST:
-                raise ValueError(f"length is {length}; it must be from 0 to {LONGEST:,}")
-            longest = max(map(len, prompts), default=0)
-            if longest > LONGEST:
-                raise ValueError(f"a prompt has {longest:,} characters; at most {LONGEST:,} are read")
+            options = {"length": 200, **(params or {})}
+            for name, value in options.items():
+                if value is None:
+                    raise ValueError(f"{name} is null; leave it out, or give a value")
+            length = int(options.pop("length"))
             decoding = Decoding(**options)
-            beams = decoding.beam_width if decoding.method == "beam" else 1
-            if (work := len(prompts) * length * beams) > MOST:
-                raise ValueError(f"{work:,} characters to generate (prompts x length x beams); at most {MOST:,} are")
+            self._check_work(prompts, length, decoding.beam_width if decoding.method == "beam" else 1)
             return continuations(self.language_model, self.vocabulary, prompts, length, decoding)
         except (ValueError, InputError) as error:
             # the reason names the command's option: here it is the parameter of that name
             reason = re.sub(r"--([a-z-]+)", lambda option: option[1].replace("-", "_"), str(error))
             raise mlflow.MlflowException(reason, error_code=BAD_REQUEST) from error
+
+    def _check_work(self, prompts: list[Any], length: int, beams: int) -> None:
+        """ValueError for what is no text, and for more than a server should do at one request."""
+        if not all(isinstance(prompt, str) for prompt in prompts):
+            raise ValueError("a prompt is not a text; give strings")
+        if not 0 <= length <= LONGEST:
+            raise ValueError(f"length is {length}; it must be from 0 to {LONGEST:,}")
+        if len(prompts) > MANY:
+            raise ValueError(f"{len(prompts):,} prompts; at most {MANY:,} are answered at once")
+        longest, read = max(map(len, prompts), default=0), sum(map(len, prompts))
+        if longest > LONGEST:
+            raise ValueError(f"a prompt has {longest:,} characters; at most {LONGEST:,} are read")
+        if read > MOST:
+            raise ValueError(f"the prompts have {read:,} characters; at most {MOST:,} are read at once")
+        if (work := len(prompts) * length * beams) > MOST:
+            raise ValueError(f"{work:,} characters to generate (prompts x length x beams); at most {MOST:,} are")
+        config = self.language_model.config
+        width = max(len(self.vocabulary), config.num_layers * config.hidden_size)
+        if (held := len(prompts) * beams * width) > WIDEST:
+            raise ValueError(
+                f"{len(prompts):,} prompts x {beams:,} beams x {width:,} are {held:,}; at most {WIDEST:,} are"
+            )
 
 
 mlflow.models.set_model(TextGenerator())

@@ -38,6 +38,7 @@ from pipeline.summaries import (
     complexity_text,
     evaluation_text,
     pipeline_note,
+    plain,
     samples_table,
     training_note,
 )
@@ -173,8 +174,8 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
         run.json("vocabulary.json", {"symbols": list(corpus.vocabulary.symbols)})
         run.yaml("environment.yaml", tracking.environment())
         run.note(
-            f"**{corpus.name}** ({corpus.vocabulary.alphabet}): {len(corpus):,} characters, "
-            f"{len(corpus.vocabulary)} symbols, from {corpus.source}\n\n{baseline_table(result)}"
+            f"**{plain(corpus.name)}** ({corpus.vocabulary.alphabet}): {len(corpus):,} characters, "
+            f"{len(corpus.vocabulary)} symbols, from {plain(corpus.source)}\n\n{baseline_table(result)}"
         )
         return result
 
@@ -477,7 +478,7 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
             bits = mean_bits(ngram.log2_probabilities(ids)[1:])  # of the characters that the network is scored on
             result |= {"ngram_perplexity": 2**bits, "ngram_bits_per_char": bits}
         run.metrics({f"evaluation/{name}": value for name, value in result.items() if isinstance(value, float)})
-        run.note(evaluation_text(label, result))
+        run.note(evaluation_text(plain(label), result))
         return result
 
     inputs = {**trained.keys, "split": split, "text": sha256(read.encode()).hexdigest() if read is not None else None}

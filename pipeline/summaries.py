@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from math import log2
-from re import findall
+from re import findall, sub
 from textwrap import fill, wrap
 from typing import Any
 
@@ -72,9 +72,16 @@ def text_block(text: str) -> str:
     return "\n".join([fence, *lines, fence])
 
 
+def plain(text: str) -> str:
+    """A name or prompt as Markdown in one line, so that nothing in it is markup."""
+    return sub(r"([\\`*_{}\[\]<>()#|~!&$])", r"\\\1", " ".join(text.split()))
+
+
 def samples_table(samples: list[SampleText]) -> str:
     """Sample texts as Markdown."""
-    return "\n".join(f"**{sample.prompt}** ({sample.method})\n\n{text_block(sample.text)}\n" for sample in samples)
+    return "\n".join(
+        f"**{plain(sample.prompt)}** ({sample.method})\n\n{text_block(sample.text)}\n" for sample in samples
+    )
 
 
 def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> str:
@@ -82,8 +89,9 @@ def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, resul
     summary = result.figures()
     ended = f"; stopped early by `{result.stopped}`" if result.stopped else ""
     return (
-        f"**{model.shape}** ({model.implementation}, preset {config.preset}) on **{corpus.name}**, seed {config.seed}: "
-        f"{len(result.history)} epochs in {result.train_seconds:.1f} s, {result.chars_per_second:,.0f} characters/s, "
+        f"**{model.shape}** ({model.implementation}, preset {config.preset}) on **{plain(corpus.name)}**, "
+        f"seed {config.seed}: {len(result.history)} epochs in {result.train_seconds:.1f} s, "
+        f"{result.chars_per_second:,.0f} characters/s, "
         f"{result.precision} on {result.device}{ended}.\n\n"
         f"{comparison_table(summary)}\n\n{verdict(summary)}\n\n"
         f"{summary['parameters']:,} parameters, {summary['macs_per_char']:,} MACs per character.\n\n"

@@ -2,7 +2,6 @@
 served_model.py, which MLflow loads.
 """
 
-import errno
 import importlib.metadata
 import json
 import logging
@@ -68,7 +67,6 @@ T = TypeVar("T")
 RESULT_FILE = "result.json"  # what a step came to, in the artifacts of its run
 BEST_CHECKPOINT = "best.safetensors"
 CONFIG_TAG = "config"  # of a training: all that is needed to begin it again, there from its first moment
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 SERVED_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "safetensors")  # what served_model.py needs
 PACKAGES = ("torch", "mlflow", "optuna", "ptflops", "matplotlib", "click", "numpy", "safetensors")
 
@@ -270,7 +268,7 @@ def tracked_run(stage: str, name: str, tags: Mapping[str, Any], resumed: str | N
     """Record a run: the one that ``mlflow run`` has begun, a child of the run that is open here, or a new one.
 
     With ``resumed``, an ended run is opened again. It ends FINISHED, FAILED with the reason as a tag, or KILLED after
-    Ctrl-C or SIGTERM; the exception goes on. What a full disk refuses, in our own files too, is a RecordingError.
+    Ctrl-C or SIGTERM; the exception goes on.
     """
     store = setup()
     run: TrackedRun | None = None
@@ -285,15 +283,12 @@ def tracked_run(stage: str, name: str, tags: Mapping[str, Any], resumed: str | N
             _open.append(run)
         yield run
         status = RunStatus.FINISHED
-    except OSError as error:
-        failure = f"{type(error).__name__}: {error}"
-        if error.errno not in NO_SPACE:
-            raise
-        raise RecordingError(f"{name} can't be recorded: {reason_of(error)}") from error
     except BaseException as error:
         failure = f"{type(error).__name__}: {error}"
         if signum := stopping.signal_of(error):
             status, failure = RunStatus.KILLED, f"stopped by {stopping.name_of(signum)}"
+        elif run is not None and stage == "train" and isinstance(error, (OSError, RecordingError)):
+            error.add_note(f"then go on with: tmlm train --resume {run.id}")
         raise
     finally:
         if run is not None:
@@ -491,7 +486,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
     MODEL is a run id, the path of a checkpoint, or a ``models:/`` or ``runs:/`` address of a logged model.
     Raises InputError for anything else.
     """
-    if Path(model).is_file():
+    if os.path.isfile(model):  # False too for a name that no file can have
         return Path(model), None
     setup()
     if urlsplit(model).scheme in ("models", "runs"):

@@ -96,14 +96,14 @@ def server(checkout: Checkout, *words: str) -> Iterator[None]:
         process.wait(timeout=30)
 
 
-def ask(url: str, data: Any = None, seconds: float = 120) -> tuple[int, str]:
-    """Status and body, waiting for the server to come up."""
-    body = None if data is None else json.dumps(data).encode()
+def ask(url: str, data: Any = None, seconds: float = 120, content_type: str = "application/json") -> tuple[int, str]:
+    """Status and body, waiting for the server to come up. Data are sent as JSON, bytes as they are."""
+    body = data if data is None or isinstance(data, bytes) else json.dumps(data).encode()
     deadline = time.monotonic() + seconds
     while True:
-        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+        request = urllib.request.Request(url, body, {"Content-Type": content_type})
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

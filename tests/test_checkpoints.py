@@ -283,6 +283,8 @@ def test_a_model_comes_back_with_the_same_logits_and_no_pickle(tmp_path, monkeyp
     facts = {
         "vocabulary": {"alphabet": vocabulary.alphabet, "symbols": list(vocabulary.symbols)},
         "model": asdict(config),
+        "train": {"seed": 0, "preset": "stream"},
+        "corpus": {"name": "story", "source": "here", "corpus_sha256": "0" * 64},
         "epoch": 5,
     }
     save_checkpoint(tmp_path / "best", flatten("model", model.state_dict()), facts)

@@ -92,6 +92,9 @@ def test_a_wrong_parameter_ends_with_the_reason_and_leaves_no_run_running(checko
     failed = checkout.last("train")
     assert failed["status"] == "FAILED"
     assert "'abc' is not a valid integer" in failed["tags"]["failure"]
+    done = checkout.mlflow_run("-e", "train", "-P", "hidden_size=1000000000", code=1)
+    assert "GB of memory; this machine has" in done.stderr
+    assert "GB of memory; this machine has" in checkout.last("train")["tags"]["failure"]
     done = checkout.mlflow_run("-e", "train", "-P", "hiden_size=32", code=1)
     assert re.search(r"No such option:? '?--hiden-size", done.stderr)
     assert "RUNNING" not in {run["status"] for run in checkout.runs()}

@@ -1,0 +1,109 @@
+"""What a training would need: close to what it was measured to take, and refused where it is not there."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.complexity import closed_form
+from models.config import ModelConfig
+from pipeline import memory
+from pipeline.config import CorpusConfig, resolve
+from pipeline.corpus import load_corpus
+from pipeline.errors import InputError
+from pipeline.experiment import run_experiment
+from pipeline.memory import GB, memory_of_this_machine, read_bytes, step_bytes, weight_bytes
+
+ROOT = Path(__file__).resolve().parent.parent
+WORST = 2.0  # times, too many or too few
+
+
+@pytest.mark.parametrize(
+    ("options", "lower"),
+    [
+        (
+            {"hidden_size": 10**9},
+            "--hidden-size 1000000000 with --num-layers 1, .* lower --hidden-size or --num-layers",
+        ),
+        ({"num_layers": 10**9}, "--num-layers 1000000000, .* lower --hidden-size or --num-layers"),
+        ({"embedding_size": 10**9}, "--embedding-size 1000000000, .* lower --hidden-size, --num-layers or --embedding"),
+        ({"hidden_size": 4, "sequence_length": 900, "batch_size": 20}, "lower --batch-size or --sequence-length"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_both_figures(monkeypatch, small_text, options, lower):
+    monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 20_000_000)
+    corpus = load_corpus(CorpusConfig(str(small_text)))
+    with pytest.raises(InputError, match=lower) as refused:
+        run_experiment(corpus, *resolve({**options, "device": "cpu"}))
+    assert "GB of memory; this machine has 0 GB" in str(refused.value)
+
+
+def test_a_shape_that_can_not_be_built_is_refused_before_it_is_measured():
+    with pytest.raises(InputError, match="needs about 32,000,001,184 GB of memory"):
+        memory.check_shape_fits(ModelConfig(hidden_size=10**9), 28)
+
+
+def test_the_figures_of_a_billion_layers_cost_nothing():
+    assert closed_form(ModelConfig(num_layers=10**9), 28).parameters > 10**14
+
+
+def test_a_containers_limit_counts(monkeypatch, tmp_path):
+    machine = memory_of_this_machine()
+    limits = {"own": "1000000\n", "none": "max\n", "huge": "9223372036854771712\n"}
+    for name, limit in limits.items():
+        (tmp_path / name).write_text(limit)
+    for name, expected in (("own", 1_000_000), ("none", machine), ("huge", machine), ("missing", machine)):
+        monkeypatch.setattr(memory, "LIMITS", (str(tmp_path / name),))
+        assert memory_of_this_machine() == expected
+
+
+MEASURE = """
+import json, sys, tempfile
+from pathlib import Path
+from pipeline.config import CorpusConfig, resolve
+from pipeline.corpus import load_corpus
+from pipeline.experiment import run_experiment
+import pipeline.figures
+
+def peak():
+    return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+text, options = Path(sys.argv[1]), json.loads(sys.argv[2])
+corpus = load_corpus(CorpusConfig(str(text)))
+corpus.baselines(options.get("preset", "stream"))
+before = peak()
+run_experiment(corpus, *resolve(options), checkpoint_dir=text.parent / "checkpoints")
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+@pytest.mark.parametrize(
+    ("characters", "options"),
+    [
+        (1500, {"hidden_size": 3000, "batch_size": 4, "sequence_length": 64}),
+        (1500, {"hidden_size": 1200, "num_layers": 3, "cell": "gru", "batch_size": 4, "sequence_length": 64}),
+        (150_000, {"batch_size": 256, "sequence_length": 512, "precision": "fp32"}),
+        (20_000, {"hidden_size": 512, "preset": "report"}),
+    ],
+)
+def test_the_estimate_is_within_a_factor_of_two_of_the_measured_peak(tmp_path, characters, options: dict[str, Any]):
+    options |= {"epochs": 1, "device": "cpu"}
+    text = tmp_path / "text.txt"
+    text.write_text(("the quick brown fox jumps over a lazy dog " * (characters // 43 + 1))[:characters])
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(text), json.dumps(options)],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    measured = int(done.stdout.splitlines()[-1])
+    model, config = resolve(options)
+    train, test = 0.9 * characters, 0.05 * characters
+    estimate = weight_bytes(model, config, 28) + max(
+        step_bytes(model, config, 28, int(train)), read_bytes(model, 28, int(test))
+    )
+    assert measured > GB  # else the test says nothing
+    assert 1 / WORST < estimate / measured < WORST
