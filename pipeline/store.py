@@ -173,8 +173,9 @@ ADVICE = {  # what is said -> what to do
 
 def reason_of(error: Exception) -> str:
     """Why a store refused: the heart of the error in one line, and what to do about it."""
-    said = " ".join(str(error).splitlines()[:1]) or type(error).__name__
-    said = re.sub(r"^\(\w+(\.\w+)*\) ", "", said)[:300].rstrip(".")
+    lines = str(error).splitlines() or [type(error).__name__]
+    driver = re.compile(r"\(\w+\.\w+\) ")  # (sqlite3.OperationalError) database is locked
+    said = driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)[:300].rstrip(".")
     advice = next((do for words, do in ADVICE.items() if words.lower() in said.lower()), f"mend it, or {ELSEWHERE}")
     return f"{said}; {advice}"
 
