@@ -432,12 +432,13 @@ def texts_with_views() -> dict[str, str | None]:
 def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
     """Run id and result of the latest finished run of a step, or None if there is none with its result."""
     store = setup()
-    found = MlflowClient().search_runs(
-        [store.experiment_id],
-        f"tags.step_key = '{step_key}' and attributes.status = 'FINISHED'",
-        order_by=["attributes.start_time DESC"],
-        max_results=1,
-    )
+    with refused():
+        found = MlflowClient().search_runs(
+            [store.experiment_id],
+            f"tags.step_key = '{step_key}' and attributes.status = 'FINISHED'",
+            order_by=["attributes.start_time DESC"],
+            max_results=1,
+        )
     if not found:
         return None
     run_id = found[0].info.run_id

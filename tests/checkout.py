@@ -68,6 +68,10 @@ class Checkout:
                     run[table] = dict(found.fetchall())
         return runs
 
+    def query(self, sql: str, *values: str) -> list[tuple]:
+        with closing(sqlite3.connect(self.database, timeout=60)) as connection:
+            return connection.execute(sql, values).fetchall()
+
     def last(self, stage: str) -> dict[str, Any]:
         return [run for run in self.runs() if run["tags"].get("stage") == stage][-1]
 

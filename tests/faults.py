@@ -23,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 import torch
@@ -115,13 +114,9 @@ class Lab:
     def run(self, *words: str) -> Ended:
         return self.wait(self.start([sys.executable, "-m", "pipeline", *words]))
 
-    def ask(self, query: str, *values: Any) -> list[tuple]:
-        with closing(sqlite3.connect(self.checkout.database, timeout=60)) as connection:
-            return connection.execute(query, values).fetchall()
-
     def runs_of(self, pid: int) -> dict[str, tuple[str, str]]:
         """The runs that a process has begun or gone on with: stage -> id and status."""
-        found = self.ask(
+        found = self.checkout.query(
             "SELECT stage.value, r.run_uuid, r.status FROM runs r JOIN tags p USING (run_uuid) "
             "JOIN tags stage USING (run_uuid) WHERE p.key='process.pid' AND p.value=? AND stage.key='stage'",
             str(pid),
@@ -129,13 +124,13 @@ class Lab:
         return {stage: (run_id, status) for stage, run_id, status in found}
 
     def status(self, run_id: str) -> str:
-        return str(self.ask("SELECT status FROM runs WHERE run_uuid=?", run_id)[0][0])
+        return str(self.checkout.query("SELECT status FROM runs WHERE run_uuid=?", run_id)[0][0])
 
     def artifacts(self, run_id: str) -> Path:
-        return Path(str(self.ask("SELECT artifact_uri FROM runs WHERE run_uuid=?", run_id)[0][0]))
+        return Path(str(self.checkout.query("SELECT artifact_uri FROM runs WHERE run_uuid=?", run_id)[0][0]))
 
     def outcome(self, run_id: str) -> Outcome:
-        rows = self.ask("SELECT key, step, value FROM metrics WHERE run_uuid=?", run_id)
+        rows = self.checkout.query("SELECT key, step, value FROM metrics WHERE run_uuid=?", run_id)
         folder = self.artifacts(run_id)
         return Outcome(
             load_checkpoint(folder / "checkpoints" / "last.safetensors")[0],
@@ -455,7 +450,7 @@ def main() -> int:
     lab.measure()
     tallies = meet_faults(lab, options.minutes, options.seed, options.workers)
     lost = _sum(tallies).lost
-    left = lab.ask("SELECT run_uuid, name FROM runs WHERE status='RUNNING'")
+    left = lab.checkout.query("SELECT run_uuid, name FROM runs WHERE status='RUNNING'")
     sys.stdout.write("\n\n".join([*lost, table(tallies)]) + f"\n\nruns left RUNNING: {len(left)}\n")
     if lost or left:
         sys.stdout.write(f"The store is kept in {lab.checkout.folder}\n")

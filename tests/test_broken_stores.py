@@ -21,7 +21,7 @@ from pipeline import store as store_module
 from pipeline import tracking
 from pipeline.errors import InputError, RecordingError
 from pipeline.store import MIGRATIONS, setup, shown
-from tests.test_end_to_end import Checkout
+from tests.checkout import Checkout
 
 TINY = ("--corpus", "python-docs", "--hidden-size", "8", "--epochs", "2", "--batch-size", "64")
 TRAIN = ("python", "-m", "pipeline", "train", *TINY)
@@ -274,7 +274,7 @@ def small_disk(tmp_path) -> Iterator[Path]:
 @pytest.mark.slow
 @pytest.mark.parametrize("hidden_size", [8, 300], ids=["metrics", "checkpoint"])
 def test_a_full_disk_ends_a_run_with_the_reason(checkout, small_disk, hidden_size):
-    (small_disk / "ballast").write_bytes(bytes(2_600_000 if hidden_size == 8 else 0))
+    (small_disk / "ballast").write_bytes(bytes(3_000_000 if hidden_size == 8 else 0))
     uri = f"sqlite:///{small_disk}/mlflow.db"
     code, err = command(checkout, *TRAIN, "--hidden-size", str(hidden_size), MLFLOW_TRACKING_URI=uri)
     assert code in (1, 2)

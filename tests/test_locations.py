@@ -1,5 +1,6 @@
 """Places of artifacts in the database: told as MLflow reads them, and mended after a move."""
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -11,6 +12,7 @@ from mlflow.tracking import MlflowClient
 from pipeline import doctor, tracking
 from pipeline.locations import local_path, location_of, mend
 from pipeline.store import setup
+from tests.checkout import Checkout
 
 
 @pytest.mark.parametrize("name", ["plain", "with space", 'it\'s "so"', "100%", "a%20b", "#1", "what?", "é"])
@@ -146,3 +148,29 @@ def test_an_experiment_that_was_put_elsewhere_on_purpose_stays_there(store, tmp_
         f"experiments: 1 of {tmp_path}/mlruns have nothing under {store}/mlruns, and are left as they were"
     ]
     assert MlflowClient().get_experiment(elsewhere).artifact_location == f"{tmp_path}/mlruns/mine"
+
+
+@pytest.mark.slow
+def test_a_checkout_that_was_moved_goes_on_in_its_new_place(tmp_path):
+    """Through the commands: what is said before the repair, and what works after it."""
+    checkout = Checkout(tmp_path)
+    train = ("python", "-m", "pipeline", "pipeline", "--hidden-size", "8", "--epochs", "1", "--batch-size", "64")
+    checkout.run(*train)
+    run, old = checkout.last("train"), checkout.folder
+    checkout.folder = old.rename(tmp_path / "another place")
+    checkout.database = checkout.folder / "mlruns" / "mlflow.db"
+    sample = ("python", "-m", "pipeline", "sample", run["id"], "--length", "5")
+    refused = checkout.run(*sample, code=2).stderr.splitlines()
+    assert refused[-1].startswith(f"Error: MODEL {run['id']} ({run['name']}) has lost its artifacts: {old}/")
+    assert refused[-1].endswith("`tmlm doctor --repair` finds them again")
+
+    repaired = checkout.run("python", "-m", "pipeline", "doctor", "--repair").stdout
+    assert f"runs: 5 from {old}/mlruns are found under {checkout.folder}/mlruns again" in repaired
+    assert checkout.run(*sample).stdout.startswith("it has")
+    load = f"import mlflow; print(mlflow.pyfunc.load_model('runs:/{run['id']}/model').predict(['it has'])[0])"
+    assert checkout.run("python", "-c", load).stdout.startswith("it has")
+    again = checkout.run(*train, "--json").stdout
+    assert json.loads(again)["reused"] == ["prepare", "train", "evaluate", "sample"]
+    assert json.loads(again)["checkpoint"].startswith(str(checkout.folder))
+    assert all(path_of(each["artifacts"]).is_relative_to(checkout.folder) for each in checkout.runs())
+    assert not old.exists()

@@ -16,6 +16,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline import doctor, open_runs, processes, tracking
 from pipeline.store import setup
+from tests.checkout import Checkout
 
 ROOT = Path(tracking.__file__).parent.parent
 RECORDER = """
@@ -239,3 +240,18 @@ def test_doctor_repair_makes_no_store(store):
     assert doctor.repair() == ["there is no store yet"]
     assert list(store.iterdir()) == []
     assert json.dumps(doctor.findings("python-docs"))
+
+
+@pytest.mark.slow
+def test_what_mlflow_run_leaves_when_it_can_make_no_environment_is_closed_by_repair(tmp_path):
+    checkout = Checkout(tmp_path)
+    checkout.environment["MLFLOW_CONDA_HOME"] = str(tmp_path / "no conda")
+    checkout.run("mlflow", "run", ".", "--env-manager", "conda", code=1)
+    (left,) = checkout.runs()
+    assert left["status"] == "RUNNING"
+    lines = checkout.run("python", "-m", "pipeline", "doctor").stdout.splitlines()
+    assert f"running         {left['id']} {left['name']}: begun by `mlflow run` and not taken up by a command" in lines
+    repaired = checkout.run("python", "-m", "pipeline", "doctor", "--repair", "--json").stdout
+    assert left["id"] in json.loads(repaired)["repaired"][0]
+    assert json.loads(repaired)["running"] == []
+    assert [run["status"] for run in checkout.runs()] == ["FAILED"]

@@ -1,0 +1,82 @@
+"""Many commands at once on one store: every run complete, whoever makes the store."""
+
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.checkout import Checkout, ask, free_port, server
+
+EPOCHS = 3
+ARTIFACTS = ("config.yaml", "result.json", "plots/perplexity.png", "samples/final.md", "checkpoints/best.safetensors",
+             "checkpoints/last.safetensors")  # fmt: skip
+UIS = {"ours": ("python", "-m", "pipeline", "ui"), "bare": ("mlflow", "ui", "--workers", "1")}
+
+
+def train_at_once(
+    checkout: Checkout, count: int, meanwhile: Callable[[], object] = lambda: None
+) -> list[dict[str, Any]]:
+    """That many trainings, started together, each with a seed of its own; their runs."""
+    processes = [
+        subprocess.Popen(
+            ["python", "-m", "pipeline", "train", "--corpus", "python-docs", "--hidden-size", "8", "--batch-size", "64",
+             "--epochs", str(EPOCHS), "--seed", str(seed)],
+            cwd=checkout.folder, env=checkout.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for seed in range(count)
+    ]  # fmt: skip
+    meanwhile()
+    for process in processes:
+        _, err = process.communicate(timeout=280)
+        assert (process.returncode, err) == (0, "")
+    return checkout.runs()
+
+
+def assert_complete(checkout: Checkout, run: dict[str, Any]) -> None:
+    """Its status, every step of every curve once, its tags, and its artifacts."""
+    assert run["status"] == "FINISHED"
+    steps = checkout.query("SELECT key, step FROM metrics WHERE run_uuid=? AND key LIKE 'perplexity/%'", run["id"])
+    expected = [(f"perplexity/{split}", epoch) for split in ("train", "val") for epoch in range(1, EPOCHS + 1)]
+    assert sorted(steps) == expected
+    assert "final/test_perplexity" in run["latest_metrics"]
+    assert "failure" not in run["tags"]
+    folder = Path(run["artifacts"])
+    for name in ARTIFACTS:
+        assert (folder / name).stat().st_size > 0
+    assert folder.is_relative_to(checkout.folder / "mlruns")
+
+
+@pytest.mark.slow
+def test_six_trainings_that_start_on_no_store_at_all_are_all_complete(tmp_path):
+    checkout = Checkout(tmp_path)
+    runs = train_at_once(checkout, 6)
+    assert {run["params"]["seed"] for run in runs} == {str(seed) for seed in range(6)}
+    for run in runs:
+        assert_complete(checkout, run)
+    models = checkout.query("SELECT count(*), count(DISTINCT source_run_id) FROM logged_models WHERE status=2")
+    assert models == [(6, 6)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ui", UIS)
+def test_four_trainings_and_a_ui_share_a_store_from_its_first_moment(tmp_path, ui):
+    checkout, port = Checkout(tmp_path), free_port()
+    with server(checkout, *UIS[ui], "--port", str(port)):
+
+        def look() -> None:
+            for _ in range(5):
+                body = {"experiment_ids": ["0"]}
+                assert ask(f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/search", body)[0] == 200
+                time.sleep(1)
+
+        runs = train_at_once(checkout, 4, look)
+        assert len(runs) == 4
+        for run in runs:
+            assert_complete(checkout, run)
+            picture = f"http://127.0.0.1:{port}/get-artifact?path=plots/perplexity.png&run_uuid={run['id']}"
+            with urllib.request.urlopen(picture, timeout=30) as answer:
+                assert answer.read(4) == b"\x89PNG"
