@@ -31,6 +31,7 @@ from pipeline.corpus import KNOWN_TEXTS, Corpus, load_corpus
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.evaluation import score_text
 from pipeline.experiment import MAY_CHANGE, Experiment, Observer, Result
+from pipeline.open_runs import close_the_dead
 from pipeline.progress import progress
 from pipeline.samples import SampleText, continuations, prompts_for, sample_texts
 from pipeline.summaries import (
@@ -279,7 +280,7 @@ def resume(run_id: str, changes: Mapping[str, Any]) -> Step:
     InputError, and leaves the run as it is, for any other, for a run that can't be gone on with, and for one that has
     nothing left to do.
     """
-    store.setup()
+    close_the_dead(store.setup())  # it may be one of them
     found = tracking.resumable_run(run_id)
     begun = json.loads(found.data.tags[tracking.CONFIG_TAG])
     text, corpus_config, model = begun["text"], CorpusConfig(**begun["corpus"]), ModelConfig(**begun["model"])

@@ -16,6 +16,7 @@ from pipeline.checkpoints import load_checkpoint
 from pipeline.config import CorpusConfig, resolve
 from pipeline.corpus import load_corpus
 from pipeline.errors import InputError
+from pipeline.open_runs import close_the_dead
 from pipeline.training import Training
 
 TINY: dict[str, Any] = {
@@ -272,6 +273,17 @@ def test_a_run_that_is_still_running_is_refused(store, small_text):
     MlflowClient().update_run(run_id, status="RUNNING")
     with pytest.raises(InputError, match=r"is still running \(pid"):
         stages.resume(run_id, {})
+
+
+def test_a_run_whose_process_is_gone_is_closed_and_resumed_by_the_same_command(store, small_text, reference, caplog):
+    expected = reference("lstm")
+    run_id = killed(small_text, TINY, kill_between_checkpoint_and_figures)
+    MlflowClient().update_run(run_id, status="RUNNING")
+    MlflowClient().set_tag(run_id, "process.pid", 2**22 + 1)  # past the largest there can be
+    close_the_dead.cache_clear()
+    stages.resume(run_id, {})
+    assert "Closed 1 run whose process is gone: lstm-1x8-s0-topics" in caplog.text
+    assert_same(run_id, expected)
 
 
 def test_a_deleted_run_is_refused_with_the_command_that_restores_it(store, small_text):
