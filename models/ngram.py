@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 
 BASELINE_ORDER = 6  # on The Time Machine's validation text 5 costs 0.07 bits per character more, 7 0.01 less
 
+PIECE_CHARS = 1_000_000  # of a text are scored at once: arrays of 8 MB
+
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, for a text whose counts of counts give none
 
 
@@ -51,6 +53,8 @@ class Unigram:
 
     p(w) = (c(w) + 1) / (N + V)
     """
+
+    order = 1
 
     def __init__(self, ids: ArrayLike, vocab_size: int) -> None:
         self.vocab_size = vocab_size
@@ -191,14 +195,23 @@ class Baselines:
     ngram_bits_per_char: float
 
 
-def baselines(train: ArrayLike, held_out: Mapping[str, Any], vocab_size: int) -> dict[str, Baselines]:
-    """Fit on the training text once, score every held-out text (name -> ids); the n-grams are BASELINE_ORDER long.
+def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]) -> float:
+    """Mean cost of every character but the first, which, as for a network, is context only.
 
-    As for a network, the first character of a held-out text is context only.
+    The text is scored in pieces, each with the characters before it that it depends on: memory does not grow with it.
     """
+    total = 0.0
+    for start in range(1, len(ids), PIECE_CHARS):
+        context = min(start, model.order - 1)
+        total += float(model.log2_probabilities(ids[start - context : start + PIECE_CHARS])[context:].sum())
+    return -total / (len(ids) - 1)
+
+
+def baselines(train: ArrayLike, held_out: Mapping[str, Any], vocab_size: int) -> dict[str, Baselines]:
+    """Fit on the training text once, score every held-out text (name -> ids); the n-grams are BASELINE_ORDER long."""
     uniform = uniform_bits_per_char(vocab_size)
     unigram, ngram = Unigram(train, vocab_size), KneserNey(train, vocab_size)
     return {
-        name: Baselines(uniform, *(mean_bits(model.log2_probabilities(ids)[1:]) for model in (unigram, ngram)))
+        name: Baselines(uniform, *(predicted_bits_per_char(model, ids) for model in (unigram, ngram)))
         for name, ids in held_out.items()
     }

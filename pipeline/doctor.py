@@ -5,8 +5,9 @@ import shutil
 from typing import Any
 
 from pipeline import tracking
-from pipeline.corpus import cache_dir, find_text
+from pipeline.downloads import cache_dir
 from pipeline.errors import TmlmError
+from pipeline.texts import find_text
 from pipeline.training import choose_device, choose_precision, choose_threads
 
 
@@ -39,7 +40,7 @@ def _text(corpus: str) -> str:
         found = find_text(corpus, online=False)
     except TmlmError as error:
         return " ".join(str(error).split())
-    here = f"{found.name}, {len(found.data):,} bytes from {found.source}"
+    here = f"{found.name}, {found.size:,} bytes from {found.source}"
     if not found.missing:
         return here
     if os.environ.get("TMLM_OFFLINE"):

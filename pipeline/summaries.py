@@ -8,7 +8,7 @@ from typing import Any
 
 from models.complexity import report_print_out
 from models.config import ModelConfig
-from pipeline.config import TrainConfig
+from pipeline.config import PASS_CHARS, TrainConfig
 from pipeline.corpus import FALLBACK_WARNING, Corpus
 from pipeline.experiment import Result
 from pipeline.samples import SampleText
@@ -20,7 +20,16 @@ def baseline_table(result: Mapping[str, Any]) -> str:
     lines = ["| | validation perplexity | test perplexity |", "|---|---|---|"]
     for label, name in rows:
         lines.append(f"| {label} | {result[f'{name}_val_perplexity']:.3f} | {result[f'{name}_test_perplexity']:.3f} |")
+    if fitted := fitted_on(result["baseline_characters"], result["train_characters"]):
+        lines += ["", fitted]
     return "\n".join(lines)
+
+
+def fitted_on(sample: int, characters: int) -> str:
+    """What the n-gram saw of a training text that is too long for it; empty where it saw all."""
+    if sample == characters:
+        return ""
+    return f"The n-grams are fitted on {sample:,} of {characters:,} training characters, in evenly spaced blocks."
 
 
 def comparison_table(result: Mapping[str, Any]) -> str:
@@ -81,11 +90,14 @@ def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, resul
     """The run's page in the UI: what it is, its figures against the bar, and what it writes."""
     summary = result.figures()
     ended = f"; stopped early by `{result.stopped}`" if result.stopped else ""
+    start, end = corpus.spans(config.preset)["train"]
+    fitted = fitted_on(len(corpus.baseline_text(config.preset)), end - start)
+    passes = f" Each epoch is a pass over {PASS_CHARS:,} of these." if fitted else ""
     return (
         f"**{model.shape}** ({model.implementation}, preset {config.preset}) on **{corpus.name}**, seed {config.seed}: "
         f"{len(result.history)} epochs in {result.train_seconds:.1f} s, {result.chars_per_second:,.0f} characters/s, "
         f"{result.precision} on {result.device}{ended}.\n\n"
-        f"{comparison_table(summary)}\n\n{verdict(summary)}\n\n"
+        f"{comparison_table(summary)}\n\n{verdict(summary)} {fitted}{passes}\n\n"
         f"{summary['parameters']:,} parameters, {summary['macs_per_char']:,} MACs per character.\n\n"
         f"{samples_table(result.samples)}"
     )

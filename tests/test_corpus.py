@@ -11,8 +11,10 @@ import requests
 from models.ngram import KneserNey, mean_bits
 from pipeline import corpus as corpus_module
 from pipeline.config import CorpusConfig
-from pipeline.corpus import TIME_MACHINE_MIRRORS, cache_dir, load_corpus
+from pipeline.corpus import load_corpus
+from pipeline.downloads import cache_dir
 from pipeline.errors import DataUnavailableError, InputError
+from pipeline.texts import TIME_MACHINE_MIRRORS
 
 TEXT = "".join(f"It was number {i}, the {'éàü'[i % 3]} of many;\n" for i in range(400))
 
