@@ -1,6 +1,5 @@
 """The symbols of a text, and the alphabet's rule that leads to them. A text may come whole or in pieces."""
 
-import io
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -53,10 +52,11 @@ def _letters(pieces: Iterable[str]) -> Iterator[str]:
 
 def _lines(pieces: Iterable[str]) -> Iterator[str]:
     """The text with every CR LF and CR as LF."""
-    decoder = io.IncrementalNewlineDecoder(None, translate=True)
-    for piece in pieces:
-        yield decoder.decode(piece)
-    yield decoder.decode("", final=True)
+    after_return = False
+    for piece in filter(None, pieces):
+        new = piece[1:] if after_return and piece[0] == "\n" else piece  # that line break is written already
+        after_return = piece[-1] == "\r"
+        yield new.replace("\r\n", "\n").replace("\r", "\n") if "\r" in new else new
 
 
 def _composed(pieces: Iterable[str]) -> Iterator[str]:
@@ -78,15 +78,16 @@ def _last_border(text: str) -> int:
     """
     if text.isascii():
         return len(text) - 1
-    joins = _joining()[code_points(text)]
+    joins = _joining().take(code_points(text))
+    if not joins.any():
+        return len(text) - 1
     borders = np.flatnonzero(~joins)
-    if joins.sum() >= MAX_MARKS:
-        longest = int(np.diff(borders, prepend=-1, append=len(text)).max()) - 1
-        if longest >= MAX_MARKS:
-            raise InputError(
-                f"the text has {MAX_MARKS:,} combining marks or more in a row, which no writing has; "
-                "take them out, or use --alphabet letters"
-            )
+    longest = int(np.diff(borders, prepend=-1, append=len(text)).max()) - 1
+    if longest >= MAX_MARKS:
+        raise InputError(
+            f"the text has {MAX_MARKS:,} combining marks or more in a row, which no writing has; "
+            "take them out, or use --alphabet letters"
+        )
     return int(borders[-1]) if len(borders) else 0
 
 
@@ -131,7 +132,9 @@ class Vocabulary:
             return cls(alphabet, LETTERS)
         seen = np.zeros(sys.maxunicode + 1, bool)
         for piece in pieces:
-            seen[code_points(piece)] = True
+            points = code_points(piece)
+            if not seen.take(points).all():  # to look is faster than to write
+                seen[points] = True
         return cls(alphabet, tuple(sorted([UNKNOWN, *map(chr, np.flatnonzero(seen))])))
 
     def __len__(self) -> int:

@@ -65,8 +65,8 @@ def make(path: Path, pieces: Iterator[str]) -> int:
     return path.stat().st_size
 
 
-def cost(command: list[str], folder: Path) -> tuple[float, float, str]:
-    """Seconds, peak resident megabytes and output of a command of ours."""
+def cost(command: list[str], folder: Path) -> tuple[float, float, float]:
+    """Seconds, seconds of one processor and peak resident megabytes of a command of ours."""
     environment = os.environ | {
         "TMLM_CACHE_DIR": str(folder / "cache"),
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
@@ -83,7 +83,8 @@ def cost(command: list[str], folder: Path) -> tuple[float, float, str]:
         text = output.read()
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}\n{text}")
-    return seconds, usage.ru_maxrss / (1000 if sys.platform == "linux" else 1e6), text
+    unit = 1 if sys.platform == "darwin" else 1024
+    return seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit / 1e6
 
 
 def main() -> None:
@@ -102,11 +103,11 @@ def main() -> None:
                 "prepare again": ["prepare"],
                 **({"train": ["train", "--max-seconds", "20"]} if options.train else {}),
             }.items():
-                words_ = [*command, "--corpus", str(folder / f"{name}.txt"), "--alphabet", alphabet]
-                seconds, peak, _ = cost(words_, folder)
+                arguments = [*command, "--corpus", str(folder / f"{name}.txt"), "--alphabet", alphabet]
+                seconds, cpu_seconds, peak = cost(arguments, folder)
                 sys.stdout.write(
-                    f"{name:<11} {label:<14} {size / 1e6:8.0f} MB {seconds:7.1f} s {size / 1e6 / seconds:7.1f} MB/s "
-                    f"{peak:7.0f} MB peak\n"
+                    f"{name:<11} {label:<14} {size / 1e6:6.0f} MB {seconds:6.1f} s ({cpu_seconds:5.1f} s of processor) "
+                    f"{size / 1e6 / seconds:6.1f} MB/s {peak:6.0f} MB peak\n"
                 )
                 sys.stdout.flush()
 
