@@ -105,7 +105,7 @@ class _Transfer(threading.Thread):
         import requests
 
         # the one who waits gives up first; the limits here end the thread
-        limits = (CONNECT_SECONDS, 2 * SLOW_SECONDS)
+        limits = (CONNECT_SECONDS, 3 * SLOW_SECONDS)
         with requests.get(self.url, stream=True, timeout=limits, hooks={"response": _stay_on_https}) as response:
             response.raise_for_status()
             response.raw.enforce_content_length = True  # urllib3 before 2 takes a cut connection for the end
@@ -132,6 +132,7 @@ def _stay_on_https(response: object, *args: object, **kwargs: object) -> None:
         except ValueError:
             scheme = ""
         if scheme != "https":
+            response.close()
             raise DataUnavailableError(f"redirected to {target}, which is not https")
 
 

@@ -142,9 +142,10 @@ def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
 def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step:
     """Record the text: characters, vocabulary, splits, digests, source, and what the simplest models make of it."""
 
+    spans, bars = corpus.spans(preset), corpus.baselines(preset)  # before the store is opened: memory for one of them
+
     def work(run: TrackedRun) -> dict[str, Any]:
         run.params({**asdict(corpus_config), "preset": preset})
-        spans, bars = corpus.spans(preset), corpus.baselines(preset)
         _record_datasets(run, corpus, preset)
         result: dict[str, Any] = {
             **_corpus_keys(corpus),

@@ -78,7 +78,7 @@ def _last_border(text: str) -> int:
     """
     if text.isascii():
         return len(text) - 1
-    joins = _joining().take(code_points(text))
+    joins = joining().take(code_points(text))
     if not joins.any():
         return len(text) - 1
     borders = np.flatnonzero(~joins)
@@ -92,7 +92,7 @@ def _last_border(text: str) -> int:
 
 
 @cache
-def _joining() -> NDArray[np.bool_]:
+def joining() -> NDArray[np.bool_]:
     """Of each code point, whether NFC may reorder or compose it with what stands before it.
 
     These are combining marks, the later parts of characters that are composed of several, and what begins with one of

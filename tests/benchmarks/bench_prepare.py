@@ -62,6 +62,7 @@ def make(path: Path, pieces: Iterator[str]) -> int:
     with path.open("w", encoding="utf-8", newline="") as file:
         for piece in pieces:
             file.write(piece)
+        os.fsync(file.fileno())
     return path.stat().st_size
 
 
