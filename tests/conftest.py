@@ -1,5 +1,6 @@
 """What every test starts from: one thread, no network, and none of the user's files or settings."""
 
+import logging
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -35,6 +36,9 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 @pytest.fixture(autouse=True)
 def _isolated_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     isolate(monkeypatch, tmp_path)
+    logger = logging.getLogger("pipeline")  # a command that runs in this process takes it over
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "propagate", True)
 
 
 @pytest.fixture(scope="session")
