@@ -205,6 +205,8 @@ def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]
 
     The text is scored in pieces, each with the characters before it that it depends on: memory does not grow with it.
     """
+    if len(ids) < 2:
+        raise ValueError(f"a text of {len(ids)} characters has nothing to predict; at least 2 are needed")
     total = 0.0
     for start in range(1, len(ids), PIECE_CHARS):
         context = min(start, model.order - 1)

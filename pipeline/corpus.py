@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -119,7 +120,8 @@ class Corpus:
             return {split: Baselines(**values) for split, values in json.loads(kept.read_text()).items()}
         held_out = {split: self.split(preset, split) for split in ("val", "test")}
         result = baselines(self.baseline_text(preset), held_out, len(self.vocabulary))
-        write_atomically(kept, json.dumps({split: asdict(values) for split, values in result.items()}).encode())
+        with _writing_cache():
+            write_atomically(kept, json.dumps({split: asdict(values) for split, values in result.items()}).encode())
         return result
 
 
@@ -135,17 +137,13 @@ def load_corpus(config: CorpusConfig) -> Corpus:
     inputs = [found.name, config.alphabet, source_sha256, code_digest("pipeline.corpus")]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
     folder = cache_dir() / "prepared" / f"{found.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
-    try:
+    with _writing_cache():
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
             facts = _read_facts(folder)
             if facts is None:
                 _sweep(folder)
                 facts = _prepare(folder, found, config.alphabet, source_sha256)
-    except OSError as error:
-        raise InputError(
-            f"the cache {cache_dir()} can't be written: {error.strerror}; make room there or set TMLM_CACHE_DIR"
-        ) from None
     vocabulary = Vocabulary(config.alphabet, tuple(facts["symbols"]))
     ids = np.memmap(folder / IDS_FILE, dtype=vocabulary.dtype, mode="c")  # copy on write: torch wants it writable
     return Corpus(
@@ -160,14 +158,28 @@ def load_corpus(config: CorpusConfig) -> Corpus:
     )
 
 
+@contextmanager
+def _writing_cache() -> Iterator[None]:
+    """What the system says against it, in words."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"the cache {cache_dir()} can't be written: {error.strerror}; make room there or set TMLM_CACHE_DIR"
+        ) from None
+
+
 def _read_facts(folder: Path) -> dict | None:
     """What an earlier call prepared, or None if there is nothing whole."""
     facts_file, ids_file = folder / FACTS_FILE, folder / IDS_FILE
     if not facts_file.is_file() or not ids_file.is_file():
         return None
-    facts: dict = json.loads(facts_file.read_text())
+    try:
+        facts: dict = json.loads(facts_file.read_bytes())
+    except ValueError:  # damaged
+        return None
     with ids_file.open("rb") as file:
-        return facts if hashlib.file_digest(file, "sha256").hexdigest() == facts["ids_sha256"] else None
+        return facts if hashlib.file_digest(file, "sha256").hexdigest() == facts.get("ids_sha256") else None
 
 
 def _sweep(folder: Path) -> None:

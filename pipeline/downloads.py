@@ -30,7 +30,7 @@ ABANDONED_SECONDS = 3600.0  # a part that nobody has added to for so long was le
 def cache_dir() -> Path:
     """Where downloads and prepared texts are kept: $TMLM_CACHE_DIR, else the user's cache folder."""
     own = os.environ.get("TMLM_CACHE_DIR")
-    return Path(own).expanduser() if own else platformdirs.user_cache_path("time-machine-lm")
+    return Path(os.path.expanduser(own)) if own else platformdirs.user_cache_path("time-machine-lm")
 
 
 def is_address(corpus: str) -> bool:

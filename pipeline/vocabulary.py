@@ -153,7 +153,7 @@ class Vocabulary:
     def _id_of(self) -> NDArray[np.integer]:
         """The id of each code point; the last entry stands for all beyond."""
         points = {ord(symbol): i for i, symbol in enumerate(self.symbols) if symbol != UNKNOWN}
-        ids = np.full(max(points) + 2, self.unknown_id, self.dtype)
+        ids = np.full(max(points, default=0) + 2, self.unknown_id, self.dtype)
         ids[list(points)] = list(points.values())
         return ids
 

@@ -70,6 +70,13 @@ def test_damaged_prepared_ids_are_made_again(text_file, damage):
     assert np.array_equal(load_corpus(CorpusConfig(str(text_file))).ids, good)
 
 
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"symbols": ', b"\xff"])
+def test_damaged_facts_are_made_again(text_file, damage):
+    first = load_corpus(CorpusConfig(str(text_file)))
+    (first.folder / "corpus.json").write_bytes(damage)
+    assert load_corpus(CorpusConfig(str(text_file))).corpus_sha256 == first.corpus_sha256
+
+
 def test_a_changed_file_is_another_corpus(text_file):
     first = load_corpus(CorpusConfig(str(text_file)))
     text_file.write_text(TEXT + "and one more", encoding="utf-8")
@@ -175,7 +182,11 @@ def test_a_disk_that_is_full_is_named_and_nothing_half_written_is_left(text_file
     ):
         load_corpus(CorpusConfig(str(text_file)))
     assert parts_in(cache_dir() / "prepared") == []
-    assert len(load_corpus(CorpusConfig(str(text_file)))) > 5000
+    corpus = load_corpus(CorpusConfig(str(text_file)))
+    assert len(corpus) > 5000
+    with file_size_limit(10), pytest.raises(InputError, match="can't be written: "):
+        corpus.baselines("stream")
+    assert corpus.baselines("stream")
 
 
 def test_what_a_killed_call_left_is_removed_by_the_next_one_but_not_what_another_writes(text_file, tmp_path):

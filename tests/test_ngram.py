@@ -197,6 +197,8 @@ def test_what_is_no_text_is_refused():
         KneserNey([[1, 2]], 6)
     with pytest.raises(ValueError, match="an empty text has no bits per character"):
         model_of_order(1).bits_per_char([])
+    with pytest.raises(ValueError, match="1 characters has nothing to predict"):
+        predicted_bits_per_char(model_of_order(1), np.array([1]))
     with pytest.raises(ValueError, match="order is 0; it must be at least 1"):
         KneserNey([1, 2], 6, order=0)
 

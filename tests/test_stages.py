@@ -176,10 +176,10 @@ def test_evaluating_a_text_reads_it_as_the_model_reads_any_other(trained, tmp_pa
     assert one["characters"] == 24
 
 
-@pytest.mark.parametrize("content", [b"\xff" * 5000, b"a\0" * 5000])
+@pytest.mark.parametrize("content", [b"\xff" * 5000, b"a\0" * 5000, b""])
 def test_what_is_no_text_is_not_evaluated(trained, tmp_path, content):
     (tmp_path / "bad.txt").write_bytes(content)
-    with pytest.raises(InputError, match=r"--text bad (is not UTF-8 text: byte 0 is 0xff|has NUL bytes)"):
+    with pytest.raises(InputError, match=r"bad.* (is not UTF-8 text: byte 0 is 0xff|has NUL bytes|has 0 characters)"):
         stages.evaluate(trained.run_id, text=str(tmp_path / "bad.txt"))
 
 
