@@ -8,7 +8,7 @@ from typing import Any
 
 from models.complexity import report_print_out
 from models.config import ModelConfig
-from pipeline.config import PASS_CHARS, TrainConfig
+from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, TrainConfig
 from pipeline.corpus import FALLBACK_WARNING, Corpus
 from pipeline.experiment import Result
 from pipeline.samples import SampleText
@@ -92,7 +92,11 @@ def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, resul
     ended = f"; stopped early by `{result.stopped}`" if result.stopped else ""
     start, end = corpus.spans(config.preset)["train"]
     fitted = fitted_on(len(corpus.baseline_text(config.preset)), end - start)
-    passes = f" Each epoch is a pass over {PASS_CHARS:,} of these." if fitted else ""
+    passes = (
+        f" Each epoch is a pass over {PASS_CHARS:,} of these; validation and test read {HELD_OUT_CHARS:,} characters each."
+        if fitted
+        else ""
+    )
     return (
         f"**{model.shape}** ({model.implementation}, preset {config.preset}) on **{corpus.name}**, seed {config.seed}: "
         f"{len(result.history)} epochs in {result.train_seconds:.1f} s, {result.chars_per_second:,.0f} characters/s, "

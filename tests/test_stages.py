@@ -162,7 +162,9 @@ def test_the_bar_of_a_long_text_is_fitted_on_the_same_sample_everywhere_and_says
     seen = f"fitted on 2,000 of {step.result['train_characters']:,} training characters"
     assert seen in recorded(step.run_id).data.tags["mlflow.note.content"]
     trained = train(small_text)
-    assert seen in recorded(trained.run_id).data.tags["mlflow.note.content"]
+    note = recorded(trained.run_id).data.tags["mlflow.note.content"]
+    assert seen in note
+    assert "Each epoch is a pass over 10,000,000 of these; validation and test read 500,000 characters each." in note
     judged = stages.evaluate(trained.run_id).result
     assert judged["ngram_perplexity"] == pytest.approx(step.result["ngram_test_perplexity"], rel=1e-9)
     assert judged["characters"] == 499
