@@ -8,7 +8,7 @@ from typing import Any
 
 from models.complexity import report_print_out
 from models.config import ModelConfig
-from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, TrainConfig
+from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, PresetName, TrainConfig
 from pipeline.corpus import FALLBACK_WARNING, Corpus
 from pipeline.experiment import Result
 from pipeline.samples import SampleText
@@ -30,6 +30,16 @@ def fitted_on(sample: int, characters: int) -> str:
     if sample == characters:
         return ""
     return f"The n-grams are fitted on {sample:,} of {characters:,} training characters, in evenly spaced blocks."
+
+
+def what_is_read(corpus: Corpus, preset: PresetName) -> str:
+    """How much of a long text a training reads; empty for one that it reads whole."""
+    start, end = corpus.spans(preset)["train"]
+    fitted = fitted_on(len(corpus.baseline_text(preset)), end - start)
+    if not fitted:
+        return ""
+    held_out = f"validation and test read {HELD_OUT_CHARS:,} characters each"
+    return f"{fitted} Each epoch is a pass over {PASS_CHARS:,} of these; {held_out}."
 
 
 def comparison_table(result: Mapping[str, Any]) -> str:
@@ -90,18 +100,11 @@ def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, resul
     """The run's page in the UI: what it is, its figures against the bar, and what it writes."""
     summary = result.figures()
     ended = f"; stopped early by `{result.stopped}`" if result.stopped else ""
-    start, end = corpus.spans(config.preset)["train"]
-    fitted = fitted_on(len(corpus.baseline_text(config.preset)), end - start)
-    passes = (
-        f" Each epoch is a pass over {PASS_CHARS:,} of these; validation and test read {HELD_OUT_CHARS:,} characters each."
-        if fitted
-        else ""
-    )
     return (
         f"**{model.shape}** ({model.implementation}, preset {config.preset}) on **{corpus.name}**, seed {config.seed}: "
         f"{len(result.history)} epochs in {result.train_seconds:.1f} s, {result.chars_per_second:,.0f} characters/s, "
         f"{result.precision} on {result.device}{ended}.\n\n"
-        f"{comparison_table(summary)}\n\n{verdict(summary)} {fitted}{passes}\n\n"
+        f"{comparison_table(summary)}\n\n{verdict(summary)} {what_is_read(corpus, config.preset)}\n\n"
         f"{summary['parameters']:,} parameters, {summary['macs_per_char']:,} MACs per character.\n\n"
         f"{samples_table(result.samples)}"
     )
