@@ -14,6 +14,8 @@ Alphabet = Literal["letters", "raw"]
 PresetName = Literal["stream", "report"]
 
 WINDOW_TRAIN, WINDOW_VAL, WINDOW_LENGTH = 10_000, 5_000, 32  # the book's num_train, num_val, num_steps
+PASS_CHARS = 10_000_000  # of a text that is longer, this much is an epoch
+HELD_OUT_CHARS = 500_000  # and this much of it is read to validate, and to test
 REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own three prefixes
 
 

@@ -1,186 +1,46 @@
-"""Corpus: where a text comes from, the symbols it is reduced to, and its splits.
-
-The order in which a text is looked for: the path that was given; $TMLM_DATA_DIR/<file>; the user's cache; download
-(https only, checked against the known digest). ``auto`` asks for The Time Machine and falls back, loudly, to the
-reference topics inside every Python, so that the pipeline runs with no network at all.
-"""
+"""The prepared text: the ids of its symbols on disk, its splits, and what the simplest models make of it."""
 
 import hashlib
 import json
 import logging
-import os
-import platform
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
-import platformdirs
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from models.ngram import Baselines, baselines
 from pipeline.code_digest import code_digest
-from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL, Alphabet, CorpusConfig, PresetName
-from pipeline.errors import DataUnavailableError, InputError
-from pipeline.files import write_atomically
-from pipeline.vocabulary import Vocabulary, normalise
+from pipeline.config import (
+    HELD_OUT_CHARS,
+    PASS_CHARS,
+    WINDOW_LENGTH,
+    WINDOW_TRAIN,
+    WINDOW_VAL,
+    Alphabet,
+    CorpusConfig,
+    PresetName,
+)
+from pipeline.downloads import cache_dir
+from pipeline.errors import InputError
+from pipeline.files import leftovers, whole_file, write_atomically
+from pipeline.texts import FALLBACK, FoundText, find_text
+from pipeline.vocabulary import Vocabulary, normalised
 
 log = logging.getLogger(__name__)
 
 TRAIN_SHARE, VAL_SHARE = 0.90, 0.05  # of the text's characters; the rest is the test text
-
-TIME_MACHINE_FILE = "timemachine.txt"
-TIME_MACHINE_SHA256 = "8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516"
-TIME_MACHINE_LETTERS_SHA256 = "9f258eadf409c46591c5c61d72c087cb825faf419c9f87ceb580f0eacb30c506"
-TIME_MACHINE_MIRRORS = (
-    "https://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt",
-    "https://d2l-data.s3.amazonaws.com/timemachine.txt",
-    "https://raw.githubusercontent.com/d2l-ai/d2l-zh/592fbef84a684e752393edbf267c07dbc53e082b/data/timemachine.txt",
-)
-CONNECT_SECONDS, READ_SECONDS = 3.0, 20.0
-FALLBACK = "python-docs"
+MIN_CHARS = 1000
+BASELINE_CHARS, BASELINE_BLOCK = 2_000_000, 100_000  # of a long text: the baselines' sample, and its blocks
+NAME_CHARS = 40  # of a text's name in its folder's
+IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
 FALLBACK_WARNING = (
     f"FALLING BACK to {FALLBACK}, the reference topics inside this Python, in place of The Time Machine: "
     "perplexities of different texts do not compare."
 )
-KNOWN_TEXTS = ("time-machine", FALLBACK)
-
-
-def cache_dir() -> Path:
-    """Where downloads and prepared texts are kept: $TMLM_CACHE_DIR, else the user's cache folder."""
-    own = os.environ.get("TMLM_CACHE_DIR")
-    return Path(own).expanduser() if own else platformdirs.user_cache_path("time-machine-lm")
-
-
-def sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-# --- where a text comes from -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class FoundText:
-    """A text as it was found: its name, where it came from in words, its bytes.
-
-    ``missing`` tells why it stands in for another one; it is empty where the text is the one that was asked for.
-    """
-
-    name: str
-    source: str
-    data: bytes
-    missing: str = ""
-
-
-def find_text(corpus: str, online: bool = True) -> FoundText:
-    """The text that ``--corpus`` means; nothing is downloaded unless ``online``."""
-    if corpus == "auto":
-        try:
-            return find_text("time-machine", online)
-        except DataUnavailableError as error:
-            return replace(find_text(FALLBACK), missing=str(error))
-    if corpus == "time-machine":
-        return _time_machine(online)
-    if corpus == FALLBACK:
-        from pydoc_data.topics import topics  # 700 kB: only when asked for
-
-        text = "\n\n".join(topics[topic] for topic in sorted(topics))
-        source = f"reference topics of Python {platform.python_version()} (pydoc_data)"
-        return FoundText(FALLBACK, source, text.encode())
-    if urlsplit(corpus).scheme in ("http", "https"):
-        return FoundText(_name_of(Path(urlsplit(corpus).path)), corpus, _download(corpus, None, online))
-    return _file(corpus)
-
-
-def _name_of(path: Path) -> str:
-    """A text's name by its file; a known name is only for the text that it names."""
-    return f"{path.stem}-file" if path.stem in (*KNOWN_TEXTS, "auto") else path.stem or "text"
-
-
-def _file(corpus: str) -> FoundText:
-    data_dir = os.environ.get("TMLM_DATA_DIR")
-    for place in [Path(corpus)] + ([Path(data_dir) / corpus] if data_dir else []):
-        try:
-            path = place.expanduser().resolve()  # so that it is found again from another folder
-            return FoundText(_name_of(path), str(path), path.read_bytes())
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, RuntimeError) as error:
-            raise InputError(f"--corpus {corpus} can't be read: {error}; give a UTF-8 text file") from None
-    raise InputError(
-        f"--corpus {corpus} is not a known text and no such file exists; give auto, time-machine, {FALLBACK}, "
-        "the path of a UTF-8 file or an https address"
-    )
-
-
-def _is_time_machine(data: bytes) -> bool:
-    if sha256(data) == TIME_MACHINE_SHA256:
-        return True
-    text = normalise(data.decode("utf-8", "replace"), "letters")
-    return sha256(text.encode()) == TIME_MACHINE_LETTERS_SHA256
-
-
-def _time_machine(online: bool) -> FoundText:
-    """The exact text. Raises DataUnavailableError with all that was tried."""
-    tried = []
-    data_dir = os.environ.get("TMLM_DATA_DIR")
-    local = [Path(data_dir) / TIME_MACHINE_FILE] if data_dir else []
-    for path in [*local, cache_dir() / "downloads" / TIME_MACHINE_FILE]:
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            tried.append(f"{path}: {error.strerror}")
-            continue
-        if _is_time_machine(data):
-            return FoundText("time-machine", str(path.resolve()), data)
-        tried.append(f"{path}: another text (sha256 {sha256(data)[:8]}..., not {TIME_MACHINE_SHA256[:8]}...)")
-    for url in TIME_MACHINE_MIRRORS:
-        try:
-            return FoundText("time-machine", url, _download(url, TIME_MACHINE_SHA256, online))
-        except DataUnavailableError as error:
-            tried.append(str(error))
-    raise DataUnavailableError(
-        "The Time Machine can't be had. Tried:\n  "
-        + "\n  ".join(tried)
-        + f"\nPut the book's {TIME_MACHINE_FILE} into a folder and set TMLM_DATA_DIR to it, or use --corpus {FALLBACK}."
-    )
-
-
-def _download(url: str, known_sha256: str | None, online: bool) -> bytes:
-    """The bytes behind an https address, kept in the cache. Raises DataUnavailableError with the reason."""
-    if urlsplit(url).scheme != "https":
-        raise InputError(f"--corpus {url} is not https; only https addresses are downloaded")
-    if not online or os.environ.get("TMLM_OFFLINE"):
-        raise DataUnavailableError(f"{url}: not asked ({'TMLM_OFFLINE is set' if online else 'offline'})")
-    import pooch
-    import requests
-
-    pooch.get_logger().setLevel(logging.ERROR)
-    file = TIME_MACHINE_FILE if known_sha256 else f"{sha256(url.encode())[:16]}.txt"
-    downloader = pooch.HTTPDownloader(timeout=(CONNECT_SECONDS, READ_SECONDS))
-    try:
-        path = pooch.retrieve(
-            url,
-            known_hash=f"sha256:{known_sha256}" if known_sha256 else None,
-            fname=file,
-            path=cache_dir() / "downloads",
-            downloader=downloader,
-        )
-        return Path(path).read_bytes()
-    except requests.Timeout as error:
-        raise DataUnavailableError(f"{url}: no answer in time") from error
-    except requests.HTTPError as error:
-        raise DataUnavailableError(f"{url}: HTTP status {error.response.status_code}") from error
-    except requests.RequestException as error:
-        raise DataUnavailableError(f"{url}: no connection") from error
-    except ValueError as error:  # pooch: the digest is another one
-        raise DataUnavailableError(f"{url}: another text than the book's (wrong sha256)") from error
-    except OSError as error:
-        raise DataUnavailableError(f"{url}: can't be kept in {cache_dir()}: {error.strerror}") from error
-
-
-# --- the prepared text -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -213,10 +73,13 @@ class Corpus:
         """First and past-the-last character of each split.
 
         stream: 90, 5 and 5 % of the text, in its order. report: the characters under its 10,000 training and 5,000
-        validation windows. The test text is the last 5 % under both, so that their test figures compare.
+        validation windows. The test text is the last 5 % under both, so that their test figures compare. Of a long
+        text, whose 90 % are more than PASS_CHARS, the first HELD_OUT_CHARS of both 5 % are all that is read.
         """
         train_end = int(TRAIN_SHARE * len(self))
         val_end = train_end + int(VAL_SHARE * len(self))
+        held_out = HELD_OUT_CHARS if train_end > PASS_CHARS else len(self)
+        test = (val_end, min(len(self), val_end + held_out))
         if preset == "report":
             needed = WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH
             if val_end < needed:
@@ -227,17 +90,28 @@ class Corpus:
             return {
                 "train": (0, WINDOW_TRAIN + WINDOW_LENGTH),
                 "val": (WINDOW_TRAIN, WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH),
-                "test": (val_end, len(self)),
+                "test": test,
             }
-        return {"train": (0, train_end), "val": (train_end, val_end), "test": (val_end, len(self))}
+        return {"train": (0, train_end), "val": (train_end, min(val_end, train_end + held_out)), "test": test}
 
     def split(self, preset: PresetName, split: str) -> NDArray[np.integer]:
         """The ids of a split, a view of the mapped file."""
         start, end = self.spans(preset)[split]
         return self.ids[start:end]
 
+    def baseline_text(self, preset: PresetName) -> NDArray[np.integer]:
+        """What the simplest models are fitted on: the training text; of one longer than PASS_CHARS, a sample.
+
+        The sample is BASELINE_CHARS in blocks of BASELINE_BLOCK, evenly spaced from the text's start to its end.
+        """
+        train = self.split(preset, "train")
+        if len(train) <= PASS_CHARS:
+            return train
+        starts = np.linspace(0, len(train) - BASELINE_BLOCK, BASELINE_CHARS // BASELINE_BLOCK).astype(int)
+        return np.concatenate([train[start : start + BASELINE_BLOCK] for start in starts])
+
     def baselines(self, preset: PresetName) -> dict[str, Baselines]:
-        """Perplexity of the uniform, unigram and Kneser-Ney models of the training text, on "val" and "test".
+        """Perplexity of the uniform, unigram and Kneser-Ney models of ``baseline_text``, on "val" and "test".
 
         Fitted once for each text, preset and version of models/ngram.py, and kept beside the ids.
         """
@@ -245,8 +119,9 @@ class Corpus:
         if kept.is_file():
             return {split: Baselines(**values) for split, values in json.loads(kept.read_text()).items()}
         held_out = {split: self.split(preset, split) for split in ("val", "test")}
-        result = baselines(self.split(preset, "train"), held_out, len(self.vocabulary))
-        write_atomically(kept, json.dumps({split: asdict(values) for split, values in result.items()}).encode())
+        result = baselines(self.baseline_text(preset), held_out, len(self.vocabulary))
+        with _writing_cache():
+            write_atomically(kept, json.dumps({split: asdict(values) for split, values in result.items()}).encode())
         return result
 
 
@@ -258,19 +133,19 @@ def load_corpus(config: CorpusConfig) -> Corpus:
     found = find_text(config.corpus)
     if found.missing:
         log.warning("%s\n%s", found.missing, FALLBACK_WARNING)
-    source_sha256 = sha256(found.data)
-    key = sha256("\n".join([found.name, config.alphabet, source_sha256, code_digest("pipeline.corpus")]).encode())
-    folder = cache_dir() / "prepared" / f"{found.name}-{config.alphabet}-{key[:16]}"
-    try:
+    source_sha256 = found.sha256()
+    inputs = [found.name, config.alphabet, source_sha256, code_digest("pipeline.corpus")]
+    key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
+    folder = cache_dir() / "prepared" / f"{found.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
+    with _writing_cache():
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"the cache {cache_dir()} can't be written: {error.strerror}; set TMLM_CACHE_DIR") from None
-    with FileLock(folder / "lock"):
-        facts = _read_facts(folder)
-        if facts is None:
-            facts = _prepare(folder, found, config.alphabet)
+        with FileLock(folder / "lock"):
+            facts = _read_facts(folder)
+            if facts is None:
+                _sweep(folder)
+                facts = _prepare(folder, found, config.alphabet, source_sha256)
     vocabulary = Vocabulary(config.alphabet, tuple(facts["symbols"]))
-    ids = np.memmap(folder / "ids.bin", dtype=vocabulary.dtype, mode="c")  # copy on write: torch wants it writable
+    ids = np.memmap(folder / IDS_FILE, dtype=vocabulary.dtype, mode="c")  # copy on write: torch wants it writable
     return Corpus(
         name=found.name,
         source=found.source,
@@ -283,39 +158,74 @@ def load_corpus(config: CorpusConfig) -> Corpus:
     )
 
 
+@contextmanager
+def _writing_cache() -> Iterator[None]:
+    """What the system says against it, in words."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"the cache {cache_dir()} can't be written: {error.strerror}; make room there or set TMLM_CACHE_DIR"
+        ) from None
+
+
 def _read_facts(folder: Path) -> dict | None:
     """What an earlier call prepared, or None if there is nothing whole."""
-    facts_file, ids_file = folder / "corpus.json", folder / "ids.bin"
+    facts_file, ids_file = folder / FACTS_FILE, folder / IDS_FILE
     if not facts_file.is_file() or not ids_file.is_file():
         return None
-    facts: dict = json.loads(facts_file.read_text())
-    return facts if sha256(ids_file.read_bytes()) == facts["ids_sha256"] else None
-
-
-def _prepare(folder: Path, found: FoundText, alphabet: Alphabet) -> dict:
     try:
-        text = normalise(found.data.decode("utf-8-sig"), alphabet)
-    except UnicodeDecodeError as error:
-        raise InputError(
-            f"--corpus {found.name} is not UTF-8 text: byte {error.start:,} is 0x{found.data[error.start]:02x}; "
-            "convert it (iconv -t UTF-8) and try again"
-        ) from None
-    if b"\0" in found.data:
-        raise InputError(f"--corpus {found.name} has NUL bytes: it is not a text file")
-    if len(text) < 1000:
-        script = " (--alphabet raw keeps other letters than A to Z)" if alphabet == "letters" else ""
-        raise InputError(
-            f"--corpus {found.name} has {len(text):,} characters of that alphabet, of {len(found.data):,} bytes; "
-            f"at least 1,000 are needed{script}"
-        )
-    vocabulary = Vocabulary.of(text, alphabet)
-    ids = vocabulary.encode(text).tobytes()
+        facts: dict = json.loads(facts_file.read_bytes())
+    except ValueError:  # damaged
+        return None
+    with ids_file.open("rb") as file:
+        return facts if hashlib.file_digest(file, "sha256").hexdigest() == facts.get("ids_sha256") else None
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed calls have left half written, in this folder, whose lock is held, and in those of others."""
+    for other in folder.parent.iterdir():
+        parts = leftovers(other / IDS_FILE) + leftovers(other / FACTS_FILE)
+        if not parts:
+            continue
+        try:
+            with nullcontext() if other == folder else FileLock(other / "lock", timeout=0):
+                for part in parts:
+                    part.unlink(missing_ok=True)
+        except Timeout:  # somebody is writing there
+            continue
+
+
+def _prepare(folder: Path, found: FoundText, alphabet: Alphabet, source_sha256: str) -> dict:
+    """Write the ids, piece by piece, and the facts about them; returns the facts."""
+    vocabulary = Vocabulary.of(normalised(found.pieces(source_sha256), alphabet), alphabet)
+    characters, text_digest, ids_digest = 0, hashlib.sha256(), hashlib.sha256()
+    with whole_file(folder / IDS_FILE) as file:
+        for piece in normalised(found.pieces(source_sha256), alphabet):
+            ids = vocabulary.ids_of(piece).tobytes()
+            characters += len(piece)
+            text_digest.update(piece.encode())
+            ids_digest.update(ids)
+            file.write(ids)
+        if characters < MIN_CHARS:
+            script = " (--alphabet raw keeps other letters than A to Z)" if alphabet == "letters" else ""
+            raise InputError(
+                f"--corpus {found.name} has {characters:,} characters of that alphabet, of {found.size:,} bytes; "
+                f"at least {MIN_CHARS:,} are needed{script}"
+            )
     facts = {
         "symbols": vocabulary.symbols,
-        "corpus_sha256": sha256(text.encode()),
-        "ids_sha256": sha256(ids),
-        "characters": len(text),
+        "corpus_sha256": text_digest.hexdigest(),
+        "ids_sha256": ids_digest.hexdigest(),
+        "characters": characters,
     }
-    write_atomically(folder / "ids.bin", ids)
-    write_atomically(folder / "corpus.json", json.dumps(facts).encode())
+    write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
     return facts
+
+
+def encoded(text: FoundText, sha256: str, vocabulary: Vocabulary) -> NDArray[np.integer]:
+    """The ids of a text in the symbols of a vocabulary that may be another text's."""
+    ids = bytearray()
+    for piece in normalised(text.pieces(sha256), vocabulary.alphabet):
+        ids += vocabulary.ids_of(piece).tobytes()
+    return np.frombuffer(ids, vocabulary.dtype)

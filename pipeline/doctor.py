@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import open_runs, tracking
-from pipeline.corpus import cache_dir, find_text
+from pipeline.downloads import cache_dir
 from pipeline.errors import TmlmError
 from pipeline.locations import left_behind, mend
 from pipeline.store import LOCK_SECONDS, address, look, own_database, refused, shown, sqlite_file
+from pipeline.texts import find_text
 from pipeline.training import choose_device, choose_precision, choose_threads
 
 
@@ -76,7 +77,7 @@ def _text(corpus: str) -> str:
         found = find_text(corpus, online=False)
     except TmlmError as error:
         return " ".join(str(error).split())
-    here = f"{found.name}, {len(found.data):,} bytes from {found.source}"
+    here = f"{found.name}, {found.size:,} bytes from {found.source}"
     if not found.missing:
         return here
     if os.environ.get("TMLM_OFFLINE"):

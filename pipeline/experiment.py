@@ -19,7 +19,7 @@ from pipeline.config import TrainConfig
 from pipeline.corpus import Corpus
 from pipeline.errors import InputError
 from pipeline.evaluation import TextScore, score_text
-from pipeline.files import remove_leftovers
+from pipeline.files import leftovers
 from pipeline.memory import check_training_fits
 from pipeline.samples import SampleText, sample_texts
 from pipeline.training import EpochPoint, Training, fit
@@ -115,7 +115,8 @@ class Keeper:
         if self.folder is None or not self.folder.is_dir():
             return
         for name in (LAST, BEST):
-            remove_leftovers(self.folder / name)
+            for part in leftovers(self.folder / name):  # nobody else writes here
+                part.unlink(missing_ok=True)
         path = self.folder / LAST
         if not path.is_file():
             return

@@ -1,23 +1,24 @@
 """Files that are whole or not there."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 from uuid import uuid4
 
 
-def remove_leftovers(path: Path) -> None:
-    """Delete what ``write_atomically`` had begun beside a file when its process was killed. Nobody may be writing."""
-    for leftover in path.parent.glob(f".{path.name}.*"):
-        leftover.unlink(missing_ok=True)
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to that takes its place when the block ends, synced, and never if it fails.
 
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """The whole file or none: written beside its place, synced, then renamed."""
+    Until then it is ``.<name>.<random>`` beside its place: what ``leftovers`` finds if the process is killed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid4().hex}")  # not tempfile's: that may be read by its owner only
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -27,6 +28,17 @@ def write_atomically(path: Path, data: bytes) -> None:
         if isinstance(error, OSError) and error.errno and not error.filename:  # a write does not say of what
             error.filename = str(path)
         raise
+
+
+def leftovers(path: Path) -> list[Path]:
+    """What killed writers of a file have left beside its place; only for one who knows that nobody writes it now."""
+    return list(path.parent.glob(f".{path.name}.*"))
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """The whole file or none: written beside its place, synced, then renamed."""
+    with whole_file(path) as file:
+        file.write(data)
 
 
 def _sync_folder(folder: Path) -> None:

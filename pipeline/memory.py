@@ -10,10 +10,10 @@ import psutil
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import TrainConfig
+from pipeline.config import PASS_CHARS, TrainConfig
 from pipeline.errors import InputError
 from pipeline.evaluation import LOGITS_AT_ONCE, ROW_CHARS, ROWS_AT_ONCE
-from pipeline.training import PASS_CHARS, choose_device, choose_precision
+from pipeline.training import choose_device, choose_precision
 
 GB = 10**9
 FLOAT, HALF = 4, 2

@@ -22,12 +22,12 @@ from models.config import ModelConfig, option_name
 from models.decoding import Decoding
 from models.generation import generate
 from models.language_model import LanguageModel
-from models.ngram import KneserNey, mean_bits
+from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline import figures, store, tracking
 from pipeline.checkpoints import load_checkpoint, load_model
 from pipeline.code_digest import code_digest
 from pipeline.config import Alphabet, CorpusConfig, PresetName, TrainConfig
-from pipeline.corpus import KNOWN_TEXTS, Corpus, load_corpus
+from pipeline.corpus import Corpus, encoded, load_corpus
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.evaluation import score_text
 from pipeline.experiment import MAY_CHANGE, Experiment, Observer, Result
@@ -43,6 +43,7 @@ from pipeline.summaries import (
     samples_table,
     training_note,
 )
+from pipeline.texts import KNOWN_TEXTS, FoundText, find_file
 from pipeline.tracking import TrackedRun
 from pipeline.training import EpochPoint, Training, choose_threads
 from pipeline.vocabulary import Vocabulary
@@ -153,9 +154,10 @@ def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
 def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step:
     """Record the text: characters, vocabulary, splits, digests, source, and what the simplest models make of it."""
 
+    spans, bars = corpus.spans(preset), corpus.baselines(preset)  # before the store is opened: memory for one of them
+
     def work(run: TrackedRun) -> dict[str, Any]:
         run.params({**asdict(corpus_config), "preset": preset})
-        spans, bars = corpus.spans(preset), corpus.baselines(preset)
         _record_datasets(run, corpus, preset)
         result: dict[str, Any] = {
             **_corpus_keys(corpus),
@@ -165,6 +167,7 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
             "characters": len(corpus),
             "vocabulary_size": len(corpus.vocabulary),
             **{f"{split}_characters": end - start for split, (start, end) in spans.items()},
+            "baseline_characters": len(corpus.baseline_text(preset)),
         }
         for split, bar in bars.items():
             result[f"uniform_{split}_perplexity"] = 2**bar.uniform_bits_per_char
@@ -452,7 +455,8 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
     """Perplexity and bits per character of a trained model on a split of its corpus, or on any other text file."""
     trained = TrainedModel.find(model)
     label = Path(text).name if text else split
-    read = _read(text) if text else None
+    read = _text_to_read(text) if text else None
+    digest = read.sha256() if read else ""
 
     def work(run: TrackedRun) -> dict[str, Any]:
         run.params({"model": model, "split": split if read is None else "", "text": text or ""})
@@ -464,7 +468,7 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
             result |= _corpus_keys(corpus)
             _record_datasets(run, corpus, trained.preset, split)
         else:
-            ids = trained.vocabulary.encode(read)
+            ids = encoded(read, digest, trained.vocabulary)
             result["unknown_characters"] = int((ids == trained.vocabulary.unknown_id).sum())
         if len(ids) < 2:
             raise InputError(f"--text {text} has {len(ids)} characters; at least 2 are needed")
@@ -475,14 +479,14 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
             "characters": score.characters,
         }
         if corpus is not None:
-            ngram = KneserNey(corpus.split(trained.preset, "train"), len(trained.vocabulary))
-            bits = mean_bits(ngram.log2_probabilities(ids)[1:])  # of the characters that the network is scored on
+            ngram = KneserNey(corpus.baseline_text(trained.preset), len(trained.vocabulary))
+            bits = predicted_bits_per_char(ngram, ids)
             result |= {"ngram_perplexity": 2**bits, "ngram_bits_per_char": bits}
         run.metrics({f"evaluation/{name}": value for name, value in result.items() if isinstance(value, float)})
         run.note(evaluation_text(plain(label), result))
         return result
 
-    inputs = {**trained.keys, "split": split, "text": sha256(read.encode()).hexdigest() if read is not None else None}
+    inputs = {**trained.keys, "split": split, "text": digest}
     return _step("evaluate", f"evaluate-{label}-{trained.name}", inputs, trained.tags, work, reuse)
 
 
@@ -496,11 +500,11 @@ def _corpus_to_compare(trained: TrainedModel, needed: bool) -> Corpus | None:
         return None
 
 
-def _read(text: str) -> str:
+def _text_to_read(path: str) -> FoundText:
     try:
-        return Path(text).read_bytes().decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise InputError(f"--text {text} can't be read as UTF-8 text: {error}") from None
+        return find_file(path, "--text")
+    except FileNotFoundError:
+        raise InputError(f"--text {path} is not there; give the path of a UTF-8 text file") from None
 
 
 def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reuse: bool = False) -> Step:

@@ -8,7 +8,7 @@ from typing import Any
 
 from models.complexity import report_print_out
 from models.config import ModelConfig
-from pipeline.config import TrainConfig
+from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, PresetName, TrainConfig
 from pipeline.corpus import FALLBACK_WARNING, Corpus
 from pipeline.experiment import Result
 from pipeline.samples import SampleText
@@ -20,7 +20,26 @@ def baseline_table(result: Mapping[str, Any]) -> str:
     lines = ["| | validation perplexity | test perplexity |", "|---|---|---|"]
     for label, name in rows:
         lines.append(f"| {label} | {result[f'{name}_val_perplexity']:.3f} | {result[f'{name}_test_perplexity']:.3f} |")
+    if fitted := fitted_on(result["baseline_characters"], result["train_characters"]):
+        lines += ["", fitted]
     return "\n".join(lines)
+
+
+def fitted_on(sample: int, characters: int) -> str:
+    """What the n-gram saw of a training text that is too long for it; empty where it saw all."""
+    if sample == characters:
+        return ""
+    return f"The n-grams are fitted on {sample:,} of {characters:,} training characters, in evenly spaced blocks."
+
+
+def what_is_read(corpus: Corpus, preset: PresetName) -> str:
+    """How much of a long text a training reads; empty for one that it reads whole."""
+    start, end = corpus.spans(preset)["train"]
+    fitted = fitted_on(len(corpus.baseline_text(preset)), end - start)
+    if not fitted:
+        return ""
+    held_out = f"validation and test read {HELD_OUT_CHARS:,} characters each"
+    return f"{fitted} Each epoch is a pass over {PASS_CHARS:,} of these; {held_out}."
 
 
 def comparison_table(result: Mapping[str, Any]) -> str:
@@ -93,7 +112,7 @@ def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, resul
         f"seed {config.seed}: {len(result.history)} epochs in {result.train_seconds:.1f} s, "
         f"{result.chars_per_second:,.0f} characters/s, "
         f"{result.precision} on {result.device}{ended}.\n\n"
-        f"{comparison_table(summary)}\n\n{verdict(summary)}\n\n"
+        f"{comparison_table(summary)}\n\n{verdict(summary)} {what_is_read(corpus, config.preset)}\n\n"
         f"{summary['parameters']:,} parameters, {summary['macs_per_char']:,} MACs per character.\n\n"
         f"{samples_table(result.samples)}"
     )

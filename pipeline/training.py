@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from models.language_model import LanguageModel, State, detach
 from pipeline.batches import stream_batches, windows
 from pipeline.checkpoints import flatten, group
-from pipeline.config import TrainConfig
+from pipeline.config import PASS_CHARS, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.evaluation import perplexity, score_text, score_windows
 from pipeline.stopping import shielded
@@ -35,8 +35,6 @@ log = logging.getLogger(__name__)
 
 WARM_UP_STEPS = 50
 FINAL_RATE_SHARE = 0.05
-PASS_CHARS = 10_000_000  # of a longer text, this much is an epoch
-LONG_VAL_CHARS = 500_000  # and this much is read to validate
 STEPS_BETWEEN_CHECKS = 20  # of the loss being a number, and of the clock
 STOPPED_BY_TIME = "--max-seconds"
 HOPELESS = 100  # times the perplexity of guessing: diverged, though still a number
@@ -160,15 +158,14 @@ class WindowData:
 class StreamData:
     """The project's protocol: parallel streams through the text, the state carried from cut to cut.
 
-    Of a text longer than PASS_CHARS, each epoch reads the next PASS_CHARS, and validation always the same
-    LONG_VAL_CHARS.
+    Of a text longer than PASS_CHARS, each epoch reads the next PASS_CHARS.
     """
 
     carries_state = True
 
     def __init__(self, train: Tensor, val: Tensor, config: TrainConfig) -> None:
         self.config = config
-        self.train, self.val = train, val[:LONG_VAL_CHARS]
+        self.train, self.val = train, val
         self.pass_chars = min(len(train), PASS_CHARS)
         if self.pass_chars <= config.batch_size + config.sequence_length:
             raise InputError(

@@ -1,18 +1,23 @@
 """Where a text comes from, in which order, and what is refused."""
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
-import pooch
 import pytest
-import requests
+from filelock import FileLock
 
 from models.ngram import KneserNey, mean_bits
 from pipeline import corpus as corpus_module
+from pipeline import downloads, texts
 from pipeline.config import CorpusConfig
-from pipeline.corpus import TIME_MACHINE_MIRRORS, cache_dir, load_corpus
+from pipeline.corpus import Corpus, load_corpus
+from pipeline.downloads import cache_dir
 from pipeline.errors import DataUnavailableError, InputError
+from pipeline.texts import TIME_MACHINE_MIRRORS
+from pipeline.vocabulary import LETTERS, Vocabulary, normalise
 
 TEXT = "".join(f"It was number {i}, the {'éàü'[i % 3]} of many;\n" for i in range(400))
 
@@ -63,6 +68,13 @@ def test_damaged_prepared_ids_are_made_again(text_file, damage):
     good = first.ids.copy()
     damage(first.folder / "ids.bin")
     assert np.array_equal(load_corpus(CorpusConfig(str(text_file))).ids, good)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"symbols": ', b"\xff"])
+def test_damaged_facts_are_made_again(text_file, damage):
+    first = load_corpus(CorpusConfig(str(text_file)))
+    (first.folder / "corpus.json").write_bytes(damage)
+    assert load_corpus(CorpusConfig(str(text_file))).corpus_sha256 == first.corpus_sha256
 
 
 def test_a_changed_file_is_another_corpus(text_file):
@@ -132,6 +144,117 @@ def test_a_folder_and_a_missing_path_are_refused(tmp_path):
         load_corpus(CorpusConfig(str(tmp_path / "missing.txt")))
 
 
+# --- whole or not there ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alphabet", ["letters", "raw"])
+def test_the_size_of_the_pieces_changes_nothing(tmp_path, monkeypatch, alphabet):
+    text = "".join(f"It\u0323\u0301 was\r\n{i} \u1100\u1161\u11a8 of\r the \U0001f600\n" for i in range(100))
+    prepared = []
+    for size in (1, 2, 3, 7, 1000, 10**6):
+        monkeypatch.setattr(texts, "PIECE_BYTES", size)
+        (tmp_path / f"{size}.txt").write_text(text, encoding="utf-8-sig", newline="")
+        prepared.append(load_corpus(CorpusConfig(str(tmp_path / f"{size}.txt"), alphabet)))
+    expected = normalise(text, alphabet)
+    for corpus in prepared:
+        assert corpus.vocabulary.decode(corpus.ids) == expected
+        assert corpus.vocabulary == Vocabulary.of([expected], alphabet)
+        assert corpus.corpus_sha256 == hashlib.sha256(expected.encode()).hexdigest()
+
+
+def parts_in(folder: Path) -> list[str]:
+    """What stands there beside what is whole."""
+    return [path.name for path in folder.glob("*/.*")]
+
+
+def test_a_text_that_is_refused_leaves_nothing_half_written(tmp_path):
+    (tmp_path / "bad.txt").write_bytes(b"good text " * 2000 + b"\xff")
+    with pytest.raises(InputError, match="not UTF-8"):
+        load_corpus(CorpusConfig(str(tmp_path / "bad.txt")))
+    assert parts_in(cache_dir() / "prepared") == []
+    assert not list((cache_dir() / "prepared").glob("*/ids.bin"))
+
+
+def test_a_disk_that_is_full_is_named_and_nothing_half_written_is_left(text_file, file_size_limit):
+    with (
+        file_size_limit(5000),
+        pytest.raises(InputError, match=r"can't be written: .*make room there or set TMLM_CACHE"),
+    ):
+        load_corpus(CorpusConfig(str(text_file)))
+    assert parts_in(cache_dir() / "prepared") == []
+    corpus = load_corpus(CorpusConfig(str(text_file)))
+    assert len(corpus) > 5000
+    with file_size_limit(10), pytest.raises(InputError, match="can't be written: "):
+        corpus.baselines("stream")
+    assert corpus.baselines("stream")
+
+
+def test_what_a_killed_call_left_is_removed_by_the_next_one_but_not_what_another_writes(text_file, tmp_path):
+    prepared = cache_dir() / "prepared"
+    for name in ("dead", "alive"):
+        (prepared / name).mkdir(parents=True)
+        (prepared / name / ".ids.bin.0123").write_bytes(b"half")
+    first = load_corpus(CorpusConfig(str(text_file)))
+    (first.folder / ".ids.bin.4567").write_bytes(b"half")
+    (first.folder / "ids.bin").unlink()
+    (prepared / "dead" / ".ids.bin.0123").write_bytes(b"half")
+    (prepared / "alive" / ".ids.bin.0123").write_bytes(b"half")
+    with FileLock(prepared / "alive" / "lock"):
+        load_corpus(CorpusConfig(str(text_file)))
+    assert [path.parent.name for path in prepared.glob("*/.ids*")] == ["alive"]
+
+
+@pytest.mark.parametrize("alphabet", ["letters", "raw"])
+@pytest.mark.parametrize("change", [lambda text: text[:-9], lambda text: text + "x", lambda text: text.upper()])
+def test_a_text_that_changes_while_it_is_read_is_refused_and_not_kept(text_file, monkeypatch, alphabet, change):
+    digest_of = texts.FoundText.sha256
+
+    def then_changed(found: texts.FoundText) -> str:
+        digest = digest_of(found)
+        text_file.write_text(change(TEXT), encoding="utf-8")
+        return digest
+
+    monkeypatch.setattr(texts.FoundText, "sha256", then_changed)
+    with pytest.raises(InputError, match="many has changed while it was read; try again"):
+        load_corpus(CorpusConfig(str(text_file), alphabet))
+    assert not list((cache_dir() / "prepared").glob("*/ids.bin"))
+
+
+def test_six_processes_may_prepare_one_text_at_once(text_file):
+    text_file.write_text(TEXT * 100, encoding="utf-8")
+    script = "import sys; from pipeline.corpus import *; c = load_corpus(CorpusConfig(sys.argv[1])); print(c.ids.sum())"
+    command = [sys.executable, "-c", script, str(text_file)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(6)]
+    outputs = [process.communicate(timeout=120) for process in processes]
+    expected = load_corpus(CorpusConfig(str(text_file)))
+    assert outputs == [(f"{expected.ids.sum()}\n".encode(), b"")] * 6
+    assert parts_in(cache_dir() / "prepared") == []
+
+
+def test_a_long_file_name_is_no_hindrance(tmp_path):
+    path = tmp_path / f"{'长' * 80}.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    assert load_corpus(CorpusConfig(str(path))).name == "长" * 80
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("alphabet", ["letters", "raw"])
+def test_memory_does_not_grow_with_the_text(tmp_path, alphabet):
+    script = (
+        "import sys, resource; from pipeline.corpus import *; c = load_corpus(CorpusConfig(*sys.argv[1:]));"
+        "c.baselines('stream'); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    peaks = []
+    for megabytes in (16, 128):
+        line = "".join(f"It wäs number {i}, of many; " for i in range(1000))
+        with (tmp_path / f"{megabytes}.txt").open("w", encoding="utf-8") as file:
+            for _ in range(megabytes * 1_000_000 // len(line.encode())):
+                file.write(line)
+        command = [sys.executable, "-c", script, str(tmp_path / f"{megabytes}.txt"), alphabet]
+        peaks.append(int(subprocess.run(command, capture_output=True, check=True).stdout) / 1024)
+    assert peaks[1] - peaks[0] < 10, "megabytes more for a text that has 112 more"
+
+
 # --- splits and baselines --------------------------------------------------------------------------------------------
 
 
@@ -143,6 +266,35 @@ def test_the_stream_splits_follow_each_other_and_leave_nothing_out(text_file):
     assert spans["val"][1] == spans["test"][0]
     assert spans["test"][1] == len(corpus)
     assert spans["train"][1] == int(0.9 * len(corpus))
+
+
+def long_corpus(tmp_path: Path, length: int = 12_000_000) -> Corpus:
+    ids = np.resize(np.arange(251, dtype=np.uint8) % 27, length)
+    return Corpus("long", "", False, "", "", Vocabulary("letters", LETTERS), ids, tmp_path)
+
+
+def test_of_a_long_text_the_first_half_million_of_validation_and_test_are_read(tmp_path):
+    corpus = long_corpus(tmp_path)
+    assert corpus.spans("stream") == {
+        "train": (0, 10_800_000), "val": (10_800_000, 11_300_000), "test": (11_400_000, 11_900_000),
+    }  # fmt: skip
+    assert corpus.spans("report")["test"] == corpus.spans("stream")["test"]
+    shorter = long_corpus(tmp_path, 11_000_000)
+    assert shorter.spans("stream")["val"] == (9_900_000, 10_450_000)
+    assert shorter.spans("stream")["test"] == (10_450_000, 11_000_000)
+
+
+def test_the_baselines_of_a_long_text_see_evenly_spaced_blocks_of_it(tmp_path):
+    corpus = long_corpus(tmp_path)
+    train, sample = corpus.split("stream", "train"), corpus.baseline_text("stream")
+    assert len(sample) == 2_000_000
+    blocks = sample.reshape(20, 100_000)
+    assert np.array_equal(blocks[0], train[:100_000])
+    assert np.array_equal(blocks[-1], train[-100_000:])
+    assert np.array_equal(blocks[10], train[10 * 10_700_000 // 19 :][:100_000])
+    shorter = long_corpus(tmp_path, 11_000_000)
+    assert len(shorter.baseline_text("stream")) == 9_900_000, "of a text that is one pass at most, all"
+    assert len(corpus.baseline_text("report")) == 10_032
 
 
 def test_a_text_too_short_for_the_reports_windows_is_refused(text_file):
@@ -209,27 +361,26 @@ def test_the_book_with_other_line_breaks_is_the_book(monkeypatch, tmp_path, book
 
 
 class Web:
-    """A stand-in for the network: what pooch would fetch for each address."""
+    """A stand-in for the network: what each address holds; a missing one has nothing."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, pages: dict[str, bytes | Exception]) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, pages: dict[str, bytes]) -> None:
         self.asked: list[str] = []
         self.pages = pages
         monkeypatch.delenv("TMLM_OFFLINE", raising=False)
         monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
-        monkeypatch.setattr(pooch, "HTTPDownloader", lambda **options: self.fetch)
+        monkeypatch.setattr(downloads, "fetch", self.fetch)
 
     def fetch(self, url: str, output_file: str, pooch: object) -> None:
         self.asked.append(url)
-        page = self.pages.get(url, requests.ConnectionError("no such host"))
-        if isinstance(page, Exception):
-            raise page
-        Path(output_file).write_bytes(page)
+        if url not in self.pages:
+            raise DataUnavailableError(f"{url}: no such host")
+        Path(output_file).write_bytes(self.pages[url])
 
 
 def test_mirrors_are_asked_in_turn_and_the_digest_is_checked(monkeypatch, book):
     exact = book.read_bytes()
     first, second, third = TIME_MACHINE_MIRRORS
-    web = Web(monkeypatch, {first: requests.Timeout("slow"), second: exact[:-1], third: exact})
+    web = Web(monkeypatch, {second: exact[:-1], third: exact})
     corpus = load_corpus(CorpusConfig("time-machine"))
     assert corpus.source == third
     assert web.asked == [first, second, third]
@@ -238,11 +389,8 @@ def test_mirrors_are_asked_in_turn_and_the_digest_is_checked(monkeypatch, book):
 
 
 def test_all_reasons_are_told_when_no_mirror_has_it(monkeypatch):
-    response = requests.Response()
-    response.status_code = 404
-    first, second, third = TIME_MACHINE_MIRRORS
-    Web(monkeypatch, {first: requests.Timeout(), second: b"wrong", third: requests.HTTPError(response=response)})
-    with pytest.raises(DataUnavailableError, match=r"(?s)no answer in time.*wrong sha256.*HTTP status 404"):
+    Web(monkeypatch, {TIME_MACHINE_MIRRORS[1]: b"wrong"})
+    with pytest.raises(DataUnavailableError, match=r"(?s)no such host.*wrong sha256.*no such host"):
         load_corpus(CorpusConfig("time-machine"))
     assert not (cache_dir() / "downloads" / "timemachine.txt").exists()
 
@@ -255,6 +403,8 @@ def test_an_https_address_is_a_corpus_and_is_kept(monkeypatch):
     assert corpus.source == url
     load_corpus(CorpusConfig(url))
     assert web.asked == [url]
+    monkeypatch.setenv("TMLM_OFFLINE", "1")
+    assert load_corpus(CorpusConfig(url)).corpus_sha256 == corpus.corpus_sha256, "what is kept needs no network"
 
 
 def test_only_https_addresses_are_downloaded(monkeypatch):

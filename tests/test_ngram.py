@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models import ngram
 from models.ngram import (
     FALLBACK_DISCOUNTS,
     KneserNey,
@@ -18,6 +19,7 @@ from models.ngram import (
     baselines,
     discounts,
     mean_bits,
+    predicted_bits_per_char,
     uniform_bits_per_char,
 )
 
@@ -165,6 +167,22 @@ def test_baselines_score_every_held_out_text_by_name_from_its_second_character_o
         assert scores[name].ngram_bits_per_char == mean_bits(ngram.log2_probabilities(text)[1:])
 
 
+@pytest.mark.parametrize("model", [Unigram(markov_text(), VOCAB_SIZE), KneserNey(markov_text(), VOCAB_SIZE)])
+@pytest.mark.parametrize("piece_chars", [1, 3, 7, 49, 50, 1000])
+def test_a_text_scored_in_pieces_costs_what_it_costs_as_a_whole(model, piece_chars, monkeypatch):
+    monkeypatch.setattr(ngram, "PIECE_CHARS", piece_chars)
+    text = markov_text(50, seed=3)
+    assert predicted_bits_per_char(model, text) == pytest.approx(mean_bits(model.log2_probabilities(text)[1:]))
+
+
+@given(st.lists(st.integers(0, 20) | st.integers(0, 2**40), max_size=30))
+def test_ranks_are_numpys_whether_they_are_sorted_or_counted(keys):
+    array = np.array(keys, dtype=np.int64)
+    expected = np.unique(array, return_inverse=True, return_counts=True)
+    for ours, theirs in zip(ngram.ranked(array), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_ids_outside_of_the_vocabulary_are_refused():
     with pytest.raises(ValueError, match="ids 0 to 6; a vocabulary of 6 has 0 to 5"):
         KneserNey([0, 6], 6)
@@ -179,6 +197,8 @@ def test_what_is_no_text_is_refused():
         KneserNey([[1, 2]], 6)
     with pytest.raises(ValueError, match="an empty text has no bits per character"):
         model_of_order(1).bits_per_char([])
+    with pytest.raises(ValueError, match="1 characters has nothing to predict"):
+        predicted_bits_per_char(model_of_order(1), np.array([1]))
     with pytest.raises(ValueError, match="order is 0; it must be at least 1"):
         KneserNey([1, 2], 6, order=0)
 

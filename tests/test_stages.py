@@ -11,6 +11,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 
 from models.decoding import Decoding
+from pipeline import corpus as corpus_module
 from pipeline import stages, tracking
 from pipeline.checkpoints import load_model
 from pipeline.config import CorpusConfig, resolve
@@ -145,6 +146,43 @@ def test_any_other_text_can_be_evaluated_and_unknown_characters_are_counted(stor
     assert result["unknown_characters"] == 1
     assert result["perplexity"] > 1
     assert result["ngram_perplexity"] > 1
+
+
+def test_the_bar_of_a_long_text_is_fitted_on_the_same_sample_everywhere_and_says_so(store, small_text, monkeypatch):
+    monkeypatch.setattr(corpus_module, "PASS_CHARS", 10_000)
+    monkeypatch.setattr(corpus_module, "HELD_OUT_CHARS", 500)
+    monkeypatch.setattr(corpus_module, "BASELINE_CHARS", 2000)
+    monkeypatch.setattr(corpus_module, "BASELINE_BLOCK", 200)
+    config = CorpusConfig(str(small_text))
+    corpus = load_corpus(config)
+    step = stages.prepare(corpus, config, "stream")
+    assert step.result["baseline_characters"] == 2000
+    assert (step.result["val_characters"], step.result["test_characters"]) == (500, 500)
+    assert recorded(step.run_id).data.metrics["corpus/baseline_characters"] == 2000
+    seen = f"fitted on 2,000 of {step.result['train_characters']:,} training characters"
+    assert seen in recorded(step.run_id).data.tags["mlflow.note.content"]
+    trained = train(small_text)
+    note = recorded(trained.run_id).data.tags["mlflow.note.content"]
+    assert seen in note
+    assert "Each epoch is a pass over 10,000,000 of these; validation and test read 500,000 characters each." in note
+    judged = stages.evaluate(trained.run_id).result
+    assert judged["ngram_perplexity"] == pytest.approx(step.result["ngram_test_perplexity"], rel=1e-9)
+    assert judged["characters"] == 499
+
+
+def test_evaluating_a_text_reads_it_as_the_model_reads_any_other(trained, tmp_path):
+    (tmp_path / "a.txt").write_text("It was the time,\r\nthe TIME!", encoding="utf-8-sig", newline="")
+    (tmp_path / "b.txt").write_text("it was the time the time ", encoding="utf-8")
+    one, other = (stages.evaluate(trained.run_id, text=str(tmp_path / name)).result for name in ("a.txt", "b.txt"))
+    assert one["bits_per_char"] == other["bits_per_char"]
+    assert one["characters"] == 24
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 5000, b"a\0" * 5000, b""])
+def test_what_is_no_text_is_not_evaluated(trained, tmp_path, content):
+    (tmp_path / "bad.txt").write_bytes(content)
+    with pytest.raises(InputError, match=r"bad.* (is not UTF-8 text: byte 0 is 0xff|has NUL bytes|has 0 characters)"):
+        stages.evaluate(trained.run_id, text=str(tmp_path / "bad.txt"))
 
 
 @pytest.mark.parametrize("name", ["missing.txt", "."])

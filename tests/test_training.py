@@ -630,7 +630,6 @@ def test_the_shortest_text_that_is_allowed_fills_its_streams_at_every_offset(len
 def a_long_text(monkeypatch: pytest.MonkeyPatch, passes: float) -> StreamData:
     """A text of so many passes; the ids say where in it they stand."""
     monkeypatch.setattr(pipeline.training, "PASS_CHARS", 2000)
-    monkeypatch.setattr(pipeline.training, "LONG_VAL_CHARS", 100)
     config = TrainConfig(batch_size=4, sequence_length=8)
     return StreamData(torch.arange(int(2000 * passes)), a_text(300), config)
 

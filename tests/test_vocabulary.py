@@ -1,6 +1,9 @@
 """Symbols: the book's alphabet, any other one, and what is done with characters that it lacks."""
 
+import re
+import sys
 import unicodedata
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,9 +11,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
-from pipeline.vocabulary import LETTERS, UNKNOWN, Vocabulary, normalise
+from pipeline.vocabulary import LETTERS, MAX_MARKS, UNKNOWN, Vocabulary, joining, normalise, normalised
 
 LETTER_VOCABULARY = Vocabulary("letters", LETTERS)
+# line breaks, a byte-order mark, marks of several classes in and out of order, marks that come apart, Hangul in parts
+# and whole, vowels that join, what is composed never again, characters of one to four bytes
+NASTY = (
+    "a \r\n\r\re\u0301\u0323o\ufeff\u0344\u0f71\u0f73\u1100\u1161\u11a8\uac00\u11a7\u09c7\u09be\u0b47\u0b57\u212b"
+    "\u1e9b\u0323\u0958\u2126\U0001d15e\U000110a5\U000110ba\U0001f600\u00e9Z\u212a\u0130-\r"
+)
+NASTY_TEXTS = st.text(st.one_of(st.sampled_from(NASTY), st.characters(exclude_categories=["Cs"])), max_size=40)
+
+
+def cut(text: str, places: list[int]) -> list[str]:
+    """The text in pieces, some of them empty."""
+    borders = [0, *sorted(min(place, len(text)) for place in places), len(text)]
+    return [text[start:end] for start, end in pairwise(borders)]
+
+
+def as_a_whole(text: str, alphabet: str) -> str:
+    """The alphabets' rules on one string, by the library's own means."""
+    if alphabet == "letters":
+        return re.sub("[^A-Za-z]+", " ", text).lower()
+    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def test_letters_has_the_books_28_symbols_with_unk_between_space_and_a():
@@ -38,14 +61,81 @@ def test_raw_is_nfc_with_one_kind_of_line_break(text):
     assert unicodedata.is_normalized("NFC", once)
 
 
+# --- in pieces -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alphabet", ["letters", "raw"])
+@given(text=NASTY_TEXTS, places=st.lists(st.integers(0, 40), max_size=6))
+def test_a_text_in_pieces_is_the_text_as_a_whole_wherever_it_is_cut(alphabet, text, places):
+    whole = as_a_whole(text, alphabet)
+    assert normalise(text, alphabet) == whole
+    assert "".join(normalised(cut(text, places), alphabet)) == whole
+
+
+@pytest.mark.parametrize("alphabet", ["letters", "raw"])
+def test_two_cuts_anywhere_in_a_nasty_text_change_nothing(alphabet):
+    whole = as_a_whole(NASTY, alphabet)
+    for first in range(len(NASTY) + 1):
+        for second in range(first, len(NASTY) + 1):
+            assert "".join(normalised(cut(NASTY, [first, second]), alphabet)) == whole, (first, second)
+
+
+@given(text=NASTY_TEXTS, places=st.lists(st.integers(0, 40), max_size=6))
+def test_symbols_and_ids_of_pieces_are_those_of_the_whole(text, places):
+    whole, pieces = normalise(text + "a", "raw"), list(normalised(cut(text + "a", places), "raw"))
+    vocabulary = Vocabulary.of(pieces, "raw")
+    assert vocabulary.symbols == tuple(sorted({*whole, UNKNOWN}))
+    ids = np.concatenate([vocabulary.ids_of(piece) for piece in pieces])
+    assert ids.tolist() == [vocabulary.symbols.index(character) for character in whole]
+
+
+def test_nothing_before_a_character_joins_it_unless_the_table_of_all_code_points_says_so():
+    """Against Python's own data: what may stand first in an NFC that is cut there has nothing to do with what precedes.
+
+    A character is changed by those before it when its canonical decomposition begins with a combining mark (they are
+    put in order) or with a character that some composition ends with (they are composed).
+    """
+    apart = {}
+    for point in range(sys.maxunicode + 1):
+        character = chr(point)
+        if (decomposed := unicodedata.normalize("NFD", character)) != character:
+            apart[character] = decomposed
+    ends = {decomposed[i] for decomposed in apart.values() for i in range(1, len(decomposed))}  # Hangul among them
+    table = joining()
+    for point in range(sys.maxunicode + 1):
+        first = apart.get(chr(point), chr(point))[0]
+        if unicodedata.combining(first) or first in ends:
+            assert table[point], f"U+{point:04X}"
+    assert table.sum() < 3000, "hardly any character does: pieces are held back by a character or two"
+
+
+@pytest.mark.parametrize("cuts", [[], [1], [500], [500, 999, 1001]])
+def test_marks_without_end_are_refused_wherever_the_text_is_cut(cuts):
+    long, longest = "a" + "\u0323\u0301" * (MAX_MARKS // 2), "a" + "\u0323" * (MAX_MARKS - 1) + "b"
+    assert "".join(normalised(cut(longest, cuts), "raw")) == as_a_whole(longest, "raw")
+    with pytest.raises(InputError, match="1,000 combining marks or more in a row"):
+        list(normalised(cut(long + "b", cuts), "raw"))
+    with pytest.raises(InputError, match="1,000 combining marks"):
+        list(normalised(cut(long, cuts), "raw"))
+    assert normalise(long, "letters") == "a "
+
+
+def test_a_surrogate_that_stands_alone_is_a_character_like_others():
+    assert normalise("a\ud800b", "letters") == "a b"
+    assert Vocabulary.of(["ab"], "raw").encode("a\ud800").tolist() == [1, 0]
+
+
+# --- symbols and ids -------------------------------------------------------------------------------------------------
+
+
 @given(st.text(min_size=1, alphabet=st.characters(exclude_categories=["Cs"])))
 def test_encoding_a_text_by_its_own_vocabulary_and_back_gives_the_normalised_text(text):
-    vocabulary = Vocabulary.of(normalise(text, "raw"), "raw")
+    vocabulary = Vocabulary.of([normalise(text, "raw")], "raw")
     assert vocabulary.decode(vocabulary.encode(text)) == normalise(text, "raw")
 
 
 def test_characters_that_a_vocabulary_lacks_become_unk():
-    vocabulary = Vocabulary.of("abc", "raw")
+    vocabulary = Vocabulary.of(["abc"], "raw")
     assert vocabulary.decode(vocabulary.encode("aéb\U0001f600c\0")) == f"a{UNKNOWN}b{UNKNOWN}c{UNKNOWN}"
 
 
@@ -62,7 +152,7 @@ def test_a_prompt_is_normalised_where_the_alphabets_rule_covers_it():
 
 
 def test_a_prompt_with_unseen_characters_is_refused_and_they_are_named():
-    vocabulary = Vocabulary.of("it has", "raw")
+    vocabulary = Vocabulary.of(["it has"], "raw")
     with pytest.raises(InputError, match=r"--prompt 'it häs Z'.*'Z' \(U\+005A\), 'ä' \(U\+00E4\)"):
         vocabulary.encode_prompt("it häs Z")
 
