@@ -165,9 +165,9 @@ def _check_encodable(path: str, option: str) -> None:
 
 
 def _name_of(path: Path) -> str:
-    """A text's name by its file, short enough for a folder's; a known name is only for the text that it names."""
+    """A text's name by its file; a known name is only for the text that it names."""
     name = "".join(character if character.isprintable() else "_" for character in path.stem)
-    return f"{name}-file" if name in (*KNOWN_TEXTS, "auto") else name[:60] or "text"
+    return f"{name}-file" if name in (*KNOWN_TEXTS, "auto") else name or "text"
 
 
 def _is_time_machine(text: FoundText, sha256: str) -> bool:

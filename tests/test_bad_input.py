@@ -417,8 +417,8 @@ def test_a_full_disk_fails_the_run_in_a_sentence_and_keeps_what_was_recorded(
         file.write(bytes(shutil.disk_usage(small_disk).free - room))
     message = lab.refused("train", "--corpus", str(lab.text), *TINY, code=1)
     setup.cache_clear()
-    assert message.startswith("Error: No space left on device")
-    assert "; free some space; then go on with: tmlm train --resume " in message
+    assert message.startswith("Error: ")
+    assert re.search("No space left on device.*; free .*; then go on with: tmlm train --resume ", message)
     folder = small_disk / message.split()[-1] / "artifacts"
     assert {path.name for path in folder.iterdir()} & {"checkpoints", "plots", "samples"} <= {"checkpoints", full_at}
     assert (folder / full_at).is_dir()

@@ -236,9 +236,9 @@ def test_doctor_repair_leaves_a_run_whose_mlflow_run_may_still_be_making_its_env
     assert status_of(left) == "FAILED"
 
 
-def test_doctor_repair_makes_no_store(store):
+def test_doctor_repair_makes_no_store(no_store):
     assert doctor.repair() == ["there is no store yet"]
-    assert list(store.iterdir()) == []
+    assert list(no_store.iterdir()) == []
     assert json.dumps(doctor.findings("python-docs"))
 
 

@@ -670,13 +670,6 @@ def test_a_short_text_is_read_whole_in_every_epoch(monkeypatch):
         assert len(read) >= 1000 - 8 - 4
 
 
-def test_validation_reads_the_same_beginning_of_a_long_text(monkeypatch):
-    data = a_long_text(monkeypatch, 2.0)
-    model = start(STREAM).model
-    expected = score_text(model, a_text(300)[:100]).perplexity
-    assert data.validate(model) == (expected, expected)
-
-
 # --- device, threads and precision -----------------------------------------------------------------------------------
 
 
