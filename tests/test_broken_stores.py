@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import resource
 import shutil
 import socket
@@ -278,7 +279,7 @@ def test_a_full_disk_ends_a_run_with_the_reason(checkout, small_disk, hidden_siz
     uri = f"sqlite:///{small_disk}/mlflow.db"
     code, err = command(checkout, *TRAIN, "--hidden-size", str(hidden_size), MLFLOW_TRACKING_URI=uri)
     assert code in (1, 2)
-    assert "free space on that disk" in err
+    assert re.search("free (some )?space", err)
     (small_disk / "ballast").unlink()
     for each in small_disk.glob("*/*/artifacts/checkpoints/*"):
         each.unlink()
