@@ -2,13 +2,14 @@
 # pyproject.toml changes. PYTHON chooses the interpreter (3.11 or newer).
 
 PYTHON ?= python3
+MINUTES ?= 5
 ENV := .venv
 READY := $(ENV)/.ready
 # `mlflow run --env-manager local` starts the `python` that is first on the path
 export PATH := $(CURDIR)/$(ENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup run test slow lint types check ui clean
+.PHONY: setup run test slow faults lint types check ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
@@ -19,6 +20,9 @@ test: $(READY)  ## the fast tests
 slow: $(READY)  ## the tests that take minutes
 	pytest -m slow
 
+faults: $(READY)  ## kill -9, signals, full disks and more, for MINUTES: what is survived
+	python -m tests.faults --minutes $(MINUTES)
+
 lint: $(READY)  ## style
 	ruff check .
 	ruff format --check .
@@ -26,7 +30,7 @@ lint: $(READY)  ## style
 types: $(READY)  ## static types
 	mypy
 
-check: lint types test slow  ## all that CI checks
+check: lint types test slow faults  ## all that CI checks
 
 ui: $(READY)  ## the MLflow UI on 127.0.0.1
 	tmlm ui

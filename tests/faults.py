@@ -281,14 +281,19 @@ def _(lab: Lab, training: str, draw: random.Random) -> None:
         lab.finish(training, runs["train"][0])
 
 
-def stopped_under_mlflow(lab: Lab, training: str, draw: random.Random, signum: int, group: bool) -> None:
+def under_mlflow(lab: Lab, training: str, draw: random.Random) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """A pipeline that `mlflow run` has started and that has got somewhere, and the processes below."""
     words = ["mlflow", "run", ".", "--env-manager", "local", "-P", "force=true"]
     options = [*TRAININGS[training], *ALWAYS]
     for option, value in zip(options[::2], options[1::2], strict=True):
         words += ["-P", f"{option.removeprefix('--').replace('-', '_')}={value}"]
     process = lab.start(words, group=True)
     time.sleep(6 + draw.uniform(0.3, 0.8) * lab.seconds[training])
-    children = psutil.Process(process.pid).children(recursive=True)
+    return process, psutil.Process(process.pid).children(recursive=True)
+
+
+def stopped_under_mlflow(lab: Lab, training: str, draw: random.Random, signum: int, group: bool) -> None:
+    process, children = under_mlflow(lab, training, draw)
     (os.killpg if group else os.kill)(process.pid, signum)
     done = lab.wait(process)
     _, alive = psutil.wait_procs(children, timeout=max(0.0, IN_TIME_SECONDS - done.seconds))
@@ -314,6 +319,25 @@ def _(lab: Lab, training: str, draw: random.Random) -> None:
 @fault("SIGTERM of mlflow run, with nested runs")
 def _(lab: Lab, training: str, draw: random.Random) -> None:
     stopped_under_mlflow(lab, training, draw, signal.SIGTERM, group=False)
+
+
+@fault("kill -9 of mlflow run and all below it")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    process, children = under_mlflow(lab, training, draw)
+    os.killpg(process.pid, signal.SIGKILL)
+    lab.wait(process)
+    closed_by_the_next_command(lab, training, *(child.pid for child in children))
+
+
+def closed_by_the_next_command(lab: Lab, training: str, *dead: int) -> None:
+    """Any command that records closes what dead processes have left RUNNING; their trainings go on."""
+    prepared = lab.run("prepare")
+    demand(prepared.code == 0, f"the next command ended with {prepared.code}:\n{prepared.output}")
+    for pid in dead:
+        runs = lab.runs_of(pid)
+        demand("RUNNING" not in [status for _, status in runs.values()], f"the dead are {runs}")
+        if "train" in runs:
+            lab.finish(training, runs["train"][0])
 
 
 @fault("disk full at a checkpoint")
@@ -379,13 +403,7 @@ def _(lab: Lab, training: str, draw: random.Random) -> None:
     dead = lab.start([sys.executable, "-m", "pipeline", "pipeline", *TRAININGS[training], *ALWAYS, "--force"])
     time.sleep(0.7 * lab.seconds[training])
     dead.kill()
-    lost = lab.wait(dead)
-    prepared = lab.run("prepare")  # any command that records
-    demand(prepared.code == 0, f"the next command ended with {prepared.code}:\n{prepared.output}")
-    runs = lab.runs_of(lost.pid)
-    demand("RUNNING" not in [status for _, status in runs.values()], f"the dead are {runs}")
-    if "train" in runs:
-        lab.finish(training, runs["train"][0])
+    closed_by_the_next_command(lab, training, lab.wait(dead).pid)
     done = lab.wait(alive)
     demand(done.code == 0, f"the live one ended with {done.code}:\n{done.output}")
     lab.finish(training, lab.runs_of(done.pid)["train"][0])
