@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from models.complexity import measure
 from models.config import ModelConfig, option_name
@@ -101,12 +102,19 @@ def _step(
     work: Callable[[TrackedRun], dict[str, Any]],
     reuse: bool,
     resumed: str | None = None,
+    go_on: Callable[[str], Step | None] = lambda key: None,
 ) -> Step:
-    """Do a stage's work in a tracked run, or take the latest finished run with the same key."""
+    """Do a stage's work in a tracked run, or take the latest finished run with the same key.
+
+    ``go_on`` may finish a run that was stopped with that key. ``resumed`` is the run to do the work in.
+    """
     key = step_key(stage, inputs)
-    found = tracking.finished_step(key) if reuse else None
-    if found and (whole := _as_it_is_now(*found)):
-        return Step(stage, found[0], whole, reused=True)
+    if reuse:
+        found = tracking.finished_step(key)
+        if found and (whole := _as_it_is_now(*found)):
+            return Step(stage, found[0], whole, reused=True)
+        if step := go_on(key):
+            return step
     with tracking.tracked_run(stage, name, {**tags, "step_key": key}, resumed) as run:
         result = {"run_id": run.id, **work(run)}
         run.json(tracking.RESULT_FILE, result)
@@ -197,12 +205,25 @@ def train(
     name = run_name(corpus, model, config)
 
     def work(run: TrackedRun) -> dict[str, Any]:
-        run.yaml("environment.yaml", tracking.environment())
+        _record_environment(run, 0)
         experiment = Experiment(corpus, model, config, run.checkpoint_dir)
         return _train(run, experiment, corpus_config)
 
     tags = {**_corpus_tags(corpus), **_training_tags(corpus, corpus_config, model, config)}
-    return _step("train", name, _training_inputs(corpus, corpus_config, model, config), tags, work, reuse)
+    inputs = _training_inputs(corpus, corpus_config, model, config)
+    return _step("train", name, inputs, tags, work, reuse, go_on=_gone_on_with)
+
+
+def _gone_on_with(key: str) -> Step | None:
+    """A training that was stopped, of the same key, gone on with to its end; None if there is none."""
+    stopped = tracking.stopped_step(key)
+    if stopped is None:
+        return None
+    try:
+        return resume(stopped, {})
+    except InputError as error:  # another process may have been faster
+        log.warning("%s: it is trained anew", error)
+        return None
 
 
 def _training_tags(
@@ -285,49 +306,63 @@ def resume(run_id: str, changes: Mapping[str, Any]) -> Step:
     """
     close_the_dead(store.setup())  # it may be one of them
     found = tracking.resumable_run(run_id)
+    name, is_finished = found.info.run_name, found.info.status == "FINISHED"
     begun = json.loads(found.data.tags[tracking.CONFIG_TAG])
     text, corpus_config, model = begun["text"], CorpusConfig(**begun["corpus"]), ModelConfig(**begun["model"])
-    options = {**begun["corpus"], **begun["model"], **begun["train"]}
-    for option, value in changes.items():
-        if option not in MAY_CHANGE and value != options[option]:
-            may = ", ".join(option_name(name) for name in MAY_CHANGE)
-            raise InputError(
-                f"{option_name(option)} {value} is not what {found.info.run_name} was begun with ({options[option]}); "
-                f"leave it out (only {may} may change), or train anew"
-            )
-    config = TrainConfig(**{**begun["train"], **{name: changes[name] for name in MAY_CHANGE if name in changes}})
+    config = _changed(name, begun, changes)
     corpus = _same_text(text["name"], text["source"], corpus_config.alphabet, text["corpus_sha256"])
     experiment = Experiment(corpus, model, config, tracking.checkpoints_at_hand(found))
-    if experiment.training.done and found.info.status == "FINISHED":
-        more = experiment.training.stopped or f"epoch {experiment.training.epochs} is the last one"
-        raise InputError(f"{found.info.run_name} has nothing left to do ({more}); see --epochs and --max-seconds")
-    code = step_key("train", _training_inputs(corpus, corpus_config, model, TrainConfig(**begun["train"])))
-    if found.data.tags["step_key"] != code:
-        log.warning(
-            "The code or a library has changed since %s was begun: it won't be bit for bit", found.info.run_name
-        )
+    done = len(experiment.training.history)
+    if experiment.training.done and is_finished:
+        why = experiment.training.stopped or f"epoch {done} is the last one"
+        raise InputError(f"--resume {run_id} ({name}) has nothing left to do ({why}); see --epochs and --max-seconds")
+    inputs = _training_inputs(corpus, corpus_config, model, config)
+    key_then = found.data.tags["step_key"]
+    if key_then != step_key("train", _training_inputs(corpus, corpus_config, model, TrainConfig(**begun["train"]))):
+        log.warning("The code or a library has changed since %s was begun: it won't be bit for bit", name)
+        inputs["begun_with"] = key_then  # so that it is taken for no other training
+    tags = {**_corpus_tags(corpus), **_training_tags(corpus, corpus_config, model, config)}
 
     def work(run: TrackedRun) -> dict[str, Any]:
-        if done := experiment.training.history:
-            log.warning("Going on with %s after epoch %d", run.name, len(done))
-        if found.info.status == "FINISHED":
-            run.keep_copies(OUTCOME, f"earlier/epoch-{len(done):04d}")
+        log.warning("Going on with %s (%s) after epoch %d", name, run_id, done)
+        _record_environment(run, done)
+        if is_finished:
+            run.keep_copies(OUTCOME, f"earlier/epoch-{done:04d}")
             run.tags({"extended_to_epochs": experiment.training.epochs})
         return _train(run, experiment, corpus_config)
 
-    tags = {**_corpus_tags(corpus), **_training_tags(corpus, corpus_config, model, config)}
-    inputs = _training_inputs(corpus, corpus_config, model, config)
-
     def go_on() -> Step:
-        return _step("train", found.info.run_name, inputs, tags, work, reuse=False, resumed=run_id)
+        return _step("train", name, inputs, tags, work, reuse=False, resumed=run_id)
 
     if not tracking.is_under_mlflow():
         return go_on()
-    with tracking.tracked_run("resume", f"resume-{found.info.run_name}", {"trained_run": run_id}) as begun_by_mlflow:
+    with tracking.tracked_run("resume", f"resume-{name}", {"trained_run": run_id}) as begun_by_mlflow:
         step = go_on()
         begun_by_mlflow.metrics(final_metrics(step.result))
-        begun_by_mlflow.note(f"Went on with the training {found.info.run_name} ({run_id}).")
+        begun_by_mlflow.note(f"Went on with the training {plain(name)} ({run_id}).")
     return step
+
+
+def _changed(name: str, begun: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainConfig:
+    """The configuration that a training goes on with. InputError for a change that would make it another one."""
+    options = {**begun["corpus"], **begun["model"], **begun["train"]}
+    for option, value in changes.items():
+        if option not in MAY_CHANGE and value != options[option]:
+            may = ", ".join(option_name(each) for each in MAY_CHANGE)
+            raise InputError(
+                f"{option_name(option)} {value} is not what {name} was begun with ({options[option]}); "
+                f"leave it out (only {may} may change), or train anew"
+            )
+    return TrainConfig(**{**begun["train"], **{each: changes[each] for each in MAY_CHANGE if each in changes}})
+
+
+def _record_environment(run: TrackedRun, epoch: int) -> None:
+    """environment.yaml; of a training that goes on elsewhere, another one beside it."""
+    environment = tracking.environment()
+    if not run.has("environment.yaml"):
+        run.yaml("environment.yaml", environment)
+    elif yaml.safe_load(tracking.read_text(run.id, "environment.yaml")) != environment:
+        run.yaml(f"environment-from-epoch-{epoch:04d}.yaml", environment)
 
 
 def epoch_metrics(point: EpochPoint, preset: PresetName) -> dict[str, float]:

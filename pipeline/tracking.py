@@ -40,7 +40,7 @@ from pipeline import last_word, stopping
 from pipeline.code_digest import ROOT, modules_behind
 from pipeline.errors import InputError, RecordingError
 from pipeline.locations import local_path, location_of
-from pipeline.open_runs import close_the_dead
+from pipeline.open_runs import LAST_CHECKPOINT, close_the_dead
 from pipeline.processes import process_tags
 from pipeline.stopping import shielded
 from pipeline.store import (
@@ -200,10 +200,13 @@ class TrackedRun:
     @recorded
     def keep_copies(self, paths: Iterable[str], folder: str) -> None:
         """Copy artifacts of the run into a folder of their own, before others take their place."""
-        for path in paths:
-            file = fetch(self.id, path)
-            if file.is_file():
-                self.client.log_artifact(self.id, str(file), str(Path(folder) / Path(path).parent))
+        for path in filter(self.has, paths):
+            self.client.log_artifact(self.id, str(fetch(self.id, path)), str(Path(folder) / Path(path).parent))
+
+    def has(self, path: str) -> bool:
+        """Whether there is such an artifact."""
+        folder = str(Path(path).parent)
+        return path in {file.path for file in self.client.list_artifacts(self.id, "" if folder == "." else folder)}
 
     @recorded
     def model(self, checkpoint: Path, example: str) -> str:
@@ -446,6 +449,22 @@ def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
         return run_id, json.loads(read_text(run_id, RESULT_FILE))
     except (MlflowException, OSError):  # its artifacts are gone: the step has to be done again
         return None
+
+
+def stopped_step(step_key: str) -> str | None:
+    """Run id of the latest training of a step that ended before its time and can be gone on with, or None."""
+    store = setup()
+    ended = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
+    with refused():
+        found = MlflowClient().search_runs(
+            [store.experiment_id],
+            f"tags.step_key = '{step_key}' and tags.stage = 'train' and {ended}",
+            order_by=["attributes.start_time DESC"],
+            max_results=1,
+        )
+    if not found or not (checkpoints_at_hand(found[0]) / LAST_CHECKPOINT).is_file():
+        return None
+    return str(found[0].info.run_id)
 
 
 def checkpoints_at_hand(run: Run) -> Path:

@@ -194,6 +194,45 @@ def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(store
     assert_same(run_id, expected)
 
 
+def test_the_same_pipeline_again_goes_on_with_the_training_that_was_stopped(store, small_text, reference):
+    expected = reference("lstm")
+    config = CorpusConfig(str(small_text))
+    be_killed(stop_in_an_epoch, lambda: stages.pipeline(config, *resolve(TINY)))
+    (stopped,) = MlflowClient().search_runs(["0"], "tags.stage = 'train' and attributes.status = 'KILLED'")
+    done = stages.pipeline(config, *resolve(TINY))
+    assert done.result["trained_run"] == stopped.info.run_id
+    assert done.result["reused"] == ["prepare"]
+    assert_same(stopped.info.run_id, expected)
+
+
+def test_with_force_it_is_trained_anew(store, small_text):
+    config = CorpusConfig(str(small_text))
+    be_killed(stop_in_an_epoch, lambda: stages.pipeline(config, *resolve(TINY)))
+    done = stages.pipeline(config, *resolve(TINY), force=True)
+    (stopped,) = MlflowClient().search_runs(["0"], "tags.stage = 'train' and attributes.status = 'KILLED'")
+    assert done.result["trained_run"] != stopped.info.run_id
+
+
+def test_a_training_of_two_versions_of_the_code_is_nobody_elses_result(store, small_text, monkeypatch, caplog):
+    run_id = killed(small_text, TINY, stop_in_an_epoch)
+    before = MlflowClient().get_run(run_id).data.tags["step_key"]
+    monkeypatch.setattr(stages, "code_digest", lambda *modules: "another")
+    stages.resume(run_id, {})
+    assert "it won't be bit for bit" in caplog.text
+    config = CorpusConfig(str(small_text))
+    assert stages.train(load_corpus(config), config, *resolve(TINY), reuse=True).run_id != run_id
+    assert MlflowClient().get_run(run_id).data.tags["step_key"] != before
+
+
+def test_the_environment_of_each_part_of_a_training_is_kept(store, small_text, monkeypatch):
+    run_id = killed(small_text, TINY, stop_in_an_epoch)
+    first = tracking.read_text(run_id, "environment.yaml")
+    monkeypatch.setattr(tracking, "environment", lambda: {"python": "4.0"})
+    stages.resume(run_id, {})
+    assert tracking.read_text(run_id, "environment.yaml") == first
+    assert tracking.read_text(run_id, "environment-from-epoch-0000.yaml") == "python: '4.0'\n"
+
+
 # --- what may change, and what may not -------------------------------------------------------------------------------
 
 
