@@ -110,25 +110,28 @@ class Keeper:
         if time.monotonic() - self.saved_at >= SAVE_SECONDS:
             self.keep(training)
 
-    def go_on(self, training: Training) -> None:
+    def find(self, training: Training) -> None:
         """Become the training that is found in the folder, if there is one. InputError if it is another one's."""
-        if self.folder is None or not self.folder.is_dir():
-            return
-        for name in (LAST, BEST):
-            for part in leftovers(self.folder / name):  # nobody else writes here
-                part.unlink(missing_ok=True)
-        path = self.folder / LAST
-        if not path.is_file():
+        path = None if self.folder is None else self.folder / LAST
+        if path is None or not path.is_file():
             return
         tensors, found = load_checkpoint(path)
-        self._check_same(training, path, found)
         try:
+            self._check_same(training, path, found)
             training.load_state_dict(tensors, found["state"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"{path} is no training that this version can go on with ({error})") from error
         self.best_weights = group("best", tensors)
+
+    def go_on(self, training: Training) -> None:
+        """Put right what a killed process has left of the folder; from here on it is written to."""
+        if self.folder is None:
+            return
+        for name in (LAST, BEST):
+            for part in leftovers(self.folder / name):
+                part.unlink(missing_ok=True)
         if training.best is not None:
-            self._write_best(self.folder, training)  # the machine may have gone between the two files
+            self._write_best(self.folder, training)  # the process may have gone between the two files
 
     def _check_same(self, training: Training, path: Path, found: Mapping[str, Any]) -> None:
         for name in ("model", "train", "vocabulary"):
@@ -158,7 +161,8 @@ class Keeper:
 class Experiment:
     """A training with its corpus and the folder of its checkpoints: begun, or found there and about to be gone on with.
 
-    Raises InputError for a folder that holds another training, or one that can't be gone on with as it is asked for.
+    Nothing is written before ``run``. Raises InputError for a folder that holds another training, or one that can't be
+    gone on with as it is asked for.
     """
 
     def __init__(
@@ -191,7 +195,7 @@ class Experiment:
                 "train": asdict(train_config),
             },
         )
-        self._keeper.go_on(self.training)
+        self._keeper.find(self.training)
 
     def run(self, observer: Observer = Observer()) -> Result:
         """Train, keep the epoch that validates best, and read the test text once, at the end, with it.
@@ -205,6 +209,7 @@ class Experiment:
             keeper.keep(training)
             observer.on_epoch(training, point)
 
+        keeper.go_on(training)
         observer.on_start(training)
         try:
             fit(training, after_epoch, observer.on_step, keeper.keep_now_and_then)

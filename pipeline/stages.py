@@ -45,7 +45,7 @@ from pipeline.summaries import (
     training_note,
 )
 from pipeline.texts import KNOWN_TEXTS, FoundText, find_file
-from pipeline.tracking import TrackedRun
+from pipeline.tracking import RecordedRun, TrackedRun
 from pipeline.training import EpochPoint, Training, choose_threads
 from pipeline.vocabulary import Vocabulary
 
@@ -101,12 +101,12 @@ def _step(
     tags: Mapping[str, Any],
     work: Callable[[TrackedRun], dict[str, Any]],
     reuse: bool,
-    resumed: str | None = None,
+    resumed: RecordedRun | None = None,
     go_on: Callable[[str], Step | None] = lambda key: None,
 ) -> Step:
     """Do a stage's work in a tracked run, or take the latest finished run with the same key.
 
-    ``go_on`` may finish a run that was stopped with that key. ``resumed`` is the run to do the work in.
+    ``go_on`` may finish a run that was stopped with that key. ``resumed`` is the ended run to do the work in.
     """
     key = step_key(stage, inputs)
     if reuse:
@@ -332,7 +332,7 @@ def resume(run_id: str, changes: Mapping[str, Any]) -> Step:
         return _train(run, experiment, corpus_config)
 
     def go_on() -> Step:
-        return _step("train", name, inputs, tags, work, reuse=False, resumed=run_id)
+        return _step("train", name, inputs, tags, work, reuse=False, resumed=found)
 
     if not tracking.is_under_mlflow():
         return go_on()

@@ -61,6 +61,8 @@ from pipeline.views import TAG_PREFIX, key_of, view_tag
 
 log = logging.getLogger(__name__)
 
+RecordedRun = Run  # by this name it may be passed around where mlflow is not known
+
 P = Arguments("P")
 T = TypeVar("T")
 
@@ -267,11 +269,11 @@ def public_version(package: str) -> str:
 
 
 @contextmanager
-def tracked_run(stage: str, name: str, tags: Mapping[str, Any], resumed: str | None = None) -> Iterator[TrackedRun]:
+def tracked_run(stage: str, name: str, tags: Mapping[str, Any], resumed: Run | None = None) -> Iterator[TrackedRun]:
     """Record a run: the one that ``mlflow run`` has begun, a child of the run that is open here, or a new one.
 
-    With ``resumed``, an ended run is opened again. It ends FINISHED, FAILED with the reason as a tag, or KILLED after
-    Ctrl-C or SIGTERM; the exception goes on.
+    With ``resumed``, an ended run is opened again, as it was looked at. It ends FINISHED, FAILED with the reason as a
+    tag, or KILLED after Ctrl-C or SIGTERM; the exception goes on.
     """
     store = setup()
     run: TrackedRun | None = None
@@ -325,14 +327,18 @@ def is_under_mlflow() -> bool:
     return "MLFLOW_RUN_ID" in os.environ
 
 
-def _reopened(store: Store, run_id: str, tags: Mapping[str, Any]) -> TrackedRun:
+def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
     """The run, RUNNING again and of this process. How it had ended moves to the tag "resumed"."""
-    client = MlflowClient()
-    with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # so that of two that resume a run one is told that it runs
+    client, run_id, name = MlflowClient(), seen.info.run_id, seen.info.run_name
+    with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # so that of two that resume a run one is told
         before = resumable_run(run_id)
+        if before.info.end_time != seen.info.end_time:
+            raise InputError(
+                f"--resume {run_id} ({name}) has just been gone on with by another command; look at it again"
+            )
         set_tags(run_id, tags)
         active = mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None, log_system_metrics=False)
-    run = TrackedRun(store, active, before.info.run_name, is_resumed=True)
+    run = TrackedRun(store, active, name, is_resumed=True)
     ends = [before.data.tags[key] for key in ("resumed", "failure", "stopped") if key in before.data.tags]
     set_tags(run_id, {"resumed": "; ".join(ends or [before.info.status])[-4000:]})
     for key in ("failure", "stopped"):
@@ -383,6 +389,8 @@ def _close_by_force(signal: str) -> None:
     """What ``tracked_run`` would have done, from another thread, where the main one is too busy to."""
     killed = RunStatus.to_string(RunStatus.KILLED)
     for run in reversed(_open):
+        if run.client.get_run(run.id).info.status != "RUNNING":  # the main thread has come to its end after all
+            continue
         if run.is_adopted:
             last_word.leave_behind(run.id, killed)
         set_tags(run.id, {"failure": f"stopped by {signal}"})

@@ -315,6 +315,36 @@ def test_a_run_that_is_still_running_is_refused(store, small_text):
         stages.resume(run_id, {})
 
 
+def test_of_two_that_resume_a_run_at_once_the_slower_one_is_told(store, small_text, reference, monkeypatch):
+    expected = reference("lstm")
+    run_id = killed(small_text, TINY, stop_in_an_epoch)
+    fetch = tracking.checkpoints_at_hand
+
+    def while_another_one_does_it_all(run: Any) -> Path:
+        monkeypatch.setattr(tracking, "checkpoints_at_hand", fetch)
+        folder: Path = fetch(run)
+        stages.resume(run_id, {})
+        return folder
+
+    monkeypatch.setattr(tracking, "checkpoints_at_hand", while_another_one_does_it_all)
+    found = tracking.resumable_run(run_id)
+    with pytest.raises(InputError, match=r"has nothing left to do|has just been gone on with"):
+        stages.resume(run_id, {})
+    with pytest.raises(InputError, match="has just been gone on with"), tracking.tracked_run("train", "x", {}, found):
+        pass
+    assert_same(run_id, expected)
+
+
+def test_an_experiment_that_only_looks_writes_nothing(store, small_text):
+    run_id = killed(small_text, TINY, MOMENTS["between the last and the best checkpoint"])
+    folder = tracking.fetch(run_id, "checkpoints")
+    (folder / ".last.safetensors.0123").write_bytes(b"another process is writing")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    config = CorpusConfig(str(small_text))
+    experiment.Experiment(load_corpus(config), *resolve(TINY), folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 def test_a_run_whose_process_is_gone_is_closed_and_resumed_by_the_same_command(store, small_text, reference, caplog):
     expected = reference("lstm")
     run_id = killed(small_text, TINY, kill_between_checkpoint_and_figures)
