@@ -64,6 +64,7 @@ def assert_same(run_id: str, reference: Outcome) -> None:
     run = MlflowClient().get_run(run_id)
     assert run.info.status == "FINISHED"
     assert "failure" not in run.data.tags
+    assert run.inputs is not None
     assert len(run.inputs.dataset_inputs) == 3
     steps = [m.step for m in MlflowClient().get_metric_history(run_id, "training/seconds")]
     assert steps == [1, 2, 3, 4]
