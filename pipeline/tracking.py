@@ -68,7 +68,7 @@ T = TypeVar("T")
 
 RESULT_FILE = "result.json"  # what a step came to, in the artifacts of its run
 BEST_CHECKPOINT = "best.safetensors"
-CONFIG_TAG = "config"  # of a training: all that is needed to begin it again, there from its first moment
+CONFIG_TAG = "mlflow.tmlm.config"  # of a training: all that is needed to begin it again; the UI hides such a prefix
 SERVED_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "safetensors")  # what served_model.py needs
 PACKAGES = ("torch", "mlflow", "optuna", "ptflops", "matplotlib", "click", "numpy", "safetensors")
 
