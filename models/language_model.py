@@ -4,6 +4,7 @@ Shapes: B batch, T time steps, V vocabulary, L layers, H hidden size.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -100,3 +101,20 @@ class LanguageModel(nn.Module):
             mask = F.dropout(torch.ones_like(hidden[:, :1]), self.config.output_dropout)
             hidden = hidden * mask
         return self.output(hidden), state
+
+
+def with_row_lookup(model: LanguageModel) -> LanguageModel:
+    """The same model, to read with: scratch layers, which look the input weights of a character up.
+
+    torch.nn's layers multiply them by a one-hot vector as long as the vocabulary instead.
+    """
+    if model.embedding is not None or model.config.implementation == "scratch":
+        return model
+    config = replace(model.config, implementation="scratch", equations="torch")
+    twin = LanguageModel(config, model.vocab_size).to(model.output.weight.device)
+    assert isinstance(twin.core, Recurrent)
+    assert isinstance(model.core, nn.RNNBase)
+    with torch.no_grad():
+        twin.core.load_torch(model.core)
+    twin.output = model.output
+    return twin.eval()

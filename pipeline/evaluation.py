@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.language_model import LanguageModel, State
+from models.language_model import LanguageModel, State, with_row_lookup
 
 ROW_CHARS = 256  # characters that a row is scored on
 CONTEXT_CHARS = 128  # characters before them that it reads first, unscored
 ROWS_AT_ONCE = 512
+LARGE_VOCABULARY = 1000  # from here on, a one-hot vector times the input weights costs more than all the rest
 LOGITS_AT_ONCE = 8_000_000  # 32 MB: fewer rows at once for a large vocabulary
 
 
@@ -68,6 +69,8 @@ def score_text(model: LanguageModel, ids: Tensor, row: int = ROW_CHARS, context:
     predicted = len(ids) - 1
     if predicted < 1:
         raise ValueError(f"a text of {len(ids)} characters has nothing to predict; at least 2 are needed")
+    if model.vocab_size >= LARGE_VOCABULARY:
+        model = with_row_lookup(model)
     device = model.output.weight.device
     rows = max(1, min(ROWS_AT_ONCE, LOGITS_AT_ONCE // (row * model.vocab_size)))
     nats = 0.0

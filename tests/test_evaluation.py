@@ -256,3 +256,14 @@ def test_a_large_vocabulary_is_read_in_fewer_rows_at_once(monkeypatch):
     monkeypatch.setattr("pipeline.evaluation.LOGITS_AT_ONCE", 16 * VOCAB * 5)
     assert score_text(model, some_ids(900), row=16, context=8).nats == pytest.approx(whole.nats)
     assert max(sizes) == 5
+
+
+@each_cell
+def test_a_large_vocabulary_is_scored_alike_however_its_characters_are_read(cell, monkeypatch):
+    model, ids = small_model(cell), torch.randint(0, VOCAB, (400,), generator=torch.Generator().manual_seed(1))
+    as_it_is = score_text(model, ids)
+    monkeypatch.setattr(pipeline.evaluation, "LARGE_VOCABULARY", VOCAB)
+    looked_up = score_text(model, ids)
+    assert looked_up.nats == pytest.approx(as_it_is.nats, rel=1e-6)
+    assert looked_up.characters == as_it_is.characters
+    assert model.training, "the mode of the model itself is left alone"

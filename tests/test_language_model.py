@@ -13,7 +13,7 @@ from models.cells import Recurrent
 from models.config import ModelConfig
 from models.decoding import Decoding
 from models.generation import complete
-from models.language_model import LanguageModel, State, detach, drop_weights, select
+from models.language_model import LanguageModel, State, detach, drop_weights, select, with_row_lookup
 
 VOCAB = 11
 
@@ -374,3 +374,22 @@ def test_the_same_seed_builds_the_same_weights_and_another_seed_others(cell, imp
     ids = some_ids()
     assert torch.equal(one(ids)[0], same(ids)[0])
     assert not torch.equal(one(ids)[0], other(ids)[0])
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_a_model_with_row_lookup_reads_as_the_model_itself(cell, num_layers):
+    torch.manual_seed(0)
+    model = LanguageModel(ModelConfig(cell=cell, num_layers=num_layers, hidden_size=6), 11).eval()
+    ids = torch.randint(0, 11, (3, 20))
+    twin = with_row_lookup(model)
+    assert twin.config.implementation == "scratch"
+    logits, state = model(ids[:, :10])
+    torch.testing.assert_close(twin(ids[:, :10])[0], logits)
+    torch.testing.assert_close(twin(ids[:, 10:], state)[0], model(ids[:, 10:], state)[0])
+
+
+def test_layers_that_look_up_already_are_left_as_they_are():
+    for options in ({"implementation": "scratch"}, {"embedding_size": 3}):
+        model = LanguageModel(ModelConfig(hidden_size=6, **options), 11)
+        assert with_row_lookup(model) is model
