@@ -20,7 +20,7 @@ from models.decoding import Decoding
 from pipeline import stopping
 from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import TmlmError, reason_of, told
-from pipeline.options import OptionalFlagValues, flag, given, options_of
+from pipeline.options import OptionalFlagValues, flag, given, is_given, options_of
 
 UNDER_MLFLOW = "MLFLOW_RUN_ID"  # set by mlflow run: a run is there, so also what is else only printed is recorded
 
@@ -167,8 +167,11 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
     corpus_config, model_config, train_config = configs(options)
     from pipeline import stages, summaries
 
-    if resume:
-        result = stages.resume(resume, given(options, CorpusConfig, ModelConfig, TrainConfig)).result
+    if resume is not None:
+        changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
+        if UNDER_MLFLOW not in os.environ:  # there, the default of every option that MLproject lists is given too
+            changes = {name: options[name] for name in options if is_given(name)}
+        result = stages.resume(resume, changes).result
     else:
         from pipeline.corpus import load_corpus
 
@@ -281,8 +284,9 @@ def ui(port: int) -> None:
 @cli.command()
 @options_of(CorpusConfig, only=("corpus",))
 @flag("--repair", "repair", "Close runs whose process is gone, and find the artifacts of a moved checkout again.")
+@click.option("--close", metavar="RUN_ID", default=None, help="Close this run, whose machine or container is gone.")
 @json_flag
-def doctor(corpus: str, repair: bool, as_json: bool) -> None:
+def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:
     """Say what would be used and why: text, store, device, threads, versions; and which runs are running."""
     try:
         config = CorpusConfig(corpus)
@@ -290,7 +294,9 @@ def doctor(corpus: str, repair: bool, as_json: bool) -> None:
         raise Failure(str(error), 2) from error
     from pipeline import doctor
 
-    found = ({"repaired": doctor.repair()} if repair else {}) | doctor.findings(config.corpus)
+    done = {"closed": doctor.close(close)} if close is not None else {}
+    done |= {"repaired": doctor.repair()} if repair else {}
+    found = done | doctor.findings(config.corpus)
     lines = [(name, each) for name, value in found.items() for each in (value if isinstance(value, list) else [value])]
     show(found, as_json, "\n".join(f"{name:<15} {line}" for name, line in lines))
 

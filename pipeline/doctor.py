@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline import open_runs, tracking
 from pipeline.downloads import cache_dir
-from pipeline.errors import TmlmError
+from pipeline.errors import InputError, TmlmError
 from pipeline.locations import left_behind, mend
 from pipeline.store import LOCK_SECONDS, address, look, own_database, refused, shown, sqlite_file
 from pipeline.texts import find_text
@@ -69,6 +69,15 @@ def repair() -> list[str]:
         if (database := own_database()) is not None:
             said += mend(database, LOCK_SECONDS)
     return said or ["nothing to repair"]
+
+
+def close(run_id: str) -> list[str]:
+    """Close a run whose process can't be seen from here. InputError for one that is alive here, or that has ended."""
+    if not look():
+        raise InputError(f"--close {run_id}: there is no store yet")
+    with refused():
+        closed = open_runs.close_by_hand(run_id)
+    return [f"{closed.id} {closed.name}: {closed.meaning}"]
 
 
 def _text(corpus: str) -> str:

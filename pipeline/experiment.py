@@ -158,6 +158,13 @@ class Keeper:
         save_checkpoint(folder / BEST, flatten("model", self.best_weights), facts)
 
 
+def steps_kept(folder: Path) -> int:
+    """How far the training has come whose last checkpoint a folder holds; -1 without one. InputError if damaged."""
+    if not (folder / LAST).is_file():
+        return -1
+    return int(load_checkpoint(folder / LAST)[1].get("state", {}).get("step", -1))
+
+
 class Experiment:
     """A training with its corpus and the folder of its checkpoints: begun, or found there and about to be gone on with.
 

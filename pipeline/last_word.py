@@ -20,7 +20,7 @@ def leave_behind(run_id: str, status: str) -> None:
     """Start that process; it needs nothing of this one, and nobody waits for it."""
     subprocess.Popen(
         [sys.executable, "-m", "pipeline.last_word", run_id, status],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -32,10 +32,11 @@ def main(run_id: str, status: str) -> None:
     """Wait until the run has another status, if that happens, and give it this one again."""
     setup()
     until = time.monotonic() + WAIT_SECONDS
-    while (info := client().get_run(run_id).info).status in (status, "RUNNING") and time.monotonic() < until:
+    process = client().get_run(run_id).data.tags.get("process.pid")
+    while (run := client().get_run(run_id)).info.status in (status, "RUNNING") and time.monotonic() < until:
         time.sleep(0.2)
-    if info.status == "FAILED":
-        client().set_terminated(run_id, status, info.end_time)
+    if run.info.status == "FAILED" and run.data.tags.get("process.pid") == process:  # nobody has resumed it since
+        client().set_terminated(run_id, status, run.info.end_time)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def misplaced(connection: sqlite3.Connection, home: Path) -> list[Misplaced]:
     for table, column in [(name, column) for name, columns in COLUMNS.items() if name in there for column in columns]:
         for row, uri in connection.execute(f"SELECT rowid, {column} FROM {table} {ONLY.get(table, '')}"):
             path = local_path(uri or "models:/")
-            if path is not None and home.name in path.parts and not is_in(path, home):
+            if path is not None and is_elsewhere(path, home):
                 root, new = _counterpart(path, home)
                 found.append(Misplaced(table, column, row, root, path, new))
     return found
@@ -62,6 +62,11 @@ def misplaced(connection: sqlite3.Connection, home: Path) -> list[Misplaced]:
 
 def is_in(path: Path, home: Path) -> bool:
     return path.is_relative_to(home) or path.resolve().is_relative_to(home.resolve())
+
+
+def is_elsewhere(path: Path, home: Path) -> bool:
+    """Whether a place lies in a folder named like ``home`` that is another one: that of a checkout before its move."""
+    return home.name in path.parts and not is_in(path, home)
 
 
 def _counterpart(path: Path, home: Path) -> tuple[Path, Path | None]:

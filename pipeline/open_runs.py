@@ -9,7 +9,8 @@ from typing import Literal
 
 import psutil
 
-from pipeline.processes import is_gone, is_of_this_machine, mlflow_run_since, process_tags
+from pipeline.errors import InputError
+from pipeline.processes import has_a_process, is_gone, is_of_this_machine, mlflow_run_since, process_tags
 from pipeline.store import REFUSALS, Store, checkpoint_folder, client, set_tags, shown
 
 log = logging.getLogger(__name__)
@@ -81,10 +82,22 @@ def close_dead_runs() -> list[OpenRun]:
 
 def close_begun_runs() -> list[OpenRun]:
     """Close the runs that ``mlflow run`` has left RUNNING, unless one is alive that may still come to its command."""
-    left = [each for each in open_runs() if each.state == "begun" and not mlflow_run_since(each.started_ms / 1000)]
+    left = [each for each in open_runs() if each.state == "begun"]
+    left = [each for each in left if not mlflow_run_since(each.started_ms / 1000) and not has_a_process(each.id)]
     for each in left:
         _close(each, "`mlflow run` ended before its command began: no environment, or it was stopped")
     return left
+
+
+def close_by_hand(run_id: str) -> OpenRun:
+    """Close a run whose process can't be seen from here. InputError unless it is RUNNING and not alive here."""
+    found = next((each for each in open_runs() if each.id == run_id), None)
+    if found is None:
+        raise InputError(f"--close {run_id} is no run that is RUNNING; `tmlm doctor` lists them")
+    if found.state == "alive":
+        raise InputError(f"--close {run_id} ({found.name}) is running: {found.meaning}; stop it instead")
+    _close(found, f"closed by hand: {found.meaning}")
+    return found
 
 
 def _is_as_it_was(dead: OpenRun) -> bool:

@@ -78,6 +78,11 @@ def given(options: Mapping[str, Any], *configs: type) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in silent and value != silent[name]}
 
 
+def is_given(name: str) -> bool:
+    """Whether the user has typed the option of the command that runs now."""
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
 def flag(name: str, variable: str, text: str) -> Callable[[Command], Command]:
     """A flag that also takes a value: --force, --force true, --force false."""
     return click.option(name, variable, is_flag=True, help=text)

@@ -1,13 +1,16 @@
 """Which process a run is recorded by, and whether that process is still there.
 
-A process is known by its host, its process namespace (two containers may share a host's name), its id and its start.
+A process is known by its host, its machine (two may have one name), its process namespace (containers), its id and its
+start.
 """
 
 import os
 import socket
 from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from uuid import getnode
 
 import psutil
 
@@ -17,13 +20,19 @@ START_TOLERANCE_SECONDS = 2.0  # a start is computed from the clock, which is ad
 def process_tags() -> dict[str, str]:
     """This process, as its runs name it."""
     started = psutil.Process().create_time()
-    tags = {"process.host": socket.gethostname(), "process.pid": str(os.getpid()), "process.started": f"{started:.2f}"}
-    return tags | ({"process.namespace": namespace} if (namespace := _namespace()) else {})
+    return {
+        "process.host": socket.gethostname(),
+        "process.machine": _machine(),
+        "process.namespace": _namespace(),
+        "process.pid": str(os.getpid()),
+        "process.started": f"{started:.2f}",
+    }
 
 
 def is_of_this_machine(tags: Mapping[str, str]) -> bool:
     """Whether the process that the tags name would be seen from here."""
-    return tags.get("process.host") == socket.gethostname() and tags.get("process.namespace", "") == _namespace()
+    here = process_tags()
+    return all(tags.get(key) == here[key] for key in ("process.host", "process.machine", "process.namespace"))
 
 
 def is_gone(tags: Mapping[str, str]) -> bool:
@@ -54,15 +63,32 @@ def mlflow_run_since(moment: float) -> bool:
     return False
 
 
+def has_a_process(run_id: str) -> bool:
+    """Whether a process of this machine was started for the run by MLflow, of whatever project and by whatever way."""
+    for process in psutil.process_iter(["environ"]):
+        if (process.info["environ"] or {}).get("MLFLOW_RUN_ID") == run_id:
+            return True
+    return False
+
+
 def _is_ours(command: Iterable[str]) -> bool:
     """Whether a command line is ``tmlm ...``, ``python -m pipeline ...`` or the like."""
     words = list(command)
     return any(Path(word).name == "tmlm" for word in words[:2]) or ("-m", "pipeline") in pairwise(words)
 
 
+@cache
+def _machine() -> str:
+    """What tells machines of one name apart, a restart or not: systemd's id, else the network card's."""
+    try:
+        return Path("/etc/machine-id").read_text().strip() or f"{getnode():x}"
+    except OSError:
+        return f"{getnode():x}"
+
+
 def _namespace() -> str:
-    """The process namespace that this process is in; empty on a system without them."""
+    """The process namespace that this process is in; "none" on a system without them."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
-        return ""
+        return "none"

@@ -31,7 +31,8 @@ from pipeline.config import Alphabet, CorpusConfig, PresetName, TrainConfig
 from pipeline.corpus import Corpus, encoded, load_corpus
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.evaluation import score_text
-from pipeline.experiment import MAY_CHANGE, Experiment, Observer, Result
+from pipeline.experiment import LAST, MAY_CHANGE, Experiment, Observer, Result, steps_kept
+from pipeline.files import write_atomically
 from pipeline.open_runs import close_the_dead
 from pipeline.progress import progress
 from pipeline.samples import SampleText, continuations, prompts_for, sample_texts
@@ -46,7 +47,7 @@ from pipeline.summaries import (
 )
 from pipeline.texts import KNOWN_TEXTS, FoundText, find_file
 from pipeline.tracking import RecordedRun, TrackedRun
-from pipeline.training import EpochPoint, Training, choose_threads
+from pipeline.training import STOPPED_BY_TIME, EpochPoint, Training, choose_threads
 from pipeline.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
@@ -54,12 +55,12 @@ log = logging.getLogger(__name__)
 PIPELINE_SAMPLE_CHARS = 200
 CURVES = "plots/perplexity.png"
 OUTCOME = (  # of a training: kept when it is given more epochs
-    tracking.RESULT_FILE,
     "checkpoints/best.safetensors",
     CURVES,
     "plots/gap.png",
     "samples/final.md",
     "samples/final.json",
+    tracking.RESULT_FILE,
 )
 
 STAGE_MODULES = {
@@ -227,19 +228,29 @@ def _gone_on_with(key: str) -> Step | None:
 
 
 def _training_tags(
-    corpus: Corpus, corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig
+    corpus: Corpus, corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig, mixed: str = ""
 ) -> dict[str, str]:
-    """Those that follow from the configuration, and the configuration itself, for ``resume``."""
+    """Those that follow from the configuration, and the configuration itself, for ``resume``.
+
+    ``mixed`` is not empty for a training that no other one equals, since its parts were not trained alike.
+    """
     text = {"name": corpus.name, "source": corpus.source, "corpus_sha256": corpus.corpus_sha256}
-    whole = {"corpus": asdict(corpus_config), "model": asdict(model), "train": asdict(config), "text": text}
+    whole = {
+        "corpus": asdict(corpus_config),
+        "model": asdict(model),
+        "train": asdict(config),
+        "text": text,
+        "mixed": mixed,
+    }
     comparable = asdict(model), asdict(config), {"corpus_sha256": corpus.corpus_sha256}
     return {tracking.CONFIG_TAG: json.dumps(whole), "config_id": tracking.config_id(*comparable)}
 
 
 def _training_inputs(
-    corpus: Corpus, corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig
+    corpus: Corpus, corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig, mixed: str = ""
 ) -> dict[str, Any]:
     return {
+        **({"mixed": mixed} if mixed else {}),
         "alphabet": corpus_config.alphabet,
         "model": asdict(model),
         "train": {key: value for key, value in asdict(config).items() if key != "sample_every"},
@@ -306,30 +317,42 @@ def resume(run_id: str, changes: Mapping[str, Any]) -> Step:
     """
     close_the_dead(store.setup())  # it may be one of them
     found = tracking.resumable_run(run_id)
-    name, is_finished = found.info.run_name, found.info.status == "FINISHED"
+    name = found.info.run_name
     begun = json.loads(found.data.tags[tracking.CONFIG_TAG])
-    text, corpus_config, model = begun["text"], CorpusConfig(**begun["corpus"]), ModelConfig(**begun["model"])
+    try:
+        text, corpus_config, model = begun["text"], CorpusConfig(**begun["corpus"]), ModelConfig(**begun["model"])
+        config_then = TrainConfig(**begun["train"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"--resume {run_id} ({name}) was begun by another version ({error}); train anew") from error
     config = _changed(name, begun, changes)
     corpus = _same_text(text["name"], text["source"], corpus_config.alphabet, text["corpus_sha256"])
-    experiment = Experiment(corpus, model, config, tracking.checkpoints_at_hand(found))
+    experiment = Experiment(corpus, model, config, _checkpoints_of(found))
     done = len(experiment.training.history)
-    if experiment.training.done and is_finished:
-        why = experiment.training.stopped or f"epoch {done} is the last one"
-        raise InputError(f"--resume {run_id} ({name}) has nothing left to do ({why}); see --epochs and --max-seconds")
-    inputs = _training_inputs(corpus, corpus_config, model, config)
+    if not done and "perplexity/val" in found.data.metrics:
+        raise InputError(
+            f"--resume {run_id} ({name}) has lost its checkpoints: {experiment.checkpoint_dir} has no {LAST}; put that "
+            "back (after a move: `tmlm doctor --repair`), or train anew"
+        )
+    if experiment.training.done and found.info.status == "FINISHED":
+        raise InputError(f"--resume {run_id} ({name}) has nothing left to do: {_why_done(experiment.training)}")
     key_then = found.data.tags["step_key"]
-    if key_then != step_key("train", _training_inputs(corpus, corpus_config, model, TrainConfig(**begun["train"]))):
+    mixed = begun.get("mixed", "")
+    if key_then != step_key("train", _training_inputs(corpus, corpus_config, model, config_then, mixed)):
         log.warning("The code or a library has changed since %s was begun: it won't be bit for bit", name)
-        inputs["begun_with"] = key_then  # so that it is taken for no other training
-    tags = {**_corpus_tags(corpus), **_training_tags(corpus, corpus_config, model, config)}
+        mixed = key_then
+    elif found.data.tags.get("stopped", "").startswith(STOPPED_BY_TIME):
+        mixed = key_then  # the epoch that its time cut short stays as short as it is
+    tags = {**_corpus_tags(corpus), **_training_tags(corpus, corpus_config, model, config, mixed)}
 
     def work(run: TrackedRun) -> dict[str, Any]:
         log.warning("Going on with %s (%s) after epoch %d", name, run_id, done)
         _record_environment(run, done)
-        if is_finished:
-            run.keep_copies(OUTCOME, f"earlier/epoch-{done:04d}")
-            run.tags({"extended_to_epochs": experiment.training.epochs})
+        if not experiment.training.done:
+            _keep_outcome(run)
+        run.tags({f"resumed.{option}": value for option, value in changes.items() if option in MAY_CHANGE})
         return _train(run, experiment, corpus_config)
+
+    inputs = _training_inputs(corpus, corpus_config, model, config, mixed)
 
     def go_on() -> Step:
         return _step("train", name, inputs, tags, work, reuse=False, resumed=found)
@@ -341,6 +364,35 @@ def resume(run_id: str, changes: Mapping[str, Any]) -> Step:
         begun_by_mlflow.metrics(final_metrics(step.result))
         begun_by_mlflow.note(f"Went on with the training {plain(name)} ({run_id}).")
     return step
+
+
+def _checkpoints_of(run: RecordedRun) -> Path:
+    """The folder with a run's checkpoints on this machine: the further ones, where it has some elsewhere too."""
+    folder = store.checkpoint_folder(run.info.run_id, run.info.artifact_uri)
+    elsewhere = tracking.fetch_checkpoints(run)
+    if elsewhere is not None and steps_kept(elsewhere) > steps_kept(folder):
+        write_atomically(folder / LAST, (elsewhere / LAST).read_bytes())
+    return folder
+
+
+def _why_done(training: Training) -> str:
+    """Why there is nothing left to train, and what would give it more."""
+    if training.stopped.startswith(STOPPED_BY_TIME):
+        return f"it was stopped by {training.stopped}; give a larger --max-seconds"
+    if training.stopped:
+        return f"it was stopped by {training.stopped}; train anew with another"
+    more = "give more --epochs" if training.config.schedule == "constant" else "train anew with more --epochs"
+    return f"epoch {len(training.history)} was the last one; {more}"
+
+
+def _keep_outcome(run: TrackedRun) -> None:
+    """Before a training that had come to an end is given more: a copy of what it had come to, result.json last."""
+    if not run.has(tracking.RESULT_FILE):
+        return
+    epochs = json.loads(tracking.read_text(run.id, tracking.RESULT_FILE))["epochs"]
+    folder = f"earlier/epoch-{epochs:04d}"
+    if not run.has(f"{folder}/{tracking.RESULT_FILE}"):
+        run.keep_copies(OUTCOME, folder)
 
 
 def _changed(name: str, begun: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainConfig:

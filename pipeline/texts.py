@@ -78,7 +78,9 @@ class FoundText:
                     data = file.read(PIECE_BYTES)
                     digest.update(data)
                     if b"\0" in data:
-                        raise InputError(f"{self.option} {self.name} has NUL bytes: it is not a text file")
+                        raise InputError(
+                            f"{self.option} {self.name} has NUL bytes: it is not a text file; give a UTF-8 text file"
+                        )
                     waiting, _ = decoder.getstate()
                     try:
                         piece = decoder.decode(data, final=not data)

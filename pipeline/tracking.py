@@ -39,9 +39,9 @@ from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schem
 from pipeline import last_word, stopping
 from pipeline.code_digest import ROOT, modules_behind
 from pipeline.errors import InputError, RecordingError
-from pipeline.locations import local_path, location_of
-from pipeline.open_runs import LAST_CHECKPOINT, close_the_dead
-from pipeline.processes import process_tags
+from pipeline.locations import is_elsewhere, local_path, location_of
+from pipeline.open_runs import close_the_dead
+from pipeline.processes import is_of_this_machine, process_tags
 from pipeline.stopping import shielded
 from pipeline.store import (
     LOCK_SECONDS,
@@ -49,6 +49,7 @@ from pipeline.store import (
     REFUSALS,
     Store,
     checkpoint_folder,
+    own_database,
     reason_of,
     refused,
     resume_lock,
@@ -277,6 +278,7 @@ def tracked_run(stage: str, name: str, tags: Mapping[str, Any], resumed: Run | N
     """
     store = setup()
     run: TrackedRun | None = None
+    before = mlflow.active_run()
     status, failure = RunStatus.FAILED, ""
     try:
         with shielded(), refused(), quiet_warnings():
@@ -296,9 +298,12 @@ def tracked_run(stage: str, name: str, tags: Mapping[str, Any], resumed: Run | N
             error.add_note(f"then go on with: tmlm train --resume {run.id}")
         raise
     finally:
-        if run is not None:
-            _end(run, status, failure)
-            _open.remove(run)
+        with shielded():
+            if run is not None:
+                _end(run, status, failure)
+                _open.remove(run)
+            elif mlflow.active_run() is not before:  # MLflow would end it FINISHED when the process does
+                mlflow.end_run(RunStatus.to_string(status))
 
 
 _open: list[TrackedRun] = []  # of this process, parents first
@@ -333,18 +338,15 @@ def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
     with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # so that of two that resume a run one is told
         before = resumable_run(run_id)
         if before.info.end_time != seen.info.end_time:
-            raise InputError(
-                f"--resume {run_id} ({name}) has just been gone on with by another command; look at it again"
-            )
-        set_tags(run_id, tags)
+            raise InputError(f"--resume {run_id} ({name}) has just been gone on with by another command; look again")
+        set_tags(run_id, process_tags())  # first of all, so that it can be told whose it is
         active = mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None, log_system_metrics=False)
-    run = TrackedRun(store, active, name, is_resumed=True)
     ends = [before.data.tags[key] for key in ("resumed", "failure", "stopped") if key in before.data.tags]
-    set_tags(run_id, {"resumed": "; ".join(ends or [before.info.status])[-4000:]})
+    set_tags(run_id, {**tags, "resumed": "; ".join(ends or [before.info.status])[-4000:]})
     for key in ("failure", "stopped"):
         if key in before.data.tags:
             client.delete_tag(run_id, key)
-    return run
+    return TrackedRun(store, active, name, is_resumed=True)
 
 
 def resumable_run(run_id: str) -> Run:
@@ -352,7 +354,8 @@ def resumable_run(run_id: str) -> Run:
     try:
         run = MlflowClient().get_run(run_id)
     except MlflowException:
-        raise InputError(f"--resume {run_id} is no run of {mlflow.get_tracking_uri()}; give a training's id") from None
+        where = shown(mlflow.get_tracking_uri())
+        raise InputError(f"--resume {run_id} is no run of {where}; give a training's run id") from None
     tags, name = run.data.tags, run.info.run_name
     if run.info.lifecycle_stage != "active":
         raise InputError(f"--resume {run_id} ({name}) was deleted; restore it first: mlflow runs restore -r {run_id}")
@@ -361,16 +364,25 @@ def resumable_run(run_id: str) -> Run:
         raise InputError(f"--resume {run_id} ({name}) is not a training that can be gone on with{child}")
     if run.info.status == "RUNNING":
         where = f"pid {tags.get('process.pid')} on {tags.get('process.host')}"
-        raise InputError(f"--resume {run_id} ({name}) is still running ({where}); stop it first")
+        remedy = "stop it first"
+        if not is_of_this_machine(tags):
+            remedy = f"stop it there first, or, if that machine or container is gone: tmlm doctor --close {run_id}"
+        raise InputError(f"--resume {run_id} ({name}) is still running ({where}); {remedy}")
+    folder = local_path(run.info.artifact_uri)
+    if folder is not None and (database := own_database()) is not None and is_elsewhere(folder, database.parent):
+        raise InputError(
+            f"--resume {run_id} ({name}) has its artifacts under {folder}, not in this checkout; "
+            "run `tmlm doctor --repair` first"
+        )
     return run
 
 
 def _end(run: TrackedRun, status: int, failure: str) -> None:
     """Close the active run with its status and the reason for it. Raises RecordingError where a success is refused."""
-    if run.is_adopted and status == RunStatus.KILLED:
-        last_word.leave_behind(run.id, RunStatus.to_string(status))
     try:
         try:
+            if run.is_adopted and status == RunStatus.KILLED:
+                last_word.leave_behind(run.id, RunStatus.to_string(status))
             if failure:
                 set_tags(run.id, {"failure": failure[:4000]})
         finally:
@@ -470,20 +482,15 @@ def stopped_step(step_key: str) -> str | None:
             order_by=["attributes.start_time DESC"],
             max_results=1,
         )
-    if not found or not (checkpoints_at_hand(found[0]) / LAST_CHECKPOINT).is_file():
+    return str(found[0].info.run_id) if found else None
+
+
+def fetch_checkpoints(run: Run) -> Path | None:
+    """A copy of a run's checkpoints for the time of this process; None where they are files of this machine anyway."""
+    if local_path(run.info.artifact_uri) is not None:
         return None
-    return str(found[0].info.run_id)
-
-
-def checkpoints_at_hand(run: Run) -> Path:
-    """The folder with a run's checkpoints, fetched if its artifact store is no folder of this machine."""
-    folder = checkpoint_folder(run.info.run_id, run.info.artifact_uri)
-    if not folder.is_dir() and local_path(run.info.artifact_uri) is None:
-        for kept in MlflowClient().list_artifacts(run.info.run_id, "checkpoints"):
-            mlflow.artifacts.download_artifacts(
-                run_id=run.info.run_id, artifact_path=kept.path, dst_path=str(folder.parent)
-            )
-    return folder
+    kept = MlflowClient().list_artifacts(run.info.run_id, "checkpoints")
+    return download(f"runs:/{run.info.run_id}/checkpoints") if kept else None
 
 
 def read_text(run_id: str, path: str) -> str:

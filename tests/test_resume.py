@@ -2,10 +2,13 @@
 
 import json
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 import torch
 from mlflow.tracking import MlflowClient
@@ -15,7 +18,7 @@ from pipeline import experiment, figures, stages, tracking
 from pipeline.checkpoints import load_checkpoint
 from pipeline.config import CorpusConfig, resolve
 from pipeline.corpus import load_corpus
-from pipeline.errors import InputError
+from pipeline.errors import InputError, TmlmError
 from pipeline.open_runs import close_the_dead
 from pipeline.training import Training
 
@@ -187,13 +190,26 @@ def test_killed_time_and_again_it_is_the_same(store, small_text, reference):
 
 
 def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(store, small_text, reference):
-    """The checkpoints are gone: the training begins again in its run, and says what it had said."""
+    """An earlier copy of the checkpoint was put back: the training says again what it had said."""
     expected = reference("lstm")
-    run_id = killed(small_text, TINY, MOMENTS["between training and its pictures"])
-    for file in tracking.fetch(run_id, "checkpoints").iterdir():
-        file.unlink()
+    run_id = killed(small_text, TINY, kill_between_checkpoint_and_figures)
+    last = tracking.fetch(run_id, "checkpoints/last.safetensors")
+    earlier = last.read_bytes()
+    be_killed(MOMENTS["between training and its pictures"], lambda: stages.resume(run_id, {}))
+    last.write_bytes(earlier)
     stages.resume(run_id, {})
     assert_same(run_id, expected)
+
+
+def test_a_training_that_has_lost_its_checkpoints_is_not_begun_again(store, small_text):
+    run_id = train(small_text, TINY).run_id
+    folder = tracking.fetch(run_id, "checkpoints")
+    folder.rename(folder.with_name("elsewhere"))
+    result = tracking.read_text(run_id, "result.json")
+    with pytest.raises(InputError, match=r"has lost its checkpoints: .* has no last.safetensors; put that back"):
+        stages.resume(run_id, {})
+    assert tracking.read_text(run_id, "result.json") == result
+    assert MlflowClient().get_run(run_id).info.status == "FINISHED"
 
 
 def test_the_same_pipeline_again_goes_on_with_the_training_that_was_stopped(store, small_text, reference):
@@ -250,7 +266,56 @@ def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_i
     assert [step for step, _ in metrics["final/val_perplexity"]] == [2, 4]
     assert json.loads(tracking.read_text(run_id, "earlier/epoch-0002/result.json")) == result
     assert json.loads(tracking.read_text(run_id, "result.json"))["epochs"] == 4
-    assert MlflowClient().get_run(run_id).data.tags["extended_to_epochs"] == "4"
+    assert MlflowClient().get_run(run_id).data.tags["resumed.epochs"] == "4"
+
+
+def test_an_earlier_outcome_is_kept_also_when_keeping_it_is_interrupted(store, small_text):
+    run_id = train(small_text, {**WINDOWS, "epochs": 2, "sample_every": 0}).run_id
+    best = tracking.fetch(run_id, "checkpoints/best.safetensors").read_bytes()
+    copies = tracking.TrackedRun.keep_copies
+    be_killed(
+        lambda patch: patch.setattr(tracking.TrackedRun, "keep_copies", dying_at(1, copies)),
+        lambda: stages.resume(run_id, {"epochs": 3}),
+    )
+    stages.resume(run_id, {"epochs": 3})
+    assert tracking.fetch(run_id, "earlier/epoch-0002/checkpoints/best.safetensors").read_bytes() == best
+    assert json.loads(tracking.read_text(run_id, "earlier/epoch-0002/result.json"))["epochs"] == 2
+
+
+def test_a_training_that_its_time_cut_is_taken_for_no_whole_one(store, small_text):
+    config = CorpusConfig(str(small_text))
+    options = {**TINY, "max_seconds": 1e-6}
+    run_id = train(small_text, options).run_id
+    stages.resume(run_id, {"max_seconds": 1000.0})
+    again = stages.train(load_corpus(config), config, *resolve({**TINY, "max_seconds": 1000.0}), reuse=True)
+    assert again.run_id != run_id
+
+
+def test_a_run_whose_artifacts_lie_in_another_checkout_is_refused_with_the_remedy(store, small_text, tmp_path):
+    run_id = killed(small_text, TINY, stop_in_an_epoch)
+    there = tmp_path / "original" / "mlruns" / "0" / run_id / "artifacts"
+    with closing(sqlite3.connect(store / "mlruns" / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE runs SET artifact_uri=? WHERE run_uuid=?", (str(there), run_id))
+    with pytest.raises(InputError, match="not in this checkout; run `tmlm doctor --repair` first"):
+        stages.resume(run_id, {})
+
+
+def test_what_fails_while_a_run_is_opened_ends_it_and_mlflow_does_not_call_it_finished(store, small_text, monkeypatch):
+    run_id = killed(small_text, TINY, stop_in_an_epoch)
+    monkeypatch.setattr(MlflowClient, "delete_tag", dying_at(1, MlflowClient.delete_tag, OSError))
+    with pytest.raises(TmlmError, match="can't be used"):
+        stages.resume(run_id, {})
+    assert mlflow.active_run() is None
+    assert MlflowClient().get_run(run_id).info.status == "FAILED"
+
+
+def test_a_configuration_of_another_version_is_refused_in_words(store, small_text):
+    run_id = killed(small_text, TINY, stop_in_an_epoch)
+    begun = json.loads(MlflowClient().get_run(run_id).data.tags[tracking.CONFIG_TAG])
+    begun["model"]["attention_heads"] = 8
+    MlflowClient().set_tag(run_id, tracking.CONFIG_TAG, json.dumps(begun))
+    with pytest.raises(InputError, match="was begun by another version"):
+        stages.resume(run_id, {})
 
 
 def test_a_cosine_can_not_be_stretched_and_the_run_stays_as_it_was(store, small_text):
@@ -270,7 +335,7 @@ def test_fewer_epochs_than_are_done_are_refused(store, small_text):
 def test_a_training_that_its_time_ended_may_be_given_more(store, small_text):
     run_id = train(small_text, {**TINY, "max_seconds": 1e-6}).run_id
     assert MlflowClient().get_run(run_id).data.tags["stopped"] == "--max-seconds 1e-06"
-    with pytest.raises(InputError, match=r"nothing left to do .*--max-seconds"):
+    with pytest.raises(InputError, match=r"nothing left to do: .* give a larger --max-seconds"):
         stages.resume(run_id, {})
     stages.resume(run_id, {"max_seconds": 1000.0})
     tags = MlflowClient().get_run(run_id).data.tags
@@ -316,22 +381,12 @@ def test_a_run_that_is_still_running_is_refused(store, small_text):
         stages.resume(run_id, {})
 
 
-def test_of_two_that_resume_a_run_at_once_the_slower_one_is_told(store, small_text, reference, monkeypatch):
+def test_of_two_that_resume_a_run_at_once_the_slower_one_is_told(store, small_text, reference):
     expected = reference("lstm")
     run_id = killed(small_text, TINY, stop_in_an_epoch)
-    fetch = tracking.checkpoints_at_hand
-
-    def while_another_one_does_it_all(run: Any) -> Path:
-        monkeypatch.setattr(tracking, "checkpoints_at_hand", fetch)
-        folder: Path = fetch(run)
-        stages.resume(run_id, {})
-        return folder
-
-    monkeypatch.setattr(tracking, "checkpoints_at_hand", while_another_one_does_it_all)
-    found = tracking.resumable_run(run_id)
-    with pytest.raises(InputError, match=r"has nothing left to do|has just been gone on with"):
-        stages.resume(run_id, {})
-    with pytest.raises(InputError, match="has just been gone on with"), tracking.tracked_run("train", "x", {}, found):
+    seen = tracking.resumable_run(run_id)
+    stages.resume(run_id, {})
+    with pytest.raises(InputError, match="has just been gone on with"), tracking.tracked_run("train", "x", {}, seen):
         pass
     assert_same(run_id, expected)
 
