@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from mlflow.tracking import MlflowClient
 
 from pipeline.cli import cli
 from pipeline.errors import DataUnavailableError, InputError, TmlmError
@@ -108,6 +109,38 @@ def test_options_may_be_written_as_mlflow_names_them():
 
 def test_version_is_the_projects():
     assert "0." in run("--version")[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        (["--resume", "0" * 32], "is no run of"),
+        (["--resume", ""], "is no run of"),
+        (["--resume", "RUN", "--hidden-size", "128"], "--hidden-size 128 is not what lstm-1x8-s0-topics was begun"),
+        (["--resume", "RUN", "--epochs", "9"], "--epochs 9 can't be"),
+        (["--resume", "RUN", "--max-seconds", "0"], ""),
+        (["--resume", "RUN"], "has nothing left to do: it was stopped by --max-seconds 1e-06"),
+    ],
+)  # fmt: skip
+def test_what_may_be_said_beside_resume(store, small_text, options, refusal):
+    tiny = ["--hidden-size", "8", "--epochs", "2", "--batch-size", "64", "--max-seconds", "1e-6"]
+    code, out, err = run("train", "--corpus", str(small_text), *tiny, "--json")
+    assert code == 0, err
+    run_id = json.loads(out)["run_id"]
+    code, _, err = run("train", *(run_id if word == "RUN" else word for word in options))
+    assert code == (2 if refusal else 0)
+    assert refusal in err
+    assert err.count("\n") == 1 or not refusal
+
+
+def test_under_mlflow_run_an_option_as_mlproject_has_it_is_not_taken_as_given(store, small_text, monkeypatch):
+    tiny = ["--hidden-size", "8", "--epochs", "2", "--batch-size", "64", "--max-seconds", "1e-6"]
+    run_id = json.loads(run("train", "--corpus", str(small_text), *tiny, "--json")[1])["run_id"]
+    monkeypatch.setenv("MLFLOW_RUN_ID", MlflowClient().create_run("0").info.run_id)
+    as_mlproject_has_it = ["--corpus", "auto", "--hidden-size", "128", "--seed", "0"]
+    code, out, err = run("train", *as_mlproject_has_it, "--max-seconds", "500", "--resume", run_id, "--json")
+    assert code == 0, err
+    assert json.loads(out)["run_id"] == run_id
 
 
 def test_sigterm_is_exit_code_143(tmp_path):

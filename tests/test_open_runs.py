@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from mlflow.entities import RunTag
 from mlflow.tracking import MlflowClient
 
 from pipeline import doctor, open_runs, processes, tracking
+from pipeline.errors import InputError
 from pipeline.store import setup
 from tests.checkout import Checkout
 
@@ -145,7 +147,7 @@ def test_an_id_that_this_process_has_now_is_no_life(store):
     assert (status_of(run), status_of(mine)) == ("FAILED", "RUNNING")
 
 
-@pytest.mark.parametrize("tag", ["process.host", "process.namespace"])
+@pytest.mark.parametrize("tag", ["process.host", "process.machine", "process.namespace"])
 def test_a_run_of_another_machine_or_container_is_never_judged(store, tag):
     run = open_run(**{"process.pid": "999999999", tag: "another"})
     open_runs.close_dead_runs()
@@ -234,6 +236,29 @@ def test_doctor_repair_leaves_a_run_whose_mlflow_run_may_still_be_making_its_env
         process.kill()
     doctor.repair()
     assert status_of(left) == "FAILED"
+
+
+def test_doctor_repair_leaves_a_run_that_a_process_was_started_for_by_whatever_way(store):
+    """`mlflow.projects.run(...)` in somebody's own script."""
+    left = begun_by_mlflow_run()
+    with subprocess.Popen(["sleep", "300"], env={**os.environ, "MLFLOW_RUN_ID": left}) as process:
+        time.sleep(0.2)
+        doctor.repair()
+        assert status_of(left) == "RUNNING"
+        process.kill()
+
+
+def test_a_run_of_a_container_that_is_gone_is_closed_by_hand_and_then_resumed_or_not(store):
+    gone, alive = open_run(**{"process.namespace": "pid:[1]"}), open_run()
+    assert doctor.close(gone) == [
+        f"{gone} {MlflowClient().get_run(gone).info.run_name}: "
+        f"of another machine or container (pid {os.getpid()} on {socket.gethostname()})"
+    ]
+    assert status_of(gone) == "FAILED"
+    for run_id, why in ((gone, "is no run that is RUNNING"), (alive, "its process is alive"), ("x", "is no run")):
+        with pytest.raises(InputError, match=why):
+            doctor.close(run_id)
+    assert status_of(alive) == "RUNNING"
 
 
 def test_doctor_repair_makes_no_store(no_store):
