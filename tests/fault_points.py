@@ -7,6 +7,7 @@ At the NUMBER-th time that the command comes to MOMENT, ACTION is done: ``kill``
 import os
 import resource
 import signal
+import stat
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,8 @@ ACTIONS = {"kill": die, "full": fill_the_disk}
 
 def tear(file: int) -> None:
     """What a machine that goes down may leave of a file: its first half."""
-    os.ftruncate(file, os.fstat(file).st_size // 2)
+    if stat.S_ISREG(os.fstat(file).st_mode):  # folders are synced too
+        os.ftruncate(file, os.fstat(file).st_size // 2)
 
 
 def arm(owner: Any, name: str, number: int, action: Callable[[], None], before: Callable = lambda *args: None) -> None:

@@ -253,7 +253,7 @@ def stopped(lab: Lab, training: str, draw: random.Random, signum: int) -> None:
     demand(done.code in (128 + signum, -signum), f"ended with {done.code}:\n{done.output}")
     if "train" in runs:
         run_id, status = runs["train"]
-        demand(status == "KILLED", f"the run is {status}:\n{done.output}")
+        demand(status in ("KILLED", "FINISHED"), f"the run is {status}:\n{done.output}")
         demand("Traceback" not in done.output, f"a traceback:\n{done.output}")
         lab.finish(training, run_id)
 
@@ -296,6 +296,7 @@ def stopped_under_mlflow(lab: Lab, training: str, draw: random.Random, signum: i
     process, children = under_mlflow(lab, training, draw)
     (os.killpg if group else os.kill)(process.pid, signum)
     done = lab.wait(process)
+    demand(done.seconds < IN_TIME_SECONDS, f"mlflow run ended only after {done.seconds:.1f} s")
     _, alive = psutil.wait_procs(children, timeout=max(0.0, IN_TIME_SECONDS - done.seconds))
     demand(not alive, f"after {IN_TIME_SECONDS} s still there: {alive}")
     for child in children:
@@ -463,6 +464,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # in the background it is ignored, also by what starts here
     folder = Path(tempfile.mkdtemp(prefix="tmlm-faults-"))
     lab = Lab(folder)
     lab.measure()
