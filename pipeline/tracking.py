@@ -454,17 +454,9 @@ def texts_with_views() -> dict[str, str | None]:
 
 def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
     """Run id and result of the latest finished run of a step, or None if there is none with its result."""
-    store = setup()
-    with refused():
-        found = MlflowClient().search_runs(
-            [store.experiment_id],
-            f"tags.step_key = '{step_key}' and attributes.status = 'FINISHED'",
-            order_by=["attributes.start_time DESC"],
-            max_results=1,
-        )
-    if not found:
+    run_id = _latest_run(step_key, "attributes.status = 'FINISHED'")
+    if run_id is None:
         return None
-    run_id = found[0].info.run_id
     try:
         return run_id, json.loads(read_text(run_id, RESULT_FILE))
     except (MlflowException, OSError):  # its artifacts are gone: the step has to be done again
@@ -472,13 +464,17 @@ def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
 
 
 def stopped_step(step_key: str) -> str | None:
-    """Run id of the latest training of a step that ended before its time and can be gone on with, or None."""
-    store = setup()
+    """Run id of the latest training of a step that ended before its time, or None."""
     ended = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
+    return _latest_run(step_key, f"tags.stage = 'train' and {ended}")
+
+
+def _latest_run(step_key: str, condition: str) -> str | None:
+    store = setup()
     with refused():
         found = MlflowClient().search_runs(
             [store.experiment_id],
-            f"tags.step_key = '{step_key}' and tags.stage = 'train' and {ended}",
+            f"tags.step_key = '{step_key}' and {condition}",
             order_by=["attributes.start_time DESC"],
             max_results=1,
         )
