@@ -213,14 +213,13 @@ def test_a_training_that_has_lost_its_checkpoints_is_not_begun_again(store, smal
 
 
 def test_the_same_pipeline_again_goes_on_with_the_training_that_was_stopped(store, small_text, reference):
-    expected = reference("lstm")
     config = CorpusConfig(str(small_text))
     be_killed(stop_in_an_epoch, lambda: stages.pipeline(config, *resolve(TINY)))
     (stopped,) = MlflowClient().search_runs(["0"], "tags.stage = 'train' and attributes.status = 'KILLED'")
     done = stages.pipeline(config, *resolve(TINY))
     assert done.result["trained_run"] == stopped.info.run_id
     assert done.result["reused"] == ["prepare"]
-    assert_same(stopped.info.run_id, expected)
+    assert_same(stopped.info.run_id, reference("lstm"))
 
 
 def test_with_force_it_is_trained_anew(store, small_text):
