@@ -107,8 +107,9 @@ class Keeper:
 
     def keep_now_and_then(self, training: Training) -> None:
         """``keep``, where the last time is long ago."""
-        if time.monotonic() - self.saved_at >= SAVE_SECONDS:
+        if (began := time.monotonic()) - self.saved_at >= SAVE_SECONDS:
             self.keep(training)
+            training.leave_out(self.saved_at - began)
 
     def find(self, training: Training) -> None:
         """Become the training that is found in the folder, if there is one. InputError if it is another one's."""

@@ -324,6 +324,11 @@ class Training:
         finally:
             self.train_seconds, self._started = self.seconds, None
 
+    def leave_out(self, seconds: float) -> None:
+        """Called at rest: so many of the seconds that have just passed were no training."""
+        if self._started is not None:
+            self._started += seconds
+
     @property
     def seconds(self) -> float:
         """Seconds of training and validation until now."""

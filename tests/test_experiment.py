@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
+import pipeline.experiment as experiment_module
 from models.complexity import closed_form
 from models.language_model import LanguageModel
 from pipeline.batches import windows
-from pipeline.checkpoints import group, load_checkpoint, load_model
+from pipeline.checkpoints import group, load_checkpoint, load_model, save_checkpoint
 from pipeline.config import REPORT_PROMPTS, CorpusConfig, resolve
 from pipeline.corpus import Corpus, load_corpus
 from pipeline.evaluation import TextScore, score_text, score_windows
@@ -296,6 +298,24 @@ def test_an_experiment_that_is_found_in_the_folder_is_gone_on_with(corpus, tmp_p
     assert [point.epoch for point in heard.points] == [3]
     assert [point.epoch for point in again.history] == [1, 2, 3]
     assert again.test == result.test
+
+
+def test_a_long_epoch_is_saved_now_and_then_which_is_no_time_of_training(corpus, tmp_path, monkeypatch, done):
+    saved: list[int] = []
+
+    def slow(path: Path, tensors: Any, facts: dict[str, Any]) -> str:
+        if path.name == LAST and facts["state"]["under_way"]:
+            saved.append(facts["state"]["step"])
+            time.sleep(0.02)
+        return save_checkpoint(path, tensors, facts)
+
+    monkeypatch.setattr(experiment_module, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(experiment_module, "save_checkpoint", slow)
+    began = time.perf_counter()
+    result = experiment(corpus, folder=tmp_path)
+    assert len(saved) > 20
+    assert result.train_seconds < time.perf_counter() - began - 0.02 * len(saved)
+    assert result.test == done[0].test
 
 
 def test_an_experiment_that_is_found_done_is_not_trained_again(corpus, done):
