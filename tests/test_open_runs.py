@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -24,6 +26,7 @@ ROOT = Path(tracking.__file__).parent.parent
 RECORDER = """
 import sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from pipeline import store, tracking
 store.root = lambda: Path(sys.argv[1])
 with tracking.tracked_run("pipeline", "parent", {}) as parent, tracking.tracked_run("train", "child", {}) as child:
@@ -35,6 +38,18 @@ with tracking.tracked_run("pipeline", "parent", {}) as parent, tracking.tracked_
 """
 
 Recorder = tuple[subprocess.Popen, list[str]]
+
+
+@pytest.fixture(autouse=True)
+def _only_the_tests_own_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever `mlflow run` somebody else on this machine has started meanwhile."""
+
+    def own_processes(attributes: list[str]) -> Iterator[SimpleNamespace]:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                yield SimpleNamespace(info=process.as_dict(attributes))
+
+    monkeypatch.setattr(psutil, "process_iter", own_processes)
 
 
 @pytest.fixture
