@@ -15,6 +15,7 @@ START = """
 import os, signal, sys, time
 from pipeline import stopping
 from pipeline.stopping import shielded
+for each in stopping.SIGNALS: signal.signal(each, signal.SIG_DFL)  # what starts the tests may ignore some (nohup, &)
 stopping.install()
 def ready(): print("ready", flush=True)
 """
@@ -44,7 +45,10 @@ def start(script: str, **environment: str) -> subprocess.Popen[str]:
 def end_of(process: subprocess.Popen[str]) -> tuple[int, str, str, float]:
     """Exit code, the rest of both streams, and the seconds that the end took."""
     began = time.monotonic()
-    out, err = process.communicate(timeout=30)
+    try:
+        out, err = process.communicate(timeout=30)
+    finally:
+        process.kill()
     return process.returncode, out, err, time.monotonic() - began
 
 
