@@ -297,7 +297,8 @@ def stopped_under_mlflow(lab: Lab, training: str, draw: random.Random, signum: i
     (os.killpg if group else os.kill)(process.pid, signum)
     done = lab.wait(process)
     demand(done.seconds < IN_TIME_SECONDS, f"mlflow run ended only after {done.seconds:.1f} s")
-    _, alive = psutil.wait_procs(children, timeout=max(0.0, IN_TIME_SECONDS - done.seconds))
+    _, left = psutil.wait_procs(children, timeout=max(0.0, IN_TIME_SECONDS - done.seconds))
+    alive = [child for child in left if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     demand(not alive, f"after {IN_TIME_SECONDS} s still there: {alive}")
     for child in children:
         runs = lab.runs_of(child.pid)
