@@ -15,6 +15,7 @@ from torch import Tensor
 import pipeline.experiment as experiment_module
 from models.complexity import closed_form
 from models.language_model import LanguageModel
+from pipeline import open_runs, tracking
 from pipeline.batches import windows
 from pipeline.checkpoints import group, load_checkpoint, load_model, save_checkpoint
 from pipeline.config import REPORT_PROMPTS, CorpusConfig, resolve
@@ -85,6 +86,11 @@ def done(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Resu
     folder = tmp_path_factory.mktemp("checkpoints")
     heard = Heard(folder)
     return experiment(corpus, heard, folder), heard, folder
+
+
+def test_the_record_looks_for_the_checkpoints_under_the_names_that_they_are_written_by():
+    """Kept apart so that neither looking at runs imports torch nor training MLflow."""
+    assert (open_runs.LAST_CHECKPOINT, tracking.BEST_CHECKPOINT) == (LAST, BEST)
 
 
 # --- figures and checkpoints -----------------------------------------------------------------------------------------
