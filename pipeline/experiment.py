@@ -106,8 +106,8 @@ class Keeper:
         self.saved_at = time.monotonic()
 
     def keep_now_and_then(self, training: Training) -> None:
-        """``keep``, where the last time is long ago."""
-        if (began := time.monotonic()) - self.saved_at >= SAVE_SECONDS:
+        """``keep``, where there is a folder and the last time is long ago."""
+        if self.folder is not None and (began := time.monotonic()) - self.saved_at >= SAVE_SECONDS:
             self.keep(training)
             training.leave_out(self.saved_at - began)
 

@@ -343,3 +343,10 @@ def test_a_model_is_built_for_the_vocabulary_of_the_corpus(corpus, done):
     result, _, _ = done
     assert isinstance(result.model, LanguageModel)
     assert result.model.vocab_size == len(corpus.vocabulary) == 28
+
+
+def test_a_training_that_keeps_nothing_counts_no_seconds_that_have_not_passed(corpus, monkeypatch):
+    monkeypatch.setattr(experiment_module, "SAVE_SECONDS", 0.0)
+    began = time.perf_counter()
+    result = run_experiment(corpus, *resolve(OPTIONS))
+    assert 0 < result.train_seconds <= time.perf_counter() - began
