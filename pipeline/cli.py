@@ -165,17 +165,17 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
     --sample-every may be given anew.
     """
     corpus_config, model_config, train_config = configs(options)
-    from pipeline import stages, summaries
+    from pipeline import summaries, trainings
 
     if resume is not None:
         changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
         if UNDER_MLFLOW not in os.environ:  # there, the default of every option that MLproject lists is given too
             changes = {name: options[name] for name in options if is_given(name)}
-        result = stages.resume(resume, changes).result
+        result = trainings.resume(resume, changes).result
     else:
         from pipeline.corpus import load_corpus
 
-        result = stages.train(load_corpus(corpus_config), corpus_config, model_config, train_config).result
+        result = trainings.train(load_corpus(corpus_config), corpus_config, model_config, train_config).result
     text = f"{summaries.comparison_table(result)}\n\n{summaries.verdict(result)}\n\n{next_commands(result['run_id'])}"
     show(result, as_json, text)
 

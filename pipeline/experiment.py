@@ -75,6 +75,7 @@ class Observer:
     on_start: Callable[[Training], None] = lambda training: None
     on_step: Callable[[int], None] = lambda steps: None
     on_epoch: Callable[[Training, EpochPoint], None] = lambda training, point: None
+    reason_to_stop: Callable[[Training], str] = lambda training: ""  # after an epoch; "" to go on
 
 
 class Keeper:
@@ -214,6 +215,7 @@ class Experiment:
         training, keeper = self.training, self._keeper
 
         def after_epoch(training: Training, point: EpochPoint) -> None:
+            training.stopped = training.stopped or observer.reason_to_stop(training)
             keeper.keep(training)
             observer.on_epoch(training, point)
 

@@ -270,10 +270,13 @@ def public_version(package: str) -> str:
 
 
 @contextmanager
-def tracked_run(stage: str, name: str, tags: Mapping[str, Any], resumed: Run | None = None) -> Iterator[TrackedRun]:
+def tracked_run(
+    stage: str, name: str, tags: Mapping[str, Any], resumed: Run | None = None, parent: str | None = None
+) -> Iterator[TrackedRun]:
     """Record a run: the one that ``mlflow run`` has begun, a child of the run that is open here, or a new one.
 
-    With ``resumed``, an ended run is opened again, as it was looked at. It ends FINISHED, FAILED with the reason as a
+    With ``resumed``, an ended run is opened again, as it was looked at. ``parent`` is the run of another process that
+    a new one becomes a child of. It ends FINISHED, FAILED with the reason as a
     tag, or KILLED after Ctrl-C or SIGTERM; the exception goes on.
     """
     store = setup()
@@ -286,7 +289,7 @@ def tracked_run(stage: str, name: str, tags: Mapping[str, Any], resumed: Run | N
             if digest := tags.get("corpus.sha256"):
                 tag_experiment(store.experiment_id, dict([view_tag(f"{tags['corpus']}: models", digest)]))
             all_tags = {"stage": stage, **process_tags(), **git_tags(), **tags}  # there from the run's first moment
-            run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags)
+            run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)
             _open.append(run)
         yield run
         status = RunStatus.FINISHED
@@ -309,7 +312,7 @@ def tracked_run(stage: str, name: str, tags: Mapping[str, Any], resumed: Run | N
 _open: list[TrackedRun] = []  # of this process, parents first
 
 
-def _started(store: Store, name: str, tags: Mapping[str, Any]) -> TrackedRun:
+def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | None) -> TrackedRun:
     adopted = os.environ.get("MLFLOW_RUN_ID")  # start_run takes it, and clears the variable
     if adopted:
         begun_run(adopted)
@@ -318,6 +321,7 @@ def _started(store: Store, name: str, tags: Mapping[str, Any]) -> TrackedRun:
         run_name=name,
         nested=mlflow.active_run() is not None,
         experiment_id=None if adopted else store.experiment_id,
+        parent_run_id=parent,
         tags=dict(tags),
         log_system_metrics=False,
     )
@@ -336,9 +340,9 @@ def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
     """The run, RUNNING again and of this process. How it had ended moves to the tag "resumed"."""
     client, run_id, name = MlflowClient(), seen.info.run_id, seen.info.run_name
     with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # so that of two that resume a run one is told
-        before = resumable_run(run_id)
-        if before.info.end_time != seen.info.end_time:
-            raise InputError(f"--resume {run_id} ({name}) has just been gone on with by another command; look again")
+        before = resumable_run(run_id) if seen.data.tags["stage"] == "train" else MlflowClient().get_run(run_id)
+        if before.info.end_time != seen.info.end_time or before.info.status == "RUNNING":
+            raise InputError(f"{run_id} ({name}) has just been gone on with by another command; look again")
         set_tags(run_id, process_tags())  # first of all, so that it can be told whose it is
         active = mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None, log_system_metrics=False)
     ends = [before.data.tags[key] for key in ("resumed", "failure", "stopped") if key in before.data.tags]
@@ -347,6 +351,23 @@ def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
         if key in before.data.tags:
             client.delete_tag(run_id, key)
     return TrackedRun(store, active, name, is_resumed=True)
+
+
+def ended_run(run_id: str) -> Run | None:
+    """A run that may be opened again; None if it is not there any more. InputError if it is RUNNING."""
+    try:
+        run = MlflowClient().get_run(run_id)
+    except MlflowException:
+        return None
+    if run.info.lifecycle_stage != "active":
+        return None
+    if run.info.status == "RUNNING":
+        where = f"pid {run.data.tags.get('process.pid')} on {run.data.tags.get('process.host')}"
+        raise InputError(
+            f"{run.info.run_name} ({run_id}) is still running ({where}); stop it there, or, if that machine or "
+            f"container is gone: tmlm doctor --close {run_id}"
+        )
+    return run
 
 
 def resumable_run(run_id: str) -> Run:
@@ -435,6 +456,25 @@ def environment() -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
+
+
+# --- the registry ----------------------------------------------------------------------------------------------------
+
+
+def register(name: str, run_id: str, alias: str, description: str) -> str:
+    """Make a run's model a version of a registered model, once, and give it the alias; returns the version."""
+    client = MlflowClient()
+    with refused():
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        found = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        version = found[0] if found else client.create_model_version(name, f"runs:/{run_id}/model", run_id)
+        client.update_model_version(name, version.version, description)
+        client.set_registered_model_alias(name, alias, version.version)
+    return str(version.version)
 
 
 # --- what was recorded -----------------------------------------------------------------------------------------------

@@ -19,6 +19,11 @@ def links_to(corpus_sha256: str | None, run_id: str | None, port: int = PORT) ->
     return views.links(f"http://{HOST}:{port}", setup().experiment_id, corpus_sha256, run_id)
 
 
+def link_to_run(run_id: str) -> str:
+    """The address of a run's page."""
+    return links_to(None, run_id)["run"]
+
+
 def how_to_start() -> str:
     """The command that starts the UI on the store that was recorded into."""
     store = setup()

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline import code_digest as module
 from pipeline.code_digest import code_digest, modules_behind
-from pipeline.stages import STAGE_MODULES
+from pipeline.steps import STAGE_MODULES
 
 
 @pytest.fixture

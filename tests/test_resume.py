@@ -14,7 +14,7 @@ import torch
 from mlflow.tracking import MlflowClient
 from torch import Tensor
 
-from pipeline import experiment, figures, stages, tracking
+from pipeline import experiment, figures, stages, steps, tracking, trainings
 from pipeline.checkpoints import load_checkpoint
 from pipeline.config import CorpusConfig, resolve
 from pipeline.corpus import load_corpus
@@ -43,9 +43,9 @@ class KilledError(BaseException):
     """Nobody's to catch."""
 
 
-def train(text: Path, options: dict[str, Any]) -> stages.Step:
+def train(text: Path, options: dict[str, Any]) -> steps.Step:
     config = CorpusConfig(str(text))
-    return stages.train(load_corpus(config), config, *resolve(options))
+    return trainings.train(load_corpus(config), config, *resolve(options))
 
 
 def outcome(run_id: str) -> Outcome:
@@ -162,7 +162,7 @@ def killed(text: Path, options: dict[str, Any], moment: Callable[[pytest.MonkeyP
 def test_killed_at_this_moment_and_resumed_it_is_the_same(store, small_text, reference, moment):
     expected = reference("lstm")
     run_id = killed(small_text, TINY, MOMENTS[moment])
-    step = stages.resume(run_id, {})
+    step = trainings.resume(run_id, {})
     assert step.run_id == run_id
     assert_same(run_id, expected)
 
@@ -172,7 +172,7 @@ def test_killed_at_this_moment_and_resumed_it_is_the_same(store, small_text, ref
 def test_any_configuration_killed_and_resumed_is_the_same(store, small_text, reference, name, moment):
     expected = reference(name)
     run_id = killed(small_text, CONFIGURATIONS[name], moment)
-    stages.resume(run_id, {})
+    trainings.resume(run_id, {})
     assert_same(run_id, expected)
 
 
@@ -180,8 +180,8 @@ def test_killed_time_and_again_it_is_the_same(store, small_text, reference):
     expected = reference("lstm")
     run_id = killed(small_text, TINY, stop_in_an_epoch)
     for moment in (stop_in_an_epoch, kill_between_checkpoint_and_figures, MOMENTS["while a checkpoint is written"]):
-        be_killed(moment, lambda: stages.resume(run_id, {}))
-    stages.resume(run_id, {})
+        be_killed(moment, lambda: trainings.resume(run_id, {}))
+    trainings.resume(run_id, {})
     assert_same(run_id, expected)
     kept = MlflowClient().get_run(run_id).data.tags["resumed"]
     assert kept.startswith("stopped by Ctrl-C; stopped by Ctrl-C; KilledError")
@@ -195,9 +195,9 @@ def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(store
     run_id = killed(small_text, TINY, kill_between_checkpoint_and_figures)
     last = tracking.fetch(run_id, "checkpoints/last.safetensors")
     earlier = last.read_bytes()
-    be_killed(MOMENTS["between training and its pictures"], lambda: stages.resume(run_id, {}))
+    be_killed(MOMENTS["between training and its pictures"], lambda: trainings.resume(run_id, {}))
     last.write_bytes(earlier)
-    stages.resume(run_id, {})
+    trainings.resume(run_id, {})
     assert_same(run_id, expected)
 
 
@@ -207,7 +207,7 @@ def test_a_training_that_has_lost_its_checkpoints_is_not_begun_again(store, smal
     folder.rename(folder.with_name("elsewhere"))
     result = tracking.read_text(run_id, "result.json")
     with pytest.raises(InputError, match=r"has lost its checkpoints: .* has no last.safetensors; put that back"):
-        stages.resume(run_id, {})
+        trainings.resume(run_id, {})
     assert tracking.read_text(run_id, "result.json") == result
     assert MlflowClient().get_run(run_id).info.status == "FINISHED"
 
@@ -233,11 +233,11 @@ def test_with_force_it_is_trained_anew(store, small_text):
 def test_a_training_of_two_versions_of_the_code_is_nobody_elses_result(store, small_text, monkeypatch, caplog):
     run_id = killed(small_text, TINY, stop_in_an_epoch)
     before = MlflowClient().get_run(run_id).data.tags["step_key"]
-    monkeypatch.setattr(stages, "code_digest", lambda *modules: "another")
-    stages.resume(run_id, {})
+    monkeypatch.setattr(steps, "code_digest", lambda *modules: "another")
+    trainings.resume(run_id, {})
     assert "it won't be bit for bit" in caplog.text
     config = CorpusConfig(str(small_text))
-    assert stages.train(load_corpus(config), config, *resolve(TINY), reuse=True).run_id != run_id
+    assert trainings.train(load_corpus(config), config, *resolve(TINY), reuse=True).run_id != run_id
     assert MlflowClient().get_run(run_id).data.tags["step_key"] != before
 
 
@@ -245,7 +245,7 @@ def test_the_environment_of_each_part_of_a_training_is_kept(store, small_text, m
     run_id = killed(small_text, TINY, stop_in_an_epoch)
     first = tracking.read_text(run_id, "environment.yaml")
     monkeypatch.setattr(tracking, "environment", lambda: {"python": "4.0"})
-    stages.resume(run_id, {})
+    trainings.resume(run_id, {})
     assert tracking.read_text(run_id, "environment.yaml") == first
     assert tracking.read_text(run_id, "environment-from-epoch-0000.yaml") == "python: '4.0'\n"
 
@@ -257,7 +257,7 @@ def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_i
     short, long = ({**WINDOWS, "epochs": epochs, "sample_every": 0} for epochs in (2, 4))
     run_id = train(small_text, short).run_id
     result = json.loads(tracking.read_text(run_id, "result.json"))
-    stages.resume(run_id, {"epochs": 4})
+    trainings.resume(run_id, {"epochs": 4})
     tensors, metrics, _ = outcome(run_id)
     whole_tensors, whole_metrics, _ = outcome(train(small_text, long).run_id)
     assert all(torch.equal(tensor, whole_tensors[name]) for name, tensor in tensors.items())
@@ -274,9 +274,9 @@ def test_an_earlier_outcome_is_kept_also_when_keeping_it_is_interrupted(store, s
     copies = tracking.TrackedRun.keep_copies
     be_killed(
         lambda patch: patch.setattr(tracking.TrackedRun, "keep_copies", dying_at(1, copies)),
-        lambda: stages.resume(run_id, {"epochs": 3}),
+        lambda: trainings.resume(run_id, {"epochs": 3}),
     )
-    stages.resume(run_id, {"epochs": 3})
+    trainings.resume(run_id, {"epochs": 3})
     assert tracking.fetch(run_id, "earlier/epoch-0002/checkpoints/best.safetensors").read_bytes() == best
     assert json.loads(tracking.read_text(run_id, "earlier/epoch-0002/result.json"))["epochs"] == 2
 
@@ -285,8 +285,8 @@ def test_a_training_that_its_time_cut_is_taken_for_no_whole_one(store, small_tex
     config = CorpusConfig(str(small_text))
     options = {**TINY, "max_seconds": 1e-6}
     run_id = train(small_text, options).run_id
-    stages.resume(run_id, {"max_seconds": 1000.0})
-    again = stages.train(load_corpus(config), config, *resolve({**TINY, "max_seconds": 1000.0}), reuse=True)
+    trainings.resume(run_id, {"max_seconds": 1000.0})
+    again = trainings.train(load_corpus(config), config, *resolve({**TINY, "max_seconds": 1000.0}), reuse=True)
     assert again.run_id != run_id
 
 
@@ -296,14 +296,14 @@ def test_a_run_whose_artifacts_lie_in_another_checkout_is_refused_with_the_remed
     with closing(sqlite3.connect(store / "mlruns" / "mlflow.db")) as connection, connection:
         connection.execute("UPDATE runs SET artifact_uri=? WHERE run_uuid=?", (str(there), run_id))
     with pytest.raises(InputError, match="not in this checkout; run `tmlm doctor --repair` first"):
-        stages.resume(run_id, {})
+        trainings.resume(run_id, {})
 
 
 def test_what_fails_while_a_run_is_opened_ends_it_and_mlflow_does_not_call_it_finished(store, small_text, monkeypatch):
     run_id = killed(small_text, TINY, stop_in_an_epoch)
     monkeypatch.setattr(MlflowClient, "delete_tag", dying_at(1, MlflowClient.delete_tag, OSError))
     with pytest.raises(TmlmError, match="can't be used"):
-        stages.resume(run_id, {})
+        trainings.resume(run_id, {})
     assert mlflow.active_run() is None
     assert MlflowClient().get_run(run_id).info.status == "FAILED"
 
@@ -314,13 +314,13 @@ def test_a_configuration_of_another_version_is_refused_in_words(store, small_tex
     begun["model"]["attention_heads"] = 8
     MlflowClient().set_tag(run_id, tracking.CONFIG_TAG, json.dumps(begun))
     with pytest.raises(InputError, match="was begun by another version"):
-        stages.resume(run_id, {})
+        trainings.resume(run_id, {})
 
 
 def test_a_cosine_can_not_be_stretched_and_the_run_stays_as_it_was(store, small_text):
     run_id = killed(small_text, TINY, stop_in_an_epoch)
     with pytest.raises(InputError, match=r"--epochs 9 .* laid out for 4 epochs"):
-        stages.resume(run_id, {"epochs": 9})
+        trainings.resume(run_id, {"epochs": 9})
     run = MlflowClient().get_run(run_id)
     assert (run.info.status, run.data.tags["failure"]) == ("KILLED", "stopped by Ctrl-C")
 
@@ -328,15 +328,15 @@ def test_a_cosine_can_not_be_stretched_and_the_run_stays_as_it_was(store, small_
 def test_fewer_epochs_than_are_done_are_refused(store, small_text):
     run_id = train(small_text, {**WINDOWS, "epochs": 2}).run_id
     with pytest.raises(InputError, match="--epochs 1 can't be: 2 epochs are done"):
-        stages.resume(run_id, {"epochs": 1})
+        trainings.resume(run_id, {"epochs": 1})
 
 
 def test_a_training_that_its_time_ended_may_be_given_more(store, small_text):
     run_id = train(small_text, {**TINY, "max_seconds": 1e-6}).run_id
     assert MlflowClient().get_run(run_id).data.tags["stopped"] == "--max-seconds 1e-06"
     with pytest.raises(InputError, match=r"nothing left to do: .* give a larger --max-seconds"):
-        stages.resume(run_id, {})
-    stages.resume(run_id, {"max_seconds": 1000.0})
+        trainings.resume(run_id, {})
+    trainings.resume(run_id, {"max_seconds": 1000.0})
     tags = MlflowClient().get_run(run_id).data.tags
     assert "stopped" not in tags
     assert tags["resumed"] == "--max-seconds 1e-06"
@@ -346,7 +346,7 @@ def test_a_training_that_its_time_ended_may_be_given_more(store, small_text):
 def test_a_finished_training_has_nothing_left_to_do(store, small_text):
     run_id = train(small_text, {**TINY, "epochs": 1}).run_id
     with pytest.raises(InputError, match="nothing left to do"):
-        stages.resume(run_id, {})
+        trainings.resume(run_id, {})
     assert MlflowClient().get_run(run_id).info.status == "FINISHED"
 
 
@@ -354,13 +354,13 @@ def test_a_finished_training_has_nothing_left_to_do(store, small_text):
 def test_another_configuration_is_refused_naming_the_option(store, small_text, option, value):
     run_id = killed(small_text, TINY, MOMENTS["in the first epoch"])
     with pytest.raises(InputError, match=f"--{option.replace('_', '-')} {value} is not what lstm-1x8-s0-topics was"):
-        stages.resume(run_id, {option: value})
+        trainings.resume(run_id, {option: value})
 
 
 def test_what_is_given_as_it_was_is_no_change(store, small_text, reference):
     expected = reference("lstm")
     run_id = killed(small_text, TINY, stop_in_an_epoch)
-    stages.resume(run_id, {"hidden_size": 8, "epochs": 4, "corpus": str(small_text)})
+    trainings.resume(run_id, {"hidden_size": 8, "epochs": 4, "corpus": str(small_text)})
     assert_same(run_id, expected)
 
 
@@ -368,23 +368,23 @@ def test_only_a_training_can_be_resumed_and_a_pipelines_is_named(store, small_te
     config = CorpusConfig(str(small_text))
     done = stages.pipeline(config, *resolve({**TINY, "epochs": 1}))
     with pytest.raises(InputError, match=f"its training is {done.result['trained_run']}"):
-        stages.resume(done.result["run_id"], {})
+        trainings.resume(done.result["run_id"], {})
     with pytest.raises(InputError, match="is no run of"):
-        stages.resume("0" * 32, {})
+        trainings.resume("0" * 32, {})
 
 
 def test_a_run_that_is_still_running_is_refused(store, small_text):
     run_id = killed(small_text, TINY, MOMENTS["in the first epoch"])
     MlflowClient().update_run(run_id, status="RUNNING")
     with pytest.raises(InputError, match=r"is still running \(pid"):
-        stages.resume(run_id, {})
+        trainings.resume(run_id, {})
 
 
 def test_of_two_that_resume_a_run_at_once_the_slower_one_is_told(store, small_text, reference):
     expected = reference("lstm")
     run_id = killed(small_text, TINY, stop_in_an_epoch)
     seen = tracking.resumable_run(run_id)
-    stages.resume(run_id, {})
+    trainings.resume(run_id, {})
     with pytest.raises(InputError, match="has just been gone on with"), tracking.tracked_run("train", "x", {}, seen):
         pass
     assert_same(run_id, expected)
@@ -406,7 +406,7 @@ def test_a_run_whose_process_is_gone_is_closed_and_resumed_by_the_same_command(s
     MlflowClient().update_run(run_id, status="RUNNING")
     MlflowClient().set_tag(run_id, "process.pid", 2**22 + 1)  # past the largest there can be
     close_the_dead.cache_clear()
-    stages.resume(run_id, {})
+    trainings.resume(run_id, {})
     assert "Closed 1 run whose process is gone: lstm-1x8-s0-topics" in caplog.text
     assert_same(run_id, expected)
 
@@ -415,7 +415,7 @@ def test_a_deleted_run_is_refused_with_the_command_that_restores_it(store, small
     run_id = killed(small_text, TINY, MOMENTS["in the first epoch"])
     MlflowClient().delete_run(run_id)
     with pytest.raises(InputError, match="mlflow runs restore"):
-        stages.resume(run_id, {})
+        trainings.resume(run_id, {})
 
 
 def test_another_text_under_the_same_name_is_refused(store, small_text, tmp_path):
@@ -424,7 +424,7 @@ def test_another_text_under_the_same_name_is_refused(store, small_text, tmp_path
     run_id = killed(text, TINY, MOMENTS["in the first epoch"])
     text.write_text("Another text. " * 2000)
     with pytest.raises(InputError, match="not the one that was trained on"):
-        stages.resume(run_id, {})
+        trainings.resume(run_id, {})
 
 
 def test_a_damaged_checkpoint_is_refused_and_the_run_stays_as_it_was(store, small_text):
@@ -434,7 +434,7 @@ def test_a_damaged_checkpoint_is_refused_and_the_run_stays_as_it_was(store, smal
     data[len(data) // 2] ^= 1
     last.write_bytes(data)
     with pytest.raises(InputError, match="is damaged"):
-        stages.resume(run_id, {})
+        trainings.resume(run_id, {})
     assert MlflowClient().get_run(run_id).info.status == "KILLED"
 
 
@@ -442,7 +442,7 @@ def test_under_mlflow_run_the_run_that_it_began_points_at_the_one_that_is_resume
     run_id = killed(small_text, TINY, stop_in_an_epoch)
     begun = MlflowClient().create_run("0").info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", begun)
-    assert stages.resume(run_id, {}).run_id == run_id
+    assert trainings.resume(run_id, {}).run_id == run_id
     run = MlflowClient().get_run(begun)
     assert (run.info.status, run.data.tags["stage"], run.data.tags["trained_run"]) == ("FINISHED", "resume", run_id)
     assert "final/val_perplexity" in run.data.metrics

@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 
 from models.config import ModelConfig
 from models.language_model import LanguageModel
-from pipeline import figures, stages, views
+from pipeline import figures, trainings, views
 from pipeline.checkpoints import flatten, save_checkpoint
 from pipeline.cli import Failure, cli, printable
 from pipeline.config import CorpusConfig, resolve
@@ -117,7 +117,7 @@ def test_a_pickle_in_place_of_a_text_does_not_run(store, bomb, alphabet):
 def test_a_pickle_in_place_of_a_logged_models_checkpoint_does_not_run(store, small_text, bomb):
     armed, trace = bomb
     config = CorpusConfig(str(small_text))
-    step = stages.train(load_corpus(config), config, *resolve(TINY))
+    step = trainings.train(load_corpus(config), config, *resolve(TINY))
     (found,) = MlflowClient().search_logged_models([setup().experiment_id])
     location = local_path(found.artifact_location)
     assert location is not None

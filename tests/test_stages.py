@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from models.decoding import Decoding
 from pipeline import corpus as corpus_module
-from pipeline import stages, tracking
+from pipeline import stages, tracking, trainings
 from pipeline.checkpoints import load_model
 from pipeline.config import CorpusConfig, resolve
 from pipeline.corpus import load_corpus
@@ -25,7 +25,7 @@ TINY = {"hidden_size": 8, "epochs": 3, "batch_size": 8, "sequence_length": 16, "
 
 def train(text: Path, **options):
     config = CorpusConfig(str(text))
-    return stages.train(load_corpus(config), config, *resolve({**TINY, **options}))
+    return trainings.train(load_corpus(config), config, *resolve({**TINY, **options}))
 
 
 def recorded(run_id: str):
@@ -102,7 +102,7 @@ def test_the_checkpoint_that_is_named_gives_the_perplexity_that_is_reported(stor
 def test_the_reports_preset_records_the_pooled_perplexity_beside_the_books(store):
     config = CorpusConfig("python-docs")
     options = {"preset": "report", "hidden_size": 4, "cell": "rnn", "epochs": 1}
-    step = stages.train(load_corpus(config), config, *resolve(options))
+    step = trainings.train(load_corpus(config), config, *resolve(options))
     run = recorded(step.run_id)
     assert run.info.run_name == "rnn-1x4-s0-report-python-docs"
     assert run.data.metrics["perplexity_pooled/val"] <= run.data.metrics["perplexity/val"]
@@ -139,7 +139,7 @@ def test_evaluating_a_split_gives_what_training_reported(trained):
 
 def test_any_other_text_can_be_evaluated_and_unknown_characters_are_counted(store, small_text, tmp_path):
     config = CorpusConfig(str(small_text), "raw")
-    step = stages.train(load_corpus(config), config, *resolve(TINY))
+    step = trainings.train(load_corpus(config), config, *resolve(TINY))
     other = tmp_path / "other.txt"
     other.write_text("a statement of the \U0001f40d language", encoding="utf-8")
     result = stages.evaluate(step.run_id, text=str(other)).result

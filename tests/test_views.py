@@ -5,8 +5,9 @@ import json
 import zlib
 
 from pipeline import views
-from pipeline.stages import epoch_metrics, final_metrics
+from pipeline.steps import final_metrics
 from pipeline.training import EpochPoint
+from pipeline.trainings import epoch_metrics
 
 
 def state_of(tag: str) -> dict:

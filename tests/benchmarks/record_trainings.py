@@ -11,6 +11,7 @@ import csv
 import multiprocessing
 import os
 import random
+import sys
 import time
 from itertools import product
 from pathlib import Path
@@ -105,13 +106,14 @@ def main() -> None:
         return tuple(str({**shape, "learning_rate": train.learning_rate}[name]) for name in SHAPE)
 
     waiting = [shape for shape in shapes() if key(shape) not in done]
-    print(f"{len(waiting)} of {len(shapes())} trainings to record", flush=True)
+    sys.stdout.write(f"{len(waiting)} of {len(shapes())} trainings to record\n")
     with multiprocessing.get_context("spawn").Pool(args.workers) as pool, args.table.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
         for count, row in enumerate(pool.imap_unordered(record, waiting), 1):
             writer.writerow(row)
             file.flush()
-            print(f"{count}/{len(waiting)}", row, flush=True)
+            sys.stdout.write(f"{count}/{len(waiting)} {row}\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,340 @@
+"""Trainings as tracked runs: begun, gone on with in their own run, and what each of them records."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from models.config import ModelConfig, option_name
+from pipeline import figures, store, tracking
+from pipeline.config import CorpusConfig, PresetName, TrainConfig
+from pipeline.corpus import Corpus
+from pipeline.errors import InputError
+from pipeline.experiment import LAST, MAY_CHANGE, Experiment, Observer, Result, steps_kept
+from pipeline.files import write_atomically
+from pipeline.open_runs import close_the_dead
+from pipeline.progress import Progress, progress
+from pipeline.samples import prompts_for, sample_texts
+from pipeline.steps import (
+    CURVES,
+    Step,
+    corpus_keys,
+    corpus_tags,
+    final_metrics,
+    record_datasets,
+    run_step,
+    same_text,
+    step_key,
+)
+from pipeline.summaries import complexity_text, plain, samples_table, training_note
+from pipeline.tracking import RecordedRun, TrackedRun
+from pipeline.training import STOPPED_BY_TIME, EpochPoint, Training
+
+log = logging.getLogger(__name__)
+
+OUTCOME = (  # of a training: kept when it is given more epochs
+    "checkpoints/best.safetensors",
+    CURVES,
+    "plots/gap.png",
+    "samples/final.md",
+    "samples/final.json",
+    tracking.RESULT_FILE,
+)
+
+
+def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
+    """lstm-1x128-s0, with what is out of the ordinary behind it: scratch, report, another text."""
+    usual = {model.implementation: "torch", train.preset: "stream", corpus.label: "time-machine"}
+    return "-".join([model.shape, f"s{train.seed}", *(name for name, default in usual.items() if name != default)])
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a training is part of, and who looks on; by default it stands for itself, with a bar on the terminal.
+
+    study: the name of the study that it counts in: only runs of that study are taken for it again.
+    parent: the run that its own is nested in. tags: what that run carries beside its own.
+    bar: where its progress is shown. reason_to_stop: asked after each epoch; "" is none.
+    """
+
+    study: str = ""
+    parent: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    bar: Callable[[str], AbstractContextManager[Progress]] = progress
+    reason_to_stop: Callable[[Training], str] = lambda training: ""
+
+
+def train(
+    corpus: Corpus,
+    corpus_config: CorpusConfig,
+    model: ModelConfig,
+    config: TrainConfig,
+    reuse: bool = False,
+    setting: Setting = Setting(),
+) -> Step:
+    """Train one model and record all that DESIGN's tracking names."""
+    name = run_name(corpus, model, config)
+    part_of = {"study": setting.study} if setting.study else {}
+
+    def work(run: TrackedRun) -> dict[str, Any]:
+        _record_environment(run, 0)
+        experiment = Experiment(corpus, model, config, run.checkpoint_dir)
+        return _train(run, experiment, corpus_config, setting)
+
+    tags = {**corpus_tags(corpus), **setting.tags, **_training_tags(corpus, corpus_config, model, config, part_of)}
+    inputs = {**_training_inputs(corpus, corpus_config, model, config), **part_of}
+    return run_step(
+        "train", name, inputs, tags, work, reuse, go_on=lambda key: _gone_on_with(key, setting), parent=setting.parent
+    )
+
+
+def _gone_on_with(key: str, setting: Setting) -> Step | None:
+    """A training that was stopped, of the same key, gone on with to its end; None if there is none."""
+    stopped = tracking.stopped_step(key)
+    if stopped is None:
+        return None
+    try:
+        return resume(stopped, {}, setting)
+    except InputError as error:  # another process may have been faster
+        log.warning("%s: it is trained anew", error)
+        return None
+
+
+def _training_tags(
+    corpus: Corpus, corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig, part_of: Mapping[str, str]
+) -> dict[str, str]:
+    """Those that follow from the configuration, and the configuration itself, for ``resume``.
+
+    ``part_of`` is what else its key depends on: "study", and "mixed" where its parts were not trained alike, so that
+    no other training equals it.
+    """
+    text = {"name": corpus.name, "source": corpus.source, "corpus_sha256": corpus.corpus_sha256}
+    whole = {
+        "corpus": asdict(corpus_config),
+        "model": asdict(model),
+        "train": asdict(config),
+        "text": text,
+        **part_of,
+    }
+    comparable = asdict(model), asdict(config), {"corpus_sha256": corpus.corpus_sha256}
+    return {tracking.CONFIG_TAG: json.dumps(whole), "config_id": tracking.config_id(*comparable)}
+
+
+def _training_inputs(
+    corpus: Corpus, corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig
+) -> dict[str, Any]:
+    return {
+        "alphabet": corpus_config.alphabet,
+        "model": asdict(model),
+        "train": {key: value for key, value in asdict(config).items() if key != "sample_every"},
+        **corpus_keys(corpus),
+    }
+
+
+def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig, setting: Setting) -> dict[str, Any]:
+    """The work of a training, from wherever the experiment stands."""
+    corpus, model, config = experiment.corpus, experiment.model_config, experiment.train_config
+    run.yaml("config.yaml", {"corpus": asdict(corpus_config), "model": asdict(model), "train": asdict(config)})
+    record_datasets(run, corpus, config.preset)
+    with setting.bar(run.name) as bar:
+
+        def on_start(training: Training) -> None:
+            bar.start(training.epochs * training.data.steps_per_epoch, training.step)
+            settings = {
+                "epochs": training.epochs,
+                "precision": training.precision,
+                "device": training.device,
+                "threads": training.threads,
+                "chars_per_epoch": training.data.chars_per_epoch,
+                "val_chars": training.data.val_chars,
+            }
+            run.params({**asdict(corpus_config), **asdict(model), **asdict(config), **settings})
+            for point in training.history:  # the process may have gone between a checkpoint and its figures
+                run.metrics(epoch_metrics(point, config.preset), point.epoch)
+            if training.history and training.under_way is None:
+                sample_if_due(training, training.history[-1])
+
+        def on_epoch(training: Training, point: EpochPoint) -> None:
+            bar.show(train=point.train_perplexity, val=point.val_perplexity)
+            run.metrics(epoch_metrics(point, config.preset), point.epoch)
+            sample_if_due(training, point)
+
+        def sample_if_due(training: Training, point: EpochPoint) -> None:
+            if config.sample_every and point.epoch % config.sample_every == 0 and not training.done:
+                texts = sample_texts(training.judged_model, corpus.vocabulary, config.seed)
+                run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
+
+        try:
+            result = experiment.run(Observer(on_start, bar.advance, on_epoch, setting.reason_to_stop))
+        except (KeyboardInterrupt, SystemExit):
+            if not setting.study:  # a search goes on with it by itself
+                log.warning("What was trained is kept. Go on with: tmlm train --resume %s", run.id)
+            raise
+        finally:  # a failed run keeps its best checkpoint too
+            run.send_checkpoints()
+    _record_result(run, corpus, model, config, result)
+    return {
+        **corpus_keys(corpus),
+        **result.figures(),
+        "val_perplexities": [point.val_perplexity for point in result.history],
+        "texts": [sample.text for sample in result.samples],
+        "precision": result.precision,
+        "device": result.device,
+    }
+
+
+def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()) -> Step:
+    """Go on with a training that was stopped, killed or given too little, in its own run.
+
+    ``changes`` are options by field name; only those of MAY_CHANGE may differ from what the run began with. Raises
+    InputError, and leaves the run as it is, for any other, for a run that can't be gone on with, and for one that has
+    nothing left to do.
+    """
+    close_the_dead(store.setup())  # it may be one of them
+    found = tracking.resumable_run(run_id)
+    name = found.info.run_name
+    begun = json.loads(found.data.tags[tracking.CONFIG_TAG])
+    try:
+        text, corpus_config, model = begun["text"], CorpusConfig(**begun["corpus"]), ModelConfig(**begun["model"])
+        config_then = TrainConfig(**begun["train"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"--resume {run_id} ({name}) was begun by another version ({error}); train anew") from error
+    config = _changed(name, begun, changes)
+    corpus = same_text(text["name"], text["source"], corpus_config.alphabet, text["corpus_sha256"])
+    experiment = Experiment(corpus, model, config, _checkpoints_of(found))
+    done = len(experiment.training.history)
+    if not done and "perplexity/val" in found.data.metrics:
+        raise InputError(
+            f"--resume {run_id} ({name}) has lost its checkpoints: {experiment.checkpoint_dir} has no {LAST}; put that "
+            "back (after a move: `tmlm doctor --repair`), or train anew"
+        )
+    if experiment.training.done and found.info.status == "FINISHED":
+        raise InputError(f"--resume {run_id} ({name}) has nothing left to do: {_why_done(experiment.training)}")
+    key_then = found.data.tags["step_key"]
+    part_of = {name: begun[name] for name in ("study", "mixed") if begun.get(name)}
+    if key_then != step_key("train", {**_training_inputs(corpus, corpus_config, model, config_then), **part_of}):
+        log.warning("The code or a library has changed since %s was begun: it won't be bit for bit", name)
+        part_of["mixed"] = key_then
+    elif found.data.tags.get("stopped", "").startswith(STOPPED_BY_TIME):
+        part_of["mixed"] = key_then  # the epoch that its time cut short stays as short as it is
+    tags = {**corpus_tags(corpus), **_training_tags(corpus, corpus_config, model, config, part_of)}
+
+    def work(run: TrackedRun) -> dict[str, Any]:
+        log.warning("Going on with %s (%s) after epoch %d", name, run_id, done)
+        _record_environment(run, done)
+        if not experiment.training.done:
+            _keep_outcome(run)
+        run.tags({f"resumed.{option}": value for option, value in changes.items() if option in MAY_CHANGE})
+        return _train(run, experiment, corpus_config, setting)
+
+    inputs = {**_training_inputs(corpus, corpus_config, model, config), **part_of}
+
+    def go_on() -> Step:
+        return run_step("train", name, inputs, tags, work, reuse=False, resumed=found)
+
+    if not tracking.is_under_mlflow():
+        return go_on()
+    with tracking.tracked_run("resume", f"resume-{name}", {"trained_run": run_id}) as begun_by_mlflow:
+        step = go_on()
+        begun_by_mlflow.metrics(final_metrics(step.result))
+        begun_by_mlflow.note(f"Went on with the training {plain(name)} ({run_id}).")
+    return step
+
+
+def _checkpoints_of(run: RecordedRun) -> Path:
+    """The folder with a run's checkpoints on this machine: the further ones, where it has some elsewhere too."""
+    folder = store.checkpoint_folder(run.info.run_id, run.info.artifact_uri)
+    elsewhere = tracking.fetch_checkpoints(run)
+    if elsewhere is not None and steps_kept(elsewhere) > steps_kept(folder):
+        write_atomically(folder / LAST, (elsewhere / LAST).read_bytes())
+    return folder
+
+
+def _why_done(training: Training) -> str:
+    """Why there is nothing left to train, and what would give it more."""
+    if training.stopped.startswith(STOPPED_BY_TIME):
+        return f"it was stopped by {training.stopped}; give a larger --max-seconds"
+    if training.stopped:
+        return f"it was stopped by {training.stopped}; train anew with another"
+    more = "give more --epochs" if training.config.schedule == "constant" else "train anew with more --epochs"
+    return f"epoch {len(training.history)} was the last one; {more}"
+
+
+def _keep_outcome(run: TrackedRun) -> None:
+    """Before a training that had come to an end is given more: a copy of what it had come to, result.json last."""
+    if not run.has(tracking.RESULT_FILE):
+        return
+    epochs = json.loads(tracking.read_text(run.id, tracking.RESULT_FILE))["epochs"]
+    folder = f"earlier/epoch-{epochs:04d}"
+    if not run.has(f"{folder}/{tracking.RESULT_FILE}"):
+        run.keep_copies(OUTCOME, folder)
+
+
+def _changed(name: str, begun: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainConfig:
+    """The configuration that a training goes on with. InputError for a change that would make it another one."""
+    options = {**begun["corpus"], **begun["model"], **begun["train"]}
+    for option, value in changes.items():
+        if option not in MAY_CHANGE and value != options[option]:
+            may = ", ".join(option_name(each) for each in MAY_CHANGE)
+            raise InputError(
+                f"{option_name(option)} {value} is not what {name} was begun with ({options[option]}); "
+                f"leave it out (only {may} may change), or train anew"
+            )
+    return TrainConfig(**{**begun["train"], **{each: changes[each] for each in MAY_CHANGE if each in changes}})
+
+
+def _record_environment(run: TrackedRun, epoch: int) -> None:
+    """environment.yaml; of a training that goes on elsewhere, another one beside it."""
+    environment = tracking.environment()
+    if not run.has("environment.yaml"):
+        run.yaml("environment.yaml", environment)
+    elif yaml.safe_load(tracking.read_text(run.id, "environment.yaml")) != environment:
+        run.yaml(f"environment-from-epoch-{epoch:04d}.yaml", environment)
+
+
+def epoch_metrics(point: EpochPoint, preset: PresetName) -> dict[str, float]:
+    """What one epoch adds to the curves."""
+    metrics = {
+        "perplexity/train": point.train_perplexity,
+        "perplexity/val": point.val_perplexity,
+        "training/learning_rate": point.learning_rate,
+        "training/gradient_norm": point.gradient_norm,
+        "training/seconds": point.train_seconds,
+    }
+    if preset == "report":
+        metrics["perplexity_pooled/train"] = point.train_perplexity_pooled
+        metrics["perplexity_pooled/val"] = point.val_perplexity_pooled
+    return metrics
+
+
+def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
+    summary, cost = result.figures(), asdict(result.complexity)
+    run.metrics(
+        {
+            **final_metrics(summary),
+            "cost/matmul_macs_per_char": cost["matmul_macs_per_char"],
+            "cost/report_parameters": cost["report_parameters"],
+            "cost/report_macs": cost["report_macs"],
+            "cost/trained_parameters": result.trained_parameters,
+        },
+        step=len(result.history),  # a training that is given more epochs later has two ends
+    )
+    if result.stopped:
+        run.tags({"stopped": result.stopped})
+    curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
+    bar = result.baselines["val"]
+    bars = {"6-gram": 2**bar.ngram_bits_per_char, "letter frequencies": 2**bar.unigram_bits_per_char}
+    title = f"{run.name} on {corpus.label}"
+    run.picture(CURVES, figures.perplexity_curves(*curves, result.best.epoch, bars, title))
+    run.picture("plots/gap.png", figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
+    run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), cost))
+    run.text("samples/final.md", samples_table(result.samples))
+    run.json("samples/final.json", {"samples": [asdict(sample) for sample in result.samples]})
+    assert result.checkpoint is not None
+    run.model(result.checkpoint, prompts_for(corpus.vocabulary)[0])
+    run.note(training_note(corpus, model, config, result))
