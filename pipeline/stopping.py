@@ -2,8 +2,9 @@
 
 Once ``install`` was called, the first signal raises KeyboardInterrupt or SystemExit(128 + number) in the main thread:
 at once, or on leaving a ``shielded`` block. A thread of its own, which no long multiplication holds up, ends the
-process by force DEADLINE_SECONDS later, or at a second Ctrl-C; whoever has something to close then registers it with
-``close_by_force``. Without ``install`` (a notebook, a study of one's own) Python's own rules hold.
+process by force DEADLINE_SECONDS later (a worker, whose parent waits for it, sooner), or at a second Ctrl-C; whoever
+has something to close then registers it with ``close_by_force``. Without ``install`` (a notebook, a study of one's own)
+Python's own rules hold.
 """
 
 import os
@@ -73,11 +74,11 @@ def take_your_time() -> None:
     _hurried = False
 
 
-def install() -> None:
+def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECONDS) -> None:
     """Take charge of the signals of this process; from its main thread, once.
 
-    A signal that is ignored (nohup) stays ignored. Under ``mlflow run``, whose end by SIGTERM does not reach its child
-    by itself, the death of the parent counts as SIGTERM.
+    A signal that is ignored (nohup) stays ignored. The death of ``parent``, the id of this one's parent process, counts
+    as SIGTERM; so does, whatever it is, under ``mlflow run``, whose end by SIGTERM does not reach its child by itself.
     """
     for signum in SIGNALS:
         if signal.getsignal(signum) is not signal.SIG_IGN:
@@ -85,8 +86,10 @@ def install() -> None:
     receiver, sender = socket.socketpair()
     sender.setblocking(False)
     signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-    parent = os.getppid() if os.environ.get("MLFLOW_RUN_ID") else None
-    threading.Thread(target=_watch, args=(receiver, sender, parent), name="stopping", daemon=True).start()
+    if parent is None and os.environ.get("MLFLOW_RUN_ID"):
+        parent = os.getppid()
+    watched = (receiver, sender, parent, deadline_seconds)
+    threading.Thread(target=_watch, args=watched, name="stopping", daemon=True).start()
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> None:
@@ -101,7 +104,7 @@ def _on_signal(signum: int, frame: FrameType | None) -> None:
         raise stop
 
 
-def _watch(receiver: socket.socket, sender: socket.socket, parent: int | None) -> None:
+def _watch(receiver: socket.socket, sender: socket.socket, parent: int | None, deadline_seconds: float) -> None:
     """End the process where the main thread does not. Python tells this thread of a signal as soon as it arrives."""
     first: int | None = None
     began = deadline = 0.0
@@ -115,13 +118,13 @@ def _watch(receiver: socket.socket, sender: socket.socket, parent: int | None) -
         for signum in arrived:
             if first is None:
                 first, began = signum, time.monotonic()
-                deadline = began + DEADLINE_SECONDS
+                deadline = began + deadline_seconds
             elif signum == signal.SIGINT and _hurried and time.monotonic() - began > SAME_SECONDS:
                 _end(first)
         if first is not None and time.monotonic() >= deadline:
             if _hurried:
                 _end(first)
-            deadline = time.monotonic() + DEADLINE_SECONDS
+            deadline = time.monotonic() + deadline_seconds
         if first is None and parent is not None and os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)
             parent = None
