@@ -111,12 +111,12 @@ def test_the_last_epoch_and_no_epoch_are_not_stopped():
     assert RULE.reason_to_stop([20.0] * EPOCHS, EPOCHS, 2000, FINISHED) == ""
 
 
-@pytest.mark.parametrize("name", ["slack", "noise"])
-def test_a_more_careful_rule_stops_later(name):
+@pytest.mark.parametrize("more_careful", [lambda by: replace(RULE, slack=by), lambda by: replace(RULE, noise=by)])
+def test_a_more_careful_rule_stops_fewer(more_careful):
     starts = [6 + 0.02 * n for n in range(100)]
     stopped = [
-        sum(bool(replace(RULE, **{name: value}).reason_to_stop([s], EPOCHS, 2000, FINISHED)) for s in starts)
-        for value in (0, 0.1, 0.2)
+        sum(bool(more_careful(by).reason_to_stop([start], EPOCHS, 2000, FINISHED)) for start in starts)
+        for by in (0, 0.1, 0.2)
     ]
     assert all(more > fewer for more, fewer in pairwise(stopped))
 
