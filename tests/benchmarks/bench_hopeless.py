@@ -1,0 +1,261 @@
+"""What stopping hopeless trials saves and what it loses: searches replayed on recorded validation curves.
+
+A replay is a search of 40 trials, one after the other, each a row of a table; the rule is asked after every epoch but
+the last, and knows only the trials that have finished before. What it stopped is then compared with the same search
+without stopping: epochs and processor seconds saved, points of that search's front that were stopped, and hypervolume
+in (perplexity, log10 MACs per character) lost, with the reference point (28, the largest MACs of the table).
+Trainings that diverged are left out.
+
+Tables: curves.csv holds random shapes with the search's own budget of 6 epochs; trainings.csv (record_trainings.py)
+holds a full grid of shapes, and random shapes with a random learning rate, with 3 epochs each.
+Orders: random; or as a search that learns: 10 at random, then each time the best of three that are drawn.
+
+    python -m tests.benchmarks.bench_hopeless [--curves FILE] [--table FILE] [--replays 200]
+    TMLM_DATA_DIR=FOLDER python -m tests.benchmarks.bench_hopeless --record 60
+
+The second command makes curves.csv; it may be stopped and started again.
+"""
+
+import argparse
+import csv
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import log10
+from pathlib import Path
+from typing import Any
+
+from pipeline.hopeless import FinishedCurve, HopelessRule
+
+DATA = Path(__file__).parent / "data"
+EPOCHS = 6
+SHAPE = ("cell", "num_layers", "hidden_size")
+COLUMNS = (
+    *SHAPE,
+    "learning_rate",
+    "seed",
+    "macs_per_char",
+    *(f"val_perplexity_{epoch}" for epoch in range(1, EPOCHS + 1)),
+    "cpu_seconds",
+)
+TRIALS, FIRST_AT_RANDOM = 40, 10
+UNIFORM_PERPLEXITY = 28.0
+RULES = {
+    "no margins": HopelessRule(min_finished=5, neighbours=3, slack=0, noise=0),
+    "bold": HopelessRule(min_finished=8, neighbours=3),
+    "default": HopelessRule(),
+    "careful": HopelessRule(min_finished=15, neighbours=10, slack=0.5, noise=0.02),
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """A row of a table: what was trained (all but the seed), its curve and what it cost."""
+
+    configuration: tuple[str, ...]
+    curve: FinishedCurve
+    cpu_seconds: float
+
+    @property
+    def point(self) -> tuple[int, float]:
+        """MACs per character, and the best epoch's perplexity."""
+        return self.curve.macs_per_char, min(self.curve.val_perplexities)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of one search; shares are of the same search without stopping."""
+
+    stopped: int
+    epochs_saved: float
+    seconds_saved: float
+    front_points: int
+    front_points_lost: int
+    hypervolume_lost: float
+
+
+def read(table: Path) -> dict[str, list[Training]]:
+    """The trainings of a table that did not diverge; a table of the grid and of random learning rates is two."""
+    parts: dict[str, list[Training]] = {}
+    with table.open(newline="") as file:
+        for row in csv.DictReader(file):
+            values = [value for name, value in row.items() if name.startswith("val_perplexity_")]
+            if not all(values):
+                continue
+            name = {"0": "random learning rates, ", "1": "grid of shapes, "}.get(row.get("grid", ""), "random shapes, ")
+            training = Training(
+                tuple(row[column] for column in (*SHAPE, "learning_rate")),
+                FinishedCurve(int(row["macs_per_char"]), tuple(float(value) for value in values)),
+                float(row["cpu_seconds"]),
+            )
+            parts.setdefault(f"{name}{len(values)} epochs", []).append(training)
+    return parts
+
+
+def steps_down(points: Sequence[tuple[int, float]]) -> Iterator[tuple[int, float]]:
+    """The front: (MACs, perplexity) of the points with a lower perplexity than all with fewer or equal MACs."""
+    best = UNIFORM_PERPLEXITY
+    for macs, perplexity in sorted(points):
+        if perplexity < best:
+            best = perplexity
+            yield macs, perplexity
+
+
+def hypervolume(points: Sequence[tuple[int, float]], largest_macs: int) -> float:
+    area, above = 0.0, UNIFORM_PERPLEXITY
+    for macs, perplexity in steps_down(points):
+        area += (above - perplexity) * log10(largest_macs / macs)
+        above = perplexity
+    return area
+
+
+def random_order(trainings: Sequence[Training], rng: random.Random) -> list[Training]:
+    """TRIALS configurations, none of them twice, each with one of its seeds."""
+    one_seed = {training.configuration: training for training in rng.sample(trainings, len(trainings))}
+    return rng.sample(list(one_seed.values()), min(TRIALS, len(one_seed)))
+
+
+def learning_order(trainings: Sequence[Training], rng: random.Random) -> list[Training]:
+    """The same, but after the first ones each is the nearest to the table's front (in perplexity) of three."""
+
+    def excess(training: Training) -> float:
+        macs, perplexity = training.point
+        return perplexity / min(p for m, p in (other.point for other in trainings) if m <= macs)
+
+    one_seed = {training.configuration: training for training in rng.sample(trainings, len(trainings))}
+    waiting = rng.sample(list(one_seed.values()), len(one_seed))
+    chosen, waiting = waiting[:FIRST_AT_RANDOM], waiting[FIRST_AT_RANDOM:]
+    while waiting and len(chosen) < TRIALS:
+        chosen.append(min(rng.sample(waiting, min(3, len(waiting))), key=excess))
+        waiting.remove(chosen[-1])
+    return chosen
+
+
+ORDERS: dict[str, Callable[[Sequence[Training], random.Random], list[Training]]] = {
+    "random": random_order,
+    "learning": learning_order,
+}
+
+
+def replay(trials: Sequence[Training], rule: HopelessRule, largest_macs: int) -> Replay:
+    """The trials one after the other under the rule."""
+    finished: list[Training] = []
+    epochs_saved = seconds_saved = 0.0
+    for trial in trials:
+        perplexities, macs = trial.curve.val_perplexities, trial.curve.macs_per_char
+        epochs, known = len(perplexities), [other.curve for other in finished]
+        for done in range(1, epochs):
+            if rule.reason_to_stop(perplexities[:done], epochs, macs, known):
+                epochs_saved += epochs - done
+                seconds_saved += trial.cpu_seconds * (epochs - done) / epochs
+                break
+        else:
+            finished.append(trial)
+    points, kept = [trial.point for trial in trials], [trial.point for trial in finished]
+    front, full = set(steps_down(points)), hypervolume(points, largest_macs)
+    return Replay(
+        stopped=len(trials) - len(finished),
+        epochs_saved=epochs_saved / sum(len(trial.curve.val_perplexities) for trial in trials),
+        seconds_saved=seconds_saved / sum(trial.cpu_seconds for trial in trials),
+        front_points=len(front),
+        front_points_lost=len(front - set(kept)),
+        hypervolume_lost=1 - hypervolume(kept, largest_macs) / full,
+    )
+
+
+def compare(tables: Sequence[Path], replays: int) -> Iterator[str]:
+    """The lines of a Markdown table."""
+    yield "| curves | order | rule | stopped of 40 | epochs saved | time saved | front points lost | hypervolume lost |"
+    yield "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |"
+    for table in tables:
+        for part, trainings in read(table).items():
+            largest = max(training.curve.macs_per_char for training in trainings)
+            for order, arrange in ORDERS.items():
+                searches = [arrange(trainings, random.Random(seed)) for seed in range(replays)]
+                for name, rule in RULES.items():
+                    results = [replay(trials, rule, largest) for trials in searches]
+
+                    def mean(of: Callable[[Replay], float], results: list[Replay] = results) -> float:
+                        return sum(map(of, results)) / len(results)
+
+                    lost, points = (sum(r.front_points_lost for r in results), sum(r.front_points for r in results))
+                    yield (
+                        f"| {part} ({len(trainings)}) | {order} | {name} | {mean(lambda r: r.stopped):.1f} | "
+                        f"{mean(lambda r: r.epochs_saved):.1%} | {mean(lambda r: r.seconds_saved):.1%} | "
+                        f"{lost} of {points} | {mean(lambda r: r.hypervolume_lost):.4%}, "
+                        f"at most {max(r.hypervolume_lost for r in results):.2%} |"
+                    )
+
+
+# --- the recording ----------------------------------------------------------------------------------------------------
+
+
+def shapes(count: int) -> list[dict[str, Any]]:
+    """Random shapes, the same ones each time; the width is log-uniform between 8 and 192."""
+    order = random.Random(0)
+    chosen: dict[tuple[Any, ...], None] = {}
+    while len(chosen) < count:
+        width = round(8 * (192 / 8) ** order.random())
+        chosen[order.choice(("rnn", "gru", "lstm")), order.choice((1, 2, 3)), width] = None
+    return [dict(zip(SHAPE, shape, strict=True)) for shape in chosen]
+
+
+def record(count: int, table: Path) -> None:
+    """Train what the table lacks; a training that diverged has no perplexity from that epoch on."""
+    from models.complexity import closed_form
+    from pipeline.config import CorpusConfig, resolve
+    from pipeline.corpus import load_corpus
+    from pipeline.errors import TrainingDivergedError
+    from pipeline.experiment import Observer, run_experiment
+
+    os.nice(15)
+    table.parent.mkdir(exist_ok=True)
+    if not table.is_file():
+        table.write_text(",".join(COLUMNS) + "\n")
+    with table.open(newline="") as file:
+        done = {tuple(row[name] for name in SHAPE) for row in csv.DictReader(file)}
+    corpus = load_corpus(CorpusConfig("time-machine"))
+    with table.open("a", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        for shape in shapes(count):
+            if tuple(str(value) for value in shape.values()) in done:
+                continue
+            model, train = resolve({**shape, "epochs": EPOCHS})
+            row = {**shape, "learning_rate": train.learning_rate, "seed": train.seed}
+            row["macs_per_char"] = closed_form(model, len(corpus.vocabulary)).macs_per_char
+            began = time.process_time()
+
+            def keep(training: Any, point: Any, row: dict[str, Any] = row) -> None:
+                row[f"val_perplexity_{point.epoch}"] = round(point.val_perplexity, 5)
+
+            try:
+                run_experiment(corpus, model, train, Observer(on_epoch=keep))
+            except TrainingDivergedError as error:
+                sys.stdout.write(f"{shape}: {error}\n")
+            row["cpu_seconds"] = round(time.process_time() - began, 2)
+            writer.writerow(row)
+            file.flush()
+            sys.stdout.write(f"{row}\n")
+            sys.stdout.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--record", type=int, default=0, metavar="COUNT", help="train so many shapes, write --curves")
+    parser.add_argument("--curves", type=Path, default=DATA / "curves.csv")
+    parser.add_argument("--table", type=Path, default=DATA / "trainings.csv")
+    parser.add_argument("--replays", type=int, default=200)
+    args = parser.parse_args()
+    if args.record:
+        record(args.record, args.curves)
+        return
+    for line in compare([args.curves, args.table], args.replays):
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
