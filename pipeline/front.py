@@ -1,0 +1,352 @@
+"""The front of a search, judged honestly: several runs of each configuration, intervals, and what they leave open.
+
+What is averaged is the logarithm of perplexity, which is bits per character: a mean perplexity here is geometric.
+Runs of one configuration that differ in their seed alone are taken as normal in the logarithm, with one standard
+deviation for all configurations. Under the usual reference prior a configuration's true mean then has Student's t
+distribution around its runs' mean, and the standard deviation a scaled inverse chi distribution (Gelman et al.,
+Bayesian Data Analysis, 3rd edition, section 3.2): intervals come of the first, probabilities of draws from both.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import exp, inf, isnan, log, log10
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import stdtrit  # type: ignore[import-untyped]
+
+from pipeline.errors import InputError
+from pipeline.pareto import Floats, dominated_area, front_mask, hypervolume, knee
+
+WITHIN = 0.05  # of the best perplexity: what "small" may lose
+DRAWS = 10_000
+COVERAGE = 0.95
+
+# --- configurations and their runs -----------------------------------------------------------------------------------
+
+
+class Trial(NamedTuple):
+    """One trial as the pictures show it, in the order of the study; MACs are known of a failed one too."""
+
+    cell: str
+    macs_per_char: int
+    val_perplexity: float | None  # None: it failed
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One configuration with all its runs, which differ in their seed alone.
+
+    ``val_perplexities`` has one value for each of ``run_ids``, at least one; a run that diverged has infinity, which is
+    judged as the uniform perplexity. The other two may be empty; ``ms_per_char`` is passed on to the pictures.
+    """
+
+    name: str
+    cell: str
+    num_layers: int
+    hidden_size: int
+    macs_per_char: int
+    parameters: int
+    run_ids: tuple[str, ...]
+    val_perplexities: tuple[float, ...]
+    test_perplexities: tuple[float, ...] = ()
+    ms_per_char: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.run_ids or len(self.run_ids) != len(self.val_perplexities):
+            raise ValueError(f"{self.name}: {len(self.run_ids)} runs, {len(self.val_perplexities)} perplexities")
+        if any(isnan(value) or value < 1 for value in (*self.val_perplexities, *self.test_perplexities)):
+            raise ValueError(f"{self.name}: a perplexity is 1 or more")
+
+    @property
+    def label(self) -> str:
+        """How pictures call it: lstm 1x64."""
+        return f"{self.cell} {self.num_layers}x{self.hidden_size}"
+
+    @property
+    def mean_val_perplexity(self) -> float:
+        """The geometric mean over its runs; infinite when one of them diverged."""
+        return exp(sum(map(log, self.val_perplexities)) / len(self.val_perplexities))
+
+    @property
+    def run_id(self) -> str:
+        """The run that stands for it: the lowest validation perplexity of its runs, the first of equals.
+
+        All cost the same to use, so nobody is served by a worse one. What is said of the configuration is the mean of
+        its runs, which this choice does not flatter.
+        """
+        return self.run_ids[int(np.argmin(self.val_perplexities))]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean perplexity over runs, and the 95 % interval of the mean; no interval where no seed was repeated."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+    def __str__(self) -> str:
+        """4.61 ± 0.05, where the second number is half of the interval."""
+        return f"{self.mean:.2f}" if self.low is None or self.high is None else f"{self.mean:.2f} ± {self.half:.2f}"
+
+    @property
+    def half(self) -> float:
+        """Half the width of the interval; 0 without one."""
+        return 0.0 if self.low is None or self.high is None else (self.high - self.low) / 2
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """A contender, judged: ``on_front`` by the means, and the probability of it; None where no seed was repeated."""
+
+    contender: Contender
+    val: Estimate
+    test: Estimate | None
+    probability: float | None
+    on_front: bool
+
+    @property
+    def seeds(self) -> int:
+        """How many runs it is judged on."""
+        return len(self.contender.run_ids)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """All contenders by MACs, the area that they dominate, and the spread among seeds that the intervals rest on.
+
+    ``hypervolume`` is of the means, in perplexity times decades of MACs; its interval is that of the front's members,
+    None where no seed was repeated.
+    ``seed_deviation`` is the standard deviation of log perplexity among the seeds of one configuration.
+    """
+
+    points: tuple[FrontPoint, ...]
+    reference: tuple[float, float]
+    hypervolume: float
+    hypervolume_low: float | None
+    hypervolume_high: float | None
+    seed_deviation: float | None
+    degrees_of_freedom: int
+
+    @cached_property
+    def front(self) -> tuple[FrontPoint, ...]:
+        """The points on the front, by the means."""
+        return tuple(point for point in self.points if point.on_front)
+
+
+# --- judging ---------------------------------------------------------------------------------------------------------
+
+
+class Spread(NamedTuple):
+    """Standard deviation of log perplexity among seeds, pooled over configurations; None where none was repeated."""
+
+    deviation: float | None
+    degrees_of_freedom: int
+
+
+def _pooled(groups: Sequence[Floats], cap: float) -> Spread:
+    """The spread within groups of log perplexities; one with a run at the cap says nothing of the spread of others."""
+    usable = [group for group in groups if len(group) > 1 and group.max() < cap]
+    degrees = sum(len(group) - 1 for group in usable)
+    if not degrees:
+        return Spread(None, 0)
+    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in usable)
+    return Spread((squares / degrees) ** 0.5, degrees)
+
+
+def _estimate(group: Floats, spread: Spread) -> Estimate:
+    """The mean of one configuration's runs with Student's t interval, both back from the logarithm."""
+    mean = float(group.mean())
+    if spread.deviation is None:
+        return Estimate(exp(mean), None, None)
+    quantile = float(stdtrit(spread.degrees_of_freedom, (1 + COVERAGE) / 2))
+    half = quantile * spread.deviation / len(group) ** 0.5
+    return Estimate(exp(mean), exp(mean - half), exp(mean + half))
+
+
+def _draws(groups: Sequence[Floats], deviation: float, degrees: int, draws: int, seed: int) -> Floats:
+    """Draws (draws, N) from the posterior of the true means: first the standard deviation, then the means given it."""
+    rng = np.random.default_rng(seed)
+    deviations = deviation * np.sqrt(degrees / rng.chisquare(degrees, draws))
+    standard_errors = deviations[:, None] / np.sqrt([len(group) for group in groups])
+    means: Floats = np.array([group.mean() for group in groups])
+    return means + standard_errors * rng.standard_normal((draws, len(groups)))
+
+
+def judge(contenders: Sequence[Contender], reference: tuple[float, float], draws: int = DRAWS, seed: int = 0) -> Judged:
+    """Judge the contenders: means, intervals, probabilities and hypervolume. The same for the same seed.
+
+    ``reference`` is (the uniform perplexity, the largest MACs per character of the space); no perplexity counts as more
+    than the first.
+    """
+    contenders = sorted(contenders, key=lambda c: (c.macs_per_char, c.mean_val_perplexity, c.name))
+    if not contenders:
+        return Judged((), reference, 0.0, None, None, None, 0)
+    cap = log(reference[0])
+    val = [np.minimum(np.log(c.val_perplexities), cap) for c in contenders]
+    test = [np.minimum(np.log(c.test_perplexities), cap) for c in contenders]
+    spread, test_spread = _pooled(val, cap), _pooled(test, cap)
+    macs = np.log10([c.macs_per_char for c in contenders])
+    corner = (log10(reference[1]), reference[0])
+    means = np.array([group.mean() for group in val])
+    on_front = front_mask(macs, means)
+    probabilities: list[float | None] = [None] * len(contenders)
+    low = high = None
+    if spread.deviation is not None:
+        drawn = _draws(val, spread.deviation, spread.degrees_of_freedom, draws, seed)
+        probabilities = front_mask(macs, drawn).mean(axis=0).tolist()
+        # of the front's members alone: the luckiest of many single runs would raise each draw
+        areas = dominated_area(macs[on_front], np.exp(np.clip(drawn[:, on_front], 0.0, cap)), corner)
+        low, high = np.quantile(areas, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]).tolist()
+    points = tuple(
+        FrontPoint(
+            contender,
+            _estimate(val[i], spread),
+            _estimate(test[i], test_spread) if len(test[i]) else None,
+            probabilities[i],
+            bool(on_front[i]),
+        )
+        for i, contender in enumerate(contenders)
+    )
+    area = float(dominated_area(macs, np.exp(means), corner))
+    return Judged(points, reference, area, low, high, *spread)
+
+
+def unconfirmed(judged: Judged, seeds: int) -> tuple[Contender, ...]:
+    """The front's members that have fewer runs than ``seeds``: train them again and judge anew, until there are none.
+
+    One round is not enough: what was lucky with one seed leaves the front, and another takes its place.
+    """
+    return tuple(point.contender for point in judged.front if point.seeds < seeds)
+
+
+def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]) -> list[float]:
+    """The hypervolume after each trial, in perplexity times decades of MACs; a failed trial adds nothing."""
+    corner = (log10(reference[1]), reference[0])
+    points: list[tuple[float, float]] = []
+    areas = []
+    for trial in trials:
+        if trial.val_perplexity is not None and trial.val_perplexity < reference[0]:
+            points.append((log10(trial.macs_per_char), trial.val_perplexity))
+        areas.append(hypervolume(points, corner))
+    return areas
+
+
+# --- picks -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A named member of the front: the run that stands for it, and a sentence that says why with numbers."""
+
+    name: str
+    point: FrontPoint
+    run_id: str
+    sentence: str
+
+
+def described(point: FrontPoint) -> str:
+    """A member in words: gru-1x64 (41,820 MACs per character, validation perplexity 4.61 ± 0.05 over 3 seeds, ...)."""
+    seeds = f"over {point.seeds} seeds" if point.seeds > 1 else "with one seed"
+    test = f", test {point.test}" if point.test else ""
+    macs = f"{point.contender.macs_per_char:,} MACs per character"
+    return f"{point.contender.name} ({macs}, validation perplexity {point.val} {seeds}{test})"
+
+
+def _dearer(point: FrontPoint, other: FrontPoint) -> str:
+    """What the dearer of two members costs and gives."""
+    times = other.contender.macs_per_char / point.contender.macs_per_char
+    less = 100 * (1 - other.val.mean / point.val.mean)
+    said = f"{times:.3g}" if times < 100 else f"{times:,.0f}"
+    return f"{other.contender.name} needs {said} times as many MACs for {less:.2g} % less perplexity"
+
+
+def picks(judged: Judged) -> dict[str, Pick]:
+    """The front's members by name, in this order; empty without a front. One member may have several names.
+
+    ``small`` is the one of fewest MACs within 5 % of the best mean validation perplexity, ``knee`` the one furthest
+    below the chord of the front in (log10 MACs, log perplexity), ``best`` that of the lowest mean perplexity.
+    """
+    front = judged.front
+    if not front:
+        return {}
+    best = min(front, key=lambda point: point.val.mean)  # of equals the first, which has no more MACs
+    small = next(point for point in front if point.val.mean <= (1 + WITHIN) * best.val.mean)
+    bend = front[knee([(log10(point.contender.macs_per_char), log(point.val.mean)) for point in front])]
+    first = front[0]
+    percent = f"{100 * WITHIN:.0f} %"
+
+    if small is best:
+        sentence = f"{described(small)} is the best, and nothing smaller is within {percent} of it."
+    else:
+        sentence = f"{described(small)} is the smallest within {percent} of the best; {_dearer(small, best)}."
+    chosen = {"small": Pick("small", small, small.contender.run_id, sentence)}
+
+    sentence = f"{described(bend)} is the knee"
+    if len(front) == 1:
+        sentence += ": the front has no other"
+    elif bend is first:
+        sentence += ": the smallest, as nothing lies below the chord of the front"
+    else:
+        sentence += f": {_dearer(first, bend)}"
+    if bend is not best:
+        sentence += f", and {_dearer(bend, best)}"
+    chosen["knee"] = Pick("knee", bend, bend.contender.run_id, sentence + ".")
+
+    sentence = f"{described(best)} has the lowest validation perplexity of "
+    sentence += f"{len(judged.points)} configurations." if len(judged.points) > 1 else "one configuration."
+    chosen["best"] = Pick("best", best, best.contender.run_id, sentence)
+    return chosen
+
+
+# --- recommending ----------------------------------------------------------------------------------------------------
+
+
+def _up(perplexity: float) -> str:
+    """Rounded up to three digits, so that who asks for the number that is printed is served."""
+    return f"{perplexity + 0.0005:.3f}"
+
+
+def recommend(
+    contenders: Sequence[Contender], max_macs: float | None = None, max_perplexity: float | None = None
+) -> Contender:
+    """The configuration to use, by the means of finished runs.
+
+    With ``max_macs`` alone: the lowest mean validation perplexity that so many MACs per character buy. With
+    ``max_perplexity``, whether or not with ``max_macs``: the fewest MACs among those that are good enough, since what
+    is good enough need not be better.
+    """
+    if max_macs is None and max_perplexity is None:
+        raise InputError("say what it may cost or how good it must be: --max-macs, --max-perplexity or both")
+    if not contenders:
+        raise InputError("there is no finished run to recommend: search or train first, on the same text")
+    by_macs = sorted(contenders, key=lambda c: (c.macs_per_char, c.mean_val_perplexity, c.name))
+    by_perplexity = sorted(contenders, key=lambda c: (c.mean_val_perplexity, c.macs_per_char, c.name))
+    macs, perplexity = inf if max_macs is None else max_macs, inf if max_perplexity is None else max_perplexity
+    fitting = [
+        c for c in (by_perplexity if max_perplexity is None else by_macs)
+        if c.macs_per_char <= macs and c.mean_val_perplexity <= perplexity
+    ]  # fmt: skip
+    if fitting:
+        return fitting[0]
+    smallest, best = by_macs[0], by_perplexity[0]
+    if not smallest.macs_per_char <= macs:
+        raise InputError(
+            f"no configuration needs at most {max_macs:,.10g} MACs per character; the smallest, {smallest.name}, needs "
+            f"{smallest.macs_per_char:,}: raise --max-macs, or search among smaller ones"
+        )
+    if not best.mean_val_perplexity <= perplexity:
+        raise InputError(
+            f"no configuration has a validation perplexity of at most {max_perplexity:.10g}; the best, {best.name}, "
+            f"has {_up(best.mean_val_perplexity)} with {best.macs_per_char:,} MACs per character: "
+            "raise --max-perplexity, or search on"
+        )
+    cheap = next(c for c in by_perplexity if c.macs_per_char <= macs)
+    good = next(c for c in by_macs if c.mean_val_perplexity <= perplexity)
+    raise InputError(
+        f"no configuration has both at most {max_macs:,.10g} MACs per character and a validation perplexity of at most "
+        f"{max_perplexity:.10g}; so few MACs give {_up(cheap.mean_val_perplexity)} ({cheap.name}), such a perplexity "
+        f"takes {good.macs_per_char:,} ({good.name}): raise --max-perplexity or --max-macs"
+    )
