@@ -1,0 +1,691 @@
+"""An Optuna sampler for two objectives of which one, the cost, is a known function of the parameters.
+
+Of the two objectives only the unknown one (the quality: expensive, noisy) is modelled; the cost of every candidate is
+computed. The next trial is the candidate whose expected hypervolume improvement, times its chance of not failing, is
+greatest. It imports Optuna, NumPy and SciPy and nothing of this project: copy it, or see docs/known-cost-sampler.md.
+
+Shapes: N candidates, M observed points, D inputs of the model, S draws, F segments of a front.
+
+Sources: expected hypervolume improvement, Emmerich et al. 2006 (doi:10.1109/TEVC.2005.859463); under noise, averaged
+over draws of the values at the observed points, Letham et al. 2019 (arXiv:1706.07094) and Daulton et al. 2021
+(arXiv:2105.08195); an objective known exactly is BoTorch's GenericDeterministicModel.
+"""
+
+import math
+import threading
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.search_space import intersection_search_space
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+from scipy.special import ndtr
+from scipy.stats import qmc
+
+Array = NDArray[np.float64]
+Range = CategoricalDistribution | FloatDistribution | IntDistribution
+
+PROPOSED_BY = "known_cost:proposed_by"  # system attribute of a trial: "startup", "model" or "random"
+PROPOSAL = "known_cost:proposal"  # system attribute: the proposal in Optuna's internal representation, {name: number}
+
+LARGEST_ENUMERATION = 8192  # a finite space up to this size is tried whole
+SOBOL_POINTS = 4096  # candidates of any other space, a power of two
+LOCAL_WIDTHS, LOCAL_CENTRES, LOCAL_POINTS = (0.1, 0.03), 5, 50  # then rounds of points around the best of those
+DRAWS = 32  # of the values at the observed points
+
+
+# The space ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Space:
+    """A search space; a point is a row of Optuna's internal values (a category's index), in the order of the names."""
+
+    ranges: dict[str, Range]
+
+    def size(self) -> float:
+        """Number of points; infinite with a continuous parameter."""
+        return math.prod(_size(range_) for range_ in self.ranges.values())
+
+    def enumerate(self) -> Array:
+        """Every point (N, D) of a finite space."""
+        return np.array(list(product(*(_grid(range_) for range_ in self.ranges.values()))), dtype=float)
+
+    def from_unit(self, unit: Array) -> Array:
+        """Points (N, D) of numbers in [0, 1]; equal parts of the unit interval for every value of a finite range."""
+        columns = [_from_unit(range_, unit[:, i]) for i, range_ in enumerate(self.ranges.values())]
+        return np.column_stack(columns)
+
+    def to_unit(self, points: Array) -> Array:
+        """Inputs (N, D) of the model: numbers in [0, 1], log where the range is; a category stays its index."""
+        columns = [_to_unit(range_, points[:, i]) for i, range_ in enumerate(self.ranges.values())]
+        return np.column_stack(columns)
+
+    def categorical(self) -> NDArray[np.bool_]:
+        """Which of the D inputs are categories."""
+        return np.array([isinstance(range_, CategoricalDistribution) for range_ in self.ranges.values()])
+
+    def external(self, point: Array) -> dict[str, Any]:
+        """The parameters as an objective sees them."""
+        return {name: range_.to_external_repr(float(x)) for (name, range_), x in zip(self.ranges.items(), point)}
+
+    def internal(self, params: Mapping[str, Any]) -> Array:
+        """The point of an objective's parameters."""
+        return np.array([range_.to_internal_repr(params[name]) for name, range_ in self.ranges.items()])
+
+
+def _size(range_: Range) -> float:
+    if isinstance(range_, CategoricalDistribution):
+        return len(range_.choices)
+    if range_.single():
+        return 1
+    return math.inf if range_.step is None else round((range_.high - range_.low) / range_.step) + 1
+
+
+def _grid(range_: Range) -> Array:
+    if isinstance(range_, CategoricalDistribution):
+        return np.arange(len(range_.choices), dtype=float)
+    if range_.single():
+        return np.array([range_.low], dtype=float)
+    assert range_.step is not None
+    return np.arange(_size(range_)) * range_.step + range_.low
+
+
+def _from_unit(range_: Range, unit: Array) -> Array:
+    if isinstance(range_, CategoricalDistribution):
+        return np.minimum(np.floor(unit * len(range_.choices)), len(range_.choices) - 1)
+    if range_.single():
+        return np.full(len(unit), float(range_.low))
+    half = 0.5 * (range_.step or 0.0)
+    low, high = range_.low - half, range_.high + half
+    values = np.exp(np.log(low) + unit * (np.log(high) - np.log(low))) if range_.log else low + unit * (high - low)
+    if range_.step is not None:  # as Optuna rounds, so that equal values are equal numbers
+        values = np.round((values - range_.low) / range_.step) * range_.step + range_.low
+    return np.clip(values, range_.low, range_.high)
+
+
+def _to_unit(range_: Range, values: Array) -> Array:
+    if isinstance(range_, CategoricalDistribution):
+        return values
+    if range_.single():
+        return np.zeros(len(values))
+    low, high = float(range_.low), float(range_.high)
+    if range_.log:
+        return (np.log(values) - math.log(low)) / (math.log(high) - math.log(low))
+    return (values - low) / (high - low)
+
+
+# The model of the unknown objective -----------------------------------------------------------------------------------
+
+LOG_SCALE_PRIOR = (math.log(0.7), 0.8)  # of length scales, mean and standard deviation
+LOG_SIGNAL_PRIOR = (math.log(0.5), 1.0)  # of the variances, where the values have variance 1
+LOG_TREND_PRIOR = (math.log(1.0), 1.0)
+LOG_NOISE_PRIOR = (math.log(0.01), 1.5)
+OFFSET_VARIANCE = 1.0
+STARTS = (0.0, -1.0, 1.0)  # of the search for the hyperparameters, in standard deviations of the length scales
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A constant, a linear trend in the last input (the cost) and a Matern 5/2 over all: covariance of x and x'.
+
+    k = offset + trend c c' + signal (1 + s + s^2 / 3) exp(-s),  s = sqrt(5) r,  r^2 = sum_i distance_i^2 / scale_i^2
+    with the distance of two categories 0 or 1, and c the cost in [-1, 1].
+    """
+
+    theta: Array  # logarithms of D scales, signal, trend, noise variance
+    categorical: NDArray[np.bool_]
+
+    def __call__(self, a: Array, b: Array) -> Array:
+        """Covariance (len(a), len(b)) without noise."""
+        signal, trend, _ = np.exp(self.theta[-3:])
+        scaled = squared_distances(a, b, self.categorical) @ np.exp(-2 * self.theta[:-3])
+        s = np.sqrt(5 * np.maximum(scaled, 0))
+        linear = np.outer(2 * a[:, -1] - 1, 2 * b[:, -1] - 1)
+        covariance: Array = OFFSET_VARIANCE + trend * linear + signal * (1 + s + s * s / 3) * np.exp(-s)
+        return covariance
+
+    def variance(self, a: Array) -> Array:
+        """The diagonal of self(a, a)."""
+        signal, trend, _ = np.exp(self.theta[-3:])
+        variance: Array = OFFSET_VARIANCE + trend * (2 * a[:, -1] - 1) ** 2 + signal
+        return variance
+
+    @property
+    def noise(self) -> float:
+        """Variance of the noise."""
+        return float(np.exp(self.theta[-1]))
+
+
+def squared_distances(a: Array, b: Array, categorical: NDArray[np.bool_]) -> Array:
+    """Squared distance per input, (len(a), len(b), D)."""
+    difference = a[:, None, :] - b[None, :, :]
+    return np.where(categorical, (difference != 0).astype(float), difference * difference)
+
+
+def _priors(inputs: int) -> tuple[Array, Array]:
+    rows = [LOG_SCALE_PRIOR] * inputs + [LOG_SIGNAL_PRIOR, LOG_TREND_PRIOR, LOG_NOISE_PRIOR]
+    mean, deviation = np.array(rows).T
+    return mean, deviation
+
+
+def negative_log_posterior(
+    theta: Array, distances: Array, cost: Array, y: Array, jitter: float = 1e-8
+) -> tuple[float, Array]:
+    """Minus the log of likelihood times prior of the hyperparameters, and its gradient; y has mean 0, variance 1."""
+    mean, deviation = _priors(distances.shape[-1])
+    inverse_squares = np.exp(-2 * theta[:-3])
+    signal, trend, noise = np.exp(theta[-3:])
+    s = np.sqrt(5 * np.maximum(distances @ inverse_squares, 0))
+    decay = np.exp(-s)
+    matern = signal * (1 + s + s * s / 3) * decay
+    linear = trend * np.outer(cost, cost)
+    covariance = OFFSET_VARIANCE + linear + matern
+    covariance[np.diag_indices_from(covariance)] += noise + jitter
+    lower = cholesky(covariance, lower=True)
+    alpha = cho_solve((lower, True), y)
+    inverse = cho_solve((lower, True), np.eye(len(y)))
+    outer = inverse - np.outer(alpha, alpha)
+    slope = signal * 5 / 3 * (1 + s) * decay  # d matern / d(log scale_i) = slope distance_i / scale_i^2
+    gradient = np.empty_like(theta)
+    gradient[:-3] = 0.5 * np.einsum("ij,ijd->d", outer * slope, distances) * inverse_squares
+    gradient[-3] = 0.5 * np.sum(outer * matern)
+    gradient[-2] = 0.5 * np.sum(outer * linear)
+    gradient[-1] = 0.5 * noise * np.trace(outer)
+    value = 0.5 * y @ alpha + np.log(np.diag(lower)).sum()
+    pull = (theta - mean) / deviation
+    return float(value + 0.5 * pull @ pull), gradient + pull / deviation
+
+
+class GaussianProcess:
+    """Gaussian process over inputs (M, D), of which the last is the cost in [0, 1], with its noise fitted."""
+
+    def __init__(self, x: Array, y: Array, categorical: NDArray[np.bool_], theta: Array | None = None) -> None:
+        self.x = x
+        self.centre = float(np.mean(y))
+        self.spread = float(np.std(y)) or 1.0
+        self.y = (y - self.centre) / self.spread
+        self.kernel = Kernel(self._fit(categorical) if theta is None else theta, categorical)
+        covariance = self.kernel(x, x)
+        covariance[np.diag_indices_from(covariance)] += self.kernel.noise + 1e-8
+        self.lower = cholesky(covariance, lower=True)
+        self.alpha = cho_solve((self.lower, True), self.y)
+
+    def _fit(self, categorical: NDArray[np.bool_]) -> Array:
+        distances = squared_distances(self.x, self.x, categorical)
+        cost = 2 * self.x[:, -1] - 1
+        mean, deviation = _priors(self.x.shape[1])
+        bounds = list(zip(mean - 4 * deviation, mean + 4 * deviation, strict=True))
+        best: tuple[float, Array] = (math.inf, mean)
+        for start in STARTS:
+            theta = mean.copy()
+            theta[:-3] += start * deviation[:-3]
+            found = minimize(
+                negative_log_posterior,
+                theta,
+                args=(distances, cost, self.y),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=bounds,
+                options={"maxiter": 100},
+            )
+            best = min(best, (float(found.fun), found.x), key=lambda pair: pair[0])
+        return best[1]
+
+    def predict(self, x: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation (N,) of the values without noise."""
+        cross = self.kernel(x, self.x)
+        mean = cross @ self.alpha
+        half = solve_triangular(self.lower, cross.T, lower=True)
+        variance = np.maximum(self.kernel.variance(x) - np.sum(half * half, axis=0), 1e-12)
+        return self.centre + self.spread * mean, self.spread * np.sqrt(variance)
+
+    def draw(self, at: Array, x: Array, normals: Array) -> tuple[Array, Array, Array]:
+        """Draws of the noise-free values at points (M', D), then the model of x given those values.
+
+        normals (S, M') -> draws (S, M'), means at x (S, N), standard deviation at x (N,).
+        """
+        cross = self.kernel(at, self.x)
+        half = solve_triangular(self.lower, cross.T, lower=True)
+        prior = self.kernel(at, at)
+        posterior = prior - half.T @ half
+        jitter = 1e-6 * (1 + np.trace(prior) / len(at))
+        eye = np.eye(len(at))
+        draws = cross @ self.alpha + normals @ cholesky(posterior + jitter * eye, lower=True).T
+        lower = cholesky(prior + 2 * jitter * eye, lower=True)
+        to_x = self.kernel(x, at)
+        means = cho_solve((lower, True), draws.T).T @ to_x.T
+        half = solve_triangular(lower, to_x.T, lower=True)
+        variance = np.maximum(self.kernel.variance(x) - np.sum(half * half, axis=0), 1e-12)
+        scale = self.spread
+        return self.centre + scale * draws, self.centre + scale * means, scale * np.sqrt(variance)
+
+
+# The expected hypervolume improvement ---------------------------------------------------------------------------------
+
+
+def expected_shortfall(level: Array, mean: Array, std: Array, log: bool, sign: float) -> Array:
+    """E[(level - Y)+] where sign Y or, with ``log``, sign log Y is normal with that mean and standard deviation.
+
+    The unknown objective is smaller-is-better as the model sees it; with sign -1 the objective itself is maximised and
+    the improvement is Y - level. ``level`` is in the model's units too; the result is in the objective's.
+    """
+    z = (level - mean) / std
+    if not log:
+        improvement: Array = (level - mean) * ndtr(z) + std * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    elif sign > 0:
+        improvement = np.exp(level) * ndtr(z) - np.exp(mean + 0.5 * std * std) * ndtr(z - std)
+    else:
+        improvement = np.exp(-mean + 0.5 * std * std) * ndtr(z + std) - np.exp(-level) * ndtr(z)
+    return np.maximum(improvement, 0.0)
+
+
+def front_segments(cost: Array, value: Array, worst: float, cost_limit: float) -> tuple[Array, Array]:
+    """The front as a staircase: where its F segments begin and end (F + 1,), and the best value on each (F,)."""
+    edges, levels = [-math.inf], [worst]
+    for i in np.lexsort((value, cost)):
+        if value[i] < levels[-1] and cost[i] < cost_limit:
+            edges.append(cost[i])
+            levels.append(value[i])
+    return np.array([*edges, cost_limit]), np.array(levels)
+
+
+def expected_hypervolume_improvement(
+    cost: Array, mean: Array, std: Array, edges: Array, levels: Array, log: bool, sign: float
+) -> Array:
+    """Area (N,) that a candidate of that known cost and normal value adds below and to the right of it.
+
+    integral over t from cost to the limit of E[(front(t) - Y)+] dt, the front being constant on each segment.
+    """
+    widths = np.maximum(edges[None, 1:] - np.maximum(edges[None, :-1], cost[:, None]), 0.0)
+    gains = expected_shortfall(levels[None, :], mean[:, None], std[:, None], log, sign)
+    area: Array = np.sum(np.where(widths > 0, widths * gains, 0.0), axis=1)
+    return area
+
+
+# Failures -------------------------------------------------------------------------------------------------------------
+
+SUCCESS_PRIOR = 0.9
+FAILURE_SCALE = 0.3
+FAILURE_WEIGHT = 0.5  # of the prior, in trials
+
+
+def success_probability(x: Array, succeeded: NDArray[np.bool_], at: Array, categorical: NDArray[np.bool_]) -> Array:
+    """Chance (N,) that a trial at ``at`` (N, D) succeeds: the share of its neighbours that did, and a prior.
+
+    Neighbours x (M, D) count by exp(-distance^2 / (2 scale^2)) each, the prior as FAILURE_WEIGHT trials.
+    """
+    if succeeded.all():
+        return np.ones(len(at))
+    closeness = np.exp(-0.5 * squared_distances(at, x, categorical).sum(axis=-1) / FAILURE_SCALE**2)
+    share: Array = (FAILURE_WEIGHT * SUCCESS_PRIOR + closeness @ succeeded) / (FAILURE_WEIGHT + closeness.sum(axis=1))
+    return share
+
+
+# The sampler ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Points of the space within the budget, with their costs."""
+
+    points: Array  # (N, parameters), Optuna's internal values
+    cost: Array  # (N,) as the study has it
+
+    def keep(self, mask: NDArray[np.bool_]) -> "Candidates":
+        """Those of the mask."""
+        return Candidates(self.points[mask], self.cost[mask])
+
+    def join(self, other: "Candidates") -> "Candidates":
+        """These, then the others."""
+        return Candidates(np.vstack([self.points, other.points]), np.concatenate([self.cost, other.cost]))
+
+
+@dataclass(frozen=True)
+class History:
+    """What the study knows, one row per configuration."""
+
+    points: Array  # (M, parameters)
+    cost: Array  # (M,)
+    losses: list[list[float]]  # values of the unknown objective in the model's units; empty: failed or running
+    failed: NDArray[np.bool_]  # (M,)
+
+
+class KnownCostSampler(BaseSampler):
+    """Sampler for studies in which one of two objectives is a known function of the parameters.
+
+    Args:
+        cost: the known objective of a trial's parameters, exactly as the study's objective returns it.
+        known_objective: its index among the study's two objectives.
+        max_cost: budget; no trial above it is proposed.
+        worst: value of the unknown objective at which, and beyond which, a trial has failed. A failed trial says that
+            its neighbourhood fails and is not a value to fit. Trials that end as FAIL or PRUNED count as failed too.
+        log: model the logarithm of the unknown objective, which then has to be positive.
+        search_space: of the trials, if known beforehand: then the first trials are spread over the costs as well.
+            Otherwise Optuna infers it from the first finished trial, and trials until then are random.
+        n_startup_trials: trials spread over the costs before the model proposes.
+        seed: of everything random; a proposal depends on the seed, its trial's number and the trials before.
+
+    With one objective it is the unknown one, and the cost serves for the budget and as an input of the model.
+
+    Threads (``n_jobs``) share a lock and see each other's proposals. Two processes that ask at the same moment may,
+    rarely, propose the same configuration: serialise ``study.ask`` between them, or accept the repeat.
+    """
+
+    def __init__(
+        self,
+        cost: Callable[[dict[str, Any]], float],
+        *,
+        known_objective: int = 1,
+        max_cost: float | None = None,
+        worst: float | None = None,
+        log: bool = True,
+        search_space: Mapping[str, BaseDistribution] | None = None,
+        n_startup_trials: int = 5,
+        seed: int | None = None,
+    ) -> None:
+        if known_objective not in (0, 1):
+            raise ValueError(f"known_objective is {known_objective}; it is the index of one of two objectives, 0 or 1")
+        if n_startup_trials < 1:
+            raise ValueError(f"n_startup_trials is {n_startup_trials}; the model needs at least 1")
+        if log and worst is not None and worst <= 0:
+            raise ValueError(f"worst is {worst}, which has no logarithm; give a positive value or log=False")
+        self._cost = cost
+        self._known_objective = known_objective
+        self._max_cost = max_cost
+        self._worst = worst
+        self._log = log
+        self._search_space = None if search_space is None else dict(search_space)
+        self._n_startup_trials = n_startup_trials
+        self._seed = _fresh_seed() if seed is None else seed
+        self._lock = threading.Lock()
+        self._candidates_of: tuple[dict[str, Range], Candidates] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+
+    def reseed_rng(self) -> None:
+        """Take a new seed from the system, as Optuna asks for with ``n_jobs`` > 1."""
+        with self._lock:
+            self._seed = _fresh_seed()
+            self._candidates_of = None
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The space given, or the intersection of the finished trials' spaces."""
+        if len(study.directions) > 2:
+            raise ValueError(f"KnownCostSampler is for one or two objectives; the study has {len(study.directions)}")
+        if self._search_space is not None:
+            return self._search_space
+        return dict(sorted(intersection_search_space(study.get_trials(deepcopy=False)).items()))
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """A random value, for parameters outside of the relative space."""
+        if trial.system_attrs.get(PROPOSED_BY) is None:
+            study._storage.set_trial_system_attr(trial._trial_id, PROPOSED_BY, "random")
+        seed = np.random.SeedSequence([self._seed, trial.number, zlib.crc32(param_name.encode())])
+        sampler = RandomSampler(seed=int(seed.generate_state(1)[0]))
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The parameters of the trial, all at once."""
+        if len(study.directions) > 2:
+            raise ValueError(f"KnownCostSampler is for one or two objectives; the study has {len(study.directions)}")
+        fixed = trial.system_attrs.get("fixed_params", {})
+        if not search_space or all(name in fixed for name in search_space):
+            return {}
+        space = Space({name: _range(name, distribution) for name, distribution in search_space.items()})
+        with self._lock:
+            trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
+            others = [other for other in trials if other.number != trial.number]
+            generator = np.random.default_rng([self._seed, trial.number])
+            point, proposed_by = self._propose(study, space, others, generator)
+            params = space.external(point)
+            announcement = dict(zip(space.ranges, point.tolist(), strict=True))
+            study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, announcement)
+            study._storage.set_trial_system_attr(trial._trial_id, PROPOSED_BY, proposed_by)
+        return params
+
+    # What the study knows
+
+    def _sign(self, study: Study) -> float:
+        unknown = 1 - self._known_objective if len(study.directions) == 2 else 0
+        return 1.0 if study.directions[unknown] == StudyDirection.MINIMIZE else -1.0
+
+    def _loss(self, value: float, sign: float) -> float:
+        if not self._log:
+            return sign * value
+        if value <= 0:
+            raise ValueError(
+                f"a trial's unknown objective is {value}, which has no logarithm; use KnownCostSampler(..., log=False)"
+            )
+        return sign * math.log(value)
+
+    def _cost_of(self, params: dict[str, Any]) -> float:
+        try:
+            value = float(self._cost(params))
+        except KeyError as error:
+            raise ValueError(
+                f"the cost function needs {error}, which is not among the parameters sampled together "
+                f"({', '.join(params)}); the cost must be known from them, so suggest it in every trial, "
+                f"with the same range, or give search_space"
+            ) from error
+        if not math.isfinite(value):
+            raise ValueError(f"the cost of {params} is {value}; it must be a finite number")
+        return value
+
+    def _costs(self, space: Space, points: Array) -> Array:
+        return np.array([self._cost_of(space.external(point)) for point in points])
+
+    def _history(self, space: Space, trials: Sequence[FrozenTrial], sign: float, unknown: int) -> History:
+        rows: dict[tuple[float, ...], tuple[list[float], bool]] = {}
+        pending: set[tuple[float, ...]] = set()
+        threshold = math.inf if self._worst is None else self._loss(self._worst, sign)
+        for trial in trials:
+            point = _point_of(space, trial)
+            if point is None:
+                continue
+            losses, failed = rows.setdefault(point, ([], False))
+            if trial.state == TrialState.COMPLETE:
+                value = trial.values[unknown]
+                loss = self._loss(value, sign) if math.isfinite(value) else math.inf
+                if loss < threshold:
+                    losses.append(loss)
+                else:
+                    failed = True
+            elif trial.state in (TrialState.FAIL, TrialState.PRUNED):
+                failed = True
+            else:
+                pending.add(point)
+            rows[point] = (losses, failed)
+        points = np.array(list(rows)).reshape(len(rows), len(space.ranges))
+        failed_rows = [failed and not losses and point not in pending for point, (losses, failed) in rows.items()]
+        return History(
+            points, self._costs(space, points), [row[0] for row in rows.values()], np.array(failed_rows, dtype=bool)
+        )
+
+    # Candidates
+
+    def _candidates(self, space: Space) -> Candidates:
+        if self._candidates_of is None or self._candidates_of[0] != space.ranges:
+            if space.size() <= LARGEST_ENUMERATION:
+                points = space.enumerate()
+            else:
+                sobol = qmc.Sobol(len(space.ranges), seed=np.random.default_rng(self._seed))
+                points = np.unique(space.from_unit(sobol.random(SOBOL_POINTS)), axis=0)
+            candidates = Candidates(points, self._costs(space, points))
+            self._candidates_of = (dict(space.ranges), self._within_budget(candidates))
+        return self._candidates_of[1]
+
+    def _within_budget(self, candidates: Candidates) -> Candidates:
+        if self._max_cost is None:
+            return candidates
+        within = candidates.cost <= self._max_cost
+        if not within.any():
+            raise ValueError(
+                f"no configuration costs at most max_cost={self._max_cost:g}; the cheapest of {len(within)} "
+                f"costs {candidates.cost.min():g}: raise max_cost or widen the search space"
+            )
+        return candidates.keep(within)
+
+    def _near(
+        self,
+        space: Space,
+        centres: Array,
+        width: float,
+        taken: set[tuple[float, ...]],
+        generator: np.random.Generator,
+    ) -> Candidates:
+        """LOCAL_POINTS for each centre with one parameter or more moved, a number by ``width`` of its range."""
+        points = np.repeat(centres, LOCAL_POINTS, axis=0)
+        unit = space.to_unit(points)
+        moved = generator.random(unit.shape) < 0.5
+        moved[np.arange(len(unit)), generator.integers(unit.shape[1], size=len(unit))] = True
+        close = np.clip(unit + width * generator.standard_normal(unit.shape), 0, 1)
+        anywhere = generator.random(unit.shape)
+        shifted = space.from_unit(np.where(space.categorical(), anywhere, close))
+        points = np.unique(np.where(moved, shifted, points), axis=0)
+        points = points[[tuple(point) not in taken for point in points]]
+        near = Candidates(points, self._costs(space, points))
+        return near if self._max_cost is None else near.keep(near.cost <= self._max_cost)
+
+    # The proposal
+
+    def _propose(
+        self, study: Study, space: Space, trials: Sequence[FrozenTrial], generator: np.random.Generator
+    ) -> tuple[Array, str]:
+        sign = self._sign(study)
+        unknown = 1 - self._known_objective if len(study.directions) == 2 else 0
+        history = self._history(space, trials, sign, unknown)
+        candidates = self._candidates(space)
+        taken = {tuple(point) for point in history.points}
+        fresh = np.array([tuple(point) not in taken for point in candidates.points])
+        limit = float(candidates.cost.max())
+        least = float(candidates.cost.min())
+        if not fresh.any():  # every configuration was tried: the next may repeat one
+            return candidates.points[generator.integers(len(candidates.points))], "random"
+        candidates = candidates.keep(fresh)
+        scale = (least, (limit - least) or 1.0)
+        known = np.array([len(losses) > 0 for losses in history.losses], dtype=bool)
+        if len(taken) < self._n_startup_trials or not known.any():
+            return self._startup(space, history, candidates, scale, generator), "startup"
+        score = self._scorer(study, space, history, scale, limit, sign, generator)
+        scores = score(candidates)
+        if not math.isfinite(space.size()) or space.size() > LARGEST_ENUMERATION:
+            tried = history.points[known]
+            for width in LOCAL_WIDTHS:
+                centres = np.vstack([candidates.points[np.argsort(scores)[-LOCAL_CENTRES:]], tried[-LOCAL_CENTRES:]])
+                near = self._near(space, centres, width, taken, generator)
+                candidates = candidates.join(near)
+                scores = np.concatenate([scores, score(near)])
+        return candidates.points[int(np.argmax(scores))], "model"
+
+    def _inputs(self, space: Space, points: Array, cost: Array, scale: tuple[float, float]) -> Array:
+        return np.column_stack([space.to_unit(points), (cost - scale[0]) / scale[1]])
+
+    def _startup(
+        self,
+        space: Space,
+        history: History,
+        candidates: Candidates,
+        scale: tuple[float, float],
+        generator: np.random.Generator,
+    ) -> Array:
+        """The next of a few points spread over the costs, the cheapest first; far from the points before."""
+        number = len(history.points)
+        if number == 0:
+            return candidates.points[int(np.argmin(candidates.cost))]
+        quantile = qmc.Halton(1, scramble=False).random(number + 1)[number, 0]  # 0, 1/2, 1/4, 3/4, 1/8, ...
+        target = scale[0] + scale[1] * quantile
+        off = np.abs(candidates.cost - target)
+        close = np.argsort(off)[: max(1, len(off) // 20)]
+        pool = candidates.keep(close)
+        inputs = self._inputs(space, pool.points, pool.cost, scale)
+        before = self._inputs(space, history.points, history.cost, scale)
+        categorical = np.append(space.categorical(), False)
+        distance = squared_distances(inputs, before, categorical).sum(axis=-1).min(axis=1)
+        return pool.points[int(np.argmax(distance + 1e-9 * generator.random(len(distance))))]
+
+    def _scorer(
+        self,
+        study: Study,
+        space: Space,
+        history: History,
+        scale: tuple[float, float],
+        limit: float,
+        sign: float,
+        generator: np.random.Generator,
+    ) -> Callable[[Candidates], Array]:
+        inputs = self._inputs(space, history.points, history.cost, scale)
+        categorical = np.append(space.categorical(), False)
+        repeats = [len(losses) for losses in history.losses]
+        y = np.array([loss for losses in history.losses for loss in losses])
+        model = GaussianProcess(np.repeat(inputs, repeats, axis=0), y, categorical)
+        usable = ~history.failed
+        decided = history.failed | (np.array(repeats) > 0)
+        succeeded = ~history.failed[decided]
+        at, at_cost = inputs[usable], history.cost[usable]
+        worst = self._loss(self._worst, sign) if self._worst is not None else y.max() + 0.1 * (np.ptp(y) or 1.0)
+        normals = generator.standard_normal((DRAWS, len(at)))
+
+        def score(candidates: Candidates) -> Array:
+            x = self._inputs(space, candidates.points, candidates.cost, scale)
+            draws, means, std = model.draw(at, x, normals)
+            total = np.zeros(len(x))
+            for values, mean in zip(draws, means, strict=True):
+                if len(study.directions) == 1:
+                    total += expected_shortfall(np.array(min(values.min(), worst)), mean, std, self._log, sign)
+                else:
+                    edges, levels = front_segments(at_cost, values, worst, limit)
+                    total += expected_hypervolume_improvement(
+                        candidates.cost, mean, std, edges, levels, self._log, sign
+                    )
+            total *= success_probability(inputs[decided], succeeded, x, categorical)
+            return total / DRAWS
+
+        return score
+
+
+def _fresh_seed() -> int:
+    return int(np.random.SeedSequence().generate_state(1)[0])
+
+
+def _range(name: str, distribution: BaseDistribution) -> Range:
+    if isinstance(distribution, CategoricalDistribution | FloatDistribution | IntDistribution):
+        return distribution
+    raise ValueError(f"parameter {name} has a {type(distribution).__name__}, which KnownCostSampler does not know")
+
+
+def _point_of(space: Space, trial: FrozenTrial) -> tuple[float, ...] | None:
+    """The trial's point in the space, announced, enqueued or taken; None if it lies outside."""
+    params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    announced = trial.system_attrs.get(PROPOSAL, {})
+    point = []
+    for name, range_ in space.ranges.items():
+        if name in params:
+            value = range_.to_internal_repr(params[name])
+        elif name in announced:
+            value = announced[name]
+        else:
+            return None
+        if not range_._contains(value):
+            return None
+        point.append(float(value))
+    return tuple(point)
