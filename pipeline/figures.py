@@ -3,13 +3,20 @@
 import io
 import warnings
 from collections.abc import Mapping, Sequence
-from math import ceil, floor, log10
+from itertools import pairwise
+from math import ceil, cos, floor, log10, pi, sin
+from statistics import median
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
+
+from pipeline.front import FrontPoint, Judged, Pick, Trial
+from pipeline.pareto import Floats
+from pipeline.reported import Reported
 
 TRAIN, VAL, BAR, FAINT = "#1f77b4", "#d62728", "#2ca02c", "#777777"
 DOTS_PER_INCH = 150
@@ -94,3 +101,279 @@ def generalisation_gap(train: Sequence[float], val: Sequence[float], title: str)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.2)
     return _png(figure)
+
+
+# --- a search --------------------------------------------------------------------------------------------------------
+
+CELL_STYLES = {"rnn": ("#1f77b4", "o"), "gru": ("#e07b00", "s"), "lstm": ("#8250b4", "^")}
+OTHER_STYLE = ("#17a2a2", "D")  # of a cell that is none of these
+BAR_STYLES: list[Any] = ["--", ":", "-."]
+LABEL_DISTANCES = (9, 15, 22, 30, 40)  # points from a dot to its label, and the directions to try, best first
+LABEL_ANGLES = (pi / 4, -3 * pi / 4, pi / 2, -pi / 2, 0.0, pi, -pi / 4, 3 * pi / 4)
+
+
+def _axes(width: float, height: float, title: str) -> Axes:
+    axes = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained").add_subplot()
+    axes.set_title(title, parse_math=False)
+    axes.grid(alpha=0.2)
+    return axes
+
+
+def _png_of(axes: Axes) -> bytes:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return _png(figure)
+
+
+def _say(axes: Axes, words: str) -> None:
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=FAINT)
+
+
+def _si(value: float) -> str:
+    """1500 as 1.5k."""
+    size, suffix = next(((s, n) for s, n in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= s), (1.0, ""))
+    return f"{value / size:.10g}{suffix}"
+
+
+def _log_x(axes: Axes, values: Sequence[float]) -> None:
+    """A log axis around the values, with ticks at 1, 2, 5, ..., more or fewer of them, as numbers: 2k, 50k, 1M."""
+    low, high = min(values) / 1.4, max(values) * 1.4
+    steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 2, 5) if high < 5000 * low else (1,)
+    ticks = [step * 10.0**power for power in range(floor(log10(low)), ceil(log10(high)) + 1) for step in steps]
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _si(value)))
+
+
+def _common(box: Floats, others: Floats) -> float:
+    """The area in square pixels that a box (4,) shares with others (N, 4), in sum; a box is left, low, right, high."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    return float(np.prod(np.maximum(sides, 0.0), axis=1).sum())
+
+
+def _along(start: Floats, end: Floats, half_width: float) -> Floats:
+    """Boxes (N, 4) along a straight line between two pixels, which stand for it."""
+    parts = ceil(np.linalg.norm(end - start) / (2 * half_width)) + 1
+    middles = np.linspace(start, end, parts)
+    return np.hstack([middles - half_width, middles + half_width])
+
+
+def _write_labels(
+    axes: Axes,
+    labels: Sequence[tuple[str, float, float]],
+    dots: Sequence[tuple[float, float]],
+    lines: Sequence[tuple[tuple[float, float], tuple[float, float]]],
+    keep: int,
+) -> None:
+    """Write each (text, x, y) beside its dot, clear of all dots, of the lines and of the labels before it.
+
+    Each takes the nearest free place around its dot, with a thin line to one further off. Of those that find none, the
+    first ``keep`` are written where they cover least, and the rest are left out. The axes' limits must stand.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    canvas = FigureCanvasAgg(figure)
+    figure.draw_without_rendering()  # the layout decides where a dot is in pixels
+    renderer = canvas.get_renderer()
+    unit = figure.dpi / 72  # pixels of a point
+    frame = np.array([axes.get_window_extent(renderer).extents])
+
+    def pixel(point: tuple[float, float]) -> Floats:
+        return np.asarray(axes.transData.transform(point), dtype=np.float64)
+
+    centres = [pixel(point) for point in [*((x, y) for _, x, y in labels), *dots]]
+    taken = [_along(centre, centre, 4 * unit) for centre in centres]
+    taken += [_along(pixel(start), pixel(end), 1.5 * unit) for start, end in lines]
+    written = [np.empty((0, 4))]
+    for number, ((text, x, y), dot) in enumerate(zip(labels, centres, strict=False)):
+        note = axes.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=8, va="center", zorder=6)
+        note.set_in_layout(False)
+        size = note.get_window_extent(renderer)
+        all_taken, all_written = np.concatenate(taken), np.concatenate(written)
+        places: list[tuple[float, float, Floats, Floats]] = []
+        for distance in LABEL_DISTANCES:
+            for angle in LABEL_ANGLES:
+                right, up = distance * unit * cos(angle), distance * unit * sin(angle)
+                left = right - (size.width if right < -1 else size.width / 2 if right < 1 else 0)
+                box = np.tile(dot, 2) + [left, up - size.height / 2, left + size.width, up + size.height / 2]
+                near = distance <= LABEL_DISTANCES[1]
+                leader = np.empty((0, 4)) if near else _along(dot, np.clip(dot, box[:2], box[2:]), unit)
+                covered = size.width * size.height - _common(box, frame) + _common(box, all_taken)
+                covered += sum(_common(part, all_written) for part in leader)
+                places.append((round(covered), distance, box, leader))
+        covered, _, box, leader = min(places, key=lambda place: place[:2])
+        if covered > 0 and number >= keep:
+            note.remove()
+            continue
+        note.set_position(((box[0] - dot[0]) / unit, ((box[1] + box[3]) / 2 - dot[1]) / unit))
+        written.append(box[None])
+        taken += [box[None], leader]
+        if len(leader):
+            ends = axes.transData.inverted().transform([dot, np.clip(dot, box[:2], box[2:])])
+            axes.plot(*ends.T, color=FAINT, linewidth=0.6, zorder=3)
+
+
+def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tuple[str, FrontPoint]]:
+    """The front's members and their labels, those that were picked first: lstm 1x64 (knee)."""
+    names = {
+        point.contender.name: [name for name, pick in chosen.items() if pick.point.contender == point.contender]
+        for point in front
+    }
+    ordered = sorted(front, key=lambda point: not names[point.contender.name])
+    return [
+        (point.contender.label + (f" ({', '.join(picked)})" if (picked := names[point.contender.name]) else ""), point)
+        for point in ordered
+    ]
+
+
+def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:
+    """Means with their intervals as large markers, at the given x."""
+    for x, point in points:
+        colour, marker = CELL_STYLES.get(point.contender.cell, OTHER_STYLE)
+        mean, low, high = point.val.mean, point.val.low, point.val.high
+        bars = None if low is None or high is None else [[mean - low], [high - mean]]
+        axes.errorbar(
+            [x],
+            [mean],
+            yerr=bars,
+            color=colour,
+            marker=marker,
+            markersize=6,
+            markeredgecolor="black",
+            capsize=3,
+            zorder=5,
+        )
+
+
+def pareto_front(
+    trials: Sequence[Trial],
+    judged: Judged,
+    chosen: Mapping[str, Pick],
+    reported: Sequence[Reported],
+    bars: Mapping[str, float],
+    title: str,
+) -> bytes:
+    """Validation perplexity against MACs per character, both log: trials, the judged front, and what to compare with.
+
+    ``chosen`` are the picks, named in the labels; ``bars`` maps a label to the perplexity of an n-gram model. A failed
+    trial is a cross at the upper edge.
+    """
+    axes = _axes(9, 6, title)
+    done = [(trial, min(trial.val_perplexity, LARGEST)) for trial in trials if trial.val_perplexity is not None]
+    failed = [trial.macs_per_char for trial in trials if trial.val_perplexity is None]
+    macs = [trial.macs_per_char for trial in trials] + [point.contender.macs_per_char for point in judged.points]
+    heights = [height for _, height in done] + [point.val.mean for point in judged.points]
+    grey = [(one.macs_per_char, one.perplexity) for one in reported]
+    axes.set_yscale("log")
+    _log_x(axes, [*macs, *(x for x, _ in grey)] or [judged.reference[1]])
+    _plain_log_ticks(axes, [*heights, *bars.values(), *(y for _, y in grey)] or [judged.reference[0]])
+    if grey:
+        axes.plot(
+            *zip(*grey, strict=True),
+            "P",
+            color="#b8b8b8",
+            markersize=6,
+            zorder=1.5,
+            label="coursework report, as it says",
+        )
+    for cell in sorted({trial.cell for trial, _ in done}, key=lambda cell: [*CELL_STYLES, cell].index(cell)):
+        colour, marker = CELL_STYLES.get(cell, OTHER_STYLE)
+        dots = [(trial.macs_per_char, height) for trial, height in done if trial.cell == cell]
+        axes.plot(
+            *zip(*dots, strict=True), marker, color=colour, markersize=5, alpha=0.55, mew=0, label=f"{cell} trials"
+        )
+    if failed:
+        top = axes.get_xaxis_transform()
+        axes.plot(failed, [0.985] * len(failed), "x", color=FAINT, transform=top, label=f"failed ({len(failed)})")
+    for (label, value), style in zip(bars.items(), BAR_STYLES, strict=False):
+        axes.axhline(value, color=BAR, linestyle=style, linewidth=1.2, label=f"{label} {value:.2f}")
+    if not heights:
+        _say(axes, "no finished trial")
+    left, right = axes.get_xlim()
+    lines = [((left, value), (right, value)) for value in bars.values()]
+    if front := judged.front:
+        line: list[tuple[float, float]] = []
+        ends = [*(point.contender.macs_per_char for point in front), right]
+        for point, (start, end) in zip(front, pairwise(ends), strict=True):
+            line += [(start, point.val.mean), (end, point.val.mean)]
+        axes.plot(*zip(*line, strict=True), color=VAL, linewidth=1.3, zorder=2.5, label="front, means, 95 % intervals")
+        lines += pairwise(line)
+        _members(axes, [(point.contender.macs_per_char, point) for point in front])
+    axes.set(xlabel="MACs per character, output layer included", ylabel="validation perplexity per character")
+    if axes.get_legend_handles_labels()[0]:
+        axes.figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    labels = [(text, point.contender.macs_per_char, point.val.mean) for text, point in _named(front, chosen)]
+    _write_labels(axes, labels, [(t.macs_per_char, h) for t, h in done] + grey, lines, keep=len(chosen))
+    return _png_of(axes)
+
+
+def hypervolume_history(areas: Sequence[float], judged: Judged, title: str) -> bytes:
+    """The hypervolume after each trial, and at the end that of the confirmed means with its interval."""
+    axes = _axes(8, 4, title)
+    if areas:
+        axes.step(range(1, len(areas) + 1), areas, where="post", color=TRAIN, label="trials, one run each")
+    else:
+        _say(axes, "no finished trial")
+    if judged.points:
+        low, high = judged.hypervolume_low, judged.hypervolume_high
+        value, between, bars = judged.hypervolume, "", None
+        if low is not None and high is not None:
+            between, bars = f" ({low:.2f} to {high:.2f})", [[max(value - low, 0)], [max(high - value, 0)]]
+        label = f"judged on means {value:.2f}{between}"
+        axes.errorbar([len(areas) + 1], [value], yerr=bars, color=VAL, marker="o", capsize=4, label=label)
+    axes.set(xlabel="trials", ylabel="hypervolume\nperplexity x decades of MACs")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if axes.get_legend_handles_labels()[0]:
+        axes.figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return _png_of(axes)
+
+
+def parameter_importance(importance: Mapping[str, Mapping[str, float]], title: str) -> bytes:
+    """Horizontal bars: the share of each parameter in the variation of each objective, greatest in sum on top."""
+    parameters = {name for shares in importance.values() for name in shares}
+    ranked = sorted(parameters, key=lambda name: (sum(s.get(name, 0.0) for s in importance.values()), name))
+    axes = _axes(8, 1.6 + 0.55 * max(len(ranked), 2), title)
+    thickness = 0.8 / max(len(importance), 1)
+    for number, ((objective, shares), colour) in enumerate(
+        zip(importance.items(), (VAL, TRAIN, BAR, FAINT), strict=False)
+    ):
+        places = [row + 0.4 - (number + 0.5) * thickness for row in range(len(ranked))]
+        drawn = axes.barh(
+            places, [shares.get(name, 0.0) for name in ranked], thickness * 0.92, color=colour, label=objective
+        )
+        axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=8)
+    axes.set_yticks(range(len(ranked)), ranked)
+    axes.set(xlabel="importance", xlim=(0, 1.08))
+    if ranked:
+        axes.legend(loc="lower right")
+    else:
+        _say(axes, "too few trials to tell")
+    return _png_of(axes)
+
+
+def perplexity_against_time(judged: Judged, chosen: Mapping[str, Pick], title: str) -> bytes:
+    """Mean validation perplexity against measured milliseconds per character (the median of the runs), both log."""
+    axes = _axes(8, 5, title)
+    timed = {id(point): median(point.contender.ms_per_char) for point in judged.points if point.contender.ms_per_char}
+    points = [(timed[id(point)], point) for point in judged.points if id(point) in timed]
+    axes.set(xlabel="milliseconds per character, measured", ylabel="validation perplexity per character")
+    if not points:
+        _say(axes, "no time was measured")
+        return _png_of(axes)
+    axes.set_yscale("log")
+    _log_x(axes, [x for x, _ in points])
+    _plain_log_ticks(axes, [point.val.mean for _, point in points])
+    for cell in sorted(
+        {point.contender.cell for _, point in points}, key=lambda cell: [*CELL_STYLES, cell].index(cell)
+    ):
+        colour, marker = CELL_STYLES.get(cell, OTHER_STYLE)
+        dots = [(x, point.val.mean) for x, point in points if point.contender.cell == cell]
+        axes.plot(*zip(*dots, strict=True), marker, color=colour, markersize=5, alpha=0.55, mew=0, label=cell)
+    _members(axes, [(x, point) for x, point in points if point.on_front])
+    axes.figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    front = [point for _, point in points if point.on_front]
+    labels = [(text, timed[id(point)], point.val.mean) for text, point in _named(front, chosen)]
+    _write_labels(axes, labels, [(x, point.val.mean) for x, point in points], [], keep=len(chosen))
+    return _png_of(axes)

@@ -34,6 +34,11 @@ class Trial(NamedTuple):
     val_perplexity: float | None  # None: it failed
 
 
+def _geometric_mean(values: Sequence[float]) -> float:
+    """exp(mean of the logarithms), and of one value that value, to the last digit."""
+    return values[0] if min(values) == max(values) else exp(sum(map(log, values)) / len(values))
+
+
 @dataclass(frozen=True)
 class Contender:
     """One configuration with all its runs, which differ in their seed alone.
@@ -67,7 +72,7 @@ class Contender:
     @property
     def mean_val_perplexity(self) -> float:
         """The geometric mean over its runs; infinite when one of them diverged."""
-        return exp(sum(map(log, self.val_perplexities)) / len(self.val_perplexities))
+        return _geometric_mean(self.val_perplexities)
 
     @property
     def run_id(self) -> str:
@@ -156,14 +161,14 @@ def _pooled(groups: Sequence[Floats], cap: float) -> Spread:
     return Spread((squares / degrees) ** 0.5, degrees)
 
 
-def _estimate(group: Floats, spread: Spread) -> Estimate:
-    """The mean of one configuration's runs with Student's t interval, both back from the logarithm."""
-    mean = float(group.mean())
+def _estimate(perplexities: Sequence[float], spread: Spread) -> Estimate:
+    """The mean of one configuration's runs with Student's t interval, which is symmetric in the logarithm."""
+    mean = _geometric_mean(perplexities)
     if spread.deviation is None:
-        return Estimate(exp(mean), None, None)
+        return Estimate(mean, None, None)
     quantile = float(stdtrit(spread.degrees_of_freedom, (1 + COVERAGE) / 2))
-    half = quantile * spread.deviation / len(group) ** 0.5
-    return Estimate(exp(mean), exp(mean - half), exp(mean + half))
+    factor = exp(quantile * spread.deviation / len(perplexities) ** 0.5)
+    return Estimate(mean, mean / factor, mean * factor)
 
 
 def _draws(groups: Sequence[Floats], deviation: float, degrees: int, draws: int, seed: int) -> Floats:
@@ -185,17 +190,18 @@ def judge(contenders: Sequence[Contender], reference: tuple[float, float], draws
     if not contenders:
         return Judged((), reference, 0.0, None, None, None, 0)
     cap = log(reference[0])
-    val = [np.minimum(np.log(c.val_perplexities), cap) for c in contenders]
-    test = [np.minimum(np.log(c.test_perplexities), cap) for c in contenders]
-    spread, test_spread = _pooled(val, cap), _pooled(test, cap)
+    val = [[min(value, reference[0]) for value in c.val_perplexities] for c in contenders]
+    test = [[min(value, reference[0]) for value in c.test_perplexities] for c in contenders]
+    logs = [np.log(values) for values in val]
+    spread, test_spread = _pooled(logs, cap), _pooled([np.log(values) for values in test], cap)
     macs = np.log10([c.macs_per_char for c in contenders])
     corner = (log10(reference[1]), reference[0])
-    means = np.array([group.mean() for group in val])
+    means = np.array([_geometric_mean(values) for values in val])
     on_front = front_mask(macs, means)
     probabilities: list[float | None] = [None] * len(contenders)
     low = high = None
     if spread.deviation is not None:
-        drawn = _draws(val, spread.deviation, spread.degrees_of_freedom, draws, seed)
+        drawn = _draws(logs, spread.deviation, spread.degrees_of_freedom, draws, seed)
         probabilities = front_mask(macs, drawn).mean(axis=0).tolist()
         # of the front's members alone: the luckiest of many single runs would raise each draw
         areas = dominated_area(macs[on_front], np.exp(np.clip(drawn[:, on_front], 0.0, cap)), corner)
@@ -210,7 +216,7 @@ def judge(contenders: Sequence[Contender], reference: tuple[float, float], draws
         )
         for i, contender in enumerate(contenders)
     )
-    area = float(dominated_area(macs, np.exp(means), corner))
+    area = float(dominated_area(macs, means, corner))
     return Judged(points, reference, area, low, high, *spread)
 
 
@@ -255,12 +261,12 @@ def described(point: FrontPoint) -> str:
     return f"{point.contender.name} ({macs}, validation perplexity {point.val} {seeds}{test})"
 
 
-def _dearer(point: FrontPoint, other: FrontPoint) -> str:
-    """What the dearer of two members costs and gives."""
+def _dearer(point: FrontPoint, other: FrontPoint, name: str = "") -> str:
+    """What the dearer of two members, the second, costs and gives."""
     times = other.contender.macs_per_char / point.contender.macs_per_char
     less = 100 * (1 - other.val.mean / point.val.mean)
     said = f"{times:.3g}" if times < 100 else f"{times:,.0f}"
-    return f"{other.contender.name} needs {said} times as many MACs for {less:.2g} % less perplexity"
+    return f"{name or other.contender.name} needs {said} times as many MACs for {less:.2g} % less perplexity"
 
 
 def picks(judged: Judged) -> dict[str, Pick]:
@@ -290,9 +296,9 @@ def picks(judged: Judged) -> dict[str, Pick]:
     elif bend is first:
         sentence += ": the smallest, as nothing lies below the chord of the front"
     else:
-        sentence += f": {_dearer(first, bend)}"
+        sentence += f": {_dearer(first, bend, 'it')} than {first.contender.name}"
     if bend is not best:
-        sentence += f", and {_dearer(bend, best)}"
+        sentence += f"; {_dearer(bend, best)}"
     chosen["knee"] = Pick("knee", bend, bend.contender.run_id, sentence + ".")
 
     sentence = f"{described(best)} has the lowest validation perplexity of "
