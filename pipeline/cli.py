@@ -21,6 +21,7 @@ from pipeline import stopping
 from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import TmlmError, reason_of, told
 from pipeline.options import OptionalFlagValues, flag, given, is_given, options_of
+from pipeline.space import SearchConfig
 
 UNDER_MLFLOW = "MLFLOW_RUN_ID"  # set by mlflow run: a run is there, so also what is else only printed is recorded
 
@@ -269,6 +270,41 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
         as_json,
         summaries.pipeline_table(model_config.shape, seconds, done.result, links, ui.how_to_start()),
     )
+
+
+@cli.command()
+@options_of(SearchConfig, CorpusConfig)
+@flag("--stop-hopeless", "stop_hopeless", "Stop a trial whose curve, continued at best, can't reach the front.")
+@json_flag
+def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
+    """Search cell, layers and hidden size: perplexity against MACs per character, an Optuna study.
+
+    A range is written LOW..HIGH, a choice A,B,C. The same command again goes on where it was stopped.
+    """
+    try:
+        corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
+        config = SearchConfig(**options)
+    except ValueError as error:
+        raise Failure(str(error), 2) from error
+    from pipeline import search_run, summaries, ui
+
+    done = search_run.search(config, corpus_config, stop_hopeless, lambda line: click.echo(printable(line), err=True))
+    name = f"search {config.study_name} on {done.result['corpus']}"
+    table = summaries.search_table(name, done.judged, done.picks, done.counts, done.links, ui.how_to_start())
+    show(done.result, as_json, table)
+
+
+@cli.command()
+@click.option("--max-macs", type=click.IntRange(1), default=None, help="At most so many MACs per character.")
+@click.option("--max-perplexity", type=float, default=None, help="At most this validation perplexity.")
+@options_of(CorpusConfig, only=("corpus",))
+@json_flag
+def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, as_json: bool) -> None:
+    """The model to use, from finished runs: the best for its MACs, or the cheapest that is good enough."""
+    from pipeline import recommendation
+
+    found = recommendation.recommended(corpus, max_macs, max_perplexity)
+    show(found, as_json, recommendation.sentence(found))
 
 
 @cli.command()

@@ -20,7 +20,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import optuna
 from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, RandomSampler

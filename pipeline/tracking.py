@@ -13,6 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -490,6 +491,41 @@ def texts_with_views() -> dict[str, str | None]:
         if digest and TAG_PREFIX + key_of(digest) in tags:
             found.setdefault(run.data.tags["corpus"], digest)
     return {**found, "all texts": None}
+
+
+@dataclass(frozen=True)
+class FinishedTraining:
+    """What a finished training has recorded, rounded figures to six digits."""
+
+    run_id: str
+    name: str
+    ended_ms: int
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+
+def finished_trainings() -> list[FinishedTraining]:
+    """All finished trainings of the experiment that have come to a result."""
+    store, client, found, page = setup(), MlflowClient(), [], None
+    with refused():
+        while True:
+            query = "tags.stage = 'train' and attributes.status = 'FINISHED'"
+            runs = client.search_runs([store.experiment_id], query, max_results=1000, page_token=page)
+            found += [
+                FinishedTraining(
+                    run.info.run_id,
+                    run.info.run_name,
+                    run.info.end_time,
+                    run.data.params,
+                    run.data.metrics,
+                    run.data.tags,
+                )
+                for run in runs
+                if "final/val_perplexity" in run.data.metrics
+            ]
+            if not (page := runs.token):
+                return found
 
 
 def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:

@@ -1,0 +1,78 @@
+"""Which model to use, answered from the finished runs: no training, and no text is read."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline import tracking
+from pipeline.errors import InputError
+from pipeline.front import Contender, recommend
+
+PRESET = "stream"  # the runs of the other validate on other characters
+
+
+def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None) -> dict[str, Any]:
+    """The configuration to use, as a flat result; runs that differ in their seed alone are one configuration.
+
+    ``corpus`` is the name that the runs carry; auto: that of the latest finished training. Raises InputError where
+    nothing fits, and says what would.
+    """
+    runs = [run for run in tracking.finished_trainings() if run.params.get("preset") == PRESET]
+    if corpus == "auto":
+        latest = max(runs, key=lambda run: run.ended_ms, default=None)
+        if latest is None:
+            raise InputError("there is no finished training to recommend; run `tmlm search` or `tmlm train` first")
+        same = [run for run in runs if run.tags.get("corpus.sha256") == latest.tags.get("corpus.sha256")]
+    else:
+        same = [run for run in runs if run.tags.get("corpus") == corpus]
+        if not same:
+            known = ", ".join(sorted({run.tags.get("corpus", "") for run in runs})) or "none"
+            raise InputError(f"--corpus {corpus} has no finished training; texts that have one: {known}")
+    chosen = recommend(_contenders(same), max_macs, max_perplexity)
+    return {
+        "run_id": chosen.run_id,
+        "cell": chosen.cell,
+        "num_layers": chosen.num_layers,
+        "hidden_size": chosen.hidden_size,
+        "val_perplexity": chosen.mean_val_perplexity,
+        "macs_per_char": chosen.macs_per_char,
+        "parameters": chosen.parameters,
+        "seeds": len(chosen.run_ids),
+        "corpus": same[0].tags.get("corpus", ""),
+        "configurations": len({run.tags["config_id"] for run in same}),
+    }
+
+
+def _contenders(runs: list[tracking.FinishedTraining]) -> list[Contender]:
+    by_config = defaultdict(list)
+    for run in sorted(runs, key=lambda run: run.ended_ms):
+        by_config[run.tags["config_id"]].append(run)
+    found = []
+    for same in by_config.values():
+        by_seed = {run.params["seed"]: run for run in same}  # of two of one seed, the later
+        each = list(by_seed.values())
+        params, metrics = each[0].params, each[0].metrics
+        found.append(
+            Contender(
+                name=each[0].name,
+                cell=params["cell"],
+                num_layers=int(params["num_layers"]),
+                hidden_size=int(params["hidden_size"]),
+                macs_per_char=int(metrics["cost/macs_per_char"]),
+                parameters=int(metrics["cost/parameters"]),
+                run_ids=tuple(run.run_id for run in each),
+                val_perplexities=tuple(run.metrics["final/val_perplexity"] for run in each),
+            )
+        )
+    return found
+
+
+def sentence(found: Mapping[str, Any]) -> str:
+    """The recommendation for a person."""
+    shape = f"{found['cell']}-{found['num_layers']}x{found['hidden_size']}"
+    seeds = f"the mean of {found['seeds']} seeds" if found["seeds"] > 1 else "one seed"
+    return (
+        f"{shape}: {found['macs_per_char']:,} MACs per character, validation perplexity {found['val_perplexity']:.3f} "
+        f"({seeds}), of {found['configurations']} configurations on {found['corpus']}\n"
+        f'run {found["run_id"]}\n  tmlm sample {found["run_id"]} --prompt "it has"'
+    )

@@ -1,0 +1,583 @@
+"""The search: an Optuna study of two objectives, validation perplexity and log10 MACs per character.
+
+Optuna's storage is the record of the trials, MLflow's of their trainings: one parent run, a nested run for each trial
+and each confirmation. This process asks and tells; worker processes train. With sampler.py the only door to Optuna.
+
+A trial carries the process that asked for it, so that the next start knows at once which trials have been left behind.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import inf, log10
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.samplers import BaseSampler, GPSampler, GridSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from models.complexity import closed_form
+from pipeline import store
+from pipeline.config import CorpusConfig
+from pipeline.corpus import Corpus
+from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
+from pipeline.front import Contender, Trial
+from pipeline.hopeless import FinishedCurve, HopelessRule
+from pipeline.processes import is_gone, is_of_this_machine, process_tags
+from pipeline.sampler import KnownCostSampler
+from pipeline.space import LOG_PARAMETERS, PARAMETERS, Range, SearchConfig, Space, configs_of, protocol_of
+from pipeline.trial import HOPELESS, Role, TrainingTask
+from pipeline.workers import Event
+
+log = logging.getLogger(__name__)
+
+OBJECTIVES = ["validation perplexity", "log10 MACs per character"]
+KILLS_ALLOWED = 1  # of a trial's process, before its configuration is left alone
+ANSWERS_IN_A_ROW = 200  # proposals that need no training, after which a sampler has nothing new
+LOCK_SECONDS = 60
+PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "corpus_sha256"  # of the study
+# of a trial
+PROCESS, SEED, LOST, KILLS, RETRY_OF, REPEATS, FAILURE = (
+    "process",
+    "seed",
+    "lost",
+    "kills",
+    "retry_of",
+    "repeats",
+    "failure",
+)
+RESULT = (  # what a training came to, as far as a trial shows it
+    "run_id",
+    "val_perplexity",
+    "test_perplexity",
+    "parameters",
+    "macs_per_char",
+    "train_seconds",
+    "best_epoch",
+    "epochs",
+    "stopped",
+    "val_perplexities",
+)
+DIVERGED: Mapping[str, Any] = {"run_id": "", "val_perplexity": inf, "test_perplexity": inf}
+
+
+class Pool(Protocol):
+    """Who trains: ``Workers``, or a formula in a test."""
+
+    @property
+    def idle(self) -> int: ...
+
+    @property
+    def running(self) -> list[tuple[int, Any]]: ...
+
+    def submit(self, task: Any) -> None: ...
+
+    def events(self, timeout_seconds: float | None = None) -> list[Event]: ...
+
+
+# --- the storage -----------------------------------------------------------------------------------------------------
+
+
+def default_storage() -> Path:
+    """Our own file, beside MLflow's and never the same."""
+    return store.root() / "mlruns" / "optuna.db"
+
+
+def storage_url(config: SearchConfig) -> str:
+    """The storage's SQLAlchemy address."""
+    if config.storage != "auto":
+        return config.storage
+    return URL.create("sqlite", database=str(default_storage())).render_as_string()
+
+
+def artifact_folder() -> Path:
+    """Where the curves that optuna-dashboard shows are kept."""
+    return store.root() / "mlruns" / "optuna-artifacts"
+
+
+@contextmanager
+def refused(config: SearchConfig) -> Iterator[None]:
+    """A storage that can't be used, or no longer, in a sentence."""
+    try:
+        yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ModuleNotFoundError, RuntimeError) as error:
+        where = store.shown(storage_url(config))
+        raise RecordingError(f"the study can't be kept in {where}: {_first_line(error)}; see --storage") from error
+
+
+def _name(shape: str, parameters: Mapping[str, Any]) -> str:
+    """A configuration in a word: its shape, and what else was searched."""
+    others = [f"{name} {value:.3g}" for name, value in parameters.items() if PARAMETERS[name] is float]
+    return " ".join([shape, *others])
+
+
+def _plain(value: Any) -> str:
+    """A part of the protocol as a message shows it."""
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error.__cause__ or error).strip().splitlines()[0]
+
+
+def open_storage(config: SearchConfig) -> RDBStorage:
+    """The storage, created once. InputError for an address that is none, RecordingError for one that refuses."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    url = storage_url(config)
+    try:
+        is_sqlite = make_url(url).get_backend_name() == "sqlite"
+    except SQLAlchemyError:
+        raise InputError(f"--storage {config.storage} is no SQLAlchemy address, such as sqlite:///optuna.db") from None
+    arguments = {"connect_args": {"timeout": LOCK_SECONDS}} if is_sqlite else {}
+    with refused(config):
+        default_storage().parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(default_storage().parent / ".optuna.lock", timeout=LOCK_SECONDS):
+            return RDBStorage(url, engine_kwargs=arguments)
+
+
+@contextmanager
+def alone(config: SearchConfig) -> Iterator[None]:
+    """For as long as a command works on a study of a name. InputError where another one of this machine does."""
+    folder = default_storage().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "".join(letter if letter.isalnum() else "-" for letter in config.study_name)[:80]
+    lock = FileLock(folder / f".search-{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(
+            f"--study-name {config.study_name} is being searched by another command; wait for it, stop it, "
+            "or give another name"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+# --- samplers and distributions --------------------------------------------------------------------------------------
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """The searched parameters as Optuna has them."""
+    found: dict[str, BaseDistribution] = {}
+    for name, values in space.searched.items():
+        if not isinstance(values, Range):
+            found[name] = CategoricalDistribution(values)
+        elif PARAMETERS[name] is int:
+            found[name] = IntDistribution(int(values.low), int(values.high), log=name in LOG_PARAMETERS)
+        else:
+            found[name] = FloatDistribution(values.low, values.high, log=name in LOG_PARAMETERS)
+    return found
+
+
+def _sampler(
+    config: SearchConfig, space: Space, macs: Callable[[Mapping[str, Any]], int], vocab_size: int, done: int
+) -> BaseSampler:
+    """The sampler; Optuna's get the seed plus the number of trials, since they would repeat themselves on resume."""
+    seed = config.seed + done
+    if config.sampler == "known-cost":
+        known_cost: BaseSampler = KnownCostSampler(
+            lambda parameters: log10(macs(parameters)),
+            max_cost=log10(config.budget_macs) if config.budget_macs else None,
+            worst=float(vocab_size),
+            search_space=distributions(space),
+            seed=config.seed,
+        )
+        return known_cost
+    if config.sampler == "grid":
+        return GridSampler(space.grid(), seed=config.seed)
+    samplers: dict[str, Callable[[], BaseSampler]] = {
+        "gp": lambda: GPSampler(seed=seed),
+        "tpe": lambda: TPESampler(seed=seed),
+        "nsga2": lambda: NSGAIISampler(seed=seed),
+        "random": lambda: RandomSampler(seed=seed),
+    }
+    return samplers[config.sampler]()
+
+
+# --- the study -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """Another run of a configuration of the front: the trial that it repeats, and what it came to."""
+
+    number: int
+    seed: int
+    result: Mapping[str, Any] | None  # None: it diverged, or took its process down twice
+
+
+class Search:
+    """A study that is being worked on by this process: asks, tells, and remembers what has come of it."""
+
+    def __init__(self, config: SearchConfig, space: Space, corpus: Corpus, corpus_config: CorpusConfig) -> None:
+        """Create the study or find it. InputError for one of another space, text or budget, or of someone else's."""
+        self.config, self.space = config, space
+        self.corpus, self.corpus_config = corpus, corpus_config
+        self.vocab_size = len(corpus.vocabulary)
+        self.confirmations: list[Confirmation] = []
+        self.nothing_new = False
+        self.exhibit: Callable[[str], tuple[str, Path | None]] = lambda run_id: ("", None)  # a run's link and curve
+        self._kills: dict[tuple[int, int], int] = {}  # of the processes of a confirmation
+        protocol = {
+            **protocol_of(config, space),
+            "corpus": corpus.label,
+            "alphabet": corpus_config.alphabet,
+            TEXT: corpus.corpus_sha256,
+        }
+        self._check_budget()
+        storage = open_storage(config)
+        with refused(config), warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            names = optuna.get_all_study_names(storage)
+            self.is_new = config.study_name not in names
+            self.study = optuna.create_study(
+                storage=storage,
+                study_name=config.study_name,
+                directions=[StudyDirection.MINIMIZE] * 2 if self.is_new else None,
+                load_if_exists=True,
+            )
+            if self.is_new:
+                self.study.set_metric_names(OBJECTIVES)
+                for name, value in ((PROTOCOL, protocol), (IDENTITY, uuid4().hex)):
+                    self.study.set_user_attr(name, value)
+            else:
+                self._check_same(protocol)
+            done = len(self.study.get_trials(deepcopy=False))
+            self.study.sampler = _sampler(config, space, self.macs_per_char, self.vocab_size, done)
+
+    def _check_budget(self) -> None:
+        if not self.config.budget_macs:
+            return
+        cheapest = min(self.macs_per_char(corner) for corner in self.space.corners())
+        if cheapest > self.config.budget_macs:
+            raise InputError(
+                f"--budget-macs {self.config.budget_macs:,} is less than the cheapest model of the space needs: "
+                f"{cheapest:,} MACs per character; raise it, or lower --hidden-size"
+            )
+
+    def _check_same(self, protocol: Mapping[str, Any]) -> None:
+        name, where = self.config.study_name, store.shown(storage_url(self.config))
+        attributes = self.study.user_attrs
+        if PROTOCOL not in attributes or self.study.directions != [StudyDirection.MINIMIZE] * 2:
+            raise InputError(f"--study-name {name} of {where} is not a study of this search; give another name")
+        then = attributes[PROTOCOL]
+        changed = [key for key in {**then, **protocol} if then.get(key) != protocol.get(key)]
+        if changed:
+            said = "; ".join(f"{key} was {_plain(then.get(key))}, now {_plain(protocol.get(key))}" for key in changed)
+            raise InputError(
+                f"--study-name {name} was begun otherwise ({said}), and its trials would not compare; "
+                "give another name, or what it was begun with"
+            )
+
+    # --- what is known -----------------------------------------------------------------------------------------------
+
+    @property
+    def identity(self) -> str:
+        """What tells this study from another one of the same name."""
+        return str(self.study.user_attrs[IDENTITY])
+
+    @property
+    def parent(self) -> str | None:
+        """The MLflow run that the trials are nested in; None before the first."""
+        return self.study.user_attrs.get(PARENT)
+
+    @parent.setter
+    def parent(self, run_id: str) -> None:
+        self.study.set_user_attr(PARENT, run_id)
+
+    def macs_per_char(self, parameters: Mapping[str, Any]) -> int:
+        """MACs per character of a configuration: exact, before anything is trained."""
+        model, _ = configs_of(parameters, self.space, self.config, self.config.seed)
+        return closed_form(model, self.vocab_size).macs_per_char
+
+    @property
+    def reference(self) -> tuple[float, float]:
+        """The point that hypervolumes refer to: uniform perplexity, and the largest MACs of the space."""
+        return float(self.vocab_size), float(max(self.macs_per_char(corner) for corner in self.space.corners()))
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """The trials of these states, in their order."""
+        return self.study.get_trials(deepcopy=False, states=states or None)
+
+    def complete(self) -> list[FrozenTrial]:
+        """The trials that were trained to their end; those that repeat an earlier one are left out."""
+        return [trial for trial in self.trials(TrialState.COMPLETE) if REPEATS not in trial.user_attrs]
+
+    def judged(self) -> list[FrozenTrial]:
+        """The trials that count: complete, or stopped as hopeless."""
+        return [t for t in self.trials(TrialState.COMPLETE, TrialState.PRUNED) if REPEATS not in t.user_attrs]
+
+    def failed(self) -> list[FrozenTrial]:
+        """The trials that failed for good: those that were tried again are left out."""
+        return [trial for trial in self.trials(TrialState.FAIL) if LOST not in trial.user_attrs]
+
+    def counts(self) -> dict[str, int]:
+        """How many trials there are of each kind, and how many confirmations."""
+        repeats = sum(1 for trial in self.trials(TrialState.COMPLETE) if REPEATS in trial.user_attrs)
+        return {
+            "trials": len(self.judged()),
+            "hopeless": len(self.judged()) - len(self.complete()),
+            "failed": len(self.failed()),
+            "repeated": repeats,
+            "confirmations": len(self.confirmations),
+        }
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+
+    def next_task(self, tags: Mapping[str, str], running: int, rule: HopelessRule | None) -> TrainingTask | None:
+        """A trial to train, or None where enough are complete or under way, or where there is nothing new to try.
+
+        A proposal that was trained before is answered with what it came to, one over the budget is failed; neither
+        counts.
+        """
+        for _ in range(ANSWERS_IN_A_ROW):
+            if len(self.judged()) + running >= self.config.trials:
+                return None
+            if self.config.sampler == "grid" and self._grid_is_done():
+                break
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                trial = self.study.ask(distributions(self.space))
+            trial.set_user_attr(PROCESS, process_tags())
+            trial.set_user_attr(SEED, self.config.seed)
+            parameters = {**self.space.fixed, **trial.params}
+            macs = self.macs_per_char(parameters)
+            trial.set_user_attr("macs_per_char", macs)
+            if self.config.budget_macs and macs > self.config.budget_macs:
+                self._fail(trial.number, f"over --budget-macs: {macs:,} MACs per character")
+            elif (earlier := self._twin(trial.number, parameters)) is not None:
+                trial.set_user_attr(REPEATS, earlier.number)
+                self._answer(trial.number, earlier)
+            else:
+                return self._task("trial", trial.number, parameters, self.config.seed, tags, rule)
+        self.nothing_new = True
+        return None
+
+    def _grid_is_done(self) -> bool:
+        sampler = self.study.sampler
+        return isinstance(sampler, GridSampler) and sampler.is_exhausted(self.study)
+
+    def _twin(self, number: int, parameters: Mapping[str, Any]) -> FrozenTrial | None:
+        """An earlier trial of the same configuration and seed that is complete, stopped, diverged or under way."""
+        for trial in self.trials():
+            same = {**self.space.fixed, **trial.params} == parameters
+            if trial.number == number or not same or trial.user_attrs.get(SEED) != self.config.seed:
+                continue
+            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING):
+                return trial
+            if trial.state == TrialState.FAIL and LOST not in trial.user_attrs:
+                return trial
+        return None
+
+    def _answer(self, number: int, earlier: FrozenTrial) -> None:
+        """Tell a repeat what the earlier trial came to."""
+        if earlier.state == TrialState.COMPLETE:
+            self.study.tell(number, earlier.values)
+        else:
+            self._fail(number, f"the same as trial {earlier.number}")
+
+    def _task(
+        self,
+        role: Role,
+        number: int,
+        parameters: Mapping[str, Any],
+        seed: int,
+        tags: Mapping[str, str],
+        rule: HopelessRule | None = None,
+    ) -> TrainingTask:
+        model, train = configs_of(parameters, self.space, self.config, seed)
+        assert self.parent is not None
+        return TrainingTask(
+            role=role,
+            number=number,
+            corpus=self.corpus_config,
+            model=model,
+            train=train,
+            study=self.identity,
+            parent=self.parent,
+            tags={**tags, "study": self.config.study_name, "role": role, "trial": str(number)},
+            macs_per_char=closed_form(model, self.vocab_size).macs_per_char,
+            rule=rule,
+            finished=() if rule is None else tuple(self.curves()),
+        )
+
+    def curves(self) -> list[FinishedCurve]:
+        """The validation curves of the complete trials."""
+        return [
+            FinishedCurve(trial.user_attrs["macs_per_char"], tuple(trial.user_attrs["val_perplexities"]))
+            for trial in self.complete()
+        ]
+
+    # --- telling -----------------------------------------------------------------------------------------------------
+
+    def take(self, event: Event) -> None:
+        """Record what has become of a task. What is no result and no divergence is raised."""
+        task: TrainingTask = event.task
+        diverged = event.kind == "failed" and isinstance(event.value, TrainingDivergedError | MemoryError)
+        if event.kind == "failed" and not diverged:
+            if task.role == "trial":
+                self._lose(task.number, f"{type(event.value).__name__}: {event.value}", kills=0)
+            raise event.value if isinstance(event.value, Exception) else TmlmError(str(event.value))
+        if task.role == "confirmation":
+            key = task.number, task.train.seed
+            if event.kind == "lost" and self._kills.setdefault(key, 0) < KILLS_ALLOWED:
+                self._kills[key] += 1  # it is asked for again
+            else:
+                self.confirmations.append(Confirmation(*key, event.value if event.kind == "done" else None))
+        elif event.kind == "done":
+            self._tell(task.number, event.value)
+        elif diverged:
+            self._fail(task.number, str(event.value))
+        else:
+            self._lose(task.number, f"its process (pid {event.pid}) is gone, exit code {event.value}", kills=1)
+
+    def _tell(self, number: int, result: Mapping[str, Any]) -> None:
+        storage, trial_id = self.study._storage, self._trial_id(number)
+        for name in RESULT:
+            storage.set_trial_user_attr(trial_id, name, result[name])
+        storage.set_trial_user_attr(trial_id, "sample_text", result["texts"][0])
+        self._show_in_dashboard(trial_id, result["run_id"])
+        if result["stopped"].startswith(HOPELESS):
+            self.study.tell(number, state=TrialState.PRUNED)
+            return
+        self.study.tell(number, [min(result["val_perplexity"], float(self.vocab_size)), log10(result["macs_per_char"])])
+
+    def _fail(self, number: int, reason: str) -> None:
+        self.study._storage.set_trial_user_attr(self._trial_id(number), FAILURE, reason)
+        self.study.tell(number, state=TrialState.FAIL)
+
+    def _lose(self, number: int, reason: str, kills: int) -> None:
+        """A trial whose process ended before it: failed, and tried again as long as it is not what kills processes."""
+        trial = self.study._storage.get_trial(self._trial_id(number))
+        kills += trial.user_attrs.get(KILLS, 0)
+        allowed = kills <= KILLS_ALLOWED and len(trial.params) == len(self.space.searched)
+        if allowed:
+            self.study._storage.set_trial_user_attr(trial._trial_id, LOST, reason)
+        again = "" if allowed or not trial.params else f"; {kills} times now, so it is not tried again"
+        self._fail(number, reason + again)
+        if allowed:
+            self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: number, KILLS: kills})
+
+    def _trial_id(self, number: int) -> int:
+        return self.study._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
+
+    def give_up(self, tasks: Sequence[TrainingTask], reason: str) -> None:
+        """The trials that were under way when the search was stopped: to be gone on with by the next command."""
+        for task in tasks:
+            if task.role == "trial":
+                self._lose(task.number, reason, kills=0)
+
+    def close_the_dead(self) -> list[int]:
+        """Fail the trials whose process is gone, and put them in line again; returns their numbers.
+
+        Only one command of this machine works on a study (``alone``), so in our own file a trial that names no
+        process was left behind between two statements.
+        """
+        lost = []
+        for trial in self.trials(TrialState.RUNNING):
+            process = trial.user_attrs.get(PROCESS)
+            orphan = process is None and self.config.storage == "auto"
+            if orphan or (process is not None and is_of_this_machine(process) and is_gone(process)):
+                self._lose(trial.number, f"its process (pid {(process or {}).get('process.pid', '?')}) is gone", 1)
+                lost.append(trial.number)
+        return lost
+
+    # --- the front ---------------------------------------------------------------------------------------------------
+
+    def contenders(self, ms_per_char: Mapping[str, float] | None = None) -> list[Contender]:
+        """The configurations that were trained to their end, each with its runs; those that learnt nothing left out."""
+        found = []
+        times = ms_per_char or {}
+        for trial in self.complete():
+            own = {"seed": trial.user_attrs[SEED], **{name: trial.user_attrs[name] for name in RESULT}}
+            runs = [own, *(c.result or DIVERGED for c in self.confirmations if c.number == trial.number)]
+            if own["val_perplexity"] >= self.vocab_size:
+                continue
+            model, _ = configs_of(trial.params, self.space, self.config, 0)
+            found.append(
+                Contender(
+                    name=_name(model.shape, trial.params),
+                    cell=model.cell,
+                    num_layers=model.num_layers,
+                    hidden_size=model.hidden_size,
+                    macs_per_char=own["macs_per_char"],
+                    parameters=own["parameters"],
+                    run_ids=tuple(run["run_id"] for run in runs),
+                    val_perplexities=tuple(run["val_perplexity"] for run in runs),
+                    test_perplexities=tuple(run["test_perplexity"] for run in runs),
+                    ms_per_char=tuple(times[run["run_id"]] for run in runs if run["run_id"] in times),
+                )
+            )
+        return found
+
+    def confirmation_tasks(self, members: Sequence[Contender], tags: Mapping[str, str]) -> list[TrainingTask]:
+        """The trainings that members of the front lack, each with the next seeds after the trial's own."""
+        tasks = []
+        by_run = {trial.user_attrs["run_id"]: trial for trial in self.complete()}
+        for member in members:
+            trial = by_run[member.run_ids[0]]
+            done = {c.seed for c in self.confirmations if c.number == trial.number}
+            for seed in range(self.config.seed + 1, self.config.seed + self.config.confirm_seeds):
+                if seed not in done:
+                    parameters = {**self.space.fixed, **trial.params}
+                    tasks.append(self._task("confirmation", trial.number, parameters, seed, tags))
+        return tasks
+
+    def shown_trials(self) -> list[Trial]:
+        """All trials that were trained, as the pictures show them."""
+        shown = []
+        for trial in self.trials(TrialState.COMPLETE, TrialState.FAIL):
+            if trial.state == TrialState.FAIL and (LOST in trial.user_attrs or "macs_per_char" not in trial.user_attrs):
+                continue
+            if REPEATS in trial.user_attrs or str(trial.user_attrs.get(FAILURE, "")).startswith("over --budget"):
+                continue
+            model, _ = configs_of(trial.params, self.space, self.config, 0)
+            value = trial.user_attrs["val_perplexity"] if trial.state == TrialState.COMPLETE else None
+            shown.append(Trial(model.cell, trial.user_attrs["macs_per_char"], value))
+        return shown
+
+    def importances(self) -> dict[str, dict[str, float]]:
+        """The share of each parameter in each objective's variation (functional ANOVA); empty for too few trials."""
+        found: dict[str, dict[str, float]] = {}
+        for index, name in enumerate(OBJECTIVES):
+            try:
+                found[name] = self._importance(index)
+            except (ValueError, RuntimeError) as error:
+                log.warning("No parameter importance of %s: %s", name, error)
+        return found
+
+    def _importance(self, objective: int) -> dict[str, float]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it is experimental, and fixed parameters are left out of it
+            evaluator = FanovaImportanceEvaluator(seed=self.config.seed)
+            return get_param_importances(
+                self.study, evaluator=evaluator, target=lambda trial: float(trial.values[objective])
+            )
+
+    def _show_in_dashboard(self, trial_id: int, run_id: str) -> None:
+        """The link to a trial's run, and its curve, for optuna-dashboard."""
+        link, picture = self.exhibit(run_id)
+        self.study._storage.set_trial_user_attr(trial_id, "mlflow_run", link)
+        if picture is not None:
+            folder = artifact_folder()
+            folder.mkdir(parents=True, exist_ok=True)
+            upload_artifact(
+                artifact_store=FileSystemArtifactStore(folder),
+                file_path=str(picture),
+                study_or_trial=self.study._storage.get_trial(trial_id),
+                storage=self.study._storage,
+            )

@@ -1,0 +1,267 @@
+"""The search as a tracked run: the estimate, the trials, the confirmations, the picks and what is shown of them.
+
+``search`` is handed who trains (a pool of workers), so that a test uses a formula in place of training.
+"""
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from models.ngram import Baselines
+from pipeline import figures, store, tracking, ui
+from pipeline.checkpoints import load_model
+from pipeline.config import CorpusConfig
+from pipeline.corpus import load_corpus
+from pipeline.front import Contender, Judged, Pick, hypervolume_by_trial, judge, picks, unconfirmed
+from pipeline.hopeless import HopelessRule
+from pipeline.latency import generation_ms_per_char
+from pipeline.open_runs import close_dead_runs, close_the_dead
+from pipeline.reported import REPORTED
+from pipeline.search import Search, alone, storage_url
+from pipeline.space import SearchConfig, Space
+from pipeline.steps import CURVES, corpus_tags, record_datasets
+from pipeline.stopping import name_of, shielded, signal_of
+from pipeline.summaries import search_note
+from pipeline.tracking import TrackedRun
+from pipeline.trial import TrainingTask, do
+from pipeline.workers import Workers
+
+log = logging.getLogger(__name__)
+
+REGISTERED_MODEL = "time-machine-lm"
+WAIT_SECONDS = 1.0  # between two looks at the clock (--timeout)
+
+MakePool = Callable[[int], Any]
+
+
+def train_in_processes(count: int) -> Workers:
+    """Worker processes of one thread each."""
+    return Workers(do, count)
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """A search that is done: its run, the judged front, the picks, and the flat result."""
+
+    run_id: str
+    judged: Judged
+    picks: Mapping[str, Pick]
+    counts: Mapping[str, int]
+    result: dict[str, Any]
+
+    @property
+    def links(self) -> dict[str, str]:
+        """Addresses of the UI: the models of the text, and the search's page."""
+        return ui.links_to(self.result["corpus_sha256"], self.run_id)
+
+
+def worker_count(config: SearchConfig) -> int:
+    """--workers, or the number of cores that this process may use."""
+    return config.workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def search(
+    config: SearchConfig,
+    corpus_config: CorpusConfig,
+    stop_hopeless: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    make_pool: MakePool = train_in_processes,
+) -> SearchRun:
+    """Search, confirm the front, name the picks. Raises InputError for what can't be searched as it is asked for.
+
+    ``say`` is told, a line at a time, what a person may want to know before and meanwhile.
+    """
+    space = Space.of(config)
+    corpus = load_corpus(corpus_config)
+    with alone(config):
+        close_the_dead(store.setup())
+        found = Search(config, space, corpus, corpus_config)
+        if lost := found.close_the_dead():
+            say(f"Trials whose process is gone, to be gone on with: {', '.join(map(str, lost))}")
+        with _parent(found) as run:
+            return _Conductor(found, run, HopelessRule() if stop_hopeless else None, say, make_pool).conduct()
+
+
+@contextmanager
+def _parent(found: Search) -> Iterator[TrackedRun]:
+    """The study's run: begun, or gone on with by another command of the same study."""
+    name, tags = f"search-{found.config.study_name}", {**corpus_tags(found.corpus), "study": found.config.study_name}
+    earlier = tracking.ended_run(found.parent) if found.parent else None
+    if earlier is None:
+        with tracking.tracked_run("search", name, tags) as run:
+            found.parent = run.id
+            yield run
+    elif not tracking.is_under_mlflow():
+        with tracking.tracked_run("search", name, tags, resumed=earlier) as run:
+            yield run
+    else:
+        with tracking.tracked_run("resume", f"resume-{name}", {**tags, "searched_run": found.parent}) as begun:
+            with tracking.tracked_run("search", name, tags, resumed=earlier) as run:
+                yield run
+            begun.note(f"Went on with the search `{found.config.study_name}` ({found.parent}).")
+
+
+class _Conductor:
+    """What a search does between the start and the end of its run."""
+
+    def __init__(
+        self,
+        found: Search,
+        run: TrackedRun,
+        rule: HopelessRule | None,
+        say: Callable[[str], None],
+        make_pool: MakePool,
+    ) -> None:
+        self.found, self.run, self.rule, self.say, self.make_pool = found, run, rule, say, make_pool
+        self.config, self.corpus = found.config, found.corpus
+        self.tags = corpus_tags(found.corpus)
+        found.exhibit = self._exhibit
+
+    def conduct(self) -> SearchRun:
+        began = time.monotonic()
+        found, config, run = self.found, self.config, self.run
+        run.params({**asdict(found.corpus_config), **asdict(config), "stop_hopeless": self.rule is not None})
+        run.yaml("space.yaml", found.space.as_texts())
+        run.yaml("environment.yaml", tracking.environment())
+        record_datasets(run, self.corpus, config.preset)
+        count = worker_count(config)
+        pool = self.make_pool(count)
+        try:
+            with pool:
+                self._trials(pool, began)
+                judged = self._confirm(pool)
+        except BaseException as error:
+            with shielded():
+                self._lay_down(pool, error)
+            raise
+        return self._conclude(judged, time.monotonic() - began)
+
+    def _trials(self, pool: Any, began: float) -> None:
+        """Train until enough trials are complete, the time is up, or there is nothing new to try."""
+        found, limit = self.found, self.config.timeout
+
+        def more() -> TrainingTask | None:
+            if found.nothing_new or (limit and time.monotonic() - began >= limit):
+                return None
+            under_way = sum(1 for _, task in pool.running if task.role == "trial")
+            return found.next_task(self.tags, under_way, self.rule)
+
+        while True:
+            while pool.idle and (task := more()) is not None:
+                pool.submit(task)
+            if not pool.running:
+                break
+            self._listen(pool)
+        if found.nothing_new:
+            self.say(f"--sampler {self.config.sampler} has nothing new to propose: the space is searched through")
+
+    def _listen(self, pool: Any) -> None:
+        for event in pool.events(WAIT_SECONDS):
+            if event.kind == "message":
+                continue
+            if event.kind == "lost":
+                close_dead_runs()
+                log.warning("A worker (pid %d) is gone: exit code %s", event.pid, event.value)
+            self.found.take(event)
+
+    def _confirm(self, pool: Any) -> Judged:
+        """Train the front's members with more seeds, until all that are on the front by their means have enough."""
+        found = self.found
+        while True:
+            judged = judge(found.contenders(), found.reference)
+            waiting = found.confirmation_tasks(unconfirmed(judged, self.config.confirm_seeds), self.tags)
+            if not waiting:
+                return judged
+            while waiting or pool.running:
+                while waiting and pool.idle:
+                    pool.submit(waiting.pop(0))
+                self._listen(pool)
+
+    def _lay_down(self, pool: Any, error: BaseException) -> None:
+        """After the workers have been stopped: take what came to its end, and leave the rest to the next command."""
+        signum = signal_of(error)
+        reason = f"stopped by {name_of(signum)}" if signum else f"the search ended: {type(error).__name__}"
+        for event in pool.events(0.0):
+            if event.kind == "done":
+                self.found.take(event)
+            elif event.kind in ("failed", "lost"):
+                self.found.give_up([event.task], reason)
+
+    def _exhibit(self, run_id: str) -> tuple[str, Path | None]:
+        picture = tracking.fetch(run_id, CURVES)
+        return ui.link_to_run(run_id), picture if picture.is_file() else None
+
+    def _timed(self, contenders: list[Contender]) -> list[Contender]:
+        """The contenders with what their runs take to write a character."""
+        ids = [run_id for each in contenders for run_id in each.run_ids]
+        models = [load_model(tracking.fetch(each, f"checkpoints/{tracking.BEST_CHECKPOINT}"))[0] for each in ids]
+        return self.found.contenders(dict(zip(ids, generation_ms_per_char(models), strict=True)))
+
+    def _conclude(self, judged: Judged, seconds: float) -> SearchRun:
+        """Time, judge, register, draw and write down what has been found."""
+        found, config, run = self.found, self.config, self.run
+        judged = judge(self._timed(found.contenders()), found.reference)
+        chosen = picks(judged)
+        for name, pick in chosen.items():
+            tracking.register(REGISTERED_MODEL, pick.run_id, name, pick.sentence)
+        trials = found.shown_trials()
+        bars = _bars(self.corpus.baselines(config.preset)["val"])
+        title = f"{config.study_name} on {self.corpus.label}"
+        run.picture("plots/pareto.png", figures.pareto_front(trials, judged, chosen, REPORTED, bars, title))
+        areas = hypervolume_by_trial(trials, found.reference)
+        run.picture("plots/hypervolume.png", figures.hypervolume_history(areas, judged, title))
+        run.picture("plots/importance.png", figures.parameter_importance(found.importances(), title))
+        run.picture("plots/time.png", figures.perplexity_against_time(judged, chosen, title))
+        counts = found.counts()
+        result: dict[str, Any] = {
+            "run_id": run.id,
+            "study_name": config.study_name,
+            "storage": store.shown(storage_url(config)),
+            "sampler": config.sampler,
+            "corpus": self.corpus.label,
+            "corpus_sha256": self.corpus.corpus_sha256,
+            **counts,
+            "minutes": seconds / 60,
+            "hypervolume": judged.hypervolume,
+            "hypervolume_low": judged.hypervolume_low,
+            "hypervolume_high": judged.hypervolume_high,
+            "front": [_row(point) for point in judged.front],
+            "picks": {name: {"run_id": p.run_id, "sentence": p.sentence} for name, p in chosen.items()},
+        }
+        figures_now = {"search/hypervolume": judged.hypervolume}
+        figures_now |= {f"search/{name}": float(count) for name, count in counts.items()}
+        if chosen:
+            best = chosen["best"].point
+            figures_now["final/val_perplexity"] = best.val.mean
+            figures_now["cost/macs_per_char"] = float(best.contender.macs_per_char)
+        run.metrics(figures_now, step=counts["trials"])
+        run.json(tracking.RESULT_FILE, result)
+        run.note(search_note(run.store.experiment_id, judged, chosen, counts))
+        return SearchRun(run.id, judged, chosen, counts, result)
+
+
+def _row(point: Any) -> dict[str, Any]:
+    member = point.contender
+    return {
+        "name": member.name,
+        "cell": member.cell,
+        "num_layers": member.num_layers,
+        "hidden_size": member.hidden_size,
+        "macs_per_char": member.macs_per_char,
+        "parameters": member.parameters,
+        "val_perplexity": point.val.mean,
+        "val_perplexity_low": point.val.low,
+        "val_perplexity_high": point.val.high,
+        "test_perplexity": point.test.mean if point.test else None,
+        "probability": point.probability,
+        "run_ids": list(member.run_ids),
+    }
+
+
+def _bars(baselines: Baselines) -> dict[str, float]:
+    return {"6-gram": 2**baselines.ngram_bits_per_char, "letter frequencies": 2**baselines.unigram_bits_per_char}

@@ -1,0 +1,273 @@
+"""What a search searches: SearchConfig, and the Space of configurations as a file or as options. No torch, no optuna.
+
+A range is written LOW..HIGH, a choice A,B,C, a fixed value as it is; what is left out (auto) is as the preset says:
+
+    cell: rnn,gru,lstm
+    num_layers: 1..3
+    hidden_size: 8..256
+    learning_rate: 0.001..0.1
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from hashlib import sha256
+from itertools import product
+from math import exp, log, prod
+from pathlib import Path
+from random import Random
+from typing import Any, Literal, get_args
+
+from models.config import CellName, ModelConfig, check_range, option, option_name
+from pipeline.config import PresetName, TrainConfig, resolve
+from pipeline.errors import InputError
+
+SamplerName = Literal["known-cost", "gp", "tpe", "nsga2", "random", "grid"]
+CELLS: tuple[str, ...] = get_args(CellName)
+LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched by ratio
+LARGEST_ENUMERATION = 100_000  # configurations that a space is listed up to
+GRID_FLOATS = 5  # values of a range of floats in --sampler grid
+GRID_INTS = 4  # a range of so many integers is taken whole there; a longer one of ratios is doubled through
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How a space is searched. Raises ValueError, naming the option, when a value is outside its range."""
+
+    study_name: str = option("The study: the same name goes on with it.", "search")
+    trials: int = option("Trials that are to be complete in total, those of earlier commands included.", 40)
+    epochs: int = option("A trial's budget: passes over the training text, the same for all.", 6)
+    confirm_seeds: int = option("Runs that each member of the front has in the end, each of another seed (1: none).", 3)
+    sampler: SamplerName = option(
+        "known-cost: models the perplexity alone, since MACs are known; the others are Optuna's.", "known-cost"
+    )
+    workers: int | None = option("Processes that train, one thread each; auto: one for each core.", None, True)
+    budget_macs: int = option("Only models of at most so many MACs per character (0: no limit).", 0)
+    timeout: float = option("Begin no further trial after so many seconds (0: no limit).", 0.0)
+    max_seconds: float = option("Safety limit of one training; one that it cuts short says so (0: no limit).", 0.0)
+    seed: int = option("Seed of the sampler and of the trials; confirmations have the next ones.", 0)
+    preset: PresetName = option("How each model is trained.", "stream")
+    storage: str = option("Optuna's storage, as an SQLAlchemy address; auto: mlruns/optuna.db.", "auto")
+    space: str = option("A YAML file that holds the space, in place of the options below.", "")
+    cell: str = option("Recurrent cells.", "rnn,gru,lstm")
+    num_layers: str = option("Recurrent layers.", "1..3")
+    hidden_size: str = option("Units of each layer.", "8..256")
+    learning_rate: str = option("Highest learning rate; auto: the preset's.", "auto")
+    dropout: str = option("Dropout between layers; auto: the preset's.", "auto")
+    recurrent_dropout: str = option("DropConnect of the recurrent weights; auto: the preset's.", "auto")
+    output_dropout: str = option("Dropout of the last layer's output; auto: the preset's.", "auto")
+
+    def __post_init__(self) -> None:
+        if not self.study_name.strip():
+            raise ValueError("--study-name is empty; give the study a name")
+        check_range("trials", self.trials, 1, 1_000_000)
+        check_range("epochs", self.epochs, 1, 1_000_000)
+        check_range("confirm_seeds", self.confirm_seeds, 1, 1000)
+        if self.workers is not None:
+            check_range("workers", self.workers, 1, 1024)
+        check_range("budget_macs", self.budget_macs, 0)
+        check_range("timeout", self.timeout, 0)
+        check_range("max_seconds", self.max_seconds, 0)
+        check_range("seed", self.seed, 0, 2**31 - 1)
+        if self.sampler not in get_args(SamplerName):
+            raise ValueError(f"--sampler is {self.sampler!r}; it must be one of {', '.join(get_args(SamplerName))}")
+
+
+PARAMETERS = {"cell": str, "num_layers": int, "hidden_size": int} | dict.fromkeys(
+    ("learning_rate", "dropout", "recurrent_dropout", "output_dropout"), float
+)
+
+
+@dataclass(frozen=True)
+class Range:
+    """All values from low to high, both included."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:g}..{self.high:g}"
+
+
+Values = Range | tuple[Any, ...]  # a tuple: one of these; of one value, that one
+
+
+@dataclass(frozen=True)
+class Space:
+    """The values that each searched parameter may take; those of one value are fixed."""
+
+    values: Mapping[str, Values]
+
+    @classmethod
+    def of(cls, config: SearchConfig) -> "Space":
+        """The space of the file or of the options. InputError, with the parameter named, for one that can't be."""
+        texts = {name: getattr(config, name) for name in PARAMETERS}
+        source = ""
+        if config.space:
+            changed = [f.name for f in fields(SearchConfig) if f.name in PARAMETERS and texts[f.name] != f.default]
+            if changed:
+                raise InputError(
+                    f"--space {config.space} and {', '.join(map(option_name, changed))} are both given; "
+                    "write all of the space into the file, or leave the file out"
+                )
+            texts, source = _read(config.space), f" in --space {config.space}"
+        found = {name: _values(name, text, source) for name, text in texts.items() if str(text).strip() != "auto"}
+        for name in ("cell", "num_layers", "hidden_size"):
+            if name not in found:
+                raise InputError(f"{option_name(name)} is missing{source}; give a value, a choice or a range")
+        space = cls(found)
+        try:
+            for corner in space.corners():
+                resolve({**corner, "preset": config.preset})
+        except ValueError as error:
+            raise InputError(f"the space holds what can't be trained{source}: {error}") from error
+        return space
+
+    @property
+    def searched(self) -> dict[str, Values]:
+        """Without the parameters that are fixed."""
+        return {name: each for name, each in self.values.items() if isinstance(each, Range) or len(each) > 1}
+
+    @property
+    def fixed(self) -> dict[str, Any]:
+        return {name: each[0] for name, each in self.values.items() if not isinstance(each, Range) and len(each) == 1}
+
+    @property
+    def size(self) -> int | None:
+        """How many configurations there are; None where a parameter is continuous."""
+        if any(isinstance(each, Range) and PARAMETERS[name] is float for name, each in self.values.items()):
+            return None
+        return prod(
+            int(each.high - each.low) + 1 if isinstance(each, Range) else len(each) for each in self.values.values()
+        )
+
+    def configurations(self) -> Iterator[dict[str, Any]]:
+        """Every configuration of a space that has a size."""
+        assert self.size is not None
+        choices = [
+            range(int(each.low), int(each.high) + 1) if isinstance(each, Range) else each
+            for each in self.values.values()
+        ]
+        for chosen in product(*choices):
+            yield dict(zip(self.values, chosen, strict=True))
+
+    def corners(self) -> Iterator[dict[str, Any]]:
+        """Every combination of the outermost values."""
+        ends = [
+            [PARAMETERS[name](each.low), PARAMETERS[name](each.high)] if isinstance(each, Range) else list(each)
+            for name, each in self.values.items()
+        ]
+        for chosen in product(*ends):
+            yield dict(zip(self.values, chosen, strict=True))
+
+    def draw(self, random: Random) -> dict[str, Any]:
+        """A random configuration: log-uniform in hidden size and learning rate, uniform in the rest."""
+        drawn: dict[str, Any] = {}
+        for name, each in self.values.items():
+            if not isinstance(each, Range):
+                drawn[name] = random.choice(each)
+            elif PARAMETERS[name] is int and name not in LOG_PARAMETERS:
+                drawn[name] = random.randint(int(each.low), int(each.high))
+            elif name in LOG_PARAMETERS:
+                drawn[name] = PARAMETERS[name](exp(random.uniform(log(each.low), log(each.high))) + 1e-9)
+            else:
+                drawn[name] = random.uniform(each.low, each.high)
+        return drawn
+
+    def grid(self) -> dict[str, list[Any]]:
+        """Values of each searched parameter for a grid: widths doubled, other integers whole, five of a float."""
+        return {name: _grid(name, each) for name, each in self.searched.items()}
+
+    def as_texts(self) -> dict[str, str]:
+        """The space as a file would have it."""
+        return {
+            name: str(each) if isinstance(each, Range) else ",".join(map(str, each))
+            for name, each in self.values.items()
+        }
+
+    @property
+    def digest(self) -> str:
+        """What tells it from any other space."""
+        return sha256(json.dumps(self.as_texts(), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def configs_of(
+    parameters: Mapping[str, Any], space: Space, config: SearchConfig, seed: int
+) -> tuple[ModelConfig, TrainConfig]:
+    """The model and the training of a trial: its parameters, what the space fixes, and the budget equal for all."""
+    return resolve(
+        {
+            **space.fixed,
+            **parameters,
+            "preset": config.preset,
+            "epochs": config.epochs,
+            "max_seconds": config.max_seconds,
+            "seed": seed,
+            "sample_every": 0,
+        }
+    )
+
+
+def protocol_of(config: SearchConfig, space: Space) -> dict[str, Any]:
+    """What all trials of a study have in common, so that their perplexities compare."""
+    return {
+        "space": space.as_texts(),
+        "epochs": config.epochs,
+        "preset": config.preset,
+        **({"max_seconds": config.max_seconds} if config.max_seconds else {}),
+    }
+
+
+def _read(path: str) -> dict[str, Any]:
+    """The file as texts by parameter. InputError for one that is no such file."""
+    import yaml  # not at the top: the options of every command are read from this module
+
+    try:
+        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"--space {path} can't be read as YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(found, dict) or not found:
+        raise InputError(f"--space {path} must hold lines such as `hidden_size: 8..256`")
+    if unknown := [str(name) for name in found if name not in PARAMETERS]:
+        raise InputError(
+            f"--space {path} has {', '.join(unknown)}, which can't be searched; what can be: {', '.join(PARAMETERS)}"
+        )
+    return {name: ",".join(map(str, each)) if isinstance(each, list) else each for name, each in found.items()}
+
+
+def _values(name: str, text: Any, source: str) -> Values:
+    """The values that a text names. InputError if it names none."""
+    kind, words = PARAMETERS[name], str(text).strip()
+    low, dots, high = words.partition("..")
+    try:
+        if dots and kind is not str:
+            ends = Range(kind(low), kind(high))
+            if not ends.low <= ends.high:
+                raise ValueError(words)
+            if name in LOG_PARAMETERS and not ends.low > 0:
+                raise ValueError(words)
+            return ends if ends.low < ends.high else (kind(low),)
+        chosen = tuple(dict.fromkeys(kind(word.strip()) for word in words.split(",")))
+        if kind is str and not set(chosen) <= set(CELLS):
+            raise ValueError(words)
+        return chosen
+    except ValueError as error:
+        allowed = f"some of {','.join(CELLS)}" if kind is str else "a value, a choice A,B,C or a range LOW..HIGH"
+        raise InputError(f"{option_name(name)} is {words!r}{source}; it must be {allowed}") from error
+
+
+def _grid(name: str, each: Values) -> list[Any]:
+    if not isinstance(each, Range):
+        return list(each)
+    if PARAMETERS[name] is int:
+        whole = range(int(each.low), int(each.high) + 1)
+        if len(whole) <= GRID_INTS or name not in LOG_PARAMETERS:
+            return list(whole)
+        doubled = [int(each.low)]
+        while 2 * doubled[-1] < each.high:
+            doubled.append(2 * doubled[-1])
+        return [*doubled, int(each.high)]
+    shares = [index / (GRID_FLOATS - 1) for index in range(GRID_FLOATS)]
+    if name in LOG_PARAMETERS:
+        return [each.low * (each.high / each.low) ** share for share in shares]
+    return [each.low + (each.high - each.low) * share for share in shares]

@@ -1,0 +1,83 @@
+"""One training of a search, done in a worker: the task, what is told meanwhile, and what comes back."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal
+
+from models.config import ModelConfig
+from pipeline.config import CorpusConfig, TrainConfig
+from pipeline.corpus import Corpus, load_corpus
+from pipeline.hopeless import FinishedCurve, HopelessRule
+from pipeline.progress import Progress
+from pipeline.training import Training
+from pipeline.trainings import Setting, train
+
+Role = Literal["trial", "confirmation"]
+HOPELESS = "hopeless"  # how the reason begins for which such a trial was stopped
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """One training: a trial of the study, or another seed of a configuration that is on the front.
+
+    ``number`` is the trial's, of a confirmation that of the trial which it repeats. ``rule`` is there if hopeless
+    trials are stopped, judged by the ``finished`` curves.
+    """
+
+    role: Role
+    number: int
+    corpus: CorpusConfig
+    model: ModelConfig
+    train: TrainConfig
+    study: str
+    parent: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    macs_per_char: int = 0
+    rule: HopelessRule | None = None
+    finished: tuple[FinishedCurve, ...] = ()
+
+
+class Shares(Progress):
+    """A bar that tells which share of the training is done."""
+
+    def __init__(self, tell: Callable[[float], None]) -> None:
+        super().__init__(None)
+        self._tell = tell
+        self._total, self._done = 1, 0
+
+    def start(self, total_steps: int, done_steps: int = 0) -> None:
+        self._total, self._done = total_steps, done_steps
+        self.advance(0)
+
+    def advance(self, steps: int) -> None:
+        self._done += steps
+        self._tell(min(1.0, self._done / self._total))
+
+
+@cache
+def _corpus(config: CorpusConfig) -> Corpus:
+    return load_corpus(config)
+
+
+def do(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
+    """Train in a run that is nested in the search's; tells the share that is done, returns the training's result.
+
+    A run of the same study that was stopped is gone on with, one that is finished is taken as it is.
+    """
+
+    @contextmanager
+    def bar(name: str) -> Iterator[Progress]:
+        yield Shares(report)
+
+    def reason_to_stop(training: Training) -> str:
+        if task.rule is None:
+            return ""
+        curve = [point.val_perplexity for point in training.history]
+        reason = task.rule.reason_to_stop(curve, training.epochs, task.macs_per_char, task.finished)
+        return f"{HOPELESS}: {reason}" if reason else ""
+
+    setting = Setting(task.study, task.parent, task.tags, bar, reason_to_stop)
+    step = train(_corpus(task.corpus), task.corpus, task.model, task.train, reuse=True, setting=setting)
+    return step.result
