@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf, log10
 from pathlib import Path
+from random import Random
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -37,7 +38,7 @@ from pipeline.front import Contender, Trial
 from pipeline.hopeless import FinishedCurve, HopelessRule
 from pipeline.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.sampler import KnownCostSampler
-from pipeline.space import LOG_PARAMETERS, PARAMETERS, Range, SearchConfig, Space, configs_of, protocol_of
+from pipeline.space import LARGEST_ENUMERATION, LOG_PARAMETERS, PARAMETERS, Range, SearchConfig, Space, configs_of, protocol_of
 from pipeline.trial import HOPELESS, Role, TrainingTask
 from pipeline.workers import Event
 
@@ -45,7 +46,8 @@ log = logging.getLogger(__name__)
 
 OBJECTIVES = ["validation perplexity", "log10 MACs per character"]
 KILLS_ALLOWED = 1  # of a trial's process, before its configuration is left alone
-ANSWERS_IN_A_ROW = 200  # proposals that need no training, after which a sampler has nothing new
+ANSWERS_IN_A_ROW = 20  # proposals that need no training, after which one that does is drawn at random
+DRAWS = 1000  # after which a space without a size is taken for searched through
 LOCK_SECONDS = 60
 PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "corpus_sha256"  # of the study
 # of a trial
@@ -342,13 +344,19 @@ class Search:
         """A trial to train, or None where enough are complete or under way, or where there is nothing new to try.
 
         A proposal that was trained before is answered with what it came to, one over the budget is failed; neither
-        counts.
+        counts. A sampler that has only such ones is helped out with a random new one.
         """
-        for _ in range(ANSWERS_IN_A_ROW):
-            if len(self.judged()) + running >= self.config.trials:
-                return None
+        answered = 0
+        while len(self.judged()) + running < self.config.trials:
             if self.config.sampler == "grid" and self._grid_is_done():
-                break
+                self.nothing_new = True
+                return None
+            if answered == ANSWERS_IN_A_ROW:
+                new = self._something_new()
+                if new is None:
+                    self.nothing_new = True
+                    return None
+                self.study.enqueue_trial(new, user_attrs={"drawn": "at random"})
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 trial = self.study.ask(distributions(self.space))
@@ -364,8 +372,34 @@ class Search:
                 self._answer(trial.number, earlier)
             else:
                 return self._task("trial", trial.number, parameters, self.config.seed, tags, rule)
-        self.nothing_new = True
+            answered += 1
         return None
+
+    def _something_new(self) -> dict[str, Any] | None:
+        """Searched parameters that were never tried and are within the budget, at random; None if there are none."""
+        tried = {self._key({**self.space.fixed, **trial.params}) for trial in self.trials() if self._is_tried(trial)}
+        random = Random(self.config.seed + len(self.trials()))
+
+        def is_new(each: Mapping[str, Any]) -> bool:
+            affordable = not self.config.budget_macs or self.macs_per_char(each) <= self.config.budget_macs
+            return affordable and self._key(each) not in tried
+
+        if self.space.size is not None and self.space.size <= LARGEST_ENUMERATION:
+            left = [each for each in self.space.configurations() if is_new(each)]
+            found = random.choice(left) if left else None
+        else:
+            found = next(filter(is_new, (self.space.draw(random) for _ in range(DRAWS))), None)
+        return None if found is None else {name: found[name] for name in self.space.searched}
+
+    @staticmethod
+    def _key(parameters: Mapping[str, Any]) -> str:
+        return json.dumps(parameters, sort_keys=True)
+
+    def _is_tried(self, trial: FrozenTrial) -> bool:
+        """Whether a trial of the present seed is complete, stopped, diverged or under way."""
+        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
+        failed = trial.state == TrialState.FAIL and LOST not in trial.user_attrs and trial.user_attrs.get("tried")
+        return trial.user_attrs.get(SEED) == self.config.seed and (trial.state in states or bool(failed))
 
     def _grid_is_done(self) -> bool:
         sampler = self.study.sampler
@@ -373,14 +407,11 @@ class Search:
 
     def _twin(self, number: int, parameters: Mapping[str, Any]) -> FrozenTrial | None:
         """An earlier trial of the same configuration and seed that is complete, stopped, diverged or under way."""
+        key = self._key(parameters)
         for trial in self.trials():
-            same = {**self.space.fixed, **trial.params} == parameters
-            if trial.number == number or not same or trial.user_attrs.get(SEED) != self.config.seed:
-                continue
-            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING):
-                return trial
-            if trial.state == TrialState.FAIL and LOST not in trial.user_attrs:
-                return trial
+            if trial.number != number and self._is_tried(trial):
+                if self._key({**self.space.fixed, **trial.params}) == key:
+                    return trial
         return None
 
     def _answer(self, number: int, earlier: FrozenTrial) -> None:
