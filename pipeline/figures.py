@@ -197,7 +197,8 @@ def _write_labels(
             for angle in LABEL_ANGLES:
                 right, up = distance * unit * cos(angle), distance * unit * sin(angle)
                 left = right - (size.width if right < -1 else size.width / 2 if right < 1 else 0)
-                box = np.tile(dot, 2) + [left, up - size.height / 2, left + size.width, up + size.height / 2]
+                half = size.height / 2
+                box = np.add([*dot, *dot], [left, up - half, left + size.width, up + half])
                 near = distance <= LABEL_DISTANCES[1]
                 leader = np.empty((0, 4)) if near else _along(dot, np.clip(dot, box[:2], box[2:]), unit)
                 covered = size.width * size.height - _common(box, frame) + _common(box, all_taken)
