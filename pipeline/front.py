@@ -14,7 +14,7 @@ from math import exp, inf, isnan, log, log10
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit  # type: ignore[import-untyped]
+from scipy.special import stdtrit
 
 from pipeline.errors import InputError
 from pipeline.pareto import Floats, dominated_area, front_mask, hypervolume, knee

@@ -6,6 +6,7 @@ and each confirmation. This process asks and tells; worker processes train. With
 A trial carries the process that asked for it, so that the next start knows at once which trials have been left behind.
 """
 
+import json
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +39,16 @@ from pipeline.front import Contender, Trial
 from pipeline.hopeless import FinishedCurve, HopelessRule
 from pipeline.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.sampler import KnownCostSampler
-from pipeline.space import LARGEST_ENUMERATION, LOG_PARAMETERS, PARAMETERS, Range, SearchConfig, Space, configs_of, protocol_of
+from pipeline.space import (
+    LARGEST_ENUMERATION,
+    LOG_PARAMETERS,
+    PARAMETERS,
+    Range,
+    SearchConfig,
+    Space,
+    configs_of,
+    protocol_of,
+)
 from pipeline.trial import HOPELESS, Role, TrainingTask
 from pipeline.workers import Event
 
@@ -397,9 +407,10 @@ class Search:
 
     def _is_tried(self, trial: FrozenTrial) -> bool:
         """Whether a trial of the present seed is complete, stopped, diverged or under way."""
-        states = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-        failed = trial.state == TrialState.FAIL and LOST not in trial.user_attrs and trial.user_attrs.get("tried")
-        return trial.user_attrs.get(SEED) == self.config.seed and (trial.state in states or bool(failed))
+        ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+        return trial.user_attrs.get(SEED) == self.config.seed and (
+            trial.state == TrialState.RUNNING or (ended and LOST not in trial.user_attrs)
+        )
 
     def _grid_is_done(self) -> bool:
         sampler = self.study.sampler
@@ -409,9 +420,9 @@ class Search:
         """An earlier trial of the same configuration and seed that is complete, stopped, diverged or under way."""
         key = self._key(parameters)
         for trial in self.trials():
-            if trial.number != number and self._is_tried(trial):
-                if self._key({**self.space.fixed, **trial.params}) == key:
-                    return trial
+            same = trial.number != number and self._key({**self.space.fixed, **trial.params}) == key
+            if same and self._is_tried(trial):
+                return trial
         return None
 
     def _answer(self, number: int, earlier: FrozenTrial) -> None:
