@@ -11,15 +11,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.config import ModelConfig
 from models.language_model import LanguageModel
 from pipeline import estimate
-from pipeline.config import CorpusConfig, resolve
+from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.corpus import load_corpus
 from pipeline.estimate import Calibration, Timing, front_members, search_minutes, shapes_to_time, time_training
 from pipeline.training import Training
 
 
-def configuration(cell="lstm", num_layers=1, hidden_size=8, **options):
+def configuration(cell="lstm", num_layers=1, hidden_size=8, **options) -> tuple[ModelConfig, TrainConfig]:
     return resolve({"cell": cell, "num_layers": num_layers, "hidden_size": hidden_size, **options})
 
 
