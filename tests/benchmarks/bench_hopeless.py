@@ -45,7 +45,7 @@ TRIALS, FIRST_AT_RANDOM = 40, 10
 UNIFORM_PERPLEXITY = 28.0
 RULES = {
     "no margins": HopelessRule(min_finished=5, neighbours=3, slack=0, noise=0),
-    "bold": HopelessRule(min_finished=8, neighbours=3),
+    "bold": HopelessRule(min_finished=8, neighbours=3, slack=0.2, noise=0.01),
     "default": HopelessRule(),
     "careful": HopelessRule(min_finished=15, neighbours=10, slack=0.5, noise=0.02),
 }
@@ -168,7 +168,7 @@ def replay(trials: Sequence[Training], rule: HopelessRule, largest_macs: int) ->
 
 def compare(tables: Sequence[Path], replays: int) -> Iterator[str]:
     """The lines of a Markdown table."""
-    yield "| curves | order | rule | stopped of 40 | epochs saved | time saved | front points lost | hypervolume lost |"
+    yield "| curves | order | rule | stopped | epochs saved | time saved | front points lost | hypervolume lost |"
     yield "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |"
     for table in tables:
         for part, trainings in read(table).items():
@@ -183,7 +183,8 @@ def compare(tables: Sequence[Path], replays: int) -> Iterator[str]:
 
                     lost, points = (sum(r.front_points_lost for r in results), sum(r.front_points for r in results))
                     yield (
-                        f"| {part} ({len(trainings)}) | {order} | {name} | {mean(lambda r: r.stopped):.1f} | "
+                        f"| {part} ({len(trainings)}) | {order} | {name} | "
+                        f"{mean(lambda r: r.stopped):.1f} of {len(searches[0])} | "
                         f"{mean(lambda r: r.epochs_saved):.1%} | {mean(lambda r: r.seconds_saved):.1%} | "
                         f"{lost} of {points} | {mean(lambda r: r.hypervolume_lost):.4%}, "
                         f"at most {max(r.hypervolume_lost for r in results):.2%} |"
