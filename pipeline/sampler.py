@@ -40,6 +40,7 @@ PROPOSAL = "known_cost:proposal"  # system attribute: the proposal in Optuna's i
 LARGEST_ENUMERATION = 8192  # a finite space up to this size is tried whole
 SOBOL_POINTS = 4096  # candidates of any other space, a power of two
 LOCAL_WIDTHS, LOCAL_CENTRES, LOCAL_POINTS = (0.1, 0.03), 5, 50  # then rounds of points around the best of those
+SHORTLIST = 512  # of the candidates, by a quick estimate, that are judged thoroughly
 DRAWS = 32  # of the values at the observed points
 
 
@@ -334,6 +335,47 @@ def success_probability(x: Array, succeeded: NDArray[np.bool_], at: Array, categ
     return share
 
 
+# The acquisition ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How much a trial of a candidate is expected to improve what is known: area, or with one objective value."""
+
+    model: GaussianProcess
+    at: Array  # (M, D) inputs observed, or being observed now
+    price: Array  # (M,) their costs, smaller being better
+    worst: float  # the reference point: value
+    price_limit: float | None  # and cost; None with one objective
+    log: bool
+    sign: float
+    decided: Array  # (M', D) inputs of which it is known whether they failed,
+    succeeded: NDArray[np.bool_]  # (M',)
+    normals: Array  # (S, M)
+
+    def quick(self, x: Array, price: Array) -> Array:
+        """From the model's means at the points observed: for x (N, D) at costs (N,)."""
+        improvement = self._improvement(price, *self.model.predict(x), self.model.predict(self.at)[0])
+        return improvement * self._success(x)
+
+    def thorough(self, x: Array, price: Array) -> Array:
+        """Averaged over draws of the values at the points observed, which noise leaves unknown."""
+        draws, means, std = self.model.draw(self.at, x, self.normals)
+        each = [self._improvement(price, mean, std, values) for values, mean in zip(draws, means, strict=True)]
+        average: Array = np.mean(each, axis=0)
+        return average * self._success(x)
+
+    def _success(self, x: Array) -> Array:
+        return success_probability(self.decided, self.succeeded, x, self.model.kernel.categorical)
+
+    def _improvement(self, price: Array, mean: Array, std: Array, values: Array) -> Array:
+        if self.price_limit is None:
+            best = np.array(min(values.min(), self.worst))
+            return expected_shortfall(best, mean, std, self.log, self.sign)
+        edges, levels = front_segments(self.price, values, self.worst, self.price_limit)
+        return expected_hypervolume_improvement(price, mean, std, edges, levels, self.log, self.sign)
+
+
 # The sampler ----------------------------------------------------------------------------------------------------------
 
 
@@ -612,21 +654,26 @@ class KnownCostSampler(BaseSampler):
         lowest, highest = np.sort(objectives.known_sign * candidates.cost)[[0, -1]]
         prices = Prices(objectives.known_sign, float(lowest), float(highest))
         if not fresh.any():  # every configuration was tried: the next may repeat one
-            return candidates.points[generator.integers(len(candidates.points))], "random"
+            return candidates.point(int(generator.integers(len(candidates.points)))), "random"
         candidates = candidates.keep(fresh)
         known = np.array([len(losses) > 0 for losses in history.losses], dtype=bool)
         if len(taken) < self._n_startup_trials or not known.any():
             return self._startup(space, history, candidates, prices, generator), "startup"
-        score = self._scorer(objectives, space, history, prices, generator)
-        scores = score(candidates)
+        acquisition = self._acquisition(objectives, space, history, prices, generator)
+
+        def arguments(some: Candidates) -> tuple[Array, Array]:
+            return self._inputs(space, some.points, some.cost, prices), prices.sign * some.cost
+
+        scores = acquisition.quick(*arguments(candidates))
         if not math.isfinite(space.size()) or space.size() > LARGEST_ENUMERATION:
             tried = history.points[known]
             for width in LOCAL_WIDTHS:
                 centres = np.vstack([candidates.points[np.argsort(scores)[-LOCAL_CENTRES:]], tried[-LOCAL_CENTRES:]])
                 near = self._near(space, centres, width, taken, generator)
                 candidates = candidates.join(near)
-                scores = np.concatenate([scores, score(near)])
-        return candidates.points[int(np.argmax(scores))], "model"
+                scores = np.concatenate([scores, acquisition.quick(*arguments(near))])
+        candidates = candidates.keep(np.argsort(-scores, kind="stable")[:SHORTLIST])
+        return candidates.point(int(np.argmax(acquisition.thorough(*arguments(candidates))))), "model"
 
     def _inputs(self, space: Space, points: Array, cost: Array, prices: Prices) -> Array:
         return np.column_stack([space.to_unit(points), prices.to_unit(cost)])
@@ -653,42 +700,34 @@ class KnownCostSampler(BaseSampler):
         distance = squared_distances(inputs, before, categorical).sum(axis=-1).min(axis=1)
         return pool.point(int(np.argmax(distance + 1e-9 * generator.random(len(distance)))))
 
-    def _scorer(
+    def _acquisition(
         self,
         objectives: Objectives,
         space: Space,
         history: History,
         prices: Prices,
         generator: np.random.Generator,
-    ) -> Callable[[Candidates], Array]:
+    ) -> Acquisition:
         inputs = self._inputs(space, history.points, history.cost, prices)
         categorical = np.append(space.categorical(), False)
         repeats = [len(losses) for losses in history.losses]
         y = np.array([loss for losses in history.losses for loss in losses])
-        model = GaussianProcess(np.repeat(inputs, repeats, axis=0), y, categorical)
-        usable = ~history.failed
-        decided = history.failed | (np.array(repeats) > 0)
-        succeeded = ~history.failed[decided]
-        at, at_price = inputs[usable], prices.sign * history.cost[usable]
         sign = objectives.sign
         worst = self._loss(self._worst, sign) if self._worst is not None else y.max() + 0.1 * (np.ptp(y) or 1.0)
-        normals = generator.standard_normal((DRAWS, len(at)))
-
-        def score(candidates: Candidates) -> Array:
-            x = self._inputs(space, candidates.points, candidates.cost, prices)
-            draws, means, std = model.draw(at, x, normals)
-            total = np.zeros(len(x))
-            for values, mean in zip(draws, means, strict=True):
-                if objectives.single:
-                    total += expected_shortfall(np.array(min(values.min(), worst)), mean, std, self._log, sign)
-                else:
-                    edges, levels = front_segments(at_price, values, worst, prices.highest)
-                    price = prices.sign * candidates.cost
-                    total += expected_hypervolume_improvement(price, mean, std, edges, levels, self._log, sign)
-            total *= success_probability(inputs[decided], succeeded, x, categorical)
-            return total / DRAWS
-
-        return score
+        decided = history.failed | (np.array(repeats) > 0)
+        usable = ~history.failed
+        return Acquisition(
+            model=GaussianProcess(np.repeat(inputs, repeats, axis=0), y, categorical),
+            at=inputs[usable],
+            price=prices.sign * history.cost[usable],
+            worst=worst,
+            price_limit=None if objectives.single else prices.highest,
+            log=self._log,
+            sign=sign,
+            decided=inputs[decided],
+            succeeded=~history.failed[decided],
+            normals=generator.standard_normal((DRAWS, int(usable.sum()))),
+        )
 
 
 def _fresh_seed() -> int:
