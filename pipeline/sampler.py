@@ -40,6 +40,7 @@ PROPOSAL = "known_cost:proposal"  # system attribute: the proposal in Optuna's i
 LARGEST_ENUMERATION = 8192  # a finite space up to this size is tried whole
 SOBOL_POINTS = 4096  # candidates of any other space, a power of two
 LOCAL_WIDTHS, LOCAL_CENTRES, LOCAL_POINTS = (0.1, 0.03), 5, 50  # then rounds of points around the best of those
+SHORTLIST = 512  # of the candidates, by a quick estimate, that are judged thoroughly
 DRAWS = 32  # of the values at the observed points
 
 
@@ -76,7 +77,10 @@ class Space:
 
     def external(self, point: Array) -> dict[str, Any]:
         """The parameters as an objective sees them."""
-        return {name: range_.to_external_repr(float(x)) for (name, range_), x in zip(self.ranges.items(), point)}
+        return {
+            name: range_.to_external_repr(float(x))
+            for (name, range_), x in zip(self.ranges.items(), point, strict=True)
+        }
 
     def internal(self, params: Mapping[str, Any]) -> Array:
         """The point of an objective's parameters."""
@@ -331,6 +335,47 @@ def success_probability(x: Array, succeeded: NDArray[np.bool_], at: Array, categ
     return share
 
 
+# The acquisition ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How much a trial of a candidate is expected to improve what is known: area, or with one objective value."""
+
+    model: GaussianProcess
+    at: Array  # (M, D) inputs observed, or being observed now
+    price: Array  # (M,) their costs, smaller being better
+    worst: float  # the reference point: value
+    price_limit: float | None  # and cost; None with one objective
+    log: bool
+    sign: float
+    decided: Array  # (M', D) inputs of which it is known whether they failed,
+    succeeded: NDArray[np.bool_]  # (M',)
+    normals: Array  # (S, M)
+
+    def quick(self, x: Array, price: Array) -> Array:
+        """From the model's means at the points observed: for x (N, D) at costs (N,)."""
+        improvement = self._improvement(price, *self.model.predict(x), self.model.predict(self.at)[0])
+        return improvement * self._success(x)
+
+    def thorough(self, x: Array, price: Array) -> Array:
+        """Averaged over draws of the values at the points observed, which noise leaves unknown."""
+        draws, means, std = self.model.draw(self.at, x, self.normals)
+        each = [self._improvement(price, mean, std, values) for values, mean in zip(draws, means, strict=True)]
+        average: Array = np.mean(each, axis=0)
+        return average * self._success(x)
+
+    def _success(self, x: Array) -> Array:
+        return success_probability(self.decided, self.succeeded, x, self.model.kernel.categorical)
+
+    def _improvement(self, price: Array, mean: Array, std: Array, values: Array) -> Array:
+        if self.price_limit is None:
+            best = np.array(min(values.min(), self.worst))
+            return expected_shortfall(best, mean, std, self.log, self.sign)
+        edges, levels = front_segments(self.price, values, self.worst, self.price_limit)
+        return expected_hypervolume_improvement(price, mean, std, edges, levels, self.log, self.sign)
+
+
 # The sampler ----------------------------------------------------------------------------------------------------------
 
 
@@ -341,13 +386,31 @@ class Candidates:
     points: Array  # (N, parameters), Optuna's internal values
     cost: Array  # (N,) as the study has it
 
-    def keep(self, mask: NDArray[np.bool_]) -> "Candidates":
-        """Those of the mask."""
-        return Candidates(self.points[mask], self.cost[mask])
+    def keep(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Candidates":
+        """Those of a mask or of indices."""
+        return Candidates(self.points[chosen], self.cost[chosen])
+
+    def point(self, i: int) -> Array:
+        """One of them."""
+        point: Array = self.points[i]
+        return point
 
     def join(self, other: "Candidates") -> "Candidates":
         """These, then the others."""
         return Candidates(np.vstack([self.points, other.points]), np.concatenate([self.cost, other.cost]))
+
+
+@dataclass(frozen=True)
+class Prices:
+    """The range of sign * cost, smaller being better, over the candidates."""
+
+    sign: float
+    lowest: float
+    highest: float
+
+    def to_unit(self, cost: Array) -> Array:
+        """0 for the cheapest candidate, 1 for the dearest."""
+        return (self.sign * cost - self.lowest) / ((self.highest - self.lowest) or 1.0)
 
 
 @dataclass(frozen=True)
@@ -358,6 +421,26 @@ class History:
     cost: Array  # (M,)
     losses: list[list[float]]  # values of the unknown objective in the model's units; empty: failed or running
     failed: NDArray[np.bool_]  # (M,)
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """Which value of a trial is unknown, and the signs that make both of them smaller-is-better."""
+
+    unknown: int
+    sign: float
+    known_sign: float
+    single: bool
+
+    @classmethod
+    def of(cls, directions: Sequence[StudyDirection], known_objective: int) -> "Objectives":
+        """Of a study with one objective, the unknown one, or two."""
+        if len(directions) > 2:
+            raise ValueError(f"KnownCostSampler is for one or two objectives; the study has {len(directions)}")
+        signs = [1.0 if direction == StudyDirection.MINIMIZE else -1.0 for direction in directions]
+        if len(signs) == 1:
+            return cls(0, signs[0], 1.0, single=True)
+        return cls(1 - known_objective, signs[1 - known_objective], signs[known_objective], single=False)
 
 
 class KnownCostSampler(BaseSampler):
@@ -425,8 +508,7 @@ class KnownCostSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The space given, or the intersection of the finished trials' spaces."""
-        if len(study.directions) > 2:
-            raise ValueError(f"KnownCostSampler is for one or two objectives; the study has {len(study.directions)}")
+        Objectives.of(study.directions, self._known_objective)
         if self._search_space is not None:
             return self._search_space
         return dict(sorted(intersection_search_space(study.get_trials(deepcopy=False)).items()))
@@ -445,8 +527,7 @@ class KnownCostSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The parameters of the trial, all at once."""
-        if len(study.directions) > 2:
-            raise ValueError(f"KnownCostSampler is for one or two objectives; the study has {len(study.directions)}")
+        objectives = Objectives.of(study.directions, self._known_objective)
         fixed = trial.system_attrs.get("fixed_params", {})
         if not search_space or all(name in fixed for name in search_space):
             return {}
@@ -455,7 +536,7 @@ class KnownCostSampler(BaseSampler):
             trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
             others = [other for other in trials if other.number != trial.number]
             generator = np.random.default_rng([self._seed, trial.number])
-            point, proposed_by = self._propose(study, space, others, generator)
+            point, proposed_by = self._propose(objectives, space, others, generator)
             params = space.external(point)
             announcement = dict(zip(space.ranges, point.tolist(), strict=True))
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, announcement)
@@ -463,10 +544,6 @@ class KnownCostSampler(BaseSampler):
         return params
 
     # What the study knows
-
-    def _sign(self, study: Study) -> float:
-        unknown = 1 - self._known_objective if len(study.directions) == 2 else 0
-        return 1.0 if study.directions[unknown] == StudyDirection.MINIMIZE else -1.0
 
     def _loss(self, value: float, sign: float) -> float:
         if not self._log:
@@ -493,18 +570,18 @@ class KnownCostSampler(BaseSampler):
     def _costs(self, space: Space, points: Array) -> Array:
         return np.array([self._cost_of(space.external(point)) for point in points])
 
-    def _history(self, space: Space, trials: Sequence[FrozenTrial], sign: float, unknown: int) -> History:
+    def _history(self, space: Space, trials: Sequence[FrozenTrial], objectives: Objectives) -> History:
         rows: dict[tuple[float, ...], tuple[list[float], bool]] = {}
         pending: set[tuple[float, ...]] = set()
-        threshold = math.inf if self._worst is None else self._loss(self._worst, sign)
+        threshold = math.inf if self._worst is None else self._loss(self._worst, objectives.sign)
         for trial in trials:
             point = _point_of(space, trial)
             if point is None:
                 continue
             losses, failed = rows.setdefault(point, ([], False))
             if trial.state == TrialState.COMPLETE:
-                value = trial.values[unknown]
-                loss = self._loss(value, sign) if math.isfinite(value) else math.inf
+                value = trial.values[objectives.unknown]
+                loss = self._loss(value, objectives.sign) if math.isfinite(value) else math.inf
                 if loss < threshold:
                     losses.append(loss)
                 else:
@@ -568,98 +645,89 @@ class KnownCostSampler(BaseSampler):
     # The proposal
 
     def _propose(
-        self, study: Study, space: Space, trials: Sequence[FrozenTrial], generator: np.random.Generator
+        self, objectives: Objectives, space: Space, trials: Sequence[FrozenTrial], generator: np.random.Generator
     ) -> tuple[Array, str]:
-        sign = self._sign(study)
-        unknown = 1 - self._known_objective if len(study.directions) == 2 else 0
-        history = self._history(space, trials, sign, unknown)
+        history = self._history(space, trials, objectives)
         candidates = self._candidates(space)
         taken = {tuple(point) for point in history.points}
         fresh = np.array([tuple(point) not in taken for point in candidates.points])
-        limit = float(candidates.cost.max())
-        least = float(candidates.cost.min())
+        lowest, highest = np.sort(objectives.known_sign * candidates.cost)[[0, -1]]
+        prices = Prices(objectives.known_sign, float(lowest), float(highest))
         if not fresh.any():  # every configuration was tried: the next may repeat one
-            return candidates.points[generator.integers(len(candidates.points))], "random"
+            return candidates.point(int(generator.integers(len(candidates.points)))), "random"
         candidates = candidates.keep(fresh)
-        scale = (least, (limit - least) or 1.0)
         known = np.array([len(losses) > 0 for losses in history.losses], dtype=bool)
         if len(taken) < self._n_startup_trials or not known.any():
-            return self._startup(space, history, candidates, scale, generator), "startup"
-        score = self._scorer(study, space, history, scale, limit, sign, generator)
-        scores = score(candidates)
+            return self._startup(space, history, candidates, prices, generator), "startup"
+        acquisition = self._acquisition(objectives, space, history, prices, generator)
+
+        def arguments(some: Candidates) -> tuple[Array, Array]:
+            return self._inputs(space, some.points, some.cost, prices), prices.sign * some.cost
+
+        scores = acquisition.quick(*arguments(candidates))
         if not math.isfinite(space.size()) or space.size() > LARGEST_ENUMERATION:
             tried = history.points[known]
             for width in LOCAL_WIDTHS:
                 centres = np.vstack([candidates.points[np.argsort(scores)[-LOCAL_CENTRES:]], tried[-LOCAL_CENTRES:]])
                 near = self._near(space, centres, width, taken, generator)
                 candidates = candidates.join(near)
-                scores = np.concatenate([scores, score(near)])
-        return candidates.points[int(np.argmax(scores))], "model"
+                scores = np.concatenate([scores, acquisition.quick(*arguments(near))])
+        candidates = candidates.keep(np.argsort(-scores, kind="stable")[:SHORTLIST])
+        return candidates.point(int(np.argmax(acquisition.thorough(*arguments(candidates))))), "model"
 
-    def _inputs(self, space: Space, points: Array, cost: Array, scale: tuple[float, float]) -> Array:
-        return np.column_stack([space.to_unit(points), (cost - scale[0]) / scale[1]])
+    def _inputs(self, space: Space, points: Array, cost: Array, prices: Prices) -> Array:
+        return np.column_stack([space.to_unit(points), prices.to_unit(cost)])
 
     def _startup(
         self,
         space: Space,
         history: History,
         candidates: Candidates,
-        scale: tuple[float, float],
+        prices: Prices,
         generator: np.random.Generator,
     ) -> Array:
         """The next of a few points spread over the costs, the cheapest first; far from the points before."""
         number = len(history.points)
         if number == 0:
-            return candidates.points[int(np.argmin(candidates.cost))]
+            return candidates.point(int(np.argmin(prices.sign * candidates.cost)))
         quantile = qmc.Halton(1, scramble=False).random(number + 1)[number, 0]  # 0, 1/2, 1/4, 3/4, 1/8, ...
-        target = scale[0] + scale[1] * quantile
-        off = np.abs(candidates.cost - target)
+        off = np.abs(prices.to_unit(candidates.cost) - quantile)
         close = np.argsort(off)[: max(1, len(off) // 20)]
         pool = candidates.keep(close)
-        inputs = self._inputs(space, pool.points, pool.cost, scale)
-        before = self._inputs(space, history.points, history.cost, scale)
+        inputs = self._inputs(space, pool.points, pool.cost, prices)
+        before = self._inputs(space, history.points, history.cost, prices)
         categorical = np.append(space.categorical(), False)
         distance = squared_distances(inputs, before, categorical).sum(axis=-1).min(axis=1)
-        return pool.points[int(np.argmax(distance + 1e-9 * generator.random(len(distance))))]
+        return pool.point(int(np.argmax(distance + 1e-9 * generator.random(len(distance)))))
 
-    def _scorer(
+    def _acquisition(
         self,
-        study: Study,
+        objectives: Objectives,
         space: Space,
         history: History,
-        scale: tuple[float, float],
-        limit: float,
-        sign: float,
+        prices: Prices,
         generator: np.random.Generator,
-    ) -> Callable[[Candidates], Array]:
-        inputs = self._inputs(space, history.points, history.cost, scale)
+    ) -> Acquisition:
+        inputs = self._inputs(space, history.points, history.cost, prices)
         categorical = np.append(space.categorical(), False)
         repeats = [len(losses) for losses in history.losses]
         y = np.array([loss for losses in history.losses for loss in losses])
-        model = GaussianProcess(np.repeat(inputs, repeats, axis=0), y, categorical)
-        usable = ~history.failed
-        decided = history.failed | (np.array(repeats) > 0)
-        succeeded = ~history.failed[decided]
-        at, at_cost = inputs[usable], history.cost[usable]
+        sign = objectives.sign
         worst = self._loss(self._worst, sign) if self._worst is not None else y.max() + 0.1 * (np.ptp(y) or 1.0)
-        normals = generator.standard_normal((DRAWS, len(at)))
-
-        def score(candidates: Candidates) -> Array:
-            x = self._inputs(space, candidates.points, candidates.cost, scale)
-            draws, means, std = model.draw(at, x, normals)
-            total = np.zeros(len(x))
-            for values, mean in zip(draws, means, strict=True):
-                if len(study.directions) == 1:
-                    total += expected_shortfall(np.array(min(values.min(), worst)), mean, std, self._log, sign)
-                else:
-                    edges, levels = front_segments(at_cost, values, worst, limit)
-                    total += expected_hypervolume_improvement(
-                        candidates.cost, mean, std, edges, levels, self._log, sign
-                    )
-            total *= success_probability(inputs[decided], succeeded, x, categorical)
-            return total / DRAWS
-
-        return score
+        decided = history.failed | (np.array(repeats) > 0)
+        usable = ~history.failed
+        return Acquisition(
+            model=GaussianProcess(np.repeat(inputs, repeats, axis=0), y, categorical),
+            at=inputs[usable],
+            price=prices.sign * history.cost[usable],
+            worst=worst,
+            price_limit=None if objectives.single else prices.highest,
+            log=self._log,
+            sign=sign,
+            decided=inputs[decided],
+            succeeded=~history.failed[decided],
+            normals=generator.standard_normal((DRAWS, int(usable.sum()))),
+        )
 
 
 def _fresh_seed() -> int:
