@@ -9,9 +9,10 @@ A trial carries the process that asked for it, so that the next start knows at o
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from math import inf, log10
 from pathlib import Path
 from random import Random
@@ -23,7 +24,7 @@ from filelock import FileLock, Timeout
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.samplers import BaseSampler, GPSampler, GridSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -58,6 +59,7 @@ OBJECTIVES = ["validation perplexity", "log10 MACs per character"]
 KILLS_ALLOWED = 1  # of a trial's process, before its configuration is left alone
 ANSWERS_IN_A_ROW = 20  # proposals that need no training, after which one that does is drawn at random
 DRAWS = 1000  # after which a space without a size is taken for searched through
+FEWEST_TO_RANK = 4  # complete trials, before parameters are ranked
 LOCK_SECONDS = 60
 PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "corpus_sha256"  # of the study
 # of a trial
@@ -209,13 +211,12 @@ def _sampler(
             seed=config.seed,
         )
         return known_cost
-    if config.sampler == "grid":
-        return GridSampler(space.grid(), seed=config.seed)
     samplers: dict[str, Callable[[], BaseSampler]] = {
         "gp": lambda: GPSampler(seed=seed),
         "tpe": lambda: TPESampler(seed=seed),
         "nsga2": lambda: NSGAIISampler(seed=seed),
         "random": lambda: RandomSampler(seed=seed),
+        "grid": lambda: RandomSampler(seed=seed),  # asked for nothing: each of its trials is put in line
     }
     return samplers[config.sampler]()
 
@@ -358,15 +359,13 @@ class Search:
         """
         answered = 0
         while len(self.judged()) + running < self.config.trials:
-            if self.config.sampler == "grid" and self._grid_is_done():
-                self.nothing_new = True
-                return None
-            if answered == ANSWERS_IN_A_ROW:
+            if self.config.sampler == "grid" or answered == ANSWERS_IN_A_ROW:
                 new = self._something_new()
                 if new is None:
                     self.nothing_new = True
                     return None
-                self.study.enqueue_trial(new, user_attrs={"drawn": "at random"})
+                if not self.trials(TrialState.WAITING):
+                    self.study.enqueue_trial(new)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 trial = self.study.ask(distributions(self.space))
@@ -386,7 +385,9 @@ class Search:
         return None
 
     def _something_new(self) -> dict[str, Any] | None:
-        """Searched parameters that were never tried and are within the budget, at random; None if there are none."""
+        """Searched parameters that were never tried and are within the budget, at random, of the grid with --sampler
+        sampler); None if there are none.
+        """
         tried = {self._key({**self.space.fixed, **trial.params}) for trial in self.trials() if self._is_tried(trial)}
         random = Random(self.config.seed + len(self.trials()))
 
@@ -394,8 +395,14 @@ class Search:
             affordable = not self.config.budget_macs or self.macs_per_char(each) <= self.config.budget_macs
             return affordable and self._key(each) not in tried
 
-        if self.space.size is not None and self.space.size <= LARGEST_ENUMERATION:
-            left = [each for each in self.space.configurations() if is_new(each)]
+        listed: Iterable[dict[str, Any]] | None = None
+        if self.config.sampler == "grid":
+            grid = self.space.grid()
+            listed = ({**self.space.fixed, **dict(zip(grid, each, strict=True))} for each in product(*grid.values()))
+        elif self.space.size is not None and self.space.size <= LARGEST_ENUMERATION:
+            listed = self.space.configurations()
+        if listed is not None:
+            left = [each for each in listed if is_new(each)]
             found = random.choice(left) if left else None
         else:
             found = next(filter(is_new, (self.space.draw(random) for _ in range(DRAWS))), None)
@@ -411,10 +418,6 @@ class Search:
         return trial.user_attrs.get(SEED) == self.config.seed and (
             trial.state == TrialState.RUNNING or (ended and LOST not in trial.user_attrs)
         )
-
-    def _grid_is_done(self) -> bool:
-        sampler = self.study.sampler
-        return isinstance(sampler, GridSampler) and sampler.is_exhausted(self.study)
 
     def _twin(self, number: int, parameters: Mapping[str, Any]) -> FrozenTrial | None:
         """An earlier trial of the same configuration and seed that is complete, stopped, diverged or under way."""
@@ -595,6 +598,8 @@ class Search:
     def importances(self) -> dict[str, dict[str, float]]:
         """The share of each parameter in each objective's variation (functional ANOVA); empty for too few trials."""
         found: dict[str, dict[str, float]] = {}
+        if len(self.complete()) < FEWEST_TO_RANK:
+            return found
         for index, name in enumerate(OBJECTIVES):
             try:
                 found[name] = self._importance(index)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from models.ngram import Baselines
@@ -17,23 +18,27 @@ from pipeline import figures, store, tracking, ui
 from pipeline.checkpoints import load_model
 from pipeline.config import CorpusConfig
 from pipeline.corpus import load_corpus
+from pipeline.errors import TmlmError
+from pipeline.estimate import Calibration, Timing, front_members, search_minutes, shapes_to_time
 from pipeline.front import Contender, Judged, Pick, hypervolume_by_trial, judge, picks, unconfirmed
 from pipeline.hopeless import HopelessRule
 from pipeline.latency import generation_ms_per_char
 from pipeline.open_runs import close_dead_runs, close_the_dead
+from pipeline.progress import SearchProgress, search_progress
 from pipeline.reported import REPORTED
 from pipeline.search import Search, alone, storage_url
-from pipeline.space import SearchConfig, Space
+from pipeline.space import SearchConfig, Space, configs_of
 from pipeline.steps import CURVES, corpus_tags, record_datasets
 from pipeline.stopping import name_of, shielded, signal_of
 from pipeline.summaries import search_note
 from pipeline.tracking import TrackedRun
-from pipeline.trial import TrainingTask, do
+from pipeline.trial import TimingTask, TrainingTask, do
 from pipeline.workers import Workers
 
 log = logging.getLogger(__name__)
 
 REGISTERED_MODEL = "time-machine-lm"
+ESTIMATE_DRAWS = 200  # random configurations, whose mean is what a trial is expected to take
 WAIT_SECONDS = 1.0  # between two looks at the clock (--timeout)
 
 MakePool = Callable[[int], Any]
@@ -121,6 +126,11 @@ class _Conductor:
         self.config, self.corpus = found.config, found.corpus
         self.tags = corpus_tags(found.corpus)
         found.exhibit = self._exhibit
+        self.bar = SearchProgress(None)
+        self.minutes_expected: float | None = None
+        self._calibration: Calibration | None = None
+        self._mean_seconds = 1.0  # of a training, where none was timed
+        self._seconds_of: dict[tuple[str, int, int], float] = {}
 
     def conduct(self) -> SearchRun:
         began = time.monotonic()
@@ -132,7 +142,9 @@ class _Conductor:
         count = worker_count(config)
         pool = self.make_pool(count)
         try:
-            with pool:
+            with pool, search_progress(run.name, count) as self.bar:
+                if config.trials > len(found.judged()):
+                    self._estimate(pool, count)
                 self._trials(pool, began)
                 judged = self._confirm(pool)
         except BaseException as error:
@@ -140,6 +152,44 @@ class _Conductor:
                 self._lay_down(pool, error)
             raise
         return self._conclude(judged, time.monotonic() - began)
+
+    def _estimate(self, pool: Any, count: int) -> None:
+        """Time some steps in all workers at once, and say how long the search will take and where it will be found."""
+        found, config, random = self.found, self.config, Random(self.config.seed)
+        drawn = [found.space.draw(random) for _ in range(ESTIMATE_DRAWS)]
+        if config.budget_macs:
+            drawn = [each for each in drawn if found.macs_per_char(each) <= config.budget_macs] or drawn[:1]
+        configurations = [configs_of(each, found.space, config, config.seed) for each in drawn]
+        waiting = [TimingTask(found.corpus_config, *each) for each in shapes_to_time(configurations)]
+        timings: list[Timing] = []
+        self.bar.phase("timing some steps")
+        while waiting or pool.running:
+            while waiting and pool.idle:
+                pool.submit(waiting.pop(0))
+            for event in pool.events(WAIT_SECONDS):
+                if event.kind == "failed":
+                    raise event.value if isinstance(event.value, Exception) else TmlmError(str(event.value))
+                if event.kind == "lost":
+                    waiting.append(event.task)
+                if event.kind == "done":
+                    timings.append(event.value)
+        self._calibration = Calibration(self.corpus, timings)
+        seconds = [self._calibration.expected_seconds(*each) for each in configurations]
+        self._mean_seconds = sum(seconds) / len(seconds)
+        left = config.trials - len(found.judged())
+        self.minutes_expected = search_minutes(seconds, left, count, config.confirm_seeds)
+        done = f" ({len(found.judged())} are done)" if found.judged() else ""
+        self.say(
+            f"{left} trials{done} and the confirmations of their front: about {self.minutes_expected:.0f} minutes with "
+            f"{count} workers, by steps timed just now.\nStudy {config.study_name} in "
+            f"{store.shown(storage_url(config))}; {ui.link_to_run(self.run.id)}"
+        )
+
+    def _submit(self, pool: Any, task: TrainingTask) -> None:
+        pool.submit(task)
+        if self._calibration is not None:
+            self._seconds_of[task.key] = self._calibration.expected_seconds(task.model, task.train)
+        self.bar.advance(task.key, self._seconds_of.get(task.key, 1.0), 0.0)
 
     def _trials(self, pool: Any, began: float) -> None:
         """Train until enough trials are complete, the time is up, or there is nothing new to try."""
@@ -151,11 +201,15 @@ class _Conductor:
             under_way = sum(1 for _, task in pool.running if task.role == "trial")
             return found.next_task(self.tags, under_way, self.rule)
 
+        self.bar.phase("trials")
         while True:
             while pool.idle and (task := more()) is not None:
-                pool.submit(task)
+                self._submit(pool, task)
             if not pool.running:
                 break
+            left = self.config.trials - len(found.judged()) - len(pool.running)
+            members = front_members(self.config.trials) * (self.config.confirm_seeds - 1)
+            self.bar.plan((max(0, left) + members) * self._mean_seconds)
             self._listen(pool)
         if found.nothing_new:
             self.say(f"--sampler {self.config.sampler} has nothing new to propose: the space is searched through")
@@ -163,11 +217,21 @@ class _Conductor:
     def _listen(self, pool: Any) -> None:
         for event in pool.events(WAIT_SECONDS):
             if event.kind == "message":
+                self.bar.advance(event.task.key, self._seconds_of.get(event.task.key, 1.0), event.value)
                 continue
             if event.kind == "lost":
+                self.bar.lose(event.task.key)
                 close_dead_runs()
                 log.warning("A worker (pid %d) is gone: exit code %s", event.pid, event.value)
+            else:
+                self.bar.end(event.task.key)
             self.found.take(event)
+            self._show()
+
+    def _show(self) -> None:
+        best = min((trial.values[0] for trial in self.found.complete()), default=None)
+        done = f"{len(self.found.judged())}/{self.config.trials}"
+        self.bar.show(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
 
     def _confirm(self, pool: Any) -> Judged:
         """Train the front's members with more seeds, until all that are on the front by their means have enough."""
@@ -177,9 +241,11 @@ class _Conductor:
             waiting = found.confirmation_tasks(unconfirmed(judged, self.config.confirm_seeds), self.tags)
             if not waiting:
                 return judged
+            self.bar.phase("confirming the front")
             while waiting or pool.running:
                 while waiting and pool.idle:
-                    pool.submit(waiting.pop(0))
+                    self._submit(pool, waiting.pop(0))
+                self.bar.plan(len(waiting) * self._mean_seconds)
                 self._listen(pool)
 
     def _lay_down(self, pool: Any, error: BaseException) -> None:
@@ -227,6 +293,7 @@ class _Conductor:
             "corpus_sha256": self.corpus.corpus_sha256,
             **counts,
             "minutes": seconds / 60,
+            "minutes_expected": self.minutes_expected,
             "hypervolume": judged.hypervolume,
             "hypervolume_low": judged.hypervolume_low,
             "hypervolume_high": judged.hypervolume_high,

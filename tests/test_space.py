@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,7 +12,7 @@ from pipeline.errors import InputError
 from pipeline.space import Range, SearchConfig, Space, configs_of, protocol_of
 
 
-def space(**options: str) -> Space:
+def space(**options: Any) -> Space:
     return Space.of(SearchConfig(**options))
 
 
