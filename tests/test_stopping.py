@@ -140,6 +140,22 @@ except KeyboardInterrupt:
     assert end_of(process)[:3] == (0, "came to rest\n", "")
 
 
+def test_two_signals_at_once_interrupt_what_the_main_thread_waits_for():
+    """The kernel gives the second one to a thread that has none yet, if it may; that one then takes both."""
+    for _ in range(5):
+        process = start("""
+try:
+    ready()
+    time.sleep(30)
+except (KeyboardInterrupt, SystemExit):
+    time.sleep(0.2)
+    print("came to rest")
+""")
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        assert end_of(process)[:3] == (0, "came to rest\n", "")
+
+
 def test_a_server_takes_the_time_that_it_needs():
     process = start("""
 stopping.take_your_time()
