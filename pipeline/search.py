@@ -16,7 +16,7 @@ from itertools import product
 from math import inf, log10
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 import optuna
@@ -62,16 +62,9 @@ DRAWS = 1000  # after which a space without a size is taken for searched through
 FEWEST_TO_RANK = 4  # complete trials, before parameters are ranked
 LOCK_SECONDS = 60
 PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "corpus_sha256"  # of the study
-# of a trial
-PROCESS, SEED, LOST, KILLS, RETRY_OF, REPEATS, FAILURE = (
-    "process",
-    "seed",
-    "lost",
-    "kills",
-    "retry_of",
-    "repeats",
-    "failure",
-)
+PROCESS = "time-machine-lm:process"  # of a trial, hidden from people: who asked for it
+SEED, LOST, KILLS, RETRY_OF, REPEATS = "seed", "lost", "kills", "retry_of", "repeats"  # of a trial
+FAILURE = "failure"  # of a trial, its reason
 RESULT = (  # what a training came to, as far as a trial shows it
     "run_id",
     "val_perplexity",
@@ -85,20 +78,6 @@ RESULT = (  # what a training came to, as far as a trial shows it
     "val_perplexities",
 )
 DIVERGED: Mapping[str, Any] = {"run_id": "", "val_perplexity": inf, "test_perplexity": inf}
-
-
-class Pool(Protocol):
-    """Who trains: ``Workers``, or a formula in a test."""
-
-    @property
-    def idle(self) -> int: ...
-
-    @property
-    def running(self) -> list[tuple[int, Any]]: ...
-
-    def submit(self, task: Any) -> None: ...
-
-    def events(self, timeout_seconds: float | None = None) -> list[Event]: ...
 
 
 # --- the storage -----------------------------------------------------------------------------------------------------
@@ -369,7 +348,7 @@ class Search:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 trial = self.study.ask(distributions(self.space))
-            trial.set_user_attr(PROCESS, process_tags())
+            self.study._storage.set_trial_system_attr(trial._trial_id, PROCESS, process_tags())
             trial.set_user_attr(SEED, self.config.seed)
             parameters = {**self.space.fixed, **trial.params}
             macs = self.macs_per_char(parameters)
@@ -534,7 +513,7 @@ class Search:
         """
         lost = []
         for trial in self.trials(TrialState.RUNNING):
-            process = trial.user_attrs.get(PROCESS)
+            process = trial.system_attrs.get(PROCESS)
             orphan = process is None and self.config.storage == "auto"
             if orphan or (process is not None and is_of_this_machine(process) and is_gone(process)):
                 self._lose(trial.number, f"its process (pid {(process or {}).get('process.pid', '?')}) is gone", 1)

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from models.ngram import Baselines
 from pipeline import figures, store, tracking, ui
@@ -33,7 +34,7 @@ from pipeline.stopping import name_of, shielded, signal_of
 from pipeline.summaries import search_note
 from pipeline.tracking import TrackedRun
 from pipeline.trial import TimingTask, TrainingTask, do
-from pipeline.workers import Workers
+from pipeline.workers import Event, Workers
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,28 @@ REGISTERED_MODEL = "time-machine-lm"
 ESTIMATE_DRAWS = 200  # random configurations, whose mean is what a trial is expected to take
 WAIT_SECONDS = 1.0  # between two looks at the clock (--timeout)
 
-MakePool = Callable[[int], Any]
+
+class Pool(Protocol):
+    """Who trains: ``Workers``, or whatever takes their place in a test."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @property
+    def idle(self) -> int: ...
+
+    @property
+    def running(self) -> list[tuple[int, Any]]: ...
+
+    def submit(self, task: Any) -> None: ...
+
+    def events(self, timeout_seconds: float | None = None) -> list[Event]: ...
+
+
+MakePool = Callable[[int], Pool]
 
 
 def train_in_processes(count: int) -> Workers:
@@ -153,7 +175,7 @@ class _Conductor:
             raise
         return self._conclude(judged, time.monotonic() - began)
 
-    def _estimate(self, pool: Any, count: int) -> None:
+    def _estimate(self, pool: Pool, count: int) -> None:
         """Time some steps in all workers at once, and say how long the search will take and where it will be found."""
         found, config, random = self.found, self.config, Random(self.config.seed)
         drawn = [found.space.draw(random) for _ in range(ESTIMATE_DRAWS)]
@@ -185,13 +207,13 @@ class _Conductor:
             f"{store.shown(storage_url(config))}; {ui.link_to_run(self.run.id)}"
         )
 
-    def _submit(self, pool: Any, task: TrainingTask) -> None:
+    def _submit(self, pool: Pool, task: TrainingTask) -> None:
         pool.submit(task)
         if self._calibration is not None:
             self._seconds_of[task.key] = self._calibration.expected_seconds(task.model, task.train)
         self.bar.advance(task.key, self._seconds_of.get(task.key, 1.0), 0.0)
 
-    def _trials(self, pool: Any, began: float) -> None:
+    def _trials(self, pool: Pool, began: float) -> None:
         """Train until enough trials are complete, the time is up, or there is nothing new to try."""
         found, limit = self.found, self.config.timeout
 
@@ -214,7 +236,7 @@ class _Conductor:
         if found.nothing_new:
             self.say(f"--sampler {self.config.sampler} has nothing new to propose: the space is searched through")
 
-    def _listen(self, pool: Any) -> None:
+    def _listen(self, pool: Pool) -> None:
         for event in pool.events(WAIT_SECONDS):
             if event.kind == "message":
                 self.bar.advance(event.task.key, self._seconds_of.get(event.task.key, 1.0), event.value)
@@ -233,7 +255,7 @@ class _Conductor:
         done = f"{len(self.found.judged())}/{self.config.trials}"
         self.bar.show(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
 
-    def _confirm(self, pool: Any) -> Judged:
+    def _confirm(self, pool: Pool) -> Judged:
         """Train the front's members with more seeds, until all that are on the front by their means have enough."""
         found = self.found
         while True:
@@ -248,7 +270,7 @@ class _Conductor:
                 self.bar.plan(len(waiting) * self._mean_seconds)
                 self._listen(pool)
 
-    def _lay_down(self, pool: Any, error: BaseException) -> None:
+    def _lay_down(self, pool: Pool, error: BaseException) -> None:
         """After the workers have been stopped: take what came to its end, and leave the rest to the next command."""
         signum = signal_of(error)
         reason = f"stopped by {name_of(signum)}" if signum else f"the search ended: {type(error).__name__}"

@@ -268,7 +268,7 @@ def test_trials_carry_the_process_the_seed_and_what_they_came_to(begin):
     train_all(found)
     (trial,) = found.complete()
     assert trial.user_attrs[SEED] == 7
-    assert trial.user_attrs[PROCESS]["process.pid"] == str(os.getpid())
+    assert trial.system_attrs[PROCESS]["process.pid"] == str(os.getpid())
     assert trial.user_attrs["sample_text"] == "it has"
     assert trial.user_attrs["val_perplexities"] == pytest.approx([8, 7], abs=7)
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import mlflow
 import optuna
@@ -33,11 +33,11 @@ class Inline:
     def __init__(self, count: int) -> None:
         self._task: Any = None
 
-    def __enter__(self) -> "Inline":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        pass
+        """Nothing is left running."""
 
     @property
     def idle(self) -> int:
