@@ -50,6 +50,7 @@ from pipeline.space import (
     configs_of,
     protocol_of,
 )
+from pipeline.training import STOPPED_BY_TIME
 from pipeline.trial import HOPELESS, Role, TrainingTask
 from pipeline.workers import Event
 
@@ -244,7 +245,7 @@ class Search:
             )
             if self.is_new:
                 self.study.set_metric_names(OBJECTIVES)
-                for name, value in ((PROTOCOL, protocol), (IDENTITY, uuid4().hex)):
+                for name, value in ((PROTOCOL, protocol), ("space_hash", space.digest), (IDENTITY, uuid4().hex)):
                     self.study.set_user_attr(name, value)
             else:
                 self._check_same(protocol)
@@ -323,6 +324,7 @@ class Search:
         return {
             "trials": len(self.judged()),
             "hopeless": len(self.judged()) - len(self.complete()),
+            "cut short": sum(1 for t in self.complete() if t.user_attrs["stopped"].startswith(STOPPED_BY_TIME)),
             "failed": len(self.failed()),
             "repeated": repeats,
             "confirmations": len(self.confirmations),

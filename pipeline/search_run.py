@@ -89,7 +89,9 @@ class SearchRun:
 
 def worker_count(config: SearchConfig) -> int:
     """--workers, or the number of cores that this process may use."""
-    return config.workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if config.workers is not None:
+        return config.workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def search(
@@ -324,7 +326,7 @@ class _Conductor:
             "picks": {name: {"run_id": p.run_id, "sentence": p.sentence} for name, p in chosen.items()},
         }
         figures_now = {"search/hypervolume": judged.hypervolume}
-        figures_now |= {f"search/{name}": float(count) for name, count in counts.items()}
+        figures_now |= {f"search/{name.replace(' ', '_')}": float(count) for name, count in counts.items()}
         if chosen:
             best = chosen["best"].point
             figures_now["final/val_perplexity"] = best.val.mean
