@@ -225,6 +225,7 @@ class Search:
         self.nothing_new = False
         self.exhibit: Callable[[str], tuple[str, Path | None]] = lambda run_id: ("", None)  # a run's link and curve
         self._kills: dict[tuple[int, int], int] = {}  # of the processes of a confirmation
+        self._process = process_tags()
         protocol = {
             **protocol_of(config, space),
             "corpus": corpus.label,
@@ -350,7 +351,7 @@ class Search:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 trial = self.study.ask(distributions(self.space))
-            self.study._storage.set_trial_system_attr(trial._trial_id, PROCESS, process_tags())
+            self.study._storage.set_trial_system_attr(trial._trial_id, PROCESS, self._process)
             trial.set_user_attr(SEED, self.config.seed)
             parameters = {**self.space.fixed, **trial.params}
             macs = self.macs_per_char(parameters)
@@ -490,37 +491,49 @@ class Search:
         """A trial whose process ended before it: failed, and tried again as long as it is not what kills processes."""
         trial = self.study._storage.get_trial(self._trial_id(number))
         kills += trial.user_attrs.get(KILLS, 0)
-        allowed = kills <= KILLS_ALLOWED and len(trial.params) == len(self.space.searched)
-        if allowed:
-            self.study._storage.set_trial_user_attr(trial._trial_id, LOST, reason)
-        again = "" if allowed or not trial.params else f"; {kills} times now, so it is not tried again"
-        self._fail(number, reason + again)
-        if allowed:
-            self.study.enqueue_trial(trial.params, user_attrs={RETRY_OF: number, KILLS: kills})
+        if kills > KILLS_ALLOWED:
+            self._fail(number, f"{reason}; {kills} times now, so it is not tried again")
+            return
+        self.study._storage.set_trial_user_attr(trial._trial_id, LOST, reason)
+        self._fail(number, reason)
+        self._put_in_line(trial, kills)
+
+    def _put_in_line(self, trial: FrozenTrial, kills: int) -> None:
+        """Have the trial's configuration tried again; one that was stopped before it had a configuration is left."""
+        parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # the first: of one put in line
+        if len(parameters) == len(self.space.searched):
+            self.study.enqueue_trial(parameters, user_attrs={RETRY_OF: trial.number, KILLS: kills})
 
     def _trial_id(self, number: int) -> int:
         return self.study._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
 
-    def give_up(self, tasks: Sequence[TrainingTask], reason: str) -> None:
-        """The trials that were under way when the search was stopped: to be gone on with by the next command."""
-        for task in tasks:
-            if task.role == "trial":
-                self._lose(task.number, reason, kills=0)
+    def give_up(self, reason: str) -> None:
+        """Fail the trials of this process that are under way: the next command goes on with them."""
+        for trial in self.trials(TrialState.RUNNING):
+            if trial.system_attrs.get(PROCESS) == self._process or self._is_orphan(trial):
+                self._lose(trial.number, reason, kills=0)
 
     def close_the_dead(self) -> list[int]:
-        """Fail the trials whose process is gone, and put them in line again; returns their numbers.
-
-        Only one command of this machine works on a study (``alone``), so in our own file a trial that names no
-        process was left behind between two statements.
-        """
+        """Fail the trials whose process is gone, and put them in line again; returns their numbers."""
         lost = []
         for trial in self.trials(TrialState.RUNNING):
             process = trial.system_attrs.get(PROCESS)
-            orphan = process is None and self.config.storage == "auto"
-            if orphan or (process is not None and is_of_this_machine(process) and is_gone(process)):
+            gone = process is not None and is_of_this_machine(process) and is_gone(process)
+            if gone or self._is_orphan(trial):
                 self._lose(trial.number, f"its process (pid {(process or {}).get('process.pid', '?')}) is gone", 1)
                 lost.append(trial.number)
+        in_line = {trial.user_attrs.get(RETRY_OF) for trial in self.trials()}
+        for trial in self.trials(TrialState.FAIL):  # a process may have gone before it put a trial in line
+            if LOST in trial.user_attrs and trial.number not in in_line:
+                self._put_in_line(trial, trial.user_attrs.get(KILLS, 0))
         return lost
+
+    def _is_orphan(self, trial: FrozenTrial) -> bool:
+        """Whether a running trial that names no process was left behind between two statements.
+
+        Only one command of this machine works on a study (``alone``), so in our own file it was.
+        """
+        return PROCESS not in trial.system_attrs and self.config.storage == "auto"
 
     # --- the front ---------------------------------------------------------------------------------------------------
 

@@ -164,17 +164,16 @@ class _Conductor:
         run.yaml("environment.yaml", tracking.environment())
         record_datasets(run, self.corpus, config.preset)
         count = worker_count(config)
-        pool = self.make_pool(count)
-        try:
-            with pool, search_progress(run.name, count) as self.bar:
+        with search_progress(run.name, count) as self.bar, self.make_pool(count) as pool:
+            try:
                 if config.trials > len(found.judged()):
                     self._estimate(pool, count)
                 self._trials(pool, began)
                 judged = self._confirm(pool)
-        except BaseException as error:
-            with shielded():
-                self._lay_down(pool, error)
-            raise
+            except BaseException as error:
+                with shielded():  # before the workers come to rest, which may take all the time that there is
+                    self._lay_down(error)
+                raise
         return self._conclude(judged, time.monotonic() - began)
 
     def _estimate(self, pool: Pool, count: int) -> None:
@@ -186,6 +185,7 @@ class _Conductor:
         configurations = [configs_of(each, found.space, config, config.seed) for each in drawn]
         waiting = [TimingTask(found.corpus_config, *each) for each in shapes_to_time(configurations)]
         timings: list[Timing] = []
+        lost: list[TimingTask] = []  # once: whatever takes its process down twice is not timed
         self.bar.phase("timing some steps")
         while waiting or pool.running:
             while waiting and pool.idle:
@@ -193,7 +193,8 @@ class _Conductor:
             for event in pool.events(WAIT_SECONDS):
                 if event.kind == "failed":
                     raise event.value if isinstance(event.value, Exception) else TmlmError(str(event.value))
-                if event.kind == "lost":
+                if event.kind == "lost" and event.task not in lost:
+                    lost.append(event.task)
                     waiting.append(event.task)
                 if event.kind == "done":
                     timings.append(event.value)
@@ -272,15 +273,10 @@ class _Conductor:
                 self.bar.plan(len(waiting) * self._mean_seconds)
                 self._listen(pool)
 
-    def _lay_down(self, pool: Pool, error: BaseException) -> None:
-        """After the workers have been stopped: take what came to its end, and leave the rest to the next command."""
+    def _lay_down(self, error: BaseException) -> None:
+        """Leave the trials that are under way to the next command: it finds what their runs have come to."""
         signum = signal_of(error)
-        reason = f"stopped by {name_of(signum)}" if signum else f"the search ended: {type(error).__name__}"
-        for event in pool.events(0.0):
-            if event.kind == "done":
-                self.found.take(event)
-            elif event.kind in ("failed", "lost"):
-                self.found.give_up([event.task], reason)
+        self.found.give_up(f"stopped by {name_of(signum)}" if signum else f"the search ended: {type(error).__name__}")
 
     def _exhibit(self, run_id: str) -> tuple[str, Path | None]:
         picture = tracking.fetch(run_id, CURVES)
@@ -288,7 +284,7 @@ class _Conductor:
 
     def _timed(self, contenders: list[Contender]) -> list[Contender]:
         """The contenders with what their runs take to write a character."""
-        ids = [run_id for each in contenders for run_id in each.run_ids]
+        ids = [run_id for each in contenders for run_id in each.run_ids if run_id]  # "": one that diverged
         models = [load_model(tracking.fetch(each, f"checkpoints/{tracking.BEST_CHECKPOINT}"))[0] for each in ids]
         return self.found.contenders(dict(zip(ids, generation_ms_per_char(models), strict=True)))
 
@@ -351,7 +347,7 @@ def _row(point: Any) -> dict[str, Any]:
         "val_perplexity_high": point.val.high,
         "test_perplexity": point.test.mean if point.test else None,
         "probability": point.probability,
-        "run_ids": list(member.run_ids),
+        "run_ids": [run_id for run_id in member.run_ids if run_id],
     }
 
 

@@ -222,7 +222,7 @@ def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()
         part_of["mixed"] = key_then
     elif found.data.tags.get("stopped", "").startswith(STOPPED_BY_TIME):
         part_of["mixed"] = key_then  # the epoch that its time cut short stays as short as it is
-    tags = {**corpus_tags(corpus), **_training_tags(corpus, corpus_config, model, config, part_of)}
+    tags = {**corpus_tags(corpus), **setting.tags, **_training_tags(corpus, corpus_config, model, config, part_of)}
 
     def work(run: TrackedRun) -> dict[str, Any]:
         log.warning("Going on with %s (%s) after epoch %d", name, run_id, done)

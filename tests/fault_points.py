@@ -1,7 +1,9 @@
 """A command that meets a fault at a chosen moment: python -m tests.fault_points MOMENT NUMBER ACTION COMMAND ...
 
 At the NUMBER-th time that the command comes to MOMENT, ACTION is done: ``kill`` ends the process as kill -9 does;
-``full`` lets no file grow past a few bytes from then on, as on a full disk.
+``interrupt`` sends it Ctrl-C; ``full`` lets no file grow past a few bytes from then on, as on a full disk.
+A MOMENT of a search's worker is written trial/MOMENT or confirmation/MOMENT, its NUMBER 1x2 for the first time in each
+of two such tasks; without x it is met in one alone.
 """
 
 import os
@@ -9,10 +11,33 @@ import resource
 import signal
 import stat
 import sys
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import click
+
+PLACES = {  # the function that is called at each moment
+    "step": "pipeline.experiment:Keeper.keep_now_and_then",
+    "checkpoint": "pipeline.experiment:Keeper.keep",
+    "best checkpoint": "pipeline.experiment:Keeper._write_best",
+    "figures": "pipeline.tracking:TrackedRun.metrics",
+    "texts": "pipeline.tracking:TrackedRun.text",
+    "picture": "pipeline.tracking:TrackedRun.picture",
+    "model": "pipeline.tracking:TrackedRun.model",
+    "result": "pipeline.tracking:TrackedRun.json",
+    "half a checkpoint": "os.fsync",
+    # of a search
+    "asked": "optuna:Trial.set_user_attr",
+    "taken": "pipeline.search:Search.take",
+    "told": "optuna:Study.tell",
+    "put in line": "optuna:Study.enqueue_trial",
+    "judged": "pipeline.search_run.judge",
+    "registered": "pipeline.tracking.register",
+}
+IN_WORKER = "TMLM_TEST_FAULT"  # role, moment, number, how often, action, and the folder that counts
 
 
 def die() -> None:
@@ -23,7 +48,11 @@ def fill_the_disk() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, resource.RLIM_INFINITY))
 
 
-ACTIONS = {"kill": die, "full": fill_the_disk}
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+ACTIONS = {"kill": die, "interrupt": interrupt, "full": fill_the_disk}
 
 
 def tear(file: int) -> None:
@@ -47,22 +76,42 @@ def arm(owner: Any, name: str, number: int, action: Callable[[], None], before: 
     setattr(owner, name, wrapped)
 
 
-def main(moment: str, number: str, action: str, *words: str) -> None:
-    from pipeline import cli, experiment, tracking
+def meet(moment: str, number: int, action: Callable[[], None]) -> None:
+    place, _, name = PLACES[moment].rpartition(".")
+    owner = resolve_name(place)
+    arm(owner, name, number, action, tear if moment == "half a checkpoint" else lambda *args: None)
 
-    places: dict[str, tuple[Any, str]] = {
-        "step": (experiment.Keeper, "keep_now_and_then"),
-        "checkpoint": (experiment.Keeper, "keep"),
-        "best checkpoint": (experiment.Keeper, "_write_best"),
-        "figures": (tracking.TrackedRun, "metrics"),
-        "texts": (tracking.TrackedRun, "text"),
-        "picture": (tracking.TrackedRun, "picture"),
-        "model": (tracking.TrackedRun, "model"),
-        "result": (tracking.TrackedRun, "json"),
-        "half a checkpoint": (os, "fsync"),
-    }
-    owner, name = places[moment]
-    arm(owner, name, int(number), ACTIONS[action], tear if moment == "half a checkpoint" else lambda *args: None)
+
+def do(task: Any, report: Any) -> Any:
+    """What a worker does in place of pipeline.trial.do, when it is to meet a fault."""
+    from pipeline import trial
+
+    role, moment, number, times, action, folder = os.environ[IN_WORKER].split("|")
+
+    def act() -> None:
+        marks = len(list(Path(folder).iterdir()))
+        if marks < int(times):
+            Path(folder, str(marks)).touch(exist_ok=False)
+            ACTIONS[action]()
+
+    if task.role == role:
+        meet(moment, int(number), act)
+    return trial.do(task, report)
+
+
+def main(moment: str, number: str, action: str, *words: str) -> None:
+    from pipeline import cli
+
+    if "/" in moment:
+        from pipeline import search_run
+        from tests import fault_points
+
+        number, _, times = number.partition("x")
+        folder = tempfile.mkdtemp(prefix="tmlm-fault-")
+        os.environ[IN_WORKER] = "|".join([*moment.split("/"), number, times or "1", action, folder])
+        vars(search_run)["do"] = fault_points.do  # by a name that a worker can import
+    else:
+        meet(moment, int(number), ACTIONS[action])
     sys.argv = ["tmlm", *words]
     cli.main()
 

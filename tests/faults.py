@@ -1,13 +1,15 @@
 """What the pipeline survives: real commands in a copy of the project, killed, stopped and starved. Prints one table.
 
-python -m tests.faults [--minutes 5] [--seed 0] [--workers 2]
+python -m tests.faults [--minutes 5] [--seed 0] [--workers 2] [--only search]
 
 A fault is survived when nothing that was recorded is lost: the training that it met, resumed, ends with the weights,
-the metric histories and the sample texts of one that met none, bit for bit; no run stays RUNNING; and a command that
+the metric histories and the sample texts of one that met none, bit for bit; a search, begun again, ends with the right
+number of trials, no configuration trained twice, each as in any other search; no run stays RUNNING; and a command that
 ended itself did so in words, with the right exit code and in time. Exits 1 if anything was lost.
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -23,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
@@ -43,6 +46,9 @@ OF_THE_CLOCK = ("training/seconds", "cost/train_seconds", "cost/chars_per_second
 IN_TIME_SECONDS = 5.0  # from a signal to the end of the process
 AT_ONCE_SECONDS = 1.5  # from a second Ctrl-C
 COMMAND_SECONDS = 240  # that nothing here may take
+SEARCH_TRIALS = 4
+SEARCH = ["--trials", str(SEARCH_TRIALS), "--epochs", "2", "--cell", "rnn,gru", "--hidden-size", "4..9",
+          "--num-layers", "1", "--confirm-seeds", "2", "--workers", "2"]  # fmt: skip
 
 
 class LostError(Exception):
@@ -94,9 +100,11 @@ class Lab:
             self.environment["TMLM_DATA_DIR"] = data
         self.references: dict[str, Outcome] = {}
         self.seconds: dict[str, float] = {}
+        self.started: list[subprocess.Popen[str]] = []
+        self.perplexities: dict[tuple[str, str], tuple[str, float]] = {}  # configuration and seed -> study, validation
 
     def start(self, words: list[str], group: bool = False) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             words,
             cwd=self.checkout.folder,
             env=self.environment,
@@ -105,6 +113,8 @@ class Lab:
             text=True,
             start_new_session=group,
         )
+        self.started.append(process)
+        return process
 
     def wait(self, process: subprocess.Popen[str]) -> Ended:
         began = time.monotonic()
@@ -154,6 +164,103 @@ class Lab:
         demand(self.status(run_id) == "FINISHED", f"the resumed run is {self.status(run_id)}")
         difference = self.outcome(run_id).differs_from(self.references[training])
         demand(not difference, f"not the same after --resume: {difference}")
+
+
+@dataclass
+class StudyTrial:
+    """A trial as Optuna's database has it."""
+
+    number: int
+    state: str
+    parameters: dict[str, float]  # of a choice its index
+    attributes: dict[str, Any]
+
+
+def trials_of(lab: Lab, study: str) -> list[StudyTrial]:
+    """The trials of a study, in their order; none where there is no such study yet."""
+    path = lab.checkout.folder / "mlruns" / "optuna.db"  # made here where it is not there yet
+    with closing(sqlite3.connect(path, timeout=60)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name='trial_user_attributes'").fetchall():
+            return []
+
+        def about(table: str, key: str, value: str, trial_id: int) -> dict[str, Any]:
+            return dict(connection.execute(f"SELECT {key}, {value} FROM {table} WHERE trial_id=?", (trial_id,)))
+
+        rows = connection.execute(
+            "SELECT trial_id, number, state FROM trials JOIN studies USING (study_id) WHERE study_name=? "
+            "ORDER BY number",
+            (study,),
+        ).fetchall()
+        return [
+            StudyTrial(
+                number,
+                state,
+                about("trial_params", "param_name", "param_value", trial_id),
+                {k: json.loads(v) for k, v in about("trial_user_attributes", "key", "value_json", trial_id).items()},
+            )
+            for trial_id, number, state in rows
+        ]
+
+
+@dataclass
+class StudyRun:
+    """A run of a study as MLflow's database has it: of stage search, train, or, under ``mlflow run``, resume."""
+
+    id: str
+    stage: str
+    status: str
+    parent: str
+    config_id: str
+    seed: str
+    failure: str
+
+
+def study_runs(lab: Lab, study: str) -> list[StudyRun]:
+    """The runs of a study, oldest first."""
+
+    def tag(name: str) -> str:
+        return f"coalesce((SELECT value FROM tags t WHERE t.run_uuid=r.run_uuid AND t.key='{name}'), '')"
+
+    rows = lab.checkout.query(
+        f"SELECT r.run_uuid, {tag('stage')}, r.status, {tag('mlflow.parentRunId')}, {tag('config_id')}, "
+        "coalesce((SELECT value FROM params p WHERE p.run_uuid=r.run_uuid AND p.key='seed'), ''), "
+        f"{tag('failure')} FROM runs r JOIN tags s USING (run_uuid) "
+        "WHERE s.key='study' AND s.value=? ORDER BY start_time",
+        study,
+    )
+    return [StudyRun(*row) for row in rows]
+
+
+def counted(trials: list[StudyTrial]) -> list[StudyTrial]:
+    """Those that a search counts: complete, and not the repeat of an earlier one."""
+    return [trial for trial in trials if trial.state == "COMPLETE" and "repeats" not in trial.attributes]
+
+
+def check_search(lab: Lab, study: str, trials: int = SEARCH_TRIALS, seeds: int = 2) -> None:
+    """What holds of a search that has come to its end, whatever befell it."""
+    all_trials, runs = trials_of(lab, study), study_runs(lab, study)
+    complete = counted(all_trials)
+    demand(len(complete) == trials, f"{len(complete)} trials, not {trials}: {all_trials}")
+    open_trials = [trial for trial in all_trials if trial.state in ("RUNNING", "WAITING")]
+    demand(not open_trials, f"not ended: {open_trials}")
+    configurations = [tuple(sorted(trial.parameters.items())) for trial in complete]
+    demand(len(set(configurations)) == len(complete), f"a configuration is there twice: {configurations}")
+    demand(not [run for run in runs if run.status == "RUNNING"], f"RUNNING: {runs}")
+    parents = [run for run in runs if run.stage == "search"]
+    demand([run.status for run in parents] == ["FINISHED"], f"not one finished search: {parents}")
+    finished = [run for run in runs if run.stage == "train" and run.status == "FINISHED"]
+    demand({run.parent for run in finished} == {parents[0].id}, f"not nested in {parents[0].id}: {finished}")
+    trained = [(run.config_id, run.seed) for run in finished]
+    demand(len(set(trained)) == len(trained), f"trained twice: {finished}")
+    of_trials = {trial.attributes["run_id"] for trial in complete}
+    demand(of_trials <= {run.id for run in finished}, f"trials without a finished run: {of_trials} of {finished}")
+    result = json.loads((lab.artifacts(parents[0].id) / "result.json").read_text())
+    for member in result["front"]:
+        demand(len(set(member["run_ids"])) == seeds, f"not {seeds} runs of each member: {result['front']}")
+    for run in finished:
+        value = json.loads((lab.artifacts(run.id) / "result.json").read_text())["val_perplexity"]
+        elsewhere, same = lab.perplexities.setdefault((run.config_id, run.seed), (study, value))
+        demand(value == same, f"{run}: validation perplexity {value}, but {same} in {elsewhere}")
 
 
 def train_words(training: str, *fault: str) -> list[str]:
@@ -411,6 +518,145 @@ def _(lab: Lab, training: str, draw: random.Random) -> None:
     lab.finish(training, lab.runs_of(done.pid)["train"][0])
 
 
+# --- a search: the training is left aside, each meets its fault in a study of its own --------------------------------
+
+
+def search_words(study: str, *fault: str) -> list[str]:
+    """The command of a search, which meets a fault of fault_points if one is given."""
+    module = ["tests.fault_points", *fault] if fault else ["pipeline"]
+    return [sys.executable, "-m", *module, "search", "--study-name", study, *SEARCH]
+
+
+def search_under_mlflow(study: str) -> list[str]:
+    words = ["mlflow", "run", ".", "--env-manager", "local", "-e", "search", "-P", f"study_name={study}"]
+    for option, value in zip(SEARCH[::2], SEARCH[1::2], strict=True):
+        words += ["-P", f"{option.removeprefix('--').replace('-', '_')}={value}"]
+    return words
+
+
+def name_of_study(draw: random.Random) -> str:
+    return f"faults-{draw.getrandbits(40):x}"
+
+
+def searched_again(lab: Lab, words: list[str], study: str) -> None:
+    """The same command, to its end."""
+    done = lab.wait(lab.start(words))
+    demand(done.code == 0, f"the same command again ended with {done.code}:\n{done.output}")
+    check_search(lab, study)
+
+
+def some_way_into(lab: Lab, study: str, draw: random.Random) -> None:
+    """Wait until a search trains, and a random while longer: into its trials, its confirmations or its end."""
+    until = time.monotonic() + COMMAND_SECONDS / 2
+    while not any(run.stage == "train" for run in study_runs(lab, study)) and time.monotonic() < until:
+        time.sleep(0.1)
+    time.sleep(draw.uniform(0.0, 12.0))
+
+
+def all_have_ended(processes: list[psutil.Process], seconds: float) -> None:
+    _, left = psutil.wait_procs(processes, timeout=max(0.0, seconds))
+    alive = [each for each in left if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    demand(not alive, f"still there: {alive}")
+
+
+@fault("kill -9 of a search's worker")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    study = name_of_study(draw)
+    process = lab.start(search_words(study))
+    some_way_into(lab, study, draw)
+    workers = psutil.Process(process.pid).children() if process.poll() is None else []
+    workers = [each for each in workers if any("spawn_main" in word for word in each.cmdline())]
+    if workers:
+        draw.choice(workers).kill()
+    done = lab.wait(process)
+    demand(done.code == 0, f"ended with {done.code}:\n{done.output}")
+    check_search(lab, study)
+
+
+@fault("kill -9 of a search's worker at a moment of its own")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    study = name_of_study(draw)
+    moment = draw.choice(["step", "checkpoint", "best checkpoint", "figures", "half a checkpoint", "model", "result"])
+    role = draw.choice(["trial", "confirmation"])
+    done = lab.wait(lab.start(search_words(study, f"{role}/{moment}", "1", "kill")))
+    demand(done.code == 0, f"ended with {done.code}:\n{done.output}")
+    check_search(lab, study)
+
+
+@fault("kill -9 of a search")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    study = name_of_study(draw)
+    process = lab.start(search_words(study))
+    some_way_into(lab, study, draw)
+    children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    process.kill()
+    lab.wait(process)
+    all_have_ended(children, IN_TIME_SECONDS)
+    searched_again(lab, search_words(study), study)
+
+
+@fault("kill -9 of a search between two statements")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    study = name_of_study(draw)
+    moment = draw.choice(["asked", "taken", "told", "judged", "registered"])
+    done = lab.wait(lab.start(search_words(study, moment, str(draw.randint(1, 2)), "kill")))
+    demand(done.code in (0, -signal.SIGKILL), f"ended with {done.code}:\n{done.output}")
+    searched_again(lab, search_words(study), study)
+
+
+def search_stopped(lab: Lab, draw: random.Random, signum: int, group: bool) -> None:
+    study = name_of_study(draw)
+    process = lab.start(search_words(study), group=True)
+    some_way_into(lab, study, draw)
+    children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    if process.poll() is None:
+        (os.killpg if group else os.kill)(process.pid, signum)
+    done = lab.wait(process)
+    if done.code != 0:
+        demand(done.code == 128 + signum, f"ended with {done.code}:\n{done.output}")
+        demand(done.seconds < IN_TIME_SECONDS, f"ended only after {done.seconds:.1f} s")
+        demand("Traceback" not in done.output, f"a traceback:\n{done.output}")
+        all_have_ended(children, IN_TIME_SECONDS - done.seconds)
+        trials, runs = trials_of(lab, study), study_runs(lab, study)
+        demand("RUNNING" not in [each.status for each in runs], f"left {runs}")
+        demand("RUNNING" not in [each.state for each in trials], f"left {trials}")
+    searched_again(lab, search_words(study), study)
+
+
+@fault("Ctrl-C of a search")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    search_stopped(lab, draw, signal.SIGINT, group=True)
+
+
+@fault("SIGTERM of a search")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    search_stopped(lab, draw, signal.SIGTERM, group=False)
+
+
+def search_stopped_under_mlflow(lab: Lab, draw: random.Random, signum: int) -> None:
+    study = name_of_study(draw)
+    process = lab.start(search_under_mlflow(study), group=True)
+    some_way_into(lab, study, draw)
+    children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    if process.poll() is None:
+        os.killpg(process.pid, signum)
+    done = lab.wait(process)
+    all_have_ended(children, IN_TIME_SECONDS - done.seconds)
+    if signum != signal.SIGKILL:
+        demand("RUNNING" not in [each.state for each in trials_of(lab, study)], f"left {trials_of(lab, study)}")
+    searched_again(lab, search_under_mlflow(study), study)
+
+
+@fault("Ctrl-C of mlflow run -e search")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    search_stopped_under_mlflow(lab, draw, signal.SIGINT)
+
+
+@fault("kill -9 of mlflow run -e search and all below it")
+def _(lab: Lab, training: str, draw: random.Random) -> None:
+    search_stopped_under_mlflow(lab, draw, signal.SIGKILL)
+
+
 # --- the table -------------------------------------------------------------------------------------------------------
 
 
@@ -464,6 +710,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", default="", help="faults whose name has this in it")
     options = parser.parse_args()
     signal.signal(
         signal.SIGINT, signal.default_int_handler
@@ -471,6 +718,8 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="tmlm-faults-"))
     lab = Lab(folder)
     lab.measure()
+    for name in [name for name in FAULTS if options.only not in name]:
+        del FAULTS[name]
     tallies = meet_faults(lab, options.minutes, options.seed, options.workers)
     lost = _sum(tallies).lost
     left = lab.checkout.query("SELECT run_uuid, name FROM runs WHERE status='RUNNING'")
