@@ -28,7 +28,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
-from scipy.special import ndtr
+from scipy.special import expit, ndtr
 from scipy.stats import qmc
 
 Array = NDArray[np.float64]
@@ -153,9 +153,8 @@ class Kernel:
         """Covariance (len(a), len(b)) without noise."""
         signal, trend, _ = np.exp(self.theta[-3:])
         scaled = squared_distances(a, b, self.categorical) @ np.exp(-2 * self.theta[:-3])
-        s = np.sqrt(5 * np.maximum(scaled, 0))
         linear = np.outer(2 * a[:, -1] - 1, 2 * b[:, -1] - 1)
-        covariance: Array = OFFSET_VARIANCE + trend * linear + signal * (1 + s + s * s / 3) * np.exp(-s)
+        covariance: Array = OFFSET_VARIANCE + trend * linear + signal * matern(np.sqrt(5 * scaled))
         return covariance
 
     def variance(self, a: Array) -> Array:
@@ -168,6 +167,12 @@ class Kernel:
     def noise(self) -> float:
         """Variance of the noise."""
         return float(np.exp(self.theta[-1]))
+
+
+def matern(s: Array) -> Array:
+    """Matern's correlation of smoothness 5/2 at distance s / sqrt(5) in length scales."""
+    correlation: Array = (1 + s + s * s / 3) * np.exp(-s)
+    return correlation
 
 
 def squared_distances(a: Array, b: Array, categorical: NDArray[np.bool_]) -> Array:
@@ -189,20 +194,19 @@ def negative_log_posterior(
     mean, deviation = _priors(distances.shape[-1])
     inverse_squares = np.exp(-2 * theta[:-3])
     signal, trend, noise = np.exp(theta[-3:])
-    s = np.sqrt(5 * np.maximum(distances @ inverse_squares, 0))
-    decay = np.exp(-s)
-    matern = signal * (1 + s + s * s / 3) * decay
+    s = np.sqrt(5 * (distances @ inverse_squares))
+    local = signal * matern(s)
     linear = trend * np.outer(cost, cost)
-    covariance = OFFSET_VARIANCE + linear + matern
+    covariance = OFFSET_VARIANCE + linear + local
     covariance[np.diag_indices_from(covariance)] += noise + jitter
     lower = cholesky(covariance, lower=True)
     alpha = cho_solve((lower, True), y)
     inverse = cho_solve((lower, True), np.eye(len(y)))
     outer = inverse - np.outer(alpha, alpha)
-    slope = signal * 5 / 3 * (1 + s) * decay  # d matern / d(log scale_i) = slope distance_i / scale_i^2
+    slope = signal * 5 / 3 * (1 + s) * np.exp(-s)  # d local / d(log scale_i) = slope distance_i / scale_i^2
     gradient = np.empty_like(theta)
     gradient[:-3] = 0.5 * np.einsum("ij,ijd->d", outer * slope, distances) * inverse_squares
-    gradient[-3] = 0.5 * np.sum(outer * matern)
+    gradient[-3] = 0.5 * np.sum(outer * local)
     gradient[-2] = 0.5 * np.sum(outer * linear)
     gradient[-1] = 0.5 * noise * np.trace(outer)
     value = 0.5 * y @ alpha + np.log(np.diag(lower)).sum()
@@ -318,21 +322,54 @@ def expected_hypervolume_improvement(
 
 # Failures -------------------------------------------------------------------------------------------------------------
 
-SUCCESS_PRIOR = 0.9
-FAILURE_SCALE = 0.3
-FAILURE_WEIGHT = 0.5  # of the prior, in trials
+SUCCESS_LOG_ODDS = 2.2  # before anything is known: nine of ten trials succeed
+LINEAR_VARIANCE, LOCAL_VARIANCE, LOCAL_SCALE = 25.0, 1.0, 0.7
+NEWTON_STEPS = 50
 
 
-def success_probability(x: Array, succeeded: NDArray[np.bool_], at: Array, categorical: NDArray[np.bool_]) -> Array:
-    """Chance (N,) that a trial at ``at`` (N, D) succeeds: the share of its neighbours that did, and a prior.
+class SuccessModel:
+    """Chance that a trial succeeds: logistic regression in the inputs, bent where the trials say so.
 
-    Neighbours x (M, D) count by exp(-distance^2 / (2 scale^2)) each, the prior as FAILURE_WEIGHT trials.
+    A Gaussian process of the log odds with fixed hyperparameters: a linear kernel (failing has a direction: deeper,
+    a higher rate), which is strong since regions fail rather than single trials, and a weak Matern 5/2. Laplace's
+    approximation, Rasmussen and Williams 2006, algorithms 3.1 and 3.2; the mean of the logistic function of a normal
+    by MacKay 1992 (doi:10.1162/neco.1992.4.5.720).
     """
-    if succeeded.all():
-        return np.ones(len(at))
-    closeness = np.exp(-0.5 * squared_distances(at, x, categorical).sum(axis=-1) / FAILURE_SCALE**2)
-    share: Array = (FAILURE_WEIGHT * SUCCESS_PRIOR + closeness @ succeeded) / (FAILURE_WEIGHT + closeness.sum(axis=1))
-    return share
+
+    def __init__(self, x: Array, succeeded: NDArray[np.bool_], categorical: NDArray[np.bool_]) -> None:
+        self.x, self.categorical = x, categorical
+        covariance = self._covariance(x, x)
+        log_odds = np.zeros(len(x))
+        for _ in range(NEWTON_STEPS):
+            chance = expit(SUCCESS_LOG_ODDS + log_odds)
+            slope = succeeded - chance
+            weight = chance * (1 - chance)
+            root = np.sqrt(weight)
+            lower = cholesky(np.eye(len(x)) + root[:, None] * covariance * root, lower=True)
+            target = weight * log_odds + slope
+            step = target - root * cho_solve((lower, True), root * (covariance @ target))
+            before, log_odds = log_odds, covariance @ step
+            if np.abs(log_odds - before).max() < 1e-8:
+                break
+        self.slope, self.root, self.lower = slope, root, lower
+
+    def _covariance(self, a: Array, b: Array) -> Array:
+        numbers = ~self.categorical
+        linear = ((2 * a - 1) * numbers) @ (2 * b - 1).T
+        same = (a[:, None, self.categorical] == b[None, :, self.categorical]).sum(axis=-1)
+        squared = squared_distances(a, b, self.categorical).sum(axis=-1)
+        covariance: Array = LINEAR_VARIANCE * (linear + 0.5 * same)
+        return covariance + LOCAL_VARIANCE * matern(np.sqrt(5 * squared) / LOCAL_SCALE)
+
+    def probability(self, at: Array) -> Array:
+        """Of success, for inputs (N, D)."""
+        cross = self._covariance(at, self.x)
+        mean = SUCCESS_LOG_ODDS + cross @ self.slope
+        half = solve_triangular(self.lower, self.root[:, None] * cross.T, lower=True)
+        linear = np.where(self.categorical, 0.5, (2 * at - 1) ** 2).sum(axis=1)
+        variance = np.maximum(LINEAR_VARIANCE * linear + LOCAL_VARIANCE - np.sum(half * half, axis=0), 0)
+        probability: Array = expit(mean / np.sqrt(1 + math.pi * variance / 8))
+        return probability
 
 
 # The acquisition ------------------------------------------------------------------------------------------------------
@@ -349,24 +386,20 @@ class Acquisition:
     price_limit: float | None  # and cost; None with one objective
     log: bool
     sign: float
-    decided: Array  # (M', D) inputs of which it is known whether they failed,
-    succeeded: NDArray[np.bool_]  # (M',)
+    success: SuccessModel | None  # None before the first failure
     normals: Array  # (S, M)
 
     def quick(self, x: Array, price: Array) -> Array:
         """From the model's means at the points observed: for x (N, D) at costs (N,)."""
         improvement = self._improvement(price, *self.model.predict(x), self.model.predict(self.at)[0])
-        return improvement * self._success(x)
+        return improvement if self.success is None else improvement * self.success.probability(x)
 
     def thorough(self, x: Array, price: Array) -> Array:
         """Averaged over draws of the values at the points observed, which noise leaves unknown."""
         draws, means, std = self.model.draw(self.at, x, self.normals)
         each = [self._improvement(price, mean, std, values) for values, mean in zip(draws, means, strict=True)]
         average: Array = np.mean(each, axis=0)
-        return average * self._success(x)
-
-    def _success(self, x: Array) -> Array:
-        return success_probability(self.decided, self.succeeded, x, self.model.kernel.categorical)
+        return average if self.success is None else average * self.success.probability(x)
 
     def _improvement(self, price: Array, mean: Array, std: Array, values: Array) -> Array:
         if self.price_limit is None:
@@ -714,8 +747,9 @@ class KnownCostSampler(BaseSampler):
         y = np.array([loss for losses in history.losses for loss in losses])
         sign = objectives.sign
         worst = self._loss(self._worst, sign) if self._worst is not None else y.max() + 0.1 * (np.ptp(y) or 1.0)
-        decided = history.failed | (np.array(repeats) > 0)
-        usable = ~history.failed
+        failed = history.failed
+        decided = failed | (np.array(repeats) > 0)
+        usable = ~failed
         return Acquisition(
             model=GaussianProcess(np.repeat(inputs, repeats, axis=0), y, categorical),
             at=inputs[usable],
@@ -724,8 +758,7 @@ class KnownCostSampler(BaseSampler):
             price_limit=None if objectives.single else prices.highest,
             log=self._log,
             sign=sign,
-            decided=inputs[decided],
-            succeeded=~history.failed[decided],
+            success=SuccessModel(inputs[decided], ~failed[decided], categorical) if failed.any() else None,
             normals=generator.standard_normal((DRAWS, int(usable.sum()))),
         )
 
