@@ -278,6 +278,17 @@ class GaussianProcess:
         return self.centre + scale * draws, self.centre + scale * means, scale * np.sqrt(variance)
 
 
+def winsorised(losses: Array, price: Array) -> Array:
+    """Losses (M,) with the far too large ones lowered to a fence: a bad trial should not bend the model elsewhere.
+
+    The fence lies as far above the median as the least loss lies below it, or at the loss of the cheapest trial, if
+    that is more: only above it is a value sure to be useless.
+    """
+    median, cheapest = float(np.median(losses)), losses[price == price.min()].min()
+    fenced: Array = np.minimum(losses, max(cheapest, 2 * median - losses.min()))
+    return fenced
+
+
 # The expected hypervolume improvement ---------------------------------------------------------------------------------
 
 
@@ -407,6 +418,9 @@ class Acquisition:
             return expected_shortfall(best, mean, std, self.log, self.sign)
         edges, levels = front_segments(self.price, values, self.worst, self.price_limit)
         return expected_hypervolume_improvement(price, mean, std, edges, levels, self.log, self.sign)
+
+
+STRATA, CHEAPEST_PART, CENTRE_WEIGHT = 20, 0.02, 4.0  # of the first trials, which are spread over the costs
 
 
 # The sampler ----------------------------------------------------------------------------------------------------------
@@ -719,19 +733,25 @@ class KnownCostSampler(BaseSampler):
         prices: Prices,
         generator: np.random.Generator,
     ) -> Array:
-        """The next of a few points spread over the costs, the cheapest first; far from the points before."""
+        """The next of a few points spread over the costs, the cheapest first.
+
+        Each is far from those before it, in categories above all: numbers that the cost leaves free stay near the
+        middle of their range, where a person who chose the range would begin.
+        """
+        inputs = self._inputs(space, candidates.points, candidates.cost, prices)
+        categorical = np.append(space.categorical(), False)
+        extremeness = np.where(categorical, 0.0, (inputs - 0.5) ** 2)[:, :-1].sum(axis=1)
         number = len(history.points)
         if number == 0:
-            return candidates.point(int(np.argmin(prices.sign * candidates.cost)))
+            pool = np.flatnonzero(inputs[:, -1] <= inputs[:, -1].min() + CHEAPEST_PART)
+            return candidates.point(int(pool[np.argmin(extremeness[pool] + 10 * inputs[pool, -1])]))
         quantile = qmc.Halton(1, scramble=False).random(number + 1)[number, 0]  # 0, 1/2, 1/4, 3/4, 1/8, ...
-        off = np.abs(prices.to_unit(candidates.cost) - quantile)
-        close = np.argsort(off)[: max(1, len(off) // 20)]
-        pool = candidates.keep(close)
-        inputs = self._inputs(space, pool.points, pool.cost, prices)
+        off = np.abs(inputs[:, -1] - quantile)
+        pool = np.argsort(off, kind="stable")[: max(1, len(off) // STRATA)]
         before = self._inputs(space, history.points, history.cost, prices)
-        categorical = np.append(space.categorical(), False)
-        distance = squared_distances(inputs, before, categorical).sum(axis=-1).min(axis=1)
-        return pool.point(int(np.argmax(distance + 1e-9 * generator.random(len(distance)))))
+        distance = np.sqrt(squared_distances(inputs[pool], before, categorical).sum(axis=-1).min(axis=1))
+        tie = 1e-9 * generator.random(len(pool))
+        return candidates.point(int(pool[np.argmax(distance - CENTRE_WEIGHT * extremeness[pool] + tie)]))
 
     def _acquisition(
         self,
@@ -747,13 +767,15 @@ class KnownCostSampler(BaseSampler):
         y = np.array([loss for losses in history.losses for loss in losses])
         sign = objectives.sign
         worst = self._loss(self._worst, sign) if self._worst is not None else y.max() + 0.1 * (np.ptp(y) or 1.0)
-        failed = history.failed
+        price, failed = prices.sign * history.cost, history.failed
         decided = failed | (np.array(repeats) > 0)
         usable = ~failed
         return Acquisition(
-            model=GaussianProcess(np.repeat(inputs, repeats, axis=0), y, categorical),
+            model=GaussianProcess(
+                np.repeat(inputs, repeats, axis=0), winsorised(y, np.repeat(price, repeats)), categorical
+            ),
             at=inputs[usable],
-            price=prices.sign * history.cost[usable],
+            price=price[usable],
             worst=worst,
             price_limit=None if objectives.single else prices.highest,
             log=self._log,
