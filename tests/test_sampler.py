@@ -21,6 +21,7 @@ from optuna.testing.pytest_samplers import (
 )
 from optuna.trial import TrialState
 from scipy.optimize import check_grad
+from scipy.special import expit
 from sklearn.gaussian_process.kernels import Matern
 
 from pipeline import sampler as module
@@ -185,6 +186,34 @@ def test_the_fit_finds_the_noise():
     y = np.sin(3 * x[:, 0]) + x[:, 1] + 0.2 * generator.standard_normal(80)
     model = module.GaussianProcess(x, y, np.zeros(2, dtype=bool))
     assert math.sqrt(model.kernel.noise) * model.spread == pytest.approx(0.2, rel=0.2)
+
+
+def test_a_loss_far_above_the_others_is_lowered_unless_it_is_the_cheapest_trials():
+    price = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    losses = np.array([2.1, 1.8, 3.3, 1.5, 1.2])
+    assert module.winsorised(losses, price).tolist() == pytest.approx([2.1, 1.8, 2.4, 1.5, 1.2])
+    cheapest = np.array([3.0, 1.8, 3.3, 1.5, 1.2])
+    assert module.winsorised(cheapest, price).tolist() == pytest.approx([3.0, 1.8, 3.0, 1.5, 1.2])
+    assert module.winsorised(losses[:1], price[:1]).tolist() == [2.1]
+
+
+def test_the_chance_of_success_is_at_the_mode_of_its_posterior():
+    x, _, categorical = _data(30)
+    succeeded = x[:, 0] + x[:, 2] < 1
+    model = module.SuccessModel(x, succeeded, categorical)
+    log_odds = model._covariance(x, x) @ model.slope
+    np.testing.assert_allclose(model.slope, succeeded - expit(module.SUCCESS_LOG_ODDS + log_odds), atol=1e-6)
+    chances = model.probability(x)
+    assert chances[succeeded].min() > 0.5 > chances[~succeeded].max()
+
+
+def test_failing_has_a_direction():
+    """Beyond trials that failed a trial fails too; on the other side of those that succeeded it does not."""
+    x = np.array([[0.45], [0.5], [0.6], [0.65]])
+    model = module.SuccessModel(x, np.array([True, True, False, False]), np.zeros(1, dtype=bool))
+    beyond, before = model.probability(np.array([[1.0], [0.0]]))
+    assert beyond < 0.2
+    assert before > 0.9
 
 
 # What it promises -----------------------------------------------------------------------------------------------------
