@@ -135,6 +135,7 @@ LOG_SIGNAL_PRIOR = (math.log(0.5), 1.0)  # of the variances, where the values ha
 LOG_TREND_PRIOR = (math.log(1.0), 1.0)
 LOG_NOISE_PRIOR = (math.log(0.01), 1.5)
 OFFSET_VARIANCE = 1.0
+MANY_VALUES = 100  # more of them decide by themselves, and from one start
 STARTS = (0.0, -1.0, 1.0)  # of the search for the hyperparameters, in standard deviations of the length scales
 
 
@@ -234,7 +235,7 @@ class GaussianProcess:
         mean, deviation = _priors(self.x.shape[1])
         bounds = list(zip(mean - 4 * deviation, mean + 4 * deviation, strict=True))
         best: tuple[float, Array] = (math.inf, mean)
-        for start in STARTS:
+        for start in STARTS if len(self.y) <= MANY_VALUES else STARTS[:1]:
             theta = mean.copy()
             theta[:-3] += start * deviation[:-3]
             found = minimize(
@@ -420,10 +421,10 @@ class Acquisition:
         return expected_hypervolume_improvement(price, mean, std, edges, levels, self.log, self.sign)
 
 
-STRATA, CHEAPEST_PART, CENTRE_WEIGHT = 20, 0.02, 4.0  # of the first trials, which are spread over the costs
-
-
 # The sampler ----------------------------------------------------------------------------------------------------------
+
+STRATA, CHEAPEST_PART, CENTRE_WEIGHT = 20, 0.02, 4.0  # of the first trials, which are spread over the costs
+BUDGET_ROUNDS, BUDGET_POINTS = 10, 256  # of the search for candidates within a tight budget
 
 
 @dataclass(frozen=True)
@@ -551,7 +552,6 @@ class KnownCostSampler(BaseSampler):
         """Take a new seed from the system, as Optuna asks for with ``n_jobs`` > 1."""
         with self._lock:
             self._seed = _fresh_seed()
-            self._candidates_of = None
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The space given, or the intersection of the finished trials' spaces."""
@@ -650,23 +650,34 @@ class KnownCostSampler(BaseSampler):
         if self._candidates_of is None or self._candidates_of[0] != space.ranges:
             if space.size() <= LARGEST_ENUMERATION:
                 points = space.enumerate()
+                candidates = Candidates(points, self._costs(space, points))
             else:
-                sobol = qmc.Sobol(len(space.ranges), seed=np.random.default_rng(self._seed))
-                points = np.unique(space.from_unit(sobol.random(SOBOL_POINTS)), axis=0)
-            candidates = Candidates(points, self._costs(space, points))
-            self._candidates_of = (dict(space.ranges), self._within_budget(candidates))
+                candidates = self._sampled(space)
+            within = self._within_budget(candidates)
+            if len(within.points) == 0:
+                raise ValueError(
+                    f"no configuration costs at most max_cost={self._max_cost:g}; the cheapest of "
+                    f"{len(candidates.cost)} costs {candidates.cost.min():g}: raise max_cost or widen the search space"
+                )
+            self._candidates_of = (dict(space.ranges), within)
         return self._candidates_of[1]
 
+    def _sampled(self, space: Space) -> Candidates:
+        """Sobol points; with a tight budget, those around the cheapest too."""
+        generator = np.random.default_rng(self._seed)
+        sobol = qmc.Sobol(len(space.ranges), seed=generator)
+        points = np.unique(space.from_unit(sobol.random(SOBOL_POINTS)), axis=0)
+        candidates = Candidates(points, self._costs(space, points))
+        for _ in range(BUDGET_ROUNDS):
+            if len(self._within_budget(candidates).points) >= BUDGET_POINTS:
+                break
+            cheapest = candidates.points[np.argsort(candidates.cost, kind="stable")[: 2 * LOCAL_CENTRES]]
+            taken = {tuple(point) for point in candidates.points}
+            candidates = candidates.join(self._near(space, cheapest, LOCAL_WIDTHS[0], taken, generator))
+        return candidates
+
     def _within_budget(self, candidates: Candidates) -> Candidates:
-        if self._max_cost is None:
-            return candidates
-        within = candidates.cost <= self._max_cost
-        if not within.any():
-            raise ValueError(
-                f"no configuration costs at most max_cost={self._max_cost:g}; the cheapest of {len(within)} "
-                f"costs {candidates.cost.min():g}: raise max_cost or widen the search space"
-            )
-        return candidates.keep(within)
+        return candidates if self._max_cost is None else candidates.keep(candidates.cost <= self._max_cost)
 
     def _near(
         self,
@@ -686,8 +697,7 @@ class KnownCostSampler(BaseSampler):
         shifted = space.from_unit(np.where(space.categorical(), anywhere, close))
         points = np.unique(np.where(moved, shifted, points), axis=0)
         points = points[[tuple(point) not in taken for point in points]]
-        near = Candidates(points, self._costs(space, points))
-        return near if self._max_cost is None else near.keep(near.cost <= self._max_cost)
+        return Candidates(points, self._costs(space, points))
 
     # The proposal
 
@@ -716,7 +726,7 @@ class KnownCostSampler(BaseSampler):
             tried = history.points[known]
             for width in LOCAL_WIDTHS:
                 centres = np.vstack([candidates.points[np.argsort(scores)[-LOCAL_CENTRES:]], tried[-LOCAL_CENTRES:]])
-                near = self._near(space, centres, width, taken, generator)
+                near = self._within_budget(self._near(space, centres, width, taken, generator))
                 candidates = candidates.join(near)
                 scores = np.concatenate([scores, acquisition.quick(*arguments(near))])
         candidates = candidates.keep(np.argsort(-scores, kind="stable")[:SHORTLIST])

@@ -307,6 +307,14 @@ def test_nothing_over_the_budget_is_proposed(space):
     assert "model" in proposers(study)
 
 
+def test_a_budget_that_few_configurations_keep_is_respected_in_a_continuous_space():
+    cheapest = log_macs({"cell": "rnn", "num_layers": 1, "hidden_size": 9})
+    study = study_of(known_cost(RATED, max_cost=cheapest))
+    run(study, 8, RATED)
+    assert max(trial.values[1] for trial in study.trials) <= cheapest
+    assert "model" in proposers(study)
+
+
 def test_a_budget_below_all_costs_is_an_error_that_names_the_cheapest():
     study = study_of(known_cost(max_cost=1.0))
     with pytest.raises(ValueError, match=r"max_cost=1; the cheapest of 2241 costs 2\.7.*raise max_cost"):
