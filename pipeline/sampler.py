@@ -28,7 +28,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
-from scipy.special import ndtr
+from scipy.special import expit, ndtr
 from scipy.stats import qmc
 
 Array = NDArray[np.float64]
@@ -135,6 +135,7 @@ LOG_SIGNAL_PRIOR = (math.log(0.5), 1.0)  # of the variances, where the values ha
 LOG_TREND_PRIOR = (math.log(1.0), 1.0)
 LOG_NOISE_PRIOR = (math.log(0.01), 1.5)
 OFFSET_VARIANCE = 1.0
+MANY_VALUES = 100  # more of them decide by themselves, and from one start
 STARTS = (0.0, -1.0, 1.0)  # of the search for the hyperparameters, in standard deviations of the length scales
 
 
@@ -153,9 +154,8 @@ class Kernel:
         """Covariance (len(a), len(b)) without noise."""
         signal, trend, _ = np.exp(self.theta[-3:])
         scaled = squared_distances(a, b, self.categorical) @ np.exp(-2 * self.theta[:-3])
-        s = np.sqrt(5 * np.maximum(scaled, 0))
         linear = np.outer(2 * a[:, -1] - 1, 2 * b[:, -1] - 1)
-        covariance: Array = OFFSET_VARIANCE + trend * linear + signal * (1 + s + s * s / 3) * np.exp(-s)
+        covariance: Array = OFFSET_VARIANCE + trend * linear + signal * matern(np.sqrt(5 * scaled))
         return covariance
 
     def variance(self, a: Array) -> Array:
@@ -168,6 +168,12 @@ class Kernel:
     def noise(self) -> float:
         """Variance of the noise."""
         return float(np.exp(self.theta[-1]))
+
+
+def matern(s: Array) -> Array:
+    """Matern's correlation of smoothness 5/2 at distance s / sqrt(5) in length scales."""
+    correlation: Array = (1 + s + s * s / 3) * np.exp(-s)
+    return correlation
 
 
 def squared_distances(a: Array, b: Array, categorical: NDArray[np.bool_]) -> Array:
@@ -189,20 +195,19 @@ def negative_log_posterior(
     mean, deviation = _priors(distances.shape[-1])
     inverse_squares = np.exp(-2 * theta[:-3])
     signal, trend, noise = np.exp(theta[-3:])
-    s = np.sqrt(5 * np.maximum(distances @ inverse_squares, 0))
-    decay = np.exp(-s)
-    matern = signal * (1 + s + s * s / 3) * decay
+    s = np.sqrt(5 * (distances @ inverse_squares))
+    local = signal * matern(s)
     linear = trend * np.outer(cost, cost)
-    covariance = OFFSET_VARIANCE + linear + matern
+    covariance = OFFSET_VARIANCE + linear + local
     covariance[np.diag_indices_from(covariance)] += noise + jitter
     lower = cholesky(covariance, lower=True)
     alpha = cho_solve((lower, True), y)
     inverse = cho_solve((lower, True), np.eye(len(y)))
     outer = inverse - np.outer(alpha, alpha)
-    slope = signal * 5 / 3 * (1 + s) * decay  # d matern / d(log scale_i) = slope distance_i / scale_i^2
+    slope = signal * 5 / 3 * (1 + s) * np.exp(-s)  # d local / d(log scale_i) = slope distance_i / scale_i^2
     gradient = np.empty_like(theta)
     gradient[:-3] = 0.5 * np.einsum("ij,ijd->d", outer * slope, distances) * inverse_squares
-    gradient[-3] = 0.5 * np.sum(outer * matern)
+    gradient[-3] = 0.5 * np.sum(outer * local)
     gradient[-2] = 0.5 * np.sum(outer * linear)
     gradient[-1] = 0.5 * noise * np.trace(outer)
     value = 0.5 * y @ alpha + np.log(np.diag(lower)).sum()
@@ -230,7 +235,7 @@ class GaussianProcess:
         mean, deviation = _priors(self.x.shape[1])
         bounds = list(zip(mean - 4 * deviation, mean + 4 * deviation, strict=True))
         best: tuple[float, Array] = (math.inf, mean)
-        for start in STARTS:
+        for start in STARTS if len(self.y) <= MANY_VALUES else STARTS[:1]:
             theta = mean.copy()
             theta[:-3] += start * deviation[:-3]
             found = minimize(
@@ -272,6 +277,17 @@ class GaussianProcess:
         variance = np.maximum(self.kernel.variance(x) - np.sum(half * half, axis=0), 1e-12)
         scale = self.spread
         return self.centre + scale * draws, self.centre + scale * means, scale * np.sqrt(variance)
+
+
+def winsorised(losses: Array, price: Array) -> Array:
+    """Losses (M,) with the far too large ones lowered to a fence: a bad trial should not bend the model elsewhere.
+
+    The fence lies as far above the median as the least loss lies below it, or at the loss of the cheapest trial, if
+    that is more: only above it is a value sure to be useless.
+    """
+    median, cheapest = float(np.median(losses)), losses[price == price.min()].min()
+    fenced: Array = np.minimum(losses, max(cheapest, 2 * median - losses.min()))
+    return fenced
 
 
 # The expected hypervolume improvement ---------------------------------------------------------------------------------
@@ -318,21 +334,54 @@ def expected_hypervolume_improvement(
 
 # Failures -------------------------------------------------------------------------------------------------------------
 
-SUCCESS_PRIOR = 0.9
-FAILURE_SCALE = 0.3
-FAILURE_WEIGHT = 0.5  # of the prior, in trials
+SUCCESS_LOG_ODDS = 2.2  # before anything is known: nine of ten trials succeed
+LINEAR_VARIANCE, LOCAL_VARIANCE, LOCAL_SCALE = 25.0, 1.0, 0.7
+NEWTON_STEPS = 50
 
 
-def success_probability(x: Array, succeeded: NDArray[np.bool_], at: Array, categorical: NDArray[np.bool_]) -> Array:
-    """Chance (N,) that a trial at ``at`` (N, D) succeeds: the share of its neighbours that did, and a prior.
+class SuccessModel:
+    """Chance that a trial succeeds: logistic regression in the inputs, bent where the trials say so.
 
-    Neighbours x (M, D) count by exp(-distance^2 / (2 scale^2)) each, the prior as FAILURE_WEIGHT trials.
+    A Gaussian process of the log odds with fixed hyperparameters: a linear kernel (failing has a direction: deeper,
+    a higher rate), which is strong since regions fail rather than single trials, and a weak Matern 5/2. Laplace's
+    approximation, Rasmussen and Williams 2006, algorithms 3.1 and 3.2; the mean of the logistic function of a normal
+    by MacKay 1992 (doi:10.1162/neco.1992.4.5.720).
     """
-    if succeeded.all():
-        return np.ones(len(at))
-    closeness = np.exp(-0.5 * squared_distances(at, x, categorical).sum(axis=-1) / FAILURE_SCALE**2)
-    share: Array = (FAILURE_WEIGHT * SUCCESS_PRIOR + closeness @ succeeded) / (FAILURE_WEIGHT + closeness.sum(axis=1))
-    return share
+
+    def __init__(self, x: Array, succeeded: NDArray[np.bool_], categorical: NDArray[np.bool_]) -> None:
+        self.x, self.categorical = x, categorical
+        covariance = self._covariance(x, x)
+        log_odds = np.zeros(len(x))
+        for _ in range(NEWTON_STEPS):
+            chance = expit(SUCCESS_LOG_ODDS + log_odds)
+            slope = succeeded - chance
+            weight = chance * (1 - chance)
+            root = np.sqrt(weight)
+            lower = cholesky(np.eye(len(x)) + root[:, None] * covariance * root, lower=True)
+            target = weight * log_odds + slope
+            step = target - root * cho_solve((lower, True), root * (covariance @ target))
+            before, log_odds = log_odds, covariance @ step
+            if np.abs(log_odds - before).max() < 1e-8:
+                break
+        self.slope, self.root, self.lower = slope, root, lower
+
+    def _covariance(self, a: Array, b: Array) -> Array:
+        numbers = ~self.categorical
+        linear = ((2 * a - 1) * numbers) @ (2 * b - 1).T
+        same = (a[:, None, self.categorical] == b[None, :, self.categorical]).sum(axis=-1)
+        squared = squared_distances(a, b, self.categorical).sum(axis=-1)
+        covariance: Array = LINEAR_VARIANCE * (linear + 0.5 * same)
+        return covariance + LOCAL_VARIANCE * matern(np.sqrt(5 * squared) / LOCAL_SCALE)
+
+    def probability(self, at: Array) -> Array:
+        """Of success, for inputs (N, D)."""
+        cross = self._covariance(at, self.x)
+        mean = SUCCESS_LOG_ODDS + cross @ self.slope
+        half = solve_triangular(self.lower, self.root[:, None] * cross.T, lower=True)
+        linear = np.where(self.categorical, 0.5, (2 * at - 1) ** 2).sum(axis=1)
+        variance = np.maximum(LINEAR_VARIANCE * linear + LOCAL_VARIANCE - np.sum(half * half, axis=0), 0)
+        probability: Array = expit(mean / np.sqrt(1 + math.pi * variance / 8))
+        return probability
 
 
 # The acquisition ------------------------------------------------------------------------------------------------------
@@ -349,24 +398,20 @@ class Acquisition:
     price_limit: float | None  # and cost; None with one objective
     log: bool
     sign: float
-    decided: Array  # (M', D) inputs of which it is known whether they failed,
-    succeeded: NDArray[np.bool_]  # (M',)
+    success: SuccessModel | None  # None before the first failure
     normals: Array  # (S, M)
 
     def quick(self, x: Array, price: Array) -> Array:
         """From the model's means at the points observed: for x (N, D) at costs (N,)."""
         improvement = self._improvement(price, *self.model.predict(x), self.model.predict(self.at)[0])
-        return improvement * self._success(x)
+        return improvement if self.success is None else improvement * self.success.probability(x)
 
     def thorough(self, x: Array, price: Array) -> Array:
         """Averaged over draws of the values at the points observed, which noise leaves unknown."""
         draws, means, std = self.model.draw(self.at, x, self.normals)
         each = [self._improvement(price, mean, std, values) for values, mean in zip(draws, means, strict=True)]
         average: Array = np.mean(each, axis=0)
-        return average * self._success(x)
-
-    def _success(self, x: Array) -> Array:
-        return success_probability(self.decided, self.succeeded, x, self.model.kernel.categorical)
+        return average if self.success is None else average * self.success.probability(x)
 
     def _improvement(self, price: Array, mean: Array, std: Array, values: Array) -> Array:
         if self.price_limit is None:
@@ -377,6 +422,9 @@ class Acquisition:
 
 
 # The sampler ----------------------------------------------------------------------------------------------------------
+
+STRATA, CHEAPEST_PART, CENTRE_WEIGHT = 20, 0.02, 4.0  # of the first trials, which are spread over the costs
+BUDGET_ROUNDS, BUDGET_POINTS = 10, 256  # of the search for candidates within a tight budget
 
 
 @dataclass(frozen=True)
@@ -504,7 +552,6 @@ class KnownCostSampler(BaseSampler):
         """Take a new seed from the system, as Optuna asks for with ``n_jobs`` > 1."""
         with self._lock:
             self._seed = _fresh_seed()
-            self._candidates_of = None
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The space given, or the intersection of the finished trials' spaces."""
@@ -603,23 +650,34 @@ class KnownCostSampler(BaseSampler):
         if self._candidates_of is None or self._candidates_of[0] != space.ranges:
             if space.size() <= LARGEST_ENUMERATION:
                 points = space.enumerate()
+                candidates = Candidates(points, self._costs(space, points))
             else:
-                sobol = qmc.Sobol(len(space.ranges), seed=np.random.default_rng(self._seed))
-                points = np.unique(space.from_unit(sobol.random(SOBOL_POINTS)), axis=0)
-            candidates = Candidates(points, self._costs(space, points))
-            self._candidates_of = (dict(space.ranges), self._within_budget(candidates))
+                candidates = self._sampled(space)
+            within = self._within_budget(candidates)
+            if len(within.points) == 0:
+                raise ValueError(
+                    f"no configuration costs at most max_cost={self._max_cost:g}; the cheapest of "
+                    f"{len(candidates.cost)} costs {candidates.cost.min():g}: raise max_cost or widen the search space"
+                )
+            self._candidates_of = (dict(space.ranges), within)
         return self._candidates_of[1]
 
+    def _sampled(self, space: Space) -> Candidates:
+        """Sobol points; with a tight budget, those around the cheapest too."""
+        generator = np.random.default_rng(self._seed)
+        sobol = qmc.Sobol(len(space.ranges), seed=generator)
+        points = np.unique(space.from_unit(sobol.random(SOBOL_POINTS)), axis=0)
+        candidates = Candidates(points, self._costs(space, points))
+        for _ in range(BUDGET_ROUNDS):
+            if len(self._within_budget(candidates).points) >= BUDGET_POINTS:
+                break
+            cheapest = candidates.points[np.argsort(candidates.cost, kind="stable")[: 2 * LOCAL_CENTRES]]
+            taken = {tuple(point) for point in candidates.points}
+            candidates = candidates.join(self._near(space, cheapest, LOCAL_WIDTHS[0], taken, generator))
+        return candidates
+
     def _within_budget(self, candidates: Candidates) -> Candidates:
-        if self._max_cost is None:
-            return candidates
-        within = candidates.cost <= self._max_cost
-        if not within.any():
-            raise ValueError(
-                f"no configuration costs at most max_cost={self._max_cost:g}; the cheapest of {len(within)} "
-                f"costs {candidates.cost.min():g}: raise max_cost or widen the search space"
-            )
-        return candidates.keep(within)
+        return candidates if self._max_cost is None else candidates.keep(candidates.cost <= self._max_cost)
 
     def _near(
         self,
@@ -639,8 +697,7 @@ class KnownCostSampler(BaseSampler):
         shifted = space.from_unit(np.where(space.categorical(), anywhere, close))
         points = np.unique(np.where(moved, shifted, points), axis=0)
         points = points[[tuple(point) not in taken for point in points]]
-        near = Candidates(points, self._costs(space, points))
-        return near if self._max_cost is None else near.keep(near.cost <= self._max_cost)
+        return Candidates(points, self._costs(space, points))
 
     # The proposal
 
@@ -669,7 +726,7 @@ class KnownCostSampler(BaseSampler):
             tried = history.points[known]
             for width in LOCAL_WIDTHS:
                 centres = np.vstack([candidates.points[np.argsort(scores)[-LOCAL_CENTRES:]], tried[-LOCAL_CENTRES:]])
-                near = self._near(space, centres, width, taken, generator)
+                near = self._within_budget(self._near(space, centres, width, taken, generator))
                 candidates = candidates.join(near)
                 scores = np.concatenate([scores, acquisition.quick(*arguments(near))])
         candidates = candidates.keep(np.argsort(-scores, kind="stable")[:SHORTLIST])
@@ -686,19 +743,25 @@ class KnownCostSampler(BaseSampler):
         prices: Prices,
         generator: np.random.Generator,
     ) -> Array:
-        """The next of a few points spread over the costs, the cheapest first; far from the points before."""
+        """The next of a few points spread over the costs, the cheapest first.
+
+        Each is far from those before it, in categories above all: numbers that the cost leaves free stay near the
+        middle of their range, where a person who chose the range would begin.
+        """
+        inputs = self._inputs(space, candidates.points, candidates.cost, prices)
+        categorical = np.append(space.categorical(), False)
+        extremeness = np.where(categorical, 0.0, (inputs - 0.5) ** 2)[:, :-1].sum(axis=1)
         number = len(history.points)
         if number == 0:
-            return candidates.point(int(np.argmin(prices.sign * candidates.cost)))
+            pool = np.flatnonzero(inputs[:, -1] <= inputs[:, -1].min() + CHEAPEST_PART)
+            return candidates.point(int(pool[np.argmin(extremeness[pool] + 10 * inputs[pool, -1])]))
         quantile = qmc.Halton(1, scramble=False).random(number + 1)[number, 0]  # 0, 1/2, 1/4, 3/4, 1/8, ...
-        off = np.abs(prices.to_unit(candidates.cost) - quantile)
-        close = np.argsort(off)[: max(1, len(off) // 20)]
-        pool = candidates.keep(close)
-        inputs = self._inputs(space, pool.points, pool.cost, prices)
+        off = np.abs(inputs[:, -1] - quantile)
+        pool = np.argsort(off, kind="stable")[: max(1, len(off) // STRATA)]
         before = self._inputs(space, history.points, history.cost, prices)
-        categorical = np.append(space.categorical(), False)
-        distance = squared_distances(inputs, before, categorical).sum(axis=-1).min(axis=1)
-        return pool.point(int(np.argmax(distance + 1e-9 * generator.random(len(distance)))))
+        distance = np.sqrt(squared_distances(inputs[pool], before, categorical).sum(axis=-1).min(axis=1))
+        tie = 1e-9 * generator.random(len(pool))
+        return candidates.point(int(pool[np.argmax(distance - CENTRE_WEIGHT * extremeness[pool] + tie)]))
 
     def _acquisition(
         self,
@@ -714,18 +777,20 @@ class KnownCostSampler(BaseSampler):
         y = np.array([loss for losses in history.losses for loss in losses])
         sign = objectives.sign
         worst = self._loss(self._worst, sign) if self._worst is not None else y.max() + 0.1 * (np.ptp(y) or 1.0)
-        decided = history.failed | (np.array(repeats) > 0)
-        usable = ~history.failed
+        price, failed = prices.sign * history.cost, history.failed
+        decided = failed | (np.array(repeats) > 0)
+        usable = ~failed
         return Acquisition(
-            model=GaussianProcess(np.repeat(inputs, repeats, axis=0), y, categorical),
+            model=GaussianProcess(
+                np.repeat(inputs, repeats, axis=0), winsorised(y, np.repeat(price, repeats)), categorical
+            ),
             at=inputs[usable],
-            price=prices.sign * history.cost[usable],
+            price=price[usable],
             worst=worst,
             price_limit=None if objectives.single else prices.highest,
             log=self._log,
             sign=sign,
-            decided=inputs[decided],
-            succeeded=~history.failed[decided],
+            success=SuccessModel(inputs[decided], ~failed[decided], categorical) if failed.any() else None,
             normals=generator.standard_normal((DRAWS, int(usable.sum()))),
         )
 
