@@ -167,7 +167,7 @@ def test_a_trial_that_was_stopped_by_hand_is_tried_again_however_often(begin):
     for _ in range(4):
         task = found.next_task({}, 0, None)
         models.add(task.model)
-        found.give_up([task], "stopped by Ctrl-C")
+        found.give_up("stopped by Ctrl-C")
     assert len(models) == 1
 
 
