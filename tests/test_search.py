@@ -172,12 +172,12 @@ def test_a_trial_that_was_stopped_by_hand_is_tried_again_however_often(begin):
 
 
 def test_trials_of_a_process_that_is_gone_are_closed_by_the_next_start(begin, monkeypatch):
-    found = begin()
     gone = {**process_tags(), "process.pid": "4194000"}
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.search.process_tags", lambda: gone)
-        left = [found.next_task({}, count, None) for count in range(2)]
-    mine = found.next_task({}, 2, None)
+        dead = begin()
+        left = [dead.next_task({}, count, None) for count in range(2)]
+    mine = begin().next_task({}, 2, None)
     again = begin()
     assert again.close_the_dead() == [0, 1]
     states = [trial.state for trial in again.trials()]
