@@ -37,19 +37,23 @@ class HopelessRule:
     """How careful the stopping is; the defaults are what ``tests/benchmarks/bench_hopeless.py`` found to lose nothing.
 
     ``min_finished``: no trial is stopped before so many have had their whole budget.
+    ``min_epochs``: nor before so many epochs; one point does not show whether a curve has just taken off.
     ``neighbours``: so many of the most similar of them are asked how they went on, and the best answer counts.
     ``slack``: this share more than that best answer, since the best of a few is not the best there is.
     ``noise``: and so many nats more, since another seed ends elsewhere.
     """
 
     min_finished: int = 10
+    min_epochs: int = 2
     neighbours: int = 5
-    slack: float = 0.3
+    slack: float = 0.2
     noise: float = 0.02
 
     def __post_init__(self) -> None:
         if not 1 <= self.neighbours <= self.min_finished:
             raise ValueError(f"neighbours is {self.neighbours}; it must be 1 to min_finished ({self.min_finished})")
+        if self.min_epochs < 1:
+            raise ValueError(f"min_epochs is {self.min_epochs}; it must be 1 or more")
         for name in ("slack", "noise"):
             if not 0 <= getattr(self, name) < inf:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
@@ -59,17 +63,17 @@ class HopelessRule:
     ) -> str:
         """Why a trial with this curve (e validation perplexities, of ``epochs``) need not go on; "" if it is to go on.
 
-        It goes on when it is ahead of the finished trials with at most its MACs, when fewer than ``min_finished`` had
-        ``epochs`` epochs, and when no curve of theirs was as high at this epoch: of a longer plateau than any before,
-        and of a training that recovers, nothing is known. A finished curve of another length counts as reached, not as
-        a continuation. The order of ``finished`` does not matter. Raises ValueError for perplexities below 1 or not
-        finite.
+        It goes on when it is ahead of the finished trials with at most its MACs, when it or they are too few
+        (``min_epochs``, ``min_finished``), and when no curve of theirs was as high at this epoch: of a longer plateau
+        than any before, and of a training that recovers, nothing is known. A finished curve of another length counts
+        as reached, not as a continuation. The order of ``finished`` does not matter. Raises ValueError for perplexities
+        below 1 or not finite.
         """
         _check(curve)
         done = len(curve)
         cheaper = [trial for trial in finished if trial.macs_per_char <= macs_per_char]
         whole = [trial for trial in finished if len(trial.val_perplexities) == epochs]
-        if not 0 < done < epochs or not cheaper or len(whole) < self.min_finished:
+        if not self.min_epochs <= done < epochs or not cheaper or len(whole) < self.min_finished:
             return ""
         reached, reached_macs = min((min(trial.val_perplexities), trial.macs_per_char) for trial in cheaper)
         gain = self._largest_gain(curve, macs_per_char, whole)

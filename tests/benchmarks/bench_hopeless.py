@@ -47,10 +47,10 @@ COLUMNS = (
 TRIALS, FIRST_AT_RANDOM = 40, 10
 UNIFORM_PERPLEXITY = 28.0
 RULES = {
-    "no margins": HopelessRule(min_finished=5, neighbours=3, slack=0, noise=0),
-    "bold": HopelessRule(min_finished=8, neighbours=3, slack=0.2, noise=0.01),
+    "no margins": HopelessRule(min_finished=5, min_epochs=1, neighbours=3, slack=0, noise=0),
+    "from epoch 1": HopelessRule(min_epochs=1),
     "default": HopelessRule(),
-    "careful": HopelessRule(min_finished=15, neighbours=10, slack=0.5, noise=0.02),
+    "careful": HopelessRule(min_finished=15, neighbours=10, slack=0.5),
 }
 
 
