@@ -60,7 +60,7 @@ class TrainConfig:
     device: Literal["auto", "cpu", "cuda", "mps"] = option("Where to compute.", "auto")
     threads: int | None = option("CPU threads; auto: 1, since small layers gain nothing from more.", None, preset=True)
     precision: Literal["auto", "fp32", "bf16"] = option(
-        "Arithmetic; auto: bf16 where the hardware has it, never under --preset report.", "auto"
+        "Arithmetic; auto: bf16 where the hardware has it and it pays, never under --preset report.", "auto"
     )
     sample_every: int = option("Epochs between two sample texts in the record (0: at the end only).", 10)
 

@@ -6,15 +6,22 @@ And what is wrong with the store: runs without a process, artifacts that a move 
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
+
+from models.config import CellName, ModelConfig
 from pipeline import open_runs, tracking
+from pipeline.config import TrainConfig
 from pipeline.downloads import cache_dir
 from pipeline.errors import InputError, TmlmError
 from pipeline.locations import left_behind, mend
 from pipeline.store import LOCK_SECONDS, address, look, own_database, refused, shown, sqlite_file
 from pipeline.texts import find_text
 from pipeline.training import choose_device, choose_precision, choose_threads
+
+Implementation = Literal["torch", "scratch"]
+PRECISIONS: tuple[tuple[CellName, Implementation], ...] = (("lstm", "torch"), ("gru", "torch"), ("lstm", "scratch"))
 
 
 def findings(corpus: str) -> dict[str, Any]:
@@ -33,8 +40,7 @@ def findings(corpus: str) -> dict[str, Any]:
         "store": shown(address()) if database is None else f"sqlite:///{database}",
         "store_state": state,
         "device": str(device),
-        "precision": f"{choose_precision('auto', device, 'torch')} (torch.nn layers), "
-        f"{choose_precision('auto', device, 'scratch')} (scratch layers)",
+        "precision": "; ".join(f"{_precision(device, *each)} ({', '.join(each)})" for each in PRECISIONS),
         "threads": f"{choose_threads(None)} of {os.cpu_count()} cores",
         "mlflow_command": shutil.which("mlflow") or "not on PATH: activate the environment, or use .venv/bin/mlflow",
         "conda": shutil.which("conda") or "not found: always add --env-manager local (or uv) to mlflow run",
@@ -96,6 +102,11 @@ def _text(corpus: str) -> str:
 
 def _state(database: Path) -> str:
     return f"{database.stat().st_size:,} bytes" if database.is_file() else "not there yet: made by the first run"
+
+
+def _precision(device: torch.device, cell: CellName, implementation: Implementation) -> str:
+    """The arithmetic of the default recipe."""
+    return choose_precision("auto", device, ModelConfig(cell, implementation=implementation), TrainConfig().batch_size)
 
 
 def _dirt() -> str:

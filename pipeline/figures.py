@@ -110,6 +110,7 @@ OTHER_STYLE = ("#17a2a2", "D")  # of a cell that is none of these
 BAR_STYLES: list[Any] = ["--", ":", "-."]
 LABEL_DISTANCES = (9, 15, 22, 30, 40)  # points from a dot to its label, and the directions to try, best first
 LABEL_ANGLES = (pi / 4, -3 * pi / 4, pi / 2, -pi / 2, 0.0, pi, -pi / 4, 3 * pi / 4)
+ASLANT = (pi / 4, -3 * pi / 4, -pi / 4, 3 * pi / 4)  # further off: a level or upright line would run along the front's
 
 
 def _axes(width: float, height: float, title: str) -> Axes:
@@ -194,11 +195,12 @@ def _write_labels(
         all_taken, all_written = np.concatenate(taken), np.concatenate(written)
         places: list[tuple[float, float, Floats, Floats]] = []
         for distance in LABEL_DISTANCES:
-            for angle in LABEL_ANGLES:
+            near = distance <= LABEL_DISTANCES[1]
+            for angle in LABEL_ANGLES if near else ASLANT:
                 right, up = distance * unit * cos(angle), distance * unit * sin(angle)
                 left = right - (size.width if right < -1 else size.width / 2 if right < 1 else 0)
-                box = np.tile(dot, 2) + [left, up - size.height / 2, left + size.width, up + size.height / 2]
-                near = distance <= LABEL_DISTANCES[1]
+                half = size.height / 2
+                box = np.add([*dot, *dot], [left, up - half, left + size.width, up + half])
                 leader = np.empty((0, 4)) if near else _along(dot, np.clip(dot, box[:2], box[2:]), unit)
                 covered = size.width * size.height - _common(box, frame) + _common(box, all_taken)
                 covered += sum(_common(part, all_written) for part in leader)
@@ -312,7 +314,7 @@ def pareto_front(
 def hypervolume_history(areas: Sequence[float], judged: Judged, title: str) -> bytes:
     """The hypervolume after each trial, and at the end that of the confirmed means with its interval."""
     axes = _axes(8, 4, title)
-    if areas:
+    if any(areas):
         axes.step(range(1, len(areas) + 1), areas, where="post", color=TRAIN, label="trials, one run each")
     else:
         _say(axes, "no finished trial")
@@ -364,7 +366,7 @@ def perplexity_against_time(judged: Judged, chosen: Mapping[str, Pick], title: s
         return _png_of(axes)
     axes.set_yscale("log")
     _log_x(axes, [x for x, _ in points])
-    _plain_log_ticks(axes, [point.val.mean for _, point in points])
+    _plain_log_ticks(axes, [point.val.mean * factor for _, point in points for factor in (1 / 1.2, 1.2)])
     for cell in sorted(
         {point.contender.cell for _, point in points}, key=lambda cell: [*CELL_STYLES, cell].index(cell)
     ):

@@ -14,7 +14,7 @@ from math import exp, inf, isnan, log, log10
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit  # type: ignore[import-untyped]
+from scipy.special import stdtrit
 
 from pipeline.errors import InputError
 from pipeline.pareto import Floats, dominated_area, front_mask, hypervolume, knee
@@ -22,6 +22,7 @@ from pipeline.pareto import Floats, dominated_area, front_mask, hypervolume, kne
 WITHIN = 0.05  # of the best perplexity: what "small" may lose
 DRAWS = 10_000
 COVERAGE = 0.95
+SURE = 0.9  # a member of less probability is told as a doubtful one
 
 # --- configurations and their runs -----------------------------------------------------------------------------------
 
@@ -302,8 +303,12 @@ def picks(judged: Judged) -> dict[str, Pick]:
     chosen["knee"] = Pick("knee", bend, bend.contender.run_id, sentence + ".")
 
     sentence = f"{described(best)} has the lowest validation perplexity of "
-    sentence += f"{len(judged.points)} configurations." if len(judged.points) > 1 else "one configuration."
-    chosen["best"] = Pick("best", best, best.contender.run_id, sentence)
+    sentence += f"{len(judged.points)} configurations" if len(judged.points) > 1 else "one configuration"
+    if best.probability is not None and best.probability < SURE:
+        sentence += (
+            f", but is on the front with probability {best.probability:.2f} only: the seeds leave open which is best"
+        )
+    chosen["best"] = Pick("best", best, best.contender.run_id, sentence + ".")
     return chosen
 
 

@@ -44,8 +44,8 @@ class HopelessRule:
 
     min_finished: int = 10
     neighbours: int = 5
-    slack: float = 0.2
-    noise: float = 0.01
+    slack: float = 0.3
+    noise: float = 0.02
 
     def __post_init__(self) -> None:
         if not 1 <= self.neighbours <= self.min_finished:
@@ -72,8 +72,6 @@ class HopelessRule:
         if not 0 < done < epochs or not cheaper or len(whole) < self.min_finished:
             return ""
         reached, reached_macs = min((min(trial.val_perplexities), trial.macs_per_char) for trial in cheaper)
-        if min(curve) <= reached:
-            return ""
         gain = self._largest_gain(curve, macs_per_char, whole)
         optimistic = min(curve) * exp(-gain)
         if optimistic <= reached:

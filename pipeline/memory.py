@@ -39,7 +39,7 @@ def step_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int, train_c
         chars = min(config.batch_size, train_chars) * min(config.sequence_length, train_chars)
     else:
         chars = min(config.batch_size * config.sequence_length, train_chars, PASS_CHARS)
-    precision = choose_precision(config.precision, choose_device(config.device), model.implementation)
+    precision = choose_precision(config.precision, choose_device(config.device), model, config.batch_size)
     number = HALF if precision == "bf16" else FLOAT
     units = model.hidden_size * model.num_layers
     return chars * (number * KEPT_PER_UNIT[model.cell] * units + KEPT_PER_SYMBOL * vocab_size)

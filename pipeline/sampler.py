@@ -28,7 +28,7 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
-from scipy.special import ndtr
+from scipy.special import expit, ndtr
 from scipy.stats import qmc
 
 Array = NDArray[np.float64]
@@ -40,6 +40,7 @@ PROPOSAL = "known_cost:proposal"  # system attribute: the proposal in Optuna's i
 LARGEST_ENUMERATION = 8192  # a finite space up to this size is tried whole
 SOBOL_POINTS = 4096  # candidates of any other space, a power of two
 LOCAL_WIDTHS, LOCAL_CENTRES, LOCAL_POINTS = (0.1, 0.03), 5, 50  # then rounds of points around the best of those
+SHORTLIST = 512  # of the candidates, by a quick estimate, that are judged thoroughly
 DRAWS = 32  # of the values at the observed points
 
 
@@ -76,7 +77,10 @@ class Space:
 
     def external(self, point: Array) -> dict[str, Any]:
         """The parameters as an objective sees them."""
-        return {name: range_.to_external_repr(float(x)) for (name, range_), x in zip(self.ranges.items(), point)}
+        return {
+            name: range_.to_external_repr(float(x))
+            for (name, range_), x in zip(self.ranges.items(), point, strict=True)
+        }
 
     def internal(self, params: Mapping[str, Any]) -> Array:
         """The point of an objective's parameters."""
@@ -131,6 +135,7 @@ LOG_SIGNAL_PRIOR = (math.log(0.5), 1.0)  # of the variances, where the values ha
 LOG_TREND_PRIOR = (math.log(1.0), 1.0)
 LOG_NOISE_PRIOR = (math.log(0.01), 1.5)
 OFFSET_VARIANCE = 1.0
+MANY_VALUES = 100  # more of them decide by themselves, and from one start
 STARTS = (0.0, -1.0, 1.0)  # of the search for the hyperparameters, in standard deviations of the length scales
 
 
@@ -149,9 +154,8 @@ class Kernel:
         """Covariance (len(a), len(b)) without noise."""
         signal, trend, _ = np.exp(self.theta[-3:])
         scaled = squared_distances(a, b, self.categorical) @ np.exp(-2 * self.theta[:-3])
-        s = np.sqrt(5 * np.maximum(scaled, 0))
         linear = np.outer(2 * a[:, -1] - 1, 2 * b[:, -1] - 1)
-        covariance: Array = OFFSET_VARIANCE + trend * linear + signal * (1 + s + s * s / 3) * np.exp(-s)
+        covariance: Array = OFFSET_VARIANCE + trend * linear + signal * matern(np.sqrt(5 * scaled))
         return covariance
 
     def variance(self, a: Array) -> Array:
@@ -164,6 +168,12 @@ class Kernel:
     def noise(self) -> float:
         """Variance of the noise."""
         return float(np.exp(self.theta[-1]))
+
+
+def matern(s: Array) -> Array:
+    """Matern's correlation of smoothness 5/2 at distance s / sqrt(5) in length scales."""
+    correlation: Array = (1 + s + s * s / 3) * np.exp(-s)
+    return correlation
 
 
 def squared_distances(a: Array, b: Array, categorical: NDArray[np.bool_]) -> Array:
@@ -185,20 +195,19 @@ def negative_log_posterior(
     mean, deviation = _priors(distances.shape[-1])
     inverse_squares = np.exp(-2 * theta[:-3])
     signal, trend, noise = np.exp(theta[-3:])
-    s = np.sqrt(5 * np.maximum(distances @ inverse_squares, 0))
-    decay = np.exp(-s)
-    matern = signal * (1 + s + s * s / 3) * decay
+    s = np.sqrt(5 * (distances @ inverse_squares))
+    local = signal * matern(s)
     linear = trend * np.outer(cost, cost)
-    covariance = OFFSET_VARIANCE + linear + matern
+    covariance = OFFSET_VARIANCE + linear + local
     covariance[np.diag_indices_from(covariance)] += noise + jitter
     lower = cholesky(covariance, lower=True)
     alpha = cho_solve((lower, True), y)
     inverse = cho_solve((lower, True), np.eye(len(y)))
     outer = inverse - np.outer(alpha, alpha)
-    slope = signal * 5 / 3 * (1 + s) * decay  # d matern / d(log scale_i) = slope distance_i / scale_i^2
+    slope = signal * 5 / 3 * (1 + s) * np.exp(-s)  # d local / d(log scale_i) = slope distance_i / scale_i^2
     gradient = np.empty_like(theta)
     gradient[:-3] = 0.5 * np.einsum("ij,ijd->d", outer * slope, distances) * inverse_squares
-    gradient[-3] = 0.5 * np.sum(outer * matern)
+    gradient[-3] = 0.5 * np.sum(outer * local)
     gradient[-2] = 0.5 * np.sum(outer * linear)
     gradient[-1] = 0.5 * noise * np.trace(outer)
     value = 0.5 * y @ alpha + np.log(np.diag(lower)).sum()
@@ -226,7 +235,7 @@ class GaussianProcess:
         mean, deviation = _priors(self.x.shape[1])
         bounds = list(zip(mean - 4 * deviation, mean + 4 * deviation, strict=True))
         best: tuple[float, Array] = (math.inf, mean)
-        for start in STARTS:
+        for start in STARTS if len(self.y) <= MANY_VALUES else STARTS[:1]:
             theta = mean.copy()
             theta[:-3] += start * deviation[:-3]
             found = minimize(
@@ -268,6 +277,17 @@ class GaussianProcess:
         variance = np.maximum(self.kernel.variance(x) - np.sum(half * half, axis=0), 1e-12)
         scale = self.spread
         return self.centre + scale * draws, self.centre + scale * means, scale * np.sqrt(variance)
+
+
+def winsorised(losses: Array, price: Array) -> Array:
+    """Losses (M,) with the far too large ones lowered to a fence: a bad trial should not bend the model elsewhere.
+
+    The fence lies as far above the median as the least loss lies below it, or at the loss of the cheapest trial, if
+    that is more: only above it is a value sure to be useless.
+    """
+    median, cheapest = float(np.median(losses)), losses[price == price.min()].min()
+    fenced: Array = np.minimum(losses, max(cheapest, 2 * median - losses.min()))
+    return fenced
 
 
 # The expected hypervolume improvement ---------------------------------------------------------------------------------
@@ -314,24 +334,97 @@ def expected_hypervolume_improvement(
 
 # Failures -------------------------------------------------------------------------------------------------------------
 
-SUCCESS_PRIOR = 0.9
-FAILURE_SCALE = 0.3
-FAILURE_WEIGHT = 0.5  # of the prior, in trials
+SUCCESS_LOG_ODDS = 2.2  # before anything is known: nine of ten trials succeed
+LINEAR_VARIANCE, LOCAL_VARIANCE, LOCAL_SCALE = 25.0, 1.0, 0.7
+NEWTON_STEPS = 50
 
 
-def success_probability(x: Array, succeeded: NDArray[np.bool_], at: Array, categorical: NDArray[np.bool_]) -> Array:
-    """Chance (N,) that a trial at ``at`` (N, D) succeeds: the share of its neighbours that did, and a prior.
+class SuccessModel:
+    """Chance that a trial succeeds: logistic regression in the inputs, bent where the trials say so.
 
-    Neighbours x (M, D) count by exp(-distance^2 / (2 scale^2)) each, the prior as FAILURE_WEIGHT trials.
+    A Gaussian process of the log odds with fixed hyperparameters: a linear kernel (failing has a direction: deeper,
+    a higher rate), which is strong since regions fail rather than single trials, and a weak Matern 5/2. Laplace's
+    approximation, Rasmussen and Williams 2006, algorithms 3.1 and 3.2; the mean of the logistic function of a normal
+    by MacKay 1992 (doi:10.1162/neco.1992.4.5.720).
     """
-    if succeeded.all():
-        return np.ones(len(at))
-    closeness = np.exp(-0.5 * squared_distances(at, x, categorical).sum(axis=-1) / FAILURE_SCALE**2)
-    share: Array = (FAILURE_WEIGHT * SUCCESS_PRIOR + closeness @ succeeded) / (FAILURE_WEIGHT + closeness.sum(axis=1))
-    return share
+
+    def __init__(self, x: Array, succeeded: NDArray[np.bool_], categorical: NDArray[np.bool_]) -> None:
+        self.x, self.categorical = x, categorical
+        covariance = self._covariance(x, x)
+        log_odds = np.zeros(len(x))
+        for _ in range(NEWTON_STEPS):
+            chance = expit(SUCCESS_LOG_ODDS + log_odds)
+            slope = succeeded - chance
+            weight = chance * (1 - chance)
+            root = np.sqrt(weight)
+            lower = cholesky(np.eye(len(x)) + root[:, None] * covariance * root, lower=True)
+            target = weight * log_odds + slope
+            step = target - root * cho_solve((lower, True), root * (covariance @ target))
+            before, log_odds = log_odds, covariance @ step
+            if np.abs(log_odds - before).max() < 1e-8:
+                break
+        self.slope, self.root, self.lower = slope, root, lower
+
+    def _covariance(self, a: Array, b: Array) -> Array:
+        numbers = ~self.categorical
+        linear = ((2 * a - 1) * numbers) @ (2 * b - 1).T
+        same = (a[:, None, self.categorical] == b[None, :, self.categorical]).sum(axis=-1)
+        squared = squared_distances(a, b, self.categorical).sum(axis=-1)
+        covariance: Array = LINEAR_VARIANCE * (linear + 0.5 * same)
+        return covariance + LOCAL_VARIANCE * matern(np.sqrt(5 * squared) / LOCAL_SCALE)
+
+    def probability(self, at: Array) -> Array:
+        """Of success, for inputs (N, D)."""
+        cross = self._covariance(at, self.x)
+        mean = SUCCESS_LOG_ODDS + cross @ self.slope
+        half = solve_triangular(self.lower, self.root[:, None] * cross.T, lower=True)
+        linear = np.where(self.categorical, 0.5, (2 * at - 1) ** 2).sum(axis=1)
+        variance = np.maximum(LINEAR_VARIANCE * linear + LOCAL_VARIANCE - np.sum(half * half, axis=0), 0)
+        probability: Array = expit(mean / np.sqrt(1 + math.pi * variance / 8))
+        return probability
+
+
+# The acquisition ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How much a trial of a candidate is expected to improve what is known: area, or with one objective value."""
+
+    model: GaussianProcess
+    at: Array  # (M, D) inputs observed, or being observed now
+    price: Array  # (M,) their costs, smaller being better
+    worst: float  # the reference point: value
+    price_limit: float | None  # and cost; None with one objective
+    log: bool
+    sign: float
+    success: SuccessModel | None  # None before the first failure
+    normals: Array  # (S, M)
+
+    def quick(self, x: Array, price: Array) -> Array:
+        """From the model's means at the points observed: for x (N, D) at costs (N,)."""
+        improvement = self._improvement(price, *self.model.predict(x), self.model.predict(self.at)[0])
+        return improvement if self.success is None else improvement * self.success.probability(x)
+
+    def thorough(self, x: Array, price: Array) -> Array:
+        """Averaged over draws of the values at the points observed, which noise leaves unknown."""
+        draws, means, std = self.model.draw(self.at, x, self.normals)
+        each = [self._improvement(price, mean, std, values) for values, mean in zip(draws, means, strict=True)]
+        average: Array = np.mean(each, axis=0)
+        return average if self.success is None else average * self.success.probability(x)
+
+    def _improvement(self, price: Array, mean: Array, std: Array, values: Array) -> Array:
+        if self.price_limit is None:
+            best = np.array(min(values.min(), self.worst))
+            return expected_shortfall(best, mean, std, self.log, self.sign)
+        edges, levels = front_segments(self.price, values, self.worst, self.price_limit)
+        return expected_hypervolume_improvement(price, mean, std, edges, levels, self.log, self.sign)
 
 
 # The sampler ----------------------------------------------------------------------------------------------------------
+
+STRATA, CHEAPEST_PART, CENTRE_WEIGHT = 20, 0.02, 4.0  # of the first trials, which are spread over the costs
+BUDGET_ROUNDS, BUDGET_POINTS = 10, 256  # of the search for candidates within a tight budget
 
 
 @dataclass(frozen=True)
@@ -341,13 +434,31 @@ class Candidates:
     points: Array  # (N, parameters), Optuna's internal values
     cost: Array  # (N,) as the study has it
 
-    def keep(self, mask: NDArray[np.bool_]) -> "Candidates":
-        """Those of the mask."""
-        return Candidates(self.points[mask], self.cost[mask])
+    def keep(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Candidates":
+        """Those of a mask or of indices."""
+        return Candidates(self.points[chosen], self.cost[chosen])
+
+    def point(self, i: int) -> Array:
+        """One of them."""
+        point: Array = self.points[i]
+        return point
 
     def join(self, other: "Candidates") -> "Candidates":
         """These, then the others."""
         return Candidates(np.vstack([self.points, other.points]), np.concatenate([self.cost, other.cost]))
+
+
+@dataclass(frozen=True)
+class Prices:
+    """The range of sign * cost, smaller being better, over the candidates."""
+
+    sign: float
+    lowest: float
+    highest: float
+
+    def to_unit(self, cost: Array) -> Array:
+        """0 for the cheapest candidate, 1 for the dearest."""
+        return (self.sign * cost - self.lowest) / ((self.highest - self.lowest) or 1.0)
 
 
 @dataclass(frozen=True)
@@ -358,6 +469,26 @@ class History:
     cost: Array  # (M,)
     losses: list[list[float]]  # values of the unknown objective in the model's units; empty: failed or running
     failed: NDArray[np.bool_]  # (M,)
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """Which value of a trial is unknown, and the signs that make both of them smaller-is-better."""
+
+    unknown: int
+    sign: float
+    known_sign: float
+    single: bool
+
+    @classmethod
+    def of(cls, directions: Sequence[StudyDirection], known_objective: int) -> "Objectives":
+        """Of a study with one objective, the unknown one, or two."""
+        if len(directions) > 2:
+            raise ValueError(f"KnownCostSampler is for one or two objectives; the study has {len(directions)}")
+        signs = [1.0 if direction == StudyDirection.MINIMIZE else -1.0 for direction in directions]
+        if len(signs) == 1:
+            return cls(0, signs[0], 1.0, single=True)
+        return cls(1 - known_objective, signs[1 - known_objective], signs[known_objective], single=False)
 
 
 class KnownCostSampler(BaseSampler):
@@ -421,12 +552,10 @@ class KnownCostSampler(BaseSampler):
         """Take a new seed from the system, as Optuna asks for with ``n_jobs`` > 1."""
         with self._lock:
             self._seed = _fresh_seed()
-            self._candidates_of = None
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The space given, or the intersection of the finished trials' spaces."""
-        if len(study.directions) > 2:
-            raise ValueError(f"KnownCostSampler is for one or two objectives; the study has {len(study.directions)}")
+        Objectives.of(study.directions, self._known_objective)
         if self._search_space is not None:
             return self._search_space
         return dict(sorted(intersection_search_space(study.get_trials(deepcopy=False)).items()))
@@ -445,8 +574,7 @@ class KnownCostSampler(BaseSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """The parameters of the trial, all at once."""
-        if len(study.directions) > 2:
-            raise ValueError(f"KnownCostSampler is for one or two objectives; the study has {len(study.directions)}")
+        objectives = Objectives.of(study.directions, self._known_objective)
         fixed = trial.system_attrs.get("fixed_params", {})
         if not search_space or all(name in fixed for name in search_space):
             return {}
@@ -455,7 +583,7 @@ class KnownCostSampler(BaseSampler):
             trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
             others = [other for other in trials if other.number != trial.number]
             generator = np.random.default_rng([self._seed, trial.number])
-            point, proposed_by = self._propose(study, space, others, generator)
+            point, proposed_by = self._propose(objectives, space, others, generator)
             params = space.external(point)
             announcement = dict(zip(space.ranges, point.tolist(), strict=True))
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, announcement)
@@ -463,10 +591,6 @@ class KnownCostSampler(BaseSampler):
         return params
 
     # What the study knows
-
-    def _sign(self, study: Study) -> float:
-        unknown = 1 - self._known_objective if len(study.directions) == 2 else 0
-        return 1.0 if study.directions[unknown] == StudyDirection.MINIMIZE else -1.0
 
     def _loss(self, value: float, sign: float) -> float:
         if not self._log:
@@ -493,18 +617,18 @@ class KnownCostSampler(BaseSampler):
     def _costs(self, space: Space, points: Array) -> Array:
         return np.array([self._cost_of(space.external(point)) for point in points])
 
-    def _history(self, space: Space, trials: Sequence[FrozenTrial], sign: float, unknown: int) -> History:
+    def _history(self, space: Space, trials: Sequence[FrozenTrial], objectives: Objectives) -> History:
         rows: dict[tuple[float, ...], tuple[list[float], bool]] = {}
         pending: set[tuple[float, ...]] = set()
-        threshold = math.inf if self._worst is None else self._loss(self._worst, sign)
+        threshold = math.inf if self._worst is None else self._loss(self._worst, objectives.sign)
         for trial in trials:
             point = _point_of(space, trial)
             if point is None:
                 continue
             losses, failed = rows.setdefault(point, ([], False))
             if trial.state == TrialState.COMPLETE:
-                value = trial.values[unknown]
-                loss = self._loss(value, sign) if math.isfinite(value) else math.inf
+                value = trial.values[objectives.unknown]
+                loss = self._loss(value, objectives.sign) if math.isfinite(value) else math.inf
                 if loss < threshold:
                     losses.append(loss)
                 else:
@@ -526,23 +650,34 @@ class KnownCostSampler(BaseSampler):
         if self._candidates_of is None or self._candidates_of[0] != space.ranges:
             if space.size() <= LARGEST_ENUMERATION:
                 points = space.enumerate()
+                candidates = Candidates(points, self._costs(space, points))
             else:
-                sobol = qmc.Sobol(len(space.ranges), seed=np.random.default_rng(self._seed))
-                points = np.unique(space.from_unit(sobol.random(SOBOL_POINTS)), axis=0)
-            candidates = Candidates(points, self._costs(space, points))
-            self._candidates_of = (dict(space.ranges), self._within_budget(candidates))
+                candidates = self._sampled(space)
+            within = self._within_budget(candidates)
+            if len(within.points) == 0:
+                raise ValueError(
+                    f"no configuration costs at most max_cost={self._max_cost:g}; the cheapest of "
+                    f"{len(candidates.cost)} costs {candidates.cost.min():g}: raise max_cost or widen the search space"
+                )
+            self._candidates_of = (dict(space.ranges), within)
         return self._candidates_of[1]
 
+    def _sampled(self, space: Space) -> Candidates:
+        """Sobol points; with a tight budget, those around the cheapest too."""
+        generator = np.random.default_rng(self._seed)
+        sobol = qmc.Sobol(len(space.ranges), seed=generator)
+        points = np.unique(space.from_unit(sobol.random(SOBOL_POINTS)), axis=0)
+        candidates = Candidates(points, self._costs(space, points))
+        for _ in range(BUDGET_ROUNDS):
+            if len(self._within_budget(candidates).points) >= BUDGET_POINTS:
+                break
+            cheapest = candidates.points[np.argsort(candidates.cost, kind="stable")[: 2 * LOCAL_CENTRES]]
+            taken = {tuple(point) for point in candidates.points}
+            candidates = candidates.join(self._near(space, cheapest, LOCAL_WIDTHS[0], taken, generator))
+        return candidates
+
     def _within_budget(self, candidates: Candidates) -> Candidates:
-        if self._max_cost is None:
-            return candidates
-        within = candidates.cost <= self._max_cost
-        if not within.any():
-            raise ValueError(
-                f"no configuration costs at most max_cost={self._max_cost:g}; the cheapest of {len(within)} "
-                f"costs {candidates.cost.min():g}: raise max_cost or widen the search space"
-            )
-        return candidates.keep(within)
+        return candidates if self._max_cost is None else candidates.keep(candidates.cost <= self._max_cost)
 
     def _near(
         self,
@@ -562,104 +697,102 @@ class KnownCostSampler(BaseSampler):
         shifted = space.from_unit(np.where(space.categorical(), anywhere, close))
         points = np.unique(np.where(moved, shifted, points), axis=0)
         points = points[[tuple(point) not in taken for point in points]]
-        near = Candidates(points, self._costs(space, points))
-        return near if self._max_cost is None else near.keep(near.cost <= self._max_cost)
+        return Candidates(points, self._costs(space, points))
 
     # The proposal
 
     def _propose(
-        self, study: Study, space: Space, trials: Sequence[FrozenTrial], generator: np.random.Generator
+        self, objectives: Objectives, space: Space, trials: Sequence[FrozenTrial], generator: np.random.Generator
     ) -> tuple[Array, str]:
-        sign = self._sign(study)
-        unknown = 1 - self._known_objective if len(study.directions) == 2 else 0
-        history = self._history(space, trials, sign, unknown)
+        history = self._history(space, trials, objectives)
         candidates = self._candidates(space)
         taken = {tuple(point) for point in history.points}
         fresh = np.array([tuple(point) not in taken for point in candidates.points])
-        limit = float(candidates.cost.max())
-        least = float(candidates.cost.min())
+        lowest, highest = np.sort(objectives.known_sign * candidates.cost)[[0, -1]]
+        prices = Prices(objectives.known_sign, float(lowest), float(highest))
         if not fresh.any():  # every configuration was tried: the next may repeat one
-            return candidates.points[generator.integers(len(candidates.points))], "random"
+            return candidates.point(int(generator.integers(len(candidates.points)))), "random"
         candidates = candidates.keep(fresh)
-        scale = (least, (limit - least) or 1.0)
         known = np.array([len(losses) > 0 for losses in history.losses], dtype=bool)
         if len(taken) < self._n_startup_trials or not known.any():
-            return self._startup(space, history, candidates, scale, generator), "startup"
-        score = self._scorer(study, space, history, scale, limit, sign, generator)
-        scores = score(candidates)
+            return self._startup(space, history, candidates, prices, generator), "startup"
+        acquisition = self._acquisition(objectives, space, history, prices, generator)
+
+        def arguments(some: Candidates) -> tuple[Array, Array]:
+            return self._inputs(space, some.points, some.cost, prices), prices.sign * some.cost
+
+        scores = acquisition.quick(*arguments(candidates))
         if not math.isfinite(space.size()) or space.size() > LARGEST_ENUMERATION:
             tried = history.points[known]
             for width in LOCAL_WIDTHS:
                 centres = np.vstack([candidates.points[np.argsort(scores)[-LOCAL_CENTRES:]], tried[-LOCAL_CENTRES:]])
-                near = self._near(space, centres, width, taken, generator)
+                near = self._within_budget(self._near(space, centres, width, taken, generator))
                 candidates = candidates.join(near)
-                scores = np.concatenate([scores, score(near)])
-        return candidates.points[int(np.argmax(scores))], "model"
+                scores = np.concatenate([scores, acquisition.quick(*arguments(near))])
+        candidates = candidates.keep(np.argsort(-scores, kind="stable")[:SHORTLIST])
+        return candidates.point(int(np.argmax(acquisition.thorough(*arguments(candidates))))), "model"
 
-    def _inputs(self, space: Space, points: Array, cost: Array, scale: tuple[float, float]) -> Array:
-        return np.column_stack([space.to_unit(points), (cost - scale[0]) / scale[1]])
+    def _inputs(self, space: Space, points: Array, cost: Array, prices: Prices) -> Array:
+        return np.column_stack([space.to_unit(points), prices.to_unit(cost)])
 
     def _startup(
         self,
         space: Space,
         history: History,
         candidates: Candidates,
-        scale: tuple[float, float],
+        prices: Prices,
         generator: np.random.Generator,
     ) -> Array:
-        """The next of a few points spread over the costs, the cheapest first; far from the points before."""
+        """The next of a few points spread over the costs, the cheapest first.
+
+        Each is far from those before it, in categories above all: numbers that the cost leaves free stay near the
+        middle of their range, where a person who chose the range would begin.
+        """
+        inputs = self._inputs(space, candidates.points, candidates.cost, prices)
+        categorical = np.append(space.categorical(), False)
+        extremeness = np.where(categorical, 0.0, (inputs - 0.5) ** 2)[:, :-1].sum(axis=1)
         number = len(history.points)
         if number == 0:
-            return candidates.points[int(np.argmin(candidates.cost))]
+            pool = np.flatnonzero(inputs[:, -1] <= inputs[:, -1].min() + CHEAPEST_PART)
+            return candidates.point(int(pool[np.argmin(extremeness[pool] + 10 * inputs[pool, -1])]))
         quantile = qmc.Halton(1, scramble=False).random(number + 1)[number, 0]  # 0, 1/2, 1/4, 3/4, 1/8, ...
-        target = scale[0] + scale[1] * quantile
-        off = np.abs(candidates.cost - target)
-        close = np.argsort(off)[: max(1, len(off) // 20)]
-        pool = candidates.keep(close)
-        inputs = self._inputs(space, pool.points, pool.cost, scale)
-        before = self._inputs(space, history.points, history.cost, scale)
-        categorical = np.append(space.categorical(), False)
-        distance = squared_distances(inputs, before, categorical).sum(axis=-1).min(axis=1)
-        return pool.points[int(np.argmax(distance + 1e-9 * generator.random(len(distance))))]
+        off = np.abs(inputs[:, -1] - quantile)
+        pool = np.argsort(off, kind="stable")[: max(1, len(off) // STRATA)]
+        before = self._inputs(space, history.points, history.cost, prices)
+        distance = np.sqrt(squared_distances(inputs[pool], before, categorical).sum(axis=-1).min(axis=1))
+        tie = 1e-9 * generator.random(len(pool))
+        return candidates.point(int(pool[np.argmax(distance - CENTRE_WEIGHT * extremeness[pool] + tie)]))
 
-    def _scorer(
+    def _acquisition(
         self,
-        study: Study,
+        objectives: Objectives,
         space: Space,
         history: History,
-        scale: tuple[float, float],
-        limit: float,
-        sign: float,
+        prices: Prices,
         generator: np.random.Generator,
-    ) -> Callable[[Candidates], Array]:
-        inputs = self._inputs(space, history.points, history.cost, scale)
+    ) -> Acquisition:
+        inputs = self._inputs(space, history.points, history.cost, prices)
         categorical = np.append(space.categorical(), False)
         repeats = [len(losses) for losses in history.losses]
         y = np.array([loss for losses in history.losses for loss in losses])
-        model = GaussianProcess(np.repeat(inputs, repeats, axis=0), y, categorical)
-        usable = ~history.failed
-        decided = history.failed | (np.array(repeats) > 0)
-        succeeded = ~history.failed[decided]
-        at, at_cost = inputs[usable], history.cost[usable]
+        sign = objectives.sign
         worst = self._loss(self._worst, sign) if self._worst is not None else y.max() + 0.1 * (np.ptp(y) or 1.0)
-        normals = generator.standard_normal((DRAWS, len(at)))
-
-        def score(candidates: Candidates) -> Array:
-            x = self._inputs(space, candidates.points, candidates.cost, scale)
-            draws, means, std = model.draw(at, x, normals)
-            total = np.zeros(len(x))
-            for values, mean in zip(draws, means, strict=True):
-                if len(study.directions) == 1:
-                    total += expected_shortfall(np.array(min(values.min(), worst)), mean, std, self._log, sign)
-                else:
-                    edges, levels = front_segments(at_cost, values, worst, limit)
-                    total += expected_hypervolume_improvement(
-                        candidates.cost, mean, std, edges, levels, self._log, sign
-                    )
-            total *= success_probability(inputs[decided], succeeded, x, categorical)
-            return total / DRAWS
-
-        return score
+        price, failed = prices.sign * history.cost, history.failed
+        decided = failed | (np.array(repeats) > 0)
+        usable = ~failed
+        return Acquisition(
+            model=GaussianProcess(
+                np.repeat(inputs, repeats, axis=0), winsorised(y, np.repeat(price, repeats)), categorical
+            ),
+            at=inputs[usable],
+            price=price[usable],
+            worst=worst,
+            price_limit=None if objectives.single else prices.highest,
+            log=self._log,
+            sign=sign,
+            success=SuccessModel(inputs[decided], ~failed[decided], categorical) if failed.any() else None,
+            normals=generator.standard_normal((DRAWS, int(usable.sum()))),
+        )
 
 
 def _fresh_seed() -> int:

@@ -6,14 +6,17 @@ and each confirmation. This process asks and tells; worker processes train. With
 A trial carries the process that asked for it, so that the next start knows at once which trials have been left behind.
 """
 
+import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from math import inf, log10
 from pathlib import Path
-from typing import Any, Protocol
+from random import Random
+from typing import Any
 from uuid import uuid4
 
 import optuna
@@ -21,7 +24,7 @@ from filelock import FileLock, Timeout
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.samplers import BaseSampler, GPSampler, GridSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -37,7 +40,17 @@ from pipeline.front import Contender, Trial
 from pipeline.hopeless import FinishedCurve, HopelessRule
 from pipeline.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.sampler import KnownCostSampler
-from pipeline.space import LOG_PARAMETERS, PARAMETERS, Range, SearchConfig, Space, configs_of, protocol_of
+from pipeline.space import (
+    LARGEST_ENUMERATION,
+    LOG_PARAMETERS,
+    PARAMETERS,
+    Range,
+    SearchConfig,
+    Space,
+    configs_of,
+    protocol_of,
+)
+from pipeline.training import STOPPED_BY_TIME
 from pipeline.trial import HOPELESS, Role, TrainingTask
 from pipeline.workers import Event
 
@@ -45,19 +58,14 @@ log = logging.getLogger(__name__)
 
 OBJECTIVES = ["validation perplexity", "log10 MACs per character"]
 KILLS_ALLOWED = 1  # of a trial's process, before its configuration is left alone
-ANSWERS_IN_A_ROW = 200  # proposals that need no training, after which a sampler has nothing new
+ANSWERS_IN_A_ROW = 20  # proposals that need no training, after which one that does is drawn at random
+DRAWS = 1000  # after which a space without a size is taken for searched through
+FEWEST_TO_RANK = 4  # complete trials, before parameters are ranked
 LOCK_SECONDS = 60
 PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "corpus_sha256"  # of the study
-# of a trial
-PROCESS, SEED, LOST, KILLS, RETRY_OF, REPEATS, FAILURE = (
-    "process",
-    "seed",
-    "lost",
-    "kills",
-    "retry_of",
-    "repeats",
-    "failure",
-)
+PROCESS = "time-machine-lm:process"  # of a trial, hidden from people: who asked for it
+SEED, LOST, KILLS, RETRY_OF, REPEATS = "seed", "lost", "kills", "retry_of", "repeats"  # of a trial
+FAILURE = "failure"  # of a trial, its reason
 RESULT = (  # what a training came to, as far as a trial shows it
     "run_id",
     "val_perplexity",
@@ -71,20 +79,6 @@ RESULT = (  # what a training came to, as far as a trial shows it
     "val_perplexities",
 )
 DIVERGED: Mapping[str, Any] = {"run_id": "", "val_perplexity": inf, "test_perplexity": inf}
-
-
-class Pool(Protocol):
-    """Who trains: ``Workers``, or a formula in a test."""
-
-    @property
-    def idle(self) -> int: ...
-
-    @property
-    def running(self) -> list[tuple[int, Any]]: ...
-
-    def submit(self, task: Any) -> None: ...
-
-    def events(self, timeout_seconds: float | None = None) -> list[Event]: ...
 
 
 # --- the storage -----------------------------------------------------------------------------------------------------
@@ -197,13 +191,12 @@ def _sampler(
             seed=config.seed,
         )
         return known_cost
-    if config.sampler == "grid":
-        return GridSampler(space.grid(), seed=config.seed)
     samplers: dict[str, Callable[[], BaseSampler]] = {
         "gp": lambda: GPSampler(seed=seed),
         "tpe": lambda: TPESampler(seed=seed),
         "nsga2": lambda: NSGAIISampler(seed=seed),
         "random": lambda: RandomSampler(seed=seed),
+        "grid": lambda: RandomSampler(seed=seed),  # asked for nothing: each of its trials is put in line
     }
     return samplers[config.sampler]()
 
@@ -253,7 +246,7 @@ class Search:
             )
             if self.is_new:
                 self.study.set_metric_names(OBJECTIVES)
-                for name, value in ((PROTOCOL, protocol), (IDENTITY, uuid4().hex)):
+                for name, value in ((PROTOCOL, protocol), ("space_hash", space.digest), (IDENTITY, uuid4().hex)):
                     self.study.set_user_attr(name, value)
             else:
                 self._check_same(protocol)
@@ -332,6 +325,7 @@ class Search:
         return {
             "trials": len(self.judged()),
             "hopeless": len(self.judged()) - len(self.complete()),
+            "cut short": sum(1 for t in self.complete() if t.user_attrs["stopped"].startswith(STOPPED_BY_TIME)),
             "failed": len(self.failed()),
             "repeated": repeats,
             "confirmations": len(self.confirmations),
@@ -343,17 +337,21 @@ class Search:
         """A trial to train, or None where enough are complete or under way, or where there is nothing new to try.
 
         A proposal that was trained before is answered with what it came to, one over the budget is failed; neither
-        counts.
+        counts. A sampler that has only such ones is helped out with a random new one.
         """
-        for _ in range(ANSWERS_IN_A_ROW):
-            if len(self.judged()) + running >= self.config.trials:
-                return None
-            if self.config.sampler == "grid" and self._grid_is_done():
-                break
+        answered = 0
+        while len(self.judged()) + running < self.config.trials:
+            if self.config.sampler == "grid" or answered == ANSWERS_IN_A_ROW:
+                new = self._something_new()
+                if new is None:
+                    self.nothing_new = True
+                    return None
+                if not self.trials(TrialState.WAITING):
+                    self.study.enqueue_trial(new)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 trial = self.study.ask(distributions(self.space))
-            trial.set_user_attr(PROCESS, self._process)
+            self.study._storage.set_trial_system_attr(trial._trial_id, PROCESS, self._process)
             trial.set_user_attr(SEED, self.config.seed)
             parameters = {**self.space.fixed, **trial.params}
             macs = self.macs_per_char(parameters)
@@ -365,22 +363,50 @@ class Search:
                 self._answer(trial.number, earlier)
             else:
                 return self._task("trial", trial.number, parameters, self.config.seed, tags, rule)
-        self.nothing_new = True
+            answered += 1
         return None
 
-    def _grid_is_done(self) -> bool:
-        sampler = self.study.sampler
-        return isinstance(sampler, GridSampler) and sampler.is_exhausted(self.study)
+    def _something_new(self) -> dict[str, Any] | None:
+        """Searched parameters that were never tried and are within the budget, at random, of the grid with --sampler
+        sampler); None if there are none.
+        """
+        tried = {self._key({**self.space.fixed, **trial.params}) for trial in self.trials() if self._is_tried(trial)}
+        random = Random(self.config.seed + len(self.trials()))
+
+        def is_new(each: Mapping[str, Any]) -> bool:
+            affordable = not self.config.budget_macs or self.macs_per_char(each) <= self.config.budget_macs
+            return affordable and self._key(each) not in tried
+
+        listed: Iterable[dict[str, Any]] | None = None
+        if self.config.sampler == "grid":
+            grid = self.space.grid()
+            listed = ({**self.space.fixed, **dict(zip(grid, each, strict=True))} for each in product(*grid.values()))
+        elif self.space.size is not None and self.space.size <= LARGEST_ENUMERATION:
+            listed = self.space.configurations()
+        if listed is not None:
+            left = [each for each in listed if is_new(each)]
+            found = random.choice(left) if left else None
+        else:
+            found = next(filter(is_new, (self.space.draw(random) for _ in range(DRAWS))), None)
+        return None if found is None else {name: found[name] for name in self.space.searched}
+
+    @staticmethod
+    def _key(parameters: Mapping[str, Any]) -> str:
+        return json.dumps(parameters, sort_keys=True)
+
+    def _is_tried(self, trial: FrozenTrial) -> bool:
+        """Whether a trial of the present seed is complete, stopped, diverged or under way."""
+        ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+        return trial.user_attrs.get(SEED) == self.config.seed and (
+            trial.state == TrialState.RUNNING or (ended and LOST not in trial.user_attrs)
+        )
 
     def _twin(self, number: int, parameters: Mapping[str, Any]) -> FrozenTrial | None:
         """An earlier trial of the same configuration and seed that is complete, stopped, diverged or under way."""
+        key = self._key(parameters)
         for trial in self.trials():
-            same = {**self.space.fixed, **trial.params} == parameters
-            if trial.number == number or not same or trial.user_attrs.get(SEED) != self.config.seed:
-                continue
-            if trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING):
-                return trial
-            if trial.state == TrialState.FAIL and LOST not in trial.user_attrs:
+            same = trial.number != number and self._key({**self.space.fixed, **trial.params}) == key
+            if same and self._is_tried(trial):
                 return trial
         return None
 
@@ -484,14 +510,14 @@ class Search:
     def give_up(self, reason: str) -> None:
         """Fail the trials of this process that are under way: the next command goes on with them."""
         for trial in self.trials(TrialState.RUNNING):
-            if trial.user_attrs.get(PROCESS) == self._process or self._is_orphan(trial):
+            if trial.system_attrs.get(PROCESS) == self._process or self._is_orphan(trial):
                 self._lose(trial.number, reason, kills=0)
 
     def close_the_dead(self) -> list[int]:
         """Fail the trials whose process is gone, and put them in line again; returns their numbers."""
         lost = []
         for trial in self.trials(TrialState.RUNNING):
-            process = trial.user_attrs.get(PROCESS)
+            process = trial.system_attrs.get(PROCESS)
             gone = process is not None and is_of_this_machine(process) and is_gone(process)
             if gone or self._is_orphan(trial):
                 self._lose(trial.number, f"its process (pid {(process or {}).get('process.pid', '?')}) is gone", 1)
@@ -507,7 +533,7 @@ class Search:
 
         Only one command of this machine works on a study (``alone``), so in our own file it was.
         """
-        return PROCESS not in trial.user_attrs and self.config.storage == "auto"
+        return PROCESS not in trial.system_attrs and self.config.storage == "auto"
 
     # --- the front ---------------------------------------------------------------------------------------------------
 
@@ -566,6 +592,8 @@ class Search:
     def importances(self) -> dict[str, dict[str, float]]:
         """The share of each parameter in each objective's variation (functional ANOVA); empty for too few trials."""
         found: dict[str, dict[str, float]] = {}
+        if len(self.complete()) < FEWEST_TO_RANK:
+            return found
         for index, name in enumerate(OBJECTIVES):
             try:
                 found[name] = self._importance(index)

@@ -10,33 +10,60 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from random import Random
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from models.ngram import Baselines
 from pipeline import figures, store, tracking, ui
 from pipeline.checkpoints import load_model
 from pipeline.config import CorpusConfig
 from pipeline.corpus import load_corpus
+from pipeline.errors import TmlmError
+from pipeline.estimate import Calibration, Timing, front_members, search_minutes, shapes_to_time
 from pipeline.front import Contender, Judged, Pick, hypervolume_by_trial, judge, picks, unconfirmed
 from pipeline.hopeless import HopelessRule
 from pipeline.latency import generation_ms_per_char
 from pipeline.open_runs import close_dead_runs, close_the_dead
+from pipeline.progress import SearchProgress, search_progress
 from pipeline.reported import REPORTED
 from pipeline.search import Search, alone, storage_url
-from pipeline.space import SearchConfig, Space
+from pipeline.space import SearchConfig, Space, configs_of
 from pipeline.steps import CURVES, corpus_tags, record_datasets
 from pipeline.stopping import name_of, shielded, signal_of
 from pipeline.summaries import search_note
 from pipeline.tracking import TrackedRun
-from pipeline.trial import TrainingTask, do
-from pipeline.workers import Workers
+from pipeline.trial import TimingTask, TrainingTask, do
+from pipeline.workers import Event, Workers
 
 log = logging.getLogger(__name__)
 
 REGISTERED_MODEL = "time-machine-lm"
+ESTIMATE_DRAWS = 200  # random configurations, whose mean is what a trial is expected to take
 WAIT_SECONDS = 1.0  # between two looks at the clock (--timeout)
 
-MakePool = Callable[[int], Any]
+
+class Pool(Protocol):
+    """Who trains: ``Workers``, or whatever takes their place in a test."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @property
+    def idle(self) -> int: ...
+
+    @property
+    def running(self) -> list[tuple[int, Any]]: ...
+
+    def submit(self, task: Any) -> None: ...
+
+    def events(self, timeout_seconds: float | None = None) -> list[Event]: ...
+
+
+MakePool = Callable[[int], Pool]
 
 
 def train_in_processes(count: int) -> Workers:
@@ -62,7 +89,9 @@ class SearchRun:
 
 def worker_count(config: SearchConfig) -> int:
     """--workers, or the number of cores that this process may use."""
-    return config.workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if config.workers is not None:
+        return config.workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def search(
@@ -121,6 +150,11 @@ class _Conductor:
         self.config, self.corpus = found.config, found.corpus
         self.tags = corpus_tags(found.corpus)
         found.exhibit = self._exhibit
+        self.bar = SearchProgress(None)
+        self.minutes_expected: float | None = None
+        self._calibration: Calibration | None = None
+        self._mean_seconds = 1.0  # of a training, where none was timed
+        self._seconds_of: dict[tuple[str, int, int], float] = {}
 
     def conduct(self) -> SearchRun:
         began = time.monotonic()
@@ -130,8 +164,10 @@ class _Conductor:
         run.yaml("environment.yaml", tracking.environment())
         record_datasets(run, self.corpus, config.preset)
         count = worker_count(config)
-        with self.make_pool(count) as pool:
+        with search_progress(run.name, count) as self.bar, self.make_pool(count) as pool:
             try:
+                if config.trials > len(found.judged()):
+                    self._estimate(pool, count)
                 self._trials(pool, began)
                 judged = self._confirm(pool)
             except BaseException as error:
@@ -140,7 +176,47 @@ class _Conductor:
                 raise
         return self._conclude(judged, time.monotonic() - began)
 
-    def _trials(self, pool: Any, began: float) -> None:
+    def _estimate(self, pool: Pool, count: int) -> None:
+        """Time some steps in all workers at once, and say how long the search will take and where it will be found."""
+        found, config, random = self.found, self.config, Random(self.config.seed)
+        drawn = [found.space.draw(random) for _ in range(ESTIMATE_DRAWS)]
+        if config.budget_macs:
+            drawn = [each for each in drawn if found.macs_per_char(each) <= config.budget_macs] or drawn[:1]
+        configurations = [configs_of(each, found.space, config, config.seed) for each in drawn]
+        waiting = [TimingTask(found.corpus_config, *each) for each in shapes_to_time(configurations)]
+        timings: list[Timing] = []
+        lost: list[TimingTask] = []  # once: whatever takes its process down twice is not timed
+        self.bar.phase("timing some steps")
+        while waiting or pool.running:
+            while waiting and pool.idle:
+                pool.submit(waiting.pop(0))
+            for event in pool.events(WAIT_SECONDS):
+                if event.kind == "failed":
+                    raise event.value if isinstance(event.value, Exception) else TmlmError(str(event.value))
+                if event.kind == "lost" and event.task not in lost:
+                    lost.append(event.task)
+                    waiting.append(event.task)
+                if event.kind == "done":
+                    timings.append(event.value)
+        self._calibration = Calibration(self.corpus, timings)
+        seconds = [self._calibration.expected_seconds(*each) for each in configurations]
+        self._mean_seconds = sum(seconds) / len(seconds)
+        left = config.trials - len(found.judged())
+        self.minutes_expected = search_minutes(seconds, left, count, config.confirm_seeds)
+        done = f" ({len(found.judged())} are done)" if found.judged() else ""
+        self.say(
+            f"{left} trials{done} and the confirmations of their front: about {self.minutes_expected:.0f} minutes with "
+            f"{count} workers, by steps timed just now.\nStudy {config.study_name} in "
+            f"{store.shown(storage_url(config))}; {ui.link_to_run(self.run.id)}"
+        )
+
+    def _submit(self, pool: Pool, task: TrainingTask) -> None:
+        pool.submit(task)
+        if self._calibration is not None:
+            self._seconds_of[task.key] = self._calibration.expected_seconds(task.model, task.train)
+        self.bar.advance(task.key, self._seconds_of.get(task.key, 1.0), 0.0)
+
+    def _trials(self, pool: Pool, began: float) -> None:
         """Train until enough trials are complete, the time is up, or there is nothing new to try."""
         found, limit = self.found, self.config.timeout
 
@@ -150,25 +226,39 @@ class _Conductor:
             under_way = sum(1 for _, task in pool.running if task.role == "trial")
             return found.next_task(self.tags, under_way, self.rule)
 
+        self.bar.phase("trials")
         while True:
             while pool.idle and (task := more()) is not None:
-                pool.submit(task)
+                self._submit(pool, task)
             if not pool.running:
                 break
+            left = self.config.trials - len(found.judged()) - len(pool.running)
+            members = front_members(self.config.trials) * (self.config.confirm_seeds - 1)
+            self.bar.plan((max(0, left) + members) * self._mean_seconds)
             self._listen(pool)
         if found.nothing_new:
             self.say(f"--sampler {self.config.sampler} has nothing new to propose: the space is searched through")
 
-    def _listen(self, pool: Any) -> None:
+    def _listen(self, pool: Pool) -> None:
         for event in pool.events(WAIT_SECONDS):
             if event.kind == "message":
+                self.bar.advance(event.task.key, self._seconds_of.get(event.task.key, 1.0), event.value)
                 continue
             if event.kind == "lost":
+                self.bar.lose(event.task.key)
                 close_dead_runs()
                 log.warning("A worker (pid %d) is gone: exit code %s", event.pid, event.value)
+            else:
+                self.bar.end(event.task.key)
             self.found.take(event)
+            self._show()
 
-    def _confirm(self, pool: Any) -> Judged:
+    def _show(self) -> None:
+        best = min((trial.values[0] for trial in self.found.complete()), default=None)
+        done = f"{len(self.found.judged())}/{self.config.trials}"
+        self.bar.show(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
+
+    def _confirm(self, pool: Pool) -> Judged:
         """Train the front's members with more seeds, until all that are on the front by their means have enough."""
         found = self.found
         while True:
@@ -176,9 +266,11 @@ class _Conductor:
             waiting = found.confirmation_tasks(unconfirmed(judged, self.config.confirm_seeds), self.tags)
             if not waiting:
                 return judged
+            self.bar.phase("confirming the front")
             while waiting or pool.running:
                 while waiting and pool.idle:
-                    pool.submit(waiting.pop(0))
+                    self._submit(pool, waiting.pop(0))
+                self.bar.plan(len(waiting) * self._mean_seconds)
                 self._listen(pool)
 
     def _lay_down(self, error: BaseException) -> None:
@@ -206,7 +298,8 @@ class _Conductor:
         trials = found.shown_trials()
         bars = _bars(self.corpus.baselines(config.preset)["val"])
         title = f"{config.study_name} on {self.corpus.label}"
-        run.picture("plots/pareto.png", figures.pareto_front(trials, judged, chosen, REPORTED, bars, title))
+        reported = REPORTED if self.corpus.label == "time-machine" else ()  # figures of two texts share no chart
+        run.picture("plots/pareto.png", figures.pareto_front(trials, judged, chosen, reported, bars, title))
         areas = hypervolume_by_trial(trials, found.reference)
         run.picture("plots/hypervolume.png", figures.hypervolume_history(areas, judged, title))
         run.picture("plots/importance.png", figures.parameter_importance(found.importances(), title))
@@ -221,6 +314,7 @@ class _Conductor:
             "corpus_sha256": self.corpus.corpus_sha256,
             **counts,
             "minutes": seconds / 60,
+            "minutes_expected": self.minutes_expected,
             "hypervolume": judged.hypervolume,
             "hypervolume_low": judged.hypervolume_low,
             "hypervolume_high": judged.hypervolume_high,
@@ -228,7 +322,7 @@ class _Conductor:
             "picks": {name: {"run_id": p.run_id, "sentence": p.sentence} for name, p in chosen.items()},
         }
         figures_now = {"search/hypervolume": judged.hypervolume}
-        figures_now |= {f"search/{name}": float(count) for name, count in counts.items()}
+        figures_now |= {f"search/{name.replace(' ', '_')}": float(count) for name, count in counts.items()}
         if chosen:
             best = chosen["best"].point
             figures_now["final/val_perplexity"] = best.val.mean

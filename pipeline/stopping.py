@@ -106,6 +106,7 @@ def _on_signal(signum: int, frame: FrameType | None) -> None:
 
 def _watch(receiver: socket.socket, sender: socket.socket, parent: int | None, deadline_seconds: float) -> None:
     """End the process where the main thread does not. Python tells this thread of a signal as soon as it arrives."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the system gives it to the main thread, whose wait then ends
     first: int | None = None
     began = deadline = 0.0
     while True:

@@ -190,9 +190,8 @@ def _spread_text(judged: Judged) -> str:
     """What the intervals and probabilities rest on; that there are none, where no seed was repeated."""
     if judged.seed_deviation is None:
         return "No configuration was trained with a second seed, so there is no interval and no probability."
-    runs = f"{judged.degrees_of_freedom + 1} runs" if judged.degrees_of_freedom == 1 else "the runs that were repeated"
     return (
-        f"± is half of the 95 % interval of the mean, from the spread among seeds of {runs} "
+        "± is half of the 95 % interval of the mean, from the spread among seeds, pooled over all that have several "
         f"({100 * judged.seed_deviation:.2g} % of perplexity, {judged.degrees_of_freedom} degrees of freedom)."
     )
 

@@ -32,6 +32,7 @@ from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.http_dataset_source import HTTPDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric, Param, Run, RunStatus
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
@@ -472,10 +473,18 @@ def register(name: str, run_id: str, alias: str, description: str) -> str:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         found = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-        version = found[0] if found else client.create_model_version(name, f"runs:/{run_id}/model", run_id)
+        version = found[0] if found else _new_version(client, name, run_id)
         client.update_model_version(name, version.version, description)
         client.set_registered_model_alias(name, alias, version.version)
     return str(version.version)
+
+
+def _new_version(client: MlflowClient, name: str, run_id: str) -> ModelVersion:
+    outputs = client.get_run(run_id).outputs
+    if outputs is None or not outputs.model_outputs:
+        raise RecordingError(f"the run {run_id} has no logged model to register as {name}")
+    model = client.get_logged_model(outputs.model_outputs[-1].model_id)  # a resumed training may have logged two
+    return client.create_model_version(name, model.artifact_location, run_id, model_id=model.model_id)
 
 
 # --- what was recorded -----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""One training of a search, done in a worker: the task, what is told meanwhile, and what comes back."""
+"""What a worker of a search does: trainings, and before them the timing of some steps for the estimate."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ from typing import Any, Literal
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.corpus import Corpus, load_corpus
+from pipeline.estimate import Timing, time_training
 from pipeline.hopeless import FinishedCurve, HopelessRule
 from pipeline.progress import Progress
 from pipeline.training import Training
@@ -38,6 +39,20 @@ class TrainingTask:
     rule: HopelessRule | None = None
     finished: tuple[FinishedCurve, ...] = ()
 
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What tells it from the other tasks of its search."""
+        return self.role, self.number, self.train.seed
+
+
+@dataclass(frozen=True)
+class TimingTask:
+    """Some steps of a training, to be timed and thrown away."""
+
+    corpus: CorpusConfig
+    model: ModelConfig
+    train: TrainConfig
+
 
 class Shares(Progress):
     """A bar that tells which share of the training is done."""
@@ -61,7 +76,14 @@ def _corpus(config: CorpusConfig) -> Corpus:
     return load_corpus(config)
 
 
-def do(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
+def do(task: TrainingTask | TimingTask, report: Callable[[float], None]) -> dict[str, Any] | Timing:
+    """A training's result, or how long its steps take."""
+    if isinstance(task, TimingTask):
+        return time_training(_corpus(task.corpus), task.model, task.train)
+    return _train(task, report)
+
+
+def _train(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
     """Train in a run that is nested in the search's; tells the share that is done, returns the training's result.
 
     A run of the same study that was stopped is gone on with, one that is finished is taken as it is.

@@ -19,7 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 COMMAND_OF = {"main": "pipeline"}  # an entry point is the command of its name, but for this one
 PARAMETER_OF = {"prompts": "prompt"}  # click's variable -> the parameter's name
-UNDER_MLFLOW = set(cli.commands) - {"ui", "doctor"}  # these two are for a person at a terminal
+UNDER_MLFLOW = set(cli.commands) - {"ui", "doctor", "recommend"}  # these are for a person at a terminal
 SOURCES = sorted([*ROOT.glob("models/*.py"), *ROOT.glob("pipeline/*.py")])
 
 

@@ -26,13 +26,12 @@ with shielded():
 """
 
 
-def start(script: str, **environment: str) -> subprocess.Popen[str]:
+def start(script: str, install: str = "stopping.install()") -> subprocess.Popen[str]:
     """A process that is known to have come as far as ready()."""
     pipe = subprocess.PIPE
     process = subprocess.Popen(
-        [sys.executable, "-c", START + script],
+        [sys.executable, "-c", START.replace("stopping.install()", install) + script],
         cwd=ROOT,
-        env={**os.environ, **environment},
         stdout=pipe,
         stderr=pipe,
         text=True,
@@ -141,6 +140,22 @@ except KeyboardInterrupt:
     assert end_of(process)[:3] == (0, "came to rest\n", "")
 
 
+def test_two_signals_at_once_interrupt_what_the_main_thread_waits_for():
+    """The kernel gives the second one to a thread that has none yet, if it may; that one then takes both."""
+    for _ in range(5):
+        process = start("""
+try:
+    ready()
+    time.sleep(30)
+except (KeyboardInterrupt, SystemExit):
+    time.sleep(0.2)
+    print("came to rest")
+""")
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        assert end_of(process)[:3] == (0, "came to rest\n", "")
+
+
 def test_a_server_takes_the_time_that_it_needs():
     process = start("""
 stopping.take_your_time()
@@ -192,3 +207,42 @@ except SystemExit as stop:
     parent.communicate()
     assert psutil.wait_procs([child], timeout=5)[1] == []
     assert (tmp_path / "ended").read_text() == "143"
+
+
+def test_a_process_that_is_told_of_its_parent_does_not_outlive_it(tmp_path):
+    script = (
+        START.replace("stopping.install()", "stopping.install(parent=os.getppid())")
+        + f"""
+try:
+    ready()
+    time.sleep(30)
+except SystemExit as stop:
+    open({str(tmp_path / "ended")!r}, "w").write(str(stop.code))
+"""
+    )
+    parent_script = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {script!r}], stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()"
+    )
+    subprocess.run([sys.executable, "-c", parent_script], cwd=ROOT, check=True)
+    ended, until = tmp_path / "ended", time.monotonic() + 3
+    while not (ended.is_file() and ended.read_text()) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert ended.read_text() == "143"
+
+
+def test_a_parent_that_was_gone_before_counts_too():
+    """It may die while its child is still starting."""
+    process = start("ready()\ntime.sleep(30)", install="stopping.install(parent=2**30)")  # no process has that id
+    code, _, _, seconds = end_of(process)
+    assert code == 143
+    assert seconds < 2
+
+
+def test_who_is_given_less_time_is_ended_sooner():
+    process = start(STUCK, install="stopping.install(deadline_seconds=0.5)")
+    process.send_signal(signal.SIGTERM)
+    code, _, err, seconds = end_of(process)
+    assert (code, err) == (143, "Stopped by SIGTERM.\n")
+    assert seconds < 2

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import pipeline.training
+from models.config import ModelConfig
 from models.language_model import LanguageModel
 from pipeline.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.config import TrainConfig, resolve
@@ -694,11 +695,16 @@ def test_bf16_learns_like_fp32(cell, implementation):
 def test_automatic_precision_is_bf16_only_where_it_pays(monkeypatch, supported):
     monkeypatch.setattr(pipeline.training, "has_bf16", lambda device: supported)
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert choose_precision("auto", cpu, "torch") == ("bf16" if supported else "fp32")
-    assert choose_precision("auto", cpu, "scratch") == "fp32"
-    assert choose_precision("auto", cuda, "scratch") == ("bf16" if supported else "fp32")
-    assert choose_precision("bf16", cpu, "scratch") == "bf16"
-    assert choose_precision("fp32", cuda, "torch") == "fp32"
+    lstm, gru, scratch = ModelConfig(), ModelConfig("gru"), ModelConfig(implementation="scratch")
+    where_it_pays = "bf16" if supported else "fp32"
+    assert choose_precision("auto", cpu, lstm, 16) == where_it_pays
+    assert choose_precision("auto", cpu, gru, 16) == "fp32"
+    assert choose_precision("auto", cpu, gru, 1024) == where_it_pays
+    assert choose_precision("auto", cpu, scratch, 16) == "fp32"
+    assert choose_precision("auto", cuda, scratch, 16) == where_it_pays
+    assert choose_precision("auto", cuda, gru, 16) == where_it_pays
+    assert choose_precision("bf16", cpu, scratch, 16) == "bf16"
+    assert choose_precision("fp32", cuda, lstm, 16) == "fp32"
 
 
 def test_automatic_precision_is_never_bf16_under_the_reports_preset(monkeypatch):

@@ -73,6 +73,8 @@ def do(task: Any, report: Report) -> Any:
 
 def done_and_gone(task: Any, report: Report) -> Any:
     """A result whose very last byte is sent before the process dies."""
+    report("first")
+    report("second")
     return _Bomb()
 
 
@@ -271,8 +273,12 @@ def test_a_result_is_heard_of_though_its_worker_died_right_after():
     with Workers(done_and_gone, 1) as workers:
         workers.submit(None)
         time.sleep(1.5)  # done and dead before anybody looks
-        events = next_events(workers, 1)
-        assert [(event.kind, event.value) for event in events] == [("done", 42)]
+        events = next_events(workers, 3)
+        assert [(event.kind, event.value) for event in events] == [
+            ("message", "first"),
+            ("message", "second"),
+            ("done", 42),
+        ]
         assert workers.idle == 1
 
 

@@ -6,12 +6,13 @@ without stopping: epochs and processor seconds saved, points of that search's fr
 in (perplexity, log10 MACs per character) lost, with the reference point (28, the largest MACs of the table).
 Trainings that diverged are left out.
 
-Tables: curves.csv holds random shapes with the search's own budget of 6 epochs; trainings.csv (record_trainings.py)
-holds a full grid of shapes, and random shapes with a random learning rate, with 3 epochs each.
+Tables: curves.csv holds random shapes with the search's own budget of 6 epochs, and small LSTMs with a random learning
+rate; trainings.csv (record_trainings.py) holds a full grid of shapes, and random shapes with a random learning rate,
+with 3 epochs each. What has the preset's learning rate and what has a random one are two searches.
 Orders: random; or as a search that learns: 10 at random, then each time the best of three that are drawn.
 
     python -m tests.benchmarks.bench_hopeless [--curves FILE] [--table FILE] [--replays 200]
-    TMLM_DATA_DIR=FOLDER python -m tests.benchmarks.bench_hopeless --record 60
+    TMLM_DATA_DIR=FOLDER python -m tests.benchmarks.bench_hopeless --record
 
 The second command makes curves.csv; it may be stopped and started again.
 """
@@ -28,11 +29,13 @@ from math import log10
 from pathlib import Path
 from typing import Any
 
+from pipeline.config import CorpusConfig, resolve
 from pipeline.hopeless import FinishedCurve, HopelessRule
 
 DATA = Path(__file__).parent / "data"
 EPOCHS = 6
 SHAPE = ("cell", "num_layers", "hidden_size")
+SHAPES, RANDOM_RATES = 44, 25  # to record
 COLUMNS = (
     *SHAPE,
     "learning_rate",
@@ -45,7 +48,7 @@ TRIALS, FIRST_AT_RANDOM = 40, 10
 UNIFORM_PERPLEXITY = 28.0
 RULES = {
     "no margins": HopelessRule(min_finished=5, neighbours=3, slack=0, noise=0),
-    "bold": HopelessRule(min_finished=8, neighbours=3),
+    "bold": HopelessRule(min_finished=8, neighbours=3, slack=0.2, noise=0.01),
     "default": HopelessRule(),
     "careful": HopelessRule(min_finished=15, neighbours=10, slack=0.5, noise=0.02),
 }
@@ -78,20 +81,21 @@ class Replay:
 
 
 def read(table: Path) -> dict[str, list[Training]]:
-    """The trainings of a table that did not diverge; a table of the grid and of random learning rates is two."""
+    """The trainings of a table that did not diverge, by the search that they are of."""
     parts: dict[str, list[Training]] = {}
     with table.open(newline="") as file:
         for row in csv.DictReader(file):
             values = [value for name, value in row.items() if name.startswith("val_perplexity_")]
             if not all(values):
                 continue
-            name = {"0": "random learning rates, ", "1": "grid of shapes, "}.get(row.get("grid", ""), "random shapes, ")
+            _, preset = resolve({"cell": row["cell"], "hidden_size": int(row["hidden_size"])})
+            rates = "preset" if float(row["learning_rate"]) == preset.learning_rate else "random"
             training = Training(
                 tuple(row[column] for column in (*SHAPE, "learning_rate")),
                 FinishedCurve(int(row["macs_per_char"]), tuple(float(value) for value in values)),
                 float(row["cpu_seconds"]),
             )
-            parts.setdefault(f"{name}{len(values)} epochs", []).append(training)
+            parts.setdefault(f"{len(values)} epochs, {rates} learning rates", []).append(training)
     return parts
 
 
@@ -168,7 +172,7 @@ def replay(trials: Sequence[Training], rule: HopelessRule, largest_macs: int) ->
 
 def compare(tables: Sequence[Path], replays: int) -> Iterator[str]:
     """The lines of a Markdown table."""
-    yield "| curves | order | rule | stopped of 40 | epochs saved | time saved | front points lost | hypervolume lost |"
+    yield "| curves | order | rule | stopped | epochs saved | time saved | front points lost | hypervolume lost |"
     yield "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |"
     for table in tables:
         for part, trainings in read(table).items():
@@ -183,7 +187,8 @@ def compare(tables: Sequence[Path], replays: int) -> Iterator[str]:
 
                     lost, points = (sum(r.front_points_lost for r in results), sum(r.front_points for r in results))
                     yield (
-                        f"| {part} ({len(trainings)}) | {order} | {name} | {mean(lambda r: r.stopped):.1f} | "
+                        f"| {part} ({len(trainings)}) | {order} | {name} | "
+                        f"{mean(lambda r: r.stopped):.1f} of {len(searches[0])} | "
                         f"{mean(lambda r: r.epochs_saved):.1%} | {mean(lambda r: r.seconds_saved):.1%} | "
                         f"{lost} of {points} | {mean(lambda r: r.hypervolume_lost):.4%}, "
                         f"at most {max(r.hypervolume_lost for r in results):.2%} |"
@@ -193,20 +198,30 @@ def compare(tables: Sequence[Path], replays: int) -> Iterator[str]:
 # --- the recording ----------------------------------------------------------------------------------------------------
 
 
-def shapes(count: int) -> list[dict[str, Any]]:
-    """Random shapes, the same ones each time; the width is log-uniform between 8 and 192."""
+def to_record() -> list[dict[str, Any]]:
+    """Random shapes with the preset's learning rate, then LSTMs with a random one; widths and rates log-uniform."""
     order = random.Random(0)
     chosen: dict[tuple[Any, ...], None] = {}
-    while len(chosen) < count:
+    while len(chosen) < SHAPES:
         width = round(8 * (192 / 8) ** order.random())
         chosen[order.choice(("rnn", "gru", "lstm")), order.choice((1, 2, 3)), width] = None
-    return [dict(zip(SHAPE, shape, strict=True)) for shape in chosen]
+    shapes = [dict(zip(SHAPE, shape, strict=True)) for shape in chosen]
+    order = random.Random(5)
+    rated = [
+        {
+            "cell": "lstm",  # torch trains it three times as fast as the others
+            "num_layers": order.choice((1, 1, 2, 3)),
+            "hidden_size": round(8 * (48 / 8) ** order.random()),
+            "learning_rate": float(f"{0.001 * (0.3 / 0.001) ** order.random():.3g}"),
+        }
+        for _ in range(RANDOM_RATES)
+    ]
+    return [*shapes, *rated]
 
 
-def record(count: int, table: Path) -> None:
+def record(table: Path) -> None:
     """Train what the table lacks; a training that diverged has no perplexity from that epoch on."""
     from models.complexity import closed_form
-    from pipeline.config import CorpusConfig, resolve
     from pipeline.corpus import load_corpus
     from pipeline.errors import TrainingDivergedError
     from pipeline.experiment import Observer, run_experiment
@@ -216,15 +231,15 @@ def record(count: int, table: Path) -> None:
     if not table.is_file():
         table.write_text(",".join(COLUMNS) + "\n")
     with table.open(newline="") as file:
-        done = {tuple(row[name] for name in SHAPE) for row in csv.DictReader(file)}
+        done = {tuple(row[name] for name in (*SHAPE, "learning_rate")) for row in csv.DictReader(file)}
     corpus = load_corpus(CorpusConfig("time-machine"))
     with table.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        for shape in shapes(count):
-            if tuple(str(value) for value in shape.values()) in done:
-                continue
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        for shape in to_record():
             model, train = resolve({**shape, "epochs": EPOCHS})
             row = {**shape, "learning_rate": train.learning_rate, "seed": train.seed}
+            if tuple(str(row[name]) for name in (*SHAPE, "learning_rate")) in done:
+                continue
             row["macs_per_char"] = closed_form(model, len(corpus.vocabulary)).macs_per_char
             began = time.process_time()
 
@@ -244,13 +259,13 @@ def record(count: int, table: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--record", type=int, default=0, metavar="COUNT", help="train so many shapes, write --curves")
+    parser.add_argument("--record", action="store_true", help="train what --curves lacks")
     parser.add_argument("--curves", type=Path, default=DATA / "curves.csv")
     parser.add_argument("--table", type=Path, default=DATA / "trainings.csv")
     parser.add_argument("--replays", type=int, default=200)
     args = parser.parse_args()
     if args.record:
-        record(args.record, args.curves)
+        record(args.curves)
         return
     for line in compare([args.curves, args.table], args.replays):
         sys.stdout.write(line + "\n")

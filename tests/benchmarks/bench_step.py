@@ -63,7 +63,7 @@ def measure(way: str, cell: str, hidden_size: int) -> float:
     if precision == "auto":
         from pipeline.training import choose_precision
 
-        training.precision = choose_precision("auto", training.device, "torch")
+        training.precision = choose_precision("auto", training.device, model, config.batch_size)
     return median_ms(lambda: training._train_step(inputs, targets, None))
 
 

@@ -1,0 +1,217 @@
+"""How long trainings will take on this machine, from steps that were timed on it a moment ago.
+
+A few shapes of each kind of model are trained for some steps (``shapes_to_time``, ``time_training``; in as many
+processes at once as will train later, for they slow each other). ``Calibration`` lays a curve through them:
+
+    seconds of a step = a + b L + c L H + d L H^2 + e (L - 1) H^2
+
+for L layers of H units: what a step costs whatever it does, what a layer costs, and the multiplications, of which the
+first layer, which reads single characters, has fewer. No coefficient is negative, so that more is never faster.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import combinations
+from math import sqrt
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.config import ModelConfig
+from models.language_model import LanguageModel
+from pipeline.config import TrainConfig
+from pipeline.corpus import Corpus
+from pipeline.training import StreamData, Training, WindowData, keep_freed_memory
+
+Configuration = tuple[ModelConfig, TrainConfig]
+
+WARM_UP_STEPS = 2  # not timed: the first ones fill caches
+TIMED_STEPS = 4  # of each shape, at least
+TIMED_SECONDS = 0.25  # of each shape, at least
+RUN_SECONDS = 1.0  # of a run beside its training: recorded with its files, as measured with small models
+EPOCH_SECONDS = 0.03  # of an epoch: checkpoints and the live curve
+READINGS = 3.0  # of the test text, in seconds: read once, and samples drawn, kept and written (0.3 to 1.2 s measured)
+FRONT_MEMBERS = 2.4  # times the root of the trials: as counted among 10 to 49 random ones of a grid of short trainings
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of a step and of a validation, as they were measured of a configuration."""
+
+    model: ModelConfig
+    train: TrainConfig
+    step_seconds: float
+    validation_seconds: float
+
+
+class _EnoughError(Exception):
+    """So many steps will do."""
+
+
+def shapes_to_time(configurations: Iterable[Configuration]) -> list[Configuration]:
+    """Those of some configurations that tell most about all of them.
+
+    Of each kind of model, the smallest, the middle and the largest hidden size at the fewest and at the most layers:
+    at most six. The costly ones come first, so that several processes come to an end together.
+    """
+    kinds: dict[tuple, list[Configuration]] = defaultdict(list)
+    for configuration in configurations:
+        kinds[_kind(*configuration)].append(configuration)
+    chosen: dict[tuple, Configuration] = {}
+    for kind, members in kinds.items():
+        all_layers = [model.num_layers for model, _ in members]
+        for layers in (min(all_layers), max(all_layers)):
+            widths = {model.hidden_size: (model, train) for model, train in members if model.num_layers == layers}
+            low, high = min(widths), max(widths)
+            middle = min(widths, key=lambda width: abs(width - (low + high) / 2))
+            chosen |= {(kind, layers, width): widths[width] for width in (low, middle, high)}
+    return sorted(chosen.values(), key=lambda each: -each[0].num_layers * each[0].hidden_size ** 2)
+
+
+def _kind(model: ModelConfig, train: TrainConfig) -> tuple:
+    """All but the shape that a step's cost depends on. Rates of learning and of dropping do not count."""
+    return (
+        model.cell,
+        model.implementation,
+        model.equations,
+        model.embedding_size,
+        train.preset,
+        train.batch_size,
+        train.sequence_length,
+        train.optimizer,
+        train.precision,
+    )
+
+
+def time_training(
+    corpus: Corpus, model: ModelConfig, train: TrainConfig, clock: Callable[[], float] = time.perf_counter
+) -> Timing:
+    """Train for some steps, validate, and throw the model away.
+
+    Takes TIMED_SECONDS, or a few steps where those take longer. Like a training, it sets the number of threads and the
+    allocator of the whole process.
+    """
+    ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
+    train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
+    training = Training(LanguageModel(model, len(corpus.vocabulary)), train_ids, val_ids, train)
+    keep_freed_memory()
+    torch.set_num_threads(training.threads)
+
+    def now() -> float:
+        if training.device.type != "cpu":
+            torch.get_device_module(training.device).synchronize()
+        return clock()
+
+    def at_rest() -> None:
+        marks.append(now())
+        timed = len(marks) - 1 - WARM_UP_STEPS
+        if timed >= TIMED_STEPS and marks[-1] - marks[WARM_UP_STEPS] >= TIMED_SECONDS:
+            raise _EnoughError
+
+    marks = [now()]
+    with suppress(_EnoughError):
+        training.run_epoch(at_rest=at_rest)
+    first = min(WARM_UP_STEPS, len(marks) - 2)  # of a short text, the epoch may have fewer
+    step_seconds = (marks[-1] - marks[first]) / (len(marks) - 1 - first)
+    began = now()
+    training.data.validate(training.judged_model)
+    return Timing(model, train, step_seconds, now() - began)
+
+
+class Calibration:
+    """Expected seconds of trainings on a text, by the timings of some on it."""
+
+    def __init__(self, corpus: Corpus, timings: Sequence[Timing]) -> None:
+        self._ids = torch.from_numpy(corpus.ids)
+        self._corpus = corpus
+        kinds: dict[tuple, list[Timing]] = defaultdict(list)
+        for timing in timings:
+            kinds[_kind(timing.model, timing.train)].append(timing)
+        self._step = {kind: _fit(members, [each.step_seconds for each in members]) for kind, members in kinds.items()}
+        self._validation = {
+            kind: _fit(members, [each.validation_seconds for each in members]) for kind, members in kinds.items()
+        }
+
+    def step_seconds(self, model: ModelConfig, train: TrainConfig) -> float:
+        """Of one training step. KeyError for a kind of model of which none was timed."""
+        return float(_columns(model) @ self._step[_kind(model, train)])
+
+    def validation_seconds(self, model: ModelConfig, train: TrainConfig) -> float:
+        """Of one validation. KeyError as above."""
+        return float(_columns(model) @ self._validation[_kind(model, train)])
+
+    def expected_seconds(self, model: ModelConfig, train: TrainConfig, run_seconds: float = RUN_SECONDS) -> float:
+        """Of a recorded training with all its epochs (patience may end it sooner).
+
+        ``run_seconds`` is what recording takes, whatever the model; reading the test text and sampling come on top.
+        """
+        spans = self._corpus.spans(train.preset)
+        train_ids, val_ids = (self._ids[slice(*spans[split])] for split in ("train", "val"))
+        data = (WindowData if train.preset == "report" else StreamData)(train_ids, val_ids, train)
+        epochs = train.epochs or max(1, round(train.budget_chars / data.chars_per_epoch))
+        validation = self.validation_seconds(model, train)
+        training = epochs * (data.steps_per_epoch * self.step_seconds(model, train) + validation)
+        if train.max_seconds:
+            training = min(training, train.max_seconds)
+        test_start, test_end = spans["test"]
+        reading = READINGS * validation * (test_end - test_start) / data.val_chars
+        return training + epochs * EPOCH_SECONDS + reading + run_seconds
+
+
+def _columns(model: ModelConfig) -> NDArray[np.float64]:
+    """What the coefficients a, b, c, d, e stand before."""
+    layers, hidden = model.num_layers, model.hidden_size
+    return np.array([1, layers, layers * hidden, layers * hidden**2, (layers - 1) * hidden**2], dtype=np.float64)
+
+
+def _fit(timings: Sequence[Timing], seconds: Sequence[float]) -> NDArray[np.float64]:
+    """The coefficients, none negative, of least squared relative error.
+
+    Of all sets of columns, the best whose ordinary solution is nowhere negative is the solution (Lawson and Hanson
+    1974, ch. 23: the free columns of the optimum solve their own least-squares problem); there are only 31.
+    """
+    rows = np.array([_columns(timing.model) for timing in timings]) / np.array(seconds)[:, None]
+    scale = np.abs(rows).max(axis=0)
+    scale[scale == 0] = 1  # of e, where all have one layer
+    best, least = np.zeros(rows.shape[1]), np.inf
+    for count in range(1, rows.shape[1] + 1):
+        for free in map(list, combinations(range(rows.shape[1]), count)):
+            solution = np.linalg.lstsq(rows[:, free] / scale[free], np.ones(len(rows)))[0]
+            error = float(np.square(rows[:, free] / scale[free] @ solution - 1).sum())
+            if (solution >= 0).all() and error < least - 1e-12:  # of two that are equal, the one with fewer columns
+                best, least = np.zeros(rows.shape[1]), error
+                best[free] = solution / scale[free]
+    return best
+
+
+def front_members(trials: int) -> float:
+    """How many trials of so many are expected to be on the front."""
+    return min(trials, FRONT_MEMBERS * sqrt(trials))
+
+
+def search_minutes(trial_seconds: Sequence[float], trials: int, workers: int, confirm_seeds: int) -> float:
+    """Expected minutes of a search: its trials, then ``confirm_seeds`` - 1 more trainings of each front member.
+
+    ``trial_seconds`` are those of configurations drawn at random from the space (``Calibration.expected_seconds``);
+    the trials to come, and the front among them, are taken to cost as much on average.
+    """
+    seconds = np.array(trial_seconds)
+    confirmations = front_members(trials) * (confirm_seeds - 1)
+    return (_phase_seconds(seconds, trials, workers) + _phase_seconds(seconds, confirmations, workers)) / 60
+
+
+def _phase_seconds(seconds: NDArray[np.float64], count: float, workers: int) -> float:
+    """Of ``count`` tasks, each begun as a worker becomes free, until the last one ends.
+
+    When the first worker finds no more to do, the others are in the middle of a task. What is left of one is
+    E[s^2] / (2 E[s]) on average (renewal theory: long tasks are met more often).
+    """
+    if count <= 0:
+        return 0.0
+    mean = float(seconds.mean())
+    rest = float(np.square(seconds).mean()) / (2 * mean)
+    return max(mean, (count * mean + (workers - 1) * rest) / workers)

@@ -1,0 +1,302 @@
+"""The study: how many trials, which, and what becomes of those that end badly. A formula stands for the training."""
+
+import os
+from collections.abc import Callable
+from math import exp, log, log10
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from pipeline.config import CorpusConfig
+from pipeline.corpus import Corpus, load_corpus
+from pipeline.errors import InputError, RecordingError, TrainingDivergedError
+from pipeline.processes import process_tags
+from pipeline.search import LOST, PROCESS, REPEATS, RETRY_OF, SEED, Search, alone
+from pipeline.space import SearchConfig, Space
+from pipeline.trial import TrainingTask
+from pipeline.workers import Event
+
+SMALL = {"hidden_size": "4..8", "num_layers": "1..2", "epochs": 2, "trials": 8}
+
+
+@pytest.fixture(scope="module")
+def corpus(small_text: Path) -> Corpus:
+    return load_corpus(CorpusConfig(str(small_text)))
+
+
+@pytest.fixture
+def begin(no_store: Path, corpus: Corpus, small_text: Path) -> Callable[..., Search]:
+    """Begins the study, or goes on with it, as a command would."""
+
+    def begun(**options: Any) -> Search:
+        config = SearchConfig(**{**SMALL, **options})
+        found = Search(config, Space.of(config), corpus, CorpusConfig(str(small_text)))
+        found.parent = "parent"
+        return found
+
+    return begun
+
+
+def perplexity(task: TrainingTask) -> float:
+    """Falls with the size; an LSTM is a little better, a later seed a little worse."""
+    share = 0.95 if task.model.cell == "lstm" else 1.0
+    return share * 20.0 * exp(-0.1 * log(task.macs_per_char)) + 0.01 * task.train.seed
+
+
+def result_of(task: TrainingTask, value: float) -> dict[str, Any]:
+    return {
+        "run_id": f"run-{task.model.shape}-{task.train.seed}",
+        "val_perplexity": value,
+        "test_perplexity": value,
+        "parameters": 100,
+        "macs_per_char": task.macs_per_char,
+        "train_seconds": 1.0,
+        "best_epoch": 2,
+        "epochs": 2,
+        "stopped": "",
+        "val_perplexities": [value + 1, value],
+        "texts": ["it has"],
+    }
+
+
+def train_all(found: Search, formula: Callable[[TrainingTask], Any] = perplexity) -> list[TrainingTask]:
+    """Ask and tell one after the other until there is nothing left; returns what was trained."""
+    trained = []
+    while (task := found.next_task({}, 0, None)) is not None:
+        trained.append(task)
+        value = formula(task)
+        failed = isinstance(value, Exception)
+        found.take(
+            Event("failed" if failed else "done", task, value if failed else result_of(task, value), os.getpid())
+        )
+    return trained
+
+
+def shapes(tasks: list[TrainingTask]) -> list[str]:
+    return [task.model.shape for task in tasks]
+
+
+def test_trials_are_how_many_are_complete_in_total(begin):
+    assert len(train_all(begin())) == 8
+    assert train_all(begin()) == []
+    more = begin(trials=11)
+    assert len(train_all(more)) == 3
+    assert len(more.judged()) == 11
+
+
+@pytest.mark.parametrize("sampler", ["known-cost", "gp", "tpe", "nsga2", "random", "grid"])
+def test_no_sampler_has_a_configuration_trained_twice_and_all_come_to_the_end_of_a_small_space(begin, sampler):
+    found = begin(sampler=sampler, cell="gru,lstm", num_layers="1", hidden_size="4,5,6", trials=50)
+    trained = train_all(found)
+    assert sorted(shapes(trained)) == [f"{cell}-1x{width}" for cell in ("gru", "lstm") for width in (4, 5, 6)]
+    assert found.nothing_new
+
+
+def test_a_repeat_is_told_what_the_earlier_trial_came_to_and_does_not_count(begin):
+    found = begin(sampler="random", cell="lstm", num_layers="1", hidden_size="4,5", trials=2)
+    train_all(found)
+    repeats = [trial for trial in found.trials(TrialState.COMPLETE) if REPEATS in trial.user_attrs]
+    first = {trial.number: trial for trial in found.complete()}
+    assert len(found.judged()) == 2
+    assert all(trial.values == first[trial.user_attrs[REPEATS]].values for trial in repeats)
+
+
+def test_with_another_seed_the_same_configurations_are_trained_again(begin):
+    options = {"sampler": "grid", "cell": "lstm", "num_layers": "1", "hidden_size": "4,5"}
+    one = train_all(begin(**options, trials=2))
+    two = train_all(begin(**{**options, "sampler": "random"}, trials=4, seed=1))
+    assert sorted(shapes(two)) == sorted(shapes(one))
+    assert {task.train.seed for task in two} == {1}
+
+
+def test_objectives_are_perplexity_and_log10_macs_and_have_their_names(begin):
+    found = begin(trials=1)
+    (task,) = train_all(found)
+    (trial,) = found.complete()
+    assert trial.values == pytest.approx([perplexity(task), log10(task.macs_per_char)])
+    assert found.study.metric_names == ["validation perplexity", "log10 MACs per character"]
+
+
+def test_a_perplexity_is_capped_at_uniform(begin):
+    found = begin(trials=1)
+    train_all(found, lambda task: 1e9)
+    (trial,) = found.complete()
+    assert trial.values[0] == found.vocab_size
+    assert trial.user_attrs["val_perplexity"] == 1e9
+    assert found.contenders() == []
+
+
+def test_a_diverged_trial_fails_with_its_reason_and_another_takes_its_place(begin):
+    found, outcomes = begin(trials=3), iter([TrainingDivergedError("the loss is nan"), 5.0, 4.0, 3.0])
+    trained = train_all(found, lambda task: next(outcomes))
+    (failed,) = found.trials(TrialState.FAIL)
+    assert failed.user_attrs["failure"] == "the loss is nan"
+    assert len(found.complete()) == 3
+    assert len(set(shapes(trained))) == 4
+
+
+def test_what_is_neither_a_result_nor_a_divergence_ends_the_search_and_is_tried_again_later(begin):
+    found = begin()
+    task = found.next_task({}, 0, None)
+    with pytest.raises(RecordingError, match="disk"):
+        found.take(Event("failed", task, RecordingError("the disk is full"), 1))
+    again = begin()
+    assert again.next_task({}, 0, None).model == task.model
+
+
+def test_a_lost_trial_is_tried_again_once_and_then_left_alone(begin):
+    found = begin()
+    first = found.next_task({}, 0, None)
+    found.take(Event("lost", first, -9, 77))
+    second = found.next_task({}, 0, None)
+    assert second.model == first.model
+    assert found.trials()[second.number].user_attrs[RETRY_OF] == first.number
+    found.take(Event("lost", second, -9, 78))
+    third = found.next_task({}, 0, None)
+    assert third.model != first.model
+    reason = found.trials()[second.number].user_attrs["failure"]
+    assert reason == "its process (pid 78) is gone, exit code -9; 2 times now, so it is not tried again"
+
+
+def test_a_trial_that_was_stopped_by_hand_is_tried_again_however_often(begin):
+    found = begin()
+    models = set()
+    for _ in range(4):
+        task = found.next_task({}, 0, None)
+        models.add(task.model)
+        found.give_up([task], "stopped by Ctrl-C")
+    assert len(models) == 1
+
+
+def test_trials_of_a_process_that_is_gone_are_closed_by_the_next_start(begin, monkeypatch):
+    found = begin()
+    gone = {**process_tags(), "process.pid": "4194000"}
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.search.process_tags", lambda: gone)
+        left = [found.next_task({}, count, None) for count in range(2)]
+    mine = found.next_task({}, 2, None)
+    again = begin()
+    assert again.close_the_dead() == [0, 1]
+    states = [trial.state for trial in again.trials()]
+    assert states[:3] == [TrialState.FAIL, TrialState.FAIL, TrialState.RUNNING]
+    assert "pid 4194000" in again.trials()[0].user_attrs[LOST]
+    taken_up = [again.next_task({}, 1 + count, None) for count in range(2)]
+    assert [task.model for task in taken_up] == [task.model for task in left]
+    assert mine.model not in [task.model for task in taken_up]
+
+
+def test_a_trial_that_was_left_between_two_statements_is_closed_too(begin):
+    begin().study.ask()
+    again = begin()
+    assert again.close_the_dead() == [0]
+    assert again.trials()[0].state == TrialState.FAIL
+    assert len(again.trials()) == 1  # it had no parameters yet: nothing to try again
+
+
+def test_the_budget_holds_for_every_sampler(begin):
+    for sampler in ("known-cost", "random", "tpe"):
+        found = begin(study_name=sampler, sampler=sampler, budget_macs=700)
+        trained = train_all(found)
+        assert trained
+        assert max(task.macs_per_char for task in trained) <= 700
+        assert len(found.judged()) == len(trained)
+
+
+def test_a_budget_below_the_cheapest_model_is_refused(begin):
+    with pytest.raises(InputError, match=r"--budget-macs 10 is less than the cheapest model of the space needs: \d+"):
+        begin(budget_macs=10)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"hidden_size": "4..9"}, r"was begun otherwise \(space was .*hidden_size 4..8, now .*hidden_size 4..9\)"),
+        ({"epochs": 3}, r"was begun otherwise \(epochs was 2, now 3\)"),
+        ({"max_seconds": 4.0}, r"max_seconds was None, now 4.0"),
+        ({"preset": "report"}, "preset was stream, now report"),
+    ],
+)
+def test_a_study_goes_on_only_as_it_was_begun(begin, options, said):
+    begin()
+    with pytest.raises(InputError, match=said):
+        begin(**options)
+
+
+def test_another_sampler_seed_or_number_of_trials_is_no_other_study(begin):
+    train_all(begin(trials=2))
+    assert len(train_all(begin(trials=4, sampler="tpe", seed=3, workers=1, confirm_seeds=1))) == 2
+
+
+def test_someone_elses_study_is_refused(begin, no_store):
+    begin(study_name="ours")
+    url = f"sqlite:///{no_store}/mlruns/optuna.db"
+    optuna.create_study(storage=url, study_name="search", directions=["minimize", "maximize"])
+    with pytest.raises(InputError, match="is not a study of this search; give another name"):
+        begin()
+
+
+def test_a_storage_that_is_none_is_refused_and_one_that_can_not_be_used_is_told(begin, tmp_path):
+    with pytest.raises(InputError, match="--storage nonsense is no SQLAlchemy address"):
+        begin(storage="nonsense")
+    (tmp_path / "text.db").write_text("no database at all, only text" * 100)
+    with pytest.raises(RecordingError, match=r"the study can't be kept in .*; see --storage"):
+        begin(storage=f"sqlite:///{tmp_path}/text.db")
+
+
+def test_two_commands_can_not_work_on_one_study(begin):
+    config = SearchConfig()
+    with alone(config), pytest.raises(InputError, match="is being searched by another command"), alone(config):
+        pass
+    with alone(config):
+        pass
+
+
+def test_a_script_of_ones_own_reads_the_study(begin, no_store):
+    train_all(begin(trials=3))
+    study = optuna.load_study(study_name="search", storage=f"sqlite:///{no_store}/mlruns/optuna.db")
+    frame = study.trials_dataframe()
+    assert len(study.best_trials) >= 1
+    assert {"values_validation perplexity", "params_hidden_size", "user_attrs_run_id"} <= set(frame.columns)
+    assert study.user_attrs["protocol"]["space"]["hidden_size"] == "4..8"
+
+
+def test_trials_carry_the_process_the_seed_and_what_they_came_to(begin):
+    found = begin(trials=1, seed=7)
+    train_all(found)
+    (trial,) = found.complete()
+    assert trial.user_attrs[SEED] == 7
+    assert trial.system_attrs[PROCESS]["process.pid"] == str(os.getpid())
+    assert trial.user_attrs["sample_text"] == "it has"
+    assert trial.user_attrs["val_perplexities"] == pytest.approx([8, 7], abs=7)
+
+
+def test_members_of_the_front_are_given_the_seeds_that_they_lack(begin):
+    found = begin(trials=2, confirm_seeds=3, seed=5)
+    train_all(found)
+    member = found.contenders()[0]
+    tasks = found.confirmation_tasks([member], {})
+    assert [task.train.seed for task in tasks] == [6, 7]
+    assert {task.role for task in tasks} == {"confirmation"}
+    found.take(Event("done", tasks[0], result_of(tasks[0], 9.0), 1))
+    found.take(Event("failed", tasks[1], TrainingDivergedError("nan"), 1))
+    (judged,) = [each for each in found.contenders() if each.name == member.name]
+    assert judged.val_perplexities == (member.val_perplexities[0], 9.0, float("inf"))
+    assert found.confirmation_tasks([member], {}) == []
+    assert len(found.trials()) == 2  # runs, not trials
+
+
+def test_importances_are_shares_of_each_objective(begin):
+    found = begin(trials=8)
+    train_all(found)
+    importances = found.importances()
+    assert importances.keys() == {"validation perplexity", "log10 MACs per character"}
+    assert all(sum(shares.values()) == pytest.approx(1) for shares in importances.values())
+
+
+def test_too_few_trials_have_no_importances(begin):
+    found = begin(trials=1)
+    train_all(found)
+    assert found.importances() == {}

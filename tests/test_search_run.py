@@ -1,0 +1,223 @@
+"""The search as a tracked run: what it leaves in the record, in the registry and in Optuna's storage."""
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+import mlflow
+import optuna
+import pytest
+import yaml
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from optuna.trial import TrialState
+
+from models.complexity import closed_form
+from models.config import ModelConfig
+from pipeline import tracking
+from pipeline.config import CorpusConfig
+from pipeline.errors import InputError
+from pipeline.recommendation import recommended, sentence
+from pipeline.search_run import SearchRun, search
+from pipeline.space import SearchConfig
+from pipeline.steps import CURVES
+from pipeline.trial import TrainingTask, do
+from pipeline.workers import Event
+
+TINY: dict[str, Any] = {"cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,6,9", "epochs": 2, "trials": 4}
+
+
+class Inline:
+    """A pool of one worker that trains in this process, as soon as it is listened to."""
+
+    def __init__(self, count: int) -> None:
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is left running."""
+
+    @property
+    def idle(self) -> int:
+        return int(self._task is None)
+
+    @property
+    def running(self) -> list[tuple[int, Any]]:
+        return [] if self._task is None else [(0, self._task)]
+
+    def submit(self, task: Any) -> None:
+        self._task = task
+
+    def events(self, timeout_seconds: float | None = None) -> list[Event]:
+        if self._task is None:
+            return []
+        task, self._task = self._task, None
+        said: list[Event] = []
+        value = do(task, lambda share: said.append(Event("message", task, share, 0)))
+        return [*said, Event("done", task, value, 0)]
+
+
+class Counting(Inline):
+    """The same, and how many trainings it was given."""
+
+    given = 0
+
+    def submit(self, task: Any) -> None:
+        super().submit(task)
+        Counting.given += isinstance(task, TrainingTask)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Any:
+    """A store that the tests of this module share, since a search takes seconds."""
+    import shutil
+
+    from pipeline.store import setup
+
+    home = tmp_path_factory.mktemp("lab")
+    (home / "mlruns").mkdir()
+    shutil.copy(empty_database, home / "mlruns" / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.store.root", lambda: home)
+        setup.cache_clear()
+        yield home
+        setup.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def searched(lab: Path, small_text: Path, said: list[str]) -> SearchRun:
+    config = SearchConfig(**TINY, confirm_seeds=2)
+    return search(config, CorpusConfig(str(small_text)), say=said.append, make_pool=Inline)
+
+
+@pytest.fixture
+def study(searched: SearchRun, lab: Path) -> optuna.Study:
+    return optuna.load_study(study_name="search", storage=f"sqlite:///{lab}/mlruns/optuna.db")
+
+
+def trainings(searched: SearchRun) -> list[Run]:
+    client = MlflowClient()
+    (experiment,) = {client.get_run(searched.run_id).info.experiment_id}
+    query = f"tags.`mlflow.parentRunId` = '{searched.run_id}'"
+    return list(client.search_runs([experiment], query))
+
+
+def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_searchs(searched, study):
+    runs = trainings(searched)
+    roles = [run.data.tags["role"] for run in runs]
+    assert roles.count("trial") == 4
+    assert roles.count("confirmation") == searched.result["confirmations"] > 0
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    of_trials = {trial.user_attrs["run_id"] for trial in study.trials}
+    assert of_trials == {run.info.run_id for run in runs if run.data.tags["role"] == "trial"}
+
+
+def test_the_runs_of_trials_have_their_live_curves_and_all_else_of_a_training(searched):
+    client = MlflowClient()
+    for run in trainings(searched):
+        assert [point.step for point in client.get_metric_history(run.info.run_id, "perplexity/val")] == [1, 2]
+        assert tracking.fetch(run.info.run_id, CURVES).is_file()
+        assert run.data.tags["study"] == "search"
+
+
+def test_members_of_the_front_have_their_seeds(searched):
+    assert searched.judged.front
+    assert all(point.seeds == 2 for point in searched.judged.front)
+    of_seeds = {run.data.params["seed"] for run in trainings(searched) if run.data.tags["role"] == "confirmation"}
+    assert of_seeds == {"1"}
+
+
+def test_values_are_those_of_the_runs(searched, study):
+    for trial in study.trials:
+        assert trial.state == TrialState.COMPLETE
+        recorded = MlflowClient().get_run(trial.user_attrs["run_id"]).data.metrics
+        assert trial.values[0] == pytest.approx(recorded["final/val_perplexity"], rel=1e-5)
+        shape = ModelConfig(trial.params["cell"], 1, trial.params["hidden_size"])
+        assert 10 ** trial.values[1] == pytest.approx(closed_form(shape, 28).macs_per_char)
+
+
+def test_the_parent_shows_the_pictures_the_summary_and_the_result(searched):
+    client = MlflowClient()
+    run = client.get_run(searched.run_id)
+    pictures = [file.path for file in client.list_artifacts(searched.run_id, "plots")]
+    assert pictures == [f"plots/{name}.png" for name in ("hypervolume", "importance", "pareto", "time")]
+    assert "MACs per character" in run.data.tags["mlflow.note.content"]
+    assert json.loads(tracking.read_text(searched.run_id, "result.json")) == searched.result
+    assert yaml.safe_load(tracking.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,6,9"
+    assert run.data.metrics["search/hypervolume"] == pytest.approx(searched.judged.hypervolume, rel=1e-5)
+    assert run.data.metrics["search/trials"] == 4
+
+
+def test_the_picks_are_registered_under_their_aliases(searched):
+    client = MlflowClient()
+    for name in ("small", "knee", "best"):
+        version = client.get_model_version_by_alias("time-machine-lm", name)
+        assert version.run_id == searched.picks[name].run_id
+        model = mlflow.pyfunc.load_model(f"models:/time-machine-lm@{name}")
+        assert model.predict(["it"], params={"length": 3}) is not None
+
+
+def test_before_the_first_trial_it_says_how_long_and_where(searched, said, lab):
+    assert said[0].startswith("4 trials and the confirmations of their front: about")
+    assert f"Study search in {lab}/mlruns/optuna.db" in said[0]
+    assert searched.run_id in said[0]
+
+
+def test_the_dashboard_finds_link_text_and_picture(study, lab):
+    for trial in study.trials:
+        assert trial.user_attrs["run_id"] in trial.user_attrs["mlflow_run"]
+        assert trial.user_attrs["sample_text"].startswith("it has")
+        (artifact,) = optuna.artifacts.get_all_artifact_meta(trial, storage=study._storage)
+        assert artifact.mimetype == "image/png"
+        assert (lab / "mlruns" / "optuna-artifacts" / artifact.artifact_id).is_file()
+
+
+def test_the_same_command_again_trains_nothing_and_keeps_the_run(searched, small_text):
+    Counting.given = 0
+    config = SearchConfig(**TINY, confirm_seeds=2)
+    again = search(config, CorpusConfig(str(small_text)), make_pool=Counting)
+    assert again.run_id == searched.run_id
+    assert Counting.given == searched.result["confirmations"]  # each is answered by its finished run
+    assert len(trainings(searched)) == 4 + searched.result["confirmations"]
+    assert (
+        again.judged.front == pytest.approx(searched.judged.front) or again.result["front"] == searched.result["front"]
+    )
+
+
+def test_a_recommendation_is_the_best_for_its_macs_of_the_finished_runs(searched):
+    every = {point.contender.name: point for point in searched.judged.points}
+    limit = sorted(point.contender.macs_per_char for point in every.values())[1]
+    found = recommended("auto", limit, None)
+    affordable = [p for p in every.values() if p.contender.macs_per_char <= limit]
+    best = min(affordable, key=lambda point: point.val.mean)
+    assert (found["cell"], found["hidden_size"]) == (best.contender.cell, best.contender.hidden_size)
+    assert found["val_perplexity"] == pytest.approx(best.val.mean, rel=1e-5)
+    assert found["run_id"] in best.contender.run_ids
+    assert f"{found['macs_per_char']:,} MACs per character" in sentence(found)
+
+
+def test_a_recommendation_is_the_cheapest_that_is_good_enough(searched):
+    worst = max(point.val.mean for point in searched.judged.points)
+    found = recommended("topics", None, worst + 1)
+    assert found["macs_per_char"] == min(point.contender.macs_per_char for point in searched.judged.points)
+
+
+def test_what_nothing_fits_is_said_with_what_would(searched):
+    with pytest.raises(InputError, match="--max-macs"):
+        recommended("auto", 10, None)
+    with pytest.raises(InputError, match="--max-perplexity"):
+        recommended("auto", None, 1.5)
+    with pytest.raises(InputError, match="--corpus nowhere has no finished training; texts that have one: topics"):
+        recommended("nowhere", 1000, None)
+
+
+def test_where_nothing_was_trained_nothing_is_recommended(store):
+    with pytest.raises(InputError, match="there is no finished training to recommend"):
+        recommended("auto", 1000, None)

@@ -1,0 +1,154 @@
+"""The space of a search: the same from a file or from options, and refused in words where it can't be."""
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import InputError
+from pipeline.space import Range, SearchConfig, Space, configs_of, protocol_of
+
+
+def space(**options: Any) -> Space:
+    return Space.of(SearchConfig(**options))
+
+
+def test_the_default_space_has_2241_configurations():
+    found = space()
+    assert found.size == 3 * 3 * 249
+    assert sum(1 for _ in found.configurations()) == found.size
+    assert found.searched.keys() == {"cell", "num_layers", "hidden_size"}
+
+
+def test_a_file_and_options_that_say_the_same_are_the_same_space(tmp_path: Path):
+    file = tmp_path / "space.yaml"
+    file.write_text("cell: [gru, lstm]\nnum_layers: 1..2\nhidden_size: 8..64\nlearning_rate: 0.001..0.1\n")
+    options = space(cell="gru,lstm", num_layers="1..2", hidden_size="8..64", learning_rate="0.001..0.1")
+    assert space(space=str(file)) == options
+    assert space(space=str(file)).digest == options.digest
+
+
+def test_another_range_is_another_space():
+    assert space(hidden_size="8..255").digest != space().digest
+
+
+def test_a_space_written_out_is_read_back(tmp_path: Path):
+    import yaml
+
+    found = space(cell="lstm", hidden_size="8,16,32", learning_rate="0.001..0.1")
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(found.as_texts()))
+    assert space(space=str(tmp_path / "space.yaml")) == found
+
+
+def test_what_has_one_value_is_fixed_and_not_searched():
+    found = space(cell="lstm", num_layers="2", hidden_size="8..8", learning_rate="0.01")
+    assert found.searched == {}
+    assert found.fixed == {"cell": "lstm", "num_layers": 2, "hidden_size": 8, "learning_rate": 0.01}
+
+
+def test_what_is_not_in_the_space_is_as_the_preset_says_for_each_cell():
+    config = SearchConfig()
+    rates = {
+        cell: configs_of({"cell": cell, "num_layers": 1, "hidden_size": 8}, space(), config, 0)[1].learning_rate
+        for cell in ("rnn", "lstm")
+    }
+    assert rates == {"rnn": 0.01, "lstm": 0.03}
+
+
+def test_a_trial_has_the_budget_and_the_seed_that_it_is_given():
+    config = SearchConfig(epochs=4, max_seconds=9.0)
+    model, train = configs_of({"cell": "gru", "num_layers": 2, "hidden_size": 8}, space(), config, 5)
+    assert (model.shape, train.epochs, train.max_seconds, train.seed) == ("gru-2x8", 4, 9.0, 5)
+
+
+def test_the_number_of_trials_and_the_sampler_are_no_part_of_what_trials_have_in_common():
+    one, other = SearchConfig(trials=3, sampler="random", workers=1, budget_macs=9), SearchConfig()
+    assert protocol_of(one, space()) == protocol_of(other, space())
+    assert protocol_of(SearchConfig(epochs=7), space()) != protocol_of(other, space())
+
+
+@given(st.integers(0, 2**32))
+def test_what_is_drawn_lies_in_the_space(seed: int):
+    found = space(learning_rate="0.001..0.1", dropout="0..0.5", cell="rnn,gru")
+    drawn = found.draw(Random(seed))
+    assert drawn.keys() == found.values.keys()
+    for name, values in found.values.items():
+        assert values.low <= drawn[name] <= values.high if isinstance(values, Range) else drawn[name] in values
+
+
+def test_a_grid_doubles_widths_and_has_its_ends():
+    assert space(hidden_size="8..100", learning_rate="0.01..0.16").grid() == {
+        "cell": ["rnn", "gru", "lstm"],
+        "num_layers": [1, 2, 3],
+        "hidden_size": [8, 16, 32, 64, 100],
+        "learning_rate": pytest.approx([0.01, 0.02, 0.04, 0.08, 0.16]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"hidden_size": "256..8"}, r"--hidden-size is '256..8'; it must be a value, a choice A,B,C or a range"),
+        ({"hidden_size": "wide"}, "--hidden-size is 'wide'"),
+        ({"hidden_size": "0..8"}, "--hidden-size is '0..8'"),
+        ({"cell": "lstm,gpt"}, "--cell is 'lstm,gpt'; it must be some of rnn,gru,lstm"),
+        ({"cell": "auto"}, "--cell is missing"),
+        ({"num_layers": "0..2"}, "can't be trained: --num-layers is 0; it must be at least 1"),
+        ({"dropout": "0..0.99"}, "can't be trained: --dropout is 0.99"),
+        ({"learning_rate": "0..0.1"}, "--learning-rate is '0..0.1'"),
+        ({"learning_rate": "nan..1"}, "--learning-rate is 'nan..1'"),
+    ],
+)
+def test_a_space_that_can_not_be_is_refused_with_the_option_named(options, said):
+    with pytest.raises(InputError, match=said):
+        space(**options)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cell: [", "can't be read as YAML"),
+        ("- lstm", "must hold lines such as"),
+        ("", "must hold lines such as"),
+        ("widths: 8..16", "has widths, which can't be searched; what can be: cell, num_layers"),
+        ("cell: lstm\nnum_layers: 1", "--hidden-size is missing in --space"),
+        ("cell: lstm\nnum_layers: 1\nhidden_size: {low: 1}", "--hidden-size is"),
+        ("cell: lstm\nnum_layers: 1\nhidden_size: true", "--hidden-size is 'True' in --space"),
+    ],
+)
+def test_a_file_that_is_no_space_is_refused(text, said, tmp_path):
+    (tmp_path / "space.yaml").write_text(text)
+    with pytest.raises(InputError, match=said):
+        space(space=str(tmp_path / "space.yaml"))
+
+
+def test_a_file_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match=r"--space nowhere.yaml can't be read as YAML: .*No such file"):
+        space(space="nowhere.yaml")
+
+
+def test_a_file_and_options_at_once_are_refused(tmp_path):
+    (tmp_path / "space.yaml").write_text("cell: lstm\nnum_layers: 1\nhidden_size: 8..16\n")
+    with pytest.raises(InputError, match="and --cell are both given"):
+        space(space=str(tmp_path / "space.yaml"), cell="gru")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"trials": 0}, "--trials is 0; it must be at least 1"),
+        ({"epochs": 0}, "--epochs is 0"),
+        ({"confirm_seeds": 0}, "--confirm-seeds is 0"),
+        ({"workers": 0}, "--workers is 0"),
+        ({"budget_macs": -1}, "--budget-macs is -1"),
+        ({"timeout": float("nan")}, "--timeout is nan"),
+        ({"study_name": " "}, "--study-name is empty"),
+        ({"sampler": "best"}, "--sampler is 'best'; it must be one of known-cost, gp"),
+    ],
+)
+def test_a_search_that_can_not_be_is_refused_with_the_option_named(options, said):
+    with pytest.raises(ValueError, match=said):
+        SearchConfig(**options)
