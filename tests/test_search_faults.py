@@ -229,8 +229,8 @@ def test_under_mlflow_run(lab, study, small_text, how):
     command.wait_for(command.is_training)
     others = below(process)
     os.killpg(process.pid, signal.SIGINT if how == "Ctrl-C" else signal.SIGKILL)
-    process.wait(5)
     assert all_ended(others, REST_SECONDS)
+    process.wait(REST_SECONDS)  # mlflow's own process
     stopped = lab.wait(process)
     (parent,) = [run.id for run in study_runs(lab, study) if run.stage == "search"]
     if how == "Ctrl-C":
