@@ -7,6 +7,8 @@ has something to close then registers it with ``close_by_force``. Without ``inst
 Python's own rules hold.
 """
 
+import atexit
+import gc
 import os
 import signal
 import socket
@@ -90,6 +92,9 @@ def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECOND
         parent = os.getppid()
     watched = (receiver, sender, parent, deadline_seconds)
     threading.Thread(target=_watch, args=watched, name="stopping", daemon=True).start()
+    # Python's last collection goes through all that was imported, a second or more of computing in which no thread
+    # can end the process any more; the system frees it all anyway
+    atexit.register(gc.freeze)
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> None:

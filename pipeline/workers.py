@@ -257,7 +257,6 @@ def _serve(job: bytes, tasks: Connection, told: Connection) -> None:
     assert parent is not None
     os.dup2(2, 1)  # standard output is the parent's: its result, and nothing else
     stopping.install(parent=parent.pid, deadline_seconds=STOP_SECONDS)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping.SIGNALS)
 
     def tell(kind: Kind, value: Any) -> None:
         message = pickle.dumps((kind, value))
@@ -269,6 +268,7 @@ def _serve(job: bytes, tasks: Connection, told: Connection) -> None:
 
     work: Work | None = None
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, stopping.SIGNALS)  # one may have waited for this
         while (task := _next_task(tasks)) is not None:
             try:
                 if work is None:

@@ -94,7 +94,7 @@ def do(task: Any, report: Any) -> Any:
             Path(folder, str(marks)).touch(exist_ok=False)
             ACTIONS[action]()
 
-    if task.role == role:
+    if getattr(task, "role", "") == role:
         meet(moment, int(number), act)
     return trial.do(task, report)
 

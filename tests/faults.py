@@ -518,7 +518,7 @@ def _(lab: Lab, training: str, draw: random.Random) -> None:
     lab.finish(training, lab.runs_of(done.pid)["train"][0])
 
 
-# --- a search: the training is left aside, each meets its fault in a study of its own --------------------------------
+# --- a search: the training is left aside, each meets its fault in a study of its own ---------------------------------
 
 
 def search_words(study: str, *fault: str) -> list[str]:

@@ -17,13 +17,14 @@ from tests.faults import SEARCH, Ended, Lab, StudyTrial, check_search, counted, 
 from tests.test_workers import all_ended
 
 pytestmark = pytest.mark.slow
+REST_SECONDS = 10.0  # a worker notices within half a second that its parent is gone; this is for busy machines
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Lab]:
     """A copy of the project with a store in it; what is still running there at the end is killed."""
     lab = Lab(tmp_path_factory.mktemp("lab"))
-    lab.checkout.database.parent.mkdir()
+    lab.checkout.database.parent.mkdir(exist_ok=True)
     shutil.copy(empty_database, lab.checkout.database)
     yield lab
     for process in lab.started:
@@ -135,7 +136,7 @@ def test_kill_9_of_the_parent(lab, study, small_text, phase):
     others = below(process)
     process.kill()
     lab.wait(process)
-    assert all_ended(others, 4.5)
+    assert all_ended(others, REST_SECONDS)
     (parent,) = [run for run in study_runs(lab, study) if run.stage == "search"]
     said = command.finish()
     if phase == "trials":
@@ -154,14 +155,14 @@ def test_a_signal_stops_the_search_in_a_sentence(lab, study, small_text, signum,
         os.killpg(process.pid, signum)
     else:
         process.send_signal(signum)
+    process.wait(5)
+    assert all_ended(others, REST_SECONDS)
     done = lab.wait(process)
-    assert done.seconds < 5
     assert done.code == 128 + signum, done.output
     assert "Traceback" not in done.output
     assert [line for line in done.output.splitlines() if "topped by" in line] == [
         f"Stopped by {'Ctrl-C' if signum == signal.SIGINT else 'SIGTERM'}."
     ]
-    assert all_ended(others, 0.5)
     runs = study_runs(lab, study)
     assert {run.status for run in runs} <= {"KILLED", "FINISHED"}, runs
     assert [run.status for run in runs if run.stage == "search"] == ["KILLED"]
@@ -228,9 +229,9 @@ def test_under_mlflow_run(lab, study, small_text, how):
     command.wait_for(command.is_training)
     others = below(process)
     os.killpg(process.pid, signal.SIGINT if how == "Ctrl-C" else signal.SIGKILL)
+    assert all_ended(others, REST_SECONDS)
+    process.wait(REST_SECONDS)  # mlflow's own process
     stopped = lab.wait(process)
-    assert stopped.seconds < 5
-    assert all_ended(others, 4.5 - stopped.seconds)
     (parent,) = [run.id for run in study_runs(lab, study) if run.stage == "search"]
     if how == "Ctrl-C":
         command.wait_for(lambda: lab.status(parent) == "KILLED")  # mlflow's own word comes in between
