@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -12,8 +13,10 @@ from tests.benchmarks.bench_samplers import (
     interval,
     make_sampler,
     markdown,
+    missing,
     read_results,
     scores_of,
+    write,
 )
 from tests.benchmarks.surface import (
     REFERENCE,
@@ -22,6 +25,7 @@ from tests.benchmarks.surface import (
     Replay,
     Synthetic,
     Training,
+    digest,
     fit,
     hypervolume,
     log10_macs,
@@ -101,16 +105,45 @@ def test_differences_are_paired_by_seed_and_need_both():
     assert difference(scores, "other", ("known-cost", 10), ("tpe", 20)) is None
 
 
+HEADER = "trainings,surface,sampler,seed,after_5,after_10,after_20,after_40,cpu_seconds\n"
+
+
 def test_a_recorded_row_is_read_again_and_one_of_other_trainings_is_not(tmp_path):
     path = tmp_path / "results.csv"
     path.write_text(
-        "trainings,surface,sampler,seed,after_5,after_10,after_20,after_40,cpu_seconds\n"
-        "new,replay,tpe,0,0.5,0.6,0.7,0.8,1.0\nnew,replay,tpe,1,0.5,0.6,0.7,0.9,1.0\nold,replay,tpe,2,0,0,0,0,1.0\n"
+        f"{HEADER}new,replay,tpe,0,0.5,0.6,0.7,0.8,1.0\nnew,replay,tpe,1,0.5,0.6,0.7,0.9,1.0\n"
+        "old,replay,tpe,2,0,0,0,0,1.0\n"
     )
-    scores = scores_of(read_results(path, "new"))
+    scores = scores_of(read_results(path, {"replay": "new"}))
     assert list(scores) == [("replay", "tpe", 0), ("replay", "tpe", 1)]
     assert scores["replay", "tpe", 1] == {5: 0.5, 10: 0.6, 20: 0.7, 40: 0.9}
     assert "| replay | 40 | 2 | **0.850** (0.050) |" in markdown(scores)
+
+
+def test_results_are_written_in_one_order_whatever_came_first(tmp_path):
+    path = tmp_path / "results.csv"
+    lines = [
+        "a,shape-noise-0,random,0,0.5,0.6,0.7,0.8,1.0\n",
+        "a,shape-noise-0,tpe,2,0.5,0.6,0.7,0.8,1.0\n",
+        "a,shape-noise-0,tpe,10,0.5,0.6,0.7,0.8,1.0\n",
+        "b,replay,random,0,0.5,0.6,0.7,0.8,1.0\n",
+    ]
+    path.write_text(HEADER + "".join(reversed(lines)))
+    write(path, read_results(path, {"shape-noise-0": "a", "replay": "b"}))
+    assert path.read_text() == HEADER + "".join(lines)
+
+
+def test_the_digest_knows_the_trainings_and_not_their_order():
+    known = trainings(count=5)
+    assert digest(known) == digest(known[::-1])
+    assert digest(known) != digest(known[:4])
+    assert digest(known) != digest([*known[:4], replace(known[4], perplexity=3.0)])
+
+
+def test_a_sampler_whose_library_is_not_here_is_left_out_with_its_reason(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert missing("botorch") == "botorch is left out: no module botorch"
+    assert missing("tpe") is None
 
 
 def recorded(cell: str, units: int, seed: int, perplexity: float, grid: bool = True) -> Training:
