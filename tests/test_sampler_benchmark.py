@@ -198,6 +198,15 @@ def test_the_surface_finds_the_law_behind_its_trainings_again(fitted):
     assert max(values) == pytest.approx(UNIFORM)
 
 
+def test_a_training_that_began_to_learn_late_hardly_moves_the_surface():
+    learnt = [t for t in trainings() if t.learnt]
+    late = [replace(t, perplexity=1.5 * t.perplexity) if n % 20 == 0 else t for n, t in enumerate(learnt)]
+    points = scaled([vars(t) for t in learnt])
+    moved = fit(late).perplexity(points) / fit(learnt).perplexity(points)
+    assert max(moved) < 1.05
+    assert min(moved) > 0.95
+
+
 def test_without_a_learning_rate_the_surface_is_at_the_presets(fitted):
     params = {"cell": "lstm", "num_layers": 2, "hidden_size": 40}
     surface = Synthetic(fitted, 0.0, with_rate=False)
