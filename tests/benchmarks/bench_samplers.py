@@ -277,9 +277,9 @@ def main() -> None:
         done = set(scores_of(rows))
         waiting = [
             task
+            for seed in range(args.seeds)  # first, so that a run that is stopped leaves all with about as many seeds
             for sampler in args.samplers
             for name in args.surfaces
-            for seed in range(args.seeds)
             if not reasons[sampler] and (task := (name, sampler, seed)) not in done
         ]
         os.environ["OMP_NUM_THREADS"] = "1"  # of the workers, before they import torch
