@@ -65,7 +65,6 @@ FAILING: tuple[Callable[[Array, Array, Array], Array], ...] = (
     lambda x, d, r: x,
     lambda x, d, r: d,
     lambda x, d, r: r,
-    lambda x, d, r: r**2,
     lambda x, d, r: x * d,
     lambda x, d, r: x * r,
     lambda x, d, r: d * r,
