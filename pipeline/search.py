@@ -64,6 +64,7 @@ FEWEST_TO_RANK = 4  # complete trials, before parameters are ranked
 LOCK_SECONDS = 60
 PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "corpus_sha256"  # of the study
 PROCESS = "time-machine-lm:process"  # of a trial, hidden from people: who asked for it
+CONFIRMED = "confirmed:"  # of the study, followed by the trial and the seed: the run that confirms it
 SEED, LOST, KILLS, RETRY_OF, REPEATS = "seed", "lost", "kills", "retry_of", "repeats"  # of a trial
 FAILURE = "failure"  # of a trial, its reason
 RESULT = (  # what a training came to, as far as a trial shows it
@@ -221,7 +222,6 @@ class Search:
         self.config, self.space = config, space
         self.corpus, self.corpus_config = corpus, corpus_config
         self.vocab_size = len(corpus.vocabulary)
-        self.confirmations: list[Confirmation] = []
         self.nothing_new = False
         self.exhibit: Callable[[str], tuple[str, Path | None]] = lambda run_id: ("", None)  # a run's link and curve
         self._kills: dict[tuple[int, int], int] = {}  # of the processes of a confirmation
@@ -250,6 +250,11 @@ class Search:
                     self.study.set_user_attr(name, value)
             else:
                 self._check_same(protocol)
+            self.confirmations = []
+            for key, run in self.study.user_attrs.items():
+                if key.startswith(CONFIRMED):
+                    number, seed = key.removeprefix(CONFIRMED).split(":")
+                    self.confirmations.append(Confirmation(int(number), int(seed), run))
             done = len(self.study.get_trials(deepcopy=False))
             self.study.sampler = _sampler(config, space, self.macs_per_char, self.vocab_size, done)
 
@@ -463,8 +468,11 @@ class Search:
             key = task.number, task.train.seed
             if event.kind == "lost" and self._kills.setdefault(key, 0) < KILLS_ALLOWED:
                 self._kills[key] += 1  # it is asked for again
-            else:
-                self.confirmations.append(Confirmation(*key, event.value if event.kind == "done" else None))
+                return
+            run = {name: event.value[name] for name in DIVERGED} if event.kind == "done" else None
+            self.confirmations.append(Confirmation(*key, run))
+            if event.kind != "lost":  # what took its process down twice is tried again by the next command
+                self.study.set_user_attr(f"{CONFIRMED}{task.number}:{task.train.seed}", run)
         elif event.kind == "done":
             self._tell(task.number, event.value)
         elif diverged:

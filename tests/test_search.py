@@ -285,6 +285,7 @@ def test_members_of_the_front_are_given_the_seeds_that_they_lack(begin):
     (judged,) = [each for each in found.contenders() if each.name == member.name]
     assert judged.val_perplexities == (member.val_perplexities[0], 9.0, float("inf"))
     assert found.confirmation_tasks([member], {}) == []
+    assert begin(trials=2, confirm_seeds=3, seed=5).confirmations == found.confirmations
     assert len(found.trials()) == 2  # runs, not trials
 
 
