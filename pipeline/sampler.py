@@ -715,7 +715,8 @@ class KnownCostSampler(BaseSampler):
         candidates = candidates.keep(fresh)
         known = np.array([len(losses) > 0 for losses in history.losses], dtype=bool)
         if len(taken) < self._n_startup_trials or not known.any():
-            return self._startup(space, history, candidates, prices, generator), "startup"
+            number = sum(trial.system_attrs.get(PROPOSED_BY) == "startup" for trial in trials)
+            return self._startup(number, space, history, candidates, prices, generator), "startup"
         acquisition = self._acquisition(objectives, space, history, prices, generator)
 
         def arguments(some: Candidates) -> tuple[Array, Array]:
@@ -737,31 +738,30 @@ class KnownCostSampler(BaseSampler):
 
     def _startup(
         self,
+        number: int,
         space: Space,
         history: History,
         candidates: Candidates,
         prices: Prices,
         generator: np.random.Generator,
     ) -> Array:
-        """The next of a few points spread over the costs, the cheapest first.
+        """Point ``number`` of a few spread over the costs, the cheapest first.
 
         Each is far from those before it, in categories above all: numbers that the cost leaves free stay near the
         middle of their range, where a person who chose the range would begin.
         """
         inputs = self._inputs(space, candidates.points, candidates.cost, prices)
+        before = self._inputs(space, history.points, history.cost, prices)
         categorical = np.append(space.categorical(), False)
         extremeness = np.where(categorical, 0.0, (inputs - 0.5) ** 2)[:, :-1].sum(axis=1)
-        number = len(history.points)
-        if number == 0:
+        target = qmc.Halton(1, scramble=False).random(number + 1)[number, 0]  # 0, 1/2, 1/4, 3/4, 1/8, ...
+        if target == 0:
             pool = np.flatnonzero(inputs[:, -1] <= inputs[:, -1].min() + CHEAPEST_PART)
             return candidates.point(int(pool[np.argmin(extremeness[pool] + 10 * inputs[pool, -1])]))
-        quantile = qmc.Halton(1, scramble=False).random(number + 1)[number, 0]  # 0, 1/2, 1/4, 3/4, 1/8, ...
-        off = np.abs(inputs[:, -1] - quantile)
-        pool = np.argsort(off, kind="stable")[: max(1, len(off) // STRATA)]
-        before = self._inputs(space, history.points, history.cost, prices)
-        distance = np.sqrt(squared_distances(inputs[pool], before, categorical).sum(axis=-1).min(axis=1))
+        pool = np.argsort(np.abs(inputs[:, -1] - target), kind="stable")[: max(1, len(inputs) // STRATA)]
+        distances = np.sqrt(squared_distances(inputs[pool], before, categorical).sum(axis=-1)).min(axis=1, initial=9.0)
         tie = 1e-9 * generator.random(len(pool))
-        return candidates.point(int(pool[np.argmax(distance - CENTRE_WEIGHT * extremeness[pool] + tie)]))
+        return candidates.point(int(pool[np.argmax(distances - CENTRE_WEIGHT * extremeness[pool] + tie)]))
 
     def _acquisition(
         self,

@@ -287,6 +287,12 @@ def test_the_first_trials_are_spread_over_the_costs_the_cheapest_first():
     assert {trial.params["cell"] for trial in study.trials} == {"rnn", "gru", "lstm"}
 
 
+def test_after_a_random_first_trial_the_cheapest_is_next():
+    study = study_of(KnownCostSampler(log_macs, worst=UNIFORM, seed=0))
+    run(study, 2)
+    assert study.trials[1].params == {"cell": "rnn", "num_layers": 1, "hidden_size": 8}
+
+
 def test_no_configuration_is_proposed_twice_before_all_were_tried():
     small: dict[str, BaseDistribution] = {
         "cell": CategoricalDistribution(("rnn", "gru")),
