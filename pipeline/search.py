@@ -12,7 +12,8 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
+from hashlib import sha256
+from itertools import count, islice, product
 from math import inf, log10
 from pathlib import Path
 from random import Random
@@ -38,6 +39,7 @@ from pipeline.corpus import Corpus
 from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
 from pipeline.front import Contender, Trial
 from pipeline.hopeless import FinishedCurve, HopelessRule
+from pipeline.memory import check_training_fits
 from pipeline.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.sampler import KnownCostSampler
 from pipeline.space import (
@@ -66,7 +68,8 @@ PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "cor
 PROCESS = "time-machine-lm:process"  # of a trial, hidden from people: who asked for it
 CONFIRMED = "confirmed:"  # of the study, followed by the trial and the seed: the run that confirms it
 SEED, LOST, KILLS, RETRY_OF, REPEATS = "seed", "lost", "kills", "retry_of", "repeats"  # of a trial
-FAILURE = "failure"  # of a trial, its reason
+OVER_BUDGET, FAILURE = "over_budget_macs", "failure"  # of a trial: the budget then; why it failed
+UNTRAINED = {LOST, REPEATS, OVER_BUDGET}  # with one of these a trial that failed is no training that failed
 RESULT = (  # what a training came to, as far as a trial shows it
     "run_id",
     "val_perplexity",
@@ -103,11 +106,12 @@ def artifact_folder() -> Path:
 
 
 @contextmanager
-def refused(config: SearchConfig) -> Iterator[None]:
+def refused(config: SearchConfig, *others: type[Exception]) -> Iterator[None]:
     """A storage that can't be used, or no longer, in a sentence."""
+    refusals: tuple[type[Exception], ...] = (SQLAlchemyError, optuna.exceptions.StorageInternalError, *others)
     try:
         yield
-    except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ModuleNotFoundError, RuntimeError) as error:
+    except refusals as error:
         where = store.shown(storage_url(config))
         raise RecordingError(f"the study can't be kept in {where}: {_first_line(error)}; see --storage") from error
 
@@ -136,7 +140,7 @@ def open_storage(config: SearchConfig) -> RDBStorage:
     except SQLAlchemyError:
         raise InputError(f"--storage {config.storage} is no SQLAlchemy address, such as sqlite:///optuna.db") from None
     arguments = {"connect_args": {"timeout": LOCK_SECONDS}} if is_sqlite else {}
-    with refused(config):
+    with refused(config, ModuleNotFoundError, RuntimeError):  # no driver; a schema of another version
         default_storage().parent.mkdir(parents=True, exist_ok=True)
         with FileLock(default_storage().parent / ".optuna.lock", timeout=LOCK_SECONDS):
             return RDBStorage(url, engine_kwargs=arguments)
@@ -147,7 +151,7 @@ def alone(config: SearchConfig) -> Iterator[None]:
     """For as long as a command works on a study of a name. InputError where another one of this machine does."""
     folder = default_storage().parent
     folder.mkdir(parents=True, exist_ok=True)
-    name = "".join(letter if letter.isalnum() else "-" for letter in config.study_name)[:80]
+    name = sha256(f"{storage_url(config)} {config.study_name}".encode()).hexdigest()[:12]
     lock = FileLock(folder / f".search-{name}.lock")
     try:
         lock.acquire(timeout=0)
@@ -233,6 +237,7 @@ class Search:
             TEXT: corpus.corpus_sha256,
         }
         self._check_budget()
+        self._check_memory()
         storage = open_storage(config)
         with refused(config), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -267,6 +272,14 @@ class Search:
                 f"--budget-macs {self.config.budget_macs:,} is less than the cheapest model of the space needs: "
                 f"{cheapest:,} MACs per character; raise it, or lower --hidden-size"
             )
+
+    def _check_memory(self) -> None:
+        """Before anything is trained: whether this machine's memory holds the largest models of the space."""
+        lengths = {split: end - start for split, (start, end) in self.corpus.spans(self.config.preset).items()}
+        for corner in self.space.corners():
+            if not self.config.budget_macs or self.macs_per_char(corner) <= self.config.budget_macs:
+                configuration = configs_of(corner, self.space, self.config, self.config.seed)
+                check_training_fits(*configuration, self.vocab_size, lengths["train"], lengths["test"])
 
     def _check_same(self, protocol: Mapping[str, Any]) -> None:
         name, where = self.config.study_name, store.shown(storage_url(self.config))
@@ -321,8 +334,8 @@ class Search:
         return [t for t in self.trials(TrialState.COMPLETE, TrialState.PRUNED) if REPEATS not in t.user_attrs]
 
     def failed(self) -> list[FrozenTrial]:
-        """The trials that failed for good: those that were tried again are left out."""
-        return [trial for trial in self.trials(TrialState.FAIL) if LOST not in trial.user_attrs]
+        """The trials that failed in earnest: they diverged, or took their process down twice."""
+        return [trial for trial in self.trials(TrialState.FAIL) if not UNTRAINED & trial.user_attrs.keys()]
 
     def counts(self) -> dict[str, int]:
         """How many trials there are of each kind, and how many confirmations."""
@@ -362,6 +375,7 @@ class Search:
             macs = self.macs_per_char(parameters)
             trial.set_user_attr("macs_per_char", macs)
             if self.config.budget_macs and macs > self.config.budget_macs:
+                trial.set_user_attr(OVER_BUDGET, self.config.budget_macs)
                 self._fail(trial.number, f"over --budget-macs: {macs:,} MACs per character")
             elif (earlier := self._twin(trial.number, parameters)) is not None:
                 trial.set_user_attr(REPEATS, earlier.number)
@@ -372,8 +386,9 @@ class Search:
         return None
 
     def _something_new(self) -> dict[str, Any] | None:
-        """Searched parameters that were never tried and are within the budget, at random, of the grid with --sampler
-        sampler); None if there are none.
+        """Searched parameters that were never tried and are within the budget, at random; None if there are none.
+
+        Of the grid, where that is the sampler.
         """
         tried = {self._key({**self.space.fixed, **trial.params}) for trial in self.trials() if self._is_tried(trial)}
         random = Random(self.config.seed + len(self.trials()))
@@ -401,10 +416,9 @@ class Search:
 
     def _is_tried(self, trial: FrozenTrial) -> bool:
         """Whether a trial of the present seed is complete, stopped, diverged or under way."""
-        ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-        return trial.user_attrs.get(SEED) == self.config.seed and (
-            trial.state == TrialState.RUNNING or (ended and LOST not in trial.user_attrs)
-        )
+        if trial.user_attrs.get(SEED) != self.config.seed or trial.state == TrialState.WAITING:
+            return False
+        return not {LOST, OVER_BUDGET} & trial.user_attrs.keys()
 
     def _twin(self, number: int, parameters: Mapping[str, Any]) -> FrozenTrial | None:
         """An earlier trial of the same configuration and seed that is complete, stopped, diverged or under way."""
@@ -546,18 +560,21 @@ class Search:
     # --- the front ---------------------------------------------------------------------------------------------------
 
     def contenders(self, ms_per_char: Mapping[str, float] | None = None) -> list[Contender]:
-        """The configurations that were trained to their end, each with its runs; those that learnt nothing left out."""
+        """The configurations that were trained to their end, each with its runs; those that learnt nothing left out.
+
+        The first run of each is its first trial's; trials of other seeds and confirmations follow.
+        """
         found = []
         times = ms_per_char or {}
-        for trial in self.complete():
-            own = {"seed": trial.user_attrs[SEED], **{name: trial.user_attrs[name] for name in RESULT}}
-            runs = [own, *(c.result or DIVERGED for c in self.confirmations if c.number == trial.number)]
+        for trials in self._by_configuration().values():
+            own = trials[0].user_attrs
             if own["val_perplexity"] >= self.vocab_size:
                 continue
-            model, _ = configs_of(trial.params, self.space, self.config, 0)
+            runs = list(self._runs(trials).values())
+            model, _ = configs_of(trials[0].params, self.space, self.config, 0)
             found.append(
                 Contender(
-                    name=_name(model.shape, trial.params),
+                    name=_name(model.shape, trials[0].params),
                     cell=model.cell,
                     num_layers=model.num_layers,
                     hidden_size=model.hidden_size,
@@ -571,26 +588,40 @@ class Search:
             )
         return found
 
+    def _by_configuration(self) -> dict[str, list[FrozenTrial]]:
+        """The complete trials of each configuration: several, where the study went on with another seed."""
+        found: dict[str, list[FrozenTrial]] = {}
+        for trial in self.complete():
+            found.setdefault(self._key(trial.params), []).append(trial)
+        return found
+
+    def _runs(self, trials: Sequence[FrozenTrial]) -> dict[int, Mapping[str, Any]]:
+        """The runs of a configuration by their seeds."""
+        numbers = {trial.number for trial in trials}
+        runs: dict[int, Mapping[str, Any]] = {trial.user_attrs[SEED]: trial.user_attrs for trial in trials}
+        for each in self.confirmations:
+            if each.number in numbers:
+                runs.setdefault(each.seed, each.result or DIVERGED)
+        return runs
+
     def confirmation_tasks(self, members: Sequence[Contender], tags: Mapping[str, str]) -> list[TrainingTask]:
-        """The trainings that members of the front lack, each with the next seeds after the trial's own."""
+        """The trainings that members of the front lack, each with the next seeds after its first trial's own."""
         tasks = []
-        by_run = {trial.user_attrs["run_id"]: trial for trial in self.complete()}
+        by_run = {trials[0].user_attrs["run_id"]: trials for trials in self._by_configuration().values()}
         for member in members:
-            trial = by_run[member.run_ids[0]]
-            done = {c.seed for c in self.confirmations if c.number == trial.number}
-            for seed in range(self.config.seed + 1, self.config.seed + self.config.confirm_seeds):
-                if seed not in done:
-                    parameters = {**self.space.fixed, **trial.params}
-                    tasks.append(self._task("confirmation", trial.number, parameters, seed, tags))
+            trials = by_run[member.run_ids[0]]
+            first, done = trials[0], self._runs(trials)
+            fresh = (seed for seed in count(first.user_attrs[SEED]) if seed not in done)
+            parameters = {**self.space.fixed, **first.params}
+            for seed in islice(fresh, self.config.confirm_seeds - len(done)):
+                tasks.append(self._task("confirmation", first.number, parameters, seed, tags))
         return tasks
 
     def shown_trials(self) -> list[Trial]:
         """All trials that were trained, as the pictures show them."""
         shown = []
         for trial in self.trials(TrialState.COMPLETE, TrialState.FAIL):
-            if trial.state == TrialState.FAIL and (LOST in trial.user_attrs or "macs_per_char" not in trial.user_attrs):
-                continue
-            if REPEATS in trial.user_attrs or str(trial.user_attrs.get(FAILURE, "")).startswith("over --budget"):
+            if UNTRAINED & trial.user_attrs.keys() or "macs_per_char" not in trial.user_attrs:
                 continue
             model, _ = configs_of(trial.params, self.space, self.config, 0)
             value = trial.user_attrs["val_perplexity"] if trial.state == TrialState.COMPLETE else None

@@ -27,7 +27,7 @@ from pipeline.latency import generation_ms_per_char
 from pipeline.open_runs import close_dead_runs, close_the_dead
 from pipeline.progress import SearchProgress, search_progress
 from pipeline.reported import REPORTED
-from pipeline.search import Search, alone, storage_url
+from pipeline.search import Search, alone, refused, storage_url
 from pipeline.space import SearchConfig, Space, configs_of
 from pipeline.steps import CURVES, corpus_tags, record_datasets
 from pipeline.stopping import name_of, shielded, signal_of
@@ -112,7 +112,7 @@ def search(
         found = Search(config, space, corpus, corpus_config)
         if lost := found.close_the_dead():
             say(f"Trials whose process is gone, to be gone on with: {', '.join(map(str, lost))}")
-        with _parent(found) as run:
+        with _parent(found) as run, refused(config):
             return _Conductor(found, run, HopelessRule() if stop_hopeless else None, say, make_pool).conduct()
 
 

@@ -14,7 +14,7 @@ from pipeline.config import CorpusConfig
 from pipeline.corpus import Corpus, load_corpus
 from pipeline.errors import InputError, RecordingError, TrainingDivergedError
 from pipeline.processes import process_tags
-from pipeline.search import LOST, PROCESS, REPEATS, RETRY_OF, SEED, Search, alone
+from pipeline.search import LOST, PROCESS, REPEATS, RETRY_OF, SEED, Search, alone, refused
 from pipeline.space import SearchConfig, Space
 from pipeline.trial import TrainingTask
 from pipeline.workers import Event
@@ -301,3 +301,40 @@ def test_too_few_trials_have_no_importances(begin):
     found = begin(trials=1)
     train_all(found)
     assert found.importances() == {}
+
+
+def test_a_configuration_of_two_seeds_is_one_contender_and_lacks_one_seed_less(begin):
+    options = {"cell": "lstm", "num_layers": "1", "hidden_size": "4,5", "sampler": "grid", "confirm_seeds": 3}
+    train_all(begin(**options, trials=2))
+    found = begin(**options, trials=4, seed=1)
+    train_all(found)
+    contenders = found.contenders()
+    assert sorted(len(each.run_ids) for each in contenders) == [2, 2]
+    tasks = found.confirmation_tasks(contenders, {})
+    assert [task.train.seed for task in tasks] == [2, 2]
+
+
+def test_what_was_over_the_budget_is_tried_when_the_budget_is_raised(begin):
+    options = {"cell": "lstm", "num_layers": "1", "hidden_size": "4,8", "sampler": "random", "trials": 2}
+    low = begin(**options, budget_macs=900)
+    train_all(low)
+    assert low.nothing_new
+    assert low.failed() == []
+    high = begin(**options)
+    train_all(high)
+    assert sorted(each.hidden_size for each in high.contenders()) == [4, 8]
+
+
+def test_a_space_that_memory_can_not_hold_is_refused_before_the_study_begins(begin, no_store):
+    with pytest.raises(InputError, match=r"needs about .* GB of memory; this machine has .* lower --hidden-size"):
+        begin(hidden_size="8..1000000")
+    assert not (no_store / "mlruns" / "optuna.db").exists()
+
+
+def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(begin):
+    from optuna.exceptions import StorageInternalError
+
+    found = begin()
+    said = r"the study can't be kept in .*optuna.db: disk I/O error; see --storage"
+    with pytest.raises(RecordingError, match=said), refused(found.config):
+        raise StorageInternalError("disk I/O error")
