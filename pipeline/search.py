@@ -140,7 +140,7 @@ def open_storage(config: SearchConfig) -> RDBStorage:
     except SQLAlchemyError:
         raise InputError(f"--storage {config.storage} is no SQLAlchemy address, such as sqlite:///optuna.db") from None
     arguments = {"connect_args": {"timeout": LOCK_SECONDS}} if is_sqlite else {}
-    with refused(config, ModuleNotFoundError, RuntimeError):  # no driver; a schema of another version
+    with refused(config, ImportError, RuntimeError):  # no driver; a schema of another version
         default_storage().parent.mkdir(parents=True, exist_ok=True)
         with FileLock(default_storage().parent / ".optuna.lock", timeout=LOCK_SECONDS):
             return RDBStorage(url, engine_kwargs=arguments)

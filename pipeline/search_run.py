@@ -204,9 +204,10 @@ class _Conductor:
         left = config.trials - len(found.judged())
         self.minutes_expected = search_minutes(seconds, left, count, config.confirm_seeds)
         done = f" ({len(found.judged())} are done)" if found.judged() else ""
+        about = f"about {self.minutes_expected:.0f} min" if self.minutes_expected >= 1 else "less than a minute"
         self.say(
-            f"{left} trials{done} and the confirmations of their front: about {self.minutes_expected:.0f} minutes with "
-            f"{count} workers, by steps timed just now.\nStudy {config.study_name} in "
+            f"{left} trials{done} and the confirmations of their front: {about} with {count} workers, by steps timed just "
+            f"now.\nStudy {config.study_name} in "
             f"{store.shown(storage_url(config))}; {ui.link_to_run(self.run.id)}"
         )
 

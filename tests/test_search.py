@@ -244,6 +244,10 @@ def test_a_storage_that_is_none_is_refused_and_one_that_can_not_be_used_is_told(
     (tmp_path / "text.db").write_text("no database at all, only text" * 100)
     with pytest.raises(RecordingError, match=r"the study can't be kept in .*; see --storage"):
         begin(storage=f"sqlite:///{tmp_path}/text.db")
+    with pytest.raises(RecordingError, match=r"the study can't be kept in .*: .*; see --storage"):
+        begin(storage="firebird://here/no-such-driver")
+    with pytest.raises((RecordingError, InputError), match="--storage"):
+        begin(storage="postgresql://user:secret@127.0.0.1:1/no-such-server")
 
 
 def test_two_commands_can_not_work_on_one_study(begin):
