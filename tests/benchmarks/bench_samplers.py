@@ -183,9 +183,10 @@ def markdown(scores: Scores) -> str:
     for name, trials in columns:
         found = {s: of_sampler(scores, name, s, trials) for s in present}
         counts = sorted({i.n for i in found.values() if i})
+        seeds = " to ".join(map(str, counts[:1] + counts[1:][-1:]))
         best = max((i.mean for i in found.values() if i), default=0)
         cells = [_cell(i, bold=i is not None and i.mean == best) for i in found.values()]
-        lines.append(f"| {name} | {trials} | {' to '.join(map(str, counts))} | " + " | ".join(cells) + " |")
+        lines.append(f"| {name} | {trials} | {seeds} | " + " | ".join(cells) + " |")
 
     others = [s for s in present if s != "known-cost"]
     lines += ["", "known-cost minus the other, paired by seed: mean [95 % interval]; bold where it excludes zero.", ""]
