@@ -193,14 +193,13 @@ def front_members(trials: int) -> float:
     return min(trials, FRONT_MEMBERS * sqrt(trials))
 
 
-def search_minutes(trial_seconds: Sequence[float], trials: int, workers: int, confirm_seeds: int) -> float:
-    """Expected minutes of a search: its trials, then ``confirm_seeds`` - 1 more trainings of each front member.
+def search_minutes(trial_seconds: Sequence[float], trials: int, workers: int, confirmations: float) -> float:
+    """Expected minutes of a search: its trials, then its confirmations, as many as are still to be trained.
 
     ``trial_seconds`` are those of configurations drawn at random from the space (``Calibration.expected_seconds``);
     the trials to come, and the front among them, are taken to cost as much on average.
     """
     seconds = np.array(trial_seconds)
-    confirmations = front_members(trials) * (confirm_seeds - 1)
     return (_phase_seconds(seconds, trials, workers) + _phase_seconds(seconds, confirmations, workers)) / 60
 
 

@@ -68,8 +68,8 @@ PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "cor
 PROCESS = "time-machine-lm:process"  # of a trial, hidden from people: who asked for it
 CONFIRMED = "confirmed:"  # of the study, followed by the trial and the seed: the run that confirms it
 SEED, LOST, KILLS, RETRY_OF, REPEATS = "seed", "lost", "kills", "retry_of", "repeats"  # of a trial
-OVER_BUDGET, FAILURE = "over_budget_macs", "failure"  # of a trial: the budget then; why it failed
-UNTRAINED = {LOST, REPEATS, OVER_BUDGET}  # with one of these a trial that failed is no training that failed
+FAILURE = "failure"  # of a trial, its reason
+OVER_BUDGET = "over --budget-macs"  # how the reason begins for which a trial was never trained
 RESULT = (  # what a training came to, as far as a trial shows it
     "run_id",
     "val_perplexity",
@@ -107,7 +107,7 @@ def artifact_folder() -> Path:
 
 @contextmanager
 def refused(config: SearchConfig, *others: type[Exception]) -> Iterator[None]:
-    """A storage that can't be used, or no longer, in a sentence."""
+    """A storage that can't be used, or no longer, in a sentence; ``others`` are what else says so here."""
     refusals: tuple[type[Exception], ...] = (SQLAlchemyError, optuna.exceptions.StorageInternalError, *others)
     try:
         yield
@@ -127,6 +127,11 @@ def _plain(value: Any) -> str:
     return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
 
 
+def _is_over_budget(trial: FrozenTrial) -> bool:
+    """Whether a trial was not trained because it was over the budget of that time."""
+    return str(trial.user_attrs.get(FAILURE, "")).startswith(OVER_BUDGET)
+
+
 def _first_line(error: BaseException) -> str:
     return str(error.__cause__ or error).strip().splitlines()[0]
 
@@ -140,7 +145,7 @@ def open_storage(config: SearchConfig) -> RDBStorage:
     except SQLAlchemyError:
         raise InputError(f"--storage {config.storage} is no SQLAlchemy address, such as sqlite:///optuna.db") from None
     arguments = {"connect_args": {"timeout": LOCK_SECONDS}} if is_sqlite else {}
-    with refused(config, ImportError, RuntimeError):  # no driver; a schema of another version
+    with refused(config, ImportError, RuntimeError):  # no driver; a storage of another version
         default_storage().parent.mkdir(parents=True, exist_ok=True)
         with FileLock(default_storage().parent / ".optuna.lock", timeout=LOCK_SECONDS):
             return RDBStorage(url, engine_kwargs=arguments)
@@ -151,8 +156,8 @@ def alone(config: SearchConfig) -> Iterator[None]:
     """For as long as a command works on a study of a name. InputError where another one of this machine does."""
     folder = default_storage().parent
     folder.mkdir(parents=True, exist_ok=True)
-    name = sha256(f"{storage_url(config)} {config.study_name}".encode()).hexdigest()[:12]
-    lock = FileLock(folder / f".search-{name}.lock")
+    study = sha256(f"{storage_url(config)}\n{config.study_name}".encode()).hexdigest()[:16]  # a name of any length
+    lock = FileLock(folder / f".search-{study}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -237,24 +242,23 @@ class Search:
             TEXT: corpus.corpus_sha256,
         }
         self._check_budget()
-        self._check_memory()
+        self._check_fit()
         storage = open_storage(config)
         with refused(config), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            names = optuna.get_all_study_names(storage)
-            self.is_new = config.study_name not in names
+            is_there = config.study_name in optuna.get_all_study_names(storage)
             self.study = optuna.create_study(
                 storage=storage,
                 study_name=config.study_name,
-                directions=[StudyDirection.MINIMIZE] * 2 if self.is_new else None,
+                directions=None if is_there else [StudyDirection.MINIMIZE] * 2,
                 load_if_exists=True,
             )
-            if self.is_new:
-                self.study.set_metric_names(OBJECTIVES)
-                for name, value in ((PROTOCOL, protocol), ("space_hash", space.digest), (IDENTITY, uuid4().hex)):
-                    self.study.set_user_attr(name, value)
-            else:
+            if PROTOCOL in self.study.user_attrs or not self._is_untouched():
                 self._check_same(protocol)
+            else:  # new, or its maker was killed before it had a protocol, which is therefore the last that it gets
+                self.study.set_metric_names(OBJECTIVES)
+                for name, value in (("space_hash", space.digest), (IDENTITY, uuid4().hex), (PROTOCOL, protocol)):
+                    self.study.set_user_attr(name, value)
             self.confirmations = []
             for key, run in self.study.user_attrs.items():
                 if key.startswith(CONFIRMED):
@@ -273,13 +277,18 @@ class Search:
                 f"{cheapest:,} MACs per character; raise it, or lower --hidden-size"
             )
 
-    def _check_memory(self) -> None:
-        """Before anything is trained: whether this machine's memory holds the largest models of the space."""
-        lengths = {split: end - start for split, (start, end) in self.corpus.spans(self.config.preset).items()}
+    def _check_fit(self) -> None:
+        """InputError for a text too short to train on, and for models that this machine's memory can't hold."""
+        spans = self.corpus.spans(self.config.preset)
+        train_chars, test_chars = (spans[split][1] - spans[split][0] for split in ("train", "test"))
         for corner in self.space.corners():
+            model, train = configs_of(corner, self.space, self.config, self.config.seed)
             if not self.config.budget_macs or self.macs_per_char(corner) <= self.config.budget_macs:
-                configuration = configs_of(corner, self.space, self.config, self.config.seed)
-                check_training_fits(*configuration, self.vocab_size, lengths["train"], lengths["test"])
+                check_training_fits(model, train, self.vocab_size, train_chars, test_chars)
+
+    def _is_untouched(self) -> bool:
+        """Whether the study has the directions of a search and nothing has happened in it."""
+        return self.study.directions == [StudyDirection.MINIMIZE] * 2 and not self.trials()
 
     def _check_same(self, protocol: Mapping[str, Any]) -> None:
         name, where = self.config.study_name, store.shown(storage_url(self.config))
@@ -334,12 +343,16 @@ class Search:
         return [t for t in self.trials(TrialState.COMPLETE, TrialState.PRUNED) if REPEATS not in t.user_attrs]
 
     def failed(self) -> list[FrozenTrial]:
-        """The trials that failed in earnest: they diverged, or took their process down twice."""
-        return [trial for trial in self.trials(TrialState.FAIL) if not UNTRAINED & trial.user_attrs.keys()]
+        """The trials whose training failed for good: not those that were tried again, nor those that nobody trained."""
+        return [
+            trial
+            for trial in self.trials(TrialState.FAIL)
+            if not {LOST, REPEATS} & trial.user_attrs.keys() and not _is_over_budget(trial)
+        ]
 
     def counts(self) -> dict[str, int]:
         """How many trials there are of each kind, and how many confirmations."""
-        repeats = sum(1 for trial in self.trials(TrialState.COMPLETE) if REPEATS in trial.user_attrs)
+        repeats = sum(1 for trial in self.trials() if REPEATS in trial.user_attrs)
         return {
             "trials": len(self.judged()),
             "hopeless": len(self.judged()) - len(self.complete()),
@@ -359,13 +372,13 @@ class Search:
         """
         answered = 0
         while len(self.judged()) + running < self.config.trials:
-            if self.config.sampler == "grid" or answered == ANSWERS_IN_A_ROW:
+            helped = self.config.sampler == "grid" or answered >= ANSWERS_IN_A_ROW
+            if helped and not self.trials(TrialState.WAITING):
                 new = self._something_new()
                 if new is None:
                     self.nothing_new = True
                     return None
-                if not self.trials(TrialState.WAITING):
-                    self.study.enqueue_trial(new)
+                self.study.enqueue_trial(new)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 trial = self.study.ask(distributions(self.space))
@@ -375,8 +388,7 @@ class Search:
             macs = self.macs_per_char(parameters)
             trial.set_user_attr("macs_per_char", macs)
             if self.config.budget_macs and macs > self.config.budget_macs:
-                trial.set_user_attr(OVER_BUDGET, self.config.budget_macs)
-                self._fail(trial.number, f"over --budget-macs: {macs:,} MACs per character")
+                self._fail(trial.number, f"{OVER_BUDGET}: {macs:,} MACs per character")
             elif (earlier := self._twin(trial.number, parameters)) is not None:
                 trial.set_user_attr(REPEATS, earlier.number)
                 self._answer(trial.number, earlier)
@@ -388,7 +400,7 @@ class Search:
     def _something_new(self) -> dict[str, Any] | None:
         """Searched parameters that were never tried and are within the budget, at random; None if there are none.
 
-        Of the grid, where that is the sampler.
+        With --sampler grid those of the grid.
         """
         tried = {self._key({**self.space.fixed, **trial.params}) for trial in self.trials() if self._is_tried(trial)}
         random = Random(self.config.seed + len(self.trials()))
@@ -415,10 +427,11 @@ class Search:
         return json.dumps(parameters, sort_keys=True)
 
     def _is_tried(self, trial: FrozenTrial) -> bool:
-        """Whether a trial of the present seed is complete, stopped, diverged or under way."""
-        if trial.user_attrs.get(SEED) != self.config.seed or trial.state == TrialState.WAITING:
+        """Whether a trial of the present seed is complete, stopped, diverged or under way: itself, not as a repeat."""
+        if trial.user_attrs.get(SEED) != self.config.seed or REPEATS in trial.user_attrs or _is_over_budget(trial):
             return False
-        return not {LOST, OVER_BUDGET} & trial.user_attrs.keys()
+        ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+        return trial.state == TrialState.RUNNING or (ended and LOST not in trial.user_attrs)
 
     def _twin(self, number: int, parameters: Mapping[str, Any]) -> FrozenTrial | None:
         """An earlier trial of the same configuration and seed that is complete, stopped, diverged or under way."""
@@ -475,8 +488,9 @@ class Search:
         task: TrainingTask = event.task
         diverged = event.kind == "failed" and isinstance(event.value, TrainingDivergedError | MemoryError)
         if event.kind == "failed" and not diverged:
-            if task.role == "trial":
-                self._lose(task.number, f"{type(event.value).__name__}: {event.value}", kills=0)
+            if task.role == "trial":  # the disk and the store may be better next time, nothing else is
+                kills = 0 if isinstance(event.value, TmlmError | OSError) else 1
+                self._lose(task.number, f"{type(event.value).__name__}: {event.value}", kills)
             raise event.value if isinstance(event.value, Exception) else TmlmError(str(event.value))
         if task.role == "confirmation":
             key = task.number, task.train.seed
@@ -535,14 +549,19 @@ class Search:
             if trial.system_attrs.get(PROCESS) == self._process or self._is_orphan(trial):
                 self._lose(trial.number, reason, kills=0)
 
-    def close_the_dead(self) -> list[int]:
-        """Fail the trials whose process is gone, and put them in line again; returns their numbers."""
+    def close_the_dead(self, elsewhere: bool = False) -> list[int]:
+        """Fail the trials whose process is gone, and put them in line again; returns their numbers.
+
+        ``elsewhere``: the study's run has ended, so that in our own file nobody of another machine or container, whose
+        processes can't be seen, is at work either.
+        """
         lost = []
         for trial in self.trials(TrialState.RUNNING):
-            process = trial.system_attrs.get(PROCESS)
-            gone = process is not None and is_of_this_machine(process) and is_gone(process)
+            process = trial.system_attrs.get(PROCESS, {})
+            here = is_of_this_machine(process)
+            gone = is_gone(process) if here else bool(process) and elsewhere and self.config.storage == "auto"
             if gone or self._is_orphan(trial):
-                self._lose(trial.number, f"its process (pid {(process or {}).get('process.pid', '?')}) is gone", 1)
+                self._lose(trial.number, f"its process (pid {process.get('process.pid', '?')}) is gone", 1)
                 lost.append(trial.number)
         in_line = {trial.user_attrs.get(RETRY_OF) for trial in self.trials()}
         for trial in self.trials(TrialState.FAIL):  # a process may have gone before it put a trial in line
@@ -562,24 +581,23 @@ class Search:
     def contenders(self, ms_per_char: Mapping[str, float] | None = None) -> list[Contender]:
         """The configurations that were trained to their end, each with its runs; those that learnt nothing left out.
 
-        The first run of each is its first trial's; trials of other seeds and confirmations follow.
+        Trials that differ in their seed alone are runs of one configuration, and a seed counts once.
         """
         found = []
         times = ms_per_char or {}
-        for trials in self._by_configuration().values():
-            own = trials[0].user_attrs
-            if own["val_perplexity"] >= self.vocab_size:
+        for trials in self._by_configuration():
+            first, runs = trials[0], list(self._runs(trials).values())
+            if min(trial.user_attrs["val_perplexity"] for trial in trials) >= self.vocab_size:
                 continue
-            runs = list(self._runs(trials).values())
-            model, _ = configs_of(trials[0].params, self.space, self.config, 0)
+            model, _ = configs_of(first.params, self.space, self.config, 0)
             found.append(
                 Contender(
-                    name=_name(model.shape, trials[0].params),
+                    name=_name(model.shape, first.params),
                     cell=model.cell,
                     num_layers=model.num_layers,
                     hidden_size=model.hidden_size,
-                    macs_per_char=own["macs_per_char"],
-                    parameters=own["parameters"],
+                    macs_per_char=first.user_attrs["macs_per_char"],
+                    parameters=first.user_attrs["parameters"],
                     run_ids=tuple(run["run_id"] for run in runs),
                     val_perplexities=tuple(run["val_perplexity"] for run in runs),
                     test_perplexities=tuple(run["test_perplexity"] for run in runs),
@@ -588,40 +606,42 @@ class Search:
             )
         return found
 
-    def _by_configuration(self) -> dict[str, list[FrozenTrial]]:
-        """The complete trials of each configuration: several, where the study went on with another seed."""
+    def _by_configuration(self) -> list[list[FrozenTrial]]:
+        """The complete trials, those of one configuration together."""
         found: dict[str, list[FrozenTrial]] = {}
         for trial in self.complete():
             found.setdefault(self._key(trial.params), []).append(trial)
-        return found
+        return list(found.values())
 
     def _runs(self, trials: Sequence[FrozenTrial]) -> dict[int, Mapping[str, Any]]:
-        """The runs of a configuration by their seeds."""
+        """The runs of one configuration by their seeds: its trials, then its confirmations."""
+        runs: dict[int, Mapping[str, Any]] = {}
+        for trial in trials:
+            runs.setdefault(trial.user_attrs[SEED], trial.user_attrs)
         numbers = {trial.number for trial in trials}
-        runs: dict[int, Mapping[str, Any]] = {trial.user_attrs[SEED]: trial.user_attrs for trial in trials}
         for each in self.confirmations:
             if each.number in numbers:
                 runs.setdefault(each.seed, each.result or DIVERGED)
         return runs
 
     def confirmation_tasks(self, members: Sequence[Contender], tags: Mapping[str, str]) -> list[TrainingTask]:
-        """The trainings that members of the front lack, each with the next seeds after its first trial's own."""
+        """The trainings that members of the front lack, each with the next seeds after the first trial's own."""
         tasks = []
-        by_run = {trials[0].user_attrs["run_id"]: trials for trials in self._by_configuration().values()}
+        by_run = {trials[0].user_attrs["run_id"]: trials for trials in self._by_configuration()}
         for member in members:
             trials = by_run[member.run_ids[0]]
-            first, done = trials[0], self._runs(trials)
-            fresh = (seed for seed in count(first.user_attrs[SEED]) if seed not in done)
-            parameters = {**self.space.fixed, **first.params}
-            for seed in islice(fresh, self.config.confirm_seeds - len(done)):
+            first, runs = trials[0], self._runs(trials)
+            unused = (seed for seed in count(first.user_attrs[SEED] + 1) if seed not in runs)
+            for seed in islice(unused, max(0, self.config.confirm_seeds - len(runs))):
+                parameters = {**self.space.fixed, **first.params}
                 tasks.append(self._task("confirmation", first.number, parameters, seed, tags))
         return tasks
 
     def shown_trials(self) -> list[Trial]:
         """All trials that were trained, as the pictures show them."""
         shown = []
-        for trial in self.trials(TrialState.COMPLETE, TrialState.FAIL):
-            if UNTRAINED & trial.user_attrs.keys() or "macs_per_char" not in trial.user_attrs:
+        for trial in sorted([*self.complete(), *self.failed()], key=lambda trial: trial.number):
+            if "macs_per_char" not in trial.user_attrs:  # failed by hand
                 continue
             model, _ = configs_of(trial.params, self.space, self.config, 0)
             value = trial.user_attrs["val_perplexity"] if trial.state == TrialState.COMPLETE else None

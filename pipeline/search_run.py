@@ -19,7 +19,7 @@ from pipeline import figures, store, tracking, ui
 from pipeline.checkpoints import load_model
 from pipeline.config import CorpusConfig
 from pipeline.corpus import load_corpus
-from pipeline.errors import TmlmError
+from pipeline.errors import InputError, TmlmError
 from pipeline.estimate import Calibration, Timing, front_members, search_minutes, shapes_to_time
 from pipeline.front import Contender, Judged, Pick, hypervolume_by_trial, judge, picks, unconfirmed
 from pipeline.hopeless import HopelessRule
@@ -31,8 +31,8 @@ from pipeline.search import Search, alone, refused, storage_url
 from pipeline.space import SearchConfig, Space, configs_of
 from pipeline.steps import CURVES, corpus_tags, record_datasets
 from pipeline.stopping import name_of, shielded, signal_of
-from pipeline.summaries import search_note
-from pipeline.tracking import TrackedRun
+from pipeline.summaries import plain, search_note
+from pipeline.tracking import RecordedRun, TrackedRun
 from pipeline.trial import TimingTask, TrainingTask, do
 from pipeline.workers import Event, Workers
 
@@ -107,20 +107,20 @@ def search(
     """
     space = Space.of(config)
     corpus = load_corpus(corpus_config)
-    with alone(config):
+    with alone(config), refused(config):
         close_the_dead(store.setup())
         found = Search(config, space, corpus, corpus_config)
-        if lost := found.close_the_dead():
+        earlier = tracking.ended_run(found.parent) if found.parent else None
+        if lost := found.close_the_dead(elsewhere=earlier is not None):
             say(f"Trials whose process is gone, to be gone on with: {', '.join(map(str, lost))}")
-        with _parent(found) as run, refused(config):
+        with _parent(found, earlier) as run, refused(config):
             return _Conductor(found, run, HopelessRule() if stop_hopeless else None, say, make_pool).conduct()
 
 
 @contextmanager
-def _parent(found: Search) -> Iterator[TrackedRun]:
-    """The study's run: begun, or gone on with by another command of the same study."""
+def _parent(found: Search, earlier: RecordedRun | None) -> Iterator[TrackedRun]:
+    """The study's run: begun, or the one of an earlier command of the same study, gone on with."""
     name, tags = f"search-{found.config.study_name}", {**corpus_tags(found.corpus), "study": found.config.study_name}
-    earlier = tracking.ended_run(found.parent) if found.parent else None
     if earlier is None:
         with tracking.tracked_run("search", name, tags) as run:
             found.parent = run.id
@@ -132,7 +132,7 @@ def _parent(found: Search) -> Iterator[TrackedRun]:
         with tracking.tracked_run("resume", f"resume-{name}", {**tags, "searched_run": found.parent}) as begun:
             with tracking.tracked_run("search", name, tags, resumed=earlier) as run:
                 yield run
-            begun.note(f"Went on with the search `{found.config.study_name}` ({found.parent}).")
+            begun.note(f"Went on with the search {plain(found.config.study_name)} ({found.parent}).")
 
 
 class _Conductor:
@@ -202,14 +202,18 @@ class _Conductor:
         seconds = [self._calibration.expected_seconds(*each) for each in configurations]
         self._mean_seconds = sum(seconds) / len(seconds)
         left = config.trials - len(found.judged())
-        self.minutes_expected = search_minutes(seconds, left, count, config.confirm_seeds)
+        self.minutes_expected = search_minutes(seconds, left, count, self._confirmations_left())
         done = f" ({len(found.judged())} are done)" if found.judged() else ""
         about = f"about {self.minutes_expected:.0f} min" if self.minutes_expected >= 1 else "less than a minute"
         self.say(
-            f"{left} trials{done} and the confirmations of their front: {about} with {count} workers, by steps timed just "
-            f"now.\nStudy {config.study_name} in "
-            f"{store.shown(storage_url(config))}; {ui.link_to_run(self.run.id)}"
+            f"{left} trials{done} and the confirmations of their front: {about} with {count} workers, by steps timed "
+            f"just now.\nStudy {config.study_name} in {store.shown(storage_url(config))}; {ui.link_to_run(self.run.id)}"
         )
+
+    def _confirmations_left(self) -> float:
+        """How many are expected: those of all trials' front, but for the ones that earlier commands have made."""
+        members = front_members(self.config.trials)
+        return max(0.0, members * (self.config.confirm_seeds - 1) - len(self.found.confirmations))
 
     def _submit(self, pool: Pool, task: TrainingTask) -> None:
         pool.submit(task)
@@ -234,8 +238,7 @@ class _Conductor:
             if not pool.running:
                 break
             left = self.config.trials - len(found.judged()) - len(pool.running)
-            members = front_members(self.config.trials) * (self.config.confirm_seeds - 1)
-            self.bar.plan((max(0, left) + members) * self._mean_seconds)
+            self.bar.plan((max(0, left) + self._confirmations_left()) * self._mean_seconds)
             self._listen(pool)
         if found.nothing_new:
             self.say(f"--sampler {self.config.sampler} has nothing new to propose: the space is searched through")
@@ -285,9 +288,13 @@ class _Conductor:
 
     def _timed(self, contenders: list[Contender]) -> list[Contender]:
         """The contenders with what their runs take to write a character."""
-        ids = [run_id for each in contenders for run_id in each.run_ids if run_id]  # "": one that diverged
-        models = [load_model(tracking.fetch(each, f"checkpoints/{tracking.BEST_CHECKPOINT}"))[0] for each in ids]
-        return self.found.contenders(dict(zip(ids, generation_ms_per_char(models), strict=True)))
+        models = {}
+        for run_id in (run_id for each in contenders for run_id in each.run_ids if run_id):  # "": one that diverged
+            try:
+                models[run_id] = load_model(tracking.fetch(run_id, f"checkpoints/{tracking.BEST_CHECKPOINT}"))[0]
+            except (InputError, *store.REFUSALS) as error:  # deleted, or recorded in another store
+                log.warning("The model of run %s is not timed: %s", run_id, error)
+        return self.found.contenders(dict(zip(models, generation_ms_per_char(list(models.values())), strict=True)))
 
     def _conclude(self, judged: Judged, seconds: float) -> SearchRun:
         """Time, judge, register, draw and write down what has been found."""
@@ -328,7 +335,7 @@ class _Conductor:
             best = chosen["best"].point
             figures_now["final/val_perplexity"] = best.val.mean
             figures_now["cost/macs_per_char"] = float(best.contender.macs_per_char)
-        run.metrics(figures_now, step=counts["trials"])
+        run.metrics(figures_now, step=counts["trials"] + counts["confirmations"])  # either changes the figures
         run.json(tracking.RESULT_FILE, result)
         run.note(search_note(run.store.experiment_id, judged, chosen, counts))
         return SearchRun(run.id, judged, chosen, counts, result)

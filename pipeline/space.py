@@ -86,7 +86,7 @@ class Range:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.low:g}..{self.high:g}"
+        return f"{self.low}..{self.high}"
 
 
 Values = Range | tuple[Any, ...]  # a tuple: one of these; of one value, that one
@@ -267,7 +267,9 @@ def _grid(name: str, each: Values) -> list[Any]:
         while 2 * doubled[-1] < each.high:
             doubled.append(2 * doubled[-1])
         return [*doubled, int(each.high)]
-    shares = [index / (GRID_FLOATS - 1) for index in range(GRID_FLOATS)]
+    shares = [index / (GRID_FLOATS - 1) for index in range(GRID_FLOATS - 1)]
     if name in LOG_PARAMETERS:
-        return [each.low * (each.high / each.low) ** share for share in shares]
-    return [each.low + (each.high - each.low) * share for share in shares]
+        inner = [each.low * (each.high / each.low) ** share for share in shares]
+    else:
+        inner = [each.low + (each.high - each.low) * share for share in shares]
+    return [*inner, each.high]  # which arithmetic may miss, to the outside

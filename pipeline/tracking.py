@@ -97,8 +97,8 @@ SIGNATURE = ModelSignature(
 
 
 def rounded(value: float) -> float:
-    """Six significant digits: the UI shows all that it is given."""
-    return float(f"{value:.6g}")
+    """Six significant digits: the UI shows all that it is given. A count (MACs, parameters) stays exact."""
+    return float(value) if float(value).is_integer() else float(f"{value:.6g}")
 
 
 def config_id(*configurations: Mapping[str, Any]) -> str:
@@ -504,7 +504,7 @@ def texts_with_views() -> dict[str, str | None]:
 
 @dataclass(frozen=True)
 class FinishedTraining:
-    """What a finished training has recorded, rounded figures to six digits."""
+    """What a finished training has recorded; figures that are no counts have six digits."""
 
     run_id: str
     name: str

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.corpus import Corpus, load_corpus
+from pipeline.errors import InputError
 from pipeline.estimate import Timing, time_training
 from pipeline.hopeless import FinishedCurve, HopelessRule
 from pipeline.progress import Progress
@@ -100,6 +101,13 @@ def _train(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any
         reason = task.rule.reason_to_stop(curve, training.epochs, task.macs_per_char, task.finished)
         return f"{HOPELESS}: {reason}" if reason else ""
 
+    corpus = _corpus(task.corpus)
+    begun_on = task.tags.get("corpus.sha256", corpus.corpus_sha256)
+    if corpus.corpus_sha256 != begun_on:  # the file was changed, or what could not be downloaded now can
+        raise InputError(
+            f"the text {task.corpus.corpus} is no longer the one that the search was begun on "
+            f"(sha256 {corpus.corpus_sha256[:8]}..., then {begun_on[:8]}...); put that one back"
+        )
     setting = Setting(task.study, task.parent, task.tags, bar, reason_to_stop)
-    step = train(_corpus(task.corpus), task.corpus, task.model, task.train, reuse=True, setting=setting)
+    step = train(corpus, task.corpus, task.model, task.train, reuse=True, setting=setting)
     return step.result

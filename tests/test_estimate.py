@@ -190,12 +190,18 @@ def test_the_search_ends_when_simulated_workers_end(workers):
         simulated_seconds(seconds, 40, workers, rng) + simulated_seconds(seconds, confirmations, workers, rng)
         for _ in range(500)
     ]
-    assert 60 * search_minutes(seconds.tolist(), 40, workers, 3) == pytest.approx(np.mean(simulated), rel=0.06)
+    assert 60 * search_minutes(seconds.tolist(), 40, workers, confirmations) == pytest.approx(
+        np.mean(simulated), rel=0.06
+    )
 
 
-def test_one_seed_confirms_nothing_and_no_search_is_shorter_than_a_trial():
-    assert search_minutes([60.0], 10, 1, confirm_seeds=1) == pytest.approx(10)
-    assert search_minutes([60.0], 10, 1, confirm_seeds=2) == pytest.approx(10 + 2.4 * sqrt(10))
-    assert search_minutes([60.0], 1, 8, confirm_seeds=1) == pytest.approx(1)
-    assert search_minutes([60.0], 0, 2, confirm_seeds=3) == 0
+def test_without_confirmations_it_is_the_trials_and_no_search_is_shorter_than_a_trial():
+    assert search_minutes([60.0], 10, 1, confirmations=0) == pytest.approx(10)
+    assert search_minutes([60.0], 10, 1, confirmations=7.5) == pytest.approx(10 + 7.5)
+    assert search_minutes([60.0], 1, 8, confirmations=0) == pytest.approx(1)
+    assert search_minutes([60.0], 0, 2, confirmations=0) == 0
+
+
+def test_the_front_grows_with_the_root_of_the_trials_and_is_never_more_than_they_are():
+    assert front_members(10) == pytest.approx(2.4 * sqrt(10))
     assert front_members(2) == 2

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from math import exp, log, log10
 from pathlib import Path
 from typing import Any
@@ -147,6 +148,17 @@ def test_what_is_neither_a_result_nor_a_divergence_ends_the_search_and_is_tried_
     assert again.next_task({}, 0, None).model == task.model
 
 
+def test_what_fails_twice_for_no_known_reason_does_not_hold_the_study_up_for_ever(begin):
+    models = []
+    for _ in range(3):
+        found = begin()
+        task = found.next_task({}, 0, None)
+        models.append(task.model)
+        with pytest.raises(RuntimeError, match="can't allocate memory"):
+            found.take(Event("failed", task, RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1))
+    assert models[0] == models[1] != models[2]
+
+
 def test_a_lost_trial_is_tried_again_once_and_then_left_alone(begin):
     found = begin()
     first = found.next_task({}, 0, None)
@@ -188,6 +200,15 @@ def test_trials_of_a_process_that_is_gone_are_closed_by_the_next_start(begin, mo
     assert mine.model not in [task.model for task in taken_up]
 
 
+def test_trials_of_another_container_are_closed_once_the_studys_run_has_ended(begin, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.search.process_tags", lambda: {**process_tags(), "process.namespace": "pid:[1]"})
+        begin().next_task({}, 0, None)
+    again = begin()
+    assert again.close_the_dead() == []  # whoever has it may be alive
+    assert again.close_the_dead(elsewhere=True) == [0]
+
+
 def test_a_trial_that_was_left_between_two_statements_is_closed_too(begin):
     begin().study.ask()
     again = begin()
@@ -205,9 +226,68 @@ def test_the_budget_holds_for_every_sampler(begin):
         assert len(found.judged()) == len(trained)
 
 
+def test_what_was_never_trained_is_no_failure(begin):
+    found = begin(sampler="random", budget_macs=400, trials=3)
+    train_all(found)
+    reasons = [str(trial.user_attrs["failure"]) for trial in found.trials(TrialState.FAIL)]
+    assert any(reason.startswith("over --budget-macs: ") for reason in reasons)
+    assert found.counts()["failed"] == 0
+    assert len(found.shown_trials()) == 3
+
+
+def test_a_repeat_of_a_diverged_trial_is_a_repeat_and_no_second_failure(begin):
+    found = begin(sampler="random", cell="lstm", num_layers="1", hidden_size="4,5", trials=2)
+    outcomes = iter([TrainingDivergedError("nan"), 5.0])
+    train_all(found, lambda task: next(outcomes))
+    assert len(found.trials(TrialState.FAIL)) > 1
+    assert found.counts()["failed"] == 1
+    assert found.counts()["repeated"] == len(found.trials()) - 2
+
+
+def test_a_trial_in_line_is_trained_though_the_grid_has_nothing_new(begin):
+    options = {"cell": "lstm", "num_layers": "1", "hidden_size": "4..9"}
+    train_all(begin(**options, sampler="grid", trials=3))  # 4, 8 and 9
+    found = begin(**options, sampler="random", trials=4)
+    found.study.enqueue_trial({"hidden_size": 7})
+    found.next_task({}, 0, None)
+    found.give_up("stopped by Ctrl-C")
+    assert shapes(train_all(begin(**options, sampler="grid", trials=4))) == ["lstm-1x7"]
+
+
+def test_what_was_over_the_budget_is_trained_once_the_budget_is_raised(begin):
+    options = {"sampler": "random", "cell": "lstm", "num_layers": "1", "hidden_size": "4,8", "trials": 2}
+    assert shapes(train_all(begin(**options, budget_macs=900))) == ["lstm-1x4"]
+    assert shapes(train_all(begin(**options))) == ["lstm-1x8"]
+
+
+def test_a_lost_trial_is_tried_again_also_if_it_was_proposed_twice(begin):
+    found = begin(sampler="random")
+    first = found.next_task({}, 0, None)
+    found.study.enqueue_trial(found.trials()[0].params)
+    assert found.next_task({}, 1, None).model != first.model
+    assert found.trials()[1].user_attrs[REPEATS] == 0
+    found.take(Event("lost", first, -9, 77))
+    assert found.next_task({}, 1, None).model == first.model
+
+
 def test_a_budget_below_the_cheapest_model_is_refused(begin):
     with pytest.raises(InputError, match=r"--budget-macs 10 is less than the cheapest model of the space needs: \d+"):
         begin(budget_macs=10)
+
+
+def test_what_does_not_fit_into_memory_is_refused_before_there_is_a_study(begin, no_store):
+    with pytest.raises(InputError, match=r"--hidden-size 10000000 with --num-layers .* needs about .* GB of memory"):
+        begin(hidden_size="4..10000000")
+    assert not (no_store / "mlruns" / "optuna.db").exists()
+    begin(hidden_size="4..10000000", budget_macs=700)  # none of that size is trained
+
+
+def test_a_text_too_short_to_train_on_is_refused_before_there_is_a_study(begin, no_store, tmp_path):
+    (tmp_path / "short.txt").write_text("it has " * 1000)
+    config, corpus_config = SearchConfig(preset="report"), CorpusConfig(str(tmp_path / "short.txt"))
+    with pytest.raises(InputError, match="--preset report needs"):
+        Search(config, Space.of(config), load_corpus(corpus_config), corpus_config)
+    assert not (no_store / "mlruns" / "optuna.db").exists()
 
 
 @pytest.mark.parametrize(
@@ -238,6 +318,26 @@ def test_someone_elses_study_is_refused(begin, no_store):
         begin()
 
 
+@pytest.mark.parametrize("statements", [0, 1, 2, 3])
+def test_a_study_whose_maker_was_killed_in_the_making_is_made_anew(begin, statements, monkeypatch):
+    made = optuna.Study.set_user_attr
+    left = iter([*[made] * statements])
+
+    def killed(*arguments: Any) -> None:
+        try:
+            next(left)(*arguments)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "set_user_attr", killed)
+        with pytest.raises(KeyboardInterrupt):
+            begin()
+    assert len(train_all(begin(trials=2))) == 2
+    with pytest.raises(InputError, match="was begun otherwise"):
+        begin(epochs=3)
+
+
 def test_a_storage_that_is_none_is_refused_and_one_that_can_not_be_used_is_told(begin, tmp_path):
     with pytest.raises(InputError, match="--storage nonsense is no SQLAlchemy address"):
         begin(storage="nonsense")
@@ -250,12 +350,27 @@ def test_a_storage_that_is_none_is_refused_and_one_that_can_not_be_used_is_told(
         begin(storage="postgresql://user:secret@127.0.0.1:1/no-such-server")
 
 
+def test_a_storage_without_its_driver_is_told(begin):
+    with pytest.raises(RecordingError, match=r"the study can't be kept in .*; see --storage"):
+        begin(storage="oracle+cx_oracle://someone@nowhere/studies")
+
+
 def test_two_commands_can_not_work_on_one_study(begin):
     config = SearchConfig()
     with alone(config), pytest.raises(InputError, match="is being searched by another command"), alone(config):
         pass
     with alone(config):
         pass
+
+
+def test_studies_of_names_that_differ_in_a_sign_or_at_the_far_end_and_of_other_storages_are_others(no_store):
+    names = ["a b", "a-b", "\U0001f680", "\U0001f389", "\U00020000" * 90, "x" * 600, "x" * 600 + "y", "../../passwd"]
+    configs = [SearchConfig(study_name=name) for name in names]
+    configs.append(SearchConfig(study_name="a b", storage="sqlite:///x.db"))
+    with ExitStack() as stack:
+        for config in configs:
+            stack.enter_context(alone(config))
+    assert len(list((no_store / "mlruns").glob(".search-*"))) == len(configs)
 
 
 def test_a_script_of_ones_own_reads_the_study(begin, no_store):
@@ -291,6 +406,21 @@ def test_members_of_the_front_are_given_the_seeds_that_they_lack(begin):
     assert found.confirmation_tasks([member], {}) == []
     assert begin(trials=2, confirm_seeds=3, seed=5).confirmations == found.confirmations
     assert len(found.trials()) == 2  # runs, not trials
+
+
+def test_trials_that_differ_in_their_seed_alone_are_one_configuration_and_no_seed_counts_twice(begin):
+    options = {"sampler": "grid", "cell": "lstm", "num_layers": "1", "hidden_size": "4", "confirm_seeds": 3}
+    train_all(begin(**options, trials=1, seed=2))
+    found = begin(**options, trials=2, seed=1)
+    train_all(found)
+    (member,) = found.contenders()
+    assert member.run_ids == ("run-lstm-1x4-2", "run-lstm-1x4-1")
+    (task,) = found.confirmation_tasks([member], {})
+    assert task.train.seed == 3  # the next that is neither trial's own
+    found.take(Event("done", task, result_of(task, 9.0), 1))
+    (member,) = begin(**options, trials=2, seed=7).contenders()
+    assert len(set(member.run_ids)) == 3
+    assert begin(**options, trials=2, seed=7).confirmation_tasks([member], {}) == []
 
 
 def test_importances_are_shares_of_each_objective(begin):

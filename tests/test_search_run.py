@@ -15,8 +15,8 @@ from optuna.trial import TrialState
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline import tracking
-from pipeline.config import CorpusConfig
-from pipeline.errors import InputError
+from pipeline.config import CorpusConfig, TrainConfig
+from pipeline.errors import InputError, RecordingError
 from pipeline.recommendation import recommended, sentence
 from pipeline.search_run import SearchRun, search
 from pipeline.space import SearchConfig
@@ -221,3 +221,43 @@ def test_what_nothing_fits_is_said_with_what_would(searched):
 def test_where_nothing_was_trained_nothing_is_recommended(store):
     with pytest.raises(InputError, match="there is no finished training to recommend"):
         recommended("auto", 1000, None)
+
+
+# --- each in a store of its own ---------------------------------------------------------------------------------------
+
+
+def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(store, small_text, monkeypatch):
+    def full(*arguments: object, **named: object) -> None:
+        raise optuna.exceptions.StorageInternalError("database or disk is full")
+
+    monkeypatch.setattr(optuna.storages.RDBStorage, "set_trial_user_attr", full)
+    config = SearchConfig(**{**TINY, "study_name": "full"})
+    with pytest.raises(RecordingError, match=r"the study can't be kept in .*optuna.db: database or disk is full"):
+        search(config, CorpusConfig(str(small_text)), make_pool=Inline)
+
+
+def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store, small_text):
+    model, train = ModelConfig("gru", 1, 4), TrainConfig(epochs=1)
+    tags = {"corpus.sha256": "0" * 64}
+    task = TrainingTask("trial", 0, CorpusConfig(str(small_text)), model, train, "study", "parent", tags)
+    with pytest.raises(InputError, match="is no longer the one that the search was begun on"):
+        do(task, lambda share: None)
+
+
+def test_more_confirmations_of_as_many_trials_change_the_recorded_figures(store, small_text):
+    config = {**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}
+    first = search(SearchConfig(**config, confirm_seeds=1), CorpusConfig(str(small_text)), make_pool=Inline)
+    again = search(SearchConfig(**config, confirm_seeds=2), CorpusConfig(str(small_text)), make_pool=Inline)
+    metrics = MlflowClient().get_run(first.run_id).data.metrics
+    assert metrics["search/confirmations"] == again.counts["confirmations"] > 0
+    assert metrics["search/hypervolume"] == pytest.approx(again.judged.hypervolume, rel=1e-5)
+
+
+def test_a_run_whose_model_is_gone_is_not_timed_and_the_search_comes_to_its_end(store, small_text, caplog):
+    config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=2)
+    done = search(config, CorpusConfig(str(small_text)), make_pool=Inline)
+    confirmation = done.judged.front[0].contender.run_ids[1]
+    tracking.fetch(confirmation, "checkpoints/best.safetensors").unlink()
+    again = search(config, CorpusConfig(str(small_text)), make_pool=Inline)
+    assert f"The model of run {confirmation} is not timed" in caplog.text
+    assert len(again.judged.front[0].contender.ms_per_char) == 1

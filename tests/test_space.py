@@ -35,6 +35,11 @@ def test_another_range_is_another_space():
     assert space(hidden_size="8..255").digest != space().digest
 
 
+def test_ranges_that_differ_in_the_seventh_digit_are_two_spaces():
+    assert space(learning_rate="0.00123456..0.1").digest != space(learning_rate="0.00123456789..0.1").digest
+    assert space(hidden_size="8..1234567").as_texts()["hidden_size"] == "8..1234567"
+
+
 def test_a_space_written_out_is_read_back(tmp_path: Path):
     import yaml
 
@@ -86,6 +91,14 @@ def test_a_grid_doubles_widths_and_has_its_ends():
         "hidden_size": [8, 16, 32, 64, 100],
         "learning_rate": pytest.approx([0.01, 0.02, 0.04, 0.08, 0.16]),
     }
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "dropout"])
+@given(low=st.floats(1e-6, 0.1), span=st.floats(1e-6, 0.8))
+def test_no_value_of_a_grid_is_outside_of_its_range(name: str, low: float, span: float):
+    high = low + span
+    values = space(**{name: f"{low}..{high}"}).grid()[name]
+    assert (min(values), max(values)) == (low, high)
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,13 @@ def test_metrics_are_rounded_and_in_the_database_when_the_call_returns(store):
         ]
 
 
+def test_counts_are_recorded_exactly(store):
+    with tracking.tracked_run("train", "a run", {}) as run:
+        run.metrics({"cost/macs_per_char": 1_316_892.0, "cost/parameters": 12_345_678})
+    metrics = MlflowClient().get_run(run.id).data.metrics
+    assert metrics == {"cost/macs_per_char": 1_316_892, "cost/parameters": 12_345_678}
+
+
 def test_configurations_that_differ_in_the_seed_alone_share_their_id():
     assert tracking.config_id({"a": 1, "seed": 0}) == tracking.config_id({"a": 1, "seed": 7})
     assert tracking.config_id({"a": 1, "seed": 0}) != tracking.config_id({"a": 2, "seed": 0})
