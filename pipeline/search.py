@@ -62,6 +62,7 @@ OBJECTIVES = ["validation perplexity", "log10 MACs per character"]
 KILLS_ALLOWED = 1  # of a trial's process, before its configuration is left alone
 ANSWERS_IN_A_ROW = 20  # proposals that need no training, after which one that does is drawn at random
 DRAWS = 1000  # after which a space without a size is taken for searched through
+NSGA_POPULATION = 10  # its own 50 would not leave the first, random generation in 40 trials
 FEWEST_TO_RANK = 4  # complete trials, before parameters are ranked
 LOCK_SECONDS = 60
 PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "corpus_sha256"  # of the study
@@ -204,7 +205,7 @@ def _sampler(
     samplers: dict[str, Callable[[], BaseSampler]] = {
         "gp": lambda: GPSampler(seed=seed),
         "tpe": lambda: TPESampler(seed=seed),
-        "nsga2": lambda: NSGAIISampler(seed=seed),
+        "nsga2": lambda: NSGAIISampler(population_size=NSGA_POPULATION, seed=seed),
         "random": lambda: RandomSampler(seed=seed),
         "grid": lambda: RandomSampler(seed=seed),  # asked for nothing: each of its trials is put in line
     }
@@ -220,7 +221,7 @@ class Confirmation:
 
     number: int
     seed: int
-    result: Mapping[str, Any] | None  # None: it diverged, or took its process down twice
+    result: Mapping[str, Any] | None  # None: it diverged
 
 
 class Search:
@@ -494,17 +495,16 @@ class Search:
             raise event.value if isinstance(event.value, Exception) else TmlmError(str(event.value))
         if task.role == "confirmation":
             key = task.number, task.train.seed
-            if event.kind == "lost" and self._kills.setdefault(key, 0) < KILLS_ALLOWED:
-                self._kills[key] += 1  # it is asked for again
+            if event.kind == "lost":  # it is asked for again; what takes its process down twice is left out
+                self._kills[key] = self._kills.get(key, 0) + 1
                 return
             run = {name: event.value[name] for name in DIVERGED} if event.kind == "done" else None
             self.confirmations.append(Confirmation(*key, run))
-            if event.kind != "lost":  # what took its process down twice is tried again by the next command
-                self.study.set_user_attr(f"{CONFIRMED}{task.number}:{task.train.seed}", run)
+            self.study.set_user_attr(f"{CONFIRMED}{task.number}:{task.train.seed}", run)
         elif event.kind == "done":
             self._tell(task.number, event.value)
         elif diverged:
-            self._fail(task.number, str(event.value))
+            self._fail(task.number, str(event.value) or "out of memory")
         else:
             self._lose(task.number, f"its process (pid {event.pid}) is gone, exit code {event.value}", kills=1)
 
@@ -630,9 +630,15 @@ class Search:
         by_run = {trials[0].user_attrs["run_id"]: trials for trials in self._by_configuration()}
         for member in members:
             trials = by_run[member.run_ids[0]]
-            first, runs = trials[0], self._runs(trials)
-            unused = (seed for seed in count(first.user_attrs[SEED] + 1) if seed not in runs)
-            for seed in islice(unused, max(0, self.config.confirm_seeds - len(runs))):
+            first = trials[0]
+            left_out = {
+                seed
+                for (number, seed), kills in self._kills.items()
+                if number == first.number and kills > KILLS_ALLOWED
+            }
+            done = left_out | self._runs(trials).keys()
+            unused = (seed for seed in count(first.user_attrs[SEED] + 1) if seed not in done)
+            for seed in islice(unused, max(0, self.config.confirm_seeds - len(done))):
                 parameters = {**self.space.fixed, **first.params}
                 tasks.append(self._task("confirmation", first.number, parameters, seed, tags))
         return tasks

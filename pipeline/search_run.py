@@ -160,6 +160,10 @@ class _Conductor:
         began = time.monotonic()
         found, config, run = self.found, self.config, self.run
         run.params({**asdict(found.corpus_config), **asdict(config), "stop_hopeless": self.rule is not None})
+        asked = {name: getattr(config, name) for name in ("trials", "sampler", "seed", "confirm_seeds", "budget_macs")}
+        run.tags(
+            {f"latest.{name}": value for name, value in asked.items()}
+        )  # parameters stay those of the first command
         run.yaml("space.yaml", found.space.as_texts())
         run.yaml("environment.yaml", tracking.environment())
         record_datasets(run, self.corpus, config.preset)
@@ -302,7 +306,8 @@ class _Conductor:
         judged = judge(self._timed(found.contenders()), found.reference)
         chosen = picks(judged)
         for name, pick in chosen.items():
-            tracking.register(REGISTERED_MODEL, pick.run_id, name, pick.sentence)
+            said = " ".join(each.sentence for each in chosen.values() if each.run_id == pick.run_id)
+            tracking.register(REGISTERED_MODEL, pick.run_id, name, said)
         trials = found.shown_trials()
         bars = _bars(self.corpus.baselines(config.preset)["val"])
         title = f"{config.study_name} on {self.corpus.label}"
@@ -337,7 +342,9 @@ class _Conductor:
             figures_now["cost/macs_per_char"] = float(best.contender.macs_per_char)
         run.metrics(figures_now, step=counts["trials"] + counts["confirmations"])  # either changes the figures
         run.json(tracking.RESULT_FILE, result)
-        run.note(search_note(run.store.experiment_id, judged, chosen, counts))
+        expected = "" if self.minutes_expected is None else f" {self.minutes_expected:.1f} minutes were expected."
+        took = f"The last command took {seconds / 60:.1f} minutes.{expected} Pictures: `plots/` among the artifacts."
+        run.note(f"{search_note(run.store.experiment_id, judged, chosen, counts)}\n\n{took}")
         return SearchRun(run.id, judged, chosen, counts, result)
 
 

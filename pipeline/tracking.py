@@ -299,7 +299,7 @@ def tracked_run(
         failure = f"{type(error).__name__}: {error}"
         if signum := stopping.signal_of(error):
             status, failure = RunStatus.KILLED, f"stopped by {stopping.name_of(signum)}"
-        elif run is not None and stage == "train" and isinstance(error, (OSError, RecordingError)):
+        elif run and stage == "train" and "study" not in tags and isinstance(error, (OSError, RecordingError)):
             error.add_note(f"then go on with: tmlm train --resume {run.id}")
         raise
     finally:

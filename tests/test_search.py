@@ -389,7 +389,7 @@ def test_trials_carry_the_process_the_seed_and_what_they_came_to(begin):
     assert trial.user_attrs[SEED] == 7
     assert trial.system_attrs[PROCESS]["process.pid"] == str(os.getpid())
     assert trial.user_attrs["sample_text"] == "it has"
-    assert trial.user_attrs["val_perplexities"] == pytest.approx([8, 7], abs=7)
+    assert trial.user_attrs["val_perplexities"] == [trial.values[0] + 1, trial.values[0]]
 
 
 def test_members_of_the_front_are_given_the_seeds_that_they_lack(begin):
@@ -421,6 +421,18 @@ def test_trials_that_differ_in_their_seed_alone_are_one_configuration_and_no_see
     (member,) = begin(**options, trials=2, seed=7).contenders()
     assert len(set(member.run_ids)) == 3
     assert begin(**options, trials=2, seed=7).confirmation_tasks([member], {}) == []
+
+
+def test_a_confirmation_whose_process_is_lost_twice_is_left_out_until_the_next_command(begin):
+    found = begin(trials=1, confirm_seeds=2)
+    train_all(found)
+    for _ in range(2):
+        (task,) = found.confirmation_tasks(found.contenders(), {})
+        found.take(Event("lost", task, -9, 1))
+    assert found.confirmation_tasks(found.contenders(), {}) == []
+    assert len(found.contenders()[0].run_ids) == 1
+    again = begin(trials=1, confirm_seeds=2)
+    assert again.confirmation_tasks(again.contenders(), {}) != []
 
 
 def test_importances_are_shares_of_each_objective(begin):

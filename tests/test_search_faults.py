@@ -120,7 +120,7 @@ def test_a_configuration_that_kills_its_process_twice_is_left_alone(lab, study, 
     command.check()
 
 
-def test_a_confirmation_that_kills_its_process_twice_is_judged_as_diverged(lab, study, small_text):
+def test_a_confirmation_that_kills_its_process_twice_is_left_to_the_next_command(lab, study, small_text):
     command = Command(lab, study, small_text, seeds=2, workers=1)
     done = command.run("confirmation/figures", "1x2", "kill")
     assert done.code == 0, done.output
@@ -247,12 +247,10 @@ def test_a_second_command_on_a_study_that_is_being_searched_is_refused(lab, stud
     command = Command(lab, study, small_text)
     first = command.start()
     command.wait_for(command.is_training)
-    before = trials_of(lab, study)
     second = command.run()
     assert second.code == 2
     assert f"--study-name {study} is being searched by another command" in second.output
     assert "Traceback" not in second.output
-    assert before == trials_of(lab, study)[: len(before)] or first.poll() is None
     done = lab.wait(first)
     assert done.code == 0, done.output
     command.check()
