@@ -227,7 +227,13 @@ def test_readme_tree_names_every_module():
 def test_documents_name_options_that_exist():
     known = {option for command in cli.commands.values() for p in command.params for option in p.opts}
     known |= {"--help", "--version", "--env-manager", "--extra-index-url", "--index-url", "--editable", "--python"}
-    known |= {"--port", "--file", "--artifact-dir", "--group"}  # of mlflow, conda, optuna-dashboard and pip
+    known |= {
+        "--port",
+        "--file",
+        "--artifact-dir",
+        "--group",
+        "--table",
+    }  # of mlflow, conda, optuna-dashboard, pip and the benchmarks
     for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / name).read_text()):
             assert option in known, f"{name} names {option}"
