@@ -161,9 +161,7 @@ class _Conductor:
         found, config, run = self.found, self.config, self.run
         run.params({**asdict(found.corpus_config), **asdict(config), "stop_hopeless": self.rule is not None})
         asked = {name: getattr(config, name) for name in ("trials", "sampler", "seed", "confirm_seeds", "budget_macs")}
-        run.tags(
-            {f"latest.{name}": value for name, value in asked.items()}
-        )  # parameters stay those of the first command
+        run.tags({f"latest.{name}": value for name, value in asked.items()})  # parameters stay as they were first
         run.yaml("space.yaml", found.space.as_texts())
         run.yaml("environment.yaml", tracking.environment())
         record_datasets(run, self.corpus, config.preset)
@@ -173,12 +171,12 @@ class _Conductor:
                 if config.trials > len(found.judged()):
                     self._estimate(pool, count)
                 self._trials(pool, began)
-                judged = self._confirm(pool)
+                self._confirm(pool)
             except BaseException as error:
                 with shielded():  # before the workers come to rest, which may take all the time that there is
                     self._lay_down(error)
                 raise
-        return self._conclude(judged, time.monotonic() - began)
+        return self._conclude(time.monotonic() - began)
 
     def _estimate(self, pool: Pool, count: int) -> None:
         """Time some steps in all workers at once, and say how long the search will take and where it will be found."""
@@ -266,14 +264,14 @@ class _Conductor:
         done = f"{len(self.found.judged())}/{self.config.trials}"
         self.bar.show(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
 
-    def _confirm(self, pool: Pool) -> Judged:
+    def _confirm(self, pool: Pool) -> None:
         """Train the front's members with more seeds, until all that are on the front by their means have enough."""
         found = self.found
         while True:
             judged = judge(found.contenders(), found.reference)
             waiting = found.confirmation_tasks(unconfirmed(judged, self.config.confirm_seeds), self.tags)
             if not waiting:
-                return judged
+                return
             self.bar.phase("confirming the front")
             while waiting or pool.running:
                 while waiting and pool.idle:
@@ -300,7 +298,7 @@ class _Conductor:
                 log.warning("The model of run %s is not timed: %s", run_id, error)
         return self.found.contenders(dict(zip(models, generation_ms_per_char(list(models.values())), strict=True)))
 
-    def _conclude(self, judged: Judged, seconds: float) -> SearchRun:
+    def _conclude(self, seconds: float) -> SearchRun:
         """Time, judge, register, draw and write down what has been found."""
         found, config, run = self.found, self.config, self.run
         judged = judge(self._timed(found.contenders()), found.reference)
