@@ -92,9 +92,16 @@ def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECOND
         parent = os.getppid()
     watched = (receiver, sender, parent, deadline_seconds)
     threading.Thread(target=_watch, args=watched, name="stopping", daemon=True).start()
-    # Python's last collection goes through all that was imported, a second or more of computing in which no thread
-    # can end the process any more; the system frees it all anyway
-    atexit.register(gc.freeze)
+    atexit.register(_hurry_out)
+
+
+def _hurry_out() -> None:
+    """Of a process that was stopped: leave out Python's last collection, a second in which no thread can end it.
+
+    The system frees it all anyway. Any other process has the time, and databases that are closed properly.
+    """
+    if _stopping:
+        gc.freeze()
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> None:

@@ -246,3 +246,19 @@ def test_who_is_given_less_time_is_ended_sooner():
     code, _, err, seconds = end_of(process)
     assert (code, err) == (143, "Stopped by SIGTERM.\n")
     assert seconds < 2
+
+
+@pytest.mark.parametrize(("is_stopped", "last_words"), [(False, "closed properly\n"), (True, "")])
+def test_what_is_closed_when_it_is_collected_is_closed_unless_the_process_was_stopped(is_stopped, last_words):
+    script = """
+class Database:  # as SQLAlchemy's are: in a cycle, closed by the last collection
+    def __init__(self): self.itself, self.write = self, os.write
+    def __del__(self): self.write(1, b"closed properly\\n")
+stopping.database = Database()
+ready()
+"""
+    process = start(script + ("time.sleep(30)" if is_stopped else ""))
+    if is_stopped:
+        process.send_signal(signal.SIGTERM)
+    code, out, _, _ = end_of(process)
+    assert (code, out) == (143 if is_stopped else 0, last_words)
