@@ -16,6 +16,7 @@ from math import exp, inf, isfinite, log
 
 import numpy as np
 
+HOPELESS = "hopeless"  # how the reason begins for which such a trial was stopped, in its run and in its study
 MACS_WEIGHT = 0.1  # nats of difference between two curves that a factor e between their MACs is worth
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline import tracking
 from pipeline.errors import InputError
 from pipeline.front import Contender, recommend
+from pipeline.hopeless import HOPELESS
 
 PRESET = "stream"  # the runs of the other validate on other characters
 
@@ -17,7 +18,9 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
     ``corpus`` is the name that the runs carry; auto: that of the latest finished training. Raises InputError where
     nothing fits, and says what would.
     """
-    runs = [run for run in tracking.finished_trainings() if run.params.get("preset") == PRESET]
+    runs = [
+        run for run in tracking.finished_trainings() if run.params.get("preset") == PRESET and not _is_hopeless(run)
+    ]
     if corpus == "auto":
         latest = max(runs, key=lambda run: run.ended_ms, default=None)
         if latest is None:
@@ -41,6 +44,11 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         "corpus": same[0].tags.get("corpus", ""),
         "configurations": len({run.tags["config_id"] for run in same}),
     }
+
+
+def _is_hopeless(run: tracking.FinishedTraining) -> bool:
+    """Whether a search stopped it early: it says less of its configuration than one with the whole budget."""
+    return run.tags.get("stopped", "").startswith(HOPELESS)
 
 
 def _contenders(runs: list[tracking.FinishedTraining]) -> list[Contender]:

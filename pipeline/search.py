@@ -38,7 +38,7 @@ from pipeline.config import CorpusConfig
 from pipeline.corpus import Corpus
 from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
 from pipeline.front import Contender, Trial
-from pipeline.hopeless import FinishedCurve, HopelessRule
+from pipeline.hopeless import HOPELESS, FinishedCurve, HopelessRule
 from pipeline.memory import check_training_fits
 from pipeline.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.sampler import KnownCostSampler
@@ -53,7 +53,7 @@ from pipeline.space import (
     protocol_of,
 )
 from pipeline.training import STOPPED_BY_TIME
-from pipeline.trial import HOPELESS, Role, TrainingTask
+from pipeline.trial import Role, TrainingTask
 from pipeline.workers import Event
 
 log = logging.getLogger(__name__)

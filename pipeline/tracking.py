@@ -278,8 +278,8 @@ def tracked_run(
     """Record a run: the one that ``mlflow run`` has begun, a child of the run that is open here, or a new one.
 
     With ``resumed``, an ended run is opened again, as it was looked at. ``parent`` is the run of another process that
-    a new one becomes a child of. It ends FINISHED, FAILED with the reason as a
-    tag, or KILLED after Ctrl-C or SIGTERM; the exception goes on.
+    a new one becomes a child of. It ends FINISHED, FAILED with the reason as a tag, or KILLED after Ctrl-C or SIGTERM;
+    the exception goes on.
     """
     store = setup()
     run: TrackedRun | None = None

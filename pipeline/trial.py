@@ -11,13 +11,12 @@ from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.corpus import Corpus, load_corpus
 from pipeline.errors import InputError
 from pipeline.estimate import Timing, time_training
-from pipeline.hopeless import FinishedCurve, HopelessRule
+from pipeline.hopeless import HOPELESS, FinishedCurve, HopelessRule
 from pipeline.progress import Progress
 from pipeline.training import Training
 from pipeline.trainings import Setting, train
 
 Role = Literal["trial", "confirmation"]
-HOPELESS = "hopeless"  # how the reason begins for which such a trial was stopped
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The search as a tracked run: what it leaves in the record, in the registry and in Optuna's storage."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -216,6 +217,17 @@ def test_what_nothing_fits_is_said_with_what_would(searched):
         recommended("auto", None, 1.5)
     with pytest.raises(InputError, match="--corpus nowhere has no finished training; texts that have one: topics"):
         recommended("nowhere", 1000, None)
+
+
+def test_what_a_search_stopped_as_hopeless_is_not_recommended(searched, monkeypatch):
+    best = min(searched.judged.points, key=lambda point: point.val.mean).contender
+    runs = tracking.finished_trainings()
+    stopped = [
+        replace(run, tags={**run.tags, "stopped": "hopeless: epoch 1"}) if run.run_id in best.run_ids else run
+        for run in runs
+    ]
+    monkeypatch.setattr(tracking, "finished_trainings", lambda: stopped)
+    assert recommended("auto", 10**9, None)["run_id"] not in best.run_ids
 
 
 def test_where_nothing_was_trained_nothing_is_recommended(store):
