@@ -544,7 +544,10 @@ class Search:
         return self.study._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
 
     def give_up(self, reason: str) -> None:
-        """Fail the trials of this process that are under way: the next command goes on with them."""
+        """Fail the trials of this process that are under way: the next command goes on with them.
+
+        Where a busy machine leaves no time for it, that command finds them running in a process that is gone.
+        """
         for trial in self.trials(TrialState.RUNNING):
             if trial.system_attrs.get(PROCESS) == self._process or self._is_orphan(trial):
                 self._lose(trial.number, reason, kills=0)

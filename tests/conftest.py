@@ -19,8 +19,10 @@ settings.load_profile("lab")
 
 def isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """Caches under the folder, nothing of MLflow's from outside, nothing downloaded."""
-    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
-        patch.delenv(name)
+    for name in {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", *os.environ}:
+        if name.startswith("MLFLOW_"):
+            patch.setenv(name, "")  # so that what is set meanwhile (MLflow sets the first) does not outlive the block
+            patch.delenv(name)
     patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     patch.setenv("TMLM_CACHE_DIR", str(folder / "cache"))
     patch.setenv("TMLM_OFFLINE", "1")
@@ -28,9 +30,11 @@ def isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """For the fixtures of modules, which are built before those of a test."""
+    """For the fixtures of modules, which are built before those of a test; and no test writes to the user's store."""
+    folder = tmp_path_factory.mktemp("session")
     with pytest.MonkeyPatch.context() as patch:
-        isolate(patch, tmp_path_factory.mktemp("session"))
+        isolate(patch, folder)
+        patch.setattr("pipeline.store.root", lambda: folder)
         yield
 
 

@@ -82,6 +82,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Any:
     shutil.copy(empty_database, home / "mlruns" / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.store.root", lambda: home)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # of whoever was here before
         setup.cache_clear()
         yield home
         setup.cache_clear()
