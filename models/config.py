@@ -5,6 +5,7 @@ from math import inf
 from typing import Any, Literal
 
 CellName = Literal["rnn", "gru", "lstm"]
+Implementation = Literal["torch", "scratch"]
 
 LARGEST_SIZE = 10**12  # no machine's memory has to be asked about more: that is what bounds a model
 
@@ -38,7 +39,7 @@ class ModelConfig:
     cell: CellName = option("Recurrent cell.", "lstm")
     num_layers: int = option("Recurrent layers, one on top of the other.", 1)
     hidden_size: int = option("Units of each layer.", 128)
-    implementation: Literal["torch", "scratch"] = option(
+    implementation: Implementation = option(
         "torch: torch.nn's layers; scratch: the same written out from their equations.", "torch"
     )
     equations: Literal["torch", "book"] = option(

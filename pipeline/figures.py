@@ -267,7 +267,7 @@ def pareto_front(
     failed = [trial.macs_per_char for trial in trials if trial.val_perplexity is None]
     macs = [trial.macs_per_char for trial in trials] + [point.contender.macs_per_char for point in judged.points]
     heights = [height for _, height in done] + [point.val.mean for point in judged.points]
-    grey = [(one.macs_per_char, one.perplexity) for one in reported]
+    grey = [(one.macs_per_char, one.perplexity_end) for one in reported if one.perplexity_end is not None]
     axes.set_yscale("log")
     _log_x(axes, [*macs, *(x for x, _ in grey)] or [judged.reference[1]])
     _plain_log_ticks(axes, [*heights, *bars.values(), *(y for _, y in grey)] or [judged.reference[0]])

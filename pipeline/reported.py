@@ -1,21 +1,56 @@
-"""The coursework report's own configurations and what it says of them, to compare with."""
+"""The coursework report as data: its 17 configurations with every number that it states, and its claims.
 
-from typing import NamedTuple
+The tables are data/reported.csv and data/claims.csv. Another table of the same columns (``report --against``) is read
+by the same rules.
+"""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
 
 from models.complexity import closed_form
-from models.config import CellName, ModelConfig
+from models.config import CellName, Implementation, ModelConfig
+from pipeline.errors import InputError
 
+DATA = Path(__file__).with_name("data")
 REPORT_SYMBOLS = 28
+COLUMNS = ("id", "implementation", "cell", "num_layers", "hidden_size")  # that no table can be without
+SAMPLE = "sample_"  # followed by the prompt, a column of generated text
 
 
-class Reported(NamedTuple):
-    """A configuration of the coursework report, and the final perplexity that its prose gives: to one digit."""
+@dataclass(frozen=True)
+class Reported:
+    """A configuration, and what is said of it; None or "" where nothing is said.
 
-    implementation: str
+    Perplexities are read off prose, to one digit, and don't say whether training or validation is meant. ``params`` is
+    as printed (20.22 k), ``mmac`` in millions of MACs for 1,024 characters without the output layer.
+    """
+
+    id: str
+    figures: tuple[str, ...]
+    implementation: Implementation
     cell: CellName
     num_layers: int
     hidden_size: int
-    perplexity: float
+    perplexity_start: float | None = None
+    perplexity_end: float | None = None
+    gap: str = ""
+    train_seconds_transcript: float | None = None
+    train_seconds_prose: float | None = None
+    params: str = ""
+    mmac: float | None = None
+    samples: tuple[tuple[str, str], ...] = ()  # prompt, text
+
+    @property
+    def model(self) -> dict[str, str | int]:
+        """The shape, by the names of ModelConfig's fields."""
+        names = ("implementation", "cell", "num_layers", "hidden_size")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def macs_per_char(self) -> int:
@@ -24,22 +59,112 @@ class Reported(NamedTuple):
         return closed_form(model, REPORT_SYMBOLS).macs_per_char
 
 
-REPORTED = (
-    Reported("scratch", "gru", 1, 8, 7),
-    Reported("scratch", "gru", 1, 32, 5),
-    Reported("scratch", "gru", 1, 128, 5),
-    Reported("scratch", "gru", 1, 1024, 5),
-    Reported("scratch", "lstm", 1, 8, 7),
-    Reported("scratch", "lstm", 1, 32, 5),
-    Reported("scratch", "lstm", 1, 128, 5),
-    Reported("scratch", "lstm", 1, 1024, 5),
-    Reported("torch", "rnn", 1, 128, 2),
-    Reported("torch", "lstm", 1, 128, 1),
-    Reported("torch", "gru", 1, 128, 2),
-    Reported("torch", "gru", 2, 32, 5),
-    Reported("torch", "lstm", 2, 32, 2),
-    Reported("torch", "gru", 2, 128, 2),
-    Reported("torch", "gru", 8, 32, 16),
-    Reported("torch", "lstm", 2, 128, 5),
-    Reported("torch", "lstm", 8, 32, 16),
-)
+@dataclass(frozen=True)
+class Table:
+    """Configurations and what is said of them; ``digest`` tells one table from another."""
+
+    name: str
+    digest: str
+    rows: tuple[Reported, ...]
+
+    def chosen(self, only: str) -> tuple[Reported, ...]:
+        """The rows that ids or globs, with commas between them, name. InputError for one that names none."""
+        patterns = [pattern.strip() for pattern in only.split(",") if pattern.strip()]
+        for pattern in patterns or [""]:
+            if not any(fnmatchcase(row.id, pattern) for row in self.rows):
+                ids = ", ".join(row.id for row in self.rows)
+                raise InputError(f"--only {pattern or only!r} is no configuration of {self.name}; it has {ids}")
+        return tuple(row for row in self.rows if any(fnmatchcase(row.id, pattern) for pattern in patterns))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that the report says, in our words, and what decides it."""
+
+    id: str
+    figures: str
+    claim: str
+    decided_by: str
+
+
+@cache
+def report_table() -> Table:
+    """The coursework report's own."""
+    return read_table(DATA / "reported.csv", "the coursework report")
+
+
+@cache
+def claims() -> tuple[Claim, ...]:
+    """The report's claims, in its order."""
+    with (DATA / "claims.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(Claim(**row) for row in csv.DictReader(file))
+
+
+def read_table(path: Path, name: str = "") -> Table:
+    """A table of reported numbers. InputError, naming the row and column, for one that can't be read as such."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"--against {path} can't be read ({error}); give a UTF-8 file of comma-separated values"
+        ) from error
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    if missing := [column for column in COLUMNS if column not in (reader.fieldnames or ())]:
+        raise InputError(f"--against {path} has no column {', '.join(missing)}; see pipeline/data/reported.csv")
+    rows: list[Reported] = []
+    for number, row in enumerate(reader, 2):
+        try:
+            rows.append(_row({name: (value or "").strip() for name, value in row.items() if name is not None}))
+        except ValueError as error:
+            raise InputError(f"--against {path}, line {number}: {error}") from None
+    if not rows or len({row.id for row in rows}) < len(rows):
+        raise InputError(
+            f"--against {path} has {'an id twice' if rows else 'no rows'}; each row needs an id of its own"
+        )
+    digest = sha256(text.encode()).hexdigest()[:16]
+    return Table(name or path.name, digest, tuple(rows))
+
+
+def _row(cells: Mapping[str, str]) -> Reported:
+    """A row of a table, checked. ValueError, naming the column, for a value that it can't have."""
+
+    def number(column: str) -> float | None:
+        text = cells.get(column, "")
+        try:
+            return float(text) if text else None
+        except ValueError:
+            raise ValueError(f"{column} is {text!r}; it must be a number or empty") from None
+
+    def count(column: str) -> int:
+        text = cells[column]
+        if not text.isdecimal():
+            raise ValueError(f"{column} is {text!r}; it must be a whole number")
+        return int(text)
+
+    if not cells["id"]:
+        raise ValueError("id is empty; each row needs one of its own")
+    model = ModelConfig(
+        implementation=cells["implementation"],  # type: ignore[arg-type]  # checked there
+        cell=cells["cell"],  # type: ignore[arg-type]
+        num_layers=count("num_layers"),
+        hidden_size=count("hidden_size"),
+    )
+    samples = [
+        (name.removeprefix(SAMPLE).replace("_", " "), text) for name, text in cells.items() if name.startswith(SAMPLE)
+    ]
+    return Reported(
+        id=cells["id"],
+        figures=tuple(filter(None, cells.get("figures", "").split(";"))),
+        implementation=model.implementation,
+        cell=model.cell,
+        num_layers=model.num_layers,
+        hidden_size=model.hidden_size,
+        perplexity_start=number("perplexity_start"),
+        perplexity_end=number("perplexity_end"),
+        gap=cells.get("gap_as_reported", ""),
+        train_seconds_transcript=number("train_seconds_transcript"),
+        train_seconds_prose=number("train_seconds_prose"),
+        params=cells.get("params_reported", ""),
+        mmac=number("mmac_reported"),
+        samples=tuple((prompt, text) for prompt, text in samples if text),
+    )

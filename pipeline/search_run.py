@@ -26,7 +26,7 @@ from pipeline.hopeless import HopelessRule
 from pipeline.latency import generation_ms_per_char
 from pipeline.open_runs import close_dead_runs, close_the_dead
 from pipeline.progress import SearchProgress, search_progress
-from pipeline.reported import REPORTED
+from pipeline.reported import report_table
 from pipeline.search import Search, alone, refused, storage_url
 from pipeline.space import SearchConfig, Space, configs_of
 from pipeline.steps import CURVES, corpus_tags, record_datasets
@@ -309,7 +309,9 @@ class _Conductor:
         trials = found.shown_trials()
         bars = _bars(self.corpus.baselines(config.preset)["val"])
         title = f"{config.study_name} on {self.corpus.label}"
-        reported = REPORTED if self.corpus.label == "time-machine" else ()  # figures of two texts share no chart
+        reported = (
+            report_table().rows if self.corpus.label == "time-machine" else ()
+        )  # figures of two texts share no chart
         run.picture("plots/pareto.png", figures.pareto_front(trials, judged, chosen, reported, bars, title))
         areas = hypervolume_by_trial(trials, found.reference)
         run.picture("plots/hypervolume.png", figures.hypervolume_history(areas, judged, title))

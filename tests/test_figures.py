@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from pipeline import figures
 from pipeline.front import Contender, Trial, hypervolume_by_trial, judge, picks
-from pipeline.reported import REPORTED
+from pipeline.reported import report_table
 
 CURVES = {
     "one epoch": ([9.0], [8.0]),
@@ -82,7 +82,7 @@ def study(number: int, seeds: int = 3, failed: int = 2, equal: bool = False, div
 
 def pictures(trials, judged, chosen):
     return {
-        "front": figures.pareto_front(trials, judged, chosen, REPORTED, BARS, "a search"),
+        "front": figures.pareto_front(trials, judged, chosen, report_table().rows, BARS, "a search"),
         "alone": figures.pareto_front(trials, judged, chosen, (), {}, "a search"),
         "history": figures.hypervolume_history(hypervolume_by_trial(trials, REFERENCE), judged, "a search"),
         "time": figures.perplexity_against_time(judged, chosen, "a search"),
@@ -124,12 +124,12 @@ def test_pictures_of_a_search_follow_the_data_and_only_these():
 
 def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
     trials, judged, chosen = study(12)
-    figures.pareto_front(trials, judged, chosen, REPORTED, BARS, "a search")
+    figures.pareto_front(trials, judged, chosen, report_table().rows, BARS, "a search")
     (axes,) = drawn[0].axes
     assert axes.get_xscale() == axes.get_yscale() == "log"
     lines = {line.get_label(): line for line in axes.lines}
     assert {"rnn trials", "gru trials", "lstm trials", "failed (2)", "Kneser-Ney 6-gram 3.68"} <= set(lines)
-    assert len(lines["coursework report, as it says"].get_xdata()) == len(REPORTED)
+    assert len(lines["coursework report, as it says"].get_xdata()) == len(report_table().rows)
     front = lines["front, means, 95 % intervals"]
     assert front.get_xdata()[::2].tolist() == [point.contender.macs_per_char for point in judged.front]
     assert front.get_ydata()[::2].tolist() == [point.val.mean for point in judged.front]
@@ -147,7 +147,7 @@ def test_members_are_labelled_and_the_picks_named(drawn):
 @pytest.mark.parametrize("number", [5, 20, 60])
 def test_no_label_covers_another_or_leaves_the_axes(drawn, number):
     trials, judged, chosen = study(number)
-    figures.pareto_front(trials, judged, chosen, REPORTED, BARS, "a search")
+    figures.pareto_front(trials, judged, chosen, report_table().rows, BARS, "a search")
     figures.perplexity_against_time(judged, chosen, "a search")
     for figure in drawn:
         renderer = FigureCanvasAgg(figure).get_renderer()

@@ -1,0 +1,144 @@
+"""What reported configurations came to in recorded runs: the data that verdicts, pages and pictures are made of.
+
+Nothing here is read from a model or a text: a Reproduction is put together from runs alone (pipeline.reproduction).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Literal
+
+from models.complexity import Complexity
+from models.config import ModelConfig
+from pipeline.reported import Reported, Table
+
+Curve = Literal["train", "val", "train_pooled", "val_pooled"]
+
+
+@dataclass(frozen=True)
+class RecordedTraining:
+    """One training of a configuration, as far as it has come; perplexities per character after each epoch.
+
+    ``train`` and ``val`` are averaged as the book does it (mean over batches of exp of the batch's loss), ``train`` on
+    weights that still move; ``train_pooled`` and ``val_pooled`` are exp of the mean cross-entropy. Of a training by the
+    stream preset the pairs are equal. ``texts`` (prompt, text with the prompt in front) are greedy, by the weights
+    after the last epoch. What only a training that has ended knows is None, or empty, in one that has not.
+    """
+
+    run_id: str
+    seed: int
+    status: str
+    epochs_planned: int
+    train: tuple[float, ...]
+    val: tuple[float, ...]
+    train_pooled: tuple[float, ...]
+    val_pooled: tuple[float, ...]
+    train_seconds: float
+    test_perplexity: float | None = None
+    texts: tuple[tuple[str, str], ...] = ()
+    stopped: str = ""
+    precision: str = "fp32"
+    trained_parameters: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        """How many were trained."""
+        return len(self.val)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was trained for as many epochs as planned."""
+        return self.epochs >= self.epochs_planned
+
+    @property
+    def best_epoch(self) -> int:
+        """The first with the lowest validation perplexity, counted from 1."""
+        return self.val.index(min(self.val)) + 1
+
+    @property
+    def best_val(self) -> float:
+        return min(self.val)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A reported configuration and its trainings: by the report's protocol, and the same shape by the stream preset.
+
+    ``complexity`` is measured by ptflops; its report_parameters and report_macs are in the report's convention.
+    """
+
+    reported: Reported
+    complexity: Complexity
+    runs: tuple[RecordedTraining, ...] = ()
+    stream: tuple[RecordedTraining, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return self.reported.id
+
+    @property
+    def shape(self) -> str:
+        """gru-2x32"""
+        reported = self.reported
+        model = ModelConfig(cell=reported.cell, num_layers=reported.num_layers, hidden_size=reported.hidden_size)
+        return model.shape
+
+    @property
+    def whole(self) -> tuple[RecordedTraining, ...]:
+        """The trainings that have all their epochs."""
+        return tuple(run for run in self.runs if run.is_whole)
+
+    def mean_curve(self, curve: Curve) -> tuple[float, ...]:
+        """The mean over the seeds after each epoch that all of them have; empty without a training."""
+        curves = [getattr(run, curve) for run in self.runs]
+        return tuple(fmean(values) for values in zip(*curves, strict=False))
+
+
+@dataclass(frozen=True)
+class PromptInText:
+    """A place where a prompt stands in the text: character position, the split of the protocol, and what follows."""
+
+    prompt: str
+    position: int
+    split: Literal["training", "validation", "neither"]
+    continuation: str
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """What verdicts need to know of the text: n-gram perplexities, and where the prompts stand in it.
+
+    ``val_perplexities`` are those of models fitted on the protocol's training characters, on its validation characters:
+    by order, 1 (letter frequencies) to 6 (Kneser-Ney). ``windowed`` are the same where each window of 32 characters
+    starts without context. ``test_perplexity`` is that of the 6-gram of the stream preset's training text on the test
+    text.
+    """
+
+    corpus: str
+    corpus_sha256: str
+    vocab_size: int
+    val_perplexities: Mapping[int, float]
+    windowed: Mapping[int, float]
+    test_perplexity: float
+    prompts: tuple[PromptInText, ...] = ()
+
+    @property
+    def unigram(self) -> float:
+        """The perplexity of letter frequencies."""
+        return self.val_perplexities[1]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """All that a reproduction has recorded. ``quick``: a few epochs of the small configurations, no reproduction."""
+
+    run_id: str
+    table: Table
+    quick: bool
+    text: TextFacts
+    configurations: tuple[Configuration, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)  # python, torch, cpu, ... as it is shown
+    link: str = ""  # of its run, in the UI
+
+    def __getitem__(self, id: str) -> Configuration:
+        return next(each for each in self.configurations if each.id == id)
