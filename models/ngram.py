@@ -172,12 +172,16 @@ class KneserNey:
             backoff=np.where(totals > 0, freed / divisors, 1.0),
         )
 
-    def log2_probabilities(self, ids: ArrayLike) -> Floats:
-        """ids (N,) -> log2 p of each character (N,) given the up to order - 1 characters before it in ``ids``."""
+    def log2_probabilities(self, ids: ArrayLike, context_chars: int | None = None) -> Floats:
+        """ids (N,) -> log2 p of each character (N,) given the up to order - 1 characters before it in ``ids``.
+
+        ``context_chars``: given no more than so many of them.
+        """
         text = checked(ids, self.vocab_size)
+        longest = self.order if context_chars is None else context_chars + 1
         probabilities: Floats = np.full(len(text), 1 / self.vocab_size)
         ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)
-        for n, grams in enumerate(self._orders[: len(text)]):
+        for n, grams in enumerate(self._orders[: min(longest, len(text))]):
             contexts = ending[:-1]
             found = grams.find(contexts, text[n:], self.vocab_size)
             share = np.append(grams.shares, 0.0)[found]  # the last entry is for -1: not in training

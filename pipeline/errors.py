@@ -21,6 +21,12 @@ class DataUnavailableError(TmlmError):
     exit_code = 3
 
 
+class CheckFailedError(TmlmError):
+    """Figures are not what --check holds them against."""
+
+    exit_code = 4
+
+
 class TrainingDivergedError(TmlmError):
     """The loss is no longer a number; what was best until then is kept."""
 

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from heapq import heapreplace
 from itertools import combinations
 from math import sqrt
 
@@ -32,6 +33,7 @@ Configuration = tuple[ModelConfig, TrainConfig]
 WARM_UP_STEPS = 2  # not timed: the first ones fill caches
 TIMED_STEPS = 4  # of each shape, at least
 TIMED_SECONDS = 0.25  # of each shape, at least
+LONG_SECONDS = 3.0  # after which one step is enough
 RUN_SECONDS = 1.0  # of a run beside its training: recorded with its files, as measured with small models
 EPOCH_SECONDS = 0.03  # of an epoch: checkpoints and the live curve
 READINGS = 3.0  # of the test text, in seconds: read once, and samples drawn, kept and written (0.3 to 1.2 s measured)
@@ -92,8 +94,8 @@ def time_training(
 ) -> Timing:
     """Train for some steps, validate, and throw the model away.
 
-    Takes TIMED_SECONDS, or a few steps where those take longer. Like a training, it sets the number of threads and the
-    allocator of the whole process.
+    Takes TIMED_SECONDS, or a few steps where those take longer, but of very long ones a single one. Like a training, it
+    sets the number of threads and the allocator of the whole process.
     """
     ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
     train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
@@ -111,6 +113,8 @@ def time_training(
         timed = len(marks) - 1 - WARM_UP_STEPS
         if timed >= TIMED_STEPS and marks[-1] - marks[WARM_UP_STEPS] >= TIMED_SECONDS:
             raise _EnoughError
+        if timed >= 1 and marks[-1] - marks[0] >= LONG_SECONDS:
+            raise _EnoughError
 
     marks = [now()]
     with suppress(_EnoughError):
@@ -126,7 +130,6 @@ class Calibration:
     """Expected seconds of trainings on a text, by the timings of some on it."""
 
     def __init__(self, corpus: Corpus, timings: Sequence[Timing]) -> None:
-        self._ids = torch.from_numpy(corpus.ids)
         self._corpus = corpus
         kinds: dict[tuple, list[Timing]] = defaultdict(list)
         for timing in timings:
@@ -149,17 +152,30 @@ class Calibration:
 
         ``run_seconds`` is what recording takes, whatever the model; reading the test text and sampling come on top.
         """
-        spans = self._corpus.spans(train.preset)
-        train_ids, val_ids = (self._ids[slice(*spans[split])] for split in ("train", "val"))
-        data = (WindowData if train.preset == "report" else StreamData)(train_ids, val_ids, train)
-        epochs = train.epochs or max(1, round(train.budget_chars / data.chars_per_epoch))
-        validation = self.validation_seconds(model, train)
-        training = epochs * (data.steps_per_epoch * self.step_seconds(model, train) + validation)
-        if train.max_seconds:
-            training = min(training, train.max_seconds)
-        test_start, test_end = spans["test"]
-        reading = READINGS * validation * (test_end - test_start) / data.val_chars
-        return training + epochs * EPOCH_SECONDS + reading + run_seconds
+        timing = Timing(model, train, self.step_seconds(model, train), self.validation_seconds(model, train))
+        return expected_seconds(self._corpus, timing, run_seconds)
+
+
+def expected_seconds(corpus: Corpus, timing: Timing, run_seconds: float = RUN_SECONDS) -> float:
+    """Of a recorded training of the configuration that was timed, with all its epochs."""
+    train, ids, spans = timing.train, torch.from_numpy(corpus.ids), corpus.spans(timing.train.preset)
+    train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
+    data = (WindowData if train.preset == "report" else StreamData)(train_ids, val_ids, train)
+    epochs = train.epochs or max(1, round(train.budget_chars / data.chars_per_epoch))
+    training = epochs * (data.steps_per_epoch * timing.step_seconds + timing.validation_seconds)
+    if train.max_seconds:
+        training = min(training, train.max_seconds)
+    test_start, test_end = spans["test"]
+    reading = READINGS * timing.validation_seconds * (test_end - test_start) / data.val_chars
+    return training + epochs * EPOCH_SECONDS + reading + run_seconds
+
+
+def in_turn_seconds(seconds: Sequence[float], workers: int) -> float:
+    """Until the last of some tasks ends, each begun in its turn as a worker becomes free."""
+    free = [0.0] * workers
+    for each in seconds:
+        heapreplace(free, free[0] + each)
+    return max(free)
 
 
 def _columns(model: ModelConfig) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from pipeline.errors import InputError
 from pipeline.evaluation import TextScore, score_text
 from pipeline.files import leftovers
 from pipeline.memory import check_training_fits
-from pipeline.samples import SampleText, sample_texts
+from pipeline.samples import SampleText, greedy_texts, sample_texts
 from pipeline.training import EpochPoint, Training, fit
 
 LAST, BEST = "last.safetensors", "best.safetensors"
@@ -31,7 +31,10 @@ MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # of a training's config
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one experiment. Perplexities of the best epoch (lowest on validation), best epoch's weights."""
+    """What came of one experiment. Perplexities of the best epoch (lowest on validation), best epoch's weights.
+
+    ``last_texts`` are greedy, as the report's, by the weights after the last epoch: prompt -> text.
+    """
 
     history: list[EpochPoint]
     best: EpochPoint
@@ -45,6 +48,7 @@ class Result:
     train_seconds: float
     chars_per_second: float
     samples: list[SampleText]
+    last_texts: dict[str, str]
     model: LanguageModel
     checkpoint: Path | None
 
@@ -229,6 +233,7 @@ class Experiment:
             raise
         assert training.best is not None  # fit makes one epoch at least
         model = deepcopy(training.judged_model)
+        last_texts = greedy_texts(model, self.corpus.vocabulary)
         model.load_state_dict(keeper.best_weights)
         return Result(
             history=training.history,
@@ -243,6 +248,7 @@ class Experiment:
             train_seconds=training.train_seconds,
             chars_per_second=training.train_chars / training.train_seconds,
             samples=sample_texts(model, self.corpus.vocabulary, self.train_config.seed),
+            last_texts=last_texts,
             model=model,
             checkpoint=self.checkpoint_dir / BEST if self.checkpoint_dir else None,
         )

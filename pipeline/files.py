@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
+from filelock import FileLock, Timeout
+
+from pipeline.errors import InputError
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
@@ -39,6 +43,21 @@ def write_atomically(path: Path, data: bytes) -> None:
     """The whole file or none: written beside its place, synced, then renamed."""
     with whole_file(path) as file:
         file.write(data)
+
+
+@contextmanager
+def alone(lock: Path, refusal: str) -> Iterator[None]:
+    """For as long as this command works on something. InputError, ``refusal``, where another one of this machine is."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise InputError(refusal) from None
+    try:
+        yield
+    finally:
+        held.release()
 
 
 def _sync_folder(folder: Path) -> None:

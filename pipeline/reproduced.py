@@ -13,6 +13,7 @@ from models.config import ModelConfig
 from pipeline.reported import Reported, Table
 
 Curve = Literal["train", "val", "train_pooled", "val_pooled"]
+Split = Literal["training", "validation", "neither"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class PromptInText:
 
     prompt: str
     position: int
-    split: Literal["training", "validation", "neither"]
+    split: Split
     continuation: str
 
 

@@ -37,14 +37,20 @@ def prompts_for(vocabulary: Vocabulary) -> list[str]:
     return known or [ordinary[len(ordinary) // 2]]
 
 
+def greedy_texts(model: LanguageModel, vocabulary: Vocabulary) -> dict[str, str]:
+    """The report's strings: each of its prefixes, and 20 characters more."""
+    prompts = prompts_for(vocabulary)
+    texts = continuations(model, vocabulary, prompts, REPORT_CHARS, Decoding(method="greedy"))
+    return dict(zip(prompts, texts, strict=True))
+
+
 def sample_texts(model: LanguageModel, vocabulary: Vocabulary, seed: int) -> list[SampleText]:
     """The report's greedy strings, and one longer text drawn at temperature 0.7 for the first prefix."""
     prompts = prompts_for(vocabulary)
-    greedy = continuations(model, vocabulary, prompts, REPORT_CHARS, Decoding(method="greedy"))
     drawn = continuations(
         model, vocabulary, prompts[:1], SAMPLED_CHARS, Decoding(method="sample", temperature=0.7, seed=seed)
     )
     return [
-        *(SampleText(prompt, "greedy", text) for prompt, text in zip(prompts, greedy, strict=True)),
+        *(SampleText(prompt, "greedy", text) for prompt, text in greedy_texts(model, vocabulary).items()),
         SampleText(prompts[0], "sample, temperature 0.7", drawn[0]),
     ]

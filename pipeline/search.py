@@ -21,7 +21,7 @@ from typing import Any
 from uuid import uuid4
 
 import optuna
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
@@ -33,7 +33,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.complexity import closed_form
-from pipeline import store
+from pipeline import files, store
 from pipeline.config import CorpusConfig
 from pipeline.corpus import Corpus
 from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
@@ -155,21 +155,13 @@ def open_storage(config: SearchConfig) -> RDBStorage:
 @contextmanager
 def alone(config: SearchConfig) -> Iterator[None]:
     """For as long as a command works on a study of a name. InputError where another one of this machine does."""
-    folder = default_storage().parent
-    folder.mkdir(parents=True, exist_ok=True)
     study = sha256(f"{storage_url(config)}\n{config.study_name}".encode()).hexdigest()[:16]  # a name of any length
-    lock = FileLock(folder / f".search-{study}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise InputError(
-            f"--study-name {config.study_name} is being searched by another command; wait for it, stop it, "
-            "or give another name"
-        ) from None
-    try:
+    refusal = (
+        f"--study-name {config.study_name} is being searched by another command; wait for it, stop it, "
+        "or give another name"
+    )
+    with files.alone(default_storage().parent / f".search-{study}.lock", refusal):
         yield
-    finally:
-        lock.release()
 
 
 # --- samplers and distributions --------------------------------------------------------------------------------------

@@ -4,71 +4,40 @@
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any
 
 from models.ngram import Baselines
 from pipeline import figures, store, tracking, ui
 from pipeline.checkpoints import load_model
 from pipeline.config import CorpusConfig
 from pipeline.corpus import load_corpus
-from pipeline.errors import InputError, TmlmError
-from pipeline.estimate import Calibration, Timing, front_members, search_minutes, shapes_to_time
+from pipeline.errors import InputError
+from pipeline.estimate import Calibration, front_members, search_minutes, shapes_to_time
 from pipeline.front import Contender, Judged, Pick, hypervolume_by_trial, judge, picks, unconfirmed
 from pipeline.hopeless import HopelessRule
 from pipeline.latency import generation_ms_per_char
 from pipeline.open_runs import close_dead_runs, close_the_dead
+from pipeline.pool import WAIT_SECONDS, MakePool, Pool, time_all, train_in_processes, worker_count
 from pipeline.progress import SearchProgress, search_progress
 from pipeline.reported import report_table
 from pipeline.search import Search, alone, refused, storage_url
 from pipeline.space import SearchConfig, Space, configs_of
-from pipeline.steps import CURVES, corpus_tags, record_datasets
+from pipeline.steps import CURVES, corpus_tags, parent_run, record_datasets
 from pipeline.stopping import name_of, shielded, signal_of
-from pipeline.summaries import plain, search_note
+from pipeline.summaries import search_note
 from pipeline.tracking import RecordedRun, TrackedRun
-from pipeline.trial import TimingTask, TrainingTask, do
-from pipeline.workers import Event, Workers
+from pipeline.trial import TimingTask, TrainingTask
 
 log = logging.getLogger(__name__)
 
 REGISTERED_MODEL = "time-machine-lm"
 ESTIMATE_DRAWS = 200  # random configurations, whose mean is what a trial is expected to take
-WAIT_SECONDS = 1.0  # between two looks at the clock (--timeout)
-
-
-class Pool(Protocol):
-    """Who trains: ``Workers``, or whatever takes their place in a test."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    @property
-    def idle(self) -> int: ...
-
-    @property
-    def running(self) -> list[tuple[int, Any]]: ...
-
-    def submit(self, task: Any) -> None: ...
-
-    def events(self, timeout_seconds: float | None = None) -> list[Event]: ...
-
-
-MakePool = Callable[[int], Pool]
-
-
-def train_in_processes(count: int) -> Workers:
-    """Worker processes of one thread each."""
-    return Workers(do, count)
 
 
 @dataclass(frozen=True)
@@ -85,13 +54,6 @@ class SearchRun:
     def links(self) -> dict[str, str]:
         """Addresses of the UI: the models of the text, and the search's page."""
         return ui.links_to(self.result["corpus_sha256"], self.run_id)
-
-
-def worker_count(config: SearchConfig) -> int:
-    """--workers, or the number of cores that this process may use."""
-    if config.workers is not None:
-        return config.workers
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def search(
@@ -121,18 +83,10 @@ def search(
 def _parent(found: Search, earlier: RecordedRun | None) -> Iterator[TrackedRun]:
     """The study's run: begun, or the one of an earlier command of the same study, gone on with."""
     name, tags = f"search-{found.config.study_name}", {**corpus_tags(found.corpus), "study": found.config.study_name}
-    if earlier is None:
-        with tracking.tracked_run("search", name, tags) as run:
+    with parent_run("search", name, tags, earlier) as run:
+        if earlier is None:
             found.parent = run.id
-            yield run
-    elif not tracking.is_under_mlflow():
-        with tracking.tracked_run("search", name, tags, resumed=earlier) as run:
-            yield run
-    else:
-        with tracking.tracked_run("resume", f"resume-{name}", {**tags, "searched_run": found.parent}) as begun:
-            with tracking.tracked_run("search", name, tags, resumed=earlier) as run:
-                yield run
-            begun.note(f"Went on with the search {plain(found.config.study_name)} ({found.parent}).")
+        yield run
 
 
 class _Conductor:
@@ -165,7 +119,7 @@ class _Conductor:
         run.yaml("space.yaml", found.space.as_texts())
         run.yaml("environment.yaml", tracking.environment())
         record_datasets(run, self.corpus, config.preset)
-        count = worker_count(config)
+        count = worker_count(config.workers)
         with search_progress(run.name, count) as self.bar, self.make_pool(count) as pool:
             try:
                 if config.trials > len(found.judged()):
@@ -185,21 +139,8 @@ class _Conductor:
         if config.budget_macs:
             drawn = [each for each in drawn if found.macs_per_char(each) <= config.budget_macs] or drawn[:1]
         configurations = [configs_of(each, found.space, config, config.seed) for each in drawn]
-        waiting = [TimingTask(found.corpus_config, *each) for each in shapes_to_time(configurations)]
-        timings: list[Timing] = []
-        lost: list[TimingTask] = []  # once: whatever takes its process down twice is not timed
         self.bar.phase("timing some steps")
-        while waiting or pool.running:
-            while waiting and pool.idle:
-                pool.submit(waiting.pop(0))
-            for event in pool.events(WAIT_SECONDS):
-                if event.kind == "failed":
-                    raise event.value if isinstance(event.value, Exception) else TmlmError(str(event.value))
-                if event.kind == "lost" and event.task not in lost:
-                    lost.append(event.task)
-                    waiting.append(event.task)
-                if event.kind == "done":
-                    timings.append(event.value)
+        timings = time_all(pool, [TimingTask(found.corpus_config, *each) for each in shapes_to_time(configurations)])
         self._calibration = Calibration(self.corpus, timings)
         seconds = [self._calibration.expected_seconds(*each) for each in configurations]
         self._mean_seconds = sum(seconds) / len(seconds)

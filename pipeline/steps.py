@@ -7,7 +7,8 @@ depends on is unchanged: the code that it runs, its configuration, the text and 
 import json
 import logging
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +22,7 @@ from pipeline.code_digest import code_digest
 from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.corpus import Corpus, load_corpus
 from pipeline.errors import InputError
+from pipeline.summaries import plain
 from pipeline.texts import KNOWN_TEXTS
 from pipeline.tracking import RecordedRun, TrackedRun
 
@@ -106,6 +108,22 @@ def _as_it_is_now(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | No
         log.warning("the training %s is done again: %s", run_id, error)
         return None
     return {**result, "checkpoint": str(checkpoint)} if tracking.fetch(run_id, CURVES).is_file() else None
+
+
+@contextmanager
+def parent_run(stage: str, name: str, tags: Mapping[str, Any], earlier: RecordedRun | None) -> Iterator[TrackedRun]:
+    """The run that others are nested in: begun, or ``earlier``, of the same command, gone on with.
+
+    Under ``mlflow run``, which has begun a run of its own, that one points at the earlier.
+    """
+    if earlier is None or not tracking.is_under_mlflow():
+        with tracking.tracked_run(stage, name, tags, resumed=earlier) as run:
+            yield run
+        return
+    with tracking.tracked_run("resume", f"resume-{name}", {**tags, "resumed_run": earlier.info.run_id}) as begun:
+        with tracking.tracked_run(stage, name, tags, resumed=earlier) as run:
+            yield run
+        begun.note(f"Went on with {plain(name)} ({earlier.info.run_id}).")
 
 
 def corpus_tags(corpus: Corpus) -> dict[str, str]:

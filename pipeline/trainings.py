@@ -183,6 +183,8 @@ def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig,
         **result.figures(),
         "val_perplexities": [point.val_perplexity for point in result.history],
         "texts": [sample.text for sample in result.samples],
+        "last_texts": result.last_texts,
+        "trained_parameters": result.trained_parameters,
         "precision": result.precision,
         "device": result.device,
     }

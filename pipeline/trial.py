@@ -1,4 +1,4 @@
-"""What a worker of a search does: trainings, and before them the timing of some steps for the estimate."""
+"""What a worker of a search or a reproduction does: trainings, and before them the timing of some steps."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,17 +14,18 @@ from pipeline.estimate import Timing, time_training
 from pipeline.hopeless import HOPELESS, FinishedCurve, HopelessRule
 from pipeline.progress import Progress
 from pipeline.training import Training
-from pipeline.trainings import Setting, train
+from pipeline.trainings import Setting, resume, train
 
-Role = Literal["trial", "confirmation"]
+Role = Literal["trial", "confirmation", "report", "stream"]
 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """One training: a trial of the study, or another seed of a configuration that is on the front.
+    """One training: a trial of a search, another seed of a configuration that is on its front, or of a reproduction.
 
-    ``number`` is the trial's, of a confirmation that of the trial which it repeats. ``rule`` is there if hopeless
-    trials are stopped, judged by the ``finished`` curves.
+    ``number`` is the trial's, of a confirmation that of the trial which it repeats, else the row's in its table.
+    ``rule`` is there if hopeless trials are stopped, judged by the ``finished`` curves. ``going_on`` is the id of a run
+    to go on with, which may have been begun with fewer epochs or seconds.
     """
 
     role: Role
@@ -38,6 +39,7 @@ class TrainingTask:
     macs_per_char: int = 0
     rule: HopelessRule | None = None
     finished: tuple[FinishedCurve, ...] = ()
+    going_on: str = ""
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -84,7 +86,7 @@ def do(task: TrainingTask | TimingTask, report: Callable[[float], None]) -> dict
 
 
 def _train(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
-    """Train in a run that is nested in the search's; tells the share that is done, returns the training's result.
+    """Train in a run that is nested in another; tells the share that is done, returns the training's result.
 
     A run of the same study that was stopped is gone on with, one that is finished is taken as it is.
     """
@@ -104,9 +106,12 @@ def _train(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any
     begun_on = task.tags.get("corpus.sha256", corpus.corpus_sha256)
     if corpus.corpus_sha256 != begun_on:  # the file was changed, or what could not be downloaded now can
         raise InputError(
-            f"the text {task.corpus.corpus} is no longer the one that the search was begun on "
+            f"the text {task.corpus.corpus} is no longer the one that was begun on "
             f"(sha256 {corpus.corpus_sha256[:8]}..., then {begun_on[:8]}...); put that one back"
         )
     setting = Setting(task.study, task.parent, task.tags, bar, reason_to_stop)
+    if task.going_on:
+        changes = {name: getattr(task.train, name) for name in ("epochs", "max_seconds")}
+        return resume(task.going_on, changes, setting).result
     step = train(corpus, task.corpus, task.model, task.train, reuse=True, setting=setting)
     return step.result

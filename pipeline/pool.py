@@ -1,0 +1,71 @@
+"""Who trains: worker processes, or whatever takes their place in a test; and the timing that estimates rest on."""
+
+import os
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from pipeline.errors import TmlmError
+from pipeline.estimate import Timing
+from pipeline.trial import TimingTask, do
+from pipeline.workers import Event, Workers
+
+WAIT_SECONDS = 1.0  # between two looks at the clock
+
+
+class Pool(Protocol):
+    """``Workers``, or whatever takes their place in a test."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    @property
+    def idle(self) -> int: ...
+
+    @property
+    def running(self) -> list[tuple[int, Any]]: ...
+
+    def submit(self, task: Any) -> None: ...
+
+    def events(self, timeout_seconds: float | None = None) -> list[Event]: ...
+
+
+MakePool = Callable[[int], Pool]
+
+
+def train_in_processes(count: int) -> Workers:
+    """Worker processes of one thread each."""
+    return Workers(do, count)
+
+
+def worker_count(workers: int | None) -> int:
+    """--workers, or the number of cores that this process may use."""
+    if workers is not None:
+        return workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def time_all(pool: Pool, tasks: Sequence[TimingTask]) -> list[Timing]:
+    """Time some steps of each in all workers at once, as they will train; what takes its process down twice is left."""
+    waiting, timings = list(tasks), []
+    lost: list[TimingTask] = []
+    while waiting or pool.running:
+        while waiting and pool.idle:
+            pool.submit(waiting.pop(0))
+        for event in pool.events(WAIT_SECONDS):
+            if event.kind == "failed":
+                raise raised(event)
+            if event.kind == "lost" and event.task not in lost:
+                lost.append(event.task)
+                waiting.append(event.task)
+            if event.kind == "done":
+                timings.append(event.value)
+    return timings
+
+
+def raised(event: Event) -> Exception:
+    """What a task raised, or its words where it could not be brought here."""
+    return event.value if isinstance(event.value, Exception) else TmlmError(str(event.value))
