@@ -9,7 +9,7 @@ READY := $(ENV)/.ready
 export PATH := $(CURDIR)/$(ENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup run test slow faults lint types check ui clean
+.PHONY: setup run test slow faults twin lint types check ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
@@ -23,6 +23,10 @@ slow: $(READY)  ## the tests that take minutes
 faults: $(READY)  ## kill -9, signals, full disks and more, for MINUTES: what is survived
 	python -m tests.faults --minutes $(MINUTES)
 
+twin: $(READY)  ## the report's protocol against d2l 1.0.3, step by step (installs it, without what it pins)
+	$(ENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps d2l==1.0.3
+	pytest tests/benchmarks
+
 lint: $(READY)  ## style
 	ruff check .
 	ruff format --check .
@@ -30,7 +34,7 @@ lint: $(READY)  ## style
 types: $(READY)  ## static types
 	mypy
 
-check: lint types test slow faults  ## all that CI checks
+check: lint types test slow twin faults  ## all that CI checks
 
 ui: $(READY)  ## the MLflow UI on 127.0.0.1
 	tmlm ui

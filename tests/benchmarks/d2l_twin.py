@@ -8,6 +8,7 @@ Shapes: T time steps, B batch, I inputs (the symbols), H hidden size.
 """
 
 import sys
+import warnings
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -17,12 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from models.config import ModelConfig
+from models.language_model import LanguageModel
 from pipeline.corpus import Corpus
 
 for name in ("torchvision", "torchvision.transforms", "IPython", "IPython.display", "matplotlib_inline"):
     sys.modules.setdefault(name, MagicMock())
 
-from d2l import torch as d2l
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # its code is of 2023
+    from d2l import torch as d2l
 
 SIGMA = 0.01  # of the book's first weights, in its from-scratch models
 BATCH_SIZE, NUM_STEPS, NUM_TRAIN, NUM_VAL = 1024, 32, 10_000, 5_000
@@ -148,3 +152,21 @@ class Trainer(d2l.Trainer):
         self.prepare_model(language_model)
         self.optim = language_model.configure_optimizers()
         self.epoch = self.train_batch_idx = self.val_batch_idx = 0
+
+
+@torch.no_grad()
+def take_weights(language_model: Any, model: LanguageModel) -> None:
+    """Give d2l's model the weights of ours of the same shape."""
+    ours = dict(model.named_parameters())
+    if model.config.implementation == "torch":
+        for name, parameter in language_model.rnn.rnn.named_parameters():
+            parameter.copy_(ours[f"core.{name}"])
+        language_model.linear.weight.copy_(model.output.weight)
+        language_model.linear.bias.copy_(model.output.bias)
+        return
+    gates = {"gru": "rzh", "lstm": "ifco"}[model.config.cell]  # in the order in which ours are stacked
+    for theirs, name in (("W_x", "from_input.weight"), ("W_h", "from_state.weight"), ("b_", "from_input.bias")):
+        for gate, part in zip(gates, ours[f"core.cells.0.{name}"].chunk(len(gates)), strict=True):
+            language_model.rnn.get_parameter(f"{theirs}{gate}").copy_(part.t())
+    language_model.W_hq.copy_(model.output.weight.t())
+    language_model.b_q.copy_(model.output.bias)

@@ -1,0 +1,98 @@
+"""The report's protocol is d2l's: our training and d2l 1.0.3's own trainer, step by step (``make twin`` has it)."""
+
+import pytest
+import torch
+
+from models.language_model import LanguageModel
+from pipeline.config import CorpusConfig, resolve
+from pipeline.corpus import Corpus, load_corpus
+from pipeline.training import Training
+
+pytest.importorskip("d2l", reason="needs d2l: make twin")
+
+from tests.benchmarks.d2l_twin import Curves, Data, Trainer, build, take_weights
+
+STEPS = 30
+
+
+@pytest.fixture(scope="module")
+def text(book) -> Corpus:
+    return load_corpus(CorpusConfig(str(book)))
+
+
+@pytest.fixture(scope="module")
+def data(text) -> Data:
+    return Data(text)
+
+
+def test_the_windows_are_d2ls(text, data):
+    spans, ids = text.spans("report"), torch.from_numpy(text.ids)
+    training = Training(
+        LanguageModel(resolve({"preset": "report"})[0], len(text.vocabulary)),
+        ids[slice(*spans["train"])],
+        ids[slice(*spans["val"])],
+        resolve({"preset": "report"})[1],
+    )
+    assert data.vocab.idx_to_token == list(text.vocabulary.symbols)
+    for ours, theirs in (
+        (training.data.train, slice(0, data.num_train)),
+        (training.data.val, slice(data.num_train, data.num_train + data.num_val)),
+    ):
+        assert torch.equal(ours[0].long(), data.X[theirs])
+        assert torch.equal(ours[1].long(), data.Y[theirs])
+
+
+@pytest.mark.parametrize(
+    ("implementation", "cell", "num_layers"),
+    [
+        ("torch", "rnn", 1),
+        ("torch", "gru", 1),
+        ("torch", "lstm", 1),
+        ("torch", "gru", 2),
+        ("torch", "lstm", 2),
+        ("scratch", "gru", 1),
+        ("scratch", "lstm", 1),
+    ],
+)
+def test_losses_and_validation_equal_d2ls_from_the_same_weights_and_batches(
+    text, data, monkeypatch, implementation, cell, num_layers
+):
+    shape = {"implementation": implementation, "cell": cell, "num_layers": num_layers, "hidden_size": 32}
+    model_config, config = resolve({"preset": "report", **shape})
+    torch.manual_seed(0)
+    model = LanguageModel(model_config, len(text.vocabulary))
+    ids, spans = torch.from_numpy(text.ids), text.spans("report")
+    training = Training(model, ids[slice(*spans["train"])], ids[slice(*spans["val"])], config)
+    curves = Curves()
+    theirs = build(model_config, len(text.vocabulary), config.learning_rate, curves)
+    take_weights(theirs, model)
+    trainer = Trainer(max_epochs=1, gradient_clip_val=config.clip)
+    trainer.begin(theirs, data)
+
+    batches: list[tuple[torch.Tensor, torch.Tensor]] = []
+    losses: list[torch.Tensor] = []
+    own = training.data.batches
+
+    def noted(epoch, generator):
+        for inputs, targets in own(epoch, generator):
+            batches.append((inputs.long(), targets.long()))
+            yield inputs, targets
+
+    monkeypatch.setattr(training.data, "batches", noted)
+    while len(losses) < STEPS:
+        batches.clear()
+        ours: list[torch.Tensor] = []
+
+        def note_loss(seen: list[torch.Tensor] = ours) -> None:
+            assert training.under_way is not None
+            seen.append(training.under_way.losses[-1])
+
+        point = training.run_epoch(at_rest=note_loss)
+        losses += ours
+        trainer.train_dataloader = batches
+        trainer.fit_epoch()
+        expected = torch.tensor(curves.batches[True]).log()
+        torch.testing.assert_close(torch.stack(ours), expected, rtol=0, atol=1e-5)
+        train, val = curves.epoch()
+        assert point.train_perplexity == pytest.approx(train, rel=1e-5)
+        assert point.val_perplexity == pytest.approx(val, rel=2e-5)
