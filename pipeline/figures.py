@@ -530,7 +530,7 @@ def configurations_compared(configurations: Sequence[Configuration], bars: Mappi
     left.set_title("validation (thick) and training (thin), by epoch", fontsize=SMALL)
     _page_labels(left, "epoch", "perplexity per character")
     if left.get_legend_handles_labels()[0]:
-        left.legend(fontsize=SMALLER, loc="upper right", handlelength=3.5)
+        left.legend(fontsize=SMALLER, loc="best", handlelength=3.5)
     _dumbbells(right, configurations, bars)
     _page_legend(figure, [right], 5)
     return _small_png(figure)
@@ -556,8 +556,8 @@ def _dumbbells(axes: Axes, configurations: Sequence[Configuration], bars: Mappin
         if best.low is not None and best.high is not None:
             axes.plot([best.low, best.high], [row + 0.22] * 2, "|-", color=INK, linewidth=1.2, markersize=7)
         axes.plot([best.mean], [row + 0.22], "*", color=VAL, markersize=10, label="validation, best epoch", **black)
-        axes.annotate(f"{best.mean:.2f}", (best.mean, row + 0.3), (0, 3), textcoords="offset points", ha="center",
-                      fontsize=SMALLER)  # fmt: skip
+        note = axes.text(best.mean, row + 0.34, f"{best.mean:.2f}", fontsize=SMALLER, ha="center", va="bottom")
+        note.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.4})  # a line may run through it
         widths += [train, val, best.mean]
     for value, style in zip(sorted(bars.values()), BAR_STYLES, strict=False):
         axes.axvline(value, color=INK, linestyle=style, linewidth=0.9, zorder=1.5)

@@ -207,10 +207,10 @@ def _markdown() -> Environment:
 
 
 def _anchors(names: Sequence[str]) -> dict[str, str]:
-    """Each name as an anchor and file name of its own: letters, digits and hyphens."""
+    """Each name as an anchor and file name of its own: letters, digits and hyphens, which no format needs to escape."""
     anchors: dict[str, str] = {}
     for name in names:
-        base = sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:60] or "configuration"
+        base = sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60] or "configuration"
         taken = {anchor.lower() for anchor in anchors.values()}  # some file systems know no case
         numbered = (base if number == 1 else f"{base}-{number}" for number in range(1, len(names) + 1))
         anchors[name] = next(anchor for anchor in numbered if anchor.lower() not in taken)
@@ -370,9 +370,9 @@ def _summary(found: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
         value, best = min(streamed, key=lambda pair: pair[0])
         bar = found.text.test_perplexity
         said.append(
-            f"Trained on the whole training text by this project's own recipe, the best of the same shapes ({best.shape}) "
-            f"has a perplexity of {_number(value)} on held-out test text, {'ahead of' if value < bar else 'behind'} a "
-            f"Kneser-Ney 6-gram's {_number(bar)}."
+            f"Trained on nine tenths of the text by this project's own recipe, the best of the same shapes "
+            f"({best.shape}) has a perplexity of {_number(value)} on held-out test text, "
+            f"{'ahead of' if value < bar else 'behind'} a Kneser-Ney 6-gram's {_number(bar)}."
         )
     return said
 
@@ -412,8 +412,9 @@ def _counts(verdicts: Sequence[Verdict]) -> str:
 
 
 def _claims_sentence(found: Reproduction, verdicts: Sequence[Verdict]) -> str:
-    printed = [pair for each in found.configurations for pair in _printed(each) if pair[1] is not None]
-    right = sum(agrees is True for _, agrees in printed)
+    judged = [agrees for each in found.configurations for _, _, agrees in _printed(each)]
+    printed = [agrees for agrees in judged if agrees is not None]
+    right = sum(printed)
     sizes = (
         f"{right} of {len(printed)} printed parameter and MAC counts are those of the shape that they are said to be"
     )
@@ -473,7 +474,7 @@ def _perplexity_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet:
                 _estimated([run.val_pooled[-1] for run in runs]),
                 corrected,
                 _estimated([run.best_val for run in streamed], "other"),
-                _estimated(tests, "other"),
+                _estimated(tests),
             )
         )
     return Sheet(
@@ -488,9 +489,9 @@ def _perplexity_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet:
             ("", 1),
             ("As reported", 2),
             ("Reproduced", 1),
-            ("training", 3),
-            ("validation", 3),
-            ("validation, pooled", 2),
+            ("Reproduced: training", 3),
+            ("Reproduced: validation", 3),
+            ("Reproduced: validation, pooled", 2),
             ("Corrected", 1),
             ("What these models can do (another split)", 2),
         ),
@@ -498,28 +499,36 @@ def _perplexity_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet:
     )  # fmt: skip
 
 
-def _printed(configuration: Configuration) -> tuple[tuple[str, bool | None], tuple[str, bool | None]]:
-    """Parameters and MMac as they should be printed, and whether they are; None where nothing is, or nothing legible.
+def _agrees(printed: str, number: float) -> bool | None:
+    """Whether what is printed (80.9 k) is the number to within half of its last digit; None for what is no number."""
+    match = fullmatch(r"([\d,]+(?:\.\d+)?) ?([kKM]?)", printed)
+    if match is None:
+        return None
+    unit = {"": 1.0, "k": 1e3, "m": 1e6}[match[2].lower()]
+    decimals = len(match[1].partition(".")[2])
+    return abs(float(match[1].replace(",", "")) - number / unit) <= 0.5 * 10.0**-decimals * (1 + 1e-9)
 
-    A print-out agrees if it is right to within half of its last digit, or 0.005 where zeros at the end were dropped.
-    """
+
+def _printed(configuration: Configuration) -> tuple[tuple[str, str, bool | None], tuple[str, str, bool | None]]:
+    """Parameters and MMac: as they should be printed, as they are, and whether these agree."""
     reported, size = configuration.reported, configuration.complexity
-    thousands, millions = size.report_parameters / 1e3, size.report_macs / 1e6
-    match = fullmatch(r"([\d,]+(?:\.\d+)?) ?([kKM]?)", reported.params)
-    parameters: bool | None = None
-    if match:
-        number, unit = float(match[1].replace(",", "")), match[2].lower()
-        factor = {"k": 1.0, "m": 1e3, "": 1e-3}[unit]
-        decimals = len(match[1].partition(".")[2])
-        parameters = abs(number * factor - thousands) <= max(0.5 * factor * 10.0**-decimals, 0.005) + 1e-9
-    macs = None if reported.mmac is None else abs(reported.mmac - millions) <= 0.005 + 1e-9
-    return (f"{thousands:,.2f} k", parameters), (f"{millions:,.2f}", macs)
+    mmac = "" if reported.mmac is None else f"{reported.mmac:.10g}"
+    return (
+        (f"{size.report_parameters / 1e3:,.2f} k", reported.params, _agrees(reported.params, size.report_parameters)),
+        (f"{size.report_macs / 1e6:,.2f}", mmac, _agrees(mmac, size.report_macs / 1e6)),
+    )
 
 
-def _corrected(printed: str, agrees: bool | None) -> Cell:
+def _corrected(right: str, printed: str, agrees: bool | None) -> Cell:
     if agrees is None:
-        return Cell(printed, "not printed")
-    return Cell(printed, "✓ as printed") if agrees else Cell(printed, "✗ printed wrong", "corrected")
+        return Cell(right, "" if printed else "not printed")
+    return Cell(right, "✓ as printed") if agrees else Cell(right, f"✗ not {printed}", "corrected")
+
+
+def _as_trained(configuration: Configuration) -> str:
+    """How many parameters its runs had, if not as many as torch.nn's layers: the book's equations have one bias."""
+    numbers = {run.trained_parameters for run in configuration.furthest} - {None, configuration.complexity.parameters}
+    return "".join(f"{number:,} trained" for number in sorted(filter(None, numbers)))
 
 
 def _cost_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet:
@@ -543,7 +552,7 @@ def _cost_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet:
                 per_epoch,
                 Cell(f"{size.report_parameters:,}"),
                 Cell(f"{size.report_macs:,}"),
-                Cell(f"{size.parameters:,}"),
+                Cell(f"{size.parameters:,}", _as_trained(each)),
                 Cell(f"{size.macs_per_char:,}", f"{100 * head_share:.0f} % output layer"),
                 _corrected(*parameters),
                 _corrected(*macs),
@@ -562,8 +571,8 @@ def _cost_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet:
             ("", 1),
             ("As reported", 4),
             ("Reproduced: time", 2),
-            ("the report's convention", 2),
-            ("with the output layer", 2),
+            ("Reproduced: report's convention", 2),
+            ("Reproduced: with output layer", 2),
             ("Corrected", 2),
         ),
         "cost",
@@ -580,8 +589,9 @@ def _text_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet | None
     known = [dict(texts) for texts in reported.values()] + [texts for _, texts in ours.values()]
     if not any(known):
         return None
-    prompts = list(dict.fromkeys(prompt for texts in [dict.fromkeys(REPORT_PROMPTS), *known] for prompt in texts))
-    prompts = [prompt for prompt in prompts if any(prompt in texts for texts in known)]
+    told_of = {prompt for texts in known for prompt in texts}
+    in_order = dict.fromkeys([*REPORT_PROMPTS, *(prompt for texts in known for prompt in texts)])
+    prompts = [prompt for prompt in in_order if prompt in told_of]
     places = {place.prompt: place for place in found.text.prompts}
     rows: list[tuple[Cell, ...]] = []
     if places:
@@ -676,7 +686,7 @@ def _questions(found: Reproduction, own: bool) -> list[Picture]:
         incomplete = _listed([f"{each.id} ({each.state})" for each in chosen if each.state])
         answer = f"Best validation perplexity: {ranked}{more}." if trained else "Nothing has been trained."
         answer += f" Incomplete: {incomplete}." if incomplete else ""
-        alt = f"{question.title} Validation perplexity of {len(chosen)} configurations. {answer}"
+        alt = f"{_titled(found, question.title)} Validation perplexity of {len(chosen)} configurations. {answer}"
         caption = f"{_titled(found, question.title)} {answer}"
         pictures.append(Picture(f"figure-{question.anchor}", f"figures/{question.anchor}.png", png, caption, alt))
     return pictures
