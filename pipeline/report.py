@@ -13,7 +13,6 @@ from statistics import fmean
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from models.complexity import REPORT_CHARS
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL, report_preset
@@ -87,9 +86,9 @@ class Picture:
     alt: str
 
     @property
-    def address(self) -> Markup:
+    def address(self) -> str:
         """The picture itself as an address."""
-        return Markup("data:image/png;base64," + b64encode(self.png).decode())  # nothing in it to escape
+        return f"data:image/png;base64,{b64encode(self.png).decode()}"
 
 
 @dataclass(frozen=True)
@@ -199,7 +198,7 @@ def _markdown() -> Environment:
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=False,  # that is HTML's; finalize escapes for Markdown
-        finalize=lambda value: value if isinstance(value, Markup) else plain(str(value)),
+        finalize=lambda value: value if hasattr(value, "__html__") else plain(str(value)),  # what is safe has it
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -644,7 +643,7 @@ def _verdict_sheet(verdicts: Sequence[Verdict]) -> Sheet:
     rows = []
     for verdict in verdicts:
         sign, kind = SIGNS[verdict.outcome]
-        claim = Cell(verdict.claim.claim, f"{verdict.claim.id}, Fig. {verdict.claim.figures}")
+        claim = Cell(verdict.claim.claim, f"{verdict.claim.id}, Fig. {verdict.claim.figures.replace(';', ', ')}")
         rows.append((claim, Cell(f"{sign} {verdict.outcome}", kind=f"verdict {kind}"), Cell(verdict.because)))
     return Sheet(
         "Each verdict is computed from the recorded runs.",
@@ -706,7 +705,7 @@ def _training_picture(found: Reproduction, configuration: Configuration, anchor:
             f"epoch {_span([run.best_epoch for run in runs])}"
         )
     if reported.gap:
-        told.append(f"the gap is reported as {reported.gap}")
+        told.append(f"the gap as reported: “{reported.gap}”")
     words = "; ".join(told)
     caption = f"{configuration.id}: {words}." if words else f"{configuration.id}."
     if found.quick:
