@@ -353,9 +353,12 @@ def _trained(found: Reproduction) -> str:
 def _summary(found: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
     """What came out, in five sentences; fewer where there is nothing to say."""
     whole = [each for each in found.configurations if each.whole]
-    missing = [f"{each.id} ({each.state})" for each in found.configurations if not each.whole]
-    said = [f"{len(whole)} of {len(found.configurations)} configurations were trained to the end"]
-    said[0] += f", all but {_listed(missing)}." if missing and whole else "."
+    missing: dict[str, list[str]] = {}
+    for each in found.configurations:
+        if not each.whole:
+            missing.setdefault(each.state, []).append(each.id)
+    trained = f"{len(whole)} of {len(found.configurations)} configurations were trained for all their epochs"
+    said = ["; ".join([trained, *(f"{state}: {_listed(ids)}" for state, ids in missing.items())]) + "."]
     if whole:
         said += [_best_sentence(found, whole), _gap_sentence(whole)]
     said.append(_claims_sentence(found, verdicts))
@@ -397,9 +400,10 @@ def _gap_sentence(whole: Sequence[Configuration]) -> str:
         return estimate([getattr(run, curve)[-1] for run in each.furthest]).mean
 
     widest = max(whole, key=lambda each: end(each, "val") - end(each, "train"))
+    epochs = _span([run.best_epoch for run in widest.furthest])
     return (
         f"The gap is widest for {widest.id}, which ends at {_number(end(widest, 'train'))} in training and at "
-        f"{_number(end(widest, 'val'))} in validation: the training figure of the last epoch says little of new text."
+        f"{_number(end(widest, 'val'))} in validation, after {_number(_best(widest))} at epoch {epochs}."
     )
 
 
@@ -414,13 +418,10 @@ def _claims_sentence(found: Reproduction, verdicts: Sequence[Verdict]) -> str:
     judged = [agrees for each in found.configurations for _, _, agrees in _printed(each)]
     printed = [agrees for agrees in judged if agrees is not None]
     right = sum(printed)
-    sizes = (
-        f"{right} of {len(printed)} printed parameter and MAC counts are those of the shape that they are said to be"
-    )
-    sizes = sizes if printed else "no parameters and no MACs are printed"
-    if not verdicts:
-        return f"Of sizes, {sizes}."
-    return f"Of {len(verdicts)} claims, {_counts(verdicts)}; {sizes}."
+    sizes = "Parameters and MACs are not reported."
+    if printed:
+        sizes = f"{right} of {_counted(len(printed), 'reported size')} (parameters, MACs) are those of the shape named."
+    return f"Of {len(verdicts)} claims, {_counts(verdicts)}; {sizes}" if verdicts else sizes
 
 
 # --- the tables ------------------------------------------------------------------------------------------------------

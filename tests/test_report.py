@@ -206,7 +206,7 @@ def test_the_print_out_of_another_shape_is_corrected_and_the_others_agree():
     assert sorted(agreeing) == sorted(
         row.id for row in report_table().rows if row.params and row.id != "gru-torch-1x128"
     )
-    assert "16 of 18 printed parameter and MAC counts" in page().texts["summary"]
+    assert "16 of 18 reported sizes (parameters, MACs) are those of the shape named" in page().texts["summary"]
 
 
 @pytest.mark.parametrize(
@@ -224,12 +224,13 @@ def test_a_size_is_read_in_any_unit_and_judged_to_its_last_digit(printed, agrees
 
 def test_the_summary_counts_what_was_measured():
     words = page().texts["summary"]
-    assert "17 of 17 configurations were trained to the end." in words
+    assert "17 of 17 configurations were trained for all their epochs." in words
     assert "6.58 (gru-torch-2x32, epoch 85)" in words
-    assert "none of the 17 networks are better" not in words
     assert "none of the 17 networks is better than a 4-gram" in words
     assert "Of 36 claims, 9 hold, 9 do not hold, 18 can't be judged" in words
-    assert "lstm-torch-1x128, which ends at 2.07 in training and at 10.03 in validation" in words
+    assert (
+        "lstm-torch-1x128, which ends at 2.07 in training and at 10.03 in validation, after 7.27 at epoch 66" in words
+    )
     assert "3.81 on held-out test text, behind a Kneser-Ney 6-gram's 3.76" in words
 
 
@@ -281,7 +282,7 @@ def test_what_was_not_run_or_not_finished_says_so_everywhere():
     both = pages(found)
     html = Page(both.html)
     assert (
-        "1 of 3 configurations were trained to the end, all but lstm-torch-2x32 (12 of 100 epochs) and"
+        "1 of 3 configurations were trained for all their epochs; 12 of 100 epochs: lstm-torch-2x32; not run: rnn"
         in (html.texts["summary"])
     )
     assert html.row("perplexity", "lstm-torch-2x32")[3].split() == ["1", "seed", "12", "of", "100", "epochs"]
@@ -386,8 +387,8 @@ def test_another_table_has_no_claims_and_one_comparison(other):
     assert not {"verdicts", "corrections", "explanations", "checks"} & set(html.texts)
     assert len(both.figures) == 1 + 3
     assert "All configurations compared" in html.texts["questions"]
-    assert "1 of 2 printed" not in html.texts["summary"]
-    assert "0 of 1 printed" in html.texts["summary"]
+    assert "0 of 1 reported size (parameters, MACs)" in html.texts["summary"]
+    assert "read off prose" not in html.texts["perplexity"]
     assert "--against" in html.texts["made"]
 
 
