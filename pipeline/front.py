@@ -172,6 +172,11 @@ def _estimate(perplexities: Sequence[float], spread: Spread) -> Estimate:
     return Estimate(mean, mean / factor, mean * factor)
 
 
+def estimate(perplexities: Sequence[float]) -> Estimate:
+    """The mean of one configuration's runs, with the interval that they alone allow; none for a single run."""
+    return _estimate(perplexities, _pooled([np.log(perplexities)], inf))
+
+
 def _draws(groups: Sequence[Floats], deviation: float, degrees: int, draws: int, seed: int) -> Floats:
     """Draws (draws, N) from the posterior of the true means: first the standard deviation, then the means given it."""
     rng = np.random.default_rng(seed)

@@ -85,9 +85,32 @@ class Configuration:
         return model.shape
 
     @property
+    def label(self) -> str:
+        """How pictures call it: GRU 2x32; whose own equations it is written in is said by its id."""
+        reported = self.reported
+        return f"{reported.cell.upper()} {reported.num_layers}x{reported.hidden_size}"
+
+    @property
     def whole(self) -> tuple[RecordedTraining, ...]:
         """The trainings that have all their epochs."""
         return tuple(run for run in self.runs if run.is_whole)
+
+    @property
+    def furthest(self) -> tuple[RecordedTraining, ...]:
+        """What is shown of it: the whole trainings, or else those that came furthest; empty before the first epoch."""
+        most = max((run.epochs for run in self.runs), default=0)
+        return self.whole or tuple(run for run in self.runs if run.epochs == most > 0)
+
+    @property
+    def state(self) -> str:
+        """What is missing of it, in words: "not run", "12 of 50 epochs", "2 of 3 seeds"; empty where nothing is."""
+        if not self.runs:
+            return "not run"
+        if not self.whole:
+            run = max(self.runs, key=lambda run: run.epochs)
+            reason = f", stopped: {run.stopped}" if run.stopped else ""
+            return f"{run.epochs} of {run.epochs_planned} epochs{reason}"
+        return "" if len(self.whole) == len(self.runs) else f"{len(self.whole)} of {len(self.runs)} seeds"
 
     def mean_curve(self, curve: Curve) -> tuple[float, ...]:
         """The mean over the seeds after each epoch that all of them have; empty without a training."""

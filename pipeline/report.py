@@ -1,0 +1,733 @@
+"""The reproduced report as a page: as reported, reproduced, corrected. One HTML file, and Markdown beside its figures.
+
+``pages`` is a function of recorded figures alone; what is said is worded here, how it looks is in templates/.
+"""
+
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from re import fullmatch, sub
+from statistics import fmean
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from models.complexity import REPORT_CHARS
+from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL, report_preset
+from pipeline.figures import configurations_compared, perplexity_against_macs, training_curves
+from pipeline.files import write_atomically
+from pipeline.front import Estimate, estimate
+from pipeline.reported import Reported, report_table
+from pipeline.reproduced import Configuration, RecordedTraining, Reproduction
+from pipeline.summaries import plain
+from pipeline.verdicts import Correction, Explanation, Verdict
+
+TEMPLATES = Path(__file__).with_name("templates")
+DRAWN_ORDERS = (1, 4, 6)  # of the n-grams, as lines in the figures
+NOTHING = "\N{EN DASH}"
+SIGNS = {"holds": ("✓", "holds"), "does not hold": ("✗", "fails"), "can't be judged": ("?", "open")}  # sign, CSS class
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The same report twice; ``figures`` are PNG by their path beside the Markdown, and inside the HTML itself."""
+
+    html: str
+    markdown: str
+    figures: Mapping[str, bytes]
+
+
+def write(pages: Pages, folder: Path) -> None:
+    """report.html, report.md and figures/: each file whole or not there, the pages after what they show."""
+    for name, png in pages.figures.items():
+        write_atomically(folder / name, png)
+    write_atomically(folder / "report.md", pages.markdown.encode())
+    write_atomically(folder / "report.html", pages.html.encode())
+
+
+# --- what the templates are given ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A table's cell: its text, a smaller line below it, how it is marked, and over how many rows it reaches.
+
+    A cell of no rows stands where one from above reaches to. ``link`` is the anchor of a figure.
+    """
+
+    text: str = NOTHING
+    note: str = ""
+    kind: str = ""
+    rows: int = 1
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table: groups of columns (title, how many), heads, and rows of cells, the first of which is the row's head."""
+
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    groups: tuple[tuple[str, int], ...] = ()
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure: its anchor, where it lies, what it shows, and in words for those who don't see it."""
+
+    anchor: str
+    path: str
+    png: bytes
+    caption: str
+    alt: str
+
+    @property
+    def address(self) -> str:
+        """The picture itself as an address."""
+        return f"data:image/png;base64,{b64encode(self.png).decode()}"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the report asks of some of its configurations."""
+
+    anchor: str
+    title: str
+    ids: tuple[str, ...]
+    draw: Callable[[Sequence[Configuration], Mapping[str, float], str], bytes] = configurations_compared
+
+
+QUESTIONS = (
+    Question(
+        "gru-hidden-size",
+        "Which hidden size suits the GRU from scratch?",
+        ("gru-scratch-1x8", "gru-scratch-1x32", "gru-scratch-1x128", "gru-scratch-1x1024"),
+    ),
+    Question(
+        "lstm-hidden-size",
+        "Which hidden size suits the LSTM from scratch?",
+        ("lstm-scratch-1x8", "lstm-scratch-1x32", "lstm-scratch-1x128", "lstm-scratch-1x1024"),
+    ),
+    Question(
+        "cells",
+        "RNN, GRU or LSTM, with one layer of 128?",
+        ("rnn-torch-1x128", "gru-torch-1x128", "lstm-torch-1x128"),
+    ),
+    Question(
+        "depth",
+        "Two layers or eight?",
+        ("gru-torch-2x32", "lstm-torch-2x32", "gru-torch-8x32", "lstm-torch-8x32"),
+    ),
+    Question(
+        "width-and-depth",
+        "Wider or deeper?",
+        (
+            "gru-torch-2x32",
+            "lstm-torch-2x32",
+            "gru-torch-2x128",
+            "lstm-torch-2x128",
+            "gru-torch-8x32",
+            "lstm-torch-8x32",
+        ),
+        perplexity_against_macs,
+    ),
+)
+
+
+def pages(
+    found: Reproduction,
+    verdicts: Sequence[Verdict] = (),
+    corrections: Sequence[Correction] = (),
+    explanations: Sequence[Explanation] = (),
+    checks: Sequence[str] | None = None,
+) -> Pages:
+    """The whole report. What is empty (another table has no verdicts; ``checks`` are made if asked for) is left out."""
+    own = found.table.digest == report_table().digest
+    anchors = _anchors(
+        [*(question.anchor for question in QUESTIONS), "all", *(each.id for each in found.configurations)]
+    )
+    questions = _questions(found, own)
+    pictures = [_training_picture(found, each, anchors[each.id]) for each in found.configurations]
+    title = "The report, reproduced and corrected" if own else f"{found.table.name}, reproduced"
+    content: dict[str, Any] = {
+        "title": f"{_quick_words(found)}. {title}" if found.quick else title,
+        "found": found,
+        "own": own,
+        "banners": _banners(found),
+        "trained": _trained(found),
+        "summary": _summary(found, verdicts),
+        "perplexity": _perplexity_sheet(found, anchors),
+        "cost": _cost_sheet(found, anchors),
+        "texts": _text_sheet(found, anchors),
+        "questions": questions,
+        "pictures": pictures,
+        "counts": _counts(verdicts),
+        "verdicts": _verdict_sheet(verdicts) if verdicts else None,
+        "corrections": _correction_sheet(corrections) if corrections else None,
+        "explanations": tuple(explanations),
+        "baselines": _baseline_sheet(found),
+        "checks": tuple(checks or ()),
+        "command": _command(found),
+        "test_bar": _number(found.text.test_perplexity),
+        "windows": f"{WINDOW_TRAIN:,} windows of {WINDOW_LENGTH} characters train, the next {WINDOW_VAL:,} validate",
+    }
+    content["sections"] = _sections(content)
+    return Pages(
+        html=_html().get_template("report.html.jinja").render(content),
+        markdown=_markdown().get_template("report.md.jinja").render(content),
+        figures={picture.path: picture.png for picture in (*questions, *pictures)},
+    )
+
+
+def _html() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _markdown() -> Environment:
+    """As for HTML, every value is escaped but for what a template marks as safe."""
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=False,  # that is HTML's; finalize escapes for Markdown
+        finalize=lambda value: value if hasattr(value, "__html__") else plain(str(value)),  # what is safe has it
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _anchors(names: Sequence[str]) -> dict[str, str]:
+    """Each name as an anchor and file name of its own: letters, digits and hyphens, which no format needs to escape."""
+    anchors: dict[str, str] = {}
+    for name in names:
+        base = sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60] or "configuration"
+        taken = {anchor.lower() for anchor in anchors.values()}  # some file systems know no case
+        numbered = (base if number == 1 else f"{base}-{number}" for number in range(1, len(names) + 1))
+        anchors[name] = next(anchor for anchor in numbered if anchor.lower() not in taken)
+    return anchors
+
+
+def _sections(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Anchor and title of each section that is there, in the page's order."""
+    listed = [
+        ("summary", "Summary", True),
+        ("perplexity", "Perplexity: as reported, reproduced, corrected", True),
+        ("cost", "Time and size: as reported, reproduced, corrected", True),
+        ("texts", "Generated text", content["texts"] is not None),
+        (
+            "questions",
+            "The report's questions" if content["own"] else "All configurations compared",
+            content["questions"],
+        ),
+        ("configurations", "Each configuration", content["pictures"]),
+        ("verdicts", "Verdicts on the claims", content["verdicts"] is not None),
+        ("corrections", "What the report gets wrong", content["corrections"] is not None),
+        ("explanations", "Explained", content["explanations"]),
+        ("baselines", "The n-gram baselines", True),
+        ("checks", "Checks", content["checks"]),
+        ("made", "How this was made", True),
+        ("sources", "Sources", True),
+    ]
+    return [(anchor, title) for anchor, title, there in listed if there]
+
+
+# --- numbers and words -----------------------------------------------------------------------------------------------
+
+
+def _number(perplexity: float) -> str:
+    """With two decimals; what exploded needs no digits."""
+    if not isfinite(perplexity) or perplexity >= 1e6:
+        return "over a million"
+    return f"{perplexity:.2f}" if perplexity < 1000 else f"{perplexity:,.0f}"
+
+
+def _estimated(values: Sequence[float], kind: str = "") -> Cell:
+    """The mean over the seeds, and its 95 % interval below."""
+    if not values:
+        return Cell()
+    mean = estimate(values)
+    return Cell(_number(mean.mean), _interval(mean), kind)
+
+
+def _interval(mean: Estimate) -> str:
+    return "" if mean.low is None or mean.high is None else f"{_number(mean.low)} to {_number(mean.high)}"
+
+
+def _plain_number(value: float | None, unit: str = "") -> Cell:
+    return Cell() if value is None else Cell(f"{value:g}{unit}")
+
+
+def _span(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _listed(words: Sequence[str]) -> str:
+    """a, b and c"""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def _best(configuration: Configuration) -> float:
+    """The mean over the seeds of the best validation perplexity."""
+    return estimate([run.best_val for run in configuration.furthest]).mean
+
+
+def _planned(found: Reproduction) -> list[int]:
+    return sorted({run.epochs_planned for each in found.configurations for run in each.furthest})
+
+
+def _protocol_epochs(reported: Reported) -> int:
+    return int(report_preset(reported.model)["epochs"])
+
+
+def _quick_words(found: Reproduction) -> str:
+    planned = _planned(found) or [0]
+    return f"A quick check of {_span(planned)} epoch{'' if planned == [1] else 's'}: no reproduction"
+
+
+def _titled(found: Reproduction, title: str) -> str:
+    return f"{title} ({_quick_words(found)[2:]})" if found.quick else title
+
+
+def _bars(found: Reproduction) -> dict[str, float]:
+    """The n-grams that figures show, by label."""
+    known = found.text.val_perplexities
+    return {_order_name(order): known[order] for order in DRAWN_ORDERS if order in known}
+
+
+def _order_name(order: int) -> str:
+    return "letter frequencies" if order == 1 else f"{order}-gram"
+
+
+def _banners(found: Reproduction) -> list[str]:
+    """What a reader must know before anything else."""
+    said = []
+    if found.quick:
+        said.append(f"{_quick_words(found)}. Its figures say that everything runs, and nothing of the report's claims.")
+    else:
+        other = [
+            each
+            for each in found.configurations
+            if any(run.epochs_planned != _protocol_epochs(each.reported) for run in each.furthest)
+        ]
+        if other:
+            said.append(
+                f"{_listed([each.id for each in other])}: trained for {_span(_planned(found))} epochs, where the "
+                f"protocol has {_span([_protocol_epochs(each.reported) for each in other])}."
+            )
+    return said
+
+
+def _trained(found: Reproduction) -> str:
+    """What was trained, in a sentence."""
+    runs = [run for each in found.configurations for run in each.runs]
+    if not runs:
+        return "Nothing has been trained."
+    seeds = sorted({run.seed for run in runs})
+    begun = sum(bool(each.runs) for each in found.configurations)
+    whole = sum(run.is_whole for run in runs)
+    of_them = "all of them whole" if whole == len(runs) else f"{whole} of them whole"
+    named = f"seed{'s' * (len(seeds) > 1)} {_listed([str(seed) for seed in seeds])}"
+    return (
+        f"{_counted(len(runs), 'training')} of {begun} of {len(found.configurations)} configurations, {of_them}: "
+        f"{_span(_planned(found) or [0])} epochs, {named}."
+    )
+
+
+# --- the summary -----------------------------------------------------------------------------------------------------
+
+
+def _summary(found: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
+    """What came out, in five sentences; fewer where there is nothing to say."""
+    whole = [each for each in found.configurations if each.whole]
+    missing: dict[str, list[str]] = {}
+    for each in found.configurations:
+        if not each.whole:
+            missing.setdefault(each.state, []).append(each.id)
+    trained = f"{len(whole)} of {len(found.configurations)} configurations were trained for all their epochs"
+    said = ["; ".join([trained, *(f"{state}: {_listed(ids)}" for state, ids in missing.items())]) + "."]
+    if whole:
+        said += [_best_sentence(found, whole), _gap_sentence(whole)]
+    said.append(_claims_sentence(found, verdicts))
+    streamed = [
+        (run.test_perplexity, each)
+        for each in found.configurations
+        for run in each.stream
+        if run.is_whole and run.test_perplexity is not None
+    ]
+    if streamed:
+        value, best = min(streamed, key=lambda pair: pair[0])
+        bar = found.text.test_perplexity
+        said.append(
+            f"Trained on nine tenths of the text by this project's own recipe, the best of the same shapes "
+            f"({best.shape}) has a perplexity of {_number(value)} on held-out test text, "
+            f"{'ahead of' if value < bar else 'behind'} a Kneser-Ney 6-gram's {_number(bar)}."
+        )
+    return said
+
+
+def _best_sentence(found: Reproduction, whole: Sequence[Configuration]) -> str:
+    best = min(whole, key=_best)
+    epochs = _span([run.best_epoch for run in best.furthest])
+    bars = found.text.val_perplexities
+    orders = [order for order in (4, 5, 6) if order in bars]
+    grams = _listed([f"{_number(bars[order])} for order {order}" for order in orders])
+    sentence = f"The best network reaches a validation perplexity of {_number(_best(best))} ({best.id}, epoch {epochs})"
+    if not orders:
+        return f"{sentence}."
+    ahead = sum(_best(each) < bars[orders[0]] for each in whole)
+    return (
+        f"{sentence}; Kneser-Ney n-grams on the same characters reach {grams}, so that {ahead or 'none'} of the "
+        f"{len(whole)} networks {'is' if ahead in (0, 1) else 'are'} better than a {orders[0]}-gram."
+    )
+
+
+def _gap_sentence(whole: Sequence[Configuration]) -> str:
+    def end(each: Configuration, curve: str) -> float:
+        return estimate([getattr(run, curve)[-1] for run in each.furthest]).mean
+
+    widest = max(whole, key=lambda each: end(each, "val") - end(each, "train"))
+    epochs = _span([run.best_epoch for run in widest.furthest])
+    return (
+        f"The gap is widest for {widest.id}, which ends at {_number(end(widest, 'train'))} in training and at "
+        f"{_number(end(widest, 'val'))} in validation, after {_number(_best(widest))} at epoch {epochs}."
+    )
+
+
+def _counts(verdicts: Sequence[Verdict]) -> str:
+    """12 hold, 20 do not hold, 4 can't be judged"""
+    words = (("holds", "hold"), ("does not hold", "do not hold"), ("can't be judged", "can't be judged"))
+    numbers = [(sum(verdict.outcome == outcome for verdict in verdicts), outcome, many) for outcome, many in words]
+    return ", ".join(f"{number} {one if number == 1 else many}" for number, one, many in numbers)
+
+
+def _claims_sentence(found: Reproduction, verdicts: Sequence[Verdict]) -> str:
+    judged = [agrees for each in found.configurations for _, _, agrees in _printed(each)]
+    printed = [agrees for agrees in judged if agrees is not None]
+    right = sum(printed)
+    sizes = "Parameters and MACs are not reported."
+    if printed:
+        sizes = f"{right} of {_counted(len(printed), 'reported size')} (parameters, MACs) are those of the shape named."
+    return f"Of {len(verdicts)} claims, {_counts(verdicts)}; {sizes}" if verdicts else sizes
+
+
+# --- the tables ------------------------------------------------------------------------------------------------------
+
+
+def _head(configuration: Configuration, anchors: Mapping[str, str], rows: int = 1) -> Cell:
+    figures = configuration.reported.figures
+    note = f"Fig. {', '.join(figures)}" if figures else ""
+    return Cell(configuration.id, note, rows=rows, link=anchors[configuration.id])
+
+
+def _runs(configuration: Configuration) -> Cell:
+    """How many seeds the figures are means of, and what is missing."""
+    runs = configuration.furthest
+    state, others = configuration.state, sorted({run.precision for run in runs} - {"fp32"})
+    if not runs:
+        return Cell(state, kind="missing")
+    note = ", ".join([state or f"{runs[0].epochs} epochs", *others])
+    return Cell(_counted(len(runs), "seed"), note, "missing" if state else "")
+
+
+def _perplexity_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet:
+    rows = []
+    for each in found.configurations:
+        runs, reported = each.furthest, each.reported
+        best = [run.best_epoch - 1 for run in runs]
+
+        def at_best(curve: str, runs: Sequence[RecordedTraining] = runs, best: Sequence[int] = best) -> list[float]:
+            return [getattr(run, curve)[epoch] for run, epoch in zip(runs, best, strict=True)]
+
+        corrected = Cell()
+        if runs and each.whole and not found.quick:
+            epochs = _span([epoch + 1 for epoch in best])
+            corrected = Cell(_number(_best(each)), f"epoch {epochs}", "corrected")
+        streamed = [run for run in each.stream if run.is_whole]
+        tests = [run.test_perplexity for run in streamed if run.test_perplexity is not None]
+        rows.append(
+            (
+                _head(each, anchors),
+                _plain_number(reported.perplexity_start),
+                _plain_number(reported.perplexity_end),
+                _runs(each),
+                _estimated([run.train[0] for run in runs]),
+                _estimated(at_best("train")),
+                _estimated([run.train[-1] for run in runs]),
+                _estimated([run.val[0] for run in runs]),
+                _estimated(at_best("val"), "strong"),
+                _estimated([run.val[-1] for run in runs]),
+                _estimated(at_best("val_pooled")),
+                _estimated([run.val_pooled[-1] for run in runs]),
+                corrected,
+                _estimated([run.best_val for run in streamed], "other"),
+                _estimated(tests),
+            )
+        )
+    return Sheet(
+        "Perplexity per character. Below a mean over seeds stands its 95 % interval (Student's t, symmetric in bits "
+        "per character); one seed has none. “At best” is the epoch with the lowest validation perplexity.",
+        (
+            "configuration", "start", "end", "runs", "first", "at best", "last", "first", "best", "last", "at best",
+            "last", "validation, best epoch", "validation, best", "test",
+        ),
+        tuple(rows),
+        (
+            ("", 1),
+            ("As reported", 2),
+            ("Reproduced", 1),
+            ("Reproduced: training", 3),
+            ("Reproduced: validation", 3),
+            ("Reproduced: validation, pooled", 2),
+            ("Corrected", 1),
+            ("What these models can do (another split)", 2),
+        ),
+        "perplexity",
+    )  # fmt: skip
+
+
+def _agrees(printed: str, number: float) -> bool | None:
+    """Whether what is printed (80.9 k) is the number to within half of its last digit; None for what is no number."""
+    match = fullmatch(r"([\d,]+(?:\.\d+)?) ?([kKM]?)", printed)
+    if match is None:
+        return None
+    unit = {"": 1.0, "k": 1e3, "m": 1e6}[match[2].lower()]
+    decimals = len(match[1].partition(".")[2])
+    return abs(float(match[1].replace(",", "")) - number / unit) <= 0.5 * 10.0**-decimals * (1 + 1e-9)
+
+
+def _printed(configuration: Configuration) -> tuple[tuple[str, str, bool | None], tuple[str, str, bool | None]]:
+    """Parameters and MMac: as they should be printed, as they are, and whether these agree."""
+    reported, size = configuration.reported, configuration.complexity
+    mmac = "" if reported.mmac is None else f"{reported.mmac:.10g}"
+    return (
+        (f"{size.report_parameters / 1e3:,.2f} k", reported.params, _agrees(reported.params, size.report_parameters)),
+        (f"{size.report_macs / 1e6:,.2f}", mmac, _agrees(mmac, size.report_macs / 1e6)),
+    )
+
+
+def _corrected(right: str, printed: str, agrees: bool | None) -> Cell:
+    if agrees is None:
+        return Cell(right, "" if printed else "not printed")
+    return Cell(right, "✓ as printed") if agrees else Cell(right, f"✗ not {printed}", "corrected")
+
+
+def _as_trained(configuration: Configuration) -> str:
+    """How many parameters its runs had, if not as many as torch.nn's layers: the book's equations have one bias."""
+    numbers = {run.trained_parameters for run in configuration.furthest} - {None, configuration.complexity.parameters}
+    return "".join(f"{number:,} trained" for number in sorted(filter(None, numbers)))
+
+
+def _cost_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet:
+    rows = []
+    for each in found.configurations:
+        runs, reported, size = each.furthest, each.reported, each.complexity
+        parameters, macs = _printed(each)
+        head_share = 1 - size.report_macs / REPORT_CHARS / size.macs_per_char
+        seconds, per_epoch = Cell(), Cell()
+        if runs:
+            seconds = Cell(f"{fmean(run.train_seconds for run in runs):,.1f}", each.state)
+            per_epoch = Cell(f"{fmean(run.train_seconds / run.epochs for run in runs):.3g}")
+        rows.append(
+            (
+                _head(each, anchors),
+                _plain_number(reported.train_seconds_transcript),
+                _plain_number(reported.train_seconds_prose),
+                Cell(reported.params or NOTHING),
+                _plain_number(reported.mmac),
+                seconds,
+                per_epoch,
+                Cell(f"{size.report_parameters:,}"),
+                Cell(f"{size.report_macs:,}"),
+                Cell(f"{size.parameters:,}", _as_trained(each)),
+                Cell(f"{size.macs_per_char:,}", f"{100 * head_share:.0f} % output layer"),
+                _corrected(*parameters),
+                _corrected(*macs),
+            )
+        )
+    return Sheet(
+        "Training time, parameters and multiply-accumulates (MACs), as ptflops counts them. The report's convention "
+        f"is the recurrent layers alone, and MACs of {REPORT_CHARS:,} characters; the other counts the output layer "
+        "too, and MACs of one character.",
+        (
+            "configuration", "seconds, transcript", "seconds, prose", "parameters", "MMac", "seconds", "s per epoch",
+            "parameters", f"MACs of {REPORT_CHARS:,}", "parameters", "MACs per character", "parameters", "MMac",
+        ),
+        tuple(rows),
+        (
+            ("", 1),
+            ("As reported", 4),
+            ("Reproduced: time", 2),
+            ("Reproduced: report's convention", 2),
+            ("Reproduced: with output layer", 2),
+            ("Corrected", 2),
+        ),
+        "cost",
+    )  # fmt: skip
+
+
+def _text_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet | None:
+    """The reported strings over ours, by prompt; None where neither has any."""
+    reported = {each.id: dict(each.reported.samples) for each in found.configurations}
+    ours: dict[str, tuple[str, dict[str, str]]] = {}
+    for each in found.configurations:
+        told = [run for run in each.furthest if run.texts]
+        ours[each.id] = (f"reproduced, seed {told[0].seed}", dict(told[0].texts)) if told else ("reproduced", {})
+    known = [dict(texts) for texts in reported.values()] + [texts for _, texts in ours.values()]
+    if not any(known):
+        return None
+    told_of = {prompt for texts in known for prompt in texts}
+    in_order = dict.fromkeys([*REPORT_PROMPTS, *(prompt for texts in known for prompt in texts)])
+    prompts = [prompt for prompt in in_order if prompt in told_of]
+    places = {place.prompt: place for place in found.text.prompts}
+    rows: list[tuple[Cell, ...]] = []
+    if places:
+        row = [Cell("the text itself"), Cell("goes on")]
+        for prompt in prompts:
+            place = places.get(prompt)
+            where = "" if place is None else f"{place.split} text, character {place.position:,}"
+            row.append(Cell() if place is None else Cell(prompt + place.continuation, where, "text"))
+        rows.append(tuple(row))
+    for each in found.configurations:
+        source, texts = ours[each.id]
+        missing = Cell(note=each.state)
+        rows.append(
+            (
+                _head(each, anchors, 2),
+                Cell("as reported"),
+                *(_generated(reported[each.id], prompt, Cell()) for prompt in prompts),
+            )
+        )
+        rows.append((Cell("", rows=0), Cell(source), *(_generated(texts, prompt, missing) for prompt in prompts)))
+    return Sheet(
+        "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front.",
+        ("configuration", "", *prompts),
+        tuple(rows),
+        kind="texts",
+    )
+
+
+def _generated(texts: Mapping[str, str], prompt: str, otherwise: Cell) -> Cell:
+    return Cell(texts[prompt], kind="text") if prompt in texts else otherwise
+
+
+def _baseline_sheet(found: Reproduction) -> Sheet:
+    text = found.text
+    rows = []
+    for order, value in sorted(text.val_perplexities.items()):
+        windowed = text.windowed.get(order)
+        name = "letter frequencies" if order == 1 else f"Kneser-Ney {order}-gram"
+        rows.append((Cell(name), Cell(_number(value)), Cell() if windowed is None else Cell(_number(windowed))))
+    return Sheet(
+        "Perplexity per character of n-gram models fitted on the characters that the networks are trained on, over the "
+        "characters that validate them.",
+        ("model", "validation", f"each window of {WINDOW_LENGTH} characters on its own"),
+        tuple(rows),
+        kind="baselines",
+    )
+
+
+def _verdict_sheet(verdicts: Sequence[Verdict]) -> Sheet:
+    rows = []
+    for verdict in verdicts:
+        sign, kind = SIGNS[verdict.outcome]
+        claim = Cell(verdict.claim.claim, f"{verdict.claim.id}, Fig. {verdict.claim.figures.replace(';', ', ')}")
+        rows.append((claim, Cell(f"{sign} {verdict.outcome}", kind=f"verdict {kind}"), Cell(verdict.because)))
+    return Sheet(
+        "Each verdict is computed from the recorded runs.",
+        ("what the report says, in our words", "verdict", "because"),
+        tuple(rows),
+        kind="verdicts",
+    )
+
+
+def _correction_sheet(corrections: Sequence[Correction]) -> Sheet:
+    return Sheet(
+        "What the report says, what is so, and what we would conclude.",
+        ("error", "as reported", "found", "concluded instead"),
+        tuple(
+            (Cell(f"{each.number}. {each.title}"), Cell(each.reported), Cell(each.found), Cell(each.instead))
+            for each in corrections
+        ),
+        kind="corrections",
+    )
+
+
+# --- the figures -----------------------------------------------------------------------------------------------------
+
+
+def _questions(found: Reproduction, own: bool) -> list[Picture]:
+    """A comparison for each question of the report; for another table, one of all its configurations."""
+    everything = Question("all", "Perplexity against MACs", tuple(each.id for each in found.configurations),
+                          perplexity_against_macs)  # fmt: skip
+    pictures = []
+    for question in QUESTIONS if own else (everything,):
+        chosen = [each for each in found.configurations if each.id in question.ids]
+        chosen.sort(key=lambda each: question.ids.index(each.id))
+        if not chosen:
+            continue
+        png = question.draw(chosen, _bars(found), _titled(found, question.title))
+        trained = sorted((each for each in chosen if each.furthest), key=_best)
+        ranked = _listed([f"{each.id} {_number(_best(each))}" for each in trained[:8]])
+        more = f", and {len(trained) - 8} more" if len(trained) > 8 else ""
+        incomplete = _listed([f"{each.id} ({each.state})" for each in chosen if each.state])
+        answer = f"Best validation perplexity: {ranked}{more}." if trained else "Nothing has been trained."
+        answer += f" Incomplete: {incomplete}." if incomplete else ""
+        alt = f"{_titled(found, question.title)} Validation perplexity of {len(chosen)} configurations. {answer}"
+        caption = f"{_titled(found, question.title)} {answer}"
+        pictures.append(Picture(f"figure-{question.anchor}", f"figures/{question.anchor}.png", png, caption, alt))
+    return pictures
+
+
+def _training_picture(found: Reproduction, configuration: Configuration, anchor: str) -> Picture:
+    reported, runs = configuration.reported, configuration.furthest
+    planned = max((run.epochs_planned for run in runs), default=_protocol_epochs(reported))
+    kind = "from scratch" if reported.implementation == "scratch" else "torch.nn"
+    title = f"{configuration.label}, {kind}"
+    png = training_curves(configuration, planned, _bars(found), _titled(found, title))
+    told = [configuration.state] if configuration.state else []
+    if runs:
+        train, val = (estimate([getattr(run, curve)[-1] for run in runs]).mean for curve in ("train", "val"))
+        told.append(
+            f"training ends at {_number(train)}, validation at {_number(val)}, best {_number(_best(configuration))} at "
+            f"epoch {_span([run.best_epoch for run in runs])}"
+        )
+    if reported.gap:
+        told.append(f"the gap as reported: “{reported.gap}”")
+    words = "; ".join(told)
+    caption = f"{configuration.id}: {words}." if words else f"{configuration.id}."
+    if found.quick:
+        caption = f"{caption} {_quick_words(found)}."
+    alt = f"Perplexity by epoch of {caption}"
+    return Picture(f"figure-{anchor}", f"figures/{anchor}.png", png, caption, alt)
+
+
+# --- how it was made -------------------------------------------------------------------------------------------------
+
+
+def _command(found: Reproduction) -> str:
+    """What makes it again, as far as the recorded runs tell."""
+    if found.table.digest != report_table().digest:
+        return f"python -m pipeline report --run-id {found.run_id} --against {found.table.name}"
+    words = ["mlflow run . --env-manager local -e reproduce"]
+    seeds = max((len(each.runs) for each in found.configurations), default=0)
+    if found.quick:
+        words.append("-P quick=true")
+    elif _banners(found) and len(_planned(found)) == 1:
+        words.append(f"-P epochs={_planned(found)[0]}")
+    if seeds > 1:
+        words.append(f"-P seeds={seeds}")
+    return " ".join(words)
