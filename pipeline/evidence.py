@@ -35,6 +35,7 @@ from pipeline.front import COVERAGE, Estimate
 from pipeline.reported import REPORT_SYMBOLS, Reported, claims
 from pipeline.reproduced import RecordedTraining, Reproduction
 
+Unit = Literal["k", "MMac"]  # thousands of parameters, millions of MACs
 Outcome = Literal["holds", "does not hold", "can't be judged"]
 HOLDS: Outcome = "holds"
 FAILS: Outcome = "does not hold"
@@ -121,6 +122,11 @@ def trainings(found: Reproduction, id: str) -> tuple[RecordedTraining, ...]:
     """The trainings of the whole protocol, one for each seed; none of a quick reproduction."""
     epochs = protocol_epochs(row(found, id))
     return () if found.quick else tuple(run for run in found[id].whole if run.epochs >= epochs)
+
+
+def streams(found: Reproduction, id: str) -> tuple[RecordedTraining, ...]:
+    """The trainings of its shape under the stream preset that have ended; none of a quick reproduction."""
+    return () if found.quick else tuple(run for run in found[id].stream if run.test_perplexity is not None)
 
 
 def missing(found: Reproduction, *ids: str) -> Finding | None:
@@ -328,7 +334,7 @@ def cheaper(found: Reproduction, first: str, second: str) -> Finding:
     return settled(one.report_parameters < other.report_parameters and one.report_macs < other.report_macs, text)
 
 
-def stated(claim_id: str, unit: Literal["k", "MMac"]) -> str:
+def stated(claim_id: str, unit: Unit) -> str:
     """The size that a claim states in a unit, as it is written."""
     claim = next(each.claim for each in claims() if each.id == claim_id)
     number = search(rf"([\d.]+) {unit}\b", claim)
@@ -341,7 +347,7 @@ def rounds_to(number: float, text: str) -> bool:
     return abs(number - float(text)) <= HALF_DIGIT * 10.0 ** -len(text.partition(".")[2])
 
 
-def size(found: Reproduction, claim_id: str, id: str, unit: Literal["k", "MMac"]) -> Finding:
+def size(found: Reproduction, claim_id: str, id: str, unit: Unit) -> Finding:
     """Whether a size that a claim states is that of the network."""
     sizes = complexity(found, id)
     number, divisor, what = {

@@ -6,7 +6,6 @@ from functools import partial
 from itertools import permutations
 from re import findall, search
 from statistics import fmean
-from typing import Literal
 
 from scipy.stats import spearmanr
 
@@ -24,6 +23,7 @@ from pipeline.evidence import (
     Finding,
     Outcome,
     Side,
+    Unit,
     all_of,
     cheaper,
     complexity,
@@ -50,6 +50,7 @@ from pipeline.evidence import (
     settled,
     side,
     size,
+    streams,
     trainings,
     values,
     welch,
@@ -275,15 +276,15 @@ def _deeper_is_worse(found: Reproduction) -> Finding:
     if falls.outcome != HOLDS:
         return falls
     unigram = found.text.unigram
-    if not found[id].stream:
+    if not (stream := streams(found, id)):
         text = f"{falls.because} That is what the letters' frequencies give ({unigram:.2f}); what the same network"
         return Finding(OPEN, f"{text} does under the stream preset, which would tell depth from recipe, is not run.")
-    best = mean_and_interval([run.best_val for run in found[id].stream])
+    best = mean_and_interval([run.best_val for run in stream])
     outcomes: dict[Side, Outcome] = {"inside": FAILS, "outside": HOLDS, "between": OPEN}
     return Finding(
         outcomes[side(best, 1, LEARNT * unigram)],
         f"{falls.because} The letters' frequencies alone give {unigram:.2f}, and the same 8 layers get to {best} under "
-        f"the stream preset ({counted(len(found[id].stream), 'seed')}).",
+        f"the stream preset ({counted(len(stream), 'seed')}).",
     )
 
 
@@ -396,8 +397,17 @@ def _captions(found: Reproduction) -> Finding:
     return settled(all(right for right, _ in told), f"{sentence[0].upper()}{sentence[1:]}.")
 
 
-def _sizes(claim_id: str, id: str, *units: Literal["k", "MMac"]) -> Judge:
-    return lambda found: all_of(*(size(found, claim_id, id, unit) for unit in units))
+STATED_SIZES: Mapping[str, tuple[str, tuple[Unit, ...]]] = {  # claims of sizes: the network, the units of what is said
+    "rnn-22k": ("rnn-torch-1x128", ("k",)),
+    "deep-gru-13k": ("gru-torch-2x32", ("k",)),
+    "deep-lstm-18m": ("lstm-torch-2x32", ("MMac", "k")),
+    "lstm-8-layers-68k": ("lstm-torch-8x32", ("k",)),
+}
+
+
+def _sizes(claim_id: str, found: Reproduction) -> Finding:
+    id, units = STATED_SIZES[claim_id]
+    return each_of(*(size(found, claim_id, id, unit) for unit in units))
 
 
 JUDGES: Mapping[str, Judge] = {
@@ -416,13 +426,13 @@ JUDGES: Mapping[str, Judge] = {
     "overfit-from": _overfits_from,
     "lstm-lowest-gap": _lstm_lowest_gap,
     "gru-cheapest": _gru_cheapest,
-    "rnn-22k": _sizes("rnn-22k", "rnn-torch-1x128", "k"),
+    "rnn-22k": partial(_sizes, "rnn-22k"),
     "gru-text-close": _texts_alike,
     "deep-gru-5-lstm-2": _deep_levels,
     "deep-gru-generalises": _deep_gru_generalises,
     "deep-gru-close-text": _close_to_the_book,
-    "deep-gru-13k": _sizes("deep-gru-13k", "gru-torch-2x32", "k"),
-    "deep-lstm-18m": _sizes("deep-lstm-18m", "lstm-torch-2x32", "MMac", "k"),
+    "deep-gru-13k": partial(_sizes, "deep-gru-13k"),
+    "deep-lstm-18m": partial(_sizes, "deep-lstm-18m"),
     "deep-gru-lighter": lambda found: cheaper(found, "gru-torch-2x32", "lstm-torch-2x32"),
     "deep-gru-128-lower": _deep_gru_128_lower,
     "deep-gru-128-time": lambda found: faster(found, "gru-torch-2x128", "gru-torch-2x32"),
@@ -435,6 +445,6 @@ JUDGES: Mapping[str, Judge] = {
     "lstm-128-201s": _lstm_128_time,
     "lstm-128-lower-than-itself": _lower_than_itself,
     "lstm-8-layers-16": _eight_lstm_layers,
-    "lstm-8-layers-68k": _sizes("lstm-8-layers-68k", "lstm-torch-8x32", "k"),
+    "lstm-8-layers-68k": partial(_sizes, "lstm-8-layers-68k"),
     "captions": _captions,
 }
