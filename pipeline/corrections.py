@@ -1,4 +1,4 @@
-"""What the report gets wrong, with what is so by the recorded runs, and three of its errors explained to a student.
+"""What the report gets wrong, with what is so by the recorded runs, and what we conclude instead.
 
 All numbers come from the record, from the table or from the formulas of models.complexity, and the sentences follow
 them: what the runs do not decide is said to be open. The rules are those of pipeline.evidence.
@@ -6,15 +6,14 @@ them: what the runs do not decide is said to be open. The rules are those of pip
 
 from collections.abc import Callable
 
-from models.complexity import REPORT_CHARS, Complexity, closed_form
-from models.config import ModelConfig
+from models.complexity import REPORT_CHARS
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN
 from pipeline.evidence import (
     BEST_VAL,
     FAILS,
+    HALF_DIGIT,
     HOLDS,
     LAST_GAP,
-    LAST_TRAIN,
     LAST_VAL,
     OPEN,
     SECONDS,
@@ -29,20 +28,20 @@ from pipeline.evidence import (
     level,
     listed,
     lower,
-    mean_and_interval,
     missing,
-    protocol_epochs,
     row,
     seconds,
     seeds,
     size,
+    sized,
+    stream_learnt,
     streams,
     trainings,
     width_of,
 )
-from pipeline.reported import REPORT_SYMBOLS, claims, report_table
+from pipeline.reported import claims, report_table
 from pipeline.reproduced import Reproduction
-from pipeline.verdicts import STATED_SIZES, Correction, Explanation, captions, same_numbers
+from pipeline.verdicts import STATED_SIZES, Correction, captions, same_numbers
 
 GRU, RNN, LSTM = "gru-torch-1x128", "rnn-torch-1x128", "lstm-torch-1x128"
 DEEP_GRU, DEEP_LSTM = "gru-torch-2x32", "lstm-torch-2x32"
@@ -69,19 +68,13 @@ def corrections(found: Reproduction) -> tuple[Correction, ...]:
     )
 
 
-def explanations(found: Reproduction) -> tuple[Explanation, ...]:
-    """Three errors, each in a paragraph that needs no other knowledge; none of another table."""
-    if found.table.digest != report_table().digest:
-        return ()
-    return tuple(Explanation(title, " ".join(write(found))) for title, write in EXPLANATIONS.items())
-
-
-def _sized(hidden_size: int, cell: str = "gru") -> Complexity:
-    return closed_form(ModelConfig(cell=cell, hidden_size=hidden_size), REPORT_SYMBOLS)  # type: ignore[arg-type]
-
-
 def _claim(id: str) -> str:
     return next(claim.claim for claim in claims() if claim.id == id)
+
+
+def _sentence(words: str) -> str:
+    """With a capital letter."""
+    return words[:1].upper() + words[1:]
 
 
 def _open(because: str) -> str:
@@ -100,7 +93,7 @@ def _figure_15(found: Reproduction) -> Parts:
         return reported, f"That is its size: {sizes}.", "The figure stands."
     if width is None:
         return reported, f"No GRU of one layer has that size; this one has {sizes}.", f"It has {sizes}."
-    shown = _sized(width)
+    shown = sized(width)
     return (
         reported,
         f"That is a GRU of {width} units, with {shown.report_parameters:,} parameters and {shown.report_macs:,} MACs. "
@@ -114,11 +107,14 @@ def _order_of_cells(found: Reproduction) -> Parts:
     gru, rnn, lstm = (complexity(found, id) for id in (GRU, RNN, LSTM))
     ranked = sorted((complexity(found, id).report_parameters, id) for id in (GRU, RNN, LSTM))
     order = listed([f"{id} ({parameters:,})" for parameters, id in ranked])
+    ratios = [
+        f"{gru.report_parameters / other.report_parameters:.2f} times the {name}'s parameters and "
+        f"{gru.report_macs / other.report_macs:.2f} times its MACs"
+        for other, name in ((rnn, "RNN"), (lstm, "LSTM"))
+    ]
     return (
         f"{_claim('gru-cheapest')}.",
-        f"At equal width the GRU has {gru.report_parameters / rnn.report_parameters:.2f} times the RNN's parameters and "
-        f"{gru.report_macs / rnn.report_macs:.2f} times its MACs, and {gru.report_parameters / lstm.report_parameters:.2f} "
-        f"times the LSTM's parameters and {gru.report_macs / lstm.report_macs:.2f} times its MACs.",
+        f"At equal width the GRU has {ratios[0]}, and {ratios[1]}.",
         f"From small to large by parameters: {order}."
         + (" The GRU is the cheapest." if ranked[0][1] == GRU else " The GRU is not the cheapest."),
     )
@@ -127,9 +123,9 @@ def _order_of_cells(found: Reproduction) -> Parts:
 def _wrong_captions(found: Reproduction) -> Parts:
     wrong = [text for right, text in captions(found) if not right]
     if not wrong:
-        return f"{_claim('captions')}.", "All three say what they show.", "The captions stand."
+        return f"{_sentence(_claim('captions'))}.", "All three say what they show.", "The captions stand."
     return (
-        f"{_claim('captions')}.".capitalize(),
+        f"{_sentence(_claim('captions'))}.",
         f"Wrong are {counted(len(wrong), 'caption')}: {listed(wrong)}.",
         "Such a figure is to be read by its print-out, which names the layers, and not by its caption.",
     )
@@ -180,8 +176,8 @@ def _slightly_better(found: Reproduction) -> Parts:
         if finding.outcome == FAILS
     ]
     return (
-        f"The times of {listed(list(dict.fromkeys(one for one, _ in SLIGHTLY_BETTER)))} are called slightly better than "
-        "those of the deep GRUs before them.",
+        f"The times of {listed(list(dict.fromkeys(one for one, _ in SLIGHTLY_BETTER)))} are called slightly better "
+        "than those of the deep GRUs before them.",
         f"By its own numbers {len(longer)} of {len(findings)} such comparisons are the wrong way round"
         + (f": {'; '.join(longer)}." if longer else "."),
         "More seconds are worse, not better; and from one run each a difference of a few per cent shows neither."
@@ -194,42 +190,41 @@ def _slightly_better(found: Reproduction) -> Parts:
 
 
 def _eight_layers(found: Reproduction) -> Parts:
-    ends = {row(found, id).perplexity_end for id in EIGHT}
+    ends = dict.fromkeys(f"{row(found, id).perplexity_end or 0:g}" for id in EIGHT)
     findings = [learnt(found, id) for id in EIGHT]
-    outcome = all_of(*findings).outcome
-    stream = [_stream(found, id) for id in EIGHT if streams(found, id)]
-    known = all(finding.outcome == FAILS for finding in findings)
+    elsewhere = [stream_learnt(found, id) for id in EIGHT if streams(found, id)]
+    if all(finding.outcome == FAILS for finding in findings):
+        instead = "They did not train, and such a network can't write sentences."
+        if any(finding.outcome == HOLDS for finding in elsewhere):
+            instead += " That is a failure of the optimisation with this recipe, not a property of depth."
+        else:
+            instead += " Whether depth or the recipe is the cause, a recipe that trains such a shape would tell."
+    elif all_of(*findings).outcome == HOLDS:
+        instead = "The same recipe trains both here, so neither the level nor the conclusion on depth stands."
+    else:
+        instead = (
+            f"At the letters' frequencies ({found.text.unigram:.2f}) a network has not trained, which says nothing of "
+            "depth; how often the recipe fails so, our runs leave open."
+        )
     return (
-        f"{listed(EIGHT)} fall only to {' and '.join(f'{end:g}' for end in ends if end is not None)}: deeper is worse, "
-        "and yet the output looks like sentences.",
-        " ".join(dict.fromkeys([*(finding.because for finding in findings), *stream])),
-        "They did not train: a failure of the optimisation with this recipe, not a property of depth, and such a "
-        "network can't write sentences."
-        if known
-        else "In our runs the same recipe trains both, so neither the report's level nor its conclusion on depth stands."
-        if outcome == HOLDS
-        else f"At the letters' frequencies ({found.text.unigram:.2f}) a network has not trained, which says nothing of "
-        "depth; whether the recipe always fails so, our runs leave open.",
+        f"{listed(EIGHT)} fall only to {listed(list(ends))}: deeper is worse, and yet the output looks like sentences.",
+        " ".join(dict.fromkeys(finding.because for finding in [*findings, *elsewhere])),
+        instead,
     )
-
-
-def _stream(found: Reproduction, id: str) -> str:
-    """What the shape reaches under the stream preset, in a sentence."""
-    best = mean_and_interval([run.best_val for run in streams(found, id)])
-    return f"The same shape gets to {best} under the stream preset ({counted(len(streams(found, id)), 'seed')})."
 
 
 def _about_one(found: Reproduction) -> Parts:
     ids = (RNN, LSTM, GRU)
-    ends = listed([f"{id} to {row(found, id).perplexity_end or 0:g}" for id in ids])
-    reported = f"The perplexity falls, {ends}, and the LSTM's gap is the smallest."
+    ends = {id: row(found, id).perplexity_end or 0 for id in ids}
+    falls = listed([f"{id} to {end:g}" for id, end in ends.items()])
+    reported = f"The perplexity falls, {falls}, and the LSTM's gap is the smallest."
     if unknown := missing(found, *ids):
         return reported, _open(unknown.because), "Such a level can only be training perplexity, which must be said."
     gaps = sorted((estimate(found, id, LAST_GAP).mean, id) for id in ids)
     said = listed([f"{gap:.1f} ({id})" for gap, id in gaps])
     largest = all_of(*(lower(found, other, LSTM, LAST_GAP) for other in (RNN, GRU)))
     smallest = all_of(*(lower(found, LSTM, other, LAST_GAP) for other in (RNN, GRU)))
-    low = [id for id in ids if estimate(found, id, BEST_VAL).mean <= (row(found, id).perplexity_end or 0) + 0.5]
+    low = [id for id in ids if estimate(found, id, BEST_VAL).mean <= ends[id] + HALF_DIGIT]
     told = (
         f"In validation {listed(low)} gets there too."
         if low
@@ -250,15 +245,15 @@ def _two_by_32(found: Reproduction) -> Parts:
     if unknown := missing(found, *ids):
         return reported, _open(unknown.because), "These levels are taken for unconfirmed until then."
     conclusions = {
-        HOLDS: "{} is reproduced.",
-        FAILS: "{} is not reproduced by the protocol.",
-        OPEN: "Whether {} is reproduced, more seeds would tell.",
+        HOLDS: "The level of {} is reproduced.",
+        FAILS: "The level of {} is not reproduced by the protocol.",
+        OPEN: "Whether the level of {} is reproduced, more seeds would tell.",
     }
     levels = [(id, row(found, id).perplexity_end, level(found, id, row(found, id).perplexity_end)) for id in ids]
     instead = " ".join(conclusions[one.outcome].format(f"about {end or 0:g} for {id}") for id, end, one in levels)
     gaps = listed([f"{estimate(found, id, LAST_GAP).mean:.1f} for {id}" for id in ids])
     told = f"{' '.join(course(found, id) for id in ids)} The gap at the end is {gaps}."
-    return reported, told, f"{instead[0].upper()}{instead[1:]}"
+    return reported, told, instead
 
 
 def _by_eye(found: Reproduction) -> Parts:
@@ -283,14 +278,14 @@ def _by_eye(found: Reproduction) -> Parts:
     elif later:
         worst = max(later, key=loss.__getitem__)
         said.append(
-            f"In our runs the last epoch's validation perplexity is more than {100 * LATER:.0f} % above the best epoch's "
-            f"for {len(later)} of {len(done)} configurations, by {100 * loss[worst]:.0f} % for {worst}."
+            f"In our runs the validation perplexity of the last epoch is more than {100 * LATER:.0f} % above that of "
+            f"the best for {len(later)} of {len(done)} configurations, by {100 * loss[worst]:.0f} % for {worst}."
         )
     else:
         said.append(f"In our runs the last epoch is within {100 * LATER:.0f} % of the best for all {len(done)}.")
     return (
-        "The best model is chosen by eye on three prompts, from one run of each without a seed, without a test text, at "
-        "the last epoch; time stands for complexity.",
+        "The best model is chosen by eye on three prompts, from one run of each without a seed, without a test text, "
+        "at the last epoch; time stands for complexity.",
         " ".join(said),
         "Choose by the mean validation perplexity over several seeds, at the best epoch; give the perplexity of a test "
         "text that chose nothing once, and count MACs for cost.",
@@ -298,20 +293,14 @@ def _by_eye(found: Reproduction) -> Parts:
 
 
 def _unit_of_work(found: Reproduction) -> Parts:
-    shares = {
-        "RNN 1x128": complexity(found, RNN),
-        "RNN 1x8": _sized(8, "rnn"),
-    }
-    said = listed(
-        [
-            f"{100 * (1 - one.report_macs / REPORT_CHARS / one.macs_per_char):.0f} % of {name}"
-            for name, one in shares.items()
-        ]
-    )
+    shares = [
+        f"{100 * (1 - one.report_macs / REPORT_CHARS / one.macs_per_char):.0f} % of {name}"
+        for name, one in (("RNN 1x128", complexity(found, RNN)), ("RNN 1x8", sized(8, "rnn")))
+    ]
     own = complexity(found, RNN)
     return (
         "MACs are given without saying for how much work, and of the recurrent layers alone.",
-        f"The figures are for {REPORT_CHARS:,} characters and leave out the output layer, which is {said} by MACs.",
+        f"The figures are for {REPORT_CHARS:,} characters and leave out the output layer, by MACs {listed(shares)}.",
         f"Say MACs per character, all layers counted: {own.macs_per_char:,} for RNN 1x128, where the report's "
         f"{own.report_macs / 1e6:.2f} MMac come to {own.report_macs // REPORT_CHARS:,}.",
     )
@@ -323,12 +312,12 @@ def _n_grams(found: Reproduction) -> Parts:
     orders = [order for order in text.val_perplexities if order >= 4]
     whole = listed([f"{text.val_perplexities[order]:.2f} (order {order})" for order in orders])
     windows = listed([f"{text.windowed[order]:.2f} (order {order})" for order in orders if order in text.windowed])
-    bar = f"Kneser-Ney n-grams reach {whole} on the same validation characters, and {windows} without context before each window."
-    done = {
-        each.id: estimate(found, each.id, BEST_POOLED).mean
-        for each in found.configurations
-        if trainings(found, each.id)
-    }
+    bar = (
+        f"Kneser-Ney n-grams reach {whole} on the same validation characters, and {windows} where each window of "
+        f"{WINDOW_LENGTH} starts without context."
+    )
+    trained = [each.id for each in found.configurations if trainings(found, each.id)]
+    done = {id: estimate(found, id, BEST_POOLED).mean for id in trained}
     if not done:
         unknown = missing(found, *(each.id for each in found.configurations)) or all_of()
         return (
@@ -343,10 +332,11 @@ def _n_grams(found: Reproduction) -> Parts:
         reported,
         f"{bar} The best of our {counted(len(done), 'trained configuration')} is {best} with {done[best]:.2f} (pooled, "
         f"best epoch, {seeds(found, best)}).",
-        f"None of the {len(done)} beats a 4-gram ({fair:.2f}): on {WINDOW_TRAIN + WINDOW_LENGTH:,} characters counting is "
-        "better, and a comparison of networks must show such a bar."
+        f"None of the {len(done)} beats a 4-gram ({fair:.2f}): on {WINDOW_TRAIN + WINDOW_LENGTH:,} characters counting "
+        "is better, and a comparison of networks must show such a bar."
         if not ahead
-        else f"{len(ahead)} of {len(done)} beat a 4-gram ({fair:.2f}): {listed(ahead)}. A comparison must show such a bar.",
+        else f"{len(ahead)} of {len(done)} beat a 4-gram ({fair:.2f}), {listed(ahead)}; a comparison must show "
+        "such a bar.",
     )
 
 
@@ -363,115 +353,4 @@ CORRECTIONS: dict[str, Callable[[Reproduction], Parts]] = {
     "How the best model was chosen": _by_eye,
     "MACs without their unit of work": _unit_of_work,
     "No bar to clear": _n_grams,
-}
-
-
-# --- to a student ----------------------------------------------------------------------------------------------------
-
-
-def _explain_figure_15(found: Reproduction) -> list[str]:
-    said, own, rnn = row(found, GRU), complexity(found, GRU), complexity(found, RNN)
-    width, hidden = width_of(said), said.hidden_size
-    shown = [
-        f"The size of a network can be worked out by hand. A GRU computes two gates and a candidate, and each needs, for "
-        f"each of its h units, a weight from each of the {REPORT_SYMBOLS} input symbols, a weight from each of the h units "
-        f"and two biases: 3 h ({REPORT_SYMBOLS} + h + 2) parameters in all.",
-        f"With {hidden} units that is {own.report_parameters:,}.",
-        f"Figure 15, which speaks of {hidden} units, prints {said.params or 'nothing'}.",
-    ]
-    if width == hidden:
-        return [*shown, "So the figure shows what it says, and nothing is to be corrected in it.", _HOW_TO_CHECK]
-    if width is None:
-        return [*shown, "No number of units gives that, so the figure can't be of a GRU with one layer.", _HOW_TO_CHECK]
-    wrong = _sized(width)
-    ratio = own.report_parameters / rnn.report_parameters
-    return [
-        *shown,
-        f"Try other widths: 3 x {width} x ({REPORT_SYMBOLS} + {width} + 2) = {wrong.report_parameters:,}. That fits to the "
-        f"last digit, so what was measured has {width} units.",
-        f"The figure should have said {own.report_parameters / 1e3:.2f} k parameters and {own.report_macs / 1e6:.2f} MMac "
-        f"for {REPORT_CHARS:,} characters.",
-        f"It matters: against the RNN's {rnn.report_parameters:,} parameters the GRU "
-        f"{'looks' if wrong.report_parameters < rnn.report_parameters else 'is'} "
-        f"{'cheaper' if wrong.report_parameters < rnn.report_parameters else 'dearer'} in the figure, while at the same "
-        f"width it has {ratio:.2f} times as many.",
-    ]
-
-
-_HOW_TO_CHECK = (
-    "Such a check takes a minute and is worth it for each number that a program prints: a size that does not follow from "
-    "the shape belongs to another network."
-)
-
-
-def _explain_perplexity_1(found: Reproduction) -> list[str]:
-    said = row(found, LSTM).perplexity_end
-    text = [
-        f"Perplexity says among how many equally likely letters a model is still in doubt: {found.text.vocab_size} is blind "
-        f"guessing, {found.text.unigram:.1f} is to know how often each letter occurs, and 1 is to be certain of each next "
-        "letter. Nobody can be certain of text that he has not read.",
-        f"Of text that he has read he can, by heart: the protocol trains on {WINDOW_TRAIN + WINDOW_LENGTH:,} characters "
-        f"only, {protocol_epochs(row(found, LSTM))} times over, and this LSTM has {complexity(found, LSTM).parameters:,} "
-        "parameters to keep them in.",
-    ]
-    if unknown := missing(found, LSTM):
-        return [
-            *text,
-            f"So a curve that falls to about {said or 1:g}, as the report has it, can only be the training curve; how far "
-            f"apart the two curves are, our runs can't say yet. {unknown.because}",
-            "To judge a model, look at validation, the perplexity of text that it was not trained on, where that is best.",
-        ]
-    train, val, best = (estimate(found, LSTM, measure) for measure in (LAST_TRAIN, LAST_VAL, BEST_VAL))
-    if best.mean <= (said or 1) + 0.5:
-        return [
-            *text,
-            f"Yet our runs end at {train} in training and get to {best} in validation ({seeds(found, LSTM)}), so here the "
-            "report's number is not a matter of the curve that was read. Before believing it, look for validation text "
-            "that stands in the training text too.",
-        ]
-    return [
-        *text,
-        f"In our runs training ends at {train}. Validation, on text that was not trained on, is {best} at best and {val} "
-        f"at the end ({seeds(found, LSTM)}).",
-        f"So the report's {said or 1:g} can only be read off the training curve. The gap between the curves is what was "
-        "learnt by heart; a model is judged by validation, where that is best.",
-    ]
-
-
-def _explain_eight_layers(found: Reproduction) -> list[str]:
-    id = EIGHT[0]
-    own, said = learnt(found, id), row(found, id).perplexity_end
-    text = [
-        f"Whoever guesses each letter by how often it occurs in the text, and looks at nothing that came before, has a "
-        f"perplexity of {found.text.unigram:.2f}. The report's networks of 8 layers end at {said or 0:g}: "
-        f"{complexity(found, id).report_parameters:,} parameters that know hardly more than a table of "
-        f"{found.text.vocab_size} frequencies.",
-        "The report concludes that deeper is worse. But a deep network can do all that a shallow one can; what differs is "
-        "how hard it is to train. Each layer passes on only a part of the gradient, and plain gradient descent with one "
-        "step size for all weights then hardly moves the layers.",
-    ]
-    if own.outcome == FAILS:
-        text.append(f"Our runs show the same: {own.because}")
-    elif own.outcome == HOLDS:
-        text.append(f"In our runs, though, this recipe does train it: {own.because}")
-    else:
-        text.append(_open(own.because))
-    if not (stream := streams(found, id)):
-        return [*text, "Whether another recipe trains this shape, a run under the stream preset would show."]
-    best = mean_and_interval([run.best_val for run in stream])
-    if best.mean < 0.9 * found.text.unigram:
-        return [
-            *text,
-            f"Trained with AdamW on the whole text (the stream preset), this shape gets to {best}: depth is not it.",
-        ]
-    return [
-        *text,
-        f"With AdamW on the whole text (the stream preset) it gets to {best}, so that recipe fails on it too.",
-    ]
-
-
-EXPLANATIONS: dict[str, Callable[[Reproduction], list[str]]] = {
-    "How to see that Figure 15 is of another network": _explain_figure_15,
-    "What a perplexity of 1 would mean": _explain_perplexity_1,
-    "Why eight layers ended at the letters' frequencies": _explain_eight_layers,
 }

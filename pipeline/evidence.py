@@ -29,7 +29,7 @@ from typing import Literal, NamedTuple
 from scipy.special import stdtrit
 
 from models.complexity import Complexity, closed_form
-from models.config import ModelConfig
+from models.config import CellName, ModelConfig
 from pipeline.config import resolve
 from pipeline.front import COVERAGE, Estimate
 from pipeline.reported import REPORT_SYMBOLS, Reported, claims
@@ -320,6 +320,15 @@ def learnt(found: Reproduction, id: str) -> Finding:
     return found_at(where, f"{text}.")
 
 
+def stream_learnt(found: Reproduction, id: str) -> Finding:
+    """Whether the same shape learns more than the letters' frequencies under the stream preset."""
+    if not (runs := streams(found, id)):
+        return Finding(OPEN, f"The shape of {id} is not trained under the stream preset.")
+    best = mean_and_interval([run.best_val for run in runs])
+    text = f"The shape of {id} gets to {best} under the stream preset ({counted(len(runs), 'seed')})."
+    return found_at(side(best, 1, LEARNT * found.text.unigram), text)
+
+
 # --- sizes, seconds and texts ----------------------------------------------------------------------------------------
 
 
@@ -420,6 +429,11 @@ def distance_to_text(found: Reproduction, texts: Sequence[tuple[str, str]]) -> f
         if places and written:
             shares.append(min(edit_distance(written, place) / max(len(written), len(place)) for place in places))
     return fmean(shares) if shares else None
+
+
+def sized(hidden_size: int, cell: CellName = "gru") -> Complexity:
+    """The sizes of one layer on the report's symbols."""
+    return closed_form(ModelConfig(cell=cell, hidden_size=hidden_size), REPORT_SYMBOLS)
 
 
 def width_of(reported: Reported) -> int | None:

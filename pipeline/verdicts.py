@@ -22,7 +22,6 @@ from pipeline.evidence import (
     OPEN_GAP,
     Finding,
     Outcome,
-    Side,
     Unit,
     all_of,
     cheaper,
@@ -50,7 +49,7 @@ from pipeline.evidence import (
     settled,
     side,
     size,
-    streams,
+    stream_learnt,
     trainings,
     values,
     welch,
@@ -275,17 +274,10 @@ def _deeper_is_worse(found: Reproduction) -> Finding:
     falls = _falls_to(id, found)
     if falls.outcome != HOLDS:
         return falls
-    unigram = found.text.unigram
-    if not (stream := streams(found, id)):
-        text = f"{falls.because} That is what the letters' frequencies give ({unigram:.2f}); what the same network"
-        return Finding(OPEN, f"{text} does under the stream preset, which would tell depth from recipe, is not run.")
-    best = mean_and_interval([run.best_val for run in stream])
-    outcomes: dict[Side, Outcome] = {"inside": FAILS, "outside": HOLDS, "between": OPEN}
-    return Finding(
-        outcomes[side(best, 1, LEARNT * unigram)],
-        f"{falls.because} The letters' frequencies alone give {unigram:.2f}, and the same 8 layers get to {best} under "
-        f"the stream preset ({counted(len(stream), 'seed')}).",
-    )
+    elsewhere = stream_learnt(found, id)
+    opposite: Mapping[Outcome, Outcome] = {HOLDS: FAILS, FAILS: HOLDS, OPEN: OPEN}
+    told = f"{falls.because} The letters' frequencies alone give {found.text.unigram:.2f}. {elsewhere.because}"
+    return Finding(opposite[elsewhere.outcome], told)
 
 
 def _like_sentences(found: Reproduction) -> Finding:
