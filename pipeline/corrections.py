@@ -113,7 +113,7 @@ def _order_of_cells(found: Reproduction) -> Parts:
         for other, name in ((rnn, "RNN"), (lstm, "LSTM"))
     ]
     return (
-        f"{_claim('gru-cheapest')}.",
+        f"The report says that {_claim('gru-cheapest')}.",
         f"At equal width the GRU has {ratios[0]}, and {ratios[1]}.",
         f"From small to large by parameters: {order}."
         + (" The GRU is the cheapest." if ranked[0][1] == GRU else " The GRU is not the cheapest."),
@@ -178,7 +178,7 @@ def _slightly_better(found: Reproduction) -> Parts:
     return (
         f"The times of {listed(list(dict.fromkeys(one for one, _ in SLIGHTLY_BETTER)))} are called slightly better "
         "than those of the deep GRUs before them.",
-        f"By its own numbers {len(longer)} of {len(findings)} such comparisons are the wrong way round"
+        f"By its own numbers {len(longer)} of {len(findings)} such comparisons go the wrong way round"
         + (f": {'; '.join(longer)}." if longer else "."),
         "More seconds are worse, not better; and from one run each a difference of a few per cent shows neither."
         if longer

@@ -218,7 +218,7 @@ def lower(found: Reproduction, first: str, second: str, measure: Measure) -> Fin
     epochs = trainings(found, first)[0].epochs
     text = f"The {measure.name} is {means[0]:.2f} for {first} and {means[1]:.2f} for {second}"
     if min(map(len, samples)) < 2:
-        return Finding(OPEN, f"{text} ({both_seeds}): to tell them apart takes 2 at least, so run reproduce --seeds 3.")
+        return Finding(OPEN, f"{text} ({both_seeds}): to tell them apart takes 2 of each, so run reproduce --seeds 3.")
     if measure.logarithmic:
         numbers = [100 * (exp(x) - 1) for x in welch(*([log(value) for value in sample] for sample in samples))]
         difference, low, high = (f"{number:+.1f} %" for number in numbers)
@@ -299,11 +299,12 @@ def gap_from(found: Reproduction, id: str) -> Finding:
     epoch, opens = int(named[1]), estimate(found, id, GAP_OPENS)
     near = max(NEAR_EPOCHS, NEAR_EPOCH * epoch)
     where = side(opens, epoch - near, epoch + near)
-    never = ", which is not within its epochs" if opens.mean > trainings(found, id)[0].epochs else ""
-    text = (
-        f"The gap of {id} stays above {OPEN_GAP:.0%} of the training perplexity from epoch {opens.mean:.0f} on{never}, "
-        f"where the report says {epoch} ({seeds(found, id)})"
-    ).replace("%", " %")
+    share = f"{100 * OPEN_GAP:.0f} % of the training perplexity"
+    if opens.mean > trainings(found, id)[0].epochs:
+        text = f"The gap of {id} is not above {share} at the end"
+    else:
+        text = f"The gap of {id} stays above {share} from epoch {opens.mean:.0f} on"
+    text += f", where the report says from {epoch} on ({seeds(found, id)})"
     return found_at(where, f"{text}.", f"{text}, near {epoch} being up to {near:g} off: too near that to tell.")
 
 

@@ -129,7 +129,11 @@ def _lstm_128_best(found: Reproduction) -> Finding:
 
 def _small_is_underfitting(found: Reproduction) -> Finding:
     small, large = "gru-scratch-1x8", "gru-scratch-1x32"
-    return reasoned(lower(found, small, large, BEST_VAL), lower(found, small, large, LAST_GAP))
+    better, smaller_gap = lower(found, small, large, BEST_VAL), lower(found, small, large, LAST_GAP)
+    if (better.outcome, smaller_gap.outcome) == (FAILS, HOLDS):
+        told = f"{better.because} {smaller_gap.because} A small gap at a worse validation perplexity is underfitting."
+        return Finding(FAILS, told)
+    return reasoned(better, smaller_gap)
 
 
 def _wide_is_worse(cell: str, found: Reproduction) -> Finding:
@@ -153,7 +157,7 @@ def _same_texts(found: Reproduction) -> Finding:
             f"They are identical to those of {listed(same)}, letter for letter: greedy texts tell nothing about "
             "which of these networks is better.",
         )
-    return Finding(OPEN, f"{counted(len(texts), 'string')} that equal none of the earlier ones are no measure.")
+    return Finding(OPEN, f"They equal none of the earlier ones, and {counted(len(texts), 'string')} are no measure.")
 
 
 def _time_follows_width(found: Reproduction) -> Finding:
@@ -286,8 +290,8 @@ def _like_sentences(found: Reproduction) -> Finding:
     end, unigram = row(found, id).perplexity_end, found.text.unigram
     if end is not None and end >= LEARNT * unigram:
         told = f"At the perplexity of {end:g} that the report gives, a network knows only the letters' frequencies "
-        texts = [text for run in trainings(found, id) for text in run.texts][:1]
-        shown = "".join(f' Ours writes "{text}".' for _, text in texts)
+        ours = trainings(found, id)[0].texts if learnt(found, id).outcome == FAILS else ()
+        shown = "".join(f' Ours writes "{text}".' for _, text in ours[:1])
         return Finding(FAILS, f"{told}({unigram:.2f}): it has no words to make sentences of.{shown}")
     finding = learnt(found, id)
     return finding if finding.outcome == FAILS else finding._replace(outcome=OPEN)
