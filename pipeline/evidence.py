@@ -14,6 +14,7 @@ Levels. "About 2" is 2 with half a digit on either side, and 10 % of a larger nu
 The gap. Validation minus training perplexity. It is open while it exceeds 10 % of the training perplexity, from the
     first epoch after which it stays so; "near" an epoch is within half of that number, or within 5 epochs.
 The letters' frequencies. A network has learnt more than them below 90 % of their perplexity.
+Texts. By what can be counted: repetition (the share of distinct trigrams) and edits to how the book goes on.
 The report's own numbers. Seconds agree within one second, printed figures to the digit. A transcript goes before prose.
 Several parts. What says several things holds where all do, and does not hold as soon as one does not. A reason that is
     given is a part. That one cell is better or cheaper than another is held to at equal shape too.

@@ -173,7 +173,7 @@ def _time_follows_width(found: Reproduction) -> Finding:
     pace = {each.id: [run.train_seconds / run.epochs for run in found[each.id].runs if run.epochs] for each in scratch}
     points = [(each.macs_per_char, fmean(pace[each.id])) for each in scratch if pace[each.id]]
     if len({time for _, time in points}) < 3:
-        ours = Finding(OPEN, f"We have seconds per epoch of {counted(len(points), 'model')}, which rank nothing.")
+        ours = Finding(OPEN, f"Our seconds per epoch, of {counted(len(points), 'model')}, rank nothing yet.")
     else:
         correlation = float(spearmanr(*zip(*points, strict=True)).statistic)
         text = (

@@ -16,6 +16,7 @@ from pipeline.evidence import (
     all_of,
     distinct_trigrams,
     edit_distance,
+    gap_from,
     gap_opens,
     level,
     mean_and_interval,
@@ -32,7 +33,7 @@ from pipeline.verdicts import JUDGES, Verdict, judge_claims
 from tests.alterations import Alter, each, ends, row, runs, sizes, streams, together
 from tests.reproductions import ENDS, TEXT, reproduction, training
 
-# --- claims, and what turns their verdicts ------------------------------------------------------------------------------
+# --- claims, and what turns their verdicts ---------------------------------------------------------------------------
 
 
 def seconds_by_macs(found: Reproduction) -> Reproduction:
@@ -40,6 +41,14 @@ def seconds_by_macs(found: Reproduction) -> Reproduction:
         return replace(
             one, runs=tuple(replace(run, train_seconds=one.complexity.macs_per_char * run.epochs) for run in one.runs)
         )
+
+    return each(found, change)
+
+
+def seconds_against_macs(found: Reproduction) -> Reproduction:
+    def change(one):
+        slow = 1e9 / one.complexity.macs_per_char
+        return replace(one, runs=tuple(replace(run, train_seconds=slow * run.epochs) for run in one.runs))
 
     return each(found, change)
 
@@ -132,6 +141,39 @@ TURNED: dict[str, tuple[str, Alter, str]] = {  # claim: outcome on the example, 
         HOLDS,
     ),
 }
+NARROW = row("gru-scratch-1x8", train_seconds_prose=60.0)  # no longer the slower one
+FAST = row("lstm-scratch-1x128", train_seconds_transcript=60.0)
+PARTS: list[tuple[str, Alter, str]] = [  # one part of a claim decides it, or leaves it open
+    ("gru-8-generalises", ends(gru_scratch_1x8=(3.0, 6.0)), FAILS),
+    ("lstm-128-best", together(FAST, ends(lstm_scratch_1x128=(7.0, 8.5))), FAILS),
+    ("time-follows-width", NARROW, OPEN),
+    ("time-follows-width", seconds_by_macs, FAILS),
+    ("time-follows-width", together(NARROW, seconds_against_macs), FAILS),
+    ("overfit-from", row("lstm-torch-1x128", gap="from epoch 80"), FAILS),
+    ("overfit-from", row("lstm-torch-1x128", gap="not visible"), OPEN),
+    ("lstm-lowest-gap", ends(lstm_torch_1x128=(9.0, 9.5)), FAILS),
+    ("gru-cheapest", sizes("gru-torch-1x128", 5_952, 63_045_632), FAILS),
+    ("deep-gru-5-lstm-2", ends(gru_torch_2x32=(5.0, 6.5)), FAILS),
+    ("deep-gru-generalises", ends(gru_torch_2x32=(6.0, 6.3)), FAILS),
+    ("deep-lstm-18m", sizes("lstm-torch-2x32", 16_900, 17_400_000), FAILS),
+    ("deep-gru-128-lower", ends(gru_torch_2x128=(4.0, 5.0)), FAILS),
+    ("deep-gru-beats-lstm", ends(gru_torch_2x128=(5.0, 5.5), lstm_torch_2x128=(4.0, 4.5)), FAILS),
+    ("gru-8-layers-16", ends(gru_torch_8x32=(5.0, 6.0)), FAILS),
+    ("gru-8-layers-16", streams(), OPEN),
+    ("gru-8-layers-sentences", row("gru-torch-8x32", perplexity_end=5.0), FAILS),
+    ("lstm-128-higher", row("lstm-torch-2x128", perplexity_end=9.0), FAILS),
+    ("lstm-128-higher", ends(lstm_torch_2x128=(11.5, 12.0)), FAILS),
+    (
+        "lstm-128-higher",
+        together(row("lstm-torch-2x128", perplexity_end=9.0), ends(lstm_torch_2x128=(8.0, 12.0))),
+        FAILS,
+    ),
+    ("lstm-128-201s", row("lstm-torch-2x128", train_seconds_prose=206.85), FAILS),
+    ("lstm-128-201s", row("lstm-torch-2x128", train_seconds_transcript=None), FAILS),
+    ("lstm-8-layers-16", ends(lstm_torch_8x32=(16.0, 17.0)), OPEN),
+    ("lstm-8-layers-16", ends(lstm_torch_8x32=(5.0, 6.0)), FAILS),
+    ("captions", row("gru-torch-1x128", cell="lstm"), FAILS),
+]
 COMPARED = {  # claims that compare the perplexities of configurations: more than one seed decides
     "gru-128-best", "gru-8-generalises", "gru-128-smaller-gap", "gru-1024-worse", "lstm-1024-worse", "lstm-lowest-gap",
     "deep-gru-128-lower", "deep-gru-beats-lstm",
@@ -157,6 +199,11 @@ def test_a_verdict_turns_with_the_numbers(id):
     before, alter, after = TURNED[id]
     assert verdict(reproduction(), id).outcome == before
     assert verdict(alter(reproduction()), id).outcome == after
+
+
+@pytest.mark.parametrize(("id", "alter", "outcome"), PARTS)
+def test_a_part_decides_a_claim_that_says_several_things(id, alter, outcome):
+    assert verdict(alter(reproduction()), id).outcome == outcome
 
 
 @pytest.mark.parametrize("id", TURNED)
@@ -352,6 +399,20 @@ def test_the_gap_opens_where_it_stays_open():
     assert gap_opens(replace(run, train=train, val=val)) == 3
     assert gap_opens(replace(run, train=train, val=train)) == 5
     assert gap_opens(replace(run, train=train, val=(1.2,) * 4)) == 1
+
+
+@pytest.mark.parametrize(
+    ("named", "opens", "outcome"),
+    [(1, 5, HOLDS), (1, 8, FAILS), (20, 12, HOLDS), (20, 28, HOLDS), (20, 8, FAILS), (20, 32, FAILS), (20, 101, FAILS)],
+)
+def test_a_gap_that_opens_within_half_of_the_named_epoch_or_five_epochs_is_near_it(named, opens, outcome):
+    def opening(run):
+        return replace(run, train=tuple(val / (1.05 if epoch < opens else 1.2) for epoch, val in enumerate(run.val, 1)))
+
+    id = "lstm-torch-1x128"
+    found = together(row(id, gap=f"from epoch {named}"), runs(id, opening))(reproduction())
+    assert gap_from(found, id).outcome == outcome
+    assert ("is not above" if opens > 100 else f"from epoch {opens} on") in gap_from(found, id).because
 
 
 def test_parts_that_all_must_hold():
