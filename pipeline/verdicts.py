@@ -1,11 +1,68 @@
-"""What the recorded runs say to the report's claims, and what the report gets wrong."""
+"""What the recorded runs say to the report's claims: a verdict on each, by the rules of pipeline.evidence."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from itertools import permutations
+from re import findall, search
+from statistics import fmean
 
-from pipeline.reported import Claim
+from scipy.stats import spearmanr
 
-Outcome = Literal["holds", "does not hold", "can't be judged"]
+from pipeline.evidence import (
+    BEST_VAL,
+    FAILS,
+    HALF_DIGIT,
+    HOLDS,
+    LAST_GAP,
+    LAST_TRAIN,
+    LAST_VAL,
+    LEARNT,
+    OPEN,
+    OPEN_GAP,
+    Finding,
+    Outcome,
+    Unit,
+    all_of,
+    cheaper,
+    complexity,
+    counted,
+    distance_to_text,
+    distinct_trigrams,
+    each_of,
+    estimate,
+    faster,
+    found_at,
+    gap_from,
+    learnt,
+    level,
+    listed,
+    lower,
+    mean_and_interval,
+    missing,
+    prose_is_transcript,
+    reasoned,
+    row,
+    row_of_figure,
+    seconds,
+    seeds,
+    settled,
+    side,
+    size,
+    stream_learnt,
+    trainings,
+    values,
+    welch,
+)
+from pipeline.front import Estimate
+from pipeline.reported import Claim, Reported, claims, report_table
+from pipeline.reproduced import RecordedTraining, Reproduction
+
+TIME_FOLLOWS = 0.9  # Spearman's rank correlation of seconds per epoch with MACs from which time is said to follow
+ALIKE = 0.15  # shares of distinct trigrams that differ by less are alike
+CLOSE = 0.25  # edits for each character, at most, of a text that is very close to the book
+
+Judge = Callable[[Reproduction], Finding]
 
 
 @dataclass(frozen=True)
@@ -34,3 +91,356 @@ class Explanation:
 
     title: str
     text: str
+
+
+def judge_claims(found: Reproduction) -> tuple[Verdict, ...]:
+    """A verdict on each claim of the report, in its order; none on another table, which the claims are not about.
+
+    ``found`` has a configuration for each row of its table, with or without trainings.
+    """
+    if found.table.digest != report_table().digest:
+        return ()
+    findings = [(claim, JUDGES[claim.id](found)) for claim in claims()]
+    return tuple(Verdict(claim, finding.outcome, finding.because) for claim, finding in findings)
+
+
+# --- from scratch ----------------------------------------------------------------------------------------------------
+
+
+def _best_of_widths(cell: str, found: Reproduction) -> Finding:
+    others = (f"{cell}-scratch-1x{size}" for size in (8, 32, 1024))
+    return all_of(*(lower(found, f"{cell}-scratch-1x128", other, BEST_VAL) for other in others))
+
+
+def _lstm_128_best(found: Reproduction) -> Finding:
+    """One of the fastest is one of the faster half."""
+    ids = [f"lstm-scratch-1x{size}" for size in (8, 32, 128, 1024)]
+    times = {id: seconds(row(found, id)) for id in ids}
+    known = sorted((time, id) for id, time in times.items() if time is not None)
+    own = times["lstm-scratch-1x128"]
+    if own is None or len(known) < len(ids):
+        fast = Finding(OPEN, "The report lacks a time of one of the four.")
+    else:
+        rank = 1 + sum(time < own for time, _ in known)
+        text = ", ".join(f"{time:g} s ({id})" for time, id in known)
+        fast = settled(rank <= len(ids) / 2, f"By the report's own times it is number {rank} of 4 in speed: {text}.")
+    return all_of(_best_of_widths("lstm", found), fast)
+
+
+def _small_is_underfitting(found: Reproduction) -> Finding:
+    small, large = "gru-scratch-1x8", "gru-scratch-1x32"
+    better, smaller_gap = lower(found, small, large, BEST_VAL), lower(found, small, large, LAST_GAP)
+    if (better.outcome, smaller_gap.outcome) == (FAILS, HOLDS):
+        told = f"{better.because} {smaller_gap.because} A small gap at a worse validation perplexity is underfitting."
+        return Finding(FAILS, told)
+    return reasoned(better, smaller_gap)
+
+
+def _wide_is_worse(cell: str, found: Reproduction) -> Finding:
+    """The report's two ends to one digit can't tell; validation perplexity at the last epoch can."""
+    wide, narrow = f"{cell}-scratch-1x1024", f"{cell}-scratch-1x128"
+    finding = lower(found, narrow, wide, LAST_VAL)
+    ends = [row(found, id).perplexity_end for id in (wide, narrow)]
+    if ends[0] is None or ends[1] is None or ends[0] > ends[1]:
+        return finding
+    own = f"The report itself ends them at {ends[0]:g} and {ends[1]:g}, which shows no increase."
+    return finding._replace(because=f"{finding.because} {own}")
+
+
+def _same_texts(found: Reproduction) -> Finding:
+    """Texts are as good as others that they equal; by three strings more can't be said."""
+    texts = row(found, "lstm-scratch-1x128").samples
+    earlier = [row(found, id) for id in ("lstm-scratch-1x8", "lstm-scratch-1x32", "gru-scratch-1x32")]
+    if same := [other.id for other in earlier if texts and other.samples == texts]:
+        return Finding(
+            HOLDS,
+            f"They are identical to those of {listed(same)}, letter for letter: greedy texts tell nothing about "
+            "which of these networks is better.",
+        )
+    return Finding(OPEN, f"They equal none of the earlier ones, and {counted(len(texts), 'string')} are no measure.")
+
+
+def _time_follows_width(found: Reproduction) -> Finding:
+    scratch = [each for each in found.table.rows if each.implementation == "scratch"]
+    against = [
+        f"By the report's own times {small.id} took {seconds(small):g} s and {large.id} {seconds(large):g} s, "
+        f"with {small.macs_per_char / large.macs_per_char:.2f} times its MACs."
+        for small, large in permutations(scratch, 2)
+        if small.cell == large.cell
+        and small.macs_per_char < large.macs_per_char
+        and (seconds(small) or 0) > (seconds(large) or float("inf"))
+    ]
+    pace = {each.id: [run.train_seconds / run.epochs for run in found[each.id].runs if run.epochs] for each in scratch}
+    points = [(each.macs_per_char, fmean(pace[each.id])) for each in scratch if pace[each.id]]
+    if len({time for _, time in points}) < 3:
+        ours = Finding(OPEN, f"Our seconds per epoch, of {counted(len(points), 'model')}, rank nothing yet.")
+    else:
+        correlation = float(spearmanr(*zip(*points, strict=True)).statistic)
+        text = (
+            f"Our seconds per epoch have a rank correlation (Spearman) of {correlation:.2f} with MACs over "
+            f"{len(points)} models from scratch"
+        )
+        ours = settled(correlation >= TIME_FOLLOWS, f"{text}.")
+    if against:
+        return Finding(FAILS, f"{against[0]} {ours.because}")
+    return ours
+
+
+# --- one layer of torch.nn -------------------------------------------------------------------------------------------
+
+
+def _falls_to(id: str, found: Reproduction) -> Finding:
+    return level(found, id, row(found, id).perplexity_end)
+
+
+def _overfits_from(found: Reproduction) -> Finding:
+    return all_of(*(gap_from(found, f"{cell}-torch-1x128") for cell in ("rnn", "gru", "lstm")))
+
+
+def _lstm_lowest_gap(found: Reproduction) -> Finding:
+    others = ("rnn-torch-1x128", "gru-torch-1x128")
+    gaps = [lower(found, "lstm-torch-1x128", other, LAST_GAP) for other in others]
+    return all_of(*gaps, *(lower(found, "lstm-torch-1x128", other, BEST_VAL) for other in others))
+
+
+def _gru_cheapest(found: Reproduction) -> Finding:
+    return each_of(*(cheaper(found, "gru-torch-1x128", f"{cell}-torch-1x128") for cell in ("rnn", "lstm")))
+
+
+def _texts_alike(found: Reproduction) -> Finding:
+    """By repetition, which can be counted; each training has the mean share of its texts."""
+    ids = ("gru-torch-1x128", "rnn-torch-1x128")
+    if unknown := missing(found, *ids):
+        return unknown
+
+    def share(run: RecordedTraining) -> float:
+        return fmean(distinct_trigrams(text.removeprefix(prompt)) for prompt, text in run.texts)
+
+    samples = [[share(run) for run in trainings(found, id) if run.texts] for id in ids]
+    if min(map(len, samples)) < 2:
+        return Finding(OPEN, f"It takes texts of 2 seeds of each; there are {len(samples[0])} and {len(samples[1])}.")
+    difference, low, high = welch(*samples)
+    gru, rnn = (f"{100 * fmean(sample):.0f} %" for sample in samples)
+    text = (
+        f"Sense is for the eye; what can be counted is repetition. Of our texts' runs of three letters {gru} (GRU) and "
+        f"{rnn} (RNN) are different: {difference:+.2f}, 95 % interval {low:+.2f} to {high:+.2f} "
+        f"({len(samples[0])} and {len(samples[1])} seeds), where less than {ALIKE} either way is alike."
+    )
+    return found_at(side(Estimate(difference, low, high), -ALIKE, ALIKE), text)
+
+
+# --- deep networks ---------------------------------------------------------------------------------------------------
+
+
+def _deep_levels(found: Reproduction) -> Finding:
+    return all_of(_falls_to("gru-torch-2x32", found), _falls_to("lstm-torch-2x32", found))
+
+
+def _deep_gru_generalises(found: Reproduction) -> Finding:
+    gru, lstm = "gru-torch-2x32", "lstm-torch-2x32"
+    return reasoned(lower(found, gru, lstm, BEST_VAL), lower(found, gru, lstm, LAST_GAP), gap_from(found, lstm))
+
+
+def _close_to_the_book(found: Reproduction) -> Finding:
+    id = "gru-torch-2x32"
+    distance = distance_to_text(found, row(found, id).samples)
+    if distance is None:
+        return Finding(OPEN, "There is no text of it to compare with how the book goes on.")
+    ours = distance_to_text(found, [text for run in trainings(found, id) for text in run.texts])
+    text = (
+        f"It takes {distance:.2f} edits for each letter to make the report's texts of {id} what stands in the book "
+        f"(0 is the book, very close is {CLOSE} or less)"
+    )
+    return settled(distance <= CLOSE, f"{text}." if ours is None else f"{text}, and {ours:.2f} for ours.")
+
+
+def _deep_gru_128_lower(found: Reproduction) -> Finding:
+    wide, narrow = "gru-torch-2x128", "gru-torch-2x32"
+    ends = lower(found, wide, narrow, LAST_VAL)
+    if ends.outcome == FAILS:  # the report may have looked at the other curve
+        training = [f"{estimate(found, id, LAST_TRAIN)}" for id in (wide, narrow)]
+        ends = ends._replace(because=f"{ends.because} In training they end at {training[0]} and {training[1]}.")
+    return all_of(ends, _falls_to(wide, found))
+
+
+def _deep_gru_beats_lstm(found: Reproduction) -> Finding:
+    gru = "gru-torch-2x128"
+    return reasoned(
+        lower(found, gru, "lstm-torch-2x32", BEST_VAL),
+        lower(found, gru, "lstm-torch-2x128", BEST_VAL),
+        lower(found, gru, "lstm-torch-2x32", LAST_GAP),
+    )
+
+
+def _deeper_is_worse(found: Reproduction) -> Finding:
+    """The level by our trainings; that depth is its cause, by the same shape under the stream preset."""
+    id = "gru-torch-8x32"
+    falls = _falls_to(id, found)
+    if falls.outcome != HOLDS:
+        return falls
+    elsewhere = stream_learnt(found, id)
+    opposite: Mapping[Outcome, Outcome] = {HOLDS: FAILS, FAILS: HOLDS, OPEN: OPEN}
+    told = f"{falls.because} The letters' frequencies alone give {found.text.unigram:.2f}. {elsewhere.because}"
+    return Finding(opposite[elsewhere.outcome], told)
+
+
+def _like_sentences(found: Reproduction) -> Finding:
+    """No text of a network that knows only the letters' frequencies is like sentences; of another, the eye judges."""
+    id = "gru-torch-8x32"
+    end, unigram = row(found, id).perplexity_end, found.text.unigram
+    if end is not None and end >= LEARNT * unigram:
+        told = f"At the perplexity of {end:g} that the report gives, a network knows only the letters' frequencies "
+        ours = trainings(found, id)[0].texts if learnt(found, id).outcome == FAILS else ()
+        shown = "".join(f' Ours writes "{text}".' for _, text in ours[:1])
+        return Finding(FAILS, f"{told}({unigram:.2f}): it has no words to make sentences of.{shown}")
+    finding = learnt(found, id)
+    return finding if finding.outcome == FAILS else finding._replace(outcome=OPEN)
+
+
+def _eight_layers_time(found: Reproduction) -> Finding:
+    return each_of(*(faster(found, "gru-torch-8x32", other) for other in ("gru-torch-2x32", "gru-torch-2x128")))
+
+
+def _eight_layers_cost(found: Reproduction) -> Finding:
+    return each_of(*(cheaper(found, other, "gru-torch-8x32") for other in ("lstm-torch-2x32", "lstm-torch-8x32")))
+
+
+def _lstm_128_higher(found: Reproduction) -> Finding:
+    lstm, grus = "lstm-torch-2x128", ("gru-torch-2x32", "gru-torch-2x128")
+    end, ends = row(found, lstm).perplexity_end, [row(found, id).perplexity_end for id in grus]
+    parts = [lower(found, gru, lstm, LAST_VAL) for gru in grus]
+    if end is not None and any(other is not None and other >= end for other in ends):
+        said = listed([f"{other:g}" for other in ends if other is not None])
+        parts.insert(0, settled(False, f"The report itself ends {lstm} at {end:g} and the GRUs at {said}."))
+    return all_of(*parts, _no_visible_gap(found, lstm))
+
+
+def _no_visible_gap(found: Reproduction, id: str) -> Finding:
+    if unknown := missing(found, id):
+        return unknown
+    ratio = mean_and_interval([run.val[-1] / run.train[-1] for run in trainings(found, id)])
+    where = side(ratio, 0, 1 + OPEN_GAP)
+    text = f"{id} ends with a gap of {100 * (ratio.mean - 1):.0f} % of its training perplexity ({seeds(found, id)})."
+    return found_at(where, text)
+
+
+def _lstm_128_time(found: Reproduction) -> Finding:
+    lstm = "lstm-torch-2x128"
+    grus = [faster(found, lstm, other) for other in ("gru-torch-2x32", "gru-torch-2x128")]
+    return all_of(prose_is_transcript(found, lstm), *grus)
+
+
+def _lower_than_itself(found: Reproduction) -> Finding:
+    lstm = row(found, "lstm-torch-2x128")
+    others = [
+        other.id
+        for other in found.table.rows
+        if (other.cell, other.hidden_size) == (lstm.cell, lstm.hidden_size) and other.num_layers > 1 and other != lstm
+    ]
+    if others:
+        return all_of(*(cheaper(found, lstm.id, other) for other in others))
+    parameters = complexity(found, lstm.id).report_parameters
+    text = f"The only deep LSTM with {lstm.hidden_size} units is {lstm.id} itself, with {parameters:,} parameters."
+    return Finding(FAILS, text)
+
+
+def _eight_lstm_layers(found: Reproduction) -> Finding:
+    """Level, gap and time; that another row has the same numbers, and no transcript, is said beside them."""
+    id = "lstm-torch-8x32"
+    own, twin = row(found, id), row(found, "gru-torch-8x32")
+    finding = all_of(_falls_to(id, found), _constant_gap(found, id), prose_is_transcript(found, id))
+    if own.train_seconds_transcript is None and same_numbers(own, twin):
+        told = f"The report gives {id} the numbers of {twin.id}, and no transcript: nothing shows that it was measured."
+        return finding._replace(because=f"{finding.because} {told}")
+    return finding
+
+
+def same_numbers(one: Reported, other: Reported) -> bool:
+    """Whether the report says the same of the curves and times of two configurations."""
+    names = ("perplexity_start", "perplexity_end", "gap", "train_seconds_prose")
+    return all(getattr(one, name) == getattr(other, name) for name in names)
+
+
+def _constant_gap(found: Reproduction, id: str) -> Finding:
+    """At the last epoch, of the size that the table names, with half a digit on either side; needs two seeds."""
+    if unknown := missing(found, id):
+        return unknown
+    named = search(r"about ([\d.]+)", row(found, id).gap)
+    gaps = values(found, id, LAST_GAP)
+    gap = mean_and_interval(gaps, logarithmic=False)
+    text = f"The gap of {id} at the last epoch is {gap} ({seeds(found, id)})"
+    if not named or gap.low is None or gap.high is None:
+        return Finding(OPEN, f"{text}, which tells nothing against the report's.")
+    where = side(gap, float(named[1]) - HALF_DIGIT, float(named[1]) + HALF_DIGIT)
+    return found_at(where, f"{text}, where the report says about {named[1]}.")
+
+
+def captions(found: Reproduction) -> list[tuple[bool, str]]:
+    """Of each caption that the claims speak of, whether it is right, and what it says and shows."""
+    claim = next(claim.claim for claim in claims() if claim.id == "captions")
+    told = []
+    for figure, said, what in findall(r"(\d+) says (\w+)(?: hidden (layers|states))?", claim):
+        shown = row_of_figure(found, figure)
+        actual = {"layers": shown.num_layers, "states": shown.hidden_size}.get(what, shown.cell.upper())
+        words = f"{said} hidden {what}" if what else said
+        told.append((said == str(actual), f"figure {figure} says {words} and shows {shown.id}"))
+    return told
+
+
+def _captions(found: Reproduction) -> Finding:
+    told = captions(found)
+    sentence = listed([text for _, text in told])
+    return settled(all(right for right, _ in told), f"{sentence[0].upper()}{sentence[1:]}.")
+
+
+STATED_SIZES: Mapping[str, tuple[str, tuple[Unit, ...]]] = {  # claims of sizes: the network, the units of what is said
+    "rnn-22k": ("rnn-torch-1x128", ("k",)),
+    "deep-gru-13k": ("gru-torch-2x32", ("k",)),
+    "deep-lstm-18m": ("lstm-torch-2x32", ("MMac", "k")),
+    "lstm-8-layers-68k": ("lstm-torch-8x32", ("k",)),
+}
+
+
+def _sizes(claim_id: str, found: Reproduction) -> Finding:
+    id, units = STATED_SIZES[claim_id]
+    return each_of(*(size(found, claim_id, id, unit) for unit in units))
+
+
+JUDGES: Mapping[str, Judge] = {
+    "gru-128-best": partial(_best_of_widths, "gru"),
+    "gru-8-generalises": _small_is_underfitting,
+    "gru-128-smaller-gap": lambda found: lower(found, "gru-scratch-1x128", "gru-scratch-1x32", LAST_GAP),
+    "gru-1024-worse": partial(_wide_is_worse, "gru"),
+    "lstm-128-best": _lstm_128_best,
+    "lstm-1024-worse": partial(_wide_is_worse, "lstm"),
+    "lstm-1024-169s": lambda found: prose_is_transcript(found, "lstm-scratch-1x1024"),
+    "lstm-128-same-text": _same_texts,
+    "time-follows-width": _time_follows_width,
+    "rnn-2": partial(_falls_to, "rnn-torch-1x128"),
+    "lstm-1": partial(_falls_to, "lstm-torch-1x128"),
+    "gru-2": partial(_falls_to, "gru-torch-1x128"),
+    "overfit-from": _overfits_from,
+    "lstm-lowest-gap": _lstm_lowest_gap,
+    "gru-cheapest": _gru_cheapest,
+    "rnn-22k": partial(_sizes, "rnn-22k"),
+    "gru-text-close": _texts_alike,
+    "deep-gru-5-lstm-2": _deep_levels,
+    "deep-gru-generalises": _deep_gru_generalises,
+    "deep-gru-close-text": _close_to_the_book,
+    "deep-gru-13k": partial(_sizes, "deep-gru-13k"),
+    "deep-lstm-18m": partial(_sizes, "deep-lstm-18m"),
+    "deep-gru-lighter": lambda found: cheaper(found, "gru-torch-2x32", "lstm-torch-2x32"),
+    "deep-gru-128-lower": _deep_gru_128_lower,
+    "deep-gru-128-time": lambda found: faster(found, "gru-torch-2x128", "gru-torch-2x32"),
+    "deep-gru-beats-lstm": _deep_gru_beats_lstm,
+    "gru-8-layers-16": _deeper_is_worse,
+    "gru-8-layers-sentences": _like_sentences,
+    "gru-8-layers-time": _eight_layers_time,
+    "gru-8-layers-cost": _eight_layers_cost,
+    "lstm-128-higher": _lstm_128_higher,
+    "lstm-128-201s": _lstm_128_time,
+    "lstm-128-lower-than-itself": _lower_than_itself,
+    "lstm-8-layers-16": _eight_lstm_layers,
+    "lstm-8-layers-68k": partial(_sizes, "lstm-8-layers-68k"),
+    "captions": _captions,
+}

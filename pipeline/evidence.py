@@ -1,0 +1,453 @@
+"""What recorded runs and reported numbers show: findings on single statements, of which verdicts are made.
+
+The rules, the same for every claim:
+
+Trainings. Only those count that have all the epochs of the report's protocol; a quick reproduction has none.
+Comparisons. Two configurations differ where the 95 % interval of the difference of their means leaves out zero: Welch's
+    (Welch, Biometrika 34, 1947), for two samples of unequal spread, of the logarithms of perplexity, or of gaps as they
+    are. It takes 2 seeds on both sides. Models are compared by validation perplexity: at its best epoch where a model
+    is called better, at the last epoch where the report speaks of where a curve ends.
+Levels. "About 2" is 2 with half a digit on either side, and 10 % of a larger number. The report does not say which
+    curve it read, so any of three may be there: training at the last epoch, validation at the last and at its best
+    epoch. The Student interval of the mean over seeds decides, by the side of the boundary that it lies on; a single
+    seed counts as the interval of 5 % around it.
+The gap. Validation minus training perplexity. It is open while it exceeds 10 % of the training perplexity, from the
+    first epoch after which it stays so; "near" an epoch is within half of that number, or within 5 epochs.
+The letters' frequencies. A network has learnt more than them below 90 % of their perplexity.
+Texts. By what can be counted: repetition (the share of distinct trigrams) and edits to how the book goes on.
+The report's own numbers. Seconds agree within one second, printed figures to the digit. A transcript goes before prose.
+Several parts. What says several things holds where all do, and does not hold as soon as one does not. A reason that is
+    given is a part. That one cell is better or cheaper than another is held to at equal shape too.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import exp, log
+from re import search
+from statistics import fmean, variance
+from typing import Literal, NamedTuple
+
+from scipy.special import stdtrit
+
+from models.complexity import Complexity, closed_form
+from models.config import CellName, ModelConfig
+from pipeline.config import resolve
+from pipeline.front import COVERAGE, Estimate
+from pipeline.reported import REPORT_SYMBOLS, Reported, claims
+from pipeline.reproduced import RecordedTraining, Reproduction
+
+Unit = Literal["k", "MMac"]  # thousands of parameters, millions of MACs
+Outcome = Literal["holds", "does not hold", "can't be judged"]
+HOLDS: Outcome = "holds"
+FAILS: Outcome = "does not hold"
+OPEN: Outcome = "can't be judged"
+
+HALF_DIGIT = 0.5
+LEVEL_TOLERANCE = 0.1  # of a level, where that is more than half a digit
+SEED_SPREAD = 0.05  # relative: how far a single seed is taken to be from the mean; d2l's own seeds differ by 1 to 5 %
+OPEN_GAP = 0.1  # of the training perplexity
+NEAR_EPOCH = 0.5  # of the epoch that is named,
+NEAR_EPOCHS = 5  # or so many
+LEARNT = 0.9  # of the perplexity of letter frequencies
+SECONDS = 1.0  # a number of seconds in prose is that of a transcript so far from it
+
+
+class Finding(NamedTuple):
+    """What is found on one statement, and the sentences that say why."""
+
+    outcome: Outcome
+    because: str
+
+
+def settled(true: bool, because: str) -> Finding:
+    """The finding where the numbers leave nothing open."""
+    return Finding(HOLDS if true else FAILS, because)
+
+
+def all_of(*parts: Finding) -> Finding:
+    """The finding on parts that must all hold; it says those that decide, at most two where not all do."""
+    for outcome in (FAILS, OPEN):
+        if deciding := [part.because for part in parts if part.outcome == outcome]:
+            return Finding(outcome, " ".join(list(dict.fromkeys(deciding))[:2]))
+    return Finding(HOLDS, " ".join(dict.fromkeys(part.because for part in parts)))
+
+
+def each_of(*parts: Finding) -> Finding:
+    """The same, which says all parts: for those that are read together."""
+    return Finding(all_of(*parts).outcome, " ".join(part.because for part in parts))
+
+
+def reasoned(conclusion: Finding, *reasons: Finding) -> Finding:
+    """The same of a conclusion and the reasons given for it; the conclusion is said in any case."""
+    finding = all_of(conclusion, *reasons)
+    if conclusion.because in finding.because:
+        return finding
+    return finding._replace(because=f"{conclusion.because} {finding.because}")
+
+
+def counted(number: int, what: str) -> str:
+    """one seed, 3 seeds"""
+    return f"one {what}" if number == 1 else f"{number} {what}s"
+
+
+def listed(items: Sequence[str]) -> str:
+    """a, b and c"""
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+
+
+# --- rows and trainings ----------------------------------------------------------------------------------------------
+
+
+def row(found: Reproduction, id: str) -> Reported:
+    """What the table says of a configuration."""
+    return next(each for each in found.table.rows if each.id == id)
+
+
+def row_of_figure(found: Reproduction, figure: str) -> Reported:
+    """The configuration that a figure shows."""
+    return next(each for each in found.table.rows if figure in each.figures)
+
+
+def complexity(found: Reproduction, id: str) -> Complexity:
+    return found[id].complexity
+
+
+def protocol_epochs(reported: Reported) -> int:
+    """How many epochs the report trained it for."""
+    _, config = resolve({"preset": "report", **reported.model})
+    assert config.epochs is not None  # the preset counts epochs
+    return config.epochs
+
+
+def trainings(found: Reproduction, id: str) -> tuple[RecordedTraining, ...]:
+    """The trainings of the whole protocol, one for each seed; none of a quick reproduction."""
+    epochs = protocol_epochs(row(found, id))
+    return () if found.quick else tuple(run for run in found[id].whole if run.epochs >= epochs)
+
+
+def streams(found: Reproduction, id: str) -> tuple[RecordedTraining, ...]:
+    """The trainings of its shape under the stream preset that have ended; none of a quick reproduction."""
+    return () if found.quick else tuple(run for run in found[id].stream if run.test_perplexity is not None)
+
+
+def missing(found: Reproduction, *ids: str) -> Finding | None:
+    """Why perplexities of these configurations say nothing yet; None where all are trained."""
+    if found.quick:
+        return Finding(OPEN, "A quick reproduction trains for a few epochs only, so it judges no perplexity.")
+    for id in ids:
+        if not trainings(found, id):
+            epochs = max((run.epochs for run in found[id].runs), default=0)
+            planned = protocol_epochs(row(found, id))
+            return Finding(OPEN, f"{id} is not trained to the end: {epochs} of {planned} epochs.")
+    return None
+
+
+# --- perplexities ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of a training; ``logarithmic`` ones are compared by their ratio."""
+
+    name: str
+    of: Callable[[RecordedTraining], float]
+    logarithmic: bool = True
+
+
+LAST_TRAIN = Measure("training perplexity at the last epoch", lambda run: run.train[-1])
+LAST_VAL = Measure("validation perplexity at the last epoch", lambda run: run.val[-1])
+BEST_VAL = Measure("best validation perplexity", lambda run: run.best_val)
+LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[-1], logarithmic=False)
+
+
+def gap_opens(run: RecordedTraining) -> int:
+    """The first epoch from which the gap is open to the end; the one after the last where it is not open there."""
+    closed = [
+        epoch
+        for epoch, (train, val) in enumerate(zip(run.train, run.val, strict=True), 1)
+        if val - train <= OPEN_GAP * train
+    ]
+    return closed[-1] + 1 if closed else 1
+
+
+GAP_OPENS = Measure("epoch from which the gap is open", gap_opens)
+
+
+def values(found: Reproduction, id: str, measure: Measure) -> list[float]:
+    """The measure of each whole training."""
+    return [measure.of(run) for run in trainings(found, id)]
+
+
+def mean_and_interval(numbers: Sequence[float], logarithmic: bool = True) -> Estimate:
+    """Mean and 95 % Student interval of the mean; geometric for logarithmic measures; no interval of one number."""
+    numbers = [log(number) for number in numbers] if logarithmic else list(numbers)
+    mean = fmean(numbers)
+    back = exp if logarithmic else float
+    if len(numbers) < 2:
+        return Estimate(back(mean), None, None)
+    half = float(stdtrit(len(numbers) - 1, (1 + COVERAGE) / 2)) * (variance(numbers) / len(numbers)) ** 0.5
+    return Estimate(back(mean), back(mean - half), back(mean + half))
+
+
+def estimate(found: Reproduction, id: str, measure: Measure) -> Estimate:
+    """The mean of a measure over the seeds of a trained configuration."""
+    return mean_and_interval(values(found, id, measure), measure.logarithmic)
+
+
+def welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
+    """mean(first) - mean(second), and its 95 % interval; two numbers or more on both sides.
+
+    The degrees of freedom are Welch's and Satterthwaite's.
+    """
+    difference = fmean(first) - fmean(second)
+    shares = [variance(sample) / len(sample) for sample in (first, second)]
+    if not (total := sum(shares)):
+        return difference, difference, difference
+    parts = [(share / total) ** 2 / (len(sample) - 1) for share, sample in zip(shares, (first, second), strict=True)]
+    half = float(stdtrit(1 / sum(parts), (1 + COVERAGE) / 2)) * total**0.5
+    return difference, difference - half, difference + half
+
+
+def lower(found: Reproduction, first: str, second: str, measure: Measure) -> Finding:
+    """Whether the first configuration's measure is surely lower than the second's."""
+    if unknown := missing(found, first, second):
+        return unknown
+    samples = [values(found, id, measure) for id in (first, second)]
+    means = [mean_and_interval(sample, measure.logarithmic).mean for sample in samples]
+    numbers_of_seeds = [counted(len(sample), "seed") for sample in samples]
+    both_seeds = f"{numbers_of_seeds[0]} each" if len(set(numbers_of_seeds)) == 1 else " and ".join(numbers_of_seeds)
+    epochs = trainings(found, first)[0].epochs
+    text = f"The {measure.name} is {means[0]:.2f} for {first} and {means[1]:.2f} for {second}"
+    if min(map(len, samples)) < 2:
+        return Finding(OPEN, f"{text} ({both_seeds}): to tell them apart takes 2 of each, so run reproduce --seeds 3.")
+    if measure.logarithmic:
+        numbers = [100 * (exp(x) - 1) for x in welch(*([log(value) for value in sample] for sample in samples))]
+        difference, low, high = (f"{number:+.1f} %" for number in numbers)
+    else:
+        numbers = list(welch(*samples))
+        difference, low, high = (f"{number:+.2f}" for number in numbers)
+    text += f": a difference of {difference}, 95 % interval {low} to {high} ({both_seeds}, {epochs} epochs)"
+    if numbers[1] <= 0 <= numbers[2]:
+        return Finding(OPEN, f"{text}, which does not leave out zero; more seeds would narrow it.")
+    return settled(numbers[2] < 0, f"{text}.")
+
+
+Side = Literal["inside", "outside", "between"]
+
+
+def found_at(where: Side, because: str, undecided: str = "") -> Finding:
+    """The finding of what holds inside of a range; ``undecided`` are other words for between."""
+    outcomes: dict[Side, Outcome] = {"inside": HOLDS, "outside": FAILS, "between": OPEN}
+    return Finding(outcomes[where], undecided if where == "between" and undecided else because)
+
+
+def side(sample: Estimate, low: float, high: float) -> Side:
+    """Where a mean over seeds lies: inside [low, high), outside of it, or too near a boundary to tell."""
+    spread = 1 + SEED_SPREAD
+    least = sample.mean / spread if sample.low is None else sample.low
+    most = sample.mean * spread if sample.high is None else sample.high
+    if low <= least and most < high:
+        return "inside"
+    return "outside" if most < low or least >= high else "between"
+
+
+def level(found: Reproduction, id: str, target: float | None) -> Finding:
+    """Whether a training falls to about the target, on the curve that fits best."""
+    if unknown := missing(found, id):
+        return unknown
+    if target is None:
+        return Finding(OPEN, f"The table states no perplexity for {id}.")
+    tolerance = max(HALF_DIGIT, LEVEL_TOLERANCE * target)
+    low, high = target - tolerance, target + tolerance
+    sides = {
+        name: side(estimate(found, id, measure), low, high)
+        for name, measure in (("training", LAST_TRAIN), ("validation", LAST_VAL), ("best validation", BEST_VAL))
+    }
+    text = f"{course(found, id)} About {target:g} is {low:.1f} to {high:.1f}"
+    if there := [name for name, where in sides.items() if where == "inside"]:
+        only = ", so it is no measure of other text" if there == ["training"] else ""
+        return Finding(HOLDS, f"{text}, where the {there[0]} perplexity is{only}.")
+    if near := [name for name, where in sides.items() if where == "between"]:
+        return Finding(OPEN, f"{text}; the {near[0]} perplexity is too near its edge for {seeds(found, id)}.")
+    return Finding(FAILS, f"{text}, which neither curve reaches.")
+
+
+def seeds(found: Reproduction, id: str) -> str:
+    """How many whole trainings there are, in words."""
+    return counted(len(trainings(found, id)), "seed")
+
+
+def course(found: Reproduction, id: str) -> str:
+    """The course of the trainings of a trained configuration, in a sentence: first, best and last epoch."""
+    runs = trainings(found, id)
+    first = [fmean(getattr(run, curve)[0] for run in runs) for curve in ("train", "val")]
+    best = sorted({run.best_epoch for run in runs})
+    when = f"epoch {best[0]}" if len(best) == 1 else f"epochs {best[0]} to {best[-1]}"
+    return (
+        f"{id} goes from {first[0]:.1f} in training and {first[1]:.1f} in validation at epoch 1 to "
+        f"{estimate(found, id, LAST_TRAIN)} and {estimate(found, id, LAST_VAL)} at epoch {runs[0].epochs} "
+        f"(best validation {estimate(found, id, BEST_VAL)} at {when}; {seeds(found, id)})."
+    )
+
+
+def gap_from(found: Reproduction, id: str) -> Finding:
+    """Whether the gap opens near the epoch that the table names."""
+    if unknown := missing(found, id):
+        return unknown
+    named = search(r"from epoch (\d+)", row(found, id).gap)
+    if not named:
+        return Finding(OPEN, f"The table names no epoch for {id}.")
+    epoch, opens = int(named[1]), estimate(found, id, GAP_OPENS)
+    near = max(NEAR_EPOCHS, NEAR_EPOCH * epoch)
+    where = side(opens, epoch - near, epoch + near)
+    share = f"{100 * OPEN_GAP:.0f} % of the training perplexity"
+    if opens.mean > trainings(found, id)[0].epochs:
+        text = f"The gap of {id} is not above {share} at the end"
+    else:
+        text = f"The gap of {id} stays above {share} from epoch {opens.mean:.0f} on"
+    text += f", where the report says from {epoch} on ({seeds(found, id)})"
+    return found_at(where, f"{text}.", f"{text}, near {epoch} being up to {near:g} off: too near that to tell.")
+
+
+def learnt(found: Reproduction, id: str) -> Finding:
+    """Whether trainings learnt more than the letters' frequencies."""
+    if unknown := missing(found, id):
+        return unknown
+    best = estimate(found, id, BEST_VAL)
+    where = side(best, 1, LEARNT * found.text.unigram)
+    text = (
+        f"{id} gets to a validation perplexity of {best} at best ({seeds(found, id)}), "
+        f"and the letters' frequencies alone give {found.text.unigram:.2f}"
+    )
+    return found_at(where, f"{text}.")
+
+
+def stream_learnt(found: Reproduction, id: str) -> Finding:
+    """Whether the same shape learns more than the letters' frequencies under the stream preset."""
+    if not (runs := streams(found, id)):
+        return Finding(OPEN, f"The shape of {id} is not trained under the stream preset.")
+    best = mean_and_interval([run.best_val for run in runs])
+    text = f"The shape of {id} gets to {best} under the stream preset ({counted(len(runs), 'seed')})."
+    return found_at(side(best, 1, LEARNT * found.text.unigram), text)
+
+
+# --- sizes, seconds and texts ----------------------------------------------------------------------------------------
+
+
+def cheaper(found: Reproduction, first: str, second: str) -> Finding:
+    """Whether the first has fewer parameters and fewer MACs than the second, in the report's convention."""
+    one, other = complexity(found, first), complexity(found, second)
+    text = (
+        f"{first} has {one.report_parameters:,} parameters and {one.report_macs:,} MACs, {second} "
+        f"{other.report_parameters:,} and {other.report_macs:,}: {one.report_parameters / other.report_parameters:.2f} "
+        f"and {one.report_macs / other.report_macs:.2f} times as many."
+    )
+    return settled(one.report_parameters < other.report_parameters and one.report_macs < other.report_macs, text)
+
+
+def stated(claim_id: str, unit: Unit) -> str:
+    """The size that a claim states in a unit, as it is written."""
+    claim = next(each.claim for each in claims() if each.id == claim_id)
+    number = search(rf"([\d.]+) {unit}\b", claim)
+    assert number, f"{claim_id} states no {unit}"
+    return number[1]
+
+
+def rounds_to(number: float, text: str) -> bool:
+    """Whether a number is what is written, to its last digit."""
+    return abs(number - float(text)) <= HALF_DIGIT * 10.0 ** -len(text.partition(".")[2])
+
+
+def size(found: Reproduction, claim_id: str, id: str, unit: Unit) -> Finding:
+    """Whether a size that a claim states is that of the network."""
+    sizes = complexity(found, id)
+    number, divisor, what = {
+        "k": (sizes.report_parameters, 1e3, "parameters"),
+        "MMac": (sizes.report_macs, 1e6, "MACs"),
+    }[unit]
+    text = stated(claim_id, unit)
+    exact = f"{id} has {number:,} {what}, which is {number / divisor:.2f} {unit}, and {text} {unit} is stated."
+    return settled(rounds_to(number / divisor, text), exact)
+
+
+def seconds(reported: Reported) -> float | None:
+    """How long it trained, by the report: the transcript's number, or that of prose without one."""
+    transcript = reported.train_seconds_transcript
+    return reported.train_seconds_prose if transcript is None else transcript
+
+
+def faster(found: Reproduction, first: str, second: str) -> Finding:
+    """Whether the first trained for less time than the second, by the report's own numbers."""
+    times = [seconds(row(found, id)) for id in (first, second)]
+    if times[0] is None or times[1] is None:
+        return Finding(OPEN, f"The table lacks a time of {first if times[0] is None else second}.")
+    than = "less" if times[0] < times[1] else "not less"
+    text = f"By the report's own numbers {first} took {times[0]:g} s, {than} than {times[1]:g} s of {second}."
+    return settled(times[0] < times[1], text)
+
+
+def prose_is_transcript(found: Reproduction, id: str) -> Finding:
+    """Whether the seconds that the report speaks of are those of its transcript."""
+    prose, transcript = row(found, id).train_seconds_prose, row(found, id).train_seconds_transcript
+    if prose is None or transcript is None:
+        return Finding(OPEN, f"The report shows no transcript of {id}, so its {prose or 0:g} s can't be checked.")
+    text = f"The report speaks of {prose:g} s for {id}, and its transcript has {transcript:g} s."
+    if agree := abs(prose - transcript) <= SECONDS:
+        return settled(agree, text)
+    owners = [
+        each.id
+        for each in found.table.rows
+        if each.train_seconds_transcript is not None and abs(each.train_seconds_transcript - prose) <= SECONDS
+    ]
+    return settled(agree, f"{text} {prose:g} s is what {listed(owners)} took." if owners else text)
+
+
+def distinct_trigrams(text: str) -> float:
+    """How many of a text's runs of three characters are different, as a share: low where it repeats itself."""
+    trigrams = [text[start : start + 3] for start in range(len(text) - 2)]
+    return len(set(trigrams)) / len(trigrams) if trigrams else 1.0
+
+
+def edit_distance(first: str, second: str) -> int:
+    """The fewest insertions, deletions and substitutions of a character that make one of the other (Levenshtein)."""
+    previous = list(range(len(second) + 1))
+    for count, letter in enumerate(first, 1):
+        current = [count]
+        for column, other in enumerate(second, 1):
+            current.append(min(previous[column] + 1, current[-1] + 1, previous[column - 1] + (letter != other)))
+        previous = current
+    return previous[-1]
+
+
+def distance_to_text(found: Reproduction, texts: Sequence[tuple[str, str]]) -> float | None:
+    """Edits for each character from texts (prompt, text with the prompt) to how the book goes on; None without any.
+
+    Of a prompt that stands at several places, the nearest counts.
+    """
+    shares = []
+    for prompt, text in texts:
+        places = [place.continuation for place in found.text.prompts if place.prompt == prompt]
+        written = text.removeprefix(prompt)
+        if places and written:
+            shares.append(min(edit_distance(written, place) / max(len(written), len(place)) for place in places))
+    return fmean(shares) if shares else None
+
+
+def sized(hidden_size: int, cell: CellName = "gru") -> Complexity:
+    """The sizes of one layer on the report's symbols."""
+    return closed_form(ModelConfig(cell=cell, hidden_size=hidden_size), REPORT_SYMBOLS)
+
+
+def width_of(reported: Reported) -> int | None:
+    """The hidden size at which the row's cell and layers have the parameters that are printed of it; None: at none."""
+    printed = search(r"([\d.]+) k", reported.params)
+    if not printed:
+        return None
+    for hidden in range(1, 2 * max(1024, reported.hidden_size)):
+        model = ModelConfig(cell=reported.cell, num_layers=reported.num_layers, hidden_size=hidden)
+        parameters = closed_form(model, REPORT_SYMBOLS).report_parameters
+        if rounds_to(parameters / 1e3, printed[1]):
+            return hidden
+        if parameters / 1e3 > float(printed[1]) + 1:
+            break
+    return None

@@ -1,0 +1,457 @@
+"""Verdicts on the report's claims: each follows from the numbers, and turns with them."""
+
+from dataclasses import replace
+from random import Random
+from statistics import fmean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import ttest_ind
+
+from pipeline.evidence import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    all_of,
+    distinct_trigrams,
+    edit_distance,
+    gap_from,
+    gap_opens,
+    level,
+    mean_and_interval,
+    rounds_to,
+    settled,
+    side,
+    welch,
+    width_of,
+)
+from pipeline.front import Estimate
+from pipeline.reported import claims
+from pipeline.reproduced import RecordedTraining, Reproduction
+from pipeline.verdicts import JUDGES, Verdict, judge_claims
+from tests.alterations import Alter, each, ends, row, runs, sizes, streams, together
+from tests.reproductions import ENDS, TEXT, reproduction, training
+
+# --- claims, and what turns their verdicts ---------------------------------------------------------------------------
+
+
+def seconds_by_macs(found: Reproduction) -> Reproduction:
+    def change(one):
+        return replace(
+            one, runs=tuple(replace(run, train_seconds=one.complexity.macs_per_char * run.epochs) for run in one.runs)
+        )
+
+    return each(found, change)
+
+
+def seconds_against_macs(found: Reproduction) -> Reproduction:
+    def change(one):
+        slow = 1e9 / one.complexity.macs_per_char
+        return replace(one, runs=tuple(replace(run, train_seconds=slow * run.epochs) for run in one.runs))
+
+    return each(found, change)
+
+
+def varied(run: RecordedTraining) -> RecordedTraining:
+    return replace(run, texts=tuple((prompt, f"{prompt} when my fire died low") for prompt, _ in run.texts))
+
+
+def gap_of_a_quarter(run: RecordedTraining) -> RecordedTraining:
+    return replace(run, train=tuple(val / 1.25 for val in run.val))
+
+
+TRUE_TEXTS = tuple((place.prompt, place.prompt + place.continuation) for place in TEXT.prompts)
+
+TURNED: dict[str, tuple[str, Alter, str]] = {  # claim: outcome on the example, what is altered, outcome then
+    "gru-128-best": (FAILS, ends(gru_scratch_1x128=(4.5, 5.5)), HOLDS),
+    "gru-8-generalises": (FAILS, ends(gru_scratch_1x8=(5.5, 6.0)), HOLDS),
+    "gru-128-smaller-gap": (FAILS, ends(gru_scratch_1x128=(6.5, 6.9)), HOLDS),
+    "gru-1024-worse": (HOLDS, ends(gru_scratch_1x1024=(5.5, 6.0)), FAILS),
+    "lstm-128-best": (
+        FAILS,
+        together(ends(lstm_scratch_1x128=(5.0, 6.0)), row("lstm-scratch-1x128", train_seconds_transcript=60.0)),
+        HOLDS,
+    ),
+    "lstm-1024-worse": (HOLDS, ends(lstm_scratch_1x1024=(5.5, 6.0)), FAILS),
+    "lstm-1024-169s": (FAILS, row("lstm-scratch-1x1024", train_seconds_transcript=169.4), HOLDS),
+    "lstm-128-same-text": (HOLDS, row("lstm-scratch-1x128", samples=TRUE_TEXTS), OPEN),
+    "time-follows-width": (
+        FAILS,
+        together(row("gru-scratch-1x8", train_seconds_prose=60.0), seconds_by_macs),
+        HOLDS,
+    ),
+    "rnn-2": (FAILS, ends(rnn_torch_1x128=(2.0, 9.0)), HOLDS),
+    "lstm-1": (FAILS, ends(lstm_torch_1x128=(1.1, 9.9)), HOLDS),
+    "gru-2": (FAILS, ends(gru_torch_1x128=(2.0, 9.0)), HOLDS),
+    "overfit-from": (HOLDS, ends(rnn_torch_1x128=(8.9, 9.0)), FAILS),
+    "lstm-lowest-gap": (FAILS, ends(lstm_torch_1x128=(5.0, 5.5)), HOLDS),
+    "gru-cheapest": (FAILS, sizes("gru-torch-1x128", 5_952, 6_324_224), HOLDS),
+    "rnn-22k": (FAILS, sizes("rnn-torch-1x128", 22_100, 20_840_448), HOLDS),
+    "gru-text-close": (HOLDS, runs("gru-torch-1x128", varied), FAILS),
+    "deep-gru-5-lstm-2": (FAILS, ends(gru_torch_2x32=(5.0, 6.5), lstm_torch_2x32=(2.0, 7.1)), HOLDS),
+    "deep-gru-generalises": (
+        FAILS,
+        together(ends(gru_torch_2x32=(6.0, 6.3)), runs("lstm-torch-2x32", gap_of_a_quarter)),
+        HOLDS,
+    ),
+    "deep-gru-close-text": (FAILS, row("gru-torch-2x32", samples=TRUE_TEXTS), HOLDS),
+    "deep-gru-13k": (FAILS, sizes("gru-torch-2x32", 12_600, 13_041_664), HOLDS),
+    "deep-lstm-18m": (FAILS, sizes("lstm-torch-2x32", 16_900, 18_200_000), HOLDS),
+    "deep-gru-lighter": (HOLDS, sizes("gru-torch-2x32", 17_000, 13_041_664), FAILS),
+    "deep-gru-128-lower": (FAILS, ends(gru_torch_2x128=(2.0, 5.0)), HOLDS),
+    "deep-gru-128-time": (FAILS, row("gru-torch-2x128", train_seconds_transcript=190.0), HOLDS),
+    "deep-gru-beats-lstm": (FAILS, ends(gru_torch_2x128=(4.0, 4.5)), HOLDS),
+    "gru-8-layers-16": (FAILS, streams(17.0), HOLDS),
+    "gru-8-layers-sentences": (
+        FAILS,
+        together(row("gru-torch-8x32", perplexity_end=5.0), ends(gru_torch_8x32=(5.0, 6.0))),
+        OPEN,
+    ),
+    "gru-8-layers-time": (FAILS, row("gru-torch-8x32", train_seconds_prose=190.0), HOLDS),
+    "gru-8-layers-cost": (FAILS, sizes("gru-torch-8x32", 80_000, 80_000_000), HOLDS),
+    "lstm-128-higher": (
+        FAILS,
+        together(row("lstm-torch-2x128", perplexity_end=9.0), ends(lstm_torch_2x128=(11.5, 12.0))),
+        HOLDS,
+    ),
+    "lstm-128-201s": (
+        FAILS,
+        row("lstm-torch-2x128", train_seconds_transcript=190.5, train_seconds_prose=190.0),
+        HOLDS,
+    ),
+    "lstm-128-lower-than-itself": (
+        FAILS,
+        together(row("lstm-torch-8x32", hidden_size=128), sizes("lstm-torch-8x32", 10**6, 10**9)),
+        HOLDS,
+    ),
+    "lstm-8-layers-16": (
+        FAILS,
+        together(ends(lstm_torch_8x32=(16.0, 17.0)), row("lstm-torch-8x32", train_seconds_transcript=201.2)),
+        HOLDS,
+    ),
+    "lstm-8-layers-68k": (FAILS, sizes("lstm-torch-8x32", 67_900, 71_303_168), HOLDS),
+    "captions": (
+        FAILS,
+        together(
+            row("gru-torch-1x128", cell="lstm"),
+            row("lstm-torch-2x128", num_layers=8),
+            row("lstm-torch-8x32", hidden_size=8),
+        ),
+        HOLDS,
+    ),
+}
+NARROW = row("gru-scratch-1x8", train_seconds_prose=60.0)  # no longer the slower one
+FAST = row("lstm-scratch-1x128", train_seconds_transcript=60.0)
+PARTS: list[tuple[str, Alter, str]] = [  # one part of a claim decides it, or leaves it open
+    ("gru-8-generalises", ends(gru_scratch_1x8=(3.0, 6.0)), FAILS),
+    ("lstm-128-best", together(FAST, ends(lstm_scratch_1x128=(7.0, 8.5))), FAILS),
+    ("time-follows-width", NARROW, OPEN),
+    ("time-follows-width", seconds_by_macs, FAILS),
+    ("time-follows-width", together(NARROW, seconds_against_macs), FAILS),
+    ("overfit-from", row("lstm-torch-1x128", gap="from epoch 80"), FAILS),
+    ("overfit-from", row("lstm-torch-1x128", gap="not visible"), OPEN),
+    ("lstm-lowest-gap", ends(lstm_torch_1x128=(9.0, 9.5)), FAILS),
+    ("gru-cheapest", sizes("gru-torch-1x128", 5_952, 63_045_632), FAILS),
+    ("deep-gru-5-lstm-2", ends(gru_torch_2x32=(5.0, 6.5)), FAILS),
+    ("deep-gru-generalises", ends(gru_torch_2x32=(6.0, 6.3)), FAILS),
+    ("deep-lstm-18m", sizes("lstm-torch-2x32", 16_900, 17_400_000), FAILS),
+    ("deep-gru-128-lower", ends(gru_torch_2x128=(4.0, 5.0)), FAILS),
+    ("deep-gru-beats-lstm", ends(gru_torch_2x128=(5.0, 5.5), lstm_torch_2x128=(4.0, 4.5)), FAILS),
+    ("gru-8-layers-16", ends(gru_torch_8x32=(5.0, 6.0)), FAILS),
+    ("gru-8-layers-16", streams(), OPEN),
+    ("gru-8-layers-sentences", row("gru-torch-8x32", perplexity_end=5.0), FAILS),
+    ("lstm-128-higher", row("lstm-torch-2x128", perplexity_end=9.0), FAILS),
+    ("lstm-128-higher", ends(lstm_torch_2x128=(11.5, 12.0)), FAILS),
+    (
+        "lstm-128-higher",
+        together(row("lstm-torch-2x128", perplexity_end=9.0), ends(lstm_torch_2x128=(8.0, 12.0))),
+        FAILS,
+    ),
+    ("lstm-128-201s", row("lstm-torch-2x128", train_seconds_prose=206.85), FAILS),
+    ("lstm-128-201s", row("lstm-torch-2x128", train_seconds_transcript=None), FAILS),
+    ("lstm-8-layers-16", ends(lstm_torch_8x32=(16.0, 17.0)), OPEN),
+    ("lstm-8-layers-16", ends(lstm_torch_8x32=(5.0, 6.0)), FAILS),
+    ("captions", row("gru-torch-1x128", cell="lstm"), FAILS),
+]
+COMPARED = {  # claims that compare the perplexities of configurations: more than one seed decides
+    "gru-128-best", "gru-8-generalises", "gru-128-smaller-gap", "gru-1024-worse", "lstm-1024-worse", "lstm-lowest-gap",
+    "deep-gru-128-lower", "deep-gru-beats-lstm",
+}  # fmt: skip
+
+
+def verdict(found: Reproduction, id: str) -> Verdict:
+    return next(one for one in judge_claims(found) if one.claim.id == id)
+
+
+# --- each claim ------------------------------------------------------------------------------------------------------
+
+
+def test_each_claim_has_a_verdict_in_the_reports_order():
+    verdicts = judge_claims(reproduction())
+    assert [one.claim for one in verdicts] == list(claims())
+    assert set(JUDGES) == {claim.id for claim in claims()} == set(TURNED)
+    assert len(verdicts) == 36
+
+
+@pytest.mark.parametrize("id", TURNED)
+def test_a_verdict_turns_with_the_numbers(id):
+    before, alter, after = TURNED[id]
+    assert verdict(reproduction(), id).outcome == before
+    assert verdict(alter(reproduction()), id).outcome == after
+
+
+@pytest.mark.parametrize(("id", "alter", "outcome"), PARTS)
+def test_a_part_decides_a_claim_that_says_several_things(id, alter, outcome):
+    assert verdict(alter(reproduction()), id).outcome == outcome
+
+
+@pytest.mark.parametrize("id", TURNED)
+def test_a_verdict_says_why_in_sentences_with_a_number(id):
+    for found in (reproduction(), reproduction(1), reproduction(0), TURNED[id][1](reproduction())):
+        because = verdict(found, id).because
+        assert because[0].isupper() or because.split()[0] in {one.id for one in found.table.rows}
+        assert because.endswith(".")
+        assert any(letter.isdigit() for letter in because)
+        assert "nan" not in because.split()
+
+
+@pytest.mark.parametrize("id", sorted(COMPARED))
+def test_one_seed_is_too_few_to_tell_configurations_apart_and_says_so(id):
+    one = verdict(reproduction(1), id)
+    assert one.outcome == OPEN
+    assert "one seed each" in one.because
+    assert "reproduce --seeds 3" in one.because
+
+
+@pytest.mark.parametrize("id", sorted(COMPARED))
+def test_a_training_that_is_not_whole_judges_nothing(id):
+    def cut(one):
+        return replace(one, runs=tuple(training(one.reported, *ENDS[one.id], seed, epochs=7) for seed in range(3)))
+
+    one = verdict(each(reproduction(), cut), id)
+    assert one.outcome == OPEN
+    assert "7 of " in one.because
+
+
+def test_fewer_epochs_than_the_reports_are_no_whole_training_even_if_no_more_were_planned():
+    def cut(run):
+        short = training(reproduction()["rnn-torch-1x128"].reported, 2.0, 9.0, run.seed, epochs=7)
+        return replace(short, epochs_planned=7)
+
+    one = verdict(runs("rnn-torch-1x128", cut)(reproduction()), "rnn-2")
+    assert (one.outcome, one.because) == (OPEN, "rnn-torch-1x128 is not trained to the end: 7 of 100 epochs.")
+
+
+def test_a_quick_reproduction_judges_no_perplexity():
+    other = {id: (val, train + 1) for id, (train, val) in ENDS.items()}
+    quick = judge_claims(reproduction(quick=True))
+    assert quick == judge_claims(reproduction(ends=other, quick=True))
+    by_id = {one.claim.id: one for one in quick}
+    assert all("quick" in by_id[id].because for id in COMPARED)
+    assert {by_id[id].outcome for id in ("rnn-2", "lstm-1", "overfit-from", *COMPARED)} == {OPEN}
+    assert by_id["gru-cheapest"].outcome == FAILS
+
+
+def test_without_any_training_only_the_reports_own_numbers_and_sizes_judge():
+    outcomes = {one.claim.id: one.outcome for one in judge_claims(reproduction(ends={}))}
+    quick = {one.claim.id: one.outcome for one in judge_claims(reproduction(quick=True))}
+    assert outcomes == quick
+    assert sum(outcome == OPEN for outcome in outcomes.values()) == 17
+
+
+def test_the_claims_are_not_of_another_table():
+    found = reproduction()
+    assert judge_claims(replace(found, table=replace(found.table, digest="another"))) == ()
+
+
+def test_the_order_of_the_seeds_changes_no_verdict():
+    def shuffled(one):
+        return replace(one, runs=tuple(Random(1).sample(one.runs, len(one.runs))))
+
+    found = reproduction()
+    assert [one.outcome for one in judge_claims(each(found, shuffled))] == [one.outcome for one in judge_claims(found)]
+
+
+@given(st.floats(0.3, 3.0))
+def test_comparisons_do_not_depend_on_the_unit_of_perplexity(factor):
+    def scaled(one):
+        def times(curve):
+            return tuple(factor * value for value in curve)
+
+        return replace(one, runs=tuple(replace(run, train=times(run.train), val=times(run.val)) for run in one.runs))
+
+    found = reproduction()
+    again = each(found, scaled)
+    for id in COMPARED - {"deep-gru-128-lower"}:  # which also states a level
+        assert JUDGES[id](again).outcome == JUDGES[id](found).outcome
+
+
+# --- the sentences ---------------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_says_both_means_the_interval_the_seeds_and_the_epochs():
+    because = verdict(reproduction(), "gru-8-generalises").because
+    assert because.startswith(
+        "The best validation perplexity is 8.42 for gru-scratch-1x8 and 6.81 for gru-scratch-1x32"
+    )
+    assert "95 % interval +20.9 % to +26.5 % (3 seeds each, 50 epochs)" in because
+    assert because.endswith("A small gap at a worse validation perplexity is underfitting.")
+
+
+def test_an_interval_with_zero_in_it_is_no_verdict():
+    one = verdict(ends(gru_scratch_1x128=(5.7, 6.72))(reproduction()), "gru-128-smaller-gap")
+    assert one.outcome == OPEN
+    assert "does not leave out zero" in one.because
+
+
+def test_a_level_says_where_both_curves_were_and_when():
+    because = verdict(reproduction(), "rnn-2").because
+    assert "22.1 in training and 20.7 in validation at epoch 1" in because
+    assert "(best validation 7.64 ± 0.19 at epoch 66; 3 seeds)" in because
+    assert because.endswith("About 2 is 1.5 to 2.5, which neither curve reaches.")
+
+
+def test_a_level_that_training_alone_reaches_is_granted_and_said_to_be_of_training():
+    because = verdict(ends(rnn_torch_1x128=(2.0, 9.0))(reproduction()), "rnn-2").because
+    assert because.endswith("where the training perplexity is, so it is no measure of other text.")
+
+
+def test_one_seed_near_the_edge_of_a_level_is_no_verdict():
+    one = verdict(reproduction(1, ends={**ENDS, "rnn-torch-1x128": (2.5, 9.0)}), "rnn-2")
+    assert one.outcome == OPEN
+    assert "too near its edge for one seed" in one.because
+
+
+def test_eight_layers_are_judged_by_the_same_shape_elsewhere():
+    assert "not trained under the stream preset" in verdict(streams()(reproduction()), "gru-8-layers-16").because
+    assert verdict(streams()(reproduction()), "gru-8-layers-16").outcome == OPEN
+    unended = each(
+        streams(17.0)(reproduction()),
+        lambda one: replace(one, stream=tuple(replace(run, test_perplexity=None) for run in one.stream)),
+    )
+    assert verdict(unended, "gru-8-layers-16").outcome == OPEN
+
+
+def test_the_reports_own_inversions_are_named():
+    assert "169 s is what gru-scratch-1x1024 took" in verdict(reproduction(), "lstm-1024-169s").because
+    assert (
+        "gru-scratch-1x8 took 66 s and gru-scratch-1x32 63 s" in verdict(reproduction(), "time-follows-width").because
+    )
+    assert "nothing shows that it was measured" in verdict(reproduction(), "lstm-8-layers-16").because
+
+
+# --- the rules -------------------------------------------------------------------------------------------------------
+
+NUMBERS = st.lists(st.floats(-5, 5), min_size=2, max_size=6)
+
+
+@given(NUMBERS, NUMBERS)
+def test_the_interval_of_a_difference_is_scipys_welch(first, second):
+    if len(set(first)) == 1 or len(set(second)) == 1 or min(map(deviation, (first, second))) < 1e-3:
+        return  # scipy warns of precision
+    difference, low, high = welch(first, second)
+    theirs = ttest_ind(first, second, equal_var=False).confidence_interval()
+    assert (low, high) == pytest.approx((theirs.low, theirs.high), rel=1e-6, abs=1e-9)
+    assert difference == pytest.approx(fmean(first) - fmean(second))
+
+
+def deviation(numbers: list[float]) -> float:
+    return max(numbers) - min(numbers)
+
+
+def test_equal_seeds_have_an_interval_without_width():
+    assert welch([1.0, 1.0], [2.0, 2.0]) == (-1, -1, -1)
+    estimate = mean_and_interval([4.0, 4.0])
+    assert (estimate.mean, estimate.low, estimate.high) == pytest.approx((4, 4, 4))
+
+
+def test_two_seeds_have_students_interval():
+    estimate = mean_and_interval([1.0, 3.0], logarithmic=False)
+    assert (estimate.low, estimate.high) == pytest.approx((2 - 12.7062, 2 + 12.7062), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("sample", "where"),
+    [
+        (Estimate(2.0, None, None), "inside"),
+        (Estimate(2.4, None, None), "between"),
+        (Estimate(2.6, None, None), "between"),
+        (Estimate(2.7, None, None), "outside"),
+        (Estimate(2.6, 2.55, 2.65), "outside"),
+        (Estimate(2.0, 1.4, 2.6), "between"),
+        (Estimate(1.0, 0.5, 1.49), "outside"),
+    ],
+)
+def test_a_mean_is_inside_or_outside_of_a_level_or_too_near(sample, where):
+    assert side(sample, 1.5, 2.5) == where
+
+
+def test_a_level_is_wider_for_a_larger_number():
+    found = reproduction()
+    assert "About 16 is 14.4 to 17.6" in level(found, "gru-torch-8x32", 16).because
+    assert level(found, "gru-torch-8x32", None).outcome == OPEN
+
+
+def test_the_gap_opens_where_it_stays_open():
+    run = training(reproduction()["gru-torch-1x128"].reported, 2.0, 9.0)
+    train, val = (1.0, 1.0, 1.0, 1.0), (1.2, 1.05, 1.2, 1.3)
+    assert gap_opens(replace(run, train=train, val=val)) == 3
+    assert gap_opens(replace(run, train=train, val=train)) == 5
+    assert gap_opens(replace(run, train=train, val=(1.2,) * 4)) == 1
+
+
+@pytest.mark.parametrize(
+    ("named", "opens", "outcome"),
+    [(1, 5, HOLDS), (1, 8, FAILS), (20, 12, HOLDS), (20, 28, HOLDS), (20, 8, FAILS), (20, 32, FAILS), (20, 101, FAILS)],
+)
+def test_a_gap_that_opens_within_half_of_the_named_epoch_or_five_epochs_is_near_it(named, opens, outcome):
+    def opening(run):
+        return replace(run, train=tuple(val / (1.05 if epoch < opens else 1.2) for epoch, val in enumerate(run.val, 1)))
+
+    id = "lstm-torch-1x128"
+    found = together(row(id, gap=f"from epoch {named}"), runs(id, opening))(reproduction())
+    assert gap_from(found, id).outcome == outcome
+    assert ("is not above" if opens > 100 else f"from epoch {opens} on") in gap_from(found, id).because
+
+
+def test_parts_that_all_must_hold():
+    yes, no, unknown = settled(True, "A."), settled(False, "B."), settled(True, "C.")._replace(outcome=OPEN)
+    assert all_of(yes, unknown, no) == (FAILS, "B.")
+    assert all_of(yes, unknown) == (OPEN, "C.")
+    assert all_of(yes, yes._replace(because="D.")) == (HOLDS, "A. D.")
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "agrees"),
+    [(20.224, "22", False), (20.224, "20", True), (80.896, "80.9", True), (5.952, "5.95", True), (5.96, "5.95", False)],
+)
+def test_a_printed_number_agrees_to_its_last_digit(number, text, agrees):
+    assert rounds_to(number, text) == agrees
+
+
+def test_a_printed_size_tells_the_width():
+    table = {one.id: one for one in reproduction().table.rows}
+    assert width_of(table["gru-torch-1x128"]) == 32
+    printed = [one for one in table.values() if one.params and one.id != "gru-torch-1x128"]
+    assert [width_of(one) for one in printed] == [one.hidden_size for one in printed]
+    assert width_of(replace(table["gru-torch-1x128"], params="5.97 k")) is None
+    assert width_of(replace(table["gru-torch-1x128"], params="")) is None
+
+
+@given(st.text("ab ", max_size=6), st.text("ab ", max_size=6), st.text("ab ", max_size=6))
+def test_edit_distance_is_a_distance(first, second, third):
+    assert (edit_distance(first, second) == 0) == (first == second)
+    assert edit_distance(first, second) == edit_distance(second, first)
+    assert edit_distance(first, third) <= edit_distance(first, second) + edit_distance(second, third)
+    assert abs(len(first) - len(second)) <= edit_distance(first, second) <= max(len(first), len(second))
+
+
+def test_edit_distance_of_the_textbook():
+    assert edit_distance("kitten", "sitting") == 3
+
+
+def test_repetition_lowers_the_share_of_distinct_trigrams():
+    assert distinct_trigrams("abcabcabcabc") == pytest.approx(3 / 10)
+    assert distinct_trigrams("abcdefghij") == 1
+    assert distinct_trigrams("ab") == 1
