@@ -18,7 +18,7 @@ import click
 from models.config import ModelConfig
 from models.decoding import Decoding
 from pipeline import stopping
-from pipeline.config import CorpusConfig, TrainConfig, resolve
+from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig, resolve
 from pipeline.errors import TmlmError, reason_of, told
 from pipeline.options import OptionalFlagValues, flag, given, is_given, options_of
 from pipeline.space import SearchConfig
@@ -121,6 +121,11 @@ def configs(options: Mapping[str, Any]) -> tuple[CorpusConfig, ModelConfig, Trai
         return corpus, *resolve({k: v for k, v in options.items() if k not in ("corpus", "alphabet")})
     except ValueError as error:
         raise Failure(str(error), 2) from error
+
+
+def say(line: str) -> None:
+    """What a person may want to know meanwhile, on standard error."""
+    click.echo(printable(line), err=True)
 
 
 def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
@@ -288,10 +293,52 @@ def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
         raise Failure(str(error), 2) from error
     from pipeline import search_run, summaries, ui
 
-    done = search_run.search(config, corpus_config, stop_hopeless, lambda line: click.echo(printable(line), err=True))
+    done = search_run.search(config, corpus_config, stop_hopeless, say)
     name = f"search {config.study_name} on {done.result['corpus']}"
     table = summaries.search_table(name, done.judged, done.picks, done.counts, done.links, ui.how_to_start())
     show(done.result, as_json, table)
+
+
+@cli.command()
+@options_of(ReproduceConfig)
+@flag("--quick", "quick", "A few epochs of the small configurations: a check, no reproduction.")
+@flag("--check", "check", "Exit 4 where complexity is not as printed, or a perplexity outside d2l's own band.")
+@json_flag
+def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
+    """Train the coursework report's configurations under its protocol, and write as reported / reproduced / corrected.
+
+    The same command again goes on where it was stopped, and trains only what is lacking.
+    """
+    try:
+        config = ReproduceConfig(**options)
+    except ValueError as error:
+        raise Failure(str(error), 2) from error
+    from pipeline import reproduction, summaries, ui
+
+    done = reproduction.reproduce(config, quick, check, say)
+    page = str(done.folder / "report.html")
+    show(
+        done.result,
+        as_json,
+        summaries.reproduction_table(done.found, done.verdicts, done.checks, page, ui.how_to_start()),
+    )
+
+
+@cli.command()
+@click.option("--run-id", default="", help="The reproduction; otherwise the latest.")
+@options_of(ReproduceConfig, only=("against", "output"))
+@json_flag
+def report(run_id: str, against: str, output: str, as_json: bool) -> None:
+    """Write the report of a reproduction once more, from its recorded runs alone, or against another table."""
+    from pipeline import reproduction, summaries, ui
+
+    done = reproduction.rewrite_report(run_id, against, output)
+    page = str(done.folder / "report.html")
+    show(
+        done.result,
+        as_json,
+        summaries.reproduction_table(done.found, done.verdicts, done.checks, page, ui.how_to_start()),
+    )
 
 
 @cli.command()

@@ -92,6 +92,29 @@ class TrainConfig:
         check_range("sample_every", self.sample_every, 0)
 
 
+@dataclass(frozen=True)
+class ReproduceConfig:
+    """What of the report is trained. Raises ValueError, naming the option, when a value is outside its range."""
+
+    only: str = option("Configurations: ids or globs such as gru-*, with commas between them.", "*")
+    epochs: int | None = option("Epochs by the report's protocol; auto: the protocol's 50 or 100.", None, True)
+    seeds: int = option("Trainings of each configuration, from seeds 0, 1, ...", 1)
+    workers: int | None = option("Processes that train, one thread each; auto: one for each core.", None, True)
+    max_seconds: float = option("Limit of one training; one that it cuts short says so (0: no limit).", 0.0)
+    against: str = option("Another table of reported numbers, a CSV file with the same columns.", "")
+    output: str = option("Folder that the report is written to; auto: mlruns/report.", "auto")
+
+    def __post_init__(self) -> None:
+        if self.epochs is not None:
+            check_range("epochs", self.epochs, 1, 1_000_000)
+        check_range("seeds", self.seeds, 1, 1000)
+        if self.workers is not None:
+            check_range("workers", self.workers, 1, 1024)
+        check_range("max_seconds", self.max_seconds, 0)
+        if not self.output.strip():
+            raise ValueError("--output is empty; give a folder, or auto")
+
+
 def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
     """The protocol of the report, which is the d2l.ai book's, for a model.
 

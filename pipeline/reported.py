@@ -6,6 +6,7 @@ by the same rules.
 
 import csv
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -21,6 +22,7 @@ DATA = Path(__file__).with_name("data")
 REPORT_SYMBOLS = 28
 COLUMNS = ("id", "implementation", "cell", "num_layers", "hidden_size")  # that no table can be without
 SAMPLE = "sample_"  # followed by the prompt, a column of generated text
+PRINTED, UNITS = re.compile(r"(\d+(?:\.\d+)?) ?([kM]?)"), {"": 1, "k": 1000, "M": 1_000_000}
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,12 @@ class Reported:
         """The shape, by the names of ModelConfig's fields."""
         names = ("implementation", "cell", "num_layers", "hidden_size")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def printed_parameters(self) -> tuple[float, int] | None:
+        """The number of parameters as printed, and its unit: 20.22 k is (20.22, 1000)."""
+        found = PRINTED.fullmatch(self.params)
+        return (float(found[1]), UNITS[found[2]]) if found else None
 
     @property
     def macs_per_char(self) -> int:
@@ -141,6 +149,10 @@ def _row(cells: Mapping[str, str]) -> Reported:
             raise ValueError(f"{column} is {text!r}; it must be a whole number")
         return int(text)
 
+    if (printed := cells.get("params_reported", "")) and not PRINTED.fullmatch(printed):
+        raise ValueError(
+            f"params_reported is {printed!r}; it must be a number such as 5952, 20.22 k or 1.3 M, or empty"
+        )
     if not cells["id"]:
         raise ValueError("id is empty; each row needs one of its own")
     model = ModelConfig(

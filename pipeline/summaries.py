@@ -1,18 +1,24 @@
 """Results in words: the tables, sentences and notes that commands print and runs carry. Markdown throughout."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from math import log2
 from re import findall, sub
+from statistics import fmean
 from textwrap import fill, wrap
 from typing import Any
 
 from models.complexity import report_print_out
 from models.config import ModelConfig
+from pipeline.checks import Check
 from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, PresetName, TrainConfig
 from pipeline.corpus import FALLBACK_WARNING, Corpus
+from pipeline.evidence import Outcome
 from pipeline.experiment import Result
 from pipeline.front import FrontPoint, Judged, Pick
+from pipeline.reproduced import Configuration, Reproduction
 from pipeline.samples import SampleText
+from pipeline.verdicts import Verdict
 
 
 def baseline_table(result: Mapping[str, Any]) -> str:
@@ -262,3 +268,71 @@ def search_table(
     said += filter(None, (_spread_text(judged), _nearly_text(judged), _hypervolume_text(judged)))
     text = "\n".join(fill(line, 112, initial_indent="  ", subsequent_indent="    ") for line in said)
     return f"{name}\n\n{table}\n\n{text}\n{tail}"
+
+
+# --- a reproduction --------------------------------------------------------------------------------------------------
+
+
+def _seeds_and_epochs(each: Configuration) -> str:
+    """2 seeds, or how far the one has come that has come least."""
+    if not each.runs:
+        return "not trained"
+    least = min(each.runs, key=lambda run: run.epochs)
+    count = f"{len(each.runs)} seed{'s' if len(each.runs) > 1 else ''}"
+    return count if least.is_whole else f"{count}, {least.epochs} of {least.epochs_planned} epochs"
+
+
+def _reproduced_row(each: Configuration) -> tuple[str, ...]:
+    reported = "" if each.reported.perplexity_end is None else f"{each.reported.perplexity_end:g}"
+    if not each.runs:
+        return each.id, reported, "", "", "", _seeds_and_epochs(each)
+    train, val = each.mean_curve("train"), each.mean_curve("val")
+    best = fmean(run.best_val for run in each.runs)
+    return each.id, reported, f"{train[-1]:.2f}", f"{val[-1]:.2f}", f"{best:.2f}", _seeds_and_epochs(each)
+
+
+REPRODUCED_HEADS = ("configuration", "reported", "train, last", "validation, last", "validation, best", "")
+
+
+def _counted_verdicts(verdicts: Sequence[Verdict]) -> str:
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    said = ", ".join(f"{counts[outcome]} {words}" for outcome, words in OUTCOME_WORDS.items())
+    return f"Of {len(verdicts)} claims of the report {said}." if verdicts else ""
+
+
+OUTCOME_WORDS: dict[Outcome, str] = {"holds": "hold", "does not hold": "do not", "can't be judged": "can't be judged"}
+
+
+def _counted_checks(made: Sequence[Check]) -> str:
+    met, failed = (sum(1 for check in made if check.is_met is outcome) for outcome in (True, False))
+    return f"Of {met + failed} figures {met} are as printed or within the bands of d2l 1.0.3, {failed} are not."
+
+
+def _is_quick_text(found: Reproduction) -> str:
+    return "A quick check of a few epochs: no reproduction." if found.quick else ""
+
+
+def reproduction_note(found: Reproduction, verdicts: Sequence[Verdict], made: Sequence[Check]) -> str:
+    """The reproduction's page: what became of each configuration, and where the report is."""
+    lines = ["| " + " | ".join(REPRODUCED_HEADS) + " |", "|---" * len(REPRODUCED_HEADS) + "|"]
+    lines += ["| " + " | ".join(map(plain, _reproduced_row(each))) + " |" for each in found.configurations]
+    said = [_is_quick_text(found), _counted_verdicts(verdicts), _counted_checks(made)]
+    where = "The report: `report/report.html` among the artifacts. Perplexities are averaged as the book does it."
+    return "\n\n".join(filter(None, [*said, "\n".join(lines), where]))
+
+
+def reproduction_table(
+    found: Reproduction, verdicts: Sequence[Verdict], made: Sequence[Check], page: str, how_to_start: str
+) -> str:
+    """What `tmlm reproduce` and `tmlm report` print."""
+    rows = [REPRODUCED_HEADS, *map(_reproduced_row, found.configurations)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = "\n".join(
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:-1]), row[-1]]).rstrip() for row in rows
+    )
+    failed = [f"  {check.said}" for check in made if check.is_met is False]
+    said = [_is_quick_text(found), _counted_verdicts(verdicts), _counted_checks(made), *failed]
+    tail = f"report  {page}\nrun     {found.link}\n(start the UI with: {how_to_start})"
+    return "\n".join(
+        [f"{found.table.name}, perplexity as reported and as reproduced", "", table, "", *filter(None, said), "", tail]
+    )

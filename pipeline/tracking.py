@@ -537,6 +537,79 @@ def finished_trainings() -> list[FinishedTraining]:
                 return found
 
 
+@dataclass(frozen=True)
+class NestedTraining:
+    """A training below another run, as far as it has come; ``curves`` are its metrics of each epoch, from the first."""
+
+    run_id: str
+    name: str
+    status: str
+    began_ms: int
+    tags: Mapping[str, str]
+    configuration: Mapping[str, Any]
+    curves: Mapping[str, tuple[float, ...]]
+    metrics: Mapping[str, float]
+    result: Mapping[str, Any]  # empty where it has not come to one
+
+
+def nested_trainings(parent: str, curves: Iterable[str]) -> list[NestedTraining]:
+    """The trainings that are nested in a run, in the order in which they were begun."""
+    setup()
+    client, found, page = MlflowClient(), [], None
+    with refused():
+        experiment = client.get_run(parent).info.experiment_id
+        query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}'"
+        while True:
+            runs = client.search_runs(
+                [experiment], query, max_results=1000, order_by=["attributes.start_time"], page_token=page
+            )
+            found += [_nested(client, run, curves) for run in runs]
+            if not (page := runs.token):
+                return found
+
+
+def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTraining:
+    histories = {}
+    for key in curves:
+        points = client.get_metric_history(run.info.run_id, key) if key in run.data.metrics else []
+        histories[key] = tuple(point.value for point in sorted(points, key=lambda point: point.step))
+    try:
+        result = json.loads(read_text(run.info.run_id, RESULT_FILE)) if run.info.status == "FINISHED" else {}
+    except (MlflowException, OSError):  # its artifacts are gone, or elsewhere
+        result = {}
+    return NestedTraining(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        status=run.info.status,
+        began_ms=run.info.start_time,
+        tags=run.data.tags,
+        configuration=json.loads(run.data.tags.get(CONFIG_TAG, "{}")),
+        curves=histories,
+        metrics=run.data.metrics,
+        result=result,
+    )
+
+
+def latest_run(tags: Mapping[str, str]) -> str | None:
+    """Id of the run that was begun last among those with these tags, or None."""
+    store = setup()
+    query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
+    with refused():
+        found = MlflowClient().search_runs(
+            [store.experiment_id], query, order_by=["attributes.start_time DESC"], max_results=1
+        )
+    return str(found[0].info.run_id) if found else None
+
+
+def tags_of(run_id: str) -> dict[str, str]:
+    """A run's tags. InputError if there is no such run."""
+    setup()
+    try:
+        return dict(MlflowClient().get_run(run_id).data.tags)
+    except MlflowException:
+        raise InputError(f"{run_id} is no run of {shown(mlflow.get_tracking_uri())}; give a run id") from None
+
+
 def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
     """Run id and result of the latest finished run of a step, or None if there is none with its result."""
     run_id = _latest_run(step_key, "attributes.status = 'FINISHED'")
@@ -572,6 +645,14 @@ def fetch_checkpoints(run: Run) -> Path | None:
         return None
     kept = MlflowClient().list_artifacts(run.info.run_id, "checkpoints")
     return download(f"runs:/{run.info.run_id}/checkpoints") if kept else None
+
+
+def read_yaml(run_id: str, path: str) -> dict[str, Any]:
+    """A mapping kept as YAML among a run's artifacts; empty if it is not there."""
+    try:
+        return dict(yaml.safe_load(read_text(run_id, path)))
+    except (MlflowException, OSError):
+        return {}
 
 
 def read_text(run_id: str, path: str) -> str:

@@ -12,10 +12,11 @@ from statistics import fmean, stdev
 import pytest
 
 from pipeline import figures
+from pipeline.evidence import Outcome
 from pipeline.report import NOTHING, Pages, pages, write
 from pipeline.reported import claims, read_table, report_table
 from pipeline.reproduced import Configuration, RecordedTraining, Reproduction
-from pipeline.verdicts import Correction, Explanation, Outcome, Verdict
+from pipeline.verdicts import Correction, Explanation, Verdict
 from tests.reproductions import ENDS, reproduction, training
 
 OUTCOMES: tuple[Outcome, ...] = ("holds", "does not hold", "can't be judged")

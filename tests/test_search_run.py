@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import mlflow
 import optuna
@@ -23,41 +23,9 @@ from pipeline.search_run import SearchRun, search
 from pipeline.space import SearchConfig
 from pipeline.steps import CURVES
 from pipeline.trial import TrainingTask, do
-from pipeline.workers import Event
+from tests.pools import Inline
 
 TINY: dict[str, Any] = {"cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,6,9", "epochs": 2, "trials": 4}
-
-
-class Inline:
-    """A pool of one worker that trains in this process, as soon as it is listened to."""
-
-    def __init__(self, count: int) -> None:
-        self._task: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Nothing is left running."""
-
-    @property
-    def idle(self) -> int:
-        return int(self._task is None)
-
-    @property
-    def running(self) -> list[tuple[int, Any]]:
-        return [] if self._task is None else [(0, self._task)]
-
-    def submit(self, task: Any) -> None:
-        self._task = task
-
-    def events(self, timeout_seconds: float | None = None) -> list[Event]:
-        if self._task is None:
-            return []
-        task, self._task = self._task, None
-        said: list[Event] = []
-        value = do(task, lambda share: said.append(Event("message", task, share, 0)))
-        return [*said, Event("done", task, value, 0)]
 
 
 class Counting(Inline):
@@ -253,7 +221,7 @@ def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store,
     model, train = ModelConfig("gru", 1, 4), TrainConfig(epochs=1)
     tags = {"corpus.sha256": "0" * 64}
     task = TrainingTask("trial", 0, CorpusConfig(str(small_text)), model, train, "study", "parent", tags)
-    with pytest.raises(InputError, match="is no longer the one that the search was begun on"):
+    with pytest.raises(InputError, match="is no longer the one that was begun on"):
         do(task, lambda share: None)
 
 

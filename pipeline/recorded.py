@@ -1,0 +1,135 @@
+"""What a reproduction's runs have come to, from the record alone: no training and no text is needed."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from models.complexity import measure
+from pipeline import tracking, ui
+from pipeline.config import resolve
+from pipeline.errors import InputError
+from pipeline.reported import Reported, Table
+from pipeline.reproduced import Configuration, PromptInText, RecordedTraining, Reproduction, TextFacts
+from pipeline.tracking import NestedTraining
+from pipeline.training import STOPPED_BY_TIME
+
+STAGE = "reproduce"
+TEXT_FILE, TABLE_FILE = "text.json", "reported.json"
+CURVES = {  # of a recorded training -> the metric
+    "train": "perplexity/train",
+    "val": "perplexity/val",
+    "train_pooled": "perplexity_pooled/train",
+    "val_pooled": "perplexity_pooled/val",
+}
+SECONDS = "training/seconds"
+Shape = tuple[str, str, int, int]  # implementation, cell, layers, hidden size
+Key = tuple[str, Shape, int]  # role, shape, seed
+
+
+def shape_of(model: Mapping[str, Any]) -> Shape:
+    """What tells one configuration of a table from another, of a ModelConfig's fields."""
+    return model["implementation"], model["cell"], model["num_layers"], model["hidden_size"]
+
+
+def by_key(trainings: Iterable[NestedTraining]) -> dict[Key, NestedTraining]:
+    """The trainings by role, shape and seed; of several of one, the one that has come furthest, else the latest."""
+    found: dict[Key, NestedTraining] = {}
+    for each in trainings:
+        if not each.configuration:
+            continue
+        key = each.tags.get("role", ""), shape_of(each.configuration["model"]), each.configuration["train"]["seed"]
+        before = found.get(key)
+        if before is None or len(each.curves[CURVES["val"]]) >= len(before.curves[CURVES["val"]]):
+            found[key] = each
+    return found
+
+
+def recorded_reproduction(run_id: str, against: Table | None = None) -> Reproduction:
+    """What a reproduction's runs have come to; beside ``against``, or the table that it was made for.
+
+    InputError for a run that is none.
+    """
+    tags = tracking.tags_of(run_id)
+    if tags.get("stage") != STAGE:
+        raise InputError(f"--run-id {run_id} is no reproduction; give the run id that `tmlm reproduce` printed")
+    try:
+        kept, text = (json.loads(tracking.read_text(run_id, name)) for name in (TABLE_FILE, TEXT_FILE))
+    except OSError:
+        raise InputError(
+            f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again"
+        ) from None
+    trainings = by_key(tracking.nested_trainings(run_id, [*CURVES.values(), SECONDS]))
+    facts = _text_of(text)
+    return Reproduction(
+        run_id=run_id,
+        table=against or _table_from(kept),
+        quick=tags["reproduction.quick"] == "true",
+        text=facts,
+        configurations=tuple(
+            _configuration(row, trainings, facts.vocab_size) for row in (against or _table_from(kept)).rows
+        ),
+        environment=_environment_of(run_id),
+        link=ui.link_to_run(run_id),
+    )
+
+
+def _table_from(kept: Mapping[str, Any]) -> Table:
+    rows = [
+        Reported(**{**row, "figures": tuple(row["figures"]), "samples": tuple(map(tuple, row["samples"]))})
+        for row in kept["rows"]
+    ]
+    return Table(kept["name"], kept["digest"], tuple(rows))
+
+
+def _text_of(kept: Mapping[str, Any]) -> TextFacts:
+    orders = {name: {int(n): value for n, value in kept[name].items()} for name in ("val_perplexities", "windowed")}
+    return TextFacts(**{**kept, **orders, "prompts": tuple(PromptInText(**each) for each in kept["prompts"])})
+
+
+def _environment_of(run_id: str) -> dict[str, str]:
+    found = tracking.read_yaml(run_id, "environment.yaml")
+    names = ("python", "platform", "machine", "cpu_count")
+    packages = {name: str(version) for name, version in found.get("packages", {}).items()}
+    return {name.replace("_", " "): str(found[name]) for name in names if name in found} | packages
+
+
+def _configuration(row: Reported, trainings: Mapping[Key, NestedTraining], vocab_size: int) -> Configuration:
+    own, stream = (
+        sorted(
+            (each for (role, shape, _), each in trainings.items() if role == wanted and shape == shape_of(model)),
+            key=lambda each: each.configuration["train"]["seed"],
+        )
+        for wanted, model in (("report", row.model), ("stream", {**row.model, "implementation": "torch"}))
+    )
+    model, train = resolve({"preset": "report", **row.model})
+    assert train.epochs is not None
+    return Configuration(
+        reported=row,
+        complexity=measure(model, vocab_size),
+        runs=tuple(_training(each, train.epochs) for each in own if each.curves[CURVES["val"]]),
+        stream=tuple(_training(each, None) for each in stream if each.curves[CURVES["val"]]),
+    )
+
+
+def _training(found: NestedTraining, epochs_planned: int | None) -> RecordedTraining:
+    """A recorded training; where no number of epochs is planned, one that has ended by itself has all of them."""
+    curves = {name: found.curves[metric] for name, metric in CURVES.items()}
+    pooled = {f"{name}_pooled": curves[f"{name}_pooled"] or curves[name] for name in ("train", "val")}
+    epochs, stopped = len(curves["val"]), found.tags.get("stopped", "")
+    if epochs_planned is None:
+        ended = found.status == "FINISHED" and not stopped.startswith(STOPPED_BY_TIME)
+        epochs_planned = epochs if ended else epochs + 1
+    seconds = found.curves[SECONDS]
+    return RecordedTraining(
+        run_id=found.run_id,
+        seed=found.configuration["train"]["seed"],
+        status=found.status,
+        epochs_planned=epochs_planned,
+        **{**curves, **pooled},
+        train_seconds=seconds[-1] if seconds else 0.0,
+        test_perplexity=found.result.get("test_perplexity"),
+        texts=tuple(found.result.get("last_texts", {}).items()),
+        stopped=stopped,
+        precision=found.result.get("precision", found.configuration["train"]["precision"]),
+        trained_parameters=found.result.get("trained_parameters"),
+    )

@@ -1,0 +1,395 @@
+"""The report, reproduced: all its configurations trained under its own protocol, each a run nested in one.
+
+A reproduction is known by its table, its text and the code that trains: the same command again goes on with the same
+run, and trains only what it lacks. What it came to is put together from the recorded runs alone.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from models.config import ModelConfig
+from pipeline import report, store, tracking, ui
+from pipeline.checks import Check, checks, refusal
+from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig, resolve
+from pipeline.corpus import Corpus, load_corpus
+from pipeline.corrections import corrections
+from pipeline.errors import CheckFailedError, InputError, TrainingDivergedError
+from pipeline.estimate import Calibration, Timing, expected_seconds, in_turn_seconds, shapes_to_time
+from pipeline.evidence import Outcome
+from pipeline.explanations import explanations
+from pipeline.files import alone
+from pipeline.open_runs import close_dead_runs, close_the_dead
+from pipeline.pool import WAIT_SECONDS, MakePool, Pool, raised, time_all, train_in_processes, worker_count
+from pipeline.progress import SearchProgress, search_progress
+from pipeline.recorded import CURVES, STAGE, TABLE_FILE, TEXT_FILE, Key, Shape, by_key, recorded_reproduction, shape_of
+from pipeline.reported import Reported, Table, read_table, report_table
+from pipeline.reproduced import Configuration, Reproduction
+from pipeline.steps import corpus_keys, corpus_tags, parent_run, record_datasets, step_key
+from pipeline.summaries import reproduction_note
+from pipeline.text_facts import text_facts
+from pipeline.tracking import NestedTraining, TrackedRun
+from pipeline.training import STOPPED_BY_TIME
+from pipeline.trial import Role, TimingTask, TrainingTask
+from pipeline.verdicts import Verdict, judge_claims
+
+log = logging.getLogger(__name__)
+
+QUICK_EPOCHS, QUICK_UNITS = 20, 64  # of the configurations of at most so many units in all layers
+COUNTS: dict[Outcome, str] = {  # the metrics that count the report's claims
+    "holds": "reproduction/claims_that_hold",
+    "does not hold": "reproduction/claims_that_do_not",
+    "can't be judged": "reproduction/claims_not_judged",
+}
+KILLS_ALLOWED = 1  # of a training's process, before the training is left alone
+
+
+@dataclass(frozen=True)
+class ReproductionRun:
+    """A reproduction that is done: its run, what it came to, where the pages are, and the flat result."""
+
+    found: Reproduction
+    verdicts: Sequence[Verdict]
+    checks: Sequence[Check]
+    folder: Path
+    result: dict[str, Any]
+
+
+def reproduce(
+    config: ReproduceConfig,
+    quick: bool = False,
+    check: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    make_pool: MakePool = train_in_processes,
+) -> ReproductionRun:
+    """Train what is asked for and is not there yet, and write the report.
+
+    ``quick``: a few epochs of the small configurations. ``check``: CheckFailedError, after all is recorded, where a
+    figure is not what it is held against. DataUnavailableError without the exact text of The Time Machine.
+    """
+    table = table_of(config.against)
+    rows = _small(table.chosen(config.only)) if quick else table.chosen(config.only)
+    corpus = load_corpus(CorpusConfig("time-machine"))
+    identity = step_key("train", {"table": table.digest, "quick": quick, **corpus_keys(corpus)})
+    with alone(store.root() / "mlruns" / f".reproduce-{identity}.lock", _busy(table)):
+        close_the_dead(store.setup())
+        tags = {
+            **corpus_tags(corpus),
+            "reproduction": identity,
+            "reproduction.table": table.name,
+            "reproduction.table_digest": table.digest,
+            "reproduction.quick": str(quick).lower(),
+        }
+        earlier_id = tracking.latest_run({"stage": STAGE, "reproduction": identity})
+        earlier = tracking.ended_run(earlier_id) if earlier_id else None
+        name = "reproduce-quick" if quick else "reproduce"
+        with parent_run(STAGE, name, tags, earlier) as run:
+            conductor = _Conductor(config, quick, check, table, rows, corpus, identity, run, say)
+            return conductor.conduct(make_pool)
+
+
+def table_of(against: str) -> Table:
+    """The table that --against names, or the coursework report's. InputError for one that can't be used."""
+    return read_table(Path(against)) if against else report_table()
+
+
+def _busy(table: Table) -> str:
+    return f"{table.name} is being reproduced by another command; wait for it, or stop it"
+
+
+def _small(rows: Sequence[Reported]) -> tuple[Reported, ...]:
+    """Those that --quick trains. InputError if none is."""
+    small = tuple(row for row in rows if row.num_layers * row.hidden_size <= QUICK_UNITS)
+    if not small:
+        raise InputError(
+            f"--quick trains configurations of at most {QUICK_UNITS} units in all their layers, and --only names none; "
+            "leave one of the two out"
+        )
+    return small
+
+
+def configurations_of(row: Reported, seed: int, preset: str = "report") -> tuple[ModelConfig, TrainConfig]:
+    """How a row is trained: by the report's protocol, or its shape, in torch.nn, by the stream preset."""
+    model = row.model if preset == "report" else {**row.model, "implementation": "torch"}
+    return resolve({"preset": preset, **model, "seed": seed})
+
+
+def _has_diverged(there: NestedTraining) -> bool:
+    return there.tags.get("failure", "").startswith(TrainingDivergedError.__name__)
+
+
+class _Conductor:
+    """What a reproduction does between the start and the end of its run."""
+
+    def __init__(
+        self,
+        config: ReproduceConfig,
+        quick: bool,
+        check: bool,
+        table: Table,
+        rows: Sequence[Reported],
+        corpus: Corpus,
+        identity: str,
+        run: TrackedRun,
+        say: Callable[[str], None],
+    ) -> None:
+        self.config, self.quick, self.check, self.table, self.rows = config, quick, check, table, rows
+        self.corpus, self.identity, self.run, self.say = corpus, identity, run, say
+        self.corpus_config = CorpusConfig("time-machine")
+        self.bar = SearchProgress(None)
+        self.minutes_expected: float | None = None
+        self._seconds_of: dict[tuple[str, int, int], float] = {}  # expected, by task
+        self._kills: dict[tuple[str, int, int], int] = {}
+        self._failures: list[str] = []
+
+    def conduct(self, make_pool: MakePool) -> ReproductionRun:
+        began = time.monotonic()
+        run, workers = self.run, worker_count(self.config.workers)
+        run.params({**asdict(self.config), "quick": self.quick, "check": self.check})
+        run.yaml("environment.yaml", tracking.environment())
+        run.json(TABLE_FILE, asdict(self.table))
+        run.json(TEXT_FILE, asdict(text_facts(self.corpus)))
+        record_datasets(run, self.corpus, "report")
+        waiting = self._tasks()
+        if waiting:
+            with search_progress(run.name, workers) as self.bar, make_pool(workers) as pool:
+                self._estimate(pool, waiting, workers)
+                self._train(pool, waiting)
+        return self._conclude(time.monotonic() - began)
+
+    # --- what is to be trained ---------------------------------------------------------------------------------------
+
+    def _tasks(self) -> list[TrainingTask]:
+        """The trainings that are lacking: the protocol's by seed, the costly ones first, then the stream preset's."""
+        recorded = self._recorded()
+        tasks = [
+            task
+            for seed in range(self.config.seeds)
+            for row in sorted(self.rows, key=lambda row: -row.macs_per_char)
+            if (task := self._task("report", row, seed, recorded)) is not None
+        ]
+        shapes = {} if self.quick else {(row.cell, row.num_layers, row.hidden_size): row for row in reversed(self.rows)}
+        for row in sorted(shapes.values(), key=lambda row: row.macs_per_char):
+            if (task := self._task("stream", row, 0, recorded)) is not None:
+                tasks.append(task)
+        return tasks
+
+    def _recorded(self) -> dict[Key, NestedTraining]:
+        return by_key(tracking.nested_trainings(self.run.id, [CURVES["val"]]))
+
+    def _task(
+        self, role: Role, row: Reported, seed: int, recorded: Mapping[Key, NestedTraining]
+    ) -> TrainingTask | None:
+        """A training of a row, from the start or from where it stands; None if there is nothing left to train."""
+        model, train = configurations_of(row, seed, "report" if role == "report" else "stream")
+        epochs = self.config.epochs or (QUICK_EPOCHS if self.quick else None) if role == "report" else None
+        train = replace(train, epochs=epochs or train.epochs, max_seconds=self.config.max_seconds)
+        there = recorded.get((role, shape_of(asdict(model)), seed))
+        if there is not None and (_has_diverged(there) or self._is_enough(there, train)):
+            return None
+        return TrainingTask(
+            role=role,
+            number=self.table.rows.index(row),
+            corpus=self.corpus_config,
+            model=model,
+            train=train,
+            study=self.identity,
+            parent=self.run.id,
+            tags={**corpus_tags(self.corpus), "study": self.run.name, "role": role, "configuration": row.id},
+            going_on=there.run_id if there is not None else "",
+        )
+
+    def _is_enough(self, there: NestedTraining, train: TrainConfig) -> bool:
+        """Whether a recorded training has come as far as it is asked to."""
+        done = len(there.curves[CURVES["val"]])
+        if there.status != "FINISHED":
+            return False
+        if there.tags.get("stopped", "").startswith(STOPPED_BY_TIME):
+            limit = train.max_seconds
+            return bool(limit) and limit <= float(there.configuration["train"]["max_seconds"])
+        return train.epochs is None or done >= train.epochs
+
+    # --- training ----------------------------------------------------------------------------------------------------
+
+    def _estimate(self, pool: Pool, tasks: Sequence[TrainingTask], workers: int) -> None:
+        """Time some steps of each configuration, and say how long it will take and where it will be found."""
+        self.bar.phase("timing some steps")
+        by_protocol = {task.number: (task.model, task.train) for task in tasks if task.role == "report"}
+        by_stream = shapes_to_time([(task.model, task.train) for task in tasks if task.role == "stream"])
+        timings = time_all(
+            pool, [TimingTask(self.corpus_config, *each) for each in [*by_protocol.values(), *by_stream]]
+        )
+        timed = {shape_of(asdict(each.model)): each for each in timings if each.train.preset == "report"}
+        stream = Calibration(self.corpus, [each for each in timings if each.train.preset == "stream"])
+        for task in tasks:
+            self._seconds_of[task.key] = self._expected(task, timed, stream)
+        minutes = in_turn_seconds([self._seconds_of[task.key] for task in tasks], workers) / 60
+        self.minutes_expected = minutes
+        about = f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
+        own = sum(1 for task in tasks if task.role == "report")
+        more = f" and {len(tasks) - own} by the stream preset" if len(tasks) > own else ""
+        self.say(
+            f"{own} trainings by the report's protocol{more}: {about} with {workers} workers, by steps timed just now\n"
+            f"{ui.link_to_run(self.run.id)}"
+        )
+
+    def _expected(self, task: TrainingTask, timed: Mapping[Shape, Timing], stream: Calibration) -> float:
+        """Seconds of a training that is not begun, or of what is left of one."""
+        if task.role == "stream":
+            return stream.expected_seconds(task.model, task.train)
+        timing = timed.get(shape_of(asdict(task.model)))
+        return expected_seconds(self.corpus, replace(timing, train=task.train)) if timing is not None else 1.0
+
+    def _train(self, pool: Pool, waiting: list[TrainingTask]) -> None:
+        total, done = len(waiting), 0
+        self.bar.phase("training")
+        while waiting or pool.running:
+            while waiting and pool.idle:
+                task = waiting.pop(0)
+                pool.submit(task)
+                self.bar.advance(task.key, self._seconds_of[task.key], 0.0)
+            self.bar.plan(sum(self._seconds_of[task.key] for task in waiting))
+            for event in pool.events(WAIT_SECONDS):
+                task = event.task
+                if event.kind == "message":
+                    self.bar.advance(task.key, self._seconds_of[task.key], event.value)
+                elif event.kind == "lost":
+                    self.bar.lose(task.key)
+                    close_dead_runs()
+                    waiting[:0] = self._again(task, f"its process (pid {event.pid}) is gone, exit code {event.value}")
+                else:
+                    done += 1
+                    self.bar.end(task.key)
+                    self.bar.show(trainings=f"{done}/{total}")
+                    if event.kind == "failed":
+                        self._note_failure(task, raised(event))
+
+    def _again(self, task: TrainingTask, reason: str) -> list[TrainingTask]:
+        """The training whose process was killed, once more from where it stands; nothing if it was the second time."""
+        kills = self._kills[task.key] = self._kills.get(task.key, 0) + 1
+        row = self.table.rows[task.number]
+        log.warning("The training of %s (seed %d) is lost: %s", row.id, task.train.seed, reason)
+        if kills > KILLS_ALLOWED:
+            self._failures.append(f"{row.id}, seed {task.train.seed}: {reason}, {kills} times")
+            return []
+        again = self._task(task.role, row, task.train.seed, self._recorded())
+        return [again] if again is not None else []
+
+    def _note_failure(self, task: TrainingTask, error: Exception) -> None:
+        """A training that can't be is left out; anything else ends the command, which may be given again."""
+        if not isinstance(error, TrainingDivergedError | MemoryError):
+            raise error
+        row = self.table.rows[task.number]
+        self._failures.append(f"{row.id}, seed {task.train.seed}: {error or 'out of memory'}")
+        log.warning("%s is left out: %s", row.id, self._failures[-1])
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def _conclude(self, seconds: float) -> ReproductionRun:
+        found = recorded_reproduction(self.run.id)
+        done = write_report(found, self.run, self.config.output)
+        verdicts, held = done.verdicts, done.checks
+        whole = sum(len(each.whole) for each in found.configurations)
+        trained = sum(len(each.runs) for each in found.configurations)
+        result = {
+            **done.result,
+            "trainings": trained,
+            "whole": whole,
+            "failed": self._failures,
+            "minutes": seconds / 60,
+            "minutes_expected": self.minutes_expected,
+        }
+        figures = {name: float(sum(v.outcome == outcome for v in verdicts)) for outcome, name in COUNTS.items()}
+        step = trained + sum(each.epochs for one in found.configurations for each in one.runs)
+        self.run.metrics({**figures, "reproduction/trainings": float(trained)}, step=step)
+        self.run.json(tracking.RESULT_FILE, result)
+        self.run.note(reproduction_note(found, verdicts, held))
+        if self.check and (failed := refusal(held)):
+            raise CheckFailedError(failed)
+        return replace(done, result=result)
+
+
+# --- the report ------------------------------------------------------------------------------------------------------
+
+
+def write_report(found: Reproduction, run: TrackedRun, output: str) -> ReproductionRun:
+    """Judge, and write the pages to disk and, as artifacts, to a run."""
+    is_own = found.table.digest == report_table().digest
+    verdicts = judge_claims(found) if is_own else ()
+    held = checks(found)
+    pages = report.pages(
+        found,
+        verdicts,
+        corrections(found) if is_own else (),
+        explanations(found) if is_own else (),
+        [check.said for check in held],
+    )
+    folder = (
+        Path(output) if output != "auto" else store.root() / "mlruns" / ("report-quick" if found.quick else "report")
+    )
+    try:
+        report.write(pages, folder)
+    except OSError as error:
+        raise InputError(f"--output {folder} can't be written: {error.strerror}; give another folder") from error
+    run.text("report/report.html", pages.html)
+    run.text("report/report.md", pages.markdown)
+    for name, png in pages.figures.items():
+        run.picture(f"report/{name}", png)
+    return ReproductionRun(
+        found=found,
+        verdicts=verdicts,
+        checks=held,
+        folder=folder,
+        result={
+            "run_id": found.run_id,
+            "table": found.table.name,
+            "quick": found.quick,
+            "corpus": found.text.corpus,
+            "report": str(folder / "report.html"),
+            "configurations": [_row(each) for each in found.configurations],
+            "verdicts": {verdict.claim.id: verdict.outcome for verdict in verdicts},
+            "checks": [asdict(check) for check in held],
+        },
+    )
+
+
+def _row(each: Configuration) -> dict[str, Any]:
+    return {
+        "id": each.id,
+        "report_parameters": each.complexity.report_parameters,
+        "report_macs": each.complexity.report_macs,
+        "macs_per_char": each.complexity.macs_per_char,
+        "seeds": len(each.runs),
+        "epochs": min((run.epochs for run in each.runs), default=0),
+        "train_perplexity": curve[-1] if (curve := each.mean_curve("train")) else None,
+        "val_perplexity": curve[-1] if (curve := each.mean_curve("val")) else None,
+        "stream_test_perplexity": each.stream[0].test_perplexity if each.stream else None,
+    }
+
+
+def rewrite_report(run_id: str, against: str, output: str) -> ReproductionRun:
+    """The pages once more, from recorded runs alone: the run that is named, or the latest reproduction."""
+    store.setup()
+    table = read_table(Path(against)) if against else None
+    chosen = run_id or _latest(table)
+    found = recorded_reproduction(chosen, table)
+    if against and not any(each.runs for each in found.configurations):
+        raise InputError(
+            f"--against {against}: none of its configurations was trained in {chosen}; "
+            f"train them first: tmlm reproduce --against {against}"
+        )
+    tags = {"reproduction.run_id": chosen, "reproduction.table": found.table.name}
+    with tracking.tracked_run("report", "report", tags) as run:
+        return write_report(found, run, output)
+
+
+def _latest(table: Table | None) -> str:
+    """The latest reproduction, of that table if there is one of it."""
+    own = {"reproduction.table_digest": table.digest} if table else {}
+    chosen = tracking.latest_run({"stage": STAGE, **own}) or tracking.latest_run({"stage": STAGE})
+    if chosen is None:
+        raise InputError("nothing was reproduced yet; run `tmlm reproduce` first, or give --run-id")
+    return chosen

@@ -1,0 +1,42 @@
+"""A pool in this process, for tests of what submits to one."""
+
+from typing import Any, Self
+
+from pipeline.trial import do
+from pipeline.workers import Event
+
+
+class Inline:
+    """A pool of one worker that does its task in this process, as soon as it is listened to."""
+
+    def __init__(self, count: int) -> None:
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is left running."""
+
+    @property
+    def idle(self) -> int:
+        return int(self._task is None)
+
+    @property
+    def running(self) -> list[tuple[int, Any]]:
+        return [] if self._task is None else [(0, self._task)]
+
+    def submit(self, task: Any) -> None:
+        self._task = task
+
+    def events(self, timeout_seconds: float | None = None) -> list[Event]:
+        if self._task is None:
+            return []
+        task, self._task = self._task, None
+        return self.done(task)
+
+    def done(self, task: Any) -> list[Event]:
+        """What is heard of a task from its beginning to its end."""
+        said: list[Event] = []
+        value = do(task, lambda share: said.append(Event("message", task, share, 0)))
+        return [*said, Event("done", task, value, 0)]

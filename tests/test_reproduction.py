@@ -1,0 +1,296 @@
+"""A reproduction as a tracked run: what it trains, what it goes on with, and what is put together from its runs."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline import checks, reproduction, tracking
+from pipeline.config import CorpusConfig, ReproduceConfig
+from pipeline.corpus import load_corpus
+from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, TrainingDivergedError
+from pipeline.recorded import recorded_reproduction
+from pipeline.reproduction import ReproductionRun, reproduce, rewrite_report
+from pipeline.store import setup
+from pipeline.trial import TrainingTask
+from pipeline.workers import Event
+from tests.pools import Inline
+
+TINY = ReproduceConfig(only="gru-scratch-1x8,lstm-torch-2x32", epochs=1)
+ONE = replace(TINY, only="gru-scratch-1x8")
+OTHER = """id,implementation,cell,num_layers,hidden_size,perplexity_end,params_reported,sample_it_has
+theirs,scratch,gru,1,8,9.5,1.1 k,it has <b>come</b>
+unknown,torch,rnn,1,16,4.5,,
+"""
+
+
+class Counting(Inline):
+    """How many trainings were submitted, of all pools of a test."""
+
+    given: list[TrainingTask]
+
+    def submit(self, task: Any) -> None:
+        super().submit(task)
+        if isinstance(task, TrainingTask):
+            self.given.append(task)
+
+
+@pytest.fixture
+def given() -> list[TrainingTask]:
+    return []
+
+
+@pytest.fixture
+def pool(given) -> Callable[[int], Inline]:
+    def make(count: int) -> Inline:
+        made = Counting(count)
+        made.given = given
+        return made
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _stand_in(monkeypatch: pytest.MonkeyPatch, small_text: Path) -> None:
+    """Another text in place of the book, in the command and in what stands in for a worker."""
+    corpus = load_corpus(CorpusConfig(str(small_text)))
+    monkeypatch.setattr(reproduction, "load_corpus", lambda config: corpus)
+    monkeypatch.setattr("pipeline.trial._corpus", lambda config: corpus)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
+    home = tmp_path_factory.mktemp("lab")
+    (home / "mlruns").mkdir()
+    shutil.copy(empty_database, home / "mlruns" / "mlflow.db")
+    return home
+
+
+@pytest.fixture
+def done(lab, monkeypatch) -> Iterator[ReproductionRun]:
+    """A quick reproduction of two configurations, trained once: to look at, not to go on with."""
+    monkeypatch.setattr("pipeline.store.root", lambda: lab)
+    setup.cache_clear()
+    yield reproduce(TINY, quick=True, make_pool=Inline)
+    setup.cache_clear()
+
+
+@pytest.fixture
+def own(store) -> ReproductionRun:
+    """One of a single configuration, for the test alone."""
+    return reproduce(ONE, quick=True, make_pool=Inline)
+
+
+def trainings(run_id: str) -> dict[str, Any]:
+    return {each.tags["configuration"]: each for each in tracking.nested_trainings(run_id, ["perplexity/val"])}
+
+
+def test_each_training_is_a_finished_run_nested_in_the_reproductions(done):
+    found = trainings(done.found.run_id)
+    assert set(found) == {"gru-scratch-1x8", "lstm-torch-2x32"}
+    for each in found.values():
+        assert (each.status, len(each.curves["perplexity/val"])) == ("FINISHED", 1)
+        assert each.configuration["train"]["preset"] == "report"
+    parent = MlflowClient().get_run(done.found.run_id)
+    assert (parent.info.status, parent.data.tags["stage"]) == ("FINISHED", "reproduce")
+    assert parent.data.tags["reproduction.quick"] == "true"
+
+
+def test_the_pages_are_on_disk_and_among_the_artifacts(done, lab):
+    assert done.folder == lab / "mlruns" / "report-quick"
+    page = (done.folder / "report.html").read_text()
+    assert page == tracking.read_text(done.found.run_id, "report/report.html")
+    assert "gru-scratch-1x8" in page
+    assert (done.folder / "report.md").is_file()
+    assert list((done.folder / "figures").glob("*.png"))
+
+
+def test_what_the_runs_came_to_is_put_together_from_the_record(done):
+    found = done.found["gru-scratch-1x8"]
+    (run,) = found.runs
+    (recorded,) = (each for each in trainings(done.found.run_id).values() if each.tags["configuration"] == found.id)
+    assert run.val == recorded.curves["perplexity/val"]
+    assert (run.epochs, run.epochs_planned, run.is_whole, run.seed) == (1, 50, False, 0)
+    assert run.train_pooled != run.train
+    assert [prompt for prompt, _ in run.texts] == ["it has", "proceeded the", "staring hard"]
+    assert all(text.startswith(prompt) and len(text) == len(prompt) + 20 for prompt, text in run.texts)
+    assert run.test_perplexity is not None
+    assert run.train_seconds > 0
+    assert not done.found["rnn-torch-1x128"].runs
+
+
+def test_the_same_command_again_trains_nothing_and_takes_the_same_run(done, given, pool):
+    again = reproduce(TINY, quick=True, make_pool=pool)
+    assert given == []
+    assert again.found.run_id == done.found.run_id
+    assert again.found.configurations == done.found.configurations
+
+
+def test_more_epochs_go_on_with_the_same_run(own, given, pool):
+    before = trainings(own.found.run_id)["gru-scratch-1x8"]
+    again = reproduce(replace(ONE, epochs=3), quick=True, make_pool=pool)
+    assert [task.going_on for task in given] == [before.run_id]
+    (run,) = again.found["gru-scratch-1x8"].runs
+    assert run.run_id == before.run_id
+    assert (run.epochs, run.val[0]) == (3, before.curves["perplexity/val"][0])
+
+
+def test_another_seed_is_another_run(own, given, pool):
+    again = reproduce(replace(ONE, seeds=2), quick=True, make_pool=pool)
+    assert [task.train.seed for task in given] == [1]
+    first, second = again.found["gru-scratch-1x8"].runs
+    assert (first.seed, second.seed) == (0, 1)
+    assert first.val != second.val
+
+
+def test_the_whole_report_has_each_shape_under_the_stream_preset_once(store, pool, given, monkeypatch):
+    class NothingDone(Counting):
+        def done(self, task: Any) -> list[Event]:
+            if isinstance(task, TrainingTask):
+                return [Event("failed", task, TrainingDivergedError("not trained here"), 0)]
+            return super().done(task)
+
+    def make(count: int) -> Inline:
+        made = NothingDone(count)
+        made.given = given
+        return made
+
+    done = reproduce(ReproduceConfig(only="gru-*-1x128,gru-torch-2x32", seeds=2), make_pool=make)
+    asked = [(task.role, task.model.shape, task.model.implementation, task.train.seed) for task in given]
+    assert asked == [
+        ("report", "gru-1x128", "scratch", 0),
+        ("report", "gru-1x128", "torch", 0),
+        ("report", "gru-2x32", "torch", 0),
+        ("report", "gru-1x128", "scratch", 1),
+        ("report", "gru-1x128", "torch", 1),
+        ("report", "gru-2x32", "torch", 1),
+        ("stream", "gru-2x32", "torch", 0),
+        ("stream", "gru-1x128", "torch", 0),
+    ]
+    assert len(done.result["failed"]) == 8
+    assert "not trained here" in done.result["failed"][0]
+
+
+def test_a_worker_that_is_killed_costs_its_training_once_and_twice_leaves_it_out(store, given):
+    class Dying(Counting):
+        def done(self, task: Any) -> list[Event]:
+            if isinstance(task, TrainingTask) and task.model.cell == "gru":
+                return [Event("lost", task, -9, 4711)]
+            if isinstance(task, TrainingTask) and len(self.given) == 3:
+                return [Event("lost", task, -9, 4712)]
+            return super().done(task)
+
+    def make(count: int) -> Inline:
+        made = Dying(count)
+        made.given = given
+        return made
+
+    done = reproduce(TINY, quick=True, make_pool=make)
+    assert [task.model.cell for task in given] == ["lstm", "gru", "gru"]
+    assert [run.status for run in done.found["lstm-torch-2x32"].runs] == ["FINISHED"]
+    assert done.result["failed"] == ["gru-scratch-1x8, seed 0: its process (pid 4711) is gone, exit code -9, 2 times"]
+
+
+def test_what_is_stopped_is_gone_on_with(store, given, pool):
+    class Stopping(Counting):
+        def done(self, task: Any) -> list[Event]:
+            if isinstance(task, TrainingTask) and task.model.cell == "gru":
+                raise KeyboardInterrupt
+            return super().done(task)
+
+    def make(count: int) -> Inline:
+        made = Stopping(count)
+        made.given = given
+        return made
+
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(TINY, quick=True, make_pool=make)
+    parent = tracking.latest_run({"stage": "reproduce"})
+    assert parent is not None
+    assert MlflowClient().get_run(parent).info.status == "KILLED"
+    given.clear()
+    done = reproduce(TINY, quick=True, make_pool=pool)
+    assert done.found.run_id == parent
+    assert [task.model.cell for task in given] == ["gru"]
+
+
+def test_a_check_that_is_not_met_says_so_after_all_is_recorded(own, monkeypatch):
+    curves = {"train": [[3.0], [3.01], [3.02]], "val": [[3.0], [3.01], [3.02]]}
+    monkeypatch.setattr(checks, "d2l_curves", lambda: {"gru-scratch-1x8": curves})
+    with pytest.raises(CheckFailedError, match=r"--check is not met by 2 of .*gru-scratch-1x8, seed 0: ") as raised:
+        reproduce(ONE, quick=True, check=True, make_pool=Inline)
+    assert raised.value.exit_code == 4
+    parent = MlflowClient().get_run(own.found.run_id)
+    assert parent.info.status == "FAILED"
+    assert "outside" in tracking.read_text(own.found.run_id, "report/report.md")
+    met = json.loads(tracking.read_text(own.found.run_id, "result.json"))["checks"]
+    assert sum(each["is_met"] is False for each in met) == 2
+
+
+def test_the_report_against_another_table_takes_the_same_runs(done, tmp_path):
+    path = tmp_path / "other.csv"
+    path.write_text(OTHER)
+    other = rewrite_report(done.found.run_id, str(path), str(tmp_path / "out"))
+    assert [each.id for each in other.found.configurations] == ["theirs", "unknown"]
+    assert other.found["theirs"].runs == done.found["gru-scratch-1x8"].runs
+    assert not other.found["unknown"].runs
+    assert other.verdicts == ()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "it has &lt;b&gt;come&lt;/b&gt;" in page
+    assert "<b>come" not in page
+
+
+def test_another_table_is_reproduced_by_a_run_of_its_own(own, tmp_path, given, pool):
+    path = tmp_path / "other.csv"
+    path.write_text(OTHER)
+    other = reproduce(ReproduceConfig(only="theirs", epochs=1, against=str(path)), quick=True, make_pool=pool)
+    assert len(given) == 1
+    assert other.found.run_id != own.found.run_id
+    assert rewrite_report("", str(path), "auto").found.run_id == other.found.run_id
+    assert [each.is_met for each in other.checks if "parameters" in each.name] == [False]  # it has 1.9 k in truth
+
+
+def test_a_table_of_which_nothing_was_trained_says_what_to_do(done, tmp_path):
+    path = tmp_path / "other.csv"
+    path.write_text("id,implementation,cell,num_layers,hidden_size\nnew,torch,rnn,3,16\n")
+    with pytest.raises(InputError, match="train them first: tmlm reproduce --against"):
+        rewrite_report(done.found.run_id, str(path), "auto")
+
+
+def test_a_report_on_nothing_is_refused(store):
+    with pytest.raises(InputError, match="nothing was reproduced yet; run `tmlm reproduce` first"):
+        rewrite_report("", "", "auto")
+    with pytest.raises(InputError, match="0123 is no run of"):
+        recorded_reproduction("0123")
+
+
+def test_a_training_is_no_reproduction(done):
+    (child, _) = trainings(done.found.run_id).values()
+    with pytest.raises(InputError, match="is no reproduction"):
+        recorded_reproduction(child.run_id)
+
+
+def test_quick_and_only_that_exclude_each_other_are_refused(store):
+    with pytest.raises(InputError, match="--quick trains configurations of at most 64 units"):
+        reproduce(ReproduceConfig(only="*-1x128"), quick=True)
+
+
+def test_without_the_exact_text_nothing_is_begun(store, monkeypatch):
+    monkeypatch.setattr(reproduction, "load_corpus", load_corpus)
+    monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
+    with pytest.raises(DataUnavailableError) as raised:
+        reproduce(TINY, quick=True)
+    assert raised.value.exit_code == 3
+    assert tracking.latest_run({"stage": "reproduce"}) is None
+
+
+def test_what_it_will_take_is_said_before_it_begins(store, pool):
+    said: list[str] = []
+    reproduce(ONE, quick=True, say=said.append, make_pool=pool)
+    assert said[0].startswith("1 trainings by the report's protocol: less than a minute with 2 workers")
+    assert "/runs/" in said[0]
