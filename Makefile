@@ -9,10 +9,13 @@ READY := $(ENV)/.ready
 export PATH := $(CURDIR)/$(ENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: setup run test slow faults twin lint types check ui clean
+.PHONY: setup run reproduce-quick test slow faults twin lint types check ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
+
+reproduce-quick: $(READY)  ## a quick check of the report's protocol, against d2l's own bands (needs the exact book)
+	mlflow run . --env-manager local -e reproduce -P quick=true -P check=true
 
 test: $(READY)  ## the fast tests
 	pytest
@@ -34,7 +37,7 @@ lint: $(READY)  ## style
 types: $(READY)  ## static types
 	mypy
 
-check: lint types test slow twin faults  ## all that CI checks
+check: lint types test slow reproduce-quick twin faults  ## all that CI checks
 
 ui: $(READY)  ## the MLflow UI on 127.0.0.1
 	tmlm ui
