@@ -101,21 +101,21 @@ def _configuration(row: Reported, trainings: Mapping[Key, NestedTraining], vocab
         )
         for wanted, model in (("report", row.model), ("stream", {**row.model, "implementation": "torch"}))
     )
-    model, train = resolve({"preset": "report", **row.model})
-    assert train.epochs is not None
+    model, _ = resolve({"preset": "report", **row.model})
     return Configuration(
         reported=row,
         complexity=measure(model, vocab_size),
-        runs=tuple(_training(each, train.epochs) for each in own if each.curves[CURVES["val"]]),
-        stream=tuple(_training(each, None) for each in stream if each.curves[CURVES["val"]]),
+        runs=tuple(_training(each) for each in own if each.curves[CURVES["val"]]),
+        stream=tuple(_training(each) for each in stream if each.curves[CURVES["val"]]),
     )
 
 
-def _training(found: NestedTraining, epochs_planned: int | None) -> RecordedTraining:
-    """A recorded training; where no number of epochs is planned, one that has ended by itself has all of them."""
+def _training(found: NestedTraining) -> RecordedTraining:
+    """A recorded training; where it was not told how many epochs, one that has ended by itself has all of them."""
     curves = {name: found.curves[metric] for name, metric in CURVES.items()}
     pooled = {f"{name}_pooled": curves[f"{name}_pooled"] or curves[name] for name in ("train", "val")}
     epochs, stopped = len(curves["val"]), found.tags.get("stopped", "")
+    epochs_planned = found.configuration["train"]["epochs"]
     if epochs_planned is None:
         ended = found.status == "FINISHED" and not stopped.startswith(STOPPED_BY_TIME)
         epochs_planned = epochs if ended else epochs + 1

@@ -274,12 +274,13 @@ def search_table(
 
 
 def _seeds_and_epochs(each: Configuration) -> str:
-    """2 seeds, or how far the one has come that has come least."""
+    """2 seeds, 100 epochs; or how far the one has come that has come least."""
     if not each.runs:
         return "not trained"
     least = min(each.runs, key=lambda run: run.epochs)
     count = f"{len(each.runs)} seed{'s' if len(each.runs) > 1 else ''}"
-    return count if least.is_whole else f"{count}, {least.epochs} of {least.epochs_planned} epochs"
+    planned = "" if least.is_whole else f"of {least.epochs_planned} "
+    return f"{count}, {least.epochs} {planned}epochs"
 
 
 def _reproduced_row(each: Configuration) -> tuple[str, ...]:

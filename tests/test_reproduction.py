@@ -115,7 +115,7 @@ def test_what_the_runs_came_to_is_put_together_from_the_record(done):
     (run,) = found.runs
     (recorded,) = (each for each in trainings(done.found.run_id).values() if each.tags["configuration"] == found.id)
     assert run.val == recorded.curves["perplexity/val"]
-    assert (run.epochs, run.epochs_planned, run.is_whole, run.seed) == (1, 50, False, 0)
+    assert (run.epochs, run.epochs_planned, run.is_whole, run.seed) == (1, 1, True, 0)
     assert run.train_pooled != run.train
     assert [prompt for prompt, _ in run.texts] == ["it has", "proceeded the", "staring hard"]
     assert all(text.startswith(prompt) and len(text) == len(prompt) + 20 for prompt, text in run.texts)
@@ -137,7 +137,7 @@ def test_more_epochs_go_on_with_the_same_run(own, given, pool):
     assert [task.going_on for task in given] == [before.run_id]
     (run,) = again.found["gru-scratch-1x8"].runs
     assert run.run_id == before.run_id
-    assert (run.epochs, run.val[0]) == (3, before.curves["perplexity/val"][0])
+    assert (run.epochs, run.epochs_planned, run.val[0]) == (3, 3, before.curves["perplexity/val"][0])
 
 
 def test_another_seed_is_another_run(own, given, pool):
