@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from re import fullmatch, sub
+from re import sub
 from statistics import fmean
 from typing import Any
 
@@ -499,23 +499,17 @@ def _perplexity_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet:
     )  # fmt: skip
 
 
-def _agrees(printed: str, number: float) -> bool | None:
-    """Whether what is printed (80.9 k) is the number to within half of its last digit; None for what is no number."""
-    match = fullmatch(r"([\d,]+(?:\.\d+)?) ?([kKM]?)", printed)
-    if match is None:
-        return None
-    unit = {"": 1.0, "k": 1e3, "m": 1e6}[match[2].lower()]
-    decimals = len(match[1].partition(".")[2])
-    return abs(float(match[1].replace(",", "")) - number / unit) <= 0.5 * 10.0**-decimals * (1 + 1e-9)
-
-
 def _printed(configuration: Configuration) -> tuple[tuple[str, str, bool | None], tuple[str, str, bool | None]]:
     """Parameters and MMac: as they should be printed, as they are, and whether these agree."""
     reported, size = configuration.reported, configuration.complexity
     mmac = "" if reported.mmac is None else f"{reported.mmac:.10g}"
     return (
-        (f"{size.report_parameters / 1e3:,.2f} k", reported.params, _agrees(reported.params, size.report_parameters)),
-        (f"{size.report_macs / 1e6:,.2f}", mmac, _agrees(mmac, size.report_macs / 1e6)),
+        (
+            f"{size.report_parameters / 1e3:,.2f} k",
+            reported.params,
+            reported.agrees_on_parameters(size.report_parameters),
+        ),
+        (f"{size.report_macs / 1e6:,.2f}", mmac, reported.agrees_on_macs(size.report_macs)),
     )
 
 

@@ -167,6 +167,10 @@ class TrackedRun:
         new = {key: value for key, value in values.items() if not (self._is_resumed and step in self._recorded(key))}
         self.client.log_batch(self.id, metrics=[Metric(key, rounded(value), now, step) for key, value in new.items()])
 
+    def next_step(self, key: str) -> int:
+        """The step after the last one that is recorded of a metric; 0 of none."""
+        return max(self._recorded(key), default=-1) + 1
+
     def _recorded(self, key: str) -> set[int]:
         if key not in self._steps:
             self._steps[key] = {metric.step for metric in self.client.get_metric_history(self.id, key)}

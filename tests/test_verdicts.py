@@ -20,14 +20,13 @@ from pipeline.evidence import (
     gap_opens,
     level,
     mean_and_interval,
-    rounds_to,
     settled,
     side,
     welch,
     width_of,
 )
 from pipeline.front import Estimate
-from pipeline.reported import claims
+from pipeline.reported import claims, rounds_to
 from pipeline.reproduced import RecordedTraining, Reproduction
 from pipeline.verdicts import JUDGES, Verdict, judge_claims
 from tests.alterations import Alter, each, ends, row, runs, sizes, streams, together
@@ -331,6 +330,11 @@ def test_eight_layers_are_judged_by_the_same_shape_elsewhere():
         lambda one: replace(one, stream=tuple(replace(run, test_perplexity=None) for run in one.stream)),
     )
     assert verdict(unended, "gru-8-layers-16").outcome == OPEN
+    cut_short = each(  # by --max-seconds: it ended with a test perplexity, before its last epoch
+        streams(17.0)(reproduction()),
+        lambda one: replace(one, stream=tuple(replace(run, epochs_planned=2) for run in one.stream)),
+    )
+    assert verdict(cut_short, "gru-8-layers-16").outcome == OPEN
 
 
 def test_the_reports_own_inversions_are_named():
