@@ -120,9 +120,9 @@ def protocol_epochs(reported: Reported) -> int:
 
 
 def trainings(found: Reproduction, id: str) -> tuple[RecordedTraining, ...]:
-    """The trainings of the whole protocol, one for each seed; none of a quick reproduction."""
+    """The trainings of the whole protocol, one for each seed, up to its last epoch; none of a quick reproduction."""
     epochs = protocol_epochs(row(found, id))
-    return () if found.quick else tuple(run for run in found[id].whole if run.epochs >= epochs)
+    return () if found.quick else tuple(run.until(epochs) for run in found[id].whole if run.epochs >= epochs)
 
 
 def streams(found: Reproduction, id: str) -> tuple[RecordedTraining, ...]:
@@ -281,7 +281,7 @@ def seeds(found: Reproduction, id: str) -> str:
 def course(found: Reproduction, id: str) -> str:
     """The course of the trainings of a trained configuration, in a sentence: first, best and last epoch."""
     runs = trainings(found, id)
-    first = [fmean(getattr(run, curve)[0] for run in runs) for curve in ("train", "val")]
+    first = [mean_and_interval([getattr(run, curve)[0] for run in runs]).mean for curve in ("train", "val")]
     best = sorted({run.best_epoch for run in runs})
     when = f"epoch {best[0]}" if len(best) == 1 else f"epochs {best[0]} to {best[-1]}"
     return (

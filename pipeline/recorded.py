@@ -119,6 +119,7 @@ def _training(found: NestedTraining, epochs_planned: int | None) -> RecordedTrai
     if epochs_planned is None:
         ended = found.status == "FINISHED" and not stopped.startswith(STOPPED_BY_TIME)
         epochs_planned = epochs if ended else epochs + 1
+    epochs_planned = max(epochs, epochs_planned)  # --epochs may ask for more than the protocol
     seconds = found.curves[SECONDS]
     return RecordedTraining(
         run_id=found.run_id,

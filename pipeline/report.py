@@ -4,7 +4,7 @@
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -285,8 +285,8 @@ def _best(configuration: Configuration) -> float:
     return estimate([run.best_val for run in configuration.furthest]).mean
 
 
-def _planned(found: Reproduction) -> list[int]:
-    return sorted({run.epochs_planned for each in found.configurations for run in each.furthest})
+def _planned(configurations: Iterable[Configuration]) -> list[int]:
+    return sorted({run.epochs_planned for each in configurations for run in each.furthest})
 
 
 def _protocol_epochs(reported: Reported) -> int:
@@ -294,7 +294,7 @@ def _protocol_epochs(reported: Reported) -> int:
 
 
 def _quick_words(found: Reproduction) -> str:
-    planned = _planned(found) or [0]
+    planned = _planned(found.configurations) or [0]
     return f"A quick check of {_span(planned)} epoch{'' if planned == [1] else 's'}: no reproduction"
 
 
@@ -325,7 +325,7 @@ def _banners(found: Reproduction) -> list[str]:
         ]
         if other:
             said.append(
-                f"{_listed([each.id for each in other])}: trained for {_span(_planned(found))} epochs, where the "
+                f"{_listed([each.id for each in other])}: trained for {_span(_planned(other))} epochs, where the "
                 f"protocol has {_span([_protocol_epochs(each.reported) for each in other])}."
             )
     return said
@@ -343,7 +343,7 @@ def _trained(found: Reproduction) -> str:
     named = f"seed{'s' * (len(seeds) > 1)} {_listed([str(seed) for seed in seeds])}"
     return (
         f"{_counted(len(runs), 'training')} of {begun} of {len(found.configurations)} configurations, {of_them}: "
-        f"{_span(_planned(found) or [0])} epochs, {named}."
+        f"{_span(_planned(found.configurations) or [0])} epochs, {named}."
     )
 
 
@@ -439,7 +439,7 @@ def _runs(configuration: Configuration) -> Cell:
     state, others = configuration.state, sorted({run.precision for run in runs} - {"fp32"})
     if not runs:
         return Cell(state, kind="missing")
-    note = ", ".join([state or f"{runs[0].epochs} epochs", *others])
+    note = ", ".join([state or f"{_span([run.epochs for run in runs])} epochs", *others])
     return Cell(_counted(len(runs), "seed"), note, "missing" if state else "")
 
 
@@ -720,8 +720,8 @@ def _command(found: Reproduction) -> str:
     seeds = max((len(each.runs) for each in found.configurations), default=0)
     if found.quick:
         words.append("-P quick=true")
-    elif _banners(found) and len(_planned(found)) == 1:
-        words.append(f"-P epochs={_planned(found)[0]}")
+    elif _banners(found) and len(_planned(found.configurations)) == 1:
+        words.append(f"-P epochs={_planned(found.configurations)[0]}")
     if seeds > 1:
         words.append(f"-P seeds={seeds}")
     return " ".join(words)

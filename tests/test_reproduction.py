@@ -11,7 +11,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline import checks, reproduction, tracking
-from pipeline.config import CorpusConfig, ReproduceConfig
+from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig, resolve
 from pipeline.corpus import load_corpus
 from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, TrainingDivergedError
 from pipeline.recorded import recorded_reproduction
@@ -433,3 +433,9 @@ def test_an_id_of_another_shape_is_not_held_against_d2ls_perplexities_of_that_id
     held = {check.name: check.is_met for check in done.checks}
     assert held["gru-scratch-1x8 seed 0 val"] is False  # by those of its shape
     assert held["b seed 0 val"] is None
+
+
+def test_more_epochs_than_the_protocols_are_said(own, monkeypatch):
+    monkeypatch.setattr("pipeline.recorded.resolve", lambda options: (resolve(options)[0], TrainConfig(epochs=1)))
+    (run,) = reproduce(replace(ONE, epochs=3), quick=True, make_pool=Inline).found["gru-scratch-1x8"].runs
+    assert (run.epochs, run.epochs_planned, run.is_whole) == (3, 3, True)
