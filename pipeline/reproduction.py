@@ -92,6 +92,8 @@ def reproduce(
         }
         earlier_id = tracking.latest_run({"stage": STAGE, "reproduction": identity})
         earlier = tracking.ended_run(earlier_id) if earlier_id else None
+        if earlier is not None:
+            tracking.check_is_here(earlier, f"the reproduction {earlier_id}")
         name = "reproduce-quick" if quick else "reproduce"
         with parent_run(STAGE, name, tags, earlier) as run:
             conductor = _Conductor(config, quick, check, table, rows, corpus, run, say)

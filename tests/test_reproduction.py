@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline import checks, reproduction, tracking
+from pipeline import checks, doctor, reproduction, tracking
+from pipeline import store as store_module
 from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig, resolve
 from pipeline.corpus import load_corpus
 from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, TrainingDivergedError
@@ -439,3 +440,25 @@ def test_more_epochs_than_the_protocols_are_said(own, monkeypatch):
     monkeypatch.setattr("pipeline.recorded.resolve", lambda options: (resolve(options)[0], TrainConfig(epochs=1)))
     (run,) = reproduce(replace(ONE, epochs=3), quick=True, make_pool=Inline).found["gru-scratch-1x8"].runs
     assert (run.epochs, run.epochs_planned, run.is_whole) == (3, 3, True)
+
+
+def test_a_moved_checkout_is_repaired_first_and_nothing_is_trained_twice(own, tmp_path, given, pool, monkeypatch):
+    home = store_module.root()
+    moved = home.rename(home.with_name("moved"))
+    monkeypatch.setattr(store_module, "root", lambda: moved)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # set by the command for what it calls
+    setup.cache_clear()
+    for command in (lambda: reproduce(ONE, quick=True, make_pool=pool), lambda: rewrite_report("", "", "auto")):
+        with pytest.raises(InputError, match="not in this checkout; run `tmlm doctor --repair` first"):
+            command()
+    assert given == []
+    doctor.repair()
+    again = reproduce(ONE, quick=True, make_pool=pool)
+    assert given == []
+    assert again.found["gru-scratch-1x8"].runs == own.found["gru-scratch-1x8"].runs
+
+
+def test_a_reproduction_that_has_not_come_far_enough_says_so(own):
+    tracking.fetch(own.found.run_id, "text.json").unlink()
+    with pytest.raises(InputError, match="has not come far enough to report on; run `tmlm reproduce` again"):
+        rewrite_report(own.found.run_id, "", "auto")
