@@ -74,43 +74,49 @@ def checks(found: Reproduction) -> tuple[Check, ...]:
     for each in found.configurations:
         made += _complexity_checks(found, each)
         for run in each.runs:
-            made += [_perplexity_check(each.id, run, split) for split in ("train", "val")]
+            made += [_perplexity_check(each, run, split) for split in ("train", "val")]
     return tuple(made)
 
 
-def refusal(made: Sequence[Check]) -> str:
-    """What --check says when it is not met; "" when it is."""
+def refusal(made: Sequence[Check], left_out: Sequence[str] = ()) -> str:
+    """What --check says when it is not met; "" when it is. ``left_out`` are trainings that could not be made."""
     failed = [check.said for check in made if check.is_met is False]
-    if not failed:
-        return ""
-    return f"--check is not met by {len(failed)} of {len(made)} figures: {'; '.join(failed)}"
+    said = [f"--check is not met by {len(failed)} of {len(made)} figures: {'; '.join(failed)}"] if failed else []
+    if left_out:
+        said.append(f"--check lacks {len(left_out)} of the trainings: {'; '.join(left_out)}")
+    return ". ".join(said)
 
 
 def _complexity_checks(found: Reproduction, each: Configuration) -> list[Check]:
-    """Parameters and MACs as printed against as measured, both rounded as printed."""
+    """Parameters and MACs as measured against as printed, to the last digit that is printed."""
     reported, cost = each.reported, each.complexity
-    printed: list[tuple[str, float, Callable[[Complexity], float]]] = []
-    if reported.printed_parameters is not None:
-        value, unit = reported.printed_parameters
-        printed.append((f"parameters in units of {unit:,}", value, lambda cost: cost.report_parameters / unit))
-    if reported.mmac is not None:
-        printed.append(("MMac", reported.mmac, lambda cost: cost.report_macs / 1e6))
+    mmac = "" if reported.mmac is None else f"{reported.mmac:.10g}"
+    compared: list[tuple[str, str, str, Callable[[Complexity], bool | None]]] = [
+        (
+            "parameters",
+            f"{cost.report_parameters:,}",
+            reported.params,
+            lambda cost: reported.agrees_on_parameters(cost.report_parameters),
+        ),
+        ("MMac", f"{cost.report_macs / 1e6:.2f}", mmac, lambda cost: reported.agrees_on_macs(cost.report_macs)),
+    ]
     others = {other.id: other.complexity for other in found.configurations}
     made = []
-    for name, then, measured in printed:
-        now = round(measured(cost), 2)
-        said, is_met = f"{each.id}: {now:.2f} {name} measured, {then:.2f} reported", now == round(then, 2)
-        known = KNOWN_ERRORS.get(each.id)
-        if not is_met and known in others and round(measured(others[known]), 2) == round(then, 2):
+    for name, now, then, agrees in compared:
+        if (is_met := agrees(cost)) is None:
+            continue
+        said, known = f"{each.id}: {now} {name} measured, {then} reported", KNOWN_ERRORS.get(each.id)
+        if not is_met and known in others and agrees(others[known]):
             made.append(Check(f"{each.id} {name}", None, f"{said}, which is the figure of {known}: a known error"))
         else:
             made.append(Check(f"{each.id} {name}", is_met, said))
     return made
 
 
-def _perplexity_check(id: str, run: RecordedTraining, split: Split) -> Check:
-    name = f"{id} seed {run.seed} {split}"
-    curves = d2l_curves().get(id)
+def _perplexity_check(each: Configuration, run: RecordedTraining, split: Split) -> Check:
+    id, name = each.id, f"{each.id} seed {run.seed} {split}"
+    reported = each.reported
+    curves = d2l_curves().get(f"{reported.cell}-{reported.implementation}-{reported.num_layers}x{reported.hidden_size}")
     expected = band(curves[split], run.epochs) if curves is not None else None
     kind = "training" if split == "train" else "validation"
     if expected is None:

@@ -325,11 +325,15 @@ def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
 
 
 @cli.command()
-@click.option("--run-id", default="", help="The reproduction; otherwise the latest.")
+@click.option("--run-id", default="", help="The reproduction; otherwise the latest that is not quick.")
 @options_of(ReproduceConfig, only=("against", "output"))
 @json_flag
 def report(run_id: str, against: str, output: str, as_json: bool) -> None:
     """Write the report of a reproduction once more, from its recorded runs alone, or against another table."""
+    try:
+        ReproduceConfig(against=against, output=output)
+    except ValueError as error:
+        raise Failure(str(error), 2) from error
     from pipeline import reproduction, summaries, ui
 
     done = reproduction.rewrite_report(run_id, against, output)

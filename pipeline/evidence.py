@@ -33,7 +33,7 @@ from models.complexity import Complexity, closed_form
 from models.config import CellName, ModelConfig
 from pipeline.config import resolve
 from pipeline.front import COVERAGE, Estimate
-from pipeline.reported import REPORT_SYMBOLS, Reported, claims
+from pipeline.reported import REPORT_SYMBOLS, Reported, claims, rounds_to
 from pipeline.reproduced import RecordedTraining, Reproduction
 
 Unit = Literal["k", "MMac"]  # thousands of parameters, millions of MACs
@@ -120,14 +120,15 @@ def protocol_epochs(reported: Reported) -> int:
 
 
 def trainings(found: Reproduction, id: str) -> tuple[RecordedTraining, ...]:
-    """The trainings of the whole protocol, one for each seed; none of a quick reproduction."""
+    """The trainings of the whole protocol, one for each seed, up to its last epoch; none of a quick reproduction."""
     epochs = protocol_epochs(row(found, id))
-    return () if found.quick else tuple(run for run in found[id].whole if run.epochs >= epochs)
+    return () if found.quick else tuple(run.until(epochs) for run in found[id].whole if run.epochs >= epochs)
 
 
 def streams(found: Reproduction, id: str) -> tuple[RecordedTraining, ...]:
-    """The trainings of its shape under the stream preset that have ended; none of a quick reproduction."""
-    return () if found.quick else tuple(run for run in found[id].stream if run.test_perplexity is not None)
+    """The whole trainings of its shape under the stream preset; none of a quick reproduction."""
+    whole = (run for run in found[id].stream if run.is_whole and run.test_perplexity is not None)
+    return () if found.quick else tuple(whole)
 
 
 def missing(found: Reproduction, *ids: str) -> Finding | None:
@@ -280,7 +281,7 @@ def seeds(found: Reproduction, id: str) -> str:
 def course(found: Reproduction, id: str) -> str:
     """The course of the trainings of a trained configuration, in a sentence: first, best and last epoch."""
     runs = trainings(found, id)
-    first = [fmean(getattr(run, curve)[0] for run in runs) for curve in ("train", "val")]
+    first = [mean_and_interval([getattr(run, curve)[0] for run in runs]).mean for curve in ("train", "val")]
     best = sorted({run.best_epoch for run in runs})
     when = f"epoch {best[0]}" if len(best) == 1 else f"epochs {best[0]} to {best[-1]}"
     return (
@@ -351,11 +352,6 @@ def stated(claim_id: str, unit: Unit) -> str:
     number = search(rf"([\d.]+) {unit}\b", claim)
     assert number, f"{claim_id} states no {unit}"
     return number[1]
-
-
-def rounds_to(number: float, text: str) -> bool:
-    """Whether a number is what is written, to its last digit."""
-    return abs(number - float(text)) <= HALF_DIGIT * 10.0 ** -len(text.partition(".")[2])
 
 
 def size(found: Reproduction, claim_id: str, id: str, unit: Unit) -> Finding:

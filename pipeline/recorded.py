@@ -1,6 +1,5 @@
 """What a reproduction's runs have come to, from the record alone: no training and no text is needed."""
 
-import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -49,15 +48,14 @@ def recorded_reproduction(run_id: str, against: Table | None = None) -> Reproduc
 
     InputError for a run that is none.
     """
-    tags = tracking.tags_of(run_id)
+    run = tracking.run_of(run_id)
+    tags = run.data.tags
     if tags.get("stage") != STAGE:
         raise InputError(f"--run-id {run_id} is no reproduction; give the run id that `tmlm reproduce` printed")
-    try:
-        kept, text = (json.loads(tracking.read_text(run_id, name)) for name in (TABLE_FILE, TEXT_FILE))
-    except OSError:
-        raise InputError(
-            f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again"
-        ) from None
+    tracking.check_is_here(run, f"--run-id {run_id}")
+    kept, text = (tracking.read_json(run_id, name) for name in (TABLE_FILE, TEXT_FILE))
+    if not (kept and text):
+        raise InputError(f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again")
     trainings = by_key(tracking.nested_trainings(run_id, [*CURVES.values(), SECONDS]))
     facts = _text_of(text)
     return Reproduction(
@@ -119,6 +117,7 @@ def _training(found: NestedTraining) -> RecordedTraining:
     if epochs_planned is None:
         ended = found.status == "FINISHED" and not stopped.startswith(STOPPED_BY_TIME)
         epochs_planned = epochs if ended else epochs + 1
+    epochs_planned = max(epochs, epochs_planned)  # --epochs may ask for more than the protocol
     seconds = found.curves[SECONDS]
     return RecordedTraining(
         run_id=found.run_id,

@@ -4,11 +4,11 @@
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from re import fullmatch, sub
+from re import sub
 from statistics import fmean
 from typing import Any
 
@@ -285,8 +285,8 @@ def _best(configuration: Configuration) -> float:
     return estimate([run.best_val for run in configuration.furthest]).mean
 
 
-def _planned(found: Reproduction) -> list[int]:
-    return sorted({run.epochs_planned for each in found.configurations for run in each.furthest})
+def _planned(configurations: Iterable[Configuration]) -> list[int]:
+    return sorted({run.epochs_planned for each in configurations for run in each.furthest})
 
 
 def _protocol_epochs(reported: Reported) -> int:
@@ -294,7 +294,7 @@ def _protocol_epochs(reported: Reported) -> int:
 
 
 def _quick_words(found: Reproduction) -> str:
-    planned = _planned(found) or [0]
+    planned = _planned(found.configurations) or [0]
     return f"A quick check of {_span(planned)} epoch{'' if planned == [1] else 's'}: no reproduction"
 
 
@@ -325,7 +325,7 @@ def _banners(found: Reproduction) -> list[str]:
         ]
         if other:
             said.append(
-                f"{_listed([each.id for each in other])}: trained for {_span(_planned(found))} epochs, where the "
+                f"{_listed([each.id for each in other])}: trained for {_span(_planned(other))} epochs, where the "
                 f"protocol has {_span([_protocol_epochs(each.reported) for each in other])}."
             )
     return said
@@ -343,7 +343,7 @@ def _trained(found: Reproduction) -> str:
     named = f"seed{'s' * (len(seeds) > 1)} {_listed([str(seed) for seed in seeds])}"
     return (
         f"{_counted(len(runs), 'training')} of {begun} of {len(found.configurations)} configurations, {of_them}: "
-        f"{_span(_planned(found) or [0])} epochs, {named}."
+        f"{_span(_planned(found.configurations) or [0])} epochs, {named}."
     )
 
 
@@ -439,7 +439,7 @@ def _runs(configuration: Configuration) -> Cell:
     state, others = configuration.state, sorted({run.precision for run in runs} - {"fp32"})
     if not runs:
         return Cell(state, kind="missing")
-    note = ", ".join([state or f"{runs[0].epochs} epochs", *others])
+    note = ", ".join([state or f"{_span([run.epochs for run in runs])} epochs", *others])
     return Cell(_counted(len(runs), "seed"), note, "missing" if state else "")
 
 
@@ -499,23 +499,17 @@ def _perplexity_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet:
     )  # fmt: skip
 
 
-def _agrees(printed: str, number: float) -> bool | None:
-    """Whether what is printed (80.9 k) is the number to within half of its last digit; None for what is no number."""
-    match = fullmatch(r"([\d,]+(?:\.\d+)?) ?([kKM]?)", printed)
-    if match is None:
-        return None
-    unit = {"": 1.0, "k": 1e3, "m": 1e6}[match[2].lower()]
-    decimals = len(match[1].partition(".")[2])
-    return abs(float(match[1].replace(",", "")) - number / unit) <= 0.5 * 10.0**-decimals * (1 + 1e-9)
-
-
 def _printed(configuration: Configuration) -> tuple[tuple[str, str, bool | None], tuple[str, str, bool | None]]:
     """Parameters and MMac: as they should be printed, as they are, and whether these agree."""
     reported, size = configuration.reported, configuration.complexity
     mmac = "" if reported.mmac is None else f"{reported.mmac:.10g}"
     return (
-        (f"{size.report_parameters / 1e3:,.2f} k", reported.params, _agrees(reported.params, size.report_parameters)),
-        (f"{size.report_macs / 1e6:,.2f}", mmac, _agrees(mmac, size.report_macs / 1e6)),
+        (
+            f"{size.report_parameters / 1e3:,.2f} k",
+            reported.params,
+            reported.agrees_on_parameters(size.report_parameters),
+        ),
+        (f"{size.report_macs / 1e6:,.2f}", mmac, reported.agrees_on_macs(size.report_macs)),
     )
 
 
@@ -726,8 +720,8 @@ def _command(found: Reproduction) -> str:
     seeds = max((len(each.runs) for each in found.configurations), default=0)
     if found.quick:
         words.append("-P quick=true")
-    elif _banners(found) and len(_planned(found)) == 1:
-        words.append(f"-P epochs={_planned(found)[0]}")
+    elif _banners(found) and len(_planned(found.configurations)) == 1:
+        words.append(f"-P epochs={_planned(found.configurations)[0]}")
     if seeds > 1:
         words.append(f"-P seeds={seeds}")
     return " ".join(words)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from hashlib import sha256
+from math import inf, nan
 from pathlib import Path
 
 from models.complexity import closed_form
@@ -22,7 +23,14 @@ DATA = Path(__file__).with_name("data")
 REPORT_SYMBOLS = 28
 COLUMNS = ("id", "implementation", "cell", "num_layers", "hidden_size")  # that no table can be without
 SAMPLE = "sample_"  # followed by the prompt, a column of generated text
-PRINTED, UNITS = re.compile(r"(\d+(?:\.\d+)?) ?([kM]?)"), {"": 1, "k": 1000, "M": 1_000_000}
+PRINTED = re.compile(r"(\d[\d,]*(?:\.\d+)?) ?([kKM]?)")
+UNITS = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
+
+
+def rounds_to(number: float, printed: str) -> bool:
+    """Whether a number is what is printed, to within half of its last digit."""
+    decimals = len(printed.partition(".")[2])
+    return abs(number - float(printed)) <= 0.5 * 10.0**-decimals * (1 + 1e-9)  # a half, as floats have it, counts
 
 
 @dataclass(frozen=True)
@@ -54,11 +62,14 @@ class Reported:
         names = ("implementation", "cell", "num_layers", "hidden_size")
         return {name: getattr(self, name) for name in names}
 
-    @property
-    def printed_parameters(self) -> tuple[float, int] | None:
-        """The number of parameters as printed, and its unit: 20.22 k is (20.22, 1000)."""
+    def agrees_on_parameters(self, parameters: int) -> bool | None:
+        """Whether the printed number of parameters is this one, to within half of its last digit; None without one."""
         found = PRINTED.fullmatch(self.params)
-        return (float(found[1]), UNITS[found[2]]) if found else None
+        return rounds_to(parameters / UNITS[found[2]], found[1].replace(",", "")) if found else None
+
+    def agrees_on_macs(self, macs: int) -> bool | None:
+        """The same of the printed MMac."""
+        return None if self.mmac is None else rounds_to(macs / 1e6, f"{self.mmac:.10g}")
 
     @property
     def macs_per_char(self) -> int:
@@ -117,10 +128,14 @@ def read_table(path: Path, name: str = "") -> Table:
             f"--against {path} can't be read ({error}); give a UTF-8 file of comma-separated values"
         ) from error
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    if missing := [column for column in COLUMNS if column not in (reader.fieldnames or ())]:
+    try:
+        columns, lines = reader.fieldnames or (), list(reader)
+    except csv.Error as error:
+        raise InputError(f"--against {path} is no table of comma-separated values: {error}") from None
+    if missing := [column for column in COLUMNS if column not in columns]:
         raise InputError(f"--against {path} has no column {', '.join(missing)}; see pipeline/data/reported.csv")
     rows: list[Reported] = []
-    for number, row in enumerate(reader, 2):
+    for number, row in enumerate(lines, 2):
         try:
             rows.append(_row({name: (value or "").strip() for name, value in row.items() if name is not None}))
         except ValueError as error:
@@ -137,11 +152,15 @@ def _row(cells: Mapping[str, str]) -> Reported:
     """A row of a table, checked. ValueError, naming the column, for a value that it can't have."""
 
     def number(column: str) -> float | None:
-        text = cells.get(column, "")
+        if not (text := cells.get(column, "")):
+            return None
         try:
-            return float(text) if text else None
+            value = float(text)
         except ValueError:
-            raise ValueError(f"{column} is {text!r}; it must be a number or empty") from None
+            value = nan
+        if not 0 < value < inf:
+            raise ValueError(f"{column} is {text!r}; it must be a number above 0, or empty")
+        return value
 
     def count(column: str) -> int:
         text = cells[column]

@@ -4,7 +4,7 @@ Nothing here is read from a model or a text: a Reproduction is put together from
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Literal
 
@@ -50,6 +50,20 @@ class RecordedTraining:
     def is_whole(self) -> bool:
         """Whether it was trained for as many epochs as planned."""
         return self.epochs >= self.epochs_planned
+
+    def until(self, epochs: int) -> "RecordedTraining":
+        """It as it stood after so many epochs: without what is known of its end alone, if it went on."""
+        if self.epochs <= epochs:
+            return self
+        curves = {name: getattr(self, name)[:epochs] for name in ("train", "val", "train_pooled", "val_pooled")}
+        return replace(
+            self,
+            **curves,
+            epochs_planned=epochs,
+            train_seconds=self.train_seconds * epochs / self.epochs,
+            test_perplexity=None,
+            texts=(),
+        )
 
     @property
     def best_epoch(self) -> int:

@@ -6,9 +6,11 @@ run, and trains only what it lacks. What it came to is put together from the rec
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from models.config import ModelConfig
@@ -22,11 +24,12 @@ from pipeline.estimate import Calibration, Timing, expected_seconds, in_turn_sec
 from pipeline.evidence import Outcome
 from pipeline.explanations import explanations
 from pipeline.files import alone
+from pipeline.memory import check_shape_fits
 from pipeline.open_runs import close_dead_runs, close_the_dead
 from pipeline.pool import WAIT_SECONDS, MakePool, Pool, raised, time_all, train_in_processes, worker_count
 from pipeline.progress import SearchProgress, search_progress
 from pipeline.recorded import CURVES, STAGE, TABLE_FILE, TEXT_FILE, Key, Shape, by_key, recorded_reproduction, shape_of
-from pipeline.reported import Reported, Table, read_table, report_table
+from pipeline.reported import REPORT_SYMBOLS, Reported, Table, read_table, report_table
 from pipeline.reproduced import Configuration, Reproduction
 from pipeline.steps import corpus_keys, corpus_tags, parent_run, record_datasets, step_key
 from pipeline.summaries import reproduction_note
@@ -72,6 +75,10 @@ def reproduce(
     """
     table = table_of(config.against)
     rows = _small(table.chosen(config.only)) if quick else table.chosen(config.only)
+    folder = _folder(config.output, quick)
+    with _writable(folder):  # before hours of training
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
     corpus = load_corpus(CorpusConfig("time-machine"))
     identity = step_key("train", {"table": table.digest, "quick": quick, **corpus_keys(corpus)})
     with alone(store.root() / "mlruns" / f".reproduce-{identity}.lock", _busy(table)):
@@ -85,15 +92,22 @@ def reproduce(
         }
         earlier_id = tracking.latest_run({"stage": STAGE, "reproduction": identity})
         earlier = tracking.ended_run(earlier_id) if earlier_id else None
+        if earlier is not None:
+            tracking.check_is_here(earlier, f"the reproduction {earlier_id}")
         name = "reproduce-quick" if quick else "reproduce"
         with parent_run(STAGE, name, tags, earlier) as run:
-            conductor = _Conductor(config, quick, check, table, rows, corpus, identity, run, say)
+            conductor = _Conductor(config, quick, check, table, rows, corpus, run, say)
             return conductor.conduct(make_pool)
 
 
 def table_of(against: str) -> Table:
     """The table that --against names, or the coursework report's. InputError for one that can't be used."""
-    return read_table(Path(against)) if against else report_table()
+    if not against:
+        return report_table()
+    table = read_table(Path(against))
+    for row in table.rows:
+        check_shape_fits(configurations_of(row, 0)[0], REPORT_SYMBOLS)  # each is built to be measured
+    return table
 
 
 def _busy(table: Table) -> str:
@@ -117,6 +131,10 @@ def configurations_of(row: Reported, seed: int, preset: str = "report") -> tuple
     return resolve({"preset": preset, **model, "seed": seed})
 
 
+def _epochs_of(there: NestedTraining) -> int:
+    return len(there.curves[CURVES["val"]])
+
+
 def _has_diverged(there: NestedTraining) -> bool:
     return there.tags.get("failure", "").startswith(TrainingDivergedError.__name__)
 
@@ -132,16 +150,16 @@ class _Conductor:
         table: Table,
         rows: Sequence[Reported],
         corpus: Corpus,
-        identity: str,
         run: TrackedRun,
         say: Callable[[str], None],
     ) -> None:
         self.config, self.quick, self.check, self.table, self.rows = config, quick, check, table, rows
-        self.corpus, self.identity, self.run, self.say = corpus, identity, run, say
+        self.corpus, self.run, self.say = corpus, run, say
         self.corpus_config = CorpusConfig("time-machine")
         self.bar = SearchProgress(None)
         self.minutes_expected: float | None = None
         self._seconds_of: dict[tuple[str, int, int], float] = {}  # expected, by task
+        self._shares_done: dict[tuple[str, int, int], float] = {}  # of those that are gone on with
         self._kills: dict[tuple[str, int, int], int] = {}
         self._failures: list[str] = []
 
@@ -165,10 +183,11 @@ class _Conductor:
     def _tasks(self) -> list[TrainingTask]:
         """The trainings that are lacking: the protocol's by seed, the costly ones first, then the stream preset's."""
         recorded = self._recorded()
+        rows = {shape_of(row.model): row for row in reversed(self.rows)}  # two rows of one shape share its trainings
         tasks = [
             task
             for seed in range(self.config.seeds)
-            for row in sorted(self.rows, key=lambda row: -row.macs_per_char)
+            for row in sorted(rows.values(), key=lambda row: -row.macs_per_char)
             if (task := self._task("report", row, seed, recorded)) is not None
         ]
         shapes = {} if self.quick else {(row.cell, row.num_layers, row.hidden_size): row for row in reversed(self.rows)}
@@ -188,29 +207,36 @@ class _Conductor:
         epochs = self.config.epochs or (QUICK_EPOCHS if self.quick else None) if role == "report" else None
         train = replace(train, epochs=epochs or train.epochs, max_seconds=self.config.max_seconds)
         there = recorded.get((role, shape_of(asdict(model)), seed))
-        if there is not None and (_has_diverged(there) or self._is_enough(there, train)):
-            return None
-        return TrainingTask(
+        if there is not None:
+            if _has_diverged(there) or self._is_enough(there, train):
+                return None
+            if train.epochs is not None:  # what was stopped after more than is asked for now is brought to its end
+                train = replace(train, epochs=max(train.epochs, _epochs_of(there)))
+        task = TrainingTask(
             role=role,
             number=self.table.rows.index(row),
             corpus=self.corpus_config,
             model=model,
             train=train,
-            study=self.identity,
+            study=self.run.id,  # no other's trainings, not even those of a reproduction that was deleted
             parent=self.run.id,
             tags={**corpus_tags(self.corpus), "study": self.run.name, "role": role, "configuration": row.id},
             going_on=there.run_id if there is not None else "",
         )
+        if there is not None and train.epochs is not None:
+            self._shares_done[task.key] = _epochs_of(there) / train.epochs
+        return task
 
     def _is_enough(self, there: NestedTraining, train: TrainConfig) -> bool:
         """Whether a recorded training has come as far as it is asked to."""
-        done = len(there.curves[CURVES["val"]])
         if there.status != "FINISHED":
             return False
+        if train.epochs is not None and _epochs_of(there) >= train.epochs:
+            return True
         if there.tags.get("stopped", "").startswith(STOPPED_BY_TIME):
             limit = train.max_seconds
             return bool(limit) and limit <= float(there.configuration["train"]["max_seconds"])
-        return train.epochs is None or done >= train.epochs
+        return train.epochs is None
 
     # --- training ----------------------------------------------------------------------------------------------------
 
@@ -226,18 +252,20 @@ class _Conductor:
         stream = Calibration(self.corpus, [each for each in timings if each.train.preset == "stream"])
         for task in tasks:
             self._seconds_of[task.key] = self._expected(task, timed, stream)
-        minutes = in_turn_seconds([self._seconds_of[task.key] for task in tasks], workers) / 60
+        left = [self._seconds_of[task.key] * (1 - self._shares_done.get(task.key, 0.0)) for task in tasks]
+        minutes = in_turn_seconds(left, workers) / 60
         self.minutes_expected = minutes
         about = f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
         own = sum(1 for task in tasks if task.role == "report")
         more = f" and {len(tasks) - own} by the stream preset" if len(tasks) > own else ""
         self.say(
-            f"{own} trainings by the report's protocol{more}: {about} with {workers} workers, by steps timed just now\n"
+            f"{own} training{'s' * (own != 1)} by the report's protocol{more}: {about} with {workers} "
+            f"worker{'s' * (workers > 1)}, by steps timed just now\n"
             f"{ui.link_to_run(self.run.id)}"
         )
 
     def _expected(self, task: TrainingTask, timed: Mapping[Shape, Timing], stream: Calibration) -> float:
-        """Seconds of a training that is not begun, or of what is left of one."""
+        """Seconds of a whole training."""
         if task.role == "stream":
             return stream.expected_seconds(task.model, task.train)
         timing = timed.get(shape_of(asdict(task.model)))
@@ -303,12 +331,12 @@ class _Conductor:
             "minutes_expected": self.minutes_expected,
         }
         figures = {name: float(sum(v.outcome == outcome for v in verdicts)) for outcome, name in COUNTS.items()}
-        step = trained + sum(each.epochs for one in found.configurations for each in one.runs)
-        self.run.metrics({**figures, "reproduction/trainings": float(trained)}, step=step)
+        figures["reproduction/trainings"] = float(trained)
+        self.run.metrics(figures, step=self.run.next_step("reproduction/trainings"))  # each time its own: all are kept
         self.run.json(tracking.RESULT_FILE, result)
         self.run.note(reproduction_note(found, verdicts, held))
-        if self.check and (failed := refusal(held)):
-            raise CheckFailedError(failed)
+        if self.check and (failed := refusal(held, self._failures)):
+            raise CheckFailedError(f"{failed}. The report: {done.folder / 'report.html'}")
         return replace(done, result=result)
 
 
@@ -327,13 +355,9 @@ def write_report(found: Reproduction, run: TrackedRun, output: str) -> Reproduct
         explanations(found) if is_own else (),
         [check.said for check in held],
     )
-    folder = (
-        Path(output) if output != "auto" else store.root() / "mlruns" / ("report-quick" if found.quick else "report")
-    )
-    try:
+    folder = _folder(output, found.quick)
+    with _writable(folder):
         report.write(pages, folder)
-    except OSError as error:
-        raise InputError(f"--output {folder} can't be written: {error.strerror}; give another folder") from error
     run.text("report/report.html", pages.html)
     run.text("report/report.md", pages.markdown)
     for name, png in pages.figures.items():
@@ -356,6 +380,19 @@ def write_report(found: Reproduction, run: TrackedRun, output: str) -> Reproduct
     )
 
 
+def _folder(output: str, quick: bool) -> Path:
+    return Path(output) if output != "auto" else store.root() / "mlruns" / ("report-quick" if quick else "report")
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """While something is written to a folder. InputError where it can't be."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"--output {folder} can't be written: {error.strerror}; give another folder") from error
+
+
 def _row(each: Configuration) -> dict[str, Any]:
     return {
         "id": each.id,
@@ -366,14 +403,14 @@ def _row(each: Configuration) -> dict[str, Any]:
         "epochs": min((run.epochs for run in each.runs), default=0),
         "train_perplexity": curve[-1] if (curve := each.mean_curve("train")) else None,
         "val_perplexity": curve[-1] if (curve := each.mean_curve("val")) else None,
-        "stream_test_perplexity": each.stream[0].test_perplexity if each.stream else None,
+        "stream_test_perplexity": next((run.test_perplexity for run in each.stream if run.is_whole), None),
     }
 
 
 def rewrite_report(run_id: str, against: str, output: str) -> ReproductionRun:
     """The pages once more, from recorded runs alone: the run that is named, or the latest reproduction."""
     store.setup()
-    table = read_table(Path(against)) if against else None
+    table = table_of(against) if against else None
     chosen = run_id or _latest(table)
     found = recorded_reproduction(chosen, table)
     if against and not any(each.runs for each in found.configurations):
@@ -387,9 +424,10 @@ def rewrite_report(run_id: str, against: str, output: str) -> ReproductionRun:
 
 
 def _latest(table: Table | None) -> str:
-    """The latest reproduction, of that table if there is one of it."""
+    """The latest reproduction, of that table if there is one of it, and no quick one if there is another."""
     own = {"reproduction.table_digest": table.digest} if table else {}
-    chosen = tracking.latest_run({"stage": STAGE, **own}) or tracking.latest_run({"stage": STAGE})
-    if chosen is None:
-        raise InputError("nothing was reproduced yet; run `tmlm reproduce` first, or give --run-id")
-    return chosen
+    whole = {"reproduction.quick": "false"}
+    for tags in ({**own, **whole}, own, whole, {}):
+        if chosen := tracking.latest_run({"stage": STAGE, **tags}):
+            return chosen
+    raise InputError("nothing was reproduced yet; run `tmlm reproduce` first, or give --run-id")

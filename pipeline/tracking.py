@@ -167,6 +167,10 @@ class TrackedRun:
         new = {key: value for key, value in values.items() if not (self._is_resumed and step in self._recorded(key))}
         self.client.log_batch(self.id, metrics=[Metric(key, rounded(value), now, step) for key, value in new.items()])
 
+    def next_step(self, key: str) -> int:
+        """The step after the last one that is recorded of a metric; 0 of none."""
+        return max(self._recorded(key), default=-1) + 1
+
     def _recorded(self, key: str) -> set[int]:
         if key not in self._steps:
             self._steps[key] = {metric.step for metric in self.client.get_metric_history(self.id, key)}
@@ -391,13 +395,18 @@ def resumable_run(run_id: str) -> Run:
         if not is_of_this_machine(tags):
             remedy = f"stop it there first, or, if that machine or container is gone: tmlm doctor --close {run_id}"
         raise InputError(f"--resume {run_id} ({name}) is still running ({where}); {remedy}")
+    check_is_here(run, f"--resume {run_id}")
+    return run
+
+
+def check_is_here(run: Run, what: str) -> None:
+    """InputError, about ``what``, for a run whose artifacts lie where the checkout was before it was moved."""
     folder = local_path(run.info.artifact_uri)
     if folder is not None and (database := own_database()) is not None and is_elsewhere(folder, database.parent):
         raise InputError(
-            f"--resume {run_id} ({name}) has its artifacts under {folder}, not in this checkout; "
+            f"{what} ({run.info.run_name}) has its artifacts under {folder}, not in this checkout; "
             "run `tmlm doctor --repair` first"
         )
-    return run
 
 
 def _end(run: TrackedRun, status: int, failure: str) -> None:
@@ -573,10 +582,6 @@ def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTrai
     for key in curves:
         points = client.get_metric_history(run.info.run_id, key) if key in run.data.metrics else []
         histories[key] = tuple(point.value for point in sorted(points, key=lambda point: point.step))
-    try:
-        result = json.loads(read_text(run.info.run_id, RESULT_FILE)) if run.info.status == "FINISHED" else {}
-    except (MlflowException, OSError):  # its artifacts are gone, or elsewhere
-        result = {}
     return NestedTraining(
         run_id=run.info.run_id,
         name=run.info.run_name,
@@ -586,7 +591,7 @@ def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTrai
         configuration=json.loads(run.data.tags.get(CONFIG_TAG, "{}")),
         curves=histories,
         metrics=run.data.metrics,
-        result=result,
+        result=read_json(run.info.run_id, RESULT_FILE) if run.info.status == "FINISHED" else {},
     )
 
 
@@ -601,11 +606,11 @@ def latest_run(tags: Mapping[str, str]) -> str | None:
     return str(found[0].info.run_id) if found else None
 
 
-def tags_of(run_id: str) -> dict[str, str]:
-    """A run's tags. InputError if there is no such run."""
+def run_of(run_id: str) -> Run:
+    """A run. InputError if there is no such one."""
     setup()
     try:
-        return dict(MlflowClient().get_run(run_id).data.tags)
+        return MlflowClient().get_run(run_id)
     except MlflowException:
         raise InputError(f"{run_id} is no run of {shown(mlflow.get_tracking_uri())}; give a run id") from None
 
@@ -652,6 +657,14 @@ def read_yaml(run_id: str, path: str) -> dict[str, Any]:
     try:
         return dict(yaml.safe_load(read_text(run_id, path)))
     except (MlflowException, OSError):
+        return {}
+
+
+def read_json(run_id: str, path: str) -> dict[str, Any]:
+    """The same of what is kept as JSON; empty too if it is not whole, as a killed process may leave it."""
+    try:
+        return dict(json.loads(read_text(run_id, path)))
+    except (MlflowException, OSError, json.JSONDecodeError):
         return {}
 
 

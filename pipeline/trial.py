@@ -1,5 +1,6 @@
 """What a worker of a search or a reproduction does: trainings, and before them the timing of some steps."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from pipeline.progress import Progress
 from pipeline.training import Training
 from pipeline.trainings import Setting, resume, train
 
+log = logging.getLogger(__name__)
+
 Role = Literal["trial", "confirmation", "report", "stream"]
 
 
@@ -25,7 +28,7 @@ class TrainingTask:
 
     ``number`` is the trial's, of a confirmation that of the trial which it repeats, else the row's in its table.
     ``rule`` is there if hopeless trials are stopped, judged by the ``finished`` curves. ``going_on`` is the id of a run
-    to go on with, which may have been begun with fewer epochs or seconds.
+    to go on with, which may have been begun with fewer epochs or seconds; where that can't be, it is trained anew.
     """
 
     role: Role
@@ -112,6 +115,9 @@ def _train(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any
     setting = Setting(task.study, task.parent, task.tags, bar, reason_to_stop)
     if task.going_on:
         changes = {name: getattr(task.train, name) for name in ("epochs", "max_seconds")}
-        return resume(task.going_on, changes, setting).result
+        try:
+            return resume(task.going_on, changes, setting).result
+        except InputError as error:  # its checkpoints are gone, or damaged
+            log.warning("%s: it is trained anew", error)
     step = train(corpus, task.corpus, task.model, task.train, reuse=True, setting=setting)
     return step.result

@@ -57,7 +57,8 @@ def runs(id: str, change: Callable[[RecordedTraining], RecordedTraining]) -> Alt
 def streams(*vals: float) -> Alter:
     """Trainings of all shapes under the stream preset that end at these perplexities."""
     return lambda found: each(
-        found, lambda one: replace(one, stream=tuple(replace(one.runs[0], val=(val,)) for val in vals))
+        found,
+        lambda one: replace(one, stream=tuple(replace(one.runs[0], val=(val,), epochs_planned=1) for val in vals)),
     )
 
 

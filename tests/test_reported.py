@@ -92,20 +92,24 @@ def test_a_glob_that_names_nothing_is_refused_with_the_ids(only):
 def test_another_table_needs_the_configuration_alone(table_of):
     table = table_of("mine,torch,gru,2,64", head="id,implementation,cell,num_layers,hidden_size")
     (row,) = table.rows
-    assert (table.name, row.id, row.perplexity_end, row.samples, row.printed_parameters) == (
+    assert (table.name, row.id, row.perplexity_end, row.samples, row.params) == (
         "other.csv",
         "mine",
         None,
         (),
-        None,
+        "",
     )
     assert table.digest != report_table().digest
 
 
-def test_printed_parameters_have_their_unit(table_of):
-    rows = table_of("a,torch,gru,1,8,5952,,x", "b,torch,gru,1,9,20.22 k,1.5,", "c,torch,gru,1,10,1.3 M,,").rows
-    assert [row.printed_parameters for row in rows] == [(5952, 1), (20.22, 1000), (1.3, 1_000_000)]
+def test_printed_sizes_agree_to_within_half_of_their_last_digit(table_of):
+    rows = table_of("a,torch,gru,1,8,5952,,x", "b,torch,gru,1,9,20.22 k,1.5,", "c,torch,gru,1,10,1.3 M,2,").rows
+    assert [row.agrees_on_parameters(5952) for row in rows] == [True, False, False]
+    assert [row.agrees_on_parameters(20_224) for row in rows] == [False, True, False]
+    assert [row.agrees_on_parameters(1_345_000) for row in rows] == [False, False, True]
+    assert [row.agrees_on_macs(1_549_000) for row in rows] == [None, True, True]
     assert [row.samples for row in rows] == [(("it has", "x"),), (), ()]
+    assert table_of("d,torch,gru,1,8,,,").rows[0].agrees_on_parameters(5952) is None
 
 
 @pytest.mark.parametrize(
@@ -116,6 +120,10 @@ def test_printed_parameters_have_their_unit(table_of):
         ("a,torch,gru,0,8,,,", "line 2: --num-layers is 0"),
         ("a,torch,gru,1,8,many,,", "line 2: params_reported is 'many'"),
         ("a,torch,gru,1,8,,much,", "line 2: mmac_reported is 'much'"),
+        ("a,torch,gru,1,8,,nan,", "line 2: mmac_reported is 'nan'; it must be a number above 0, or empty"),
+        ("a,torch,gru,1,8,,inf,", "line 2: mmac_reported is 'inf'"),
+        ("a,torch,gru,1,8,,-6.3,", "line 2: mmac_reported is '-6.3'"),
+        (f"a,torch,gru,1,8,,,{200_000 * 'x'}", "no table of comma-separated values: field larger"),
         (",torch,gru,1,8,,,", "line 2: id is empty"),
         ("a,torch,gru,1,8,,,\na,torch,gru,1,9,,,", "an id twice"),
         ("", "no rows"),

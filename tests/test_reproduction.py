@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline import checks, reproduction, tracking
-from pipeline.config import CorpusConfig, ReproduceConfig
+from pipeline import checks, doctor, reproduction, tracking
+from pipeline import store as store_module
+from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig, resolve
 from pipeline.corpus import load_corpus
 from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, TrainingDivergedError
 from pipeline.recorded import recorded_reproduction
 from pipeline.reproduction import ReproductionRun, reproduce, rewrite_report
 from pipeline.store import setup
-from pipeline.trial import TrainingTask
+from pipeline.trial import TrainingTask, do
 from pipeline.workers import Event
 from tests.pools import Inline
 
@@ -292,5 +293,172 @@ def test_without_the_exact_text_nothing_is_begun(store, monkeypatch):
 def test_what_it_will_take_is_said_before_it_begins(store, pool):
     said: list[str] = []
     reproduce(ONE, quick=True, say=said.append, make_pool=pool)
-    assert said[0].startswith("1 trainings by the report's protocol: less than a minute with 2 workers")
+    assert said[0].startswith("1 training by the report's protocol: less than a minute with 2 workers")
     assert "/runs/" in said[0]
+
+
+def stopped_halfway(count: int) -> Inline:
+    """A pool that is stopped by Ctrl-C when half of a training is done."""
+
+    class Interrupted(Inline):
+        def done(self, task: Any) -> list[Event]:
+            if isinstance(task, TrainingTask):
+                do(task, press_ctrl_c)
+            return super().done(task)
+
+    def press_ctrl_c(share: float) -> None:
+        if share >= 0.5:
+            raise KeyboardInterrupt
+
+    return Interrupted(count)
+
+
+def test_what_was_stopped_and_is_asked_for_fewer_epochs_ends_where_it_stands(store, pool):
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(replace(ONE, epochs=5), quick=True, make_pool=stopped_halfway)
+    done = reproduce(ONE, quick=True, make_pool=pool)
+    (run,) = done.found["gru-scratch-1x8"].runs
+    assert (run.status, run.epochs) == ("FINISHED", 2)
+
+
+def test_what_its_time_cut_short_after_all_epochs_that_are_asked_for_has_nothing_left(store, given, pool):
+    reproduce(replace(ONE, epochs=3, max_seconds=0.001), quick=True, make_pool=pool)
+    given.clear()
+    again = reproduce(ONE, quick=True, make_pool=pool)
+    assert given == []
+    (run,) = again.found["gru-scratch-1x8"].runs
+    assert (run.epochs, run.stopped) == (1, "--max-seconds 0.001")
+
+
+def test_more_time_goes_on_with_what_was_cut_short(store, given, pool):
+    first = reproduce(replace(ONE, epochs=2, max_seconds=0.001), quick=True, make_pool=pool)
+    given.clear()
+    again = reproduce(replace(ONE, epochs=2, max_seconds=100), quick=True, make_pool=pool)
+    assert [task.going_on for task in given] == [first.found["gru-scratch-1x8"].runs[0].run_id]
+    (run,) = again.found["gru-scratch-1x8"].runs
+    assert (run.epochs, run.stopped) == (2, "")
+
+
+def test_a_stopped_training_whose_checkpoints_are_gone_is_trained_anew(store, pool, caplog):
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(replace(ONE, epochs=4), quick=True, make_pool=stopped_halfway)
+    (begun,) = trainings(tracking.latest_run({"stage": "reproduce"}) or "").values()
+    shutil.rmtree(tracking.fetch(begun.run_id, "checkpoints"))
+    done = reproduce(replace(ONE, epochs=4), quick=True, make_pool=pool)
+    (run,) = done.found["gru-scratch-1x8"].runs
+    assert run.run_id != begun.run_id
+    assert (run.status, run.epochs) == ("FINISHED", 4)
+    assert "has lost its checkpoints" in caplog.text
+
+
+def test_after_a_reproduction_was_deleted_another_one_has_trainings_of_its_own(own, given, pool):
+    MlflowClient().delete_run(own.found.run_id)
+    again = reproduce(ONE, quick=True, make_pool=pool)
+    assert again.found.run_id != own.found.run_id
+    assert [run.epochs for run in again.found["gru-scratch-1x8"].runs] == [1]
+    assert len(given) == 1
+
+
+def test_a_training_that_was_deleted_is_trained_again(own, given, pool):
+    MlflowClient().delete_run(own.found["gru-scratch-1x8"].runs[0].run_id)
+    again = reproduce(ONE, quick=True, make_pool=pool)
+    assert [run.epochs for run in again.found["gru-scratch-1x8"].runs] == [1]
+    assert len(given) == 1
+
+
+def test_a_shape_that_stands_twice_in_a_table_is_trained_once(store, tmp_path, given, pool):
+    path = tmp_path / "other.csv"
+    path.write_text(OTHER.replace("unknown,torch,rnn,1,16", "once more,scratch,gru,1,8"))
+    done = reproduce(ReproduceConfig(epochs=1, against=str(path)), quick=True, make_pool=pool)
+    assert len(given) == 1
+    assert done.found["theirs"].runs == done.found["once more"].runs
+
+
+def test_the_runs_counts_are_those_of_the_last_time(own, pool, monkeypatch):
+    before = MlflowClient().get_run(own.found.run_id).data.metrics["reproduction/claims_that_hold"]
+    verdicts = [replace(verdict, outcome="holds") for verdict in own.verdicts]
+    monkeypatch.setattr(reproduction, "judge_claims", lambda found: verdicts)
+    reproduce(ONE, quick=True, make_pool=pool)
+    after = MlflowClient().get_run(own.found.run_id).data.metrics["reproduction/claims_that_hold"]
+    assert before < after == len(verdicts)
+
+
+def test_a_folder_that_cant_be_written_is_told_before_anything_is_trained(store, tmp_path, given, pool):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"--output .*file can't be written: .*; give another folder"):
+        reproduce(replace(ONE, output=str(tmp_path / "file")), quick=True, make_pool=pool)
+    assert given == []
+
+
+def test_a_quick_reproduction_is_reported_on_only_if_there_is_no_other(own):
+    class WithoutStream(Inline):
+        def done(self, task: Any) -> list[Event]:
+            if isinstance(task, TrainingTask) and task.role == "stream":
+                return [Event("failed", task, TrainingDivergedError("not trained here"), 0)]
+            return super().done(task)
+
+    assert rewrite_report("", "", "auto").found.run_id == own.found.run_id
+    whole = reproduce(ReproduceConfig(only="gru-scratch-1x8", epochs=1), make_pool=WithoutStream)
+    path = own.folder / "other.csv"
+    path.write_text(OTHER)
+    other = reproduce(ReproduceConfig(only="theirs", epochs=1, against=str(path)), quick=True, make_pool=WithoutStream)
+    assert other.found.run_id != whole.found.run_id
+    assert rewrite_report("", "", "auto").found.run_id == whole.found.run_id
+
+
+def test_a_table_with_a_shape_that_no_memory_holds_is_refused_before_anything_is_trained(store, tmp_path, given, pool):
+    path = tmp_path / "other.csv"
+    path.write_text(OTHER.replace("unknown,torch,rnn,1,16", "vast,torch,rnn,1,9999999"))
+    with pytest.raises(InputError, match=r"--hidden-size 9999999 .* needs about .* GB of memory"):
+        reproduce(ReproduceConfig(only="theirs", epochs=1, against=str(path)), quick=True, make_pool=pool)
+    assert given == []
+
+
+def test_a_check_is_not_met_where_a_training_could_not_be_made(store):
+    class Failing(Inline):
+        def done(self, task: Any) -> list[Event]:
+            if isinstance(task, TrainingTask):
+                return [Event("failed", task, TrainingDivergedError("the loss is no number"), 0)]
+            return super().done(task)
+
+    with pytest.raises(CheckFailedError, match="--check lacks 1 of the trainings: gru-scratch-1x8, seed 0: the loss"):
+        reproduce(ONE, quick=True, check=True, make_pool=Failing)
+
+
+def test_an_id_of_another_shape_is_not_held_against_d2ls_perplexities_of_that_id(store, tmp_path, monkeypatch, pool):
+    curves = {"train": [[3.0], [3.01], [3.02]], "val": [[3.0], [3.01], [3.02]]}
+    monkeypatch.setattr(checks, "d2l_curves", lambda: {"gru-scratch-1x8": curves, "rnn-torch-1x16": curves})
+    path = tmp_path / "other.csv"
+    path.write_text("id,implementation,cell,num_layers,hidden_size\ngru-scratch-1x8,torch,rnn,1,16\nb,torch,rnn,1,8\n")
+    done = reproduce(ReproduceConfig(epochs=1, against=str(path)), quick=True, make_pool=pool)
+    held = {check.name: check.is_met for check in done.checks}
+    assert held["gru-scratch-1x8 seed 0 val"] is False  # by those of its shape
+    assert held["b seed 0 val"] is None
+
+
+def test_more_epochs_than_the_protocols_are_said(own, monkeypatch):
+    monkeypatch.setattr("pipeline.recorded.resolve", lambda options: (resolve(options)[0], TrainConfig(epochs=1)))
+    (run,) = reproduce(replace(ONE, epochs=3), quick=True, make_pool=Inline).found["gru-scratch-1x8"].runs
+    assert (run.epochs, run.epochs_planned, run.is_whole) == (3, 3, True)
+
+
+def test_a_moved_checkout_is_repaired_first_and_nothing_is_trained_twice(own, tmp_path, given, pool, monkeypatch):
+    home = store_module.root()
+    moved = home.rename(home.with_name("moved"))
+    monkeypatch.setattr(store_module, "root", lambda: moved)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)  # set by the command for what it calls
+    setup.cache_clear()
+    for command in (lambda: reproduce(ONE, quick=True, make_pool=pool), lambda: rewrite_report("", "", "auto")):
+        with pytest.raises(InputError, match="not in this checkout; run `tmlm doctor --repair` first"):
+            command()
+    assert given == []
+    doctor.repair()
+    again = reproduce(ONE, quick=True, make_pool=pool)
+    assert given == []
+    assert again.found["gru-scratch-1x8"].runs == own.found["gru-scratch-1x8"].runs
+
+
+def test_a_reproduction_that_has_not_come_far_enough_says_so(own):
+    tracking.fetch(own.found.run_id, "text.json").unlink()
+    with pytest.raises(InputError, match="has not come far enough to report on; run `tmlm reproduce` again"):
+        rewrite_report(own.found.run_id, "", "auto")

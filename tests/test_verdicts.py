@@ -14,20 +14,20 @@ from pipeline.evidence import (
     HOLDS,
     OPEN,
     all_of,
+    course,
     distinct_trigrams,
     edit_distance,
     gap_from,
     gap_opens,
     level,
     mean_and_interval,
-    rounds_to,
     settled,
     side,
     welch,
     width_of,
 )
 from pipeline.front import Estimate
-from pipeline.reported import claims
+from pipeline.reported import claims, rounds_to
 from pipeline.reproduced import RecordedTraining, Reproduction
 from pipeline.verdicts import JUDGES, Verdict, judge_claims
 from tests.alterations import Alter, each, ends, row, runs, sizes, streams, together
@@ -331,6 +331,11 @@ def test_eight_layers_are_judged_by_the_same_shape_elsewhere():
         lambda one: replace(one, stream=tuple(replace(run, test_perplexity=None) for run in one.stream)),
     )
     assert verdict(unended, "gru-8-layers-16").outcome == OPEN
+    cut_short = each(  # by --max-seconds: it ended with a test perplexity, before its last epoch
+        streams(17.0)(reproduction()),
+        lambda one: replace(one, stream=tuple(replace(run, epochs_planned=2) for run in one.stream)),
+    )
+    assert verdict(cut_short, "gru-8-layers-16").outcome == OPEN
 
 
 def test_the_reports_own_inversions_are_named():
@@ -455,3 +460,24 @@ def test_repetition_lowers_the_share_of_distinct_trigrams():
     assert distinct_trigrams("abcabcabcabc") == pytest.approx(3 / 10)
     assert distinct_trigrams("abcdefghij") == 1
     assert distinct_trigrams("ab") == 1
+
+
+def test_a_training_beyond_the_protocol_is_judged_at_the_protocols_last_epoch():
+    def longer(run):
+        curves = {name: (*getattr(run, name), 1.1, 1.2) for name in ("train", "val", "train_pooled", "val_pooled")}
+        return replace(run, **curves, epochs_planned=run.epochs + 2)
+
+    further = each(reproduction(), lambda one: replace(one, runs=tuple(map(longer, one.runs))))
+    pairs = zip(judge_claims(further), judge_claims(reproduction()), strict=True)
+    assert {one.claim.id for one, other in pairs if one != other} == TEXTS_OF_OURS
+
+
+TEXTS_OF_OURS = {"gru-text-close", "deep-gru-close-text", "gru-8-layers-sentences"}  # which are of the very end
+
+
+def test_means_of_the_first_epoch_are_geometric_like_all_others():
+    def begin(one):
+        firsts = zip(one.runs, (4.0, 16.0, 64.0), strict=True)
+        return replace(one, runs=tuple(replace(run, val=(first, *run.val[1:])) for run, first in firsts))
+
+    assert "and 16.0 in validation at epoch 1" in course(each(reproduction(), begin), "rnn-torch-1x128")
