@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,9 @@ from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig, resolve
 from pipeline.errors import TmlmError, reason_of, told
 from pipeline.options import OptionalFlagValues, flag, given, is_given, options_of
 from pipeline.space import SearchConfig
+
+if TYPE_CHECKING:
+    from pipeline.reproduction import ReproductionRun
 
 UNDER_MLFLOW = "MLFLOW_RUN_ID"  # set by mlflow run: a run is there, so also what is else only printed is recorded
 
@@ -313,15 +316,15 @@ def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
         config = ReproduceConfig(**options)
     except ValueError as error:
         raise Failure(str(error), 2) from error
-    from pipeline import reproduction, summaries, ui
+    from pipeline import reproduction
 
-    done = reproduction.reproduce(config, quick, check, say)
-    page = str(done.folder / "report.html")
-    show(
-        done.result,
-        as_json,
-        summaries.reproduction_table(done.found, done.verdicts, done.checks, page, ui.how_to_start()),
-    )
+    try:
+        done, not_met = reproduction.reproduce(config, quick, check, say), None
+    except reproduction.ChecksNotMetError as error:
+        done, not_met = error.done, error
+    show_reproduction(done, as_json)
+    if not_met is not None:
+        raise not_met
 
 
 @cli.command()
@@ -334,15 +337,18 @@ def report(run_id: str, against: str, output: str, as_json: bool) -> None:
         ReproduceConfig(against=against, output=output)
     except ValueError as error:
         raise Failure(str(error), 2) from error
-    from pipeline import reproduction, summaries, ui
+    from pipeline import reproduction
 
-    done = reproduction.rewrite_report(run_id, against, output)
+    show_reproduction(reproduction.rewrite_report(run_id, against, output), as_json)
+
+
+def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
+    """What reproduce and report print."""
+    from pipeline import summaries, ui
+
     page = str(done.folder / "report.html")
-    show(
-        done.result,
-        as_json,
-        summaries.reproduction_table(done.found, done.verdicts, done.checks, page, ui.how_to_start()),
-    )
+    table = summaries.reproduction_table(done.found, done.verdicts, done.checks, page, ui.how_to_start())
+    show(done.result, as_json, table)
 
 
 @cli.command()

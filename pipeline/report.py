@@ -714,9 +714,9 @@ def _training_picture(found: Reproduction, configuration: Configuration, anchor:
 
 def _command(found: Reproduction) -> str:
     """What makes it again, as far as the recorded runs tell."""
-    if found.table.digest != report_table().digest:
-        return f"python -m pipeline report --run-id {found.run_id} --against {found.table.name}"
     words = ["mlflow run . --env-manager local -e reproduce"]
+    if found.table.digest != report_table().digest:
+        words.append("-P against=FILE.csv")
     seeds = max((len(each.runs) for each in found.configurations), default=0)
     if found.quick:
         words.append("-P quick=true")

@@ -5,7 +5,7 @@ Nothing here is read from a model or a text: a Reproduction is put together from
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from statistics import fmean
+from statistics import geometric_mean
 from typing import Literal
 
 from models.complexity import Complexity
@@ -127,9 +127,11 @@ class Configuration:
         return "" if len(self.whole) == len(self.runs) else f"{len(self.whole)} of {len(self.runs)} seeds"
 
     def mean_curve(self, curve: Curve) -> tuple[float, ...]:
-        """The mean over the seeds after each epoch that all of them have; empty without a training."""
-        curves = [getattr(run, curve) for run in self.runs]
-        return tuple(fmean(values) for values in zip(*curves, strict=False))
+        """The geometric mean over the seeds after each epoch, of what is shown; empty without a training."""
+        curves = [getattr(run, curve) for run in self.furthest]
+        return tuple(
+            geometric_mean(values) for values in zip(*curves, strict=False)
+        )  # some may have gone on for longer
 
 
 @dataclass(frozen=True)

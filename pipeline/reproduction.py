@@ -5,6 +5,7 @@ run, and trains only what it lacks. What it came to is put together from the rec
 """
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from pipeline.estimate import Calibration, Timing, expected_seconds, in_turn_sec
 from pipeline.evidence import Outcome
 from pipeline.explanations import explanations
 from pipeline.files import alone
+from pipeline.front import estimate
 from pipeline.memory import check_shape_fits
 from pipeline.open_runs import close_dead_runs, close_the_dead
 from pipeline.pool import WAIT_SECONDS, MakePool, Pool, raised, time_all, train_in_processes, worker_count
@@ -61,6 +63,14 @@ class ReproductionRun:
     result: dict[str, Any]
 
 
+class ChecksNotMetError(CheckFailedError):
+    """All is trained and written, and some of it is not as it should be."""
+
+    def __init__(self, message: str, done: ReproductionRun) -> None:
+        super().__init__(message)
+        self.done = done
+
+
 def reproduce(
     config: ReproduceConfig,
     quick: bool = False,
@@ -70,12 +80,12 @@ def reproduce(
 ) -> ReproductionRun:
     """Train what is asked for and is not there yet, and write the report.
 
-    ``quick``: a few epochs of the small configurations. ``check``: CheckFailedError, after all is recorded, where a
+    ``quick``: a few epochs of the small configurations. ``check``: ChecksNotMetError, after all is recorded, where a
     figure is not what it is held against. DataUnavailableError without the exact text of The Time Machine.
     """
     table = table_of(config.against)
     rows = _small(table.chosen(config.only)) if quick else table.chosen(config.only)
-    folder = _folder(config.output, quick)
+    folder = _folder(config.output, quick, "" if table.digest == report_table().digest else table.name)
     with _writable(folder):  # before hours of training
         folder.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=folder).close()
@@ -166,7 +176,9 @@ class _Conductor:
     def conduct(self, make_pool: MakePool) -> ReproductionRun:
         began = time.monotonic()
         run, workers = self.run, worker_count(self.config.workers)
-        run.params({**asdict(self.config), "quick": self.quick, "check": self.check})
+        asked = {**asdict(self.config), "quick": self.quick, "check": self.check}
+        run.params(asked)
+        run.tags({f"latest.{name}": value for name, value in asked.items()})  # parameters stay as they were first
         run.yaml("environment.yaml", tracking.environment())
         run.json(TABLE_FILE, asdict(self.table))
         run.json(TEXT_FILE, asdict(text_facts(self.corpus)))
@@ -334,10 +346,14 @@ class _Conductor:
         figures["reproduction/trainings"] = float(trained)
         self.run.metrics(figures, step=self.run.next_step("reproduction/trainings"))  # each time its own: all are kept
         self.run.json(tracking.RESULT_FILE, result)
-        self.run.note(reproduction_note(found, verdicts, held))
+        expected = self.minutes_expected
+        said = "" if expected is None else f" {expected:.1f} minutes were expected."
+        took = f"The last command took {seconds / 60:.1f} minutes.{said}"
+        self.run.note(f"{reproduction_note(found, verdicts, held)}\n\n{took}")
+        done = replace(done, result=result)
         if self.check and (failed := refusal(held, self._failures)):
-            raise CheckFailedError(f"{failed}. The report: {done.folder / 'report.html'}")
-        return replace(done, result=result)
+            raise ChecksNotMetError(f"{failed}. The report: {done.folder / 'report.html'}", done)
+        return done
 
 
 # --- the report ------------------------------------------------------------------------------------------------------
@@ -355,7 +371,7 @@ def write_report(found: Reproduction, run: TrackedRun, output: str) -> Reproduct
         explanations(found) if is_own else (),
         [check.said for check in held],
     )
-    folder = _folder(output, found.quick)
+    folder = _folder(output, found.quick, "" if is_own else found.table.name)
     with _writable(folder):
         report.write(pages, folder)
     run.text("report/report.html", pages.html)
@@ -380,8 +396,12 @@ def write_report(found: Reproduction, run: TrackedRun, output: str) -> Reproduct
     )
 
 
-def _folder(output: str, quick: bool) -> Path:
-    return Path(output) if output != "auto" else store.root() / "mlruns" / ("report-quick" if quick else "report")
+def _folder(output: str, quick: bool, table: str) -> Path:
+    """--output, or a place of its own for each table but the report's."""
+    if output != "auto":
+        return Path(output)
+    name = "-".join(["report", *filter(None, [re.sub(r"[^\w-]+", "-", table)[:60], "quick" * quick])])
+    return store.root() / "mlruns" / name
 
 
 @contextmanager
@@ -394,15 +414,18 @@ def _writable(folder: Path) -> Iterator[None]:
 
 
 def _row(each: Configuration) -> dict[str, Any]:
+    """What the pages show of a configuration, as far as it was trained."""
+    best = estimate([run.best_val for run in each.furthest]).mean if each.furthest else None
     return {
         "id": each.id,
         "report_parameters": each.complexity.report_parameters,
         "report_macs": each.complexity.report_macs,
         "macs_per_char": each.complexity.macs_per_char,
-        "seeds": len(each.runs),
-        "epochs": min((run.epochs for run in each.runs), default=0),
+        "seeds": len(each.furthest),
+        "epochs": min((run.epochs for run in each.furthest), default=0),
         "train_perplexity": curve[-1] if (curve := each.mean_curve("train")) else None,
         "val_perplexity": curve[-1] if (curve := each.mean_curve("val")) else None,
+        "best_val_perplexity": best,
         "stream_test_perplexity": next((run.test_perplexity for run in each.stream if run.is_whole), None),
     }
 

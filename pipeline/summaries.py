@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import log2
 from re import findall, sub
-from statistics import fmean
 from textwrap import fill, wrap
 from typing import Any
 
@@ -15,7 +14,7 @@ from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, PresetName, TrainConfig
 from pipeline.corpus import FALLBACK_WARNING, Corpus
 from pipeline.evidence import Outcome
 from pipeline.experiment import Result
-from pipeline.front import FrontPoint, Judged, Pick
+from pipeline.front import FrontPoint, Judged, Pick, estimate
 from pipeline.reproduced import Configuration, Reproduction
 from pipeline.samples import SampleText
 from pipeline.verdicts import Verdict
@@ -288,7 +287,7 @@ def _reproduced_row(each: Configuration) -> tuple[str, ...]:
     if not each.runs:
         return each.id, reported, "", "", "", _seeds_and_epochs(each)
     train, val = each.mean_curve("train"), each.mean_curve("val")
-    best = fmean(run.best_val for run in each.runs)
+    best = estimate([run.best_val for run in each.furthest]).mean
     return each.id, reported, f"{train[-1]:.2f}", f"{val[-1]:.2f}", f"{best:.2f}", _seeds_and_epochs(each)
 
 

@@ -177,3 +177,23 @@ def test_doctor_says_what_would_be_used_without_recording_anything(no_store, mon
 
 def test_doctor_names_the_file_that_would_be_read(small_text):
     assert str(small_text) in run("doctor", "--corpus", str(small_text))[1]
+
+
+def test_a_check_that_is_not_met_shows_its_table_and_ends_with_4(monkeypatch, tmp_path):
+    from pipeline import reproduction
+    from pipeline.checks import Check
+    from pipeline.reproduction import ChecksNotMetError, ReproductionRun
+    from tests.reproductions import reproduction as made_up
+
+    check = Check("gru-torch-2x32 MMac", False, "gru-torch-2x32: 13.05 MMac measured, 13.04 reported")
+    done = ReproductionRun(made_up(seeds=1), (), (check,), tmp_path, {"run_id": "abc"})
+
+    def reproduce(*arguments):
+        raise ChecksNotMetError("--check is not met", done)
+
+    monkeypatch.setattr(reproduction, "reproduce", reproduce)
+    shown = CliRunner().invoke(cli, ["reproduce", "--check"])
+    assert shown.exit_code == 4
+    assert "gru-torch-2x32: 13.05 MMac measured, 13.04 reported" in shown.stdout
+    assert shown.stderr == "Error: --check is not met\n"
+    assert json.loads(CliRunner().invoke(cli, ["reproduce", "--check", "--json"]).stdout) == {"run_id": "abc"}
