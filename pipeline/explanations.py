@@ -132,7 +132,7 @@ def _eight_layers(found: Reproduction) -> list[str]:
     best = mean_and_interval([run.best_val for run in streams(found, EIGHT_LAYERS)])
     ending: Mapping[str, str] = {
         HOLDS: "so it is the recipe that failed, not the depth.",
-        FAILS: "so it fails by that recipe too.",
+        FAILS: "so that recipe fails too, which does not say that none could train it.",
         OPEN: "too near those frequencies to tell.",
     }
     outcome = stream_learnt(found, EIGHT_LAYERS).outcome

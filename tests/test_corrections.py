@@ -206,6 +206,6 @@ def test_perplexity_1_is_told_by_the_curves_of_the_runs():
 def test_eight_layers_are_told_by_what_the_shape_does_elsewhere():
     assert "gets to 3.72, so it is the recipe that failed, not the depth." in explanation("three seeds", 2)
     assert "a run under the stream preset would show" in explanation("no stream", 2)
-    assert "so it fails by that recipe too" in explanation("stream fails", 2)
+    assert "so that recipe fails too" in explanation("stream fails", 2)
     assert "too near those frequencies to tell" in explanation("stream between", 2)
     assert "the recipe trains it" in explanation("eight layers train", 2)

@@ -19,7 +19,7 @@ from tests.test_workers import all_ended
 
 pytestmark = pytest.mark.slow
 REST_SECONDS = 10.0
-WORDS = ["reproduce", "--quick", "--only", "*-scratch-1x8", "--epochs", "12", "--workers", "2", "--json"]
+WORDS = ["reproduce", "--quick", "--only", "*-scratch-1x8", "--epochs", "20", "--workers", "2", "--json"]
 STUDY = "reproduce-quick"
 
 
@@ -155,7 +155,7 @@ def test_a_second_command_at_the_same_time_is_refused(bench):
 
 
 def test_under_mlflow_run_and_again(bench, expected):
-    words = ["-e", "reproduce", "-P", "quick=true", "-P", "only=*-scratch-1x8", "-P", "epochs=12"]
+    words = ["-e", "reproduce", "-P", "quick=true", "-P", "only=*-scratch-1x8", "-P", "epochs=20"]
     bench.checkout.environment = bench.environment
     bench.checkout.mlflow_run(*words)
     parent = bench.checkout.last("reproduce")
