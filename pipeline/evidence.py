@@ -44,7 +44,7 @@ OPEN: Outcome = "can't be judged"
 
 HALF_DIGIT = 0.5
 LEVEL_TOLERANCE = 0.1  # of a level, where that is more than half a digit
-SEED_SPREAD = 0.05  # relative: how far a single seed is taken to be from the mean; d2l's own seeds differ by 1 to 5 %
+SEED_SPREAD = 0.05  # relative, of a single seed from the mean; d2l's own have standard deviations of 0.1 to 4 %
 OPEN_GAP = 0.1  # of the training perplexity
 NEAR_EPOCH = 0.5  # of the epoch that is named,
 NEAR_EPOCHS = 5  # or so many
