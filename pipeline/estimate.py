@@ -113,7 +113,7 @@ def time_training(
         timed = len(marks) - 1 - WARM_UP_STEPS
         if timed >= TIMED_STEPS and marks[-1] - marks[WARM_UP_STEPS] >= TIMED_SECONDS:
             raise _EnoughError
-        if timed >= 1 and marks[-1] - marks[0] >= LONG_SECONDS:
+        if timed >= 1 and marks[-1] - marks[WARM_UP_STEPS] >= LONG_SECONDS:
             raise _EnoughError
 
     marks = [now()]

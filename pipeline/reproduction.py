@@ -7,7 +7,7 @@ run, and trains only what it lacks. What it came to is put together from the rec
 import logging
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -135,6 +135,14 @@ def _small(rows: Sequence[Reported]) -> tuple[Reported, ...]:
     return small
 
 
+def _first_of_each(rows: Iterable[Reported], key: Callable[[Reported], Hashable]) -> list[Reported]:
+    """The first row of each key, in their order."""
+    found: dict[Hashable, Reported] = {}
+    for row in rows:
+        found.setdefault(key(row), row)
+    return list(found.values())
+
+
 def configurations_of(row: Reported, seed: int, preset: str = "report") -> tuple[ModelConfig, TrainConfig]:
     """How a row is trained: by the report's protocol, or its shape, in torch.nn, by the stream preset."""
     model = row.model if preset == "report" else {**row.model, "implementation": "torch"}
@@ -195,15 +203,15 @@ class _Conductor:
     def _tasks(self) -> list[TrainingTask]:
         """The trainings that are lacking: the protocol's by seed, the costly ones first, then the stream preset's."""
         recorded = self._recorded()
-        rows = {shape_of(row.model): row for row in reversed(self.rows)}  # two rows of one shape share its trainings
+        rows = _first_of_each(self.rows, lambda row: shape_of(row.model))  # two rows of one shape share its trainings
         tasks = [
             task
             for seed in range(self.config.seeds)
-            for row in sorted(rows.values(), key=lambda row: -row.macs_per_char)
+            for row in sorted(rows, key=lambda row: -row.macs_per_char)
             if (task := self._task("report", row, seed, recorded)) is not None
         ]
-        shapes = {} if self.quick else {(row.cell, row.num_layers, row.hidden_size): row for row in reversed(self.rows)}
-        for row in sorted(shapes.values(), key=lambda row: row.macs_per_char):
+        shapes = _first_of_each(self.rows, lambda row: (row.cell, row.num_layers, row.hidden_size))
+        for row in [] if self.quick else sorted(shapes, key=lambda row: row.macs_per_char):
             if (task := self._task("stream", row, 0, recorded)) is not None:
                 tasks.append(task)
         return tasks

@@ -260,5 +260,7 @@ ready()
     process = start(script + ("time.sleep(30)" if is_stopped else ""))
     if is_stopped:
         process.send_signal(signal.SIGTERM)
-    code, out, _, _ = end_of(process)
+    assert process.stdout is not None
+    out = process.stdout.read()  # also what has come together with the first line, which communicate() would not see
+    code, *_ = end_of(process)
     assert (code, out) == (143 if is_stopped else 0, last_words)
