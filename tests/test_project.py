@@ -1,6 +1,7 @@
 """The project's own promises: MLproject, --help, conda.yaml and README agree; every library has one door."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import yaml
 
 from pipeline.cli import cli
 from pipeline.options import Auto
+from pipeline.reported import claims, report_table
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -190,7 +192,8 @@ def test_one_database_for_mlflow_run_and_everything_else():
 def test_no_book_is_kept_in_the_repository():
     for path in tracked_files():
         if path.is_file() and not path.is_symlink() and path.suffix not in (".png", ".svg"):
-            assert path.stat().st_size < 100_000, f"{path} is large: what is it?"
+            content = re.sub(rb"data:image/png;base64,[\w+/=]+", b"", path.read_bytes())  # of a page
+            assert len(content) < 100_000, f"{path} is large: what is it?"
 
 
 # --- start-up --------------------------------------------------------------------------------------------------------
@@ -246,3 +249,24 @@ def test_ci_and_contributing_call_the_same_targets():
         assert f"make {target}" in contributing
     defined = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
     assert targets <= defined
+
+
+def test_readme_has_the_figures_of_the_kept_report():
+    """Its table of the reproduction, cell by cell, from what ``tmlm report --json`` printed of that run."""
+    result = json.loads((ROOT / "docs" / "report" / "result.json").read_text())
+    lines = (ROOT / "README.md").read_text().splitlines()
+    rows = {cells[1]: cells[3:8] for line in lines if len(cells := [each.strip(" *") for each in line.split("|")]) == 9}
+    shown = ("train_perplexity", "val_perplexity", "best_val_perplexity", "stream_test_perplexity")
+    for row in result["configurations"]:
+        trained = f"{row['seeds']} x {row['epochs']}" if row["seeds"] else ""
+        expected = [trained, *("" if row[name] is None else f"{row[name]:.2f}" for name in shown)]
+        assert rows[row["id"]] == expected
+
+
+def test_the_kept_report_is_of_the_reports_own_table():
+    result = json.loads((ROOT / "docs" / "report" / "result.json").read_text())
+    assert [row["id"] for row in result["configurations"]] == [row.id for row in report_table().rows]
+    assert not result["quick"]
+    page = (ROOT / "docs" / "report" / "report.md").read_text()
+    assert all(f"{len(claims())} claims" in text for text in (page, (ROOT / "README.md").read_text()))
+    assert not re.search(r"https?://(127\.0\.0\.1|localhost)", page)
