@@ -28,7 +28,7 @@ faults: $(READY)  ## kill -9, signals, full disks and more, for MINUTES: what is
 
 twin: $(READY)  ## the report's protocol against d2l 1.0.3, step by step (installs it, without what it pins)
 	$(ENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps d2l==1.0.3
-	pytest tests/benchmarks
+	pytest -m slow tests/benchmarks
 
 lint: $(READY)  ## style
 	ruff check .

@@ -12,6 +12,7 @@ pytest.importorskip("d2l", reason="needs d2l: make twin")
 
 from tests.benchmarks.d2l_twin import Curves, Data, Trainer, build, take_weights
 
+pytestmark = pytest.mark.slow
 STEPS = 30
 
 
