@@ -551,13 +551,10 @@ class NestedTraining:
     """A training below another run, as far as it has come; ``curves`` are its metrics of each epoch, from the first."""
 
     run_id: str
-    name: str
     status: str
-    began_ms: int
     tags: Mapping[str, str]
     configuration: Mapping[str, Any]
     curves: Mapping[str, tuple[float, ...]]
-    metrics: Mapping[str, float]
     result: Mapping[str, Any]  # empty where it has not come to one
 
 
@@ -584,13 +581,10 @@ def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTrai
         histories[key] = tuple(point.value for point in sorted(points, key=lambda point: point.step))
     return NestedTraining(
         run_id=run.info.run_id,
-        name=run.info.run_name,
         status=run.info.status,
-        began_ms=run.info.start_time,
         tags=run.data.tags,
         configuration=json.loads(run.data.tags.get(CONFIG_TAG, "{}")),
         curves=histories,
-        metrics=run.data.metrics,
         result=read_json(run.info.run_id, RESULT_FILE) if run.info.status == "FINISHED" else {},
     )
 
