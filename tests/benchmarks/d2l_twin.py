@@ -10,7 +10,8 @@ Shapes: T time steps, B batch, I inputs (the symbols), H hidden size.
 import sys
 import warnings
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -21,10 +22,23 @@ from models.config import ModelConfig
 from models.language_model import LanguageModel
 from pipeline.corpus import Corpus
 
-for name in ("torchvision", "torchvision.transforms", "IPython", "IPython.display", "matplotlib_inline"):
-    sys.modules.setdefault(name, MagicMock())
 
-with warnings.catch_warnings():
+@contextmanager
+def _put_aside(*names: str) -> Iterator[None]:
+    """Import what wants these modules and needs nothing of them; afterwards nobody else takes them for there."""
+    missing = [name for name in names if name not in sys.modules]
+    sys.modules.update({name: MagicMock() for name in missing})
+    try:
+        yield
+    finally:
+        for name in missing:
+            del sys.modules[name]
+
+
+with (
+    _put_aside("torchvision", "torchvision.transforms", "IPython", "IPython.display", "matplotlib_inline"),
+    warnings.catch_warnings(),
+):
     warnings.simplefilter("ignore")  # its code is of 2023
     from d2l import torch as d2l
 

@@ -1,5 +1,8 @@
 """The report's protocol is d2l's: our training and d2l 1.0.3's own trainer, step by step (``make twin`` has it)."""
 
+import sys
+from unittest.mock import MagicMock
+
 import pytest
 import torch
 
@@ -97,3 +100,8 @@ def test_losses_and_validation_equal_d2ls_from_the_same_weights_and_batches(
         train, val = curves.epoch()
         assert point.train_perplexity == pytest.approx(train, rel=1e-5)
         assert point.val_perplexity == pytest.approx(val, rel=2e-5)
+
+
+def test_nothing_takes_the_libraries_that_d2l_wants_for_there():
+    """MLflow, for one, asks whether it is in a notebook."""
+    assert not any(isinstance(module, MagicMock) for module in sys.modules.values())
