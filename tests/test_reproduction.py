@@ -141,6 +141,7 @@ def test_more_epochs_go_on_with_the_same_run(own, given, pool):
     assert (run.epochs, run.epochs_planned, run.val[0]) == (3, 3, before.curves["perplexity/val"][0])
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run(own, given, pool):
     again = reproduce(replace(ONE, seeds=2), quick=True, make_pool=pool)
     assert [task.train.seed for task in given] == [1]
@@ -149,6 +150,7 @@ def test_another_seed_is_another_run(own, given, pool):
     assert first.val != second.val
 
 
+@pytest.mark.slow
 def test_the_whole_report_has_each_shape_under_the_stream_preset_once(store, pool, given, monkeypatch):
     class NothingDone(Counting):
         def done(self, task: Any) -> list[Event]:
@@ -197,6 +199,7 @@ def test_a_worker_that_is_killed_costs_its_training_once_and_twice_leaves_it_out
     assert done.result["failed"] == ["gru-scratch-1x8, seed 0: its process (pid 4711) is gone, exit code -9, 2 times"]
 
 
+@pytest.mark.slow
 def test_what_is_stopped_is_gone_on_with(store, given, pool):
     class Stopping(Counting):
         def done(self, task: Any) -> list[Event]:
@@ -313,6 +316,7 @@ def stopped_halfway(count: int) -> Inline:
     return Interrupted(count)
 
 
+@pytest.mark.slow
 def test_what_was_stopped_and_is_asked_for_fewer_epochs_ends_where_it_stands(store, pool):
     with pytest.raises(KeyboardInterrupt):
         reproduce(replace(ONE, epochs=5), quick=True, make_pool=stopped_halfway)
@@ -321,6 +325,7 @@ def test_what_was_stopped_and_is_asked_for_fewer_epochs_ends_where_it_stands(sto
     assert (run.status, run.epochs) == ("FINISHED", 2)
 
 
+@pytest.mark.slow
 def test_what_its_time_cut_short_after_all_epochs_that_are_asked_for_has_nothing_left(store, given, pool):
     reproduce(replace(ONE, epochs=3, max_seconds=0.001), quick=True, make_pool=pool)
     given.clear()
@@ -330,6 +335,7 @@ def test_what_its_time_cut_short_after_all_epochs_that_are_asked_for_has_nothing
     assert (run.epochs, run.stopped) == (1, "--max-seconds 0.001")
 
 
+@pytest.mark.slow
 def test_more_time_goes_on_with_what_was_cut_short(store, given, pool):
     first = reproduce(replace(ONE, epochs=2, max_seconds=0.001), quick=True, make_pool=pool)
     given.clear()
@@ -339,6 +345,7 @@ def test_more_time_goes_on_with_what_was_cut_short(store, given, pool):
     assert (run.epochs, run.stopped) == (2, "")
 
 
+@pytest.mark.slow
 def test_a_stopped_training_whose_checkpoints_are_gone_is_trained_anew(store, pool, caplog):
     with pytest.raises(KeyboardInterrupt):
         reproduce(replace(ONE, epochs=4), quick=True, make_pool=stopped_halfway)
@@ -351,6 +358,7 @@ def test_a_stopped_training_whose_checkpoints_are_gone_is_trained_anew(store, po
     assert "has lost its checkpoints" in caplog.text
 
 
+@pytest.mark.slow
 def test_after_a_reproduction_was_deleted_another_one_has_trainings_of_its_own(own, given, pool):
     MlflowClient().delete_run(own.found.run_id)
     again = reproduce(ONE, quick=True, make_pool=pool)
@@ -359,6 +367,7 @@ def test_after_a_reproduction_was_deleted_another_one_has_trainings_of_its_own(o
     assert len(given) == 1
 
 
+@pytest.mark.slow
 def test_a_training_that_was_deleted_is_trained_again(own, given, pool):
     MlflowClient().delete_run(own.found["gru-scratch-1x8"].runs[0].run_id)
     again = reproduce(ONE, quick=True, make_pool=pool)
@@ -374,6 +383,7 @@ def test_a_shape_that_stands_twice_in_a_table_is_trained_once(store, tmp_path, g
     assert done.found["theirs"].runs == done.found["once more"].runs
 
 
+@pytest.mark.slow
 def test_the_runs_counts_are_those_of_the_last_time(own, pool, monkeypatch):
     before = MlflowClient().get_run(own.found.run_id).data.metrics["reproduction/claims_that_hold"]
     verdicts = [replace(verdict, outcome="holds") for verdict in own.verdicts]
@@ -390,6 +400,7 @@ def test_a_folder_that_cant_be_written_is_told_before_anything_is_trained(store,
     assert given == []
 
 
+@pytest.mark.slow
 def test_a_quick_reproduction_is_reported_on_only_if_there_is_no_other(own):
     class WithoutStream(Inline):
         def done(self, task: Any) -> list[Event]:
@@ -414,6 +425,7 @@ def test_a_table_with_a_shape_that_no_memory_holds_is_refused_before_anything_is
     assert given == []
 
 
+@pytest.mark.slow
 def test_a_check_is_not_met_where_a_training_could_not_be_made(store):
     class Failing(Inline):
         def done(self, task: Any) -> list[Event]:
@@ -436,12 +448,14 @@ def test_an_id_of_another_shape_is_not_held_against_d2ls_perplexities_of_that_id
     assert held["b seed 0 val"] is None
 
 
+@pytest.mark.slow
 def test_more_epochs_than_the_protocols_are_said(own, monkeypatch):
     monkeypatch.setattr("pipeline.recorded.resolve", lambda options: (resolve(options)[0], TrainConfig(epochs=1)))
     (run,) = reproduce(replace(ONE, epochs=3), quick=True, make_pool=Inline).found["gru-scratch-1x8"].runs
     assert (run.epochs, run.epochs_planned, run.is_whole) == (3, 3, True)
 
 
+@pytest.mark.slow
 def test_a_moved_checkout_is_repaired_first_and_nothing_is_trained_twice(own, tmp_path, given, pool, monkeypatch):
     home = store_module.root()
     moved = home.rename(home.with_name("moved"))
