@@ -305,7 +305,11 @@ def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
 @cli.command()
 @options_of(ReproduceConfig)
 @flag("--quick", "quick", "A few epochs of the small configurations: a check, no reproduction.")
-@flag("--check", "check", "Exit 4 where complexity is not as printed, or a perplexity outside d2l's own band.")
+@flag(
+    "--check",
+    "check",
+    "Exit 4 where complexity is not as printed, a perplexity is outside d2l's own band, or a training is lacking.",
+)
 @json_flag
 def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
     """Train the coursework report's configurations under its protocol, and write as reported / reproduced / corrected.
