@@ -37,6 +37,7 @@ PLACES = {  # the function that is called at each moment
     "judged": "pipeline.search_run.judge",
     "registered": "pipeline.tracking.register",
 }
+WORK = "pipeline.pool.do"  # what a worker is started with
 IN_WORKER = "TMLM_TEST_FAULT"  # role, moment, number, how often, action, and the folder that counts
 
 
@@ -102,18 +103,25 @@ def do(task: Any, report: Any) -> Any:
 def main(moment: str, number: str, action: str, *words: str) -> None:
     from pipeline import cli
 
-    if "/" in moment:
-        from pipeline import search_run
-        from tests import fault_points
-
-        number, _, times = number.partition("x")
-        folder = tempfile.mkdtemp(prefix="tmlm-fault-")
-        os.environ[IN_WORKER] = "|".join([*moment.split("/"), number, times or "1", action, folder])
-        vars(search_run)["do"] = fault_points.do  # by a name that a worker can import
-    else:
-        meet(moment, int(number), ACTIONS[action])
     sys.argv = ["tmlm", *words]
-    cli.main()
+    if "/" not in moment:
+        meet(moment, int(number), ACTIONS[action])
+        cli.main()
+        return
+    from tests import fault_points
+
+    number, _, times = number.partition("x")
+    with tempfile.TemporaryDirectory(prefix="tmlm-fault-") as folder:
+        os.environ[IN_WORKER] = "|".join([*moment.split("/"), number, times or "1", action, folder])
+        owner, _, name = WORK.rpartition(".")
+        getattr(resolve_name(owner), name)  # what is not there any more would be replaced in vain
+        vars(resolve_name(owner))[name] = fault_points.do  # by a name that a worker can import
+        try:
+            cli.main()
+        finally:
+            met = len(list(Path(folder).iterdir()))
+            if met < int(times or "1"):
+                sys.exit(f"{moment} {number} was met {met} times")  # else a test would pass without its fault
 
 
 if __name__ == "__main__":
