@@ -113,7 +113,9 @@ class _Conductor:
     def conduct(self) -> SearchRun:
         began = time.monotonic()
         found, config, run = self.found, self.config, self.run
-        run.params({**asdict(found.corpus_config), **asdict(config), "stop_hopeless": self.rule is not None})
+        storage = store.without_passwords(config.storage)
+        options = {**asdict(found.corpus_config), **asdict(config), "storage": storage}
+        run.params({**options, "stop_hopeless": self.rule is not None})
         asked = {name: getattr(config, name) for name in ("trials", "sampler", "seed", "confirm_seeds", "budget_macs")}
         run.tags({f"latest.{name}": value for name, value in asked.items()})  # parameters stay as they were first
         run.yaml("space.yaml", found.space.as_texts())

@@ -154,7 +154,7 @@ def pipeline_table(
     seconds: Mapping[str, tuple[float, bool]],
     result: Mapping[str, Any],
     links: Mapping[str, str],
-    ui_command: str,
+    how_to_start: str,
 ) -> str:
     """What the main job prints: quality against the bar, cost, time of each step, a sample and the links."""
     spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
@@ -174,7 +174,7 @@ def pipeline_table(
         f"  time: {spent}\n\n"
         f"{fill(result['texts'][0], 112, initial_indent='  ', subsequent_indent='  ')}\n\n"
         + "\n".join(f"  {label:<7} {url}" for label, url in links.items())
-        + f"\n  (start the UI with: {ui_command})"
+        + f"\n  ({how_to_start})"
     )
 
 
@@ -250,11 +250,11 @@ def search_table(
     chosen: Mapping[str, Pick],
     counts: Mapping[str, int],
     links: Mapping[str, str],
-    ui_command: str,
+    how_to_start: str,
 ) -> str:
     """What the search prints at its end: the front, the picks, the hypervolume, the counts and the links."""
     linked = "\n".join(f"  {label:<7} {url}" for label, url in links.items())
-    tail = f"  {_counted(counts)}\n\n{linked}\n  (start the UI with: {ui_command})"
+    tail = f"  {_counted(counts)}\n\n{linked}\n  ({how_to_start})"
     if not judged.front:
         return f"{name}\n\n  {NO_FRONT}\n{tail}"
     heads = ("", "MACs/char", "parameters", "validation", "seeds", "test", "chance")
@@ -334,7 +334,7 @@ def reproduction_table(
     )
     failed = [f"  {check.said}" for check in made if check.is_met is False]
     said = [_is_quick_text(found), _counted_verdicts(verdicts), _counted_checks(made), *failed]
-    tail = f"report  {page}\nrun     {found.link}\n(start the UI with: {how_to_start})"
+    tail = f"report  {page}\nrun     {found.link}\n({how_to_start})"
     return "\n".join(
         [f"{found.table.name}, perplexity as reported and as reproduced", "", table, "", *filter(None, said), "", tail]
     )

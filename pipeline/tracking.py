@@ -59,6 +59,7 @@ from pipeline.store import (
     setup,
     shown,
     tag_experiment,
+    without_passwords,
 )
 from pipeline.views import TAG_PREFIX, key_of, view_tag
 
@@ -248,7 +249,7 @@ def tag_failure(run_id: str, stage: str, reason: str) -> None:
     setup()
     begun_run(run_id)
     with refused():
-        set_tags(run_id, {"failure": reason[:4000], "stage": stage})
+        set_tags(run_id, {"failure": without_passwords(reason)[:4000], "stage": stage})
 
 
 def begun_run(run_id: str) -> Run:
@@ -256,7 +257,7 @@ def begun_run(run_id: str) -> Run:
     try:
         run = MlflowClient().get_run(run_id)
     except MlflowException:
-        raise InputError(f"MLFLOW_RUN_ID {run_id} is no run of {mlflow.get_tracking_uri()}; unset it") from None
+        raise InputError(f"MLFLOW_RUN_ID {run_id} is no run of {shown(mlflow.get_tracking_uri())}; unset it") from None
     if run.info.status != "RUNNING":
         raise InputError(f"MLFLOW_RUN_ID names {run.info.run_name}, which has ended ({run.info.status}); unset it")
     return run
@@ -300,7 +301,7 @@ def tracked_run(
         yield run
         status = RunStatus.FINISHED
     except BaseException as error:
-        failure = f"{type(error).__name__}: {error}"
+        failure = without_passwords(f"{type(error).__name__}: {error}")
         if signum := stopping.signal_of(error):
             status, failure = RunStatus.KILLED, f"stopped by {stopping.name_of(signum)}"
         elif run and stage == "train" and "study" not in tags and isinstance(error, (OSError, RecordingError)):
@@ -699,13 +700,14 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
             return download(model) / "artifacts" / BEST_CHECKPOINT, run_id
         except (MlflowException, OSError) as error:
             raise InputError(
-                f"MODEL {model} can't be had: {error}; give a run id, a file or a models:/ address"
+                f"MODEL {model} can't be had: {without_passwords(str(error))}; give a run id, a file or a models:/ "
+                "address"
             ) from None
     try:
         run = MlflowClient().get_run(model)
     except MlflowException:
         raise InputError(
-            f"MODEL {model} is neither a run of {mlflow.get_tracking_uri()} nor a file; "
+            f"MODEL {model} is neither a run of {shown(mlflow.get_tracking_uri())} nor a file; "
             "give a run id, the path of a checkpoint, or a models:/ address"
         ) from None
     folder = local_path(run.info.artifact_uri)
