@@ -73,6 +73,7 @@ T = TypeVar("T")
 RESULT_FILE = "result.json"  # what a step came to, in the artifacts of its run
 BEST_CHECKPOINT = "best.safetensors"
 CONFIG_TAG = "mlflow.tmlm.config"  # of a training: all that is needed to begin it again; the UI hides such a prefix
+PAGE = 1000  # runs that one answer of the store holds
 SERVED_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "safetensors")  # what served_model.py needs
 PACKAGES = ("torch", "mlflow", "optuna", "ptflops", "matplotlib", "click", "numpy", "safetensors")
 
@@ -503,13 +504,24 @@ def _new_version(client: MlflowClient, name: str, run_id: str) -> ModelVersion:
 def texts_with_views() -> dict[str, str | None]:
     """What the stored views show: label -> the text's digest, None for all texts."""
     store = setup()
-    tags = MlflowClient().get_experiment(store.experiment_id).tags
     found: dict[str, str | None] = {}
-    for run in MlflowClient().search_runs([store.experiment_id], "tags.stage = 'train'", max_results=1000):
-        digest = run.data.tags.get("corpus.sha256")
-        if digest and TAG_PREFIX + key_of(digest) in tags:
-            found.setdefault(run.data.tags["corpus"], digest)
+    with refused():
+        tags = MlflowClient().get_experiment(store.experiment_id).tags
+        for run in _every_run(store.experiment_id, "tags.stage = 'train'"):
+            digest = run.data.tags.get("corpus.sha256")
+            if digest and TAG_PREFIX + key_of(digest) in tags:
+                found.setdefault(run.data.tags["corpus"], digest)
     return {**found, "all texts": None}
+
+
+def _every_run(experiment_id: str, query: str, order_by: str = "attributes.start_time DESC") -> Iterator[Run]:
+    """The runs of an experiment that a query finds, however many."""
+    client, page = MlflowClient(), None
+    while True:
+        runs = client.search_runs([experiment_id], query, max_results=PAGE, order_by=[order_by], page_token=page)
+        yield from runs
+        if not (page := runs.token):
+            return
 
 
 @dataclass(frozen=True)
@@ -526,25 +538,20 @@ class FinishedTraining:
 
 def finished_trainings() -> list[FinishedTraining]:
     """All finished trainings of the experiment that have come to a result."""
-    store, client, found, page = setup(), MlflowClient(), [], None
+    store = setup()
     with refused():
-        while True:
-            query = "tags.stage = 'train' and attributes.status = 'FINISHED'"
-            runs = client.search_runs([store.experiment_id], query, max_results=1000, page_token=page)
-            found += [
-                FinishedTraining(
-                    run.info.run_id,
-                    run.info.run_name,
-                    run.info.end_time,
-                    run.data.params,
-                    run.data.metrics,
-                    run.data.tags,
-                )
-                for run in runs
-                if "final/val_perplexity" in run.data.metrics
-            ]
-            if not (page := runs.token):
-                return found
+        return [
+            FinishedTraining(
+                run.info.run_id,
+                run.info.run_name,
+                run.info.end_time,
+                run.data.params,
+                run.data.metrics,
+                run.data.tags,
+            )
+            for run in _every_run(store.experiment_id, "tags.stage = 'train' and attributes.status = 'FINISHED'")
+            if "final/val_perplexity" in run.data.metrics
+        ]
 
 
 @dataclass(frozen=True)
@@ -562,17 +569,11 @@ class NestedTraining:
 def nested_trainings(parent: str, curves: Iterable[str]) -> list[NestedTraining]:
     """The trainings that are nested in a run, in the order in which they were begun."""
     setup()
-    client, found, page = MlflowClient(), [], None
+    client = MlflowClient()
     with refused():
         experiment = client.get_run(parent).info.experiment_id
         query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}'"
-        while True:
-            runs = client.search_runs(
-                [experiment], query, max_results=1000, order_by=["attributes.start_time"], page_token=page
-            )
-            found += [_nested(client, run, curves) for run in runs]
-            if not (page := runs.token):
-                return found
+        return [_nested(client, run, curves) for run in _every_run(experiment, query, "attributes.start_time")]
 
 
 def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTraining:
@@ -592,11 +593,15 @@ def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTrai
 
 def latest_run(tags: Mapping[str, str]) -> str | None:
     """Id of the run that was begun last among those with these tags, or None."""
+    return _latest(*(f"tags.`{key}` = '{value}'" for key, value in tags.items()))
+
+
+def _latest(*conditions: str) -> str | None:
+    """Id of the run that was begun last among those that meet all conditions of MLflow's search, or None."""
     store = setup()
-    query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
     with refused():
         found = MlflowClient().search_runs(
-            [store.experiment_id], query, order_by=["attributes.start_time DESC"], max_results=1
+            [store.experiment_id], " and ".join(conditions), order_by=["attributes.start_time DESC"], max_results=1
         )
     return str(found[0].info.run_id) if found else None
 
@@ -612,7 +617,7 @@ def run_of(run_id: str) -> Run:
 
 def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
     """Run id and result of the latest finished run of a step, or None if there is none with its result."""
-    run_id = _latest_run(step_key, "attributes.status = 'FINISHED'")
+    run_id = _latest(f"tags.step_key = '{step_key}'", "attributes.status = 'FINISHED'")
     if run_id is None:
         return None
     try:
@@ -623,20 +628,8 @@ def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
 
 def stopped_step(step_key: str) -> str | None:
     """Run id of the latest training of a step that ended before its time, or None."""
-    ended = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
-    return _latest_run(step_key, f"tags.stage = 'train' and {ended}")
-
-
-def _latest_run(step_key: str, condition: str) -> str | None:
-    store = setup()
-    with refused():
-        found = MlflowClient().search_runs(
-            [store.experiment_id],
-            f"tags.step_key = '{step_key}' and {condition}",
-            order_by=["attributes.start_time DESC"],
-            max_results=1,
-        )
-    return str(found[0].info.run_id) if found else None
+    ended = "attributes.status != 'FINISHED'", "attributes.status != 'RUNNING'"
+    return _latest(f"tags.step_key = '{step_key}'", "tags.stage = 'train'", *ended)
 
 
 def fetch_checkpoints(run: Run) -> Path | None:

@@ -147,6 +147,15 @@ def test_a_finished_step_whose_artifacts_are_gone_is_done_again(store):
     assert tracking.finished_step("k") is None
 
 
+def test_texts_with_views_are_found_page_by_page(store, monkeypatch):
+    """The oldest training is behind more of another text than one page holds."""
+    monkeypatch.setattr(tracking, "PAGE", 2)
+    for name in ("first", "second", "second", "second", "second"):
+        with tracking.tracked_run("train", "a run", {"corpus": name, "corpus.sha256": name.ljust(64, "0")}):
+            pass
+    assert set(tracking.texts_with_views()) == {"first", "second", "all texts"}
+
+
 @pytest.mark.parametrize("model", ["0" * 32, "no/such/file", "models:/nothing/1", "runs:/" + "0" * 32 + "/model", ""])
 def test_a_model_that_is_not_there_is_refused_in_words(store, model):
     with pytest.raises(InputError, match="MODEL"):
