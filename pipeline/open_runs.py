@@ -10,12 +10,12 @@ from typing import Literal
 import psutil
 
 from pipeline.errors import InputError
+from pipeline.files import LAST_CHECKPOINT
 from pipeline.processes import has_a_process, is_gone, is_of_this_machine, mlflow_run_since, process_tags
 from pipeline.store import REFUSALS, Store, checkpoint_folder, client, set_tags, shown, without_passwords
 
 log = logging.getLogger(__name__)
 
-LAST_CHECKPOINT = "last.safetensors"  # what a training can be resumed from
 State = Literal["alive", "gone", "elsewhere", "begun", "unknown"]
 
 

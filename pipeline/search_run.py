@@ -18,6 +18,7 @@ from pipeline.checkpoints import load_model
 from pipeline.config import CorpusConfig
 from pipeline.corpus import load_corpus
 from pipeline.errors import InputError
+from pipeline.files import BEST_CHECKPOINT
 from pipeline.estimate import Calibration, front_members, search_minutes, shapes_to_time
 from pipeline.front import Contender, Judged, Pick, hypervolume_by_trial, judge, picks, unconfirmed
 from pipeline.hopeless import HopelessRule
@@ -236,7 +237,7 @@ class _Conductor:
         models = {}
         for run_id in (run_id for each in contenders for run_id in each.run_ids if run_id):  # "": one that diverged
             try:
-                models[run_id] = load_model(tracking.fetch(run_id, f"checkpoints/{tracking.BEST_CHECKPOINT}"))[0]
+                models[run_id] = load_model(tracking.fetch(run_id, f"checkpoints/{BEST_CHECKPOINT}"))[0]
             except (InputError, *store.REFUSALS) as error:  # deleted, or recorded in another store
                 log.warning("The model of run %s is not timed: %s", run_id, error)
         return self.found.contenders(dict(zip(models, generation_ms_per_char(list(models.values())), strict=True)))

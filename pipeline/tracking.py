@@ -41,6 +41,7 @@ from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schem
 from pipeline import last_word, stopping
 from pipeline.code_digest import ROOT, modules_behind
 from pipeline.errors import InputError, RecordingError
+from pipeline.files import BEST_CHECKPOINT
 from pipeline.locations import is_elsewhere, local_path, location_of
 from pipeline.open_runs import close_the_dead
 from pipeline.processes import is_of_this_machine, process_tags
@@ -71,7 +72,6 @@ P = Arguments("P")
 T = TypeVar("T")
 
 RESULT_FILE = "result.json"  # what a step came to, in the artifacts of its run
-BEST_CHECKPOINT = "best.safetensors"
 CONFIG_TAG = "mlflow.tmlm.config"  # of a training: all that is needed to begin it again; the UI hides such a prefix
 PAGE = 1000  # runs that one answer of the store holds
 SERVED_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "safetensors")  # what served_model.py needs

@@ -15,8 +15,8 @@ from pipeline import figures, store, tracking
 from pipeline.config import CorpusConfig, PresetName, TrainConfig
 from pipeline.corpus import Corpus
 from pipeline.errors import InputError
-from pipeline.experiment import LAST, MAY_CHANGE, Experiment, Observer, Result, steps_kept
-from pipeline.files import write_atomically
+from pipeline.experiment import MAY_CHANGE, Experiment, Observer, Result, steps_kept
+from pipeline.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
 from pipeline.open_runs import close_the_dead
 from pipeline.progress import Progress, progress
 from pipeline.samples import prompts_for, sample_texts
@@ -38,7 +38,7 @@ from pipeline.training import STOPPED_BY_TIME, EpochPoint, Training
 log = logging.getLogger(__name__)
 
 OUTCOME = (  # of a training: kept when it is given more epochs
-    "checkpoints/best.safetensors",
+    f"checkpoints/{BEST_CHECKPOINT}",
     CURVES,
     "plots/gap.png",
     "samples/final.md",
@@ -212,7 +212,7 @@ def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()
     done = len(experiment.training.history)
     if not done and "perplexity/val" in found.data.metrics:
         raise InputError(
-            f"--resume {run_id} ({name}) has lost its checkpoints: {experiment.checkpoint_dir} has no {LAST}; put that "
+            f"--resume {run_id} ({name}) has lost its checkpoints: {experiment.checkpoint_dir} has no {LAST_CHECKPOINT}; put that "
             "back (after a move: `tmlm doctor --repair`), or train anew"
         )
     if experiment.training.done and found.info.status == "FINISHED":
@@ -253,7 +253,7 @@ def _checkpoints_of(run: RecordedRun) -> Path:
     folder = store.checkpoint_folder(run.info.run_id, run.info.artifact_uri)
     elsewhere = tracking.fetch_checkpoints(run)
     if elsewhere is not None and steps_kept(elsewhere) > steps_kept(folder):
-        write_atomically(folder / LAST, (elsewhere / LAST).read_bytes())
+        write_atomically(folder / LAST_CHECKPOINT, (elsewhere / LAST_CHECKPOINT).read_bytes())
     return folder
 
 
