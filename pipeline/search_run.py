@@ -12,14 +12,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from models.ngram import Baselines
 from pipeline import figures, store, tracking, ui
 from pipeline.checkpoints import load_model
 from pipeline.config import CorpusConfig
 from pipeline.corpus import load_corpus
 from pipeline.errors import InputError
-from pipeline.files import BEST_CHECKPOINT
 from pipeline.estimate import Calibration, front_members, search_minutes, shapes_to_time
+from pipeline.files import BEST_CHECKPOINT
 from pipeline.front import Contender, Judged, Pick, hypervolume_by_trial, judge, picks, unconfirmed
 from pipeline.hopeless import HopelessRule
 from pipeline.latency import generation_ms_per_char
@@ -251,7 +250,7 @@ class _Conductor:
             said = " ".join(each.sentence for each in chosen.values() if each.run_id == pick.run_id)
             tracking.register(REGISTERED_MODEL, pick.run_id, name, said)
         trials = found.shown_trials()
-        bars = _bars(self.corpus.baselines(config.preset)["val"])
+        bars = self.corpus.baselines(config.preset)["val"].perplexities()
         title = f"{config.study_name} on {self.corpus.label}"
         reported = (
             report_table().rows if self.corpus.label == "time-machine" else ()
@@ -308,7 +307,3 @@ def _row(point: Any) -> dict[str, Any]:
         "probability": point.probability,
         "run_ids": [run_id for run_id in member.run_ids if run_id],
     }
-
-
-def _bars(baselines: Baselines) -> dict[str, float]:
-    return {"6-gram": 2**baselines.ngram_bits_per_char, "letter frequencies": 2**baselines.unigram_bits_per_char}

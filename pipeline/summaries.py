@@ -9,6 +9,7 @@ from typing import Any
 
 from models.complexity import report_print_out
 from models.config import ModelConfig
+from models.ngram import BASELINE_LABEL
 from pipeline.checks import Check
 from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, PresetName, TrainConfig
 from pipeline.corpus import FALLBACK_WARNING, Corpus
@@ -22,7 +23,7 @@ from pipeline.verdicts import Verdict
 
 def baseline_table(result: Mapping[str, Any]) -> str:
     """The simplest models' perplexity as a Markdown table."""
-    rows = [("uniform", "uniform"), ("letter frequencies", "unigram"), ("Kneser-Ney 6-gram", "ngram")]
+    rows = [("uniform", "uniform"), ("letter frequencies", "unigram"), (f"Kneser-Ney {BASELINE_LABEL}", "ngram")]
     lines = ["| | validation perplexity | test perplexity |", "|---|---|---|"]
     for label, name in rows:
         lines.append(f"| {label} | {result[f'{name}_val_perplexity']:.3f} | {result[f'{name}_test_perplexity']:.3f} |")
@@ -56,7 +57,8 @@ def comparison_table(result: Mapping[str, Any]) -> str:
             "|---|---|---|---|",
             f"| network (best epoch {result['best_epoch']} of {result['epochs']}) | {result['val_perplexity']:.3f} | "
             f"{result['test_perplexity']:.3f} | {result['test_bits_per_char']:.3f} |",
-            f"| Kneser-Ney 6-gram | {result['ngram_val_perplexity']:.3f} | {result['ngram_test_perplexity']:.3f} | |",
+            f"| Kneser-Ney {BASELINE_LABEL} | {result['ngram_val_perplexity']:.3f} | "
+            f"{result['ngram_test_perplexity']:.3f} | |",
         ]
     )
 
@@ -71,7 +73,7 @@ def verdict(result: Mapping[str, Any]) -> str:
         parts.append((side, f"on {label} ({network:.3f} against {bar:.3f})"))
     (first, on_validation), (second, on_test) = parts
     joint = "and" if first == second else f"and {second} it"
-    return f"The plain network is {first} the 6-gram {on_validation} {joint} {on_test}."
+    return f"The plain network is {first} the {BASELINE_LABEL} {on_validation} {joint} {on_test}."
 
 
 def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, int]) -> str:
@@ -131,7 +133,8 @@ def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
         f"over {result['characters']:,} characters"
     )
     if "ngram_perplexity" in result:
-        sentence += f"; Kneser-Ney 6-gram {result['ngram_perplexity']:.3f} ({result['ngram_bits_per_char']:.3f})"
+        bar = f"{result['ngram_perplexity']:.3f} ({result['ngram_bits_per_char']:.3f})"
+        sentence += f"; Kneser-Ney {BASELINE_LABEL} {bar}"
     if result.get("unknown_characters"):
         sentence += f"; {result['unknown_characters']:,} characters are none of the model's"
     return sentence
@@ -158,10 +161,11 @@ def pipeline_table(
 ) -> str:
     """What the main job prints: quality against the bar, cost, time of each step, a sample and the links."""
     spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
+    ngram_val, ngram_test = result["ngram_val_perplexity"], result["ngram_test_perplexity"]
     rows = [
         ("", "validation", "test"),
         ("perplexity, network", f"{result['val_perplexity']:.3f}", f"{result['test_perplexity']:.3f}"),
-        ("perplexity, 6-gram", f"{result['ngram_val_perplexity']:.3f}", f"{result['ngram_test_perplexity']:.3f}"),
+        (f"perplexity, {BASELINE_LABEL}", f"{ngram_val:.3f}", f"{ngram_test:.3f}"),
         ("bits per character", f"{log2(result['val_perplexity_pooled']):.3f}", f"{result['test_bits_per_char']:.3f}"),
     ]
     stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""

@@ -212,8 +212,8 @@ def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()
     done = len(experiment.training.history)
     if not done and "perplexity/val" in found.data.metrics:
         raise InputError(
-            f"--resume {run_id} ({name}) has lost its checkpoints: {experiment.checkpoint_dir} has no {LAST_CHECKPOINT}; put that "
-            "back (after a move: `tmlm doctor --repair`), or train anew"
+            f"--resume {run_id} ({name}) has lost its checkpoints: {experiment.checkpoint_dir} has no "
+            f"{LAST_CHECKPOINT}; put that back (after a move: `tmlm doctor --repair`), or train anew"
         )
     if experiment.training.done and found.info.status == "FINISHED":
         raise InputError(f"--resume {run_id} ({name}) has nothing left to do: {_why_done(experiment.training)}")
@@ -329,8 +329,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     if result.stopped:
         run.tags({"stopped": result.stopped})
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
-    bar = result.baselines["val"]
-    bars = {"6-gram": 2**bar.ngram_bits_per_char, "letter frequencies": 2**bar.unigram_bits_per_char}
+    bars = result.baselines["val"].perplexities()
     title = f"{run.name} on {corpus.label}"
     run.picture(CURVES, figures.perplexity_curves(*curves, result.best.epoch, bars, title))
     run.picture("plots/gap.png", figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
