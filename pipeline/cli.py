@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from models.config import ModelConfig
-from models.decoding import Decoding
+from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline import stopping
 from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig, resolve
 from pipeline.errors import TmlmError, reason_of, told
@@ -210,7 +210,7 @@ def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
 @cli.command()
 @click.argument("model")
 @click.option("--prompt", "prompts", multiple=True, default=["it has"], show_default=True, help="May be repeated.")
-@click.option("--length", type=int, default=200, show_default=True, help="Characters to add to each prompt.")
+@click.option("--length", type=int, default=DEFAULT_LENGTH, show_default=True, help="Characters to add to each prompt.")
 @options_of(Decoding)
 @json_flag
 def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **options: Any) -> None:

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -38,6 +38,7 @@ from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
+from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline import last_word, stopping
 from pipeline.code_digest import ROOT, modules_behind
 from pipeline.errors import InputError, RecordingError
@@ -77,19 +78,14 @@ PAGE = 1000  # runs that one answer of the store holds
 SERVED_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "safetensors")  # what served_model.py needs
 PACKAGES = ("torch", "mlflow", "optuna", "ptflops", "matplotlib", "click", "numpy", "safetensors")
 
-
-SIGNATURE = ModelSignature(
+SERVED_TYPES = {str: DataType.string, float: DataType.double, int: DataType.long}
+SIGNATURE = ModelSignature(  # of the served model: prompts in, texts out, and the options of `tmlm sample`
     inputs=Schema([ColSpec(DataType.string)]),
     outputs=Schema([ColSpec(DataType.string)]),
     params=ParamSchema(
         [
-            ParamSpec("length", DataType.long, 200),
-            ParamSpec("method", DataType.string, "sample"),
-            ParamSpec("temperature", DataType.double, 0.7),
-            ParamSpec("top_k", DataType.long, 0),
-            ParamSpec("top_p", DataType.double, 1.0),
-            ParamSpec("beam_width", DataType.long, 4),
-            ParamSpec("seed", DataType.long, 0),
+            ParamSpec("length", DataType.long, DEFAULT_LENGTH),
+            *(ParamSpec(each.name, SERVED_TYPES[type(each.default)], each.default) for each in fields(Decoding)),
         ]
     ),
 )

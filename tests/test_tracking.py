@@ -3,15 +3,14 @@
 import os
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import fields
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from models.decoding import Decoding
 from pipeline import tracking, views
+from pipeline.cli import cli
 from pipeline.errors import InputError
 from pipeline.store import setup
 
@@ -169,5 +168,8 @@ def test_a_run_without_a_model_is_refused(store):
         tracking.checkpoint_of(run.id)
 
 
-def test_the_served_models_parameters_are_those_of_decoding():
-    assert {spec.name for spec in tracking.SIGNATURE.params.params} == {"length"} | {f.name for f in fields(Decoding)}
+def test_the_served_models_parameters_and_defaults_are_those_of_tmlm_sample():
+    options = {
+        p.name: p.default for p in cli.commands["sample"].params if p.name not in ("model", "prompts", "as_json")
+    }
+    assert {spec.name: spec.default for spec in tracking.SIGNATURE.params.params} == options
