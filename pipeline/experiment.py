@@ -1,4 +1,7 @@
-"""run_experiment(): one model trained and judged; the same function for the command line, a study and a test."""
+"""Experiment: one model trained and judged, the same for the command line, a search and a reproduction.
+
+``run_experiment`` is the short way to one for a script or a test, which wants its Result and nothing recorded.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -260,5 +263,5 @@ def run_experiment(
     observer: Observer = Observer(),
     checkpoint_dir: Path | None = None,
 ) -> Result:
-    """An Experiment begun (or found in ``checkpoint_dir``) and run."""
+    """An Experiment begun (or found in ``checkpoint_dir``) and run. Raises InputError as Experiment does."""
     return Experiment(corpus, model_config, train_config, checkpoint_dir).run(observer)
