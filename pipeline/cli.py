@@ -43,7 +43,11 @@ class Failure(click.ClickException):
 
 
 class Lab(click.Group):
-    """The group of commands: turns what a user can act on into one sentence and the exit code that goes with it."""
+    """The group of commands: turns what a user can act on into one sentence and the exit code that goes with it.
+
+    Under ``mlflow run``, whatever ends a command before it has taken up its run is left with the run as its tag
+    ``failure``; from there on, ``tracked_run`` does so.
+    """
 
     command_class = OptionalFlagValues
 
@@ -56,8 +60,11 @@ class Lab(click.Group):
         except click.ClickException as error:
             leave_reason(ctx, error.format_message())
             raise
+        except click.exceptions.Exit:
+            raise
         except ModuleNotFoundError as error:
             message = f"{sys.executable} has no {error.name}: activate the project's environment, or see README, Set-up"
+            leave_reason(ctx, message)
             raise Failure(message, 1) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # nobody reads on (| head): click ends without a word
@@ -67,19 +74,31 @@ class Lab(click.Group):
         except (KeyboardInterrupt, SystemExit) as stop:
             if signum := stopping.signal_of(stop):
                 click.echo(f"Stopped by {stopping.name_of(signum)}.", err=True)
+                leave_signal(stopping.name_of(signum))
                 ctx.exit(stopping.exit_code(signum))
+            raise
+        except Exception as error:
+            leave_reason(ctx, f"{type(error).__name__}: {told(error)}")
             raise
 
 
 def leave_reason(ctx: click.Context, reason: str) -> None:
     """Under ``mlflow run``, a command that fails before it has taken up its run leaves the reason with it."""
     if run_id := os.environ.get(UNDER_MLFLOW):
-        from pipeline import tracking
-
         try:
+            from pipeline import tracking
+
             tracking.tag_failure(run_id, ctx.invoked_subcommand or "", reason)
-        except (TmlmError, OSError) as error:
+        except Exception as error:  # whatever it is, the reason itself is still to be told
             click.echo(f"The reason could not be left with the run {run_id}: {printable(str(error))}", err=True)
+
+
+def leave_signal(signal: str) -> None:
+    """The same of a command that was stopped: by a process of its own, since this one has to end within seconds."""
+    if run_id := os.environ.get(UNDER_MLFLOW):
+        from pipeline import last_word
+
+        last_word.leave_behind(run_id, "KILLED", f"stopped by {signal}")
 
 
 @click.group(cls=Lab, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -401,4 +420,5 @@ def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:
 def main() -> None:
     """Entry point of ``python -m pipeline`` and ``tmlm``."""
     stopping.install()
+    stopping.close_by_force(leave_signal)
     cli(prog_name="tmlm")
