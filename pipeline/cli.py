@@ -377,7 +377,13 @@ def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
 @cli.command()
 @click.option("--max-macs", type=click.IntRange(1), default=None, help="At most so many MACs per character.")
 @click.option("--max-perplexity", type=float, default=None, help="At most this validation perplexity.")
-@options_of(CorpusConfig, only=("corpus",))
+@click.option(
+    "--corpus",
+    default="auto",
+    show_default=True,
+    help="A text's name as its runs have it (time-machine, or my-book for my-book.txt), its path or its address; "
+    "auto: the text of the latest finished training.",
+)
 @json_flag
 def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, as_json: bool) -> None:
     """The model to use, from finished runs: the best for its MACs, or the cheapest that is good enough."""
