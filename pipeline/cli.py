@@ -107,7 +107,7 @@ def cli() -> None:
     """Character-level recurrent language models, prepared, trained, evaluated and tracked.
 
     \b
-    tmlm pipeline                          prepare, train, evaluate and sample in one tracked run
+    tmlm pipeline                          prepare, train, evaluate and sample
     tmlm train --cell gru --hidden-size 64
     tmlm sample RUN_ID --prompt "it has"
     tmlm ui                                look at what was recorded
@@ -160,7 +160,10 @@ def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
 @options_of(TrainConfig, only=("preset",))
 @json_flag
 def prepare(as_json: bool, **options: Any) -> None:
-    """Find the text, reduce it to its alphabet, and record it with its baselines."""
+    """Find and normalise the text.
+
+    It is reduced to its alphabet and recorded with the perplexities of the simplest models.
+    """
     corpus_config, _, train_config = configs(options)
     from pipeline import stages, summaries
     from pipeline.corpus import load_corpus
@@ -187,10 +190,10 @@ def prepare(as_json: bool, **options: Any) -> None:
 )
 @json_flag
 def train(resume: str | None, as_json: bool, **options: Any) -> None:
-    """Train one model and record the run, or go on with one that was stopped (--resume).
+    """Train one model, or resume one.
 
-    A resumed training keeps what it was begun with; --epochs (with a constant learning rate), --max-seconds and
-    --sample-every may be given anew.
+    A resumed training keeps what it was begun with, in its own run; --epochs (with a constant learning rate),
+    --max-seconds and --sample-every may be given anew.
     """
     corpus_config, model_config, train_config = configs(options)
     from pipeline import summaries, trainings
@@ -219,7 +222,11 @@ def next_commands(run_id: str) -> str:
 @click.option("--text", default="", help="Any other UTF-8 text file instead of a split.")
 @json_flag
 def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
-    """Perplexity and bits per character of MODEL (run id, checkpoint or models:/ address) on a text."""
+    """Measure a trained MODEL's perplexity on a text.
+
+    MODEL is a run id, the path of a checkpoint, or a models:/ address. Bits per character and the n-gram's figures
+    stand beside.
+    """
     from pipeline import stages, summaries
 
     result = stages.evaluate(model, split, text or None).result
@@ -233,7 +240,10 @@ def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
 @options_of(Decoding)
 @json_flag
 def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **options: Any) -> None:
-    """Let MODEL (run id, checkpoint or models:/ address) write on from one or several prompts."""
+    """Let a trained MODEL write on.
+
+    MODEL is a run id, the path of a checkpoint, or a models:/ address. It continues each of the prompts.
+    """
     try:
         decoding = Decoding(**options)
         if length < 0:
@@ -259,7 +269,11 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
 @click.option("--vocab-size", type=click.IntRange(2), default=28, show_default=True, help="Symbols of the alphabet.")
 @json_flag
 def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
-    """Parameters and MACs per character of a shape, and ptflops' print-out as in the report."""
+    """Count parameters and MACs of a shape.
+
+    MACs are per character, output layer included, with those by the report's convention and ptflops' own print-out
+    beside them.
+    """
     try:
         config = ModelConfig(**options)
     except ValueError as error:
@@ -285,7 +299,10 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
 @force_flag
 @json_flag
 def pipeline(force: bool, as_json: bool, **options: Any) -> None:
-    """The main job: prepare, train, evaluate and sample; steps that nothing has changed for are taken again."""
+    """The main job: prepare, train, evaluate, sample.
+
+    One run is recorded, with one for each step in it. Finished steps whose inputs are unchanged are reused.
+    """
     corpus_config, model_config, train_config = configs(options)
     from pipeline import stages, summaries, ui
 
@@ -304,9 +321,10 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 @flag("--stop-hopeless", "stop_hopeless", "Stop a trial whose curve, continued at best, can't reach the front.")
 @json_flag
 def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
-    """Search cell, layers and hidden size: perplexity against MACs per character, an Optuna study.
+    """Search for low perplexity at low cost.
 
-    A range is written LOW..HIGH, a choice A,B,C. The same command again goes on where it was stopped.
+    An Optuna study of cell, layers and hidden size: validation perplexity against MACs per character. A range is
+    written LOW..HIGH, a choice A,B,C. The same command again goes on where it was stopped.
     """
     try:
         corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
@@ -331,9 +349,10 @@ def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
 )
 @json_flag
 def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
-    """Train the coursework report's configurations under its protocol, and write as reported / reproduced / corrected.
+    """Train and check the report's models.
 
-    The same command again goes on where it was stopped, and trains only what is lacking.
+    The coursework report's configurations are trained under its own protocol, and a page sets as reported beside as
+    reproduced and as corrected. The same command again goes on where it was stopped, and trains only what is lacking.
     """
     try:
         config = ReproduceConfig(**options)
@@ -355,7 +374,10 @@ def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
 @options_of(ReproduceConfig, only=("against", "output"))
 @json_flag
 def report(run_id: str, against: str, output: str, as_json: bool) -> None:
-    """Write the report of a reproduction once more, from its recorded runs alone, or against another table."""
+    """Rewrite the page of a reproduction.
+
+    It is made of the recorded runs alone, of the report's numbers or of those of another table (--against).
+    """
     try:
         ReproduceConfig(against=against, output=output)
     except ValueError as error:
@@ -386,7 +408,10 @@ def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
 )
 @json_flag
 def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, as_json: bool) -> None:
-    """The model to use, from finished runs: the best for its MACs, or the cheapest that is good enough."""
+    """Name the best finished model within a limit.
+
+    The best of at most --max-macs, or the cheapest of at most --max-perplexity, of the finished trainings on one text.
+    """
     from pipeline import recommendation
 
     found = recommendation.recommended(corpus, max_macs, max_perplexity)
@@ -396,7 +421,10 @@ def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, a
 @cli.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
 def ui(port: int) -> None:
-    """Start the MLflow UI on this machine only, and print links that open the right view."""
+    """Start the MLflow UI.
+
+    It listens on this machine only. The links that are printed open the right view.
+    """
     from pipeline import ui as server
 
     stopping.take_your_time()  # the server's
@@ -405,11 +433,19 @@ def ui(port: int) -> None:
 
 @cli.command()
 @options_of(CorpusConfig, only=("corpus",))
-@flag("--repair", "repair", "Close runs whose process is gone, and find the artifacts of a moved checkout again.")
+@flag(
+    "--repair",
+    "repair",
+    "Close runs whose process is gone, and correct the artifact paths after the checkout was moved.",
+)
 @click.option("--close", metavar="RUN_ID", default=None, help="Close this run, whose machine or container is gone.")
 @json_flag
 def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:
-    """Say what would be used and why: text, store, device, threads, versions; and which runs are running."""
+    """Show what would be used here, and repair the store.
+
+    Text, store, device, threads and versions, and why; which runs are RUNNING, and whether their processes are alive.
+    Nothing is changed without --repair or --close.
+    """
     try:
         config = CorpusConfig(corpus)
     except ValueError as error:

@@ -1,7 +1,7 @@
 """A step: a stage's work in a tracked run, or what an earlier run of the same key came to; and what all steps record.
 
-It ends in a flat result, which is also kept in the run as result.json. A finished step is taken again while what it
-depends on is unchanged: the code that it runs, its configuration, the text and the step before it.
+It ends in a flat result, which is also kept in the run as result.json. The result of a finished step is
+reused while what it depends on is unchanged: the code that it runs, its configuration, the text and the step before it.
 """
 
 import json

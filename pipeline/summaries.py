@@ -1,4 +1,8 @@
-"""Results in words: the tables, sentences and notes that commands print and runs carry. Markdown throughout."""
+"""Results in words: the tables and sentences that commands print, and the notes that runs carry.
+
+They are Markdown, but for plain text in columns: ``complexity_text``, ``pipeline_table``, ``search_table`` and
+``reproduction_table``. A sentence (``verdict``, ``evaluation_text``) is the same in both.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

@@ -57,7 +57,7 @@ def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
 class Setting:
     """What a training is part of, and who looks on; by default it stands for itself, with a bar on the terminal.
 
-    study: the name of the study that it counts in: only runs of that study are taken for it again.
+    study: the name of the study that it counts in: only runs of that study are reused for it.
     parent: the run that its own is nested in. tags: what that run carries beside its own.
     bar: where its progress is shown. reason_to_stop: asked after each epoch; "" is none.
     """
@@ -77,7 +77,12 @@ def train(
     reuse: bool = False,
     setting: Setting = Setting(),
 ) -> Step:
-    """Train one model and record all that DESIGN's tracking names."""
+    """Train one model in a run of its own; with ``reuse``, one of the same key that is finished or was stopped will do.
+
+    A stopped one is gone on with. The run has the curves, the final figures and costs, the configuration and the
+    environment, pictures, sample texts, both checkpoints, and the model as it is served. Raises InputError for a text
+    or shape that can't be trained on, TrainingDivergedError, and RecordingError where the store refuses.
+    """
     name = run_name(corpus, model, config)
     part_of = {"study": setting.study} if setting.study else {}
 

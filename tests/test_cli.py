@@ -179,6 +179,16 @@ def test_options_may_be_written_as_mlflow_names_them():
     assert run("complexity", "--hidden_size", "32", "--json", "true") == run("complexity", "--hidden-size=32", "--json")
 
 
+def test_the_list_of_commands_fits_into_80_columns_with_each_summary_whole():
+    shown = CliRunner().invoke(cli, ["--help"], terminal_width=80).stdout
+    summaries = shown.partition("Commands:\n")[2].splitlines()
+    assert len(summaries) == len(cli.commands)
+    for line in summaries:
+        name, _, summary = line.strip().partition(" ")
+        assert not summary.endswith("..."), line
+        assert f"{summary.strip().removesuffix('.')}." in " ".join((cli.commands[name].help or "").split())
+
+
 def test_version_is_the_projects():
     assert "0." in run("--version")[1]
 
