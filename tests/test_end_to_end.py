@@ -1,6 +1,7 @@
 """The project as its users start it: `mlflow run` in a copy of the repository, from the outside."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -169,6 +170,14 @@ def test_tmlm_ui_listens_on_this_machine_only(checkout, trained):
         assert {address for address in listening if address[1] == port} == {("127.0.0.1", port)}
 
 
+def index_of_pip() -> list[str]:
+    """The index that pip is set to, if any, as uv is told of it: uv reads none of pip's settings."""
+    words = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+    asked = subprocess.run(words, capture_output=True, text=True, check=False)
+    index = os.environ.get("PIP_INDEX_URL") or asked.stdout.strip()  # an error where the files set none
+    return ["--default-index", index] if index else []
+
+
 @pytest.mark.slow
 def test_conda_yaml_resolves_to_an_environment_for_uv_and_virtualenv(tmp_path):
     """What mlflow reads from conda.yaml for these managers, resolved for an empty environment but not installed."""
@@ -180,11 +189,12 @@ def test_conda_yaml_resolves_to_an_environment_for_uv_and_virtualenv(tmp_path):
     requirements = tmp_path / "requirements.in"
     requirements.write_text("\n".join(wanted.dependencies))
     done = subprocess.run(
-        [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--python-version", "3.11", str(requirements)],
+        [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--python-version", "3.11", *index_of_pip(),
+         str(requirements)],
         capture_output=True,
         text=True,
         check=False,
-    )
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     resolved = dict(line.split("==") for line in done.stdout.splitlines() if "==" in line)
     assert {"torch", "mlflow", "optuna", "ptflops", "matplotlib", "click"} <= set(resolved)
