@@ -262,17 +262,6 @@ def test_a_disk_that_is_full_while_it_is_recorded_is_told_and_the_next_command_s
     assert [run["status"] for run in checkout.runs() if run["id"] in {each["id"] for each in new}] in ([], ["FAILED"])
 
 
-@pytest.fixture
-def small_disk(tmp_path) -> Iterator[Path]:
-    """A file system of 4 MB, where this machine lets us have one."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", folder], check=False).returncode:
-        pytest.skip("needs the right to mount a file system")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("hidden_size", [8, 300], ids=["metrics", "checkpoint"])
 def test_a_full_disk_ends_a_run_with_the_reason(checkout, small_disk, hidden_size):
