@@ -250,7 +250,7 @@ def test_readme_shows_every_command_and_entry_point():
 
 def test_readme_tree_names_every_module_and_nothing_that_is_not_there():
     (tree,) = re.findall(r"^```\n(MLproject .*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
-    folder, named = "", set()
+    folder, named = "", set[str]()
     for line in tree.splitlines():
         name = line.split()[0]
         if not line.startswith(" "):
