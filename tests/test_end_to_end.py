@@ -31,16 +31,26 @@ def trained(checkout: Checkout) -> dict[str, Any]:
     return checkout.last("train")
 
 
-def test_the_main_job_runs_offline_says_so_and_does_again_only_what_has_changed(checkout):
-    first = checkout.mlflow_run(*TINY)
-    assert "FALLING BACK to python-docs" in first.stdout + first.stderr
-    assert re.search(r"perplexity, network +\d+\.\d+ +\d+\.\d+", first.stdout)
-    assert "viewStateShareKey=tmlm-" in first.stdout
-    runs = checkout.runs()
+@pytest.fixture(scope="module")
+def main_job(checkout: Checkout) -> tuple[str, list[dict[str, Any]]]:
+    """What the main job printed, and the runs that it left."""
+    known = {run["id"] for run in checkout.runs()} if checkout.database.is_file() else set()
+    done = checkout.mlflow_run(*TINY)
+    return done.stdout + done.stderr, [run for run in checkout.runs() if run["id"] not in known]
+
+
+def test_the_main_job_runs_offline_and_says_so(checkout, main_job):
+    said, runs = main_job
+    assert "FALLING BACK to python-docs" in said
+    assert re.search(r"perplexity, network +\d+\.\d+ +\d+\.\d+", said)
+    assert "viewStateShareKey=tmlm-" in said
     assert [run["status"] for run in runs] == ["FINISHED"] * 5
     assert {run["tags"]["stage"] for run in runs} == {"pipeline", "prepare", "train", "evaluate", "sample"}
     assert all(Path(run["artifacts"]).is_relative_to(checkout.folder / "mlruns") for run in runs)
 
+
+@pytest.mark.slow
+def test_the_main_job_does_again_only_what_has_changed(checkout, main_job):
     again = checkout.mlflow_run(*TINY)
     assert "prepare reused, train reused, evaluate reused, sample reused" in again.stdout
 
@@ -74,7 +84,6 @@ def test_a_run_is_evaluated_and_sampled_by_its_id(checkout, trained):
 def test_a_prompt_never_reaches_a_shell(checkout, trained):
     hostile = '$(touch owned) `touch owned`; touch owned; it\'s "so"'
     checkout.mlflow_run("-e", "sample", "-P", f"model={trained['id']}", "-P", f"prompt={hostile}", "-P", "length=3")
-    checkout.mlflow_run("-e", "train", "-P", f"learning_rate={hostile}", code=1)
     assert not list(checkout.folder.rglob("owned"))
 
 
@@ -93,6 +102,11 @@ def test_a_wrong_parameter_ends_with_the_reason_and_leaves_no_run_running(checko
     failed = checkout.last("train")
     assert failed["status"] == "FAILED"
     assert "'abc' is not a valid integer" in failed["tags"]["failure"]
+    assert "RUNNING" not in {run["status"] for run in checkout.runs()}
+
+
+@pytest.mark.slow
+def test_a_parameter_that_only_the_work_can_refuse_and_one_that_is_not_known_end_so_too(checkout):
     done = checkout.mlflow_run("-e", "train", "-P", "hidden_size=1000000000", code=1)
     assert "GB of memory; this machine has" in done.stderr
     assert "GB of memory; this machine has" in checkout.last("train")["tags"]["failure"]
