@@ -14,9 +14,8 @@ import torch
 from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)
-settings.register_profile(
-    "lab", deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)  # a busy machine is no error
+# a busy machine is no error
+settings.register_profile("lab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("lab")
 SLACK = 2.0  # times what an idle machine needs: the seconds after which a test holds that something takes too long
 

@@ -306,7 +306,7 @@ def test_a_pipe_in_a_checkpoints_place_is_not_waited_for(tmp_path):
         load_checkpoint(tmp_path / "pipe")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_one_changed_byte_anywhere_is_refused_through_the_command(lab, tmp_path, data):
     content = bytearray(lab.checkpoint.read_bytes())
