@@ -18,6 +18,7 @@ def test_the_default_model_reaches_its_perplexity_on_the_time_machine(book, monk
     assert result.test.perplexity <= 3.95
 
 
+@pytest.mark.slow
 def test_a_recipe_is_budgeted_by_characters_so_that_a_longer_text_takes_no_longer():
     corpus = load_corpus(CorpusConfig("python-docs"))
     model, config = resolve({"hidden_size": 8})
