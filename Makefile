@@ -20,8 +20,8 @@ reproduce-quick: $(READY)  ## a quick check of the report's protocol, against d2
 test: $(READY)  ## the fast tests
 	pytest
 
-slow: $(READY)  ## the tests that take minutes
-	pytest -m slow
+slow: $(READY)  ## the tests that take minutes, the files with the most of them first
+	pytest -m slow --loadscope-reorder
 
 faults: $(READY)  ## kill -9, signals, full disks and more, for MINUTES: what is survived
 	python -m tests.faults --minutes $(MINUTES)

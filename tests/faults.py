@@ -5,7 +5,10 @@ python -m tests.faults [--minutes 5] [--seed 0] [--workers 2] [--only search]
 A fault is survived when nothing that was recorded is lost: the training that it met, resumed, ends with the weights,
 the metric histories and the sample texts of one that met none, bit for bit; a search, begun again, ends with the right
 number of trials, no configuration trained twice, each as in any other search; no run stays RUNNING; and a command that
-ended itself did so in words, with the right exit code and in time. Exits 1 if anything was lost.
+ended itself did so in words, with the right exit code and in time. A fault that comes when what it was meant for is
+over is missed, counts as neither injected nor survived, and is tried again at once, earlier.
+
+Exits 1 if anything was lost, or if a fault was missed each time although there was time for all.
 """
 
 import argparse
@@ -45,7 +48,9 @@ ALWAYS = ["--sample-every", "2"]
 OF_THE_CLOCK = ("training/seconds", "cost/train_seconds", "cost/chars_per_second")
 IN_TIME_SECONDS = 5.0  # from a signal to the end of the process
 AT_ONCE_SECONDS = 1.5  # from a second Ctrl-C
+TWICE_SECONDS = 0.4  # between the two: less is one that came on two ways (pipeline.stopping.SAME_SECONDS)
 COMMAND_SECONDS = 240  # that nothing here may take
+EARLIER = (1.0, 0.6, 0.3)  # times the moment that was drawn: at the first try, and where the one before came too late
 SEARCH_TRIALS = 4
 SEARCH = ["--trials", str(SEARCH_TRIALS), "--epochs", "2", "--cell", "rnn,gru", "--hidden-size", "4..9",
           "--num-layers", "1", "--confirm-seeds", "2", "--workers", "2"]  # fmt: skip
@@ -53,6 +58,20 @@ SEARCH = ["--trials", str(SEARCH_TRIALS), "--epochs", "2", "--cell", "rnn,gru", 
 
 class LostError(Exception):
     """What was not survived, in words."""
+
+
+class MissedError(Exception):
+    """The fault came too late to be met; in words."""
+
+
+class Draw(random.Random):
+    """The random choices of one fault."""
+
+    earlier = 1.0  # one of EARLIER
+
+    def seconds(self, low: float, high: float) -> float:
+        """Between two moments; less than the first at a later try."""
+        return self.earlier * self.uniform(low, high)
 
 
 def demand(holds: bool, what: str) -> None:
@@ -271,7 +290,7 @@ def train_words(training: str, *fault: str) -> list[str]:
 
 # --- the faults ------------------------------------------------------------------------------------------------------
 
-Fault = Callable[[Lab, str, random.Random], None]
+Fault = Callable[[Lab, str, Draw], None]  # returns where it was met and survived
 FAULTS: dict[str, Fault] = {}
 
 
@@ -294,53 +313,69 @@ def met_at(lab: Lab, training: str, moment: str, number: int, action: str = "kil
     return lab.runs_of(done.pid)["train"][0]
 
 
+def killed(lab: Lab, process: subprocess.Popen[str]) -> int:
+    """The id of a process that was sent kill -9. MissedError where it was done before."""
+    done = lab.wait(process)
+    if done.code == 0:
+        raise MissedError("it was done before it could be killed")
+    demand(done.code == -signal.SIGKILL, f"it was to be killed and ended with {done.code}:\n{done.output}")
+    return done.pid
+
+
+def finish_what_was_met(lab: Lab, training: str, run_id: str, status: str) -> None:
+    """Resume, and compare. MissedError where the run had its end already when the fault came."""
+    lab.finish(training, run_id)
+    if status == "FINISHED":
+        raise MissedError("the run had ended before")
+
+
 def last_epoch(training: str) -> int:
     return int(TRAININGS[training][TRAININGS[training].index("--epochs") + 1])
 
 
 @fault("kill -9 at a random moment")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     process = lab.start(train_words(training))
-    time.sleep(draw.uniform(0.2, 1.0) * lab.seconds[training])
+    time.sleep(draw.seconds(0.2, 1.0) * lab.seconds[training])
     process.kill()
-    runs = lab.runs_of(lab.wait(process).pid)
+    runs = lab.runs_of(killed(lab, process))
     if "train" in runs:  # else it had not begun to record
-        lab.finish(training, runs["train"][0])
+        finish_what_was_met(lab, training, *runs["train"])
 
 
 @fault("kill -9 at a random step")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     lab.finish(training, met_at(lab, training, "step", draw.randint(1, 40)))
 
 
 @fault("kill -9 while a checkpoint is written")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     lab.finish(training, met_at(lab, training, "half a checkpoint", draw.randint(1, 2 * last_epoch(training))))
 
 
 @fault("kill -9 between the last and the best checkpoint")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     lab.finish(training, met_at(lab, training, "best checkpoint", draw.randint(1, 2)))
 
 
 @fault("kill -9 between a checkpoint and its metrics")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     lab.finish(training, met_at(lab, training, "figures", draw.randint(1, last_epoch(training))))
 
 
 @fault("kill -9 between metrics and sample texts")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     lab.finish(training, met_at(lab, training, "texts", draw.randint(1, 4)))
 
 
 @fault("kill -9 between training and the run's end")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     moment, number = draw.choice([("picture", 1), ("picture", 2), ("model", 1), ("result", 1), ("result", 2)])
     lab.finish(training, met_at(lab, training, moment, number))
 
 
 @fault("kill -9 of the resumed training too")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     run_id = met_at(lab, training, "checkpoint", draw.randint(1, 2))
     words = ["tests.fault_points", draw.choice(["figures", "half a checkpoint"]), "1", "kill"]
     again = lab.wait(lab.start([sys.executable, "-m", *words, "train", "--resume", run_id]))
@@ -348,68 +383,88 @@ def _(lab: Lab, training: str, draw: random.Random) -> None:
     lab.finish(training, run_id)
 
 
-def stopped(lab: Lab, training: str, draw: random.Random, signum: int) -> None:
+def stopped(lab: Lab, training: str, draw: Draw, signum: int) -> None:
     process = lab.start(train_words(training))
-    time.sleep(draw.uniform(0.3, 0.9) * lab.seconds[training])
+    time.sleep(draw.seconds(0.3, 0.9) * lab.seconds[training])
     process.send_signal(signum)
     done = lab.wait(process)
     demand(done.seconds < IN_TIME_SECONDS, f"ended only after {done.seconds:.1f} s")
     runs = lab.runs_of(done.pid)
-    if done.code == 0:  # it was done by then
-        return
+    if done.code == 0:
+        raise MissedError("it was done before the signal")
     demand(done.code in (128 + signum, -signum), f"ended with {done.code}:\n{done.output}")
     if "train" in runs:
         run_id, status = runs["train"]
         demand(status in ("KILLED", "FINISHED"), f"the run is {status}:\n{done.output}")
         demand("Traceback" not in done.output, f"a traceback:\n{done.output}")
-        lab.finish(training, run_id)
+        finish_what_was_met(lab, training, run_id, status)
 
 
 @fault("Ctrl-C at a random moment")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     stopped(lab, training, draw, signal.SIGINT)
 
 
 @fault("SIGTERM at a random moment")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     stopped(lab, training, draw, signal.SIGTERM)
 
 
 @fault("Ctrl-C twice")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     process = lab.start(train_words(training))
-    time.sleep(draw.uniform(0.6, 0.8) * lab.seconds[training])
+    time.sleep(draw.seconds(0.6, 0.8) * lab.seconds[training])
     process.send_signal(signal.SIGINT)
-    time.sleep(0.4)
+    time.sleep(TWICE_SECONDS)
+    at_rest = process.poll() is not None
     process.send_signal(signal.SIGINT)
     done = lab.wait(process)
     demand(done.seconds < AT_ONCE_SECONDS + 1, f"ended only after {done.seconds:.1f} s")
+    if at_rest:
+        raise MissedError("it had ended before the second Ctrl-C")
     if "train" in (runs := lab.runs_of(done.pid)):
         lab.finish(training, runs["train"][0])
 
 
-def under_mlflow(lab: Lab, training: str, draw: random.Random) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+def under_mlflow(lab: Lab, training: str, draw: Draw) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     """A pipeline that `mlflow run` has started and that has got somewhere, and the processes below."""
     words = ["mlflow", "run", ".", "--env-manager", "local", "-P", "force=true"]
     options = [*TRAININGS[training], *ALWAYS]
     for option, value in zip(options[::2], options[1::2], strict=True):
         words += ["-P", f"{option.removeprefix('--').replace('-', '_')}={value}"]
     process = lab.start(words, group=True)
-    time.sleep(6 + draw.uniform(0.3, 0.8) * lab.seconds[training])
-    return process, psutil.Process(process.pid).children(recursive=True)
+    until = time.monotonic() + COMMAND_SECONDS / 2
+    while not any("train" in lab.runs_of(child.pid) for child in below(process)) and time.monotonic() < until:
+        time.sleep(0.1)
+    time.sleep(draw.seconds(0.0, 0.5) * lab.seconds[training])
+    return process, below(process)
 
 
-def stopped_under_mlflow(lab: Lab, training: str, draw: random.Random, signum: int, group: bool) -> None:
+def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """All that a process has started and that is still there; nothing where it has ended."""
+    return psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+
+
+def send(process: subprocess.Popen[str], signum: int, group: bool = True) -> None:
+    """A signal to a process, or to its whole group, if it has not ended."""
+    if process.poll() is None:
+        (os.killpg if group else os.kill)(process.pid, signum)
+
+
+def stopped_under_mlflow(lab: Lab, training: str, draw: Draw, signum: int, group: bool) -> None:
     process, children = under_mlflow(lab, training, draw)
-    (os.killpg if group else os.kill)(process.pid, signum)
+    send(process, signum, group)
     done = lab.wait(process)
     demand(done.seconds < IN_TIME_SECONDS, f"mlflow run ended only after {done.seconds:.1f} s")
     _, left = psutil.wait_procs(children, timeout=max(0.0, IN_TIME_SECONDS - done.seconds))
     alive = [child for child in left if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     demand(not alive, f"after {IN_TIME_SECONDS} s still there: {alive}")
+    is_met = False
     for child in children:
         runs = lab.runs_of(child.pid)
-        demand("RUNNING" not in [status for _, status in runs.values()], f"left {runs}:\n{done.output}")
+        statuses = {status for _, status in runs.values()}
+        demand("RUNNING" not in statuses, f"left {runs}:\n{done.output}")
+        is_met = is_met or not statuses <= {"FINISHED"}
         if runs.get("train", ("", "FINISHED"))[1] == "FINISHED":
             continue
         until = time.monotonic() + 20
@@ -418,23 +473,27 @@ def stopped_under_mlflow(lab: Lab, training: str, draw: random.Random, signum: i
         runs = lab.runs_of(child.pid)
         demand({runs["train"][1], runs["pipeline"][1]} == {"KILLED"}, f"they are {runs}:\n{done.output}")
         lab.finish(training, runs["train"][0])
+    if not is_met:
+        raise MissedError("all runs had ended before the signal")
 
 
 @fault("Ctrl-C of mlflow run, with nested runs")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     stopped_under_mlflow(lab, training, draw, signal.SIGINT, group=True)
 
 
 @fault("SIGTERM of mlflow run, with nested runs")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     stopped_under_mlflow(lab, training, draw, signal.SIGTERM, group=False)
 
 
 @fault("kill -9 of mlflow run and all below it")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     process, children = under_mlflow(lab, training, draw)
-    os.killpg(process.pid, signal.SIGKILL)
-    lab.wait(process)
+    send(process, signal.SIGKILL)
+    killed(lab, process)
+    if not any(status == "RUNNING" for child in children for _, status in lab.runs_of(child.pid).values()):
+        raise MissedError("all runs had ended before the kill")
     closed_by_the_next_command(lab, training, *(child.pid for child in children))
 
 
@@ -450,34 +509,34 @@ def closed_by_the_next_command(lab: Lab, training: str, *dead: int) -> None:
 
 
 @fault("disk full at a checkpoint")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     lab.finish(training, met_at(lab, training, "checkpoint", draw.randint(1, last_epoch(training)), "full"))
 
 
 @fault("disk full at a picture")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     lab.finish(training, met_at(lab, training, "picture", draw.randint(1, 2), "full"))
 
 
 @fault("disk full at a metric")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     lab.finish(training, met_at(lab, training, "figures", draw.randint(1, last_epoch(training)), "full"))
 
 
 @fault("a bit of the checkpoint flips")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     run_id = met_at(lab, training, "figures", draw.randint(2, last_epoch(training)))
     damaged(lab, training, run_id, lambda data: flip(data, draw))
 
 
-def flip(data: bytes, draw: random.Random) -> bytes:
+def flip(data: bytes, draw: Draw) -> bytes:
     changed = bytearray(data)
     changed[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
     return bytes(changed)
 
 
 @fault("the checkpoint is cut short")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     run_id = met_at(lab, training, "figures", draw.randint(2, last_epoch(training)))
     damaged(lab, training, run_id, lambda data: data[: draw.randrange(len(data))])
 
@@ -494,27 +553,33 @@ def damaged(lab: Lab, training: str, run_id: str, damage: Callable[[bytes], byte
 
 
 @fault("the store is locked for 20 s")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     process = lab.start(train_words(training))
-    time.sleep(draw.uniform(0.3, 0.7) * lab.seconds[training])
+    time.sleep(draw.seconds(0.3, 0.7) * lab.seconds[training])
     with closing(sqlite3.connect(lab.checkout.database, timeout=60, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         time.sleep(20)
+        has_waited = process.poll() is None
         connection.execute("ROLLBACK")
     done = lab.wait(process)
     demand(done.code == 0, f"ended with {done.code}:\n{done.output}")
+    if not has_waited:
+        raise MissedError("it was done before it met the lock")
     lab.finish(training, lab.runs_of(done.pid)["train"][0])
 
 
 @fault("kill -9 of a pipeline beside a live one")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     alive = lab.start(train_words(training))
     dead = lab.start([sys.executable, "-m", "pipeline", "pipeline", *TRAININGS[training], *ALWAYS, "--force"])
-    time.sleep(0.7 * lab.seconds[training])
+    time.sleep(draw.earlier * 0.7 * lab.seconds[training])
+    is_beside = alive.poll() is None
     dead.kill()
-    closed_by_the_next_command(lab, training, lab.wait(dead).pid)
+    closed_by_the_next_command(lab, training, killed(lab, dead))
     done = lab.wait(alive)
     demand(done.code == 0, f"the live one ended with {done.code}:\n{done.output}")
+    if not is_beside:
+        raise MissedError("the live one was done before the other was killed")
     lab.finish(training, lab.runs_of(done.pid)["train"][0])
 
 
@@ -534,7 +599,7 @@ def search_under_mlflow(study: str) -> list[str]:
     return words
 
 
-def name_of_study(draw: random.Random) -> str:
+def name_of_study(draw: Draw) -> str:
     return f"faults-{draw.getrandbits(40):x}"
 
 
@@ -545,12 +610,12 @@ def searched_again(lab: Lab, words: list[str], study: str) -> None:
     check_search(lab, study)
 
 
-def some_way_into(lab: Lab, study: str, draw: random.Random) -> None:
+def some_way_into(lab: Lab, study: str, draw: Draw) -> None:
     """Wait until a search trains, and a random while longer: into its trials, its confirmations or its end."""
     until = time.monotonic() + COMMAND_SECONDS / 2
     while not any(run.stage == "train" for run in study_runs(lab, study)) and time.monotonic() < until:
         time.sleep(0.1)
-    time.sleep(draw.uniform(0.0, 12.0))
+    time.sleep(draw.seconds(0.0, 12.0))
 
 
 def all_have_ended(processes: list[psutil.Process], seconds: float) -> None:
@@ -560,87 +625,100 @@ def all_have_ended(processes: list[psutil.Process], seconds: float) -> None:
 
 
 @fault("kill -9 of a search's worker")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     study = name_of_study(draw)
     process = lab.start(search_words(study))
     some_way_into(lab, study, draw)
-    workers = psutil.Process(process.pid).children() if process.poll() is None else []
-    workers = [each for each in workers if any("spawn_main" in word for word in each.cmdline())]
+    workers = [each for each in below(process) if is_worker(each)]
     if workers:
         draw.choice(workers).kill()
     done = lab.wait(process)
     demand(done.code == 0, f"ended with {done.code}:\n{done.output}")
     check_search(lab, study)
+    if not workers:
+        raise MissedError("the search had no workers any more")
+
+
+def is_worker(process: psutil.Process) -> bool:
+    try:
+        return any("spawn_main" in word for word in process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 @fault("kill -9 of a search's worker at a moment of its own")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     study = name_of_study(draw)
     moment = draw.choice(["step", "checkpoint", "best checkpoint", "figures", "half a checkpoint", "model", "result"])
     role = draw.choice(["trial", "confirmation"])
     done = lab.wait(lab.start(search_words(study, f"{role}/{moment}", "1", "kill")))
+    if done.code == 1 and "was met 0 times" in done.output:
+        raise MissedError(f"no worker came to {role}/{moment}")
     demand(done.code == 0, f"ended with {done.code}:\n{done.output}")
     check_search(lab, study)
 
 
 @fault("kill -9 of a search")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     study = name_of_study(draw)
     process = lab.start(search_words(study))
     some_way_into(lab, study, draw)
-    children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    children = below(process)
     process.kill()
-    lab.wait(process)
+    killed(lab, process)
     all_have_ended(children, IN_TIME_SECONDS)
     searched_again(lab, search_words(study), study)
 
 
 @fault("kill -9 of a search between two statements")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     study = name_of_study(draw)
     moment = draw.choice(["asked", "taken", "told", "judged", "registered"])
-    done = lab.wait(lab.start(search_words(study, moment, str(draw.randint(1, 2)), "kill")))
-    demand(done.code in (0, -signal.SIGKILL), f"ended with {done.code}:\n{done.output}")
+    number = draw.randint(1, 2) if draw.earlier == 1 else 1
+    killed(lab, lab.start(search_words(study, moment, str(number), "kill")))
     searched_again(lab, search_words(study), study)
 
 
-def search_stopped(lab: Lab, draw: random.Random, signum: int, group: bool) -> None:
+def search_stopped(lab: Lab, draw: Draw, signum: int, group: bool) -> None:
     study = name_of_study(draw)
     process = lab.start(search_words(study), group=True)
     some_way_into(lab, study, draw)
-    children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    if process.poll() is None:
-        (os.killpg if group else os.kill)(process.pid, signum)
+    children = below(process)
+    send(process, signum, group)
     done = lab.wait(process)
-    if done.code != 0:
-        demand(done.code == 128 + signum, f"ended with {done.code}:\n{done.output}")
-        demand(done.seconds < IN_TIME_SECONDS, f"ended only after {done.seconds:.1f} s")
-        demand("Traceback" not in done.output, f"a traceback:\n{done.output}")
-        all_have_ended(children, IN_TIME_SECONDS - done.seconds)
-        trials, runs = trials_of(lab, study), study_runs(lab, study)
-        demand("RUNNING" not in [each.status for each in runs], f"left {runs}")
-        demand("RUNNING" not in [each.state for each in trials], f"left {trials}")
+    if done.code == 0:
+        check_search(lab, study)
+        raise MissedError("the search was done before the signal")
+    demand(done.code == 128 + signum, f"ended with {done.code}:\n{done.output}")
+    demand(done.seconds < IN_TIME_SECONDS, f"ended only after {done.seconds:.1f} s")
+    demand("Traceback" not in done.output, f"a traceback:\n{done.output}")
+    all_have_ended(children, IN_TIME_SECONDS - done.seconds)
+    trials, runs = trials_of(lab, study), study_runs(lab, study)
+    demand("RUNNING" not in [each.status for each in runs], f"left {runs}")
+    demand("RUNNING" not in [each.state for each in trials], f"left {trials}")
     searched_again(lab, search_words(study), study)
 
 
 @fault("Ctrl-C of a search")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     search_stopped(lab, draw, signal.SIGINT, group=True)
 
 
 @fault("SIGTERM of a search")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     search_stopped(lab, draw, signal.SIGTERM, group=False)
 
 
-def search_stopped_under_mlflow(lab: Lab, draw: random.Random, signum: int) -> None:
+def search_stopped_under_mlflow(lab: Lab, draw: Draw, signum: int) -> None:
     study = name_of_study(draw)
     process = lab.start(search_under_mlflow(study), group=True)
     some_way_into(lab, study, draw)
-    children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    if process.poll() is None:
-        os.killpg(process.pid, signum)
+    children = below(process)
+    send(process, signum)
     done = lab.wait(process)
+    if [run.status for run in study_runs(lab, study) if run.stage == "search"] == ["FINISHED"]:
+        check_search(lab, study)
+        raise MissedError("the search was done before the signal")
     all_have_ended(children, IN_TIME_SECONDS - done.seconds)
     if signum != signal.SIGKILL:
         demand("RUNNING" not in [each.state for each in trials_of(lab, study)], f"left {trials_of(lab, study)}")
@@ -648,12 +726,12 @@ def search_stopped_under_mlflow(lab: Lab, draw: random.Random, signum: int) -> N
 
 
 @fault("Ctrl-C of mlflow run -e search")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     search_stopped_under_mlflow(lab, draw, signal.SIGINT)
 
 
 @fault("kill -9 of mlflow run -e search and all below it")
-def _(lab: Lab, training: str, draw: random.Random) -> None:
+def _(lab: Lab, training: str, draw: Draw) -> None:
     search_stopped_under_mlflow(lab, draw, signal.SIGKILL)
 
 
@@ -666,6 +744,29 @@ class Tally:
 
     survived: int = 0
     lost: list[str] = field(default_factory=list)
+    missed: int = 0
+
+    @property
+    def injected(self) -> int:
+        return self.survived + len(self.lost)
+
+
+def meet(lab: Lab, name: str, training: str, seed: str, tally: Tally) -> None:
+    """One fault, tried again at an earlier moment where it is missed."""
+    for earlier in EARLIER:
+        draw = Draw(seed)
+        draw.earlier = earlier
+        try:
+            FAULTS[name](lab, training, draw)
+        except MissedError:
+            tally.missed += 1
+            seed += " again"
+            continue
+        except (LostError, subprocess.TimeoutExpired, OSError, KeyError, psutil.Error, sqlite3.Error) as error:
+            tally.lost.append(f"{name} ({training}): {type(error).__name__}: {error}")
+        else:
+            tally.survived += 1
+        return
 
 
 def meet_faults(lab: Lab, minutes: float, seed: int, workers: int) -> dict[str, Tally]:
@@ -679,12 +780,7 @@ def meet_faults(lab: Lab, minutes: float, seed: int, workers: int) -> dict[str, 
         while time.monotonic() < until:
             with lock:
                 number, (name, training) = next(turn)
-            try:
-                FAULTS[name](lab, training, random.Random(f"{seed}-{number}"))
-            except (LostError, subprocess.TimeoutExpired, OSError, KeyError, psutil.Error, sqlite3.Error) as error:
-                tallies[name].lost.append(f"{name} ({training}): {type(error).__name__}: {error}")
-            else:
-                tallies[name].survived += 1
+            meet(lab, name, training, f"{seed}-{number}", tallies[name])
 
     with ThreadPoolExecutor(workers) as pool:
         for done in [pool.submit(work) for _ in range(workers)]:
@@ -694,15 +790,25 @@ def meet_faults(lab: Lab, minutes: float, seed: int, workers: int) -> dict[str, 
 
 def table(tallies: dict[str, Tally]) -> str:
     width = max(map(len, tallies))
-    lines = [f"{'fault':<{width}}  injected  survived  lost"]
+    lines = [f"{'fault':<{width}}  injected  survived  lost  missed"]
     for name, tally in [*tallies.items(), ("in all", _sum(tallies))]:
-        met = tally.survived + len(tally.lost)
-        lines.append(f"{name:<{width}}  {met:>8}  {tally.survived:>8}  {len(tally.lost):>4}")
+        figures = f"{tally.injected:>8}  {tally.survived:>8}  {len(tally.lost):>4}  {tally.missed:>6}"
+        lines.append(f"{name:<{width}}  {figures}")
     return "\n".join(lines)
 
 
 def _sum(tallies: dict[str, Tally]) -> Tally:
-    return Tally(sum(t.survived for t in tallies.values()), [each for t in tallies.values() for each in t.lost])
+    each = tallies.values()
+    return Tally(sum(t.survived for t in each), [what for t in each for what in t.lost], sum(t.missed for t in each))
+
+
+def never_injected(tallies: dict[str, Tally]) -> tuple[str, bool]:
+    """The kinds of which none was met, in words, if any; and whether that is an error: all kinds were tried."""
+    not_begun = [name for name, tally in tallies.items() if not tally.injected and not tally.missed]
+    missed = [name for name, tally in tallies.items() if not tally.injected and tally.missed]
+    reasons = {"there was no time for": not_begun, "missed each time": missed}
+    lines = [f"{reason}: {', '.join(names)}" for reason, names in reasons.items() if names]
+    return "\n".join(lines), bool(missed) and not not_begun
 
 
 def main() -> int:
@@ -722,13 +828,15 @@ def main() -> int:
         del FAULTS[name]
     tallies = meet_faults(lab, options.minutes, options.seed, options.workers)
     lost = _sum(tallies).lost
+    never, is_error = never_injected(tallies)
     left = lab.checkout.query("SELECT run_uuid, name FROM runs WHERE status='RUNNING'")
-    sys.stdout.write("\n\n".join([*lost, table(tallies)]) + f"\n\nruns left RUNNING: {len(left)}\n")
+    said = [*lost, table(tallies), *([never] if never else []), f"runs left RUNNING: {len(left)}"]
+    sys.stdout.write("\n\n".join(said) + "\n")
     if lost or left:
         sys.stdout.write(f"The store is kept in {lab.checkout.folder}\n")
         return 1
     shutil.rmtree(folder)
-    return 0
+    return int(is_error)
 
 
 if __name__ == "__main__":

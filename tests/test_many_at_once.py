@@ -14,7 +14,6 @@ from tests.checkout import Checkout, ask, free_port, server
 EPOCHS = 3
 ARTIFACTS = ("config.yaml", "result.json", "plots/perplexity.png", "samples/final.md", "checkpoints/best.safetensors",
              "checkpoints/last.safetensors")  # fmt: skip
-UIS = {"ours": ("python", "-m", "pipeline", "ui"), "bare": ("mlflow", "ui", "--workers", "1")}
 
 
 def train_at_once(
@@ -62,10 +61,9 @@ def test_six_trainings_that_start_on_no_store_at_all_are_all_complete(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ui", UIS)
-def test_four_trainings_and_a_ui_share_a_store_from_its_first_moment(tmp_path, ui):
+def test_four_trainings_and_a_bare_ui_share_a_store_from_its_first_moment(tmp_path):
     checkout, port = Checkout(tmp_path), free_port()
-    with server(checkout, *UIS[ui], "--port", str(port)):
+    with server(checkout, "mlflow", "ui", "--workers", "1", "--port", str(port)):
 
         def look() -> None:
             for _ in range(5):

@@ -1,11 +1,18 @@
 """One progress bar on a terminal, nothing anywhere else."""
 
 import io
+import itertools
 import sys
 
 import pytest
 
 from pipeline.progress import progress, search_progress, seconds_left
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine that has nothing else to do: a millisecond between any two looks at the clock."""
+    monkeypatch.setattr("tqdm.std.time", itertools.count(0.0, 0.001).__next__)
 
 
 class Terminal(io.StringIO):

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -145,13 +146,21 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     ],
 )
 def test_each_library_has_one_door(library, doors):
+    """Who imports it; with the client that ``store.client`` hands out, open_runs and last_word call mlflow too."""
     users = {str(path.relative_to(ROOT)) for path in SOURCES if library in packages_of(path)}
     assert users <= doors
 
 
-def test_models_never_import_the_pipeline():
+def test_models_know_nothing_of_files_trackers_and_command_lines():
+    """Beside torch and numpy they import what calculates and describes; ptflops, one of them (see above)."""
+    of_the_standard_library = {"collections", "dataclasses", "io", "math", "typing", "zlib"}
+    allowed = {"models", "torch", "numpy", "ptflops"} | of_the_standard_library
     for path in ROOT.glob("models/*.py"):
-        assert "pipeline" not in packages_of(path), path
+        assert packages_of(path) <= allowed, path
+
+
+def test_the_sampler_is_for_any_study():
+    assert not packages_of(ROOT / "pipeline" / "sampler.py") & {"models", "pipeline"}
 
 
 def test_the_training_loop_knows_no_tracker_and_no_command_line():
@@ -195,6 +204,25 @@ def test_no_book_is_kept_in_the_repository():
             assert len(content) < 100_000, f"{path} is large: what is it?"
 
 
+def test_no_eighty_characters_of_the_book_are_kept_in_the_repository(book):
+    """Whatever the lines, capitals and punctuation are; every eighty that begin with a word of the book are looked for.
+
+    A sample text has some words of it in a row, and the documents a few of its prompts.
+    """
+
+    def eighties(text: str) -> Iterator[str]:
+        words = " ".join(re.findall("[a-z]+", text.lower()))
+        starts = (match.start() for match in re.finditer(r"\b[a-z]", words))
+        return (piece for start in starts if len(piece := words[start : start + 80]) == 80)
+
+    of_the_book = set(eighties(book.read_text()))
+    assert len(of_the_book) > 30_000
+    for path in tracked_files():
+        if path.is_file() and not path.is_symlink() and path.suffix != ".png":
+            kept = of_the_book & set(eighties(path.read_text()))
+            assert not kept, f"{path} has {len(kept)} pieces of the book"
+
+
 # --- start-up --------------------------------------------------------------------------------------------------------
 
 
@@ -219,11 +247,17 @@ def test_readme_shows_every_command_and_entry_point():
         assert re.search(rf"(tmlm|-m pipeline|-e) {name}\b", readme), name
 
 
-def test_readme_tree_names_every_module():
-    readme = (ROOT / "README.md").read_text()
-    for path in SOURCES:
-        if not path.name.startswith("__"):
-            assert re.search(rf"^\s+{re.escape(path.name)}\s", readme, re.M), f"{path.name} is not in README's tree"
+def test_readme_tree_names_every_module_and_nothing_that_is_not_there():
+    (tree,) = re.findall(r"^```\n(MLproject .*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
+    folder, named = "", set[str]()
+    for line in tree.splitlines():
+        name = line.split()[0]
+        if not line.startswith(" "):
+            folder = name if name.endswith("/") else ""
+        named.add(name if name == folder else folder + name)
+    assert {name for name in named if not (ROOT / name).exists()} == set()
+    modules = {str(path.relative_to(ROOT)) for path in SOURCES if not path.name.startswith("__")}
+    assert modules <= named
 
 
 def test_documents_name_options_that_exist():
@@ -242,12 +276,13 @@ def test_documents_name_options_that_exist():
 
 
 def test_ci_and_contributing_call_the_same_targets():
-    targets = set(re.findall(r"^make (\w+)", (ROOT / ".ci" / "run").read_text(), re.M))
+    targets = set(re.findall(r"^(?:.* \|\| )?make ([\w-]+)", (ROOT / ".ci" / "run").read_text(), re.M))
     contributing = (ROOT / "CONTRIBUTING.md").read_text()
     for target in targets - {"setup"}:
         assert f"make {target}" in contributing
-    defined = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
-    assert targets <= defined
+    rules = dict(re.findall(r"^([\w-]+):([\w -]*)", (ROOT / "Makefile").read_text(), re.M))
+    assert targets <= set(rules)
+    assert targets - {"setup", "run"} == set(rules["check"].split())
 
 
 def test_readme_has_the_figures_of_the_kept_report():

@@ -180,12 +180,8 @@ def test_no_parameter_of_mlflow_run_reaches_a_shell(tmp_path):
     checkout = Checkout(tmp_path)
     everything = " ".join(value for value in HOSTILE if "\n" not in value)
     for entry, *words in (
-        ("prepare", f"corpus={everything}"),
-        ("evaluate", f"model={everything}"),
-        ("evaluate", "model=x", f"text={everything}"),
-        ("sample", f"model={everything}", f"prompt={everything}"),
-        ("sample", "model=x", "prompt=a\ntouch owned\n`touch owned`"),
-        ("train", f"cell={everything}", f"corpus={everything}"),
+        ("sample", f"model={everything}", f"prompt=a\ntouch owned\n`touch owned` {everything}"),
+        ("train", f"cell={everything}", f"corpus={everything}", f"learning_rate={everything}"),
     ):
         given = [part for word in words for part in ("-P", word)]
         done = checkout.mlflow_run("-e", entry, *given, code=1)

@@ -26,6 +26,7 @@ from sklearn.gaussian_process.kernels import Matern
 
 from pipeline import sampler as module
 from pipeline.sampler import PROPOSED_BY, KnownCostSampler
+from tests.conftest import SLACK
 
 DOCS = Path(__file__).parent.parent / "docs"
 UNIFORM = 28.0  # perplexity at which a trial has failed
@@ -528,14 +529,14 @@ def test_options_that_make_no_sense_are_refused(options, message):
         KnownCostSampler(log_macs, **options)
 
 
-def test_a_proposal_after_100_trials_takes_less_than_a_second_of_computing():
+def test_a_proposal_after_100_trials_takes_a_second_of_computing_at_most():
     study = study_of(known_cost(RATED))
     random = study_of(RandomSampler(0))
     run(random, 100, RATED)
     study.add_trials(random.trials)
     began = time.thread_time()
     study.ask(RATED)
-    assert time.thread_time() - began < 1
+    assert time.thread_time() - began < SLACK
 
 
 def test_the_example_in_the_docs_runs(capsys):

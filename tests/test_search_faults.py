@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.search import alone
+from pipeline.space import SearchConfig
 from tests.faults import SEARCH, Ended, Lab, StudyTrial, check_search, counted, study_runs, trials_of
 from tests.test_workers import all_ended
 
@@ -169,40 +171,36 @@ def test_a_signal_stops_the_search_in_a_sentence(lab, study, small_text, signum,
     command.finish()  # where the machine was too busy to fail the trials in time, this has found them left behind
 
 
-@pytest.mark.parametrize(
-    ("moment", "number"),
-    [("asked", 1), ("asked", 4), ("taken", 1), ("told", 2), ("judged", 1), ("registered", 2)],
-)
-def test_kill_9_of_the_parent_between_two_statements(lab, study, small_text, moment, number):
-    command = Command(lab, study, small_text)
-    done = command.run(moment, str(number), "kill")
-    assert done.code == -signal.SIGKILL, done.output
-    command.finish()
-
-
-@pytest.mark.parametrize("moment", ["asked", "taken", "told"])
-def test_ctrl_c_between_two_statements_leaves_no_trial_running(lab, study, small_text, moment):
-    command = Command(lab, study, small_text)
-    done = command.run(moment, "2", "interrupt")
-    assert done.code == 130, done.output
-    assert "Traceback" not in done.output
-    assert not command.trials_that_are("RUNNING")
-    command.finish()
-
-
-def test_kill_9_before_a_lost_trial_is_put_in_line_again(lab, study, small_text):
-    command = Command(lab, study, small_text)
-    process = command.start()
-    command.wait_for(command.is_training)
-    process.kill()
-    lab.wait(process)
-    again = command.run("put in line", "1", "kill")
-    assert again.code == -signal.SIGKILL, again.output
+def test_kill_9_of_the_parent_between_two_statements_time_after_time(lab, study, small_text):
+    """Each command gets further than the one before: what was lost is tried again first, and no trial is lost twice."""
+    command = Command(lab, study, small_text, trials=4, workers=1)
+    moments = [
+        ("asked", 1),
+        ("put in line", 1),
+        ("asked", 4),
+        ("taken", 2),
+        ("told", 3),
+        ("judged", 1),
+        ("registered", 2),
+    ]
+    for moment, number in moments:
+        done = command.run(moment, str(number), "kill")
+        assert done.code == -signal.SIGKILL, (moment, done.output)
     command.finish()
     lost = [trial for trial in trials_of(lab, study) if "lost" in trial.attributes]
-    assert lost
+    assert len(lost) == 4
     retried = {trial.attributes.get("retry_of") for trial in trials_of(lab, study)}
     assert {trial.number for trial in lost} <= retried
+
+
+def test_ctrl_c_between_two_statements_leaves_no_trial_running(lab, study, small_text):
+    command = Command(lab, study, small_text, workers=1)
+    for moment in ("asked", "taken", "told"):
+        done = command.run(moment, "2", "interrupt")
+        assert done.code == 130, (moment, done.output)
+        assert "Traceback" not in done.output
+        assert not command.trials_that_are("RUNNING")
+    command.finish()
 
 
 @pytest.mark.parametrize("moment", ["model", "result"])
@@ -242,17 +240,14 @@ def test_under_mlflow_run(lab, study, small_text, how):
     assert [run.id for run in study_runs(lab, study) if run.stage == "search"] == [parent]
 
 
-def test_a_second_command_on_a_study_that_is_being_searched_is_refused(lab, study, small_text):
-    command = Command(lab, study, small_text)
-    first = command.start()
-    command.wait_for(command.is_training)
-    second = command.run()
+def test_a_second_command_on_a_study_that_is_being_searched_is_refused(lab, study, small_text, monkeypatch):
+    monkeypatch.setattr("pipeline.store.root", lambda: lab.checkout.folder.resolve())
+    with alone(SearchConfig(study_name=study)):  # as the first command has it to its end
+        second = Command(lab, study, small_text).run()
     assert second.code == 2
     assert f"--study-name {study} is being searched by another command" in second.output
     assert "Traceback" not in second.output
-    done = lab.wait(first)
-    assert done.code == 0, done.output
-    command.check()
+    assert study_runs(lab, study) == []
 
 
 def test_more_trials_later_train_the_rest_alone_and_nothing_to_do_changes_nothing(lab, study, small_text):

@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.conftest import SLACK
+
 ROOT = Path(__file__).resolve().parent.parent
 START = """
 import os, signal, sys, time
@@ -90,7 +92,7 @@ stopping.close_by_force(lambda name: print("closed after", name, flush=True))
     ended, out, err, seconds = end_of(process)
     name = "Ctrl-C" if signum == signal.SIGINT else "SIGTERM"
     assert (ended, out, err) == (code, f"closed after {name}\n", f"Stopped by {name}.\n")
-    assert 3 < seconds < 5
+    assert 3 < seconds < 5  # what is promised, on a busy machine too
 
 
 def test_a_second_ctrl_c_ends_it_at_once_and_still_closes():
@@ -105,7 +107,7 @@ stopping.close_by_force(lambda name: print("closed after", name, flush=True))
     process.send_signal(signal.SIGINT)
     code, out, _, seconds = end_of(process)
     assert (code, out) == (130, "closed after Ctrl-C\n")
-    assert seconds < 1.5
+    assert seconds < 1.25 * SLACK  # the first one alone would take 3 s more
 
 
 def test_what_closes_too_slowly_is_left():
@@ -120,7 +122,7 @@ stopping.close_by_force(lambda name: time.sleep(60))
     process.send_signal(signal.SIGINT)
     code, _, _, seconds = end_of(process)
     assert code == 130
-    assert seconds < 2.5
+    assert seconds < 2.5 * SLACK
 
 
 def test_the_same_ctrl_c_on_two_ways_is_one():
@@ -205,7 +207,7 @@ except SystemExit as stop:
     child = psutil.Process(int(parent.stdout.readline()))
     parent.kill()
     parent.communicate()
-    assert psutil.wait_procs([child], timeout=5)[1] == []
+    assert psutil.wait_procs([child], timeout=5 * SLACK)[1] == []
     assert (tmp_path / "ended").read_text() == "143"
 
 
@@ -226,7 +228,7 @@ except SystemExit as stop:
         "child.stdout.readline()"
     )
     subprocess.run([sys.executable, "-c", parent_script], cwd=ROOT, check=True)
-    ended, until = tmp_path / "ended", time.monotonic() + 3
+    ended, until = tmp_path / "ended", time.monotonic() + 3 * SLACK
     while not (ended.is_file() and ended.read_text()) and time.monotonic() < until:
         time.sleep(0.02)
     assert ended.read_text() == "143"
@@ -237,7 +239,7 @@ def test_a_parent_that_was_gone_before_counts_too():
     process = start("ready()\ntime.sleep(30)", install="stopping.install(parent=2**30)")  # no process has that id
     code, _, _, seconds = end_of(process)
     assert code == 143
-    assert seconds < 2
+    assert seconds < 2 * SLACK
 
 
 def test_who_is_given_less_time_is_ended_sooner():
@@ -245,7 +247,7 @@ def test_who_is_given_less_time_is_ended_sooner():
     process.send_signal(signal.SIGTERM)
     code, _, err, seconds = end_of(process)
     assert (code, err) == (143, "Stopped by SIGTERM.\n")
-    assert seconds < 2
+    assert seconds < 1.5 * SLACK  # others have 3.5 s
 
 
 @pytest.mark.parametrize(("is_stopped", "last_words"), [(False, "closed properly\n"), (True, "")])

