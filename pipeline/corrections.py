@@ -25,6 +25,7 @@ from pipeline.evidence import (
     estimate,
     faster,
     learnt,
+    learnt_to_fit,
     level,
     listed,
     lower,
@@ -192,9 +193,15 @@ def _slightly_better(found: Reproduction) -> Parts:
 def _eight_layers(found: Reproduction) -> Parts:
     ends = dict.fromkeys(f"{row(found, id).perplexity_end or 0:g}" for id in EIGHT)
     findings = [learnt(found, id) for id in EIGHT]
+    fitted = [learnt_to_fit(found, id) for id in EIGHT]
     elsewhere = [stream_learnt(found, id) for id in EIGHT if streams(found, id)]
     if all(finding.outcome == FAILS for finding in findings):
         instead = "They did not train, and such a network can't write sentences."
+        if all(finding.outcome == FAILS for finding in fitted):
+            instead = (
+                "They did not even fit their training text: that is no overfitting, and such a network can't write "
+                "sentences."
+            )
         if any(finding.outcome == HOLDS for finding in elsewhere):
             instead += " That is a failure of the optimisation with this recipe, not a property of depth."
         else:
@@ -208,7 +215,7 @@ def _eight_layers(found: Reproduction) -> Parts:
         )
     return (
         f"{listed(EIGHT)} fall only to {listed(list(ends))}: deeper is worse, and yet the output looks like sentences.",
-        " ".join(dict.fromkeys(finding.because for finding in [*findings, *elsewhere])),
+        " ".join(dict.fromkeys(finding.because for finding in [*findings, *fitted, *elsewhere])),
         instead,
     )
 

@@ -13,7 +13,8 @@ Levels. "About 2" is 2 with half a digit on either side, and 10 % of a larger nu
     seed counts as the interval of 5 % around it.
 The gap. Validation minus training perplexity. It is open while it exceeds 10 % of the training perplexity, from the
     first epoch after which it stays so; "near" an epoch is within half of that number, or within 5 epochs.
-The letters' frequencies. A network has learnt more than them below 90 % of their perplexity.
+The letters' frequencies. A network has learnt more than them below 90 % of their perplexity: each text's own, that is
+    training perplexity against those of the training text, and the stream preset's validation against its own.
 Texts. By what can be counted: repetition (the share of distinct trigrams) and edits to how the book goes on.
 The report's own numbers. Seconds agree within one second, printed figures to the digit. A transcript goes before prose.
 Several parts. What says several things holds where all do, and does not hold as soon as one does not. A reason that is
@@ -49,6 +50,7 @@ OPEN_GAP = 0.1  # of the training perplexity
 NEAR_EPOCH = 0.5  # of the epoch that is named,
 NEAR_EPOCHS = 5  # or so many
 LEARNT = 0.9  # of the perplexity of letter frequencies
+MORE_SEEDS = "tmlm reproduce --seeds 3"
 SECONDS = 1.0  # a number of seconds in prose is that of a transcript so far from it
 
 
@@ -220,7 +222,7 @@ def lower(found: Reproduction, first: str, second: str, measure: Measure) -> Fin
     epochs = trainings(found, first)[0].epochs
     text = f"The {measure.name} is {means[0]:.2f} for {first} and {means[1]:.2f} for {second}"
     if min(map(len, samples)) < 2:
-        return Finding(OPEN, f"{text} ({both_seeds}): to tell them apart takes 2 of each, so run reproduce --seeds 3.")
+        return Finding(OPEN, f"{text} ({both_seeds}): at least 2 seeds of each are needed ({MORE_SEEDS}).")
     if measure.logarithmic:
         numbers = [100 * (exp(x) - 1) for x in welch(*([log(value) for value in sample] for sample in samples))]
         difference, low, high = (f"{number:+.1f} %" for number in numbers)
@@ -323,13 +325,43 @@ def learnt(found: Reproduction, id: str) -> Finding:
     return found_at(where, f"{text}.")
 
 
+def learnt_to_fit(found: Reproduction, id: str) -> Finding:
+    """Whether trainings fit their own text better than its letters' frequencies do.
+
+    One that does not has not overfitted: it was not optimised.
+    """
+    if unknown := missing(found, id):
+        return unknown
+    if (bar := found.text.train_unigram) is None:
+        return _without_frequencies("training text")
+    end = estimate(found, id, LAST_TRAIN)
+    text = f"In training {id} ends at {end}, and the letters' frequencies of the training text give {bar:.2f}."
+    return found_at(side(end, 1, LEARNT * bar), text)
+
+
 def stream_learnt(found: Reproduction, id: str) -> Finding:
-    """Whether the same shape learns more than the letters' frequencies under the stream preset."""
+    """Whether the same shape learns more than the letters' frequencies under the stream preset, on that split."""
     if not (runs := streams(found, id)):
         return Finding(OPEN, f"The shape of {id} is not trained under the stream preset.")
+    val, test = found.text.stream_val_unigram, found.text.stream_test_unigram
+    if val is None or test is None:
+        return _without_frequencies("stream preset's texts")
     best = mean_and_interval([run.best_val for run in runs])
-    text = f"The shape of {id} gets to {best} under the stream preset ({counted(len(runs), 'seed')})."
-    return found_at(side(best, 1, LEARNT * found.text.unigram), text)
+    tested = mean_and_interval([run.test_perplexity for run in runs if run.test_perplexity is not None])
+    text = (
+        f"Under the stream preset the shape of {id} gets to {best} in validation and {tested} on the test text "
+        f"({counted(len(runs), 'seed')}), where the letters' frequencies give {val:.2f} and {test:.2f}."
+    )
+    return found_at(side(best, 1, LEARNT * val), text)
+
+
+def _without_frequencies(text: str) -> Finding:
+    """What an older record says, which lacks a text's letters' frequencies."""
+    return Finding(
+        OPEN,
+        f"The record lacks the perplexity of the letters' frequencies of the {text}; the same tmlm reproduce, given "
+        "again, adds it.",
+    )
 
 
 # --- sizes, seconds and texts ----------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from pipeline.evidence import (
     LAST_TRAIN,
     LAST_VAL,
     LEARNT,
+    MORE_SEEDS,
     OPEN,
     OPEN_GAP,
     Finding,
@@ -35,6 +36,7 @@ from pipeline.evidence import (
     found_at,
     gap_from,
     learnt,
+    learnt_to_fit,
     level,
     listed,
     lower,
@@ -281,8 +283,11 @@ def _deeper_is_worse(found: Reproduction) -> Finding:
     falls = _falls_to(id, found)
     if falls.outcome != HOLDS:
         return falls
-    elsewhere = stream_learnt(found, id)
-    told = f"{falls.because} The letters' frequencies alone give {found.text.unigram:.2f}. {elsewhere.because}"
+    fitted, elsewhere = learnt_to_fit(found, id), stream_learnt(found, id)
+    told = f"{falls.because} The letters' frequencies alone give {found.text.unigram:.2f}. {fitted.because}"
+    if fitted.outcome == FAILS:
+        told += " So the optimisation failed; this is no overfitting, and says nothing of what depth can do."
+    told += f" {elsewhere.because}"
     if elsewhere.outcome == FAILS:
         told += " That two recipes do not train it is no proof that it can't be trained."
     return Finding(FAILS if elsewhere.outcome == HOLDS else OPEN, told)
@@ -370,13 +375,20 @@ def _constant_gap(found: Reproduction, id: str) -> Finding:
     if unknown := missing(found, id):
         return unknown
     named = search(r"about ([\d.]+)", row(found, id).gap)
-    gaps = values(found, id, LAST_GAP)
-    gap = mean_and_interval(gaps, logarithmic=False)
+    gap = mean_and_interval(values(found, id, LAST_GAP), logarithmic=False)
     text = f"The gap of {id} at the last epoch is {gap} ({seeds(found, id)})"
-    if not named or gap.low is None or gap.high is None:
-        return Finding(OPEN, f"{text}, which tells nothing against the report's.")
+    if not named:
+        return Finding(OPEN, f"{text}; the table names no size to compare it with.")
+    text += f", where the report says about {named[1]}"
+    if (own := found.text.train_unigram) is not None and learnt_to_fit(found, id).outcome == FAILS:
+        text += (
+            f"; between the letters' frequencies of the two texts it is {found.text.unigram:.2f} - {own:.2f} = "
+            f"{found.text.unigram - own:.2f}"
+        )
+    if gap.low is None:
+        return Finding(OPEN, f"{text}. One seed gives the gap no interval: at least 2 are needed ({MORE_SEEDS}).")
     where = side(gap, float(named[1]) - HALF_DIGIT, float(named[1]) + HALF_DIGIT)
-    return found_at(where, f"{text}, where the report says about {named[1]}.")
+    return found_at(where, f"{text}.")
 
 
 def captions(found: Reproduction) -> list[tuple[bool, str]]:

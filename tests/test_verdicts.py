@@ -30,7 +30,7 @@ from pipeline.front import Estimate
 from pipeline.reported import claims, rounds_to
 from pipeline.reproduced import RecordedTraining, Reproduction
 from pipeline.verdicts import JUDGES, Verdict, judge_claims
-from tests.alterations import Alter, each, ends, row, runs, sizes, streams, together
+from tests.alterations import Alter, each, ends, row, runs, sizes, streams, text, together
 from tests.reproductions import ENDS, TEXT, reproduction, training
 
 # --- claims, and what turns their verdicts ---------------------------------------------------------------------------
@@ -160,6 +160,9 @@ PARTS: list[tuple[str, Alter, str]] = [  # one part of a claim decides it, or le
     ("deep-gru-beats-lstm", ends(gru_torch_2x128=(5.0, 5.5), lstm_torch_2x128=(4.0, 4.5)), FAILS),
     ("gru-8-layers-16", ends(gru_torch_8x32=(5.0, 6.0)), FAILS),
     ("gru-8-layers-16", streams(), OPEN),
+    ("gru-8-layers-16", together(streams(15.0), text(stream_val_unigram=18.0)), FAILS),
+    ("gru-8-layers-16", together(streams(15.0), text(stream_val_unigram=16.0)), OPEN),
+    ("gru-8-layers-16", text(stream_val_unigram=None), OPEN),
     ("gru-8-layers-sentences", row("gru-torch-8x32", perplexity_end=5.0), FAILS),
     ("lstm-128-higher", row("lstm-torch-2x128", perplexity_end=9.0), FAILS),
     ("lstm-128-higher", ends(lstm_torch_2x128=(11.5, 12.0)), FAILS),
@@ -336,6 +339,47 @@ def test_eight_layers_are_judged_by_the_same_shape_elsewhere():
         lambda one: replace(one, stream=tuple(replace(run, epochs_planned=2) for run in one.stream)),
     )
     assert verdict(cut_short, "gru-8-layers-16").outcome == OPEN
+
+
+def test_a_shape_under_the_stream_preset_is_held_to_the_letters_frequencies_of_its_own_split():
+    because = verdict(streams(16.86)(reproduction()), "gru-8-layers-16").because
+    assert "gets to 16.86 in validation and 17.10 on the test text" in because
+    assert "the letters' frequencies give 16.86 and 16.59" in because
+    older = verdict(text(stream_test_unigram=None)(reproduction()), "gru-8-layers-16")
+    assert older.outcome == OPEN
+    assert "given again, adds it" in older.because
+
+
+def test_eight_layers_that_do_not_fit_their_training_text_are_said_not_to_overfit():
+    because = verdict(reproduction(), "gru-8-layers-16").because
+    assert "ends at 16.68 ± 0.41, and the letters' frequencies of the training text give 17.07." in because
+    assert "no overfitting" in because
+    fitted = ends(gru_torch_8x32=(14.5, 16.9))(reproduction())
+    assert "no overfitting" not in verdict(fitted, "gru-8-layers-16").because
+    older = verdict(text(train_unigram=None)(reproduction()), "gru-8-layers-16")
+    assert "lacks the perplexity of the letters' frequencies of the training text" in older.because
+    assert "no overfitting" not in older.because
+
+
+def test_a_gap_of_networks_that_know_the_letters_frequencies_is_that_between_the_two_texts():
+    found = ends(lstm_torch_8x32=(17.0, 16.6))(reproduction())
+    because = verdict(found, "lstm-8-layers-16").because
+    assert "where the report says about 1" in because
+    assert "of the two texts it is 16.89 - 17.07 = -0.18" in because
+    trained = verdict(ends(lstm_torch_8x32=(9.0, 16.6))(reproduction()), "lstm-8-layers-16").because
+    assert "of the two texts" not in trained
+
+
+def test_a_gap_of_one_seed_and_a_gap_of_no_stated_size_are_open_for_reasons_of_their_own():
+    found = ends(lstm_torch_8x32=(16.0, 17.0))(reproduction())
+    sizeless = verdict(row("lstm-torch-8x32", gap="constant")(found), "lstm-8-layers-16")
+    assert sizeless.outcome == OPEN
+    assert "names no size to compare it with" in sizeless.because
+    one = reproduction(1, ends={**ENDS, "lstm-torch-8x32": (16.0, 17.0)})
+    alone = verdict(one, "lstm-8-layers-16")
+    assert alone.outcome == OPEN
+    assert "where the report says about 1" in alone.because
+    assert "One seed gives the gap no interval" in alone.because
 
 
 def test_the_reports_own_inversions_are_named():
