@@ -161,9 +161,9 @@ def _one_time_thrice(found: Reproduction) -> Parts:
     return (
         f"{said.train_seconds_prose or 0:g} s stands for {listed([each.id for each in group])}.",
         f"The transcripts among these are {listed(shown) or 'none'}. "
-        + (f"All that is said of {said.id} is what is said of {twin.id}. " if copied else "")
+        + (f"All that is said of the curve and time of {said.id} is what is said of {twin.id}. " if copied else "")
         + (_open(unknown.because) if unknown else f"In our runs {course(found, said.id)}"),
-        f"Nothing shows that {said.id} was measured, so its numbers are no evidence."
+        f"Nothing shows that {said.id} was trained, so its curve and time are no evidence."
         if copied
         else f"{said.id} has numbers of its own, which can be compared with ours.",
     )

@@ -160,6 +160,7 @@ class Measure:
 LAST_TRAIN = Measure("training perplexity at the last epoch", lambda run: run.train[-1])
 LAST_VAL = Measure("validation perplexity at the last epoch", lambda run: run.val[-1])
 BEST_VAL = Measure("best validation perplexity", lambda run: run.best_val)
+LEVELS = {LAST_TRAIN: "training", LAST_VAL: "validation", BEST_VAL: "best validation"}  # that a level may be read off
 LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[-1], logarithmic=False)
 
 
@@ -254,25 +255,39 @@ def side(sample: Estimate, low: float, high: float) -> Side:
     return "outside" if most < low or least >= high else "between"
 
 
+def about(target: float) -> tuple[float, float]:
+    """From where, and up to where without it, a perplexity is about the target."""
+    tolerance = max(HALF_DIGIT, LEVEL_TOLERANCE * target)
+    return target - tolerance, target + tolerance
+
+
+def sides_of(found: Reproduction, id: str, target: float) -> dict[Measure, Side]:
+    """Where a trained configuration is to about the target, on each curve that the report may have read."""
+    return {measure: side(estimate(found, id, measure), *about(target)) for measure in LEVELS}
+
+
 def level(found: Reproduction, id: str, target: float | None) -> Finding:
     """Whether a training falls to about the target, on the curve that fits best."""
     if unknown := missing(found, id):
         return unknown
     if target is None:
         return Finding(OPEN, f"The table states no perplexity for {id}.")
-    tolerance = max(HALF_DIGIT, LEVEL_TOLERANCE * target)
-    low, high = target - tolerance, target + tolerance
-    sides = {
-        name: side(estimate(found, id, measure), low, high)
-        for name, measure in (("training", LAST_TRAIN), ("validation", LAST_VAL), ("best validation", BEST_VAL))
-    }
+    sides = sides_of(found, id, target)
+    low, high = about(target)
     text = f"{course(found, id)} About {target:g} is {low:.1f} to {high:.1f}"
-    if there := [name for name, where in sides.items() if where == "inside"]:
-        only = ", so it is no measure of other text" if there == ["training"] else ""
-        return Finding(HOLDS, f"{text}, where the {there[0]} perplexity is{only}.")
-    if near := [name for name, where in sides.items() if where == "between"]:
-        return Finding(OPEN, f"{text}; the {near[0]} perplexity is too near its edge for {seeds(found, id)}.")
+    if there := [measure for measure, where in sides.items() if where == "inside"]:
+        only = ", so it is no measure of other text" if there == [LAST_TRAIN] else ""
+        return Finding(HOLDS, f"{text}, where the {LEVELS[there[0]]} perplexity is{only}.")
+    if near := [measure for measure, where in sides.items() if where == "between"]:
+        return Finding(OPEN, f"{text}; the {LEVELS[near[0]]} perplexity is too near its edge for {seeds(found, id)}.")
     return Finding(FAILS, f"{text}, which neither curve reaches.")
+
+
+def curve_of_level(found: Reproduction, id: str, target: float) -> Measure:
+    """The curve by which ``level`` judges a trained configuration; training where none comes near the target."""
+    sides = sides_of(found, id, target)
+    near = [measure for where in ("inside", "between") for measure in sides if sides[measure] == where]
+    return near[0] if near else LAST_TRAIN
 
 
 def seeds(found: Reproduction, id: str) -> str:

@@ -99,7 +99,7 @@ TURNED: dict[str, tuple[str, Alter, str]] = {  # claim: outcome on the example, 
     "deep-gru-13k": (FAILS, sizes("gru-torch-2x32", 12_600, 13_041_664), HOLDS),
     "deep-lstm-18m": (FAILS, sizes("lstm-torch-2x32", 16_900, 18_200_000), HOLDS),
     "deep-gru-lighter": (HOLDS, sizes("gru-torch-2x32", 17_000, 13_041_664), FAILS),
-    "deep-gru-128-lower": (FAILS, ends(gru_torch_2x128=(2.0, 5.0)), HOLDS),
+    "deep-gru-128-lower": (HOLDS, ends(gru_torch_2x128=(3.5, 9.0)), FAILS),
     "deep-gru-128-time": (FAILS, row("gru-torch-2x128", train_seconds_transcript=190.0), HOLDS),
     "deep-gru-beats-lstm": (FAILS, ends(gru_torch_2x128=(4.0, 4.5)), HOLDS),
     "gru-8-layers-16": (FAILS, streams(17.0), OPEN),
@@ -156,7 +156,10 @@ PARTS: list[tuple[str, Alter, str]] = [  # one part of a claim decides it, or le
     ("deep-gru-5-lstm-2", ends(gru_torch_2x32=(5.0, 6.5)), FAILS),
     ("deep-gru-generalises", ends(gru_torch_2x32=(6.0, 6.3)), FAILS),
     ("deep-lstm-18m", sizes("lstm-torch-2x32", 16_900, 17_400_000), FAILS),
-    ("deep-gru-128-lower", ends(gru_torch_2x128=(4.0, 5.0)), FAILS),
+    ("deep-gru-128-lower", ends(gru_torch_2x32=(1.9, 6.5)), FAILS),  # the level holds, on a curve that is not lower
+    ("deep-gru-128-lower", ends(gru_torch_2x128=(1.2, 2.0), gru_torch_2x32=(1.0, 6.5)), HOLDS),  # both by validation
+    ("deep-gru-128-lower", ends(gru_torch_2x128=(1.2, 2.0), gru_torch_2x32=(5.0, 1.7)), FAILS),
+    ("deep-gru-128-lower", ends(gru_torch_2x128=(2.43, 9.0)), OPEN),
     ("deep-gru-beats-lstm", ends(gru_torch_2x128=(5.0, 5.5), lstm_torch_2x128=(4.0, 4.5)), FAILS),
     ("gru-8-layers-16", ends(gru_torch_8x32=(5.0, 6.0)), FAILS),
     ("gru-8-layers-16", streams(), OPEN),
@@ -293,6 +296,15 @@ def test_comparisons_do_not_depend_on_the_unit_of_perplexity(factor):
 # --- the sentences ---------------------------------------------------------------------------------------------------
 
 
+def test_a_level_and_its_comparison_are_of_one_curve_and_validation_is_said_beside_it():
+    because = verdict(reproduction(), "deep-gru-128-lower").because
+    assert because.startswith("The training perplexity at the last epoch is 2.27 for gru-torch-2x128 and 4.19 for")
+    assert "where the training perplexity is, so it is no measure of other text." in because
+    assert "The validation perplexity at the last epoch is 9.12 for gru-torch-2x128 and 6.61 for" in because
+    by_validation = ends(gru_torch_2x128=(1.2, 2.0))(reproduction())
+    assert "training perplexity at the last epoch" not in verdict(by_validation, "deep-gru-128-lower").because
+
+
 def test_a_comparison_says_both_means_the_interval_the_seeds_and_the_epochs():
     because = verdict(reproduction(), "gru-8-generalises").because
     assert because.startswith(
@@ -387,7 +399,18 @@ def test_the_reports_own_inversions_are_named():
     assert (
         "gru-scratch-1x8 took 66 s and gru-scratch-1x32 63 s" in verdict(reproduction(), "time-follows-width").because
     )
-    assert "nothing shows that it was measured" in verdict(reproduction(), "lstm-8-layers-16").because
+    eight = verdict(reproduction(), "lstm-8-layers-16").because
+    assert "gives lstm-torch-8x32 the curve and time of gru-torch-8x32, and no transcript" in eight
+    assert "nothing shows that it was trained" in eight
+
+
+def test_a_cost_above_one_network_and_below_another_is_said_of_each():
+    because = verdict(reproduction(), "gru-8-layers-cost").because
+    assert because.endswith("So it is true against lstm-torch-2x32 and false against lstm-torch-8x32.")
+    both = verdict(sizes("gru-torch-8x32", 80_000, 80_000_000)(reproduction()), "gru-8-layers-cost").because
+    assert both.endswith("So it is true against lstm-torch-2x32 and lstm-torch-8x32.")
+    neither = verdict(sizes("gru-torch-8x32", 80, 80)(reproduction()), "gru-8-layers-cost").because
+    assert neither.endswith("So it is false against lstm-torch-2x32 and lstm-torch-8x32.")
 
 
 # --- the rules -------------------------------------------------------------------------------------------------------
