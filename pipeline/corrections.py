@@ -9,6 +9,8 @@ from collections.abc import Callable
 from models.complexity import REPORT_CHARS
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN
 from pipeline.evidence import (
+    BAR_ORDER,
+    BEST_POOLED,
     BEST_VAL,
     FAILS,
     HALF_DIGIT,
@@ -17,8 +19,8 @@ from pipeline.evidence import (
     LAST_VAL,
     OPEN,
     SECONDS,
-    Measure,
     all_of,
+    better_than_counting,
     complexity,
     counted,
     course,
@@ -54,7 +56,6 @@ SLIGHTLY_BETTER = (  # pairs of which the first is called slightly better in tim
     ("lstm-torch-2x128", DEEP_GRU),
     ("lstm-torch-2x128", "gru-torch-2x128"),
 )
-BEST_POOLED = Measure("best pooled validation perplexity", lambda run: min(run.val_pooled))
 LATER = 0.05  # of the best validation perplexity: where the last epoch is worse by more, it matters which is quoted
 
 Parts = tuple[str, str, str]  # reported, found, instead
@@ -320,10 +321,10 @@ def _n_grams(found: Reproduction) -> Parts:
     whole = listed([f"{text.val_perplexities[order]:.2f} (order {order})" for order in orders])
     windows = listed([f"{text.windowed[order]:.2f} (order {order})" for order in orders if order in text.windowed])
     bar = (
-        f"Kneser-Ney n-grams reach {whole} on the same validation characters, and {windows} where each window of "
-        f"{WINDOW_LENGTH} starts without context."
+        f"Modified Kneser-Ney n-grams reach {whole} on the same validation characters, and {windows} where each window "
+        f"of {WINDOW_LENGTH} starts without context, as the networks' do."
     )
-    trained = [each.id for each in found.configurations if trainings(found, each.id)]
+    trained = {each.id: runs for each in found.configurations if (runs := trainings(found, each.id))}
     done = {id: estimate(found, id, BEST_POOLED).mean for id in trained}
     if not done:
         unknown = missing(found, *(each.id for each in found.configurations)) or all_of()
@@ -333,17 +334,15 @@ def _n_grams(found: Reproduction) -> Parts:
             "A network is worth its cost where it beats counting letters.",
         )
     best = min(done, key=done.__getitem__)
-    fair = text.windowed[4]
-    ahead = [id for id, perplexity in done.items() if perplexity < fair]
+    ahead, fair = better_than_counting(text, trained), f"{BAR_ORDER}-gram ({text.windowed[BAR_ORDER]:.2f})"
     return (
         reported,
         f"{bar} The best of our {counted(len(done), 'trained configuration')} is {best} with {done[best]:.2f} (pooled, "
         f"best epoch, {seeds(found, best)}).",
-        f"None of the {len(done)} beats a 4-gram ({fair:.2f}): on {WINDOW_TRAIN + WINDOW_LENGTH:,} characters counting "
-        "is better, and a comparison of networks must show such a bar."
+        f"None of the {len(done)} beats a {fair}: on {WINDOW_TRAIN + WINDOW_LENGTH:,} characters counting is better, "
+        "and a comparison of networks must show such a bar."
         if not ahead
-        else f"{len(ahead)} of {len(done)} beat a 4-gram ({fair:.2f}), {listed(ahead)}; a comparison must show "
-        "such a bar.",
+        else f"{len(ahead)} of {len(done)} beat a {fair}, {listed(ahead)}; a comparison must show such a bar.",
     )
 
 

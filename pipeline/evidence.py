@@ -11,6 +11,8 @@ Levels. "About 2" is 2 with half a digit on either side, and 10 % of a larger nu
     curve it read, so any of three may be there: training at the last epoch, validation at the last and at its best
     epoch. The Student interval of the mean over seeds decides, by the side of the boundary that it lies on; a single
     seed counts as the interval of 5 % around it.
+Counting. A network beats an n-gram where its pooled validation perplexity is lower than that of an n-gram that, as the
+    network does, reads each window of 32 characters without what came before it.
 The gap. Validation minus training perplexity. It is open while it exceeds 10 % of the training perplexity, from the
     first epoch after which it stays so; "near" an epoch is within half of that number, or within 5 epochs.
 The letters' frequencies. A network has learnt more than them below 90 % of their perplexity: each text's own, that is
@@ -21,7 +23,7 @@ Several parts. What says several things holds where all do, and does not hold as
     given is a part. That one cell is better or cheaper than another is held to at equal shape too.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import exp, log
 from re import search
@@ -35,7 +37,7 @@ from models.config import CellName, ModelConfig
 from pipeline.config import resolve
 from pipeline.front import COVERAGE, Estimate
 from pipeline.reported import REPORT_SYMBOLS, Reported, claims, rounds_to
-from pipeline.reproduced import RecordedTraining, Reproduction
+from pipeline.reproduced import RecordedTraining, Reproduction, TextFacts
 
 Unit = Literal["k", "MMac"]  # thousands of parameters, millions of MACs
 Outcome = Literal["holds", "does not hold", "can't be judged"]
@@ -50,6 +52,7 @@ OPEN_GAP = 0.1  # of the training perplexity
 NEAR_EPOCH = 0.5  # of the epoch that is named,
 NEAR_EPOCHS = 5  # or so many
 LEARNT = 0.9  # of the perplexity of letter frequencies
+BAR_ORDER = 4  # of the n-gram that a network has to beat
 MORE_SEEDS = "tmlm reproduce --seeds 3"
 SECONDS = 1.0  # a number of seconds in prose is that of a transcript so far from it
 
@@ -161,6 +164,7 @@ LAST_TRAIN = Measure("training perplexity at the last epoch", lambda run: run.tr
 LAST_VAL = Measure("validation perplexity at the last epoch", lambda run: run.val[-1])
 BEST_VAL = Measure("best validation perplexity", lambda run: run.best_val)
 LEVELS = {LAST_TRAIN: "training", LAST_VAL: "validation", BEST_VAL: "best validation"}  # that a level may be read off
+BEST_POOLED = Measure("pooled validation perplexity at the best epoch", lambda run: run.val_pooled[run.best_epoch - 1])
 LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[-1], logarithmic=False)
 
 
@@ -377,6 +381,16 @@ def _without_frequencies(text: str) -> Finding:
         f"The record lacks the perplexity of the letters' frequencies of the {text}; the same tmlm reproduce, given "
         "again, adds it.",
     )
+
+
+def better_than_counting(text: TextFacts, trained: Mapping[str, Sequence[RecordedTraining]]) -> list[str]:
+    """Of configurations (id -> its trainings, at least one), those with a lower perplexity than a 4-gram has.
+
+    Both are read alike: pooled over all characters, each window of 32 without what came before it. A network's is the
+    mean over its seeds, each at its epoch of the best validation perplexity. Empty for a text without that n-gram.
+    """
+    bar = text.windowed.get(BAR_ORDER, 0.0)
+    return [id for id, runs in trained.items() if mean_and_interval([BEST_POOLED.of(run) for run in runs]).mean < bar]
 
 
 # --- sizes, seconds and texts ----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.corrections import CORRECTIONS, corrections
 from pipeline.explanations import EXPLANATIONS, explanations
+from pipeline.report import _best_sentence
 from pipeline.reproduced import Reproduction
 from pipeline.verdicts import Correction
 from tests.alterations import Alter, each, ends, row, runs, sizes, streams, text, together
@@ -150,6 +151,29 @@ def test_another_table_makes_none_of_these_errors():
     other = replace(FOUND, table=replace(FOUND.table, digest="another"))
     assert corrections(other) == ()
     assert explanations(other) == ()
+
+
+def test_the_summary_and_the_corrections_have_one_rule_for_what_beats_counting():
+    for pooled in (5.40, 5.50):  # by the 4-gram with context, 5.33, none would
+        found = runs("gru-torch-2x32", lambda run, end=pooled: replace(run, val_pooled=(end,) * run.epochs))(FOUND)
+        is_ahead = pooled < 5.46
+        assert (
+            "so that 1 of the 17 networks is better than a 4-gram" in _best_sentence(found, found.configurations)
+        ) == is_ahead
+        assert ("1 of 17 beat a 4-gram (5.46), gru-torch-2x32" in correction(found, 12).instead) == is_ahead
+
+
+def test_the_summary_names_both_averages_and_both_kinds_of_context():
+    sentence = _best_sentence(FOUND, FOUND.configurations)
+    best_runs = FOUND["gru-torch-2x32"].runs
+    best = geometric_mean([run.best_val for run in best_runs])
+    pooled = geometric_mean([run.val_pooled[run.best_epoch - 1] for run in best_runs])
+    assert f"a validation perplexity of {best:.2f} (gru-torch-2x32, epoch " in sentence
+    assert f"averaged as the book does it, and {pooled:.2f} pooled over all characters" in sentence
+    assert "5.46 for order 4, 5.20 for order 5 and 5.06 for order 6 where each window of 32 starts without" in sentence
+    assert "5.33 for order 4, 5.03 for order 5 and 4.89 for order 6 with it" in sentence
+    other = text(windowed={}, val_perplexities={1: 16.9})(FOUND)
+    assert "gram" not in _best_sentence(other, other.configurations)
 
 
 # --- explanations ----------------------------------------------------------------------------------------------------
