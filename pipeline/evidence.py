@@ -19,12 +19,15 @@ The letters' frequencies. A network has learnt more than them below 90 % of thei
     training perplexity against those of the training text, and the stream preset's validation against its own.
 Texts. By what can be counted: repetition (the share of distinct trigrams) and edits to how the book goes on.
 The report's own numbers. Seconds agree within one second, printed figures to the digit. A transcript goes before prose.
+Time and size. Time follows size where their ranks do, in the report's seconds and in ours; whether it measures size,
+    which is to grow in proportion to MACs, is another question, answered beside it.
 Several parts. What says several things holds where all do, and does not hold as soon as one does not. A reason that is
     given is a part. That one cell is better or cheaper than another is held to at equal shape too.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from math import exp, log
 from re import search
 from statistics import fmean, variance
@@ -54,6 +57,7 @@ NEAR_EPOCHS = 5  # or so many
 LEARNT = 0.9  # of the perplexity of letter frequencies
 BAR_ORDER = 4  # of the n-gram that a network has to beat
 MORE_SEEDS = "tmlm reproduce --seeds 3"
+PROPORTIONAL = 1.5  # factor by which ratios of seconds and of MACs may differ where time is said to measure size
 SECONDS = 1.0  # a number of seconds in prose is that of a transcript so far from it
 
 
@@ -431,6 +435,35 @@ def seconds(reported: Reported) -> float | None:
     """How long it trained, by the report: the transcript's number, or that of prose without one."""
     transcript = reported.train_seconds_transcript
     return reported.train_seconds_prose if transcript is None else transcript
+
+
+def pace(found: Reproduction, ids: Iterable[str]) -> dict[str, float]:
+    """Our seconds per epoch, means over the whole trainings, of those that have any."""
+    times = {id: [run.train_seconds / run.epochs for run in trainings(found, id)] for id in ids}
+    return {id: fmean(those) for id, those in times.items() if those and min(those) > 0}
+
+
+def time_and_size(found: Reproduction) -> str:
+    """Whether our seconds per epoch are in proportion to MACs, in a sentence with the two networks that are least so.
+
+    Two of one cell and implementation are compared; "" where no two are trained.
+    """
+    times = pace(found, [each.id for each in found.table.rows])
+    rows = [row(found, id) for id in times]
+    pairs = [
+        (complexity(found, large.id).report_macs / complexity(found, small.id).report_macs, large.id, small.id)
+        for small, large in permutations(rows, 2)
+        if (small.cell, small.implementation) == (large.cell, large.implementation)
+        and complexity(found, small.id).report_macs < complexity(found, large.id).report_macs
+    ]
+    if not pairs:
+        return ""
+    macs, large, small = max(pairs, key=lambda pair: abs(log(pair[0] * times[pair[2]] / times[pair[1]])))
+    longer = times[large] / times[small]
+    text = f"{large} has {macs:,.1f} times the MACs of {small} and took {longer:,.1f} times as long for each epoch here"
+    if max(macs / longer, longer / macs) < PROPORTIONAL:
+        return f"Time is in proportion to MACs, or nearly so: {text}, and no two are further from it."
+    return f"Time is no measure of complexity: {text}."
 
 
 def faster(found: Reproduction, first: str, second: str) -> Finding:

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from models.complexity import REPORT_CHARS
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL, report_preset
-from pipeline.evidence import BAR_ORDER, BEST_POOLED, better_than_counting
+from pipeline.evidence import BAR_ORDER, BEST_POOLED, better_than_counting, time_and_size
 from pipeline.figures import configurations_compared, perplexity_against_macs, training_curves
 from pipeline.files import write_atomically
 from pipeline.front import Estimate, estimate
@@ -172,6 +172,7 @@ def pages(
         "explanations": tuple(explanations),
         "baselines": _baseline_sheet(found),
         "checks": tuple(checks or ()),
+        "time_and_size": time_and_size(found),
         "command": _command(found),
         "test_bar": _number(found.text.test_perplexity),
         "windows": f"{WINDOW_TRAIN:,} windows of {WINDOW_LENGTH} characters train, the next {WINDOW_VAL:,} validate",
