@@ -20,7 +20,7 @@ from pipeline.evidence import (
     LEARNT,
     MORE_SEEDS,
     OPEN,
-    OPEN_GAP,
+    OPEN_GAPS,
     Finding,
     Outcome,
     Unit,
@@ -346,9 +346,9 @@ def _no_visible_gap(found: Reproduction, id: str) -> Finding:
     if unknown := missing(found, id):
         return unknown
     ratio = mean_and_interval([run.val[-1] / run.train[-1] for run in trainings(found, id)])
-    where = side(ratio, 0, 1 + OPEN_GAP)
+    sides = {side(ratio, 0, 1 + share) for share in OPEN_GAPS}
     text = f"{id} ends with a gap of {100 * (ratio.mean - 1):.0f} % of its training perplexity ({seeds(found, id)})."
-    return found_at(where, text)
+    return found_at(sides.pop() if len(sides) == 1 else "between", text)
 
 
 def _lstm_128_time(found: Reproduction) -> Finding:

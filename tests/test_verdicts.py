@@ -1,14 +1,16 @@
 """Verdicts on the report's claims: each follows from the numbers, and turns with them."""
 
 from dataclasses import replace
+from math import exp, log
 from random import Random
-from statistics import fmean
+from statistics import fmean, stdev
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
+from pipeline.checks import d2l_curves
 from pipeline.evidence import (
     FAILS,
     HOLDS,
@@ -21,6 +23,7 @@ from pipeline.evidence import (
     gap_opens,
     level,
     mean_and_interval,
+    seed_spread,
     settled,
     side,
     time_and_size,
@@ -83,7 +86,7 @@ TURNED: dict[str, tuple[str, Alter, str]] = {  # claim: outcome on the example, 
     "rnn-2": (FAILS, ends(rnn_torch_1x128=(2.0, 9.0)), HOLDS),
     "lstm-1": (FAILS, ends(lstm_torch_1x128=(1.1, 9.9)), HOLDS),
     "gru-2": (FAILS, ends(gru_torch_1x128=(2.0, 9.0)), HOLDS),
-    "overfit-from": (HOLDS, ends(rnn_torch_1x128=(8.9, 9.0)), FAILS),
+    "overfit-from": (OPEN, row("lstm-torch-1x128", gap="from epoch 15"), HOLDS),
     "lstm-lowest-gap": (FAILS, ends(lstm_torch_1x128=(5.0, 5.5)), HOLDS),
     "gru-cheapest": (FAILS, sizes("gru-torch-1x128", 5_952, 6_324_224), HOLDS),
     "rnn-22k": (FAILS, sizes("rnn-torch-1x128", 22_100, 20_840_448), HOLDS),
@@ -111,7 +114,7 @@ TURNED: dict[str, tuple[str, Alter, str]] = {  # claim: outcome on the example, 
     "gru-8-layers-cost": (FAILS, sizes("gru-torch-8x32", 80_000, 80_000_000), HOLDS),
     "lstm-128-higher": (
         FAILS,
-        together(row("lstm-torch-2x128", perplexity_end=9.0), ends(lstm_torch_2x128=(11.5, 12.0))),
+        together(row("lstm-torch-2x128", perplexity_end=9.0), ends(lstm_torch_2x128=(11.9, 12.0))),
         HOLDS,
     ),
     "lstm-128-201s": (
@@ -148,6 +151,7 @@ PARTS: list[tuple[str, Alter, str]] = [  # one part of a claim decides it, or le
     ("time-follows-width", seconds_against_macs, FAILS),
     ("time-follows-width", together(NARROW, seconds_against_macs), FAILS),
     ("time-follows-width", together(seconds_by_macs, row("gru-scratch-1x1024", train_seconds_transcript=60.0)), FAILS),
+    ("overfit-from", ends(rnn_torch_1x128=(8.9, 9.0)), FAILS),
     ("overfit-from", row("lstm-torch-1x128", gap="from epoch 80"), FAILS),
     ("overfit-from", row("lstm-torch-1x128", gap="not visible"), OPEN),
     ("lstm-lowest-gap", ends(lstm_torch_1x128=(9.0, 9.5)), FAILS),
@@ -162,12 +166,17 @@ PARTS: list[tuple[str, Alter, str]] = [  # one part of a claim decides it, or le
     ("deep-gru-beats-lstm", ends(gru_torch_2x128=(5.0, 5.5), lstm_torch_2x128=(4.0, 4.5)), FAILS),
     ("gru-8-layers-16", ends(gru_torch_8x32=(5.0, 6.0)), FAILS),
     ("gru-8-layers-16", streams(), OPEN),
-    ("gru-8-layers-16", together(streams(15.0), text(stream_val_unigram=18.0)), FAILS),
-    ("gru-8-layers-16", together(streams(15.0), text(stream_val_unigram=16.0)), OPEN),
+    ("gru-8-layers-16", together(streams(14.5), text(stream_val_unigram=18.0)), FAILS),
+    ("gru-8-layers-16", together(streams(14.5), text(stream_val_unigram=16.0)), OPEN),
     ("gru-8-layers-16", text(stream_val_unigram=None), OPEN),
     ("gru-8-layers-sentences", row("gru-torch-8x32", perplexity_end=5.0), FAILS),
     ("lstm-128-higher", row("lstm-torch-2x128", perplexity_end=9.0), FAILS),
-    ("lstm-128-higher", ends(lstm_torch_2x128=(11.5, 12.0)), FAILS),
+    ("lstm-128-higher", ends(lstm_torch_2x128=(11.9, 12.0)), FAILS),
+    (  # a gap of 4 % is seen or not
+        "lstm-128-higher",
+        together(row("lstm-torch-2x128", perplexity_end=9.0), ends(lstm_torch_2x128=(11.5, 12.0))),
+        OPEN,
+    ),
     (
         "lstm-128-higher",
         together(row("lstm-torch-2x128", perplexity_end=9.0), ends(lstm_torch_2x128=(8.0, 12.0))),
@@ -472,7 +481,7 @@ def test_two_seeds_have_students_interval():
         (Estimate(2.0, None, None), "inside"),
         (Estimate(2.4, None, None), "between"),
         (Estimate(2.6, None, None), "between"),
-        (Estimate(2.7, None, None), "outside"),
+        (Estimate(2.8, None, None), "outside"),
         (Estimate(2.6, 2.55, 2.65), "outside"),
         (Estimate(2.0, 1.4, 2.6), "between"),
         (Estimate(1.0, 0.5, 1.49), "outside"),
@@ -491,9 +500,10 @@ def test_a_level_is_wider_for_a_larger_number():
 def test_the_gap_opens_where_it_stays_open():
     run = training(reproduction()["gru-torch-1x128"].reported, 2.0, 9.0)
     train, val = (1.0, 1.0, 1.0, 1.0), (1.2, 1.05, 1.2, 1.3)
-    assert gap_opens(replace(run, train=train, val=val)) == 3
-    assert gap_opens(replace(run, train=train, val=train)) == 5
-    assert gap_opens(replace(run, train=train, val=(1.2,) * 4)) == 1
+    assert gap_opens(replace(run, train=train, val=val), 0.1) == 3
+    assert gap_opens(replace(run, train=train, val=val), 0.02) == 1
+    assert gap_opens(replace(run, train=train, val=train), 0.1) == 5
+    assert gap_opens(replace(run, train=train, val=(1.2,) * 4), 0.1) == 1
 
 
 @pytest.mark.parametrize(
@@ -502,12 +512,35 @@ def test_the_gap_opens_where_it_stays_open():
 )
 def test_a_gap_that_opens_within_half_of_the_named_epoch_or_five_epochs_is_near_it(named, opens, outcome):
     def opening(run):
-        return replace(run, train=tuple(val / (1.05 if epoch < opens else 1.2) for epoch, val in enumerate(run.val, 1)))
+        return replace(run, train=tuple(val / (1.01 if epoch < opens else 1.2) for epoch, val in enumerate(run.val, 1)))
 
     id = "lstm-torch-1x128"
     found = together(row(id, gap=f"from epoch {named}"), runs(id, opening))(reproduction())
     assert gap_from(found, id).outcome == outcome
-    assert ("is not above" if opens > 100 else f"from epoch {opens} on") in gap_from(found, id).because
+    at = "no epoch" if opens > 100 else f"epoch {opens}"
+    assert f"stays above 2 % from {at} on and above 10 % from {at} on" in gap_from(found, id).because
+
+
+def test_where_it_matters_how_wide_a_gap_is_an_open_one_there_is_no_verdict():
+    def opening(run):
+        shares = (1.2 if epoch >= 27 else 1.05 if epoch >= 12 else 1.01 for epoch in range(1, run.epochs + 1))
+        return replace(run, train=tuple(val / share for val, share in zip(run.val, shares, strict=True)))
+
+    one = gap_from(runs("rnn-torch-1x128", opening)(reproduction()), "rnn-torch-1x128")
+    assert one.outcome == OPEN
+    assert (
+        "stays above 2 % from epoch 12 on and above 10 % from epoch 27 on, where the report says from 10" in one.because
+    )
+    assert "depends on how wide a gap is an open one" in one.because
+
+
+def test_a_single_seed_may_be_off_by_twice_the_deviation_of_d2ls_noisiest_at_the_end():
+    by_hand = [stdev(log(curve[99]) for curve in d2l_curves()["lstm-torch-2x32"][split]) for split in ("train", "val")]
+    assert max(by_hand) == pytest.approx(0.039, abs=0.0005)
+    assert seed_spread() >= exp(2 * max(by_hand)) - 1 > 0.08
+    edge = 2.5 / (1 + seed_spread())
+    assert side(Estimate(0.999 * edge, None, None), 1.5, 2.5) == "inside"
+    assert side(Estimate(1.001 * edge, None, None), 1.5, 2.5) == "between"
 
 
 def test_parts_that_all_must_hold():
