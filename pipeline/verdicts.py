@@ -293,7 +293,7 @@ def _deeper_is_worse(found: Reproduction) -> Finding:
     """
     id = "gru-torch-8x32"
     falls = _falls_to(id, found)
-    if falls.outcome != HOLDS:
+    if falls.outcome == FAILS or missing(found, id):
         return falls
     fitted, elsewhere = learnt_to_fit(found, id), stream_learnt(found, id)
     told = f"{falls.because} The letters' frequencies alone give {found.text.unigram:.2f}. {fitted.because}"

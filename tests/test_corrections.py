@@ -1,6 +1,7 @@
 """The report's errors as corrected and explained: the sentences follow the numbers."""
 
 from dataclasses import replace
+from functools import partial
 from statistics import geometric_mean
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from pipeline.corrections import CORRECTIONS, corrections
 from pipeline.explanations import EXPLANATIONS, explanations
 from pipeline.report import _best_sentence
-from pipeline.reproduced import Reproduction
+from pipeline.reproduced import RecordedTraining, Reproduction
 from pipeline.verdicts import Correction
 from tests.alterations import Alter, each, ends, row, runs, sizes, streams, text, together
 from tests.reproductions import ENDS, TEXT, reproduction, training
@@ -154,8 +155,11 @@ def test_another_table_makes_none_of_these_errors():
 
 
 def test_the_summary_and_the_corrections_have_one_rule_for_what_beats_counting():
+    def ending(run: RecordedTraining, pooled: float) -> RecordedTraining:
+        return replace(run, val_pooled=(pooled,) * run.epochs)
+
     for pooled in (5.40, 5.50):  # by the 4-gram with context, 5.33, none would
-        found = runs("gru-torch-2x32", lambda run, end=pooled: replace(run, val_pooled=(end,) * run.epochs))(FOUND)
+        found = runs("gru-torch-2x32", partial(ending, pooled=pooled))(FOUND)
         is_ahead = pooled < 5.46
         assert (
             "so that 1 of the 17 networks is better than a 4-gram" in _best_sentence(found, found.configurations)

@@ -370,6 +370,14 @@ def test_a_shape_under_the_stream_preset_is_held_to_the_letters_frequencies_of_i
     assert "given again, adds it" in older.because
 
 
+def test_eight_layers_of_one_seed_are_judged_by_the_same_shape_elsewhere_too():
+    one = verdict(reproduction(1), "gru-8-layers-16")
+    assert "too near its edge for one seed" in one.because
+    assert "gets to 3.72 in validation" in one.because
+    assert one.outcome == FAILS
+    assert verdict(streams(17.0)(reproduction(1)), "gru-8-layers-16").outcome == OPEN
+
+
 def test_eight_layers_that_do_not_fit_their_training_text_are_said_not_to_overfit():
     because = verdict(reproduction(), "gru-8-layers-16").because
     assert "ends at 16.68 ± 0.41, and the letters' frequencies of the training text give 17.07." in because
