@@ -473,7 +473,7 @@ def time_and_size(found: Reproduction) -> str:
 
     Two of one cell and implementation are compared; "" where no two are trained.
     """
-    times = pace(found, [each.id for each in found.table.rows])
+    times = pace(found, [each.id for each in found.configurations])
     rows = [row(found, id) for id in times]
     pairs = [
         (complexity(found, large.id).report_macs / complexity(found, small.id).report_macs, large.id, small.id)
