@@ -9,6 +9,8 @@ from collections.abc import Callable
 from models.complexity import REPORT_CHARS
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN
 from pipeline.evidence import (
+    BAR_ORDER,
+    BEST_POOLED,
     BEST_VAL,
     FAILS,
     HALF_DIGIT,
@@ -17,14 +19,15 @@ from pipeline.evidence import (
     LAST_VAL,
     OPEN,
     SECONDS,
-    Measure,
     all_of,
+    better_than_counting,
     complexity,
     counted,
     course,
     estimate,
     faster,
     learnt,
+    learnt_to_fit,
     level,
     listed,
     lower,
@@ -53,7 +56,6 @@ SLIGHTLY_BETTER = (  # pairs of which the first is called slightly better in tim
     ("lstm-torch-2x128", DEEP_GRU),
     ("lstm-torch-2x128", "gru-torch-2x128"),
 )
-BEST_POOLED = Measure("best pooled validation perplexity", lambda run: min(run.val_pooled))
 LATER = 0.05  # of the best validation perplexity: where the last epoch is worse by more, it matters which is quoted
 
 Parts = tuple[str, str, str]  # reported, found, instead
@@ -160,9 +162,9 @@ def _one_time_thrice(found: Reproduction) -> Parts:
     return (
         f"{said.train_seconds_prose or 0:g} s stands for {listed([each.id for each in group])}.",
         f"The transcripts among these are {listed(shown) or 'none'}. "
-        + (f"All that is said of {said.id} is what is said of {twin.id}. " if copied else "")
+        + (f"All that is said of the curve and time of {said.id} is what is said of {twin.id}. " if copied else "")
         + (_open(unknown.because) if unknown else f"In our runs {course(found, said.id)}"),
-        f"Nothing shows that {said.id} was measured, so its numbers are no evidence."
+        f"Nothing shows that {said.id} was trained, so its curve and time are no evidence."
         if copied
         else f"{said.id} has numbers of its own, which can be compared with ours.",
     )
@@ -192,9 +194,15 @@ def _slightly_better(found: Reproduction) -> Parts:
 def _eight_layers(found: Reproduction) -> Parts:
     ends = dict.fromkeys(f"{row(found, id).perplexity_end or 0:g}" for id in EIGHT)
     findings = [learnt(found, id) for id in EIGHT]
+    fitted = [learnt_to_fit(found, id) for id in EIGHT]
     elsewhere = [stream_learnt(found, id) for id in EIGHT if streams(found, id)]
     if all(finding.outcome == FAILS for finding in findings):
         instead = "They did not train, and such a network can't write sentences."
+        if all(finding.outcome == FAILS for finding in fitted):
+            instead = (
+                "They did not even fit their training text: that is no overfitting, and such a network can't write "
+                "sentences."
+            )
         if any(finding.outcome == HOLDS for finding in elsewhere):
             instead += " That is a failure of the optimisation with this recipe, not a property of depth."
         else:
@@ -208,7 +216,7 @@ def _eight_layers(found: Reproduction) -> Parts:
         )
     return (
         f"{listed(EIGHT)} fall only to {listed(list(ends))}: deeper is worse, and yet the output looks like sentences.",
-        " ".join(dict.fromkeys(finding.because for finding in [*findings, *elsewhere])),
+        " ".join(dict.fromkeys(finding.because for finding in [*findings, *fitted, *elsewhere])),
         instead,
     )
 
@@ -313,10 +321,10 @@ def _n_grams(found: Reproduction) -> Parts:
     whole = listed([f"{text.val_perplexities[order]:.2f} (order {order})" for order in orders])
     windows = listed([f"{text.windowed[order]:.2f} (order {order})" for order in orders if order in text.windowed])
     bar = (
-        f"Kneser-Ney n-grams reach {whole} on the same validation characters, and {windows} where each window of "
-        f"{WINDOW_LENGTH} starts without context."
+        f"Modified Kneser-Ney n-grams reach {whole} on the same validation characters, and {windows} where each window "
+        f"of {WINDOW_LENGTH} starts without context, as the networks' do."
     )
-    trained = [each.id for each in found.configurations if trainings(found, each.id)]
+    trained = {each.id: runs for each in found.configurations if (runs := trainings(found, each.id))}
     done = {id: estimate(found, id, BEST_POOLED).mean for id in trained}
     if not done:
         unknown = missing(found, *(each.id for each in found.configurations)) or all_of()
@@ -326,17 +334,15 @@ def _n_grams(found: Reproduction) -> Parts:
             "A network is worth its cost where it beats counting letters.",
         )
     best = min(done, key=done.__getitem__)
-    fair = text.windowed[4]
-    ahead = [id for id, perplexity in done.items() if perplexity < fair]
+    ahead, fair = better_than_counting(text, trained), f"{BAR_ORDER}-gram ({text.windowed[BAR_ORDER]:.2f})"
     return (
         reported,
         f"{bar} The best of our {counted(len(done), 'trained configuration')} is {best} with {done[best]:.2f} (pooled, "
         f"best epoch, {seeds(found, best)}).",
-        f"None of the {len(done)} beats a 4-gram ({fair:.2f}): on {WINDOW_TRAIN + WINDOW_LENGTH:,} characters counting "
-        "is better, and a comparison of networks must show such a bar."
+        f"None of the {len(done)} beats a {fair}: on {WINDOW_TRAIN + WINDOW_LENGTH:,} characters counting is better, "
+        "and a comparison of networks must show such a bar."
         if not ahead
-        else f"{len(ahead)} of {len(done)} beat a 4-gram ({fair:.2f}), {listed(ahead)}; a comparison must show "
-        "such a bar.",
+        else f"{len(ahead)} of {len(done)} beat a {fair}, {listed(ahead)}; a comparison must show such a bar.",
     )
 
 

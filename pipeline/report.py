@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from models.complexity import REPORT_CHARS
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL, report_preset
+from pipeline.evidence import BAR_ORDER, BEST_POOLED, better_than_counting, time_and_size
 from pipeline.figures import configurations_compared, perplexity_against_macs, training_curves
 from pipeline.files import write_atomically
 from pipeline.front import Estimate, estimate
@@ -162,6 +163,7 @@ def pages(
         "summary": _summary(found, verdicts),
         "perplexity": _perplexity_sheet(found, anchors),
         "cost": _cost_sheet(found, anchors),
+        "time_and_size": time_and_size(found),
         "texts": _text_sheet(found, anchors),
         "questions": questions,
         "pictures": pictures,
@@ -380,18 +382,26 @@ def _summary(found: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
 
 
 def _best_sentence(found: Reproduction, whole: Sequence[Configuration]) -> str:
+    """The best network beside n-grams, which are compared as pipeline.evidence compares them."""
     best = min(whole, key=_best)
     epochs = _span([run.best_epoch for run in best.furthest])
-    bars = found.text.val_perplexities
-    orders = [order for order in (4, 5, 6) if order in bars]
-    grams = _listed([f"{_number(bars[order])} for order {order}" for order in orders])
+    text = found.text
     sentence = f"The best network reaches a validation perplexity of {_number(_best(best))} ({best.id}, epoch {epochs})"
-    if not orders:
+    if BAR_ORDER not in text.windowed:
         return f"{sentence}."
-    ahead = sum(_best(each) < bars[orders[0]] for each in whole)
+    pooled = estimate([BEST_POOLED.of(run) for run in best.furthest]).mean
+    ahead = len(better_than_counting(text, {each.id: each.furthest for each in whole}))
+    orders = [order for order in (4, 5, 6) if order in text.windowed]
+    windowed, known = (
+        _listed([f"{_number(bars[order])} for order {order}" for order in orders if order in bars])
+        for bars in (text.windowed, text.val_perplexities)
+    )
     return (
-        f"{sentence}; Kneser-Ney n-grams on the same characters reach {grams}, so that {ahead or 'none'} of the "
-        f"{len(whole)} networks {'is' if ahead in (0, 1) else 'are'} better than a {orders[0]}-gram."
+        f"{sentence}, averaged as the book does it, and {_number(pooled)} pooled over all characters. Modified "
+        f"Kneser-Ney n-grams (Chen and Goodman 1998) of the same training characters reach {windowed} where each "
+        f"window of {WINDOW_LENGTH} starts without context, as the networks' do, and {known} with it, so that "
+        f"{ahead or 'none'} of the {len(whole)} networks {'is' if ahead in (0, 1) else 'are'} better than a "
+        f"{BAR_ORDER}-gram that reads as they do."
     )
 
 

@@ -98,12 +98,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that the report says, in our words, and what decides it."""
+    """Something that the report says, in our words."""
 
     id: str
     figures: str
     claim: str
-    decided_by: str
 
 
 @cache

@@ -151,7 +151,9 @@ class TextFacts:
     ``val_perplexities`` are those of models fitted on the protocol's training characters, on its validation characters:
     by order, 1 (letter frequencies) to 6 (Kneser-Ney). ``windowed`` are the same where each window of 32 characters
     starts without context. ``test_perplexity`` is that of the 6-gram of the stream preset's training text on the test
-    text.
+    text. ``train_unigram`` is the perplexity of the protocol's training characters under their own letters'
+    frequencies; ``stream_val_unigram`` and ``stream_test_unigram`` are those of the stream preset's validation and test
+    text under the frequencies of its training text. These three are None in a record that is older than they are.
     """
 
     corpus: str
@@ -161,6 +163,9 @@ class TextFacts:
     windowed: Mapping[int, float]
     test_perplexity: float
     prompts: tuple[PromptInText, ...] = ()
+    train_unigram: float | None = None
+    stream_val_unigram: float | None = None
+    stream_test_unigram: float | None = None
 
     @property
     def unigram(self) -> float:

@@ -22,15 +22,19 @@ def text_facts(corpus: Corpus) -> TextFacts:
     """The facts of a text that is long enough for the report's protocol."""
     train, val = corpus.split("report", "train"), corpus.split("report", "val")
     models = {order: KneserNey(train, len(corpus.vocabulary), order) for order in ORDERS}
-    unigram = 2 ** predicted_bits_per_char(Unigram(train, len(corpus.vocabulary)), val)
+    letters, stream = Unigram(train, len(corpus.vocabulary)), corpus.baselines("stream")
+    unigram = 2 ** predicted_bits_per_char(letters, val)
     return TextFacts(
         corpus=corpus.label,
         corpus_sha256=corpus.corpus_sha256,
         vocab_size=len(corpus.vocabulary),
         val_perplexities={1: unigram} | {n: 2 ** predicted_bits_per_char(each, val) for n, each in models.items()},
         windowed={1: unigram} | {n: 2 ** windowed_bits_per_char(each, val) for n, each in models.items()},
-        test_perplexity=2 ** corpus.baselines("stream")["test"].ngram_bits_per_char,
+        test_perplexity=2 ** stream["test"].ngram_bits_per_char,
         prompts=tuple(place for prompt in prompts_for(corpus.vocabulary) for place in _places(corpus, prompt)),
+        train_unigram=2 ** predicted_bits_per_char(letters, train),
+        stream_val_unigram=2 ** stream["val"].unigram_bits_per_char,
+        stream_test_unigram=2 ** stream["test"].unigram_bits_per_char,
     )
 
 

@@ -62,6 +62,11 @@ def streams(*vals: float) -> Alter:
     )
 
 
+def text(**changes: Any) -> Alter:
+    """Other facts of the text."""
+    return lambda found: replace(found, text=replace(found.text, **changes))
+
+
 def together(*alters: Alter) -> Alter:
     def alter(found: Reproduction) -> Reproduction:
         for one in alters:

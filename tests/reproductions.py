@@ -22,6 +22,9 @@ TEXT = TextFacts(
         PromptInText("proceeded the", 4_546, "training", " time traveller any "),
         PromptInText("staring hard", 5_147, "training", " at the machine and "),
     ),
+    train_unigram=17.07,
+    stream_val_unigram=16.86,
+    stream_test_unigram=16.59,
 )
 ENDS: dict[str, tuple[float, float]] = {  # id -> train and validation perplexity at the last epoch, about as measured
     "gru-scratch-1x32": (5.7, 6.7),

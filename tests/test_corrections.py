@@ -1,16 +1,17 @@
 """The report's errors as corrected and explained: the sentences follow the numbers."""
 
 from dataclasses import replace
+from functools import partial
 from statistics import geometric_mean
-from typing import Any
 
 import pytest
 
 from pipeline.corrections import CORRECTIONS, corrections
 from pipeline.explanations import EXPLANATIONS, explanations
-from pipeline.reproduced import Reproduction
+from pipeline.report import _best_sentence
+from pipeline.reproduced import RecordedTraining, Reproduction
 from pipeline.verdicts import Correction
-from tests.alterations import Alter, each, ends, row, runs, sizes, streams, together
+from tests.alterations import Alter, each, ends, row, runs, sizes, streams, text, together
 from tests.reproductions import ENDS, TEXT, reproduction, training
 
 FOUND = reproduction()
@@ -23,10 +24,6 @@ RIGHT_PROSE = together(
     row("lstm-scratch-1x1024", train_seconds_prose=212.0),
     row("lstm-torch-2x128", train_seconds_prose=207.0),
 )
-
-
-def text(**changes: Any) -> Alter:
-    return lambda found: replace(found, text=replace(found.text, **changes))
 
 
 def correction(found: Reproduction, number: int) -> Correction:
@@ -59,6 +56,7 @@ ALTERED: dict[int, list[tuple[Alter, str]]] = {  # by correction: what is altere
     5: [
         (row("lstm-torch-8x32", train_seconds_transcript=201.3), "has numbers of its own"),
         (row("lstm-torch-8x32", train_seconds_prose=230.0), "230 s stands for lstm-torch-8x32."),
+        (row("lstm-torch-8x32", perplexity_end=15.0), "has numbers of its own"),
     ],
     6: [
         (row("gru-torch-2x32", train_seconds_transcript=300.0), "1 of 5 such comparisons go the wrong way round"),
@@ -69,6 +67,8 @@ ALTERED: dict[int, list[tuple[Alter, str]]] = {  # by correction: what is altere
         (streams(), "a recipe that trains such a shape would tell"),
         (streams(16.8), "a recipe that trains such a shape would tell"),
         (ends(gru_torch_8x32=(5.0, 6.0)), "our runs leave open"),
+        (text(train_unigram=None), "lacks the perplexity of the letters' frequencies of the training text"),
+        (ends(gru_torch_8x32=(14.5, 16.9)), "They did not train, and such a network can't write sentences."),
     ],
     8: [
         (ends(lstm_torch_1x128=(5.0, 5.5)), "The LSTM's gap is the smallest of the three, as reported."),
@@ -122,6 +122,12 @@ def test_every_correction_is_in_whole_sentences(found):
             assert "  " not in part
 
 
+def test_what_is_copied_is_the_curve_and_the_time_and_not_the_size():
+    fifth = correction(FOUND, 5)
+    assert "All that is said of the curve and time of lstm-torch-8x32 is what is said of gru-torch-8x32." in fifth.found
+    assert fifth.instead == "Nothing shows that lstm-torch-8x32 was trained, so its curve and time are no evidence."
+
+
 def test_the_corrections_have_the_exact_sizes():
     assert "5,952 parameters and 6,324,224 MACs" in correction(FOUND, 1).found
     assert "60,672 parameters and 63,045,632 MACs" in correction(FOUND, 1).found
@@ -148,6 +154,32 @@ def test_another_table_makes_none_of_these_errors():
     assert explanations(other) == ()
 
 
+def test_the_summary_and_the_corrections_have_one_rule_for_what_beats_counting():
+    def ending(run: RecordedTraining, pooled: float) -> RecordedTraining:
+        return replace(run, val_pooled=(pooled,) * run.epochs)
+
+    for pooled in (5.40, 5.50):  # by the 4-gram with context, 5.33, none would
+        found = runs("gru-torch-2x32", partial(ending, pooled=pooled))(FOUND)
+        is_ahead = pooled < 5.46
+        assert (
+            "so that 1 of the 17 networks is better than a 4-gram" in _best_sentence(found, found.configurations)
+        ) == is_ahead
+        assert ("1 of 17 beat a 4-gram (5.46), gru-torch-2x32" in correction(found, 12).instead) == is_ahead
+
+
+def test_the_summary_names_both_averages_and_both_kinds_of_context():
+    sentence = _best_sentence(FOUND, FOUND.configurations)
+    best_runs = FOUND["gru-torch-2x32"].runs
+    best = geometric_mean([run.best_val for run in best_runs])
+    pooled = geometric_mean([run.val_pooled[run.best_epoch - 1] for run in best_runs])
+    assert f"a validation perplexity of {best:.2f} (gru-torch-2x32, epoch " in sentence
+    assert f"averaged as the book does it, and {pooled:.2f} pooled over all characters" in sentence
+    assert "5.46 for order 4, 5.20 for order 5 and 5.06 for order 6 where each window of 32 starts without" in sentence
+    assert "5.33 for order 4, 5.03 for order 5 and 4.89 for order 6 with it" in sentence
+    other = text(windowed={}, val_perplexities={1: 16.9})(FOUND)
+    assert "gram" not in _best_sentence(other, other.configurations)
+
+
 # --- explanations ----------------------------------------------------------------------------------------------------
 
 STATES: dict[str, Reproduction] = {
@@ -159,7 +191,11 @@ STATES: dict[str, Reproduction] = {
     "stream fails": streams(16.8)(FOUND),
     "stream between": streams(15.2)(FOUND),
     "eight layers train": TRAINED(FOUND),
+    "eight layers overfit": ends(gru_torch_8x32=(14.5, 16.9))(FOUND),
+    "an older record": text(train_unigram=None, stream_val_unigram=None, stream_test_unigram=None)(FOUND),
     "LSTM gets to 1": ends(lstm_torch_1x128=(1.0, 1.2))(FOUND),
+    "LSTM trains to 1": ends(lstm_torch_1x128=(1.1, 9.9))(FOUND),
+    "LSTM trains to about 1.5": ends(lstm_torch_1x128=(1.43, 9.9))(FOUND),
     "Figure 15 right": row("gru-torch-1x128", params="60.67 k")(FOUND),
     "Figure 15 of nothing": row("gru-torch-1x128", params="5.97 k")(FOUND),
     "not ended": each(
@@ -173,7 +209,7 @@ def test_there_are_three_explanations_of_a_paragraphs_length_whatever_was_run(st
     found = explanations(STATES[state])
     assert [one.title for one in found] == list(EXPLANATIONS)
     for one in found:
-        assert 90 <= len(one.text.split()) <= 160, (one.title, len(one.text.split()))
+        assert 90 <= len(one.text.split()) <= 180, (one.title, len(one.text.split()))
         assert one.text.endswith(".")
         assert "\n" not in one.text
 
@@ -185,6 +221,7 @@ def explanation(state: str, index: int) -> str:
 def test_figure_15_is_recognised_by_the_formula():
     assert "3 x 32 x (28 + 32 + 2) = 5,952" in explanation("three seeds", 0)
     assert "60.67 k parameters and 63.05 MMac" in explanation("three seeds", 0)
+    assert "parameters in all, without the output layer" in explanation("three seeds", 0)
     assert 3 * 32 * (28 + 32 + 2) == 5_952
     assert "nothing is to be corrected" in explanation("Figure 15 right", 0)
     assert "No number of units gives that" in explanation("Figure 15 of nothing", 0)
@@ -195,7 +232,9 @@ def test_perplexity_1_is_told_by_the_curves_of_the_runs():
     ends = [run.train[-1] for run in lstm.runs]
     assert f"training ends at {geometric_mean(ends):.2f} ±" in explanation("three seeds", 1)
     assert "10,032 characters" in explanation("three seeds", 1)
-    assert "only be read off the training curve" in explanation("three seeds", 1)
+    assert "ours does not, so not even that is reproduced" in explanation("three seeds", 1)
+    assert "only be read off the training curve" in explanation("LSTM trains to 1", 1)
+    assert "whether ours does is too near to tell" in explanation("LSTM trains to about 1.5", 1)
     assert "may be of either curve" in explanation("LSTM gets to 1", 1)
     assert "9 of 100 epochs" in explanation("not ended", 1)
     assert (
@@ -204,8 +243,19 @@ def test_perplexity_1_is_told_by_the_curves_of_the_runs():
 
 
 def test_eight_layers_are_told_by_what_the_shape_does_elsewhere():
-    assert "gets to 3.72, so it is the recipe that failed, not the depth." in explanation("three seeds", 2)
+    failed = "gets to 3.72 (letters' frequencies there: 16.86), so it is the recipe that failed, not the depth."
+    assert failed in explanation("three seeds", 2)
     assert "a run under the stream preset would show" in explanation("no stream", 2)
     assert "so that recipe fails too" in explanation("stream fails", 2)
+    assert "speaks for more than that" in explanation("stream fails", 2)
+    assert "gradient" not in explanation("no stream", 2)
+    assert "are not recorded" in explanation("an older record", 2)
     assert "too near those frequencies to tell" in explanation("stream between", 2)
     assert "the recipe trains it" in explanation("eight layers train", 2)
+
+
+def test_eight_layers_are_told_by_their_training_too():
+    stuck = "the training text's own frequencies give 17.07: nothing was learnt by heart"
+    assert stuck in explanation("three seeds", 2)
+    for state in ("eight layers train", "eight layers overfit", "an older record", "untrained"):
+        assert "nothing was learnt by heart" not in explanation(state, 2)

@@ -1,5 +1,7 @@
 """What is read of a text for the report: n-gram perplexities with and without context, and where the prompts stand."""
 
+from dataclasses import asdict
+from json import dumps, loads
 from math import log2
 
 import numpy as np
@@ -8,7 +10,9 @@ import pytest
 from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline.config import CorpusConfig
 from pipeline.corpus import load_corpus
+from pipeline.recorded import _text_of
 from pipeline.text_facts import text_facts, windowed_bits_per_char
+from tests.reproductions import TEXT
 
 
 def test_a_window_starts_without_context():
@@ -31,6 +35,14 @@ def test_less_context_is_that_of_a_lower_order():
         assert model.log2_probabilities(ids, 2)[position] == pytest.approx(short)
 
 
+def test_a_record_older_than_the_unigrams_of_the_other_texts_is_read_without_them():
+    kept = loads(dumps(asdict(TEXT)))
+    assert _text_of(kept) == TEXT
+    for name in ("train_unigram", "stream_val_unigram", "stream_test_unigram"):
+        del kept[name]
+    assert _text_of(kept).train_unigram is None
+
+
 def test_of_the_book_more_context_is_better_and_the_prompts_are_found(book):
     corpus = load_corpus(CorpusConfig(str(book)))
     facts = text_facts(corpus)
@@ -38,6 +50,8 @@ def test_of_the_book_more_context_is_better_and_the_prompts_are_found(book):
     assert perplexities == sorted(perplexities, reverse=True)
     assert all(facts.windowed[order] > facts.val_perplexities[order] for order in range(2, 7))
     assert facts.unigram == pytest.approx(16.66, abs=0.01)
+    assert facts.train_unigram == pytest.approx(17.07, abs=0.01)
+    assert (facts.stream_val_unigram, facts.stream_test_unigram) == pytest.approx((16.86, 16.59), abs=0.01)
     assert log2(facts.val_perplexities[6]) == pytest.approx(
         predicted_bits_per_char(
             KneserNey(corpus.split("report", "train"), 28), np.asarray(corpus.split("report", "val"))
