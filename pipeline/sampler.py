@@ -101,7 +101,8 @@ def _grid(range_: Range) -> Array:
     if range_.single():
         return np.array([range_.low], dtype=float)
     assert range_.step is not None
-    return np.arange(_size(range_)) * range_.step + range_.low
+    values = np.arange(_size(range_)) * range_.step + range_.low
+    return np.minimum(values, range_.high)  # 3 * 0.1 > 0.3, which Optuna would not take for a value of the range
 
 
 def _from_unit(range_: Range, unit: Array) -> Array:

@@ -25,7 +25,7 @@ from scipy.special import expit
 from sklearn.gaussian_process.kernels import Matern
 
 from pipeline import sampler as module
-from pipeline.sampler import PROPOSED_BY, KnownCostSampler
+from pipeline.sampler import PROPOSAL, PROPOSED_BY, KnownCostSampler
 
 DOCS = Path(__file__).parent.parent / "docs"
 UNIFORM = 28.0  # perplexity at which a trial has failed
@@ -319,6 +319,22 @@ def test_a_budget_that_few_configurations_keep_is_respected_in_a_continuous_spac
     run(study, 8, RATED)
     assert max(trial.values[1] for trial in study.trials) <= cheapest
     assert "model" in proposers(study)
+
+
+@pytest.mark.parametrize("high", [0.3, 0.6, 0.7, 1.1])
+def test_the_steps_of_a_range_end_where_it_ends_though_arithmetic_misses(high):
+    steps: dict[str, BaseDistribution] = {"x": FloatDistribution(0, high, step=0.1)}
+    budget = 1 - high / 2
+    study = study_of(
+        KnownCostSampler(
+            lambda params: 1 - params["x"], search_space=steps, n_startup_trials=1, seed=0, max_cost=budget
+        )
+    )
+    for _ in range(6):
+        trial = study.ask(steps)
+        study.tell(trial, [1 + trial.params["x"], 1 - trial.params["x"]])
+    assert [trial.params for trial in study.trials] == [trial.system_attrs[PROPOSAL] for trial in study.trials]
+    assert all(trial.values[1] <= budget for trial in study.trials)
 
 
 def test_a_budget_below_all_costs_is_an_error_that_names_the_cheapest():
