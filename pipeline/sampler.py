@@ -549,11 +549,6 @@ class KnownCostSampler(BaseSampler):
         self.__dict__.update(state)
         self._lock = threading.Lock()
 
-    def reseed_rng(self) -> None:
-        """Take a new seed from the system, as Optuna asks for with ``n_jobs`` > 1."""
-        with self._lock:
-            self._seed = _fresh_seed()
-
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The space given, or the intersection of the finished trials' spaces."""
         Objectives.of(study.directions, self._known_objective)
