@@ -321,6 +321,29 @@ def test_a_budget_that_few_configurations_keep_is_respected_in_a_continuous_spac
     assert "model" in proposers(study)
 
 
+def attainable(budget: float, space: dict[str, BaseDistribution] = SPACE) -> float:
+    """The lowest perplexity within the budget, of every shape."""
+    widths = space["hidden_size"]
+    assert isinstance(widths, IntDistribution)
+    return min(
+        perplexity(params)
+        for cell in ("rnn", "gru", "lstm")
+        for layers in (1, 2, 3)
+        for width in range(widths.low, widths.high + 1)
+        if log_macs(params := {"cell": cell, "num_layers": layers, "hidden_size": width}) <= budget
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_model_within_the_budget_is_found(seed):
+    """It costs as much as the budget allows, so that an area that ended there would have no room for it."""
+    space = {**SPACE, "hidden_size": IntDistribution(8, 128, log=True)}
+    study = study_of(known_cost(space, seed, max_cost=4.0))
+    run(study, 12, space)
+    assert max(trial.values[1] for trial in study.trials) <= 4.0
+    assert min(trial.values[0] for trial in study.trials) < 1.01 * attainable(4.0, space)
+
+
 @pytest.mark.parametrize("high", [0.3, 0.6, 0.7, 1.1])
 def test_the_steps_of_a_range_end_where_it_ends_though_arithmetic_misses(high):
     steps: dict[str, BaseDistribution] = {"x": FloatDistribution(0, high, step=0.1)}
@@ -386,6 +409,37 @@ def test_running_and_enqueued_trials_are_not_proposed_again():
     asked = [study.ask(SPACE) for _ in range(8)]
     assert asked[0].params == {"cell": "gru", "num_layers": 2, "hidden_size": 64}
     assert len(set(points(study))) == 14
+
+
+@pytest.mark.parametrize("space", [SPACE, RATED], ids=["finite", "continuous"])
+def test_the_rest_of_a_partly_enqueued_trial_keeps_the_budget_and_repeats_nothing(space):
+    study = study_of(known_cost(space, max_cost=4.0))
+    run(study, 5, space)
+    for _ in range(4):
+        study.enqueue_trial({"cell": "lstm", "num_layers": 3})
+        run(study, 1, space)
+    added = study.trials[5:]
+    assert {(trial.params["cell"], trial.params["num_layers"]) for trial in added} == {("lstm", 3)}
+    assert max(trial.values[1] for trial in added) <= 4.0
+    assert len(set(points(study))) == 9
+    assert {trial.system_attrs[PROPOSED_BY] for trial in added} == {"model"}
+
+
+def test_a_partly_enqueued_trial_that_no_budget_could_keep_is_not_held_up():
+    study = study_of(known_cost(max_cost=4.0))
+    study.enqueue_trial({"hidden_size": 256})
+    run(study, 1)
+    assert study.trials[0].params["hidden_size"] == 256
+
+
+def test_an_enqueued_category_that_there_is_not_costs_its_own_trial_only():
+    study = study_of(known_cost())
+    run(study, 1)
+    study.enqueue_trial({"cell": "transformer", "num_layers": 1})
+    with pytest.raises(ValueError, match="'transformer' not in"):
+        study.ask(SPACE)
+    run(study, 3)
+    assert len(study.get_trials(states=[TrialState.COMPLETE])) == 4
 
 
 def test_a_waiting_trial_is_not_proposed_before_its_turn():
@@ -503,13 +557,7 @@ def test_one_objective_is_minimised_within_the_budget():
         trial = study.ask(SPACE)
         study.tell(trial, perplexity(trial.params))
     assert max(log_macs(trial.params) for trial in study.trials) <= 4.0
-    assert study.best_value < 1.03 * min(
-        perplexity(p)
-        for cell in ("rnn", "gru", "lstm")
-        for layers in (1, 2, 3)
-        for width in range(8, 257)
-        if log_macs(p := {"cell": cell, "num_layers": layers, "hidden_size": width}) <= 4.0
-    )
+    assert study.best_value < 1.03 * attainable(4.0)
 
 
 def test_three_objectives_are_refused():
