@@ -511,6 +511,9 @@ class KnownCostSampler(BaseSampler):
         worst: value of the unknown objective at which, and beyond which, a trial has failed. A failed trial says that
             its neighbourhood fails and is not a value to fit. Trials that end as FAIL or PRUNED count as failed too.
         log: model the logarithm of the unknown objective, which then has to be positive.
+        ignore: whether a trial tells nothing, such as one that failed without being run, or one that was told what
+            an earlier one of the same configuration came to. As if it were not in the study: it is neither a failure
+            nor a second measurement, and its configuration may be proposed.
         search_space: of the trials, if known beforehand: then the first trials are spread over the costs as well.
             Otherwise Optuna infers it from the first finished trial, and trials until then are random.
         n_startup_trials: trials spread over the costs before the model proposes.
@@ -530,6 +533,7 @@ class KnownCostSampler(BaseSampler):
         max_cost: float | None = None,
         worst: float | None = None,
         log: bool = True,
+        ignore: Callable[[FrozenTrial], bool] | None = None,
         search_space: Mapping[str, BaseDistribution] | None = None,
         n_startup_trials: int = 5,
         seed: int | None = None,
@@ -545,6 +549,7 @@ class KnownCostSampler(BaseSampler):
         self._max_cost = max_cost
         self._worst = worst
         self._log = log
+        self._ignore = ignore
         self._search_space = None if search_space is None else dict(search_space)
         self._n_startup_trials = n_startup_trials
         self._seed = _fresh_seed() if seed is None else seed
@@ -587,7 +592,11 @@ class KnownCostSampler(BaseSampler):
         fixed = {name: x for name in space.ranges if (x := _internal(space.ranges[name], enqueued, name)) is not None}
         with self._lock:
             trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-            others = [other for other in trials if other.number != trial.number]
+            others = [
+                other
+                for other in trials
+                if other.number != trial.number and not (self._ignore is not None and self._ignore(other))
+            ]
             generator = np.random.default_rng([self._seed, trial.number])
             point, proposed_by = self._propose(objectives, space, others, fixed, generator)
             params = space.external(point)
