@@ -502,11 +502,22 @@ def test_capped_trials_are_not_fitted():
     assert capped.failed.tolist() == [False] * 6 + [True]
 
 
+class Watching(KnownCostSampler):
+    """Keeps what it knew when it was last asked."""
+
+    seen: module.History
+
+    def _history(self, *args: Any) -> module.History:
+        self.seen = super()._history(*args)
+        return self.seen
+
+
 def test_what_is_to_be_ignored_is_no_failure_no_second_measurement_and_not_closed_to_proposals():
     def ignore(trial: optuna.trial.FrozenTrial) -> bool:
         return "ignored" in trial.user_attrs
 
-    study, other = study_of(known_cost(ignore=ignore)), study_of(known_cost())
+    sampler = Watching(log_macs, worst=UNIFORM, search_space=SPACE, seed=0, ignore=ignore)
+    study, other = study_of(sampler), study_of(known_cost())
     run(study, 3)
     run(other, 3)
     again = study.trials[1]
@@ -516,17 +527,11 @@ def test_what_is_to_be_ignored_is_no_failure_no_second_measurement_and_not_close
     ]
     for kind in kinds:
         study.add_trial(optuna.trial.create_trial(**kind, distributions=SPACE, user_attrs={"ignored": True}))
-    sampler = study.sampler
-    assert isinstance(sampler, KnownCostSampler)
-    seen: list[Any] = []
-    history = sampler._history
-    sampler._history = lambda *args: seen.append(found := history(*args)) or found  # type: ignore[method-assign]
     study.ask(SPACE)
-    (found,) = seen
     expected = history_of(other)
-    assert found.points.tolist() == expected.points.tolist()
-    assert found.losses == expected.losses
-    assert not found.failed.any()
+    assert sampler.seen.points.tolist() == expected.points.tolist()
+    assert sampler.seen.losses == expected.losses
+    assert not sampler.seen.failed.any()
 
 
 def test_a_failed_configuration_that_later_completed_did_not_fail():
