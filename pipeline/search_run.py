@@ -249,7 +249,8 @@ class _Conductor:
         chosen = picks(judged)
         for name, pick in chosen.items():
             said = " ".join(each.sentence for each in chosen.values() if each.run_id == pick.run_id)
-            tracking.register(REGISTERED_MODEL, pick.run_id, name, said)
+            text = f"Text: {self.corpus.label} (sha256 {self.corpus.corpus_sha256[:8]}...)."
+            tracking.register(REGISTERED_MODEL, pick.run_id, name, f"{said} {text}")
         trials = found.shown_trials()
         bars = _bars(self.corpus.baselines(config.preset)["val"])
         title = f"{config.study_name} on {self.corpus.label}"
