@@ -61,7 +61,8 @@ class ModelConfig:
         preset=True,
     )
     initialisation: Literal["torch", "normal"] = option(
-        "Initial weights. torch: uniform within 1/sqrt(hidden size); normal (d2l.ai): N(0, 0.01), biases zero.",
+        "Initial weights. torch: uniform within 1/sqrt(hidden size); normal (d2l.ai): standard deviation 0.01, "
+        "biases zero.",
         "torch",
         preset=True,
     )

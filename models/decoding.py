@@ -6,6 +6,7 @@ from typing import Literal
 from models.config import check_range, option
 
 METHODS = ("greedy", "sample", "beam")
+DEFAULT_LENGTH = 200  # characters that are added to a prompt where nothing is said
 
 
 @dataclass(frozen=True)

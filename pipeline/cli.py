@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from models.config import ModelConfig
-from models.decoding import Decoding
+from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline import stopping
 from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig, resolve
 from pipeline.errors import TmlmError, reason_of, told
@@ -43,7 +43,11 @@ class Failure(click.ClickException):
 
 
 class Lab(click.Group):
-    """The group of commands: turns what a user can act on into one sentence and the exit code that goes with it."""
+    """The group of commands: turns what a user can act on into one sentence and the exit code that goes with it.
+
+    Under ``mlflow run``, whatever ends a command before it has taken up its run is left with the run as its tag
+    ``failure``; from there on, ``tracked_run`` does so.
+    """
 
     command_class = OptionalFlagValues
 
@@ -56,8 +60,11 @@ class Lab(click.Group):
         except click.ClickException as error:
             leave_reason(ctx, error.format_message())
             raise
+        except click.exceptions.Exit:
+            raise
         except ModuleNotFoundError as error:
             message = f"{sys.executable} has no {error.name}: activate the project's environment, or see README, Set-up"
+            leave_reason(ctx, message)
             raise Failure(message, 1) from error
         except OSError as error:
             if error.errno == errno.EPIPE:  # nobody reads on (| head): click ends without a word
@@ -67,19 +74,31 @@ class Lab(click.Group):
         except (KeyboardInterrupt, SystemExit) as stop:
             if signum := stopping.signal_of(stop):
                 click.echo(f"Stopped by {stopping.name_of(signum)}.", err=True)
+                leave_signal(stopping.name_of(signum))
                 ctx.exit(stopping.exit_code(signum))
+            raise
+        except Exception as error:
+            leave_reason(ctx, f"{type(error).__name__}: {told(error)}")
             raise
 
 
 def leave_reason(ctx: click.Context, reason: str) -> None:
     """Under ``mlflow run``, a command that fails before it has taken up its run leaves the reason with it."""
     if run_id := os.environ.get(UNDER_MLFLOW):
-        from pipeline import tracking
-
         try:
+            from pipeline import tracking
+
             tracking.tag_failure(run_id, ctx.invoked_subcommand or "", reason)
-        except (TmlmError, OSError) as error:
+        except Exception as error:  # whatever it is, the reason itself is still to be told
             click.echo(f"The reason could not be left with the run {run_id}: {printable(str(error))}", err=True)
+
+
+def leave_signal(signal: str) -> None:
+    """The same of a command that was stopped: by a process of its own, since this one has to end within seconds."""
+    if run_id := os.environ.get(UNDER_MLFLOW):
+        from pipeline import last_word
+
+        last_word.leave_behind(run_id, "KILLED", f"stopped by {signal}")
 
 
 @click.group(cls=Lab, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
@@ -88,7 +107,7 @@ def cli() -> None:
     """Character-level recurrent language models, prepared, trained, evaluated and tracked.
 
     \b
-    tmlm pipeline                          prepare, train, evaluate and sample in one tracked run
+    tmlm pipeline                          prepare, train, evaluate and sample
     tmlm train --cell gru --hidden-size 64
     tmlm sample RUN_ID --prompt "it has"
     tmlm ui                                look at what was recorded
@@ -141,7 +160,10 @@ def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
 @options_of(TrainConfig, only=("preset",))
 @json_flag
 def prepare(as_json: bool, **options: Any) -> None:
-    """Find the text, reduce it to its alphabet, and record it with its baselines."""
+    """Find and normalise the text.
+
+    It is reduced to its alphabet and recorded with the perplexities of the simplest models.
+    """
     corpus_config, _, train_config = configs(options)
     from pipeline import stages, summaries
     from pipeline.corpus import load_corpus
@@ -168,10 +190,10 @@ def prepare(as_json: bool, **options: Any) -> None:
 )
 @json_flag
 def train(resume: str | None, as_json: bool, **options: Any) -> None:
-    """Train one model and record the run, or go on with one that was stopped (--resume).
+    """Train one model, or resume one.
 
-    A resumed training keeps what it was begun with; --epochs (with a constant learning rate), --max-seconds and
-    --sample-every may be given anew.
+    A resumed training keeps what it was begun with, in its own run; --epochs (with a constant learning rate),
+    --max-seconds and --sample-every may be given anew.
     """
     corpus_config, model_config, train_config = configs(options)
     from pipeline import summaries, trainings
@@ -200,7 +222,11 @@ def next_commands(run_id: str) -> str:
 @click.option("--text", default="", help="Any other UTF-8 text file instead of a split.")
 @json_flag
 def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
-    """Perplexity and bits per character of MODEL (run id, checkpoint or models:/ address) on a text."""
+    """Measure a trained MODEL's perplexity on a text.
+
+    MODEL is a run id, the path of a checkpoint, or a models:/ address. Bits per character and the n-gram's figures
+    stand beside.
+    """
     from pipeline import stages, summaries
 
     result = stages.evaluate(model, split, text or None).result
@@ -210,11 +236,14 @@ def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
 @cli.command()
 @click.argument("model")
 @click.option("--prompt", "prompts", multiple=True, default=["it has"], show_default=True, help="May be repeated.")
-@click.option("--length", type=int, default=200, show_default=True, help="Characters to add to each prompt.")
+@click.option("--length", type=int, default=DEFAULT_LENGTH, show_default=True, help="Characters to add to each prompt.")
 @options_of(Decoding)
 @json_flag
 def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **options: Any) -> None:
-    """Let MODEL (run id, checkpoint or models:/ address) write on from one or several prompts."""
+    """Let a trained MODEL write on.
+
+    MODEL is a run id, the path of a checkpoint, or a models:/ address. It continues each of the prompts.
+    """
     try:
         decoding = Decoding(**options)
         if length < 0:
@@ -240,7 +269,11 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
 @click.option("--vocab-size", type=click.IntRange(2), default=28, show_default=True, help="Symbols of the alphabet.")
 @json_flag
 def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
-    """Parameters and MACs per character of a shape, and ptflops' print-out as in the report."""
+    """Count parameters and MACs of a shape.
+
+    MACs are per character, output layer included, with those by the report's convention and ptflops' own print-out
+    beside them.
+    """
     try:
         config = ModelConfig(**options)
     except ValueError as error:
@@ -266,7 +299,10 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
 @force_flag
 @json_flag
 def pipeline(force: bool, as_json: bool, **options: Any) -> None:
-    """The main job: prepare, train, evaluate and sample; steps that nothing has changed for are taken again."""
+    """The main job: prepare, train, evaluate, sample.
+
+    One run is recorded, with one for each step in it. Finished steps whose inputs are unchanged are reused.
+    """
     corpus_config, model_config, train_config = configs(options)
     from pipeline import stages, summaries, ui
 
@@ -285,9 +321,10 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 @flag("--stop-hopeless", "stop_hopeless", "Stop a trial whose curve, continued at best, can't reach the front.")
 @json_flag
 def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
-    """Search cell, layers and hidden size: perplexity against MACs per character, an Optuna study.
+    """Search for low perplexity at low cost.
 
-    A range is written LOW..HIGH, a choice A,B,C. The same command again goes on where it was stopped.
+    An Optuna study of cell, layers and hidden size: validation perplexity against MACs per character. A range is
+    written LOW..HIGH, a choice A,B,C. The same command again goes on where it was stopped.
     """
     try:
         corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
@@ -312,9 +349,10 @@ def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
 )
 @json_flag
 def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
-    """Train the coursework report's configurations under its protocol, and write as reported / reproduced / corrected.
+    """Train and check the report's models.
 
-    The same command again goes on where it was stopped, and trains only what is lacking.
+    The coursework report's configurations are trained under its own protocol, and a page sets as reported beside as
+    reproduced and as corrected. The same command again goes on where it was stopped, and trains only what is lacking.
     """
     try:
         config = ReproduceConfig(**options)
@@ -336,7 +374,10 @@ def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
 @options_of(ReproduceConfig, only=("against", "output"))
 @json_flag
 def report(run_id: str, against: str, output: str, as_json: bool) -> None:
-    """Write the report of a reproduction once more, from its recorded runs alone, or against another table."""
+    """Rewrite the page of a reproduction.
+
+    It is made of the recorded runs alone, of the report's numbers or of those of another table (--against).
+    """
     try:
         ReproduceConfig(against=against, output=output)
     except ValueError as error:
@@ -358,10 +399,19 @@ def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
 @cli.command()
 @click.option("--max-macs", type=click.IntRange(1), default=None, help="At most so many MACs per character.")
 @click.option("--max-perplexity", type=float, default=None, help="At most this validation perplexity.")
-@options_of(CorpusConfig, only=("corpus",))
+@click.option(
+    "--corpus",
+    default="auto",
+    show_default=True,
+    help="A text's name as its runs have it (time-machine, or my-book for my-book.txt), its path or its address; "
+    "auto: the text of the latest finished training.",
+)
 @json_flag
 def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, as_json: bool) -> None:
-    """The model to use, from finished runs: the best for its MACs, or the cheapest that is good enough."""
+    """Name the best finished model within a limit.
+
+    The best of at most --max-macs, or the cheapest of at most --max-perplexity, of the finished trainings on one text.
+    """
     from pipeline import recommendation
 
     found = recommendation.recommended(corpus, max_macs, max_perplexity)
@@ -371,7 +421,10 @@ def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, a
 @cli.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
 def ui(port: int) -> None:
-    """Start the MLflow UI on this machine only, and print links that open the right view."""
+    """Start the MLflow UI.
+
+    It listens on this machine only. The links that are printed open the right view.
+    """
     from pipeline import ui as server
 
     stopping.take_your_time()  # the server's
@@ -380,11 +433,19 @@ def ui(port: int) -> None:
 
 @cli.command()
 @options_of(CorpusConfig, only=("corpus",))
-@flag("--repair", "repair", "Close runs whose process is gone, and find the artifacts of a moved checkout again.")
+@flag(
+    "--repair",
+    "repair",
+    "Close runs whose process is gone, and correct the artifact paths after the checkout was moved.",
+)
 @click.option("--close", metavar="RUN_ID", default=None, help="Close this run, whose machine or container is gone.")
 @json_flag
 def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:
-    """Say what would be used and why: text, store, device, threads, versions; and which runs are running."""
+    """Show what would be used here, and repair the store.
+
+    Text, store, device, threads and versions, and why; which runs are RUNNING, and whether their processes are alive.
+    Nothing is changed without --repair or --close.
+    """
     try:
         config = CorpusConfig(corpus)
     except ValueError as error:
@@ -401,4 +462,5 @@ def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:
 def main() -> None:
     """Entry point of ``python -m pipeline`` and ``tmlm``."""
     stopping.install()
+    stopping.close_by_force(leave_signal)
     cli(prog_name="tmlm")

@@ -42,7 +42,12 @@ class TrainConfig:
     preset: PresetName = option(
         "stream: parallel streams of the whole text, AdamW; report: the report's windows and SGD.", "stream"
     )
-    epochs: int | None = option("Passes over the training text; auto: what the preset's budget pays for.", None, True)
+    epochs: int | None = option(
+        "Passes over the training text; auto: the preset's (stream: as many as --budget-chars covers; report: 50 or "
+        "100).",
+        None,
+        True,
+    )
     budget_chars: int = option("Characters to train on in all where --epochs is auto (stream).", 4_060_000, preset=True)
     max_seconds: float = option("Stop training after so many seconds (0: no limit).", 0.0)
     batch_size: int = option("Windows or parallel streams in one step.", 16, preset=True)
@@ -102,7 +107,11 @@ class ReproduceConfig:
     workers: int | None = option("Processes that train, one thread each; auto: one for each core.", None, True)
     max_seconds: float = option("Limit of one training; one that it cuts short says so (0: no limit).", 0.0)
     against: str = option("Another table of reported numbers, a CSV file with the same columns.", "")
-    output: str = option("Folder that the report is written to; auto: mlruns/report.", "auto")
+    output: str = option(
+        "Folder that the report is written to; auto: mlruns/report, or report-TABLE with --against, with -quick behind "
+        "it of a quick one.",
+        "auto",
+    )
 
     def __post_init__(self) -> None:
         if self.epochs is not None:
@@ -118,8 +127,8 @@ class ReproduceConfig:
 def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
     """The protocol of the report, which is the d2l.ai book's, for a model.
 
-    From scratch: N(0, 0.01) weights, learning rate 4, 50 epochs. torch.nn: default weights, 100 epochs, learning
-    rate 1 for RNN, 2 for deep models, else 4.
+    From scratch: normal weights of standard deviation 0.01, learning rate 4, 50 epochs. torch.nn: default weights, 100
+    epochs, learning rate 1 for RNN, 2 for deep models, else 4.
     """
     scratch = model["implementation"] == "scratch"
     rate = 4.0 if scratch else 2.0 if model["num_layers"] > 1 else 1.0 if model["cell"] == "rnn" else 4.0

@@ -1,4 +1,7 @@
-"""run_experiment(): one model trained and judged; the same function for the command line, a study and a test."""
+"""Experiment: one model trained and judged, the same for the command line, a search and a reproduction.
+
+``run_experiment`` is the short way to one for a script or a test, which wants its Result and nothing recorded.
+"""
 
 import time
 from collections.abc import Callable, Mapping
@@ -19,12 +22,11 @@ from pipeline.config import TrainConfig
 from pipeline.corpus import Corpus
 from pipeline.errors import InputError
 from pipeline.evaluation import TextScore, score_text
-from pipeline.files import leftovers
+from pipeline.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
 from pipeline.memory import check_training_fits
 from pipeline.samples import SampleText, greedy_texts, sample_texts
 from pipeline.training import EpochPoint, Training, fit
 
-LAST, BEST = "last.safetensors", "best.safetensors"
 SAVE_SECONDS = 60.0  # of a long epoch, at most so much is lost when the process is killed
 MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # of a training's configuration, when it is gone on with
 
@@ -105,7 +107,7 @@ class Keeper:
             return
         tensors, state = training.state_dict()
         best = flatten("best", self.best_weights)
-        save_checkpoint(self.folder / LAST, tensors | best, {**self.facts, "state": state})
+        save_checkpoint(self.folder / LAST_CHECKPOINT, tensors | best, {**self.facts, "state": state})
         if is_best:
             self._write_best(self.folder, training)
         self.saved_at = time.monotonic()
@@ -118,7 +120,7 @@ class Keeper:
 
     def find(self, training: Training) -> None:
         """Become the training that is found in the folder, if there is one. InputError if it is another one's."""
-        path = None if self.folder is None else self.folder / LAST
+        path = None if self.folder is None else self.folder / LAST_CHECKPOINT
         if path is None or not path.is_file():
             return
         tensors, found = load_checkpoint(path)
@@ -133,7 +135,7 @@ class Keeper:
         """Put right what a killed process has left of the folder; from here on it is written to."""
         if self.folder is None:
             return
-        for name in (LAST, BEST):
+        for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
             for part in leftovers(self.folder / name):
                 part.unlink(missing_ok=True)
         if training.best is not None:
@@ -161,14 +163,14 @@ class Keeper:
     def _write_best(self, folder: Path, training: Training) -> None:
         assert training.best is not None
         facts = {**self.facts, "epoch": training.best.epoch, "val_perplexity": training.best.val_perplexity}
-        save_checkpoint(folder / BEST, flatten("model", self.best_weights), facts)
+        save_checkpoint(folder / BEST_CHECKPOINT, flatten("model", self.best_weights), facts)
 
 
 def steps_kept(folder: Path) -> int:
     """How far the training has come whose last checkpoint a folder holds; -1 without one. InputError if damaged."""
-    if not (folder / LAST).is_file():
+    if not (folder / LAST_CHECKPOINT).is_file():
         return -1
-    return int(load_checkpoint(folder / LAST)[1].get("state", {}).get("step", -1))
+    return int(load_checkpoint(folder / LAST_CHECKPOINT)[1].get("state", {}).get("step", -1))
 
 
 class Experiment:
@@ -250,7 +252,7 @@ class Experiment:
             samples=sample_texts(model, self.corpus.vocabulary, self.train_config.seed),
             last_texts=last_texts,
             model=model,
-            checkpoint=self.checkpoint_dir / BEST if self.checkpoint_dir else None,
+            checkpoint=self.checkpoint_dir / BEST_CHECKPOINT if self.checkpoint_dir else None,
         )
 
 
@@ -261,5 +263,5 @@ def run_experiment(
     observer: Observer = Observer(),
     checkpoint_dir: Path | None = None,
 ) -> Result:
-    """An Experiment begun (or found in ``checkpoint_dir``) and run."""
+    """An Experiment begun (or found in ``checkpoint_dir``) and run. Raises InputError as Experiment does."""
     return Experiment(corpus, model_config, train_config, checkpoint_dir).run(observer)

@@ -56,7 +56,6 @@ def perplexity_curves(
     best_epoch: int,
     bars: Mapping[str, float],
     title: str,
-    sections: str = "measured while training",
 ) -> bytes:
     """Train and validation perplexity by epoch on a log axis, the gap between them, and horizontal bars to compare.
 
@@ -68,7 +67,7 @@ def perplexity_curves(
     axes = figure.add_subplot()
     axes.set_yscale("log")
     marker = "o" if len(val) <= 40 else None
-    axes.plot(epochs, train, color=TRAIN, marker=marker, markersize=3, label=f"train ({sections})")
+    axes.plot(epochs, train, color=TRAIN, marker=marker, markersize=3, label="train (measured while training)")
     axes.plot(epochs, val, color=VAL, marker=marker, markersize=3, label="validation")
     axes.fill_between(epochs, train, val, color=FAINT, alpha=0.15, label="gap")
     best = val[best_epoch - 1]

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there; and what the two checkpoints of a training are called."""
 
 import os
 from collections.abc import Iterator
@@ -10,6 +10,9 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from pipeline.errors import InputError
+
+LAST_CHECKPOINT = "last.safetensors"  # the whole state of a training: what it is resumed from
+BEST_CHECKPOINT = "best.safetensors"  # the weights of the epoch that validates best: what is evaluated and served
 
 
 @contextmanager

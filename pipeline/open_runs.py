@@ -10,12 +10,12 @@ from typing import Literal
 import psutil
 
 from pipeline.errors import InputError
+from pipeline.files import LAST_CHECKPOINT
 from pipeline.processes import has_a_process, is_gone, is_of_this_machine, mlflow_run_since, process_tags
-from pipeline.store import REFUSALS, Store, checkpoint_folder, client, set_tags, shown
+from pipeline.store import REFUSALS, Store, checkpoint_folder, client, set_tags, shown, without_passwords
 
 log = logging.getLogger(__name__)
 
-LAST_CHECKPOINT = "last.safetensors"  # what a training can be resumed from
 State = Literal["alive", "gone", "elsewhere", "begun", "unknown"]
 
 
@@ -120,7 +120,8 @@ def close_the_dead(store: Store) -> None:
     try:
         closed = close_dead_runs()
     except (*REFUSALS, psutil.Error) as error:
-        log.warning("Runs whose process is gone could not be closed in %s: %s", shown(store.uri), error)
+        reason = without_passwords(str(error))
+        log.warning("Runs whose process is gone could not be closed in %s: %s", shown(store.uri), reason)
         return
     if closed:
         names = ", ".join(each.name for each in closed)

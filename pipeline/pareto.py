@@ -54,12 +54,6 @@ def dominated_area(x: ArrayLike, y: ArrayLike, reference: tuple[float, float]) -
     return area
 
 
-def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
-    """Who is on the front: points (N, 2) -> mask (N,). Of equal points both are, or neither is."""
-    points = _pairs(points)
-    return front_mask(points[:, 0], points[:, 1])
-
-
 def hypervolume(points: ArrayLike, reference: tuple[float, float]) -> float:
     """The area that the points (N, 2) dominate within the reference point; 0 for none."""
     points = _pairs(points)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pipeline import tracking
@@ -15,22 +16,21 @@ PRESET = "stream"  # the runs of the other validate on other characters
 def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None) -> dict[str, Any]:
     """The configuration to use, as a flat result; runs that differ in their seed alone are one configuration.
 
-    ``corpus`` is the name that the runs carry; auto: that of the latest finished training. Raises InputError where
-    nothing fits, and says what would.
+    ``corpus`` is the text's name as the runs carry it, or the path or address that it was read from; auto: any. Of
+    several texts that it means, the one of the latest finished training. Raises InputError where nothing fits, and says
+    what would.
     """
     runs = [
         run for run in tracking.finished_trainings() if run.params.get("preset") == PRESET and not _is_hopeless(run)
     ]
-    if corpus == "auto":
-        latest = max(runs, key=lambda run: run.ended_ms, default=None)
-        if latest is None:
-            raise InputError("there is no finished training to recommend; run `tmlm search` or `tmlm train` first")
-        same = [run for run in runs if run.tags.get("corpus.sha256") == latest.tags.get("corpus.sha256")]
-    else:
-        same = [run for run in runs if run.tags.get("corpus") == corpus]
-        if not same:
-            known = ", ".join(sorted({run.tags.get("corpus", "") for run in runs})) or "none"
-            raise InputError(f"--corpus {corpus} has no finished training; texts that have one: {known}")
+    if not runs:
+        raise InputError("there is no finished training to recommend; run `tmlm search` or `tmlm train` first")
+    meant = runs if corpus == "auto" else _of_text(runs, corpus)
+    if not meant:
+        known = ", ".join(sorted({run.tags.get("corpus", "") for run in runs}))
+        raise InputError(f"--corpus {corpus} has no finished training; texts that have one: {known}")
+    latest = max(meant, key=lambda run: run.ended_ms)
+    same = [run for run in runs if run.tags.get("corpus.sha256") == latest.tags.get("corpus.sha256")]
     chosen = recommend(_contenders(same), max_macs, max_perplexity)
     return {
         "run_id": chosen.run_id,
@@ -44,6 +44,16 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         "corpus": same[0].tags.get("corpus", ""),
         "configurations": len({run.tags["config_id"] for run in same}),
     }
+
+
+def _of_text(runs: list[tracking.FinishedTraining], corpus: str) -> list[tracking.FinishedTraining]:
+    """Those on a text of this name, or read from this path or address."""
+    try:
+        path = str(Path(corpus).expanduser().resolve())
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have
+        path = corpus
+    wanted = {"corpus": (corpus,), "corpus.source": (corpus, path)}
+    return [run for run in runs if any(run.tags.get(tag) in names for tag, names in wanted.items())]
 
 
 def _is_hopeless(run: tracking.FinishedTraining) -> bool:

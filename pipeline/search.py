@@ -146,7 +146,8 @@ def open_storage(config: SearchConfig) -> RDBStorage:
     try:
         is_sqlite = make_url(url).get_backend_name() == "sqlite"
     except SQLAlchemyError:
-        raise InputError(f"--storage {config.storage} is no SQLAlchemy address, such as sqlite:///optuna.db") from None
+        where = store.without_passwords(config.storage)
+        raise InputError(f"--storage {where} is no SQLAlchemy address, such as sqlite:///optuna.db") from None
     arguments = {"connect_args": {"timeout": LOCK_SECONDS}} if is_sqlite else {}
     with refused(config, ImportError, RuntimeError):  # no driver; a storage of another version
         default_storage().parent.mkdir(parents=True, exist_ok=True)

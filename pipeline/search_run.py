@@ -12,13 +12,13 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from models.ngram import Baselines
 from pipeline import figures, store, tracking, ui
 from pipeline.checkpoints import load_model
 from pipeline.config import CorpusConfig
 from pipeline.corpus import load_corpus
 from pipeline.errors import InputError
 from pipeline.estimate import Calibration, front_members, search_minutes, shapes_to_time
+from pipeline.files import BEST_CHECKPOINT
 from pipeline.front import Contender, Judged, Pick, hypervolume_by_trial, judge, picks, unconfirmed
 from pipeline.hopeless import HopelessRule
 from pipeline.latency import generation_ms_per_char
@@ -113,7 +113,9 @@ class _Conductor:
     def conduct(self) -> SearchRun:
         began = time.monotonic()
         found, config, run = self.found, self.config, self.run
-        run.params({**asdict(found.corpus_config), **asdict(config), "stop_hopeless": self.rule is not None})
+        storage = store.without_passwords(config.storage)
+        options = {**asdict(found.corpus_config), **asdict(config), "storage": storage}
+        run.params({**options, "stop_hopeless": self.rule is not None})
         asked = {name: getattr(config, name) for name in ("trials", "sampler", "seed", "confirm_seeds", "budget_macs")}
         run.tags({f"latest.{name}": value for name, value in asked.items()})  # parameters stay as they were first
         run.yaml("space.yaml", found.space.as_texts())
@@ -237,7 +239,7 @@ class _Conductor:
         models = {}
         for run_id in (run_id for each in contenders for run_id in each.run_ids if run_id):  # "": one that diverged
             try:
-                models[run_id] = load_model(tracking.fetch(run_id, f"checkpoints/{tracking.BEST_CHECKPOINT}"))[0]
+                models[run_id] = load_model(tracking.fetch(run_id, f"checkpoints/{BEST_CHECKPOINT}"))[0]
             except (InputError, *store.REFUSALS) as error:  # deleted, or recorded in another store
                 log.warning("The model of run %s is not timed: %s", run_id, error)
         return self.found.contenders(dict(zip(models, generation_ms_per_char(list(models.values())), strict=True)))
@@ -252,7 +254,7 @@ class _Conductor:
             text = f"Text: {self.corpus.label} (sha256 {self.corpus.corpus_sha256[:8]}...)."
             tracking.register(REGISTERED_MODEL, pick.run_id, name, f"{said} {text}")
         trials = found.shown_trials()
-        bars = _bars(self.corpus.baselines(config.preset)["val"])
+        bars = self.corpus.baselines(config.preset)["val"].perplexities()
         title = f"{config.study_name} on {self.corpus.label}"
         reported = (
             report_table().rows if self.corpus.label == "time-machine" else ()
@@ -309,7 +311,3 @@ def _row(point: Any) -> dict[str, Any]:
         "probability": point.probability,
         "run_ids": [run_id for run_id in member.run_ids if run_id],
     }
-
-
-def _bars(baselines: Baselines) -> dict[str, float]:
-    return {"6-gram": 2**baselines.ngram_bits_per_char, "letter frequencies": 2**baselines.unigram_bits_per_char}

@@ -12,7 +12,7 @@ import pandas as pd
 from mlflow.protos.databricks_pb2 import BAD_REQUEST
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
-from models.decoding import Decoding
+from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.checkpoints import load_model
 from pipeline.errors import InputError
 from pipeline.samples import continuations
@@ -40,7 +40,7 @@ class TextGenerator(PythonModel):
         """One column of prompts -> the prompts, continued. Raises MlflowException (400) for what can't be read."""
         prompts = model_input.iloc[:, 0].tolist()
         try:
-            options = {"length": 200, **(params or {})}
+            options = {"length": DEFAULT_LENGTH, **(params or {})}
             for name, value in options.items():
                 if value is None:
                     raise ValueError(f"{name} is null; leave it out, or give a value")

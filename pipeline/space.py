@@ -37,7 +37,9 @@ class SearchConfig:
     study_name: str = option("The study: the same name goes on with it.", "search")
     trials: int = option("Trials that are to be complete in total, those of earlier commands included.", 40)
     epochs: int = option("A trial's budget: passes over the training text, the same for all.", 6)
-    confirm_seeds: int = option("Runs that each member of the front has in the end, each of another seed (1: none).", 3)
+    confirm_seeds: int = option(
+        "Runs that each member of the front has in the end, each of another seed (1: no further runs).", 3
+    )
     sampler: SamplerName = option(
         "known-cost: models the perplexity alone, since MACs are known; the others are Optuna's.", "known-cost"
     )

@@ -12,7 +12,7 @@ import torch
 
 from models.complexity import measure
 from models.config import ModelConfig
-from models.decoding import Decoding
+from models.decoding import DEFAULT_LENGTH, Decoding
 from models.generation import generate
 from models.language_model import LanguageModel
 from models.ngram import KneserNey, predicted_bits_per_char
@@ -41,8 +41,6 @@ from pipeline.trainings import run_name, train
 from pipeline.vocabulary import Vocabulary
 
 log = logging.getLogger(__name__)
-
-PIPELINE_SAMPLE_CHARS = 200
 
 # --- prepare ---------------------------------------------------------------------------------------------------------
 
@@ -265,7 +263,7 @@ def pipeline(corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfi
         trained = do(lambda: train(corpus, corpus_config, model, config, reuse=not force))
         judged = do(lambda: evaluate(trained.run_id, "test", reuse=not force))
         prompts, decoding = prompts_for(corpus.vocabulary), Decoding(temperature=0.7)
-        written = do(lambda: sample(trained.run_id, prompts, PIPELINE_SAMPLE_CHARS, decoding, reuse=not force))
+        written = do(lambda: sample(trained.run_id, prompts, DEFAULT_LENGTH, decoding, reuse=not force))
         result = {
             **trained.result,
             "run_id": run.id,

@@ -1,7 +1,7 @@
 """A step: a stage's work in a tracked run, or what an earlier run of the same key came to; and what all steps record.
 
-It ends in a flat result, which is also kept in the run as result.json. A finished step is taken again while what it
-depends on is unchanged: the code that it runs, its configuration, the text and the step before it.
+It ends in a flat result, which is also kept in the run as result.json. The result of a finished step is
+reused while what it depends on is unchanged: the code that it runs, its configuration, the text and the step before it.
 """
 
 import json
@@ -22,6 +22,7 @@ from pipeline.code_digest import code_digest
 from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.corpus import Corpus, load_corpus
 from pipeline.errors import InputError
+from pipeline.files import BEST_CHECKPOINT
 from pipeline.summaries import plain
 from pipeline.texts import KNOWN_TEXTS
 from pipeline.tracking import RecordedRun, TrackedRun
@@ -101,7 +102,7 @@ def _as_it_is_now(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | No
     """A step's result, or None if what later steps need of it is not whole: a training's checkpoint and its curves."""
     if result.get("checkpoint") is None:
         return dict(result)
-    checkpoint = tracking.fetch(run_id, f"checkpoints/{tracking.BEST_CHECKPOINT}")  # its folder may have been moved
+    checkpoint = tracking.fetch(run_id, f"checkpoints/{BEST_CHECKPOINT}")  # its folder may have been moved
     try:
         load_checkpoint(checkpoint)
     except InputError as error:

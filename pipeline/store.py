@@ -132,7 +132,17 @@ def sqlite_file(uri: str) -> Path | None:
 def shown(uri: str) -> str:
     """An address as it may be shown: a file's path, and no password."""
     file = sqlite_file(uri)
-    return re.sub("//[^/@]*@", "//***@", uri) if file is None else str(file)
+    return without_passwords(uri) if file is None else str(file)
+
+
+def without_passwords(text: str) -> str:
+    """A text with *** in place of the user name and password, or the ``password=`` parameter, of each address in it."""
+    return re.sub(r"(password=)[^&\s]*", r"\1***", re.sub(r"//[^/\s]*@", "//***@", text))
+
+
+def without_credentials(uri: str) -> str:
+    """An address without user name and password, as it may be shown and opened."""
+    return re.sub(r"//[^/\s]*@", "//", uri)
 
 
 @event.listens_for(Engine, "before_cursor_execute", retval=True)
@@ -172,10 +182,10 @@ ADVICE = {  # what is said -> what to do
 
 
 def reason_of(error: Exception) -> str:
-    """Why a store refused: the heart of the error in one line, and what to do about it."""
+    """Why a store refused: the heart of the error in one line, without passwords, and what to do about it."""
     lines = str(error).splitlines() or [type(error).__name__]
     driver = re.compile(r"\(\w+\.\w+\) ")  # (sqlite3.OperationalError) database is locked
-    said = driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)[:300].rstrip(".")
+    said = without_passwords(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1))[:300].rstrip(".")
     advice = next((do for words, do in ADVICE.items() if words.lower() in said.lower()), f"mend it, or {ELSEWHERE}")
     return f"{said}; {advice}"
 

@@ -1,4 +1,8 @@
-"""Results in words: the tables, sentences and notes that commands print and runs carry. Markdown throughout."""
+"""Results in words: the tables and sentences that commands print, and the notes that runs carry.
+
+They are Markdown, but for plain text in columns: ``complexity_text``, ``pipeline_table``, ``search_table`` and
+``reproduction_table``. A sentence (``verdict``, ``evaluation_text``) is the same in both.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,6 +13,7 @@ from typing import Any
 
 from models.complexity import report_print_out
 from models.config import ModelConfig
+from models.ngram import BASELINE_LABEL
 from pipeline.checks import Check
 from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, PresetName, TrainConfig
 from pipeline.corpus import FALLBACK_WARNING, Corpus
@@ -22,7 +27,7 @@ from pipeline.verdicts import Verdict
 
 def baseline_table(result: Mapping[str, Any]) -> str:
     """The simplest models' perplexity as a Markdown table."""
-    rows = [("uniform", "uniform"), ("letter frequencies", "unigram"), ("Kneser-Ney 6-gram", "ngram")]
+    rows = [("uniform", "uniform"), ("letter frequencies", "unigram"), (f"Kneser-Ney {BASELINE_LABEL}", "ngram")]
     lines = ["| | validation perplexity | test perplexity |", "|---|---|---|"]
     for label, name in rows:
         lines.append(f"| {label} | {result[f'{name}_val_perplexity']:.3f} | {result[f'{name}_test_perplexity']:.3f} |")
@@ -56,7 +61,8 @@ def comparison_table(result: Mapping[str, Any]) -> str:
             "|---|---|---|---|",
             f"| network (best epoch {result['best_epoch']} of {result['epochs']}) | {result['val_perplexity']:.3f} | "
             f"{result['test_perplexity']:.3f} | {result['test_bits_per_char']:.3f} |",
-            f"| Kneser-Ney 6-gram | {result['ngram_val_perplexity']:.3f} | {result['ngram_test_perplexity']:.3f} | |",
+            f"| Kneser-Ney {BASELINE_LABEL} | {result['ngram_val_perplexity']:.3f} | "
+            f"{result['ngram_test_perplexity']:.3f} | |",
         ]
     )
 
@@ -71,7 +77,7 @@ def verdict(result: Mapping[str, Any]) -> str:
         parts.append((side, f"on {label} ({network:.3f} against {bar:.3f})"))
     (first, on_validation), (second, on_test) = parts
     joint = "and" if first == second else f"and {second} it"
-    return f"The plain network is {first} the 6-gram {on_validation} {joint} {on_test}."
+    return f"The plain network is {first} the {BASELINE_LABEL} {on_validation} {joint} {on_test}."
 
 
 def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, int]) -> str:
@@ -131,7 +137,8 @@ def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
         f"over {result['characters']:,} characters"
     )
     if "ngram_perplexity" in result:
-        sentence += f"; Kneser-Ney 6-gram {result['ngram_perplexity']:.3f} ({result['ngram_bits_per_char']:.3f})"
+        bar = f"{result['ngram_perplexity']:.3f} ({result['ngram_bits_per_char']:.3f})"
+        sentence += f"; Kneser-Ney {BASELINE_LABEL} {bar}"
     if result.get("unknown_characters"):
         sentence += f"; {result['unknown_characters']:,} characters are none of the model's"
     return sentence
@@ -154,14 +161,15 @@ def pipeline_table(
     seconds: Mapping[str, tuple[float, bool]],
     result: Mapping[str, Any],
     links: Mapping[str, str],
-    ui_command: str,
+    how_to_start: str,
 ) -> str:
     """What the main job prints: quality against the bar, cost, time of each step, a sample and the links."""
     spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
+    ngram_val, ngram_test = result["ngram_val_perplexity"], result["ngram_test_perplexity"]
     rows = [
         ("", "validation", "test"),
         ("perplexity, network", f"{result['val_perplexity']:.3f}", f"{result['test_perplexity']:.3f}"),
-        ("perplexity, 6-gram", f"{result['ngram_val_perplexity']:.3f}", f"{result['ngram_test_perplexity']:.3f}"),
+        (f"perplexity, {BASELINE_LABEL}", f"{ngram_val:.3f}", f"{ngram_test:.3f}"),
         ("bits per character", f"{log2(result['val_perplexity_pooled']):.3f}", f"{result['test_bits_per_char']:.3f}"),
     ]
     stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
@@ -174,7 +182,7 @@ def pipeline_table(
         f"  time: {spent}\n\n"
         f"{fill(result['texts'][0], 112, initial_indent='  ', subsequent_indent='  ')}\n\n"
         + "\n".join(f"  {label:<7} {url}" for label, url in links.items())
-        + f"\n  (start the UI with: {ui_command})"
+        + f"\n  ({how_to_start})"
     )
 
 
@@ -252,11 +260,11 @@ def search_table(
     chosen: Mapping[str, Pick],
     counts: Mapping[str, int],
     links: Mapping[str, str],
-    ui_command: str,
+    how_to_start: str,
 ) -> str:
     """What the search prints at its end: the front, the picks, the hypervolume, the counts and the links."""
     linked = "\n".join(f"  {label:<7} {url}" for label, url in links.items())
-    tail = f"  {_counted(counts)}\n\n{linked}\n  (start the UI with: {ui_command})"
+    tail = f"  {_counted(counts)}\n\n{linked}\n  ({how_to_start})"
     if not judged.front:
         return f"{name}\n\n  {NO_FRONT}\n{tail}"
     heads = ("", "MACs/char", "parameters", "validation", "seeds", "test", "chance")
@@ -336,7 +344,7 @@ def reproduction_table(
     )
     failed = [f"  {check.said}" for check in made if check.is_met is False]
     said = [_is_quick_text(found), _counted_verdicts(verdicts), _counted_checks(made), *failed]
-    tail = f"report  {page}\nrun     {found.link}\n(start the UI with: {how_to_start})"
+    tail = f"report  {page}\nrun     {found.link}\n({how_to_start})"
     return "\n".join(
         [f"{found.table.name}, perplexity as reported and as reproduced", "", table, "", *filter(None, said), "", tail]
     )

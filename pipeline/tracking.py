@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -38,9 +38,11 @@ from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
+from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline import last_word, stopping
 from pipeline.code_digest import ROOT, modules_behind
 from pipeline.errors import InputError, RecordingError
+from pipeline.files import BEST_CHECKPOINT
 from pipeline.locations import is_elsewhere, local_path, location_of
 from pipeline.open_runs import close_the_dead
 from pipeline.processes import is_of_this_machine, process_tags
@@ -59,6 +61,7 @@ from pipeline.store import (
     setup,
     shown,
     tag_experiment,
+    without_passwords,
 )
 from pipeline.views import TAG_PREFIX, key_of, view_tag
 
@@ -70,24 +73,19 @@ P = Arguments("P")
 T = TypeVar("T")
 
 RESULT_FILE = "result.json"  # what a step came to, in the artifacts of its run
-BEST_CHECKPOINT = "best.safetensors"
 CONFIG_TAG = "mlflow.tmlm.config"  # of a training: all that is needed to begin it again; the UI hides such a prefix
+PAGE = 1000  # runs that one answer of the store holds
 SERVED_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "safetensors")  # what served_model.py needs
 PACKAGES = ("torch", "mlflow", "optuna", "ptflops", "matplotlib", "click", "numpy", "safetensors")
 
-
-SIGNATURE = ModelSignature(
+SERVED_TYPES = {str: DataType.string, float: DataType.double, int: DataType.long}
+SIGNATURE = ModelSignature(  # of the served model: prompts in, texts out, and the options of `tmlm sample`
     inputs=Schema([ColSpec(DataType.string)]),
     outputs=Schema([ColSpec(DataType.string)]),
     params=ParamSchema(
         [
-            ParamSpec("length", DataType.long, 200),
-            ParamSpec("method", DataType.string, "sample"),
-            ParamSpec("temperature", DataType.double, 0.7),
-            ParamSpec("top_k", DataType.long, 0),
-            ParamSpec("top_p", DataType.double, 1.0),
-            ParamSpec("beam_width", DataType.long, 4),
-            ParamSpec("seed", DataType.long, 0),
+            ParamSpec("length", DataType.long, DEFAULT_LENGTH),
+            *(ParamSpec(each.name, SERVED_TYPES[type(each.default)], each.default) for each in fields(Decoding)),
         ]
     ),
 )
@@ -248,7 +246,7 @@ def tag_failure(run_id: str, stage: str, reason: str) -> None:
     setup()
     begun_run(run_id)
     with refused():
-        set_tags(run_id, {"failure": reason[:4000], "stage": stage})
+        set_tags(run_id, {"failure": without_passwords(reason)[:4000], "stage": stage})
 
 
 def begun_run(run_id: str) -> Run:
@@ -256,7 +254,7 @@ def begun_run(run_id: str) -> Run:
     try:
         run = MlflowClient().get_run(run_id)
     except MlflowException:
-        raise InputError(f"MLFLOW_RUN_ID {run_id} is no run of {mlflow.get_tracking_uri()}; unset it") from None
+        raise InputError(f"MLFLOW_RUN_ID {run_id} is no run of {shown(mlflow.get_tracking_uri())}; unset it") from None
     if run.info.status != "RUNNING":
         raise InputError(f"MLFLOW_RUN_ID names {run.info.run_name}, which has ended ({run.info.status}); unset it")
     return run
@@ -300,7 +298,7 @@ def tracked_run(
         yield run
         status = RunStatus.FINISHED
     except BaseException as error:
-        failure = f"{type(error).__name__}: {error}"
+        failure = without_passwords(f"{type(error).__name__}: {error}")
         if signum := stopping.signal_of(error):
             status, failure = RunStatus.KILLED, f"stopped by {stopping.name_of(signum)}"
         elif run and stage == "train" and "study" not in tags and isinstance(error, (OSError, RecordingError)):
@@ -502,13 +500,24 @@ def _new_version(client: MlflowClient, name: str, run_id: str) -> ModelVersion:
 def texts_with_views() -> dict[str, str | None]:
     """What the stored views show: label -> the text's digest, None for all texts."""
     store = setup()
-    tags = MlflowClient().get_experiment(store.experiment_id).tags
     found: dict[str, str | None] = {}
-    for run in MlflowClient().search_runs([store.experiment_id], "tags.stage = 'train'", max_results=1000):
-        digest = run.data.tags.get("corpus.sha256")
-        if digest and TAG_PREFIX + key_of(digest) in tags:
-            found.setdefault(run.data.tags["corpus"], digest)
+    with refused():
+        tags = MlflowClient().get_experiment(store.experiment_id).tags
+        for run in _every_run(store.experiment_id, "tags.stage = 'train'"):
+            digest = run.data.tags.get("corpus.sha256")
+            if digest and TAG_PREFIX + key_of(digest) in tags:
+                found.setdefault(run.data.tags["corpus"], digest)
     return {**found, "all texts": None}
+
+
+def _every_run(experiment_id: str, query: str, order_by: str = "attributes.start_time DESC") -> Iterator[Run]:
+    """The runs of an experiment that a query finds, however many."""
+    client, page = MlflowClient(), None
+    while True:
+        runs = client.search_runs([experiment_id], query, max_results=PAGE, order_by=[order_by], page_token=page)
+        yield from runs
+        if not (page := runs.token):
+            return
 
 
 @dataclass(frozen=True)
@@ -525,25 +534,20 @@ class FinishedTraining:
 
 def finished_trainings() -> list[FinishedTraining]:
     """All finished trainings of the experiment that have come to a result."""
-    store, client, found, page = setup(), MlflowClient(), [], None
+    store = setup()
     with refused():
-        while True:
-            query = "tags.stage = 'train' and attributes.status = 'FINISHED'"
-            runs = client.search_runs([store.experiment_id], query, max_results=1000, page_token=page)
-            found += [
-                FinishedTraining(
-                    run.info.run_id,
-                    run.info.run_name,
-                    run.info.end_time,
-                    run.data.params,
-                    run.data.metrics,
-                    run.data.tags,
-                )
-                for run in runs
-                if "final/val_perplexity" in run.data.metrics
-            ]
-            if not (page := runs.token):
-                return found
+        return [
+            FinishedTraining(
+                run.info.run_id,
+                run.info.run_name,
+                run.info.end_time,
+                run.data.params,
+                run.data.metrics,
+                run.data.tags,
+            )
+            for run in _every_run(store.experiment_id, "tags.stage = 'train' and attributes.status = 'FINISHED'")
+            if "final/val_perplexity" in run.data.metrics
+        ]
 
 
 @dataclass(frozen=True)
@@ -561,17 +565,11 @@ class NestedTraining:
 def nested_trainings(parent: str, curves: Iterable[str]) -> list[NestedTraining]:
     """The trainings that are nested in a run, in the order in which they were begun."""
     setup()
-    client, found, page = MlflowClient(), [], None
+    client = MlflowClient()
     with refused():
         experiment = client.get_run(parent).info.experiment_id
         query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}'"
-        while True:
-            runs = client.search_runs(
-                [experiment], query, max_results=1000, order_by=["attributes.start_time"], page_token=page
-            )
-            found += [_nested(client, run, curves) for run in runs]
-            if not (page := runs.token):
-                return found
+        return [_nested(client, run, curves) for run in _every_run(experiment, query, "attributes.start_time")]
 
 
 def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTraining:
@@ -591,11 +589,15 @@ def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTrai
 
 def latest_run(tags: Mapping[str, str]) -> str | None:
     """Id of the run that was begun last among those with these tags, or None."""
+    return _latest(*(f"tags.`{key}` = '{value}'" for key, value in tags.items()))
+
+
+def _latest(*conditions: str) -> str | None:
+    """Id of the run that was begun last among those that meet all conditions of MLflow's search, or None."""
     store = setup()
-    query = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
     with refused():
         found = MlflowClient().search_runs(
-            [store.experiment_id], query, order_by=["attributes.start_time DESC"], max_results=1
+            [store.experiment_id], " and ".join(conditions), order_by=["attributes.start_time DESC"], max_results=1
         )
     return str(found[0].info.run_id) if found else None
 
@@ -611,7 +613,7 @@ def run_of(run_id: str) -> Run:
 
 def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
     """Run id and result of the latest finished run of a step, or None if there is none with its result."""
-    run_id = _latest_run(step_key, "attributes.status = 'FINISHED'")
+    run_id = _latest(f"tags.step_key = '{step_key}'", "attributes.status = 'FINISHED'")
     if run_id is None:
         return None
     try:
@@ -622,20 +624,8 @@ def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
 
 def stopped_step(step_key: str) -> str | None:
     """Run id of the latest training of a step that ended before its time, or None."""
-    ended = "attributes.status != 'FINISHED' and attributes.status != 'RUNNING'"
-    return _latest_run(step_key, f"tags.stage = 'train' and {ended}")
-
-
-def _latest_run(step_key: str, condition: str) -> str | None:
-    store = setup()
-    with refused():
-        found = MlflowClient().search_runs(
-            [store.experiment_id],
-            f"tags.step_key = '{step_key}' and {condition}",
-            order_by=["attributes.start_time DESC"],
-            max_results=1,
-        )
-    return str(found[0].info.run_id) if found else None
+    ended = "attributes.status != 'FINISHED'", "attributes.status != 'RUNNING'"
+    return _latest(f"tags.step_key = '{step_key}'", "tags.stage = 'train'", *ended)
 
 
 def fetch_checkpoints(run: Run) -> Path | None:
@@ -699,13 +689,14 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
             return download(model) / "artifacts" / BEST_CHECKPOINT, run_id
         except (MlflowException, OSError) as error:
             raise InputError(
-                f"MODEL {model} can't be had: {error}; give a run id, a file or a models:/ address"
+                f"MODEL {model} can't be had: {without_passwords(str(error))}; give a run id, a file or a models:/ "
+                "address"
             ) from None
     try:
         run = MlflowClient().get_run(model)
     except MlflowException:
         raise InputError(
-            f"MODEL {model} is neither a run of {mlflow.get_tracking_uri()} nor a file; "
+            f"MODEL {model} is neither a run of {shown(mlflow.get_tracking_uri())} nor a file; "
             "give a run id, the path of a checkpoint, or a models:/ address"
         ) from None
     folder = local_path(run.info.artifact_uri)

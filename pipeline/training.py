@@ -39,7 +39,7 @@ FINAL_RATE_SHARE = 0.05
 STEPS_BETWEEN_CHECKS = 20  # of the loss being a number, and of the clock
 STOPPED_BY_TIME = "--max-seconds"
 BF16_STEP_UNITS = 8192  # rows times units
-HOPELESS = 100  # times the perplexity of guessing: diverged, though still a number
+DIVERGED_TIMES = 100  # the perplexity of guessing: a validation perplexity from there on is that of no model
 
 
 @dataclass(frozen=True)
@@ -303,7 +303,7 @@ class Training:
             for loss in part.losses:
                 self._check_finite(loss, epoch)
             val_perplexity, val_perplexity_pooled = self.data.validate(self.judged_model)
-        if not val_perplexity < HOPELESS * self.model.vocab_size:  # also what is not a number
+        if not val_perplexity < DIVERGED_TIMES * self.model.vocab_size:  # also what is not a number
             raise self._diverged(f"the validation perplexity is {val_perplexity:.6g} after epoch {epoch}")
         book, pooled = self._train_perplexities(part.losses, part.sizes)
         with shielded():

@@ -15,8 +15,8 @@ from pipeline import figures, store, tracking
 from pipeline.config import CorpusConfig, PresetName, TrainConfig
 from pipeline.corpus import Corpus
 from pipeline.errors import InputError
-from pipeline.experiment import LAST, MAY_CHANGE, Experiment, Observer, Result, steps_kept
-from pipeline.files import write_atomically
+from pipeline.experiment import MAY_CHANGE, Experiment, Observer, Result, steps_kept
+from pipeline.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
 from pipeline.open_runs import close_the_dead
 from pipeline.progress import Progress, progress
 from pipeline.samples import prompts_for, sample_texts
@@ -38,7 +38,7 @@ from pipeline.training import STOPPED_BY_TIME, EpochPoint, Training
 log = logging.getLogger(__name__)
 
 OUTCOME = (  # of a training: kept when it is given more epochs
-    "checkpoints/best.safetensors",
+    f"checkpoints/{BEST_CHECKPOINT}",
     CURVES,
     "plots/gap.png",
     "samples/final.md",
@@ -57,7 +57,7 @@ def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
 class Setting:
     """What a training is part of, and who looks on; by default it stands for itself, with a bar on the terminal.
 
-    study: the name of the study that it counts in: only runs of that study are taken for it again.
+    study: the name of the study that it counts in: only runs of that study are reused for it.
     parent: the run that its own is nested in. tags: what that run carries beside its own.
     bar: where its progress is shown. reason_to_stop: asked after each epoch; "" is none.
     """
@@ -77,7 +77,12 @@ def train(
     reuse: bool = False,
     setting: Setting = Setting(),
 ) -> Step:
-    """Train one model and record all that DESIGN's tracking names."""
+    """Train one model in a run of its own; with ``reuse``, one of the same key that is finished or was stopped will do.
+
+    A stopped one is gone on with. The run has the curves, the final figures and costs, the configuration and the
+    environment, pictures, sample texts, both checkpoints, and the model as it is served. Raises InputError for a text
+    or shape that can't be trained on, TrainingDivergedError, and RecordingError where the store refuses.
+    """
     name = run_name(corpus, model, config)
     part_of = {"study": setting.study} if setting.study else {}
 
@@ -212,8 +217,8 @@ def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()
     done = len(experiment.training.history)
     if not done and "perplexity/val" in found.data.metrics:
         raise InputError(
-            f"--resume {run_id} ({name}) has lost its checkpoints: {experiment.checkpoint_dir} has no {LAST}; put that "
-            "back (after a move: `tmlm doctor --repair`), or train anew"
+            f"--resume {run_id} ({name}) has lost its checkpoints: {experiment.checkpoint_dir} has no "
+            f"{LAST_CHECKPOINT}; put that back (after a move: `tmlm doctor --repair`), or train anew"
         )
     if experiment.training.done and found.info.status == "FINISHED":
         raise InputError(f"--resume {run_id} ({name}) has nothing left to do: {_why_done(experiment.training)}")
@@ -253,7 +258,7 @@ def _checkpoints_of(run: RecordedRun) -> Path:
     folder = store.checkpoint_folder(run.info.run_id, run.info.artifact_uri)
     elsewhere = tracking.fetch_checkpoints(run)
     if elsewhere is not None and steps_kept(elsewhere) > steps_kept(folder):
-        write_atomically(folder / LAST, (elsewhere / LAST).read_bytes())
+        write_atomically(folder / LAST_CHECKPOINT, (elsewhere / LAST_CHECKPOINT).read_bytes())
     return folder
 
 
@@ -329,8 +334,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     if result.stopped:
         run.tags({"stopped": result.stopped})
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
-    bar = result.baselines["val"]
-    bars = {"6-gram": 2**bar.ngram_bits_per_char, "letter frequencies": 2**bar.unigram_bits_per_char}
+    bars = result.baselines["val"].perplexities()
     title = f"{run.name} on {corpus.label}"
     run.picture(CURVES, figures.perplexity_curves(*curves, result.best.epoch, bars, title))
     run.picture("plots/gap.png", figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))

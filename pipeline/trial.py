@@ -91,7 +91,7 @@ def do(task: TrainingTask | TimingTask, report: Callable[[float], None]) -> dict
 def _train(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
     """Train in a run that is nested in another; tells the share that is done, returns the training's result.
 
-    A run of the same study that was stopped is gone on with, one that is finished is taken as it is.
+    A run of the same study that was stopped is gone on with, the result of a finished one is reused.
     """
 
     @contextmanager

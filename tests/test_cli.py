@@ -12,8 +12,10 @@ from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
 
 import pipeline.stages  # noqa: F401  # before a test puts another load_corpus into what it imports
+from pipeline import last_word, tracking
 from pipeline.cli import cli
 from pipeline.errors import DataUnavailableError, InputError, TmlmError
+from pipeline.store import setup
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,6 +75,75 @@ def test_a_store_that_can_not_be_used_does_not_hide_the_reason(store, monkeypatc
     assert err.splitlines()[-1].startswith("Error: --hidden-size is 0")
 
 
+@pytest.fixture
+def begun(store, monkeypatch) -> str:
+    """The id of a run that ``mlflow run`` has begun for the command."""
+    experiment_id = setup().experiment_id
+    run_id: str = MlflowClient().create_run(experiment_id).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    return run_id
+
+
+def tags_of(run_id: str) -> dict[str, str]:
+    tags: dict[str, str] = MlflowClient().get_run(run_id).data.tags
+    return tags
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (InputError("the reason"), "the reason"),
+        (OSError(28, "No space left on device", "x"), "No space left on device: x; free some space"),
+        (MemoryError("too little"), "MemoryError: too little"),
+        (ZeroDivisionError("a mistake of ours"), "ZeroDivisionError: a mistake of ours"),
+        (ModuleNotFoundError("", name="tqdm"), f"{sys.executable} has no tqdm: activate the project's environment"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_under_mlflow_run_whatever_ends_a_command_early_is_left_with_its_run(begun, monkeypatch, error, reason):
+    monkeypatch.setattr("pipeline.corpus.load_corpus", lambda config: (_ for _ in ()).throw(error))
+    assert CliRunner().invoke(cli, ["prepare"]).exit_code != 0
+    assert tags_of(begun)["failure"].startswith(reason)
+    assert tags_of(begun)["stage"] == "prepare"
+
+
+def test_a_reason_that_can_not_be_left_is_told_all_the_same(begun, monkeypatch):
+    monkeypatch.setattr("pipeline.corpus.load_corpus", lambda config: (_ for _ in ()).throw(InputError("the reason")))
+    monkeypatch.setattr(tracking, "tag_failure", lambda *words: (_ for _ in ()).throw(ImportError("no mlflow")))
+    code, _, err = run("prepare")
+    assert code == 2
+    assert err.endswith("no mlflow\nError: the reason\n")
+
+
+@pytest.mark.parametrize(("stop", "signal_name"), [(KeyboardInterrupt(), "Ctrl-C"), (SystemExit(143), "SIGTERM")])
+def test_under_mlflow_run_a_signal_is_left_with_its_run_by_another_process(begun, monkeypatch, stop, signal_name):
+    left: list[tuple[str, ...]] = []
+    monkeypatch.setattr(last_word, "leave_behind", lambda *words: left.append(words))
+    monkeypatch.setattr("pipeline.corpus.load_corpus", lambda config: (_ for _ in ()).throw(stop))
+    run("prepare")
+    assert left == [(begun, "KILLED", f"stopped by {signal_name}")]
+
+
+def test_the_last_word_of_a_run_that_was_not_taken_up_is_that_it_was_stopped_and_by_what(begun):
+    MlflowClient().set_terminated(begun, "FAILED")  # as mlflow run does
+    last_word.main(begun, "KILLED", "stopped by SIGTERM")
+    ended = MlflowClient().get_run(begun)
+    assert (ended.info.status, ended.data.tags["failure"]) == ("KILLED", "stopped by SIGTERM")
+
+
+def test_a_run_that_was_taken_up_before_has_its_last_word_already(begun, monkeypatch):
+    with pytest.raises(ValueError, match="own"), tracking.tracked_run("prepare", "a run", {}):
+        raise ValueError("of its own")
+    last_word.main(begun, "KILLED", "stopped by SIGTERM")
+    ended = MlflowClient().get_run(begun)
+    assert (ended.info.status, ended.data.tags["failure"]) == ("FAILED", "ValueError: of its own")
+
+
+def test_asking_for_help_leaves_no_reason(begun):
+    assert CliRunner().invoke(cli, ["prepare", "--help"]).exit_code == 0
+    assert "failure" not in tags_of(begun)
+
+
 def test_ctrl_c_is_exit_code_130(monkeypatch):
     monkeypatch.setattr("pipeline.corpus.load_corpus", lambda config: (_ for _ in ()).throw(KeyboardInterrupt))
     code, _, err = run("prepare")
@@ -106,6 +177,16 @@ def test_complexity_shows_ptflops_print_out():
 
 def test_options_may_be_written_as_mlflow_names_them():
     assert run("complexity", "--hidden_size", "32", "--json", "true") == run("complexity", "--hidden-size=32", "--json")
+
+
+def test_the_list_of_commands_fits_into_80_columns_with_each_summary_whole():
+    shown = CliRunner().invoke(cli, ["--help"], terminal_width=80).stdout
+    summaries = shown.partition("Commands:\n")[2].splitlines()
+    assert len(summaries) == len(cli.commands)
+    for line in summaries:
+        name, _, summary = line.strip().partition(" ")
+        assert not summary.endswith("..."), line
+        assert f"{summary.strip().removesuffix('.')}." in " ".join((cli.commands[name].help or "").split())
 
 
 def test_version_is_the_projects():

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -327,3 +328,52 @@ def test_the_report_preset_regularises_nothing():
 def test_a_precision_that_is_given_is_kept(precision):
     for preset in PRESETS:
         assert resolve({"preset": preset, "precision": precision})[1].precision == precision
+
+
+def test_readme_has_what_the_presets_decide():
+    """Its table of what ``auto`` is, from the configurations themselves."""
+    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+    lines = [line.split(" | ") for line in readme.splitlines() if line.startswith("| `--")]
+    told = {line[0].removeprefix("| "): [cell.removesuffix(" |") for cell in line[1:]] for line in lines}
+
+    def each(preset: str, *names: str, **options: object) -> list[Any]:
+        model, train = resolve({"preset": preset, **options})
+        return [getattr(train, name) if hasattr(train, name) else getattr(model, name) for name in names]
+
+    def rate(preset: str, **options: object) -> str:
+        return f"{each(preset, 'learning_rate', **options)[0]:g}"
+
+    batch, length = each("stream", "batch_size", "sequence_length")
+    windows, long = each("report", "batch_size", "sequence_length")
+    assert told["`--batch-size`, `--sequence-length`"] == [
+        f"{batch} streams, {length} characters",
+        f"{windows:,} windows, {long} characters",
+    ]
+    scratch, layers = (each("report", "epochs", implementation=name)[0] for name in ("scratch", "torch"))
+    assert told["`--epochs`"] == [
+        f"as many as `--budget-chars` ({each('stream', 'budget_chars')[0]:,}) pays for",
+        f"{scratch} from scratch, {layers} of torch.nn",
+    ]
+    names = {"adamw": "AdamW", "sgd": "SGD"}
+    assert told["`--optimizer`, `--schedule`"] == [
+        f"{names[optimizer]}, {schedule}"
+        for optimizer, schedule in (each(preset, "optimizer", "schedule") for preset in ("stream", "report"))
+    ]
+    assert rate("stream", cell="gru") == rate("stream", cell="rnn")
+    assert rate("report", implementation="scratch") == rate("report")
+    assert told["`--learning-rate`"] == [
+        f"{rate('stream')} LSTM, {rate('stream', cell='gru')} GRU and RNN",
+        f"{rate('report')}; torch.nn's deep ones {rate('report', num_layers=2)}, its RNN {rate('report', cell='rnn')}",
+    ]
+    assert told["`--weight-decay`, `--clip`, `--average`, `--patience`"] == [
+        ", ".join(f"{value:g}" for value in each(preset, "weight_decay", "clip", "average", "patience"))
+        for preset in ("stream", "report")
+    ]
+    small, large = (each("stream", "recurrent_dropout", "output_dropout", hidden_size=units) for units in (8, 256))
+    assert told["`--recurrent-dropout`, `--output-dropout`"] == [
+        f"{small[0]:g} to {large[0]:g} by size, {small[1]:g} ({large[1]:g} from 256 units on)",
+        ", ".join(f"{value:g}" for value in each("report", "recurrent_dropout", "output_dropout")),
+    ]
+    assert each("stream", "equations", "initialisation", implementation="scratch") == ["torch", "torch"]
+    assert each("report", "equations", "initialisation", implementation="scratch") == ["book", "normal"]
+    assert each("report", "equations", "initialisation") == ["torch", "torch"]

@@ -15,13 +15,13 @@ from torch import Tensor
 import pipeline.experiment as experiment_module
 from models.complexity import closed_form
 from models.language_model import LanguageModel
-from pipeline import open_runs, tracking
 from pipeline.batches import windows
 from pipeline.checkpoints import group, load_checkpoint, load_model, save_checkpoint
 from pipeline.config import REPORT_PROMPTS, CorpusConfig, resolve
 from pipeline.corpus import Corpus, load_corpus
 from pipeline.evaluation import TextScore, score_text, score_windows
-from pipeline.experiment import BEST, LAST, Observer, Result, run_experiment
+from pipeline.experiment import Observer, Result, run_experiment
+from pipeline.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.training import EpochPoint, Training
 
 OPTIONS: dict[str, Any] = {"hidden_size": 12, "device": "cpu", "precision": "fp32", "epochs": 3, "batch_size": 8}
@@ -65,8 +65,8 @@ class Heard:
     def on_epoch(self, training: Training, point: EpochPoint) -> None:
         self.points.append(point)
         if self.folder is not None:
-            self.last.append(load_checkpoint(self.folder / LAST))
-            self.best_epochs.append(load_checkpoint(self.folder / BEST)[1]["epoch"])
+            self.last.append(load_checkpoint(self.folder / LAST_CHECKPOINT))
+            self.best_epochs.append(load_checkpoint(self.folder / BEST_CHECKPOINT)[1]["epoch"])
             tensors, facts = training.state_dict()
             self.live.append(({name: tensor.clone() for name, tensor in tensors.items()}, facts))
 
@@ -86,11 +86,6 @@ def done(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Resu
     folder = tmp_path_factory.mktemp("checkpoints")
     heard = Heard(folder)
     return experiment(corpus, heard, folder), heard, folder
-
-
-def test_the_record_looks_for_the_checkpoints_under_the_names_that_they_are_written_by():
-    """Kept apart so that neither looking at runs imports torch nor training MLflow."""
-    assert (open_runs.LAST_CHECKPOINT, tracking.BEST_CHECKPOINT) == (LAST, BEST)
 
 
 # --- figures and checkpoints -----------------------------------------------------------------------------------------
@@ -117,7 +112,7 @@ def test_the_figures_are_the_flat_summary(done):
     assert json.loads(json.dumps(figures)) == figures
     assert figures["test_perplexity"] == pytest.approx(2 ** figures["test_bits_per_char"])
     assert figures["val_perplexity"] == min(point.val_perplexity for point in result.history)
-    assert figures["checkpoint"] == str(folder / BEST)
+    assert figures["checkpoint"] == str(folder / BEST_CHECKPOINT)
     assert figures["chars_per_second"] == pytest.approx(result.history[-1].train_chars / figures["train_seconds"])
 
 
@@ -134,7 +129,7 @@ def test_baselines_are_those_of_the_same_corpus(corpus, done):
 
 def test_the_best_checkpoint_gives_exactly_the_perplexities_that_are_reported(corpus, done):
     result, _, folder = done
-    model, vocabulary, facts = load_model(folder / BEST)
+    model, vocabulary, facts = load_model(folder / BEST_CHECKPOINT)
     assert score_text(model, ids_of(corpus, "val")).perplexity == result.best.val_perplexity
     assert score_text(model, ids_of(corpus, "test")) == result.test
     assert vocabulary == corpus.vocabulary
@@ -143,7 +138,7 @@ def test_the_best_checkpoint_gives_exactly_the_perplexities_that_are_reported(co
 
 def test_the_best_checkpoint_says_what_it_was_trained_on_and_how(corpus, done):
     _, _, folder = done
-    _, facts = load_checkpoint(folder / BEST)
+    _, facts = load_checkpoint(folder / BEST_CHECKPOINT)
     model_config, train_config = resolve(OPTIONS)
     assert type(model_config)(**facts["model"]) == model_config
     assert type(train_config)(**facts["train"]) == train_config
@@ -158,7 +153,7 @@ def test_the_best_checkpoint_says_what_it_was_trained_on_and_how(corpus, done):
 def test_under_the_reports_preset_the_best_checkpoint_gives_the_books_validation(tmp_path):
     long = write_text(tmp_path, 17_000)
     result = run_experiment(long, *resolve(REPORT), checkpoint_dir=tmp_path)
-    model, _, _ = load_model(tmp_path / BEST)
+    model, _, _ = load_model(tmp_path / BEST_CHECKPOINT)
     val = ids_of(long, "val", "report")
     assert len(val) == 5032
     book, pooled = score_windows(model, *windows(val, 32), 1024)
@@ -170,7 +165,7 @@ def test_under_the_reports_preset_the_best_checkpoint_gives_the_books_validation
 
 def test_the_model_that_comes_back_is_the_one_of_the_best_checkpoint(done):
     result, _, folder = done
-    model, _, _ = load_model(folder / BEST)
+    model, _, _ = load_model(folder / BEST_CHECKPOINT)
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, result.model.state_dict()[name])
 
@@ -200,7 +195,7 @@ def test_other_models_and_alphabets_are_reported_as_exactly(corpus, tmp_path, op
     if options.pop("alphabet", None):
         corpus = load_corpus(CorpusConfig(corpus.source, "raw"))
     result = experiment(corpus, folder=tmp_path, **options)
-    model, _, _ = load_model(tmp_path / BEST)
+    model, _, _ = load_model(tmp_path / BEST_CHECKPOINT)
     assert score_text(model, ids_of(corpus, "val")).perplexity == result.best.val_perplexity
     assert score_text(model, ids_of(corpus, "test")) == result.test
 
@@ -241,7 +236,7 @@ def test_the_best_checkpoint_is_the_best_so_far_whenever_anyone_hears_of_an_epoc
 def test_the_last_checkpoint_holds_the_best_weights_too(done):
     result, heard, folder = done
     tensors, _ = heard.last[-1]
-    for name, tensor in group("model", load_checkpoint(folder / BEST)[0]).items():
+    for name, tensor in group("model", load_checkpoint(folder / BEST_CHECKPOINT)[0]).items():
         assert torch.equal(group("best", tensors)[name], tensor)
     assert heard.last[-1][1]["state"]["best_epoch"] == result.best.epoch
 
@@ -276,7 +271,7 @@ def test_the_test_text_is_read_with_the_best_epochs_weights(corpus, tmp_path, av
     assert result.best.epoch == best_epoch
     assert result.test == after[best_epoch - 1]
     assert all(result.test != score for epoch, score in enumerate(after, 1) if epoch != best_epoch)
-    assert score_text(load_model(tmp_path / BEST)[0], ids_of(corpus, "test")) == result.test
+    assert score_text(load_model(tmp_path / BEST_CHECKPOINT)[0], ids_of(corpus, "test")) == result.test
 
 
 def test_patience_ends_an_experiment_and_the_reason_is_reported(corpus):
@@ -310,7 +305,7 @@ def test_a_long_epoch_is_saved_now_and_then_which_is_no_time_of_training(corpus,
     saved: list[int] = []
 
     def slow(path: Path, tensors: Any, facts: dict[str, Any]) -> str:
-        if path.name == LAST and facts["state"]["under_way"]:
+        if path.name == LAST_CHECKPOINT and facts["state"]["under_way"]:
             saved.append(facts["state"]["step"])
             time.sleep(0.02)
         return save_checkpoint(path, tensors, facts)
@@ -336,7 +331,7 @@ def test_an_experiment_that_is_found_done_is_not_trained_again(corpus, done):
 def test_the_model_of_the_last_checkpoint_is_the_best_so_far(corpus, tmp_path):
     model_config, train_config = resolve(OPTIONS)
     result = run_experiment(corpus, model_config, train_config, Observer(on_start=says([4.0, 5.0, 6.0])), tmp_path)
-    assert score_text(load_model(tmp_path / LAST)[0], ids_of(corpus, "test")) == result.test
+    assert score_text(load_model(tmp_path / LAST_CHECKPOINT)[0], ids_of(corpus, "test")) == result.test
 
 
 def test_a_model_is_built_for_the_vocabulary_of_the_corpus(corpus, done):

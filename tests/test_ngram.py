@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from models import ngram
 from models.ngram import (
+    BASELINE_LABEL,
     FALLBACK_DISCOUNTS,
+    Baselines,
     KneserNey,
     Unigram,
     baselines,
@@ -165,6 +167,12 @@ def test_baselines_score_every_held_out_text_by_name_from_its_second_character_o
         unigram, ngram = Unigram(train, VOCAB_SIZE), KneserNey(train, VOCAB_SIZE)
         assert scores[name].unigram_bits_per_char == mean_bits(unigram.log2_probabilities(text)[1:])
         assert scores[name].ngram_bits_per_char == mean_bits(ngram.log2_probabilities(text)[1:])
+
+
+def test_the_baselines_label_names_the_order_that_is_fitted():
+    scores = Baselines(5.0, 4.0, 2.0)
+    assert f"{KneserNey(markov_text(), VOCAB_SIZE).order}-gram" == BASELINE_LABEL
+    assert scores.perplexities() == {BASELINE_LABEL: 4.0, "letter frequencies": 16.0}
 
 
 @pytest.mark.parametrize("model", [Unigram(markov_text(), VOCAB_SIZE), KneserNey(markov_text(), VOCAB_SIZE)])

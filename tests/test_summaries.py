@@ -153,5 +153,5 @@ def test_the_searchs_table_has_aligned_columns_the_picks_and_the_links():
     head, *rows = text.splitlines()[2:5]
     assert {len(row) for row in rows} == {len(head)}
     assert "@small: gru-1x16" in text
-    assert "  study   http://127.0.0.1:5000/#/x\n  (start the UI with: tmlm ui)" in text
+    assert "  study   http://127.0.0.1:5000/#/x\n  (tmlm ui)" in text
     assert max(map(len, text.splitlines())) <= 112

@@ -3,15 +3,14 @@
 import os
 import sqlite3
 from contextlib import closing, suppress
-from dataclasses import fields
 from pathlib import Path
 
 import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
-from models.decoding import Decoding
 from pipeline import tracking, views
+from pipeline.cli import cli
 from pipeline.errors import InputError
 from pipeline.store import setup
 
@@ -44,7 +43,10 @@ def test_a_run_that_has_ended_is_never_taken_up_again(store, monkeypatch):
 
 def test_a_run_that_is_not_there_can_not_be_taken_up(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    with pytest.raises(InputError, match="is no run of sqlite"), tracking.tracked_run("prepare", "other", {}):
+    with (
+        pytest.raises(InputError, match=r"is no run of .*mlflow\.db; unset it"),
+        tracking.tracked_run("prepare", "other", {}),
+    ):
         pass
 
 
@@ -144,6 +146,15 @@ def test_a_finished_step_whose_artifacts_are_gone_is_done_again(store):
     assert tracking.finished_step("k") is None
 
 
+def test_texts_with_views_are_found_page_by_page(store, monkeypatch):
+    """The oldest training is behind more of another text than one page holds."""
+    monkeypatch.setattr(tracking, "PAGE", 2)
+    for name in ("first", "second", "second", "second", "second"):
+        with tracking.tracked_run("train", "a run", {"corpus": name, "corpus.sha256": name.ljust(64, "0")}):
+            pass
+    assert set(tracking.texts_with_views()) == {"first", "second", "all texts"}
+
+
 @pytest.mark.parametrize("model", ["0" * 32, "no/such/file", "models:/nothing/1", "runs:/" + "0" * 32 + "/model", ""])
 def test_a_model_that_is_not_there_is_refused_in_words(store, model):
     with pytest.raises(InputError, match="MODEL"):
@@ -157,5 +168,8 @@ def test_a_run_without_a_model_is_refused(store):
         tracking.checkpoint_of(run.id)
 
 
-def test_the_served_models_parameters_are_those_of_decoding():
-    assert {spec.name for spec in tracking.SIGNATURE.params.params} == {"length"} | {f.name for f in fields(Decoding)}
+def test_the_served_models_parameters_and_defaults_are_those_of_tmlm_sample():
+    options = {
+        p.name: p.default for p in cli.commands["sample"].params if p.name not in ("model", "prompts", "as_json")
+    }
+    assert {spec.name: spec.default for spec in tracking.SIGNATURE.params.params} == options
