@@ -180,9 +180,9 @@ def test_steps_that_diverge_are_timed_as_far_as_they_come(tmp_path):
     corpus = load_corpus(CorpusConfig(str(text)))
     seconds = iter(np.arange(0.0, 10.0, 0.001).tolist())
     model, train = configuration("rnn", hidden_size=4, learning_rate=1000.0, clip=0.0)
-    parts = (torch.from_numpy(corpus.ids[slice(*corpus.spans("stream")[split])]) for split in ("train", "val"))
+    parts = {split: torch.from_numpy(corpus.ids[slice(*span)]) for split, span in corpus.spans("stream").items()}
     with pytest.raises(TrainingDivergedError):
-        Training(LanguageModel(model, len(corpus.vocabulary)), *parts, train).run_epoch()
+        Training(LanguageModel(model, len(corpus.vocabulary)), parts["train"], parts["val"], train).run_epoch()
     timing = time_training(corpus, model, train, clock=lambda: next(seconds))
     assert timing.step_seconds == pytest.approx(0.001)
 
