@@ -27,14 +27,8 @@ def run_of_seed(seed: int, config_id: str, val_perplexity: float | None, preset:
         cost = closed_form(SHAPE, VOCABULARY)
         metrics = {"cost/macs_per_char": float(cost.macs_per_char), "cost/parameters": float(cost.parameters)}
         metrics["final/val_perplexity"] = val_perplexity
-    return FinishedTraining(
-        f"{config_id}-{seed}{'' if metrics else '-diverged'}",
-        "gru-1x8",
-        seed,
-        {**params, "embedding_size": "0"},
-        metrics,
-        tags,
-    )
+    run_id = f"{config_id}-{seed}" if metrics else f"{config_id}-{seed}-diverged"
+    return FinishedTraining(run_id, "gru-1x8", seed, {**params, "embedding_size": "0"}, metrics, tags)
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ def test_known_cost_is_told_to_ignore_what_nobody_trained_and_what_repeats(begin
     low.study.enqueue_trial({"hidden_size": 4})
     train_all(low)
     high = begin(**options, sampler="known-cost")
-    sampler = high.study.sampler._sampler  # type: ignore[attr-defined]
+    sampler = high.study.sampler._sampler
     ignored = [trial.number for trial in high.trials() if sampler._ignore(trial)]
     assert ignored[:2] == [0, 2]
     assert all(number in ignored for number, trial in enumerate(high.trials()) if REPEATS in trial.user_attrs)
