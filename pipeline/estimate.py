@@ -11,7 +11,7 @@ first layer, which reads single characters, has fewer. No coefficient is negativ
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from heapq import heapreplace
@@ -26,6 +26,7 @@ from models.config import ModelConfig
 from models.language_model import LanguageModel
 from pipeline.config import TrainConfig
 from pipeline.corpus import Corpus
+from pipeline.errors import TrainingDivergedError
 from pipeline.training import StreamData, Training, WindowData, keep_freed_memory
 
 Configuration = tuple[ModelConfig, TrainConfig]
@@ -94,8 +95,9 @@ def time_training(
 ) -> Timing:
     """Train for some steps, validate, and throw the model away.
 
-    Takes TIMED_SECONDS, or a few steps where those take longer, but of very long ones a single one. Like a training, it
-    sets the number of threads and the allocator of the whole process.
+    Takes TIMED_SECONDS, or a few steps where those take longer, but of very long ones a single one; steps that diverge
+    take no less time, and are timed as far as they come. Like a training, it sets the number of threads and the
+    allocator of the whole process.
     """
     ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
     train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
@@ -117,7 +119,7 @@ def time_training(
             raise _EnoughError
 
     marks = [now()]
-    with suppress(_EnoughError):
+    with suppress(_EnoughError, TrainingDivergedError):
         training.run_epoch(at_rest=at_rest)
     first = min(WARM_UP_STEPS, len(marks) - 2)  # of a short text, the epoch may have fewer
     step_seconds = (marks[-1] - marks[first]) / (len(marks) - 1 - first)
@@ -127,7 +129,11 @@ def time_training(
 
 
 class Calibration:
-    """Expected seconds of trainings on a text, by the timings of some on it."""
+    """Expected seconds of trainings on a text, by the timings of some on it.
+
+    A kind of model of which none was timed is taken for the slowest of those that were. It is false where nothing was
+    timed at all: there are no expectations then, and asking for one raises ValueError.
+    """
 
     def __init__(self, corpus: Corpus, timings: Sequence[Timing]) -> None:
         self._corpus = corpus
@@ -139,16 +145,26 @@ class Calibration:
             kind: _fit(members, [each.validation_seconds for each in members]) for kind, members in kinds.items()
         }
 
+    def __bool__(self) -> bool:
+        return bool(self._step)
+
     def step_seconds(self, model: ModelConfig, train: TrainConfig) -> float:
-        """Of one training step. KeyError for a kind of model of which none was timed."""
-        return float(_columns(model) @ self._step[_kind(model, train)])
+        """Of one training step. ValueError where nothing was timed."""
+        return self._seconds(self._step, model, train)
 
     def validation_seconds(self, model: ModelConfig, train: TrainConfig) -> float:
-        """Of one validation. KeyError as above."""
-        return float(_columns(model) @ self._validation[_kind(model, train)])
+        """Of one validation. ValueError where nothing was timed."""
+        return self._seconds(self._validation, model, train)
+
+    @staticmethod
+    def _seconds(curves: Mapping[tuple, NDArray[np.float64]], model: ModelConfig, train: TrainConfig) -> float:
+        kind = _kind(model, train)
+        if not curves:
+            raise ValueError(f"no training was timed, so that nothing is known of {model.shape}")
+        return max(float(_columns(model) @ curve) for curve in ([curves[kind]] if kind in curves else curves.values()))
 
     def expected_seconds(self, model: ModelConfig, train: TrainConfig, run_seconds: float = RUN_SECONDS) -> float:
-        """Of a recorded training with all its epochs (patience may end it sooner).
+        """Of a recorded training with all its epochs (patience may end it sooner). ValueError where nothing was timed.
 
         ``run_seconds`` is what recording takes, whatever the model; reading the test text and sampling come on top.
         """

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from models.config import ModelConfig
 from pipeline import tracking
 from pipeline.errors import InputError
 from pipeline.front import Contender, recommend
@@ -16,6 +17,7 @@ PRESET = "stream"  # the runs of the other validate on other characters
 def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None) -> dict[str, Any]:
     """The configuration to use, as a flat result; runs that differ in their seed alone are one configuration.
 
+    A seed that diverged counts as the uniform perplexity, as on the front of a search.
     ``corpus`` is the text's name as the runs carry it, or the path or address that it was read from; auto: any. Of
     several texts that it means, the one of the latest finished training. Raises InputError where nothing fits, and says
     what would.
@@ -31,7 +33,12 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         raise InputError(f"--corpus {corpus} has no finished training; texts that have one: {known}")
     latest = max(meant, key=lambda run: run.ended_ms)
     same = [run for run in runs if run.tags.get("corpus.sha256") == latest.tags.get("corpus.sha256")]
-    chosen = recommend(_contenders(same), max_macs, max_perplexity)
+    diverged = [
+        run
+        for run in tracking.diverged_trainings()
+        if run.params.get("preset") == PRESET and run.tags.get("corpus.sha256") == latest.tags.get("corpus.sha256")
+    ]
+    chosen = recommend(_contenders(same, diverged), max_macs, max_perplexity)
     return {
         "run_id": chosen.run_id,
         "cell": chosen.cell,
@@ -41,6 +48,7 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         "macs_per_char": chosen.macs_per_char,
         "parameters": chosen.parameters,
         "seeds": len(chosen.run_ids),
+        "diverged": len({run.run_id for run in diverged}.intersection(chosen.run_ids)),
         "corpus": same[0].tags.get("corpus", ""),
         "configurations": len({run.tags["config_id"] for run in same}),
     }
@@ -61,14 +69,21 @@ def _is_hopeless(run: tracking.FinishedTraining) -> bool:
     return run.tags.get("stopped", "").startswith(HOPELESS)
 
 
-def _contenders(runs: list[tracking.FinishedTraining]) -> list[Contender]:
+def _contenders(runs: list[tracking.FinishedTraining], diverged: list[tracking.FinishedTraining]) -> list[Contender]:
+    """The configurations of finished runs, each with those of its seeds that diverged at the end."""
     by_config = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.ended_ms):
         by_config[run.tags["config_id"]].append(run)
     found = []
-    for same in by_config.values():
+    for config_id, same in by_config.items():
         by_seed = {run.params["seed"]: run for run in same}  # of two of one seed, the later
         each = list(by_seed.values())
+        perplexities = [run.metrics["final/val_perplexity"] for run in each]
+        lost = {run.params["seed"]: run for run in diverged if run.tags.get("config_id") == config_id}
+        if left := [run for seed, run in lost.items() if seed not in by_seed]:
+            uniform = _uniform_perplexity(each[0])
+            perplexities = [min(value, uniform) for value in perplexities] + [uniform] * len(left)
+            each += left
         params, metrics = each[0].params, each[0].metrics
         found.append(
             Contender(
@@ -79,16 +94,28 @@ def _contenders(runs: list[tracking.FinishedTraining]) -> list[Contender]:
                 macs_per_char=int(metrics["cost/macs_per_char"]),
                 parameters=int(metrics["cost/parameters"]),
                 run_ids=tuple(run.run_id for run in each),
-                val_perplexities=tuple(run.metrics["final/val_perplexity"] for run in each),
+                val_perplexities=tuple(perplexities),
             )
         )
     return found
+
+
+def _uniform_perplexity(run: tracking.FinishedTraining) -> float:
+    """That of guessing, the number of symbols: each of them adds as many parameters to a shape."""
+    from models.complexity import closed_form  # not at the top: only where a seed diverged does torch have to be there
+
+    kinds: dict[str, Any] = {"cell": str, "num_layers": int, "hidden_size": int, "embedding_size": int}
+    shape = ModelConfig(**{name: kind(run.params[name]) for name, kind in kinds.items()})
+    without, one = (closed_form(shape, symbols).parameters for symbols in (0, 1))
+    return (run.metrics["cost/parameters"] - without) / (one - without)
 
 
 def sentence(found: Mapping[str, Any]) -> str:
     """The recommendation for a person."""
     shape = f"{found['cell']}-{found['num_layers']}x{found['hidden_size']}"
     seeds = f"the mean of {found['seeds']} seeds" if found["seeds"] > 1 else "one seed"
+    if found["diverged"]:
+        seeds += f", of which {found['diverged']} diverged and count{'s' * (found['diverged'] == 1)} as guessing"
     return (
         f"{shape}: {found['macs_per_char']:,} MACs per character, validation perplexity {found['val_perplexity']:.3f} "
         f"({seeds}), of {found['configurations']} configurations on {found['corpus']}\n"

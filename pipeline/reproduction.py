@@ -287,7 +287,7 @@ class _Conductor:
     def _expected(self, task: TrainingTask, timed: Mapping[Shape, Timing], stream: Calibration) -> float:
         """Seconds of a whole training."""
         if task.role == "stream":
-            return stream.expected_seconds(task.model, task.train)
+            return stream.expected_seconds(task.model, task.train) if stream else 1.0
         timing = timed.get(shape_of(asdict(task.model)))
         return expected_seconds(self.corpus, replace(timing, train=task.train)) if timing is not None else 1.0
 

@@ -86,6 +86,14 @@ class Space:
         """The point of an objective's parameters."""
         return np.array([range_.to_internal_repr(params[name]) for name, range_ in self.ranges.items()])
 
+    def pinned(self, points: Array, fixed: Mapping[str, float]) -> Array:
+        """The points (N, D) with these values, internal ones, in place of their own."""
+        points = points.copy()
+        for i, name in enumerate(self.ranges):
+            if name in fixed:
+                points[:, i] = fixed[name]
+        return points
+
 
 def _size(range_: Range) -> float:
     if isinstance(range_, CategoricalDistribution):
@@ -101,7 +109,8 @@ def _grid(range_: Range) -> Array:
     if range_.single():
         return np.array([range_.low], dtype=float)
     assert range_.step is not None
-    return np.arange(_size(range_)) * range_.step + range_.low
+    values = np.arange(_size(range_)) * range_.step + range_.low
+    return np.minimum(values, range_.high)  # 3 * 0.1 > 0.3, which Optuna would not take for a value of the range
 
 
 def _from_unit(range_: Range, unit: Array) -> Array:
@@ -450,11 +459,12 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Prices:
-    """The range of sign * cost, smaller being better, over the candidates."""
+    """sign * cost, smaller being better: its range over the candidates within the budget, and the reference point's."""
 
     sign: float
     lowest: float
     highest: float
+    limit: float  # the highest of the whole space: at a limit of the budget's, the best within it would add no area
 
     def to_unit(self, cost: Array) -> Array:
         """0 for the cheapest candidate, 1 for the dearest."""
@@ -501,6 +511,9 @@ class KnownCostSampler(BaseSampler):
         worst: value of the unknown objective at which, and beyond which, a trial has failed. A failed trial says that
             its neighbourhood fails and is not a value to fit. Trials that end as FAIL or PRUNED count as failed too.
         log: model the logarithm of the unknown objective, which then has to be positive.
+        ignore: whether a trial tells nothing, such as one that failed without being run, or one that was told what
+            an earlier one of the same configuration came to. As if it were not in the study: it is neither a failure
+            nor a second measurement, and its configuration may be proposed.
         search_space: of the trials, if known beforehand: then the first trials are spread over the costs as well.
             Otherwise Optuna infers it from the first finished trial, and trials until then are random.
         n_startup_trials: trials spread over the costs before the model proposes.
@@ -520,6 +533,7 @@ class KnownCostSampler(BaseSampler):
         max_cost: float | None = None,
         worst: float | None = None,
         log: bool = True,
+        ignore: Callable[[FrozenTrial], bool] | None = None,
         search_space: Mapping[str, BaseDistribution] | None = None,
         n_startup_trials: int = 5,
         seed: int | None = None,
@@ -535,11 +549,12 @@ class KnownCostSampler(BaseSampler):
         self._max_cost = max_cost
         self._worst = worst
         self._log = log
+        self._ignore = ignore
         self._search_space = None if search_space is None else dict(search_space)
         self._n_startup_trials = n_startup_trials
         self._seed = _fresh_seed() if seed is None else seed
         self._lock = threading.Lock()
-        self._candidates_of: tuple[dict[str, Range], Candidates] | None = None
+        self._candidates_of: tuple[dict[str, Range], Candidates, Candidates] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_lock"}
@@ -547,11 +562,6 @@ class KnownCostSampler(BaseSampler):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._lock = threading.Lock()
-
-    def reseed_rng(self) -> None:
-        """Take a new seed from the system, as Optuna asks for with ``n_jobs`` > 1."""
-        with self._lock:
-            self._seed = _fresh_seed()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The space given, or the intersection of the finished trials' spaces."""
@@ -575,15 +585,20 @@ class KnownCostSampler(BaseSampler):
     ) -> dict[str, Any]:
         """The parameters of the trial, all at once."""
         objectives = Objectives.of(study.directions, self._known_objective)
-        fixed = trial.system_attrs.get("fixed_params", {})
-        if not search_space or all(name in fixed for name in search_space):
+        enqueued = trial.system_attrs.get("fixed_params", {})
+        if not search_space or all(name in enqueued for name in search_space):
             return {}
         space = Space({name: _range(name, distribution) for name, distribution in search_space.items()})
+        fixed = {name: x for name in space.ranges if (x := _internal(space.ranges[name], enqueued, name)) is not None}
         with self._lock:
             trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
-            others = [other for other in trials if other.number != trial.number]
+            others = [
+                other
+                for other in trials
+                if other.number != trial.number and not (self._ignore is not None and self._ignore(other))
+            ]
             generator = np.random.default_rng([self._seed, trial.number])
-            point, proposed_by = self._propose(objectives, space, others, generator)
+            point, proposed_by = self._propose(objectives, space, others, fixed, generator)
             params = space.external(point)
             announcement = dict(zip(space.ranges, point.tolist(), strict=True))
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSAL, announcement)
@@ -646,7 +661,8 @@ class KnownCostSampler(BaseSampler):
 
     # Candidates
 
-    def _candidates(self, space: Space) -> Candidates:
+    def _candidates(self, space: Space) -> tuple[Candidates, Candidates]:
+        """Those of the whole space, and of them those within the budget; ValueError where there are none."""
         if self._candidates_of is None or self._candidates_of[0] != space.ranges:
             if space.size() <= LARGEST_ENUMERATION:
                 points = space.enumerate()
@@ -659,8 +675,8 @@ class KnownCostSampler(BaseSampler):
                     f"no configuration costs at most max_cost={self._max_cost:g}; the cheapest of "
                     f"{len(candidates.cost)} costs {candidates.cost.min():g}: raise max_cost or widen the search space"
                 )
-            self._candidates_of = (dict(space.ranges), within)
-        return self._candidates_of[1]
+            self._candidates_of = (dict(space.ranges), candidates, within)
+        return self._candidates_of[1:]
 
     def _sampled(self, space: Space) -> Candidates:
         """Sobol points; with a tight budget, those around the cheapest too."""
@@ -673,11 +689,16 @@ class KnownCostSampler(BaseSampler):
                 break
             cheapest = candidates.points[np.argsort(candidates.cost, kind="stable")[: 2 * LOCAL_CENTRES]]
             taken = {tuple(point) for point in candidates.points}
-            candidates = candidates.join(self._near(space, cheapest, LOCAL_WIDTHS[0], taken, generator))
+            candidates = candidates.join(self._near(space, cheapest, LOCAL_WIDTHS[0], taken, generator, {}))
         return candidates
 
     def _within_budget(self, candidates: Candidates) -> Candidates:
         return candidates if self._max_cost is None else candidates.keep(candidates.cost <= self._max_cost)
+
+    def _agreeing(self, space: Space, points: Array, fixed: Mapping[str, float]) -> Candidates:
+        """Of a trial that is enqueued with some of its values: the others as in the points, within the budget."""
+        points = np.unique(space.pinned(points, fixed), axis=0)
+        return self._within_budget(Candidates(points, self._costs(space, points)))
 
     def _near(
         self,
@@ -686,6 +707,7 @@ class KnownCostSampler(BaseSampler):
         width: float,
         taken: set[tuple[float, ...]],
         generator: np.random.Generator,
+        fixed: Mapping[str, float],
     ) -> Candidates:
         """LOCAL_POINTS for each centre with one parameter or more moved, a number by ``width`` of its range."""
         points = np.repeat(centres, LOCAL_POINTS, axis=0)
@@ -695,21 +717,29 @@ class KnownCostSampler(BaseSampler):
         close = np.clip(unit + width * generator.standard_normal(unit.shape), 0, 1)
         anywhere = generator.random(unit.shape)
         shifted = space.from_unit(np.where(space.categorical(), anywhere, close))
-        points = np.unique(np.where(moved, shifted, points), axis=0)
+        points = np.unique(space.pinned(np.where(moved, shifted, points), fixed), axis=0)
         points = points[[tuple(point) not in taken for point in points]]
         return Candidates(points, self._costs(space, points))
 
     # The proposal
 
     def _propose(
-        self, objectives: Objectives, space: Space, trials: Sequence[FrozenTrial], generator: np.random.Generator
+        self,
+        objectives: Objectives,
+        space: Space,
+        trials: Sequence[FrozenTrial],
+        fixed: Mapping[str, float],
+        generator: np.random.Generator,
     ) -> tuple[Array, str]:
         history = self._history(space, trials, objectives)
-        candidates = self._candidates(space)
+        whole, candidates = self._candidates(space)
+        sign = objectives.known_sign
+        lowest, highest = np.sort(sign * candidates.cost)[[0, -1]]
+        prices = Prices(sign, float(lowest), float(highest), float(np.max(sign * whole.cost)))
+        if fixed and len((agreeing := self._agreeing(space, whole.points, fixed)).points):
+            candidates = agreeing
         taken = {tuple(point) for point in history.points}
         fresh = np.array([tuple(point) not in taken for point in candidates.points])
-        lowest, highest = np.sort(objectives.known_sign * candidates.cost)[[0, -1]]
-        prices = Prices(objectives.known_sign, float(lowest), float(highest))
         if not fresh.any():  # every configuration was tried: the next may repeat one
             return candidates.point(int(generator.integers(len(candidates.points)))), "random"
         candidates = candidates.keep(fresh)
@@ -727,7 +757,7 @@ class KnownCostSampler(BaseSampler):
             tried = history.points[known]
             for width in LOCAL_WIDTHS:
                 centres = np.vstack([candidates.points[np.argsort(scores)[-LOCAL_CENTRES:]], tried[-LOCAL_CENTRES:]])
-                near = self._within_budget(self._near(space, centres, width, taken, generator))
+                near = self._within_budget(self._near(space, centres, width, taken, generator, fixed))
                 candidates = candidates.join(near)
                 scores = np.concatenate([scores, acquisition.quick(*arguments(near))])
         candidates = candidates.keep(np.argsort(-scores, kind="stable")[:SHORTLIST])
@@ -787,7 +817,7 @@ class KnownCostSampler(BaseSampler):
             at=inputs[usable],
             price=price[usable],
             worst=worst,
-            price_limit=None if objectives.single else prices.highest,
+            price_limit=None if objectives.single else prices.limit,
             log=self._log,
             sign=sign,
             success=SuccessModel(inputs[decided], ~failed[decided], categorical) if failed.any() else None,
@@ -811,13 +841,17 @@ def _point_of(space: Space, trial: FrozenTrial) -> tuple[float, ...] | None:
     announced = trial.system_attrs.get(PROPOSAL, {})
     point = []
     for name, range_ in space.ranges.items():
-        if name in params:
-            value = range_.to_internal_repr(params[name])
-        elif name in announced:
-            value = announced[name]
-        else:
-            return None
-        if not range_._contains(value):
+        value = _internal(range_, params, name) if name in params else announced.get(name)
+        if value is None or not range_._contains(value):
             return None
         point.append(float(value))
     return tuple(point)
+
+
+def _internal(range_: Range, params: Mapping[str, Any], name: str) -> float | None:
+    """Optuna's internal value of a parameter; None if it is not given, or is no value of the range."""
+    try:
+        value = float(range_.to_internal_repr(params[name]))
+    except (KeyError, ValueError):  # not given; a category that there is not
+        return None
+    return value if range_._contains(value) else None

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import count, islice, product
 from math import inf, log10
@@ -65,6 +66,7 @@ DRAWS = 1000  # after which a space without a size is taken for searched through
 NSGA_POPULATION = 10  # its own 50 would not leave the first, random generation in 40 trials
 FEWEST_TO_RANK = 4  # complete trials, before parameters are ranked
 LOCK_SECONDS = 60
+ORPHANED_AFTER = timedelta(days=2)  # in a shared storage; more than clocks and time zones differ
 PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "corpus_sha256"  # of the study
 PROCESS = "time-machine-lm:process"  # of a trial, hidden from people: who asked for it
 CONFIRMED = "confirmed:"  # of the study, followed by the trial and the seed: the run that confirms it
@@ -191,6 +193,7 @@ def _sampler(
             lambda parameters: log10(macs(parameters)),
             max_cost=log10(config.budget_macs) if config.budget_macs else None,
             worst=float(vocab_size),
+            ignore=lambda trial: REPEATS in trial.user_attrs or _is_over_budget(trial),
             search_space=distributions(space),
             seed=config.seed,
         )
@@ -203,6 +206,42 @@ def _sampler(
         "grid": lambda: RandomSampler(seed=seed),  # asked for nothing: each of its trials is put in line
     }
     return samplers[config.sampler]()
+
+
+class SigningSampler(BaseSampler):
+    """A sampler whose trials say which process asks for them before anything else is done about them.
+
+    Optuna calls ``before_trial`` when a trial has just begun to run; sampling, in which a process may be killed too,
+    comes after it.
+    """
+
+    def __init__(self, sampler: BaseSampler, process: Mapping[str, str]) -> None:
+        self._sampler, self._process = sampler, dict(process)
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        study._storage.set_trial_system_attr(trial._trial_id, PROCESS, self._process)
+        self._sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        self._sampler.after_trial(study, trial, state, values)
+
+    def reseed_rng(self) -> None:
+        self._sampler.reseed_rng()
 
 
 # --- the study -------------------------------------------------------------------------------------------------------
@@ -259,7 +298,8 @@ class Search:
                     number, seed = key.removeprefix(CONFIRMED).split(":")
                     self.confirmations.append(Confirmation(int(number), int(seed), run))
             done = len(self.study.get_trials(deepcopy=False))
-            self.study.sampler = _sampler(config, space, self.macs_per_char, self.vocab_size, done)
+            sampler = _sampler(config, space, self.macs_per_char, self.vocab_size, done)
+            self.study.sampler = SigningSampler(sampler, self._process)
 
     def _check_budget(self) -> None:
         if not self.config.budget_macs:
@@ -376,7 +416,6 @@ class Search:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
                 trial = self.study.ask(distributions(self.space))
-            self.study._storage.set_trial_system_attr(trial._trial_id, PROCESS, self._process)
             trial.set_user_attr(SEED, self.config.seed)
             parameters = {**self.space.fixed, **trial.params}
             macs = self.macs_per_char(parameters)
@@ -488,7 +527,7 @@ class Search:
             raise event.value if isinstance(event.value, Exception) else TmlmError(str(event.value))
         if task.role == "confirmation":
             key = task.number, task.train.seed
-            if event.kind == "lost":  # it is asked for again; what takes its process down twice is left out
+            if event.kind == "lost" or isinstance(event.value, MemoryError):  # it is asked for again, but once
                 self._kills[key] = self._kills.get(key, 0) + 1
                 return
             run = {name: event.value[name] for name in DIVERGED} if event.kind == "done" else None
@@ -528,10 +567,17 @@ class Search:
         self._put_in_line(trial, kills)
 
     def _put_in_line(self, trial: FrozenTrial, kills: int) -> None:
-        """Have the trial's configuration tried again; one that was stopped before it had a configuration is left."""
+        """Have the trial's configuration tried again; one that was stopped before it had a configuration is left.
+
+        So is one that Optuna can't ask for, such as a cell that there is not, put in line by hand.
+        """
         parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # the first: of one put in line
-        if len(parameters) == len(self.space.searched):
-            self.study.enqueue_trial(parameters, user_attrs={RETRY_OF: trial.number, KILLS: kills})
+        try:
+            for name, distribution in distributions(self.space).items():
+                distribution.to_internal_repr(parameters[name])
+        except (KeyError, ValueError):
+            return
+        self.study.enqueue_trial(parameters, user_attrs={RETRY_OF: trial.number, KILLS: kills})
 
     def _trial_id(self, number: int) -> int:
         return self.study._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
@@ -568,9 +614,13 @@ class Search:
     def _is_orphan(self, trial: FrozenTrial) -> bool:
         """Whether a running trial that names no process was left behind between two statements.
 
-        Only one command of this machine works on a study (``alone``), so in our own file it was.
+        Only one command of this machine works on a study (``alone``), so in our own file it was. In a storage that
+        others may use, one of them may be there at this moment, but not after days.
         """
-        return PROCESS not in trial.system_attrs and self.config.storage == "auto"
+        if PROCESS in trial.system_attrs:
+            return False
+        begun = trial.datetime_start
+        return self.config.storage == "auto" or (begun is not None and datetime.now() - begun > ORPHANED_AFTER)
 
     # --- the front ---------------------------------------------------------------------------------------------------
 
@@ -640,7 +690,10 @@ class Search:
         return tasks
 
     def shown_trials(self) -> list[Trial]:
-        """All trials that were trained, as the pictures show them."""
+        """The trials that were trained to their end, and those that failed for good, as the pictures show them.
+
+        One that was stopped as hopeless is left out: where it would have ended is not known.
+        """
         shown = []
         for trial in sorted([*self.complete(), *self.failed()], key=lambda trial: trial.number):
             if "macs_per_char" not in trial.user_attrs:  # failed by hand

@@ -143,16 +143,19 @@ class _Conductor:
         configurations = [configs_of(each, found.space, config, config.seed) for each in drawn]
         self.bar.phase("timing some steps")
         timings = time_all(pool, [TimingTask(found.corpus_config, *each) for each in shapes_to_time(configurations)])
-        self._calibration = Calibration(self.corpus, timings)
-        seconds = [self._calibration.expected_seconds(*each) for each in configurations]
-        self._mean_seconds = sum(seconds) / len(seconds)
         left = config.trials - len(found.judged())
-        self.minutes_expected = search_minutes(seconds, left, count, self._confirmations_left())
+        about = "how long is not known, as every process that timed some steps was lost"
+        if calibration := Calibration(self.corpus, timings):
+            self._calibration = calibration
+            seconds = [calibration.expected_seconds(*each) for each in configurations]
+            self._mean_seconds = sum(seconds) / len(seconds)
+            self.minutes_expected = search_minutes(seconds, left, count, self._confirmations_left())
+            about = f"about {self.minutes_expected:.0f} min" if self.minutes_expected >= 1 else "less than a minute"
+            about += f" with {count} workers, by steps timed just now"
         done = f" ({len(found.judged())} are done)" if found.judged() else ""
-        about = f"about {self.minutes_expected:.0f} min" if self.minutes_expected >= 1 else "less than a minute"
         self.say(
-            f"{left} trials{done} and the confirmations of their front: {about} with {count} workers, by steps timed "
-            f"just now.\nStudy {config.study_name} in {store.shown(storage_url(config))}; {ui.link_to_run(self.run.id)}"
+            f"{left} trials{done} and the confirmations of their front: {about}."
+            f"\nStudy {config.study_name} in {store.shown(storage_url(config))}; {ui.link_to_run(self.run.id)}"
         )
 
     def _confirmations_left(self) -> float:
@@ -248,7 +251,8 @@ class _Conductor:
         chosen = picks(judged)
         for name, pick in chosen.items():
             said = " ".join(each.sentence for each in chosen.values() if each.run_id == pick.run_id)
-            tracking.register(REGISTERED_MODEL, pick.run_id, name, said)
+            text = f"Text: {self.corpus.label} (sha256 {self.corpus.corpus_sha256[:8]}...)."
+            tracking.register(REGISTERED_MODEL, pick.run_id, name, f"{said} {text}")
         trials = found.shown_trials()
         bars = self.corpus.baselines(config.preset)["val"].perplexities()
         title = f"{config.study_name} on {self.corpus.label}"

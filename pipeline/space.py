@@ -163,17 +163,24 @@ class Space:
             yield dict(zip(self.values, chosen, strict=True))
 
     def draw(self, random: Random) -> dict[str, Any]:
-        """A random configuration: log-uniform in hidden size and learning rate, uniform in the rest."""
+        """A random configuration: log-uniform in hidden size and learning rate, uniform in the rest.
+
+        An integer of ratios is the rounded one between half below the lowest and half above the highest, as Optuna has
+        it, so that both ends come.
+        """
         drawn: dict[str, Any] = {}
         for name, each in self.values.items():
             if not isinstance(each, Range):
                 drawn[name] = random.choice(each)
-            elif PARAMETERS[name] is int and name not in LOG_PARAMETERS:
-                drawn[name] = random.randint(int(each.low), int(each.high))
-            elif name in LOG_PARAMETERS:
-                drawn[name] = PARAMETERS[name](exp(random.uniform(log(each.low), log(each.high))) + 1e-9)
+                continue
+            is_int = PARAMETERS[name] is int
+            half = 0.5 if is_int else 0.0
+            if name in LOG_PARAMETERS:
+                value = exp(random.uniform(log(each.low - half), log(each.high + half)))
             else:
-                drawn[name] = random.uniform(each.low, each.high)
+                value = random.uniform(each.low - half, each.high + half)
+            value = min(max(value, each.low), each.high)  # which arithmetic may miss
+            drawn[name] = round(value) if is_int else value
         return drawn
 
     def grid(self) -> dict[str, list[Any]]:

@@ -214,9 +214,11 @@ def _hypervolume_text(judged: Judged) -> str:
     low, high = judged.hypervolume_low, judged.hypervolume_high
     between = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
     perplexity, macs = judged.reference
+    luck = "where seeds differ by so much, lucky runs are among those that decide who is on the front"
     return (
         f"Hypervolume {judged.hypervolume:.2f}{between}, in perplexity times decades of MACs within "
         f"perplexity {perplexity:g} and {macs:,.0f} MACs per character."
+        + (f" This interval is too narrow and lies too high: {luck}." if judged.is_loud else "")
     )
 
 

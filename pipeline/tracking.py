@@ -41,7 +41,7 @@ from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schem
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline import last_word, stopping
 from pipeline.code_digest import ROOT, modules_behind
-from pipeline.errors import InputError, RecordingError
+from pipeline.errors import InputError, RecordingError, TrainingDivergedError
 from pipeline.files import BEST_CHECKPOINT
 from pipeline.locations import is_elsewhere, local_path, location_of
 from pipeline.open_runs import close_the_dead
@@ -522,7 +522,7 @@ def _every_run(experiment_id: str, query: str, order_by: str = "attributes.start
 
 @dataclass(frozen=True)
 class FinishedTraining:
-    """What a finished training has recorded; figures that are no counts have six digits."""
+    """What a training that has ended has recorded; figures that are no counts have six digits."""
 
     run_id: str
     name: str
@@ -534,6 +534,16 @@ class FinishedTraining:
 
 def finished_trainings() -> list[FinishedTraining]:
     """All finished trainings of the experiment that have come to a result."""
+    found = _trainings("attributes.status = 'FINISHED'")
+    return [training for training in found if "final/val_perplexity" in training.metrics]
+
+
+def diverged_trainings() -> list[FinishedTraining]:
+    """All trainings of the experiment whose end was that they diverged: what they were, without a result."""
+    return _trainings(f"attributes.status = 'FAILED' and tags.failure LIKE '{TrainingDivergedError.__name__}:%'")
+
+
+def _trainings(condition: str) -> list[FinishedTraining]:
     store = setup()
     with refused():
         return [
@@ -545,8 +555,7 @@ def finished_trainings() -> list[FinishedTraining]:
                 run.data.metrics,
                 run.data.tags,
             )
-            for run in _every_run(store.experiment_id, "tags.stage = 'train' and attributes.status = 'FINISHED'")
-            if "final/val_perplexity" in run.data.metrics
+            for run in _every_run(store.experiment_id, f"tags.stage = 'train' and {condition}")
         ]
 
 

@@ -16,6 +16,7 @@ from models.language_model import LanguageModel
 from pipeline import estimate
 from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.corpus import load_corpus
+from pipeline.errors import TrainingDivergedError
 from pipeline.estimate import Calibration, Timing, front_members, search_minutes, shapes_to_time, time_training
 from pipeline.training import Training
 
@@ -88,8 +89,19 @@ def test_each_cell_has_its_own_curve_and_the_learning_rate_none(corpus):
     fitted = Calibration(corpus, timings)
     assert fitted.step_seconds(*configuration("rnn", 2, 50, learning_rate=0.2)) == pytest.approx(2.0)
     assert fitted.step_seconds(*configuration("gru", 2, 50)) == pytest.approx(6.0)
-    with pytest.raises(KeyError):
-        fitted.step_seconds(*configuration("lstm", 2, 50))
+
+
+def test_a_kind_of_which_none_could_be_timed_is_taken_for_the_slowest_of_the_others(corpus):
+    fitted = Calibration(corpus, [Timing(*configuration(cell), each, each) for cell, each in (("rnn", 1), ("gru", 3))])
+    assert fitted.step_seconds(*configuration("lstm")) == pytest.approx(3.0)
+    assert fitted.expected_seconds(*configuration("lstm")) > fitted.expected_seconds(*configuration("rnn"))
+
+
+def test_where_nothing_was_timed_nothing_is_expected(corpus):
+    nothing = Calibration(corpus, [])
+    assert not nothing
+    with pytest.raises(ValueError, match="no training was timed, so that nothing is known of lstm-1x8"):
+        nothing.expected_seconds(*configuration("lstm"))
 
 
 @pytest.mark.parametrize(
@@ -160,6 +172,19 @@ def test_of_a_text_too_short_for_that_the_steps_there_are_are_timed(tmp_path):
     seconds = iter(np.arange(0.0, 1000.0, 0.01).tolist())
     timing = time_training(corpus, model, train, clock=lambda: next(seconds))
     assert timing.step_seconds == pytest.approx(0.01)
+
+
+def test_steps_that_diverge_are_timed_as_far_as_they_come(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("the time traveller for so it will be convenient to speak of him " * 100)
+    corpus = load_corpus(CorpusConfig(str(text)))
+    seconds = iter(np.arange(0.0, 10.0, 0.001).tolist())
+    model, train = configuration("rnn", hidden_size=4, learning_rate=1000.0, clip=0.0)
+    parts = {split: torch.from_numpy(corpus.ids[slice(*span)]) for split, span in corpus.spans("stream").items()}
+    with pytest.raises(TrainingDivergedError):
+        Training(LanguageModel(model, len(corpus.vocabulary)), parts["train"], parts["val"], train).run_epoch()
+    timing = time_training(corpus, model, train, clock=lambda: next(seconds))
+    assert timing.step_seconds == pytest.approx(0.001)
 
 
 @pytest.mark.parametrize("preset", ["stream", "report"])

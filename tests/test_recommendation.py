@@ -1,15 +1,75 @@
-"""Which text a recommendation is about: by its name, its path, or the latest."""
+"""A recommendation: which text it is about, by its name, its path, or the latest; what seeds that diverged count."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from models.complexity import closed_form
+from models.config import ModelConfig
 from pipeline import tracking
 from pipeline.cli import cli
-from pipeline.errors import InputError
-from pipeline.recommendation import recommended
+from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.recommendation import recommended, sentence
 from pipeline.tracking import FinishedTraining
+
+VOCABULARY = 28
+SHAPE = ModelConfig("gru", 1, 8)
+
+
+def run_of_seed(seed: int, config_id: str, val_perplexity: float | None, preset: str = "stream") -> FinishedTraining:
+    """A training of SHAPE; without a perplexity, one that diverged."""
+    params = {"preset": preset, "seed": str(seed), "cell": "gru", "num_layers": "1", "hidden_size": "8"}
+    tags = {"corpus": "my-book", "corpus.sha256": "a", "config_id": config_id}
+    metrics = {}
+    if val_perplexity is not None:
+        cost = closed_form(SHAPE, VOCABULARY)
+        metrics = {"cost/macs_per_char": float(cost.macs_per_char), "cost/parameters": float(cost.parameters)}
+        metrics["final/val_perplexity"] = val_perplexity
+    run_id = f"{config_id}-{seed}" if metrics else f"{config_id}-{seed}-diverged"
+    return FinishedTraining(run_id, "gru-1x8", seed, {**params, "embedding_size": "0"}, metrics, tags)
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has these runs recorded, and no others."""
+
+    def record(*runs: FinishedTraining) -> None:
+        monkeypatch.setattr(tracking, "finished_trainings", lambda: [run for run in runs if run.metrics])
+        monkeypatch.setattr(tracking, "diverged_trainings", lambda: [run for run in runs if not run.metrics])
+
+    return record
+
+
+def test_a_seed_that_diverged_counts_as_guessing_and_is_told(trained):
+    trained(*(run_of_seed(seed, "wild", value) for seed, value in enumerate((4.0, None, 4.0))))
+    found = recommended("auto", 10**6, None)
+    assert (found["seeds"], found["diverged"], found["run_id"]) == (3, 1, "wild-0")
+    assert found["val_perplexity"] == pytest.approx((4.0 * 4.0 * VOCABULARY) ** (1 / 3))
+    assert "(the mean of 3 seeds, of which 1 diverged and counts as guessing)" in sentence(found)
+
+
+def test_what_diverges_now_and_then_is_not_preferred_to_what_never_does(trained):
+    steady = [run_of_seed(seed, "steady", 5.0) for seed in (0, 1)]
+    trained(run_of_seed(0, "wild", 4.0), run_of_seed(1, "wild", None), *steady)
+    found = recommended("auto", 10**6, None)
+    assert found["run_id"] == "steady-0"
+    assert "diverged" not in sentence(found)
+
+
+def test_a_seed_that_diverged_and_was_then_trained_to_its_end_did_not_diverge(trained):
+    trained(run_of_seed(0, "a", None), run_of_seed(0, "a", 4.0), run_of_seed(1, "a", None, preset="report"))
+    found = recommended("auto", 10**6, None)
+    assert (found["seeds"], found["diverged"]) == (1, 0)
+
+
+def test_trainings_that_diverged_are_found_in_the_record_and_others_that_failed_are_not(store):
+    for error in (TrainingDivergedError("the loss is nan"), ValueError("no")):
+        with pytest.raises(type(error)), tracking.tracked_run("train", type(error).__name__, {"corpus": "topics"}):
+            raise error
+    assert [run.name for run in tracking.diverged_trainings()] == ["TrainingDivergedError"]
+    assert tracking.finished_trainings() == []
 
 
 def finished(name: str, source: str, digest: str, ended_ms: int) -> FinishedTraining:
@@ -29,6 +89,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         finished("page", "https://host/page.txt", "c", 3),
     ]
     monkeypatch.setattr(tracking, "finished_trainings", lambda: runs)
+    monkeypatch.setattr(tracking, "diverged_trainings", list)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

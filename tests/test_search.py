@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import timedelta
 from math import exp, log, log10
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from pipeline.config import CorpusConfig
 from pipeline.corpus import Corpus, load_corpus
 from pipeline.errors import InputError, RecordingError, TrainingDivergedError
 from pipeline.processes import process_tags
+from pipeline.sampler import KnownCostSampler
 from pipeline.search import LOST, PROCESS, REPEATS, RETRY_OF, SEED, Search, alone, refused
 from pipeline.space import SearchConfig, Space
 from pipeline.trial import TrainingTask
@@ -130,6 +132,52 @@ def test_a_perplexity_is_capped_at_uniform(begin):
     assert found.contenders() == []
 
 
+def test_a_hopeless_trial_counts_is_no_contender_and_is_not_asked_for_again(begin):
+    options = {"sampler": "grid", "cell": "lstm", "num_layers": "1", "hidden_size": "4,5", "trials": 2}
+    found = begin(**options)
+    hopeless, good = found.next_task({}, 0, None), found.next_task({}, 1, None)
+    found.take(Event("done", hopeless, {**result_of(hopeless, 7.0), "stopped": "hopeless: epoch 1 of 2 at 7.00"}, 1))
+    found.take(Event("done", good, result_of(good, 5.0), 1))
+    (pruned,) = found.trials(TrialState.PRUNED)
+    assert pruned.params["hidden_size"] == hopeless.model.hidden_size
+    assert pruned.user_attrs["stopped"].startswith("hopeless: ")
+    assert found.counts() | {"trials": 2, "hopeless": 1, "failed": 0} == found.counts()
+    assert [each.hidden_size for each in found.contenders()] == [good.model.hidden_size]
+    assert [trial.val_perplexity for trial in found.shown_trials()] == [5.0]
+    assert [curve.val_perplexities for curve in found.curves()] == [(6.0, 5.0)]
+    again = begin(**{**options, "trials": 3})
+    assert again.next_task({}, 0, None) is None
+    assert again.nothing_new
+
+
+def test_a_repeat_of_a_hopeless_trial_is_told_so_and_does_not_count(begin):
+    found = begin(sampler="random", cell="lstm", num_layers="1", hidden_size="4,5", trials=3)
+    task = found.next_task({}, 0, None)
+    found.take(Event("done", task, {**result_of(task, 7.0), "stopped": "hopeless: epoch 1 of 2 at 7.00"}, 1))
+    found.study.enqueue_trial(found.trials()[0].params)
+    found.next_task({}, 0, None)
+    assert found.trials()[1].user_attrs[REPEATS] == 0
+    assert found.trials()[1].state == TrialState.FAIL
+    assert found.counts() | {"trials": 1, "hopeless": 1, "failed": 0} == found.counts()
+
+
+def test_known_cost_is_told_to_ignore_what_nobody_trained_and_what_repeats(begin):
+    options = {"cell": "lstm", "num_layers": "1", "hidden_size": "4..8", "trials": 2}
+    low = begin(**options, sampler="random", budget_macs=900)
+    low.study.enqueue_trial({"hidden_size": 8})  # over the budget
+    low.study.enqueue_trial({"hidden_size": 4})
+    low.study.enqueue_trial({"hidden_size": 4})
+    train_all(low)
+    high = begin(**options, sampler="known-cost")
+    sampler = high.study.sampler._sampler
+    ignored = [trial.number for trial in high.trials() if sampler._ignore(trial)]
+    assert ignored[:2] == [0, 2]
+    assert all(number in ignored for number, trial in enumerate(high.trials()) if REPEATS in trial.user_attrs)
+    assert 1 not in ignored
+    train_all(begin(**{**options, "trials": 5}, sampler="known-cost"))
+    assert sorted(each.hidden_size for each in high.contenders()) == [4, 5, 6, 7, 8]
+
+
 def test_a_diverged_trial_fails_with_its_reason_and_another_takes_its_place(begin):
     found, outcomes = begin(trials=3), iter([TrainingDivergedError("the loss is nan"), 5.0, 4.0, 3.0])
     trained = train_all(found, lambda task: next(outcomes))
@@ -209,12 +257,51 @@ def test_trials_of_another_container_are_closed_once_the_studys_run_has_ended(be
     assert again.close_the_dead(elsewhere=True) == [0]
 
 
+def nameless(found: Search) -> None:
+    """A trial that has just begun to run, and does not say yet whose it is."""
+    found.study._storage.create_new_trial(found.study._study_id)
+
+
 def test_a_trial_that_was_left_between_two_statements_is_closed_too(begin):
-    begin().study.ask()
+    nameless(begin())
     again = begin()
     assert again.close_the_dead() == [0]
     assert again.trials()[0].state == TrialState.FAIL
     assert len(again.trials()) == 1  # it had no parameters yet: nothing to try again
+
+
+def test_in_a_storage_that_others_use_it_is_closed_once_no_living_process_can_be_there(begin, tmp_path, monkeypatch):
+    shared = f"sqlite:///{tmp_path}/shared.db"
+    nameless(begin(storage=shared))
+    again = begin(storage=shared)
+    assert again.close_the_dead() == []
+    monkeypatch.setattr("pipeline.search.ORPHANED_AFTER", timedelta(0))
+    assert again.close_the_dead() == [0]
+
+
+def test_a_process_that_is_killed_while_it_samples_leaves_a_trial_that_names_it(begin, tmp_path, monkeypatch):
+    shared = f"sqlite:///{tmp_path}/shared.db"
+
+    def killed(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.search.process_tags", lambda: {**process_tags(), "process.pid": "4194000"})
+        patch.setattr(KnownCostSampler, "sample_relative", killed)
+        with pytest.raises(KeyboardInterrupt):
+            begin(storage=shared).next_task({}, 0, None)
+    again = begin(storage=shared)
+    assert again.trials()[0].state == TrialState.RUNNING
+    assert again.close_the_dead() == [0]
+
+
+def test_a_trial_put_in_line_with_a_cell_that_there_is_not_does_not_hold_the_study_up_for_ever(begin):
+    found = begin(trials=2)
+    found.study.enqueue_trial({"cell": "transformer", "num_layers": 1, "hidden_size": 4})
+    with pytest.raises(ValueError, match="transformer"):
+        found.next_task({}, 0, None)
+    found.give_up("the search ended: ValueError")
+    assert len(train_all(begin(trials=2))) == 2
 
 
 def test_the_budget_holds_for_every_sampler(begin):
@@ -431,6 +518,19 @@ def test_a_confirmation_whose_process_is_lost_twice_is_left_out_until_the_next_c
         found.take(Event("lost", task, -9, 1))
     assert found.confirmation_tasks(found.contenders(), {}) == []
     assert len(found.contenders()[0].run_ids) == 1
+    again = begin(trials=1, confirm_seeds=2)
+    assert again.confirmation_tasks(again.contenders(), {}) != []
+
+
+def test_a_confirmation_that_memory_did_not_hold_is_no_divergence_and_is_asked_for_again(begin):
+    found = begin(trials=1, confirm_seeds=2)
+    train_all(found)
+    (task,) = found.confirmation_tasks(found.contenders(), {})
+    found.take(Event("failed", task, MemoryError(), 1))
+    assert found.confirmations == []
+    assert [each.key for each in found.confirmation_tasks(found.contenders(), {})] == [task.key]
+    found.take(Event("failed", task, MemoryError(), 1))
+    assert found.confirmation_tasks(found.contenders(), {}) == []  # not a third time
     again = begin(trials=1, confirm_seeds=2)
     assert again.confirmation_tasks(again.contenders(), {}) != []
 

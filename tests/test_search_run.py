@@ -9,6 +9,7 @@ import mlflow
 import optuna
 import pytest
 import yaml
+from click.testing import CliRunner
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from optuna.trial import TrialState
@@ -16,13 +17,16 @@ from optuna.trial import TrialState
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline import tracking
+from pipeline.cli import cli
 from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.errors import InputError, RecordingError
+from pipeline.hopeless import HopelessRule
 from pipeline.recommendation import recommended, sentence
 from pipeline.search_run import SearchRun, search
 from pipeline.space import SearchConfig
 from pipeline.steps import CURVES
-from pipeline.trial import TrainingTask, do
+from pipeline.trial import TimingTask, TrainingTask, do
+from pipeline.workers import Event
 from tests.pools import Inline
 
 TINY: dict[str, Any] = {"cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,6,9", "epochs": 2, "trials": 4}
@@ -199,6 +203,12 @@ def test_what_a_search_stopped_as_hopeless_is_not_recommended(searched, monkeypa
     assert recommended("auto", 10**9, None)["run_id"] not in best.run_ids
 
 
+def test_the_registered_versions_say_of_which_text_they_are(searched):
+    version = MlflowClient().get_model_version_by_alias("time-machine-lm", "best")
+    said = f"Text: {searched.result['corpus']} (sha256 {searched.result['corpus_sha256'][:8]}...)."
+    assert str(version.description).endswith(said)
+
+
 def test_where_nothing_was_trained_nothing_is_recommended(store):
     with pytest.raises(InputError, match="there is no finished training to recommend"):
         recommended("auto", 1000, None)
@@ -232,6 +242,57 @@ def test_more_confirmations_of_as_many_trials_change_the_recorded_figures(store,
     metrics = MlflowClient().get_run(first.run_id).data.metrics
     assert metrics["search/confirmations"] == again.counts["confirmations"] > 0
     assert metrics["search/hypervolume"] == pytest.approx(again.judged.hypervolume, rel=1e-5)
+
+
+class OneIsEnough(HopelessRule):
+    """Lets one trial come to its end, and no other."""
+
+    def reason_to_stop(self, curve: Any, epochs: int, macs_per_char: int, finished: Any) -> str:
+        return "one is enough" if finished else ""
+
+
+def test_trials_that_are_hopeless_are_stopped_counted_and_kept_off_the_front(store, small_text, monkeypatch):
+    monkeypatch.setattr("pipeline.search_run.HopelessRule", OneIsEnough)
+    config = SearchConfig(**{**TINY, "cell": "gru", "trials": 3}, confirm_seeds=1)
+    done = search(config, CorpusConfig(str(small_text)), stop_hopeless=True, make_pool=Inline)
+    assert (done.counts["trials"], done.counts["hopeless"], done.counts["failed"]) == (3, 2, 0)
+    assert len(done.judged.points) == 1
+    runs = trainings(done)
+    stopped = [run for run in runs if run.data.tags.get("stopped") == "hopeless: one is enough"]
+    assert len(stopped) == 2
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert all(len(MlflowClient().get_metric_history(run.info.run_id, "perplexity/val")) == 1 for run in stopped)
+    assert recommended("auto", 10**9, None)["run_id"] == done.judged.front[0].contender.run_id
+    assert MlflowClient().get_run(done.run_id).data.params["stop_hopeless"] == "True"
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [([], False), (["--stop-hopeless"], True)])
+def test_the_command_line_asks_for_it(arguments, expected, monkeypatch):
+    asked = []
+
+    def refuse(config: SearchConfig, corpus: CorpusConfig, stop_hopeless: bool, say: Any) -> None:
+        asked.append(stop_hopeless)
+        raise InputError("enough")
+
+    monkeypatch.setattr("pipeline.search_run.search", refuse)
+    result = CliRunner().invoke(cli, ["search", *arguments])
+    assert "enough" in result.output
+    assert asked == [expected]
+
+
+class Losing(Inline):
+    """Loses every process that times some steps."""
+
+    def done(self, task: Any) -> list[Event]:
+        return [Event("lost", task, -9, 1)] if isinstance(task, TimingTask) else super().done(task)
+
+
+def test_where_no_steps_can_be_timed_the_search_begins_without_an_estimate(store, small_text):
+    said: list[str] = []
+    config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=1)
+    done = search(config, CorpusConfig(str(small_text)), say=said.append, make_pool=Losing)
+    assert "how long is not known, as every process that timed some steps was lost" in said[0]
+    assert done.counts["trials"] == 1
 
 
 def test_a_run_whose_model_is_gone_is_not_timed_and_the_search_comes_to_its_end(store, small_text, caplog):

@@ -84,6 +84,15 @@ def test_what_is_drawn_lies_in_the_space(seed: int):
         assert values.low <= drawn[name] <= values.high if isinstance(values, Range) else drawn[name] in values
 
 
+def test_both_ends_of_a_range_of_widths_are_drawn_and_near_ones_about_as_often_as_their_ratio_says():
+    found, random = space(hidden_size="1..2"), Random(0)
+    drawn = [found.draw(random)["hidden_size"] for _ in range(1000)]
+    assert set(drawn) == {1, 2}
+    assert 600 < drawn.count(1) < 760  # log(1.5 / 0.5) of log(2.5 / 0.5)
+    found = space(hidden_size="8..256")
+    assert {8, 256} <= {found.draw(random)["hidden_size"] for _ in range(5000)}
+
+
 def test_a_grid_doubles_widths_and_has_its_ends():
     assert space(hidden_size="8..100", learning_rate="0.01..0.16").grid() == {
         "cell": ["rnn", "gru", "lstm"],

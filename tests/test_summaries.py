@@ -109,6 +109,13 @@ def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts(
     assert note.endswith("40 trials complete, 2 failed.")
 
 
+def test_an_interval_that_luck_has_made_too_narrow_is_told_as_such():
+    (loud, of_loud), (calm, of_calm) = searched((9.0, 9.5), (5.1, 5.0)), searched((9.0, 9.05), (5.01, 5.0))
+    said = "This interval is too narrow and lies too high"
+    assert said in search_note("7", loud, of_loud, COUNTS)
+    assert said not in search_note("7", calm, of_calm, COUNTS)
+
+
 def test_every_row_of_the_notes_table_has_as_many_cells():
     judged, chosen = searched((9.0, 9.2), (5.1, 5.0))
     note = search_note("7", judged, chosen, COUNTS)
