@@ -228,7 +228,11 @@ class _Conductor:
         train = replace(train, epochs=epochs or train.epochs, max_seconds=self.config.max_seconds)
         there = recorded.get((role, shape_of(asdict(model)), seed))
         if there is not None:
-            if _has_diverged(there) or self._is_enough(there, train):
+            if _has_diverged(there):  # it would again
+                if train.epochs is None or _epochs_of(there) < train.epochs:
+                    self._leave_out(row, seed, there.tags["failure"].partition(": ")[2])
+                return None
+            if self._is_enough(there, train):
                 return None
             if train.epochs is not None:  # what was stopped after more than is asked for now is brought to its end
                 train = replace(train, epochs=max(train.epochs, _epochs_of(there)))
@@ -321,7 +325,7 @@ class _Conductor:
         row = self.table.rows[task.number]
         log.warning("The training of %s (seed %d) is lost: %s", row.id, task.train.seed, reason)
         if kills > KILLS_ALLOWED:
-            self._failures.append(f"{row.id}, seed {task.train.seed}: {reason}, {kills} times")
+            self._leave_out(row, task.train.seed, f"{reason}, {kills} times")
             return []
         again = self._task(task.role, row, task.train.seed, self._recorded())
         return [again] if again is not None else []
@@ -330,9 +334,12 @@ class _Conductor:
         """A training that can't be is left out; anything else ends the command, which may be given again."""
         if not isinstance(error, TrainingDivergedError | MemoryError):
             raise error
-        row = self.table.rows[task.number]
-        self._failures.append(f"{row.id}, seed {task.train.seed}: {error or 'out of memory'}")
-        log.warning("%s is left out: %s", row.id, self._failures[-1])
+        self._leave_out(self.table.rows[task.number], task.train.seed, str(error) or "out of memory")
+
+    def _leave_out(self, row: Reported, seed: int, reason: str) -> None:
+        """Name a training that is asked for and can't be had; --check is not met without it."""
+        self._failures.append(f"{row.id}, seed {seed}: {reason}")
+        log.warning("Left out: %s", self._failures[-1])
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
