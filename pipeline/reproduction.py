@@ -384,7 +384,7 @@ def write_report(found: Reproduction, run: TrackedRun, output: str) -> Reproduct
         verdicts,
         corrections(found) if is_own else (),
         explanations(found) if is_own else (),
-        [check.said for check in held],
+        held,
     )
     folder = _folder(output, found.quick, "" if is_own else found.table.name)
     with _writable(folder):

@@ -99,7 +99,7 @@ def text_block(text: str) -> str:
 
 def plain(text: str) -> str:
     """A name or prompt as Markdown in one line, so that nothing in it is markup."""
-    return sub(r"([\\`*_{}\[\]<>()#|~!&$])", r"\\\1", " ".join(text.split()))
+    return sub(r"([\\`*_{}\[\]<>#|~!&$])", r"\\\1", " ".join(text.split()))
 
 
 def samples_table(samples: list[SampleText]) -> str:
