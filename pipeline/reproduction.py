@@ -30,7 +30,20 @@ from pipeline.memory import check_shape_fits
 from pipeline.open_runs import close_dead_runs, close_the_dead
 from pipeline.pool import WAIT_SECONDS, MakePool, Pool, raised, time_all, train_in_processes, worker_count
 from pipeline.progress import SearchProgress, search_progress
-from pipeline.recorded import CURVES, STAGE, TABLE_FILE, TEXT_FILE, Key, Shape, by_key, recorded_reproduction, shape_of
+from pipeline.recorded import (
+    COMMANDS_FILE,
+    CURVES,
+    LATEST,
+    STAGE,
+    TABLE_FILE,
+    TEXT_FILE,
+    Key,
+    Shape,
+    by_key,
+    recorded_commands,
+    recorded_reproduction,
+    shape_of,
+)
 from pipeline.reported import REPORT_SYMBOLS, Reported, Table, read_table, report_table
 from pipeline.reproduced import Configuration, Reproduction
 from pipeline.steps import corpus_keys, corpus_tags, parent_run, record_datasets, step_key
@@ -49,6 +62,7 @@ COUNTS: dict[Outcome, str] = {  # the metrics that count the report's claims
     "does not hold": "reproduction/claims_that_do_not",
     "can't be judged": "reproduction/claims_not_judged",
 }
+REPORT_FILE = "report/report.html"  # among the artifacts
 KILLS_ALLOWED = 1  # of a training's process, before the training is left alone
 
 
@@ -185,8 +199,10 @@ class _Conductor:
         began = time.monotonic()
         run, workers = self.run, worker_count(self.config.workers)
         asked = {**asdict(self.config), "quick": self.quick, "check": self.check}
+        commands, are_all = recorded_commands(run.id)
+        run.json(COMMANDS_FILE, {"commands": commands + [asked] * (asked not in commands), "are_all": are_all})
         run.params(asked)
-        run.tags({f"latest.{name}": value for name, value in asked.items()})  # parameters stay as they were first
+        run.tags({LATEST + name: value for name, value in asked.items()})  # parameters stay as they were first
         run.yaml("environment.yaml", tracking.environment())
         run.json(TABLE_FILE, asdict(self.table))
         run.json(TEXT_FILE, asdict(text_facts(self.corpus)))
@@ -360,7 +376,7 @@ class _Conductor:
         figures = {name: float(sum(v.outcome == outcome for v in verdicts)) for outcome, name in COUNTS.items()}
         figures["reproduction/trainings"] = float(trained)
         self.run.metrics(figures, step=self.run.next_step("reproduction/trainings"))  # each time its own: all are kept
-        self.run.json(tracking.RESULT_FILE, result)
+        self.run.json(tracking.RESULT_FILE, {**result, "report": REPORT_FILE})  # no path of this machine is kept
         expected = self.minutes_expected
         said = "" if expected is None else f" {expected:.1f} minutes were expected."
         took = f"The last command took {seconds / 60:.1f} minutes.{said}"
@@ -389,7 +405,7 @@ def write_report(found: Reproduction, run: TrackedRun, output: str) -> Reproduct
     folder = _folder(output, found.quick, "" if is_own else found.table.name)
     with _writable(folder):
         report.write(pages, folder)
-    run.text("report/report.html", pages.html)
+    run.text(REPORT_FILE, pages.html)
     run.text("report/report.md", pages.markdown)
     for name, png in pages.figures.items():
         run.picture(f"report/{name}", png)
