@@ -399,7 +399,7 @@ def _summary(found: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
         if run.is_whole and run.test_perplexity is not None
     ]
     if streamed:
-        val, value, shape = min(streamed, key=lambda each: each[0])  # chosen by validation: the test text is to choose nothing
+        val, value, shape = min(streamed, key=lambda each: each[0])  # the test text chooses nothing
         bar = found.text.test_perplexity
         said.append(
             f"Trained on nine tenths of the text by this project's own recipe, the best of the same shapes by "
