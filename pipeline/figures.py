@@ -562,7 +562,7 @@ def _dumbbells(axes: Axes, configurations: Sequence[Configuration], bars: Mappin
         axes.axvline(value, color=INK, linestyle=style, linewidth=0.9, zorder=1.5)
     _log_x(axes, widths or [1.0, 28.0])
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    states = [f"\n({_literal(configuration.state)})" if configuration.state else "" for configuration in configurations]
+    states = [f"\n({each.progress})" if each.progress else "" for each in configurations]
     names = [configuration.label + state for configuration, state in zip(configurations, states, strict=True)]
     axes.set_yticks(rows, names)
     axes.set_ylim(-0.6, len(names) - 0.3)

@@ -1,6 +1,8 @@
 """What a reproduction's runs have come to, from the record alone: no training and no text is needed."""
 
+import shlex
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from models.complexity import measure
@@ -13,7 +15,16 @@ from pipeline.tracking import NestedTraining
 from pipeline.training import STOPPED_BY_TIME
 
 STAGE = "reproduce"
-TEXT_FILE, TABLE_FILE = "text.json", "reported.json"
+TEXT_FILE, TABLE_FILE, COMMANDS_FILE = "text.json", "reported.json", "commands.json"
+LATEST = "latest."  # before an option's name: the tag with what the last command asked for
+OPTIONS = {  # that decide what is trained, with their defaults
+    "only": "*",
+    "epochs": "None",
+    "seeds": "1",
+    "max_seconds": "0",
+    "against": "",
+    "quick": "False",
+}
 CURVES = {  # of a recorded training -> the metric
     "train": "perplexity/train",
     "val": "perplexity/val",
@@ -43,6 +54,36 @@ def by_key(trainings: Iterable[NestedTraining]) -> dict[Key, NestedTraining]:
     return found
 
 
+def recorded_commands(run_id: str) -> tuple[list[dict[str, Any]], bool]:
+    """The options of each different command that made a reproduction, in their order, and whether these are all.
+
+    Of one that was recorded before commands were kept, they are the first and the last, and what lies between them is
+    not known.
+    """
+    if kept := tracking.read_json(run_id, COMMANDS_FILE):
+        return kept["commands"], kept["are_all"]
+    data = tracking.run_of(run_id).data
+    last = {name: data.tags[LATEST + name] for name in OPTIONS if LATEST + name in data.tags}
+    if not last:  # it is just being begun
+        return [], True
+    first = {name: data.params[name].strip("'") for name in OPTIONS if name in data.params}  # `mlflow run` quotes them
+    return [first] * (command_of(first) != command_of(last)) + [last], False
+
+
+def command_of(options: Mapping[str, Any]) -> str:
+    """The command that asks for what the options, typed or as text, ask to be trained; of a file, its name alone."""
+    words = ["mlflow", "run", ".", "--env-manager", "local", "-e", "reproduce"]
+    for name, default in OPTIONS.items():
+        value = str(options.get(name, default))
+        if name == "against":
+            value = Path(value).name
+        elif name in ("seeds", "max_seconds"):
+            value = f"{float(value):.10g}"
+        if value.lower() not in (default.lower(), "auto"):
+            words += ["-P", f"{name}={value.lower() if name == 'quick' else value}"]
+    return shlex.join(words)
+
+
 def recorded_reproduction(run_id: str, against: Table | None = None) -> Reproduction:
     """What a reproduction's runs have come to; beside ``against``, or the table that it was made for.
 
@@ -58,6 +99,10 @@ def recorded_reproduction(run_id: str, against: Table | None = None) -> Reproduc
         raise InputError(f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again")
     trainings = by_key(tracking.nested_trainings(run_id, [*CURVES.values(), SECONDS]))
     facts = _text_of(text)
+    commands, are_all = recorded_commands(run_id)
+    shown = [command_of(options) for options in commands]
+    if against is not None and against.digest != kept["digest"]:
+        shown.append(f"mlflow run . --env-manager local -e report -P {shlex.quote(f'against={against.name}')}")
     return Reproduction(
         run_id=run_id,
         table=against or _table_from(kept),
@@ -68,6 +113,8 @@ def recorded_reproduction(run_id: str, against: Table | None = None) -> Reproduc
         ),
         environment=_environment_of(run_id),
         link=ui.link_to_run(run_id),
+        commands=tuple(dict.fromkeys(shown)),
+        commands_known=are_all,
     )
 
 

@@ -4,17 +4,20 @@
 """
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from re import sub
 from statistics import fmean
+from textwrap import indent
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from models.complexity import REPORT_CHARS
+from pipeline.checks import Check, Kind, counted
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL, report_preset
 from pipeline.evidence import BAR_ORDER, BEST_POOLED, better_than_counting, time_and_size
 from pipeline.figures import configurations_compared, perplexity_against_macs, training_curves
@@ -28,6 +31,7 @@ from pipeline.verdicts import Correction, Explanation, Verdict
 TEMPLATES = Path(__file__).with_name("templates")
 DRAWN_ORDERS = (1, 4, 6)  # of the n-grams, as lines in the figures
 NOTHING = "\N{EN DASH}"
+SPACE = "\N{OPEN BOX}"  # where a space would not be seen
 SIGNS = {"holds": ("✓", "holds"), "does not hold": ("✗", "fails"), "can't be judged": ("?", "open")}  # sign, CSS class
 
 
@@ -144,9 +148,9 @@ def pages(
     verdicts: Sequence[Verdict] = (),
     corrections: Sequence[Correction] = (),
     explanations: Sequence[Explanation] = (),
-    checks: Sequence[str] | None = None,
+    checks: Sequence[Check] = (),
 ) -> Pages:
-    """The whole report. What is empty (another table has no verdicts; ``checks`` are made if asked for) is left out."""
+    """The whole report. What is empty (another table has no verdicts) is left out."""
     own = found.table.digest == report_table().digest
     anchors = _anchors(
         [*(question.anchor for question in QUESTIONS), "all", *(each.id for each in found.configurations)]
@@ -156,12 +160,13 @@ def pages(
     title = "The report, reproduced and corrected" if own else f"{found.table.name}, reproduced"
     content: dict[str, Any] = {
         "title": f"{_quick_words(found)}. {title}" if found.quick else title,
+        "about": _about(found, own),
         "found": found,
         "own": own,
         "banners": _banners(found),
         "trained": _trained(found),
         "summary": _summary(found, verdicts),
-        "perplexity": _perplexity_sheet(found, anchors),
+        "perplexity": _perplexity_sheet(found, anchors, own),
         "cost": _cost_sheet(found, anchors),
         "time_and_size": time_and_size(found),
         "texts": _text_sheet(found, anchors),
@@ -172,8 +177,11 @@ def pages(
         "corrections": _correction_sheet(corrections) if corrections else None,
         "explanations": tuple(explanations),
         "baselines": _baseline_sheet(found),
-        "checks": tuple(checks or ()),
-        "command": _command(found),
+        "checks": _check_sheet(found, checks) if checks else None,
+        "checks_counted": counted(checks),
+        "not_met": [check.said for check in checks if check.is_met is False],
+        "known_errors": [check.said for check in checks if check.is_met is None and check.kind == "printed"],
+        "commands": _commands(found),
         "test_bar": _number(found.text.test_perplexity),
         "windows": f"{WINDOW_TRAIN:,} windows of {WINDOW_LENGTH} characters train, the next {WINDOW_VAL:,} validate",
     }
@@ -197,7 +205,7 @@ def _html() -> Environment:
 
 def _markdown() -> Environment:
     """As for HTML, every value is escaped but for what a template marks as safe."""
-    return Environment(
+    environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=False,  # that is HTML's; finalize escapes for Markdown
         finalize=lambda value: value if hasattr(value, "__html__") else plain(str(value)),  # what is safe has it
@@ -205,6 +213,8 @@ def _markdown() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["code"] = lambda text: indent(" ".join(text.split()), "    ")  # in which nothing is markup
+    return environment
 
 
 def _anchors(names: Sequence[str]) -> dict[str, str]:
@@ -235,7 +245,7 @@ def _sections(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("corrections", "What the report gets wrong", content["corrections"] is not None),
         ("explanations", "Explained", content["explanations"]),
         ("baselines", "The n-gram baselines", True),
-        ("checks", "Checks", content["checks"]),
+        ("checks", "Checks", content["checks"] is not None),
         ("made", "How this was made", True),
         ("sources", "Sources", True),
     ]
@@ -314,6 +324,26 @@ def _order_name(order: int) -> str:
     return "letter frequencies" if order == 1 else f"{order}-gram"
 
 
+def _about(found: Reproduction, own: bool) -> list[str]:
+    """What the page is about and for whom, and its two measures, for a reader who knows neither."""
+    what = (
+        "“The report” is a coursework report of 2023 that trains character-level GRU, LSTM and RNN language models on "
+        "H. G. Wells's The Time Machine in the style of the d2l.ai book, and compares their perplexity, training time, "
+        "text and size; this page trains them again under the book's protocol, for its readers, and for students of "
+        "what such figures do and do not show."
+        if own
+        else f"This page sets what {found.table.name} reports of character-level recurrent language models beside the "
+        "same models trained on H. G. Wells's The Time Machine under the protocol of the d2l.ai book."
+    )
+    return [
+        what,
+        "Perplexity, exp of the mean cross-entropy per character, is the number of equally likely characters "
+        "between which a model is left undecided on average: "
+        f"{found.text.vocab_size} is a blind guess, 1 is certainty. MACs, multiply-accumulate operations, are what "
+        "the use of a model costs, whatever the machine.",
+    ]
+
+
 def _banners(found: Reproduction) -> list[str]:
     """What a reader must know before anything else."""
     said = []
@@ -355,30 +385,42 @@ def _trained(found: Reproduction) -> str:
 def _summary(found: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
     """What came out, in five sentences; fewer where there is nothing to say."""
     whole = [each for each in found.configurations if each.whole]
-    missing: dict[str, list[str]] = {}
+    missing: dict[tuple[str, str], list[str]] = {}
     for each in found.configurations:
         if not each.whole:
-            missing.setdefault(each.state, []).append(each.id)
+            missing.setdefault((each.progress, each.stopped), []).append(each.id)
     trained = f"{len(whole)} of {len(found.configurations)} configurations were trained for all their epochs"
-    said = ["; ".join([trained, *(f"{state}: {_listed(ids)}" for state, ids in missing.items())]) + "."]
+    said = ["; ".join([trained, *(_missing(*how, ids) for how, ids in missing.items())]) + "."]
     if whole:
         said += [_best_sentence(found, whole), _gap_sentence(whole)]
     said.append(_claims_sentence(found, verdicts))
     streamed = [
-        (run.test_perplexity, each)
+        (run.best_val, run.test_perplexity, each.shape)
         for each in found.configurations
         for run in each.stream
         if run.is_whole and run.test_perplexity is not None
     ]
     if streamed:
-        value, best = min(streamed, key=lambda pair: pair[0])
+        val, value, shape = min(streamed, key=lambda each: each[0])  # the test text chooses nothing
         bar = found.text.test_perplexity
         said.append(
-            f"Trained on nine tenths of the text by this project's own recipe, the best of the same shapes "
-            f"({best.shape}) has a perplexity of {_number(value)} on held-out test text, "
+            f"Trained on nine tenths of the text by this project's own recipe, the best of the same shapes by "
+            f"validation ({shape}, {_number(val)}) has a perplexity of {_number(value)} on held-out test text, "
             f"{'ahead of' if value < bar else 'behind'} a Kneser-Ney 6-gram's {_number(bar)}."
         )
     return said
+
+
+def _missing(progress: str, stopped: str, ids: Sequence[str]) -> str:
+    """What became of those that were not trained to their end."""
+    were = "was" if len(ids) == 1 else "were"
+    if progress == "not run":
+        return f"{_listed(ids)} {were} not run"
+    return (
+        f"{_listed(ids)} {were} stopped after {progress} ({stopped})"
+        if stopped
+        else f"{_listed(ids)} {were} trained for {progress}"
+    )
 
 
 def _best_sentence(found: Reproduction, whole: Sequence[Configuration]) -> str:
@@ -453,7 +495,7 @@ def _runs(configuration: Configuration) -> Cell:
     return Cell(_counted(len(runs), "seed"), note, "missing" if state else "")
 
 
-def _perplexity_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet:
+def _perplexity_sheet(found: Reproduction, anchors: Mapping[str, str], own: bool) -> Sheet:
     rows = []
     for each in found.configurations:
         runs, reported = each.furthest, each.reported
@@ -502,7 +544,7 @@ def _perplexity_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet:
             ("Reproduced: training", 3),
             ("Reproduced: validation", 3),
             ("Reproduced: validation, pooled", 2),
-            ("Corrected", 1),
+            ("Corrected" if own else "To compare with", 1),
             ("What these models can do (another split)", 2),
         ),
         "perplexity",
@@ -596,18 +638,21 @@ def _text_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet | None
     told_of = {prompt for texts in known for prompt in texts}
     in_order = dict.fromkeys([*REPORT_PROMPTS, *(prompt for texts in known for prompt in texts)])
     prompts = [prompt for prompt in in_order if prompt in told_of]
-    places = {place.prompt: place for place in found.text.prompts}
+    places = {place.prompt: place for place in reversed(found.text.prompts)}  # the first place of each
+    others = [prompt for prompt in prompts if prompt not in REPORT_PROMPTS]
     rows: list[tuple[Cell, ...]] = []
     if places:
         row = [Cell("the text itself"), Cell("goes on")]
         for prompt in prompts:
-            place = places.get(prompt)
-            where = "" if place is None else f"{place.split} text, character {place.position:,}"
-            row.append(Cell() if place is None else Cell(prompt + place.continuation, where, "text"))
+            if place := places.get(prompt):
+                where = f"{place.split} text, character {place.position:,}"
+                row.append(Cell(_visible(prompt + place.continuation), where, "text"))
+            else:
+                row.append(Cell(note="not looked for" if prompt in others else "not in it"))
         rows.append(tuple(row))
     for each in found.configurations:
         source, texts = ours[each.id]
-        missing = Cell(note=each.state)
+        missing = {prompt: Cell(note="not asked of ours" if prompt in others else each.state) for prompt in prompts}
         rows.append(
             (
                 _head(each, anchors, 2),
@@ -615,9 +660,16 @@ def _text_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet | None
                 *(_generated(reported[each.id], prompt, Cell()) for prompt in prompts),
             )
         )
-        rows.append((Cell("", rows=0), Cell(source), *(_generated(texts, prompt, missing) for prompt in prompts)))
+        generated = (_generated(texts, prompt, missing[prompt]) for prompt in prompts)
+        rows.append((Cell("", rows=0), Cell(source), *generated))
+    said = "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front."
+    if others:
+        asked = _listed([f"“{prompt}”" for prompt in REPORT_PROMPTS])
+        said += f" Our trainings write on from {asked} alone, so that nothing stands beside what is reported of others."
+    if any(SPACE in cell.text for row in rows for cell in row):
+        said += f" {SPACE} is a space that would not be seen."
     return Sheet(
-        "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front.",
+        said,
         ("configuration", "", *prompts),
         tuple(rows),
         kind="texts",
@@ -625,7 +677,12 @@ def _text_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet | None
 
 
 def _generated(texts: Mapping[str, str], prompt: str, otherwise: Cell) -> Cell:
-    return Cell(texts[prompt], kind="text") if prompt in texts else otherwise
+    return Cell(_visible(texts[prompt]), kind="text") if prompt in texts else otherwise
+
+
+def _visible(text: str) -> str:
+    """With a sign for each space that stands at an end or beside another one, which a page would not show."""
+    return sub(r"^ +| +$| {2,}", lambda spaces: SPACE * len(spaces[0]), text)
 
 
 def _baseline_sheet(found: Reproduction) -> Sheet:
@@ -642,6 +699,45 @@ def _baseline_sheet(found: Reproduction) -> Sheet:
         tuple(rows),
         kind="baselines",
     )
+
+
+CHECKED: tuple[tuple[Kind, str, str], ...] = (  # kind, head of its column, what is said of one held against nothing
+    ("printed", "sizes, as printed", "a known error"),
+    ("trained", "size, as trained", ""),
+    ("train", "training perplexity", "nothing to compare with"),
+    ("val", "validation perplexity", "nothing to compare with"),
+)
+
+
+def _check_sheet(found: Reproduction, checks: Sequence[Check]) -> Sheet:
+    """For each configuration how many figures of each kind are as they should be, and after which epochs."""
+    rows = []
+    for each in found.configurations:
+        of_it = [check for check in checks if check.configuration == each.id]
+        tallies = [
+            _tally(Counter(check.is_met for check in of_it if check.kind == kind), unheld)
+            for kind, _, unheld in CHECKED
+        ]
+        compared = {(check.epochs, check.planned) for check in of_it if check.epochs}
+        where = [f"{_listed(list(map(str, epochs)))} of {planned}" for epochs, planned in sorted(compared)]
+        rows.append((Cell(each.id), *tallies, Cell("; ".join(where) or NOTHING)))
+    return Sheet(
+        "What --check holds these figures against: sizes as measured against those printed, and as trained against "
+        "those of the shape; perplexities of each seed against the bands of d2l 1.0.3 after the epochs named.",
+        ("configuration", *(head for _, head, _ in CHECKED), "compared after epoch"),
+        tuple(rows),
+        kind="checks",
+    )
+
+
+def _tally(counts: Mapping[bool | None, int], unheld: str) -> Cell:
+    """✓ 2 met; ✗ 1 met, 1 not met; ? 2 nothing to compare with."""
+    words = [(counts.get(True, 0), "met"), (counts.get(False, 0), "not met"), (counts.get(None, 0), unheld)]
+    told = ", ".join(f"{count} {word}" for count, word in words if count)
+    if not told:
+        return Cell()
+    sign, kind = SIGNS["does not hold" if counts.get(False) else "holds" if counts.get(True) else "can't be judged"]
+    return Cell(f"{sign} {told}", kind=f"tally {kind}")
 
 
 def _verdict_sheet(verdicts: Sequence[Verdict]) -> Sheet:
@@ -684,11 +780,11 @@ def _questions(found: Reproduction, own: bool) -> list[Picture]:
         if not chosen:
             continue
         png = question.draw(chosen, _bars(found), _titled(found, question.title))
-        trained = sorted((each for each in chosen if each.furthest), key=_best)
+        trained = sorted((each for each in chosen if each.whole), key=_best)  # a part of a training has no rank
         ranked = _listed([f"{each.id} {_number(_best(each))}" for each in trained[:8]])
         more = f", and {len(trained) - 8} more" if len(trained) > 8 else ""
         incomplete = _listed([f"{each.id} ({each.state})" for each in chosen if each.state])
-        answer = f"Best validation perplexity: {ranked}{more}." if trained else "Nothing has been trained."
+        answer = f"Best validation perplexity: {ranked}{more}." if trained else "Nothing was trained to its end."
         answer += f" Incomplete: {incomplete}." if incomplete else ""
         alt = f"{_titled(found, question.title)} Validation perplexity of {len(chosen)} configurations. {answer}"
         caption = f"{_titled(found, question.title)} {answer}"
@@ -705,8 +801,9 @@ def _training_picture(found: Reproduction, configuration: Configuration, anchor:
     told = [configuration.state] if configuration.state else []
     if runs:
         train, val = (estimate([getattr(run, curve)[-1] for run in runs]).mean for curve in ("train", "val"))
+        ends = "training ends at" if configuration.whole else "training is at"
         told.append(
-            f"training ends at {_number(train)}, validation at {_number(val)}, best {_number(_best(configuration))} at "
+            f"{ends} {_number(train)}, validation at {_number(val)}, best {_number(_best(configuration))} at "
             f"epoch {_span([run.best_epoch for run in runs])}"
         )
     if reported.gap:
@@ -722,16 +819,11 @@ def _training_picture(found: Reproduction, configuration: Configuration, anchor:
 # --- how it was made -------------------------------------------------------------------------------------------------
 
 
-def _command(found: Reproduction) -> str:
-    """What makes it again, as far as the recorded runs tell."""
-    words = ["mlflow run . --env-manager local -e reproduce"]
-    if found.table.digest != report_table().digest:
-        words.append("-P against=FILE.csv")
-    seeds = max((len(each.runs) for each in found.configurations), default=0)
-    if found.quick:
-        words.append("-P quick=true")
-    elif _banners(found) and len(_planned(found.configurations)) == 1:
-        words.append(f"-P epochs={_planned(found.configurations)[0]}")
-    if seeds > 1:
-        words.append(f"-P seeds={seeds}")
-    return " ".join(words)
+def _commands(found: Reproduction) -> list[str]:
+    """What makes it again, and where the record does not have it all, that sentence first."""
+    if not found.commands:
+        return ["The commands were not kept."]
+    if found.commands_known:
+        return ["To repeat it:", *found.commands]
+    said = "To repeat it, the first and the last command; what was asked for between them was not kept:"
+    return [said, *found.commands]

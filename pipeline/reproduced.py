@@ -5,11 +5,11 @@ Nothing here is read from a model or a text: a Reproduction is put together from
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from statistics import geometric_mean
 from typing import Literal
 
 from models.complexity import Complexity
 from models.config import ModelConfig
+from pipeline.front import estimate
 from pipeline.reported import Reported, Table
 
 Curve = Literal["train", "val", "train_pooled", "val_pooled"]
@@ -116,22 +116,29 @@ class Configuration:
         return self.whole or tuple(run for run in self.runs if run.epochs == most > 0)
 
     @property
-    def state(self) -> str:
-        """What is missing of it, in words: "not run", "12 of 50 epochs", "2 of 3 seeds"; empty where nothing is."""
+    def progress(self) -> str:
+        """How far it came, in words: "not run", "12 of 50 epochs", "2 of 3 seeds"; empty where nothing is missing."""
         if not self.runs:
             return "not run"
         if not self.whole:
             run = max(self.runs, key=lambda run: run.epochs)
-            reason = f", stopped: {run.stopped}" if run.stopped else ""
-            return f"{run.epochs} of {run.epochs_planned} epochs{reason}"
+            return f"{run.epochs} of {run.epochs_planned} epochs"
         return "" if len(self.whole) == len(self.runs) else f"{len(self.whole)} of {len(self.runs)} seeds"
 
+    @property
+    def stopped(self) -> str:
+        """What ended the one that came furthest, such as "--max-seconds 150", before its time; "" where nothing did."""
+        return "" if self.whole or not self.runs else max(self.runs, key=lambda run: run.epochs).stopped
+
+    @property
+    def state(self) -> str:
+        """``progress``, and what it was stopped by."""
+        return f"{self.progress}, stopped by {self.stopped}" if self.stopped else self.progress
+
     def mean_curve(self, curve: Curve) -> tuple[float, ...]:
-        """The geometric mean over the seeds after each epoch, of what is shown; empty without a training."""
+        """The mean over the seeds after each epoch, of what is shown, as all means here; empty without a training."""
         curves = [getattr(run, curve) for run in self.furthest]
-        return tuple(
-            geometric_mean(values) for values in zip(*curves, strict=False)
-        )  # some may have gone on for longer
+        return tuple(estimate(values).mean for values in zip(*curves, strict=False))  # some may have gone on for longer
 
 
 @dataclass(frozen=True)
@@ -175,7 +182,11 @@ class TextFacts:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """All that a reproduction has recorded. ``quick``: a few epochs of the small configurations, no reproduction."""
+    """All that a reproduction has recorded. ``quick``: a few epochs of the small configurations, no reproduction.
+
+    ``commands`` are those that made it, in their order, each once. ``commands_known`` is False of a reproduction that
+    an earlier version recorded, which kept the options of the first and the last alone.
+    """
 
     run_id: str
     table: Table
@@ -183,7 +194,9 @@ class Reproduction:
     text: TextFacts
     configurations: tuple[Configuration, ...]
     environment: Mapping[str, str] = field(default_factory=dict)  # python, torch, cpu, ... as it is shown
-    link: str = ""  # of its run, in the UI
+    link: str = ""  # of its run, in the UI of the machine that has the record
+    commands: tuple[str, ...] = ()
+    commands_known: bool = True
 
     def __getitem__(self, id: str) -> Configuration:
         return next(each for each in self.configurations if each.id == id)

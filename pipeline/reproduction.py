@@ -30,7 +30,20 @@ from pipeline.memory import check_shape_fits
 from pipeline.open_runs import close_dead_runs, close_the_dead
 from pipeline.pool import WAIT_SECONDS, MakePool, Pool, raised, time_all, train_in_processes, worker_count
 from pipeline.progress import SearchProgress, search_progress
-from pipeline.recorded import CURVES, STAGE, TABLE_FILE, TEXT_FILE, Key, Shape, by_key, recorded_reproduction, shape_of
+from pipeline.recorded import (
+    COMMANDS_FILE,
+    CURVES,
+    LATEST,
+    STAGE,
+    TABLE_FILE,
+    TEXT_FILE,
+    Key,
+    Shape,
+    by_key,
+    recorded_commands,
+    recorded_reproduction,
+    shape_of,
+)
 from pipeline.reported import REPORT_SYMBOLS, Reported, Table, read_table, report_table
 from pipeline.reproduced import Configuration, Reproduction
 from pipeline.steps import corpus_keys, corpus_tags, parent_run, record_datasets, step_key
@@ -49,6 +62,7 @@ COUNTS: dict[Outcome, str] = {  # the metrics that count the report's claims
     "does not hold": "reproduction/claims_that_do_not",
     "can't be judged": "reproduction/claims_not_judged",
 }
+REPORT_FILE = "report/report.html"  # among the artifacts
 KILLS_ALLOWED = 1  # of a training's process, before the training is left alone
 
 
@@ -185,8 +199,10 @@ class _Conductor:
         began = time.monotonic()
         run, workers = self.run, worker_count(self.config.workers)
         asked = {**asdict(self.config), "quick": self.quick, "check": self.check}
+        commands, are_all = recorded_commands(run.id)
+        run.json(COMMANDS_FILE, {"commands": commands + [asked] * (asked not in commands), "are_all": are_all})
         run.params(asked)
-        run.tags({f"latest.{name}": value for name, value in asked.items()})  # parameters stay as they were first
+        run.tags({LATEST + name: value for name, value in asked.items()})  # parameters stay as they were first
         run.yaml("environment.yaml", tracking.environment())
         run.json(TABLE_FILE, asdict(self.table))
         run.json(TEXT_FILE, asdict(text_facts(self.corpus)))
@@ -228,7 +244,11 @@ class _Conductor:
         train = replace(train, epochs=epochs or train.epochs, max_seconds=self.config.max_seconds)
         there = recorded.get((role, shape_of(asdict(model)), seed))
         if there is not None:
-            if _has_diverged(there) or self._is_enough(there, train):
+            if _has_diverged(there):  # it would again
+                if train.epochs is None or _epochs_of(there) < train.epochs:
+                    self._leave_out(row, seed, there.tags["failure"].partition(": ")[2])
+                return None
+            if self._is_enough(there, train):
                 return None
             if train.epochs is not None:  # what was stopped after more than is asked for now is brought to its end
                 train = replace(train, epochs=max(train.epochs, _epochs_of(there)))
@@ -321,7 +341,7 @@ class _Conductor:
         row = self.table.rows[task.number]
         log.warning("The training of %s (seed %d) is lost: %s", row.id, task.train.seed, reason)
         if kills > KILLS_ALLOWED:
-            self._failures.append(f"{row.id}, seed {task.train.seed}: {reason}, {kills} times")
+            self._leave_out(row, task.train.seed, f"{reason}, {kills} times")
             return []
         again = self._task(task.role, row, task.train.seed, self._recorded())
         return [again] if again is not None else []
@@ -330,9 +350,12 @@ class _Conductor:
         """A training that can't be is left out; anything else ends the command, which may be given again."""
         if not isinstance(error, TrainingDivergedError | MemoryError):
             raise error
-        row = self.table.rows[task.number]
-        self._failures.append(f"{row.id}, seed {task.train.seed}: {error or 'out of memory'}")
-        log.warning("%s is left out: %s", row.id, self._failures[-1])
+        self._leave_out(self.table.rows[task.number], task.train.seed, str(error) or "out of memory")
+
+    def _leave_out(self, row: Reported, seed: int, reason: str) -> None:
+        """Name a training that is asked for and can't be had; --check is not met without it."""
+        self._failures.append(f"{row.id}, seed {seed}: {reason}")
+        log.warning("Left out: %s", self._failures[-1])
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
@@ -353,7 +376,7 @@ class _Conductor:
         figures = {name: float(sum(v.outcome == outcome for v in verdicts)) for outcome, name in COUNTS.items()}
         figures["reproduction/trainings"] = float(trained)
         self.run.metrics(figures, step=self.run.next_step("reproduction/trainings"))  # each time its own: all are kept
-        self.run.json(tracking.RESULT_FILE, result)
+        self.run.json(tracking.RESULT_FILE, {**result, "report": REPORT_FILE})  # no path of this machine is kept
         expected = self.minutes_expected
         said = "" if expected is None else f" {expected:.1f} minutes were expected."
         took = f"The last command took {seconds / 60:.1f} minutes.{said}"
@@ -377,12 +400,12 @@ def write_report(found: Reproduction, run: TrackedRun, output: str) -> Reproduct
         verdicts,
         corrections(found) if is_own else (),
         explanations(found) if is_own else (),
-        [check.said for check in held],
+        held,
     )
     folder = _folder(output, found.quick, "" if is_own else found.table.name)
     with _writable(folder):
         report.write(pages, folder)
-    run.text("report/report.html", pages.html)
+    run.text(REPORT_FILE, pages.html)
     run.text("report/report.md", pages.markdown)
     for name, png in pages.figures.items():
         run.picture(f"report/{name}", png)

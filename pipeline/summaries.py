@@ -14,7 +14,7 @@ from typing import Any
 from models.complexity import report_print_out
 from models.config import ModelConfig
 from models.ngram import BASELINE_LABEL
-from pipeline.checks import Check
+from pipeline.checks import Check, counted
 from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, PresetName, TrainConfig
 from pipeline.corpus import FALLBACK_WARNING, Corpus
 from pipeline.evidence import Outcome
@@ -105,7 +105,7 @@ def text_block(text: str) -> str:
 
 def plain(text: str) -> str:
     """A name or prompt as Markdown in one line, so that nothing in it is markup."""
-    return sub(r"([\\`*_{}\[\]<>()#|~!&$])", r"\\\1", " ".join(text.split()))
+    return sub(r"([\\`*_{}\[\]<>#|~!&$])", r"\\\1", " ".join(text.split()))
 
 
 def samples_table(samples: list[SampleText]) -> str:
@@ -313,13 +313,6 @@ def _counted_verdicts(verdicts: Sequence[Verdict]) -> str:
 OUTCOME_WORDS: dict[Outcome, str] = {"holds": "hold", "does not hold": "do not", "can't be judged": "can't be judged"}
 
 
-def _counted_checks(made: Sequence[Check]) -> str:
-    met, failed = (sum(1 for check in made if check.is_met is outcome) for outcome in (True, False))
-    said = f"Of {met + failed} figures {met} are as printed or within the bands of d2l 1.0.3, {failed} are not."
-    left = len(made) - met - failed
-    return f"{said} {left} more: a known error of the report, or nothing of d2l's to compare with." if left else said
-
-
 def _is_quick_text(found: Reproduction) -> str:
     return "A quick check of a few epochs: no reproduction." if found.quick else ""
 
@@ -328,7 +321,7 @@ def reproduction_note(found: Reproduction, verdicts: Sequence[Verdict], made: Se
     """The reproduction's page: what became of each configuration, and where the report is."""
     lines = ["| " + " | ".join(REPRODUCED_HEADS) + " |", "|---" * len(REPRODUCED_HEADS) + "|"]
     lines += ["| " + " | ".join(map(plain, _reproduced_row(each))) + " |" for each in found.configurations]
-    said = [_is_quick_text(found), _counted_verdicts(verdicts), _counted_checks(made)]
+    said = [_is_quick_text(found), _counted_verdicts(verdicts), *map(plain, counted(made))]
     where = "The report: `report/report.html` among the artifacts. Perplexities are averaged as the book does it."
     return "\n\n".join(filter(None, [*said, "\n".join(lines), where]))
 
@@ -343,7 +336,7 @@ def reproduction_table(
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:-1]), row[-1]]).rstrip() for row in rows
     )
     failed = [f"  {check.said}" for check in made if check.is_met is False]
-    said = [_is_quick_text(found), _counted_verdicts(verdicts), _counted_checks(made), *failed]
+    said = [_is_quick_text(found), _counted_verdicts(verdicts), *counted(made), *failed]
     tail = f"report  {page}\nrun     {found.link}\n({how_to_start})"
     return "\n".join(
         [f"{found.table.name}, perplexity as reported and as reproduced", "", table, "", *filter(None, said), "", tail]

@@ -12,10 +12,11 @@ from statistics import fmean, stdev
 import pytest
 
 from pipeline import figures
+from pipeline.checks import Check
 from pipeline.evidence import Outcome
 from pipeline.report import NOTHING, Pages, pages, write
 from pipeline.reported import claims, read_table, report_table
-from pipeline.reproduced import Configuration, RecordedTraining, Reproduction
+from pipeline.reproduced import Configuration, PromptInText, RecordedTraining, Reproduction
 from pipeline.verdicts import Correction, Explanation, Verdict
 from tests.reproductions import ENDS, reproduction, training
 
@@ -25,6 +26,13 @@ VERDICTS = [
 ]  # 9, 9 and 18
 CORRECTIONS = [Correction(n, f"error {n}", f"said {n}", f"found {n}", f"instead {n}") for n in range(1, 13)]
 EXPLANATIONS = [Explanation("Why eight layers did not train", "They know letter frequencies & nothing else.")]
+CHECKS = [
+    Check("1", True, "the RNN has 20,224 parameters", "rnn-torch-1x128"),
+    Check("2", None, "the GRU has another's: a known error", "gru-torch-1x128"),
+    Check("3", True, "training is in its band", "gru-torch-2x32", "train", (5, 10, 100), 100),
+    Check("4", False, "validation is outside of it", "gru-torch-2x32", "val", (5, 10, 100), 100),
+    Check("5", None, "d2l has none of it", "gru-scratch-1x1024", "val", (), 50),
+]
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 HOSTILE = """<b onclick='x()'>|`*_&"$1$</b>"""
 
@@ -74,7 +82,7 @@ class Page(HTMLParser):
 
 @cache
 def full() -> Pages:
-    return pages(reproduction(), VERDICTS, CORRECTIONS, EXPLANATIONS, ["perplexity: all in their bands"])
+    return pages(reproduction(), VERDICTS, CORRECTIONS, EXPLANATIONS, CHECKS)
 
 
 @cache
@@ -140,7 +148,7 @@ def test_tables_have_captions_and_their_heads_scopes_and_figures_have_words():
 
 
 def test_the_rows_of_a_table_are_as_wide_as_its_heads():
-    columns = {"perplexity": 15, "cost": 13, "verdicts": 3, "corrections": 4, "baselines": 3}
+    columns = {"perplexity": 15, "cost": 13, "verdicts": 3, "corrections": 4, "baselines": 3, "checks": 6}
     for section, width in columns.items():
         widths = Counter(len(cells) for where, cells in page().rows if where == section)
         assert widths.most_common(1)[0][0] == width
@@ -173,7 +181,7 @@ def test_every_configuration_has_its_rows_and_its_figure():
         for section in ("perplexity", "cost", "texts"):
             assert page().row(section, row.id)
         assert f"figures/{row.id}.png" in full().figures
-        assert full().markdown.count(f"| {row.id} ") == 3
+        assert full().markdown.count(f"| {row.id} ") == 4  # in the table of checks too
 
 
 def test_reported_reproduced_and_corrected_stand_in_one_row():
@@ -232,7 +240,7 @@ def test_the_summary_counts_what_was_measured():
     assert (
         "lstm-torch-1x128, which ends at 2.07 in training and at 10.03 in validation, after 7.27 at epoch 66" in words
     )
-    assert "3.81 on held-out test text, behind a Kneser-Ney 6-gram's 3.76" in words
+    assert "by validation (gru-1x32, 3.72) has a perplexity of 3.81 on held-out test text, behind a Kneser-Ney" in words
 
 
 def test_another_number_makes_another_page(monkeypatch):
@@ -260,7 +268,7 @@ def test_verdicts_have_a_sign_and_a_word_and_the_number_that_decides():
 
 def test_corrections_explanations_checks_and_baselines_are_there():
     for text in ("".join(page().texts.values()), full().markdown):
-        for words in ("error 12", "instead 12", "Why eight layers did not train", "in their bands", "Kneser-Ney 6-gram",
+        for words in ("error 12", "instead 12", "Why eight layers did not train", "Kneser-Ney 6-gram", "outside of it",
                       "validation text, character 13,823", "an example", "Dive into Deep Learning"):  # fmt: skip
             assert words in text
 
@@ -273,6 +281,108 @@ def test_reported_strings_stand_over_ours_under_what_the_text_says():
     assert [cell.strip() for cell in rows[at + 1][:2]] == ["reproduced, seed 0", "it has the the the the the"]
 
 
+def test_the_best_of_the_stream_preset_is_chosen_by_validation_and_its_test_perplexity_told():
+    found = of_few("gru-torch-2x32", "lstm-torch-2x32", seeds=1)
+    figures = {"gru-torch-2x32": (9.0, 3.5), "lstm-torch-2x32": (3.0, 3.9)}
+    for id, (val, test) in figures.items():
+        stream = tuple(replace(run, val=(val,) * 26, test_perplexity=test) for run in found[id].stream)
+        changed = [replace(each, stream=stream) if each.id == id else each for each in found.configurations]
+        found = replace(found, configurations=tuple(changed))
+    words = Page(pages(found).html).texts["summary"]
+    assert "by validation (lstm-2x32, 3.00) has a perplexity of 3.90 on held-out test text, behind" in words
+    assert "3.50" not in words
+
+
+def test_the_page_opens_with_what_the_report_is_and_what_is_measured():
+    top = page().texts[""]
+    for words in ("is a coursework report of 2023", "28 is a blind guess", "multiply-accumulate operations"):
+        assert words in top
+        assert words in full().markdown.partition("## Summary")[0]
+
+
+def test_a_check_that_is_met_one_that_is_not_and_one_of_nothing_are_told_apart_and_counted():
+    rows = {cells[0].strip(): [cell.strip() for cell in cells[1:]] for where, cells in page().rows if where == "checks"}
+    assert rows["rnn-torch-1x128"] == ["✓ 1 met", *[NOTHING] * 4]
+    assert rows["gru-torch-1x128"] == ["? 1 a known error", *[NOTHING] * 4]
+    assert rows["gru-torch-2x32"] == [NOTHING, NOTHING, "✓ 1 met", "✗ 1 not met", "5, 10 and 100 of 100"]
+    assert rows["gru-scratch-1x1024"] == [*[NOTHING] * 3, "? 1 nothing to compare with", NOTHING]
+    for text in (page().texts["checks"], full().markdown):
+        assert "Of 3 figures 2 are as printed" in text
+        assert "1 are not. 2 more: a known error of the report, or nothing" in text
+        assert "up to their last epoch 1 (gru-torch-2x32); against nothing 1 (gru-scratch-1x1024)." in text
+        assert text.count("validation is outside of it") == text.count("another's: a known error") == 1
+        assert "the RNN has 20,224 parameters" not in text
+    met = Page(pages(of_few("rnn-torch-1x128", seeds=1), checks=CHECKS[:1]).html).texts["checks"]
+    assert "Not met" not in met
+
+
+def test_the_commands_stand_as_they_are_typed_in_both_pages():
+    commands = ("mlflow run . -P 'only=*x8,<b>`*_x`'", "mlflow run . -P seeds=3")
+    both = pages(replace(of_few("gru-torch-2x32", seeds=1), commands=commands))
+    (made,) = [text for name, text in Page(both.html).texts.items() if name == "made"]
+    assert "To repeat it:\n" + "\n".join(commands) in made
+    assert not Page(both.html).all("b")
+    assert "\n\n" + "".join(f"    {command}\n" for command in commands) + "\n" in both.markdown
+
+
+def test_parentheses_need_no_escape_in_markdown():
+    assert "\\(" not in full().markdown
+    assert "\\)" not in full().markdown
+
+
+def test_the_console_and_the_page_say_the_same_of_a_mean():
+    """17.535 of a single seed is 17.54 or 17.53 by how its mean is taken."""
+    found = of_few("gru-torch-2x32", seeds=1)
+    (run,) = found.configurations[0].runs
+    found = with_runs(found, "gru-torch-2x32", (replace(run, train=(*run.train[:-1], 17.535)),))
+    shown = f"{found.configurations[0].mean_curve('train')[-1]:.2f}"
+    assert Page(pages(found).html).row("perplexity", "gru-torch-2x32")[6].split() == [shown]
+
+
+# --- texts -----------------------------------------------------------------------------------------------------------
+
+
+def with_texts(found: Reproduction, *texts: tuple[str, str]) -> Reproduction:
+    """The only configuration's only training, having written these."""
+    (each,) = found.configurations
+    return replace(found, configurations=(replace(each, runs=(replace(each.runs[0], texts=texts),)),))
+
+
+def test_spaces_that_would_not_be_seen_are_shown():
+    found = with_texts(of_few("rnn-torch-1x128", seeds=1), ("it has", "it has" + 20 * " "), ("staring hard", "a  b c"))
+    both = pages(found)
+    for text in (Page(both.html).texts["texts"], both.markdown):
+        assert "it has" + 20 * "␣" in text
+        assert "a␣␣b c" in text
+        assert "␣ is a space that would not be seen." in text
+    plain = with_texts(of_few("rnn-torch-1x128", seeds=1), ("it has", "it has the time"))
+    places = tuple(replace(place, continuation=" the end") for place in plain.text.prompts)
+    assert "␣" not in pages(replace(plain, text=replace(plain.text, prompts=places))).markdown
+
+
+def test_a_prompt_that_stands_in_the_text_twice_is_shown_where_it_stands_first():
+    found = of_few("gru-torch-2x32", seeds=1)
+    again = PromptInText("it has", 13_903, "validation", " no real existence ")
+    shown = Page(pages(replace(found, text=replace(found.text, prompts=(*found.text.prompts, again)))).html)
+    assert "character 13,823" in shown.texts["texts"]
+    assert "13,903" not in shown.texts["texts"]
+
+
+def test_a_prompt_that_is_not_asked_of_ours_says_so(tmp_path):
+    path = tmp_path / "theirs.csv"
+    path.write_text("id,implementation,cell,num_layers,hidden_size,sample_the_sun\na,torch,gru,1,16,the sun is up\n")
+    found = reproduction(seeds=1, table=read_table(path), ends={"a": (5.0, 6.0)})
+    both = pages(found)
+    rows = [cells for where, cells in Page(both.html).rows if where == "texts"]
+    assert rows[0][-1].strip() == "the sun"
+    assert [cells[-1].split() for cells in rows[1:]] == [
+        [NOTHING, "not", "looked", "for"],
+        ["the", "sun", "is", "up"],
+        [NOTHING, "not", "asked", "of", "ours"],
+    ]
+    assert "write on from “it has”, “proceeded the” and “staring hard” alone" in both.markdown
+
+
 # --- what is missing -------------------------------------------------------------------------------------------------
 
 
@@ -283,8 +393,8 @@ def test_what_was_not_run_or_not_finished_says_so_everywhere():
     both = pages(found)
     html = Page(both.html)
     assert (
-        "1 of 3 configurations were trained for all their epochs; 12 of 100 epochs: lstm-torch-2x32; not run: rnn"
-        in (html.texts["summary"])
+        "1 of 3 configurations were trained for all their epochs; lstm-torch-2x32 was trained for 12 of 100 epochs; "
+        "rnn-torch-1x128 was not run." in (html.texts["summary"])
     )
     assert html.row("perplexity", "lstm-torch-2x32")[3].split() == ["1", "seed", "12", "of", "100", "epochs"]
     assert (
@@ -295,6 +405,30 @@ def test_what_was_not_run_or_not_finished_says_so_everywhere():
     assert "rnn-torch-1x128: not run" in html.texts["configurations"]
     for words in ("12 of 100 epochs", "not run"):
         assert both.markdown.count(words) >= 4
+
+
+def test_what_its_time_cut_short_is_said_in_a_sentence_and_has_no_rank(monkeypatch):
+    drawn: list[list[str]] = []
+    monkeypatch.setattr(
+        "pipeline.figures._page_labels",
+        lambda axes, x, y: drawn.append([label.get_text() for label in axes.get_yticklabels()]),
+    )
+    ids = ("gru-scratch-1x8", "gru-scratch-1x32", "gru-scratch-1x1024")
+    found = of_few(*ids, seeds=1)
+    short = replace(cut(found[ids[2]].runs[0], 2), val=(1.5, 1.4), stopped="--max-seconds 150")
+    both = pages(with_runs(found, ids[2], (short,)))
+    html = Page(both.html)
+    assert (
+        "2 of 3 configurations were trained for all their epochs; gru-scratch-1x1024 was stopped after 2 of 50 epochs "
+        "(--max-seconds 150)." in html.texts["summary"]
+    )
+    best = {id: min(found[id].runs[0].val) for id in ids}
+    assert (
+        f"Best validation perplexity: gru-scratch-1x32 {best[ids[1]]:.2f} and gru-scratch-1x8 {best[ids[0]]:.2f}. "
+        "Incomplete: gru-scratch-1x1024 (2 of 50 epochs, stopped by --max-seconds 150)."
+    ) in html.texts["questions"]
+    assert ["GRU 1x8", "GRU 1x32", "GRU 1x1024\n(2 of 50 epochs)"] in drawn
+    assert "training is at" in html.texts["configurations"]
 
 
 @pytest.mark.parametrize("epochs", [0, 1])
@@ -339,7 +473,6 @@ def test_a_quick_check_is_said_to_be_none_in_every_place():
     assert both.markdown.startswith(f"# A {words}")
     assert html.texts["questions"].count(words) == 2
     assert html.row("perplexity", "gru-torch-2x32")[12].strip() == NOTHING
-    assert "-P quick=true" in both.markdown
 
 
 def test_a_quick_check_is_said_in_the_title_of_every_figure(monkeypatch):
@@ -360,7 +493,6 @@ def test_other_epochs_than_the_protocols_are_said_first():
     run = replace(cut(found.configurations[0].runs[0], 10), epochs_planned=10)
     both = pages(with_runs(found, "gru-torch-2x32", (run,)))
     assert "trained for 10 epochs, where the protocol has 100" in Page(both.html).texts[""]
-    assert "-P epochs=10" in both.markdown
     assert not [p for p in page().all("p") if p.get("class") == "banner"]
 
 
@@ -390,7 +522,9 @@ def test_another_table_has_no_claims_and_one_comparison(other):
     assert "All configurations compared" in html.texts["questions"]
     assert "0 of 1 reported size (parameters, MACs)" in html.texts["summary"]
     assert "read off prose" not in html.texts["perplexity"]
-    assert "-P against=FILE.csv" in html.texts["made"]
+    assert "it corrects nothing that was measured under another one" in html.texts["perplexity"]
+    assert "what should stand in the place" not in html.texts["perplexity"]
+    assert "Corrected" not in html.texts["perplexity"]
 
 
 def test_words_of_a_table_stay_words_in_html(other):
@@ -404,7 +538,7 @@ def test_words_of_a_table_stay_words_in_html(other):
 
 def test_words_of_a_table_stay_words_in_markdown(other):
     markdown = pages(other).markdown
-    written = r"""\<b onclick='x\(\)'\>\|\`\*\_\&"\$1\$\</b\>"""
+    written = r"""\<b onclick='x()'\>\|\`\*\_\&"\$1\$\</b\>"""
     assert HOSTILE not in markdown
     assert markdown.count(written) >= 8
     rest = markdown.replace(written, "")
@@ -431,7 +565,7 @@ def test_a_configuration_is_shown_by_its_whole_trainings_or_else_the_furthest():
         "0 of 50 epochs": (cut(ran[0], 0),),
         "12 of 50 epochs": (cut(ran[0], 12), cut(ran[1], 3)),
         "2 of 3 seeds": (ran[0], ran[1], cut(ran[2], 49)),
-        "7 of 50 epochs, stopped: diverged": (replace(cut(ran[0], 7), stopped="diverged"),),
+        "7 of 50 epochs, stopped by --max-seconds 150": (replace(cut(ran[0], 7), stopped="--max-seconds 150"),),
     }
     shown = {"": 2, "not run": 0, "0 of 50 epochs": 0, "12 of 50 epochs": 1, "2 of 3 seeds": 2}
     for state, runs in cases.items():

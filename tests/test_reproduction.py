@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from mlflow.tracking import MlflowClient
 
 from pipeline import checks, doctor, reproduction, tracking
 from pipeline import store as store_module
-from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig, resolve
+from pipeline.config import CorpusConfig, ReproduceConfig, report_preset
 from pipeline.corpus import load_corpus
 from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, TrainingDivergedError
-from pipeline.recorded import recorded_reproduction
-from pipeline.reproduction import ReproductionRun, reproduce, rewrite_report
+from pipeline.recorded import COMMANDS_FILE, command_of, recorded_commands, recorded_reproduction
+from pipeline.reproduction import ChecksNotMetError, ReproductionRun, reproduce, rewrite_report
 from pipeline.store import setup
+from pipeline.training import Training
 from pipeline.trial import TrainingTask, do
 from pipeline.workers import Event
 from tests.pools import Inline
@@ -39,6 +40,15 @@ class Counting(Inline):
         super().submit(task)
         if isinstance(task, TrainingTask):
             self.given.append(task)
+
+
+class WithoutStream(Inline):
+    """It has no time for the stream preset."""
+
+    def done(self, task: Any) -> list[Event]:
+        if isinstance(task, TrainingTask) and task.role == "stream":
+            return [Event("failed", task, TrainingDivergedError("not trained here"), 0)]
+        return super().done(task)
 
 
 @pytest.fixture
@@ -244,6 +254,10 @@ def test_the_report_against_another_table_takes_the_same_runs(done, tmp_path):
     assert other.found["theirs"].runs == done.found["gru-scratch-1x8"].runs
     assert not other.found["unknown"].runs
     assert other.verdicts == ()
+    assert other.found.commands == (
+        *done.found.commands,
+        "mlflow run . --env-manager local -e report -P against=other.csv",
+    )
     page = (tmp_path / "out" / "report.html").read_text()
     assert "it has &lt;b&gt;come&lt;/b&gt;" in page
     assert "<b>come" not in page
@@ -256,7 +270,8 @@ def test_another_table_is_reproduced_by_a_run_of_its_own(own, tmp_path, given, p
     assert len(given) == 1
     assert other.found.run_id != own.found.run_id
     assert rewrite_report("", str(path), "auto").found.run_id == other.found.run_id
-    assert [each.is_met for each in other.checks if "parameters" in each.name] == [False]  # it has 1.9 k in truth
+    sizes = {each.kind: each.is_met for each in other.checks if "parameters" in each.name}
+    assert sizes == {"printed": False, "trained": True}  # 1.1 k are reported of 0.9 k
 
 
 def test_a_table_of_which_nothing_was_trained_says_what_to_do(done, tmp_path):
@@ -402,12 +417,6 @@ def test_a_folder_that_cant_be_written_is_told_before_anything_is_trained(store,
 
 @pytest.mark.slow
 def test_a_quick_reproduction_is_reported_on_only_if_there_is_no_other(own):
-    class WithoutStream(Inline):
-        def done(self, task: Any) -> list[Event]:
-            if isinstance(task, TrainingTask) and task.role == "stream":
-                return [Event("failed", task, TrainingDivergedError("not trained here"), 0)]
-            return super().done(task)
-
     assert rewrite_report("", "", "auto").found.run_id == own.found.run_id
     whole = reproduce(ReproduceConfig(only="gru-scratch-1x8", epochs=1), make_pool=WithoutStream)
     path = own.folder / "other.csv"
@@ -437,6 +446,95 @@ def test_a_check_is_not_met_where_a_training_could_not_be_made(store):
         reproduce(ONE, quick=True, check=True, make_pool=Failing)
 
 
+@pytest.mark.parametrize("again", [ONE, replace(ONE, epochs=2)])
+def test_a_training_that_has_diverged_is_not_made_again_and_misses_the_check_each_time(
+    store, monkeypatch, given, again
+):
+    """By the record: it is the run of the first command that the second one finds."""
+
+    class Reporting(Counting):
+        def done(self, task: Any) -> list[Event]:
+            try:
+                return super().done(task)
+            except TrainingDivergedError as error:
+                return [Event("failed", task, error, 0)]
+
+    def make(count: int) -> Inline:
+        made = Reporting(count)
+        made.given = given
+        return made
+
+    def not_a_number(training: Training, loss: Any, epoch: int) -> None:
+        raise TrainingDivergedError(f"the loss is nan in epoch {epoch}: no number")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_check_finite", not_a_number)
+        with pytest.raises(ChecksNotMetError) as first:
+            reproduce(ONE, quick=True, check=True, make_pool=make)
+    with pytest.raises(ChecksNotMetError) as second:
+        reproduce(again, quick=True, check=True, make_pool=make)
+    assert len(given) == 1
+    lacking = "gru-scratch-1x8, seed 0: the loss is nan in epoch 1: no number"
+    for raised in (first, second):
+        assert raised.value.done.result["failed"] == [lacking]
+        assert f"--check lacks 1 of the trainings: {lacking}" in str(raised.value)
+
+
+# --- the commands ----------------------------------------------------------------------------------------------------
+
+
+def test_each_command_is_kept_once_and_shown_as_it_was_given(own, pool):
+    named = "mlflow run . --env-manager local -e reproduce -P only=gru-scratch-1x8 -P epochs=1"
+    assert own.found.commands == (f"{named} -P quick=true",)
+    assert own.found.commands_known
+    reproduce(replace(ONE, max_seconds=100), quick=True, make_pool=pool)
+    again = reproduce(replace(ONE, workers=2), quick=True, make_pool=pool)  # which trains nothing else
+    assert again.found.commands == (f"{named} -P quick=true", f"{named} -P max_seconds=100 -P quick=true")
+    for page in ("report.md", "report.html"):
+        text = (again.folder / page).read_text()
+        assert all(command in text for command in again.found.commands)
+    assert len(recorded_commands(again.found.run_id)[0]) == 3
+
+
+def test_of_a_reproduction_that_kept_no_commands_the_first_and_the_last_are_known(own, pool):
+    tracking.fetch(own.found.run_id, COMMANDS_FILE).unlink()  # as before this was kept
+    old = recorded_reproduction(own.found.run_id)
+    assert (old.commands, old.commands_known) == (own.found.commands, False)
+    again = reproduce(replace(ONE, max_seconds=100), quick=True, make_pool=pool)
+    assert [each.rpartition("epochs=1 ")[2] for each in again.found.commands] == [
+        "-P quick=true",
+        "-P max_seconds=100 -P quick=true",
+    ]
+    assert not again.found.commands_known
+    assert "what was asked for between them was not kept" in (again.folder / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, ""),
+        ({"only": "*", "epochs": None, "seeds": 1, "max_seconds": 0.0, "against": "", "quick": False}, ""),
+        ({"only": "*", "epochs": "None", "seeds": "1", "max_seconds": "0.0", "against": "", "quick": "false"}, ""),
+        ({"only": "*x8,*x32", "seeds": 3, "workers": 2, "check": True}, " -P 'only=*x8,*x32' -P seeds=3"),
+        ({"epochs": "7", "max_seconds": "150.0", "quick": "True"}, " -P epochs=7 -P max_seconds=150 -P quick=true"),
+        ({"against": "/home/someone/their table.csv"}, " -P 'against=their table.csv'"),
+    ],
+)
+def test_a_command_names_what_differs_from_the_defaults_and_no_folder(options, words):
+    assert command_of(options) == f"mlflow run . --env-manager local -e reproduce{words}"
+
+
+def test_what_is_kept_of_a_reproduction_names_no_folder_of_the_machine(own, store):
+    kept = tracking.read_text(own.found.run_id, "result.json")
+    assert json.loads(kept)["report"] == "report/report.html"
+    pages = [(own.folder / name).read_text() for name in ("report.html", "report.md")]
+    for text in (kept, *pages):
+        assert str(store) not in text
+        assert "/home/" not in text
+    assert own.result["report"] == str(own.folder / "report.html")  # what the command prints
+    assert "in the UI of the machine it was trained on" in pages[0]
+
+
 def test_an_id_of_another_shape_is_not_held_against_d2ls_perplexities_of_that_id(store, tmp_path, monkeypatch, pool):
     curves = {"train": [[3.0], [3.01], [3.02]], "val": [[3.0], [3.01], [3.02]]}
     monkeypatch.setattr(checks, "d2l_curves", lambda: {"gru-scratch-1x8": curves, "rnn-torch-1x16": curves})
@@ -449,10 +547,24 @@ def test_an_id_of_another_shape_is_not_held_against_d2ls_perplexities_of_that_id
 
 
 @pytest.mark.slow
-def test_more_epochs_than_the_protocols_are_said(own, monkeypatch):
-    monkeypatch.setattr("pipeline.recorded.resolve", lambda options: (resolve(options)[0], TrainConfig(epochs=1)))
-    (run,) = reproduce(replace(ONE, epochs=3), quick=True, make_pool=Inline).found["gru-scratch-1x8"].runs
+def test_more_epochs_than_the_protocols_are_said(store, monkeypatch):
+    """With a protocol of two epochs, which is sooner done."""
+
+    def short(model: Mapping[str, Any]) -> dict[str, Any]:
+        return {**report_preset(model), "epochs": 2}
+
+    monkeypatch.setattr("pipeline.config.report_preset", short)
+    monkeypatch.setattr("pipeline.report.report_preset", short)
+    of_the_protocol = reproduce(ReproduceConfig(only="gru-scratch-1x8"), make_pool=WithoutStream)
+    (run,) = of_the_protocol.found["gru-scratch-1x8"].runs
+    assert (run.epochs, run.epochs_planned, run.is_whole) == (2, 2, True)
+    page = (of_the_protocol.folder / "report.md").read_text()
+    assert "where the protocol has" not in page
+    more = reproduce(ReproduceConfig(only="gru-scratch-1x8", epochs=3), make_pool=WithoutStream)
+    (run,) = more.found["gru-scratch-1x8"].runs
     assert (run.epochs, run.epochs_planned, run.is_whole) == (3, 3, True)
+    page = (more.folder / "report.md").read_text()
+    assert "gru-scratch-1x8: trained for 3 epochs, where the protocol has 2." in page
 
 
 @pytest.mark.slow

@@ -2,25 +2,43 @@
 
 The bands of ``reproduce --check`` are drawn from it. Each row is one training from its own seed, in fp32 on one thread:
 the book's perplexities (means over the batches of exp of the batch's loss) after each epoch. Hours of one core; it may
-be stopped and started again, and several may run side by side on different ``--only``.
+be stopped and started again, and several may run side by side on different ``--only``. A training of more epochs takes
+the place of a shorter one of the same seed, and never the other way round, so ``--epochs`` may be raised later.
 
     pip install --no-deps d2l==1.0.3
-    TMLM_DATA_DIR=FOLDER python -m tests.benchmarks.record_d2l --only 'gru-scratch-1x*' --seeds 5
+    export TMLM_DATA_DIR=FOLDER
+
+These commands make the rows that are there, five seeds of each of the fifteen configurations below 1,024 units, some of
+them by fewer epochs than the protocol has (a band ends with the shortest of its five):
+
+    python -m tests.benchmarks.record_d2l --only '*x8' '*1x32' '*2x32' rnn-torch-1x128
+    python -m tests.benchmarks.record_d2l --only '*-scratch-1x128' --seeds 2
+    python -m tests.benchmarks.record_d2l --only '*-scratch-1x128' --epochs 25
+    python -m tests.benchmarks.record_d2l --only lstm-torch-1x128 --seeds 1
+    python -m tests.benchmarks.record_d2l --only '[gl]*-torch-1x128' --seeds 2 --epochs 25
+    python -m tests.benchmarks.record_d2l --only '[gl]*-torch-1x128' --epochs 15
+    python -m tests.benchmarks.record_d2l --only '*-torch-2x128' --epochs 8
+    python -m tests.benchmarks.record_d2l --only '*-torch-8x32' --epochs 6
 """
 
 import argparse
 import csv
 import fcntl
+import io
+import os
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatch
 from pathlib import Path
 
 import torch
 
-from pipeline.config import CorpusConfig, resolve
+from models.config import ModelConfig
+from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.corpus import load_corpus
-from tests.benchmarks.d2l_twin import Curves, Data, Trainer, build
+from pipeline.files import write_atomically
 
 DATA = Path(__file__).parents[2] / "pipeline" / "data"
 TABLE = DATA / "d2l_curves.csv"
@@ -33,56 +51,85 @@ def configurations() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def recorded() -> set[tuple[str, int]]:
-    """The trainings that the table has."""
+def rows() -> dict[tuple[str, int], dict[str, str]]:
+    """The table's rows, by id and seed."""
     if not TABLE.exists():
-        return set()
+        return {}
     with TABLE.open(newline="") as file:
-        return {(row["id"], int(row["seed"])) for row in csv.DictReader(file)}
+        return {(row["id"], int(row["seed"])): row for row in csv.DictReader(file)}
 
 
-def keep(row: dict[str, object]) -> None:
-    """Add a row; other processes may be adding theirs."""
-    with TABLE.open("a", newline="") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if not file.tell():
-            writer.writeheader()
-        writer.writerow(row)
+def recorded(id: str, seed: int) -> int:
+    """How many epochs of a training the table has."""
+    row = rows().get((id, seed))
+    return int(row["epochs"]) if row is not None else 0
 
 
-def main() -> None:
+@contextmanager
+def locked() -> Iterator[None]:
+    """While no other process changes the table; what is locked is its folder, since the file is replaced."""
+    folder = os.open(TABLE.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def keep(row: dict[str, str]) -> None:
+    """Add a training in its place, unless there is one of the same seed that is as long."""
+    with locked():
+        id, seed = row["id"], int(row["seed"])
+        if recorded(id, seed) >= int(row["epochs"]):
+            return
+        table = io.StringIO()
+        writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(each for _, each in sorted({**rows(), (id, seed): row}.items()))
+        write_atomically(TABLE, table.getvalue().encode())
+
+
+def asked(words: Sequence[str] | None = None) -> Iterator[tuple[str, int, int, ModelConfig, TrainConfig]]:
+    """The trainings that a command line asks for: id, seed, epochs, and how it is trained."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=["*"], help="ids or globs")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, help="fewer than the protocol's")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
+    for seed in range(options.seeds):
+        for row in configurations():
+            if any(fnmatch(row["id"], each) for each in options.only):
+                given = {name: row[name] for name in ("implementation", "cell")}
+                sizes = {name: int(row[name]) for name in ("num_layers", "hidden_size")}
+                model, train = resolve({"preset": "report", **given, **sizes})
+                assert train.epochs is not None
+                yield row["id"], seed, min(train.epochs, options.epochs or train.epochs), model, train
+
+
+def main() -> None:
+    trainings = list(asked())
+    from tests.benchmarks.d2l_twin import Curves, Data, Trainer, build  # which needs d2l
+
     torch.set_num_threads(1)
     corpus = load_corpus(CorpusConfig("time-machine"))
     data = Data(corpus)
-    for seed in range(options.seeds):
-        for row in configurations():
-            if (row["id"], seed) in recorded() or not any(fnmatch(row["id"], each) for each in options.only):
-                continue
-            given = {name: row[name] for name in ("implementation", "cell")}
-            sizes = {name: int(row[name]) for name in ("num_layers", "hidden_size")}
-            model, train = resolve({"preset": "report", **given, **sizes})
-            assert train.epochs is not None
-            epochs = min(train.epochs, options.epochs or train.epochs)
-            began = time.process_time()
-            torch.manual_seed(seed)
-            curves = Curves()
-            trainer = Trainer(max_epochs=epochs, gradient_clip_val=train.clip)
-            trainer.begin(build(model, len(corpus.vocabulary), train.learning_rate, curves), data)
-            points = []
-            for trainer.epoch in range(epochs):
-                trainer.fit_epoch()
-                points.append(curves.epoch())
-            seconds = time.process_time() - began
-            texts = [" ".join(f"{value:.4g}" for value in values) for values in zip(*points, strict=True)]
-            keep(dict(zip(COLUMNS, (row["id"], seed, epochs, round(seconds), *texts), strict=True)))
-            sys.stdout.write(f"{row['id']} seed {seed}: {points[-1][0]:.2f} / {points[-1][1]:.2f}, {seconds:.0f} s\n")
-            sys.stdout.flush()
+    for id, seed, epochs, model, train in trainings:
+        if recorded(id, seed) >= epochs:
+            continue
+        began = time.process_time()
+        torch.manual_seed(seed)
+        curves = Curves()
+        trainer = Trainer(max_epochs=epochs, gradient_clip_val=train.clip)
+        trainer.begin(build(model, len(corpus.vocabulary), train.learning_rate, curves), data)
+        points = []
+        for trainer.epoch in range(epochs):
+            trainer.fit_epoch()
+            points.append(curves.epoch())
+        seconds = time.process_time() - began
+        texts = [" ".join(f"{value:.4g}" for value in values) for values in zip(*points, strict=True)]
+        keep(dict(zip(COLUMNS, (id, str(seed), str(epochs), str(round(seconds)), *texts), strict=True)))
+        sys.stdout.write(f"{id} seed {seed}: {points[-1][0]:.2f} / {points[-1][1]:.2f}, {seconds:.0f} s\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":
