@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from models.complexity import REPORT_CHARS
+from models.ngram import BASELINE_LABEL
 from pipeline.checks import Check, Kind, counted
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL, report_preset
 from pipeline.evidence import BAR_ORDER, BEST_POOLED, better_than_counting, time_and_size
@@ -182,6 +183,7 @@ def pages(
         "not_met": [check.said for check in checks if check.is_met is False],
         "known_errors": [check.said for check in checks if check.is_met is None and check.kind == "printed"],
         "commands": _commands(found),
+        "bar_label": BASELINE_LABEL,
         "test_bar": _number(found.text.test_perplexity),
         "windows": f"{WINDOW_TRAIN:,} windows of {WINDOW_LENGTH} characters train, the next {WINDOW_VAL:,} validate",
     }
@@ -406,7 +408,7 @@ def _summary(found: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
         said.append(
             f"Trained on nine tenths of the text by this project's own recipe, the best of the same shapes by "
             f"validation ({shape}, {_number(val)}) has a perplexity of {_number(value)} on held-out test text, "
-            f"{'ahead of' if value < bar else 'behind'} a Kneser-Ney 6-gram's {_number(bar)}."
+            f"{'ahead of' if value < bar else 'behind'} a Kneser-Ney {BASELINE_LABEL}'s {_number(bar)}."
         )
     return said
 
