@@ -241,6 +241,9 @@ def _about_one(found: Reproduction) -> Parts:
     rank = {
         (HOLDS, FAILS): "The LSTM's gap is the largest of the three, not the smallest.",
         (FAILS, HOLDS): "The LSTM's gap is the smallest of the three, as reported.",
+        (FAILS, FAILS): "The LSTM's gap is neither the smallest nor the largest of the three.",
+        (OPEN, FAILS): "The LSTM's gap is not the smallest of the three; whether it is the largest, seeds do not tell "
+        "yet.",
     }.get((largest.outcome, smallest.outcome), "Which gap is the largest, seeds do not tell yet.")
     return reported, f"{' '.join(course(found, id) for id in ids)} The gaps at the end are {said}.", f"{told} {rank}"
 

@@ -150,7 +150,9 @@ def _eight_layers(found: Reproduction) -> list[str]:
         FAILS: "so that recipe fails too, which does not say that none could train it. One explanation is that each "
         "layer passes on only a fraction of the gradient; that AdamW, which rescales each gradient, fails too speaks "
         "for more than that.",
-        OPEN: "too near those frequencies to tell." if bar is not None else "on a text whose own are not recorded.",
+        OPEN: "too near those frequencies to tell."
+        if bar is not None
+        else "but the letters' frequencies there are not recorded.",
     }
     told = f"With AdamW on 90 % of the text (the stream preset) the shape gets to {best}{there},"
     return [*text, f"{told} {ending[outcome]}"]
