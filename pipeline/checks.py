@@ -116,7 +116,7 @@ def counted(made: Sequence[Check]) -> list[str]:
     left = len(made) - met - failed
     more = f" {left} more: a known error of the report, or nothing of d2l's to compare with." if left else ""
     said = f"Of {met + failed} figures {met} are as printed, of the size of their shape, or within d2l 1.0.3's bands"
-    return [f"{said}; {failed} are not.{more}", *filter(None, [_reach(made)])]
+    return [f"{said}; {failed} {'is' if failed == 1 else 'are'} not.{more}", *filter(None, [_reach(made)])]
 
 
 def _reach(made: Sequence[Check]) -> str:
@@ -139,14 +139,14 @@ def _reach(made: Sequence[Check]) -> str:
         if any(check.is_blind for check in held):
             blind.append(id)
     groups = [
-        ("up to their last epoch", to_the_end),
-        ("only up to an earlier one", earlier),
-        ("against nothing", nowhere),
+        ("up to the last epoch", to_the_end),
+        ("up to an earlier one only", earlier),
+        ("nowhere, for want of d2l's", nowhere),
     ]
-    listed = [f"{words} {len(ids)} ({', '.join(ids)})" for words, ids in groups if ids]
+    listed = [f"{len(ids)} {words} ({', '.join(ids)})" for words, ids in groups if ids]
     if not listed:
         return ""
-    said = f"Of {len(perplexities)} configurations, perplexities are held against d2l's {'; '.join(listed)}."
+    said = f"Perplexities are held against d2l's for {'; for '.join(listed)}."
     if blind:
         said += f" Where letter frequencies alone would pass, a wrong learning rate is not seen: {', '.join(blind)}."
     return said

@@ -704,7 +704,7 @@ def _baseline_sheet(found: Reproduction) -> Sheet:
 
 
 CHECKED: tuple[tuple[Kind, str, str], ...] = (  # kind, head of its column, what is said of one held against nothing
-    ("printed", "sizes, as printed", "a known error"),
+    ("printed", "sizes, as printed", "of a known error"),
     ("trained", "size, as trained", ""),
     ("train", "training perplexity", "nothing to compare with"),
     ("val", "validation perplexity", "nothing to compare with"),

@@ -247,25 +247,25 @@ def test_which_trainings_are_held_to_their_end_is_said():
     found = reproduction(seeds=1)
     (figures, reach) = counted(checks.checks(found))
     assert figures.startswith("Of 46 figures ")  # 16 sizes that were printed right, two curves of fifteen trainings
-    to_the_end, earlier, blind = reach.split("; only up to an earlier one ")[0], reach.split("; ")[1], reach[-200:]
+    to_the_end, earlier, nowhere = reach.split("; for ")
     whole = [row.id for row in report_table().rows if row.hidden_size < 1024 and row.id not in LAST_COMMON]
     assert to_the_end == (
-        "Of 17 configurations, perplexities are held against d2l's up to their last epoch "
-        f"{len(whole)} ({', '.join(whole)})"
+        f"Perplexities are held against d2l's for {len(whole)} up to the last epoch ({', '.join(whole)})"
     )
+    assert earlier.startswith(f"{len(LAST_COMMON)} up to an earlier one only (")
     for id, epochs in LAST_COMMON.items():
         assert f"{id} {epochs} of {50 if 'scratch' in id else 100}" in earlier
-    assert "against nothing 2 (gru-scratch-1x1024, lstm-scratch-1x1024)" in reach
-    assert blind.endswith(
+    assert nowhere.startswith("2 nowhere, for want of d2l's (gru-scratch-1x1024, lstm-scratch-1x1024). ")
+    assert nowhere.endswith(
         "a wrong learning rate is not seen: gru-torch-2x128, gru-torch-8x32, lstm-torch-2x128, lstm-torch-8x32."
     )
 
 
 def test_a_training_that_was_cut_short_is_not_held_to_its_end():
     made = perplexities_of("gru-scratch-1x8", [17.0] * 20, [17.0] * 20)
-    assert "only up to an earlier one 1 (gru-scratch-1x8 20 of 50)" in counted(made)[1]
+    assert "for 1 up to an earlier one only (gru-scratch-1x8 20 of 50)." in counted(made)[1]
     made = perplexities_of("gru-scratch-1x8", [17.0] * 20, [17.0] * 20, planned=20)
-    assert "up to their last epoch 1 (gru-scratch-1x8)." in counted(made)[1]
+    assert "for 1 up to the last epoch (gru-scratch-1x8)." in counted(made)[1]
 
 
 def test_without_a_training_nothing_is_said_of_how_far_they_are_held():

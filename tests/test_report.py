@@ -303,13 +303,13 @@ def test_the_page_opens_with_what_the_report_is_and_what_is_measured():
 def test_a_check_that_is_met_one_that_is_not_and_one_of_nothing_are_told_apart_and_counted():
     rows = {cells[0].strip(): [cell.strip() for cell in cells[1:]] for where, cells in page().rows if where == "checks"}
     assert rows["rnn-torch-1x128"] == ["✓ 1 met", *[NOTHING] * 4]
-    assert rows["gru-torch-1x128"] == ["? 1 a known error", *[NOTHING] * 4]
+    assert rows["gru-torch-1x128"] == ["? 1 of a known error", *[NOTHING] * 4]
     assert rows["gru-torch-2x32"] == [NOTHING, NOTHING, "✓ 1 met", "✗ 1 not met", "5, 10 and 100 of 100"]
     assert rows["gru-scratch-1x1024"] == [*[NOTHING] * 3, "? 1 nothing to compare with", NOTHING]
     for text in (page().texts["checks"], full().markdown):
         assert "Of 3 figures 2 are as printed" in text
-        assert "1 are not. 2 more: a known error of the report, or nothing" in text
-        assert "up to their last epoch 1 (gru-torch-2x32); against nothing 1 (gru-scratch-1x1024)." in text
+        assert "1 is not. 2 more: a known error of the report, or nothing" in text
+        assert "for 1 up to the last epoch (gru-torch-2x32); for 1 nowhere, for want of d2l's (gru-scratch-" in text
         assert text.count("validation is outside of it") == text.count("another's: a known error") == 1
         assert "the RNN has 20,224 parameters" not in text
     met = Page(pages(of_few("rnn-torch-1x128", seeds=1), checks=CHECKS[:1]).html).texts["checks"]
