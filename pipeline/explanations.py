@@ -152,7 +152,7 @@ def _eight_layers(found: Reproduction) -> list[str]:
         "for more than that.",
         OPEN: "too near those frequencies to tell."
         if bar is not None
-        else "but the letters' frequencies there are not recorded.",
+        else "but what those give there is not recorded.",
     }
     told = f"With AdamW on 90 % of the text (the stream preset) the shape gets to {best}{there},"
     return [*text, f"{told} {ending[outcome]}"]

@@ -251,7 +251,7 @@ def test_eight_layers_are_told_by_what_the_shape_does_elsewhere():
     assert "so that recipe fails too" in explanation("stream fails", 2)
     assert "speaks for more than that" in explanation("stream fails", 2)
     assert "gradient" not in explanation("no stream", 2)
-    assert "are not recorded" in explanation("an older record", 2)
+    assert "is not recorded" in explanation("an older record", 2)
     assert "too near those frequencies to tell" in explanation("stream between", 2)
     assert "the recipe trains it" in explanation("eight layers train", 2)
 
