@@ -312,10 +312,16 @@ def _like_sentences(found: Reproduction) -> Finding:
     if end is not None and end >= LEARNT * unigram:
         told = f"At the perplexity of {end:g} that the report gives, a network knows only the letters' frequencies "
         ours = trainings(found, id)[0].texts if learnt(found, id).outcome == FAILS else ()
-        shown = "".join(f' Ours writes "{text}".' for _, text in ours[:1])
+        shown = "".join(f" {_written(prompt, text)}" for prompt, text in ours[:1])
         return Finding(FAILS, f"{told}({unigram:.2f}): it has no words to make sentences of.{shown}")
     finding = learnt(found, id)
     return finding if finding.outcome == FAILS else finding._replace(outcome=OPEN)
+
+
+def _written(prompt: str, text: str) -> str:
+    """What a network writes; spaces alone would not be seen."""
+    written = text.removeprefix(prompt).strip()
+    return f'Ours writes "{text}".' if written else f'After "{prompt}" ours writes spaces alone.'
 
 
 def _eight_layers_time(found: Reproduction) -> Finding:

@@ -612,3 +612,12 @@ def test_means_of_the_first_epoch_are_geometric_like_all_others():
         return replace(one, runs=tuple(replace(run, val=(first, *run.val[1:])) for run, first in firsts))
 
     assert "and 16.0 in validation at epoch 1" in course(each(reproduction(), begin), "rnn-torch-1x128")
+
+
+def test_spaces_alone_are_told_as_such():
+    def silent(run: RecordedTraining) -> RecordedTraining:
+        return replace(run, texts=tuple((prompt, prompt + " " * 20) for prompt, _ in run.texts))
+
+    found = runs("gru-torch-8x32", silent)(reproduction())
+    assert 'After "it has" ours writes spaces alone.' in verdict(found, "gru-8-layers-sentences").because
+    assert 'Ours writes "it has the the' in verdict(reproduction(), "gru-8-layers-sentences").because
