@@ -23,9 +23,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -410,15 +410,25 @@ def _(lab: Lab, training: str, draw: Draw) -> None:
     stopped(lab, training, draw, signal.SIGTERM)
 
 
+@contextmanager
+def locked(lab: Lab) -> Iterator[None]:
+    """The store, by another writer."""
+    with closing(sqlite3.connect(lab.checkout.database, timeout=60, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+
+
 @fault("Ctrl-C twice")
 def _(lab: Lab, training: str, draw: Draw) -> None:
     process = lab.start(train_words(training))
     time.sleep(draw.seconds(0.6, 0.8) * lab.seconds[training])
-    process.send_signal(signal.SIGINT)
-    time.sleep(TWICE_SECONDS)
-    at_rest = process.poll() is not None
-    process.send_signal(signal.SIGINT)
-    done = lab.wait(process)
+    with locked(lab):  # else the first one may end it within TWICE_SECONDS
+        process.send_signal(signal.SIGINT)
+        time.sleep(TWICE_SECONDS)
+        at_rest = process.poll() is not None
+        process.send_signal(signal.SIGINT)
+        done = lab.wait(process)
     demand(done.seconds < AT_ONCE_SECONDS + 1, f"ended only after {done.seconds:.1f} s")
     if at_rest:
         raise MissedError("it had ended before the second Ctrl-C")
@@ -556,11 +566,9 @@ def damaged(lab: Lab, training: str, run_id: str, damage: Callable[[bytes], byte
 def _(lab: Lab, training: str, draw: Draw) -> None:
     process = lab.start(train_words(training))
     time.sleep(draw.seconds(0.3, 0.7) * lab.seconds[training])
-    with closing(sqlite3.connect(lab.checkout.database, timeout=60, isolation_level=None)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
+    with locked(lab):
         time.sleep(20)
         has_waited = process.poll() is None
-        connection.execute("ROLLBACK")
     done = lab.wait(process)
     demand(done.code == 0, f"ended with {done.code}:\n{done.output}")
     if not has_waited:
