@@ -4,8 +4,12 @@ A band is where one more training of d2l 1.0.3 would be after an epoch with a gi
 recorded (data/d2l_curves.csv, made by tests/benchmarks/record_d2l.py): a prediction interval of Student's t on the
 logarithm of the perplexity. A training is held against it after several epochs, up to the last that both have, each at
 its share of LEVEL (Bonferroni). For some configurations d2l's trainings end long before the protocol does: what goes
-wrong later is not seen there, and a band that has room for the perplexity of letter frequencies sees no wrong learning
-rate either. ``counted`` says which these are.
+wrong later is not seen there, and where a band has room for the perplexity of letter frequencies a wrong learning rate
+may go unseen. ``counted`` says which these are.
+
+What was seen of half and of twice the right learning rate, one seed each: both of GRU and LSTM 1x8 and 1x32 and of GRU
+2x32, within 20 epochs; neither of LSTM 2x32, whose seeds differ much, within 40; of GRU 2x128 in its 8 epochs the
+double one, barely; not that of GRU 8x32 in its 6.
 """
 
 import csv
@@ -148,7 +152,7 @@ def _reach(made: Sequence[Check]) -> str:
         return ""
     said = f"Perplexities are held against d2l's for {'; for '.join(listed)}."
     if blind:
-        said += f" Where letter frequencies alone would pass, a wrong learning rate is not seen: {', '.join(blind)}."
+        said += f" Where letter frequencies alone would pass, a wrong learning rate may go unseen: {', '.join(blind)}."
     return said
 
 

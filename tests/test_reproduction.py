@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline import checks, doctor, reproduction, tracking
 from pipeline import store as store_module
-from pipeline.config import CorpusConfig, ReproduceConfig, report_preset
+from pipeline.config import PRESETS, CorpusConfig, ReproduceConfig, report_preset
 from pipeline.corpus import load_corpus
 from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, TrainingDivergedError
 from pipeline.recorded import COMMANDS_FILE, command_of, recorded_commands, recorded_reproduction
@@ -553,7 +553,7 @@ def test_more_epochs_than_the_protocols_are_said(store, monkeypatch):
     def short(model: Mapping[str, Any]) -> dict[str, Any]:
         return {**report_preset(model), "epochs": 2}
 
-    monkeypatch.setattr("pipeline.config.report_preset", short)
+    monkeypatch.setitem(PRESETS, "report", short)
     monkeypatch.setattr("pipeline.report.report_preset", short)
     of_the_protocol = reproduce(ReproduceConfig(only="gru-scratch-1x8"), make_pool=WithoutStream)
     (run,) = of_the_protocol.found["gru-scratch-1x8"].runs
