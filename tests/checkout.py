@@ -100,7 +100,7 @@ def server(checkout: Checkout, *words: str) -> Iterator[None]:
         process.wait(timeout=30)
 
 
-def ask(url: str, data: Any = None, seconds: float = 120, content_type: str = "application/json") -> tuple[int, str]:
+def ask(url: str, data: Any = None, seconds: float = 240, content_type: str = "application/json") -> tuple[int, str]:
     """Status and body, waiting for the server to come up. Data are sent as JSON, bytes as they are."""
     body = data if data is None or isinstance(data, bytes) else json.dumps(data).encode()
     deadline = time.monotonic() + seconds
