@@ -26,8 +26,6 @@ from tests.reproductions import TEXT, reproduction, training
 
 SPLITS: tuple[Split, ...] = ("train", "val")
 LAST_COMMON = {  # of how many epochs all five seeds of d2l have been recorded, where it is not the protocol's number
-    "gru-scratch-1x128": 25,
-    "lstm-scratch-1x128": 25,
     "gru-torch-1x128": 15,
     "lstm-torch-1x128": 15,
     "gru-torch-2x128": 8,

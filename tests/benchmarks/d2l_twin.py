@@ -138,7 +138,9 @@ class LSTM(d2l.RNN):
         self.rnn = nn.LSTM(num_inputs, num_hiddens, num_layers)
 
 
-def build(model: ModelConfig, vocab_size: int, learning_rate: float, curves: Curves) -> Any:
+def build(
+    model: ModelConfig, vocab_size: int, learning_rate: float, curves: Curves, dtype: torch.dtype = torch.float32
+) -> Any:
     """d2l's language model of this shape; what it plots goes to ``curves``."""
     hidden, layers = model.hidden_size, model.num_layers
     if model.implementation == "scratch":
@@ -154,7 +156,9 @@ def build(model: ModelConfig, vocab_size: int, learning_rate: float, curves: Cur
         with torch.no_grad():
             language_model(torch.zeros(1, 1, dtype=torch.int64))  # its output layer is lazy
     language_model.plot = curves.plot
-    return language_model
+    one_hot = language_model.one_hot
+    language_model.one_hot = lambda ids: one_hot(ids).to(dtype)  # which is fp32 whatever the weights are
+    return language_model.to(dtype)
 
 
 class Trainer(d2l.Trainer):

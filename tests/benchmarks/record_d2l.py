@@ -11,9 +11,7 @@ the place of a shorter one of the same seed, and never the other way round, so `
 These commands make the rows that are there, five seeds of each of the fifteen configurations below 1,024 units, some of
 them by fewer epochs than the protocol has (a band ends with the shortest of its five):
 
-    python -m tests.benchmarks.record_d2l --only '*x8' '*1x32' '*2x32' rnn-torch-1x128
-    python -m tests.benchmarks.record_d2l --only '*-scratch-1x128' --seeds 2
-    python -m tests.benchmarks.record_d2l --only '*-scratch-1x128' --epochs 25
+    python -m tests.benchmarks.record_d2l --only '*x8' '*1x32' '*2x32' '*-scratch-1x128' rnn-torch-1x128
     python -m tests.benchmarks.record_d2l --only lstm-torch-1x128 --seeds 1
     python -m tests.benchmarks.record_d2l --only '[gl]*-torch-1x128' --seeds 2 --epochs 25
     python -m tests.benchmarks.record_d2l --only '[gl]*-torch-1x128' --epochs 15

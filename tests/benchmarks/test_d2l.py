@@ -46,6 +46,7 @@ def test_the_windows_are_d2ls(text, data):
         assert torch.equal(ours[1].long(), data.Y[theirs])
 
 
+@pytest.mark.parametrize(("dtype", "within"), [(torch.float64, 1e-5), (torch.float32, 1e-3)], ids=["fp64", "fp32"])
 @pytest.mark.parametrize(
     ("implementation", "cell", "num_layers"),
     [
@@ -59,16 +60,18 @@ def test_the_windows_are_d2ls(text, data):
     ],
 )
 def test_losses_and_validation_equal_d2ls_from_the_same_weights_and_batches(
-    text, data, monkeypatch, implementation, cell, num_layers
+    text, data, monkeypatch, implementation, cell, num_layers, dtype, within
 ):
+    """To 1e-5 in double precision. In single precision the two round differently, of which SGD at a rate of 4 makes
+    more with each step: 3e-5 of one GRU after 27 steps on one machine, less than 1e-5 of all on another."""
     shape = {"implementation": implementation, "cell": cell, "num_layers": num_layers, "hidden_size": 32}
     model_config, config = resolve({"preset": "report", **shape})
     torch.manual_seed(0)
-    model = LanguageModel(model_config, len(text.vocabulary))
+    model = LanguageModel(model_config, len(text.vocabulary)).to(dtype)
     ids, spans = torch.from_numpy(text.ids), text.spans("report")
     training = Training(model, ids[slice(*spans["train"])], ids[slice(*spans["val"])], config)
     curves = Curves()
-    theirs = build(model_config, len(text.vocabulary), config.learning_rate, curves)
+    theirs = build(model_config, len(text.vocabulary), config.learning_rate, curves, dtype)
     take_weights(theirs, model)
     trainer = Trainer(max_epochs=1, gradient_clip_val=config.clip)
     trainer.begin(theirs, data)
@@ -95,11 +98,11 @@ def test_losses_and_validation_equal_d2ls_from_the_same_weights_and_batches(
         losses += ours
         trainer.train_dataloader = batches
         trainer.fit_epoch()
-        expected = torch.tensor(curves.batches[True]).log()
-        torch.testing.assert_close(torch.stack(ours), expected, rtol=0, atol=1e-5)
+        expected = torch.tensor(curves.batches[True], dtype=dtype).log()
+        torch.testing.assert_close(torch.stack(ours).to(dtype), expected, rtol=0, atol=within)
         train, val = curves.epoch()
-        assert point.train_perplexity == pytest.approx(train, rel=1e-5)
-        assert point.val_perplexity == pytest.approx(val, rel=2e-5)
+        assert point.train_perplexity == pytest.approx(train, rel=within)
+        assert point.val_perplexity == pytest.approx(val, rel=2 * within)
 
 
 def test_nothing_takes_the_libraries_that_d2l_wants_for_there():
