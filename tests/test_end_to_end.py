@@ -69,6 +69,7 @@ def test_a_typed_parameter_stays_as_it_was_typed_and_the_rest_is_recorded(traine
     assert trained["tags"]["corpus.fallback"] == "true"
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated_and_sampled_by_its_id(checkout, trained):
     checkout.mlflow_run("-e", "evaluate", "-P", f"model={trained['id']}")
     judged = checkout.last("evaluate")
@@ -81,12 +82,14 @@ def test_a_run_is_evaluated_and_sampled_by_its_id(checkout, trained):
     assert checkout.last("sample")["tags"]["trained_run"] == trained["id"]
 
 
+@pytest.mark.slow
 def test_a_prompt_never_reaches_a_shell(checkout, trained):
     hostile = '$(touch owned) `touch owned`; touch owned; it\'s "so"'
     checkout.mlflow_run("-e", "sample", "-P", f"model={trained['id']}", "-P", f"prompt={hostile}", "-P", "length=3")
     assert not list(checkout.folder.rglob("owned"))
 
 
+@pytest.mark.slow
 def test_the_reports_preset_is_asked_for_by_its_name_alone(checkout):
     small = ["-P", "epochs=1", "-P", "hidden_size=8", "-P", "cell=rnn"]
     checkout.mlflow_run("-e", "train", "-P", "preset=report", *small)

@@ -446,6 +446,7 @@ def test_a_check_is_not_met_where_a_training_could_not_be_made(store):
         reproduce(ONE, quick=True, check=True, make_pool=Failing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [ONE, replace(ONE, epochs=2)])
 def test_a_training_that_has_diverged_is_not_made_again_and_misses_the_check_each_time(
     store, monkeypatch, given, again
@@ -483,6 +484,7 @@ def test_a_training_that_has_diverged_is_not_made_again_and_misses_the_check_eac
 # --- the commands ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_each_command_is_kept_once_and_shown_as_it_was_given(own, pool):
     named = "mlflow run . --env-manager local -e reproduce -P only=gru-scratch-1x8 -P epochs=1"
     assert own.found.commands == (f"{named} -P quick=true",)

@@ -199,7 +199,7 @@ NAMES = [
 ]  # fmt: skip
 
 
-MARKUP = set("\\`*_{}[]<>()#|~!&$")
+MARKUP = set("\\`*_{}[]<>#|~!&$")  # parentheses make a link only after brackets
 
 
 def unescaped(markdown: str) -> str:

@@ -89,6 +89,7 @@ def test_a_view_that_can_not_be_stored_does_not_fail_a_run(store, monkeypatch, c
     assert "no such tag here" in caplog.text
 
 
+@pytest.mark.slow
 def test_four_processes_on_a_store_that_is_not_there_yet_all_succeed(tmp_path):
     script = (
         "import sys; from pathlib import Path; from pipeline import store, tracking\n"
