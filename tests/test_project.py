@@ -304,4 +304,8 @@ def test_the_kept_report_is_of_the_reports_own_table():
     assert [row["id"] for row in result["configurations"]] == [row.id for row in report_table().rows]
     assert not result["quick"]
     page = (ROOT / "docs" / "report" / "report.md").read_text()
-    assert all(f"{len(claims())} claims" in text for text in (page, (ROOT / "README.md").read_text()))
+    outcomes = list(result["verdicts"].values())
+    holds, fails, left = (outcomes.count(outcome) for outcome in ("holds", "does not hold", "can't be judged"))
+    assert f"Of {len(claims())} claims, {holds} hold, {fails} do not hold, {left} can't be judged" in page
+    readme = (ROOT / "README.md").read_text()
+    assert f"Of the {len(claims())} claims {holds} hold, {fails} do not and {left} can't be judged" in readme
