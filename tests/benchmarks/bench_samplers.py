@@ -231,7 +231,7 @@ def read_results(path: Path, trainings: Mapping[str, str]) -> list[dict[str, str
 def write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
     """The whole file, in the order of NAMES and SAMPLERS."""
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(sorted(rows, key=order))
 
@@ -287,7 +287,7 @@ def main() -> None:
         args.results.parent.mkdir(exist_ok=True)
         write(args.results, rows)
         with args.results.open("a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             with multiprocessing.get_context("spawn").Pool(args.workers) as pool:
                 for count, (task, scores, seconds) in enumerate(pool.imap_unordered(run, waiting), 1):
                     row = dict(zip(COLUMNS, (digests[task[0]], *map(str, task)), strict=False))

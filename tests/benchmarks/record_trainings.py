@@ -107,7 +107,7 @@ def main() -> None:
     waiting = [shape for shape in shapes() if key(shape) not in done]
     sys.stdout.write(f"{len(waiting)} of {len(shapes())} trainings to record\n")
     with multiprocessing.get_context("spawn").Pool(args.workers) as pool, args.table.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         for count, row in enumerate(pool.imap_unordered(record, waiting), 1):
             writer.writerow(row)
             file.flush()
