@@ -407,8 +407,7 @@ def _without_frequencies(text: str) -> Finding:
     """What an older record says, which lacks a text's letters' frequencies."""
     return Finding(
         OPEN,
-        f"The record lacks the perplexity of the letters' frequencies of the {text}; the same tmlm reproduce, given "
-        "again, adds it.",
+        f"The record lacks the perplexity of the letters' frequencies of the {text}: an earlier version made it.",
     )
 
 

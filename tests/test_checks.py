@@ -292,25 +292,25 @@ def recorded(training: Training, seed: int) -> RecordedTraining:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("id", "factor", "epochs", "is_met"),
+    ("id", "factor", "is_met"),
     [
-        ("gru-scratch-1x8", 1, QUICK_EPOCHS, True),
-        ("gru-scratch-1x8", 0.5, QUICK_EPOCHS, False),
-        ("gru-scratch-1x8", 2, QUICK_EPOCHS, False),
-        ("lstm-scratch-1x8", 1, QUICK_EPOCHS, True),
-        ("lstm-scratch-1x8", 0.5, QUICK_EPOCHS, False),
-        ("lstm-scratch-1x8", 2, QUICK_EPOCHS, False),
-        ("gru-scratch-1x32", 1, QUICK_EPOCHS, True),
-        ("gru-scratch-1x32", 0.5, QUICK_EPOCHS, False),
-        ("gru-scratch-1x32", 2, QUICK_EPOCHS, False),
-        ("lstm-scratch-1x32", 1, QUICK_EPOCHS, True),
-        ("lstm-scratch-1x32", 0.5, QUICK_EPOCHS, False),
-        ("lstm-scratch-1x32", 2, QUICK_EPOCHS, False),
-        ("gru-torch-2x32", 1, QUICK_EPOCHS, True),
-        ("gru-torch-2x32", 0.5, QUICK_EPOCHS, False),  # what others miss, the first lines of checks.py say
+        ("gru-scratch-1x8", 1, True),
+        ("gru-scratch-1x8", 0.5, False),
+        ("gru-scratch-1x8", 2, False),
+        ("lstm-scratch-1x8", 1, True),
+        ("lstm-scratch-1x8", 0.5, False),
+        ("lstm-scratch-1x8", 2, False),
+        ("gru-scratch-1x32", 1, True),
+        ("gru-scratch-1x32", 0.5, False),
+        ("gru-scratch-1x32", 2, False),
+        ("lstm-scratch-1x32", 1, True),
+        ("lstm-scratch-1x32", 0.5, False),
+        ("lstm-scratch-1x32", 2, False),
+        ("gru-torch-2x32", 1, True),
+        ("gru-torch-2x32", 0.5, False),  # what others miss, the first lines of checks.py say
     ],
 )
-def test_a_wrong_learning_rate_falls_outside_and_the_right_one_inside(book, id, factor, epochs, is_met):
+def test_a_wrong_learning_rate_falls_outside_and_the_right_one_inside(book, id, factor, is_met):
     corpus = load_corpus(CorpusConfig(str(book)))
     row = report_table().chosen(id)[0]
     model, config = configurations_of(row, 11)
@@ -320,7 +320,7 @@ def test_a_wrong_learning_rate_falls_outside_and_the_right_one_inside(book, id, 
     trained = Training(
         LanguageModel(model, len(corpus.vocabulary)), ids[slice(*spans["train"])], ids[slice(*spans["val"])], config
     )
-    while len(trained.history) < epochs:
+    while len(trained.history) < QUICK_EPOCHS:
         trained.run_epoch()
     made = checks.checks(with_run(reproduction(seeds=0), id, recorded(trained, 11)))
     assert all(check.is_met for check in made if check.kind in SPLITS) is is_met
