@@ -22,6 +22,7 @@ from pipeline.reproduced import RecordedTraining, Reproduction
 from pipeline.reproduction import QUICK_EPOCHS, configurations_of
 from pipeline.training import Training
 from tests.benchmarks import record_d2l
+from tests.checkout import ROOT
 from tests.reproductions import TEXT, reproduction, training
 
 SPLITS: tuple[Split, ...] = ("train", "val")
@@ -114,9 +115,9 @@ def test_every_configuration_but_the_two_of_1024_units_has_five_seeds_of_d2l_to_
                 assert (len(lengths), min(lengths)) == (5, LAST_COMMON.get(row.id, config.epochs)), row.id
 
 
-def test_readme_says_how_many_configurations_are_held_to_their_end():
-    readme = " ".join((Path(__file__).parents[1] / "README.md").read_text().split())
-    assert f"last epoch for {15 - len(LAST_COMMON)} of the 15 configurations" in readme
+def test_the_documents_say_how_many_configurations_are_held_to_their_end():
+    page = " ".join((ROOT / "docs" / "reproduction.md").read_text().split())
+    assert f"last epoch for {15 - len(LAST_COMMON)} of the 15 configurations" in page
 
 
 def test_the_commands_that_the_script_names_make_the_trainings_that_are_recorded():

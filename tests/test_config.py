@@ -3,13 +3,13 @@
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, fields, replace
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
 from models.config import CellName, ModelConfig, check_range
 from pipeline.config import PRESETS, CorpusConfig, TrainConfig, report_preset, resolve, stream_preset
+from tests.checkout import ROOT
 
 INF, NAN = float("inf"), float("nan")
 
@@ -330,10 +330,10 @@ def test_a_precision_that_is_given_is_kept(precision):
         assert resolve({"preset": preset, "precision": precision})[1].precision == precision
 
 
-def test_readme_has_what_the_presets_decide():
+def test_usage_has_what_the_presets_decide():
     """Its table of what ``auto`` is, from the configurations themselves."""
-    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text()
-    lines = [line.split(" | ") for line in readme.splitlines() if line.startswith("| `--")]
+    usage = (ROOT / "docs" / "usage.md").read_text()
+    lines = [line.split(" | ") for line in usage.splitlines() if line.startswith("| `--")]
     told = {line[0].removeprefix("| "): [cell.removesuffix(" |") for cell in line[1:]] for line in lines}
 
     def each(preset: str, *names: str, **options: object) -> list[Any]:

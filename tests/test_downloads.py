@@ -231,9 +231,9 @@ def test_a_download_that_hangs_is_given_up(server, path):
     assert time.monotonic() - started < 5 * SLACK
 
 
-def test_the_limits_are_those_that_the_readme_states():
+def test_the_limits_are_those_that_the_documents_state():
     assert (downloads.SLOW_SECONDS, downloads.SLOW_BYTES) == (20, 20_000)
-    assert "fewer than 20,000 bytes in 20 s" in " ".join((ROOT / "README.md").read_text().split())
+    assert "fewer than 20,000 bytes in 20 s" in " ".join((ROOT / "docs" / "install.md").read_text().split())
 
 
 def test_nobody_at_the_address_is_a_reason(server):

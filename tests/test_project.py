@@ -1,4 +1,4 @@
-"""The project's own promises: MLproject, --help, conda.yaml and README agree; every library has one door."""
+"""The project's own promises: MLproject, --help, conda.yaml and the documents agree; every library has one door."""
 
 import ast
 import json
@@ -24,6 +24,12 @@ COMMAND_OF = {"main": "pipeline"}  # an entry point is the command of its name, 
 PARAMETER_OF = {"prompts": "prompt"}  # click's variable -> the parameter's name
 UNDER_MLFLOW = set(cli.commands) - {"ui", "doctor", "recommend"}  # these are for a person at a terminal
 SOURCES = sorted([*ROOT.glob("models/*.py"), *ROOT.glob("pipeline/*.py")])
+PAGES = sorted(ROOT.glob("docs/*.md"))
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in PAGES)]
+CHANGES = re.findall(r"^\| (?:a|an) .*\|$", (ROOT / "CONTRIBUTING.md").read_text(), re.M)  # its "Where do I change ..."
+after_the_restructuring = pytest.mark.skipif(
+    not (ROOT / "pipeline" / "stages").is_dir(), reason="CONTRIBUTING describes the packages that pipeline/ gets next"
+)
 
 
 def tracked_files() -> list[Path]:
@@ -241,25 +247,58 @@ def test_help_imports_nothing_heavy(words):
 # --- documents -------------------------------------------------------------------------------------------------------
 
 
-def test_readme_shows_every_command_and_entry_point():
-    readme = (ROOT / "README.md").read_text()
+def test_readme_fits_on_a_few_screens():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
+
+
+def test_readme_has_a_row_for_each_command_and_usage_shows_each_entry_point():
+    readme, usage = (ROOT / "README.md").read_text(), "".join(page.read_text() for page in PAGES)
     for name in cli.commands:
-        assert re.search(rf"(tmlm|-m pipeline|-e) {name}\b", readme), name
+        assert f"| `tmlm {name}" in readme, name
+        assert re.search(rf"(tmlm|-m pipeline|-e) {name}\b", usage), name
 
 
-def test_readme_tree_names_every_module_and_nothing_that_is_not_there():
-    (tree,) = re.findall(r"^```\n(MLproject .*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
-    folder, named = "", set[str]()
-    for line in tree.splitlines():
-        name = line.split()[0]
-        if name == "--":  # the title of a group of modules
-            continue
-        if not line.startswith(" "):
-            folder = name if name.endswith("/") else ""
-        named.add(name if name == folder else folder + name)
+def test_readme_has_a_row_for_each_document():
+    readme = (ROOT / "README.md").read_text()
+    for page in PAGES:
+        assert f"| [docs/{page.name}](docs/{page.name}) |" in readme
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_between_documents_lead_somewhere(name):
+    """To a file of the repository, and to a heading that the page has."""
+    path = ROOT / name
+    targets = re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", path.read_text())
+    for target in (link or source for link, source in targets):
+        if not target.startswith("http"):
+            file, _, heading = target.partition("#")
+            page = path.parent / file if file else path
+            assert page.exists(), target
+            if heading:
+                heads = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+                assert heading in {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}, target
+
+
+@after_the_restructuring
+def test_contributings_tree_names_every_package_and_nothing_that_is_not_there():
+    (tree,) = re.findall(r"^```\n(MLproject .*?)^```", (ROOT / "CONTRIBUTING.md").read_text(), re.M | re.S)
+    named = {line.split()[0].rstrip("/") for line in tree.splitlines()}
     assert {name for name in named if not (ROOT / name).exists()} == set()
-    modules = {str(path.relative_to(ROOT)) for path in SOURCES if not path.name.startswith("__")}
-    assert modules <= named
+    tracked = {str(path.parent.relative_to(ROOT)) for path in tracked_files() if path.name == "__init__.py"}
+    assert {package for package in tracked if package.split("/")[0] != "tests"} <= named
+
+
+@after_the_restructuring
+@pytest.mark.parametrize("row", CHANGES, ids=[row.split("|")[1].strip() for row in CHANGES])
+def test_what_contributing_says_to_change_is_there(row):
+    """The files, and each name that it mentions stands in one of them."""
+    _, _, files, what, _ = row.split("|")
+    paths = [name for name in re.findall(r"`([^`]+)`", files + what) if "/" in name or name == "MLproject"]
+    assert 1 <= len(re.findall("`[^`]+`", files)) <= 2
+    assert [name for name in paths if not (ROOT / name).exists()] == []
+    sources = "\n".join((ROOT / name).read_text() for name in paths if (ROOT / name).is_file())
+    names = [name for name in re.findall(r"`([A-Za-z_.]+)`", what) if name not in paths and not name.endswith(".py")]
+    assert [name for name in names if name.split(".")[-1] not in sources] == []
 
 
 def test_documents_name_options_that_exist():
@@ -272,7 +311,7 @@ def test_documents_name_options_that_exist():
         "--group",
         "--table",
     }  # of mlflow, conda, optuna-dashboard, pip and the benchmarks
-    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+    for name in (*DOCUMENTS, "CHANGELOG.md"):
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / name).read_text()):
             assert option in known, f"{name} names {option}"
 
@@ -287,10 +326,10 @@ def test_ci_and_contributing_call_the_same_targets():
     assert targets - {"setup", "run"} == set(rules["check"].split())
 
 
-def test_readme_has_the_figures_of_the_kept_report():
+def test_reproduction_has_the_figures_of_the_kept_report():
     """Its table of the reproduction, cell by cell, from what ``tmlm report --json`` printed of that run."""
     result = json.loads((ROOT / "docs" / "report" / "result.json").read_text())
-    lines = (ROOT / "README.md").read_text().splitlines()
+    lines = (ROOT / "docs" / "reproduction.md").read_text().splitlines()
     rows = {cells[1]: cells[3:8] for line in lines if len(cells := [each.strip(" *") for each in line.split("|")]) == 9}
     shown = ("train_perplexity", "val_perplexity", "best_val_perplexity", "stream_test_perplexity")
     for row in result["configurations"]:
@@ -307,5 +346,9 @@ def test_the_kept_report_is_of_the_reports_own_table():
     outcomes = list(result["verdicts"].values())
     holds, fails, left = (outcomes.count(outcome) for outcome in ("holds", "does not hold", "can't be judged"))
     assert f"Of {len(claims())} claims, {holds} hold, {fails} do not hold, {left} can't be judged" in page
-    readme = (ROOT / "README.md").read_text()
-    assert f"Of the {len(claims())} claims {holds} hold, {fails} do not and {left} can't be judged" in readme
+    reproduction = " ".join((ROOT / "docs" / "reproduction.md").read_text().split())
+    assert f"Of the {len(claims())} claims {holds} hold, {fails} do not and {left} can't be judged" in reproduction
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    assert (
+        f"{len(claims())} claims about such networks {holds} hold, {fails} do not and {left} can't be judged" in readme
+    )
