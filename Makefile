@@ -4,7 +4,10 @@
 PYTHON ?= python3
 MINUTES ?= 5
 ENV := .venv
-READY := $(ENV)/.ready
+READY := $(ENV)/.ready# what running needs
+READY_DEV := $(ENV)/.ready-dev# and the development tools
+PIP := $(ENV)/bin/python -m pip install --quiet --disable-pip-version-check
+CPU_INDEX := https://download.pytorch.org/whl/cpu
 # `mlflow run --env-manager local` starts the `python` that is first on the path
 export PATH := $(CURDIR)/$(ENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -14,42 +17,51 @@ export MLFLOW_DISABLE_TELEMETRY := true
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
 
+ui: $(READY)  ## the MLflow UI on 127.0.0.1
+	tmlm ui
+
 reproduce-quick: $(READY)  ## a quick check of the report's protocol, against d2l's own bands (needs the exact book)
 	mlflow run . --env-manager local -e reproduce -P quick=true -P check=true
 
-test: $(READY)  ## the fast tests
+test: $(READY_DEV)  ## the fast tests
 	pytest
 
-slow: $(READY)  ## the tests that take minutes, the files with the most of them first
+slow: $(READY_DEV)  ## the tests that take minutes, the files with the most of them first
 	pytest -m slow --loadscope-reorder
 
-faults: $(READY)  ## kill -9, signals, full disks and more, for MINUTES: what is survived
+faults: $(READY_DEV)  ## kill -9, signals, full disks and more, for MINUTES: what is survived
 	python -m tests.faults --minutes $(MINUTES)
 
-twin: $(READY)  ## the report's protocol against d2l 1.0.3, step by step (installs it, without what it pins)
-	$(ENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps d2l==1.0.3
+twin: $(READY_DEV)  ## the report's protocol against d2l 1.0.3, step by step (installs it, without what it pins)
+	$(PIP) --no-deps d2l==1.0.3
 	pytest -m slow tests/benchmarks
 
-lint: $(READY)  ## style
+lint: $(READY_DEV)  ## style, and the layers of CONTRIBUTING.md
 	ruff check .
 	ruff format --check .
+	lint-imports
 
-types: $(READY)  ## static types
+types: $(READY_DEV)  ## static types
 	mypy
 
 check: lint types test slow reproduce-quick twin faults  ## all that CI checks
 
-ui: $(READY)  ## the MLflow UI on 127.0.0.1
-	tmlm ui
-
-setup: $(READY)
+setup: $(READY_DEV)
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; say which: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@test -f $@ || { echo "Setting up $(ENV): 2 to 5 minutes, this time only." >&2; \
+		if [ "$$(uname -s)" = Linux ] && [ -z "$$PIP_EXTRA_INDEX_URL$$PIP_INDEX_URL" ] && ! command -v nvidia-smi >/dev/null; \
+		then echo "No NVIDIA GPU here? Ctrl-C, and download several GB less: PIP_EXTRA_INDEX_URL=$(CPU_INDEX) make $(MAKECMDGOALS)" >&2; \
+		fi; }
 	test -x $(ENV)/bin/python || $(PYTHON) -m venv $(ENV)
-	$(ENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(PIP) --editable .
+	touch $@
+
+$(READY_DEV): $(READY)
+	$(PIP) --editable '.[dev]'
 	touch $@
 
 clean:  ## forget the environment; what was recorded stays
-	rm -rf $(ENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(ENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
