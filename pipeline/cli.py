@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,9 @@ class Lab(click.Group):
         except click.exceptions.Exit:
             raise
         except ModuleNotFoundError as error:
-            message = f"{sys.executable} has no {error.name}: activate the project's environment, or see README, Set-up"
+            message = (
+                f"{sys.executable} has no {error.name}: activate the project's environment, or see docs/install.md"
+            )
             leave_reason(ctx, message)
             raise Failure(message, 1) from error
         except OSError as error:
@@ -196,7 +199,7 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
     --max-seconds and --sample-every may be given anew.
     """
     corpus_config, model_config, train_config = configs(options)
-    from pipeline import summaries, trainings
+    from pipeline import trainings
 
     if resume is not None:
         changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
@@ -207,13 +210,27 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
         from pipeline.corpus import load_corpus
 
         result = trainings.train(load_corpus(corpus_config), corpus_config, model_config, train_config).result
-    text = f"{summaries.comparison_table(result)}\n\n{summaries.verdict(result)}\n\n{next_commands(result['run_id'])}"
-    show(result, as_json, text)
+    show(result, as_json, "" if as_json else train_text(result))
 
 
-def next_commands(run_id: str) -> str:
-    """What one may want to type next."""
-    return f'run {run_id}\n  tmlm sample {run_id} --prompt "it has"\n  tmlm evaluate {run_id}\n  tmlm ui'
+def train_text(result: Mapping[str, Any]) -> str:
+    """What a training prints at its end: its quality beside the baseline, and what one may want to type next."""
+    from pipeline import summaries, ui
+
+    tmlm, run_id = ui.command(), result["run_id"]
+    return (
+        f"{summaries.comparison_table(result)}\n\n{summaries.verdict(result)}\n\n"
+        f"run {run_id}\n  {sample_command(run_id)}\n  {tmlm} evaluate {run_id}\n  {tmlm} ui"
+    )
+
+
+def sample_command(run_id: str) -> str:
+    """The command that lets a run's model write, with the prompt of its recorded samples: the model can read it."""
+    from pipeline import tracking, ui
+
+    samples = tracking.read_json(run_id, "samples/final.json").get("samples")
+    prompt = samples[0]["prompt"] if samples else "it has"
+    return f"{ui.command()} sample {run_id} --prompt {shlex.quote(prompt)}"
 
 
 @cli.command()
@@ -255,11 +272,13 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
     if UNDER_MLFLOW in os.environ:
         result = stages.sample(model, list(prompts), length, decoding).result
         show(result, as_json, "\n".join(result["texts"]))
-    elif as_json or len(prompts) > 1 or not sys.stdout.isatty():
-        texts = stages.write_texts(model, list(prompts), length, decoding)
+        return
+    chosen = list(prompts) if is_given("prompts") else None  # the default is not in every alphabet
+    if as_json or len(prompts) > 1 or not sys.stdout.isatty():
+        texts = stages.write_texts(model, chosen, length, decoding)
         show({"texts": texts}, as_json, "\n".join(texts))
     else:
-        for piece in stages.stream_text(model, prompts[0], length, decoding):
+        for piece in stages.stream_text(model, chosen[0] if chosen else None, length, decoding):
             click.echo(printable(piece), nl=False)
         click.echo()
 
@@ -415,7 +434,8 @@ def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, a
     from pipeline import recommendation
 
     found = recommendation.recommended(corpus, max_macs, max_perplexity)
-    show(found, as_json, recommendation.sentence(found))
+    next_command = "" if as_json else sample_command(found["run_id"])
+    show(found, as_json, f"{recommendation.sentence(found)}\nrun {found['run_id']}\n  {next_command}")
 
 
 @cli.command()

@@ -118,6 +118,5 @@ def sentence(found: Mapping[str, Any]) -> str:
         seeds += f", of which {found['diverged']} diverged and count{'s' * (found['diverged'] == 1)} as guessing"
     return (
         f"{shape}: {found['macs_per_char']:,} MACs per character, validation perplexity {found['val_perplexity']:.3f} "
-        f"({seeds}), of {found['configurations']} configurations on {found['corpus']}\n"
-        f'run {found["run_id"]}\n  tmlm sample {found["run_id"]} --prompt "it has"'
+        f"({seeds}), of {found['configurations']} configurations on {found['corpus']}"
     )

@@ -200,16 +200,17 @@ def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reus
     return run_step("sample", f"sample-{trained.name}", inputs, trained.tags, work, reuse)
 
 
-def write_texts(model: str, prompts: list[str], length: int, decoding: Decoding) -> list[str]:
-    """The same texts without a record of them."""
+def write_texts(model: str, prompts: list[str] | None, length: int, decoding: Decoding) -> list[str]:
+    """What a trained model writes after the prompts (None: one that it can read), without a record of it."""
     trained = TrainedModel.find(model)
-    return continuations(trained.network, trained.vocabulary, prompts, length, decoding)
+    chosen = prompts or prompts_for(trained.vocabulary)[:1]
+    return continuations(trained.network, trained.vocabulary, chosen, length, decoding)
 
 
-def stream_text(model: str, prompt: str, length: int, decoding: Decoding) -> Iterator[str]:
-    """One text, piece by piece as it is written: the prompt, then each character."""
+def stream_text(model: str, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
+    """One text, piece by piece as it is written: the prompt (None: one that it can read), then each character."""
     trained = TrainedModel.find(model)
-    ids = trained.vocabulary.encode_prompt(prompt)
+    ids = trained.vocabulary.encode_prompt(prompts_for(trained.vocabulary)[0] if prompt is None else prompt)
     yield trained.vocabulary.decode(ids)
     for (next_id,) in generate(trained.network, [ids], length, decoding, [trained.vocabulary.unknown_id]):
         yield trained.vocabulary.symbols[next_id]

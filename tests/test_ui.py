@@ -1,10 +1,18 @@
 """The UI and the links into it: of our own store, another database and a tracking server; no password is told."""
 
 import json
+import re
+import shlex
 import shutil
+import socket
 import subprocess
+import sys
+import sysconfig
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -18,6 +26,7 @@ from pipeline.cli import cli
 from pipeline.errors import InputError
 from pipeline.store import Store, setup, without_credentials, without_passwords
 from pipeline.tracking import begun_run
+from tests.checkout import ROOT
 
 SECRET = "postgresql+standin://u:secret@host/db"
 TINY = ("--hidden-size", "4", "--epochs", "1", "--batch-size", "64")
@@ -53,6 +62,24 @@ def secret_database(
     registry.impls.pop("postgresql.standin")
 
 
+class Server:
+    """Stands in for the process of the UI, which ends at once."""
+
+    command: list[str]
+    env: dict[str, str]
+
+    def __init__(self, command: list[str], env: dict[str, str]) -> None:
+        Server.command, Server.env = command, env
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *what: object) -> None: ...
+
+    def wait(self) -> int:
+        return 0
+
+
 def said(*words: str, code: int = 0) -> str:
     """All that a command prints."""
     result = CliRunner().invoke(cli, list(words))
@@ -65,7 +92,7 @@ def said(*words: str, code: int = 0) -> str:
 
 def test_no_command_prints_or_records_the_password_of_its_database(secret_database, small_text, monkeypatch):
     printed = said("pipeline", "--corpus", str(small_text), *TINY)
-    assert 'start the UI with: tmlm ui, or mlflow ui --backend-store-uri "$MLFLOW_TRACKING_URI"' in printed
+    assert re.search(r"start the UI with: \S*tmlm ui\)", printed), "the shell has the address already"
     printed += said("sample", "nonsense", code=2)
     begun = MlflowClient().create_run(setup().experiment_id).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", begun)
@@ -81,27 +108,13 @@ def test_no_command_prints_or_records_the_password_of_its_database(secret_databa
 
 
 def test_starting_the_ui_does_not_show_the_password(secret_database, monkeypatch):
-    seen: dict[str, Any] = {}
-
-    class Server:
-        def __init__(self, command: list[str], env: dict[str, str]) -> None:
-            seen.update(command=command, env=env)
-
-        def __enter__(self) -> "Server":
-            return self
-
-        def __exit__(self, *what: object) -> None: ...
-
-        def wait(self) -> int:
-            return 0
-
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", Server)
         printed = said("ui")
     assert "Starting the MLflow UI on postgresql+standin://***@host/db" in printed
     assert "secret" not in printed
-    assert "secret" not in " ".join(seen["command"]), "every user of the machine may read a command line"
-    assert seen["env"]["MLFLOW_BACKEND_STORE_URI"] == secret_database
+    assert "secret" not in " ".join(Server.command), "every user of the machine may read a command line"
+    assert Server.env["MLFLOW_BACKEND_STORE_URI"] == secret_database
 
 
 def test_what_begins_with_a_run_that_is_not_there_does_not_show_the_password(secret_database):
@@ -167,16 +180,176 @@ def test_an_address_without_credentials(uri, base):
     assert without_credentials(uri) == base
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
+# --- what is printed works when it is pasted -------------------------------------------------------------------------
 
 
-def test_our_own_store_needs_no_address(store):
-    assert ui.how_to_start() == "start the UI with: tmlm ui, or mlflow ui"
-    assert ui.link_to_run("abc").startswith("http://127.0.0.1:5000/#/experiments/0/runs/abc")
+class Shell:
+    """A shell that starts commands in a folder, and an environment whose ``tmlm`` prints what it was given."""
+
+    path = "/usr/bin:/bin"
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.patch = folder, monkeypatch
+        self.bin = folder / "my env" / "bin"
+        self.bin.mkdir(parents=True)
+        monkeypatch.setattr(sysconfig, "get_path", lambda kind: str(self.bin))
+        monkeypatch.setattr(sys, "prefix", str(self.bin.parent))
+        monkeypatch.setattr(sys, "executable", str(self.bin / "python"))
+        for name in ("MAKELEVEL", "MLFLOW_RUN_ID", "VIRTUAL_ENV", "CONDA_PREFIX"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.chdir(folder)
+
+    def install(self, name: str = "tmlm") -> None:
+        script = self.bin / name
+        script.write_text('#!/bin/sh\necho "$MLFLOW_TRACKING_URI|$PYTHONPATH|$*"\n')
+        script.chmod(0o755)
+
+    def activate(self) -> None:
+        self.path = f"{self.bin}:{self.path}"
+        self.patch.setenv("VIRTUAL_ENV", str(self.bin.parent))
+        self.patch.setenv("PATH", self.path)
+
+    def make(self) -> None:
+        """What make gives to the commands that it starts."""
+        self.patch.setenv("MAKELEVEL", "1")
+        self.patch.setenv("PATH", f"{self.bin}:{self.path}")
+
+    def paste(self, command: str) -> str:
+        """What is printed when a person types it."""
+        environment = {"PATH": self.path}
+        words = ["/bin/sh", "-c", command]
+        done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
 
 
-def test_another_file_is_named_as_a_shell_reads_it(no_store, empty_database, monkeypatch, tmp_path):
+@pytest.fixture
+def shell(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.setattr(ui, "_shows", lambda port, store: False)
+    return Shell(tmp_path, monkeypatch)
+
+
+def test_in_an_activated_environment_tmlm_goes_by_its_name(shell):
+    shell.install()
+    shell.activate()
+    assert ui.how_to_start() == "start the UI with: tmlm ui"
+    assert shell.paste(f"{ui.command()} ui") == "||ui"
+
+
+def test_under_make_the_shell_does_not_have_makes_path(shell):
+    shell.install()
+    shell.make()
+    assert ui.command() == "'my env/bin/tmlm'"
+    assert shell.paste(f"{ui.command()} ui") == "||ui"
+
+
+def test_under_make_in_the_checkout_the_ui_is_a_target(shell, store, monkeypatch):
+    shell.install()
+    shell.make()
+    monkeypatch.chdir(store)
+    assert ui.how_to_start() == "start the UI with: make ui"
+    assert "\nui: " in (ROOT / "Makefile").read_text()
+
+
+def test_mlflow_run_has_changed_the_folder_so_the_path_is_whole(shell, monkeypatch):
+    shell.install()
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    assert ui.command() == f"'{shell.bin}/tmlm'"
+    assert shell.paste(f"{ui.command()} ui") == "||ui"
+
+
+def test_an_environment_without_our_command_runs_the_package(shell):
+    shell.install("python")
+    assert shell.paste(f"{ui.command()} ui") == f"|{ROOT}|-m pipeline ui"
+    shell.activate()
+    assert " python -m pipeline" in ui.command()
+    assert shell.paste(f"{ui.command()} ui") == f"|{ROOT}|-m pipeline ui"
+
+
+def test_another_file_than_our_store_is_named_as_a_shell_reads_it(shell, empty_database, monkeypatch, tmp_path):
+    """As after ``mlflow run CHECKOUT`` in another folder: MLflow names that folder's database to its child alone."""
     (tmp_path / "my folder").mkdir()
     shutil.copy(empty_database, tmp_path / "my folder" / "other.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/my folder/other.db")
-    assert ui.how_to_start().endswith(f"mlflow ui --backend-store-uri 'sqlite:///{tmp_path}/my folder/other.db'")
+    setup.cache_clear()
+    shell.install()
+    shell.activate()
+    command = ui.how_to_start().removeprefix("start the UI with: ")
+    assert shell.paste(command) == f"sqlite:///{tmp_path}/my folder/other.db||ui"
+
+
+def test_training_on_another_alphabet_prints_commands_that_work(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(ui, "_shows", lambda port, store: False)
+    text = tmp_path / "chinese.txt"
+    text.write_text("天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏" * 100)
+    printed = said("train", "--corpus", str(text), "--alphabet", "raw", *TINY)
+    (line,) = re.findall(r"tmlm (sample .*)", printed)
+    words = shlex.split(line)
+    assert said(*words, "--length", "5").startswith(words[-1])
+    assert len(said("sample", words[1], "--length", "5").strip()) == 6, "without --prompt, one that the model can read"
+    assert f"tmlm {line}\n" in said("recommend", "--max-macs", "1000000")
+
+
+# --- the port that answers -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def answering(location: str) -> Iterator[int]:
+    """An MLflow server whose experiment has its artifacts there; gives its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = self.path == "/api/2.0/mlflow/experiments/get?experiment_id=0"
+            self.send_response(200 if known else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps({"experiment": {"artifact_location": location}}).encode())
+
+        def log_message(self, *what: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = Thread(target=listening.serve_forever)
+        thread.start()
+        try:
+            yield listening.server_port
+        finally:
+            listening.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def location(store: Path) -> str:
+    """Where the store's artifacts lie."""
+    return str(MlflowClient(setup().uri).get_experiment("0").artifact_location)
+
+
+def test_links_lead_to_the_usual_port_where_a_ui_of_this_store_answers(location, monkeypatch):
+    with answering(location) as port:
+        monkeypatch.setattr(ui, "PORT", port)
+        assert ui.link_to_run("abc").startswith(f"http://127.0.0.1:{port}/#/experiments/0/runs/abc")
+        assert ui.how_to_start() == f"the UI is at http://127.0.0.1:{port}"
+
+
+def test_links_lead_to_the_port_that_tmlm_ui_has_taken(location, store, monkeypatch):
+    with answering("/elsewhere/mlruns/0") as usual, answering(location) as port:
+        monkeypatch.setattr(ui, "PORT", usual)
+        (store / "mlruns" / ".ui-port").write_text(str(port))
+        assert ui.link_to_run("abc").startswith(f"http://127.0.0.1:{port}/")
+
+
+def test_a_port_of_something_else_is_not_ours_and_links_lead_to_the_one_that_would_be_taken(location, monkeypatch):
+    with answering("/elsewhere/mlruns/0") as usual:
+        monkeypatch.setattr(ui, "PORT", usual)
+        link = ui.link_to_run("abc")
+        port = int(link.removeprefix("http://127.0.0.1:").split("/")[0])
+        assert usual < port == ui.free_port(usual)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(ui, "UI_SECONDS", 0.1)
+        assert not ui._shows(silent.getsockname()[1], setup())
+
+
+def test_tmlm_ui_notes_its_port(store, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", Server)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert ui.serve(port, lambda line: None) == 0
+    assert int((store / "mlruns" / ".ui-port").read_text()) == int(Server.command[Server.command.index("--port") + 1])
+    assert int((store / "mlruns" / ".ui-port").read_text()) > port
