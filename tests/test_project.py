@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -324,6 +325,16 @@ def test_ci_and_contributing_call_the_same_targets():
     rules = dict(re.findall(r"^([\w-]+):([\w -]*)", (ROOT / "Makefile").read_text(), re.M))
     assert targets <= set(rules)
     assert targets - {"setup", "run"} == set(rules["check"].split())
+
+
+@pytest.mark.parametrize(("target", "tools"), [("run", False), ("ui", False), ("test", True), ("lint", True)])
+def test_running_needs_no_development_tools_and_the_hint_comes_before_the_download(target, tools, tmp_path):
+    """What make would do for a checkout without an environment."""
+    words = ["make", "--dry-run", target, f"ENV={tmp_path}/env", f"PYTHON={sys.executable}"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
+    printed = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    assert ("'.[dev]'" in printed) == tools
+    assert printed.index("PIP_EXTRA_INDEX_URL=") < printed.index("--editable .")
 
 
 def test_reproduction_has_the_figures_of_the_kept_report():
