@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from models.config import ModelConfig
+from models.config import ConfigError, ModelConfig, check_range
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline import stopping
 from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig, resolve
-from pipeline.errors import TmlmError, reason_of, told
+from pipeline.errors import InputError, TmlmError, option_name, reason_of, told
 from pipeline.options import OptionalFlagValues, flag, given, is_given, options_of
 from pipeline.space import SearchConfig
 
@@ -57,6 +57,10 @@ class Lab(click.Group):
         except TmlmError as error:
             leave_reason(ctx, told(error))
             raise Failure(told(error), error.exit_code) from error
+        except ConfigError as error:
+            message = told(error, error.with_names(option_name))
+            leave_reason(ctx, message)
+            raise Failure(message, InputError.exit_code) from error
         except click.ClickException as error:
             leave_reason(ctx, error.format_message())
             raise
@@ -137,12 +141,9 @@ force_flag = flag("--force", "force", "Do every step again.")
 
 
 def configs(options: Mapping[str, Any]) -> tuple[CorpusConfig, ModelConfig, TrainConfig]:
-    """All three configurations; a value out of range is a usage error."""
-    try:
-        corpus = CorpusConfig(options["corpus"], options["alphabet"])
-        return corpus, *resolve({k: v for k, v in options.items() if k not in ("corpus", "alphabet")})
-    except ValueError as error:
-        raise Failure(str(error), 2) from error
+    """The corpus', the model's and the training's configuration."""
+    corpus = CorpusConfig(options["corpus"], options["alphabet"])
+    return corpus, *resolve({k: v for k, v in options.items() if k not in ("corpus", "alphabet")})
 
 
 def say(line: str) -> None:
@@ -244,12 +245,8 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
 
     MODEL is a run id, the path of a checkpoint, or a models:/ address. It continues each of the prompts.
     """
-    try:
-        decoding = Decoding(**options)
-        if length < 0:
-            raise ValueError(f"--length is {length}; it must be at least 0")
-    except ValueError as error:
-        raise Failure(str(error), 2) from error
+    decoding = Decoding(**options)
+    check_range("length", length, low=0)
     from pipeline import stages
 
     if UNDER_MLFLOW in os.environ:
@@ -274,10 +271,7 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
     MACs are per character, output layer included, with those by the report's convention and ptflops' own print-out
     beside them.
     """
-    try:
-        config = ModelConfig(**options)
-    except ValueError as error:
-        raise Failure(str(error), 2) from error
+    config = ModelConfig(**options)
     from dataclasses import asdict
 
     from models.complexity import measure
@@ -326,11 +320,8 @@ def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
     An Optuna study of cell, layers and hidden size: validation perplexity against MACs per character. A range is
     written LOW..HIGH, a choice A,B,C. The same command again goes on where it was stopped.
     """
-    try:
-        corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
-        config = SearchConfig(**options)
-    except ValueError as error:
-        raise Failure(str(error), 2) from error
+    corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
+    config = SearchConfig(**options)
     from pipeline import search_run, summaries, ui
 
     done = search_run.search(config, corpus_config, stop_hopeless, say)
@@ -354,10 +345,7 @@ def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
     The coursework report's configurations are trained under its own protocol, and a page sets as reported beside as
     reproduced and as corrected. The same command again goes on where it was stopped, and trains only what is lacking.
     """
-    try:
-        config = ReproduceConfig(**options)
-    except ValueError as error:
-        raise Failure(str(error), 2) from error
+    config = ReproduceConfig(**options)
     from pipeline import reproduction
 
     try:
@@ -378,10 +366,7 @@ def report(run_id: str, against: str, output: str, as_json: bool) -> None:
 
     It is made of the recorded runs alone, of the report's numbers or of those of another table (--against).
     """
-    try:
-        ReproduceConfig(against=against, output=output)
-    except ValueError as error:
-        raise Failure(str(error), 2) from error
+    ReproduceConfig(against=against, output=output)  # checks the options
     from pipeline import reproduction
 
     show_reproduction(reproduction.rewrite_report(run_id, against, output), as_json)
@@ -446,10 +431,7 @@ def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:
     Text, store, device, threads and versions, and why; which runs are RUNNING, and whether their processes are alive.
     Nothing is changed without --repair or --close.
     """
-    try:
-        config = CorpusConfig(corpus)
-    except ValueError as error:
-        raise Failure(str(error), 2) from error
+    config = CorpusConfig(corpus)
     from pipeline import doctor
 
     done = {"closed": doctor.close(close)} if close is not None else {}

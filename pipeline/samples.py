@@ -24,7 +24,7 @@ class SampleText:
 def continuations(
     model: LanguageModel, vocabulary: Vocabulary, prompts: list[str], length: int, decoding: Decoding
 ) -> list[str]:
-    """Each prompt, normalised, with ``length`` characters more. Raises InputError for one that can't be read."""
+    """Each prompt, normalised, with ``length`` characters more. Raises ConfigError for one that can't be read."""
     ids = [vocabulary.encode_prompt(prompt) for prompt in prompts]
     more = complete(model, ids, length, decoding, forbidden=[vocabulary.unknown_id])
     return [vocabulary.decode([*start, *rest]) for start, rest in zip(ids, more, strict=True)]

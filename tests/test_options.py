@@ -13,10 +13,10 @@ from pipeline.options import OptionalFlagValues, flag, options_of
 
 @dataclass(frozen=True)
 class Config:
-    hidden_size: int = option("Units.", 128)
-    learning_rate: float = option("Rate.", 0.1, preset=True)
-    epochs: int | None = option("Passes.", None, preset=True)
-    cell: Literal["rnn", "gru"] = option("Cell.", "rnn", preset=True)
+    hidden_size: int = option(128, help="Units.")
+    learning_rate: float = option(0.1, help="Rate.", preset=True)
+    epochs: int | None = option(None, help="Passes.", preset=True)
+    cell: Literal["rnn", "gru"] = option("rnn", help="Cell.", preset=True)
 
 
 def parse(*args: str) -> Any:
