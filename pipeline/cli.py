@@ -20,7 +20,7 @@ from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline import stopping
 from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig, resolve
 from pipeline.errors import InputError, TmlmError, option_name, reason_of, told
-from pipeline.options import OptionalFlagValues, flag, given, is_given, options_of
+from pipeline.options import Utf8Command, given, is_given, options_of, switch, with_dashes
 from pipeline.space import SearchConfig
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Lab(click.Group):
     ``failure``; from there on, ``tracked_run`` does so.
     """
 
-    command_class = OptionalFlagValues
+    command_class = Utf8Command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -105,7 +105,14 @@ def leave_signal(signal: str) -> None:
         last_word.leave_behind(run_id, "KILLED", f"stopped by {signal}")
 
 
-@click.group(cls=Lab, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(
+    cls=Lab,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 120,
+        "token_normalize_func": with_dashes,
+    },
+)
 @click.version_option(package_name="time-machine-lm")
 def cli() -> None:
     """Character-level recurrent language models, prepared, trained, evaluated and tracked.
@@ -136,8 +143,9 @@ def messages_to_stderr() -> None:
     logger.handlers, logger.propagate = [handler], False
 
 
-json_flag = flag("--json", "as_json", "Print the result as one JSON object.")
-force_flag = flag("--force", "force", "Do every step again.")
+JSON_HELP = "Print the result as one JSON object."
+json_switch = switch("--json", JSON_HELP, "as_json")
+json_flag = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)  # where a MODEL may follow it
 
 
 def configs(options: Mapping[str, Any]) -> tuple[CorpusConfig, ModelConfig, TrainConfig]:
@@ -159,7 +167,7 @@ def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
 @cli.command()
 @options_of(CorpusConfig)
 @options_of(TrainConfig, only=("preset",))
-@json_flag
+@json_switch
 def prepare(as_json: bool, **options: Any) -> None:
     """Find and normalise the text.
 
@@ -189,7 +197,7 @@ def prepare(as_json: bool, **options: Any) -> None:
 @click.option(
     "--resume", metavar="RUN_ID", default=None, help="Go on with this training, as it was begun, in its own run."
 )
-@json_flag
+@json_switch
 def train(resume: str | None, as_json: bool, **options: Any) -> None:
     """Train one model, or resume one.
 
@@ -264,7 +272,7 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
 @cli.command()
 @options_of(ModelConfig, only=("cell", "num_layers", "hidden_size", "embedding_size"))
 @click.option("--vocab-size", type=click.IntRange(2), default=28, show_default=True, help="Symbols of the alphabet.")
-@json_flag
+@json_switch
 def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
     """Count parameters and MACs of a shape.
 
@@ -290,8 +298,8 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
 
 @cli.command()
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
-@force_flag
-@json_flag
+@switch("--force", "Do every step again.")
+@json_switch
 def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     """The main job: prepare, train, evaluate, sample.
 
@@ -312,8 +320,8 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 
 @cli.command()
 @options_of(SearchConfig, CorpusConfig)
-@flag("--stop-hopeless", "stop_hopeless", "Stop a trial whose curve, continued at best, can't reach the front.")
-@json_flag
+@switch("--stop-hopeless", "Stop a trial whose curve, continued at best, can't reach the front.")
+@json_switch
 def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
     """Search for low perplexity at low cost.
 
@@ -332,13 +340,12 @@ def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
 
 @cli.command()
 @options_of(ReproduceConfig)
-@flag("--quick", "quick", "A few epochs of the small configurations: a check, no reproduction.")
-@flag(
+@switch("--quick", "A few epochs of the small configurations: a check, no reproduction.")
+@switch(
     "--check",
-    "check",
     "Exit 4 where complexity is not as printed, a perplexity is outside d2l's own band, or a training is lacking.",
 )
-@json_flag
+@json_switch
 def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
     """Train and check the report's models.
 
@@ -360,7 +367,7 @@ def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
 @cli.command()
 @click.option("--run-id", default="", help="The reproduction; otherwise the latest that is not quick.")
 @options_of(ReproduceConfig, only=("against", "output"))
-@json_flag
+@json_switch
 def report(run_id: str, against: str, output: str, as_json: bool) -> None:
     """Rewrite the page of a reproduction.
 
@@ -391,7 +398,7 @@ def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
     help="A text's name as its runs have it (time-machine, or my-book for my-book.txt), its path or its address; "
     "auto: the text of the latest finished training.",
 )
-@json_flag
+@json_switch
 def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, as_json: bool) -> None:
     """Name the best finished model within a limit.
 
@@ -418,13 +425,13 @@ def ui(port: int) -> None:
 
 @cli.command()
 @options_of(CorpusConfig, only=("corpus",))
-@flag(
+@click.option(
     "--repair",
-    "repair",
-    "Close runs whose process is gone, and correct the artifact paths after the checkout was moved.",
+    is_flag=True,
+    help="Close runs whose process is gone, and correct the artifact paths after the checkout was moved.",
 )
 @click.option("--close", metavar="RUN_ID", default=None, help="Close this run, whose machine or container is gone.")
-@json_flag
+@json_switch
 def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:
     """Show what would be used here, and repair the store.
 
