@@ -114,7 +114,7 @@ def refusal(made: Sequence[Check], left_out: Sequence[str] = ()) -> str:
     return ". ".join(said)
 
 
-def counted(made: Sequence[Check]) -> list[str]:
+def counts_in_words(made: Sequence[Check]) -> list[str]:
     """In sentences: how many figures are as they should be, and how far into their trainings perplexities are held."""
     met, failed = (sum(check.is_met is outcome for check in made) for outcome in (True, False))
     left = len(made) - met - failed

@@ -24,7 +24,6 @@ from pipeline.evidence import (
     complexity,
     counted,
     course,
-    estimate,
     faster,
     learnt,
     learnt_to_fit,
@@ -34,6 +33,7 @@ from pipeline.evidence import (
     missing,
     row,
     seconds,
+    seed_mean,
     seeds,
     size,
     sized,
@@ -228,11 +228,11 @@ def _about_one(found: Reproduction) -> Parts:
     reported = f"The perplexity falls, {falls}, and the LSTM's gap is the smallest."
     if unknown := missing(found, *ids):
         return reported, _open(unknown.because), "Such a level can only be training perplexity, which must be said."
-    gaps = sorted((estimate(found, id, LAST_GAP).mean, id) for id in ids)
+    gaps = sorted((seed_mean(found, id, LAST_GAP).mean, id) for id in ids)
     said = listed([f"{gap:.1f} ({id})" for gap, id in gaps])
     largest = all_of(*(lower(found, other, LSTM, LAST_GAP) for other in (RNN, GRU)))
     smallest = all_of(*(lower(found, LSTM, other, LAST_GAP) for other in (RNN, GRU)))
-    low = [id for id in ids if estimate(found, id, BEST_VAL).mean <= ends[id] + HALF_DIGIT]
+    low = [id for id in ids if seed_mean(found, id, BEST_VAL).mean <= ends[id] + HALF_DIGIT]
     told = (
         f"In validation {listed(low)} gets there too."
         if low
@@ -262,7 +262,7 @@ def _two_by_32(found: Reproduction) -> Parts:
     }
     levels = [(id, row(found, id).perplexity_end, level(found, id, row(found, id).perplexity_end)) for id in ids]
     instead = " ".join(conclusions[one.outcome].format(f"about {end or 0:g} for {id}") for id, end, one in levels)
-    gaps = listed([f"{estimate(found, id, LAST_GAP).mean:.1f} for {id}" for id in ids])
+    gaps = listed([f"{seed_mean(found, id, LAST_GAP).mean:.1f} for {id}" for id in ids])
     told = f"{' '.join(course(found, id) for id in ids)} The gap at the end is {gaps}."
     return reported, told, instead
 
@@ -277,7 +277,7 @@ def _by_eye(found: Reproduction) -> Parts:
         if (seconds(small) or 0) > (seconds(large) or float("inf"))
     ]
     done = [each.id for each in found.configurations if trainings(found, each.id)]
-    loss = {id: estimate(found, id, LAST_VAL).mean / estimate(found, id, BEST_VAL).mean - 1 for id in done}
+    loss = {id: seed_mean(found, id, LAST_VAL).mean / seed_mean(found, id, BEST_VAL).mean - 1 for id in done}
     later = [id for id in done if loss[id] > LATER]
     said = [f"{len(set(texts))} different sets of texts are shown for {len(texts)} networks."]
     if places:
@@ -328,7 +328,7 @@ def _n_grams(found: Reproduction) -> Parts:
         f"of {WINDOW_LENGTH} starts without context, as the networks' do."
     )
     trained = {each.id: runs for each in found.configurations if (runs := trainings(found, each.id))}
-    done = {id: estimate(found, id, BEST_POOLED).mean for id in trained}
+    done = {id: seed_mean(found, id, BEST_POOLED).mean for id in trained}
     if not done:
         unknown = missing(found, *(each.id for each in found.configurations)) or all_of()
         return (

@@ -33,18 +33,16 @@ from functools import cache
 from itertools import permutations
 from math import exp, log
 from re import search
-from statistics import fmean, stdev, variance
+from statistics import fmean, stdev
 from typing import Literal, NamedTuple
-
-from scipy.special import stdtrit
 
 from models.complexity import Complexity, closed_form
 from models.config import CellName, ModelConfig
 from pipeline.checks import d2l_curves
 from pipeline.config import resolve
-from pipeline.front import COVERAGE, Estimate
 from pipeline.reported import REPORT_SYMBOLS, Reported, claims, report_table, rounds_to
 from pipeline.reproduced import RecordedTraining, Reproduction, TextFacts
+from pipeline.statistics import Estimate, estimate, welch
 
 Unit = Literal["k", "MMac"]  # thousands of parameters, millions of MACs
 Outcome = Literal["holds", "does not hold", "can't be judged"]
@@ -99,8 +97,8 @@ def reasoned(conclusion: Finding, *reasons: Finding) -> Finding:
 
 
 def counted(number: int, what: str) -> str:
-    """one seed, 3 seeds"""
-    return f"one {what}" if number == 1 else f"{number} {what}s"
+    """1 seed, 3 seeds"""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def listed(items: Sequence[str]) -> str:
@@ -191,34 +189,9 @@ def values(found: Reproduction, id: str, measure: Measure) -> list[float]:
     return [measure.of(run) for run in trainings(found, id)]
 
 
-def mean_and_interval(numbers: Sequence[float], logarithmic: bool = True) -> Estimate:
-    """Mean and 95 % Student interval of the mean; geometric for logarithmic measures; no interval of one number."""
-    numbers = [log(number) for number in numbers] if logarithmic else list(numbers)
-    mean = fmean(numbers)
-    back = exp if logarithmic else float
-    if len(numbers) < 2:
-        return Estimate(back(mean), None, None)
-    half = float(stdtrit(len(numbers) - 1, (1 + COVERAGE) / 2)) * (variance(numbers) / len(numbers)) ** 0.5
-    return Estimate(back(mean), back(mean - half), back(mean + half))
-
-
-def estimate(found: Reproduction, id: str, measure: Measure) -> Estimate:
+def seed_mean(found: Reproduction, id: str, measure: Measure) -> Estimate:
     """The mean of a measure over the seeds of a trained configuration."""
-    return mean_and_interval(values(found, id, measure), measure.logarithmic)
-
-
-def welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
-    """mean(first) - mean(second), and its 95 % interval; two numbers or more on both sides.
-
-    The degrees of freedom are Welch's and Satterthwaite's.
-    """
-    difference = fmean(first) - fmean(second)
-    shares = [variance(sample) / len(sample) for sample in (first, second)]
-    if not (total := sum(shares)):
-        return difference, difference, difference
-    parts = [(share / total) ** 2 / (len(sample) - 1) for share, sample in zip(shares, (first, second), strict=True)]
-    half = float(stdtrit(1 / sum(parts), (1 + COVERAGE) / 2)) * total**0.5
-    return difference, difference - half, difference + half
+    return estimate(values(found, id, measure), logarithmic=measure.logarithmic)
 
 
 def lower(found: Reproduction, first: str, second: str, measure: Measure) -> Finding:
@@ -226,7 +199,7 @@ def lower(found: Reproduction, first: str, second: str, measure: Measure) -> Fin
     if unknown := missing(found, first, second):
         return unknown
     samples = [values(found, id, measure) for id in (first, second)]
-    means = [mean_and_interval(sample, measure.logarithmic).mean for sample in samples]
+    means = [estimate(sample, logarithmic=measure.logarithmic).mean for sample in samples]
     numbers_of_seeds = [counted(len(sample), "seed") for sample in samples]
     both_seeds = f"{numbers_of_seeds[0]} each" if len(set(numbers_of_seeds)) == 1 else " and ".join(numbers_of_seeds)
     epochs = trainings(found, first)[0].epochs
@@ -291,7 +264,7 @@ def about(target: float) -> tuple[float, float]:
 
 def sides_of(found: Reproduction, id: str, target: float) -> dict[Measure, Side]:
     """Where a trained configuration is to about the target, on each curve that the report may have read."""
-    return {measure: side(estimate(found, id, measure), *about(target)) for measure in LEVELS}
+    return {measure: side(seed_mean(found, id, measure), *about(target)) for measure in LEVELS}
 
 
 def level(found: Reproduction, id: str, target: float | None) -> Finding:
@@ -326,13 +299,13 @@ def seeds(found: Reproduction, id: str) -> str:
 def course(found: Reproduction, id: str) -> str:
     """The course of the trainings of a trained configuration, in a sentence: first, best and last epoch."""
     runs = trainings(found, id)
-    first = [mean_and_interval([getattr(run, curve)[0] for run in runs]).mean for curve in ("train", "val")]
+    first = [estimate([getattr(run, curve)[0] for run in runs]).mean for curve in ("train", "val")]
     best = sorted({run.best_epoch for run in runs})
     when = f"epoch {best[0]}" if len(best) == 1 else f"epochs {best[0]} to {best[-1]}"
     return (
         f"{id} goes from {first[0]:.1f} in training and {first[1]:.1f} in validation at epoch 1 to "
-        f"{estimate(found, id, LAST_TRAIN)} and {estimate(found, id, LAST_VAL)} at epoch {runs[0].epochs} "
-        f"(best validation {estimate(found, id, BEST_VAL)} at {when}; {seeds(found, id)})."
+        f"{seed_mean(found, id, LAST_TRAIN)} and {seed_mean(found, id, LAST_VAL)} at epoch {runs[0].epochs} "
+        f"(best validation {seed_mean(found, id, BEST_VAL)} at {when}; {seeds(found, id)})."
     )
 
 
@@ -347,7 +320,7 @@ def gap_from(found: Reproduction, id: str) -> Finding:
     near = max(NEAR_EPOCHS, NEAR_EPOCH * epoch)
     sides, told = set(), []
     for share in OPEN_GAPS:
-        opens = mean_and_interval([gap_opens(run, share) for run in runs])
+        opens = estimate([gap_opens(run, share) for run in runs])
         sides.add(side(opens, epoch - near, epoch + near))
         at = "no epoch" if opens.mean > runs[0].epochs else f"epoch {opens.mean:.0f}"
         told.append(f"above {100 * share:.0f} % from {at} on")
@@ -364,7 +337,7 @@ def learnt(found: Reproduction, id: str) -> Finding:
     """Whether trainings learnt more than the letters' frequencies."""
     if unknown := missing(found, id):
         return unknown
-    best = estimate(found, id, BEST_VAL)
+    best = seed_mean(found, id, BEST_VAL)
     where = side(best, 1, LEARNT * found.text.unigram)
     text = (
         f"{id} gets to a validation perplexity of {best} at best ({seeds(found, id)}), "
@@ -382,7 +355,7 @@ def learnt_to_fit(found: Reproduction, id: str) -> Finding:
         return unknown
     if (bar := found.text.train_unigram) is None:
         return _without_frequencies("training text")
-    end = estimate(found, id, LAST_TRAIN)
+    end = seed_mean(found, id, LAST_TRAIN)
     text = f"In training {id} ends at {end}, and the letters' frequencies of the training text give {bar:.2f}."
     return found_at(side(end, 1, LEARNT * bar), text)
 
@@ -394,8 +367,8 @@ def stream_learnt(found: Reproduction, id: str) -> Finding:
     val, test = found.text.stream_val_unigram, found.text.stream_test_unigram
     if val is None or test is None:
         return _without_frequencies("stream preset's texts")
-    best = mean_and_interval([run.best_val for run in runs])
-    tested = mean_and_interval([run.test_perplexity for run in runs if run.test_perplexity is not None])
+    best = estimate([run.best_val for run in runs])
+    tested = estimate([run.test_perplexity for run in runs if run.test_perplexity is not None])
     text = (
         f"Under the stream preset the shape of {id} gets to {best} in validation and {tested} on the test text "
         f"({counted(len(runs), 'seed')}), where the letters' frequencies give {val:.2f} and {test:.2f}."
@@ -418,7 +391,7 @@ def better_than_counting(text: TextFacts, trained: Mapping[str, Sequence[Recorde
     mean over its seeds, each at its epoch of the best validation perplexity. Empty for a text without that n-gram.
     """
     bar = text.windowed.get(BAR_ORDER, 0.0)
-    return [id for id, runs in trained.items() if mean_and_interval([BEST_POOLED.of(run) for run in runs]).mean < bar]
+    return [id for id, runs in trained.items() if estimate([BEST_POOLED.of(run) for run in runs]).mean < bar]
 
 
 # --- sizes, seconds and texts ----------------------------------------------------------------------------------------

@@ -17,13 +17,12 @@ from pipeline.evidence import (
     LAST_VAL,
     OPEN,
     complexity,
-    estimate,
     learnt,
     learnt_to_fit,
-    mean_and_interval,
     missing,
     protocol_epochs,
     row,
+    seed_mean,
     seeds,
     sides_of,
     sized,
@@ -33,6 +32,7 @@ from pipeline.evidence import (
 )
 from pipeline.reported import REPORT_SYMBOLS, report_table
 from pipeline.reproduced import Reproduction
+from pipeline.statistics import estimate
 from pipeline.verdicts import Explanation
 
 GRU, RNN, LSTM = "gru-torch-1x128", "rnn-torch-1x128", "lstm-torch-1x128"
@@ -95,7 +95,7 @@ def _perplexity_1(found: Reproduction) -> list[str]:
             f"the two curves are apart, our runs can't say yet. {unknown.because}",
             "To judge a model, look at validation, on text not trained on, at the epoch where that is best.",
         ]
-    train, val, best = (estimate(found, LSTM, measure) for measure in (LAST_TRAIN, LAST_VAL, BEST_VAL))
+    train, val, best = (seed_mean(found, LSTM, measure) for measure in (LAST_TRAIN, LAST_VAL, BEST_VAL))
     if best.mean <= said + HALF_DIGIT:
         return [
             *text,
@@ -137,13 +137,13 @@ def _eight_layers(found: Reproduction) -> list[str]:
     own_bar = found.text.train_unigram
     if own_bar is not None and learnt_to_fit(found, EIGHT_LAYERS).outcome == FAILS:
         text.append(
-            f"Training ends no better, at {estimate(found, EIGHT_LAYERS, LAST_TRAIN)}, where the training text's own "
+            f"Training ends no better, at {seed_mean(found, EIGHT_LAYERS, LAST_TRAIN)}, where the training text's own "
             f"frequencies give {own_bar:.2f}: nothing was learnt by heart, the optimisation failed."
         )
     if not streams(found, EIGHT_LAYERS):
         return [*text, "Whether another recipe trains this shape, a run under the stream preset would show."]
     bar, outcome = found.text.stream_val_unigram, stream_learnt(found, EIGHT_LAYERS).outcome
-    best = mean_and_interval([run.best_val for run in streams(found, EIGHT_LAYERS)])
+    best = estimate([run.best_val for run in streams(found, EIGHT_LAYERS)])
     there = "" if bar is None else f" (letters' frequencies there: {bar:.2f})"
     ending: Mapping[str, str] = {
         HOLDS: "so it is the recipe that failed, not the depth.",

@@ -16,10 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from pipeline.front import FrontPoint, Judged, Pick, Trial, estimate
+from pipeline.front import FrontPoint, Judged, Pick, Trial
 from pipeline.pareto import Floats
 from pipeline.reported import Reported
 from pipeline.reproduced import Configuration, Curve
+from pipeline.statistics import estimate
 
 TRAIN, VAL, BAR, FAINT = "#1f77b4", "#d62728", "#2ca02c", "#777777"
 DOTS_PER_INCH = 150

@@ -10,18 +10,17 @@ Bayesian Data Analysis, 3rd edition, section 3.2): intervals come of the first, 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import exp, inf, isnan, log, log10
+from math import inf, isnan, log, log10
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
 
 from pipeline.errors import InputError
 from pipeline.pareto import Floats, dominated_area, front_mask, hypervolume, knee
+from pipeline.statistics import COVERAGE, Estimate, estimate, geometric_mean, pooled_spread
 
 WITHIN = 0.05  # of the best perplexity: what "small" may lose
 DRAWS = 10_000
-COVERAGE = 0.95
 LOUD = 0.01  # standard deviation among seeds, of log perplexity, above which the hypervolume's interval is too narrow
 SURE = 0.9  # a member of less probability is told as a doubtful one
 
@@ -34,11 +33,6 @@ class Trial(NamedTuple):
     cell: str
     macs_per_char: int
     val_perplexity: float | None  # None: it failed
-
-
-def _geometric_mean(values: Sequence[float]) -> float:
-    """exp(mean of the logarithms), and of one value that value, to the last digit."""
-    return values[0] if min(values) == max(values) else exp(sum(map(log, values)) / len(values))
 
 
 @dataclass(frozen=True)
@@ -74,7 +68,7 @@ class Contender:
     @property
     def mean_val_perplexity(self) -> float:
         """The geometric mean over its runs; infinite when one of them diverged."""
-        return _geometric_mean(self.val_perplexities)
+        return geometric_mean(self.val_perplexities)
 
     @property
     def run_id(self) -> str:
@@ -84,24 +78,6 @@ class Contender:
         its runs, which this choice does not flatter.
         """
         return self.run_ids[int(np.argmin(self.val_perplexities))]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean perplexity over runs, and the 95 % interval of the mean; no interval where no seed was repeated."""
-
-    mean: float
-    low: float | None
-    high: float | None
-
-    def __str__(self) -> str:
-        """4.61 ± 0.05, where the second number is half of the interval."""
-        return f"{self.mean:.2f}" if self.low is None or self.high is None else f"{self.mean:.2f} ± {self.half:.2f}"
-
-    @property
-    def half(self) -> float:
-        """Half the width of the interval; 0 without one."""
-        return 0.0 if self.low is None or self.high is None else (self.high - self.low) / 2
 
 
 @dataclass(frozen=True)
@@ -154,38 +130,6 @@ class Judged:
 # --- judging ---------------------------------------------------------------------------------------------------------
 
 
-class Spread(NamedTuple):
-    """Standard deviation of log perplexity among seeds, pooled over configurations; None where none was repeated."""
-
-    deviation: float | None
-    degrees_of_freedom: int
-
-
-def _pooled(groups: Sequence[Floats], cap: float) -> Spread:
-    """The spread within groups of log perplexities; one with a run at the cap says nothing of the spread of others."""
-    usable = [group for group in groups if len(group) > 1 and group.max() < cap]
-    degrees = sum(len(group) - 1 for group in usable)
-    if not degrees:
-        return Spread(None, 0)
-    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in usable)
-    return Spread((squares / degrees) ** 0.5, degrees)
-
-
-def _estimate(perplexities: Sequence[float], spread: Spread) -> Estimate:
-    """The mean of one configuration's runs with Student's t interval, which is symmetric in the logarithm."""
-    mean = _geometric_mean(perplexities)
-    if spread.deviation is None:
-        return Estimate(mean, None, None)
-    quantile = float(stdtrit(spread.degrees_of_freedom, (1 + COVERAGE) / 2))
-    factor = exp(quantile * spread.deviation / len(perplexities) ** 0.5)
-    return Estimate(mean, mean / factor, mean * factor)
-
-
-def estimate(perplexities: Sequence[float]) -> Estimate:
-    """The mean of one configuration's runs, with the interval that they alone allow; none for a single run."""
-    return _estimate(perplexities, _pooled([np.log(perplexities)], inf))
-
-
 def _draws(groups: Sequence[Floats], deviation: float, degrees: int, draws: int, seed: int) -> Floats:
     """Draws (draws, N) from the posterior of the true means: first the standard deviation, then the means given it."""
     rng = np.random.default_rng(seed)
@@ -208,10 +152,10 @@ def judge(contenders: Sequence[Contender], reference: tuple[float, float], draws
     val = [[min(value, reference[0]) for value in c.val_perplexities] for c in contenders]
     test = [[min(value, reference[0]) for value in c.test_perplexities] for c in contenders]
     logs = [np.log(values) for values in val]
-    spread, test_spread = _pooled(logs, cap), _pooled([np.log(values) for values in test], cap)
+    spread, test_spread = pooled_spread(logs, cap), pooled_spread([np.log(values) for values in test], cap)
     macs = np.log10([c.macs_per_char for c in contenders])
     corner = (log10(reference[1]), reference[0])
-    means = np.array([_geometric_mean(values) for values in val])
+    means = np.array([geometric_mean(values) for values in val])
     on_front = front_mask(macs, means)
     probabilities: list[float | None] = [None] * len(contenders)
     low = high = None
@@ -224,8 +168,8 @@ def judge(contenders: Sequence[Contender], reference: tuple[float, float], draws
     points = tuple(
         FrontPoint(
             contender,
-            _estimate(val[i], spread),
-            _estimate(test[i], test_spread) if len(test[i]) else None,
+            estimate(val[i], spread=spread),
+            estimate(test[i], spread=test_spread) if len(test[i]) else None,
             probabilities[i],
             bool(on_front[i]),
         )

@@ -18,14 +18,22 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from models.complexity import REPORT_CHARS
 from models.ngram import BASELINE_LABEL
-from pipeline.checks import Check, Kind, counted
-from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL, report_preset
-from pipeline.evidence import BAR_ORDER, BEST_POOLED, better_than_counting, time_and_size
+from pipeline.checks import Check, Kind, counts_in_words
+from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
+from pipeline.evidence import (
+    BAR_ORDER,
+    BEST_POOLED,
+    better_than_counting,
+    counted,
+    listed,
+    protocol_epochs,
+    time_and_size,
+)
 from pipeline.figures import configurations_compared, perplexity_against_macs, training_curves
 from pipeline.files import write_atomically
-from pipeline.front import Estimate, estimate
-from pipeline.reported import Reported, report_table
+from pipeline.reported import report_table
 from pipeline.reproduced import Configuration, RecordedTraining, Reproduction
+from pipeline.statistics import Estimate, estimate
 from pipeline.summaries import plain
 from pipeline.verdicts import Correction, Explanation, Verdict
 
@@ -179,7 +187,7 @@ def pages(
         "explanations": tuple(explanations),
         "baselines": _baseline_sheet(found),
         "checks": _check_sheet(found, checks) if checks else None,
-        "checks_counted": counted(checks),
+        "checks_counted": counts_in_words(checks),
         "not_met": [check.said for check in checks if check.is_met is False],
         "known_errors": [check.said for check in checks if check.is_met is None and check.kind == "printed"],
         "commands": _commands(found),
@@ -285,15 +293,6 @@ def _span(numbers: Sequence[int]) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def _listed(words: Sequence[str]) -> str:
-    """a, b and c"""
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
-
-
 def _best(configuration: Configuration) -> float:
     """The mean over the seeds of the best validation perplexity."""
     return estimate([run.best_val for run in configuration.furthest]).mean
@@ -301,10 +300,6 @@ def _best(configuration: Configuration) -> float:
 
 def _planned(configurations: Iterable[Configuration]) -> list[int]:
     return sorted({run.epochs_planned for each in configurations for run in each.furthest})
-
-
-def _protocol_epochs(reported: Reported) -> int:
-    return int(report_preset(reported.model)["epochs"])
 
 
 def _quick_words(found: Reproduction) -> str:
@@ -355,12 +350,12 @@ def _banners(found: Reproduction) -> list[str]:
         other = [
             each
             for each in found.configurations
-            if any(run.epochs_planned != _protocol_epochs(each.reported) for run in each.furthest)
+            if any(run.epochs_planned != protocol_epochs(each.reported) for run in each.furthest)
         ]
         if other:
             said.append(
-                f"{_listed([each.id for each in other])}: trained for {_span(_planned(other))} epochs, where the "
-                f"protocol has {_span([_protocol_epochs(each.reported) for each in other])}."
+                f"{listed([each.id for each in other])}: trained for {_span(_planned(other))} epochs, where the "
+                f"protocol has {_span([protocol_epochs(each.reported) for each in other])}."
             )
     return said
 
@@ -374,9 +369,9 @@ def _trained(found: Reproduction) -> str:
     begun = sum(bool(each.runs) for each in found.configurations)
     whole = sum(run.is_whole for run in runs)
     of_them = "all of them whole" if whole == len(runs) else f"{whole} of them whole"
-    named = f"seed{'s' * (len(seeds) > 1)} {_listed([str(seed) for seed in seeds])}"
+    named = f"seed{'s' * (len(seeds) > 1)} {listed([str(seed) for seed in seeds])}"
     return (
-        f"{_counted(len(runs), 'training')} of {begun} of {len(found.configurations)} configurations, {of_them}: "
+        f"{counted(len(runs), 'training')} of {begun} of {len(found.configurations)} configurations, {of_them}: "
         f"{_span(_planned(found.configurations) or [0])} epochs, {named}."
     )
 
@@ -417,11 +412,11 @@ def _missing(progress: str, stopped: str, ids: Sequence[str]) -> str:
     """What became of those that were not trained to their end."""
     were = "was" if len(ids) == 1 else "were"
     if progress == "not run":
-        return f"{_listed(ids)} {were} not run"
+        return f"{listed(ids)} {were} not run"
     return (
-        f"{_listed(ids)} {were} stopped after {progress} ({stopped})"
+        f"{listed(ids)} {were} stopped after {progress} ({stopped})"
         if stopped
-        else f"{_listed(ids)} {were} trained for {progress}"
+        else f"{listed(ids)} {were} trained for {progress}"
     )
 
 
@@ -437,7 +432,7 @@ def _best_sentence(found: Reproduction, whole: Sequence[Configuration]) -> str:
     ahead = len(better_than_counting(text, {each.id: each.furthest for each in whole}))
     orders = [order for order in (4, 5, 6) if order in text.windowed]
     windowed, known = (
-        _listed([f"{_number(bars[order])} for order {order}" for order in orders if order in bars])
+        listed([f"{_number(bars[order])} for order {order}" for order in orders if order in bars])
         for bars in (text.windowed, text.val_perplexities)
     )
     return (
@@ -474,7 +469,7 @@ def _claims_sentence(found: Reproduction, verdicts: Sequence[Verdict]) -> str:
     right = sum(printed)
     sizes = "Parameters and MACs are not reported."
     if printed:
-        sizes = f"{right} of {_counted(len(printed), 'reported size')} (parameters, MACs) are those of the shape named."
+        sizes = f"{right} of {counted(len(printed), 'reported size')} (parameters, MACs) are those of the shape named."
     return f"Of {len(verdicts)} claims, {_counts(verdicts)}; {sizes}" if verdicts else sizes
 
 
@@ -494,7 +489,7 @@ def _runs(configuration: Configuration) -> Cell:
     if not runs:
         return Cell(state, kind="missing")
     note = ", ".join([state or f"{_span([run.epochs for run in runs])} epochs", *others])
-    return Cell(_counted(len(runs), "seed"), note, "missing" if state else "")
+    return Cell(counted(len(runs), "seed"), note, "missing" if state else "")
 
 
 def _perplexity_sheet(found: Reproduction, anchors: Mapping[str, str], own: bool) -> Sheet:
@@ -666,7 +661,7 @@ def _text_sheet(found: Reproduction, anchors: Mapping[str, str]) -> Sheet | None
         rows.append((Cell("", rows=0), Cell(source), *generated))
     said = "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front."
     if others:
-        asked = _listed([f"“{prompt}”" for prompt in REPORT_PROMPTS])
+        asked = listed([f"“{prompt}”" for prompt in REPORT_PROMPTS])
         said += f" Our trainings write on from {asked} alone, so that nothing stands beside what is reported of others."
     if any(SPACE in cell.text for row in rows for cell in row):
         said += f" {SPACE} is a space that would not be seen."
@@ -721,7 +716,7 @@ def _check_sheet(found: Reproduction, checks: Sequence[Check]) -> Sheet:
             for kind, _, unheld in CHECKED
         ]
         compared = {(check.epochs, check.planned) for check in of_it if check.epochs}
-        where = [f"{_listed(list(map(str, epochs)))} of {planned}" for epochs, planned in sorted(compared)]
+        where = [f"{listed(list(map(str, epochs)))} of {planned}" for epochs, planned in sorted(compared)]
         rows.append((Cell(each.id), *tallies, Cell("; ".join(where) or NOTHING)))
     return Sheet(
         "What --check holds these figures against: sizes as measured against those printed, and as trained against "
@@ -783,9 +778,9 @@ def _questions(found: Reproduction, own: bool) -> list[Picture]:
             continue
         png = question.draw(chosen, _bars(found), _titled(found, question.title))
         trained = sorted((each for each in chosen if each.whole), key=_best)  # a part of a training has no rank
-        ranked = _listed([f"{each.id} {_number(_best(each))}" for each in trained[:8]])
+        ranked = listed([f"{each.id} {_number(_best(each))}" for each in trained[:8]])
         more = f", and {len(trained) - 8} more" if len(trained) > 8 else ""
-        incomplete = _listed([f"{each.id} ({each.state})" for each in chosen if each.state])
+        incomplete = listed([f"{each.id} ({each.state})" for each in chosen if each.state])
         answer = f"Best validation perplexity: {ranked}{more}." if trained else "Nothing was trained to its end."
         answer += f" Incomplete: {incomplete}." if incomplete else ""
         alt = f"{_titled(found, question.title)} Validation perplexity of {len(chosen)} configurations. {answer}"
@@ -796,7 +791,7 @@ def _questions(found: Reproduction, own: bool) -> list[Picture]:
 
 def _training_picture(found: Reproduction, configuration: Configuration, anchor: str) -> Picture:
     reported, runs = configuration.reported, configuration.furthest
-    planned = max((run.epochs_planned for run in runs), default=_protocol_epochs(reported))
+    planned = max((run.epochs_planned for run in runs), default=protocol_epochs(reported))
     kind = "from scratch" if reported.implementation == "scratch" else "torch.nn"
     title = f"{configuration.label}, {kind}"
     png = training_curves(configuration, planned, _bars(found), _titled(found, title))

@@ -9,8 +9,8 @@ from typing import Literal
 
 from models.complexity import Complexity
 from models.config import ModelConfig
-from pipeline.front import estimate
 from pipeline.reported import Reported, Table
+from pipeline.statistics import estimate
 
 Curve = Literal["train", "val", "train_pooled", "val_pooled"]
 Split = Literal["training", "validation", "neither"]

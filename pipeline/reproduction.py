@@ -25,7 +25,6 @@ from pipeline.estimate import Calibration, Timing, expected_seconds, in_turn_sec
 from pipeline.evidence import Outcome
 from pipeline.explanations import explanations
 from pipeline.files import alone
-from pipeline.front import estimate
 from pipeline.memory import check_shape_fits
 from pipeline.open_runs import close_dead_runs, close_the_dead
 from pipeline.pool import WAIT_SECONDS, MakePool, Pool, raised, time_all, train_in_processes, worker_count
@@ -46,6 +45,7 @@ from pipeline.recorded import (
 )
 from pipeline.reported import REPORT_SYMBOLS, Reported, Table, read_table, report_table
 from pipeline.reproduced import Configuration, Reproduction
+from pipeline.statistics import estimate
 from pipeline.steps import corpus_keys, corpus_tags, parent_run, record_datasets, step_key
 from pipeline.summaries import reproduction_note
 from pipeline.text_facts import text_facts

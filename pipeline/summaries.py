@@ -14,14 +14,15 @@ from typing import Any
 from models.complexity import report_print_out
 from models.config import ModelConfig
 from models.ngram import BASELINE_LABEL
-from pipeline.checks import Check, counted
+from pipeline.checks import Check, counts_in_words
 from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, PresetName, TrainConfig
 from pipeline.corpus import FALLBACK_WARNING, Corpus
 from pipeline.evidence import Outcome
 from pipeline.experiment import Result
-from pipeline.front import FrontPoint, Judged, Pick, estimate
+from pipeline.front import FrontPoint, Judged, Pick
 from pipeline.reproduced import Configuration, Reproduction
 from pipeline.samples import SampleText
+from pipeline.statistics import estimate
 from pipeline.verdicts import Verdict
 
 
@@ -321,7 +322,7 @@ def reproduction_note(found: Reproduction, verdicts: Sequence[Verdict], made: Se
     """The reproduction's page: what became of each configuration, and where the report is."""
     lines = ["| " + " | ".join(REPRODUCED_HEADS) + " |", "|---" * len(REPRODUCED_HEADS) + "|"]
     lines += ["| " + " | ".join(map(plain, _reproduced_row(each))) + " |" for each in found.configurations]
-    said = [_is_quick_text(found), _counted_verdicts(verdicts), *map(plain, counted(made))]
+    said = [_is_quick_text(found), _counted_verdicts(verdicts), *map(plain, counts_in_words(made))]
     where = "The report: `report/report.html` among the artifacts. Perplexities are averaged as the book does it."
     return "\n\n".join(filter(None, [*said, "\n".join(lines), where]))
 
@@ -336,7 +337,7 @@ def reproduction_table(
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:-1]), row[-1]]).rstrip() for row in rows
     )
     failed = [f"  {check.said}" for check in made if check.is_met is False]
-    said = [_is_quick_text(found), _counted_verdicts(verdicts), *counted(made), *failed]
+    said = [_is_quick_text(found), _counted_verdicts(verdicts), *counts_in_words(made), *failed]
     tail = f"report  {page}\nrun     {found.link}\n({how_to_start})"
     return "\n".join(
         [f"{found.table.name}, perplexity as reported and as reproduced", "", table, "", *filter(None, said), "", tail]

@@ -40,7 +40,6 @@ from pipeline.evidence import (
     level,
     listed,
     lower,
-    mean_and_interval,
     missing,
     pace,
     prose_is_transcript,
@@ -56,11 +55,10 @@ from pipeline.evidence import (
     time_and_size,
     trainings,
     values,
-    welch,
 )
-from pipeline.front import Estimate
 from pipeline.reported import Claim, Reported, claims, report_table
 from pipeline.reproduced import RecordedTraining, Reproduction
+from pipeline.statistics import Estimate, estimate, welch
 
 TIME_FOLLOWS = 0.9  # Spearman's rank correlation of seconds with MACs from which time is said to follow
 ALIKE = 0.15  # shares of distinct trigrams that differ by less are alike
@@ -351,7 +349,7 @@ def _lstm_128_higher(found: Reproduction) -> Finding:
 def _no_visible_gap(found: Reproduction, id: str) -> Finding:
     if unknown := missing(found, id):
         return unknown
-    ratio = mean_and_interval([run.val[-1] / run.train[-1] for run in trainings(found, id)])
+    ratio = estimate([run.val[-1] / run.train[-1] for run in trainings(found, id)])
     sides = {side(ratio, 0, 1 + share) for share in OPEN_GAPS}
     text = f"{id} ends with a gap of {100 * (ratio.mean - 1):.0f} % of its training perplexity ({seeds(found, id)})."
     return found_at(sides.pop() if len(sides) == 1 else "between", text)
@@ -402,7 +400,7 @@ def _constant_gap(found: Reproduction, id: str) -> Finding:
     if unknown := missing(found, id):
         return unknown
     named = search(r"about ([\d.]+)", row(found, id).gap)
-    gap = mean_and_interval(values(found, id, LAST_GAP), logarithmic=False)
+    gap = estimate(values(found, id, LAST_GAP), logarithmic=False)
     text = f"The gap of {id} at the last epoch is {gap} ({seeds(found, id)})"
     if not named:
         return Finding(OPEN, f"{text}; the table names no size to compare it with.")

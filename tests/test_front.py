@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from pipeline.errors import InputError
 from pipeline.front import (
     Contender,
-    Estimate,
     Judged,
     Trial,
     described,
@@ -22,6 +21,7 @@ from pipeline.front import (
 )
 from pipeline.pareto import hypervolume
 from pipeline.reported import report_table
+from pipeline.statistics import Estimate
 
 REFERENCE = (28.0, 1_000_000.0)
 UNIFORM, _ = REFERENCE
