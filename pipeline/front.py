@@ -20,7 +20,7 @@ from pipeline.pareto import Floats, dominated_area, front_mask, hypervolume, kne
 from pipeline.statistics import COVERAGE, Estimate, estimate, geometric_mean, pooled_spread
 
 WITHIN = 0.05  # of the best perplexity: what "small" may lose
-DRAWS = 10_000
+POSTERIOR_DRAWS = 10_000
 LOUD = 0.01  # standard deviation among seeds, of log perplexity, above which the hypervolume's interval is too narrow
 SURE = 0.9  # a member of less probability is told as a doubtful one
 
@@ -139,7 +139,9 @@ def _draws(groups: Sequence[Floats], deviation: float, degrees: int, draws: int,
     return means + standard_errors * rng.standard_normal((draws, len(groups)))
 
 
-def judge(contenders: Sequence[Contender], reference: tuple[float, float], draws: int = DRAWS, seed: int = 0) -> Judged:
+def judge(
+    contenders: Sequence[Contender], reference: tuple[float, float], draws: int = POSTERIOR_DRAWS, seed: int = 0
+) -> Judged:
     """Judge the contenders: means, intervals, probabilities and hypervolume. The same for the same seed.
 
     ``reference`` is (the uniform perplexity, the largest MACs per character of the space); no perplexity counts as more

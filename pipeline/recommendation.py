@@ -55,7 +55,7 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
 
 
 def _of_text(runs: list[tracking.FinishedTraining], corpus: str) -> list[tracking.FinishedTraining]:
-    """Those on a text of this name, or read from this path or address."""
+    """The runs on a text of this name, or read from this path or address."""
     try:
         path = str(Path(corpus).expanduser().resolve())
     except (OSError, ValueError, RuntimeError):  # a name that no file can have
@@ -65,7 +65,7 @@ def _of_text(runs: list[tracking.FinishedTraining], corpus: str) -> list[trackin
 
 
 def _is_hopeless(run: tracking.FinishedTraining) -> bool:
-    """Whether a search stopped it early: it says less of its configuration than one with the whole budget."""
+    """Whether a search pruned the run: it says less of its configuration than one with the whole budget."""
     return run.tags.get("stopped", "").startswith(HOPELESS)
 
 
@@ -101,7 +101,7 @@ def _contenders(runs: list[tracking.FinishedTraining], diverged: list[tracking.F
 
 
 def _uniform_perplexity(run: tracking.FinishedTraining) -> float:
-    """That of guessing, the number of symbols: each of them adds as many parameters to a shape."""
+    """The perplexity of guessing, which is the number of symbols: each adds as many parameters to a shape."""
     from models.complexity import closed_form  # not at the top: only where a seed diverged does torch have to be there
 
     kinds: dict[str, Any] = {"cell": str, "num_layers": int, "hidden_size": int, "embedding_size": int}

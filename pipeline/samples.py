@@ -8,7 +8,7 @@ from models.language_model import LanguageModel
 from pipeline.config import REPORT_PROMPTS
 from pipeline.vocabulary import Vocabulary
 
-REPORT_CHARS = 20  # after the prefix, as the report's strings
+CONTINUED_CHARS = 20  # after the prefix, as the report's strings
 SAMPLED_CHARS = 300
 
 
@@ -40,7 +40,7 @@ def prompts_for(vocabulary: Vocabulary) -> list[str]:
 def greedy_texts(model: LanguageModel, vocabulary: Vocabulary) -> dict[str, str]:
     """The report's strings: each of its prefixes, and 20 characters more."""
     prompts = prompts_for(vocabulary)
-    texts = continuations(model, vocabulary, prompts, REPORT_CHARS, Decoding(method="greedy"))
+    texts = continuations(model, vocabulary, prompts, CONTINUED_CHARS, Decoding(method="greedy"))
     return dict(zip(prompts, texts, strict=True))
 
 

@@ -23,7 +23,7 @@ from pipeline.config import PresetName, TrainConfig, resolve
 from pipeline.errors import InputError, option_name
 
 SamplerName = Literal["known-cost", "gp", "tpe", "nsga2", "random", "grid"]
-CELLS: tuple[str, ...] = get_args(CellName)
+CELL_NAMES: tuple[str, ...] = get_args(CellName)
 LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched by ratio
 LARGEST_ENUMERATION = 100_000  # configurations that a space is listed up to
 GRID_FLOATS = 5  # values of a range of floats in --sampler grid
@@ -260,11 +260,11 @@ def _values(name: str, text: Any, source: str) -> Values:
                 raise ValueError(words)
             return ends if ends.low < ends.high else (kind(low),)
         chosen = tuple(dict.fromkeys(kind(word.strip()) for word in words.split(",")))
-        if kind is str and not set(chosen) <= set(CELLS):
+        if kind is str and not set(chosen) <= set(CELL_NAMES):
             raise ValueError(words)
         return chosen
     except ValueError as error:
-        allowed = f"some of {','.join(CELLS)}" if kind is str else "a value, a choice A,B,C or a range LOW..HIGH"
+        allowed = f"some of {','.join(CELL_NAMES)}" if kind is str else "a value, a choice A,B,C or a range LOW..HIGH"
         raise InputError(f"{option_name(name)} is {words!r}{source}; it must be {allowed}") from error
 
 
