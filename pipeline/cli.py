@@ -334,7 +334,7 @@ def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
 
     done = search_run.search(config, corpus_config, stop_hopeless, say)
     name = f"search {config.study_name} on {done.result['corpus']}"
-    table = summaries.search_table(name, done.judged, done.picks, done.counts, done.links, ui.how_to_start())
+    table = summaries.search_table(name, done.evaluated, done.picks, done.counts, done.links, ui.how_to_start())
     show(done.result, as_json, table)
 
 

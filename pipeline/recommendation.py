@@ -8,7 +8,7 @@ from typing import Any
 from models.config import ModelConfig
 from pipeline import tracking
 from pipeline.errors import InputError
-from pipeline.front import Contender, recommend
+from pipeline.front import Candidate, recommend
 from pipeline.hopeless import HOPELESS
 
 PRESET = "stream"  # the runs of the other validate on other characters
@@ -38,7 +38,7 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         for run in tracking.diverged_trainings()
         if run.params.get("preset") == PRESET and run.tags.get("corpus.sha256") == latest.tags.get("corpus.sha256")
     ]
-    chosen = recommend(_contenders(same, diverged), max_macs, max_perplexity)
+    chosen = recommend(_candidates(same, diverged), max_macs, max_perplexity)
     return {
         "run_id": chosen.run_id,
         "cell": chosen.cell,
@@ -69,7 +69,7 @@ def _is_hopeless(run: tracking.FinishedTraining) -> bool:
     return run.tags.get("stopped", "").startswith(HOPELESS)
 
 
-def _contenders(runs: list[tracking.FinishedTraining], diverged: list[tracking.FinishedTraining]) -> list[Contender]:
+def _candidates(runs: list[tracking.FinishedTraining], diverged: list[tracking.FinishedTraining]) -> list[Candidate]:
     """The configurations of finished runs, each with those of its seeds that diverged at the end."""
     by_config = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.ended_ms):
@@ -86,7 +86,7 @@ def _contenders(runs: list[tracking.FinishedTraining], diverged: list[tracking.F
             each += left
         params, metrics = each[0].params, each[0].metrics
         found.append(
-            Contender(
+            Candidate(
                 name=each[0].name,
                 cell=params["cell"],
                 num_layers=int(params["num_layers"]),
