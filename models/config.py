@@ -1,8 +1,9 @@
 """What a model is made of: ModelConfig, checked when it is built and importable without torch."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 CellName = Literal["rnn", "gru", "lstm"]
 Implementation = Literal["torch", "scratch"]
@@ -10,80 +11,120 @@ Implementation = Literal["torch", "scratch"]
 LARGEST_SIZE = 10**12  # no machine's memory has to be asked about more: that is what bounds a model
 
 
-def option(help: str, default: Any, preset: bool = False) -> Any:
-    """A configuration field with its help text; ``preset`` marks a field whose default the preset decides."""
-    return field(default=default, metadata={"help": help, "preset": preset})
+class ConfigError(ValueError):
+    """A field has a value that is not allowed, or not without ``needs``: another field's name and value."""
+
+    def __init__(self, field_name: str, problem: str, needs: tuple[str, str] | None = None) -> None:
+        super().__init__(field_name, problem, needs)
+        self.field_name, self.problem, self.needs = field_name, problem, needs
+
+    def __str__(self) -> str:
+        return self.with_names(str)
+
+    def with_names(self, name_of: Callable[[str], str]) -> str:
+        """The message with ``name_of(field)`` in place of each field's name."""
+        needs = f"; it needs {name_of(self.needs[0])} {self.needs[1]}" if self.needs else ""
+        return f"{name_of(self.field_name)} {self.problem}{needs}"
 
 
-def option_name(field_name: str) -> str:
-    """The command line's name of a field."""
-    return f"--{field_name.replace('_', '-')}"
+def option(
+    default: Any,
+    *,
+    help: str,
+    preset: bool = False,
+    low: float | None = None,
+    above: float | None = None,
+    high: float = inf,
+) -> Any:
+    """A configuration field with its help text and its range, [low, high] or (above, high], if it has one.
+
+    ``preset`` marks a field whose default the preset decides.
+    """
+    limits = None if low is None and above is None else {"low": low, "above": above, "high": high}
+    return field(default=default, metadata={"help": help, "preset": preset, "limits": limits})
 
 
-def check_range(name: str, value: float, low: float, high: float = inf, *, above: bool = False) -> None:
-    """Refuse a value outside [low, high] (above=True: outside (low, high]) in words that name the option."""
-    inside = -inf < value < inf and (low < value if above else low <= value) and value <= high
+def check(config: Any) -> None:
+    """Raise ConfigError for the first field of a dataclass whose value is none of its choices or out of its range."""
+    for each in fields(config):
+        value = getattr(config, each.name)
+        if get_origin(each.type) is Literal:
+            check_choice(each.name, value, get_args(each.type))
+        elif each.metadata["limits"] and not (value is None and type(None) in get_args(each.type)):
+            check_range(each.name, value, **each.metadata["limits"])
+
+
+def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Raise ConfigError for a value that is none of the choices."""
+    if value not in choices:
+        raise ConfigError(name, f"is {value!r}; it must be one of {', '.join(choices)}")
+
+
+def check_range(
+    name: str, value: float, *, low: float | None = None, above: float | None = None, high: float = inf
+) -> None:
+    """Raise ConfigError for a value that is not finite, below ``low``, not above ``above``, or above ``high``."""
+    inside = -inf < value < inf and (low is None or low <= value) and (above is None or above < value) and value <= high
     if not inside:
-        bound = f"above {low:,}" if above else f"at least {low:,}"
+        bound = f"at least {low:,}" if above is None else f"above {above:,}"
         limit = f" and at most {high:,}" if high < inf else ""
-        raise ValueError(f"{option_name(name)} is {value!r}; it must be {bound}{limit}")
+        raise ConfigError(name, f"is {value!r}; it must be {bound}{limit}")
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Shape and regularisation of one character language model. Sizes are in units (scalars per time step).
 
-    Raises ValueError, naming the option, when a value is outside its range.
+    Raises ConfigError for a value that is not allowed.
     """
 
-    cell: CellName = option("Recurrent cell.", "lstm")
-    num_layers: int = option("Recurrent layers, one on top of the other.", 1)
-    hidden_size: int = option("Units of each layer.", 128)
+    cell: CellName = option("lstm", help="Recurrent cell.")
+    num_layers: int = option(1, help="Recurrent layers, one on top of the other.", low=1, high=LARGEST_SIZE)
+    hidden_size: int = option(128, help="Units of each layer.", low=1, high=LARGEST_SIZE)
     implementation: Implementation = option(
-        "torch: torch.nn's layers; scratch: the same written out from their equations.", "torch"
+        "torch", help="torch: torch.nn's layers; scratch: the same written out from their equations."
     )
     equations: Literal["torch", "book"] = option(
-        "Equations of the scratch cells. torch: two bias vectors, GRU reset after the recurrent product; "
-        "book (d2l.ai): one bias vector, GRU reset before it.",
         "torch",
+        help=(
+            "Equations of the scratch cells. torch: two bias vectors, GRU reset after the recurrent product; "
+            "book (d2l.ai): one bias vector, GRU reset before it."
+        ),
         preset=True,
     )
-    embedding_size: int = option("Learned input vector of each character; 0: the character itself (one-hot).", 0)
-    dropout: float = option("Dropout between layers.", 0.0, preset=True)
+    embedding_size: int = option(
+        0, help="Learned input vector of each character; 0: the character itself (one-hot).", low=0, high=LARGEST_SIZE
+    )
+    dropout: float = option(0.0, help="Dropout between layers.", preset=True, low=0, high=0.95)
     output_dropout: float = option(
-        "Dropout of the last layer's output, one mask a segment (variational dropout, arXiv:1512.05287).",
         0.0,
+        help="Dropout of the last layer's output, one mask a segment (variational dropout, arXiv:1512.05287).",
         preset=True,
+        low=0,
+        high=0.95,
     )
     recurrent_dropout: float = option(
-        "DropConnect of the recurrent weights, one mask a segment (weight-dropped LSTM, arXiv:1708.02182).",
         0.0,
+        help="DropConnect of the recurrent weights, one mask a segment (weight-dropped LSTM, arXiv:1708.02182).",
         preset=True,
+        low=0,
+        high=0.95,
     )
     initialisation: Literal["torch", "normal"] = option(
-        "Initial weights. torch: uniform within 1/sqrt(hidden size); normal (d2l.ai): standard deviation 0.01, "
-        "biases zero.",
         "torch",
+        help=(
+            "Initial weights. torch: uniform within 1/sqrt(hidden size); normal (d2l.ai): standard deviation 0.01, "
+            "biases zero."
+        ),
         preset=True,
     )
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("cell", ("rnn", "gru", "lstm")),
-            ("implementation", ("torch", "scratch")),
-            ("equations", ("torch", "book")),
-            ("initialisation", ("torch", "normal")),
-        ):
-            value = getattr(self, name)
-            if value not in allowed:
-                raise ValueError(f"--{name} is {value!r}; it must be one of {', '.join(allowed)}")
-        check_range("num_layers", self.num_layers, 1, LARGEST_SIZE)
-        check_range("hidden_size", self.hidden_size, 1, LARGEST_SIZE)
-        check_range("embedding_size", self.embedding_size, 0, LARGEST_SIZE)
-        for name in ("dropout", "output_dropout", "recurrent_dropout"):
-            check_range(name, getattr(self, name), 0, 0.95)
+        check(self)
         if self.equations == "book" and self.implementation == "torch":
-            raise ValueError("--equations book is what torch.nn cannot do; add --implementation scratch")
+            raise ConfigError(
+                "equations", "is 'book', which torch.nn's layers can't compute", needs=("implementation", "scratch")
+            )
 
     @property
     def shape(self) -> str:

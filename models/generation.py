@@ -37,7 +37,7 @@ def generate(
 
     Raises ValueError at once, before the first step, for an empty prompt or ids outside of the vocabulary.
     """
-    check_range("length", length, 0)
+    check_range("length", length, low=0)
     for index, prompt in enumerate(prompts):
         if not len(prompt):
             raise ValueError(f"prompt {index + 1} of {len(prompts)} is empty; give it at least one character")

@@ -33,7 +33,7 @@ EPOCHS = (5, 10, 20, 50)  # after which perplexities are compared, beside the la
 SMALLEST_SPREAD = 0.002  # standard deviation of the logarithm: other hardware adds as the numbers are rounded otherwise
 KNOWN_ERRORS = {"gru-torch-1x128": "gru-scratch-1x32"}  # the report's Figure 15 printed the shape on the right
 Split = Literal["train", "val"]
-Kind = Literal["printed", "trained", "train", "val"]  # a printed size, the size that was trained, a perplexity
+CheckKind = Literal["printed", "trained", "train", "val"]  # a printed size, the size that was trained, a perplexity
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Check:
     is_met: bool | None
     said: str
     configuration: str = ""
-    kind: Kind = "printed"
+    kind: CheckKind = "printed"
     epochs: tuple[int, ...] = ()
     planned: int = 0
     is_blind: bool = False
@@ -94,14 +94,14 @@ def band(curves: Sequence[Sequence[float]], epoch: int, level: float = LEVEL) ->
     return Band(exp(fmean(logs) - reach), exp(fmean(logs) + reach))
 
 
-def checks(found: Reproduction) -> tuple[Check, ...]:
-    """All of them: of each configuration its printed complexity, of each training its size and both perplexities."""
+def checks(reproduction: Reproduction) -> tuple[Check, ...]:
+    """All checks: printed complexity of each configuration, size and both perplexities of each training."""
     made: list[Check] = []
-    for each in found.configurations:
-        made += _complexity_checks(found, each)
+    for each in reproduction.configurations:
+        made += _complexity_checks(reproduction, each)
         for run in each.runs:
             made += _size_check(each, run)
-            made += [_perplexity_check(found, each, run, split) for split in ("train", "val")]
+            made += [_perplexity_check(reproduction, each, run, split) for split in ("train", "val")]
     return tuple(made)
 
 
@@ -114,8 +114,8 @@ def refusal(made: Sequence[Check], left_out: Sequence[str] = ()) -> str:
     return ". ".join(said)
 
 
-def counted(made: Sequence[Check]) -> list[str]:
-    """In sentences: how many figures are as they should be, and how far into their trainings perplexities are held."""
+def counts_in_words(made: Sequence[Check]) -> list[str]:
+    """Sentences on how many figures are as they should be, and how far into their trainings perplexities are held."""
     met, failed = (sum(check.is_met is outcome for check in made) for outcome in (True, False))
     left = len(made) - met - failed
     more = f" {left} more: a known error of the report, or nothing of d2l's to compare with." if left else ""
@@ -156,7 +156,7 @@ def _reach(made: Sequence[Check]) -> str:
     return said
 
 
-def _complexity_checks(found: Reproduction, each: Configuration) -> list[Check]:
+def _complexity_checks(reproduction: Reproduction, each: Configuration) -> list[Check]:
     """Parameters and MACs as measured against as printed, to the last digit that is printed."""
     reported, cost = each.reported, each.complexity
     mmac = "" if reported.mmac is None else f"{reported.mmac:.10g}"
@@ -169,8 +169,8 @@ def _complexity_checks(found: Reproduction, each: Configuration) -> list[Check]:
         ),
         ("MMac", f"{cost.report_macs / 1e6:.2f}", mmac, lambda cost: reported.agrees_on_macs(cost.report_macs)),
     ]
-    is_own = found.table.digest == report_table().digest  # another table's ids are no shapes that we know of
-    others = {other.id: other.complexity for other in found.configurations if is_own}
+    is_own = reproduction.table.digest == report_table().digest  # another table's ids are no shapes that we know of
+    others = {other.id: other.complexity for other in reproduction.configurations if is_own}
     made = []
     for name, now, then, agrees in compared:
         if (is_met := agrees(cost)) is None:
@@ -200,7 +200,7 @@ def _size_check(each: Configuration, run: RecordedTraining) -> list[Check]:
     return [Check(name, run.trained_parameters == expected, said, each.id, "trained")]
 
 
-def _perplexity_check(found: Reproduction, each: Configuration, run: RecordedTraining, split: Split) -> Check:
+def _perplexity_check(reproduction: Reproduction, each: Configuration, run: RecordedTraining, split: Split) -> Check:
     """A training's curve against the bands of its shape, whatever its id."""
     reported, name = each.reported, f"{each.id} seed {run.seed} {split}"
     shape = f"{reported.cell}-{reported.implementation}-{reported.num_layers}x{reported.hidden_size}"
@@ -230,5 +230,5 @@ def _perplexity_check(found: Reproduction, each: Configuration, run: RecordedTra
         split,
         epochs,
         run.epochs_planned,
-        is_blind=split == "val" and all(found.text.unigram in each for each in bands.values()),
+        is_blind=split == "val" and all(reproduction.text.unigram in each for each in bands.values()),
     )

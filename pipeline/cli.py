@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from models.config import ModelConfig
+from models.config import ConfigError, ModelConfig, check_range
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline import stopping
 from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig, resolve
-from pipeline.errors import TmlmError, reason_of, told
-from pipeline.options import OptionalFlagValues, flag, given, is_given, options_of
+from pipeline.errors import InputError, TmlmError, option_name, reason_of, told
+from pipeline.options import Utf8Command, given, is_given, options_of, switch, with_dashes
 from pipeline.space import SearchConfig
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Lab(click.Group):
     ``failure``; from there on, ``tracked_run`` does so.
     """
 
-    command_class = OptionalFlagValues
+    command_class = Utf8Command
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -58,6 +58,10 @@ class Lab(click.Group):
         except TmlmError as error:
             leave_reason(ctx, told(error))
             raise Failure(told(error), error.exit_code) from error
+        except ConfigError as error:
+            message = told(error, error.with_names(option_name))
+            leave_reason(ctx, message)
+            raise Failure(message, InputError.exit_code) from error
         except click.ClickException as error:
             leave_reason(ctx, error.format_message())
             raise
@@ -104,7 +108,14 @@ def leave_signal(signal: str) -> None:
         last_word.leave_behind(run_id, "KILLED", f"stopped by {signal}")
 
 
-@click.group(cls=Lab, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(
+    cls=Lab,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 120,
+        "token_normalize_func": with_dashes,
+    },
+)
 @click.version_option(package_name="time-machine-lm")
 def cli() -> None:
     """Character-level recurrent language models, prepared, trained, evaluated and tracked.
@@ -135,17 +146,15 @@ def messages_to_stderr() -> None:
     logger.handlers, logger.propagate = [handler], False
 
 
-json_flag = flag("--json", "as_json", "Print the result as one JSON object.")
-force_flag = flag("--force", "force", "Do every step again.")
+JSON_HELP = "Print the result as one JSON object."
+json_switch = switch("--json", JSON_HELP, "as_json")
+json_flag = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)  # where a MODEL may follow it
 
 
 def configs(options: Mapping[str, Any]) -> tuple[CorpusConfig, ModelConfig, TrainConfig]:
-    """All three configurations; a value out of range is a usage error."""
-    try:
-        corpus = CorpusConfig(options["corpus"], options["alphabet"])
-        return corpus, *resolve({k: v for k, v in options.items() if k not in ("corpus", "alphabet")})
-    except ValueError as error:
-        raise Failure(str(error), 2) from error
+    """The corpus', the model's and the training's configuration."""
+    corpus = CorpusConfig(options["corpus"], options["alphabet"])
+    return corpus, *resolve({k: v for k, v in options.items() if k not in ("corpus", "alphabet")})
 
 
 def say(line: str) -> None:
@@ -161,7 +170,7 @@ def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
 @cli.command()
 @options_of(CorpusConfig)
 @options_of(TrainConfig, only=("preset",))
-@json_flag
+@json_switch
 def prepare(as_json: bool, **options: Any) -> None:
     """Find and normalise the text.
 
@@ -191,7 +200,7 @@ def prepare(as_json: bool, **options: Any) -> None:
 @click.option(
     "--resume", metavar="RUN_ID", default=None, help="Go on with this training, as it was begun, in its own run."
 )
-@json_flag
+@json_switch
 def train(resume: str | None, as_json: bool, **options: Any) -> None:
     """Train one model, or resume one.
 
@@ -261,12 +270,8 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
 
     MODEL is a run id, the path of a checkpoint, or a models:/ address. It continues each of the prompts.
     """
-    try:
-        decoding = Decoding(**options)
-        if length < 0:
-            raise ValueError(f"--length is {length}; it must be at least 0")
-    except ValueError as error:
-        raise Failure(str(error), 2) from error
+    decoding = Decoding(**options)
+    check_range("length", length, low=0)
     from pipeline import stages
 
     if UNDER_MLFLOW in os.environ:
@@ -286,17 +291,14 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
 @cli.command()
 @options_of(ModelConfig, only=("cell", "num_layers", "hidden_size", "embedding_size"))
 @click.option("--vocab-size", type=click.IntRange(2), default=28, show_default=True, help="Symbols of the alphabet.")
-@json_flag
+@json_switch
 def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
     """Count parameters and MACs of a shape.
 
     MACs are per character, output layer included, with those by the report's convention and ptflops' own print-out
     beside them.
     """
-    try:
-        config = ModelConfig(**options)
-    except ValueError as error:
-        raise Failure(str(error), 2) from error
+    config = ModelConfig(**options)
     from dataclasses import asdict
 
     from models.complexity import measure
@@ -315,8 +317,8 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
 
 @cli.command()
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
-@force_flag
-@json_flag
+@switch("--force", "Do every step again.")
+@json_switch
 def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     """The main job: prepare, train, evaluate, sample.
 
@@ -337,46 +339,39 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 
 @cli.command()
 @options_of(SearchConfig, CorpusConfig)
-@flag("--stop-hopeless", "stop_hopeless", "Stop a trial whose curve, continued at best, can't reach the front.")
-@json_flag
+@switch("--stop-hopeless", "Stop a trial whose curve, continued at best, can't reach the front.")
+@json_switch
 def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
     """Search for low perplexity at low cost.
 
     An Optuna study of cell, layers and hidden size: validation perplexity against MACs per character. A range is
     written LOW..HIGH, a choice A,B,C. The same command again goes on where it was stopped.
     """
-    try:
-        corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
-        config = SearchConfig(**options)
-    except ValueError as error:
-        raise Failure(str(error), 2) from error
+    corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
+    config = SearchConfig(**options)
     from pipeline import search_run, summaries, ui
 
     done = search_run.search(config, corpus_config, stop_hopeless, say)
     name = f"search {config.study_name} on {done.result['corpus']}"
-    table = summaries.search_table(name, done.judged, done.picks, done.counts, done.links, ui.how_to_start())
+    table = summaries.search_table(name, done.evaluated, done.picks, done.counts, done.links, ui.how_to_start())
     show(done.result, as_json, table)
 
 
 @cli.command()
 @options_of(ReproduceConfig)
-@flag("--quick", "quick", "A few epochs of the small configurations: a check, no reproduction.")
-@flag(
+@switch("--quick", "A few epochs of the small configurations: a check, no reproduction.")
+@switch(
     "--check",
-    "check",
     "Exit 4 where complexity is not as printed, a perplexity is outside d2l's own band, or a training is lacking.",
 )
-@json_flag
+@json_switch
 def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
     """Train and check the report's models.
 
     The coursework report's configurations are trained under its own protocol, and a page sets as reported beside as
     reproduced and as corrected. The same command again goes on where it was stopped, and trains only what is lacking.
     """
-    try:
-        config = ReproduceConfig(**options)
-    except ValueError as error:
-        raise Failure(str(error), 2) from error
+    config = ReproduceConfig(**options)
     from pipeline import reproduction
 
     try:
@@ -391,16 +386,13 @@ def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
 @cli.command()
 @click.option("--run-id", default="", help="The reproduction; otherwise the latest that is not quick.")
 @options_of(ReproduceConfig, only=("against", "output"))
-@json_flag
+@json_switch
 def report(run_id: str, against: str, output: str, as_json: bool) -> None:
     """Rewrite the page of a reproduction.
 
     It is made of the recorded runs alone, of the report's numbers or of those of another table (--against).
     """
-    try:
-        ReproduceConfig(against=against, output=output)
-    except ValueError as error:
-        raise Failure(str(error), 2) from error
+    ReproduceConfig(against=against, output=output)  # checks the options
     from pipeline import reproduction
 
     show_reproduction(reproduction.rewrite_report(run_id, against, output), as_json)
@@ -425,7 +417,7 @@ def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
     help="A text's name as its runs have it (time-machine, or my-book for my-book.txt), its path or its address; "
     "auto: the text of the latest finished training.",
 )
-@json_flag
+@json_switch
 def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, as_json: bool) -> None:
     """Name the best finished model within a limit.
 
@@ -453,23 +445,20 @@ def ui(port: int) -> None:
 
 @cli.command()
 @options_of(CorpusConfig, only=("corpus",))
-@flag(
+@click.option(
     "--repair",
-    "repair",
-    "Close runs whose process is gone, and correct the artifact paths after the checkout was moved.",
+    is_flag=True,
+    help="Close runs whose process is gone, and correct the artifact paths after the checkout was moved.",
 )
 @click.option("--close", metavar="RUN_ID", default=None, help="Close this run, whose machine or container is gone.")
-@json_flag
+@json_switch
 def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:
     """Show what would be used here, and repair the store.
 
     Text, store, device, threads and versions, and why; which runs are RUNNING, and whether their processes are alive.
     Nothing is changed without --repair or --close.
     """
-    try:
-        config = CorpusConfig(corpus)
-    except ValueError as error:
-        raise Failure(str(error), 2) from error
+    config = CorpusConfig(corpus)
     from pipeline import doctor
 
     done = {"closed": doctor.close(close)} if close is not None else {}

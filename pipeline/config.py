@@ -6,9 +6,9 @@ in ``resolve``). Everything else has its own default.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from models.config import LARGEST_SIZE, ModelConfig, check_range, option
+from models.config import LARGEST_SIZE, ConfigError, ModelConfig, check, check_choice, option
 
 Alphabet = Literal["letters", "raw"]
 PresetName = Literal["stream", "report"]
@@ -21,107 +21,103 @@ REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own
 
 @dataclass(frozen=True)
 class CorpusConfig:
-    """Which text, and which symbols it is reduced to."""
+    """Which text, and which symbols it is reduced to. Raises ConfigError for a value that is not allowed."""
 
     corpus: str = option(
-        "time-machine, python-docs, a file or an https address; auto: time-machine, else python-docs.", "auto"
+        "auto", help="time-machine, python-docs, a file or an https address; auto: time-machine, else python-docs."
     )
-    alphabet: Alphabet = option("letters: the report's 28 symbols; raw: every character of the text.", "letters")
+    alphabet: Alphabet = option("letters", help="letters: the report's 28 symbols; raw: every character of the text.")
 
     def __post_init__(self) -> None:
+        check(self)
         if not self.corpus.strip():
-            raise ValueError("--corpus is empty; give a name, a file or an https address, or auto")
-        if self.alphabet not in ("letters", "raw"):
-            raise ValueError(f"--alphabet is {self.alphabet!r}; it must be one of letters, raw")
+            raise ConfigError("corpus", "is empty; give a name, a file or an https address, or auto")
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How a model is trained. Raises ValueError, naming the option, when a value is outside its range."""
+    """How a model is trained. Raises ConfigError for a value that is not allowed."""
 
     preset: PresetName = option(
-        "stream: parallel streams of the whole text, AdamW; report: the report's windows and SGD.", "stream"
+        "stream", help="stream: parallel streams of the whole text, AdamW; report: the report's windows and SGD."
     )
     epochs: int | None = option(
-        "Passes over the training text; auto: the preset's (stream: as many as --budget-chars covers; report: 50 or "
-        "100).",
         None,
-        True,
+        help=(
+            "Passes over the training text; auto: the preset's (stream: as many as --budget-chars covers; report: 50 "
+            "or 100)."
+        ),
+        preset=True,
+        low=1,
+        high=1_000_000,
     )
-    budget_chars: int = option("Characters to train on in all where --epochs is auto (stream).", 4_060_000, preset=True)
-    max_seconds: float = option("Stop training after so many seconds (0: no limit).", 0.0)
-    batch_size: int = option("Windows or parallel streams in one step.", 16, preset=True)
-    sequence_length: int = option("Characters between two cuts of backpropagation.", 32, preset=True)
-    optimizer: Literal["adamw", "sgd"] = option("Optimizer.", "adamw", preset=True)
-    learning_rate: float = option("Learning rate, the highest of the schedule.", 0.03, preset=True)
+    budget_chars: int = option(
+        4_060_000, help="Characters to train on in all where --epochs is auto (stream).", preset=True, low=1
+    )
+    max_seconds: float = option(0.0, help="Stop training after so many seconds (0: no limit).", low=0)
+    batch_size: int = option(16, help="Windows or parallel streams in one step.", preset=True, low=1, high=LARGEST_SIZE)
+    sequence_length: int = option(
+        32, help="Characters between two cuts of backpropagation.", preset=True, low=1, high=LARGEST_SIZE
+    )
+    optimizer: Literal["adamw", "sgd"] = option("adamw", help="Optimizer.", preset=True)
+    learning_rate: float = option(
+        0.03, help="Learning rate, the highest of the schedule.", preset=True, above=0, high=1000
+    )
     schedule: Literal["cosine", "constant"] = option(
-        "cosine: 50 warm-up steps, then down to 5 %.", "cosine", preset=True
+        "cosine", help="cosine: 50 warm-up steps, then down to 5 %.", preset=True
     )
-    weight_decay: float = option("Decoupled weight decay (AdamW).", 0.01, preset=True)
-    clip: float = option("Largest norm of the gradient (0: not clipped).", 1.0, preset=True)
-    average: float = option("Decay of the weights' running average (0: none).", 0.998, preset=True)
-    patience: int = option("Stop after so many epochs without a better validation (0: never).", 10, preset=True)
-    seed: int = option("Seed of weights, order and masks.", 0)
-    device: Literal["auto", "cpu", "cuda", "mps"] = option("Where to compute.", "auto")
-    threads: int | None = option("CPU threads; auto: 1, since small layers gain nothing from more.", None, preset=True)
+    weight_decay: float = option(0.01, help="Decoupled weight decay (AdamW).", preset=True, low=0, high=1000)
+    clip: float = option(1.0, help="Largest norm of the gradient (0: not clipped).", preset=True, low=0)
+    average: float = option(
+        0.998, help="Decay of the weights' running average (0: none).", preset=True, low=0, high=0.999999
+    )
+    patience: int = option(
+        10, help="Stop after so many epochs without a better validation (0: never).", preset=True, low=0
+    )
+    seed: int = option(0, help="Seed of weights, order and masks.", low=0, high=2**63 - 1)
+    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", help="Where to compute.")
+    threads: int | None = option(
+        None, help="CPU threads; auto: 1, since small layers gain nothing from more.", preset=True, low=1, high=1024
+    )
     precision: Literal["auto", "fp32", "bf16"] = option(
-        "Arithmetic; auto: bf16 where the hardware has it and it pays, never under --preset report.", "auto"
+        "auto", help="Arithmetic; auto: bf16 where the hardware has it and it pays, never under --preset report."
     )
-    sample_every: int = option("Epochs between two sample texts in the record (0: at the end only).", 10)
+    sample_every: int = option(10, help="Epochs between two sample texts in the record (0: at the end only).", low=0)
 
     def __post_init__(self) -> None:
-        for name, allowed in (
-            ("preset", ("stream", "report")),
-            ("optimizer", ("adamw", "sgd")),
-            ("schedule", ("cosine", "constant")),
-            ("device", ("auto", "cpu", "cuda", "mps")),
-            ("precision", ("auto", "fp32", "bf16")),
-        ):
-            value = getattr(self, name)
-            if value not in allowed:
-                raise ValueError(f"--{name} is {value!r}; it must be one of {', '.join(allowed)}")
-        if self.epochs is not None:
-            check_range("epochs", self.epochs, 1, 1_000_000)
-        if self.threads is not None:
-            check_range("threads", self.threads, 1, 1024)
-        check_range("budget_chars", self.budget_chars, 1)
-        check_range("max_seconds", self.max_seconds, 0)
-        check_range("batch_size", self.batch_size, 1, LARGEST_SIZE)
-        check_range("sequence_length", self.sequence_length, 1, LARGEST_SIZE)
-        check_range("learning_rate", self.learning_rate, 0, 1000, above=True)
-        check_range("weight_decay", self.weight_decay, 0, 1000)
-        check_range("clip", self.clip, 0)
-        check_range("average", self.average, 0, 0.999999)
-        check_range("patience", self.patience, 0)
-        check_range("seed", self.seed, 0, 2**63 - 1)
-        check_range("sample_every", self.sample_every, 0)
+        check(self)
 
 
 @dataclass(frozen=True)
 class ReproduceConfig:
-    """What of the report is trained. Raises ValueError, naming the option, when a value is outside its range."""
+    """What of the report is trained. Raises ConfigError for a value that is not allowed."""
 
-    only: str = option("Configurations: ids or globs such as gru-*, with commas between them.", "*")
-    epochs: int | None = option("Epochs by the report's protocol; auto: the protocol's 50 or 100.", None, True)
-    seeds: int = option("Trainings of each configuration, from seeds 0, 1, ...", 1)
-    workers: int | None = option("Processes that train, one thread each; auto: one for each core.", None, True)
-    max_seconds: float = option("Limit of one training; one that it cuts short says so (0: no limit).", 0.0)
-    against: str = option("Another table of reported numbers, a CSV file with the same columns.", "")
+    only: str = option("*", help="Configurations: ids or globs such as gru-*, with commas between them.")
+    epochs: int | None = option(
+        None,
+        help="Epochs by the report's protocol; auto: the protocol's 50 or 100.",
+        preset=True,
+        low=1,
+        high=1_000_000,
+    )
+    seeds: int = option(1, help="Trainings of each configuration, from seeds 0, 1, ...", low=1, high=1000)
+    workers: int | None = option(
+        None, help="Processes that train, one thread each; auto: one for each core.", preset=True, low=1, high=1024
+    )
+    max_seconds: float = option(0.0, help="Limit of one training; one that it cuts short says so (0: no limit).", low=0)
+    against: str = option("", help="Another table of reported numbers, a CSV file with the same columns.")
     output: str = option(
-        "Folder that the report is written to; auto: mlruns/report, or report-TABLE with --against, with -quick behind "
-        "it of a quick one.",
         "auto",
+        help=(
+            "Folder that the report is written to; auto: mlruns/report, or report-TABLE with --against, with -quick "
+            "behind it of a quick one."
+        ),
     )
 
     def __post_init__(self) -> None:
-        if self.epochs is not None:
-            check_range("epochs", self.epochs, 1, 1_000_000)
-        check_range("seeds", self.seeds, 1, 1000)
-        if self.workers is not None:
-            check_range("workers", self.workers, 1, 1024)
-        check_range("max_seconds", self.max_seconds, 0)
+        check(self)
         if not self.output.strip():
-            raise ValueError("--output is empty; give a folder, or auto")
+            raise ConfigError("output", "is empty; give a folder, or auto")
 
 
 def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,13 +171,12 @@ PRESETS = {"report": report_preset, "stream": stream_preset}
 def resolve(options: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
     """Both configurations from options by field name; None, or a missing name, is "as the preset says".
 
-    Raises ValueError, naming the option, when a value is outside its range.
+    Raises ConfigError for a value that is not allowed.
     """
     own = {f.name: f.default for config in (ModelConfig, TrainConfig) for f in fields(config)}
     given = {name: value for name, value in options.items() if value is not None}
     preset = given.get("preset", own["preset"])
-    if preset not in PRESETS:
-        raise ValueError(f"--preset is {preset!r}; it must be one of {', '.join(sorted(PRESETS))}")
+    check_choice("preset", preset, get_args(PresetName))
     model_options = {**own, **given}
     values = {**own, **PRESETS[preset](model_options), **given}
     model = ModelConfig(**{f.name: values[f.name] for f in fields(ModelConfig)})

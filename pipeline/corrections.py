@@ -9,7 +9,7 @@ from collections.abc import Callable
 from models.complexity import REPORT_CHARS
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN
 from pipeline.evidence import (
-    BAR_ORDER,
+    BASELINE_ORDER,
     BEST_POOLED,
     BEST_VAL,
     FAILS,
@@ -18,13 +18,12 @@ from pipeline.evidence import (
     LAST_GAP,
     LAST_VAL,
     OPEN,
-    SECONDS,
+    SECONDS_TOLERANCE,
     all_of,
     better_than_counting,
-    complexity,
+    complexity_of,
     counted,
     course,
-    estimate,
     faster,
     learnt,
     learnt_to_fit,
@@ -34,6 +33,7 @@ from pipeline.evidence import (
     missing,
     row,
     seconds,
+    seed_mean,
     seeds,
     size,
     sized,
@@ -61,12 +61,12 @@ LATER = 0.05  # of the best validation perplexity: where the last epoch is worse
 Parts = tuple[str, str, str]  # reported, found, instead
 
 
-def corrections(found: Reproduction) -> tuple[Correction, ...]:
+def corrections(reproduction: Reproduction) -> tuple[Correction, ...]:
     """The report's twelve groups of errors, as reported, found and corrected; none of another table's."""
-    if found.table.digest != report_table().digest:
+    if reproduction.table.digest != report_table().digest:
         return ()
     return tuple(
-        Correction(number, title, *write(found)) for number, (title, write) in enumerate(CORRECTIONS.items(), 1)
+        Correction(number, title, *write(reproduction)) for number, (title, write) in enumerate(CORRECTIONS.items(), 1)
     )
 
 
@@ -75,7 +75,7 @@ def _claim(id: str) -> str:
 
 
 def _sentence(words: str) -> str:
-    """With a capital letter."""
+    """The text with a capital letter."""
     return words[:1].upper() + words[1:]
 
 
@@ -86,8 +86,8 @@ def _open(because: str) -> str:
 # --- sizes and captions ----------------------------------------------------------------------------------------------
 
 
-def _figure_15(found: Reproduction) -> Parts:
-    said, own, width = row(found, GRU), complexity(found, GRU), width_of(row(found, GRU))
+def _figure_15(reproduction: Reproduction) -> Parts:
+    said, own, width = row(reproduction, GRU), complexity_of(reproduction, GRU), width_of(row(reproduction, GRU))
     mmac = "" if said.mmac is None else f" and {said.mmac:g} MMac"
     reported = f"Figure 15 gives {said.params} parameters{mmac} for rnn.GRU with {said.hidden_size} units."
     sizes = f"{own.report_parameters:,} parameters and {own.report_macs:,} MACs"
@@ -105,9 +105,9 @@ def _figure_15(found: Reproduction) -> Parts:
     )
 
 
-def _order_of_cells(found: Reproduction) -> Parts:
-    gru, rnn, lstm = (complexity(found, id) for id in (GRU, RNN, LSTM))
-    ranked = sorted((complexity(found, id).report_parameters, id) for id in (GRU, RNN, LSTM))
+def _order_of_cells(reproduction: Reproduction) -> Parts:
+    gru, rnn, lstm = (complexity_of(reproduction, id) for id in (GRU, RNN, LSTM))
+    ranked = sorted((complexity_of(reproduction, id).report_parameters, id) for id in (GRU, RNN, LSTM))
     order = listed([f"{id} ({parameters:,})" for parameters, id in ranked])
     ratios = [
         f"{gru.report_parameters / other.report_parameters:.2f} times the {name}'s parameters and "
@@ -122,8 +122,8 @@ def _order_of_cells(found: Reproduction) -> Parts:
     )
 
 
-def _wrong_captions(found: Reproduction) -> Parts:
-    wrong = [text for right, text in captions(found) if not right]
+def _wrong_captions(reproduction: Reproduction) -> Parts:
+    wrong = [text for right, text in captions(reproduction) if not right]
     if not wrong:
         return f"{_sentence(_claim('captions'))}.", "All three say what they show.", "The captions stand."
     return (
@@ -133,15 +133,15 @@ def _wrong_captions(found: Reproduction) -> Parts:
     )
 
 
-def _prose(found: Reproduction) -> Parts:
-    stated = [size(found, id, network, unit) for id, (network, units) in STATED_SIZES.items() for unit in units]
+def _prose(reproduction: Reproduction) -> Parts:
+    stated = [size(reproduction, id, network, unit) for id, (network, units) in STATED_SIZES.items() for unit in units]
     wrong = [finding.because.rstrip(".") for finding in stated if finding.outcome == FAILS]
     times = [
         f"{each.train_seconds_prose:g} s is said of {each.id}, whose transcript has {each.train_seconds_transcript:g} s"
-        for each in found.table.rows
+        for each in reproduction.table.rows
         if each.train_seconds_prose is not None
         and each.train_seconds_transcript is not None
-        and abs(each.train_seconds_prose - each.train_seconds_transcript) > SECONDS
+        and abs(each.train_seconds_prose - each.train_seconds_transcript) > SECONDS_TOLERANCE
     ]
     return (
         f"In prose: {'; '.join(_claim(id) for id in STATED_SIZES)}; and the seconds of each training.",
@@ -153,27 +153,27 @@ def _prose(found: Reproduction) -> Parts:
     )
 
 
-def _one_time_thrice(found: Reproduction) -> Parts:
-    said, twin = row(found, EIGHT[1]), row(found, EIGHT[0])
-    group = [each for each in found.table.rows if each.train_seconds_prose == said.train_seconds_prose]
+def _one_time_thrice(reproduction: Reproduction) -> Parts:
+    said, twin = row(reproduction, EIGHT[1]), row(reproduction, EIGHT[0])
+    group = [each for each in reproduction.table.rows if each.train_seconds_prose == said.train_seconds_prose]
     shown = [f"{each.train_seconds_transcript:g} s of {each.id}" for each in group if each.train_seconds_transcript]
     copied = said.train_seconds_transcript is None and same_numbers(said, twin)
-    unknown = missing(found, said.id)
+    unknown = missing(reproduction, said.id)
     return (
         f"{said.train_seconds_prose or 0:g} s stands for {listed([each.id for each in group])}.",
         f"The transcripts among these are {listed(shown) or 'none'}. "
         + (f"All that is said of the curve and time of {said.id} is what is said of {twin.id}. " if copied else "")
-        + (_open(unknown.because) if unknown else f"In our runs {course(found, said.id)}"),
+        + (_open(unknown.because) if unknown else f"In our runs {course(reproduction, said.id)}"),
         f"Nothing shows that {said.id} was trained, so its curve and time are no evidence."
         if copied
         else f"{said.id} has numbers of its own, which can be compared with ours.",
     )
 
 
-def _slightly_better(found: Reproduction) -> Parts:
-    findings = [faster(found, *pair) for pair in SLIGHTLY_BETTER]
+def _slightly_better(reproduction: Reproduction) -> Parts:
+    findings = [faster(reproduction, *pair) for pair in SLIGHTLY_BETTER]
     longer = [
-        f"{seconds(row(found, one)):g} s of {one} against {seconds(row(found, other)):g} s of {other}"
+        f"{seconds(row(reproduction, one)):g} s of {one} against {seconds(row(reproduction, other)):g} s of {other}"
         for (one, other), finding in zip(SLIGHTLY_BETTER, findings, strict=True)
         if finding.outcome == FAILS
     ]
@@ -191,11 +191,11 @@ def _slightly_better(found: Reproduction) -> Parts:
 # --- perplexities ----------------------------------------------------------------------------------------------------
 
 
-def _eight_layers(found: Reproduction) -> Parts:
-    ends = dict.fromkeys(f"{row(found, id).perplexity_end or 0:g}" for id in EIGHT)
-    findings = [learnt(found, id) for id in EIGHT]
-    fitted = [learnt_to_fit(found, id) for id in EIGHT]
-    elsewhere = [stream_learnt(found, id) for id in EIGHT if streams(found, id)]
+def _eight_layers(reproduction: Reproduction) -> Parts:
+    ends = dict.fromkeys(f"{row(reproduction, id).perplexity_end or 0:g}" for id in EIGHT)
+    findings = [learnt(reproduction, id) for id in EIGHT]
+    fitted = [learnt_to_fit(reproduction, id) for id in EIGHT]
+    elsewhere = [stream_learnt(reproduction, id) for id in EIGHT if streams(reproduction, id)]
     if all(finding.outcome == FAILS for finding in findings):
         instead = "They did not train, and such a network can't write sentences."
         if all(finding.outcome == FAILS for finding in fitted):
@@ -211,8 +211,8 @@ def _eight_layers(found: Reproduction) -> Parts:
         instead = "The same recipe trains both here, so neither the level nor the conclusion on depth stands."
     else:
         instead = (
-            f"At the letters' frequencies ({found.text.unigram:.2f}) a network has not trained, which says nothing of "
-            "depth; how often the recipe fails so, our runs leave open."
+            f"At the letters' frequencies ({reproduction.text.unigram:.2f}) a network has not trained, which says "
+            "nothing of depth; how often the recipe fails so, our runs leave open."
         )
     return (
         f"{listed(EIGHT)} fall only to {listed(list(ends))}: deeper is worse, and yet the output looks like sentences.",
@@ -221,18 +221,18 @@ def _eight_layers(found: Reproduction) -> Parts:
     )
 
 
-def _about_one(found: Reproduction) -> Parts:
+def _about_one(reproduction: Reproduction) -> Parts:
     ids = (RNN, LSTM, GRU)
-    ends = {id: row(found, id).perplexity_end or 0 for id in ids}
+    ends = {id: row(reproduction, id).perplexity_end or 0 for id in ids}
     falls = listed([f"{id} to {end:g}" for id, end in ends.items()])
     reported = f"The perplexity falls, {falls}, and the LSTM's gap is the smallest."
-    if unknown := missing(found, *ids):
+    if unknown := missing(reproduction, *ids):
         return reported, _open(unknown.because), "Such a level can only be training perplexity, which must be said."
-    gaps = sorted((estimate(found, id, LAST_GAP).mean, id) for id in ids)
+    gaps = sorted((seed_mean(reproduction, id, LAST_GAP).mean, id) for id in ids)
     said = listed([f"{gap:.1f} ({id})" for gap, id in gaps])
-    largest = all_of(*(lower(found, other, LSTM, LAST_GAP) for other in (RNN, GRU)))
-    smallest = all_of(*(lower(found, LSTM, other, LAST_GAP) for other in (RNN, GRU)))
-    low = [id for id in ids if estimate(found, id, BEST_VAL).mean <= ends[id] + HALF_DIGIT]
+    largest = all_of(*(lower(reproduction, other, LSTM, LAST_GAP) for other in (RNN, GRU)))
+    smallest = all_of(*(lower(reproduction, LSTM, other, LAST_GAP) for other in (RNN, GRU)))
+    low = [id for id in ids if seed_mean(reproduction, id, BEST_VAL).mean <= ends[id] + HALF_DIGIT]
     told = (
         f"In validation {listed(low)} gets there too."
         if low
@@ -245,39 +245,52 @@ def _about_one(found: Reproduction) -> Parts:
         (OPEN, FAILS): "The LSTM's gap is not the smallest of the three; whether it is the largest, seeds do not tell "
         "yet.",
     }.get((largest.outcome, smallest.outcome), "Which gap is the largest, seeds do not tell yet.")
-    return reported, f"{' '.join(course(found, id) for id in ids)} The gaps at the end are {said}.", f"{told} {rank}"
+    return (
+        reported,
+        f"{' '.join(course(reproduction, id) for id in ids)} The gaps at the end are {said}.",
+        f"{told} {rank}",
+    )
 
 
-def _two_by_32(found: Reproduction) -> Parts:
+def _two_by_32(reproduction: Reproduction) -> Parts:
     ids = (DEEP_LSTM, DEEP_GRU)
     reported = " ".join(
-        f"{id} falls to about {row(found, id).perplexity_end or 0:g}, gap {row(found, id).gap}." for id in ids
+        f"{id} falls to about {row(reproduction, id).perplexity_end or 0:g}, gap {row(reproduction, id).gap}."
+        for id in ids
     )
-    if unknown := missing(found, *ids):
+    if unknown := missing(reproduction, *ids):
         return reported, _open(unknown.because), "These levels are taken for unconfirmed until then."
     conclusions = {
         HOLDS: "The level of {} is reproduced.",
         FAILS: "The level of {} is not reproduced by the protocol.",
         OPEN: "Whether the level of {} is reproduced, more seeds would tell.",
     }
-    levels = [(id, row(found, id).perplexity_end, level(found, id, row(found, id).perplexity_end)) for id in ids]
+    levels = [
+        (id, row(reproduction, id).perplexity_end, level(reproduction, id, row(reproduction, id).perplexity_end))
+        for id in ids
+    ]
     instead = " ".join(conclusions[one.outcome].format(f"about {end or 0:g} for {id}") for id, end, one in levels)
-    gaps = listed([f"{estimate(found, id, LAST_GAP).mean:.1f} for {id}" for id in ids])
-    told = f"{' '.join(course(found, id) for id in ids)} The gap at the end is {gaps}."
+    gaps = listed([f"{seed_mean(reproduction, id, LAST_GAP).mean:.1f} for {id}" for id in ids])
+    told = f"{' '.join(course(reproduction, id) for id in ids)} The gap at the end is {gaps}."
     return reported, told, instead
 
 
-def _by_eye(found: Reproduction) -> Parts:
-    texts = [each.samples for each in found.table.rows if each.samples]
-    places = [f"'{each.prompt}' ({each.split}, character {each.position:,})" for each in found.text.prompts]
-    pairs = [(row(found, f"{cell}-scratch-1x8"), row(found, f"{cell}-scratch-1x32")) for cell in ("gru", "lstm")]
+def _by_eye(reproduction: Reproduction) -> Parts:
+    texts = [each.samples for each in reproduction.table.rows if each.samples]
+    places = [f"'{each.prompt}' ({each.split}, character {each.position:,})" for each in reproduction.text.prompts]
+    pairs = [
+        (row(reproduction, f"{cell}-scratch-1x8"), row(reproduction, f"{cell}-scratch-1x32"))
+        for cell in ("gru", "lstm")
+    ]
     slow = [
         f"{small.id} took {seconds(small):g} s and {large.id} {seconds(large):g} s"
         for small, large in pairs
         if (seconds(small) or 0) > (seconds(large) or float("inf"))
     ]
-    done = [each.id for each in found.configurations if trainings(found, each.id)]
-    loss = {id: estimate(found, id, LAST_VAL).mean / estimate(found, id, BEST_VAL).mean - 1 for id in done}
+    done = [each.id for each in reproduction.configurations if trainings(reproduction, each.id)]
+    loss = {
+        id: seed_mean(reproduction, id, LAST_VAL).mean / seed_mean(reproduction, id, BEST_VAL).mean - 1 for id in done
+    }
     later = [id for id in done if loss[id] > LATER]
     said = [f"{len(set(texts))} different sets of texts are shown for {len(texts)} networks."]
     if places:
@@ -285,7 +298,7 @@ def _by_eye(found: Reproduction) -> Parts:
     if slow:
         said.append(f"As a measure of size, time misleads: {listed(slow)}.")
     if not done:
-        said.append(_open((missing(found, *(each.id for each in found.table.rows)) or all_of()).because))
+        said.append(_open((missing(reproduction, *(each.id for each in reproduction.table.rows)) or all_of()).because))
     elif later:
         worst = max(later, key=loss.__getitem__)
         said.append(
@@ -303,12 +316,12 @@ def _by_eye(found: Reproduction) -> Parts:
     )
 
 
-def _unit_of_work(found: Reproduction) -> Parts:
+def _unit_of_work(reproduction: Reproduction) -> Parts:
     shares = [
         f"{100 * (1 - one.report_macs / REPORT_CHARS / one.macs_per_char):.0f} % of {name}"
-        for name, one in (("RNN 1x128", complexity(found, RNN)), ("RNN 1x8", sized(8, "rnn")))
+        for name, one in (("RNN 1x128", complexity_of(reproduction, RNN)), ("RNN 1x8", sized(8, "rnn")))
     ]
-    own = complexity(found, RNN)
+    own = complexity_of(reproduction, RNN)
     return (
         "MACs are given without saying for how much work, and of the recurrent layers alone.",
         f"The figures are for {REPORT_CHARS:,} characters and leave out the output layer, by MACs {listed(shares)}.",
@@ -317,31 +330,31 @@ def _unit_of_work(found: Reproduction) -> Parts:
     )
 
 
-def _n_grams(found: Reproduction) -> Parts:
+def _n_grams(reproduction: Reproduction) -> Parts:
     reported = "The networks are compared with each other only."
-    text = found.text
+    text = reproduction.text
     orders = [order for order in text.val_perplexities if order >= 4]
     whole = listed([f"{text.val_perplexities[order]:.2f} (order {order})" for order in orders])
     windows = listed([f"{text.windowed[order]:.2f} (order {order})" for order in orders if order in text.windowed])
-    bar = (
+    baseline = (
         f"Modified Kneser-Ney n-grams reach {whole} on the same validation characters, and {windows} where each window "
         f"of {WINDOW_LENGTH} starts without context, as the networks' do."
     )
-    trained = {each.id: runs for each in found.configurations if (runs := trainings(found, each.id))}
-    done = {id: estimate(found, id, BEST_POOLED).mean for id in trained}
+    trained = {each.id: runs for each in reproduction.configurations if (runs := trainings(reproduction, each.id))}
+    done = {id: seed_mean(reproduction, id, BEST_POOLED).mean for id in trained}
     if not done:
-        unknown = missing(found, *(each.id for each in found.configurations)) or all_of()
+        unknown = missing(reproduction, *(each.id for each in reproduction.configurations)) or all_of()
         return (
             reported,
-            f"{bar} {_open(unknown.because)}",
+            f"{baseline} {_open(unknown.because)}",
             "A network is worth its cost where it beats counting letters.",
         )
     best = min(done, key=done.__getitem__)
-    ahead, fair = better_than_counting(text, trained), f"{BAR_ORDER}-gram ({text.windowed[BAR_ORDER]:.2f})"
+    ahead, fair = better_than_counting(text, trained), f"{BASELINE_ORDER}-gram ({text.windowed[BASELINE_ORDER]:.2f})"
     return (
         reported,
-        f"{bar} The best of our {counted(len(done), 'trained configuration')} is {best} with {done[best]:.2f} (pooled, "
-        f"best epoch, {seeds(found, best)}).",
+        f"{baseline} The best of our {counted(len(done), 'trained configuration')} is {best} with {done[best]:.2f} "
+        f"(pooled, best epoch, {seeds(reproduction, best)}).",
         f"None of the {len(done)} beats a {fair}: on {WINDOW_TRAIN + WINDOW_LENGTH:,} characters counting is better, "
         "and a comparison of networks must show such a bar."
         if not ahead

@@ -47,6 +47,11 @@ REMEDIES = {
 }
 
 
+def option_name(field_name: str) -> str:
+    """The command line's name of a configuration's field."""
+    return f"--{field_name.replace('_', '-')}"
+
+
 def reason_of(error: OSError) -> str:
     """What the system refused, for which file, what to do about it, and the notes that others left with the error."""
     path = error.filename2 or error.filename  # of a copy, where it goes to

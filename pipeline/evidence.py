@@ -33,18 +33,16 @@ from functools import cache
 from itertools import permutations
 from math import exp, log
 from re import search
-from statistics import fmean, stdev, variance
+from statistics import fmean, stdev
 from typing import Literal, NamedTuple
-
-from scipy.special import stdtrit
 
 from models.complexity import Complexity, closed_form
 from models.config import CellName, ModelConfig
 from pipeline.checks import d2l_curves
 from pipeline.config import resolve
-from pipeline.front import COVERAGE, Estimate
 from pipeline.reported import REPORT_SYMBOLS, Reported, claims, report_table, rounds_to
 from pipeline.reproduced import RecordedTraining, Reproduction, TextFacts
+from pipeline.statistics import Estimate, estimate, welch
 
 Unit = Literal["k", "MMac"]  # thousands of parameters, millions of MACs
 Outcome = Literal["holds", "does not hold", "can't be judged"]
@@ -59,10 +57,10 @@ OPEN_GAPS = (0.02, 0.1)  # of the training perplexity: of which a gap is seen, a
 NEAR_EPOCH = 0.5  # of the epoch that is named,
 NEAR_EPOCHS = 5  # or so many
 LEARNT = 0.9  # of the perplexity of letter frequencies
-BAR_ORDER = 4  # of the n-gram that a network has to beat
+BASELINE_ORDER = 4  # of the n-gram that a network has to beat
 MORE_SEEDS = "tmlm reproduce --seeds 3"
 PROPORTIONAL = 1.5  # factor by which ratios of seconds and of MACs may differ where time is said to measure size
-SECONDS = 1.0  # a number of seconds in prose is that of a transcript so far from it
+SECONDS_TOLERANCE = 1.0  # a number of seconds in prose is that of a transcript so far from it
 
 
 class Finding(NamedTuple):
@@ -86,12 +84,12 @@ def all_of(*parts: Finding) -> Finding:
 
 
 def each_of(*parts: Finding) -> Finding:
-    """The same, which says all parts: for those that are read together."""
+    """Like ``all_of``, but explains every part."""
     return Finding(all_of(*parts).outcome, " ".join(part.because for part in parts))
 
 
 def reasoned(conclusion: Finding, *reasons: Finding) -> Finding:
-    """The same of a conclusion and the reasons given for it; the conclusion is said in any case."""
+    """Like ``all_of`` for a conclusion and its reasons; always states the conclusion."""
     finding = all_of(conclusion, *reasons)
     if conclusion.because in finding.because:
         return finding
@@ -99,59 +97,61 @@ def reasoned(conclusion: Finding, *reasons: Finding) -> Finding:
 
 
 def counted(number: int, what: str) -> str:
-    """one seed, 3 seeds"""
-    return f"one {what}" if number == 1 else f"{number} {what}s"
+    """A number with its noun: 1 seed, 3 seeds."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def listed(items: Sequence[str]) -> str:
-    """a, b and c"""
+    """The items in a sentence: a, b and c."""
     return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
 
 
 # --- rows and trainings ----------------------------------------------------------------------------------------------
 
 
-def row(found: Reproduction, id: str) -> Reported:
-    """What the table says of a configuration."""
-    return next(each for each in found.table.rows if each.id == id)
+def row(reproduction: Reproduction, id: str) -> Reported:
+    """The table's row of a configuration."""
+    return next(each for each in reproduction.table.rows if each.id == id)
 
 
-def row_of_figure(found: Reproduction, figure: str) -> Reported:
-    """The configuration that a figure shows."""
-    return next(each for each in found.table.rows if figure in each.figures)
+def row_of_figure(reproduction: Reproduction, figure: str) -> Reported:
+    """The table's row of the configuration that a figure shows."""
+    return next(each for each in reproduction.table.rows if figure in each.figures)
 
 
-def complexity(found: Reproduction, id: str) -> Complexity:
-    return found[id].complexity
+def complexity_of(reproduction: Reproduction, id: str) -> Complexity:
+    return reproduction[id].complexity
 
 
 def protocol_epochs(reported: Reported) -> int:
-    """How many epochs the report trained it for."""
+    """The number of epochs of the report's protocol."""
     _, config = resolve({"preset": "report", **reported.model})
     assert config.epochs is not None  # the preset counts epochs
     return config.epochs
 
 
-def trainings(found: Reproduction, id: str) -> tuple[RecordedTraining, ...]:
+def trainings(reproduction: Reproduction, id: str) -> tuple[RecordedTraining, ...]:
     """The trainings of the whole protocol, one for each seed, up to its last epoch; none of a quick reproduction."""
-    epochs = protocol_epochs(row(found, id))
-    return () if found.quick else tuple(run.until(epochs) for run in found[id].whole if run.epochs >= epochs)
+    epochs = protocol_epochs(row(reproduction, id))
+    return (
+        () if reproduction.quick else tuple(run.until(epochs) for run in reproduction[id].whole if run.epochs >= epochs)
+    )
 
 
-def streams(found: Reproduction, id: str) -> tuple[RecordedTraining, ...]:
+def streams(reproduction: Reproduction, id: str) -> tuple[RecordedTraining, ...]:
     """The whole trainings of its shape under the stream preset; none of a quick reproduction."""
-    whole = (run for run in found[id].stream if run.is_whole and run.test_perplexity is not None)
-    return () if found.quick else tuple(whole)
+    whole = (run for run in reproduction[id].stream if run.is_whole and run.test_perplexity is not None)
+    return () if reproduction.quick else tuple(whole)
 
 
-def missing(found: Reproduction, *ids: str) -> Finding | None:
+def missing(reproduction: Reproduction, *ids: str) -> Finding | None:
     """Why perplexities of these configurations say nothing yet; None where all are trained."""
-    if found.quick:
+    if reproduction.quick:
         return Finding(OPEN, "A quick reproduction trains for a few epochs only, so it judges no perplexity.")
     for id in ids:
-        if not trainings(found, id):
-            epochs = max((run.epochs for run in found[id].runs), default=0)
-            planned = protocol_epochs(row(found, id))
+        if not trainings(reproduction, id):
+            epochs = max((run.epochs for run in reproduction[id].runs), default=0)
+            planned = protocol_epochs(row(reproduction, id))
             return Finding(OPEN, f"{id} is not trained to the end: {epochs} of {planned} epochs.")
     return None
 
@@ -186,50 +186,25 @@ def gap_opens(run: RecordedTraining, share: float) -> int:
     return closed[-1] + 1 if closed else 1
 
 
-def values(found: Reproduction, id: str, measure: Measure) -> list[float]:
-    """The measure of each whole training."""
-    return [measure.of(run) for run in trainings(found, id)]
+def values(reproduction: Reproduction, id: str, measure: Measure) -> list[float]:
+    """The measure of each whole training of a configuration."""
+    return [measure.of(run) for run in trainings(reproduction, id)]
 
 
-def mean_and_interval(numbers: Sequence[float], logarithmic: bool = True) -> Estimate:
-    """Mean and 95 % Student interval of the mean; geometric for logarithmic measures; no interval of one number."""
-    numbers = [log(number) for number in numbers] if logarithmic else list(numbers)
-    mean = fmean(numbers)
-    back = exp if logarithmic else float
-    if len(numbers) < 2:
-        return Estimate(back(mean), None, None)
-    half = float(stdtrit(len(numbers) - 1, (1 + COVERAGE) / 2)) * (variance(numbers) / len(numbers)) ** 0.5
-    return Estimate(back(mean), back(mean - half), back(mean + half))
-
-
-def estimate(found: Reproduction, id: str, measure: Measure) -> Estimate:
+def seed_mean(reproduction: Reproduction, id: str, measure: Measure) -> Estimate:
     """The mean of a measure over the seeds of a trained configuration."""
-    return mean_and_interval(values(found, id, measure), measure.logarithmic)
+    return estimate(values(reproduction, id, measure), logarithmic=measure.logarithmic)
 
 
-def welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
-    """mean(first) - mean(second), and its 95 % interval; two numbers or more on both sides.
-
-    The degrees of freedom are Welch's and Satterthwaite's.
-    """
-    difference = fmean(first) - fmean(second)
-    shares = [variance(sample) / len(sample) for sample in (first, second)]
-    if not (total := sum(shares)):
-        return difference, difference, difference
-    parts = [(share / total) ** 2 / (len(sample) - 1) for share, sample in zip(shares, (first, second), strict=True)]
-    half = float(stdtrit(1 / sum(parts), (1 + COVERAGE) / 2)) * total**0.5
-    return difference, difference - half, difference + half
-
-
-def lower(found: Reproduction, first: str, second: str, measure: Measure) -> Finding:
+def lower(reproduction: Reproduction, first: str, second: str, measure: Measure) -> Finding:
     """Whether the first configuration's measure is surely lower than the second's."""
-    if unknown := missing(found, first, second):
+    if unknown := missing(reproduction, first, second):
         return unknown
-    samples = [values(found, id, measure) for id in (first, second)]
-    means = [mean_and_interval(sample, measure.logarithmic).mean for sample in samples]
+    samples = [values(reproduction, id, measure) for id in (first, second)]
+    means = [estimate(sample, logarithmic=measure.logarithmic).mean for sample in samples]
     numbers_of_seeds = [counted(len(sample), "seed") for sample in samples]
     both_seeds = f"{numbers_of_seeds[0]} each" if len(set(numbers_of_seeds)) == 1 else " and ".join(numbers_of_seeds)
-    epochs = trainings(found, first)[0].epochs
+    epochs = trainings(reproduction, first)[0].epochs
     text = f"The {measure.name} is {means[0]:.2f} for {first} and {means[1]:.2f} for {second}"
     if min(map(len, samples)) < 2:
         return Finding(OPEN, f"{text} ({both_seeds}): at least 2 seeds of each are needed ({MORE_SEEDS}).")
@@ -249,7 +224,7 @@ Side = Literal["inside", "outside", "between"]
 
 
 def found_at(where: Side, because: str, undecided: str = "") -> Finding:
-    """The finding of what holds inside of a range; ``undecided`` are other words for between."""
+    """The finding for a claim that holds inside a range; ``undecided`` replaces the reason for "between"."""
     outcomes: dict[Side, Outcome] = {"inside": HOLDS, "outside": FAILS, "between": OPEN}
     return Finding(outcomes[where], undecided if where == "between" and undecided else because)
 
@@ -284,118 +259,121 @@ def side(sample: Estimate, low: float, high: float) -> Side:
 
 
 def about(target: float) -> tuple[float, float]:
-    """From where, and up to where without it, a perplexity is about the target."""
+    """The range [low, high) in which a perplexity is about the target."""
     tolerance = max(HALF_DIGIT, LEVEL_TOLERANCE * target)
     return target - tolerance, target + tolerance
 
 
-def sides_of(found: Reproduction, id: str, target: float) -> dict[Measure, Side]:
-    """Where a trained configuration is to about the target, on each curve that the report may have read."""
-    return {measure: side(estimate(found, id, measure), *about(target)) for measure in LEVELS}
+def sides_of(reproduction: Reproduction, id: str, target: float) -> dict[Measure, Side]:
+    """The side of "about the target" on which each curve lies that the report may have read."""
+    return {measure: side(seed_mean(reproduction, id, measure), *about(target)) for measure in LEVELS}
 
 
-def level(found: Reproduction, id: str, target: float | None) -> Finding:
+def level(reproduction: Reproduction, id: str, target: float | None) -> Finding:
     """Whether a training falls to about the target, on the curve that fits best."""
-    if unknown := missing(found, id):
+    if unknown := missing(reproduction, id):
         return unknown
     if target is None:
         return Finding(OPEN, f"The table states no perplexity for {id}.")
-    sides = sides_of(found, id, target)
+    sides = sides_of(reproduction, id, target)
     low, high = about(target)
-    text = f"{course(found, id)} About {target:g} is {low:.1f} to {high:.1f}"
+    text = f"{course(reproduction, id)} About {target:g} is {low:.1f} to {high:.1f}"
     if there := [measure for measure, where in sides.items() if where == "inside"]:
         only = ", so it is no measure of other text" if there == [LAST_TRAIN] else ""
         return Finding(HOLDS, f"{text}, where the {LEVELS[there[0]]} perplexity is{only}.")
     if near := [measure for measure, where in sides.items() if where == "between"]:
-        return Finding(OPEN, f"{text}; the {LEVELS[near[0]]} perplexity is too near its edge for {seeds(found, id)}.")
+        return Finding(
+            OPEN, f"{text}; the {LEVELS[near[0]]} perplexity is too near its edge for {seeds(reproduction, id)}."
+        )
     return Finding(FAILS, f"{text}, which neither curve reaches.")
 
 
-def curve_of_level(found: Reproduction, id: str, target: float) -> Measure:
+def curve_of_level(reproduction: Reproduction, id: str, target: float) -> Measure:
     """The curve by which ``level`` judges a trained configuration; training where none comes near the target."""
-    sides = sides_of(found, id, target)
+    sides = sides_of(reproduction, id, target)
     near = [measure for where in ("inside", "between") for measure in sides if sides[measure] == where]
     return near[0] if near else LAST_TRAIN
 
 
-def seeds(found: Reproduction, id: str) -> str:
-    """How many whole trainings there are, in words."""
-    return counted(len(trainings(found, id)), "seed")
+def seeds(reproduction: Reproduction, id: str) -> str:
+    """The number of whole trainings of a configuration, in words."""
+    return counted(len(trainings(reproduction, id)), "seed")
 
 
-def course(found: Reproduction, id: str) -> str:
+def course(reproduction: Reproduction, id: str) -> str:
     """The course of the trainings of a trained configuration, in a sentence: first, best and last epoch."""
-    runs = trainings(found, id)
-    first = [mean_and_interval([getattr(run, curve)[0] for run in runs]).mean for curve in ("train", "val")]
+    runs = trainings(reproduction, id)
+    first = [estimate([getattr(run, curve)[0] for run in runs]).mean for curve in ("train", "val")]
     best = sorted({run.best_epoch for run in runs})
     when = f"epoch {best[0]}" if len(best) == 1 else f"epochs {best[0]} to {best[-1]}"
     return (
         f"{id} goes from {first[0]:.1f} in training and {first[1]:.1f} in validation at epoch 1 to "
-        f"{estimate(found, id, LAST_TRAIN)} and {estimate(found, id, LAST_VAL)} at epoch {runs[0].epochs} "
-        f"(best validation {estimate(found, id, BEST_VAL)} at {when}; {seeds(found, id)})."
+        f"{seed_mean(reproduction, id, LAST_TRAIN)} and {seed_mean(reproduction, id, LAST_VAL)} "
+        f"at epoch {runs[0].epochs} "
+        f"(best validation {seed_mean(reproduction, id, BEST_VAL)} at {when}; {seeds(reproduction, id)})."
     )
 
 
-def gap_from(found: Reproduction, id: str) -> Finding:
+def gap_from(reproduction: Reproduction, id: str) -> Finding:
     """Whether the gap opens near the epoch that the table names, whichever of OPEN_GAPS is an open one."""
-    if unknown := missing(found, id):
+    if unknown := missing(reproduction, id):
         return unknown
-    named = search(r"from epoch (\d+)", row(found, id).gap)
+    named = search(r"from epoch (\d+)", row(reproduction, id).gap)
     if not named:
         return Finding(OPEN, f"The table names no epoch for {id}.")
-    epoch, runs = int(named[1]), trainings(found, id)
+    epoch, runs = int(named[1]), trainings(reproduction, id)
     near = max(NEAR_EPOCHS, NEAR_EPOCH * epoch)
     sides, told = set(), []
     for share in OPEN_GAPS:
-        opens = mean_and_interval([gap_opens(run, share) for run in runs])
+        opens = estimate([gap_opens(run, share) for run in runs])
         sides.add(side(opens, epoch - near, epoch + near))
         at = "no epoch" if opens.mean > runs[0].epochs else f"epoch {opens.mean:.0f}"
         told.append(f"above {100 * share:.0f} % from {at} on")
     text = (
         f"The gap of {id}, as a share of the training perplexity, stays {listed(told)}, where the report says from "
-        f"{epoch} on ({seeds(found, id)}; near is up to {near:g} epochs off)"
+        f"{epoch} on ({seeds(reproduction, id)}; near is up to {near:g} epochs off)"
     )
     if len(sides) > 1:
         return Finding(OPEN, f"{text}: so it depends on how wide a gap is an open one.")
     return found_at(sides.pop(), f"{text}.", f"{text}: too near that to tell.")
 
 
-def learnt(found: Reproduction, id: str) -> Finding:
+def learnt(reproduction: Reproduction, id: str) -> Finding:
     """Whether trainings learnt more than the letters' frequencies."""
-    if unknown := missing(found, id):
+    if unknown := missing(reproduction, id):
         return unknown
-    best = estimate(found, id, BEST_VAL)
-    where = side(best, 1, LEARNT * found.text.unigram)
+    best = seed_mean(reproduction, id, BEST_VAL)
+    where = side(best, 1, LEARNT * reproduction.text.unigram)
     text = (
-        f"{id} gets to a validation perplexity of {best} at best ({seeds(found, id)}), "
-        f"and the letters' frequencies alone give {found.text.unigram:.2f}"
+        f"{id} gets to a validation perplexity of {best} at best ({seeds(reproduction, id)}), "
+        f"and the letters' frequencies alone give {reproduction.text.unigram:.2f}"
     )
     return found_at(where, f"{text}.")
 
 
-def learnt_to_fit(found: Reproduction, id: str) -> Finding:
+def learnt_to_fit(reproduction: Reproduction, id: str) -> Finding:
     """Whether trainings fit their own text better than its letters' frequencies do.
 
     One that does not has not overfitted: it was not optimised.
     """
-    if unknown := missing(found, id):
+    if unknown := missing(reproduction, id):
         return unknown
-    if (bar := found.text.train_unigram) is None:
+    if (baseline := reproduction.text.train_unigram) is None:
         return _without_frequencies("training text")
-    end = estimate(found, id, LAST_TRAIN)
-    text = f"In training {id} ends at {end}, and the letters' frequencies of the training text give {bar:.2f}."
-    return found_at(side(end, 1, LEARNT * bar), text)
+    end = seed_mean(reproduction, id, LAST_TRAIN)
+    text = f"In training {id} ends at {end}, and the letters' frequencies of the training text give {baseline:.2f}."
+    return found_at(side(end, 1, LEARNT * baseline), text)
 
 
-def stream_learnt(found: Reproduction, id: str) -> Finding:
+def stream_learnt(reproduction: Reproduction, id: str) -> Finding:
     """Whether the same shape learns more than the letters' frequencies under the stream preset, on that split."""
-    if not (runs := streams(found, id)):
+    if not (runs := streams(reproduction, id)):
         return Finding(OPEN, f"The shape of {id} is not trained under the stream preset.")
-    val, test = found.text.stream_val_unigram, found.text.stream_test_unigram
+    val, test = reproduction.text.stream_val_unigram, reproduction.text.stream_test_unigram
     if val is None or test is None:
         return _without_frequencies("stream preset's texts")
-    best = mean_and_interval([run.best_val for run in runs])
-    tested = mean_and_interval([run.test_perplexity for run in runs if run.test_perplexity is not None])
+    best = estimate([run.best_val for run in runs])
+    tested = estimate([run.test_perplexity for run in runs if run.test_perplexity is not None])
     text = (
         f"Under the stream preset the shape of {id} gets to {best} in validation and {tested} on the test text "
         f"({counted(len(runs), 'seed')}), where the letters' frequencies give {val:.2f} and {test:.2f}."
@@ -404,7 +382,7 @@ def stream_learnt(found: Reproduction, id: str) -> Finding:
 
 
 def _without_frequencies(text: str) -> Finding:
-    """What an older record says, which lacks a text's letters' frequencies."""
+    """The finding for an older record, which lacks a text's letter frequencies."""
     return Finding(
         OPEN,
         f"The record lacks the perplexity of the letters' frequencies of the {text}: an earlier version made it.",
@@ -412,21 +390,21 @@ def _without_frequencies(text: str) -> Finding:
 
 
 def better_than_counting(text: TextFacts, trained: Mapping[str, Sequence[RecordedTraining]]) -> list[str]:
-    """Of configurations (id -> its trainings, at least one), those with a lower perplexity than a 4-gram has.
+    """The configurations (id -> its trainings, at least one) with a lower perplexity than the 4-gram.
 
     Both are read alike: pooled over all characters, each window of 32 without what came before it. A network's is the
     mean over its seeds, each at its epoch of the best validation perplexity. Empty for a text without that n-gram.
     """
-    bar = text.windowed.get(BAR_ORDER, 0.0)
-    return [id for id, runs in trained.items() if mean_and_interval([BEST_POOLED.of(run) for run in runs]).mean < bar]
+    baseline = text.windowed.get(BASELINE_ORDER, 0.0)
+    return [id for id, runs in trained.items() if estimate([BEST_POOLED.of(run) for run in runs]).mean < baseline]
 
 
 # --- sizes, seconds and texts ----------------------------------------------------------------------------------------
 
 
-def cheaper(found: Reproduction, first: str, second: str) -> Finding:
+def cheaper(reproduction: Reproduction, first: str, second: str) -> Finding:
     """Whether the first has fewer parameters and fewer MACs than the second, in the report's convention."""
-    one, other = complexity(found, first), complexity(found, second)
+    one, other = complexity_of(reproduction, first), complexity_of(reproduction, second)
     text = (
         f"{first} has {one.report_parameters:,} parameters and {one.report_macs:,} MACs, {second} "
         f"{other.report_parameters:,} and {other.report_macs:,}: {one.report_parameters / other.report_parameters:.2f} "
@@ -436,16 +414,16 @@ def cheaper(found: Reproduction, first: str, second: str) -> Finding:
 
 
 def stated(claim_id: str, unit: Unit) -> str:
-    """The size that a claim states in a unit, as it is written."""
+    """The size in this unit that a claim states, as written."""
     claim = next(each.claim for each in claims() if each.id == claim_id)
     number = search(rf"([\d.]+) {unit}\b", claim)
     assert number, f"{claim_id} states no {unit}"
     return number[1]
 
 
-def size(found: Reproduction, claim_id: str, id: str, unit: Unit) -> Finding:
+def size(reproduction: Reproduction, claim_id: str, id: str, unit: Unit) -> Finding:
     """Whether a size that a claim states is that of the network."""
-    sizes = complexity(found, id)
+    sizes = complexity_of(reproduction, id)
     number, divisor, what = {
         "k": (sizes.report_parameters, 1e3, "parameters"),
         "MMac": (sizes.report_macs, 1e6, "MACs"),
@@ -456,29 +434,33 @@ def size(found: Reproduction, claim_id: str, id: str, unit: Unit) -> Finding:
 
 
 def seconds(reported: Reported) -> float | None:
-    """How long it trained, by the report: the transcript's number, or that of prose without one."""
+    """The training time by the report: its transcript's number, else that of its prose."""
     transcript = reported.train_seconds_transcript
     return reported.train_seconds_prose if transcript is None else transcript
 
 
-def pace(found: Reproduction, ids: Iterable[str]) -> dict[str, float]:
-    """Our seconds per epoch, means over the whole trainings, of those that have any."""
-    times = {id: [run.train_seconds / run.epochs for run in trainings(found, id)] for id in ids}
+def pace(reproduction: Reproduction, ids: Iterable[str]) -> dict[str, float]:
+    """Our mean seconds per epoch of each configuration that has a whole training."""
+    times = {id: [run.train_seconds / run.epochs for run in trainings(reproduction, id)] for id in ids}
     return {id: fmean(those) for id, those in times.items() if those and min(those) > 0}
 
 
-def time_and_size(found: Reproduction) -> str:
+def time_and_size(reproduction: Reproduction) -> str:
     """Whether our seconds per epoch are in proportion to MACs, in a sentence with the two networks that are least so.
 
     Two of one cell and implementation are compared; "" where no two are trained.
     """
-    times = pace(found, [each.id for each in found.configurations])
-    rows = [row(found, id) for id in times]
+    times = pace(reproduction, [each.id for each in reproduction.configurations])
+    rows = [row(reproduction, id) for id in times]
     pairs = [
-        (complexity(found, large.id).report_macs / complexity(found, small.id).report_macs, large.id, small.id)
+        (
+            complexity_of(reproduction, large.id).report_macs / complexity_of(reproduction, small.id).report_macs,
+            large.id,
+            small.id,
+        )
         for small, large in permutations(rows, 2)
         if (small.cell, small.implementation) == (large.cell, large.implementation)
-        and complexity(found, small.id).report_macs < complexity(found, large.id).report_macs
+        and complexity_of(reproduction, small.id).report_macs < complexity_of(reproduction, large.id).report_macs
     ]
     if not pairs:
         return ""
@@ -490,9 +472,9 @@ def time_and_size(found: Reproduction) -> str:
     return f"Time is no measure of complexity: {text}."
 
 
-def faster(found: Reproduction, first: str, second: str) -> Finding:
+def faster(reproduction: Reproduction, first: str, second: str) -> Finding:
     """Whether the first trained for less time than the second, by the report's own numbers."""
-    times = [seconds(row(found, id)) for id in (first, second)]
+    times = [seconds(row(reproduction, id)) for id in (first, second)]
     if times[0] is None or times[1] is None:
         return Finding(OPEN, f"The table lacks a time of {first if times[0] is None else second}.")
     than = "less" if times[0] < times[1] else "not less"
@@ -500,18 +482,18 @@ def faster(found: Reproduction, first: str, second: str) -> Finding:
     return settled(times[0] < times[1], text)
 
 
-def prose_is_transcript(found: Reproduction, id: str) -> Finding:
+def prose_is_transcript(reproduction: Reproduction, id: str) -> Finding:
     """Whether the seconds that the report speaks of are those of its transcript."""
-    prose, transcript = row(found, id).train_seconds_prose, row(found, id).train_seconds_transcript
+    prose, transcript = row(reproduction, id).train_seconds_prose, row(reproduction, id).train_seconds_transcript
     if prose is None or transcript is None:
         return Finding(OPEN, f"The report shows no transcript of {id}, so its {prose or 0:g} s can't be checked.")
     text = f"The report speaks of {prose:g} s for {id}, and its transcript has {transcript:g} s."
-    if agree := abs(prose - transcript) <= SECONDS:
+    if agree := abs(prose - transcript) <= SECONDS_TOLERANCE:
         return settled(agree, text)
     owners = [
         each.id
-        for each in found.table.rows
-        if each.train_seconds_transcript is not None and abs(each.train_seconds_transcript - prose) <= SECONDS
+        for each in reproduction.table.rows
+        if each.train_seconds_transcript is not None and abs(each.train_seconds_transcript - prose) <= SECONDS_TOLERANCE
     ]
     return settled(agree, f"{text} {prose:g} s is what {listed(owners)} took." if owners else text)
 
@@ -533,14 +515,14 @@ def edit_distance(first: str, second: str) -> int:
     return previous[-1]
 
 
-def distance_to_text(found: Reproduction, texts: Sequence[tuple[str, str]]) -> float | None:
+def distance_to_text(reproduction: Reproduction, texts: Sequence[tuple[str, str]]) -> float | None:
     """Edits for each character from texts (prompt, text with the prompt) to how the book goes on; None without any.
 
     Of a prompt that stands at several places, the nearest counts.
     """
     shares = []
     for prompt, text in texts:
-        places = [place.continuation for place in found.text.prompts if place.prompt == prompt]
+        places = [place.continuation for place in reproduction.text.prompts if place.prompt == prompt]
         written = text.removeprefix(prompt)
         if places and written:
             shares.append(min(edit_distance(written, place) / max(len(written), len(place)) for place in places))
@@ -548,7 +530,7 @@ def distance_to_text(found: Reproduction, texts: Sequence[tuple[str, str]]) -> f
 
 
 def sized(hidden_size: int, cell: CellName = "gru") -> Complexity:
-    """The sizes of one layer on the report's symbols."""
+    """Parameters and MACs of one layer on the report's symbols."""
     return closed_form(ModelConfig(cell=cell, hidden_size=hidden_size), REPORT_SYMBOLS)
 
 

@@ -16,14 +16,13 @@ from pipeline.evidence import (
     LAST_TRAIN,
     LAST_VAL,
     OPEN,
-    complexity,
-    estimate,
+    complexity_of,
     learnt,
     learnt_to_fit,
-    mean_and_interval,
     missing,
     protocol_epochs,
     row,
+    seed_mean,
     seeds,
     sides_of,
     sized,
@@ -33,6 +32,7 @@ from pipeline.evidence import (
 )
 from pipeline.reported import REPORT_SYMBOLS, report_table
 from pipeline.reproduced import Reproduction
+from pipeline.statistics import estimate
 from pipeline.verdicts import Explanation
 
 GRU, RNN, LSTM = "gru-torch-1x128", "rnn-torch-1x128", "lstm-torch-1x128"
@@ -44,15 +44,15 @@ CHECK = (
 )
 
 
-def explanations(found: Reproduction) -> tuple[Explanation, ...]:
+def explanations(reproduction: Reproduction) -> tuple[Explanation, ...]:
     """A paragraph for each of three errors; none of another table, which does not make them."""
-    if found.table.digest != report_table().digest:
+    if reproduction.table.digest != report_table().digest:
         return ()
-    return tuple(Explanation(title, " ".join(write(found))) for title, write in EXPLANATIONS.items())
+    return tuple(Explanation(title, " ".join(write(reproduction))) for title, write in EXPLANATIONS.items())
 
 
-def _figure_15(found: Reproduction) -> list[str]:
-    said, own, rnn = row(found, GRU), complexity(found, GRU), complexity(found, RNN)
+def _figure_15(reproduction: Reproduction) -> list[str]:
+    said, own, rnn = row(reproduction, GRU), complexity_of(reproduction, GRU), complexity_of(reproduction, RNN)
     width, hidden = width_of(said), said.hidden_size
     text = [
         "The size of a network can be worked out by hand. A GRU computes two gates and a candidate for each of its h "
@@ -78,49 +78,50 @@ def _figure_15(found: Reproduction) -> list[str]:
     ]
 
 
-def _perplexity_1(found: Reproduction) -> list[str]:
-    said, parameters = row(found, LSTM).perplexity_end or 1, complexity(found, LSTM).parameters
+def _perplexity_1(reproduction: Reproduction) -> list[str]:
+    said, parameters = row(reproduction, LSTM).perplexity_end or 1, complexity_of(reproduction, LSTM).parameters
     text = [
-        f"Perplexity says among how many equally likely letters a model is still in doubt: {found.text.vocab_size} is "
-        f"blind guessing, {found.text.unigram:.1f} is to know how often each letter occurs, and 1 is to be certain of "
-        "every next letter. No model can be certain of text that it has not read.",
+        f"Perplexity says among how many equally likely letters a model is still in doubt: "
+        f"{reproduction.text.vocab_size} is blind guessing, {reproduction.text.unigram:.1f} is to know "
+        "how often each letter occurs, and 1 is to be certain of every next letter. "
+        "No model can be certain of text that it has not read.",
         f"Of text that it has read it can, by heart: the protocol trains on {WINDOW_TRAIN + WINDOW_LENGTH:,} "
-        f"characters only, {protocol_epochs(row(found, LSTM))} times over, and this LSTM has {parameters:,} "
+        f"characters only, {protocol_epochs(row(reproduction, LSTM))} times over, and this LSTM has {parameters:,} "
         "parameters to keep them in.",
     ]
-    if unknown := missing(found, LSTM):
+    if unknown := missing(reproduction, LSTM):
         return [
             *text,
             f"So a curve that falls to about {said:g}, as the report has it, can only be the training curve. How far "
             f"the two curves are apart, our runs can't say yet. {unknown.because}",
             "To judge a model, look at validation, on text not trained on, at the epoch where that is best.",
         ]
-    train, val, best = (estimate(found, LSTM, measure) for measure in (LAST_TRAIN, LAST_VAL, BEST_VAL))
+    train, val, best = (seed_mean(reproduction, LSTM, measure) for measure in (LAST_TRAIN, LAST_VAL, BEST_VAL))
     if best.mean <= said + HALF_DIGIT:
         return [
             *text,
-            f"Yet our runs end at {train} in training and get to {best} in validation ({seeds(found, LSTM)}), so the "
-            f"report's {said:g} may be of either curve. Before such a number is believed, look for validation text "
-            "that stands in the training text too.",
+            f"Yet our runs end at {train} in training and get to {best} in validation ({seeds(reproduction, LSTM)}), "
+            f"so the report's {said:g} may be of either curve. Before such a number is believed, look for validation "
+            "text that stands in the training text too.",
         ]
     return [
         *text,
         f"In our runs training ends at {train}. Validation, on text that was not trained on, is {best} at best and "
-        f"{val} at the end ({seeds(found, LSTM)}).",
+        f"{val} at the end ({seeds(reproduction, LSTM)}).",
         {
             "inside": f"So the report's {said:g} can only be read off the training curve.",
             "outside": f"Only the training curve could come as low as {said:g}, and ours does not, so not even that is "
             "reproduced.",
             "between": f"Only the training curve could come as low as {said:g}, and whether ours does is too near to "
             "tell.",
-        }[sides_of(found, LSTM, said)[LAST_TRAIN]],
+        }[sides_of(reproduction, LSTM, said)[LAST_TRAIN]],
         "The gap between the two curves is what was learnt by heart; a model is judged by validation, at the epoch "
         "where that is best.",
     ]
 
 
-def _eight_layers(found: Reproduction) -> list[str]:
-    own, said = learnt(found, EIGHT_LAYERS), row(found, EIGHT_LAYERS).perplexity_end or 0
+def _eight_layers(reproduction: Reproduction) -> list[str]:
+    own, said = learnt(reproduction, EIGHT_LAYERS), row(reproduction, EIGHT_LAYERS).perplexity_end or 0
     ours: Mapping[str, str] = {
         FAILS: f"Our runs show the same: {own.because}",
         HOLDS: f"In our runs, though, the recipe trains it: {own.because}",
@@ -128,30 +129,30 @@ def _eight_layers(found: Reproduction) -> list[str]:
     }
     text = [
         "Whoever guesses each letter by how often it occurs, and looks at nothing that came before, has a perplexity "
-        f"of {found.text.unigram:.2f} on the validation text. The report's networks of 8 layers, with "
-        f"{complexity(found, EIGHT_LAYERS).report_parameters:,} parameters and more, end at {said:g}.",
+        f"of {reproduction.text.unigram:.2f} on the validation text. The report's networks of 8 layers, with "
+        f"{complexity_of(reproduction, EIGHT_LAYERS).report_parameters:,} parameters and more, end at {said:g}.",
         "The report concludes that deeper is worse. But added layers could just pass on what the first ones found; the "
         "hard part is to train them.",
         ours[own.outcome],
     ]
-    own_bar = found.text.train_unigram
-    if own_bar is not None and learnt_to_fit(found, EIGHT_LAYERS).outcome == FAILS:
+    own_baseline = reproduction.text.train_unigram
+    if own_baseline is not None and learnt_to_fit(reproduction, EIGHT_LAYERS).outcome == FAILS:
         text.append(
-            f"Training ends no better, at {estimate(found, EIGHT_LAYERS, LAST_TRAIN)}, where the training text's own "
-            f"frequencies give {own_bar:.2f}: nothing was learnt by heart, the optimisation failed."
+            f"Training ends no better, at {seed_mean(reproduction, EIGHT_LAYERS, LAST_TRAIN)}, where the training "
+            f"text's own frequencies give {own_baseline:.2f}: nothing was learnt by heart, the optimisation failed."
         )
-    if not streams(found, EIGHT_LAYERS):
+    if not streams(reproduction, EIGHT_LAYERS):
         return [*text, "Whether another recipe trains this shape, a run under the stream preset would show."]
-    bar, outcome = found.text.stream_val_unigram, stream_learnt(found, EIGHT_LAYERS).outcome
-    best = mean_and_interval([run.best_val for run in streams(found, EIGHT_LAYERS)])
-    there = "" if bar is None else f" (letters' frequencies there: {bar:.2f})"
+    baseline, outcome = reproduction.text.stream_val_unigram, stream_learnt(reproduction, EIGHT_LAYERS).outcome
+    best = estimate([run.best_val for run in streams(reproduction, EIGHT_LAYERS)])
+    there = "" if baseline is None else f" (letters' frequencies there: {baseline:.2f})"
     ending: Mapping[str, str] = {
         HOLDS: "so it is the recipe that failed, not the depth.",
         FAILS: "so that recipe fails too, which does not say that none could train it. One explanation is that each "
         "layer passes on only a fraction of the gradient; that AdamW, which rescales each gradient, fails too speaks "
         "for more than that.",
         OPEN: "too near those frequencies to tell."
-        if bar is not None
+        if baseline is not None
         else "but what those give there is not recorded.",
     }
     told = f"With AdamW on 90 % of the text (the stream preset) the shape gets to {best}{there},"

@@ -16,10 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from pipeline.front import FrontPoint, Judged, Pick, Trial, estimate
+from pipeline.front import FrontEstimate, FrontPoint, Pick, Trial
 from pipeline.pareto import Floats
 from pipeline.reported import Reported
 from pipeline.reproduced import Configuration, Curve
+from pipeline.statistics import estimate
 
 TRAIN, VAL, BAR, FAINT = "#1f77b4", "#d62728", "#2ca02c", "#777777"
 DOTS_PER_INCH = 150
@@ -222,12 +223,12 @@ def _write_labels(
 def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tuple[str, FrontPoint]]:
     """The front's members and their labels, those that were picked first: lstm 1x64 (knee)."""
     names = {
-        point.contender.name: [name for name, pick in chosen.items() if pick.point.contender == point.contender]
+        point.candidate.name: [name for name, pick in chosen.items() if pick.point.candidate == point.candidate]
         for point in front
     }
-    ordered = sorted(front, key=lambda point: not names[point.contender.name])
+    ordered = sorted(front, key=lambda point: not names[point.candidate.name])
     return [
-        (point.contender.label + (f" ({', '.join(picked)})" if (picked := names[point.contender.name]) else ""), point)
+        (point.candidate.label + (f" ({', '.join(picked)})" if (picked := names[point.candidate.name]) else ""), point)
         for point in ordered
     ]
 
@@ -235,7 +236,7 @@ def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tupl
 def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:
     """Means with their intervals as large markers, at the given x."""
     for x, point in points:
-        colour, marker = CELL_STYLES.get(point.contender.cell, OTHER_STYLE)
+        colour, marker = CELL_STYLES.get(point.candidate.cell, OTHER_STYLE)
         mean, low, high = point.val.mean, point.val.low, point.val.high
         bars = None if low is None or high is None else [[mean - low], [high - mean]]
         axes.errorbar(
@@ -253,13 +254,13 @@ def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:
 
 def pareto_front(
     trials: Sequence[Trial],
-    judged: Judged,
+    evaluated: FrontEstimate,
     chosen: Mapping[str, Pick],
     reported: Sequence[Reported],
     bars: Mapping[str, float],
     title: str,
 ) -> bytes:
-    """Validation perplexity against MACs per character, both log: trials, the judged front, and what to compare with.
+    """Validation perplexity against MACs per character, both log: trials, the front, and what to compare with.
 
     ``chosen`` are the picks, named in the labels; ``bars`` maps a label to the perplexity of an n-gram model. A failed
     trial is a cross at the upper edge.
@@ -267,12 +268,12 @@ def pareto_front(
     axes = _axes(9, 6, title)
     done = [(trial, min(trial.val_perplexity, LARGEST)) for trial in trials if trial.val_perplexity is not None]
     failed = [trial.macs_per_char for trial in trials if trial.val_perplexity is None]
-    macs = [trial.macs_per_char for trial in trials] + [point.contender.macs_per_char for point in judged.points]
-    heights = [height for _, height in done] + [point.val.mean for point in judged.points]
+    macs = [trial.macs_per_char for trial in trials] + [point.candidate.macs_per_char for point in evaluated.points]
+    heights = [height for _, height in done] + [point.val.mean for point in evaluated.points]
     grey = [(one.macs_per_char, one.perplexity_end) for one in reported if one.perplexity_end is not None]
     axes.set_yscale("log")
-    _log_x(axes, [*macs, *(x for x, _ in grey)] or [judged.reference[1]])
-    _plain_log_ticks(axes, [*heights, *bars.values(), *(y for _, y in grey)] or [judged.reference[0]])
+    _log_x(axes, [*macs, *(x for x, _ in grey)] or [evaluated.reference[1]])
+    _plain_log_ticks(axes, [*heights, *bars.values(), *(y for _, y in grey)] or [evaluated.reference[0]])
     if grey:
         axes.plot(
             *zip(*grey, strict=True),
@@ -297,32 +298,32 @@ def pareto_front(
         _say(axes, "no finished trial")
     left, right = axes.get_xlim()
     lines = [((left, value), (right, value)) for value in bars.values()]
-    if front := judged.front:
+    if front := evaluated.front:
         line: list[tuple[float, float]] = []
-        ends = [*(point.contender.macs_per_char for point in front), right]
+        ends = [*(point.candidate.macs_per_char for point in front), right]
         for point, (start, end) in zip(front, pairwise(ends), strict=True):
             line += [(start, point.val.mean), (end, point.val.mean)]
         axes.plot(*zip(*line, strict=True), color=VAL, linewidth=1.3, zorder=2.5, label="front, means, 95 % intervals")
         lines += pairwise(line)
-        _members(axes, [(point.contender.macs_per_char, point) for point in front])
+        _members(axes, [(point.candidate.macs_per_char, point) for point in front])
     axes.set(xlabel="MACs per character, output layer included", ylabel="validation perplexity per character")
     if axes.get_legend_handles_labels()[0]:
         axes.figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
-    labels = [(text, point.contender.macs_per_char, point.val.mean) for text, point in _named(front, chosen)]
+    labels = [(text, point.candidate.macs_per_char, point.val.mean) for text, point in _named(front, chosen)]
     _write_labels(axes, labels, [(t.macs_per_char, h) for t, h in done] + grey, lines, keep=len(chosen))
     return _png_of(axes)
 
 
-def hypervolume_history(areas: Sequence[float], judged: Judged, title: str) -> bytes:
+def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title: str) -> bytes:
     """The hypervolume after each trial, and at the end that of the confirmed means with its interval."""
     axes = _axes(8, 4, title)
     if any(areas):
         axes.step(range(1, len(areas) + 1), areas, where="post", color=TRAIN, label="trials, one run each")
     else:
         _say(axes, "no finished trial")
-    if judged.points:
-        low, high = judged.hypervolume_low, judged.hypervolume_high
-        value, between, bars = judged.hypervolume, "", None
+    if evaluated.points:
+        low, high = evaluated.hypervolume_low, evaluated.hypervolume_high
+        value, between, bars = evaluated.hypervolume, "", None
         if low is not None and high is not None:
             between, bars = f" ({low:.2f} to {high:.2f})", [[max(value - low, 0)], [max(high - value, 0)]]
         label = f"judged on means {value:.2f}{between}"
@@ -357,11 +358,13 @@ def parameter_importance(importance: Mapping[str, Mapping[str, float]], title: s
     return _png_of(axes)
 
 
-def perplexity_against_time(judged: Judged, chosen: Mapping[str, Pick], title: str) -> bytes:
+def perplexity_against_time(evaluated: FrontEstimate, chosen: Mapping[str, Pick], title: str) -> bytes:
     """Mean validation perplexity against measured milliseconds per character (the median of the runs), both log."""
     axes = _axes(8, 5, title)
-    timed = {id(point): median(point.contender.ms_per_char) for point in judged.points if point.contender.ms_per_char}
-    points = [(timed[id(point)], point) for point in judged.points if id(point) in timed]
+    timed = {
+        id(point): median(point.candidate.ms_per_char) for point in evaluated.points if point.candidate.ms_per_char
+    }
+    points = [(timed[id(point)], point) for point in evaluated.points if id(point) in timed]
     axes.set(xlabel="milliseconds per character, measured", ylabel="validation perplexity per character")
     if not points:
         _say(axes, "no time was measured")
@@ -370,10 +373,10 @@ def perplexity_against_time(judged: Judged, chosen: Mapping[str, Pick], title: s
     _log_x(axes, [x for x, _ in points])
     _plain_log_ticks(axes, [point.val.mean * factor for _, point in points for factor in (1 / 1.2, 1.2)])
     for cell in sorted(
-        {point.contender.cell for _, point in points}, key=lambda cell: [*CELL_STYLES, cell].index(cell)
+        {point.candidate.cell for _, point in points}, key=lambda cell: [*CELL_STYLES, cell].index(cell)
     ):
         colour, marker = CELL_STYLES.get(cell, OTHER_STYLE)
-        dots = [(x, point.val.mean) for x, point in points if point.contender.cell == cell]
+        dots = [(x, point.val.mean) for x, point in points if point.candidate.cell == cell]
         axes.plot(*zip(*dots, strict=True), marker, color=colour, markersize=5, alpha=0.55, mew=0, label=cell)
     _members(axes, [(x, point) for x, point in points if point.on_front])
     axes.figure.legend(loc="outside lower center", ncols=3, frameon=False)

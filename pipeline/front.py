@@ -1,4 +1,4 @@
-"""The front of a search, judged honestly: several runs of each configuration, intervals, and what they leave open.
+"""The front of a search, evaluated honestly: several runs of each configuration, intervals, and what they leave open.
 
 What is averaged is the logarithm of perplexity, which is bits per character: a mean perplexity here is geometric.
 Runs of one configuration that differ in their seed alone are taken as normal in the logarithm, with one standard
@@ -10,18 +10,17 @@ Bayesian Data Analysis, 3rd edition, section 3.2): intervals come of the first, 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import exp, inf, isnan, log, log10
+from math import inf, isnan, log, log10
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
 
 from pipeline.errors import InputError
 from pipeline.pareto import Floats, dominated_area, front_mask, hypervolume, knee
+from pipeline.statistics import COVERAGE, Estimate, estimate, geometric_mean, pooled_spread
 
 WITHIN = 0.05  # of the best perplexity: what "small" may lose
-DRAWS = 10_000
-COVERAGE = 0.95
+POSTERIOR_DRAWS = 10_000
 LOUD = 0.01  # standard deviation among seeds, of log perplexity, above which the hypervolume's interval is too narrow
 SURE = 0.9  # a member of less probability is told as a doubtful one
 
@@ -36,17 +35,12 @@ class Trial(NamedTuple):
     val_perplexity: float | None  # None: it failed
 
 
-def _geometric_mean(values: Sequence[float]) -> float:
-    """exp(mean of the logarithms), and of one value that value, to the last digit."""
-    return values[0] if min(values) == max(values) else exp(sum(map(log, values)) / len(values))
-
-
 @dataclass(frozen=True)
-class Contender:
+class Candidate:
     """One configuration with all its runs, which differ in their seed alone.
 
     ``val_perplexities`` has one value for each of ``run_ids``, at least one; a run that diverged has infinity, which is
-    judged as the uniform perplexity. The other two may be empty; ``ms_per_char`` is passed on to the pictures.
+    taken as the uniform perplexity. The other two may be empty; ``ms_per_char`` is passed on to the pictures.
     """
 
     name: str
@@ -74,7 +68,7 @@ class Contender:
     @property
     def mean_val_perplexity(self) -> float:
         """The geometric mean over its runs; infinite when one of them diverged."""
-        return _geometric_mean(self.val_perplexities)
+        return geometric_mean(self.val_perplexities)
 
     @property
     def run_id(self) -> str:
@@ -87,28 +81,10 @@ class Contender:
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean perplexity over runs, and the 95 % interval of the mean; no interval where no seed was repeated."""
-
-    mean: float
-    low: float | None
-    high: float | None
-
-    def __str__(self) -> str:
-        """4.61 ± 0.05, where the second number is half of the interval."""
-        return f"{self.mean:.2f}" if self.low is None or self.high is None else f"{self.mean:.2f} ± {self.half:.2f}"
-
-    @property
-    def half(self) -> float:
-        """Half the width of the interval; 0 without one."""
-        return 0.0 if self.low is None or self.high is None else (self.high - self.low) / 2
-
-
-@dataclass(frozen=True)
 class FrontPoint:
-    """A contender, judged: ``on_front`` by the means, and the probability of it; None where no seed was repeated."""
+    """An evaluated candidate: ``on_front`` by the means, and the probability of it; None where no seed was repeated."""
 
-    contender: Contender
+    candidate: Candidate
     val: Estimate
     test: Estimate | None
     probability: float | None
@@ -116,13 +92,13 @@ class FrontPoint:
 
     @property
     def seeds(self) -> int:
-        """How many runs it is judged on."""
-        return len(self.contender.run_ids)
+        """The number of its runs."""
+        return len(self.candidate.run_ids)
 
 
 @dataclass(frozen=True)
-class Judged:
-    """All contenders by MACs, the area that they dominate, and the spread among seeds that the intervals rest on.
+class FrontEstimate:
+    """All candidates by MACs, the area that they dominate, and the spread among seeds that the intervals rest on.
 
     ``hypervolume`` is of the means, in perplexity times decades of MACs; its interval is that of the front's members,
     None where no seed was repeated. It knows the spread among seeds, but not that members were chosen by these same
@@ -154,38 +130,6 @@ class Judged:
 # --- judging ---------------------------------------------------------------------------------------------------------
 
 
-class Spread(NamedTuple):
-    """Standard deviation of log perplexity among seeds, pooled over configurations; None where none was repeated."""
-
-    deviation: float | None
-    degrees_of_freedom: int
-
-
-def _pooled(groups: Sequence[Floats], cap: float) -> Spread:
-    """The spread within groups of log perplexities; one with a run at the cap says nothing of the spread of others."""
-    usable = [group for group in groups if len(group) > 1 and group.max() < cap]
-    degrees = sum(len(group) - 1 for group in usable)
-    if not degrees:
-        return Spread(None, 0)
-    squares = sum(float(((group - group.mean()) ** 2).sum()) for group in usable)
-    return Spread((squares / degrees) ** 0.5, degrees)
-
-
-def _estimate(perplexities: Sequence[float], spread: Spread) -> Estimate:
-    """The mean of one configuration's runs with Student's t interval, which is symmetric in the logarithm."""
-    mean = _geometric_mean(perplexities)
-    if spread.deviation is None:
-        return Estimate(mean, None, None)
-    quantile = float(stdtrit(spread.degrees_of_freedom, (1 + COVERAGE) / 2))
-    factor = exp(quantile * spread.deviation / len(perplexities) ** 0.5)
-    return Estimate(mean, mean / factor, mean * factor)
-
-
-def estimate(perplexities: Sequence[float]) -> Estimate:
-    """The mean of one configuration's runs, with the interval that they alone allow; none for a single run."""
-    return _estimate(perplexities, _pooled([np.log(perplexities)], inf))
-
-
 def _draws(groups: Sequence[Floats], deviation: float, degrees: int, draws: int, seed: int) -> Floats:
     """Draws (draws, N) from the posterior of the true means: first the standard deviation, then the means given it."""
     rng = np.random.default_rng(seed)
@@ -195,25 +139,27 @@ def _draws(groups: Sequence[Floats], deviation: float, degrees: int, draws: int,
     return means + standard_errors * rng.standard_normal((draws, len(groups)))
 
 
-def judge(contenders: Sequence[Contender], reference: tuple[float, float], draws: int = DRAWS, seed: int = 0) -> Judged:
-    """Judge the contenders: means, intervals, probabilities and hypervolume. The same for the same seed.
+def evaluate_front(
+    candidates: Sequence[Candidate], reference: tuple[float, float], draws: int = POSTERIOR_DRAWS, seed: int = 0
+) -> FrontEstimate:
+    """Evaluate the candidates: means, intervals, probabilities and hypervolume. The same for the same seed.
 
     ``reference`` is (the uniform perplexity, the largest MACs per character of the space); no perplexity counts as more
     than the first.
     """
-    contenders = sorted(contenders, key=lambda c: (c.macs_per_char, c.mean_val_perplexity, c.name))
-    if not contenders:
-        return Judged((), reference, 0.0, None, None, None, 0)
+    candidates = sorted(candidates, key=lambda c: (c.macs_per_char, c.mean_val_perplexity, c.name))
+    if not candidates:
+        return FrontEstimate((), reference, 0.0, None, None, None, 0)
     cap = log(reference[0])
-    val = [[min(value, reference[0]) for value in c.val_perplexities] for c in contenders]
-    test = [[min(value, reference[0]) for value in c.test_perplexities] for c in contenders]
+    val = [[min(value, reference[0]) for value in c.val_perplexities] for c in candidates]
+    test = [[min(value, reference[0]) for value in c.test_perplexities] for c in candidates]
     logs = [np.log(values) for values in val]
-    spread, test_spread = _pooled(logs, cap), _pooled([np.log(values) for values in test], cap)
-    macs = np.log10([c.macs_per_char for c in contenders])
+    spread, test_spread = pooled_spread(logs, cap), pooled_spread([np.log(values) for values in test], cap)
+    macs = np.log10([c.macs_per_char for c in candidates])
     corner = (log10(reference[1]), reference[0])
-    means = np.array([_geometric_mean(values) for values in val])
+    means = np.array([geometric_mean(values) for values in val])
     on_front = front_mask(macs, means)
-    probabilities: list[float | None] = [None] * len(contenders)
+    probabilities: list[float | None] = [None] * len(candidates)
     low = high = None
     if spread.deviation is not None:
         drawn = _draws(logs, spread.deviation, spread.degrees_of_freedom, draws, seed)
@@ -223,24 +169,24 @@ def judge(contenders: Sequence[Contender], reference: tuple[float, float], draws
         low, high = np.quantile(areas, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]).tolist()
     points = tuple(
         FrontPoint(
-            contender,
-            _estimate(val[i], spread),
-            _estimate(test[i], test_spread) if len(test[i]) else None,
+            candidate,
+            estimate(val[i], spread=spread),
+            estimate(test[i], spread=test_spread) if len(test[i]) else None,
             probabilities[i],
             bool(on_front[i]),
         )
-        for i, contender in enumerate(contenders)
+        for i, candidate in enumerate(candidates)
     )
     area = float(dominated_area(macs, means, corner))
-    return Judged(points, reference, area, low, high, *spread)
+    return FrontEstimate(points, reference, area, low, high, *spread)
 
 
-def unconfirmed(judged: Judged, seeds: int) -> tuple[Contender, ...]:
-    """The front's members that have fewer runs than ``seeds``: train them again and judge anew, until there are none.
+def unconfirmed(evaluated: FrontEstimate, seeds: int) -> tuple[Candidate, ...]:
+    """The front's members that have fewer runs than ``seeds``: train them again and evaluate, until there are none.
 
     One round is not enough: what was lucky with one seed leaves the front, and another takes its place.
     """
-    return tuple(point.contender for point in judged.front if point.seeds < seeds)
+    return tuple(point.candidate for point in evaluated.front if point.seeds < seeds)
 
 
 def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]) -> list[float]:
@@ -272,30 +218,30 @@ def described(point: FrontPoint) -> str:
     """A member in words: gru-1x64 (41,820 MACs per character, validation perplexity 4.61 ± 0.05 over 3 seeds, ...)."""
     seeds = f"over {point.seeds} seeds" if point.seeds > 1 else "with one seed"
     test = f", test {point.test}" if point.test else ""
-    macs = f"{point.contender.macs_per_char:,} MACs per character"
-    return f"{point.contender.name} ({macs}, validation perplexity {point.val} {seeds}{test})"
+    macs = f"{point.candidate.macs_per_char:,} MACs per character"
+    return f"{point.candidate.name} ({macs}, validation perplexity {point.val} {seeds}{test})"
 
 
 def _dearer(point: FrontPoint, other: FrontPoint, name: str = "") -> str:
     """What the dearer of two members, the second, costs and gives."""
-    times = other.contender.macs_per_char / point.contender.macs_per_char
+    times = other.candidate.macs_per_char / point.candidate.macs_per_char
     less = 100 * (1 - other.val.mean / point.val.mean)
     said = f"{times:.3g}" if times < 100 else f"{times:,.0f}"
-    return f"{name or other.contender.name} needs {said} times as many MACs for {less:.2g} % less perplexity"
+    return f"{name or other.candidate.name} needs {said} times as many MACs for {less:.2g} % less perplexity"
 
 
-def picks(judged: Judged) -> dict[str, Pick]:
+def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
     """The front's members by name, in this order; empty without a front. One member may have several names.
 
     ``small`` is the one of fewest MACs within 5 % of the best mean validation perplexity, ``knee`` the one furthest
     below the chord of the front in (log10 MACs, log perplexity), ``best`` that of the lowest mean perplexity.
     """
-    front = judged.front
+    front = evaluated.front
     if not front:
         return {}
     best = min(front, key=lambda point: point.val.mean)  # of equals the first, which has no more MACs
     small = next(point for point in front if point.val.mean <= (1 + WITHIN) * best.val.mean)
-    bend = front[knee([(log10(point.contender.macs_per_char), log(point.val.mean)) for point in front])]
+    bend = front[knee([(log10(point.candidate.macs_per_char), log(point.val.mean)) for point in front])]
     first = front[0]
     percent = f"{100 * WITHIN:.0f} %"
 
@@ -303,7 +249,7 @@ def picks(judged: Judged) -> dict[str, Pick]:
         sentence = f"{described(small)} is the best, and nothing smaller is within {percent} of it."
     else:
         sentence = f"{described(small)} is the smallest within {percent} of the best; {_dearer(small, best)}."
-    chosen = {"small": Pick("small", small, small.contender.run_id, sentence)}
+    chosen = {"small": Pick("small", small, small.candidate.run_id, sentence)}
 
     sentence = f"{described(bend)} is the knee"
     if len(front) == 1:
@@ -311,18 +257,18 @@ def picks(judged: Judged) -> dict[str, Pick]:
     elif bend is first:
         sentence += ": the smallest, as nothing lies below the chord of the front"
     else:
-        sentence += f": {_dearer(first, bend, 'it')} than {first.contender.name}"
+        sentence += f": {_dearer(first, bend, 'it')} than {first.candidate.name}"
     if bend is not best:
         sentence += f"; {_dearer(bend, best)}"
-    chosen["knee"] = Pick("knee", bend, bend.contender.run_id, sentence + ".")
+    chosen["knee"] = Pick("knee", bend, bend.candidate.run_id, sentence + ".")
 
     sentence = f"{described(best)} has the lowest validation perplexity of "
-    sentence += f"{len(judged.points)} configurations" if len(judged.points) > 1 else "one configuration"
+    sentence += f"{len(evaluated.points)} configurations" if len(evaluated.points) > 1 else "one configuration"
     if best.probability is not None and best.probability < SURE:
         sentence += (
             f", but is on the front with probability {best.probability:.2f} only: the seeds leave open which is best"
         )
-    chosen["best"] = Pick("best", best, best.contender.run_id, sentence + ".")
+    chosen["best"] = Pick("best", best, best.candidate.run_id, sentence + ".")
     return chosen
 
 
@@ -335,8 +281,8 @@ def _up(perplexity: float) -> str:
 
 
 def recommend(
-    contenders: Sequence[Contender], max_macs: float | None = None, max_perplexity: float | None = None
-) -> Contender:
+    candidates: Sequence[Candidate], max_macs: float | None = None, max_perplexity: float | None = None
+) -> Candidate:
     """The configuration to use, by the means of finished runs.
 
     With ``max_macs`` alone: the lowest mean validation perplexity that so many MACs per character buy. With
@@ -345,10 +291,10 @@ def recommend(
     """
     if max_macs is None and max_perplexity is None:
         raise InputError("say what it may cost or how good it must be: --max-macs, --max-perplexity or both")
-    if not contenders:
+    if not candidates:
         raise InputError("there is no finished run to recommend: search or train first, on the same text")
-    by_macs = sorted(contenders, key=lambda c: (c.macs_per_char, c.mean_val_perplexity, c.name))
-    by_perplexity = sorted(contenders, key=lambda c: (c.mean_val_perplexity, c.macs_per_char, c.name))
+    by_macs = sorted(candidates, key=lambda c: (c.macs_per_char, c.mean_val_perplexity, c.name))
+    by_perplexity = sorted(candidates, key=lambda c: (c.mean_val_perplexity, c.macs_per_char, c.name))
     macs, perplexity = inf if max_macs is None else max_macs, inf if max_perplexity is None else max_perplexity
     fitting = [
         c for c in (by_perplexity if max_perplexity is None else by_macs)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-COLUMNS = {  # table -> columns with places
+PATH_COLUMNS = {  # table -> columns with places
     "experiments": ("artifact_location",),
     "runs": ("artifact_uri",),
     "logged_models": ("artifact_location",),
@@ -51,7 +51,9 @@ def misplaced(connection: sqlite3.Connection, home: Path) -> list[Misplaced]:
     """What the database, whose artifacts belong into ``home``, has under a folder of the same name elsewhere."""
     found = []
     there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    for table, column in [(name, column) for name, columns in COLUMNS.items() if name in there for column in columns]:
+    for table, column in [
+        (name, column) for name, columns in PATH_COLUMNS.items() if name in there for column in columns
+    ]:
         for row, uri in connection.execute(f"SELECT rowid, {column} FROM {table} {ONLY.get(table, '')}"):
             path = local_path(uri or "models:/")
             if path is not None and is_elsewhere(path, home):

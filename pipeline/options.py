@@ -1,7 +1,8 @@
 """click options made from the fields of the configuration dataclasses, and the small rules that all commands share.
 
-Fields that a preset decides take ``auto`` (the default) or nothing for "as the preset says". Flags take an optional
-value (``--force``, ``--force true``), since MLflow passes every parameter with one. Names may be written with ``_``.
+Fields that a preset decides take ``auto`` (the default) or nothing for "as the preset says". The flags that
+MLproject has take an optional value (``--force``, ``--force true``), since MLflow passes every parameter with one.
+Names may be written with ``_``.
 """
 
 import re
@@ -13,7 +14,6 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-YES, NO = {"true", "yes", "1", "on"}, {"false", "no", "0", "off", ""}
 
 
 class Auto(click.ParamType):
@@ -83,39 +83,37 @@ def is_given(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
-def flag(name: str, variable: str, text: str) -> Callable[[Command], Command]:
-    """A flag that also takes a value: --force, --force true, --force false."""
-    return click.option(name, variable, is_flag=True, help=text)
+class TrueOrFalse(click.types.BoolParamType):
+    """A boolean; an empty text, which MLflow may pass, is false."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value != "" and super().convert(value, param, ctx)
 
 
-class OptionalFlagValues(click.Command):
-    """A command whose flags may be followed by true or false, and whose option names may be written with _."""
+def switch(name: str, help: str, variable: str = "") -> Callable[[Command], Command]:
+    """A flag that also takes a value: --force, --force true, --force false. For a command without arguments."""
+    return click.option(
+        name,
+        variable or name.removeprefix("--").replace("-", "_"),
+        is_flag=False,
+        flag_value="true",
+        type=TrueOrFalse(),
+        default=False,
+        metavar="[true|false]",
+        help=help,
+    )
+
+
+def with_dashes(name: str) -> str:
+    """The name of an option as click has it: MLflow and many users write it with ``_``."""
+    return name.replace("_", "-")
+
+
+class Utf8Command(click.Command):
+    """A command that refuses words that are not UTF-8."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        flags = {name for p in self.params if isinstance(p, click.Option) and p.is_flag for name in p.opts}
-        plain: list[str] = []
-        rest = list(args)
-        for arg in rest:
+        for arg in args:
             if re.search(r"[\ud800-\udfff]", arg):  # how Python reads bytes that are no characters
                 raise click.UsageError(f"{arg!r} is not UTF-8; write it, or name the file, in UTF-8.", ctx)
-        while rest:
-            arg = rest.pop(0)
-            if arg == "--":
-                plain += [arg, *rest]
-                break
-            name, equals, value = arg.partition("=")
-            if name.startswith("--"):
-                name = name.replace("_", "-")
-                arg = name + equals + value
-            if name in flags and (equals or (rest and rest[0].lower() in YES | NO)):
-                given = (value if equals else rest.pop(0)).lower()
-                if given not in YES | NO:
-                    raise click.BadParameter(f"{value!r} is not true or false.", ctx, param_hint=name)
-                if given in NO:
-                    continue
-                arg = name
-            elif name.startswith("--") and not equals and name not in flags and rest:
-                plain += [arg, rest.pop(0)]  # an option and its value, whatever that looks like
-                continue
-            plain.append(arg)
-        return super().parse_args(ctx, plain)
+        return super().parse_args(ctx, args)

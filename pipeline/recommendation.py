@@ -8,7 +8,7 @@ from typing import Any
 from models.config import ModelConfig
 from pipeline import tracking
 from pipeline.errors import InputError
-from pipeline.front import Contender, recommend
+from pipeline.front import Candidate, recommend
 from pipeline.hopeless import HOPELESS
 
 PRESET = "stream"  # the runs of the other validate on other characters
@@ -38,7 +38,7 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         for run in tracking.diverged_trainings()
         if run.params.get("preset") == PRESET and run.tags.get("corpus.sha256") == latest.tags.get("corpus.sha256")
     ]
-    chosen = recommend(_contenders(same, diverged), max_macs, max_perplexity)
+    chosen = recommend(_candidates(same, diverged), max_macs, max_perplexity)
     return {
         "run_id": chosen.run_id,
         "cell": chosen.cell,
@@ -55,7 +55,7 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
 
 
 def _of_text(runs: list[tracking.FinishedTraining], corpus: str) -> list[tracking.FinishedTraining]:
-    """Those on a text of this name, or read from this path or address."""
+    """The runs on a text of this name, or read from this path or address."""
     try:
         path = str(Path(corpus).expanduser().resolve())
     except (OSError, ValueError, RuntimeError):  # a name that no file can have
@@ -65,11 +65,11 @@ def _of_text(runs: list[tracking.FinishedTraining], corpus: str) -> list[trackin
 
 
 def _is_hopeless(run: tracking.FinishedTraining) -> bool:
-    """Whether a search stopped it early: it says less of its configuration than one with the whole budget."""
+    """Whether a search pruned the run: it says less of its configuration than one with the whole budget."""
     return run.tags.get("stopped", "").startswith(HOPELESS)
 
 
-def _contenders(runs: list[tracking.FinishedTraining], diverged: list[tracking.FinishedTraining]) -> list[Contender]:
+def _candidates(runs: list[tracking.FinishedTraining], diverged: list[tracking.FinishedTraining]) -> list[Candidate]:
     """The configurations of finished runs, each with those of its seeds that diverged at the end."""
     by_config = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.ended_ms):
@@ -86,7 +86,7 @@ def _contenders(runs: list[tracking.FinishedTraining], diverged: list[tracking.F
             each += left
         params, metrics = each[0].params, each[0].metrics
         found.append(
-            Contender(
+            Candidate(
                 name=each[0].name,
                 cell=params["cell"],
                 num_layers=int(params["num_layers"]),
@@ -101,7 +101,7 @@ def _contenders(runs: list[tracking.FinishedTraining], diverged: list[tracking.F
 
 
 def _uniform_perplexity(run: tracking.FinishedTraining) -> float:
-    """That of guessing, the number of symbols: each of them adds as many parameters to a shape."""
+    """The perplexity of guessing, which is the number of symbols: each adds as many parameters to a shape."""
     from models.complexity import closed_form  # not at the top: only where a seed diverged does torch have to be there
 
     kinds: dict[str, Any] = {"cell": str, "num_layers": int, "hidden_size": int, "embedding_size": int}

@@ -25,13 +25,13 @@ OPTIONS = {  # that decide what is trained, with their defaults
     "against": "",
     "quick": "False",
 }
-CURVES = {  # of a recorded training -> the metric
+CURVE_METRICS = {  # of a recorded training -> the metric
     "train": "perplexity/train",
     "val": "perplexity/val",
     "train_pooled": "perplexity_pooled/train",
     "val_pooled": "perplexity_pooled/val",
 }
-SECONDS = "training/seconds"
+SECONDS_METRIC = "training/seconds"
 Shape = tuple[str, str, int, int]  # implementation, cell, layers, hidden size
 Key = tuple[str, Shape, int]  # role, shape, seed
 
@@ -49,7 +49,7 @@ def by_key(trainings: Iterable[NestedTraining]) -> dict[Key, NestedTraining]:
             continue
         key = each.tags.get("role", ""), shape_of(each.configuration["model"]), each.configuration["train"]["seed"]
         before = found.get(key)
-        if before is None or len(each.curves[CURVES["val"]]) >= len(before.curves[CURVES["val"]]):
+        if before is None or len(each.curves[CURVE_METRICS["val"]]) >= len(before.curves[CURVE_METRICS["val"]]):
             found[key] = each
     return found
 
@@ -85,7 +85,7 @@ def command_of(options: Mapping[str, Any]) -> str:
 
 
 def recorded_reproduction(run_id: str, against: Table | None = None) -> Reproduction:
-    """What a reproduction's runs have come to; beside ``against``, or the table that it was made for.
+    """Read a reproduction from its runs; compared with ``against``, or the table that it was made for.
 
     InputError for a run that is none.
     """
@@ -97,7 +97,7 @@ def recorded_reproduction(run_id: str, against: Table | None = None) -> Reproduc
     kept, text = (tracking.read_json(run_id, name) for name in (TABLE_FILE, TEXT_FILE))
     if not (kept and text):
         raise InputError(f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again")
-    trainings = by_key(tracking.nested_trainings(run_id, [*CURVES.values(), SECONDS]))
+    trainings = by_key(tracking.nested_trainings(run_id, [*CURVE_METRICS.values(), SECONDS_METRIC]))
     facts = _text_of(text)
     commands, are_all = recorded_commands(run_id)
     shown = [command_of(options) for options in commands]
@@ -150,14 +150,14 @@ def _configuration(row: Reported, trainings: Mapping[Key, NestedTraining], vocab
     return Configuration(
         reported=row,
         complexity=measure(model, vocab_size),
-        runs=tuple(_training(each) for each in own if each.curves[CURVES["val"]]),
-        stream=tuple(_training(each) for each in stream if each.curves[CURVES["val"]]),
+        runs=tuple(_training(each) for each in own if each.curves[CURVE_METRICS["val"]]),
+        stream=tuple(_training(each) for each in stream if each.curves[CURVE_METRICS["val"]]),
     )
 
 
 def _training(found: NestedTraining) -> RecordedTraining:
     """A recorded training; where it was not told how many epochs, one that has ended by itself has all of them."""
-    curves = {name: found.curves[metric] for name, metric in CURVES.items()}
+    curves = {name: found.curves[metric] for name, metric in CURVE_METRICS.items()}
     pooled = {f"{name}_pooled": curves[f"{name}_pooled"] or curves[name] for name in ("train", "val")}
     epochs, stopped = len(curves["val"]), found.tags.get("stopped", "")
     epochs_planned = found.configuration["train"]["epochs"]
@@ -165,7 +165,7 @@ def _training(found: NestedTraining) -> RecordedTraining:
         ended = found.status == "FINISHED" and not stopped.startswith(STOPPED_BY_TIME)
         epochs_planned = epochs if ended else epochs + 1
     epochs_planned = max(epochs, epochs_planned)  # --epochs may ask for more than the protocol
-    seconds = found.curves[SECONDS]
+    seconds = found.curves[SECONDS_METRIC]
     return RecordedTraining(
         run_id=found.run_id,
         seed=found.configuration["train"]["seed"],

@@ -21,7 +21,7 @@ from pipeline.errors import InputError
 
 DATA = Path(__file__).with_name("data")
 REPORT_SYMBOLS = 28
-COLUMNS = ("id", "implementation", "cell", "num_layers", "hidden_size")  # that no table can be without
+REQUIRED_COLUMNS = ("id", "implementation", "cell", "num_layers", "hidden_size")  # that no table can be without
 SAMPLE = "sample_"  # followed by the prompt, a column of generated text
 PRINTED = re.compile(r"(\d[\d,]*(?:\.\d+)?) ?([kKM]?)")
 UNITS = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
@@ -68,7 +68,7 @@ class Reported:
         return rounds_to(parameters / UNITS[found[2]], found[1].replace(",", "")) if found else None
 
     def agrees_on_macs(self, macs: int) -> bool | None:
-        """The same of the printed MMac."""
+        """Whether the printed MMac is this number of MACs, likewise; None without one."""
         return None if self.mmac is None else rounds_to(macs / 1e6, f"{self.mmac:.10g}")
 
     @property
@@ -107,7 +107,7 @@ class Claim:
 
 @cache
 def report_table() -> Table:
-    """The coursework report's own."""
+    """The table of the coursework report."""
     return read_table(DATA / "reported.csv", "the coursework report")
 
 
@@ -131,7 +131,7 @@ def read_table(path: Path, name: str = "") -> Table:
         columns, lines = reader.fieldnames or (), list(reader)
     except csv.Error as error:
         raise InputError(f"--against {path} is no table of comma-separated values: {error}") from None
-    if missing := [column for column in COLUMNS if column not in columns]:
+    if missing := [column for column in REQUIRED_COLUMNS if column not in columns]:
         raise InputError(f"--against {path} has no column {', '.join(missing)}; see pipeline/data/reported.csv")
     rows: list[Reported] = []
     for number, row in enumerate(lines, 2):

@@ -9,11 +9,11 @@ from typing import Literal
 
 from models.complexity import Complexity
 from models.config import ModelConfig
-from pipeline.front import estimate
 from pipeline.reported import Reported, Table
+from pipeline.statistics import estimate
 
 Curve = Literal["train", "val", "train_pooled", "val_pooled"]
-Split = Literal["training", "validation", "neither"]
+PromptSplit = Literal["training", "validation", "neither"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class RecordedTraining:
 
     @property
     def epochs(self) -> int:
-        """How many were trained."""
+        """The number of epochs trained."""
         return len(self.val)
 
     @property
@@ -52,7 +52,7 @@ class RecordedTraining:
         return self.epochs >= self.epochs_planned
 
     def until(self, epochs: int) -> "RecordedTraining":
-        """It as it stood after so many epochs: without what is known of its end alone, if it went on."""
+        """This training truncated to ``epochs``; fields known only at the end are dropped if it ran longer."""
         if self.epochs <= epochs:
             return self
         curves = {name: getattr(self, name)[:epochs] for name in ("train", "val", "train_pooled", "val_pooled")}
@@ -93,25 +93,25 @@ class Configuration:
 
     @property
     def shape(self) -> str:
-        """gru-2x32"""
+        """Cell, layers and hidden size: gru-2x32."""
         reported = self.reported
         model = ModelConfig(cell=reported.cell, num_layers=reported.num_layers, hidden_size=reported.hidden_size)
         return model.shape
 
     @property
     def label(self) -> str:
-        """How pictures call it: GRU 2x32; whose own equations it is written in is said by its id."""
+        """The label in figures: GRU 2x32; the id says in which equations it is written."""
         reported = self.reported
         return f"{reported.cell.upper()} {reported.num_layers}x{reported.hidden_size}"
 
     @property
     def whole(self) -> tuple[RecordedTraining, ...]:
-        """The trainings that have all their epochs."""
+        """The trainings with all their planned epochs."""
         return tuple(run for run in self.runs if run.is_whole)
 
     @property
     def furthest(self) -> tuple[RecordedTraining, ...]:
-        """What is shown of it: the whole trainings, or else those that came furthest; empty before the first epoch."""
+        """The trainings that are shown: the whole ones, else those with most epochs; empty before the first epoch."""
         most = max((run.epochs for run in self.runs), default=0)
         return self.whole or tuple(run for run in self.runs if run.epochs == most > 0)
 
@@ -132,7 +132,7 @@ class Configuration:
 
     @property
     def state(self) -> str:
-        """``progress``, and what it was stopped by."""
+        """``progress`` and what stopped it."""
         return f"{self.progress}, stopped by {self.stopped}" if self.stopped else self.progress
 
     def mean_curve(self, curve: Curve) -> tuple[float, ...]:
@@ -147,7 +147,7 @@ class PromptInText:
 
     prompt: str
     position: int
-    split: Split
+    split: PromptSplit
     continuation: str
 
 

@@ -25,14 +25,13 @@ from pipeline.estimate import Calibration, Timing, expected_seconds, in_turn_sec
 from pipeline.evidence import Outcome
 from pipeline.explanations import explanations
 from pipeline.files import alone
-from pipeline.front import estimate
 from pipeline.memory import check_shape_fits
 from pipeline.open_runs import close_dead_runs, close_the_dead
 from pipeline.pool import WAIT_SECONDS, MakePool, Pool, raised, time_all, train_in_processes, worker_count
 from pipeline.progress import SearchProgress, search_progress
 from pipeline.recorded import (
     COMMANDS_FILE,
-    CURVES,
+    CURVE_METRICS,
     LATEST,
     STAGE,
     TABLE_FILE,
@@ -46,6 +45,7 @@ from pipeline.recorded import (
 )
 from pipeline.reported import REPORT_SYMBOLS, Reported, Table, read_table, report_table
 from pipeline.reproduced import Configuration, Reproduction
+from pipeline.statistics import estimate
 from pipeline.steps import corpus_keys, corpus_tags, parent_run, record_datasets, step_key
 from pipeline.summaries import reproduction_note
 from pipeline.text_facts import text_facts
@@ -68,7 +68,7 @@ KILLS_ALLOWED = 1  # of a training's process, before the training is left alone
 
 @dataclass(frozen=True)
 class ReproductionRun:
-    """A reproduction that is done: its run, what it came to, where the pages are, and the flat result."""
+    """A finished reproduction: its figures, verdicts and checks, the folder of its pages, and the flat result."""
 
     found: Reproduction
     verdicts: Sequence[Verdict]
@@ -139,7 +139,7 @@ def _busy(table: Table) -> str:
 
 
 def _small(rows: Sequence[Reported]) -> tuple[Reported, ...]:
-    """Those that --quick trains. InputError if none is."""
+    """The configurations that --quick trains. InputError if there are none."""
     small = tuple(row for row in rows if row.num_layers * row.hidden_size <= QUICK_UNITS)
     if not small:
         raise InputError(
@@ -164,7 +164,7 @@ def configurations_of(row: Reported, seed: int, preset: str = "report") -> tuple
 
 
 def _epochs_of(there: NestedTraining) -> int:
-    return len(there.curves[CURVES["val"]])
+    return len(there.curves[CURVE_METRICS["val"]])
 
 
 def _has_diverged(there: NestedTraining) -> bool:
@@ -233,7 +233,7 @@ class _Conductor:
         return tasks
 
     def _recorded(self) -> dict[Key, NestedTraining]:
-        return by_key(tracking.nested_trainings(self.run.id, [CURVES["val"]]))
+        return by_key(tracking.nested_trainings(self.run.id, [CURVE_METRICS["val"]]))
 
     def _task(
         self, role: Role, row: Reported, seed: int, recorded: Mapping[Key, NestedTraining]
@@ -390,19 +390,19 @@ class _Conductor:
 # --- the report ------------------------------------------------------------------------------------------------------
 
 
-def write_report(found: Reproduction, run: TrackedRun, output: str) -> ReproductionRun:
+def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> ReproductionRun:
     """Judge, and write the pages to disk and, as artifacts, to a run."""
-    is_own = found.table.digest == report_table().digest
-    verdicts = judge_claims(found) if is_own else ()
-    held = checks(found)
+    is_own = reproduction.table.digest == report_table().digest
+    verdicts = judge_claims(reproduction) if is_own else ()
+    held = checks(reproduction)
     pages = report.pages(
-        found,
+        reproduction,
         verdicts,
-        corrections(found) if is_own else (),
-        explanations(found) if is_own else (),
+        corrections(reproduction) if is_own else (),
+        explanations(reproduction) if is_own else (),
         held,
     )
-    folder = _folder(output, found.quick, "" if is_own else found.table.name)
+    folder = _folder(output, reproduction.quick, "" if is_own else reproduction.table.name)
     with _writable(folder):
         report.write(pages, folder)
     run.text(REPORT_FILE, pages.html)
@@ -410,17 +410,17 @@ def write_report(found: Reproduction, run: TrackedRun, output: str) -> Reproduct
     for name, png in pages.figures.items():
         run.picture(f"report/{name}", png)
     return ReproductionRun(
-        found=found,
+        found=reproduction,
         verdicts=verdicts,
         checks=held,
         folder=folder,
         result={
-            "run_id": found.run_id,
-            "table": found.table.name,
-            "quick": found.quick,
-            "corpus": found.text.corpus,
+            "run_id": reproduction.run_id,
+            "table": reproduction.table.name,
+            "quick": reproduction.quick,
+            "corpus": reproduction.text.corpus,
             "report": str(folder / "report.html"),
-            "configurations": [_row(each) for each in found.configurations],
+            "configurations": [_row(each) for each in reproduction.configurations],
             "verdicts": {verdict.claim.id: verdict.outcome for verdict in verdicts},
             "checks": [asdict(check) for check in held],
         },
@@ -462,7 +462,7 @@ def _row(each: Configuration) -> dict[str, Any]:
 
 
 def rewrite_report(run_id: str, against: str, output: str) -> ReproductionRun:
-    """The pages once more, from recorded runs alone: the run that is named, or the latest reproduction."""
+    """Rewrite the pages from recorded runs alone: those of the given reproduction, or of the latest."""
     store.setup()
     table = table_of(against) if against else None
     chosen = run_id or _latest(table)

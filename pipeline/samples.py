@@ -8,7 +8,7 @@ from models.language_model import LanguageModel
 from pipeline.config import REPORT_PROMPTS
 from pipeline.vocabulary import Vocabulary
 
-REPORT_CHARS = 20  # after the prefix, as the report's strings
+CONTINUED_CHARS = 20  # after the prefix, as the report's strings
 SAMPLED_CHARS = 300
 
 
@@ -24,7 +24,7 @@ class SampleText:
 def continuations(
     model: LanguageModel, vocabulary: Vocabulary, prompts: list[str], length: int, decoding: Decoding
 ) -> list[str]:
-    """Each prompt, normalised, with ``length`` characters more. Raises InputError for one that can't be read."""
+    """Each prompt, normalised, with ``length`` characters more. Raises ConfigError for one that can't be read."""
     ids = [vocabulary.encode_prompt(prompt) for prompt in prompts]
     more = complete(model, ids, length, decoding, forbidden=[vocabulary.unknown_id])
     return [vocabulary.decode([*start, *rest]) for start, rest in zip(ids, more, strict=True)]
@@ -40,7 +40,7 @@ def prompts_for(vocabulary: Vocabulary) -> list[str]:
 def greedy_texts(model: LanguageModel, vocabulary: Vocabulary) -> dict[str, str]:
     """The report's strings: each of its prefixes, and 20 characters more."""
     prompts = prompts_for(vocabulary)
-    texts = continuations(model, vocabulary, prompts, REPORT_CHARS, Decoding(method="greedy"))
+    texts = continuations(model, vocabulary, prompts, CONTINUED_CHARS, Decoding(method="greedy"))
     return dict(zip(prompts, texts, strict=True))
 
 

@@ -38,7 +38,7 @@ from pipeline import files, store
 from pipeline.config import CorpusConfig
 from pipeline.corpus import Corpus
 from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
-from pipeline.front import Contender, Trial
+from pipeline.front import Candidate, Trial
 from pipeline.hopeless import HOPELESS, FinishedCurve, HopelessRule
 from pipeline.memory import check_training_fits
 from pipeline.processes import is_gone, is_of_this_machine, process_tags
@@ -265,7 +265,10 @@ class Search:
         self.corpus, self.corpus_config = corpus, corpus_config
         self.vocab_size = len(corpus.vocabulary)
         self.nothing_new = False
-        self.exhibit: Callable[[str], tuple[str, Path | None]] = lambda run_id: ("", None)  # a run's link and curve
+        self.dashboard_link: Callable[[str], tuple[str, Path | None]] = lambda run_id: (
+            "",
+            None,
+        )  # a run's link and curve
         self._kills: dict[tuple[int, int], int] = {}  # of the processes of a confirmation
         self._process = process_tags()
         protocol = {
@@ -624,7 +627,7 @@ class Search:
 
     # --- the front ---------------------------------------------------------------------------------------------------
 
-    def contenders(self, ms_per_char: Mapping[str, float] | None = None) -> list[Contender]:
+    def candidates(self, ms_per_char: Mapping[str, float] | None = None) -> list[Candidate]:
         """The configurations that were trained to their end, each with its runs; those that learnt nothing left out.
 
         Trials that differ in their seed alone are runs of one configuration, and a seed counts once.
@@ -637,7 +640,7 @@ class Search:
                 continue
             model, _ = configs_of(first.params, self.space, self.config, 0)
             found.append(
-                Contender(
+                Candidate(
                     name=_name(model.shape, first.params),
                     cell=model.cell,
                     num_layers=model.num_layers,
@@ -670,7 +673,7 @@ class Search:
                 runs.setdefault(each.seed, each.result or DIVERGED)
         return runs
 
-    def confirmation_tasks(self, members: Sequence[Contender], tags: Mapping[str, str]) -> list[TrainingTask]:
+    def confirmation_tasks(self, members: Sequence[Candidate], tags: Mapping[str, str]) -> list[TrainingTask]:
         """The trainings that members of the front lack, each with the next seeds after the first trial's own."""
         tasks = []
         by_run = {trials[0].user_attrs["run_id"]: trials for trials in self._by_configuration()}
@@ -725,7 +728,7 @@ class Search:
 
     def _show_in_dashboard(self, trial_id: int, run_id: str) -> None:
         """The link to a trial's run, and its curve, for optuna-dashboard."""
-        link, picture = self.exhibit(run_id)
+        link, picture = self.dashboard_link(run_id)
         self.study._storage.set_trial_user_attr(trial_id, "mlflow_run", link)
         if picture is not None:
             folder = artifact_folder()

@@ -19,7 +19,7 @@ from pipeline.corpus import load_corpus
 from pipeline.errors import InputError
 from pipeline.estimate import Calibration, front_members, search_minutes, shapes_to_time
 from pipeline.files import BEST_CHECKPOINT
-from pipeline.front import Contender, Judged, Pick, hypervolume_by_trial, judge, picks, unconfirmed
+from pipeline.front import Candidate, FrontEstimate, Pick, evaluate_front, hypervolume_by_trial, picks, unconfirmed
 from pipeline.hopeless import HopelessRule
 from pipeline.latency import generation_ms_per_char
 from pipeline.open_runs import close_dead_runs, close_the_dead
@@ -42,10 +42,10 @@ ESTIMATE_DRAWS = 200  # random configurations, whose mean is what a trial is exp
 
 @dataclass(frozen=True)
 class SearchRun:
-    """A search that is done: its run, the judged front, the picks, and the flat result."""
+    """A search that is done: its run, the front, the picks, and the flat result."""
 
     run_id: str
-    judged: Judged
+    evaluated: FrontEstimate
     picks: Mapping[str, Pick]
     counts: Mapping[str, int]
     result: dict[str, Any]
@@ -103,7 +103,7 @@ class _Conductor:
         self.found, self.run, self.rule, self.say, self.make_pool = found, run, rule, say, make_pool
         self.config, self.corpus = found.config, found.corpus
         self.tags = corpus_tags(found.corpus)
-        found.exhibit = self._exhibit
+        found.dashboard_link = self._dashboard_link
         self.bar = SearchProgress(None)
         self.minutes_expected: float | None = None
         self._calibration: Calibration | None = None
@@ -214,8 +214,8 @@ class _Conductor:
         """Train the front's members with more seeds, until all that are on the front by their means have enough."""
         found = self.found
         while True:
-            judged = judge(found.contenders(), found.reference)
-            waiting = found.confirmation_tasks(unconfirmed(judged, self.config.confirm_seeds), self.tags)
+            evaluated = evaluate_front(found.candidates(), found.reference)
+            waiting = found.confirmation_tasks(unconfirmed(evaluated, self.config.confirm_seeds), self.tags)
             if not waiting:
                 return
             self.bar.phase("confirming the front")
@@ -230,25 +230,25 @@ class _Conductor:
         signum = signal_of(error)
         self.found.give_up(f"stopped by {name_of(signum)}" if signum else f"the search ended: {type(error).__name__}")
 
-    def _exhibit(self, run_id: str) -> tuple[str, Path | None]:
+    def _dashboard_link(self, run_id: str) -> tuple[str, Path | None]:
         picture = tracking.fetch(run_id, CURVES)
         return ui.link_to_run(run_id), picture if picture.is_file() else None
 
-    def _timed(self, contenders: list[Contender]) -> list[Contender]:
-        """The contenders with what their runs take to write a character."""
+    def _timed(self, candidates: list[Candidate]) -> list[Candidate]:
+        """The candidates with what their runs take to write a character."""
         models = {}
-        for run_id in (run_id for each in contenders for run_id in each.run_ids if run_id):  # "": one that diverged
+        for run_id in (run_id for each in candidates for run_id in each.run_ids if run_id):  # "": one that diverged
             try:
                 models[run_id] = load_model(tracking.fetch(run_id, f"checkpoints/{BEST_CHECKPOINT}"))[0]
             except (InputError, *store.REFUSALS) as error:  # deleted, or recorded in another store
                 log.warning("The model of run %s is not timed: %s", run_id, error)
-        return self.found.contenders(dict(zip(models, generation_ms_per_char(list(models.values())), strict=True)))
+        return self.found.candidates(dict(zip(models, generation_ms_per_char(list(models.values())), strict=True)))
 
     def _conclude(self, seconds: float) -> SearchRun:
-        """Time, judge, register, draw and write down what has been found."""
+        """Time, evaluate, register, draw and write down what has been found."""
         found, config, run = self.found, self.config, self.run
-        judged = judge(self._timed(found.contenders()), found.reference)
-        chosen = picks(judged)
+        evaluated = evaluate_front(self._timed(found.candidates()), found.reference)
+        chosen = picks(evaluated)
         for name, pick in chosen.items():
             said = " ".join(each.sentence for each in chosen.values() if each.run_id == pick.run_id)
             text = f"Text: {self.corpus.label} (sha256 {self.corpus.corpus_sha256[:8]}...)."
@@ -259,11 +259,11 @@ class _Conductor:
         reported = (
             report_table().rows if self.corpus.label == "time-machine" else ()
         )  # figures of two texts share no chart
-        run.picture("plots/pareto.png", figures.pareto_front(trials, judged, chosen, reported, bars, title))
+        run.picture("plots/pareto.png", figures.pareto_front(trials, evaluated, chosen, reported, bars, title))
         areas = hypervolume_by_trial(trials, found.reference)
-        run.picture("plots/hypervolume.png", figures.hypervolume_history(areas, judged, title))
+        run.picture("plots/hypervolume.png", figures.hypervolume_history(areas, evaluated, title))
         run.picture("plots/importance.png", figures.parameter_importance(found.importances(), title))
-        run.picture("plots/time.png", figures.perplexity_against_time(judged, chosen, title))
+        run.picture("plots/time.png", figures.perplexity_against_time(evaluated, chosen, title))
         counts = found.counts()
         result: dict[str, Any] = {
             "run_id": run.id,
@@ -275,28 +275,28 @@ class _Conductor:
             **counts,
             "minutes": seconds / 60,
             "minutes_expected": self.minutes_expected,
-            "hypervolume": judged.hypervolume,
-            "hypervolume_low": judged.hypervolume_low,
-            "hypervolume_high": judged.hypervolume_high,
-            "front": [_row(point) for point in judged.front],
+            "hypervolume": evaluated.hypervolume,
+            "hypervolume_low": evaluated.hypervolume_low,
+            "hypervolume_high": evaluated.hypervolume_high,
+            "front": [_row(point) for point in evaluated.front],
             "picks": {name: {"run_id": p.run_id, "sentence": p.sentence} for name, p in chosen.items()},
         }
-        figures_now = {"search/hypervolume": judged.hypervolume}
+        figures_now = {"search/hypervolume": evaluated.hypervolume}
         figures_now |= {f"search/{name.replace(' ', '_')}": float(count) for name, count in counts.items()}
         if chosen:
             best = chosen["best"].point
             figures_now["final/val_perplexity"] = best.val.mean
-            figures_now["cost/macs_per_char"] = float(best.contender.macs_per_char)
+            figures_now["cost/macs_per_char"] = float(best.candidate.macs_per_char)
         run.metrics(figures_now, step=counts["trials"] + counts["confirmations"])  # either changes the figures
         run.json(tracking.RESULT_FILE, result)
         expected = "" if self.minutes_expected is None else f" {self.minutes_expected:.1f} minutes were expected."
         took = f"The last command took {seconds / 60:.1f} minutes.{expected} Pictures: `plots/` among the artifacts."
-        run.note(f"{search_note(run.store.experiment_id, judged, chosen, counts)}\n\n{took}")
-        return SearchRun(run.id, judged, chosen, counts, result)
+        run.note(f"{search_note(run.store.experiment_id, evaluated, chosen, counts)}\n\n{took}")
+        return SearchRun(run.id, evaluated, chosen, counts, result)
 
 
 def _row(point: Any) -> dict[str, Any]:
-    member = point.contender
+    member = point.candidate
     return {
         "name": member.name,
         "cell": member.cell,

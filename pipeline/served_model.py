@@ -3,7 +3,6 @@
 The weights are a checkpoint of ours (safetensors, checked against its digest); nothing is unpickled.
 """
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +48,7 @@ class TextGenerator(PythonModel):
             self._check_work(prompts, length, decoding.beam_width if decoding.method == "beam" else 1)
             return continuations(self.language_model, self.vocabulary, prompts, length, decoding)
         except (ValueError, InputError) as error:
-            # the reason names the command's option: here it is the parameter of that name
-            reason = re.sub(r"--([a-z-]+)", lambda option: option[1].replace("-", "_"), str(error))
-            raise mlflow.MlflowException(reason, error_code=BAD_REQUEST) from error
+            raise mlflow.MlflowException(str(error), error_code=BAD_REQUEST) from error
 
     def _check_work(self, prompts: list[Any], length: int, beams: int) -> None:
         """ValueError for what is no text, and for more than a server should do at one request."""

@@ -18,12 +18,12 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal, get_args
 
-from models.config import CellName, ModelConfig, check_range, option, option_name
+from models.config import CellName, ConfigError, ModelConfig, check, option
 from pipeline.config import PresetName, TrainConfig, resolve
-from pipeline.errors import InputError
+from pipeline.errors import InputError, option_name
 
 SamplerName = Literal["known-cost", "gp", "tpe", "nsga2", "random", "grid"]
-CELLS: tuple[str, ...] = get_args(CellName)
+CELL_NAMES: tuple[str, ...] = get_args(CellName)
 LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched by ratio
 LARGEST_ENUMERATION = 100_000  # configurations that a space is listed up to
 GRID_FLOATS = 5  # values of a range of floats in --sampler grid
@@ -32,47 +32,50 @@ GRID_INTS = 4  # a range of so many integers is taken whole there; a longer one 
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """How a space is searched. Raises ValueError, naming the option, when a value is outside its range."""
+    """How a space is searched. Raises ConfigError for a value that is not allowed."""
 
-    study_name: str = option("The study: the same name goes on with it.", "search")
-    trials: int = option("Trials that are to be complete in total, those of earlier commands included.", 40)
-    epochs: int = option("A trial's budget: passes over the training text, the same for all.", 6)
+    study_name: str = option("search", help="The study: the same name goes on with it.")
+    trials: int = option(
+        40, help="Trials that are to be complete in total, those of earlier commands included.", low=1, high=1_000_000
+    )
+    epochs: int = option(
+        6, help="A trial's budget: passes over the training text, the same for all.", low=1, high=1_000_000
+    )
     confirm_seeds: int = option(
-        "Runs that each member of the front has in the end, each of another seed (1: no further runs).", 3
+        3,
+        help="Runs that each member of the front has in the end, each of another seed (1: no further runs).",
+        low=1,
+        high=1000,
     )
     sampler: SamplerName = option(
-        "known-cost: models the perplexity alone, since MACs are known; the others are Optuna's.", "known-cost"
+        "known-cost", help="known-cost: models the perplexity alone, since MACs are known; the others are Optuna's."
     )
-    workers: int | None = option("Processes that train, one thread each; auto: one for each core.", None, True)
-    budget_macs: int = option("Only models of at most so many MACs per character (0: no limit).", 0)
-    timeout: float = option("Begin no further trial after so many seconds (0: no limit).", 0.0)
-    max_seconds: float = option("Safety limit of one training; one that it cuts short says so (0: no limit).", 0.0)
-    seed: int = option("Seed of the sampler and of the trials; confirmations have the next ones.", 0)
-    preset: PresetName = option("How each model is trained.", "stream")
-    storage: str = option("Optuna's storage, as an SQLAlchemy address; auto: mlruns/optuna.db.", "auto")
-    space: str = option("A YAML file that holds the space, in place of the options below.", "")
-    cell: str = option("Recurrent cells.", "rnn,gru,lstm")
-    num_layers: str = option("Recurrent layers.", "1..3")
-    hidden_size: str = option("Units of each layer.", "8..256")
-    learning_rate: str = option("Highest learning rate; auto: the preset's.", "auto")
-    dropout: str = option("Dropout between layers; auto: the preset's.", "auto")
-    recurrent_dropout: str = option("DropConnect of the recurrent weights; auto: the preset's.", "auto")
-    output_dropout: str = option("Dropout of the last layer's output; auto: the preset's.", "auto")
+    workers: int | None = option(
+        None, help="Processes that train, one thread each; auto: one for each core.", preset=True, low=1, high=1024
+    )
+    budget_macs: int = option(0, help="Only models of at most so many MACs per character (0: no limit).", low=0)
+    timeout: float = option(0.0, help="Begin no further trial after so many seconds (0: no limit).", low=0)
+    max_seconds: float = option(
+        0.0, help="Safety limit of one training; one that it cuts short says so (0: no limit).", low=0
+    )
+    seed: int = option(
+        0, help="Seed of the sampler and of the trials; confirmations have the next ones.", low=0, high=2**31 - 1
+    )
+    preset: PresetName = option("stream", help="How each model is trained.")
+    storage: str = option("auto", help="Optuna's storage, as an SQLAlchemy address; auto: mlruns/optuna.db.")
+    space: str = option("", help="A YAML file that holds the space, in place of the options below.")
+    cell: str = option("rnn,gru,lstm", help="Recurrent cells.")
+    num_layers: str = option("1..3", help="Recurrent layers.")
+    hidden_size: str = option("8..256", help="Units of each layer.")
+    learning_rate: str = option("auto", help="Highest learning rate; auto: the preset's.")
+    dropout: str = option("auto", help="Dropout between layers; auto: the preset's.")
+    recurrent_dropout: str = option("auto", help="DropConnect of the recurrent weights; auto: the preset's.")
+    output_dropout: str = option("auto", help="Dropout of the last layer's output; auto: the preset's.")
 
     def __post_init__(self) -> None:
+        check(self)
         if not self.study_name.strip():
-            raise ValueError("--study-name is empty; give the study a name")
-        check_range("trials", self.trials, 1, 1_000_000)
-        check_range("epochs", self.epochs, 1, 1_000_000)
-        check_range("confirm_seeds", self.confirm_seeds, 1, 1000)
-        if self.workers is not None:
-            check_range("workers", self.workers, 1, 1024)
-        check_range("budget_macs", self.budget_macs, 0)
-        check_range("timeout", self.timeout, 0)
-        check_range("max_seconds", self.max_seconds, 0)
-        check_range("seed", self.seed, 0, 2**31 - 1)
-        if self.sampler not in get_args(SamplerName):
-            raise ValueError(f"--sampler is {self.sampler!r}; it must be one of {', '.join(get_args(SamplerName))}")
+            raise ConfigError("study_name", "is empty; give the study a name")
 
 
 PARAMETERS = {"cell": str, "num_layers": int, "hidden_size": int} | dict.fromkeys(
@@ -121,7 +124,7 @@ class Space:
         try:
             for corner in space.corners():
                 resolve({**corner, "preset": config.preset})
-        except ValueError as error:
+        except ConfigError as error:
             raise InputError(f"the space holds what can't be trained{source}: {error}") from error
         return space
 
@@ -257,11 +260,11 @@ def _values(name: str, text: Any, source: str) -> Values:
                 raise ValueError(words)
             return ends if ends.low < ends.high else (kind(low),)
         chosen = tuple(dict.fromkeys(kind(word.strip()) for word in words.split(",")))
-        if kind is str and not set(chosen) <= set(CELLS):
+        if kind is str and not set(chosen) <= set(CELL_NAMES):
             raise ValueError(words)
         return chosen
     except ValueError as error:
-        allowed = f"some of {','.join(CELLS)}" if kind is str else "a value, a choice A,B,C or a range LOW..HIGH"
+        allowed = f"some of {','.join(CELL_NAMES)}" if kind is str else "a value, a choice A,B,C or a range LOW..HIGH"
         raise InputError(f"{option_name(name)} is {words!r}{source}; it must be {allowed}") from error
 
 

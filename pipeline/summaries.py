@@ -14,14 +14,15 @@ from typing import Any
 from models.complexity import report_print_out
 from models.config import ModelConfig
 from models.ngram import BASELINE_LABEL
-from pipeline.checks import Check, counted
+from pipeline.checks import Check, counts_in_words
 from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, PresetName, TrainConfig
 from pipeline.corpus import FALLBACK_WARNING, Corpus
 from pipeline.evidence import Outcome
 from pipeline.experiment import Result
-from pipeline.front import FrontPoint, Judged, Pick, estimate
+from pipeline.front import FrontEstimate, FrontPoint, Pick
 from pipeline.reproduced import Configuration, Reproduction
 from pipeline.samples import SampleText
+from pipeline.statistics import estimate
 from pipeline.verdicts import Verdict
 
 
@@ -194,41 +195,41 @@ def _counted(counts: Mapping[str, int]) -> str:
 def _front_row(point: FrontPoint) -> tuple[str, ...]:
     """A member of the front: name, MACs, parameters, validation, seeds, test, probability."""
     chance = "" if point.probability is None else f"{point.probability:.2f}"
-    contender = point.contender
-    sizes = (f"{contender.macs_per_char:,}", f"{contender.parameters:,}")
-    return (contender.name, *sizes, str(point.val), str(point.seeds), str(point.test or ""), chance)
+    candidate = point.candidate
+    sizes = (f"{candidate.macs_per_char:,}", f"{candidate.parameters:,}")
+    return (candidate.name, *sizes, str(point.val), str(point.seeds), str(point.test or ""), chance)
 
 
-def _spread_text(judged: Judged) -> str:
+def _spread_text(evaluated: FrontEstimate) -> str:
     """What the intervals and probabilities rest on; that there are none, where no seed was repeated."""
-    if judged.seed_deviation is None:
+    if evaluated.seed_deviation is None:
         return "No configuration was trained with a second seed, so there is no interval and no probability."
     return (
         "± is half of the 95 % interval of the mean, from the spread among seeds, pooled over all that have several "
-        f"({100 * judged.seed_deviation:.2g} % of perplexity, {judged.degrees_of_freedom} degrees of freedom)."
+        f"({100 * evaluated.seed_deviation:.2g} % of perplexity, {evaluated.degrees_of_freedom} degrees of freedom)."
     )
 
 
-def _hypervolume_text(judged: Judged) -> str:
+def _hypervolume_text(evaluated: FrontEstimate) -> str:
     """The hypervolume and its interval, with what it is measured in and against."""
-    low, high = judged.hypervolume_low, judged.hypervolume_high
+    low, high = evaluated.hypervolume_low, evaluated.hypervolume_high
     between = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
-    perplexity, macs = judged.reference
+    perplexity, macs = evaluated.reference
     luck = "where seeds differ by so much, lucky runs are among those that decide who is on the front"
     return (
-        f"Hypervolume {judged.hypervolume:.2f}{between}, in perplexity times decades of MACs within "
+        f"Hypervolume {evaluated.hypervolume:.2f}{between}, in perplexity times decades of MACs within "
         f"perplexity {perplexity:g} and {macs:,.0f} MACs per character."
-        + (f" This interval is too narrow and lies too high: {luck}." if judged.is_loud else "")
+        + (f" This interval is too narrow and lies too high: {luck}." if evaluated.is_loud else "")
     )
 
 
-def _nearly_text(judged: Judged) -> str:
+def _nearly_text(evaluated: FrontEstimate) -> str:
     """Who may belong on the front and isn't on it by the means; empty where nobody has a chance of a tenth."""
-    nearly = [point for point in judged.points if not point.on_front and (point.probability or 0) >= 0.1]
+    nearly = [point for point in evaluated.points if not point.on_front and (point.probability or 0) >= 0.1]
     if not nearly:
         return ""
     ranked = sorted(nearly, key=lambda point: -(point.probability or 0))
-    named = ", ".join(f"{point.contender.name} ({point.probability:.2f})" for point in ranked[:5])
+    named = ", ".join(f"{point.candidate.name} ({point.probability:.2f})" for point in ranked[:5])
     more = f" and {len(ranked) - 5} more" if len(ranked) > 5 else ""
     return f"Not on the front by the means, but with a chance of it: {named}{more}."
 
@@ -236,27 +237,29 @@ def _nearly_text(judged: Judged) -> str:
 NO_FRONT = "No trial has finished, so there is no front."
 
 
-def search_note(experiment_id: str, judged: Judged, chosen: Mapping[str, Pick], counts: Mapping[str, int]) -> str:
+def search_note(
+    experiment_id: str, evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mapping[str, int]
+) -> str:
     """The study's page: the picks in sentences, the front, what its numbers rest on, and what became of the trials.
 
     ``counts`` maps a label to how many there are, the main one first: {"trials complete": 40, "failed": 2}.
     """
-    if not judged.front:
+    if not evaluated.front:
         return f"{NO_FRONT}\n\n{_counted(counts)}."
     heads = ("configuration", "MACs per character", "parameters", "validation perplexity", "seeds", "test perplexity")
     lines = ["| " + " | ".join((*heads, "probability of being on the front")) + " |", "|---" * 7 + "|"]
-    for point in judged.front:
+    for point in evaluated.front:
         name, *numbers = _front_row(point)
-        run = f"#/experiments/{experiment_id}/runs/{point.contender.run_id}?workflowType=machine_learning"
+        run = f"#/experiments/{experiment_id}/runs/{point.candidate.run_id}?workflowType=machine_learning"
         lines.append("| " + " | ".join((f"[{plain(name)}]({run})", *numbers)) + " |")
     sentences = "\n".join(f"- `@{name}`: {plain(pick.sentence)}" for name, pick in chosen.items())
-    rest = " ".join(filter(None, (_spread_text(judged), _nearly_text(judged), _hypervolume_text(judged))))
+    rest = " ".join(filter(None, (_spread_text(evaluated), _nearly_text(evaluated), _hypervolume_text(evaluated))))
     return f"{sentences}\n\n" + "\n".join(lines) + f"\n\n{rest}\n\n{_counted(counts)}."
 
 
 def search_table(
     name: str,
-    judged: Judged,
+    evaluated: FrontEstimate,
     chosen: Mapping[str, Pick],
     counts: Mapping[str, int],
     links: Mapping[str, str],
@@ -265,16 +268,16 @@ def search_table(
     """What the search prints at its end: the front, the picks, the hypervolume, the counts and the links."""
     linked = "\n".join(f"  {label:<7} {url}" for label, url in links.items())
     tail = f"  {_counted(counts)}\n\n{linked}\n  ({how_to_start})"
-    if not judged.front:
+    if not evaluated.front:
         return f"{name}\n\n  {NO_FRONT}\n{tail}"
     heads = ("", "MACs/char", "parameters", "validation", "seeds", "test", "chance")
-    rows = [heads, *(_front_row(point) for point in judged.front)]
+    rows = [heads, *(_front_row(point) for point in evaluated.front)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = "\n".join(
         "  " + "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows
     )
     said = [f"@{name}: {pick.sentence}" for name, pick in chosen.items()]
-    said += filter(None, (_spread_text(judged), _nearly_text(judged), _hypervolume_text(judged)))
+    said += filter(None, (_spread_text(evaluated), _nearly_text(evaluated), _hypervolume_text(evaluated)))
     text = "\n".join(fill(line, 112, initial_indent="  ", subsequent_indent="    ") for line in said)
     return f"{name}\n\n{table}\n\n{text}\n{tail}"
 
@@ -321,7 +324,7 @@ def reproduction_note(found: Reproduction, verdicts: Sequence[Verdict], made: Se
     """The reproduction's page: what became of each configuration, and where the report is."""
     lines = ["| " + " | ".join(REPRODUCED_HEADS) + " |", "|---" * len(REPRODUCED_HEADS) + "|"]
     lines += ["| " + " | ".join(map(plain, _reproduced_row(each))) + " |" for each in found.configurations]
-    said = [_is_quick_text(found), _counted_verdicts(verdicts), *map(plain, counted(made))]
+    said = [_is_quick_text(found), _counted_verdicts(verdicts), *map(plain, counts_in_words(made))]
     where = "The report: `report/report.html` among the artifacts. Perplexities are averaged as the book does it."
     return "\n\n".join(filter(None, [*said, "\n".join(lines), where]))
 
@@ -336,7 +339,7 @@ def reproduction_table(
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:-1]), row[-1]]).rstrip() for row in rows
     )
     failed = [f"  {check.said}" for check in made if check.is_met is False]
-    said = [_is_quick_text(found), _counted_verdicts(verdicts), *counted(made), *failed]
+    said = [_is_quick_text(found), _counted_verdicts(verdicts), *counts_in_words(made), *failed]
     tail = f"report  {page}\nrun     {found.link}\n({how_to_start})"
     return "\n".join(
         [f"{found.table.name}, perplexity as reported and as reproduced", "", table, "", *filter(None, said), "", tail]

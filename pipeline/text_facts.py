@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from models.ngram import KneserNey, Unigram, predicted_bits_per_char
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.corpus import Corpus
-from pipeline.reproduced import PromptInText, Split, TextFacts
-from pipeline.samples import REPORT_CHARS, prompts_for
+from pipeline.reproduced import PromptInText, PromptSplit, TextFacts
+from pipeline.samples import CONTINUED_CHARS, prompts_for
 
 ORDERS = range(2, 7)
 
@@ -56,11 +56,11 @@ def _places(corpus: Corpus, prompt: str) -> Iterator[PromptInText]:
     while position >= 0:
         end = position + len(prompt)
         if text[position - 1 : position] in ("", " ") and text[end : end + 1] in ("", " "):
-            yield PromptInText(prompt, position, _split_of(position), text[end : end + REPORT_CHARS])
+            yield PromptInText(prompt, position, _split_of(position), text[end : end + CONTINUED_CHARS])
         position = text.find(prompt, position + 1)
 
 
-def _split_of(position: int) -> Split:
+def _split_of(position: int) -> PromptSplit:
     if position < WINDOW_TRAIN:
         return "training"
     return "validation" if position < WINDOW_TRAIN + WINDOW_VAL else "neither"

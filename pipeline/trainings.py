@@ -10,11 +10,11 @@ from typing import Any
 
 import yaml
 
-from models.config import ModelConfig, option_name
+from models.config import ModelConfig
 from pipeline import figures, store, tracking
 from pipeline.config import CorpusConfig, PresetName, TrainConfig
 from pipeline.corpus import Corpus
-from pipeline.errors import InputError
+from pipeline.errors import InputError, option_name
 from pipeline.experiment import MAY_CHANGE, Experiment, Observer, Result, steps_kept
 from pipeline.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
 from pipeline.open_runs import close_the_dead

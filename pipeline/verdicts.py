@@ -26,7 +26,7 @@ from pipeline.evidence import (
     Unit,
     all_of,
     cheaper,
-    complexity,
+    complexity_of,
     counted,
     curve_of_level,
     distance_to_text,
@@ -40,7 +40,6 @@ from pipeline.evidence import (
     level,
     listed,
     lower,
-    mean_and_interval,
     missing,
     pace,
     prose_is_transcript,
@@ -56,11 +55,10 @@ from pipeline.evidence import (
     time_and_size,
     trainings,
     values,
-    welch,
 )
-from pipeline.front import Estimate
 from pipeline.reported import Claim, Reported, claims, report_table
 from pipeline.reproduced import RecordedTraining, Reproduction
+from pipeline.statistics import Estimate, estimate, welch
 
 TIME_FOLLOWS = 0.9  # Spearman's rank correlation of seconds with MACs from which time is said to follow
 ALIKE = 0.15  # shares of distinct trigrams that differ by less are alike
@@ -71,7 +69,7 @@ Judge = Callable[[Reproduction], Finding]
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim, what the runs say to it, and the figures that decide it, in a sentence."""
+    """A claim, whether the runs confirm it, and a sentence with the figures that decide it."""
 
     claim: Claim
     outcome: Outcome
@@ -97,29 +95,29 @@ class Explanation:
     text: str
 
 
-def judge_claims(found: Reproduction) -> tuple[Verdict, ...]:
+def judge_claims(reproduction: Reproduction) -> tuple[Verdict, ...]:
     """A verdict on each claim of the report, in its order; none on another table, which the claims are not about.
 
-    ``found`` has a configuration for each row of its table, with or without trainings.
+    ``reproduction`` has a configuration for each row of its table, with or without trainings.
     """
-    if found.table.digest != report_table().digest:
+    if reproduction.table.digest != report_table().digest:
         return ()
-    findings = [(claim, JUDGES[claim.id](found)) for claim in claims()]
+    findings = [(claim, JUDGES[claim.id](reproduction)) for claim in claims()]
     return tuple(Verdict(claim, finding.outcome, finding.because) for claim, finding in findings)
 
 
 # --- from scratch ----------------------------------------------------------------------------------------------------
 
 
-def _best_of_widths(cell: str, found: Reproduction) -> Finding:
+def _best_of_widths(cell: str, reproduction: Reproduction) -> Finding:
     others = (f"{cell}-scratch-1x{size}" for size in (8, 32, 1024))
-    return all_of(*(lower(found, f"{cell}-scratch-1x128", other, BEST_VAL) for other in others))
+    return all_of(*(lower(reproduction, f"{cell}-scratch-1x128", other, BEST_VAL) for other in others))
 
 
-def _lstm_128_best(found: Reproduction) -> Finding:
+def _lstm_128_best(reproduction: Reproduction) -> Finding:
     """One of the fastest is one of the faster half."""
     ids = [f"lstm-scratch-1x{size}" for size in (8, 32, 128, 1024)]
-    times = {id: seconds(row(found, id)) for id in ids}
+    times = {id: seconds(row(reproduction, id)) for id in ids}
     known = sorted((time, id) for id, time in times.items() if time is not None)
     own = times["lstm-scratch-1x128"]
     if own is None or len(known) < len(ids):
@@ -128,33 +126,33 @@ def _lstm_128_best(found: Reproduction) -> Finding:
         rank = 1 + sum(time < own for time, _ in known)
         text = ", ".join(f"{time:g} s ({id})" for time, id in known)
         fast = settled(rank <= len(ids) / 2, f"By the report's own times it is number {rank} of 4 in speed: {text}.")
-    return all_of(_best_of_widths("lstm", found), fast)
+    return all_of(_best_of_widths("lstm", reproduction), fast)
 
 
-def _small_is_underfitting(found: Reproduction) -> Finding:
+def _small_is_underfitting(reproduction: Reproduction) -> Finding:
     small, large = "gru-scratch-1x8", "gru-scratch-1x32"
-    better, smaller_gap = lower(found, small, large, BEST_VAL), lower(found, small, large, LAST_GAP)
+    better, smaller_gap = lower(reproduction, small, large, BEST_VAL), lower(reproduction, small, large, LAST_GAP)
     if (better.outcome, smaller_gap.outcome) == (FAILS, HOLDS):
         told = f"{better.because} {smaller_gap.because} A small gap at a worse validation perplexity is underfitting."
         return Finding(FAILS, told)
     return reasoned(better, smaller_gap)
 
 
-def _wide_is_worse(cell: str, found: Reproduction) -> Finding:
+def _wide_is_worse(cell: str, reproduction: Reproduction) -> Finding:
     """The report's two ends to one digit can't tell; validation perplexity at the last epoch can."""
     wide, narrow = f"{cell}-scratch-1x1024", f"{cell}-scratch-1x128"
-    finding = lower(found, narrow, wide, LAST_VAL)
-    ends = [row(found, id).perplexity_end for id in (wide, narrow)]
+    finding = lower(reproduction, narrow, wide, LAST_VAL)
+    ends = [row(reproduction, id).perplexity_end for id in (wide, narrow)]
     if ends[0] is None or ends[1] is None or ends[0] > ends[1]:
         return finding
     own = f"The report itself ends them at {ends[0]:g} and {ends[1]:g}, which shows no increase."
     return finding._replace(because=f"{finding.because} {own}")
 
 
-def _same_texts(found: Reproduction) -> Finding:
+def _same_texts(reproduction: Reproduction) -> Finding:
     """Texts are as good as others that they equal; by three strings more can't be said."""
-    texts = row(found, "lstm-scratch-1x128").samples
-    earlier = [row(found, id) for id in ("lstm-scratch-1x8", "lstm-scratch-1x32", "gru-scratch-1x32")]
+    texts = row(reproduction, "lstm-scratch-1x128").samples
+    earlier = [row(reproduction, id) for id in ("lstm-scratch-1x8", "lstm-scratch-1x32", "gru-scratch-1x32")]
     if same := [other.id for other in earlier if texts and other.samples == texts]:
         return Finding(
             HOLDS,
@@ -164,33 +162,34 @@ def _same_texts(found: Reproduction) -> Finding:
     return Finding(OPEN, f"They equal none of the earlier ones, and {counted(len(texts), 'string')} are no measure.")
 
 
-def _time_follows_width(found: Reproduction) -> Finding:
-    """By ranks over the networks from scratch, in the report's seconds and in ours, of whole trainings alone.
+def _time_follows_width(reproduction: Reproduction) -> Finding:
+    """Rank correlation of time and MACs over the from-scratch networks, with the report's seconds and with ours.
 
     Two of the report's seconds in the wrong order are said; of one run each, they decide nothing.
     """
-    scratch = [each.id for each in found.table.rows if each.implementation == "scratch"]
-    theirs = {id: time for id in scratch if (time := seconds(row(found, id))) is not None}
+    scratch = [each.id for each in reproduction.table.rows if each.implementation == "scratch"]
+    theirs = {id: time for id in scratch if (time := seconds(row(reproduction, id))) is not None}
+    macs = {id: complexity_of(reproduction, id).report_macs for id in theirs}
     inverted = [
         f"{small} took {theirs[small]:g} s and {large} {theirs[large]:g} s, with "
-        f"{complexity(found, small).report_macs / complexity(found, large).report_macs:.2f} times its MACs"
+        f"{macs[small] / macs[large]:.2f} times its MACs"
         for small, large in permutations(theirs, 2)
-        if row(found, small).cell == row(found, large).cell
-        and complexity(found, small).report_macs < complexity(found, large).report_macs
+        if row(reproduction, small).cell == row(reproduction, large).cell
+        and macs[small] < macs[large]
         and theirs[small] > theirs[large]
     ]
-    own = _time_ranks(found, theirs, "The report's seconds")
+    own = _time_ranks(reproduction, theirs, "The report's seconds")
     if inverted:
         own = own._replace(because=f"{own.because} Against it, {listed(inverted)}.")
-    finding = each_of(own, _time_ranks(found, pace(found, scratch), "Our seconds per epoch"))
-    return finding._replace(because=f"{finding.because} {time_and_size(found)}".rstrip())
+    finding = each_of(own, _time_ranks(reproduction, pace(reproduction, scratch), "Our seconds per epoch"))
+    return finding._replace(because=f"{finding.because} {time_and_size(reproduction)}".rstrip())
 
 
-def _time_ranks(found: Reproduction, times: Mapping[str, float], whose: str) -> Finding:
+def _time_ranks(reproduction: Reproduction, times: Mapping[str, float], whose: str) -> Finding:
     """Whether times (id -> seconds) are in the order of MACs."""
     if len(set(times.values())) < 3:
         return Finding(OPEN, f"{whose}, of {counted(len(times), 'model')} from scratch, rank nothing yet.")
-    points = [(complexity(found, id).report_macs, time) for id, time in times.items()]
+    points = [(complexity_of(reproduction, id).report_macs, time) for id, time in times.items()]
     correlation = float(spearmanr(*zip(*points, strict=True)).statistic)
     text = f"have a rank correlation (Spearman) of {correlation:.2f} with MACs over {len(points)} models from scratch"
     return settled(correlation >= TIME_FOLLOWS, f"{whose} {text}.")
@@ -199,34 +198,34 @@ def _time_ranks(found: Reproduction, times: Mapping[str, float], whose: str) -> 
 # --- one layer of torch.nn -------------------------------------------------------------------------------------------
 
 
-def _falls_to(id: str, found: Reproduction) -> Finding:
-    return level(found, id, row(found, id).perplexity_end)
+def _falls_to(id: str, reproduction: Reproduction) -> Finding:
+    return level(reproduction, id, row(reproduction, id).perplexity_end)
 
 
-def _overfits_from(found: Reproduction) -> Finding:
-    return all_of(*(gap_from(found, f"{cell}-torch-1x128") for cell in ("rnn", "gru", "lstm")))
+def _overfits_from(reproduction: Reproduction) -> Finding:
+    return all_of(*(gap_from(reproduction, f"{cell}-torch-1x128") for cell in ("rnn", "gru", "lstm")))
 
 
-def _lstm_lowest_gap(found: Reproduction) -> Finding:
+def _lstm_lowest_gap(reproduction: Reproduction) -> Finding:
     others = ("rnn-torch-1x128", "gru-torch-1x128")
-    gaps = [lower(found, "lstm-torch-1x128", other, LAST_GAP) for other in others]
-    return all_of(*gaps, *(lower(found, "lstm-torch-1x128", other, BEST_VAL) for other in others))
+    gaps = [lower(reproduction, "lstm-torch-1x128", other, LAST_GAP) for other in others]
+    return all_of(*gaps, *(lower(reproduction, "lstm-torch-1x128", other, BEST_VAL) for other in others))
 
 
-def _gru_cheapest(found: Reproduction) -> Finding:
-    return each_of(*(cheaper(found, "gru-torch-1x128", f"{cell}-torch-1x128") for cell in ("rnn", "lstm")))
+def _gru_cheapest(reproduction: Reproduction) -> Finding:
+    return each_of(*(cheaper(reproduction, "gru-torch-1x128", f"{cell}-torch-1x128") for cell in ("rnn", "lstm")))
 
 
-def _texts_alike(found: Reproduction) -> Finding:
+def _texts_alike(reproduction: Reproduction) -> Finding:
     """By repetition, which can be counted; each training has the mean share of its texts."""
     ids = ("gru-torch-1x128", "rnn-torch-1x128")
-    if unknown := missing(found, *ids):
+    if unknown := missing(reproduction, *ids):
         return unknown
 
     def share(run: RecordedTraining) -> float:
         return fmean(distinct_trigrams(text.removeprefix(prompt)) for prompt, text in run.texts)
 
-    samples = [[share(run) for run in trainings(found, id) if run.texts] for id in ids]
+    samples = [[share(run) for run in trainings(reproduction, id) if run.texts] for id in ids]
     if min(map(len, samples)) < 2:
         return Finding(OPEN, f"It takes texts of 2 seeds of each; there are {len(samples[0])} and {len(samples[1])}.")
     difference, low, high = welch(*samples)
@@ -242,21 +241,23 @@ def _texts_alike(found: Reproduction) -> Finding:
 # --- deep networks ---------------------------------------------------------------------------------------------------
 
 
-def _deep_levels(found: Reproduction) -> Finding:
-    return all_of(_falls_to("gru-torch-2x32", found), _falls_to("lstm-torch-2x32", found))
+def _deep_levels(reproduction: Reproduction) -> Finding:
+    return all_of(_falls_to("gru-torch-2x32", reproduction), _falls_to("lstm-torch-2x32", reproduction))
 
 
-def _deep_gru_generalises(found: Reproduction) -> Finding:
+def _deep_gru_generalises(reproduction: Reproduction) -> Finding:
     gru, lstm = "gru-torch-2x32", "lstm-torch-2x32"
-    return reasoned(lower(found, gru, lstm, BEST_VAL), lower(found, gru, lstm, LAST_GAP), gap_from(found, lstm))
+    return reasoned(
+        lower(reproduction, gru, lstm, BEST_VAL), lower(reproduction, gru, lstm, LAST_GAP), gap_from(reproduction, lstm)
+    )
 
 
-def _close_to_the_book(found: Reproduction) -> Finding:
+def _close_to_the_book(reproduction: Reproduction) -> Finding:
     id = "gru-torch-2x32"
-    distance = distance_to_text(found, row(found, id).samples)
+    distance = distance_to_text(reproduction, row(reproduction, id).samples)
     if distance is None:
         return Finding(OPEN, "There is no text of it to compare with how the book goes on.")
-    ours = distance_to_text(found, [text for run in trainings(found, id) for text in run.texts])
+    ours = distance_to_text(reproduction, [text for run in trainings(reproduction, id) for text in run.texts])
     text = (
         f"It takes {distance:.2f} edits for each letter to make the report's texts of {id} what stands in the book "
         f"(0 is the book, very close is {CLOSE} or less)"
@@ -264,39 +265,39 @@ def _close_to_the_book(found: Reproduction) -> Finding:
     return settled(distance <= CLOSE, f"{text}." if ours is None else f"{text}, and {ours:.2f} for ours.")
 
 
-def _deep_gru_128_lower(found: Reproduction) -> Finding:
+def _deep_gru_128_lower(reproduction: Reproduction) -> Finding:
     """Its level and the comparison are read off the same curve; what validation does is said beside them."""
     wide, narrow = "gru-torch-2x128", "gru-torch-2x32"
-    if unknown := missing(found, wide, narrow):
+    if unknown := missing(reproduction, wide, narrow):
         return unknown
-    end = row(found, wide).perplexity_end
-    curve = LAST_TRAIN if end is None else curve_of_level(found, wide, end)
-    finding = all_of(lower(found, wide, narrow, curve), _falls_to(wide, found))
+    end = row(reproduction, wide).perplexity_end
+    curve = LAST_TRAIN if end is None else curve_of_level(reproduction, wide, end)
+    finding = all_of(lower(reproduction, wide, narrow, curve), _falls_to(wide, reproduction))
     if curve is not LAST_TRAIN:
         return finding
-    return finding._replace(because=f"{finding.because} {lower(found, wide, narrow, LAST_VAL).because}")
+    return finding._replace(because=f"{finding.because} {lower(reproduction, wide, narrow, LAST_VAL).because}")
 
 
-def _deep_gru_beats_lstm(found: Reproduction) -> Finding:
+def _deep_gru_beats_lstm(reproduction: Reproduction) -> Finding:
     gru = "gru-torch-2x128"
     return reasoned(
-        lower(found, gru, "lstm-torch-2x32", BEST_VAL),
-        lower(found, gru, "lstm-torch-2x128", BEST_VAL),
-        lower(found, gru, "lstm-torch-2x32", LAST_GAP),
+        lower(reproduction, gru, "lstm-torch-2x32", BEST_VAL),
+        lower(reproduction, gru, "lstm-torch-2x128", BEST_VAL),
+        lower(reproduction, gru, "lstm-torch-2x32", LAST_GAP),
     )
 
 
-def _deeper_is_worse(found: Reproduction) -> Finding:
+def _deeper_is_worse(reproduction: Reproduction) -> Finding:
     """The level by our trainings; that depth is its cause is refuted by the same shape where it trains otherwise.
 
     It is not shown by another recipe that fails too.
     """
     id = "gru-torch-8x32"
-    falls = _falls_to(id, found)
-    if falls.outcome == FAILS or missing(found, id):
+    falls = _falls_to(id, reproduction)
+    if falls.outcome == FAILS or missing(reproduction, id):
         return falls
-    fitted, elsewhere = learnt_to_fit(found, id), stream_learnt(found, id)
-    told = f"{falls.because} The letters' frequencies alone give {found.text.unigram:.2f}. {fitted.because}"
+    fitted, elsewhere = learnt_to_fit(reproduction, id), stream_learnt(reproduction, id)
+    told = f"{falls.because} The letters' frequencies alone give {reproduction.text.unigram:.2f}. {fitted.because}"
     if fitted.outcome == FAILS:
         told += " So the optimisation failed; this is no overfitting, and says nothing of what depth can do."
     told += f" {elsewhere.because}"
@@ -305,83 +306,86 @@ def _deeper_is_worse(found: Reproduction) -> Finding:
     return Finding(FAILS if elsewhere.outcome == HOLDS else OPEN, told)
 
 
-def _like_sentences(found: Reproduction) -> Finding:
+def _like_sentences(reproduction: Reproduction) -> Finding:
     """No text of a network that knows only the letters' frequencies is like sentences; of another, the eye judges."""
     id = "gru-torch-8x32"
-    end, unigram = row(found, id).perplexity_end, found.text.unigram
+    end, unigram = row(reproduction, id).perplexity_end, reproduction.text.unigram
     if end is not None and end >= LEARNT * unigram:
         told = f"At the perplexity of {end:g} that the report gives, a network knows only the letters' frequencies "
-        ours = trainings(found, id)[0].texts if learnt(found, id).outcome == FAILS else ()
+        ours = trainings(reproduction, id)[0].texts if learnt(reproduction, id).outcome == FAILS else ()
         shown = "".join(f" {_written(prompt, text)}" for prompt, text in ours[:1])
         return Finding(FAILS, f"{told}({unigram:.2f}): it has no words to make sentences of.{shown}")
-    finding = learnt(found, id)
+    finding = learnt(reproduction, id)
     return finding if finding.outcome == FAILS else finding._replace(outcome=OPEN)
 
 
 def _written(prompt: str, text: str) -> str:
-    """What a network writes; spaces alone would not be seen."""
+    """A sentence with the text that a network writes, or that it writes spaces alone."""
     written = text.removeprefix(prompt).strip()
     return f'Ours writes "{text}".' if written else f'After "{prompt}" ours writes spaces alone.'
 
 
-def _eight_layers_time(found: Reproduction) -> Finding:
-    return each_of(*(faster(found, "gru-torch-8x32", other) for other in ("gru-torch-2x32", "gru-torch-2x128")))
+def _eight_layers_time(reproduction: Reproduction) -> Finding:
+    return each_of(*(faster(reproduction, "gru-torch-8x32", other) for other in ("gru-torch-2x32", "gru-torch-2x128")))
 
 
-def _eight_layers_cost(found: Reproduction) -> Finding:
+def _eight_layers_cost(reproduction: Reproduction) -> Finding:
     """The report does not say which deep LSTM; one that it is not true of is enough against it."""
     lstms = ("lstm-torch-2x32", "lstm-torch-8x32")
-    parts = {other: cheaper(found, other, "gru-torch-8x32") for other in lstms}
+    parts = {other: cheaper(reproduction, other, "gru-torch-8x32") for other in lstms}
     true, false = (listed([id for id, part in parts.items() if part.outcome == wanted]) for wanted in (HOLDS, FAILS))
     told = [words for ids, words in ((true, f"true against {true}"), (false, f"false against {false}")) if ids]
     finding = each_of(*parts.values())
     return finding._replace(because=f"{finding.because} So it is {listed(told)}.")
 
 
-def _lstm_128_higher(found: Reproduction) -> Finding:
+def _lstm_128_higher(reproduction: Reproduction) -> Finding:
     lstm, grus = "lstm-torch-2x128", ("gru-torch-2x32", "gru-torch-2x128")
-    end, ends = row(found, lstm).perplexity_end, [row(found, id).perplexity_end for id in grus]
-    parts = [lower(found, gru, lstm, LAST_VAL) for gru in grus]
+    end, ends = row(reproduction, lstm).perplexity_end, [row(reproduction, id).perplexity_end for id in grus]
+    parts = [lower(reproduction, gru, lstm, LAST_VAL) for gru in grus]
     if end is not None and any(other is not None and other >= end for other in ends):
         said = listed([f"{other:g}" for other in ends if other is not None])
         parts.insert(0, settled(False, f"The report itself ends {lstm} at {end:g} and the GRUs at {said}."))
-    return all_of(*parts, _no_visible_gap(found, lstm))
+    return all_of(*parts, _no_visible_gap(reproduction, lstm))
 
 
-def _no_visible_gap(found: Reproduction, id: str) -> Finding:
-    if unknown := missing(found, id):
+def _no_visible_gap(reproduction: Reproduction, id: str) -> Finding:
+    if unknown := missing(reproduction, id):
         return unknown
-    ratio = mean_and_interval([run.val[-1] / run.train[-1] for run in trainings(found, id)])
+    ratio = estimate([run.val[-1] / run.train[-1] for run in trainings(reproduction, id)])
     sides = {side(ratio, 0, 1 + share) for share in OPEN_GAPS}
-    text = f"{id} ends with a gap of {100 * (ratio.mean - 1):.0f} % of its training perplexity ({seeds(found, id)})."
+    gap = f"a gap of {100 * (ratio.mean - 1):.0f} % of its training perplexity"
+    text = f"{id} ends with {gap} ({seeds(reproduction, id)})."
     return found_at(sides.pop() if len(sides) == 1 else "between", text)
 
 
-def _lstm_128_time(found: Reproduction) -> Finding:
+def _lstm_128_time(reproduction: Reproduction) -> Finding:
     lstm = "lstm-torch-2x128"
-    grus = [faster(found, lstm, other) for other in ("gru-torch-2x32", "gru-torch-2x128")]
-    return all_of(prose_is_transcript(found, lstm), *grus)
+    grus = [faster(reproduction, lstm, other) for other in ("gru-torch-2x32", "gru-torch-2x128")]
+    return all_of(prose_is_transcript(reproduction, lstm), *grus)
 
 
-def _lower_than_itself(found: Reproduction) -> Finding:
-    lstm = row(found, "lstm-torch-2x128")
+def _lower_than_itself(reproduction: Reproduction) -> Finding:
+    lstm = row(reproduction, "lstm-torch-2x128")
     others = [
         other.id
-        for other in found.table.rows
+        for other in reproduction.table.rows
         if (other.cell, other.hidden_size) == (lstm.cell, lstm.hidden_size) and other.num_layers > 1 and other != lstm
     ]
     if others:
-        return all_of(*(cheaper(found, lstm.id, other) for other in others))
-    parameters = complexity(found, lstm.id).report_parameters
+        return all_of(*(cheaper(reproduction, lstm.id, other) for other in others))
+    parameters = complexity_of(reproduction, lstm.id).report_parameters
     text = f"The only deep LSTM with {lstm.hidden_size} units is {lstm.id} itself, with {parameters:,} parameters."
     return Finding(FAILS, text)
 
 
-def _eight_lstm_layers(found: Reproduction) -> Finding:
+def _eight_lstm_layers(reproduction: Reproduction) -> Finding:
     """Level, gap and time; that another row has the same curve and time, and no transcript, is said beside them."""
     id = "lstm-torch-8x32"
-    own, twin = row(found, id), row(found, "gru-torch-8x32")
-    finding = all_of(_falls_to(id, found), _constant_gap(found, id), prose_is_transcript(found, id))
+    own, twin = row(reproduction, id), row(reproduction, "gru-torch-8x32")
+    finding = all_of(
+        _falls_to(id, reproduction), _constant_gap(reproduction, id), prose_is_transcript(reproduction, id)
+    )
     if own.train_seconds_transcript is None and same_numbers(own, twin):
         told = (
             f"The report gives {id} the curve and time of {twin.id}, and no transcript: nothing shows that it was "
@@ -397,20 +401,20 @@ def same_numbers(one: Reported, other: Reported) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
-def _constant_gap(found: Reproduction, id: str) -> Finding:
+def _constant_gap(reproduction: Reproduction, id: str) -> Finding:
     """At the last epoch, of the size that the table names, with half a digit on either side; needs two seeds."""
-    if unknown := missing(found, id):
+    if unknown := missing(reproduction, id):
         return unknown
-    named = search(r"about ([\d.]+)", row(found, id).gap)
-    gap = mean_and_interval(values(found, id, LAST_GAP), logarithmic=False)
-    text = f"The gap of {id} at the last epoch is {gap} ({seeds(found, id)})"
+    named = search(r"about ([\d.]+)", row(reproduction, id).gap)
+    gap = estimate(values(reproduction, id, LAST_GAP), logarithmic=False)
+    text = f"The gap of {id} at the last epoch is {gap} ({seeds(reproduction, id)})"
     if not named:
         return Finding(OPEN, f"{text}; the table names no size to compare it with.")
     text += f", where the report says about {named[1]}"
-    if (own := found.text.train_unigram) is not None and learnt_to_fit(found, id).outcome == FAILS:
+    if (own := reproduction.text.train_unigram) is not None and learnt_to_fit(reproduction, id).outcome == FAILS:
         text += (
-            f"; between the letters' frequencies of the two texts it is {found.text.unigram:.2f} - {own:.2f} = "
-            f"{found.text.unigram - own:.2f}"
+            f"; between the letters' frequencies of the two texts it is {reproduction.text.unigram:.2f} - {own:.2f} = "
+            f"{reproduction.text.unigram - own:.2f}"
         )
     if gap.low is None:
         return Finding(OPEN, f"{text}. One seed gives the gap no interval: at least 2 are needed ({MORE_SEEDS}).")
@@ -418,20 +422,20 @@ def _constant_gap(found: Reproduction, id: str) -> Finding:
     return found_at(where, f"{text}.")
 
 
-def captions(found: Reproduction) -> list[tuple[bool, str]]:
+def captions(reproduction: Reproduction) -> list[tuple[bool, str]]:
     """Of each caption that the claims speak of, whether it is right, and what it says and shows."""
     claim = next(claim.claim for claim in claims() if claim.id == "captions")
     told = []
     for figure, said, what in findall(r"(\d+) says (\w+)(?: hidden (layers|states))?", claim):
-        shown = row_of_figure(found, figure)
+        shown = row_of_figure(reproduction, figure)
         actual = {"layers": shown.num_layers, "states": shown.hidden_size}.get(what, shown.cell.upper())
         words = f"{said} hidden {what}" if what else said
         told.append((said == str(actual), f"figure {figure} says {words} and shows {shown.id}"))
     return told
 
 
-def _captions(found: Reproduction) -> Finding:
-    told = captions(found)
+def _captions(reproduction: Reproduction) -> Finding:
+    told = captions(reproduction)
     sentence = listed([text for _, text in told])
     return settled(all(right for right, _ in told), f"{sentence[0].upper()}{sentence[1:]}.")
 
@@ -444,19 +448,19 @@ STATED_SIZES: Mapping[str, tuple[str, tuple[Unit, ...]]] = {  # claims of sizes:
 }
 
 
-def _sizes(claim_id: str, found: Reproduction) -> Finding:
+def _sizes(claim_id: str, reproduction: Reproduction) -> Finding:
     id, units = STATED_SIZES[claim_id]
-    return each_of(*(size(found, claim_id, id, unit) for unit in units))
+    return each_of(*(size(reproduction, claim_id, id, unit) for unit in units))
 
 
 JUDGES: Mapping[str, Judge] = {
     "gru-128-best": partial(_best_of_widths, "gru"),
     "gru-8-generalises": _small_is_underfitting,
-    "gru-128-smaller-gap": lambda found: lower(found, "gru-scratch-1x128", "gru-scratch-1x32", LAST_GAP),
+    "gru-128-smaller-gap": lambda reproduction: lower(reproduction, "gru-scratch-1x128", "gru-scratch-1x32", LAST_GAP),
     "gru-1024-worse": partial(_wide_is_worse, "gru"),
     "lstm-128-best": _lstm_128_best,
     "lstm-1024-worse": partial(_wide_is_worse, "lstm"),
-    "lstm-1024-169s": lambda found: prose_is_transcript(found, "lstm-scratch-1x1024"),
+    "lstm-1024-169s": lambda reproduction: prose_is_transcript(reproduction, "lstm-scratch-1x1024"),
     "lstm-128-same-text": _same_texts,
     "time-follows-width": _time_follows_width,
     "rnn-2": partial(_falls_to, "rnn-torch-1x128"),
@@ -472,9 +476,9 @@ JUDGES: Mapping[str, Judge] = {
     "deep-gru-close-text": _close_to_the_book,
     "deep-gru-13k": partial(_sizes, "deep-gru-13k"),
     "deep-lstm-18m": partial(_sizes, "deep-lstm-18m"),
-    "deep-gru-lighter": lambda found: cheaper(found, "gru-torch-2x32", "lstm-torch-2x32"),
+    "deep-gru-lighter": lambda reproduction: cheaper(reproduction, "gru-torch-2x32", "lstm-torch-2x32"),
     "deep-gru-128-lower": _deep_gru_128_lower,
-    "deep-gru-128-time": lambda found: faster(found, "gru-torch-2x128", "gru-torch-2x32"),
+    "deep-gru-128-time": lambda reproduction: faster(reproduction, "gru-torch-2x128", "gru-torch-2x32"),
     "deep-gru-beats-lstm": _deep_gru_beats_lstm,
     "gru-8-layers-16": _deeper_is_worse,
     "gru-8-layers-sentences": _like_sentences,

@@ -9,6 +9,7 @@ from functools import cache, cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from models.config import ConfigError
 from pipeline.config import Alphabet
 from pipeline.errors import InputError
 
@@ -166,17 +167,18 @@ class Vocabulary:
         return self._id_of.take(code_points(text), mode="clip")
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """Ids of a prompt. Raises InputError, naming them, for characters that the model has never seen."""
+        """Ids of a prompt. Raises ConfigError, naming them, for characters that the model has never seen."""
         text = normalise(prompt, self.alphabet)
         missing = sorted({character for character in text if character not in self.symbols})
         if missing:
             names = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in missing[:10])
-            raise InputError(
-                f"--prompt {prompt!r} has characters that the model has never seen: {names}; leave them out, "
-                "or train on a text that has them"
+            raise ConfigError(
+                "prompt",
+                f"{prompt!r} has characters that the model has never seen: {names}; leave them out, "
+                "or train on a text that has them",
             )
         if not text:
-            raise InputError("--prompt is empty; give at least one character to go on from")
+            raise ConfigError("prompt", "is empty; give at least one character to go on from")
         return [int(i) for i in self.encode(text)]
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -34,7 +34,7 @@ PLACES = {  # the function that is called at each moment
     "taken": "pipeline.search:Search.take",
     "told": "optuna:Study.tell",
     "put in line": "optuna:Study.enqueue_trial",
-    "judged": "pipeline.search_run.judge",
+    "judged": "pipeline.search_run.evaluate_front",
     "registered": "pipeline.tracking.register",
 }
 WORK = "pipeline.pool.do"  # what a worker is started with

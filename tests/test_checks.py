@@ -14,7 +14,7 @@ import torch
 
 from models.language_model import LanguageModel
 from pipeline import checks
-from pipeline.checks import LEVEL, Split, band, compared_epochs, counted, refusal, shape_parameters
+from pipeline.checks import LEVEL, Split, band, compared_epochs, counts_in_words, refusal, shape_parameters
 from pipeline.config import CorpusConfig
 from pipeline.corpus import load_corpus
 from pipeline.reported import report_table
@@ -249,7 +249,7 @@ def test_what_was_trained_is_held_against_its_shape_where_no_size_is_printed(par
 
 def test_which_trainings_are_held_to_their_end_is_said():
     found = reproduction(seeds=1)
-    (figures, reach) = counted(checks.checks(found))
+    (figures, reach) = counts_in_words(checks.checks(found))
     assert figures.startswith("Of 46 figures ")  # 16 sizes that were printed right, two curves of fifteen trainings
     to_the_end, earlier, nowhere = reach.split("; for ")
     whole = [row.id for row in report_table().rows if row.hidden_size < 1024 and row.id not in LAST_COMMON]
@@ -267,13 +267,13 @@ def test_which_trainings_are_held_to_their_end_is_said():
 
 def test_a_training_that_was_cut_short_is_not_held_to_its_end():
     made = perplexities_of("gru-scratch-1x8", [17.0] * 20, [17.0] * 20)
-    assert "for 1 up to an earlier one only (gru-scratch-1x8 20 of 50)." in counted(made)[1]
+    assert "for 1 up to an earlier one only (gru-scratch-1x8 20 of 50)." in counts_in_words(made)[1]
     made = perplexities_of("gru-scratch-1x8", [17.0] * 20, [17.0] * 20, planned=20)
-    assert "for 1 up to the last epoch (gru-scratch-1x8)." in counted(made)[1]
+    assert "for 1 up to the last epoch (gru-scratch-1x8)." in counts_in_words(made)[1]
 
 
 def test_without_a_training_nothing_is_said_of_how_far_they_are_held():
-    assert len(counted(checks.checks(reproduction(seeds=0)))) == 1
+    assert len(counts_in_words(checks.checks(reproduction(seeds=0)))) == 1
 
 
 def recorded(training: Training, seed: int) -> RecordedTraining:

@@ -35,7 +35,7 @@ def run(*args: str) -> tuple[int, str, str]:
         (["train", "--learning-rate", "inf"], "--learning-rate is inf"),
         (["train", "--learning-rate", "0"], "--learning-rate is 0.0; it must be above 0"),
         (["train", "--epochs", "0"], "--epochs is 0"),
-        (["train", "--equations", "book"], "add --implementation scratch"),
+        (["train", "--equations", "book"], "it needs --implementation scratch"),
         (["train", "--corpus", " "], "--corpus is empty"),
         (["pipeline", "--dropout", "1"], "--dropout is 1.0"),
         (["sample", "x", "--temperature", "0"], "--temperature is 0"),

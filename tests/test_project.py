@@ -70,9 +70,9 @@ def default_for_mlflow(parameter: click.Parameter) -> str | None:
     """A parameter's default as MLproject writes it; None for a required one."""
     if isinstance(parameter, click.Argument):
         return None
-    if isinstance(parameter, click.Option) and parameter.is_flag:
-        return "false"
     default = parameter.default
+    if isinstance(default, bool):
+        return str(default).lower()
     return str(default[0] if isinstance(default, list | tuple) else default)
 
 

@@ -116,8 +116,8 @@ def test_printed_sizes_agree_to_within_half_of_their_last_digit(table_of):
     ("line", "words"),
     [
         ("a,torch,gru,1,wide,,,", "line 2: hidden_size is 'wide'"),
-        ("a,torch,tcn,1,8,,,", "line 2: --cell is 'tcn'"),
-        ("a,torch,gru,0,8,,,", "line 2: --num-layers is 0"),
+        ("a,torch,tcn,1,8,,,", "line 2: cell is 'tcn'"),
+        ("a,torch,gru,0,8,,,", "line 2: num_layers is 0"),
         ("a,torch,gru,1,8,many,,", "line 2: params_reported is 'many'"),
         ("a,torch,gru,1,8,,much,", "line 2: mmac_reported is 'much'"),
         ("a,torch,gru,1,8,,nan,", "line 2: mmac_reported is 'nan'; it must be a number above 0, or empty"),

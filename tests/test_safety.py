@@ -1,12 +1,13 @@
 """Nothing runs that shouldn't: no pickle, no shell, no markup, no escape sequence, no file outside of the cache."""
 
-import ast
 import contextlib
 import json
 import os
 import pickle
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,33 +42,39 @@ TINY = {"hidden_size": 4, "epochs": 1, "batch_size": 8, "precision": "fp32", "de
 
 # --- no pickle -------------------------------------------------------------------------------------------------------
 
-FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "jsonpickle"}
-FORBIDDEN_CALLS = {
-    "eval", "exec", "compile", "__import__", "torch.load", "torch.save", "torch.hub.load", "os.system", "os.popen",
-    "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pd.read_pickle", "pandas.read_pickle", "subprocess.getoutput",
-}  # fmt: skip
-ALLOWED = {"workers.py": {"pickle"}}  # what comes through the pipes of its own processes, never a file
+UNSAFE = {
+    "exec('1')": "S102",
+    "pickle.loads(b'')": "S301",
+    "dill.loads(b'')": "S301",
+    "shelve.open('x')": "S301",
+    "pandas.read_pickle('x')": "S301",
+    "marshal.loads(b'')": "S302",
+    "eval('1')": "S307",
+    "yaml.load('1')": "S506",
+    "yaml.load('1', yaml.UnsafeLoader)": "S506",
+    "subprocess.run('ls', shell=True)": "S602",
+    "os.system(f'ls {os.sep}')": "S605",
+    "os.popen(f'ls {os.sep}')": "S605",
+    "torch.load('x')": "TID251",
+    "torch.save({}, 'x')": "TID251",
+    "torch.hub.load('x', 'y')": "TID251",
+    "numpy.load('x', allow_pickle=True)": "TID251",
+    "import joblib": "TID251",
+    "import cloudpickle": "TID251",
+}
 
 
-def called(node: ast.Call) -> str:
-    return ast.unparse(node.func)
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_of_ours_unpickles_evaluates_or_opens_a_shell(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [alias.name for alias in node.names]
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            forbidden = FORBIDDEN_MODULES - ALLOWED.get(path.name, set())
-            assert not forbidden & {name.split(".")[0] for name in names}, ast.unparse(node)
-        if isinstance(node, ast.Call):
-            assert called(node) not in FORBIDDEN_CALLS, ast.unparse(node)
-            given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-            assert given.get("shell", "False") == "False", ast.unparse(node)
-            assert given.get("allow_pickle", "False") == "False", ast.unparse(node)
-            if called(node) in ("np.load", "numpy.load"):
-                assert given.get("allow_pickle") == "False", ast.unparse(node)
+def test_the_linter_refuses_what_unpickles_evaluates_or_opens_a_shell():
+    """In any module of ours but workers.py, which may unpickle; that the modules are clean is for ``ruff check``."""
+    lines = [
+        "import marshal, os, pickle, shelve, subprocess",
+        "import dill, numpy, pandas, torch, yaml",
+        *UNSAFE,
+    ]
+    command = [sys.executable, "-m", "ruff", "check", "--output-format=json", "--stdin-filename=pipeline/any.py", "-"]
+    checked = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, cwd=ROOT, check=False)
+    refused = {(lines[each["location"]["row"] - 1], each["code"]) for each in json.loads(checked.stdout)}
+    assert set(UNSAFE.items()) <= refused
 
 
 class Bomb:

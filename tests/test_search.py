@@ -129,10 +129,10 @@ def test_a_perplexity_is_capped_at_uniform(begin):
     (trial,) = found.complete()
     assert trial.values[0] == found.vocab_size
     assert trial.user_attrs["val_perplexity"] == 1e9
-    assert found.contenders() == []
+    assert found.candidates() == []
 
 
-def test_a_hopeless_trial_counts_is_no_contender_and_is_not_asked_for_again(begin):
+def test_a_hopeless_trial_counts_is_no_candidate_and_is_not_asked_for_again(begin):
     options = {"sampler": "grid", "cell": "lstm", "num_layers": "1", "hidden_size": "4,5", "trials": 2}
     found = begin(**options)
     hopeless, good = found.next_task({}, 0, None), found.next_task({}, 1, None)
@@ -142,7 +142,7 @@ def test_a_hopeless_trial_counts_is_no_contender_and_is_not_asked_for_again(begi
     assert pruned.params["hidden_size"] == hopeless.model.hidden_size
     assert pruned.user_attrs["stopped"].startswith("hopeless: ")
     assert found.counts() | {"trials": 2, "hopeless": 1, "failed": 0} == found.counts()
-    assert [each.hidden_size for each in found.contenders()] == [good.model.hidden_size]
+    assert [each.hidden_size for each in found.candidates()] == [good.model.hidden_size]
     assert [trial.val_perplexity for trial in found.shown_trials()] == [5.0]
     assert [curve.val_perplexities for curve in found.curves()] == [(6.0, 5.0)]
     again = begin(**{**options, "trials": 3})
@@ -175,7 +175,7 @@ def test_known_cost_is_told_to_ignore_what_nobody_trained_and_what_repeats(begin
     assert all(number in ignored for number, trial in enumerate(high.trials()) if REPEATS in trial.user_attrs)
     assert 1 not in ignored
     train_all(begin(**{**options, "trials": 5}, sampler="known-cost"))
-    assert sorted(each.hidden_size for each in high.contenders()) == [4, 5, 6, 7, 8]
+    assert sorted(each.hidden_size for each in high.candidates()) == [4, 5, 6, 7, 8]
 
 
 def test_a_diverged_trial_fails_with_its_reason_and_another_takes_its_place(begin):
@@ -482,13 +482,13 @@ def test_trials_carry_the_process_the_seed_and_what_they_came_to(begin):
 def test_members_of_the_front_are_given_the_seeds_that_they_lack(begin):
     found = begin(trials=2, confirm_seeds=3, seed=5)
     train_all(found)
-    member = found.contenders()[0]
+    member = found.candidates()[0]
     tasks = found.confirmation_tasks([member], {})
     assert [task.train.seed for task in tasks] == [6, 7]
     assert {task.role for task in tasks} == {"confirmation"}
     found.take(Event("done", tasks[0], result_of(tasks[0], 9.0), 1))
     found.take(Event("failed", tasks[1], TrainingDivergedError("nan"), 1))
-    (judged,) = [each for each in found.contenders() if each.name == member.name]
+    (judged,) = [each for each in found.candidates() if each.name == member.name]
     assert judged.val_perplexities == (member.val_perplexities[0], 9.0, float("inf"))
     assert found.confirmation_tasks([member], {}) == []
     assert begin(trials=2, confirm_seeds=3, seed=5).confirmations == found.confirmations
@@ -500,12 +500,12 @@ def test_trials_that_differ_in_their_seed_alone_are_one_configuration_and_no_see
     train_all(begin(**options, trials=1, seed=2))
     found = begin(**options, trials=2, seed=1)
     train_all(found)
-    (member,) = found.contenders()
+    (member,) = found.candidates()
     assert member.run_ids == ("run-lstm-1x4-2", "run-lstm-1x4-1")
     (task,) = found.confirmation_tasks([member], {})
     assert task.train.seed == 3  # the next that is neither trial's own
     found.take(Event("done", task, result_of(task, 9.0), 1))
-    (member,) = begin(**options, trials=2, seed=7).contenders()
+    (member,) = begin(**options, trials=2, seed=7).candidates()
     assert len(set(member.run_ids)) == 3
     assert begin(**options, trials=2, seed=7).confirmation_tasks([member], {}) == []
 
@@ -514,25 +514,25 @@ def test_a_confirmation_whose_process_is_lost_twice_is_left_out_until_the_next_c
     found = begin(trials=1, confirm_seeds=2)
     train_all(found)
     for _ in range(2):
-        (task,) = found.confirmation_tasks(found.contenders(), {})
+        (task,) = found.confirmation_tasks(found.candidates(), {})
         found.take(Event("lost", task, -9, 1))
-    assert found.confirmation_tasks(found.contenders(), {}) == []
-    assert len(found.contenders()[0].run_ids) == 1
+    assert found.confirmation_tasks(found.candidates(), {}) == []
+    assert len(found.candidates()[0].run_ids) == 1
     again = begin(trials=1, confirm_seeds=2)
-    assert again.confirmation_tasks(again.contenders(), {}) != []
+    assert again.confirmation_tasks(again.candidates(), {}) != []
 
 
 def test_a_confirmation_that_memory_did_not_hold_is_no_divergence_and_is_asked_for_again(begin):
     found = begin(trials=1, confirm_seeds=2)
     train_all(found)
-    (task,) = found.confirmation_tasks(found.contenders(), {})
+    (task,) = found.confirmation_tasks(found.candidates(), {})
     found.take(Event("failed", task, MemoryError(), 1))
     assert found.confirmations == []
-    assert [each.key for each in found.confirmation_tasks(found.contenders(), {})] == [task.key]
+    assert [each.key for each in found.confirmation_tasks(found.candidates(), {})] == [task.key]
     found.take(Event("failed", task, MemoryError(), 1))
-    assert found.confirmation_tasks(found.contenders(), {}) == []  # not a third time
+    assert found.confirmation_tasks(found.candidates(), {}) == []  # not a third time
     again = begin(trials=1, confirm_seeds=2)
-    assert again.confirmation_tasks(again.contenders(), {}) != []
+    assert again.confirmation_tasks(again.candidates(), {}) != []
 
 
 def test_importances_are_shares_of_each_objective(begin):
@@ -549,14 +549,14 @@ def test_too_few_trials_have_no_importances(begin):
     assert found.importances() == {}
 
 
-def test_a_configuration_of_two_seeds_is_one_contender_and_lacks_one_seed_less(begin):
+def test_a_configuration_of_two_seeds_is_one_candidate_and_lacks_one_seed_less(begin):
     options = {"cell": "lstm", "num_layers": "1", "hidden_size": "4,5", "sampler": "grid", "confirm_seeds": 3}
     train_all(begin(**options, trials=2))
     found = begin(**options, trials=4, seed=1)
     train_all(found)
-    contenders = found.contenders()
-    assert sorted(len(each.run_ids) for each in contenders) == [2, 2]
-    tasks = found.confirmation_tasks(contenders, {})
+    candidates = found.candidates()
+    assert sorted(len(each.run_ids) for each in candidates) == [2, 2]
+    tasks = found.confirmation_tasks(candidates, {})
     assert [task.train.seed for task in tasks] == [2, 2]
 
 
@@ -568,7 +568,7 @@ def test_what_was_over_the_budget_is_tried_when_the_budget_is_raised(begin):
     assert low.failed() == []
     high = begin(**options)
     train_all(high)
-    assert sorted(each.hidden_size for each in high.contenders()) == [4, 8]
+    assert sorted(each.hidden_size for each in high.candidates()) == [4, 8]
 
 
 def test_a_space_that_memory_can_not_hold_is_refused_before_the_study_begins(begin, no_store):

@@ -102,8 +102,8 @@ def test_the_runs_of_trials_have_their_live_curves_and_all_else_of_a_training(se
 
 
 def test_members_of_the_front_have_their_seeds(searched):
-    assert searched.judged.front
-    assert all(point.seeds == 2 for point in searched.judged.front)
+    assert searched.evaluated.front
+    assert all(point.seeds == 2 for point in searched.evaluated.front)
     of_seeds = {run.data.params["seed"] for run in trainings(searched) if run.data.tags["role"] == "confirmation"}
     assert of_seeds == {"1"}
 
@@ -125,7 +125,7 @@ def test_the_parent_shows_the_pictures_the_summary_and_the_result(searched):
     assert "MACs per character" in run.data.tags["mlflow.note.content"]
     assert json.loads(tracking.read_text(searched.run_id, "result.json")) == searched.result
     assert yaml.safe_load(tracking.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,6,9"
-    assert run.data.metrics["search/hypervolume"] == pytest.approx(searched.judged.hypervolume, rel=1e-5)
+    assert run.data.metrics["search/hypervolume"] == pytest.approx(searched.evaluated.hypervolume, rel=1e-5)
     assert run.data.metrics["search/trials"] == 4
 
 
@@ -161,26 +161,27 @@ def test_the_same_command_again_trains_nothing_and_keeps_the_run(searched, small
     assert Counting.given == 0
     assert len(trainings(searched)) == 4 + searched.result["confirmations"]
     assert (
-        again.judged.front == pytest.approx(searched.judged.front) or again.result["front"] == searched.result["front"]
+        again.evaluated.front == pytest.approx(searched.evaluated.front)
+        or again.result["front"] == searched.result["front"]
     )
 
 
 def test_a_recommendation_is_the_best_for_its_macs_of_the_finished_runs(searched):
-    every = {point.contender.name: point for point in searched.judged.points}
-    limit = sorted(point.contender.macs_per_char for point in every.values())[1]
+    every = {point.candidate.name: point for point in searched.evaluated.points}
+    limit = sorted(point.candidate.macs_per_char for point in every.values())[1]
     found = recommended("auto", limit, None)
-    affordable = [p for p in every.values() if p.contender.macs_per_char <= limit]
+    affordable = [p for p in every.values() if p.candidate.macs_per_char <= limit]
     best = min(affordable, key=lambda point: point.val.mean)
-    assert (found["cell"], found["hidden_size"]) == (best.contender.cell, best.contender.hidden_size)
+    assert (found["cell"], found["hidden_size"]) == (best.candidate.cell, best.candidate.hidden_size)
     assert found["val_perplexity"] == pytest.approx(best.val.mean, rel=1e-5)
-    assert found["run_id"] in best.contender.run_ids
+    assert found["run_id"] in best.candidate.run_ids
     assert f"{found['macs_per_char']:,} MACs per character" in sentence(found)
 
 
 def test_a_recommendation_is_the_cheapest_that_is_good_enough(searched):
-    worst = max(point.val.mean for point in searched.judged.points)
+    worst = max(point.val.mean for point in searched.evaluated.points)
     found = recommended("topics", None, worst + 1)
-    assert found["macs_per_char"] == min(point.contender.macs_per_char for point in searched.judged.points)
+    assert found["macs_per_char"] == min(point.candidate.macs_per_char for point in searched.evaluated.points)
 
 
 def test_what_nothing_fits_is_said_with_what_would(searched):
@@ -193,7 +194,7 @@ def test_what_nothing_fits_is_said_with_what_would(searched):
 
 
 def test_what_a_search_stopped_as_hopeless_is_not_recommended(searched, monkeypatch):
-    best = min(searched.judged.points, key=lambda point: point.val.mean).contender
+    best = min(searched.evaluated.points, key=lambda point: point.val.mean).candidate
     runs = tracking.finished_trainings()
     stopped = [
         replace(run, tags={**run.tags, "stopped": "hopeless: epoch 1"}) if run.run_id in best.run_ids else run
@@ -241,7 +242,7 @@ def test_more_confirmations_of_as_many_trials_change_the_recorded_figures(store,
     again = search(SearchConfig(**config, confirm_seeds=2), CorpusConfig(str(small_text)), make_pool=Inline)
     metrics = MlflowClient().get_run(first.run_id).data.metrics
     assert metrics["search/confirmations"] == again.counts["confirmations"] > 0
-    assert metrics["search/hypervolume"] == pytest.approx(again.judged.hypervolume, rel=1e-5)
+    assert metrics["search/hypervolume"] == pytest.approx(again.evaluated.hypervolume, rel=1e-5)
 
 
 class OneIsEnough(HopelessRule):
@@ -256,13 +257,13 @@ def test_trials_that_are_hopeless_are_stopped_counted_and_kept_off_the_front(sto
     config = SearchConfig(**{**TINY, "cell": "gru", "trials": 3}, confirm_seeds=1)
     done = search(config, CorpusConfig(str(small_text)), stop_hopeless=True, make_pool=Inline)
     assert (done.counts["trials"], done.counts["hopeless"], done.counts["failed"]) == (3, 2, 0)
-    assert len(done.judged.points) == 1
+    assert len(done.evaluated.points) == 1
     runs = trainings(done)
     stopped = [run for run in runs if run.data.tags.get("stopped") == "hopeless: one is enough"]
     assert len(stopped) == 2
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert all(len(MlflowClient().get_metric_history(run.info.run_id, "perplexity/val")) == 1 for run in stopped)
-    assert recommended("auto", 10**9, None)["run_id"] == done.judged.front[0].contender.run_id
+    assert recommended("auto", 10**9, None)["run_id"] == done.evaluated.front[0].candidate.run_id
     assert MlflowClient().get_run(done.run_id).data.params["stop_hopeless"] == "True"
 
 
@@ -298,8 +299,8 @@ def test_where_no_steps_can_be_timed_the_search_begins_without_an_estimate(store
 def test_a_run_whose_model_is_gone_is_not_timed_and_the_search_comes_to_its_end(store, small_text, caplog):
     config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=2)
     done = search(config, CorpusConfig(str(small_text)), make_pool=Inline)
-    confirmation = done.judged.front[0].contender.run_ids[1]
+    confirmation = done.evaluated.front[0].candidate.run_ids[1]
     tracking.fetch(confirmation, "checkpoints/best.safetensors").unlink()
     again = search(config, CorpusConfig(str(small_text)), make_pool=Inline)
     assert f"The model of run {confirmation} is not timed" in caplog.text
-    assert len(again.judged.front[0].contender.ms_per_char) == 1
+    assert len(again.evaluated.front[0].candidate.ms_per_char) == 1

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.config import ConfigError
 from pipeline.errors import InputError
 from pipeline.space import Range, SearchConfig, Space, configs_of, protocol_of
 
@@ -118,8 +119,8 @@ def test_no_value_of_a_grid_is_outside_of_its_range(name: str, low: float, span:
         ({"hidden_size": "0..8"}, "--hidden-size is '0..8'"),
         ({"cell": "lstm,gpt"}, "--cell is 'lstm,gpt'; it must be some of rnn,gru,lstm"),
         ({"cell": "auto"}, "--cell is missing"),
-        ({"num_layers": "0..2"}, "can't be trained: --num-layers is 0; it must be at least 1"),
-        ({"dropout": "0..0.99"}, "can't be trained: --dropout is 0.99"),
+        ({"num_layers": "0..2"}, "can't be trained: num_layers is 0; it must be at least 1"),
+        ({"dropout": "0..0.99"}, "can't be trained: dropout is 0.99"),
         ({"learning_rate": "0..0.1"}, "--learning-rate is '0..0.1'"),
         ({"learning_rate": "nan..1"}, "--learning-rate is 'nan..1'"),
     ],
@@ -161,16 +162,16 @@ def test_a_file_and_options_at_once_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"trials": 0}, "--trials is 0; it must be at least 1"),
-        ({"epochs": 0}, "--epochs is 0"),
-        ({"confirm_seeds": 0}, "--confirm-seeds is 0"),
-        ({"workers": 0}, "--workers is 0"),
-        ({"budget_macs": -1}, "--budget-macs is -1"),
-        ({"timeout": float("nan")}, "--timeout is nan"),
-        ({"study_name": " "}, "--study-name is empty"),
-        ({"sampler": "best"}, "--sampler is 'best'; it must be one of known-cost, gp"),
+        ({"trials": 0}, "^trials is 0; it must be at least 1"),
+        ({"epochs": 0}, "^epochs is 0"),
+        ({"confirm_seeds": 0}, "^confirm_seeds is 0"),
+        ({"workers": 0}, "^workers is 0"),
+        ({"budget_macs": -1}, "^budget_macs is -1"),
+        ({"timeout": float("nan")}, "^timeout is nan"),
+        ({"study_name": " "}, "^study_name is empty"),
+        ({"sampler": "best"}, "^sampler is 'best'; it must be one of known-cost, gp"),
     ],
 )
-def test_a_search_that_can_not_be_is_refused_with_the_option_named(options, said):
-    with pytest.raises(ValueError, match=said):
+def test_a_search_that_can_not_be_is_refused_with_the_field_named(options, said):
+    with pytest.raises(ConfigError, match=said):
         SearchConfig(**options)

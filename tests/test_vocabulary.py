@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.config import ConfigError
 from pipeline.errors import InputError
 from pipeline.vocabulary import LETTERS, MAX_MARKS, UNKNOWN, Vocabulary, joining, normalise, normalised
 
@@ -153,10 +154,10 @@ def test_a_prompt_is_normalised_where_the_alphabets_rule_covers_it():
 
 def test_a_prompt_with_unseen_characters_is_refused_and_they_are_named():
     vocabulary = Vocabulary.of(["it has"], "raw")
-    with pytest.raises(InputError, match=r"--prompt 'it häs Z'.*'Z' \(U\+005A\), 'ä' \(U\+00E4\)"):
+    with pytest.raises(ConfigError, match=r"^prompt 'it häs Z'.*'Z' \(U\+005A\), 'ä' \(U\+00E4\)"):
         vocabulary.encode_prompt("it häs Z")
 
 
 def test_an_empty_prompt_is_refused():
-    with pytest.raises(InputError, match="--prompt is empty"):
+    with pytest.raises(ConfigError, match=r"^prompt is empty"):
         LETTER_VOCABULARY.encode_prompt("")

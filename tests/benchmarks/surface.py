@@ -260,7 +260,7 @@ class Replay:
     """Recorded trainings of the grid: a proposal is snapped to the nearest recorded width of its cell and depth.
 
     A shape has one perplexity for each seed it was trained with. Which of them comes first is drawn once for each study
-    and shape; asking again gives the other one. Judged by their mean.
+    and shape; asking again gives the other one. FrontEstimate by their mean.
     """
 
     recorded: Mapping[tuple[str, int, int], tuple[float, ...]]  # (cell, layers, units) -> perplexity of each seed
