@@ -216,23 +216,12 @@ def front_members(trials: int) -> float:
 
 
 def search_minutes(trial_seconds: Sequence[float], trials: int, workers: int, confirmations: float) -> float:
-    """Expected minutes of a search: its trials, then its confirmations, as many as are still to be trained.
+    """Expected minutes of a search, roughly: its trials, then its confirmations, as many as are still to be trained.
 
     ``trial_seconds`` are those of configurations drawn at random from the space (``Calibration.expected_seconds``);
-    the trials to come, and the front among them, are taken to cost as much on average.
+    the trials to come, and the front among them, are taken to cost as much on average. At the end of each phase the
+    workers that have nothing more to do wait for the others, which are half through a task on average.
     """
-    seconds = np.array(trial_seconds)
-    return (_phase_seconds(seconds, trials, workers) + _phase_seconds(seconds, confirmations, workers)) / 60
-
-
-def _phase_seconds(seconds: NDArray[np.float64], count: float, workers: int) -> float:
-    """Of ``count`` tasks, each begun as a worker becomes free, until the last one ends.
-
-    When the first worker finds no more to do, the others are in the middle of a task. What is left of one is
-    E[s^2] / (2 E[s]) on average (renewal theory: long tasks are met more often).
-    """
-    if count <= 0:
-        return 0.0
-    mean = float(seconds.mean())
-    rest = float(np.square(seconds).mean()) / (2 * mean)
-    return max(mean, (count * mean + (workers - 1) * rest) / workers)
+    mean = sum(trial_seconds) / len(trial_seconds)
+    tasks = sum(max(1.0, (count + (workers - 1) / 2) / workers) for count in (trials, confirmations) if count > 0)
+    return mean * tasks / 60
