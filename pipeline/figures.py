@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle, pairwise
 from math import ceil, cos, exp, floor, inf, log, log10, pi, sin
 from statistics import median
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
@@ -21,33 +22,108 @@ from pipeline.pareto import Floats
 from pipeline.reported import Reported
 from pipeline.reproduced import Configuration, Curve
 
-TRAIN, VAL, BAR, FAINT = "#1f77b4", "#d62728", "#2ca02c", "#777777"
+TRAIN, VAL, BAR, FAINT, INK = "#1f77b4", "#d62728", "#2ca02c", "#777777", "#222222"
+CELL_STYLES = {"rnn": ("#1f77b4", "o"), "gru": ("#e07b00", "s"), "lstm": ("#8250b4", "^")}
+OTHER_STYLE = ("#17a2a2", "D")  # of a cell that is none of these
+BAR_STYLES: list[Any] = ["--", ":", "-."]
 DOTS_PER_INCH = 150
 LARGEST = 1e6  # a perplexity beyond it says no more, and its axis could not be drawn
 
 
-def _png(figure: Figure) -> bytes:
-    data = io.BytesIO()
+def new_figure(width: float, height: float, dots_per_inch: int = DOTS_PER_INCH) -> Figure:
+    """An empty figure; width and height are in inches."""
+    return Figure(figsize=(width, height), dpi=dots_per_inch, layout="constrained")
+
+
+def add_axes(figure: Figure, title: str = "", place: Any = 111, title_size: float | None = None) -> Axes:
+    """Axes with a grid. The title is written as it is: a text's name may have a $."""
+    axes = figure.add_subplot(place)
+    axes.set_title(title, fontsize=title_size, parse_math=False)
+    axes.grid(alpha=0.2)
+    return axes
+
+
+def png(figure: Figure, shades: int = 256) -> bytes:
+    """The figure as a PNG. With 16 shades of each colour it takes half the bytes, and nobody sees it."""
+    canvas = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for what the font lacks of a text's name
-        FigureCanvasAgg(figure).print_png(data)
+        canvas.draw()
+    step = 255 // (shades - 1)
+    pixels = np.asarray(canvas.buffer_rgba())[:, :, :3].astype(np.uint16)
+    reduced = ((pixels + step // 2) // step * step).astype(np.uint8)
+    data = io.BytesIO()
+    imsave(data, reduced, format="png", pil_kwargs={"optimize": shades < 256})
     return data.getvalue()
 
 
-def _drawable(perplexities: Sequence[float]) -> list[float]:
+def drawable(perplexities: Sequence[float]) -> list[float]:
     return [min(value, LARGEST) for value in perplexities]
 
 
-def _plain_log_ticks(axes: Axes, values: Sequence[float]) -> None:
+def si(value: float) -> str:
+    """1500 as 1.5k."""
+    size, suffix = next(((s, n) for s, n in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= s), (1.0, ""))
+    return f"{value / size:.10g}{suffix}"
+
+
+def plain_number(value: float) -> str:
+    """1500 as 1,500."""
+    return f"{value:,.10g}"
+
+
+def log_y(axes: Axes, values: Sequence[float]) -> None:
     """A log axis around the values, with ticks at 1, 1.5, 2, 3, ... or fewer of them, as numbers."""
     low, high = min(values) / 1.12, max(values) * 1.12
-    decades = range(floor(log10(low)), ceil(log10(high)) + 1)
     steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 2, 5) if high < 500 * low else (1,)
-    ticks = [step * 10.0**power for power in decades for step in steps]
+    axes.set_yscale("log")
     axes.set_ylim(low, high)
-    axes.yaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    _number_ticks(axes.yaxis, low, high, steps, plain_number)
+
+
+def log_x(axes: Axes, values: Sequence[float], number: Callable[[float], str] = si) -> None:
+    """A log axis around the values, with ticks at 1, 2, 5, ..., more or fewer of them, as numbers: 2k, 50k, 1M."""
+    low, high = min(values) / 1.4, max(values) * 1.4
+    steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 2, 5) if high < 5000 * low else (1,)
+    axes.set_xscale("log")
+    axes.set_xlim(low, high)
+    _number_ticks(axes.xaxis, low, high, steps, number)
+
+
+def _number_ticks(axis: Axis, low: float, high: float, steps: Sequence[float], number: Callable[[float], str]) -> None:
+    """Ticks at these steps of each decade between low and high."""
+    ticks = [step * 10.0**power for power in range(floor(log10(low)), ceil(log10(high)) + 1) for step in steps]
+    axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+
+
+def whole_numbers(axes: Axes) -> None:
+    """Ticks of x at whole numbers alone."""
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def baseline_lines(axes: Axes, bars: Mapping[str, float]) -> None:
+    """A horizontal line for each n-gram model (label -> perplexity), named in the legend."""
+    for (label, value), style in zip(bars.items(), BAR_STYLES, strict=False):
+        axes.axhline(value, color=BAR, linestyle=style, linewidth=1.2, label=f"{label} {value:.2f}")
+
+
+def legend_below(figure: Figure, axes: Iterable[Axes], columns: int, size: float | str | None = None) -> None:
+    """A legend under the figure, in which each label of some axes stands once; none where nothing has a label."""
+    entries = {label: line for each in axes for line, label in zip(*each.get_legend_handles_labels(), strict=True)}
+    if entries:
+        figure.legend(
+            entries.values(), entries.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=size
+        )
+
+
+def say(axes: Axes, words: str) -> None:
+    """Words in the middle of axes that have nothing to show."""
+    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=FAINT)
+
+
+# --- a training ------------------------------------------------------------------------------------------------------
 
 
 def perplexity_curves(
@@ -61,11 +137,11 @@ def perplexity_curves(
 
     ``bars`` maps a label to a perplexity (the n-gram models on the validation text).
     """
-    train, val = _drawable(train), _drawable(val)
+    train, val = drawable(train), drawable(val)
     epochs = range(1, len(val) + 1)
-    figure = Figure(figsize=(8, 5), dpi=DOTS_PER_INCH, layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_yscale("log")
+    figure = new_figure(8, 5)
+    axes = add_axes(figure, title)
+    log_y(axes, [*train, *val, *bars.values()])
     marker = "o" if len(val) <= 40 else None
     axes.plot(epochs, train, color=TRAIN, marker=marker, markersize=3, label="train (measured while training)")
     axes.plot(epochs, val, color=VAL, marker=marker, markersize=3, label="validation")
@@ -76,78 +152,33 @@ def perplexity_curves(
     axes.annotate(
         f"best {best:.3f}", (best_epoch, best), xytext=(0, 10), textcoords="offset points", ha=label_side, color=VAL
     )
-    styles: list[Any] = ["--", ":", "-."]
-    for (label, value), style in zip(bars.items(), styles, strict=False):
-        axes.axhline(value, color=BAR, linestyle=style, linewidth=1.2, label=f"{label} {value:.2f}")
+    baseline_lines(axes, bars)
     axes.set(xlabel="epoch", ylabel="perplexity per character")
-    axes.set_title(title, parse_math=False)  # a text's name may have a $
-    _plain_log_ticks(axes, [*train, *val, *bars.values()])
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.grid(which="both", alpha=0.2)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    return _png(figure)
+    whole_numbers(axes)
+    legend_below(figure, [axes], 3)
+    return png(figure)
 
 
 def generalisation_gap(train: Sequence[float], val: Sequence[float], title: str) -> bytes:
     """Validation minus train perplexity by epoch: below zero while dropout holds the train figure up."""
-    train, val = _drawable(train), _drawable(val)
+    train, val = drawable(train), drawable(val)
     epochs = range(1, len(val) + 1)
     gap = [v - t for v, t in zip(val, train, strict=True)]
-    figure = Figure(figsize=(8, 3), dpi=DOTS_PER_INCH, layout="constrained")
-    axes = figure.add_subplot()
+    figure = new_figure(8, 3)
+    axes = add_axes(figure, title)
     axes.axhline(0, color=FAINT, linewidth=0.8)
     axes.plot(epochs, gap, color=VAL, marker="o" if len(gap) <= 40 else None, markersize=3)
     axes.fill_between(epochs, gap, color=VAL, alpha=0.15)
     axes.set(xlabel="epoch", ylabel="validation - train\nperplexity")
-    axes.set_title(title, parse_math=False)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.grid(alpha=0.2)
-    return _png(figure)
+    whole_numbers(axes)
+    return png(figure)
 
 
-# --- a search --------------------------------------------------------------------------------------------------------
+# --- labels beside dots ----------------------------------------------------------------------------------------------
 
-CELL_STYLES = {"rnn": ("#1f77b4", "o"), "gru": ("#e07b00", "s"), "lstm": ("#8250b4", "^")}
-OTHER_STYLE = ("#17a2a2", "D")  # of a cell that is none of these
-BAR_STYLES: list[Any] = ["--", ":", "-."]
 LABEL_DISTANCES = (9, 15, 22, 30, 40)  # points from a dot to its label, and the directions to try, best first
 LABEL_ANGLES = (pi / 4, -3 * pi / 4, pi / 2, -pi / 2, 0.0, pi, -pi / 4, 3 * pi / 4)
 ASLANT = (pi / 4, -3 * pi / 4, -pi / 4, 3 * pi / 4)  # further off: a level or upright line would run along the front's
-
-
-def _axes(width: float, height: float, title: str) -> Axes:
-    axes = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained").add_subplot()
-    axes.set_title(title, parse_math=False)
-    axes.grid(alpha=0.2)
-    return axes
-
-
-def _png_of(axes: Axes) -> bytes:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return _png(figure)
-
-
-def _say(axes: Axes, words: str) -> None:
-    axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=FAINT)
-
-
-def _si(value: float) -> str:
-    """1500 as 1.5k."""
-    size, suffix = next(((s, n) for s, n in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= s), (1.0, ""))
-    return f"{value / size:.10g}{suffix}"
-
-
-def _log_x(axes: Axes, values: Sequence[float]) -> None:
-    """A log axis around the values, with ticks at 1, 2, 5, ..., more or fewer of them, as numbers: 2k, 50k, 1M."""
-    low, high = min(values) / 1.4, max(values) * 1.4
-    steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 2, 5) if high < 5000 * low else (1,)
-    ticks = [step * 10.0**power for power in range(floor(log10(low)), ceil(log10(high)) + 1) for step in steps]
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _si(value)))
 
 
 def _common(box: Floats, others: Floats) -> float:
@@ -163,7 +194,7 @@ def _along(start: Floats, end: Floats, half_width: float) -> Floats:
     return np.hstack([middles - half_width, middles + half_width])
 
 
-def _write_labels(
+def write_labels(
     axes: Axes,
     labels: Sequence[tuple[str, float, float]],
     dots: Sequence[tuple[float, float]],
@@ -219,6 +250,9 @@ def _write_labels(
             axes.plot(*ends.T, color=FAINT, linewidth=0.6, zorder=3)
 
 
+# --- a search --------------------------------------------------------------------------------------------------------
+
+
 def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tuple[str, FrontPoint]]:
     """The front's members and their labels, those that were picked first: lstm 1x64 (knee)."""
     names = {
@@ -264,15 +298,15 @@ def pareto_front(
     ``chosen`` are the picks, named in the labels; ``bars`` maps a label to the perplexity of an n-gram model. A failed
     trial is a cross at the upper edge.
     """
-    axes = _axes(9, 6, title)
+    figure = new_figure(9, 6)
+    axes = add_axes(figure, title)
     done = [(trial, min(trial.val_perplexity, LARGEST)) for trial in trials if trial.val_perplexity is not None]
     failed = [trial.macs_per_char for trial in trials if trial.val_perplexity is None]
     macs = [trial.macs_per_char for trial in trials] + [point.contender.macs_per_char for point in judged.points]
     heights = [height for _, height in done] + [point.val.mean for point in judged.points]
     grey = [(one.macs_per_char, one.perplexity_end) for one in reported if one.perplexity_end is not None]
-    axes.set_yscale("log")
-    _log_x(axes, [*macs, *(x for x, _ in grey)] or [judged.reference[1]])
-    _plain_log_ticks(axes, [*heights, *bars.values(), *(y for _, y in grey)] or [judged.reference[0]])
+    log_x(axes, [*macs, *(x for x, _ in grey)] or [judged.reference[1]])
+    log_y(axes, [*heights, *bars.values(), *(y for _, y in grey)] or [judged.reference[0]])
     if grey:
         axes.plot(
             *zip(*grey, strict=True),
@@ -291,10 +325,9 @@ def pareto_front(
     if failed:
         top = axes.get_xaxis_transform()
         axes.plot(failed, [0.985] * len(failed), "x", color=FAINT, transform=top, label=f"failed ({len(failed)})")
-    for (label, value), style in zip(bars.items(), BAR_STYLES, strict=False):
-        axes.axhline(value, color=BAR, linestyle=style, linewidth=1.2, label=f"{label} {value:.2f}")
+    baseline_lines(axes, bars)
     if not heights:
-        _say(axes, "no finished trial")
+        say(axes, "no finished trial")
     left, right = axes.get_xlim()
     lines = [((left, value), (right, value)) for value in bars.values()]
     if front := judged.front:
@@ -306,20 +339,20 @@ def pareto_front(
         lines += pairwise(line)
         _members(axes, [(point.contender.macs_per_char, point) for point in front])
     axes.set(xlabel="MACs per character, output layer included", ylabel="validation perplexity per character")
-    if axes.get_legend_handles_labels()[0]:
-        axes.figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    legend_below(figure, [axes], 3, "small")
     labels = [(text, point.contender.macs_per_char, point.val.mean) for text, point in _named(front, chosen)]
-    _write_labels(axes, labels, [(t.macs_per_char, h) for t, h in done] + grey, lines, keep=len(chosen))
-    return _png_of(axes)
+    write_labels(axes, labels, [(t.macs_per_char, h) for t, h in done] + grey, lines, keep=len(chosen))
+    return png(figure)
 
 
 def hypervolume_history(areas: Sequence[float], judged: Judged, title: str) -> bytes:
     """The hypervolume after each trial, and at the end that of the confirmed means with its interval."""
-    axes = _axes(8, 4, title)
+    figure = new_figure(8, 4)
+    axes = add_axes(figure, title)
     if any(areas):
         axes.step(range(1, len(areas) + 1), areas, where="post", color=TRAIN, label="trials, one run each")
     else:
-        _say(axes, "no finished trial")
+        say(axes, "no finished trial")
     if judged.points:
         low, high = judged.hypervolume_low, judged.hypervolume_high
         value, between, bars = judged.hypervolume, "", None
@@ -328,17 +361,17 @@ def hypervolume_history(areas: Sequence[float], judged: Judged, title: str) -> b
         label = f"judged on means {value:.2f}{between}"
         axes.errorbar([len(areas) + 1], [value], yerr=bars, color=VAL, marker="o", capsize=4, label=label)
     axes.set(xlabel="trials", ylabel="hypervolume\nperplexity x decades of MACs")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    if axes.get_legend_handles_labels()[0]:
-        axes.figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    return _png_of(axes)
+    whole_numbers(axes)
+    legend_below(figure, [axes], 2)
+    return png(figure)
 
 
 def parameter_importance(importance: Mapping[str, Mapping[str, float]], title: str) -> bytes:
     """Horizontal bars: the share of each parameter in the variation of each objective, greatest in sum on top."""
     parameters = {name for shares in importance.values() for name in shares}
     ranked = sorted(parameters, key=lambda name: (sum(s.get(name, 0.0) for s in importance.values()), name))
-    axes = _axes(8, 1.6 + 0.55 * max(len(ranked), 2), title)
+    figure = new_figure(8, 1.6 + 0.55 * max(len(ranked), 2))
+    axes = add_axes(figure, title)
     thickness = 0.8 / max(len(importance), 1)
     for number, ((objective, shares), colour) in enumerate(
         zip(importance.items(), (VAL, TRAIN, BAR, FAINT), strict=False)
@@ -353,22 +386,22 @@ def parameter_importance(importance: Mapping[str, Mapping[str, float]], title: s
     if ranked:
         axes.legend(loc="lower right")
     else:
-        _say(axes, "too few trials to tell")
-    return _png_of(axes)
+        say(axes, "too few trials to tell")
+    return png(figure)
 
 
 def perplexity_against_time(judged: Judged, chosen: Mapping[str, Pick], title: str) -> bytes:
     """Mean validation perplexity against measured milliseconds per character (the median of the runs), both log."""
-    axes = _axes(8, 5, title)
+    figure = new_figure(8, 5)
+    axes = add_axes(figure, title)
     timed = {id(point): median(point.contender.ms_per_char) for point in judged.points if point.contender.ms_per_char}
     points = [(timed[id(point)], point) for point in judged.points if id(point) in timed]
     axes.set(xlabel="milliseconds per character, measured", ylabel="validation perplexity per character")
     if not points:
-        _say(axes, "no time was measured")
-        return _png_of(axes)
-    axes.set_yscale("log")
-    _log_x(axes, [x for x, _ in points])
-    _plain_log_ticks(axes, [point.val.mean * factor for _, point in points for factor in (1 / 1.2, 1.2)])
+        say(axes, "no time was measured")
+        return png(figure)
+    log_x(axes, [x for x, _ in points])
+    log_y(axes, [point.val.mean * factor for _, point in points for factor in (1 / 1.2, 1.2)])
     for cell in sorted(
         {point.contender.cell for _, point in points}, key=lambda cell: [*CELL_STYLES, cell].index(cell)
     ):
@@ -376,19 +409,19 @@ def perplexity_against_time(judged: Judged, chosen: Mapping[str, Pick], title: s
         dots = [(x, point.val.mean) for x, point in points if point.contender.cell == cell]
         axes.plot(*zip(*dots, strict=True), marker, color=colour, markersize=5, alpha=0.55, mew=0, label=cell)
     _members(axes, [(x, point) for x, point in points if point.on_front])
-    axes.figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    legend_below(figure, [axes], 3)
     front = [point for _, point in points if point.on_front]
     labels = [(text, timed[id(point)], point.val.mean) for text, point in _named(front, chosen)]
-    _write_labels(axes, labels, [(x, point.val.mean) for x, point in points], [], keep=len(chosen))
-    return _png_of(axes)
+    write_labels(axes, labels, [(x, point.val.mean) for x, point in points], [], keep=len(chosen))
+    return png(figure)
 
 
 # --- the report, reproduced ------------------------------------------------------------------------------------------
 # Of a page that has two dozen of them, on paper too: small files, and no colour alone tells one thing from another.
 
-PAGE_DOTS_PER_INCH = 110
+PAGE_DOTS_PER_INCH, PAGE_SHADES = 110, 16
 SMALL, SMALLER = 8.5, 7.5  # points
-REPORTED, INK = "#8a8a8a", "#222222"
+REPORTED = "#8a8a8a"
 SERIES: list[tuple[str, str, Any]] = [  # colour (Okabe and Ito), marker, line; enough for the comparison of most
     ("#0072b2", "o", "-"),
     ("#d55e00", "s", (0, (6, 1.5))),
@@ -399,43 +432,30 @@ SERIES: list[tuple[str, str, Any]] = [  # colour (Okabe and Ito), marker, line; 
 ]
 
 
-def _literal(text: str, longest: int = 40) -> str:
-    """A name of somebody's table as a label: in one line, not endless, and no formula."""
+def _in_a_line(text: str, longest: int) -> str:
+    """A name of somebody's table: in one line, and not endless."""
     line = " ".join(text.split())
-    return (line if len(line) <= longest else line[: longest - 1] + "…").replace("$", r"\$")
+    return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def _small_png(figure: Figure) -> bytes:
-    """Half the bytes of the picture that is drawn, by 16 shades of each colour in place of 256: nobody sees it."""
-    canvas = FigureCanvasAgg(figure)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")
-        canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[:, :, :3].astype(np.uint16)
-    data = io.BytesIO()
-    imsave(data, ((pixels + 8) // 17 * 17).astype(np.uint8), format="png", pil_kwargs={"optimize": True})
-    return data.getvalue()
+def _literal(text: str, longest: int = 40) -> str:
+    """The same as a label, in which it is no formula."""
+    return _in_a_line(text, longest).replace("$", r"\$")
+
+
+def _page_figure(width: float, height: float) -> Figure:
+    return new_figure(width, height, PAGE_DOTS_PER_INCH)
 
 
 def _page_axes(figure: Figure, title: str = "", place: Any = 111) -> Axes:
-    axes = figure.add_subplot(place)
-    axes.set_title(_literal(title, 90), fontsize=SMALL + 1)
+    axes = add_axes(figure, _in_a_line(title, 90), place, SMALL + 1)
     axes.tick_params(labelsize=SMALLER)
-    axes.grid(alpha=0.25)
     return axes
 
 
 def _page_labels(axes: Axes, x: str, y: str) -> None:
     axes.set_xlabel(x, fontsize=SMALL)
     axes.set_ylabel(y, fontsize=SMALL)
-
-
-def _page_legend(figure: Figure, axes: Iterable[Axes], columns: int) -> None:
-    entries = {label: line for each in axes for line, label in zip(*each.get_legend_handles_labels(), strict=True)}
-    if entries:
-        figure.legend(
-            entries.values(), entries.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=SMALLER
-        )
 
 
 def _bars_at_the_side(axes: Axes, bars: Mapping[str, float]) -> None:
@@ -459,7 +479,7 @@ def _say_state(axes: Axes, words: str) -> None:
 
 def _mean_curve(configuration: Configuration, curve: Curve) -> list[float]:
     """The mean over the seeds after each epoch, as far as it can be drawn; empty without a training."""
-    curves = [_drawable(getattr(run, curve)) for run in configuration.furthest]
+    curves = [drawable(getattr(run, curve)) for run in configuration.furthest]
     return [estimate(values).mean for values in zip(*curves, strict=False)]
 
 
@@ -471,36 +491,35 @@ def training_curves(configuration: Configuration, planned: int, bars: Mapping[st
     ``planned`` epochs.
     """
     runs, reported = configuration.furthest, configuration.reported
-    figure = Figure(figsize=(5.4, 3.7), dpi=PAGE_DOTS_PER_INCH, layout="constrained")
+    figure = _page_figure(5.4, 3.7)
     axes = _page_axes(figure, title)
-    axes.set_yscale("log")
     train, val = _mean_curve(configuration, "train"), _mean_curve(configuration, "val")
     epochs = range(1, len(val) + 1)
     heights = [*bars.values(), *train, *val]
     if runs:
         for run in runs if len(runs) > 1 else ():
-            axes.plot(epochs, _drawable(run.train)[: len(val)], "--", color=TRAIN, linewidth=0.6, alpha=0.55)
-            axes.plot(epochs, _drawable(run.val)[: len(val)], color=VAL, linewidth=0.6, alpha=0.55)
+            axes.plot(epochs, drawable(run.train)[: len(val)], "--", color=TRAIN, linewidth=0.6, alpha=0.55)
+            axes.plot(epochs, drawable(run.val)[: len(val)], color=VAL, linewidth=0.6, alpha=0.55)
         marker = "o" if len(val) == 1 else None
         axes.plot(epochs, train, "--", color=TRAIN, linewidth=1.8, marker=marker, markersize=4, label="training")
         axes.plot(epochs, val, color=VAL, linewidth=1.8, marker=marker, markersize=4, label="validation")
         axes.fill_between(epochs, train, val, color=FAINT, alpha=0.2, linewidth=0, label="gap")
-        stars = [(run.best_epoch, *_drawable([run.best_val])) for run in runs]
+        stars = [(run.best_epoch, *drawable([run.best_val])) for run in runs]
         axes.plot(*zip(*stars, strict=True), "*", color=VAL, mec=INK, mew=0.6, markersize=10, label="best epoch")
     ends = ((1, reported.perplexity_start), (planned, reported.perplexity_end))
     if marks := [(epoch, value) for epoch, value in ends if value is not None]:
         heights += [value for _, value in marks]
         style: dict[str, Any] = {"color": REPORTED, "mec": INK, "mew": 0.6, "markersize": 8, "label": "as reported"}
         axes.plot(*zip(*marks, strict=True), "P", zorder=4, clip_on=False, **style)
-    _plain_log_ticks(axes, heights or [1.0, 28.0])
+    log_y(axes, heights or [1.0, 28.0])
     axes.set_xlim(1 - 0.03 * planned, 1.03 * max(planned, len(val)))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    whole_numbers(axes)
     _bars_at_the_side(axes, bars)
     if configuration.state:
         _say_state(axes, configuration.state)
     _page_labels(axes, "epoch", "perplexity per character")
-    _page_legend(figure, [axes], 5)
-    return _small_png(figure)
+    legend_below(figure, [axes], 5, SMALLER)
+    return png(figure, PAGE_SHADES)
 
 
 def configurations_compared(configurations: Sequence[Configuration], bars: Mapping[str, float], title: str) -> bytes:
@@ -509,10 +528,9 @@ def configurations_compared(configurations: Sequence[Configuration], bars: Mappi
     These are the training perplexity after the last epoch, the validation perplexity after the last and the best, the
     latter with its 95 % interval over the seeds, and what is reported.
     """
-    figure = Figure(figsize=(10, 4.1), dpi=PAGE_DOTS_PER_INCH, layout="constrained")
-    figure.suptitle(_literal(title, 140), fontsize=SMALL + 2)
+    figure = _page_figure(10, 4.1)
+    figure.suptitle(_in_a_line(title, 140), fontsize=SMALL + 2, parse_math=False)
     left, right = _page_axes(figure, place=121), _page_axes(figure, place=122)
-    left.set_yscale("log")
     heights = list(bars.values())
     for configuration, (colour, marker, line) in zip(configurations, cycle(SERIES), strict=False):
         train, val = _mean_curve(configuration, "train"), _mean_curve(configuration, "val")
@@ -523,16 +541,16 @@ def configurations_compared(configurations: Sequence[Configuration], bars: Mappi
             epochs = range(1, len(val) + 1)
             left.plot(epochs, val, linestyle=line, marker=marker, linewidth=1.8, label=configuration.label, **style)
             left.plot(epochs, train, linestyle=line, linewidth=0.7, color=colour)
-    _plain_log_ticks(left, heights or [1.0, 28.0])
+    log_y(left, heights or [1.0, 28.0])
     _bars_at_the_side(left, bars)
-    left.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    whole_numbers(left)
     left.set_title("validation (thick) and training (thin), by epoch", fontsize=SMALL)
     _page_labels(left, "epoch", "perplexity per character")
     if left.get_legend_handles_labels()[0]:
         left.legend(fontsize=SMALLER, loc="best", handlelength=3.5)
     _dumbbells(right, configurations, bars)
-    _page_legend(figure, [right], 5)
-    return _small_png(figure)
+    legend_below(figure, [right], 5, SMALLER)
+    return png(figure, PAGE_SHADES)
 
 
 def _dumbbells(axes: Axes, configurations: Sequence[Configuration], bars: Mapping[str, float]) -> None:
@@ -547,8 +565,8 @@ def _dumbbells(axes: Axes, configurations: Sequence[Configuration], bars: Mappin
             axes.plot([reported], [row - 0.22], "P", color=REPORTED, markersize=7, label="as reported", **black)
         if not runs:
             continue
-        best = estimate(_drawable([run.best_val for run in runs]))
-        train, val = (estimate(_drawable([getattr(r, c)[-1] for r in runs])).mean for c in ("train", "val"))
+        best = estimate(drawable([run.best_val for run in runs]))
+        train, val = (estimate(drawable([getattr(r, c)[-1] for r in runs])).mean for c in ("train", "val"))
         axes.plot([train, val], [row, row], color=FAINT, linewidth=1.2, zorder=1.8)
         axes.plot([train], [row], "o", color="white", markersize=7, label="training, last epoch", **black)
         axes.plot([val], [row], "o", color=VAL, markersize=7, label="validation, last epoch", **black)
@@ -560,8 +578,7 @@ def _dumbbells(axes: Axes, configurations: Sequence[Configuration], bars: Mappin
         widths += [train, val, best.mean]
     for value, style in zip(sorted(bars.values()), BAR_STYLES, strict=False):
         axes.axvline(value, color=INK, linestyle=style, linewidth=0.9, zorder=1.5)
-    _log_x(axes, widths or [1.0, 28.0])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    log_x(axes, widths or [1.0, 28.0], plain_number)
     states = [f"\n({each.progress})" if each.progress else "" for each in configurations]
     names = [configuration.label + state for configuration, state in zip(configurations, states, strict=True)]
     axes.set_yticks(rows, names)
@@ -575,21 +592,20 @@ def perplexity_against_macs(configurations: Sequence[Configuration], bars: Mappi
 
     What is reported is in grey; a configuration without a training is a cross at the upper edge.
     """
-    figure = Figure(figsize=(9, 4.8), dpi=PAGE_DOTS_PER_INCH, layout="constrained")
+    figure = _page_figure(9, 4.8)
     axes = _page_axes(figure, title)
-    axes.set_yscale("log")
     trained = [configuration for configuration in configurations if configuration.furthest]
     missing = [configuration for configuration in configurations if not configuration.furthest]
-    best = [estimate(_drawable([run.best_val for run in each.furthest])) for each in trained]
-    last = [estimate(_drawable([run.val[-1] for run in each.furthest])).mean for each in trained]
+    best = [estimate(drawable([run.best_val for run in each.furthest])) for each in trained]
+    last = [estimate(drawable([run.val[-1] for run in each.furthest])).mean for each in trained]
     grey = [
         (each.complexity.macs_per_char, each.reported.perplexity_end)
         for each in configurations
         if each.reported.perplexity_end is not None
     ]
     heights = [*bars.values(), *last, *(point.mean for point in best), *(y for _, y in grey)] or [1.0, 28.0]
-    _log_x(axes, [configuration.complexity.macs_per_char for configuration in configurations] or [1.0])
-    _plain_log_ticks(axes, [*heights, *([1.3 * max(heights)] if missing else [])])
+    log_x(axes, [configuration.complexity.macs_per_char for configuration in configurations] or [1.0])
+    log_y(axes, [*heights, *([1.3 * max(heights)] if missing else [])])
     if grey:
         style: dict[str, Any] = {"color": REPORTED, "mec": INK, "mew": 0.5, "linestyle": "none", "markersize": 6}
         axes.plot(*zip(*grey, strict=True), "P", label="as reported", zorder=1.8, **style)
@@ -619,7 +635,7 @@ def perplexity_against_macs(configurations: Sequence[Configuration], bars: Mappi
         axes.plot(*zip(*crosses, strict=True), "x", color=INK, label=f"not run ({len(crosses)})")
     _bars_at_the_side(axes, bars)
     _page_labels(axes, "MACs per character, output layer included", "validation perplexity per character")
-    _page_legend(figure, [axes], 4)
+    legend_below(figure, [axes], 4, SMALLER)
     places = [*((float(x), y) for x, y in crosses), *(start for start, _ in lines)]
     labels = [
         (_literal(each.id) + (f" ({_literal(each.state)})" if each.state else ""), x, y)
@@ -628,5 +644,5 @@ def perplexity_against_macs(configurations: Sequence[Configuration], bars: Mappi
     left, right = axes.get_xlim()
     lines += [((left, value), (right, value)) for value in bars.values()]
     dots = [end for _, end in lines[: len(trained)]] + [(float(x), y) for x, y in grey]
-    _write_labels(axes, labels, dots, lines, keep=8)
-    return _small_png(figure)
+    write_labels(axes, labels, dots, lines, keep=8)
+    return png(figure, PAGE_SHADES)

@@ -41,11 +41,11 @@ def test_curves_of_any_length_and_height_are_drawn(name):
 def test_the_curves_show_both_lines_the_best_epoch_and_the_bars(monkeypatch):
     drawn: list[Figure] = []
 
-    def keep(figure: Figure) -> bytes:
+    def keep(figure: Figure, shades: int = 256) -> bytes:
         drawn.append(figure)
         return b""
 
-    monkeypatch.setattr(figures, "_png", keep)
+    monkeypatch.setattr(figures, "png", keep)
     figures.perplexity_curves([9.0, 6.0, 5.0], [8.0, 6.5, 7.0], 2, {"6-gram": 3.678}, "lstm on a text")
     (axes,) = drawn[0].axes
     assert axes.get_yscale() == "log"
@@ -99,11 +99,11 @@ def drawn(monkeypatch):
     """The figures that are drawn from now on."""
     kept: list[Figure] = []
 
-    def keep(figure: Figure) -> bytes:
+    def keep(figure: Figure, shades: int = 256) -> bytes:
         kept.append(figure)
         return b""
 
-    monkeypatch.setattr(figures, "_png", keep)
+    monkeypatch.setattr(figures, "png", keep)
     return kept
 
 
@@ -209,11 +209,11 @@ def page_drawn(monkeypatch):
     """The figures of the page that are drawn from now on."""
     kept: list[Figure] = []
 
-    def keep(figure: Figure) -> bytes:
+    def keep(figure: Figure, shades: int = 256) -> bytes:
         kept.append(figure)
         return b""
 
-    monkeypatch.setattr(figures, "_small_png", keep)
+    monkeypatch.setattr(figures, "png", keep)
     return kept
 
 
@@ -302,7 +302,7 @@ def test_names_with_dollars_and_line_breaks_are_drawn_as_they_are(page_drawn, mo
     odd = replace(chosen, reported=replace(chosen.reported, id="a$\\frac$\nb" + 80 * "x"))
     figures.perplexity_against_macs([odd], NGRAMS, "$\\alpha$ _ ^")
     monkeypatch.undo()
-    assert figures._small_png(page_drawn[0]).startswith(b"\x89PNG")
+    assert figures.png(page_drawn[0]).startswith(b"\x89PNG")
     (label,) = [text.get_text() for text in page_drawn[0].axes[0].texts if "frac" in text.get_text()]
     assert len(label) < 45
 

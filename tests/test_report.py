@@ -94,7 +94,7 @@ def page() -> Page:
 def undrawn(monkeypatch):
     """Pictures are made, which says that they can be, but drawn only for the page of all."""
     full()
-    monkeypatch.setattr(figures, "_small_png", lambda figure: b"")
+    monkeypatch.setattr(figures, "png", lambda figure, shades: b"")
 
 
 def of_few(*ids: str, **changes) -> Reproduction:
