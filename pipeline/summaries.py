@@ -5,10 +5,10 @@ They are Markdown, but for plain text in columns: ``complexity_text``, ``pipelin
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from math import log2
 from re import findall, sub
-from textwrap import fill, wrap
+from textwrap import fill, indent, wrap
 from typing import Any
 
 from models.complexity import report_print_out
@@ -27,13 +27,13 @@ from pipeline.verdicts import Verdict
 
 def baseline_table(result: Mapping[str, Any]) -> str:
     """The simplest models' perplexity as a Markdown table."""
-    rows = [("uniform", "uniform"), ("letter frequencies", "unigram"), (f"Kneser-Ney {BASELINE_LABEL}", "ngram")]
-    lines = ["| | validation perplexity | test perplexity |", "|---|---|---|"]
-    for label, name in rows:
-        lines.append(f"| {label} | {result[f'{name}_val_perplexity']:.3f} | {result[f'{name}_test_perplexity']:.3f} |")
-    if fitted := fitted_on(result["baseline_characters"], result["train_characters"]):
-        lines += ["", fitted]
-    return "\n".join(lines)
+    names = (("uniform", "uniform"), ("letter frequencies", "unigram"), (f"Kneser-Ney {BASELINE_LABEL}", "ngram"))
+    rows = [
+        (label, *(f"{result[f'{name}_{split}_perplexity']:.3f}" for split in ("val", "test"))) for label, name in names
+    ]
+    table = markdown_table(("", "validation perplexity", "test perplexity"), rows)
+    fitted = fitted_on(result["baseline_characters"], result["train_characters"])
+    return f"{table}\n\n{fitted}" if fitted else table
 
 
 def fitted_on(sample: int, characters: int) -> str:
@@ -55,15 +55,14 @@ def what_is_read(corpus: Corpus, preset: PresetName) -> str:
 
 def comparison_table(result: Mapping[str, Any]) -> str:
     """The network beside the bar that it has to clear, as a Markdown table."""
-    return "\n".join(
+    network = [f"{result[name]:.3f}" for name in ("val_perplexity", "test_perplexity", "test_bits_per_char")]
+    bar = [f"{result[name]:.3f}" for name in ("ngram_val_perplexity", "ngram_test_perplexity")]
+    return markdown_table(
+        ("", "validation perplexity", "test perplexity", "test bits per character"),
         [
-            "| | validation perplexity | test perplexity | test bits per character |",
-            "|---|---|---|---|",
-            f"| network (best epoch {result['best_epoch']} of {result['epochs']}) | {result['val_perplexity']:.3f} | "
-            f"{result['test_perplexity']:.3f} | {result['test_bits_per_char']:.3f} |",
-            f"| Kneser-Ney {BASELINE_LABEL} | {result['ngram_val_perplexity']:.3f} | "
-            f"{result['ngram_test_perplexity']:.3f} | |",
-        ]
+            (f"network (best epoch {result['best_epoch']} of {result['epochs']})", *network),
+            (f"Kneser-Ney {BASELINE_LABEL}", *bar, ""),
+        ],
     )
 
 
@@ -106,6 +105,25 @@ def text_block(text: str) -> str:
 def plain(text: str) -> str:
     """A name or prompt as Markdown in one line, so that nothing in it is markup."""
     return sub(r"([\\`*_{}\[\]<>#|~!&$])", r"\\\1", " ".join(text.split()))
+
+
+def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, whose cells are Markdown too."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def text_table(heads: Sequence[str], rows: Iterable[Sequence[str]], left: Collection[int] = (0,)) -> str:
+    """A table in plain text: columns as wide as they need, at the right but for those with a number in ``left``."""
+    lines = [heads, *rows] if heads else list(rows)
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if number in left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ).rstrip()
+        for cells in lines
+    )
 
 
 def samples_table(samples: list[SampleText]) -> str:
@@ -244,14 +262,15 @@ def search_note(experiment_id: str, judged: Judged, chosen: Mapping[str, Pick], 
     if not judged.front:
         return f"{NO_FRONT}\n\n{_counted(counts)}."
     heads = ("configuration", "MACs per character", "parameters", "validation perplexity", "seeds", "test perplexity")
-    lines = ["| " + " | ".join((*heads, "probability of being on the front")) + " |", "|---" * 7 + "|"]
+    rows = []
     for point in judged.front:
         name, *numbers = _front_row(point)
         run = f"#/experiments/{experiment_id}/runs/{point.contender.run_id}?workflowType=machine_learning"
-        lines.append("| " + " | ".join((f"[{plain(name)}]({run})", *numbers)) + " |")
+        rows.append((f"[{plain(name)}]({run})", *numbers))
+    table = markdown_table((*heads, "probability of being on the front"), rows)
     sentences = "\n".join(f"- `@{name}`: {plain(pick.sentence)}" for name, pick in chosen.items())
     rest = " ".join(filter(None, (_spread_text(judged), _nearly_text(judged), _hypervolume_text(judged))))
-    return f"{sentences}\n\n" + "\n".join(lines) + f"\n\n{rest}\n\n{_counted(counts)}."
+    return f"{sentences}\n\n{table}\n\n{rest}\n\n{_counted(counts)}."
 
 
 def search_table(
@@ -268,11 +287,7 @@ def search_table(
     if not judged.front:
         return f"{name}\n\n  {NO_FRONT}\n{tail}"
     heads = ("", "MACs/char", "parameters", "validation", "seeds", "test", "chance")
-    rows = [heads, *(_front_row(point) for point in judged.front)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = "\n".join(
-        "  " + "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows
-    )
+    table = indent(text_table(heads, map(_front_row, judged.front)), "  ")
     said = [f"@{name}: {pick.sentence}" for name, pick in chosen.items()]
     said += filter(None, (_spread_text(judged), _nearly_text(judged), _hypervolume_text(judged)))
     text = "\n".join(fill(line, 112, initial_indent="  ", subsequent_indent="    ") for line in said)
@@ -319,22 +334,18 @@ def _is_quick_text(found: Reproduction) -> str:
 
 def reproduction_note(found: Reproduction, verdicts: Sequence[Verdict], made: Sequence[Check]) -> str:
     """The reproduction's page: what became of each configuration, and where the report is."""
-    lines = ["| " + " | ".join(REPRODUCED_HEADS) + " |", "|---" * len(REPRODUCED_HEADS) + "|"]
-    lines += ["| " + " | ".join(map(plain, _reproduced_row(each))) + " |" for each in found.configurations]
+    table = markdown_table(REPRODUCED_HEADS, (list(map(plain, _reproduced_row(each))) for each in found.configurations))
     said = [_is_quick_text(found), _counted_verdicts(verdicts), *map(plain, counted(made))]
     where = "The report: `report/report.html` among the artifacts. Perplexities are averaged as the book does it."
-    return "\n\n".join(filter(None, [*said, "\n".join(lines), where]))
+    return "\n\n".join(filter(None, [*said, table, where]))
 
 
 def reproduction_table(
     found: Reproduction, verdicts: Sequence[Verdict], made: Sequence[Check], page: str, how_to_start: str
 ) -> str:
     """What `tmlm reproduce` and `tmlm report` print."""
-    rows = [REPRODUCED_HEADS, *map(_reproduced_row, found.configurations)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = "\n".join(
-        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:-1], widths[1:-1]), row[-1]]).rstrip() for row in rows
-    )
+    last = len(REPRODUCED_HEADS) - 1
+    table = text_table(REPRODUCED_HEADS, map(_reproduced_row, found.configurations), left=(0, last))
     failed = [f"  {check.said}" for check in made if check.is_met is False]
     said = [_is_quick_text(found), _counted_verdicts(verdicts), *counted(made), *failed]
     tail = f"report  {page}\nrun     {found.link}\n({how_to_start})"

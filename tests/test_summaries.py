@@ -7,11 +7,13 @@ from pipeline.samples import SampleText
 from pipeline.summaries import (
     comparison_table,
     evaluation_text,
+    markdown_table,
     pipeline_table,
     samples_table,
     search_note,
     search_table,
     text_block,
+    text_table,
     verdict,
 )
 
@@ -21,6 +23,17 @@ RESULT = {
     "ngram_val_perplexity": 3.678, "ngram_test_perplexity": 3.763, "best_epoch": 28, "epochs": 28,
     "parameters": 84508, "macs_per_char": 85788, "train_seconds": 31.5, "texts": ["it has been"], "fallback": False,
 }  # fmt: skip
+
+
+def test_a_table_in_markdown_has_a_rule_and_as_many_cells_in_every_row():
+    assert markdown_table(("a", ""), [("1", "2"), ("", "x")]) == "| a |  |\n| --- | --- |\n| 1 | 2 |\n|  | x |"
+
+
+def test_a_table_in_text_has_aligned_columns_and_nothing_behind_a_line():
+    assert text_table(("", "head"), [("long name", "1"), ("b", "20")]) == (
+        "           head\nlong name     1\nb            20"
+    )
+    assert text_table((), [("a", "1", "x"), ("bb", "10", "")], left=(0, 2)) == "a    1  x\nbb  10"
 
 
 @pytest.mark.parametrize(
