@@ -122,12 +122,14 @@ def messages_to_stderr() -> None:
     """Our own messages, warnings and worse, go to standard error as they are."""
     import logging
 
-    class Printable(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
-            return printable(super().format(record))
+    class StandardError(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            try:
+                say(self.format(record))
+            except Exception:  # as the handlers of the standard library do
+                self.handleError(record)
 
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Printable("%(message)s"))
+    handler = StandardError()
     logger = logging.getLogger("pipeline")
     logger.handlers, logger.propagate = [handler], False
 
@@ -146,8 +148,10 @@ def configs(options: Mapping[str, Any]) -> tuple[CorpusConfig, ModelConfig, Trai
 
 
 def say(line: str) -> None:
-    """What a person may want to know meanwhile, on standard error."""
-    click.echo(printable(line), err=True)
+    """What a person may want to know meanwhile, on standard error, above the progress bar if there is one."""
+    from pipeline.progress import write_line
+
+    write_line(printable(line))
 
 
 def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:

@@ -174,6 +174,8 @@ def _has_diverged(there: NestedTraining) -> bool:
 class _Conductor:
     """What a reproduction does between the start and the end of its run."""
 
+    bar: SearchProgress
+
     def __init__(
         self,
         config: ReproduceConfig,
@@ -188,7 +190,6 @@ class _Conductor:
         self.config, self.quick, self.check, self.table, self.rows = config, quick, check, table, rows
         self.corpus, self.run, self.say = corpus, run, say
         self.corpus_config = CorpusConfig("time-machine")
-        self.bar = SearchProgress(None)
         self.minutes_expected: float | None = None
         self._seconds_of: dict[tuple[str, int, int], float] = {}  # expected, by task
         self._shares_done: dict[tuple[str, int, int], float] = {}  # of those that are gone on with

@@ -92,6 +92,8 @@ def _parent(found: Search, earlier: RecordedRun | None) -> Iterator[TrackedRun]:
 class _Conductor:
     """What a search does between the start and the end of its run."""
 
+    bar: SearchProgress
+
     def __init__(
         self,
         found: Search,
@@ -104,7 +106,6 @@ class _Conductor:
         self.config, self.corpus = found.config, found.corpus
         self.tags = corpus_tags(found.corpus)
         found.exhibit = self._exhibit
-        self.bar = SearchProgress(None)
         self.minutes_expected: float | None = None
         self._calibration: Calibration | None = None
         self._mean_seconds = 1.0  # of a training, where none was timed
