@@ -21,9 +21,9 @@ from models.ngram import BASELINE_LABEL
 from pipeline.checks import Check, Kind, counted
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL, report_preset
 from pipeline.evidence import BAR_ORDER, BEST_POOLED, better_than_counting, time_and_size
-from pipeline.figures import configurations_compared, perplexity_against_macs, training_curves
 from pipeline.files import write_atomically
 from pipeline.front import Estimate, estimate
+from pipeline.report_figures import configurations_compared, perplexity_against_macs, training_curves
 from pipeline.reported import Reported, report_table
 from pipeline.reproduced import Configuration, RecordedTraining, Reproduction
 from pipeline.summaries import plain

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from pipeline import figures, store, tracking, ui
+from pipeline import search_figures, store, tracking, ui
 from pipeline.checkpoints import load_model
 from pipeline.config import CorpusConfig
 from pipeline.corpus import load_corpus
@@ -257,14 +257,13 @@ class _Conductor:
         trials = found.shown_trials()
         bars = self.corpus.baselines(config.preset)["val"].perplexities()
         title = f"{config.study_name} on {self.corpus.label}"
-        reported = (
-            report_table().rows if self.corpus.label == "time-machine" else ()
-        )  # figures of two texts share no chart
-        run.picture("plots/pareto.png", figures.pareto_front(trials, judged, chosen, reported, bars, title))
+        table = report_table().rows if self.corpus.label == "time-machine" else ()  # two texts share no chart
+        reported = [(row.macs_per_char, row.perplexity_end) for row in table if row.perplexity_end is not None]
+        run.picture("plots/pareto.png", search_figures.pareto_front(trials, judged, chosen, reported, bars, title))
         areas = hypervolume_by_trial(trials, found.reference)
-        run.picture("plots/hypervolume.png", figures.hypervolume_history(areas, judged, title))
-        run.picture("plots/importance.png", figures.parameter_importance(found.importances(), title))
-        run.picture("plots/time.png", figures.perplexity_against_time(judged, chosen, title))
+        run.picture("plots/hypervolume.png", search_figures.hypervolume_history(areas, judged, title))
+        run.picture("plots/importance.png", search_figures.parameter_importance(found.importances(), title))
+        run.picture("plots/time.png", search_figures.perplexity_against_time(judged, chosen, title))
         counts = found.counts()
         result: dict[str, Any] = {
             "run_id": run.id,

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from models.config import ModelConfig, option_name
-from pipeline import figures, store, tracking
+from pipeline import store, tracking, training_figures
 from pipeline.config import CorpusConfig, PresetName, TrainConfig
 from pipeline.corpus import Corpus
 from pipeline.errors import InputError
@@ -336,8 +336,8 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
     bars = result.baselines["val"].perplexities()
     title = f"{run.name} on {corpus.label}"
-    run.picture(CURVES, figures.perplexity_curves(*curves, result.best.epoch, bars, title))
-    run.picture("plots/gap.png", figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
+    run.picture(CURVES, training_figures.perplexity_curves(*curves, result.best.epoch, bars, title))
+    run.picture("plots/gap.png", training_figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
     run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), cost))
     run.text("samples/final.md", samples_table(result.samples))
     run.json("samples/final.json", {"samples": [asdict(sample) for sample in result.samples]})

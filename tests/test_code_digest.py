@@ -185,4 +185,4 @@ def test_training_depends_on_the_cells_and_preparing_does_not():
     assert not {"models.cells", "pipeline.training"} & set(prepare)
     for stage in STAGE_MODULES:
         behind = modules_behind(*STAGE_MODULES[stage])
-        assert not {"pipeline.tracking", "pipeline.store", "pipeline.cli", "pipeline.figures"} & set(behind), stage
+        assert not {"pipeline.tracking", "pipeline.store", "pipeline.cli", "pipeline.plotting"} & set(behind), stage

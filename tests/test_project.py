@@ -154,7 +154,7 @@ def test_every_data_file_of_a_package_is_declared_and_so_installed():
     [
         ("mlflow", {f"pipeline/{name}.py" for name in ("tracking", "store", "served_model")}),
         ("optuna", {"pipeline/search.py", "pipeline/sampler.py"}),
-        ("matplotlib", {"pipeline/figures.py"}),
+        ("matplotlib", {"pipeline/plotting.py"}),
         ("click", {"pipeline/cli.py", "pipeline/options.py"}),
         ("ptflops", {"models/complexity.py"}),
     ],

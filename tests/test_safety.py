@@ -19,7 +19,7 @@ from mlflow.tracking import MlflowClient
 
 from models.config import ModelConfig
 from models.language_model import LanguageModel
-from pipeline import figures, trainings, views
+from pipeline import training_figures, trainings, views
 from pipeline.checkpoints import flatten, save_checkpoint
 from pipeline.cli import Failure, cli, printable
 from pipeline.config import CorpusConfig, resolve
@@ -224,7 +224,10 @@ def test_a_prompt_is_no_markup_above_its_text(text):
 
 @pytest.mark.parametrize("name", [*NAMES, "日本語", "a\nb"])
 def test_a_title_is_drawn_as_it_stands(name):
-    for png in (figures.perplexity_curves([3.0], [3.0], 1, {}, name), figures.generalisation_gap([3.0], [3.0], name)):
+    for png in (
+        training_figures.perplexity_curves([3.0], [3.0], 1, {}, name),
+        training_figures.generalisation_gap([3.0], [3.0], name),
+    ):
         assert png.startswith(b"\x89PNG")
 
 
