@@ -169,7 +169,7 @@ def prepare(as_json: bool, **options: Any) -> None:
     It is reduced to its alphabet and recorded with the perplexities of the simplest models.
     """
     corpus_config, _, train_config = configs(options)
-    from pipeline import stages, summaries
+    from pipeline import stages, training_summary
     from pipeline.corpus import load_corpus
 
     corpus = load_corpus(corpus_config)
@@ -181,7 +181,8 @@ def prepare(as_json: bool, **options: Any) -> None:
         f"source sha256 {result['source_sha256']}\n"
         f"corpus sha256 {result['corpus_sha256']}\n"
         f"splits        {result['train_characters']:,} train, {result['val_characters']:,} validation, "
-        f"{result['test_characters']:,} test (preset {result['preset']})\n\n{summaries.baseline_table(result)}\n\n"
+        f"{result['test_characters']:,} test (preset {result['preset']})\n\n"
+        f"{training_summary.baseline_table(result)}\n\n"
         f"run {result['run_id']}"
     )
     show(result, as_json, text)
@@ -200,7 +201,7 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
     --max-seconds and --sample-every may be given anew.
     """
     corpus_config, model_config, train_config = configs(options)
-    from pipeline import summaries, trainings
+    from pipeline import training_summary, trainings
 
     if resume is not None:
         changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
@@ -211,7 +212,8 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
         from pipeline.corpus import load_corpus
 
         result = trainings.train(load_corpus(corpus_config), corpus_config, model_config, train_config).result
-    text = f"{summaries.comparison_table(result)}\n\n{summaries.verdict(result)}\n\n{next_commands(result['run_id'])}"
+    quality = f"{training_summary.comparison_table(result)}\n\n{training_summary.verdict(result)}"
+    text = f"{quality}\n\n{next_commands(result['run_id'])}"
     show(result, as_json, text)
 
 
@@ -231,10 +233,10 @@ def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
     MODEL is a run id, the path of a checkpoint, or a models:/ address. Bits per character and the n-gram's figures
     stand beside.
     """
-    from pipeline import stages, summaries
+    from pipeline import stages, training_summary
 
     result = stages.evaluate(model, split, text or None).result
-    show(result, as_json, summaries.evaluation_text(text or split, result))
+    show(result, as_json, training_summary.evaluation_text(text or split, result))
 
 
 @cli.command()
@@ -286,7 +288,7 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
 
     from models.complexity import measure
     from pipeline.memory import check_shape_fits
-    from pipeline.summaries import complexity_text
+    from pipeline.training_summary import complexity_text
 
     check_shape_fits(config, vocab_size)
     if UNDER_MLFLOW in os.environ:
@@ -308,7 +310,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     One run is recorded, with one for each step in it. Finished steps whose inputs are unchanged are reused.
     """
     corpus_config, model_config, train_config = configs(options)
-    from pipeline import stages, summaries, ui
+    from pipeline import stages, training_summary, ui
 
     done = stages.pipeline(corpus_config, model_config, train_config, force)
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
@@ -316,7 +318,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     show(
         done.result,
         as_json,
-        summaries.pipeline_table(model_config.shape, seconds, done.result, links, ui.how_to_start()),
+        training_summary.pipeline_table(model_config.shape, seconds, done.result, links, ui.how_to_start()),
     )
 
 
@@ -335,11 +337,11 @@ def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
         config = SearchConfig(**options)
     except ValueError as error:
         raise Failure(str(error), 2) from error
-    from pipeline import search_run, summaries, ui
+    from pipeline import search_run, search_summary, ui
 
     done = search_run.search(config, corpus_config, stop_hopeless, say)
     name = f"search {config.study_name} on {done.result['corpus']}"
-    table = summaries.search_table(name, done.judged, done.picks, done.counts, done.links, ui.how_to_start())
+    table = search_summary.search_table(name, done.judged, done.picks, done.counts, done.links, ui.how_to_start())
     show(done.result, as_json, table)
 
 
@@ -393,10 +395,10 @@ def report(run_id: str, against: str, output: str, as_json: bool) -> None:
 
 def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
     """What reproduce and report print."""
-    from pipeline import summaries, ui
+    from pipeline import report_summary, ui
 
     page = str(done.folder / "report.html")
-    table = summaries.reproduction_table(done.found, done.verdicts, done.checks, page, ui.how_to_start())
+    table = report_summary.reproduction_table(done.found, done.verdicts, done.checks, page, ui.how_to_start())
     show(done.result, as_json, table)
 
 

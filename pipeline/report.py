@@ -23,10 +23,10 @@ from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_
 from pipeline.evidence import BAR_ORDER, BEST_POOLED, better_than_counting, time_and_size
 from pipeline.files import write_atomically
 from pipeline.front import Estimate, estimate
+from pipeline.markdown import plain
 from pipeline.report_figures import configurations_compared, perplexity_against_macs, training_curves
 from pipeline.reported import Reported, report_table
 from pipeline.reproduced import Configuration, RecordedTraining, Reproduction
-from pipeline.summaries import plain
 from pipeline.verdicts import Correction, Explanation, Verdict
 
 TEMPLATES = Path(__file__).with_name("templates")

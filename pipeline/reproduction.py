@@ -44,10 +44,10 @@ from pipeline.recorded import (
     recorded_reproduction,
     shape_of,
 )
+from pipeline.report_summary import reproduction_note
 from pipeline.reported import REPORT_SYMBOLS, Reported, Table, read_table, report_table
 from pipeline.reproduced import Configuration, Reproduction
 from pipeline.steps import corpus_keys, corpus_tags, parent_run, record_datasets, step_key
-from pipeline.summaries import reproduction_note
 from pipeline.text_facts import text_facts
 from pipeline.tracking import NestedTraining, TrackedRun
 from pipeline.training import STOPPED_BY_TIME

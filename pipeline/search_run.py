@@ -27,10 +27,10 @@ from pipeline.pool import WAIT_SECONDS, MakePool, Pool, time_all, train_in_proce
 from pipeline.progress import SearchProgress, search_progress
 from pipeline.reported import report_table
 from pipeline.search import Search, alone, refused, storage_url
+from pipeline.search_summary import search_note
 from pipeline.space import SearchConfig, Space, configs_of
 from pipeline.steps import CURVES, corpus_tags, parent_run, record_datasets
 from pipeline.stopping import name_of, shielded, signal_of
-from pipeline.summaries import search_note
 from pipeline.tracking import RecordedRun, TrackedRun
 from pipeline.trial import TimingTask, TrainingTask
 

@@ -22,7 +22,7 @@ from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.corpus import Corpus, load_corpus
 from pipeline.errors import InputError
 from pipeline.files import BEST_CHECKPOINT
-from pipeline.summaries import plain
+from pipeline.markdown import plain
 from pipeline.texts import KNOWN_TEXTS
 from pipeline.tracking import RecordedRun, TrackedRun
 

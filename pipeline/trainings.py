@@ -17,6 +17,7 @@ from pipeline.corpus import Corpus
 from pipeline.errors import InputError
 from pipeline.experiment import MAY_CHANGE, Experiment, Observer, Result, steps_kept
 from pipeline.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
+from pipeline.markdown import plain
 from pipeline.open_runs import close_the_dead
 from pipeline.progress import Progress, progress
 from pipeline.samples import prompts_for, sample_texts
@@ -31,9 +32,9 @@ from pipeline.steps import (
     same_text,
     step_key,
 )
-from pipeline.summaries import complexity_text, plain, samples_table, training_note
 from pipeline.tracking import RecordedRun, TrackedRun
 from pipeline.training import STOPPED_BY_TIME, EpochPoint, Training
+from pipeline.training_summary import complexity_text, samples_table, training_note
 
 log = logging.getLogger(__name__)
 

@@ -27,9 +27,10 @@ from pipeline.corpus import load_corpus
 from pipeline.downloads import cache_dir
 from pipeline.errors import TmlmError
 from pipeline.locations import local_path
+from pipeline.markdown import plain
 from pipeline.samples import SampleText
 from pipeline.store import setup
-from pipeline.summaries import plain, samples_table
+from pipeline.training_summary import samples_table
 from pipeline.ui import HOST
 from pipeline.vocabulary import Vocabulary
 from tests.checkout import Checkout
