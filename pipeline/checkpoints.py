@@ -1,7 +1,7 @@
-"""Checkpoints: one safetensors file each, written atomically, with a digest over every byte of it. No pickle.
+"""Checkpoints: one safetensors file each, written atomically, with a digest over all that it holds. No pickle.
 
-The facts of a checkpoint (configurations, vocabulary, epoch, ...) are JSON in the header's metadata. The digest stands
-there too: it is that of the whole file with sixty-four zeros in its place, so that one flipped bit anywhere is seen.
+The facts of a checkpoint (configurations, vocabulary, epoch, ...) are JSON in the header's metadata. The digest of the
+facts and of every tensor stands there too.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
@@ -23,20 +24,27 @@ from pipeline.errors import InputError
 from pipeline.files import write_atomically
 from pipeline.vocabulary import LETTERS, UNKNOWN, Vocabulary
 
-FORMAT = "time-machine-lm 1"
+FORMAT = "time-machine-lm 2"
+FIRST_FORMAT = "time-machine-lm 1"  # its digest is that of the whole file, with zeros in place of the digest
 LONGEST_HEADER = 100_000_000  # bytes, as safetensors itself allows
-BLANK_DIGEST = b"0" * 64
-DIGEST_KEY = b'"sha256":"'
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
-    """Write tensors and facts, all or nothing, and return the file's digest."""
-    metadata = {"format": FORMAT, "facts": json.dumps(facts), "sha256": BLANK_DIGEST.decode()}
-    blank = tensors_to_bytes({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata)
-    at = _digest_at(blank)
-    digest = hashlib.sha256(blank).hexdigest()
-    write_atomically(path, blank[:at] + digest.encode() + blank[at + 64 :])
-    return digest
+    """Write tensors and facts, all or nothing, and return the digest of both."""
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"format": FORMAT, "facts": json.dumps(facts)}
+    metadata["sha256"] = _digest(kept, metadata["facts"])
+    write_atomically(path, tensors_to_bytes(kept, metadata))
+    return metadata["sha256"]
+
+
+def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
+    """sha256 over the facts and the name, type, shape and bytes of every tensor, in the order of their names."""
+    digest = hashlib.sha256(facts.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name}\0{tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -46,19 +54,29 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             start = file.read(8) or b""
             start += file.read(min(int.from_bytes(start, "little"), LONGEST_HEADER))
             header = _header(start)
-            data = start + file.read() if header.get("format") == FORMAT else b""
+            data = start + file.read() if header.get("format") in (FORMAT, FIRST_FORMAT) else b""
     except OSError as error:
         raise InputError(f"checkpoint {path} can't be read: {error.strerror}; give a run id or another file") from None
     if not data:
         raise InputError(f"{path} is not a checkpoint of this project (format {FORMAT}); give a run id or another file")
-    at = _digest_at(data)
-    blank = data[:at] + BLANK_DIGEST + data[at + 64 :]
-    if hashlib.sha256(blank).hexdigest().encode() != data[at : at + 64]:
+    facts, digest = header.get("facts", ""), header.get("sha256", "")
+    try:
+        tensors = tensors_from_bytes(data)
+        is_whole = digest == (_digest(tensors, facts) if header["format"] == FORMAT else _first_digest(data, digest))
+    except (SafetensorError, KeyError, TypeError, ValueError):  # a type that torch does not have is a KeyError
+        is_whole = False
+    if not is_whole:
         raise InputError(f"checkpoint {path} is damaged: its sha256 does not match; use another one of the run")
     try:
-        return tensors_from_bytes(data), json.loads(header["facts"])
-    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        return tensors, json.loads(facts)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} was not written by this project ({_in_a_line(error)}); give another file") from error
+
+
+def _first_digest(data: bytes, digest: str) -> str:
+    """The digest of a file in FIRST_FORMAT that names ``digest`` as its own."""
+    written = f'"sha256":"{digest}"'.encode()
+    return hashlib.sha256(data.replace(written, written.replace(digest.encode(), b"0" * 64), 1)).hexdigest()
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -73,11 +91,6 @@ def _header(start: bytes) -> dict[str, str]:
     except (ValueError, AttributeError, RecursionError):
         return {}
     return metadata if isinstance(metadata, dict) else {}
-
-
-def _digest_at(data: bytes) -> int:
-    """Where the sixty-four digits of the digest begin; somewhere they can't match if the header has none."""
-    return data.find(DIGEST_KEY) + len(DIGEST_KEY)
 
 
 def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:

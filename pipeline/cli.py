@@ -136,12 +136,14 @@ def messages_to_stderr() -> None:
     """Our own messages, warnings and worse, go to standard error as they are."""
     import logging
 
-    class Printable(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
-            return printable(super().format(record))
+    class StandardError(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            try:
+                say(self.format(record))
+            except Exception:  # as the handlers of the standard library do
+                self.handleError(record)
 
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Printable("%(message)s"))
+    handler = StandardError()
     logger = logging.getLogger("pipeline")
     logger.handlers, logger.propagate = [handler], False
 
@@ -158,8 +160,10 @@ def configs(options: Mapping[str, Any]) -> tuple[CorpusConfig, ModelConfig, Trai
 
 
 def say(line: str) -> None:
-    """What a person may want to know meanwhile, on standard error."""
-    click.echo(printable(line), err=True)
+    """What a person may want to know meanwhile, on standard error, above the progress bar if there is one."""
+    from pipeline.progress import write_line
+
+    write_line(printable(line))
 
 
 def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
@@ -177,7 +181,7 @@ def prepare(as_json: bool, **options: Any) -> None:
     It is reduced to its alphabet and recorded with the perplexities of the simplest models.
     """
     corpus_config, _, train_config = configs(options)
-    from pipeline import stages, summaries
+    from pipeline import stages, training_summary
     from pipeline.corpus import load_corpus
 
     corpus = load_corpus(corpus_config)
@@ -189,7 +193,8 @@ def prepare(as_json: bool, **options: Any) -> None:
         f"source sha256 {result['source_sha256']}\n"
         f"corpus sha256 {result['corpus_sha256']}\n"
         f"splits        {result['train_characters']:,} train, {result['val_characters']:,} validation, "
-        f"{result['test_characters']:,} test (preset {result['preset']})\n\n{summaries.baseline_table(result)}\n\n"
+        f"{result['test_characters']:,} test (preset {result['preset']})\n\n"
+        f"{training_summary.baseline_table(result)}\n\n"
         f"run {result['run_id']}"
     )
     show(result, as_json, text)
@@ -224,11 +229,11 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
 
 def train_text(result: Mapping[str, Any]) -> str:
     """What a training prints at its end: its quality beside the baseline, and what one may want to type next."""
-    from pipeline import summaries, ui
+    from pipeline import training_summary, ui
 
     tmlm, run_id = ui.command(), result["run_id"]
     return (
-        f"{summaries.comparison_table(result)}\n\n{summaries.verdict(result)}\n\n"
+        f"{training_summary.comparison_table(result)}\n\n{training_summary.verdict(result)}\n\n"
         f"run {run_id}\n  {sample_command(run_id)}\n  {tmlm} evaluate {run_id}\n  {tmlm} ui"
     )
 
@@ -253,10 +258,10 @@ def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
     MODEL is a run id, the path of a checkpoint, or a models:/ address. Bits per character and the n-gram's figures
     stand beside.
     """
-    from pipeline import stages, summaries
+    from pipeline import stages, training_summary
 
     result = stages.evaluate(model, split, text or None).result
-    show(result, as_json, summaries.evaluation_text(text or split, result))
+    show(result, as_json, training_summary.evaluation_text(text or split, result))
 
 
 @cli.command()
@@ -303,7 +308,7 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
 
     from models.complexity import measure
     from pipeline.memory import check_shape_fits
-    from pipeline.summaries import complexity_text
+    from pipeline.training_summary import complexity_text
 
     check_shape_fits(config, vocab_size)
     if UNDER_MLFLOW in os.environ:
@@ -325,7 +330,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     One run is recorded, with one for each step in it. Finished steps whose inputs are unchanged are reused.
     """
     corpus_config, model_config, train_config = configs(options)
-    from pipeline import stages, summaries, ui
+    from pipeline import stages, training_summary, ui
 
     done = stages.pipeline(corpus_config, model_config, train_config, force)
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
@@ -333,7 +338,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     show(
         done.result,
         as_json,
-        summaries.pipeline_table(model_config.shape, seconds, done.result, links, ui.how_to_start()),
+        training_summary.pipeline_table(model_config.shape, seconds, done.result, links, ui.how_to_start()),
     )
 
 
@@ -349,11 +354,11 @@ def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
     """
     corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
     config = SearchConfig(**options)
-    from pipeline import search_run, summaries, ui
+    from pipeline import search_run, search_summary, ui
 
     done = search_run.search(config, corpus_config, stop_hopeless, say)
     name = f"search {config.study_name} on {done.result['corpus']}"
-    table = summaries.search_table(name, done.evaluated, done.picks, done.counts, done.links, ui.how_to_start())
+    table = search_summary.search_table(name, done.evaluated, done.picks, done.counts, done.links, ui.how_to_start())
     show(done.result, as_json, table)
 
 
@@ -400,10 +405,10 @@ def report(run_id: str, against: str, output: str, as_json: bool) -> None:
 
 def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
     """What reproduce and report print."""
-    from pipeline import summaries, ui
+    from pipeline import report_summary, ui
 
     page = str(done.folder / "report.html")
-    table = summaries.reproduction_table(done.found, done.verdicts, done.checks, page, ui.how_to_start())
+    table = report_summary.reproduction_table(done.found, done.verdicts, done.checks, page, ui.how_to_start())
     show(done.result, as_json, table)
 
 

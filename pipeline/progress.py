@@ -10,36 +10,69 @@ from typing import Any
 
 from tqdm import tqdm
 
+LONGEST_NAME = 24  # of a bar: at 80 columns there is room for what stands behind it
+
+
+class _Bar(tqdm):
+    """A bar as wide as the terminal leaves room for; nothing at all off a terminal."""
+
+    monitor_interval = 0  # no thread
+
+    def __init__(self, name: str, time_left: str) -> None:
+        layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{" + time_left + "}{postfix}"
+        name = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+        super().__init__(
+            total=1,
+            desc=name,
+            file=sys.stderr,
+            disable=None,
+            bar_format=layout,
+            dynamic_ncols=True,
+            mininterval=0.2,
+            miniters=0,
+        )
+
+
+def write_line(text: str) -> None:
+    """A line on standard error, above the bar if there is one."""
+    tqdm.write(text, file=sys.stderr)
+
 
 class Progress:
-    """Steps done and the latest perplexities, as the bar shows them."""
+    """What a training tells of itself while it runs; here, nobody hears it."""
 
-    def __init__(self, bar: "tqdm[Any] | None") -> None:
+    def start(self, total_steps: int, done_steps: int = 0) -> None:
+        """The steps of the whole training, and those that were done earlier."""
+
+    def advance(self, steps: int) -> None:
+        """Steps done since the last call."""
+
+    def show(self, **figures: float) -> None:
+        """The latest figures."""
+
+
+class ProgressBar(Progress):
+    """Steps done and the latest perplexities, as a bar shows them."""
+
+    def __init__(self, bar: _Bar) -> None:
         self._bar = bar
 
     def start(self, total_steps: int, done_steps: int = 0) -> None:
-        if self._bar is not None:
-            self._bar.reset(total=total_steps)
-            self._bar.update(done_steps)
+        self._bar.reset(total=total_steps)
+        self._bar.update(done_steps)
 
     def advance(self, steps: int) -> None:
-        if self._bar is not None:
-            self._bar.update(steps)
+        self._bar.update(steps)
 
     def show(self, **figures: float) -> None:
-        if self._bar is not None:
-            self._bar.set_postfix({name: f"{value:.2f}" for name, value in figures.items()}, refresh=False)
+        self._bar.set_postfix({name: f"{value:.2f}" for name, value in figures.items()}, refresh=False)
 
 
 @contextmanager
 def progress(name: str) -> Iterator[Progress]:
     """A bar of unknown length until ``start`` says; nothing at all off a terminal."""
-    if not sys.stderr.isatty():
-        yield Progress(None)
-        return
-    layout = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed}<{remaining}{postfix}"
-    with tqdm(total=1, desc=name, file=sys.stderr, bar_format=layout, mininterval=0.2) as bar:
-        yield Progress(bar)
+    with _Bar(name, "remaining") as bar:
+        yield ProgressBar(bar)
 
 
 RATE_SECONDS = 30.0  # for which the expected rate is believed before the measured one is
@@ -53,10 +86,12 @@ def seconds_left(ahead: float, done: float, elapsed: float, workers: int) -> flo
     return ahead * (elapsed + RATE_SECONDS) / (done + workers * RATE_SECONDS)
 
 
-class _SearchBar(tqdm):
+class _SearchBar(_Bar):
     """Counts expected seconds of work."""
 
-    workers = 1
+    def __init__(self, name: str, workers: int) -> None:
+        self.workers = workers
+        super().__init__(name, "left")
 
     @property
     def format_dict(self) -> dict[str, Any]:
@@ -72,7 +107,7 @@ class SearchProgress:
     follow.
     """
 
-    def __init__(self, bar: _SearchBar | None) -> None:
+    def __init__(self, bar: _SearchBar) -> None:
         self._bar = bar
         self._ahead = 0.0
         self._done = 0.0
@@ -80,8 +115,7 @@ class SearchProgress:
 
     def phase(self, name: str) -> None:
         """What is being done now, as the bar names it."""
-        if self._bar is not None:
-            self._bar.set_description_str(name, refresh=False)
+        self._bar.set_description_str(name, refresh=False)
 
     def plan(self, seconds: float) -> None:
         """Expected seconds of all trainings, of this phase and those after it, that have not begun."""
@@ -105,13 +139,10 @@ class SearchProgress:
 
     def show(self, **figures: str) -> None:
         """What else stands beside the bar."""
-        if self._bar is not None:
-            self._bar.set_postfix(figures, refresh=False)
-            self._draw()
+        self._bar.set_postfix(figures, refresh=False)
+        self._draw()
 
     def _draw(self) -> None:
-        if self._bar is None:
-            return
         running = self._running.values()
         self._bar.total = self._done + sum(seconds for seconds, _ in running) + self._ahead
         done = self._done + sum(seconds * share for seconds, share in running)
@@ -121,10 +152,5 @@ class SearchProgress:
 @contextmanager
 def search_progress(name: str, workers: int) -> Iterator[SearchProgress]:
     """One bar over all workers, from the first trial to the last confirmation; nothing at all off a terminal."""
-    if not sys.stderr.isatty():
-        yield SearchProgress(None)
-        return
-    layout = "{desc} {percentage:3.0f}%|{bar:24}| {elapsed}<{left}{postfix}"
-    with _SearchBar(total=1, desc=name, file=sys.stderr, bar_format=layout, mininterval=0.2, miniters=0) as bar:
-        bar.workers = workers
+    with _SearchBar(name, workers) as bar:
         yield SearchProgress(bar)

@@ -29,12 +29,12 @@ from pipeline.evidence import (
     protocol_epochs,
     time_and_size,
 )
-from pipeline.figures import configurations_compared, perplexity_against_macs, training_curves
 from pipeline.files import write_atomically
+from pipeline.markdown import plain
+from pipeline.report_figures import configurations_compared, perplexity_against_macs, training_curves
 from pipeline.reported import report_table
 from pipeline.reproduced import Configuration, RecordedTraining, Reproduction
 from pipeline.statistics import Estimate, estimate
-from pipeline.summaries import plain
 from pipeline.verdicts import Correction, Explanation, Verdict
 
 TEMPLATES = Path(__file__).with_name("templates")

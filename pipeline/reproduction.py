@@ -43,11 +43,11 @@ from pipeline.recorded import (
     recorded_reproduction,
     shape_of,
 )
+from pipeline.report_summary import reproduction_note
 from pipeline.reported import REPORT_SYMBOLS, Reported, Table, read_table, report_table
 from pipeline.reproduced import Configuration, Reproduction
 from pipeline.statistics import estimate
 from pipeline.steps import corpus_keys, corpus_tags, parent_run, record_datasets, step_key
-from pipeline.summaries import reproduction_note
 from pipeline.text_facts import text_facts
 from pipeline.tracking import NestedTraining, TrackedRun
 from pipeline.training import STOPPED_BY_TIME
@@ -174,6 +174,8 @@ def _has_diverged(there: NestedTraining) -> bool:
 class _Conductor:
     """What a reproduction does between the start and the end of its run."""
 
+    bar: SearchProgress
+
     def __init__(
         self,
         config: ReproduceConfig,
@@ -188,7 +190,6 @@ class _Conductor:
         self.config, self.quick, self.check, self.table, self.rows = config, quick, check, table, rows
         self.corpus, self.run, self.say = corpus, run, say
         self.corpus_config = CorpusConfig("time-machine")
-        self.bar = SearchProgress(None)
         self.minutes_expected: float | None = None
         self._seconds_of: dict[tuple[str, int, int], float] = {}  # expected, by task
         self._shares_done: dict[tuple[str, int, int], float] = {}  # of those that are gone on with

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from pipeline import figures, store, tracking, ui
+from pipeline import search_figures, store, tracking, ui
 from pipeline.checkpoints import load_model
 from pipeline.config import CorpusConfig
 from pipeline.corpus import load_corpus
@@ -27,10 +27,10 @@ from pipeline.pool import WAIT_SECONDS, MakePool, Pool, time_all, train_in_proce
 from pipeline.progress import SearchProgress, search_progress
 from pipeline.reported import report_table
 from pipeline.search import Search, alone, refused, storage_url
+from pipeline.search_summary import search_note
 from pipeline.space import SearchConfig, Space, configs_of
 from pipeline.steps import CURVES, corpus_tags, parent_run, record_datasets
 from pipeline.stopping import name_of, shielded, signal_of
-from pipeline.summaries import search_note
 from pipeline.tracking import RecordedRun, TrackedRun
 from pipeline.trial import TimingTask, TrainingTask
 
@@ -92,6 +92,8 @@ def _parent(found: Search, earlier: RecordedRun | None) -> Iterator[TrackedRun]:
 class _Conductor:
     """What a search does between the start and the end of its run."""
 
+    bar: SearchProgress
+
     def __init__(
         self,
         found: Search,
@@ -104,7 +106,6 @@ class _Conductor:
         self.config, self.corpus = found.config, found.corpus
         self.tags = corpus_tags(found.corpus)
         found.dashboard_link = self._dashboard_link
-        self.bar = SearchProgress(None)
         self.minutes_expected: float | None = None
         self._calibration: Calibration | None = None
         self._mean_seconds = 1.0  # of a training, where none was timed
@@ -256,14 +257,13 @@ class _Conductor:
         trials = found.shown_trials()
         bars = self.corpus.baselines(config.preset)["val"].perplexities()
         title = f"{config.study_name} on {self.corpus.label}"
-        reported = (
-            report_table().rows if self.corpus.label == "time-machine" else ()
-        )  # figures of two texts share no chart
-        run.picture("plots/pareto.png", figures.pareto_front(trials, evaluated, chosen, reported, bars, title))
+        table = report_table().rows if self.corpus.label == "time-machine" else ()  # two texts share no chart
+        reported = [(row.macs_per_char, row.perplexity_end) for row in table if row.perplexity_end is not None]
+        run.picture("plots/pareto.png", search_figures.pareto_front(trials, evaluated, chosen, reported, bars, title))
         areas = hypervolume_by_trial(trials, found.reference)
-        run.picture("plots/hypervolume.png", figures.hypervolume_history(areas, evaluated, title))
-        run.picture("plots/importance.png", figures.parameter_importance(found.importances(), title))
-        run.picture("plots/time.png", figures.perplexity_against_time(evaluated, chosen, title))
+        run.picture("plots/hypervolume.png", search_figures.hypervolume_history(areas, evaluated, title))
+        run.picture("plots/importance.png", search_figures.parameter_importance(found.importances(), title))
+        run.picture("plots/time.png", search_figures.perplexity_against_time(evaluated, chosen, title))
         counts = found.counts()
         result: dict[str, Any] = {
             "run_id": run.id,

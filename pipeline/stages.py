@@ -22,6 +22,7 @@ from pipeline.config import CorpusConfig, PresetName, TrainConfig
 from pipeline.corpus import Corpus, encoded, load_corpus
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.evaluation import score_text
+from pipeline.markdown import plain
 from pipeline.samples import SampleText, continuations, prompts_for
 from pipeline.steps import (
     CURVES,
@@ -33,10 +34,16 @@ from pipeline.steps import (
     run_step,
     same_text,
 )
-from pipeline.summaries import baseline_table, complexity_text, evaluation_text, pipeline_note, plain, samples_table
 from pipeline.texts import FoundText, find_file
 from pipeline.tracking import TrackedRun
 from pipeline.training import choose_threads
+from pipeline.training_summary import (
+    baseline_table,
+    complexity_text,
+    evaluation_text,
+    pipeline_note,
+    samples_table,
+)
 from pipeline.trainings import run_name, train
 from pipeline.vocabulary import Vocabulary
 

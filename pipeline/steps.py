@@ -11,19 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from pipeline import tracking
 from pipeline.checkpoints import load_checkpoint
-from pipeline.code_digest import code_digest
+from pipeline.code_digest import code_digest, own_code_digest
 from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.corpus import Corpus, load_corpus
 from pipeline.errors import InputError
 from pipeline.files import BEST_CHECKPOINT
-from pipeline.summaries import plain
+from pipeline.markdown import plain
 from pipeline.texts import KNOWN_TEXTS
 from pipeline.tracking import RecordedRun, TrackedRun
 
@@ -38,7 +37,8 @@ STAGE_MODULES = {
     "sample": ("pipeline.samples", "pipeline.checkpoints"),
     "complexity": ("models.complexity",),
 }
-RECORDING = dict.fromkeys(STAGE_MODULES, "stages.py") | {"train": "trainings.py"}  # where a stage's work is recorded
+# where a stage's work is recorded
+RECORDING = dict.fromkeys(STAGE_MODULES, "pipeline.stages") | {"train": "pipeline.trainings"}
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,12 @@ def step_key(stage: str, inputs: Mapping[str, Any]) -> str:
     depends = {
         "stage": stage,
         "code": code_digest(*STAGE_MODULES[stage]),
-        "recording": _source_digest("steps.py", RECORDING[stage]),
+        "recording": own_code_digest("pipeline.steps", RECORDING[stage]),
         "torch": torch.__version__,
         "python": platform.python_version(),
         **inputs,
     }
     return sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _source_digest(*files: str) -> str:
-    """sha256 over the sources of modules that stand beside this one."""
-    return sha256(b"".join(Path(__file__).with_name(file).read_bytes() for file in files)).hexdigest()
 
 
 def run_step(

@@ -11,12 +11,13 @@ from typing import Any
 import yaml
 
 from models.config import ModelConfig
-from pipeline import figures, store, tracking
+from pipeline import store, tracking, training_figures
 from pipeline.config import CorpusConfig, PresetName, TrainConfig
 from pipeline.corpus import Corpus
 from pipeline.errors import InputError, option_name
 from pipeline.experiment import MAY_CHANGE, Experiment, Observer, Result, steps_kept
 from pipeline.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
+from pipeline.markdown import plain
 from pipeline.open_runs import close_the_dead
 from pipeline.progress import Progress, progress
 from pipeline.samples import prompts_for, sample_texts
@@ -31,9 +32,9 @@ from pipeline.steps import (
     same_text,
     step_key,
 )
-from pipeline.summaries import complexity_text, plain, samples_table, training_note
 from pipeline.tracking import RecordedRun, TrackedRun
 from pipeline.training import STOPPED_BY_TIME, EpochPoint, Training
+from pipeline.training_summary import complexity_text, samples_table, training_note
 
 log = logging.getLogger(__name__)
 
@@ -336,8 +337,8 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
     bars = result.baselines["val"].perplexities()
     title = f"{run.name} on {corpus.label}"
-    run.picture(CURVES, figures.perplexity_curves(*curves, result.best.epoch, bars, title))
-    run.picture("plots/gap.png", figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
+    run.picture(CURVES, training_figures.perplexity_curves(*curves, result.best.epoch, bars, title))
+    run.picture("plots/gap.png", training_figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
     run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), cost))
     run.text("samples/final.md", samples_table(result.samples))
     run.json("samples/final.json", {"samples": [asdict(sample) for sample in result.samples]})

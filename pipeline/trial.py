@@ -60,10 +60,9 @@ class TimingTask:
 
 
 class Shares(Progress):
-    """A bar that tells which share of the training is done."""
+    """Tells which share of the training is done."""
 
     def __init__(self, tell: Callable[[float], None]) -> None:
-        super().__init__(None)
         self._tell = tell
         self._total, self._done = 1, 0
 

@@ -4,7 +4,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ MAX_MARKS = 1000  # in a row: to put more in their canonical order takes time th
 
 SPACE = ord(" ")
 LETTER_OR_SPACE = bytes(ord(c.lower()) if c.isascii() and c.isalpha() else SPACE for c in map(chr, range(256)))
-HANGUL_VOWELS_AND_FINALS = range(0x1160, 0x1200)
 
 
 # --- the alphabet's rule ---------------------------------------------------------------------------------------------
@@ -61,52 +60,37 @@ def _lines(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def _composed(pieces: Iterable[str]) -> Iterator[str]:
-    """The text in NFC. What the next piece may still change is held back: the last character that joins no other
-    before it, and the marks behind it."""
-    held = ""
+    """The text in NFC. It may be cut before an ASCII character, which joins nothing that stands before it."""
+    held: list[str] = []  # from the last such place on
     for piece in filter(None, pieces):
-        held += piece
-        border = _last_border(held)
-        yield unicodedata.normalize("NFC", held[:border])
-        held = held[border:]
-    yield unicodedata.normalize("NFC", held)
+        border = next((i for i in reversed(range(len(piece))) if piece[i].isascii()), None)
+        if border is None:
+            held.append(piece)
+            continue
+        yield _nfc("".join([*held, piece[:border]]))
+        held = [piece[border:]]
+    yield _nfc("".join(held))
 
 
-def _last_border(text: str) -> int:
-    """The last place where a text may be cut in two whose NFC is that of the whole, whatever follows; 0: nowhere.
-
-    Raises InputError for MAX_MARKS or more marks in a row.
-    """
-    if text.isascii():
-        return len(text) - 1
-    joins = joining().take(code_points(text))
-    if not joins.any():
-        return len(text) - 1
-    borders = np.flatnonzero(~joins)
-    longest = int(np.diff(borders, prepend=-1, append=len(text)).max()) - 1
-    if longest >= MAX_MARKS:
-        raise InputError(
-            f"the text has {MAX_MARKS:,} combining marks or more in a row, which no writing has; "
-            "take them out, or use --alphabet letters"
-        )
-    return int(borders[-1]) if len(borders) else 0
+def _nfc(text: str) -> str:
+    """The text in NFC. Raises InputError for MAX_MARKS or more marks in a row."""
+    for place in range(MAX_MARKS - 1, len(text), MAX_MARKS):  # so many in a row stand at one of these places
+        start = end = place
+        while start >= 0 and _is_mark(text[start]):
+            start -= 1
+        while end < len(text) and _is_mark(text[end]):
+            end += 1
+        if end - start - 1 >= MAX_MARKS:
+            raise InputError(
+                f"the text has {MAX_MARKS:,} combining marks or more in a row, which no writing has; "
+                "take them out, or use --alphabet letters"
+            )
+    return unicodedata.normalize("NFC", text)
 
 
-@cache
-def joining() -> NDArray[np.bool_]:
-    """Of each code point, whether NFC may reorder or compose it with what stands before it.
-
-    These are combining marks, the later parts of characters that are composed of several, and what begins with one of
-    either when it is taken apart.
-    """
-    points = range(sys.maxunicode + 1)
-    parts = {point: found.split() for point in points if (found := unicodedata.decomposition(chr(point)))}
-    canonical = {point: [int(part, 16) for part in found] for point, found in parts.items() if found[0][0] != "<"}
-    later = {part for found in canonical.values() for part in found[1:]} | {*HANGUL_VOWELS_AND_FINALS}
-    joins = np.fromiter((unicodedata.combining(chr(p)) > 0 or p in later for p in points), bool, len(points))
-    for point in canonical:
-        joins[point] |= joins[ord(unicodedata.normalize("NFD", chr(point))[0])]
-    return joins
+def _is_mark(character: str) -> bool:
+    """Whether a character may have to be put in order with the marks before it."""
+    return unicodedata.combining(unicodedata.normalize("NFD", character)[0]) > 0
 
 
 def code_points(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:

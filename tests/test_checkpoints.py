@@ -3,8 +3,8 @@
 import json
 import os
 import pickle
-import random
 import stat
+from base64 import b64decode
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from models.config import ModelConfig
 from models.language_model import LanguageModel
-from pipeline.checkpoints import flatten, group, load_checkpoint, load_model, save_checkpoint
+from pipeline.checkpoints import FIRST_FORMAT, FORMAT, flatten, group, load_checkpoint, load_model, save_checkpoint
 from pipeline.errors import InputError
 from pipeline.vocabulary import Vocabulary
 
@@ -108,6 +108,51 @@ def test_the_digest_names_the_content_and_not_the_time(tmp_path):
     assert one.encode() in (tmp_path / "one").read_bytes()
 
 
+def test_the_digest_is_that_of_names_types_shapes_and_bytes_whatever_their_order(tmp_path):
+    one, other = torch.ones(2, 2), torch.zeros(2, 2)
+    digest = save_checkpoint(tmp_path / "a", {"x": one, "y": other}, {})
+    assert save_checkpoint(tmp_path / "a", {"y": other, "x": one}, {}) == digest
+    altered: list[dict[str, Tensor]] = [
+        {"x": one, "z": other},
+        {"x": one.view(torch.int32), "y": other},
+        {"x": one.view(4), "y": other},
+        {"x": one, "y": -other},
+        {"x": one},
+    ]
+    assert len({digest, *(save_checkpoint(tmp_path / "a", tensors, {}) for tensors in altered)}) == 1 + len(altered)
+
+
+# --- the first format ------------------------------------------------------------------------------------------------
+
+FIRST = (  # as release 0.1.0 wrote it
+    b"eAEAAAAAAAB7Il9fbWV0YWRhdGFfXyI6eyJmYWN0cyI6IntcImVwb2NoXCI6IDMsIFwibm90ZVwiOiBcIlxcdTAwZTkgXFxcInNoYTI1NlxcXCI6"
+    b"XFxcIjAwMDBcIn0iLCJzaGEyNTYiOiI5OWNmMWM1MDhjMmZmZDhjZGYyYjE4MWEwN2NmM2I2Y2E2MjBkNTg5NjI0MTkyZjJjNzA1ZGJkMWU5NzUz"
+    b"YmY3IiwiZm9ybWF0IjoidGltZS1tYWNoaW5lLWxtIDEifSwic3RlcCI6eyJkdHlwZSI6Ikk2NCIsInNoYXBlIjpbXSwiZGF0YV9vZmZzZXRzIjpb"
+    b"MCw4XX0sIndlaWdodCI6eyJkdHlwZSI6IkYzMiIsInNoYXBlIjpbMiwyXSwiZGF0YV9vZmZzZXRzIjpbOCwyNF19LCJoYWxmIjp7ImR0eXBlIjoi"
+    b"QkYxNiIsInNoYXBlIjpbMV0sImRhdGFfb2Zmc2V0cyI6WzI0LDI2XX19ICAgICAgBwAAAAAAAAAAAMA/AAAAwAAAgD4AAEBAgD8="
+)
+
+
+@pytest.fixture
+def first_checkpoint(tmp_path: Path) -> Path:
+    (tmp_path / "first.safetensors").write_bytes(b64decode(FIRST))
+    return tmp_path / "first.safetensors"
+
+
+def test_a_checkpoint_in_the_first_format_is_read(first_checkpoint):
+    tensors, facts = load_checkpoint(first_checkpoint)
+    weight = torch.tensor([[1.5, -2.0], [0.25, 3.0]])
+    assert_same(tensors, {"step": torch.tensor(7), "weight": weight, "half": torch.ones(1, dtype=torch.bfloat16)})
+    assert facts == {"epoch": 3, "note": 'é "sha256":"0000'}
+
+
+def test_the_digest_of_a_checkpoint_in_the_first_format_is_verified(first_checkpoint):
+    assert_every_flipped_bit_is_refused(first_checkpoint)
+
+
+# --- together --------------------------------------------------------------------------------------------------------
+
+
 def test_groups_are_kept_apart():
     model, average = {"a.b": torch.ones(1), "c": torch.ones(2)}, {"a.b": torch.zeros(1)}
     together = flatten("model", model) | flatten("average", average) | {"modelling": torch.ones(3)}
@@ -124,14 +169,19 @@ def test_a_folder_that_is_missing_is_made(tmp_path):
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
-def test_a_flipped_bit_in_any_byte_is_refused(checkpoint):
-    whole, which = checkpoint.read_bytes(), random.Random(0)
+def assert_every_flipped_bit_is_refused(checkpoint: Path) -> None:
+    whole = checkpoint.read_bytes()
     for position in range(len(whole)):
-        damaged = bytearray(whole)
-        damaged[position] ^= 1 << which.randrange(8)
-        checkpoint.write_bytes(damaged)
-        with pytest.raises(InputError, match=r"is damaged|is not a checkpoint"):
-            load_checkpoint(checkpoint)
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[position] ^= 1 << bit
+            checkpoint.write_bytes(damaged)
+            with pytest.raises(InputError, match=r"is damaged|is not a checkpoint"):
+                load_checkpoint(checkpoint)
+
+
+def test_a_flipped_bit_in_any_byte_is_refused(checkpoint):
+    assert_every_flipped_bit_is_refused(checkpoint)
 
 
 def test_a_file_cut_off_anywhere_is_refused(checkpoint):
@@ -178,12 +228,13 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path, metadata):
         load_checkpoint(tmp_path / "foreign")
 
 
-def test_a_safetensors_file_that_claims_our_format_is_refused(tmp_path):
-    metadata = {"format": "time-machine-lm 1", "sha256": "0" * 64, "facts": "{}"}
+@pytest.mark.parametrize("format", [FORMAT, FIRST_FORMAT])
+def test_a_safetensors_file_that_claims_our_format_is_refused(tmp_path, format):
+    metadata = {"format": format, "sha256": "0" * 64, "facts": "{}"}
     save_file(some_tensors(), tmp_path / "foreign", metadata)
     with pytest.raises(InputError, match="is damaged"):
         load_checkpoint(tmp_path / "foreign")
-    save_file(some_tensors(), tmp_path / "foreign", {"format": "time-machine-lm 1"})
+    save_file(some_tensors(), tmp_path / "foreign", {"format": format})
     with pytest.raises(InputError, match="is damaged"):
         load_checkpoint(tmp_path / "foreign")
 

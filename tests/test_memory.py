@@ -67,7 +67,7 @@ from pathlib import Path
 from pipeline.config import CorpusConfig, resolve
 from pipeline.corpus import load_corpus
 from pipeline.experiment import run_experiment
-import pipeline.figures
+import pipeline.training_figures
 
 def peak():
     return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))

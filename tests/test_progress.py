@@ -2,10 +2,14 @@
 
 import io
 import itertools
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from pipeline.cli import messages_to_stderr, say
 from pipeline.progress import progress, search_progress, seconds_left
 
 
@@ -18,6 +22,27 @@ def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
 class Terminal(io.StringIO):
     def isatty(self) -> bool:
         return True
+
+    def on_screen(self) -> list[str]:
+        """The lines as a terminal shows them, where a carriage return goes back to the start of the line."""
+        lines = []
+        for line in self.getvalue().split("\n"):
+            shown = ""
+            for part in line.split("\r"):
+                shown = part + shown[len(part) :]
+            lines.append(shown.rstrip())
+        return lines
+
+
+@contextmanager
+def untouched_logger() -> Iterator[None]:
+    """Our logger as it was, at the end."""
+    logger = logging.getLogger("pipeline")
+    before = logger.handlers, logger.propagate
+    try:
+        yield
+    finally:
+        logger.handlers, logger.propagate = before
 
 
 def advance() -> None:
@@ -58,6 +83,27 @@ def test_an_error_inside_goes_on(monkeypatch):
         raise ValueError("inside")
 
 
+@pytest.mark.parametrize("write", [say, lambda line: logging.getLogger("pipeline.any").warning(line)])
+def test_a_line_meanwhile_stands_above_the_bar(monkeypatch, write):
+    monkeypatch.setattr(sys, "stderr", stderr := Terminal())
+    with untouched_logger():
+        messages_to_stderr()
+        with progress("lstm-1x8") as bar:
+            bar.start(total_steps=40, done_steps=30)
+            write("6 trials and their confirmations")
+    *lines, last, end = stderr.on_screen()
+    assert lines == ["6 trials and their confirmations"]
+    assert last.startswith("lstm-1x8  75%")
+    assert end == ""
+
+
+def test_a_line_off_a_terminal_is_that_line(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", stderr := io.StringIO())
+    with progress("lstm-1x8"):
+        say("6 trials")
+    assert stderr.getvalue() == "6 trials\n"
+
+
 # --- many trainings at once ------------------------------------------------------------------------------------------
 
 
@@ -91,6 +137,21 @@ def test_a_search_shows_the_share_of_its_work_the_time_left_and_its_figures(monk
     assert "<01:30" in line  # 270 seconds of work for two workers, of whom 30 seconds in no time speak well
 
 
+@pytest.mark.parametrize("name", ["tiny", "search-" + "long" * 20])
+def test_a_search_shows_all_of_its_figures_at_80_columns(monkeypatch, name):
+    monkeypatch.setattr(sys, "stderr", stderr := Terminal())
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    with search_progress(name, workers=1) as bar:
+        bar.plan(60.0)
+        bar.phase("confirming the front")
+        bar.show(trials="100/100", best="4.12")
+    for line in (last_line(stderr), stderr.getvalue().split("\r")[1]):
+        assert len(line.rstrip()) < 80
+        assert "%|" in line
+    assert last_line(stderr).rstrip().endswith("trials=100/100, best=4.12")
+
+
 def test_dearer_cheaper_and_lost_trainings_correct_the_share(monkeypatch):
     monkeypatch.setattr(sys, "stderr", stderr := Terminal())
 
@@ -99,7 +160,6 @@ def test_dearer_cheaper_and_lost_trainings_correct_the_share(monkeypatch):
         return last_line(stderr).split("%")[0].split()[-1]
 
     with search_progress("x", workers=1) as bar:
-        assert bar._bar is not None
         bar._bar.mininterval = 0  # draws each time
         bar.plan(50.0)
         bar.advance("a", 50.0, 0.5)

@@ -139,6 +139,20 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     assert imported == declared
 
 
+def test_every_data_file_of_a_package_is_declared_and_so_installed():
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    declared = {
+        path
+        for package, patterns in setuptools["package-data"].items()
+        for pattern in patterns
+        for path in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
+    folders = [ROOT.joinpath(*package.split(".")) for package in ("models", "pipeline")]
+    there = {path for path in tracked_files() if path.suffix != ".py" and any(path.is_relative_to(f) for f in folders)}
+    assert there
+    assert there == declared
+
+
 # --- structure -------------------------------------------------------------------------------------------------------
 
 
@@ -147,7 +161,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     [
         ("mlflow", {f"pipeline/{name}.py" for name in ("tracking", "store", "served_model")}),
         ("optuna", {"pipeline/search.py", "pipeline/sampler.py"}),
-        ("matplotlib", {"pipeline/figures.py"}),
+        ("matplotlib", {"pipeline/plotting.py"}),
         ("click", {"pipeline/cli.py", "pipeline/options.py"}),
         ("ptflops", {"models/complexity.py"}),
     ],

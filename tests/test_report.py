@@ -11,7 +11,7 @@ from statistics import fmean, stdev
 
 import pytest
 
-from pipeline import figures
+from pipeline import plotting
 from pipeline.checks import Check
 from pipeline.evidence import Outcome
 from pipeline.report import NOTHING, Pages, pages, write
@@ -94,7 +94,7 @@ def page() -> Page:
 def undrawn(monkeypatch):
     """Pictures are made, which says that they can be, but drawn only for the page of all."""
     full()
-    monkeypatch.setattr(figures, "_small_png", lambda figure: b"")
+    monkeypatch.setattr(plotting, "png", lambda figure, shades: b"")
 
 
 def of_few(*ids: str, **changes) -> Reproduction:
@@ -410,7 +410,7 @@ def test_what_was_not_run_or_not_finished_says_so_everywhere():
 def test_what_its_time_cut_short_is_said_in_a_sentence_and_has_no_rank(monkeypatch):
     drawn: list[list[str]] = []
     monkeypatch.setattr(
-        "pipeline.figures._page_labels",
+        "pipeline.report_figures._page_labels",
         lambda axes, x, y: drawn.append([label.get_text() for label in axes.get_yticklabels()]),
     )
     ids = ("gru-scratch-1x8", "gru-scratch-1x32", "gru-scratch-1x1024")

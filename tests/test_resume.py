@@ -14,7 +14,7 @@ import torch
 from mlflow.tracking import MlflowClient
 from torch import Tensor
 
-from pipeline import experiment, figures, stages, steps, tracking, trainings
+from pipeline import experiment, stages, steps, tracking, training_figures, trainings
 from pipeline.checkpoints import load_checkpoint
 from pipeline.config import CorpusConfig, resolve
 from pipeline.corpus import load_corpus
@@ -133,7 +133,7 @@ MOMENTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
         tracking.TrackedRun, "text", dying_at(3, tracking.TrackedRun.text)
     ),
     "between training and its pictures": lambda patch: patch.setattr(
-        figures, "perplexity_curves", dying_at(1, figures.perplexity_curves)
+        training_figures, "perplexity_curves", dying_at(1, training_figures.perplexity_curves)
     ),
     "while its model is logged": lambda patch: patch.setattr(
         tracking.TrackedRun, "model", dying_at(1, tracking.TrackedRun.model)

@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 
 from models.config import ModelConfig
 from models.language_model import LanguageModel
-from pipeline import figures, trainings, views
+from pipeline import training_figures, trainings, views
 from pipeline.checkpoints import flatten, save_checkpoint
 from pipeline.cli import Failure, cli, printable
 from pipeline.config import CorpusConfig, resolve
@@ -28,9 +28,10 @@ from pipeline.corpus import load_corpus
 from pipeline.downloads import cache_dir
 from pipeline.errors import TmlmError
 from pipeline.locations import local_path
+from pipeline.markdown import plain
 from pipeline.samples import SampleText
 from pipeline.store import setup
-from pipeline.summaries import plain, samples_table
+from pipeline.training_summary import samples_table
 from pipeline.ui import HOST
 from pipeline.vocabulary import Vocabulary
 from tests.checkout import Checkout
@@ -231,7 +232,10 @@ def test_a_prompt_is_no_markup_above_its_text(text):
 
 @pytest.mark.parametrize("name", [*NAMES, "日本語", "a\nb"])
 def test_a_title_is_drawn_as_it_stands(name):
-    for png in (figures.perplexity_curves([3.0], [3.0], 1, {}, name), figures.generalisation_gap([3.0], [3.0], name)):
+    for png in (
+        training_figures.perplexity_curves([3.0], [3.0], 1, {}, name),
+        training_figures.generalisation_gap([3.0], [3.0], name),
+    ):
         assert png.startswith(b"\x89PNG")
 
 
