@@ -69,9 +69,16 @@ def repair() -> list[str]:
     said: list[str] = []
     with refused():
         closed = open_runs.close_dead_runs()
+        left: list[open_runs.OpenRun] = []
         if sqlite_file(address()) is not None:  # on a server, the `mlflow run` may be alive on another machine
-            closed += open_runs.close_begun_runs()
+            begun, left = open_runs.close_begun_runs()
+            closed += begun
         said += [f"closed {each.id} {each.name}: {each.meaning}" for each in closed]
+        said += [
+            f"left {each.id} {each.name}: begun less than an hour ago by a `mlflow run` that may be in another "
+            f"container; if it has ended: tmlm doctor --close {each.id}"
+            for each in left
+        ]
         if (database := own_database()) is not None:
             said += mend(database, LOCK_SECONDS)
     return said or ["nothing to repair"]
