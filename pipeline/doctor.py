@@ -12,6 +12,7 @@ import torch
 
 from models.config import CellName, ModelConfig
 from pipeline import open_runs, tracking
+from pipeline.cgroups import usable_cores
 from pipeline.config import TrainConfig
 from pipeline.downloads import cache_dir
 from pipeline.errors import InputError, TmlmError
@@ -41,7 +42,7 @@ def findings(corpus: str) -> dict[str, Any]:
         "store_state": state,
         "device": str(device),
         "precision": "; ".join(f"{_precision(device, *each)} ({', '.join(each)})" for each in PRECISIONS),
-        "threads": f"{choose_threads(None)} of {os.cpu_count()} cores",
+        "threads": f"{choose_threads(None)} of {usable_cores()} cores",
         "mlflow_command": shutil.which("mlflow") or "not on PATH: activate the environment, or use .venv/bin/mlflow",
         "conda": shutil.which("conda") or "not found: always add --env-manager local (or uv) to mlflow run",
         "git": tracking.git_tags().get("git.commit", "not a repository") + _dirt(),

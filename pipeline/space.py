@@ -251,9 +251,7 @@ def _read(path: str) -> dict[str, Any]:
                 raise InputError(f"--space {path} has a YAML alias (*name); write the value itself")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST:
-                raise InputError(
-                    f"--space {path} is nested too deeply; it must hold lines such as `hidden_size: 8..256`"
-                )
+                raise InputError(f"--space {path} is nested too deeply; its lines are such as `hidden_size: 8..256`")
         found = yaml.BaseLoader(text).get_single_data()
     except yaml.YAMLError as error:
         raise InputError(f"--space {path} can't be read as YAML: {' '.join(str(error).split())}") from error

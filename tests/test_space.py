@@ -150,9 +150,9 @@ def test_a_space_that_can_not_be_is_refused_with_the_option_named(options, said)
             for kind in ("timestamp", "int", "float", "bool", "python/name:os.system")
         ],
         (f"cell: lstm\nnum_layers: 1\nhidden_size: {'9' * 5000}", r"--hidden-size is '9{60}\.\.\.' in --space"),
-        ("[" * 2000, "is nested too deeply; it must hold lines"),
-        ("{a: " * 2000, "is nested too deeply; it must hold lines"),
-        ("[" * 99_999, "is nested too deeply; it must hold lines"),
+        ("[" * 2000, "is nested too deeply; its lines are"),
+        ("{a: " * 2000, "is nested too deeply; its lines are"),
+        ("[" * 99_999, "is nested too deeply; its lines are"),
         ("cell: &a lstm\nnum_layers: 1\nhidden_size: *a", r"has a YAML alias \(\*name\); write the value itself"),
         ("cell: lstm\x07", "can't be read as YAML: unacceptable character"),
         (f"{'w' * 500}: 1", r"has w{60}\.\.\., which can't be searched"),
