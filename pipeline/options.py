@@ -4,6 +4,7 @@ Fields that a preset decides take ``auto`` (the default) or nothing for "as the 
 value (``--force``, ``--force true``), since MLflow passes every parameter with one. Names may be written with ``_``.
 """
 
+import os
 import re
 import types
 from collections.abc import Callable, Mapping
@@ -88,6 +89,15 @@ def flag(name: str, variable: str, text: str) -> Callable[[Command], Command]:
     return click.option(name, variable, is_flag=True, help=text)
 
 
+def _undecoded(arg: str) -> str:
+    """Why an argument could not be decoded: it is not UTF-8, or it is and Python was not to read it so."""
+    try:
+        text = os.fsencode(arg).decode("utf-8")
+    except UnicodeError:
+        return f"{arg!r} is not UTF-8; write it, or name the file, in UTF-8."
+    return f"{text!r} can't be read under this locale, which has no UTF-8; set PYTHONUTF8=1, or LC_ALL=C.UTF-8."
+
+
 class OptionalFlagValues(click.Command):
     """A command whose flags may be followed by true or false, and whose option names may be written with _."""
 
@@ -97,7 +107,7 @@ class OptionalFlagValues(click.Command):
         rest = list(args)
         for arg in rest:
             if re.search(r"[\ud800-\udfff]", arg):  # how Python reads bytes that are no characters
-                raise click.UsageError(f"{arg!r} is not UTF-8; write it, or name the file, in UTF-8.", ctx)
+                raise click.UsageError(_undecoded(arg), ctx)
         while rest:
             arg = rest.pop(0)
             if arg == "--":
