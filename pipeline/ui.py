@@ -10,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 from pipeline import tracking, views
 from pipeline.errors import InputError
 from pipeline.store import setup, shown, sqlite_file, without_credentials
 
 HOST, PORT = "127.0.0.1", 5000
+CODE = Path(__file__).resolve().parent.parent
 
 
 def links_to(corpus_sha256: str | None, run_id: str | None, port: int = PORT) -> dict[str, str]:
@@ -79,7 +81,8 @@ def serve(port: int, tell: Callable[[str], None]) -> int:
     for text, digest in tracking.texts_with_views().items():
         for label, url in links_to(digest, None, port).items():
             tell(f"  {label:<7} {url}  ({text})")
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "pipeline.ui_server", str(os.getpid())]
+    command += ["ui", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--no-serve-artifacts"]
     if store.database is not None:
         command += ["--default-artifact-root", str(store.database.parent)]
@@ -87,6 +90,7 @@ def serve(port: int, tell: Callable[[str], None]) -> int:
         "MLFLOW_BACKEND_STORE_URI": store.uri,  # not on the command line, where everybody may read a password
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(CODE), os.environ.get("PYTHONPATH")])),
     }
     with subprocess.Popen(command, env={**os.environ, **environment}) as process:
         try:
