@@ -12,11 +12,11 @@ import torch
 
 from models.config import CellName, ModelConfig
 from pipeline import open_runs, tracking
-from pipeline.cgroups import usable_cores
 from pipeline.config import TrainConfig
 from pipeline.downloads import cache_dir
 from pipeline.errors import InputError, TmlmError
 from pipeline.locations import left_behind, mend
+from pipeline.machine import usable_cores
 from pipeline.store import LOCK_SECONDS, address, look, own_database, refused, shown, sqlite_file
 from pipeline.texts import find_text
 from pipeline.training import choose_device, choose_precision, choose_threads

@@ -4,17 +4,14 @@ An estimate, held to measured peaks: within a factor of two above a gigabyte (te
 "a copy" is one number for each parameter, "kept" what the way back through a step needs for each of its characters.
 """
 
-import psutil
-
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.cgroups import memory_limit
 from pipeline.config import PASS_CHARS, TrainConfig
 from pipeline.errors import InputError
 from pipeline.evaluation import LOGITS_AT_ONCE, ROW_CHARS, ROWS_AT_ONCE
+from pipeline.machine import GB, check_threads, memory_of_this_machine
 from pipeline.training import choose_device, choose_precision
 
-GB = 10**9
 FLOAT, HALF = 4, 2
 STEP_COPIES = 6  # that a step makes and drops again: masks, casts, norms
 WRITE_COPIES = 3  # of what a checkpoint holds, while it is written
@@ -50,12 +47,6 @@ def read_bytes(model: ModelConfig, vocab_size: int, chars: int) -> int:
     return min(rows * ROW_CHARS, chars) * (FLOAT * READ_PER_UNIT * model.hidden_size + KEPT_PER_SYMBOL * vocab_size)
 
 
-def memory_of_this_machine() -> int:
-    """Bytes that a process may have: the machine's, or those of its container or job where these are fewer."""
-    total: int = psutil.virtual_memory().total
-    return min(total, memory_limit() or total)
-
-
 def training_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int, train_chars: int, test_chars: int) -> int:
     """What a training takes of this machine's memory; 0 on other devices than the CPU, whose memory is their own."""
     if choose_device(config.device).type != "cpu":
@@ -79,8 +70,11 @@ def check_training_fits(
 ) -> None:
     """Refuse, with both figures, a training that this machine's memory can't hold in each of ``workers`` processes.
 
-    Raises InputError. On other devices than the CPU nothing is checked: what they have is their own.
+    Raises InputError; also for --threads that can't be started. On other devices than the CPU the memory is not
+    checked: what they have is their own.
     """
+    if config.threads is not None:
+        check_threads(config.threads)
     needed = training_bytes(model, config, vocab_size, train_chars, test_chars)
     if not needed:
         return

@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from pipeline.cgroups import usable_cores
 from pipeline.errors import TmlmError
 from pipeline.estimate import Timing
+from pipeline.machine import usable_cores
 from pipeline.memory import most_workers
 from pipeline.trial import TimingTask, do
 from pipeline.workers import Event, Workers

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import pytest
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline import memory, pool
+from pipeline import machine, memory, pool
 from pipeline.config import CorpusConfig, resolve
 from pipeline.corpus import load_corpus
 from pipeline.errors import InputError
 from pipeline.experiment import run_experiment
-from pipeline.memory import GB, check_training_fits, memory_of_this_machine, read_bytes, step_bytes, weight_bytes
+from pipeline.machine import GB, memory_of_this_machine
+from pipeline.memory import check_training_fits, read_bytes, step_bytes, weight_bytes
 from pipeline.pool import worker_count
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,9 +55,9 @@ def test_the_figures_of_a_billion_layers_cost_nothing():
 
 
 def test_a_containers_limit_counts(monkeypatch):
-    machine = psutil.virtual_memory().total
-    for limit, expected in ((1_000_000, 1_000_000), (None, machine), (2**63, machine)):
-        monkeypatch.setattr(memory, "memory_limit", lambda limit=limit: limit)
+    total = psutil.virtual_memory().total
+    for limit, expected in ((1_000_000, 1_000_000), (None, total), (2**63, total)):
+        monkeypatch.setattr(machine, "memory_limit", lambda limit=limit: limit)
         assert memory_of_this_machine() == expected
 
 
@@ -76,6 +78,23 @@ def test_auto_takes_no_more_workers_than_the_memory_holds(monkeypatch, machine, 
     assert worker_count(16, int(largest * GB)) == 16
     monkeypatch.setattr(pool, "usable_cores", lambda: 1)
     assert worker_count(None, 0) == 1
+
+
+def test_threads_that_can_not_be_started_are_refused(monkeypatch, small_text):
+    """As under ulimit -u, where libgomp ends the process without a word."""
+    start, limit = threading.Thread.start, threading.active_count() + 5
+
+    def limited(thread: threading.Thread) -> None:
+        if threading.active_count() >= limit:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    corpus, before = load_corpus(CorpusConfig(str(small_text))), threading.active_count()
+    with pytest.raises(InputError, match="--threads is 1024, but this process may start only 5 more; lower it"):
+        run_experiment(corpus, *resolve({"threads": 1024, "device": "cpu"}))
+    assert threading.active_count() == before
+    machine.check_threads(5)
 
 
 MEASURE = """

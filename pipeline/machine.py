@@ -1,16 +1,62 @@
-"""What a container, systemd or a batch system allows this process: the limits of its control groups and their parents.
+"""What this process may use of its machine: memory, cores and threads.
 
+A container, systemd or a batch system limits them by control groups, of which the parents' limits count too.
 Version 2 has one hierarchy for all controllers, version 1 one for each. A container without a namespace for control
 groups is told its path on the host, while its own group is what it finds mounted at the root: both are looked at.
 """
 
 import os
+import threading
 from collections.abc import Iterator
 from math import ceil
 from pathlib import Path
 
+import psutil
+
+from pipeline.errors import InputError
+
+GB = 10**9
 ROOT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")  # lines of hierarchy:controllers:path
+
+
+def memory_of_this_machine() -> int:
+    """Bytes that a process may have: the machine's, or those of its container or job where these are fewer."""
+    total: int = psutil.virtual_memory().total
+    return min(total, memory_limit() or total)
+
+
+def check_file_fits(what: str, needed: int) -> None:
+    """Refuse a file that needs so many bytes of memory to be read, if this machine has less. Raises InputError."""
+    there = memory_of_this_machine()
+    if needed > there:
+        raise InputError(
+            f"{what} needs {needed / GB:,.1f} GB of memory to be read; this machine has {there / GB:,.1f} GB: "
+            "give a smaller file"
+        )
+
+
+def check_threads(count: int) -> None:
+    """Refuse --threads where the system does not let this process start so many; torch would end it without a word.
+
+    They are started, since limits of users, control groups and address space all count. Raises InputError.
+    """
+    done = threading.Event()
+    started: list[threading.Thread] = []
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=done.wait, daemon=True)
+            thread.start()
+            started.append(thread)
+    except (RuntimeError, MemoryError):
+        raise InputError(
+            f"--threads is {count}, but this process may start only {len(started)} more; lower it, or raise the limit "
+            "(ulimit -u, or that of the container)"
+        ) from None
+    finally:
+        done.set()
+        for thread in started:
+            thread.join()
 
 
 def memory_limit() -> int | None:

@@ -9,18 +9,18 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline import cgroups
+from pipeline import machine
 
 Write = Callable[[str, dict[str, str]], None]
-PROJECT = Path(cgroups.__file__).parent.parent
+PROJECT = Path(machine.__file__).parent.parent
 GB = 10**9
 
 
 @pytest.fixture
 def groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     """Gives a function that writes /proc/self/cgroup and the files below /sys/fs/cgroup."""
-    monkeypatch.setattr(cgroups, "ROOT", tmp_path)
-    monkeypatch.setattr(cgroups, "MEMBERSHIP", tmp_path / "membership")
+    monkeypatch.setattr(machine, "ROOT", tmp_path)
+    monkeypatch.setattr(machine, "MEMBERSHIP", tmp_path / "membership")
 
     def write(membership: str, files: dict[str, str]) -> None:
         (tmp_path / "membership").write_text(membership)
@@ -55,7 +55,7 @@ V1 = "5:cpuset:/\n4:memory:/slurm/job_7\n3:cpu,cpuacct:/slurm/job_7\n0::/\n"
 )
 def test_the_smallest_memory_limit_of_the_own_group_and_its_parents_counts(groups, membership, files, limit):
     groups(membership, files)
-    assert cgroups.memory_limit() == limit
+    assert machine.memory_limit() == limit
 
 
 @pytest.mark.parametrize(
@@ -73,20 +73,20 @@ def test_the_smallest_memory_limit_of_the_own_group_and_its_parents_counts(group
 )
 def test_the_smallest_cpu_quota_of_the_own_group_and_its_parents_counts(groups, membership, files, cores):
     groups(membership, files)
-    assert cgroups.cpu_limit() == cores
+    assert machine.cpu_limit() == cores
 
 
 def test_cores_are_those_of_the_affinity_or_fewer_under_a_quota(groups, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 5, 7}, raising=False)
     for quota, cores in (("max", 4), ("250000", 3), ("900000", 4)):
         groups("0::/a\n", {"a/cpu.max": f"{quota} 100000"})
-        assert cgroups.usable_cores() == cores
+        assert machine.usable_cores() == cores
 
 
 @pytest.fixture
 def real_group() -> Iterator[tuple[Path, str]]:
     """A group of 650 MB below this process's own, where this machine lets us make one; and its file of limits."""
-    for folder, name in cgroups._files("memory", "memory.limit_in_bytes", "memory.max"):
+    for folder, name in machine._files("memory", "memory.limit_in_bytes", "memory.max"):
         group = folder / f"tmlm-test-{uuid4().hex}"
         try:
             group.mkdir()
@@ -108,7 +108,7 @@ def test_a_process_in_a_group_of_its_own_sees_that_limit(real_group):
     script = (
         "import os, pathlib, sys\n"
         "pathlib.Path(sys.argv[1], 'cgroup.procs').write_text(str(os.getpid()))\n"
-        "from pipeline.cgroups import memory_limit; print(memory_limit())"
+        "from pipeline.machine import memory_limit; print(memory_limit())"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, group], env={**os.environ, "PYTHONPATH": str(PROJECT)},
