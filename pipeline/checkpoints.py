@@ -22,11 +22,13 @@ from models.config import ModelConfig
 from models.language_model import LanguageModel
 from pipeline.errors import InputError
 from pipeline.files import write_atomically
+from pipeline.machine import check_file_fits
 from pipeline.vocabulary import LETTERS, UNKNOWN, Vocabulary
 
 FORMAT = "time-machine-lm 2"
 FIRST_FORMAT = "time-machine-lm 1"  # its digest is that of the whole file, with zeros in place of the digest
 LONGEST_HEADER = 100_000_000  # bytes, as safetensors itself allows
+COPIES = 2  # of a checkpoint's bytes, which are in memory at once, at least
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
@@ -54,6 +56,8 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             start = file.read(8) or b""
             start += file.read(min(int.from_bytes(start, "little"), LONGEST_HEADER))
             header = _header(start)
+            if header.get("format") in (FORMAT, FIRST_FORMAT):
+                check_file_fits(f"checkpoint {path}", COPIES * os.fstat(file.fileno()).st_size)
             data = start + file.read() if header.get("format") in (FORMAT, FIRST_FORMAT) else b""
     except OSError as error:
         raise InputError(f"checkpoint {path} can't be read: {error.strerror}; give a run id or another file") from None

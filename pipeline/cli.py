@@ -12,6 +12,8 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +22,7 @@ from models.config import ConfigError, ModelConfig, check_range
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline import stopping
 from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig, resolve
-from pipeline.errors import InputError, TmlmError, option_name, reason_of, told
+from pipeline.errors import InputError, TmlmError, is_out_of_memory, option_name, reason_of, told
 from pipeline.options import Utf8Command, given, is_given, options_of, switch, with_dashes
 from pipeline.space import SearchConfig
 
@@ -85,8 +87,19 @@ class Lab(click.Group):
                 ctx.exit(stopping.exit_code(signum))
             raise
         except Exception as error:
+            if is_out_of_memory(error):
+                message = _short_of_memory(error)
+                leave_reason(ctx, message)
+                raise Failure(message, 1) from error
             leave_reason(ctx, f"{type(error).__name__}: {told(error)}")
             raise
+
+
+def _short_of_memory(error: Exception) -> str:
+    """What to do where memory could not be had, and what was asked for, if the error says it."""
+    asked = " ".join(told(error).split())
+    where = f" ({shorten(asked, 200)})" if asked else ""
+    return f"out of memory{where}: use a smaller text, model or --batch-size, or end other programs"
 
 
 def leave_reason(ctx: click.Context, reason: str) -> None:
@@ -475,6 +488,46 @@ def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:
 
 def main() -> None:
     """Entry point of ``python -m pipeline`` and ``tmlm``."""
+    open_closed_streams()
     stopping.install()
     stopping.close_by_force(leave_signal)
-    cli(prog_name="tmlm")
+    try:
+        cli(prog_name="tmlm")
+    except OSError as error:  # outside of a command: --help or an error's sentence to a disk that is full
+        with suppress(OSError):
+            click.echo(f"Error: {printable(reason_of(error))}", err=True)
+        sys.exit(1)
+    finally:
+        drop_unwritable()
+
+
+def open_closed_streams() -> None:
+    """Open /dev/null for each standard stream that was closed (``2>&-``).
+
+    Python has None there, which libraries do not expect, and the next file that is opened would take its number: what
+    a child process says would be written into that file.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is not None:
+            continue
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            os.set_inheritable(number, True)
+        setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # open until the end
+
+
+def drop_unwritable() -> None:
+    """Send what could not be written, which was reported, to /dev/null: at exit, Python would fail on it with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # ValueError: it was closed
+            with suppress(OSError, ValueError):
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, stream.fileno())
+                os.close(null)

@@ -27,6 +27,7 @@ from pipeline.config import (
 from pipeline.downloads import cache_dir
 from pipeline.errors import InputError
 from pipeline.files import leftovers, whole_file, write_atomically
+from pipeline.machine import check_file_fits
 from pipeline.texts import FALLBACK, FoundText, find_text
 from pipeline.vocabulary import Vocabulary, normalised
 
@@ -207,6 +208,8 @@ def _prepare(folder: Path, found: FoundText, alphabet: Alphabet, source_sha256: 
             text_digest.update(piece.encode())
             ids_digest.update(ids)
             file.write(ids)
+        if not found.size:
+            raise InputError(f"--corpus {found.name} is empty; at least {MIN_CHARS:,} characters are needed")
         if characters < MIN_CHARS:
             script = " (--alphabet raw keeps other letters than A to Z)" if alphabet == "letters" else ""
             raise InputError(
@@ -225,6 +228,7 @@ def _prepare(folder: Path, found: FoundText, alphabet: Alphabet, source_sha256: 
 
 def encoded(text: FoundText, sha256: str, vocabulary: Vocabulary) -> NDArray[np.integer]:
     """The ids of a text in the symbols of a vocabulary that may be another text's."""
+    check_file_fits(f"{text.option} {text.name}", text.size)
     ids = bytearray()
     for piece in normalised(text.pieces(sha256), vocabulary.alphabet):
         ids += vocabulary.ids_of(piece).tobytes()

@@ -16,6 +16,7 @@ from pipeline.config import TrainConfig
 from pipeline.downloads import cache_dir
 from pipeline.errors import InputError, TmlmError
 from pipeline.locations import left_behind, mend
+from pipeline.machine import usable_cores
 from pipeline.store import LOCK_SECONDS, address, look, own_database, refused, shown, sqlite_file
 from pipeline.texts import find_text
 from pipeline.training import choose_device, choose_precision, choose_threads
@@ -41,7 +42,7 @@ def findings(corpus: str) -> dict[str, Any]:
         "store_state": state,
         "device": str(device),
         "precision": "; ".join(f"{_precision(device, *each)} ({', '.join(each)})" for each in PRECISIONS),
-        "threads": f"{choose_threads(None)} of {os.cpu_count()} cores",
+        "threads": f"{choose_threads(None)} of {usable_cores()} cores",
         "mlflow_command": shutil.which("mlflow") or "not on PATH: activate the environment, or use .venv/bin/mlflow",
         "conda": shutil.which("conda") or "not found: always add --env-manager local (or uv) to mlflow run",
         "git": tracking.git_tags().get("git.commit", "not a repository") + _dirt(),
@@ -69,9 +70,16 @@ def repair() -> list[str]:
     said: list[str] = []
     with refused():
         closed = open_runs.close_dead_runs()
+        left: list[open_runs.OpenRun] = []
         if sqlite_file(address()) is not None:  # on a server, the `mlflow run` may be alive on another machine
-            closed += open_runs.close_begun_runs()
+            begun, left = open_runs.close_begun_runs()
+            closed += begun
         said += [f"closed {each.id} {each.name}: {each.meaning}" for each in closed]
+        said += [
+            f"left {each.id} {each.name}: begun less than an hour ago by a `mlflow run` that may be in another "
+            f"container; if it has ended: tmlm doctor --close {each.id}"
+            for each in left
+        ]
         if (database := own_database()) is not None:
             said += mend(database, LOCK_SECONDS)
     return said or ["nothing to repair"]

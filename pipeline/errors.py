@@ -52,6 +52,15 @@ def option_name(field_name: str) -> str:
     return f"--{field_name.replace('_', '-')}"
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an error says that memory could not be had: Python's and NumPy's MemoryError, and torch's of any device.
+
+    torch raises a plain RuntimeError on a CPU, and on a GPU a subclass that is not imported here.
+    """
+    is_of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_of_torch)
+
+
 def reason_of(error: OSError) -> str:
     """What the system refused, for which file, what to do about it, and the notes that others left with the error."""
     path = error.filename2 or error.filename  # of a copy, where it goes to

@@ -1,4 +1,4 @@
-"""Files that are whole or not there; and what the two checkpoints of a training are called."""
+"""Files that are whole or not there, small files that a user names; and the names of a training's two checkpoints."""
 
 import os
 from collections.abc import Iterator
@@ -40,6 +40,27 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 def leftovers(path: Path) -> list[Path]:
     """What killed writers of a file have left beside its place; only for one who knows that nobody writes it now."""
     return list(path.parent.glob(f".{path.name}.*"))
+
+
+def read_small(path: str | Path, option: str, most_bytes: int) -> str:
+    """The text of a small UTF-8 file that an option names, without a byte order mark.
+
+    Raises InputError for anything else: a pipe or a device would be waited for or never end, and no table or space
+    that is meant is larger.
+    """
+    place = Path(path)
+    try:
+        if place.exists() and not place.is_file():
+            raise InputError(f"{option} {path} is {'a folder' if place.is_dir() else 'no regular file'}; give a file")
+        with place.open("rb") as file:
+            data = file.read(most_bytes + 1)
+        text = data.decode("utf-8-sig") if len(data) <= most_bytes else ""
+    except (OSError, ValueError) as error:  # ValueError: also a name with a NUL byte
+        reason = (error.strerror if isinstance(error, OSError) else "") or " ".join(str(error).split())
+        raise InputError(f"{option} {path} can't be read ({reason}); give a UTF-8 text file") from None
+    if len(data) > most_bytes:
+        raise InputError(f"{option} {path} has more than {most_bytes:,} bytes; give a smaller file")
+    return text
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -276,8 +276,9 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
 
 
 def _up(perplexity: float) -> str:
-    """Rounded up to three digits, so that who asks for the number that is printed is served."""
-    return f"{perplexity + 0.0005:.3f}"
+    """The perplexity with three decimals, rounded up: whoever asks for the printed number is served."""
+    nearest = f"{perplexity:.3f}"
+    return nearest if float(nearest) >= perplexity else f"{perplexity + 0.0005:.3f}"
 
 
 def recommend(

@@ -4,18 +4,14 @@ An estimate, held to measured peaks: within a factor of two above a gigabyte (te
 "a copy" is one number for each parameter, "kept" what the way back through a step needs for each of its characters.
 """
 
-from pathlib import Path
-
-import psutil
-
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import PASS_CHARS, TrainConfig
 from pipeline.errors import InputError
 from pipeline.evaluation import LOGITS_AT_ONCE, ROW_CHARS, ROWS_AT_ONCE
+from pipeline.machine import GB, check_threads, memory_of_this_machine
 from pipeline.training import choose_device, choose_precision
 
-GB = 10**9
 FLOAT, HALF = 4, 2
 STEP_COPIES = 6  # that a step makes and drops again: masks, casts, norms
 WRITE_COPIES = 3  # of what a checkpoint holds, while it is written
@@ -23,7 +19,7 @@ LAYER_BYTES = 300_000  # of a layer's objects and kernels, however small it is
 KEPT_PER_UNIT = {"rnn": 5, "gru": 14, "lstm": 22}  # numbers, of each layer
 KEPT_PER_SYMBOL = 36  # bytes: one-hot and logits, in both precisions, and their gradients
 READ_PER_UNIT = 4  # numbers, where nothing is kept for the way back
-LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")  # of a container
+WORKER_BYTES = 310_000_000  # of a worker process before it trains, not counting what it shares with others
 
 
 def weight_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int) -> int:
@@ -51,34 +47,44 @@ def read_bytes(model: ModelConfig, vocab_size: int, chars: int) -> int:
     return min(rows * ROW_CHARS, chars) * (FLOAT * READ_PER_UNIT * model.hidden_size + KEPT_PER_SYMBOL * vocab_size)
 
 
-def memory_of_this_machine() -> int:
-    """Bytes that a process may have: the machine's, or its container's where that has fewer."""
-    limits = [int(text) for text in map(_content, LIMITS) if text.isdigit()]
-    return min([psutil.virtual_memory().total, *limits])
+def training_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int, train_chars: int, test_chars: int) -> int:
+    """What a training takes of this machine's memory; 0 on other devices than the CPU, whose memory is their own."""
+    if choose_device(config.device).type != "cpu":
+        return 0
+    weights, step = weight_bytes(model, config, vocab_size), step_bytes(model, config, vocab_size, train_chars)
+    return weights + max(step, read_bytes(model, vocab_size, test_chars))
 
 
-def _content(path: str) -> str:
-    try:
-        return Path(path).read_text().strip()
-    except OSError:  # no container, or one of another kind
-        return ""
+def most_workers(largest_training: int) -> int:
+    """How many worker processes with a training of so many bytes each this machine's memory holds; at least one."""
+    return max(1, memory_of_this_machine() // (WORKER_BYTES + largest_training))
 
 
 def check_training_fits(
-    model: ModelConfig, config: TrainConfig, vocab_size: int, train_chars: int, test_chars: int
+    model: ModelConfig,
+    config: TrainConfig,
+    vocab_size: int,
+    train_chars: int,
+    test_chars: int,
+    workers: int = 1,
 ) -> None:
-    """Refuse, with both figures, a training that this machine's memory can't hold. Raises InputError.
+    """Refuse, with both figures, a training that this machine's memory can't hold in each of ``workers`` processes.
 
-    On other devices than the CPU nothing is checked: what they have is their own.
+    Raises InputError; also for --threads that can't be started. On other devices than the CPU the memory is not
+    checked: what they have is their own.
     """
-    if choose_device(config.device).type != "cpu":
+    if config.threads is not None:
+        check_threads(config.threads)
+    needed = training_bytes(model, config, vocab_size, train_chars, test_chars)
+    if not needed:
         return
     weights, step = weight_bytes(model, config, vocab_size), step_bytes(model, config, vocab_size, train_chars)
-    _check(
-        f"{_shape(model)}, trained in steps of {config.batch_size:,} x {config.sequence_length:,} characters,",
-        weights + max(step, read_bytes(model, vocab_size, test_chars)),
-        "--batch-size or --sequence-length" if step > weights else _smaller(model),
-    )
+    lower = "--batch-size or --sequence-length" if step > weights else _smaller(model)
+    what = f"{_shape(model)}, trained in steps of {config.batch_size:,} x {config.sequence_length:,} characters"
+    _check(f"{what},", needed, lower)
+    if workers > 1:
+        most = most_workers(needed)
+        _check(f"{what}, in {workers:,} workers at once", workers * (WORKER_BYTES + needed), f"--workers to {most:,}")
 
 
 def check_shape_fits(model: ModelConfig, vocab_size: int) -> None:

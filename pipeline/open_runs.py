@@ -1,6 +1,7 @@
 """Runs that are RUNNING: which of them have a process, and how those end that have none any more."""
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,8 @@ from pipeline.store import REFUSALS, Store, checkpoint_folder, client, set_tags,
 
 log = logging.getLogger(__name__)
 
+IDENTITY = ("process.pid", "process.started", "process.ticks")  # the tags that differ when another process takes over
+BEGUN_SECONDS = 3600.0  # after which a run whose command has not begun is abandoned: no environment takes that long
 State = Literal["alive", "gone", "elsewhere", "begun", "unknown"]
 
 
@@ -80,13 +83,19 @@ def close_dead_runs() -> list[OpenRun]:
     return dead
 
 
-def close_begun_runs() -> list[OpenRun]:
-    """Close the runs that ``mlflow run`` has left RUNNING, unless one is alive that may still come to its command."""
-    left = [each for each in open_runs() if each.state == "begun"]
-    left = [each for each in left if not mlflow_run_since(each.started_ms / 1000) and not has_a_process(each.id)]
-    for each in left:
+def close_begun_runs() -> tuple[list[OpenRun], list[OpenRun]]:
+    """Close the runs that ``mlflow run`` began more than an hour ago and no command has taken up.
+
+    Returns those, and the younger ones, which are left: nothing here shows whether their ``mlflow run`` is alive, since
+    it may be in another container. Neither has the runs that a process of this machine may still take up.
+    """
+    begun = [each for each in open_runs() if each.state == "begun"]
+    begun = [each for each in begun if not mlflow_run_since(each.started_ms / 1000) and not has_a_process(each.id)]
+    is_old = {each.id: time.time() - each.started_ms / 1000 > BEGUN_SECONDS for each in begun}
+    closed = [each for each in begun if is_old[each.id]]
+    for each in closed:
         _close(each, "`mlflow run` ended before its command began: no environment, or it was stopped")
-    return left
+    return closed, [each for each in begun if not is_old[each.id]]
 
 
 def close_by_hand(run_id: str) -> OpenRun:
@@ -103,7 +112,7 @@ def close_by_hand(run_id: str) -> OpenRun:
 def _is_as_it_was(dead: OpenRun) -> bool:
     """Whether nobody has closed the run, or gone on with it, since it was looked at."""
     now = client().get_run(dead.id)
-    same = all(now.data.tags.get(key) == dead.tags.get(key) for key in ("process.pid", "process.started"))
+    same = all(now.data.tags.get(key) == dead.tags.get(key) for key in IDENTITY)
     return bool(now.info.status == "RUNNING" and same)
 
 

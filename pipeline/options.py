@@ -5,6 +5,7 @@ MLproject has take an optional value (``--force``, ``--force true``), since MLfl
 Names may be written with ``_``.
 """
 
+import os
 import re
 import types
 from collections.abc import Callable, Mapping
@@ -109,11 +110,20 @@ def with_dashes(name: str) -> str:
     return name.replace("_", "-")
 
 
+def _undecoded(arg: str) -> str:
+    """Why an argument could not be decoded: it is not UTF-8, or it is and Python was not to read it so."""
+    try:
+        text = os.fsencode(arg).decode("utf-8")
+    except UnicodeError:
+        return f"{arg!r} is not UTF-8; write it, or name the file, in UTF-8."
+    return f"{text!r} can't be read under this locale, which has no UTF-8; set PYTHONUTF8=1, or LC_ALL=C.UTF-8."
+
+
 class Utf8Command(click.Command):
     """A command that refuses words that are not UTF-8."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         for arg in args:
             if re.search(r"[\ud800-\udfff]", arg):  # how Python reads bytes that are no characters
-                raise click.UsageError(f"{arg!r} is not UTF-8; write it, or name the file, in UTF-8.", ctx)
+                raise click.UsageError(_undecoded(arg), ctx)
         return super().parse_args(ctx, args)

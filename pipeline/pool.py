@@ -1,12 +1,13 @@
 """Who trains: worker processes, or whatever takes their place in a test; and the timing that estimates rest on."""
 
-import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from pipeline.errors import TmlmError
 from pipeline.estimate import Timing
+from pipeline.machine import usable_cores
+from pipeline.memory import most_workers
 from pipeline.trial import TimingTask, do
 from pipeline.workers import Event, Workers
 
@@ -41,11 +42,12 @@ def train_in_processes(count: int) -> Workers:
     return Workers(do, count)
 
 
-def worker_count(workers: int | None) -> int:
-    """--workers, or the number of cores that this process may use."""
-    if workers is not None:
-        return workers
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def worker_count(workers: int | None, largest_training: int = 0) -> int:
+    """--workers; with auto one for each core that this process may use, if the memory holds so many trainings.
+
+    ``largest_training``: the bytes that the largest of them takes.
+    """
+    return workers if workers is not None else min(usable_cores(), most_workers(largest_training))
 
 
 def time_all(pool: Pool, tasks: Sequence[TimingTask]) -> list[Timing]:

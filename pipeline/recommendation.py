@@ -61,7 +61,14 @@ def _of_text(runs: list[tracking.FinishedTraining], corpus: str) -> list[trackin
     except (OSError, ValueError, RuntimeError):  # a name that no file can have
         path = corpus
     wanted = {"corpus": (corpus,), "corpus.source": (corpus, path)}
-    return [run for run in runs if any(run.tags.get(tag) in names for tag, names in wanted.items())]
+    meant = [run for run in runs if any(run.tags.get(tag) in names for tag, names in wanted.items())]
+    return meant or [run for run in runs if _shown_name(run) == corpus]
+
+
+def _shown_name(run: tracking.FinishedTraining) -> str:
+    """The text's name as a training prints it; its tag adds the alphabet where that is another than letters."""
+    name, alphabet = run.tags.get("corpus", ""), run.params.get("alphabet", "letters")
+    return name if alphabet == "letters" else name.removesuffix(f"-{alphabet}")
 
 
 def _is_hopeless(run: tracking.FinishedTraining) -> bool:

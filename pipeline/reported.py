@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from hashlib import sha256
+from itertools import islice
 from math import inf, nan
 from pathlib import Path
 
 from models.complexity import closed_form
 from models.config import CellName, Implementation, ModelConfig
 from pipeline.errors import InputError
+from pipeline.files import read_small
 
 DATA = Path(__file__).with_name("data")
 REPORT_SYMBOLS = 28
+LARGEST_FILE, MOST_ROWS = 1_000_000, 1000  # of a table: bytes (samples are texts), and configurations
 REQUIRED_COLUMNS = ("id", "implementation", "cell", "num_layers", "hidden_size")  # that no table can be without
 SAMPLE = "sample_"  # followed by the prompt, a column of generated text
 PRINTED = re.compile(r"(\d[\d,]*(?:\.\d+)?) ?([kKM]?)")
@@ -120,19 +123,16 @@ def claims() -> tuple[Claim, ...]:
 
 def read_table(path: Path, name: str = "") -> Table:
     """A table of reported numbers. InputError, naming the row and column, for one that can't be read as such."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"--against {path} can't be read ({error}); give a UTF-8 file of comma-separated values"
-        ) from error
+    text = read_small(path, "--against", LARGEST_FILE)
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
-        columns, lines = reader.fieldnames or (), list(reader)
+        columns, lines = reader.fieldnames or (), list(islice(reader, MOST_ROWS + 1))
     except csv.Error as error:
         raise InputError(f"--against {path} is no table of comma-separated values: {error}") from None
     if missing := [column for column in REQUIRED_COLUMNS if column not in columns]:
         raise InputError(f"--against {path} has no column {', '.join(missing)}; see pipeline/data/reported.csv")
+    if len(lines) > MOST_ROWS:
+        raise InputError(f"--against {path} has more than {MOST_ROWS:,} rows; give fewer configurations")
     rows: list[Reported] = []
     for number, row in enumerate(lines, 2):
         try:

@@ -25,7 +25,7 @@ from pipeline.estimate import Calibration, Timing, expected_seconds, in_turn_sec
 from pipeline.evidence import Outcome
 from pipeline.explanations import explanations
 from pipeline.files import alone
-from pipeline.memory import check_shape_fits
+from pipeline.memory import check_shape_fits, check_training_fits, training_bytes
 from pipeline.open_runs import close_dead_runs, close_the_dead
 from pipeline.pool import WAIT_SECONDS, MakePool, Pool, raised, time_all, train_in_processes, worker_count
 from pipeline.progress import SearchProgress, search_progress
@@ -198,7 +198,7 @@ class _Conductor:
 
     def conduct(self, make_pool: MakePool) -> ReproductionRun:
         began = time.monotonic()
-        run, workers = self.run, worker_count(self.config.workers)
+        run = self.run
         asked = {**asdict(self.config), "quick": self.quick, "check": self.check}
         commands, are_all = recorded_commands(run.id)
         run.json(COMMANDS_FILE, {"commands": commands + [asked] * (asked not in commands), "are_all": are_all})
@@ -210,10 +210,21 @@ class _Conductor:
         record_datasets(run, self.corpus, "report")
         waiting = self._tasks()
         if waiting:
+            workers = self._workers(waiting)
             with search_progress(run.name, workers) as self.bar, make_pool(workers) as pool:
                 self._estimate(pool, waiting, workers)
                 self._train(pool, waiting)
         return self._conclude(time.monotonic() - began)
+
+    def _workers(self, tasks: Sequence[TrainingTask]) -> int:
+        """--workers, or as many as cores and memory allow. InputError where the memory does not hold so many."""
+        symbols, largest, asked = len(self.corpus.vocabulary), 0, min(self.config.workers or 1, len(tasks))
+        for task in tasks:
+            spans = self.corpus.spans(task.train.preset)
+            train_chars, test_chars = (spans[split][1] - spans[split][0] for split in ("train", "test"))
+            check_training_fits(task.model, task.train, symbols, train_chars, test_chars, asked)
+            largest = max(largest, training_bytes(task.model, task.train, symbols, train_chars, test_chars))
+        return worker_count(self.config.workers, largest)
 
     # --- what is to be trained ---------------------------------------------------------------------------------------
 

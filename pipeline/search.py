@@ -321,7 +321,8 @@ class Search:
         for corner in self.space.corners():
             model, train = configs_of(corner, self.space, self.config, self.config.seed)
             if not self.config.budget_macs or self.macs_per_char(corner) <= self.config.budget_macs:
-                check_training_fits(model, train, self.vocab_size, train_chars, test_chars)
+                workers = self.config.workers or 1  # auto: as many as the memory holds
+                check_training_fits(model, train, self.vocab_size, train_chars, test_chars, workers)
 
     def _is_untouched(self) -> bool:
         """Whether the study has the directions of a search and nothing has happened in it."""

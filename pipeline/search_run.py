@@ -22,6 +22,7 @@ from pipeline.files import BEST_CHECKPOINT
 from pipeline.front import Candidate, FrontEstimate, Pick, evaluate_front, hypervolume_by_trial, picks, unconfirmed
 from pipeline.hopeless import HopelessRule
 from pipeline.latency import generation_ms_per_char
+from pipeline.memory import training_bytes
 from pipeline.open_runs import close_dead_runs, close_the_dead
 from pipeline.pool import WAIT_SECONDS, MakePool, Pool, time_all, train_in_processes, worker_count
 from pipeline.progress import SearchProgress, search_progress
@@ -122,7 +123,7 @@ class _Conductor:
         run.yaml("space.yaml", found.space.as_texts())
         run.yaml("environment.yaml", tracking.environment())
         record_datasets(run, self.corpus, config.preset)
-        count = worker_count(config.workers)
+        count = worker_count(config.workers, self._largest_training())
         with search_progress(run.name, count) as self.bar, self.make_pool(count) as pool:
             try:
                 if config.trials > len(found.judged()):
@@ -134,6 +135,16 @@ class _Conductor:
                     self._lay_down(error)
                 raise
         return self._conclude(time.monotonic() - began)
+
+    def _largest_training(self) -> int:
+        """The bytes that the largest training of the space takes."""
+        found, config, spans = self.found, self.config, self.corpus.spans(self.config.preset)
+        chars = [spans[split][1] - spans[split][0] for split in ("train", "test")]
+        return max(
+            training_bytes(*configs_of(corner, found.space, config, config.seed), found.vocab_size, *chars)
+            for corner in found.space.corners()
+            if not config.budget_macs or found.macs_per_char(corner) <= config.budget_macs
+        )
 
     def _estimate(self, pool: Pool, count: int) -> None:
         """Time some steps in all workers at once, and say how long the search will take and where it will be found."""

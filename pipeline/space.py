@@ -14,18 +14,20 @@ from dataclasses import dataclass, fields
 from hashlib import sha256
 from itertools import product
 from math import exp, log, prod
-from pathlib import Path
 from random import Random
 from typing import Any, Literal, get_args
 
 from models.config import CellName, ConfigError, ModelConfig, check, option
 from pipeline.config import PresetName, TrainConfig, resolve
 from pipeline.errors import InputError, option_name
+from pipeline.files import read_small
 
 SamplerName = Literal["known-cost", "gp", "tpe", "nsga2", "random", "grid"]
 CELL_NAMES: tuple[str, ...] = get_args(CellName)
 LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched by ratio
 LARGEST_ENUMERATION = 100_000  # configurations that a space is listed up to
+LARGEST_FILE, DEEPEST = 100_000, 10  # of a file: bytes, and lists within lists, which both cost time to read
+LONGEST_WORDS = 60  # characters of a value in a message
 GRID_FLOATS = 5  # values of a range of floats in --sampler grid
 GRID_INTS = 4  # a range of so many integers is taken whole there; a longer one of ratios is doubled through
 
@@ -121,6 +123,12 @@ class Space:
             if name not in found:
                 raise InputError(f"{option_name(name)} is missing{source}; give a value, a choice or a range")
         space = cls(found)
+        corners = prod(2 if isinstance(each, Range) else len(each) for each in found.values())
+        if corners > LARGEST_ENUMERATION:
+            raise InputError(
+                f"the choices A,B,C{source} have {corners:,} combinations, at most {LARGEST_ENUMERATION:,} can be "
+                "checked; give a range LOW..HIGH in place of a long choice"
+            )
         try:
             for corner in space.corners():
                 resolve({**corner, "preset": config.preset})
@@ -231,16 +239,28 @@ def protocol_of(config: SearchConfig, space: Space) -> dict[str, Any]:
 
 
 def _read(path: str) -> dict[str, Any]:
-    """The file as texts by parameter. InputError for one that is no such file."""
+    """The file's texts by parameter. InputError for a file that is no such space.
+
+    Every value is taken as the text that stands there, as on the command line: YAML's own types would turn some texts
+    into dates, and its aliases a small file into gigabytes.
+    """
     import yaml  # not at the top: the options of every command are read from this module
 
+    text = read_small(path, "--space", LARGEST_FILE)
     try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        depth = 0
+        for event in yaml.parse(text, yaml.BaseLoader):  # one by one, so that a bad file is not read to its end
+            if isinstance(event, yaml.AliasEvent):
+                raise InputError(f"--space {path} has a YAML alias (*name); write the value itself")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                raise InputError(f"--space {path} is nested too deeply; its lines are such as `hidden_size: 8..256`")
+        found = yaml.BaseLoader(text).get_single_data()
+    except yaml.YAMLError as error:
         raise InputError(f"--space {path} can't be read as YAML: {' '.join(str(error).split())}") from error
     if not isinstance(found, dict) or not found:
         raise InputError(f"--space {path} must hold lines such as `hidden_size: 8..256`")
-    if unknown := [str(name) for name in found if name not in PARAMETERS]:
+    if unknown := [_shortened(str(name)) for name in found if name not in PARAMETERS]:
         raise InputError(
             f"--space {path} has {', '.join(unknown)}, which can't be searched; what can be: {', '.join(PARAMETERS)}"
         )
@@ -250,11 +270,15 @@ def _read(path: str) -> dict[str, Any]:
 def _values(name: str, text: Any, source: str) -> Values:
     """The values that a text names. InputError if it names none."""
     kind, words = PARAMETERS[name], str(text).strip()
+    allowed = f"some of {','.join(CELL_NAMES)}" if kind is str else "a value, a choice A,B,C or a range LOW..HIGH"
     low, dots, high = words.partition("..")
     try:
         if dots and kind is not str:
             ends = Range(kind(low), kind(high))
-            if not ends.low <= ends.high:
+            if ends.low > ends.high:
+                allowed = f"LOW..HIGH, and this is reversed: write {high.strip()}..{low.strip()}"
+                raise ValueError(words)
+            if not ends.low <= ends.high:  # nan
                 raise ValueError(words)
             if name in LOG_PARAMETERS and not ends.low > 0:
                 raise ValueError(words)
@@ -263,9 +287,13 @@ def _values(name: str, text: Any, source: str) -> Values:
         if kind is str and not set(chosen) <= set(CELL_NAMES):
             raise ValueError(words)
         return chosen
-    except ValueError as error:
-        allowed = f"some of {','.join(CELL_NAMES)}" if kind is str else "a value, a choice A,B,C or a range LOW..HIGH"
-        raise InputError(f"{option_name(name)} is {words!r}{source}; it must be {allowed}") from error
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{option_name(name)} is {_shortened(words)!r}{source}; it must be {allowed}") from error
+
+
+def _shortened(words: str) -> str:
+    """A text that is not too long for a message."""
+    return words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS]}..."
 
 
 def _grid(name: str, each: Values) -> list[Any]:

@@ -1,6 +1,7 @@
 """The stages beside the training, each one tracked run: prepare, evaluate, sample; and the pipeline of all four."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -34,7 +35,7 @@ from pipeline.steps import (
     run_step,
     same_text,
 )
-from pipeline.texts import FoundText, find_file
+from pipeline.texts import KNOWN_TEXTS, FoundText, find_file
 from pipeline.tracking import TrackedRun
 from pipeline.training import choose_threads
 from pipeline.training_summary import (
@@ -109,6 +110,15 @@ class TrainedModel:
         torch.set_num_threads(choose_threads(None))
         return cls(network, vocabulary, facts, sha256(path.read_bytes()).hexdigest(), run_id)
 
+    def _is_of_our_run(self) -> bool:
+        """Whether it was asked for by a run, or a training of this store was on the text that its facts name."""
+        then = self.facts["corpus"]
+        wanted = (then["source"], then["corpus_sha256"])
+        return self.run_id is not None or any(
+            (run.tags.get("corpus.source"), run.tags.get("corpus.sha256")) == wanted
+            for run in tracking.finished_trainings()
+        )
+
     @property
     def name(self) -> str:
         return f"{self.network.config.shape}-s{self.facts['train']['seed']}"
@@ -129,8 +139,16 @@ class TrainedModel:
         return {**tags, "trained_run": self.run_id} if self.run_id else tags
 
     def corpus(self) -> Corpus:
-        """The text that it was trained on, from where it was found then; InputError if it is another one now."""
+        """The text that it was trained on, from where it was found then. Raises InputError if it is another one now.
+
+        A checkpoint that no run of ours vouches for may name any file or address: only texts known by name are read.
+        """
         then = self.facts["corpus"]
+        if then["name"] not in KNOWN_TEXTS and not self._is_of_our_run():
+            raise InputError(
+                f"the checkpoint was trained on {then['name']}, a text of the user's own, and is not that of a "
+                "run in this store: say with --text FILE which text to evaluate it on"
+            )
         return same_text(then["name"], then["source"], self.vocabulary.alphabet, then["corpus_sha256"])
 
 
@@ -187,7 +205,8 @@ def _text_to_read(path: str) -> FoundText:
     try:
         return find_file(path, "--text")
     except FileNotFoundError:
-        raise InputError(f"--text {path} is not there; give the path of a UTF-8 text file") from None
+        place = os.path.abspath(os.path.expanduser(path))
+        raise InputError(f"--text {path}: there is no file {place}; give the path of a UTF-8 text file") from None
 
 
 def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reuse: bool = False) -> Step:

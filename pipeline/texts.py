@@ -56,10 +56,17 @@ class FoundText:
         return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
 
     def sha256(self) -> str:
-        """The digest of its bytes. Raises InputError for a file that can't be read."""
+        """The digest of its bytes. Raises InputError for a file that can't be read, and at the first NUL byte.
+
+        A sparse file of 100 GB is refused at once that way.
+        """
+        digest = hashlib.sha256()
         try:
             with self._open() as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+                while data := file.read(PIECE_BYTES):
+                    self._check_no_nul(data)
+                    digest.update(data)
+            return digest.hexdigest()
         except OSError as error:
             raise self._unreadable(error) from None
 
@@ -77,10 +84,7 @@ class FoundText:
                 while True:
                     data = file.read(PIECE_BYTES)
                     digest.update(data)
-                    if b"\0" in data:
-                        raise InputError(
-                            f"{self.option} {self.name} has NUL bytes: it is not a text file; give a UTF-8 text file"
-                        )
+                    self._check_no_nul(data)
                     waiting, _ = decoder.getstate()
                     try:
                         piece = decoder.decode(data, final=not data)
@@ -102,6 +106,10 @@ class FoundText:
             raise InputError(
                 f"{self.option} {self.name} has changed while it was read; try again when nothing writes to it"
             )
+
+    def _check_no_nul(self, data: bytes) -> None:
+        if b"\0" in data:
+            raise InputError(f"{self.option} {self.name} has NUL bytes: it is not a text file; give a UTF-8 text file")
 
     def _unreadable(self, error: OSError) -> InputError:
         return InputError(f"{self.option} {self.source} can't be read: {error.strerror}; give a UTF-8 text file")
@@ -130,13 +138,15 @@ def find_text(corpus: str, online: bool = True) -> FoundText:
             raise DataUnavailableError(f"--corpus {error}; check the address and the network, or give a file") from None
         return FoundText(_name_of(Path(urlsplit(corpus).path)), corpus, file)
     data_dir = os.environ.get("TMLM_DATA_DIR")
-    for folder in ["", data_dir] if data_dir else [""]:
+    places = [os.path.join(folder, corpus) for folder in (["", data_dir] if data_dir else [""])]
+    for place in places:
         try:
-            return find_file(os.path.join(folder, corpus))
+            return find_file(place)
         except FileNotFoundError:
             continue
+    looked = " or ".join(dict.fromkeys(os.path.abspath(os.path.expanduser(place)) for place in places))
     raise InputError(
-        f"--corpus {corpus} is not a known text and no such file exists; give auto, time-machine, {FALLBACK}, "
+        f"--corpus {corpus} is not a known text, and there is no file {looked}; give auto, time-machine, {FALLBACK}, "
         "the path of a UTF-8 file or an https address"
     )
 

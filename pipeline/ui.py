@@ -165,7 +165,8 @@ def serve(port: int, tell: Callable[[str], None]) -> int:
     for text, digest in tracking.texts_with_views().items():
         for label, url in links_to(digest, None, port).items():
             tell(f"  {label:<7} {url}  ({text})")
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", HOST, "--port", str(port), "--workers", "1"]
+    command = [sys.executable, "-m", "pipeline.ui_server", str(os.getpid())]
+    command += ["ui", "--host", HOST, "--port", str(port), "--workers", "1"]
     command += ["--no-serve-artifacts"]
     if store.database is not None:
         command += ["--default-artifact-root", str(store.database.parent)]
@@ -173,6 +174,7 @@ def serve(port: int, tell: Callable[[str], None]) -> int:
         "MLFLOW_BACKEND_STORE_URI": store.uri,  # not on the command line, where everybody may read a password
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }
     with subprocess.Popen(command, env={**os.environ, **environment}) as process:
         try:

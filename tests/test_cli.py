@@ -1,6 +1,8 @@
 """The command line as a person meets it: results on stdout, one sentence on stderr, exit codes."""
 
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
 
@@ -66,6 +69,70 @@ def test_reasons_have_their_exit_codes_and_no_traceback(monkeypatch, error, code
     assert (got, out, err) == (code, "", "Error: the reason\n")
 
 
+@pytest.mark.parametrize(
+    ("error", "asked"),
+    [
+        (MemoryError(), ""),
+        (MemoryError("Unable to allocate 7 GiB for an array"), " (Unable to allocate 7 GiB for an array)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), " (DefaultCPUAllocator: can't allocate memory)"),
+        (torch.OutOfMemoryError("CUDA out of memory"), " (CUDA out of memory)"),
+    ],
+)
+def test_too_little_memory_is_told_in_a_sentence(monkeypatch, error, asked):
+    monkeypatch.setattr("pipeline.corpus.load_corpus", lambda config: (_ for _ in ()).throw(error))
+    remedy = "use a smaller text, model or --batch-size, or end other programs"
+    assert run("prepare") == (1, "", f"Error: out of memory{asked}: {remedy}\n")
+
+
+def test_another_error_of_torch_is_a_mistake_of_ours(monkeypatch):
+    monkeypatch.setattr("pipeline.corpus.load_corpus", lambda config: (_ for _ in ()).throw(RuntimeError("shapes")))
+    assert isinstance(CliRunner().invoke(cli, ["prepare"]).exception, RuntimeError)
+
+
+def in_a_shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``tmlm`` in a shell that redirects its output."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    command = command.replace("tmlm", f"{shlex.quote(sys.executable)} -m pipeline", 1)
+    return subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is /dev/full here")
+@pytest.mark.parametrize(
+    "words", ["complexity --hidden-size 8 --json >/dev/full", "--help >/dev/full", "train --hidden-size 0 2>/dev/full"]
+)
+def test_output_that_can_not_be_written_is_exit_code_1_and_a_sentence(words):
+    done = in_a_shell(f"tmlm {words}")
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr == ("" if "2>" in words else "Error: No space left on device; free some space\n")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_no_error(store, small_text, closed):
+    """As under a service manager. Libraries ask standard error whether it is a terminal, and files take its number."""
+    (store / "lab.py").write_text(
+        "import sys\nfrom pathlib import Path\nfrom pipeline import cli, store\n"
+        "home = Path(sys.argv.pop(1))\nstore.root = lambda: home\ncli.main()"
+    )
+    words = f"lab.py {store} train --corpus {small_text} --hidden-size 4 --epochs 1 --batch-size 64 --json {closed}"
+    done = subprocess.run(
+        ["sh", "-c", f"{shlex.quote(sys.executable)} {words}"], cwd=store, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    experiment = setup().experiment_id
+    (trained,) = MlflowClient().search_runs([experiment])
+    assert trained.info.status == "FINISHED"
+    if ">&- 2" not in closed:
+        assert json.loads(done.stdout)["run_id"] == trained.info.run_id
+
+
+def test_a_name_in_utf_8_is_not_called_otherwise_where_python_may_not_read_it():
+    done = in_a_shell("tmlm doctor --corpus caf\u00e9.txt", LC_ALL="C", PYTHONUTF8="0")
+    assert done.returncode == 2
+    assert "can't be read under this locale, which has no UTF-8; set PYTHONUTF8=1" in done.stderr
+
+
 def test_a_store_that_can_not_be_used_does_not_hide_the_reason(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "bogus://x")
@@ -94,7 +161,7 @@ def tags_of(run_id: str) -> dict[str, str]:
     [
         (InputError("the reason"), "the reason"),
         (OSError(28, "No space left on device", "x"), "No space left on device: x; free some space"),
-        (MemoryError("too little"), "MemoryError: too little"),
+        (MemoryError("Unable to allocate 7 GiB"), "out of memory (Unable to allocate 7 GiB): use a smaller text"),
         (ZeroDivisionError("a mistake of ours"), "ZeroDivisionError: a mistake of ours"),
         (ModuleNotFoundError("", name="tqdm"), f"{sys.executable} has no tqdm: activate the project's environment"),
     ],

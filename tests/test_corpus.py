@@ -11,12 +11,12 @@ from filelock import FileLock
 
 from models.ngram import KneserNey, mean_bits
 from pipeline import corpus as corpus_module
-from pipeline import downloads, texts
+from pipeline import downloads, machine, texts
 from pipeline.config import CorpusConfig
-from pipeline.corpus import Corpus, load_corpus
+from pipeline.corpus import Corpus, encoded, load_corpus
 from pipeline.downloads import cache_dir
 from pipeline.errors import DataUnavailableError, InputError
-from pipeline.texts import TIME_MACHINE_MIRRORS
+from pipeline.texts import TIME_MACHINE_MIRRORS, find_file
 from pipeline.vocabulary import LETTERS, Vocabulary, normalise
 
 TEXT = "".join(f"It was number {i}, the {'éàü'[i % 3]} of many;\n" for i in range(400))
@@ -107,6 +107,22 @@ def test_a_file_that_is_no_text_is_refused_with_the_reason(tmp_path, content, re
         load_corpus(CorpusConfig(str(tmp_path / "bad.txt")))
 
 
+@pytest.mark.parametrize("alphabet", ["letters", "raw"])
+def test_an_empty_file_is_called_empty(tmp_path, alphabet):
+    (tmp_path / "text.txt").touch()
+    with pytest.raises(InputError, match="--corpus text is empty; at least 1,000 characters are needed"):
+        load_corpus(CorpusConfig(str(tmp_path / "text.txt"), alphabet))
+
+
+def test_a_text_that_is_larger_than_the_memory_is_not_read_into_it(text_file, monkeypatch):
+    text, vocabulary = find_file(str(text_file), "--text"), load_corpus(CorpusConfig(str(text_file))).vocabulary
+    monkeypatch.setattr(machine, "memory_of_this_machine", lambda: text.size - 1)
+    with pytest.raises(InputError, match=r"--text .* needs 0\.0 GB of memory to be read; this machine has 0\.0 GB"):
+        encoded(text, text.sha256(), vocabulary)
+    monkeypatch.setattr(machine, "memory_of_this_machine", lambda: text.size)
+    assert len(encoded(text, text.sha256(), vocabulary))
+
+
 def test_nul_bytes_are_refused_in_a_raw_text(tmp_path):
     (tmp_path / "nul.bin").write_bytes(b"ab\0c" * 1000)
     with pytest.raises(InputError, match="NUL bytes"):
@@ -140,7 +156,7 @@ def test_a_cache_that_can_not_be_written_is_named(text_file, monkeypatch):
 def test_a_folder_and_a_missing_path_are_refused(tmp_path):
     with pytest.raises(InputError, match="can't be read"):
         load_corpus(CorpusConfig(str(tmp_path)))
-    with pytest.raises(InputError, match="no such file exists"):
+    with pytest.raises(InputError, match="there is no file "):
         load_corpus(CorpusConfig(str(tmp_path / "missing.txt")))
 
 

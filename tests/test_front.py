@@ -4,7 +4,7 @@ from math import exp, inf, log, log10, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
@@ -370,7 +370,14 @@ def test_only_diverged_runs_are_refused_in_words():
         recommend([candidate("a", 100, inf)], max_perplexity=5)
 
 
+@pytest.mark.parametrize(("perplexity", "named"), [(3.7, "3.700"), (3.7001, "3.701"), (3.7009, "3.701")])
+def test_a_perplexity_is_rounded_up_where_it_has_more_than_three_decimals(perplexity, named):
+    with pytest.raises(InputError, match=rf"has {named} with 100 MACs"):
+        recommend([candidate("a", 100, perplexity)], max_perplexity=0.5)
+
+
 @given(st.floats(1.0, 28.0))
+@example(3.7)
 def test_who_asks_for_the_perplexity_that_a_refusal_names_is_served(perplexity):
     only = candidate("a", 100, perplexity)
     with pytest.raises(InputError) as refusal:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ import pytest
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline import memory
+from pipeline import machine, memory, pool
 from pipeline.config import CorpusConfig, resolve
 from pipeline.corpus import load_corpus
 from pipeline.errors import InputError
 from pipeline.experiment import run_experiment
-from pipeline.memory import GB, memory_of_this_machine, read_bytes, step_bytes, weight_bytes
+from pipeline.machine import GB, memory_of_this_machine
+from pipeline.memory import check_training_fits, read_bytes, step_bytes, weight_bytes
+from pipeline.pool import worker_count
 
 ROOT = Path(__file__).resolve().parent.parent
 WORST = 2.0  # times, too many or too few
@@ -51,14 +54,47 @@ def test_the_figures_of_a_billion_layers_cost_nothing():
     assert closed_form(ModelConfig(num_layers=10**9), 28).parameters > 10**14
 
 
-def test_a_containers_limit_counts(monkeypatch, tmp_path):
-    machine = psutil.virtual_memory().total
-    limits = {"own": "1000000\n", "none": "max\n", "huge": "9223372036854771712\n"}
-    for name, limit in limits.items():
-        (tmp_path / name).write_text(limit)
-    for name, expected in (("own", 1_000_000), ("none", machine), ("huge", machine), ("missing", machine)):
-        monkeypatch.setattr(memory, "LIMITS", (str(tmp_path / name),))
+def test_a_containers_limit_counts(monkeypatch):
+    total = psutil.virtual_memory().total
+    for limit, expected in ((1_000_000, 1_000_000), (None, total), (2**63, total)):
+        monkeypatch.setattr(machine, "memory_limit", lambda limit=limit: limit)
         assert memory_of_this_machine() == expected
+
+
+def test_as_many_trainings_as_workers_have_to_fit(monkeypatch):
+    """LSTM 3x2048 takes 9.2 GB: two of them do not fit into 10 GB, though each alone does."""
+    monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 10 * GB)
+    training = (*resolve({"cell": "lstm", "num_layers": 3, "hidden_size": 2048, "device": "cpu"}), 28, 160_000, 9000)
+    check_training_fits(*training)
+    with pytest.raises(InputError, match=r"in 2 workers at once needs about 19 GB .* lower --workers to 1$"):
+        check_training_fits(*training, workers=2)
+
+
+@pytest.mark.parametrize(("machine", "largest", "workers"), [(1, 1, 1), (100, 9.2, 10), (100, 0.0, 322)])
+def test_auto_takes_no_more_workers_than_the_memory_holds(monkeypatch, machine, largest, workers):
+    monkeypatch.setattr(memory, "memory_of_this_machine", lambda: machine * GB)
+    monkeypatch.setattr(pool, "usable_cores", lambda: 1000)
+    assert worker_count(None, int(largest * GB)) == workers
+    assert worker_count(16, int(largest * GB)) == 16
+    monkeypatch.setattr(pool, "usable_cores", lambda: 1)
+    assert worker_count(None, 0) == 1
+
+
+def test_threads_that_can_not_be_started_are_refused(monkeypatch, small_text):
+    """As under ulimit -u, where libgomp ends the process without a word."""
+    start, limit = threading.Thread.start, threading.active_count() + 5
+
+    def limited(thread: threading.Thread) -> None:
+        if threading.active_count() >= limit:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    corpus, before = load_corpus(CorpusConfig(str(small_text))), threading.active_count()
+    with pytest.raises(InputError, match="--threads is 1024, but this process may start only 5 more; lower it"):
+        run_experiment(corpus, *resolve({"threads": 1024, "device": "cpu"}))
+    assert threading.active_count() == before
+    machine.check_threads(5)
 
 
 MEASURE = """

@@ -88,8 +88,23 @@ def open_run(**tags: str) -> str:
     return str(run.info.run_id)
 
 
-def tags_of(process: psutil.Process) -> dict[str, str]:
-    return {"process.pid": str(process.pid), "process.started": f"{process.create_time():.2f}"}
+def tags_of(process: psutil.Process, clock_moved_by: float = 0.0) -> dict[str, str]:
+    """The tags of another process; of a clock that has been set since, so many seconds forward."""
+    ticks = processes.start_ticks(process.pid)
+    assert ticks is not None
+    return {
+        "process.pid": str(process.pid),
+        "process.started": f"{process.create_time() - clock_moved_by:.2f}",
+        "process.ticks": str(ticks),
+    }
+
+
+@pytest.fixture
+def first_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are recorded as release 0.1.0 did it: the start of a process by the clock alone."""
+    tags = processes.process_tags
+    new = ("process.boot", "process.ticks")
+    monkeypatch.setattr(processes, "process_tags", lambda: {k: v for k, v in tags().items() if k not in new})
 
 
 def status_of(run_id: str) -> str:
@@ -135,18 +150,77 @@ def test_a_process_that_has_ended_but_is_not_waited_for_is_gone(store, sleeper):
     assert status_of(run) == "FAILED"
 
 
+def test_a_clock_that_was_set_closes_no_run_of_any_living_process(store, sleeper):
+    """First NTP synchronisation, resume of a virtual machine: the start by the clock is another one afterwards."""
+    run = open_run(**tags_of(psutil.Process(sleeper.pid), clock_moved_by=100))
+    open_runs.close_dead_runs()
+    assert status_of(run) == "RUNNING"
+    assert [each.state for each in open_runs.open_runs()] == ["alive"]
+
+
 def test_an_id_that_was_given_to_somebody_else_is_no_life(store, sleeper):
-    earlier = f"{psutil.Process(sleeper.pid).create_time() - 100:.2f}"
-    run = open_run(**{"process.pid": str(sleeper.pid), "process.started": earlier})
+    tags = tags_of(psutil.Process(sleeper.pid))
+    run = open_run(**{**tags, "process.ticks": str(int(tags["process.ticks"]) - 1)})
     open_runs.close_dead_runs()
     assert status_of(run) == "FAILED"
 
 
-def test_a_clock_that_was_set_kills_no_command_of_ours(store, tmp_path):
-    """The start of a process is computed from the clock: after a step it is another one."""
-    (tmp_path / "pipeline.py").write_text("import time; time.sleep(300)")
-    command = [sys.executable, "-m", "pipeline", "train"]
-    with subprocess.Popen(command, cwd=tmp_path) as process:
+def test_an_id_that_this_process_has_now_is_no_life(store):
+    """In a container, the next command often has the same id as the last."""
+    run = open_run(**{"process.ticks": "1"})
+    mine = open_run()
+    open_runs.close_dead_runs()
+    assert (status_of(run), status_of(mine)) == ("FAILED", "RUNNING")
+
+
+def test_a_restart_of_the_machine_ends_its_processes(store, sleeper):
+    before = f"{psutil.boot_time() - 100:.2f}"
+    tags = {**tags_of(psutil.Process(sleeper.pid)), "process.boot": "another", "process.started": before}
+    run = open_run(**tags)
+    open_runs.close_dead_runs()
+    assert status_of(run) == "FAILED"
+
+
+def test_a_run_of_another_machine_with_the_same_name_and_id_is_never_judged(store):
+    """Two clones, or containers with pid 1: started since this machine's boot, but in another boot."""
+    run = open_run(**{"process.boot": "another", "process.pid": "1", "process.ticks": "1"})
+    open_runs.close_dead_runs()
+    assert status_of(run) == "RUNNING"
+    assert [each.state for each in open_runs.open_runs()] == ["elsewhere"]
+
+
+def test_a_process_whose_start_can_not_be_read_is_not_called_gone(store, sleeper, monkeypatch, tmp_path):
+    run = open_run(**tags_of(psutil.Process(sleeper.pid)))
+    monkeypatch.setattr(processes, "start_ticks", lambda pid: None)
+    open_runs.close_dead_runs()
+    assert status_of(run) == "RUNNING"
+    sleeper.kill()
+    sleeper.wait()
+    open_runs.close_dead_runs()
+    assert status_of(run) == "FAILED"
+
+
+# --- runs of release 0.1.0 -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("first_release")
+@pytest.mark.parametrize(("seconds_earlier", "status"), [(100, "FAILED"), (1, "RUNNING")])
+def test_by_the_clock_an_id_that_was_given_to_somebody_else_is_no_life(store, sleeper, seconds_earlier, status):
+    earlier = f"{psutil.Process(sleeper.pid).create_time() - seconds_earlier:.2f}"
+    run = open_run(**{"process.pid": str(sleeper.pid), "process.started": earlier})
+    open_runs.close_dead_runs()
+    assert status_of(run) == status
+
+
+@pytest.mark.usefixtures("first_release")
+@pytest.mark.parametrize(
+    "words",
+    [["-m", "pipeline", "train"], ["-c", "from pipeline import sleep", "--multiprocessing-fork"]],
+    ids=["command", "worker"],
+)
+def test_by_the_clock_no_command_of_ours_is_ended_by_a_clock_that_was_set(store, tmp_path, words):
+    (tmp_path / "pipeline.py").write_text("from time import sleep; sleep(300)")
+    with subprocess.Popen([sys.executable, *words], cwd=tmp_path) as process:
         earlier = f"{psutil.Process(process.pid).create_time() - 100:.2f}"
         run = open_run(**{"process.pid": str(process.pid), "process.started": earlier})
         open_runs.close_dead_runs()
@@ -154,12 +228,15 @@ def test_a_clock_that_was_set_kills_no_command_of_ours(store, tmp_path):
     assert status_of(run) == "RUNNING"
 
 
-def test_an_id_that_this_process_has_now_is_no_life(store):
-    """In a container, the next command often has the same id as the last."""
+@pytest.mark.usefixtures("first_release")
+def test_by_the_clock_an_id_that_this_process_has_now_is_no_life(store):
     run = open_run(**{"process.started": "1000.00"})
     mine = open_run()
     open_runs.close_dead_runs()
     assert (status_of(run), status_of(mine)) == ("FAILED", "RUNNING")
+
+
+# --- what can't be judged --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("tag", ["process.host", "process.machine", "process.namespace"])
@@ -170,8 +247,16 @@ def test_a_run_of_another_machine_or_container_is_never_judged(store, tag):
     assert [each.state for each in open_runs.open_runs()] == ["elsewhere"]
 
 
-@pytest.mark.parametrize("tag", ["process.pid", "process.started"])
+@pytest.mark.parametrize("tag", ["process.pid", "process.ticks"])
 def test_a_process_that_is_not_told_in_numbers_is_never_judged(store, tag):
+    run = open_run(**{tag: "soon"})
+    open_runs.close_dead_runs()
+    assert status_of(run) == "RUNNING"
+
+
+@pytest.mark.usefixtures("first_release")
+@pytest.mark.parametrize("tag", ["process.pid", "process.started"])
+def test_by_the_clock_too(store, tag):
     run = open_run(**{tag: "soon"})
     open_runs.close_dead_runs()
     assert status_of(run) == "RUNNING"
@@ -211,9 +296,10 @@ def test_what_hinders_the_closing_does_not_hinder_the_run(store, monkeypatch, ca
 # --- doctor ----------------------------------------------------------------------------------------------------------
 
 
-def begun_by_mlflow_run() -> str:
+def begun_by_mlflow_run(hours_ago: float = 0.0) -> str:
     setup()
-    run = MlflowClient().create_run("0", tags={"mlflow.source.type": "PROJECT", "mlflow.project.backend": "local"})
+    tags = {"mlflow.source.type": "PROJECT", "mlflow.project.backend": "local"}
+    run = MlflowClient().create_run("0", int(1000 * (time.time() - 3600 * hours_ago)), tags)
     return str(run.info.run_id)
 
 
@@ -233,7 +319,7 @@ def test_doctor_lists_what_is_running_and_what_is_known_of_it(store):
 
 
 def test_doctor_repair_closes_the_dead_and_what_mlflow_run_left_and_nothing_else(store):
-    dead, left, alive = open_run(**{"process.pid": "999999999"}), begun_by_mlflow_run(), open_run()
+    dead, left, alive = open_run(**{"process.pid": "999999999"}), begun_by_mlflow_run(hours_ago=1.1), open_run()
     said = doctor.repair()
     assert [status_of(run) for run in (dead, left, alive)] == ["FAILED", "FAILED", "RUNNING"]
     assert "before its command began" in MlflowClient().get_run(left).data.tags["failure"]
@@ -241,7 +327,18 @@ def test_doctor_repair_closes_the_dead_and_what_mlflow_run_left_and_nothing_else
     assert doctor.repair() == ["nothing to repair"]
 
 
-def test_doctor_repair_leaves_a_run_whose_mlflow_run_may_still_be_making_its_environment(store, tmp_path):
+def test_doctor_repair_leaves_a_run_that_a_mlflow_run_of_another_container_may_have_begun_just_now(store):
+    left = begun_by_mlflow_run()
+    (line,) = doctor.repair()
+    assert line.startswith(f"left {left} ")
+    assert line.endswith(f"if it has ended: tmlm doctor --close {left}")
+    assert status_of(left) == "RUNNING"
+    doctor.close(left)
+    assert status_of(left) == "FAILED"
+
+
+def test_doctor_repair_leaves_a_run_whose_mlflow_run_may_still_be_making_its_environment(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(open_runs, "BEGUN_SECONDS", 0.0)
     (tmp_path / "mlflow").write_text("import time; time.sleep(300)")
     with subprocess.Popen([sys.executable, str(tmp_path / "mlflow"), "run", "."]) as process:
         time.sleep(0.5)
@@ -255,7 +352,7 @@ def test_doctor_repair_leaves_a_run_whose_mlflow_run_may_still_be_making_its_env
 
 def test_doctor_repair_leaves_a_run_that_a_process_was_started_for_by_whatever_way(store):
     """`mlflow.projects.run(...)` in somebody's own script."""
-    left = begun_by_mlflow_run()
+    left = begun_by_mlflow_run(hours_ago=2)
     with subprocess.Popen(["sleep", "300"], env={**os.environ, "MLFLOW_RUN_ID": left}) as process:
         time.sleep(0.2)
         doctor.repair()
@@ -283,7 +380,7 @@ def test_doctor_repair_makes_no_store(no_store):
 
 
 @pytest.mark.slow
-def test_what_mlflow_run_leaves_when_it_can_make_no_environment_is_closed_by_repair(tmp_path):
+def test_what_mlflow_run_leaves_when_it_can_make_no_environment_is_closed_by_hand(tmp_path):
     checkout = Checkout(tmp_path)
     checkout.environment["MLFLOW_CONDA_HOME"] = str(tmp_path / "no conda")
     checkout.run("mlflow", "run", ".", "--env-manager", "conda", code=1)
@@ -292,6 +389,8 @@ def test_what_mlflow_run_leaves_when_it_can_make_no_environment_is_closed_by_rep
     lines = checkout.run("python", "-m", "pipeline", "doctor").stdout.splitlines()
     assert f"running         {left['id']} {left['name']}: begun by `mlflow run` and not taken up by a command" in lines
     repaired = checkout.run("python", "-m", "pipeline", "doctor", "--repair", "--json").stdout
-    assert left["id"] in json.loads(repaired)["repaired"][0]
-    assert json.loads(repaired)["running"] == []
+    assert json.loads(repaired)["repaired"][0].endswith(f"tmlm doctor --close {left['id']}")
+    closed = checkout.run("python", "-m", "pipeline", "doctor", "--close", left["id"], "--json").stdout
+    assert left["id"] in json.loads(closed)["closed"][0]
+    assert json.loads(closed)["running"] == []
     assert [run["status"] for run in checkout.runs()] == ["FAILED"]

@@ -1,6 +1,7 @@
 """A recommendation: which text it is about, by its name, its path, or the latest; what seeds that diverged count."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,22 @@ def test_a_text_is_meant_by_its_name_its_path_or_its_address_and_texts_of_one_na
 ):
     found = recommended(corpus, 1000, None)
     assert (found["hidden_size"], found["configurations"]) == (hidden_size, 1)
+
+
+def test_a_text_is_also_meant_by_the_name_that_its_training_printed(monkeypatch):
+    """A training on novel.txt with --alphabet raw prints "novel"; its record has "novel-raw"."""
+    raw = finished("novel-raw", "/novel.txt", "a", 1)
+    raw = replace(raw, params={**raw.params, "alphabet": "raw"})
+    letters = finished("novel", "/novel.txt", "b", 2)
+    other = finished("page-raw", "/page-raw.txt", "c", 3)
+    runs = [raw, other]
+    monkeypatch.setattr(tracking, "finished_trainings", lambda: runs)
+    monkeypatch.setattr(tracking, "diverged_trainings", list)
+    assert recommended("novel", 1000, None)["hidden_size"] == recommended("novel-raw", 1000, None)["hidden_size"] == 1
+    runs.append(letters)
+    assert recommended("novel", 1000, None)["hidden_size"] == 2
+    with pytest.raises(InputError, match="texts that have one: novel, novel-raw, page-raw"):
+        recommended("page", 1000, None)  # letters, and its file is called so
 
 
 @pytest.mark.parametrize("corpus", ["nowhere", "", "a\0b", "my-book.txt/x", "~nobody-of-this-name/x"])

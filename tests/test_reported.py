@@ -1,6 +1,7 @@
 """The report's tables: what they hold, and what is said of one that can't be used."""
 
 import csv
+import os
 from dataclasses import asdict
 
 import pytest
@@ -137,5 +138,19 @@ def test_a_table_that_can_not_be_used_says_where(table_of, line, words):
 def test_a_table_without_a_column_or_without_a_file_is_refused(table_of, tmp_path):
     with pytest.raises(InputError, match="has no column cell, num_layers"):
         table_of("a,torch,8", head="id,implementation,hidden_size")
-    with pytest.raises(InputError, match=r"--against .*missing\.csv can't be read"):
+    with pytest.raises(InputError, match=r"--against .*missing\.csv can't be read \(No such file"):
         read_table(tmp_path / "missing.csv")
+
+
+def test_a_table_that_is_too_large_or_no_file_is_refused_at_once(table_of, tmp_path):
+    rows = [f"{number},torch,gru,1,8" for number in range(1001)]
+    head = "id,implementation,cell,num_layers,hidden_size"
+    assert len(table_of(*rows[:1000], head=head).rows) == 1000
+    with pytest.raises(InputError, match="has more than 1,000 rows; give fewer configurations"):
+        table_of(*rows, head=head)
+    os.truncate(tmp_path / "other.csv", 100 * 10**9)
+    with pytest.raises(InputError, match="has more than 1,000,000 bytes; give a smaller file"):
+        read_table(tmp_path / "other.csv")
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(InputError, match="is no regular file; give a file"):
+        read_table(tmp_path / "pipe.csv")

@@ -315,6 +315,22 @@ def test_what_it_will_take_is_said_before_it_begins(store, pool):
     assert "/runs/" in said[0]
 
 
+def test_no_more_workers_train_than_the_memory_holds(store, monkeypatch):
+    counts = []
+
+    def no_pool(count: int) -> Inline:
+        counts.append(count)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.pool.usable_cores", lambda: 64)
+    monkeypatch.setattr("pipeline.memory.memory_of_this_machine", lambda: 10**9)
+    with pytest.raises(KeyboardInterrupt):
+        reproduce(replace(ONE, workers=None), quick=True, make_pool=no_pool)
+    assert counts == [2]
+    with pytest.raises(InputError, match=r"in 6 workers at once needs about 3 GB of memory; .* lower --workers to 1$"):
+        reproduce(replace(ONE, only="*", workers=64), quick=True, make_pool=no_pool)
+
+
 def stopped_halfway(count: int) -> Inline:
     """A pool that is stopped by Ctrl-C when half of a training is done."""
 

@@ -12,6 +12,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from pipeline import memory
 from pipeline.config import CorpusConfig
 from pipeline.corpus import Corpus, load_corpus
 from pipeline.errors import InputError, RecordingError, TrainingDivergedError
@@ -41,6 +42,13 @@ def begin(no_store: Path, corpus: Corpus, small_text: Path) -> Callable[..., Sea
         return found
 
     return begun
+
+
+def test_more_workers_than_the_memory_holds_are_refused(begin, monkeypatch):
+    monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 10**9)
+    begin(workers=1)
+    with pytest.raises(InputError, match=r"in 16 workers at once needs about 5 GB of memory; .* lower --workers to 3$"):
+        begin(workers=16)
 
 
 def perplexity(task: TrainingTask) -> float:

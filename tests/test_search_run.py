@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline import tracking
+from pipeline import memory, pool, tracking
 from pipeline.cli import cli
 from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.errors import InputError, RecordingError
@@ -216,6 +216,21 @@ def test_where_nothing_was_trained_nothing_is_recommended(store):
 
 
 # --- each in a store of its own ---------------------------------------------------------------------------------------
+
+
+def test_auto_starts_no_more_workers_than_the_memory_holds(store, small_text, monkeypatch):
+    counts = []
+
+    def no_pool(count: int) -> Inline:
+        counts.append(count)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pool, "usable_cores", lambda: 64)
+    monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 10**9)
+    config = SearchConfig(**{**TINY, "study_name": "auto", "workers": None})
+    with pytest.raises(KeyboardInterrupt):
+        search(config, CorpusConfig(str(small_text)), make_pool=no_pool)
+    assert counts == [3]
 
 
 def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(store, small_text, monkeypatch):

@@ -1,5 +1,6 @@
 """The space of a search: the same from a file or from options, and refused in words where it can't be."""
 
+import os
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -114,7 +115,11 @@ def test_no_value_of_a_grid_is_outside_of_its_range(name: str, low: float, span:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"hidden_size": "256..8"}, r"--hidden-size is '256..8'; it must be a value, a choice A,B,C or a range"),
+        ({"hidden_size": "256..8"}, r"--hidden-size is '256..8'; it must be LOW..HIGH, .* reversed: write 8..256"),
+        ({"learning_rate": "0.1 .. 0.001"}, r"is '0.1 .. 0.001'; it must be LOW.* reversed: write 0.001..0.1"),
+        ({"hidden_size": "8;16"}, r"--hidden-size is '8;16'; it must be a value, a choice A,B,C or a range LOW..HIGH"),
+        ({"hidden_size": "9" * 5000}, r"--hidden-size is '9{60}\.\.\.'; it must be a value"),
+        ({"hidden_size": ",".join(map(str, range(8, 50_000)))}, "choices A,B,C have 299,952 combinations, at most"),
         ({"hidden_size": "wide"}, "--hidden-size is 'wide'"),
         ({"hidden_size": "0..8"}, "--hidden-size is '0..8'"),
         ({"cell": "lstm,gpt"}, "--cell is 'lstm,gpt'; it must be some of rnn,gru,lstm"),
@@ -139,8 +144,23 @@ def test_a_space_that_can_not_be_is_refused_with_the_option_named(options, said)
         ("widths: 8..16", "has widths, which can't be searched; what can be: cell, num_layers"),
         ("cell: lstm\nnum_layers: 1", "--hidden-size is missing in --space"),
         ("cell: lstm\nnum_layers: 1\nhidden_size: {low: 1}", "--hidden-size is"),
-        ("cell: lstm\nnum_layers: 1\nhidden_size: true", "--hidden-size is 'True' in --space"),
+        ("cell: lstm\nnum_layers: 1\nhidden_size: true", "--hidden-size is 'true' in --space"),
+        ("cell: 2020-99-99\nnum_layers: 1\nhidden_size: 8", "--cell is '2020-99-99' in --space"),
+        *[
+            (f"cell: lstm\nnum_layers: 1\nhidden_size: !!{kind} abc", "--hidden-size is 'abc' in --space")
+            for kind in ("timestamp", "int", "float", "bool", "python/name:os.system")
+        ],
+        (f"cell: lstm\nnum_layers: 1\nhidden_size: {'9' * 5000}", r"--hidden-size is '9{60}\.\.\.' in --space"),
+        ("[" * 2000, "is nested too deeply; its lines are"),
+        ("{a: " * 2000, "is nested too deeply; its lines are"),
+        ("[" * 99_999, "is nested too deeply; its lines are"),
+        ("cell: &a lstm\nnum_layers: 1\nhidden_size: *a", r"has a YAML alias \(\*name\); write the value itself"),
+        ("cell: lstm\x07", "can't be read as YAML: unacceptable character"),
+        (f"{'w' * 500}: 1", r"has w{60}\.\.\., which can't be searched"),
+        ("# " + "x" * 100_000, "has more than 100,000 bytes; give a smaller file"),
+        ("# " + "é" * 60_000, "has more than 100,000 bytes; give a smaller file"),
     ],
+    ids=lambda value: value[:40].replace("\n", " "),
 )
 def test_a_file_that_is_no_space_is_refused(text, said, tmp_path):
     (tmp_path / "space.yaml").write_text(text)
@@ -148,9 +168,40 @@ def test_a_file_that_is_no_space_is_refused(text, said, tmp_path):
         space(space=str(tmp_path / "space.yaml"))
 
 
+def test_texts_of_a_file_are_those_of_the_options(tmp_path):
+    """YAML's types change nothing: a list is a choice, a number is what it says."""
+    (tmp_path / "space.yaml").write_text("cell: [rnn, gru]\nnum_layers: 2\nhidden_size: 8..16\nlearning_rate: 1e-3\n")
+    by_options = space(cell="rnn,gru", num_layers="2", hidden_size="8..16", learning_rate="0.001")
+    assert space(space=str(tmp_path / "space.yaml")) == by_options
+
+
 def test_a_file_that_is_not_there_is_refused():
-    with pytest.raises(InputError, match=r"--space nowhere.yaml can't be read as YAML: .*No such file"):
+    with pytest.raises(InputError, match=r"--space nowhere.yaml can't be read \(No such file or directory\)"):
         space(space="nowhere.yaml")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "100 GB", "not UTF-8", "no name"])
+def test_what_is_no_small_text_file_is_refused_at_once(tmp_path, kind):
+    path = tmp_path / "space.yaml"
+    said = "is no regular file"
+    match kind:
+        case "folder":
+            path, said = tmp_path, "is a folder"
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path = Path("/dev/zero")
+        case "100 GB":
+            path.touch()
+            os.truncate(path, 100 * 10**9)
+            said = "has more than 100,000 bytes"
+        case "not UTF-8":
+            path.write_bytes(b"cell: \xff")
+            said = r"can't be read \('utf-8' codec can't decode byte 0xff"
+        case _:
+            path, said = Path("a\0b"), "can't be read"
+    with pytest.raises(InputError, match=f"--space .* {said}"):
+        space(space=str(path))
 
 
 def test_a_file_and_options_at_once_are_refused(tmp_path):

@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from models.decoding import Decoding
 from pipeline import corpus as corpus_module
 from pipeline import stages, tracking, trainings
-from pipeline.checkpoints import load_model
+from pipeline.checkpoints import load_checkpoint, load_model, save_checkpoint
 from pipeline.config import CorpusConfig, resolve
 from pipeline.corpus import load_corpus
 from pipeline.errors import InputError, TrainingDivergedError
@@ -207,6 +207,33 @@ def test_a_model_is_found_by_run_checkpoint_and_model_address(trained):
     texts = [stages.write_texts(name, ["it has"], 20, Decoding(method="greedy")) for name in names]
     assert texts[1:] == texts[:-1]
     assert texts[0][0].startswith("it has")
+
+
+def test_a_checkpoint_of_our_own_run_is_evaluated_on_the_runs_text_by_its_path_too(trained):
+    by_run, by_path = stages.evaluate(trained.run_id), stages.evaluate(trained.result["checkpoint"])
+    assert by_path.result["perplexity"] == by_run.result["perplexity"]
+
+
+@pytest.mark.parametrize("changed", [{"source": "https://host/page.txt"}, {"corpus_sha256": "0" * 64}])
+def test_the_text_that_a_foreign_checkpoint_names_is_not_opened(trained, tmp_path, small_text, monkeypatch, changed):
+    tensors, facts = load_checkpoint(Path(trained.result["checkpoint"]))
+    foreign = tmp_path / "foreign.safetensors"
+    save_checkpoint(foreign, tensors, {**facts, "corpus": {**facts["corpus"], **changed}})
+    opened: list[CorpusConfig] = []
+    monkeypatch.setattr("pipeline.steps.load_corpus", opened.append)
+    with pytest.raises(InputError, match=r"trained on topics, a text of the user's own, .*: say with --text FILE"):
+        stages.evaluate(str(foreign))
+    result = stages.evaluate(str(foreign), text=str(small_text)).result
+    assert math.isfinite(result["perplexity"])
+    assert "ngram_perplexity" not in result, "its baseline would be fitted on that text"
+    assert opened == []
+
+
+def test_a_foreign_checkpoint_of_a_text_that_is_known_by_name_is_evaluated_on_that(trained, tmp_path):
+    tensors, facts = load_checkpoint(Path(trained.result["checkpoint"]))
+    save_checkpoint(tmp_path / "foreign", tensors, {**facts, "corpus": {**facts["corpus"], "name": "python-docs"}})
+    with pytest.raises(InputError, match="the text python-docs is not the one that was trained on"):
+        stages.evaluate(str(tmp_path / "foreign"))
 
 
 def test_streaming_writes_what_sampling_returns(trained):

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,11 @@ from hypothesis import strategies as st
 
 from pipeline import texts
 from pipeline.cli import cli
+from pipeline.config import CorpusConfig
+from pipeline.corpus import load_corpus
 from pipeline.errors import InputError, TmlmError
 from pipeline.texts import FoundText, find_file, find_text
+from tests.conftest import SLACK
 
 BYTES = st.one_of(
     st.binary(max_size=30),
@@ -75,6 +79,28 @@ def test_what_is_no_file_is_refused_by_what_it_is(tmp_path):
             find_text(str(path))
 
 
+def test_a_sparse_file_of_100_gb_is_refused_at_its_first_nul_byte(tmp_path):
+    path = tmp_path / "sparse.txt"
+    path.write_text("a text")
+    os.truncate(path, 100 * 10**9)
+    started = time.monotonic()
+    with pytest.raises(InputError, match="--corpus sparse has NUL bytes: it is not a text file"):
+        load_corpus(CorpusConfig(str(path)))
+    assert time.monotonic() - started < 5 * SLACK
+
+
+def test_a_file_that_is_not_there_is_refused_with_the_places_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
+    with pytest.raises(InputError, match=rf"--corpus a/b\.txt .* there is no file {tmp_path}/a/b\.txt; give auto"):
+        find_text("a/b.txt")
+    monkeypatch.setenv("TMLM_DATA_DIR", "/nowhere")
+    with pytest.raises(InputError, match=rf"there is no file {tmp_path}/b\.txt or /nowhere/b\.txt; give"):
+        find_text("b.txt")
+    with pytest.raises(InputError, match=r"there is no file /nowhere/c\.txt; give"):
+        find_text("/nowhere/c.txt")
+
+
 def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     (tmp_path / "secret.txt").write_text("text")
 
@@ -100,8 +126,8 @@ def test_a_file_that_is_gone_when_it_is_read_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "alphabet", "reason"),
     [
-        (b"", "letters", "has 0 characters of that alphabet, of 0 bytes; at least 1,000 are needed"),
-        (b"", "raw", "has 0 characters of that alphabet, of 0 bytes; at least 1,000 are needed"),
+        (b"", "letters", "bad is empty; at least 1,000 characters are needed"),
+        (b"", "raw", "bad is empty; at least 1,000 characters are needed"),
         (b"short", "raw", "has 5 characters of that alphabet, of 5 bytes; at least 1,000 are needed"),
         ("latin é".encode("latin-1") * 500, "raw", r"is not UTF-8 text: byte 6 is 0xe9; convert it \(iconv -t UTF-8\)"),
         (("utf-16" * 500).encode("utf-16-le"), "letters", "has NUL bytes: it is not a text file"),

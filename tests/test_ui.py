@@ -1,6 +1,7 @@
 """The UI and the links into it: of our own store, another database and a tracking server; no password is told."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import psutil
 import pytest
 from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
@@ -27,6 +29,7 @@ from pipeline.errors import InputError
 from pipeline.store import Store, setup, without_credentials, without_passwords
 from pipeline.tracking import begun_run
 from tests.checkout import ROOT
+from tests.conftest import SLACK
 
 SECRET = "postgresql+standin://u:secret@host/db"
 TINY = ("--hidden-size", "4", "--epochs", "1", "--batch-size", "64")
@@ -111,10 +114,33 @@ def test_starting_the_ui_does_not_show_the_password(secret_database, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", Server)
         printed = said("ui")
+    assert Server.command[1:4] == ["-m", "pipeline.ui_server", str(os.getpid())]
     assert "Starting the MLflow UI on postgresql+standin://***@host/db" in printed
     assert "secret" not in printed
     assert "secret" not in " ".join(Server.command), "every user of the machine may read a command line"
     assert Server.env["MLFLOW_BACKEND_STORE_URI"] == secret_database
+
+
+def test_the_server_does_not_outlive_a_killed_ui(tmp_path):
+    """kill -9 leaves the one who started it no time to say so; a module called mlflow stands in for the server."""
+    (tmp_path / "mlflow").mkdir()
+    (tmp_path / "mlflow" / "__init__.py").touch()
+    server = "import os, sys, time; print(os.getpid(), *sys.argv[1:], flush=True); time.sleep(300)"
+    (tmp_path / "mlflow" / "__main__.py").write_text(server)
+    script = (
+        "import os, subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-m', 'pipeline.ui_server', str(os.getpid()), 'ui', '--port', '1']).wait()"
+    )
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
+    ) as process:
+        assert process.stdout is not None
+        pid, *words = process.stdout.readline().split()
+        assert words == ["ui", "--port", "1"]
+        child = psutil.Process(int(pid))
+        process.kill()
+    assert psutil.wait_procs([child], timeout=10 * SLACK)[1] == []
 
 
 def test_what_begins_with_a_run_that_is_not_there_does_not_show_the_password(secret_database):
