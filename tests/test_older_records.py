@@ -161,7 +161,8 @@ def test_a_move_is_mended(no_store, tmp_path):
     assert before.exit_code == 2, before.output
     assert "doctor --repair" in before.output
     said = "\n".join(command("doctor", "--repair")["repaired"])
-    assert f"runs: 20 from /tmp/tmlm-0.1/checkout/mlruns are found under {no_store}/mlruns again" in said
+    assert "runs: 20 from /tmp/tmlm-0.1/checkout/mlruns " in said
+    assert command("doctor")["moved"] == []
 
 
 def test_it_writes_what_it_wrote(read):
