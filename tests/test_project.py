@@ -24,6 +24,7 @@ MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 COMMAND_OF = {"main": "pipeline"}  # an entry point is the command of its name, but for this one
 PARAMETER_OF = {"prompts": "prompt"}  # click's variable -> the parameter's name
 UNDER_MLFLOW = set(cli.commands) - {"ui", "doctor", "recommend"}  # these are for a person at a terminal
+RECORDED = ROOT / "tests" / "data" / "store-0.1.tar.xz"  # a store on a text of made-up words: packed, no text to read
 SOURCES = sorted([*ROOT.glob("models/*.py"), *ROOT.glob("pipeline/*.py")])
 PAGES = sorted(ROOT.glob("docs/*.md"))
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(f"docs/{page.name}" for page in PAGES)]
@@ -228,7 +229,8 @@ def test_no_book_is_kept_in_the_repository():
 def test_no_eighty_characters_of_the_book_are_kept_in_the_repository(book):
     """Whatever the lines, capitals and punctuation are; every eighty that begin with a word of the book are looked for.
 
-    A sample text has some words of it in a row, and the documents a few of its prompts.
+    A sample text has some words of it in a row, and the documents a few of its prompts. The recorded store is packed;
+    what it was trained on is made up, and the test of it holds that.
     """
 
     def eighties(text: str) -> Iterator[str]:
@@ -239,7 +241,7 @@ def test_no_eighty_characters_of_the_book_are_kept_in_the_repository(book):
     of_the_book = set(eighties(book.read_text()))
     assert len(of_the_book) > 30_000
     for path in tracked_files():
-        if path.is_file() and not path.is_symlink() and path.suffix != ".png":
+        if path.is_file() and not path.is_symlink() and path.suffix != ".png" and path != RECORDED:
             kept = of_the_book & set(eighties(path.read_text()))
             assert not kept, f"{path} has {len(kept)} pieces of the book"
 

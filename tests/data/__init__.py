@@ -1,0 +1,1 @@
+"""What tests read that is not made by the code under test."""
