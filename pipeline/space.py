@@ -49,7 +49,9 @@ class SearchConfig:
     max_seconds: float = option("Safety limit of one training; one that it cuts short says so (0: no limit).", 0.0)
     seed: int = option("Seed of the sampler and of the trials; confirmations have the next ones.", 0)
     preset: PresetName = option("How each model is trained.", "stream")
-    storage: str = option("Optuna's storage, as an SQLAlchemy address; auto: mlruns/optuna.db.", "auto")
+    storage: str = option(
+        "Optuna's storage, as an SQLAlchemy address; auto: $TMLM_STORAGE, else mlruns/optuna.db.", "auto"
+    )
     space: str = option("A YAML file that holds the space, in place of the options below.", "")
     cell: str = option("Recurrent cells.", "rnn,gru,lstm")
     num_layers: str = option("Recurrent layers.", "1..3")
