@@ -26,12 +26,10 @@ from mlflow.entities import Experiment, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils import request_utils
+from requests.adapters import Retry  # urllib3's
 from sqlalchemy import URL, create_engine, event, inspect, make_url
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from urllib3 import BaseHTTPResponse
-from urllib3.exceptions import MaxRetryError, ResponseError
-from urllib3.util import Retry
 
 from pipeline.code_digest import ROOT
 from pipeline.errors import InputError, RecordingError
@@ -196,14 +194,15 @@ def masked(uri: str) -> str:
         has_user = url.username is not None or url.password is not None
     except (SQLAlchemyError, ValueError):
         has_user = True
-    hidden = re.sub(r"//.*@", "//***@", uri, flags=re.DOTALL) if has_user else uri
+    beginning = uri.partition("//")[0] + "//" if "//" in uri else ""
+    hidden = f"{beginning}***@{uri.rpartition('@')[2]}" if has_user and "@" in uri else uri
     return _SECRET_PARAMETER.sub(r"\1***", hidden)
 
 
 def without_passwords(text: str) -> str:
     """A text with each address in it masked."""
-    masked_text = re.sub(r"\w[\w+.-]*://\S*", lambda found: masked(found[0]), text)
-    return _SECRET_PARAMETER.sub(r"\1***", re.sub(r"//[^/\s]*@", "//***@", masked_text))
+    addresses = re.compile(r"(?:\w[\w+.-]*:)?//\S*")
+    return _SECRET_PARAMETER.sub(r"\1***", addresses.sub(lambda found: masked(found[0]), text))
 
 
 def without_credentials(uri: str) -> str:
@@ -308,26 +307,19 @@ class PatientRetry(Retry):
     failed_at: float | None = None  # when this request failed first
 
     def __init__(self, total: Any = 10, **options: Any) -> None:
-        if total and "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ:
+        if total and total > 0 and "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ:
             total = 1_000  # more than fit into that time
             options |= {"connect": None, "read": None, "status": None, "backoff_max": BACKOFF_SECONDS}
         super().__init__(total, **options)
 
-    def increment(
-        self,
-        method: str | None = None,
-        url: str | None = None,
-        response: BaseHTTPResponse | None = None,
-        error: Exception | None = None,
-        _pool: Any = None,
-        _stacktrace: Any = None,
-    ) -> "PatientRetry":
+    def increment(self, *args: Any, **options: Any) -> "PatientRetry":
         now = time.monotonic()
-        following = super().increment(method, url, response, error, _pool, _stacktrace)
+        following = super().increment(*args, **options)
         following.failed_at = now if self.failed_at is None else self.failed_at
         if now - following.failed_at + following.get_backoff_time() > OUTAGE_SECONDS:
-            reason = error or ResponseError(f"status {response.status if response else None}")
-            raise MaxRetryError(_pool, url or "", reason) from reason
+            return super(PatientRetry, self.new(total=0)).increment(
+                *args, **options
+            )  # raises what it raises at its end
         return following
 
 

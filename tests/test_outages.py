@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from pipeline import tracking
 from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.corpus import load_corpus
 from pipeline.errors import RecordingError
+from pipeline.progress import Progress
 from pipeline.search_run import _Conductor
 from pipeline.steps import Step, run_step
 from pipeline.store import PatientRetry, reason_of, setup
@@ -178,3 +180,23 @@ def test_an_artifact_list_that_is_refused_is_a_sentence(mlflow_server):
         mlflow_server.refuse("mlflow-artifacts/artifacts", "GET")
         with pytest.raises(RecordingError, match=r"^a run can't be recorded in http://127\.0\.0\.1.*403"):
             run.has("result.json")
+
+
+# --- a checkout that is moved ----------------------------------------------------------------------------------------
+
+
+def test_a_checkout_that_is_moved_in_mid_training_says_so_and_is_not_made_anew_where_it_was(store, small_text):
+    class Mover(Progress):
+        def show(self, **values: float) -> None:
+            (store / "mlruns").rename(store / "moved")
+
+    @contextmanager
+    def bar(name: str) -> Iterator[Progress]:
+        yield Mover(None)
+
+    config = CorpusConfig(str(small_text))
+    model, recipe = ModelConfig("lstm", 1, 4), TrainConfig(epochs=3, batch_size=64)
+    with pytest.raises(RecordingError, match=r"`tmlm doctor --repair` in its new place, then `tmlm train --resume"):
+        train(load_corpus(config), config, model, recipe, setting=Setting(bar=bar))
+    assert not (store / "mlruns" / "0").exists()
+    assert list((store / "moved").rglob("last.safetensors"))
