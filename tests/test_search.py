@@ -624,10 +624,14 @@ def test_a_storage_on_a_server_survives_that_its_idle_connections_are_cut(tmp_pa
     with standing_in(tmp_path / "optuna.db"):
         storage = open_storage(SearchConfig(storage="postgresql+standin://u@host/db"))
         study = optuna.create_study(storage=storage, study_name="cut")
-        with storage.engine.connect() as connection:
-            driver = connection.connection.dbapi_connection
+        idle = storage.engine.pool.checkedin()  # type: ignore[attr-defined]
+        with ExitStack() as stack:
+            taken = [stack.enter_context(storage.engine.connect()) for _ in range(idle)]
+            drivers = [each.connection.dbapi_connection for each in taken]
+        for driver in drivers:  # while they lie idle in the pool
             assert driver is not None
             driver.close()
+        assert drivers
         assert study.ask().number == 0
 
 
