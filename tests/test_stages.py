@@ -312,7 +312,7 @@ def test_an_evaluation_of_a_pipeline_run_judges_its_training(store, small_text):
 
 def test_no_secret_of_a_texts_address_is_recorded(store, small_text):
     """Neither its user nor its signature, in no tag, parameter, note, configuration or checkpoint."""
-    address = "https://user:secret@host/topics.txt?X-Amz-Signature=secret"
+    address = "https://user:pa55@host/topics.txt?X-Amz-Signature=pa55"
     kept = downloads._kept(address)
     kept.parent.mkdir(parents=True)
     shutil.copy(small_text, kept)
@@ -327,8 +327,8 @@ def test_no_secret_of_a_texts_address_is_recorded(store, small_text):
     with pytest.raises(KeyboardInterrupt):
         trainings.train(corpus, config, model, recipe, setting=setting)
     runs = MlflowClient().search_runs(["0"])
-    assert [run.data.params["corpus"] for run in runs] == ["https://host/topics.txt"] * 2
-    assert "secret" not in json.dumps([run.to_dictionary() for run in runs])
+    assert {run.data.params["corpus"] for run in runs} == {"https://host/topics.txt"}
+    assert "pa55" not in json.dumps([run.to_dictionary() for run in runs])
     files = [path.read_bytes() for path in (store / "mlruns" / "0").rglob("*") if path.is_file()]
-    assert len(files) > 4
-    assert not any(b"secret" in content for content in files)
+    assert len(files) > 3, "config.yaml and checkpoints among them"
+    assert not any(b"pa55" in content for content in files)
