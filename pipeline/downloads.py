@@ -7,6 +7,7 @@ SLOW_BYTES in SLOW_SECONDS is given up.
 import hashlib
 import logging
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -37,26 +38,55 @@ def is_address(corpus: str) -> bool:
     return corpus.partition("://")[0].lower() in ("http", "https")
 
 
+def public(address: str) -> str:
+    """An http address as it may be shown and recorded: without user name, password, query and fragment.
+
+    Any of these may hold a secret: a signed address, for one, is as good as a password. Anything else is left as it is.
+    """
+    if not is_address(address):
+        return address
+    scheme, _, rest = address.partition("://")
+    return f"{scheme}://{re.split(r'[?#]', rest, maxsplit=1)[0].rpartition('@')[2]}"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def kept_downloads(address: str) -> list[Path]:
+    """The files that were downloaded from a recorded address with what the record leaves out, the latest first."""
+    found = (cache_dir() / "downloads").glob(f"{_digest(address)}-*.txt")
+    return sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)
+
+
+def _kept(url: str) -> Path:
+    """The file in the cache of an address; its name tells to which recorded address it belongs."""
+    folder = cache_dir() / "downloads"
+    plain = folder / f"{_digest(url)}.txt"
+    return plain if public(url) == url or plain.is_file() else folder / f"{_digest(public(url))}-{_digest(url)}.txt"
+
+
 def download(url: str, online: bool, file: str = "", known_sha256: str | None = None) -> Path:
     """The file behind an https address, from the cache where it is kept (as ``file``, where its digest is known).
 
     Raises InputError for what is no https address, and DataUnavailableError with the reason for what can't be had.
     """
+    shown = public(url)
     try:
         parts = urlsplit(url)
         whole = bool(parts.hostname and (parts.port is None or parts.port))
     except ValueError:
         parts, whole = None, False
     if parts is None or not whole:
-        raise InputError(f"--corpus {url} is not an address; give https://HOST/PATH, or a file")
+        raise InputError(f"--corpus {shown} is not an address; give https://HOST/PATH, or a file")
     if parts.scheme != "https":
-        raise InputError(f"--corpus {url} is not https; only https addresses are downloaded")
+        raise InputError(f"--corpus {shown} is not https; only https addresses are downloaded")
     folder = cache_dir() / "downloads"
-    kept = folder / (file or f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.txt")
+    kept = folder / file if file else _kept(url)
     if known_sha256 is None and kept.is_file():
         return kept
     if not online or os.environ.get("TMLM_OFFLINE"):
-        raise DataUnavailableError(f"{url}: not asked ({'TMLM_OFFLINE is set' if online else 'offline'})")
+        raise DataUnavailableError(f"{shown}: not asked ({'TMLM_OFFLINE is set' if online else 'offline'})")
     import pooch
 
     pooch.get_logger().setLevel(logging.ERROR)
@@ -67,10 +97,10 @@ def download(url: str, online: bool, file: str = "", known_sha256: str | None = 
             _sweep(folder)
             pooch.retrieve(url, known_hash, fname=kept.name, path=folder, downloader=fetch)
     except ValueError as error:  # pooch: the digest is another one
-        raise DataUnavailableError(f"{url}: another text than the book's (wrong sha256)") from error
+        raise DataUnavailableError(f"{shown}: another text than the book's (wrong sha256)") from error
     except OSError as error:
         reason = error.strerror or error
-        raise DataUnavailableError(f"{url}: can't be downloaded to {cache_dir()}: {reason}") from error
+        raise DataUnavailableError(f"{shown}: can't be downloaded to {cache_dir()}: {reason}") from error
     return kept
 
 
@@ -133,7 +163,7 @@ def _stay_on_https(response: object, *args: object, **kwargs: object) -> None:
             scheme = ""
         if scheme != "https":
             response.close()
-            raise DataUnavailableError(f"redirected to {target}, which is not https")
+            raise DataUnavailableError(f"redirected to {public(target)}, which is not https")
 
 
 def fetch(url: str, output_file: str, pooch: object) -> None:
@@ -141,6 +171,7 @@ def fetch(url: str, output_file: str, pooch: object) -> None:
 
     The arguments are those that pooch calls its downloaders with.
     """
+    shown = public(url)
     transfer = _Transfer(url, output_file)
     started = time.monotonic()
     transfer.start()
@@ -152,11 +183,11 @@ def fetch(url: str, output_file: str, pooch: object) -> None:
             if now - window >= SLOW_SECONDS:
                 if transfer.is_alive() and transfer.received - before < SLOW_BYTES:
                     raise DataUnavailableError(
-                        f"{url}: given up, since {transfer.received - before:,} bytes came in {SLOW_SECONDS:g} s"
+                        f"{shown}: given up, since {transfer.received - before:,} bytes came in {SLOW_SECONDS:g} s"
                     )
                 window, before = now, transfer.received
             if now >= say_at:
-                log.warning("downloading %s: %s bytes in %.0f s", url, f"{transfer.received:,}", now - started)
+                log.warning("downloading %s: %s bytes in %.0f s", shown, f"{transfer.received:,}", now - started)
                 say_at = now + 2 * (now - started)
     finally:
         transfer.given_up = True
@@ -185,8 +216,8 @@ def _reason(transfer: _Transfer) -> Exception:
         case requests.ConnectionError():
             reason = "no connection"
         case requests.RequestException() | ValueError():
-            reason = f"can't be asked ({error})"
+            reason = f"can't be asked ({str(error).replace(transfer.url, public(transfer.url))})"
         case _:
             assert error is not None
             return error
-    return DataUnavailableError(f"{transfer.url}: {reason}")
+    return DataUnavailableError(f"{public(transfer.url)}: {reason}")

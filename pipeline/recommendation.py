@@ -7,6 +7,7 @@ from typing import Any
 
 from models.config import ModelConfig
 from pipeline import tracking
+from pipeline.downloads import public
 from pipeline.errors import InputError
 from pipeline.front import Candidate, recommend
 from pipeline.hopeless import HOPELESS
@@ -22,22 +23,18 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
     several texts that it means, the one of the latest finished training. Raises InputError where nothing fits, and says
     what would.
     """
-    runs = [
-        run for run in tracking.finished_trainings() if run.params.get("preset") == PRESET and not _is_hopeless(run)
-    ]
-    if not runs:
+    texts = tracking.latest_finished_trainings(PRESET)
+    if not texts:
         raise InputError("there is no finished training to recommend; run `tmlm search` or `tmlm train` first")
-    meant = runs if corpus == "auto" else _of_text(runs, corpus)
-    if not meant:
-        known = ", ".join(sorted({run.tags.get("corpus", "") for run in runs}))
-        raise InputError(f"--corpus {corpus} has no finished training; texts that have one: {known}")
-    latest = max(meant, key=lambda run: run.ended_ms)
-    same = [run for run in runs if run.tags.get("corpus.sha256") == latest.tags.get("corpus.sha256")]
-    diverged = [
-        run
-        for run in tracking.diverged_trainings()
-        if run.params.get("preset") == PRESET and run.tags.get("corpus.sha256") == latest.tags.get("corpus.sha256")
-    ]
+    for text in texts if corpus == "auto" else _of_text(texts, corpus):
+        runs = tracking.finished_trainings(text.tags["corpus.sha256"])
+        if same := [run for run in runs if run.params.get("preset") == PRESET and not _is_hopeless(run)]:
+            break
+    else:
+        known = ", ".join(sorted({text.tags.get("corpus", "") for text in texts}))
+        raise InputError(f"--corpus {public(corpus)} has no finished training; texts that have one: {known}")
+    lost = tracking.diverged_trainings(text.tags["corpus.sha256"])
+    diverged = [run for run in lost if run.params.get("preset") == PRESET]
     chosen = recommend(_candidates(same, diverged), max_macs, max_perplexity)
     return {
         "run_id": chosen.run_id,
@@ -49,20 +46,26 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         "parameters": chosen.parameters,
         "seeds": len(chosen.run_ids),
         "diverged": len({run.run_id for run in diverged}.intersection(chosen.run_ids)),
-        "corpus": same[0].tags.get("corpus", ""),
+        "corpus": max(same, key=lambda run: run.ended_ms).tags.get("corpus", ""),
         "configurations": len({run.tags["config_id"] for run in same}),
     }
 
 
-def _of_text(runs: list[tracking.FinishedTraining], corpus: str) -> list[tracking.FinishedTraining]:
-    """The runs on a text of this name, or read from this path or address."""
+def _of_text(texts: list[tracking.FinishedTraining], corpus: str) -> list[tracking.FinishedTraining]:
+    """Those on a text of this name, or read from this path or address, by now or, if there is none, ever."""
     try:
         path = str(Path(corpus).expanduser().resolve())
     except (OSError, ValueError, RuntimeError):  # a name that no file can have
         path = corpus
-    wanted = {"corpus": (corpus,), "corpus.source": (corpus, path)}
-    meant = [run for run in runs if any(run.tags.get(tag) in names for tag, names in wanted.items())]
-    return meant or [run for run in runs if _shown_name(run) == corpus]
+    wanted = {"corpus": (corpus,), "corpus.source": (corpus, public(corpus), path)}
+
+    def is_meant(run: tracking.FinishedTraining) -> bool:
+        return any(run.tags.get(tag) in names for tag, names in wanted.items()) or _shown_name(run) == corpus
+
+    now = [text for text in texts if is_meant(text)]
+    return now or [
+        each for each in texts if any(map(is_meant, tracking.finished_trainings(each.tags["corpus.sha256"])))
+    ]
 
 
 def _shown_name(run: tracking.FinishedTraining) -> str:

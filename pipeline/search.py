@@ -8,10 +8,11 @@ A trial carries the process that asked for it, so that the next start knows at o
 
 import json
 import logging
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import count, islice, product
@@ -68,6 +69,8 @@ FEWEST_TO_RANK = 4  # complete trials, before parameters are ranked
 LOCK_SECONDS = 60
 ORPHANED_AFTER = timedelta(days=2)  # in a shared storage; more than clocks and time zones differ
 PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "corpus_sha256"  # of the study
+MLFLOW_STORE = "mlflow_store"  # of the study: what identifies the store that its runs are recorded in
+STORAGE_VARIABLE = "TMLM_STORAGE"  # environment variable that stands in for --storage auto
 PROCESS = "time-machine-lm:process"  # of a trial, hidden from people: who asked for it
 CONFIRMED = "confirmed:"  # of the study, followed by the trial and the seed: the run that confirms it
 SEED, LOST, KILLS, RETRY_OF, REPEATS = "seed", "lost", "kills", "retry_of", "repeats"  # of a trial
@@ -101,6 +104,21 @@ def storage_url(config: SearchConfig) -> str:
     if config.storage != "auto":
         return config.storage
     return URL.create("sqlite", database=str(default_storage())).render_as_string()
+
+
+def with_storage(config: SearchConfig, under_mlflow: bool) -> SearchConfig:
+    """The configuration with the storage that TMLM_STORAGE names, unless --storage names one.
+
+    Raises InputError for a password in --storage under ``mlflow run``, which prints and records what it is given.
+    """
+    if under_mlflow and config.storage != "auto" and store.has_password(config.storage):
+        raise InputError(
+            f"--storage {store.masked(config.storage)} has a password, which `mlflow run` has recorded and which every "
+            "user of this machine could read: change it. Leave it out of the address, and put it into PGPASSWORD or "
+            f"~/.pgpass; or set {STORAGE_VARIABLE} to the whole address and leave out --storage"
+        )
+    named = os.environ.get(STORAGE_VARIABLE)
+    return replace(config, storage=named) if config.storage == "auto" and named else config
 
 
 def artifact_folder() -> Path:
@@ -146,9 +164,12 @@ def open_storage(config: SearchConfig) -> RDBStorage:
     try:
         is_sqlite = make_url(url).get_backend_name() == "sqlite"
     except SQLAlchemyError:
-        where = store.without_passwords(config.storage)
+        where = store.masked(config.storage)
         raise InputError(f"--storage {where} is no SQLAlchemy address, such as sqlite:///optuna.db") from None
-    arguments = {"connect_args": {"timeout": LOCK_SECONDS}} if is_sqlite else {}
+    if is_sqlite:
+        arguments: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}}
+    else:  # a server closes connections that are idle for long, or is restarted: look before each use, and reconnect
+        arguments = {"pool_pre_ping": True}
     with refused(config, ImportError, RuntimeError):  # no driver; a storage of another version
         default_storage().parent.mkdir(parents=True, exist_ok=True)
         with FileLock(default_storage().parent / ".optuna.lock", timeout=LOCK_SECONDS):
@@ -341,6 +362,28 @@ class Search:
                 f"--study-name {name} was begun otherwise ({said}), and its trials would not compare; "
                 "give another name, or what it was begun with"
             )
+
+    def check_store(self, identity: str, has_run: Callable[[str], bool]) -> None:
+        """InputError for a study whose runs are recorded in another MLflow store; a new one gets this one's identity.
+
+        A study of several experiments of one store, and one that was begun before studies had it, is told by its runs:
+        one of them is here.
+        """
+        then = self.study.user_attrs.get(MLFLOW_STORE)
+        if then == identity:
+            return
+        trials = self.trials()
+        runs = [self.parent, *(trial.user_attrs.get("run_id") for trial in trials)]
+        known = [run_id for run_id in runs if run_id]
+        if (then or known) and not any(map(has_run, known)):
+            name, where = self.config.study_name, store.shown(storage_url(self.config))
+            raise InputError(
+                f"--study-name {name} of {where} has its runs in another MLflow store than "
+                f"{store.shown(store.address())}, and both can't be one search; set MLFLOW_TRACKING_URI to that one "
+                "(a server, for several checkouts), or give another --study-name"
+            )
+        if then is None:
+            self.study.set_user_attr(MLFLOW_STORE, identity)
 
     # --- what is known -----------------------------------------------------------------------------------------------
 

@@ -27,10 +27,10 @@ from pipeline.open_runs import close_dead_runs, close_the_dead
 from pipeline.pool import WAIT_SECONDS, MakePool, Pool, time_all, train_in_processes, worker_count
 from pipeline.progress import SearchProgress, search_progress
 from pipeline.reported import report_table
-from pipeline.search import Search, alone, refused, storage_url
+from pipeline.search import Search, alone, refused, storage_url, with_storage
 from pipeline.search_summary import search_note
 from pipeline.space import SearchConfig, Space, configs_of
-from pipeline.steps import CURVES, corpus_tags, parent_run, record_datasets
+from pipeline.steps import CURVES, corpus_options, corpus_tags, parent_run, record_datasets
 from pipeline.stopping import name_of, shielded, signal_of
 from pipeline.tracking import RecordedRun, TrackedRun
 from pipeline.trial import TimingTask, TrainingTask
@@ -68,11 +68,13 @@ def search(
 
     ``say`` is told, a line at a time, what a person may want to know before and meanwhile.
     """
+    config = with_storage(config, tracking.is_under_mlflow())
     space = Space.of(config)
     corpus = load_corpus(corpus_config)
     with alone(config), refused(config):
         close_the_dead(store.setup())
         found = Search(config, space, corpus, corpus_config)
+        found.check_store(store.identity(), tracking.has_run)
         earlier = tracking.ended_run(found.parent) if found.parent else None
         if lost := found.close_the_dead(elsewhere=earlier is not None):
             say(f"Trials whose process is gone, to be gone on with: {', '.join(map(str, lost))}")
@@ -86,6 +88,7 @@ def _parent(found: Search, earlier: RecordedRun | None) -> Iterator[TrackedRun]:
     name, tags = f"search-{found.config.study_name}", {**corpus_tags(found.corpus), "study": found.config.study_name}
     with parent_run("search", name, tags, earlier) as run:
         if earlier is None:
+            found.check_store(store.identity(), tracking.has_run)  # of two that begin it at once, the second is told
             found.parent = run.id
         yield run
 
@@ -115,8 +118,8 @@ class _Conductor:
     def conduct(self) -> SearchRun:
         began = time.monotonic()
         found, config, run = self.found, self.config, self.run
-        storage = store.without_passwords(config.storage)
-        options = {**asdict(found.corpus_config), **asdict(config), "storage": storage}
+        storage = store.masked(config.storage)
+        options = {**corpus_options(found.corpus_config), **asdict(config), "storage": storage}
         run.params({**options, "stop_hopeless": self.rule is not None})
         asked = {name: getattr(config, name) for name in ("trials", "sampler", "seed", "confirm_seeds", "budget_macs")}
         run.tags({f"latest.{name}": value for name, value in asked.items()})  # parameters stay as they were first
@@ -243,8 +246,13 @@ class _Conductor:
         self.found.give_up(f"stopped by {name_of(signum)}" if signum else f"the search ended: {type(error).__name__}")
 
     def _dashboard_link(self, run_id: str) -> tuple[str, Path | None]:
-        picture = tracking.fetch(run_id, CURVES)
-        return ui.link_to_run(run_id), picture if picture.is_file() else None
+        link = ui.link_to_run(run_id)
+        try:
+            picture = tracking.fetch(run_id, CURVES)
+        except store.REFUSALS as error:
+            log.warning("The dashboard has no curve of run %s: %s", run_id, store.reason_of(error))
+            return link, None
+        return link, picture if picture.is_file() else None
 
     def _timed(self, candidates: list[Candidate]) -> list[Candidate]:
         """The candidates with what their runs take to write a character."""

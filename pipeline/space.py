@@ -64,7 +64,9 @@ class SearchConfig:
         0, help="Seed of the sampler and of the trials; confirmations have the next ones.", low=0, high=2**31 - 1
     )
     preset: PresetName = option("stream", help="How each model is trained.")
-    storage: str = option("auto", help="Optuna's storage, as an SQLAlchemy address; auto: mlruns/optuna.db.")
+    storage: str = option(
+        "auto", help="Optuna's storage, as an SQLAlchemy address; auto: $TMLM_STORAGE, else mlruns/optuna.db."
+    )
     space: str = option("", help="A YAML file that holds the space, in place of the options below.")
     cell: str = option("rnn,gru,lstm", help="Recurrent cells.")
     num_layers: str = option("1..3", help="Recurrent layers.")

@@ -29,6 +29,7 @@ from pipeline.steps import (
     CURVES,
     Step,
     corpus_keys,
+    corpus_options,
     corpus_tags,
     final_metrics,
     record_datasets,
@@ -59,7 +60,7 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
     spans, bars = corpus.spans(preset), corpus.baselines(preset)  # before the store is opened: memory for one of them
 
     def work(run: TrackedRun) -> dict[str, Any]:
-        run.params({**asdict(corpus_config), "preset": preset})
+        run.params({**corpus_options(corpus_config), "preset": preset})
         record_datasets(run, corpus, preset)
         result: dict[str, Any] = {
             **corpus_keys(corpus),
@@ -113,10 +114,9 @@ class TrainedModel:
     def _is_of_our_run(self) -> bool:
         """Whether it was asked for by a run, or a training of this store was on the text that its facts name."""
         then = self.facts["corpus"]
-        wanted = (then["source"], then["corpus_sha256"])
         return self.run_id is not None or any(
-            (run.tags.get("corpus.source"), run.tags.get("corpus.sha256")) == wanted
-            for run in tracking.finished_trainings()
+            run.tags.get("corpus.source") == then["source"]
+            for run in tracking.finished_trainings(then["corpus_sha256"])
         )
 
     @property
@@ -275,7 +275,7 @@ def pipeline(corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfi
     corpus = load_corpus(corpus_config)
     name = f"pipeline-{run_name(corpus, model, config)}"
     with tracking.tracked_run("pipeline", name, corpus_tags(corpus)) as run:
-        run.params({**asdict(corpus_config), **asdict(model), **asdict(config), "force": force})
+        run.params({**corpus_options(corpus_config), **asdict(model), **asdict(config), "force": force})
         record_datasets(run, corpus, config.preset)
         steps: list[Step] = []
         seconds: list[float] = []

@@ -9,7 +9,7 @@ import logging
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any
 
@@ -20,9 +20,11 @@ from pipeline.checkpoints import load_checkpoint
 from pipeline.code_digest import code_digest, own_code_digest
 from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.corpus import Corpus, load_corpus
+from pipeline.downloads import kept_downloads, public
 from pipeline.errors import InputError
 from pipeline.files import BEST_CHECKPOINT
 from pipeline.markdown import plain
+from pipeline.store import REFUSALS, reason_of
 from pipeline.texts import KNOWN_TEXTS
 from pipeline.tracking import RecordedRun, TrackedRun
 
@@ -97,13 +99,17 @@ def _as_it_is_now(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | No
     """A step's result, or None if what later steps need of it is not whole: a training's checkpoint and its curves."""
     if result.get("checkpoint") is None:
         return dict(result)
-    checkpoint = tracking.fetch(run_id, f"checkpoints/{BEST_CHECKPOINT}")  # its folder may have been moved
     try:
+        checkpoint = tracking.fetch(run_id, f"checkpoints/{BEST_CHECKPOINT}")  # its folder may have been moved
         load_checkpoint(checkpoint)
+        has_curves = tracking.fetch(run_id, CURVES).is_file()
     except InputError as error:
         log.warning("the training %s is done again: %s", run_id, error)
         return None
-    return {**result, "checkpoint": str(checkpoint)} if tracking.fetch(run_id, CURVES).is_file() else None
+    except REFUSALS as error:  # an artifact store from which they were deleted, or that is not there
+        log.warning("the training %s is done again: its artifacts can't be read: %s", run_id, reason_of(error))
+        return None
+    return {**result, "checkpoint": str(checkpoint)} if has_curves else None
 
 
 @contextmanager
@@ -125,6 +131,11 @@ def parent_run(stage: str, name: str, tags: Mapping[str, Any], earlier: Recorded
 def corpus_tags(corpus: Corpus) -> dict[str, str]:
     tags = {"corpus": corpus.label, "corpus.sha256": corpus.corpus_sha256, "corpus.source": corpus.source}
     return {**tags, "corpus.fallback": "true"} if corpus.is_fallback else tags
+
+
+def corpus_options(config: CorpusConfig) -> dict[str, Any]:
+    """The options of the text, as they are recorded: an address without what may be a secret in it."""
+    return {**asdict(config), "corpus": public(config.corpus)}
 
 
 def corpus_keys(corpus: Corpus) -> dict[str, Any]:
@@ -161,6 +172,10 @@ def final_metrics(result: Mapping[str, Any]) -> dict[str, float]:
 
 def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus:
     """The text of an earlier training, from where it was found then. InputError if another one is there now."""
+    for file in kept_downloads(source):  # the record leaves out what is needed to download it again
+        corpus = load_corpus(CorpusConfig(str(file), alphabet))
+        if corpus.corpus_sha256 == corpus_sha256:
+            return replace(corpus, name=name, source=source)
     corpus = load_corpus(CorpusConfig(name if name in KNOWN_TEXTS else source, alphabet))
     if corpus.corpus_sha256 != corpus_sha256:
         raise InputError(

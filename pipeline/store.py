@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -21,9 +22,11 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow
 from filelock import FileLock
-from mlflow.entities import RunTag
+from mlflow.entities import Experiment, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils import request_utils
+from requests.adapters import Retry  # urllib3's
 from sqlalchemy import URL, create_engine, event, inspect, make_url
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -44,17 +47,25 @@ NOTE = "mlflow.note.content"  # the description that the UI shows
 CREATE_ATTEMPTS = 20  # a second apart
 LOCK_SECONDS = 60  # that a writer waits for another one
 SERVER_SECONDS = 5  # that a server may take for its first answer
+OUTAGE_SECONDS = 120  # that a server may be down for while a run is recorded
+BACKOFF_SECONDS = 15  # at most, between two attempts to reach it
+SILENT_SECONDS = 10  # after which a person hears that a server is being waited for
 SCHEMA_SECONDS = 3  # after which a database that another process is making has changed
 MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
 
 
 @dataclass(frozen=True)
 class Store:
-    """Where runs are recorded. ``database`` is None for a store that is not our own file."""
+    """Where runs are recorded.
+
+    ``database`` is None for a store that is not our own file. ``file`` identifies an sqlite file as it was opened
+    (device and inode), None for any other store.
+    """
 
     uri: str
     experiment_id: str
     database: Path | None
+    file: tuple[int, int] | None = None
 
 
 def root() -> Path:
@@ -82,7 +93,8 @@ def setup() -> Store:
         _point_at(uri)
         if database is None:
             _probe(uri)
-            return Store(uri, _chosen_experiment(sqlite_file(uri)), None)
+            file = sqlite_file(uri)
+            return Store(uri, _chosen_experiment(file), None, _inode(file))
         database.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(database.parent / ".setup.lock", timeout=LOCK_SECONDS):
             _probe(uri)
@@ -90,7 +102,7 @@ def setup() -> Store:
             _mend(database)
             if MlflowClient().get_experiment("0").name == "Default":
                 MlflowClient().rename_experiment("0", EXPERIMENT)
-            return Store(uri, _chosen_experiment(database), database)
+            return Store(uri, _chosen_experiment(database), database, _inode(database))
 
 
 def look() -> bool:
@@ -108,7 +120,36 @@ def _point_at(uri: str) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of what is raised as well
+    # it would print a server's address, password included, among the results of a command
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     mlflow.set_tracking_uri(uri)
+
+
+def _inode(file: Path | None) -> tuple[int, int] | None:
+    """What identifies a file whatever its name; None if it is not there."""
+    try:
+        found = None if file is None else file.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+class StoreGoneError(RecordingError):
+    """The database file was deleted, moved or replaced after it was opened."""
+
+
+def check_is_there(store: Store, run_id: str) -> None:
+    """StoreGoneError if the database that ``run_id`` is being recorded in is no longer the file at its path.
+
+    SQLite goes on writing into the file that it has opened, even after that was deleted: nobody would find the run.
+    """
+    file = sqlite_file(store.uri)
+    if store.file is not None and _inode(file) != store.file:
+        raise StoreGoneError(
+            f"the store {file} was deleted, moved or replaced while the run {run_id} was recorded, which is not in "
+            "what is there now. After a move of the checkout: run `tmlm doctor --repair` in its new place, then "
+            f"`tmlm train --resume {run_id}`; otherwise start again"
+        )
 
 
 def address() -> str:
@@ -132,17 +173,44 @@ def sqlite_file(uri: str) -> Path | None:
 def shown(uri: str) -> str:
     """An address as it may be shown: a file's path, and no password."""
     file = sqlite_file(uri)
-    return without_passwords(uri) if file is None else str(file)
+    return masked(uri) if file is None else str(file)
+
+
+def has_password(uri: str) -> bool:
+    """Whether an address holds a password, before its host or as a parameter; so may one that can't be parsed."""
+    try:
+        return make_url(uri).password is not None or bool(_SECRET_PARAMETER.search(uri))
+    except (SQLAlchemyError, ValueError):
+        return "@" in uri
+
+
+def masked(uri: str) -> str:
+    """An address with *** in place of its user name and password, and of the values of secret parameters.
+
+    A password is read as SQLAlchemy and the databases do: it may hold a slash, and an at sign by mistake.
+    """
+    try:
+        url = make_url(uri)
+        has_user = url.username is not None or url.password is not None
+    except (SQLAlchemyError, ValueError):
+        has_user = True
+    beginning = uri.partition("//")[0] + "//" if "//" in uri else ""
+    hidden = f"{beginning}***@{uri.rpartition('@')[2]}" if has_user and "@" in uri else uri
+    return _SECRET_PARAMETER.sub(r"\1***", hidden)
 
 
 def without_passwords(text: str) -> str:
-    """A text with *** in place of the user name and password, or the ``password=`` parameter, of each address in it."""
-    return re.sub(r"(password=)[^&\s]*", r"\1***", re.sub(r"//[^/\s]*@", "//***@", text))
+    """A text with each address in it masked."""
+    addresses = re.compile(r"(?:\w[\w+.-]*:)?//\S*")
+    return _SECRET_PARAMETER.sub(r"\1***", addresses.sub(lambda found: masked(found[0]), text))
 
 
 def without_credentials(uri: str) -> str:
-    """An address without user name and password, as it may be shown and opened."""
+    """An http address without user name and password, as it may be shown and opened."""
     return re.sub(r"//[^/\s]*@", "//", uri)
+
+
+_SECRET_PARAMETER = re.compile(r"((?:password|passwd|pwd|secret|token)=)[^&\s]*", re.IGNORECASE)
 
 
 @event.listens_for(Engine, "before_cursor_execute", retval=True)
@@ -158,8 +226,16 @@ def _be_patient(
 # --- a store that refuses ---------------------------------------------------------------------------------------------
 
 REFUSALS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
+REASON_CHARS = 300
 ELSEWHERE = "set MLFLOW_TRACKING_URI to another store"
+PERMISSION = "ask whoever runs that server for it, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 ADVICE = {  # what is said -> what to do
+    "code 401": PERMISSION,
+    "code 403": PERMISSION,
+    "401 client error": PERMISSION,
+    "403 client error": PERMISSION,
+    "permission_denied": PERMISSION,
+    "the 'active' state": "it was deleted: `mlflow runs restore` or `mlflow experiments restore` brings it back",
     "locked": f"another process has held it for {LOCK_SECONDS} seconds: end that one, and try again",
     "lock file": f"another command has been setting it up for {LOCK_SECONDS} seconds: end that one, and try again",
     "readonly": f"make it writable, or {ELSEWHERE}",
@@ -185,9 +261,24 @@ def reason_of(error: Exception) -> str:
     """Why a store refused: the heart of the error in one line, without passwords, and what to do about it."""
     lines = str(error).splitlines() or [type(error).__name__]
     driver = re.compile(r"\(\w+\.\w+\) ")  # (sqlite3.OperationalError) database is locked
-    said = without_passwords(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1))[:300].rstrip(".")
+    said = without_passwords(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)).rstrip(".")
     advice = next((do for words, do in ADVICE.items() if words.lower() in said.lower()), f"mend it, or {ELSEWHERE}")
-    return f"{said}; {advice}"
+    return f"{_cut(said)}; {advice}"
+
+
+def _cut(text: str) -> str:
+    """A text of at most REASON_CHARS, cut between two words. Of a failed request, its innermost cause is kept."""
+    if len(text) <= REASON_CHARS:
+        return text
+    whole, _, cause = text.rpartition("(Caused by ")
+    if whole and len(cause) < REASON_CHARS // 2:
+        return f"{_at_a_word(whole, REASON_CHARS - len(cause))} (Caused by {cause}"
+    return _at_a_word(text, REASON_CHARS)
+
+
+def _at_a_word(text: str, length: int) -> str:
+    start = text[:length]
+    return f"{start.rpartition(' ')[0] or start} ..."
 
 
 @contextmanager
@@ -195,11 +286,75 @@ def refused() -> Iterator[None]:
     """Say in a sentence why the store can't be used."""
     store = f"the store {shown(address())}" if own_database() else f"MLFLOW_TRACKING_URI {shown(address())}"
     try:
-        yield
+        with said_if_silent(address()):
+            yield
     except REFUSALS as error:
         reason = reason_of(error)
         failed = RecordingError if "try again" in reason else InputError
         raise failed(f"{store} can't be used: {reason}") from error
+
+
+# --- a server that does not answer ------------------------------------------------------------------------------------
+
+
+class PatientRetry(Retry):
+    """The retries of MLflow's requests, bounded by time: an outage may last OUTAGE_SECONDS.
+
+    MLflow's own bound, 7 retries of each request, is 4 minutes, and as much again for every request that follows. It
+    holds where MLFLOW_HTTP_REQUEST_MAX_RETRIES is set.
+    """
+
+    failed_at: float | None = None  # when this request failed first
+
+    def __init__(self, total: Any = 10, **options: Any) -> None:
+        if total and total > 0 and "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ:
+            total = 1_000  # more than fit into that time
+            options |= {"connect": None, "read": None, "status": None, "backoff_max": BACKOFF_SECONDS}
+        super().__init__(total, **options)
+
+    def increment(self, *args: Any, **options: Any) -> "PatientRetry":
+        now = time.monotonic()
+        following = super().increment(*args, **options)
+        following.failed_at = now if self.failed_at is None else self.failed_at
+        if now - following.failed_at + following.get_backoff_time() > OUTAGE_SECONDS:
+            return super(PatientRetry, self.new(total=0)).increment(
+                *args, **options
+            )  # raises what it raises at its end
+        return following
+
+
+setattr(request_utils, "Retry", PatientRetry)  # noqa: B010  # where MLflow makes the sessions of its requests
+
+
+@contextmanager
+def said_if_silent(uri: str) -> Iterator[None]:
+    """Say so, once, when a request to a server takes longer than SILENT_SECONDS."""
+    if not uri.startswith("http"):
+        yield
+        return
+    sentence = "%s has not answered for %d seconds; an outage of up to %d seconds is waited for"
+    timer = threading.Timer(SILENT_SECONDS, log.warning, (sentence, masked(uri), SILENT_SECONDS, OUTAGE_SECONDS))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Within the block a server has SERVER_SECONDS for each answer, and no request is repeated."""
+    patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SERVER_SECONDS)}
+    before = {name: os.environ.get(name) for name in patience}
+    os.environ.update(patience)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
 
 
 def _probe(uri: str) -> None:
@@ -208,16 +363,8 @@ def _probe(uri: str) -> None:
     Raises what the store's library raises, InputError for a schema that is not that of the installed MLflow.
     """
     if uri.startswith("http"):
-        patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SERVER_SECONDS)}
-        before = {name: os.environ.get(name) for name in patience}
-        os.environ.update(patience)
-        try:
+        with impatient():
             MlflowClient().search_experiments(max_results=1)
-        finally:
-            for name, value in before.items():
-                os.environ.pop(name)
-                if value is not None:
-                    os.environ[name] = value
     file = sqlite_file(uri)
     if file is None:
         return
@@ -331,8 +478,20 @@ def _chosen_experiment(database: Path | None) -> str:
         folder = re.sub(r"[^\w.-]", "_", name)  # one that needs no quoting in an address
         location = None if database is None else location_of(database.parent / folder)
         experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, location)
+    _check_artifacts(client.get_experiment(experiment_id))
     tag_experiment(experiment_id, {NOTE: EXPERIMENT_NOTE, **dict([view_tag("All texts: models", None)])})
     return str(experiment_id)
+
+
+def _check_artifacts(experiment: Experiment) -> None:
+    """InputError for the database of a server that serves the artifacts too, opened without that server."""
+    uri, location = mlflow.get_tracking_uri(), experiment.artifact_location
+    if location.startswith("mlflow-artifacts:") and not uri.startswith("http"):
+        raise InputError(
+            f"the experiment {experiment.name} of {shown(uri)} keeps its artifacts at {location}, where only its "
+            "MLflow server can read and write; set MLFLOW_TRACKING_URI to the address of that server (http://...), or "
+            "MLFLOW_EXPERIMENT_NAME to another experiment"
+        )
 
 
 def tag_experiment(experiment_id: str, tags: Mapping[str, str]) -> None:
@@ -345,6 +504,14 @@ def tag_experiment(experiment_id: str, tags: Mapping[str, str]) -> None:
                 client.set_experiment_tag(experiment_id, key, value)
     except MlflowException as error:  # a convenience of the UI, undocumented: never worth a run
         log.warning("a saved view of the UI could not be stored: %s", error)
+
+
+def identity() -> str:
+    """What identifies the store among others: its experiment and the moment at which that was created."""
+    store = setup()
+    with refused():
+        experiment = MlflowClient().get_experiment(store.experiment_id)
+    return f"{experiment.experiment_id}-{experiment.creation_time}"
 
 
 def resume_lock() -> Path:

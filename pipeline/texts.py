@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.downloads import cache_dir, download, is_address
+from pipeline.downloads import cache_dir, download, is_address, public
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.vocabulary import normalised
 
@@ -136,7 +136,7 @@ def find_text(corpus: str, online: bool = True) -> FoundText:
             file = download(corpus, online)
         except DataUnavailableError as error:
             raise DataUnavailableError(f"--corpus {error}; check the address and the network, or give a file") from None
-        return FoundText(_name_of(Path(urlsplit(corpus).path)), corpus, file)
+        return FoundText(_name_of(Path(urlsplit(corpus).path)), public(corpus), file)
     data_dir = os.environ.get("TMLM_DATA_DIR")
     places = [os.path.join(folder, corpus) for folder in (["", data_dir] if data_dir else [""])]
     for place in places:

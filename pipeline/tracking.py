@@ -7,12 +7,13 @@ import json
 import logging
 import os
 import platform
+import shutil
 import subprocess
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
 from functools import cache
 from hashlib import sha256
@@ -52,11 +53,15 @@ from pipeline.store import (
     NOTE,
     REFUSALS,
     Store,
+    StoreGoneError,
+    check_is_there,
     checkpoint_folder,
+    impatient,
     own_database,
     reason_of,
     refused,
     resume_lock,
+    said_if_silent,
     set_tags,
     setup,
     shown,
@@ -106,11 +111,13 @@ def config_id(*configurations: Mapping[str, Any]) -> str:
 
 
 def recorded(method: Callable[Concatenate["TrackedRun", P], T]) -> Callable[Concatenate["TrackedRun", P], T]:
-    """A method that records: where the store or its disk refuses, it raises RecordingError."""
+    """A method that records: where the store or its disk refuses, or is gone, it raises RecordingError."""
 
     def careful(self: "TrackedRun", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        self.check_is_recorded()
         try:
-            return method(self, *args, **kwargs)
+            with said_if_silent(self.store.uri):
+                return method(self, *args, **kwargs)
         except REFUSALS as error:
             raise RecordingError(
                 f"{self.name} can't be recorded in {shown(self.store.uri)}: {reason_of(error)}"
@@ -138,11 +145,39 @@ class TrackedRun:
         """Where the run's checkpoints are written: among its artifacts where these are files of this machine."""
         return checkpoint_folder(self.id, self.artifact_uri)
 
+    def check_is_recorded(self) -> None:
+        """Raises StoreGoneError if what is recorded now would go into a database file that was deleted or moved."""
+        check_is_there(self.store, self.id)
+
+    @property
+    def has_remote_artifacts(self) -> bool:
+        """Whether its artifacts are kept elsewhere than in a folder of this machine."""
+        return local_path(self.artifact_uri) is None
+
+    def address_of(self, path: str) -> str:
+        """The address of an artifact, without a password."""
+        return without_passwords(f"{self.artifact_uri}/{path}")
+
     @recorded
     def send_checkpoints(self) -> None:
         """Upload the checkpoints to an artifact store that is not a folder of this machine."""
-        if local_path(self.artifact_uri) is None and self.checkpoint_dir.is_dir():
+        if self.has_remote_artifacts and self.checkpoint_dir.is_dir():
             self.client.log_artifacts(self.id, str(self.checkpoint_dir), "checkpoints")
+
+    def send_what_is_kept(self, error: BaseException) -> None:
+        """Upload the checkpoints of a training that ``error`` ended, which stays what is raised if that fails too."""
+        try:
+            with impatient() if is_in_a_hurry(error) else nullcontext():
+                self.send_checkpoints()
+        except RecordingError as failure:
+            log.warning("The checkpoints of %s stay in %s: %s", self.name, self.checkpoint_dir, failure)
+        else:
+            self.forget_checkpoints()
+
+    def forget_checkpoints(self) -> None:
+        """Remove this machine's copy of checkpoints that were uploaded: a resumed training fetches them."""
+        if self.has_remote_artifacts:
+            shutil.rmtree(self.checkpoint_dir.parent, ignore_errors=True)
 
     @recorded
     def params(self, values: Mapping[str, Any]) -> None:
@@ -210,6 +245,7 @@ class TrackedRun:
         for path in filter(self.has, paths):
             self.client.log_artifact(self.id, str(fetch(self.id, path)), str(Path(folder) / Path(path).parent))
 
+    @recorded
     def has(self, path: str) -> bool:
         """Whether there is such an artifact."""
         folder = str(Path(path).parent)
@@ -286,7 +322,7 @@ def tracked_run(
     store = setup()
     run: TrackedRun | None = None
     before = mlflow.active_run()
-    status, failure = RunStatus.FAILED, ""
+    status, failure, in_a_hurry = RunStatus.FAILED, "", False
     try:
         with shielded(), refused(), quiet_warnings():
             close_the_dead(store)
@@ -299,18 +335,31 @@ def tracked_run(
         status = RunStatus.FINISHED
     except BaseException as error:
         failure = without_passwords(f"{type(error).__name__}: {error}")
+        in_a_hurry = is_in_a_hurry(error)
         if signum := stopping.signal_of(error):
             status, failure = RunStatus.KILLED, f"stopped by {stopping.name_of(signum)}"
-        elif run and stage == "train" and "study" not in tags and isinstance(error, (OSError, RecordingError)):
+        elif run and stage == "train" and "study" not in tags and _may_be_resumed(error):
             error.add_note(f"then go on with: tmlm train --resume {run.id}")
         raise
     finally:
         with shielded():
             if run is not None:
-                _end(run, status, failure)
-                _open.remove(run)
+                try:
+                    _end(run, status, failure, in_a_hurry)
+                finally:
+                    _open.remove(run)
             elif mlflow.active_run() is not before:  # MLflow would end it FINISHED when the process does
                 mlflow.end_run(RunStatus.to_string(status))
+
+
+def is_in_a_hurry(error: BaseException) -> bool:
+    """Whether no server is waited for after this: the process has to end soon, or waiting has just been in vain."""
+    return isinstance(error, KeyboardInterrupt | SystemExit | RecordingError)
+
+
+def _may_be_resumed(error: BaseException) -> bool:
+    """Whether a training that this ended can go on once the disk or the store is as it should be."""
+    return isinstance(error, OSError | RecordingError) and not isinstance(error, StoreGoneError)
 
 
 _open: list[TrackedRun] = []  # of this process, parents first
@@ -374,6 +423,18 @@ def ended_run(run_id: str) -> Run | None:
     return run
 
 
+def has_run(run_id: str) -> bool:
+    """Whether the store has such a run, deleted or not. Raises as ``refused`` where it can't be asked."""
+    with refused():
+        try:
+            MlflowClient().get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+    return True
+
+
 def resumable_run(run_id: str) -> Run:
     """A training that is not running. InputError for anything else."""
     try:
@@ -407,24 +468,53 @@ def check_is_here(run: Run, what: str) -> None:
         )
 
 
-def _end(run: TrackedRun, status: int, failure: str) -> None:
+def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
     """Close the active run with its status and the reason for it. Raises RecordingError where a success is refused."""
-    try:
+    gone: StoreGoneError | None = None
+    if status == RunStatus.FINISHED:
         try:
-            if run.is_adopted and status == RunStatus.KILLED:
-                last_word.leave_behind(run.id, RunStatus.to_string(status))
-            if failure:
-                set_tags(run.id, {"failure": failure[:4000]})
-        finally:
-            mlflow.end_run(RunStatus.to_string(status))
+            run.check_is_recorded()
+        except StoreGoneError as error:
+            gone, status, failure = error, RunStatus.FAILED, f"{type(error).__name__}: {error}"
+    try:
+        with impatient() if in_a_hurry else said_if_silent(run.store.uri):
+            try:
+                if run.is_adopted and status == RunStatus.KILLED:
+                    last_word.leave_behind(run.id, RunStatus.to_string(status))
+                if failure:
+                    set_tags(run.id, {"failure": failure[:4000]})
+            finally:
+                mlflow.end_run(RunStatus.to_string(status))
     except REFUSALS as error:
-        reason = (
-            f"the end of {run.name} can't be recorded in {shown(run.store.uri)}: {reason_of(error)}. "
-            "If it stays RUNNING, the next command that records closes it"
-        )
+        reason = f"the end of {run.name} can't be recorded in {shown(run.store.uri)}: {reason_of(error)}"
+        if not _close_deleted(run, status, failure):
+            reason += ". If it stays RUNNING, the next command that records closes it"
         if status == RunStatus.FINISHED:
             raise RecordingError(reason) from error
         log.warning("%s", reason)  # beside the error that ended the run, which goes on
+    if gone is not None:
+        raise gone
+
+
+def _close_deleted(run: TrackedRun, status: int, failure: str) -> bool:
+    """Close a run that was deleted while it was recorded, or it would be RUNNING if it is ever restored.
+
+    MLflow changes nothing of a deleted run, so it is restored for that moment. False if it was not deleted.
+    """
+    ended = RunStatus.FAILED if status == RunStatus.FINISHED else status
+    try:
+        with impatient():
+            if run.client.get_run(run.id).info.lifecycle_stage != "deleted":
+                return False
+            run.client.restore_run(run.id)
+            try:
+                set_tags(run.id, {"failure": (failure or "deleted while it was recorded")[:4000]})
+                run.client.set_terminated(run.id, RunStatus.to_string(ended))
+            finally:
+                run.client.delete_run(run.id)
+    except REFUSALS:  # of which the caller tells the first
+        return False
+    return True
 
 
 def _close_by_force(signal: str) -> None:
@@ -503,11 +593,29 @@ def texts_with_views() -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     with refused():
         tags = MlflowClient().get_experiment(store.experiment_id).tags
-        for run in _every_run(store.experiment_id, "tags.stage = 'train'"):
-            digest = run.data.tags.get("corpus.sha256")
-            if digest and TAG_PREFIX + key_of(digest) in tags:
-                found.setdefault(run.data.tags["corpus"], digest)
+    for run in latest_of_each_text():
+        digest = run.data.tags["corpus.sha256"]
+        if TAG_PREFIX + key_of(digest) in tags:
+            found.setdefault(run.data.tags["corpus"], digest)
     return {**found, "all texts": None}
+
+
+def latest_of_each_text(*conditions: str, by: str = "start_time") -> list[Run]:
+    """The training of each text that is the latest of those that meet all conditions, the latest first.
+
+    One question to the store for each text: there are few of them, and there may be thousands of trainings.
+    """
+    store, client = setup(), MlflowClient()
+    latest: list[Run] = []
+    while True:
+        others = (f"tags.`corpus.sha256` != '{run.data.tags['corpus.sha256']}'" for run in latest)
+        query = " and ".join(["tags.stage = 'train'", "tags.`corpus.sha256` LIKE '%'", *conditions, *others])
+        order = [f"attributes.{by} DESC"]
+        with refused():
+            following = client.search_runs([store.experiment_id], query, order_by=order, max_results=1)
+        if not following:
+            return latest
+        latest += following
 
 
 def _every_run(experiment_id: str, query: str, order_by: str = "attributes.start_time DESC") -> Iterator[Run]:
@@ -532,31 +640,35 @@ class FinishedTraining:
     tags: Mapping[str, str]
 
 
-def finished_trainings() -> list[FinishedTraining]:
-    """All finished trainings of the experiment that have come to a result."""
-    found = _trainings("attributes.status = 'FINISHED'")
-    return [training for training in found if "final/val_perplexity" in training.metrics]
+FINISHED = "attributes.status = 'FINISHED'", "metrics.`final/val_perplexity` > 0"
 
 
-def diverged_trainings() -> list[FinishedTraining]:
-    """All trainings of the experiment whose end was that they diverged: what they were, without a result."""
-    return _trainings(f"attributes.status = 'FAILED' and tags.failure LIKE '{TrainingDivergedError.__name__}:%'")
+def finished_trainings(corpus_sha256: str) -> list[FinishedTraining]:
+    """All finished trainings on a text that have a result, the latest first."""
+    return _trainings(corpus_sha256, *FINISHED)
 
 
-def _trainings(condition: str) -> list[FinishedTraining]:
+def latest_finished_trainings(preset: str) -> list[FinishedTraining]:
+    """The training on each text that has finished last, the latest first."""
+    return list(map(_finished, latest_of_each_text(*FINISHED, f"params.preset = '{preset}'", by="end_time")))
+
+
+def diverged_trainings(corpus_sha256: str) -> list[FinishedTraining]:
+    """All trainings on a text that ended because they diverged: they have no result."""
+    failed = "attributes.status = 'FAILED'", f"tags.failure LIKE '{TrainingDivergedError.__name__}:%'"
+    return _trainings(corpus_sha256, *failed)
+
+
+def _trainings(corpus_sha256: str, *conditions: str) -> list[FinishedTraining]:
     store = setup()
+    query = " and ".join(["tags.stage = 'train'", f"tags.`corpus.sha256` = '{corpus_sha256}'", *conditions])
     with refused():
-        return [
-            FinishedTraining(
-                run.info.run_id,
-                run.info.run_name,
-                run.info.end_time,
-                run.data.params,
-                run.data.metrics,
-                run.data.tags,
-            )
-            for run in _every_run(store.experiment_id, f"tags.stage = 'train' and {condition}")
-        ]
+        return list(map(_finished, _every_run(store.experiment_id, query)))
+
+
+def _finished(run: Run) -> FinishedTraining:
+    info, data = run.info, run.data
+    return FinishedTraining(info.run_id, info.run_name, info.end_time, data.params, data.metrics, data.tags)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from models.config import ModelConfig
 from pipeline import store, tracking, training_figures
 from pipeline.config import CorpusConfig, PresetName, TrainConfig
 from pipeline.corpus import Corpus
+from pipeline.downloads import public
 from pipeline.errors import InputError, option_name
 from pipeline.experiment import MAY_CHANGE, Experiment, Observer, Result, steps_kept
 from pipeline.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
@@ -25,6 +26,7 @@ from pipeline.steps import (
     CURVES,
     Step,
     corpus_keys,
+    corpus_options,
     corpus_tags,
     final_metrics,
     record_datasets,
@@ -121,7 +123,7 @@ def _training_tags(
     """
     text = {"name": corpus.name, "source": corpus.source, "corpus_sha256": corpus.corpus_sha256}
     whole = {
-        "corpus": asdict(corpus_config),
+        "corpus": corpus_options(corpus_config),
         "model": asdict(model),
         "train": asdict(config),
         "text": text,
@@ -145,7 +147,7 @@ def _training_inputs(
 def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig, setting: Setting) -> dict[str, Any]:
     """The work of a training, from wherever the experiment stands."""
     corpus, model, config = experiment.corpus, experiment.model_config, experiment.train_config
-    run.yaml("config.yaml", {"corpus": asdict(corpus_config), "model": asdict(model), "train": asdict(config)})
+    run.yaml("config.yaml", {"corpus": corpus_options(corpus_config), "model": asdict(model), "train": asdict(config)})
     record_datasets(run, corpus, config.preset)
     with setting.bar(run.name) as bar:
 
@@ -159,7 +161,7 @@ def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig,
                 "chars_per_epoch": training.data.chars_per_epoch,
                 "val_chars": training.data.val_chars,
             }
-            run.params({**asdict(corpus_config), **asdict(model), **asdict(config), **settings})
+            run.params({**corpus_options(corpus_config), **asdict(model), **asdict(config), **settings})
             for point in training.history:  # the process may have gone between a checkpoint and its figures
                 run.metrics(epoch_metrics(point, config.preset), point.epoch)
             if training.history and training.under_way is None:
@@ -175,18 +177,25 @@ def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig,
                 texts = sample_texts(training.judged_model, corpus.vocabulary, config.seed)
                 run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
 
+        def reason_to_stop(training: Training) -> str:
+            run.check_is_recorded()  # before the epoch's checkpoint makes the folder of a moved checkout anew
+            return setting.reason_to_stop(training)
+
         try:
-            result = experiment.run(Observer(on_start, bar.advance, on_epoch, setting.reason_to_stop))
-        except (KeyboardInterrupt, SystemExit):
-            if not setting.study:  # a search goes on with it by itself
+            result = experiment.run(Observer(on_start, bar.advance, on_epoch, reason_to_stop))
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt | SystemExit) and not setting.study:  # a search resumes it by itself
                 log.warning("What was trained is kept. Go on with: tmlm train --resume %s", run.id)
+            run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
             raise
-        finally:  # a failed run keeps its best checkpoint too
-            run.send_checkpoints()
+    run.send_checkpoints()
     _record_result(run, corpus, model, config, result)
+    run.forget_checkpoints()
+    kept = {"checkpoint": run.address_of(f"checkpoints/{BEST_CHECKPOINT}")} if run.has_remote_artifacts else {}
     return {
         **corpus_keys(corpus),
         **result.figures(),
+        **kept,
         "val_perplexities": [point.val_perplexity for point in result.history],
         "texts": [sample.text for sample in result.samples],
         "last_texts": result.last_texts,
@@ -286,7 +295,9 @@ def _keep_outcome(run: TrackedRun) -> None:
 def _changed(name: str, begun: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainConfig:
     """The configuration that a training goes on with. InputError for a change that would make it another one."""
     options = {**begun["corpus"], **begun["model"], **begun["train"]}
-    for option, value in changes.items():
+    options["corpus"] = public(options["corpus"])
+    for option, given in changes.items():
+        value = public(given) if option == "corpus" else given
         if option not in MAY_CHANGE and value != options[option]:
             may = ", ".join(option_name(each) for each in MAY_CHANGE)
             raise InputError(

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.corpus import Corpus, load_corpus
+from pipeline.downloads import public
 from pipeline.errors import InputError
 from pipeline.estimate import Timing, time_training
 from pipeline.hopeless import HOPELESS, FinishedCurve, HopelessRule
@@ -108,7 +109,7 @@ def _train(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any
     begun_on = task.tags.get("corpus.sha256", corpus.corpus_sha256)
     if corpus.corpus_sha256 != begun_on:  # the file was changed, or what could not be downloaded now can
         raise InputError(
-            f"the text {task.corpus.corpus} is no longer the one that was begun on "
+            f"the text {public(task.corpus.corpus)} is no longer the one that was begun on "
             f"(sha256 {corpus.corpus_sha256[:8]}..., then {begun_on[:8]}...); put that one back"
         )
     setting = Setting(task.study, task.parent, task.tags, bar, reason_to_stop)

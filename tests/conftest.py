@@ -8,10 +8,14 @@ import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+
+if TYPE_CHECKING:
+    from tests.servers import MlflowServer
 
 torch.set_num_threads(1)
 # a busy machine is no error
@@ -95,6 +99,20 @@ def store(no_store: Path, empty_database: Path) -> Path:
     (no_store / "mlruns").mkdir()
     shutil.copy(empty_database, no_store / "mlruns" / "mlflow.db")
     return no_store
+
+
+@pytest.fixture
+def mlflow_server(
+    no_store: Path, empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator["MlflowServer"]:
+    """A server of the test's own, which keeps the artifacts too; MLFLOW_TRACKING_URI is its address."""
+    from tests.servers import MlflowServer
+
+    shutil.copy(empty_database, tmp_path / "server.db")
+    server = MlflowServer(tmp_path / "server.db", tmp_path / "server-artifacts", monkeypatch)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url())
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -231,6 +231,15 @@ def test_a_download_that_hangs_is_given_up(server, path):
     assert time.monotonic() - started < 5 * SLACK
 
 
+@pytest.mark.parametrize(("scheme", "path"), [("https", "/none.txt"), ("http", "/good.txt"), ("https", "/short.txt")])
+def test_the_secrets_of_an_address_are_not_told_with_what_is_wrong(server, scheme, path):
+    address = server.url(path, scheme)
+    done = prepare(f"{address.replace('//', '//user:secret@')}?X-Amz-Signature=secret#secret")
+    assert done.exit_code in (2, 3)
+    assert address in done.output
+    assert "secret" not in done.output
+
+
 def test_the_limits_are_those_that_the_documents_state():
     assert (downloads.SLOW_SECONDS, downloads.SLOW_BYTES) == (20, 20_000)
     assert "fewer than 20,000 bytes in 20 s" in " ".join((ROOT / "docs" / "install.md").read_text().split())

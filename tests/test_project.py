@@ -379,3 +379,15 @@ def test_the_kept_report_is_of_the_reports_own_table():
     assert (
         f"{len(claims())} claims about such networks {holds} hold, {fails} do not and {left} can't be judged" in readme
     )
+
+
+def test_mlflows_own_lines_do_not_open_each_make_run_unless_they_are_asked_for():
+    show = ["make", "--silent", "--eval=show: ; @echo $(MLFLOW_LOGGING_LEVEL) $$MLFLOW_LOGGING_LEVEL", "show"]
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_LOGGING_LEVEL"}
+
+    def shown(**more: str) -> str:
+        done = subprocess.run(show, cwd=ROOT, env={**environment, **more}, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    assert shown() == "WARNING WARNING"
+    assert shown(MLFLOW_LOGGING_LEVEL="INFO") == "INFO INFO"

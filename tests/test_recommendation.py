@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from mlflow.tracking import MlflowClient
 
 from models.complexity import closed_form
 from models.config import ModelConfig
@@ -32,15 +34,26 @@ def run_of_seed(seed: int, config_id: str, val_perplexity: float | None, preset:
     return FinishedTraining(run_id, "gru-1x8", seed, {**params, "embedding_size": "0"}, metrics, tags)
 
 
+def record(monkeypatch: pytest.MonkeyPatch, *runs: FinishedTraining) -> None:
+    """Have the store hold these runs, from the first that ended to the last; those without a result diverged."""
+
+    def on_text(digest: str, has_result: bool) -> list[FinishedTraining]:
+        return [run for run in runs if run.tags["corpus.sha256"] == digest and bool(run.metrics) == has_result]
+
+    def latest(preset: str) -> list[FinishedTraining]:
+        texts = {run.tags["corpus.sha256"]: run for run in runs if run.metrics and run.params["preset"] == preset}
+        return sorted(texts.values(), key=lambda run: -run.ended_ms)
+
+    monkeypatch.setattr(tracking, "latest_finished_trainings", latest)
+    monkeypatch.setattr(tracking, "finished_trainings", lambda digest: on_text(digest, True))
+    monkeypatch.setattr(tracking, "diverged_trainings", lambda digest: on_text(digest, False))
+
+
 @pytest.fixture
 def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Has these runs recorded, and no others."""
 
-    def record(*runs: FinishedTraining) -> None:
-        monkeypatch.setattr(tracking, "finished_trainings", lambda: [run for run in runs if run.metrics])
-        monkeypatch.setattr(tracking, "diverged_trainings", lambda: [run for run in runs if not run.metrics])
-
-    return record
+    return lambda *runs: record(monkeypatch, *runs)
 
 
 def test_a_seed_that_diverged_counts_as_guessing_and_is_told(trained):
@@ -66,11 +79,33 @@ def test_a_seed_that_diverged_and_was_then_trained_to_its_end_did_not_diverge(tr
 
 
 def test_trainings_that_diverged_are_found_in_the_record_and_others_that_failed_are_not(store):
+    tags = {"corpus": "topics", "corpus.sha256": "ab"}
     for error in (TrainingDivergedError("the loss is nan"), ValueError("no")):
-        with pytest.raises(type(error)), tracking.tracked_run("train", type(error).__name__, {"corpus": "topics"}):
+        with pytest.raises(type(error)), tracking.tracked_run("train", type(error).__name__, tags):
             raise error
-    assert [run.name for run in tracking.diverged_trainings()] == ["TrainingDivergedError"]
-    assert tracking.finished_trainings() == []
+    assert [run.name for run in tracking.diverged_trainings("ab")] == ["TrainingDivergedError"]
+    assert tracking.diverged_trainings("cd") == []
+    assert tracking.finished_trainings("ab") == []
+
+
+def test_a_recommendation_reads_the_trainings_of_its_text_alone(store, monkeypatch):
+    """What it costs grows with the trainings on the text, and not with all that was ever recorded."""
+    for name, digest in (("other", "a"), ("mine", "b"), ("other", "a"), ("other", "a")):
+        with tracking.tracked_run("train", name, {"corpus": name, "corpus.sha256": digest, "config_id": name}) as run:
+            run.params({"preset": "stream", "seed": 0, "cell": "gru", "num_layers": 1, "hidden_size": 8})
+            run.metrics({"cost/macs_per_char": 1000, "cost/parameters": 900, "final/val_perplexity": 5.0})
+    read: list[str] = []
+    search_runs = MlflowClient.search_runs
+
+    def counted(*args: Any, **options: Any) -> Any:
+        found = search_runs(*args, **options)
+        read.extend(run.info.run_name for run in found)
+        return found
+
+    monkeypatch.setattr(MlflowClient, "search_runs", counted)
+    assert recommended("mine", 1000, None)["seeds"] == 1
+    assert read == ["other", "mine", "mine"], "the latest of each text, and all of the one that is meant"
+    assert recommended("auto", 1000, None)["corpus"] == "other"
 
 
 def finished(name: str, source: str, digest: str, ended_ms: int) -> FinishedTraining:
@@ -89,8 +124,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         finished("my-book", f"{tmp_path}/my-book.txt", "b", 2),
         finished("page", "https://host/page.txt", "c", 3),
     ]
-    monkeypatch.setattr(tracking, "finished_trainings", lambda: runs)
-    monkeypatch.setattr(tracking, "diverged_trainings", list)
+    record(monkeypatch, *runs)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -98,6 +132,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("corpus", "hidden_size"),
     [
+        ("https://user:secret@host/page.txt?signature=secret", 3),
         ("auto", 3),
         ("my-book", 2),
         ("my-book.txt", 2),

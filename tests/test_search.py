@@ -18,10 +18,22 @@ from pipeline.corpus import Corpus, load_corpus
 from pipeline.errors import InputError, RecordingError, TrainingDivergedError
 from pipeline.processes import process_tags
 from pipeline.sampler import KnownCostSampler
-from pipeline.search import LOST, PROCESS, REPEATS, RETRY_OF, SEED, Search, alone, refused
+from pipeline.search import (
+    LOST,
+    PROCESS,
+    REPEATS,
+    RETRY_OF,
+    SEED,
+    Search,
+    alone,
+    open_storage,
+    refused,
+    with_storage,
+)
 from pipeline.space import SearchConfig, Space
 from pipeline.trial import TrainingTask
 from pipeline.workers import Event
+from tests.databases import standing_in
 
 SMALL = {"hidden_size": "4..8", "num_layers": "1..2", "epochs": 2, "trials": 8}
 
@@ -592,3 +604,57 @@ def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(begin):
     said = r"the study can't be kept in .*optuna.db: disk I/O error; see --storage"
     with pytest.raises(RecordingError, match=said), refused(found.config):
         raise StorageInternalError("disk I/O error")
+
+
+# --- whose study it is -----------------------------------------------------------------------------------------------
+
+
+def test_a_study_is_of_the_mlflow_store_in_which_it_was_begun(begin):
+    begin().check_store("0-111", lambda run_id: run_id == "parent")
+    begin().check_store("0-111", lambda run_id: False)  # all of its runs were deleted
+    with pytest.raises(InputError, match=r"has its runs in another MLflow store than .*mlflow\.db"):
+        begin().check_store("0-222", lambda run_id: False)
+    begin().check_store("7-333", lambda run_id: run_id == "parent")  # another experiment of the same store
+
+
+def test_a_study_that_was_begun_before_studies_knew_their_store_is_told_by_its_runs(begin):
+    found = begin(trials=1)
+    train_all(found)
+    (trial,) = found.complete()
+    with pytest.raises(InputError, match="another MLflow store"):
+        begin().check_store("0-222", lambda run_id: False)
+    begin().check_store("0-111", lambda run_id: run_id == trial.user_attrs["run_id"])
+    begin().check_store("0-111", lambda run_id: False)
+
+
+def test_a_storage_on_a_server_survives_that_its_idle_connections_are_cut(tmp_path, no_store):
+    """By an idle timeout, PgBouncer, NAT or a restart."""
+    with standing_in(tmp_path / "optuna.db"):
+        storage = open_storage(SearchConfig(storage="postgresql+standin://u@host/db"))
+        study = optuna.create_study(storage=storage, study_name="cut")
+        idle = storage.engine.pool.checkedin()  # type: ignore[attr-defined]
+        with ExitStack() as stack:
+            taken = [stack.enter_context(storage.engine.connect()) for _ in range(idle)]
+            drivers = [each.connection.dbapi_connection for each in taken]
+        for driver in drivers:  # while they lie idle in the pool
+            assert driver is not None
+            driver.close()
+        assert drivers
+        assert study.ask().number == 0
+
+
+def test_the_storage_may_be_named_by_an_environment_variable(monkeypatch):
+    secret = "postgresql://u:secret@host/db"
+    monkeypatch.setenv("TMLM_STORAGE", secret)
+    assert with_storage(SearchConfig(), under_mlflow=True).storage == secret
+    assert with_storage(SearchConfig(storage="sqlite:///a.db"), under_mlflow=True).storage == "sqlite:///a.db"
+    monkeypatch.setenv("TMLM_STORAGE", "")
+    assert with_storage(SearchConfig(), under_mlflow=True).storage == "auto"
+    assert with_storage(SearchConfig(storage=secret), under_mlflow=False).storage == secret
+
+
+@pytest.mark.parametrize("address", ["bogus://u:se/cret@host/db", "u:secret@host", "//u:se/cret@host"])
+def test_the_password_of_a_storage_that_can_not_be_used_is_not_shown(no_store, address):
+    with pytest.raises((InputError, RecordingError), match="--storage") as caught:
+        open_storage(SearchConfig(storage=address))
+    assert "cret" not in str(caught.value)

@@ -1,6 +1,7 @@
 """The search as a tracked run: what it leaves in the record, in the registry and in Optuna's storage."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from pipeline.recommendation import recommended, sentence
 from pipeline.search_run import SearchRun, search
 from pipeline.space import SearchConfig
 from pipeline.steps import CURVES
+from pipeline.store import setup
 from pipeline.trial import TimingTask, TrainingTask, do
 from pipeline.workers import Event
 from tests.pools import Inline
@@ -45,10 +47,6 @@ class Counting(Inline):
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Any:
     """A store that the tests of this module share, since a search takes seconds."""
-    import shutil
-
-    from pipeline.store import setup
-
     home = tmp_path_factory.mktemp("lab")
     (home / "mlruns").mkdir()
     shutil.copy(empty_database, home / "mlruns" / "mlflow.db")
@@ -195,12 +193,12 @@ def test_what_nothing_fits_is_said_with_what_would(searched):
 
 def test_what_a_search_stopped_as_hopeless_is_not_recommended(searched, monkeypatch):
     best = min(searched.evaluated.points, key=lambda point: point.val.mean).candidate
-    runs = tracking.finished_trainings()
+    runs = tracking.finished_trainings(searched.result["corpus_sha256"])
     stopped = [
         replace(run, tags={**run.tags, "stopped": "hopeless: epoch 1"}) if run.run_id in best.run_ids else run
         for run in runs
     ]
-    monkeypatch.setattr(tracking, "finished_trainings", lambda: stopped)
+    monkeypatch.setattr(tracking, "finished_trainings", lambda digest: stopped)
     assert recommended("auto", 10**9, None)["run_id"] not in best.run_ids
 
 
@@ -319,3 +317,29 @@ def test_a_run_whose_model_is_gone_is_not_timed_and_the_search_comes_to_its_end(
     again = search(config, CorpusConfig(str(small_text)), make_pool=Inline)
     assert f"The model of run {confirmation} is not timed" in caplog.text
     assert len(again.evaluated.front[0].candidate.ms_per_char) == 1
+
+
+def test_a_search_of_another_checkout_on_the_same_storage_is_refused_before_anything_is_changed(
+    searched, study, lab, empty_database, small_text, monkeypatch, tmp_path
+):
+    """Its own MLflow store knows none of the study's runs: trials would be trained, and then be found nowhere."""
+    before = dict(study.user_attrs), len(study.trials)
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    storage = f"sqlite:///{lab}/mlruns/optuna.db"
+    setup.cache_clear()
+    try:
+        with pytest.raises(InputError, match=r"has its runs in another MLflow store than .*give another --study-name"):
+            search(SearchConfig(**TINY, storage=storage), CorpusConfig(str(small_text)), make_pool=Inline)
+    finally:
+        monkeypatch.undo()
+        setup.cache_clear()
+    assert (dict(study.user_attrs), len(study.trials)) == before
+
+
+def test_a_password_in_storage_is_refused_under_mlflow_run_which_records_it(lab, small_text, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    config = SearchConfig(**TINY, storage="postgresql://user:pa/ss@host/db")
+    with pytest.raises(InputError, match=r"change it.*PGPASSWORD or ~/\.pgpass; or set TMLM_STORAGE") as caught:
+        search(config, CorpusConfig(str(small_text)), make_pool=Inline)
+    assert "pa/ss" not in str(caught.value)

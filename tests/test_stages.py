@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import mlflow
@@ -10,11 +11,12 @@ import torch
 import yaml
 from mlflow.tracking import MlflowClient
 
+from models.config import ModelConfig
 from models.decoding import Decoding
 from pipeline import corpus as corpus_module
-from pipeline import stages, tracking, trainings
+from pipeline import downloads, stages, tracking, trainings
 from pipeline.checkpoints import load_checkpoint, load_model, save_checkpoint
-from pipeline.config import CorpusConfig, resolve
+from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.corpus import load_corpus
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.evaluation import score_text
@@ -333,3 +335,27 @@ def test_an_evaluation_of_a_pipeline_run_judges_its_training(store, small_text):
     done = run_pipeline(small_text)
     result = stages.evaluate(done.result["run_id"]).result
     assert result["trained_run"] == done.result["trained_run"]
+
+
+def test_no_secret_of_a_texts_address_is_recorded(store, small_text):
+    """Neither its user nor its signature, in no tag, parameter, note, configuration or checkpoint."""
+    address = "https://user:pa55@host/topics.txt?X-Amz-Signature=pa55"
+    kept = downloads._kept(address)
+    kept.parent.mkdir(parents=True)
+    shutil.copy(small_text, kept)
+    config = CorpusConfig(address)
+    corpus = load_corpus(config)
+
+    def stop(training: object) -> str:
+        raise KeyboardInterrupt
+
+    stages.prepare(corpus, config, "stream")
+    model, recipe, setting = ModelConfig("lstm", 1, 4), TrainConfig(epochs=2), trainings.Setting(reason_to_stop=stop)
+    with pytest.raises(KeyboardInterrupt):
+        trainings.train(corpus, config, model, recipe, setting=setting)
+    runs = MlflowClient().search_runs(["0"])
+    assert {run.data.params["corpus"] for run in runs} == {"https://host/topics.txt"}
+    assert "pa55" not in json.dumps([run.to_dictionary() for run in runs])
+    files = [path.read_bytes() for path in (store / "mlruns" / "0").rglob("*") if path.is_file()]
+    assert len(files) > 3, "config.yaml and checkpoints among them"
+    assert not any(b"pa55" in content for content in files)

@@ -1,6 +1,7 @@
 """The store: one database, one experiment, artifacts beside it, whoever made it and however many at once."""
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -53,6 +54,15 @@ def test_another_store_is_left_as_it_is(no_store, monkeypatch, tmp_path):
     assert default == "Default"
     assert ours == (EXPERIMENT, str(tmp_path / EXPERIMENT))
     assert not (no_store / "mlruns").exists()
+
+
+def test_the_database_of_a_server_that_keeps_the_artifacts_is_refused_without_that_server(store, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/server.db")
+    shutil.copy(store / "mlruns" / "mlflow.db", tmp_path / "server.db")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/server.db")
+    MlflowClient().create_experiment(EXPERIMENT, "mlflow-artifacts:/1")
+    with pytest.raises(InputError, match=r"mlflow-artifacts:/1.*set MLFLOW_TRACKING_URI to the address of that server"):
+        setup()
 
 
 def test_our_store_named_by_mlflow_run_is_still_ours(store, monkeypatch):

@@ -1,9 +1,11 @@
 """The store and its runs: one database, one experiment, true endings, nothing overwritten."""
 
 import os
+import shutil
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -11,7 +13,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline import tracking, views
 from pipeline.cli import cli
-from pipeline.errors import InputError
+from pipeline.errors import InputError, RecordingError
 from pipeline.store import setup
 
 
@@ -125,6 +127,46 @@ def test_configurations_that_differ_in_the_seed_alone_share_their_id():
     assert tracking.config_id({"a": 1, "seed": 0}) != tracking.config_id({"a": 2, "seed": 0})
 
 
+def test_a_run_whose_database_was_deleted_is_not_called_finished(store):
+    """SQLite goes on writing into the deleted file, where nobody will find the run."""
+
+    def record() -> None:
+        with tracking.tracked_run("train", "a run", {}):
+            shutil.rmtree(store / "mlruns")
+
+    with pytest.raises(RecordingError, match=r"mlflow\.db was deleted, moved or replaced while the run"):
+        record()
+    assert mlflow.active_run() is None
+
+
+def test_nothing_more_is_recorded_in_a_database_that_was_replaced(store, empty_database):
+    def record() -> None:
+        with tracking.tracked_run("train", "a run", {}) as run:
+            shutil.copy(empty_database, store / "mlruns" / "other.db")
+            os.replace(store / "mlruns" / "other.db", store / "mlruns" / "mlflow.db")
+            run.metrics({"x": 1.0})
+
+    with pytest.raises(RecordingError, match=r"replaced.*start again$") as caught:
+        record()
+    assert not hasattr(caught.value, "__notes__"), "there is no run to resume"
+
+
+def test_a_run_that_is_deleted_while_it_is_recorded_is_closed(store):
+    def record() -> None:
+        with tracking.tracked_run("train", "a run", {}) as run:
+            begun.append(run.id)
+            MlflowClient().delete_run(run.id)
+
+    begun: list[str] = []
+    with pytest.raises(RecordingError, match="it was deleted: `mlflow runs restore`"):
+        record()
+    client = MlflowClient()
+    assert client.get_run(begun[0]).info.lifecycle_stage == "deleted"
+    client.restore_run(begun[0])
+    recorded = client.get_run(begun[0])
+    assert (recorded.info.status, recorded.data.tags["failure"]) == ("FAILED", "deleted while it was recorded")
+
+
 # --- finding what was recorded ---------------------------------------------------------------------------------------
 
 
@@ -146,13 +188,22 @@ def test_a_finished_step_whose_artifacts_are_gone_is_done_again(store):
     assert tracking.finished_step("k") is None
 
 
-def test_texts_with_views_are_found_page_by_page(store, monkeypatch):
-    """The oldest training is behind more of another text than one page holds."""
-    monkeypatch.setattr(tracking, "PAGE", 2)
+def test_texts_with_views_are_found_without_reading_every_training(store, monkeypatch):
+    read: list[int] = []
+    search_runs = MlflowClient.search_runs
+
+    def counted(*args: Any, **options: Any) -> Any:
+        found = search_runs(*args, **options)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(MlflowClient, "search_runs", counted)
     for name in ("first", "second", "second", "second", "second"):
         with tracking.tracked_run("train", "a run", {"corpus": name, "corpus.sha256": name.ljust(64, "0")}):
             pass
-    assert set(tracking.texts_with_views()) == {"first", "second", "all texts"}
+    read.clear()
+    assert list(tracking.texts_with_views()) == ["second", "first", "all texts"]
+    assert read == [1, 1, 0], "one training of each text"
 
 
 @pytest.mark.parametrize("model", ["0" * 32, "no/such/file", "models:/nothing/1", "runs:/" + "0" * 32 + "/model", ""])

@@ -14,14 +14,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import psutil
 import pytest
 from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
-from sqlalchemy.dialects import registry
-from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from pipeline import ui
 from pipeline.cli import cli
@@ -30,25 +27,10 @@ from pipeline.store import Store, setup, without_credentials, without_passwords
 from pipeline.tracking import begun_run
 from tests.checkout import ROOT
 from tests.conftest import SLACK
+from tests.databases import standing_in
 
-SECRET = "postgresql+standin://u:secret@host/db"
+SECRET = "postgresql+standin://u:a/secret@host/db"
 TINY = ("--hidden-size", "4", "--epochs", "1", "--batch-size", "64")
-
-
-class StandInForPostgreSQL(SQLiteDialect_pysqlite):
-    """A database with an address of PostgreSQL's form, in an SQLite file, since no server runs here."""
-
-    supports_statement_cache = True
-    file = ""
-
-    def create_connect_args(self, url: Any) -> Any:
-        return [self.file], {}
-
-    @classmethod
-    def get_pool_class(cls, url: Any) -> Any:
-        from sqlalchemy.pool import QueuePool
-
-        return QueuePool
 
 
 @pytest.fixture
@@ -58,11 +40,9 @@ def secret_database(
     """MLFLOW_TRACKING_URI is the address of a database, with a user name and a password."""
     shutil.copy(empty_database, tmp_path / "postgresql.db")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(StandInForPostgreSQL, "file", str(tmp_path / "postgresql.db"))
-    registry.register("postgresql.standin", __name__, StandInForPostgreSQL.__name__)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", SECRET)
-    yield SECRET
-    registry.impls.pop("postgresql.standin")
+    with standing_in(tmp_path / "postgresql.db"):
+        yield SECRET
 
 
 class Server:
@@ -154,6 +134,9 @@ def test_what_begins_with_a_run_that_is_not_there_does_not_show_the_password(sec
     [
         ("postgresql://u:secret@host/db", "postgresql://***@host/db"),
         ("postgresql://u:sec@ret@host/db", "postgresql://***@host/db"),
+        ("postgresql://u:sec/ret@host/db", "postgresql://***@host/db"),
+        ("no postgresql://u:sec/r@t@host/db, sorry", "no postgresql://***@host/db, sorry"),
+        ("mysql+pymysql://host/db?user=u&passwd=secret", "mysql+pymysql://host/db?user=u&passwd=***"),
         ("postgresql://host/db?user=u&password=secret&x=1", "postgresql://host/db?user=u&password=***&x=1"),
         ("API request to http://u:secret@host:80/api failed", "API request to http://***@host:80/api failed"),
         ("http://host/a@b and c@d", "http://host/a@b and c@d"),

@@ -1,0 +1,58 @@
+"""An MLflow server inside the process of a test: MLflow's own application on a port of 127.0.0.1, with artifacts."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+
+class _Silent(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Nothing: a test looks at what a command prints."""
+
+
+class MlflowServer:
+    """The server; ``refuse`` makes it answer requests whose path holds a text with an error of this status."""
+
+    def __init__(self, database: Path, artifacts: Path, patch: pytest.MonkeyPatch) -> None:
+        from mlflow.server import app, handlers
+        from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore as RegistryStore
+        from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+        patch.setenv("_MLFLOW_SERVER_ARTIFACT_DESTINATION", str(artifacts))
+        patch.setenv("_MLFLOW_SERVER_SERVE_ARTIFACTS", "true")
+        # made here: the server would make this process's tracking address that of its database
+        patch.setattr(handlers, "_tracking_store", SqlAlchemyStore(f"sqlite:///{database}", "mlflow-artifacts:/"))
+        patch.setattr(handlers, "_model_registry_store", RegistryStore(f"sqlite:///{database}"))
+        patch.setattr(handlers, "_artifact_repo", None)
+        self._app = app
+        self._refused: dict[str, tuple[str, int]] = {}
+        self.requests: list[str] = []
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Silent)
+        self.port = self._server.port
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def _answer(self, environ: dict[str, Any], start_response: Any) -> Any:
+        path = environ["PATH_INFO"]
+        self.requests.append(f"{environ['REQUEST_METHOD']} {path}")
+        for text, (method, status) in self._refused.items():
+            if text in path and environ["REQUEST_METHOD"] in method:
+                start_response(f"{status} refused", [("Content-Type", "text/plain")])
+                return [b"refused by the test"]
+        return self._app(environ, start_response)
+
+    def refuse(self, text: str, method: str = "GET POST PUT", status: int = 403) -> None:
+        """From now on, answer requests of that method whose path holds the text with this status."""
+        self._refused[text] = (method, status)
+
+    def url(self, credentials: str = "") -> str:
+        return f"http://{credentials}127.0.0.1:{self.port}"
+
+    def stop(self) -> None:
+        """Gone: its port refuses connections."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
