@@ -17,7 +17,7 @@ from typing import Any
 from models.config import ModelConfig
 from pipeline import report, store, tracking, ui
 from pipeline.checks import Check, checks, refusal
-from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig, resolve
+from pipeline.config import STOPPED_BY_TIME, CorpusConfig, ReproduceConfig, TrainConfig, resolve
 from pipeline.corpus import Corpus, load_corpus
 from pipeline.corrections import corrections
 from pipeline.errors import CheckFailedError, InputError, TrainingDivergedError
@@ -50,7 +50,6 @@ from pipeline.steps import corpus_keys, corpus_tags, parent_run, record_datasets
 from pipeline.summaries import reproduction_note
 from pipeline.text_facts import text_facts
 from pipeline.tracking import NestedTraining, TrackedRun
-from pipeline.training import STOPPED_BY_TIME
 from pipeline.trial import Role, TimingTask, TrainingTask
 from pipeline.verdicts import Verdict, judge_claims
 

@@ -11,7 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from itertools import count, islice, product
@@ -35,7 +35,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from models.complexity import closed_form
 from pipeline import files, store
-from pipeline.config import CorpusConfig
+from pipeline.config import FIRST_RECIPE, RECIPES, STOPPED_BY_TIME, CorpusConfig
 from pipeline.corpus import Corpus
 from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
 from pipeline.front import Contender, Trial
@@ -53,7 +53,6 @@ from pipeline.space import (
     configs_of,
     protocol_of,
 )
-from pipeline.training import STOPPED_BY_TIME
 from pipeline.trial import Role, TrainingTask
 from pipeline.workers import Event
 
@@ -268,12 +267,6 @@ class Search:
         self.exhibit: Callable[[str], tuple[str, Path | None]] = lambda run_id: ("", None)  # a run's link and curve
         self._kills: dict[tuple[int, int], int] = {}  # of the processes of a confirmation
         self._process = process_tags()
-        protocol = {
-            **protocol_of(config, space),
-            "corpus": corpus.label,
-            "alphabet": corpus_config.alphabet,
-            TEXT: corpus.corpus_sha256,
-        }
         self._check_budget()
         self._check_fit()
         storage = open_storage(config)
@@ -287,10 +280,12 @@ class Search:
                 load_if_exists=True,
             )
             if PROTOCOL in self.study.user_attrs or not self._is_untouched():
-                self._check_same(protocol)
+                self._take_recipe()
+                self._check_same(self._protocol())
             else:  # new, or its maker was killed before it had a protocol, which is therefore the last that it gets
                 self.study.set_metric_names(OBJECTIVES)
-                for name, value in (("space_hash", space.digest), (IDENTITY, uuid4().hex), (PROTOCOL, protocol)):
+                attributes = {"space_hash": space.digest, IDENTITY: uuid4().hex, PROTOCOL: self._protocol()}
+                for name, value in attributes.items():
                     self.study.set_user_attr(name, value)
             self.confirmations = []
             for key, run in self.study.user_attrs.items():
@@ -300,6 +295,24 @@ class Search:
             done = len(self.study.get_trials(deepcopy=False))
             sampler = _sampler(config, space, self.macs_per_char, self.vocab_size, done)
             self.study.sampler = SigningSampler(sampler, self._process)
+
+    def _protocol(self) -> dict[str, Any]:
+        return {
+            **protocol_of(self.config, self.space),
+            "corpus": self.corpus.label,
+            "alphabet": self.corpus_config.alphabet,
+            TEXT: self.corpus.corpus_sha256,
+        }
+
+    def _take_recipe(self) -> None:
+        """Go on with a study under the training recipe that it was begun under."""
+        recipe = self.study.user_attrs.get(PROTOCOL, {}).get("recipe", FIRST_RECIPE)
+        if recipe not in RECIPES:
+            raise InputError(
+                f"--study-name {self.config.study_name} was begun by a later version (training recipe {recipe}); "
+                "use that one, or give another name"
+            )
+        self.config = replace(self.config, recipe=recipe)
 
     def _check_budget(self) -> None:
         if not self.config.budget_macs:

@@ -19,7 +19,7 @@ from random import Random
 from typing import Any, Literal, get_args
 
 from models.config import CellName, ModelConfig, check_range, option, option_name
-from pipeline.config import PresetName, TrainConfig, resolve
+from pipeline.config import FIRST_RECIPE, RECIPE, PresetName, TrainConfig, resolve
 from pipeline.errors import InputError
 
 SamplerName = Literal["known-cost", "gp", "tpe", "nsga2", "random", "grid"]
@@ -58,6 +58,7 @@ class SearchConfig:
     dropout: str = option("Dropout between layers; auto: the preset's.", "auto")
     recurrent_dropout: str = option("DropConnect of the recurrent weights; auto: the preset's.", "auto")
     output_dropout: str = option("Dropout of the last layer's output; auto: the preset's.", "auto")
+    recipe: int = RECIPE  # no option of the command line: a study keeps the one that it was begun under
 
     def __post_init__(self) -> None:
         if not self.study_name.strip():
@@ -213,17 +214,19 @@ def configs_of(
             "max_seconds": config.max_seconds,
             "seed": seed,
             "sample_every": 0,
+            "recipe": config.recipe,
         }
     )
 
 
 def protocol_of(config: SearchConfig, space: Space) -> dict[str, Any]:
-    """What all trials of a study have in common, so that their perplexities compare."""
+    """What all trials of a study have in common, so that their perplexities compare; without a recipe: the first."""
     return {
         "space": space.as_texts(),
         "epochs": config.epochs,
         "preset": config.preset,
         **({"max_seconds": config.max_seconds} if config.max_seconds else {}),
+        **({"recipe": config.recipe} if config.recipe != FIRST_RECIPE else {}),
     }
 
 

@@ -12,7 +12,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from pipeline.config import CorpusConfig
+from pipeline.config import RECIPE, CorpusConfig
 from pipeline.corpus import Corpus, load_corpus
 from pipeline.errors import InputError, RecordingError, TrainingDivergedError
 from pipeline.processes import process_tags
@@ -113,6 +113,19 @@ def test_with_another_seed_the_same_configurations_are_trained_again(begin):
     two = train_all(begin(**{**options, "sampler": "random"}, trials=4, seed=1))
     assert sorted(shapes(two)) == sorted(shapes(one))
     assert {task.train.seed for task in two} == {1}
+
+
+def test_a_study_goes_on_under_the_training_recipe_that_it_was_begun_under(begin):
+    new = begin()
+    assert new.next_task({}, 0, None).train.recipe == RECIPE
+    assert new.study.user_attrs["protocol"]["recipe"] == RECIPE
+    old = begin(study_name="of 42b8c90")
+    protocol = {name: value for name, value in old.study.user_attrs["protocol"].items() if name != "recipe"}
+    old.study.set_user_attr("protocol", protocol)
+    assert begin(study_name="of 42b8c90").next_task({}, 0, None).train.recipe == 1
+    old.study.set_user_attr("protocol", {**protocol, "recipe": 99})
+    with pytest.raises(InputError, match=r"begun by a later version \(training recipe 99\)"):
+        begin(study_name="of 42b8c90")
 
 
 def test_objectives_are_perplexity_and_log10_macs_and_have_their_names(begin):
