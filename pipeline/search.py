@@ -60,6 +60,7 @@ log = logging.getLogger(__name__)
 
 OBJECTIVES = ["validation perplexity", "log10 MACs per character"]
 KILLS_ALLOWED = 1  # of a trial's process, before its configuration is left alone
+FAILURES_IN_A_ROW = 20  # trials that failed for good and none that did not, after which the search ends
 ANSWERS_IN_A_ROW = 20  # proposals that need no training, after which one that does is drawn at random
 DRAWS = 1000  # after which a space without a size is taken for searched through
 NSGA_POPULATION = 10  # its own 50 would not leave the first, random generation in 40 trials
@@ -266,6 +267,7 @@ class Search:
         self.nothing_new = False
         self.exhibit: Callable[[str], tuple[str, Path | None]] = lambda run_id: ("", None)  # a run's link and curve
         self._kills: dict[tuple[int, int], int] = {}  # of the processes of a confirmation
+        self._failures_in_a_row = 0  # since this command began
         self._process = process_tags()
         self._check_budget()
         self._check_fit()
@@ -530,13 +532,17 @@ class Search:
     # --- telling -----------------------------------------------------------------------------------------------------
 
     def take(self, event: Event) -> None:
-        """Record what has become of a task. What is no result and no divergence is raised."""
+        """Record what has become of a task. What is no result and no divergence is raised.
+
+        TmlmError where FAILURES_IN_A_ROW trials have failed.
+        """
         task: TrainingTask = event.task
         diverged = event.kind == "failed" and isinstance(event.value, TrainingDivergedError | MemoryError)
         if event.kind == "failed" and not diverged:
             if task.role == "trial":  # the disk and the store may be better next time, nothing else is
                 kills = 0 if isinstance(event.value, TmlmError | OSError) else 1
-                self._lose(task.number, f"{type(event.value).__name__}: {event.value}", kills)
+                named = f"{type(event.value).__name__}: {event.value}"  # a text has its type in it
+                self._lose(task.number, event.value if isinstance(event.value, str) else named, kills)
             raise event.value if isinstance(event.value, Exception) else TmlmError(str(event.value))
         if task.role == "confirmation":
             key = task.number, task.train.seed
@@ -548,10 +554,24 @@ class Search:
             self.study.set_user_attr(f"{CONFIRMED}{task.number}:{task.train.seed}", run)
         elif event.kind == "done":
             self._tell(task.number, event.value)
+            self._failures_in_a_row = 0
         elif diverged:
             self._fail(task.number, str(event.value) or "out of memory")
-        else:
-            self._lose(task.number, f"its process (pid {event.pid}) is gone, exit code {event.value}", kills=1)
+            self._count_failure(task.number)
+        elif not self._lose(task.number, f"its process (pid {event.pid}) is gone, exit code {event.value}", kills=1):
+            self._count_failure(task.number)
+
+    def _count_failure(self, number: int) -> None:
+        """Note that a trial failed for good; TmlmError after FAILURES_IN_A_ROW, since more would hardly do better."""
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row < FAILURES_IN_A_ROW:
+            return
+        reason = self.trials()[number].user_attrs[FAILURE]
+        raise TmlmError(
+            f"the last {FAILURES_IN_A_ROW} trials have all failed, trial {number} as follows: {reason}. All that was "
+            "recorded is kept: start the same command again to try others, or search another space under another "
+            "--study-name"
+        )
 
     def _tell(self, number: int, result: Mapping[str, Any]) -> None:
         storage, trial_id = self.study._storage, self._trial_id(number)
@@ -568,16 +588,20 @@ class Search:
         self.study._storage.set_trial_user_attr(self._trial_id(number), FAILURE, reason)
         self.study.tell(number, state=TrialState.FAIL)
 
-    def _lose(self, number: int, reason: str, kills: int) -> None:
-        """A trial whose process ended before it: failed, and tried again as long as it is not what kills processes."""
+    def _lose(self, number: int, reason: str, kills: int) -> bool:
+        """Fail a trial whose process ended before it; returns whether it is tried again.
+
+        It is, as long as it is not what kills processes.
+        """
         trial = self.study._storage.get_trial(self._trial_id(number))
         kills += trial.user_attrs.get(KILLS, 0)
         if kills > KILLS_ALLOWED:
             self._fail(number, f"{reason}; {kills} times now, so it is not tried again")
-            return
+            return False
         self.study._storage.set_trial_user_attr(trial._trial_id, LOST, reason)
         self._fail(number, reason)
         self._put_in_line(trial, kills)
+        return True
 
     def _put_in_line(self, trial: FrozenTrial, kills: int) -> None:
         """Have the trial's configuration tried again; one that was stopped before it had a configuration is left.

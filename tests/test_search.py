@@ -14,10 +14,10 @@ from optuna.trial import TrialState
 
 from pipeline.config import RECIPE, CorpusConfig
 from pipeline.corpus import Corpus, load_corpus
-from pipeline.errors import InputError, RecordingError, TrainingDivergedError
+from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
 from pipeline.processes import process_tags
 from pipeline.sampler import KnownCostSampler
-from pipeline.search import LOST, PROCESS, REPEATS, RETRY_OF, SEED, Search, alone, refused
+from pipeline.search import FAILURES_IN_A_ROW, LOST, PROCESS, REPEATS, RETRY_OF, SEED, Search, alone, refused
 from pipeline.space import SearchConfig, Space
 from pipeline.trial import TrainingTask
 from pipeline.workers import Event
@@ -198,6 +198,45 @@ def test_a_diverged_trial_fails_with_its_reason_and_another_takes_its_place(begi
     assert failed.user_attrs["failure"] == "the loss is nan"
     assert len(found.complete()) == 3
     assert len(set(shapes(trained))) == 4
+
+
+def test_a_search_whose_trials_all_diverge_ends_with_the_reason_and_may_be_started_again(begin):
+    def diverges(task: TrainingTask) -> Exception:
+        return TrainingDivergedError("the loss is nan in epoch 1; lower --learning-rate")
+
+    wide = {"sampler": "random", "hidden_size": "4..64", "learning_rate": "200..900", "trials": 2}
+    expected = "the last 20 trials have all failed, trial 19 as follows: the loss is nan in epoch 1; lower --learning"
+    with pytest.raises(TmlmError, match=expected) as told:
+        train_all(begin(**wide), diverges)
+    assert told.value.exit_code == 1
+    assert begin(**wide).counts()["failed"] == FAILURES_IN_A_ROW == 20
+    again = begin(**wide)
+    assert len(train_all(again)) == 2
+    assert again.counts() == again.counts() | {"trials": 2, "failed": 20}
+
+
+def test_a_trial_now_and_then_that_does_not_fail_keeps_the_search_going(begin):
+    outcomes = iter(([TrainingDivergedError("nan")] * (FAILURES_IN_A_ROW - 1) + [5.0]) * 3)
+    found = begin(sampler="random", hidden_size="4..64", trials=3)
+    train_all(found, lambda task: next(outcomes))
+    assert found.counts()["failed"] == 3 * (FAILURES_IN_A_ROW - 1)
+
+
+def test_trials_that_all_kill_their_processes_end_the_search_too(begin, monkeypatch):
+    monkeypatch.setattr("pipeline.search.FAILURES_IN_A_ROW", 2)
+    found = begin()
+    for _ in range(3):
+        found.take(Event("lost", found.next_task({}, 0, None), -9, 77))
+    with pytest.raises(TmlmError, match=r"last 2 trials have all failed.*pid 77\) is gone, exit code -9; 2 times now"):
+        found.take(Event("lost", found.next_task({}, 0, None), -9, 77))
+    assert found.counts()["failed"] == 2
+
+
+def test_what_could_not_be_brought_from_its_process_is_told_as_it_was(begin):
+    found = begin()
+    with pytest.raises(TmlmError, match=r"^OddError: 7$"):
+        found.take(Event("failed", found.next_task({}, 0, None), "OddError: 7", 1))
+    assert found.trials()[0].user_attrs[LOST] == "OddError: 7"
 
 
 def test_what_is_neither_a_result_nor_a_divergence_ends_the_search_and_is_tried_again_later(begin):

@@ -19,7 +19,7 @@ from models.config import ModelConfig
 from pipeline import tracking
 from pipeline.cli import cli
 from pipeline.config import CorpusConfig, TrainConfig
-from pipeline.errors import InputError, RecordingError
+from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
 from pipeline.hopeless import HopelessRule
 from pipeline.recommendation import recommended, sentence
 from pipeline.search_run import SearchRun, search
@@ -278,6 +278,33 @@ def test_the_command_line_asks_for_it(arguments, expected, monkeypatch):
     result = CliRunner().invoke(cli, ["search", *arguments])
     assert "enough" in result.output
     assert asked == [expected]
+
+
+class Diverging(Inline):
+    """Has every training diverge."""
+
+    def done(self, task: Any) -> list[Event]:
+        if isinstance(task, TimingTask):
+            return super().done(task)
+        return [Event("failed", task, TrainingDivergedError("the loss is nan in epoch 1"), 1)]
+
+
+def test_a_search_whose_trials_all_diverge_ends_its_run_with_the_reason(store, small_text, monkeypatch):
+    monkeypatch.setattr("pipeline.search.FAILURES_IN_A_ROW", 3)
+    config = SearchConfig(**TINY)
+    with pytest.raises(TmlmError, match="the last 3 trials have all failed"):
+        search(config, CorpusConfig(str(small_text)), make_pool=Diverging)
+    run = tracking.run_of(str(tracking.latest_run({"stage": "search"})))
+    assert run.info.status == "FAILED"
+    assert "the loss is nan in epoch 1" in run.data.tags["failure"]
+    done = search(replace(config, trials=1, confirm_seeds=1), CorpusConfig(str(small_text)), make_pool=Inline)
+    assert (done.run_id, done.counts["failed"]) == (run.info.run_id, 3)
+
+
+def test_a_space_whose_only_configurations_diverge_is_searched_through(store, small_text):
+    config = SearchConfig(**TINY | {"cell": "gru", "hidden_size": "4"})
+    done = search(config, CorpusConfig(str(small_text)), make_pool=Diverging)
+    assert (done.counts["trials"], done.counts["failed"], dict(done.picks)) == (0, 1, {})
 
 
 class Losing(Inline):
