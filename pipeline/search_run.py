@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from models.language_model import LanguageModel
 from pipeline import figures, store, tracking, ui
 from pipeline.checkpoints import load_model
 from pipeline.config import CorpusConfig
@@ -19,7 +21,7 @@ from pipeline.corpus import load_corpus
 from pipeline.errors import InputError
 from pipeline.estimate import Calibration, front_members, search_minutes, shapes_to_time
 from pipeline.files import BEST_CHECKPOINT
-from pipeline.front import Contender, Judged, Pick, hypervolume_by_trial, judge, picks, unconfirmed
+from pipeline.front import Judged, Pick, hypervolume_by_trial, judge, picks, unconfirmed
 from pipeline.hopeless import HopelessRule
 from pipeline.latency import generation_ms_per_char
 from pipeline.open_runs import close_dead_runs, close_the_dead
@@ -127,12 +129,12 @@ class _Conductor:
                 if config.trials > len(found.judged()):
                     self._estimate(pool, count)
                 self._trials(pool, began)
-                self._confirm(pool)
+                judged = self._timed(self._confirm(pool))
             except BaseException as error:
                 with shielded():  # before the workers come to rest, which may take all the time that there is
                     self._lay_down(error)
                 raise
-        return self._conclude(time.monotonic() - began)
+        return self._conclude(judged, time.monotonic() - began)
 
     def _estimate(self, pool: Pool, count: int) -> None:
         """Time some steps in all workers at once, and say how long the search will take and where it will be found."""
@@ -210,14 +212,14 @@ class _Conductor:
         done = f"{len(self.found.judged())}/{self.config.trials}"
         self.bar.show(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
 
-    def _confirm(self, pool: Pool) -> None:
+    def _confirm(self, pool: Pool) -> Judged:
         """Train the front's members with more seeds, until all that are on the front by their means have enough."""
         found = self.found
         while True:
             judged = judge(found.contenders(), found.reference)
             waiting = found.confirmation_tasks(unconfirmed(judged, self.config.confirm_seeds), self.tags)
             if not waiting:
-                return
+                return judged
             self.bar.phase("confirming the front")
             while waiting or pool.running:
                 while waiting and pool.idle:
@@ -234,20 +236,26 @@ class _Conductor:
         picture = tracking.fetch(run_id, CURVES)
         return ui.link_to_run(run_id), picture if picture.is_file() else None
 
-    def _timed(self, contenders: list[Contender]) -> list[Contender]:
-        """The contenders with what their runs take to write a character."""
-        models = {}
-        for run_id in (run_id for each in contenders for run_id in each.run_ids if run_id):  # "": one that diverged
-            try:
-                models[run_id] = load_model(tracking.fetch(run_id, f"checkpoints/{BEST_CHECKPOINT}"))[0]
+    def _timed(self, judged: Judged) -> Judged:
+        """The same with the milliseconds that the models of the front take to write a character."""
+        self.bar.phase("timing the front")
+        loads: dict[str, Callable[[], LanguageModel]] = {}
+        for run_id in (run_id for point in judged.front for run_id in point.contender.run_ids if run_id):
+            try:  # "": one that diverged
+                path = tracking.fetch(run_id, f"checkpoints/{BEST_CHECKPOINT}")
+                load_model(path)
             except (InputError, *store.REFUSALS) as error:  # deleted, or recorded in another store
                 log.warning("The model of run %s is not timed: %s", run_id, error)
-        return self.found.contenders(dict(zip(models, generation_ms_per_char(list(models.values())), strict=True)))
+            else:
+                loads[run_id] = partial(_model, path)
+        times = generation_ms_per_char(
+            list(loads.values()), on_round=lambda done, of: self.bar.show(timed=f"{done}/{of}")
+        )
+        return judge(self.found.contenders(dict(zip(loads, times, strict=True))), self.found.reference)
 
-    def _conclude(self, seconds: float) -> SearchRun:
-        """Time, judge, register, draw and write down what has been found."""
+    def _conclude(self, judged: Judged, seconds: float) -> SearchRun:
+        """Register, draw and write down what has been found."""
         found, config, run = self.found, self.config, self.run
-        judged = judge(self._timed(found.contenders()), found.reference)
         chosen = picks(judged)
         for name, pick in chosen.items():
             said = " ".join(each.sentence for each in chosen.values() if each.run_id == pick.run_id)
@@ -293,6 +301,10 @@ class _Conductor:
         took = f"The last command took {seconds / 60:.1f} minutes.{expected} Pictures: `plots/` among the artifacts."
         run.note(f"{search_note(run.store.experiment_id, judged, chosen, counts)}\n\n{took}")
         return SearchRun(run.id, judged, chosen, counts, result)
+
+
+def _model(checkpoint: Path) -> LanguageModel:
+    return load_model(checkpoint)[0]
 
 
 def _row(point: Any) -> dict[str, Any]:

@@ -108,6 +108,12 @@ def test_members_of_the_front_have_their_seeds(searched):
     assert of_seeds == {"1"}
 
 
+def test_the_models_of_the_front_are_timed_and_no_others(searched):
+    for point in searched.judged.points:
+        assert len(point.contender.ms_per_char) == (len(point.contender.run_ids) if point.on_front else 0)
+    assert len(searched.judged.front) < len(searched.judged.points)
+
+
 def test_values_are_those_of_the_runs(searched, study):
     for trial in study.trials:
         assert trial.state == TrialState.COMPLETE
