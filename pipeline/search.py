@@ -68,9 +68,10 @@ FEWEST_TO_RANK = 4  # complete trials, before parameters are ranked
 LOCK_SECONDS = 60
 ORPHANED_AFTER = timedelta(days=2)  # in a shared storage; more than clocks and time zones differ
 PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "corpus_sha256"  # of the study
-PROCESS = "time-machine-lm:process"  # of a trial, hidden from people: who asked for it
+PROCESS = "time-machine-lm:process"  # of a trial: who asked for it; a system attribute in older studies
 CONFIRMED = "confirmed:"  # of the study, followed by the trial and the seed: the run that confirms it
-SEED, LOST, KILLS, RETRY_OF, REPEATS = "seed", "lost", "kills", "retry_of", "repeats"  # of a trial
+SEED, RETRY_OF, REPEATS = "seed", "retry_of", "repeats"  # of a trial
+LOST, KILLED, KILLS = "lost", "killed", "kills"  # of a trial: why it is tried again, was it killed, how often before
 FAILURE = "failure"  # of a trial, its reason
 OVER_BUDGET = "over --budget-macs"  # how the reason begins for which a trial was never trained
 RESULT = (  # what a training came to, as far as a trial shows it
@@ -133,6 +134,11 @@ def _plain(value: Any) -> str:
 def _is_over_budget(trial: FrozenTrial) -> bool:
     """Whether a trial was not trained because it was over the budget of that time."""
     return str(trial.user_attrs.get(FAILURE, "")).startswith(OVER_BUDGET)
+
+
+def _process_of(trial: FrozenTrial) -> Mapping[str, str]:
+    """The process that asked for a trial; empty where it names none."""
+    return trial.user_attrs.get(PROCESS) or trial.system_attrs.get(PROCESS) or {}
 
 
 def _first_line(error: BaseException) -> str:
@@ -208,42 +214,6 @@ def _sampler(
     return samplers[config.sampler]()
 
 
-class SigningSampler(BaseSampler):
-    """A sampler whose trials say which process asks for them before anything else is done about them.
-
-    Optuna calls ``before_trial`` when a trial has just begun to run; sampling, in which a process may be killed too,
-    comes after it.
-    """
-
-    def __init__(self, sampler: BaseSampler, process: Mapping[str, str]) -> None:
-        self._sampler, self._process = sampler, dict(process)
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        study._storage.set_trial_system_attr(trial._trial_id, PROCESS, self._process)
-        self._sampler.before_trial(study, trial)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._sampler.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._sampler.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        self._sampler.after_trial(study, trial, state, values)
-
-    def reseed_rng(self) -> None:
-        self._sampler.reseed_rng()
-
-
 # --- the study -------------------------------------------------------------------------------------------------------
 
 
@@ -295,8 +265,7 @@ class Search:
                     number, seed = key.removeprefix(CONFIRMED).split(":")
                     self.confirmations.append(Confirmation(int(number), int(seed), run))
             done = len(self.study.get_trials(deepcopy=False))
-            sampler = _sampler(config, space, self.macs_per_char, self.vocab_size, done)
-            self.study.sampler = SigningSampler(sampler, self._process)
+            self.study.sampler = _sampler(config, space, self.macs_per_char, self.vocab_size, done)
 
     def _protocol(self) -> dict[str, Any]:
         return {
@@ -416,21 +385,17 @@ class Search:
     def next_task(self, tags: Mapping[str, str], running: int, rule: HopelessRule | None) -> TrainingTask | None:
         """A trial to train, or None where enough are complete or under way, or where there is nothing new to try.
 
-        A proposal that was trained before is answered with what it came to, one over the budget is failed; neither
-        counts. A sampler that has only such ones is helped out with a random new one.
+        Lost trials are tried again first. A proposal that was trained before is answered with what it came to, one
+        over the budget is failed; neither counts. A sampler that has only such ones is helped out with a random new
+        one.
         """
         answered = 0
         while len(self.judged()) + running < self.config.trials:
             helped = self.config.sampler == "grid" or answered >= ANSWERS_IN_A_ROW
-            if helped and not self.trials(TrialState.WAITING):
-                new = self._something_new()
-                if new is None:
-                    self.nothing_new = True
-                    return None
-                self.study.enqueue_trial(new)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                trial = self.study.ask(distributions(self.space))
+            trial = self._ask(helped)
+            if trial is None:
+                self.nothing_new = True
+                return None
             trial.set_user_attr(SEED, self.config.seed)
             parameters = {**self.space.fixed, **trial.params}
             macs = self.macs_per_char(parameters)
@@ -443,6 +408,44 @@ class Search:
             else:
                 return self._task("trial", trial.number, parameters, self.config.seed, tags, rule)
             answered += 1
+        return None
+
+    def _ask(self, helped: bool) -> optuna.Trial | None:
+        """A trial that names this process before it is sampled, in which a process may be killed too.
+
+        It is the one that is in line, or else a lost one once more, or else a random new one where the sampler is
+        ``helped`` (None where there is none), or else what the sampler proposes.
+        """
+        if not self.trials(TrialState.WAITING):
+            parameters, attributes = self._lost_one() or (self._something_new() if helped else {}, {})
+            if parameters is None:
+                return None
+            self.study.enqueue_trial(parameters, user_attrs={**attributes, PROCESS: self._process})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            trial = self.study.ask(distributions(self.space))
+        if trial.user_attrs.get(PROCESS) != self._process:  # another process had put it in line
+            trial.set_user_attr(PROCESS, self._process)
+        return trial
+
+    def _lost_one(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Parameters and attributes to try the first lost trial again with that was not yet; None if there is none.
+
+        One that was stopped before it had a configuration is left alone, and so is one that Optuna can't ask for, such
+        as a cell that there is not, put in line by hand.
+        """
+        tried_again = {trial.user_attrs.get(RETRY_OF) for trial in self.trials()}
+        for trial in self.trials(TrialState.FAIL):
+            if LOST not in trial.user_attrs or trial.number in tried_again:
+                continue
+            parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # the first: of one in line
+            try:
+                for name, distribution in distributions(self.space).items():
+                    distribution.to_internal_repr(parameters[name])
+            except (KeyError, ValueError):
+                continue
+            kills = trial.user_attrs.get(KILLS, 0) + trial.user_attrs.get(KILLED, 0)
+            return parameters, {RETRY_OF: trial.number, KILLS: kills}
         return None
 
     def _something_new(self) -> dict[str, Any] | None:
@@ -594,27 +597,14 @@ class Search:
         It is, as long as it is not what kills processes.
         """
         trial = self.study._storage.get_trial(self._trial_id(number))
-        kills += trial.user_attrs.get(KILLS, 0)
-        if kills > KILLS_ALLOWED:
-            self._fail(number, f"{reason}; {kills} times now, so it is not tried again")
+        total = kills + trial.user_attrs.get(KILLS, 0)
+        if total > KILLS_ALLOWED:
+            self._fail(number, f"{reason}; {total} times now, so it is not tried again")
             return False
-        self.study._storage.set_trial_user_attr(trial._trial_id, LOST, reason)
+        for name, value in ((KILLED, kills), (LOST, reason)):
+            self.study._storage.set_trial_user_attr(trial._trial_id, name, value)
         self._fail(number, reason)
-        self._put_in_line(trial, kills)
         return True
-
-    def _put_in_line(self, trial: FrozenTrial, kills: int) -> None:
-        """Have the trial's configuration tried again; one that was stopped before it had a configuration is left.
-
-        So is one that Optuna can't ask for, such as a cell that there is not, put in line by hand.
-        """
-        parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # the first: of one put in line
-        try:
-            for name, distribution in distributions(self.space).items():
-                distribution.to_internal_repr(parameters[name])
-        except (KeyError, ValueError):
-            return
-        self.study.enqueue_trial(parameters, user_attrs={RETRY_OF: trial.number, KILLS: kills})
 
     def _trial_id(self, number: int) -> int:
         return self.study._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
@@ -625,27 +615,23 @@ class Search:
         Where a busy machine leaves no time for it, that command finds them running in a process that is gone.
         """
         for trial in self.trials(TrialState.RUNNING):
-            if trial.system_attrs.get(PROCESS) == self._process or self._is_orphan(trial):
+            if _process_of(trial) == self._process or self._is_orphan(trial):
                 self._lose(trial.number, reason, kills=0)
 
     def close_the_dead(self, elsewhere: bool = False) -> list[int]:
-        """Fail the trials whose process is gone, and put them in line again; returns their numbers.
+        """Fail the trials whose process is gone, which are then tried again; returns their numbers.
 
         ``elsewhere``: the study's run has ended, so that in our own file nobody of another machine or container, whose
         processes can't be seen, is at work either.
         """
         lost = []
         for trial in self.trials(TrialState.RUNNING):
-            process = trial.system_attrs.get(PROCESS, {})
+            process = _process_of(trial)
             here = is_of_this_machine(process)
             gone = is_gone(process) if here else bool(process) and elsewhere and self.config.storage == "auto"
             if gone or self._is_orphan(trial):
                 self._lose(trial.number, f"its process (pid {process.get('process.pid', '?')}) is gone", 1)
                 lost.append(trial.number)
-        in_line = {trial.user_attrs.get(RETRY_OF) for trial in self.trials()}
-        for trial in self.trials(TrialState.FAIL):  # a process may have gone before it put a trial in line
-            if LOST in trial.user_attrs and trial.number not in in_line:
-                self._put_in_line(trial, trial.user_attrs.get(KILLS, 0))
         return lost
 
     def _is_orphan(self, trial: FrozenTrial) -> bool:
@@ -654,7 +640,7 @@ class Search:
         Only one command of this machine works on a study (``alone``), so in our own file it was. In a storage that
         others may use, one of them may be there at this moment, but not after days.
         """
-        if PROCESS in trial.system_attrs:
+        if _process_of(trial):
             return False
         begun = trial.datetime_start
         return self.config.storage == "auto" or (begun is not None and datetime.now() - begun > ORPHANED_AFTER)

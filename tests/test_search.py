@@ -182,7 +182,7 @@ def test_known_cost_is_told_to_ignore_what_nobody_trained_and_what_repeats(begin
     low.study.enqueue_trial({"hidden_size": 4})
     train_all(low)
     high = begin(**options, sampler="known-cost")
-    sampler = high.study.sampler._sampler
+    sampler = high.study.sampler
     ignored = [trial.number for trial in high.trials() if sampler._ignore(trial)]
     assert ignored[:2] == [0, 2]
     assert all(number in ignored for number, trial in enumerate(high.trials()) if REPEATS in trial.user_attrs)
@@ -307,6 +307,26 @@ def test_trials_of_another_container_are_closed_once_the_studys_run_has_ended(be
     again = begin()
     assert again.close_the_dead() == []  # whoever has it may be alive
     assert again.close_the_dead(elsewhere=True) == [0]
+
+
+def test_trials_of_an_older_study_say_whose_they_are_in_another_place(begin):
+    found = begin()
+    number = found.next_task({}, 0, None).number
+    trial_id = found.study._storage.get_trial_id_from_study_id_trial_number(found.study._study_id, number)
+    found.study._storage.set_trial_user_attr(trial_id, PROCESS, None)
+    found.study._storage.set_trial_system_attr(trial_id, PROCESS, process_tags())
+    assert begin().close_the_dead() == []
+    found.study._storage.set_trial_system_attr(trial_id, PROCESS, {**process_tags(), "process.pid": "4194000"})
+    assert begin().close_the_dead() == [number]
+
+
+def test_a_trial_that_a_process_put_in_line_before_it_was_killed_is_taken_over(begin, monkeypatch):
+    gone = {**process_tags(), "process.pid": "4194000"}
+    begin().study.enqueue_trial({"hidden_size": 7}, user_attrs={PROCESS: gone})
+    found = begin()
+    task = found.next_task({}, 0, None)
+    assert task.model.hidden_size == 7
+    assert found.trials()[task.number].user_attrs[PROCESS] == process_tags()
 
 
 def nameless(found: Search) -> None:
@@ -526,7 +546,7 @@ def test_trials_carry_the_process_the_seed_and_what_they_came_to(begin):
     train_all(found)
     (trial,) = found.complete()
     assert trial.user_attrs[SEED] == 7
-    assert trial.system_attrs[PROCESS]["process.pid"] == str(os.getpid())
+    assert trial.user_attrs[PROCESS]["process.pid"] == str(os.getpid())
     assert trial.user_attrs["sample_text"] == "it has"
     assert trial.user_attrs["val_perplexities"] == [trial.values[0] + 1, trial.values[0]]
 
