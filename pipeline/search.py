@@ -1,7 +1,7 @@
 """The search: an Optuna study of two objectives, validation perplexity and log10 MACs per character.
 
-Optuna's storage is the record of the trials, MLflow's of their trainings: one parent run, a nested run for each trial
-and each confirmation. This process asks and tells; worker processes train. With sampler.py the only door to Optuna.
+Optuna's storage is the record of the trials. ``Search`` proposes what to train and takes what it came to; who trains,
+and where that is recorded, it does not know. With sampler.py the only door to Optuna.
 
 A trial carries the process that asked for it, so that the next start knows at once which trials have been left behind.
 """
@@ -34,12 +34,13 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.complexity import closed_form
+from models.config import ModelConfig
 from pipeline import files, store
-from pipeline.config import FIRST_RECIPE, RECIPES, STOPPED_BY_TIME, CorpusConfig
+from pipeline.config import FIRST_RECIPE, RECIPES, STOPPED_BY_TIME, CorpusConfig, TrainConfig
 from pipeline.corpus import Corpus
-from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
+from pipeline.errors import InputError, RecordingError, RemoteError, TmlmError, TrainingDivergedError
 from pipeline.front import Contender, Trial
-from pipeline.hopeless import HOPELESS, FinishedCurve, HopelessRule
+from pipeline.hopeless import HOPELESS, FinishedCurve
 from pipeline.memory import check_training_fits
 from pipeline.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.sampler import KnownCostSampler
@@ -53,8 +54,6 @@ from pipeline.space import (
     configs_of,
     protocol_of,
 )
-from pipeline.trial import Role, TrainingTask
-from pipeline.workers import Event
 
 log = logging.getLogger(__name__)
 
@@ -215,6 +214,30 @@ def _sampler(
 
 
 # --- the study -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A training that the study asks for: the number of its trial, or of the trial that it confirms, and what to train.
+
+    ``macs_per_char`` is the model's, exact.
+    """
+
+    number: int
+    model: ModelConfig
+    train: TrainConfig
+    macs_per_char: int
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The outcome of a training whose process is gone."""
+
+    reason: str
+
+
+Outcome = Mapping[str, Any] | Exception | Lost
+"""What a training came to: its result (at least RESULT and "texts"), what it raised, or that its process was lost."""
 
 
 @dataclass(frozen=True)
@@ -382,8 +405,8 @@ class Search:
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
-    def next_task(self, tags: Mapping[str, str], running: int, rule: HopelessRule | None) -> TrainingTask | None:
-        """A trial to train, or None where enough are complete or under way, or where there is nothing new to try.
+    def next_task(self, running: int) -> Proposal | None:
+        """A trial to train, or None where enough are complete or ``running``, or where there is nothing new to try.
 
         Lost trials are tried again first. A proposal that was trained before is answered with what it came to, one
         over the budget is failed; neither counts. A sampler that has only such ones is helped out with a random new
@@ -406,7 +429,7 @@ class Search:
                 trial.set_user_attr(REPEATS, earlier.number)
                 self._answer(trial.number, earlier)
             else:
-                return self._task("trial", trial.number, parameters, self.config.seed, tags, rule)
+                return self._proposal(trial.number, parameters, self.config.seed)
             answered += 1
         return None
 
@@ -500,30 +523,9 @@ class Search:
         else:
             self._fail(number, f"the same as trial {earlier.number}")
 
-    def _task(
-        self,
-        role: Role,
-        number: int,
-        parameters: Mapping[str, Any],
-        seed: int,
-        tags: Mapping[str, str],
-        rule: HopelessRule | None = None,
-    ) -> TrainingTask:
+    def _proposal(self, number: int, parameters: Mapping[str, Any], seed: int) -> Proposal:
         model, train = configs_of(parameters, self.space, self.config, seed)
-        assert self.parent is not None
-        return TrainingTask(
-            role=role,
-            number=number,
-            corpus=self.corpus_config,
-            model=model,
-            train=train,
-            study=self.identity,
-            parent=self.parent,
-            tags={**tags, "study": self.config.study_name, "role": role, "trial": str(number)},
-            macs_per_char=closed_form(model, self.vocab_size).macs_per_char,
-            rule=rule,
-            finished=() if rule is None else tuple(self.curves()),
-        )
+        return Proposal(number, model, train, closed_form(model, self.vocab_size).macs_per_char)
 
     def curves(self) -> list[FinishedCurve]:
         """The validation curves of the complete trials."""
@@ -534,35 +536,36 @@ class Search:
 
     # --- telling -----------------------------------------------------------------------------------------------------
 
-    def take(self, event: Event) -> None:
-        """Record what has become of a task. What is no result and no divergence is raised.
+    def take(self, number: int, outcome: Outcome) -> None:
+        """Record what a trial came to. An exception that is no divergence is recorded and raised.
 
         TmlmError where FAILURES_IN_A_ROW trials have failed.
         """
-        task: TrainingTask = event.task
-        diverged = event.kind == "failed" and isinstance(event.value, TrainingDivergedError | MemoryError)
-        if event.kind == "failed" and not diverged:
-            if task.role == "trial":  # the disk and the store may be better next time, nothing else is
-                kills = 0 if isinstance(event.value, TmlmError | OSError) else 1
-                named = f"{type(event.value).__name__}: {event.value}"  # a text has its type in it
-                self._lose(task.number, event.value if isinstance(event.value, str) else named, kills)
-            raise event.value if isinstance(event.value, Exception) else TmlmError(str(event.value))
-        if task.role == "confirmation":
-            key = task.number, task.train.seed
-            if event.kind == "lost" or isinstance(event.value, MemoryError):  # it is asked for again, but once
-                self._kills[key] = self._kills.get(key, 0) + 1
-                return
-            run = {name: event.value[name] for name in DIVERGED} if event.kind == "done" else None
-            self.confirmations.append(Confirmation(*key, run))
-            self.study.set_user_attr(f"{CONFIRMED}{task.number}:{task.train.seed}", run)
-        elif event.kind == "done":
-            self._tell(task.number, event.value)
+        if isinstance(outcome, TrainingDivergedError | MemoryError):
+            self._fail(number, str(outcome) or "out of memory")
+            self._count_failure(number)
+        elif isinstance(outcome, Exception):  # the disk and the store may be better next time, nothing else is
+            may_pass = isinstance(outcome, TmlmError | OSError) and not isinstance(outcome, RemoteError)
+            named = str(outcome) if isinstance(outcome, RemoteError) else f"{type(outcome).__name__}: {outcome}"
+            self._lose(number, named, kills=0 if may_pass else 1)
+            raise outcome
+        elif isinstance(outcome, Lost):
+            if not self._lose(number, outcome.reason, kills=1):
+                self._count_failure(number)
+        else:
+            self._tell(number, outcome)
             self._failures_in_a_row = 0
-        elif diverged:
-            self._fail(task.number, str(event.value) or "out of memory")
-            self._count_failure(task.number)
-        elif not self._lose(task.number, f"its process (pid {event.pid}) is gone, exit code {event.value}", kills=1):
-            self._count_failure(task.number)
+
+    def take_confirmation(self, number: int, seed: int, outcome: Outcome) -> None:
+        """Record what another seed of a trial's configuration came to; an exception that is no divergence is raised."""
+        if isinstance(outcome, Lost | MemoryError):  # it is asked for again, but once
+            self._kills[number, seed] = self._kills.get((number, seed), 0) + 1
+            return
+        if isinstance(outcome, Exception) and not isinstance(outcome, TrainingDivergedError):
+            raise outcome
+        run = None if isinstance(outcome, Exception) else {name: outcome[name] for name in DIVERGED}
+        self.confirmations.append(Confirmation(number, seed, run))
+        self.study.set_user_attr(f"{CONFIRMED}{number}:{seed}", run)
 
     def _count_failure(self, number: int) -> None:
         """Note that a trial failed for good; TmlmError after FAILURES_IN_A_ROW, since more would hardly do better."""
@@ -693,9 +696,9 @@ class Search:
                 runs.setdefault(each.seed, each.result or DIVERGED)
         return runs
 
-    def confirmation_tasks(self, members: Sequence[Contender], tags: Mapping[str, str]) -> list[TrainingTask]:
+    def lacking_runs(self, members: Sequence[Contender]) -> list[Proposal]:
         """The trainings that members of the front lack, each with the next seeds after the first trial's own."""
-        tasks = []
+        lacking = []
         by_run = {trials[0].user_attrs["run_id"]: trials for trials in self._by_configuration()}
         for member in members:
             trials = by_run[member.run_ids[0]]
@@ -709,8 +712,8 @@ class Search:
             unused = (seed for seed in count(first.user_attrs[SEED] + 1) if seed not in done)
             for seed in islice(unused, max(0, self.config.confirm_seeds - len(done))):
                 parameters = {**self.space.fixed, **first.params}
-                tasks.append(self._task("confirmation", first.number, parameters, seed, tags))
-        return tasks
+                lacking.append(self._proposal(first.number, parameters, seed))
+        return lacking
 
     def shown_trials(self) -> list[Trial]:
         """The trials that were trained to their end, and those that failed for good, as the pictures show them.

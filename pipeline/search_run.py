@@ -22,19 +22,20 @@ from pipeline.errors import InputError
 from pipeline.estimate import Calibration, front_members, search_minutes, shapes_to_time
 from pipeline.files import BEST_CHECKPOINT
 from pipeline.front import Judged, Pick, hypervolume_by_trial, judge, picks, unconfirmed
-from pipeline.hopeless import HopelessRule
+from pipeline.hopeless import HopelessRule, HopelessStop
 from pipeline.latency import generation_ms_per_char
 from pipeline.open_runs import close_dead_runs, close_the_dead
-from pipeline.pool import WAIT_SECONDS, MakePool, Pool, time_all, train_in_processes, worker_count
+from pipeline.pool import MakePool, Pool, raised, run_tasks, time_all, train_in_processes, worker_count
 from pipeline.progress import SearchProgress, search_progress
 from pipeline.reported import report_table
-from pipeline.search import Search, alone, refused, storage_url
+from pipeline.search import Lost, Outcome, Proposal, Search, alone, refused, storage_url
 from pipeline.space import SearchConfig, Space, configs_of
 from pipeline.steps import CURVES, corpus_tags, parent_run, record_datasets
 from pipeline.stopping import name_of, shielded, signal_of
 from pipeline.summaries import search_note
 from pipeline.tracking import RecordedRun, TrackedRun
-from pipeline.trial import TimingTask, TrainingTask
+from pipeline.trial import Role, TimingTask, TrainingTask
+from pipeline.workers import Event
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,6 @@ class _Conductor:
         self.minutes_expected: float | None = None
         self._calibration: Calibration | None = None
         self._mean_seconds = 1.0  # of a training, where none was timed
-        self._seconds_of: dict[tuple[str, int, int], float] = {}
 
     def conduct(self) -> SearchRun:
         began = time.monotonic()
@@ -165,47 +165,62 @@ class _Conductor:
         members = front_members(self.config.trials)
         return max(0.0, members * (self.config.confirm_seeds - 1) - len(self.found.confirmations))
 
-    def _submit(self, pool: Pool, task: TrainingTask) -> None:
-        pool.submit(task)
-        if self._calibration is not None:
-            self._seconds_of[task.key] = self._calibration.expected_seconds(task.model, task.train)
-        self.bar.advance(task.key, self._seconds_of.get(task.key, 1.0), 0.0)
+    def _task(self, role: Role, proposal: Proposal) -> TrainingTask:
+        stops = role == "trial" and self.rule is not None
+        return TrainingTask(
+            role=role,
+            number=proposal.number,
+            corpus=self.found.corpus_config,
+            model=proposal.model,
+            train=proposal.train,
+            study=self.found.identity,
+            parent=self.run.id,
+            tags={**self.tags, "study": self.config.study_name, "role": role, "trial": str(proposal.number)},
+            stop=HopelessStop(self.rule, proposal.macs_per_char, tuple(self.found.curves())) if stops else None,
+        )
+
+    def _run(
+        self, pool: Pool, next_task: Callable[[], TrainingTask | None], seconds_ahead: Callable[[], float]
+    ) -> None:
+        def expected_seconds(task: TrainingTask) -> float:
+            return 1.0 if self._calibration is None else self._calibration.expected_seconds(task.model, task.train)
+
+        run_tasks(pool, next_task, self._take, self.bar, expected_seconds, seconds_ahead)
 
     def _trials(self, pool: Pool, began: float) -> None:
         """Train until enough trials are complete, the time is up, or there is nothing new to try."""
         found, limit = self.found, self.config.timeout
 
-        def more() -> TrainingTask | None:
+        def next_task() -> TrainingTask | None:
             if found.nothing_new or (limit and time.monotonic() - began >= limit):
                 return None
-            under_way = sum(1 for _, task in pool.running if task.role == "trial")
-            return found.next_task(self.tags, under_way, self.rule)
+            proposal = found.next_task(len(pool.running))
+            return None if proposal is None else self._task("trial", proposal)
+
+        def seconds_ahead() -> float:
+            left = self.config.trials - len(found.judged()) - len(pool.running)
+            return (max(0, left) + self._confirmations_left()) * self._mean_seconds
 
         self.bar.phase("trials")
-        while True:
-            while pool.idle and (task := more()) is not None:
-                self._submit(pool, task)
-            if not pool.running:
-                break
-            left = self.config.trials - len(found.judged()) - len(pool.running)
-            self.bar.plan((max(0, left) + self._confirmations_left()) * self._mean_seconds)
-            self._listen(pool)
+        self._run(pool, next_task, seconds_ahead)
         if found.nothing_new:
             self.say(f"--sampler {self.config.sampler} has nothing new to propose: the space is searched through")
 
-    def _listen(self, pool: Pool) -> None:
-        for event in pool.events(WAIT_SECONDS):
-            if event.kind == "message":
-                self.bar.advance(event.task.key, self._seconds_of.get(event.task.key, 1.0), event.value)
-                continue
-            if event.kind == "lost":
-                self.bar.lose(event.task.key)
-                close_dead_runs()
-                log.warning("A worker (pid %d) is gone: exit code %s", event.pid, event.value)
-            else:
-                self.bar.end(event.task.key)
-            self.found.take(event)
-            self._show()
+    def _take(self, event: Event) -> None:
+        """Hand what a training came to over to the study."""
+        task: TrainingTask = event.task
+        outcome: Outcome = event.value
+        if event.kind == "failed":
+            outcome = raised(event)
+        elif event.kind == "lost":
+            close_dead_runs()
+            log.warning("A worker (pid %d) is gone: exit code %s", event.pid, event.value)
+            outcome = Lost(f"its process (pid {event.pid}) is gone, exit code {event.value}")
+        if task.role == "trial":
+            self.found.take(task.number, outcome)
+        else:
+            self.found.take_confirmation(task.number, task.train.seed, outcome)
+        self._show()
 
     def _show(self) -> None:
         best = min((trial.values[0] for trial in self.found.complete()), default=None)
@@ -217,15 +232,17 @@ class _Conductor:
         found = self.found
         while True:
             judged = judge(found.contenders(), found.reference)
-            waiting = found.confirmation_tasks(unconfirmed(judged, self.config.confirm_seeds), self.tags)
-            if not waiting:
+            lacking = found.lacking_runs(unconfirmed(judged, self.config.confirm_seeds))
+            if not lacking:
                 return judged
             self.bar.phase("confirming the front")
-            while waiting or pool.running:
-                while waiting and pool.idle:
-                    self._submit(pool, waiting.pop(0))
-                self.bar.plan(len(waiting) * self._mean_seconds)
-                self._listen(pool)
+            self._train_all(pool, [self._task("confirmation", proposal) for proposal in lacking])
+
+    def _train_all(self, pool: Pool, waiting: list[TrainingTask]) -> None:
+        def next_task() -> TrainingTask | None:
+            return waiting.pop(0) if waiting else None
+
+        self._run(pool, next_task, lambda: len(waiting) * self._mean_seconds)
 
     def _lay_down(self, error: BaseException) -> None:
         """Leave the trials that are under way to the next command: it finds what their runs have come to."""
