@@ -21,6 +21,7 @@ from random import Random
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import optuna
 from filelock import FileLock
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
@@ -43,9 +44,9 @@ from pipeline.front import Contender, Trial
 from pipeline.hopeless import HOPELESS, FinishedCurve
 from pipeline.memory import check_training_fits
 from pipeline.processes import is_gone, is_of_this_machine, process_tags
-from pipeline.sampler import KnownCostSampler
+from pipeline.sampler import KnownCostSampler, range_of
+from pipeline.sampler import Space as SearchedSpace
 from pipeline.space import (
-    LARGEST_ENUMERATION,
     LOG_PARAMETERS,
     PARAMETERS,
     Range,
@@ -61,6 +62,7 @@ OBJECTIVES = ["validation perplexity", "log10 MACs per character"]
 KILLS_ALLOWED = 1  # of a trial's process, before its configuration is left alone
 FAILURES_IN_A_ROW = 20  # trials that failed for good and none that did not, after which the search ends
 ANSWERS_IN_A_ROW = 20  # proposals that need no training, after which one that does is drawn at random
+LARGEST_ENUMERATION = 100_000  # configurations that a space is listed up to
 DRAWS = 1000  # after which a space without a size is taken for searched through
 NSGA_POPULATION = 10  # its own 50 would not leave the first, random generation in 40 trials
 FEWEST_TO_RANK = 4  # complete trials, before parameters are ranked
@@ -186,6 +188,28 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
         else:
             found[name] = FloatDistribution(values.low, values.high, log=name in LOG_PARAMETERS)
     return found
+
+
+def points_of(space: Space) -> SearchedSpace:
+    """The searched parameters as numbers."""
+    return SearchedSpace({name: range_of(name, each) for name, each in distributions(space).items()})
+
+
+def configurations(space: Space) -> Iterator[dict[str, Any]] | None:
+    """Every configuration of a space; None where they are too many to be listed, or a parameter is continuous."""
+    points = points_of(space)
+    if points.size() > LARGEST_ENUMERATION:
+        return None
+    return ({**space.fixed, **points.external(point)} for point in points.enumerate())
+
+
+def draw(space: Space, random: Random) -> dict[str, Any]:
+    """A random configuration, as Optuna's random sampler draws it: by ratio in hidden size and learning rate."""
+    if not space.searched:
+        return dict(space.fixed)
+    points = points_of(space)
+    (point,) = points.from_unit(np.array([[random.random() for _ in points.ranges]]))
+    return {**space.fixed, **points.external(point)}
 
 
 def _sampler(
@@ -483,17 +507,17 @@ class Search:
             affordable = not self.config.budget_macs or self.macs_per_char(each) <= self.config.budget_macs
             return affordable and self._key(each) not in tried
 
-        listed: Iterable[dict[str, Any]] | None = None
+        listed: Iterable[dict[str, Any]] | None
         if self.config.sampler == "grid":
             grid = self.space.grid()
             listed = ({**self.space.fixed, **dict(zip(grid, each, strict=True))} for each in product(*grid.values()))
-        elif self.space.size is not None and self.space.size <= LARGEST_ENUMERATION:
-            listed = self.space.configurations()
+        else:
+            listed = configurations(self.space)
         if listed is not None:
             left = [each for each in listed if is_new(each)]
             found = random.choice(left) if left else None
         else:
-            found = next(filter(is_new, (self.space.draw(random) for _ in range(DRAWS))), None)
+            found = next(filter(is_new, (draw(self.space, random) for _ in range(DRAWS))), None)
         return None if found is None else {name: found[name] for name in self.space.searched}
 
     @staticmethod

@@ -28,7 +28,7 @@ from pipeline.open_runs import close_dead_runs, close_the_dead
 from pipeline.pool import MakePool, Pool, raised, run_tasks, time_all, train_in_processes, worker_count
 from pipeline.progress import SearchProgress, search_progress
 from pipeline.reported import report_table
-from pipeline.search import Lost, Outcome, Proposal, Search, alone, refused, storage_url
+from pipeline.search import Lost, Outcome, Proposal, Search, alone, draw, refused, storage_url
 from pipeline.space import SearchConfig, Space, configs_of
 from pipeline.steps import CURVES, corpus_tags, parent_run, record_datasets
 from pipeline.stopping import name_of, shielded, signal_of
@@ -139,7 +139,7 @@ class _Conductor:
     def _estimate(self, pool: Pool, count: int) -> None:
         """Time some steps in all workers at once, and say how long the search will take and where it will be found."""
         found, config, random = self.found, self.config, Random(self.config.seed)
-        drawn = [found.space.draw(random) for _ in range(ESTIMATE_DRAWS)]
+        drawn = [draw(found.space, random) for _ in range(ESTIMATE_DRAWS)]
         if config.budget_macs:
             drawn = [each for each in drawn if found.macs_per_char(each) <= config.budget_macs] or drawn[:1]
         configurations = [configs_of(each, found.space, config, config.seed) for each in drawn]
@@ -166,7 +166,9 @@ class _Conductor:
         return max(0.0, members * (self.config.confirm_seeds - 1) - len(self.found.confirmations))
 
     def _task(self, role: Role, proposal: Proposal) -> TrainingTask:
-        stops = role == "trial" and self.rule is not None
+        stop = None
+        if role == "trial" and self.rule is not None:
+            stop = HopelessStop(self.rule, proposal.macs_per_char, tuple(self.found.curves()))
         return TrainingTask(
             role=role,
             number=proposal.number,
@@ -176,7 +178,7 @@ class _Conductor:
             study=self.found.identity,
             parent=self.run.id,
             tags={**self.tags, "study": self.config.study_name, "role": role, "trial": str(proposal.number)},
-            stop=HopelessStop(self.rule, proposal.macs_per_char, tuple(self.found.curves())) if stops else None,
+            stop=stop,
         )
 
     def _run(

@@ -13,9 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from itertools import product
-from math import exp, log, prod
 from pathlib import Path
-from random import Random
 from typing import Any, Literal, get_args
 
 from models.config import CellName, ModelConfig, check_range, option, option_name
@@ -25,7 +23,6 @@ from pipeline.errors import InputError
 SamplerName = Literal["known-cost", "gp", "tpe", "nsga2", "random", "grid"]
 CELLS: tuple[str, ...] = get_args(CellName)
 LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched by ratio
-LARGEST_ENUMERATION = 100_000  # configurations that a space is listed up to
 GRID_FLOATS = 5  # values of a range of floats in --sampler grid
 GRID_INTS = 4  # a range of so many integers is taken whole there; a longer one of ratios is doubled through
 
@@ -135,25 +132,6 @@ class Space:
     def fixed(self) -> dict[str, Any]:
         return {name: each[0] for name, each in self.values.items() if not isinstance(each, Range) and len(each) == 1}
 
-    @property
-    def size(self) -> int | None:
-        """How many configurations there are; None where a parameter is continuous."""
-        if any(isinstance(each, Range) and PARAMETERS[name] is float for name, each in self.values.items()):
-            return None
-        return prod(
-            int(each.high - each.low) + 1 if isinstance(each, Range) else len(each) for each in self.values.values()
-        )
-
-    def configurations(self) -> Iterator[dict[str, Any]]:
-        """Every configuration of a space that has a size."""
-        assert self.size is not None
-        choices = [
-            range(int(each.low), int(each.high) + 1) if isinstance(each, Range) else each
-            for each in self.values.values()
-        ]
-        for chosen in product(*choices):
-            yield dict(zip(self.values, chosen, strict=True))
-
     def corners(self) -> Iterator[dict[str, Any]]:
         """Every combination of the outermost values."""
         ends = [
@@ -162,27 +140,6 @@ class Space:
         ]
         for chosen in product(*ends):
             yield dict(zip(self.values, chosen, strict=True))
-
-    def draw(self, random: Random) -> dict[str, Any]:
-        """A random configuration: log-uniform in hidden size and learning rate, uniform in the rest.
-
-        An integer of ratios is the rounded one between half below the lowest and half above the highest, as Optuna has
-        it, so that both ends come.
-        """
-        drawn: dict[str, Any] = {}
-        for name, each in self.values.items():
-            if not isinstance(each, Range):
-                drawn[name] = random.choice(each)
-                continue
-            is_int = PARAMETERS[name] is int
-            half = 0.5 if is_int else 0.0
-            if name in LOG_PARAMETERS:
-                value = exp(random.uniform(log(each.low - half), log(each.high + half)))
-            else:
-                value = random.uniform(each.low - half, each.high + half)
-            value = min(max(value, each.low), each.high)  # which arithmetic may miss
-            drawn[name] = round(value) if is_int else value
-        return drawn
 
     def grid(self) -> dict[str, list[Any]]:
         """Values of each searched parameter for a grid: widths doubled, other integers whole, five of a float."""
