@@ -50,7 +50,7 @@ def check(config: Any) -> None:
         value = getattr(config, each.name)
         if get_origin(each.type) is Literal:
             check_choice(each.name, value, get_args(each.type))
-        elif each.metadata["limits"] and not (value is None and type(None) in get_args(each.type)):
+        elif each.metadata.get("limits") and not (value is None and type(None) in get_args(each.type)):
             check_range(each.name, value, **each.metadata["limits"])
 
 

@@ -5,7 +5,7 @@ in ``resolve``). Everything else has its own default.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from models.config import LARGEST_SIZE, ConfigError, ModelConfig, check, check_choice, option
@@ -17,6 +17,16 @@ WINDOW_TRAIN, WINDOW_VAL, WINDOW_LENGTH = 10_000, 5_000, 32  # the book's num_tr
 PASS_CHARS = 10_000_000  # of a text that is longer, this much is an epoch
 HELD_OUT_CHARS = 500_000  # and this much of it is read to validate, and to test
 REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own three prefixes
+
+# Version of the training recipe: what a configuration computes beyond its options. A record names the recipe that it
+# was made with and is resumed under it; a record without one was made with the first.
+#   1  The warm-up multiplies a cosine that falls from the first step on, so that a short training never reaches its
+#      peak (65 % of --learning-rate with 118 steps).
+#   2  Linear warm-up to the peak, then the cosine from there to the last step.
+FIRST_RECIPE, RECIPE = 1, 2
+RECIPES = (FIRST_RECIPE, RECIPE)
+STOPPED_BY_TIME = "--max-seconds"  # how the reason begins for which a training was cut short by its time
+NOT_COMPUTED = ("seed", "max_seconds", "device", "threads", "sample_every")  # of TrainConfig: see ``what_it_computes``
 
 
 @dataclass(frozen=True)
@@ -54,7 +64,12 @@ class TrainConfig:
     budget_chars: int = option(
         4_060_000, help="Characters to train on in all where --epochs is auto (stream).", preset=True, low=1
     )
-    max_seconds: float = option(0.0, help="Stop training after so many seconds (0: no limit).", low=0)
+    max_seconds: float = option(
+        0.0,
+        help="Stop training after so many seconds (0: no limit; auto: none, and in a resumed training as it was).",
+        preset=True,
+        low=0,
+    )
     batch_size: int = option(16, help="Windows or parallel streams in one step.", preset=True, low=1, high=LARGEST_SIZE)
     sequence_length: int = option(
         32, help="Characters between two cuts of backpropagation.", preset=True, low=1, high=LARGEST_SIZE
@@ -64,7 +79,12 @@ class TrainConfig:
         0.03, help="Learning rate, the highest of the schedule.", preset=True, above=0, high=1000
     )
     schedule: Literal["cosine", "constant"] = option(
-        "cosine", help="cosine: 50 warm-up steps, then down to 5 %.", preset=True
+        "cosine",
+        help=(
+            "cosine: 50 warm-up steps (in a training of less than 500, a tenth of them) up to the learning rate, then "
+            "down to 5 %."
+        ),
+        preset=True,
     )
     weight_decay: float = option(0.01, help="Decoupled weight decay (AdamW).", preset=True, low=0, high=1000)
     clip: float = option(1.0, help="Largest norm of the gradient (0: not clipped).", preset=True, low=0)
@@ -82,10 +102,33 @@ class TrainConfig:
     precision: Literal["auto", "fp32", "bf16"] = option(
         "auto", help="Arithmetic; auto: bf16 where the hardware has it and it pays, never under --preset report."
     )
-    sample_every: int = option(10, help="Epochs between two sample texts in the record (0: at the end only).", low=0)
+    sample_every: int = option(
+        10,
+        help=(
+            "Epochs between two sample texts in the record (0: at the end only; auto: 10, and in a resumed training as "
+            "it was)."
+        ),
+        preset=True,
+        low=0,
+    )
+    recipe: int = RECIPE  # no option of the command line
 
     def __post_init__(self) -> None:
         check(self)
+        if self.recipe not in RECIPES:
+            raise ConfigError("recipe", f"is {self.recipe!r}; this version knows {', '.join(map(str, RECIPES))}")
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any]) -> "TrainConfig":
+        """The configuration of a recorded training; what an older record does not name is as it was then."""
+        return cls(**{"recipe": FIRST_RECIPE, **values})
+
+    def what_it_computes(self) -> dict[str, Any]:
+        """The fields that decide what is trained, but for the seed: equal for two seeds of one configuration."""
+        values = {name: value for name, value in asdict(self).items() if name not in NOT_COMPUTED}
+        if self.schedule == "constant":  # the recipes differ in the cosine alone
+            values["recipe"] = FIRST_RECIPE
+        return values
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,10 @@ class TrainingDivergedError(TmlmError):
     """The loss is no longer a number; what was best until then is kept."""
 
 
+class RemoteError(TmlmError):
+    """What was raised in another process, as "Type: text", where the exception itself can't be pickled."""
+
+
 class RecordingError(TmlmError):
     """A run can't be recorded any further: the store or its disk refuses."""
 

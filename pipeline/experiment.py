@@ -18,7 +18,7 @@ from models.config import ModelConfig
 from models.language_model import LanguageModel
 from models.ngram import Baselines
 from pipeline.checkpoints import flatten, group, load_checkpoint, save_checkpoint
-from pipeline.config import TrainConfig
+from pipeline.config import FIRST_RECIPE, TrainConfig
 from pipeline.corpus import Corpus
 from pipeline.errors import InputError
 from pipeline.evaluation import TextScore, score_text
@@ -146,6 +146,8 @@ class Keeper:
             theirs, ours = (
                 {k: v for k, v in facts[name].items() if k not in MAY_CHANGE} for facts in (found, self.facts)
             )
+            if name == "train":
+                theirs = {"recipe": FIRST_RECIPE, **theirs}
             if theirs != ours:
                 raise InputError(f"{path} is of another {name} configuration; give another folder")
         if found["corpus"]["corpus_sha256"] != self.facts["corpus"]["corpus_sha256"]:

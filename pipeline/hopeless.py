@@ -103,6 +103,20 @@ class HopelessRule:
         return float((now - theirs[:, -1])[nearest].max()) * (1 + self.slack) + self.noise
 
 
+@dataclass(frozen=True)
+class HopelessStop:
+    """When to stop one trial, for the process that trains it: the rule, the trial's MACs, and the finished curves."""
+
+    rule: HopelessRule
+    macs_per_char: int
+    finished: tuple[FinishedCurve, ...]
+
+    def __call__(self, curve: Sequence[float], epochs: int) -> str:
+        """Why a training with this validation curve, of ``epochs``, is to be stopped; "" if it is to go on."""
+        reason = self.rule.reason_to_stop(curve, epochs, self.macs_per_char, self.finished)
+        return f"{HOPELESS}: {reason}" if reason else ""
+
+
 def _check(val_perplexities: Sequence[float]) -> None:
     for value in val_perplexities:
         if not (isfinite(value) and value >= 1):

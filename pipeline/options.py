@@ -61,11 +61,16 @@ def option_of(config: type, field: Field) -> Callable[[Command], Command]:
     )
 
 
+def option_fields(config: type) -> list[Field]:
+    """The fields of a dataclass that are options, which ``models.config.option`` has made."""
+    return [field for field in fields(config) if field.metadata]
+
+
 def options_of(*configs: type, only: tuple[str, ...] = ()) -> Callable[[Command], Command]:
     """The options of all fields (or those named) of the dataclasses, in their order."""
 
     def add(command: Command) -> Command:
-        chosen = [(config, f) for config in configs for f in fields(config) if not only or f.name in only]
+        chosen = [(config, f) for config in configs for f in option_fields(config) if not only or f.name in only]
         for config, field in reversed(chosen):
             command = option_of(config, field)(command)
         return command
@@ -75,7 +80,7 @@ def options_of(*configs: type, only: tuple[str, ...] = ()) -> Callable[[Command]
 
 def given(options: Mapping[str, Any], *configs: type) -> dict[str, Any]:
     """Those of the dataclasses' options whose value is another than when nothing is said."""
-    silent = {f.name: None if f.metadata["preset"] else f.default for config in configs for f in fields(config)}
+    silent = {f.name: None if f.metadata["preset"] else f.default for config in configs for f in option_fields(config)}
     return {name: value for name, value in options.items() if name in silent and value != silent[name]}
 
 

@@ -1,14 +1,15 @@
 """Who trains: worker processes, or whatever takes their place in a test; and the timing that estimates rest on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from pipeline.errors import TmlmError
+from pipeline.errors import RemoteError
 from pipeline.estimate import Timing
 from pipeline.machine import usable_cores
 from pipeline.memory import most_workers
-from pipeline.trial import TimingTask, do
+from pipeline.progress import SearchProgress
+from pipeline.trial import TimingTask, TrainingTask, do
 from pipeline.workers import Event, Workers
 
 WAIT_SECONDS = 1.0  # between two looks at the clock
@@ -69,5 +70,39 @@ def time_all(pool: Pool, tasks: Sequence[TimingTask]) -> list[Timing]:
 
 
 def raised(event: Event) -> Exception:
-    """What a task raised, or its words where it could not be brought here."""
-    return event.value if isinstance(event.value, Exception) else TmlmError(str(event.value))
+    """What a task raised; RemoteError where that could not be brought here."""
+    return event.value if isinstance(event.value, Exception) else RemoteError(str(event.value))
+
+
+def run_tasks(
+    pool: Pool,
+    next_task: Callable[[], TrainingTask | None],
+    on_end: Callable[[Event], None],
+    bar: SearchProgress,
+    expected_seconds: Callable[[TrainingTask], float],
+    seconds_ahead: Callable[[], float],
+) -> None:
+    """Train what ``next_task`` gives, until it gives None while nothing is running.
+
+    It is asked for a task whenever a worker is idle. ``on_end`` hears how each task ended: done, failed or lost. The
+    bar shows the shares done of the ``expected_seconds`` of the tasks, and the ``seconds_ahead`` of those to come.
+    """
+    seconds: dict[Hashable, float] = {}
+    while True:
+        while pool.idle and (task := next_task()) is not None:
+            pool.submit(task)
+            seconds[task.key] = expected_seconds(task)
+            bar.advance(task.key, seconds[task.key], 0.0)
+        if not pool.running:
+            return
+        bar.plan(seconds_ahead())
+        for event in pool.events(WAIT_SECONDS):
+            key = event.task.key
+            if event.kind == "message":
+                bar.advance(key, seconds[key], event.value)
+                continue
+            if event.kind == "lost":
+                bar.lose(key)
+            else:
+                bar.end(key)
+            on_end(event)

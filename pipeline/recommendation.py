@@ -7,6 +7,7 @@ from typing import Any
 
 from models.config import ModelConfig
 from pipeline import tracking
+from pipeline.config import STOPPED_BY_TIME
 from pipeline.downloads import public
 from pipeline.errors import InputError
 from pipeline.front import Candidate, recommend
@@ -47,7 +48,7 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         "seeds": len(chosen.run_ids),
         "diverged": len({run.run_id for run in diverged}.intersection(chosen.run_ids)),
         "corpus": max(same, key=lambda run: run.ended_ms).tags.get("corpus", ""),
-        "configurations": len({run.tags["config_id"] for run in same}),
+        "configurations": len({_configuration(run) for run in same}),
     }
 
 
@@ -60,12 +61,13 @@ def _of_text(texts: list[tracking.FinishedTraining], corpus: str) -> list[tracki
     wanted = {"corpus": (corpus,), "corpus.source": (corpus, public(corpus), path)}
 
     def is_meant(run: tracking.FinishedTraining) -> bool:
-        return any(run.tags.get(tag) in names for tag, names in wanted.items()) or _shown_name(run) == corpus
+        return any(run.tags.get(tag) in names for tag, names in wanted.items())
+
+    def was_meant(text: tracking.FinishedTraining) -> bool:
+        return any(map(is_meant, tracking.finished_trainings(text.tags["corpus.sha256"])))
 
     now = [text for text in texts if is_meant(text)]
-    return now or [
-        each for each in texts if any(map(is_meant, tracking.finished_trainings(each.tags["corpus.sha256"])))
-    ]
+    return now or [text for text in texts if was_meant(text)] or [text for text in texts if _shown_name(text) == corpus]
 
 
 def _shown_name(run: tracking.FinishedTraining) -> str:
@@ -79,17 +81,22 @@ def _is_hopeless(run: tracking.FinishedTraining) -> bool:
     return run.tags.get("stopped", "").startswith(HOPELESS)
 
 
+def _configuration(run: tracking.FinishedTraining) -> tuple[str, bool]:
+    """What runs that count as seeds of one configuration share; one that its time cut short says less than a whole."""
+    return run.config_id, run.tags.get("stopped", "").startswith(STOPPED_BY_TIME)
+
+
 def _candidates(runs: list[tracking.FinishedTraining], diverged: list[tracking.FinishedTraining]) -> list[Candidate]:
     """The configurations of finished runs, each with those of its seeds that diverged at the end."""
     by_config = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.ended_ms):
-        by_config[run.tags["config_id"]].append(run)
+        by_config[_configuration(run)].append(run)
     found = []
-    for config_id, same in by_config.items():
+    for configuration, same in by_config.items():
         by_seed = {run.params["seed"]: run for run in same}  # of two of one seed, the later
         each = list(by_seed.values())
         perplexities = [run.metrics["final/val_perplexity"] for run in each]
-        lost = {run.params["seed"]: run for run in diverged if run.tags.get("config_id") == config_id}
+        lost = {run.params["seed"]: run for run in diverged if _configuration(run) == configuration}
         if left := [run for seed, run in lost.items() if seed not in by_seed]:
             uniform = _uniform_perplexity(each[0])
             perplexities = [min(value, uniform) for value in perplexities] + [uniform] * len(left)

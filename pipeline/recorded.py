@@ -7,12 +7,11 @@ from typing import Any
 
 from models.complexity import measure
 from pipeline import tracking, ui
-from pipeline.config import resolve
+from pipeline.config import STOPPED_BY_TIME, resolve
 from pipeline.errors import InputError
 from pipeline.reported import Reported, Table
 from pipeline.reproduced import Configuration, PromptInText, RecordedTraining, Reproduction, TextFacts
 from pipeline.tracking import NestedTraining
-from pipeline.training import STOPPED_BY_TIME
 
 STAGE = "reproduce"
 TEXT_FILE, TABLE_FILE, COMMANDS_FILE = "text.json", "reported.json", "commands.json"

@@ -17,7 +17,7 @@ from typing import Any
 from models.config import ModelConfig
 from pipeline import report, store, tracking, ui
 from pipeline.checks import Check, checks, refusal
-from pipeline.config import CorpusConfig, ReproduceConfig, TrainConfig, resolve
+from pipeline.config import STOPPED_BY_TIME, CorpusConfig, ReproduceConfig, TrainConfig, resolve
 from pipeline.corpus import Corpus, load_corpus
 from pipeline.corrections import corrections
 from pipeline.errors import CheckFailedError, InputError, TrainingDivergedError
@@ -27,7 +27,7 @@ from pipeline.explanations import explanations
 from pipeline.files import alone
 from pipeline.memory import check_shape_fits, check_training_fits, training_bytes
 from pipeline.open_runs import close_dead_runs, close_the_dead
-from pipeline.pool import WAIT_SECONDS, MakePool, Pool, raised, time_all, train_in_processes, worker_count
+from pipeline.pool import MakePool, Pool, raised, run_tasks, time_all, train_in_processes, worker_count
 from pipeline.progress import SearchProgress, search_progress
 from pipeline.recorded import (
     COMMANDS_FILE,
@@ -50,9 +50,9 @@ from pipeline.statistics import estimate
 from pipeline.steps import corpus_keys, corpus_tags, parent_run, record_datasets, step_key
 from pipeline.text_facts import text_facts
 from pipeline.tracking import NestedTraining, TrackedRun
-from pipeline.training import STOPPED_BY_TIME
 from pipeline.trial import Role, TimingTask, TrainingTask
 from pipeline.verdicts import Verdict, judge_claims
+from pipeline.workers import Event
 
 log = logging.getLogger(__name__)
 
@@ -325,27 +325,28 @@ class _Conductor:
 
     def _train(self, pool: Pool, waiting: list[TrainingTask]) -> None:
         total, done = len(waiting), 0
+
+        def on_end(event: Event) -> None:
+            nonlocal done
+            task = event.task
+            if event.kind == "lost":
+                close_dead_runs()
+                waiting[:0] = self._again(task, f"its process (pid {event.pid}) is gone, exit code {event.value}")
+                return
+            done += 1
+            self.bar.show(trainings=f"{done}/{total}")
+            if event.kind == "failed":
+                self._note_failure(task, raised(event))
+
         self.bar.phase("training")
-        while waiting or pool.running:
-            while waiting and pool.idle:
-                task = waiting.pop(0)
-                pool.submit(task)
-                self.bar.advance(task.key, self._seconds_of[task.key], 0.0)
-            self.bar.plan(sum(self._seconds_of[task.key] for task in waiting))
-            for event in pool.events(WAIT_SECONDS):
-                task = event.task
-                if event.kind == "message":
-                    self.bar.advance(task.key, self._seconds_of[task.key], event.value)
-                elif event.kind == "lost":
-                    self.bar.lose(task.key)
-                    close_dead_runs()
-                    waiting[:0] = self._again(task, f"its process (pid {event.pid}) is gone, exit code {event.value}")
-                else:
-                    done += 1
-                    self.bar.end(task.key)
-                    self.bar.show(trainings=f"{done}/{total}")
-                    if event.kind == "failed":
-                        self._note_failure(task, raised(event))
+        run_tasks(
+            pool,
+            lambda: waiting.pop(0) if waiting else None,
+            on_end,
+            self.bar,
+            lambda task: self._seconds_of[task.key],
+            lambda: sum(self._seconds_of[task.key] for task in waiting),
+        )
 
     def _again(self, task: TrainingTask, reason: str) -> list[TrainingTask]:
         """The training whose process was killed, once more from where it stands; nothing if it was the second time."""

@@ -588,7 +588,7 @@ class KnownCostSampler(BaseSampler):
         enqueued = trial.system_attrs.get("fixed_params", {})
         if not search_space or all(name in enqueued for name in search_space):
             return {}
-        space = Space({name: _range(name, distribution) for name, distribution in search_space.items()})
+        space = Space({name: range_of(name, distribution) for name, distribution in search_space.items()})
         fixed = {name: x for name in space.ranges if (x := _internal(space.ranges[name], enqueued, name)) is not None}
         with self._lock:
             trials = study._storage.get_all_trials(study._study_id, deepcopy=False)
@@ -829,7 +829,8 @@ def _fresh_seed() -> int:
     return int(np.random.SeedSequence().generate_state(1)[0])
 
 
-def _range(name: str, distribution: BaseDistribution) -> Range:
+def range_of(name: str, distribution: BaseDistribution) -> Range:
+    """The distribution of a parameter; ValueError for a kind that is not known here."""
     if isinstance(distribution, CategoricalDistribution | FloatDistribution | IntDistribution):
         return distribution
     raise ValueError(f"parameter {name} has a {type(distribution).__name__}, which KnownCostSampler does not know")

@@ -1,7 +1,7 @@
 """The search: an Optuna study of two objectives, validation perplexity and log10 MACs per character.
 
-Optuna's storage is the record of the trials, MLflow's of their trainings: one parent run, a nested run for each trial
-and each confirmation. This process asks and tells; worker processes train. With sampler.py the only door to Optuna.
+Optuna's storage is the record of the trials. ``Search`` proposes what to train and takes what it came to; who trains,
+and where that is recorded, it does not know. With sampler.py the only door to Optuna.
 
 A trial carries the process that asked for it, so that the next start knows at once which trials have been left behind.
 """
@@ -22,6 +22,7 @@ from random import Random
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import optuna
 from filelock import FileLock
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
@@ -35,17 +36,18 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.complexity import closed_form
+from models.config import ModelConfig
 from pipeline import files, store
-from pipeline.config import CorpusConfig
+from pipeline.config import FIRST_RECIPE, RECIPES, STOPPED_BY_TIME, CorpusConfig, TrainConfig
 from pipeline.corpus import Corpus
-from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
+from pipeline.errors import InputError, RecordingError, RemoteError, TmlmError, TrainingDivergedError
 from pipeline.front import Candidate, Trial
-from pipeline.hopeless import HOPELESS, FinishedCurve, HopelessRule
+from pipeline.hopeless import HOPELESS, FinishedCurve
 from pipeline.memory import check_training_fits
 from pipeline.processes import is_gone, is_of_this_machine, process_tags
-from pipeline.sampler import KnownCostSampler
+from pipeline.sampler import KnownCostSampler, range_of
+from pipeline.sampler import Space as SearchedSpace
 from pipeline.space import (
-    LARGEST_ENUMERATION,
     LOG_PARAMETERS,
     PARAMETERS,
     Range,
@@ -54,15 +56,14 @@ from pipeline.space import (
     configs_of,
     protocol_of,
 )
-from pipeline.training import STOPPED_BY_TIME
-from pipeline.trial import Role, TrainingTask
-from pipeline.workers import Event
 
 log = logging.getLogger(__name__)
 
 OBJECTIVES = ["validation perplexity", "log10 MACs per character"]
 KILLS_ALLOWED = 1  # of a trial's process, before its configuration is left alone
+FAILURES_IN_A_ROW = 20  # trials that failed for good and none that did not, after which the search ends
 ANSWERS_IN_A_ROW = 20  # proposals that need no training, after which one that does is drawn at random
+LARGEST_ENUMERATION = 100_000  # configurations that a space is listed up to
 DRAWS = 1000  # after which a space without a size is taken for searched through
 NSGA_POPULATION = 10  # its own 50 would not leave the first, random generation in 40 trials
 FEWEST_TO_RANK = 4  # complete trials, before parameters are ranked
@@ -71,9 +72,10 @@ ORPHANED_AFTER = timedelta(days=2)  # in a shared storage; more than clocks and 
 PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "corpus_sha256"  # of the study
 MLFLOW_STORE = "mlflow_store"  # of the study: what identifies the store that its runs are recorded in
 STORAGE_VARIABLE = "TMLM_STORAGE"  # environment variable that stands in for --storage auto
-PROCESS = "time-machine-lm:process"  # of a trial, hidden from people: who asked for it
+PROCESS = "time-machine-lm:process"  # of a trial: who asked for it; a system attribute in older studies
 CONFIRMED = "confirmed:"  # of the study, followed by the trial and the seed: the run that confirms it
-SEED, LOST, KILLS, RETRY_OF, REPEATS = "seed", "lost", "kills", "retry_of", "repeats"  # of a trial
+SEED, RETRY_OF, REPEATS = "seed", "retry_of", "repeats"  # of a trial
+LOST, KILLED, KILLS = "lost", "killed", "kills"  # of a trial: why it is tried again, was it killed, how often before
 FAILURE = "failure"  # of a trial, its reason
 OVER_BUDGET = "over --budget-macs"  # how the reason begins for which a trial was never trained
 RESULT = (  # what a training came to, as far as a trial shows it
@@ -153,6 +155,11 @@ def _is_over_budget(trial: FrozenTrial) -> bool:
     return str(trial.user_attrs.get(FAILURE, "")).startswith(OVER_BUDGET)
 
 
+def _process_of(trial: FrozenTrial) -> Mapping[str, str]:
+    """The process that asked for a trial; empty where it names none."""
+    return trial.user_attrs.get(PROCESS) or trial.system_attrs.get(PROCESS) or {}
+
+
 def _first_line(error: BaseException) -> str:
     return str(error.__cause__ or error).strip().splitlines()[0]
 
@@ -204,6 +211,28 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return found
 
 
+def points_of(space: Space) -> SearchedSpace:
+    """The searched parameters as numbers."""
+    return SearchedSpace({name: range_of(name, each) for name, each in distributions(space).items()})
+
+
+def configurations(space: Space) -> Iterator[dict[str, Any]] | None:
+    """Every configuration of a space; None where they are too many to be listed, or a parameter is continuous."""
+    points = points_of(space)
+    if points.size() > LARGEST_ENUMERATION:
+        return None
+    return ({**space.fixed, **points.external(point)} for point in points.enumerate())
+
+
+def draw(space: Space, random: Random) -> dict[str, Any]:
+    """A random configuration, as Optuna's random sampler draws it: by ratio in hidden size and learning rate."""
+    if not space.searched:
+        return dict(space.fixed)
+    points = points_of(space)
+    (point,) = points.from_unit(np.array([[random.random() for _ in points.ranges]]))
+    return {**space.fixed, **points.external(point)}
+
+
 def _sampler(
     config: SearchConfig, space: Space, macs: Callable[[Mapping[str, Any]], int], vocab_size: int, done: int
 ) -> BaseSampler:
@@ -229,43 +258,31 @@ def _sampler(
     return samplers[config.sampler]()
 
 
-class SigningSampler(BaseSampler):
-    """A sampler whose trials say which process asks for them before anything else is done about them.
+# --- the study -------------------------------------------------------------------------------------------------------
 
-    Optuna calls ``before_trial`` when a trial has just begun to run; sampling, in which a process may be killed too,
-    comes after it.
+
+@dataclass(frozen=True)
+class Proposal:
+    """A training that the study asks for: the number of its trial, or of the trial that it confirms, and what to train.
+
+    ``macs_per_char`` is the model's, exact.
     """
 
-    def __init__(self, sampler: BaseSampler, process: Mapping[str, str]) -> None:
-        self._sampler, self._process = sampler, dict(process)
-
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        study._storage.set_trial_system_attr(trial._trial_id, PROCESS, self._process)
-        self._sampler.before_trial(study, trial)
-
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._sampler.infer_relative_search_space(study, trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._sampler.sample_relative(study, trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
-    ) -> Any:
-        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
-
-    def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
-    ) -> None:
-        self._sampler.after_trial(study, trial, state, values)
-
-    def reseed_rng(self) -> None:
-        self._sampler.reseed_rng()
+    number: int
+    model: ModelConfig
+    train: TrainConfig
+    macs_per_char: int
 
 
-# --- the study -------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Lost:
+    """The outcome of a training whose process is gone."""
+
+    reason: str
+
+
+Outcome = Mapping[str, Any] | Exception | Lost
+"""What a training came to: its result (at least RESULT and "texts"), what it raised, or that its process was lost."""
 
 
 @dataclass(frozen=True)
@@ -291,13 +308,8 @@ class Search:
             None,
         )  # a run's link and curve
         self._kills: dict[tuple[int, int], int] = {}  # of the processes of a confirmation
+        self._failures_in_a_row = 0  # since this command began
         self._process = process_tags()
-        protocol = {
-            **protocol_of(config, space),
-            "corpus": corpus.label,
-            "alphabet": corpus_config.alphabet,
-            TEXT: corpus.corpus_sha256,
-        }
         self._check_budget()
         self._check_fit()
         storage = open_storage(config)
@@ -311,10 +323,12 @@ class Search:
                 load_if_exists=True,
             )
             if PROTOCOL in self.study.user_attrs or not self._is_untouched():
-                self._check_same(protocol)
+                self._take_recipe()
+                self._check_same(self._protocol())
             else:  # new, or its maker was killed before it had a protocol, which is therefore the last that it gets
                 self.study.set_metric_names(OBJECTIVES)
-                for name, value in (("space_hash", space.digest), (IDENTITY, uuid4().hex), (PROTOCOL, protocol)):
+                attributes = {"space_hash": space.digest, IDENTITY: uuid4().hex, PROTOCOL: self._protocol()}
+                for name, value in attributes.items():
                     self.study.set_user_attr(name, value)
             self.confirmations = []
             for key, run in self.study.user_attrs.items():
@@ -322,8 +336,25 @@ class Search:
                     number, seed = key.removeprefix(CONFIRMED).split(":")
                     self.confirmations.append(Confirmation(int(number), int(seed), run))
             done = len(self.study.get_trials(deepcopy=False))
-            sampler = _sampler(config, space, self.macs_per_char, self.vocab_size, done)
-            self.study.sampler = SigningSampler(sampler, self._process)
+            self.study.sampler = _sampler(config, space, self.macs_per_char, self.vocab_size, done)
+
+    def _protocol(self) -> dict[str, Any]:
+        return {
+            **protocol_of(self.config, self.space),
+            "corpus": self.corpus.label,
+            "alphabet": self.corpus_config.alphabet,
+            TEXT: self.corpus.corpus_sha256,
+        }
+
+    def _take_recipe(self) -> None:
+        """Go on with a study under the training recipe that it was begun under."""
+        recipe = self.study.user_attrs.get(PROTOCOL, {}).get("recipe", FIRST_RECIPE)
+        if recipe not in RECIPES:
+            raise InputError(
+                f"--study-name {self.config.study_name} was begun by a later version (training recipe {recipe}); "
+                "use that one, or give another name"
+            )
+        self.config = replace(self.config, recipe=recipe)
 
     def _check_budget(self) -> None:
         if not self.config.budget_macs:
@@ -445,24 +476,20 @@ class Search:
 
     # --- asking ------------------------------------------------------------------------------------------------------
 
-    def next_task(self, tags: Mapping[str, str], running: int, rule: HopelessRule | None) -> TrainingTask | None:
-        """A trial to train, or None where enough are complete or under way, or where there is nothing new to try.
+    def next_task(self, running: int) -> Proposal | None:
+        """A trial to train, or None where enough are complete or ``running``, or where there is nothing new to try.
 
-        A proposal that was trained before is answered with what it came to, one over the budget is failed; neither
-        counts. A sampler that has only such ones is helped out with a random new one.
+        Lost trials are tried again first. A proposal that was trained before is answered with what it came to, one
+        over the budget is failed; neither counts. A sampler that has only such ones is helped out with a random new
+        one.
         """
         answered = 0
         while len(self.judged()) + running < self.config.trials:
             helped = self.config.sampler == "grid" or answered >= ANSWERS_IN_A_ROW
-            if helped and not self.trials(TrialState.WAITING):
-                new = self._something_new()
-                if new is None:
-                    self.nothing_new = True
-                    return None
-                self.study.enqueue_trial(new)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                trial = self.study.ask(distributions(self.space))
+            trial = self._ask(helped)
+            if trial is None:
+                self.nothing_new = True
+                return None
             trial.set_user_attr(SEED, self.config.seed)
             parameters = {**self.space.fixed, **trial.params}
             macs = self.macs_per_char(parameters)
@@ -473,8 +500,46 @@ class Search:
                 trial.set_user_attr(REPEATS, earlier.number)
                 self._answer(trial.number, earlier)
             else:
-                return self._task("trial", trial.number, parameters, self.config.seed, tags, rule)
+                return self._proposal(trial.number, parameters, self.config.seed)
             answered += 1
+        return None
+
+    def _ask(self, helped: bool) -> optuna.Trial | None:
+        """A trial that names this process before it is sampled, in which a process may be killed too.
+
+        It is the one that is in line, or else a lost one once more, or else a random new one where the sampler is
+        ``helped`` (None where there is none), or else what the sampler proposes.
+        """
+        if not self.trials(TrialState.WAITING):
+            parameters, attributes = self._lost_one() or (self._something_new() if helped else {}, {})
+            if parameters is None:
+                return None
+            self.study.enqueue_trial(parameters, user_attrs={**attributes, PROCESS: self._process})
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            trial = self.study.ask(distributions(self.space))
+        if trial.user_attrs.get(PROCESS) != self._process:  # another process had put it in line
+            trial.set_user_attr(PROCESS, self._process)
+        return trial
+
+    def _lost_one(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """Parameters and attributes to try the first lost trial again with that was not yet; None if there is none.
+
+        One that was stopped before it had a configuration is left alone, and so is one that Optuna can't ask for, such
+        as a cell that there is not, put in line by hand.
+        """
+        tried_again = {trial.user_attrs.get(RETRY_OF) for trial in self.trials()}
+        for trial in self.trials(TrialState.FAIL):
+            if LOST not in trial.user_attrs or trial.number in tried_again:
+                continue
+            parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # the first: of one in line
+            try:
+                for name, distribution in distributions(self.space).items():
+                    distribution.to_internal_repr(parameters[name])
+            except (KeyError, ValueError):
+                continue
+            kills = trial.user_attrs.get(KILLS, 0) + trial.user_attrs.get(KILLED, 0)
+            return parameters, {RETRY_OF: trial.number, KILLS: kills}
         return None
 
     def _something_new(self) -> dict[str, Any] | None:
@@ -489,17 +554,17 @@ class Search:
             affordable = not self.config.budget_macs or self.macs_per_char(each) <= self.config.budget_macs
             return affordable and self._key(each) not in tried
 
-        listed: Iterable[dict[str, Any]] | None = None
+        listed: Iterable[dict[str, Any]] | None
         if self.config.sampler == "grid":
             grid = self.space.grid()
             listed = ({**self.space.fixed, **dict(zip(grid, each, strict=True))} for each in product(*grid.values()))
-        elif self.space.size is not None and self.space.size <= LARGEST_ENUMERATION:
-            listed = self.space.configurations()
+        else:
+            listed = configurations(self.space)
         if listed is not None:
             left = [each for each in listed if is_new(each)]
             found = random.choice(left) if left else None
         else:
-            found = next(filter(is_new, (self.space.draw(random) for _ in range(DRAWS))), None)
+            found = next(filter(is_new, (draw(self.space, random) for _ in range(DRAWS))), None)
         return None if found is None else {name: found[name] for name in self.space.searched}
 
     @staticmethod
@@ -529,30 +594,9 @@ class Search:
         else:
             self._fail(number, f"the same as trial {earlier.number}")
 
-    def _task(
-        self,
-        role: Role,
-        number: int,
-        parameters: Mapping[str, Any],
-        seed: int,
-        tags: Mapping[str, str],
-        rule: HopelessRule | None = None,
-    ) -> TrainingTask:
+    def _proposal(self, number: int, parameters: Mapping[str, Any], seed: int) -> Proposal:
         model, train = configs_of(parameters, self.space, self.config, seed)
-        assert self.parent is not None
-        return TrainingTask(
-            role=role,
-            number=number,
-            corpus=self.corpus_config,
-            model=model,
-            train=train,
-            study=self.identity,
-            parent=self.parent,
-            tags={**tags, "study": self.config.study_name, "role": role, "trial": str(number)},
-            macs_per_char=closed_form(model, self.vocab_size).macs_per_char,
-            rule=rule,
-            finished=() if rule is None else tuple(self.curves()),
-        )
+        return Proposal(number, model, train, closed_form(model, self.vocab_size).macs_per_char)
 
     def curves(self) -> list[FinishedCurve]:
         """The validation curves of the complete trials."""
@@ -563,29 +607,48 @@ class Search:
 
     # --- telling -----------------------------------------------------------------------------------------------------
 
-    def take(self, event: Event) -> None:
-        """Record what has become of a task. What is no result and no divergence is raised."""
-        task: TrainingTask = event.task
-        diverged = event.kind == "failed" and isinstance(event.value, TrainingDivergedError | MemoryError)
-        if event.kind == "failed" and not diverged:
-            if task.role == "trial":  # the disk and the store may be better next time, nothing else is
-                kills = 0 if isinstance(event.value, TmlmError | OSError) else 1
-                self._lose(task.number, f"{type(event.value).__name__}: {event.value}", kills)
-            raise event.value if isinstance(event.value, Exception) else TmlmError(str(event.value))
-        if task.role == "confirmation":
-            key = task.number, task.train.seed
-            if event.kind == "lost" or isinstance(event.value, MemoryError):  # it is asked for again, but once
-                self._kills[key] = self._kills.get(key, 0) + 1
-                return
-            run = {name: event.value[name] for name in DIVERGED} if event.kind == "done" else None
-            self.confirmations.append(Confirmation(*key, run))
-            self.study.set_user_attr(f"{CONFIRMED}{task.number}:{task.train.seed}", run)
-        elif event.kind == "done":
-            self._tell(task.number, event.value)
-        elif diverged:
-            self._fail(task.number, str(event.value) or "out of memory")
+    def take(self, number: int, outcome: Outcome) -> None:
+        """Record what a trial came to. An exception that is no divergence is recorded and raised.
+
+        TmlmError where FAILURES_IN_A_ROW trials have failed.
+        """
+        if isinstance(outcome, TrainingDivergedError | MemoryError):
+            self._fail(number, str(outcome) or "out of memory")
+            self._count_failure(number)
+        elif isinstance(outcome, Exception):  # the disk and the store may be better next time, nothing else is
+            may_pass = isinstance(outcome, TmlmError | OSError) and not isinstance(outcome, RemoteError)
+            named = str(outcome) if isinstance(outcome, RemoteError) else f"{type(outcome).__name__}: {outcome}"
+            self._lose(number, named, kills=0 if may_pass else 1)
+            raise outcome
+        elif isinstance(outcome, Lost):
+            if not self._lose(number, outcome.reason, kills=1):
+                self._count_failure(number)
         else:
-            self._lose(task.number, f"its process (pid {event.pid}) is gone, exit code {event.value}", kills=1)
+            self._tell(number, outcome)
+            self._failures_in_a_row = 0
+
+    def take_confirmation(self, number: int, seed: int, outcome: Outcome) -> None:
+        """Record what another seed of a trial's configuration came to; an exception that is no divergence is raised."""
+        if isinstance(outcome, Lost | MemoryError):  # it is asked for again, but once
+            self._kills[number, seed] = self._kills.get((number, seed), 0) + 1
+            return
+        if isinstance(outcome, Exception) and not isinstance(outcome, TrainingDivergedError):
+            raise outcome
+        run = None if isinstance(outcome, Exception) else {name: outcome[name] for name in DIVERGED}
+        self.confirmations.append(Confirmation(number, seed, run))
+        self.study.set_user_attr(f"{CONFIRMED}{number}:{seed}", run)
+
+    def _count_failure(self, number: int) -> None:
+        """Note that a trial failed for good; TmlmError after FAILURES_IN_A_ROW, since more would hardly do better."""
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row < FAILURES_IN_A_ROW:
+            return
+        reason = self.trials()[number].user_attrs[FAILURE]
+        raise TmlmError(
+            f"the last {FAILURES_IN_A_ROW} trials have all failed, trial {number} as follows: {reason}. All that was "
+            "recorded is kept: start the same command again to try others, or search another space under another "
+            "--study-name"
+        )
 
     def _tell(self, number: int, result: Mapping[str, Any]) -> None:
         storage, trial_id = self.study._storage, self._trial_id(number)
@@ -602,29 +665,20 @@ class Search:
         self.study._storage.set_trial_user_attr(self._trial_id(number), FAILURE, reason)
         self.study.tell(number, state=TrialState.FAIL)
 
-    def _lose(self, number: int, reason: str, kills: int) -> None:
-        """A trial whose process ended before it: failed, and tried again as long as it is not what kills processes."""
-        trial = self.study._storage.get_trial(self._trial_id(number))
-        kills += trial.user_attrs.get(KILLS, 0)
-        if kills > KILLS_ALLOWED:
-            self._fail(number, f"{reason}; {kills} times now, so it is not tried again")
-            return
-        self.study._storage.set_trial_user_attr(trial._trial_id, LOST, reason)
-        self._fail(number, reason)
-        self._put_in_line(trial, kills)
+    def _lose(self, number: int, reason: str, kills: int) -> bool:
+        """Fail a trial whose process ended before it; returns whether it is tried again.
 
-    def _put_in_line(self, trial: FrozenTrial, kills: int) -> None:
-        """Have the trial's configuration tried again; one that was stopped before it had a configuration is left.
-
-        So is one that Optuna can't ask for, such as a cell that there is not, put in line by hand.
+        It is, as long as it is not what kills processes.
         """
-        parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # the first: of one put in line
-        try:
-            for name, distribution in distributions(self.space).items():
-                distribution.to_internal_repr(parameters[name])
-        except (KeyError, ValueError):
-            return
-        self.study.enqueue_trial(parameters, user_attrs={RETRY_OF: trial.number, KILLS: kills})
+        trial = self.study._storage.get_trial(self._trial_id(number))
+        total = kills + trial.user_attrs.get(KILLS, 0)
+        if total > KILLS_ALLOWED:
+            self._fail(number, f"{reason}; {total} times now, so it is not tried again")
+            return False
+        for name, value in ((KILLED, kills), (LOST, reason)):
+            self.study._storage.set_trial_user_attr(trial._trial_id, name, value)
+        self._fail(number, reason)
+        return True
 
     def _trial_id(self, number: int) -> int:
         return self.study._storage.get_trial_id_from_study_id_trial_number(self.study._study_id, number)
@@ -635,27 +689,23 @@ class Search:
         Where a busy machine leaves no time for it, that command finds them running in a process that is gone.
         """
         for trial in self.trials(TrialState.RUNNING):
-            if trial.system_attrs.get(PROCESS) == self._process or self._is_orphan(trial):
+            if _process_of(trial) == self._process or self._is_orphan(trial):
                 self._lose(trial.number, reason, kills=0)
 
     def close_the_dead(self, elsewhere: bool = False) -> list[int]:
-        """Fail the trials whose process is gone, and put them in line again; returns their numbers.
+        """Fail the trials whose process is gone, which are then tried again; returns their numbers.
 
         ``elsewhere``: the study's run has ended, so that in our own file nobody of another machine or container, whose
         processes can't be seen, is at work either.
         """
         lost = []
         for trial in self.trials(TrialState.RUNNING):
-            process = trial.system_attrs.get(PROCESS, {})
+            process = _process_of(trial)
             here = is_of_this_machine(process)
             gone = is_gone(process) if here else bool(process) and elsewhere and self.config.storage == "auto"
             if gone or self._is_orphan(trial):
                 self._lose(trial.number, f"its process (pid {process.get('process.pid', '?')}) is gone", 1)
                 lost.append(trial.number)
-        in_line = {trial.user_attrs.get(RETRY_OF) for trial in self.trials()}
-        for trial in self.trials(TrialState.FAIL):  # a process may have gone before it put a trial in line
-            if LOST in trial.user_attrs and trial.number not in in_line:
-                self._put_in_line(trial, trial.user_attrs.get(KILLS, 0))
         return lost
 
     def _is_orphan(self, trial: FrozenTrial) -> bool:
@@ -664,7 +714,7 @@ class Search:
         Only one command of this machine works on a study (``alone``), so in our own file it was. In a storage that
         others may use, one of them may be there at this moment, but not after days.
         """
-        if PROCESS in trial.system_attrs:
+        if _process_of(trial):
             return False
         begun = trial.datetime_start
         return self.config.storage == "auto" or (begun is not None and datetime.now() - begun > ORPHANED_AFTER)
@@ -717,9 +767,9 @@ class Search:
                 runs.setdefault(each.seed, each.result or DIVERGED)
         return runs
 
-    def confirmation_tasks(self, members: Sequence[Candidate], tags: Mapping[str, str]) -> list[TrainingTask]:
+    def lacking_runs(self, members: Sequence[Candidate]) -> list[Proposal]:
         """The trainings that members of the front lack, each with the next seeds after the first trial's own."""
-        tasks = []
+        lacking = []
         by_run = {trials[0].user_attrs["run_id"]: trials for trials in self._by_configuration()}
         for member in members:
             trials = by_run[member.run_ids[0]]
@@ -733,8 +783,8 @@ class Search:
             unused = (seed for seed in count(first.user_attrs[SEED] + 1) if seed not in done)
             for seed in islice(unused, max(0, self.config.confirm_seeds - len(done))):
                 parameters = {**self.space.fixed, **first.params}
-                tasks.append(self._task("confirmation", first.number, parameters, seed, tags))
-        return tasks
+                lacking.append(self._proposal(first.number, parameters, seed))
+        return lacking
 
     def shown_trials(self) -> list[Trial]:
         """The trials that were trained to their end, and those that failed for good, as the pictures show them.

@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from models.language_model import LanguageModel
 from pipeline import search_figures, store, tracking, ui
 from pipeline.checkpoints import load_model
 from pipeline.config import CorpusConfig
@@ -19,21 +21,22 @@ from pipeline.corpus import load_corpus
 from pipeline.errors import InputError
 from pipeline.estimate import Calibration, front_members, search_minutes, shapes_to_time
 from pipeline.files import BEST_CHECKPOINT
-from pipeline.front import Candidate, FrontEstimate, Pick, evaluate_front, hypervolume_by_trial, picks, unconfirmed
-from pipeline.hopeless import HopelessRule
+from pipeline.front import FrontEstimate, Pick, evaluate_front, hypervolume_by_trial, picks, unconfirmed
+from pipeline.hopeless import HopelessRule, HopelessStop
 from pipeline.latency import generation_ms_per_char
 from pipeline.memory import training_bytes
 from pipeline.open_runs import close_dead_runs, close_the_dead
-from pipeline.pool import WAIT_SECONDS, MakePool, Pool, time_all, train_in_processes, worker_count
+from pipeline.pool import MakePool, Pool, raised, run_tasks, time_all, train_in_processes, worker_count
 from pipeline.progress import SearchProgress, search_progress
 from pipeline.reported import report_table
-from pipeline.search import Search, alone, refused, storage_url, with_storage
+from pipeline.search import Lost, Outcome, Proposal, Search, alone, draw, refused, storage_url, with_storage
 from pipeline.search_summary import search_note
 from pipeline.space import SearchConfig, Space, configs_of
 from pipeline.steps import CURVES, corpus_options, corpus_tags, parent_run, record_datasets
 from pipeline.stopping import name_of, shielded, signal_of
 from pipeline.tracking import RecordedRun, TrackedRun
-from pipeline.trial import TimingTask, TrainingTask
+from pipeline.trial import Role, TimingTask, TrainingTask
+from pipeline.workers import Event
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +116,6 @@ class _Conductor:
         self.minutes_expected: float | None = None
         self._calibration: Calibration | None = None
         self._mean_seconds = 1.0  # of a training, where none was timed
-        self._seconds_of: dict[tuple[str, int, int], float] = {}
 
     def conduct(self) -> SearchRun:
         began = time.monotonic()
@@ -132,12 +134,12 @@ class _Conductor:
                 if config.trials > len(found.judged()):
                     self._estimate(pool, count)
                 self._trials(pool, began)
-                self._confirm(pool)
+                evaluated = self._timed(self._confirm(pool))
             except BaseException as error:
                 with shielded():  # before the workers come to rest, which may take all the time that there is
                     self._lay_down(error)
                 raise
-        return self._conclude(time.monotonic() - began)
+        return self._conclude(evaluated, time.monotonic() - began)
 
     def _largest_training(self) -> int:
         """The bytes that the largest training of the space takes."""
@@ -152,7 +154,7 @@ class _Conductor:
     def _estimate(self, pool: Pool, count: int) -> None:
         """Time some steps in all workers at once, and say how long the search will take and where it will be found."""
         found, config, random = self.found, self.config, Random(self.config.seed)
-        drawn = [found.space.draw(random) for _ in range(ESTIMATE_DRAWS)]
+        drawn = [draw(found.space, random) for _ in range(ESTIMATE_DRAWS)]
         if config.budget_macs:
             drawn = [each for each in drawn if found.macs_per_char(each) <= config.budget_macs] or drawn[:1]
         configurations = [configs_of(each, found.space, config, config.seed) for each in drawn]
@@ -178,67 +180,86 @@ class _Conductor:
         members = front_members(self.config.trials)
         return max(0.0, members * (self.config.confirm_seeds - 1) - len(self.found.confirmations))
 
-    def _submit(self, pool: Pool, task: TrainingTask) -> None:
-        pool.submit(task)
-        if self._calibration is not None:
-            self._seconds_of[task.key] = self._calibration.expected_seconds(task.model, task.train)
-        self.bar.advance(task.key, self._seconds_of.get(task.key, 1.0), 0.0)
+    def _task(self, role: Role, proposal: Proposal) -> TrainingTask:
+        stop = None
+        if role == "trial" and self.rule is not None:
+            stop = HopelessStop(self.rule, proposal.macs_per_char, tuple(self.found.curves()))
+        return TrainingTask(
+            role=role,
+            number=proposal.number,
+            corpus=self.found.corpus_config,
+            model=proposal.model,
+            train=proposal.train,
+            study=self.found.identity,
+            parent=self.run.id,
+            tags={**self.tags, "study": self.config.study_name, "role": role, "trial": str(proposal.number)},
+            stop=stop,
+        )
+
+    def _run(
+        self, pool: Pool, next_task: Callable[[], TrainingTask | None], seconds_ahead: Callable[[], float]
+    ) -> None:
+        def expected_seconds(task: TrainingTask) -> float:
+            return 1.0 if self._calibration is None else self._calibration.expected_seconds(task.model, task.train)
+
+        run_tasks(pool, next_task, self._take, self.bar, expected_seconds, seconds_ahead)
 
     def _trials(self, pool: Pool, began: float) -> None:
         """Train until enough trials are complete, the time is up, or there is nothing new to try."""
         found, limit = self.found, self.config.timeout
 
-        def more() -> TrainingTask | None:
+        def next_task() -> TrainingTask | None:
             if found.nothing_new or (limit and time.monotonic() - began >= limit):
                 return None
-            under_way = sum(1 for _, task in pool.running if task.role == "trial")
-            return found.next_task(self.tags, under_way, self.rule)
+            proposal = found.next_task(len(pool.running))
+            return None if proposal is None else self._task("trial", proposal)
+
+        def seconds_ahead() -> float:
+            left = self.config.trials - len(found.judged()) - len(pool.running)
+            return (max(0, left) + self._confirmations_left()) * self._mean_seconds
 
         self.bar.phase("trials")
-        while True:
-            while pool.idle and (task := more()) is not None:
-                self._submit(pool, task)
-            if not pool.running:
-                break
-            left = self.config.trials - len(found.judged()) - len(pool.running)
-            self.bar.plan((max(0, left) + self._confirmations_left()) * self._mean_seconds)
-            self._listen(pool)
+        self._run(pool, next_task, seconds_ahead)
         if found.nothing_new:
             self.say(f"--sampler {self.config.sampler} has nothing new to propose: the space is searched through")
 
-    def _listen(self, pool: Pool) -> None:
-        for event in pool.events(WAIT_SECONDS):
-            if event.kind == "message":
-                self.bar.advance(event.task.key, self._seconds_of.get(event.task.key, 1.0), event.value)
-                continue
-            if event.kind == "lost":
-                self.bar.lose(event.task.key)
-                close_dead_runs()
-                log.warning("A worker (pid %d) is gone: exit code %s", event.pid, event.value)
-            else:
-                self.bar.end(event.task.key)
-            self.found.take(event)
-            self._show()
+    def _take(self, event: Event) -> None:
+        """Hand what a training came to over to the study."""
+        task: TrainingTask = event.task
+        outcome: Outcome = event.value
+        if event.kind == "failed":
+            outcome = raised(event)
+        elif event.kind == "lost":
+            close_dead_runs()
+            log.warning("A worker (pid %d) is gone: exit code %s", event.pid, event.value)
+            outcome = Lost(f"its process (pid {event.pid}) is gone, exit code {event.value}")
+        if task.role == "trial":
+            self.found.take(task.number, outcome)
+        else:
+            self.found.take_confirmation(task.number, task.train.seed, outcome)
+        self._show()
 
     def _show(self) -> None:
         best = min((trial.values[0] for trial in self.found.complete()), default=None)
         done = f"{len(self.found.judged())}/{self.config.trials}"
         self.bar.show(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
 
-    def _confirm(self, pool: Pool) -> None:
+    def _confirm(self, pool: Pool) -> FrontEstimate:
         """Train the front's members with more seeds, until all that are on the front by their means have enough."""
         found = self.found
         while True:
             evaluated = evaluate_front(found.candidates(), found.reference)
-            waiting = found.confirmation_tasks(unconfirmed(evaluated, self.config.confirm_seeds), self.tags)
-            if not waiting:
-                return
+            lacking = found.lacking_runs(unconfirmed(evaluated, self.config.confirm_seeds))
+            if not lacking:
+                return evaluated
             self.bar.phase("confirming the front")
-            while waiting or pool.running:
-                while waiting and pool.idle:
-                    self._submit(pool, waiting.pop(0))
-                self.bar.plan(len(waiting) * self._mean_seconds)
-                self._listen(pool)
+            self._train_all(pool, [self._task("confirmation", proposal) for proposal in lacking])
+
+    def _train_all(self, pool: Pool, waiting: list[TrainingTask]) -> None:
+        def next_task() -> TrainingTask | None:
+            return waiting.pop(0) if waiting else None
+
+        self._run(pool, next_task, lambda: len(waiting) * self._mean_seconds)
 
     def _lay_down(self, error: BaseException) -> None:
         """Leave the trials that are under way to the next command: it finds what their runs have come to."""
@@ -254,20 +275,26 @@ class _Conductor:
             return link, None
         return link, picture if picture.is_file() else None
 
-    def _timed(self, candidates: list[Candidate]) -> list[Candidate]:
-        """The candidates with what their runs take to write a character."""
-        models = {}
-        for run_id in (run_id for each in candidates for run_id in each.run_ids if run_id):  # "": one that diverged
-            try:
-                models[run_id] = load_model(tracking.fetch(run_id, f"checkpoints/{BEST_CHECKPOINT}"))[0]
+    def _timed(self, evaluated: FrontEstimate) -> FrontEstimate:
+        """The same with the milliseconds that the models of the front take to write a character."""
+        self.bar.phase("timing the front")
+        loads: dict[str, Callable[[], LanguageModel]] = {}
+        for run_id in (run_id for point in evaluated.front for run_id in point.candidate.run_ids if run_id):
+            try:  # "": one that diverged
+                path = tracking.fetch(run_id, f"checkpoints/{BEST_CHECKPOINT}")
+                load_model(path)
             except (InputError, *store.REFUSALS) as error:  # deleted, or recorded in another store
                 log.warning("The model of run %s is not timed: %s", run_id, error)
-        return self.found.candidates(dict(zip(models, generation_ms_per_char(list(models.values())), strict=True)))
+            else:
+                loads[run_id] = partial(_model, path)
+        times = generation_ms_per_char(
+            list(loads.values()), on_round=lambda done, of: self.bar.show(timed=f"{done}/{of}")
+        )
+        return evaluate_front(self.found.candidates(dict(zip(loads, times, strict=True))), self.found.reference)
 
-    def _conclude(self, seconds: float) -> SearchRun:
-        """Time, evaluate, register, draw and write down what has been found."""
+    def _conclude(self, evaluated: FrontEstimate, seconds: float) -> SearchRun:
+        """Register, draw and write down what has been found."""
         found, config, run = self.found, self.config, self.run
-        evaluated = evaluate_front(self._timed(found.candidates()), found.reference)
         chosen = picks(evaluated)
         for name, pick in chosen.items():
             said = " ".join(each.sentence for each in chosen.values() if each.run_id == pick.run_id)
@@ -312,6 +339,10 @@ class _Conductor:
         took = f"The last command took {seconds / 60:.1f} minutes.{expected} Pictures: `plots/` among the artifacts."
         run.note(f"{search_note(run.store.experiment_id, evaluated, chosen, counts)}\n\n{took}")
         return SearchRun(run.id, evaluated, chosen, counts, result)
+
+
+def _model(checkpoint: Path) -> LanguageModel:
+    return load_model(checkpoint)[0]
 
 
 def _row(point: Any) -> dict[str, Any]:

@@ -13,20 +13,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from itertools import product
-from math import exp, log, prod
-from random import Random
+from math import prod
 from typing import Any, Literal, get_args
 
 from models.config import CellName, ConfigError, ModelConfig, check, option
-from pipeline.config import PresetName, TrainConfig, resolve
+from pipeline.config import FIRST_RECIPE, RECIPE, PresetName, TrainConfig, resolve
 from pipeline.errors import InputError, option_name
 from pipeline.files import read_small
 
 SamplerName = Literal["known-cost", "gp", "tpe", "nsga2", "random", "grid"]
 CELL_NAMES: tuple[str, ...] = get_args(CellName)
 LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched by ratio
-LARGEST_ENUMERATION = 100_000  # configurations that a space is listed up to
 LARGEST_FILE, DEEPEST = 100_000, 10  # of a file: bytes, and lists within lists, which both cost time to read
+MOST_CORNERS = 100_000  # combinations of outermost values, each of which is checked
 LONGEST_WORDS = 60  # characters of a value in a message
 GRID_FLOATS = 5  # values of a range of floats in --sampler grid
 GRID_INTS = 4  # a range of so many integers is taken whole there; a longer one of ratios is doubled through
@@ -75,6 +74,7 @@ class SearchConfig:
     dropout: str = option("auto", help="Dropout between layers; auto: the preset's.")
     recurrent_dropout: str = option("auto", help="DropConnect of the recurrent weights; auto: the preset's.")
     output_dropout: str = option("auto", help="Dropout of the last layer's output; auto: the preset's.")
+    recipe: int = RECIPE  # no option of the command line: a study keeps the one that it was begun under
 
     def __post_init__(self) -> None:
         check(self)
@@ -126,9 +126,9 @@ class Space:
                 raise InputError(f"{option_name(name)} is missing{source}; give a value, a choice or a range")
         space = cls(found)
         corners = prod(2 if isinstance(each, Range) else len(each) for each in found.values())
-        if corners > LARGEST_ENUMERATION:
+        if corners > MOST_CORNERS:
             raise InputError(
-                f"the choices A,B,C{source} have {corners:,} combinations, at most {LARGEST_ENUMERATION:,} can be "
+                f"the choices A,B,C{source} have {corners:,} combinations, at most {MOST_CORNERS:,} can be "
                 "checked; give a range LOW..HIGH in place of a long choice"
             )
         try:
@@ -147,25 +147,6 @@ class Space:
     def fixed(self) -> dict[str, Any]:
         return {name: each[0] for name, each in self.values.items() if not isinstance(each, Range) and len(each) == 1}
 
-    @property
-    def size(self) -> int | None:
-        """How many configurations there are; None where a parameter is continuous."""
-        if any(isinstance(each, Range) and PARAMETERS[name] is float for name, each in self.values.items()):
-            return None
-        return prod(
-            int(each.high - each.low) + 1 if isinstance(each, Range) else len(each) for each in self.values.values()
-        )
-
-    def configurations(self) -> Iterator[dict[str, Any]]:
-        """Every configuration of a space that has a size."""
-        assert self.size is not None
-        choices = [
-            range(int(each.low), int(each.high) + 1) if isinstance(each, Range) else each
-            for each in self.values.values()
-        ]
-        for chosen in product(*choices):
-            yield dict(zip(self.values, chosen, strict=True))
-
     def corners(self) -> Iterator[dict[str, Any]]:
         """Every combination of the outermost values."""
         ends = [
@@ -174,27 +155,6 @@ class Space:
         ]
         for chosen in product(*ends):
             yield dict(zip(self.values, chosen, strict=True))
-
-    def draw(self, random: Random) -> dict[str, Any]:
-        """A random configuration: log-uniform in hidden size and learning rate, uniform in the rest.
-
-        An integer of ratios is the rounded one between half below the lowest and half above the highest, as Optuna has
-        it, so that both ends come.
-        """
-        drawn: dict[str, Any] = {}
-        for name, each in self.values.items():
-            if not isinstance(each, Range):
-                drawn[name] = random.choice(each)
-                continue
-            is_int = PARAMETERS[name] is int
-            half = 0.5 if is_int else 0.0
-            if name in LOG_PARAMETERS:
-                value = exp(random.uniform(log(each.low - half), log(each.high + half)))
-            else:
-                value = random.uniform(each.low - half, each.high + half)
-            value = min(max(value, each.low), each.high)  # which arithmetic may miss
-            drawn[name] = round(value) if is_int else value
-        return drawn
 
     def grid(self) -> dict[str, list[Any]]:
         """Values of each searched parameter for a grid: widths doubled, other integers whole, five of a float."""
@@ -226,17 +186,19 @@ def configs_of(
             "max_seconds": config.max_seconds,
             "seed": seed,
             "sample_every": 0,
+            "recipe": config.recipe,
         }
     )
 
 
 def protocol_of(config: SearchConfig, space: Space) -> dict[str, Any]:
-    """What all trials of a study have in common, so that their perplexities compare."""
+    """What all trials of a study have in common, so that their perplexities compare; without a recipe: the first."""
     return {
         "space": space.as_texts(),
         "epochs": config.epochs,
         "preset": config.preset,
         **({"max_seconds": config.max_seconds} if config.max_seconds else {}),
+        **({"recipe": config.recipe} if config.recipe != FIRST_RECIPE else {}),
     }
 
 

@@ -42,6 +42,7 @@ from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schem
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline import last_word, stopping
 from pipeline.code_digest import ROOT, modules_behind
+from pipeline.config import TrainConfig
 from pipeline.errors import InputError, RecordingError, TrainingDivergedError
 from pipeline.files import BEST_CHECKPOINT
 from pipeline.locations import is_elsewhere, local_path, location_of
@@ -104,10 +105,10 @@ def rounded(value: float) -> float:
     return float(value) if float(value).is_integer() else float(f"{value:.6g}")
 
 
-def config_id(*configurations: Mapping[str, Any]) -> str:
-    """A digest of configurations without their seed: runs that differ in the seed alone share it."""
-    plain = [{key: value for key, value in each.items() if key != "seed"} for each in configurations]
-    return sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:12]
+def config_id(model: Mapping[str, Any], train: Mapping[str, Any], corpus_sha256: str) -> str:
+    """A digest of what a training computes, from its recorded configuration: the same for all seeds."""
+    computed = [model, TrainConfig.from_record(train).what_it_computes(), corpus_sha256]
+    return sha256(json.dumps(computed, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def recorded(method: Callable[Concatenate["TrackedRun", P], T]) -> Callable[Concatenate["TrackedRun", P], T]:
@@ -638,6 +639,15 @@ class FinishedTraining:
     params: Mapping[str, str]
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
+
+    @property
+    def config_id(self) -> str:
+        """Digest of what it computed but for the seed; made anew, since an older version's tag depends on more."""
+        kept = json.loads(self.tags.get(CONFIG_TAG, "{}"))
+        try:
+            return config_id(kept["model"], kept["train"], kept["text"]["corpus_sha256"])
+        except (KeyError, TypeError, ValueError):  # of another version
+            return self.tags.get("config_id", "")
 
 
 FINISHED = "attributes.status = 'FINISHED'", "metrics.`final/val_perplexity` > 0"

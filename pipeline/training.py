@@ -27,7 +27,7 @@ from models.config import ModelConfig
 from models.language_model import LanguageModel, State, detach
 from pipeline.batches import stream_batches, windows
 from pipeline.checkpoints import flatten, group
-from pipeline.config import PASS_CHARS, TrainConfig
+from pipeline.config import FIRST_RECIPE, PASS_CHARS, STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.evaluation import perplexity, score_text, score_windows
 from pipeline.stopping import shielded
@@ -35,9 +35,9 @@ from pipeline.stopping import shielded
 log = logging.getLogger(__name__)
 
 WARM_UP_STEPS = 50
+STEPS_PER_WARM_UP_STEP = 10  # at least so many in a training: a short one has a shorter warm-up
 FINAL_RATE_SHARE = 0.05
 STEPS_BETWEEN_CHECKS = 20  # of the loss being a number, and of the clock
-STOPPED_BY_TIME = "--max-seconds"
 BF16_STEP_UNITS = 8192  # rows times units
 DIVERGED_TIMES = 100  # the perplexity of guessing: a validation perplexity from there on is that of no model
 
@@ -201,6 +201,32 @@ class StreamData:
         return value, value
 
 
+# --- the learning rate ---------------------------------------------------------------------------------------------
+
+
+def cosine_share(step: int, total_steps: int) -> float:
+    """Share of the peak learning rate in a step (from 0): linear warm-up to 1, then half a cosine.
+
+    The cosine falls to FINAL_RATE_SHARE in the last of ``total_steps``.
+    """
+    warm_up = min(WARM_UP_STEPS, max(1, total_steps // STEPS_PER_WARM_UP_STEP))
+    done = step + 1
+    if done <= warm_up:
+        return done / warm_up
+    fallen = min(1.0, (done - warm_up) / (total_steps - warm_up))
+    return FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * 0.5 * (1 + cos(pi * fallen))
+
+
+def first_cosine_share(step: int, total_steps: int) -> float:
+    """Share of the peak learning rate under the first recipe: the warm-up times a cosine from the first step on.
+
+    FINAL_RATE_SHARE would be reached one step after the last.
+    """
+    warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
+    fall = 0.5 * (1 + cos(pi * min(1.0, step / total_steps)))
+    return warm_up * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * fall)
+
+
 # --- the state of a training, and the step that moves it on ----------------------------------------------------------
 
 
@@ -251,14 +277,12 @@ class Training:
         return bool(self.stopped) or len(self.history) >= self.epochs
 
     def learning_rate_at(self, step: int) -> float:
-        """constant; or linear warm-up, then half a cosine down to FINAL_RATE_SHARE at the last step."""
+        """The learning rate of a step (from 0) under the schedule and the recipe of the configuration."""
         peak = self.config.learning_rate
         if self.config.schedule == "constant":
             return peak
-        total = self.epochs * self.data.steps_per_epoch
-        warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
-        fall = 0.5 * (1 + cos(pi * min(1.0, step / total)))
-        return peak * warm_up * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * fall)
+        share = cosine_share if self.config.recipe > FIRST_RECIPE else first_cosine_share
+        return peak * share(step, self.epochs * self.data.steps_per_epoch)
 
     def run_epoch(
         self,
@@ -316,7 +340,7 @@ class Training:
                 val_perplexity=val_perplexity,
                 train_perplexity_pooled=pooled,
                 val_perplexity_pooled=val_perplexity_pooled,
-                learning_rate=self.learning_rate_at(self.step),
+                learning_rate=self.learning_rate_at(self.step - 1),  # of the last step that was made
                 gradient_norm=float(part.gradient_norm),
                 train_seconds=self.train_seconds,
                 train_chars=self.train_chars,

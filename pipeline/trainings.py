@@ -12,7 +12,7 @@ import yaml
 
 from models.config import ModelConfig
 from pipeline import store, tracking, training_figures
-from pipeline.config import CorpusConfig, PresetName, TrainConfig
+from pipeline.config import STOPPED_BY_TIME, CorpusConfig, PresetName, TrainConfig
 from pipeline.corpus import Corpus
 from pipeline.downloads import public
 from pipeline.errors import InputError, option_name
@@ -35,7 +35,7 @@ from pipeline.steps import (
     step_key,
 )
 from pipeline.tracking import RecordedRun, TrackedRun
-from pipeline.training import STOPPED_BY_TIME, EpochPoint, Training
+from pipeline.training import EpochPoint, Training
 from pipeline.training_summary import complexity_text, samples_table, training_note
 
 log = logging.getLogger(__name__)
@@ -129,8 +129,8 @@ def _training_tags(
         "text": text,
         **part_of,
     }
-    comparable = asdict(model), asdict(config), {"corpus_sha256": corpus.corpus_sha256}
-    return {tracking.CONFIG_TAG: json.dumps(whole), "config_id": tracking.config_id(*comparable)}
+    config_id = tracking.config_id(asdict(model), asdict(config), corpus.corpus_sha256)
+    return {tracking.CONFIG_TAG: json.dumps(whole), "config_id": config_id}
 
 
 def _training_inputs(
@@ -208,17 +208,18 @@ def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig,
 def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()) -> Step:
     """Go on with a training that was stopped, killed or given too little, in its own run.
 
-    ``changes`` are options by field name; only those of MAY_CHANGE may differ from what the run began with. Raises
-    InputError, and leaves the run as it is, for any other, for a run that can't be gone on with, and for one that has
-    nothing left to do.
+    ``changes`` are options by field name; None or "auto" is as the run has it, and only those of MAY_CHANGE may be
+    anything else. Raises InputError, and leaves the run as it is, for any other, for a run that can't be gone on with,
+    and for one that has nothing left to do.
     """
+    changes = {option: value for option, value in changes.items() if value not in (None, "auto")}
     close_the_dead(store.setup())  # it may be one of them
     found = tracking.resumable_run(run_id)
     name = found.info.run_name
     begun = json.loads(found.data.tags[tracking.CONFIG_TAG])
     try:
         text, corpus_config, model = begun["text"], CorpusConfig(**begun["corpus"]), ModelConfig(**begun["model"])
-        config_then = TrainConfig(**begun["train"])
+        config_then = TrainConfig.from_record(begun["train"])
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"--resume {run_id} ({name}) was begun by another version ({error}); train anew") from error
     config = _changed(name, begun, changes)
@@ -304,7 +305,7 @@ def _changed(name: str, begun: Mapping[str, Any], changes: Mapping[str, Any]) ->
                 f"{option_name(option)} {value} is not what {name} was begun with ({options[option]}); "
                 f"leave it out (only {may} may change), or train anew"
             )
-    return TrainConfig(**{**begun["train"], **{each: changes[each] for each in MAY_CHANGE if each in changes}})
+    return TrainConfig.from_record(begun["train"] | {each: changes[each] for each in MAY_CHANGE if each in changes})
 
 
 def _record_environment(run: TrackedRun, epoch: int) -> None:

@@ -1,7 +1,7 @@
 """What a worker of a search or a reproduction does: trainings, and before them the timing of some steps."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,7 +13,6 @@ from pipeline.corpus import Corpus, load_corpus
 from pipeline.downloads import public
 from pipeline.errors import InputError
 from pipeline.estimate import Timing, time_training
-from pipeline.hopeless import HOPELESS, FinishedCurve, HopelessRule
 from pipeline.progress import Progress
 from pipeline.training import Training
 from pipeline.trainings import Setting, resume, train
@@ -28,8 +27,9 @@ class TrainingTask:
     """One training: a trial of a search, another seed of a configuration that is on its front, or of a reproduction.
 
     ``number`` is the trial's, of a confirmation that of the trial which it repeats, else the row's in its table.
-    ``rule`` is there if hopeless trials are stopped, judged by the ``finished`` curves. ``going_on`` is the id of a run
-    to go on with, which may have been begun with fewer epochs or seconds; where that can't be, it is trained anew.
+    ``stop``, which has to pickle, is asked after each epoch with the validation curve and the number of epochs, and
+    gives a reason to stop or "". ``going_on`` is the id of a run to resume, which may have been begun with fewer epochs
+    or seconds; where that can't be, it is trained anew.
     """
 
     role: Role
@@ -40,9 +40,7 @@ class TrainingTask:
     study: str
     parent: str
     tags: Mapping[str, str] = field(default_factory=dict)
-    macs_per_char: int = 0
-    rule: HopelessRule | None = None
-    finished: tuple[FinishedCurve, ...] = ()
+    stop: Callable[[Sequence[float], int], str] | None = None
     going_on: str = ""
 
     @property
@@ -99,11 +97,9 @@ def _train(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any
         yield Shares(report)
 
     def reason_to_stop(training: Training) -> str:
-        if task.rule is None:
+        if task.stop is None:
             return ""
-        curve = [point.val_perplexity for point in training.history]
-        reason = task.rule.reason_to_stop(curve, training.epochs, task.macs_per_char, task.finished)
-        return f"{HOPELESS}: {reason}" if reason else ""
+        return task.stop([point.val_perplexity for point in training.history], training.epochs)
 
     corpus = _corpus(task.corpus)
     begun_on = task.tags.get("corpus.sha256", corpus.corpus_sha256)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from pipeline.cli import cli, configs
 from pipeline.config import TrainConfig
 from pipeline.errors import InputError
 from pipeline.locations import local_path
+from pipeline.options import option_fields
 from pipeline.samples import continuations
 from pipeline.store import setup
 from pipeline.vocabulary import LETTERS, Vocabulary
@@ -148,7 +149,9 @@ anything = st.one_of(
         ["auto", "", "nan", "-inf", "1e999", "0x10", "1_0", "١٢", " 5 ", "--", "-1", "9" * 5000, "\0", "\ud800"]
     ),
 )
-names = [f"--{field.name.replace('_', '-')}" for config in (ModelConfig, TrainConfig) for field in fields(config)]
+names = [
+    f"--{field.name.replace('_', '-')}" for config in (ModelConfig, TrainConfig) for field in option_fields(config)
+]
 
 
 @settings(max_examples=300)

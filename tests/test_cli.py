@@ -268,6 +268,7 @@ def test_version_is_the_projects():
         (["--resume", "RUN", "--hidden-size", "128"], "--hidden-size 128 is not what lstm-1x8-s0-topics was begun"),
         (["--resume", "RUN", "--epochs", "9"], "--epochs 9 can't be"),
         (["--resume", "RUN", "--max-seconds", "0"], ""),
+        (["--resume", "RUN", "--epochs", "auto", "--batch-size", "auto", "--max-seconds", "9"], ""),
         (["--resume", "RUN"], "has nothing left to do: it was stopped by --max-seconds 1e-06"),
     ],
 )  # fmt: skip
@@ -290,6 +291,16 @@ def test_under_mlflow_run_an_option_as_mlproject_has_it_is_not_taken_as_given(st
     code, out, err = run("train", *as_mlproject_has_it, "--max-seconds", "500", "--resume", run_id, "--json")
     assert code == 0, err
     assert json.loads(out)["run_id"] == run_id
+
+
+def test_under_mlflow_run_the_limit_of_seconds_can_be_lifted(store, small_text, monkeypatch):
+    tiny = ["--hidden-size", "8", "--epochs", "2", "--batch-size", "64", "--max-seconds", "1e-6"]
+    run_id = json.loads(run("train", "--corpus", str(small_text), *tiny, "--json")[1])["run_id"]
+    monkeypatch.setenv("MLFLOW_RUN_ID", MlflowClient().create_run("0").info.run_id)
+    code, out, err = run("train", "--max-seconds", "0", "--resume", run_id, "--json")
+    assert code == 0, err
+    assert json.loads(out)["epochs"] == 2
+    assert MlflowClient().get_run(run_id).data.tags["resumed.max_seconds"] == "0.0"
 
 
 def test_sigterm_is_exit_code_143(tmp_path):

@@ -3,14 +3,15 @@
 import pickle
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 from typing import Any, get_args
 
 import pytest
 
 from models.config import CellName, ConfigError, ModelConfig, check_range
-from pipeline.config import PRESETS, CorpusConfig, TrainConfig, report_preset, resolve, stream_preset
+from pipeline.config import PRESETS, RECIPE, CorpusConfig, TrainConfig, report_preset, resolve, stream_preset
 from pipeline.errors import option_name
+from pipeline.options import option_fields
 from tests.checkout import ROOT
 
 INF, NAN = float("inf"), float("nan")
@@ -112,7 +113,7 @@ def test_the_ends_of_a_range_are_allowed(config, name, value):
 
 @pytest.mark.parametrize("config", [ModelConfig, TrainConfig, CorpusConfig])
 def test_every_option_has_a_range(config):
-    assert set(REFUSED[config]) == {field.name for field in fields(config)}
+    assert set(REFUSED[config]) == {field.name for field in option_fields(config)}
 
 
 @pytest.mark.parametrize("config", [ModelConfig, TrainConfig, CorpusConfig])
@@ -129,7 +130,7 @@ def needed_by(choice: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("config", [ModelConfig, TrainConfig, CorpusConfig])
 def test_every_option_is_explained(config):
-    assert all(field.metadata["help"].endswith((".", ")")) for field in fields(config))
+    assert all(field.metadata["help"].endswith((".", ")")) for field in option_fields(config))
 
 
 def test_a_number_too_large_for_a_float_is_refused_like_any_other():
@@ -215,7 +216,7 @@ def test_a_preset_decides_what_the_user_leaves_open(preset, model):
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 @pytest.mark.parametrize("model", MODELS)
 def test_a_preset_decides_only_what_is_marked_as_its_own(preset, model):
-    marked = {f.name for config in (ModelConfig, TrainConfig) for f in fields(config) if f.metadata["preset"]}
+    marked = {f.name for config in (ModelConfig, TrainConfig) for f in option_fields(config) if f.metadata["preset"]}
     assert set(PRESETS[preset](model)) <= marked
 
 
@@ -237,6 +238,8 @@ OVERRIDES: dict[str, Any] = {
     "average": 0.18,
     "patience": 2,
     "threads": 2,
+    "max_seconds": 3.0,
+    "sample_every": 4,
 }
 
 
@@ -254,7 +257,7 @@ def test_what_the_user_gives_overrides_the_preset_and_nothing_else(preset, name)
 
 
 def test_everything_that_a_preset_decides_can_be_overridden():
-    marked = {f.name for config in (ModelConfig, TrainConfig) for f in fields(config) if f.metadata["preset"]}
+    marked = {f.name for config in (ModelConfig, TrainConfig) for f in option_fields(config) if f.metadata["preset"]}
     assert set(OVERRIDES) == marked
 
 
@@ -262,6 +265,18 @@ def test_everything_that_a_preset_decides_can_be_overridden():
 def test_none_is_as_the_preset_says(preset):
     everything = {field.name: None for config in (ModelConfig, TrainConfig) for field in fields(config)}
     assert resolve({**everything, "preset": preset}) == resolve({"preset": preset})
+
+
+def test_the_recipe_is_the_latest_in_a_record_without_one_the_first_and_no_option():
+    assert resolve({})[1].recipe == RECIPE == 2
+    assert resolve({"recipe": 1})[1].recipe == 1
+    kept = asdict(TrainConfig())
+    assert TrainConfig.from_record(kept) == TrainConfig()
+    del kept["recipe"]
+    assert TrainConfig.from_record(kept) == TrainConfig(recipe=1)
+    assert "recipe" not in [field.name for field in option_fields(TrainConfig)]
+    with pytest.raises(ValueError, match="recipe is 9; this version knows 1, 2"):
+        TrainConfig(recipe=9)
 
 
 def test_zero_is_a_value_and_not_as_the_preset_says():

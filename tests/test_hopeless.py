@@ -1,5 +1,6 @@
 """Stopping hopeless trials: what is ahead, new or on a plateau goes on; what could not catch up stops, with numbers."""
 
+import pickle
 import re
 from dataclasses import replace
 from itertools import pairwise
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.hopeless import FinishedCurve, HopelessRule
+from pipeline.hopeless import FinishedCurve, HopelessRule, HopelessStop
 
 RULE = HopelessRule()
 EPOCHS = 4
@@ -195,3 +196,11 @@ def test_a_perplexity_that_cant_be_is_refused():
 def test_a_rule_says_what_it_allows(options, message):
     with pytest.raises(ValueError, match=message):
         HopelessRule(**options)
+
+
+def test_a_stop_for_one_trial_pickles_and_says_that_it_is_hopeless():
+    stop = pickle.loads(pickle.dumps(HopelessStop(RULE, 2000, tuple(FINISHED))))
+    reason = RULE.reason_to_stop(so_far(9), EPOCHS, 2000, FINISHED)
+    assert reason
+    assert stop(so_far(9), EPOCHS) == f"hopeless: {reason}"
+    assert stop(so_far(5), EPOCHS) == ""

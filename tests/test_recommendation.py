@@ -1,7 +1,8 @@
 """A recommendation: which text it is about, by its name, its path, or the latest; what seeds that diverged count."""
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline import tracking
 from pipeline.cli import cli
+from pipeline.config import resolve
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.recommendation import recommended, sentence
 from pipeline.tracking import FinishedTraining
@@ -62,6 +64,31 @@ def test_a_seed_that_diverged_counts_as_guessing_and_is_told(trained):
     assert (found["seeds"], found["diverged"], found["run_id"]) == (3, 1, "wild-0")
     assert found["val_perplexity"] == pytest.approx((4.0 * 4.0 * VOCABULARY) ** (1 / 3))
     assert "(the mean of 3 seeds, of which 1 diverged and counts as guessing)" in sentence(found)
+
+
+def recorded_by(seed: int, tag: str, stopped: str = "", **options: Any) -> FinishedTraining:
+    """A training with its configuration, as trainings.train records it; ``tag`` is the config_id beside it."""
+    run = run_of_seed(seed, tag, 4.0)
+    model, train = resolve({"cell": "gru", "hidden_size": 8, "seed": seed, **options})
+    kept = {"model": asdict(model), "train": asdict(train), "text": {"corpus_sha256": "a"}}
+    if tag == "an older version's":
+        del kept["train"]["recipe"]
+    tags = {**run.tags, tracking.CONFIG_TAG: json.dumps(kept), "stopped": stopped}
+    return replace(run, run_id=f"{tag}-{seed}", tags=tags)
+
+
+def test_what_an_older_version_recorded_counts_as_a_seed_of_the_same_configuration(trained):
+    old = [recorded_by(0, "an older version's", recipe=1, threads=4), recorded_by(1, "another of its", recipe=1)]
+    trained(*old, recorded_by(2, "new", recipe=1, sample_every=0))
+    found = recommended("auto", 10**6, None)
+    assert (found["seeds"], found["configurations"]) == (3, 1)
+    trained(*old, recorded_by(2, "new"))
+    assert recommended("auto", 10**6, None)["configurations"] == 2  # another recipe: another schedule
+
+
+def test_what_its_time_cut_short_is_no_seed_of_the_whole_training(trained):
+    trained(recorded_by(0, "a"), recorded_by(1, "b", max_seconds=9.0), recorded_by(2, "c", "--max-seconds 9"))
+    assert recommended("auto", 10**6, None)["configurations"] == 2
 
 
 def test_what_diverges_now_and_then_is_not_preferred_to_what_never_does(trained):
@@ -154,11 +181,9 @@ def test_a_text_is_also_meant_by_the_name_that_its_training_printed(monkeypatch)
     raw = replace(raw, params={**raw.params, "alphabet": "raw"})
     letters = finished("novel", "/novel.txt", "b", 2)
     other = finished("page-raw", "/page-raw.txt", "c", 3)
-    runs = [raw, other]
-    monkeypatch.setattr(tracking, "finished_trainings", lambda: runs)
-    monkeypatch.setattr(tracking, "diverged_trainings", list)
+    record(monkeypatch, raw, other)
     assert recommended("novel", 1000, None)["hidden_size"] == recommended("novel-raw", 1000, None)["hidden_size"] == 1
-    runs.append(letters)
+    record(monkeypatch, raw, other, letters)
     assert recommended("novel", 1000, None)["hidden_size"] == 2
     with pytest.raises(InputError, match="texts that have one: novel, novel-raw, page-raw"):
         recommended("page", 1000, None)  # letters, and its file is called so

@@ -5,6 +5,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from mlflow.tracking import MlflowClient
 from torch import Tensor
 
 from pipeline import experiment, stages, steps, tracking, training_figures, trainings
-from pipeline.checkpoints import load_checkpoint
+from pipeline.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.config import CorpusConfig, resolve
 from pipeline.corpus import load_corpus
 from pipeline.errors import InputError, TmlmError
@@ -355,6 +356,41 @@ def test_another_configuration_is_refused_naming_the_option(store, small_text, o
     run_id = killed(small_text, TINY, MOMENTS["in the first epoch"])
     with pytest.raises(InputError, match=f"--{option.replace('_', '-')} {value} is not what lstm-1x8-s0-topics was"):
         trainings.resume(run_id, {option: value})
+
+
+@pytest.mark.parametrize("silence", [None, "auto"])
+def test_auto_is_as_the_run_was_begun(store, small_text, silence):
+    options = {**TINY, "batch_size": 64, "max_seconds": 500.0, "device": "cpu"}
+    run_id = killed(small_text, options, stop_in_an_epoch)
+    config = resolve(options)[1]
+    trainings.resume(run_id, dict.fromkeys([*asdict(config), "hidden_size", "corpus", "alphabet"], silence))
+    kept = json.loads(MlflowClient().get_run(run_id).data.tags[tracking.CONFIG_TAG])
+    assert kept["train"] == asdict(config)
+    assert len(MlflowClient().get_metric_history(run_id, "perplexity/val")) == TINY["epochs"]
+    assert not [tag for tag in MlflowClient().get_run(run_id).data.tags if tag.startswith("resumed.")]
+
+
+def without_recipe(run_id: str) -> None:
+    """Make a run's record what 42b8c90 would have recorded: the first recipe, which was not named yet."""
+    client = MlflowClient()
+    begun = json.loads(client.get_run(run_id).data.tags[tracking.CONFIG_TAG])
+    assert begun["train"].pop("recipe") == 1
+    client.set_tag(run_id, tracking.CONFIG_TAG, json.dumps(begun))
+    path = tracking.fetch(run_id, "checkpoints/last.safetensors")
+    tensors, facts = load_checkpoint(path)
+    assert facts["train"].pop("recipe") == 1
+    save_checkpoint(path, tensors, facts)
+
+
+def test_a_training_that_was_begun_before_there_were_recipes_is_resumed_under_the_first(store, small_text):
+    first = outcome(train(small_text, {**TINY, "recipe": 1}).run_id)
+    run_id = killed(small_text, {**TINY, "recipe": 1}, stop_in_an_epoch)
+    without_recipe(run_id)
+    trainings.resume(run_id, {})
+    assert_same(run_id, first)
+    assert json.loads(MlflowClient().get_run(run_id).data.tags[tracking.CONFIG_TAG])["train"]["recipe"] == 1
+    second = outcome(train(small_text, TINY).run_id)
+    assert first[1]["training/learning_rate"] != second[1]["training/learning_rate"]
 
 
 def test_what_is_given_as_it_was_is_no_change(store, small_text, reference):

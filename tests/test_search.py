@@ -1,38 +1,45 @@
 """The study: how many trials, which, and what becomes of those that end badly. A formula stands for the training."""
 
+import json
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
 from math import exp, log, log10
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import optuna
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from pipeline import memory
-from pipeline.config import CorpusConfig
+from pipeline.config import RECIPE, CorpusConfig
 from pipeline.corpus import Corpus, load_corpus
-from pipeline.errors import InputError, RecordingError, TrainingDivergedError
+from pipeline.errors import InputError, RecordingError, RemoteError, TmlmError, TrainingDivergedError
 from pipeline.processes import process_tags
 from pipeline.sampler import KnownCostSampler
 from pipeline.search import (
+    FAILURES_IN_A_ROW,
     LOST,
     PROCESS,
     REPEATS,
     RETRY_OF,
     SEED,
+    Lost,
+    Proposal,
     Search,
     alone,
+    configurations,
+    draw,
     open_storage,
     refused,
     with_storage,
 )
-from pipeline.space import SearchConfig, Space
-from pipeline.trial import TrainingTask
-from pipeline.workers import Event
+from pipeline.space import Range, SearchConfig, Space
 from tests.databases import standing_in
 
 SMALL = {"hidden_size": "4..8", "num_layers": "1..2", "epochs": 2, "trials": 8}
@@ -63,13 +70,13 @@ def test_more_workers_than_the_memory_holds_are_refused(begin, monkeypatch):
         begin(workers=16)
 
 
-def perplexity(task: TrainingTask) -> float:
+def perplexity(task: Proposal) -> float:
     """Falls with the size; an LSTM is a little better, a later seed a little worse."""
     share = 0.95 if task.model.cell == "lstm" else 1.0
     return share * 20.0 * exp(-0.1 * log(task.macs_per_char)) + 0.01 * task.train.seed
 
 
-def result_of(task: TrainingTask, value: float) -> dict[str, Any]:
+def result_of(task: Proposal, value: float) -> dict[str, Any]:
     return {
         "run_id": f"run-{task.model.shape}-{task.train.seed}",
         "val_perplexity": value,
@@ -85,21 +92,58 @@ def result_of(task: TrainingTask, value: float) -> dict[str, Any]:
     }
 
 
-def train_all(found: Search, formula: Callable[[TrainingTask], Any] = perplexity) -> list[TrainingTask]:
+def train_all(found: Search, formula: Callable[[Proposal], Any] = perplexity) -> list[Proposal]:
     """Ask and tell one after the other until there is nothing left; returns what was trained."""
     trained = []
-    while (task := found.next_task({}, 0, None)) is not None:
+    while (task := found.next_task(0)) is not None:
         trained.append(task)
         value = formula(task)
-        failed = isinstance(value, Exception)
-        found.take(
-            Event("failed" if failed else "done", task, value if failed else result_of(task, value), os.getpid())
-        )
+        found.take(task.number, value if isinstance(value, Exception) else result_of(task, value))
     return trained
 
 
-def shapes(tasks: list[TrainingTask]) -> list[str]:
+def shapes(tasks: list[Proposal]) -> list[str]:
     return [task.model.shape for task in tasks]
+
+
+def space_of(**options: Any) -> Space:
+    return Space.of(SearchConfig(**options))
+
+
+def test_the_default_space_has_2241_configurations():
+    listed = list(configurations(space_of()) or [])
+    assert len({json.dumps(each) for each in listed}) == len(listed) == 3 * 3 * 249
+    assert listed[0] == {"cell": "rnn", "num_layers": 1, "hidden_size": 8}
+
+
+def test_a_space_that_is_continuous_or_too_large_is_not_listed():
+    assert configurations(space_of(learning_rate="0.001..0.1")) is None
+    assert configurations(space_of(hidden_size="1..100000")) is None
+
+
+def test_a_space_of_one_configuration_has_that_one():
+    one = {"cell": "lstm", "num_layers": 1, "hidden_size": 4}
+    found = space_of(cell="lstm", num_layers="1", hidden_size="4")
+    assert list(configurations(found) or []) == [one]
+    assert draw(found, Random(0)) == one
+
+
+@given(st.integers(0, 2**32))
+def test_what_is_drawn_lies_in_the_space(seed: int):
+    found = space_of(learning_rate="0.001..0.1", dropout="0..0.5", cell="rnn,gru")
+    drawn = draw(found, Random(seed))
+    assert drawn.keys() == found.values.keys()
+    for name, values in found.values.items():
+        assert values.low <= drawn[name] <= values.high if isinstance(values, Range) else drawn[name] in values
+
+
+def test_both_ends_of_a_range_of_widths_are_drawn_and_near_ones_about_as_often_as_their_ratio_says():
+    found, random = space_of(hidden_size="1..2"), Random(0)
+    drawn = [draw(found, random)["hidden_size"] for _ in range(1000)]
+    assert set(drawn) == {1, 2}
+    assert 600 < drawn.count(1) < 760  # log(1.5 / 0.5) of log(2.5 / 0.5)
+    found = space_of(hidden_size="8..256")
+    assert {8, 256} <= {draw(found, random)["hidden_size"] for _ in range(5000)}
 
 
 def test_trials_are_how_many_are_complete_in_total(begin):
@@ -135,6 +179,19 @@ def test_with_another_seed_the_same_configurations_are_trained_again(begin):
     assert {task.train.seed for task in two} == {1}
 
 
+def test_a_study_goes_on_under_the_training_recipe_that_it_was_begun_under(begin):
+    new = begin()
+    assert new.next_task(0).train.recipe == RECIPE
+    assert new.study.user_attrs["protocol"]["recipe"] == RECIPE
+    old = begin(study_name="of 42b8c90")
+    protocol = {name: value for name, value in old.study.user_attrs["protocol"].items() if name != "recipe"}
+    old.study.set_user_attr("protocol", protocol)
+    assert begin(study_name="of 42b8c90").next_task(0).train.recipe == 1
+    old.study.set_user_attr("protocol", {**protocol, "recipe": 99})
+    with pytest.raises(InputError, match=r"begun by a later version \(training recipe 99\)"):
+        begin(study_name="of 42b8c90")
+
+
 def test_objectives_are_perplexity_and_log10_macs_and_have_their_names(begin):
     found = begin(trials=1)
     (task,) = train_all(found)
@@ -155,9 +212,9 @@ def test_a_perplexity_is_capped_at_uniform(begin):
 def test_a_hopeless_trial_counts_is_no_candidate_and_is_not_asked_for_again(begin):
     options = {"sampler": "grid", "cell": "lstm", "num_layers": "1", "hidden_size": "4,5", "trials": 2}
     found = begin(**options)
-    hopeless, good = found.next_task({}, 0, None), found.next_task({}, 1, None)
-    found.take(Event("done", hopeless, {**result_of(hopeless, 7.0), "stopped": "hopeless: epoch 1 of 2 at 7.00"}, 1))
-    found.take(Event("done", good, result_of(good, 5.0), 1))
+    hopeless, good = found.next_task(0), found.next_task(1)
+    found.take(hopeless.number, {**result_of(hopeless, 7.0), "stopped": "hopeless: epoch 1 of 2 at 7.00"})
+    found.take(good.number, result_of(good, 5.0))
     (pruned,) = found.trials(TrialState.PRUNED)
     assert pruned.params["hidden_size"] == hopeless.model.hidden_size
     assert pruned.user_attrs["stopped"].startswith("hopeless: ")
@@ -166,16 +223,16 @@ def test_a_hopeless_trial_counts_is_no_candidate_and_is_not_asked_for_again(begi
     assert [trial.val_perplexity for trial in found.shown_trials()] == [5.0]
     assert [curve.val_perplexities for curve in found.curves()] == [(6.0, 5.0)]
     again = begin(**{**options, "trials": 3})
-    assert again.next_task({}, 0, None) is None
+    assert again.next_task(0) is None
     assert again.nothing_new
 
 
 def test_a_repeat_of_a_hopeless_trial_is_told_so_and_does_not_count(begin):
     found = begin(sampler="random", cell="lstm", num_layers="1", hidden_size="4,5", trials=3)
-    task = found.next_task({}, 0, None)
-    found.take(Event("done", task, {**result_of(task, 7.0), "stopped": "hopeless: epoch 1 of 2 at 7.00"}, 1))
+    task = found.next_task(0)
+    found.take(task.number, {**result_of(task, 7.0), "stopped": "hopeless: epoch 1 of 2 at 7.00"})
     found.study.enqueue_trial(found.trials()[0].params)
-    found.next_task({}, 0, None)
+    found.next_task(0)
     assert found.trials()[1].user_attrs[REPEATS] == 0
     assert found.trials()[1].state == TrialState.FAIL
     assert found.counts() | {"trials": 1, "hopeless": 1, "failed": 0} == found.counts()
@@ -189,7 +246,7 @@ def test_known_cost_is_told_to_ignore_what_nobody_trained_and_what_repeats(begin
     low.study.enqueue_trial({"hidden_size": 4})
     train_all(low)
     high = begin(**options, sampler="known-cost")
-    sampler = high.study.sampler._sampler
+    sampler = high.study.sampler
     ignored = [trial.number for trial in high.trials() if sampler._ignore(trial)]
     assert ignored[:2] == [0, 2]
     assert all(number in ignored for number, trial in enumerate(high.trials()) if REPEATS in trial.user_attrs)
@@ -207,35 +264,74 @@ def test_a_diverged_trial_fails_with_its_reason_and_another_takes_its_place(begi
     assert len(set(shapes(trained))) == 4
 
 
+def test_a_search_whose_trials_all_diverge_ends_with_the_reason_and_may_be_started_again(begin):
+    def diverges(task: Proposal) -> Exception:
+        return TrainingDivergedError("the loss is nan in epoch 1; lower --learning-rate")
+
+    wide = {"sampler": "random", "hidden_size": "4..64", "learning_rate": "200..900", "trials": 2}
+    expected = "the last 20 trials have all failed, trial 19 as follows: the loss is nan in epoch 1; lower --learning"
+    with pytest.raises(TmlmError, match=expected) as told:
+        train_all(begin(**wide), diverges)
+    assert told.value.exit_code == 1
+    assert begin(**wide).counts()["failed"] == FAILURES_IN_A_ROW == 20
+    again = begin(**wide)
+    assert len(train_all(again)) == 2
+    assert again.counts() == again.counts() | {"trials": 2, "failed": 20}
+
+
+def test_a_trial_now_and_then_that_does_not_fail_keeps_the_search_going(begin):
+    outcomes = iter(([TrainingDivergedError("nan")] * (FAILURES_IN_A_ROW - 1) + [5.0]) * 3)
+    found = begin(sampler="random", hidden_size="4..64", trials=3)
+    train_all(found, lambda task: next(outcomes))
+    assert found.counts()["failed"] == 3 * (FAILURES_IN_A_ROW - 1)
+
+
+def test_trials_that_all_kill_their_processes_end_the_search_too(begin, monkeypatch):
+    monkeypatch.setattr("pipeline.search.FAILURES_IN_A_ROW", 2)
+    found = begin()
+    for _ in range(3):
+        found.take(found.next_task(0).number, Lost("its process (pid 77) is gone, exit code -9"))
+    with pytest.raises(TmlmError, match=r"last 2 trials have all failed.*pid 77\) is gone, exit code -9; 2 times now"):
+        found.take(found.next_task(0).number, Lost("its process (pid 77) is gone, exit code -9"))
+    assert found.counts()["failed"] == 2
+
+
+def test_what_could_not_be_brought_from_its_process_is_told_as_it_was(begin):
+    found = begin()
+    with pytest.raises(TmlmError, match=r"^OddError: 7$"):
+        found.take(found.next_task(0).number, RemoteError("OddError: 7"))
+    assert found.trials()[0].user_attrs[LOST] == "OddError: 7"
+
+
 def test_what_is_neither_a_result_nor_a_divergence_ends_the_search_and_is_tried_again_later(begin):
     found = begin()
-    task = found.next_task({}, 0, None)
+    task = found.next_task(0)
     with pytest.raises(RecordingError, match="disk"):
-        found.take(Event("failed", task, RecordingError("the disk is full"), 1))
+        found.take(task.number, RecordingError("the disk is full"))
     again = begin()
-    assert again.next_task({}, 0, None).model == task.model
+    assert again.next_task(0).model == task.model
 
 
 def test_what_fails_twice_for_no_known_reason_does_not_hold_the_study_up_for_ever(begin):
     models = []
     for _ in range(3):
         found = begin()
-        task = found.next_task({}, 0, None)
+        task = found.next_task(0)
         models.append(task.model)
         with pytest.raises(RuntimeError, match="can't allocate memory"):
-            found.take(Event("failed", task, RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1))
+            found.take(task.number, RuntimeError("DefaultCPUAllocator: can't allocate memory"))
     assert models[0] == models[1] != models[2]
 
 
 def test_a_lost_trial_is_tried_again_once_and_then_left_alone(begin):
     found = begin()
-    first = found.next_task({}, 0, None)
-    found.take(Event("lost", first, -9, 77))
-    second = found.next_task({}, 0, None)
+    first = found.next_task(0)
+    found.take(first.number, Lost("its process (pid 77) is gone, exit code -9"))
+    second = found.next_task(0)
     assert second.model == first.model
     assert found.trials()[second.number].user_attrs[RETRY_OF] == first.number
-    found.take(Event("lost", second, -9, 78))
-    third = found.next_task({}, 0, None)
+    found.take(second.number, Lost("its process (pid 78) is gone, exit code -9"))
+    third = found.next_task(0)
     assert third.model != first.model
     reason = found.trials()[second.number].user_attrs["failure"]
     assert reason == "its process (pid 78) is gone, exit code -9; 2 times now, so it is not tried again"
@@ -245,7 +341,7 @@ def test_a_trial_that_was_stopped_by_hand_is_tried_again_however_often(begin):
     found = begin()
     models = set()
     for _ in range(4):
-        task = found.next_task({}, 0, None)
+        task = found.next_task(0)
         models.add(task.model)
         found.give_up("stopped by Ctrl-C")
     assert len(models) == 1
@@ -256,14 +352,14 @@ def test_trials_of_a_process_that_is_gone_are_closed_by_the_next_start(begin, mo
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.search.process_tags", lambda: gone)
         dead = begin()
-        left = [dead.next_task({}, count, None) for count in range(2)]
-    mine = begin().next_task({}, 2, None)
+        left = [dead.next_task(count) for count in range(2)]
+    mine = begin().next_task(2)
     again = begin()
     assert again.close_the_dead() == [0, 1]
     states = [trial.state for trial in again.trials()]
     assert states[:3] == [TrialState.FAIL, TrialState.FAIL, TrialState.RUNNING]
     assert "pid 4194000" in again.trials()[0].user_attrs[LOST]
-    taken_up = [again.next_task({}, 1 + count, None) for count in range(2)]
+    taken_up = [again.next_task(1 + count) for count in range(2)]
     assert [task.model for task in taken_up] == [task.model for task in left]
     assert mine.model not in [task.model for task in taken_up]
 
@@ -271,10 +367,30 @@ def test_trials_of_a_process_that_is_gone_are_closed_by_the_next_start(begin, mo
 def test_trials_of_another_container_are_closed_once_the_studys_run_has_ended(begin, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.search.process_tags", lambda: {**process_tags(), "process.namespace": "pid:[1]"})
-        begin().next_task({}, 0, None)
+        begin().next_task(0)
     again = begin()
     assert again.close_the_dead() == []  # whoever has it may be alive
     assert again.close_the_dead(elsewhere=True) == [0]
+
+
+def test_trials_of_an_older_study_say_whose_they_are_in_another_place(begin):
+    found = begin()
+    number = found.next_task(0).number
+    trial_id = found.study._storage.get_trial_id_from_study_id_trial_number(found.study._study_id, number)
+    found.study._storage.set_trial_user_attr(trial_id, PROCESS, None)
+    found.study._storage.set_trial_system_attr(trial_id, PROCESS, process_tags())
+    assert begin().close_the_dead() == []
+    found.study._storage.set_trial_system_attr(trial_id, PROCESS, {**process_tags(), "process.pid": "4194000"})
+    assert begin().close_the_dead() == [number]
+
+
+def test_a_trial_that_a_process_put_in_line_before_it_was_killed_is_taken_over(begin, monkeypatch):
+    gone = {**process_tags(), "process.pid": "4194000"}
+    begin().study.enqueue_trial({"hidden_size": 7}, user_attrs={PROCESS: gone})
+    found = begin()
+    task = found.next_task(0)
+    assert task.model.hidden_size == 7
+    assert found.trials()[task.number].user_attrs[PROCESS] == process_tags()
 
 
 def nameless(found: Search) -> None:
@@ -309,7 +425,7 @@ def test_a_process_that_is_killed_while_it_samples_leaves_a_trial_that_names_it(
         patch.setattr("pipeline.search.process_tags", lambda: {**process_tags(), "process.pid": "4194000"})
         patch.setattr(KnownCostSampler, "sample_relative", killed)
         with pytest.raises(KeyboardInterrupt):
-            begin(storage=shared).next_task({}, 0, None)
+            begin(storage=shared).next_task(0)
     again = begin(storage=shared)
     assert again.trials()[0].state == TrialState.RUNNING
     assert again.close_the_dead() == [0]
@@ -319,7 +435,7 @@ def test_a_trial_put_in_line_with_a_cell_that_there_is_not_does_not_hold_the_stu
     found = begin(trials=2)
     found.study.enqueue_trial({"cell": "transformer", "num_layers": 1, "hidden_size": 4})
     with pytest.raises(ValueError, match="transformer"):
-        found.next_task({}, 0, None)
+        found.next_task(0)
     found.give_up("the search ended: ValueError")
     assert len(train_all(begin(trials=2))) == 2
 
@@ -356,7 +472,7 @@ def test_a_trial_in_line_is_trained_though_the_grid_has_nothing_new(begin):
     train_all(begin(**options, sampler="grid", trials=3))  # 4, 8 and 9
     found = begin(**options, sampler="random", trials=4)
     found.study.enqueue_trial({"hidden_size": 7})
-    found.next_task({}, 0, None)
+    found.next_task(0)
     found.give_up("stopped by Ctrl-C")
     assert shapes(train_all(begin(**options, sampler="grid", trials=4))) == ["lstm-1x7"]
 
@@ -369,12 +485,12 @@ def test_what_was_over_the_budget_is_trained_once_the_budget_is_raised(begin):
 
 def test_a_lost_trial_is_tried_again_also_if_it_was_proposed_twice(begin):
     found = begin(sampler="random")
-    first = found.next_task({}, 0, None)
+    first = found.next_task(0)
     found.study.enqueue_trial(found.trials()[0].params)
-    assert found.next_task({}, 1, None).model != first.model
+    assert found.next_task(1).model != first.model
     assert found.trials()[1].user_attrs[REPEATS] == 0
-    found.take(Event("lost", first, -9, 77))
-    assert found.next_task({}, 1, None).model == first.model
+    found.take(first.number, Lost("its process (pid 77) is gone, exit code -9"))
+    assert found.next_task(1).model == first.model
 
 
 def test_a_budget_below_the_cheapest_model_is_refused(begin):
@@ -494,7 +610,7 @@ def test_trials_carry_the_process_the_seed_and_what_they_came_to(begin):
     train_all(found)
     (trial,) = found.complete()
     assert trial.user_attrs[SEED] == 7
-    assert trial.system_attrs[PROCESS]["process.pid"] == str(os.getpid())
+    assert trial.user_attrs[PROCESS]["process.pid"] == str(os.getpid())
     assert trial.user_attrs["sample_text"] == "it has"
     assert trial.user_attrs["val_perplexities"] == [trial.values[0] + 1, trial.values[0]]
 
@@ -503,14 +619,13 @@ def test_members_of_the_front_are_given_the_seeds_that_they_lack(begin):
     found = begin(trials=2, confirm_seeds=3, seed=5)
     train_all(found)
     member = found.candidates()[0]
-    tasks = found.confirmation_tasks([member], {})
+    tasks = found.lacking_runs([member])
     assert [task.train.seed for task in tasks] == [6, 7]
-    assert {task.role for task in tasks} == {"confirmation"}
-    found.take(Event("done", tasks[0], result_of(tasks[0], 9.0), 1))
-    found.take(Event("failed", tasks[1], TrainingDivergedError("nan"), 1))
+    found.take_confirmation(tasks[0].number, 6, result_of(tasks[0], 9.0))
+    found.take_confirmation(tasks[1].number, 7, TrainingDivergedError("nan"))
     (judged,) = [each for each in found.candidates() if each.name == member.name]
     assert judged.val_perplexities == (member.val_perplexities[0], 9.0, float("inf"))
-    assert found.confirmation_tasks([member], {}) == []
+    assert found.lacking_runs([member]) == []
     assert begin(trials=2, confirm_seeds=3, seed=5).confirmations == found.confirmations
     assert len(found.trials()) == 2  # runs, not trials
 
@@ -522,37 +637,37 @@ def test_trials_that_differ_in_their_seed_alone_are_one_configuration_and_no_see
     train_all(found)
     (member,) = found.candidates()
     assert member.run_ids == ("run-lstm-1x4-2", "run-lstm-1x4-1")
-    (task,) = found.confirmation_tasks([member], {})
+    (task,) = found.lacking_runs([member])
     assert task.train.seed == 3  # the next that is neither trial's own
-    found.take(Event("done", task, result_of(task, 9.0), 1))
+    found.take_confirmation(task.number, task.train.seed, result_of(task, 9.0))
     (member,) = begin(**options, trials=2, seed=7).candidates()
     assert len(set(member.run_ids)) == 3
-    assert begin(**options, trials=2, seed=7).confirmation_tasks([member], {}) == []
+    assert begin(**options, trials=2, seed=7).lacking_runs([member]) == []
 
 
 def test_a_confirmation_whose_process_is_lost_twice_is_left_out_until_the_next_command(begin):
     found = begin(trials=1, confirm_seeds=2)
     train_all(found)
     for _ in range(2):
-        (task,) = found.confirmation_tasks(found.candidates(), {})
-        found.take(Event("lost", task, -9, 1))
-    assert found.confirmation_tasks(found.candidates(), {}) == []
+        (task,) = found.lacking_runs(found.candidates())
+        found.take_confirmation(task.number, task.train.seed, Lost("its process (pid 1) is gone, exit code -9"))
+    assert found.lacking_runs(found.candidates()) == []
     assert len(found.candidates()[0].run_ids) == 1
     again = begin(trials=1, confirm_seeds=2)
-    assert again.confirmation_tasks(again.candidates(), {}) != []
+    assert again.lacking_runs(again.candidates()) != []
 
 
 def test_a_confirmation_that_memory_did_not_hold_is_no_divergence_and_is_asked_for_again(begin):
     found = begin(trials=1, confirm_seeds=2)
     train_all(found)
-    (task,) = found.confirmation_tasks(found.candidates(), {})
-    found.take(Event("failed", task, MemoryError(), 1))
+    (task,) = found.lacking_runs(found.candidates())
+    found.take_confirmation(task.number, task.train.seed, MemoryError())
     assert found.confirmations == []
-    assert [each.key for each in found.confirmation_tasks(found.candidates(), {})] == [task.key]
-    found.take(Event("failed", task, MemoryError(), 1))
-    assert found.confirmation_tasks(found.candidates(), {}) == []  # not a third time
+    assert found.lacking_runs(found.candidates()) == [task]
+    found.take_confirmation(task.number, task.train.seed, MemoryError())
+    assert found.lacking_runs(found.candidates()) == []  # not a third time
     again = begin(trials=1, confirm_seeds=2)
-    assert again.confirmation_tasks(again.candidates(), {}) != []
+    assert again.lacking_runs(again.candidates()) != []
 
 
 def test_importances_are_shares_of_each_objective(begin):
@@ -576,7 +691,7 @@ def test_a_configuration_of_two_seeds_is_one_candidate_and_lacks_one_seed_less(b
     train_all(found)
     candidates = found.candidates()
     assert sorted(len(each.run_ids) for each in candidates) == [2, 2]
-    tasks = found.confirmation_tasks(candidates, {})
+    tasks = found.lacking_runs(candidates)
     assert [task.train.seed for task in tasks] == [2, 2]
 
 

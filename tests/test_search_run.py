@@ -20,7 +20,7 @@ from models.config import ModelConfig
 from pipeline import memory, pool, tracking
 from pipeline.cli import cli
 from pipeline.config import CorpusConfig, TrainConfig
-from pipeline.errors import InputError, RecordingError
+from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
 from pipeline.hopeless import HopelessRule
 from pipeline.recommendation import recommended, sentence
 from pipeline.search_run import SearchRun, search
@@ -104,6 +104,12 @@ def test_members_of_the_front_have_their_seeds(searched):
     assert all(point.seeds == 2 for point in searched.evaluated.front)
     of_seeds = {run.data.params["seed"] for run in trainings(searched) if run.data.tags["role"] == "confirmation"}
     assert of_seeds == {"1"}
+
+
+def test_the_models_of_the_front_are_timed_and_no_others(searched):
+    for point in searched.evaluated.points:
+        assert len(point.candidate.ms_per_char) == (len(point.candidate.run_ids) if point.on_front else 0)
+    assert len(searched.evaluated.front) < len(searched.evaluated.points)
 
 
 def test_values_are_those_of_the_runs(searched, study):
@@ -292,6 +298,33 @@ def test_the_command_line_asks_for_it(arguments, expected, monkeypatch):
     result = CliRunner().invoke(cli, ["search", *arguments])
     assert "enough" in result.output
     assert asked == [expected]
+
+
+class Diverging(Inline):
+    """Has every training diverge."""
+
+    def done(self, task: Any) -> list[Event]:
+        if isinstance(task, TimingTask):
+            return super().done(task)
+        return [Event("failed", task, TrainingDivergedError("the loss is nan in epoch 1"), 1)]
+
+
+def test_a_search_whose_trials_all_diverge_ends_its_run_with_the_reason(store, small_text, monkeypatch):
+    monkeypatch.setattr("pipeline.search.FAILURES_IN_A_ROW", 3)
+    config = SearchConfig(**TINY)
+    with pytest.raises(TmlmError, match="the last 3 trials have all failed"):
+        search(config, CorpusConfig(str(small_text)), make_pool=Diverging)
+    run = tracking.run_of(str(tracking.latest_run({"stage": "search"})))
+    assert run.info.status == "FAILED"
+    assert "the loss is nan in epoch 1" in run.data.tags["failure"]
+    done = search(replace(config, trials=1, confirm_seeds=1), CorpusConfig(str(small_text)), make_pool=Inline)
+    assert (done.run_id, done.counts["failed"]) == (run.info.run_id, 3)
+
+
+def test_a_space_whose_only_configurations_diverge_is_searched_through(store, small_text):
+    config = SearchConfig(**TINY | {"cell": "gru", "hidden_size": "4"})
+    done = search(config, CorpusConfig(str(small_text)), make_pool=Diverging)
+    assert (done.counts["trials"], done.counts["failed"], dict(done.picks)) == (0, 1, {})
 
 
 class Losing(Inline):

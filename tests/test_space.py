@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -11,18 +10,15 @@ from hypothesis import strategies as st
 
 from models.config import ConfigError
 from pipeline.errors import InputError
-from pipeline.space import Range, SearchConfig, Space, configs_of, protocol_of
+from pipeline.space import SearchConfig, Space, configs_of, protocol_of
 
 
 def space(**options: Any) -> Space:
     return Space.of(SearchConfig(**options))
 
 
-def test_the_default_space_has_2241_configurations():
-    found = space()
-    assert found.size == 3 * 3 * 249
-    assert sum(1 for _ in found.configurations()) == found.size
-    assert found.searched.keys() == {"cell", "num_layers", "hidden_size"}
+def test_cell_layers_and_hidden_size_are_searched_by_default():
+    assert space().searched.keys() == {"cell", "num_layers", "hidden_size"}
 
 
 def test_a_file_and_options_that_say_the_same_are_the_same_space(tmp_path: Path):
@@ -75,24 +71,6 @@ def test_the_number_of_trials_and_the_sampler_are_no_part_of_what_trials_have_in
     one, other = SearchConfig(trials=3, sampler="random", workers=1, budget_macs=9), SearchConfig()
     assert protocol_of(one, space()) == protocol_of(other, space())
     assert protocol_of(SearchConfig(epochs=7), space()) != protocol_of(other, space())
-
-
-@given(st.integers(0, 2**32))
-def test_what_is_drawn_lies_in_the_space(seed: int):
-    found = space(learning_rate="0.001..0.1", dropout="0..0.5", cell="rnn,gru")
-    drawn = found.draw(Random(seed))
-    assert drawn.keys() == found.values.keys()
-    for name, values in found.values.items():
-        assert values.low <= drawn[name] <= values.high if isinstance(values, Range) else drawn[name] in values
-
-
-def test_both_ends_of_a_range_of_widths_are_drawn_and_near_ones_about_as_often_as_their_ratio_says():
-    found, random = space(hidden_size="1..2"), Random(0)
-    drawn = [found.draw(random)["hidden_size"] for _ in range(1000)]
-    assert set(drawn) == {1, 2}
-    assert 600 < drawn.count(1) < 760  # log(1.5 / 0.5) of log(2.5 / 0.5)
-    found = space(hidden_size="8..256")
-    assert {8, 256} <= {found.draw(random)["hidden_size"] for _ in range(5000)}
 
 
 def test_a_grid_doubles_widths_and_has_its_ends():

@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline import tracking, views
 from pipeline.cli import cli
+from pipeline.config import resolve
 from pipeline.errors import InputError, RecordingError
 from pipeline.store import setup
 
@@ -122,9 +124,26 @@ def test_counts_are_recorded_exactly(store):
     assert metrics == {"cost/macs_per_char": 1_316_892, "cost/parameters": 12_345_678}
 
 
-def test_configurations_that_differ_in_the_seed_alone_share_their_id():
-    assert tracking.config_id({"a": 1, "seed": 0}) == tracking.config_id({"a": 1, "seed": 7})
-    assert tracking.config_id({"a": 1, "seed": 0}) != tracking.config_id({"a": 2, "seed": 0})
+def id_of(**options: Any) -> str:
+    model, train = resolve(options)
+    return tracking.config_id(asdict(model), asdict(train), "digest of the text")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"seed": 7}, {"sample_every": 0}, {"threads": 4}, {"device": "cpu"}, {"max_seconds": 60.0}],
+)
+def test_configurations_that_compute_the_same_but_for_the_seed_share_their_id(options):
+    assert id_of(**options) == id_of()
+
+
+@pytest.mark.parametrize("options", [{"epochs": 7}, {"hidden_size": 9}, {"learning_rate": 0.5}, {"recipe": 1}])
+def test_configurations_that_compute_something_else_do_not(options):
+    assert id_of(**options) != id_of()
+
+
+def test_a_constant_learning_rate_is_the_same_under_every_recipe():
+    assert id_of(preset="report", recipe=1) == id_of(preset="report", recipe=2)
 
 
 def test_a_run_whose_database_was_deleted_is_not_called_finished(store):

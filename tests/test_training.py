@@ -29,6 +29,7 @@ from pipeline.training import (
     choose_device,
     choose_precision,
     choose_threads,
+    cosine_share,
     fit,
     has_bf16,
 )
@@ -263,6 +264,28 @@ def test_the_learning_rate_follows_its_closed_form():
     training = start(STREAM | {"epochs": 100, "schedule": "cosine", "learning_rate": 0.016})
     total = training.epochs * training.data.steps_per_epoch
     assert total > 10 * WARM_UP_STEPS
+    for step in range(WARM_UP_STEPS):
+        assert training.learning_rate_at(step) == pytest.approx(0.016 * (step + 1) / WARM_UP_STEPS)
+    for step in range(WARM_UP_STEPS, total):
+        cosine = (1 + cos(pi * (step + 1 - WARM_UP_STEPS) / (total - WARM_UP_STEPS))) / 2
+        expected = 0.016 * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * cosine)
+        assert training.learning_rate_at(step) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("total", [1, 2, 9, 40, 118, 499, 500, 8000])
+def test_a_training_of_any_length_reaches_its_peak_after_the_warm_up_and_5_percent_in_its_last_step(total):
+    rates = [cosine_share(step, total) for step in range(total)]
+    warm_up = rates.index(1.0) + 1
+    assert max(rates) == 1.0
+    assert warm_up <= max(1, min(WARM_UP_STEPS, total / 10))
+    assert rates[:warm_up] == pytest.approx([(step + 1) / warm_up for step in range(warm_up)])
+    assert rates[warm_up - 1 :] == sorted(rates[warm_up - 1 :], reverse=True)
+    assert rates[-1] == pytest.approx(FINAL_RATE_SHARE if total > 1 else 1.0)
+
+
+def test_under_the_first_recipe_the_learning_rate_follows_its_old_closed_form():
+    training = start(STREAM | {"epochs": 100, "schedule": "cosine", "learning_rate": 0.016, "recipe": 1})
+    total = training.epochs * training.data.steps_per_epoch
     for step in range(total + 1):
         cosine = (1 + cos(pi * step / total)) / 2
         expected = 0.016 * min(1, (step + 1) / WARM_UP_STEPS) * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * cosine)
@@ -273,9 +296,9 @@ def test_the_learning_rate_rises_and_then_falls_to_its_final_share():
     training = start(STREAM | {"epochs": 100, "schedule": "cosine", "learning_rate": 0.016})
     total = training.epochs * training.data.steps_per_epoch
     rates = [training.learning_rate_at(step) for step in range(total + 1)]
-    assert rates[: WARM_UP_STEPS - 1] == sorted(rates[: WARM_UP_STEPS - 1])
+    assert rates[:WARM_UP_STEPS] == sorted(rates[:WARM_UP_STEPS])
     assert rates[WARM_UP_STEPS:] == sorted(rates[WARM_UP_STEPS:], reverse=True)
-    assert max(rates) <= 0.016
+    assert max(rates) == rates[WARM_UP_STEPS - 1] == 0.016
     assert rates[0] == pytest.approx(0.016 / WARM_UP_STEPS)
     assert rates[-1] == pytest.approx(0.016 * FINAL_RATE_SHARE)
     assert training.learning_rate_at(total + 1000) == pytest.approx(rates[-1])
@@ -292,6 +315,8 @@ def test_the_optimizer_uses_the_rate_of_its_step():
     training.optimizer.register_step_pre_hook(lambda optimizer, *_: used.append(optimizer.param_groups[0]["lr"]))
     fit(training)
     assert used == [training.learning_rate_at(step) for step in range(training.step)]
+    last_steps = range(training.data.steps_per_epoch - 1, training.step, training.data.steps_per_epoch)
+    assert [point.learning_rate for point in training.history] == [used[step] for step in last_steps]
 
 
 @pytest.mark.parametrize("clip", [0.01, 1e6, 0.0])
@@ -760,5 +785,5 @@ def test_state_is_all_there_is_to_a_training_in_a_file_of_its_own(tmp_path: Path
 
 def test_the_help_of_the_schedule_says_what_the_schedule_does():
     told = TrainConfig.__dataclass_fields__["schedule"].metadata["help"]
-    assert f"{WARM_UP_STEPS} warm-up steps" in told
+    assert f"{WARM_UP_STEPS} warm-up steps (in a training of less than {10 * WARM_UP_STEPS}, a tenth of them)" in told
     assert f"down to {100 * FINAL_RATE_SHARE:.0f} %" in told
