@@ -151,7 +151,6 @@ anything = st.one_of(
 names = [f"--{field.name.replace('_', '-')}" for config in (ModelConfig, TrainConfig) for field in fields(config)]
 
 
-@settings(max_examples=300)
 @given(st.lists(st.tuples(st.sampled_from(names), anything), min_size=1, max_size=3))
 def test_any_options_make_a_configuration_or_a_usage_error(pairs):
     seen: list[Any] = []
@@ -306,7 +305,7 @@ def test_a_pipe_in_a_checkpoints_place_is_not_waited_for(tmp_path):
         load_checkpoint(tmp_path / "pipe")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_one_changed_byte_anywhere_is_refused_through_the_command(lab, tmp_path, data):
     content = bytearray(lab.checkpoint.read_bytes())
@@ -322,7 +321,6 @@ def test_one_changed_byte_anywhere_is_refused_through_the_command(lab, tmp_path,
 characters = st.text(st.characters(codec=None), max_size=30)  # every code point, lone surrogates and NUL included
 
 
-@settings(max_examples=200)
 @given(prompt=characters)
 def test_any_prompt_is_gone_on_from_or_refused_in_words(tiny_model, prompt):
     model, vocabulary = tiny_model
