@@ -28,7 +28,6 @@ settings.register_profile("fast", deadline=None, max_examples=20, suppress_healt
 settings.register_profile("thorough", settings.get_profile("fast"), max_examples=200)
 settings.load_profile("fast")
 NUMBERS = count()  # of the tests of this process
-SLACK = 2.0  # times what an idle machine needs: the seconds after which a test holds that something takes too long
 
 
 def isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -120,7 +119,11 @@ def trained_store(tmp_path_factory: pytest.TempPathFactory, empty_database: Path
 @pytest.fixture
 def trained(no_store: Path, trained_store: "TrainedStore") -> "Step":
     """The finished training in a store of the test's own that holds nothing else."""
-    return trained_store.copy(no_store)
+    from pipeline.store import setup
+
+    step = trained_store.copy(no_store)
+    setup()
+    return step
 
 
 @pytest.fixture

@@ -361,7 +361,7 @@ SMALL_FILES = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, ({size
 
 @pytest.mark.skipif(sys.platform == "win32", reason="file-size limits are POSIX's")
 def test_a_file_that_may_not_grow_at_checkpoint_time_fails_the_run_in_a_sentence_and_keeps_what_was_recorded(lab):
-    words = ["train", "--corpus", str(lab.text), *TINY, "--hidden-size", "300"]
+    words = ["train", "--corpus", str(lab.text), *TINY, "--hidden-size", "300", "--batch-size", "256"]
     done = in_a_process(lab, *words, before=SMALL_FILES.format(size=4_000_000))
     assert done.returncode == 1, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
@@ -422,6 +422,7 @@ def test_nobody_reading_the_output_is_no_traceback(lab):
     assert (done.returncode, done.stderr) == (1, "")
 
 
+@pytest.mark.slow
 def test_a_terminal_that_can_not_write_a_character_is_no_traceback(lab):
     done = in_a_process(lab, "doctor", "--corpus", "日本", env={**os.environ, "PYTHONIOENCODING": "latin-1"})
     assert done.returncode == 0, done.stderr

@@ -27,7 +27,7 @@ from pipeline.cli import cli
 from pipeline.errors import InputError, RecordingError
 from pipeline.store import MIGRATIONS, setup, shown
 from tests.checkout import Checkout
-from tests.conftest import SLACK
+from tests.limits import SLACK
 
 TINY = ("--corpus", "python-docs", "--hidden-size", "8", "--epochs", "2", "--batch-size", "64")
 TRAIN = ("python", "-m", "pipeline", "train", *TINY)
