@@ -128,7 +128,7 @@ def trained(no_store: Path, trained_store: "TrainedStore") -> "Step":
 
 @pytest.fixture
 def plain_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Record cheaper artifacts: pictures that are composed but not drawn, and a shorter sampled text."""
+    """Record cheaper artifacts (pictures that are not drawn, a shorter sampled text), and estimate by fewer steps."""
     from tests.labs import make_artifacts_plain
 
     make_artifacts_plain(monkeypatch)

@@ -49,10 +49,14 @@ def store_at(home: Path) -> Iterator[Path]:
 
 
 def make_artifacts_plain(patch: pytest.MonkeyPatch) -> None:
-    """Compose pictures without drawing them and sample 20 characters, not 300: a third of a tiny training's cost."""
+    """Compose pictures without drawing them and sample 20 characters, not 300: a third of a tiny training's cost.
+
+    And time a few steps for an estimate, not a quarter of a second of them.
+    """
     for name in ("_png", "_small_png"):
         patch.setattr(f"pipeline.figures.{name}", lambda figure: b"\x89PNG")
     patch.setattr("pipeline.samples.SAMPLED_CHARS", 20)
+    patch.setattr("pipeline.estimate.TIMED_SECONDS", 0.0)
 
 
 def new_store(home: Path, empty_database: Path) -> Path:

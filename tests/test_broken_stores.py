@@ -34,13 +34,9 @@ TRAIN = ("python", "-m", "pipeline", "train", *TINY)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(empty_database: Path) -> Path:
     """A whole database, which a test copies and breaks."""
-    path = tmp_path_factory.mktemp("whole") / "mlflow.db"
-    uri = mlflow.get_tracking_uri()
-    MlflowClient(f"sqlite:///{path}").get_experiment("0")
-    mlflow.set_tracking_uri(uri)
-    return path
+    return empty_database
 
 
 def schema(database: Path, revision: str) -> None:

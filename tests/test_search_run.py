@@ -27,8 +27,10 @@ from pipeline.space import SearchConfig
 from pipeline.steps import CURVES
 from pipeline.trial import TimingTask, TrainingTask, do
 from pipeline.workers import Event
+from tests.labs import make_artifacts_plain
 from tests.pools import Inline
 
+pytestmark = pytest.mark.usefixtures("plain_artifacts")
 TINY: dict[str, Any] = {"cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,6,9", "epochs": 2, "trials": 4}
 
 
@@ -55,6 +57,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.store.root", lambda: home)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # of whoever was here before
+        make_artifacts_plain(patch)
         setup.cache_clear()
         yield home
         setup.cache_clear()
