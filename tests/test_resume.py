@@ -87,7 +87,7 @@ def assert_same(run_id: str, reference: Outcome) -> None:
 def small_text(small_text, tmp_path_factory) -> Path:
     """As much of the text as the report's preset needs."""
     path: Path = tmp_path_factory.mktemp("text") / "topics.txt"
-    path.write_text(small_text.read_text()[:16_000])
+    path.write_text(small_text.read_text()[:20_000])
     return path
 
 
