@@ -132,7 +132,7 @@ def kept_one(keep) -> Kept:
 
 
 @pytest.fixture
-def own(no_store, kept_one) -> ReproductionRun:
+def own(no_store: Path, kept_one: Kept) -> ReproductionRun:
     """One of a single configuration, for the test alone."""
     home, run = kept_one
     copy_store(home, no_store)

@@ -183,7 +183,7 @@ def stopped_store(tmp_path_factory, empty_database, small_text) -> KilledStore:
 
 
 @pytest.fixture
-def stopped(no_store, stopped_store) -> str:
+def stopped(no_store: Path, stopped_store: KilledStore) -> str:
     """The id of a run of TINY that Ctrl-C stopped in an epoch, alone in a store of the test's own."""
     home, run_id = stopped_store
     copy_store(home, no_store)
@@ -198,7 +198,7 @@ def cut_store(tmp_path_factory, empty_database, small_text) -> KilledStore:
 
 
 @pytest.fixture
-def cut(no_store, cut_store) -> str:
+def cut(no_store: Path, cut_store: KilledStore) -> str:
     """The id of a run of TINY that was killed between a checkpoint and its figures, alone in such a store."""
     home, run_id = cut_store
     copy_store(home, no_store)

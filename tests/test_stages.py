@@ -253,7 +253,7 @@ def piped_store(tmp_path_factory, empty_database, small_text) -> tuple[Path, Ste
 
 
 @pytest.fixture
-def first(no_store, piped_store) -> Step:
+def first(no_store: Path, piped_store: tuple[Path, Step]) -> Step:
     """The run of the pipeline, alone in a store of the test's own."""
     home, step = piped_store
     copy_store(home, no_store)
