@@ -205,7 +205,7 @@ def cut_short_store(tmp_path_factory, empty_database, small_text) -> tuple[Path,
 
 
 @pytest.fixture
-def cut_short(no_store, cut_short_store) -> str:
+def cut_short(no_store: Path, cut_short_store: tuple[Path, str]) -> str:
     """The id of a training that its time ended, alone in a store of the test's own."""
     home, run_id = cut_short_store
     copy_store(home, no_store)
