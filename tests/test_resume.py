@@ -132,18 +132,17 @@ def stop_in_an_epoch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(experiment.Keeper, "keep_now_and_then", dying_at(3, keep, KeyboardInterrupt))
 
 
+# beside the two above, at which the stores of ``stopped`` and ``cut`` were killed
 MOMENTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "before its configuration is an artifact": lambda patch: patch.setattr(
         tracking.TrackedRun, "yaml", dying_at(1, tracking.TrackedRun.yaml)
     ),
     "in the first epoch": lambda patch: patch.setattr(Training, "_train_step", dying_at(2, Training._train_step)),
     "in a later epoch": lambda patch: patch.setattr(Training, "_train_step", dying_at(60, Training._train_step)),
-    "by Ctrl-C in an epoch": stop_in_an_epoch,
     "while a checkpoint is written": lambda patch: patch.setattr(os, "replace", dying_at(5, os.replace)),
     "between the last and the best checkpoint": lambda patch: patch.setattr(
         experiment.Keeper, "_write_best", dying_at(2, experiment.Keeper._write_best)
     ),
-    "between a checkpoint and its figures": kill_between_checkpoint_and_figures,
     "between the figures and the sample texts": lambda patch: patch.setattr(
         tracking.TrackedRun, "text", dying_at(3, tracking.TrackedRun.text)
     ),

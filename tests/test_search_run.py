@@ -238,6 +238,7 @@ def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store,
         do(task, lambda share: None)
 
 
+@pytest.mark.slow
 def test_more_confirmations_of_as_many_trials_change_the_recorded_figures(store, small_text):
     config = {**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}
     first = search(SearchConfig(**config, confirm_seeds=1), CorpusConfig(str(small_text)), make_pool=Inline)
@@ -290,6 +291,7 @@ class Losing(Inline):
         return [Event("lost", task, -9, 1)] if isinstance(task, TimingTask) else super().done(task)
 
 
+@pytest.mark.slow
 def test_where_no_steps_can_be_timed_the_search_begins_without_an_estimate(store, small_text):
     said: list[str] = []
     config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=1)
@@ -298,6 +300,7 @@ def test_where_no_steps_can_be_timed_the_search_begins_without_an_estimate(store
     assert done.counts["trials"] == 1
 
 
+@pytest.mark.slow
 def test_a_run_whose_model_is_gone_is_not_timed_and_the_search_comes_to_its_end(store, small_text, caplog):
     config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=2)
     done = search(config, CorpusConfig(str(small_text)), make_pool=Inline)

@@ -147,6 +147,7 @@ def test_no_file_of_the_logged_model_is_a_pickle(folder):
     assert "served_model.py" in (folder / "MLmodel").read_text()
 
 
+@pytest.mark.slow
 def test_the_model_answers_in_a_process_that_does_not_know_this_project(model, folder, tmp_path):
     """Without site (-S) the editable install is not there either; the model brings the code that it needs."""
     moved = shutil.copytree(folder, tmp_path / "moved")
