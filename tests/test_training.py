@@ -41,6 +41,9 @@ RECIPES = {"stream": STREAM, "report": REPORT}
 
 each_cell = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 each_implementation = pytest.mark.parametrize("implementation", ["torch", "scratch"])
+each_core = pytest.mark.parametrize(  # that our own cells calculate as torch's do is for the tests of the cells
+    ("cell", "implementation"), [("rnn", "torch"), ("gru", "torch"), ("lstm", "torch"), ("lstm", "scratch")]
+)
 each_preset = pytest.mark.parametrize("preset", ["stream", "report"])
 
 
@@ -89,11 +92,8 @@ def perplexities(training: Training) -> list[float]:
 
 
 @each_preset
-@pytest.mark.parametrize(
-    ("cell", "implementation"), [("rnn", "torch"), ("gru", "torch"), ("lstm", "torch"), ("lstm", "scratch")]
-)
+@each_core
 def test_perplexity_falls(preset, cell, implementation):
-    """That the cells of our own calculate as torch's do is for the tests of the cells."""
     recipe = STREAM | {"epochs": 15} if preset == "stream" else {"preset": "report", "batch_size": 32, "epochs": 3}
     training = start(recipe | {"cell": cell, "implementation": implementation})
     history = fit(training)
@@ -498,8 +498,7 @@ class StopHereError(Exception):
 
 
 @each_preset
-@each_implementation
-@each_cell
+@each_core
 def test_a_training_stopped_between_any_two_steps_is_gone_on_with_bit_for_bit(tmp_path, preset, implementation, cell):
     """With all that is drawn at random or averaged, which is more to keep than without."""
     recipe = FEW_STEPS[preset] | {"implementation": implementation, "cell": cell, "epochs": 2, "num_layers": 2}
