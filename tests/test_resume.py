@@ -7,7 +7,7 @@ differs between configurations (the layers, the masks, the state that is carried
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -172,6 +172,16 @@ def killed(text: Path, options: dict[str, Any], moment: Callable[[pytest.MonkeyP
     return str(run.info.run_id)
 
 
+SLOW_MOMENTS = (
+    "in the first epoch", "in a later epoch", "between the figures and the sample texts", "while its model is logged",
+)  # fmt: skip
+SLOW_CONFIGURATIONS = ("rnn, output dropped", "report, gru, 2 layers")
+
+
+def some_slow(names: Iterable[str], slow: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
+
+
 KilledStore = tuple[Path, str]  # a store, and the id of the killed run in it
 
 
@@ -205,7 +215,7 @@ def cut(no_store: Path, cut_store: KilledStore) -> str:
     return run_id
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", some_slow(MOMENTS, SLOW_MOMENTS))
 def test_killed_at_this_moment_and_resumed_it_is_the_same(store, small_text, expected, moment):
     run_id = killed(small_text, TINY, MOMENTS[moment])
     step = trainings.resume(run_id, {})
@@ -223,7 +233,7 @@ def corpus(small_text) -> Corpus:
     return load_corpus(CorpusConfig(str(small_text)))
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
+@pytest.mark.parametrize("name", some_slow(CONFIGURATIONS, SLOW_CONFIGURATIONS))
 def test_any_configuration_killed_and_resumed_is_the_same(corpus, tmp_path, name):
     """First by Ctrl-C in an epoch, which is kept; then, without a word, after the checkpoint of a later one."""
     model, config = resolve(CONFIGURATIONS[name])
