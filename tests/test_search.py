@@ -382,14 +382,14 @@ def test_a_budget_below_the_cheapest_model_is_refused(begin):
         begin(budget_macs=10)
 
 
-def test_what_does_not_fit_into_memory_is_refused_before_there_is_a_study(begin, no_store):
+def test_what_does_not_fit_into_memory_is_refused_before_there_is_a_study(begin_on_nothing, no_store):
     with pytest.raises(InputError, match=r"--hidden-size 10000000 with --num-layers .* needs about .* GB of memory"):
-        begin(hidden_size="4..10000000")
+        begin_on_nothing(hidden_size="4..10000000")
     assert not (no_store / "mlruns" / "optuna.db").exists()
-    begin(hidden_size="4..10000000", budget_macs=700)  # none of that size is trained
+    begin_on_nothing(hidden_size="4..10000000", budget_macs=700)  # none of that size is trained
 
 
-def test_a_text_too_short_to_train_on_is_refused_before_there_is_a_study(begin, no_store, tmp_path):
+def test_a_text_too_short_to_train_on_is_refused_before_there_is_a_study(begin_on_nothing, no_store, tmp_path):
     (tmp_path / "short.txt").write_text("it has " * 1000)
     config, corpus_config = SearchConfig(preset="report"), CorpusConfig(str(tmp_path / "short.txt"))
     with pytest.raises(InputError, match="--preset report needs"):
