@@ -7,21 +7,28 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is imported; on small matrices threads only spin
+
 import torch
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    from pipeline.steps import Step
+    from tests.labs import TrainedStore
     from tests.servers import MlflowServer
 
 torch.set_num_threads(1)
-# a busy machine is no error
-settings.register_profile("lab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("lab")
-SLACK = 2.0  # times what an idle machine needs: the seconds after which a test holds that something takes too long
+# a busy machine is no error; `pytest -m hypothesis --hypothesis-profile thorough` looks closer (`make slow` does)
+settings.register_profile("fast", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", settings.get_profile("fast"), max_examples=200)
+settings.load_profile("fast")
+NUMBERS = count()  # of the tests of this process
 
 
 def isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -36,18 +43,19 @@ def isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """For the fixtures of modules, which are built before those of a test; and no test writes to the user's store."""
     folder = tmp_path_factory.mktemp("session")
     with pytest.MonkeyPatch.context() as patch:
         isolate(patch, folder)
         patch.setattr("pipeline.store.root", lambda: folder)
-        yield
+        yield folder
 
 
 @pytest.fixture(autouse=True)
-def _isolated_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    isolate(monkeypatch, tmp_path)
+def _isolated_test(monkeypatch: pytest.MonkeyPatch, _isolated_session: Path) -> None:
+    """A cache of the test's own, made only if it is used."""
+    isolate(monkeypatch, _isolated_session / f"test-{next(NUMBERS)}")
     logger = logging.getLogger("pipeline")  # a command that runs in this process takes it over
     monkeypatch.setattr(logger, "handlers", [])
     monkeypatch.setattr(logger, "propagate", True)
@@ -113,6 +121,32 @@ def mlflow_server(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url())
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def trained_store(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, small_text: Path) -> "TrainedStore":
+    """A store with one finished training, to be copied: ``trained`` does."""
+    from tests import labs
+
+    return labs.trained_store(labs.new_store(tmp_path_factory.mktemp("trained") / "lab", empty_database), small_text)
+
+
+@pytest.fixture
+def trained(no_store: Path, trained_store: "TrainedStore") -> "Step":
+    """The finished training in a store of the test's own that holds nothing else."""
+    from pipeline.store import setup
+
+    step = trained_store.copy(no_store)
+    setup()
+    return step
+
+
+@pytest.fixture
+def plain_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Record cheaper artifacts (pictures that are not drawn, a shorter sampled text), and estimate by fewer steps."""
+    from tests.labs import make_artifacts_plain
+
+    make_artifacts_plain(monkeypatch)
 
 
 @pytest.fixture(scope="session")

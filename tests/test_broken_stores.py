@@ -27,20 +27,16 @@ from pipeline.cli import cli
 from pipeline.errors import InputError, RecordingError
 from pipeline.store import MIGRATIONS, setup, shown
 from tests.checkout import Checkout
-from tests.conftest import SLACK
+from tests.limits import SLACK
 
 TINY = ("--corpus", "python-docs", "--hidden-size", "8", "--epochs", "2", "--batch-size", "64")
 TRAIN = ("python", "-m", "pipeline", "train", *TINY)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(empty_database: Path) -> Path:
     """A whole database, which a test copies and breaks."""
-    path = tmp_path_factory.mktemp("whole") / "mlflow.db"
-    uri = mlflow.get_tracking_uri()
-    MlflowClient(f"sqlite:///{path}").get_experiment("0")
-    mlflow.set_tracking_uri(uri)
-    return path
+    return empty_database
 
 
 def schema(database: Path, revision: str) -> None:

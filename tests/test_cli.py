@@ -19,6 +19,7 @@ from pipeline import last_word, tracking
 from pipeline.cli import cli
 from pipeline.errors import DataUnavailableError, InputError, TmlmError
 from pipeline.store import setup
+from tests.labs import copy_store, new_store, store_at
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -260,6 +261,25 @@ def test_version_is_the_projects():
     assert "0." in run("--version")[1]
 
 
+@pytest.fixture(scope="module")
+def cut_short_store(tmp_path_factory, empty_database, small_text) -> tuple[Path, str]:
+    """A store with one training that its time ended, to be copied, and the id of its run."""
+    tiny = ["--hidden-size", "8", "--epochs", "2", "--batch-size", "64", "--max-seconds", "1e-6"]
+    with store_at(new_store(tmp_path_factory.mktemp("cut") / "lab", empty_database)) as home:
+        code, out, err = run("train", "--corpus", str(small_text), *tiny, "--json")
+        assert code == 0, err
+        return home, json.loads(out)["run_id"]
+
+
+@pytest.fixture
+def cut_short(no_store: Path, cut_short_store: tuple[Path, str]) -> str:
+    """The id of a training that its time ended, alone in a store of the test's own."""
+    home, run_id = cut_short_store
+    copy_store(home, no_store)
+    setup()
+    return run_id
+
+
 @pytest.mark.parametrize(
     ("options", "refusal"),
     [
@@ -272,25 +292,19 @@ def test_version_is_the_projects():
         (["--resume", "RUN"], "has nothing left to do: it was stopped by --max-seconds 1e-06"),
     ],
 )  # fmt: skip
-def test_what_may_be_said_beside_resume(store, small_text, options, refusal):
-    tiny = ["--hidden-size", "8", "--epochs", "2", "--batch-size", "64", "--max-seconds", "1e-6"]
-    code, out, err = run("train", "--corpus", str(small_text), *tiny, "--json")
-    assert code == 0, err
-    run_id = json.loads(out)["run_id"]
-    code, _, err = run("train", *(run_id if word == "RUN" else word for word in options))
+def test_what_may_be_said_beside_resume(cut_short, options, refusal):
+    code, _, err = run("train", *(cut_short if word == "RUN" else word for word in options))
     assert code == (2 if refusal else 0), err
     assert refusal in err
     assert err.count("\n") == 1 or not refusal
 
 
-def test_under_mlflow_run_an_option_as_mlproject_has_it_is_not_taken_as_given(store, small_text, monkeypatch):
-    tiny = ["--hidden-size", "8", "--epochs", "2", "--batch-size", "64", "--max-seconds", "1e-6"]
-    run_id = json.loads(run("train", "--corpus", str(small_text), *tiny, "--json")[1])["run_id"]
+def test_under_mlflow_run_an_option_as_mlproject_has_it_is_not_taken_as_given(cut_short, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", MlflowClient().create_run("0").info.run_id)
     as_mlproject_has_it = ["--corpus", "auto", "--hidden-size", "128", "--seed", "0"]
-    code, out, err = run("train", *as_mlproject_has_it, "--max-seconds", "500", "--resume", run_id, "--json")
+    code, out, err = run("train", *as_mlproject_has_it, "--max-seconds", "500", "--resume", cut_short, "--json")
     assert code == 0, err
-    assert json.loads(out)["run_id"] == run_id
+    assert json.loads(out)["run_id"] == cut_short
 
 
 def test_under_mlflow_run_the_limit_of_seconds_can_be_lifted(store, small_text, monkeypatch):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -39,7 +39,6 @@ shapes = st.builds(
     embedding_size=st.one_of(st.just(0), st.integers(1, 30)),
     implementation=st.sampled_from(["torch", "scratch"]),
 )
-a_few = settings(max_examples=40, deadline=None)
 
 
 @pytest.mark.parametrize(("cell", "layers", "hidden", "parameters", "macs"), REPORT_TABLE)
@@ -57,13 +56,11 @@ def test_an_lstm_of_128_with_its_output_layer(count):
     assert complexity.matmul_macs_per_char == 83_456
 
 
-@a_few
 @given(shapes, st.integers(2, 100))
 def test_ptflops_measures_what_the_closed_form_says(config, vocab_size):
     assert measure(config, vocab_size) == closed_form(config, vocab_size)
 
 
-@a_few
 @given(shapes, st.integers(2, 100))
 def test_parameters_are_those_of_the_model(config, vocab_size):
     model = LanguageModel(config, vocab_size)
@@ -87,7 +84,6 @@ def products(function: Callable[..., Any], *arguments: Any) -> int:
     return int(counter.get_total_flops())
 
 
-@a_few
 @given(shapes, st.integers(2, 100))
 def test_one_character_costs_the_products_of_the_closed_form(config, vocab_size):
     """The layers on a float vector (one-hot, or the embedding's), and the output layer on what leaves them."""
@@ -97,7 +93,6 @@ def test_one_character_costs_the_products_of_the_closed_form(config, vocab_size)
     assert made == 2 * closed_form(config, vocab_size).matmul_macs_per_char
 
 
-@a_few
 @given(shapes, st.integers(2, 100))
 def test_a_scratch_model_makes_all_products_but_that_of_a_one_hot_character(config, vocab_size):
     """Given ids without an embedding, scratch layers pick a row of the first layer's g h x V input weights: g h V

@@ -30,7 +30,7 @@ from pipeline.corpus import load_corpus
 from pipeline.downloads import cache_dir, download
 from pipeline.errors import DataUnavailableError
 from pipeline.texts import find_text
-from tests.conftest import SLACK
+from tests.limits import SLACK
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = "".join(f"It was number {i} of many, and not the last;\n" for i in range(2000)).encode()
@@ -356,6 +356,7 @@ def test_mirrors_that_are_all_dead_are_given_up_in_a_bounded_time(server, monkey
     assert "FALLING BACK to python-docs" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_real_command_ends_without_a_traceback(server, tmp_path):
     command = [sys.executable, "-m", "pipeline", "prepare", "--corpus", server.url("/short")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)

@@ -49,7 +49,7 @@ def trained() -> tuple[LanguageModel, Tensor]:
     """An LSTM of 64 units after a few seconds with Python's reference topics, and a text it has not seen."""
     ids = torch.from_numpy(load_corpus(CorpusConfig("python-docs")).ids)
     model_config, train_config = resolve(
-        {"hidden_size": 64, "budget_chars": 1_000_000, "batch_size": 32, "device": "cpu", "precision": "fp32"}
+        {"hidden_size": 64, "budget_chars": 500_000, "batch_size": 32, "device": "cpu", "precision": "fp32"}
     )
     torch.manual_seed(0)
     training = Training(LanguageModel(model_config, 28), ids[:200_000], ids[200_000:202_000], train_config)

@@ -4,7 +4,7 @@ from math import exp, inf, log, log10, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
@@ -239,7 +239,6 @@ def test_nothing_finished_is_an_empty_front():
 perplexities = st.lists(st.floats(1, 28), min_size=1, max_size=3)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 10**6), perplexities), min_size=1, max_size=8))
 def test_whatever_the_runs_nothing_is_nan_and_the_picks_are_on_the_front(drawn):
     candidates = [candidate(str(i), macs, *values) for i, (macs, values) in enumerate(drawn)]

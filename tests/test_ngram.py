@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from models import ngram
@@ -60,14 +60,12 @@ def naive_log2_probability(text: tuple[int, ...], history: tuple[int, ...], symb
     return log2(probability)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, VOCAB_SIZE - 1), max_size=8), st.integers(1, 6))
 def test_probabilities_of_the_next_symbol_sum_to_one_after_any_context(context, order):
     bits = [model_of_order(order).log2_probabilities([*context, symbol])[-1] for symbol in range(VOCAB_SIZE)]
     assert np.exp2(bits).sum() == pytest.approx(1, abs=1e-12)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 2), max_size=30), st.lists(st.integers(0, 3), max_size=6), st.integers(1, 5))
 def test_a_text_of_any_size_gives_probabilities_that_sum_to_one(text, context, order):
     model = KneserNey(np.array(text, dtype=np.int32), 4, order)

@@ -25,7 +25,7 @@ from pipeline.steps import Step, run_step
 from pipeline.store import PatientRetry, reason_of, setup
 from pipeline.tracking import TrackedRun
 from pipeline.trainings import Setting, train
-from tests.conftest import SLACK
+from tests.limits import SLACK
 
 
 def unsent(home: Path) -> list[Path]:

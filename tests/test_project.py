@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -39,6 +40,7 @@ def tracked_files() -> list[Path]:
     return [ROOT / line for line in listed.splitlines()]
 
 
+@cache
 def imports_of(path: Path) -> set[str]:
     """Full names of the modules that a file imports, anywhere in it."""
     found: set[str] = set()

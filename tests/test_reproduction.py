@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from pipeline import checks, doctor, reproduction, tracking
 from pipeline import store as store_module
 from pipeline.config import PRESETS, CorpusConfig, ReproduceConfig, report_preset
-from pipeline.corpus import load_corpus
+from pipeline.corpus import Corpus, load_corpus
 from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, TrainingDivergedError
 from pipeline.recorded import COMMANDS_FILE, command_of, recorded_commands, recorded_reproduction
 from pipeline.reproduction import ChecksNotMetError, ReproductionRun, reproduce, rewrite_report
@@ -21,6 +21,7 @@ from pipeline.store import setup
 from pipeline.training import Training
 from pipeline.trial import TrainingTask, do
 from pipeline.workers import Event
+from tests.labs import copy_store, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline
 
 TINY = ReproduceConfig(only="gru-scratch-1x8,lstm-torch-2x32", epochs=1)
@@ -66,35 +67,78 @@ def pool(given) -> Callable[[int], Inline]:
     return make
 
 
+@pytest.fixture(scope="module")
+def corpus(small_text: Path) -> Corpus:
+    return load_corpus(CorpusConfig(str(small_text)))
+
+
+def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
+    """Another text in place of the book, in the command and in what stands in for a worker; artifacts that cost less.
+
+    That pictures are drawn is for the tests of figures and of the page.
+    """
+    patch.setattr(reproduction, "load_corpus", lambda config: corpus)
+    patch.setattr("pipeline.trial._corpus", lambda config: corpus)
+    make_artifacts_plain(patch)
+
+
 @pytest.fixture(autouse=True)
-def _stand_in(monkeypatch: pytest.MonkeyPatch, small_text: Path) -> None:
-    """Another text in place of the book, in the command and in what stands in for a worker."""
-    corpus = load_corpus(CorpusConfig(str(small_text)))
-    monkeypatch.setattr(reproduction, "load_corpus", lambda config: corpus)
-    monkeypatch.setattr("pipeline.trial._corpus", lambda config: corpus)
+def _stand_in(monkeypatch: pytest.MonkeyPatch, corpus: Corpus) -> None:
+    stand_in(monkeypatch, corpus)
+
+
+Kept = tuple[Path, ReproductionRun]  # a store, and the reproduction in it
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Path:
-    home = tmp_path_factory.mktemp("lab")
-    (home / "mlruns").mkdir()
-    shutil.copy(empty_database, home / "mlruns" / "mlflow.db")
+def keep(tmp_path_factory, empty_database, corpus) -> Callable[[ReproduceConfig], Kept]:
+    """Make a quick reproduction in a store of its own."""
+
+    def reproduced(config: ReproduceConfig) -> Kept:
+        home = new_store(tmp_path_factory.mktemp("kept") / "lab", empty_database)
+        with store_at(home), pytest.MonkeyPatch.context() as patch:
+            stand_in(patch, corpus)
+            return home, reproduce(config, quick=True, make_pool=Inline)
+
+    return reproduced
+
+
+@pytest.fixture(scope="module")
+def kept_two(keep) -> Kept:
+    kept: Kept = keep(TINY)
+    return kept
+
+
+@pytest.fixture
+def lab(kept_two) -> Path:
+    """The folder in which ``done`` was made."""
+    home: Path = kept_two[0]
     return home
 
 
 @pytest.fixture
-def done(lab, monkeypatch) -> Iterator[ReproductionRun]:
-    """A quick reproduction of two configurations, trained once: to look at, not to go on with."""
-    monkeypatch.setattr("pipeline.store.root", lambda: lab)
-    setup.cache_clear()
-    yield reproduce(TINY, quick=True, make_pool=Inline)
-    setup.cache_clear()
+def done(kept_two) -> Iterator[ReproductionRun]:
+    """A quick reproduction of two configurations, made once: to look at, not to go on with."""
+    home, run = kept_two
+    with store_at(home):
+        setup()
+        yield run
+
+
+@pytest.fixture(scope="module")
+def kept_one(keep) -> Kept:
+    kept: Kept = keep(ONE)
+    return kept
 
 
 @pytest.fixture
-def own(store) -> ReproductionRun:
+def own(no_store: Path, kept_one: Kept) -> ReproductionRun:
     """One of a single configuration, for the test alone."""
-    return reproduce(ONE, quick=True, make_pool=Inline)
+    home, run = kept_one
+    copy_store(home, no_store)
+    setup()
+    folder = no_store / run.folder.relative_to(home)
+    return replace(run, folder=folder, result={**run.result, "report": str(folder / "report.html")})
 
 
 def trainings(run_id: str) -> dict[str, Any]:
@@ -542,7 +586,8 @@ def test_a_command_names_what_differs_from_the_defaults_and_no_folder(options, w
     assert command_of(options) == f"mlflow run . --env-manager local -e reproduce{words}"
 
 
-def test_what_is_kept_of_a_reproduction_names_no_folder_of_the_machine(own, store):
+def test_what_is_kept_of_a_reproduction_names_no_folder_of_the_machine(store):
+    own = reproduce(ONE, quick=True, make_pool=Inline)
     kept = tracking.read_text(own.found.run_id, "result.json")
     assert json.loads(kept)["report"] == "report/report.html"
     pages = [(own.folder / name).read_text() for name in ("report.html", "report.md")]

@@ -1,11 +1,15 @@
-"""A training that was killed, at whatever moment, and resumed is the training that was not killed."""
+"""A training that was killed, at whatever moment, and resumed is the training that was not killed.
+
+One configuration is recorded and killed at every moment; the others are killed without a record, where all that
+differs between configurations (the layers, the masks, the state that is carried, the batches) is kept just so.
+"""
 
 import json
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +22,22 @@ from torch import Tensor
 from pipeline import experiment, stages, steps, tracking, training_figures, trainings
 from pipeline.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.config import CorpusConfig, resolve
-from pipeline.corpus import load_corpus
+from pipeline.corpus import Corpus, load_corpus
 from pipeline.errors import InputError, TmlmError
+from pipeline.experiment import Observer, Result, run_experiment
+from pipeline.files import LAST_CHECKPOINT
 from pipeline.open_runs import close_the_dead
-from pipeline.training import Training
+from pipeline.store import setup
+from pipeline.training import EpochPoint, Training
+from tests.labs import copy_store, make_artifacts_plain, new_store, store_at
+
+pytestmark = pytest.mark.usefixtures("plain_artifacts")
 
 TINY: dict[str, Any] = {
     "hidden_size": 8, "epochs": 4, "batch_size": 32, "sequence_length": 16, "precision": "fp32", "sample_every": 2,
 }  # fmt: skip
 WINDOWS: dict[str, Any] = {**TINY, "preset": "report", "batch_size": 5000, "sequence_length": 16}
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "lstm": TINY,
     "gru, scratch, 2 layers, dropped, not averaged": {
         **TINY, "cell": "gru", "implementation": "scratch", "num_layers": 2, "dropout": 0.2, "average": 0.0,
     },
@@ -75,21 +84,26 @@ def assert_same(run_id: str, reference: Outcome) -> None:
 
 
 @pytest.fixture(scope="module")
-def references() -> dict[str, Outcome]:
-    return {}
+def small_text(small_text, tmp_path_factory) -> Path:
+    """As much of the text as the report's preset needs."""
+    path: Path = tmp_path_factory.mktemp("text") / "topics.txt"
+    path.write_text(small_text.read_text()[:20_000])
+    return path
 
 
-@pytest.fixture
-def reference(store, small_text, references) -> Callable[[str], Outcome]:
-    """What a configuration comes to when nothing happens; trained once for the module."""
+@contextmanager
+def plain_store_at(home: Path, empty_database: Path) -> Iterator[Path]:
+    """Record in a new store, artifacts as in the tests, which are compared with what it holds."""
+    with store_at(new_store(home, empty_database)), pytest.MonkeyPatch.context() as patch:
+        make_artifacts_plain(patch)
+        yield home
 
-    def of(name: str) -> Outcome:
-        if name not in references:
-            references[name] = outcome(train(small_text, CONFIGURATIONS[name]).run_id)
-        found: Outcome = references[name]
-        return found
 
-    return of
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory, empty_database, small_text) -> Outcome:
+    """The outcome of TINY when nothing happens."""
+    with plain_store_at(tmp_path_factory.mktemp("undisturbed") / "lab", empty_database):
+        return outcome(train(small_text, TINY).run_id)
 
 
 # --- the moments -----------------------------------------------------------------------------------------------------
@@ -118,18 +132,17 @@ def stop_in_an_epoch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(experiment.Keeper, "keep_now_and_then", dying_at(3, keep, KeyboardInterrupt))
 
 
+# beside the two above, at which the stores of ``stopped`` and ``cut`` were killed
 MOMENTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "before its configuration is an artifact": lambda patch: patch.setattr(
         tracking.TrackedRun, "yaml", dying_at(1, tracking.TrackedRun.yaml)
     ),
     "in the first epoch": lambda patch: patch.setattr(Training, "_train_step", dying_at(2, Training._train_step)),
     "in a later epoch": lambda patch: patch.setattr(Training, "_train_step", dying_at(60, Training._train_step)),
-    "by Ctrl-C in an epoch": stop_in_an_epoch,
     "while a checkpoint is written": lambda patch: patch.setattr(os, "replace", dying_at(5, os.replace)),
     "between the last and the best checkpoint": lambda patch: patch.setattr(
         experiment.Keeper, "_write_best", dying_at(2, experiment.Keeper._write_best)
     ),
-    "between a checkpoint and its figures": kill_between_checkpoint_and_figures,
     "between the figures and the sample texts": lambda patch: patch.setattr(
         tracking.TrackedRun, "text", dying_at(3, tracking.TrackedRun.text)
     ),
@@ -159,47 +172,110 @@ def killed(text: Path, options: dict[str, Any], moment: Callable[[pytest.MonkeyP
     return str(run.info.run_id)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-def test_killed_at_this_moment_and_resumed_it_is_the_same(store, small_text, reference, moment):
-    expected = reference("lstm")
+SLOW_MOMENTS = (
+    "in the first epoch", "in a later epoch", "between the figures and the sample texts", "while its model is logged",
+)  # fmt: skip
+SLOW_CONFIGURATIONS = ("rnn, output dropped", "report, gru, 2 layers")
+
+
+def some_slow(names: Iterable[str], slow: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
+
+
+KilledStore = tuple[Path, str]  # a store, and the id of the killed run in it
+
+
+@pytest.fixture(scope="module")
+def stopped_store(tmp_path_factory, empty_database, small_text) -> KilledStore:
+    with plain_store_at(tmp_path_factory.mktemp("stopped") / "lab", empty_database) as home:
+        return home, killed(small_text, TINY, stop_in_an_epoch)
+
+
+@pytest.fixture
+def stopped(no_store: Path, stopped_store: KilledStore) -> str:
+    """The id of a run of TINY that Ctrl-C stopped in an epoch, alone in a store of the test's own."""
+    home, run_id = stopped_store
+    copy_store(home, no_store)
+    setup()
+    return run_id
+
+
+@pytest.fixture(scope="module")
+def cut_store(tmp_path_factory, empty_database, small_text) -> KilledStore:
+    with plain_store_at(tmp_path_factory.mktemp("cut") / "lab", empty_database) as home:
+        return home, killed(small_text, TINY, kill_between_checkpoint_and_figures)
+
+
+@pytest.fixture
+def cut(no_store: Path, cut_store: KilledStore) -> str:
+    """The id of a run of TINY that was killed between a checkpoint and its figures, alone in such a store."""
+    home, run_id = cut_store
+    copy_store(home, no_store)
+    setup()
+    return run_id
+
+
+@pytest.mark.parametrize("moment", some_slow(MOMENTS, SLOW_MOMENTS))
+def test_killed_at_this_moment_and_resumed_it_is_the_same(store, small_text, expected, moment):
     run_id = killed(small_text, TINY, MOMENTS[moment])
     step = trainings.resume(run_id, {})
     assert step.run_id == run_id
     assert_same(run_id, expected)
 
 
-@pytest.mark.parametrize("moment", [stop_in_an_epoch, kill_between_checkpoint_and_figures])
-@pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name != "lstm"])
-def test_any_configuration_killed_and_resumed_is_the_same(store, small_text, reference, name, moment):
-    expected = reference(name)
-    run_id = killed(small_text, CONFIGURATIONS[name], moment)
-    trainings.resume(run_id, {})
-    assert_same(run_id, expected)
+def curves(result: Result) -> list[EpochPoint]:
+    """The curves, but for the clock."""
+    return [replace(point, train_seconds=0.0) for point in result.history]
 
 
-def test_killed_time_and_again_it_is_the_same(store, small_text, reference):
-    expected = reference("lstm")
-    run_id = killed(small_text, TINY, stop_in_an_epoch)
+@pytest.fixture(scope="module")
+def corpus(small_text) -> Corpus:
+    return load_corpus(CorpusConfig(str(small_text)))
+
+
+@pytest.mark.parametrize("name", some_slow(CONFIGURATIONS, SLOW_CONFIGURATIONS))
+def test_any_configuration_killed_and_resumed_is_the_same(corpus, tmp_path, name):
+    """First by Ctrl-C in an epoch, which is kept; then, without a word, after the checkpoint of a later one."""
+    model, config = resolve(CONFIGURATIONS[name])
+    whole = run_experiment(corpus, model, config, checkpoint_dir=tmp_path / "whole")
+
+    def kill(training: Training, point: EpochPoint) -> None:
+        if point.epoch == 2:
+            raise KilledError
+
+    folder = tmp_path / "parts"
+    be_killed(stop_in_an_epoch, lambda: run_experiment(corpus, model, config, checkpoint_dir=folder))
+    be_killed(lambda patch: None, lambda: run_experiment(corpus, model, config, Observer(on_epoch=kill), folder))
+    parts = run_experiment(corpus, model, config, checkpoint_dir=folder)
+    assert curves(parts) == curves(whole)
+    assert (parts.test, parts.samples, parts.last_texts) == (whole.test, whole.samples, whole.last_texts)
+    (tensors, facts), (others, other_facts) = (
+        load_checkpoint(tmp_path / name / LAST_CHECKPOINT) for name in ("parts", "whole")
+    )
+    assert tensors.keys() == others.keys()
+    assert all(torch.equal(tensor, others[name]) for name, tensor in tensors.items())
+    assert facts["state"]["step"] == other_facts["state"]["step"]
+
+
+def test_killed_time_and_again_it_is_the_same(stopped, expected):
     for moment in (stop_in_an_epoch, kill_between_checkpoint_and_figures, MOMENTS["while a checkpoint is written"]):
-        be_killed(moment, lambda: trainings.resume(run_id, {}))
-    trainings.resume(run_id, {})
-    assert_same(run_id, expected)
-    kept = MlflowClient().get_run(run_id).data.tags["resumed"]
+        be_killed(moment, lambda: trainings.resume(stopped, {}))
+    trainings.resume(stopped, {})
+    assert_same(stopped, expected)
+    kept = MlflowClient().get_run(stopped).data.tags["resumed"]
     assert kept.startswith("stopped by Ctrl-C; stopped by Ctrl-C; KilledError")
-    folder = tracking.fetch(run_id, "checkpoints")
+    folder = tracking.fetch(stopped, "checkpoints")
     assert sorted(path.name for path in folder.iterdir()) == ["best.safetensors", "last.safetensors"]
 
 
-def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(store, small_text, reference):
+def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(cut, expected):
     """An earlier copy of the checkpoint was put back: the training says again what it had said."""
-    expected = reference("lstm")
-    run_id = killed(small_text, TINY, kill_between_checkpoint_and_figures)
-    last = tracking.fetch(run_id, "checkpoints/last.safetensors")
+    last = tracking.fetch(cut, "checkpoints/last.safetensors")
     earlier = last.read_bytes()
-    be_killed(MOMENTS["between training and its pictures"], lambda: trainings.resume(run_id, {}))
+    be_killed(MOMENTS["between training and its pictures"], lambda: trainings.resume(cut, {}))
     last.write_bytes(earlier)
-    trainings.resume(run_id, {})
-    assert_same(run_id, expected)
+    trainings.resume(cut, {})
+    assert_same(cut, expected)
 
 
 def test_a_training_that_has_lost_its_checkpoints_is_not_begun_again(store, small_text):
@@ -213,14 +289,14 @@ def test_a_training_that_has_lost_its_checkpoints_is_not_begun_again(store, smal
     assert MlflowClient().get_run(run_id).info.status == "FINISHED"
 
 
-def test_the_same_pipeline_again_goes_on_with_the_training_that_was_stopped(store, small_text, reference):
+def test_the_same_pipeline_again_goes_on_with_the_training_that_was_stopped(store, small_text, expected):
     config = CorpusConfig(str(small_text))
     be_killed(stop_in_an_epoch, lambda: stages.pipeline(config, *resolve(TINY)))
     (stopped,) = MlflowClient().search_runs(["0"], "tags.stage = 'train' and attributes.status = 'KILLED'")
     done = stages.pipeline(config, *resolve(TINY))
     assert done.result["trained_run"] == stopped.info.run_id
     assert done.result["reused"] == ["prepare"]
-    assert_same(stopped.info.run_id, reference("lstm"))
+    assert_same(stopped.info.run_id, expected)
 
 
 def test_with_force_it_is_trained_anew(store, small_text):
@@ -231,24 +307,22 @@ def test_with_force_it_is_trained_anew(store, small_text):
     assert done.result["trained_run"] != stopped.info.run_id
 
 
-def test_a_training_of_two_versions_of_the_code_is_nobody_elses_result(store, small_text, monkeypatch, caplog):
-    run_id = killed(small_text, TINY, stop_in_an_epoch)
-    before = MlflowClient().get_run(run_id).data.tags["step_key"]
+def test_a_training_of_two_versions_of_the_code_is_nobody_elses_result(stopped, small_text, monkeypatch, caplog):
+    before = MlflowClient().get_run(stopped).data.tags["step_key"]
     monkeypatch.setattr(steps, "code_digest", lambda *modules: "another")
-    trainings.resume(run_id, {})
+    trainings.resume(stopped, {})
     assert "it won't be bit for bit" in caplog.text
     config = CorpusConfig(str(small_text))
-    assert trainings.train(load_corpus(config), config, *resolve(TINY), reuse=True).run_id != run_id
-    assert MlflowClient().get_run(run_id).data.tags["step_key"] != before
+    assert trainings.train(load_corpus(config), config, *resolve(TINY), reuse=True).run_id != stopped
+    assert MlflowClient().get_run(stopped).data.tags["step_key"] != before
 
 
-def test_the_environment_of_each_part_of_a_training_is_kept(store, small_text, monkeypatch):
-    run_id = killed(small_text, TINY, stop_in_an_epoch)
-    first = tracking.read_text(run_id, "environment.yaml")
+def test_the_environment_of_each_part_of_a_training_is_kept(stopped, monkeypatch):
+    first = tracking.read_text(stopped, "environment.yaml")
     monkeypatch.setattr(tracking, "environment", lambda: {"python": "4.0"})
-    trainings.resume(run_id, {})
-    assert tracking.read_text(run_id, "environment.yaml") == first
-    assert tracking.read_text(run_id, "environment-from-epoch-0000.yaml") == "python: '4.0'\n"
+    trainings.resume(stopped, {})
+    assert tracking.read_text(stopped, "environment.yaml") == first
+    assert tracking.read_text(stopped, "environment-from-epoch-0000.yaml") == "python: '4.0'\n"
 
 
 # --- what may change, and what may not -------------------------------------------------------------------------------
@@ -291,38 +365,34 @@ def test_a_training_that_its_time_cut_is_taken_for_no_whole_one(store, small_tex
     assert again.run_id != run_id
 
 
-def test_a_run_whose_artifacts_lie_in_another_checkout_is_refused_with_the_remedy(store, small_text, tmp_path):
-    run_id = killed(small_text, TINY, stop_in_an_epoch)
-    there = tmp_path / "original" / "mlruns" / "0" / run_id / "artifacts"
-    with closing(sqlite3.connect(store / "mlruns" / "mlflow.db")) as connection, connection:
-        connection.execute("UPDATE runs SET artifact_uri=? WHERE run_uuid=?", (str(there), run_id))
+def test_a_run_whose_artifacts_lie_in_another_checkout_is_refused_with_the_remedy(stopped, no_store, tmp_path):
+    there = tmp_path / "original" / "mlruns" / "0" / stopped / "artifacts"
+    with closing(sqlite3.connect(no_store / "mlruns" / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE runs SET artifact_uri=? WHERE run_uuid=?", (str(there), stopped))
     with pytest.raises(InputError, match="not in this checkout; run `tmlm doctor --repair` first"):
-        trainings.resume(run_id, {})
+        trainings.resume(stopped, {})
 
 
-def test_what_fails_while_a_run_is_opened_ends_it_and_mlflow_does_not_call_it_finished(store, small_text, monkeypatch):
-    run_id = killed(small_text, TINY, stop_in_an_epoch)
+def test_what_fails_while_a_run_is_opened_ends_it_and_mlflow_does_not_call_it_finished(stopped, monkeypatch):
     monkeypatch.setattr(MlflowClient, "delete_tag", dying_at(1, MlflowClient.delete_tag, OSError))
     with pytest.raises(TmlmError, match="can't be used"):
-        trainings.resume(run_id, {})
+        trainings.resume(stopped, {})
     assert mlflow.active_run() is None
-    assert MlflowClient().get_run(run_id).info.status == "FAILED"
+    assert MlflowClient().get_run(stopped).info.status == "FAILED"
 
 
-def test_a_configuration_of_another_version_is_refused_in_words(store, small_text):
-    run_id = killed(small_text, TINY, stop_in_an_epoch)
-    begun = json.loads(MlflowClient().get_run(run_id).data.tags[tracking.CONFIG_TAG])
+def test_a_configuration_of_another_version_is_refused_in_words(stopped):
+    begun = json.loads(MlflowClient().get_run(stopped).data.tags[tracking.CONFIG_TAG])
     begun["model"]["attention_heads"] = 8
-    MlflowClient().set_tag(run_id, tracking.CONFIG_TAG, json.dumps(begun))
+    MlflowClient().set_tag(stopped, tracking.CONFIG_TAG, json.dumps(begun))
     with pytest.raises(InputError, match="was begun by another version"):
-        trainings.resume(run_id, {})
+        trainings.resume(stopped, {})
 
 
-def test_a_cosine_can_not_be_stretched_and_the_run_stays_as_it_was(store, small_text):
-    run_id = killed(small_text, TINY, stop_in_an_epoch)
+def test_a_cosine_can_not_be_stretched_and_the_run_stays_as_it_was(stopped):
     with pytest.raises(InputError, match=r"--epochs 9 .* laid out for 4 epochs"):
-        trainings.resume(run_id, {"epochs": 9})
-    run = MlflowClient().get_run(run_id)
+        trainings.resume(stopped, {"epochs": 9})
+    run = MlflowClient().get_run(stopped)
     assert (run.info.status, run.data.tags["failure"]) == ("KILLED", "stopped by Ctrl-C")
 
 
@@ -352,10 +422,9 @@ def test_a_finished_training_has_nothing_left_to_do(store, small_text):
 
 
 @pytest.mark.parametrize(("option", "value"), [("hidden_size", 9), ("seed", 1), ("corpus", "python-docs")])
-def test_another_configuration_is_refused_naming_the_option(store, small_text, option, value):
-    run_id = killed(small_text, TINY, MOMENTS["in the first epoch"])
+def test_another_configuration_is_refused_naming_the_option(stopped, option, value):
     with pytest.raises(InputError, match=f"--{option.replace('_', '-')} {value} is not what lstm-1x8-s0-topics was"):
-        trainings.resume(run_id, {option: value})
+        trainings.resume(stopped, {option: value})
 
 
 @pytest.mark.parametrize("silence", [None, "auto"])
@@ -393,11 +462,9 @@ def test_a_training_that_was_begun_before_there_were_recipes_is_resumed_under_th
     assert first[1]["training/learning_rate"] != second[1]["training/learning_rate"]
 
 
-def test_what_is_given_as_it_was_is_no_change(store, small_text, reference):
-    expected = reference("lstm")
-    run_id = killed(small_text, TINY, stop_in_an_epoch)
-    trainings.resume(run_id, {"hidden_size": 8, "epochs": 4, "corpus": str(small_text)})
-    assert_same(run_id, expected)
+def test_what_is_given_as_it_was_is_no_change(stopped, small_text, expected):
+    trainings.resume(stopped, {"hidden_size": 8, "epochs": 4, "corpus": str(small_text)})
+    assert_same(stopped, expected)
 
 
 def test_only_a_training_can_be_resumed_and_a_pipelines_is_named(store, small_text):
@@ -409,21 +476,18 @@ def test_only_a_training_can_be_resumed_and_a_pipelines_is_named(store, small_te
         trainings.resume("0" * 32, {})
 
 
-def test_a_run_that_is_still_running_is_refused(store, small_text):
-    run_id = killed(small_text, TINY, MOMENTS["in the first epoch"])
-    MlflowClient().update_run(run_id, status="RUNNING")
+def test_a_run_that_is_still_running_is_refused(stopped):
+    MlflowClient().update_run(stopped, status="RUNNING")
     with pytest.raises(InputError, match=r"is still running \(pid"):
-        trainings.resume(run_id, {})
+        trainings.resume(stopped, {})
 
 
-def test_of_two_that_resume_a_run_at_once_the_slower_one_is_told(store, small_text, reference):
-    expected = reference("lstm")
-    run_id = killed(small_text, TINY, stop_in_an_epoch)
-    seen = tracking.resumable_run(run_id)
-    trainings.resume(run_id, {})
+def test_of_two_that_resume_a_run_at_once_the_slower_one_is_told(stopped, expected):
+    seen = tracking.resumable_run(stopped)
+    trainings.resume(stopped, {})
     with pytest.raises(InputError, match="has just been gone on with"), tracking.tracked_run("train", "x", {}, seen):
         pass
-    assert_same(run_id, expected)
+    assert_same(stopped, expected)
 
 
 def test_an_experiment_that_only_looks_writes_nothing(store, small_text):
@@ -436,22 +500,19 @@ def test_an_experiment_that_only_looks_writes_nothing(store, small_text):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_a_run_whose_process_is_gone_is_closed_and_resumed_by_the_same_command(store, small_text, reference, caplog):
-    expected = reference("lstm")
-    run_id = killed(small_text, TINY, kill_between_checkpoint_and_figures)
-    MlflowClient().update_run(run_id, status="RUNNING")
-    MlflowClient().set_tag(run_id, "process.pid", 2**22 + 1)  # past the largest there can be
+def test_a_run_whose_process_is_gone_is_closed_and_resumed_by_the_same_command(cut, expected, caplog):
+    MlflowClient().update_run(cut, status="RUNNING")
+    MlflowClient().set_tag(cut, "process.pid", 2**22 + 1)  # past the largest there can be
     close_the_dead.cache_clear()
-    trainings.resume(run_id, {})
+    trainings.resume(cut, {})
     assert "Closed 1 run whose process is gone: lstm-1x8-s0-topics" in caplog.text
-    assert_same(run_id, expected)
+    assert_same(cut, expected)
 
 
-def test_a_deleted_run_is_refused_with_the_command_that_restores_it(store, small_text):
-    run_id = killed(small_text, TINY, MOMENTS["in the first epoch"])
-    MlflowClient().delete_run(run_id)
+def test_a_deleted_run_is_refused_with_the_command_that_restores_it(stopped):
+    MlflowClient().delete_run(stopped)
     with pytest.raises(InputError, match="mlflow runs restore"):
-        trainings.resume(run_id, {})
+        trainings.resume(stopped, {})
 
 
 def test_another_text_under_the_same_name_is_refused(store, small_text, tmp_path):
@@ -463,24 +524,22 @@ def test_another_text_under_the_same_name_is_refused(store, small_text, tmp_path
         trainings.resume(run_id, {})
 
 
-def test_a_damaged_checkpoint_is_refused_and_the_run_stays_as_it_was(store, small_text):
-    run_id = killed(small_text, TINY, stop_in_an_epoch)
-    last = tracking.fetch(run_id, "checkpoints/last.safetensors")
+def test_a_damaged_checkpoint_is_refused_and_the_run_stays_as_it_was(stopped):
+    last = tracking.fetch(stopped, "checkpoints/last.safetensors")
     data = bytearray(last.read_bytes())
     data[len(data) // 2] ^= 1
     last.write_bytes(data)
     with pytest.raises(InputError, match="is damaged"):
-        trainings.resume(run_id, {})
-    assert MlflowClient().get_run(run_id).info.status == "KILLED"
+        trainings.resume(stopped, {})
+    assert MlflowClient().get_run(stopped).info.status == "KILLED"
 
 
-def test_under_mlflow_run_the_run_that_it_began_points_at_the_one_that_is_resumed(store, small_text, monkeypatch):
-    run_id = killed(small_text, TINY, stop_in_an_epoch)
+def test_under_mlflow_run_the_run_that_it_began_points_at_the_one_that_is_resumed(stopped, monkeypatch):
     begun = MlflowClient().create_run("0").info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", begun)
-    assert trainings.resume(run_id, {}).run_id == run_id
+    assert trainings.resume(stopped, {}).run_id == stopped
     run = MlflowClient().get_run(begun)
-    assert (run.info.status, run.data.tags["stage"], run.data.tags["trained_run"]) == ("FINISHED", "resume", run_id)
+    assert (run.info.status, run.data.tags["stage"], run.data.tags["trained_run"]) == ("FINISHED", "resume", stopped)
     assert "final/val_perplexity" in run.data.metrics
-    assert MlflowClient().get_run(run_id).info.status == "FINISHED"
-    assert "mlflow.parentRunId" not in MlflowClient().get_run(run_id).data.tags
+    assert MlflowClient().get_run(stopped).info.status == "FINISHED"
+    assert "mlflow.parentRunId" not in MlflowClient().get_run(stopped).data.tags

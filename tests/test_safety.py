@@ -20,10 +20,10 @@ from mlflow.tracking import MlflowClient
 
 from models.config import ModelConfig
 from models.language_model import LanguageModel
-from pipeline import training_figures, trainings, views
+from pipeline import training_figures, views
 from pipeline.checkpoints import flatten, save_checkpoint
 from pipeline.cli import Failure, cli, printable
-from pipeline.config import CorpusConfig, resolve
+from pipeline.config import CorpusConfig
 from pipeline.corpus import load_corpus
 from pipeline.downloads import cache_dir
 from pipeline.errors import TmlmError
@@ -124,16 +124,14 @@ def test_a_pickle_in_place_of_a_text_does_not_run(store, bomb, alphabet):
     assert not trace.exists()
 
 
-def test_a_pickle_in_place_of_a_logged_models_checkpoint_does_not_run(store, small_text, bomb):
+def test_a_pickle_in_place_of_a_logged_models_checkpoint_does_not_run(trained, bomb):
     armed, trace = bomb
-    config = CorpusConfig(str(small_text))
-    step = trainings.train(load_corpus(config), config, *resolve(TINY))
     (found,) = MlflowClient().search_logged_models([setup().experiment_id])
     location = local_path(found.artifact_location)
     assert location is not None
     (location / "artifacts" / "best.safetensors").write_bytes(armed.read_bytes())
     (location / "python_model.pkl").write_bytes(armed.read_bytes())
-    code, message = run("sample", f"runs:/{step.run_id}/model")
+    code, message = run("sample", f"runs:/{trained.run_id}/model")
     assert (code, "is not a checkpoint of this project" in message) == (2, True)
     assert not trace.exists()
 

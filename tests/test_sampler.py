@@ -26,7 +26,7 @@ from sklearn.gaussian_process.kernels import Matern
 
 from pipeline import sampler as module
 from pipeline.sampler import PROPOSAL, PROPOSED_BY, KnownCostSampler
-from tests.conftest import SLACK
+from tests.limits import SLACK
 
 DOCS = Path(__file__).parent.parent / "docs"
 UNIFORM = 28.0  # perplexity at which a trial has failed

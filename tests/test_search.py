@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import timedelta
@@ -50,9 +51,25 @@ def corpus(small_text: Path) -> Corpus:
     return load_corpus(CorpusConfig(str(small_text)))
 
 
+@pytest.fixture(scope="module")
+def empty_studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Optuna's database without a study: making its tables takes longer than a study of some trials."""
+    path = tmp_path_factory.mktemp("studies") / "optuna.db"
+    optuna.storages.RDBStorage(f"sqlite:///{path}")
+    return path
+
+
 @pytest.fixture
-def begin(no_store: Path, corpus: Corpus, small_text: Path) -> Callable[..., Search]:
-    """Begins the study, or goes on with it, as a command would."""
+def begin(begin_on_nothing: Callable[..., Search], no_store: Path, empty_studies: Path) -> Callable[..., Search]:
+    """Begins the study, or goes on with it, as a command would, in a database that is there."""
+    (no_store / "mlruns").mkdir()
+    shutil.copy(empty_studies, no_store / "mlruns" / "optuna.db")
+    return begin_on_nothing
+
+
+@pytest.fixture
+def begin_on_nothing(no_store: Path, corpus: Corpus, small_text: Path) -> Callable[..., Search]:
+    """The same where there is no database yet."""
 
     def begun(**options: Any) -> Search:
         config = SearchConfig(**{**SMALL, **options})
@@ -146,15 +163,18 @@ def test_both_ends_of_a_range_of_widths_are_drawn_and_near_ones_about_as_often_a
     assert {8, 256} <= {draw(found, random)["hidden_size"] for _ in range(5000)}
 
 
-def test_trials_are_how_many_are_complete_in_total(begin):
-    assert len(train_all(begin())) == 8
-    assert train_all(begin()) == []
-    more = begin(trials=11)
+def test_trials_are_how_many_are_complete_in_total(begin_on_nothing):
+    assert len(train_all(begin_on_nothing())) == 8
+    assert train_all(begin_on_nothing()) == []
+    more = begin_on_nothing(trials=11)
     assert len(train_all(more)) == 3
     assert len(more.judged()) == 11
 
 
-@pytest.mark.parametrize("sampler", ["known-cost", "gp", "tpe", "nsga2", "random", "grid"])
+@pytest.mark.parametrize(
+    "sampler",
+    ["known-cost", "random", "grid", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gp", "tpe", "nsga2"))],
+)
 def test_no_sampler_has_a_configuration_trained_twice_and_all_come_to_the_end_of_a_small_space(begin, sampler):
     found = begin(sampler=sampler, cell="gru,lstm", num_layers="1", hidden_size="4,5,6", trials=50)
     trained = train_all(found)
@@ -498,14 +518,14 @@ def test_a_budget_below_the_cheapest_model_is_refused(begin):
         begin(budget_macs=10)
 
 
-def test_what_does_not_fit_into_memory_is_refused_before_there_is_a_study(begin, no_store):
+def test_what_does_not_fit_into_memory_is_refused_before_there_is_a_study(begin_on_nothing, no_store):
     with pytest.raises(InputError, match=r"--hidden-size 10000000 with --num-layers .* needs about .* GB of memory"):
-        begin(hidden_size="4..10000000")
+        begin_on_nothing(hidden_size="4..10000000")
     assert not (no_store / "mlruns" / "optuna.db").exists()
-    begin(hidden_size="4..10000000", budget_macs=700)  # none of that size is trained
+    begin_on_nothing(hidden_size="4..10000000", budget_macs=700)  # none of that size is trained
 
 
-def test_a_text_too_short_to_train_on_is_refused_before_there_is_a_study(begin, no_store, tmp_path):
+def test_a_text_too_short_to_train_on_is_refused_before_there_is_a_study(begin_on_nothing, no_store, tmp_path):
     (tmp_path / "short.txt").write_text("it has " * 1000)
     config, corpus_config = SearchConfig(preset="report"), CorpusConfig(str(tmp_path / "short.txt"))
     with pytest.raises(InputError, match="--preset report needs"):
@@ -706,9 +726,9 @@ def test_what_was_over_the_budget_is_tried_when_the_budget_is_raised(begin):
     assert sorted(each.hidden_size for each in high.candidates()) == [4, 8]
 
 
-def test_a_space_that_memory_can_not_hold_is_refused_before_the_study_begins(begin, no_store):
+def test_a_space_that_memory_can_not_hold_is_refused_before_the_study_begins(begin_on_nothing, no_store):
     with pytest.raises(InputError, match=r"needs about .* GB of memory; this machine has .* lower --hidden-size"):
-        begin(hidden_size="8..1000000")
+        begin_on_nothing(hidden_size="8..1000000")
     assert not (no_store / "mlruns" / "optuna.db").exists()
 
 

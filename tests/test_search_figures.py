@@ -49,7 +49,7 @@ def drawn(monkeypatch):
     "case",
     [
         {"number": 0}, {"number": 0, "failed": 0}, {"number": 1}, {"number": 1, "seeds": 1, "failed": 0}, {"number": 2},
-        {"number": 8, "equal": True}, {"number": 8, "diverged": True}, {"number": 60, "seeds": 1},
+        {"number": 8, "equal": True}, {"number": 8, "diverged": True}, {"number": 30, "seeds": 1},
     ],
     ids=str,
 )  # fmt: skip

@@ -29,8 +29,10 @@ from pipeline.steps import CURVES
 from pipeline.store import setup
 from pipeline.trial import TimingTask, TrainingTask, do
 from pipeline.workers import Event
+from tests.labs import make_artifacts_plain
 from tests.pools import Inline
 
+pytestmark = pytest.mark.usefixtures("plain_artifacts")
 TINY: dict[str, Any] = {"cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,6,9", "epochs": 2, "trials": 4}
 
 
@@ -53,6 +55,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.store.root", lambda: home)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # of whoever was here before
+        make_artifacts_plain(patch)
         setup.cache_clear()
         yield home
         setup.cache_clear()
@@ -255,6 +258,7 @@ def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store,
         do(task, lambda share: None)
 
 
+@pytest.mark.slow
 def test_more_confirmations_of_as_many_trials_change_the_recorded_figures(store, small_text):
     config = {**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}
     first = search(SearchConfig(**config, confirm_seeds=1), CorpusConfig(str(small_text)), make_pool=Inline)
@@ -334,6 +338,7 @@ class Losing(Inline):
         return [Event("lost", task, -9, 1)] if isinstance(task, TimingTask) else super().done(task)
 
 
+@pytest.mark.slow
 def test_where_no_steps_can_be_timed_the_search_begins_without_an_estimate(store, small_text):
     said: list[str] = []
     config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=1)
@@ -342,6 +347,7 @@ def test_where_no_steps_can_be_timed_the_search_begins_without_an_estimate(store
     assert done.counts["trials"] == 1
 
 
+@pytest.mark.slow
 def test_a_run_whose_model_is_gone_is_not_timed_and_the_search_comes_to_its_end(store, small_text, caplog):
     config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=2)
     done = search(config, CorpusConfig(str(small_text)), make_pool=Inline)

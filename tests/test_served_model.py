@@ -15,7 +15,7 @@ import mlflow
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cli import cli
@@ -121,7 +121,6 @@ def test_markup_that_the_model_knows_comes_back_as_it_was_sent(model):
     assert text.startswith("<a href='#'>")
 
 
-@settings(max_examples=150)
 @given(prompts=st.lists(st.text(st.characters(codec=None), max_size=20), min_size=1, max_size=4))
 def test_any_prompts_are_answered_or_refused_as_400(model, prompts):
     try:
@@ -148,6 +147,7 @@ def test_no_file_of_the_logged_model_is_a_pickle(folder):
     assert "served_model.py" in (folder / "MLmodel").read_text()
 
 
+@pytest.mark.slow
 def test_the_model_answers_in_a_process_that_does_not_know_this_project(model, folder, tmp_path):
     """Without site (-S) the editable install is not there either; the model brings the code that it needs."""
     moved = shutil.copytree(folder, tmp_path / "moved")

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -20,9 +21,13 @@ from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.corpus import load_corpus
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.evaluation import score_text
+from pipeline.steps import Step
+from pipeline.store import setup
 from pipeline.training import Training
+from tests.labs import copy_store, new_store, store_at
 
-TINY = {"hidden_size": 8, "epochs": 3, "batch_size": 8, "sequence_length": 16, "precision": "fp32", "sample_every": 2}
+pytestmark = pytest.mark.usefixtures("plain_artifacts")
+TINY = {"hidden_size": 8, "epochs": 3, "batch_size": 32, "sequence_length": 16, "precision": "fp32", "sample_every": 2}
 
 
 def train(text: Path, **options):
@@ -112,7 +117,7 @@ def test_the_reports_preset_records_the_pooled_perplexity_beside_the_books(store
 
 
 def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_checkpoint(store, small_text, monkeypatch):
-    monkeypatch.setattr(Training, "learning_rate_at", lambda self, step: 0.01 if step < 250 else 1e6)
+    monkeypatch.setattr(Training, "learning_rate_at", lambda self, step: 0.01 if step < 60 else 1e6)
     with pytest.raises(TrainingDivergedError, match=r"lower --learning-rate.*the checkpoint of epoch 1 is kept"):
         train(small_text)
     (run,) = MlflowClient().search_runs(["0"])
@@ -124,11 +129,6 @@ def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_check
 
 
 # --- evaluate and sample ---------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def trained(store, small_text):
-    return train(small_text)
 
 
 def test_evaluating_a_split_gives_what_training_reported(trained):
@@ -273,20 +273,37 @@ def run_pipeline(text: Path, force: bool = False, **options):
     return stages.pipeline(CorpusConfig(str(text)), *resolve({**TINY, **options}), force=force)
 
 
-def test_the_pipeline_is_one_parent_with_a_run_for_each_step(store, small_text):
-    done = run_pipeline(small_text)
-    children = MlflowClient().search_runs(["0"], f"tags.`mlflow.parentRunId` = '{done.result['run_id']}'")
+@pytest.fixture(scope="module")
+def piped_store(tmp_path_factory, empty_database, small_text) -> tuple[Path, Step]:
+    """A store with one run of the pipeline, to be copied."""
+    home = new_store(tmp_path_factory.mktemp("piped") / "lab", empty_database)
+    with store_at(home):
+        return home, run_pipeline(small_text)
+
+
+@pytest.fixture
+def first(no_store: Path, piped_store: tuple[Path, Step]) -> Step:
+    """The run of the pipeline, alone in a store of the test's own."""
+    home, step = piped_store
+    copy_store(home, no_store)
+    setup()
+    return replace(
+        step, result={**step.result, "checkpoint": step.result["checkpoint"].replace(*map(str, (home, no_store)))}
+    )
+
+
+def test_the_pipeline_is_one_parent_with_a_run_for_each_step(first):
+    children = MlflowClient().search_runs(["0"], f"tags.`mlflow.parentRunId` = '{first.result['run_id']}'")
     assert {run.data.tags["stage"] for run in children} == {"prepare", "train", "evaluate", "sample"}
     assert {run.info.status for run in children} == {"FINISHED"}
-    parent = recorded(done.result["run_id"])
+    parent = recorded(first.result["run_id"])
     assert parent.info.status == "FINISHED"
-    assert parent.data.metrics["final/val_perplexity"] == pytest.approx(done.result["val_perplexity"], rel=1e-5)
-    assert done.result["perplexity"] == pytest.approx(done.result["test_perplexity"], rel=1e-9)
-    assert done.result["reused"] == []
+    assert parent.data.metrics["final/val_perplexity"] == pytest.approx(first.result["val_perplexity"], rel=1e-5)
+    assert first.result["perplexity"] == pytest.approx(first.result["test_perplexity"], rel=1e-9)
+    assert first.result["reused"] == []
 
 
-def test_what_nothing_has_changed_for_is_taken_again(store, small_text):
-    first = run_pipeline(small_text)
+def test_what_nothing_has_changed_for_is_taken_again(first, small_text):
     again = run_pipeline(small_text)
     assert again.result["reused"] == ["prepare", "train", "evaluate", "sample"]
     assert again.result["val_perplexity"] == first.result["val_perplexity"]
@@ -294,32 +311,28 @@ def test_what_nothing_has_changed_for_is_taken_again(store, small_text):
     assert again.result["run_id"] != first.result["run_id"]
 
 
-def test_another_configuration_does_only_what_depends_on_it(store, small_text):
-    run_pipeline(small_text)
+def test_another_configuration_does_only_what_depends_on_it(first, small_text):
     assert run_pipeline(small_text, seed=1).result["reused"] == ["prepare"]
 
 
-def test_force_does_every_step_again(store, small_text):
-    run_pipeline(small_text)
+def test_force_does_every_step_again(first, small_text):
     assert run_pipeline(small_text, force=True).result["reused"] == []
 
 
-def test_a_training_whose_checkpoint_is_gone_is_done_again(store, small_text):
-    first = run_pipeline(small_text)
+def test_a_training_whose_checkpoint_is_gone_is_done_again(first, small_text):
     Path(first.result["checkpoint"]).unlink()
     assert run_pipeline(small_text).result["reused"] == ["prepare"]
 
 
-def test_a_training_whose_checkpoint_is_damaged_is_done_again(store, small_text):
-    checkpoint = Path(run_pipeline(small_text).result["checkpoint"])
+def test_a_training_whose_checkpoint_is_damaged_is_done_again(first, small_text):
+    checkpoint = Path(first.result["checkpoint"])
     data = bytearray(checkpoint.read_bytes())
     data[-1] ^= 1
     checkpoint.write_bytes(data)
     assert run_pipeline(small_text).result["reused"] == ["prepare"]
 
 
-def test_another_spelling_of_the_same_text_changes_nothing(store, small_text, monkeypatch):
-    run_pipeline(small_text)
+def test_another_spelling_of_the_same_text_changes_nothing(first, small_text, monkeypatch):
     monkeypatch.chdir(small_text.parent)
     assert run_pipeline(Path(small_text.name)).result["reused"] == ["prepare", "train", "evaluate", "sample"]
 
@@ -329,12 +342,6 @@ def test_a_training_by_hand_is_taken_by_the_pipeline(store, small_text):
     done = run_pipeline(small_text)
     assert done.result["reused"] == ["train"]
     assert done.result["trained_run"] == step.run_id
-
-
-def test_an_evaluation_of_a_pipeline_run_judges_its_training(store, small_text):
-    done = run_pipeline(small_text)
-    result = stages.evaluate(done.result["run_id"]).result
-    assert result["trained_run"] == done.result["trained_run"]
 
 
 def test_no_secret_of_a_texts_address_is_recorded(store, small_text):
@@ -359,3 +366,8 @@ def test_no_secret_of_a_texts_address_is_recorded(store, small_text):
     files = [path.read_bytes() for path in (store / "mlruns" / "0").rglob("*") if path.is_file()]
     assert len(files) > 3, "config.yaml and checkpoints among them"
     assert not any(b"pa55" in content for content in files)
+
+
+def test_an_evaluation_of_a_pipeline_run_judges_its_training(first):
+    result = stages.evaluate(first.result["run_id"]).result
+    assert result["trained_run"] == first.result["trained_run"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.conftest import SLACK
+from tests.limits import SLACK
 
 ROOT = Path(__file__).resolve().parent.parent
 START = """
@@ -21,6 +21,7 @@ for each in stopping.SIGNALS: signal.signal(each, signal.SIG_DFL)  # what starts
 stopping.install()
 def ready(): print("ready", flush=True)
 """
+SOON = "stopping.install(deadline_seconds=0.5)"
 STUCK = """
 with shielded():
     ready()
@@ -80,19 +81,28 @@ time.sleep(30)
     assert end_of(process)[0] == code
 
 
+@pytest.mark.parametrize(
+    ("install", "least", "most"),
+    [
+        (SOON, 0.4, 0.5 + SLACK),
+        pytest.param("stopping.install()", 3, 5, marks=pytest.mark.slow),  # what is promised, on a busy machine too
+    ],
+    ids=["soon", "within five seconds"],
+)
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_process_that_does_not_come_to_rest_is_ended_by_force_within_five_seconds(signum, code):
+def test_a_process_that_does_not_come_to_rest_is_ended_by_force(signum, code, install, least, most):
     process = start(
         """
 stopping.close_by_force(lambda name: print("closed after", name, flush=True))
 """
-        + STUCK
+        + STUCK,
+        install,
     )
     process.send_signal(signum)
     ended, out, err, seconds = end_of(process)
     name = "Ctrl-C" if signum == signal.SIGINT else "SIGTERM"
     assert (ended, out, err) == (code, f"closed after {name}\n", f"Stopped by {name}.\n")
-    assert 3 < seconds < 5  # what is promised, on a busy machine too
+    assert least < seconds < most
 
 
 def test_a_second_ctrl_c_ends_it_at_once_and_still_closes():
@@ -159,15 +169,18 @@ except (KeyboardInterrupt, SystemExit):
 
 
 def test_a_server_takes_the_time_that_it_needs():
-    process = start("""
+    process = start(
+        """
 stopping.take_your_time()
 try:
     ready()
     time.sleep(30)
 except KeyboardInterrupt:
-    time.sleep(5.5)
+    time.sleep(1.2)
     print("shut down")
-""")
+""",
+        SOON,
+    )
     process.send_signal(signal.SIGINT)
     assert end_of(process)[:2] == (0, "shut down\n")
 
@@ -240,14 +253,6 @@ def test_a_parent_that_was_gone_before_counts_too():
     code, _, _, seconds = end_of(process)
     assert code == 143
     assert seconds < 2 * SLACK
-
-
-def test_who_is_given_less_time_is_ended_sooner():
-    process = start(STUCK, install="stopping.install(deadline_seconds=0.5)")
-    process.send_signal(signal.SIGTERM)
-    code, _, err, seconds = end_of(process)
-    assert (code, err) == (143, "Stopped by SIGTERM.\n")
-    assert seconds < 1.5 * SLACK  # others have 3.5 s
 
 
 @pytest.mark.parametrize(("is_stopped", "last_words"), [(False, "closed properly\n"), (True, "")])

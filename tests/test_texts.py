@@ -17,7 +17,7 @@ from pipeline.config import CorpusConfig
 from pipeline.corpus import load_corpus
 from pipeline.errors import InputError, TmlmError
 from pipeline.texts import FoundText, find_file, find_text
-from tests.conftest import SLACK
+from tests.limits import SLACK
 
 BYTES = st.one_of(
     st.binary(max_size=30),

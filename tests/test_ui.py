@@ -26,8 +26,8 @@ from pipeline.errors import InputError
 from pipeline.store import Store, setup, without_credentials, without_passwords
 from pipeline.tracking import begun_run
 from tests.checkout import ROOT
-from tests.conftest import SLACK
 from tests.databases import standing_in
+from tests.limits import SLACK
 
 SECRET = "postgresql+standin://u:a/secret@host/db"
 TINY = ("--hidden-size", "4", "--epochs", "1", "--batch-size", "64")

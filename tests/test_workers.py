@@ -18,7 +18,7 @@ import pytest
 from pipeline import stopping
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.workers import Event, InWorkerError, Report, Workers
-from tests.conftest import SLACK
+from tests.limits import SLACK
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,0 +1,98 @@
+"""Tracking stores that are recorded once and copied for every test that starts from them."""
+
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow.tracking._tracking_service import utils
+
+from pipeline.config import CorpusConfig, resolve
+from pipeline.corpus import load_corpus
+from pipeline.steps import Step
+from pipeline.store import setup
+from pipeline.trainings import train
+
+# table and column of every artifact address that MLflow keeps
+ADDRESSES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+TINY: dict[str, Any] = {
+    "hidden_size": 8, "epochs": 2, "batch_size": 32, "sequence_length": 16, "precision": "fp32", "sample_every": 1,
+}  # fmt: skip
+
+
+@contextmanager
+def store_at(home: Path) -> Iterator[Path]:
+    """Record in the store of this folder within the block: <home>/mlruns/mlflow.db."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
+            patch.setenv(name, "")  # restore what MLflow sets meanwhile
+            patch.delenv(name)
+        patch.setattr("pipeline.store.root", lambda: home)
+        setup.cache_clear()
+        try:
+            yield home
+        finally:
+            while mlflow.active_run() is not None:
+                mlflow.end_run()
+            setup.cache_clear()
+
+
+def make_artifacts_plain(patch: pytest.MonkeyPatch) -> None:
+    """Compose pictures without drawing them and sample 20 characters, not 300: a third of a tiny training's cost.
+
+    And time a few steps for an estimate, not a quarter of a second of them.
+    """
+    for name in ("_png", "_small_png"):
+        patch.setattr(f"pipeline.figures.{name}", lambda figure: b"\x89PNG")
+    patch.setattr("pipeline.samples.SAMPLED_CHARS", 20)
+    patch.setattr("pipeline.estimate.TIMED_SECONDS", 0.0)
+
+
+def new_store(home: Path, empty_database: Path) -> Path:
+    """Make a store with nothing recorded in this folder."""
+    (home / "mlruns").mkdir(parents=True)
+    shutil.copy(empty_database, home / "mlruns" / "mlflow.db")
+    return home
+
+
+def copy_store(source: Path, target: Path) -> None:
+    """Copy a store and its artifacts as if they had been recorded in the target folder."""
+    shutil.copytree(source / "mlruns", target / "mlruns")
+    with closing(sqlite3.connect(target / "mlruns" / "mlflow.db")) as connection, connection:
+        for table, column in ADDRESSES:
+            connection.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(source), str(target)))
+    for result in target.rglob("result.json"):
+        result.write_text(result.read_text().replace(str(source), str(target)))
+    utils._artifact_repos_cache.clear()  # where MLflow remembers the artifacts of a run by its id alone
+
+
+@dataclass(frozen=True)
+class TrainedStore:
+    """A store with one finished training of TINY, to be copied and never written to."""
+
+    home: Path
+    step: Step
+
+    def copy(self, target: Path) -> Step:
+        """Copy the store and return its training as recorded there."""
+        copy_store(self.home, target)
+        checkpoint = self.step.result["checkpoint"].replace(str(self.home), str(target))
+        return replace(self.step, result={**self.step.result, "checkpoint": checkpoint})
+
+
+def trained_store(home: Path, text: Path) -> TrainedStore:
+    """Train TINY in an empty store."""
+    config = CorpusConfig(str(text))
+    with store_at(home):
+        return TrainedStore(home, train(load_corpus(config), config, *resolve(TINY)))
