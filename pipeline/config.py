@@ -4,8 +4,10 @@ A field marked ``preset`` takes the preset's value unless the user gives one (``
 in ``resolve``). Everything else has its own default.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from hashlib import sha256
 from typing import Any, Literal, get_args
 
 from models.config import LARGEST_SIZE, ConfigError, ModelConfig, check, check_choice, option
@@ -227,3 +229,63 @@ def resolve(options: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
     if train.preset == "report" and train.precision == "auto":
         train = replace(train, precision="fp32")
     return model, train
+
+
+def config_id(model: Mapping[str, Any], train: Mapping[str, Any], corpus_sha256: str) -> str:
+    """A digest of what a training computes, from its recorded configuration: the same for all seeds."""
+    computed = [model, TrainConfig.from_record(train).what_it_computes(), corpus_sha256]
+    return sha256(json.dumps(computed, sort_keys=True).encode()).hexdigest()[:12]
+
+
+SamplerName = Literal["known-cost", "gp", "tpe", "nsga2", "random", "grid"]
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How a space is searched. Raises ConfigError for a value that is not allowed."""
+
+    study_name: str = option("search", help="The study: the same name goes on with it.")
+    trials: int = option(
+        40, help="Trials that are to be complete in total, those of earlier commands included.", low=1, high=1_000_000
+    )
+    epochs: int = option(
+        6, help="A trial's budget: passes over the training text, the same for all.", low=1, high=1_000_000
+    )
+    confirm_seeds: int = option(
+        3,
+        help="Runs that each member of the front has in the end, each of another seed (1: no further runs).",
+        low=1,
+        high=1000,
+    )
+    sampler: SamplerName = option(
+        "known-cost", help="known-cost: models the perplexity alone, since MACs are known; the others are Optuna's."
+    )
+    workers: int | None = option(
+        None, help="Processes that train, one thread each; auto: one for each core.", preset=True, low=1, high=1024
+    )
+    budget_macs: int = option(0, help="Only models of at most so many MACs per character (0: no limit).", low=0)
+    timeout: float = option(0.0, help="Begin no further trial after so many seconds (0: no limit).", low=0)
+    max_seconds: float = option(
+        0.0, help="Safety limit of one training; one that it cuts short says so (0: no limit).", low=0
+    )
+    seed: int = option(
+        0, help="Seed of the sampler and of the trials; confirmations have the next ones.", low=0, high=2**31 - 1
+    )
+    preset: PresetName = option("stream", help="How each model is trained.")
+    storage: str = option(
+        "auto", help="Optuna's storage, as an SQLAlchemy address; auto: $TMLM_STORAGE, else mlruns/optuna.db."
+    )
+    space: str = option("", help="A YAML file that holds the space, in place of the options below.")
+    cell: str = option("rnn,gru,lstm", help="Recurrent cells.")
+    num_layers: str = option("1..3", help="Recurrent layers.")
+    hidden_size: str = option("8..256", help="Units of each layer.")
+    learning_rate: str = option("auto", help="Highest learning rate; auto: the preset's.")
+    dropout: str = option("auto", help="Dropout between layers; auto: the preset's.")
+    recurrent_dropout: str = option("auto", help="DropConnect of the recurrent weights; auto: the preset's.")
+    output_dropout: str = option("auto", help="Dropout of the last layer's output; auto: the preset's.")
+    recipe: int = RECIPE  # no option of the command line: a study keeps the one that it was begun under
+
+    def __post_init__(self) -> None:
+        check(self)
+        if not self.study_name.strip():
+            raise ConfigError("study_name", "is empty; give the study a name")

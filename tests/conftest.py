@@ -19,7 +19,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
-    from pipeline.steps import Step
+    from pipeline.tracking.step import Step
     from tests.labs import TrainedStore
     from tests.servers import MlflowServer
 
@@ -48,7 +48,7 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
     folder = tmp_path_factory.mktemp("session")
     with pytest.MonkeyPatch.context() as patch:
         isolate(patch, folder)
-        patch.setattr("pipeline.store.root", lambda: folder)
+        patch.setattr("pipeline.tracking.store.root", lambda: folder)
         yield folder
 
 
@@ -89,11 +89,11 @@ def no_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A place for a tracking store of the test's own, at <folder>/mlruns/mlflow.db; gives the folder."""
     import mlflow
 
-    from pipeline.store import setup
+    from pipeline.tracking.store import setup
 
     home = tmp_path / "lab"
     home.mkdir()
-    monkeypatch.setattr("pipeline.store.root", lambda: home)
+    monkeypatch.setattr("pipeline.tracking.store.root", lambda: home)
     setup.cache_clear()
     yield home
     while mlflow.active_run() is not None:
@@ -134,7 +134,7 @@ def trained_store(tmp_path_factory: pytest.TempPathFactory, empty_database: Path
 @pytest.fixture
 def trained(no_store: Path, trained_store: "TrainedStore") -> "Step":
     """The finished training in a store of the test's own that holds nothing else."""
-    from pipeline.store import setup
+    from pipeline.tracking.store import setup
 
     step = trained_store.copy(no_store)
     setup()

@@ -20,24 +20,24 @@ from typing import Any
 import click
 
 PLACES = {  # the function that is called at each moment
-    "step": "pipeline.experiment:Keeper.keep_now_and_then",
-    "checkpoint": "pipeline.experiment:Keeper.keep",
-    "best checkpoint": "pipeline.experiment:Keeper._write_best",
-    "figures": "pipeline.tracking:TrackedRun.metrics",
-    "texts": "pipeline.tracking:TrackedRun.text",
-    "picture": "pipeline.tracking:TrackedRun.picture",
-    "model": "pipeline.tracking:TrackedRun.model",
-    "result": "pipeline.tracking:TrackedRun.json",
+    "step": "pipeline.training.experiment:Keeper.keep_now_and_then",
+    "checkpoint": "pipeline.training.experiment:Keeper.keep",
+    "best checkpoint": "pipeline.training.experiment:Keeper._write_best",
+    "figures": "pipeline.tracking.runs:TrackedRun.metrics",
+    "texts": "pipeline.tracking.runs:TrackedRun.text",
+    "picture": "pipeline.tracking.runs:TrackedRun.picture",
+    "model": "pipeline.tracking.runs:TrackedRun.model",
+    "result": "pipeline.tracking.runs:TrackedRun.json",
     "half a checkpoint": "os.fsync",
     # of a search
     "asked": "optuna:Trial.set_user_attr",
-    "taken": "pipeline.search:Search.take",
+    "taken": "pipeline.search.study.trials:Search.take",
     "told": "optuna:Study.tell",
     "put in line": "optuna:Study.enqueue_trial",
-    "judged": "pipeline.search_run.evaluate_front",
-    "registered": "pipeline.tracking.register",
+    "judged": "pipeline.stages.search.evaluate_front",
+    "registered": "pipeline.tracking.runs.register",
 }
-WORK = "pipeline.pool.do"  # what a worker is started with
+WORK = "pipeline.stages.train.do"  # what a worker is started with
 IN_WORKER = "TMLM_TEST_FAULT"  # role, moment, number, how often, action, and the folder that counts
 
 
@@ -84,8 +84,8 @@ def meet(moment: str, number: int, action: Callable[[], None]) -> None:
 
 
 def do(task: Any, report: Any) -> Any:
-    """What a worker does in place of pipeline.trial.do, when it is to meet a fault."""
-    from pipeline import trial
+    """What a worker does in place of pipeline.stages.train.do, when it is to meet a fault."""
+    from pipeline.stages import train
 
     role, moment, number, times, action, folder = os.environ[IN_WORKER].split("|")
 
@@ -97,16 +97,16 @@ def do(task: Any, report: Any) -> Any:
 
     if getattr(task, "role", "") == role:
         meet(moment, int(number), act)
-    return trial.do(task, report)
+    return train.do(task, report)
 
 
 def main(moment: str, number: str, action: str, *words: str) -> None:
-    from pipeline import cli
+    from pipeline.cli import main
 
     sys.argv = ["tmlm", *words]
     if "/" not in moment:
         meet(moment, int(number), ACTIONS[action])
-        cli.main()
+        main.main()
         return
     from tests import fault_points
 
@@ -117,7 +117,7 @@ def main(moment: str, number: str, action: str, *words: str) -> None:
         getattr(resolve_name(owner), name)  # what is not there any more would be replaced in vain
         vars(resolve_name(owner))[name] = fault_points.do  # by a name that a worker can import
         try:
-            cli.main()
+            main.main()
         finally:
             met = len(list(Path(folder).iterdir()))
             if met < int(times or "1"):

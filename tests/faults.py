@@ -33,7 +33,7 @@ from typing import Any
 import psutil
 import torch
 
-from pipeline.checkpoints import load_checkpoint
+from pipeline.training.checkpoints import load_checkpoint
 from tests.checkout import Checkout
 
 TRAININGS = {
@@ -48,7 +48,7 @@ ALWAYS = ["--sample-every", "2"]
 OF_THE_CLOCK = ("training/seconds", "cost/train_seconds", "cost/chars_per_second")
 IN_TIME_SECONDS = 5.0  # from a signal to the end of the process
 AT_ONCE_SECONDS = 1.5  # from a second Ctrl-C
-TWICE_SECONDS = 0.4  # between the two: less is one that came on two ways (pipeline.stopping.SAME_SECONDS)
+TWICE_SECONDS = 0.4  # between the two: less is one that came on two ways (pipeline.support.signals.SAME_SECONDS)
 COMMAND_SECONDS = 240  # that nothing here may take
 EARLIER = (1.0, 0.6, 0.3)  # times the moment that was drawn: at the first try, and where the one before came too late
 SEARCH_TRIALS = 4

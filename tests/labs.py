@@ -13,10 +13,10 @@ import pytest
 from mlflow.tracking._tracking_service import utils
 
 from pipeline.config import CorpusConfig, resolve
-from pipeline.corpus import load_corpus
-from pipeline.steps import Step
-from pipeline.store import setup
-from pipeline.trainings import train
+from pipeline.stages.train import train
+from pipeline.text.corpus import load_corpus
+from pipeline.tracking.step import Step
+from pipeline.tracking.store import setup
 
 # table and column of every artifact address that MLflow keeps
 ADDRESSES = (
@@ -38,7 +38,7 @@ def store_at(home: Path) -> Iterator[Path]:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
             patch.setenv(name, "")  # restore what MLflow sets meanwhile
             patch.delenv(name)
-        patch.setattr("pipeline.store.root", lambda: home)
+        patch.setattr("pipeline.tracking.store.root", lambda: home)
         setup.cache_clear()
         try:
             yield home
@@ -53,10 +53,9 @@ def make_artifacts_plain(patch: pytest.MonkeyPatch) -> None:
 
     And time a few steps for an estimate, not a quarter of a second of them.
     """
-    for name in ("_png", "_small_png"):
-        patch.setattr(f"pipeline.figures.{name}", lambda figure: b"\x89PNG")
-    patch.setattr("pipeline.samples.SAMPLED_CHARS", 20)
-    patch.setattr("pipeline.estimate.TIMED_SECONDS", 0.0)
+    patch.setattr("pipeline.support.plotting.png", lambda figure, shades=256: b"\x89PNG")
+    patch.setattr("pipeline.training.samples.SAMPLED_CHARS", 20)
+    patch.setattr("pipeline.training.timing.TIMED_SECONDS", 0.0)
 
 
 def new_store(home: Path, empty_database: Path) -> Path:

@@ -1,9 +1,9 @@
 """Pictures, looked at before they become bytes."""
 
 import pytest
+from matplotlib.figure import Figure
 
-from pipeline import plotting
-from pipeline.plotting import Figure
+from pipeline.support import plotting
 
 
 def figures_drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:

@@ -2,8 +2,8 @@
 
 from typing import Any, Self
 
-from pipeline.trial import do
-from pipeline.workers import Event
+from pipeline.stages.train import do
+from pipeline.support.workers import Event
 
 
 class Inline:

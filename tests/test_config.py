@@ -9,9 +9,9 @@ from typing import Any, get_args
 import pytest
 
 from models.config import CellName, ConfigError, ModelConfig, check_range
+from pipeline.cli.options import option_fields
 from pipeline.config import PRESETS, RECIPE, CorpusConfig, TrainConfig, report_preset, resolve, stream_preset
 from pipeline.errors import option_name
-from pipeline.options import option_fields
 from tests.checkout import ROOT
 
 INF, NAN = float("inf"), float("nan")

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import CorpusConfig, resolve
-from pipeline.hopeless import FinishedCurve, HopelessRule
+from pipeline.search.pruning import FinishedCurve, HopelessRule
 
 DATA = Path(__file__).parent / "data"
 EPOCHS = 6
@@ -222,9 +222,9 @@ def to_record() -> list[dict[str, Any]]:
 def record(table: Path) -> None:
     """Train what the table lacks; a training that diverged has no perplexity from that epoch on."""
     from models.complexity import closed_form
-    from pipeline.corpus import load_corpus
     from pipeline.errors import TrainingDivergedError
-    from pipeline.experiment import Observer, run_experiment
+    from pipeline.text.corpus import load_corpus
+    from pipeline.training.experiment import Observer, run_experiment
 
     os.nice(15)
     table.parent.mkdir(exist_ok=True)

@@ -80,7 +80,7 @@ def make_sampler(name: str, surface: Surface, seed: int) -> BaseSampler:
         from tests.benchmarks.botorch_sampler import BoTorchSampler
 
         return BoTorchSampler(surface.log10_macs, REFERENCE, surface.with_rate, seed)
-    from pipeline.sampler import KnownCostSampler
+    from pipeline.search.known_cost.sampler import KnownCostSampler
 
     sampler: BaseSampler = KnownCostSampler(surface.log10_macs, known_objective=1, worst=UNIFORM, seed=seed)
     return sampler
@@ -251,7 +251,7 @@ def scores_of(rows: Sequence[Mapping[str, str]]) -> Scores:
 
 def missing(sampler: str) -> str | None:
     """Why a sampler cannot be run here, or None."""
-    module = {"botorch": "botorch", "known-cost": "pipeline.sampler"}.get(sampler)
+    module = {"botorch": "botorch", "known-cost": "pipeline.search.known_cost.sampler"}.get(sampler)
     return f"{sampler} is left out: no module {module}" if module and not importlib.util.find_spec(module) else None
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from pipeline.cli import cli
+from pipeline.cli.main import cli
 
 
 def seconds(words: list[str]) -> float:
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     commands = {f"tmlm {name} --help": ["-m", "pipeline", name, "--help"] for name in sorted(cli.commands)}
-    commands |= {f"import {name}": ["-c", f"import {name}"] for name in ("torch", "mlflow", "pipeline.stages")}
+    commands |= {f"import {name}": ["-c", f"import {name}"] for name in ("torch", "mlflow", "pipeline.stages.main")}
     times: dict[str, list[float]] = {label: [] for label in commands}
     for _ in range(rounds):
         for label, words in commands.items():

@@ -35,7 +35,8 @@ def measure(way: str, cell: str, hidden_size: int) -> float:
 
     from models.language_model import TORCH_LAYERS, LanguageModel
     from pipeline.config import resolve
-    from pipeline.training import Training, keep_freed_memory
+    from pipeline.training.hardware import keep_freed_memory
+    from pipeline.training.loop import Training
 
     torch.set_num_threads(1)
     ids = torch.randint(VOCABULARY, (20_000,), dtype=torch.uint8)
@@ -61,7 +62,7 @@ def measure(way: str, cell: str, hidden_size: int) -> float:
     model, config = resolve({"preset": "report", "cell": cell, "hidden_size": hidden_size})
     training = Training(LanguageModel(model, VOCABULARY), ids, ids, config)
     if precision == "auto":
-        from pipeline.training import choose_precision
+        from pipeline.training.hardware import choose_precision
 
         training.precision = choose_precision("auto", training.device, model, config.batch_size)
     return median_ms(lambda: training._train_step(inputs, targets, None))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from models.config import ModelConfig
 from models.language_model import LanguageModel
-from pipeline.corpus import Corpus
+from pipeline.text.corpus import Corpus
 
 
 @contextmanager

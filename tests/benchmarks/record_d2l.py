@@ -1,4 +1,4 @@
-"""Records what d2l 1.0.3 itself makes of the report's configurations: pipeline/data/d2l_curves.csv.
+"""Records what d2l 1.0.3 itself makes of the report's configurations: pipeline/report/data/d2l_curves.csv.
 
 The bands of ``reproduce --check`` are drawn from it. Each row is one training from its own seed, in fp32 on one thread:
 the book's perplexities (means over the batches of exp of the batch's loss) after each epoch. Hours of one core; it may
@@ -35,10 +35,10 @@ import torch
 
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig, resolve
-from pipeline.corpus import load_corpus
-from pipeline.files import write_atomically
+from pipeline.support.files import write_atomically
+from pipeline.text.corpus import load_corpus
 
-DATA = Path(__file__).parents[2] / "pipeline" / "data"
+DATA = Path(__file__).parents[2] / "pipeline" / "report" / "data"
 TABLE = DATA / "d2l_curves.csv"
 COLUMNS = ("id", "seed", "epochs", "cpu_seconds", "train_perplexities", "val_perplexities")
 

@@ -19,9 +19,9 @@ from typing import Any
 
 from models.complexity import closed_form
 from pipeline.config import CorpusConfig, resolve
-from pipeline.corpus import Corpus, load_corpus
 from pipeline.errors import TrainingDivergedError
-from pipeline.experiment import run_experiment
+from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.training.experiment import run_experiment
 
 TABLE = Path(__file__).parent / "data" / "trainings.csv"
 EPOCHS = 3

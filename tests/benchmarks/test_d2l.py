@@ -8,8 +8,8 @@ import torch
 
 from models.language_model import LanguageModel
 from pipeline.config import CorpusConfig, resolve
-from pipeline.corpus import Corpus, load_corpus
-from pipeline.training import Training
+from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.training.loop import Training
 
 pytest.importorskip("d2l", reason="needs d2l: make twin")
 

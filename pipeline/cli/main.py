@@ -1,0 +1,403 @@
+"""The command line: each command reads options, builds configurations, calls one function and prints its result.
+
+Results go to standard output (``--json``: exactly one JSON object), progress and messages to standard error. Only
+click and the configurations are imported here; what a command needs, it imports when it runs.
+"""
+
+import io
+import json
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from models.config import ModelConfig, check_range
+from models.decoding import DEFAULT_LENGTH, Decoding
+from pipeline.cli.group import (
+    UNDER_MLFLOW,
+    Lab,
+    drop_unwritable,
+    leave_signal,
+    messages_to_stderr,
+    open_closed_streams,
+    printable,
+    say,
+)
+from pipeline.cli.options import given, is_given, options_of, switch, with_dashes
+from pipeline.config import CorpusConfig, ReproduceConfig, SearchConfig, TrainConfig, resolve
+from pipeline.errors import reason_of
+from pipeline.support import signals
+
+if TYPE_CHECKING:
+    from pipeline.stages.report import ReproductionRun
+
+
+@click.group(
+    cls=Lab,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 120,
+        "token_normalize_func": with_dashes,
+    },
+)
+@click.version_option(package_name="time-machine-lm")
+def cli() -> None:
+    """Character-level recurrent language models, prepared, trained, evaluated and tracked.
+
+    \b
+    tmlm pipeline                          prepare, train, evaluate and sample
+    tmlm train --cell gru --hidden-size 64
+    tmlm sample RUN_ID --prompt "it has"
+    tmlm ui                                look at what was recorded
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a character that it can't write is no reason to stop
+    messages_to_stderr()
+
+
+JSON_HELP = "Print the result as one JSON object."
+
+json_switch = switch("--json", JSON_HELP, "as_json")
+
+json_flag = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)  # where a MODEL may follow it
+
+
+def configs(options: Mapping[str, Any]) -> tuple[CorpusConfig, ModelConfig, TrainConfig]:
+    """The corpus', the model's and the training's configuration."""
+    corpus = CorpusConfig(options["corpus"], options["alphabet"])
+    return corpus, *resolve({k: v for k, v in options.items() if k not in ("corpus", "alphabet")})
+
+
+def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
+    """The result of a command on standard output."""
+    click.echo(printable(json.dumps(result, ensure_ascii=False) if as_json else text))
+
+
+@cli.command()
+@options_of(CorpusConfig)
+@options_of(TrainConfig, only=("preset",))
+@json_switch
+def prepare(as_json: bool, **options: Any) -> None:
+    """Find and normalise the text.
+
+    It is reduced to its alphabet and recorded with the perplexities of the simplest models.
+    """
+    corpus_config, _, train_config = configs(options)
+    from pipeline.stages import prepare
+    from pipeline.text.corpus import load_corpus
+    from pipeline.training import summary
+
+    corpus = load_corpus(corpus_config)
+    result = prepare.prepare(corpus, corpus_config, train_config.preset).result
+    text = (
+        f"{result['corpus']} ({result['alphabet']}): {result['characters']:,} characters, "
+        f"{result['vocabulary_size']} symbols\n"
+        f"source        {result['source']}\n"
+        f"source sha256 {result['source_sha256']}\n"
+        f"corpus sha256 {result['corpus_sha256']}\n"
+        f"splits        {result['train_characters']:,} train, {result['val_characters']:,} validation, "
+        f"{result['test_characters']:,} test (preset {result['preset']})\n\n"
+        f"{summary.baseline_table(result)}\n\n"
+        f"run {result['run_id']}"
+    )
+    show(result, as_json, text)
+
+
+@cli.command()
+@options_of(CorpusConfig, ModelConfig, TrainConfig)
+@click.option(
+    "--resume", metavar="RUN_ID", default=None, help="Go on with this training, as it was begun, in its own run."
+)
+@json_switch
+def train(resume: str | None, as_json: bool, **options: Any) -> None:
+    """Train one model, or resume one.
+
+    A resumed training keeps what it was begun with, in its own run; --epochs (with a constant learning rate),
+    --max-seconds and --sample-every may be given anew.
+    """
+    corpus_config, model_config, train_config = configs(options)
+    from pipeline.stages import train
+
+    if resume is not None:
+        changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
+        if UNDER_MLFLOW not in os.environ:  # there, the default of every option that MLproject lists is given too
+            changes = {name: options[name] for name in options if is_given(name)}
+        result = train.resume(resume, changes).result
+    else:
+        from pipeline.text.corpus import load_corpus
+
+        result = train.train(load_corpus(corpus_config), corpus_config, model_config, train_config).result
+    show(result, as_json, "" if as_json else train_text(result))
+
+
+def train_text(result: Mapping[str, Any]) -> str:
+    """What a training prints at its end: its quality beside the baseline, and what one may want to type next."""
+    from pipeline.tracking import links
+    from pipeline.training import summary
+
+    tmlm, run_id = links.command(), result["run_id"]
+    return (
+        f"{summary.comparison_table(result)}\n\n{summary.verdict(result)}\n\n"
+        f"run {run_id}\n  {sample_command(run_id)}\n  {tmlm} evaluate {run_id}\n  {tmlm} ui"
+    )
+
+
+def sample_command(run_id: str) -> str:
+    """The command that lets a run's model write, with the prompt of its recorded samples: the model can read it."""
+    from pipeline.tracking import links, records
+
+    samples = records.read_json(run_id, "samples/final.json").get("samples")
+    prompt = samples[0]["prompt"] if samples else "it has"
+    return f"{links.command()} sample {run_id} --prompt {shlex.quote(prompt)}"
+
+
+@cli.command()
+@click.argument("model")
+@click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which split.")
+@click.option("--text", default="", help="Any other UTF-8 text file instead of a split.")
+@json_flag
+def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
+    """Measure a trained MODEL's perplexity on a text.
+
+    MODEL is a run id, the path of a checkpoint, or a models:/ address. Bits per character and the n-gram's figures
+    stand beside.
+    """
+    from pipeline.stages import evaluate
+    from pipeline.training import summary
+
+    result = evaluate.evaluate(model, split, text or None).result
+    show(result, as_json, summary.evaluation_text(text or split, result))
+
+
+@cli.command()
+@click.argument("model")
+@click.option("--prompt", "prompts", multiple=True, default=["it has"], show_default=True, help="May be repeated.")
+@click.option("--length", type=int, default=DEFAULT_LENGTH, show_default=True, help="Characters to add to each prompt.")
+@options_of(Decoding)
+@json_flag
+def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **options: Any) -> None:
+    """Let a trained MODEL write on.
+
+    MODEL is a run id, the path of a checkpoint, or a models:/ address. It continues each of the prompts.
+    """
+    decoding = Decoding(**options)
+    check_range("length", length, low=0)
+    from pipeline.stages import sample
+
+    if UNDER_MLFLOW in os.environ:
+        result = sample.sample(model, list(prompts), length, decoding).result
+        show(result, as_json, "\n".join(result["texts"]))
+        return
+    chosen = list(prompts) if is_given("prompts") else None  # the default is not in every alphabet
+    if as_json or len(prompts) > 1 or not sys.stdout.isatty():
+        texts = sample.write_texts(model, chosen, length, decoding)
+        show({"texts": texts}, as_json, "\n".join(texts))
+    else:
+        for piece in sample.stream_text(model, chosen[0] if chosen else None, length, decoding):
+            click.echo(printable(piece), nl=False)
+        click.echo()
+
+
+@cli.command()
+@options_of(ModelConfig, only=("cell", "num_layers", "hidden_size", "embedding_size"))
+@click.option("--vocab-size", type=click.IntRange(2), default=28, show_default=True, help="Symbols of the alphabet.")
+@json_switch
+def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
+    """Count parameters and MACs of a shape.
+
+    MACs are per character, output layer included, with those by the report's convention and ptflops' own print-out
+    beside them.
+    """
+    config = ModelConfig(**options)
+    from dataclasses import asdict
+
+    from models.complexity import measure
+    from pipeline.training.hardware import check_shape_fits
+    from pipeline.training.summary import complexity_text
+
+    check_shape_fits(config, vocab_size)
+    if UNDER_MLFLOW in os.environ:
+        from pipeline.stages import complexity
+
+        cost = complexity.complexity(config, vocab_size).result
+    else:
+        cost = asdict(measure(config, vocab_size))
+    show(cost, as_json, "" if as_json else complexity_text(config, vocab_size, cost))
+
+
+@cli.command()
+@options_of(CorpusConfig, ModelConfig, TrainConfig)
+@switch("--force", "Do every step again.")
+@json_switch
+def pipeline(force: bool, as_json: bool, **options: Any) -> None:
+    """The main job: prepare, train, evaluate, sample.
+
+    One run is recorded, with one for each step in it. Finished steps whose inputs are unchanged are reused.
+    """
+    corpus_config, model_config, train_config = configs(options)
+    from pipeline.stages import main
+    from pipeline.tracking.links import how_to_start, links_to
+    from pipeline.training import summary
+
+    done = main.pipeline(corpus_config, model_config, train_config, force)
+    seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
+    links = links_to(done.result["corpus_sha256"], done.result["run_id"])
+    show(
+        done.result,
+        as_json,
+        summary.pipeline_table(model_config.shape, seconds, done.result, links, how_to_start()),
+    )
+
+
+@cli.command()
+@options_of(SearchConfig, CorpusConfig)
+@switch("--stop-hopeless", "Stop a trial whose curve, continued at best, can't reach the front.")
+@json_switch
+def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
+    """Search for low perplexity at low cost.
+
+    An Optuna study of cell, layers and hidden size: validation perplexity against MACs per character. A range is
+    written LOW..HIGH, a choice A,B,C. The same command again goes on where it was stopped.
+    """
+    corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
+    config = SearchConfig(**options)
+    from pipeline.search import summary as search_summary
+    from pipeline.stages import search
+    from pipeline.tracking import links
+
+    done = search.search(config, corpus_config, stop_hopeless, say)
+    name = f"search {config.study_name} on {done.result['corpus']}"
+    table = search_summary.search_table(name, done.evaluated, done.picks, done.counts, done.links, links.how_to_start())
+    show(done.result, as_json, table)
+
+
+@cli.command()
+@options_of(ReproduceConfig)
+@switch("--quick", "A few epochs of the small configurations: a check, no reproduction.")
+@switch(
+    "--check",
+    "Exit 4 where complexity is not as printed, a perplexity is outside d2l's own band, or a training is lacking.",
+)
+@json_switch
+def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
+    """Train and check the report's models.
+
+    The coursework report's configurations are trained under its own protocol, and a page sets as reported beside as
+    reproduced and as corrected. The same command again goes on where it was stopped, and trains only what is lacking.
+    """
+    config = ReproduceConfig(**options)
+    from pipeline.stages import reproduce
+
+    try:
+        done, not_met = reproduce.reproduce(config, quick, check, say), None
+    except reproduce.ChecksNotMetError as error:
+        done, not_met = error.done, error
+    show_reproduction(done, as_json)
+    if not_met is not None:
+        raise not_met
+
+
+@cli.command()
+@click.option("--run-id", default="", help="The reproduction; otherwise the latest that is not quick.")
+@options_of(ReproduceConfig, only=("against", "output"))
+@json_switch
+def report(run_id: str, against: str, output: str, as_json: bool) -> None:
+    """Rewrite the page of a reproduction.
+
+    It is made of the recorded runs alone, of the report's numbers or of those of another table (--against).
+    """
+    ReproduceConfig(against=against, output=output)  # checks the options
+    from pipeline.stages import report
+
+    show_reproduction(report.rewrite_report(run_id, against, output), as_json)
+
+
+def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
+    """What reproduce and report print."""
+    from pipeline.report.page import summary as page_summary
+    from pipeline.tracking import links
+
+    page = str(done.folder / "report.html")
+    table = page_summary.reproduction_table(done.found, done.verdicts, done.checks, page, links.how_to_start())
+    show(done.result, as_json, table)
+
+
+@cli.command()
+@click.option("--max-macs", type=click.IntRange(1), default=None, help="At most so many MACs per character.")
+@click.option("--max-perplexity", type=float, default=None, help="At most this validation perplexity.")
+@click.option(
+    "--corpus",
+    default="auto",
+    show_default=True,
+    help="A text's name as its runs have it (time-machine, or my-book for my-book.txt), its path or its address; "
+    "auto: the text of the latest finished training.",
+)
+@json_switch
+def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, as_json: bool) -> None:
+    """Name the best finished model within a limit.
+
+    The best of at most --max-macs, or the cheapest of at most --max-perplexity, of the finished trainings on one text.
+    """
+    from pipeline.cli import recommend
+
+    found = recommend.recommended(corpus, max_macs, max_perplexity)
+    next_command = "" if as_json else sample_command(found["run_id"])
+    show(found, as_json, f"{recommend.sentence(found)}\nrun {found['run_id']}\n  {next_command}")
+
+
+@cli.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
+def ui(port: int) -> None:
+    """Start the MLflow UI.
+
+    It listens on this machine only. The links that are printed open the right view.
+    """
+    from pipeline.cli import ui as server
+
+    signals.take_your_time()  # the server's
+    sys.exit(server.serve(port, lambda line: click.echo(line, err=True)))
+
+
+@cli.command()
+@options_of(CorpusConfig, only=("corpus",))
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Close runs whose process is gone, and correct the artifact paths after the checkout was moved.",
+)
+@click.option("--close", metavar="RUN_ID", default=None, help="Close this run, whose machine or container is gone.")
+@json_switch
+def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:
+    """Show what would be used here, and repair the store.
+
+    Text, store, device, threads and versions, and why; which runs are RUNNING, and whether their processes are alive.
+    Nothing is changed without --repair or --close.
+    """
+    config = CorpusConfig(corpus)
+    from pipeline.cli import doctor
+
+    done = {"closed": doctor.close(close)} if close is not None else {}
+    done |= {"repaired": doctor.repair()} if repair else {}
+    found = done | doctor.findings(config.corpus)
+    lines = [(name, each) for name, value in found.items() for each in (value if isinstance(value, list) else [value])]
+    show(found, as_json, "\n".join(f"{name:<15} {line}" for name, line in lines))
+
+
+def main() -> None:
+    """Entry point of ``python -m pipeline`` and ``tmlm``."""
+    open_closed_streams()
+    signals.install()
+    signals.close_by_force(leave_signal)
+    try:
+        cli(prog_name="tmlm")
+    except OSError as error:  # outside of a command: --help or an error's sentence to a disk that is full
+        with suppress(OSError):
+            click.echo(f"Error: {printable(reason_of(error))}", err=True)
+        sys.exit(1)
+    finally:
+        drop_unwritable()

@@ -1,0 +1,1 @@
+"""A table of reported numbers and statements, compared with recorded trainings."""

@@ -1,0 +1,1 @@
+"""Statements of the report: evidence, verdicts, corrections and explanations."""

@@ -1,0 +1,1 @@
+"""The report as a page: sentences, tables, pictures and templates."""

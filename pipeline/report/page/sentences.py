@@ -1,0 +1,228 @@
+"""Sentences and banners of the report's page."""
+
+from collections.abc import Iterable, Sequence
+from math import isfinite
+
+from models.ngram import BASELINE_LABEL
+from pipeline.config import WINDOW_LENGTH
+from pipeline.report.claims.evidence import BASELINE_ORDER, BEST_POOLED, better_than_counting, protocol_epochs
+from pipeline.report.claims.findings import counted, listed
+from pipeline.report.claims.verdicts import Verdict
+from pipeline.report.reproduction import Configuration, Reproduction
+from pipeline.support.statistics import estimate
+
+DRAWN_ORDERS = (1, 4, 6)  # of the n-grams, as lines in the figures
+
+SIGNS = {"holds": ("✓", "holds"), "does not hold": ("✗", "fails"), "can't be judged": ("?", "open")}  # sign, CSS class
+
+# --- numbers and words -----------------------------------------------------------------------------------------------
+
+
+def as_number(perplexity: float) -> str:
+    """A perplexity with two decimals; fewer, or words, for a very large one."""
+    if not isfinite(perplexity) or perplexity >= 1e6:
+        return "over a million"
+    return f"{perplexity:.2f}" if perplexity < 1000 else f"{perplexity:,.0f}"
+
+
+def span_text(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"
+
+
+def best_of(configuration: Configuration) -> float:
+    """The mean over the seeds of the best validation perplexity."""
+    return estimate([run.best_val for run in configuration.furthest]).mean
+
+
+def _planned(configurations: Iterable[Configuration]) -> list[int]:
+    return sorted({run.epochs_planned for each in configurations for run in each.furthest})
+
+
+def quick_words(reproduction: Reproduction) -> str:
+    planned = _planned(reproduction.configurations) or [0]
+    return f"A quick check of {span_text(planned)} epoch{'' if planned == [1] else 's'}: no reproduction"
+
+
+def titled(reproduction: Reproduction, title: str) -> str:
+    return f"{title} ({quick_words(reproduction)[2:]})" if reproduction.quick else title
+
+
+def drawn_baselines(reproduction: Reproduction) -> dict[str, float]:
+    """The n-grams that figures show, by label."""
+    known = reproduction.text.val_perplexities
+    return {order_name(order): known[order] for order in DRAWN_ORDERS if order in known}
+
+
+def order_name(order: int) -> str:
+    return "letter frequencies" if order == 1 else f"{order}-gram"
+
+
+def about_sentences(reproduction: Reproduction, own: bool) -> list[str]:
+    """What the page is about and for whom, and its two measures, for a reader who knows neither."""
+    what = (
+        "“The report” is a coursework report of 2023 that trains character-level GRU, LSTM and RNN language models on "
+        "H. G. Wells's The Time Machine in the style of the d2l.ai book, and compares their perplexity, training time, "
+        "text and size; this page trains them again under the book's protocol, for its readers, and for students of "
+        "what such figures do and do not show."
+        if own
+        else f"This page sets what {reproduction.table.name} reports of character-level recurrent language models "
+        "beside the same models trained on H. G. Wells's The Time Machine under the protocol of the d2l.ai book."
+    )
+    return [
+        what,
+        "Perplexity, exp of the mean cross-entropy per character, is the number of equally likely characters "
+        "between which a model is left undecided on average: "
+        f"{reproduction.text.vocab_size} is a blind guess, 1 is certainty. MACs, multiply-accumulate operations, are "
+        "what the use of a model costs, whatever the machine.",
+    ]
+
+
+def banners(reproduction: Reproduction) -> list[str]:
+    """What a reader must know before anything else."""
+    said = []
+    if reproduction.quick:
+        said.append(
+            f"{quick_words(reproduction)}. Its figures say that everything runs, and nothing of the report's claims."
+        )
+    else:
+        other = [
+            each
+            for each in reproduction.configurations
+            if any(run.epochs_planned != protocol_epochs(each.reported) for run in each.furthest)
+        ]
+        if other:
+            said.append(
+                f"{listed([each.id for each in other])}: trained for {span_text(_planned(other))} epochs, where the "
+                f"protocol has {span_text([protocol_epochs(each.reported) for each in other])}."
+            )
+    return said
+
+
+def training_sentence(reproduction: Reproduction) -> str:
+    """What was trained, in a sentence."""
+    runs = [run for each in reproduction.configurations for run in each.runs]
+    if not runs:
+        return "Nothing has been trained."
+    seeds = sorted({run.seed for run in runs})
+    begun = sum(bool(each.runs) for each in reproduction.configurations)
+    whole = sum(run.is_whole for run in runs)
+    of_them = "all of them whole" if whole == len(runs) else f"{whole} of them whole"
+    named = f"seed{'s' * (len(seeds) > 1)} {listed([str(seed) for seed in seeds])}"
+    return (
+        f"{counted(len(runs), 'training')} of {begun} of {len(reproduction.configurations)} configurations, {of_them}: "
+        f"{span_text(_planned(reproduction.configurations) or [0])} epochs, {named}."
+    )
+
+
+# --- the summary -----------------------------------------------------------------------------------------------------
+
+
+def summary_sentences(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
+    """What came out, in five sentences; fewer where there is nothing to say."""
+    whole = [each for each in reproduction.configurations if each.whole]
+    missing: dict[tuple[str, str], list[str]] = {}
+    for each in reproduction.configurations:
+        if not each.whole:
+            missing.setdefault((each.progress, each.stopped), []).append(each.id)
+    trained = f"{len(whole)} of {len(reproduction.configurations)} configurations were trained for all their epochs"
+    said = ["; ".join([trained, *(_missing(*how, ids) for how, ids in missing.items())]) + "."]
+    if whole:
+        said += [_best_sentence(reproduction, whole), _gap_sentence(whole)]
+    said.append(_claims_sentence(reproduction, verdicts))
+    streamed = [
+        (run.best_val, run.test_perplexity, each.shape)
+        for each in reproduction.configurations
+        for run in each.stream
+        if run.is_whole and run.test_perplexity is not None
+    ]
+    if streamed:
+        val, value, shape = min(streamed, key=lambda each: each[0])  # the test text chooses nothing
+        baseline = reproduction.text.test_perplexity
+        said.append(
+            f"Trained on nine tenths of the text by this project's own recipe, the best of the same shapes by "
+            f"validation ({shape}, {as_number(val)}) has a perplexity of {as_number(value)} on held-out test text, "
+            f"{'ahead of' if value < baseline else 'behind'} a Kneser-Ney {BASELINE_LABEL}'s {as_number(baseline)}."
+        )
+    return said
+
+
+def _missing(progress: str, stopped: str, ids: Sequence[str]) -> str:
+    """What became of those that were not trained to their end."""
+    were = "was" if len(ids) == 1 else "were"
+    if progress == "not run":
+        return f"{listed(ids)} {were} not run"
+    return (
+        f"{listed(ids)} {were} stopped after {progress} ({stopped})"
+        if stopped
+        else f"{listed(ids)} {were} trained for {progress}"
+    )
+
+
+def _best_sentence(reproduction: Reproduction, whole: Sequence[Configuration]) -> str:
+    """The best network beside n-grams, which are compared as pipeline.report.claims.evidence compares them."""
+    best = min(whole, key=best_of)
+    epochs = span_text([run.best_epoch for run in best.furthest])
+    text = reproduction.text
+    sentence = (
+        f"The best network reaches a validation perplexity of {as_number(best_of(best))} ({best.id}, epoch {epochs})"
+    )
+    if BASELINE_ORDER not in text.windowed:
+        return f"{sentence}."
+    pooled = estimate([BEST_POOLED.of(run) for run in best.furthest]).mean
+    ahead = len(better_than_counting(text, {each.id: each.furthest for each in whole}))
+    orders = [order for order in (4, 5, 6) if order in text.windowed]
+    windowed, known = (
+        listed([f"{as_number(baselines[order])} for order {order}" for order in orders if order in baselines])
+        for baselines in (text.windowed, text.val_perplexities)
+    )
+    return (
+        f"{sentence}, averaged as the book does it, and {as_number(pooled)} pooled over all characters. Modified "
+        f"Kneser-Ney n-grams (Chen and Goodman 1998) of the same training characters reach {windowed} where each "
+        f"window of {WINDOW_LENGTH} starts without context, as the networks' do, and {known} with it, so that "
+        f"{ahead or 'none'} of the {len(whole)} networks {'is' if ahead in (0, 1) else 'are'} better than a "
+        f"{BASELINE_ORDER}-gram that reads as they do."
+    )
+
+
+def _gap_sentence(whole: Sequence[Configuration]) -> str:
+    def end(each: Configuration, curve: str) -> float:
+        return estimate([getattr(run, curve)[-1] for run in each.furthest]).mean
+
+    widest = max(whole, key=lambda each: end(each, "val") - end(each, "train"))
+    epochs = span_text([run.best_epoch for run in widest.furthest])
+    return (
+        f"The gap is widest for {widest.id}, which ends at {as_number(end(widest, 'train'))} in training and at "
+        f"{as_number(end(widest, 'val'))} in validation, after {as_number(best_of(widest))} at epoch {epochs}."
+    )
+
+
+def outcome_counts(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts counted: 12 hold, 20 do not hold, 4 can't be judged."""
+    words = (("holds", "hold"), ("does not hold", "do not hold"), ("can't be judged", "can't be judged"))
+    numbers = [(sum(verdict.outcome == outcome for verdict in verdicts), outcome, many) for outcome, many in words]
+    return ", ".join(f"{number} {one if number == 1 else many}" for number, one, many in numbers)
+
+
+def _claims_sentence(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> str:
+    judged = [agrees for each in reproduction.configurations for _, _, agrees in printed_sizes(each)]
+    printed = [agrees for agrees in judged if agrees is not None]
+    right = sum(printed)
+    sizes = "Parameters and MACs are not reported."
+    if printed:
+        sizes = f"{right} of {counted(len(printed), 'reported size')} (parameters, MACs) are those of the shape named."
+    return f"Of {len(verdicts)} claims, {outcome_counts(verdicts)}; {sizes}" if verdicts else sizes
+
+
+def printed_sizes(configuration: Configuration) -> tuple[tuple[str, str, bool | None], tuple[str, str, bool | None]]:
+    """Parameters and MMac: as they should be printed, as they are, and whether these agree."""
+    reported, size = configuration.reported, configuration.complexity
+    mmac = "" if reported.mmac is None else f"{reported.mmac:.10g}"
+    return (
+        (
+            f"{size.report_parameters / 1e3:,.2f} k",
+            reported.params,
+            reported.agrees_on_parameters(size.report_parameters),
+        ),
+        (f"{size.report_macs / 1e6:,.2f}", mmac, reported.agrees_on_macs(size.report_macs)),
+    )

@@ -1,0 +1,353 @@
+"""Tables of the report's page."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from re import sub
+from statistics import fmean
+
+from models.complexity import REPORT_CHARS
+from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH
+from pipeline.report.checks import Check, CheckKind
+from pipeline.report.claims.findings import counted, listed
+from pipeline.report.claims.verdicts import Correction, Verdict
+from pipeline.report.page.sentences import SIGNS, as_number, best_of, printed_sizes, span_text
+from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
+from pipeline.support.statistics import Estimate, estimate
+
+NOTHING = "\N{EN DASH}"
+
+SPACE_SIGN = "\N{OPEN BOX}"  # where a space would not be seen
+
+# --- what the templates are given ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """A table's cell: its text, a smaller line below it, how it is marked, and over how many rows it reaches.
+
+    A cell of no rows stands where one from above reaches to. ``link`` is the anchor of a figure.
+    """
+
+    text: str = NOTHING
+    note: str = ""
+    kind: str = ""
+    rows: int = 1
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table: groups of columns (title, how many), heads, and rows of cells, the first of which is the row's head."""
+
+    caption: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[TableCell, ...], ...]
+    groups: tuple[tuple[str, int], ...] = ()
+    kind: str = ""
+
+
+def estimate_cell(values: Sequence[float], kind: str = "") -> TableCell:
+    """The mean over the seeds, and its 95 % interval below."""
+    if not values:
+        return TableCell()
+    mean = estimate(values)
+    return TableCell(as_number(mean.mean), _interval(mean), kind)
+
+
+def _interval(mean: Estimate) -> str:
+    return "" if mean.low is None or mean.high is None else f"{as_number(mean.low)} to {as_number(mean.high)}"
+
+
+def number_cell(value: float | None, unit: str = "") -> TableCell:
+    return TableCell() if value is None else TableCell(f"{value:g}{unit}")
+
+
+# --- the tables ------------------------------------------------------------------------------------------------------
+
+
+def _head(configuration: Configuration, anchors: Mapping[str, str], rows: int = 1) -> TableCell:
+    figures = configuration.reported.figures
+    note = f"Fig. {', '.join(figures)}" if figures else ""
+    return TableCell(configuration.id, note, rows=rows, link=anchors[configuration.id])
+
+
+def _runs(configuration: Configuration) -> TableCell:
+    """How many seeds the figures are means of, and what is missing."""
+    runs = configuration.furthest
+    state, others = configuration.state, sorted({run.precision for run in runs} - {"fp32"})
+    if not runs:
+        return TableCell(state, kind="missing")
+    note = ", ".join([state or f"{span_text([run.epochs for run in runs])} epochs", *others])
+    return TableCell(counted(len(runs), "seed"), note, "missing" if state else "")
+
+
+def perplexity_sheet(reproduction: Reproduction, anchors: Mapping[str, str], own: bool) -> Sheet:
+    rows = []
+    for each in reproduction.configurations:
+        runs, reported = each.furthest, each.reported
+        best = [run.best_epoch - 1 for run in runs]
+
+        def at_best(curve: str, runs: Sequence[RecordedTraining] = runs, best: Sequence[int] = best) -> list[float]:
+            return [getattr(run, curve)[epoch] for run, epoch in zip(runs, best, strict=True)]
+
+        corrected = TableCell()
+        if runs and each.whole and not reproduction.quick:
+            epochs = span_text([epoch + 1 for epoch in best])
+            corrected = TableCell(as_number(best_of(each)), f"epoch {epochs}", "corrected")
+        streamed = [run for run in each.stream if run.is_whole]
+        tests = [run.test_perplexity for run in streamed if run.test_perplexity is not None]
+        rows.append(
+            (
+                _head(each, anchors),
+                number_cell(reported.perplexity_start),
+                number_cell(reported.perplexity_end),
+                _runs(each),
+                estimate_cell([run.train[0] for run in runs]),
+                estimate_cell(at_best("train")),
+                estimate_cell([run.train[-1] for run in runs]),
+                estimate_cell([run.val[0] for run in runs]),
+                estimate_cell(at_best("val"), "strong"),
+                estimate_cell([run.val[-1] for run in runs]),
+                estimate_cell(at_best("val_pooled")),
+                estimate_cell([run.val_pooled[-1] for run in runs]),
+                corrected,
+                estimate_cell([run.best_val for run in streamed], "other"),
+                estimate_cell(tests),
+            )
+        )
+    return Sheet(
+        "Perplexity per character. Below a mean over seeds stands its 95 % interval (Student's t, symmetric in bits "
+        "per character); one seed has none. “At best” is the epoch with the lowest validation perplexity.",
+        (
+            "configuration", "start", "end", "runs", "first", "at best", "last", "first", "best", "last", "at best",
+            "last", "validation, best epoch", "validation, best", "test",
+        ),
+        tuple(rows),
+        (
+            ("", 1),
+            ("As reported", 2),
+            ("Reproduced", 1),
+            ("Reproduced: training", 3),
+            ("Reproduced: validation", 3),
+            ("Reproduced: validation, pooled", 2),
+            ("Corrected" if own else "To compare with", 1),
+            ("What these models can do (another split)", 2),
+        ),
+        "perplexity",
+    )  # fmt: skip
+
+
+def _corrected(right: str, printed: str, agrees: bool | None) -> TableCell:
+    if agrees is None:
+        return TableCell(right, "" if printed else "not printed")
+    return TableCell(right, "✓ as printed") if agrees else TableCell(right, f"✗ not {printed}", "corrected")
+
+
+def _as_trained(configuration: Configuration) -> str:
+    """How many parameters its runs had, if not as many as torch.nn's layers: the book's equations have one bias."""
+    numbers = {run.trained_parameters for run in configuration.furthest} - {None, configuration.complexity.parameters}
+    return "".join(f"{number:,} trained" for number in sorted(filter(None, numbers)))
+
+
+def cost_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet:
+    rows = []
+    for each in reproduction.configurations:
+        runs, reported, size = each.furthest, each.reported, each.complexity
+        parameters, macs = printed_sizes(each)
+        head_share = 1 - size.report_macs / REPORT_CHARS / size.macs_per_char
+        seconds, per_epoch = TableCell(), TableCell()
+        if runs:
+            seconds = TableCell(f"{fmean(run.train_seconds for run in runs):,.1f}", each.state)
+            per_epoch = TableCell(f"{fmean(run.train_seconds / run.epochs for run in runs):.3g}")
+        rows.append(
+            (
+                _head(each, anchors),
+                number_cell(reported.train_seconds_transcript),
+                number_cell(reported.train_seconds_prose),
+                TableCell(reported.params or NOTHING),
+                number_cell(reported.mmac),
+                seconds,
+                per_epoch,
+                TableCell(f"{size.report_parameters:,}"),
+                TableCell(f"{size.report_macs:,}"),
+                TableCell(f"{size.parameters:,}", _as_trained(each)),
+                TableCell(f"{size.macs_per_char:,}", f"{100 * head_share:.0f} % output layer"),
+                _corrected(*parameters),
+                _corrected(*macs),
+            )
+        )
+    return Sheet(
+        "Training time, parameters and multiply-accumulates (MACs), as ptflops counts them. The report's convention "
+        f"is the recurrent layers alone, and MACs of {REPORT_CHARS:,} characters; the other counts the output layer "
+        "too, and MACs of one character.",
+        (
+            "configuration", "seconds, transcript", "seconds, prose", "parameters", "MMac", "seconds", "s per epoch",
+            "parameters", f"MACs of {REPORT_CHARS:,}", "parameters", "MACs per character", "parameters", "MMac",
+        ),
+        tuple(rows),
+        (
+            ("", 1),
+            ("As reported", 4),
+            ("Reproduced: time", 2),
+            ("Reproduced: report's convention", 2),
+            ("Reproduced: with output layer", 2),
+            ("Corrected", 2),
+        ),
+        "cost",
+    )  # fmt: skip
+
+
+def text_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet | None:
+    """The reported strings over ours, by prompt; None where neither has any."""
+    reported = {each.id: dict(each.reported.samples) for each in reproduction.configurations}
+    ours: dict[str, tuple[str, dict[str, str]]] = {}
+    for each in reproduction.configurations:
+        told = [run for run in each.furthest if run.texts]
+        ours[each.id] = (f"reproduced, seed {told[0].seed}", dict(told[0].texts)) if told else ("reproduced", {})
+    known = [dict(texts) for texts in reported.values()] + [texts for _, texts in ours.values()]
+    if not any(known):
+        return None
+    told_of = {prompt for texts in known for prompt in texts}
+    in_order = dict.fromkeys([*REPORT_PROMPTS, *(prompt for texts in known for prompt in texts)])
+    prompts = [prompt for prompt in in_order if prompt in told_of]
+    places = {place.prompt: place for place in reversed(reproduction.text.prompts)}  # the first place of each
+    others = [prompt for prompt in prompts if prompt not in REPORT_PROMPTS]
+    rows: list[tuple[TableCell, ...]] = []
+    if places:
+        row = [TableCell("the text itself"), TableCell("goes on")]
+        for prompt in prompts:
+            if place := places.get(prompt):
+                where = f"{place.split} text, character {place.position:,}"
+                row.append(TableCell(_visible(prompt + place.continuation), where, "text"))
+            else:
+                row.append(TableCell(note="not looked for" if prompt in others else "not in it"))
+        rows.append(tuple(row))
+    for each in reproduction.configurations:
+        source, texts = ours[each.id]
+        missing = {
+            prompt: TableCell(note="not asked of ours" if prompt in others else each.state) for prompt in prompts
+        }
+        rows.append(
+            (
+                _head(each, anchors, 2),
+                TableCell("as reported"),
+                *(_generated(reported[each.id], prompt, TableCell()) for prompt in prompts),
+            )
+        )
+        generated = (_generated(texts, prompt, missing[prompt]) for prompt in prompts)
+        rows.append((TableCell("", rows=0), TableCell(source), *generated))
+    said = "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front."
+    if others:
+        asked = listed([f"“{prompt}”" for prompt in REPORT_PROMPTS])
+        said += f" Our trainings write on from {asked} alone, so that nothing stands beside what is reported of others."
+    if any(SPACE_SIGN in cell.text for row in rows for cell in row):
+        said += f" {SPACE_SIGN} is a space that would not be seen."
+    return Sheet(
+        said,
+        ("configuration", "", *prompts),
+        tuple(rows),
+        kind="texts",
+    )
+
+
+def _generated(texts: Mapping[str, str], prompt: str, otherwise: TableCell) -> TableCell:
+    return TableCell(_visible(texts[prompt]), kind="text") if prompt in texts else otherwise
+
+
+def _visible(text: str) -> str:
+    """The text with a sign for each space at an end or beside another one, which a page would not show."""
+    return sub(r"^ +| +$| {2,}", lambda spaces: SPACE_SIGN * len(spaces[0]), text)
+
+
+def baseline_sheet(reproduction: Reproduction) -> Sheet:
+    text = reproduction.text
+    rows = []
+    for order, value in sorted(text.val_perplexities.items()):
+        windowed = text.windowed.get(order)
+        name = "letter frequencies" if order == 1 else f"Kneser-Ney {order}-gram"
+        rows.append(
+            (
+                TableCell(name),
+                TableCell(as_number(value)),
+                TableCell() if windowed is None else TableCell(as_number(windowed)),
+            )
+        )
+    return Sheet(
+        "Perplexity per character of n-gram models fitted on the characters that the networks are trained on, over the "
+        "characters that validate them.",
+        ("model", "validation", f"each window of {WINDOW_LENGTH} characters on its own"),
+        tuple(rows),
+        kind="baselines",
+    )
+
+
+CHECKED: tuple[tuple[CheckKind, str, str], ...] = (
+    # kind, head of its column, what is said of one held against nothing
+    ("printed", "sizes, as printed", "of a known error"),
+    ("trained", "size, as trained", ""),
+    ("train", "training perplexity", "nothing to compare with"),
+    ("val", "validation perplexity", "nothing to compare with"),
+)
+
+
+def check_sheet(reproduction: Reproduction, checks: Sequence[Check]) -> Sheet:
+    """For each configuration how many figures of each kind are as they should be, and after which epochs."""
+    rows = []
+    for each in reproduction.configurations:
+        of_it = [check for check in checks if check.configuration == each.id]
+        tallies = [
+            _tally(Counter(check.is_met for check in of_it if check.kind == kind), unheld)
+            for kind, _, unheld in CHECKED
+        ]
+        compared = {(check.epochs, check.planned) for check in of_it if check.epochs}
+        where = [f"{listed(list(map(str, epochs)))} of {planned}" for epochs, planned in sorted(compared)]
+        rows.append((TableCell(each.id), *tallies, TableCell("; ".join(where) or NOTHING)))
+    return Sheet(
+        "What --check holds these figures against: sizes as measured against those printed, and as trained against "
+        "those of the shape; perplexities of each seed against the bands of d2l 1.0.3 after the epochs named.",
+        ("configuration", *(head for _, head, _ in CHECKED), "compared after epoch"),
+        tuple(rows),
+        kind="checks",
+    )
+
+
+def _tally(counts: Mapping[bool | None, int], unheld: str) -> TableCell:
+    """✓ 2 met; ✗ 1 met, 1 not met; ? 2 nothing to compare with."""
+    words = [(counts.get(True, 0), "met"), (counts.get(False, 0), "not met"), (counts.get(None, 0), unheld)]
+    told = ", ".join(f"{count} {word}" for count, word in words if count)
+    if not told:
+        return TableCell()
+    sign, kind = SIGNS["does not hold" if counts.get(False) else "holds" if counts.get(True) else "can't be judged"]
+    return TableCell(f"{sign} {told}", kind=f"tally {kind}")
+
+
+def verdict_sheet(verdicts: Sequence[Verdict]) -> Sheet:
+    rows = []
+    for verdict in verdicts:
+        sign, kind = SIGNS[verdict.outcome]
+        claim = TableCell(verdict.claim.claim, f"{verdict.claim.id}, Fig. {verdict.claim.figures.replace(';', ', ')}")
+        rows.append((claim, TableCell(f"{sign} {verdict.outcome}", kind=f"verdict {kind}"), TableCell(verdict.because)))
+    return Sheet(
+        "Each verdict is computed from the recorded runs.",
+        ("what the report says, in our words", "verdict", "because"),
+        tuple(rows),
+        kind="verdicts",
+    )
+
+
+def correction_sheet(corrections: Sequence[Correction]) -> Sheet:
+    return Sheet(
+        "What the report says, what is so, and what we would conclude.",
+        ("error", "as reported", "found", "concluded instead"),
+        tuple(
+            (
+                TableCell(f"{each.number}. {each.title}"),
+                TableCell(each.reported),
+                TableCell(each.found),
+                TableCell(each.instead),
+            )
+            for each in corrections
+        ),
+        kind="corrections",
+    )

@@ -1,0 +1,203 @@
+"""What reported configurations came to in recorded runs: the data that verdicts, pages and pictures are made of.
+
+Nothing here is read from a model or a text: a Reproduction is put together from runs alone (pipeline.stages.reproduce).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from models.complexity import Complexity
+from models.config import ModelConfig
+from pipeline.report.table import Reported, Table
+from pipeline.support.statistics import estimate
+
+Curve = Literal["train", "val", "train_pooled", "val_pooled"]
+
+PromptSplit = Literal["training", "validation", "neither"]
+
+
+@dataclass(frozen=True)
+class RecordedTraining:
+    """One training of a configuration, as far as it has come; perplexities per character after each epoch.
+
+    ``train`` and ``val`` are averaged as the book does it (mean over batches of exp of the batch's loss), ``train`` on
+    weights that still move; ``train_pooled`` and ``val_pooled`` are exp of the mean cross-entropy. Of a training by the
+    stream preset the pairs are equal. ``texts`` (prompt, text with the prompt in front) are greedy, by the weights
+    after the last epoch. What only a training that has ended knows is None, or empty, in one that has not.
+    """
+
+    run_id: str
+    seed: int
+    status: str
+    epochs_planned: int
+    train: tuple[float, ...]
+    val: tuple[float, ...]
+    train_pooled: tuple[float, ...]
+    val_pooled: tuple[float, ...]
+    train_seconds: float
+    test_perplexity: float | None = None
+    texts: tuple[tuple[str, str], ...] = ()
+    stopped: str = ""
+    precision: str = "fp32"
+    trained_parameters: int | None = None
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs trained."""
+        return len(self.val)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it was trained for as many epochs as planned."""
+        return self.epochs >= self.epochs_planned
+
+    def until(self, epochs: int) -> "RecordedTraining":
+        """This training truncated to ``epochs``; fields known only at the end are dropped if it ran longer."""
+        if self.epochs <= epochs:
+            return self
+        curves = {name: getattr(self, name)[:epochs] for name in ("train", "val", "train_pooled", "val_pooled")}
+        return replace(
+            self,
+            **curves,
+            epochs_planned=epochs,
+            train_seconds=self.train_seconds * epochs / self.epochs,
+            test_perplexity=None,
+            texts=(),
+        )
+
+    @property
+    def best_epoch(self) -> int:
+        """The first with the lowest validation perplexity, counted from 1."""
+        return self.val.index(min(self.val)) + 1
+
+    @property
+    def best_val(self) -> float:
+        return min(self.val)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A reported configuration and its trainings: by the report's protocol, and the same shape by the stream preset.
+
+    ``complexity`` is measured by ptflops; its report_parameters and report_macs are in the report's convention.
+    """
+
+    reported: Reported
+    complexity: Complexity
+    runs: tuple[RecordedTraining, ...] = ()
+    stream: tuple[RecordedTraining, ...] = ()
+
+    @property
+    def id(self) -> str:
+        return self.reported.id
+
+    @property
+    def shape(self) -> str:
+        """Cell, layers and hidden size: gru-2x32."""
+        reported = self.reported
+        model = ModelConfig(cell=reported.cell, num_layers=reported.num_layers, hidden_size=reported.hidden_size)
+        return model.shape
+
+    @property
+    def label(self) -> str:
+        """The label in figures: GRU 2x32; the id says in which equations it is written."""
+        reported = self.reported
+        return f"{reported.cell.upper()} {reported.num_layers}x{reported.hidden_size}"
+
+    @property
+    def whole(self) -> tuple[RecordedTraining, ...]:
+        """The trainings with all their planned epochs."""
+        return tuple(run for run in self.runs if run.is_whole)
+
+    @property
+    def furthest(self) -> tuple[RecordedTraining, ...]:
+        """The trainings that are shown: the whole ones, else those with most epochs; empty before the first epoch."""
+        most = max((run.epochs for run in self.runs), default=0)
+        return self.whole or tuple(run for run in self.runs if run.epochs == most > 0)
+
+    @property
+    def progress(self) -> str:
+        """How far it came, in words: "not run", "12 of 50 epochs", "2 of 3 seeds"; empty where nothing is missing."""
+        if not self.runs:
+            return "not run"
+        if not self.whole:
+            run = max(self.runs, key=lambda run: run.epochs)
+            return f"{run.epochs} of {run.epochs_planned} epochs"
+        return "" if len(self.whole) == len(self.runs) else f"{len(self.whole)} of {len(self.runs)} seeds"
+
+    @property
+    def stopped(self) -> str:
+        """What ended the one that came furthest, such as "--max-seconds 150", before its time; "" where nothing did."""
+        return "" if self.whole or not self.runs else max(self.runs, key=lambda run: run.epochs).stopped
+
+    @property
+    def state(self) -> str:
+        """``progress`` and what stopped it."""
+        return f"{self.progress}, stopped by {self.stopped}" if self.stopped else self.progress
+
+    def mean_curve(self, curve: Curve) -> tuple[float, ...]:
+        """The mean over the seeds after each epoch, of what is shown, as all means here; empty without a training."""
+        curves = [getattr(run, curve) for run in self.furthest]
+        return tuple(estimate(values).mean for values in zip(*curves, strict=False))  # some may have gone on for longer
+
+
+@dataclass(frozen=True)
+class PromptInText:
+    """A place where a prompt stands in the text: character position, the split of the protocol, and what follows."""
+
+    prompt: str
+    position: int
+    split: PromptSplit
+    continuation: str
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """What verdicts need to know of the text: n-gram perplexities, and where the prompts stand in it.
+
+    ``val_perplexities`` are those of models fitted on the protocol's training characters, on its validation characters:
+    by order, 1 (letter frequencies) to 6 (Kneser-Ney). ``windowed`` are the same where each window of 32 characters
+    starts without context. ``test_perplexity`` is that of the 6-gram of the stream preset's training text on the test
+    text. ``train_unigram`` is the perplexity of the protocol's training characters under their own letters'
+    frequencies; ``stream_val_unigram`` and ``stream_test_unigram`` are those of the stream preset's validation and test
+    text under the frequencies of its training text. These three are None in a record that is older than they are.
+    """
+
+    corpus: str
+    corpus_sha256: str
+    vocab_size: int
+    val_perplexities: Mapping[int, float]
+    windowed: Mapping[int, float]
+    test_perplexity: float
+    prompts: tuple[PromptInText, ...] = ()
+    train_unigram: float | None = None
+    stream_val_unigram: float | None = None
+    stream_test_unigram: float | None = None
+
+    @property
+    def unigram(self) -> float:
+        """The perplexity of letter frequencies."""
+        return self.val_perplexities[1]
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """All that a reproduction has recorded. ``quick``: a few epochs of the small configurations, no reproduction.
+
+    ``commands`` are those that made it, in their order, each once. ``commands_known`` is False of a reproduction that
+    an earlier version recorded, which kept the options of the first and the last alone.
+    """
+
+    run_id: str
+    table: Table
+    quick: bool
+    text: TextFacts
+    configurations: tuple[Configuration, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)  # python, torch, cpu, ... as it is shown
+    link: str = ""  # of its run, in the UI of the machine that has the record
+    commands: tuple[str, ...] = ()
+    commands_known: bool = True
+
+    def __getitem__(self, id: str) -> Configuration:
+        return next(each for each in self.configurations if each.id == id)

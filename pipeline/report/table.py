@@ -1,0 +1,213 @@
+"""The coursework report as data: its 17 configurations with every number that it states, and its claims.
+
+The tables are data/reported.csv and data/claims.csv. Another table of the same columns (``report --against``) is read
+by the same rules.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from hashlib import sha256
+from itertools import islice
+from math import inf, nan
+from pathlib import Path
+
+from models.complexity import closed_form
+from models.config import CellName, Implementation, ModelConfig
+from pipeline.config import TrainConfig, resolve
+from pipeline.errors import InputError
+from pipeline.support.files import read_small
+
+DATA = Path(__file__).with_name("data")
+
+REPORT_SYMBOLS = 28
+
+LARGEST_FILE, MOST_ROWS = 1_000_000, 1000  # of a table: bytes (samples are texts), and configurations
+
+REQUIRED_COLUMNS = ("id", "implementation", "cell", "num_layers", "hidden_size")  # that no table can be without
+
+SAMPLE = "sample_"  # followed by the prompt, a column of generated text
+
+PRINTED = re.compile(r"(\d[\d,]*(?:\.\d+)?) ?([kKM]?)")
+
+UNITS = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
+
+
+def rounds_to(number: float, printed: str) -> bool:
+    """Whether a number is what is printed, to within half of its last digit."""
+    decimals = len(printed.partition(".")[2])
+    return abs(number - float(printed)) <= 0.5 * 10.0**-decimals * (1 + 1e-9)  # a half, as floats have it, counts
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A configuration, and what is said of it; None or "" where nothing is said.
+
+    Perplexities are read off prose, to one digit, and don't say whether training or validation is meant. ``params`` is
+    as printed (20.22 k), ``mmac`` in millions of MACs for 1,024 characters without the output layer.
+    """
+
+    id: str
+    figures: tuple[str, ...]
+    implementation: Implementation
+    cell: CellName
+    num_layers: int
+    hidden_size: int
+    perplexity_start: float | None = None
+    perplexity_end: float | None = None
+    gap: str = ""
+    train_seconds_transcript: float | None = None
+    train_seconds_prose: float | None = None
+    params: str = ""
+    mmac: float | None = None
+    samples: tuple[tuple[str, str], ...] = ()  # prompt, text
+
+    @property
+    def model(self) -> dict[str, str | int]:
+        """The shape, by the names of ModelConfig's fields."""
+        names = ("implementation", "cell", "num_layers", "hidden_size")
+        return {name: getattr(self, name) for name in names}
+
+    def agrees_on_parameters(self, parameters: int) -> bool | None:
+        """Whether the printed number of parameters is this one, to within half of its last digit; None without one."""
+        found = PRINTED.fullmatch(self.params)
+        return rounds_to(parameters / UNITS[found[2]], found[1].replace(",", "")) if found else None
+
+    def agrees_on_macs(self, macs: int) -> bool | None:
+        """Whether the printed MMac is this number of MACs, likewise; None without one."""
+        return None if self.mmac is None else rounds_to(macs / 1e6, f"{self.mmac:.10g}")
+
+    @property
+    def macs_per_char(self) -> int:
+        """MACs per character with the output layer, as for all configurations here."""
+        model = ModelConfig(cell=self.cell, num_layers=self.num_layers, hidden_size=self.hidden_size)
+        return closed_form(model, REPORT_SYMBOLS).macs_per_char
+
+
+@dataclass(frozen=True)
+class Table:
+    """Configurations and what is said of them; ``digest`` tells one table from another."""
+
+    name: str
+    digest: str
+    rows: tuple[Reported, ...]
+
+    def chosen(self, only: str) -> tuple[Reported, ...]:
+        """The rows that ids or globs, with commas between them, name. InputError for one that names none."""
+        patterns = [pattern.strip() for pattern in only.split(",") if pattern.strip()]
+        for pattern in patterns or [""]:
+            if not any(fnmatchcase(row.id, pattern) for row in self.rows):
+                ids = ", ".join(row.id for row in self.rows)
+                raise InputError(f"--only {pattern or only!r} is no configuration of {self.name}; it has {ids}")
+        return tuple(row for row in self.rows if any(fnmatchcase(row.id, pattern) for pattern in patterns))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Something that the report says, in our words."""
+
+    id: str
+    figures: str
+    claim: str
+
+
+@cache
+def report_table() -> Table:
+    """The table of the coursework report."""
+    return read_table(DATA / "reported.csv", "the coursework report")
+
+
+@cache
+def claims() -> tuple[Claim, ...]:
+    """The report's claims, in its order."""
+    with (DATA / "claims.csv").open(encoding="utf-8", newline="") as file:
+        return tuple(Claim(**row) for row in csv.DictReader(file))
+
+
+def read_table(path: Path, name: str = "") -> Table:
+    """A table of reported numbers. InputError, naming the row and column, for one that can't be read as such."""
+    text = read_small(path, "--against", LARGEST_FILE)
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        columns, lines = reader.fieldnames or (), list(islice(reader, MOST_ROWS + 1))
+    except csv.Error as error:
+        raise InputError(f"--against {path} is no table of comma-separated values: {error}") from None
+    if missing := [column for column in REQUIRED_COLUMNS if column not in columns]:
+        raise InputError(f"--against {path} has no column {', '.join(missing)}; see pipeline/report/data/reported.csv")
+    if len(lines) > MOST_ROWS:
+        raise InputError(f"--against {path} has more than {MOST_ROWS:,} rows; give fewer configurations")
+    rows: list[Reported] = []
+    for number, row in enumerate(lines, 2):
+        try:
+            rows.append(_row({name: (value or "").strip() for name, value in row.items() if name is not None}))
+        except ValueError as error:
+            raise InputError(f"--against {path}, line {number}: {error}") from None
+    if not rows or len({row.id for row in rows}) < len(rows):
+        raise InputError(
+            f"--against {path} has {'an id twice' if rows else 'no rows'}; each row needs an id of its own"
+        )
+    digest = sha256(text.encode()).hexdigest()[:16]
+    return Table(name or path.name, digest, tuple(rows))
+
+
+def _row(cells: Mapping[str, str]) -> Reported:
+    """A row of a table, checked. ValueError, naming the column, for a value that it can't have."""
+
+    def number(column: str) -> float | None:
+        if not (text := cells.get(column, "")):
+            return None
+        try:
+            value = float(text)
+        except ValueError:
+            value = nan
+        if not 0 < value < inf:
+            raise ValueError(f"{column} is {text!r}; it must be a number above 0, or empty")
+        return value
+
+    def count(column: str) -> int:
+        text = cells[column]
+        if not text.isdecimal():
+            raise ValueError(f"{column} is {text!r}; it must be a whole number")
+        return int(text)
+
+    if (printed := cells.get("params_reported", "")) and not PRINTED.fullmatch(printed):
+        raise ValueError(
+            f"params_reported is {printed!r}; it must be a number such as 5952, 20.22 k or 1.3 M, or empty"
+        )
+    if not cells["id"]:
+        raise ValueError("id is empty; each row needs one of its own")
+    model = ModelConfig(
+        implementation=cells["implementation"],  # type: ignore[arg-type]  # checked there
+        cell=cells["cell"],  # type: ignore[arg-type]
+        num_layers=count("num_layers"),
+        hidden_size=count("hidden_size"),
+    )
+    samples = [
+        (name.removeprefix(SAMPLE).replace("_", " "), text) for name, text in cells.items() if name.startswith(SAMPLE)
+    ]
+    return Reported(
+        id=cells["id"],
+        figures=tuple(filter(None, cells.get("figures", "").split(";"))),
+        implementation=model.implementation,
+        cell=model.cell,
+        num_layers=model.num_layers,
+        hidden_size=model.hidden_size,
+        perplexity_start=number("perplexity_start"),
+        perplexity_end=number("perplexity_end"),
+        gap=cells.get("gap_as_reported", ""),
+        train_seconds_transcript=number("train_seconds_transcript"),
+        train_seconds_prose=number("train_seconds_prose"),
+        params=cells.get("params_reported", ""),
+        mmac=number("mmac_reported"),
+        samples=tuple((prompt, text) for prompt, text in samples if text),
+    )
+
+
+def configurations_of(row: Reported, seed: int, preset: str = "report") -> tuple[ModelConfig, TrainConfig]:
+    """How a row is trained: by the report's protocol, or its shape, in torch.nn, by the stream preset."""
+    model = row.model if preset == "report" else {**row.model, "implementation": "torch"}
+    return resolve({"preset": preset, **model, "seed": seed})

@@ -1,0 +1,1 @@
+"""The search for configurations that trade perplexity against MACs."""

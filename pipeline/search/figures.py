@@ -1,0 +1,191 @@
+"""Pictures of a search: its front, hypervolume, times and what its parameters matter. Each returns a PNG's bytes."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from statistics import median
+
+from pipeline.search.front import FrontEstimate, FrontPoint, Pick, Trial
+from pipeline.support import plotting
+from pipeline.support.plotting import (
+    BAR,
+    CELL_STYLES,
+    FAINT,
+    LARGEST,
+    OTHER_STYLE,
+    TRAIN,
+    VAL,
+    Axes,
+    add_axes,
+    baseline_lines,
+    legend_below,
+    log_x,
+    log_y,
+    new_figure,
+    say,
+    whole_numbers,
+    write_labels,
+)
+
+
+def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tuple[str, FrontPoint]]:
+    """The front's members and their labels, those that were picked first: lstm 1x64 (knee)."""
+    names = {
+        point.candidate.name: [name for name, pick in chosen.items() if pick.point.candidate == point.candidate]
+        for point in front
+    }
+    ordered = sorted(front, key=lambda point: not names[point.candidate.name])
+    return [
+        (point.candidate.label + (f" ({', '.join(picked)})" if (picked := names[point.candidate.name]) else ""), point)
+        for point in ordered
+    ]
+
+
+def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:
+    """Means with their intervals as large markers, at the given x."""
+    for x, point in points:
+        colour, marker = CELL_STYLES.get(point.candidate.cell, OTHER_STYLE)
+        mean, low, high = point.val.mean, point.val.low, point.val.high
+        bars = None if low is None or high is None else [[mean - low], [high - mean]]
+        axes.errorbar(
+            [x],
+            [mean],
+            yerr=bars,
+            color=colour,
+            marker=marker,
+            markersize=6,
+            markeredgecolor="black",
+            capsize=3,
+            zorder=5,
+        )
+
+
+def pareto_front(
+    trials: Sequence[Trial],
+    evaluated: FrontEstimate,
+    chosen: Mapping[str, Pick],
+    reported: Sequence[tuple[float, float]],
+    bars: Mapping[str, float],
+    title: str,
+) -> bytes:
+    """Validation perplexity against MACs per character, both log: trials, the front, and what to compare with.
+
+    ``reported`` are the points (MACs, perplexity) of a report to compare with. ``chosen`` are the picks, named in the
+    labels; ``bars`` maps a label to the perplexity of an n-gram model. A failed trial is a cross at the upper edge.
+    """
+    figure = new_figure(9, 6)
+    axes = add_axes(figure, title)
+    done = [(trial, min(trial.val_perplexity, LARGEST)) for trial in trials if trial.val_perplexity is not None]
+    failed = [trial.macs_per_char for trial in trials if trial.val_perplexity is None]
+    macs = [trial.macs_per_char for trial in trials] + [point.candidate.macs_per_char for point in evaluated.points]
+    heights = [height for _, height in done] + [point.val.mean for point in evaluated.points]
+    log_x(axes, [*macs, *(x for x, _ in reported)] or [evaluated.reference[1]])
+    log_y(axes, [*heights, *bars.values(), *(y for _, y in reported)] or [evaluated.reference[0]])
+    if reported:
+        axes.plot(
+            *zip(*reported, strict=True),
+            "P",
+            color="#b8b8b8",
+            markersize=6,
+            zorder=1.5,
+            label="coursework report, as it says",
+        )
+    for cell in sorted({trial.cell for trial, _ in done}, key=lambda cell: [*CELL_STYLES, cell].index(cell)):
+        colour, marker = CELL_STYLES.get(cell, OTHER_STYLE)
+        dots = [(trial.macs_per_char, height) for trial, height in done if trial.cell == cell]
+        axes.plot(
+            *zip(*dots, strict=True), marker, color=colour, markersize=5, alpha=0.55, mew=0, label=f"{cell} trials"
+        )
+    if failed:
+        top = axes.get_xaxis_transform()
+        axes.plot(failed, [0.985] * len(failed), "x", color=FAINT, transform=top, label=f"failed ({len(failed)})")
+    baseline_lines(axes, bars)
+    if not heights:
+        say(axes, "no finished trial")
+    left, right = axes.get_xlim()
+    lines = [((left, value), (right, value)) for value in bars.values()]
+    if front := evaluated.front:
+        line: list[tuple[float, float]] = []
+        ends = [*(point.candidate.macs_per_char for point in front), right]
+        for point, (start, end) in zip(front, pairwise(ends), strict=True):
+            line += [(start, point.val.mean), (end, point.val.mean)]
+        axes.plot(*zip(*line, strict=True), color=VAL, linewidth=1.3, zorder=2.5, label="front, means, 95 % intervals")
+        lines += pairwise(line)
+        _members(axes, [(point.candidate.macs_per_char, point) for point in front])
+    axes.set(xlabel="MACs per character, output layer included", ylabel="validation perplexity per character")
+    legend_below(figure, [axes], 3, "small")
+    labels = [(text, point.candidate.macs_per_char, point.val.mean) for text, point in _named(front, chosen)]
+    write_labels(axes, labels, [*((t.macs_per_char, h) for t, h in done), *reported], lines, keep=len(chosen))
+    return plotting.png(figure)
+
+
+def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title: str) -> bytes:
+    """The hypervolume after each trial, and at the end that of the confirmed means with its interval."""
+    figure = new_figure(8, 4)
+    axes = add_axes(figure, title)
+    if any(areas):
+        axes.step(range(1, len(areas) + 1), areas, where="post", color=TRAIN, label="trials, one run each")
+    else:
+        say(axes, "no finished trial")
+    if evaluated.points:
+        low, high = evaluated.hypervolume_low, evaluated.hypervolume_high
+        value, between, bars = evaluated.hypervolume, "", None
+        if low is not None and high is not None:
+            between, bars = f" ({low:.2f} to {high:.2f})", [[max(value - low, 0)], [max(high - value, 0)]]
+        label = f"judged on means {value:.2f}{between}"
+        axes.errorbar([len(areas) + 1], [value], yerr=bars, color=VAL, marker="o", capsize=4, label=label)
+    axes.set(xlabel="trials", ylabel="hypervolume\nperplexity x decades of MACs")
+    whole_numbers(axes)
+    legend_below(figure, [axes], 2)
+    return plotting.png(figure)
+
+
+def parameter_importance(importance: Mapping[str, Mapping[str, float]], title: str) -> bytes:
+    """Horizontal bars: the share of each parameter in the variation of each objective, greatest in sum on top."""
+    parameters = {name for shares in importance.values() for name in shares}
+    ranked = sorted(parameters, key=lambda name: (sum(s.get(name, 0.0) for s in importance.values()), name))
+    figure = new_figure(8, 1.6 + 0.55 * max(len(ranked), 2))
+    axes = add_axes(figure, title)
+    thickness = 0.8 / max(len(importance), 1)
+    for number, ((objective, shares), colour) in enumerate(
+        zip(importance.items(), (VAL, TRAIN, BAR, FAINT), strict=False)
+    ):
+        places = [row + 0.4 - (number + 0.5) * thickness for row in range(len(ranked))]
+        drawn = axes.barh(
+            places, [shares.get(name, 0.0) for name in ranked], thickness * 0.92, color=colour, label=objective
+        )
+        axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=8)
+    axes.set_yticks(range(len(ranked)), ranked)
+    axes.set(xlabel="importance", xlim=(0, 1.08))
+    if ranked:
+        axes.legend(loc="lower right")
+    else:
+        say(axes, "too few trials to tell")
+    return plotting.png(figure)
+
+
+def perplexity_against_time(evaluated: FrontEstimate, chosen: Mapping[str, Pick], title: str) -> bytes:
+    """Mean validation perplexity against measured milliseconds per character (the median of the runs), both log."""
+    figure = new_figure(8, 5)
+    axes = add_axes(figure, title)
+    timed = {
+        id(point): median(point.candidate.ms_per_char) for point in evaluated.points if point.candidate.ms_per_char
+    }
+    points = [(timed[id(point)], point) for point in evaluated.points if id(point) in timed]
+    axes.set(xlabel="milliseconds per character, measured", ylabel="validation perplexity per character")
+    if not points:
+        say(axes, "no time was measured")
+        return plotting.png(figure)
+    log_x(axes, [x for x, _ in points])
+    log_y(axes, [point.val.mean * factor for _, point in points for factor in (1 / 1.2, 1.2)])
+    for cell in sorted(
+        {point.candidate.cell for _, point in points}, key=lambda cell: [*CELL_STYLES, cell].index(cell)
+    ):
+        colour, marker = CELL_STYLES.get(cell, OTHER_STYLE)
+        dots = [(x, point.val.mean) for x, point in points if point.candidate.cell == cell]
+        axes.plot(*zip(*dots, strict=True), marker, color=colour, markersize=5, alpha=0.55, mew=0, label=cell)
+    _members(axes, [(x, point) for x, point in points if point.on_front])
+    legend_below(figure, [axes], 3)
+    front = [point for _, point in points if point.on_front]
+    labels = [(text, timed[id(point)], point.val.mean) for text, point in _named(front, chosen)]
+    write_labels(axes, labels, [(x, point.val.mean) for x, point in points], [], keep=len(chosen))
+    return plotting.png(figure)

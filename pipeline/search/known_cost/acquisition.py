@@ -1,0 +1,144 @@
+"""Expected hypervolume improvement where one objective is known exactly, and the probability that a trial succeeds."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.special import expit, ndtr
+
+from pipeline.search.known_cost.gaussian_process import GaussianProcess, matern, squared_distances
+from pipeline.search.known_cost.space import Array
+
+# The expected hypervolume improvement ---------------------------------------------------------------------------------
+
+
+def expected_shortfall(level: Array, mean: Array, std: Array, log: bool, sign: float) -> Array:
+    """E[(level - Y)+] where sign Y or, with ``log``, sign log Y is normal with that mean and standard deviation.
+
+    The unknown objective is smaller-is-better as the model sees it; with sign -1 the objective itself is maximised and
+    the improvement is Y - level. ``level`` is in the model's units too; the result is in the objective's.
+    """
+    z = (level - mean) / std
+    if not log:
+        improvement: Array = (level - mean) * ndtr(z) + std * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    elif sign > 0:
+        improvement = np.exp(level) * ndtr(z) - np.exp(mean + 0.5 * std * std) * ndtr(z - std)
+    else:
+        improvement = np.exp(-mean + 0.5 * std * std) * ndtr(z + std) - np.exp(-level) * ndtr(z)
+    return np.maximum(improvement, 0.0)
+
+
+def front_segments(cost: Array, value: Array, worst: float, cost_limit: float) -> tuple[Array, Array]:
+    """The front as a staircase: where its F segments begin and end (F + 1,), and the best value on each (F,)."""
+    edges, levels = [-math.inf], [worst]
+    for i in np.lexsort((value, cost)):
+        if value[i] < levels[-1] and cost[i] < cost_limit:
+            edges.append(cost[i])
+            levels.append(value[i])
+    return np.array([*edges, cost_limit]), np.array(levels)
+
+
+def expected_hypervolume_improvement(
+    cost: Array, mean: Array, std: Array, edges: Array, levels: Array, log: bool, sign: float
+) -> Array:
+    """Area (N,) that a candidate of that known cost and normal value adds below and to the right of it.
+
+    integral over t from cost to the limit of E[(front(t) - Y)+] dt, the front being constant on each segment.
+    """
+    widths = np.maximum(edges[None, 1:] - np.maximum(edges[None, :-1], cost[:, None]), 0.0)
+    gains = expected_shortfall(levels[None, :], mean[:, None], std[:, None], log, sign)
+    area: Array = np.sum(np.where(widths > 0, widths * gains, 0.0), axis=1)
+    return area
+
+
+# Failures -------------------------------------------------------------------------------------------------------------
+
+SUCCESS_LOG_ODDS = 2.2  # before anything is known: nine of ten trials succeed
+
+LINEAR_VARIANCE, LOCAL_VARIANCE, LOCAL_SCALE = 25.0, 1.0, 0.7
+
+NEWTON_STEPS = 50
+
+
+class SuccessModel:
+    """Chance that a trial succeeds: logistic regression in the inputs, bent where the trials say so.
+
+    A Gaussian process of the log odds with fixed hyperparameters: a linear kernel (failing has a direction: deeper,
+    a higher rate), which is strong since regions fail rather than single trials, and a weak Matern 5/2. Laplace's
+    approximation, Rasmussen and Williams 2006, algorithms 3.1 and 3.2; the mean of the logistic function of a normal
+    by MacKay 1992 (doi:10.1162/neco.1992.4.5.720).
+    """
+
+    def __init__(self, x: Array, succeeded: NDArray[np.bool_], categorical: NDArray[np.bool_]) -> None:
+        self.x, self.categorical = x, categorical
+        covariance = self._covariance(x, x)
+        log_odds = np.zeros(len(x))
+        for _ in range(NEWTON_STEPS):
+            chance = expit(SUCCESS_LOG_ODDS + log_odds)
+            slope = succeeded - chance
+            weight = chance * (1 - chance)
+            root = np.sqrt(weight)
+            lower = cholesky(np.eye(len(x)) + root[:, None] * covariance * root, lower=True)
+            target = weight * log_odds + slope
+            step = target - root * cho_solve((lower, True), root * (covariance @ target))
+            before, log_odds = log_odds, covariance @ step
+            if np.abs(log_odds - before).max() < 1e-8:
+                break
+        self.slope, self.root, self.lower = slope, root, lower
+
+    def _covariance(self, a: Array, b: Array) -> Array:
+        numbers = ~self.categorical
+        linear = ((2 * a - 1) * numbers) @ (2 * b - 1).T
+        same = (a[:, None, self.categorical] == b[None, :, self.categorical]).sum(axis=-1)
+        squared = squared_distances(a, b, self.categorical).sum(axis=-1)
+        covariance: Array = LINEAR_VARIANCE * (linear + 0.5 * same)
+        return covariance + LOCAL_VARIANCE * matern(np.sqrt(5 * squared) / LOCAL_SCALE)
+
+    def probability(self, at: Array) -> Array:
+        """Of success, for inputs (N, D)."""
+        cross = self._covariance(at, self.x)
+        mean = SUCCESS_LOG_ODDS + cross @ self.slope
+        half = solve_triangular(self.lower, self.root[:, None] * cross.T, lower=True)
+        linear = np.where(self.categorical, 0.5, (2 * at - 1) ** 2).sum(axis=1)
+        variance = np.maximum(LINEAR_VARIANCE * linear + LOCAL_VARIANCE - np.sum(half * half, axis=0), 0)
+        probability: Array = expit(mean / np.sqrt(1 + math.pi * variance / 8))
+        return probability
+
+
+# The acquisition ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """How much a trial of a candidate is expected to improve what is known: area, or with one objective value."""
+
+    model: GaussianProcess
+    at: Array  # (M, D) inputs observed, or being observed now
+    price: Array  # (M,) their costs, smaller being better
+    worst: float  # the reference point: value
+    price_limit: float | None  # and cost; None with one objective
+    log: bool
+    sign: float
+    success: SuccessModel | None  # None before the first failure
+    normals: Array  # (S, M)
+
+    def quick(self, x: Array, price: Array) -> Array:
+        """From the model's means at the points observed: for x (N, D) at costs (N,)."""
+        improvement = self._improvement(price, *self.model.predict(x), self.model.predict(self.at)[0])
+        return improvement if self.success is None else improvement * self.success.probability(x)
+
+    def thorough(self, x: Array, price: Array) -> Array:
+        """Averaged over draws of the values at the points observed, which noise leaves unknown."""
+        draws, means, std = self.model.draw(self.at, x, self.normals)
+        each = [self._improvement(price, mean, std, values) for values, mean in zip(draws, means, strict=True)]
+        average: Array = np.mean(each, axis=0)
+        return average if self.success is None else average * self.success.probability(x)
+
+    def _improvement(self, price: Array, mean: Array, std: Array, values: Array) -> Array:
+        if self.price_limit is None:
+            best = np.array(min(values.min(), self.worst))
+            return expected_shortfall(best, mean, std, self.log, self.sign)
+        edges, levels = front_segments(self.price, values, self.worst, self.price_limit)
+        return expected_hypervolume_improvement(price, mean, std, edges, levels, self.log, self.sign)

@@ -1,0 +1,178 @@
+"""Gaussian process regression of the objective that has to be measured."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.optimize import minimize
+
+from pipeline.search.known_cost.space import Array
+
+# The model of the unknown objective -----------------------------------------------------------------------------------
+
+LOG_SCALE_PRIOR = (math.log(0.7), 0.8)  # of length scales, mean and standard deviation
+
+LOG_SIGNAL_PRIOR = (math.log(0.5), 1.0)  # of the variances, where the values have variance 1
+
+LOG_TREND_PRIOR = (math.log(1.0), 1.0)
+
+LOG_NOISE_PRIOR = (math.log(0.01), 1.5)
+
+OFFSET_VARIANCE = 1.0
+
+MANY_VALUES = 100  # more of them decide by themselves, and from one start
+
+STARTS = (0.0, -1.0, 1.0)  # of the search for the hyperparameters, in standard deviations of the length scales
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A constant, a linear trend in the last input (the cost) and a Matern 5/2 over all: covariance of x and x'.
+
+    k = offset + trend c c' + signal (1 + s + s^2 / 3) exp(-s),  s = sqrt(5) r,  r^2 = sum_i distance_i^2 / scale_i^2
+    with the distance of two categories 0 or 1, and c the cost in [-1, 1].
+    """
+
+    theta: Array  # logarithms of D scales, signal, trend, noise variance
+    categorical: NDArray[np.bool_]
+
+    def __call__(self, a: Array, b: Array) -> Array:
+        """Covariance (len(a), len(b)) without noise."""
+        signal, trend, _ = np.exp(self.theta[-3:])
+        scaled = squared_distances(a, b, self.categorical) @ np.exp(-2 * self.theta[:-3])
+        linear = np.outer(2 * a[:, -1] - 1, 2 * b[:, -1] - 1)
+        covariance: Array = OFFSET_VARIANCE + trend * linear + signal * matern(np.sqrt(5 * scaled))
+        return covariance
+
+    def variance(self, a: Array) -> Array:
+        """The diagonal of self(a, a)."""
+        signal, trend, _ = np.exp(self.theta[-3:])
+        variance: Array = OFFSET_VARIANCE + trend * (2 * a[:, -1] - 1) ** 2 + signal
+        return variance
+
+    @property
+    def noise(self) -> float:
+        """Variance of the noise."""
+        return float(np.exp(self.theta[-1]))
+
+
+def matern(s: Array) -> Array:
+    """Matern's correlation of smoothness 5/2 at distance s / sqrt(5) in length scales."""
+    correlation: Array = (1 + s + s * s / 3) * np.exp(-s)
+    return correlation
+
+
+def squared_distances(a: Array, b: Array, categorical: NDArray[np.bool_]) -> Array:
+    """Squared distance per input, (len(a), len(b), D)."""
+    difference = a[:, None, :] - b[None, :, :]
+    return np.where(categorical, (difference != 0).astype(float), difference * difference)
+
+
+def _priors(inputs: int) -> tuple[Array, Array]:
+    rows = [LOG_SCALE_PRIOR] * inputs + [LOG_SIGNAL_PRIOR, LOG_TREND_PRIOR, LOG_NOISE_PRIOR]
+    mean, deviation = np.array(rows).T
+    return mean, deviation
+
+
+def negative_log_posterior(
+    theta: Array, distances: Array, cost: Array, y: Array, jitter: float = 1e-8
+) -> tuple[float, Array]:
+    """Minus the log of likelihood times prior of the hyperparameters, and its gradient; y has mean 0, variance 1."""
+    mean, deviation = _priors(distances.shape[-1])
+    inverse_squares = np.exp(-2 * theta[:-3])
+    signal, trend, noise = np.exp(theta[-3:])
+    s = np.sqrt(5 * (distances @ inverse_squares))
+    local = signal * matern(s)
+    linear = trend * np.outer(cost, cost)
+    covariance = OFFSET_VARIANCE + linear + local
+    covariance[np.diag_indices_from(covariance)] += noise + jitter
+    lower = cholesky(covariance, lower=True)
+    alpha = cho_solve((lower, True), y)
+    inverse = cho_solve((lower, True), np.eye(len(y)))
+    outer = inverse - np.outer(alpha, alpha)
+    slope = signal * 5 / 3 * (1 + s) * np.exp(-s)  # d local / d(log scale_i) = slope distance_i / scale_i^2
+    gradient = np.empty_like(theta)
+    gradient[:-3] = 0.5 * np.einsum("ij,ijd->d", outer * slope, distances) * inverse_squares
+    gradient[-3] = 0.5 * np.sum(outer * local)
+    gradient[-2] = 0.5 * np.sum(outer * linear)
+    gradient[-1] = 0.5 * noise * np.trace(outer)
+    value = 0.5 * y @ alpha + np.log(np.diag(lower)).sum()
+    pull = (theta - mean) / deviation
+    return float(value + 0.5 * pull @ pull), gradient + pull / deviation
+
+
+class GaussianProcess:
+    """Gaussian process over inputs (M, D), of which the last is the cost in [0, 1], with its noise fitted."""
+
+    def __init__(self, x: Array, y: Array, categorical: NDArray[np.bool_], theta: Array | None = None) -> None:
+        self.x = x
+        self.centre = float(np.mean(y))
+        self.spread = float(np.std(y)) or 1.0
+        self.y = (y - self.centre) / self.spread
+        self.kernel = Kernel(self._fit(categorical) if theta is None else theta, categorical)
+        covariance = self.kernel(x, x)
+        covariance[np.diag_indices_from(covariance)] += self.kernel.noise + 1e-8
+        self.lower = cholesky(covariance, lower=True)
+        self.alpha = cho_solve((self.lower, True), self.y)
+
+    def _fit(self, categorical: NDArray[np.bool_]) -> Array:
+        distances = squared_distances(self.x, self.x, categorical)
+        cost = 2 * self.x[:, -1] - 1
+        mean, deviation = _priors(self.x.shape[1])
+        bounds = list(zip(mean - 4 * deviation, mean + 4 * deviation, strict=True))
+        best: tuple[float, Array] = (math.inf, mean)
+        for start in STARTS if len(self.y) <= MANY_VALUES else STARTS[:1]:
+            theta = mean.copy()
+            theta[:-3] += start * deviation[:-3]
+            found = minimize(
+                negative_log_posterior,
+                theta,
+                args=(distances, cost, self.y),
+                jac=True,
+                method="L-BFGS-B",
+                bounds=bounds,
+                options={"maxiter": 100},
+            )
+            best = min(best, (float(found.fun), found.x), key=lambda pair: pair[0])
+        return best[1]
+
+    def predict(self, x: Array) -> tuple[Array, Array]:
+        """Mean and standard deviation (N,) of the values without noise."""
+        cross = self.kernel(x, self.x)
+        mean = cross @ self.alpha
+        half = solve_triangular(self.lower, cross.T, lower=True)
+        variance = np.maximum(self.kernel.variance(x) - np.sum(half * half, axis=0), 1e-12)
+        return self.centre + self.spread * mean, self.spread * np.sqrt(variance)
+
+    def draw(self, at: Array, x: Array, normals: Array) -> tuple[Array, Array, Array]:
+        """Draws of the noise-free values at points (M', D), then the model of x given those values.
+
+        normals (S, M') -> draws (S, M'), means at x (S, N), standard deviation at x (N,).
+        """
+        cross = self.kernel(at, self.x)
+        half = solve_triangular(self.lower, cross.T, lower=True)
+        prior = self.kernel(at, at)
+        posterior = prior - half.T @ half
+        jitter = 1e-6 * (1 + np.trace(prior) / len(at))
+        eye = np.eye(len(at))
+        draws = cross @ self.alpha + normals @ cholesky(posterior + jitter * eye, lower=True).T
+        lower = cholesky(prior + 2 * jitter * eye, lower=True)
+        to_x = self.kernel(x, at)
+        means = cho_solve((lower, True), draws.T).T @ to_x.T
+        half = solve_triangular(lower, to_x.T, lower=True)
+        variance = np.maximum(self.kernel.variance(x) - np.sum(half * half, axis=0), 1e-12)
+        scale = self.spread
+        return self.centre + scale * draws, self.centre + scale * means, scale * np.sqrt(variance)
+
+
+def winsorised(losses: Array, price: Array) -> Array:
+    """Losses (M,) with the far too large ones lowered to a fence: a bad trial should not bend the model elsewhere.
+
+    The fence lies as far above the median as the least loss lies below it, or at the loss of the cheapest trial, if
+    that is more: only above it is a value sure to be useless.
+    """
+    median, cheapest = float(np.median(losses)), losses[price == price.min()].min()
+    fenced: Array = np.minimum(losses, max(cheapest, 2 * median - losses.min()))
+    return fenced

@@ -1,0 +1,120 @@
+"""A search space in unit coordinates, and the candidates drawn from it."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+Array = NDArray[np.float64]
+
+Range = CategoricalDistribution | FloatDistribution | IntDistribution
+
+LARGEST_ENUMERATION = 8192  # a finite space up to this size is tried whole
+
+SOBOL_POINTS = 4096  # candidates of any other space, a power of two
+
+# The space ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Space:
+    """A search space; a point is a row of Optuna's internal values (a category's index), in the order of the names."""
+
+    ranges: dict[str, Range]
+
+    def size(self) -> float:
+        """Number of points; infinite with a continuous parameter."""
+        return math.prod(_size(range_) for range_ in self.ranges.values())
+
+    def enumerate(self) -> Array:
+        """Every point (N, D) of a finite space."""
+        return np.array(list(product(*(_grid(range_) for range_ in self.ranges.values()))), dtype=float)
+
+    def from_unit(self, unit: Array) -> Array:
+        """Points (N, D) of numbers in [0, 1]; equal parts of the unit interval for every value of a finite range."""
+        columns = [_from_unit(range_, unit[:, i]) for i, range_ in enumerate(self.ranges.values())]
+        return np.column_stack(columns)
+
+    def to_unit(self, points: Array) -> Array:
+        """Inputs (N, D) of the model: numbers in [0, 1], log where the range is; a category stays its index."""
+        columns = [_to_unit(range_, points[:, i]) for i, range_ in enumerate(self.ranges.values())]
+        return np.column_stack(columns)
+
+    def categorical(self) -> NDArray[np.bool_]:
+        """Which of the D inputs are categories."""
+        return np.array([isinstance(range_, CategoricalDistribution) for range_ in self.ranges.values()])
+
+    def external(self, point: Array) -> dict[str, Any]:
+        """The parameters as an objective sees them."""
+        return {
+            name: range_.to_external_repr(float(x))
+            for (name, range_), x in zip(self.ranges.items(), point, strict=True)
+        }
+
+    def internal(self, params: Mapping[str, Any]) -> Array:
+        """The point of an objective's parameters."""
+        return np.array([range_.to_internal_repr(params[name]) for name, range_ in self.ranges.items()])
+
+    def pinned(self, points: Array, fixed: Mapping[str, float]) -> Array:
+        """The points (N, D) with these values, internal ones, in place of their own."""
+        points = points.copy()
+        for i, name in enumerate(self.ranges):
+            if name in fixed:
+                points[:, i] = fixed[name]
+        return points
+
+
+def _size(range_: Range) -> float:
+    if isinstance(range_, CategoricalDistribution):
+        return len(range_.choices)
+    if range_.single():
+        return 1
+    return math.inf if range_.step is None else round((range_.high - range_.low) / range_.step) + 1
+
+
+def _grid(range_: Range) -> Array:
+    if isinstance(range_, CategoricalDistribution):
+        return np.arange(len(range_.choices), dtype=float)
+    if range_.single():
+        return np.array([range_.low], dtype=float)
+    assert range_.step is not None
+    values = np.arange(_size(range_)) * range_.step + range_.low
+    return np.minimum(values, range_.high)  # 3 * 0.1 > 0.3, which Optuna would not take for a value of the range
+
+
+def _from_unit(range_: Range, unit: Array) -> Array:
+    if isinstance(range_, CategoricalDistribution):
+        return np.minimum(np.floor(unit * len(range_.choices)), len(range_.choices) - 1)
+    if range_.single():
+        return np.full(len(unit), float(range_.low))
+    half = 0.5 * (range_.step or 0.0)
+    low, high = range_.low - half, range_.high + half
+    values = np.exp(np.log(low) + unit * (np.log(high) - np.log(low))) if range_.log else low + unit * (high - low)
+    if range_.step is not None:  # as Optuna rounds, so that equal values are equal numbers
+        values = np.round((values - range_.low) / range_.step) * range_.step + range_.low
+    return np.clip(values, range_.low, range_.high)
+
+
+def _to_unit(range_: Range, values: Array) -> Array:
+    if isinstance(range_, CategoricalDistribution):
+        return values
+    if range_.single():
+        return np.zeros(len(values))
+    low, high = float(range_.low), float(range_.high)
+    if range_.log:
+        return (np.log(values) - math.log(low)) / (math.log(high) - math.log(low))
+    return (values - low) / (high - low)
+
+
+def internal_value(range_: Range, params: Mapping[str, Any], name: str) -> float | None:
+    """Optuna's internal value of a parameter; None if it is not given, or is no value of the range."""
+    try:
+        value = float(range_.to_internal_repr(params[name]))
+    except (KeyError, ValueError):  # not given; a category that there is not
+        return None
+    return value if range_._contains(value) else None

@@ -1,0 +1,124 @@
+"""When to stop a trial of the two-objective search: curves in, a sentence out. No Optuna here, and no torch.
+
+A trial is hopeless when even an optimistic continuation of its validation curve stays above a perplexity that is
+already reached with its MACs or fewer. To end a training whose extrapolated curve will not beat the best one is Domhan
+et al. (IJCAI 2015); to extrapolate by the curves of earlier trials, not by a family of functions, is Chandrashekaran
+and Lane (ECML PKDD 2017). Earlier curves know what such a function does not: how much the
+cosine's end still brings, and how long a deep network stays at the letters' frequencies before it takes off.
+
+Letters: N finished trials, E epochs of a trial's budget, e epochs that are done. Curves are of the lowest perplexity so
+far, in nats (the logarithm), since the lowest one is a trial's result.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp, inf, isfinite, log
+
+import numpy as np
+
+HOPELESS = "hopeless"  # how the reason begins for which such a trial was stopped, in its run and in its study
+
+MACS_WEIGHT = 0.1  # nats of difference between two curves that a factor e between their MACs is worth
+
+
+@dataclass(frozen=True)
+class FinishedCurve:
+    """The validation perplexity after each epoch of a trial that has ended, and its MACs per character."""
+
+    macs_per_char: int
+    val_perplexities: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.macs_per_char < 1:
+            raise ValueError(f"macs_per_char is {self.macs_per_char}; it must be at least 1")
+        _check(self.val_perplexities)
+
+
+@dataclass(frozen=True)
+class HopelessRule:
+    """How careful the stopping is; the defaults are what ``tests/benchmarks/bench_hopeless.py`` found to lose nothing.
+
+    ``min_finished``: no trial is stopped before so many have had their whole budget.
+    ``min_epochs``: nor before so many epochs; one point does not show whether a curve has just taken off.
+    ``neighbours``: so many of the most similar of them are asked how they went on, and the best answer counts.
+    ``slack``: this share more than that best answer, since the best of a few is not the best there is.
+    ``noise``: and so many nats more, since another seed ends elsewhere.
+    """
+
+    min_finished: int = 10
+    min_epochs: int = 2
+    neighbours: int = 5
+    slack: float = 0.2
+    noise: float = 0.02
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.neighbours <= self.min_finished:
+            raise ValueError(f"neighbours is {self.neighbours}; it must be 1 to min_finished ({self.min_finished})")
+        if self.min_epochs < 1:
+            raise ValueError(f"min_epochs is {self.min_epochs}; it must be 1 or more")
+        for name in ("slack", "noise"):
+            if not 0 <= getattr(self, name) < inf:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 0 or more")
+
+    def reason_to_stop(
+        self, curve: Sequence[float], epochs: int, macs_per_char: int, finished: Sequence[FinishedCurve]
+    ) -> str:
+        """Why a trial with this curve (e validation perplexities, of ``epochs``) need not go on; "" if it is to go on.
+
+        It goes on when it is ahead of the finished trials with at most its MACs, when it or they are too few
+        (``min_epochs``, ``min_finished``), and when no curve of theirs was as high at this epoch: of a longer plateau
+        than any before, and of a training that recovers, nothing is known. A finished curve of another length counts
+        as reached, not as a continuation. The order of ``finished`` does not matter. Raises ValueError for perplexities
+        below 1 or not finite.
+        """
+        _check(curve)
+        done = len(curve)
+        cheaper = [trial for trial in finished if trial.macs_per_char <= macs_per_char]
+        whole = [trial for trial in finished if len(trial.val_perplexities) == epochs]
+        if not self.min_epochs <= done < epochs or not cheaper or len(whole) < self.min_finished:
+            return ""
+        reached, reached_macs = min((min(trial.val_perplexities), trial.macs_per_char) for trial in cheaper)
+        gain = self._largest_gain(curve, macs_per_char, whole)
+        optimistic = min(curve) * exp(-gain)
+        if optimistic <= reached:
+            return ""
+        return (
+            f"epoch {done} of {epochs} at {min(curve):.2f}; even x {exp(-gain):.3f}, more than the {self.neighbours} "
+            f"most similar finished trials gained from there, ends at {optimistic:.2f}, and {reached:.2f} is already "
+            f"reached with {reached_macs:,} MACs per character ({macs_per_char:,} here)"
+        )
+
+    def _largest_gain(self, curve: Sequence[float], macs_per_char: int, whole: Sequence[FinishedCurve]) -> float:
+        """Nats by which the curve may still fall; inf where none of the others was as high at this epoch."""
+        done = len(curve)
+        ours = np.minimum.accumulate(np.log(curve))  # (e)
+        theirs = np.minimum.accumulate(np.log([trial.val_perplexities for trial in whole]), axis=1)  # (N, E)
+        now = theirs[:, done - 1]
+        if ours[-1] > now.max() + self.noise:
+            return inf
+        distance = abs(now - ours[-1])
+        if done > 1:  # two curves at one height, where one still falls and the other lies flat, go on differently
+            distance += abs((theirs[:, done - 2] - now) - (ours[-2] - ours[-1]))
+        distance += MACS_WEIGHT * abs(np.log([trial.macs_per_char for trial in whole]) - log(macs_per_char))
+        nearest = distance <= np.partition(distance, self.neighbours - 1)[self.neighbours - 1]
+        return float((now - theirs[:, -1])[nearest].max()) * (1 + self.slack) + self.noise
+
+
+@dataclass(frozen=True)
+class HopelessStop:
+    """When to stop one trial, for the process that trains it: the rule, the trial's MACs, and the finished curves."""
+
+    rule: HopelessRule
+    macs_per_char: int
+    finished: tuple[FinishedCurve, ...]
+
+    def __call__(self, curve: Sequence[float], epochs: int) -> str:
+        """Why a training with this validation curve, of ``epochs``, is to be stopped; "" if it is to go on."""
+        reason = self.rule.reason_to_stop(curve, epochs, self.macs_per_char, self.finished)
+        return f"{HOPELESS}: {reason}" if reason else ""
+
+
+def _check(val_perplexities: Sequence[float]) -> None:
+    for value in val_perplexities:
+        if not (isfinite(value) and value >= 1):
+            raise ValueError(f"a perplexity of {value} can't be; it is a finite number of at least 1")

@@ -1,0 +1,118 @@
+"""Optuna's storage: its address, its lock, and errors in one sentence."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock
+from optuna.storages import RDBStorage
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.config import SearchConfig
+from pipeline.errors import InputError, RecordingError
+from pipeline.support import files
+from pipeline.tracking import store
+
+LOCK_SECONDS = 60
+
+PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "corpus_sha256"  # of the study
+
+MLFLOW_STORE = "mlflow_store"  # of the study: what identifies the store that its runs are recorded in
+
+STORAGE_VARIABLE = "TMLM_STORAGE"  # environment variable that stands in for --storage auto
+
+PROCESS = "time-machine-lm:process"  # of a trial: who asked for it; a system attribute in older studies
+
+CONFIRMED = "confirmed:"  # of the study, followed by the trial and the seed: the run that confirms it
+
+SEED, RETRY_OF, REPEATS = "seed", "retry_of", "repeats"  # of a trial
+
+LOST, KILLED, KILLS = "lost", "killed", "kills"  # of a trial: why it is tried again, was it killed, how often before
+
+FAILURE = "failure"  # of a trial, its reason
+
+# --- the storage -----------------------------------------------------------------------------------------------------
+
+
+def default_storage() -> Path:
+    """Our own file, beside MLflow's and never the same."""
+    return store.root() / "mlruns" / "optuna.db"
+
+
+def storage_url(config: SearchConfig) -> str:
+    """The storage's SQLAlchemy address."""
+    if config.storage != "auto":
+        return config.storage
+    return URL.create("sqlite", database=str(default_storage())).render_as_string()
+
+
+def with_storage(config: SearchConfig, under_mlflow: bool) -> SearchConfig:
+    """The configuration with the storage that TMLM_STORAGE names, unless --storage names one.
+
+    Raises InputError for a password in --storage under ``mlflow run``, which prints and records what it is given.
+    """
+    if under_mlflow and config.storage != "auto" and store.has_password(config.storage):
+        raise InputError(
+            f"--storage {store.masked(config.storage)} has a password, which `mlflow run` has recorded and which every "
+            "user of this machine could read: change it. Leave it out of the address, and put it into PGPASSWORD or "
+            f"~/.pgpass; or set {STORAGE_VARIABLE} to the whole address and leave out --storage"
+        )
+    named = os.environ.get(STORAGE_VARIABLE)
+    return replace(config, storage=named) if config.storage == "auto" and named else config
+
+
+def artifact_folder() -> Path:
+    """Where the curves that optuna-dashboard shows are kept."""
+    return store.root() / "mlruns" / "optuna-artifacts"
+
+
+@contextmanager
+def refused(config: SearchConfig, *others: type[Exception]) -> Iterator[None]:
+    """A storage that can't be used, or no longer, in a sentence; ``others`` are what else says so here."""
+    refusals: tuple[type[Exception], ...] = (SQLAlchemyError, optuna.exceptions.StorageInternalError, *others)
+    try:
+        yield
+    except refusals as error:
+        where = store.shown(storage_url(config))
+        raise RecordingError(f"the study can't be kept in {where}: {_first_line(error)}; see --storage") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error.__cause__ or error).strip().splitlines()[0]
+
+
+def open_storage(config: SearchConfig) -> RDBStorage:
+    """The storage, created once. InputError for an address that is none, RecordingError for one that refuses."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    url = storage_url(config)
+    try:
+        is_sqlite = make_url(url).get_backend_name() == "sqlite"
+    except SQLAlchemyError:
+        where = store.masked(config.storage)
+        raise InputError(f"--storage {where} is no SQLAlchemy address, such as sqlite:///optuna.db") from None
+    if is_sqlite:
+        arguments: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}}
+    else:  # a server closes connections that are idle for long, or is restarted: look before each use, and reconnect
+        arguments = {"pool_pre_ping": True}
+    with refused(config, ImportError, RuntimeError):  # no driver; a storage of another version
+        default_storage().parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(default_storage().parent / ".optuna.lock", timeout=LOCK_SECONDS):
+            return RDBStorage(url, engine_kwargs=arguments)
+
+
+@contextmanager
+def alone(config: SearchConfig) -> Iterator[None]:
+    """For as long as a command works on a study of a name. InputError where another one of this machine does."""
+    study = sha256(f"{storage_url(config)}\n{config.study_name}".encode()).hexdigest()[:16]  # a name of any length
+    refusal = (
+        f"--study-name {config.study_name} is being searched by another command; wait for it, stop it, "
+        "or give another name"
+    )
+    with files.alone(default_storage().parent / f".search-{study}.lock", refusal):
+        yield

@@ -1,0 +1,98 @@
+"""A search in words: what the command prints, and the note that its run carries."""
+
+from collections.abc import Mapping
+from textwrap import fill, indent
+
+from pipeline.search.front import FrontEstimate, FrontPoint, Pick
+from pipeline.support.markdown import markdown_table, plain, text_table
+
+NO_FRONT = "No trial has finished, so there is no front."
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """Labels and how many: 40 trials complete, 2 failed; a label of none is left out, but for the first."""
+    return ", ".join(f"{n:,} {label}" for i, (label, n) in enumerate(counts.items()) if n or not i)
+
+
+def _front_row(point: FrontPoint) -> tuple[str, ...]:
+    """A member of the front: name, MACs, parameters, validation, seeds, test, probability."""
+    chance = "" if point.probability is None else f"{point.probability:.2f}"
+    candidate = point.candidate
+    sizes = (f"{candidate.macs_per_char:,}", f"{candidate.parameters:,}")
+    return (candidate.name, *sizes, str(point.val), str(point.seeds), str(point.test or ""), chance)
+
+
+def _spread_text(evaluated: FrontEstimate) -> str:
+    """What the intervals and probabilities rest on; that there are none, where no seed was repeated."""
+    if evaluated.seed_deviation is None:
+        return "No configuration was trained with a second seed, so there is no interval and no probability."
+    return (
+        "± is half of the 95 % interval of the mean, from the spread among seeds, pooled over all that have several "
+        f"({100 * evaluated.seed_deviation:.2g} % of perplexity, {evaluated.degrees_of_freedom} degrees of freedom)."
+    )
+
+
+def _hypervolume_text(evaluated: FrontEstimate) -> str:
+    """The hypervolume and its interval, with what it is measured in and against."""
+    low, high = evaluated.hypervolume_low, evaluated.hypervolume_high
+    between = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
+    perplexity, macs = evaluated.reference
+    luck = "where seeds differ by so much, lucky runs are among those that decide who is on the front"
+    return (
+        f"Hypervolume {evaluated.hypervolume:.2f}{between}, in perplexity times decades of MACs within "
+        f"perplexity {perplexity:g} and {macs:,.0f} MACs per character."
+        + (f" This interval is too narrow and lies too high: {luck}." if evaluated.is_loud else "")
+    )
+
+
+def _nearly_text(evaluated: FrontEstimate) -> str:
+    """Who may belong on the front and isn't on it by the means; empty where nobody has a chance of a tenth."""
+    nearly = [point for point in evaluated.points if not point.on_front and (point.probability or 0) >= 0.1]
+    if not nearly:
+        return ""
+    ranked = sorted(nearly, key=lambda point: -(point.probability or 0))
+    named = ", ".join(f"{point.candidate.name} ({point.probability:.2f})" for point in ranked[:5])
+    more = f" and {len(ranked) - 5} more" if len(ranked) > 5 else ""
+    return f"Not on the front by the means, but with a chance of it: {named}{more}."
+
+
+def search_note(
+    experiment_id: str, evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mapping[str, int]
+) -> str:
+    """The study's page: the picks in sentences, the front, what its numbers rest on, and what became of the trials.
+
+    ``counts`` maps a label to how many there are, the main one first: {"trials complete": 40, "failed": 2}.
+    """
+    if not evaluated.front:
+        return f"{NO_FRONT}\n\n{_counted(counts)}."
+    heads = ("configuration", "MACs per character", "parameters", "validation perplexity", "seeds", "test perplexity")
+    rows = []
+    for point in evaluated.front:
+        name, *numbers = _front_row(point)
+        run = f"#/experiments/{experiment_id}/runs/{point.candidate.run_id}?workflowType=machine_learning"
+        rows.append((f"[{plain(name)}]({run})", *numbers))
+    table = markdown_table((*heads, "probability of being on the front"), rows)
+    sentences = "\n".join(f"- `@{name}`: {plain(pick.sentence)}" for name, pick in chosen.items())
+    rest = " ".join(filter(None, (_spread_text(evaluated), _nearly_text(evaluated), _hypervolume_text(evaluated))))
+    return f"{sentences}\n\n{table}\n\n{rest}\n\n{_counted(counts)}."
+
+
+def search_table(
+    name: str,
+    evaluated: FrontEstimate,
+    chosen: Mapping[str, Pick],
+    counts: Mapping[str, int],
+    links: Mapping[str, str],
+    how_to_start: str,
+) -> str:
+    """What the search prints at its end: the front, the picks, the hypervolume, the counts and the links."""
+    linked = "\n".join(f"  {label:<7} {url}" for label, url in links.items())
+    tail = f"  {_counted(counts)}\n\n{linked}\n  ({how_to_start})"
+    if not evaluated.front:
+        return f"{name}\n\n  {NO_FRONT}\n{tail}"
+    heads = ("", "MACs/char", "parameters", "validation", "seeds", "test", "chance")
+    table = indent(text_table(heads, map(_front_row, evaluated.front)), "  ")
+    said = [f"@{name}: {pick.sentence}" for name, pick in chosen.items()]
+    said += filter(None, (_spread_text(evaluated), _nearly_text(evaluated), _hypervolume_text(evaluated)))
+    text = "\n".join(fill(line, 112, initial_indent="  ", subsequent_indent="    ") for line in said)
+    return f"{name}\n\n{table}\n\n{text}\n{tail}"

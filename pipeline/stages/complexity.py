@@ -1,0 +1,26 @@
+"""The stage ``complexity``: parameters and MACs of a shape in both conventions."""
+
+from dataclasses import asdict
+from typing import Any
+
+from models.complexity import measure
+from models.config import ModelConfig
+from pipeline.tracking.runs import TrackedRun
+from pipeline.tracking.step import Step, run_step
+from pipeline.training.summary import complexity_text
+
+
+def complexity(model: ModelConfig, vocab_size: int) -> Step:
+    """Record the sizes of a shape in both conventions."""
+
+    def work(run: TrackedRun) -> dict[str, Any]:
+        cost = asdict(measure(model, vocab_size))
+        run.params({"cell": model.cell, "num_layers": model.num_layers, "hidden_size": model.hidden_size})
+        run.metrics({f"cost/{name}": value for name, value in cost.items()})
+        text = complexity_text(model, vocab_size, cost)
+        run.text("complexity.txt", text)
+        run.note(f"```\n{text}```")
+        return cost
+
+    inputs = {"model": asdict(model), "vocab_size": vocab_size}
+    return run_step("complexity", f"complexity-{model.shape}", inputs, {}, work, reuse=False)

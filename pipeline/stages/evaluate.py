@@ -1,0 +1,145 @@
+"""The stage ``evaluate``: perplexity of a trained model on a split of its corpus or on another text."""
+
+import logging
+import os
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.language_model import LanguageModel
+from models.ngram import KneserNey, predicted_bits_per_char
+from pipeline.config import PresetName
+from pipeline.errors import DataUnavailableError, InputError
+from pipeline.support.markdown import plain
+from pipeline.text.corpus import Corpus, encoded
+from pipeline.text.sources import KNOWN_TEXTS, FoundText, find_file
+from pipeline.text.vocabulary import Vocabulary
+from pipeline.tracking import records
+from pipeline.tracking.runs import TrackedRun
+from pipeline.tracking.step import Step, corpus_keys, record_datasets, run_step, same_text
+from pipeline.training.checkpoints import load_model
+from pipeline.training.evaluation import score_text
+from pipeline.training.hardware import choose_threads
+from pipeline.training.summary import evaluation_text
+
+log = logging.getLogger(__name__)
+
+# --- evaluate and sample ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model that was trained earlier, by whatever name it was asked for."""
+
+    network: LanguageModel
+    vocabulary: Vocabulary
+    facts: dict[str, Any]
+    checkpoint_sha256: str
+    run_id: str | None
+
+    @classmethod
+    def find(cls, model: str) -> "TrainedModel":
+        """MODEL is a run id, the path of a checkpoint, or a models:/ or runs:/ address; else InputError."""
+        path, run_id = records.checkpoint_of(model)
+        network, vocabulary, facts = load_model(path)
+        torch.set_num_threads(choose_threads(None))
+        return cls(network, vocabulary, facts, sha256(path.read_bytes()).hexdigest(), run_id)
+
+    def _is_of_our_run(self) -> bool:
+        """Whether it was asked for by a run, or a training of this store was on the text that its facts name."""
+        then = self.facts["corpus"]
+        return self.run_id is not None or any(
+            run.tags.get("corpus.source") == then["source"] for run in records.finished_trainings(then["corpus_sha256"])
+        )
+
+    @property
+    def name(self) -> str:
+        return f"{self.network.config.shape}-s{self.facts['train']['seed']}"
+
+    @property
+    def preset(self) -> PresetName:
+        preset: PresetName = self.facts["train"]["preset"]
+        return preset
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """What a result of this model depends on."""
+        return {"trained_run": self.run_id, "checkpoint": self.checkpoint_sha256}
+
+    @property
+    def tags(self) -> dict[str, str]:
+        tags = {"corpus": self.facts["corpus"]["name"], "corpus.sha256": self.facts["corpus"]["corpus_sha256"]}
+        return {**tags, "trained_run": self.run_id} if self.run_id else tags
+
+    def corpus(self) -> Corpus:
+        """The text that it was trained on, from where it was found then. Raises InputError if it is another one now.
+
+        A checkpoint that no run of ours vouches for may name any file or address: only texts known by name are read.
+        """
+        then = self.facts["corpus"]
+        if then["name"] not in KNOWN_TEXTS and not self._is_of_our_run():
+            raise InputError(
+                f"the checkpoint was trained on {then['name']}, a text of the user's own, and is not that of a "
+                "run in this store: say with --text FILE which text to evaluate it on"
+            )
+        return same_text(then["name"], then["source"], self.vocabulary.alphabet, then["corpus_sha256"])
+
+
+def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bool = False) -> Step:
+    """Perplexity and bits per character of a trained model on a split of its corpus, or on any other text file."""
+    trained = TrainedModel.find(model)
+    label = Path(text).name if text else split
+    read = _text_to_read(text) if text else None
+    digest = read.sha256() if read else ""
+
+    def work(run: TrackedRun) -> dict[str, Any]:
+        run.params({"model": model, "split": split if read is None else "", "text": text or ""})
+        corpus = _corpus_to_compare(trained, needed=read is None)
+        result: dict[str, Any] = {"trained_run": trained.run_id, "split": None if text else split, "text": text}
+        if read is None:
+            assert corpus is not None
+            ids = corpus.split(trained.preset, split)
+            result |= corpus_keys(corpus)
+            record_datasets(run, corpus, trained.preset, split)
+        else:
+            ids = encoded(read, digest, trained.vocabulary)
+            result["unknown_characters"] = int((ids == trained.vocabulary.unknown_id).sum())
+        if len(ids) < 2:
+            raise InputError(f"--text {text} has {len(ids)} characters; at least 2 are needed")
+        score = score_text(trained.network, torch.from_numpy(ids))
+        result |= {
+            "perplexity": score.perplexity,
+            "bits_per_char": score.bits_per_char,
+            "characters": score.characters,
+        }
+        if corpus is not None:
+            ngram = KneserNey(corpus.baseline_text(trained.preset), len(trained.vocabulary))
+            bits = predicted_bits_per_char(ngram, ids)
+            result |= {"ngram_perplexity": 2**bits, "ngram_bits_per_char": bits}
+        run.metrics({f"evaluation/{name}": value for name, value in result.items() if isinstance(value, float)})
+        run.note(evaluation_text(plain(label), result))
+        return result
+
+    inputs = {**trained.keys, "split": split, "text": digest}
+    return run_step("evaluate", f"evaluate-{label}-{trained.name}", inputs, trained.tags, work, reuse)
+
+
+def _corpus_to_compare(trained: TrainedModel, needed: bool) -> Corpus | None:
+    try:
+        return trained.corpus()
+    except (DataUnavailableError, InputError) as error:
+        if needed:
+            raise
+        log.warning("No n-gram model to compare with: %s", error)
+        return None
+
+
+def _text_to_read(path: str) -> FoundText:
+    try:
+        return find_file(path, "--text")
+    except FileNotFoundError:
+        place = os.path.abspath(os.path.expanduser(path))
+        raise InputError(f"--text {path}: there is no file {place}; give the path of a UTF-8 text file") from None

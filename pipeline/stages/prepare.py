@@ -1,0 +1,49 @@
+"""The stage ``prepare``: load, split and describe a text, with the baselines' perplexities."""
+
+from typing import Any
+
+from pipeline.config import CorpusConfig, PresetName
+from pipeline.support import machine
+from pipeline.support.markdown import plain
+from pipeline.text.corpus import Corpus
+from pipeline.tracking.runs import TrackedRun
+from pipeline.tracking.step import Step, corpus_keys, corpus_options, corpus_tags, record_datasets, run_step
+from pipeline.training.summary import baseline_table
+
+# --- prepare ---------------------------------------------------------------------------------------------------------
+
+
+def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step:
+    """Record the text: characters, vocabulary, splits, digests, source, and what the simplest models make of it."""
+
+    spans, bars = corpus.spans(preset), corpus.baselines(preset)  # before the store is opened: memory for one of them
+
+    def work(run: TrackedRun) -> dict[str, Any]:
+        run.params({**corpus_options(corpus_config), "preset": preset})
+        record_datasets(run, corpus, preset)
+        result: dict[str, Any] = {
+            **corpus_keys(corpus),
+            "source": corpus.source,
+            "alphabet": corpus.vocabulary.alphabet,
+            "preset": preset,
+            "characters": len(corpus),
+            "vocabulary_size": len(corpus.vocabulary),
+            **{f"{split}_characters": end - start for split, (start, end) in spans.items()},
+            "baseline_characters": len(corpus.baseline_text(preset)),
+        }
+        for split, bar in bars.items():
+            result[f"uniform_{split}_perplexity"] = 2**bar.uniform_bits_per_char
+            result[f"unigram_{split}_perplexity"] = 2**bar.unigram_bits_per_char
+            result[f"ngram_{split}_perplexity"] = 2**bar.ngram_bits_per_char
+        run.metrics({f"corpus/{name}": value for name, value in result.items() if isinstance(value, int)})
+        run.metrics({f"baseline/{name}": value for name, value in result.items() if name.endswith("_perplexity")})
+        run.json("vocabulary.json", {"symbols": list(corpus.vocabulary.symbols)})
+        run.yaml("environment.yaml", machine.environment())
+        run.note(
+            f"**{plain(corpus.name)}** ({corpus.vocabulary.alphabet}): {len(corpus):,} characters, "
+            f"{len(corpus.vocabulary)} symbols, from {plain(corpus.source)}\n\n{baseline_table(result)}"
+        )
+        return result
+
+    inputs = {"alphabet": corpus_config.alphabet, "preset": preset, **corpus_keys(corpus)}
+    return run_step("prepare", f"prepare-{corpus.label}", inputs, corpus_tags(corpus), work, reuse)

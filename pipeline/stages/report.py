@@ -1,0 +1,145 @@
+"""The stage ``report``: judge recorded trainings and write the page."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError
+from pipeline.report.checks import Check, checks
+from pipeline.report.claims.corrections import corrections
+from pipeline.report.claims.explanations import explanations
+from pipeline.report.claims.verdicts import Verdict, judge_claims
+from pipeline.report.page import page
+from pipeline.report.record import STAGE, recorded_reproduction
+from pipeline.report.reproduction import Configuration, Reproduction
+from pipeline.report.table import REPORT_SYMBOLS, Table, configurations_of, read_table, report_table
+from pipeline.support.statistics import estimate
+from pipeline.tracking import records, runs, store
+from pipeline.tracking.runs import TrackedRun
+from pipeline.training.hardware import check_shape_fits
+
+REPORT_FILE = "report/report.html"  # among the artifacts
+
+
+@dataclass(frozen=True)
+class ReproductionRun:
+    """A finished reproduction: its figures, verdicts and checks, the folder of its pages, and the flat result."""
+
+    found: Reproduction
+    verdicts: Sequence[Verdict]
+    checks: Sequence[Check]
+    folder: Path
+    result: dict[str, Any]
+
+
+def table_of(against: str) -> Table:
+    """The table that --against names, or the coursework report's. InputError for one that can't be used."""
+    if not against:
+        return report_table()
+    table = read_table(Path(against))
+    for row in table.rows:
+        check_shape_fits(configurations_of(row, 0)[0], REPORT_SYMBOLS)  # each is built to be measured
+    return table
+
+
+# --- the report ------------------------------------------------------------------------------------------------------
+
+
+def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> ReproductionRun:
+    """Judge, and write the pages to disk and, as artifacts, to a run."""
+    is_own = reproduction.table.digest == report_table().digest
+    verdicts = judge_claims(reproduction) if is_own else ()
+    held = checks(reproduction)
+    pages = page.pages(
+        reproduction,
+        verdicts,
+        corrections(reproduction) if is_own else (),
+        explanations(reproduction) if is_own else (),
+        held,
+    )
+    folder = report_folder(output, reproduction.quick, "" if is_own else reproduction.table.name)
+    with writable(folder):
+        page.write(pages, folder)
+    run.text(REPORT_FILE, pages.html)
+    run.text("report/report.md", pages.markdown)
+    for name, png in pages.figures.items():
+        run.picture(f"report/{name}", png)
+    return ReproductionRun(
+        found=reproduction,
+        verdicts=verdicts,
+        checks=held,
+        folder=folder,
+        result={
+            "run_id": reproduction.run_id,
+            "table": reproduction.table.name,
+            "quick": reproduction.quick,
+            "corpus": reproduction.text.corpus,
+            "report": str(folder / "report.html"),
+            "configurations": [_row(each) for each in reproduction.configurations],
+            "verdicts": {verdict.claim.id: verdict.outcome for verdict in verdicts},
+            "checks": [asdict(check) for check in held],
+        },
+    )
+
+
+def report_folder(output: str, quick: bool, table: str) -> Path:
+    """--output, or a place of its own for each table but the report's."""
+    if output != "auto":
+        return Path(output)
+    name = "-".join(["report", *filter(None, [re.sub(r"[^\w-]+", "-", table)[:60], "quick" * quick])])
+    return store.root() / "mlruns" / name
+
+
+@contextmanager
+def writable(folder: Path) -> Iterator[None]:
+    """While something is written to a folder. InputError where it can't be."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"--output {folder} can't be written: {error.strerror}; give another folder") from error
+
+
+def _row(each: Configuration) -> dict[str, Any]:
+    """What the pages show of a configuration, as far as it was trained."""
+    best = estimate([run.best_val for run in each.furthest]).mean if each.furthest else None
+    return {
+        "id": each.id,
+        "report_parameters": each.complexity.report_parameters,
+        "report_macs": each.complexity.report_macs,
+        "macs_per_char": each.complexity.macs_per_char,
+        "seeds": len(each.furthest),
+        "epochs": min((run.epochs for run in each.furthest), default=0),
+        "train_perplexity": curve[-1] if (curve := each.mean_curve("train")) else None,
+        "val_perplexity": curve[-1] if (curve := each.mean_curve("val")) else None,
+        "best_val_perplexity": best,
+        "stream_test_perplexity": next((run.test_perplexity for run in each.stream if run.is_whole), None),
+    }
+
+
+def rewrite_report(run_id: str, against: str, output: str) -> ReproductionRun:
+    """Rewrite the pages from recorded runs alone: those of the given reproduction, or of the latest."""
+    store.setup()
+    table = table_of(against) if against else None
+    chosen = run_id or _latest(table)
+    found = recorded_reproduction(chosen, table)
+    if against and not any(each.runs for each in found.configurations):
+        raise InputError(
+            f"--against {against}: none of its configurations was trained in {chosen}; "
+            f"train them first: tmlm reproduce --against {against}"
+        )
+    tags = {"reproduction.run_id": chosen, "reproduction.table": found.table.name}
+    with runs.tracked_run("report", "report", tags) as run:
+        return write_report(found, run, output)
+
+
+def _latest(table: Table | None) -> str:
+    """The latest reproduction, of that table if there is one of it, and no quick one if there is another."""
+    own = {"reproduction.table_digest": table.digest} if table else {}
+    whole = {"reproduction.quick": "false"}
+    for tags in ({**own, **whole}, own, whole, {}):
+        if chosen := records.latest_run({"stage": STAGE, **tags}):
+            return chosen
+    raise InputError("nothing was reproduced yet; run `tmlm reproduce` first, or give --run-id")

@@ -1,0 +1,374 @@
+"""The report, reproduced: all its configurations trained under its own protocol, each a run nested in one.
+
+A reproduction is known by its table, its text and the code that trains: the same command again goes on with the same
+run, and trains only what it lacks. What it came to is put together from the recorded runs alone.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from tempfile import TemporaryFile
+
+from pipeline.config import STOPPED_BY_TIME, CorpusConfig, ReproduceConfig, TrainConfig
+from pipeline.errors import CheckFailedError, InputError, TrainingDivergedError
+from pipeline.report.checks import refusal
+from pipeline.report.claims.findings import Outcome
+from pipeline.report.page.summary import reproduction_note
+from pipeline.report.record import (
+    COMMANDS_FILE,
+    CURVE_METRICS,
+    LATEST,
+    STAGE,
+    TABLE_FILE,
+    TEXT_FILE,
+    Key,
+    Shape,
+    by_key,
+    recorded_commands,
+    recorded_reproduction,
+    shape_of,
+)
+from pipeline.report.table import Reported, Table, configurations_of, report_table
+from pipeline.report.text_facts import text_facts
+from pipeline.stages.report import REPORT_FILE, ReproductionRun, report_folder, table_of, writable, write_report
+from pipeline.stages.train import Role, TrainingTask, train_in_processes
+from pipeline.support import machine
+from pipeline.support.files import alone
+from pipeline.support.progress import SearchProgress, search_progress
+from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
+from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.tracking import links, records, store
+from pipeline.tracking.liveness import close_dead_runs, close_the_dead
+from pipeline.tracking.records import NestedTraining
+from pipeline.tracking.runs import TrackedRun
+from pipeline.tracking.step import corpus_keys, corpus_tags, parent_run, record_datasets, step_key
+from pipeline.training.hardware import check_training_fits, training_bytes, worker_count
+from pipeline.training.timing import (
+    Calibration,
+    Timing,
+    TimingTask,
+    expected_seconds,
+    in_turn_seconds,
+    shapes_to_time,
+    time_all,
+)
+
+log = logging.getLogger(__name__)
+
+QUICK_EPOCHS, QUICK_UNITS = 20, 64  # of the configurations of at most so many units in all layers
+
+COUNTS: dict[Outcome, str] = {  # the metrics that count the report's claims
+    "holds": "reproduction/claims_that_hold",
+    "does not hold": "reproduction/claims_that_do_not",
+    "can't be judged": "reproduction/claims_not_judged",
+}
+
+KILLS_ALLOWED = 1  # of a training's process, before the training is left alone
+
+
+class ChecksNotMetError(CheckFailedError):
+    """All is trained and written, and some of it is not as it should be."""
+
+    def __init__(self, message: str, done: ReproductionRun) -> None:
+        super().__init__(message)
+        self.done = done
+
+
+def reproduce(
+    config: ReproduceConfig,
+    quick: bool = False,
+    check: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    make_pool: MakePool = train_in_processes,
+) -> ReproductionRun:
+    """Train what is asked for and is not there yet, and write the report.
+
+    ``quick``: a few epochs of the small configurations. ``check``: ChecksNotMetError, after all is recorded, where a
+    figure is not what it is held against. DataUnavailableError without the exact text of The Time Machine.
+    """
+    table = table_of(config.against)
+    rows = _small(table.chosen(config.only)) if quick else table.chosen(config.only)
+    folder = report_folder(config.output, quick, "" if table.digest == report_table().digest else table.name)
+    with writable(folder):  # before hours of training
+        folder.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=folder).close()
+    corpus = load_corpus(CorpusConfig("time-machine"))
+    identity = step_key("train", {"table": table.digest, "quick": quick, **corpus_keys(corpus)})
+    with alone(store.root() / "mlruns" / f".reproduce-{identity}.lock", _busy(table)):
+        close_the_dead(store.setup())
+        tags = {
+            **corpus_tags(corpus),
+            "reproduction": identity,
+            "reproduction.table": table.name,
+            "reproduction.table_digest": table.digest,
+            "reproduction.quick": str(quick).lower(),
+        }
+        earlier_id = records.latest_run({"stage": STAGE, "reproduction": identity})
+        earlier = records.ended_run(earlier_id) if earlier_id else None
+        if earlier is not None:
+            records.check_is_here(earlier, f"the reproduction {earlier_id}")
+        name = "reproduce-quick" if quick else "reproduce"
+        with parent_run(STAGE, name, tags, earlier) as run:
+            conductor = _Conductor(config, quick, check, table, rows, corpus, run, say)
+            return conductor.conduct(make_pool)
+
+
+def _busy(table: Table) -> str:
+    return f"{table.name} is being reproduced by another command; wait for it, or stop it"
+
+
+def _small(rows: Sequence[Reported]) -> tuple[Reported, ...]:
+    """The configurations that --quick trains. InputError if there are none."""
+    small = tuple(row for row in rows if row.num_layers * row.hidden_size <= QUICK_UNITS)
+    if not small:
+        raise InputError(
+            f"--quick trains configurations of at most {QUICK_UNITS} units in all their layers, and --only names none; "
+            "leave one of the two out"
+        )
+    return small
+
+
+def _first_of_each(rows: Iterable[Reported], key: Callable[[Reported], Hashable]) -> list[Reported]:
+    """The first row of each key, in their order."""
+    found: dict[Hashable, Reported] = {}
+    for row in rows:
+        found.setdefault(key(row), row)
+    return list(found.values())
+
+
+def _epochs_of(there: NestedTraining) -> int:
+    return len(there.curves[CURVE_METRICS["val"]])
+
+
+def _has_diverged(there: NestedTraining) -> bool:
+    return there.tags.get("failure", "").startswith(TrainingDivergedError.__name__)
+
+
+class _Conductor:
+    """What a reproduction does between the start and the end of its run."""
+
+    bar: SearchProgress
+
+    def __init__(
+        self,
+        config: ReproduceConfig,
+        quick: bool,
+        check: bool,
+        table: Table,
+        rows: Sequence[Reported],
+        corpus: Corpus,
+        run: TrackedRun,
+        say: Callable[[str], None],
+    ) -> None:
+        self.config, self.quick, self.check, self.table, self.rows = config, quick, check, table, rows
+        self.corpus, self.run, self.say = corpus, run, say
+        self.corpus_config = CorpusConfig("time-machine")
+        self.minutes_expected: float | None = None
+        self._seconds_of: dict[tuple[str, int, int], float] = {}  # expected, by task
+        self._shares_done: dict[tuple[str, int, int], float] = {}  # of those that are gone on with
+        self._kills: dict[tuple[str, int, int], int] = {}
+        self._failures: list[str] = []
+
+    def conduct(self, make_pool: MakePool) -> ReproductionRun:
+        began = time.monotonic()
+        run = self.run
+        asked = {**asdict(self.config), "quick": self.quick, "check": self.check}
+        commands, are_all = recorded_commands(run.id)
+        run.json(COMMANDS_FILE, {"commands": commands + [asked] * (asked not in commands), "are_all": are_all})
+        run.params(asked)
+        run.tags({LATEST + name: value for name, value in asked.items()})  # parameters stay as they were first
+        run.yaml("environment.yaml", machine.environment())
+        run.json(TABLE_FILE, asdict(self.table))
+        run.json(TEXT_FILE, asdict(text_facts(self.corpus)))
+        record_datasets(run, self.corpus, "report")
+        waiting = self._tasks()
+        if waiting:
+            workers = self._workers(waiting)
+            with search_progress(run.name, workers) as self.bar, make_pool(workers) as pool:
+                self._estimate(pool, waiting, workers)
+                self._train(pool, waiting)
+        return self._conclude(time.monotonic() - began)
+
+    def _workers(self, tasks: Sequence[TrainingTask]) -> int:
+        """--workers, or as many as cores and memory allow. InputError where the memory does not hold so many."""
+        symbols, largest, asked = len(self.corpus.vocabulary), 0, min(self.config.workers or 1, len(tasks))
+        for task in tasks:
+            spans = self.corpus.spans(task.train.preset)
+            train_chars, test_chars = (spans[split][1] - spans[split][0] for split in ("train", "test"))
+            check_training_fits(task.model, task.train, symbols, train_chars, test_chars, asked)
+            largest = max(largest, training_bytes(task.model, task.train, symbols, train_chars, test_chars))
+        return worker_count(self.config.workers, largest)
+
+    # --- what is to be trained ---------------------------------------------------------------------------------------
+
+    def _tasks(self) -> list[TrainingTask]:
+        """The trainings that are lacking: the protocol's by seed, the costly ones first, then the stream preset's."""
+        recorded = self._recorded()
+        rows = _first_of_each(self.rows, lambda row: shape_of(row.model))  # two rows of one shape share its trainings
+        tasks = [
+            task
+            for seed in range(self.config.seeds)
+            for row in sorted(rows, key=lambda row: -row.macs_per_char)
+            if (task := self._task("report", row, seed, recorded)) is not None
+        ]
+        shapes = _first_of_each(self.rows, lambda row: (row.cell, row.num_layers, row.hidden_size))
+        for row in [] if self.quick else sorted(shapes, key=lambda row: row.macs_per_char):
+            if (task := self._task("stream", row, 0, recorded)) is not None:
+                tasks.append(task)
+        return tasks
+
+    def _recorded(self) -> dict[Key, NestedTraining]:
+        return by_key(records.nested_trainings(self.run.id, [CURVE_METRICS["val"]]))
+
+    def _task(
+        self, role: Role, row: Reported, seed: int, recorded: Mapping[Key, NestedTraining]
+    ) -> TrainingTask | None:
+        """A training of a row, from the start or from where it stands; None if there is nothing left to train."""
+        model, train = configurations_of(row, seed, "report" if role == "report" else "stream")
+        epochs = self.config.epochs or (QUICK_EPOCHS if self.quick else None) if role == "report" else None
+        train = replace(train, epochs=epochs or train.epochs, max_seconds=self.config.max_seconds)
+        there = recorded.get((role, shape_of(asdict(model)), seed))
+        if there is not None:
+            if _has_diverged(there):  # it would again
+                if train.epochs is None or _epochs_of(there) < train.epochs:
+                    self._leave_out(row, seed, there.tags["failure"].partition(": ")[2])
+                return None
+            if self._is_enough(there, train):
+                return None
+            if train.epochs is not None:  # what was stopped after more than is asked for now is brought to its end
+                train = replace(train, epochs=max(train.epochs, _epochs_of(there)))
+        task = TrainingTask(
+            role=role,
+            number=self.table.rows.index(row),
+            corpus=self.corpus_config,
+            model=model,
+            train=train,
+            study=self.run.id,  # no other's trainings, not even those of a reproduction that was deleted
+            parent=self.run.id,
+            tags={**corpus_tags(self.corpus), "study": self.run.name, "role": role, "configuration": row.id},
+            going_on=there.run_id if there is not None else "",
+        )
+        if there is not None and train.epochs is not None:
+            self._shares_done[task.key] = _epochs_of(there) / train.epochs
+        return task
+
+    def _is_enough(self, there: NestedTraining, train: TrainConfig) -> bool:
+        """Whether a recorded training has come as far as it is asked to."""
+        if there.status != "FINISHED":
+            return False
+        if train.epochs is not None and _epochs_of(there) >= train.epochs:
+            return True
+        if there.tags.get("stopped", "").startswith(STOPPED_BY_TIME):
+            limit = train.max_seconds
+            return bool(limit) and limit <= float(there.configuration["train"]["max_seconds"])
+        return train.epochs is None
+
+    # --- training ----------------------------------------------------------------------------------------------------
+
+    def _estimate(self, pool: Pool, tasks: Sequence[TrainingTask], workers: int) -> None:
+        """Time some steps of each configuration, and say how long it will take and where it will be found."""
+        self.bar.phase("timing some steps")
+        by_protocol = {task.number: (task.model, task.train) for task in tasks if task.role == "report"}
+        by_stream = shapes_to_time([(task.model, task.train) for task in tasks if task.role == "stream"])
+        timings = time_all(
+            pool, [TimingTask(self.corpus_config, *each) for each in [*by_protocol.values(), *by_stream]]
+        )
+        timed = {shape_of(asdict(each.model)): each for each in timings if each.train.preset == "report"}
+        stream = Calibration(self.corpus, [each for each in timings if each.train.preset == "stream"])
+        for task in tasks:
+            self._seconds_of[task.key] = self._expected(task, timed, stream)
+        left = [self._seconds_of[task.key] * (1 - self._shares_done.get(task.key, 0.0)) for task in tasks]
+        minutes = in_turn_seconds(left, workers) / 60
+        self.minutes_expected = minutes
+        about = f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
+        own = sum(1 for task in tasks if task.role == "report")
+        more = f" and {len(tasks) - own} by the stream preset" if len(tasks) > own else ""
+        self.say(
+            f"{own} training{'s' * (own != 1)} by the report's protocol{more}: {about} with {workers} "
+            f"worker{'s' * (workers > 1)}, by steps timed just now\n"
+            f"{links.link_to_run(self.run.id)}"
+        )
+
+    def _expected(self, task: TrainingTask, timed: Mapping[Shape, Timing], stream: Calibration) -> float:
+        """Seconds of a whole training."""
+        if task.role == "stream":
+            return stream.expected_seconds(task.model, task.train) if stream else 1.0
+        timing = timed.get(shape_of(asdict(task.model)))
+        return expected_seconds(self.corpus, replace(timing, train=task.train)) if timing is not None else 1.0
+
+    def _train(self, pool: Pool, waiting: list[TrainingTask]) -> None:
+        total, done = len(waiting), 0
+
+        def on_end(event: Event) -> None:
+            nonlocal done
+            task = event.task
+            if event.kind == "lost":
+                close_dead_runs()
+                waiting[:0] = self._again(task, f"its process (pid {event.pid}) is gone, exit code {event.value}")
+                return
+            done += 1
+            self.bar.show(trainings=f"{done}/{total}")
+            if event.kind == "failed":
+                self._note_failure(task, raised(event))
+
+        self.bar.phase("training")
+        run_tasks(
+            pool,
+            lambda: waiting.pop(0) if waiting else None,
+            on_end,
+            self.bar,
+            lambda task: self._seconds_of[task.key],
+            lambda: sum(self._seconds_of[task.key] for task in waiting),
+        )
+
+    def _again(self, task: TrainingTask, reason: str) -> list[TrainingTask]:
+        """The training whose process was killed, once more from where it stands; nothing if it was the second time."""
+        kills = self._kills[task.key] = self._kills.get(task.key, 0) + 1
+        row = self.table.rows[task.number]
+        log.warning("The training of %s (seed %d) is lost: %s", row.id, task.train.seed, reason)
+        if kills > KILLS_ALLOWED:
+            self._leave_out(row, task.train.seed, f"{reason}, {kills} times")
+            return []
+        again = self._task(task.role, row, task.train.seed, self._recorded())
+        return [again] if again is not None else []
+
+    def _note_failure(self, task: TrainingTask, error: Exception) -> None:
+        """A training that can't be is left out; anything else ends the command, which may be given again."""
+        if not isinstance(error, TrainingDivergedError | MemoryError):
+            raise error
+        self._leave_out(self.table.rows[task.number], task.train.seed, str(error) or "out of memory")
+
+    def _leave_out(self, row: Reported, seed: int, reason: str) -> None:
+        """Name a training that is asked for and can't be had; --check is not met without it."""
+        self._failures.append(f"{row.id}, seed {seed}: {reason}")
+        log.warning("Left out: %s", self._failures[-1])
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def _conclude(self, seconds: float) -> ReproductionRun:
+        found = recorded_reproduction(self.run.id)
+        done = write_report(found, self.run, self.config.output)
+        verdicts, held = done.verdicts, done.checks
+        whole = sum(len(each.whole) for each in found.configurations)
+        trained = sum(len(each.runs) for each in found.configurations)
+        result = {
+            **done.result,
+            "trainings": trained,
+            "whole": whole,
+            "failed": self._failures,
+            "minutes": seconds / 60,
+            "minutes_expected": self.minutes_expected,
+        }
+        figures = {name: float(sum(v.outcome == outcome for v in verdicts)) for outcome, name in COUNTS.items()}
+        figures["reproduction/trainings"] = float(trained)
+        self.run.metrics(figures, step=self.run.next_step("reproduction/trainings"))  # each time its own: all are kept
+        self.run.json(records.RESULT_FILE, {**result, "report": REPORT_FILE})  # no path of this machine is kept
+        expected = self.minutes_expected
+        said = "" if expected is None else f" {expected:.1f} minutes were expected."
+        took = f"The last command took {seconds / 60:.1f} minutes.{said}"
+        self.run.note(f"{reproduction_note(found, verdicts, held)}\n\n{took}")
+        done = replace(done, result=result)
+        if self.check and (failed := refusal(held, self._failures)):
+            raise ChecksNotMetError(f"{failed}. The report: {done.folder / 'report.html'}", done)
+        return done

@@ -1,0 +1,46 @@
+"""The stage ``sample``: text that a trained model writes after prompts."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from models.decoding import Decoding
+from models.generation import generate
+from pipeline.stages.evaluate import TrainedModel
+from pipeline.tracking.runs import TrackedRun
+from pipeline.tracking.step import Step, run_step
+from pipeline.training.samples import SampleText, continuations, prompts_for
+from pipeline.training.summary import samples_table
+
+
+def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reuse: bool = False) -> Step:
+    """Record the texts that a trained model writes after the prompts."""
+    trained = TrainedModel.find(model)
+
+    def work(run: TrackedRun) -> dict[str, Any]:
+        run.params({"model": model, "prompt": " | ".join(prompts), "length": length, **asdict(decoding)})
+        texts = continuations(trained.network, trained.vocabulary, prompts, length, decoding)
+        pairs = zip(prompts, texts, strict=True)
+        table = samples_table([SampleText(prompt, decoding.method, text) for prompt, text in pairs])
+        run.text("samples/texts.md", table)
+        run.note(table)
+        return {"trained_run": trained.run_id, "texts": texts}
+
+    inputs = {**trained.keys, "prompts": prompts, "length": length, "decoding": asdict(decoding)}
+    return run_step("sample", f"sample-{trained.name}", inputs, trained.tags, work, reuse)
+
+
+def write_texts(model: str, prompts: list[str] | None, length: int, decoding: Decoding) -> list[str]:
+    """What a trained model writes after the prompts (None: one that it can read), without a record of it."""
+    trained = TrainedModel.find(model)
+    chosen = prompts or prompts_for(trained.vocabulary)[:1]
+    return continuations(trained.network, trained.vocabulary, chosen, length, decoding)
+
+
+def stream_text(model: str, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
+    """One text, piece by piece as it is written: the prompt (None: one that it can read), then each character."""
+    trained = TrainedModel.find(model)
+    ids = trained.vocabulary.encode_prompt(prompts_for(trained.vocabulary)[0] if prompt is None else prompt)
+    yield trained.vocabulary.decode(ids)
+    for (next_id,) in generate(trained.network, [ids], length, decoding, [trained.vocabulary.unknown_id]):
+        yield trained.vocabulary.symbols[next_id]

@@ -1,0 +1,1 @@
+"""What any program needs: files, signals, workers, processes, progress, plots, statistics."""

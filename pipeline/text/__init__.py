@@ -1,0 +1,1 @@
+"""Where a text comes from, alphabets, splits and batches."""

@@ -1,0 +1,240 @@
+"""The prepared text: the ids of its symbols on disk, its splits, and what the simplest models make of it."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from numpy.typing import NDArray
+
+from models.ngram import Baselines, baselines
+from pipeline.config import (
+    HELD_OUT_CHARS,
+    PASS_CHARS,
+    WINDOW_LENGTH,
+    WINDOW_TRAIN,
+    WINDOW_VAL,
+    Alphabet,
+    CorpusConfig,
+    PresetName,
+)
+from pipeline.errors import InputError
+from pipeline.support.code_digest import code_digest
+from pipeline.support.files import leftovers, whole_file, write_atomically
+from pipeline.support.machine import check_file_fits
+from pipeline.text.downloads import cache_dir
+from pipeline.text.sources import FALLBACK, FoundText, find_text
+from pipeline.text.vocabulary import Vocabulary, normalised
+
+log = logging.getLogger(__name__)
+
+TRAIN_SHARE, VAL_SHARE = 0.90, 0.05  # of the text's characters; the rest is the test text
+
+MIN_CHARS = 1000
+
+BASELINE_CHARS, BASELINE_BLOCK = 2_000_000, 100_000  # of a long text: the baselines' sample, and its blocks
+
+NAME_CHARS = 40  # of a text's name in its folder's
+
+IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
+
+FALLBACK_WARNING = (
+    f"FALLING BACK to {FALLBACK}, the reference topics inside this Python, in place of The Time Machine: "
+    "perplexities of different texts do not compare."
+)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A prepared text: ids on disk, mapped into memory, with what tells where they came from.
+
+    ``source_sha256`` is the digest of the bytes that were read, ``corpus_sha256`` that of the normalised text as
+    UTF-8: the identity by which results on it may be compared. ``is_fallback``: it stands in for The Time Machine.
+    """
+
+    name: str
+    source: str
+    is_fallback: bool
+    source_sha256: str
+    corpus_sha256: str
+    vocabulary: Vocabulary
+    ids: NDArray[np.integer]
+    folder: Path
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def label(self) -> str:
+        """The name by which records tell it from others: the alphabet is part of what a perplexity is about."""
+        alphabet = self.vocabulary.alphabet
+        return self.name if alphabet == "letters" else f"{self.name}-{alphabet}"
+
+    def spans(self, preset: PresetName) -> dict[str, tuple[int, int]]:
+        """First and past-the-last character of each split.
+
+        stream: 90, 5 and 5 % of the text, in its order. report: the characters under its 10,000 training and 5,000
+        validation windows. The test text is the last 5 % under both, so that their test figures compare. Of a long
+        text, whose 90 % are more than PASS_CHARS, the first HELD_OUT_CHARS of both 5 % are all that is read.
+        """
+        train_end = int(TRAIN_SHARE * len(self))
+        val_end = train_end + int(VAL_SHARE * len(self))
+        held_out = HELD_OUT_CHARS if train_end > PASS_CHARS else len(self)
+        test = (val_end, min(len(self), val_end + held_out))
+        if preset == "report":
+            needed = WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH
+            if val_end < needed:
+                raise InputError(
+                    f"{self.name} has {len(self):,} characters; --preset report needs {needed:,} before the last 5 %: "
+                    "use a longer --corpus or --preset stream"
+                )
+            return {
+                "train": (0, WINDOW_TRAIN + WINDOW_LENGTH),
+                "val": (WINDOW_TRAIN, WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH),
+                "test": test,
+            }
+        return {"train": (0, train_end), "val": (train_end, min(val_end, train_end + held_out)), "test": test}
+
+    def split(self, preset: PresetName, split: str) -> NDArray[np.integer]:
+        """The ids of a split, a view of the mapped file."""
+        start, end = self.spans(preset)[split]
+        return self.ids[start:end]
+
+    def baseline_text(self, preset: PresetName) -> NDArray[np.integer]:
+        """What the simplest models are fitted on: the training text; of one longer than PASS_CHARS, a sample.
+
+        The sample is BASELINE_CHARS in blocks of BASELINE_BLOCK, evenly spaced from the text's start to its end.
+        """
+        train = self.split(preset, "train")
+        if len(train) <= PASS_CHARS:
+            return train
+        starts = np.linspace(0, len(train) - BASELINE_BLOCK, BASELINE_CHARS // BASELINE_BLOCK).astype(int)
+        return np.concatenate([train[start : start + BASELINE_BLOCK] for start in starts])
+
+    def baselines(self, preset: PresetName) -> dict[str, Baselines]:
+        """Perplexity of the uniform, unigram and Kneser-Ney models of ``baseline_text``, on "val" and "test".
+
+        Fitted once for each text, preset and version of models/ngram.py, and kept beside the ids.
+        """
+        kept = self.folder / f"baselines-{preset}-{code_digest('models.ngram')}.json"
+        if kept.is_file():
+            return {split: Baselines(**values) for split, values in json.loads(kept.read_text()).items()}
+        held_out = {split: self.split(preset, split) for split in ("val", "test")}
+        result = baselines(self.baseline_text(preset), held_out, len(self.vocabulary))
+        with _writing_cache():
+            write_atomically(kept, json.dumps({split: asdict(values) for split, values in result.items()}).encode())
+        return result
+
+
+def load_corpus(config: CorpusConfig) -> Corpus:
+    """Find the text, reduce it to its alphabet and map its ids into memory; the second time from the cache.
+
+    Raises InputError for a text that can't be used and DataUnavailableError for one that can't be had.
+    """
+    found = find_text(config.corpus)
+    if found.missing:
+        log.warning("%s\n%s", found.missing, FALLBACK_WARNING)
+    source_sha256 = found.sha256()
+    inputs = [found.name, config.alphabet, source_sha256, code_digest("pipeline.text.corpus")]
+    key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
+    folder = cache_dir() / "prepared" / f"{found.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
+    with _writing_cache():
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            facts = _read_facts(folder)
+            if facts is None:
+                _sweep(folder)
+                facts = _prepare(folder, found, config.alphabet, source_sha256)
+    vocabulary = Vocabulary(config.alphabet, tuple(facts["symbols"]))
+    ids = np.memmap(folder / IDS_FILE, dtype=vocabulary.dtype, mode="c")  # copy on write: torch wants it writable
+    return Corpus(
+        name=found.name,
+        source=found.source,
+        is_fallback=bool(found.missing),
+        source_sha256=source_sha256,
+        corpus_sha256=facts["corpus_sha256"],
+        vocabulary=vocabulary,
+        ids=ids,
+        folder=folder,
+    )
+
+
+@contextmanager
+def _writing_cache() -> Iterator[None]:
+    """What the system says against it, in words."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"the cache {cache_dir()} can't be written: {error.strerror}; make room there or set TMLM_CACHE_DIR"
+        ) from None
+
+
+def _read_facts(folder: Path) -> dict | None:
+    """What an earlier call prepared, or None if there is nothing whole."""
+    facts_file, ids_file = folder / FACTS_FILE, folder / IDS_FILE
+    if not facts_file.is_file() or not ids_file.is_file():
+        return None
+    try:
+        facts: dict = json.loads(facts_file.read_bytes())
+    except ValueError:  # damaged
+        return None
+    with ids_file.open("rb") as file:
+        return facts if hashlib.file_digest(file, "sha256").hexdigest() == facts.get("ids_sha256") else None
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed calls have left half written, in this folder, whose lock is held, and in those of others."""
+    for other in folder.parent.iterdir():
+        parts = leftovers(other / IDS_FILE) + leftovers(other / FACTS_FILE)
+        if not parts:
+            continue
+        try:
+            with nullcontext() if other == folder else FileLock(other / "lock", timeout=0):
+                for part in parts:
+                    part.unlink(missing_ok=True)
+        except Timeout:  # somebody is writing there
+            continue
+
+
+def _prepare(folder: Path, found: FoundText, alphabet: Alphabet, source_sha256: str) -> dict:
+    """Write the ids, piece by piece, and the facts about them; returns the facts."""
+    vocabulary = Vocabulary.of(normalised(found.pieces(source_sha256), alphabet), alphabet)
+    characters, text_digest, ids_digest = 0, hashlib.sha256(), hashlib.sha256()
+    with whole_file(folder / IDS_FILE) as file:
+        for piece in normalised(found.pieces(source_sha256), alphabet):
+            ids = vocabulary.ids_of(piece).tobytes()
+            characters += len(piece)
+            text_digest.update(piece.encode())
+            ids_digest.update(ids)
+            file.write(ids)
+        if not found.size:
+            raise InputError(f"--corpus {found.name} is empty; at least {MIN_CHARS:,} characters are needed")
+        if characters < MIN_CHARS:
+            script = " (--alphabet raw keeps other letters than A to Z)" if alphabet == "letters" else ""
+            raise InputError(
+                f"--corpus {found.name} has {characters:,} characters of that alphabet, of {found.size:,} bytes; "
+                f"at least {MIN_CHARS:,} are needed{script}"
+            )
+    facts = {
+        "symbols": vocabulary.symbols,
+        "corpus_sha256": text_digest.hexdigest(),
+        "ids_sha256": ids_digest.hexdigest(),
+        "characters": characters,
+    }
+    write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
+    return facts
+
+
+def encoded(text: FoundText, sha256: str, vocabulary: Vocabulary) -> NDArray[np.integer]:
+    """The ids of a text in the symbols of a vocabulary that may be another text's."""
+    check_file_fits(f"{text.option} {text.name}", text.size)
+    ids = bytearray()
+    for piece in normalised(text.pieces(sha256), vocabulary.alphabet):
+        ids += vocabulary.ids_of(piece).tobytes()
+    return np.frombuffer(ids, vocabulary.dtype)

@@ -1,0 +1,228 @@
+"""Where a text comes from, and how it is read: in pieces, so that its length costs no memory.
+
+The order in which a text is looked for: the path that was given; $TMLM_DATA_DIR/<file>; the user's cache; download
+(https only, checked against the known digest). ``auto`` asks for The Time Machine and falls back, loudly, to the
+reference topics inside every Python, so that the pipeline runs with no network at all.
+"""
+
+import codecs
+import hashlib
+import io
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pipeline.errors import DataUnavailableError, InputError
+from pipeline.text.downloads import cache_dir, download, is_address, public
+from pipeline.text.vocabulary import normalised
+
+PIECE_BYTES = 1_000_000
+
+TIME_MACHINE_FILE = "timemachine.txt"
+
+TIME_MACHINE_SHA256 = "8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516"
+
+TIME_MACHINE_LETTERS_SHA256 = "9f258eadf409c46591c5c61d72c087cb825faf419c9f87ceb580f0eacb30c506"
+
+TIME_MACHINE_MIRRORS = (
+    "https://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt",
+    "https://d2l-data.s3.amazonaws.com/timemachine.txt",
+    "https://raw.githubusercontent.com/d2l-ai/d2l-zh/592fbef84a684e752393edbf267c07dbc53e082b/data/timemachine.txt",
+)
+
+FALLBACK = "python-docs"
+
+KNOWN_TEXTS = ("time-machine", FALLBACK)
+
+
+@dataclass(frozen=True)
+class FoundText:
+    """A text as it was found: its name, where it came from in words, its file or, for a text of Python's, its bytes.
+
+    ``missing`` tells why it stands in for another one; it is empty where the text is the one that was asked for.
+    ``option`` is what it was asked for with, for messages.
+    """
+
+    name: str
+    source: str
+    content: Path | bytes
+    missing: str = ""
+    option: str = "--corpus"
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
+
+    def _open(self) -> io.BytesIO | io.BufferedReader:
+        return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
+
+    def sha256(self) -> str:
+        """The digest of its bytes. Raises InputError for a file that can't be read, and at the first NUL byte.
+
+        A sparse file of 100 GB is refused at once that way.
+        """
+        digest = hashlib.sha256()
+        try:
+            with self._open() as file:
+                while data := file.read(PIECE_BYTES):
+                    self._check_no_nul(data)
+                    digest.update(data)
+            return digest.hexdigest()
+        except OSError as error:
+            raise self._unreadable(error) from None
+
+    def pieces(self, sha256: str) -> Iterator[str]:
+        """The text, decoded, in pieces; ``sha256`` is what ``sha256()`` gave.
+
+        Raises InputError for what is no UTF-8 text, and at its end for a text that has changed since: what was made of
+        it must not be kept.
+        """
+        digest = hashlib.sha256()
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        read, is_start = 0, True
+        try:
+            with self._open() as file:
+                while True:
+                    data = file.read(PIECE_BYTES)
+                    digest.update(data)
+                    self._check_no_nul(data)
+                    waiting, _ = decoder.getstate()
+                    try:
+                        piece = decoder.decode(data, final=not data)
+                    except UnicodeDecodeError as error:
+                        at = read - len(waiting) + error.start
+                        raise InputError(
+                            f"{self.option} {self.name} is not UTF-8 text: byte {at:,} is "
+                            f"0x{error.object[error.start]:02x}; convert it (iconv -t UTF-8) and try again"
+                        ) from None
+                    read += len(data)
+                    if piece and is_start:
+                        piece, is_start = piece.removeprefix("\ufeff"), False
+                    yield piece
+                    if not data:
+                        break
+        except OSError as error:
+            raise self._unreadable(error) from None
+        if digest.hexdigest() != sha256:
+            raise InputError(
+                f"{self.option} {self.name} has changed while it was read; try again when nothing writes to it"
+            )
+
+    def _check_no_nul(self, data: bytes) -> None:
+        if b"\0" in data:
+            raise InputError(f"{self.option} {self.name} has NUL bytes: it is not a text file; give a UTF-8 text file")
+
+    def _unreadable(self, error: OSError) -> InputError:
+        return InputError(f"{self.option} {self.source} can't be read: {error.strerror}; give a UTF-8 text file")
+
+
+def find_text(corpus: str, online: bool = True) -> FoundText:
+    """The text that ``--corpus`` means; nothing is downloaded unless ``online``."""
+    if corpus == "auto":
+        try:
+            return find_text("time-machine", online)
+        except DataUnavailableError as error:
+            return replace(find_text(FALLBACK), missing=str(error))
+    if corpus == "time-machine":
+        return _time_machine(online)
+    if corpus == FALLBACK:
+        from pydoc_data.topics import topics  # 700 kB: only when asked for
+
+        text = "\n\n".join(topics[topic] for topic in sorted(topics))
+        source = f"reference topics of Python {platform.python_version()} (pydoc_data)"
+        return FoundText(FALLBACK, source, text.encode())
+    _check_encodable(corpus, "--corpus")
+    if is_address(corpus):
+        try:
+            file = download(corpus, online)
+        except DataUnavailableError as error:
+            raise DataUnavailableError(f"--corpus {error}; check the address and the network, or give a file") from None
+        return FoundText(_name_of(Path(urlsplit(corpus).path)), public(corpus), file)
+    data_dir = os.environ.get("TMLM_DATA_DIR")
+    places = [os.path.join(folder, corpus) for folder in (["", data_dir] if data_dir else [""])]
+    for place in places:
+        try:
+            return find_file(place)
+        except FileNotFoundError:
+            continue
+    looked = " or ".join(dict.fromkeys(os.path.abspath(os.path.expanduser(place)) for place in places))
+    raise InputError(
+        f"--corpus {corpus} is not a known text, and there is no file {looked}; give auto, time-machine, {FALLBACK}, "
+        "the path of a UTF-8 file or an https address"
+    )
+
+
+def find_file(path: str, option: str = "--corpus") -> FoundText:
+    """A text by its path. Raises FileNotFoundError, and InputError for anything else but a file that can be read."""
+    _check_encodable(path, option)
+    try:
+        place = Path(path).expanduser().resolve()  # so that it is found again from another folder
+        if not place.is_file() and place.exists():
+            kind = "a folder" if place.is_dir() else "no file"
+            raise InputError(f"{option} {path} can't be read: it is {kind}; give a UTF-8 text file")
+        place.open("rb").close()
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(f"{option} {path} can't be read: {error}; give a UTF-8 text file") from None
+    return FoundText(_name_of(place), str(place), place, option=option)
+
+
+def _check_encodable(path: str, option: str) -> None:
+    """A name that is not Unicode (old file systems have such) can't be recorded."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        shown = path.encode("utf-8", "backslashreplace").decode()
+        raise InputError(f"{option} {shown} is a name that is not UTF-8; rename the file") from None
+
+
+def _name_of(path: Path) -> str:
+    """A text's name by its file; a known name is only for the text that it names."""
+    name = "".join(character if character.isprintable() else "_" for character in path.stem)
+    return f"{name}-file" if name in (*KNOWN_TEXTS, "auto") else name or "text"
+
+
+def _is_time_machine(text: FoundText, sha256: str) -> bool:
+    if sha256 == TIME_MACHINE_SHA256:
+        return True
+    digest = hashlib.sha256()
+    try:
+        for piece in normalised(text.pieces(sha256), "letters"):
+            digest.update(piece.encode())
+    except InputError:  # no text at all
+        return False
+    return digest.hexdigest() == TIME_MACHINE_LETTERS_SHA256
+
+
+def _time_machine(online: bool) -> FoundText:
+    """The exact text. Raises DataUnavailableError with all that was tried."""
+    tried = []
+    data_dir = os.environ.get("TMLM_DATA_DIR")
+    local = [Path(data_dir) / TIME_MACHINE_FILE] if data_dir else []
+    for path in [*local, cache_dir() / "downloads" / TIME_MACHINE_FILE]:
+        try:
+            found = replace(find_file(str(path)), name="time-machine")
+            sha256 = found.sha256()
+        except FileNotFoundError as error:
+            tried.append(f"{path}: {error.strerror}")
+        except InputError as error:
+            tried.append(str(error))
+        else:
+            if _is_time_machine(found, sha256):
+                return found
+            tried.append(f"{path}: another text (sha256 {sha256[:8]}..., not {TIME_MACHINE_SHA256[:8]}...)")
+    for url in TIME_MACHINE_MIRRORS:
+        try:
+            return FoundText("time-machine", url, download(url, online, TIME_MACHINE_FILE, TIME_MACHINE_SHA256))
+        except DataUnavailableError as error:
+            tried.append(str(error))
+    raise DataUnavailableError(
+        "The Time Machine can't be had. Tried:\n  "
+        + "\n  ".join(tried)
+        + f"\nPut the book's {TIME_MACHINE_FILE} into a folder and set TMLM_DATA_DIR to it, or use --corpus {FALLBACK}."
+    )

@@ -1,0 +1,143 @@
+"""Links to the MLflow UI: a run, the models of a text, and the command that starts the UI on this store."""
+
+import http.client
+import json
+import os
+import shlex
+import shutil
+import socket
+import sys
+import sysconfig
+from contextlib import closing
+from pathlib import Path
+
+from pipeline.errors import InputError
+from pipeline.support.code_digest import ROOT
+from pipeline.tracking import views
+from pipeline.tracking.store import Store, client, setup, sqlite_file, without_credentials
+
+HOST, PORT = "127.0.0.1", 5000
+
+UI_SECONDS = 2  # that a UI on this machine may take to say what it shows
+
+UNDER_MAKE, UNDER_MLFLOW = "MAKELEVEL", "MLFLOW_RUN_ID"  # which set them
+
+
+def links_to(corpus_sha256: str | None, run_id: str | None, port: int | None = None) -> dict[str, str]:
+    """Addresses of the UI by what they show; a run's page if there is one to show.
+
+    Without a port they lead to where a UI of this store answers, or else to where ``tmlm ui`` would start one.
+    """
+    store = setup()
+    base = server_address(store.uri) or f"http://{HOST}:{port or running_port(store) or next_port()}"
+    return views.links(base, store.experiment_id, corpus_sha256, run_id)
+
+
+def link_to_run(run_id: str) -> str:
+    """The address of a run's page."""
+    return links_to(None, run_id)["run"]
+
+
+def how_to_start() -> str:
+    """How to open the UI of the store that was recorded into: its address, or the command that starts it.
+
+    The command works when it is pasted into the shell that started this one. No password is in it.
+    """
+    store = setup()
+    if server := server_address(store.uri):
+        return f"the UI is at {server}"
+    if port := running_port(store):
+        return f"the UI is at http://{HOST}:{port}"
+    if store.database is not None and UNDER_MAKE in os.environ and Path.cwd() == store.database.parent.parent:
+        return "start the UI with: make ui"
+    return f"start the UI with: {command()} ui"
+
+
+def command() -> str:
+    """How to call tmlm from the shell that started this command, so that it works on the same store.
+
+    A store in another file than ours is named: ``mlflow run`` has told it to this process, not to the shell.
+    """
+    store = setup()
+    file = sqlite_file(store.uri)
+    if store.database is not None or file is None:
+        return program()
+    return f"MLFLOW_TRACKING_URI={shlex.quote(f'sqlite:///{file}')} {program()}"
+
+
+def program() -> str:
+    """``tmlm`` as the shell that started this command finds it: by its name, or by a path.
+
+    make puts the environment on the path of what it starts, and that path is not the shell's.
+    """
+    folder = Path(sysconfig.get_path("scripts"))
+    activated = any(os.environ.get(name) == sys.prefix for name in ("VIRTUAL_ENV", "CONDA_PREFIX"))
+    on_path = activated or UNDER_MAKE not in os.environ
+    script = folder / "tmlm"
+    if not script.is_file():  # conda.yaml's environment has our libraries alone
+        python = "python" if on_path and _finds("python", Path(sys.executable)) else shlex.quote(sys.executable)
+        return f"PYTHONPATH={shlex.quote(str(ROOT))} {python} -m pipeline"
+    if on_path and _finds("tmlm", script):
+        return "tmlm"
+    is_here = UNDER_MAKE in os.environ or UNDER_MLFLOW not in os.environ  # mlflow run changes the working folder
+    if is_here and script.is_relative_to(Path.cwd()):
+        script = script.relative_to(Path.cwd())
+    return shlex.quote(str(script))
+
+
+def _finds(name: str, file: Path) -> bool:
+    """Whether the path has this file under that name."""
+    found = shutil.which(name)
+    return found is not None and os.path.samefile(found, file)
+
+
+def server_address(uri: str) -> str:
+    """The address of a tracking server as a browser opens it, without user name and password; "" of any other store."""
+    return without_credentials(uri).rstrip("/") if uri.startswith(("http://", "https://")) else ""
+
+
+def running_port(store: Store) -> int | None:
+    """The port at which a UI of this store answers: the one that ``tmlm ui`` has noted, or MLflow's usual one."""
+    note = port_note(store)
+    noted = note.read_text().split() if note is not None and note.is_file() else []
+    return next((port for port in [*map(int, noted), PORT] if _shows(port, store)), None)
+
+
+def next_port() -> int:
+    """The port that ``tmlm ui`` would take now."""
+    try:
+        return free_port(PORT)
+    except InputError:  # it will say so itself; nobody has asked for a UI yet
+        return PORT
+
+
+def port_note(store: Store) -> Path | None:
+    """The file beside the store's in which ``tmlm ui`` notes its port; None for a store that is no file."""
+    file = sqlite_file(store.uri)
+    return None if file is None else file.with_name(".ui-port")
+
+
+def _shows(port: int, store: Store) -> bool:
+    """Whether an MLflow server on this port has this store: the experiment, with its artifacts where ours are."""
+    connection = http.client.HTTPConnection(HOST, port, timeout=UI_SECONDS)
+    with closing(connection):
+        try:
+            connection.request("GET", f"/api/2.0/mlflow/experiments/get?experiment_id={store.experiment_id}")
+            answer = json.loads(connection.getresponse().read())
+            location = answer["experiment"]["artifact_location"]
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):  # nobody there, or not MLflow
+            return False
+    return bool(location == client().get_experiment(store.experiment_id).artifact_location)
+
+
+def free_port(port: int) -> int:
+    """The port, or the next free one. InputError if it and the 49 after it are taken."""
+    for candidate in range(port, min(port + 50, 65536)):
+        with closing(socket.socket()) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, candidate))
+            except OSError:
+                continue
+            return candidate
+    raise InputError(f"--port {port} and the 49 after it are taken; give another one")

@@ -1,0 +1,146 @@
+"""Runs that are RUNNING: which of them have a process, and how those end that have none any more."""
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from pipeline.errors import InputError
+from pipeline.support.files import LAST_CHECKPOINT
+from pipeline.support.processes import has_a_process, is_gone, is_of_this_machine, mlflow_run_since, process_tags
+from pipeline.tracking.store import REFUSALS, Store, checkpoint_folder, client, set_tags, shown, without_passwords
+
+log = logging.getLogger(__name__)
+
+IDENTITY = ("process.pid", "process.started", "process.ticks")  # the tags that differ when another process takes over
+
+BEGUN_SECONDS = 3600.0  # after which a run whose command has not begun is abandoned: no environment takes that long
+
+State = Literal["alive", "gone", "elsewhere", "begun", "unknown"]
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that is RUNNING, and what is known of the process that records it."""
+
+    id: str
+    name: str
+    tags: Mapping[str, str]
+    metrics: tuple[str, ...]
+    started_ms: int
+    checkpoints: Path
+    state: State
+
+    @property
+    def meaning(self) -> str:
+        """The state in words."""
+        process = f"pid {self.tags.get('process.pid', '?')} on {self.tags.get('process.host', 'an unknown machine')}"
+        return {
+            "alive": f"its process is alive ({process})",
+            "gone": f"its process is gone ({process})",
+            "elsewhere": f"of another machine or container ({process})",
+            "begun": "begun by `mlflow run` and not taken up by a command",
+            "unknown": "not recorded by a command of this project",
+        }[self.state]
+
+
+def open_runs(only_here: bool = False) -> list[OpenRun]:
+    """The RUNNING runs of the current store, or only those that a process of this machine records."""
+    experiments = [each.experiment_id for each in client().search_experiments()]
+    query = "attributes.status = 'RUNNING'"
+    if only_here:
+        query += f" and tags.`process.host` = '{process_tags()['process.host']}'"
+    return [
+        OpenRun(
+            run.info.run_id,
+            run.info.run_name,
+            run.data.tags,
+            tuple(run.data.metrics),
+            run.info.start_time,
+            checkpoint_folder(run.info.run_id, run.info.artifact_uri),
+            _state(run.data.tags),
+        )
+        for run in client().search_runs(experiments, query, max_results=1000)
+    ]
+
+
+def _state(tags: Mapping[str, str]) -> State:
+    if "process.pid" not in tags:
+        return "begun" if tags.get("mlflow.source.type") == "PROJECT" else "unknown"
+    if not is_of_this_machine(tags):
+        return "elsewhere"
+    return "gone" if is_gone(tags) else "alive"
+
+
+def close_dead_runs() -> list[OpenRun]:
+    """Close the runs of this machine whose process is gone, children and parents alike; returns them."""
+    dead = [each for each in open_runs(only_here=True) if each.state == "gone" and _is_as_it_was(each)]
+    for each in dead:
+        _close(each, f"{each.meaning}: killed, out of memory, or the machine went down")
+    return dead
+
+
+def close_begun_runs() -> tuple[list[OpenRun], list[OpenRun]]:
+    """Close the runs that ``mlflow run`` began more than an hour ago and no command has taken up.
+
+    Returns those, and the younger ones, which are left: nothing here shows whether their ``mlflow run`` is alive, since
+    it may be in another container. Neither has the runs that a process of this machine may still take up.
+    """
+    begun = [each for each in open_runs() if each.state == "begun"]
+    begun = [each for each in begun if not mlflow_run_since(each.started_ms / 1000) and not has_a_process(each.id)]
+    is_old = {each.id: time.time() - each.started_ms / 1000 > BEGUN_SECONDS for each in begun}
+    closed = [each for each in begun if is_old[each.id]]
+    for each in closed:
+        _close(each, "`mlflow run` ended before its command began: no environment, or it was stopped")
+    return closed, [each for each in begun if not is_old[each.id]]
+
+
+def close_by_hand(run_id: str) -> OpenRun:
+    """Close a run whose process can't be seen from here. InputError unless it is RUNNING and not alive here."""
+    found = next((each for each in open_runs() if each.id == run_id), None)
+    if found is None:
+        raise InputError(f"--close {run_id} is no run that is RUNNING; `tmlm doctor` lists them")
+    if found.state == "alive":
+        raise InputError(f"--close {run_id} ({found.name}) is running: {found.meaning}; stop it instead")
+    _close(found, f"closed by hand: {found.meaning}")
+    return found
+
+
+def _is_as_it_was(dead: OpenRun) -> bool:
+    """Whether nobody has closed the run, or gone on with it, since it was looked at."""
+    now = client().get_run(dead.id)
+    same = all(now.data.tags.get(key) == dead.tags.get(key) for key in IDENTITY)
+    return bool(now.info.status == "RUNNING" and same)
+
+
+def _close(run: OpenRun, reason: str) -> None:
+    """End a run FAILED with a reason, at the time of the last that was heard of it, so that its duration is true."""
+    heard = [metric.timestamp for key in run.metrics for metric in client().get_metric_history(run.id, key)]
+    set_tags(run.id, {"failure": reason})
+    client().set_terminated(run.id, "FAILED", max([run.started_ms, *heard]))
+
+
+@cache
+def close_the_dead(store: Store) -> None:
+    """Before a command records: close the runs whose process is gone, and say so in one line. Never worth a run."""
+    try:
+        closed = close_dead_runs()
+    except (*REFUSALS, psutil.Error) as error:
+        reason = without_passwords(str(error))
+        log.warning("Runs whose process is gone could not be closed in %s: %s", shown(store.uri), reason)
+        return
+    if closed:
+        names = ", ".join(each.name for each in closed)
+        count = "1 run" if len(closed) == 1 else f"{len(closed)} runs"
+        log.warning("Closed %s whose process is gone: %s%s", count, names, "".join(map(_how_to_go_on, closed)))
+
+
+def _how_to_go_on(closed: OpenRun) -> str:
+    """The command that resumes a training which has a checkpoint to go on from; else nothing."""
+    has_checkpoint = (closed.checkpoints / LAST_CHECKPOINT).is_file()
+    return f"; go on with: tmlm train --resume {closed.id}" if has_checkpoint else ""

@@ -1,0 +1,343 @@
+"""Read what runs have recorded: finished and nested trainings, results, artifacts, and MODEL addresses."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import mlflow
+import yaml
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from pipeline.config import config_id
+from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.support.files import BEST_CHECKPOINT
+from pipeline.support.processes import is_of_this_machine
+from pipeline.tracking.relocation import is_elsewhere, local_path
+from pipeline.tracking.store import own_database, refused, setup, shown, without_passwords
+from pipeline.tracking.views import TAG_PREFIX, key_of
+
+RecordedRun = Run  # by this name it may be passed around where mlflow is not known
+
+RESULT_FILE = "result.json"  # what a step came to, in the artifacts of its run
+
+CONFIG_TAG = "mlflow.tmlm.config"  # of a training: all that is needed to begin it again; the UI hides such a prefix
+
+PAGE = 1000  # runs that one answer of the store holds
+
+
+def ended_run(run_id: str) -> Run | None:
+    """A run that may be opened again; None if it is not there any more. InputError if it is RUNNING."""
+    try:
+        run = MlflowClient().get_run(run_id)
+    except MlflowException:
+        return None
+    if run.info.lifecycle_stage != "active":
+        return None
+    if run.info.status == "RUNNING":
+        where = f"pid {run.data.tags.get('process.pid')} on {run.data.tags.get('process.host')}"
+        raise InputError(
+            f"{run.info.run_name} ({run_id}) is still running ({where}); stop it there, or, if that machine or "
+            f"container is gone: tmlm doctor --close {run_id}"
+        )
+    return run
+
+
+def resumable_run(run_id: str) -> Run:
+    """A training that is not running. InputError for anything else."""
+    try:
+        run = MlflowClient().get_run(run_id)
+    except MlflowException:
+        where = shown(mlflow.get_tracking_uri())
+        raise InputError(f"--resume {run_id} is no run of {where}; give a training's run id") from None
+    tags, name = run.data.tags, run.info.run_name
+    if run.info.lifecycle_stage != "active":
+        raise InputError(f"--resume {run_id} ({name}) was deleted; restore it first: mlflow runs restore -r {run_id}")
+    if tags.get("stage") != "train" or CONFIG_TAG not in tags:
+        child = f"; its training is {tags['trained_run']}" if "trained_run" in tags else ""
+        raise InputError(f"--resume {run_id} ({name}) is not a training that can be gone on with{child}")
+    if run.info.status == "RUNNING":
+        where = f"pid {tags.get('process.pid')} on {tags.get('process.host')}"
+        remedy = "stop it first"
+        if not is_of_this_machine(tags):
+            remedy = f"stop it there first, or, if that machine or container is gone: tmlm doctor --close {run_id}"
+        raise InputError(f"--resume {run_id} ({name}) is still running ({where}); {remedy}")
+    check_is_here(run, f"--resume {run_id}")
+    return run
+
+
+def check_is_here(run: Run, what: str) -> None:
+    """InputError, about ``what``, for a run whose artifacts lie where the checkout was before it was moved."""
+    folder = local_path(run.info.artifact_uri)
+    if folder is not None and (database := own_database()) is not None and is_elsewhere(folder, database.parent):
+        raise InputError(
+            f"{what} ({run.info.run_name}) has its artifacts under {folder}, not in this checkout; "
+            "run `tmlm doctor --repair` first"
+        )
+
+
+# --- what was recorded -----------------------------------------------------------------------------------------------
+
+
+def texts_with_views() -> dict[str, str | None]:
+    """What the stored views show: label -> the text's digest, None for all texts."""
+    store = setup()
+    found: dict[str, str | None] = {}
+    with refused():
+        tags = MlflowClient().get_experiment(store.experiment_id).tags
+    for run in latest_of_each_text():
+        digest = run.data.tags["corpus.sha256"]
+        if TAG_PREFIX + key_of(digest) in tags:
+            found.setdefault(run.data.tags["corpus"], digest)
+    return {**found, "all texts": None}
+
+
+def latest_of_each_text(*conditions: str, by: str = "start_time") -> list[Run]:
+    """The training of each text that is the latest of those that meet all conditions, the latest first.
+
+    One question to the store for each text: there are few of them, and there may be thousands of trainings.
+    """
+    store, client = setup(), MlflowClient()
+    latest: list[Run] = []
+    while True:
+        others = (f"tags.`corpus.sha256` != '{run.data.tags['corpus.sha256']}'" for run in latest)
+        query = " and ".join(["tags.stage = 'train'", "tags.`corpus.sha256` LIKE '%'", *conditions, *others])
+        order = [f"attributes.{by} DESC"]
+        with refused():
+            following = client.search_runs([store.experiment_id], query, order_by=order, max_results=1)
+        if not following:
+            return latest
+        latest += following
+
+
+def _every_run(experiment_id: str, query: str, order_by: str = "attributes.start_time DESC") -> Iterator[Run]:
+    """The runs of an experiment that a query finds, however many."""
+    client, page = MlflowClient(), None
+    while True:
+        runs = client.search_runs([experiment_id], query, max_results=PAGE, order_by=[order_by], page_token=page)
+        yield from runs
+        if not (page := runs.token):
+            return
+
+
+@dataclass(frozen=True)
+class FinishedTraining:
+    """What a training that has ended has recorded; figures that are no counts have six digits."""
+
+    run_id: str
+    name: str
+    ended_ms: int
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    tags: Mapping[str, str]
+
+    @property
+    def config_id(self) -> str:
+        """Digest of what it computed but for the seed; made anew, since an older version's tag depends on more."""
+        kept = json.loads(self.tags.get(CONFIG_TAG, "{}"))
+        try:
+            return config_id(kept["model"], kept["train"], kept["text"]["corpus_sha256"])
+        except (KeyError, TypeError, ValueError):  # of another version
+            return self.tags.get("config_id", "")
+
+
+FINISHED = "attributes.status = 'FINISHED'", "metrics.`final/val_perplexity` > 0"
+
+
+def finished_trainings(corpus_sha256: str) -> list[FinishedTraining]:
+    """All finished trainings on a text that have a result, the latest first."""
+    return _trainings(corpus_sha256, *FINISHED)
+
+
+def latest_finished_trainings(preset: str) -> list[FinishedTraining]:
+    """The training on each text that has finished last, the latest first."""
+    return list(map(_finished, latest_of_each_text(*FINISHED, f"params.preset = '{preset}'", by="end_time")))
+
+
+def diverged_trainings(corpus_sha256: str) -> list[FinishedTraining]:
+    """All trainings on a text that ended because they diverged: they have no result."""
+    failed = "attributes.status = 'FAILED'", f"tags.failure LIKE '{TrainingDivergedError.__name__}:%'"
+    return _trainings(corpus_sha256, *failed)
+
+
+def _trainings(corpus_sha256: str, *conditions: str) -> list[FinishedTraining]:
+    store = setup()
+    query = " and ".join(["tags.stage = 'train'", f"tags.`corpus.sha256` = '{corpus_sha256}'", *conditions])
+    with refused():
+        return list(map(_finished, _every_run(store.experiment_id, query)))
+
+
+def _finished(run: Run) -> FinishedTraining:
+    info, data = run.info, run.data
+    return FinishedTraining(info.run_id, info.run_name, info.end_time, data.params, data.metrics, data.tags)
+
+
+@dataclass(frozen=True)
+class NestedTraining:
+    """A training below another run, as far as it has come; ``curves`` are its metrics of each epoch, from the first."""
+
+    run_id: str
+    status: str
+    tags: Mapping[str, str]
+    configuration: Mapping[str, Any]
+    curves: Mapping[str, tuple[float, ...]]
+    result: Mapping[str, Any]  # empty where it has not come to one
+
+
+def nested_trainings(parent: str, curves: Iterable[str]) -> list[NestedTraining]:
+    """The trainings that are nested in a run, in the order in which they were begun."""
+    setup()
+    client = MlflowClient()
+    with refused():
+        experiment = client.get_run(parent).info.experiment_id
+        query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}'"
+        return [_nested(client, run, curves) for run in _every_run(experiment, query, "attributes.start_time")]
+
+
+def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTraining:
+    histories = {}
+    for key in curves:
+        points = client.get_metric_history(run.info.run_id, key) if key in run.data.metrics else []
+        histories[key] = tuple(point.value for point in sorted(points, key=lambda point: point.step))
+    return NestedTraining(
+        run_id=run.info.run_id,
+        status=run.info.status,
+        tags=run.data.tags,
+        configuration=json.loads(run.data.tags.get(CONFIG_TAG, "{}")),
+        curves=histories,
+        result=read_json(run.info.run_id, RESULT_FILE) if run.info.status == "FINISHED" else {},
+    )
+
+
+def latest_run(tags: Mapping[str, str]) -> str | None:
+    """Id of the run that was begun last among those with these tags, or None."""
+    return _latest(*(f"tags.`{key}` = '{value}'" for key, value in tags.items()))
+
+
+def _latest(*conditions: str) -> str | None:
+    """Id of the run that was begun last among those that meet all conditions of MLflow's search, or None."""
+    store = setup()
+    with refused():
+        found = MlflowClient().search_runs(
+            [store.experiment_id], " and ".join(conditions), order_by=["attributes.start_time DESC"], max_results=1
+        )
+    return str(found[0].info.run_id) if found else None
+
+
+def run_of(run_id: str) -> Run:
+    """A run. InputError if there is no such one."""
+    setup()
+    try:
+        return MlflowClient().get_run(run_id)
+    except MlflowException:
+        raise InputError(f"{run_id} is no run of {shown(mlflow.get_tracking_uri())}; give a run id") from None
+
+
+def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
+    """Run id and result of the latest finished run of a step, or None if there is none with its result."""
+    run_id = _latest(f"tags.step_key = '{step_key}'", "attributes.status = 'FINISHED'")
+    if run_id is None:
+        return None
+    try:
+        return run_id, json.loads(read_text(run_id, RESULT_FILE))
+    except (MlflowException, OSError):  # its artifacts are gone: the step has to be done again
+        return None
+
+
+def stopped_step(step_key: str) -> str | None:
+    """Run id of the latest training of a step that ended before its time, or None."""
+    ended = "attributes.status != 'FINISHED'", "attributes.status != 'RUNNING'"
+    return _latest(f"tags.step_key = '{step_key}'", "tags.stage = 'train'", *ended)
+
+
+def fetch_checkpoints(run: Run) -> Path | None:
+    """A copy of a run's checkpoints for the time of this process; None where they are files of this machine anyway."""
+    if local_path(run.info.artifact_uri) is not None:
+        return None
+    kept = MlflowClient().list_artifacts(run.info.run_id, "checkpoints")
+    return download(f"runs:/{run.info.run_id}/checkpoints") if kept else None
+
+
+def read_yaml(run_id: str, path: str) -> dict[str, Any]:
+    """A mapping kept as YAML among a run's artifacts; empty if it is not there."""
+    try:
+        return dict(yaml.safe_load(read_text(run_id, path)))
+    except (MlflowException, OSError):
+        return {}
+
+
+def read_json(run_id: str, path: str) -> dict[str, Any]:
+    """The same of what is kept as JSON; empty too if it is not whole, as a killed process may leave it."""
+    try:
+        return dict(json.loads(read_text(run_id, path)))
+    except (MlflowException, OSError, json.JSONDecodeError):
+        return {}
+
+
+def read_text(run_id: str, path: str) -> str:
+    return fetch(run_id, path).read_text()
+
+
+def fetch(run_id: str, path: str) -> Path:
+    """A run's artifact as a file of this machine: where it is, or a copy for the time of this process."""
+    local = local_path(MlflowClient().get_run(run_id).info.artifact_uri)
+    return local / path if local else download(f"runs:/{run_id}/{path}")
+
+
+@cache
+def _downloads() -> tempfile.TemporaryDirectory[str]:
+    """A folder that goes with this process."""
+    return tempfile.TemporaryDirectory(prefix="tmlm-")
+
+
+def download(uri: str) -> Path:
+    """An artifact or a logged model, copied for the time of this process."""
+    folder = tempfile.mkdtemp(dir=_downloads().name)
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
+
+
+def checkpoint_of(model: str) -> tuple[Path, str | None]:
+    """The best checkpoint that a MODEL means, and its run id if it was named by one.
+
+    MODEL is a run id, the path of a checkpoint, or a ``models:/`` or ``runs:/`` address of a logged model.
+    Raises InputError for anything else.
+    """
+    if os.path.isfile(model):  # False too for a name that no file can have
+        return Path(model), None
+    setup()
+    if urlsplit(model).scheme in ("models", "runs"):
+        try:
+            run_id = model.split("/")[1] if model.startswith("runs:/") else None
+            return download(model) / "artifacts" / BEST_CHECKPOINT, run_id
+        except (MlflowException, OSError) as error:
+            raise InputError(
+                f"MODEL {model} can't be had: {without_passwords(str(error))}; give a run id, a file or a models:/ "
+                "address"
+            ) from None
+    try:
+        run = MlflowClient().get_run(model)
+    except MlflowException:
+        raise InputError(
+            f"MODEL {model} is neither a run of {shown(mlflow.get_tracking_uri())} nor a file; "
+            "give a run id, the path of a checkpoint, or a models:/ address"
+        ) from None
+    folder = local_path(run.info.artifact_uri)
+    if run.data.tags.get("stage") == "train" and folder is not None and not folder.exists():
+        raise InputError(
+            f"MODEL {model} ({run.info.run_name}) has lost its artifacts: {folder} is not there; if the checkout was "
+            "moved, `tmlm doctor --repair` finds them again"
+        )
+    kept = MlflowClient().list_artifacts(run.info.run_id, "checkpoints")
+    if f"checkpoints/{BEST_CHECKPOINT}" not in [file.path for file in kept]:
+        trained = run.data.tags.get("trained_run")  # a pipeline, an evaluation or a sample points at its training
+        if trained and trained != model:
+            return checkpoint_of(trained)
+        raise InputError(f"MODEL {model} ({run.info.run_name}) is a run without a model; give the run id of a training")
+    return fetch(model, f"checkpoints/{BEST_CHECKPOINT}"), model

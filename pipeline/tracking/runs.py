@@ -1,0 +1,489 @@
+"""Tracking: runs, what they record, and the models that they made. It and store.py are the only doors to MLflow, beside
+served_model.py, which MLflow loads.
+"""
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Concatenate, TypeVar
+from typing import ParamSpec as Arguments
+
+import mlflow
+import yaml
+from filelock import FileLock
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.dataset_source import DatasetSource
+from mlflow.data.http_dataset_source import HTTPDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import Metric, Param, Run, RunStatus
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.tracking import MlflowClient
+from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+
+from models.decoding import DEFAULT_LENGTH, Decoding
+from pipeline.errors import InputError, RecordingError
+from pipeline.support import signals
+from pipeline.support.code_digest import ROOT, modules_behind
+from pipeline.support.machine import git_tags, public_version
+from pipeline.support.processes import process_tags
+from pipeline.support.signals import shielded
+from pipeline.tracking import final_status
+from pipeline.tracking.liveness import close_the_dead
+from pipeline.tracking.records import fetch, resumable_run
+from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of
+from pipeline.tracking.store import (
+    NOTE,
+    REFUSALS,
+    Store,
+    StoreGoneError,
+    check_is_there,
+    checkpoint_folder,
+    impatient,
+    reason_of,
+    refused,
+    resume_lock,
+    said_if_silent,
+    set_tags,
+    setup,
+    shown,
+    tag_experiment,
+    without_passwords,
+)
+from pipeline.tracking.views import view_tag
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: nothing leaves this machine
+
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+log = logging.getLogger(__name__)
+
+P = Arguments("P")
+
+T = TypeVar("T")
+
+SERVED_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "safetensors")  # what served_model.py needs
+
+SERVED_TYPES = {str: DataType.string, float: DataType.double, int: DataType.long}
+
+SIGNATURE = ModelSignature(  # of the served model: prompts in, texts out, and the options of `tmlm sample`
+    inputs=Schema([ColSpec(DataType.string)]),
+    outputs=Schema([ColSpec(DataType.string)]),
+    params=ParamSchema(
+        [
+            ParamSpec("length", DataType.long, DEFAULT_LENGTH),
+            *(ParamSpec(each.name, SERVED_TYPES[type(each.default)], each.default) for each in fields(Decoding)),
+        ]
+    ),
+)
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+def rounded(value: float) -> float:
+    """Six significant digits: the UI shows all that it is given. A count (MACs, parameters) stays exact."""
+    return float(value) if float(value).is_integer() else float(f"{value:.6g}")
+
+
+def recorded(method: Callable[Concatenate["TrackedRun", P], T]) -> Callable[Concatenate["TrackedRun", P], T]:
+    """A method that records: where the store or its disk refuses, or is gone, it raises RecordingError."""
+
+    def careful(self: "TrackedRun", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        self.check_is_recorded()
+        try:
+            with said_if_silent(self.store.uri):
+                return method(self, *args, **kwargs)
+        except REFUSALS as error:
+            raise RecordingError(
+                f"{self.name} can't be recorded in {shown(self.store.uri)}: {reason_of(error)}"
+            ) from error
+
+    return careful
+
+
+class TrackedRun:
+    """One MLflow run that is being recorded."""
+
+    def __init__(self, store: Store, run: Run, name: str, is_resumed: bool = False, is_adopted: bool = False) -> None:
+        self.store = store
+        self.is_adopted = is_adopted  # begun by ``mlflow run``
+        self.id: str = run.info.run_id
+        self.name = name
+        self.artifact_uri: str = run.info.artifact_uri
+        self.client = MlflowClient()
+        self._params = dict(run.data.params)
+        self._is_resumed = is_resumed
+        self._steps: dict[str, set[int]] = {}  # of a resumed run: what is recorded of each metric
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Where the run's checkpoints are written: among its artifacts where these are files of this machine."""
+        return checkpoint_folder(self.id, self.artifact_uri)
+
+    def check_is_recorded(self) -> None:
+        """Raises StoreGoneError if what is recorded now would go into a database file that was deleted or moved."""
+        check_is_there(self.store, self.id)
+
+    @property
+    def has_remote_artifacts(self) -> bool:
+        """Whether its artifacts are kept elsewhere than in a folder of this machine."""
+        return local_path(self.artifact_uri) is None
+
+    def address_of(self, path: str) -> str:
+        """The address of an artifact, without a password."""
+        return without_passwords(f"{self.artifact_uri}/{path}")
+
+    @recorded
+    def send_checkpoints(self) -> None:
+        """Upload the checkpoints to an artifact store that is not a folder of this machine."""
+        if self.has_remote_artifacts and self.checkpoint_dir.is_dir():
+            self.client.log_artifacts(self.id, str(self.checkpoint_dir), "checkpoints")
+
+    def send_what_is_kept(self, error: BaseException) -> None:
+        """Upload the checkpoints of a training that ``error`` ended, which stays what is raised if that fails too."""
+        try:
+            with impatient() if is_in_a_hurry(error) else nullcontext():
+                self.send_checkpoints()
+        except RecordingError as failure:
+            log.warning("The checkpoints of %s stay in %s: %s", self.name, self.checkpoint_dir, failure)
+        else:
+            self.forget_checkpoints()
+
+    def forget_checkpoints(self) -> None:
+        """Remove this machine's copy of checkpoints that were uploaded: a resumed training fetches them."""
+        if self.has_remote_artifacts:
+            shutil.rmtree(self.checkpoint_dir.parent, ignore_errors=True)
+
+    @recorded
+    def params(self, values: Mapping[str, Any]) -> None:
+        """Log parameters, but for those that ``mlflow run`` has logged as they were typed (they can't be changed)."""
+        new = {key: str(value) for key, value in values.items() if key not in self._params}
+        self._params |= new
+        self.client.log_batch(self.id, params=[Param(key, value) for key, value in new.items()])
+
+    @recorded
+    def tags(self, values: Mapping[str, Any]) -> None:
+        set_tags(self.id, values)
+
+    @recorded
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Log figures in one synchronous call: what was reported is in the database when it returns.
+
+        A resumed run may report a step again that it had recorded before it was stopped: it stays as it is.
+        """
+        now = int(1000 * time.time())
+        new = {key: value for key, value in values.items() if not (self._is_resumed and step in self._recorded(key))}
+        self.client.log_batch(self.id, metrics=[Metric(key, rounded(value), now, step) for key, value in new.items()])
+
+    def next_step(self, key: str) -> int:
+        """The step after the last one that is recorded of a metric; 0 of none."""
+        return max(self._recorded(key), default=-1) + 1
+
+    def _recorded(self, key: str) -> set[int]:
+        if key not in self._steps:
+            self._steps[key] = {metric.step for metric in self.client.get_metric_history(self.id, key)}
+        return self._steps[key]
+
+    @recorded
+    def text(self, path: str, text: str) -> None:
+        self.client.log_text(self.id, text, path)
+
+    def yaml(self, path: str, values: Mapping[str, Any]) -> None:
+        self.text(path, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
+
+    def json(self, path: str, values: Mapping[str, Any]) -> None:
+        self.text(path, json.dumps(values, indent=1, ensure_ascii=False))
+
+    @recorded
+    def picture(self, path: str, png: bytes) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / Path(path).name
+            file.write_bytes(png)
+            self.client.log_artifact(self.id, str(file), str(Path(path).parent))
+
+    def note(self, markdown: str) -> None:
+        """The description that the UI shows on the run's page."""
+        self.tags({NOTE: markdown})
+
+    @recorded
+    def dataset(self, name: str, digest: str, source: str, context: str) -> None:
+        """Record which text the run read (lineage): its name, the digest of its content and where it came from."""
+        is_url = source.startswith("https://")
+        origin: DatasetSource = HTTPDatasetSource(source) if is_url else CodeDatasetSource({"source": source})
+        with quiet_warnings():
+            dataset = MetaDataset(origin, name=name, digest=digest[:36])  # type: ignore[abstract]  # as its docs do
+            mlflow.log_input(dataset, context=context)
+
+    @recorded
+    def keep_copies(self, paths: Iterable[str], folder: str) -> None:
+        """Copy artifacts of the run into a folder of their own, before others take their place."""
+        for path in filter(self.has, paths):
+            self.client.log_artifact(self.id, str(fetch(self.id, path)), str(Path(folder) / Path(path).parent))
+
+    @recorded
+    def has(self, path: str) -> bool:
+        """Whether there is such an artifact."""
+        folder = str(Path(path).parent)
+        return path in {file.path for file in self.client.list_artifacts(self.id, "" if folder == "." else folder)}
+
+    @recorded
+    def model(self, checkpoint: Path, example: str) -> str:
+        """Log the served model (text in, text out) around a checkpoint; returns its address."""
+        served = ROOT / "pipeline" / "tracking" / "served_model.py"
+        with quiet_warnings(), tempfile.TemporaryDirectory() as code:
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(served),
+                artifacts={"checkpoint": location_of(checkpoint)},
+                code_paths=[str(folder) for folder in _served_code(Path(code))],
+                signature=SIGNATURE,
+                input_example=[example],
+                pip_requirements=[f"{name}=={public_version(name)}" for name in SERVED_PACKAGES],
+            )
+        return str(info.model_uri)
+
+
+def _served_code(folder: Path) -> list[Path]:
+    """The modules that served_model.py needs, copied into a folder; MLflow keeps them beside the model."""
+    for module in modules_behind("pipeline.tracking.served_model"):
+        file = Path(*module.split(".")).with_suffix(".py")
+        packages = [parent / "__init__.py" for parent in file.parents if parent.parts]
+        for name in [file, *packages]:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((ROOT / name).read_bytes())
+    return [folder / "models", folder / "pipeline"]
+
+
+def tag_failure(run_id: str, stage: str, reason: str) -> None:
+    """Leave the reason with a run that ``mlflow run`` has begun and that ended before it was taken up."""
+    setup()
+    begun_run(run_id)
+    with refused():
+        set_tags(run_id, {"failure": without_passwords(reason)[:4000], "stage": stage})
+
+
+def begun_run(run_id: str) -> Run:
+    """The run that MLFLOW_RUN_ID names. InputError if there is none, or if it has ended: nothing is overwritten."""
+    try:
+        run = MlflowClient().get_run(run_id)
+    except MlflowException:
+        raise InputError(f"MLFLOW_RUN_ID {run_id} is no run of {shown(mlflow.get_tracking_uri())}; unset it") from None
+    if run.info.status != "RUNNING":
+        raise InputError(f"MLFLOW_RUN_ID names {run.info.run_name}, which has ended ({run.info.status}); unset it")
+    return run
+
+
+@contextmanager
+def quiet_warnings() -> Iterator[None]:
+    """Without the hints that MLflow prints about how else one might have called it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def tracked_run(
+    stage: str, name: str, tags: Mapping[str, Any], resumed: Run | None = None, parent: str | None = None
+) -> Iterator[TrackedRun]:
+    """Record a run: the one that ``mlflow run`` has begun, a child of the run that is open here, or a new one.
+
+    With ``resumed``, an ended run is opened again, as it was looked at. ``parent`` is the run of another process that
+    a new one becomes a child of. It ends FINISHED, FAILED with the reason as a tag, or KILLED after Ctrl-C or SIGTERM;
+    the exception goes on.
+    """
+    store = setup()
+    run: TrackedRun | None = None
+    before = mlflow.active_run()
+    status, failure, in_a_hurry = RunStatus.FAILED, "", False
+    try:
+        with shielded(), refused(), quiet_warnings():
+            close_the_dead(store)
+            if digest := tags.get("corpus.sha256"):
+                tag_experiment(store.experiment_id, dict([view_tag(f"{tags['corpus']}: models", digest)]))
+            all_tags = {"stage": stage, **process_tags(), **git_tags(), **tags}  # there from the run's first moment
+            run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)
+            _open.append(run)
+        yield run
+        status = RunStatus.FINISHED
+    except BaseException as error:
+        failure = without_passwords(f"{type(error).__name__}: {error}")
+        in_a_hurry = is_in_a_hurry(error)
+        if signum := signals.signal_of(error):
+            status, failure = RunStatus.KILLED, f"stopped by {signals.name_of(signum)}"
+        elif run and stage == "train" and "study" not in tags and _may_be_resumed(error):
+            error.add_note(f"then go on with: tmlm train --resume {run.id}")
+        raise
+    finally:
+        with shielded():
+            if run is not None:
+                try:
+                    _end(run, status, failure, in_a_hurry)
+                finally:
+                    _open.remove(run)
+            elif mlflow.active_run() is not before:  # MLflow would end it FINISHED when the process does
+                mlflow.end_run(RunStatus.to_string(status))
+
+
+def is_in_a_hurry(error: BaseException) -> bool:
+    """Whether no server is waited for after this: the process has to end soon, or waiting has just been in vain."""
+    return isinstance(error, KeyboardInterrupt | SystemExit | RecordingError)
+
+
+def _may_be_resumed(error: BaseException) -> bool:
+    """Whether a training that this ended can go on once the disk or the store is as it should be."""
+    return isinstance(error, OSError | RecordingError) and not isinstance(error, StoreGoneError)
+
+
+_open: list[TrackedRun] = []  # of this process, parents first
+
+
+def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | None) -> TrackedRun:
+    adopted = os.environ.get("MLFLOW_RUN_ID")  # start_run takes it, and clears the variable
+    if adopted:
+        begun_run(adopted)
+        set_tags(adopted, process_tags())
+    active = mlflow.start_run(
+        run_name=name,
+        nested=mlflow.active_run() is not None,
+        experiment_id=None if adopted else store.experiment_id,
+        parent_run_id=parent,
+        tags=dict(tags),
+        log_system_metrics=False,
+    )
+    run = TrackedRun(store, active, name, is_adopted=bool(adopted))
+    if adopted:
+        run.client.update_run(run.id, name=name)
+    return run
+
+
+def is_under_mlflow() -> bool:
+    """Whether ``mlflow run`` has begun a run for this process that is not taken up yet."""
+    return "MLFLOW_RUN_ID" in os.environ
+
+
+def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
+    """The run, RUNNING again and of this process. How it had ended moves to the tag "resumed"."""
+    client, run_id, name = MlflowClient(), seen.info.run_id, seen.info.run_name
+    with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # so that of two that resume a run one is told
+        before = resumable_run(run_id) if seen.data.tags["stage"] == "train" else MlflowClient().get_run(run_id)
+        if before.info.end_time != seen.info.end_time or before.info.status == "RUNNING":
+            raise InputError(f"{run_id} ({name}) has just been gone on with by another command; look again")
+        set_tags(run_id, process_tags())  # first of all, so that it can be told whose it is
+        active = mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None, log_system_metrics=False)
+    ends = [before.data.tags[key] for key in ("resumed", "failure", "stopped") if key in before.data.tags]
+    set_tags(run_id, {**tags, "resumed": "; ".join(ends or [before.info.status])[-4000:]})
+    for key in ("failure", "stopped"):
+        if key in before.data.tags:
+            client.delete_tag(run_id, key)
+    return TrackedRun(store, active, name, is_resumed=True)
+
+
+def has_run(run_id: str) -> bool:
+    """Whether the store has such a run, deleted or not. Raises as ``refused`` where it can't be asked."""
+    with refused():
+        try:
+            MlflowClient().get_run(run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return False
+    return True
+
+
+def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
+    """Close the active run with its status and the reason for it. Raises RecordingError where a success is refused."""
+    gone: StoreGoneError | None = None
+    if status == RunStatus.FINISHED:
+        try:
+            run.check_is_recorded()
+        except StoreGoneError as error:
+            gone, status, failure = error, RunStatus.FAILED, f"{type(error).__name__}: {error}"
+    try:
+        with impatient() if in_a_hurry else said_if_silent(run.store.uri):
+            try:
+                if run.is_adopted and status == RunStatus.KILLED:
+                    final_status.leave_behind(run.id, RunStatus.to_string(status))
+                if failure:
+                    set_tags(run.id, {"failure": failure[:4000]})
+            finally:
+                mlflow.end_run(RunStatus.to_string(status))
+    except REFUSALS as error:
+        reason = f"the end of {run.name} can't be recorded in {shown(run.store.uri)}: {reason_of(error)}"
+        if not _close_deleted(run, status, failure):
+            reason += ". If it stays RUNNING, the next command that records closes it"
+        if status == RunStatus.FINISHED:
+            raise RecordingError(reason) from error
+        log.warning("%s", reason)  # beside the error that ended the run, which goes on
+    if gone is not None:
+        raise gone
+
+
+def _close_deleted(run: TrackedRun, status: int, failure: str) -> bool:
+    """Close a run that was deleted while it was recorded, or it would be RUNNING if it is ever restored.
+
+    MLflow changes nothing of a deleted run, so it is restored for that moment. False if it was not deleted.
+    """
+    ended = RunStatus.FAILED if status == RunStatus.FINISHED else status
+    try:
+        with impatient():
+            if run.client.get_run(run.id).info.lifecycle_stage != "deleted":
+                return False
+            run.client.restore_run(run.id)
+            try:
+                set_tags(run.id, {"failure": (failure or "deleted while it was recorded")[:4000]})
+                run.client.set_terminated(run.id, RunStatus.to_string(ended))
+            finally:
+                run.client.delete_run(run.id)
+    except REFUSALS:  # of which the caller tells the first
+        return False
+    return True
+
+
+def _close_by_force(signal: str) -> None:
+    """What ``tracked_run`` would have done, from another thread, where the main one is too busy to."""
+    killed = RunStatus.to_string(RunStatus.KILLED)
+    for run in reversed(_open):
+        if run.client.get_run(run.id).info.status != "RUNNING":  # the main thread has come to its end after all
+            continue
+        if run.is_adopted:
+            final_status.leave_behind(run.id, killed)
+        set_tags(run.id, {"failure": f"stopped by {signal}"})
+        run.client.set_terminated(run.id, killed)
+
+
+signals.close_by_force(_close_by_force)
+
+# --- the registry ----------------------------------------------------------------------------------------------------
+
+
+def register(name: str, run_id: str, alias: str, description: str) -> str:
+    """Make a run's model a version of a registered model, once, and give it the alias; returns the version."""
+    client = MlflowClient()
+    with refused():
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        found = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        version = found[0] if found else _new_version(client, name, run_id)
+        client.update_model_version(name, version.version, description)
+        client.set_registered_model_alias(name, alias, version.version)
+    return str(version.version)
+
+
+def _new_version(client: MlflowClient, name: str, run_id: str) -> ModelVersion:
+    outputs = client.get_run(run_id).outputs
+    if outputs is None or not outputs.model_outputs:
+        raise RecordingError(f"the run {run_id} has no logged model to register as {name}")
+    model = client.get_logged_model(outputs.model_outputs[-1].model_id)  # a resumed training may have logged two
+    return client.create_model_version(name, model.artifact_location, run_id, model_id=model.model_id)

@@ -1,0 +1,79 @@
+"""The model as MLflow serves it: prompts in, continued prompts out. MLflow loads this file by itself.
+
+The weights are a checkpoint of ours (safetensors, checked against its digest); nothing is unpickled.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+from models.decoding import DEFAULT_LENGTH, Decoding
+from pipeline.errors import InputError
+from pipeline.training.checkpoints import load_model
+from pipeline.training.samples import continuations
+
+LONGEST = 10_000  # characters, of a prompt and of what is added to it
+
+MANY = 1_000  # prompts of a request
+
+MOST = 200_000  # characters that one request may have read, and generated: the server answers one at a time
+
+WIDEST = 50_000_000  # numbers that a step holds at once (prompts x beams x symbols or units)
+
+
+class TextGenerator(PythonModel):
+    """Continues each prompt of a request; ``params`` are those of the signature.
+
+    MLflow makes texts of a request before the model sees it: a JSON null arrives as "None", a number as its digits,
+    and of several columns only the first arrives.
+    """
+
+    def load_context(self, context: PythonModelContext) -> None:
+        self.language_model, self.vocabulary, _ = load_model(Path(context.artifacts["checkpoint"]))
+
+    # Annotated as list[str], MLflow would infer a signature of its own, without params.
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> list[str]:
+        """One column of prompts -> the prompts, continued. Raises MlflowException (400) for what can't be read."""
+        prompts = model_input.iloc[:, 0].tolist()
+        try:
+            options = {"length": DEFAULT_LENGTH, **(params or {})}
+            for name, value in options.items():
+                if value is None:
+                    raise ValueError(f"{name} is null; leave it out, or give a value")
+            length = int(options.pop("length"))
+            decoding = Decoding(**options)
+            self._check_work(prompts, length, decoding.beam_width if decoding.method == "beam" else 1)
+            return continuations(self.language_model, self.vocabulary, prompts, length, decoding)
+        except (ValueError, InputError) as error:
+            raise mlflow.MlflowException(str(error), error_code=BAD_REQUEST) from error
+
+    def _check_work(self, prompts: list[Any], length: int, beams: int) -> None:
+        """ValueError for what is no text, and for more than a server should do at one request."""
+        if not all(isinstance(prompt, str) for prompt in prompts):
+            raise ValueError("a prompt is not a text; give strings")
+        if not 0 <= length <= LONGEST:
+            raise ValueError(f"length is {length}; it must be from 0 to {LONGEST:,}")
+        if len(prompts) > MANY:
+            raise ValueError(f"{len(prompts):,} prompts; at most {MANY:,} are answered at once")
+        longest, read = max(map(len, prompts), default=0), sum(map(len, prompts))
+        if longest > LONGEST:
+            raise ValueError(f"a prompt has {longest:,} characters; at most {LONGEST:,} are read")
+        if read > MOST:
+            raise ValueError(f"the prompts have {read:,} characters; at most {MOST:,} are read at once")
+        if (work := len(prompts) * length * beams) > MOST:
+            raise ValueError(f"{work:,} characters to generate (prompts x length x beams); at most {MOST:,} are")
+        config = self.language_model.config
+        width = max(len(self.vocabulary), config.num_layers * config.hidden_size)
+        if (held := len(prompts) * beams * width) > WIDEST:
+            raise ValueError(
+                f"{len(prompts):,} prompts x {beams:,} beams x {width:,} are {held:,}; at most {WIDEST:,} are"
+            )
+
+
+mlflow.models.set_model(TextGenerator())

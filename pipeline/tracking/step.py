@@ -1,0 +1,187 @@
+"""A step: a stage's work in a tracked run, or what an earlier run of the same key came to; and what all steps record.
+
+It ends in a flat result, which is also kept in the run as result.json. The result of a finished step is
+reused while what it depends on is unchanged: the code that it runs, its configuration, the text and the step before it.
+"""
+
+import json
+import logging
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+import torch
+
+from pipeline.config import Alphabet, CorpusConfig, PresetName
+from pipeline.errors import InputError
+from pipeline.support.code_digest import code_digest, own_code_digest
+from pipeline.support.files import BEST_CHECKPOINT
+from pipeline.support.markdown import plain
+from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.text.downloads import kept_downloads, public
+from pipeline.text.sources import KNOWN_TEXTS
+from pipeline.tracking import records, runs
+from pipeline.tracking.records import RecordedRun
+from pipeline.tracking.runs import TrackedRun
+from pipeline.tracking.store import REFUSALS, reason_of
+from pipeline.training.checkpoints import load_checkpoint
+
+log = logging.getLogger(__name__)
+
+CURVES = "plots/perplexity.png"
+
+STAGE_MODULES = {
+    "prepare": ("pipeline.text.corpus",),
+    "train": ("pipeline.training.experiment",),
+    "evaluate": ("pipeline.training.evaluation", "pipeline.training.checkpoints", "pipeline.text.corpus"),
+    "sample": ("pipeline.training.samples", "pipeline.training.checkpoints"),
+    "complexity": ("models.complexity",),
+}
+
+# where a stage's work is recorded
+RECORDING = {stage: f"pipeline.stages.{stage}" for stage in STAGE_MODULES}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage that is done: its run, what it came to, and whether that is from an earlier time."""
+
+    stage: str
+    run_id: str
+    result: dict[str, Any]
+    reused: bool = False
+
+
+def step_key(stage: str, inputs: Mapping[str, Any]) -> str:
+    """The digest of all that a step's result depends on."""
+    depends = {
+        "stage": stage,
+        "code": code_digest(*STAGE_MODULES[stage]),
+        "recording": own_code_digest("pipeline.tracking.step", RECORDING[stage]),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        **inputs,
+    }
+    return sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def run_step(
+    stage: str,
+    name: str,
+    inputs: Mapping[str, Any],
+    tags: Mapping[str, Any],
+    work: Callable[[TrackedRun], dict[str, Any]],
+    reuse: bool,
+    resumed: RecordedRun | None = None,
+    go_on: Callable[[str], Step | None] = lambda key: None,
+    parent: str | None = None,
+) -> Step:
+    """Do a stage's work in a tracked run, or take the latest finished run with the same key.
+
+    ``go_on`` may finish a run that was stopped with that key. ``resumed`` is the ended run to do the work in.
+    ``parent`` is the run, of another process, that a new one is nested in.
+    """
+    key = step_key(stage, inputs)
+    if reuse:
+        found = records.finished_step(key)
+        if found and (whole := _as_it_is_now(*found)):
+            return Step(stage, found[0], whole, reused=True)
+        if step := go_on(key):
+            return step
+    with runs.tracked_run(stage, name, {**tags, "step_key": key}, resumed, parent) as run:
+        result = {"run_id": run.id, **work(run)}
+        run.json(records.RESULT_FILE, result)
+    return Step(stage, run.id, result)
+
+
+def _as_it_is_now(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A step's result, or None if what later steps need of it is not whole: a training's checkpoint and its curves."""
+    if result.get("checkpoint") is None:
+        return dict(result)
+    try:
+        checkpoint = records.fetch(run_id, f"checkpoints/{BEST_CHECKPOINT}")  # its folder may have been moved
+        load_checkpoint(checkpoint)
+        has_curves = records.fetch(run_id, CURVES).is_file()
+    except InputError as error:
+        log.warning("the training %s is done again: %s", run_id, error)
+        return None
+    except REFUSALS as error:  # an artifact store from which they were deleted, or that is not there
+        log.warning("the training %s is done again: its artifacts can't be read: %s", run_id, reason_of(error))
+        return None
+    return {**result, "checkpoint": str(checkpoint)} if has_curves else None
+
+
+@contextmanager
+def parent_run(stage: str, name: str, tags: Mapping[str, Any], earlier: RecordedRun | None) -> Iterator[TrackedRun]:
+    """The run that others are nested in: begun, or ``earlier``, of the same command, gone on with.
+
+    Under ``mlflow run``, which has begun a run of its own, that one points at the earlier.
+    """
+    if earlier is None or not runs.is_under_mlflow():
+        with runs.tracked_run(stage, name, tags, resumed=earlier) as run:
+            yield run
+        return
+    with runs.tracked_run("resume", f"resume-{name}", {**tags, "resumed_run": earlier.info.run_id}) as begun:
+        with runs.tracked_run(stage, name, tags, resumed=earlier) as run:
+            yield run
+        begun.note(f"Went on with {plain(name)} ({earlier.info.run_id}).")
+
+
+def corpus_tags(corpus: Corpus) -> dict[str, str]:
+    tags = {"corpus": corpus.label, "corpus.sha256": corpus.corpus_sha256, "corpus.source": corpus.source}
+    return {**tags, "corpus.fallback": "true"} if corpus.is_fallback else tags
+
+
+def corpus_options(config: CorpusConfig) -> dict[str, Any]:
+    """The options of the text, as they are recorded: an address without what may be a secret in it."""
+    return {**asdict(config), "corpus": public(config.corpus)}
+
+
+def corpus_keys(corpus: Corpus) -> dict[str, Any]:
+    return {"corpus": corpus.name, "corpus_sha256": corpus.corpus_sha256, "source_sha256": corpus.source_sha256}
+
+
+def record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName, only: str | None = None) -> None:
+    for split, (start, end) in corpus.spans(preset).items():
+        if only not in (None, split):
+            continue
+        run.dataset(f"{corpus.label}/{split}", f"{corpus.corpus_sha256[:16]}-{start}-{end}", corpus.source, split)
+
+
+def final_metrics(result: Mapping[str, Any]) -> dict[str, float]:
+    """The figures by which runs are compared, under the names that the UI's views use."""
+    return {
+        **{
+            f"final/{name}": result[name]
+            for name in (
+                "val_perplexity",
+                "test_perplexity",
+                "test_bits_per_char",
+                "best_epoch",
+                "ngram_val_perplexity",
+                "ngram_test_perplexity",
+            )
+        },
+        **{
+            f"cost/{name}": result[name]
+            for name in ("parameters", "macs_per_char", "train_seconds", "chars_per_second")
+        },
+    }
+
+
+def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus:
+    """The text of an earlier training, from where it was found then. InputError if another one is there now."""
+    for file in kept_downloads(source):  # the record leaves out what is needed to download it again
+        corpus = load_corpus(CorpusConfig(str(file), alphabet))
+        if corpus.corpus_sha256 == corpus_sha256:
+            return replace(corpus, name=name, source=source)
+    corpus = load_corpus(CorpusConfig(name if name in KNOWN_TEXTS else source, alphabet))
+    if corpus.corpus_sha256 != corpus_sha256:
+        raise InputError(
+            f"the text {name} is not the one that was trained on (sha256 {corpus.corpus_sha256[:8]}..., "
+            f"then {corpus_sha256[:8]}...); put that one back at {source} (any other: evaluate --text FILE)"
+        )
+    return corpus

@@ -1,0 +1,509 @@
+"""Where runs are recorded: one database for ``mlflow run``, plain Python and a bare ``mlflow ui``.
+
+It is <root>/mlruns/mlflow.db, root being the folder of our MLproject, or the working folder where that can't be
+written. MLFLOW_TRACKING_URI overrides it.
+"""
+
+import logging
+import os
+import re
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from filelock import FileLock
+from mlflow.entities import Experiment, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.utils import request_utils
+from requests.adapters import Retry
+from sqlalchemy import URL, create_engine, event, inspect, make_url
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.errors import InputError, RecordingError
+from pipeline.support.code_digest import ROOT
+from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, mend_database
+from pipeline.tracking.views import view_tag
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: nothing leaves this machine
+
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+log = logging.getLogger(__name__)
+
+EXPERIMENT = "time-machine-lm"
+
+EXPERIMENT_NOTE = (
+    "Character-level recurrent language models: perplexity against cost. `tmlm ui` prints links that open this "
+    "experiment with the right columns and charts."
+)
+
+NOTE = "mlflow.note.content"  # the description that the UI shows
+
+CREATE_ATTEMPTS = 20  # a second apart
+
+SERVER_SECONDS = 5  # that a server may take for its first answer
+
+OUTAGE_SECONDS = 120  # that a server may be down for while a run is recorded
+
+BACKOFF_SECONDS = 15  # at most, between two attempts to reach it
+
+SILENT_SECONDS = 10  # after which a person hears that a server is being waited for
+
+SCHEMA_SECONDS = 3  # after which a database that another process is making has changed
+
+MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where runs are recorded.
+
+    ``database`` is None for a store that is not our own file. ``file`` identifies an sqlite file as it was opened
+    (device and inode), None for any other store.
+    """
+
+    uri: str
+    experiment_id: str
+    database: Path | None
+    file: tuple[int, int] | None = None
+
+
+def root() -> Path:
+    """The folder that holds mlruns/: our MLproject's if it can be written, else the working folder."""
+    return ROOT if (ROOT / "MLproject").is_file() and os.access(ROOT, os.W_OK) else Path.cwd()
+
+
+def own_database() -> Path | None:
+    """Our database file, or None if MLFLOW_TRACKING_URI names another store."""
+    ours = root() / "mlruns" / "mlflow.db"
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri:
+        return ours
+    return ours if sqlite_file(uri) == ours.resolve() else None
+
+
+@cache
+def setup() -> Store:
+    """Create or find the store and its experiment, and make it MLflow's current one.
+
+    Raises InputError for a store that can't be used as it is, RecordingError for one that stays locked.
+    """
+    uri, database = address(), own_database()
+    with refused():
+        _point_at(uri)
+        if database is None:
+            _probe(uri)
+            file = sqlite_file(uri)
+            return Store(uri, _chosen_experiment(file), None, _inode(file))
+        database.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(database.parent / ".setup.lock", timeout=LOCK_SECONDS):
+            _probe(uri)
+            _create()
+            mend_database(database)
+            if MlflowClient().get_experiment("0").name == "Default":
+                MlflowClient().rename_experiment("0", EXPERIMENT)
+            return Store(uri, _chosen_experiment(database), database, _inode(database))
+
+
+def look() -> bool:
+    """Make the store MLflow's current one without changing anything; False if there is none yet. Raises as setup."""
+    with refused():
+        uri = address()
+        if (file := sqlite_file(uri)) is not None and not file.exists():
+            return False
+        _point_at(uri)
+        _probe(uri)
+        return True
+
+
+def _point_at(uri: str) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of what is raised as well
+    # it would print a server's address, password included, among the results of a command
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    mlflow.set_tracking_uri(uri)
+
+
+def _inode(file: Path | None) -> tuple[int, int] | None:
+    """What identifies a file whatever its name; None if it is not there."""
+    try:
+        found = None if file is None else file.stat()
+    except OSError:
+        return None
+    return None if found is None else (found.st_dev, found.st_ino)
+
+
+class StoreGoneError(RecordingError):
+    """The database file was deleted, moved or replaced after it was opened."""
+
+
+def check_is_there(store: Store, run_id: str) -> None:
+    """StoreGoneError if the database that ``run_id`` is being recorded in is no longer the file at its path.
+
+    SQLite goes on writing into the file that it has opened, even after that was deleted: nobody would find the run.
+    """
+    file = sqlite_file(store.uri)
+    if store.file is not None and _inode(file) != store.file:
+        raise StoreGoneError(
+            f"the store {file} was deleted, moved or replaced while the run {run_id} was recorded, which is not in "
+            "what is there now. After a move of the checkout: run `tmlm doctor --repair` in its new place, then "
+            f"`tmlm train --resume {run_id}`; otherwise start again"
+        )
+
+
+def address() -> str:
+    """The store's address, with the patience of a writer for another one if it is an sqlite file."""
+    ours = own_database()
+    uri = os.environ["MLFLOW_TRACKING_URI"] if ours is None else f"sqlite:///{ours}"
+    if ours is not None and sqlite_file(uri) != ours.resolve():  # SQLAlchemy 2.1 reads %20 as a space
+        uri = URL.create("sqlite", database=str(ours)).render_as_string()
+    if not uri.startswith("sqlite:") or "timeout=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}timeout={LOCK_SECONDS}"
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """The file of an sqlite address, or None for any other store."""
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(str(make_url(uri).database).removeprefix("file:")).resolve()
+
+
+def shown(uri: str) -> str:
+    """An address as it may be shown: a file's path, and no password."""
+    file = sqlite_file(uri)
+    return masked(uri) if file is None else str(file)
+
+
+def has_password(uri: str) -> bool:
+    """Whether an address holds a password, before its host or as a parameter; so may one that can't be parsed."""
+    try:
+        return make_url(uri).password is not None or bool(_SECRET_PARAMETER.search(uri))
+    except (SQLAlchemyError, ValueError):
+        return "@" in uri
+
+
+def masked(uri: str) -> str:
+    """An address with *** in place of its user name and password, and of the values of secret parameters.
+
+    A password is read as SQLAlchemy and the databases do: it may hold a slash, and an at sign by mistake.
+    """
+    try:
+        url = make_url(uri)
+        has_user = url.username is not None or url.password is not None
+    except (SQLAlchemyError, ValueError):
+        has_user = True
+    beginning = uri.partition("//")[0] + "//" if "//" in uri else ""
+    hidden = f"{beginning}***@{uri.rpartition('@')[2]}" if has_user and "@" in uri else uri
+    return _SECRET_PARAMETER.sub(r"\1***", hidden)
+
+
+def without_passwords(text: str) -> str:
+    """A text with each address in it masked."""
+    addresses = re.compile(r"(?:\w[\w+.-]*:)?//\S*")
+    return _SECRET_PARAMETER.sub(r"\1***", addresses.sub(lambda found: masked(found[0]), text))
+
+
+def without_credentials(uri: str) -> str:
+    """An http address without user name and password, as it may be shown and opened."""
+    return re.sub(r"//[^/\s]*@", "//", uri)
+
+
+_SECRET_PARAMETER = re.compile(r"((?:password|passwd|pwd|secret|token)=)[^&\s]*", re.IGNORECASE)
+
+
+@event.listens_for(Engine, "before_cursor_execute", retval=True)
+def _be_patient(
+    connection: object, cursor: object, statement: str, parameters: Any, context: object, executemany: bool
+) -> tuple[str, Any]:
+    """MLflow sets a patience of 20 s at the start of every session, whatever the store's address says."""
+    if statement.startswith("PRAGMA busy_timeout"):
+        statement = f"PRAGMA busy_timeout = {1000 * LOCK_SECONDS}"
+    return statement, parameters
+
+
+# --- a store that refuses ---------------------------------------------------------------------------------------------
+
+REFUSALS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
+
+REASON_CHARS = 300
+
+ELSEWHERE = "set MLFLOW_TRACKING_URI to another store"
+
+PERMISSION = "ask whoever runs that server for it, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+
+ADVICE = {  # what is said -> what to do
+    "code 401": PERMISSION,
+    "code 403": PERMISSION,
+    "401 client error": PERMISSION,
+    "403 client error": PERMISSION,
+    "permission_denied": PERMISSION,
+    "the 'active' state": "it was deleted: `mlflow runs restore` or `mlflow experiments restore` brings it back",
+    "locked": f"another process has held it for {LOCK_SECONDS} seconds: end that one, and try again",
+    "lock file": f"another command has been setting it up for {LOCK_SECONDS} seconds: end that one, and try again",
+    "readonly": f"make it writable, or {ELSEWHERE}",
+    "read-only": f"make it writable, or {ELSEWHERE}",
+    "denied": f"make it and its folder writable, or {ELSEWHERE}",
+    "unable to open": f"make it and its folder writable, or {ELSEWHERE}",
+    "directory": f"move that away, or {ELSEWHERE}",
+    "not a database": f"move it away, or {ELSEWHERE}",
+    "malformed": f"put a copy of it in its place or move it away, or {ELSEWHERE}",
+    "full": "free space on that disk",
+    "No space left": "free space on that disk",
+    "quota exceeded": "free space on that disk",
+    "too large": "raise the limit on the size of a file, or free space on that disk",
+    "disk I/O": "look for a full or failing disk",
+    "out-of-date": f"copy it, then `mlflow db upgrade` it, or {ELSEWHERE}",
+    "Connection": f"start that server, or {ELSEWHERE}",
+    "Max retries": f"start that server, or {ELSEWHERE}",
+    "timed out": f"start that server, or {ELSEWHERE}",
+}
+
+
+def reason_of(error: Exception) -> str:
+    """Why a store refused: the heart of the error in one line, without passwords, and what to do about it."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    driver = re.compile(r"\(\w+\.\w+\) ")  # (sqlite3.OperationalError) database is locked
+    said = without_passwords(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)).rstrip(".")
+    advice = next((do for words, do in ADVICE.items() if words.lower() in said.lower()), f"mend it, or {ELSEWHERE}")
+    return f"{_cut(said)}; {advice}"
+
+
+def _cut(text: str) -> str:
+    """A text of at most REASON_CHARS, cut between two words. Of a failed request, its innermost cause is kept."""
+    if len(text) <= REASON_CHARS:
+        return text
+    whole, _, cause = text.rpartition("(Caused by ")
+    if whole and len(cause) < REASON_CHARS // 2:
+        return f"{_at_a_word(whole, REASON_CHARS - len(cause))} (Caused by {cause}"
+    return _at_a_word(text, REASON_CHARS)
+
+
+def _at_a_word(text: str, length: int) -> str:
+    start = text[:length]
+    return f"{start.rpartition(' ')[0] or start} ..."
+
+
+@contextmanager
+def refused() -> Iterator[None]:
+    """Say in a sentence why the store can't be used."""
+    store = f"the store {shown(address())}" if own_database() else f"MLFLOW_TRACKING_URI {shown(address())}"
+    try:
+        with said_if_silent(address()):
+            yield
+    except REFUSALS as error:
+        reason = reason_of(error)
+        failed = RecordingError if "try again" in reason else InputError
+        raise failed(f"{store} can't be used: {reason}") from error
+
+
+# --- a server that does not answer ------------------------------------------------------------------------------------
+
+
+class PatientRetry(Retry):
+    """The retries of MLflow's requests, bounded by time: an outage may last OUTAGE_SECONDS.
+
+    MLflow's own bound, 7 retries of each request, is 4 minutes, and as much again for every request that follows. It
+    holds where MLFLOW_HTTP_REQUEST_MAX_RETRIES is set.
+    """
+
+    failed_at: float | None = None  # when this request failed first
+
+    def __init__(self, total: Any = 10, **options: Any) -> None:
+        if total and total > 0 and "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ:
+            total = 1_000  # more than fit into that time
+            options |= {"connect": None, "read": None, "status": None, "backoff_max": BACKOFF_SECONDS}
+        super().__init__(total, **options)
+
+    def increment(self, *args: Any, **options: Any) -> "PatientRetry":
+        now = time.monotonic()
+        following = super().increment(*args, **options)
+        following.failed_at = now if self.failed_at is None else self.failed_at
+        if now - following.failed_at + following.get_backoff_time() > OUTAGE_SECONDS:
+            return super(PatientRetry, self.new(total=0)).increment(
+                *args, **options
+            )  # raises what it raises at its end
+        return following
+
+
+setattr(request_utils, "Retry", PatientRetry)  # noqa: B010  # where MLflow makes the sessions of its requests
+
+
+@contextmanager
+def said_if_silent(uri: str) -> Iterator[None]:
+    """Say so, once, when a request to a server takes longer than SILENT_SECONDS."""
+    if not uri.startswith("http"):
+        yield
+        return
+    sentence = "%s has not answered for %d seconds; an outage of up to %d seconds is waited for"
+    timer = threading.Timer(SILENT_SECONDS, log.warning, (sentence, masked(uri), SILENT_SECONDS, OUTAGE_SECONDS))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def impatient() -> Iterator[None]:
+    """Within the block a server has SERVER_SECONDS for each answer, and no request is repeated."""
+    patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SERVER_SECONDS)}
+    before = {name: os.environ.get(name) for name in patience}
+    os.environ.update(patience)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _probe(uri: str) -> None:
+    """Let a store that can't be written refuse at once and in its own words, before MLflow tries again and again.
+
+    Raises what the store's library raises, InputError for a schema that is not that of the installed MLflow.
+    """
+    if uri.startswith("http"):
+        with impatient():
+            MlflowClient().search_experiments(max_results=1)
+    file = sqlite_file(uri)
+    if file is None:
+        return
+    if file.is_dir():
+        raise IsADirectoryError(f"{file} is a directory")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(uri)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            connection.rollback()
+        _check_schema(engine, file)
+    finally:
+        engine.dispose()
+
+
+def _check_schema(engine: Engine, file: Path) -> None:
+    """InputError for a database of a newer or an older MLflow, which would else change it without a word.
+
+    While another process makes the database, its schema grows up: one is judged that stays as it is.
+    """
+    scripts = [path.read_text() for path in MIGRATIONS.glob("*.py")]
+    before = None
+    while (revision := _revision(engine)) is not None:
+        if not any(f'\nrevision = "{revision}"' in script for script in scripts):
+            raise InputError(
+                f"the store {file} is of a newer MLflow than {mlflow.__version__} (schema {revision}); "
+                f"install that one, or {ELSEWHERE}"
+            )
+        if not any(f'\ndown_revision = "{revision}"' in script for script in scripts):
+            return
+        if revision == before:
+            raise InputError(
+                f"the store {file} is of an older MLflow than {mlflow.__version__} (schema {revision}); keep a copy "
+                f"of it, then: mlflow db upgrade 'sqlite:///{file}'"
+            )
+        before = revision
+        time.sleep(SCHEMA_SECONDS)
+
+
+def _revision(engine: Engine) -> str | None:
+    """The schema's revision, or None of a database without one."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").fetchone()
+        return str(row[0]) if row else None
+
+
+# --- our own store ----------------------------------------------------------------------------------------------------
+
+
+def _create() -> None:
+    """Let MLflow make the database; `mlflow run` or `mlflow ui` may be making it too, and they know no lock of ours."""
+    for attempt in range(CREATE_ATTEMPTS):
+        try:
+            MlflowClient().get_experiment("0")
+            return
+        except Exception as error:  # whatever alembic or SQLite stumbles over when two make the same tables
+            if attempt == CREATE_ATTEMPTS - 1 or "malformed" in str(error):
+                raise
+            time.sleep(1)
+
+
+def _chosen_experiment(database: Path | None) -> str:
+    """The experiment that MLflow's own variables name, else ours; its artifacts lie beside an sqlite database."""
+    client = MlflowClient()
+    experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID")
+    if not experiment_id:
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+        experiment = client.get_experiment_by_name(name)
+        folder = re.sub(r"[^\w.-]", "_", name)  # one that needs no quoting in an address
+        location = None if database is None else location_of(database.parent / folder)
+        experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, location)
+    _check_artifacts(client.get_experiment(experiment_id))
+    tag_experiment(experiment_id, {NOTE: EXPERIMENT_NOTE, **dict([view_tag("All texts: models", None)])})
+    return str(experiment_id)
+
+
+def _check_artifacts(experiment: Experiment) -> None:
+    """InputError for the database of a server that serves the artifacts too, opened without that server."""
+    uri, location = mlflow.get_tracking_uri(), experiment.artifact_location
+    if location.startswith("mlflow-artifacts:") and not uri.startswith("http"):
+        raise InputError(
+            f"the experiment {experiment.name} of {shown(uri)} keeps its artifacts at {location}, where only its "
+            "MLflow server can read and write; set MLFLOW_TRACKING_URI to the address of that server (http://...), or "
+            "MLFLOW_EXPERIMENT_NAME to another experiment"
+        )
+
+
+def tag_experiment(experiment_id: str, tags: Mapping[str, str]) -> None:
+    """Store views and the like with the experiment, where they are not yet there."""
+    client = MlflowClient()
+    try:
+        there = client.get_experiment(experiment_id).tags
+        for key, value in tags.items():
+            if there.get(key) != value:
+                client.set_experiment_tag(experiment_id, key, value)
+    except MlflowException as error:  # a convenience of the UI, undocumented: never worth a run
+        log.warning("a saved view of the UI could not be stored: %s", error)
+
+
+def identity() -> str:
+    """What identifies the store among others: its experiment and the moment at which that was created."""
+    store = setup()
+    with refused():
+        experiment = MlflowClient().get_experiment(store.experiment_id)
+    return f"{experiment.experiment_id}-{experiment.creation_time}"
+
+
+def resume_lock() -> Path:
+    """The file that is locked while an ended run is opened again."""
+    folder = root() / "mlruns"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / ".resume.lock"
+
+
+def checkpoint_folder(run_id: str, artifact_uri: str) -> Path:
+    """Where a run's checkpoints are written: among its artifacts where these are files of this machine."""
+    return (local_path(artifact_uri) or root() / "mlruns" / "unsent" / run_id) / "checkpoints"
+
+
+def client() -> MlflowClient:
+    """MLflow's client of the current store."""
+    return MlflowClient()
+
+
+def set_tags(run_id: str, values: Mapping[str, Any]) -> None:
+    MlflowClient().log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in values.items()])

@@ -1,0 +1,1 @@
+"""One model, trained and evaluated: hardware, loop, checkpoints, timing."""

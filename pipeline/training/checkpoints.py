@@ -1,0 +1,181 @@
+"""Checkpoints: one safetensors file each, written atomically, with a digest over all that it holds. No pickle.
+
+The facts of a checkpoint (configurations, vocabulary, epoch, ...) are JSON in the header's metadata. The digest of the
+facts and of every tensor stands there too.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from textwrap import shorten
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_from_bytes
+from safetensors.torch import save as tensors_to_bytes
+from torch import Tensor
+
+from models.config import ModelConfig
+from models.language_model import LanguageModel
+from pipeline.errors import InputError
+from pipeline.support.files import write_atomically
+from pipeline.support.machine import check_file_fits
+from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary
+
+FORMAT = "time-machine-lm 2"
+
+FIRST_FORMAT = "time-machine-lm 1"  # its digest is that of the whole file, with zeros in place of the digest
+
+LONGEST_HEADER = 100_000_000  # bytes, as safetensors itself allows
+
+COPIES = 2  # of a checkpoint's bytes, which are in memory at once, at least
+
+
+def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
+    """Write tensors and facts, all or nothing, and return the digest of both."""
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"format": FORMAT, "facts": json.dumps(facts)}
+    metadata["sha256"] = _digest(kept, metadata["facts"])
+    write_atomically(path, tensors_to_bytes(kept, metadata))
+    return metadata["sha256"]
+
+
+def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
+    """sha256 over the facts and the name, type, shape and bytes of every tensor, in the order of their names."""
+    digest = hashlib.sha256(facts.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"\0{name}\0{tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and facts. Raises InputError for a file that is not a whole, unaltered checkpoint of ours."""
+    try:
+        with open(path, "rb", opener=_without_waiting) as file:
+            start = file.read(8) or b""
+            start += file.read(min(int.from_bytes(start, "little"), LONGEST_HEADER))
+            header = _header(start)
+            if header.get("format") in (FORMAT, FIRST_FORMAT):
+                check_file_fits(f"checkpoint {path}", COPIES * os.fstat(file.fileno()).st_size)
+            data = start + file.read() if header.get("format") in (FORMAT, FIRST_FORMAT) else b""
+    except OSError as error:
+        raise InputError(f"checkpoint {path} can't be read: {error.strerror}; give a run id or another file") from None
+    if not data:
+        raise InputError(f"{path} is not a checkpoint of this project (format {FORMAT}); give a run id or another file")
+    facts, digest = header.get("facts", ""), header.get("sha256", "")
+    try:
+        tensors = tensors_from_bytes(data)
+        is_whole = digest == (_digest(tensors, facts) if header["format"] == FORMAT else _first_digest(data, digest))
+    except (SafetensorError, KeyError, TypeError, ValueError):  # a type that torch does not have is a KeyError
+        is_whole = False
+    if not is_whole:
+        raise InputError(f"checkpoint {path} is damaged: its sha256 does not match; use another one of the run")
+    try:
+        return tensors, json.loads(facts)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} was not written by this project ({_in_a_line(error)}); give another file") from error
+
+
+def _first_digest(data: bytes, digest: str) -> str:
+    """The digest of a file in FIRST_FORMAT that names ``digest`` as its own."""
+    written = f'"sha256":"{digest}"'.encode()
+    return hashlib.sha256(data.replace(written, written.replace(digest.encode(), b"0" * 64), 1)).hexdigest()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """How to open a file so that a pipe which nobody writes into is read as empty."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _header(start: bytes) -> dict[str, str]:
+    """The metadata of a safetensors file (eight bytes of length, then JSON), or {} for any other bytes."""
+    try:
+        metadata = json.loads(start[8:]).get("__metadata__")
+    except (ValueError, AttributeError, RecursionError):
+        return {}
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
+    """The model of a checkpoint, ready to read, with its vocabulary and the checkpoint's facts.
+
+    Of a "last" checkpoint, that is the best model until then. Raises InputError where this version can't build it.
+    """
+    tensors, facts = load_checkpoint(path)
+    try:
+        _check_origin(facts)
+        vocabulary = _vocabulary(**facts["vocabulary"])
+        weights = group("best", tensors) or group("model", tensors)
+        model = _model(ModelConfig(**facts["model"]), len(vocabulary), weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{path} holds no model that this version can build ({_in_a_line(error)}); train it again"
+        ) from error
+    return model.eval(), vocabulary, facts
+
+
+def _check_origin(facts: Mapping[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError where the facts do not say what was trained on, and how."""
+    corpus, train = facts["corpus"], facts["train"]
+    if not all(isinstance(corpus[name], str) for name in ("name", "source", "corpus_sha256")):
+        raise ValueError("its corpus has no name, source and digest")
+    if not isinstance(train["seed"], int) or train["preset"] not in ("stream", "report"):
+        raise ValueError(f"its seed is {train['seed']!r}, its preset {train['preset']!r}")
+
+
+def _vocabulary(alphabet: Any, symbols: Any) -> Vocabulary:
+    """The vocabulary of a checkpoint's facts; ValueError for what is none."""
+    if alphabet not in ("letters", "raw") or not isinstance(symbols, list):
+        raise ValueError(f"its alphabet is {alphabet!r}, its symbols a {type(symbols).__name__}")
+    wrong = [
+        s for s in symbols if s != UNKNOWN and (not isinstance(s, str) or len(s) != 1 or "\ud800" <= s <= "\udfff")
+    ]
+    if wrong:
+        raise ValueError(f"its vocabulary has {wrong[0]!r}, which is not one character")
+    if len(set(symbols)) < len(symbols) or UNKNOWN not in symbols or len(symbols) < 2:
+        raise ValueError(f"its vocabulary has {len(symbols)} symbols; they must differ, and one must be {UNKNOWN}")
+    if alphabet == "letters" and tuple(symbols) != LETTERS:
+        raise ValueError(f"its vocabulary is not the {len(LETTERS)} symbols of the alphabet letters")
+    return Vocabulary(alphabet, tuple(symbols))
+
+
+def _model(config: ModelConfig, vocab_size: int, weights: Mapping[str, Tensor]) -> LanguageModel:
+    """The model with these weights; ValueError, before anything is allocated, if they are another model's."""
+    width, inputs = config.hidden_size, config.embedding_size or vocab_size
+    least = config.num_layers * width**2 + width * inputs + vocab_size * (width + config.embedding_size)
+    there = sum(tensor.numel() for tensor in weights.values())
+    if least > there or config.num_layers > len(weights):
+        raise ValueError(f"{config.shape} has at least {least:,} parameters; there are {there:,}")
+    model = LanguageModel(config, vocab_size)
+    expected = model.state_dict()
+    if expected.keys() != weights.keys():
+        raise ValueError(f"its tensors are {', '.join(weights)}, not {', '.join(expected)}")
+    for name, tensor in weights.items():
+        if tensor.shape != expected[name].shape or tensor.dtype != expected[name].dtype:
+            given, wanted = (f"{t.dtype} {tuple(t.shape)}" for t in (tensor, expected[name]))
+            raise ValueError(f"{name} is {given}, not {wanted} as its configuration and vocabulary say")
+        if not tensor.isfinite().all():
+            raise ValueError(f"{name} has values that are no numbers")
+    model.load_state_dict(weights)
+    return model
+
+
+def _in_a_line(error: Exception) -> str:
+    """What an error says, in one line that is not too long to be read."""
+    reason = f"no {error}" if isinstance(error, KeyError) else str(error)
+    return shorten(reason, 300)
+
+
+def flatten(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under "prefix.name", as a checkpoint keeps several groups of them."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def group(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors that ``flatten`` put under a prefix, by their own names."""
+    start = f"{prefix}."
+    return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

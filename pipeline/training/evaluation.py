@@ -1,0 +1,119 @@
+"""How well a model predicts a text: perplexity and bits per character of the same sum of cross-entropies.
+
+Shapes: N characters or windows, R rows, T time steps.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import exp, inf, log
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.language_model import LanguageModel, State, with_row_lookup
+
+ROW_CHARS = 256  # characters that a row is scored on
+
+CONTEXT_CHARS = 128  # characters before them that it reads first, unscored
+
+ROWS_AT_ONCE = 512
+
+LARGE_VOCABULARY = 1000  # from here on, a one-hot vector times the input weights costs more than all the rest
+
+LOGITS_AT_ONCE = 8_000_000  # 32 MB: fewer rows at once for a large vocabulary
+
+
+@dataclass(frozen=True)
+class TextScore:
+    """Cross-entropy of a text: its sum in nats, and the number of characters that were predicted."""
+
+    nats: float
+    characters: int
+
+    @property
+    def perplexity(self) -> float:
+        return perplexity(self.nats / self.characters)
+
+    @property
+    def bits_per_char(self) -> float:
+        return self.nats / self.characters / log(2)
+
+
+def perplexity(nats_per_char: float) -> float:
+    """exp of the mean cross-entropy; infinity where no float is large enough, and what is no number stays none."""
+    try:
+        return exp(nats_per_char)
+    except OverflowError:
+        return inf
+
+
+@contextmanager
+def reading(model: LanguageModel) -> Iterator[None]:
+    """Without gradients and dropout; the model's mode is put back."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(was_training)
+
+
+def score_text(model: LanguageModel, ids: Tensor, row: int = ROW_CHARS, context: int = CONTEXT_CHARS) -> TextScore:
+    """Score every character of ``ids`` (N,) but the first, each given those before it.
+
+    The text is cut into rows that are read side by side; each first reads the ``context`` characters before it
+    (at most ``row``), so that it starts with the state of one who has read on: 128 characters leave the perplexity
+    of a trained model within 0.1 % of a reading in one go (tested). Arithmetic is fp32, however it was trained.
+    """
+    if not 0 <= context <= row:
+        raise ValueError(f"a context of {context} characters does not fit before a row of {row}; at most {row} do")
+    predicted = len(ids) - 1
+    if predicted < 1:
+        raise ValueError(f"a text of {len(ids)} characters has nothing to predict; at least 2 are needed")
+    if model.vocab_size >= LARGE_VOCABULARY:
+        model = with_row_lookup(model)
+    device = model.output.weight.device
+    rows = max(1, min(ROWS_AT_ONCE, LOGITS_AT_ONCE // (row * model.vocab_size)))
+    nats = 0.0
+    with reading(model):
+        for starts in torch.arange(0, predicted, row).split(rows):
+            state = _state_at(model, ids, starts, context)
+            at = starts[:, None] + torch.arange(row)
+            inside = at < predicted
+            at = at.clamp(max=predicted - 1)
+            logits, _ = model(ids[at].long().to(device), state)
+            losses = F.cross_entropy(logits.flatten(0, 1), ids[at + 1].long().to(device).flatten(), reduction="none")
+            nats += float((losses.cpu().double() * inside.flatten()).sum())
+    return TextScore(nats, predicted)
+
+
+def _state_at(model: LanguageModel, ids: Tensor, starts: Tensor, context: int) -> State | None:
+    """The state with which each of R rows starts: zeros at the text's start, else what its context leaves."""
+    later = starts[starts > 0]
+    if not len(later) or not context:
+        return None
+    at = later[:, None] - context + torch.arange(context)
+    _, state = model(ids[at].long().to(model.output.weight.device))
+    missing = len(starts) - len(later)
+    if isinstance(state, tuple):
+        return tuple(F.pad(part, (0, 0, missing, 0)) for part in state)
+    return F.pad(state, (0, 0, missing, 0))
+
+
+def score_windows(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size: int) -> tuple[float, TextScore]:
+    """Score windows (N, T), the state at zero in each: the book's validation.
+
+    Returns the book's perplexity, the mean over batches of exp(mean loss of the batch), and the pooled score.
+    """
+    device = model.output.weight.device
+    batch_perplexities, nats = [], 0.0
+    with reading(model):
+        for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+            logits, _ = model(x.long().to(device))
+            loss = float(F.cross_entropy(logits.flatten(0, 1), y.long().to(device).flatten()))
+            batch_perplexities.append(perplexity(loss))
+            nats += loss * y.numel()
+    return sum(batch_perplexities) / len(batch_perplexities), TextScore(nats, targets.numel())

@@ -1,0 +1,270 @@
+"""Experiment: one model trained and judged, the same for the command line, a search and a reproduction.
+
+``run_experiment`` is the short way to one for a script or a test, which wants its Result and nothing recorded.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.complexity import Complexity, measure
+from models.config import ModelConfig
+from models.language_model import LanguageModel
+from models.ngram import Baselines
+from pipeline.config import FIRST_RECIPE, TrainConfig
+from pipeline.errors import InputError
+from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
+from pipeline.text.corpus import Corpus
+from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
+from pipeline.training.evaluation import TextScore, score_text
+from pipeline.training.hardware import check_training_fits
+from pipeline.training.loop import EpochPoint, Training, fit
+from pipeline.training.samples import SampleText, greedy_texts, sample_texts
+
+SAVE_SECONDS = 60.0  # of a long epoch, at most so much is lost when the process is killed
+
+MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # of a training's configuration, when it is gone on with
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of one experiment. Perplexities of the best epoch (lowest on validation), best epoch's weights.
+
+    ``last_texts`` are greedy, as the report's, by the weights after the last epoch: prompt -> text.
+    """
+
+    history: list[EpochPoint]
+    best: EpochPoint
+    stopped: str
+    test: TextScore
+    baselines: dict[str, Baselines]
+    complexity: Complexity
+    trained_parameters: int
+    precision: str
+    device: str
+    train_seconds: float
+    chars_per_second: float
+    samples: list[SampleText]
+    last_texts: dict[str, str]
+    model: LanguageModel
+    checkpoint: Path | None
+
+    def figures(self) -> dict[str, Any]:
+        """The flat summary that ``--json`` prints."""
+        return {
+            "val_perplexity": self.best.val_perplexity,
+            "val_perplexity_pooled": self.best.val_perplexity_pooled,
+            "test_perplexity": self.test.perplexity,
+            "test_bits_per_char": self.test.bits_per_char,
+            "ngram_val_perplexity": 2 ** self.baselines["val"].ngram_bits_per_char,
+            "ngram_test_perplexity": 2 ** self.baselines["test"].ngram_bits_per_char,
+            "best_epoch": self.best.epoch,
+            "epochs": len(self.history),
+            "stopped": self.stopped,
+            "train_seconds": self.train_seconds,
+            "chars_per_second": self.chars_per_second,
+            "parameters": self.complexity.parameters,
+            "macs_per_char": self.complexity.macs_per_char,
+            "checkpoint": str(self.checkpoint) if self.checkpoint else None,
+        }
+
+
+@dataclass(frozen=True)
+class Observer:
+    """Who is told what happens in an experiment; by default nobody."""
+
+    on_start: Callable[[Training], None] = lambda training: None
+    on_step: Callable[[int], None] = lambda steps: None
+    on_epoch: Callable[[Training, EpochPoint], None] = lambda training, point: None
+    reason_to_stop: Callable[[Training], str] = lambda training: ""  # after an epoch; "" to go on
+
+
+class Keeper:
+    """The one owner of what must survive a training: the best weights so far, and the two checkpoints on disk.
+
+    last.safetensors always holds the whole state after the last epoch that was reported or a later one, the best
+    weights included; best.safetensors is made of it, and holds those weights with all that is needed to use them.
+    """
+
+    def __init__(self, folder: Path | None, facts: dict[str, Any]) -> None:
+        self.folder = folder
+        self.facts = facts
+        self.best_weights: dict[str, Tensor] = {}
+        self.saved_at = time.monotonic()
+
+    def keep(self, training: Training) -> None:
+        """Take the weights of an epoch that validates best, and write what is to survive. Doing it twice is once."""
+        is_best = training.under_way is None and bool(training.history) and training.best is training.history[-1]
+        if is_best:
+            weights = training.judged_model.state_dict()
+            self.best_weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
+        if self.folder is None:
+            return
+        tensors, state = training.state_dict()
+        best = flatten("best", self.best_weights)
+        save_checkpoint(self.folder / LAST_CHECKPOINT, tensors | best, {**self.facts, "state": state})
+        if is_best:
+            self._write_best(self.folder, training)
+        self.saved_at = time.monotonic()
+
+    def keep_now_and_then(self, training: Training) -> None:
+        """``keep``, where there is a folder and the last time is long ago."""
+        if self.folder is not None and (began := time.monotonic()) - self.saved_at >= SAVE_SECONDS:
+            self.keep(training)
+            training.leave_out(self.saved_at - began)
+
+    def find(self, training: Training) -> None:
+        """Become the training that is found in the folder, if there is one. InputError if it is another one's."""
+        path = None if self.folder is None else self.folder / LAST_CHECKPOINT
+        if path is None or not path.is_file():
+            return
+        tensors, found = load_checkpoint(path)
+        try:
+            self._check_same(training, path, found)
+            training.load_state_dict(tensors, found["state"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"{path} is no training that this version can go on with ({error})") from error
+        self.best_weights = group("best", tensors)
+
+    def go_on(self, training: Training) -> None:
+        """Put right what a killed process has left of the folder; from here on it is written to."""
+        if self.folder is None:
+            return
+        for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
+            for part in leftovers(self.folder / name):
+                part.unlink(missing_ok=True)
+        if training.best is not None:
+            self._write_best(self.folder, training)  # the process may have gone between the two files
+
+    def _check_same(self, training: Training, path: Path, found: Mapping[str, Any]) -> None:
+        for name in ("model", "train", "vocabulary"):
+            theirs, ours = (
+                {k: v for k, v in facts[name].items() if k not in MAY_CHANGE} for facts in (found, self.facts)
+            )
+            if name == "train":
+                theirs = {"recipe": FIRST_RECIPE, **theirs}
+            if theirs != ours:
+                raise InputError(f"{path} is of another {name} configuration; give another folder")
+        if found["corpus"]["corpus_sha256"] != self.facts["corpus"]["corpus_sha256"]:
+            raise InputError(f"{path} was trained on another text; give another folder")
+        then, done = found["state"]["epochs"], len(found["state"]["history"])
+        if training.epochs != then and training.config.schedule != "constant":
+            raise InputError(
+                f"--epochs {training.epochs} can't be: the learning rate of this training was laid out for {then} "
+                f"epochs (--schedule {training.config.schedule}); only a constant one can go on for longer. "
+                f"Train anew with --epochs {training.epochs}"
+            )
+        if training.epochs < done:
+            raise InputError(f"--epochs {training.epochs} can't be: {done} epochs are done; give at least as many")
+
+    def _write_best(self, folder: Path, training: Training) -> None:
+        assert training.best is not None
+        facts = {**self.facts, "epoch": training.best.epoch, "val_perplexity": training.best.val_perplexity}
+        save_checkpoint(folder / BEST_CHECKPOINT, flatten("model", self.best_weights), facts)
+
+
+def steps_kept(folder: Path) -> int:
+    """How far the training has come whose last checkpoint a folder holds; -1 without one. InputError if damaged."""
+    if not (folder / LAST_CHECKPOINT).is_file():
+        return -1
+    return int(load_checkpoint(folder / LAST_CHECKPOINT)[1].get("state", {}).get("step", -1))
+
+
+class Experiment:
+    """A training with its corpus and the folder of its checkpoints: begun, or found there and about to be gone on with.
+
+    Nothing is written before ``run``. Raises InputError for a folder that holds another training, or one that can't be
+    gone on with as it is asked for.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        model_config: ModelConfig,
+        train_config: TrainConfig,
+        checkpoint_dir: Path | None = None,
+    ) -> None:
+        self.corpus = corpus
+        self.model_config = model_config
+        self.train_config = train_config
+        self.checkpoint_dir = checkpoint_dir
+        ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train_config.preset)
+        train, val, self._test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
+        check_training_fits(model_config, train_config, len(corpus.vocabulary), len(train), len(self._test))
+        torch.manual_seed(train_config.seed)
+        self.training = Training(LanguageModel(model_config, len(corpus.vocabulary)), train, val, train_config)
+        self._keeper = Keeper(
+            checkpoint_dir,
+            {
+                "corpus": {
+                    "name": corpus.name,
+                    "source": corpus.source,
+                    "corpus_sha256": corpus.corpus_sha256,
+                    "source_sha256": corpus.source_sha256,
+                },
+                "vocabulary": {"alphabet": corpus.vocabulary.alphabet, "symbols": list(corpus.vocabulary.symbols)},
+                "model": asdict(model_config),
+                "train": asdict(train_config),
+            },
+        )
+        self._keeper.find(self.training)
+
+    def run(self, observer: Observer = Observer()) -> Result:
+        """Train, keep the epoch that validates best, and read the test text once, at the end, with it.
+
+        With a folder, an epoch is on disk there before ``on_epoch`` hears of it, a long one every SAVE_SECONDS and when
+        it is stopped; another Experiment with the same folder then goes on, bit for bit.
+        """
+        training, keeper = self.training, self._keeper
+
+        def after_epoch(training: Training, point: EpochPoint) -> None:
+            training.stopped = training.stopped or observer.reason_to_stop(training)
+            keeper.keep(training)
+            observer.on_epoch(training, point)
+
+        keeper.go_on(training)
+        observer.on_start(training)
+        try:
+            fit(training, after_epoch, observer.on_step, keeper.keep_now_and_then)
+        except (KeyboardInterrupt, SystemExit):
+            if training.is_whole:
+                keeper.keep(training)
+            raise
+        assert training.best is not None  # fit makes one epoch at least
+        model = deepcopy(training.judged_model)
+        last_texts = greedy_texts(model, self.corpus.vocabulary)
+        model.load_state_dict(keeper.best_weights)
+        return Result(
+            history=training.history,
+            best=training.best,
+            stopped=training.stopped,
+            test=score_text(model, self._test),
+            baselines=self.corpus.baselines(self.train_config.preset),
+            complexity=measure(self.model_config, len(self.corpus.vocabulary)),
+            trained_parameters=sum(parameter.numel() for parameter in model.parameters()),
+            precision=training.precision,
+            device=str(training.device),
+            train_seconds=training.train_seconds,
+            chars_per_second=training.train_chars / training.train_seconds,
+            samples=sample_texts(model, self.corpus.vocabulary, self.train_config.seed),
+            last_texts=last_texts,
+            model=model,
+            checkpoint=self.checkpoint_dir / BEST_CHECKPOINT if self.checkpoint_dir else None,
+        )
+
+
+def run_experiment(
+    corpus: Corpus,
+    model_config: ModelConfig,
+    train_config: TrainConfig,
+    observer: Observer = Observer(),
+    checkpoint_dir: Path | None = None,
+) -> Result:
+    """An Experiment begun (or found in ``checkpoint_dir``) and run. Raises InputError as Experiment does."""
+    return Experiment(corpus, model_config, train_config, checkpoint_dir).run(observer)

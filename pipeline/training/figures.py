@@ -1,0 +1,65 @@
+"""Pictures of one training: perplexity curves and the generalisation gap."""
+
+from collections.abc import Mapping, Sequence
+
+from pipeline.support import plotting
+from pipeline.support.plotting import (
+    FAINT,
+    TRAIN,
+    VAL,
+    add_axes,
+    baseline_lines,
+    drawable,
+    legend_below,
+    log_y,
+    new_figure,
+    whole_numbers,
+)
+
+
+def perplexity_curves(
+    train: Sequence[float],
+    val: Sequence[float],
+    best_epoch: int,
+    bars: Mapping[str, float],
+    title: str,
+) -> bytes:
+    """Train and validation perplexity by epoch on a log axis, the gap between them, and horizontal bars to compare.
+
+    ``bars`` maps a label to a perplexity (the n-gram models on the validation text).
+    """
+    train, val = drawable(train), drawable(val)
+    epochs = range(1, len(val) + 1)
+    figure = new_figure(8, 5)
+    axes = add_axes(figure, title)
+    log_y(axes, [*train, *val, *bars.values()])
+    marker = "o" if len(val) <= 40 else None
+    axes.plot(epochs, train, color=TRAIN, marker=marker, markersize=3, label="train (measured while training)")
+    axes.plot(epochs, val, color=VAL, marker=marker, markersize=3, label="validation")
+    axes.fill_between(epochs, train, val, color=FAINT, alpha=0.15, label="gap")
+    best = val[best_epoch - 1]
+    axes.plot([best_epoch], [best], color=VAL, marker="*", markersize=13, linestyle="none")
+    label_side = "left" if best_epoch <= len(val) / 2 else "right"
+    axes.annotate(
+        f"best {best:.3f}", (best_epoch, best), xytext=(0, 10), textcoords="offset points", ha=label_side, color=VAL
+    )
+    baseline_lines(axes, bars)
+    axes.set(xlabel="epoch", ylabel="perplexity per character")
+    whole_numbers(axes)
+    legend_below(figure, [axes], 3)
+    return plotting.png(figure)
+
+
+def generalisation_gap(train: Sequence[float], val: Sequence[float], title: str) -> bytes:
+    """Validation minus train perplexity by epoch: below zero while dropout holds the train figure up."""
+    train, val = drawable(train), drawable(val)
+    epochs = range(1, len(val) + 1)
+    gap = [v - t for v, t in zip(val, train, strict=True)]
+    figure = new_figure(8, 3)
+    axes = add_axes(figure, title)
+    axes.axhline(0, color=FAINT, linewidth=0.8)
+    axes.plot(epochs, gap, color=VAL, marker="o" if len(gap) <= 40 else None, markersize=3)
+    axes.fill_between(epochs, gap, color=VAL, alpha=0.15)
+    axes.set(xlabel="epoch", ylabel="validation - train\nperplexity")
+    whole_numbers(axes)
+    return plotting.png(figure)

@@ -1,0 +1,57 @@
+"""Sample texts of a model: what the record shows beside the figures."""
+
+from dataclasses import dataclass
+
+from models.decoding import Decoding
+from models.generation import complete
+from models.language_model import LanguageModel
+from pipeline.config import REPORT_PROMPTS
+from pipeline.text.vocabulary import Vocabulary
+
+CONTINUED_CHARS = 20  # after the prefix, as the report's strings
+
+SAMPLED_CHARS = 300
+
+
+@dataclass(frozen=True)
+class SampleText:
+    """A prompt, how it was gone on from, and the text with the prompt in front."""
+
+    prompt: str
+    method: str
+    text: str
+
+
+def continuations(
+    model: LanguageModel, vocabulary: Vocabulary, prompts: list[str], length: int, decoding: Decoding
+) -> list[str]:
+    """Each prompt, normalised, with ``length`` characters more. Raises ConfigError for one that can't be read."""
+    ids = [vocabulary.encode_prompt(prompt) for prompt in prompts]
+    more = complete(model, ids, length, decoding, forbidden=[vocabulary.unknown_id])
+    return [vocabulary.decode([*start, *rest]) for start, rest in zip(ids, more, strict=True)]
+
+
+def prompts_for(vocabulary: Vocabulary) -> list[str]:
+    """The report's three prefixes; of an alphabet that can't write them, one of its characters."""
+    known = [prompt for prompt in REPORT_PROMPTS if set(prompt) <= set(vocabulary.symbols)]
+    ordinary = [symbol for symbol in vocabulary.symbols if len(symbol) == 1]
+    return known or [ordinary[len(ordinary) // 2]]
+
+
+def greedy_texts(model: LanguageModel, vocabulary: Vocabulary) -> dict[str, str]:
+    """The report's strings: each of its prefixes, and 20 characters more."""
+    prompts = prompts_for(vocabulary)
+    texts = continuations(model, vocabulary, prompts, CONTINUED_CHARS, Decoding(method="greedy"))
+    return dict(zip(prompts, texts, strict=True))
+
+
+def sample_texts(model: LanguageModel, vocabulary: Vocabulary, seed: int) -> list[SampleText]:
+    """The report's greedy strings, and one longer text drawn at temperature 0.7 for the first prefix."""
+    prompts = prompts_for(vocabulary)
+    drawn = continuations(
+        model, vocabulary, prompts[:1], SAMPLED_CHARS, Decoding(method="sample", temperature=0.7, seed=seed)
+    )
+    return [
+        *(SampleText(prompt, "greedy", text) for prompt, text in greedy_texts(model, vocabulary).items()),
+        SampleText(prompts[0], "sample, temperature 0.7", drawn[0]),
+    ]

@@ -1,0 +1,164 @@
+"""Trainings and evaluations in words: the tables and sentences that commands print, and the notes that runs carry.
+
+They are Markdown, but for ``complexity_text`` and ``pipeline_table``, which are plain text in columns. A sentence
+(``verdict``, ``evaluation_text``) is the same in both.
+"""
+
+from collections.abc import Mapping
+from math import log2
+from textwrap import fill
+from typing import Any
+
+from models.complexity import report_print_out
+from models.config import ModelConfig
+from models.ngram import BASELINE_LABEL
+from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, PresetName, TrainConfig
+from pipeline.support.markdown import markdown_table, plain, text_block
+from pipeline.text.corpus import FALLBACK_WARNING, Corpus
+from pipeline.training.experiment import Result
+from pipeline.training.samples import SampleText
+
+
+def baseline_table(result: Mapping[str, Any]) -> str:
+    """The simplest models' perplexity as a Markdown table."""
+    names = (("uniform", "uniform"), ("letter frequencies", "unigram"), (f"Kneser-Ney {BASELINE_LABEL}", "ngram"))
+    rows = [
+        (label, *(f"{result[f'{name}_{split}_perplexity']:.3f}" for split in ("val", "test"))) for label, name in names
+    ]
+    table = markdown_table(("", "validation perplexity", "test perplexity"), rows)
+    fitted = fitted_on(result["baseline_characters"], result["train_characters"])
+    return f"{table}\n\n{fitted}" if fitted else table
+
+
+def fitted_on(sample: int, characters: int) -> str:
+    """What the n-gram saw of a training text that is too long for it; empty where it saw all."""
+    if sample == characters:
+        return ""
+    return f"The n-grams are fitted on {sample:,} of {characters:,} training characters, in evenly spaced blocks."
+
+
+def what_is_read(corpus: Corpus, preset: PresetName) -> str:
+    """How much of a long text a training reads; empty for one that it reads whole."""
+    start, end = corpus.spans(preset)["train"]
+    fitted = fitted_on(len(corpus.baseline_text(preset)), end - start)
+    if not fitted:
+        return ""
+    held_out = f"validation and test read {HELD_OUT_CHARS:,} characters each"
+    return f"{fitted} Each epoch is a pass over {PASS_CHARS:,} of these; {held_out}."
+
+
+def comparison_table(result: Mapping[str, Any]) -> str:
+    """The network beside the bar that it has to clear, as a Markdown table."""
+    network = [f"{result[name]:.3f}" for name in ("val_perplexity", "test_perplexity", "test_bits_per_char")]
+    bar = [f"{result[name]:.3f}" for name in ("ngram_val_perplexity", "ngram_test_perplexity")]
+    return markdown_table(
+        ("", "validation perplexity", "test perplexity", "test bits per character"),
+        [
+            (f"network (best epoch {result['best_epoch']} of {result['epochs']})", *network),
+            (f"Kneser-Ney {BASELINE_LABEL}", *bar, ""),
+        ],
+    )
+
+
+def verdict(result: Mapping[str, Any]) -> str:
+    """Whether the network alone clears the bar, in a sentence with the numbers that decide it."""
+    parts = []
+    pooled = {"val": result["val_perplexity_pooled"], "test": result["test_perplexity"]}  # as the n-gram's are
+    for split, label in (("val", "validation"), ("test", "test")):
+        network, bar = pooled[split], result[f"ngram_{split}_perplexity"]
+        side = "ahead of" if network < bar else "behind"
+        parts.append((side, f"on {label} ({network:.3f} against {bar:.3f})"))
+    (first, on_validation), (second, on_test) = parts
+    joint = "and" if first == second else f"and {second} it"
+    return f"The plain network is {first} the {BASELINE_LABEL} {on_validation} {joint} {on_test}."
+
+
+def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, int]) -> str:
+    """Both conventions in words, and ptflops' own print-out."""
+    return (
+        f"{model.shape}, vocabulary of {vocab_size}\n"
+        f"parameters             {cost['parameters']:>14,}\n"
+        f"MACs per character     {cost['macs_per_char']:>14,}   as ptflops counts, output layer included\n"
+        f"  matrix products only {cost['matmul_macs_per_char']:>14,}\n\n"
+        f"The report's convention: recurrent layers alone, 1,024 characters\n"
+        f"parameters             {cost['report_parameters']:>14,}\n"
+        f"MACs                   {cost['report_macs']:>14,}\n\n{report_print_out(model, vocab_size)}"
+    )
+
+
+def samples_table(samples: list[SampleText]) -> str:
+    """Sample texts as Markdown."""
+    return "\n".join(
+        f"**{plain(sample.prompt)}** ({sample.method})\n\n{text_block(sample.text)}\n" for sample in samples
+    )
+
+
+def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> str:
+    """The run's page in the UI: what it is, its figures against the bar, and what it writes."""
+    summary = result.figures()
+    ended = f"; stopped early by `{result.stopped}`" if result.stopped else ""
+    return (
+        f"**{model.shape}** ({model.implementation}, preset {config.preset}) on **{plain(corpus.name)}**, "
+        f"seed {config.seed}: {len(result.history)} epochs in {result.train_seconds:.1f} s, "
+        f"{result.chars_per_second:,.0f} characters/s, "
+        f"{result.precision} on {result.device}{ended}.\n\n"
+        f"{comparison_table(summary)}\n\n{verdict(summary)} {what_is_read(corpus, config.preset)}\n\n"
+        f"{summary['parameters']:,} parameters, {summary['macs_per_char']:,} MACs per character.\n\n"
+        f"{samples_table(result.samples)}"
+    )
+
+
+def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
+    """The evaluation in a sentence."""
+    sentence = (
+        f"{label}: perplexity {result['perplexity']:.3f}, {result['bits_per_char']:.3f} bits per character "
+        f"over {result['characters']:,} characters"
+    )
+    if "ngram_perplexity" in result:
+        bar = f"{result['ngram_perplexity']:.3f} ({result['ngram_bits_per_char']:.3f})"
+        sentence += f"; Kneser-Ney {BASELINE_LABEL} {bar}"
+    if result.get("unknown_characters"):
+        sentence += f"; {result['unknown_characters']:,} characters are none of the model's"
+    return sentence
+
+
+def pipeline_note(experiment_id: str, steps: Mapping[str, tuple[str, bool]], result: Mapping[str, Any]) -> str:
+    """The parent's page: the table, the verdict, a line for each step (stage -> run id, reused), and the texts."""
+    lines = [
+        f"- [{stage}](#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning): `{run_id}`"
+        f"{' (reused)' if reused else ''}"
+        for stage, (run_id, reused) in steps.items()
+    ]
+    texts = "\n\n".join(map(text_block, result["texts"]))
+    stand_in = f"> {FALLBACK_WARNING}\n\n" if result["fallback"] else ""
+    return f"{stand_in}{comparison_table(result)}\n\n{verdict(result)}\n\n" + "\n".join(lines) + f"\n\n{texts}"
+
+
+def pipeline_table(
+    name: str,
+    seconds: Mapping[str, tuple[float, bool]],
+    result: Mapping[str, Any],
+    links: Mapping[str, str],
+    how_to_start: str,
+) -> str:
+    """What the main job prints: quality against the bar, cost, time of each step, a sample and the links."""
+    spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
+    ngram_val, ngram_test = result["ngram_val_perplexity"], result["ngram_test_perplexity"]
+    rows = [
+        ("", "validation", "test"),
+        ("perplexity, network", f"{result['val_perplexity']:.3f}", f"{result['test_perplexity']:.3f}"),
+        (f"perplexity, {BASELINE_LABEL}", f"{ngram_val:.3f}", f"{ngram_test:.3f}"),
+        ("bits per character", f"{log2(result['val_perplexity_pooled']):.3f}", f"{result['test_bits_per_char']:.3f}"),
+    ]
+    stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
+    table = "\n".join(f"  {label:<22}{val:>12}{test:>12}" for label, val, test in rows)
+    return (
+        f"{name} on {result['corpus']}{stand_in}\n\n{table}\n\n"
+        f"  {verdict(result)}\n"
+        f"  {result['parameters']:,} parameters, {result['macs_per_char']:,} MACs per character; trained in "
+        f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}\n"
+        f"  time: {spent}\n\n"
+        f"{fill(result['texts'][0], 112, initial_indent='  ', subsequent_indent='  ')}\n\n"
+        + "\n".join(f"  {label:<7} {url}" for label, url in links.items())
+        + f"\n  ({how_to_start})"
+    )

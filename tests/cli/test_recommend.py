@@ -1,0 +1,204 @@
+"""A recommendation: which text it is about, by its name, its path, or the latest; what seeds that diverged count."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from mlflow.tracking import MlflowClient
+
+from models.complexity import closed_form
+from models.config import ModelConfig
+from pipeline.cli.main import cli
+from pipeline.cli.recommend import recommended, sentence
+from pipeline.config import resolve
+from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.tracking import records
+from pipeline.tracking import runs as runs_module
+from pipeline.tracking.records import FinishedTraining
+
+VOCABULARY = 28
+SHAPE = ModelConfig("gru", 1, 8)
+
+
+def run_of_seed(seed: int, config_id: str, val_perplexity: float | None, preset: str = "stream") -> FinishedTraining:
+    """A training of SHAPE; without a perplexity, one that diverged."""
+    params = {"preset": preset, "seed": str(seed), "cell": "gru", "num_layers": "1", "hidden_size": "8"}
+    tags = {"corpus": "my-book", "corpus.sha256": "a", "config_id": config_id}
+    metrics = {}
+    if val_perplexity is not None:
+        cost = closed_form(SHAPE, VOCABULARY)
+        metrics = {"cost/macs_per_char": float(cost.macs_per_char), "cost/parameters": float(cost.parameters)}
+        metrics["final/val_perplexity"] = val_perplexity
+    run_id = f"{config_id}-{seed}" if metrics else f"{config_id}-{seed}-diverged"
+    return FinishedTraining(run_id, "gru-1x8", seed, {**params, "embedding_size": "0"}, metrics, tags)
+
+
+def record(monkeypatch: pytest.MonkeyPatch, *runs: FinishedTraining) -> None:
+    """Have the store hold these runs, from the first that ended to the last; those without a result diverged."""
+
+    def on_text(digest: str, has_result: bool) -> list[FinishedTraining]:
+        return [run for run in runs if run.tags["corpus.sha256"] == digest and bool(run.metrics) == has_result]
+
+    def latest(preset: str) -> list[FinishedTraining]:
+        texts = {run.tags["corpus.sha256"]: run for run in runs if run.metrics and run.params["preset"] == preset}
+        return sorted(texts.values(), key=lambda run: -run.ended_ms)
+
+    monkeypatch.setattr(records, "latest_finished_trainings", latest)
+    monkeypatch.setattr(records, "finished_trainings", lambda digest: on_text(digest, True))
+    monkeypatch.setattr(records, "diverged_trainings", lambda digest: on_text(digest, False))
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has these runs recorded, and no others."""
+
+    return lambda *runs: record(monkeypatch, *runs)
+
+
+def test_a_seed_that_diverged_counts_as_guessing_and_is_told(trained):
+    trained(*(run_of_seed(seed, "wild", value) for seed, value in enumerate((4.0, None, 4.0))))
+    found = recommended("auto", 10**6, None)
+    assert (found["seeds"], found["diverged"], found["run_id"]) == (3, 1, "wild-0")
+    assert found["val_perplexity"] == pytest.approx((4.0 * 4.0 * VOCABULARY) ** (1 / 3))
+    assert "(the mean of 3 seeds, of which 1 diverged and counts as guessing)" in sentence(found)
+
+
+def recorded_by(seed: int, tag: str, stopped: str = "", **options: Any) -> FinishedTraining:
+    """A training with its configuration, as trainings.train records it; ``tag`` is the config_id beside it."""
+    run = run_of_seed(seed, tag, 4.0)
+    model, train = resolve({"cell": "gru", "hidden_size": 8, "seed": seed, **options})
+    kept = {"model": asdict(model), "train": asdict(train), "text": {"corpus_sha256": "a"}}
+    if tag == "an older version's":
+        del kept["train"]["recipe"]
+    tags = {**run.tags, records.CONFIG_TAG: json.dumps(kept), "stopped": stopped}
+    return replace(run, run_id=f"{tag}-{seed}", tags=tags)
+
+
+def test_what_an_older_version_recorded_counts_as_a_seed_of_the_same_configuration(trained):
+    old = [recorded_by(0, "an older version's", recipe=1, threads=4), recorded_by(1, "another of its", recipe=1)]
+    trained(*old, recorded_by(2, "new", recipe=1, sample_every=0))
+    found = recommended("auto", 10**6, None)
+    assert (found["seeds"], found["configurations"]) == (3, 1)
+    trained(*old, recorded_by(2, "new"))
+    assert recommended("auto", 10**6, None)["configurations"] == 2  # another recipe: another schedule
+
+
+def test_what_its_time_cut_short_is_no_seed_of_the_whole_training(trained):
+    trained(recorded_by(0, "a"), recorded_by(1, "b", max_seconds=9.0), recorded_by(2, "c", "--max-seconds 9"))
+    assert recommended("auto", 10**6, None)["configurations"] == 2
+
+
+def test_what_diverges_now_and_then_is_not_preferred_to_what_never_does(trained):
+    steady = [run_of_seed(seed, "steady", 5.0) for seed in (0, 1)]
+    trained(run_of_seed(0, "wild", 4.0), run_of_seed(1, "wild", None), *steady)
+    found = recommended("auto", 10**6, None)
+    assert found["run_id"] == "steady-0"
+    assert "diverged" not in sentence(found)
+
+
+def test_a_seed_that_diverged_and_was_then_trained_to_its_end_did_not_diverge(trained):
+    trained(run_of_seed(0, "a", None), run_of_seed(0, "a", 4.0), run_of_seed(1, "a", None, preset="report"))
+    found = recommended("auto", 10**6, None)
+    assert (found["seeds"], found["diverged"]) == (1, 0)
+
+
+def test_trainings_that_diverged_are_found_in_the_record_and_others_that_failed_are_not(store):
+    tags = {"corpus": "topics", "corpus.sha256": "ab"}
+    for error in (TrainingDivergedError("the loss is nan"), ValueError("no")):
+        with pytest.raises(type(error)), runs_module.tracked_run("train", type(error).__name__, tags):
+            raise error
+    assert [run.name for run in records.diverged_trainings("ab")] == ["TrainingDivergedError"]
+    assert records.diverged_trainings("cd") == []
+    assert records.finished_trainings("ab") == []
+
+
+def test_a_recommendation_reads_the_trainings_of_its_text_alone(store, monkeypatch):
+    """What it costs grows with the trainings on the text, and not with all that was ever recorded."""
+    for name, digest in (("other", "a"), ("mine", "b"), ("other", "a"), ("other", "a")):
+        with runs_module.tracked_run(
+            "train", name, {"corpus": name, "corpus.sha256": digest, "config_id": name}
+        ) as run:
+            run.params({"preset": "stream", "seed": 0, "cell": "gru", "num_layers": 1, "hidden_size": 8})
+            run.metrics({"cost/macs_per_char": 1000, "cost/parameters": 900, "final/val_perplexity": 5.0})
+    read: list[str] = []
+    search_runs = MlflowClient.search_runs
+
+    def counted(*args: Any, **options: Any) -> Any:
+        found = search_runs(*args, **options)
+        read.extend(run.info.run_name for run in found)
+        return found
+
+    monkeypatch.setattr(MlflowClient, "search_runs", counted)
+    assert recommended("mine", 1000, None)["seeds"] == 1
+    assert read == ["other", "mine", "mine"], "the latest of each text, and all of the one that is meant"
+    assert recommended("auto", 1000, None)["corpus"] == "other"
+
+
+def finished(name: str, source: str, digest: str, ended_ms: int) -> FinishedTraining:
+    """A training on a text; its hidden size is its time, so that a test sees which one was chosen."""
+    params = {"preset": "stream", "seed": "0", "cell": "gru", "num_layers": "1", "hidden_size": str(ended_ms)}
+    metrics = {"cost/macs_per_char": 1000.0, "cost/parameters": 900.0, "final/val_perplexity": 5.0}
+    tags = {"corpus": name, "corpus.source": source, "corpus.sha256": digest, "config_id": str(ended_ms)}
+    return FinishedTraining(f"run{ended_ms}", "gru", ended_ms, params, metrics, tags)
+
+
+@pytest.fixture
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Trainings on my-book.txt of two folders and on another text; gives the folder that they lie below."""
+    runs = [
+        finished("my-book", f"{tmp_path}/old/my-book.txt", "a", 1),
+        finished("my-book", f"{tmp_path}/my-book.txt", "b", 2),
+        finished("page", "https://host/page.txt", "c", 3),
+    ]
+    record(monkeypatch, *runs)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("corpus", "hidden_size"),
+    [
+        ("https://user:secret@host/page.txt?signature=secret", 3),
+        ("auto", 3),
+        ("my-book", 2),
+        ("my-book.txt", 2),
+        ("old/my-book.txt", 1),
+        ("page", 3),
+        ("https://host/page.txt", 3),
+    ],
+)
+def test_a_text_is_meant_by_its_name_its_path_or_its_address_and_texts_of_one_name_are_not_mixed(
+    folder, corpus, hidden_size
+):
+    found = recommended(corpus, 1000, None)
+    assert (found["hidden_size"], found["configurations"]) == (hidden_size, 1)
+
+
+def test_a_text_is_also_meant_by_the_name_that_its_training_printed(monkeypatch):
+    """A training on novel.txt with --alphabet raw prints "novel"; its record has "novel-raw"."""
+    raw = finished("novel-raw", "/novel.txt", "a", 1)
+    raw = replace(raw, params={**raw.params, "alphabet": "raw"})
+    letters = finished("novel", "/novel.txt", "b", 2)
+    other = finished("page-raw", "/page-raw.txt", "c", 3)
+    record(monkeypatch, raw, other)
+    assert recommended("novel", 1000, None)["hidden_size"] == recommended("novel-raw", 1000, None)["hidden_size"] == 1
+    record(monkeypatch, raw, other, letters)
+    assert recommended("novel", 1000, None)["hidden_size"] == 2
+    with pytest.raises(InputError, match="texts that have one: novel, novel-raw, page-raw"):
+        recommended("page", 1000, None)  # letters, and its file is called so
+
+
+@pytest.mark.parametrize("corpus", ["nowhere", "", "a\0b", "my-book.txt/x", "~nobody-of-this-name/x"])
+def test_a_text_that_was_not_trained_on_is_refused_with_those_that_were(folder, corpus):
+    with pytest.raises(InputError, match="has no finished training; texts that have one: my-book, page"):
+        recommended(corpus, 1000, None)
+
+
+def test_the_help_of_corpus_is_of_this_command():
+    shown = " ".join(CliRunner().invoke(cli, ["recommend", "--help"], terminal_width=200).stdout.split())
+    assert "auto: the text of the latest finished training" in shown
+    assert "python-docs" not in shown

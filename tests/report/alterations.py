@@ -1,0 +1,76 @@
+"""Changes to a Reproduction, for tests of what follows its numbers: functions that make an altered copy."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
+from tests.report.reproductions import ENDS, reproduction
+
+Alter = Callable[[Reproduction], Reproduction]
+
+
+def ends(**by_id: tuple[float, float]) -> Alter:
+    """Trainings that end at other perplexities; ids with _ for -."""
+    changed = {id.replace("_", "-"): end for id, end in by_id.items()}
+
+    def alter(found: Reproduction) -> Reproduction:
+        new = reproduction(ends={**ENDS, **changed})
+        return each(found, lambda one: replace(one, runs=new[one.id].runs) if one.id in changed else one)
+
+    return alter
+
+
+def each(found: Reproduction, change: Callable[[Configuration], Configuration]) -> Reproduction:
+    return replace(found, configurations=tuple(map(change, found.configurations)))
+
+
+def row(id: str, **changes: Any) -> Alter:
+    """Another row of the table."""
+
+    def alter(found: Reproduction) -> Reproduction:
+        rows = tuple(replace(one, **changes) if one.id == id else one for one in found.table.rows)
+        by_id = {one.id: one for one in rows}
+        found = replace(found, table=replace(found.table, rows=rows))
+        return each(found, lambda one: replace(one, reported=by_id[one.id]))
+
+    return alter
+
+
+def sizes(id: str, parameters: int, macs: int) -> Alter:
+    """Another complexity."""
+
+    def change(one):
+        complexity = replace(one.complexity, report_parameters=parameters, report_macs=macs)
+        return replace(one, complexity=complexity) if one.id == id else one
+
+    return lambda found: each(found, change)
+
+
+def runs(id: str, change: Callable[[RecordedTraining], RecordedTraining]) -> Alter:
+    """Other trainings."""
+    return lambda found: each(
+        found, lambda one: replace(one, runs=tuple(map(change, one.runs))) if one.id == id else one
+    )
+
+
+def streams(*vals: float) -> Alter:
+    """Trainings of all shapes under the stream preset that end at these perplexities."""
+    return lambda found: each(
+        found,
+        lambda one: replace(one, stream=tuple(replace(one.runs[0], val=(val,), epochs_planned=1) for val in vals)),
+    )
+
+
+def text(**changes: Any) -> Alter:
+    """Other facts of the text."""
+    return lambda found: replace(found, text=replace(found.text, **changes))
+
+
+def together(*alters: Alter) -> Alter:
+    def alter(found: Reproduction) -> Reproduction:
+        for one in alters:
+            found = one(found)
+        return found
+
+    return alter

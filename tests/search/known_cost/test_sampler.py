@@ -1,0 +1,643 @@
+"""The known-cost sampler: Optuna's own test-suite for samplers, its mathematics, and what it promises."""
+
+import math
+import pickle
+import runpy
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler, RandomSampler
+from optuna.study import StudyDirection
+from optuna.testing.pytest_samplers import (
+    BasicSamplerTestCase,
+    MultiObjectiveSamplerTestCase,
+    RelativeSamplerTestCase,
+)
+from optuna.trial import TrialState
+from scipy.optimize import check_grad
+from scipy.special import expit
+from sklearn.gaussian_process.kernels import Matern
+
+from pipeline.search.known_cost import acquisition, gaussian_process
+from pipeline.search.known_cost import sampler as sampler_module
+from pipeline.search.known_cost import space as space_module
+from pipeline.search.known_cost.sampler import PROPOSAL, PROPOSED_BY, KnownCostSampler
+from tests.limits import SLACK
+
+DOCS = Path(__file__).parents[3] / "docs"
+UNIFORM = 28.0  # perplexity at which a trial has failed
+SPACE: dict[str, BaseDistribution] = {
+    "cell": CategoricalDistribution(("rnn", "gru", "lstm")),
+    "num_layers": IntDistribution(1, 3),
+    "hidden_size": IntDistribution(8, 256, log=True),
+}
+RATED: dict[str, BaseDistribution] = {**SPACE, "learning_rate": FloatDistribution(1e-3, 0.3, log=True)}
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> Iterator[None]:
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    yield
+    optuna.logging.set_verbosity(verbosity)
+
+
+# Optuna's own test-suite ----------------------------------------------------------------------------------------------
+
+
+def anything(params: dict[str, Any]) -> float:
+    """A cost of whatever parameters there are."""
+    return sum(float(x) if isinstance(x, int | float) else len(str(x)) for x in params.values())
+
+
+class Recording(KnownCostSampler):
+    """Keeps who proposed each of its trials."""
+
+    proposers: list[str]
+
+    def _propose(self, *args: Any) -> Any:
+        point, proposed_by = super()._propose(*args)
+        self.proposers.append(proposed_by)
+        return point, proposed_by
+
+
+class OptunasSuite:
+    @pytest.fixture
+    def proposers(self) -> list[str]:
+        return []
+
+    @pytest.fixture
+    def sampler(self, proposers: list[str]) -> Callable[[], BaseSampler]:
+        def make() -> BaseSampler:
+            made = Recording(anything, log=False, n_startup_trials=1, seed=0)
+            made.proposers = proposers
+            return made
+
+        return make
+
+
+class TestBasic(OptunasSuite, BasicSamplerTestCase):
+    pass
+
+
+class TestRelative(OptunasSuite, RelativeSamplerTestCase):
+    @pytest.fixture(autouse=True)
+    def _the_model_proposes(self, proposers: list[str]) -> Iterator[None]:
+        yield
+        # nine categorical points are fewer than the suite asks for: then, and only then, one is repeated
+        assert len(proposers) >= 8
+        assert set(proposers) <= {"model", "random"}
+        assert proposers.count("model") >= 8
+
+
+class TestMultiObjective(OptunasSuite, MultiObjectiveSamplerTestCase):
+    pass
+
+
+# The mathematics ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("log", "sign"), [(False, 1.0), (True, 1.0), (True, -1.0), (False, -1.0)])
+def test_expected_hypervolume_improvement_is_the_mean_over_draws(log, sign):
+    draws = np.random.default_rng(0).standard_normal(200_000)
+    front_cost, front = np.array([1.0, 2.0, 4.0, 3.0]), np.array([1.5, 1.0, 0.3, 1.2])
+    edges, levels = acquisition.front_segments(front_cost, front, 2.0, 5.0)
+    cost, mean, std = np.array([0.5, 1.7, 4.5, 6.0]), np.array([1.4, 0.9, 0.5, 0.1]), np.array([0.3, 0.5, 0.4, 0.2])
+    found = acquisition.expected_hypervolume_improvement(cost, mean, std, edges, levels, log, sign)
+
+    def objective(loss):
+        return np.exp(sign * loss) if log else sign * loss
+
+    for i in range(len(cost)):
+        values, area = mean[i] + std[i] * draws, 0.0
+        for left, right, level in ((-math.inf, 1, 2.0), (1, 2, 1.5), (2, 4, 1.0), (4, 5, 0.3)):
+            width = max(0.0, right - max(left, cost[i]))
+            area += width * np.mean(np.maximum(sign * (objective(level) - objective(values)), 0)) if width else 0.0
+        assert found[i] == pytest.approx(area, rel=0.01, abs=1e-9)
+
+
+def test_the_front_leaves_out_what_another_point_beats():
+    cost, value = np.array([3.0, 1.0, 2.0, 1.0, 9.0]), np.array([2.0, 5.0, 6.0, 4.0, 1.0])
+    edges, levels = acquisition.front_segments(cost, value, 7.0, 8.0)
+    assert edges.tolist() == [-math.inf, 1.0, 3.0, 8.0]
+    assert levels.tolist() == [7.0, 4.0, 2.0]
+
+
+def _data(count: int = 12) -> tuple[Any, Any, Any]:
+    """Inputs (M, 3), the middle one a category and the last the cost, with noisy values."""
+    generator = np.random.default_rng(1)
+    x = generator.random((count, 3))
+    x[:, 1] = generator.integers(3, size=count)
+    y = np.sin(4 * x[:, 0]) - 2 * x[:, 2] + (x[:, 1] == 1) + 0.05 * generator.standard_normal(count)
+    return x, y, np.array([False, True, False])
+
+
+THETA = np.log([0.5, 1.5, 0.8, 0.7, 1.3, 0.02])  # three length scales, signal, trend, noise
+
+
+def test_the_kernel_is_scikit_learns_matern_with_a_constant_and_a_trend():
+    x, _, categorical = _data()
+    signs = np.column_stack([x[:, 0], np.eye(3)[x[:, 1].astype(int)] / math.sqrt(2), x[:, 2]])  # one-hot: distance 1
+    cost = 2 * x[:, 2] - 1
+    expected = 0.7 * Matern([0.5, 1.5, 1.5, 1.5, 0.8], nu=2.5)(signs) + gaussian_process.OFFSET_VARIANCE
+    expected += 1.3 * np.outer(cost, cost)
+    kernel = gaussian_process.Kernel(THETA, categorical)
+    np.testing.assert_allclose(kernel(x, x), expected, rtol=1e-9)
+    np.testing.assert_allclose(kernel.variance(x), np.diag(expected), rtol=1e-9)
+
+
+def test_predictions_agree_with_the_textbook_and_draws_with_predictions():
+    x, y, categorical = _data()
+    at = _data(20)[0][-5:]
+    model = gaussian_process.GaussianProcess(x, y, categorical, THETA)
+    kernel, standard = model.kernel, (y - y.mean()) / y.std()
+    inverse = np.linalg.inv(kernel(x, x) + 0.02 * np.eye(len(x)))
+    mean = y.mean() + y.std() * kernel(at, x) @ inverse @ standard
+    variance = kernel.variance(at) - np.sum(kernel(at, x) @ inverse * kernel(at, x), axis=1)
+    found_mean, found_std = model.predict(at)
+    np.testing.assert_allclose(found_mean, mean, rtol=1e-5)
+    np.testing.assert_allclose(found_std, y.std() * np.sqrt(variance), rtol=1e-4)
+
+    normals = np.random.default_rng(0).standard_normal((20_000, len(x)))
+    draws, means, std = model.draw(x, at, normals)
+    np.testing.assert_allclose(draws.mean(axis=0), model.predict(x)[0], atol=0.01)
+    np.testing.assert_allclose(draws.std(axis=0), model.predict(x)[1], rtol=0.05)
+    np.testing.assert_allclose(means.mean(axis=0), found_mean, atol=0.02)  # the law of total expectation,
+    np.testing.assert_allclose(np.sqrt(means.var(axis=0) + std**2), found_std, rtol=0.05)  # and of total variance
+
+
+def test_the_gradient_of_the_fit_is_that_of_finite_differences():
+    x, y, categorical = _data()
+    distances, cost = gaussian_process.squared_distances(x, x, categorical), 2 * x[:, -1] - 1
+    error = check_grad(
+        lambda theta: gaussian_process.negative_log_posterior(theta, distances, cost, y)[0],
+        lambda theta: gaussian_process.negative_log_posterior(theta, distances, cost, y)[1],
+        THETA,
+    )
+    assert error < 1e-3
+
+
+def test_the_fit_finds_the_noise():
+    generator = np.random.default_rng(0)
+    x = generator.random((80, 2))
+    y = np.sin(3 * x[:, 0]) + x[:, 1] + 0.2 * generator.standard_normal(80)
+    model = gaussian_process.GaussianProcess(x, y, np.zeros(2, dtype=bool))
+    assert math.sqrt(model.kernel.noise) * model.spread == pytest.approx(0.2, rel=0.2)
+
+
+def test_a_loss_far_above_the_others_is_lowered_unless_it_is_the_cheapest_trials():
+    price = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    losses = np.array([2.1, 1.8, 3.3, 1.5, 1.2])
+    assert gaussian_process.winsorised(losses, price).tolist() == pytest.approx([2.1, 1.8, 2.4, 1.5, 1.2])
+    cheapest = np.array([3.0, 1.8, 3.3, 1.5, 1.2])
+    assert gaussian_process.winsorised(cheapest, price).tolist() == pytest.approx([3.0, 1.8, 3.0, 1.5, 1.2])
+    assert gaussian_process.winsorised(losses[:1], price[:1]).tolist() == [2.1]
+
+
+def test_the_chance_of_success_is_at_the_mode_of_its_posterior():
+    x, _, categorical = _data(30)
+    succeeded = x[:, 0] + x[:, 2] < 1
+    model = acquisition.SuccessModel(x, succeeded, categorical)
+    log_odds = model._covariance(x, x) @ model.slope
+    np.testing.assert_allclose(model.slope, succeeded - expit(acquisition.SUCCESS_LOG_ODDS + log_odds), atol=1e-6)
+    chances = model.probability(x)
+    assert chances[succeeded].min() > 0.5 > chances[~succeeded].max()
+
+
+def test_failing_has_a_direction():
+    """Beyond trials that failed a trial fails too; on the other side of those that succeeded it does not."""
+    x = np.array([[0.45], [0.5], [0.6], [0.65]])
+    model = acquisition.SuccessModel(x, np.array([True, True, False, False]), np.zeros(1, dtype=bool))
+    beyond, before = model.probability(np.array([[1.0], [0.0]]))
+    assert beyond < 0.2
+    assert before > 0.9
+
+
+# What it promises -----------------------------------------------------------------------------------------------------
+
+
+def log_macs(params: dict[str, Any]) -> float:
+    gates = {"rnn": 1, "gru": 3, "lstm": 4}[params["cell"]]
+    width = params["hidden_size"]
+    return math.log10(gates * width * (28 + width + (params["num_layers"] - 1) * 2 * width) + 28 * width)
+
+
+def perplexity(params: dict[str, Any]) -> float:
+    """Falls with width, is best with two layers; deep networks with a high rate fail."""
+    rate, layers = params.get("learning_rate", 0.01), params["num_layers"]
+    if math.log(rate / 0.02) + 0.7 * layers > 2.5:
+        return UNIFORM
+    best = {"rnn": 8.5, "gru": 8.3, "lstm": 7.9}[params["cell"]] * (params["hidden_size"] / 8) ** -0.2
+    return float(best) * math.exp(0.05 * abs(layers - 2) + 0.03 * math.log(rate / 0.01) ** 2)
+
+
+def known_cost(space: dict[str, BaseDistribution] = SPACE, seed: int = 0, **options: Any) -> KnownCostSampler:
+    return KnownCostSampler(log_macs, worst=UNIFORM, search_space=space, seed=seed, **options)
+
+
+def study_of(sampler: BaseSampler) -> optuna.Study:
+    return optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+
+
+def run(study: optuna.Study, trials: int, space: dict[str, BaseDistribution] = SPACE, noise: float = 0.0) -> None:
+    for _ in range(trials):
+        trial = study.ask(space)
+        factor = math.exp(noise * np.random.default_rng(trial.number).standard_normal())
+        study.tell(trial, [min(perplexity(trial.params) * factor, UNIFORM), log_macs(trial.params)])
+
+
+def points(study: optuna.Study) -> list[tuple[Any, ...]]:
+    return [tuple(trial.params.values()) for trial in study.trials]
+
+
+def proposers(study: optuna.Study) -> list[Any]:
+    return [trial.system_attrs.get(PROPOSED_BY) for trial in study.trials]
+
+
+def hypervolume(study: optuna.Study, space: dict[str, BaseDistribution]) -> float:
+    largest = log_macs({"cell": "lstm", "num_layers": 3, "hidden_size": 256})
+    area, lowest = 0.0, UNIFORM
+    for cost, value in sorted((log_macs(t.params), perplexity(t.params)) for t in study.trials):
+        area += max(lowest - value, 0.0) * (largest - cost)
+        lowest = min(lowest, value)
+    return area
+
+
+def test_each_trial_says_who_proposed_it():
+    study = study_of(known_cost(n_startup_trials=3))
+    run(study, 5)
+    assert proposers(study) == ["startup"] * 3 + ["model"] * 2
+    inferred = study_of(KnownCostSampler(log_macs, worst=UNIFORM, n_startup_trials=3, seed=0))
+    run(inferred, 5)
+    assert proposers(inferred) == ["random"] + ["startup"] * 2 + ["model"] * 2
+
+
+def test_the_first_trials_are_spread_over_the_costs_the_cheapest_first():
+    study = study_of(known_cost(n_startup_trials=5))
+    run(study, 5)
+    costs = [trial.values[1] for trial in study.trials]
+    cheapest = log_macs({"cell": "rnn", "num_layers": 1, "hidden_size": 8})
+    dearest = log_macs({"cell": "lstm", "num_layers": 3, "hidden_size": 256})
+    assert costs[0] == cheapest
+    steps = np.diff([*sorted(costs), dearest]) / (dearest - cheapest)
+    assert steps.max() < 0.4
+    assert {trial.params["cell"] for trial in study.trials} == {"rnn", "gru", "lstm"}
+
+
+def test_after_a_random_first_trial_the_cheapest_is_next():
+    study = study_of(KnownCostSampler(log_macs, worst=UNIFORM, seed=0))
+    run(study, 2)
+    assert study.trials[1].params == {"cell": "rnn", "num_layers": 1, "hidden_size": 8}
+
+
+def test_no_configuration_is_proposed_twice_before_all_were_tried():
+    small: dict[str, BaseDistribution] = {
+        "cell": CategoricalDistribution(("rnn", "gru")),
+        "num_layers": IntDistribution(1, 2),
+        "hidden_size": IntDistribution(8, 32, step=8),
+    }
+    study = study_of(known_cost(small))
+    run(study, 18, small, noise=0.05)
+    assert len(set(points(study)[:16])) == 16
+    assert proposers(study)[16:] == ["random", "random"]
+
+
+@pytest.mark.parametrize("space", [SPACE, RATED], ids=["finite", "continuous"])
+def test_nothing_over_the_budget_is_proposed(space):
+    study = study_of(known_cost(space, max_cost=3.5))
+    run(study, 15, space)
+    assert max(trial.values[1] for trial in study.trials) <= 3.5
+    assert "model" in proposers(study)
+
+
+def test_a_budget_that_few_configurations_keep_is_respected_in_a_continuous_space():
+    cheapest = log_macs({"cell": "rnn", "num_layers": 1, "hidden_size": 9})
+    study = study_of(known_cost(RATED, max_cost=cheapest))
+    run(study, 8, RATED)
+    assert max(trial.values[1] for trial in study.trials) <= cheapest
+    assert "model" in proposers(study)
+
+
+def attainable(budget: float, space: dict[str, BaseDistribution] = SPACE) -> float:
+    """The lowest perplexity within the budget, of every shape."""
+    widths = space["hidden_size"]
+    assert isinstance(widths, IntDistribution)
+    return min(
+        perplexity(params)
+        for cell in ("rnn", "gru", "lstm")
+        for layers in (1, 2, 3)
+        for width in range(widths.low, widths.high + 1)
+        if log_macs(params := {"cell": cell, "num_layers": layers, "hidden_size": width}) <= budget
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_model_within_the_budget_is_found(seed):
+    """It costs as much as the budget allows, so that an area that ended there would have no room for it."""
+    space = {**SPACE, "hidden_size": IntDistribution(8, 128, log=True)}
+    study = study_of(known_cost(space, seed, max_cost=4.0))
+    run(study, 12, space)
+    assert max(trial.values[1] for trial in study.trials) <= 4.0
+    assert min(trial.values[0] for trial in study.trials) < 1.01 * attainable(4.0, space)
+
+
+@pytest.mark.parametrize("high", [0.3, 0.6, 0.7, 1.1])
+def test_the_steps_of_a_range_end_where_it_ends_though_arithmetic_misses(high):
+    steps: dict[str, BaseDistribution] = {"x": FloatDistribution(0, high, step=0.1)}
+    budget = 1 - high / 2
+    study = study_of(
+        KnownCostSampler(
+            lambda params: 1 - params["x"], search_space=steps, n_startup_trials=1, seed=0, max_cost=budget
+        )
+    )
+    for _ in range(6):
+        trial = study.ask(steps)
+        study.tell(trial, [1 + trial.params["x"], 1 - trial.params["x"]])
+    assert [trial.params for trial in study.trials] == [trial.system_attrs[PROPOSAL] for trial in study.trials]
+    assert all(trial.values[1] <= budget for trial in study.trials)
+
+
+def test_a_budget_below_all_costs_is_an_error_that_names_the_cheapest():
+    study = study_of(known_cost(max_cost=1.0))
+    with pytest.raises(ValueError, match=r"max_cost=1; the cheapest of 2241 costs 2\.7.*raise max_cost"):
+        study.ask(SPACE)
+
+
+@pytest.mark.parametrize("space", [SPACE, RATED], ids=["finite", "continuous"])
+def test_the_same_seed_gives_the_same_study_and_another_seed_another(space):
+    found = []
+    for seed in (0, 0, 1):
+        study = study_of(known_cost(space, seed))
+        run(study, 9, space)
+        found.append(points(study))
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_study_continued_by_a_new_sampler_goes_on_as_if_never_stopped():
+    whole, halves = study_of(known_cost(RATED)), study_of(known_cost(RATED))
+    run(whole, 10, RATED)
+    run(halves, 6, RATED)
+    halves.sampler = pickle.loads(pickle.dumps(known_cost(RATED)))
+    run(halves, 4, RATED)
+    assert points(halves) == points(whole)
+
+
+def test_independent_parameters_are_not_repeated_after_a_resume_with_the_same_seed():
+    study = study_of(KnownCostSampler(log_macs, seed=0))
+    first, second = study.ask(), study.ask()
+    x = study.sampler.sample_independent(study, first._cached_frozen_trial, "x", FloatDistribution(0, 1))
+    study.sampler = KnownCostSampler(log_macs, seed=0)
+    assert x != study.sampler.sample_independent(study, second._cached_frozen_trial, "x", FloatDistribution(0, 1))
+
+
+def test_the_seed_holds_though_optuna_asks_for_another_as_it_does_with_several_jobs():
+    study, other = study_of(known_cost(RATED)), study_of(known_cost(RATED))
+    run(study, 2, RATED)
+    for _ in range(2):
+        other.sampler.reseed_rng()
+        run(other, 1, RATED)
+    assert points(study) == points(other)
+
+
+def test_running_and_enqueued_trials_are_not_proposed_again():
+    study = study_of(known_cost())
+    run(study, 6)
+    study.enqueue_trial({"cell": "gru", "num_layers": 2, "hidden_size": 64})
+    asked = [study.ask(SPACE) for _ in range(8)]
+    assert asked[0].params == {"cell": "gru", "num_layers": 2, "hidden_size": 64}
+    assert len(set(points(study))) == 14
+
+
+@pytest.mark.parametrize("space", [SPACE, RATED], ids=["finite", "continuous"])
+def test_the_rest_of_a_partly_enqueued_trial_keeps_the_budget_and_repeats_nothing(space):
+    study = study_of(known_cost(space, max_cost=4.0))
+    run(study, 5, space)
+    for _ in range(4):
+        study.enqueue_trial({"cell": "lstm", "num_layers": 3})
+        run(study, 1, space)
+    added = study.trials[5:]
+    assert {(trial.params["cell"], trial.params["num_layers"]) for trial in added} == {("lstm", 3)}
+    assert max(trial.values[1] for trial in added) <= 4.0
+    assert len(set(points(study))) == 9
+    assert {trial.system_attrs[PROPOSED_BY] for trial in added} == {"model"}
+
+
+def test_a_partly_enqueued_trial_that_no_budget_could_keep_is_not_held_up():
+    study = study_of(known_cost(max_cost=4.0))
+    study.enqueue_trial({"hidden_size": 256})
+    run(study, 1)
+    assert study.trials[0].params["hidden_size"] == 256
+
+
+def test_an_enqueued_category_that_there_is_not_costs_its_own_trial_only():
+    study = study_of(known_cost())
+    run(study, 1)
+    study.enqueue_trial({"cell": "transformer", "num_layers": 1})
+    with pytest.raises(ValueError, match="'transformer' not in"):
+        study.ask(SPACE)
+    run(study, 3)
+    assert len(study.get_trials(states=[TrialState.COMPLETE])) == 4
+
+
+def test_a_waiting_trial_is_not_proposed_before_its_turn():
+    two: dict[str, BaseDistribution] = {"x": IntDistribution(0, 1)}
+    study = study_of(KnownCostSampler(lambda params: params["x"], search_space=two, seed=0))
+    study.enqueue_trial({"x": 0})
+    trial = optuna.trial.create_trial(state=TrialState.RUNNING)
+    study.add_trial(trial)
+    assert study.sampler.sample_relative(study, study.trials[-1], two) == {"x": 1}
+
+
+def test_threads_never_ask_for_the_same():
+    study = study_of(known_cost(n_startup_trials=2))
+
+    def objective(trial: optuna.Trial) -> tuple[float, float]:
+        params = {name: trial._suggest(name, distribution) for name, distribution in SPACE.items()}
+        return perplexity(params), log_macs(params)
+
+    study.optimize(objective, n_trials=16, n_jobs=2)
+    assert len(set(points(study))) == 16
+
+
+@pytest.mark.parametrize("state", [TrialState.FAIL, TrialState.PRUNED, TrialState.COMPLETE])
+def test_regions_that_fail_are_avoided_whichever_way_trials_fail(state):
+    """The objective promises most where two fifths of the range fail."""
+    line: dict[str, BaseDistribution] = {"x": FloatDistribution(0, 1), "rate": FloatDistribution(0, 1)}
+    study = study_of(KnownCostSampler(lambda params: params["x"], worst=UNIFORM, search_space=line, seed=0))
+    failures = []
+    for _ in range(24):
+        trial = study.ask(line)
+        failed = trial.params["rate"] > 0.6
+        failures.append(failed)
+        value = 8 - 4 * trial.params["x"] - trial.params["rate"]
+        if not failed or state == TrialState.COMPLETE:
+            study.tell(trial, [UNIFORM if failed else value, trial.params["x"]])
+        else:
+            study.tell(trial, state=state)
+    assert sum(failures[12:]) <= 6  # all 12, if nothing is learnt from them
+
+
+def history_of(study: optuna.Study) -> sampler_module.History:
+    sampler = study.sampler
+    assert isinstance(sampler, KnownCostSampler)
+    objectives = sampler_module.Objectives.of(study.directions, 1)
+    return sampler._history(space_module.Space(dict(SPACE)), study.trials, objectives)  # type: ignore[arg-type]
+
+
+def test_capped_trials_are_not_fitted():
+    """A study with failures proposes, of the region that works, what it would without their values."""
+    study = study_of(known_cost())
+    run(study, 6)
+    history = history_of(study)
+    trial = optuna.trial.create_trial(
+        params={"cell": "rnn", "num_layers": 3, "hidden_size": 200}, distributions=SPACE, values=[UNIFORM + 5, 5.0]
+    )
+    study.add_trial(trial)
+    capped = history_of(study)
+    assert capped.losses[:6] == history.losses
+    assert capped.losses[6] == []
+    assert capped.failed.tolist() == [False] * 6 + [True]
+
+
+class Watching(KnownCostSampler):
+    """Keeps what it knew when it was last asked."""
+
+    seen: sampler_module.History
+
+    def _history(self, *args: Any) -> sampler_module.History:
+        self.seen = super()._history(*args)
+        return self.seen
+
+
+def test_what_is_to_be_ignored_is_no_failure_no_second_measurement_and_not_closed_to_proposals():
+    def ignore(trial: optuna.trial.FrozenTrial) -> bool:
+        return "ignored" in trial.user_attrs
+
+    sampler = Watching(log_macs, worst=UNIFORM, search_space=SPACE, seed=0, ignore=ignore)
+    study, other = study_of(sampler), study_of(known_cost())
+    run(study, 3)
+    run(other, 3)
+    again = study.trials[1]
+    kinds: list[dict[str, Any]] = [
+        {"params": {"cell": "lstm", "num_layers": 2, "hidden_size": 99}, "state": TrialState.FAIL},
+        {"params": again.params, "values": again.values},
+    ]
+    for kind in kinds:
+        study.add_trial(optuna.trial.create_trial(**kind, distributions=SPACE, user_attrs={"ignored": True}))
+    study.ask(SPACE)
+    expected = history_of(other)
+    assert sampler.seen.points.tolist() == expected.points.tolist()
+    assert sampler.seen.losses == expected.losses
+    assert not sampler.seen.failed.any()
+
+
+def test_a_failed_configuration_that_later_completed_did_not_fail():
+    study = study_of(known_cost())
+    params = {"cell": "rnn", "num_layers": 1, "hidden_size": 8}
+    study.add_trial(optuna.trial.create_trial(state=TrialState.FAIL, params=params, distributions=SPACE))
+    study.add_trial(optuna.trial.create_trial(params=params, distributions=SPACE, values=[8.0, log_macs(params)]))
+    history = history_of(study)
+    assert history.failed.tolist() == [False]
+
+
+@pytest.mark.parametrize("space", [SPACE, RATED], ids=["finite", "continuous"])
+def test_it_finds_the_front_with_fewer_trials_than_random(space):
+    ours, theirs = [], []
+    for seed in range(3):
+        study, random = study_of(known_cost(space, seed)), study_of(RandomSampler(seed))
+        run(study, 14, space, noise=0.02)
+        run(random, 28, space, noise=0.02)
+        ours.append(hypervolume(study, space))
+        theirs.append(hypervolume(random, space))
+    assert np.mean(ours) > np.mean(theirs)
+    assert ours[0] > theirs[0]
+
+
+def test_an_objective_to_be_maximised_is_the_mirror_of_one_to_be_minimised():
+    found = []
+    for direction, sign in ((StudyDirection.MINIMIZE, 1), (StudyDirection.MAXIMIZE, -1)):
+        sampler = KnownCostSampler(log_macs, log=False, search_space=SPACE, seed=0)
+        study = optuna.create_study(directions=[direction, "minimize"], sampler=sampler)
+        for _ in range(10):
+            trial = study.ask(SPACE)
+            study.tell(trial, [sign * perplexity(trial.params), log_macs(trial.params)])
+        found.append(points(study))
+    assert found[0] == found[1]
+
+
+def test_the_known_objective_may_come_first_and_may_be_maximised():
+    found = []
+    for direction, known in (
+        (StudyDirection.MINIMIZE, log_macs),
+        (StudyDirection.MAXIMIZE, lambda params: -log_macs(params)),
+    ):
+        sampler = KnownCostSampler(known, known_objective=0, search_space=SPACE, seed=0)
+        study = optuna.create_study(directions=[direction, "minimize"], sampler=sampler)
+        for _ in range(8):
+            trial = study.ask(SPACE)
+            study.tell(trial, [known(trial.params), perplexity(trial.params)])
+        found.append(points(study))
+    assert found[0] == found[1]
+
+
+def test_one_objective_is_minimised_within_the_budget():
+    study = optuna.create_study(sampler=known_cost(max_cost=4.0))
+    for _ in range(14):
+        trial = study.ask(SPACE)
+        study.tell(trial, perplexity(trial.params))
+    assert max(log_macs(trial.params) for trial in study.trials) <= 4.0
+    assert study.best_value < 1.03 * attainable(4.0)
+
+
+def test_three_objectives_are_refused():
+    study = optuna.create_study(directions=["minimize"] * 3, sampler=known_cost())
+    with pytest.raises(ValueError, match="one or two objectives; the study has 3"):
+        study.ask(SPACE)
+
+
+def test_a_cost_that_needs_a_parameter_not_sampled_together_says_so():
+    study = study_of(known_cost({"cell": SPACE["cell"]}))
+    with pytest.raises(ValueError, match=r"needs 'hidden_size'.*\(cell\).*search_space"):
+        study.ask({"cell": SPACE["cell"]})
+
+
+def test_a_value_without_logarithm_names_the_option():
+    study = study_of(known_cost())
+    trial = study.ask(SPACE)
+    study.tell(trial, [-1.0, log_macs(trial.params)])
+    with pytest.raises(ValueError, match=r"is -1\.0.*log=False"):
+        study.ask(SPACE)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"known_objective": 2}, "known_objective is 2"),
+        ({"n_startup_trials": 0}, "n_startup_trials is 0"),
+        ({"worst": 0.0}, "worst is 0.0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        KnownCostSampler(log_macs, **options)
+
+
+def test_a_proposal_after_100_trials_takes_a_second_of_computing_at_most():
+    study = study_of(known_cost(RATED))
+    random = study_of(RandomSampler(0))
+    run(random, 100, RATED)
+    study.add_trials(random.trials)
+    began = time.thread_time()
+    study.ask(RATED)
+    assert time.thread_time() - began < SLACK
+
+
+def test_the_example_in_the_docs_runs(capsys):
+    runpy.run_path(str(DOCS / "known_cost_example.py"), run_name="__main__")
+    assert "coefficients: mean absolute error" in capsys.readouterr().out

@@ -1,0 +1,137 @@
+"""Pictures of a search: they can be drawn for any number of trials, and show what they are given."""
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from pipeline.search import figures
+from pipeline.search.front import Candidate, Trial, evaluate_front, hypervolume_by_trial, picks
+from pipeline.support import plotting
+from tests.pictures import figures_drawn
+
+BARS = {"Kneser-Ney 6-gram": 3.68, "letter frequencies": 16.89}
+REPORTED = [(80_000, 22.0), (90_000, 3.0), (300_000, 1.0)]  # MACs and perplexities
+REFERENCE = (28.0, 1_500_000.0)
+IMPORTANCE = {"validation perplexity": {"cell": 0.2, "hidden_size": 0.8}, "MACs": {"cell": 0.1, "hidden_size": 0.9}}
+
+
+def study(number: int, seeds: int = 3, failed: int = 2, equal: bool = False, diverged: bool = False):
+    """Trials, the judged candidates and the picks of a search whose perplexity falls with MACs."""
+    rng = np.random.default_rng(number)
+    trials, candidates = [Trial("lstm", 4_000 * (i + 1), None) for i in range(failed)], []
+    for i, cell in zip(range(number), ("rnn", "gru", "lstm") * number, strict=False):
+        macs = 20_000 if equal else int(1_000 * 1.12**i)
+        level = 28.0 if diverged else 3.4 * (1 + 3 * (macs / 1_500) ** -0.4) * (1 + 0.05 * rng.random())
+        val = tuple(float(level * np.exp(rng.normal(0, 0.01))) for _ in range(seeds))
+        trials.append(Trial(cell, macs, val[0]))
+        runs = tuple(f"{i}-{seed}" for seed in range(seeds))
+        ms = (macs / 1e6, macs / 9e5) if i % 7 else ()
+        candidates.append(Candidate(f"{cell}-1x{i + 8}", cell, 1, i + 8, macs, macs, runs, val, val, ms))
+    evaluated = evaluate_front(candidates, REFERENCE, draws=100)
+    return trials, evaluated, picks(evaluated)
+
+
+def pictures(trials, evaluated, chosen):
+    return {
+        "front": figures.pareto_front(trials, evaluated, chosen, REPORTED, BARS, "a search"),
+        "alone": figures.pareto_front(trials, evaluated, chosen, (), {}, "a search"),
+        "history": figures.hypervolume_history(hypervolume_by_trial(trials, REFERENCE), evaluated, "a search"),
+        "time": figures.perplexity_against_time(evaluated, chosen, "a search"),
+    }
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The figures that are drawn from now on."""
+    return figures_drawn(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"number": 0}, {"number": 0, "failed": 0}, {"number": 1}, {"number": 1, "seeds": 1, "failed": 0}, {"number": 2},
+        {"number": 8, "equal": True}, {"number": 8, "diverged": True}, {"number": 30, "seeds": 1},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_search_of_any_size_is_drawn_without_a_warning(case):
+    for png in pictures(*study(**case)).values():
+        assert png.startswith(b"\x89PNG")
+
+
+def test_pictures_of_a_search_follow_the_data_and_only_these():
+    one, again, other = (pictures(*study(number)) for number in (3, 3, 4))
+    for name in one:
+        assert one[name] == again[name]
+        assert one[name] != other[name]
+
+
+def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
+    trials, evaluated, chosen = study(12)
+    figures.pareto_front(trials, evaluated, chosen, REPORTED, BARS, "a search")
+    (axes,) = drawn[0].axes
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+    lines = {line.get_label(): line for line in axes.lines}
+    assert {"rnn trials", "gru trials", "lstm trials", "failed (2)", "Kneser-Ney 6-gram 3.68"} <= set(lines)
+    assert len(lines["coursework report, as it says"].get_xdata()) == len(REPORTED)
+    front = lines["front, means, 95 % intervals"]
+    assert front.get_xdata()[::2].tolist() == [point.candidate.macs_per_char for point in evaluated.front]
+    assert front.get_ydata()[::2].tolist() == [point.val.mean for point in evaluated.front]
+
+
+def test_members_are_labelled_and_the_picks_named(drawn):
+    trials, evaluated, chosen = study(5)
+    figures.pareto_front(trials, evaluated, chosen, (), {}, "a search")
+    texts = {text.get_text() for text in drawn[0].axes[0].texts}
+    assert len(texts) == len(evaluated.front)
+    best = chosen["best"].point.candidate
+    assert any(text.startswith(best.label) and "best" in text for text in texts)
+
+
+@pytest.mark.parametrize("number", [5, 20, 60])
+def test_no_label_covers_another_or_leaves_the_axes(drawn, number):
+    trials, evaluated, chosen = study(number)
+    figures.pareto_front(trials, evaluated, chosen, REPORTED, BARS, "a search")
+    figures.perplexity_against_time(evaluated, chosen, "a search")
+    for figure in drawn:
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw_without_rendering()
+        (axes,) = figure.axes
+        frame = axes.get_window_extent(renderer)
+        boxes = [text.get_window_extent(renderer) for text in axes.texts]
+        assert len(boxes) >= min(len(evaluated.front), 4) - 1
+        for i, box in enumerate(boxes):
+            assert frame.x0 - 1 <= box.x0 <= box.x1 <= frame.x1 + 1
+            assert not any(box.shrunk(0.98, 0.9).overlaps(other) for other in boxes[:i])
+
+
+def test_the_hypervolume_ends_with_the_judged_one(drawn):
+    trials, evaluated, _ = study(9)
+    figures.hypervolume_history(hypervolume_by_trial(trials, REFERENCE), evaluated, "a search")
+    (axes,) = drawn[0].axes
+    (label,) = [label for label in axes.get_legend_handles_labels()[1] if label.startswith("judged")]
+    assert f"{evaluated.hypervolume:.2f} ({evaluated.hypervolume_low:.2f} to {evaluated.hypervolume_high:.2f})" in label
+    assert axes.lines[0].get_ydata()[:3].tolist() == hypervolume_by_trial(trials, REFERENCE)[:3]
+
+
+def test_importances_are_bars_by_their_sum(drawn):
+    figures.parameter_importance(IMPORTANCE, "importance")
+    (axes,) = drawn[0].axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["cell", "hidden_size"]  # from below
+    assert [bar.get_width() for bar in axes.patches] == [0.2, 0.8, 0.1, 0.9]
+
+
+@pytest.mark.parametrize("importance", [{}, {"validation perplexity": {}}, IMPORTANCE])
+def test_importances_of_any_number_are_drawn(importance):
+    assert figures.parameter_importance(importance, "importance").startswith(b"\x89PNG")
+
+
+def test_time_is_the_median_of_the_runs_and_who_has_none_is_left_out(drawn):
+    _, evaluated, chosen = study(9)
+    figures.perplexity_against_time(evaluated, chosen, "a search")
+    shown = np.concatenate(
+        [line.get_xdata() for line in drawn[0].axes[0].lines if line.get_label() in plotting.CELL_STYLES]
+    )
+    times = [np.median(point.candidate.ms_per_char) for point in evaluated.points if point.candidate.ms_per_char]
+    assert len(times) == 7
+    assert sorted(shown) == sorted(times)

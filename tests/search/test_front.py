@@ -1,0 +1,395 @@
+"""The judged front: intervals by hand, probabilities in cases that are known, picks and recommendations."""
+
+from math import exp, inf, log, log10, sqrt
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from pipeline.cli.recommend import recommend
+from pipeline.errors import InputError
+from pipeline.report.table import report_table
+from pipeline.search.front import (
+    Candidate,
+    FrontEstimate,
+    Trial,
+    described,
+    evaluate_front,
+    hypervolume,
+    hypervolume_by_trial,
+    picks,
+    unconfirmed,
+)
+from pipeline.support.statistics import Estimate
+
+REFERENCE = (28.0, 1_000_000.0)
+UNIFORM, _ = REFERENCE
+
+
+def candidate(name, macs, *val, test=None):
+    test = tuple(1.02 * value for value in val if value < inf) if test is None else test
+    runs = tuple(f"{name}-s{i}" for i in range(len(val)))
+    return Candidate(name, "gru", 1, 64, macs, macs - 100, runs, val, test)
+
+
+def ends(of: Estimate | FrontEstimate | None) -> tuple[float, float]:
+    """Both ends of an interval that is there."""
+    assert of is not None
+    low, high = (of.hypervolume_low, of.hypervolume_high) if isinstance(of, FrontEstimate) else (of.low, of.high)
+    assert low is not None
+    assert high is not None
+    return low, high
+
+
+def width(of: Estimate | FrontEstimate | None) -> float:
+    low, high = ends(of)
+    return high - low
+
+
+def chance(point) -> float:
+    assert point.probability is not None
+    return float(point.probability)
+
+
+TINY = candidate("tiny", 1_000, 9.0, 9.2, 9.1)
+KNEE = candidate("knee", 10_000, 5.0, 4.9, 5.1)
+SMALL = candidate("small", 100_000, 4.61, 4.60, 4.62)
+BEST = candidate("best", 800_000, 4.42, 4.41, 4.40)
+WORSE = candidate("worse", 50_000, 6.0)
+ALL = (BEST, WORSE, TINY, SMALL, KNEE)
+
+
+# --- means and intervals ---------------------------------------------------------------------------------------------
+
+
+def test_the_interval_is_students_t_with_the_pooled_deviation_of_the_logarithm():
+    one, two = (4.0, 4.2, 4.4), (8.0, 8.2)
+    evaluated = evaluate_front([candidate("a", 100, *one), candidate("b", 50, *two)], REFERENCE)
+    squares = sum((log(v) - np.mean(np.log(values))) ** 2 for values in (one, two) for v in values)
+    deviation = sqrt(squares / 3)
+    assert evaluated.degrees_of_freedom == 3
+    assert evaluated.seed_deviation == pytest.approx(deviation)
+    t = 3.182446305284263  # 97.5 % of Student's t with 3 degrees of freedom, of the printed tables
+    mean = (4.0 * 4.2 * 4.4) ** (1 / 3)
+    val = evaluated.points[1].val
+    assert val.mean == pytest.approx(mean)
+    factor = exp(t * deviation / sqrt(3))
+    assert ends(val) == pytest.approx((mean / factor, mean * factor))
+
+
+def test_who_has_one_run_borrows_the_spread_of_the_others():
+    evaluated = evaluate_front([candidate("a", 100, 4.0, 4.2), candidate("b", 50, 8.0)], REFERENCE)
+    single, double = evaluated.points
+    assert single.val.mean == 8.0
+    (low, high), (low_of_two, high_of_two) = ends(single.val), ends(double.val)
+    assert log(high / low) == pytest.approx(sqrt(2) * log(high_of_two / low_of_two))
+
+
+def test_without_a_second_seed_there_is_no_interval_and_no_probability():
+    evaluated = evaluate_front([candidate("a", 100, 4.0), candidate("b", 50, 8.0)], REFERENCE)
+    assert evaluated.seed_deviation is evaluated.hypervolume_low is evaluated.hypervolume_high is None
+    for point in evaluated.points:
+        assert point.probability is point.val.low is point.val.high is None
+        assert str(point.val) == f"{point.val.mean:.2f}"
+    assert "nan" not in repr(evaluated)
+
+
+def test_the_mean_of_one_run_or_of_equal_ones_is_that_value_to_the_last_digit():
+    for values in ((6.2,), (6.2, 6.2, 6.2)):
+        assert evaluate_front([candidate("a", 1, *values)], REFERENCE).points[0].val.mean == 6.2
+        assert candidate("a", 1, *values).mean_val_perplexity == 6.2
+
+
+def test_test_perplexity_has_an_interval_of_its_own_or_may_be_missing():
+    evaluated = evaluate_front(
+        [candidate("a", 100, 4.0, 4.2, test=(4.1, 5.1)), candidate("b", 50, 8.0, test=())], REFERENCE
+    )
+    without, point = evaluated.points
+    assert without.test is None
+    assert width(point.test) > width(point.val)
+
+
+def test_a_diverged_run_counts_as_uniform_and_does_not_widen_the_intervals_of_others():
+    steady = candidate("steady", 100, 4.0, 4.1)
+    diverged = candidate("diverged", 200, 4.0, inf)
+    alone, beside = evaluate_front([steady], REFERENCE), evaluate_front([steady, diverged], REFERENCE)
+    assert beside.seed_deviation == alone.seed_deviation
+    assert beside.points[1].val.mean == pytest.approx(sqrt(4.0 * UNIFORM))
+    assert not beside.points[1].on_front
+
+
+def test_the_interval_of_the_mean_covers_the_truth_in_95_of_100():
+    rng, truth, covered = np.random.default_rng(0), (9.0, 6.0, 4.5), []
+    for _ in range(400):
+        runs = [p * np.exp(rng.normal(0, 0.05, 3)) for p in truth]
+        evaluated = evaluate_front(
+            [candidate(str(i), 10 ** (i + 2), *map(float, r)) for i, r in enumerate(runs)], REFERENCE, draws=2
+        )
+        intervals = [ends(point.val) for point in evaluated.points]
+        covered += [low <= p <= high for (low, high), p in zip(intervals, truth, strict=True)]
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), 0.9, -1.0])
+def test_what_is_no_perplexity_is_refused(bad):
+    with pytest.raises(ValueError, match="a perplexity is 1 or more"):
+        candidate("a", 100, bad)
+
+
+def test_each_run_needs_its_perplexity():
+    with pytest.raises(ValueError, match="2 runs, 1 perplexities"):
+        Candidate("a", "gru", 1, 8, 100, 100, ("r", "s"), (4.0,))
+
+
+# --- the front -------------------------------------------------------------------------------------------------------
+
+
+def test_points_stand_by_macs_and_the_front_is_that_of_the_means():
+    evaluated = evaluate_front(ALL, REFERENCE)
+    assert [point.candidate.name for point in evaluated.points] == ["tiny", "knee", "worse", "small", "best"]
+    assert [point.candidate.name for point in evaluated.front] == ["tiny", "knee", "small", "best"]
+    assert chance(evaluated.points[2]) < 0.01
+
+
+def test_a_lone_candidate_is_on_the_front_with_probability_1():
+    (point,) = evaluate_front([candidate("a", 100, 4.0, 4.1)], REFERENCE).points
+    assert point.on_front
+    assert point.probability == 1
+
+
+def test_two_that_are_alike_share_the_probability_and_are_both_on_the_front():
+    twins = [candidate("a", 100, 4.0, 4.1, 4.2), candidate("b", 100, 4.0, 4.1, 4.2)]
+    one, two = evaluate_front(twins, REFERENCE).points
+    assert one.on_front
+    assert two.on_front
+    assert chance(one) + chance(two) == pytest.approx(1)
+    assert chance(one) == pytest.approx(0.5, abs=0.02)
+
+
+def test_the_probability_is_that_of_students_t():
+    """Two with two runs each: P(b is better) is that of the difference of means, t with 2 degrees of freedom."""
+    a, b = (4.0, 4.1), (4.05, 4.15)
+    dear = evaluate_front([candidate("a", 100, *a), candidate("b", 200, *b)], REFERENCE, draws=200_000).points[1]
+    deviation = sqrt(sum((log(v) - np.mean(np.log(values))) ** 2 for values in (a, b) for v in values) / 2)
+    t = (np.mean(np.log(a)) - np.mean(np.log(b))) / (deviation * sqrt(1 / 2 + 1 / 2))
+    assert dear.probability == pytest.approx(0.5 + t / (2 * sqrt(2 + t * t)), abs=0.004)  # its distribution function
+
+
+def test_runs_that_are_all_equal_leave_nothing_open():
+    evaluated = evaluate_front([candidate("a", 100, 5.0, 5.0), candidate("b", 200, 4.0, 4.0)], REFERENCE)
+    assert [point.probability for point in evaluated.points] == [1, 1]
+    assert ends(evaluated) == pytest.approx((evaluated.hypervolume, evaluated.hypervolume))
+
+
+def test_the_hypervolume_is_in_perplexity_times_decades_within_the_reference():
+    evaluated = evaluate_front([candidate("a", 10_000, 8.0), candidate("b", 100_000, 3.0)], REFERENCE)
+    assert evaluated.hypervolume == pytest.approx(1 * (28 - 8) + 1 * (28 - 3))
+    assert evaluate_front([candidate("a", 2_000_000, 8.0), candidate("b", 10, 30.0)], REFERENCE).hypervolume == 0
+
+
+def test_the_interval_of_the_hypervolume_is_wider_with_more_spread_and_lies_around_it():
+    calm = evaluate_front([candidate("a", 10_000, 8.0, 8.1, 8.2)], REFERENCE)
+    wild = evaluate_front([candidate("a", 10_000, 7.0, 8.1, 9.4)], REFERENCE)
+    for evaluated in (calm, wild):
+        low, high = ends(evaluated)
+        assert low < evaluated.hypervolume < high
+    assert width(wild) > 5 * width(calm)
+
+
+def test_the_interval_of_a_lone_candidates_hypervolume_is_that_of_its_mean():
+    evaluated = evaluate_front([candidate("a", 100_000, 8.0, 8.1, 8.2)], REFERENCE, draws=200_000)
+    (point,) = evaluated.points
+    low, high = ends(point.val)
+    assert ends(evaluated) == pytest.approx((28 - high, 28 - low), abs=0.01)
+
+
+def test_a_dominated_candidate_of_one_run_does_not_raise_the_hypervolume():
+    with_it, without = evaluate_front(ALL, REFERENCE), evaluate_front([c for c in ALL if c is not WORSE], REFERENCE)
+    assert with_it.hypervolume == without.hypervolume
+    assert with_it.hypervolume_high == pytest.approx(without.hypervolume_high, rel=0.001)
+
+
+def test_many_single_runs_near_the_front_do_not_raise_the_interval_of_the_hypervolume():
+    front = [candidate("a", 10_000, 8.0, 8.3, 8.6)]
+    near = [candidate(f"near-{i}", 10_000 + i, 8.4) for i in range(30)]
+    alone, among = ends(evaluate_front(front, REFERENCE)), ends(evaluate_front([*front, *near], REFERENCE))
+    assert among == pytest.approx(alone, abs=0.3)
+
+
+@pytest.mark.parametrize(("spread", "loud"), [(0.0075, False), (0.03, True)])
+def test_seeds_that_differ_by_more_than_the_interval_bears_are_told(spread, loud):
+    values = (5.0, 5.0 * exp(spread * sqrt(2)))  # two runs with that standard deviation
+    assert evaluate_front([candidate("a", 100, *values)], REFERENCE).is_loud is loud
+    assert evaluate_front([candidate("a", 100, 5.0)], REFERENCE).is_loud is False
+
+
+def test_judging_is_the_same_for_the_same_seed_and_order_does_not_matter():
+    assert evaluate_front(ALL, REFERENCE) == evaluate_front(ALL[::-1], REFERENCE)
+    assert evaluate_front(ALL, REFERENCE, seed=1) != evaluate_front(ALL, REFERENCE, seed=0)
+
+
+def test_nothing_finished_is_an_empty_front():
+    evaluated = evaluate_front([], REFERENCE)
+    assert evaluated.points == evaluated.front == ()
+    assert evaluated.hypervolume == 0
+    assert picks(evaluated) == {}
+
+
+perplexities = st.lists(st.floats(1, 28), min_size=1, max_size=3)
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**6), perplexities), min_size=1, max_size=8))
+def test_whatever_the_runs_nothing_is_nan_and_the_picks_are_on_the_front(drawn):
+    candidates = [candidate(str(i), macs, *values) for i, (macs, values) in enumerate(drawn)]
+    evaluated = evaluate_front(candidates, REFERENCE, draws=50)
+    assert "nan" not in repr(evaluated)
+    assert any(point.on_front for point in evaluated.points)
+    points = [(log10(c.macs_per_char), c.mean_val_perplexity) for c in candidates]
+    assert evaluated.hypervolume == pytest.approx(hypervolume(points, (log10(REFERENCE[1]), REFERENCE[0])))
+    for point in evaluated.points:
+        assert point.probability is None or 0 <= point.probability <= 1
+    for pick in picks(evaluated).values():
+        assert pick.point.on_front
+        assert "nan" not in pick.sentence
+
+
+def test_members_with_too_few_runs_are_named_until_there_are_none():
+    lucky = candidate("lucky", 20_000, 4.5)
+    assert unconfirmed(evaluate_front([*ALL, lucky], REFERENCE), 3) == (lucky,)
+    confirmed = candidate("lucky", 20_000, 4.5, 5.2, 5.3)
+    assert unconfirmed(evaluate_front([*ALL, confirmed], REFERENCE), 3) == ()
+    assert unconfirmed(evaluate_front([*ALL, lucky], REFERENCE), 1) == ()
+
+
+def test_the_hypervolume_by_trial_grows_and_a_failed_trial_adds_nothing():
+    trials = [
+        Trial("gru", 10_000, None),
+        Trial("gru", 100_000, 8.0),
+        Trial("rnn", 100, 28.0),
+        Trial("rnn", 10_000, 8.0),
+    ]
+    assert hypervolume_by_trial(trials, REFERENCE) == pytest.approx([0, 20, 20, 40])
+
+
+# --- picks -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_picks_are_the_smallest_near_the_best_the_knee_and_the_best():
+    chosen = picks(evaluate_front(ALL, REFERENCE))
+    assert {name: pick.point.candidate.name for name, pick in chosen.items()} == {
+        "small": "small", "knee": "knee", "best": "best",
+    }  # fmt: skip
+
+
+def test_the_run_that_stands_for_a_pick_is_its_lowest_on_validation():
+    chosen = picks(evaluate_front(ALL, REFERENCE))
+    assert [pick.run_id for pick in chosen.values()] == ["small-s1", "knee-s1", "best-s2"]
+
+
+def test_the_sentences_have_the_numbers():
+    chosen = picks(evaluate_front(ALL, REFERENCE))
+    small, knee, best = (pick.sentence for pick in chosen.values())
+    interval = chosen["small"].point.val.half
+    assert small.startswith(
+        f"small (100,000 MACs per character, validation perplexity 4.61 ± {interval:.2f} over 3 seeds, test 4.70 ±"
+    )
+    assert small.endswith(
+        "is the smallest within 5 % of the best; best needs 8 times as many MACs for 4.3 % less perplexity."
+    )
+    assert "is the knee: it needs 10 times as many MACs for 45 % less perplexity than tiny;" in knee
+    assert best.endswith("has the lowest validation perplexity of 5 configurations.")
+
+
+def test_a_best_that_may_not_be_it_is_told_as_doubtful():
+    chosen = picks(evaluate_front([candidate("a", 100, 4.00, 4.10), candidate("b", 200, 3.99, 4.09)], REFERENCE))
+    assert "is on the front with probability 0.5" in chosen["best"].sentence
+
+
+def test_one_configuration_is_all_three_picks():
+    chosen = picks(evaluate_front([WORSE], REFERENCE))
+    assert {pick.run_id for pick in chosen.values()} == {"worse-s0"}
+    assert "is the best, and nothing smaller is within 5 % of it." in chosen["small"].sentence
+    assert "is the knee: the front has no other." in chosen["knee"].sentence
+    assert "lowest validation perplexity of one configuration." in chosen["best"].sentence
+
+
+def test_one_seed_is_told():
+    (point,) = evaluate_front([WORSE], REFERENCE).points
+    assert described(point) == "worse (50,000 MACs per character, validation perplexity 6.00 with one seed, test 6.12)"
+
+
+# --- recommending ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limits", "name"),
+    [
+        ({"max_macs": 1_000_000}, "best"),
+        ({"max_macs": 799_999}, "small"),
+        ({"max_macs": 100_000}, "small"),
+        ({"max_macs": 60_000}, "knee"),
+        ({"max_perplexity": 20}, "tiny"),
+        ({"max_perplexity": 4.9}, "small"),
+        ({"max_perplexity": 4.5}, "best"),
+        ({"max_macs": 200_000, "max_perplexity": 5.5}, "knee"),
+    ],
+)
+def test_a_recommendation_is_the_best_for_the_cost_or_the_cheapest_that_is_good_enough(limits, name):
+    assert recommend(ALL, **limits).name == name
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"max_macs": 999}, "at most 999 MACs per character; the smallest, tiny, needs 1,000: raise --max-macs"),
+        (
+            {"max_perplexity": 4},
+            r"of at most 4; the best, best, has 4\.410 with 800,000 MACs .*: raise --max-perplexity",
+        ),
+        (
+            {"max_macs": 20_000, "max_perplexity": 4.7},
+            r"both at most 20,000 MACs .* give 5\.000 \(knee\), such a perplexity takes 100,000 \(small\): raise",
+        ),
+        ({}, "--max-macs, --max-perplexity or both"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_with_the_nearest_that_can(limits, message):
+    with pytest.raises(InputError, match=message):
+        recommend(ALL, **limits)
+
+
+def test_no_finished_run_is_no_recommendation():
+    with pytest.raises(InputError, match="no finished run"):
+        recommend([], max_macs=1000)
+
+
+def test_only_diverged_runs_are_refused_in_words():
+    with pytest.raises(InputError, match="has inf with 100 MACs"):
+        recommend([candidate("a", 100, inf)], max_perplexity=5)
+
+
+@pytest.mark.parametrize(("perplexity", "named"), [(3.7, "3.700"), (3.7001, "3.701"), (3.7009, "3.701")])
+def test_a_perplexity_is_rounded_up_where_it_has_more_than_three_decimals(perplexity, named):
+    with pytest.raises(InputError, match=rf"has {named} with 100 MACs"):
+        recommend([candidate("a", 100, perplexity)], max_perplexity=0.5)
+
+
+@given(st.floats(1.0, 28.0))
+@example(3.7)
+def test_who_asks_for_the_perplexity_that_a_refusal_names_is_served(perplexity):
+    only = candidate("a", 100, perplexity)
+    with pytest.raises(InputError) as refusal:
+        recommend([only], max_perplexity=0.5)
+    named = float(str(refusal.value).split("has ")[2].split(" ")[0])
+    assert recommend([only], max_perplexity=named) is only
+
+
+# --- the report's own ------------------------------------------------------------------------------------------------
+
+
+def test_the_reports_configurations_have_macs_of_their_shape():
+    assert len(set(report_table().rows)) == 17
+    macs = {(one.cell, one.num_layers, one.hidden_size): one.macs_per_char for one in report_table().rows}
+    assert macs["rnn", 1, 128] == 128 * (28 + 128 + 2) + 128 + 129 * 28
+    assert max((size, shape) for shape, size in macs.items())[1] == ("lstm", 1, 1024)

@@ -1,0 +1,207 @@
+"""The space of a search: the same from a file or from options, and refused in words where it can't be."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.config import ConfigError
+from pipeline.config import SearchConfig
+from pipeline.errors import InputError
+from pipeline.search.space import Space, configs_of, protocol_of
+
+
+def space(**options: Any) -> Space:
+    return Space.of(SearchConfig(**options))
+
+
+def test_cell_layers_and_hidden_size_are_searched_by_default():
+    assert space().searched.keys() == {"cell", "num_layers", "hidden_size"}
+
+
+def test_a_file_and_options_that_say_the_same_are_the_same_space(tmp_path: Path):
+    file = tmp_path / "space.yaml"
+    file.write_text("cell: [gru, lstm]\nnum_layers: 1..2\nhidden_size: 8..64\nlearning_rate: 0.001..0.1\n")
+    options = space(cell="gru,lstm", num_layers="1..2", hidden_size="8..64", learning_rate="0.001..0.1")
+    assert space(space=str(file)) == options
+    assert space(space=str(file)).digest == options.digest
+
+
+def test_another_range_is_another_space():
+    assert space(hidden_size="8..255").digest != space().digest
+
+
+def test_ranges_that_differ_in_the_seventh_digit_are_two_spaces():
+    assert space(learning_rate="0.00123456..0.1").digest != space(learning_rate="0.00123456789..0.1").digest
+    assert space(hidden_size="8..1234567").as_texts()["hidden_size"] == "8..1234567"
+
+
+def test_a_space_written_out_is_read_back(tmp_path: Path):
+    import yaml
+
+    found = space(cell="lstm", hidden_size="8,16,32", learning_rate="0.001..0.1")
+    (tmp_path / "space.yaml").write_text(yaml.safe_dump(found.as_texts()))
+    assert space(space=str(tmp_path / "space.yaml")) == found
+
+
+def test_what_has_one_value_is_fixed_and_not_searched():
+    found = space(cell="lstm", num_layers="2", hidden_size="8..8", learning_rate="0.01")
+    assert found.searched == {}
+    assert found.fixed == {"cell": "lstm", "num_layers": 2, "hidden_size": 8, "learning_rate": 0.01}
+
+
+def test_what_is_not_in_the_space_is_as_the_preset_says_for_each_cell():
+    config = SearchConfig()
+    rates = {
+        cell: configs_of({"cell": cell, "num_layers": 1, "hidden_size": 8}, space(), config, 0)[1].learning_rate
+        for cell in ("rnn", "lstm")
+    }
+    assert rates == {"rnn": 0.01, "lstm": 0.03}
+
+
+def test_a_trial_has_the_budget_and_the_seed_that_it_is_given():
+    config = SearchConfig(epochs=4, max_seconds=9.0)
+    model, train = configs_of({"cell": "gru", "num_layers": 2, "hidden_size": 8}, space(), config, 5)
+    assert (model.shape, train.epochs, train.max_seconds, train.seed) == ("gru-2x8", 4, 9.0, 5)
+
+
+def test_the_number_of_trials_and_the_sampler_are_no_part_of_what_trials_have_in_common():
+    one, other = SearchConfig(trials=3, sampler="random", workers=1, budget_macs=9), SearchConfig()
+    assert protocol_of(one, space()) == protocol_of(other, space())
+    assert protocol_of(SearchConfig(epochs=7), space()) != protocol_of(other, space())
+
+
+def test_a_grid_doubles_widths_and_has_its_ends():
+    assert space(hidden_size="8..100", learning_rate="0.01..0.16").grid() == {
+        "cell": ["rnn", "gru", "lstm"],
+        "num_layers": [1, 2, 3],
+        "hidden_size": [8, 16, 32, 64, 100],
+        "learning_rate": pytest.approx([0.01, 0.02, 0.04, 0.08, 0.16]),
+    }
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "dropout"])
+@given(low=st.floats(1e-6, 0.1), span=st.floats(1e-6, 0.8))
+def test_no_value_of_a_grid_is_outside_of_its_range(name: str, low: float, span: float):
+    high = low + span
+    values = space(**{name: f"{low}..{high}"}).grid()[name]
+    assert (min(values), max(values)) == (low, high)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"hidden_size": "256..8"}, r"--hidden-size is '256..8'; it must be LOW..HIGH, .* reversed: write 8..256"),
+        ({"learning_rate": "0.1 .. 0.001"}, r"is '0.1 .. 0.001'; it must be LOW.* reversed: write 0.001..0.1"),
+        ({"hidden_size": "8;16"}, r"--hidden-size is '8;16'; it must be a value, a choice A,B,C or a range LOW..HIGH"),
+        ({"hidden_size": "9" * 5000}, r"--hidden-size is '9{60}\.\.\.'; it must be a value"),
+        ({"hidden_size": ",".join(map(str, range(8, 50_000)))}, "choices A,B,C have 299,952 combinations, at most"),
+        ({"hidden_size": "wide"}, "--hidden-size is 'wide'"),
+        ({"hidden_size": "0..8"}, "--hidden-size is '0..8'"),
+        ({"cell": "lstm,gpt"}, "--cell is 'lstm,gpt'; it must be some of rnn,gru,lstm"),
+        ({"cell": "auto"}, "--cell is missing"),
+        ({"num_layers": "0..2"}, "can't be trained: num_layers is 0; it must be at least 1"),
+        ({"dropout": "0..0.99"}, "can't be trained: dropout is 0.99"),
+        ({"learning_rate": "0..0.1"}, "--learning-rate is '0..0.1'"),
+        ({"learning_rate": "nan..1"}, "--learning-rate is 'nan..1'"),
+    ],
+)
+def test_a_space_that_can_not_be_is_refused_with_the_option_named(options, said):
+    with pytest.raises(InputError, match=said):
+        space(**options)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("cell: [", "can't be read as YAML"),
+        ("- lstm", "must hold lines such as"),
+        ("", "must hold lines such as"),
+        ("widths: 8..16", "has widths, which can't be searched; what can be: cell, num_layers"),
+        ("cell: lstm\nnum_layers: 1", "--hidden-size is missing in --space"),
+        ("cell: lstm\nnum_layers: 1\nhidden_size: {low: 1}", "--hidden-size is"),
+        ("cell: lstm\nnum_layers: 1\nhidden_size: true", "--hidden-size is 'true' in --space"),
+        ("cell: 2020-99-99\nnum_layers: 1\nhidden_size: 8", "--cell is '2020-99-99' in --space"),
+        *[
+            (f"cell: lstm\nnum_layers: 1\nhidden_size: !!{kind} abc", "--hidden-size is 'abc' in --space")
+            for kind in ("timestamp", "int", "float", "bool", "python/name:os.system")
+        ],
+        (f"cell: lstm\nnum_layers: 1\nhidden_size: {'9' * 5000}", r"--hidden-size is '9{60}\.\.\.' in --space"),
+        ("[" * 2000, "is nested too deeply; its lines are"),
+        ("{a: " * 2000, "is nested too deeply; its lines are"),
+        ("[" * 99_999, "is nested too deeply; its lines are"),
+        ("cell: &a lstm\nnum_layers: 1\nhidden_size: *a", r"has a YAML alias \(\*name\); write the value itself"),
+        ("cell: lstm\x07", "can't be read as YAML: unacceptable character"),
+        (f"{'w' * 500}: 1", r"has w{60}\.\.\., which can't be searched"),
+        ("# " + "x" * 100_000, "has more than 100,000 bytes; give a smaller file"),
+        ("# " + "é" * 60_000, "has more than 100,000 bytes; give a smaller file"),
+    ],
+    ids=lambda value: value[:40].replace("\n", " "),
+)
+def test_a_file_that_is_no_space_is_refused(text, said, tmp_path):
+    (tmp_path / "space.yaml").write_text(text)
+    with pytest.raises(InputError, match=said):
+        space(space=str(tmp_path / "space.yaml"))
+
+
+def test_texts_of_a_file_are_those_of_the_options(tmp_path):
+    """YAML's types change nothing: a list is a choice, a number is what it says."""
+    (tmp_path / "space.yaml").write_text("cell: [rnn, gru]\nnum_layers: 2\nhidden_size: 8..16\nlearning_rate: 1e-3\n")
+    by_options = space(cell="rnn,gru", num_layers="2", hidden_size="8..16", learning_rate="0.001")
+    assert space(space=str(tmp_path / "space.yaml")) == by_options
+
+
+def test_a_file_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match=r"--space nowhere.yaml can't be read \(No such file or directory\)"):
+        space(space="nowhere.yaml")
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "100 GB", "not UTF-8", "no name"])
+def test_what_is_no_small_text_file_is_refused_at_once(tmp_path, kind):
+    path = tmp_path / "space.yaml"
+    said = "is no regular file"
+    match kind:
+        case "folder":
+            path, said = tmp_path, "is a folder"
+        case "pipe":
+            os.mkfifo(path)
+        case "device":
+            path = Path("/dev/zero")
+        case "100 GB":
+            path.touch()
+            os.truncate(path, 100 * 10**9)
+            said = "has more than 100,000 bytes"
+        case "not UTF-8":
+            path.write_bytes(b"cell: \xff")
+            said = r"can't be read \('utf-8' codec can't decode byte 0xff"
+        case _:
+            path, said = Path("a\0b"), "can't be read"
+    with pytest.raises(InputError, match=f"--space .* {said}"):
+        space(space=str(path))
+
+
+def test_a_file_and_options_at_once_are_refused(tmp_path):
+    (tmp_path / "space.yaml").write_text("cell: lstm\nnum_layers: 1\nhidden_size: 8..16\n")
+    with pytest.raises(InputError, match="and --cell are both given"):
+        space(space=str(tmp_path / "space.yaml"), cell="gru")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"trials": 0}, "^trials is 0; it must be at least 1"),
+        ({"epochs": 0}, "^epochs is 0"),
+        ({"confirm_seeds": 0}, "^confirm_seeds is 0"),
+        ({"workers": 0}, "^workers is 0"),
+        ({"budget_macs": -1}, "^budget_macs is -1"),
+        ({"timeout": float("nan")}, "^timeout is nan"),
+        ({"study_name": " "}, "^study_name is empty"),
+        ({"sampler": "best"}, "^sampler is 'best'; it must be one of known-cost, gp"),
+    ],
+)
+def test_a_search_that_can_not_be_is_refused_with_the_field_named(options, said):
+    with pytest.raises(ConfigError, match=said):
+        SearchConfig(**options)

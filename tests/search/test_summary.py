@@ -1,0 +1,84 @@
+"""A search in words: each sentence follows the numbers that it is given."""
+
+from pipeline.search.front import Candidate, evaluate_front, picks
+from pipeline.search.summary import search_note, search_table
+
+
+def searched(*perplexities: tuple[float, ...]):
+    """FrontEstimate configurations gru-1x8, gru-1x16, ... of 1,000, 10,000, ... MACs with these perplexities."""
+    candidates = [
+        Candidate(
+            f"gru-1x{8 << i}", "gru", 1, 8 << i, 10 ** (i + 3), 900, tuple(f"r{i}{n}" for n in range(len(v))), v, v
+        )
+        for i, v in enumerate(perplexities)
+    ]
+    evaluated = evaluate_front(candidates, (28.0, 1e6))
+    return evaluated, picks(evaluated)
+
+
+COUNTS = {"trials complete": 40, "failed": 2, "repeated": 0}
+
+
+def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts():
+    evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0), (6.0,))
+    note = search_note("7", evaluated, chosen, COUNTS)
+    interval = evaluated.front[0].val.half
+    assert "| [gru-1x8](#/experiments/7/runs/r00?workflowType=machine_learning) | 1,000 | 900 |" in note
+    assert f"| 900 | 9.10 ± {interval:.2f} | 2 |" in note
+    assert "gru-1x32](" not in note
+    assert "- `@best`: gru-1x16 " in note
+    assert f"Hypervolume {evaluated.hypervolume:.2f} ({evaluated.hypervolume_low:.2f} to" in note
+    assert "2 degrees of freedom" in note
+    assert note.endswith("40 trials complete, 2 failed.")
+
+
+def test_an_interval_that_luck_has_made_too_narrow_is_told_as_such():
+    (loud, of_loud), (calm, of_calm) = searched((9.0, 9.5), (5.1, 5.0)), searched((9.0, 9.05), (5.01, 5.0))
+    said = "This interval is too narrow and lies too high"
+    assert said in search_note("7", loud, of_loud, COUNTS)
+    assert said not in search_note("7", calm, of_calm, COUNTS)
+
+
+def test_every_row_of_the_notes_table_has_as_many_cells():
+    evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
+    note = search_note("7", evaluated, chosen, COUNTS)
+    assert {line.count("|") for line in note.splitlines() if line.startswith("|")} == {8}
+
+
+def test_who_may_belong_on_the_front_is_named():
+    evaluated, chosen = searched((5.0, 5.1, 5.2), (5.02, 5.12, 5.21))
+    assert f"but with a chance of it: gru-1x16 ({evaluated.points[1].probability:.2f})." in search_note(
+        "7", evaluated, chosen, COUNTS
+    )
+
+
+def test_a_search_without_a_second_seed_says_that_it_has_no_interval():
+    evaluated, chosen = searched((9.0,), (5.0,))
+    for text in (
+        search_note("7", evaluated, chosen, COUNTS),
+        search_table("s", evaluated, chosen, COUNTS, {}, "tmlm ui"),
+    ):
+        assert "no interval and no probability" in " ".join(text.split())
+        assert "±" not in text
+        assert "None" not in text
+        assert "nan" not in text.lower()
+
+
+def test_a_search_of_which_nothing_finished_says_so():
+    evaluated, chosen = searched()
+    for text in (
+        search_note("7", evaluated, chosen, {"trials complete": 0, "failed": 3}),
+        search_table("s", evaluated, chosen, {"trials complete": 0, "failed": 3}, {}, "tmlm ui"),
+    ):
+        assert "No trial has finished, so there is no front." in text
+        assert "0 trials complete, 3 failed" in text
+
+
+def test_the_searchs_table_has_aligned_columns_the_picks_and_the_links():
+    evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
+    text = search_table("search s", evaluated, chosen, COUNTS, {"study": "http://127.0.0.1:5000/#/x"}, "tmlm ui")
+    head, *rows = text.splitlines()[2:5]
+    assert {len(row) for row in rows} == {len(head)}
+    assert "@small: gru-1x16" in text
+    assert "  study   http://127.0.0.1:5000/#/x\n  (tmlm ui)" in text
+    assert max(map(len, text.splitlines())) <= 112

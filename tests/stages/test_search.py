@@ -1,0 +1,385 @@
+"""The search as a tracked run: what it leaves in the record, in the registry and in Optuna's storage."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import optuna
+import pytest
+import yaml
+from click.testing import CliRunner
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+from optuna.trial import TrialState
+
+from models.complexity import closed_form
+from models.config import ModelConfig
+from pipeline.cli.main import cli
+from pipeline.cli.recommend import recommended, sentence
+from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
+from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
+from pipeline.search.pruning import HopelessRule
+from pipeline.stages.search import SearchRun, search
+from pipeline.stages.train import TrainingTask, do
+from pipeline.support.workers import Event
+from pipeline.tracking import records
+from pipeline.tracking.step import CURVES
+from pipeline.tracking.store import setup
+from pipeline.training import hardware
+from pipeline.training.timing import TimingTask
+from tests.labs import make_artifacts_plain
+from tests.pools import Inline
+
+pytestmark = pytest.mark.usefixtures("plain_artifacts")
+TINY: dict[str, Any] = {"cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,6,9", "epochs": 2, "trials": 4}
+
+
+class Counting(Inline):
+    """The same, and how many trainings it was given."""
+
+    given = 0
+
+    def submit(self, task: Any) -> None:
+        super().submit(task)
+        Counting.given += isinstance(task, TrainingTask)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Any:
+    """A store that the tests of this module share, since a search takes seconds."""
+    home = tmp_path_factory.mktemp("lab")
+    (home / "mlruns").mkdir()
+    shutil.copy(empty_database, home / "mlruns" / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.tracking.store.root", lambda: home)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # of whoever was here before
+        make_artifacts_plain(patch)
+        setup.cache_clear()
+        yield home
+        setup.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def searched(lab: Path, small_text: Path, said: list[str]) -> SearchRun:
+    config = SearchConfig(**TINY, confirm_seeds=2)
+    return search(config, CorpusConfig(str(small_text)), say=said.append, make_pool=Inline)
+
+
+@pytest.fixture
+def study(searched: SearchRun, lab: Path) -> optuna.Study:
+    return optuna.load_study(study_name="search", storage=f"sqlite:///{lab}/mlruns/optuna.db")
+
+
+def trainings(searched: SearchRun) -> list[Run]:
+    client = MlflowClient()
+    (experiment,) = {client.get_run(searched.run_id).info.experiment_id}
+    query = f"tags.`mlflow.parentRunId` = '{searched.run_id}'"
+    return list(client.search_runs([experiment], query))
+
+
+def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_searchs(searched, study):
+    runs = trainings(searched)
+    roles = [run.data.tags["role"] for run in runs]
+    assert roles.count("trial") == 4
+    assert roles.count("confirmation") == searched.result["confirmations"] > 0
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    of_trials = {trial.user_attrs["run_id"] for trial in study.trials}
+    assert of_trials == {run.info.run_id for run in runs if run.data.tags["role"] == "trial"}
+
+
+def test_the_runs_of_trials_have_their_live_curves_and_all_else_of_a_training(searched):
+    client = MlflowClient()
+    for run in trainings(searched):
+        assert [point.step for point in client.get_metric_history(run.info.run_id, "perplexity/val")] == [1, 2]
+        assert records.fetch(run.info.run_id, CURVES).is_file()
+        assert run.data.tags["study"] == "search"
+
+
+def test_members_of_the_front_have_their_seeds(searched):
+    assert searched.evaluated.front
+    assert all(point.seeds == 2 for point in searched.evaluated.front)
+    of_seeds = {run.data.params["seed"] for run in trainings(searched) if run.data.tags["role"] == "confirmation"}
+    assert of_seeds == {"1"}
+
+
+def test_the_models_of_the_front_are_timed_and_no_others(searched):
+    for point in searched.evaluated.points:
+        assert len(point.candidate.ms_per_char) == (len(point.candidate.run_ids) if point.on_front else 0)
+    assert len(searched.evaluated.front) < len(searched.evaluated.points)
+
+
+def test_values_are_those_of_the_runs(searched, study):
+    for trial in study.trials:
+        assert trial.state == TrialState.COMPLETE
+        recorded = MlflowClient().get_run(trial.user_attrs["run_id"]).data.metrics
+        assert trial.values[0] == pytest.approx(recorded["final/val_perplexity"], rel=1e-5)
+        shape = ModelConfig(trial.params["cell"], 1, trial.params["hidden_size"])
+        assert 10 ** trial.values[1] == pytest.approx(closed_form(shape, 28).macs_per_char)
+
+
+def test_the_parent_shows_the_pictures_the_summary_and_the_result(searched):
+    client = MlflowClient()
+    run = client.get_run(searched.run_id)
+    pictures = [file.path for file in client.list_artifacts(searched.run_id, "plots")]
+    assert pictures == [f"plots/{name}.png" for name in ("hypervolume", "importance", "pareto", "time")]
+    assert "MACs per character" in run.data.tags["mlflow.note.content"]
+    assert json.loads(records.read_text(searched.run_id, "result.json")) == searched.result
+    assert yaml.safe_load(records.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,6,9"
+    assert run.data.metrics["search/hypervolume"] == pytest.approx(searched.evaluated.hypervolume, rel=1e-5)
+    assert run.data.metrics["search/trials"] == 4
+
+
+def test_the_picks_are_registered_under_their_aliases(searched):
+    client = MlflowClient()
+    for name in ("small", "knee", "best"):
+        version = client.get_model_version_by_alias("time-machine-lm", name)
+        assert version.run_id == searched.picks[name].run_id
+        model = mlflow.pyfunc.load_model(f"models:/time-machine-lm@{name}")
+        assert model.predict(["it"], params={"length": 3}) is not None
+
+
+def test_before_the_first_trial_it_says_how_long_and_where(searched, said, lab):
+    assert said[0].startswith("4 trials and the confirmations of their front: ")
+    assert f"Study search in {lab}/mlruns/optuna.db" in said[0]
+    assert searched.run_id in said[0]
+
+
+def test_the_dashboard_finds_link_text_and_picture(study, lab):
+    for trial in study.trials:
+        assert trial.user_attrs["run_id"] in trial.user_attrs["mlflow_run"]
+        assert trial.user_attrs["sample_text"].startswith("it has")
+        (artifact,) = optuna.artifacts.get_all_artifact_meta(trial, storage=study._storage)
+        assert artifact.mimetype == "image/png"
+        assert (lab / "mlruns" / "optuna-artifacts" / artifact.artifact_id).is_file()
+
+
+def test_the_same_command_again_trains_nothing_and_keeps_the_run(searched, small_text):
+    Counting.given = 0
+    config = SearchConfig(**TINY, confirm_seeds=2)
+    again = search(config, CorpusConfig(str(small_text)), make_pool=Counting)
+    assert again.run_id == searched.run_id
+    assert Counting.given == 0
+    assert len(trainings(searched)) == 4 + searched.result["confirmations"]
+    assert (
+        again.evaluated.front == pytest.approx(searched.evaluated.front)
+        or again.result["front"] == searched.result["front"]
+    )
+
+
+def test_a_recommendation_is_the_best_for_its_macs_of_the_finished_runs(searched):
+    every = {point.candidate.name: point for point in searched.evaluated.points}
+    limit = sorted(point.candidate.macs_per_char for point in every.values())[1]
+    found = recommended("auto", limit, None)
+    affordable = [p for p in every.values() if p.candidate.macs_per_char <= limit]
+    best = min(affordable, key=lambda point: point.val.mean)
+    assert (found["cell"], found["hidden_size"]) == (best.candidate.cell, best.candidate.hidden_size)
+    assert found["val_perplexity"] == pytest.approx(best.val.mean, rel=1e-5)
+    assert found["run_id"] in best.candidate.run_ids
+    assert f"{found['macs_per_char']:,} MACs per character" in sentence(found)
+
+
+def test_a_recommendation_is_the_cheapest_that_is_good_enough(searched):
+    worst = max(point.val.mean for point in searched.evaluated.points)
+    found = recommended("topics", None, worst + 1)
+    assert found["macs_per_char"] == min(point.candidate.macs_per_char for point in searched.evaluated.points)
+
+
+def test_what_nothing_fits_is_said_with_what_would(searched):
+    with pytest.raises(InputError, match="--max-macs"):
+        recommended("auto", 10, None)
+    with pytest.raises(InputError, match="--max-perplexity"):
+        recommended("auto", None, 1.5)
+    with pytest.raises(InputError, match="--corpus nowhere has no finished training; texts that have one: topics"):
+        recommended("nowhere", 1000, None)
+
+
+def test_what_a_search_stopped_as_hopeless_is_not_recommended(searched, monkeypatch):
+    best = min(searched.evaluated.points, key=lambda point: point.val.mean).candidate
+    runs = records.finished_trainings(searched.result["corpus_sha256"])
+    stopped = [
+        replace(run, tags={**run.tags, "stopped": "hopeless: epoch 1"}) if run.run_id in best.run_ids else run
+        for run in runs
+    ]
+    monkeypatch.setattr(records, "finished_trainings", lambda digest: stopped)
+    assert recommended("auto", 10**9, None)["run_id"] not in best.run_ids
+
+
+def test_the_registered_versions_say_of_which_text_they_are(searched):
+    version = MlflowClient().get_model_version_by_alias("time-machine-lm", "best")
+    said = f"Text: {searched.result['corpus']} (sha256 {searched.result['corpus_sha256'][:8]}...)."
+    assert str(version.description).endswith(said)
+
+
+def test_where_nothing_was_trained_nothing_is_recommended(store):
+    with pytest.raises(InputError, match="there is no finished training to recommend"):
+        recommended("auto", 1000, None)
+
+
+# --- each in a store of its own ---------------------------------------------------------------------------------------
+
+
+def test_auto_starts_no_more_workers_than_the_memory_holds(store, small_text, monkeypatch):
+    counts = []
+
+    def no_pool(count: int) -> Inline:
+        counts.append(count)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 64)
+    monkeypatch.setattr(hardware, "memory_of_this_machine", lambda: 10**9)
+    config = SearchConfig(**{**TINY, "study_name": "auto", "workers": None})
+    with pytest.raises(KeyboardInterrupt):
+        search(config, CorpusConfig(str(small_text)), make_pool=no_pool)
+    assert counts == [3]
+
+
+def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(store, small_text, monkeypatch):
+    def full(*arguments: object, **named: object) -> None:
+        raise optuna.exceptions.StorageInternalError("database or disk is full")
+
+    monkeypatch.setattr(optuna.storages.RDBStorage, "set_trial_user_attr", full)
+    config = SearchConfig(**{**TINY, "study_name": "full"})
+    with pytest.raises(RecordingError, match=r"the study can't be kept in .*optuna.db: database or disk is full"):
+        search(config, CorpusConfig(str(small_text)), make_pool=Inline)
+
+
+def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store, small_text):
+    model, train = ModelConfig("gru", 1, 4), TrainConfig(epochs=1)
+    tags = {"corpus.sha256": "0" * 64}
+    task = TrainingTask("trial", 0, CorpusConfig(str(small_text)), model, train, "study", "parent", tags)
+    with pytest.raises(InputError, match="is no longer the one that was begun on"):
+        do(task, lambda share: None)
+
+
+@pytest.mark.slow
+def test_more_confirmations_of_as_many_trials_change_the_recorded_figures(store, small_text):
+    config = {**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}
+    first = search(SearchConfig(**config, confirm_seeds=1), CorpusConfig(str(small_text)), make_pool=Inline)
+    again = search(SearchConfig(**config, confirm_seeds=2), CorpusConfig(str(small_text)), make_pool=Inline)
+    metrics = MlflowClient().get_run(first.run_id).data.metrics
+    assert metrics["search/confirmations"] == again.counts["confirmations"] > 0
+    assert metrics["search/hypervolume"] == pytest.approx(again.evaluated.hypervolume, rel=1e-5)
+
+
+class OneIsEnough(HopelessRule):
+    """Lets one trial come to its end, and no other."""
+
+    def reason_to_stop(self, curve: Any, epochs: int, macs_per_char: int, finished: Any) -> str:
+        return "one is enough" if finished else ""
+
+
+def test_trials_that_are_hopeless_are_stopped_counted_and_kept_off_the_front(store, small_text, monkeypatch):
+    monkeypatch.setattr("pipeline.stages.search.HopelessRule", OneIsEnough)
+    config = SearchConfig(**{**TINY, "cell": "gru", "trials": 3}, confirm_seeds=1)
+    done = search(config, CorpusConfig(str(small_text)), stop_hopeless=True, make_pool=Inline)
+    assert (done.counts["trials"], done.counts["hopeless"], done.counts["failed"]) == (3, 2, 0)
+    assert len(done.evaluated.points) == 1
+    runs = trainings(done)
+    stopped = [run for run in runs if run.data.tags.get("stopped") == "hopeless: one is enough"]
+    assert len(stopped) == 2
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert all(len(MlflowClient().get_metric_history(run.info.run_id, "perplexity/val")) == 1 for run in stopped)
+    assert recommended("auto", 10**9, None)["run_id"] == done.evaluated.front[0].candidate.run_id
+    assert MlflowClient().get_run(done.run_id).data.params["stop_hopeless"] == "True"
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [([], False), (["--stop-hopeless"], True)])
+def test_the_command_line_asks_for_it(arguments, expected, monkeypatch):
+    asked = []
+
+    def refuse(config: SearchConfig, corpus: CorpusConfig, stop_hopeless: bool, say: Any) -> None:
+        asked.append(stop_hopeless)
+        raise InputError("enough")
+
+    monkeypatch.setattr("pipeline.stages.search.search", refuse)
+    result = CliRunner().invoke(cli, ["search", *arguments])
+    assert "enough" in result.output
+    assert asked == [expected]
+
+
+class Diverging(Inline):
+    """Has every training diverge."""
+
+    def done(self, task: Any) -> list[Event]:
+        if isinstance(task, TimingTask):
+            return super().done(task)
+        return [Event("failed", task, TrainingDivergedError("the loss is nan in epoch 1"), 1)]
+
+
+def test_a_search_whose_trials_all_diverge_ends_its_run_with_the_reason(store, small_text, monkeypatch):
+    monkeypatch.setattr("pipeline.search.study.trials.FAILURES_IN_A_ROW", 3)
+    config = SearchConfig(**TINY)
+    with pytest.raises(TmlmError, match="the last 3 trials have all failed"):
+        search(config, CorpusConfig(str(small_text)), make_pool=Diverging)
+    run = records.run_of(str(records.latest_run({"stage": "search"})))
+    assert run.info.status == "FAILED"
+    assert "the loss is nan in epoch 1" in run.data.tags["failure"]
+    done = search(replace(config, trials=1, confirm_seeds=1), CorpusConfig(str(small_text)), make_pool=Inline)
+    assert (done.run_id, done.counts["failed"]) == (run.info.run_id, 3)
+
+
+def test_a_space_whose_only_configurations_diverge_is_searched_through(store, small_text):
+    config = SearchConfig(**TINY | {"cell": "gru", "hidden_size": "4"})
+    done = search(config, CorpusConfig(str(small_text)), make_pool=Diverging)
+    assert (done.counts["trials"], done.counts["failed"], dict(done.picks)) == (0, 1, {})
+
+
+class Losing(Inline):
+    """Loses every process that times some steps."""
+
+    def done(self, task: Any) -> list[Event]:
+        return [Event("lost", task, -9, 1)] if isinstance(task, TimingTask) else super().done(task)
+
+
+@pytest.mark.slow
+def test_where_no_steps_can_be_timed_the_search_begins_without_an_estimate(store, small_text):
+    said: list[str] = []
+    config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=1)
+    done = search(config, CorpusConfig(str(small_text)), say=said.append, make_pool=Losing)
+    assert "how long is not known, as every process that timed some steps was lost" in said[0]
+    assert done.counts["trials"] == 1
+
+
+@pytest.mark.slow
+def test_a_run_whose_model_is_gone_is_not_timed_and_the_search_comes_to_its_end(store, small_text, caplog):
+    config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=2)
+    done = search(config, CorpusConfig(str(small_text)), make_pool=Inline)
+    confirmation = done.evaluated.front[0].candidate.run_ids[1]
+    records.fetch(confirmation, "checkpoints/best.safetensors").unlink()
+    again = search(config, CorpusConfig(str(small_text)), make_pool=Inline)
+    assert f"The model of run {confirmation} is not timed" in caplog.text
+    assert len(again.evaluated.front[0].candidate.ms_per_char) == 1
+
+
+def test_a_search_of_another_checkout_on_the_same_storage_is_refused_before_anything_is_changed(
+    searched, study, lab, empty_database, small_text, monkeypatch, tmp_path
+):
+    """Its own MLflow store knows none of the study's runs: trials would be trained, and then be found nowhere."""
+    before = dict(study.user_attrs), len(study.trials)
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    storage = f"sqlite:///{lab}/mlruns/optuna.db"
+    setup.cache_clear()
+    try:
+        with pytest.raises(InputError, match=r"has its runs in another MLflow store than .*give another --study-name"):
+            search(SearchConfig(**TINY, storage=storage), CorpusConfig(str(small_text)), make_pool=Inline)
+    finally:
+        monkeypatch.undo()
+        setup.cache_clear()
+    assert (dict(study.user_attrs), len(study.trials)) == before
+
+
+def test_a_password_in_storage_is_refused_under_mlflow_run_which_records_it(lab, small_text, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    config = SearchConfig(**TINY, storage="postgresql://user:pa/ss@host/db")
+    with pytest.raises(InputError, match=r"change it.*PGPASSWORD or ~/\.pgpass; or set TMLM_STORAGE") as caught:
+        search(config, CorpusConfig(str(small_text)), make_pool=Inline)
+    assert "pa/ss" not in str(caught.value)

@@ -1,0 +1,31 @@
+"""Texts and tables: nothing of a text is markup, and every row has as many cells."""
+
+import pytest
+
+from pipeline.support.markdown import markdown_table, text_block, text_table
+
+
+def test_a_table_in_markdown_has_a_rule_and_as_many_cells_in_every_row():
+    assert markdown_table(("a", ""), [("1", "2"), ("", "x")]) == "| a |  |\n| --- | --- |\n| 1 | 2 |\n|  | x |"
+
+
+def test_a_table_in_text_has_aligned_columns_and_nothing_behind_a_line():
+    assert text_table(("", "head"), [("long name", "1"), ("b", "20")]) == (
+        "           head\nlong name     1\nb            20"
+    )
+    assert text_table((), [("a", "1", "x"), ("bb", "10", "")], left=(0, 2)) == "a    1  x\nbb  10"
+
+
+@pytest.mark.parametrize("text", ["plain", "``` out of the block <script>alert(1)</script>", "` `` ``` ````"])
+def test_nothing_in_a_text_is_markup(text):
+    first, *lines, last = text_block(text).splitlines()
+    assert first == last
+    assert set(first) == {"`"}
+    assert all(first not in line for line in lines)
+
+
+def test_long_texts_are_wrapped_and_lose_no_word():
+    words = "the time traveller for so it will be convenient to speak of him " * 10
+    lines = text_block(words).splitlines()[1:-1]
+    assert max(map(len, lines)) <= 72
+    assert " ".join(lines).split() == words.split()

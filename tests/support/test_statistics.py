@@ -1,0 +1,76 @@
+"""Means over seeds, their intervals, and the difference of two means."""
+
+from math import inf, log
+from statistics import fmean
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import stdtrit
+
+from pipeline.support.statistics import Spread, estimate, pooled_spread, welch
+
+NUMBERS = st.lists(st.floats(-5, 5), min_size=2, max_size=6)
+
+
+@given(NUMBERS, NUMBERS)
+def test_the_interval_of_a_difference_is_welchs(first, second):
+    """Written out: Welch's standard error, and Satterthwaite's degrees of freedom."""
+    if min(np.ptp(first), np.ptp(second)) < 1e-3:
+        return
+    difference, low, high = welch(first, second)
+    shares = [np.var(sample, ddof=1) / len(sample) for sample in (first, second)]
+    degrees = sum(shares) ** 2 / sum(
+        share**2 / (len(sample) - 1) for share, sample in zip(shares, (first, second), strict=True)
+    )
+    half = stdtrit(degrees, 0.975) * sum(shares) ** 0.5
+    assert difference == pytest.approx(fmean(first) - fmean(second))
+    assert (low, high) == pytest.approx((difference - half, difference + half), rel=1e-6, abs=1e-9)
+
+
+def test_equal_seeds_have_an_interval_without_width():
+    assert welch([1.0, 1.0], [2.0, 2.0]) == (-1, -1, -1)
+    mean = estimate([4.0, 4.0])
+    assert (mean.mean, mean.low, mean.high) == (4, 4, 4)
+
+
+def test_equal_seeds_on_one_side_are_no_reason_to_warn():
+    difference, low, high = welch([1.0, 1.0], [2.0, 2.2])
+    half = stdtrit(1, 0.975) * (0.02 / 2) ** 0.5
+    assert (difference, low, high) == pytest.approx((-1.1, -1.1 - half, -1.1 + half))
+
+
+def test_two_seeds_have_students_interval():
+    mean = estimate([1.0, 3.0], logarithmic=False)
+    assert (mean.low, mean.high) == pytest.approx((2 - 12.7062, 2 + 12.7062), abs=1e-4)
+
+
+def test_the_interval_of_a_perplexity_is_symmetric_in_the_logarithm():
+    mean = estimate([2.0, 8.0])
+    assert mean.mean == pytest.approx(4)
+    assert mean.low is not None
+    assert mean.high is not None
+    assert mean.low * mean.high == pytest.approx(16)
+
+
+def test_a_single_seed_is_its_own_mean_to_the_last_digit_and_has_no_interval():
+    mean = estimate([4.606060606060606])
+    assert (mean.mean, mean.low, mean.high) == (4.606060606060606, None, None)
+
+
+def test_a_single_seed_has_the_interval_of_a_spread_that_is_known():
+    mean = estimate([5.0], spread=Spread(0.1, 4))
+    assert mean.high == pytest.approx(5 * np.exp(stdtrit(4, 0.975) * 0.1))
+
+
+def test_an_interval_beyond_the_largest_number_is_infinite():
+    mean = estimate([3.0, 1e200])
+    assert (mean.low, mean.high) == (0, inf)
+
+
+def test_a_spread_is_pooled_over_groups_and_leaves_out_single_runs_and_those_at_the_cap():
+    groups = [np.log([2.0, 4.0]), np.log([3.0, 3.0, 3.0]), np.log([9.0]), np.log([5.0, 28.0])]
+    spread = pooled_spread(groups, log(28.0))
+    assert spread.degrees_of_freedom == 3
+    assert spread.deviation == pytest.approx((2 * log(2**0.5) ** 2 / 3) ** 0.5)

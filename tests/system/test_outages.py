@@ -1,0 +1,202 @@
+"""A tracking server that keeps the artifacts too: what is printed, refused, and done when it no longer answers."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from mlflow.utils import request_utils
+
+from models.config import ModelConfig
+from pipeline.config import CorpusConfig, TrainConfig
+from pipeline.errors import RecordingError
+from pipeline.stages.search import _Conductor
+from pipeline.stages.train import Setting, train
+from pipeline.support.progress import Progress
+from pipeline.text.corpus import load_corpus
+from pipeline.tracking import runs
+from pipeline.tracking import store as store_module
+from pipeline.tracking.runs import TrackedRun
+from pipeline.tracking.step import Step, run_step
+from pipeline.tracking.store import PatientRetry, reason_of, setup
+from tests.limits import SLACK
+
+
+def unsent(home: Path) -> list[Path]:
+    """The checkpoints that wait on this machine."""
+    return [path for path in (home / "mlruns" / "unsent").rglob("*") if path.is_file()]
+
+
+def train_tiny(text: Path, reason_to_stop: Callable[[Any], str] = lambda training: "", reuse: bool = False) -> Step:
+    config = CorpusConfig(str(text))
+    model, recipe = ModelConfig("lstm", 1, 4), TrainConfig(epochs=2, batch_size=64)
+    return train(
+        load_corpus(config), config, model, recipe, reuse=reuse, setting=Setting(reason_to_stop=reason_to_stop)
+    )
+
+
+def test_a_servers_address_with_its_password_is_not_printed_beside_the_results(mlflow_server, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_server.url("admin:s%2Fecret@"))
+    with runs.tracked_run("train", "a run", {}):
+        pass
+    assert "POST /api/2.0/mlflow/runs/update" in mlflow_server.requests, "the run was recorded by the server"
+    assert capsys.readouterr().out == ""
+
+
+# --- a server that is gone -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def short_outages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A server is waited for 3 seconds, and a person hears of it after one."""
+    for name, seconds in {"OUTAGE_SECONDS": 3, "SILENT_SECONDS": 1, "BACKOFF_SECONDS": 0.3}.items():
+        monkeypatch.setattr(store_module, name, seconds)
+    request_utils._cached_get_request_session.cache_clear()  # its sessions have the waits of before
+    yield
+    request_utils._cached_get_request_session.cache_clear()
+
+
+def test_a_server_that_is_gone_for_good_is_told_soon_and_ends_the_run_in_bounded_time(
+    mlflow_server, short_outages, caplog
+):
+    def record() -> None:
+        with runs.tracked_run("train", "a run", {}) as run:
+            mlflow_server.stop()
+            run.metrics({"x": 1.0})
+
+    started = time.monotonic()
+    with pytest.raises(RecordingError, match=r"start that server.*") as caught:
+        record()
+    assert 2 < time.monotonic() - started < 3 + 4 * SLACK, "neither at once, nor one outage for each of the last words"
+    (note,) = caught.value.__notes__
+    assert note.startswith("then go on with: tmlm train --resume ")
+    assert "has not answered for 1 seconds; an outage of up to 3 seconds is waited for" in caplog.text
+    assert f"the end of a run can't be recorded in {mlflow_server.url()}" in caplog.text
+
+
+def test_a_server_that_comes_back_in_time_costs_nothing(mlflow_server, short_outages):
+    with runs.tracked_run("train", "a run", {}) as run:
+        mlflow_server.refuse("log-batch", status=503)
+        Timer(1.0, mlflow_server.refuse, ("log-batch", "nothing")).start()
+        run.metrics({"x": 1.0})
+    recorded = MlflowClient().get_run(run.id)
+    assert (recorded.data.metrics, recorded.info.status) == ({"x": 1.0}, "FINISHED")
+
+
+def test_who_sets_mlflows_own_number_of_retries_has_it(monkeypatch):
+    assert PatientRetry(7).total == 1000
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    assert PatientRetry(2).total == 2
+
+
+# --- checkpoints that are uploaded -----------------------------------------------------------------------------------
+
+
+def test_an_artifact_store_that_refuses_does_not_make_a_stopped_training_a_failed_one(
+    mlflow_server, no_store, small_text, caplog
+):
+    def stop_and_refuse(training: Any) -> str:
+        mlflow_server.refuse("/checkpoints/", "PUT")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(small_text, stop_and_refuse)
+    (run, *_) = MlflowClient().search_runs([setup().experiment_id], order_by=["attributes.start_time DESC"])
+    assert (run.info.status, run.data.tags["failure"]) == ("KILLED", "stopped by Ctrl-C")
+    assert f"The checkpoints of {run.info.run_name} stay in" in caplog.text
+
+
+def test_uploaded_checkpoints_are_not_kept_here_too(mlflow_server, no_store, small_text, monkeypatch):
+    def stop(training: Any) -> str:
+        stop.calls += 1  # type: ignore[attr-defined]
+        if stop.calls == 2:  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+        return ""
+
+    stop.calls = 0  # type: ignore[attr-defined]
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(small_text, stop)
+    assert unsent(no_store) == []
+    monkeypatch.setattr(TrackedRun, "model", lambda *args: "")  # seconds
+    step = train_tiny(small_text, reuse=True)
+    run = MlflowClient().get_run(step.run_id)
+    assert "resumed" in run.data.tags, "by the checkpoint that was fetched from the server"
+    assert unsent(no_store) == []
+    assert step.result["checkpoint"] == f"{run.info.artifact_uri}/checkpoints/best.safetensors"
+    again = train_tiny(small_text, reuse=True)
+    assert again.reused
+    assert Path(again.result["checkpoint"]).is_file()
+
+
+def test_a_finished_step_whose_artifacts_a_server_has_lost_is_done_again(mlflow_server, caplog):
+    def work(run: TrackedRun) -> dict[str, Any]:
+        return {"checkpoint": "best.safetensors"}
+
+    first = run_step("prepare", "a step", {}, {}, work, reuse=True)
+    second = run_step("prepare", "a step", {}, {}, work, reuse=True)
+    assert not second.reused
+    assert f"the training {first.run_id} is done again: its artifacts can't be read" in caplog.text
+
+
+def test_a_picture_that_a_server_has_lost_is_left_out_of_the_dashboard(mlflow_server, caplog):
+    with runs.tracked_run("train", "a run", {}) as run:
+        pass
+    assert _Conductor._dashboard_link(SimpleNamespace(), run.id)[1] is None  # type: ignore[arg-type]
+    assert f"The dashboard has no curve of run {run.id}" in caplog.text
+
+
+# --- what is said ----------------------------------------------------------------------------------------------------
+
+
+def test_who_may_not_write_is_told_of_users_and_not_of_folders(mlflow_server):
+    with runs.tracked_run("train", "a run", {}) as run:
+        mlflow_server.refuse("log-batch")
+        with pytest.raises(RecordingError, match="403") as caught:
+            run.metrics({"x": 1.0})
+        mlflow_server.refuse("log-batch", "nothing")
+    assert str(caught.value).endswith("or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
+    assert "folder" not in str(caught.value)
+
+
+def test_a_long_reason_is_cut_between_words_and_keeps_its_cause():
+    pool = (
+        "HTTPConnectionPool(host='127.0.0.1', port=5604): Max retries exceeded with url: /api/2.0/mlflow/runs/log-batch"
+    )
+    cause = "NewConnectionError('[Errno 111] Connection refused'))"
+    said = reason_of(MlflowException(f"API request to http://host/{'x' * 200} failed with {pool} (Caused by {cause}"))
+    assert said.endswith(f" ... (Caused by {cause}; start that server, or set MLFLOW_TRACKING_URI to another store")
+    words = " ".join(f"word{number:03}" for number in range(100))
+    assert reason_of(ValueError(words)).partition(";")[0] == " ".join([*words.split()[:37], "..."])
+
+
+def test_an_artifact_list_that_is_refused_is_a_sentence(mlflow_server):
+    with runs.tracked_run("train", "a run", {}) as run:
+        mlflow_server.refuse("mlflow-artifacts/artifacts", "GET")
+        with pytest.raises(RecordingError, match=r"^a run can't be recorded in http://127\.0\.0\.1.*403"):
+            run.has("result.json")
+
+
+# --- a checkout that is moved ----------------------------------------------------------------------------------------
+
+
+def test_a_checkout_that_is_moved_in_mid_training_says_so_and_is_not_made_anew_where_it_was(store, small_text):
+    class Mover(Progress):
+        def show(self, **values: float) -> None:
+            (store / "mlruns").rename(store / "moved")
+
+    @contextmanager
+    def bar(name: str) -> Iterator[Progress]:
+        yield Mover()
+
+    config = CorpusConfig(str(small_text))
+    model, recipe = ModelConfig("lstm", 1, 4), TrainConfig(epochs=3, batch_size=64)
+    with pytest.raises(RecordingError, match=r"`tmlm doctor --repair` in its new place, then `tmlm train --resume"):
+        train(load_corpus(config), config, model, recipe, setting=Setting(bar=bar))
+    assert not (store / "mlruns" / "0").exists()
+    assert list((store / "moved").rglob("last.safetensors"))

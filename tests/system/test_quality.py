@@ -1,0 +1,27 @@
+"""What the default recipe is worth, on the exact text, and how long it is."""
+
+import pytest
+
+from pipeline.config import CorpusConfig, resolve
+from pipeline.text.corpus import load_corpus
+from pipeline.training.experiment import Experiment, run_experiment
+
+
+@pytest.mark.slow
+def test_the_default_model_reaches_its_perplexity_on_the_time_machine(book, monkeypatch):
+    """LSTM 1x128, preset stream, seed 0: the plain network, no n-gram mixed in."""
+    monkeypatch.setenv("TMLM_DATA_DIR", str(book.parent))
+    corpus = load_corpus(CorpusConfig("time-machine"))
+    result = run_experiment(corpus, *resolve({}))
+    assert result.complexity.parameters == 84_508
+    assert result.best.val_perplexity <= 3.80
+    assert result.test.perplexity <= 3.95
+
+
+@pytest.mark.slow
+def test_a_recipe_is_budgeted_by_characters_so_that_a_longer_text_takes_no_longer():
+    corpus = load_corpus(CorpusConfig("python-docs"))
+    model, config = resolve({"hidden_size": 8})
+    training = Experiment(corpus, model, config).training
+    assert training.epochs == round(config.budget_chars / (0.9 * len(corpus)))
+    assert abs(training.epochs * training.data.chars_per_epoch - config.budget_chars) < 0.9 * len(corpus)

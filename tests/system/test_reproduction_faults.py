@@ -1,0 +1,173 @@
+"""A reproduction, killed and stopped: real commands in a copy of the project, and the same command again."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.faults import Lab, StudyRun, study_runs
+from tests.support.test_workers import all_ended
+
+pytestmark = pytest.mark.slow
+REST_SECONDS = 10.0
+WORDS = ["reproduce", "--quick", "--only", "*-scratch-1x8", "--epochs", "20", "--workers", "2", "--json"]
+STUDY = "reproduce-quick"
+
+
+class Bench(Lab):
+    """A copy of the project in which the same two configurations are reproduced."""
+
+    def begin(self) -> subprocess.Popen[str]:
+        return self.start([sys.executable, "-m", "pipeline", *WORDS], group=True)
+
+    def trainings(self) -> list[StudyRun]:
+        return [run for run in study_runs(self, STUDY) if run.stage == "train"]
+
+    def wait_for_training(self) -> None:
+        until = time.monotonic() + 120
+        while not any(self.epochs_of(run) >= 2 for run in self.trainings()):
+            assert time.monotonic() < until, self.trainings()
+            time.sleep(0.05)
+
+    def epochs_of(self, run: StudyRun) -> int:
+        query = "SELECT count(*) FROM metrics WHERE run_uuid=? AND key='perplexity/val'"
+        return int(self.checkout.query(query, run.id)[0][0])
+
+    def again(self) -> dict[str, Any]:
+        """The same command to its end; its result."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pipeline", *WORDS],
+            cwd=self.checkout.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+
+def figures(result: dict[str, Any]) -> dict[str, Any]:
+    return {
+        row["id"]: (row["epochs"], row["train_perplexity"], row["val_perplexity"])
+        for row in result["configurations"]
+        if row["seeds"]
+    }
+
+
+@pytest.fixture(scope="module")
+def expected(book: Path, tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> dict[str, Any]:
+    """What it comes to where nothing happens."""
+    return figures(bench_in(tmp_path_factory.mktemp("undisturbed"), empty_database).again())
+
+
+@pytest.fixture
+def bench(book: Path, tmp_path: Path, empty_database: Path) -> Iterator[Bench]:
+    made = bench_in(tmp_path, empty_database)
+    yield made
+    for process in made.started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            made.wait(process)
+
+
+def bench_in(folder: Path, empty_database: Path) -> Bench:
+    made = Bench(folder)
+    made.checkout.database.parent.mkdir(exist_ok=True)
+    shutil.copy(empty_database, made.checkout.database)
+    return made
+
+
+def check(bench: Bench, expected: dict[str, Any]) -> None:
+    """The same command again comes to what it would have come to, in the same runs."""
+    before = {run.id for run in bench.trainings()}
+    assert figures(bench.again()) == expected
+    after = bench.trainings()
+    assert {run.status for run in after} == {"FINISHED"}
+    assert len(after) == 2
+    assert before <= {run.id for run in after}
+    (parent,) = [run for run in bench.checkout.runs() if run["tags"].get("stage") == "reproduce"]
+    assert parent["status"] == "FINISHED"
+
+
+@pytest.mark.parametrize(("signum", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_a_signal_stops_it_in_a_sentence_and_nothing_is_trained_twice(bench, expected, signum, to_all):
+    process = bench.begin()
+    bench.wait_for_training()
+    workers = psutil.Process(process.pid).children(recursive=True)
+    if to_all:
+        os.killpg(process.pid, signum)
+    else:
+        process.send_signal(signum)
+    process.wait(5)
+    assert all_ended(workers, REST_SECONDS)
+    done = bench.wait(process)
+    assert done.code == 128 + signum, done.output
+    assert "Traceback" not in done.output
+    assert done.output.count("topped by") == 1
+    assert "RUNNING" not in {run["status"] for run in bench.checkout.runs()}
+    check(bench, expected)
+
+
+def test_kill_9_of_the_parent(bench, expected):
+    process = bench.begin()
+    bench.wait_for_training()
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    bench.wait(process)
+    assert all_ended(workers, REST_SECONDS)
+    check(bench, expected)
+
+
+def test_kill_9_of_a_worker_costs_it_a_moment(bench, expected):
+    process = bench.begin()
+    bench.wait_for_training()
+    victim = next(run for run in bench.trainings() if run.status == "RUNNING" and bench.epochs_of(run) >= 2)
+    query = "SELECT value FROM tags WHERE run_uuid=? AND key='process.pid'"
+    os.kill(int(bench.checkout.query(query, victim.id)[0][0]), signal.SIGKILL)
+    done = bench.wait(process)
+    assert done.code == 0, done.output
+    assert "is lost: its process" in done.output
+    assert {run.status for run in bench.trainings()} == {"FINISHED"}
+    check(bench, expected)
+
+
+def test_a_second_command_at_the_same_time_is_refused(bench):
+    process = bench.begin()
+    bench.wait_for_training()
+    second = bench.run(*WORDS)
+    assert second.code == 2
+    assert "is being reproduced by another command" in second.output
+    assert "Traceback" not in second.output
+    assert bench.wait(process).code == 0
+
+
+def test_under_mlflow_run_and_again(bench, expected):
+    words = ["-e", "reproduce", "-P", "quick=true", "-P", "only=*-scratch-1x8", "-P", "epochs=20"]
+    bench.checkout.environment = bench.environment
+    bench.checkout.mlflow_run(*words)
+    parent = bench.checkout.last("reproduce")
+    assert parent["status"] == "FINISHED"
+    check(bench, expected)
+    bench.checkout.mlflow_run(*words)
+    assert bench.checkout.last("reproduce")["id"] == parent["id"]
+    assert bench.checkout.last("resume")["tags"]["resumed_run"] == parent["id"]
+
+
+def test_without_the_exact_text_it_ends_with_3(bench):
+    bench.environment.pop("TMLM_DATA_DIR", None)
+    done = bench.run(*WORDS)
+    assert done.code == 3
+    assert "Traceback" not in done.output

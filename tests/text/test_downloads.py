@@ -1,0 +1,366 @@
+"""Downloads through the command, from a server that does what servers do: nothing partial is kept, nothing hangs."""
+
+import datetime
+import hashlib
+import ipaddress
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from pipeline.cli.main import cli
+from pipeline.config import CorpusConfig
+from pipeline.errors import DataUnavailableError
+from pipeline.text import downloads, sources
+from pipeline.text.corpus import load_corpus
+from pipeline.text.downloads import cache_dir, download
+from pipeline.text.sources import find_text
+from tests.limits import SLACK
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = "".join(f"It was number {i} of many, and not the last;\n" for i in range(2000)).encode()
+
+
+class Server(ThreadingHTTPServer):
+    """On https://localhost, with a certificate that only ``certificate`` vouches for."""
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(("127.0.0.1", 0), Pages)
+        self.asked: list[str] = []
+        self.over = threading.Event()
+        self.certificate = folder / "certificate.pem"
+        key_file = folder / "key.pem"
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+        now = datetime.datetime.now(datetime.UTC)
+        hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        certificate = (
+            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName(hosts), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        self.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        key_file.write_bytes(
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate, key_file)
+        self.socket = context.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
+
+    def url(self, path: str, scheme: str = "https") -> str:
+        return f"{scheme}://localhost:{self.server_port}{path}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away is what is tested here."""
+
+
+class Pages(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        getattr(self, self.path[1:].partition(".")[0].replace("-", "_"), self.missing)()
+
+    def answer(self, status: int = 200, **headers: object) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), str(value))
+        self.end_headers()
+
+    def good(self) -> None:
+        self.answer(Content_Length=len(TEXT))
+        self.wfile.write(TEXT)
+
+    def missing(self) -> None:
+        self.answer(404, Content_Length=0)
+
+    def to_good(self) -> None:
+        self.answer(302, Location="/good.txt", Content_Length=0)
+
+    def to_http(self) -> None:
+        self.answer(301, Location=self.server.url("/good.txt", "http"), Content_Length=0)
+
+    def to_file(self) -> None:
+        self.answer(302, Location="file:///etc/hostname", Content_Length=0)
+
+    def to_nonsense(self) -> None:
+        self.answer(302, Location="https://[", Content_Length=0)
+
+    def chain(self) -> None:
+        self.answer(307, Location="/to-http", Content_Length=0)
+
+    def loop(self) -> None:
+        self.answer(302, Location="/loop", Content_Length=0)
+
+    def short(self) -> None:
+        """Half of what is promised, then a proper end."""
+        self.answer(Content_Length=len(TEXT))
+        self.wfile.write(TEXT[: len(TEXT) // 2])
+
+    def cut(self) -> None:
+        """In the middle of a chunk, the connection is gone."""
+        self.answer(Transfer_Encoding="chunked")
+        self.wfile.write(b"%x\r\n" % len(TEXT) + TEXT[: len(TEXT) // 2])
+        self.wfile.flush()
+        os.close(self.connection.detach())
+
+    def silent(self) -> None:
+        self.server.over.wait(20)
+
+    def half_silent(self) -> None:
+        self.short()
+        self.wfile.flush()
+        self.server.over.wait(20)
+
+    def trickle(self) -> None:
+        self.answer(Content_Length=len(TEXT))
+        self.drip(TEXT)
+
+    def slow_headers(self) -> None:
+        self.drip(b"HTTP/1.0 200 OK\r\nX-Long: " + b"x" * 1000)
+
+    def drip(self, data: bytes) -> None:
+        for byte in data:
+            if self.server.over.wait(0.05):
+                return
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+
+    def steady(self) -> None:
+        """Slow, and yet always fast enough."""
+        self.answer(Content_Length=len(TEXT))
+        for start in range(0, len(TEXT), 8192):
+            self.wfile.write(TEXT[start : start + 8192])
+            self.wfile.flush()
+            time.sleep(0.1)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Not on the test's standard error."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("server"))
+    threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True).start()
+    yield running
+    running.over.set()
+    running.shutdown()
+    running.server_close()
+
+
+@pytest.fixture(autouse=True)
+def _online(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network of this server alone."""
+    monkeypatch.delenv("TMLM_OFFLINE")
+    monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.certificate))
+    server.asked.clear()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if 20 s were half a second."""
+    monkeypatch.setattr(downloads, "SLOW_SECONDS", 0.5)
+    monkeypatch.setattr(downloads, "SLOW_BYTES", 500)
+
+
+def prepare(corpus: str) -> Result:
+    """The command, in this process, so that it has the short limits."""
+    return CliRunner().invoke(cli, ["prepare", "--corpus", corpus], prog_name="tmlm", catch_exceptions=False)
+
+
+def kept() -> list[str]:
+    """What the folder of downloads holds, but for the locks."""
+    return sorted(path.name for path in (cache_dir() / "downloads").glob("*") if path.suffix != ".lock")
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("/missing.txt", "HTTP status 404"),
+        ("/to-http", r"redirected to http://localhost:\d+/good.txt, which is not https"),
+        ("/to-file", "redirected to file:///etc/hostname, which is not https"),
+        ("/to-nonsense", r"redirected to https://\[, which is not https"),
+        ("/chain", r"redirected to http://localhost:\d+/good.txt, which is not https"),
+        ("/loop", "redirected without end"),
+        ("/short", r"the connection broke off after [\d,]+ bytes"),
+        ("/cut", r"the connection broke off after [\d,]+ bytes"),
+    ],
+)
+def test_a_download_that_fails_ends_with_its_reason_in_a_sentence_and_keeps_nothing(server, path, reason):
+    url = server.url(path)
+    done = prepare(url)
+    assert done.exit_code == 3
+    assert done.stdout == ""
+    expected = rf"Error: --corpus {re.escape(url)}: {reason}; check the address and the network, or give a file\n"
+    assert re.fullmatch(expected, done.stderr), done.stderr
+    assert kept() == []
+    assert "/good.txt" not in server.asked
+
+
+@pytest.mark.parametrize("path", ["/silent", "/half-silent", "/trickle", "/slow-headers"])
+@pytest.mark.usefixtures("impatient")
+def test_a_download_that_hangs_is_given_up(server, path):
+    started = time.monotonic()
+    done = prepare(server.url(path))
+    assert done.exit_code == 3
+    assert re.search(r": given up, since \d+ bytes came in 0\.5 s; ", done.stderr), done.stderr
+    assert kept() == []
+    assert time.monotonic() - started < 5 * SLACK
+
+
+@pytest.mark.parametrize(("scheme", "path"), [("https", "/none.txt"), ("http", "/good.txt"), ("https", "/short.txt")])
+def test_the_secrets_of_an_address_are_not_told_with_what_is_wrong(server, scheme, path):
+    address = server.url(path, scheme)
+    done = prepare(f"{address.replace('//', '//user:secret@')}?X-Amz-Signature=secret#secret")
+    assert done.exit_code in (2, 3)
+    assert address in done.output
+    assert "secret" not in done.output
+
+
+def test_the_limits_are_those_that_the_documents_state():
+    assert (downloads.SLOW_SECONDS, downloads.SLOW_BYTES) == (20, 20_000)
+    assert "fewer than 20,000 bytes in 20 s" in " ".join((ROOT / "docs" / "install.md").read_text().split())
+
+
+def test_nobody_at_the_address_is_a_reason(server):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        done = prepare(f"https://localhost:{free.getsockname()[1]}/good.txt")
+    assert done.exit_code == 3
+    assert ": no connection;" in done.stderr
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(server, monkeypatch):
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    done = prepare(server.url("/good.txt"))
+    assert done.exit_code == 3
+    assert "no secure connection" in done.stderr
+    assert "REQUESTS_CA_BUNDLE" in done.stderr
+    assert server.asked == kept() == []
+
+
+def test_authorities_that_are_not_there_are_named(server, monkeypatch):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file")
+    done = prepare(server.url("/good.txt"))
+    assert done.exit_code == 3
+    assert "/no/such/file" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost/a.txt", "HTTP://localhost/", "https://", "https://[", "https://a:x/"]
+)
+def test_an_address_that_is_none_or_not_https_is_wrong_input(server, url):
+    done = prepare(url)
+    assert done.exit_code == 2
+    assert re.fullmatch(r"Error: --corpus \S+ is not (https|an address); .*\n", done.stderr), done.stderr
+
+
+def test_a_redirect_to_another_https_address_is_followed_and_what_is_kept_is_not_asked_for_again(server, store):
+    url = server.url("/to-good")
+    first = prepare(url)
+    assert first.exit_code == 0, first.stderr
+    assert first.stderr == ""
+    assert f"source        {url}" in first.stdout
+    assert server.asked == ["/to-good", "/good.txt"]
+    corpus = load_corpus(CorpusConfig(url))
+    assert corpus.source_sha256 == hashlib.sha256(TEXT).hexdigest()
+    assert len(server.asked) == 2
+    assert len(kept()) == 1
+
+
+def test_what_broke_off_is_asked_for_again_and_then_whole(server, monkeypatch):
+    url = server.url("/good.txt")
+    monkeypatch.setattr(Pages, "good", Pages.short)
+    with pytest.raises(DataUnavailableError, match="broke off"):
+        download(url, online=True)
+    monkeypatch.undo()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(server.certificate))
+    monkeypatch.delenv("TMLM_OFFLINE")
+    assert download(url, online=True).read_bytes() == TEXT
+
+
+def test_slow_and_steady_is_no_fault_and_says_what_takes_so_long(server, monkeypatch, caplog):
+    monkeypatch.setattr(downloads, "SAY_SECONDS", 0.2)
+    url = server.url("/steady.txt")
+    assert download(url, online=True).read_bytes() == TEXT
+    assert re.search(rf"downloading {re.escape(url)}: [\d,]+ bytes in \d+ s", caplog.text)
+
+
+def test_several_who_want_the_same_ask_once(server):
+    with ThreadPoolExecutor(4) as pool:
+        files = set(pool.map(lambda _: download(server.url("/steady.txt"), online=True), range(4)))
+    assert len(files) == 1
+    assert server.asked == ["/steady.txt"]
+
+
+def test_a_disk_that_is_full_while_downloading_is_named_and_keeps_nothing(server, file_size_limit):
+    with file_size_limit(10_000):
+        done = prepare(server.url("/good.txt"))
+    assert done.exit_code == 3
+    assert re.search(rf"can't be downloaded to {cache_dir()}: \w+", done.stderr)
+    assert len(done.stderr.splitlines()) == 1
+    assert kept() == []
+
+
+def test_parts_that_killed_downloads_left_are_removed_and_living_ones_are_not(server):
+    folder = cache_dir() / "downloads"
+    folder.mkdir(parents=True)
+    for name, age in (("tmpdead", 2 * downloads.ABANDONED_SECONDS), ("tmpalive", 0)):
+        (folder / name).write_bytes(b"half")
+        os.utime(folder / name, (time.time() - age,) * 2)
+    done = download(server.url("/good.txt"), online=True)
+    assert kept() == sorted([done.name, "tmpalive"])
+
+
+def test_a_text_with_another_digest_than_the_books_is_not_the_book(server, monkeypatch):
+    monkeypatch.setattr(sources, "TIME_MACHINE_MIRRORS", (server.url("/good.txt"),))
+    done = prepare("time-machine")
+    assert done.exit_code == 3
+    assert "another text than the book's (wrong sha256)" in done.stderr
+    assert kept() == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_mirrors_that_are_all_dead_are_given_up_in_a_bounded_time(server, monkeypatch, caplog):
+    paths = ("/silent", "/trickle", "/slow-headers")
+    monkeypatch.setattr(sources, "TIME_MACHINE_MIRRORS", tuple(map(server.url, paths)))
+    started = time.monotonic()
+    with pytest.raises(DataUnavailableError) as strict:
+        find_text("time-machine")
+    assert time.monotonic() - started < 3 * (downloads.SLOW_SECONDS + downloads.POLL_SECONDS) + 3 * SLACK
+    assert str(strict.value).count("given up, since") == 3
+    assert load_corpus(CorpusConfig("auto")).is_fallback
+    assert "FALLING BACK to python-docs" in caplog.text
+
+
+@pytest.mark.slow
+def test_the_real_command_ends_without_a_traceback(server, tmp_path):
+    command = [sys.executable, "-m", "pipeline", "prepare", "--corpus", server.url("/short")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 3
+    assert done.stdout == ""
+    assert re.fullmatch(r"Error: --corpus \S+ the connection broke off after [\d,]+ bytes; .*\n", done.stderr)
+    assert kept() == []

@@ -1,0 +1,142 @@
+"""Reading a text: in pieces of any size, and in words where it is none."""
+
+import hashlib
+import os
+import re
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.cli.main import cli
+from pipeline.config import CorpusConfig
+from pipeline.errors import InputError, TmlmError
+from pipeline.text import sources
+from pipeline.text.corpus import load_corpus
+from pipeline.text.sources import FoundText, find_file, find_text
+from tests.limits import SLACK
+
+BYTES = st.one_of(
+    st.binary(max_size=30),
+    st.text(max_size=20).map(str.encode),
+    st.text(max_size=20).map(lambda text: text.encode("utf-8-sig")),
+    st.tuples(st.text(max_size=9), st.binary(max_size=4), st.text(max_size=9)).map(
+        lambda parts: parts[0].encode() + parts[1] + parts[2].encode()
+    ),
+)
+
+
+def read(data: bytes) -> str:
+    return "".join(FoundText("it", "", data).pieces(hashlib.sha256(data).hexdigest()))
+
+
+@given(data=BYTES, size=st.integers(1, 12))
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+def test_bytes_are_a_text_or_refused_at_the_same_place_whatever_the_size_of_the_pieces(data, size, monkeypatch):
+    monkeypatch.setattr(sources, "PIECE_BYTES", size)
+    if b"\0" in data:
+        with pytest.raises(InputError, match=r"NUL bytes|not UTF-8"):
+            read(data)
+        return
+    try:
+        expected = data.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        place = f"--corpus it is not UTF-8 text: byte {error.start:,} is 0x{data[error.start]:02x}; "
+        with pytest.raises(InputError, match=re.escape(place)):
+            read(data)
+    else:
+        assert read(data) == expected
+
+
+def test_the_place_of_a_wrong_byte_is_its_place_in_the_file(monkeypatch):
+    monkeypatch.setattr(sources, "PIECE_BYTES", 7)
+    with pytest.raises(InputError, match="byte 2,003 is 0xe9"):
+        read("\ufeff".encode() + b"ab" * 1000 + b"\xe9")
+
+
+def test_bytes_that_are_not_those_of_the_digest_are_refused_at_the_end():
+    pieces = FoundText("it", "", b"text").pieces(hashlib.sha256(b"another").hexdigest())
+    assert next(pieces) == "text"
+    with pytest.raises(InputError, match="--corpus it has changed while it was read"):
+        list(pieces)
+
+
+@given(st.text(max_size=60) | st.text(max_size=20).map("https://{}".format) | st.binary(max_size=9).map(os.fsdecode))
+def test_any_name_is_a_text_or_a_reason(name):
+    try:
+        assert find_text(name, online=False).size >= 0
+    except TmlmError as error:
+        str(error).encode()  # it can be shown
+
+
+def test_what_is_no_file_is_refused_by_what_it_is(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path, kind in ((tmp_path, "a folder"), (tmp_path / "pipe", "no file"), (Path("/dev/zero"), "no file")):
+        with pytest.raises(InputError, match=f"--corpus {path} can't be read: it is {kind}; give a UTF-8 text file"):
+            find_text(str(path))
+
+
+def test_a_sparse_file_of_100_gb_is_refused_at_its_first_nul_byte(tmp_path):
+    path = tmp_path / "sparse.txt"
+    path.write_text("a text")
+    os.truncate(path, 100 * 10**9)
+    started = time.monotonic()
+    with pytest.raises(InputError, match="--corpus sparse has NUL bytes: it is not a text file"):
+        load_corpus(CorpusConfig(str(path)))
+    assert time.monotonic() - started < 5 * SLACK
+
+
+def test_a_file_that_is_not_there_is_refused_with_the_places_where_it_was_looked_for(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
+    with pytest.raises(InputError, match=rf"--corpus a/b\.txt .* there is no file {tmp_path}/a/b\.txt; give auto"):
+        find_text("a/b.txt")
+    monkeypatch.setenv("TMLM_DATA_DIR", "/nowhere")
+    with pytest.raises(InputError, match=rf"there is no file {tmp_path}/b\.txt or /nowhere/b\.txt; give"):
+        find_text("b.txt")
+    with pytest.raises(InputError, match=r"there is no file /nowhere/c\.txt; give"):
+        find_text("/nowhere/c.txt")
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    (tmp_path / "secret.txt").write_text("text")
+
+    def refuse(path: Path, mode: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))  # a test that is run by root could not have it
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match=r"can't be read: .*Permission denied"):
+        find_text(str(tmp_path / "secret.txt"))
+
+
+def test_a_file_that_is_gone_when_it_is_read_is_named(tmp_path):
+    (tmp_path / "going.txt").write_text("text")
+    found = find_file(str(tmp_path / "going.txt"))
+    digest = found.sha256()
+    (tmp_path / "going.txt").unlink()
+    with pytest.raises(InputError, match=r"going.txt can't be read: No such file"):
+        list(found.pieces(digest))
+    with pytest.raises(InputError, match=r"going.txt can't be read: No such file"):
+        found.sha256()
+
+
+@pytest.mark.parametrize(
+    ("content", "alphabet", "reason"),
+    [
+        (b"", "letters", "bad is empty; at least 1,000 characters are needed"),
+        (b"", "raw", "bad is empty; at least 1,000 characters are needed"),
+        (b"short", "raw", "has 5 characters of that alphabet, of 5 bytes; at least 1,000 are needed"),
+        ("latin é".encode("latin-1") * 500, "raw", r"is not UTF-8 text: byte 6 is 0xe9; convert it \(iconv -t UTF-8\)"),
+        (("utf-16" * 500).encode("utf-16-le"), "letters", "has NUL bytes: it is not a text file"),
+        (("e" + "\u0301" * 2000).encode(), "raw", "combining marks or more in a row"),
+    ],
+)
+def test_the_command_refuses_a_bad_text_in_one_sentence(tmp_path, content, alphabet, reason):
+    (tmp_path / "bad.txt").write_bytes(content)
+    done = CliRunner().invoke(cli, ["prepare", "--corpus", str(tmp_path / "bad.txt"), "--alphabet", alphabet])
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert re.fullmatch(rf"Error: .*{reason}.*\n", done.stderr), done.stderr

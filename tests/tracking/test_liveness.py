@@ -1,0 +1,399 @@
+"""Runs without a process are closed, those with one never touched; each process here is a real one."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from mlflow.entities import RunTag
+from mlflow.tracking import MlflowClient
+
+from pipeline.cli import doctor
+from pipeline.errors import InputError
+from pipeline.support import processes
+from pipeline.tracking import liveness
+from pipeline.tracking import runs as runs_module
+from pipeline.tracking.store import setup
+from tests.checkout import Checkout
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDER = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from pipeline.tracking import runs, store
+store.root = lambda: Path(sys.argv[1])
+with runs.tracked_run("pipeline", "parent", {}) as parent, runs.tracked_run("train", "child", {}) as child:
+    child.metrics({"x": 1.0}, step=1)
+    child.checkpoint_dir.mkdir(parents=True)
+    (child.checkpoint_dir / "last.safetensors").write_bytes(b"weights")
+    print(parent.id, child.id, flush=True)
+    time.sleep(300)
+"""
+
+Recorder = tuple[subprocess.Popen, list[str]]
+
+
+@pytest.fixture(autouse=True)
+def _only_the_tests_own_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever `mlflow run` somebody else on this machine has started meanwhile."""
+
+    def own_processes(attributes: list[str]) -> Iterator[SimpleNamespace]:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                yield SimpleNamespace(info=process.as_dict(attributes))
+
+    monkeypatch.setattr(psutil, "process_iter", own_processes)
+
+
+@pytest.fixture
+def start_recorder(store) -> Iterator[Callable[[], Recorder]]:
+    """Start processes that each have a parent and a child run open."""
+    started: list[subprocess.Popen] = []
+
+    def start() -> Recorder:
+        process = subprocess.Popen(
+            [sys.executable, "-c", RECORDER, str(store)], stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        started.append(process)
+        assert process.stdout is not None
+        with process.stdout as out:
+            return process, out.readline().split()
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen]:
+    """A process of somebody else."""
+    with subprocess.Popen(["sleep", "300"]) as process:
+        yield process
+        process.kill()
+
+
+def open_run(**tags: str) -> str:
+    """A run that is RUNNING, as a process of these tags would have left it."""
+    setup()
+    run = MlflowClient().create_run("0", tags={**processes.process_tags(), **tags})
+    return str(run.info.run_id)
+
+
+def tags_of(process: psutil.Process, clock_moved_by: float = 0.0) -> dict[str, str]:
+    """The tags of another process; of a clock that has been set since, so many seconds forward."""
+    ticks = processes.start_ticks(process.pid)
+    assert ticks is not None
+    return {
+        "process.pid": str(process.pid),
+        "process.started": f"{process.create_time() - clock_moved_by:.2f}",
+        "process.ticks": str(ticks),
+    }
+
+
+@pytest.fixture
+def first_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are recorded as release 0.1.0 did it: the start of a process by the clock alone."""
+    tags = processes.process_tags
+    new = ("process.boot", "process.ticks")
+    monkeypatch.setattr(processes, "process_tags", lambda: {k: v for k, v in tags().items() if k not in new})
+
+
+def status_of(run_id: str) -> str:
+    return str(MlflowClient().get_run(run_id).info.status)
+
+
+def test_of_two_recorders_the_killed_one_is_closed_with_its_parent_and_the_living_one_is_not(start_recorder, caplog):
+    killed, dead = start_recorder()
+    _, alive = start_recorder()
+    time.sleep(1)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    with runs_module.tracked_run("train", "next", {}):
+        pass
+    assert [status_of(run) for run in dead] == ["FAILED", "FAILED"]
+    assert [status_of(run) for run in alive] == ["RUNNING", "RUNNING"]
+    child = MlflowClient().get_run(dead[1])
+    assert child.data.tags["failure"] == (
+        f"its process is gone (pid {killed.pid} on {child.data.tags['process.host']}): "
+        "killed, out of memory, or the machine went down"
+    )
+    (metric,) = MlflowClient().get_metric_history(dead[1], "x")
+    assert child.info.end_time == metric.timestamp, "not the time at which it was noticed"
+    (line,) = [record.getMessage() for record in caplog.records if "Closed" in record.getMessage()]
+    assert line.startswith("Closed 2 runs whose process is gone: ")
+    assert line.endswith(f"; go on with: tmlm train --resume {dead[1]}")
+
+
+def test_a_run_without_metrics_ends_at_its_start(store):
+    run = open_run(**{"process.pid": "999999999"})
+    liveness.close_dead_runs()
+    info = MlflowClient().get_run(run).info
+    assert (info.status, info.end_time) == ("FAILED", info.start_time)
+
+
+def test_a_process_that_has_ended_but_is_not_waited_for_is_gone(store, sleeper):
+    run = open_run(**tags_of(psutil.Process(sleeper.pid)))
+    assert liveness.close_dead_runs() == []
+    os.kill(sleeper.pid, signal.SIGKILL)
+    while psutil.Process(sleeper.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    liveness.close_dead_runs()
+    assert status_of(run) == "FAILED"
+
+
+def test_a_clock_that_was_set_closes_no_run_of_any_living_process(store, sleeper):
+    """First NTP synchronisation, resume of a virtual machine: the start by the clock is another one afterwards."""
+    run = open_run(**tags_of(psutil.Process(sleeper.pid), clock_moved_by=100))
+    liveness.close_dead_runs()
+    assert status_of(run) == "RUNNING"
+    assert [each.state for each in liveness.open_runs()] == ["alive"]
+
+
+def test_an_id_that_was_given_to_somebody_else_is_no_life(store, sleeper):
+    tags = tags_of(psutil.Process(sleeper.pid))
+    run = open_run(**{**tags, "process.ticks": str(int(tags["process.ticks"]) - 1)})
+    liveness.close_dead_runs()
+    assert status_of(run) == "FAILED"
+
+
+def test_an_id_that_this_process_has_now_is_no_life(store):
+    """In a container, the next command often has the same id as the last."""
+    run = open_run(**{"process.ticks": "1"})
+    mine = open_run()
+    liveness.close_dead_runs()
+    assert (status_of(run), status_of(mine)) == ("FAILED", "RUNNING")
+
+
+def test_a_restart_of_the_machine_ends_its_processes(store, sleeper):
+    before = f"{psutil.boot_time() - 100:.2f}"
+    tags = {**tags_of(psutil.Process(sleeper.pid)), "process.boot": "another", "process.started": before}
+    run = open_run(**tags)
+    liveness.close_dead_runs()
+    assert status_of(run) == "FAILED"
+
+
+def test_a_run_of_another_machine_with_the_same_name_and_id_is_never_judged(store):
+    """Two clones, or containers with pid 1: started since this machine's boot, but in another boot."""
+    run = open_run(**{"process.boot": "another", "process.pid": "1", "process.ticks": "1"})
+    liveness.close_dead_runs()
+    assert status_of(run) == "RUNNING"
+    assert [each.state for each in liveness.open_runs()] == ["elsewhere"]
+
+
+def test_a_process_whose_start_can_not_be_read_is_not_called_gone(store, sleeper, monkeypatch, tmp_path):
+    run = open_run(**tags_of(psutil.Process(sleeper.pid)))
+    monkeypatch.setattr(processes, "start_ticks", lambda pid: None)
+    liveness.close_dead_runs()
+    assert status_of(run) == "RUNNING"
+    sleeper.kill()
+    sleeper.wait()
+    liveness.close_dead_runs()
+    assert status_of(run) == "FAILED"
+
+
+# --- runs of release 0.1.0 -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("first_release")
+@pytest.mark.parametrize(("seconds_earlier", "status"), [(100, "FAILED"), (1, "RUNNING")])
+def test_by_the_clock_an_id_that_was_given_to_somebody_else_is_no_life(store, sleeper, seconds_earlier, status):
+    earlier = f"{psutil.Process(sleeper.pid).create_time() - seconds_earlier:.2f}"
+    run = open_run(**{"process.pid": str(sleeper.pid), "process.started": earlier})
+    liveness.close_dead_runs()
+    assert status_of(run) == status
+
+
+@pytest.mark.usefixtures("first_release")
+@pytest.mark.parametrize(
+    "words",
+    [["-m", "pipeline", "train"], ["-c", "from pipeline import sleep", "--multiprocessing-fork"]],
+    ids=["command", "worker"],
+)
+def test_by_the_clock_no_command_of_ours_is_ended_by_a_clock_that_was_set(store, tmp_path, words):
+    (tmp_path / "pipeline.py").write_text("from time import sleep; sleep(300)")
+    with subprocess.Popen([sys.executable, *words], cwd=tmp_path) as process:
+        earlier = f"{psutil.Process(process.pid).create_time() - 100:.2f}"
+        run = open_run(**{"process.pid": str(process.pid), "process.started": earlier})
+        liveness.close_dead_runs()
+        process.kill()
+    assert status_of(run) == "RUNNING"
+
+
+@pytest.mark.usefixtures("first_release")
+def test_by_the_clock_an_id_that_this_process_has_now_is_no_life(store):
+    run = open_run(**{"process.started": "1000.00"})
+    mine = open_run()
+    liveness.close_dead_runs()
+    assert (status_of(run), status_of(mine)) == ("FAILED", "RUNNING")
+
+
+# --- what can't be judged --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tag", ["process.host", "process.machine", "process.namespace"])
+def test_a_run_of_another_machine_or_container_is_never_judged(store, tag):
+    run = open_run(**{"process.pid": "999999999", tag: "another"})
+    liveness.close_dead_runs()
+    assert status_of(run) == "RUNNING"
+    assert [each.state for each in liveness.open_runs()] == ["elsewhere"]
+
+
+@pytest.mark.parametrize("tag", ["process.pid", "process.ticks"])
+def test_a_process_that_is_not_told_in_numbers_is_never_judged(store, tag):
+    run = open_run(**{tag: "soon"})
+    liveness.close_dead_runs()
+    assert status_of(run) == "RUNNING"
+
+
+@pytest.mark.usefixtures("first_release")
+@pytest.mark.parametrize("tag", ["process.pid", "process.started"])
+def test_by_the_clock_too(store, tag):
+    run = open_run(**{tag: "soon"})
+    liveness.close_dead_runs()
+    assert status_of(run) == "RUNNING"
+
+
+def test_a_run_that_somebody_has_gone_on_with_is_left_to_him(store, monkeypatch):
+    run = open_run(**{"process.pid": "999999999"})
+    seen = liveness.open_runs(only_here=True)
+    monkeypatch.setattr(liveness, "open_runs", lambda only_here: seen)
+    MlflowClient().log_batch(run, tags=[RunTag("process.pid", str(os.getpid()))])
+    assert liveness.close_dead_runs() == []
+    assert status_of(run) == "RUNNING"
+
+
+def test_a_run_has_its_process_from_its_first_moment(store, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MlflowClient, "log_batch", refuse)
+    monkeypatch.setattr(MlflowClient, "set_tag", refuse)
+    with runs_module.tracked_run("train", "a run", {}) as run:
+        assert processes.process_tags().items() <= MlflowClient().get_run(run.id).data.tags.items()
+
+
+def test_what_hinders_the_closing_does_not_hinder_the_run(store, monkeypatch, caplog):
+    def refuse(self, *args, **kwargs):
+        raise OSError("not today")
+
+    monkeypatch.setattr(MlflowClient, "search_runs", refuse)
+    with runs_module.tracked_run("train", "a run", {}) as run:
+        pass
+    assert status_of(run.id) == "FINISHED"
+    assert "could not be closed" in caplog.text
+    assert "not today" in caplog.text
+
+
+# --- doctor ----------------------------------------------------------------------------------------------------------
+
+
+def begun_by_mlflow_run(hours_ago: float = 0.0) -> str:
+    setup()
+    tags = {"mlflow.source.type": "PROJECT", "mlflow.project.backend": "local"}
+    run = MlflowClient().create_run("0", int(1000 * (time.time() - 3600 * hours_ago)), tags)
+    return str(run.info.run_id)
+
+
+def test_doctor_lists_what_is_running_and_what_is_known_of_it(store):
+    runs = {
+        open_run(): "its process is alive",
+        open_run(**{"process.pid": "999999999"}): "its process is gone (pid 999999999 on ",
+        open_run(**{"process.host": "elsewhere"}): "of another machine or container",
+        begun_by_mlflow_run(): "begun by `mlflow run`",
+        str(MlflowClient().create_run("0").info.run_id): "not recorded by a command of this project",
+    }
+    lines = {line.split()[0]: line for line in doctor.findings("python-docs")["running"]}
+    assert set(lines) == set(runs)
+    for run, words in runs.items():
+        assert words in lines[run]
+        assert status_of(run) == "RUNNING"
+
+
+def test_doctor_repair_closes_the_dead_and_what_mlflow_run_left_and_nothing_else(store):
+    dead, left, alive = open_run(**{"process.pid": "999999999"}), begun_by_mlflow_run(hours_ago=1.1), open_run()
+    said = doctor.repair()
+    assert [status_of(run) for run in (dead, left, alive)] == ["FAILED", "FAILED", "RUNNING"]
+    assert "before its command began" in MlflowClient().get_run(left).data.tags["failure"]
+    assert {line.split()[1] for line in said} == {dead, left}
+    assert doctor.repair() == ["nothing to repair"]
+
+
+def test_doctor_repair_leaves_a_run_that_a_mlflow_run_of_another_container_may_have_begun_just_now(store):
+    left = begun_by_mlflow_run()
+    (line,) = doctor.repair()
+    assert line.startswith(f"left {left} ")
+    assert line.endswith(f"if it has ended: tmlm doctor --close {left}")
+    assert status_of(left) == "RUNNING"
+    doctor.close(left)
+    assert status_of(left) == "FAILED"
+
+
+def test_doctor_repair_leaves_a_run_whose_mlflow_run_may_still_be_making_its_environment(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(liveness, "BEGUN_SECONDS", 0.0)
+    (tmp_path / "mlflow").write_text("import time; time.sleep(300)")
+    with subprocess.Popen([sys.executable, str(tmp_path / "mlflow"), "run", "."]) as process:
+        time.sleep(0.5)
+        left = begun_by_mlflow_run()
+        assert doctor.repair() == ["nothing to repair"]
+        assert status_of(left) == "RUNNING"
+        process.kill()
+    doctor.repair()
+    assert status_of(left) == "FAILED"
+
+
+def test_doctor_repair_leaves_a_run_that_a_process_was_started_for_by_whatever_way(store):
+    """`mlflow.projects.run(...)` in somebody's own script."""
+    left = begun_by_mlflow_run(hours_ago=2)
+    with subprocess.Popen(["sleep", "300"], env={**os.environ, "MLFLOW_RUN_ID": left}) as process:
+        time.sleep(0.2)
+        doctor.repair()
+        assert status_of(left) == "RUNNING"
+        process.kill()
+
+
+def test_a_run_of_a_container_that_is_gone_is_closed_by_hand_and_then_resumed_or_not(store):
+    gone, alive = open_run(**{"process.namespace": "pid:[1]"}), open_run()
+    assert doctor.close(gone) == [
+        f"{gone} {MlflowClient().get_run(gone).info.run_name}: "
+        f"of another machine or container (pid {os.getpid()} on {socket.gethostname()})"
+    ]
+    assert status_of(gone) == "FAILED"
+    for run_id, why in ((gone, "is no run that is RUNNING"), (alive, "its process is alive"), ("x", "is no run")):
+        with pytest.raises(InputError, match=why):
+            doctor.close(run_id)
+    assert status_of(alive) == "RUNNING"
+
+
+def test_doctor_repair_makes_no_store(no_store):
+    assert doctor.repair() == ["there is no store yet"]
+    assert list(no_store.iterdir()) == []
+    assert json.dumps(doctor.findings("python-docs"))
+
+
+@pytest.mark.slow
+def test_what_mlflow_run_leaves_when_it_can_make_no_environment_is_closed_by_hand(tmp_path):
+    checkout = Checkout(tmp_path)
+    checkout.environment["MLFLOW_CONDA_HOME"] = str(tmp_path / "no conda")
+    checkout.run("mlflow", "run", ".", "--env-manager", "conda", code=1)
+    (left,) = checkout.runs()
+    assert left["status"] == "RUNNING"
+    lines = checkout.run("python", "-m", "pipeline", "doctor").stdout.splitlines()
+    assert f"running         {left['id']} {left['name']}: begun by `mlflow run` and not taken up by a command" in lines
+    repaired = checkout.run("python", "-m", "pipeline", "doctor", "--repair", "--json").stdout
+    assert json.loads(repaired)["repaired"][0].endswith(f"tmlm doctor --close {left['id']}")
+    closed = checkout.run("python", "-m", "pipeline", "doctor", "--close", left["id"], "--json").stdout
+    assert left["id"] in json.loads(closed)["closed"][0]
+    assert json.loads(closed)["running"] == []
+    assert [run["status"] for run in checkout.runs()] == ["FAILED"]

@@ -1,0 +1,246 @@
+"""The store and its runs: one database, one experiment, true endings, nothing overwritten."""
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline import config
+from pipeline.cli.main import cli
+from pipeline.config import resolve
+from pipeline.errors import InputError, RecordingError
+from pipeline.tracking import records, runs, views
+from pipeline.tracking.store import setup
+
+
+def rows(database: Path, query: str) -> list[tuple]:
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_the_views_of_all_texts_and_of_each_recorded_text_are_stored_with_the_experiment(store):
+    text = {"corpus": "topics", "corpus.sha256": "ab" * 32}
+    with runs.tracked_run("train", "a run", text):
+        pass
+    tags = MlflowClient().get_experiment("0").tags
+    for label, digest in (("All texts: models", None), ("topics: models", "ab" * 32)):
+        key, value = views.view_tag(label, digest)
+        assert tags[key] == value
+    assert records.texts_with_views() == {"topics": "ab" * 32, "all texts": None}
+
+
+def test_a_run_that_has_ended_is_never_taken_up_again(store, monkeypatch):
+    with runs.tracked_run("train", "done", {}) as run:
+        pass
+    monkeypatch.setenv("MLFLOW_RUN_ID", run.id)
+    with pytest.raises(InputError, match="has ended"), runs.tracked_run("prepare", "other", {}):
+        pass
+    recorded = MlflowClient().get_run(run.id)
+    assert (recorded.info.run_name, recorded.data.tags["stage"]) == ("done", "train")
+
+
+def test_a_run_that_is_not_there_can_not_be_taken_up(store, monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    with (
+        pytest.raises(InputError, match=r"is no run of .*mlflow\.db; unset it"),
+        runs.tracked_run("prepare", "other", {}),
+    ):
+        pass
+
+
+# --- how runs end ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (ValueError("a bad day"), "FAILED", "ValueError: a bad day"),
+        (KeyboardInterrupt(), "KILLED", "stopped by Ctrl-C"),
+        (SystemExit(143), "KILLED", "stopped by SIGTERM"),
+    ],
+)
+def test_a_run_ends_as_it_did_with_the_reason(store, error, status, reason):
+    with pytest.raises(type(error)), runs.tracked_run("train", "a run", {}) as run:
+        raise error
+    recorded = MlflowClient().get_run(run.id)
+    assert recorded.info.status == status
+    assert recorded.data.tags["failure"] == reason
+    assert mlflow.active_run() is None
+
+
+def test_a_run_says_what_made_it(store):
+    with runs.tracked_run("train", "lstm-1x8-s0", {"corpus": "topics"}) as run:
+        pass
+    recorded = MlflowClient().get_run(run.id)
+    assert recorded.info.run_name == "lstm-1x8-s0"
+    tags = recorded.data.tags
+    assert tags["stage"] == "train"
+    assert tags["corpus"] == "topics"
+    assert tags["process.pid"] == str(os.getpid())
+    assert float(tags["process.started"]) > 0
+    assert tags["git.dirty"] in ("true", "false")
+
+
+def test_a_run_inside_another_is_its_child(store):
+    with runs.tracked_run("pipeline", "parent", {}) as parent, runs.tracked_run("train", "child", {}) as child:
+        pass
+    tags = MlflowClient().get_run(child.id).data.tags
+    assert tags["mlflow.parentRunId"] == parent.id
+
+
+def test_parameters_that_mlflow_run_has_logged_are_left_as_they_were_typed(store, monkeypatch):
+    """`-P learning_rate=1e-3` is logged by the parent process as '1e-3'; logging 0.001 over it would raise."""
+    setup()
+    first = MlflowClient().create_run("0")
+    MlflowClient().log_param(first.info.run_id, "learning_rate", "1e-3")
+    monkeypatch.setenv("MLFLOW_RUN_ID", first.info.run_id)
+    with runs.tracked_run("train", "adopted", {}) as run:
+        run.params({"learning_rate": 0.001, "hidden_size": 32})
+    assert run.id == first.info.run_id
+    recorded = MlflowClient().get_run(run.id)
+    assert recorded.data.params == {"learning_rate": "1e-3", "hidden_size": "32"}
+    assert recorded.info.run_name == run.name == "adopted", "pictures are titled by it"
+    assert "MLFLOW_RUN_ID" not in os.environ, "a nested run must not adopt it again"
+
+
+def test_metrics_are_rounded_and_in_the_database_when_the_call_returns(store):
+    with runs.tracked_run("train", "a run", {}) as run:
+        run.metrics({"perplexity/val": 3.141592653589793}, step=2)
+        assert rows(store / "mlruns" / "mlflow.db", "SELECT key, value, step FROM metrics") == [
+            ("perplexity/val", 3.14159, 2)
+        ]
+
+
+def test_counts_are_recorded_exactly(store):
+    with runs.tracked_run("train", "a run", {}) as run:
+        run.metrics({"cost/macs_per_char": 1_316_892.0, "cost/parameters": 12_345_678})
+    metrics = MlflowClient().get_run(run.id).data.metrics
+    assert metrics == {"cost/macs_per_char": 1_316_892, "cost/parameters": 12_345_678}
+
+
+def id_of(**options: Any) -> str:
+    model, train = resolve(options)
+    return config.config_id(asdict(model), asdict(train), "digest of the text")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"seed": 7}, {"sample_every": 0}, {"threads": 4}, {"device": "cpu"}, {"max_seconds": 60.0}],
+)
+def test_configurations_that_compute_the_same_but_for_the_seed_share_their_id(options):
+    assert id_of(**options) == id_of()
+
+
+@pytest.mark.parametrize("options", [{"epochs": 7}, {"hidden_size": 9}, {"learning_rate": 0.5}, {"recipe": 1}])
+def test_configurations_that_compute_something_else_do_not(options):
+    assert id_of(**options) != id_of()
+
+
+def test_a_constant_learning_rate_is_the_same_under_every_recipe():
+    assert id_of(preset="report", recipe=1) == id_of(preset="report", recipe=2)
+
+
+def test_a_run_whose_database_was_deleted_is_not_called_finished(store):
+    """SQLite goes on writing into the deleted file, where nobody will find the run."""
+
+    def record() -> None:
+        with runs.tracked_run("train", "a run", {}):
+            shutil.rmtree(store / "mlruns")
+
+    with pytest.raises(RecordingError, match=r"mlflow\.db was deleted, moved or replaced while the run"):
+        record()
+    assert mlflow.active_run() is None
+
+
+def test_nothing_more_is_recorded_in_a_database_that_was_replaced(store, empty_database):
+    def record() -> None:
+        with runs.tracked_run("train", "a run", {}) as run:
+            shutil.copy(empty_database, store / "mlruns" / "other.db")
+            os.replace(store / "mlruns" / "other.db", store / "mlruns" / "mlflow.db")
+            run.metrics({"x": 1.0})
+
+    with pytest.raises(RecordingError, match=r"replaced.*start again$") as caught:
+        record()
+    assert not hasattr(caught.value, "__notes__"), "there is no run to resume"
+
+
+def test_a_run_that_is_deleted_while_it_is_recorded_is_closed(store):
+    def record() -> None:
+        with runs.tracked_run("train", "a run", {}) as run:
+            begun.append(run.id)
+            MlflowClient().delete_run(run.id)
+
+    begun: list[str] = []
+    with pytest.raises(RecordingError, match="it was deleted: `mlflow runs restore`"):
+        record()
+    client = MlflowClient()
+    assert client.get_run(begun[0]).info.lifecycle_stage == "deleted"
+    client.restore_run(begun[0])
+    recorded = client.get_run(begun[0])
+    assert (recorded.info.status, recorded.data.tags["failure"]) == ("FAILED", "deleted while it was recorded")
+
+
+# --- finding what was recorded ---------------------------------------------------------------------------------------
+
+
+def test_a_finished_step_is_found_by_its_key_and_the_latest_wins(store):
+    for value in (1, 2):
+        with runs.tracked_run("prepare", "step", {"step_key": "k"}) as run:
+            run.json(records.RESULT_FILE, {"value": value})
+    with suppress(ValueError), runs.tracked_run("prepare", "step", {"step_key": "k"}) as failed:
+        failed.json(records.RESULT_FILE, {"value": 3})
+        raise ValueError("half way")
+    assert records.finished_step("k") == (run.id, {"value": 2})
+    assert records.finished_step("another") is None
+
+
+def test_a_finished_step_whose_artifacts_are_gone_is_done_again(store):
+    with runs.tracked_run("prepare", "step", {"step_key": "k"}) as run:
+        run.json(records.RESULT_FILE, {"value": 1})
+    (store / "mlruns" / "0" / run.id / "artifacts" / records.RESULT_FILE).unlink()
+    assert records.finished_step("k") is None
+
+
+def test_texts_with_views_are_found_without_reading_every_training(store, monkeypatch):
+    read: list[int] = []
+    search_runs = MlflowClient.search_runs
+
+    def counted(*args: Any, **options: Any) -> Any:
+        found = search_runs(*args, **options)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(MlflowClient, "search_runs", counted)
+    for name in ("first", "second", "second", "second", "second"):
+        with runs.tracked_run("train", "a run", {"corpus": name, "corpus.sha256": name.ljust(64, "0")}):
+            pass
+    read.clear()
+    assert list(records.texts_with_views()) == ["second", "first", "all texts"]
+    assert read == [1, 1, 0], "one training of each text"
+
+
+@pytest.mark.parametrize("model", ["0" * 32, "no/such/file", "models:/nothing/1", "runs:/" + "0" * 32 + "/model", ""])
+def test_a_model_that_is_not_there_is_refused_in_words(store, model):
+    with pytest.raises(InputError, match="MODEL"):
+        records.checkpoint_of(model)
+
+
+def test_a_run_without_a_model_is_refused(store):
+    with runs.tracked_run("prepare", "prepare-x", {}) as run:
+        pass
+    with pytest.raises(InputError, match="a run without a model"):
+        records.checkpoint_of(run.id)
+
+
+def test_the_served_models_parameters_and_defaults_are_those_of_tmlm_sample():
+    options = {
+        p.name: p.default for p in cli.commands["sample"].params if p.name not in ("model", "prompts", "as_json")
+    }
+    assert {spec.name: spec.default for spec in runs.SIGNATURE.params.params} == options

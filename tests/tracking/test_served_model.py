@@ -1,0 +1,244 @@
+"""The served model: every request gets a text or a 400 that says why, and the next one is answered as before."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.cli.main import cli
+from pipeline.tracking.store import setup
+from tests.checkout import Checkout, ask, free_port, server
+
+GREEDY = {"length": 5, "method": "greedy"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, small_text: Path) -> Iterator[Path]:
+    """The folder of a logged model of a raw alphabet."""
+    home = tmp_path_factory.mktemp("served")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{home}/mlflow.db")
+        setup.cache_clear()
+        words = ["--hidden-size", "8", "--epochs", "1", "--precision", "fp32", "--alphabet", "raw", "--json"]
+        done = CliRunner().invoke(cli, ["train", "--corpus", str(small_text), *words])
+        assert done.exit_code == 0, done.output
+        run_id = json.loads(done.stdout)["run_id"]
+        yield Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model", dst_path=str(home / "model")))
+        setup.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> Any:
+    return mlflow.pyfunc.load_model(str(folder))
+
+
+def limits(model: Any) -> dict[str, Any]:
+    """The names of the module that MLflow has loaded the model from."""
+    names: dict[str, Any] = type(model.unwrap_python_model())._check_work.__globals__
+    return names
+
+
+def answer(model: Any, prompts: Any, **params: Any) -> Any:
+    return model.predict(prompts, params={**GREEDY, **params})
+
+
+@pytest.mark.parametrize(
+    ("prompts", "says"),
+    [
+        ([""], "prompt is empty; give at least one character"),
+        (["the", ""], "prompt is empty"),
+        (["a" * 10_001], "a prompt has 10,001 characters; at most 10,000 are read"),
+        (["a" * 50_000_000], "a prompt has 50,000,000 characters"),
+        (["a" * 1000] * 201, "the prompts have 201,000 characters; at most 200,000 are read at once"),
+        (["a"] * 10_000, "10,000 prompts; at most 1,000 are answered at once"),
+        (["日本"], r"prompt '日本' has characters that the model has never seen: '日' \(U\+65E5\)"),
+        (["a\0\x07\x1b[31m"], r"'\\x00' \(U\+0000\), '\\x07' \(U\+0007\), '\\x1b' \(U\+001B\)"),
+        (["\ud800"], "surrogates not allowed"),
+        (["é<img src=x onerror=alert(1)>"], r"'é' \(U\+00E9\)"),
+    ],
+)
+def test_a_prompt_that_can_not_be_read_is_a_400_that_says_why(model, prompts, says):
+    with pytest.raises(mlflow.MlflowException, match=says) as refused:
+        answer(model, prompts)
+    assert refused.value.get_http_status_code() == 400
+
+
+@pytest.mark.parametrize(
+    ("params", "says"),
+    [
+        ({"temperature": "hot"}, "Can not safely convert .* for value `hot`"),
+        ({"temperature": float("nan")}, "temperature is nan; it must be above 0"),
+        ({"temperature": float("inf")}, "temperature is inf; it must be above 0"),
+        ({"temperature": -1.0}, r"temperature is -1\.0; it must be above 0"),
+        ({"temperature": None}, "temperature is null; leave it out, or give a value"),
+        ({"top_k": -1}, "top_k is -1; it must be at least 0"),
+        ({"top_p": 1.5}, r"top_p is 1\.5; it must be above 0 and at most 1"),
+        ({"length": -1}, "length is -1; it must be from 0 to 10,000"),
+        ({"length": 10**9}, "length is 1000000000; it must be from 0 to 10,000"),
+        ({"length": 1.5}, "Can not safely convert .* for value `1.5`"),
+        ({"length": None}, "length is null"),
+        ({"length": [1]}, "must be a scalar"),
+        ({"method": "magic"}, "method is 'magic'; it must be one of greedy, sample, beam"),
+        ({"seed": -1}, "seed is -1"),
+        ({"method": "beam", "beam_width": 10_001}, "beam_width is 10001"),
+        ({"method": "beam", "beam_width": 10_000, "length": 100}, "1,000,000 characters to generate"),
+    ],
+)
+def test_a_wrong_parameter_is_a_400_that_names_it(model, params, says):
+    with pytest.raises(mlflow.MlflowException, match=says) as refused:
+        answer(model, ["the"], **params)
+    assert refused.value.get_http_status_code() == 400
+
+
+def test_what_would_not_fit_into_memory_is_refused(model, monkeypatch):
+    monkeypatch.setitem(limits(model), "WIDEST", 1000)
+    with pytest.raises(mlflow.MlflowException, match=r"1 prompts x 100 beams x \d+ are [\d,]+; at most 1,000 are"):
+        answer(model, ["the"], method="beam", beam_width=100)
+
+
+@pytest.mark.parametrize("prompts", [[None], pd.DataFrame({"p": [None]}), [b"the"], 5])
+def test_what_is_no_list_of_texts_is_a_400(model, prompts):
+    with pytest.raises(mlflow.MlflowException) as refused:
+        answer(model, prompts)
+    assert refused.value.get_http_status_code() == 400
+
+
+def test_markup_that_the_model_knows_comes_back_as_it_was_sent(model):
+    (text,) = answer(model, ["<a href='#'>"])
+    assert text.startswith("<a href='#'>")
+
+
+@given(prompts=st.lists(st.text(st.characters(codec=None), max_size=20), min_size=1, max_size=4))
+def test_any_prompts_are_answered_or_refused_as_400(model, prompts):
+    try:
+        texts = answer(model, prompts)
+    except mlflow.MlflowException as error:
+        status = error.get_http_status_code()
+    else:
+        status = 200
+        assert len(texts) == len(prompts)
+    assert status in (200, 400)
+
+
+def test_the_limits_are_allowed(model):
+    assert len(answer(model, ["a" * limits(model)["LONGEST"]])[0]) == limits(model)["LONGEST"] + 5
+    assert len(answer(model, ["a"] * limits(model)["MANY"], length=1)) == limits(model)["MANY"]
+
+
+def test_no_file_of_the_logged_model_is_a_pickle(folder):
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert {"python_model.pkl", "model.pkl"}.isdisjoint(path.name for path in files)
+    assert {path.suffix for path in files} <= {".py", ".yaml", ".txt", ".json", ".safetensors", ""}
+    for path in files:
+        assert not path.read_bytes().startswith((b"\x80\x04", b"\x80\x05", b"PK")), path
+    assert "served_model.py" in (folder / "MLmodel").read_text()
+
+
+@pytest.mark.slow
+def test_the_model_answers_in_a_process_that_does_not_know_this_project(model, folder, tmp_path):
+    """Without site (-S) the editable install is not there either; the model brings the code that it needs."""
+    moved = shutil.copytree(folder, tmp_path / "moved")
+    script = (
+        "import sys, importlib.util, json\n"
+        f"sys.path.append({sysconfig.get_paths()['purelib']!r})\n"
+        "assert importlib.util.find_spec('pipeline') is None and importlib.util.find_spec('models') is None\n"
+        "import mlflow\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        "print(json.dumps(model.predict(['the'], params={'length': 5, 'method': 'greedy'})))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, str(moved)],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == answer(model, ["the"])
+
+
+# --- over HTTP -------------------------------------------------------------------------------------------------------
+
+
+def body_of(prompts: Any, **params: Any) -> bytes:
+    return json.dumps({"inputs": prompts, "params": {**GREEDY, **params}}).encode()
+
+
+REQUESTS: dict[str, tuple[bytes, str, int, str]] = {  # body, content type, status, what the answer says
+    "empty body": (b"", "application/json", 400, "valid JSON"),
+    "broken JSON": (b'{"inputs": ["the"', "application/json", 400, "valid JSON"),
+    "not UTF-8": (b'{"inputs": ["\xe9"]}', "application/json", 400, "valid JSON"),
+    "no object": (b"[1]", "application/json", 400, "JSON dictionary"),
+    "another content type": (body_of(["the"]), "text/plain", 415, "content types"),
+    "another encoding": (body_of(["the"]), "application/json; charset=latin-1", 415, "UTF-8"),
+    "empty prompt": (body_of([""]), "application/json", 400, "prompt is empty"),
+    "null for all": (body_of(None), "application/json", 400, "NoneType"),
+    "50 MB": (body_of(["a" * 50_000_000]), "application/json", 400, "50,000,000 characters"),
+    "10,000 prompts": (body_of(["the"] * 10_000), "application/json", 400, "10,000 prompts"),
+    "5 million characters": (body_of(["a" * 5000] * 1000), "application/json", 400, "5,000,000 characters"),
+    "never seen": (body_of(["日本"]), "application/json", 400, "never seen"),
+    "control characters": (body_of(["\x00\x1b[2J"]), "application/json", 400, "never seen"),
+    "lone surrogate": (b'{"inputs": ["\\ud800"]}', "application/json", 400, "surrogates not allowed"),
+    "markup": (body_of(["<é onerror=alert(1)>"]), "application/json", 400, "never seen"),
+    "hot": (body_of(["the"], temperature="hot"), "application/json", 400, "hot"),
+    "NaN": (body_of(["the"], temperature=float("nan")), "application/json", 400, "temperature is nan"),
+    "infinity": (body_of(["the"], temperature=float("inf")), "application/json", 400, "temperature is inf"),
+    "null parameter": (body_of(["the"], length=None), "application/json", 400, "length is null"),
+    "half a character": (body_of(["the"], length=1.5), "application/json", 400, "1.5"),
+    "a billion characters": (body_of(["the"], length=10**9), "application/json", 400, "length is 1000000000"),
+    "parameters in a text": (b'{"inputs": ["the"], "params": "x"}', "application/json", 400, "must be a dictionary"),
+    "ragged lists": (body_of([["a", "b"], ["c"]]), "application/json", 400, "inhomogeneous"),
+    "columns by name": (body_of({"prompt": ["the"]}), "application/json", 400, "Failed to parse"),
+    "ragged columns": (
+        b'{"dataframe_split": {"columns": ["x"], "data": [["a", "b"]]}}', "application/json", 400, "1 columns passed",
+    ),
+    "null prompt": (body_of([None]), "application/json", 200, "None"),  # as served_model.py says
+    "second column": (
+        b'{"dataframe_split": {"columns": ["x", "y"], "data": [["the", ""]]}}', "application/json", 200, "predictions",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_the_server_says_why_it_refuses_and_goes_on(tmp_path, folder):
+    checkout = Checkout(tmp_path)
+    port = free_port()
+    words = [
+        "mlflow",
+        "models",
+        "serve",
+        "-m",
+        str(folder),
+        "--env-manager",
+        "local",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        str(port),
+    ]
+    url = f"http://127.0.0.1:{port}/invocations"
+    with server(checkout, *words):
+        assert ask(f"http://127.0.0.1:{port}/ping")[0] == 200
+        _, before = ask(url, body_of(["the"]))
+        for name, (body, content_type, status, says) in REQUESTS.items():
+            started = time.monotonic()
+            got, text = ask(url, body, content_type=content_type)
+            assert (name, got) == (name, status), text[:500]
+            assert says in json.dumps(text, ensure_ascii=False), (name, text[:500])
+            assert "Traceback" not in text, name
+            assert time.monotonic() - started < 30, name
+        # MLflow reads JSON before the model is asked, and stumbles over this; the server stays
+        assert ask(url, b'{"inputs":' + b"[" * 100_000 + b"]" * 100_000 + b"}")[0] in (400, 500)
+        status, after = ask(url, body_of(["the"]))
+        assert (status, after) == (200, before)
+        assert re.match(r'\{"predictions": \["the.{5}"\]\}', after)

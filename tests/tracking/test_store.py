@@ -1,0 +1,116 @@
+"""The store: one database, one experiment, artifacts beside it, whoever made it and however many at once."""
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.errors import InputError
+from pipeline.tracking import runs
+from pipeline.tracking.store import EXPERIMENT, setup
+from tests.checkout import ROOT
+
+
+def rows(database: Path, query: str) -> list[tuple]:
+    with closing(sqlite3.connect(database)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(no_store):
+    made = setup()
+    assert made.database is not None
+    assert made.database == no_store / "mlruns" / "mlflow.db"
+    assert rows(made.database, "PRAGMA journal_mode") == [("wal",)]
+    assert rows(made.database, "SELECT experiment_id, name, artifact_location FROM experiments") == [
+        (0, EXPERIMENT, str(no_store / "mlruns" / "0"))
+    ]
+    assert setup() is made
+
+
+def test_an_experiment_that_the_ui_made_first_is_mended(store):
+    """`mlflow ui` in a fresh checkout gives experiment 0 a location that only its server can write to."""
+    setup()
+    database = store / "mlruns" / "mlflow.db"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE experiments SET artifact_location='mlflow-artifacts:/0'")
+    setup.cache_clear()
+    with runs.tracked_run("train", "a run", {}) as run:
+        run.text("note.txt", "kept")
+    assert (store / "mlruns" / "0" / run.id / "artifacts" / "note.txt").read_text() == "kept"
+
+
+def test_another_store_is_left_as_it_is(no_store, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/other.db")
+    made = setup()
+    assert made.database is None
+    query = "SELECT name, artifact_location FROM experiments ORDER BY experiment_id"
+    (default, _), ours = rows(tmp_path / "other.db", query)
+    assert default == "Default"
+    assert ours == (EXPERIMENT, str(tmp_path / EXPERIMENT))
+    assert not (no_store / "mlruns").exists()
+
+
+def test_the_database_of_a_server_that_keeps_the_artifacts_is_refused_without_that_server(store, monkeypatch, tmp_path):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/server.db")
+    shutil.copy(store / "mlruns" / "mlflow.db", tmp_path / "server.db")
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/server.db")
+    MlflowClient().create_experiment(EXPERIMENT, "mlflow-artifacts:/1")
+    with pytest.raises(InputError, match=r"mlflow-artifacts:/1.*set MLFLOW_TRACKING_URI to the address of that server"):
+        setup()
+
+
+def test_our_store_named_by_mlflow_run_is_still_ours(store, monkeypatch):
+    (store / "mlflow.db").symlink_to("mlruns/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
+    assert setup().database == store / "mlruns" / "mlflow.db"
+
+
+def test_an_experiment_of_another_name_has_its_artifacts_beside_the_database(store, monkeypatch, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "my own")
+    with runs.tracked_run("train", "a run", {}) as run:
+        run.text("note.txt", "kept")
+    assert (store / "mlruns" / "my_own" / run.id / "artifacts" / "note.txt").is_file()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("uri", ["bogus://x", "file:///tmp/no-longer-supported"])
+def test_a_store_that_can_not_be_used_is_refused_in_words(store, monkeypatch, uri):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(InputError, match="MLFLOW_TRACKING_URI"):
+        setup()
+
+
+def test_a_view_that_can_not_be_stored_does_not_fail_a_run(store, monkeypatch, caplog):
+    def refuse(self, *args):
+        raise mlflow.MlflowException("no such tag here")
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", refuse)
+    with runs.tracked_run("train", "a run", {}) as run:
+        pass
+    assert MlflowClient().get_run(run.id).info.status == "FINISHED"
+    assert "no such tag here" in caplog.text
+
+
+@pytest.mark.slow
+def test_four_processes_on_a_store_that_is_not_there_yet_all_succeed(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from pipeline.tracking import runs, store\n"
+        "store.root = lambda: Path(sys.argv[1])\n"
+        "with runs.tracked_run('train', 'one of many', {}) as run: run.metrics({'x': 1.0})\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", script, tmp_path], env=environment, stderr=subprocess.DEVNULL)
+        for _ in range(4)
+    ]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0, 0]
+    assert rows(tmp_path / "mlruns" / "mlflow.db", "SELECT status FROM runs") == [("FINISHED",)] * 4

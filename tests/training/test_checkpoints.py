@@ -1,0 +1,367 @@
+"""A checkpoint comes back as it was written, whole, or not at all; and never through pickle."""
+
+import json
+import os
+import pickle
+import stat
+from base64 import b64decode
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.config import ModelConfig
+from models.language_model import LanguageModel
+from pipeline.errors import InputError
+from pipeline.text.vocabulary import Vocabulary
+from pipeline.training.checkpoints import (
+    FIRST_FORMAT,
+    FORMAT,
+    flatten,
+    group,
+    load_checkpoint,
+    load_model,
+    save_checkpoint,
+)
+
+DTYPES = [
+    torch.float32,
+    torch.float64,
+    torch.float16,
+    torch.bfloat16,
+    torch.int64,
+    torch.int32,
+    torch.int16,
+    torch.uint8,
+    torch.bool,
+]
+FACTS = {"epoch": 3, "note": 'quotes " and "sha256":"' + "0" * 64 + '"', "list": [1.5, None, True], "deep": {"é": "😀"}}
+
+
+def some_tensors() -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    return {"model.weight": torch.randn(3, 2), "model.bias": torch.randn(2), "step": torch.tensor(7)}
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path / "some.safetensors", some_tensors(), FACTS)
+    return tmp_path / "some.safetensors"
+
+
+def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert tensor.dtype == theirs[name].dtype
+        assert tensor.shape == theirs[name].shape
+        assert torch.equal(tensor, theirs[name])
+
+
+def test_a_file_that_is_larger_than_the_memory_is_not_read_into_it(checkpoint):
+    os.truncate(checkpoint, 10**13)
+    with pytest.raises(InputError, match=r"checkpoint .* needs 20,000\.0 GB of memory to be read; this machine has "):
+        load_checkpoint(checkpoint)
+
+
+# --- what comes back -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(), (1,), (0,), (3, 5), (2, 3, 4)])
+def test_a_tensor_comes_back_bit_for_bit(tmp_path, dtype, shape):
+    tensor = (torch.randn(shape) * 100).to(dtype)
+    save_checkpoint(tmp_path / "one", {"t": tensor}, {})
+    assert_same(load_checkpoint(tmp_path / "one")[0], {"t": tensor})
+
+
+def test_numbers_that_are_none_come_back_too(tmp_path):
+    save_checkpoint(tmp_path / "one", {"t": torch.tensor([float("nan"), float("inf"), -0.0])}, {})
+    values = load_checkpoint(tmp_path / "one")[0]["t"]
+    assert str(values.tolist()) == "[nan, inf, -0.0]"
+
+
+def test_tensors_and_facts_come_back(checkpoint):
+    tensors, facts = load_checkpoint(checkpoint)
+    assert_same(tensors, some_tensors())
+    assert facts == FACTS
+
+
+def test_views_and_parameters_are_written_as_what_they_show(tmp_path):
+    whole = torch.arange(12.0).view(3, 4)
+    tensors = {"column": whole[:, 1], "turned": whole.t(), "parameter": torch.nn.Parameter(torch.ones(2))}
+    save_checkpoint(tmp_path / "views", tensors, {})
+    loaded, _ = load_checkpoint(tmp_path / "views")
+    assert_same(loaded, {name: tensor.detach().clone() for name, tensor in tensors.items()})
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(facts=st.dictionaries(st.text(), json_values, max_size=4))
+def test_any_facts_that_json_can_hold_come_back(tmp_path_factory, facts):
+    path = tmp_path_factory.getbasetemp() / "facts.safetensors"
+    save_checkpoint(path, {"t": torch.zeros(1)}, facts)
+    assert load_checkpoint(path)[1] == facts
+
+
+def test_the_digest_names_the_content_and_not_the_time(tmp_path):
+    one = save_checkpoint(tmp_path / "one", some_tensors(), {"epoch": 1})
+    other = save_checkpoint(tmp_path / "other", some_tensors(), {"epoch": 2})
+    assert len(one) == len(other) == 64
+    assert one != other
+    assert one.encode() in (tmp_path / "one").read_bytes()
+
+
+def test_the_digest_is_that_of_names_types_shapes_and_bytes_whatever_their_order(tmp_path):
+    one, other = torch.ones(2, 2), torch.zeros(2, 2)
+    digest = save_checkpoint(tmp_path / "a", {"x": one, "y": other}, {})
+    assert save_checkpoint(tmp_path / "a", {"y": other, "x": one}, {}) == digest
+    altered: list[dict[str, Tensor]] = [
+        {"x": one, "z": other},
+        {"x": one.view(torch.int32), "y": other},
+        {"x": one.view(4), "y": other},
+        {"x": one, "y": -other},
+        {"x": one},
+    ]
+    assert len({digest, *(save_checkpoint(tmp_path / "a", tensors, {}) for tensors in altered)}) == 1 + len(altered)
+
+
+# --- the first format ------------------------------------------------------------------------------------------------
+
+FIRST = (  # as release 0.1.0 wrote it
+    b"eAEAAAAAAAB7Il9fbWV0YWRhdGFfXyI6eyJmYWN0cyI6IntcImVwb2NoXCI6IDMsIFwibm90ZVwiOiBcIlxcdTAwZTkgXFxcInNoYTI1NlxcXCI6"
+    b"XFxcIjAwMDBcIn0iLCJzaGEyNTYiOiI5OWNmMWM1MDhjMmZmZDhjZGYyYjE4MWEwN2NmM2I2Y2E2MjBkNTg5NjI0MTkyZjJjNzA1ZGJkMWU5NzUz"
+    b"YmY3IiwiZm9ybWF0IjoidGltZS1tYWNoaW5lLWxtIDEifSwic3RlcCI6eyJkdHlwZSI6Ikk2NCIsInNoYXBlIjpbXSwiZGF0YV9vZmZzZXRzIjpb"
+    b"MCw4XX0sIndlaWdodCI6eyJkdHlwZSI6IkYzMiIsInNoYXBlIjpbMiwyXSwiZGF0YV9vZmZzZXRzIjpbOCwyNF19LCJoYWxmIjp7ImR0eXBlIjoi"
+    b"QkYxNiIsInNoYXBlIjpbMV0sImRhdGFfb2Zmc2V0cyI6WzI0LDI2XX19ICAgICAgBwAAAAAAAAAAAMA/AAAAwAAAgD4AAEBAgD8="
+)
+
+
+@pytest.fixture
+def first_checkpoint(tmp_path: Path) -> Path:
+    (tmp_path / "first.safetensors").write_bytes(b64decode(FIRST))
+    return tmp_path / "first.safetensors"
+
+
+def test_a_checkpoint_in_the_first_format_is_read(first_checkpoint):
+    tensors, facts = load_checkpoint(first_checkpoint)
+    weight = torch.tensor([[1.5, -2.0], [0.25, 3.0]])
+    assert_same(tensors, {"step": torch.tensor(7), "weight": weight, "half": torch.ones(1, dtype=torch.bfloat16)})
+    assert facts == {"epoch": 3, "note": 'é "sha256":"0000'}
+
+
+def test_the_digest_of_a_checkpoint_in_the_first_format_is_verified(first_checkpoint):
+    assert_every_flipped_bit_is_refused(first_checkpoint)
+
+
+# --- together --------------------------------------------------------------------------------------------------------
+
+
+def test_groups_are_kept_apart():
+    model, average = {"a.b": torch.ones(1), "c": torch.ones(2)}, {"a.b": torch.zeros(1)}
+    together = flatten("model", model) | flatten("average", average) | {"modelling": torch.ones(3)}
+    assert_same(group("model", together), model)
+    assert_same(group("average", together), average)
+    assert group("optimizer", together) == {}
+
+
+def test_a_folder_that_is_missing_is_made(tmp_path):
+    save_checkpoint(tmp_path / "a" / "b" / "c", some_tensors(), {})
+    assert_same(load_checkpoint(tmp_path / "a" / "b" / "c")[0], some_tensors())
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+def assert_every_flipped_bit_is_refused(checkpoint: Path) -> None:
+    whole = checkpoint.read_bytes()
+    for position in range(len(whole)):
+        for bit in range(8):
+            damaged = bytearray(whole)
+            damaged[position] ^= 1 << bit
+            checkpoint.write_bytes(damaged)
+            with pytest.raises(InputError, match=r"is damaged|is not a checkpoint"):
+                load_checkpoint(checkpoint)
+
+
+def test_a_flipped_bit_in_any_byte_is_refused(checkpoint):
+    assert_every_flipped_bit_is_refused(checkpoint)
+
+
+def test_a_file_cut_off_anywhere_is_refused(checkpoint):
+    whole = checkpoint.read_bytes()
+    for length in range(len(whole)):
+        checkpoint.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"is damaged|is not a checkpoint"):
+            load_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize("more", [b"\0", b" ", b"x" * 1000])
+def test_a_file_with_something_after_its_end_is_refused(checkpoint, more):
+    checkpoint.write_bytes(checkpoint.read_bytes() + more)
+    with pytest.raises(InputError, match="is damaged"):
+        load_checkpoint(checkpoint)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"hello",
+        b"\xff" * 200,
+        bytes(range(256)) * 10,
+        (2).to_bytes(8, "little") + b"[]",
+        (4).to_bytes(8, "little") + b"null",
+        (20).to_bytes(8, "little") + b'{"__metadata__": []}',
+        (22).to_bytes(8, "little") + b'{"__metadata__": null}',
+        (2**63).to_bytes(8, "little") + b"{}",
+        (200_000).to_bytes(8, "little") + b"[" * 200_000,
+    ],
+    ids=["empty", "text", "ones", "bytes", "list", "null", "list metadata", "null metadata", "long", "deep"],
+)
+def test_a_foreign_file_is_refused(tmp_path, content):
+    (tmp_path / "foreign").write_bytes(content)
+    with pytest.raises(InputError, match=r"foreign is not a checkpoint of this project .* give a run id"):
+        load_checkpoint(tmp_path / "foreign")
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"format": "pt"}, {"format": "pt", "sha256": "0" * 64, "facts": "{}"}])
+def test_a_foreign_safetensors_file_is_refused(tmp_path, metadata):
+    save_file(some_tensors(), tmp_path / "foreign", metadata)
+    with pytest.raises(InputError, match="is not a checkpoint of this project"):
+        load_checkpoint(tmp_path / "foreign")
+
+
+@pytest.mark.parametrize("format", [FORMAT, FIRST_FORMAT])
+def test_a_safetensors_file_that_claims_our_format_is_refused(tmp_path, format):
+    metadata = {"format": format, "sha256": "0" * 64, "facts": "{}"}
+    save_file(some_tensors(), tmp_path / "foreign", metadata)
+    with pytest.raises(InputError, match="is damaged"):
+        load_checkpoint(tmp_path / "foreign")
+    save_file(some_tensors(), tmp_path / "foreign", {"format": format})
+    with pytest.raises(InputError, match="is damaged"):
+        load_checkpoint(tmp_path / "foreign")
+
+
+def test_a_pickle_is_refused_unopened(tmp_path, monkeypatch):
+    torch.save(some_tensors(), tmp_path / "pickled")
+    forbid_pickle(monkeypatch)
+    with pytest.raises(InputError, match="is not a checkpoint of this project"):
+        load_checkpoint(tmp_path / "pickled")
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match="nowhere can't be read: No such file"):
+        load_checkpoint(tmp_path / "nowhere")
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="can't be read: Is a directory"):
+        load_checkpoint(tmp_path)
+
+
+# --- how it is written -----------------------------------------------------------------------------------------------
+
+
+def test_a_failed_write_leaves_the_old_file_whole_and_nothing_beside_it(checkpoint, monkeypatch):
+    def full(*arguments: Any) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="no space left"):
+        save_checkpoint(checkpoint, {"other": torch.ones(5)}, {})
+    monkeypatch.undo()
+    assert_same(load_checkpoint(checkpoint)[0], some_tensors())
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+def test_a_write_that_breaks_off_leaves_the_old_file_whole_and_nothing_beside_it(checkpoint, monkeypatch):
+    def interrupted(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(checkpoint, {"other": torch.ones(5)}, {})
+    monkeypatch.undo()
+    assert_same(load_checkpoint(checkpoint)[0], some_tensors())
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+def test_a_second_write_replaces_the_first(checkpoint):
+    save_checkpoint(checkpoint, {"other": torch.ones(5)}, {"epoch": 4})
+    tensors, facts = load_checkpoint(checkpoint)
+    assert_same(tensors, {"other": torch.ones(5)})
+    assert facts == {"epoch": 4}
+
+
+def test_facts_that_json_cannot_hold_leave_the_old_file_whole(checkpoint):
+    with pytest.raises(TypeError):
+        save_checkpoint(checkpoint, some_tensors(), {"path": Path()})
+    assert load_checkpoint(checkpoint)[1] == FACTS
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_a_checkpoint_may_be_read_by_whom_any_new_file_may_be(checkpoint):
+    (checkpoint.parent / "plain").touch()
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (checkpoint, checkpoint.parent / "plain")]
+    assert modes[0] == modes[1]
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+def forbid_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("pickle was called")
+
+    for module, name in ((torch, "load"), (torch, "save"), (pickle, "load"), (pickle, "loads"), (pickle, "dump")):
+        monkeypatch.setattr(module, name, refuse)
+    monkeypatch.setattr(pickle, "Unpickler", refuse)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+@pytest.mark.parametrize(("implementation", "equations"), [("torch", "torch"), ("scratch", "book")])
+def test_a_model_comes_back_with_the_same_logits_and_no_pickle(tmp_path, monkeypatch, cell, implementation, equations):
+    forbid_pickle(monkeypatch)
+    torch.manual_seed(0)
+    config = ModelConfig(
+        cell=cell,
+        num_layers=2,
+        hidden_size=6,
+        implementation=implementation,
+        equations=equations,
+        embedding_size=3,
+        recurrent_dropout=0.5,
+    )
+    vocabulary = Vocabulary.of("the time traveller", "raw")
+    model = LanguageModel(config, len(vocabulary)).eval()
+    facts = {
+        "vocabulary": {"alphabet": vocabulary.alphabet, "symbols": list(vocabulary.symbols)},
+        "model": asdict(config),
+        "train": {"seed": 0, "preset": "stream"},
+        "corpus": {"name": "story", "source": "here", "corpus_sha256": "0" * 64},
+        "epoch": 5,
+    }
+    save_checkpoint(tmp_path / "best", flatten("model", model.state_dict()), facts)
+    loaded, loaded_vocabulary, loaded_facts = load_model(tmp_path / "best")
+    ids = torch.tensor([vocabulary.encode("time travel").tolist()])
+    assert torch.equal(loaded(ids)[0], model(ids)[0])
+    assert loaded.config == config
+    assert not loaded.training
+    assert loaded_vocabulary == vocabulary
+    assert loaded_facts == json.loads(json.dumps(facts))
+
+
+def test_a_checkpoint_without_a_model_is_refused(checkpoint):
+    with pytest.raises(InputError, match="some"):
+        load_model(checkpoint)

@@ -1,0 +1,269 @@
+"""A text is scored as if it were read in one go, however it is cut, and windows as the book averages them."""
+
+from math import exp, log
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import pipeline.training.evaluation
+from models.config import ModelConfig
+from models.language_model import LanguageModel
+from pipeline.config import CorpusConfig, resolve
+from pipeline.text.batches import windows
+from pipeline.text.corpus import load_corpus
+from pipeline.training.evaluation import CONTEXT_CHARS, ROW_CHARS, TextScore, perplexity, score_text, score_windows
+from pipeline.training.loop import Training, fit
+
+VOCAB = 9
+
+each_cell = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+
+
+def small_model(cell: str = "lstm", layers: int = 2) -> LanguageModel:
+    """Random weights, large enough that what was read before matters."""
+    torch.manual_seed(0)
+    model = LanguageModel(ModelConfig(cell=cell, num_layers=layers, hidden_size=8), VOCAB)  # type: ignore[arg-type]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+    return model
+
+
+def some_ids(length: int) -> Tensor:
+    return torch.randint(VOCAB, (length,), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+
+
+@torch.no_grad()
+def nats_in_one_go(model: LanguageModel, ids: Tensor) -> float:
+    """One forward call over the whole text, without dropout."""
+    was_training = model.training
+    logits = model.eval()(ids[None, :-1].long())[0][0]
+    model.train(was_training)
+    return F.cross_entropy(logits.double(), ids[1:].long(), reduction="sum").item()
+
+
+@pytest.fixture(scope="module")
+def trained() -> tuple[LanguageModel, Tensor]:
+    """An LSTM of 64 units after a few seconds with Python's reference topics, and a text it has not seen."""
+    ids = torch.from_numpy(load_corpus(CorpusConfig("python-docs")).ids)
+    model_config, train_config = resolve(
+        {"hidden_size": 64, "budget_chars": 500_000, "batch_size": 32, "device": "cpu", "precision": "fp32"}
+    )
+    torch.manual_seed(0)
+    training = Training(LanguageModel(model_config, 28), ids[:200_000], ids[200_000:202_000], train_config)
+    fit(training)
+    return training.judged_model, ids[202_000:222_000]
+
+
+# --- a text ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_trained_model_is_scored_within_a_thousandth_of_one_reading(trained):
+    model, ids = trained
+    in_one_go = exp(nats_in_one_go(model, ids) / (len(ids) - 1))
+    assert in_one_go < 9  # it has learnt something: letters alone cost about 17
+    assert score_text(model, ids).perplexity == pytest.approx(in_one_go, rel=1e-3)
+
+
+def test_without_context_the_starts_of_the_rows_would_cost_more(trained):
+    model, ids = trained
+    with_context, without = score_text(model, ids), score_text(model, ids, context=0)
+    assert without.perplexity > with_context.perplexity * 1.001
+
+
+@each_cell
+@pytest.mark.parametrize("length", [2, 3, 10, 31, 32, 33, 50, 64, 65])
+def test_a_text_of_up_to_two_rows_is_scored_exactly_where_the_context_is_a_row(cell, length):
+    model, ids = small_model(cell), some_ids(length)
+    score = score_text(model, ids, row=32, context=32)
+    assert score.nats == pytest.approx(nats_in_one_go(model, ids), rel=1e-5)
+    assert score.characters == length - 1
+
+
+@each_cell
+def test_a_text_within_one_row_is_one_reading_whatever_the_context(cell):
+    model, ids = small_model(cell), some_ids(100)
+    for context in (0, 7, 500):
+        assert score_text(model, ids, row=500, context=context).nats == pytest.approx(nats_in_one_go(model, ids))
+
+
+@each_cell
+@pytest.mark.parametrize(("row", "context"), [(1, 0), (1, 1), (5, 3), (32, 32), (1000, 0)])
+def test_the_cuts_do_not_matter_to_a_model_without_memory(cell, row, context):
+    model, ids = small_model(cell, layers=1), some_ids(200)
+    with torch.no_grad():
+        if cell == "rnn":
+            model.core.get_parameter("weight_hh_l0").zero_()
+        elif cell == "gru":
+            model.core.get_parameter("bias_ih_l0")[8:16] = -1000  # the update gate keeps nothing
+            model.core.get_parameter("weight_hh_l0").zero_()
+        else:
+            model.core.get_parameter("bias_ih_l0")[8:16] = -1000  # the forget gate keeps nothing
+            model.core.get_parameter("weight_hh_l0").zero_()
+    score = score_text(model, ids, row, context)
+    assert score.nats == pytest.approx(nats_in_one_go(model, ids), rel=1e-5)
+
+
+@each_cell
+@pytest.mark.parametrize(("row", "context"), [(10, 0), (10, 4), (10, 10)])
+def test_each_row_is_read_after_the_characters_before_it_and_no_others(cell, row, context):
+    model, ids = small_model(cell), some_ids(95)
+    nats = 0.0
+    for start in range(0, len(ids) - 1, row):
+        before = max(0, start - context)
+        with_context = nats_in_one_go(model, ids[before : min(start + row, len(ids) - 1) + 1])
+        nats += with_context - (nats_in_one_go(model, ids[before : start + 1]) if start > before else 0)
+    assert score_text(model, ids, row, context).nats == pytest.approx(nats, rel=1e-5)
+
+
+@each_cell
+@pytest.mark.parametrize("at_once", [1, 2, 3, 100])
+def test_rows_read_in_several_calls_score_as_in_one(monkeypatch, cell, at_once):
+    model, ids = small_model(cell), some_ids(205)
+    together = score_text(model, ids, row=10, context=6)
+    monkeypatch.setattr(pipeline.training.evaluation, "ROWS_AT_ONCE", at_once)
+    calls: list[int] = []
+    model.register_forward_pre_hook(lambda _, arguments: calls.append(len(arguments[0])))
+    in_parts = score_text(model, ids, row=10, context=6)
+    assert in_parts.nats == pytest.approx(together.nats)
+    assert in_parts.characters == together.characters
+    assert max(calls) <= at_once
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.int64])
+def test_ids_of_any_integer_dtype_score_alike(dtype):
+    model, ids = small_model(), some_ids(200)
+    assert score_text(model, ids.to(dtype)) == score_text(model, ids)
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_a_text_with_nothing_to_predict_is_refused(length):
+    with pytest.raises(ValueError, match=f"a text of {length} characters has nothing to predict; at least 2"):
+        score_text(small_model(), some_ids(length))
+
+
+def test_a_context_longer_than_a_row_is_refused():
+    with pytest.raises(ValueError, match="context"):
+        score_text(small_model(), some_ids(100), row=10, context=11)
+
+
+def test_the_context_fits_into_a_row():
+    assert 0 < CONTEXT_CHARS <= ROW_CHARS
+
+
+# --- windows ---------------------------------------------------------------------------------------------------------
+
+
+@each_cell
+def test_windows_are_scored_from_zeros_and_averaged_as_the_book_does(cell):
+    model = small_model(cell).eval()
+    inputs, targets = windows(some_ids(72), 12)  # 60 windows: batches of 25, 25 and 10
+    losses = []
+    for start in (0, 25, 50):
+        with torch.no_grad():
+            logits = model(inputs[start : start + 25].long())[0]
+        losses.append(F.cross_entropy(logits.flatten(0, 1), targets[start : start + 25].long().flatten()).item())
+    book, pooled = score_windows(model, inputs, targets, 25)
+    assert book == pytest.approx(sum(exp(loss) for loss in losses) / 3)
+    assert pooled.nats == pytest.approx((25 * losses[0] + 25 * losses[1] + 10 * losses[2]) * 12)
+    assert pooled.characters == 720
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 20])
+def test_the_books_mean_of_equal_batches_is_at_least_the_pooled_perplexity(batch_size):
+    model, (inputs, targets) = small_model(), windows(some_ids(72), 12)
+    book, pooled = score_windows(model, inputs, targets, batch_size)
+    assert book > pooled.perplexity  # Jensen's inequality
+
+
+@pytest.mark.parametrize("batch_size", [60, 1000])
+def test_the_books_mean_of_one_batch_is_the_pooled_perplexity(batch_size):
+    model, (inputs, targets) = small_model(), windows(some_ids(72), 12)
+    book, pooled = score_windows(model, inputs, targets, batch_size)
+    assert book == pytest.approx(pooled.perplexity)
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 60])
+def test_the_pooled_score_does_not_depend_on_the_batches(batch_size):
+    model, (inputs, targets) = small_model(), windows(some_ids(72), 12)
+    _, pooled = score_windows(model, inputs, targets, batch_size)
+    assert pooled.nats == pytest.approx(score_windows(model, inputs, targets, 13)[1].nats, rel=1e-5)
+
+
+# --- units, and the model's mode -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("nats", "characters"), [(0.0, 5), (3.3, 1), (1000.0, 512)])
+def test_perplexity_is_two_to_the_bits_per_character(nats, characters):
+    score = TextScore(nats, characters)
+    assert score.perplexity == pytest.approx(2**score.bits_per_char)
+    assert score.bits_per_char == pytest.approx(nats / characters / log(2))
+
+
+def test_a_model_that_knows_nothing_has_the_vocabulary_as_its_perplexity():
+    model = small_model()
+    torch.nn.init.zeros_(model.output.weight)
+    torch.nn.init.zeros_(model.output.bias)
+    assert score_text(model, some_ids(300)).perplexity == pytest.approx(VOCAB)
+    book, pooled = score_windows(model, *windows(some_ids(72), 12), 25)
+    assert book == pytest.approx(VOCAB)
+    assert pooled.perplexity == pytest.approx(VOCAB)
+
+
+def test_a_perplexity_past_the_largest_float_is_infinite():
+    assert perplexity(709) < perplexity(1e9) == float("inf")
+    assert TextScore(1e9, 1).perplexity == float("inf")
+
+
+def test_a_loss_that_is_no_number_is_no_perplexity():
+    assert perplexity(float("nan")) != perplexity(float("nan"))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_scoring_leaves_the_model_in_its_mode_and_without_gradients(training):
+    model = small_model().train(training)
+    score_text(model, some_ids(50))
+    score_windows(model, *windows(some_ids(50), 12), 25)
+    assert model.training is training
+    assert all(module.training is training for module in model.modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_the_mode_is_put_back_after_an_error_too():
+    model = small_model().train()
+    with pytest.raises(RuntimeError, match="smaller than num_classes"):
+        score_text(model, torch.full((50,), VOCAB))
+    assert model.training
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_a_model_in_training_is_scored_without_dropout():
+    torch.manual_seed(0)
+    config = ModelConfig(hidden_size=8, num_layers=2, dropout=0.9, output_dropout=0.9, recurrent_dropout=0.9)
+    model, ids = LanguageModel(config, VOCAB), some_ids(300)
+    assert score_text(model.train(), ids) == score_text(model.eval(), ids)
+    assert score_windows(model.train(), *windows(ids, 12), 25) == score_windows(model.eval(), *windows(ids, 12), 25)
+
+
+def test_a_large_vocabulary_is_read_in_fewer_rows_at_once(monkeypatch):
+    model = small_model()
+    whole = score_text(model, some_ids(900), row=16, context=8)
+    sizes = []
+    model.register_forward_pre_hook(lambda _, arguments: sizes.append(len(arguments[0])))
+    monkeypatch.setattr("pipeline.training.evaluation.LOGITS_AT_ONCE", 16 * VOCAB * 5)
+    assert score_text(model, some_ids(900), row=16, context=8).nats == pytest.approx(whole.nats)
+    assert max(sizes) == 5
+
+
+@each_cell
+def test_a_large_vocabulary_is_scored_alike_however_its_characters_are_read(cell, monkeypatch):
+    model, ids = small_model(cell), torch.randint(0, VOCAB, (400,), generator=torch.Generator().manual_seed(1))
+    as_it_is = score_text(model, ids)
+    monkeypatch.setattr(pipeline.training.evaluation, "LARGE_VOCABULARY", VOCAB)
+    looked_up = score_text(model, ids)
+    assert looked_up.nats == pytest.approx(as_it_is.nats, rel=1e-6)
+    assert looked_up.characters == as_it_is.characters
+    assert model.training, "the mode of the model itself is left alone"

@@ -1,0 +1,347 @@
+"""One experiment: what it reports is what its checkpoints hold, and the test text is read with the best epoch."""
+
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.complexity import closed_form
+from models.language_model import LanguageModel
+from pipeline.config import REPORT_PROMPTS, CorpusConfig, resolve
+from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT
+from pipeline.text.batches import windows
+from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.training import experiment as experiment_module
+from pipeline.training.checkpoints import group, load_checkpoint, load_model, save_checkpoint
+from pipeline.training.evaluation import TextScore, score_text, score_windows
+from pipeline.training.experiment import Observer, Result, run_experiment
+from pipeline.training.loop import EpochPoint, Training
+
+OPTIONS: dict[str, Any] = {"hidden_size": 12, "device": "cpu", "precision": "fp32", "epochs": 3, "batch_size": 8}
+REPORT: dict[str, Any] = {"preset": "report", "hidden_size": 4, "device": "cpu", "epochs": 2}
+
+
+def write_text(folder: Path, characters: int) -> Corpus:
+    """A corpus of made-up sentences, prepared."""
+    words, draw = ["the", "traveller", "held", "a", "glittering", "metallic", "framework"], random.Random(0)
+    text = ""
+    while len(text) < characters:
+        text += " ".join(draw.choices(words, k=draw.randint(3, 9))) + ". "
+    (folder / "story.txt").write_text(text[:characters])
+    return load_corpus(CorpusConfig(str(folder / "story.txt")))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return write_text(tmp_path_factory.mktemp("text"), 5000)
+
+
+@dataclass
+class Heard:
+    """An observer that keeps what it was told, and what the folder held at that moment."""
+
+    folder: Path | None = None
+    started: list[Training] = field(default_factory=list)
+    points: list[EpochPoint] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    last: list[tuple[dict[str, Tensor], dict[str, Any]]] = field(default_factory=list)
+    live: list[tuple[dict[str, Tensor], dict[str, Any]]] = field(default_factory=list)
+    best_epochs: list[int] = field(default_factory=list)
+
+    def observer(self, on_start: Callable[[Training], None] = lambda training: None) -> Observer:
+        def start(training: Training) -> None:
+            self.started.append(training)
+            on_start(training)
+
+        return Observer(start, self.steps.append, self.on_epoch)
+
+    def on_epoch(self, training: Training, point: EpochPoint) -> None:
+        self.points.append(point)
+        if self.folder is not None:
+            self.last.append(load_checkpoint(self.folder / LAST_CHECKPOINT))
+            self.best_epochs.append(load_checkpoint(self.folder / BEST_CHECKPOINT)[1]["epoch"])
+            tensors, facts = training.state_dict()
+            self.live.append(({name: tensor.clone() for name, tensor in tensors.items()}, facts))
+
+
+def experiment(corpus: Corpus, heard: Heard | None = None, folder: Path | None = None, **options: Any) -> Result:
+    model_config, train_config = resolve(OPTIONS | options)
+    return run_experiment(corpus, model_config, train_config, heard.observer() if heard else Observer(), folder)
+
+
+def ids_of(corpus: Corpus, split: str, preset: Any = "stream") -> Tensor:
+    return torch.from_numpy(corpus.split(preset, split))
+
+
+@pytest.fixture(scope="module")
+def done(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Heard, Path]:
+    """One experiment with checkpoints, and what its observer heard."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    heard = Heard(folder)
+    return experiment(corpus, heard, folder), heard, folder
+
+
+# --- figures and checkpoints -----------------------------------------------------------------------------------------
+
+
+def test_the_figures_are_the_flat_summary(done):
+    result, _, folder = done
+    figures = result.figures()
+    assert set(figures) >= {
+        "val_perplexity",
+        "test_perplexity",
+        "test_bits_per_char",
+        "ngram_val_perplexity",
+        "ngram_test_perplexity",
+        "best_epoch",
+        "epochs",
+        "stopped",
+        "train_seconds",
+        "chars_per_second",
+        "parameters",
+        "macs_per_char",
+        "checkpoint",
+    }
+    assert json.loads(json.dumps(figures)) == figures
+    assert figures["test_perplexity"] == pytest.approx(2 ** figures["test_bits_per_char"])
+    assert figures["val_perplexity"] == min(point.val_perplexity for point in result.history)
+    assert figures["checkpoint"] == str(folder / BEST_CHECKPOINT)
+    assert figures["chars_per_second"] == pytest.approx(result.history[-1].train_chars / figures["train_seconds"])
+
+
+def test_parameters_and_macs_are_those_of_the_shape(done):
+    result, _, _ = done
+    assert result.complexity == closed_form(result.model.config, 28)
+    assert result.trained_parameters == result.complexity.parameters
+
+
+def test_baselines_are_those_of_the_same_corpus(corpus, done):
+    result, _, _ = done
+    assert result.baselines == corpus.baselines("stream")
+
+
+def test_the_best_checkpoint_gives_exactly_the_perplexities_that_are_reported(corpus, done):
+    result, _, folder = done
+    model, vocabulary, facts = load_model(folder / BEST_CHECKPOINT)
+    assert score_text(model, ids_of(corpus, "val")).perplexity == result.best.val_perplexity
+    assert score_text(model, ids_of(corpus, "test")) == result.test
+    assert vocabulary == corpus.vocabulary
+    assert (facts["epoch"], facts["val_perplexity"]) == (result.best.epoch, result.best.val_perplexity)
+
+
+def test_the_best_checkpoint_says_what_it_was_trained_on_and_how(corpus, done):
+    _, _, folder = done
+    _, facts = load_checkpoint(folder / BEST_CHECKPOINT)
+    model_config, train_config = resolve(OPTIONS)
+    assert type(model_config)(**facts["model"]) == model_config
+    assert type(train_config)(**facts["train"]) == train_config
+    assert facts["corpus"] == {
+        "name": "story",
+        "source": corpus.source,
+        "corpus_sha256": corpus.corpus_sha256,
+        "source_sha256": corpus.source_sha256,
+    }
+
+
+def test_under_the_reports_preset_the_best_checkpoint_gives_the_books_validation(tmp_path):
+    long = write_text(tmp_path, 17_000)
+    result = run_experiment(long, *resolve(REPORT), checkpoint_dir=tmp_path)
+    model, _, _ = load_model(tmp_path / BEST_CHECKPOINT)
+    val = ids_of(long, "val", "report")
+    assert len(val) == 5032
+    book, pooled = score_windows(model, *windows(val, 32), 1024)
+    assert book == result.best.val_perplexity
+    assert pooled.perplexity == result.best.val_perplexity_pooled
+    assert score_text(model, ids_of(long, "test")) == result.test  # the same last 5 % as under the other preset
+    assert [point.train_chars for point in result.history] == [320_000, 640_000]
+
+
+def test_the_model_that_comes_back_is_the_one_of_the_best_checkpoint(done):
+    result, _, folder = done
+    model, _, _ = load_model(folder / BEST_CHECKPOINT)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, result.model.state_dict()[name])
+
+
+def test_samples_are_the_reports_prompts_and_one_longer_text(done):
+    result, _, _ = done
+    assert [sample.prompt for sample in result.samples] == [*REPORT_PROMPTS, REPORT_PROMPTS[0]]
+    assert all(sample.text.startswith(sample.prompt) for sample in result.samples)
+    assert [len(sample.text) - len(sample.prompt) for sample in result.samples] == [20, 20, 20, 300]
+
+
+def test_no_folder_is_no_checkpoint_and_the_same_result(corpus, done):
+    result, _, _ = done
+    without = experiment(corpus)
+    assert without.checkpoint is None
+    assert without.figures()["checkpoint"] is None
+    assert without.test == result.test
+    assert without.samples == result.samples
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"cell": "gru", "implementation": "scratch"}, {"cell": "rnn", "embedding_size": 5}, {"alphabet": "raw"}],
+)
+def test_other_models_and_alphabets_are_reported_as_exactly(corpus, tmp_path, options):
+    options = dict(options)
+    if options.pop("alphabet", None):
+        corpus = load_corpus(CorpusConfig(corpus.source, "raw"))
+    result = experiment(corpus, folder=tmp_path, **options)
+    model, _, _ = load_model(tmp_path / BEST_CHECKPOINT)
+    assert score_text(model, ids_of(corpus, "val")).perplexity == result.best.val_perplexity
+    assert score_text(model, ids_of(corpus, "test")) == result.test
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_same_seed_is_the_same_experiment(corpus, done, seed):
+    result, _, _ = done
+    again = experiment(corpus, seed=seed)
+    assert (again.test == result.test) == (seed == 0)
+
+
+# --- what an observer hears, and when --------------------------------------------------------------------------------
+
+
+def test_an_observer_hears_one_start_every_epoch_and_every_step(done):
+    result, heard, _ = done
+    assert len(heard.started) == 1
+    assert heard.points == result.history
+    assert len(heard.points) == result.figures()["epochs"] == 3
+    assert sum(heard.steps) == heard.started[0].step > 0
+
+
+def test_an_epoch_is_on_disk_before_anyone_hears_of_it(done):
+    _, heard, _ = done
+    for point, (tensors, facts), (live_tensors, live_facts) in zip(heard.points, heard.last, heard.live, strict=True):
+        assert facts["state"]["history"][-1]["epoch"] == point.epoch
+        assert facts["state"] == json.loads(json.dumps(live_facts))
+        for name, tensor in live_tensors.items():
+            assert torch.equal(tensors[name], tensor)
+
+
+def test_the_best_checkpoint_is_the_best_so_far_whenever_anyone_hears_of_an_epoch(done):
+    _, heard, _ = done
+    for so_far, best_epoch in zip(range(1, 4), heard.best_epochs, strict=True):
+        assert best_epoch == min(heard.points[:so_far], key=lambda point: point.val_perplexity).epoch
+
+
+def test_the_last_checkpoint_holds_the_best_weights_too(done):
+    result, heard, folder = done
+    tensors, _ = heard.last[-1]
+    for name, tensor in group("model", load_checkpoint(folder / BEST_CHECKPOINT)[0]).items():
+        assert torch.equal(group("best", tensors)[name], tensor)
+    assert heard.last[-1][1]["state"]["best_epoch"] == result.best.epoch
+
+
+# --- the best epoch, not the last one --------------------------------------------------------------------------------
+
+
+def says(values: list[float]) -> Callable[[Training], None]:
+    """The validation says these numbers, whatever was learnt."""
+
+    def script(training: Training) -> None:
+        said = iter(values)
+        training.data.validate = lambda model: (next(said),) * 2  # type: ignore[method-assign]
+
+    return script
+
+
+@pytest.mark.parametrize("average", [0.0, 0.9])
+@pytest.mark.parametrize("best_epoch", [1, 2, 3])
+def test_the_test_text_is_read_with_the_best_epochs_weights(corpus, tmp_path, average, best_epoch):
+    model_config, train_config = resolve(OPTIONS | {"average": average})
+    values = [5.0, 5.0, 5.0]
+    values[best_epoch - 1] = 4.0
+    heard = Heard()
+    after: list[TextScore] = []
+
+    def on_epoch(training: Training, point: EpochPoint) -> None:
+        after.append(score_text(training.judged_model, ids_of(corpus, "test")))
+
+    observer = replace(heard.observer(says(values)), on_epoch=on_epoch)
+    result = run_experiment(corpus, model_config, train_config, observer, tmp_path)
+    assert result.best.epoch == best_epoch
+    assert result.test == after[best_epoch - 1]
+    assert all(result.test != score for epoch, score in enumerate(after, 1) if epoch != best_epoch)
+    assert score_text(load_model(tmp_path / BEST_CHECKPOINT)[0], ids_of(corpus, "test")) == result.test
+
+
+def test_patience_ends_an_experiment_and_the_reason_is_reported(corpus):
+    model_config, train_config = resolve(OPTIONS | {"epochs": 9, "patience": 1})
+    result = run_experiment(corpus, model_config, train_config, Observer(on_start=says([4.0, 5.0, 3.0])))
+    assert result.figures()["stopped"] == "--patience 1"
+    assert (result.figures()["epochs"], result.best.epoch) == (2, 1)
+
+
+# --- going on --------------------------------------------------------------------------------------------------------
+
+
+def test_an_experiment_that_is_found_in_the_folder_is_gone_on_with(corpus, tmp_path, done):
+    result, _, _ = done
+
+    def interrupt(training: Training, point: EpochPoint) -> None:
+        if point.epoch == 2:
+            raise KeyboardInterrupt
+
+    model_config, train_config = resolve(OPTIONS)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(corpus, model_config, train_config, Observer(on_epoch=interrupt), tmp_path)
+    heard = Heard(tmp_path)
+    again = run_experiment(corpus, model_config, train_config, heard.observer(), tmp_path)
+    assert [point.epoch for point in heard.points] == [3]
+    assert [point.epoch for point in again.history] == [1, 2, 3]
+    assert again.test == result.test
+
+
+def test_a_long_epoch_is_saved_now_and_then_which_is_no_time_of_training(corpus, tmp_path, monkeypatch, done):
+    saved: list[int] = []
+
+    def slow(path: Path, tensors: Any, facts: dict[str, Any]) -> str:
+        if path.name == LAST_CHECKPOINT and facts["state"]["under_way"]:
+            saved.append(facts["state"]["step"])
+            time.sleep(0.02)
+        return save_checkpoint(path, tensors, facts)
+
+    monkeypatch.setattr(experiment_module, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(experiment_module, "save_checkpoint", slow)
+    began = time.perf_counter()
+    result = experiment(corpus, folder=tmp_path)
+    assert len(saved) > 20
+    assert result.train_seconds < time.perf_counter() - began - 0.02 * len(saved)
+    assert result.test == done[0].test
+
+
+def test_an_experiment_that_is_found_done_is_not_trained_again(corpus, done):
+    result, _, folder = done
+    heard = Heard()
+    again = experiment(corpus, heard, folder)
+    assert heard.points == []
+    assert again.test == result.test
+    assert again.history == result.history
+
+
+def test_the_model_of_the_last_checkpoint_is_the_best_so_far(corpus, tmp_path):
+    model_config, train_config = resolve(OPTIONS)
+    result = run_experiment(corpus, model_config, train_config, Observer(on_start=says([4.0, 5.0, 6.0])), tmp_path)
+    assert score_text(load_model(tmp_path / LAST_CHECKPOINT)[0], ids_of(corpus, "test")) == result.test
+
+
+def test_a_model_is_built_for_the_vocabulary_of_the_corpus(corpus, done):
+    result, _, _ = done
+    assert isinstance(result.model, LanguageModel)
+    assert result.model.vocab_size == len(corpus.vocabulary) == 28
+
+
+def test_a_training_that_keeps_nothing_counts_no_seconds_that_have_not_passed(corpus, monkeypatch):
+    monkeypatch.setattr(experiment_module, "SAVE_SECONDS", 0.0)
+    began = time.perf_counter()
+    result = run_experiment(corpus, *resolve(OPTIONS))
+    assert 0 < result.train_seconds <= time.perf_counter() - began

@@ -1,0 +1,146 @@
+"""What a training would need: close to what it was measured to take, and refused where it is not there."""
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from models.complexity import closed_form
+from models.config import ModelConfig
+from pipeline.config import CorpusConfig, resolve
+from pipeline.errors import InputError
+from pipeline.support import machine as machine_module
+from pipeline.support.machine import GB, memory_of_this_machine
+from pipeline.text.corpus import load_corpus
+from pipeline.training import hardware
+from pipeline.training.experiment import run_experiment
+from pipeline.training.hardware import check_training_fits, read_bytes, step_bytes, weight_bytes, worker_count
+
+ROOT = Path(__file__).resolve().parents[2]
+WORST = 2.0  # times, too many or too few
+
+
+@pytest.mark.parametrize(
+    ("options", "lower"),
+    [
+        (
+            {"hidden_size": 10**9},
+            "--hidden-size 1000000000 with --num-layers 1, .* lower --hidden-size or --num-layers",
+        ),
+        ({"num_layers": 10**9}, "--num-layers 1000000000, .* lower --hidden-size or --num-layers"),
+        ({"embedding_size": 10**9}, "--embedding-size 1000000000, .* lower --hidden-size, --num-layers or --embedding"),
+        ({"hidden_size": 4, "sequence_length": 900, "batch_size": 20}, "lower --batch-size or --sequence-length"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_both_figures(monkeypatch, small_text, options, lower):
+    monkeypatch.setattr(hardware, "memory_of_this_machine", lambda: 20_000_000)
+    corpus = load_corpus(CorpusConfig(str(small_text)))
+    with pytest.raises(InputError, match=lower) as refused:
+        run_experiment(corpus, *resolve({**options, "device": "cpu"}))
+    assert "GB of memory; this machine has 0 GB" in str(refused.value)
+
+
+def test_a_shape_that_can_not_be_built_is_refused_before_it_is_measured():
+    with pytest.raises(InputError, match="needs about 32,000,001,184 GB of memory"):
+        hardware.check_shape_fits(ModelConfig(hidden_size=10**9), 28)
+
+
+def test_the_figures_of_a_billion_layers_cost_nothing():
+    assert closed_form(ModelConfig(num_layers=10**9), 28).parameters > 10**14
+
+
+def test_a_containers_limit_counts(monkeypatch):
+    total = psutil.virtual_memory().total
+    for limit, expected in ((1_000_000, 1_000_000), (None, total), (2**63, total)):
+        monkeypatch.setattr(machine_module, "memory_limit", lambda limit=limit: limit)
+        assert memory_of_this_machine() == expected
+
+
+def test_as_many_trainings_as_workers_have_to_fit(monkeypatch):
+    """LSTM 3x2048 takes 9.2 GB: two of them do not fit into 10 GB, though each alone does."""
+    monkeypatch.setattr(hardware, "memory_of_this_machine", lambda: 10 * GB)
+    training = (*resolve({"cell": "lstm", "num_layers": 3, "hidden_size": 2048, "device": "cpu"}), 28, 160_000, 9000)
+    check_training_fits(*training)
+    with pytest.raises(InputError, match=r"in 2 workers at once needs about 19 GB .* lower --workers to 1$"):
+        check_training_fits(*training, workers=2)
+
+
+@pytest.mark.parametrize(("machine", "largest", "workers"), [(1, 1, 1), (100, 9.2, 10), (100, 0.0, 322)])
+def test_auto_takes_no_more_workers_than_the_memory_holds(monkeypatch, machine, largest, workers):
+    monkeypatch.setattr(hardware, "memory_of_this_machine", lambda: machine * GB)
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 1000)
+    assert worker_count(None, int(largest * GB)) == workers
+    assert worker_count(16, int(largest * GB)) == 16
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 1)
+    assert worker_count(None, 0) == 1
+
+
+def test_threads_that_can_not_be_started_are_refused(monkeypatch, small_text):
+    """As under ulimit -u, where libgomp ends the process without a word."""
+    start, limit = threading.Thread.start, threading.active_count() + 5
+
+    def limited(thread: threading.Thread) -> None:
+        if threading.active_count() >= limit:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    corpus, before = load_corpus(CorpusConfig(str(small_text))), threading.active_count()
+    with pytest.raises(InputError, match="--threads is 1024, but this process may start only 5 more; lower it"):
+        run_experiment(corpus, *resolve({"threads": 1024, "device": "cpu"}))
+    assert threading.active_count() == before
+    machine_module.check_threads(5)
+
+
+MEASURE = """
+import json, sys, tempfile
+from pathlib import Path
+from pipeline.config import CorpusConfig, resolve
+from pipeline.text.corpus import load_corpus
+from pipeline.training.experiment import run_experiment
+import pipeline.training.figures
+
+def peak():
+    return next(1024 * int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
+
+text, options = Path(sys.argv[1]), json.loads(sys.argv[2])
+corpus = load_corpus(CorpusConfig(str(text)))
+corpus.baselines(options.get("preset", "stream"))
+before = peak()
+run_experiment(corpus, *resolve(options), checkpoint_dir=text.parent / "checkpoints")
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+@pytest.mark.parametrize(
+    ("characters", "options"),
+    [
+        (1500, {"hidden_size": 3000, "batch_size": 4, "sequence_length": 64}),
+        (1500, {"hidden_size": 1200, "num_layers": 3, "cell": "gru", "batch_size": 4, "sequence_length": 64}),
+        (150_000, {"batch_size": 256, "sequence_length": 512, "precision": "fp32"}),
+        (20_000, {"hidden_size": 512, "preset": "report"}),
+    ],
+)
+def test_the_estimate_is_within_a_factor_of_two_of_the_measured_peak(tmp_path, characters, options: dict[str, Any]):
+    options |= {"epochs": 1, "device": "cpu"}
+    text = tmp_path / "text.txt"
+    text.write_text(("the quick brown fox jumps over a lazy dog " * (characters // 43 + 1))[:characters])
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(text), json.dumps(options)],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    measured = int(done.stdout.splitlines()[-1])
+    model, config = resolve(options)
+    train, test = 0.9 * characters, 0.05 * characters
+    estimate = weight_bytes(model, config, 28) + max(
+        step_bytes(model, config, 28, int(train)), read_bytes(model, 28, int(test))
+    )
+    assert measured > GB  # else the test says nothing
+    assert 1 / WORST < estimate / measured < WORST

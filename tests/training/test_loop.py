@@ -1,0 +1,778 @@
+"""Training: it learns, it can be repeated and gone on with bit for bit, and it stops when it should."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from math import cos, exp, log, pi
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import pipeline.training.hardware
+import pipeline.training.loop
+from models.config import ModelConfig
+from models.language_model import LanguageModel
+from pipeline.config import TrainConfig, resolve
+from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
+from pipeline.training.evaluation import score_text
+from pipeline.training.hardware import choose_device, choose_precision, choose_threads, has_bf16
+from pipeline.training.loop import FINAL_RATE_SHARE, WARM_UP_STEPS, EpochPoint, StreamData, Training, cosine_share, fit
+
+VOCAB = 12
+SMALL: dict[str, Any] = {"hidden_size": 10, "device": "cpu", "precision": "fp32"}
+STREAM: dict[str, Any] = {"preset": "stream", "batch_size": 8, "sequence_length": 16, "epochs": 3}
+REPORT: dict[str, Any] = {"preset": "report", "batch_size": 64, "sequence_length": 16, "learning_rate": 1.0}
+RECIPES = {"stream": STREAM, "report": REPORT}
+
+each_cell = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+each_implementation = pytest.mark.parametrize("implementation", ["torch", "scratch"])
+each_core = pytest.mark.parametrize(  # that our own cells calculate as torch's do is for the tests of the cells
+    ("cell", "implementation"), [("rnn", "torch"), ("gru", "torch"), ("lstm", "torch"), ("lstm", "scratch")]
+)
+each_preset = pytest.mark.parametrize("preset", ["stream", "report"])
+
+
+def a_text(length: int, seed: int = 0) -> Tensor:
+    """Words of an invented language in random order: much to learn, little to know by heart."""
+    words = [[0, 1, 2], [0, 3, 4, 5, 1], [0, 6, 7], [0, 8, 2, 9, 10, 11], [0, 5, 5]]
+    random = torch.Generator().manual_seed(seed)
+    text: list[int] = []
+    while len(text) < length:
+        text += words[int(torch.randint(len(words), (), generator=random))]
+    return torch.tensor(text[:length], dtype=torch.uint8)
+
+
+def start(
+    options: dict[str, Any], *, first_weights: int = 0, train: Tensor | None = None, val: Tensor | None = None
+) -> Training:
+    """A training of a small model; ``first_weights`` is the seed of what it starts with."""
+    model_config, train_config = resolve(SMALL | options)
+    torch.manual_seed(first_weights)
+    model = LanguageModel(model_config, VOCAB)
+    train = a_text(1000) if train is None else train
+    return Training(model, train, a_text(300, seed=1) if val is None else val, train_config)
+
+
+def weights(training: Training) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in training.model.parameters()]
+
+
+def equal(ours: list[Tensor], theirs: list[Tensor]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def equal_by_name(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> bool:
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def without_seconds(history: list[EpochPoint]) -> list[EpochPoint]:
+    return [replace(point, train_seconds=0.0) for point in history]
+
+
+def perplexities(training: Training) -> list[float]:
+    return [point.train_perplexity for point in training.history]
+
+
+# --- it learns -------------------------------------------------------------------------------------------------------
+
+
+@each_preset
+@each_core
+def test_perplexity_falls(preset, cell, implementation):
+    recipe = STREAM | {"epochs": 15} if preset == "stream" else {"preset": "report", "batch_size": 32, "epochs": 3}
+    training = start(recipe | {"cell": cell, "implementation": implementation})
+    history = fit(training)
+    unigram = 10.0  # what the text's frequencies give, nearly
+    assert history[-1].train_perplexity < history[0].train_perplexity
+    assert history[-1].val_perplexity < unigram < VOCAB
+    assert [point.epoch for point in history] == list(range(1, len(history) + 1))
+
+
+def test_one_more_epoch_of_the_same_training_is_one_more_point():
+    one, two = start(STREAM | {"epochs": 1}), start(STREAM | {"epochs": 2, "schedule": "constant"})
+    assert len(fit(one)) == 1
+    assert len(fit(two)) == 2
+
+
+# --- it can be repeated ----------------------------------------------------------------------------------------------
+
+
+@each_preset
+@each_implementation
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(preset, implementation):
+    recipe = RECIPES[preset] | {"epochs": 2, "implementation": implementation}
+    one, same = start(recipe), start(recipe)
+    fit(one)
+    torch.manual_seed(12345)  # what was drawn in between has no part in it
+    fit(same)
+    assert equal(weights(one), weights(same))
+    assert without_seconds(one.history) == without_seconds(same.history)
+
+
+@each_preset
+def test_another_seed_gives_other_weights_from_the_same_start(preset):
+    recipe = RECIPES[preset] | {"epochs": 1}
+    one, other = start(recipe | {"seed": 0}), start(recipe | {"seed": 1})
+    assert equal(weights(one), weights(other))
+    fit(one)
+    fit(other)
+    assert not equal(weights(one), weights(other))
+
+
+@each_preset
+def test_epochs_differ_in_their_order(preset):
+    training = start(RECIPES[preset] | {"epochs": 3})
+    first_inputs: list[Tensor] = []
+    batches = training.data.batches
+
+    def recorded(epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        for i, (inputs, targets) in enumerate(batches(epoch, generator)):
+            if i == 0:
+                first_inputs.append(inputs.clone())
+            yield inputs, targets
+
+    training.data.batches = recorded  # type: ignore[method-assign]
+    fit(training)
+    assert len(first_inputs) == 3
+    assert not torch.equal(first_inputs[0], first_inputs[1])
+    assert not torch.equal(first_inputs[1], first_inputs[2])
+
+
+# --- the report's protocol, written out once more --------------------------------------------------------------------
+
+
+def plain_report_epoch(
+    model: LanguageModel, batches: list[tuple[Tensor, Tensor]], learning_rate: float
+) -> tuple[float, float]:
+    """d2l's Trainer with SGD and gradients clipped at 1; the book's training perplexity and the pooled one."""
+    losses, sizes = [], []
+    for inputs, targets in batches:
+        logits = model(inputs.long())[0]
+        loss = -logits.log_softmax(-1).gather(-1, targets.long()[..., None]).mean()
+        gradients = torch.autograd.grad(loss, list(model.parameters()))
+        norm = math.sqrt(sum(g.double().square().sum().item() for g in gradients))
+        with torch.no_grad():
+            for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+                parameter.sub_(learning_rate * gradient * min(1.0, 1.0 / norm))
+        losses.append(loss.item())
+        sizes.append(inputs.numel())
+    pooled = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
+    return sum(map(exp, losses)) / len(losses), exp(pooled)
+
+
+@torch.no_grad()
+def plain_report_validation(model: LanguageModel, ids: Tensor, length: int, batch_size: int) -> float:
+    examples = torch.stack([ids[i : i + length + 1] for i in range(len(ids) - length)]).long()
+    perplexities = []
+    for batch in examples.split(batch_size):
+        logits = model(batch[:, :-1])[0]
+        perplexities.append(exp(F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten()).item()))
+    return sum(perplexities) / len(perplexities)
+
+
+@each_cell
+@each_implementation
+def test_an_epoch_under_the_reports_preset_equals_a_plain_loop(cell, implementation):
+    recipe, val = REPORT | {"cell": cell, "implementation": implementation, "epochs": 2}, a_text(150, seed=1)
+    training = start(recipe, val=val)
+    plain = start(recipe, val=val).model
+    read: list[tuple[Tensor, Tensor]] = []
+    batches = training.data.batches
+
+    def recorded(epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in batches(epoch, generator):
+            read.append(batch)
+            yield batch
+
+    training.data.batches = recorded  # type: ignore[method-assign]
+    for _ in range(2):
+        read.clear()
+        point = training.run_epoch()
+        assert len(read) == 16
+        assert sum(len(inputs) for inputs, _ in read) == 1000 - 16
+        book, pooled = plain_report_epoch(plain, read, learning_rate=1.0)
+        assert point.train_perplexity == pytest.approx(book, rel=1e-5)
+        assert point.train_perplexity_pooled == pytest.approx(pooled, rel=1e-5)
+        assert point.val_perplexity == pytest.approx(plain_report_validation(plain, val, 16, 64), rel=1e-5)
+    for ours, theirs in zip(training.model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_an_epoch_under_the_reports_preset_reads_every_window_once():
+    text = torch.arange(120, dtype=torch.uint8)
+    data = start(REPORT, train=text).data
+    read = torch.cat([inputs[:, 0] for inputs, _ in data.batches(1, torch.Generator().manual_seed(3))])
+    assert sorted(read.tolist()) == list(range(120 - 16))
+    assert read.tolist() != sorted(read.tolist())
+
+
+def test_the_state_is_zero_in_each_window_and_carried_along_a_stream():
+    for recipe, carried in ((REPORT, False), (STREAM, True)):
+        training = start(recipe | {"epochs": 1})
+        states: list[Any] = []
+        training.model.register_forward_pre_hook(lambda _, arguments, states=states: states.append(arguments[1:]))
+        training.run_epoch()
+        steps = states[: training.step]
+        assert steps[0] == (None,)
+        assert all((state != (None,)) == carried for state in steps[1:])
+
+
+def test_a_carried_state_has_no_history():
+    training = start(STREAM)
+    states: list[Any] = []
+    training.model.register_forward_pre_hook(
+        lambda _, arguments: states.append(arguments[1] if arguments[1:] else None)
+    )
+    training.run_epoch()
+    parts = [part for state in states[1 : training.step] for part in state]
+    assert parts
+    assert not any(part.requires_grad for part in parts)
+
+
+def test_only_the_reports_preset_averages_as_the_book_does():
+    report, stream = start(REPORT | {"epochs": 1, "batch_size": 123}), start(STREAM)
+    (book,) = fit(report)
+    point = fit(stream)[-1]
+    assert book.train_perplexity > book.train_perplexity_pooled  # Jensen's inequality
+    assert book.val_perplexity != book.val_perplexity_pooled
+    assert point.train_perplexity == point.train_perplexity_pooled
+    assert (
+        point.val_perplexity
+        == point.val_perplexity_pooled
+        == score_text(stream.judged_model, a_text(300, 1)).perplexity
+    )
+
+
+# --- step size, clipping, averaging ----------------------------------------------------------------------------------
+
+
+def test_the_learning_rate_follows_its_closed_form():
+    training = start(STREAM | {"epochs": 100, "schedule": "cosine", "learning_rate": 0.016})
+    total = training.epochs * training.data.steps_per_epoch
+    assert total > 10 * WARM_UP_STEPS
+    for step in range(WARM_UP_STEPS):
+        assert training.learning_rate_at(step) == pytest.approx(0.016 * (step + 1) / WARM_UP_STEPS)
+    for step in range(WARM_UP_STEPS, total):
+        cosine = (1 + cos(pi * (step + 1 - WARM_UP_STEPS) / (total - WARM_UP_STEPS))) / 2
+        expected = 0.016 * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * cosine)
+        assert training.learning_rate_at(step) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("total", [1, 2, 9, 40, 118, 499, 500, 8000])
+def test_a_training_of_any_length_reaches_its_peak_after_the_warm_up_and_5_percent_in_its_last_step(total):
+    rates = [cosine_share(step, total) for step in range(total)]
+    warm_up = rates.index(1.0) + 1
+    assert max(rates) == 1.0
+    assert warm_up <= max(1, min(WARM_UP_STEPS, total / 10))
+    assert rates[:warm_up] == pytest.approx([(step + 1) / warm_up for step in range(warm_up)])
+    assert rates[warm_up - 1 :] == sorted(rates[warm_up - 1 :], reverse=True)
+    assert rates[-1] == pytest.approx(FINAL_RATE_SHARE if total > 1 else 1.0)
+
+
+def test_under_the_first_recipe_the_learning_rate_follows_its_old_closed_form():
+    training = start(STREAM | {"epochs": 100, "schedule": "cosine", "learning_rate": 0.016, "recipe": 1})
+    total = training.epochs * training.data.steps_per_epoch
+    for step in range(total + 1):
+        cosine = (1 + cos(pi * step / total)) / 2
+        expected = 0.016 * min(1, (step + 1) / WARM_UP_STEPS) * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * cosine)
+        assert training.learning_rate_at(step) == pytest.approx(expected)
+
+
+def test_the_learning_rate_rises_and_then_falls_to_its_final_share():
+    training = start(STREAM | {"epochs": 100, "schedule": "cosine", "learning_rate": 0.016})
+    total = training.epochs * training.data.steps_per_epoch
+    rates = [training.learning_rate_at(step) for step in range(total + 1)]
+    assert rates[:WARM_UP_STEPS] == sorted(rates[:WARM_UP_STEPS])
+    assert rates[WARM_UP_STEPS:] == sorted(rates[WARM_UP_STEPS:], reverse=True)
+    assert max(rates) == rates[WARM_UP_STEPS - 1] == 0.016
+    assert rates[0] == pytest.approx(0.016 / WARM_UP_STEPS)
+    assert rates[-1] == pytest.approx(0.016 * FINAL_RATE_SHARE)
+    assert training.learning_rate_at(total + 1000) == pytest.approx(rates[-1])
+
+
+def test_a_constant_learning_rate_is_one():
+    training = start(STREAM | {"schedule": "constant", "learning_rate": 0.01})
+    assert {training.learning_rate_at(step) for step in (0, 1, 100, 10**6)} == {0.01}
+
+
+def test_the_optimizer_uses_the_rate_of_its_step():
+    training = start(STREAM | {"schedule": "cosine"})
+    used: list[float] = []
+    training.optimizer.register_step_pre_hook(lambda optimizer, *_: used.append(optimizer.param_groups[0]["lr"]))
+    fit(training)
+    assert used == [training.learning_rate_at(step) for step in range(training.step)]
+    last_steps = range(training.data.steps_per_epoch - 1, training.step, training.data.steps_per_epoch)
+    assert [point.learning_rate for point in training.history] == [used[step] for step in last_steps]
+
+
+@pytest.mark.parametrize("clip", [0.01, 1e6, 0.0])
+def test_a_step_is_no_longer_than_the_clipped_gradient(clip):
+    options: dict[str, Any] = {"batch_size": 2000, "epochs": 1, "learning_rate": 0.5, "clip": clip}
+    training = start(REPORT | options)  # one step an epoch
+    with torch.no_grad():
+        training.model.output.weight.mul_(20)  # for a gradient that d2l would clip
+    before = weights(training)
+    point = training.run_epoch()
+    length = math.sqrt(sum(float(((a - b) ** 2).sum()) for a, b in zip(before, weights(training), strict=True)))
+    assert training.step == 1
+    assert point.gradient_norm > 1.5
+    assert length == pytest.approx(0.5 * (clip if clip == 0.01 else point.gradient_norm), rel=1e-3)
+
+
+def test_the_running_average_follows_its_ramp_up_to_its_decay(monkeypatch):
+    monkeypatch.setattr(pipeline.training.loop, "STEPS_BETWEEN_CHECKS", 1)
+    decay = 0.5
+    training = start(STREAM | {"average": decay, "epochs": 2})
+    assert training.average is not None
+    expected = weights(training)
+    decays: list[float] = []
+
+    def average(steps: int) -> None:
+        if steps:
+            decays.append(min(decay, (1 + training.step) / (10 + training.step)))
+            for mean, parameter in zip(expected, training.model.parameters(), strict=True):
+                mean.mul_(decays[-1]).add_(parameter.detach(), alpha=1 - decays[-1])
+
+    fit(training, on_step=average)
+    assert decays[0] == 2 / 11
+    assert decays[-1] == decay
+    for ours, theirs in zip(training.average.parameters(), expected, strict=True):
+        torch.testing.assert_close(ours.detach(), theirs)
+    assert not equal(weights(training), expected)
+
+
+def test_the_average_is_what_validation_judges():
+    averaged, plain = start(STREAM | {"average": 0.9}), start(STREAM | {"average": 0.0})
+    assert averaged.judged_model is averaged.average
+    assert averaged.judged_model is not averaged.model
+    assert plain.judged_model is plain.model
+    averaged.run_epoch()
+    val = a_text(300, seed=1)
+    assert averaged.history[0].val_perplexity == score_text(averaged.judged_model, val).perplexity
+    assert averaged.history[0].val_perplexity != score_text(averaged.model, val).perplexity
+
+
+def test_averaging_leaves_the_training_itself_alone():
+    averaged, plain = start(STREAM | {"average": 0.9}), start(STREAM | {"average": 0.0})
+    fit(averaged)
+    fit(plain)
+    assert equal(weights(averaged), weights(plain))
+
+
+# --- when it ends ----------------------------------------------------------------------------------------------------
+
+
+def scripted(training: Training, values: list[float]) -> Training:
+    """The validation says these numbers, whatever was learnt."""
+    said = iter(values)
+    training.data.validate = lambda model: (next(said),) * 2  # type: ignore[method-assign]
+    return training
+
+
+def test_patience_counts_the_epochs_since_the_best():
+    training = scripted(start(STREAM | {"epochs": 9, "patience": 2}), [5.0, 4.0, 4.5, 3.9, 4.1, 3.9, 1.0])
+    fit(training)
+    assert training.best is not None
+    assert (training.best.epoch, len(training.history), training.stopped) == (4, 6, "--patience 2")
+
+
+def test_no_patience_is_all_epochs():
+    training = scripted(start(STREAM | {"epochs": 5, "patience": 0}), [1.0, 2.0, 3.0, 4.0, 5.0])
+    fit(training)
+    assert training.best is training.history[0]
+    assert (len(training.history), training.stopped) == (5, "")
+
+
+def a_clock_that_moves_at_every_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter(range(10**6))
+    monkeypatch.setattr(pipeline.training.loop, "time", SimpleNamespace(perf_counter=lambda: float(next(looks))))
+
+
+def test_time_that_is_up_ends_an_epoch_in_its_middle_and_still_validates(monkeypatch):
+    a_clock_that_moves_at_every_look(monkeypatch)
+    monkeypatch.setattr(pipeline.training.loop, "STEPS_BETWEEN_CHECKS", 2)
+    training = start(STREAM | {"batch_size": 2, "max_seconds": 4.0})
+    steps: list[int] = []
+    points: list[EpochPoint] = []
+    fit(training, on_epoch=lambda _, point: points.append(point), on_step=steps.append)
+    assert training.stopped == "--max-seconds 4"
+    assert training.history == points
+    assert training.best is points[0]
+    assert 1 < points[0].val_perplexity < VOCAB + 1
+    assert sum(steps) == training.step == 8 < training.data.steps_per_epoch
+    assert points[0].train_chars == 8 * 2 * 16
+
+
+def test_time_that_is_up_between_two_epochs_ends_the_training(monkeypatch):
+    a_clock_that_moves_at_every_look(monkeypatch)
+    training = start(STREAM | {"batch_size": 64, "epochs": 9, "max_seconds": 3.0})  # no check within an epoch
+    fit(training)
+    assert 1 <= len(training.history) < 9
+    assert training.stopped == "--max-seconds 3"
+
+
+def test_time_that_is_up_after_the_last_epoch_stopped_nothing(monkeypatch):
+    a_clock_that_moves_at_every_look(monkeypatch)
+    training = start(STREAM | {"batch_size": 64, "epochs": 1, "max_seconds": 1.0})
+    fit(training)
+    assert training.stopped == ""
+
+
+def test_a_training_that_is_done_is_left_as_it_is():
+    training = start(STREAM | {"epochs": 1})
+    fit(training)
+    after = weights(training)
+    assert len(fit(training)) == 1
+    assert equal(weights(training), after)
+
+
+@each_preset
+@each_implementation
+def test_a_loss_that_is_no_number_ends_with_the_reason_and_the_history_before_it(preset, implementation):
+    recipe = RECIPES[preset]
+    training = start(recipe | {"implementation": implementation, "epochs": 5, "average": 0.9})
+
+    def poison(training: Training, point: EpochPoint) -> None:
+        if point.epoch == 2:
+            nn.init.constant_(training.model.output.bias, float("nan"))
+
+    with pytest.raises(
+        TrainingDivergedError, match=r"the loss is nan in epoch 3; lower --learning-rate, or set --clip"
+    ):
+        fit(training, poison)
+    assert [point.epoch for point in training.history] == [1, 2]
+    assert training.best in training.history
+
+
+def test_a_validation_that_is_no_number_ends_with_the_reason_too():
+    training = scripted(start(STREAM | {"epochs": 5}), [5.0, float("nan")])
+    with pytest.raises(TrainingDivergedError, match="the validation perplexity is nan after epoch 2; lower --learning"):
+        fit(training)
+    assert len(training.history) == 1
+
+
+def test_a_training_that_blows_up_by_itself_says_so():
+    wild = {"optimizer": "sgd", "learning_rate": 1000.0, "clip": 0.0, "schedule": "constant", "epochs": 50}
+    training = start(STREAM | wild | {"cell": "rnn", "average": 0.0})
+    with torch.no_grad():
+        training.model.output.weight.mul_(1e38)
+    with pytest.raises(TrainingDivergedError, match="in epoch 1"):
+        fit(training)
+    assert training.history == []
+    assert training.best is None
+
+
+# --- it can be gone on with ------------------------------------------------------------------------------------------
+
+FEW_STEPS = {"stream": STREAM | {"batch_size": 3}, "report": REPORT | {"batch_size": 60}}  # a few of 200 characters
+
+
+@each_preset
+@each_implementation
+@pytest.mark.parametrize(("optimizer", "regularised"), [("adamw", True), ("sgd", True), ("adamw", False)])
+def test_a_training_gone_on_with_equals_one_that_was_not_interrupted(
+    tmp_path, preset, implementation, optimizer, regularised
+):
+    recipe = FEW_STEPS[preset] | {"implementation": implementation, "optimizer": optimizer}
+    share = 0.3 if regularised else 0.0
+    recipe |= {"epochs": 4, "num_layers": 2, "dropout": share, "output_dropout": share, "recurrent_dropout": share}
+    recipe |= {"average": 0.9 if regularised else 0.0, "learning_rate": 0.05}
+    text = a_text(200)
+    whole = start(recipe, train=text)
+    fit(whole)
+
+    first = start(recipe, train=text)
+    first.run_epoch()
+    first.run_epoch()
+    save_checkpoint(tmp_path / "last", *first.state_dict())
+    second = start(recipe, first_weights=7, train=text)  # other weights, which it forgets
+    second.load_state_dict(*load_checkpoint(tmp_path / "last"))
+    assert without_seconds(second.history) == without_seconds(whole.history[:2])
+    torch.manual_seed(99)
+    fit(second)
+
+    assert equal(weights(second), weights(whole))
+    assert equal(list(second.judged_model.parameters()), list(whole.judged_model.parameters()))
+    assert without_seconds(second.history) == without_seconds(whole.history)
+    assert second.step == whole.step
+    assert second.best in second.history
+    tensors, facts = second.state_dict()
+    whole_tensors, whole_facts = whole.state_dict()
+    assert equal_by_name(tensors, whole_tensors)
+    assert facts["best_epoch"] == whole_facts["best_epoch"]
+
+
+class StopHereError(Exception):
+    pass
+
+
+@each_preset
+@each_core
+def test_a_training_stopped_between_any_two_steps_is_gone_on_with_bit_for_bit(tmp_path, preset, implementation, cell):
+    """With all that is drawn at random or averaged, which is more to keep than without."""
+    recipe = FEW_STEPS[preset] | {"implementation": implementation, "cell": cell, "epochs": 2, "num_layers": 2}
+    recipe |= {"dropout": 0.3, "output_dropout": 0.3, "recurrent_dropout": 0.3, "average": 0.9}
+    text = a_text(200)
+    whole = start(recipe, train=text)
+    fit(whole)
+    assert whole.step >= 6
+
+    for stop_at in range(1, whole.step + 1):
+        first = start(recipe, train=text)
+
+        def stop(training: Training, at: int = stop_at) -> None:
+            if training.step == at:
+                raise StopHereError
+
+        with pytest.raises(StopHereError):
+            fit(first, at_rest=stop)
+        assert first.is_whole
+        save_checkpoint(tmp_path / "last", *first.state_dict())
+        second = start(recipe, first_weights=7, train=text)
+        second.load_state_dict(*load_checkpoint(tmp_path / "last"))
+        torch.manual_seed(99)
+        again, facts = second.state_dict()  # saved before it has gone on: the same state
+        assert equal_by_name(again, load_checkpoint(tmp_path / "last")[0])
+        assert facts["step"] == stop_at
+        steps: list[int] = []
+        fit(second, on_step=steps.append)
+
+        assert equal_by_name(second.state_dict()[0], whole.state_dict()[0])
+        assert without_seconds(second.history) == without_seconds(whole.history)
+        assert sum(steps) == whole.step - stop_at
+
+
+def test_a_step_that_is_broken_off_leaves_a_training_that_says_so(monkeypatch):
+    training = start(STREAM)
+
+    def break_off() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training.optimizer, "step", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        fit(training)
+    assert not training.is_whole
+
+
+def test_a_training_that_its_time_ended_goes_on_when_it_is_given_more(tmp_path):
+    training = start(STREAM | {"epochs": 3, "max_seconds": 1e-9})
+    fit(training)
+    assert (len(training.history), training.stopped) == (1, "--max-seconds 1e-09")
+    save_checkpoint(tmp_path / "last", *training.state_dict())
+    for limit, epochs in ((1e-9, 1), (1000.0, 3), (0.0, 3)):
+        loaded = start(STREAM | {"epochs": 3, "max_seconds": limit})
+        loaded.load_state_dict(*load_checkpoint(tmp_path / "last"))
+        fit(loaded)
+        assert len(loaded.history) == epochs
+
+
+def test_a_training_that_was_stopped_stays_stopped_when_it_is_loaded(tmp_path):
+    training = scripted(start(STREAM | {"epochs": 9, "patience": 1}), [1.0, 2.0])
+    fit(training)
+    save_checkpoint(tmp_path / "last", *training.state_dict())
+    loaded = start(STREAM | {"epochs": 9, "patience": 1})
+    loaded.load_state_dict(*load_checkpoint(tmp_path / "last"))
+    assert loaded.done
+    assert loaded.stopped == "--patience 1"
+    assert loaded.best is loaded.history[0]
+
+
+def test_seconds_and_characters_count_on_from_those_before(tmp_path):
+    training = start(STREAM | {"epochs": 2})
+    training.run_epoch()
+    save_checkpoint(tmp_path / "last", *training.state_dict())
+    loaded = start(STREAM | {"epochs": 2})
+    loaded.load_state_dict(*load_checkpoint(tmp_path / "last"))
+    fit(loaded)
+    assert loaded.history[1].train_seconds > loaded.history[0].train_seconds == training.train_seconds
+    assert loaded.history[1].train_chars > loaded.history[0].train_chars == training.train_chars
+
+
+def test_the_state_before_the_first_epoch_can_be_gone_on_with_too(tmp_path):
+    whole, fresh = start(STREAM), start(STREAM, first_weights=7)
+    save_checkpoint(tmp_path / "last", *whole.state_dict())
+    fresh.load_state_dict(*load_checkpoint(tmp_path / "last"))
+    fit(whole)
+    fit(fresh)
+    assert equal(weights(fresh), weights(whole))
+
+
+# --- how much is read ------------------------------------------------------------------------------------------------
+
+
+def test_epochs_are_what_the_budget_pays_for():
+    training = start(STREAM | {"epochs": None, "budget_chars": 10_000})
+    assert training.epochs == 10
+    assert start(STREAM | {"epochs": None, "budget_chars": 1}).epochs == 1
+    assert start(STREAM | {"epochs": 7, "budget_chars": 1}).epochs == 7
+
+
+@each_preset
+def test_characters_and_steps_are_counted_as_they_were_read(preset):
+    training = start(RECIPES[preset] | {"epochs": 2})
+    steps: list[int] = []
+    read: list[int] = []
+    training.model.register_forward_pre_hook(
+        lambda module, arguments: read.append(arguments[0].numel()) if module.training else None
+    )
+    fit(training, on_step=steps.append)
+    assert sum(steps) == training.step == len(read)
+    assert training.history[-1].train_chars == sum(read)
+    assert sum(read) == pytest.approx(2 * training.data.chars_per_epoch, rel=0.05)
+
+
+@pytest.mark.parametrize("length", [2, 8, 24])
+def test_a_text_too_short_for_its_streams_is_refused_naming_the_options(length):
+    with pytest.raises(InputError, match=f"{length} training characters .* lower --batch-size or --sequence-length"):
+        start(STREAM, train=a_text(length))
+
+
+@pytest.mark.parametrize("length", [25, 26, 31, 40])
+def test_the_shortest_text_that_is_allowed_fills_its_streams_at_every_offset(length):
+    data = start(STREAM, train=a_text(length)).data
+    for seed in range(50):
+        batches = list(data.batches(1, torch.Generator().manual_seed(seed)))
+        assert len(batches) >= 1
+        assert all(inputs.shape[0] == 8 for inputs, _ in batches)
+
+
+def a_long_text(monkeypatch: pytest.MonkeyPatch, passes: float) -> StreamData:
+    """A text of so many passes; the ids say where in it they stand."""
+    monkeypatch.setattr(pipeline.training.loop, "PASS_CHARS", 2000)
+    config = TrainConfig(batch_size=4, sequence_length=8)
+    return StreamData(torch.arange(int(2000 * passes)), a_text(300), config)
+
+
+def characters_read(data: StreamData, epochs: int) -> list[Tensor]:
+    return [
+        torch.cat([inputs.flatten() for inputs, _ in data.batches(epoch, torch.Generator().manual_seed(epoch))])
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+@pytest.mark.parametrize("passes", [1.5, 2.0, 3.0, 3.7])
+def test_a_long_text_is_walked_through_a_pass_an_epoch(monkeypatch, passes):
+    data = a_long_text(monkeypatch, passes)
+    assert data.chars_per_epoch == 1996  # (2000 - 1) // 4 rows of 4
+    for read in characters_read(data, 8):
+        assert 2000 - 8 - 4 <= len(read) <= 2000
+        assert len(read.unique()) == len(read)
+        assert read.max() - read.min() < 2000  # one piece of the text
+
+
+@pytest.mark.parametrize("passes", [1.5, 2.0, 3.0, 3.7])
+def test_as_many_epochs_as_a_long_text_has_passes_read_all_of_it(monkeypatch, passes):
+    data = a_long_text(monkeypatch, passes)
+    read = torch.cat(characters_read(data, math.ceil(passes))).unique()
+    assert len(read) > 0.98 * 2000 * passes  # up to the offsets, and the ends that fill no row
+
+
+@pytest.mark.parametrize("passes", [1.5, 2.0, 3.0, 3.7])
+def test_all_of_a_long_text_is_read_about_as_often(monkeypatch, passes):
+    data, epochs = a_long_text(monkeypatch, passes), 24
+    times = torch.bincount(torch.cat(characters_read(data, epochs)), minlength=int(2000 * passes))
+    assert (times >= epochs / passes / 2).double().mean() > 0.98
+
+
+def test_a_short_text_is_read_whole_in_every_epoch(monkeypatch):
+    for read in characters_read(a_long_text(monkeypatch, 0.5), 3):
+        assert len(read) >= 1000 - 8 - 4
+
+
+# --- device, threads and precision -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("implementation", ["torch", "scratch"])
+@each_cell
+def test_bf16_learns_like_fp32(cell, implementation):
+    single, half = (
+        start(STREAM | {"cell": cell, "implementation": implementation, "epochs": 4, "precision": precision})
+        for precision in ("fp32", "bf16")
+    )
+    fit(single)
+    fit(half)
+    assert half.precision == "bf16"
+    assert all(parameter.dtype == torch.float32 for parameter in half.model.parameters())
+    assert not equal(weights(single), weights(half))
+    for ours, theirs in zip(half.history, single.history, strict=True):
+        assert log(ours.train_perplexity) == pytest.approx(log(theirs.train_perplexity), abs=0.02)
+        assert log(ours.val_perplexity) == pytest.approx(log(theirs.val_perplexity), abs=0.02)
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_automatic_precision_is_bf16_only_where_it_pays(monkeypatch, supported):
+    monkeypatch.setattr(pipeline.training.hardware, "has_bf16", lambda device: supported)
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    lstm, gru, scratch = ModelConfig(), ModelConfig("gru"), ModelConfig(implementation="scratch")
+    where_it_pays = "bf16" if supported else "fp32"
+    assert choose_precision("auto", cpu, lstm, 16) == where_it_pays
+    assert choose_precision("auto", cpu, gru, 16) == "fp32"
+    assert choose_precision("auto", cpu, gru, 1024) == where_it_pays
+    assert choose_precision("auto", cpu, scratch, 16) == "fp32"
+    assert choose_precision("auto", cuda, scratch, 16) == where_it_pays
+    assert choose_precision("auto", cuda, gru, 16) == where_it_pays
+    assert choose_precision("bf16", cpu, scratch, 16) == "bf16"
+    assert choose_precision("fp32", cuda, lstm, 16) == "fp32"
+
+
+def test_automatic_precision_is_never_bf16_under_the_reports_preset(monkeypatch):
+    monkeypatch.setattr(pipeline.training.hardware, "has_bf16", lambda device: True)
+    assert start(REPORT | {"precision": None}).precision == "fp32"
+    assert start(STREAM | {"precision": None}).precision == "bf16"
+
+
+def test_automatic_precision_is_never_bf16_under_a_reports_configuration_built_by_hand(monkeypatch):
+    monkeypatch.setattr(pipeline.training.hardware, "has_bf16", lambda device: True)
+    model = start(STREAM).model
+    assert Training(model, a_text(300), a_text(200), TrainConfig(preset="report", device="cpu")).precision == "fp32"
+
+
+def test_asking_for_bf16_needs_no_hardware():
+    assert has_bf16(torch.device("cpu")) in (True, False)
+    assert has_bf16(torch.device("mps")) is False
+
+
+def test_a_device_that_is_not_there_is_refused_naming_those_that_are(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(InputError, match="--device cuda is not there; this machine has cpu"):
+        choose_device("cuda")
+    assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(("cuda", "mps", "chosen"), [(True, True, "cuda"), (False, True, "mps"), (True, False, "cuda")])
+def test_the_automatic_device_is_the_fastest_that_is_there(monkeypatch, cuda, mps, chosen):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert choose_device("auto").type == chosen
+
+
+def test_threads_are_one_where_nobody_says_otherwise():
+    assert choose_threads(None) == 1
+    assert choose_threads(3) == 3
+
+
+def test_a_point_is_numbers_that_json_can_hold():
+    (point, *_) = fit(start(STREAM))
+    assert all(isinstance(value, (int, float)) for value in asdict(point).values())
+
+
+def test_state_is_all_there_is_to_a_training_in_a_file_of_its_own(tmp_path: Path):
+    training = start(STREAM | {"average": 0.9, "optimizer": "adamw"})
+    training.run_epoch()
+    tensors, facts = training.state_dict()
+    count = len(list(training.model.parameters()))
+    assert len(tensors) == 2 * count + 3 * count  # model, average; the optimizer's step and two moments
+    assert facts["step"] == training.step
+
+
+def test_the_help_of_the_schedule_says_what_the_schedule_does():
+    told = TrainConfig.__dataclass_fields__["schedule"].metadata["help"]
+    assert f"{WARM_UP_STEPS} warm-up steps (in a training of less than {10 * WARM_UP_STEPS}, a tenth of them)" in told
+    assert f"down to {100 * FINAL_RATE_SHARE:.0f} %" in told
