@@ -25,7 +25,7 @@ PIECE_CHARS = 1_000_000  # of a text are scored at once: arrays of 8 MB
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, for a text whose counts of counts give none
 
 
-def checked(ids: ArrayLike, vocab_size: int) -> Ints:
+def as_ids(ids: ArrayLike, vocab_size: int) -> Ints:
     """The text (N,) as int64, wide enough for every sum and product below; ValueError if it holds no such ids."""
     array = np.asarray(ids)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
@@ -59,12 +59,12 @@ class Unigram:
 
     def __init__(self, ids: ArrayLike, vocab_size: int) -> None:
         self.vocab_size = vocab_size
-        counts = np.bincount(checked(ids, vocab_size), minlength=vocab_size) + 1
+        counts = np.bincount(as_ids(ids, vocab_size), minlength=vocab_size) + 1
         self._log2: Floats = np.log2(counts / counts.sum())
 
     def log2_probabilities(self, ids: ArrayLike) -> Floats:
         """ids (N,) -> log2 probability of each character (N,)."""
-        return self._log2[checked(ids, self.vocab_size)]
+        return self._log2[as_ids(ids, self.vocab_size)]
 
     def bits_per_char(self, ids: ArrayLike) -> float:
         """Mean cost of a character of the text."""
@@ -145,7 +145,7 @@ class KneserNey:
             raise ValueError(f"order is {order}; it must be at least 1 (letter frequencies)")
         self.vocab_size = vocab_size
         self.order = order
-        text = checked(ids, vocab_size)
+        text = as_ids(ids, vocab_size)
         self._orders: list[_Order] = []
         keys = counts = np.zeros(0, dtype=np.int64)  # of the order before
         num_contexts = 1
@@ -178,7 +178,7 @@ class KneserNey:
 
         ``context_chars``: given no more than so many of them.
         """
-        text = checked(ids, self.vocab_size)
+        text = as_ids(ids, self.vocab_size)
         longest = self.order if context_chars is None else context_chars + 1
         probabilities: Floats = np.full(len(text), 1 / self.vocab_size)
         ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)

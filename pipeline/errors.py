@@ -71,9 +71,9 @@ def reason_of(error: OSError) -> str:
     where = f": {path}" if path else ""
     remedy = REMEDIES.get(error.errno or 0)
     said = "; ".join([f"{error.strerror or error}{where}", *([remedy] if remedy else [])])
-    return told(error, said)
+    return message_of(error, said)
 
 
-def told(error: Exception, said: str | None = None) -> str:
+def message_of(error: Exception, said: str | None = None) -> str:
     """What an error says, and the notes that others left with it."""
     return "; ".join([str(error) if said is None else said, *getattr(error, "__notes__", [])])

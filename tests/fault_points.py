@@ -20,9 +20,9 @@ from typing import Any
 import click
 
 PLACES = {  # the function that is called at each moment
-    "step": "pipeline.training.experiment:Keeper.keep_now_and_then",
-    "checkpoint": "pipeline.training.experiment:Keeper.keep",
-    "best checkpoint": "pipeline.training.experiment:Keeper._write_best",
+    "step": "pipeline.training.experiment:CheckpointManager.keep_now_and_then",
+    "checkpoint": "pipeline.training.experiment:CheckpointManager.keep",
+    "best checkpoint": "pipeline.training.experiment:CheckpointManager._write_best",
     "figures": "pipeline.tracking.runs:TrackedRun.metrics",
     "texts": "pipeline.tracking.runs:TrackedRun.text",
     "picture": "pipeline.tracking.runs:TrackedRun.picture",

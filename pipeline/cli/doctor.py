@@ -19,7 +19,7 @@ from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import find_text
 from pipeline.tracking import liveness
 from pipeline.tracking.relocation import LOCK_SECONDS, left_behind, mend
-from pipeline.tracking.store import address, look, own_database, refused, shown, sqlite_file
+from pipeline.tracking.store import address, look, own_database, shown, sqlite_file, store_errors
 from pipeline.training.hardware import choose_device, choose_precision, choose_threads
 
 Implementation = Literal["torch", "scratch"]
@@ -58,7 +58,7 @@ def _runs() -> dict[str, list[str]]:
     """The runs that are RUNNING and what is known of their processes; those whose artifacts a move left behind."""
     if not look():
         return {}
-    with refused():
+    with store_errors():
         running = [f"{each.id} {each.name}: {each.meaning}" for each in liveness.open_runs()]
         database = own_database()
         moved = [] if database is None else left_behind(database, LOCK_SECONDS)
@@ -70,7 +70,7 @@ def repair() -> list[str]:
     if not look():
         return ["there is no store yet"]
     said: list[str] = []
-    with refused():
+    with store_errors():
         closed = liveness.close_dead_runs()
         left: list[liveness.OpenRun] = []
         if sqlite_file(address()) is not None:  # on a server, the `mlflow run` may be alive on another machine
@@ -91,7 +91,7 @@ def close(run_id: str) -> list[str]:
     """Close a run whose process can't be seen from here. InputError for one that is alive here, or that has ended."""
     if not look():
         raise InputError(f"--close {run_id}: there is no store yet")
-    with refused():
+    with store_errors():
         closed = liveness.close_by_hand(run_id)
     return [f"{closed.id} {closed.name}: {closed.meaning}"]
 

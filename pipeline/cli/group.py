@@ -12,7 +12,7 @@ import click
 
 from models.config import ConfigError
 from pipeline.cli.options import Utf8Command
-from pipeline.errors import InputError, TmlmError, is_out_of_memory, option_name, reason_of, told
+from pipeline.errors import InputError, TmlmError, is_out_of_memory, message_of, option_name, reason_of
 from pipeline.support import signals
 
 UNDER_MLFLOW = "MLFLOW_RUN_ID"  # set by mlflow run: a run is there, so also what is else only printed is recorded
@@ -44,10 +44,10 @@ class Lab(click.Group):
         try:
             return super().invoke(ctx)
         except TmlmError as error:
-            leave_reason(ctx, told(error))
-            raise Failure(told(error), error.exit_code) from error
+            leave_reason(ctx, message_of(error))
+            raise Failure(message_of(error), error.exit_code) from error
         except ConfigError as error:
-            message = told(error, error.with_names(option_name))
+            message = message_of(error, error.with_names(option_name))
             leave_reason(ctx, message)
             raise Failure(message, InputError.exit_code) from error
         except click.ClickException as error:
@@ -77,13 +77,13 @@ class Lab(click.Group):
                 message = _short_of_memory(error)
                 leave_reason(ctx, message)
                 raise Failure(message, 1) from error
-            leave_reason(ctx, f"{type(error).__name__}: {told(error)}")
+            leave_reason(ctx, f"{type(error).__name__}: {message_of(error)}")
             raise
 
 
 def _short_of_memory(error: Exception) -> str:
     """What to do where memory could not be had, and what was asked for, if the error says it."""
-    asked = " ".join(told(error).split())
+    asked = " ".join(message_of(error).split())
     where = f" ({shorten(asked, 200)})" if asked else ""
     return f"out of memory{where}: use a smaller text, model or --batch-size, or end other programs"
 

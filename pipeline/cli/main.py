@@ -359,7 +359,7 @@ def ui(port: int) -> None:
     """
     from pipeline.cli import ui as server
 
-    signals.take_your_time()  # the server's
+    signals.disable_deadline()  # the server's
     sys.exit(server.serve(port, lambda line: click.echo(line, err=True)))
 
 
@@ -392,7 +392,7 @@ def main() -> None:
     """Entry point of ``python -m pipeline`` and ``tmlm``."""
     open_closed_streams()
     signals.install()
-    signals.close_by_force(leave_signal)
+    signals.on_forced_exit(leave_signal)
     try:
         cli(prog_name="tmlm")
     except OSError as error:  # outside of a command: --help or an error's sentence to a disk that is full

@@ -10,7 +10,7 @@ from models.config import ModelConfig
 from pipeline.config import STOPPED_BY_TIME
 from pipeline.errors import InputError
 from pipeline.search.front import Candidate
-from pipeline.search.pruning import HOPELESS
+from pipeline.search.pruning import PRUNED
 from pipeline.text.downloads import public
 from pipeline.tracking import records
 
@@ -82,7 +82,7 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         raise InputError("there is no finished training to recommend; run `tmlm search` or `tmlm train` first")
     for text in texts if corpus == "auto" else _of_text(texts, corpus):
         runs = records.finished_trainings(text.tags["corpus.sha256"])
-        if same := [run for run in runs if run.params.get("preset") == PRESET and not _is_hopeless(run)]:
+        if same := [run for run in runs if run.params.get("preset") == PRESET and not _is_pruned(run)]:
             break
     else:
         known = ", ".join(sorted({text.tags.get("corpus", "") for text in texts}))
@@ -129,9 +129,9 @@ def _shown_name(run: records.FinishedTraining) -> str:
     return name if alphabet == "letters" else name.removesuffix(f"-{alphabet}")
 
 
-def _is_hopeless(run: records.FinishedTraining) -> bool:
+def _is_pruned(run: records.FinishedTraining) -> bool:
     """Whether a search pruned the run: it says less of its configuration than one with the whole budget."""
-    return run.tags.get("stopped", "").startswith(HOPELESS)
+    return run.tags.get("stopped", "").startswith(PRUNED)
 
 
 def _configuration(run: records.FinishedTraining) -> tuple[str, bool]:

@@ -13,7 +13,7 @@ from pipeline.support import signals
 def main(parent: str, *words: str) -> None:
     """Run ``mlflow WORDS...`` here, as long as the process with the id ``parent`` is this one's parent."""
     signals.install(parent=int(parent))
-    signals.take_your_time()  # a server shuts down by itself
+    signals.disable_deadline()  # a server shuts down by itself
     sys.argv = ["mlflow", *words]
     runpy.run_module("mlflow", run_name="__main__", alter_sys=True)
 

@@ -16,7 +16,7 @@ from math import exp, inf, isfinite, log
 
 import numpy as np
 
-HOPELESS = "hopeless"  # how the reason begins for which such a trial was stopped, in its run and in its study
+PRUNED = "hopeless"  # how the reason begins for which such a trial was stopped, in its run and in its study
 
 MACS_WEIGHT = 0.1  # nats of difference between two curves that a factor e between their MACs is worth
 
@@ -35,7 +35,7 @@ class FinishedCurve:
 
 
 @dataclass(frozen=True)
-class HopelessRule:
+class PruningRule:
     """How careful the stopping is; the defaults are what ``tests/benchmarks/bench_hopeless.py`` found to lose nothing.
 
     ``min_finished``: no trial is stopped before so many have had their whole budget.
@@ -105,17 +105,17 @@ class HopelessRule:
 
 
 @dataclass(frozen=True)
-class HopelessStop:
+class PruningStop:
     """When to stop one trial, for the process that trains it: the rule, the trial's MACs, and the finished curves."""
 
-    rule: HopelessRule
+    rule: PruningRule
     macs_per_char: int
     finished: tuple[FinishedCurve, ...]
 
     def __call__(self, curve: Sequence[float], epochs: int) -> str:
         """Why a training with this validation curve, of ``epochs``, is to be stopped; "" if it is to go on."""
         reason = self.rule.reason_to_stop(curve, epochs, self.macs_per_char, self.finished)
-        return f"{HOPELESS}: {reason}" if reason else ""
+        return f"{PRUNED}: {reason}" if reason else ""
 
 
 def _check(val_perplexities: Sequence[float]) -> None:

@@ -14,7 +14,7 @@ from pipeline.stages.sample import sample
 from pipeline.stages.train import run_name, train
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records, runs
-from pipeline.tracking.step import CURVES, Step, corpus_options, corpus_tags, final_metrics, record_datasets
+from pipeline.tracking.step import CURVES_PLOT, Step, corpus_options, corpus_tags, final_metrics, record_datasets
 from pipeline.training.samples import prompts_for
 from pipeline.training.summary import pipeline_note
 
@@ -64,7 +64,7 @@ def pipeline(corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfi
         run.metrics(final_metrics(result))
         run.tags({"trained_run": trained.run_id})
         run.json(records.RESULT_FILE, result)
-        run.picture(CURVES, records.fetch(trained.run_id, CURVES).read_bytes())
+        run.picture(CURVES_PLOT, records.artifact_path(trained.run_id, CURVES_PLOT).read_bytes())
         done = {step.stage: (step.run_id, step.reused) for step in steps}
         run.note(pipeline_note(run.store.experiment_id, done, result))
     return PipelineRun(steps, seconds, result)

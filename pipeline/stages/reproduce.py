@@ -34,7 +34,7 @@ from pipeline.report.text_facts import text_facts
 from pipeline.stages.report import REPORT_FILE, ReproductionRun, report_folder, table_of, writable, write_report
 from pipeline.stages.train import Role, TrainingTask, train_in_processes
 from pipeline.support import machine
-from pipeline.support.files import alone
+from pipeline.support.files import exclusive_lock
 from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
 from pipeline.text.corpus import Corpus, load_corpus
@@ -49,7 +49,7 @@ from pipeline.training.timing import (
     Timing,
     TimingTask,
     expected_seconds,
-    in_turn_seconds,
+    queue_seconds,
     shapes_to_time,
     time_all,
 )
@@ -95,7 +95,7 @@ def reproduce(
         TemporaryFile(dir=folder).close()
     corpus = load_corpus(CorpusConfig("time-machine"))
     identity = step_key("train", {"table": table.digest, "quick": quick, **corpus_keys(corpus)})
-    with alone(store.root() / "mlruns" / f".reproduce-{identity}.lock", _busy(table)):
+    with exclusive_lock(store.root() / "mlruns" / f".reproduce-{identity}.lock", _busy(table)):
         close_the_dead(store.setup())
         tags = {
             **corpus_tags(corpus),
@@ -110,7 +110,7 @@ def reproduce(
             records.check_is_here(earlier, f"the reproduction {earlier_id}")
         name = "reproduce-quick" if quick else "reproduce"
         with parent_run(STAGE, name, tags, earlier) as run:
-            conductor = _Conductor(config, quick, check, table, rows, corpus, run, say)
+            conductor = _ReproductionDriver(config, quick, check, table, rows, corpus, run, say)
             return conductor.conduct(make_pool)
 
 
@@ -145,7 +145,7 @@ def _has_diverged(there: NestedTraining) -> bool:
     return there.tags.get("failure", "").startswith(TrainingDivergedError.__name__)
 
 
-class _Conductor:
+class _ReproductionDriver:
     """What a reproduction does between the start and the end of its run."""
 
     bar: SearchProgress
@@ -279,7 +279,7 @@ class _Conductor:
         for task in tasks:
             self._seconds_of[task.key] = self._expected(task, timed, stream)
         left = [self._seconds_of[task.key] * (1 - self._shares_done.get(task.key, 0.0)) for task in tasks]
-        minutes = in_turn_seconds(left, workers) / 60
+        minutes = queue_seconds(left, workers) / 60
         self.minutes_expected = minutes
         about = f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
         own = sum(1 for task in tasks if task.role == "report")

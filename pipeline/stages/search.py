@@ -19,16 +19,16 @@ from pipeline.errors import InputError
 from pipeline.report.table import report_table
 from pipeline.search import figures
 from pipeline.search.front import FrontEstimate, Pick, evaluate_front, hypervolume_by_trial, picks, unconfirmed
-from pipeline.search.pruning import HopelessRule, HopelessStop
+from pipeline.search.pruning import PruningRule, PruningStop
 from pipeline.search.space import Space, configs_of
-from pipeline.search.study.storage import alone, refused, storage_url, with_storage
+from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
 from pipeline.search.study.trials import Lost, Outcome, Proposal, Search, draw
 from pipeline.search.summary import search_note
 from pipeline.stages.train import Role, TrainingTask, train_in_processes
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.progress import SearchProgress, search_progress
-from pipeline.support.signals import name_of, shielded, signal_of
+from pipeline.support.signals import defer_signals, name_of, signal_of
 from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records, runs, store
@@ -36,7 +36,7 @@ from pipeline.tracking.links import link_to_run, links_to
 from pipeline.tracking.liveness import close_dead_runs, close_the_dead
 from pipeline.tracking.records import RecordedRun
 from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import CURVES, corpus_options, corpus_tags, parent_run, record_datasets
+from pipeline.tracking.step import CURVES_PLOT, corpus_options, corpus_tags, parent_run, record_datasets
 from pipeline.training.checkpoints import load_model
 from pipeline.training.hardware import training_bytes, worker_count
 from pipeline.training.timing import (
@@ -86,15 +86,15 @@ def search(
     config = with_storage(config, runs.is_under_mlflow())
     space = Space.of(config)
     corpus = load_corpus(corpus_config)
-    with alone(config), refused(config):
+    with study_lock(config), storage_errors(config):
         close_the_dead(store.setup())
         found = Search(config, space, corpus, corpus_config)
         found.check_store(store.identity(), runs.has_run)
         earlier = records.ended_run(found.parent) if found.parent else None
         if lost := found.close_the_dead(elsewhere=earlier is not None):
             say(f"Trials whose process is gone, to be gone on with: {', '.join(map(str, lost))}")
-        with _parent(found, earlier) as run, refused(config):
-            return _Conductor(found, run, HopelessRule() if stop_hopeless else None, say, make_pool).conduct()
+        with _parent(found, earlier) as run, storage_errors(config):
+            return _SearchDriver(found, run, PruningRule() if stop_hopeless else None, say, make_pool).conduct()
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def _parent(found: Search, earlier: RecordedRun | None) -> Iterator[TrackedRun]:
         yield run
 
 
-class _Conductor:
+class _SearchDriver:
     """What a search does between the start and the end of its run."""
 
     bar: SearchProgress
@@ -117,7 +117,7 @@ class _Conductor:
         self,
         found: Search,
         run: TrackedRun,
-        rule: HopelessRule | None,
+        rule: PruningRule | None,
         say: Callable[[str], None],
         make_pool: MakePool,
     ) -> None:
@@ -148,7 +148,7 @@ class _Conductor:
                 self._trials(pool, began)
                 evaluated = self._timed(self._confirm(pool))
             except BaseException as error:
-                with shielded():  # before the workers come to rest, which may take all the time that there is
+                with defer_signals():  # before the workers come to rest, which may take all the time that there is
                     self._lay_down(error)
                 raise
         return self._conclude(evaluated, time.monotonic() - began)
@@ -195,7 +195,7 @@ class _Conductor:
     def _task(self, role: Role, proposal: Proposal) -> TrainingTask:
         stop = None
         if role == "trial" and self.rule is not None:
-            stop = HopelessStop(self.rule, proposal.macs_per_char, tuple(self.found.curves()))
+            stop = PruningStop(self.rule, proposal.macs_per_char, tuple(self.found.curves()))
         return TrainingTask(
             role=role,
             number=proposal.number,
@@ -281,9 +281,9 @@ class _Conductor:
     def _dashboard_link(self, run_id: str) -> tuple[str, Path | None]:
         link = link_to_run(run_id)
         try:
-            picture = records.fetch(run_id, CURVES)
+            picture = records.artifact_path(run_id, CURVES_PLOT)
         except store.REFUSALS as error:
-            log.warning("The dashboard has no curve of run %s: %s", run_id, store.reason_of(error))
+            log.warning("The dashboard has no curve of run %s: %s", run_id, store.store_reason(error))
             return link, None
         return link, picture if picture.is_file() else None
 
@@ -293,7 +293,7 @@ class _Conductor:
         loads: dict[str, Callable[[], LanguageModel]] = {}
         for run_id in (run_id for point in evaluated.front for run_id in point.candidate.run_ids if run_id):
             try:  # "": one that diverged
-                path = records.fetch(run_id, f"checkpoints/{BEST_CHECKPOINT}")
+                path = records.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")
                 load_model(path)
             except (InputError, *store.REFUSALS) as error:  # deleted, or recorded in another store
                 log.warning("The model of run %s is not timed: %s", run_id, error)

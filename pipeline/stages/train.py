@@ -26,7 +26,7 @@ from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.records import RecordedRun
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import (
-    CURVES,
+    CURVES_PLOT,
     Step,
     corpus_keys,
     corpus_options,
@@ -144,7 +144,7 @@ def train_in_processes(count: int) -> Workers:
 
 OUTCOME = (  # of a training: kept when it is given more epochs
     f"checkpoints/{BEST_CHECKPOINT}",
-    CURVES,
+    CURVES_PLOT,
     "plots/gap.png",
     "samples/final.md",
     "samples/final.json",
@@ -266,7 +266,7 @@ def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig,
             run.params({**corpus_options(corpus_config), **asdict(model), **asdict(config), **settings})
             for point in training.history:  # the process may have gone between a checkpoint and its figures
                 run.metrics(epoch_metrics(point, config.preset), point.epoch)
-            if training.history and training.under_way is None:
+            if training.history and training.partial_epoch is None:
                 sample_if_due(training, training.history[-1])
 
         def on_epoch(training: Training, point: EpochPoint) -> None:
@@ -276,7 +276,7 @@ def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig,
 
         def sample_if_due(training: Training, point: EpochPoint) -> None:
             if config.sample_every and point.epoch % config.sample_every == 0 and not training.done:
-                texts = sample_texts(training.judged_model, corpus.vocabulary, config.seed)
+                texts = sample_texts(training.eval_model, corpus.vocabulary, config.seed)
                 run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
 
         def reason_to_stop(training: Training) -> str:
@@ -451,7 +451,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
     bars = result.baselines["val"].perplexities()
     title = f"{run.name} on {corpus.label}"
-    run.picture(CURVES, figures.perplexity_curves(*curves, result.best.epoch, bars, title))
+    run.picture(CURVES_PLOT, figures.perplexity_curves(*curves, result.best.epoch, bars, title))
     run.picture("plots/gap.png", figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
     run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), cost))
     run.text("samples/final.md", samples_table(result.samples))

@@ -17,7 +17,7 @@ BEST_CHECKPOINT = "best.safetensors"  # the weights of the epoch that validates 
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """A file to write to that takes its place when the block ends, synced, and never if it fails.
 
     Until then it is ``.<name>.<random>`` beside its place: what ``leftovers`` finds if the process is killed.
@@ -66,12 +66,12 @@ def read_small(path: str | Path, option: str, most_bytes: int) -> str:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """The whole file or none: written beside its place, synced, then renamed."""
-    with whole_file(path) as file:
+    with atomic_write(path) as file:
         file.write(data)
 
 
 @contextmanager
-def alone(lock: Path, refusal: str) -> Iterator[None]:
+def exclusive_lock(lock: Path, refusal: str) -> Iterator[None]:
     """For as long as this command works on something. InputError, ``refusal``, where another one of this machine is."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     held = FileLock(lock)

@@ -60,7 +60,7 @@ def signal_of(stop: BaseException) -> int | None:
 
 
 @contextmanager
-def shielded() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Let what stands here be done whole: a signal that arrives meanwhile is raised at the end of it."""
     global _depth, _waiting
     _depth += 1
@@ -73,12 +73,12 @@ def shielded() -> Iterator[None]:
         raise stop
 
 
-def close_by_force(closer: Callable[[str], None]) -> None:
+def on_forced_exit(closer: Callable[[str], None]) -> None:
     """Have this called, with the signal's name, before a process is ended by force."""
     _closers.append(closer)
 
 
-def take_your_time() -> None:
+def disable_deadline() -> None:
     """No deadline for this process: it waits for another one (a server) to shut down."""
     global _hurried
     _hurried = False

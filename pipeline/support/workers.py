@@ -23,7 +23,7 @@ from typing import Any, Literal, Protocol, Self, TypeVar
 from pipeline.errors import RemoteError
 from pipeline.support import signals
 from pipeline.support.progress import SearchProgress
-from pipeline.support.signals import shielded
+from pipeline.support.signals import defer_signals
 
 Report = Callable[[Any], None]
 
@@ -33,7 +33,7 @@ Work = Callable[[Any, Report], Any]
 
 """A module's function: a task and a Report in, a result out, all of which pickle."""
 
-Kind = Literal["message", "done", "failed", "lost"]
+EventKind = Literal["message", "done", "failed", "lost"]
 
 STOP_SECONDS = 2.0  # that a worker has to come to rest, before what is open is closed by force
 
@@ -52,7 +52,7 @@ class Event:
     worker that is gone, its exit code (as subprocess has it: -9 of one that was killed).
     """
 
-    kind: Kind
+    kind: EventKind
     task: Any
     value: Any
     pid: int
@@ -124,7 +124,7 @@ class Workers:
         if not self.idle:
             raise RuntimeError(f"all {self.count} workers are busy")
         message = pickle.dumps(task)
-        with shielded():
+        with defer_signals():
             for worker in [each for each in self._workers if each.task is None]:
                 if self._give(worker, task, message):
                     return
@@ -176,7 +176,7 @@ class Workers:
         for worker in self._workers:
             of[worker.told] = of[worker.process.sentinel] = worker
         ready = wait(list(of), timeout_seconds)
-        with shielded():
+        with defer_signals():
             for worker in self._workers.copy():
                 if worker.told in ready or worker.process.sentinel in ready:
                     self._hear(worker)
@@ -192,7 +192,7 @@ class Workers:
         if gone:
             self._bury(worker)
 
-    def _take(self, worker: _Worker, kind: Kind, value: Any) -> None:
+    def _take(self, worker: _Worker, kind: EventKind, value: Any) -> None:
         assert worker.task is not None
         if kind == "failed" and isinstance(value, tuple):
             value, text = value
@@ -267,10 +267,10 @@ def _serve(job: bytes, tasks: Connection, told: Connection) -> None:
     os.dup2(2, 1)  # standard output is the parent's: its result, and nothing else
     signals.install(parent=parent.pid, deadline_seconds=STOP_SECONDS)
 
-    def tell(kind: Kind, value: Any) -> None:
+    def tell(kind: EventKind, value: Any) -> None:
         message = pickle.dumps((kind, value))
         try:
-            with shielded():  # a message is sent whole
+            with defer_signals():  # a message is sent whole
                 told.send_bytes(message)
         except OSError:  # nobody listens any more: the parent is gone, which is known here a moment early
             signal.raise_signal(signal.SIGTERM)

@@ -25,7 +25,7 @@ from pipeline.config import (
 )
 from pipeline.errors import InputError
 from pipeline.support.code_digest import code_digest
-from pipeline.support.files import leftovers, whole_file, write_atomically
+from pipeline.support.files import atomic_write, leftovers, write_atomically
 from pipeline.support.machine import check_file_fits
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import FALLBACK, FoundText, find_text
@@ -206,7 +206,7 @@ def _prepare(folder: Path, found: FoundText, alphabet: Alphabet, source_sha256: 
     """Write the ids, piece by piece, and the facts about them; returns the facts."""
     vocabulary = Vocabulary.of(normalised(found.pieces(source_sha256), alphabet), alphabet)
     characters, text_digest, ids_digest = 0, hashlib.sha256(), hashlib.sha256()
-    with whole_file(folder / IDS_FILE) as file:
+    with atomic_write(folder / IDS_FILE) as file:
         for piece in normalised(found.pieces(source_sha256), alphabet):
             ids = vocabulary.ids_of(piece).tobytes()
             characters += len(piece)

@@ -21,7 +21,7 @@ IDENTITY = ("process.pid", "process.started", "process.ticks")  # the tags that 
 
 BEGUN_SECONDS = 3600.0  # after which a run whose command has not begun is abandoned: no environment takes that long
 
-State = Literal["alive", "gone", "elsewhere", "begun", "unknown"]
+RunState = Literal["alive", "gone", "elsewhere", "begun", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class OpenRun:
     metrics: tuple[str, ...]
     started_ms: int
     checkpoints: Path
-    state: State
+    state: RunState
 
     @property
     def meaning(self) -> str:
@@ -69,7 +69,7 @@ def open_runs(only_here: bool = False) -> list[OpenRun]:
     ]
 
 
-def _state(tags: Mapping[str, str]) -> State:
+def _state(tags: Mapping[str, str]) -> RunState:
     if "process.pid" not in tags:
         return "begun" if tags.get("mlflow.source.type") == "PROJECT" else "unknown"
     if not is_of_this_machine(tags):

@@ -21,7 +21,7 @@ from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.processes import is_of_this_machine
 from pipeline.tracking.relocation import is_elsewhere, local_path
-from pipeline.tracking.store import own_database, refused, setup, shown, without_passwords
+from pipeline.tracking.store import own_database, setup, shown, store_errors, without_passwords
 from pipeline.tracking.views import TAG_PREFIX, key_of
 
 RecordedRun = Run  # by this name it may be passed around where mlflow is not known
@@ -90,7 +90,7 @@ def texts_with_views() -> dict[str, str | None]:
     """What the stored views show: label -> the text's digest, None for all texts."""
     store = setup()
     found: dict[str, str | None] = {}
-    with refused():
+    with store_errors():
         tags = MlflowClient().get_experiment(store.experiment_id).tags
     for run in latest_of_each_text():
         digest = run.data.tags["corpus.sha256"]
@@ -110,7 +110,7 @@ def latest_of_each_text(*conditions: str, by: str = "start_time") -> list[Run]:
         others = (f"tags.`corpus.sha256` != '{run.data.tags['corpus.sha256']}'" for run in latest)
         query = " and ".join(["tags.stage = 'train'", "tags.`corpus.sha256` LIKE '%'", *conditions, *others])
         order = [f"attributes.{by} DESC"]
-        with refused():
+        with store_errors():
             following = client.search_runs([store.experiment_id], query, order_by=order, max_results=1)
         if not following:
             return latest
@@ -170,7 +170,7 @@ def diverged_trainings(corpus_sha256: str) -> list[FinishedTraining]:
 def _trainings(corpus_sha256: str, *conditions: str) -> list[FinishedTraining]:
     store = setup()
     query = " and ".join(["tags.stage = 'train'", f"tags.`corpus.sha256` = '{corpus_sha256}'", *conditions])
-    with refused():
+    with store_errors():
         return list(map(_finished, _every_run(store.experiment_id, query)))
 
 
@@ -195,7 +195,7 @@ def nested_trainings(parent: str, curves: Iterable[str]) -> list[NestedTraining]
     """The trainings that are nested in a run, in the order in which they were begun."""
     setup()
     client = MlflowClient()
-    with refused():
+    with store_errors():
         experiment = client.get_run(parent).info.experiment_id
         query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}'"
         return [_nested(client, run, curves) for run in _every_run(experiment, query, "attributes.start_time")]
@@ -224,7 +224,7 @@ def latest_run(tags: Mapping[str, str]) -> str | None:
 def _latest(*conditions: str) -> str | None:
     """Id of the run that was begun last among those that meet all conditions of MLflow's search, or None."""
     store = setup()
-    with refused():
+    with store_errors():
         found = MlflowClient().search_runs(
             [store.experiment_id], " and ".join(conditions), order_by=["attributes.start_time DESC"], max_results=1
         )
@@ -262,7 +262,7 @@ def fetch_checkpoints(run: Run) -> Path | None:
     if local_path(run.info.artifact_uri) is not None:
         return None
     kept = MlflowClient().list_artifacts(run.info.run_id, "checkpoints")
-    return download(f"runs:/{run.info.run_id}/checkpoints") if kept else None
+    return download_artifact(f"runs:/{run.info.run_id}/checkpoints") if kept else None
 
 
 def read_yaml(run_id: str, path: str) -> dict[str, Any]:
@@ -282,13 +282,13 @@ def read_json(run_id: str, path: str) -> dict[str, Any]:
 
 
 def read_text(run_id: str, path: str) -> str:
-    return fetch(run_id, path).read_text()
+    return artifact_path(run_id, path).read_text()
 
 
-def fetch(run_id: str, path: str) -> Path:
+def artifact_path(run_id: str, path: str) -> Path:
     """A run's artifact as a file of this machine: where it is, or a copy for the time of this process."""
     local = local_path(MlflowClient().get_run(run_id).info.artifact_uri)
-    return local / path if local else download(f"runs:/{run_id}/{path}")
+    return local / path if local else download_artifact(f"runs:/{run_id}/{path}")
 
 
 @cache
@@ -297,7 +297,7 @@ def _downloads() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="tmlm-")
 
 
-def download(uri: str) -> Path:
+def download_artifact(uri: str) -> Path:
     """An artifact or a logged model, copied for the time of this process."""
     folder = tempfile.mkdtemp(dir=_downloads().name)
     return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
@@ -315,7 +315,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
     if urlsplit(model).scheme in ("models", "runs"):
         try:
             run_id = model.split("/")[1] if model.startswith("runs:/") else None
-            return download(model) / "artifacts" / BEST_CHECKPOINT, run_id
+            return download_artifact(model) / "artifacts" / BEST_CHECKPOINT, run_id
         except (MlflowException, OSError) as error:
             raise InputError(
                 f"MODEL {model} can't be had: {without_passwords(str(error))}; give a run id, a file or a models:/ "
@@ -340,4 +340,4 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
         if trained and trained != model:
             return checkpoint_of(trained)
         raise InputError(f"MODEL {model} ({run.info.run_name}) is a run without a model; give the run id of a training")
-    return fetch(model, f"checkpoints/{BEST_CHECKPOINT}"), model
+    return artifact_path(model, f"checkpoints/{BEST_CHECKPOINT}"), model

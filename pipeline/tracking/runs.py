@@ -36,10 +36,10 @@ from pipeline.support import signals
 from pipeline.support.code_digest import ROOT, modules_behind
 from pipeline.support.machine import git_tags, public_version
 from pipeline.support.processes import process_tags
-from pipeline.support.signals import shielded
+from pipeline.support.signals import defer_signals
 from pipeline.tracking import final_status
 from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.records import fetch, resumable_run
+from pipeline.tracking.records import artifact_path, resumable_run
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of
 from pipeline.tracking.store import (
     NOTE,
@@ -49,13 +49,13 @@ from pipeline.tracking.store import (
     check_is_there,
     checkpoint_folder,
     impatient,
-    reason_of,
-    refused,
     resume_lock,
     said_if_silent,
     set_tags,
     setup,
     shown,
+    store_errors,
+    store_reason,
     tag_experiment,
     without_passwords,
 )
@@ -104,7 +104,7 @@ def recorded(method: Callable[Concatenate["TrackedRun", P], T]) -> Callable[Conc
                 return method(self, *args, **kwargs)
         except REFUSALS as error:
             raise RecordingError(
-                f"{self.name} can't be recorded in {shown(self.store.uri)}: {reason_of(error)}"
+                f"{self.name} can't be recorded in {shown(self.store.uri)}: {store_reason(error)}"
             ) from error
 
     return careful
@@ -227,7 +227,7 @@ class TrackedRun:
     def keep_copies(self, paths: Iterable[str], folder: str) -> None:
         """Copy artifacts of the run into a folder of their own, before others take their place."""
         for path in filter(self.has, paths):
-            self.client.log_artifact(self.id, str(fetch(self.id, path)), str(Path(folder) / Path(path).parent))
+            self.client.log_artifact(self.id, str(artifact_path(self.id, path)), str(Path(folder) / Path(path).parent))
 
     @recorded
     def has(self, path: str) -> bool:
@@ -267,7 +267,7 @@ def tag_failure(run_id: str, stage: str, reason: str) -> None:
     """Leave the reason with a run that ``mlflow run`` has begun and that ended before it was taken up."""
     setup()
     begun_run(run_id)
-    with refused():
+    with store_errors():
         set_tags(run_id, {"failure": without_passwords(reason)[:4000], "stage": stage})
 
 
@@ -305,7 +305,7 @@ def tracked_run(
     before = mlflow.active_run()
     status, failure, in_a_hurry = RunStatus.FAILED, "", False
     try:
-        with shielded(), refused(), quiet_warnings():
+        with defer_signals(), store_errors(), quiet_warnings():
             close_the_dead(store)
             if digest := tags.get("corpus.sha256"):
                 tag_experiment(store.experiment_id, dict([view_tag(f"{tags['corpus']}: models", digest)]))
@@ -323,7 +323,7 @@ def tracked_run(
             error.add_note(f"then go on with: tmlm train --resume {run.id}")
         raise
     finally:
-        with shielded():
+        with defer_signals():
             if run is not None:
                 try:
                     _end(run, status, failure, in_a_hurry)
@@ -389,7 +389,7 @@ def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
 
 def has_run(run_id: str) -> bool:
     """Whether the store has such a run, deleted or not. Raises as ``refused`` where it can't be asked."""
-    with refused():
+    with store_errors():
         try:
             MlflowClient().get_run(run_id)
         except MlflowException as error:
@@ -417,7 +417,7 @@ def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
             finally:
                 mlflow.end_run(RunStatus.to_string(status))
     except REFUSALS as error:
-        reason = f"the end of {run.name} can't be recorded in {shown(run.store.uri)}: {reason_of(error)}"
+        reason = f"the end of {run.name} can't be recorded in {shown(run.store.uri)}: {store_reason(error)}"
         if not _close_deleted(run, status, failure):
             reason += ". If it stays RUNNING, the next command that records closes it"
         if status == RunStatus.FINISHED:
@@ -460,7 +460,7 @@ def _close_by_force(signal: str) -> None:
         run.client.set_terminated(run.id, killed)
 
 
-signals.close_by_force(_close_by_force)
+signals.on_forced_exit(_close_by_force)
 
 # --- the registry ----------------------------------------------------------------------------------------------------
 
@@ -468,7 +468,7 @@ signals.close_by_force(_close_by_force)
 def register(name: str, run_id: str, alias: str, description: str) -> str:
     """Make a run's model a version of a registered model, once, and give it the alias; returns the version."""
     client = MlflowClient()
-    with refused():
+    with store_errors():
         try:
             client.create_registered_model(name)
         except MlflowException as error:

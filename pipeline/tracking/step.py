@@ -26,12 +26,12 @@ from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import records, runs
 from pipeline.tracking.records import RecordedRun
 from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.store import REFUSALS, reason_of
+from pipeline.tracking.store import REFUSALS, store_reason
 from pipeline.training.checkpoints import load_checkpoint
 
 log = logging.getLogger(__name__)
 
-CURVES = "plots/perplexity.png"
+CURVES_PLOT = "plots/perplexity.png"
 
 STAGE_MODULES = {
     "prepare": ("pipeline.text.corpus",),
@@ -102,14 +102,14 @@ def _as_it_is_now(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | No
     if result.get("checkpoint") is None:
         return dict(result)
     try:
-        checkpoint = records.fetch(run_id, f"checkpoints/{BEST_CHECKPOINT}")  # its folder may have been moved
+        checkpoint = records.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")  # its folder may have been moved
         load_checkpoint(checkpoint)
-        has_curves = records.fetch(run_id, CURVES).is_file()
+        has_curves = records.artifact_path(run_id, CURVES_PLOT).is_file()
     except InputError as error:
         log.warning("the training %s is done again: %s", run_id, error)
         return None
     except REFUSALS as error:  # an artifact store from which they were deleted, or that is not there
-        log.warning("the training %s is done again: its artifacts can't be read: %s", run_id, reason_of(error))
+        log.warning("the training %s is done again: its artifacts can't be read: %s", run_id, store_reason(error))
         return None
     return {**result, "checkpoint": str(checkpoint)} if has_curves else None
 

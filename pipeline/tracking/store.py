@@ -98,7 +98,7 @@ def setup() -> Store:
     Raises InputError for a store that can't be used as it is, RecordingError for one that stays locked.
     """
     uri, database = address(), own_database()
-    with refused():
+    with store_errors():
         _point_at(uri)
         if database is None:
             _probe(uri)
@@ -116,7 +116,7 @@ def setup() -> Store:
 
 def look() -> bool:
     """Make the store MLflow's current one without changing anything; False if there is none yet. Raises as setup."""
-    with refused():
+    with store_errors():
         uri = address()
         if (file := sqlite_file(uri)) is not None and not file.exists():
             return False
@@ -270,7 +270,7 @@ ADVICE = {  # what is said -> what to do
 }
 
 
-def reason_of(error: Exception) -> str:
+def store_reason(error: Exception) -> str:
     """Why a store refused: the heart of the error in one line, without passwords, and what to do about it."""
     lines = str(error).splitlines() or [type(error).__name__]
     driver = re.compile(r"\(\w+\.\w+\) ")  # (sqlite3.OperationalError) database is locked
@@ -295,14 +295,14 @@ def _at_a_word(text: str, length: int) -> str:
 
 
 @contextmanager
-def refused() -> Iterator[None]:
+def store_errors() -> Iterator[None]:
     """Say in a sentence why the store can't be used."""
     store = f"the store {shown(address())}" if own_database() else f"MLFLOW_TRACKING_URI {shown(address())}"
     try:
         with said_if_silent(address()):
             yield
     except REFUSALS as error:
-        reason = reason_of(error)
+        reason = store_reason(error)
         failed = RecordingError if "try again" in reason else InputError
         raise failed(f"{store} can't be used: {reason}") from error
 
@@ -483,7 +483,7 @@ def tag_experiment(experiment_id: str, tags: Mapping[str, str]) -> None:
 def identity() -> str:
     """What identifies the store among others: its experiment and the moment at which that was created."""
     store = setup()
-    with refused():
+    with store_errors():
         experiment = MlflowClient().get_experiment(store.experiment_id)
     return f"{experiment.experiment_id}-{experiment.creation_time}"
 

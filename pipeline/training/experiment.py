@@ -85,7 +85,7 @@ class Observer:
     reason_to_stop: Callable[[Training], str] = lambda training: ""  # after an epoch; "" to go on
 
 
-class Keeper:
+class CheckpointManager:
     """The one owner of what must survive a training: the best weights so far, and the two checkpoints on disk.
 
     last.safetensors always holds the whole state after the last epoch that was reported or a later one, the best
@@ -100,9 +100,9 @@ class Keeper:
 
     def keep(self, training: Training) -> None:
         """Take the weights of an epoch that validates best, and write what is to survive. Doing it twice is once."""
-        is_best = training.under_way is None and bool(training.history) and training.best is training.history[-1]
+        is_best = training.partial_epoch is None and bool(training.history) and training.best is training.history[-1]
         if is_best:
-            weights = training.judged_model.state_dict()
+            weights = training.eval_model.state_dict()
             self.best_weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
         if self.folder is None:
             return
@@ -199,7 +199,7 @@ class Experiment:
         check_training_fits(model_config, train_config, len(corpus.vocabulary), len(train), len(self._test))
         torch.manual_seed(train_config.seed)
         self.training = Training(LanguageModel(model_config, len(corpus.vocabulary)), train, val, train_config)
-        self._keeper = Keeper(
+        self._keeper = CheckpointManager(
             checkpoint_dir,
             {
                 "corpus": {
@@ -237,7 +237,7 @@ class Experiment:
                 keeper.keep(training)
             raise
         assert training.best is not None  # fit makes one epoch at least
-        model = deepcopy(training.judged_model)
+        model = deepcopy(training.eval_model)
         last_texts = greedy_texts(model, self.corpus.vocabulary)
         model.load_state_dict(keeper.best_weights)
         return Result(

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from models.language_model import LanguageModel, State, detach
 from pipeline.config import FIRST_RECIPE, PASS_CHARS, STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.support.signals import shielded
+from pipeline.support.signals import defer_signals
 from pipeline.text.batches import stream_batches, windows
 from pipeline.training.checkpoints import flatten, group
 from pipeline.training.evaluation import perplexity, score_text, score_windows
@@ -61,7 +61,7 @@ class EpochPoint:
 
 
 @dataclass
-class UnderWay:
+class PartialEpoch:
     """What an epoch has come to between two of its steps.
 
     ``state`` is the carried one. ``masks_rng`` is the state of the generator that the masks are drawn from, where the
@@ -72,7 +72,7 @@ class UnderWay:
     sizes: list[int] = field(default_factory=list)
     gradient_norm: Tensor = field(default_factory=lambda: torch.zeros(()))
     state: State | None = None
-    masks_rng: Tensor | None = None
+    dropout_rng: Tensor | None = None
 
 
 # --- the data, as each preset reads it -------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ class Training:
         self.step = 0
         self.train_seconds = 0.0
         self.train_chars = 0
-        self.under_way: UnderWay | None = None  # None between two epochs
+        self.partial_epoch: PartialEpoch | None = None  # None between two epochs
         self.is_whole = True  # False in the middle of a step
         self.history: list[EpochPoint] = []
         self.best: EpochPoint | None = None
@@ -206,7 +206,7 @@ class Training:
         self._started: float | None = None  # when the seconds that are not yet in train_seconds began
 
     @property
-    def judged_model(self) -> LanguageModel:
+    def eval_model(self) -> LanguageModel:
         """The weights that validation judges now: the running average where there is one."""
         return self.average or self.model
 
@@ -236,18 +236,18 @@ class Training:
         epoch = len(self.history) + 1
         seed = (self.config.seed * 1_000_003 + epoch) % 2**63
         generator = torch.Generator().manual_seed(seed)  # the order
-        if self.under_way is None:
-            self.under_way = UnderWay()
+        if self.partial_epoch is None:
+            self.partial_epoch = PartialEpoch()
             torch.manual_seed(seed)  # the masks
-        part = self.under_way
-        if part.masks_rng is not None:
-            self._masks_generator().set_rng_state(part.masks_rng)
-            part.masks_rng = None
+        part = self.partial_epoch
+        if part.dropout_rng is not None:
+            self._dropout_generator().set_rng_state(part.dropout_rng)
+            part.dropout_rng = None
         cut_short, told = False, len(part.losses)
         self.model.train()
         with self._timed():
             for inputs, targets in islice(self.data.batches(epoch, generator), len(part.losses), None):
-                with shielded():
+                with defer_signals():
                     self.is_whole = False
                     loss, part.gradient_norm, state = self._train_step(inputs, targets, part.state)
                     part.state = state if self.data.carries_state else None
@@ -264,11 +264,11 @@ class Training:
             on_step(len(part.losses) - told)
             for loss in part.losses:
                 self._check_finite(loss, epoch)
-            val_perplexity, val_perplexity_pooled = self.data.validate(self.judged_model)
+            val_perplexity, val_perplexity_pooled = self.data.validate(self.eval_model)
         if not val_perplexity < DIVERGED_TIMES * self.model.vocab_size:  # also what is not a number
             raise self._diverged(f"the validation perplexity is {val_perplexity:.6g} after epoch {epoch}")
         book, pooled = self._train_perplexities(part.losses, part.sizes)
-        with shielded():
+        with defer_signals():
             self.train_chars += sum(part.sizes)
             if cut_short or (self._time_is_up() and epoch < self.epochs):
                 self.stopped = f"{STOPPED_BY_TIME} {self.config.max_seconds:g}"
@@ -283,7 +283,7 @@ class Training:
                 train_seconds=self.train_seconds,
                 train_chars=self.train_chars,
             )
-            self.under_way = None
+            self.partial_epoch = None
             self._remember(point)
         return point
 
@@ -306,7 +306,7 @@ class Training:
         """Seconds of training and validation until now."""
         return self.train_seconds + (0 if self._started is None else time.perf_counter() - self._started)
 
-    def _masks_generator(self) -> Any:
+    def _dropout_generator(self) -> Any:
         """The module of torch that keeps the generator of the device (get_rng_state, set_rng_state)."""
         return torch if self.device.type == "cpu" else torch.get_device_module(self.device)
 
@@ -376,12 +376,14 @@ class Training:
             "stopped": self.stopped,
             "under_way": None,
         }
-        if self.under_way is not None and self.under_way.losses:
-            part = self.under_way
+        if self.partial_epoch is not None and self.partial_epoch.losses:
+            part = self.partial_epoch
             parts = {
                 "losses": torch.stack(part.losses),
                 "gradient_norm": part.gradient_norm,
-                "masks_rng": self._masks_generator().get_rng_state() if part.masks_rng is None else part.masks_rng,
+                "masks_rng": self._dropout_generator().get_rng_state()
+                if part.dropout_rng is None
+                else part.dropout_rng,
             }
             if part.state is not None:
                 states = part.state if isinstance(part.state, tuple) else (part.state,)
@@ -412,19 +414,23 @@ class Training:
         self.stopped = facts["stopped"]
         if self.stopped.startswith(STOPPED_BY_TIME) and not self._time_is_up():
             self.stopped = ""  # it has been given more
-        self.under_way = None
+        self.partial_epoch = None
         if facts["under_way"] is not None:
-            self.under_way = self._under_way(group("under_way", tensors), facts["under_way"])
+            self.partial_epoch = self._partial_epoch(group("under_way", tensors), facts["under_way"])
 
-    def _under_way(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> UnderWay:
+    def _dropout_rng(self, part: PartialEpoch) -> Tensor:
+        """The state of the generator of the dropout masks between two steps."""
+        return self._dropout_generator().get_rng_state() if part.dropout_rng is None else part.dropout_rng
+
+    def _partial_epoch(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> PartialEpoch:
         states = [tensor.to(self.device) for _, tensor in sorted(group("state", tensors).items())]
         state: State | None = states[0] if len(states) == 1 else (states[0], states[1]) if states else None
-        return UnderWay(
+        return PartialEpoch(
             losses=list(tensors["losses"].to(self.device)),
             sizes=list(facts["sizes"]),
             gradient_norm=tensors["gradient_norm"].to(self.device),
             state=state,
-            masks_rng=tensors["masks_rng"],
+            dropout_rng=tensors["masks_rng"],
         )
 
 

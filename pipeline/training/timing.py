@@ -33,9 +33,9 @@ from pipeline.text.corpus import Corpus
 from pipeline.training.hardware import keep_freed_memory
 from pipeline.training.loop import StreamData, Training, WindowData
 
-Configuration = tuple[ModelConfig, TrainConfig]
+ConfigPair = tuple[ModelConfig, TrainConfig]
 
-WARM_UP_STEPS = 2  # not timed: the first ones fill caches
+UNTIMED_STEPS = 2  # not timed: the first ones fill caches
 
 TIMED_STEPS = 4  # of each shape, at least
 
@@ -66,16 +66,16 @@ class _EnoughError(Exception):
     """So many steps will do."""
 
 
-def shapes_to_time(configurations: Iterable[Configuration]) -> list[Configuration]:
+def shapes_to_time(configurations: Iterable[ConfigPair]) -> list[ConfigPair]:
     """Those of some configurations that tell most about all of them.
 
     Of each kind of model, the smallest, the middle and the largest hidden size at the fewest and at the most layers:
     at most six. The costly ones come first, so that several processes come to an end together.
     """
-    kinds: dict[tuple, list[Configuration]] = defaultdict(list)
+    kinds: dict[tuple, list[ConfigPair]] = defaultdict(list)
     for configuration in configurations:
         kinds[_kind(*configuration)].append(configuration)
-    chosen: dict[tuple, Configuration] = {}
+    chosen: dict[tuple, ConfigPair] = {}
     for kind, members in kinds.items():
         all_layers = [model.num_layers for model, _ in members]
         for layers in (min(all_layers), max(all_layers)):
@@ -123,19 +123,19 @@ def time_training(
 
     def at_rest() -> None:
         marks.append(now())
-        timed = len(marks) - 1 - WARM_UP_STEPS
-        if timed >= TIMED_STEPS and marks[-1] - marks[WARM_UP_STEPS] >= TIMED_SECONDS:
+        timed = len(marks) - 1 - UNTIMED_STEPS
+        if timed >= TIMED_STEPS and marks[-1] - marks[UNTIMED_STEPS] >= TIMED_SECONDS:
             raise _EnoughError
-        if timed >= 1 and marks[-1] - marks[WARM_UP_STEPS] >= LONG_SECONDS:
+        if timed >= 1 and marks[-1] - marks[UNTIMED_STEPS] >= LONG_SECONDS:
             raise _EnoughError
 
     marks = [now()]
     with suppress(_EnoughError, TrainingDivergedError):
         training.run_epoch(at_rest=at_rest)
-    first = min(WARM_UP_STEPS, len(marks) - 2)  # of a short text, the epoch may have fewer
+    first = min(UNTIMED_STEPS, len(marks) - 2)  # of a short text, the epoch may have fewer
     step_seconds = (marks[-1] - marks[first]) / (len(marks) - 1 - first)
     began = now()
-    training.data.validate(training.judged_model)
+    training.data.validate(training.eval_model)
     return Timing(model, train, step_seconds, now() - began)
 
 
@@ -197,7 +197,7 @@ def expected_seconds(corpus: Corpus, timing: Timing, run_seconds: float = RUN_SE
     return training + epochs * EPOCH_SECONDS + reading + run_seconds
 
 
-def in_turn_seconds(seconds: Sequence[float], workers: int) -> float:
+def queue_seconds(seconds: Sequence[float], workers: int) -> float:
     """Until the last of some tasks ends, each begun in its turn as a worker becomes free."""
     free = [0.0] * workers
     for each in seconds:

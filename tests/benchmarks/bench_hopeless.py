@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import CorpusConfig, resolve
-from pipeline.search.pruning import FinishedCurve, HopelessRule
+from pipeline.search.pruning import FinishedCurve, PruningRule
 
 DATA = Path(__file__).parent / "data"
 EPOCHS = 6
@@ -47,10 +47,10 @@ COLUMNS = (
 TRIALS, FIRST_AT_RANDOM = 40, 10
 UNIFORM_PERPLEXITY = 28.0
 RULES = {
-    "no margins": HopelessRule(min_finished=5, min_epochs=1, neighbours=3, slack=0, noise=0),
-    "from epoch 1": HopelessRule(min_epochs=1),
-    "default": HopelessRule(),
-    "careful": HopelessRule(min_finished=15, neighbours=10, slack=0.5),
+    "no margins": PruningRule(min_finished=5, min_epochs=1, neighbours=3, slack=0, noise=0),
+    "from epoch 1": PruningRule(min_epochs=1),
+    "default": PruningRule(),
+    "careful": PruningRule(min_finished=15, neighbours=10, slack=0.5),
 }
 
 
@@ -144,7 +144,7 @@ ORDERS: dict[str, Callable[[Sequence[Training], random.Random], list[Training]]]
 }
 
 
-def replay(trials: Sequence[Training], rule: HopelessRule, largest_macs: int) -> Replay:
+def replay(trials: Sequence[Training], rule: PruningRule, largest_macs: int) -> Replay:
     """The trials one after the other under the rule."""
     finished: list[Training] = []
     epochs_saved = seconds_saved = 0.0

@@ -91,8 +91,8 @@ def test_losses_and_validation_equal_d2ls_from_the_same_weights_and_batches(
         ours: list[torch.Tensor] = []
 
         def note_loss(seen: list[torch.Tensor] = ours) -> None:
-            assert training.under_way is not None
-            seen.append(training.under_way.losses[-1])
+            assert training.partial_epoch is not None
+            seen.append(training.partial_epoch.losses[-1])
 
         point = training.run_epoch(at_rest=note_loss)
         losses += ours

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.search.pruning import FinishedCurve, HopelessRule, HopelessStop
+from pipeline.search.pruning import FinishedCurve, PruningRule, PruningStop
 
-RULE = HopelessRule()
+RULE = PruningRule()
 EPOCHS = 4
 
 
@@ -37,7 +37,7 @@ finished_curves = st.lists(
     st.builds(FinishedCurve, macs, st.lists(perplexities, min_size=1, max_size=EPOCHS).map(tuple)), max_size=25
 )
 rules = st.builds(
-    HopelessRule,
+    PruningRule,
     st.integers(4, 12),
     st.integers(1, 3),
     st.integers(1, 4),
@@ -195,11 +195,11 @@ def test_a_perplexity_that_cant_be_is_refused():
 )
 def test_a_rule_says_what_it_allows(options, message):
     with pytest.raises(ValueError, match=message):
-        HopelessRule(**options)
+        PruningRule(**options)
 
 
 def test_a_stop_for_one_trial_pickles_and_says_that_it_is_hopeless():
-    stop = pickle.loads(pickle.dumps(HopelessStop(RULE, 2000, tuple(FINISHED))))
+    stop = pickle.loads(pickle.dumps(PruningStop(RULE, 2000, tuple(FINISHED))))
     reason = RULE.reason_to_stop(so_far(9), EPOCHS, 2000, FINISHED)
     assert reason
     assert stop(so_far(9), EPOCHS) == f"hopeless: {reason}"

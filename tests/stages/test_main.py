@@ -129,7 +129,7 @@ def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_check
     assert run.data.tags["failure"].startswith("TrainingDivergedError: ")
     assert [epoch for epoch, _ in history(run.info.run_id, "perplexity/val")] == [1]
     (best,) = (path for path in artifacts(run.info.run_id, "checkpoints") if "best" in path)
-    assert load_model(records.fetch(run.info.run_id, best))[2]["epoch"] == 1
+    assert load_model(records.artifact_path(run.info.run_id, best))[2]["epoch"] == 1
 
 
 # --- evaluate and sample ---------------------------------------------------------------------------------------------

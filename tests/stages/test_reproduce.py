@@ -428,7 +428,7 @@ def test_a_stopped_training_whose_checkpoints_are_gone_is_trained_anew(store, po
     with pytest.raises(KeyboardInterrupt):
         reproduce(replace(ONE, epochs=4), quick=True, make_pool=stopped_halfway)
     (begun,) = trainings(records.latest_run({"stage": "reproduce"}) or "").values()
-    shutil.rmtree(records.fetch(begun.run_id, "checkpoints"))
+    shutil.rmtree(records.artifact_path(begun.run_id, "checkpoints"))
     done = reproduce(replace(ONE, epochs=4), quick=True, make_pool=pool)
     (run,) = done.found["gru-scratch-1x8"].runs
     assert run.run_id != begun.run_id
@@ -562,7 +562,7 @@ def test_each_command_is_kept_once_and_shown_as_it_was_given(own, pool):
 
 
 def test_of_a_reproduction_that_kept_no_commands_the_first_and_the_last_are_known(own, pool):
-    records.fetch(own.found.run_id, COMMANDS_FILE).unlink()  # as before this was kept
+    records.artifact_path(own.found.run_id, COMMANDS_FILE).unlink()  # as before this was kept
     old = recorded_reproduction(own.found.run_id)
     assert (old.commands, old.commands_known) == (own.found.commands, False)
     again = reproduce(replace(ONE, max_seconds=100), quick=True, make_pool=pool)
@@ -651,6 +651,6 @@ def test_a_moved_checkout_is_repaired_first_and_nothing_is_trained_twice(own, tm
 
 
 def test_a_reproduction_that_has_not_come_far_enough_says_so(own):
-    records.fetch(own.found.run_id, "text.json").unlink()
+    records.artifact_path(own.found.run_id, "text.json").unlink()
     with pytest.raises(InputError, match="has not come far enough to report on; run `tmlm reproduce` again"):
         rewrite_report(own.found.run_id, "", "auto")

@@ -21,12 +21,12 @@ from pipeline.cli.main import cli
 from pipeline.cli.recommend import recommended, sentence
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
-from pipeline.search.pruning import HopelessRule
+from pipeline.search.pruning import PruningRule
 from pipeline.stages.search import SearchRun, search
 from pipeline.stages.train import TrainingTask, do
 from pipeline.support.workers import Event
 from pipeline.tracking import records
-from pipeline.tracking.step import CURVES
+from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import setup
 from pipeline.training import hardware
 from pipeline.training.timing import TimingTask
@@ -99,7 +99,7 @@ def test_the_runs_of_trials_have_their_live_curves_and_all_else_of_a_training(se
     client = MlflowClient()
     for run in trainings(searched):
         assert [point.step for point in client.get_metric_history(run.info.run_id, "perplexity/val")] == [1, 2]
-        assert records.fetch(run.info.run_id, CURVES).is_file()
+        assert records.artifact_path(run.info.run_id, CURVES_PLOT).is_file()
         assert run.data.tags["study"] == "search"
 
 
@@ -269,7 +269,7 @@ def test_more_confirmations_of_as_many_trials_change_the_recorded_figures(store,
     assert metrics["search/hypervolume"] == pytest.approx(again.evaluated.hypervolume, rel=1e-5)
 
 
-class OneIsEnough(HopelessRule):
+class OneIsEnough(PruningRule):
     """Lets one trial come to its end, and no other."""
 
     def reason_to_stop(self, curve: Any, epochs: int, macs_per_char: int, finished: Any) -> str:
@@ -277,7 +277,7 @@ class OneIsEnough(HopelessRule):
 
 
 def test_trials_that_are_hopeless_are_stopped_counted_and_kept_off_the_front(store, small_text, monkeypatch):
-    monkeypatch.setattr("pipeline.stages.search.HopelessRule", OneIsEnough)
+    monkeypatch.setattr("pipeline.stages.search.PruningRule", OneIsEnough)
     config = SearchConfig(**{**TINY, "cell": "gru", "trials": 3}, confirm_seeds=1)
     done = search(config, CorpusConfig(str(small_text)), stop_hopeless=True, make_pool=Inline)
     assert (done.counts["trials"], done.counts["hopeless"], done.counts["failed"]) == (3, 2, 0)
@@ -353,7 +353,7 @@ def test_a_run_whose_model_is_gone_is_not_timed_and_the_search_comes_to_its_end(
     config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=2)
     done = search(config, CorpusConfig(str(small_text)), make_pool=Inline)
     confirmation = done.evaluated.front[0].candidate.run_ids[1]
-    records.fetch(confirmation, "checkpoints/best.safetensors").unlink()
+    records.artifact_path(confirmation, "checkpoints/best.safetensors").unlink()
     again = search(config, CorpusConfig(str(small_text)), make_pool=Inline)
     assert f"The model of run {confirmation} is not timed" in caplog.text
     assert len(again.evaluated.front[0].candidate.ms_per_char) == 1

@@ -66,7 +66,7 @@ def train(text: Path, options: dict[str, Any]) -> step_module.Step:
 def outcome(run_id: str) -> Outcome:
     """All that a run came to, but for the clock: the last state's tensors, every metric's history, the sample texts."""
     client = MlflowClient()
-    tensors, _ = load_checkpoint(records.fetch(run_id, "checkpoints/last.safetensors"))
+    tensors, _ = load_checkpoint(records.artifact_path(run_id, "checkpoints/last.safetensors"))
     keys = client.get_run(run_id).data.metrics.keys() - OF_THE_CLOCK
     metrics = {key: [(m.step, m.value) for m in client.get_metric_history(run_id, key)] for key in keys}
     texts = {file.path: records.read_text(run_id, file.path) for file in client.list_artifacts(run_id, "samples")}
@@ -133,8 +133,8 @@ def kill_between_checkpoint_and_figures(patch: pytest.MonkeyPatch) -> None:
 
 
 def stop_in_an_epoch(patch: pytest.MonkeyPatch) -> None:
-    keep = experiment.Keeper.keep_now_and_then
-    patch.setattr(experiment.Keeper, "keep_now_and_then", dying_at(3, keep, KeyboardInterrupt))
+    keep = experiment.CheckpointManager.keep_now_and_then
+    patch.setattr(experiment.CheckpointManager, "keep_now_and_then", dying_at(3, keep, KeyboardInterrupt))
 
 
 # beside the two above, at which the stores of ``stopped`` and ``cut`` were killed
@@ -146,7 +146,7 @@ MOMENTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "in a later epoch": lambda patch: patch.setattr(Training, "_train_step", dying_at(60, Training._train_step)),
     "while a checkpoint is written": lambda patch: patch.setattr(os, "replace", dying_at(5, os.replace)),
     "between the last and the best checkpoint": lambda patch: patch.setattr(
-        experiment.Keeper, "_write_best", dying_at(2, experiment.Keeper._write_best)
+        experiment.CheckpointManager, "_write_best", dying_at(2, experiment.CheckpointManager._write_best)
     ),
     "between the figures and the sample texts": lambda patch: patch.setattr(
         runs.TrackedRun, "text", dying_at(3, runs.TrackedRun.text)
@@ -267,13 +267,13 @@ def test_killed_time_and_again_it_is_the_same(stopped, expected):
     assert_same(stopped, expected)
     kept = MlflowClient().get_run(stopped).data.tags["resumed"]
     assert kept.startswith("stopped by Ctrl-C; stopped by Ctrl-C; KilledError")
-    folder = records.fetch(stopped, "checkpoints")
+    folder = records.artifact_path(stopped, "checkpoints")
     assert sorted(path.name for path in folder.iterdir()) == ["best.safetensors", "last.safetensors"]
 
 
 def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(cut, expected):
     """An earlier copy of the checkpoint was put back: the training says again what it had said."""
-    last = records.fetch(cut, "checkpoints/last.safetensors")
+    last = records.artifact_path(cut, "checkpoints/last.safetensors")
     earlier = last.read_bytes()
     be_killed(MOMENTS["between training and its pictures"], lambda: train_stage.resume(cut, {}))
     last.write_bytes(earlier)
@@ -283,7 +283,7 @@ def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(cut, 
 
 def test_a_training_that_has_lost_its_checkpoints_is_not_begun_again(store, small_text):
     run_id = train(small_text, TINY).run_id
-    folder = records.fetch(run_id, "checkpoints")
+    folder = records.artifact_path(run_id, "checkpoints")
     folder.rename(folder.with_name("elsewhere"))
     result = records.read_text(run_id, "result.json")
     with pytest.raises(InputError, match=r"has lost its checkpoints: .* has no last.safetensors; put that back"):
@@ -348,14 +348,14 @@ def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_i
 
 def test_an_earlier_outcome_is_kept_also_when_keeping_it_is_interrupted(store, small_text):
     run_id = train(small_text, {**WINDOWS, "epochs": 2, "sample_every": 0}).run_id
-    best = records.fetch(run_id, "checkpoints/best.safetensors").read_bytes()
+    best = records.artifact_path(run_id, "checkpoints/best.safetensors").read_bytes()
     copies = runs.TrackedRun.keep_copies
     be_killed(
         lambda patch: patch.setattr(runs.TrackedRun, "keep_copies", dying_at(1, copies)),
         lambda: train_stage.resume(run_id, {"epochs": 3}),
     )
     train_stage.resume(run_id, {"epochs": 3})
-    assert records.fetch(run_id, "earlier/epoch-0002/checkpoints/best.safetensors").read_bytes() == best
+    assert records.artifact_path(run_id, "earlier/epoch-0002/checkpoints/best.safetensors").read_bytes() == best
     assert json.loads(records.read_text(run_id, "earlier/epoch-0002/result.json"))["epochs"] == 2
 
 
@@ -448,7 +448,7 @@ def without_recipe(run_id: str) -> None:
     begun = json.loads(client.get_run(run_id).data.tags[records.CONFIG_TAG])
     assert begun["train"].pop("recipe") == 1
     client.set_tag(run_id, records.CONFIG_TAG, json.dumps(begun))
-    path = records.fetch(run_id, "checkpoints/last.safetensors")
+    path = records.artifact_path(run_id, "checkpoints/last.safetensors")
     tensors, facts = load_checkpoint(path)
     assert facts["train"].pop("recipe") == 1
     save_checkpoint(path, tensors, facts)
@@ -495,7 +495,7 @@ def test_of_two_that_resume_a_run_at_once_the_slower_one_is_told(stopped, expect
 
 def test_an_experiment_that_only_looks_writes_nothing(store, small_text):
     run_id = killed(small_text, TINY, MOMENTS["between the last and the best checkpoint"])
-    folder = records.fetch(run_id, "checkpoints")
+    folder = records.artifact_path(run_id, "checkpoints")
     (folder / ".last.safetensors.0123").write_bytes(b"another process is writing")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     config = CorpusConfig(str(small_text))
@@ -528,7 +528,7 @@ def test_another_text_under_the_same_name_is_refused(store, small_text, tmp_path
 
 
 def test_a_damaged_checkpoint_is_refused_and_the_run_stays_as_it_was(stopped):
-    last = records.fetch(stopped, "checkpoints/last.safetensors")
+    last = records.artifact_path(stopped, "checkpoints/last.safetensors")
     data = bytearray(last.read_bytes())
     data[len(data) // 2] ^= 1
     last.write_bytes(data)

@@ -58,7 +58,7 @@ def do(task: Any, report: Report) -> Any:
             report(os.getpid())
             return bytes(argument)
         case "stubborn":
-            with signals.shielded():
+            with signals.defer_signals():
                 report(os.getpid())
                 time.sleep(argument)
         case "closing":

@@ -16,7 +16,7 @@ from mlflow.utils import request_utils
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.errors import RecordingError
-from pipeline.stages.search import _Conductor
+from pipeline.stages.search import _SearchDriver
 from pipeline.stages.train import Setting, train
 from pipeline.support.progress import Progress
 from pipeline.text.corpus import load_corpus
@@ -24,7 +24,7 @@ from pipeline.tracking import runs
 from pipeline.tracking import store as store_module
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, run_step
-from pipeline.tracking.store import PatientRetry, reason_of, setup
+from pipeline.tracking.store import PatientRetry, setup, store_reason
 from tests.limits import SLACK
 
 
@@ -147,7 +147,7 @@ def test_a_finished_step_whose_artifacts_a_server_has_lost_is_done_again(mlflow_
 def test_a_picture_that_a_server_has_lost_is_left_out_of_the_dashboard(mlflow_server, caplog):
     with runs.tracked_run("train", "a run", {}) as run:
         pass
-    assert _Conductor._dashboard_link(SimpleNamespace(), run.id)[1] is None  # type: ignore[arg-type]
+    assert _SearchDriver._dashboard_link(SimpleNamespace(), run.id)[1] is None  # type: ignore[arg-type]
     assert f"The dashboard has no curve of run {run.id}" in caplog.text
 
 
@@ -169,10 +169,12 @@ def test_a_long_reason_is_cut_between_words_and_keeps_its_cause():
         "HTTPConnectionPool(host='127.0.0.1', port=5604): Max retries exceeded with url: /api/2.0/mlflow/runs/log-batch"
     )
     cause = "NewConnectionError('[Errno 111] Connection refused'))"
-    said = reason_of(MlflowException(f"API request to http://host/{'x' * 200} failed with {pool} (Caused by {cause}"))
+    said = store_reason(
+        MlflowException(f"API request to http://host/{'x' * 200} failed with {pool} (Caused by {cause}")
+    )
     assert said.endswith(f" ... (Caused by {cause}; start that server, or set MLFLOW_TRACKING_URI to another store")
     words = " ".join(f"word{number:03}" for number in range(100))
-    assert reason_of(ValueError(words)).partition(";")[0] == " ".join([*words.split()[:37], "..."])
+    assert store_reason(ValueError(words)).partition(";")[0] == " ".join([*words.split()[:37], "..."])
 
 
 def test_an_artifact_list_that_is_refused_is_a_sentence(mlflow_server):

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from pipeline.config import SearchConfig
-from pipeline.search.study.storage import alone
+from pipeline.search.study.storage import study_lock
 from tests.faults import SEARCH, Ended, Lab, StudyTrial, check_search, counted, study_runs, trials_of
 from tests.support.test_workers import all_ended
 
@@ -242,7 +242,7 @@ def test_under_mlflow_run(lab, study, small_text, how):
 
 def test_a_second_command_on_a_study_that_is_being_searched_is_refused(lab, study, small_text, monkeypatch):
     monkeypatch.setattr("pipeline.tracking.store.root", lambda: lab.checkout.folder.resolve())
-    with alone(SearchConfig(study_name=study)):  # as the first command has it to its end
+    with study_lock(SearchConfig(study_name=study)):  # as the first command has it to its end
         second = Command(lab, study, small_text).run()
     assert second.code == 2
     assert f"--study-name {study} is being searched by another command" in second.output

@@ -125,7 +125,7 @@ def test_a_copy_is_mended_to_its_own_artifacts(store, monkeypatch, tmp_path):
     shutil.copytree(store, tmp_path / "copy")
     start_in(tmp_path / "copy", monkeypatch)
     doctor.repair()
-    assert records.fetch(run.id, "note.txt") == tmp_path / f"copy/mlruns/0/{run.id}/artifacts/note.txt"
+    assert records.artifact_path(run.id, "note.txt") == tmp_path / f"copy/mlruns/0/{run.id}/artifacts/note.txt"
 
 
 def test_what_is_not_found_is_left_and_said(moved):

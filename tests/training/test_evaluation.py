@@ -54,7 +54,7 @@ def trained() -> tuple[LanguageModel, Tensor]:
     torch.manual_seed(0)
     training = Training(LanguageModel(model_config, 28), ids[:200_000], ids[200_000:202_000], train_config)
     fit(training)
-    return training.judged_model, ids[202_000:222_000]
+    return training.eval_model, ids[202_000:222_000]
 
 
 # --- a text ----------------------------------------------------------------------------------------------------------

@@ -264,7 +264,7 @@ def test_the_test_text_is_read_with_the_best_epochs_weights(corpus, tmp_path, av
     after: list[TextScore] = []
 
     def on_epoch(training: Training, point: EpochPoint) -> None:
-        after.append(score_text(training.judged_model, ids_of(corpus, "test")))
+        after.append(score_text(training.eval_model, ids_of(corpus, "test")))
 
     observer = replace(heard.observer(says(values)), on_epoch=on_epoch)
     result = run_experiment(corpus, model_config, train_config, observer, tmp_path)

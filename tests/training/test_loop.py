@@ -243,9 +243,7 @@ def test_only_the_reports_preset_averages_as_the_book_does():
     assert book.val_perplexity != book.val_perplexity_pooled
     assert point.train_perplexity == point.train_perplexity_pooled
     assert (
-        point.val_perplexity
-        == point.val_perplexity_pooled
-        == score_text(stream.judged_model, a_text(300, 1)).perplexity
+        point.val_perplexity == point.val_perplexity_pooled == score_text(stream.eval_model, a_text(300, 1)).perplexity
     )
 
 
@@ -349,12 +347,12 @@ def test_the_running_average_follows_its_ramp_up_to_its_decay(monkeypatch):
 
 def test_the_average_is_what_validation_judges():
     averaged, plain = start(STREAM | {"average": 0.9}), start(STREAM | {"average": 0.0})
-    assert averaged.judged_model is averaged.average
-    assert averaged.judged_model is not averaged.model
-    assert plain.judged_model is plain.model
+    assert averaged.eval_model is averaged.average
+    assert averaged.eval_model is not averaged.model
+    assert plain.eval_model is plain.model
     averaged.run_epoch()
     val = a_text(300, seed=1)
-    assert averaged.history[0].val_perplexity == score_text(averaged.judged_model, val).perplexity
+    assert averaged.history[0].val_perplexity == score_text(averaged.eval_model, val).perplexity
     assert averaged.history[0].val_perplexity != score_text(averaged.model, val).perplexity
 
 
@@ -498,7 +496,7 @@ def test_a_training_gone_on_with_equals_one_that_was_not_interrupted(
     fit(second)
 
     assert equal(weights(second), weights(whole))
-    assert equal(list(second.judged_model.parameters()), list(whole.judged_model.parameters()))
+    assert equal(list(second.eval_model.parameters()), list(whole.eval_model.parameters()))
     assert without_seconds(second.history) == without_seconds(whole.history)
     assert second.step == whole.step
     assert second.best in second.history

@@ -29,7 +29,14 @@ from scipy.stats import qmc
 
 from pipeline.search.known_cost.acquisition import Acquisition, SuccessModel
 from pipeline.search.known_cost.gaussian_process import GaussianProcess, squared_distances, winsorised
-from pipeline.search.known_cost.space import LARGEST_ENUMERATION, SOBOL_POINTS, Array, Range, Space, internal_value
+from pipeline.search.known_cost.space import (
+    LARGEST_ENUMERATION,
+    SOBOL_POINTS,
+    Array,
+    CandidateSpace,
+    Distribution,
+    internal_value,
+)
 
 PROPOSED_BY = "known_cost:proposed_by"  # system attribute of a trial: "startup", "model" or "random"
 
@@ -39,7 +46,7 @@ LOCAL_WIDTHS, LOCAL_CENTRES, LOCAL_POINTS = (0.1, 0.03), 5, 50  # then rounds of
 
 SHORTLIST = 512  # of the candidates, by a quick estimate, that are judged thoroughly
 
-DRAWS = 32  # of the values at the observed points
+POSTERIOR_SAMPLES = 32  # of the values at the observed points
 
 # The sampler ----------------------------------------------------------------------------------------------------------
 
@@ -166,7 +173,7 @@ class KnownCostSampler(BaseSampler):
         self._n_startup_trials = n_startup_trials
         self._seed = _fresh_seed() if seed is None else seed
         self._lock = threading.Lock()
-        self._candidates_of: tuple[dict[str, Range], Candidates, Candidates] | None = None
+        self._candidates_of: tuple[dict[str, Distribution], Candidates, Candidates] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_lock"}
@@ -200,7 +207,7 @@ class KnownCostSampler(BaseSampler):
         enqueued = trial.system_attrs.get("fixed_params", {})
         if not search_space or all(name in enqueued for name in search_space):
             return {}
-        space = Space({name: range_of(name, distribution) for name, distribution in search_space.items()})
+        space = CandidateSpace({name: range_of(name, distribution) for name, distribution in search_space.items()})
         fixed = {
             name: x for name in space.ranges if (x := internal_value(space.ranges[name], enqueued, name)) is not None
         }
@@ -243,10 +250,10 @@ class KnownCostSampler(BaseSampler):
             raise ValueError(f"the cost of {params} is {value}; it must be a finite number")
         return value
 
-    def _costs(self, space: Space, points: Array) -> Array:
+    def _costs(self, space: CandidateSpace, points: Array) -> Array:
         return np.array([self._cost_of(space.external(point)) for point in points])
 
-    def _history(self, space: Space, trials: Sequence[FrozenTrial], objectives: Objectives) -> History:
+    def _history(self, space: CandidateSpace, trials: Sequence[FrozenTrial], objectives: Objectives) -> History:
         rows: dict[tuple[float, ...], tuple[list[float], bool]] = {}
         pending: set[tuple[float, ...]] = set()
         threshold = math.inf if self._worst is None else self._loss(self._worst, objectives.sign)
@@ -275,7 +282,7 @@ class KnownCostSampler(BaseSampler):
 
     # Candidates
 
-    def _candidates(self, space: Space) -> tuple[Candidates, Candidates]:
+    def _candidates(self, space: CandidateSpace) -> tuple[Candidates, Candidates]:
         """Those of the whole space, and of them those within the budget; ValueError where there are none."""
         if self._candidates_of is None or self._candidates_of[0] != space.ranges:
             if space.size() <= LARGEST_ENUMERATION:
@@ -292,7 +299,7 @@ class KnownCostSampler(BaseSampler):
             self._candidates_of = (dict(space.ranges), candidates, within)
         return self._candidates_of[1:]
 
-    def _sampled(self, space: Space) -> Candidates:
+    def _sampled(self, space: CandidateSpace) -> Candidates:
         """Sobol points; with a tight budget, those around the cheapest too."""
         generator = np.random.default_rng(self._seed)
         sobol = qmc.Sobol(len(space.ranges), seed=generator)
@@ -309,14 +316,14 @@ class KnownCostSampler(BaseSampler):
     def _within_budget(self, candidates: Candidates) -> Candidates:
         return candidates if self._max_cost is None else candidates.keep(candidates.cost <= self._max_cost)
 
-    def _agreeing(self, space: Space, points: Array, fixed: Mapping[str, float]) -> Candidates:
+    def _agreeing(self, space: CandidateSpace, points: Array, fixed: Mapping[str, float]) -> Candidates:
         """Of a trial that is enqueued with some of its values: the others as in the points, within the budget."""
         points = np.unique(space.pinned(points, fixed), axis=0)
         return self._within_budget(Candidates(points, self._costs(space, points)))
 
     def _near(
         self,
-        space: Space,
+        space: CandidateSpace,
         centres: Array,
         width: float,
         taken: set[tuple[float, ...]],
@@ -340,7 +347,7 @@ class KnownCostSampler(BaseSampler):
     def _propose(
         self,
         objectives: Objectives,
-        space: Space,
+        space: CandidateSpace,
         trials: Sequence[FrozenTrial],
         fixed: Mapping[str, float],
         generator: np.random.Generator,
@@ -377,13 +384,13 @@ class KnownCostSampler(BaseSampler):
         candidates = candidates.keep(np.argsort(-scores, kind="stable")[:SHORTLIST])
         return candidates.point(int(np.argmax(acquisition.thorough(*arguments(candidates))))), "model"
 
-    def _inputs(self, space: Space, points: Array, cost: Array, prices: Prices) -> Array:
+    def _inputs(self, space: CandidateSpace, points: Array, cost: Array, prices: Prices) -> Array:
         return np.column_stack([space.to_unit(points), prices.to_unit(cost)])
 
     def _startup(
         self,
         number: int,
-        space: Space,
+        space: CandidateSpace,
         history: History,
         candidates: Candidates,
         prices: Prices,
@@ -410,7 +417,7 @@ class KnownCostSampler(BaseSampler):
     def _acquisition(
         self,
         objectives: Objectives,
-        space: Space,
+        space: CandidateSpace,
         history: History,
         prices: Prices,
         generator: np.random.Generator,
@@ -435,7 +442,7 @@ class KnownCostSampler(BaseSampler):
             log=self._log,
             sign=sign,
             success=SuccessModel(inputs[decided], ~failed[decided], categorical) if failed.any() else None,
-            normals=generator.standard_normal((DRAWS, int(usable.sum()))),
+            normals=generator.standard_normal((POSTERIOR_SAMPLES, int(usable.sum()))),
         )
 
 
@@ -443,14 +450,14 @@ def _fresh_seed() -> int:
     return int(np.random.SeedSequence().generate_state(1)[0])
 
 
-def range_of(name: str, distribution: BaseDistribution) -> Range:
+def range_of(name: str, distribution: BaseDistribution) -> Distribution:
     """The distribution of a parameter; ValueError for a kind that is not known here."""
     if isinstance(distribution, CategoricalDistribution | FloatDistribution | IntDistribution):
         return distribution
     raise ValueError(f"parameter {name} has a {type(distribution).__name__}, which KnownCostSampler does not know")
 
 
-def point_of(space: Space, trial: FrozenTrial) -> tuple[float, ...] | None:
+def point_of(space: CandidateSpace, trial: FrozenTrial) -> tuple[float, ...] | None:
     """The trial's point in the space, announced, enqueued or taken; None if it lies outside."""
     params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     announced = trial.system_attrs.get(PROPOSAL, {})

@@ -12,7 +12,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 Array = NDArray[np.float64]
 
-Range = CategoricalDistribution | FloatDistribution | IntDistribution
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 
 LARGEST_ENUMERATION = 8192  # a finite space up to this size is tried whole
 
@@ -22,10 +22,10 @@ SOBOL_POINTS = 4096  # candidates of any other space, a power of two
 
 
 @dataclass(frozen=True)
-class Space:
+class CandidateSpace:
     """A search space; a point is a row of Optuna's internal values (a category's index), in the order of the names."""
 
-    ranges: dict[str, Range]
+    ranges: dict[str, Distribution]
 
     def size(self) -> float:
         """Number of points; infinite with a continuous parameter."""
@@ -69,7 +69,7 @@ class Space:
         return points
 
 
-def _size(range_: Range) -> float:
+def _size(range_: Distribution) -> float:
     if isinstance(range_, CategoricalDistribution):
         return len(range_.choices)
     if range_.single():
@@ -77,7 +77,7 @@ def _size(range_: Range) -> float:
     return math.inf if range_.step is None else round((range_.high - range_.low) / range_.step) + 1
 
 
-def _grid(range_: Range) -> Array:
+def _grid(range_: Distribution) -> Array:
     if isinstance(range_, CategoricalDistribution):
         return np.arange(len(range_.choices), dtype=float)
     if range_.single():
@@ -87,7 +87,7 @@ def _grid(range_: Range) -> Array:
     return np.minimum(values, range_.high)  # 3 * 0.1 > 0.3, which Optuna would not take for a value of the range
 
 
-def _from_unit(range_: Range, unit: Array) -> Array:
+def _from_unit(range_: Distribution, unit: Array) -> Array:
     if isinstance(range_, CategoricalDistribution):
         return np.minimum(np.floor(unit * len(range_.choices)), len(range_.choices) - 1)
     if range_.single():
@@ -100,7 +100,7 @@ def _from_unit(range_: Range, unit: Array) -> Array:
     return np.clip(values, range_.low, range_.high)
 
 
-def _to_unit(range_: Range, values: Array) -> Array:
+def _to_unit(range_: Distribution, values: Array) -> Array:
     if isinstance(range_, CategoricalDistribution):
         return values
     if range_.single():
@@ -111,7 +111,7 @@ def _to_unit(range_: Range, values: Array) -> Array:
     return (values - low) / (high - low)
 
 
-def internal_value(range_: Range, params: Mapping[str, Any], name: str) -> float | None:
+def internal_value(range_: Distribution, params: Mapping[str, Any], name: str) -> float | None:
     """Optuna's internal value of a parameter; None if it is not given, or is no value of the range."""
     try:
         value = float(range_.to_internal_repr(params[name]))

@@ -73,7 +73,7 @@ def artifact_folder() -> Path:
 
 
 @contextmanager
-def refused(config: SearchConfig, *others: type[Exception]) -> Iterator[None]:
+def storage_errors(config: SearchConfig, *others: type[Exception]) -> Iterator[None]:
     """A storage that can't be used, or no longer, in a sentence; ``others`` are what else says so here."""
     refusals: tuple[type[Exception], ...] = (SQLAlchemyError, optuna.exceptions.StorageInternalError, *others)
     try:
@@ -100,19 +100,19 @@ def open_storage(config: SearchConfig) -> RDBStorage:
         arguments: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}}
     else:  # a server closes connections that are idle for long, or is restarted: look before each use, and reconnect
         arguments = {"pool_pre_ping": True}
-    with refused(config, ImportError, RuntimeError):  # no driver; a storage of another version
+    with storage_errors(config, ImportError, RuntimeError):  # no driver; a storage of another version
         default_storage().parent.mkdir(parents=True, exist_ok=True)
         with FileLock(default_storage().parent / ".optuna.lock", timeout=LOCK_SECONDS):
             return RDBStorage(url, engine_kwargs=arguments)
 
 
 @contextmanager
-def alone(config: SearchConfig) -> Iterator[None]:
+def study_lock(config: SearchConfig) -> Iterator[None]:
     """For as long as a command works on a study of a name. InputError where another one of this machine does."""
     study = sha256(f"{storage_url(config)}\n{config.study_name}".encode()).hexdigest()[:16]  # a name of any length
     refusal = (
         f"--study-name {config.study_name} is being searched by another command; wait for it, stop it, "
         "or give another name"
     )
-    with files.alone(default_storage().parent / f".search-{study}.lock", refusal):
+    with files.exclusive_lock(default_storage().parent / f".search-{study}.lock", refusal):
         yield

@@ -32,8 +32,8 @@ from pipeline.config import FIRST_RECIPE, RECIPES, STOPPED_BY_TIME, CorpusConfig
 from pipeline.errors import InputError, RemoteError, TmlmError, TrainingDivergedError
 from pipeline.search.front import Candidate, Trial
 from pipeline.search.known_cost.sampler import range_of
-from pipeline.search.known_cost.space import Space as SearchedSpace
-from pipeline.search.pruning import HOPELESS, FinishedCurve
+from pipeline.search.known_cost.space import CandidateSpace
+from pipeline.search.pruning import PRUNED, FinishedCurve
 from pipeline.search.space import PARAMETERS, Space, configs_of, protocol_of
 from pipeline.search.study.samplers import OVER_BUDGET, build_sampler, distributions, is_over_budget
 from pipeline.search.study.storage import (
@@ -53,7 +53,7 @@ from pipeline.search.study.storage import (
     TEXT,
     artifact_folder,
     open_storage,
-    refused,
+    storage_errors,
     storage_url,
 )
 from pipeline.support.processes import is_gone, is_of_this_machine, process_tags
@@ -71,9 +71,9 @@ FAILURES_IN_A_ROW = 20  # trials that failed for good and none that did not, aft
 
 ANSWERS_IN_A_ROW = 20  # proposals that need no training, after which one that does is drawn at random
 
-LARGEST_ENUMERATION = 100_000  # configurations that a space is listed up to
+LARGEST_LISTED_SPACE = 100_000  # configurations that a space is listed up to
 
-DRAWS = 1000  # after which a space without a size is taken for searched through
+RANDOM_ATTEMPTS = 1000  # after which a space without a size is taken for searched through
 
 FEWEST_TO_RANK = 4  # complete trials, before parameters are ranked
 
@@ -111,15 +111,15 @@ def _process_of(trial: FrozenTrial) -> Mapping[str, str]:
     return trial.user_attrs.get(PROCESS) or trial.system_attrs.get(PROCESS) or {}
 
 
-def points_of(space: Space) -> SearchedSpace:
+def points_of(space: Space) -> CandidateSpace:
     """The searched parameters as numbers."""
-    return SearchedSpace({name: range_of(name, each) for name, each in distributions(space).items()})
+    return CandidateSpace({name: range_of(name, each) for name, each in distributions(space).items()})
 
 
 def configurations(space: Space) -> Iterator[dict[str, Any]] | None:
     """Every configuration of a space; None where they are too many to be listed, or a parameter is continuous."""
     points = points_of(space)
-    if points.size() > LARGEST_ENUMERATION:
+    if points.size() > LARGEST_LISTED_SPACE:
         return None
     return ({**space.fixed, **points.external(point)} for point in points.enumerate())
 
@@ -189,7 +189,7 @@ class Search:
         self._check_budget()
         self._check_fit()
         storage = open_storage(config)
-        with refused(config), warnings.catch_warnings():
+        with storage_errors(config), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             is_there = config.study_name in optuna.get_all_study_names(storage)
             self.study = optuna.create_study(
@@ -440,7 +440,7 @@ class Search:
             left = [each for each in listed if is_new(each)]
             found = random.choice(left) if left else None
         else:
-            found = next(filter(is_new, (draw(self.space, random) for _ in range(DRAWS))), None)
+            found = next(filter(is_new, (draw(self.space, random) for _ in range(RANDOM_ATTEMPTS))), None)
         return None if found is None else {name: found[name] for name in self.space.searched}
 
     @staticmethod
@@ -532,7 +532,7 @@ class Search:
             storage.set_trial_user_attr(trial_id, name, result[name])
         storage.set_trial_user_attr(trial_id, "sample_text", result["texts"][0])
         self._show_in_dashboard(trial_id, result["run_id"])
-        if result["stopped"].startswith(HOPELESS):
+        if result["stopped"].startswith(PRUNED):
             self.study.tell(number, state=TrialState.PRUNED)
             return
         self.study.tell(number, [min(result["val_perplexity"], float(self.vocab_size)), log10(result["macs_per_char"])])

@@ -487,7 +487,7 @@ def history_of(study: optuna.Study) -> sampler_module.History:
     sampler = study.sampler
     assert isinstance(sampler, KnownCostSampler)
     objectives = sampler_module.Objectives.of(study.directions, 1)
-    return sampler._history(space_module.Space(dict(SPACE)), study.trials, objectives)  # type: ignore[arg-type]
+    return sampler._history(space_module.CandidateSpace(dict(SPACE)), study.trials, objectives)  # type: ignore[arg-type]
 
 
 def test_capped_trials_are_not_fitted():

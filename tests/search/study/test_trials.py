@@ -27,9 +27,9 @@ from pipeline.search.study.storage import (
     REPEATS,
     RETRY_OF,
     SEED,
-    alone,
     open_storage,
-    refused,
+    storage_errors,
+    study_lock,
     with_storage,
 )
 from pipeline.search.study.trials import FAILURES_IN_A_ROW, Lost, Proposal, Search, configurations, draw
@@ -597,9 +597,13 @@ def test_a_storage_without_its_driver_is_told(begin):
 
 def test_two_commands_can_not_work_on_one_study(begin):
     config = SearchConfig()
-    with alone(config), pytest.raises(InputError, match="is being searched by another command"), alone(config):
+    with (
+        study_lock(config),
+        pytest.raises(InputError, match="is being searched by another command"),
+        study_lock(config),
+    ):
         pass
-    with alone(config):
+    with study_lock(config):
         pass
 
 
@@ -609,7 +613,7 @@ def test_studies_of_names_that_differ_in_a_sign_or_at_the_far_end_and_of_other_s
     configs.append(SearchConfig(study_name="a b", storage="sqlite:///x.db"))
     with ExitStack() as stack:
         for config in configs:
-            stack.enter_context(alone(config))
+            stack.enter_context(study_lock(config))
     assert len(list((no_store / "mlruns").glob(".search-*"))) == len(configs)
 
 
@@ -734,7 +738,7 @@ def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(begin):
 
     found = begin()
     said = r"the study can't be kept in .*optuna.db: disk I/O error; see --storage"
-    with pytest.raises(RecordingError, match=said), refused(found.config):
+    with pytest.raises(RecordingError, match=said), storage_errors(found.config):
         raise StorageInternalError("disk I/O error")
 
 
