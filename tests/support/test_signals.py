@@ -16,14 +16,14 @@ ROOT = Path(__file__).resolve().parents[2]
 START = """
 import os, signal, sys, time
 from pipeline.support import signals
-from pipeline.support.signals import shielded
+from pipeline.support.signals import defer_signals
 for each in signals.SIGNALS: signal.signal(each, signal.SIG_DFL)  # what starts the tests may ignore some (nohup, &)
 signals.install()
 def ready(): print("ready", flush=True)
 """
 SOON = "signals.install(deadline_seconds=0.5)"
 STUCK = """
-with shielded():
+with defer_signals():
     ready()
     while True: time.sleep(0.05)
 """
@@ -57,8 +57,8 @@ def end_of(process: subprocess.Popen[str]) -> tuple[int, str, str, float]:
 def test_a_signal_in_a_shielded_block_is_raised_at_the_end_of_it():
     process = start("""
 try:
-    with shielded():
-        with shielded(): pass
+    with defer_signals():
+        with defer_signals(): pass
         ready()
         time.sleep(0.5)
         print("whole", flush=True)
@@ -93,7 +93,7 @@ time.sleep(30)
 def test_a_process_that_does_not_come_to_rest_is_ended_by_force(signum, code, install, least, most):
     process = start(
         """
-signals.close_by_force(lambda name: print("closed after", name, flush=True))
+signals.on_forced_exit(lambda name: print("closed after", name, flush=True))
 """
         + STUCK,
         install,
@@ -108,7 +108,7 @@ signals.close_by_force(lambda name: print("closed after", name, flush=True))
 def test_a_second_ctrl_c_ends_it_at_once_and_still_closes():
     process = start(
         """
-signals.close_by_force(lambda name: print("closed after", name, flush=True))
+signals.on_forced_exit(lambda name: print("closed after", name, flush=True))
 """
         + STUCK
     )
@@ -123,7 +123,7 @@ signals.close_by_force(lambda name: print("closed after", name, flush=True))
 def test_what_closes_too_slowly_is_left():
     process = start(
         """
-signals.close_by_force(lambda name: time.sleep(60))
+signals.on_forced_exit(lambda name: time.sleep(60))
 """
         + STUCK
     )
@@ -138,9 +138,9 @@ signals.close_by_force(lambda name: time.sleep(60))
 def test_the_same_ctrl_c_on_two_ways_is_one():
     """`mlflow run` passes SIGTERM on, and a launcher its SIGINT, while the terminal has told the whole group."""
     process = start("""
-signals.close_by_force(lambda name: print("by force"))
+signals.on_forced_exit(lambda name: print("by force"))
 try:
-    with shielded():
+    with defer_signals():
         ready()
         time.sleep(1.2)
 except KeyboardInterrupt:
@@ -171,7 +171,7 @@ except (KeyboardInterrupt, SystemExit):
 def test_a_server_takes_the_time_that_it_needs():
     process = start(
         """
-signals.take_your_time()
+signals.disable_deadline()
 try:
     ready()
     time.sleep(30)
