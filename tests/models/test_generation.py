@@ -1,6 +1,7 @@
 """Generated text: what each way of decoding promises, and that prompts do not disturb one another."""
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import islice, product
 from math import log
 from typing import Literal
@@ -16,6 +17,7 @@ from models.language_model import LanguageModel
 torch.set_num_threads(1)
 
 PROMPTS = [[1, 2, 3], [4], [0, 5, 2, 2, 1, 3, 4]]
+PAIRS = [list(pair) for pair in product(range(6), repeat=2)]  # prompts, each with random numbers of its own
 GREEDY = Decoding(method="greedy")
 WAYS = [
     GREEDY,
@@ -37,14 +39,12 @@ def tiny_model(cell: CellName = "lstm", implementation: Literal["torch", "scratc
 
 
 @torch.no_grad()
-def log_probability(model: LanguageModel, prompt: list[int], text: tuple[int, ...]) -> float:
-    """Of the text after the prompt, read character by character."""
-    state, log_probabilities = None, []
-    for character in [*prompt, *text]:
-        logits, state = model(torch.tensor([[character]]), state)
-        log_probabilities.append(logits[0, -1].double().log_softmax(dim=-1))
-    before_text = log_probabilities[len(prompt) - 1 :]
-    return sum(float(before[character]) for before, character in zip(before_text, text, strict=False))
+def log_probabilities(model: LanguageModel, prompt: list[int], texts: Sequence[Sequence[int]]) -> list[float]:
+    """The log-probability of each text, all of one length, after the prompt; each is read as a whole."""
+    ids = torch.tensor([[*prompt, *text] for text in texts])
+    scores = model(ids[:, :-1])[0].double().log_softmax(dim=-1).gather(-1, ids[:, 1:, None])
+    totals: list[float] = scores[:, len(prompt) - 1 :, 0].sum(dim=1).tolist()
+    return totals
 
 
 @pytest.mark.parametrize("decoding", WAYS)
@@ -86,14 +86,15 @@ def test_a_longer_text_begins_with_the_shorter_one(decoding):
     assert complete(model, PROMPTS, 9, decoding) == [text[:9] for text in longer]
 
 
+@torch.no_grad()
 def test_greedy_takes_the_most_probable_character_reading_one_by_one():
     model = tiny_model()
     for prompt, text in zip(PROMPTS, complete(model, PROMPTS, 10, GREEDY), strict=True):
-        for position, character in enumerate(text):
-            so_far = (*text[:position],)
-            candidates = [log_probability(model, prompt, (*so_far, i)) for i in range(6)]
-            best = candidates.index(max(candidates))
-            assert character == best
+        state, best = None, []
+        for character in [*prompt, *text[:-1]]:
+            logits, state = model(torch.tensor([[character]]), state)
+            best.append(int(logits[0, -1].argmax()))
+        assert text == best[len(prompt) - 1 :]
 
 
 def test_a_prompt_is_read_in_one_forward_call_and_each_character_costs_one_more():
@@ -127,14 +128,16 @@ def test_beam_width_one_equals_greedy():
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_a_wide_enough_beam_finds_the_most_probable_text(prompt):
     model = tiny_model()
-    best = max(product(range(6), repeat=3), key=lambda text: log_probability(model, prompt, text))
-    assert complete(model, [prompt], 3, Decoding(method="beam", beam_width=36)) == [list(best)]
+    texts = [list(text) for text in product(range(6), repeat=3)]
+    scores = log_probabilities(model, prompt, texts)
+    best = texts[scores.index(max(scores))]
+    assert complete(model, [prompt], 3, Decoding(method="beam", beam_width=36)) == [best]
 
 
 def test_a_beam_can_find_a_more_probable_text_than_greedy():
     model = tiny_model()
     greedy, beam = (
-        [log_probability(model, p, tuple(t)) for p, t in zip(PROMPTS, complete(model, PROMPTS, 8, way), strict=True)]
+        [log_probabilities(model, p, [t])[0] for p, t in zip(PROMPTS, complete(model, PROMPTS, 8, way), strict=True)]
         for way in (GREEDY, Decoding(method="beam", beam_width=50))
     )
     assert all(b >= g for b, g in zip(beam, greedy, strict=True))
@@ -171,7 +174,8 @@ def test_temperature_divides_the_logits():
 
 def test_numbers_spread_evenly_draw_each_id_as_often_as_its_probability():
     logits = torch.tensor([[1.0, 3.0, 2.0, -2.0]])
-    counts = Counter(draw(logits, torch.tensor((i + 0.5) / 10_000), Decoding()).item() for i in range(10_000))
+    uniform = (torch.arange(10_000, dtype=torch.float64)[:, None] + 0.5) / 10_000
+    counts = Counter(draw(logits.expand(10_000, -1), uniform, Decoding()).tolist())
     for i, probability in enumerate(logits[0].softmax(dim=-1).tolist()):
         assert counts[i] / 10_000 == pytest.approx(probability, abs=1e-4)
 
@@ -185,10 +189,10 @@ def test_sampled_frequencies_agree_with_the_softmax():
     model = tiny_model()
     with torch.no_grad():  # a model that forgets: every character has the same distribution
         model.output.weight.zero_()
-    length, temperature = 4000, 1.3
-    (text,) = complete(model, [[0]], length, Decoding(temperature=temperature, seed=5))
-    expected = length * (model.output.bias.double() / temperature).softmax(dim=-1)
-    observed = torch.bincount(torch.tensor(text), minlength=6)
+    length, temperature = 110, 1.3
+    texts = complete(model, PAIRS, length, Decoding(temperature=temperature, seed=5))
+    expected = len(PAIRS) * length * (model.output.bias.double() / temperature).softmax(dim=-1)
+    observed = torch.bincount(torch.tensor(texts).flatten(), minlength=6)
     chi_square = ((observed - expected) ** 2 / expected).sum().item()
     assert chi_square < 20.5  # 5 degrees of freedom: one seed in a thousand is above
 
@@ -207,8 +211,8 @@ def test_what_is_forbidden_leaves_its_probability_to_the_others():
     with torch.no_grad():
         model.output.weight.zero_()
         model.output.bias.copy_(torch.tensor([log(8), log(1), log(3), -50, -50, -50]))
-    (text,) = complete(model, [[0]], 2000, Decoding(seed=2), forbidden=[0])
-    assert text.count(2) / len(text) == pytest.approx(0.75, abs=0.03)
+    texts = torch.tensor(complete(model, PAIRS, 60, Decoding(seed=2), forbidden=[0]))
+    assert (texts == 2).double().mean().item() == pytest.approx(0.75, abs=0.03)
 
 
 @pytest.mark.parametrize("decoding", WAYS)

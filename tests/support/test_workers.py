@@ -16,96 +16,11 @@ import psutil
 import pytest
 
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.support import signals
-from pipeline.support.workers import Event, InWorkerError, Report, Workers
+from pipeline.support.workers import Event, InWorkerError, Workers
 from tests.limits import SLACK
+from tests.support.tasks import AwkwardError, do, done_and_gone, fail_to_start, mark_start, next_events
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-class AwkwardError(Exception):
-    """Pickles, but can't be unpickled."""
-
-    def __init__(self, one: int, two: int) -> None:
-        super().__init__(f"{one} and {two}")
-
-
-def do(task: Any, report: Report) -> Any:
-    """What a task of these tests says: (verb, argument)."""
-    verb, argument = task
-    match verb:
-        case "square":
-            return argument**2
-        case "environment":
-            return os.environ.get(argument)
-        case "tell":
-            for number in range(argument):
-                report(number)
-        case "fail":
-            raise argument
-        case "fail awkwardly":
-            raise AwkwardError(1, 2)
-        case "hold":
-            return lambda: None  # does not pickle
-        case "print":
-            os.write(1, argument)
-        case "sleep":
-            report(os.getpid())
-            time.sleep(argument)
-        case "die":
-            os.kill(os.getpid(), argument)
-        case "write":  # so many bytes, of which the parent's pipe holds 64 KiB
-            report(os.getpid())
-            return bytes(argument)
-        case "stubborn":
-            with signals.defer_signals():
-                report(os.getpid())
-                time.sleep(argument)
-        case "closing":
-            path, seconds = argument
-            try:
-                report(os.getpid())
-                time.sleep(60)
-            except (KeyboardInterrupt, SystemExit) as stop:
-                time.sleep(seconds)
-                Path(path).write_text(str(signals.signal_of(stop)))
-                raise
-    return None
-
-
-def done_and_gone(task: Any, report: Report) -> Any:
-    """A result whose very last byte is sent before the process dies."""
-    report("first")
-    report("second")
-    return _Bomb()
-
-
-class _Bomb:
-    """Pickles to a number; the process ends right after the message that has it is sent."""
-
-    def __reduce__(self) -> Any:
-        import threading
-
-        threading.Timer(0.2, os._exit, (7,)).start()
-        return int, ("42",)
-
-
-def fail_to_start() -> None:
-    raise InputError("no way to begin")
-
-
-def mark_start() -> None:
-    os.environ["STARTED"] = os.environ.get("STARTED", "") + "x"
-
-
-def next_events(workers: Workers, count: int) -> list[Event]:
-    """At least so many events, within half a minute."""
-    events: list[Event] = []
-    until = time.monotonic() + 30
-    while len(events) < count:
-        assert time.monotonic() < until, events
-        events += workers.events(1.0)
-    return events
 
 
 def all_ended(processes: list[psutil.Process], seconds: float) -> bool:
@@ -266,10 +181,9 @@ def test_a_worker_that_died_between_two_tasks_costs_none():
         assert event.pid != first
 
 
-@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSEGV])
-def test_the_signal_that_a_worker_died_of_is_told(signum):
+def test_the_signal_that_a_worker_died_of_is_told():
     with Workers(do, 1) as workers:
-        assert one(workers, ("die", signum)).value == -signum
+        assert one(workers, ("die", signal.SIGSEGV)).value == -signal.SIGSEGV
 
 
 def test_a_result_is_heard_of_though_its_worker_died_right_after():
@@ -330,7 +244,7 @@ def test_a_worker_that_does_not_come_to_rest_is_ended_by_force():
 
 
 def test_a_worker_that_is_still_beginning_ends_without_a_word(capfd):
-    for wait_seconds in (0, 0.1, 0.2):
+    for wait_seconds in (0, 0.1):
         with suppress(ZeroDivisionError), Workers(do, 1) as workers:
             workers.submit(("sleep", 60))
             time.sleep(wait_seconds)
@@ -345,7 +259,7 @@ SCRIPT = """
 import signal, sys
 from pipeline.support import signals
 from pipeline.support.workers import Workers
-from tests.support.test_workers import do, next_events
+from tests.support.tasks import do, next_events
 if __name__ == "__main__":
     for each in signals.SIGNALS: signal.signal(each, signal.SIG_DFL)  # what starts the tests may ignore some
     signals.install()
@@ -390,7 +304,9 @@ def test_an_idle_worker_of_a_parent_that_was_killed_ends_too():
     assert all_ended(children, 2 * SLACK)
 
 
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, -signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, -signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_to_the_parent_stops_all_and_each_closes_what_it_has_open(signum, code, tmp_path):
     parent, children = parent_of(*(("closing", (str(tmp_path / name), 0.7)) for name in "ab"))
     began = time.monotonic()
