@@ -1,7 +1,7 @@
-"""The digest of what a module and all of ours that it imports compute: what a recorded result depends on.
+"""Digest of the code of a module and of the modules of this project that it imports: what a recorded result depends on.
 
-Docstrings, comments and layout do not count, nor does the wording of errors, log messages and help texts, nor the
-modules in ``LEFT_OUT``. Neither do the names and places of modules: a module that is moved leaves the digest as it is.
+It ignores docstrings, comments, formatting, the wording of errors, log messages and help texts, and the modules in
+``LEFT_OUT``. It also ignores the names of modules: moving one does not change it.
 """
 
 import ast
@@ -12,20 +12,17 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
-
 OURS = ("models", "pipeline")
-
-LEFT_OUT = frozenset(  # they word errors, fetch files, write files whole and handle signals
+LEFT_OUT = frozenset(  # errors' messages, downloads, atomic writes and signals change no result
     {"pipeline.errors", "pipeline.text.downloads", "pipeline.support.files", "pipeline.support.signals"}
 )
-
 LOG_CALLS = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
 
 Node = TypeVar("Node", bound=ast.AST)
 
 
 class _Import(NamedTuple):
-    """A module of ours that is imported; of it, a name (empty: the module itself), and what that is called here."""
+    """An import from a module of this project: the module, the imported name ("": the module itself), and its alias."""
 
     module: str
     name: str
@@ -41,7 +38,7 @@ def _is_ours(module: str) -> bool:
 
 
 def _imports(tree: ast.Module) -> Iterator[_Import]:
-    """What a module imports of ours, wherever in the file the import stands."""
+    """Yield the imports from this project's modules, wherever in the file they stand."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -56,7 +53,7 @@ def _imports(tree: ast.Module) -> Iterator[_Import]:
 
 
 class _WithoutWords(ast.NodeTransformer):
-    """Empties every text."""
+    """Replaces every string by an empty one."""
 
     def visit_Constant(self, node: ast.Constant) -> ast.Constant:
         return ast.Constant("") if isinstance(node.value, str) else node
@@ -70,8 +67,8 @@ def _without_words(node: Node) -> Node:
     return emptied
 
 
-class _Computing(ast.NodeTransformer):
-    """Leaves what computes: no docstrings, no imports of ours, and no words where they can only be read by a person."""
+class _CodeAlone(ast.NodeTransformer):
+    """Removes docstrings, imports from this project, and strings that only a person reads."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
@@ -106,40 +103,40 @@ def _sha256(text: str) -> str:
 
 @cache
 def _read(module: str) -> tuple[tuple[_Import, ...], str]:
-    """What a module imports of ours, and the digest of what it computes itself."""
+    """A module's imports from this project, and the digest of its own code."""
     tree = ast.parse(_source(module).read_bytes())
     imports = tuple(_imports(tree))
-    return imports, _sha256(ast.dump(_Computing().visit(tree)))
+    return imports, _sha256(ast.dump(_CodeAlone().visit(tree)))
 
 
 def modules_behind(*modules: str, without: frozenset[str] = frozenset()) -> list[str]:
-    """The modules and all of ours that they import, directly or not, in alphabetical order."""
+    """The modules and all modules of this project that they import, directly or not, in alphabetical order."""
     seen: set[str] = set()
     waiting = list(modules)
     while waiting:
         module = waiting.pop()
         if module not in seen and module not in without:
             seen.add(module)
-            waiting.extend(each.module for each in _read(module)[0])
+            waiting.extend(imported.module for imported in _read(module)[0])
     return sorted(seen)
 
 
 @cache
 def _digest_with_imports(module: str) -> str:
-    """The digest of what a module computes and of whence it takes what it imports of ours."""
+    """Digest of a module's code and of what each of its imported names stands for."""
     imports, own = _read(module)
-    taken = [f"{_read(each.module)[1]} {each.name} {each.alias}" for each in imports if each.module not in LEFT_OUT]
-    return _sha256("\n".join([own, *sorted(taken)]))
+    used = [f"{_read(of.module)[1]} {of.name} {of.alias}" for of in imports if of.module not in LEFT_OUT]
+    return _sha256("\n".join([own, *sorted(used)]))
 
 
 @cache
 def code_digest(*modules: str) -> str:
-    """The digest (16 digits) of what the modules and all of ours that they import compute."""
+    """Digest (16 hexadecimal digits) of the modules' code and of the code that they import, directly or not."""
     behind = modules_behind(*modules, without=LEFT_OUT)
     return _sha256("\n".join(sorted(map(_digest_with_imports, behind))))[:16]
 
 
 @cache
 def own_code_digest(*modules: str) -> str:
-    """The digest (16 digits) of what the modules themselves compute."""
+    """Digest (16 hexadecimal digits) of the modules' own code, without imports."""
     return _sha256("\n".join(sorted(_read(module)[1] for module in modules)))[:16]

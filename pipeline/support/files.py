@@ -1,4 +1,4 @@
-"""Files that are whole or not there, small files that a user names; and the names of a training's two checkpoints."""
+"""Atomic writes, exclusive locks, reading small files that a user names, and the names of the two checkpoints."""
 
 import os
 from collections.abc import Iterator
@@ -11,19 +11,19 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import InputError
 
-LAST_CHECKPOINT = "last.safetensors"  # the whole state of a training: what it is resumed from
-
-BEST_CHECKPOINT = "best.safetensors"  # the weights of the epoch that validates best: what is evaluated and served
+LAST_CHECKPOINT = "last.safetensors"  # complete training state, to resume from
+BEST_CHECKPOINT = "best.safetensors"  # weights of the epoch with the best validation perplexity, to evaluate and serve
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that takes its place when the block ends, synced, and never if it fails.
+    """Open a file for writing that replaces ``path`` when the block ends; if the block fails, ``path`` stays as it is.
 
-    Until then it is ``.<name>.<random>`` beside its place: what ``leftovers`` finds if the process is killed.
+    The data goes to ``.<name>.<random>`` in the same folder and is synced before the rename. A killed process leaves
+    that file behind; ``leftovers`` lists such files.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")  # not tempfile's: that may be read by its owner only
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")  # not tempfile's, which only the owner may read
     try:
         with temporary.open("xb") as file:
             yield file
@@ -33,21 +33,42 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         _sync_folder(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and not error.filename:  # a write does not say of what
+        if isinstance(error, OSError) and error.errno and not error.filename:  # a failed write does not name its file
             error.filename = str(path)
         raise
 
 
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file with ``atomic_write``."""
+    with atomic_write(path) as file:
+        file.write(data)
+
+
 def leftovers(path: Path) -> list[Path]:
-    """What killed writers of a file have left beside its place; only for one who knows that nobody writes it now."""
+    """Temporary files that killed writers of ``path`` left behind; call it only when no process is writing ``path``."""
     return list(path.parent.glob(f".{path.name}.*"))
 
 
-def read_small(path: str | Path, option: str, most_bytes: int) -> str:
-    """The text of a small UTF-8 file that an option names, without a byte order mark.
+@contextmanager
+def exclusive_lock(lock: Path, refusal: str) -> Iterator[None]:
+    """Hold an exclusive lock file; raise InputError(refusal) if another process of this machine holds it."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    held = FileLock(lock)
+    try:
+        held.acquire(timeout=0)
+    except Timeout:
+        raise InputError(refusal) from None
+    try:
+        yield
+    finally:
+        held.release()
 
-    Raises InputError for anything else: a pipe or a device would be waited for or never end, and no table or space
-    that is meant is larger.
+
+def read_small(path: str | Path, option: str, most_bytes: int) -> str:
+    """Read a small UTF-8 file named by a command-line option, without its byte order mark.
+
+    Raises InputError for a folder, pipe or device (reading could block or never end), for an unreadable file and for
+    one larger than ``most_bytes``.
     """
     place = Path(path)
     try:
@@ -64,29 +85,8 @@ def read_small(path: str | Path, option: str, most_bytes: int) -> str:
     return text
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """The whole file or none: written beside its place, synced, then renamed."""
-    with atomic_write(path) as file:
-        file.write(data)
-
-
-@contextmanager
-def exclusive_lock(lock: Path, refusal: str) -> Iterator[None]:
-    """For as long as this command works on something. InputError, ``refusal``, where another one of this machine is."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(lock)
-    try:
-        held.acquire(timeout=0)
-    except Timeout:
-        raise InputError(refusal) from None
-    try:
-        yield
-    finally:
-        held.release()
-
-
 def _sync_folder(folder: Path) -> None:
-    """Make the new name itself survive a power failure; where folders can't be opened (Windows), it is left to it."""
+    """Sync a folder, so that a rename in it survives a power failure; no-op where folders can't be opened (Windows)."""
     if not hasattr(os, "O_DIRECTORY"):
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,8 +1,8 @@
-"""What this process may use of its machine: memory, cores and threads.
+"""The machine that this process runs on: software versions, and the memory, cores and threads that it may use.
 
-A container, systemd or a batch system limits them by control groups, of which the parents' limits count too.
-Version 2 has one hierarchy for all controllers, version 1 one for each. A container without a namespace for control
-groups is told its path on the host, while its own group is what it finds mounted at the root: both are looked at.
+Containers, systemd and batch systems limit memory and cores by control groups (cgroups); the limits of parent groups
+apply too. Version 2 has one hierarchy for all controllers, version 1 one for each. In a container without a cgroup
+namespace, /proc/self/cgroup has the path on the host while its own group is mounted at the root: both are read.
 """
 
 import importlib.metadata
@@ -21,17 +21,23 @@ import psutil
 from pipeline.errors import InputError
 from pipeline.support.code_digest import ROOT
 
+GB = 10**9
+CGROUPS = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")  # lines of hierarchy:controllers:path
 PACKAGES = ("torch", "mlflow", "optuna", "ptflops", "matplotlib", "click", "numpy", "safetensors")
 
 
+# --- code and environment --------------------------------------------------------------------------------------------
+
+
 def public_version(package: str) -> str:
-    """The version as a package index knows it, without a build's local suffix (+cpu)."""
+    """A package's version without its local build suffix (+cpu), as package indexes have it."""
     return importlib.metadata.version(package).split("+")[0]
 
 
 @cache
 def git_tags() -> dict[str, str]:
-    """Commit of the code that runs, and whether the working tree differs from it; empty outside a repository."""
+    """Tags with the commit of this code and whether the working tree is dirty; {} outside a git repository."""
     try:
         commit, changes = (
             subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, timeout=20, check=True).stdout
@@ -54,21 +60,17 @@ def environment() -> dict[str, Any]:
     }
 
 
-GB = 10**9
-
-CGROUPS = Path("/sys/fs/cgroup")
-
-MEMBERSHIP = Path("/proc/self/cgroup")  # lines of hierarchy:controllers:path
+# --- memory, cores and threads ---------------------------------------------------------------------------------------
 
 
 def memory_of_this_machine() -> int:
-    """Bytes that a process may have: the machine's, or those of its container or job where these are fewer."""
+    """Bytes of memory that this process may use: the machine's, or fewer under a cgroup limit."""
     total: int = psutil.virtual_memory().total
     return min(total, memory_limit() or total)
 
 
 def check_file_fits(what: str, needed: int) -> None:
-    """Refuse a file that needs so many bytes of memory to be read, if this machine has less. Raises InputError."""
+    """Raise InputError if reading a file needs more memory (bytes) than this machine has."""
     there = memory_of_this_machine()
     if needed > there:
         raise InputError(
@@ -78,9 +80,9 @@ def check_file_fits(what: str, needed: int) -> None:
 
 
 def check_threads(count: int) -> None:
-    """Refuse --threads where the system does not let this process start so many; torch would end it without a word.
+    """Raise InputError if this process can't start so many threads; torch would end it without a message.
 
-    They are started, since limits of users, control groups and address space all count. Raises InputError.
+    The threads are really started, since limits of the user, the cgroup and the address space all apply.
     """
     done = threading.Event()
     started: list[threading.Thread] = []
@@ -101,13 +103,13 @@ def check_threads(count: int) -> None:
 
 
 def memory_limit() -> int | None:
-    """Bytes that this process may have, together with all others in its groups; None without a limit."""
+    """The cgroup limit in bytes, shared by all processes of the group; None without a limit."""
     texts = [_content(folder / name) for folder, name in _files("memory", "memory.limit_in_bytes", "memory.max")]
     return min((int(text) for text in texts if text.isdigit()), default=None)
 
 
 def cpu_limit() -> int | None:
-    """Cores that this process's groups may use at a time, rounded up; None without a quota."""
+    """The cgroup CPU quota in cores, rounded up; None without a quota."""
     cores = []
     for folder, name in _files("cpu", "cpu.cfs_quota_us", "cpu.max"):
         quota, _, period = _content(folder / name).partition(" ")
@@ -119,31 +121,32 @@ def cpu_limit() -> int | None:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: those of its CPU affinity, or fewer under a quota."""
+    """Cores that this process may use: its CPU affinity, or fewer under a quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, cpu_limit() or cores)
 
 
-def _files(controller: str, first: str, second: str) -> Iterator[tuple[Path, str]]:
-    """The folder of this process's group and those of its parents, with the file's name in version 1 or 2."""
+def _files(controller: str, name_v1: str, name_v2: str) -> Iterator[tuple[Path, str]]:
+    """Yield the folders of this process's cgroup and its parents, with the file's name in version 1 or 2."""
     for line in _content(MEMBERSHIP).splitlines() or ["0::/"]:
         hierarchy, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if hierarchy == "0":
-            name, tops = second, [CGROUPS, CGROUPS / "unified"]
+            name, tops = name_v2, [CGROUPS, CGROUPS / "unified"]
         elif controller in controllers.split(","):
-            name, tops = first, [CGROUPS / controller]
+            name, tops = name_v1, [CGROUPS / controller]
         else:
             continue
         own = Path(path.lstrip("/"))
         for top in tops:
             for folder in dict.fromkeys([own, *own.parents]):
-                if ".." not in folder.parts:  # a group outside of this namespace
+                if ".." not in folder.parts:  # outside of this cgroup namespace
                     yield top / folder, name
 
 
 def _content(path: Path) -> str:
+    """The stripped text of a file; "" if it can't be read."""
     try:
         return path.read_text().strip()
-    except (OSError, ValueError):  # there is no such group or file here
+    except (OSError, ValueError):  # no such group or file
         return ""

@@ -1,8 +1,8 @@
-"""Labels beside the dots of a picture, where they cover nothing."""
+"""Draw figures: the one module that imports matplotlib. Axes, legends, PNG files, and labels that overlap nothing."""
 
 import io
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import ceil, cos, floor, log10, pi, sin
 from typing import Any
 
@@ -16,95 +16,21 @@ from matplotlib.image import imsave
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-Boxes = NDArray[np.float64]  # (4,) or (N, 4): left, low, right, high, in pixels; a point is (2,)
-
-LABEL_DISTANCES = (9, 15, 22, 30, 40)  # points from a dot to its label, and the directions to try, best first
-
-LABEL_ANGLES = (pi / 4, -3 * pi / 4, pi / 2, -pi / 2, 0.0, pi, -pi / 4, 3 * pi / 4)
-
-ASLANT = (pi / 4, -3 * pi / 4, -pi / 4, 3 * pi / 4)  # further off: a level or upright line would run along the front's
-
-
-def _common(box: Boxes, others: Boxes) -> float:
-    """The area in square pixels that a box (4,) shares with others (N, 4), in sum; a box is left, low, right, high."""
-    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    return float(np.prod(np.maximum(sides, 0.0), axis=1).sum())
-
-
-def _along(start: Boxes, end: Boxes, half_width: float) -> Boxes:
-    """Boxes (N, 4) along a straight line between two pixels, which stand for it."""
-    parts = ceil(np.linalg.norm(end - start) / (2 * half_width)) + 1
-    middles = np.linspace(start, end, parts)
-    return np.hstack([middles - half_width, middles + half_width])
-
-
-def write_labels(
-    axes: Axes,
-    labels: Sequence[tuple[str, float, float]],
-    dots: Sequence[tuple[float, float]],
-    lines: Sequence[tuple[tuple[float, float], tuple[float, float]]],
-    keep: int,
-) -> None:
-    """Write each (text, x, y) beside its dot, clear of all dots, of the lines and of the labels before it.
-
-    Each takes the nearest free place around its dot, with a thin line to one further off. Of those that find none, the
-    first ``keep`` are written where they cover least, and the rest are left out. The axes' limits must stand.
-    """
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    renderer = laid_out(figure)
-    unit = figure.dpi / 72  # pixels of a point
-    frame = np.array([axes.get_window_extent(renderer).extents])
-
-    def pixel(point: tuple[float, float]) -> Boxes:
-        return np.asarray(axes.transData.transform(point), dtype=np.float64)
-
-    centres = [pixel(point) for point in [*((x, y) for _, x, y in labels), *dots]]
-    taken = [_along(centre, centre, 4 * unit) for centre in centres]
-    taken += [_along(pixel(start), pixel(end), 1.5 * unit) for start, end in lines]
-    written = [np.empty((0, 4))]
-    for number, ((text, x, y), dot) in enumerate(zip(labels, centres, strict=False)):
-        note = axes.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=8, va="center", zorder=6)
-        note.set_in_layout(False)
-        size = note.get_window_extent(renderer)
-        all_taken, all_written = np.concatenate(taken), np.concatenate(written)
-        places: list[tuple[float, float, Boxes, Boxes]] = []
-        for distance in LABEL_DISTANCES:
-            near = distance <= LABEL_DISTANCES[1]
-            for angle in LABEL_ANGLES if near else ASLANT:
-                right, up = distance * unit * cos(angle), distance * unit * sin(angle)
-                left = right - (size.width if right < -1 else size.width / 2 if right < 1 else 0)
-                half = size.height / 2
-                box = np.add([*dot, *dot], [left, up - half, left + size.width, up + half])
-                leader = np.empty((0, 4)) if near else _along(dot, np.clip(dot, box[:2], box[2:]), unit)
-                covered = size.width * size.height - _common(box, frame) + _common(box, all_taken)
-                covered += sum(_common(part, all_written) for part in leader)
-                places.append((round(covered), distance, box, leader))
-        covered, _, box, leader = min(places, key=lambda place: place[:2])
-        if covered > 0 and number >= keep:
-            note.remove()
-            continue
-        note.set_position(((box[0] - dot[0]) / unit, ((box[1] + box[3]) / 2 - dot[1]) / unit))
-        written.append(box[None])
-        taken += [box[None], leader]
-        if len(leader):
-            ends = axes.transData.inverted().transform([dot, np.clip(dot, box[:2], box[2:])])
-            axes.plot(*ends.T, color=FAINT, linewidth=0.6, zorder=3)
-
-
 __all__ = ["Axes", "Figure"]  # for annotations elsewhere
 
-TRAIN, VAL, BAR, FAINT, INK = "#1f77b4", "#d62728", "#2ca02c", "#777777", "#222222"
-
+TRAIN, VAL, BAR, FAINT, INK = "#1f77b4", "#d62728", "#2ca02c", "#777777", "#222222"  # BAR: baselines
 CELL_STYLES = {"rnn": ("#1f77b4", "o"), "gru": ("#e07b00", "s"), "lstm": ("#8250b4", "^")}
-
-OTHER_STYLE = ("#17a2a2", "D")  # of a cell that is none of these
-
+OTHER_STYLE = ("#17a2a2", "D")  # any other cell
 BAR_STYLES: list[Any] = ["--", ":", "-."]
-
 DOTS_PER_INCH = 150
+LARGEST = 1e6  # perplexities are clipped to it: an axis to infinity could not be drawn
 
-LARGEST = 1e6  # a perplexity beyond it says no more, and its axis could not be drawn
+LABEL_DISTANCES = (9, 15, 22, 30, 40)  # points from a dot to its label, in the order in which they are tried
+NEAR_DISTANCE = 15  # points; a label further off has a leader line
+LABEL_ANGLES = (pi / 4, -3 * pi / 4, pi / 2, -pi / 2, 0.0, pi, -pi / 4, 3 * pi / 4)
+LEADER_ANGLES = (pi / 4, -3 * pi / 4, -pi / 4, 3 * pi / 4)  # diagonal: other leader lines would run along the front's
+
+Boxes = NDArray[np.float64]  # (4,) or (N, 4): left, low, right, high, in pixels; a point is (2,)
 
 
 def new_figure(width: float, height: float, dots_per_inch: int = DOTS_PER_INCH) -> Figure:
@@ -113,7 +39,7 @@ def new_figure(width: float, height: float, dots_per_inch: int = DOTS_PER_INCH) 
 
 
 def add_axes(figure: Figure, title: str = "", place: Any = 111, title_size: float | None = None) -> Axes:
-    """Axes with a grid. The title is written as it is: a text's name may have a $."""
+    """Add axes with a grid. The title is not parsed as math: a text's name may have a $."""
     axes = figure.add_subplot(place)
     axes.set_title(title, fontsize=title_size, parse_math=False)
     axes.grid(alpha=0.2)
@@ -121,10 +47,10 @@ def add_axes(figure: Figure, title: str = "", place: Any = 111, title_size: floa
 
 
 def png(figure: Figure, shades: int = 256) -> bytes:
-    """The figure as a PNG. With 16 shades of each colour it takes half the bytes, and nobody sees it."""
+    """The figure as a PNG with ``shades`` levels per colour channel; 16 halve the file without a visible difference."""
     canvas = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box stands for what the font lacks of a text's name
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a text's name may have characters that the font lacks
         canvas.draw()
     step = 255 // (shades - 1)
     pixels = np.asarray(canvas.buffer_rgba())[:, :, :3].astype(np.uint16)
@@ -135,22 +61,23 @@ def png(figure: Figure, shades: int = 256) -> bytes:
 
 
 def drawable(perplexities: Sequence[float]) -> list[float]:
+    """The perplexities, clipped to LARGEST."""
     return [min(value, LARGEST) for value in perplexities]
 
 
 def si(value: float) -> str:
-    """1500 as 1.5k."""
+    """Format a number with an SI suffix: 1500 as 1.5k."""
     size, suffix = next(((s, n) for s, n in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= s), (1.0, ""))
     return f"{value / size:.10g}{suffix}"
 
 
 def plain_number(value: float) -> str:
-    """1500 as 1,500."""
+    """Format a number with thousands separators: 1500 as 1,500."""
     return f"{value:,.10g}"
 
 
 def log_y(axes: Axes, values: Sequence[float]) -> None:
-    """A log axis around the values, with ticks at 1, 1.5, 2, 3, ... or fewer of them, as numbers."""
+    """Make y logarithmic, with limits around the values and plain numbers at 1, 1.5, 2, 3, ... or fewer of these."""
     low, high = min(values) / 1.12, max(values) * 1.12
     steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 2, 5) if high < 500 * low else (1,)
     axes.set_yscale("log")
@@ -159,7 +86,7 @@ def log_y(axes: Axes, values: Sequence[float]) -> None:
 
 
 def log_x(axes: Axes, values: Sequence[float], number: Callable[[float], str] = si) -> None:
-    """A log axis around the values, with ticks at 1, 2, 5, ..., more or fewer of them, as numbers: 2k, 50k, 1M."""
+    """Make x logarithmic, with limits around the values and ticks at 1, 2, 5, ... formatted by ``number``."""
     low, high = min(values) / 1.4, max(values) * 1.4
     steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 2, 5) if high < 5000 * low else (1,)
     axes.set_xscale("log")
@@ -168,7 +95,7 @@ def log_x(axes: Axes, values: Sequence[float], number: Callable[[float], str] = 
 
 
 def _number_ticks(axis: Axis, low: float, high: float, steps: Sequence[float], number: Callable[[float], str]) -> None:
-    """Ticks at these steps of each decade between low and high."""
+    """Set ticks at these steps of each decade between low and high."""
     ticks = [step * 10.0**power for power in range(floor(log10(low)), ceil(log10(high)) + 1) for step in steps]
     axis.set_major_locator(FixedLocator([tick for tick in ticks if low <= tick <= high]))
     axis.set_minor_locator(NullLocator())
@@ -176,19 +103,19 @@ def _number_ticks(axis: Axis, low: float, high: float, steps: Sequence[float], n
 
 
 def whole_numbers(axes: Axes) -> None:
-    """Ticks of x at whole numbers alone."""
+    """Set ticks of x at integers only."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def baseline_lines(axes: Axes, bars: Mapping[str, float]) -> None:
-    """A horizontal line for each n-gram model (label -> perplexity), named in the legend."""
-    for (label, value), style in zip(bars.items(), BAR_STYLES, strict=False):
+def baseline_lines(axes: Axes, baselines: Mapping[str, float]) -> None:
+    """Draw a horizontal line for each baseline (label -> perplexity), with an entry in the legend."""
+    for (label, value), style in zip(baselines.items(), BAR_STYLES, strict=False):
         axes.axhline(value, color=BAR, linestyle=style, linewidth=1.2, label=f"{label} {value:.2f}")
 
 
 def legend_below(figure: Figure, axes: Iterable[Axes], columns: int, size: float | str | None = None) -> None:
-    """A legend under the figure, in which each label of some axes stands once; none where nothing has a label."""
-    entries = {label: line for each in axes for line, label in zip(*each.get_legend_handles_labels(), strict=True)}
+    """Add a legend below the figure with each label of the axes once; nothing if no artist has a label."""
+    entries = {label: line for one in axes for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
     if entries:
         figure.legend(
             entries.values(), entries.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=size
@@ -196,13 +123,89 @@ def legend_below(figure: Figure, axes: Iterable[Axes], columns: int, size: float
 
 
 def say(axes: Axes, words: str) -> None:
-    """Words in the middle of axes that have nothing to show."""
+    """Write a message in the middle of axes that have nothing to show."""
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=FAINT)
 
 
 def laid_out(figure: Figure) -> RendererBase:
-    """The renderer of a figure whose layout stands: what is drawn has its place in pixels."""
+    """Lay out a figure without drawing it, so that artists have pixel positions; returns its renderer."""
     canvas = FigureCanvasAgg(figure)
     figure.draw_without_rendering()
     renderer: RendererBase = canvas.get_renderer()
     return renderer
+
+
+# --- labels beside dots ----------------------------------------------------------------------------------------------
+
+
+def _common(box: Boxes, others: Boxes) -> float:
+    """Total area in square pixels that a box (4,) shares with others (N, 4)."""
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    return float(np.prod(np.maximum(sides, 0.0), axis=1).sum())
+
+
+def _along(start: Boxes, end: Boxes, half_width: float) -> Boxes:
+    """Boxes (N, 4) that cover the straight line between two pixels."""
+    parts = ceil(np.linalg.norm(end - start) / (2 * half_width)) + 1
+    middles = np.linspace(start, end, parts)
+    return np.hstack([middles - half_width, middles + half_width])
+
+
+def _boxes_around(dot: Boxes, width: float, height: float, unit: float) -> Iterator[tuple[float, Boxes]]:
+    """Yield the distance in points and the box (4,) of each place for a label of this size in pixels, best first."""
+    for distance in LABEL_DISTANCES:
+        for angle in LABEL_ANGLES if distance <= NEAR_DISTANCE else LEADER_ANGLES:
+            right, up = distance * unit * cos(angle), distance * unit * sin(angle)
+            left = right - (width if right < -1 else width / 2 if right < 1 else 0)
+            yield distance, np.add([*dot, *dot], [left, up - height / 2, left + width, up + height / 2])
+
+
+def write_labels(
+    axes: Axes,
+    labels: Sequence[tuple[str, float, float]],
+    dots: Sequence[tuple[float, float]],
+    lines: Sequence[tuple[tuple[float, float], tuple[float, float]]],
+    keep: int,
+) -> None:
+    """Annotate each (text, x, y) beside its dot, overlapping no dot, none of the lines and no earlier label.
+
+    A label takes the nearest free place around its dot; a distant one gets a thin leader line. Without a free place,
+    the first ``keep`` labels are written where they overlap least, and later ones are left out. Call it when the axes'
+    limits are final.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    renderer = laid_out(figure)
+    unit = figure.dpi / 72  # pixels of a point
+    frame = np.array([axes.get_window_extent(renderer).extents])
+    blank = np.empty((0, 4))
+
+    def pixel(point: tuple[float, float]) -> Boxes:
+        return np.asarray(axes.transData.transform(point), dtype=np.float64)
+
+    centres = [pixel(point) for point in [*((x, y) for _, x, y in labels), *dots]]
+    taken = [_along(centre, centre, 4 * unit) for centre in centres]
+    taken += [_along(pixel(start), pixel(end), 1.5 * unit) for start, end in lines]
+    written = [blank]
+    for number, ((text, x, y), dot) in enumerate(zip(labels, centres, strict=False)):
+        note = axes.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=8, va="center", zorder=6)
+        note.set_in_layout(False)
+        size = note.get_window_extent(renderer)
+        all_taken, all_written = np.concatenate(taken), np.concatenate(written)
+        places: list[tuple[float, float, Boxes, Boxes]] = []
+        for distance, box in _boxes_around(dot, size.width, size.height, unit):
+            near = distance <= NEAR_DISTANCE
+            leader = blank if near else _along(dot, np.clip(dot, box[:2], box[2:]), unit)
+            covered = size.width * size.height - _common(box, frame) + _common(box, all_taken)
+            covered += sum(_common(part, all_written) for part in leader)
+            places.append((round(covered), distance, box, leader))
+        covered, _, box, leader = min(places, key=lambda place: place[:2])
+        if covered > 0 and number >= keep:
+            note.remove()
+            continue
+        note.set_position(((box[0] - dot[0]) / unit, ((box[1] + box[3]) / 2 - dot[1]) / unit))
+        written.append(box[None])
+        taken += [box[None], leader]
+        if len(leader):
+            ends = axes.transData.inverted().transform([dot, np.clip(dot, box[:2], box[2:])])
+            axes.plot(*ends.T, color=FAINT, linewidth=0.6, zorder=3)

@@ -1,8 +1,8 @@
-"""Which process a run is recorded by, and whether that process is still there.
+"""Identify the process that records a run, and detect whether it is still alive.
 
-A process is identified by its host, its machine (two may have one name), the machine's boot, its process namespace
-(containers), its id and its start. Linux counts the start in ticks since the boot, which no change of the clock moves.
-Other systems, and the runs of release 0.1.0, have the start by the clock alone.
+A process is identified by host name, machine id (two machines may share a name), boot id, PID namespace (containers),
+PID and start time. Linux counts the start time in clock ticks since the boot, which adjusting the clock does not
+change. Other systems, and runs of release 0.1.0, only have the start time by the clock.
 """
 
 import os
@@ -15,17 +15,14 @@ from uuid import getnode
 
 import psutil
 
-START_TOLERANCE_SECONDS = 2.0  # a start is computed from the clock, which is adjusted now and then
-
+START_TOLERANCE_SECONDS = 2.0  # start times are computed from the clock, which may be adjusted
 PROC = Path("/proc")
-
-START_FIELD = 22  # of /proc/PID/stat, as proc(5) counts them
-
-AFTER_NAME = 3  # the first field after the program's name, which may hold spaces and brackets itself
+START_FIELD = 22  # starttime in /proc/PID/stat, as proc(5) numbers the fields
+AFTER_NAME = 3  # the first field after the program's name, which may contain spaces and parentheses
 
 
 def process_tags() -> dict[str, str]:
-    """The tags by which the runs of this process name it."""
+    """Tags that identify this process in the runs that it records."""
     tags = {
         "process.host": socket.gethostname(),
         "process.machine": _machine(),
@@ -38,10 +35,10 @@ def process_tags() -> dict[str, str]:
 
 
 def is_of_this_machine(tags: Mapping[str, str]) -> bool:
-    """Whether the process that the tags name would be seen from here.
+    """Whether the process with these tags ran on this machine, where its end can be detected.
 
-    A run of another boot is either one from before this machine was restarted, or of a machine with the same name and
-    machine id (a clone): what started after this machine's boot can only be the second.
+    A run of another boot is from before this machine's restart, or from a clone with the same name and machine id; if
+    it started after this machine's boot, it is from a clone.
     """
     here = process_tags()
     if any(tags.get(key) != here[key] for key in ("process.host", "process.machine", "process.namespace")):
@@ -56,7 +53,7 @@ def is_of_this_machine(tags: Mapping[str, str]) -> bool:
 
 
 def is_gone(tags: Mapping[str, str]) -> bool:
-    """Whether the process that the tags name, one of this machine, has ended. False where that can't be known."""
+    """Whether the process with these tags, one of this machine, has ended; False if that can't be determined."""
     try:
         if "process.ticks" in tags and (boot := _boot()) is not None:
             pid, ticks = int(tags["process.pid"]), int(tags["process.ticks"])
@@ -68,26 +65,8 @@ def is_gone(tags: Mapping[str, str]) -> bool:
         return False
 
 
-def _has_ended(pid: int, ticks: int) -> bool:
-    """Whether no process of this id runs that started so many ticks after this boot."""
-    if (started := start_ticks(pid)) is None:
-        return not psutil.pid_exists(pid)  # it exists where /proc hides the processes of other users
-    return started != ticks or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
-def _has_ended_by_the_clock(pid: int, started: float) -> bool:
-    """Whether no process of this id runs that started at this time, as far as a clock can tell."""
-    process = psutil.Process(pid)
-    if process.status() == psutil.STATUS_ZOMBIE:
-        return True
-    if abs(process.create_time() - started) <= START_TOLERANCE_SECONDS:
-        return False
-    # its id was given to another process, or the clock was set: one of ours is let live, unless it is this one
-    return pid == os.getpid() or not _is_ours(process.cmdline())
-
-
 def start_ticks(pid: int) -> int | None:
-    """When a process started, in clock ticks after the machine's boot; None where the system does not say."""
+    """Start time of a process in clock ticks since the boot; None where the system does not report it."""
     try:
         fields = (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
         return int(fields[START_FIELD - AFTER_NAME])
@@ -96,7 +75,7 @@ def start_ticks(pid: int) -> int | None:
 
 
 def mlflow_run_since(moment: float) -> bool:
-    """Whether a ``mlflow run`` is alive here that was started before a moment (seconds since 1970)."""
+    """Whether a ``mlflow run`` that started before a moment (seconds since 1970) is alive on this machine."""
     for process in psutil.process_iter(["cmdline", "create_time", "status"]):
         known = process.info
         if known["status"] != psutil.STATUS_ZOMBIE and (known["create_time"] or 0) <= moment:
@@ -107,15 +86,33 @@ def mlflow_run_since(moment: float) -> bool:
 
 
 def has_a_process(run_id: str) -> bool:
-    """Whether a process of this machine was started for the run by MLflow, of whatever project and by whatever way."""
+    """Whether MLflow started a process that is alive on this machine for the run (any project, any backend)."""
     for process in psutil.process_iter(["environ"]):
         if (process.info["environ"] or {}).get("MLFLOW_RUN_ID") == run_id:
             return True
     return False
 
 
+def _has_ended(pid: int, ticks: int) -> bool:
+    """Whether no process with this PID and start time (in ticks since this boot) is running."""
+    if (started := start_ticks(pid)) is None:
+        return not psutil.pid_exists(pid)  # /proc may hide the processes of other users
+    return started != ticks or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def _has_ended_by_the_clock(pid: int, started: float) -> bool:
+    """Whether no process with this PID and start time (by the clock) is running, as far as can be told."""
+    process = psutil.Process(pid)
+    if process.status() == psutil.STATUS_ZOMBIE:
+        return True
+    if abs(process.create_time() - started) <= START_TOLERANCE_SECONDS:
+        return False
+    # the PID was reused, or the clock was set: a process of this program counts as alive, unless it is this one
+    return pid == os.getpid() or not _is_ours(process.cmdline())
+
+
 def _is_ours(command: Iterable[str]) -> bool:
-    """Whether a command line is ``tmlm ...``, ``python -m pipeline ...`` or that of a worker, which spawn starts."""
+    """Whether a command line is that of ``tmlm ...``, ``python -m pipeline ...`` or a worker started by spawn."""
     words = list(command)
     is_tmlm = any(Path(word).name == "tmlm" for word in words[:2])
     return is_tmlm or ("-m", "pipeline") in pairwise(words) or "--multiprocessing-fork" in words
@@ -123,7 +120,7 @@ def _is_ours(command: Iterable[str]) -> bool:
 
 @cache
 def _boot() -> str | None:
-    """The id that Linux gives each start of a machine; None on other systems."""
+    """Linux's boot id; None on other systems."""
     try:
         return (PROC / "sys/kernel/random/boot_id").read_text().strip() or None
     except OSError:
@@ -132,7 +129,7 @@ def _boot() -> str | None:
 
 @cache
 def _machine() -> str:
-    """What tells machines of one name apart, a restart or not: systemd's id, else the network card's."""
+    """An id of this machine that survives restarts: systemd's machine id, else the MAC address."""
     try:
         return Path("/etc/machine-id").read_text().strip() or f"{getnode():x}"
     except OSError:
@@ -140,7 +137,7 @@ def _machine() -> str:
 
 
 def _namespace() -> str:
-    """The process namespace that this process is in; "none" on a system without them."""
+    """The PID namespace of this process; "none" on a system without namespaces."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:

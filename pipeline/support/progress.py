@@ -1,6 +1,6 @@
-"""One progress bar on standard error, with perplexity and time left; silent where standard error is no terminal.
+"""A progress bar on standard error with perplexity and remaining time; silent if standard error is not a terminal.
 
-``progress`` shows one training by its steps, ``search_progress`` many at once by the seconds that they should take.
+``progress`` shows one training by its steps, ``search_progress`` many at once by their expected seconds.
 """
 
 import sys
@@ -10,13 +10,19 @@ from typing import Any
 
 from tqdm import tqdm
 
-LONGEST_NAME = 24  # of a bar: at 80 columns there is room for what stands behind it
+LONGEST_NAME = 24  # characters of a bar's name, so that the rest fits into 80 columns
+RATE_SECONDS = 30.0  # weight of the expected rate against the measured one
+
+
+def write_line(text: str) -> None:
+    """Write a line to standard error, above the bar if there is one."""
+    tqdm.write(text, file=sys.stderr)
 
 
 class _Bar(tqdm):
-    """A bar as wide as the terminal leaves room for; nothing at all off a terminal."""
+    """A tqdm bar as wide as the terminal; disabled without one."""
 
-    monitor_interval = 0  # no thread
+    monitor_interval = 0  # no monitor thread
 
     def __init__(self, name: str, time_left: str) -> None:
         layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{" + time_left + "}{postfix}"
@@ -33,26 +39,21 @@ class _Bar(tqdm):
         )
 
 
-def write_line(text: str) -> None:
-    """A line on standard error, above the bar if there is one."""
-    tqdm.write(text, file=sys.stderr)
-
-
 class Progress:
-    """What a training tells of itself while it runs; here, nobody hears it."""
+    """Receives the progress of a training; this base class ignores it."""
 
     def start(self, total_steps: int, done_steps: int = 0) -> None:
-        """The steps of the whole training, and those that were done earlier."""
+        """Called first, with the steps of the whole training and those done before a resume."""
 
     def advance(self, steps: int) -> None:
-        """Steps done since the last call."""
+        """Called with the steps done since the last call."""
 
     def show(self, **figures: float) -> None:
-        """The latest figures."""
+        """Called with the latest metrics."""
 
 
 class ProgressBar(Progress):
-    """Steps done and the latest perplexities, as a bar shows them."""
+    """Shows the steps done and the latest perplexities in a bar."""
 
     def __init__(self, bar: _Bar) -> None:
         self._bar = bar
@@ -70,24 +71,22 @@ class ProgressBar(Progress):
 
 @contextmanager
 def progress(name: str) -> Iterator[Progress]:
-    """A bar of unknown length until ``start`` says; nothing at all off a terminal."""
+    """Show a bar for one training; its length is set by ``start``."""
     with _Bar(name, "remaining") as bar:
         yield ProgressBar(bar)
 
 
-RATE_SECONDS = 30.0  # for which the expected rate is believed before the measured one is
-
-
 def seconds_left(ahead: float, done: float, elapsed: float, workers: int) -> float:
-    """Until ``ahead`` expected seconds of work are done, by the rate at which ``done`` were in ``elapsed`` seconds.
+    """Seconds until ``ahead`` expected seconds of work are done, if ``done`` of them took ``elapsed`` seconds.
 
-    The rate to begin with is one second of work a second from each worker; what is measured outweighs it more and more.
+    The prior rate, one second of work per second and worker, has the weight of RATE_SECONDS; the measured rate soon
+    outweighs it.
     """
     return ahead * (elapsed + RATE_SECONDS) / (done + workers * RATE_SECONDS)
 
 
 class _SearchBar(_Bar):
-    """Counts expected seconds of work."""
+    """A bar that counts expected seconds of work."""
 
     def __init__(self, name: str, workers: int) -> None:
         self.workers = workers
@@ -101,44 +100,43 @@ class _SearchBar(_Bar):
 
 
 class SearchProgress:
-    """Trainings by several workers, each weighed by the seconds that it is expected to take.
+    """Shows the progress of several workers' trainings, each weighted by its expected seconds.
 
-    The plan may change at any time, and a training's seconds while it runs: the share that is done and the time left
-    follow.
+    The plan, and the expected seconds of a running training, may change at any time.
     """
 
     def __init__(self, bar: _SearchBar) -> None:
         self._bar = bar
         self._ahead = 0.0
         self._done = 0.0
-        self._running: dict[Hashable, tuple[float, float]] = {}  # expected seconds and share done
+        self._running: dict[Hashable, tuple[float, float]] = {}  # key -> expected seconds, share done
 
     def phase(self, name: str) -> None:
-        """What is being done now, as the bar names it."""
+        """Set the name of the current phase."""
         self._bar.set_description_str(name, refresh=False)
 
     def plan(self, seconds: float) -> None:
-        """Expected seconds of all trainings, of this phase and those after it, that have not begun."""
+        """Set the expected seconds of all trainings, of this phase and later ones, that have not started."""
         self._ahead = seconds
         self._draw()
 
     def advance(self, key: Hashable, seconds: float, share: float) -> None:
-        """A running training: the seconds that it is now expected to take in all, and the share of it that is done."""
+        """Update a running training: its total expected seconds, and the share (0 to 1) of it that is done."""
         self._running[key] = (seconds, share)
         self._draw()
 
     def end(self, key: Hashable) -> None:
-        """The training has ended; it counts with the seconds that it was last expected to take."""
+        """Count a training as finished, with its last expected seconds."""
         self._done += self._running.pop(key)[0]
         self._draw()
 
     def lose(self, key: Hashable) -> None:
-        """The training is lost; what was done of it counts no more."""
+        """Drop a training whose worker died; its work no longer counts."""
         del self._running[key]
         self._draw()
 
     def show(self, **figures: str) -> None:
-        """What else stands beside the bar."""
+        """Show values beside the bar."""
         self._bar.set_postfix(figures, refresh=False)
         self._draw()
 
@@ -146,11 +144,11 @@ class SearchProgress:
         running = self._running.values()
         self._bar.total = self._done + sum(seconds for seconds, _ in running) + self._ahead
         done = self._done + sum(seconds * share for seconds, share in running)
-        self._bar.update(done - self._bar.n)  # may be less than it was; draws where the last time is long enough ago
+        self._bar.update(done - self._bar.n)  # may be negative; tqdm limits how often it draws
 
 
 @contextmanager
 def search_progress(name: str, workers: int) -> Iterator[SearchProgress]:
-    """One bar over all workers, from the first trial to the last confirmation; nothing at all off a terminal."""
+    """Show one bar for all workers, from the first trial to the last confirmation."""
     with _SearchBar(name, workers) as bar:
         yield SearchProgress(bar)

@@ -1,10 +1,9 @@
 """Ctrl-C, SIGTERM and SIGHUP: a training stops between two steps, and every process ends within a few seconds.
 
-Once ``install`` was called, the first signal raises KeyboardInterrupt or SystemExit(128 + number) in the main thread:
-at once, or on leaving a ``shielded`` block. A thread of its own, which no long multiplication holds up, ends the
-process by force DEADLINE_SECONDS later (a worker, whose parent waits for it, sooner), or at a second Ctrl-C; whoever
-has something to close then registers it with ``close_by_force``. Without ``install`` (a notebook, a study of one's own)
-Python's own rules hold.
+After ``install``, the first signal raises KeyboardInterrupt or SystemExit(128 + number) in the main thread: at once, or
+on leaving a ``defer_signals`` block. A watcher thread, which no long computation can block, forces the exit at a second
+Ctrl-C or DEADLINE_SECONDS after the first signal (sooner in a worker, whose parent waits for it); functions registered
+with ``on_forced_exit`` are called before. Without ``install`` (in a notebook, say) Python's defaults apply.
 """
 
 import atexit
@@ -19,39 +18,31 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-DEADLINE_SECONDS = 3.5  # from the first signal to the end by force; closing takes the rest of five
-
-CLOSING_SECONDS = 1.0
-
-SAME_SECONDS = 0.3  # two Ctrl-C closer than this are one that came on two ways (a shell's and its group's)
-
-PARENT_SECONDS = 0.5  # between two looks whether the parent process is still there
-
+DEADLINE_SECONDS = 3.5  # from the first signal to the forced exit; with CLOSING_SECONDS it stays below five
+CLOSING_SECONDS = 1.0  # for the functions registered with on_forced_exit
+SAME_SECONDS = 0.3  # two Ctrl-C closer than this are one, delivered twice (by the shell and by its process group)
+PARENT_SECONDS = 0.5  # between two checks whether the parent process is alive
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
-_depth = 0  # of shielded blocks
-
-_waiting: BaseException | None = None  # raised on leaving the outermost one
-
+_depth = 0  # nesting of defer_signals blocks
+_deferred: BaseException | None = None  # raised on leaving the outermost block
 _closers: list[Callable[[str], None]] = []
-
-_hurried = True
-
-_stopping = False
+_has_deadline = True
+_stopping = False  # a signal has arrived
 
 
 def exit_code(signum: int) -> int:
-    """128 + number, as shells have it."""
+    """The exit code of a process stopped by a signal, 128 + number as in shells."""
     return 128 + signum
 
 
 def name_of(signum: int) -> str:
-    """What a person calls the signal."""
+    """The signal's name in messages: Ctrl-C, SIGTERM or SIGHUP."""
     return "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name
 
 
 def signal_of(stop: BaseException) -> int | None:
-    """The signal that a KeyboardInterrupt or SystemExit stands for; None for any other exception."""
+    """The signal that raised this KeyboardInterrupt or SystemExit; None for any other exception."""
     if isinstance(stop, KeyboardInterrupt):
         return signal.SIGINT
     if isinstance(stop, SystemExit):
@@ -61,34 +52,34 @@ def signal_of(stop: BaseException) -> int | None:
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Let what stands here be done whole: a signal that arrives meanwhile is raised at the end of it."""
-    global _depth, _waiting
+    """Defer signals that arrive in this block to its end, so that it is not interrupted; blocks may be nested."""
+    global _depth, _deferred
     _depth += 1
     try:
         yield
     finally:
         _depth -= 1
-    if _waiting is not None and _depth == 0:
-        stop, _waiting = _waiting, None
+    if _deferred is not None and _depth == 0:
+        stop, _deferred = _deferred, None
         raise stop
 
 
 def on_forced_exit(closer: Callable[[str], None]) -> None:
-    """Have this called, with the signal's name, before a process is ended by force."""
+    """Register a function to call with the signal's name before a forced exit."""
     _closers.append(closer)
 
 
 def disable_deadline() -> None:
-    """No deadline for this process: it waits for another one (a server) to shut down."""
-    global _hurried
-    _hurried = False
+    """Disable the forced exit of this process, which has to wait for another one (a server) to shut down."""
+    global _has_deadline
+    _has_deadline = False
 
 
 def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECONDS) -> None:
-    """Take charge of the signals of this process; from its main thread, once.
+    """Install the signal handlers and the watcher thread; call it once, from the main thread.
 
-    A signal that is ignored (nohup) stays ignored. The death of ``parent``, the id of this one's parent process, counts
-    as SIGTERM; so does, whatever it is, under ``mlflow run``, whose end by SIGTERM does not reach its child by itself.
+    An ignored signal (nohup) stays ignored. The death of ``parent``, the id of the parent process, counts as SIGTERM.
+    Under ``mlflow run``, which does not pass SIGTERM on to its child, the parent process is watched in any case.
     """
     for signum in SIGNALS:
         if signal.getsignal(signum) is not signal.SIG_IGN:
@@ -99,34 +90,35 @@ def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECOND
     if parent is None and os.environ.get("MLFLOW_RUN_ID"):
         parent = os.getppid()
     watched = (receiver, sender, parent, deadline_seconds)
-    threading.Thread(target=_watch, args=watched, name="stopping", daemon=True).start()
-    atexit.register(_hurry_out)
+    threading.Thread(target=_watch, args=watched, name="signals", daemon=True).start()
+    atexit.register(_skip_last_collection)
 
 
-def _hurry_out() -> None:
-    """Of a process that was stopped: leave out Python's last collection, a second in which no thread can end it.
+def _skip_last_collection() -> None:
+    """After a stop, skip the final garbage collection, which takes a second and can't be interrupted.
 
-    The system frees it all anyway. Any other process has the time, and databases that are closed properly.
+    The system frees the memory anyway. Any other process collects it, which also closes its databases properly.
     """
     if _stopping:
         gc.freeze()
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> None:
-    global _waiting, _stopping
-    if _stopping:  # once is enough: what closes must not be interrupted, and the thread sees to a second Ctrl-C
+    """Raise in the main thread what the first signal stands for, or defer it."""
+    global _deferred, _stopping
+    if _stopping:  # clean-up must not be interrupted; the watcher handles a second Ctrl-C
         return
     _stopping = True
     stop = KeyboardInterrupt() if signum == signal.SIGINT else SystemExit(exit_code(signum))
     if _depth:
-        _waiting = stop
+        _deferred = stop
     else:
         raise stop
 
 
 def _watch(receiver: socket.socket, sender: socket.socket, parent: int | None, deadline_seconds: float) -> None:
-    """End the process where the main thread does not. Python tells this thread of a signal as soon as it arrives."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # the system gives it to the main thread, whose wait then ends
+    """Force the exit if the main thread does not end. Python writes each signal to ``sender`` when it arrives."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # they go to the main thread and end what it waits for
     first: int | None = None
     began = deadline = 0.0
     while True:
@@ -140,19 +132,19 @@ def _watch(receiver: socket.socket, sender: socket.socket, parent: int | None, d
             if first is None:
                 first, began = signum, time.monotonic()
                 deadline = began + deadline_seconds
-            elif signum == signal.SIGINT and _hurried and time.monotonic() - began > SAME_SECONDS:
-                _end(first)
+            elif signum == signal.SIGINT and _has_deadline and time.monotonic() - began > SAME_SECONDS:
+                _force_exit(first)
         if first is not None and time.monotonic() >= deadline:
-            if _hurried:
-                _end(first)
+            if _has_deadline:
+                _force_exit(first)
             deadline = time.monotonic() + deadline_seconds
         if first is None and parent is not None and os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGTERM)
             parent = None
 
 
-def _end(signum: int) -> None:
-    """Close what is registered, as far as a second allows, and leave."""
+def _force_exit(signum: int) -> None:
+    """Call the registered functions, for at most CLOSING_SECONDS, and exit."""
     closing = [threading.Thread(target=closer, args=(name_of(signum),), daemon=True) for closer in _closers]
     for thread in closing:
         thread.start()

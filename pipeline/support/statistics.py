@@ -1,7 +1,7 @@
-"""Means over seeds with their 95 % intervals, and the interval of the difference of two means.
+"""Means over seeds with 95 % confidence intervals, and the interval of a difference of two means.
 
-What is averaged of perplexities is their logarithm, which is bits per character: a mean perplexity is geometric, and
-its interval symmetric in the logarithm.
+Perplexities are averaged as logarithms, i.e. as bits per character: their mean is geometric, and its interval is
+symmetric in the logarithm.
 """
 
 import warnings
@@ -22,31 +22,31 @@ COVERAGE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over runs, and the 95 % interval of the mean; no interval where no seed was repeated."""
+    """A mean over runs with its 95 % confidence interval; no interval (None) where no seed was repeated."""
 
     mean: float
     low: float | None
     high: float | None
 
     def __str__(self) -> str:
-        """4.61 ± 0.05, where the second number is half of the interval."""
+        """Format as 4.61 ± 0.05, the mean and half the width of the interval."""
         return f"{self.mean:.2f}" if self.low is None or self.high is None else f"{self.mean:.2f} ± {self.half:.2f}"
 
     @property
     def half(self) -> float:
-        """Half the width of the interval; 0 without one."""
+        """Half the width of the interval; 0 without an interval."""
         return 0.0 if self.low is None or self.high is None else (self.high - self.low) / 2
 
 
 class Spread(NamedTuple):
-    """Standard deviation among seeds, pooled over configurations; None where no seed was repeated."""
+    """Standard deviation across seeds, pooled over configurations; None where no seed was repeated."""
 
     deviation: float | None
     degrees_of_freedom: int
 
 
 def pooled_spread(groups: Sequence[NDArray[np.float64]], cap: float = inf) -> Spread:
-    """The spread within the groups; a group with a value at the cap says nothing of the spread of others."""
+    """Pooled standard deviation within the groups; groups with a value at the cap are left out."""
     usable = [group for group in groups if len(group) > 1 and group.max() < cap]
     degrees = sum(len(group) - 1 for group in usable)
     if not degrees:
@@ -56,15 +56,15 @@ def pooled_spread(groups: Sequence[NDArray[np.float64]], cap: float = inf) -> Sp
 
 
 def geometric_mean(values: Sequence[float]) -> float:
-    """exp(mean of the logarithms), and of one value that value, to the last digit."""
+    """exp(mean of the logarithms); exact if all values are equal."""
     return values[0] if min(values) == max(values) else exp(sum(map(log, values)) / len(values))
 
 
 def estimate(values: Sequence[float], *, logarithmic: bool = True, spread: Spread | None = None) -> Estimate:
-    """The mean with Student's t interval: geometric and symmetric in the logarithm, or (logarithmic=False) arithmetic.
+    """The mean with Student's t interval: geometric (symmetric in the logarithm), or arithmetic (logarithmic=False).
 
-    ``spread`` is the standard deviation of one value (of its logarithm) where it is known from more than these values;
-    otherwise it is theirs, and a single value has no interval.
+    ``spread`` is the standard deviation of one value (of its logarithm), if it is known from more than these values.
+    By default it is estimated from the values, and a single value has no interval.
     """
     mean = geometric_mean(values) if logarithmic else fmean(values)
     spread = spread or pooled_spread([np.log(values) if logarithmic else np.asarray(values, float)])
@@ -79,13 +79,13 @@ def estimate(values: Sequence[float], *, logarithmic: bool = True, spread: Sprea
 
 
 def welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
-    """mean(first) - mean(second) with its 95 % interval by Welch's t-test; two numbers or more on both sides."""
-    from scipy.stats import ttest_ind  # not at the top: it takes 0.3 s, and a worker that trains needs none of it
+    """mean(first) - mean(second) and its 95 % interval (low, high) by Welch's t-test; needs two values on each side."""
+    from scipy.stats import ttest_ind  # imported here: it takes 0.3 s, and training does not need it
 
     difference = fmean(first) - fmean(second)
     if len({*first}) == len({*second}) == 1:
         return difference, difference, difference
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)  # where the values of one side are equal
+        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)  # one side has equal values
         low, high = ttest_ind(first, second, equal_var=False).confidence_interval(COVERAGE)
     return difference, float(low), float(high)

@@ -1,8 +1,9 @@
-"""Worker processes that do tasks one by one; the death of one costs its task and nothing else.
+"""A pool of worker processes in which the death of a worker loses its task and nothing else.
 
-A worker has two pipes of its own, one for tasks and one for what it tells, and shares no queue and no lock with the
-others: a process killed while it holds such a thing would block them all. Each worker is a fresh interpreter (spawn)
-with one thread for arithmetic. It stops as every process here does (``support.signals``), also when its parent is gone.
+Each worker has two pipes of its own, one for tasks and one for its messages. Workers share no queue and no lock: a
+process killed while holding one would block them all (concurrent.futures breaks its whole pool). Each worker is a
+fresh interpreter (spawn) that computes with one thread. It stops on signals like every process here
+(``support.signals``), and when its parent dies.
 """
 
 import os
@@ -25,31 +26,29 @@ from pipeline.support import signals
 from pipeline.support.progress import SearchProgress
 from pipeline.support.signals import defer_signals
 
-Report = Callable[[Any], None]
+STOP_SECONDS = 2.0  # from a worker's first signal to its forced exit
+KILL_SECONDS = (
+    STOP_SECONDS + signals.CLOSING_SECONDS + 0.2
+)  # until the parent kills it; less than the parent has itself
+EXIT_SECONDS = 1.0  # between the end of a worker's pipe and the end of its process
+WAIT_SECONDS = 1.0  # between two updates of the remaining time
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
-"""Tells the parent something that pickles, from the worker's main thread."""
+Report = Callable[[Any], None]
+"""Sends a picklable message to the parent, from the worker's main thread."""
 
 Work = Callable[[Any, Report], Any]
-
-"""A module's function: a task and a Report in, a result out, all of which pickle."""
+"""A module-level function: takes a task and a Report, returns a result; all of these must pickle."""
 
 EventKind = Literal["message", "done", "failed", "lost"]
-
-STOP_SECONDS = 2.0  # that a worker has to come to rest, before what is open is closed by force
-
-KILL_SECONDS = STOP_SECONDS + signals.CLOSING_SECONDS + 0.2  # that it has in all: less than its parent has itself
-
-EXIT_SECONDS = 1.0  # between the last that is heard of a process and its end
-
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 @dataclass(frozen=True)
 class Event:
-    """What a worker told, or what became of it, while it did a task.
+    """A worker's message about its task, or how the task ended.
 
-    ``value`` is the message; the result; the exception, or its type and text where it can't be pickled; or, of a
-    worker that is gone, its exit code (as subprocess has it: -9 of one that was killed).
+    ``value`` is the message; the result (done); the exception, or its type and text if it does not pickle (failed);
+    or the exit code of the dead worker, as subprocess has it: -9 after SIGKILL (lost).
     """
 
     kind: EventKind
@@ -59,7 +58,7 @@ class Event:
 
 
 class InWorkerError(Exception):
-    """Where in the worker an exception came from: its cause, as the parent sees it."""
+    """The traceback of an exception in its worker, attached to it as its cause."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -71,11 +70,11 @@ class InWorkerError(Exception):
 
 @dataclass
 class _Worker:
-    """A process and the parent's ends of its pipes; ``task`` holds the one that it does, if any."""
+    """A process, the parent's ends of its pipes, and (in a tuple) the task that it is working on, if any."""
 
     process: SpawnProcess
     tasks: Connection
-    told: Connection
+    messages: Connection
     pid: int
     task: tuple[Any] | None = None
 
@@ -83,15 +82,15 @@ class _Worker:
 class Workers:
     """Up to ``count`` processes that do ``work``; a context manager.
 
-    ``start`` (a module's function) runs in each of them before its first task; what it raises, that task raises.
-    On leaving the block, running tasks are finished; on leaving it by an exception (also Ctrl-C, SIGTERM), they are
-    stopped as by SIGTERM, and whoever has not ended KILL_SECONDS later is killed. No process is left then, and
-    ``events`` gives what has been heard meanwhile.
+    ``start`` (a module-level function) runs in each process before its first task; if it raises, that task fails.
+    Leaving the block waits for running tasks. Leaving it by an exception (also Ctrl-C, SIGTERM) sends the workers
+    SIGTERM, and kills those still alive KILL_SECONDS later. No process is left then, and ``events`` returns the
+    remaining events.
     """
 
     def __init__(self, work: Work, count: int, start: Callable[[], None] | None = None) -> None:
         if count < 1:
-            raise ValueError(f"{count} workers can't do anything; at least 1 is needed")
+            raise ValueError(f"the number of workers is {count}; it must be at least 1")
         self.count = count
         self._job = pickle.dumps((work, start))
         self._workers: list[_Worker] = []
@@ -111,7 +110,7 @@ class Workers:
 
     @property
     def running(self) -> list[tuple[int, Any]]:
-        """Process id and task of the workers that do one."""
+        """Process id and task of each busy worker."""
         return [(worker.pid, worker.task[0]) for worker in self._workers if worker.task is not None]
 
     @property
@@ -120,49 +119,49 @@ class Workers:
         return self.count - len(self.running)
 
     def submit(self, task: Any) -> None:
-        """Give a task to a worker that has none; starts a process where there is none or where it has died."""
+        """Give a task to an idle worker, starting a process if needed. Raises RuntimeError if all are busy."""
         if not self.idle:
             raise RuntimeError(f"all {self.count} workers are busy")
         message = pickle.dumps(task)
         with defer_signals():
-            for worker in [each for each in self._workers if each.task is None]:
-                if self._give(worker, task, message):
+            for worker in [idle for idle in self._workers if idle.task is None]:
+                if self._send(worker, task, message):
                     return
-                self._bury(worker)
-            worker = self._begin()
+                self._remove(worker)
+            worker = self._start_worker()
             self._workers.append(worker)
-            worker.task = (task,)  # also if it has died already: its loss is an event then
-            self._give(worker, task, message)
+            worker.task = (task,)  # even if it has died already: then the task is lost
+            self._send(worker, task, message)
 
     def events(self, timeout_seconds: float | None = None) -> list[Event]:
-        """What has been heard since the last call, each worker's in its order.
+        """Events since the last call, each worker's in order.
 
-        Waits for the first of it, at most ``timeout_seconds`` (None: as long as it takes), and not at all while
-        no task is running. May be empty also earlier: where a worker without a task has died.
+        Waits for the first event, at most ``timeout_seconds`` (None: without limit), and not at all if no task is
+        running. May return [] before the timeout, if an idle worker died.
         """
         if not self._events and self.running:
             self._listen(timeout_seconds)
         events, self._events = self._events, []
         return events
 
-    # --- a worker's life, seen from the parent -------------------------------------------------------------------
+    # --- the parent's side of a worker ---------------------------------------------------------------------------
 
-    def _begin(self) -> _Worker:
+    def _start_worker(self) -> _Worker:
         context = get_context("spawn")
         their_tasks, our_tasks = context.Pipe(duplex=False)
-        our_told, their_told = context.Pipe(duplex=False)
-        process = context.Process(target=_serve, args=(self._job, their_tasks, their_told), daemon=True)
-        resource_tracker.ensure_running()  # spawn would start it, and unblock signals in doing so
+        our_messages, their_messages = context.Pipe(duplex=False)
+        process = context.Process(target=_serve, args=(self._job, their_tasks, their_messages), daemon=True)
+        resource_tracker.ensure_running()  # otherwise spawn starts it, which unblocks signals
         with _environment(ONE_THREAD), _blocked_signals():
             process.start()
-        their_tasks.close()  # from here on the other end of a pipe tells of the death of this one
-        their_told.close()
+        their_tasks.close()  # so that each side sees the end of its pipe when the other dies
+        their_messages.close()
         assert process.pid is not None
-        return _Worker(process, our_tasks, our_told, process.pid)
+        return _Worker(process, our_tasks, our_messages, process.pid)
 
     @staticmethod
-    def _give(worker: _Worker, task: Any, message: bytes) -> bool:
-        """Whether the worker was there to take it."""
+    def _send(worker: _Worker, task: Any, message: bytes) -> bool:
+        """Send a task to a worker; False if the worker is dead."""
         try:
             worker.tasks.send_bytes(message)
         except OSError:
@@ -171,28 +170,28 @@ class Workers:
         return True
 
     def _listen(self, timeout_seconds: float | None) -> None:
-        """Wait until at least one worker says something or ends, and take in what all have said."""
+        """Wait until a worker sends a message or ends, then receive the messages of all."""
         of: dict[Any, _Worker] = {}
         for worker in self._workers:
-            of[worker.told] = of[worker.process.sentinel] = worker
+            of[worker.messages] = of[worker.process.sentinel] = worker
         ready = wait(list(of), timeout_seconds)
         with defer_signals():
             for worker in self._workers.copy():
-                if worker.told in ready or worker.process.sentinel in ready:
-                    self._hear(worker)
+                if worker.messages in ready or worker.process.sentinel in ready:
+                    self._receive(worker)
 
-    def _hear(self, worker: _Worker) -> None:
-        """Take in what a worker has said. If it is gone, all that it could say is there, and then comes the end."""
+    def _receive(self, worker: _Worker) -> None:
+        """Receive a worker's messages; if it has ended, they are complete, and it is removed."""
         gone = not worker.process.is_alive()
         try:
-            while worker.told.poll():
-                self._take(worker, *pickle.loads(worker.told.recv_bytes()))
-        except (EOFError, OSError, pickle.UnpicklingError):  # the last word may be half a word
+            while worker.messages.poll():
+                self._add_event(worker, *pickle.loads(worker.messages.recv_bytes()))
+        except (EOFError, OSError, pickle.UnpicklingError):  # a killed worker's last message may be truncated
             gone = True
         if gone:
-            self._bury(worker)
+            self._remove(worker)
 
-    def _take(self, worker: _Worker, kind: EventKind, value: Any) -> None:
+    def _add_event(self, worker: _Worker, kind: EventKind, value: Any) -> None:
         assert worker.task is not None
         if kind == "failed" and isinstance(value, tuple):
             value, text = value
@@ -201,8 +200,8 @@ class Workers:
         if kind != "message":
             worker.task = None
 
-    def _bury(self, worker: _Worker) -> None:
-        """Forget a worker that is gone, or is of no use any more; its task is lost."""
+    def _remove(self, worker: _Worker) -> None:
+        """Remove a worker that is dead or unusable; its task, if any, is lost."""
         worker.process.join(EXIT_SECONDS)
         if worker.process.exitcode is None:
             worker.process.kill()
@@ -210,17 +209,19 @@ class Workers:
         if worker.task is not None:
             self._events.append(Event("lost", worker.task[0], worker.process.exitcode, worker.pid))
         worker.tasks.close()
-        worker.told.close()
+        worker.messages.close()
         worker.process.close()
         self._workers.remove(worker)
 
     def _finish(self) -> None:
+        """Wait for the running tasks and the end of all workers."""
         for worker in self._workers:
-            worker.tasks.close()  # a worker that finds no more tasks ends
+            worker.tasks.close()  # which ends the worker
         while self._workers:
             self._listen(None)
 
     def _stop(self) -> None:
+        """Terminate all workers, and kill those that do not end in time."""
         for worker in self._workers:
             worker.process.terminate()
         until = time.monotonic() + KILL_SECONDS
@@ -232,92 +233,11 @@ class Workers:
             self._listen(None)
 
 
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """What a process that is started here finds in its environment: libraries read it before a line of ours runs."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _blocked_signals() -> Iterator[None]:
-    """A process that is started here is sent no signal before it says that it can take one (``_serve``)."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-# --- the same life, seen from the worker -------------------------------------------------------------------------
-
-
-def _serve(job: bytes, tasks: Connection, told: Connection) -> None:
-    """Do tasks until there are no more. What ``job`` needs is imported here, where signals are in good hands."""
-    parent = parent_process()
-    assert parent is not None
-    os.dup2(2, 1)  # standard output is the parent's: its result, and nothing else
-    signals.install(parent=parent.pid, deadline_seconds=STOP_SECONDS)
-
-    def tell(kind: EventKind, value: Any) -> None:
-        message = pickle.dumps((kind, value))
-        try:
-            with defer_signals():  # a message is sent whole
-                told.send_bytes(message)
-        except OSError:  # nobody listens any more: the parent is gone, which is known here a moment early
-            signal.raise_signal(signal.SIGTERM)
-
-    work: Work | None = None
-    try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)  # one may have waited for this
-        while (task := _next_task(tasks)) is not None:
-            try:
-                if work is None:
-                    work = _begun(job)
-                tell("done", work(task[0], lambda message: tell("message", message)))
-            except Exception as error:
-                tell("failed", _portable(error))
-    except KeyboardInterrupt:
-        sys.exit(signals.exit_code(signal.SIGINT))
-
-
-def _begun(job: bytes) -> Work:
-    work, start = pickle.loads(job)
-    if start is not None:
-        start()
-    return work  # type: ignore[no-any-return]
-
-
-def _next_task(tasks: Connection) -> tuple[Any] | None:
-    """The next task, or None where no more will come."""
-    try:
-        return (pickle.loads(tasks.recv_bytes()),)
-    except (EOFError, OSError):
-        return None
-
-
-def _portable(error: Exception) -> tuple[Exception, str] | str:
-    """The exception and where it came from, or its type and text where it does not survive the journey."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # whatever its own code raises
-        return f"{type(error).__name__}: {error}"
-    return error, "".join(traceback.format_exception(error))
-
-
-WAIT_SECONDS = 1.0  # between two looks at the clock
+# --- a pool and the tasks that it runs -------------------------------------------------------------------------------
 
 
 class Pool(Protocol):
-    """``Workers``, or whatever takes their place in a test."""
+    """The interface of ``Workers``, which tests replace."""
 
     def __enter__(self) -> Self: ...
 
@@ -340,12 +260,12 @@ MakePool = Callable[[int], Pool]
 
 
 def raised(event: Event) -> Exception:
-    """What a task raised; RemoteError where that could not be brought here."""
+    """The exception of a failed task; RemoteError with its text if it did not pickle."""
     return event.value if isinstance(event.value, Exception) else RemoteError(str(event.value))
 
 
 class Task(Protocol):
-    """What ``run_tasks`` needs of a task: a key that no other task has."""
+    """A task of ``run_tasks``: it has a unique key."""
 
     @property
     def key(self) -> Hashable: ...
@@ -362,10 +282,10 @@ def run_tasks(
     expected_seconds: Callable[[SomeTask], float],
     seconds_ahead: Callable[[], float],
 ) -> None:
-    """Train what ``next_task`` gives, until it gives None while nothing is running.
+    """Run the tasks of ``next_task``, until it returns None while no task is running.
 
-    It is asked for a task whenever a worker is idle. ``on_end`` hears how each task ended: done, failed or lost. The
-    bar shows the shares done of the ``expected_seconds`` of the tasks, and the ``seconds_ahead`` of those to come.
+    ``next_task`` is called whenever a worker is idle, ``on_end`` with the event that ends each task: done, failed or
+    lost. The bar shows the running tasks by their ``expected_seconds``, and those to come by ``seconds_ahead``.
     """
     seconds: dict[Hashable, float] = {}
     while True:
@@ -386,3 +306,88 @@ def run_tasks(
             else:
                 bar.end(key)
             on_end(event)
+
+
+# --- starting a worker process ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for a process started in this block: libraries read them when they are imported."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _blocked_signals() -> Iterator[None]:
+    """Block signals in a process started in this block until it can handle them (``_serve`` unblocks them)."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# --- in the worker process -------------------------------------------------------------------------------------------
+
+
+def _serve(job: bytes, tasks: Connection, messages: Connection) -> None:
+    """Run in the worker: do tasks until the pipe ends. ``job`` is unpickled here, where signals are handled."""
+    parent = parent_process()
+    assert parent is not None
+    os.dup2(2, 1)  # standard output is for the parent's result alone
+    signals.install(parent=parent.pid, deadline_seconds=STOP_SECONDS)
+
+    def send(kind: EventKind, value: Any) -> None:
+        message = pickle.dumps((kind, value))
+        try:
+            with defer_signals():  # so that no message is cut
+                messages.send_bytes(message)
+        except OSError:  # the parent is dead
+            signal.raise_signal(signal.SIGTERM)
+
+    work: Work | None = None
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)  # pending ones are raised here
+        while (task := _next_task(tasks)) is not None:
+            try:
+                if work is None:
+                    work = _load(job)
+                send("done", work(task[0], lambda message: send("message", message)))
+            except Exception as error:
+                send("failed", _picklable(error))
+    except KeyboardInterrupt:
+        sys.exit(signals.exit_code(signal.SIGINT))
+
+
+def _load(job: bytes) -> Work:
+    """Unpickle the work, and run the start function, if there is one."""
+    work, start = pickle.loads(job)
+    if start is not None:
+        start()
+    return work  # type: ignore[no-any-return]
+
+
+def _next_task(tasks: Connection) -> tuple[Any] | None:
+    """The next task in a tuple; None at the end of the pipe."""
+    try:
+        return (pickle.loads(tasks.recv_bytes()),)
+    except (EOFError, OSError):
+        return None
+
+
+def _picklable(error: Exception) -> tuple[Exception, str] | str:
+    """The exception and its traceback, or its type and text if it does not survive pickling."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # its own code may raise anything
+        return f"{type(error).__name__}: {error}"
+    return error, "".join(traceback.format_exception(error))

@@ -1,4 +1,4 @@
-"""Worker processes: what they did is heard of whatever befalls them, and none outlives its parent."""
+"""Worker processes: no event is lost when they die, and none outlives its parent; run_tasks."""
 
 import errno
 import multiprocessing
@@ -10,14 +10,16 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
 
-from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.support.workers import Event, InWorkerError, Workers
+from pipeline.errors import InputError, RemoteError, TrainingDivergedError
+from pipeline.support.progress import SearchProgress
+from pipeline.support.workers import Event, InWorkerError, Workers, raised, run_tasks
 from tests.limits import SLACK
+from tests.pools import Inline
 from tests.support.tasks import AwkwardError, do, done_and_gone, fail_to_start, mark_start, next_events
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,7 +140,7 @@ def test_more_tasks_than_workers_are_refused(pair):
     with pytest.raises(RuntimeError, match="all 2 workers are busy"):
         pair.submit(("square", 1))
     next_events(pair, 4)
-    with pytest.raises(ValueError, match="0 workers"):
+    with pytest.raises(ValueError, match="the number of workers is 0; it must be at least 1"):
         Workers(do, 0)
 
 
@@ -346,3 +348,79 @@ def test_what_a_worker_prints_is_not_the_parents_result(capfd):
         one(workers, ("print", b"hello"))
     out, err = capfd.readouterr()
     assert (out, err) == ("", "hello")
+
+
+# --- run_tasks -------------------------------------------------------------------------------------------------------
+
+
+class Numbered(NamedTuple):
+    """A task with a key."""
+
+    number: int
+
+    @property
+    def key(self) -> int:
+        return self.number
+
+
+class RecordingBar(SearchProgress):
+    """Records the calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def plan(self, seconds: float) -> None:
+        self.calls.append(("plan", seconds))
+
+    def advance(self, key: Any, seconds: float, share: float) -> None:
+        self.calls.append(("advance", key, seconds, share))
+
+    def end(self, key: Any) -> None:
+        self.calls.append(("end", key))
+
+    def lose(self, key: Any) -> None:
+        self.calls.append(("lose", key))
+
+
+class Scripted(Inline):
+    """Loses the first task, and is halfway with each other one before it ends."""
+
+    def done(self, task: Numbered) -> list[Event]:
+        if task.number == 0:
+            return [Event("lost", task, -9, 1)]
+        return [Event("message", task, 0.5, 1), Event("done", task, {"number": task.number}, 1)]
+
+
+def test_all_tasks_are_run_and_each_end_is_reported_and_shown():
+    waiting, ended, bar = [Numbered(0), Numbered(1)], [], RecordingBar()
+
+    def on_end(event: Event) -> None:
+        ended.append((event.kind, event.task.number))
+        if event.kind == "lost":
+            waiting.append(Numbered(2))  # tasks added at an end are run too
+
+    run_tasks(
+        Scripted(1),
+        lambda: waiting.pop(0) if waiting else None,
+        on_end,
+        bar,
+        lambda task: 10.0 + task.number,
+        lambda: 100.0 * len(waiting),
+    )
+    assert ended == [("lost", 0), ("done", 1), ("done", 2)]
+    assert bar.calls == [
+        ("advance", 0, 10.0, 0.0), ("plan", 100.0), ("lose", 0),
+        ("advance", 1, 11.0, 0.0), ("plan", 100.0), ("advance", 1, 11.0, 0.5), ("end", 1),
+        ("advance", 2, 12.0, 0.0), ("plan", 0.0), ("advance", 2, 12.0, 0.5), ("end", 2),
+    ]  # fmt: skip
+
+
+def test_without_a_task_run_tasks_returns_at_once():
+    run_tasks(Scripted(1), lambda: None, lambda event: None, RecordingBar(), lambda task: 1.0, lambda: 0.0)
+
+
+def test_a_failed_task_gives_its_exception_or_its_text():
+    error = ValueError("no")
+    assert raised(Event("failed", Numbered(0), error, 1)) is error
+    remote = raised(Event("failed", Numbered(0), "OddError: 7", 1))
+    assert (type(remote), str(remote)) == (RemoteError, "OddError: 7")

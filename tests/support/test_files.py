@@ -1,0 +1,89 @@
+"""Atomic writes, locks, and small files that are read or refused."""
+
+import os
+import re
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InputError
+from pipeline.support.files import atomic_write, exclusive_lock, leftovers, read_small, write_atomically
+
+
+def test_a_file_is_replaced_when_the_block_ends_and_not_before(tmp_path):
+    path = tmp_path / "new" / "file"
+    write_atomically(path, b"old")
+    with atomic_write(path) as file:
+        file.write(b"new")
+        file.flush()
+        assert path.read_bytes() == b"old"
+        assert [part.read_bytes() for part in leftovers(path)] == [b"new"]
+    assert path.read_bytes() == b"new"
+    assert leftovers(path) == []
+
+
+def test_a_block_that_fails_leaves_the_file_as_it_was(tmp_path):
+    write_atomically(tmp_path / "file", b"old")
+    with suppress(KeyboardInterrupt), atomic_write(tmp_path / "file") as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert os.listdir(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_failed_write_names_its_file(tmp_path, file_size_limit):
+    path = tmp_path / "file"
+    with file_size_limit(10), pytest.raises(OSError, match="File too large") as error:
+        write_atomically(path, b"x" * 100)
+    assert error.value.filename == str(path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_a_killed_writer_left_is_listed_and_no_other_file(tmp_path):
+    script = (
+        "import os, sys; from pathlib import Path; from pipeline.support.files import atomic_write\n"
+        "with atomic_write(Path(sys.argv[1])) as file: file.write(b'half'); file.flush(); os.kill(os.getpid(), 9)"
+    )
+    path = tmp_path / "file"
+    write_atomically(tmp_path / "other", b"")
+    assert subprocess.run([sys.executable, "-c", script, str(path)], check=False).returncode == -9
+    assert not path.exists()
+    assert [part.read_bytes() for part in leftovers(path)] == [b"half"]
+
+
+def test_a_lock_is_exclusive_and_released_at_the_end_of_its_block(tmp_path):
+    lock = tmp_path / "new" / ".lock"
+    with exclusive_lock(lock, "busy"), pytest.raises(InputError, match="busy"), exclusive_lock(lock, "busy"):
+        pytest.fail("held twice")
+    with exclusive_lock(lock, "busy"):
+        pass
+
+
+def test_a_small_file_is_read_without_its_byte_order_mark(tmp_path):
+    (tmp_path / "file").write_text("größe", encoding="utf-8-sig")
+    assert read_small(tmp_path / "file", "--space", 100) == "größe"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"x" * 101, "has more than 100 bytes; give a smaller file"),
+        (b"\xff", "can't be read ('utf-8' codec can't decode byte 0xff in position 0: invalid start byte); give a"),
+        (None, "can't be read (No such file or directory); give a UTF-8 text file"),
+    ],
+)
+def test_a_file_that_is_too_large_no_text_or_missing_is_refused(tmp_path, content, message):
+    path = tmp_path / "file"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=f"^--space {path} {re.escape(message)}"):
+        read_small(path, "--space", 100)
+
+
+@pytest.mark.parametrize(("path", "kind"), [("/", "a folder"), ("/dev/zero", "no regular file")])
+def test_what_is_no_file_is_refused_without_being_read(path, kind):
+    with pytest.raises(InputError, match=f"^--space {path} is {kind}; give a file$"):
+        read_small(Path(path), "--space", 100)
