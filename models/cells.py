@@ -3,9 +3,9 @@
 Shapes: B batch, T time steps, I input size, H hidden size, L layers, G gates (1 RNN, 3 GRU, 4 LSTM).
 
 Every cell has the same two verbs, ``initial_state(batch_size)`` and ``cell(x, state) -> (output, state)``; a new cell
-is one class and one line in CELLS. A state is a tuple of (B, H) tensors whose first is also the output. The product
-of the input with its weights does not depend on the state, so ``Recurrent`` forms it for all time steps at once and
-the cells' ``step`` does what is left.
+is one class and one line in CELLS. A state is a tuple of (B, H) tensors, the first of which equals the output. The
+product of the input with its weights does not depend on the state, so ``Recurrent`` computes it for all time steps at
+once, and a cell's ``step`` does the rest.
 """
 
 from typing import ClassVar
@@ -18,9 +18,9 @@ CellState = tuple[Tensor, ...]
 
 
 class Cell(nn.Module):
-    """What the cells share: the input's and the state's weights, all gates stacked as (G H, I) and (G H, H).
+    """Base class of the cells: input and recurrent weights, with all gates stacked as (G H, I) and (G H, H).
 
-    ``equations="torch"`` has a bias beside each of the two products, as torch.nn does; ``"book"`` (d2l.ai) has one.
+    ``equations="torch"`` has a bias in each of the two products, as torch.nn; ``"book"`` (d2l.ai) in the first only.
     """
 
     gates: ClassVar[int]
@@ -32,7 +32,7 @@ class Cell(nn.Module):
         self.book = equations == "book"
         self.from_input = nn.Linear(input_size, self.gates * hidden_size)
         self.from_state = nn.Linear(hidden_size, self.gates * hidden_size, bias=not self.book)
-        for parameter in self.parameters():  # torch.nn's own rule, biases included
+        for parameter in self.parameters():  # as torch.nn, biases included
             nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
 
     def initial_state(self, batch_size: int) -> CellState:
@@ -45,7 +45,7 @@ class Cell(nn.Module):
         return self.step(self.from_input(x), state)
 
     def step(self, from_input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """The input's share (B, G H) and the old state -> output (B, H), new state."""
+        """Input product (B, G H), state -> output (B, H), new state."""
         raise NotImplementedError
 
 
@@ -114,8 +114,8 @@ CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell
 class Recurrent(nn.Module):
     """Layers of one cell over whole sequences, batch first, with dropout between layers.
 
-    Called like ``nn.LSTM(..., batch_first=True)``: states are (L, B, H), the LSTM's a pair of them. Whole numbers
-    as input are read as one-hot vectors, by picking rows of the first layer's weights instead of multiplying.
+    Called like ``nn.LSTM(..., batch_first=True)``: states are (L, B, H), the LSTM's a pair of them. Integer inputs
+    stand for one-hot vectors: a row lookup in the first layer's weights replaces the product.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class Recurrent(nn.Module):
         self.cells = nn.ModuleList(CELLS[cell](size, hidden_size, equations) for size in sizes)
         self.dropout = dropout
 
-    def forward(self, x: Tensor, state: "Tensor | CellState | None" = None) -> tuple[Tensor, "Tensor | CellState"]:
+    def forward(self, x: Tensor, state: Tensor | CellState | None = None) -> tuple[Tensor, Tensor | CellState]:
         """x (B, T, I), or characters (B, T) of an integer dtype -> outputs (B, T, H), state after the last step."""
         parts = None if state is None else (state if isinstance(state, tuple) else (state,))
         last_states: list[CellState] = []
@@ -157,7 +157,7 @@ class Recurrent(nn.Module):
 
     @torch.no_grad()
     def load_torch(self, module: nn.RNNBase) -> None:
-        """Take over the weights of a torch.nn module of the same shape (equations="torch" only)."""
+        """Copy the weights of a torch.nn module of the same shape (equations="torch" only)."""
         for layer, cell in enumerate(self.cells):
             assert isinstance(cell, Cell)
             for linear, kind in ((cell.from_input, "ih"), (cell.from_state, "hh")):

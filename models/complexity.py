@@ -1,13 +1,13 @@
-"""Parameters and MACs (multiply-accumulates) per character of a model's shape: ptflops, and the closed form.
+"""Parameters and MACs (multiply-accumulates) per character of a model's shape: by ptflops, and in closed form.
 
-Both are taken of the torch.nn twin of the shape, whatever implements it. With g gates (1 RNN, 3 GRU, 4 LSTM), layers of
+Both count the torch.nn layers of the shape, whatever the implementation. With g gates (1 RNN, 3 GRU, 4 LSTM), layers of
 hidden size h and input size i (that of the layer below), and a vocabulary of V:
 
     parameters           = sum over layers of g h (i + h + 2)  +  (h + 1) V  [+ V e with an embedding of size e]
     macs_per_char        = parameters without the embedding + layers h {1 RNN, 7 GRU, 10 LSTM}, as ptflops counts
     matmul_macs_per_char = sum over layers of g h (i + h)  +  h V, the matrix products alone
 
-The report's convention: the recurrent layers alone, without the output layer, and MACs of 1,024 characters.
+The report counts the recurrent layers alone, without the output layer, and MACs for 1,024 characters.
 ptflops is not thread-safe.
 """
 
@@ -22,13 +22,13 @@ from models.cells import CELLS
 from models.config import ModelConfig
 from models.language_model import TORCH_LAYERS
 
-REPORT_CHARS = 1024
+REPORT_CHARS = 1024  # that the report's MACs are counted for
 ELEMENTWISE_MACS = {"rnn": 1, "gru": 7, "lstm": 10}  # per unit and step, as ptflops counts gates and activations
 
 
 @dataclass(frozen=True)
 class Complexity:
-    """Sizes of one shape; MACs per generated character, the output layer included, unless the name says otherwise."""
+    """Sizes of one shape; MACs are per character and include the output layer unless the name says otherwise."""
 
     parameters: int
     macs_per_char: int
@@ -38,7 +38,7 @@ class Complexity:
 
 
 def closed_form(config: ModelConfig, vocab_size: int) -> Complexity:
-    """The figures by the formulas above: exact, at no cost, before anything is built."""
+    """The complexity by the formulas above: exact, without building a model."""
     gates, hidden = CELLS[config.cell].gates, config.hidden_size
     embedding = vocab_size * config.embedding_size
     below = (config.embedding_size or vocab_size) + hidden * (config.num_layers - 1)  # the input sizes of all layers
@@ -56,7 +56,7 @@ def closed_form(config: ModelConfig, vocab_size: int) -> Complexity:
 
 
 class Twin(nn.Module):
-    """torch.nn layers and the output layer, on input vectors: what ptflops can count."""
+    """torch.nn layers and an output layer that take input vectors, as ptflops needs them."""
 
     def __init__(self, core: nn.RNNBase, vocab_size: int) -> None:
         super().__init__()
@@ -71,12 +71,13 @@ class Twin(nn.Module):
 
 
 def _core(config: ModelConfig, vocab_size: int) -> nn.RNNBase:
+    """The recurrent layers of a shape, of torch.nn."""
     input_size = config.embedding_size or vocab_size
     return TORCH_LAYERS[config.cell](input_size, config.hidden_size, config.num_layers, batch_first=True)
 
 
 def _probe(module: nn.Module, chars: int, input_size: int, per_layer: bool = False) -> tuple[int, int, str]:
-    """MACs, parameters and print-out of ptflops for one sequence of ``chars`` input vectors."""
+    """Run ptflops on one sequence of ``chars`` input vectors: MACs, parameters and its print-out."""
     printed = io.StringIO()
     macs, parameters = get_model_complexity_info(
         module,
@@ -85,18 +86,18 @@ def _probe(module: nn.Module, chars: int, input_size: int, per_layer: bool = Fal
         as_strings=False,
         print_per_layer_stat=per_layer,
         verbose=False,
-        ost=printed,  # its default is the stream that was there at import
+        ost=printed,  # its default is the standard output at import time
     )
     if macs is None or parameters is None:  # how ptflops says that it failed
         raise RuntimeError(f"ptflops could not count {module}: {printed.getvalue().strip()}")
     return int(macs), int(parameters), printed.getvalue()
 
 
-@torch.random.fork_rng(devices=[])  # the twin's first weights are random numbers too
+@torch.random.fork_rng(devices=[])  # initial weights draw random numbers
 def measure(config: ModelConfig, vocab_size: int) -> Complexity:
-    """The figures as ptflops measures them on the twin; the matrix products are the closed form's.
+    """The complexity as ptflops measures it; ``matmul_macs_per_char`` is the closed form's.
 
-    One time step is exact: every step costs the same.
+    One time step is enough, since every step costs the same. Not thread-safe.
     """
     input_size = config.embedding_size or vocab_size
     core_macs, core_parameters, _ = _probe(_core(config, vocab_size), 1, input_size)
@@ -112,7 +113,7 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
 
 @torch.random.fork_rng(devices=[])
 def report_print_out(config: ModelConfig, vocab_size: int) -> str:
-    """ptflops' own print-out as the report's figures show it: the layers alone, 1,024 characters."""
+    """ptflops' print-out as in the report's figures: the recurrent layers alone, 1,024 characters."""
     input_size = config.embedding_size or vocab_size
     macs, parameters, printed = _probe(_core(config, vocab_size), REPORT_CHARS, input_size, per_layer=True)
     return (

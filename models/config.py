@@ -1,4 +1,4 @@
-"""What a model is made of: ModelConfig, checked when it is built and importable without torch."""
+"""ModelConfig, and how configuration fields are declared and checked; importable without torch."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -8,11 +8,11 @@ from typing import Any, Literal, get_args, get_origin
 CellName = Literal["rnn", "gru", "lstm"]
 Implementation = Literal["torch", "scratch"]
 
-LARGEST_SIZE = 10**12  # no machine's memory has to be asked about more: that is what bounds a model
+LARGEST_SIZE = 10**12  # keeps memory estimates finite; a machine's memory is the real bound
 
 
 class ConfigError(ValueError):
-    """A field has a value that is not allowed, or not without ``needs``: another field's name and value."""
+    """A field has a value that is not allowed, or only with ``needs``, another field's name and value."""
 
     def __init__(self, field_name: str, problem: str, needs: tuple[str, str] | None = None) -> None:
         super().__init__(field_name, problem, needs)
@@ -36,26 +36,26 @@ def option(
     above: float | None = None,
     high: float = inf,
 ) -> Any:
-    """A configuration field with its help text and its range, [low, high] or (above, high], if it has one.
+    """Declare a configuration field with its help text and its range, [low, high] or (above, high], if it has one.
 
-    ``preset`` marks a field whose default the preset decides.
+    ``preset`` marks a field whose default is decided by the preset.
     """
     limits = None if low is None and above is None else {"low": low, "above": above, "high": high}
     return field(default=default, metadata={"help": help, "preset": preset, "limits": limits})
 
 
 def check(config: Any) -> None:
-    """Raise ConfigError for the first field of a dataclass whose value is none of its choices or out of its range."""
-    for each in fields(config):
-        value = getattr(config, each.name)
-        if get_origin(each.type) is Literal:
-            check_choice(each.name, value, get_args(each.type))
-        elif each.metadata.get("limits") and not (value is None and type(None) in get_args(each.type)):
-            check_range(each.name, value, **each.metadata["limits"])
+    """Raise ConfigError for the first field of a dataclass whose value is not among its choices or not in its range."""
+    for declared in fields(config):
+        value = getattr(config, declared.name)
+        if get_origin(declared.type) is Literal:
+            check_choice(declared.name, value, get_args(declared.type))
+        elif declared.metadata.get("limits") and not (value is None and type(None) in get_args(declared.type)):
+            check_range(declared.name, value, **declared.metadata["limits"])
 
 
 def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    """Raise ConfigError for a value that is none of the choices."""
+    """Raise ConfigError for a value that is not among the choices."""
     if value not in choices:
         raise ConfigError(name, f"is {value!r}; it must be one of {', '.join(choices)}")
 

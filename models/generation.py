@@ -1,13 +1,13 @@
-"""Text from a LanguageModel: greedy, sampled or by beam search, for many prompts at once.
+"""Generate text with a LanguageModel: greedily, by sampling or by beam search, for many prompts at once.
 
 Shapes: P prompts, T characters of a prompt, V vocabulary, K beams of each prompt, S steps (characters to generate).
 
-Every prompt is read in one forward call, from zeros, into a state of its own; the states are then put together and
-each further step is one forward call for all prompts. What is chosen for a prompt depends on no other prompt, up to
-the last bits of the matrix products, which BLAS may round differently for another batch size.
+Each prompt is read in one forward call from the initial state; the states are then concatenated, and each further step
+is one forward call for all prompts. The text of a prompt does not depend on the other prompts, up to the last bits of
+the matrix products, which BLAS may round differently for another batch size.
 
-Choosing happens on the CPU, in float64 where probabilities are added up, so that a text does not depend on how well
-another device sorts or draws.
+Characters are chosen on the CPU, with probabilities summed in float64, so that a text does not depend on how another
+device sorts or draws.
 """
 
 from collections.abc import Iterator, Sequence
@@ -31,11 +31,11 @@ def generate(
 ) -> Iterator[list[int]]:
     """Yield, ``length`` times, the next character id of every prompt, as soon as it is known.
 
-    Beam search knows nothing before it has seen the whole text, and then yields it step by step. ``forbidden`` ids
-    are never produced; the others share their probability. A model in training mode reads in evaluation mode and is
-    back in training mode at every yield.
+    Beam search yields nothing before it has searched the whole text. ``forbidden`` ids are never generated; the other
+    ids share their probability. A model in training mode is run in evaluation mode and is back in training mode at
+    every yield.
 
-    Raises ValueError at once, before the first step, for an empty prompt or ids outside of the vocabulary.
+    Raises ValueError, before the first step, for an empty prompt or ids outside of the vocabulary.
     """
     check_range("length", length, low=0)
     for index, prompt in enumerate(prompts):
@@ -62,7 +62,7 @@ def complete(
     decoding: Decoding,
     forbidden: Sequence[int] = (),
 ) -> list[list[int]]:
-    """The whole continuations, each ``length`` ids without its prompt: what ``generate`` yields, put together."""
+    """The continuations as lists of ``length`` ids, without their prompts; arguments and errors as for ``generate``."""
     texts: list[list[int]] = [[] for _ in prompts]
     for ids in generate(model, prompts, length, decoding, forbidden):
         for text, next_id in zip(texts, ids, strict=True):
@@ -73,7 +73,7 @@ def complete(
 def _forward(model: LanguageModel, ids: Tensor, state: State | None, penalty: Tensor) -> tuple[Tensor, State]:
     """ids (B, T) on the CPU -> logits after the last of them (B, V) on the CPU, new state on the model's device.
 
-    penalty (V,) is added to the logits: -inf for what is forbidden, else 0.
+    penalty (V,) is added to the logits: -inf for forbidden ids, else 0.
     """
     training = model.training
     if training:
@@ -87,7 +87,7 @@ def _forward(model: LanguageModel, ids: Tensor, state: State | None, penalty: Te
 
 
 def _read(model: LanguageModel, prompts: Sequence[Sequence[int]], penalty: Tensor) -> tuple[Tensor, State]:
-    """Each prompt in one call -> logits (P, V) of what follows it, the states (L, P, H) side by side."""
+    """Read each prompt in one forward call -> logits (P, V) of its next character, state (L, P, H)."""
     read = [_forward(model, torch.tensor([list(prompt)]), None, penalty) for prompt in prompts]
     states = [state if isinstance(state, tuple) else (state,) for _, state in read]
     parts = tuple(torch.cat(part, dim=1) for part in zip(*states, strict=True))
@@ -98,19 +98,19 @@ def _read(model: LanguageModel, prompts: Sequence[Sequence[int]], penalty: Tenso
 def _step_by_step(
     model: LanguageModel, prompts: Sequence[Sequence[int]], length: int, decoding: Decoding, penalty: Tensor
 ) -> Iterator[list[int]]:
-    """Greedy and sampled text: one character of every prompt at a time.
+    """Greedy decoding and sampling: one character of every prompt at a time.
 
-    Each prompt has random numbers of its own, by the seed and its characters: whatever the order and the company of
-    the prompts. With the same numbers for all, the texts of different prompts would run into each other.
+    Each prompt has its own generator, seeded by the seed and the prompt, so that neither order nor number of the
+    prompts matters. With one stream of numbers for all, the texts of different prompts would become alike.
     """
     keys = [crc32(str(list(prompt)).encode()) for prompt in prompts]
-    random = [torch.Generator().manual_seed((decoding.seed + key) % 2**63) for key in keys]
+    generators = [torch.Generator().manual_seed((decoding.seed + key) % 2**63) for key in keys]
     logits, state = _read(model, prompts, penalty)
     for step in range(length):
         if decoding.method == "greedy":
             ids = logits.argmax(dim=-1)
         else:
-            uniform = torch.stack([torch.rand(1, generator=each, dtype=torch.float64) for each in random])
+            uniform = torch.stack([torch.rand(1, generator=one, dtype=torch.float64) for one in generators])
             ids = draw(logits, uniform, decoding)
         yield ids.tolist()
         if step < length - 1:
@@ -120,17 +120,19 @@ def _step_by_step(
 def truncated_softmax(logits: Tensor, decoding: Decoding) -> tuple[Tensor, Tensor]:
     """logits (..., V) -> probabilities (..., V) in float64, largest first, and the ids they belong to (..., V).
 
-    softmax(logits / temperature), of which the top_k largest are kept, and of those, shares of one again, the
-    smallest set whose probability reaches top_p (the nucleus of Holtzman et al. 2020, arXiv:1904.09751, section 3.1).
-    The rest is 0, and what is kept sums to one.
+    softmax(logits / temperature), truncated to the top_k largest and renormalised, then truncated to the smallest set
+    whose probability reaches top_p (nucleus sampling, Holtzman et al. 2020, arXiv:1904.09751, section 3.1) and
+    renormalised. Truncated probabilities are 0.
     """
     logits, ids = logits.double().sort(dim=-1, descending=True, stable=True)
-    logits = (logits - logits[..., :1]) / decoding.temperature  # the largest is 0: no temperature is too small
+    logits = (
+        logits - logits[..., :1]
+    ) / decoding.temperature  # the largest is 0, so that a tiny temperature does not overflow
     if decoding.top_k:
         logits[..., decoding.top_k :] = -inf
     probabilities = logits.softmax(dim=-1)
     if decoding.top_p < 1:
-        before = probabilities.cumsum(dim=-1) - probabilities  # held by the more probable ones
+        before = probabilities.cumsum(dim=-1) - probabilities  # probability of the more probable ids
         probabilities = probabilities.masked_fill(before >= decoding.top_p, 0)
         probabilities = probabilities / probabilities.sum(dim=-1, keepdim=True)
     return probabilities, ids
@@ -139,11 +141,11 @@ def truncated_softmax(logits: Tensor, decoding: Decoding) -> tuple[Tensor, Tenso
 def draw(logits: Tensor, uniform: Tensor, decoding: Decoding) -> Tensor:
     """logits (P, V), random numbers in [0, 1) (P, 1) -> ids (P,) drawn from the truncated softmax.
 
-    The id is where the number falls among the probabilities laid end to end, largest first.
+    Inverse transform sampling over the probabilities in descending order.
     """
     probabilities, ids = truncated_softmax(logits, decoding)
     rank = (probabilities.cumsum(dim=-1) <= uniform).sum(dim=-1, keepdim=True)
-    # where the sum is rounded to less than one; at least 0 where the logits are no numbers
+    # for a sum rounded to less than one; at least 0 in case the logits are NaN
     last_kept = ((probabilities > 0).sum(dim=-1, keepdim=True) - 1).clamp(min=0)
     return ids.gather(-1, torch.minimum(rank, last_kept)).squeeze(-1)
 
@@ -152,15 +154,15 @@ def draw(logits: Tensor, uniform: Tensor, decoding: Decoding) -> Tensor:
 def _beam_search(
     model: LanguageModel, prompts: Sequence[Sequence[int]], length: int, decoding: Decoding, penalty: Tensor
 ) -> Iterator[list[int]]:
-    """The most probable text that a beam finds: at each step the K best of all K V one character longer.
+    """Beam search: at each step the K best of the K V continuations by one character are kept.
 
-    A beam's score is the sum of its characters' log-probabilities; all beams of a step have the same length, so
-    nothing needs to be normalised. The beams of all prompts, (P K, 1), are one forward call a step.
+    A beam's score is the sum of its log-probabilities, without length normalisation, since all beams have the same
+    length. Each step is one forward call for the beams of all prompts, (P K, 1).
     """
     num_prompts, vocab_size = len(prompts), model.vocab_size
     logits, state = _read(model, prompts, penalty)
     scores = torch.zeros(num_prompts, 1, dtype=torch.float64)
-    steps: list[tuple[Tensor, Tensor]] = []  # (P, K) each: the beam of the step before, and the id put after it
+    steps: list[tuple[Tensor, Tensor]] = []  # (P, K) each: parent beam in the step before, and id
     for step in range(length):
         log_probabilities = logits.double().log_softmax(dim=-1).view(num_prompts, -1, vocab_size)
         candidates = (scores[:, :, None] + log_probabilities).flatten(1)

@@ -15,32 +15,32 @@ from models.cells import CELLS, Recurrent
 from models.config import ModelConfig
 
 State = Tensor | tuple[Tensor, ...]
-"""Hidden state (L, B, H), for the LSTM a pair of hidden state and memory: what torch.nn's layers take and give."""
+"""Hidden state (L, B, H); for the LSTM a pair of hidden and cell state, as torch.nn's layers have it."""
 
 TORCH_LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
 def detach(state: State) -> State:
-    """The state without its history: truncated backpropagation through time stops here."""
+    """Detach the state from its history (truncated backpropagation through time)."""
     return tuple(part.detach() for part in state) if isinstance(state, tuple) else state.detach()
 
 
 def select(state: State, rows: Tensor) -> State:
-    """The state of some rows of the batch, in the order of ``rows`` (a row may be taken more than once)."""
+    """Select rows of the batch by index (N,), which may repeat: state (L, B, H) -> (L, N, H)."""
     return tuple(part[:, rows] for part in state) if isinstance(state, tuple) else state[:, rows]
 
 
 def drop_weights(weight: Tensor, probability: float) -> Tensor:
-    """DropConnect (Wan et al. 2013): a weight is zero with the probability, in steps of 1/256, the rest scaled up."""
+    """DropConnect (Wan et al. 2013): zero weights with a probability, in steps of 1/256; rescale the others."""
     threshold = round(256 * probability)
     words = torch.empty(-(-weight.numel() // 8), dtype=torch.int64, device=weight.device)
-    random_bytes = words.random_(-(2**63), None).view(torch.uint8)  # eight numbers for the price of one
+    random_bytes = words.random_(-(2**63), None).view(torch.uint8)  # eight random bytes from each number
     keep = (random_bytes[: weight.numel()] >= threshold).view(weight.shape)
     return weight * (keep * (256 / (256 - threshold)))
 
 
 class LanguageModel(nn.Module):
-    """Recurrent layers that see characters one-hot (or embedded), and a linear output layer over the vocabulary."""
+    """Recurrent layers over one-hot or embedded characters, and a linear output layer over the vocabulary."""
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
@@ -60,7 +60,9 @@ class LanguageModel(nn.Module):
             )
             self._recurrent_weights = [f"cells.{layer}.from_state.weight" for layer in range(config.num_layers)]
         else:
-            between_layers = config.dropout if config.num_layers > 1 else 0.0  # torch.nn warns about it with one
+            between_layers = (
+                config.dropout if config.num_layers > 1 else 0.0
+            )  # torch.nn warns about dropout with one layer
             self.core = TORCH_LAYERS[config.cell](
                 input_size, config.hidden_size, config.num_layers, batch_first=True, dropout=between_layers
             )
@@ -74,7 +76,7 @@ class LanguageModel(nn.Module):
                     nn.init.zeros_(parameter)
 
     def initial_state(self, batch_size: int) -> State:
-        """Zeros: nothing has been read yet."""
+        """The state before the first character: zeros (L, B, H)."""
         config = self.config
         zeros = self.output.weight.new_zeros(config.num_layers, batch_size, config.hidden_size)
         return (zeros, zeros.clone()) if CELLS[config.cell].state_parts == 2 else zeros
@@ -104,9 +106,10 @@ class LanguageModel(nn.Module):
 
 
 def with_row_lookup(model: LanguageModel) -> LanguageModel:
-    """The same model, to read with: scratch layers, which look the input weights of a character up.
+    """An inference-only copy whose scratch layers look up a character's input weights.
 
-    torch.nn's layers multiply them by a one-hot vector as long as the vocabulary instead.
+    torch.nn's layers multiply them by a one-hot vector of the vocabulary's size instead. A model with an embedding or
+    scratch layers is returned as it is.
     """
     if model.embedding is not None or model.config.implementation == "scratch":
         return model

@@ -1,4 +1,4 @@
-"""N-gram character models: the bar that a network has to clear, fitted by counting in less than a second.
+"""N-gram character models, the baselines of the networks: fitted by counting in less than a second.
 
 Shapes: N characters of a text, V vocabulary, G distinct n-grams of one order in the training text.
 
@@ -18,18 +18,18 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 BASELINE_ORDER = 6  # on The Time Machine's validation text 5 costs 0.07 bits per character more, 7 0.01 less
-BASELINE_LABEL = f"{BASELINE_ORDER}-gram"  # what tables and pictures call it
-
-PIECE_CHARS = 1_000_000  # of a text are scored at once: arrays of 8 MB
-
-FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, for a text whose counts of counts give none
+BASELINE_LABEL = f"{BASELINE_ORDER}-gram"  # in tables and figures
+PIECE_CHARS = 1_000_000  # scored at once: arrays of 8 MB
+FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, if the counts of counts give none
 
 
 def as_ids(ids: ArrayLike, vocab_size: int) -> Ints:
-    """The text (N,) as int64, wide enough for every sum and product below; ValueError if it holds no such ids."""
+    """Validate a text (N,) of ids and convert it to int64, wide enough for all sums and products below.
+
+    Raises ValueError for another shape or dtype, and for ids outside of the vocabulary."""
     array = np.asarray(ids)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise ValueError(f"a text is one row of whole numbers, not {array.ndim} dimensions of {array.dtype}")
+        raise ValueError(f"a text is a one-dimensional array of integers, not {array.ndim} dimensions of {array.dtype}")
     if array.size and (int(array.min()) < 0 or int(array.max()) >= vocab_size):
         raise ValueError(
             f"the text holds ids {array.min()} to {array.max()}; a vocabulary of {vocab_size} has 0 to {vocab_size - 1}"
@@ -38,19 +38,19 @@ def as_ids(ids: ArrayLike, vocab_size: int) -> Ints:
 
 
 def mean_bits(log2_probabilities: Floats) -> float:
-    """Bits per character of a text whose characters have these log2 probabilities (N,)."""
+    """Mean bits per character of a text with these log2 probabilities (N,); ValueError for an empty one."""
     if not len(log2_probabilities):
         raise ValueError("an empty text has no bits per character; score a text of at least one character")
     return float(-log2_probabilities.mean())
 
 
 def uniform_bits_per_char(vocab_size: int) -> float:
-    """What it costs to know nothing but the vocabulary: log2(V)."""
+    """Bits per character of the uniform distribution, log2(V)."""
     return log2(vocab_size)
 
 
 class Unigram:
-    """Letter frequencies with one added to every count (Laplace), so that an unseen symbol has a finite cost.
+    """Letter frequencies with add-one (Laplace) smoothing, so that an unseen symbol has a finite cost.
 
     p(w) = (c(w) + 1) / (N + V)
     """
@@ -67,32 +67,32 @@ class Unigram:
         return self._log2[as_ids(ids, self.vocab_size)]
 
     def bits_per_char(self, ids: ArrayLike) -> float:
-        """Mean cost of a character of the text."""
+        """Mean bits per character of the text."""
         return mean_bits(self.log2_probabilities(ids))
 
 
 def discounts(counts: Ints) -> Floats:
-    """What modified Kneser-Ney takes off a count of 0, 1, 2, and 3 or more: (4,), the first of them 0.
+    """Discounts (4,) of modified Kneser-Ney for counts of 0, 1, 2, and 3 or more; the first is 0.
 
     With n_j the number of n-grams counted j times (Chen and Goodman 1998, TR-10-98, section 3):
 
     Y   = n_1 / (n_1 + 2 n_2)
     D_j = j - (j + 1) Y n_(j+1) / n_j
 
-    A text too small or too regular for these, where some D_j is not in (0, j], takes FALLBACK_DISCOUNTS.
+    If some D_j is not in (0, j], as for a very small or regular text, FALLBACK_DISCOUNTS are used.
     """
     n = [0, *(int(np.count_nonzero(counts == j)) for j in (1, 2, 3, 4))]
-    found = FALLBACK_DISCOUNTS
+    by_count = FALLBACK_DISCOUNTS
     if n[1] and n[2] and n[3]:
         y = n[1] / (n[1] + 2 * n[2])
         estimates = (1 - 2 * y * n[2] / n[1], 2 - 3 * y * n[3] / n[2], 3 - 4 * y * n[4] / n[3])
         if all(0 < estimate <= j for j, estimate in enumerate(estimates, start=1)):
-            found = estimates
-    return np.array([0.0, *found])
+            by_count = estimates
+    return np.array([0.0, *by_count])
 
 
 def ranked(keys: Ints) -> tuple[Ints, Ints, Ints]:
-    """Distinct keys (G,) in order, the rank of each key (N,), and how often each distinct one occurs (G,)."""
+    """Sorted distinct keys (G,), the rank of each key (N,), and the count of each distinct key (G,)."""
     size = int(keys.max(initial=-1)) + 1
     if size > 4 * len(keys):
         return np.unique(keys, return_inverse=True, return_counts=True)
@@ -103,11 +103,11 @@ def ranked(keys: Ints) -> tuple[Ints, Ints, Ints]:
 
 @dataclass(frozen=True)
 class _Order:
-    """The n-grams of one length. An n-gram's id is its rank in ``keys``; its context is the n-gram without its end.
+    """The n-grams of one order. An n-gram's id is its rank in ``keys``; its context, the n-gram without its end.
 
     keys (G,)      context id * V + last character, sorted
-    shares (G,)    max(c - D(c), 0) / total of the context: what the n-gram keeps for itself
-    backoff (C,)   of each of the C contexts, the probability that the discounts set free; 1 for one without counts
+    shares (G,)    max(c - D(c), 0) / total of the context: the discounted relative frequency
+    backoff (C,)   probability freed by the discounts in each of the C contexts; 1 for one without counts
     """
 
     keys: Ints
@@ -115,10 +115,10 @@ class _Order:
     backoff: Floats
 
     def find(self, contexts: Ints, last: Ints, vocab_size: int) -> Ints:
-        """Ids (N,) of the n-grams made of these contexts and last characters; -1 where training had none."""
+        """Ids (N,) of the n-grams with these contexts and last characters; -1 if not in training."""
         if not len(self.keys):
             return np.full(len(last), -1)
-        wanted = contexts * vocab_size + last  # negative, and so not found, where the context is -1
+        wanted = contexts * vocab_size + last  # negative, so never found, if the context is -1
         ids = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         return np.where(self.keys[ids] == wanted, ids, -1)
 
@@ -130,10 +130,10 @@ class KneserNey:
     p_0(w)     = 1 / V
 
     backoff(h) is the sum of h's discounts over c(h), so that every p_n sums to one. The longest n-grams are counted
-    as they occur; a shorter one counts the distinct characters that stand before it (continuation counts). A context
-    that training does not have leaves p_(n-1) as it is.
+    as they occur; a shorter one is counted by the distinct characters before it (continuation counts). For a
+    context that is not in training, p_n is p_(n-1).
 
-    No n-gram is ever a number in base V, which would overflow: the n-gram that ends at a position is named by
+    N-grams are not encoded as numbers in base V, which would overflow. The n-gram that ends at a position is the pair
     (id of the (n-1)-gram that ends one position before, last character), and its id is the rank of that pair.
 
         text      t  h  e  _  t  h        h in "the": 3-gram (id of "th", e), its context is "th",
@@ -174,9 +174,9 @@ class KneserNey:
         )
 
     def log2_probabilities(self, ids: ArrayLike, context_chars: int | None = None) -> Floats:
-        """ids (N,) -> log2 p of each character (N,) given the up to order - 1 characters before it in ``ids``.
+        """ids (N,) -> log2 p (N,) of each character given the order - 1 characters (or fewer) before it in ``ids``.
 
-        ``context_chars``: given no more than so many of them.
+        ``context_chars`` limits the context to fewer characters.
         """
         text = as_ids(ids, self.vocab_size)
         longest = self.order if context_chars is None else context_chars + 1
@@ -184,35 +184,36 @@ class KneserNey:
         ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)
         for n, grams in enumerate(self._orders[: min(longest, len(text))]):
             contexts = ending[:-1]
-            found = grams.find(contexts, text[n:], self.vocab_size)
-            share = np.append(grams.shares, 0.0)[found]  # the last entry is for -1: not in training
+            ngrams = grams.find(contexts, text[n:], self.vocab_size)
+            share = np.append(grams.shares, 0.0)[ngrams]  # the last entry is for -1, not in training
             backoff = np.append(grams.backoff, 1.0)[contexts]
             probabilities[n:] = share + backoff * probabilities[n:]
-            ending = found
+            ending = ngrams
         return np.log2(probabilities)
 
     def bits_per_char(self, ids: ArrayLike) -> float:
-        """Mean cost of a character of the text."""
+        """Mean bits per character of the text."""
         return mean_bits(self.log2_probabilities(ids))
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """What one held-out text costs the simplest models, in bits per character."""
+    """Bits per character of the baselines on one held-out text."""
 
     uniform_bits_per_char: float
     unigram_bits_per_char: float
     ngram_bits_per_char: float
 
     def perplexities(self) -> dict[str, float]:
-        """Perplexities of the n-grams and of the letters' frequencies, by the labels that pictures show."""
+        """Perplexities of the n-gram and unigram models, by their labels in figures."""
         return {BASELINE_LABEL: 2**self.ngram_bits_per_char, "letter frequencies": 2**self.unigram_bits_per_char}
 
 
 def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]) -> float:
-    """Mean cost of every character but the first, which, as for a network, is context only.
+    """Mean bits of all characters but the first, which is context only, as for a network.
 
-    The text is scored in pieces, each with the characters before it that it depends on: memory does not grow with it.
+    The text is scored in pieces, each with its preceding context, so that memory does not grow with it. Raises
+    ValueError for fewer than two characters.
     """
     if len(ids) < 2:
         raise ValueError(f"a text of {len(ids)} characters has nothing to predict; at least 2 are needed")
@@ -224,7 +225,7 @@ def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]
 
 
 def baselines(train: ArrayLike, held_out: Mapping[str, Any], vocab_size: int) -> dict[str, Baselines]:
-    """Fit on the training text once, score every held-out text (name -> ids); the n-grams are BASELINE_ORDER long."""
+    """Fit the uniform, unigram and BASELINE_ORDER-gram models on a text, and score held-out texts (name -> ids)."""
     uniform = uniform_bits_per_char(vocab_size)
     unigram, ngram = Unigram(train, vocab_size), KneserNey(train, vocab_size)
     return {

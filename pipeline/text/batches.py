@@ -1,4 +1,4 @@
-"""The two ways in which a text becomes training batches: the report's windows, and parallel streams.
+"""Training batches of a text: the report's sliding windows, or parallel streams.
 
 Shapes: B batch (rows), T time steps, N windows.
 """
@@ -12,7 +12,7 @@ def windows(ids: Tensor, length: int) -> tuple[Tensor, Tensor]:
     """The report's examples: every window of ``length`` characters, at stride 1.
 
     Returns inputs and targets, each (N, length) with N = len(ids) - length, as views of ``ids``; target t is the
-    character after input t.
+    character after input t. Raises ValueError for a text shorter than a window and its last target.
     """
     if len(ids) <= length:
         raise ValueError(f"{len(ids):,} characters hold no window of {length}; lower --sequence-length")
@@ -29,8 +29,8 @@ def stream_batches(
         row 0   a b | c d | e f       row b of every batch continues row b of the one before,
         row 1   g h | i j | k l       so the state may be carried across (truncated BPTT)
 
-    ``offset`` characters at the start are left out, so that the cuts fall elsewhere in another pass; up to B - 1
-    characters at the end do not fill a row.
+    ``offset`` characters at the start are skipped, so that each pass may cut the text elsewhere; up to B - 1 characters
+    at the end are dropped. Raises ValueError for a text too short to fill the rows.
     """
     length = (len(ids) - 1 - offset) // batch_size
     if length < 1:

@@ -1,4 +1,4 @@
-"""The prepared text: the ids of its symbols on disk, its splits, and what the simplest models make of it."""
+"""Prepared texts: character ids on disk, the splits, and the baselines."""
 
 import hashlib
 import json
@@ -33,16 +33,11 @@ from pipeline.text.vocabulary import Vocabulary, normalised
 
 log = logging.getLogger(__name__)
 
-TRAIN_SHARE, VAL_SHARE = 0.90, 0.05  # of the text's characters; the rest is the test text
-
+TRAIN_SHARE, VAL_SHARE = 0.90, 0.05  # of the text's characters; the rest is the test split
 MIN_CHARS = 1000
-
-BASELINE_CHARS, BASELINE_BLOCK = 2_000_000, 100_000  # of a long text: the baselines' sample, and its blocks
-
-NAME_CHARS = 40  # of a text's name in its folder's
-
+BASELINE_CHARS, BASELINE_BLOCK = 2_000_000, 100_000  # size of the baselines' sample of a long text, and of its blocks
+NAME_CHARS = 40  # of the text's name, in the name of its folder
 IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
-
 FALLBACK_WARNING = (
     f"FALLING BACK to {FALLBACK}, the reference topics inside this Python, in place of The Time Machine: "
     "perplexities of different texts do not compare."
@@ -51,10 +46,10 @@ FALLBACK_WARNING = (
 
 @dataclass(frozen=True)
 class Corpus:
-    """A prepared text: ids on disk, mapped into memory, with what tells where they came from.
+    """A prepared text: memory-mapped character ids, vocabulary and origin.
 
-    ``source_sha256`` is the digest of the bytes that were read, ``corpus_sha256`` that of the normalised text as
-    UTF-8: the identity by which results on it may be compared. ``is_fallback``: it stands in for The Time Machine.
+    ``source_sha256`` is the digest of the source's bytes, ``corpus_sha256`` that of the normalised text in UTF-8:
+    results are comparable if it is equal. ``is_fallback`` marks the substitute for The Time Machine.
     """
 
     name: str
@@ -71,16 +66,17 @@ class Corpus:
 
     @property
     def label(self) -> str:
-        """The name by which records tell it from others: the alphabet is part of what a perplexity is about."""
+        """The text's name in records, with the alphabet unless it is ``letters``: perplexities depend on both."""
         alphabet = self.vocabulary.alphabet
         return self.name if alphabet == "letters" else f"{self.name}-{alphabet}"
 
     def spans(self, preset: PresetName) -> dict[str, tuple[int, int]]:
-        """First and past-the-last character of each split.
+        """Start and end (exclusive) of each split, in characters.
 
-        stream: 90, 5 and 5 % of the text, in its order. report: the characters under its 10,000 training and 5,000
-        validation windows. The test text is the last 5 % under both, so that their test figures compare. Of a long
-        text, whose 90 % are more than PASS_CHARS, the first HELD_OUT_CHARS of both 5 % are all that is read.
+        stream: 90, 5 and 5 % of the text, in order. report: the characters of its 10,000 training and 5,000 validation
+        windows. Both have the same test split, the last 5 %, so that test results are comparable. If the 90 % exceed
+        PASS_CHARS, validation and test are the first HELD_OUT_CHARS of their 5 %. Raises InputError for a text too
+        short for the report's windows.
         """
         train_end = int(TRAIN_SHARE * len(self))
         val_end = train_end + int(VAL_SHARE * len(self))
@@ -101,14 +97,14 @@ class Corpus:
         return {"train": (0, train_end), "val": (train_end, min(val_end, train_end + held_out)), "test": test}
 
     def split(self, preset: PresetName, split: str) -> NDArray[np.integer]:
-        """The ids of a split, a view of the mapped file."""
+        """The ids of a split ("train", "val" or "test"), a view of the mapped file."""
         start, end = self.spans(preset)[split]
         return self.ids[start:end]
 
     def baseline_text(self, preset: PresetName) -> NDArray[np.integer]:
-        """What the simplest models are fitted on: the training text; of one longer than PASS_CHARS, a sample.
+        """The ids on which the baselines are fitted: the training split, or a sample if it is longer than PASS_CHARS.
 
-        The sample is BASELINE_CHARS in blocks of BASELINE_BLOCK, evenly spaced from the text's start to its end.
+        The sample is BASELINE_CHARS in evenly spaced blocks of BASELINE_BLOCK.
         """
         train = self.split(preset, "train")
         if len(train) <= PASS_CHARS:
@@ -117,9 +113,9 @@ class Corpus:
         return np.concatenate([train[start : start + BASELINE_BLOCK] for start in starts])
 
     def baselines(self, preset: PresetName) -> dict[str, Baselines]:
-        """Perplexity of the uniform, unigram and Kneser-Ney models of ``baseline_text``, on "val" and "test".
+        """Baselines (uniform, unigram, Kneser-Ney) fitted on ``baseline_text``, by split: "val" and "test".
 
-        Fitted once for each text, preset and version of models/ngram.py, and kept beside the ids.
+        Cached beside the ids, for each preset and version of models/ngram.py.
         """
         kept = self.folder / f"baselines-{preset}-{code_digest('models.ngram')}.json"
         if kept.is_file():
@@ -132,30 +128,32 @@ class Corpus:
 
 
 def load_corpus(config: CorpusConfig) -> Corpus:
-    """Find the text, reduce it to its alphabet and map its ids into memory; the second time from the cache.
+    """Find a text, normalise it and map its ids into memory; prepared texts are cached.
 
-    Raises InputError for a text that can't be used and DataUnavailableError for one that can't be had.
+    Raises InputError for an unusable text and DataUnavailableError for one that can't be downloaded.
     """
-    found = find_text(config.corpus)
-    if found.missing:
-        log.warning("%s\n%s", found.missing, FALLBACK_WARNING)
-    source_sha256 = found.sha256()
-    inputs = [found.name, config.alphabet, source_sha256, code_digest("pipeline.text.corpus")]
+    text = find_text(config.corpus)
+    if text.missing:
+        log.warning("%s\n%s", text.missing, FALLBACK_WARNING)
+    source_sha256 = text.sha256()
+    inputs = [text.name, config.alphabet, source_sha256, code_digest("pipeline.text.corpus")]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
-    folder = cache_dir() / "prepared" / f"{found.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
+    folder = cache_dir() / "prepared" / f"{text.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
     with _writing_cache():
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
             facts = _read_facts(folder)
             if facts is None:
                 _sweep(folder)
-                facts = _prepare(folder, found, config.alphabet, source_sha256)
+                facts = _prepare(folder, text, config.alphabet, source_sha256)
     vocabulary = Vocabulary(config.alphabet, tuple(facts["symbols"]))
-    ids = np.memmap(folder / IDS_FILE, dtype=vocabulary.dtype, mode="c")  # copy on write: torch wants it writable
+    ids = np.memmap(
+        folder / IDS_FILE, dtype=vocabulary.dtype, mode="c"
+    )  # copy on write: torch requires a writable array
     return Corpus(
-        name=found.name,
-        source=found.source,
-        is_fallback=bool(found.missing),
+        name=text.name,
+        source=text.source,
+        is_fallback=bool(text.missing),
         source_sha256=source_sha256,
         corpus_sha256=facts["corpus_sha256"],
         vocabulary=vocabulary,
@@ -164,9 +162,18 @@ def load_corpus(config: CorpusConfig) -> Corpus:
     )
 
 
+def encoded(text: FoundText, sha256: str, vocabulary: Vocabulary) -> NDArray[np.integer]:
+    """Encode a text with a given vocabulary, such as a model's. Raises InputError if it exceeds the memory."""
+    check_file_fits(f"{text.option} {text.name}", text.size)
+    ids = bytearray()
+    for piece in normalised(text.pieces(sha256), vocabulary.alphabet):
+        ids += vocabulary.ids_of(piece).tobytes()
+    return np.frombuffer(ids, vocabulary.dtype)
+
+
 @contextmanager
 def _writing_cache() -> Iterator[None]:
-    """What the system says against it, in words."""
+    """Turn an OSError of the cache into an InputError."""
     try:
         yield
     except OSError as error:
@@ -176,7 +183,7 @@ def _writing_cache() -> Iterator[None]:
 
 
 def _read_facts(folder: Path) -> dict | None:
-    """What an earlier call prepared, or None if there is nothing whole."""
+    """The facts of a prepared text; None if it is missing or damaged."""
     facts_file, ids_file = folder / FACTS_FILE, folder / IDS_FILE
     if not facts_file.is_file() or not ids_file.is_file():
         return None
@@ -189,7 +196,7 @@ def _read_facts(folder: Path) -> dict | None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed calls have left half written, in this folder, whose lock is held, and in those of others."""
+    """Remove partial files of killed calls, in this folder (whose lock is held) and in all that nobody has locked."""
     for other in folder.parent.iterdir():
         parts = leftovers(other / IDS_FILE) + leftovers(other / FACTS_FILE)
         if not parts:
@@ -198,27 +205,27 @@ def _sweep(folder: Path) -> None:
             with nullcontext() if other == folder else FileLock(other / "lock", timeout=0):
                 for part in parts:
                     part.unlink(missing_ok=True)
-        except Timeout:  # somebody is writing there
+        except Timeout:  # another process is writing there
             continue
 
 
-def _prepare(folder: Path, found: FoundText, alphabet: Alphabet, source_sha256: str) -> dict:
-    """Write the ids, piece by piece, and the facts about them; returns the facts."""
-    vocabulary = Vocabulary.of(normalised(found.pieces(source_sha256), alphabet), alphabet)
+def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: str) -> dict:
+    """Write the ids, piece by piece, and the facts; returns the facts. Raises InputError for a text too short."""
+    vocabulary = Vocabulary.of(normalised(text.pieces(source_sha256), alphabet), alphabet)
     characters, text_digest, ids_digest = 0, hashlib.sha256(), hashlib.sha256()
     with atomic_write(folder / IDS_FILE) as file:
-        for piece in normalised(found.pieces(source_sha256), alphabet):
+        for piece in normalised(text.pieces(source_sha256), alphabet):
             ids = vocabulary.ids_of(piece).tobytes()
             characters += len(piece)
             text_digest.update(piece.encode())
             ids_digest.update(ids)
             file.write(ids)
-        if not found.size:
-            raise InputError(f"--corpus {found.name} is empty; at least {MIN_CHARS:,} characters are needed")
+        if not text.size:
+            raise InputError(f"--corpus {text.name} is empty; at least {MIN_CHARS:,} characters are needed")
         if characters < MIN_CHARS:
             script = " (--alphabet raw keeps other letters than A to Z)" if alphabet == "letters" else ""
             raise InputError(
-                f"--corpus {found.name} has {characters:,} characters of that alphabet, of {found.size:,} bytes; "
+                f"--corpus {text.name} has {characters:,} characters of that alphabet, of {text.size:,} bytes; "
                 f"at least {MIN_CHARS:,} are needed{script}"
             )
     facts = {
@@ -229,12 +236,3 @@ def _prepare(folder: Path, found: FoundText, alphabet: Alphabet, source_sha256: 
     }
     write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
     return facts
-
-
-def encoded(text: FoundText, sha256: str, vocabulary: Vocabulary) -> NDArray[np.integer]:
-    """The ids of a text in the symbols of a vocabulary that may be another text's."""
-    check_file_fits(f"{text.option} {text.name}", text.size)
-    ids = bytearray()
-    for piece in normalised(text.pieces(sha256), vocabulary.alphabet):
-        ids += vocabulary.ids_of(piece).tobytes()
-    return np.frombuffer(ids, vocabulary.dtype)

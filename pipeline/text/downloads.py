@@ -1,7 +1,7 @@
-"""Downloads: by https only, whole or not there, and given up when nothing more comes.
+"""Downloads over https: atomic, cached, and aborted if they stall.
 
-One rule bounds all that can hang (name look-up, connection, handshake, headers, body): a server that sends fewer than
-SLOW_BYTES in SLOW_SECONDS is given up.
+One rule bounds everything that may hang (name lookup, connection, handshake, headers, body): a download that receives
+fewer than SLOW_BYTES in SLOW_SECONDS is aborted.
 """
 
 import hashlib
@@ -21,32 +21,28 @@ from pipeline.errors import DataUnavailableError, InputError
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 3.0
-
 SLOW_SECONDS, SLOW_BYTES = 20.0, 20_000
-
-SAY_SECONDS = 5.0  # a download that takes longer says so, then again after three times as long
-
+NOTICE_SECONDS = 5.0  # until a slow download is logged; then again after three times as long
 PART_BYTES = 8192
-
 POLL_SECONDS = 0.2
-
-ABANDONED_SECONDS = 3600.0  # a part that nobody has added to for so long was left by a process that is gone
+ABANDONED_SECONDS = 3600.0  # a partial file without changes for so long was left by a killed process
 
 
 def cache_dir() -> Path:
-    """Where downloads and prepared texts are kept: $TMLM_CACHE_DIR, else the user's cache folder."""
+    """The folder of downloads and prepared texts: $TMLM_CACHE_DIR, else the user's cache folder."""
     own = os.environ.get("TMLM_CACHE_DIR")
     return Path(os.path.expanduser(own)) if own else platformdirs.user_cache_path("time-machine-lm")
 
 
 def is_address(corpus: str) -> bool:
+    """Whether a --corpus is an http or https address."""
     return corpus.partition("://")[0].lower() in ("http", "https")
 
 
 def public(address: str) -> str:
-    """An http address as it may be shown and recorded: without user name, password, query and fragment.
+    """An http(s) address without user name, password, query and fragment, to show and record; other text unchanged.
 
-    Any of these may hold a secret: a signed address, for one, is as good as a password. Anything else is left as it is.
+    Each of these parts may hold a secret; a signed address, for example, is as good as a password.
     """
     if not is_address(address):
         return address
@@ -54,27 +50,17 @@ def public(address: str) -> str:
     return f"{scheme}://{re.split(r'[?#]', rest, maxsplit=1)[0].rpartition('@')[2]}"
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def kept_downloads(address: str) -> list[Path]:
-    """The files that were downloaded from a recorded address with what the record leaves out, the latest first."""
-    found = (cache_dir() / "downloads").glob(f"{_digest(address)}-*.txt")
-    return sorted(found, key=lambda file: file.stat().st_mtime, reverse=True)
-
-
-def _kept(url: str) -> Path:
-    """The file in the cache of an address; its name tells to which recorded address it belongs."""
-    folder = cache_dir() / "downloads"
-    plain = folder / f"{_digest(url)}.txt"
-    return plain if public(url) == url or plain.is_file() else folder / f"{_digest(public(url))}-{_digest(url)}.txt"
+    """Files downloaded from addresses whose ``public`` form is this one, the latest first."""
+    files = (cache_dir() / "downloads").glob(f"{_digest(address)}-*.txt")
+    return sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
 
 
 def download(url: str, online: bool, file: str = "", known_sha256: str | None = None) -> Path:
-    """The file behind an https address, from the cache where it is kept (as ``file``, where its digest is known).
+    """Download an https address into the cache, unless it is there, and return the file.
 
-    Raises InputError for what is no https address, and DataUnavailableError with the reason for what can't be had.
+    ``file`` names it in the cache; ``known_sha256`` is checked. Raises InputError for anything but an https address,
+    and DataUnavailableError, with the reason, if the download fails or is not allowed (``online``, TMLM_OFFLINE).
     """
     shown = public(url)
     try:
@@ -98,10 +84,10 @@ def download(url: str, online: bool, file: str = "", known_sha256: str | None = 
     known_hash = f"sha256:{known_sha256}" if known_sha256 else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{kept.name}.lock"):  # of several who want it, one asks
+        with FileLock(folder / f".{kept.name}.lock"):  # one of several processes downloads it
             _sweep(folder)
             pooch.retrieve(url, known_hash, fname=kept.name, path=folder, downloader=fetch)
-    except ValueError as error:  # pooch: the digest is another one
+    except ValueError as error:  # pooch: wrong digest
         raise DataUnavailableError(f"{shown}: another text than the book's (wrong sha256)") from error
     except OSError as error:
         reason = error.strerror or error
@@ -109,18 +95,29 @@ def download(url: str, online: bool, file: str = "", known_sha256: str | None = 
     return kept
 
 
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _kept(url: str) -> Path:
+    """The cache file of an address; its name holds the digest of the public address, for ``kept_downloads``."""
+    folder = cache_dir() / "downloads"
+    plain = folder / f"{_digest(url)}.txt"
+    return plain if public(url) == url or plain.is_file() else folder / f"{_digest(public(url))}-{_digest(url)}.txt"
+
+
 def _sweep(folder: Path) -> None:
-    """Remove the parts that killed downloads have left; pooch names them tmp and random letters."""
+    """Remove partial files of killed downloads; pooch names them tmp and random letters."""
     for part in folder.glob("tmp*"):
         try:
             if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
                 part.unlink()
-        except FileNotFoundError:  # another process swept it, or has it whole
+        except FileNotFoundError:  # another process removed or completed it
             continue
 
 
 class _Transfer(threading.Thread):
-    """One request, in a thread of its own: whatever hangs in it, the one who waits can give it up."""
+    """A request in a thread of its own, so that ``fetch`` can abandon it wherever it hangs."""
 
     def __init__(self, url: str, target: str) -> None:
         super().__init__(daemon=True)
@@ -133,17 +130,17 @@ class _Transfer(threading.Thread):
     def run(self) -> None:
         try:
             self._get()
-        except Exception as error:  # whatever it is, the one who waits raises it
+        except Exception as error:  # of any kind; ``fetch`` raises it
             self.error = error
 
     def _get(self) -> None:
         import requests
 
-        # the one who waits gives up first; the limits here end the thread
+        # ``fetch`` gives up first; these limits end the abandoned thread
         limits = (CONNECT_SECONDS, 3 * SLOW_SECONDS)
         with requests.get(self.url, stream=True, timeout=limits, hooks={"response": _stay_on_https}) as response:
             response.raise_for_status()
-            response.raw.enforce_content_length = True  # urllib3 before 2 takes a cut connection for the end
+            response.raw.enforce_content_length = True  # urllib3 before 2 takes a broken connection for the end
             self.answered = True
             with open(self.target, "wb") as file:
                 for part in response.iter_content(PART_BYTES):
@@ -172,15 +169,15 @@ def _stay_on_https(response: object, *args: object, **kwargs: object) -> None:
 
 
 def fetch(url: str, output_file: str, pooch: object) -> None:
-    """Write what an address holds to a file. Raises DataUnavailableError with the reason; the file is then partial.
+    """Download an address to a file; a downloader in pooch's sense.
 
-    The arguments are those that pooch calls its downloaders with.
+    Raises DataUnavailableError with the reason; the file is partial then.
     """
     shown = public(url)
     transfer = _Transfer(url, output_file)
     started = time.monotonic()
     transfer.start()
-    window, before, say_at = started, 0, started + SAY_SECONDS
+    window, before, notice_at = started, 0, started + NOTICE_SECONDS
     try:
         while transfer.is_alive():
             transfer.join(POLL_SECONDS)
@@ -191,9 +188,9 @@ def fetch(url: str, output_file: str, pooch: object) -> None:
                         f"{shown}: given up, since {transfer.received - before:,} bytes came in {SLOW_SECONDS:g} s"
                     )
                 window, before = now, transfer.received
-            if now >= say_at:
+            if now >= notice_at:
                 log.warning("downloading %s: %s bytes in %.0f s", shown, f"{transfer.received:,}", now - started)
-                say_at = now + 2 * (now - started)
+                notice_at = now + 2 * (now - started)
     finally:
         transfer.given_up = True
     if transfer.error is not None:
@@ -201,7 +198,7 @@ def fetch(url: str, output_file: str, pooch: object) -> None:
 
 
 def _reason(transfer: _Transfer) -> Exception:
-    """Why a transfer failed, in words; what is not the network's fault as it is."""
+    """The error of a failed transfer: DataUnavailableError with the reason, or, if not of the network, as it was."""
     import requests
 
     error = transfer.error

@@ -1,8 +1,8 @@
-"""Where a text comes from, and how it is read: in pieces, so that its length costs no memory.
+"""Find the text that --corpus names, and read it in pieces, so that memory does not grow with its length.
 
-The order in which a text is looked for: the path that was given; $TMLM_DATA_DIR/<file>; the user's cache; download
-(https only, checked against the known digest). ``auto`` asks for The Time Machine and falls back, loudly, to the
-reference topics inside every Python, so that the pipeline runs with no network at all.
+Places, in order: the given path; $TMLM_DATA_DIR/<file>; the user's cache; download (https only, checked against the
+known digest). ``auto`` stands for The Time Machine and falls back, with a warning, to the documentation topics that
+ship with Python, so that the pipeline runs without a network.
 """
 
 import codecs
@@ -20,30 +20,24 @@ from pipeline.text.downloads import cache_dir, download, is_address, public
 from pipeline.text.vocabulary import normalised
 
 PIECE_BYTES = 1_000_000
-
 TIME_MACHINE_FILE = "timemachine.txt"
-
 TIME_MACHINE_SHA256 = "8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516"
-
 TIME_MACHINE_LETTERS_SHA256 = "9f258eadf409c46591c5c61d72c087cb825faf419c9f87ceb580f0eacb30c506"
-
 TIME_MACHINE_MIRRORS = (
     "https://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt",
     "https://d2l-data.s3.amazonaws.com/timemachine.txt",
     "https://raw.githubusercontent.com/d2l-ai/d2l-zh/592fbef84a684e752393edbf267c07dbc53e082b/data/timemachine.txt",
 )
-
 FALLBACK = "python-docs"
-
 KNOWN_TEXTS = ("time-machine", FALLBACK)
 
 
 @dataclass(frozen=True)
 class FoundText:
-    """A text as it was found: its name, where it came from in words, its file or, for a text of Python's, its bytes.
+    """A text that was found: its name, a description of its source, and its file (or bytes, for Python's topics).
 
-    ``missing`` tells why it stands in for another one; it is empty where the text is the one that was asked for.
-    ``option`` is what it was asked for with, for messages.
+    ``missing`` is the reason why it replaces the requested text, "" if it does not. ``option`` is the command-line
+    option that named it, for messages.
     """
 
     name: str
@@ -54,16 +48,16 @@ class FoundText:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Size in bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
     def _open(self) -> io.BytesIO | io.BufferedReader:
         return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
 
     def sha256(self) -> str:
-        """The digest of its bytes. Raises InputError for a file that can't be read, and at the first NUL byte.
+        """Digest of the bytes. Raises InputError for an unreadable file and at the first NUL byte.
 
-        A sparse file of 100 GB is refused at once that way.
+        So a sparse file of 100 GB is refused at once.
         """
         digest = hashlib.sha256()
         try:
@@ -76,10 +70,10 @@ class FoundText:
             raise self._unreadable(error) from None
 
     def pieces(self, sha256: str) -> Iterator[str]:
-        """The text, decoded, in pieces; ``sha256`` is what ``sha256()`` gave.
+        """Yield the decoded text in pieces; ``sha256`` is the result of ``sha256()``.
 
-        Raises InputError for what is no UTF-8 text, and at its end for a text that has changed since: what was made of
-        it must not be kept.
+        Raises InputError for a file that is not UTF-8 text, and at the end if the file has changed since ``sha256()``:
+        results of it must not be kept.
         """
         digest = hashlib.sha256()
         decoder = codecs.getincrementaldecoder("utf-8")()
@@ -121,7 +115,9 @@ class FoundText:
 
 
 def find_text(corpus: str, online: bool = True) -> FoundText:
-    """The text that ``--corpus`` means; nothing is downloaded unless ``online``."""
+    """Find the text that ``--corpus`` names; downloads only if ``online``.
+
+    Raises InputError for an unknown text or unusable file, DataUnavailableError for a text that can't be downloaded."""
     if corpus == "auto":
         try:
             return find_text("time-machine", online)
@@ -130,7 +126,7 @@ def find_text(corpus: str, online: bool = True) -> FoundText:
     if corpus == "time-machine":
         return _time_machine(online)
     if corpus == FALLBACK:
-        from pydoc_data.topics import topics  # 700 kB: only when asked for
+        from pydoc_data.topics import topics  # imported here: 700 kB
 
         text = "\n\n".join(topics[topic] for topic in sorted(topics))
         source = f"reference topics of Python {platform.python_version()} (pydoc_data)"
@@ -157,10 +153,10 @@ def find_text(corpus: str, online: bool = True) -> FoundText:
 
 
 def find_file(path: str, option: str = "--corpus") -> FoundText:
-    """A text by its path. Raises FileNotFoundError, and InputError for anything else but a file that can be read."""
+    """Find a text by its path. Raises FileNotFoundError, and InputError for anything but a readable file."""
     _check_encodable(path, option)
     try:
-        place = Path(path).expanduser().resolve()  # so that it is found again from another folder
+        place = Path(path).expanduser().resolve()  # so that the record is valid from any folder
         if not place.is_file() and place.exists():
             kind = "a folder" if place.is_dir() else "no file"
             raise InputError(f"{option} {path} can't be read: it is {kind}; give a UTF-8 text file")
@@ -173,7 +169,7 @@ def find_file(path: str, option: str = "--corpus") -> FoundText:
 
 
 def _check_encodable(path: str, option: str) -> None:
-    """A name that is not Unicode (old file systems have such) can't be recorded."""
+    """Raise InputError for a name that is not Unicode, as old file systems have them: it can't be recorded."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -182,39 +178,40 @@ def _check_encodable(path: str, option: str) -> None:
 
 
 def _name_of(path: Path) -> str:
-    """A text's name by its file; a known name is only for the text that it names."""
+    """A text's name, from its file's; "-file" is appended to the names of known texts."""
     name = "".join(character if character.isprintable() else "_" for character in path.stem)
     return f"{name}-file" if name in (*KNOWN_TEXTS, "auto") else name or "text"
 
 
 def _is_time_machine(text: FoundText, sha256: str) -> bool:
+    """Whether a text is the book, by its bytes or its letters (line breaks may differ)."""
     if sha256 == TIME_MACHINE_SHA256:
         return True
     digest = hashlib.sha256()
     try:
         for piece in normalised(text.pieces(sha256), "letters"):
             digest.update(piece.encode())
-    except InputError:  # no text at all
+    except InputError:  # not a text
         return False
     return digest.hexdigest() == TIME_MACHINE_LETTERS_SHA256
 
 
 def _time_machine(online: bool) -> FoundText:
-    """The exact text. Raises DataUnavailableError with all that was tried."""
+    """Find The Time Machine. Raises DataUnavailableError with everything that was tried."""
     tried = []
     data_dir = os.environ.get("TMLM_DATA_DIR")
     local = [Path(data_dir) / TIME_MACHINE_FILE] if data_dir else []
     for path in [*local, cache_dir() / "downloads" / TIME_MACHINE_FILE]:
         try:
-            found = replace(find_file(str(path)), name="time-machine")
-            sha256 = found.sha256()
+            text = replace(find_file(str(path)), name="time-machine")
+            sha256 = text.sha256()
         except FileNotFoundError as error:
             tried.append(f"{path}: {error.strerror}")
         except InputError as error:
             tried.append(str(error))
         else:
-            if _is_time_machine(found, sha256):
-                return found
+            if _is_time_machine(text, sha256):
+                return text
             tried.append(f"{path}: another text (sha256 {sha256[:8]}..., not {TIME_MACHINE_SHA256[:8]}...)")
     for url in TIME_MACHINE_MIRRORS:
         try:

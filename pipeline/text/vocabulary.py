@@ -1,4 +1,4 @@
-"""The symbols of a text, and the alphabet's rule that leads to them. A text may come whole or in pieces."""
+"""Normalise texts to an alphabet, and map their characters to ids. A text may be processed whole or in pieces."""
 
 import sys
 import unicodedata
@@ -14,56 +14,55 @@ from pipeline.config import Alphabet
 from pipeline.errors import InputError
 
 UNKNOWN = "<unk>"
-
 LETTERS = tuple(sorted([" ", UNKNOWN, *"abcdefghijklmnopqrstuvwxyz"]))  # the book's 28 symbols, in its order
-
-MAX_MARKS = 1000  # in a row: to put more in their canonical order takes time that grows with their square
-
+MAX_MARKS = 1000  # in a row: sorting them into canonical order takes quadratic time
 SPACE = ord(" ")
-
 LETTER_OR_SPACE = bytes(ord(c.lower()) if c.isascii() and c.isalpha() else SPACE for c in map(chr, range(256)))
 
-# --- the alphabet's rule ---------------------------------------------------------------------------------------------
+# --- normalisation ---------------------------------------------------------------------------------------------------
 
 
 def normalise(text: str, alphabet: Alphabet) -> str:
-    """The text as the alphabet writes it.
+    """Normalise a text for an alphabet.
 
-    letters: every run of other characters than A-Z, a-z becomes one space, then lower case (the book's rule).
-    raw: canonical composition (NFC) and one kind of line break. Raises InputError for MAX_MARKS or more marks in a row.
+    letters: each run of characters other than A-Z, a-z becomes one space, then lower case (the book's rule).
+    raw: canonical composition (NFC) and LF line breaks.
+
+    Raises InputError for MAX_MARKS or more combining marks in a row (raw).
     """
     return "".join(normalised([text], alphabet))
 
 
 def normalised(pieces: Iterable[str], alphabet: Alphabet) -> Iterator[str]:
-    """``normalise`` for a text in pieces, in pieces: joined, they are the same wherever the text was cut."""
+    """Normalise a text piece by piece; the result does not depend on where the text was cut."""
     return _letters(pieces) if alphabet == "letters" else _composed(_lines(pieces))
 
 
 def _letters(pieces: Iterable[str]) -> Iterator[str]:
-    after_letter = True  # a space at the start of the text stays
+    """Normalise to ``letters``."""
+    after_letter = True  # a space at the start of the text is kept
     for piece in filter(None, pieces):
-        written = np.frombuffer(piece.encode("ascii", "replace").translate(LETTER_OR_SPACE), np.uint8)
-        is_letter = written != SPACE
+        mapped = np.frombuffer(piece.encode("ascii", "replace").translate(LETTER_OR_SPACE), np.uint8)
+        is_letter = mapped != SPACE
         keep = is_letter.copy()
         keep[1:] |= is_letter[:-1]
         keep[0] |= after_letter
         after_letter = bool(is_letter[-1])
-        yield written[keep].tobytes().decode("ascii")
+        yield mapped[keep].tobytes().decode("ascii")
 
 
 def _lines(pieces: Iterable[str]) -> Iterator[str]:
-    """The text with every CR LF and CR as LF."""
+    """Replace CR LF and CR by LF."""
     after_return = False
     for piece in filter(None, pieces):
-        new = piece[1:] if after_return and piece[0] == "\n" else piece  # that line break is written already
+        new = piece[1:] if after_return and piece[0] == "\n" else piece  # the second half of a CR LF
         after_return = piece[-1] == "\r"
         yield new.replace("\r\n", "\n").replace("\r", "\n") if "\r" in new else new
 
 
 def _composed(pieces: Iterable[str]) -> Iterator[str]:
-    """The text in NFC. It may be cut before an ASCII character, which joins nothing that stands before it."""
-    held: list[str] = []  # from the last such place on
+    """Compose to NFC. Cutting before an ASCII character is safe: it never composes with the preceding ones."""
+    held: list[str] = []  # from the last ASCII character on
     for piece in filter(None, pieces):
         border = next((i for i in reversed(range(len(piece))) if piece[i].isascii()), None)
         if border is None:
@@ -75,8 +74,8 @@ def _composed(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def _nfc(text: str) -> str:
-    """The text in NFC. Raises InputError for MAX_MARKS or more marks in a row."""
-    for place in range(MAX_MARKS - 1, len(text), MAX_MARKS):  # so many in a row stand at one of these places
+    """Compose to NFC. Raises InputError for MAX_MARKS or more combining marks in a row."""
+    for place in range(MAX_MARKS - 1, len(text), MAX_MARKS):  # MAX_MARKS in a row cover one of these places
         start = end = place
         while start >= 0 and _is_mark(text[start]):
             start -= 1
@@ -91,12 +90,12 @@ def _nfc(text: str) -> str:
 
 
 def _is_mark(character: str) -> bool:
-    """Whether a character may have to be put in order with the marks before it."""
+    """Whether NFC may reorder a character with the marks before it."""
     return unicodedata.combining(unicodedata.normalize("NFD", character)[0]) > 0
 
 
 def code_points(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
-    """The code points of a text, in one byte each where that is enough."""
+    """The code points of a text; as uint8 if all are ASCII."""
     if text.isascii():
         return np.frombuffer(text.encode("ascii"), np.uint8)
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
@@ -107,20 +106,20 @@ def code_points(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The symbols of a text in the order of their ids, and the alphabet's rule that led to them."""
+    """The symbols of a text in the order of their ids, and the alphabet to which it was normalised."""
 
     alphabet: Alphabet
     symbols: tuple[str, ...]
 
     @classmethod
     def of(cls, pieces: Iterable[str], alphabet: Alphabet) -> "Vocabulary":
-        """The symbols of a normalised text in pieces; ``letters`` always has the same 28, and reads nothing."""
+        """The vocabulary of a normalised text in pieces; for ``letters`` always LETTERS, without reading the text."""
         if alphabet == "letters":
             return cls(alphabet, LETTERS)
         seen = np.zeros(sys.maxunicode + 1, bool)
         for piece in pieces:
             points = code_points(piece)
-            if not seen.take(points).all():  # to look is faster than to write
+            if not seen.take(points).all():  # reading is faster than writing
                 seen[points] = True
         return cls(alphabet, tuple(sorted([UNKNOWN, *map(chr, np.flatnonzero(seen))])))
 
@@ -129,31 +128,32 @@ class Vocabulary:
 
     @cached_property
     def unknown_id(self) -> int:
+        """The id of <unk>."""
         return self.symbols.index(UNKNOWN)
 
     @property
     def dtype(self) -> type[np.integer]:
-        """The smallest integer type that holds every id and that torch computes with."""
+        """The smallest integer type that holds every id and that torch supports."""
         return np.uint8 if len(self) <= 256 else np.int16 if len(self) <= 32768 else np.int32
 
     @cached_property
     def _id_of(self) -> NDArray[np.integer]:
-        """The id of each code point; the last entry stands for all beyond."""
+        """The id of each code point; the last entry stands for all larger ones."""
         points = {ord(symbol): i for i, symbol in enumerate(self.symbols) if symbol != UNKNOWN}
         ids = np.full(max(points, default=0) + 2, self.unknown_id, self.dtype)
         ids[list(points)] = list(points.values())
         return ids
 
     def encode(self, text: str) -> NDArray[np.integer]:
-        """Ids of a text, normalised first; characters that the vocabulary lacks become <unk>."""
+        """Normalise and encode a text; characters outside of the vocabulary become <unk>."""
         return self.ids_of(normalise(text, self.alphabet))
 
     def ids_of(self, text: str) -> NDArray[np.integer]:
-        """Ids of a text, or a piece of one, that is normalised already."""
+        """Encode a text, or a piece of one, that is already normalised."""
         return self._id_of.take(code_points(text), mode="clip")
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """Ids of a prompt. Raises ConfigError, naming them, for characters that the model has never seen."""
+        """Encode a prompt. Raises ConfigError, naming them, for characters that are not in the vocabulary."""
         text = normalise(prompt, self.alphabet)
         missing = sorted({character for character in text if character not in self.symbols})
         if missing:
@@ -168,4 +168,5 @@ class Vocabulary:
         return [int(i) for i in self.encode(text)]
 
     def decode(self, ids: Iterable[int]) -> str:
+        """The text of the ids."""
         return "".join(self.symbols[i] for i in ids)

@@ -197,7 +197,7 @@ def test_ids_outside_of_the_vocabulary_are_refused():
 
 
 def test_what_is_no_text_is_refused():
-    with pytest.raises(ValueError, match="one row of whole numbers, not 1 dimensions of float64"):
+    with pytest.raises(ValueError, match="one-dimensional array of integers, not 1 dimensions of float64"):
         Unigram([0.5], 6)
     with pytest.raises(ValueError, match="not 2 dimensions"):
         KneserNey([[1, 2]], 6)

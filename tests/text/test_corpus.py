@@ -1,4 +1,4 @@
-"""Where a text comes from, in which order, and what is refused."""
+"""Prepared texts: what is cached and prepared again, what is refused, splits and baselines."""
 
 import hashlib
 import subprocess
@@ -12,15 +12,14 @@ from filelock import FileLock
 from models import ngram as ram
 from models.ngram import KneserNey, mean_bits
 from pipeline.config import CorpusConfig
-from pipeline.errors import DataUnavailableError, InputError
+from pipeline.errors import InputError
 from pipeline.support import machine
 from pipeline.text import corpus as corpus_module
-from pipeline.text import downloads, sources
+from pipeline.text import sources
 from pipeline.text.corpus import Corpus, encoded, load_corpus
 from pipeline.text.downloads import cache_dir
-from pipeline.text.sources import TIME_MACHINE_MIRRORS, find_file
+from pipeline.text.sources import find_file
 from pipeline.text.vocabulary import LETTERS, Vocabulary, normalise
-from pipeline.tracking.step import same_text
 
 TEXT = "".join(f"It was number {i}, the {'éàü'[i % 3]} of many;\n" for i in range(400))
 
@@ -238,14 +237,14 @@ def test_a_text_that_changes_while_it_is_read_is_refused_and_not_kept(text_file,
     assert not list((cache_dir() / "prepared").glob("*/ids.bin"))
 
 
-def test_six_processes_may_prepare_one_text_at_once(text_file):
+def test_several_processes_may_prepare_one_text_at_once(text_file):
     text_file.write_text(TEXT * 100, encoding="utf-8")
     script = "import sys; from pipeline.text.corpus import *; print(load_corpus(CorpusConfig(sys.argv[1])).ids.sum())"
     command = [sys.executable, "-c", script, str(text_file)]
-    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(6)]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)]
     outputs = [process.communicate(timeout=120) for process in processes]
     expected = load_corpus(CorpusConfig(str(text_file)))
-    assert outputs == [(f"{expected.ids.sum()}\n".encode(), b"")] * 6
+    assert outputs == [(f"{expected.ids.sum()}\n".encode(), b"")] * 4
     assert parts_in(cache_dir() / "prepared") == []
 
 
@@ -335,114 +334,3 @@ def test_baselines_are_those_of_the_training_text_and_are_kept(text_file, monkey
     assert bars["val"].ngram_bits_per_char == pytest.approx(expected)
     monkeypatch.setattr(ram, "baselines", lambda *a: pytest.fail("fitted a second time"))
     assert corpus.baselines("stream") == bars
-
-
-# --- The Time Machine, the fallback and downloads --------------------------------------------------------------------
-
-
-def test_auto_falls_back_to_the_interpreters_own_topics_and_says_so(monkeypatch, caplog):
-    monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
-    corpus = load_corpus(CorpusConfig("auto"))
-    assert corpus.name == "python-docs"
-    assert corpus.is_fallback
-    assert not load_corpus(CorpusConfig("python-docs")).is_fallback
-    assert "FALLING BACK to python-docs" in caplog.text
-    assert TIME_MACHINE_MIRRORS[0] in caplog.text
-
-
-def test_time_machine_is_strict_and_says_what_was_tried_and_what_to_do(monkeypatch, tmp_path):
-    (tmp_path / "timemachine.txt").write_text("another text " * 1000)
-    monkeypatch.setenv("TMLM_DATA_DIR", str(tmp_path))
-    with pytest.raises(DataUnavailableError) as error:
-        load_corpus(CorpusConfig("time-machine"))
-    assert error.value.exit_code == 3
-    for part in ("another text (sha256", "8424dbd9", *TIME_MACHINE_MIRRORS, "set TMLM_DATA_DIR", "python-docs"):
-        assert part in str(error.value)
-
-
-def test_the_exact_book_has_the_digests_characters_and_order_of_the_report(monkeypatch, book):
-    monkeypatch.setenv("TMLM_DATA_DIR", str(book.parent))
-    corpus = load_corpus(CorpusConfig("auto"))
-    assert corpus.name == "time-machine"
-    assert len(corpus) == 173_428
-    assert len(corpus.vocabulary) == 28
-    assert corpus.source_sha256.startswith("8424dbd9")
-    assert corpus.corpus_sha256.startswith("9f258ead")
-    text = corpus.vocabulary.decode(corpus.ids)
-    assert [text.find(prefix) for prefix in ("it has", "proceeded the", "staring hard")] == [13_823, 4_546, 5_147]
-
-
-def test_the_book_with_other_line_breaks_is_the_book(monkeypatch, tmp_path, book):
-    (tmp_path / "timemachine.txt").write_bytes(book.read_bytes().replace(b"\n", b"\r\n"))
-    monkeypatch.setenv("TMLM_DATA_DIR", str(tmp_path))
-    assert load_corpus(CorpusConfig("time-machine")).corpus_sha256.startswith("9f258ead")
-
-
-class Web:
-    """A stand-in for the network: what each address holds; a missing one has nothing."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, pages: dict[str, bytes]) -> None:
-        self.asked: list[str] = []
-        self.pages = pages
-        monkeypatch.delenv("TMLM_OFFLINE", raising=False)
-        monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
-        monkeypatch.setattr(downloads, "fetch", self.fetch)
-
-    def fetch(self, url: str, output_file: str, pooch: object) -> None:
-        self.asked.append(url)
-        if url not in self.pages:
-            raise DataUnavailableError(f"{url}: no such host")
-        Path(output_file).write_bytes(self.pages[url])
-
-
-def test_mirrors_are_asked_in_turn_and_the_digest_is_checked(monkeypatch, book):
-    exact = book.read_bytes()
-    first, second, third = TIME_MACHINE_MIRRORS
-    web = Web(monkeypatch, {second: exact[:-1], third: exact})
-    corpus = load_corpus(CorpusConfig("time-machine"))
-    assert corpus.source == third
-    assert web.asked == [first, second, third]
-    assert load_corpus(CorpusConfig("time-machine")).source == str(cache_dir() / "downloads" / "timemachine.txt")
-    assert len(web.asked) == 3, "the second time it comes from the cache"
-
-
-def test_all_reasons_are_told_when_no_mirror_has_it(monkeypatch):
-    Web(monkeypatch, {TIME_MACHINE_MIRRORS[1]: b"wrong"})
-    with pytest.raises(DataUnavailableError, match=r"(?s)no such host.*wrong sha256.*no such host"):
-        load_corpus(CorpusConfig("time-machine"))
-    assert not (cache_dir() / "downloads" / "timemachine.txt").exists()
-
-
-def test_an_https_address_is_a_corpus_and_is_kept(monkeypatch):
-    url = "https://example.org/texts/many.txt?x=1"
-    web = Web(monkeypatch, {url: TEXT.encode()})
-    corpus = load_corpus(CorpusConfig(url))
-    assert corpus.name == "many"
-    assert corpus.source == "https://example.org/texts/many.txt", "what follows may be a secret"
-    load_corpus(CorpusConfig(url))
-    assert web.asked == [url]
-    monkeypatch.setenv("TMLM_OFFLINE", "1")
-    assert load_corpus(CorpusConfig(url)).corpus_sha256 == corpus.corpus_sha256, "what is kept needs no network"
-
-
-SECRET_ADDRESS = "https://user:secret@example.org/texts/many.txt?X-Amz-Signature=secret#secret"
-
-
-def test_a_text_is_found_again_by_an_address_without_its_secrets(monkeypatch):
-    """Of two texts that differ in the query alone, the one that was trained on."""
-    other = SECRET_ADDRESS.replace("?", "?page=2&")
-    Web(monkeypatch, {SECRET_ADDRESS: TEXT.encode(), other: TEXT[: len(TEXT) // 2].encode()})
-    first, second = load_corpus(CorpusConfig(SECRET_ADDRESS)), load_corpus(CorpusConfig(other))
-    assert first.source == second.source
-    for corpus in (first, second):
-        again = same_text(corpus.name, corpus.source, "letters", corpus.corpus_sha256)
-        assert (again.corpus_sha256, again.name, again.source) == (corpus.corpus_sha256, corpus.name, corpus.source)
-    with pytest.raises(DataUnavailableError):  # what the record does not have is not taken from another address
-        load_corpus(CorpusConfig(first.source))
-
-
-def test_only_https_addresses_are_downloaded(monkeypatch):
-    web = Web(monkeypatch, {})
-    with pytest.raises(InputError, match="not https"):
-        load_corpus(CorpusConfig("http://example.org/many.txt"))
-    assert web.asked == []

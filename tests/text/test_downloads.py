@@ -303,7 +303,7 @@ def test_what_broke_off_is_asked_for_again_and_then_whole(server, monkeypatch):
 
 
 def test_slow_and_steady_is_no_fault_and_says_what_takes_so_long(server, monkeypatch, caplog):
-    monkeypatch.setattr(downloads, "SAY_SECONDS", 0.2)
+    monkeypatch.setattr(downloads, "NOTICE_SECONDS", 0.2)
     url = server.url("/steady.txt")
     assert download(url, online=True).read_bytes() == TEXT
     assert re.search(rf"downloading {re.escape(url)}: [\d,]+ bytes in \d+ s", caplog.text)
