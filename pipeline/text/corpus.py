@@ -39,8 +39,8 @@ BASELINE_CHARS, BASELINE_BLOCK = 2_000_000, 100_000  # size of the baselines' sa
 NAME_CHARS = 40  # of the text's name, in the name of its folder
 IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
 FALLBACK_WARNING = (
-    f"FALLING BACK to {FALLBACK}, the reference topics inside this Python, in place of The Time Machine: "
-    "perplexities of different texts do not compare."
+    f"FALLING BACK to {FALLBACK}, the documentation topics that ship with Python, in place of The Time Machine: "
+    "perplexities of different texts are not comparable."
 )
 
 
@@ -225,7 +225,7 @@ def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: s
         if characters < MIN_CHARS:
             script = " (--alphabet raw keeps other letters than A to Z)" if alphabet == "letters" else ""
             raise InputError(
-                f"--corpus {text.name} has {characters:,} characters of that alphabet, of {text.size:,} bytes; "
+                f"--corpus {text.name} has {characters:,} characters of the alphabet {alphabet!r} in {text.size:,} bytes; "
                 f"at least {MIN_CHARS:,} are needed{script}"
             )
     facts = {

@@ -77,7 +77,7 @@ def download(url: str, online: bool, file: str = "", known_sha256: str | None = 
     if known_sha256 is None and kept.is_file():
         return kept
     if not online or os.environ.get("TMLM_OFFLINE"):
-        raise DataUnavailableError(f"{shown}: not asked ({'TMLM_OFFLINE is set' if online else 'offline'})")
+        raise DataUnavailableError(f"{shown}: not downloaded ({'TMLM_OFFLINE is set' if online else 'offline'})")
     import pooch
 
     pooch.get_logger().setLevel(logging.ERROR)
@@ -88,7 +88,7 @@ def download(url: str, online: bool, file: str = "", known_sha256: str | None = 
             _sweep(folder)
             pooch.retrieve(url, known_hash, fname=kept.name, path=folder, downloader=fetch)
     except ValueError as error:  # pooch: wrong digest
-        raise DataUnavailableError(f"{shown}: another text than the book's (wrong sha256)") from error
+        raise DataUnavailableError(f"{shown}: not the text of the book (wrong sha256)") from error
     except OSError as error:
         reason = error.strerror or error
         raise DataUnavailableError(f"{shown}: can't be downloaded to {cache_dir()}: {reason}") from error
@@ -185,7 +185,7 @@ def fetch(url: str, output_file: str, pooch: object) -> None:
             if now - window >= SLOW_SECONDS:
                 if transfer.is_alive() and transfer.received - before < SLOW_BYTES:
                     raise DataUnavailableError(
-                        f"{shown}: given up, since {transfer.received - before:,} bytes came in {SLOW_SECONDS:g} s"
+                        f"{shown}: given up after {transfer.received - before:,} bytes in {SLOW_SECONDS:g} s"
                     )
                 window, before = now, transfer.received
             if now >= notice_at:
@@ -212,13 +212,13 @@ def _reason(transfer: _Transfer) -> Exception:
         case requests.Timeout():
             reason = f"no connection within {CONNECT_SECONDS:g} s"
         case requests.exceptions.SSLError():
-            reason = "no secure connection (if its certificate is of your own authority, REQUESTS_CA_BUNDLE names that)"
+            reason = "no secure connection (for a certificate of your own authority, set REQUESTS_CA_BUNDLE)"
         case requests.TooManyRedirects():
-            reason = "redirected without end"
+            reason = "too many redirects"
         case requests.ConnectionError():
             reason = "no connection"
         case requests.RequestException() | ValueError():
-            reason = f"can't be asked ({str(error).replace(transfer.url, public(transfer.url))})"
+            reason = f"the request failed ({str(error).replace(transfer.url, public(transfer.url))})"
         case _:
             assert error is not None
             return error

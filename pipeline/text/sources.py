@@ -219,7 +219,7 @@ def _time_machine(online: bool) -> FoundText:
         except DataUnavailableError as error:
             tried.append(str(error))
     raise DataUnavailableError(
-        "The Time Machine can't be had. Tried:\n  "
+        "The Time Machine is not available. Tried:\n  "
         + "\n  ".join(tried)
         + f"\nPut the book's {TIME_MACHINE_FILE} into a folder and set TMLM_DATA_DIR to it, or use --corpus {FALLBACK}."
     )

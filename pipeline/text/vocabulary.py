@@ -164,7 +164,7 @@ class Vocabulary:
                 "or train on a text that has them",
             )
         if not text:
-            raise ConfigError("prompt", "is empty; give at least one character to go on from")
+            raise ConfigError("prompt", "is empty; give at least one character")
         return [int(i) for i in self.encode(text)]
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -97,7 +97,7 @@ def test_writing_to_the_mapped_ids_does_not_change_the_file(text_file):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"short", "5 characters of that alphabet, of 5 bytes; at least 1,000"),
+        (b"short", "5 characters of the alphabet 'letters' in 5 bytes; at least 1,000"),
         (b"\xff\xfe" + b"x" * 2000, "not UTF-8 text: byte 0 is 0xff"),
         (b"good text " * 200 + b"\xc3", "not UTF-8 text: byte 2,000"),
     ],

@@ -204,7 +204,7 @@ def kept() -> list[str]:
         ("/to-file", "redirected to file:///etc/hostname, which is not https"),
         ("/to-nonsense", r"redirected to https://\[, which is not https"),
         ("/chain", r"redirected to http://localhost:\d+/good.txt, which is not https"),
-        ("/loop", "redirected without end"),
+        ("/loop", "too many redirects"),
         ("/short", r"the connection broke off after [\d,]+ bytes"),
         ("/cut", r"the connection broke off after [\d,]+ bytes"),
     ],
@@ -226,7 +226,7 @@ def test_a_download_that_hangs_is_given_up(server, path):
     started = time.monotonic()
     done = prepare(server.url(path))
     assert done.exit_code == 3
-    assert re.search(r": given up, since \d+ bytes came in 0\.5 s; ", done.stderr), done.stderr
+    assert re.search(r": given up after \d+ bytes in 0\.5 s; ", done.stderr), done.stderr
     assert kept() == []
     assert time.monotonic() - started < 5 * SLACK
 
@@ -339,7 +339,7 @@ def test_a_text_with_another_digest_than_the_books_is_not_the_book(server, monke
     monkeypatch.setattr(sources, "TIME_MACHINE_MIRRORS", (server.url("/good.txt"),))
     done = prepare("time-machine")
     assert done.exit_code == 3
-    assert "another text than the book's (wrong sha256)" in done.stderr
+    assert "not the text of the book (wrong sha256)" in done.stderr
     assert kept() == []
 
 
@@ -351,7 +351,7 @@ def test_mirrors_that_are_all_dead_are_given_up_in_a_bounded_time(server, monkey
     with pytest.raises(DataUnavailableError) as strict:
         find_text("time-machine")
     assert time.monotonic() - started < 3 * (downloads.SLOW_SECONDS + downloads.POLL_SECONDS) + 3 * SLACK
-    assert str(strict.value).count("given up, since") == 3
+    assert str(strict.value).count("given up after") == 3
     assert load_corpus(CorpusConfig("auto")).is_fallback
     assert "FALLING BACK to python-docs" in caplog.text
 

@@ -131,7 +131,7 @@ def test_a_file_that_is_gone_when_it_is_read_is_named(tmp_path):
     [
         (b"", "letters", "bad is empty; at least 1,000 characters are needed"),
         (b"", "raw", "bad is empty; at least 1,000 characters are needed"),
-        (b"short", "raw", "has 5 characters of that alphabet, of 5 bytes; at least 1,000 are needed"),
+        (b"short", "raw", "has 5 characters of the alphabet 'raw' in 5 bytes; at least 1,000 are needed"),
         ("latin é".encode("latin-1") * 500, "raw", r"is not UTF-8 text: byte 6 is 0xe9; convert it \(iconv -t UTF-8\)"),
         (("utf-16" * 500).encode("utf-16-le"), "letters", "has NUL bytes: it is not a text file"),
         (("e" + "\u0301" * 2000).encode(), "raw", "combining marks or more in a row"),
