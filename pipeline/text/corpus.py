@@ -225,8 +225,8 @@ def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: s
         if characters < MIN_CHARS:
             script = " (--alphabet raw keeps other letters than A to Z)" if alphabet == "letters" else ""
             raise InputError(
-                f"--corpus {text.name} has {characters:,} characters of the alphabet {alphabet!r} in {text.size:,} bytes; "
-                f"at least {MIN_CHARS:,} are needed{script}"
+                f"--corpus {text.name} has {characters:,} characters of the alphabet {alphabet!r} "
+                f"in {text.size:,} bytes; at least {MIN_CHARS:,} are needed{script}"
             )
     facts = {
         "symbols": vocabulary.symbols,
