@@ -36,7 +36,7 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from models.complexity import Complexity
-from pipeline.config import resolve
+from pipeline.config import PRESETS
 from pipeline.report.checks import d2l_curves
 from pipeline.report.claims.findings import FAILS, HOLDS, OPEN, Finding, Outcome, counted, listed, settled
 from pipeline.report.reproduction import RecordedTraining, Reproduction, TextFacts
@@ -82,9 +82,8 @@ def complexity_of(reproduction: Reproduction, id: str) -> Complexity:
 
 def protocol_epochs(reported: Reported) -> int:
     """The number of epochs of the report's protocol."""
-    _, config = resolve({"preset": "report", **reported.model})
-    assert config.epochs is not None  # the preset counts epochs
-    return config.epochs
+    epochs: int = PRESETS["report"](reported.model)["epochs"]
+    return epochs
 
 
 def trainings(reproduction: Reproduction, id: str) -> tuple[RecordedTraining, ...]:
