@@ -16,7 +16,6 @@ from pipeline.report.page import page
 from pipeline.report.record import STAGE, recorded_reproduction
 from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.table import REPORT_SYMBOLS, Table, configurations_of, read_table, report_table
-from pipeline.support.statistics import estimate
 from pipeline.tracking import records, runs, store
 from pipeline.tracking.runs import TrackedRun
 from pipeline.training.hardware import check_shape_fits
@@ -104,7 +103,7 @@ def writable(folder: Path) -> Iterator[None]:
 
 def _row(each: Configuration) -> dict[str, Any]:
     """What the pages show of a configuration, as far as it was trained."""
-    best = estimate([run.best_val for run in each.furthest]).mean if each.furthest else None
+    best = each.mean_best_val if each.furthest else None
     return {
         "id": each.id,
         "report_parameters": each.complexity.report_parameters,

@@ -31,11 +31,12 @@ from pipeline.report.claims.evidence import (
     streams,
     trainings,
 )
-from pipeline.report.claims.findings import FAILS, HOLDS, OPEN, all_of, counted, listed
+from pipeline.report.claims.findings import FAILS, HOLDS, OPEN, all_of
 from pipeline.report.claims.sizes import faster, seconds, size, sized, width_of
 from pipeline.report.claims.verdicts import STATED_SIZES, Correction, captions, same_numbers
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.table import claims, report_table
+from pipeline.report.wording import counted, listed
 
 GRU, RNN, LSTM = "gru-torch-1x128", "rnn-torch-1x128", "lstm-torch-1x128"
 

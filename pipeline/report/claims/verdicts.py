@@ -45,15 +45,14 @@ from pipeline.report.claims.findings import (
     Outcome,
     Unit,
     all_of,
-    counted,
     each_of,
-    listed,
     reasoned,
     settled,
 )
 from pipeline.report.claims.sizes import cheaper, faster, pace, prose_is_transcript, seconds, size, time_and_size
 from pipeline.report.reproduction import RecordedTraining, Reproduction
 from pipeline.report.table import Claim, Reported, claims, report_table
+from pipeline.report.wording import counted, listed
 from pipeline.support.statistics import Estimate, estimate, welch
 
 TIME_FOLLOWS = 0.9  # Spearman's rank correlation of seconds with MACs from which time is said to follow
