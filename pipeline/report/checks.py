@@ -1,15 +1,14 @@
-"""What ``reproduce --check`` holds a reproduction against: the printed complexity, and d2l's own perplexities.
+"""Check a reproduction for ``reproduce --check``: against the printed complexity and d2l's own perplexities.
 
-A band is where one more training of d2l 1.0.3 would be after an epoch with a given probability, by the seeds that were
-recorded (data/d2l_curves.csv, made by tests/benchmarks/record_d2l.py): a prediction interval of Student's t on the
-logarithm of the perplexity. A training is held against it after several epochs, up to the last that both have, each at
-its share of LEVEL (Bonferroni). For some configurations d2l's trainings end long before the protocol does: what goes
-wrong later is not seen there, and where a band has room for the perplexity of letter frequencies a wrong learning rate
-may go unseen. ``counted`` says which these are.
+A band is the prediction interval for one more training of d2l 1.0.3 after an epoch: Student's t on the logarithm of
+the perplexity over the recorded seeds (data/d2l_curves.csv, made by tests/benchmarks/record_d2l.py). A training is
+compared after several epochs, up to the last that both have, each at its share of LEVEL (Bonferroni). For some
+configurations d2l's trainings end long before the protocol does: later errors go unseen there, and so may a wrong
+learning rate where a band includes the perplexity of letter frequencies. ``counts_in_words`` names these.
 
-What was seen of half and of twice the right learning rate, one seed each: both of GRU and LSTM 1x8 and 1x32 and of GRU
-2x32, within 20 epochs; neither of LSTM 2x32, whose seeds differ much, within 40; of GRU 2x128 in its 8 epochs the
-double one, barely; not that of GRU 8x32 in its 6.
+Half and twice the right learning rate, one seed each, were detected within 20 epochs for GRU and LSTM 1x8 and 1x32 and
+GRU 2x32; not within 40 for LSTM 2x32, whose seeds differ much; for GRU 2x128 in its 8 epochs only twice the rate,
+barely; for GRU 8x32 in its 6 epochs not even that.
 """
 
 import csv
@@ -28,13 +27,13 @@ from models.complexity import Complexity
 from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
 from pipeline.report.table import DATA, report_table
 
-LEVEL = 0.001  # of all perplexity curves, the share in which a faithful training leaves a band by chance
+LEVEL = 0.001  # probability that a faithful training leaves the bands of a curve by chance
 
-EPOCHS = (5, 10, 20, 50)  # after which perplexities are compared, beside the last one that all have
+EPOCHS = (5, 10, 20, 50)  # compared in addition to the last epoch that all have
 
-SMALLEST_SPREAD = 0.002  # standard deviation of the logarithm: other hardware adds as the numbers are rounded otherwise
+SMALLEST_SPREAD = 0.002  # of the logarithm: other hardware rounds differently
 
-KNOWN_ERRORS = {"gru-torch-1x128": "gru-scratch-1x32"}  # the report's Figure 15 printed the shape on the right
+KNOWN_ERRORS = {"gru-torch-1x128": "gru-scratch-1x32"}  # id -> the shape that the report's Figure 15 shows instead
 
 Split = Literal["train", "val"]
 
@@ -43,10 +42,10 @@ CheckKind = Literal["printed", "trained", "train", "val"]  # a printed size, the
 
 @dataclass(frozen=True)
 class Check:
-    """A figure of a configuration, whether it is as it should be (None: nothing to hold it against), in a sentence.
+    """A checked figure of a configuration; ``is_met`` is None without a reference, ``said`` explains the result.
 
-    Of a perplexity, ``epochs`` are those after which it was compared, ``planned`` is how many the training is to have;
-    it ``is_blind`` where letter frequencies alone would be within every band.
+    For a perplexity, ``epochs`` are the compared ones and ``planned`` is the length of the training; ``is_blind`` if
+    letter frequencies alone would be within every band.
     """
 
     name: str
@@ -61,7 +60,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Band:
-    """Where a perplexity is expected, both ends included."""
+    """The range in which a perplexity is expected, both ends included."""
 
     low: float
     high: float
@@ -72,26 +71,26 @@ class Band:
 
 @cache
 def d2l_curves() -> Mapping[str, Mapping[Split, Sequence[Sequence[float]]]]:
-    """Perplexities of d2l's trainings after each epoch: by configuration and split, one row for each seed."""
-    found: dict[str, dict[Split, list[list[float]]]] = defaultdict(lambda: {"train": [], "val": []})
+    """Perplexities of d2l's trainings after each epoch, by configuration and split; one list per seed."""
+    curves: dict[str, dict[Split, list[list[float]]]] = defaultdict(lambda: {"train": [], "val": []})
     with (DATA / "d2l_curves.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            found[row["id"]]["train"].append([float(value) for value in row["train_perplexities"].split()])
-            found[row["id"]]["val"].append([float(value) for value in row["val_perplexities"].split()])
-    return found
+            curves[row["id"]]["train"].append([float(value) for value in row["train_perplexities"].split()])
+            curves[row["id"]]["val"].append([float(value) for value in row["val_perplexities"].split()])
+    return curves
 
 
 def compared_epochs(curves: Sequence[Sequence[float]], epochs: int) -> tuple[int, ...]:
-    """After which epochs a training of so many is compared: some early ones, and the last one that all have.
+    """The epochs after which a training of ``epochs`` is compared: some early ones, and the last that all have.
 
-    None where fewer than two curves leave nothing to draw a band from.
+    Empty with fewer than two curves, which make no band.
     """
     last = min(epochs, *map(len, curves)) if len(curves) > 1 else 0
     return (*(epoch for epoch in EPOCHS if epoch < last), last) if last else ()
 
 
 def band(curves: Sequence[Sequence[float]], epoch: int, level: float = LEVEL) -> Band:
-    """Where one more curve is after the epoch with probability 1 - level; of at least two curves that go so far."""
+    """Prediction interval of probability 1 - level for one more curve after the epoch; needs two curves that long."""
     logs = [log(curve[epoch - 1]) for curve in curves]
     count = len(logs)
     spread = max(stdev(logs), SMALLEST_SPREAD) * sqrt(1 + 1 / count)
@@ -100,7 +99,7 @@ def band(curves: Sequence[Sequence[float]], epoch: int, level: float = LEVEL) ->
 
 
 def checks(reproduction: Reproduction) -> tuple[Check, ...]:
-    """All checks: printed complexity of each configuration, size and both perplexities of each training."""
+    """Check the printed complexity of each configuration, and the size and both perplexities of each training."""
     made: list[Check] = []
     for each in reproduction.configurations:
         made += _complexity_checks(reproduction, each)
@@ -111,7 +110,7 @@ def checks(reproduction: Reproduction) -> tuple[Check, ...]:
 
 
 def refusal(made: Sequence[Check], left_out: Sequence[str] = ()) -> str:
-    """What --check says when it is not met; "" when it is. ``left_out`` are trainings that could not be made."""
+    """The error message of --check; "" if it is met. ``left_out`` names trainings that failed."""
     failed = [check.said for check in made if check.is_met is False]
     said = [f"--check is not met by {len(failed)} of {len(made)} figures: {'; '.join(failed)}"] if failed else []
     if left_out:
@@ -120,7 +119,7 @@ def refusal(made: Sequence[Check], left_out: Sequence[str] = ()) -> str:
 
 
 def counts_in_words(made: Sequence[Check]) -> list[str]:
-    """Sentences on how many figures are as they should be, and how far into their trainings perplexities are held."""
+    """Summarise how many figures pass, and up to which epochs perplexities are compared."""
     met, failed = (sum(check.is_met is outcome for check in made) for outcome in (True, False))
     left = len(made) - met - failed
     more = f" {left} more: a known error of the report, or nothing of d2l's to compare with." if left else ""
@@ -129,7 +128,7 @@ def counts_in_words(made: Sequence[Check]) -> list[str]:
 
 
 def _reach(made: Sequence[Check]) -> str:
-    """Which configurations are held to their last epoch, and which not so far; "" without any perplexity."""
+    """Name the configurations compared up to their last epoch, earlier, or not at all; "" without any perplexity."""
     perplexities: dict[str, list[Check]] = defaultdict(list)
     for check in made:
         if check.kind in ("train", "val"):
@@ -152,17 +151,17 @@ def _reach(made: Sequence[Check]) -> str:
         ("up to an earlier one only", earlier),
         ("nowhere, for want of d2l's", nowhere),
     ]
-    listed = [f"{len(ids)} {words} ({', '.join(ids)})" for words, ids in groups if ids]
-    if not listed:
+    reached = [f"{len(ids)} {words} ({', '.join(ids)})" for words, ids in groups if ids]
+    if not reached:
         return ""
-    said = f"Perplexities are held against d2l's for {'; for '.join(listed)}."
+    said = f"Perplexities are held against d2l's for {'; for '.join(reached)}."
     if blind:
         said += f" Where letter frequencies alone would pass, a wrong learning rate may go unseen: {', '.join(blind)}."
     return said
 
 
 def _complexity_checks(reproduction: Reproduction, each: Configuration) -> list[Check]:
-    """Parameters and MACs as measured against as printed, to the last digit that is printed."""
+    """Compare measured parameters and MACs with the printed ones, to the last printed digit."""
     reported, cost = each.reported, each.complexity
     mmac = "" if reported.mmac is None else f"{reported.mmac:.10g}"
     compared: list[tuple[str, str, str, Callable[[Complexity], bool | None]]] = [
@@ -174,7 +173,7 @@ def _complexity_checks(reproduction: Reproduction, each: Configuration) -> list[
         ),
         ("MMac", f"{cost.report_macs / 1e6:.2f}", mmac, lambda cost: reported.agrees_on_macs(cost.report_macs)),
     ]
-    is_own = reproduction.table.digest == report_table().digest  # another table's ids are no shapes that we know of
+    is_own = reproduction.table.digest == report_table().digest  # ids of another table name unknown shapes
     others = {other.id: other.complexity for other in reproduction.configurations if is_own}
     made = []
     for name, now, then, agrees in compared:
@@ -188,7 +187,7 @@ def _complexity_checks(reproduction: Reproduction, each: Configuration) -> list[
 
 
 def shape_parameters(each: Configuration) -> int:
-    """What a training of the configuration has, output layer included: the book's equations have one bias a gate."""
+    """Trained parameters, output layer included; the book's equations have one bias per gate, torch.nn's two."""
     reported, size = each.reported, each.complexity.parameters
     if reported.implementation == "torch":
         return size
@@ -196,7 +195,7 @@ def shape_parameters(each: Configuration) -> int:
 
 
 def _size_check(each: Configuration, run: RecordedTraining) -> list[Check]:
-    """The parameters of what was trained against its shape's; none of a training that has not come to its end."""
+    """Compare the trained parameter count with the shape's; no check for an unfinished training."""
     if run.trained_parameters is None:
         return []
     expected = shape_parameters(each)
@@ -206,7 +205,7 @@ def _size_check(each: Configuration, run: RecordedTraining) -> list[Check]:
 
 
 def _perplexity_check(reproduction: Reproduction, each: Configuration, run: RecordedTraining, split: Split) -> Check:
-    """A training's curve against the bands of its shape, whatever its id."""
+    """Compare a training's curve with the bands of its shape, whatever its id."""
     reported, name = each.reported, f"{each.id} seed {run.seed} {split}"
     shape = f"{reported.cell}-{reported.implementation}-{reported.num_layers}x{reported.hidden_size}"
     curves = d2l_curves()[shape][split] if shape in d2l_curves() else []

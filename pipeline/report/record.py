@@ -1,4 +1,4 @@
-"""What a reproduction's runs have come to, from the record alone: no training and no text is needed."""
+"""Read a reproduction back from its recorded runs; needs neither the text nor the models."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -17,9 +17,9 @@ STAGE = "reproduce"
 
 TEXT_FILE, TABLE_FILE, COMMANDS_FILE = "text.json", "reported.json", "commands.json"
 
-LATEST = "latest."  # before an option's name: the tag with what the last command asked for
+LATEST = "latest."  # prefix of the tags that hold the options of the last command
 
-OPTIONS = {  # that decide what is trained, with their defaults
+OPTIONS = {  # options that decide what is trained -> default
     "only": "*",
     "epochs": "None",
     "seeds": "1",
@@ -28,7 +28,7 @@ OPTIONS = {  # that decide what is trained, with their defaults
     "quick": "False",
 }
 
-CURVE_METRICS = {  # of a recorded training -> the metric
+CURVE_METRICS = {  # field of RecordedTraining -> metric
     "train": "perplexity/train",
     "val": "perplexity/val",
     "train_pooled": "perplexity_pooled/train",
@@ -43,41 +43,45 @@ Key = tuple[str, Shape, int]  # role, shape, seed
 
 
 def shape_of(model: Mapping[str, Any]) -> Shape:
-    """What tells one configuration of a table from another, of a ModelConfig's fields."""
+    """The fields of a ModelConfig that distinguish a table's configurations."""
     return model["implementation"], model["cell"], model["num_layers"], model["hidden_size"]
 
 
 def by_key(trainings: Iterable[NestedTraining]) -> dict[Key, NestedTraining]:
-    """The trainings by role, shape and seed; of several of one, the one that has come furthest, else the latest."""
-    found: dict[Key, NestedTraining] = {}
-    for each in trainings:
-        if not each.configuration:
+    """Index trainings by role, shape and seed; of duplicates keep the one with most epochs, then the latest."""
+    furthest: dict[Key, NestedTraining] = {}
+    for training in trainings:
+        if not (configuration := training.configuration):
             continue
-        key = each.tags.get("role", ""), shape_of(each.configuration["model"]), each.configuration["train"]["seed"]
-        before = found.get(key)
-        if before is None or len(each.curves[CURVE_METRICS["val"]]) >= len(before.curves[CURVE_METRICS["val"]]):
-            found[key] = each
-    return found
+        key = training.tags.get("role", ""), shape_of(configuration["model"]), configuration["train"]["seed"]
+        before = furthest.get(key)
+        if before is None or epochs_of(training) >= epochs_of(before):
+            furthest[key] = training
+    return furthest
+
+
+def epochs_of(training: NestedTraining) -> int:
+    """The number of epochs that a training has recorded."""
+    return len(training.curves[CURVE_METRICS["val"]])
 
 
 def recorded_commands(run_id: str) -> tuple[list[dict[str, Any]], bool]:
-    """The options of each different command that made a reproduction, in their order, and whether these are all.
+    """The options of each distinct command of a reproduction, in order, and whether the list is complete.
 
-    Of one that was recorded before commands were kept, they are the first and the last, and what lies between them is
-    not known.
+    For a record made before commands were kept, only the first and the last are known.
     """
     if kept := records.read_json(run_id, COMMANDS_FILE):
         return kept["commands"], kept["are_all"]
     data = records.run_of(run_id).data
     last = {name: data.tags[LATEST + name] for name in OPTIONS if LATEST + name in data.tags}
-    if not last:  # it is just being begun
+    if not last:  # the run has just started
         return [], True
     first = {name: data.params[name].strip("'") for name in OPTIONS if name in data.params}  # `mlflow run` quotes them
     return [first] * (command_of(first) != command_of(last)) + [last], False
 
 
 def command_of(options: Mapping[str, Any]) -> str:
-    """The command that asks for what the options, typed or as text, ask to be trained; of a file, its name alone."""
+    """The shell command for these options (typed values or strings); files by name only, without their folder."""
     words = ["mlflow", "run", ".", "--env-manager", "local", "-e", "reproduce"]
     for name, default in OPTIONS.items():
         value = str(options.get(name, default))
@@ -91,9 +95,9 @@ def command_of(options: Mapping[str, Any]) -> str:
 
 
 def recorded_reproduction(run_id: str, against: Table | None = None) -> Reproduction:
-    """Read a reproduction from its runs; compared with ``against``, or the table that it was made for.
+    """Read a reproduction from its runs, compared with ``against`` or with the table it was made for.
 
-    InputError for a run that is none.
+    InputError if the run is no reproduction, or has not recorded its table and text facts yet.
     """
     run = records.run_of(run_id)
     tags = run.data.tags
@@ -138,10 +142,10 @@ def _text_of(kept: Mapping[str, Any]) -> TextFacts:
 
 
 def _environment_of(run_id: str) -> dict[str, str]:
-    found = records.read_yaml(run_id, "environment.yaml")
+    environment = records.read_yaml(run_id, "environment.yaml")
     names = ("python", "platform", "machine", "cpu_count")
-    packages = {name: str(version) for name, version in found.get("packages", {}).items()}
-    return {name.replace("_", " "): str(found[name]) for name in names if name in found} | packages
+    packages = {name: str(version) for name, version in environment.get("packages", {}).items()}
+    return {name.replace("_", " "): str(environment[name]) for name in names if name in environment} | packages
 
 
 def _configuration(row: Reported, trainings: Mapping[Key, NestedTraining], vocab_size: int) -> Configuration:
@@ -161,27 +165,27 @@ def _configuration(row: Reported, trainings: Mapping[Key, NestedTraining], vocab
     )
 
 
-def _training(found: NestedTraining) -> RecordedTraining:
-    """A recorded training; where it was not told how many epochs, one that has ended by itself has all of them."""
-    curves = {name: found.curves[metric] for name, metric in CURVE_METRICS.items()}
+def _training(training: NestedTraining) -> RecordedTraining:
+    """Convert a nested run; without a planned number of epochs, a training that finished by itself is complete."""
+    curves = {name: training.curves[metric] for name, metric in CURVE_METRICS.items()}
     pooled = {f"{name}_pooled": curves[f"{name}_pooled"] or curves[name] for name in ("train", "val")}
-    epochs, stopped = len(curves["val"]), found.tags.get("stopped", "")
-    epochs_planned = found.configuration["train"]["epochs"]
+    epochs, stopped = len(curves["val"]), training.tags.get("stopped", "")
+    epochs_planned = training.configuration["train"]["epochs"]
     if epochs_planned is None:
-        ended = found.status == "FINISHED" and not stopped.startswith(STOPPED_BY_TIME)
+        ended = training.status == "FINISHED" and not stopped.startswith(STOPPED_BY_TIME)
         epochs_planned = epochs if ended else epochs + 1
     epochs_planned = max(epochs, epochs_planned)  # --epochs may ask for more than the protocol
-    seconds = found.curves[SECONDS_METRIC]
+    seconds = training.curves[SECONDS_METRIC]
     return RecordedTraining(
-        run_id=found.run_id,
-        seed=found.configuration["train"]["seed"],
-        status=found.status,
+        run_id=training.run_id,
+        seed=training.configuration["train"]["seed"],
+        status=training.status,
         epochs_planned=epochs_planned,
         **{**curves, **pooled},
         train_seconds=seconds[-1] if seconds else 0.0,
-        test_perplexity=found.result.get("test_perplexity"),
-        texts=tuple(found.result.get("last_texts", {}).items()),
+        test_perplexity=training.result.get("test_perplexity"),
+        texts=tuple(training.result.get("last_texts", {}).items()),
         stopped=stopped,
-        precision=found.result.get("precision", found.configuration["train"]["precision"]),
-        trained_parameters=found.result.get("trained_parameters"),
+        precision=training.result.get("precision", training.configuration["train"]["precision"]),
+        trained_parameters=training.result.get("trained_parameters"),
     )

@@ -1,6 +1,6 @@
-"""What reported configurations came to in recorded runs: the data that verdicts, pages and pictures are made of.
+"""Data classes for a reproduction: configurations with their recorded trainings, and facts of the text.
 
-Nothing here is read from a model or a text: a Reproduction is put together from runs alone (pipeline.stages.reproduce).
+Verdicts, pages and figures are functions of these; ``record`` fills them from recorded runs alone.
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ PromptSplit = Literal["training", "validation", "neither"]
 
 @dataclass(frozen=True)
 class RecordedTraining:
-    """One training of a configuration, as far as it has come; perplexities per character after each epoch.
+    """One training of a configuration, complete or not; curves are perplexities per character after each epoch.
 
     ``train`` and ``val`` are averaged as the book does it (mean over batches of exp of the batch's loss), ``train`` on
-    weights that still move; ``train_pooled`` and ``val_pooled`` are exp of the mean cross-entropy. Of a training by the
-    stream preset the pairs are equal. ``texts`` (prompt, text with the prompt in front) are greedy, by the weights
-    after the last epoch. What only a training that has ended knows is None, or empty, in one that has not.
+    weights that still change; ``train_pooled`` and ``val_pooled`` are exp of the mean cross-entropy. With the stream
+    preset the pairs are equal. ``texts`` (prompt, text including the prompt) are decoded greedily with the weights
+    after the last epoch. Fields known only at the end are None or empty before it.
     """
 
     run_id: str
@@ -49,7 +49,7 @@ class RecordedTraining:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it was trained for as many epochs as planned."""
+        """Whether all planned epochs were trained."""
         return self.epochs >= self.epochs_planned
 
     def until(self, epochs: int) -> "RecordedTraining":
@@ -68,7 +68,7 @@ class RecordedTraining:
 
     @property
     def best_epoch(self) -> int:
-        """The first with the lowest validation perplexity, counted from 1."""
+        """The first epoch with the lowest validation perplexity, counted from 1."""
         return self.val.index(min(self.val)) + 1
 
     @property
@@ -112,13 +112,13 @@ class Configuration:
 
     @property
     def furthest(self) -> tuple[RecordedTraining, ...]:
-        """The trainings that are shown: the whole ones, else those with most epochs; empty before the first epoch."""
+        """The trainings to show: the complete ones, else those with most epochs; empty before the first epoch."""
         most = max((run.epochs for run in self.runs), default=0)
         return self.whole or tuple(run for run in self.runs if run.epochs == most > 0)
 
     @property
     def progress(self) -> str:
-        """How far it came, in words: "not run", "12 of 50 epochs", "2 of 3 seeds"; empty where nothing is missing."""
+        """Progress in words: "not run", "12 of 50 epochs", "2 of 3 seeds"; empty if complete."""
         if not self.runs:
             return "not run"
         if not self.whole:
@@ -128,7 +128,7 @@ class Configuration:
 
     @property
     def stopped(self) -> str:
-        """What ended the one that came furthest, such as "--max-seconds 150", before its time; "" where nothing did."""
+        """What cut the longest training short, such as "--max-seconds 150"; empty if nothing did."""
         return "" if self.whole or not self.runs else max(self.runs, key=lambda run: run.epochs).stopped
 
     @property
@@ -136,15 +136,20 @@ class Configuration:
         """``progress`` and what stopped it."""
         return f"{self.progress}, stopped by {self.stopped}" if self.stopped else self.progress
 
+    @property
+    def mean_best_val(self) -> float:
+        """The mean over the seeds of the best validation perplexity; ValueError before the first epoch."""
+        return estimate([run.best_val for run in self.furthest]).mean
+
     def mean_curve(self, curve: Curve) -> tuple[float, ...]:
-        """The mean over the seeds after each epoch, of what is shown, as all means here; empty without a training."""
+        """Mean over the seeds of ``furthest`` after each epoch; empty without a training."""
         curves = [getattr(run, curve) for run in self.furthest]
-        return tuple(estimate(values).mean for values in zip(*curves, strict=False))  # some may have gone on for longer
+        return tuple(estimate(values).mean for values in zip(*curves, strict=False))  # some may have more epochs
 
 
 @dataclass(frozen=True)
 class PromptInText:
-    """A place where a prompt stands in the text: character position, the split of the protocol, and what follows."""
+    """An occurrence of a prompt in the text: character position, split of the protocol, and continuation."""
 
     prompt: str
     position: int
@@ -154,7 +159,7 @@ class PromptInText:
 
 @dataclass(frozen=True)
 class TextFacts:
-    """What verdicts need to know of the text: n-gram perplexities, and where the prompts stand in it.
+    """Facts of the text that verdicts need: n-gram perplexities and the places of the prompts.
 
     ``val_perplexities`` are those of models fitted on the protocol's training characters, on its validation characters:
     by order, 1 (letter frequencies) to 6 (Kneser-Ney). ``windowed`` are the same where each window of 32 characters
@@ -183,10 +188,10 @@ class TextFacts:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """All that a reproduction has recorded. ``quick``: a few epochs of the small configurations, no reproduction.
+    """A recorded reproduction. ``quick``: a few epochs of the small configurations only.
 
-    ``commands`` are those that made it, in their order, each once. ``commands_known`` is False of a reproduction that
-    an earlier version recorded, which kept the options of the first and the last alone.
+    ``commands`` are the distinct commands that made it, in order. ``commands_known`` is False for a record of an
+    earlier version, which kept only the first and the last command.
     """
 
     run_id: str
@@ -194,8 +199,8 @@ class Reproduction:
     quick: bool
     text: TextFacts
     configurations: tuple[Configuration, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)  # python, torch, cpu, ... as it is shown
-    link: str = ""  # of its run, in the UI of the machine that has the record
+    environment: Mapping[str, str] = field(default_factory=dict)  # python, torch, cpu, ... as shown
+    link: str = ""  # to its run in the UI
     commands: tuple[str, ...] = ()
     commands_known: bool = True
 

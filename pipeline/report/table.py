@@ -1,4 +1,4 @@
-"""The coursework report as data: its 17 configurations with every number that it states, and its claims.
+"""The coursework report as data: its 17 configurations with every number it states, and its claims.
 
 The tables are data/reported.csv and data/claims.csv. Another table of the same columns (``report --against``) is read
 by the same rules.
@@ -26,9 +26,9 @@ DATA = Path(__file__).with_name("data")
 
 REPORT_SYMBOLS = 28
 
-LARGEST_FILE, MOST_ROWS = 1_000_000, 1000  # of a table: bytes (samples are texts), and configurations
+LARGEST_FILE, MOST_ROWS = 1_000_000, 1000  # limits of a table: bytes (samples are texts), rows
 
-REQUIRED_COLUMNS = ("id", "implementation", "cell", "num_layers", "hidden_size")  # that no table can be without
+REQUIRED_COLUMNS = ("id", "implementation", "cell", "num_layers", "hidden_size")  # of every table
 
 SAMPLE = "sample_"  # followed by the prompt, a column of generated text
 
@@ -38,14 +38,14 @@ UNITS = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
 
 
 def rounds_to(number: float, printed: str) -> bool:
-    """Whether a number is what is printed, to within half of its last digit."""
+    """Whether a number agrees with its printed form, within half of the last digit."""
     decimals = len(printed.partition(".")[2])
-    return abs(number - float(printed)) <= 0.5 * 10.0**-decimals * (1 + 1e-9)  # a half, as floats have it, counts
+    return abs(number - float(printed)) <= 0.5 * 10.0**-decimals * (1 + 1e-9)  # tolerates float error at exactly a half
 
 
 @dataclass(frozen=True)
 class Reported:
-    """A configuration, and what is said of it; None or "" where nothing is said.
+    """A reported configuration and its numbers; None or "" where the report gives none.
 
     Perplexities are read off prose, to one digit, and don't say whether training or validation is meant. ``params`` is
     as printed (20.22 k), ``mmac`` in millions of MACs for 1,024 characters without the output layer.
@@ -68,36 +68,36 @@ class Reported:
 
     @property
     def model(self) -> dict[str, str | int]:
-        """The shape, by the names of ModelConfig's fields."""
+        """Implementation and shape, by ModelConfig field."""
         names = ("implementation", "cell", "num_layers", "hidden_size")
         return {name: getattr(self, name) for name in names}
 
     def agrees_on_parameters(self, parameters: int) -> bool | None:
-        """Whether the printed number of parameters is this one, to within half of its last digit; None without one."""
-        found = PRINTED.fullmatch(self.params)
-        return rounds_to(parameters / UNITS[found[2]], found[1].replace(",", "")) if found else None
+        """Whether the printed parameter count agrees, within half of its last digit; None if none is printed."""
+        printed = PRINTED.fullmatch(self.params)
+        return rounds_to(parameters / UNITS[printed[2]], printed[1].replace(",", "")) if printed else None
 
     def agrees_on_macs(self, macs: int) -> bool | None:
-        """Whether the printed MMac is this number of MACs, likewise; None without one."""
+        """Whether the printed MMac agrees, within half of its last digit; None if none is printed."""
         return None if self.mmac is None else rounds_to(macs / 1e6, f"{self.mmac:.10g}")
 
     @property
     def macs_per_char(self) -> int:
-        """MACs per character with the output layer, as for all configurations here."""
+        """MACs per character, output layer included."""
         model = ModelConfig(cell=self.cell, num_layers=self.num_layers, hidden_size=self.hidden_size)
         return closed_form(model, REPORT_SYMBOLS).macs_per_char
 
 
 @dataclass(frozen=True)
 class Table:
-    """Configurations and what is said of them; ``digest`` tells one table from another."""
+    """Reported configurations; ``digest`` identifies the table."""
 
     name: str
     digest: str
     rows: tuple[Reported, ...]
 
     def chosen(self, only: str) -> tuple[Reported, ...]:
-        """The rows that ids or globs, with commas between them, name. InputError for one that names none."""
+        """Select rows by comma-separated ids or globs; InputError for a pattern that matches none."""
         patterns = [pattern.strip() for pattern in only.split(",") if pattern.strip()]
         for pattern in patterns or [""]:
             if not any(fnmatchcase(row.id, pattern) for row in self.rows):
@@ -108,7 +108,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that the report says, in our words."""
+    """A statement of the report, in our words."""
 
     id: str
     figures: str
@@ -123,13 +123,13 @@ def report_table() -> Table:
 
 @cache
 def claims() -> tuple[Claim, ...]:
-    """The report's claims, in its order."""
+    """The report's claims, in the order of the report."""
     with (DATA / "claims.csv").open(encoding="utf-8", newline="") as file:
         return tuple(Claim(**row) for row in csv.DictReader(file))
 
 
 def read_table(path: Path, name: str = "") -> Table:
-    """A table of reported numbers. InputError, naming the row and column, for one that can't be read as such."""
+    """Read a table of reported numbers; InputError, naming line and column, if it is not a valid one."""
     text = read_small(path, "--against", LARGEST_FILE)
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
@@ -155,24 +155,7 @@ def read_table(path: Path, name: str = "") -> Table:
 
 
 def _row(cells: Mapping[str, str]) -> Reported:
-    """A row of a table, checked. ValueError, naming the column, for a value that it can't have."""
-
-    def number(column: str) -> float | None:
-        if not (text := cells.get(column, "")):
-            return None
-        try:
-            value = float(text)
-        except ValueError:
-            value = nan
-        if not 0 < value < inf:
-            raise ValueError(f"{column} is {text!r}; it must be a number above 0, or empty")
-        return value
-
-    def count(column: str) -> int:
-        text = cells[column]
-        if not text.isdecimal():
-            raise ValueError(f"{column} is {text!r}; it must be a whole number")
-        return int(text)
+    """Parse one row; ValueError, naming the column, for an invalid value."""
 
     if (printed := cells.get("params_reported", "")) and not PRINTED.fullmatch(printed):
         raise ValueError(
@@ -183,8 +166,8 @@ def _row(cells: Mapping[str, str]) -> Reported:
     model = ModelConfig(
         implementation=cells["implementation"],  # type: ignore[arg-type]  # checked there
         cell=cells["cell"],  # type: ignore[arg-type]
-        num_layers=count("num_layers"),
-        hidden_size=count("hidden_size"),
+        num_layers=_count(cells, "num_layers"),
+        hidden_size=_count(cells, "hidden_size"),
     )
     samples = [
         (name.removeprefix(SAMPLE).replace("_", " "), text) for name, text in cells.items() if name.startswith(SAMPLE)
@@ -196,18 +179,37 @@ def _row(cells: Mapping[str, str]) -> Reported:
         cell=model.cell,
         num_layers=model.num_layers,
         hidden_size=model.hidden_size,
-        perplexity_start=number("perplexity_start"),
-        perplexity_end=number("perplexity_end"),
+        perplexity_start=_number(cells, "perplexity_start"),
+        perplexity_end=_number(cells, "perplexity_end"),
         gap=cells.get("gap_as_reported", ""),
-        train_seconds_transcript=number("train_seconds_transcript"),
-        train_seconds_prose=number("train_seconds_prose"),
+        train_seconds_transcript=_number(cells, "train_seconds_transcript"),
+        train_seconds_prose=_number(cells, "train_seconds_prose"),
         params=cells.get("params_reported", ""),
-        mmac=number("mmac_reported"),
+        mmac=_number(cells, "mmac_reported"),
         samples=tuple((prompt, text) for prompt, text in samples if text),
     )
 
 
+def _number(cells: Mapping[str, str], column: str) -> float | None:
+    if not (text := cells.get(column, "")):
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = nan
+    if not 0 < value < inf:
+        raise ValueError(f"{column} is {text!r}; it must be a number above 0, or empty")
+    return value
+
+
+def _count(cells: Mapping[str, str], column: str) -> int:
+    text = cells[column]
+    if not text.isdecimal():
+        raise ValueError(f"{column} is {text!r}; it must be a whole number")
+    return int(text)
+
+
 def configurations_of(row: Reported, seed: int, preset: str = "report") -> tuple[ModelConfig, TrainConfig]:
-    """How a row is trained: by the report's protocol, or its shape, in torch.nn, by the stream preset."""
+    """How to train a row by the report's protocol, or its shape in torch.nn by another preset."""
     model = row.model if preset == "report" else {**row.model, "implementation": "torch"}
     return resolve({"preset": preset, **model, "seed": seed})

@@ -1,7 +1,7 @@
-"""What a reproduction needs to know of its text, read once and kept with it: n-grams' perplexity, where prompts stand.
+"""Compute the facts of a text that a reproduction records: n-gram perplexities and the places of prompts.
 
-A network of the report's protocol reads windows of 32 characters, each without what came before it. The perplexities
-``windowed`` are of n-grams that do the same.
+A network of the report's protocol reads windows of 32 characters without earlier context; ``windowed`` perplexities
+are those of n-grams under the same restriction.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ ORDERS = range(2, 7)
 
 
 def text_facts(corpus: Corpus) -> TextFacts:
-    """The facts of a text that is long enough for the report's protocol."""
+    """Compute the facts; the text must be long enough for the report's protocol."""
     train, val = corpus.split("report", "train"), corpus.split("report", "val")
     models = {order: KneserNey(train, len(corpus.vocabulary), order) for order in ORDERS}
     letters, stream = Unigram(train, len(corpus.vocabulary)), corpus.baselines("stream")
@@ -50,7 +50,7 @@ def windowed_bits_per_char(model: KneserNey, ids: NDArray[np.integer], length: i
 
 
 def _places(corpus: Corpus, prompt: str) -> Iterator[PromptInText]:
-    """Where the prompt stands as a whole word or words."""
+    """Find the occurrences of the prompt as whole words."""
     text = corpus.vocabulary.decode(corpus.ids)
     position = text.find(prompt)
     while position >= 0:

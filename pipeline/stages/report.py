@@ -16,7 +16,6 @@ from pipeline.report.page import page
 from pipeline.report.record import STAGE, recorded_reproduction
 from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.table import REPORT_SYMBOLS, Table, configurations_of, read_table, report_table
-from pipeline.support.statistics import estimate
 from pipeline.tracking import records, runs, store
 from pipeline.tracking.runs import TrackedRun
 from pipeline.training.hardware import check_shape_fits
@@ -26,7 +25,7 @@ REPORT_FILE = "report/report.html"  # among the artifacts
 
 @dataclass(frozen=True)
 class ReproductionRun:
-    """A finished reproduction: its figures, verdicts and checks, the folder of its pages, and the flat result."""
+    """A finished reproduction with its verdicts, checks, page folder and flat result."""
 
     found: Reproduction
     verdicts: Sequence[Verdict]
@@ -36,20 +35,17 @@ class ReproductionRun:
 
 
 def table_of(against: str) -> Table:
-    """The table that --against names, or the coursework report's. InputError for one that can't be used."""
+    """Read the table of --against, or the coursework report's; InputError if it can't be used."""
     if not against:
         return report_table()
     table = read_table(Path(against))
     for row in table.rows:
-        check_shape_fits(configurations_of(row, 0)[0], REPORT_SYMBOLS)  # each is built to be measured
+        check_shape_fits(configurations_of(row, 0)[0], REPORT_SYMBOLS)  # measuring builds the model
     return table
 
 
-# --- the report ------------------------------------------------------------------------------------------------------
-
-
 def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> ReproductionRun:
-    """Judge, and write the pages to disk and, as artifacts, to a run."""
+    """Judge the reproduction; write its pages to disk and log them as artifacts of ``run``."""
     is_own = reproduction.table.digest == report_table().digest
     verdicts = judge_claims(reproduction) if is_own else ()
     held = checks(reproduction)
@@ -86,7 +82,7 @@ def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> Re
 
 
 def report_folder(output: str, quick: bool, table: str) -> Path:
-    """--output, or a place of its own for each table but the report's."""
+    """--output, or a default folder that differs by table and for quick reproductions."""
     if output != "auto":
         return Path(output)
     name = "-".join(["report", *filter(None, [re.sub(r"[^\w-]+", "-", table)[:60], "quick" * quick])])
@@ -95,7 +91,7 @@ def report_folder(output: str, quick: bool, table: str) -> Path:
 
 @contextmanager
 def writable(folder: Path) -> Iterator[None]:
-    """While something is written to a folder. InputError where it can't be."""
+    """Turn an OSError while writing to the folder into an InputError that names --output."""
     try:
         yield
     except OSError as error:
@@ -103,8 +99,8 @@ def writable(folder: Path) -> Iterator[None]:
 
 
 def _row(each: Configuration) -> dict[str, Any]:
-    """What the pages show of a configuration, as far as it was trained."""
-    best = estimate([run.best_val for run in each.furthest]).mean if each.furthest else None
+    """The result of one configuration, None for figures without a training."""
+    best = each.mean_best_val if each.furthest else None
     return {
         "id": each.id,
         "report_parameters": each.complexity.report_parameters,
@@ -120,23 +116,23 @@ def _row(each: Configuration) -> dict[str, Any]:
 
 
 def rewrite_report(run_id: str, against: str, output: str) -> ReproductionRun:
-    """Rewrite the pages from recorded runs alone: those of the given reproduction, or of the latest."""
+    """Rewrite the pages of the given or the latest reproduction from its recorded runs alone."""
     store.setup()
     table = table_of(against) if against else None
     chosen = run_id or _latest(table)
-    found = recorded_reproduction(chosen, table)
-    if against and not any(each.runs for each in found.configurations):
+    reproduction = recorded_reproduction(chosen, table)
+    if against and not any(each.runs for each in reproduction.configurations):
         raise InputError(
             f"--against {against}: none of its configurations was trained in {chosen}; "
             f"train them first: tmlm reproduce --against {against}"
         )
-    tags = {"reproduction.run_id": chosen, "reproduction.table": found.table.name}
+    tags = {"reproduction.run_id": chosen, "reproduction.table": reproduction.table.name}
     with runs.tracked_run("report", "report", tags) as run:
-        return write_report(found, run, output)
+        return write_report(reproduction, run, output)
 
 
 def _latest(table: Table | None) -> str:
-    """The latest reproduction, of that table if there is one of it, and no quick one if there is another."""
+    """The latest reproduction, preferring those of the table, then those that are not quick."""
     own = {"reproduction.table_digest": table.digest} if table else {}
     whole = {"reproduction.quick": "false"}
     for tags in ({**own, **whole}, own, whole, {}):

@@ -1,7 +1,7 @@
-"""The report, reproduced: all its configurations trained under its own protocol, each a run nested in one.
+"""The stage ``reproduce``: train the report's configurations by its own protocol, each in a nested run.
 
-A reproduction is known by its table, its text and the code that trains: the same command again goes on with the same
-run, and trains only what it lacks. What it came to is put together from the recorded runs alone.
+A reproduction is identified by its table, its text and the training code: the same command again resumes the same run
+and trains only what is missing. Its results are read from the recorded runs alone.
 """
 
 import logging
@@ -25,6 +25,7 @@ from pipeline.report.record import (
     Key,
     Shape,
     by_key,
+    epochs_of,
     recorded_commands,
     recorded_reproduction,
     shape_of,
@@ -56,19 +57,19 @@ from pipeline.training.timing import (
 
 log = logging.getLogger(__name__)
 
-QUICK_EPOCHS, QUICK_UNITS = 20, 64  # of the configurations of at most so many units in all layers
+QUICK_EPOCHS, QUICK_UNITS = 20, 64  # --quick: epochs, and the most units in all layers
 
-COUNTS: dict[Outcome, str] = {  # the metrics that count the report's claims
+COUNTS: dict[Outcome, str] = {  # outcome -> metric that counts the claims
     "holds": "reproduction/claims_that_hold",
     "does not hold": "reproduction/claims_that_do_not",
     "can't be judged": "reproduction/claims_not_judged",
 }
 
-KILLS_ALLOWED = 1  # of a training's process, before the training is left alone
+KILLS_ALLOWED = 1  # deaths of a training's process before it is skipped
 
 
 class ChecksNotMetError(CheckFailedError):
-    """All is trained and written, and some of it is not as it should be."""
+    """--check failed, after everything was trained and written; ``done`` has the results."""
 
     def __init__(self, message: str, done: ReproductionRun) -> None:
         super().__init__(message)
@@ -82,15 +83,15 @@ def reproduce(
     say: Callable[[str], None] = lambda line: None,
     make_pool: MakePool = train_in_processes,
 ) -> ReproductionRun:
-    """Train what is asked for and is not there yet, and write the report.
+    """Train the missing configurations and write the report.
 
-    ``quick``: a few epochs of the small configurations. ``check``: ChecksNotMetError, after all is recorded, where a
-    figure is not what it is held against. DataUnavailableError without the exact text of The Time Machine.
+    ``quick`` trains the small configurations for a few epochs. With ``check``, raises ChecksNotMetError after recording
+    everything if a check fails. DataUnavailableError without the exact text of The Time Machine.
     """
     table = table_of(config.against)
     rows = _small(table.chosen(config.only)) if quick else table.chosen(config.only)
     folder = report_folder(config.output, quick, "" if table.digest == report_table().digest else table.name)
-    with writable(folder):  # before hours of training
+    with writable(folder):  # fail before hours of training
         folder.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=folder).close()
     corpus = load_corpus(CorpusConfig("time-machine"))
@@ -110,8 +111,8 @@ def reproduce(
             records.check_is_here(earlier, f"the reproduction {earlier_id}")
         name = "reproduce-quick" if quick else "reproduce"
         with parent_run(STAGE, name, tags, earlier) as run:
-            conductor = _ReproductionDriver(config, quick, check, table, rows, corpus, run, say)
-            return conductor.conduct(make_pool)
+            driver = _ReproductionDriver(config, quick, check, table, rows, corpus, run, say)
+            return driver.run_all(make_pool)
 
 
 def _busy(table: Table) -> str:
@@ -119,7 +120,7 @@ def _busy(table: Table) -> str:
 
 
 def _small(rows: Sequence[Reported]) -> tuple[Reported, ...]:
-    """The configurations that --quick trains. InputError if there are none."""
+    """The configurations that --quick trains; InputError if there are none."""
     small = tuple(row for row in rows if row.num_layers * row.hidden_size <= QUICK_UNITS)
     if not small:
         raise InputError(
@@ -130,23 +131,19 @@ def _small(rows: Sequence[Reported]) -> tuple[Reported, ...]:
 
 
 def _first_of_each(rows: Iterable[Reported], key: Callable[[Reported], Hashable]) -> list[Reported]:
-    """The first row of each key, in their order."""
-    found: dict[Hashable, Reported] = {}
+    """The first row of each key, in order."""
+    first: dict[Hashable, Reported] = {}
     for row in rows:
-        found.setdefault(key(row), row)
-    return list(found.values())
+        first.setdefault(key(row), row)
+    return list(first.values())
 
 
-def _epochs_of(there: NestedTraining) -> int:
-    return len(there.curves[CURVE_METRICS["val"]])
-
-
-def _has_diverged(there: NestedTraining) -> bool:
-    return there.tags.get("failure", "").startswith(TrainingDivergedError.__name__)
+def _has_diverged(training: NestedTraining) -> bool:
+    return training.tags.get("failure", "").startswith(TrainingDivergedError.__name__)
 
 
 class _ReproductionDriver:
-    """What a reproduction does between the start and the end of its run."""
+    """Plan, run and record the trainings of one reproduction."""
 
     bar: SearchProgress
 
@@ -165,19 +162,20 @@ class _ReproductionDriver:
         self.corpus, self.run, self.say = corpus, run, say
         self.corpus_config = CorpusConfig("time-machine")
         self.minutes_expected: float | None = None
-        self._seconds_of: dict[tuple[str, int, int], float] = {}  # expected, by task
-        self._shares_done: dict[tuple[str, int, int], float] = {}  # of those that are gone on with
+        self._seconds_of: dict[tuple[str, int, int], float] = {}  # expected, by task key
+        self._shares_done: dict[tuple[str, int, int], float] = {}  # of resumed trainings
         self._kills: dict[tuple[str, int, int], int] = {}
         self._failures: list[str] = []
 
-    def conduct(self, make_pool: MakePool) -> ReproductionRun:
+    def run_all(self, make_pool: MakePool) -> ReproductionRun:
+        """Record the command, train the missing trainings, and write the report."""
         began = time.monotonic()
         run = self.run
         asked = {**asdict(self.config), "quick": self.quick, "check": self.check}
         commands, are_all = recorded_commands(run.id)
         run.json(COMMANDS_FILE, {"commands": commands + [asked] * (asked not in commands), "are_all": are_all})
         run.params(asked)
-        run.tags({LATEST + name: value for name, value in asked.items()})  # parameters stay as they were first
+        run.tags({LATEST + name: value for name, value in asked.items()})  # parameters can't change
         run.yaml("environment.yaml", machine.environment())
         run.json(TABLE_FILE, asdict(self.table))
         run.json(TEXT_FILE, asdict(text_facts(self.corpus)))
@@ -191,7 +189,7 @@ class _ReproductionDriver:
         return self._conclude(time.monotonic() - began)
 
     def _workers(self, tasks: Sequence[TrainingTask]) -> int:
-        """--workers, or as many as cores and memory allow. InputError where the memory does not hold so many."""
+        """--workers, or as many as cores and memory allow; InputError if --workers exceeds the memory."""
         symbols, largest, asked = len(self.corpus.vocabulary), 0, min(self.config.workers or 1, len(tasks))
         for task in tasks:
             spans = self.corpus.spans(task.train.preset)
@@ -203,9 +201,9 @@ class _ReproductionDriver:
     # --- what is to be trained ---------------------------------------------------------------------------------------
 
     def _tasks(self) -> list[TrainingTask]:
-        """The trainings that are lacking: the protocol's by seed, the costly ones first, then the stream preset's."""
+        """The missing trainings: the protocol's by seed, most MACs first, then the stream preset's."""
         recorded = self._recorded()
-        rows = _first_of_each(self.rows, lambda row: shape_of(row.model))  # two rows of one shape share its trainings
+        rows = _first_of_each(self.rows, lambda row: shape_of(row.model))  # rows of one shape share its trainings
         tasks = [
             task
             for seed in range(self.config.seeds)
@@ -224,50 +222,50 @@ class _ReproductionDriver:
     def _task(
         self, role: Role, row: Reported, seed: int, recorded: Mapping[Key, NestedTraining]
     ) -> TrainingTask | None:
-        """A training of a row, from the start or from where it stands; None if there is nothing left to train."""
+        """A new or resumed training of a row; None if nothing is left to train."""
         model, train = configurations_of(row, seed, "report" if role == "report" else "stream")
         epochs = self.config.epochs or (QUICK_EPOCHS if self.quick else None) if role == "report" else None
         train = replace(train, epochs=epochs or train.epochs, max_seconds=self.config.max_seconds)
-        there = recorded.get((role, shape_of(asdict(model)), seed))
-        if there is not None:
-            if _has_diverged(there):  # it would again
-                if train.epochs is None or _epochs_of(there) < train.epochs:
-                    self._leave_out(row, seed, there.tags["failure"].partition(": ")[2])
+        earlier = recorded.get((role, shape_of(asdict(model)), seed))
+        if earlier is not None:
+            if _has_diverged(earlier):  # and would again
+                if train.epochs is None or epochs_of(earlier) < train.epochs:
+                    self._leave_out(row, seed, earlier.tags["failure"].partition(": ")[2])
                 return None
-            if self._is_enough(there, train):
+            if self._is_enough(earlier, train):
                 return None
-            if train.epochs is not None:  # what was stopped after more than is asked for now is brought to its end
-                train = replace(train, epochs=max(train.epochs, _epochs_of(there)))
+            if train.epochs is not None:  # finish one stopped after more epochs than asked now
+                train = replace(train, epochs=max(train.epochs, epochs_of(earlier)))
         task = TrainingTask(
             role=role,
             number=self.table.rows.index(row),
             corpus=self.corpus_config,
             model=model,
             train=train,
-            study=self.run.id,  # no other's trainings, not even those of a reproduction that was deleted
+            study=self.run.id,  # share no trainings with other reproductions, deleted ones included
             parent=self.run.id,
             tags={**corpus_tags(self.corpus), "study": self.run.name, "role": role, "configuration": row.id},
-            going_on=there.run_id if there is not None else "",
+            going_on=earlier.run_id if earlier is not None else "",
         )
-        if there is not None and train.epochs is not None:
-            self._shares_done[task.key] = _epochs_of(there) / train.epochs
+        if earlier is not None and train.epochs is not None:
+            self._shares_done[task.key] = epochs_of(earlier) / train.epochs
         return task
 
-    def _is_enough(self, there: NestedTraining, train: TrainConfig) -> bool:
-        """Whether a recorded training has come as far as it is asked to."""
-        if there.status != "FINISHED":
+    def _is_enough(self, training: NestedTraining, train: TrainConfig) -> bool:
+        """Whether a recorded training satisfies the configuration asked for."""
+        if training.status != "FINISHED":
             return False
-        if train.epochs is not None and _epochs_of(there) >= train.epochs:
+        if train.epochs is not None and epochs_of(training) >= train.epochs:
             return True
-        if there.tags.get("stopped", "").startswith(STOPPED_BY_TIME):
+        if training.tags.get("stopped", "").startswith(STOPPED_BY_TIME):
             limit = train.max_seconds
-            return bool(limit) and limit <= float(there.configuration["train"]["max_seconds"])
+            return bool(limit) and limit <= float(training.configuration["train"]["max_seconds"])
         return train.epochs is None
 
     # --- training ----------------------------------------------------------------------------------------------------
 
     def _estimate(self, pool: Pool, tasks: Sequence[TrainingTask], workers: int) -> None:
-        """Time some steps of each configuration, and say how long it will take and where it will be found."""
+        """Time some steps of each configuration; report the expected duration and the run's address."""
         self.bar.phase("timing some steps")
         by_protocol = {task.number: (task.model, task.train) for task in tasks if task.role == "report"}
         by_stream = shapes_to_time([(task.model, task.train) for task in tasks if task.role == "stream"])
@@ -291,7 +289,7 @@ class _ReproductionDriver:
         )
 
     def _expected(self, task: TrainingTask, timed: Mapping[Shape, Timing], stream: Calibration) -> float:
-        """Seconds of a whole training."""
+        """Expected seconds of a complete training."""
         if task.role == "stream":
             return stream.expected_seconds(task.model, task.train) if stream else 1.0
         timing = timed.get(shape_of(asdict(task.model)))
@@ -323,7 +321,7 @@ class _ReproductionDriver:
         )
 
     def _again(self, task: TrainingTask, reason: str) -> list[TrainingTask]:
-        """The training whose process was killed, once more from where it stands; nothing if it was the second time."""
+        """Resume a training whose process died, unless it died more than KILLS_ALLOWED times."""
         kills = self._kills[task.key] = self._kills.get(task.key, 0) + 1
         row = self.table.rows[task.number]
         log.warning("The training of %s (seed %d) is lost: %s", row.id, task.train.seed, reason)
@@ -334,24 +332,24 @@ class _ReproductionDriver:
         return [again] if again is not None else []
 
     def _note_failure(self, task: TrainingTask, error: Exception) -> None:
-        """A training that can't be is left out; anything else ends the command, which may be given again."""
+        """Leave out a training that diverged or ran out of memory; re-raise anything else."""
         if not isinstance(error, TrainingDivergedError | MemoryError):
             raise error
         self._leave_out(self.table.rows[task.number], task.train.seed, str(error) or "out of memory")
 
     def _leave_out(self, row: Reported, seed: int, reason: str) -> None:
-        """Name a training that is asked for and can't be had; --check is not met without it."""
+        """Record a training that failed for good, which fails --check."""
         self._failures.append(f"{row.id}, seed {seed}: {reason}")
         log.warning("Left out: %s", self._failures[-1])
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def _conclude(self, seconds: float) -> ReproductionRun:
-        found = recorded_reproduction(self.run.id)
-        done = write_report(found, self.run, self.config.output)
+        reproduction = recorded_reproduction(self.run.id)
+        done = write_report(reproduction, self.run, self.config.output)
         verdicts, held = done.verdicts, done.checks
-        whole = sum(len(each.whole) for each in found.configurations)
-        trained = sum(len(each.runs) for each in found.configurations)
+        whole = sum(len(each.whole) for each in reproduction.configurations)
+        trained = sum(len(each.runs) for each in reproduction.configurations)
         result = {
             **done.result,
             "trainings": trained,
@@ -362,12 +360,13 @@ class _ReproductionDriver:
         }
         figures = {name: float(sum(v.outcome == outcome for v in verdicts)) for outcome, name in COUNTS.items()}
         figures["reproduction/trainings"] = float(trained)
-        self.run.metrics(figures, step=self.run.next_step("reproduction/trainings"))  # each time its own: all are kept
-        self.run.json(records.RESULT_FILE, {**result, "report": REPORT_FILE})  # no path of this machine is kept
+        step = self.run.next_step("reproduction/trainings")  # one per command, to keep all values
+        self.run.metrics(figures, step=step)
+        self.run.json(records.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
         expected = self.minutes_expected
         said = "" if expected is None else f" {expected:.1f} minutes were expected."
         took = f"The last command took {seconds / 60:.1f} minutes.{said}"
-        self.run.note(f"{reproduction_note(found, verdicts, held)}\n\n{took}")
+        self.run.note(f"{reproduction_note(reproduction, verdicts, held)}\n\n{took}")
         done = replace(done, result=result)
         if self.check and (failed := refusal(held, self._failures)):
             raise ChecksNotMetError(f"{failed}. The report: {done.folder / 'report.html'}", done)

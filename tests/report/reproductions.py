@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from math import exp
 
 from models.complexity import closed_form
@@ -47,6 +48,7 @@ ENDS: dict[str, tuple[float, float]] = {  # id -> train and validation perplexit
 }
 
 
+@cache
 def training(
     reported: Reported, train: float, val: float, seed: int = 0, epochs: int | None = None
 ) -> RecordedTraining:
@@ -84,7 +86,14 @@ def reproduction(
     seeds: int = 3, ends: Mapping[str, tuple[float, float]] = ENDS, table: Table | None = None, quick: bool = False
 ) -> Reproduction:
     """Trainings of ``ends`` with so many seeds each; a row that is not among them was not trained."""
-    table = table or report_table()
+    return _reproduction(seeds, tuple(ends.items()), table or report_table(), quick)
+
+
+@cache
+def _reproduction(
+    seeds: int, ends_by_id: tuple[tuple[str, tuple[float, float]], ...], table: Table, quick: bool
+) -> Reproduction:
+    ends = dict(ends_by_id)
     configurations = []
     for row in table.rows:
         model = ModelConfig(cell=row.cell, num_layers=row.num_layers, hidden_size=row.hidden_size)

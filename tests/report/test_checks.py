@@ -17,7 +17,7 @@ from pipeline.config import CorpusConfig
 from pipeline.report import checks
 from pipeline.report.checks import LEVEL, Split, band, compared_epochs, counts_in_words, refusal, shape_parameters
 from pipeline.report.reproduction import RecordedTraining, Reproduction
-from pipeline.report.table import configurations_of, report_table
+from pipeline.report.table import configurations_of, read_table, report_table
 from pipeline.stages.reproduce import QUICK_EPOCHS
 from pipeline.text.corpus import load_corpus
 from pipeline.training.loop import Training
@@ -334,3 +334,14 @@ def test_a_configuration_that_d2l_has_not_trained_is_held_against_nothing():
     (train, val) = (check for check in made if check.kind in SPLITS)
     assert (train.is_met, val.is_met) == (None, None)
     assert "no training perplexities of d2l" in train.said
+
+
+def test_an_id_of_another_shape_is_not_held_against_d2ls_perplexities_of_that_id(tmp_path, monkeypatch):
+    curves = {"train": [[3.0], [3.01], [3.02]], "val": [[3.0], [3.01], [3.02]]}
+    monkeypatch.setattr(checks, "d2l_curves", lambda: {"gru-scratch-1x8": curves, "rnn-torch-1x16": curves})
+    path = tmp_path / "other.csv"
+    path.write_text("id,implementation,cell,num_layers,hidden_size\ngru-scratch-1x8,torch,rnn,1,16\nb,torch,rnn,1,8\n")
+    made = reproduction(1, {"gru-scratch-1x8": (5.0, 6.0), "b": (5.0, 6.0)}, read_table(path))
+    held = {check.name: check.is_met for check in checks.checks(made)}
+    assert held["gru-scratch-1x8 seed 0 val"] is False  # by those of its shape
+    assert held["b seed 0 val"] is None

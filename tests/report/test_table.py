@@ -9,7 +9,7 @@ import pytest
 from models.complexity import measure
 from pipeline.config import REPORT_PROMPTS, resolve
 from pipeline.errors import InputError
-from pipeline.report.table import DATA, REPORT_SYMBOLS, claims, read_table, report_table
+from pipeline.report.table import DATA, REPORT_SYMBOLS, claims, read_table, report_table, rounds_to
 
 PARAMETERS_AND_MACS = {  # print-outs of ptflops in the report, and the GRU 1x128 that its Figure 15 should have shown
     ("rnn", 1, 128): (20_224, 20_840_448),
@@ -154,3 +154,11 @@ def test_a_table_that_is_too_large_or_no_file_is_refused_at_once(table_of, tmp_p
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(InputError, match="is no regular file; give a file"):
         read_table(tmp_path / "pipe.csv")
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "agrees"),
+    [(20.224, "22", False), (20.224, "20", True), (80.896, "80.9", True), (5.952, "5.95", True), (5.96, "5.95", False)],
+)
+def test_a_printed_number_agrees_to_its_last_digit(number, text, agrees):
+    assert rounds_to(number, text) == agrees

@@ -1,7 +1,5 @@
 """What is read of a text for the report: n-gram perplexities with and without context, and where the prompts stand."""
 
-from dataclasses import asdict
-from json import dumps, loads
 from math import log2
 
 import numpy as np
@@ -9,10 +7,8 @@ import pytest
 
 from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline.config import CorpusConfig
-from pipeline.report.record import _text_of
 from pipeline.report.text_facts import text_facts, windowed_bits_per_char
 from pipeline.text.corpus import load_corpus
-from tests.report.reproductions import TEXT
 
 
 def test_a_window_starts_without_context():
@@ -33,14 +29,6 @@ def test_less_context_is_that_of_a_lower_order():
     for position in (10, 77, 499):
         short = model.log2_probabilities(ids[position - 2 : position + 1])[-1]
         assert model.log2_probabilities(ids, 2)[position] == pytest.approx(short)
-
-
-def test_a_record_older_than_the_unigrams_of_the_other_texts_is_read_without_them():
-    kept = loads(dumps(asdict(TEXT)))
-    assert _text_of(kept) == TEXT
-    for name in ("train_unigram", "stream_val_unigram", "stream_test_unigram"):
-        del kept[name]
-    assert _text_of(kept).train_unigram is None
 
 
 def test_of_the_book_more_context_is_better_and_the_prompts_are_found(book):

@@ -1,7 +1,7 @@
-"""What the report gets wrong, with what is so by the recorded runs, and what we conclude instead.
+"""The report's errors: as reported, as found in the recorded runs, and what we conclude instead.
 
-All numbers come from the record, from the table or from the formulas of models.complexity, and the sentences follow
-them: what the runs do not decide is said to be open. The rules are those of pipeline.report.claims.evidence.
+All numbers come from the record, the table or the formulas of models.complexity, and the sentences depend on them; what
+the runs do not decide is left open. The rules are those of ``evidence``.
 """
 
 from collections.abc import Callable
@@ -31,11 +31,12 @@ from pipeline.report.claims.evidence import (
     streams,
     trainings,
 )
-from pipeline.report.claims.findings import FAILS, HOLDS, OPEN, all_of, counted, listed
+from pipeline.report.claims.findings import FAILS, HOLDS, OPEN, all_of
 from pipeline.report.claims.sizes import faster, seconds, size, sized, width_of
 from pipeline.report.claims.verdicts import STATED_SIZES, Correction, captions, same_numbers
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.table import claims, report_table
+from pipeline.report.wording import counted, listed
 
 GRU, RNN, LSTM = "gru-torch-1x128", "rnn-torch-1x128", "lstm-torch-1x128"
 
@@ -43,7 +44,7 @@ DEEP_GRU, DEEP_LSTM = "gru-torch-2x32", "lstm-torch-2x32"
 
 EIGHT = ("gru-torch-8x32", "lstm-torch-8x32")
 
-SLIGHTLY_BETTER = (  # pairs of which the first is called slightly better in time
+SLIGHTLY_BETTER = (  # pairs (first, second): the report calls the first's time slightly better
     ("gru-torch-2x128", DEEP_GRU),
     (EIGHT[0], DEEP_GRU),
     (EIGHT[0], "gru-torch-2x128"),
@@ -51,13 +52,13 @@ SLIGHTLY_BETTER = (  # pairs of which the first is called slightly better in tim
     ("lstm-torch-2x128", "gru-torch-2x128"),
 )
 
-LATER = 0.05  # of the best validation perplexity: where the last epoch is worse by more, it matters which is quoted
+LATER = 0.05  # relative loss from the best to the last epoch from which it matters which one is quoted
 
 Parts = tuple[str, str, str]  # reported, found, instead
 
 
 def corrections(reproduction: Reproduction) -> tuple[Correction, ...]:
-    """The report's twelve groups of errors, as reported, found and corrected; none of another table's."""
+    """The report's twelve groups of errors, corrected; empty for another table."""
     if reproduction.table.digest != report_table().digest:
         return ()
     return tuple(
@@ -70,7 +71,7 @@ def _claim(id: str) -> str:
 
 
 def _sentence(words: str) -> str:
-    """The text with a capital letter."""
+    """Capitalise the first letter."""
     return words[:1].upper() + words[1:]
 
 

@@ -1,4 +1,4 @@
-"""What recorded runs and reported numbers show: findings on single statements, of which verdicts are made.
+"""Findings on single statements, from recorded runs and reported numbers; verdicts combine them.
 
 The rules, the same for every claim:
 
@@ -36,43 +36,42 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from models.complexity import Complexity
-from pipeline.config import resolve
+from pipeline.config import PRESETS
 from pipeline.report.checks import d2l_curves
-from pipeline.report.claims.findings import FAILS, HOLDS, OPEN, Finding, Outcome, counted, listed, settled
+from pipeline.report.claims.findings import FAILS, HOLDS, OPEN, Finding, Outcome, settled
 from pipeline.report.reproduction import RecordedTraining, Reproduction, TextFacts
 from pipeline.report.table import Reported, report_table
+from pipeline.report.wording import counted, listed
 from pipeline.support.statistics import Estimate, estimate, welch
 
 HALF_DIGIT = 0.5
 
-LEVEL_TOLERANCE = 0.1  # of a level, where that is more than half a digit
+LEVEL_TOLERANCE = 0.1  # relative, for levels where it exceeds half a digit
 
-SEED_DEVIATIONS = 2  # standard deviations, of a single seed from the mean: 95 % of a normal distribution
+SEED_DEVIATIONS = 2  # standard deviations of a single seed around the mean: 95 % of a normal distribution
 
-OPEN_GAPS = (0.02, 0.1)  # of the training perplexity: of which a gap is seen, and of which it can't be overlooked
+OPEN_GAPS = (0.02, 0.1)  # shares of the training perplexity: a visible gap, and an obvious one
 
-NEAR_EPOCH = 0.5  # of the epoch that is named,
-
-NEAR_EPOCHS = 5  # or so many
+NEAR_EPOCH, NEAR_EPOCHS = 0.5, 5  # tolerance: a share of the named epoch, or a number of epochs if larger
 
 LEARNT = 0.9  # of the perplexity of letter frequencies
 
-BASELINE_ORDER = 4  # of the n-gram that a network has to beat
+BASELINE_ORDER = 4  # order of the n-gram that a network has to beat
 
 MORE_SEEDS = "tmlm reproduce --seeds 3"
 
-SECONDS_TOLERANCE = 1.0  # a number of seconds in prose is that of a transcript so far from it
+SECONDS_TOLERANCE = 1.0  # between prose and transcript
 
 # --- rows and trainings ----------------------------------------------------------------------------------------------
 
 
 def row(reproduction: Reproduction, id: str) -> Reported:
-    """The table's row of a configuration."""
+    """The table row with this id."""
     return next(each for each in reproduction.table.rows if each.id == id)
 
 
 def row_of_figure(reproduction: Reproduction, figure: str) -> Reported:
-    """The table's row of the configuration that a figure shows."""
+    """The table row of the configuration shown in a figure."""
     return next(each for each in reproduction.table.rows if figure in each.figures)
 
 
@@ -82,13 +81,12 @@ def complexity_of(reproduction: Reproduction, id: str) -> Complexity:
 
 def protocol_epochs(reported: Reported) -> int:
     """The number of epochs of the report's protocol."""
-    _, config = resolve({"preset": "report", **reported.model})
-    assert config.epochs is not None  # the preset counts epochs
-    return config.epochs
+    epochs: int = PRESETS["report"](reported.model)["epochs"]
+    return epochs
 
 
 def trainings(reproduction: Reproduction, id: str) -> tuple[RecordedTraining, ...]:
-    """The trainings of the whole protocol, one for each seed, up to its last epoch; none of a quick reproduction."""
+    """The complete trainings, one per seed, truncated to the protocol's epochs; none in a quick reproduction."""
     epochs = protocol_epochs(row(reproduction, id))
     return (
         () if reproduction.quick else tuple(run.until(epochs) for run in reproduction[id].whole if run.epochs >= epochs)
@@ -96,13 +94,13 @@ def trainings(reproduction: Reproduction, id: str) -> tuple[RecordedTraining, ..
 
 
 def streams(reproduction: Reproduction, id: str) -> tuple[RecordedTraining, ...]:
-    """The whole trainings of its shape under the stream preset; none of a quick reproduction."""
+    """The complete trainings of the shape with the stream preset; none in a quick reproduction."""
     whole = (run for run in reproduction[id].stream if run.is_whole and run.test_perplexity is not None)
     return () if reproduction.quick else tuple(whole)
 
 
 def missing(reproduction: Reproduction, *ids: str) -> Finding | None:
-    """Why perplexities of these configurations say nothing yet; None where all are trained."""
+    """An OPEN finding if any of the configurations lacks a complete training, else None."""
     if reproduction.quick:
         return Finding(OPEN, "A quick reproduction trains for a few epochs only, so it judges no perplexity.")
     for id in ids:
@@ -118,7 +116,7 @@ def missing(reproduction: Reproduction, *ids: str) -> Finding | None:
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of a training; ``logarithmic`` ones are compared by their ratio."""
+    """A figure computed from a training; ``logarithmic`` ones are compared by ratio."""
 
     name: str
     of: Callable[[RecordedTraining], float]
@@ -131,7 +129,11 @@ LAST_VAL = Measure("validation perplexity at the last epoch", lambda run: run.va
 
 BEST_VAL = Measure("best validation perplexity", lambda run: run.best_val)
 
-LEVELS = {LAST_TRAIN: "training", LAST_VAL: "validation", BEST_VAL: "best validation"}  # that a level may be read off
+LEVELS = {
+    LAST_TRAIN: "training",
+    LAST_VAL: "validation",
+    BEST_VAL: "best validation",
+}  # curves that a level may be read from
 
 BEST_POOLED = Measure("pooled validation perplexity at the best epoch", lambda run: run.val_pooled[run.best_epoch - 1])
 
@@ -139,7 +141,7 @@ LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[
 
 
 def gap_opens(run: RecordedTraining, share: float) -> int:
-    """The first epoch after which the gap stays above a share of the training perplexity; else one after the last."""
+    """The first epoch from which the gap stays above a share of the training perplexity; else one past the last."""
     closed = [
         epoch
         for epoch, (train, val) in enumerate(zip(run.train, run.val, strict=True), 1)
@@ -149,7 +151,7 @@ def gap_opens(run: RecordedTraining, share: float) -> int:
 
 
 def values(reproduction: Reproduction, id: str, measure: Measure) -> list[float]:
-    """The measure of each whole training of a configuration."""
+    """The measure of each complete training of a configuration."""
     return [measure.of(run) for run in trainings(reproduction, id)]
 
 
@@ -159,7 +161,7 @@ def seed_mean(reproduction: Reproduction, id: str, measure: Measure) -> Estimate
 
 
 def lower(reproduction: Reproduction, first: str, second: str, measure: Measure) -> Finding:
-    """Whether the first configuration's measure is surely lower than the second's."""
+    """Whether the first configuration's measure is significantly lower than the second's (Welch's t-test)."""
     if unknown := missing(reproduction, first, second):
         return unknown
     samples = [values(reproduction, id, measure) for id in (first, second)]
@@ -193,10 +195,10 @@ def found_at(where: Side, because: str, undecided: str = "") -> Finding:
 
 @cache
 def seed_spread() -> float:
-    """How far a single seed may be from its configuration's mean, as a share of it.
+    """Relative deviation of a single seed from its configuration's mean.
 
-    SEED_DEVIATIONS standard deviations (of the logarithm) of the noisiest perplexity at the end, training or
-    validation, of the configurations that each of d2l's recorded seeds trained for all of the protocol's epochs.
+    SEED_DEVIATIONS standard deviations (of the logarithm) of the noisiest final perplexity, training or validation,
+    among d2l's configurations whose recorded seeds all reach the protocol's last epoch.
     """
     noisiest = 0.0
     for reported in report_table().rows:
@@ -208,9 +210,9 @@ def seed_spread() -> float:
 
 
 def side(sample: Estimate, low: float, high: float) -> Side:
-    """Where a mean over seeds lies: inside [low, high), outside of it, or too near a boundary to tell.
+    """Locate a mean relative to [low, high): inside, outside, or "between" if its interval crosses a boundary.
 
-    An estimate without an interval, of one seed, has that of ``seed_spread`` on either side.
+    A single seed, which has no interval, gets ``seed_spread`` on either side.
     """
     spread = 1 + seed_spread()
     least = sample.mean / spread if sample.low is None else sample.low
@@ -227,12 +229,12 @@ def about(target: float) -> tuple[float, float]:
 
 
 def sides_of(reproduction: Reproduction, id: str, target: float) -> dict[Measure, Side]:
-    """The side of "about the target" on which each curve lies that the report may have read."""
+    """Locate each curve that the report may have read relative to "about the target"."""
     return {measure: side(seed_mean(reproduction, id, measure), *about(target)) for measure in LEVELS}
 
 
 def level(reproduction: Reproduction, id: str, target: float | None) -> Finding:
-    """Whether a training falls to about the target, on the curve that fits best."""
+    """Whether perplexity falls to about the target, on the curve that fits best."""
     if unknown := missing(reproduction, id):
         return unknown
     if target is None:
@@ -258,12 +260,12 @@ def curve_of_level(reproduction: Reproduction, id: str, target: float) -> Measur
 
 
 def seeds(reproduction: Reproduction, id: str) -> str:
-    """The number of whole trainings of a configuration, in words."""
+    """The number of complete trainings, in words."""
     return counted(len(trainings(reproduction, id)), "seed")
 
 
 def course(reproduction: Reproduction, id: str) -> str:
-    """The course of the trainings of a trained configuration, in a sentence: first, best and last epoch."""
+    """A sentence on a configuration's first, best and last epoch."""
     runs = trainings(reproduction, id)
     first = [estimate([getattr(run, curve)[0] for run in runs]).mean for curve in ("train", "val")]
     best = sorted({run.best_epoch for run in runs})
@@ -301,7 +303,7 @@ def gap_from(reproduction: Reproduction, id: str) -> Finding:
 
 
 def learnt(reproduction: Reproduction, id: str) -> Finding:
-    """Whether trainings learnt more than the letters' frequencies."""
+    """Whether a configuration learnt more than letter frequencies."""
     if unknown := missing(reproduction, id):
         return unknown
     best = seed_mean(reproduction, id, BEST_VAL)
@@ -314,9 +316,9 @@ def learnt(reproduction: Reproduction, id: str) -> Finding:
 
 
 def learnt_to_fit(reproduction: Reproduction, id: str) -> Finding:
-    """Whether trainings fit their own text better than its letters' frequencies do.
+    """Whether a configuration fits its training text better than letter frequencies do.
 
-    One that does not has not overfitted: it was not optimised.
+    If not, its optimisation failed: that is no overfitting.
     """
     if unknown := missing(reproduction, id):
         return unknown
@@ -328,7 +330,7 @@ def learnt_to_fit(reproduction: Reproduction, id: str) -> Finding:
 
 
 def stream_learnt(reproduction: Reproduction, id: str) -> Finding:
-    """Whether the same shape learns more than the letters' frequencies under the stream preset, on that split."""
+    """Whether the shape learns more than letter frequencies with the stream preset, on that preset's split."""
     if not (runs := streams(reproduction, id)):
         return Finding(OPEN, f"The shape of {id} is not trained under the stream preset.")
     val, test = reproduction.text.stream_val_unigram, reproduction.text.stream_test_unigram
@@ -352,23 +354,23 @@ def _without_frequencies(text: str) -> Finding:
 
 
 def better_than_counting(text: TextFacts, trained: Mapping[str, Sequence[RecordedTraining]]) -> list[str]:
-    """The configurations (id -> its trainings, at least one) with a lower perplexity than the 4-gram.
+    """Ids of the configurations (id -> trainings, at least one) with a lower perplexity than the 4-gram.
 
-    Both are read alike: pooled over all characters, each window of 32 without what came before it. A network's is the
-    mean over its seeds, each at its epoch of the best validation perplexity. Empty for a text without that n-gram.
+    Both are pooled over all characters, each window of 32 without earlier context. A network's is the mean over seeds
+    at the epoch of the best validation perplexity. Empty for a text without that n-gram.
     """
     baseline = text.windowed.get(BASELINE_ORDER, 0.0)
     return [id for id, runs in trained.items() if estimate([BEST_POOLED.of(run) for run in runs]).mean < baseline]
 
 
 def distinct_trigrams(text: str) -> float:
-    """How many of a text's runs of three characters are different, as a share: low where it repeats itself."""
+    """Distinct trigrams divided by all trigrams: low for repetitive text."""
     trigrams = [text[start : start + 3] for start in range(len(text) - 2)]
     return len(set(trigrams)) / len(trigrams) if trigrams else 1.0
 
 
 def edit_distance(first: str, second: str) -> int:
-    """The fewest insertions, deletions and substitutions of a character that make one of the other (Levenshtein)."""
+    """Levenshtein distance: the fewest insertions, deletions and substitutions of a character."""
     previous = list(range(len(second) + 1))
     for count, letter in enumerate(first, 1):
         current = [count]
@@ -379,9 +381,9 @@ def edit_distance(first: str, second: str) -> int:
 
 
 def distance_to_text(reproduction: Reproduction, texts: Sequence[tuple[str, str]]) -> float | None:
-    """Edits for each character from texts (prompt, text with the prompt) to how the book goes on; None without any.
+    """Mean edits per character from texts (prompt, text) to the book's continuation; None without any.
 
-    Of a prompt that stands at several places, the nearest counts.
+    If a prompt occurs several times, the nearest occurrence counts.
     """
     shares = []
     for prompt, text in texts:

@@ -1,7 +1,7 @@
-"""Three errors of the report, each explained in a paragraph that needs no other knowledge.
+"""Three errors of the report, each explained in a self-contained paragraph.
 
-All numbers come from the record, from the table or from the formulas of models.complexity, and the sentences follow
-them. The rules are those of pipeline.report.claims.evidence.
+All numbers come from the record, the table or the formulas of models.complexity, and the sentences depend on them. The
+rules are those of ``evidence``.
 """
 
 from collections.abc import Callable, Mapping
@@ -43,7 +43,7 @@ CHECK = (
 
 
 def explanations(reproduction: Reproduction) -> tuple[Explanation, ...]:
-    """A paragraph for each of three errors; none of another table, which does not make them."""
+    """A paragraph for each of three errors; empty for another table."""
     if reproduction.table.digest != report_table().digest:
         return ()
     return tuple(Explanation(title, " ".join(write(reproduction))) for title, write in EXPLANATIONS.items())

@@ -1,9 +1,8 @@
 """Findings: the outcome of one check of a statement, and how findings combine."""
 
-from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-Unit = Literal["k", "MMac"]  # thousands of parameters, millions of MACs
+Unit = Literal["k", "MMac"]  # 1,000 parameters; 1,000,000 MACs
 
 Outcome = Literal["holds", "does not hold", "can't be judged"]
 
@@ -15,19 +14,19 @@ OPEN: Outcome = "can't be judged"
 
 
 class Finding(NamedTuple):
-    """What is found on one statement, and the sentences that say why."""
+    """The outcome of checking one statement, and the sentences that justify it."""
 
     outcome: Outcome
     because: str
 
 
 def settled(true: bool, because: str) -> Finding:
-    """The finding where the numbers leave nothing open."""
+    """A definite finding, HOLDS or FAILS."""
     return Finding(HOLDS if true else FAILS, because)
 
 
 def all_of(*parts: Finding) -> Finding:
-    """The finding on parts that must all hold; it says those that decide, at most two where not all do."""
+    """Combine parts that must all hold; gives the deciding reasons, at most two unless all hold."""
     for outcome in (FAILS, OPEN):
         if deciding := [part.because for part in parts if part.outcome == outcome]:
             return Finding(outcome, " ".join(list(dict.fromkeys(deciding))[:2]))
@@ -45,13 +44,3 @@ def reasoned(conclusion: Finding, *reasons: Finding) -> Finding:
     if conclusion.because in finding.because:
         return finding
     return finding._replace(because=f"{conclusion.because} {finding.because}")
-
-
-def counted(number: int, what: str) -> str:
-    """A number with its noun: 1 seed, 3 seeds."""
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
-
-
-def listed(items: Sequence[str]) -> str:
-    """The items in a sentence: a, b and c."""
-    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))

@@ -9,17 +9,16 @@ from statistics import fmean
 from models.complexity import Complexity, closed_form
 from models.config import CellName, ModelConfig
 from pipeline.report.claims.evidence import SECONDS_TOLERANCE, complexity_of, row, trainings
-from pipeline.report.claims.findings import OPEN, Finding, Unit, listed, settled
+from pipeline.report.claims.findings import OPEN, Finding, Unit, settled
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.table import REPORT_SYMBOLS, Reported, claims, rounds_to
+from pipeline.report.wording import listed
 
-PROPORTIONAL = 1.5  # factor by which ratios of seconds and of MACs may differ where time is said to measure size
-
-# --- sizes, seconds and texts ----------------------------------------------------------------------------------------
+PROPORTIONAL = 1.5  # largest factor between ratios of seconds and of MACs that still counts as proportional
 
 
 def cheaper(reproduction: Reproduction, first: str, second: str) -> Finding:
-    """Whether the first has fewer parameters and fewer MACs than the second, in the report's convention."""
+    """Whether the first has fewer parameters and MACs than the second, in the report's convention."""
     one, other = complexity_of(reproduction, first), complexity_of(reproduction, second)
     text = (
         f"{first} has {one.report_parameters:,} parameters and {one.report_macs:,} MACs, {second} "
@@ -30,7 +29,7 @@ def cheaper(reproduction: Reproduction, first: str, second: str) -> Finding:
 
 
 def stated(claim_id: str, unit: Unit) -> str:
-    """The size in this unit that a claim states, as written."""
+    """The size in this unit as a claim states it."""
     claim = next(each.claim for each in claims() if each.id == claim_id)
     number = search(rf"([\d.]+) {unit}\b", claim)
     assert number, f"{claim_id} states no {unit}"
@@ -38,7 +37,7 @@ def stated(claim_id: str, unit: Unit) -> str:
 
 
 def size(reproduction: Reproduction, claim_id: str, id: str, unit: Unit) -> Finding:
-    """Whether a size that a claim states is that of the network."""
+    """Whether the size that a claim states is the network's."""
     sizes = complexity_of(reproduction, id)
     number, divisor, what = {
         "k": (sizes.report_parameters, 1e3, "parameters"),
@@ -50,21 +49,21 @@ def size(reproduction: Reproduction, claim_id: str, id: str, unit: Unit) -> Find
 
 
 def seconds(reported: Reported) -> float | None:
-    """The training time by the report: its transcript's number, else that of its prose."""
+    """The reported training time: from the transcript, else from the prose."""
     transcript = reported.train_seconds_transcript
     return reported.train_seconds_prose if transcript is None else transcript
 
 
 def pace(reproduction: Reproduction, ids: Iterable[str]) -> dict[str, float]:
-    """Our mean seconds per epoch of each configuration that has a whole training."""
+    """Mean seconds per epoch of our complete trainings, by configuration."""
     times = {id: [run.train_seconds / run.epochs for run in trainings(reproduction, id)] for id in ids}
     return {id: fmean(those) for id, those in times.items() if those and min(those) > 0}
 
 
 def time_and_size(reproduction: Reproduction) -> str:
-    """Whether our seconds per epoch are in proportion to MACs, in a sentence with the two networks that are least so.
+    """A sentence on whether our seconds per epoch are proportional to MACs, naming the pair furthest from it.
 
-    Two of one cell and implementation are compared; "" where no two are trained.
+    Pairs share cell and implementation; "" if no pair is trained.
     """
     times = pace(reproduction, [each.id for each in reproduction.configurations])
     rows = [row(reproduction, id) for id in times]
@@ -89,7 +88,7 @@ def time_and_size(reproduction: Reproduction) -> str:
 
 
 def faster(reproduction: Reproduction, first: str, second: str) -> Finding:
-    """Whether the first trained for less time than the second, by the report's own numbers."""
+    """Whether the first trained faster than the second, by the report's own numbers."""
     times = [seconds(row(reproduction, id)) for id in (first, second)]
     if times[0] is None or times[1] is None:
         return Finding(OPEN, f"The table lacks a time of {first if times[0] is None else second}.")
@@ -99,7 +98,7 @@ def faster(reproduction: Reproduction, first: str, second: str) -> Finding:
 
 
 def prose_is_transcript(reproduction: Reproduction, id: str) -> Finding:
-    """Whether the seconds that the report speaks of are those of its transcript."""
+    """Whether the seconds in the report's prose agree with its transcript."""
     prose, transcript = row(reproduction, id).train_seconds_prose, row(reproduction, id).train_seconds_transcript
     if prose is None or transcript is None:
         return Finding(OPEN, f"The report shows no transcript of {id}, so its {prose or 0:g} s can't be checked.")
@@ -115,12 +114,12 @@ def prose_is_transcript(reproduction: Reproduction, id: str) -> Finding:
 
 
 def sized(hidden_size: int, cell: CellName = "gru") -> Complexity:
-    """Parameters and MACs of one layer on the report's symbols."""
+    """Complexity of a single layer with the report's vocabulary."""
     return closed_form(ModelConfig(cell=cell, hidden_size=hidden_size), REPORT_SYMBOLS)
 
 
 def width_of(reported: Reported) -> int | None:
-    """The hidden size at which the row's cell and layers have the parameters that are printed of it; None: at none."""
+    """The hidden size that has the printed parameters, given the row's cell and layers; None if no size has."""
     printed = search(r"([\d.]+) k", reported.params)
     if not printed:
         return None

@@ -1,4 +1,4 @@
-"""Verdicts on the report's claims, by what the recorded runs say and the rules of ``evidence``."""
+"""Verdicts on the report's claims, from the recorded runs by the rules of ``evidence``."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -45,22 +45,21 @@ from pipeline.report.claims.findings import (
     Outcome,
     Unit,
     all_of,
-    counted,
     each_of,
-    listed,
     reasoned,
     settled,
 )
 from pipeline.report.claims.sizes import cheaper, faster, pace, prose_is_transcript, seconds, size, time_and_size
 from pipeline.report.reproduction import RecordedTraining, Reproduction
 from pipeline.report.table import Claim, Reported, claims, report_table
+from pipeline.report.wording import counted, listed
 from pipeline.support.statistics import Estimate, estimate, welch
 
-TIME_FOLLOWS = 0.9  # Spearman's rank correlation of seconds with MACs from which time is said to follow
+TIME_FOLLOWS = 0.9  # least rank correlation (Spearman) of seconds and MACs at which time follows width
 
-ALIKE = 0.15  # shares of distinct trigrams that differ by less are alike
+ALIKE = 0.15  # largest difference of the shares of distinct trigrams in texts that are alike
 
-CLOSE = 0.25  # edits for each character, at most, of a text that is very close to the book
+CLOSE = 0.25  # edits per character, at most, for a text very close to the book
 
 Judge = Callable[[Reproduction], Finding]
 
@@ -76,7 +75,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Correction:
-    """An error of the report: what it says, what is so (with the recorded figures), what we conclude instead."""
+    """An error of the report: as reported, as found (with recorded figures), and our conclusion instead."""
 
     number: int
     title: str
@@ -87,16 +86,16 @@ class Correction:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A paragraph that a student understands."""
+    """A paragraph for students on an error of the report."""
 
     title: str
     text: str
 
 
 def judge_claims(reproduction: Reproduction) -> tuple[Verdict, ...]:
-    """A verdict on each claim of the report, in its order; none on another table, which the claims are not about.
+    """Judge each claim of the report, in order; empty for another table.
 
-    ``reproduction`` has a configuration for each row of its table, with or without trainings.
+    ``reproduction`` needs a configuration for each row of its table, with or without trainings.
     """
     if reproduction.table.digest != report_table().digest:
         return ()
@@ -113,7 +112,7 @@ def _best_of_widths(cell: str, reproduction: Reproduction) -> Finding:
 
 
 def _lstm_128_best(reproduction: Reproduction) -> Finding:
-    """One of the fastest is one of the faster half."""
+    """Read "one of the fastest" as among the faster half."""
     ids = [f"lstm-scratch-1x{size}" for size in (8, 32, 128, 1024)]
     times = {id: seconds(row(reproduction, id)) for id in ids}
     known = sorted((time, id) for id, time in times.items() if time is not None)
@@ -137,7 +136,7 @@ def _small_is_underfitting(reproduction: Reproduction) -> Finding:
 
 
 def _wide_is_worse(cell: str, reproduction: Reproduction) -> Finding:
-    """The report's two ends to one digit can't tell; validation perplexity at the last epoch can."""
+    """Judge by validation perplexity at the last epoch; the report's ends have one digit only."""
     wide, narrow = f"{cell}-scratch-1x1024", f"{cell}-scratch-1x128"
     finding = lower(reproduction, narrow, wide, LAST_VAL)
     ends = [row(reproduction, id).perplexity_end for id in (wide, narrow)]
@@ -148,7 +147,7 @@ def _wide_is_worse(cell: str, reproduction: Reproduction) -> Finding:
 
 
 def _same_texts(reproduction: Reproduction) -> Finding:
-    """Texts are as good as others that they equal; by three strings more can't be said."""
+    """HOLDS if the texts are identical to earlier ones; three strings can't show more."""
     texts = row(reproduction, "lstm-scratch-1x128").samples
     earlier = [row(reproduction, id) for id in ("lstm-scratch-1x8", "lstm-scratch-1x32", "gru-scratch-1x32")]
     if same := [other.id for other in earlier if texts and other.samples == texts]:
@@ -161,9 +160,9 @@ def _same_texts(reproduction: Reproduction) -> Finding:
 
 
 def _time_follows_width(reproduction: Reproduction) -> Finding:
-    """Rank correlation of time and MACs over the from-scratch networks, with the report's seconds and with ours.
+    """Rank correlation of time and MACs over the from-scratch networks, with the report's seconds and ours.
 
-    Two of the report's seconds in the wrong order are said; of one run each, they decide nothing.
+    Pairs of the report in the wrong order are named but decide nothing: each is a single run.
     """
     scratch = [each.id for each in reproduction.table.rows if each.implementation == "scratch"]
     theirs = {id: time for id in scratch if (time := seconds(row(reproduction, id))) is not None}
@@ -184,7 +183,7 @@ def _time_follows_width(reproduction: Reproduction) -> Finding:
 
 
 def _time_ranks(reproduction: Reproduction, times: Mapping[str, float], whose: str) -> Finding:
-    """Whether times (id -> seconds) are in the order of MACs."""
+    """Whether times (id -> seconds) rank like MACs."""
     if len(set(times.values())) < 3:
         return Finding(OPEN, f"{whose}, of {counted(len(times), 'model')} from scratch, rank nothing yet.")
     points = [(complexity_of(reproduction, id).report_macs, time) for id, time in times.items()]
@@ -215,7 +214,7 @@ def _gru_cheapest(reproduction: Reproduction) -> Finding:
 
 
 def _texts_alike(reproduction: Reproduction) -> Finding:
-    """By repetition, which can be counted; each training has the mean share of its texts."""
+    """Compare repetition, the mean share of distinct trigrams in the texts of each training."""
     ids = ("gru-torch-1x128", "rnn-torch-1x128")
     if unknown := missing(reproduction, *ids):
         return unknown
@@ -264,7 +263,7 @@ def _close_to_the_book(reproduction: Reproduction) -> Finding:
 
 
 def _deep_gru_128_lower(reproduction: Reproduction) -> Finding:
-    """Its level and the comparison are read off the same curve; what validation does is said beside them."""
+    """Judge level and comparison by the same curve; if that is training, validation is reported too."""
     wide, narrow = "gru-torch-2x128", "gru-torch-2x32"
     if unknown := missing(reproduction, wide, narrow):
         return unknown
@@ -286,9 +285,9 @@ def _deep_gru_beats_lstm(reproduction: Reproduction) -> Finding:
 
 
 def _deeper_is_worse(reproduction: Reproduction) -> Finding:
-    """The level by our trainings; that depth is its cause is refuted by the same shape where it trains otherwise.
+    """Judge the level by our trainings; depth as its cause is refuted if the shape trains with another recipe.
 
-    It is not shown by another recipe that fails too.
+    Another recipe that fails too proves nothing.
     """
     id = "gru-torch-8x32"
     falls = _falls_to(id, reproduction)
@@ -305,7 +304,7 @@ def _deeper_is_worse(reproduction: Reproduction) -> Finding:
 
 
 def _like_sentences(reproduction: Reproduction) -> Finding:
-    """No text of a network that knows only the letters' frequencies is like sentences; of another, the eye judges."""
+    """FAILS for a network that knows only letter frequencies; any other text is left to the eye."""
     id = "gru-torch-8x32"
     end, unigram = row(reproduction, id).perplexity_end, reproduction.text.unigram
     if end is not None and end >= LEARNT * unigram:
@@ -318,7 +317,7 @@ def _like_sentences(reproduction: Reproduction) -> Finding:
 
 
 def _written(prompt: str, text: str) -> str:
-    """A sentence with the text that a network writes, or that it writes spaces alone."""
+    """A sentence that quotes the generated text, or says that it is only spaces."""
     written = text.removeprefix(prompt).strip()
     return f'Ours writes "{text}".' if written else f'After "{prompt}" ours writes spaces alone.'
 
@@ -328,7 +327,7 @@ def _eight_layers_time(reproduction: Reproduction) -> Finding:
 
 
 def _eight_layers_cost(reproduction: Reproduction) -> Finding:
-    """The report does not say which deep LSTM; one that it is not true of is enough against it."""
+    """The report does not say which deep LSTM it means, so both have to be cheaper."""
     lstms = ("lstm-torch-2x32", "lstm-torch-8x32")
     parts = {other: cheaper(reproduction, other, "gru-torch-8x32") for other in lstms}
     true, false = (listed([id for id, part in parts.items() if part.outcome == wanted]) for wanted in (HOLDS, FAILS))
@@ -378,7 +377,7 @@ def _lower_than_itself(reproduction: Reproduction) -> Finding:
 
 
 def _eight_lstm_layers(reproduction: Reproduction) -> Finding:
-    """Level, gap and time; that another row has the same curve and time, and no transcript, is said beside them."""
+    """Judge level, gap and time; adds that another row has the same curve and time and there is no transcript."""
     id = "lstm-torch-8x32"
     own, twin = row(reproduction, id), row(reproduction, "gru-torch-8x32")
     finding = all_of(
@@ -394,13 +393,13 @@ def _eight_lstm_layers(reproduction: Reproduction) -> Finding:
 
 
 def same_numbers(one: Reported, other: Reported) -> bool:
-    """Whether the report says the same of the curves and times of two configurations."""
+    """Whether the report gives two configurations the same curve and time."""
     names = ("perplexity_start", "perplexity_end", "gap", "train_seconds_prose")
     return all(getattr(one, name) == getattr(other, name) for name in names)
 
 
 def _constant_gap(reproduction: Reproduction, id: str) -> Finding:
-    """At the last epoch, of the size that the table names, with half a digit on either side; needs two seeds."""
+    """Whether the gap at the last epoch has the size in the table, within half a digit; needs two seeds."""
     if unknown := missing(reproduction, id):
         return unknown
     named = search(r"about ([\d.]+)", row(reproduction, id).gap)
@@ -421,7 +420,7 @@ def _constant_gap(reproduction: Reproduction, id: str) -> Finding:
 
 
 def captions(reproduction: Reproduction) -> list[tuple[bool, str]]:
-    """Of each caption that the claims speak of, whether it is right, and what it says and shows."""
+    """For each caption in the claims: whether it is right, and what it says and shows."""
     claim = next(claim.claim for claim in claims() if claim.id == "captions")
     told = []
     for figure, said, what in findall(r"(\d+) says (\w+)(?: hidden (layers|states))?", claim):
@@ -438,7 +437,7 @@ def _captions(reproduction: Reproduction) -> Finding:
     return settled(all(right for right, _ in told), f"{sentence[0].upper()}{sentence[1:]}.")
 
 
-STATED_SIZES: Mapping[str, tuple[str, tuple[Unit, ...]]] = {  # claims of sizes: the network, the units of what is said
+STATED_SIZES: Mapping[str, tuple[str, tuple[Unit, ...]]] = {  # claim -> network, units of the stated sizes
     "rnn-22k": ("rnn-torch-1x128", ("k",)),
     "deep-gru-13k": ("gru-torch-2x32", ("k",)),
     "deep-lstm-18m": ("lstm-torch-2x32", ("MMac", "k")),

@@ -1,6 +1,6 @@
-"""Pictures of the report's page. Each function returns the bytes of a PNG.
+"""Draw the figures of the report's page; each public function returns a PNG as bytes.
 
-The page has two dozen of them, on paper too: small files, and no colour alone tells one thing from another.
+The page has two dozen figures and may be printed: files are small, and series differ by more than their colour.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ SMALL, SMALLER = 8.5, 7.5  # points
 
 REPORTED = "#8a8a8a"
 
-SERIES: list[tuple[str, str, Any]] = [  # colour (Okabe and Ito), marker, line; enough for the comparison of most
+SERIES: list[tuple[str, str, Any]] = [  # colour (Okabe and Ito), marker, line style
     ("#0072b2", "o", "-"),
     ("#d55e00", "s", (0, (6, 1.5))),
     ("#009e73", "^", (0, (4, 1.2, 1, 1.2))),
@@ -52,13 +52,13 @@ SERIES: list[tuple[str, str, Any]] = [  # colour (Okabe and Ito), marker, line; 
 
 
 def _in_a_line(text: str, longest: int) -> str:
-    """A name of somebody's table: in one line, and not endless."""
+    """A name from a user's table in one line, cut to ``longest`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def _literal(text: str, longest: int = 40) -> str:
-    """The same as a label, in which it is no formula."""
+    """Like ``_in_a_line``, with dollar signs escaped so that matplotlib reads no formula."""
     return _in_a_line(text, longest).replace("$", r"\$")
 
 
@@ -78,7 +78,7 @@ def _page_labels(axes: Axes, x: str, y: str) -> None:
 
 
 def _bars_at_the_side(axes: Axes, bars: Mapping[str, float]) -> None:
-    """Horizontal lines with their labels right of the axes, none over another; the log limits must stand."""
+    """Draw baselines as horizontal lines, labelled right of the axes without overlap; set the log limits first."""
     low, high = np.log(axes.get_ylim())
     line_height, edge = 0.052 * (high - low), -inf
     for (label, value), style in zip(sorted(bars.items(), key=lambda bar: bar[1]), BAR_STYLES, strict=False):
@@ -97,7 +97,7 @@ def _say_state(axes: Axes, words: str) -> None:
 
 
 def _mean_curve(configuration: Configuration, curve: Curve) -> list[float]:
-    """The mean over the seeds after each epoch, as far as it can be drawn; empty without a training."""
+    """Mean over seeds after each epoch, clipped to drawable values; empty without a training."""
     curves = [drawable(getattr(run, curve)) for run in configuration.furthest]
     return [estimate(values).mean for values in zip(*curves, strict=False)]
 
@@ -105,9 +105,9 @@ def _mean_curve(configuration: Configuration, curve: Curve) -> list[float]:
 def training_curves(configuration: Configuration, planned: int, bars: Mapping[str, float], title: str) -> bytes:
     """Training and validation perplexity by epoch on a log axis, with the gap between them.
 
-    Means over the seeds are strong, single seeds thin; a star is the best epoch of each. ``bars`` maps the label of an
-    n-gram model to its perplexity on the same validation characters. What is reported is in grey at both ends of the
-    ``planned`` epochs.
+    Means over seeds are thick, single seeds thin; a star marks the best epoch of each. ``bars`` maps an n-gram model's
+    label to its perplexity on the same validation characters. Reported values are grey, at the first and the last of
+    the ``planned`` epochs.
     """
     runs, reported = configuration.furthest, configuration.reported
     figure = _page_figure(5.4, 3.7)
@@ -142,10 +142,10 @@ def training_curves(configuration: Configuration, planned: int, bars: Mapping[st
 
 
 def configurations_compared(configurations: Sequence[Configuration], bars: Mapping[str, float], title: str) -> bytes:
-    """Left: mean curves by epoch, validation strong and training thin. Right: the figures that they are compared by.
+    """Left: mean curves by epoch, validation thick and training thin. Right: the final figures.
 
-    These are the training perplexity after the last epoch, the validation perplexity after the last and the best, the
-    latter with its 95 % interval over the seeds, and what is reported.
+    These are training perplexity after the last epoch, validation perplexity after the last and the best epoch (with
+    its 95 % interval over seeds), and the reported value.
     """
     figure = _page_figure(10, 4.1)
     figure.suptitle(_in_a_line(title, 140), fontsize=SMALL + 2, parse_math=False)
@@ -173,7 +173,7 @@ def configurations_compared(configurations: Sequence[Configuration], bars: Mappi
 
 
 def _dumbbells(axes: Axes, configurations: Sequence[Configuration], bars: Mapping[str, float]) -> None:
-    """A row for each configuration, the first on top, with its perplexities on a log axis."""
+    """Draw one row per configuration, first on top, with its perplexities on a log axis."""
     rows = range(len(configurations) - 1, -1, -1)
     widths = list(bars.values())
     black: dict[str, Any] = {"mec": INK, "mew": 0.7, "linestyle": "none"}
@@ -193,7 +193,7 @@ def _dumbbells(axes: Axes, configurations: Sequence[Configuration], bars: Mappin
             axes.plot([best.low, best.high], [row + 0.22] * 2, "|-", color=INK, linewidth=1.2, markersize=7)
         axes.plot([best.mean], [row + 0.22], "*", color=VAL, markersize=10, label="validation, best epoch", **black)
         note = axes.text(best.mean, row + 0.34, f"{best.mean:.2f}", fontsize=SMALLER, ha="center", va="bottom")
-        note.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.4})  # a line may run through it
+        note.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.4})  # keeps it legible over lines
         widths += [train, val, best.mean]
     for value, style in zip(sorted(bars.values()), BAR_STYLES, strict=False):
         axes.axvline(value, color=INK, linestyle=style, linewidth=0.9, zorder=1.5)
@@ -207,9 +207,9 @@ def _dumbbells(axes: Axes, configurations: Sequence[Configuration], bars: Mappin
 
 
 def perplexity_against_macs(configurations: Sequence[Configuration], bars: Mapping[str, float], title: str) -> bytes:
-    """Validation perplexity after the best (filled) and the last epoch (hollow) against MACs per character, both log.
+    """Scatter of validation perplexity, best (filled) and last epoch (hollow), against MACs per character, log-log.
 
-    What is reported is in grey; a configuration without a training is a cross at the upper edge.
+    Reported values are grey; a configuration without a training is a cross at the upper edge.
     """
     figure = _page_figure(9, 4.8)
     axes = _page_axes(figure, title)

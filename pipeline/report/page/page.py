@@ -1,6 +1,7 @@
-"""The reproduced report as a page: as reported, reproduced, corrected. One HTML file, and Markdown beside its figures.
+"""Render the report's page: one HTML file, and Markdown with its figures in a folder.
 
-``pages`` is a function of recorded figures alone; what is said is worded here, how it looks is in templates/.
+``pages`` depends on recorded figures alone. The wording is in Python (``sentences``, ``sheets``), the layout in
+templates/.
 """
 
 from base64 import b64encode
@@ -17,19 +18,15 @@ from models.ngram import BASELINE_LABEL
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.claims.evidence import protocol_epochs
-from pipeline.report.claims.findings import listed
 from pipeline.report.claims.sizes import time_and_size
 from pipeline.report.claims.verdicts import Correction, Explanation, Verdict
 from pipeline.report.page.figures import configurations_compared, perplexity_against_macs, training_curves
 from pipeline.report.page.sentences import (
     about_sentences,
-    as_number,
     banners,
-    best_of,
     drawn_baselines,
     outcome_counts,
     quick_words,
-    span_text,
     summary_sentences,
     titled,
     training_sentence,
@@ -45,6 +42,7 @@ from pipeline.report.page.sheets import (
 )
 from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.table import report_table
+from pipeline.report.wording import listed, rounded, span
 from pipeline.support.files import write_atomically
 from pipeline.support.markdown import plain
 from pipeline.support.statistics import estimate
@@ -62,7 +60,7 @@ class Pages:
 
 
 def write(pages: Pages, folder: Path) -> None:
-    """report.html, report.md and figures/: each file whole or not there, the pages after what they show."""
+    """Write report.html, report.md and figures/ atomically, figures first."""
     for name, png in pages.figures.items():
         write_atomically(folder / name, png)
     write_atomically(folder / "report.md", pages.markdown.encode())
@@ -71,7 +69,7 @@ def write(pages: Pages, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure: its anchor, where it lies, what it shows, and in words for those who don't see it."""
+    """A figure with its anchor, path, caption and alternative text."""
 
     anchor: str
     path: str
@@ -81,13 +79,13 @@ class Picture:
 
     @property
     def address(self) -> str:
-        """The picture as a data: address."""
+        """The PNG as a data: URL."""
         return f"data:image/png;base64,{b64encode(self.png).decode()}"
 
 
 @dataclass(frozen=True)
 class Question:
-    """What the report asks of some of its configurations."""
+    """A question of the report, the configurations that answer it, and the function that draws them."""
 
     anchor: str
     title: str
@@ -139,7 +137,7 @@ def pages(
     explanations: Sequence[Explanation] = (),
     checks: Sequence[Check] = (),
 ) -> Pages:
-    """The whole report. What is empty (another table has no verdicts) is left out."""
+    """Render the whole report; sections without content (another table has no verdicts) are left out."""
     own = reproduction.table.digest == report_table().digest
     anchors = _anchors(
         [*(question.anchor for question in QUESTIONS), "all", *(each.id for each in reproduction.configurations)]
@@ -172,7 +170,7 @@ def pages(
         "known_errors": [check.said for check in checks if check.is_met is None and check.kind == "printed"],
         "commands": _commands(reproduction),
         "bar_label": BASELINE_LABEL,
-        "test_bar": as_number(reproduction.text.test_perplexity),
+        "test_bar": rounded(reproduction.text.test_perplexity),
         "windows": f"{WINDOW_TRAIN:,} windows of {WINDOW_LENGTH} characters train, the next {WINDOW_VAL:,} validate",
     }
     content["sections"] = _sections(content)
@@ -194,33 +192,33 @@ def _html() -> Environment:
 
 
 def _markdown() -> Environment:
-    """The environment of the Markdown template: every value is escaped unless a template marks it as safe."""
+    """The Jinja environment for Markdown: every value is escaped unless a template marks it as safe."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
-        autoescape=False,  # that is HTML's; finalize escapes for Markdown
-        finalize=lambda value: value if hasattr(value, "__html__") else plain(str(value)),  # what is safe has it
+        autoescape=False,  # escapes HTML; finalize escapes Markdown
+        finalize=lambda value: value if hasattr(value, "__html__") else plain(str(value)),  # safe strings have __html__
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["code"] = lambda text: indent(" ".join(text.split()), "    ")  # in which nothing is markup
+    environment.filters["code"] = lambda text: indent(" ".join(text.split()), "    ")  # an indented block
     return environment
 
 
 def _anchors(names: Sequence[str]) -> dict[str, str]:
-    """Each name as an anchor and file name of its own: letters, digits and hyphens, which no format needs to escape."""
+    """A unique anchor and file name for each name: letters, digits and hyphens, which need no escaping anywhere."""
     anchors: dict[str, str] = {}
     for name in names:
         base = sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60] or "configuration"
-        taken = {anchor.lower() for anchor in anchors.values()}  # some file systems know no case
+        taken = {anchor.lower() for anchor in anchors.values()}  # some file systems ignore case
         numbered = (base if number == 1 else f"{base}-{number}" for number in range(1, len(names) + 1))
         anchors[name] = next(anchor for anchor in numbered if anchor.lower() not in taken)
     return anchors
 
 
 def _sections(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Anchor and title of each section that is there, in the page's order."""
-    listed = [
+    """Anchor and title of each section present, in page order."""
+    sections = [
         ("summary", "Summary", True),
         ("perplexity", "Perplexity: as reported, reproduced, corrected", True),
         ("cost", "Time and size: as reported, reproduced, corrected", True),
@@ -239,14 +237,14 @@ def _sections(content: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("made", "How this was made", True),
         ("sources", "Sources", True),
     ]
-    return [(anchor, title) for anchor, title, there in listed if there]
+    return [(anchor, title) for anchor, title, present in sections if present]
 
 
 # --- the figures -----------------------------------------------------------------------------------------------------
 
 
 def _questions(reproduction: Reproduction, own: bool) -> list[Picture]:
-    """A comparison for each question of the report; for another table, one of all its configurations."""
+    """One comparison per question of the report; for another table, a single one of all its configurations."""
     everything = Question("all", "Perplexity against MACs", tuple(each.id for each in reproduction.configurations),
                           perplexity_against_macs)  # fmt: skip
     pictures = []
@@ -256,8 +254,10 @@ def _questions(reproduction: Reproduction, own: bool) -> list[Picture]:
         if not chosen:
             continue
         png = question.draw(chosen, drawn_baselines(reproduction), titled(reproduction, question.title))
-        trained = sorted((each for each in chosen if each.whole), key=best_of)  # a part of a training has no rank
-        ranked = listed([f"{each.id} {as_number(best_of(each))}" for each in trained[:8]])
+        trained = sorted(
+            (each for each in chosen if each.whole), key=lambda each: each.mean_best_val
+        )  # incomplete trainings are not ranked
+        ranked = listed([f"{each.id} {rounded(each.mean_best_val)}" for each in trained[:8]])
         more = f", and {len(trained) - 8} more" if len(trained) > 8 else ""
         incomplete = listed([f"{each.id} ({each.state})" for each in chosen if each.state])
         answer = f"Best validation perplexity: {ranked}{more}." if trained else "Nothing was trained to its end."
@@ -279,8 +279,8 @@ def _training_picture(reproduction: Reproduction, configuration: Configuration, 
         train, val = (estimate([getattr(run, curve)[-1] for run in runs]).mean for curve in ("train", "val"))
         ends = "training ends at" if configuration.whole else "training is at"
         told.append(
-            f"{ends} {as_number(train)}, validation at {as_number(val)}, best {as_number(best_of(configuration))} at "
-            f"epoch {span_text([run.best_epoch for run in runs])}"
+            f"{ends} {rounded(train)}, validation at {rounded(val)}, best {rounded(configuration.mean_best_val)} at "
+            f"epoch {span([run.best_epoch for run in runs])}"
         )
     if reported.gap:
         told.append(f"the gap as reported: “{reported.gap}”")
@@ -296,7 +296,7 @@ def _training_picture(reproduction: Reproduction, configuration: Configuration, 
 
 
 def _commands(reproduction: Reproduction) -> list[str]:
-    """The commands that make it again, after a sentence where the record does not have them all."""
+    """The commands that repeat the reproduction, after a sentence that says whether the record has all of them."""
     if not reproduction.commands:
         return ["The commands were not kept."]
     if reproduction.commands_known:

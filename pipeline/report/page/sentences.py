@@ -1,38 +1,18 @@
-"""Sentences and banners of the report's page."""
+"""Compose the sentences and banners of the report's page."""
 
 from collections.abc import Iterable, Sequence
-from math import isfinite
 
 from models.ngram import BASELINE_LABEL
 from pipeline.config import WINDOW_LENGTH
 from pipeline.report.claims.evidence import BASELINE_ORDER, BEST_POOLED, better_than_counting, protocol_epochs
-from pipeline.report.claims.findings import counted, listed
 from pipeline.report.claims.verdicts import Verdict
 from pipeline.report.reproduction import Configuration, Reproduction
+from pipeline.report.wording import counted, listed, rounded, span
 from pipeline.support.statistics import estimate
 
 DRAWN_ORDERS = (1, 4, 6)  # of the n-grams, as lines in the figures
 
 SIGNS = {"holds": ("✓", "holds"), "does not hold": ("✗", "fails"), "can't be judged": ("?", "open")}  # sign, CSS class
-
-# --- numbers and words -----------------------------------------------------------------------------------------------
-
-
-def as_number(perplexity: float) -> str:
-    """A perplexity with two decimals; fewer, or words, for a very large one."""
-    if not isfinite(perplexity) or perplexity >= 1e6:
-        return "over a million"
-    return f"{perplexity:.2f}" if perplexity < 1000 else f"{perplexity:,.0f}"
-
-
-def span_text(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return str(low) if low == high else f"{low} to {high}"
-
-
-def best_of(configuration: Configuration) -> float:
-    """The mean over the seeds of the best validation perplexity."""
-    return estimate([run.best_val for run in configuration.furthest]).mean
 
 
 def _planned(configurations: Iterable[Configuration]) -> list[int]:
@@ -41,7 +21,7 @@ def _planned(configurations: Iterable[Configuration]) -> list[int]:
 
 def quick_words(reproduction: Reproduction) -> str:
     planned = _planned(reproduction.configurations) or [0]
-    return f"A quick check of {span_text(planned)} epoch{'' if planned == [1] else 's'}: no reproduction"
+    return f"A quick check of {span(planned)} epoch{'' if planned == [1] else 's'}: no reproduction"
 
 
 def titled(reproduction: Reproduction, title: str) -> str:
@@ -49,7 +29,7 @@ def titled(reproduction: Reproduction, title: str) -> str:
 
 
 def drawn_baselines(reproduction: Reproduction) -> dict[str, float]:
-    """The n-grams that figures show, by label."""
+    """Perplexities of the n-grams drawn in figures, by label."""
     known = reproduction.text.val_perplexities
     return {order_name(order): known[order] for order in DRAWN_ORDERS if order in known}
 
@@ -59,7 +39,7 @@ def order_name(order: int) -> str:
 
 
 def about_sentences(reproduction: Reproduction, own: bool) -> list[str]:
-    """What the page is about and for whom, and its two measures, for a reader who knows neither."""
+    """Introduce the page and its two metrics, perplexity and MACs."""
     what = (
         "“The report” is a coursework report of 2023 that trains character-level GRU, LSTM and RNN language models on "
         "H. G. Wells's The Time Machine in the style of the d2l.ai book, and compares their perplexity, training time, "
@@ -79,7 +59,7 @@ def about_sentences(reproduction: Reproduction, own: bool) -> list[str]:
 
 
 def banners(reproduction: Reproduction) -> list[str]:
-    """What a reader must know before anything else."""
+    """Warnings for the top of the page: a quick check, or another number of epochs than the protocol's."""
     said = []
     if reproduction.quick:
         said.append(
@@ -93,14 +73,14 @@ def banners(reproduction: Reproduction) -> list[str]:
         ]
         if other:
             said.append(
-                f"{listed([each.id for each in other])}: trained for {span_text(_planned(other))} epochs, where the "
-                f"protocol has {span_text([protocol_epochs(each.reported) for each in other])}."
+                f"{listed([each.id for each in other])}: trained for {span(_planned(other))} epochs, where the "
+                f"protocol has {span([protocol_epochs(each.reported) for each in other])}."
             )
     return said
 
 
 def training_sentence(reproduction: Reproduction) -> str:
-    """What was trained, in a sentence."""
+    """One sentence on the number of trainings, their epochs and seeds."""
     runs = [run for each in reproduction.configurations for run in each.runs]
     if not runs:
         return "Nothing has been trained."
@@ -111,7 +91,7 @@ def training_sentence(reproduction: Reproduction) -> str:
     named = f"seed{'s' * (len(seeds) > 1)} {listed([str(seed) for seed in seeds])}"
     return (
         f"{counted(len(runs), 'training')} of {begun} of {len(reproduction.configurations)} configurations, {of_them}: "
-        f"{span_text(_planned(reproduction.configurations) or [0])} epochs, {named}."
+        f"{span(_planned(reproduction.configurations) or [0])} epochs, {named}."
     )
 
 
@@ -119,7 +99,7 @@ def training_sentence(reproduction: Reproduction) -> str:
 
 
 def summary_sentences(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
-    """What came out, in five sentences; fewer where there is nothing to say."""
+    """The main results in up to five sentences."""
     whole = [each for each in reproduction.configurations if each.whole]
     missing: dict[tuple[str, str], list[str]] = {}
     for each in reproduction.configurations:
@@ -137,18 +117,18 @@ def summary_sentences(reproduction: Reproduction, verdicts: Sequence[Verdict]) -
         if run.is_whole and run.test_perplexity is not None
     ]
     if streamed:
-        val, value, shape = min(streamed, key=lambda each: each[0])  # the test text chooses nothing
+        val, value, shape = min(streamed, key=lambda each: each[0])  # selected by validation, never by the test text
         baseline = reproduction.text.test_perplexity
         said.append(
             f"Trained on nine tenths of the text by this project's own recipe, the best of the same shapes by "
-            f"validation ({shape}, {as_number(val)}) has a perplexity of {as_number(value)} on held-out test text, "
-            f"{'ahead of' if value < baseline else 'behind'} a Kneser-Ney {BASELINE_LABEL}'s {as_number(baseline)}."
+            f"validation ({shape}, {rounded(val)}) has a perplexity of {rounded(value)} on held-out test text, "
+            f"{'ahead of' if value < baseline else 'behind'} a Kneser-Ney {BASELINE_LABEL}'s {rounded(baseline)}."
         )
     return said
 
 
 def _missing(progress: str, stopped: str, ids: Sequence[str]) -> str:
-    """What became of those that were not trained to their end."""
+    """Describe configurations whose trainings are missing or incomplete."""
     were = "was" if len(ids) == 1 else "were"
     if progress == "not run":
         return f"{listed(ids)} {were} not run"
@@ -160,12 +140,12 @@ def _missing(progress: str, stopped: str, ids: Sequence[str]) -> str:
 
 
 def _best_sentence(reproduction: Reproduction, whole: Sequence[Configuration]) -> str:
-    """The best network beside n-grams, which are compared as pipeline.report.claims.evidence compares them."""
-    best = min(whole, key=best_of)
-    epochs = span_text([run.best_epoch for run in best.furthest])
+    """Compare the best network with n-grams, by the rule of pipeline.report.claims.evidence."""
+    best = min(whole, key=lambda each: each.mean_best_val)
+    epochs = span([run.best_epoch for run in best.furthest])
     text = reproduction.text
     sentence = (
-        f"The best network reaches a validation perplexity of {as_number(best_of(best))} ({best.id}, epoch {epochs})"
+        f"The best network reaches a validation perplexity of {rounded(best.mean_best_val)} ({best.id}, epoch {epochs})"
     )
     if BASELINE_ORDER not in text.windowed:
         return f"{sentence}."
@@ -173,11 +153,11 @@ def _best_sentence(reproduction: Reproduction, whole: Sequence[Configuration]) -
     ahead = len(better_than_counting(text, {each.id: each.furthest for each in whole}))
     orders = [order for order in (4, 5, 6) if order in text.windowed]
     windowed, known = (
-        listed([f"{as_number(baselines[order])} for order {order}" for order in orders if order in baselines])
+        listed([f"{rounded(baselines[order])} for order {order}" for order in orders if order in baselines])
         for baselines in (text.windowed, text.val_perplexities)
     )
     return (
-        f"{sentence}, averaged as the book does it, and {as_number(pooled)} pooled over all characters. Modified "
+        f"{sentence}, averaged as the book does it, and {rounded(pooled)} pooled over all characters. Modified "
         f"Kneser-Ney n-grams (Chen and Goodman 1998) of the same training characters reach {windowed} where each "
         f"window of {WINDOW_LENGTH} starts without context, as the networks' do, and {known} with it, so that "
         f"{ahead or 'none'} of the {len(whole)} networks {'is' if ahead in (0, 1) else 'are'} better than a "
@@ -190,15 +170,15 @@ def _gap_sentence(whole: Sequence[Configuration]) -> str:
         return estimate([getattr(run, curve)[-1] for run in each.furthest]).mean
 
     widest = max(whole, key=lambda each: end(each, "val") - end(each, "train"))
-    epochs = span_text([run.best_epoch for run in widest.furthest])
+    epochs = span([run.best_epoch for run in widest.furthest])
     return (
-        f"The gap is widest for {widest.id}, which ends at {as_number(end(widest, 'train'))} in training and at "
-        f"{as_number(end(widest, 'val'))} in validation, after {as_number(best_of(widest))} at epoch {epochs}."
+        f"The gap is widest for {widest.id}, which ends at {rounded(end(widest, 'train'))} in training and at "
+        f"{rounded(end(widest, 'val'))} in validation, after {rounded(widest.mean_best_val)} at epoch {epochs}."
     )
 
 
 def outcome_counts(verdicts: Sequence[Verdict]) -> str:
-    """The verdicts counted: 12 hold, 20 do not hold, 4 can't be judged."""
+    """Count the verdicts by outcome: "12 hold, 20 do not hold, 4 can't be judged"."""
     words = (("holds", "hold"), ("does not hold", "do not hold"), ("can't be judged", "can't be judged"))
     numbers = [(sum(verdict.outcome == outcome for verdict in verdicts), outcome, many) for outcome, many in words]
     return ", ".join(f"{number} {one if number == 1 else many}" for number, one, many in numbers)
@@ -215,7 +195,7 @@ def _claims_sentence(reproduction: Reproduction, verdicts: Sequence[Verdict]) ->
 
 
 def printed_sizes(configuration: Configuration) -> tuple[tuple[str, str, bool | None], tuple[str, str, bool | None]]:
-    """Parameters and MMac: as they should be printed, as they are, and whether these agree."""
+    """Parameters and MMac, each as (correct text, printed text, whether they agree)."""
     reported, size = configuration.reported, configuration.complexity
     mmac = "" if reported.mmac is None else f"{reported.mmac:.10g}"
     return (

@@ -1,4 +1,4 @@
-"""Tables of the report's page."""
+"""Build the tables of the report's page."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,10 @@ from statistics import fmean
 from models.complexity import REPORT_CHARS
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH
 from pipeline.report.checks import Check, CheckKind
-from pipeline.report.claims.findings import counted, listed
 from pipeline.report.claims.verdicts import Correction, Verdict
-from pipeline.report.page.sentences import SIGNS, as_number, best_of, printed_sizes, span_text
+from pipeline.report.page.sentences import SIGNS, printed_sizes
 from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
+from pipeline.report.wording import counted, listed, rounded, span
 from pipeline.support.statistics import Estimate, estimate
 
 NOTHING = "\N{EN DASH}"
@@ -24,9 +24,9 @@ SPACE_SIGN = "\N{OPEN BOX}"  # where a space would not be seen
 
 @dataclass(frozen=True)
 class TableCell:
-    """A table's cell: its text, a smaller line below it, how it is marked, and over how many rows it reaches.
+    """A table cell: text, a smaller note below it, CSS classes (``kind``) and row span.
 
-    A cell of no rows stands where one from above reaches to. ``link`` is the anchor of a figure.
+    ``rows`` = 0 marks a place covered by the cell above. ``link`` is the anchor of a figure.
     """
 
     text: str = NOTHING
@@ -38,7 +38,7 @@ class TableCell:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table: groups of columns (title, how many), heads, and rows of cells, the first of which is the row's head."""
+    """A table: column groups (title, width), column heads, and rows whose first cell is the row head."""
 
     caption: str
     heads: tuple[str, ...]
@@ -48,15 +48,15 @@ class Sheet:
 
 
 def estimate_cell(values: Sequence[float], kind: str = "") -> TableCell:
-    """The mean over the seeds, and its 95 % interval below."""
+    """A cell with the mean over seeds and its 95 % interval below."""
     if not values:
         return TableCell()
     mean = estimate(values)
-    return TableCell(as_number(mean.mean), _interval(mean), kind)
+    return TableCell(rounded(mean.mean), _interval(mean), kind)
 
 
 def _interval(mean: Estimate) -> str:
-    return "" if mean.low is None or mean.high is None else f"{as_number(mean.low)} to {as_number(mean.high)}"
+    return "" if mean.low is None or mean.high is None else f"{rounded(mean.low)} to {rounded(mean.high)}"
 
 
 def number_cell(value: float | None, unit: str = "") -> TableCell:
@@ -73,16 +73,17 @@ def _head(configuration: Configuration, anchors: Mapping[str, str], rows: int = 
 
 
 def _runs(configuration: Configuration) -> TableCell:
-    """How many seeds the figures are means of, and what is missing."""
+    """A cell with the number of seeds and epochs, or what is missing."""
     runs = configuration.furthest
     state, others = configuration.state, sorted({run.precision for run in runs} - {"fp32"})
     if not runs:
         return TableCell(state, kind="missing")
-    note = ", ".join([state or f"{span_text([run.epochs for run in runs])} epochs", *others])
+    note = ", ".join([state or f"{span([run.epochs for run in runs])} epochs", *others])
     return TableCell(counted(len(runs), "seed"), note, "missing" if state else "")
 
 
 def perplexity_sheet(reproduction: Reproduction, anchors: Mapping[str, str], own: bool) -> Sheet:
+    """Perplexities as reported, reproduced and corrected, one row per configuration."""
     rows = []
     for each in reproduction.configurations:
         runs, reported = each.furthest, each.reported
@@ -93,8 +94,8 @@ def perplexity_sheet(reproduction: Reproduction, anchors: Mapping[str, str], own
 
         corrected = TableCell()
         if runs and each.whole and not reproduction.quick:
-            epochs = span_text([epoch + 1 for epoch in best])
-            corrected = TableCell(as_number(best_of(each)), f"epoch {epochs}", "corrected")
+            epochs = span([epoch + 1 for epoch in best])
+            corrected = TableCell(rounded(each.mean_best_val), f"epoch {epochs}", "corrected")
         streamed = [run for run in each.stream if run.is_whole]
         tests = [run.test_perplexity for run in streamed if run.test_perplexity is not None]
         rows.append(
@@ -145,12 +146,13 @@ def _corrected(right: str, printed: str, agrees: bool | None) -> TableCell:
 
 
 def _as_trained(configuration: Configuration) -> str:
-    """How many parameters its runs had, if not as many as torch.nn's layers: the book's equations have one bias."""
+    """The trained parameter count where it differs from torch.nn's: the book's equations have one bias per gate."""
     numbers = {run.trained_parameters for run in configuration.furthest} - {None, configuration.complexity.parameters}
     return "".join(f"{number:,} trained" for number in sorted(filter(None, numbers)))
 
 
 def cost_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet:
+    """Training time, parameters and MACs as reported, reproduced and corrected, one row per configuration."""
     rows = []
     for each in reproduction.configurations:
         runs, reported, size = each.furthest, each.reported, each.complexity
@@ -199,7 +201,7 @@ def cost_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet:
 
 
 def text_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet | None:
-    """The reported strings over ours, by prompt; None where neither has any."""
+    """Generated texts by prompt, the reported above ours; None without any text."""
     reported = {each.id: dict(each.reported.samples) for each in reproduction.configurations}
     ours: dict[str, tuple[str, dict[str, str]]] = {}
     for each in reproduction.configurations:
@@ -256,11 +258,12 @@ def _generated(texts: Mapping[str, str], prompt: str, otherwise: TableCell) -> T
 
 
 def _visible(text: str) -> str:
-    """The text with a sign for each space at an end or beside another one, which a page would not show."""
+    """Mark leading, trailing and repeated spaces, which HTML and Markdown would not show."""
     return sub(r"^ +| +$| {2,}", lambda spaces: SPACE_SIGN * len(spaces[0]), text)
 
 
 def baseline_sheet(reproduction: Reproduction) -> Sheet:
+    """Perplexities of the n-gram baselines, by order."""
     text = reproduction.text
     rows = []
     for order, value in sorted(text.val_perplexities.items()):
@@ -269,8 +272,8 @@ def baseline_sheet(reproduction: Reproduction) -> Sheet:
         rows.append(
             (
                 TableCell(name),
-                TableCell(as_number(value)),
-                TableCell() if windowed is None else TableCell(as_number(windowed)),
+                TableCell(rounded(value)),
+                TableCell() if windowed is None else TableCell(rounded(windowed)),
             )
         )
     return Sheet(
@@ -283,7 +286,7 @@ def baseline_sheet(reproduction: Reproduction) -> Sheet:
 
 
 CHECKED: tuple[tuple[CheckKind, str, str], ...] = (
-    # kind, head of its column, what is said of one held against nothing
+    # kind, column head, words for a check without a reference
     ("printed", "sizes, as printed", "of a known error"),
     ("trained", "size, as trained", ""),
     ("train", "training perplexity", "nothing to compare with"),
@@ -292,7 +295,7 @@ CHECKED: tuple[tuple[CheckKind, str, str], ...] = (
 
 
 def check_sheet(reproduction: Reproduction, checks: Sequence[Check]) -> Sheet:
-    """For each configuration how many figures of each kind are as they should be, and after which epochs."""
+    """Results of the checks by configuration and kind, and the epochs that were compared."""
     rows = []
     for each in reproduction.configurations:
         of_it = [check for check in checks if check.configuration == each.id]
@@ -313,7 +316,7 @@ def check_sheet(reproduction: Reproduction, checks: Sequence[Check]) -> Sheet:
 
 
 def _tally(counts: Mapping[bool | None, int], unheld: str) -> TableCell:
-    """✓ 2 met; ✗ 1 met, 1 not met; ? 2 nothing to compare with."""
+    """A cell that counts results: "✓ 2 met", "✗ 1 met, 1 not met" or "? 2 nothing to compare with"."""
     words = [(counts.get(True, 0), "met"), (counts.get(False, 0), "not met"), (counts.get(None, 0), unheld)]
     told = ", ".join(f"{count} {word}" for count, word in words if count)
     if not told:
@@ -323,6 +326,7 @@ def _tally(counts: Mapping[bool | None, int], unheld: str) -> TableCell:
 
 
 def verdict_sheet(verdicts: Sequence[Verdict]) -> Sheet:
+    """Claims with their verdicts and reasons."""
     rows = []
     for verdict in verdicts:
         sign, kind = SIGNS[verdict.outcome]
@@ -337,6 +341,7 @@ def verdict_sheet(verdicts: Sequence[Verdict]) -> Sheet:
 
 
 def correction_sheet(corrections: Sequence[Correction]) -> Sheet:
+    """The report's errors as reported, found and concluded instead."""
     return Sheet(
         "What the report says, what is so, and what we would conclude.",
         ("error", "as reported", "found", "concluded instead"),

@@ -1,4 +1,4 @@
-"""A reproduction in words: what the commands print, and the note that its run carries."""
+"""Summarise a reproduction: the text that commands print, and the description of its run."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ from pipeline.report.claims.findings import Outcome
 from pipeline.report.claims.verdicts import Verdict
 from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.support.markdown import markdown_table, plain, text_table
-from pipeline.support.statistics import estimate
 
 REPRODUCED_HEADS = ("configuration", "reported", "train, last", "validation, last", "validation, best", "")
 
@@ -16,7 +15,7 @@ OUTCOME_WORDS: dict[Outcome, str] = {"holds": "hold", "does not hold": "do not",
 
 
 def _seeds_and_epochs(each: Configuration) -> str:
-    """2 seeds, 100 epochs; or how far the one has come that has come least."""
+    """Seeds and epochs, such as "2 seeds, 100 epochs"; epochs are those of the least advanced training."""
     if not each.runs:
         return "not trained"
     least = min(each.runs, key=lambda run: run.epochs)
@@ -30,7 +29,7 @@ def _reproduced_row(each: Configuration) -> tuple[str, ...]:
     if not each.runs:
         return each.id, reported, "", "", "", _seeds_and_epochs(each)
     train, val = each.mean_curve("train"), each.mean_curve("val")
-    best = estimate([run.best_val for run in each.furthest]).mean
+    best = each.mean_best_val
     return each.id, reported, f"{train[-1]:.2f}", f"{val[-1]:.2f}", f"{best:.2f}", _seeds_and_epochs(each)
 
 
@@ -40,27 +39,37 @@ def _counted_verdicts(verdicts: Sequence[Verdict]) -> str:
     return f"Of {len(verdicts)} claims of the report {said}." if verdicts else ""
 
 
-def _is_quick_text(found: Reproduction) -> str:
-    return "A quick check of a few epochs: no reproduction." if found.quick else ""
+def _is_quick_text(reproduction: Reproduction) -> str:
+    return "A quick check of a few epochs: no reproduction." if reproduction.quick else ""
 
 
-def reproduction_note(found: Reproduction, verdicts: Sequence[Verdict], made: Sequence[Check]) -> str:
-    """The reproduction's page: what became of each configuration, and where the report is."""
-    table = markdown_table(REPRODUCED_HEADS, (list(map(plain, _reproduced_row(each))) for each in found.configurations))
-    said = [_is_quick_text(found), _counted_verdicts(verdicts), *map(plain, counts_in_words(made))]
+def reproduction_note(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check]) -> str:
+    """The Markdown description of a reproduction's run: its configurations, verdicts and checks."""
+    table = markdown_table(
+        REPRODUCED_HEADS, (list(map(plain, _reproduced_row(each))) for each in reproduction.configurations)
+    )
+    said = [_is_quick_text(reproduction), _counted_verdicts(verdicts), *map(plain, counts_in_words(checks))]
     where = "The report: `report/report.html` among the artifacts. Perplexities are averaged as the book does it."
     return "\n\n".join(filter(None, [*said, table, where]))
 
 
 def reproduction_table(
-    found: Reproduction, verdicts: Sequence[Verdict], made: Sequence[Check], page: str, how_to_start: str
+    reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check], page: str, how_to_start: str
 ) -> str:
-    """What `tmlm reproduce` and `tmlm report` print."""
+    """The text that `tmlm reproduce` and `tmlm report` print at their end."""
     last = len(REPRODUCED_HEADS) - 1
-    table = text_table(REPRODUCED_HEADS, map(_reproduced_row, found.configurations), left=(0, last))
-    failed = [f"  {check.said}" for check in made if check.is_met is False]
-    said = [_is_quick_text(found), _counted_verdicts(verdicts), *counts_in_words(made), *failed]
-    tail = f"report  {page}\nrun     {found.link}\n({how_to_start})"
+    table = text_table(REPRODUCED_HEADS, map(_reproduced_row, reproduction.configurations), left=(0, last))
+    failed = [f"  {check.said}" for check in checks if check.is_met is False]
+    said = [_is_quick_text(reproduction), _counted_verdicts(verdicts), *counts_in_words(checks), *failed]
+    tail = f"report  {page}\nrun     {reproduction.link}\n({how_to_start})"
     return "\n".join(
-        [f"{found.table.name}, perplexity as reported and as reproduced", "", table, "", *filter(None, said), "", tail]
+        [
+            f"{reproduction.table.name}, perplexity as reported and as reproduced",
+            "",
+            table,
+            "",
+            *filter(None, said),
+            "",
+            tail,
+        ]
     )

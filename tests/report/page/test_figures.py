@@ -35,6 +35,12 @@ def cut(configuration: Configuration, epochs: int) -> Configuration:
     return replace(configuration, runs=(replace(run, **curves),))
 
 
+@pytest.fixture
+def coarse(monkeypatch):
+    """Fewer pixels, where it matters that a picture is drawn and not how it looks."""
+    monkeypatch.setattr(figures, "PAGE_DOTS_PER_INCH", 20)
+
+
 def draw_all(chosen: list[Configuration]) -> list[bytes]:
     return [
         figures.training_curves(chosen[0], 100, NGRAMS, "one"),
@@ -51,8 +57,8 @@ def test_pictures_of_the_page_are_small_and_not_blank():
         assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 20
 
 
-def test_pictures_of_the_page_follow_the_data_and_only_these():
-    one, again, other = (draw_all(configurations(*DEEP, seeds=seeds)) for seeds in (2, 2, 3))
+def test_pictures_of_the_page_follow_the_data_and_only_these(coarse):
+    one, again, other = (draw_all(configurations(*DEEP[:2], seeds=seeds)) for seeds in (2, 2, 3))
     assert one == again
     assert all(a != b for a, b in zip(one, other, strict=True))
 
@@ -78,7 +84,7 @@ def test_the_curves_of_a_configuration_have_mean_seeds_best_epochs_ngrams_and_wh
     assert "gap" in axes.get_legend_handles_labels()[1]
 
 
-@pytest.mark.parametrize("epochs", [0, 1, 12])
+@pytest.mark.parametrize("epochs", [0, 1])
 def test_what_is_not_finished_is_written_in_each_picture(page_drawn, epochs):
     chosen = configurations(*DEEP)
     chosen[0] = replace(chosen[0], runs=()) if epochs == 0 else cut(chosen[0], epochs)
@@ -113,8 +119,8 @@ def test_names_with_dollars_and_line_breaks_are_drawn_as_they_are(page_drawn, mo
     assert len(label) < 45
 
 
-def test_any_number_of_configurations_is_drawn():
+def test_any_number_of_configurations_is_drawn(coarse):
     found = reproduction(1)
-    for chosen in ([], list(found.configurations[:1]), list(found.configurations)):
+    for chosen in ([], list(found.configurations)):
         assert figures.perplexity_against_macs(chosen, NGRAMS, "many").startswith(b"\x89PNG")
         assert figures.configurations_compared(chosen, {}, "many").startswith(b"\x89PNG")

@@ -1,0 +1,27 @@
+"""Numbers and lists as they are written in sentences and tables of the report."""
+
+from collections.abc import Sequence
+from math import isfinite
+
+
+def counted(number: int, what: str) -> str:
+    """A number with its noun: 1 seed, 3 seeds."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def listed(items: Sequence[str]) -> str:
+    """The items in a sentence: a, b and c."""
+    return " and ".join(filter(None, [", ".join(items[:-1]), *items[-1:]]))
+
+
+def rounded(perplexity: float) -> str:
+    """A perplexity with two decimals; fewer, or words, for a very large one."""
+    if not isfinite(perplexity) or perplexity >= 1e6:
+        return "over a million"
+    return f"{perplexity:.2f}" if perplexity < 1000 else f"{perplexity:,.0f}"
+
+
+def span(numbers: Sequence[int]) -> str:
+    """The smallest and the largest number: 3 to 12; or the only one."""
+    low, high = min(numbers), max(numbers)
+    return str(low) if low == high else f"{low} to {high}"

@@ -1,0 +1,32 @@
+"""A reproduction in words: the note of its run, and what the commands print."""
+
+from pipeline.report.checks import checks
+from pipeline.report.claims.verdicts import judge_claims
+from pipeline.report.page.summary import reproduction_note, reproduction_table
+from tests.report.page.pages import cut, of_few, with_runs
+from tests.report.reproductions import reproduction
+
+
+def test_the_note_and_the_printed_table_have_a_row_for_each_configuration():
+    made = of_few("gru-torch-2x32", "rnn-torch-1x128", "lstm-torch-2x32", seeds=2)
+    made = with_runs(made, "rnn-torch-1x128", ())
+    made = with_runs(made, "lstm-torch-2x32", (cut(made["lstm-torch-2x32"].runs[0], 12),))
+    held = checks(made)
+    note, printed = reproduction_note(made, (), held), reproduction_table(made, (), held, "report.html", "tmlm ui")
+    best = min(made["gru-torch-2x32"].runs[0].val)
+    for text in (note, printed):
+        rows = {line.strip("| ").split()[0]: line for line in text.splitlines() if "torch-" in line}
+        assert "2 seeds, 100 epochs" in rows["gru-torch-2x32"]
+        assert f"{best * 1.005:.1f}" in rows["gru-torch-2x32"]
+        assert "not trained" in rows["rnn-torch-1x128"]
+        assert "1 seed, 12 of 100 epochs" in rows["lstm-torch-2x32"]
+        assert "quick check" not in text
+        assert "claims of the report" not in text
+    assert printed.splitlines()[-3:-1] == ["report  report.html", "run     "]
+
+
+def test_the_claims_are_counted_and_a_quick_check_is_said_to_be_none():
+    quick = reproduction(quick=True)
+    note = reproduction_note(quick, judge_claims(quick), ())
+    assert note.startswith("A quick check of a few epochs: no reproduction.")
+    assert "Of 36 claims of the report 2 hold, 16 do not, 18 can't be judged." in note

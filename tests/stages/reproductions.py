@@ -1,0 +1,47 @@
+"""Reproductions of one or two small configurations on another text than the book, for tests of what is recorded."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from pipeline.config import ReproduceConfig
+from pipeline.errors import TrainingDivergedError
+from pipeline.stages.train import TrainingTask
+from pipeline.support.workers import Event
+from pipeline.text.corpus import Corpus
+from pipeline.tracking import records
+from tests.labs import make_artifacts_plain
+from tests.pools import Inline
+from tests.report.page.pages import make_pages_plain
+
+TWO = ReproduceConfig(only="gru-scratch-1x8,lstm-scratch-1x8", epochs=1)
+ONE = replace(TWO, only="gru-scratch-1x8")
+OTHER = """id,implementation,cell,num_layers,hidden_size,perplexity_end,params_reported,sample_it_has
+theirs,scratch,gru,1,8,9.5,1.1 k,it has <b>come</b>
+unknown,torch,rnn,1,16,4.5,,
+"""
+
+
+class WithoutStream(Inline):
+    """It has no time for the stream preset."""
+
+    def done(self, task: Any) -> list[Event]:
+        if isinstance(task, TrainingTask) and task.role == "stream":
+            return [Event("failed", task, TrainingDivergedError("not trained here"), 0)]
+        return super().done(task)
+
+
+def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
+    """Another text in place of the book, in the command and in what stands in for a worker; artifacts that cost less.
+
+    That pictures are drawn is for the tests of figures and of the page.
+    """
+    patch.setattr("pipeline.stages.reproduce.load_corpus", lambda config: corpus)
+    patch.setattr("pipeline.stages.train._corpus_of_task", lambda config: corpus)
+    make_artifacts_plain(patch)
+    make_pages_plain(patch)
+
+
+def trainings(run_id: str) -> dict[str, Any]:
+    return {each.tags["configuration"]: each for each in records.nested_trainings(run_id, ["perplexity/val"])}
