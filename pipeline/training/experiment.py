@@ -23,7 +23,7 @@ from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import TextScore, score_text
-from pipeline.training.hardware import check_training_fits
+from pipeline.training.hardware import check_training_fits, choose_hardware
 from pipeline.training.loop import EpochPoint, Training, fit
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
@@ -196,9 +196,11 @@ class Experiment:
         self.checkpoint_dir = checkpoint_dir
         ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train_config.preset)
         train, val, self._test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
-        check_training_fits(model_config, train_config, len(corpus.vocabulary), len(train), len(self._test))
+        hardware = choose_hardware(model_config, train_config)
+        vocab_size = len(corpus.vocabulary)
+        check_training_fits(model_config, train_config, vocab_size, len(train), len(self._test), hardware=hardware)
         torch.manual_seed(train_config.seed)
-        self.training = Training(LanguageModel(model_config, len(corpus.vocabulary)), train, val, train_config)
+        self.training = Training(LanguageModel(model_config, vocab_size), train, val, train_config, hardware)
         self._keeper = CheckpointManager(
             checkpoint_dir,
             {

@@ -31,7 +31,7 @@ from pipeline.errors import TrainingDivergedError
 from pipeline.support.workers import WAIT_SECONDS, Pool, raised
 from pipeline.text.corpus import Corpus
 from pipeline.training.hardware import keep_freed_memory
-from pipeline.training.loop import StreamData, Training, WindowData
+from pipeline.training.loop import Training, data_for, number_of_epochs
 
 ConfigPair = tuple[ModelConfig, TrainConfig]
 
@@ -187,8 +187,8 @@ def expected_seconds(corpus: Corpus, timing: Timing, run_seconds: float = RUN_SE
     """Of a recorded training of the configuration that was timed, with all its epochs."""
     train, ids, spans = timing.train, torch.from_numpy(corpus.ids), corpus.spans(timing.train.preset)
     train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
-    data = (WindowData if train.preset == "report" else StreamData)(train_ids, val_ids, train)
-    epochs = train.epochs or max(1, round(train.budget_chars / data.chars_per_epoch))
+    data = data_for(train_ids, val_ids, train)
+    epochs = number_of_epochs(train, data)
     training = epochs * (data.steps_per_epoch * timing.step_seconds + timing.validation_seconds)
     if train.max_seconds:
         training = min(training, train.max_seconds)

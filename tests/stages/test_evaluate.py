@@ -68,8 +68,9 @@ def test_a_split_of_a_text_that_has_changed_since_is_refused(trained, tmp_path, 
 
 
 def test_a_model_is_found_by_run_checkpoint_and_model_address(trained):
-    run = MlflowClient().get_run(trained.run_id)
-    (model,) = run.outputs.model_outputs
+    outputs = MlflowClient().get_run(trained.run_id).outputs
+    assert outputs is not None
+    (model,) = outputs.model_outputs
     names = [trained.run_id, trained.result["checkpoint"], f"models:/{model.model_id}", f"runs:/{trained.run_id}/model"]
     texts = [write_texts(name, ["it has"], 20, Decoding(method="greedy")) for name in names]
     assert texts[1:] == texts[:-1]

@@ -112,10 +112,11 @@ def small_text(small_text, tmp_path_factory) -> Path:
 
 
 RecordedStore = tuple[Path, str]  # a store, and the id of the run in it
+Recorder = Callable[[Callable[[], str]], RecordedStore]
 
 
 @pytest.fixture(scope="module")
-def record_store(tmp_path_factory, empty_database) -> Callable[[Callable[[], str]], RecordedStore]:
+def record_store(tmp_path_factory, empty_database) -> Recorder:
     """A function that makes a run in a new store, artifacts as in the tests, to be copied for each of them."""
 
     def record(make: Callable[[], str]) -> RecordedStore:
@@ -137,7 +138,7 @@ def copied(recorded: RecordedStore, target: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def finished_store(record_store, small_text) -> RecordedStore:
+def finished_store(record_store: Recorder, small_text: Path) -> RecordedStore:
     return record_store(lambda: train(small_text, TINY).run_id)
 
 
@@ -231,7 +232,7 @@ def some_slow(names: Iterable[str], slow: Iterable[str]) -> list[Any]:
 
 
 @pytest.fixture(scope="module")
-def stopped_store(record_store, small_text) -> RecordedStore:
+def stopped_store(record_store: Recorder, small_text: Path) -> RecordedStore:
     return record_store(lambda: killed(small_text, TINY, stop_in_an_epoch))
 
 
@@ -242,7 +243,7 @@ def stopped(no_store: Path, stopped_store: RecordedStore) -> str:
 
 
 @pytest.fixture(scope="module")
-def cut_store(record_store, small_text) -> RecordedStore:
+def cut_store(record_store: Recorder, small_text: Path) -> RecordedStore:
     return record_store(lambda: killed(small_text, TINY, kill_between_checkpoint_and_figures))
 
 
@@ -253,7 +254,7 @@ def cut(no_store: Path, cut_store: RecordedStore) -> str:
 
 
 @pytest.fixture(scope="module")
-def timed_out_store(record_store, small_text) -> RecordedStore:
+def timed_out_store(record_store: Recorder, small_text: Path) -> RecordedStore:
     return record_store(lambda: train(small_text, {**TINY, "max_seconds": 1e-6}).run_id)
 
 
@@ -264,7 +265,7 @@ def timed_out(no_store: Path, timed_out_store: RecordedStore) -> str:
 
 
 @pytest.fixture(scope="module")
-def two_epochs_store(record_store, small_text) -> RecordedStore:
+def two_epochs_store(record_store: Recorder, small_text: Path) -> RecordedStore:
     return record_store(lambda: train(small_text, TWO_EPOCHS).run_id)
 
 

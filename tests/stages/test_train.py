@@ -68,6 +68,7 @@ def test_a_training_records_all_that_its_page_should_show(trained):
     assert artifacts(step.run_id, "checkpoints") == {"checkpoints/best.safetensors", "checkpoints/last.safetensors"}
     assert artifacts(step.run_id, "plots") == {"plots/perplexity.png", "plots/gap.png"}
     assert artifacts(step.run_id, "samples") == {"samples/epoch-0001.md", "samples/final.json", "samples/final.md"}
+    assert run.inputs is not None
     assert {each.dataset.name for each in run.inputs.dataset_inputs} == {"topics/train", "topics/val", "topics/test"}
 
 
@@ -148,7 +149,9 @@ def test_no_secret_of_a_texts_address_is_recorded(store, small_text):
 
 
 def test_the_logged_model_answers_prompts_by_its_signature(trained):
-    (model,) = recorded(trained.run_id).outputs.model_outputs
+    outputs = recorded(trained.run_id).outputs
+    assert outputs is not None
+    (model,) = outputs.model_outputs
     served = mlflow.pyfunc.load_model(f"models:/{model.model_id}")
     assert served.metadata.signature == SIGNATURE
     texts = served.predict(["it has", "of the"], params={"length": 12, "method": "greedy"})
