@@ -35,7 +35,7 @@ COPIES = 2  # of a checkpoint's bytes that are in memory at once while it is loa
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
-    """Write tensors and facts atomically, and return the digest of both. Raises TypeError for facts that are not JSON."""
+    """Write tensors and facts atomically, and return the digest of both. Raises TypeError for facts that JSON lacks."""
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"format": FORMAT, "facts": json.dumps(facts)}
     metadata["sha256"] = _digest(kept, metadata["facts"])
