@@ -1,4 +1,4 @@
-"""The stage ``complexity``: parameters and MACs of a shape in both conventions."""
+"""The stage ``complexity``: parameters and MACs of a model shape, in ptflops' convention and the report's."""
 
 from dataclasses import asdict
 from typing import Any
@@ -11,7 +11,7 @@ from pipeline.training.summary import complexity_text
 
 
 def complexity(model: ModelConfig, vocab_size: int) -> Step:
-    """Record the sizes of a shape in both conventions."""
+    """Record the parameters and MACs of a shape, which is not trained."""
 
     def work(run: TrackedRun) -> dict[str, Any]:
         cost = asdict(measure(model, vocab_size))

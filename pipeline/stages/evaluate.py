@@ -27,12 +27,10 @@ from pipeline.training.summary import evaluation_text
 
 log = logging.getLogger(__name__)
 
-# --- evaluate and sample ---------------------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model that was trained earlier, by whatever name it was asked for."""
+    """A model that was trained earlier, with its vocabulary and the facts of its checkpoint."""
 
     network: LanguageModel
     vocabulary: Vocabulary
@@ -42,14 +40,14 @@ class TrainedModel:
 
     @classmethod
     def find(cls, model: str) -> "TrainedModel":
-        """MODEL is a run id, the path of a checkpoint, or a models:/ or runs:/ address; else InputError."""
+        """Load ``model``: a run id, the path of a checkpoint, or a models:/ or runs:/ address. Raises InputError."""
         path, run_id = records.checkpoint_of(model)
         network, vocabulary, facts = load_model(path)
         torch.set_num_threads(choose_threads(None))
         return cls(network, vocabulary, facts, sha256(path.read_bytes()).hexdigest(), run_id)
 
     def _is_of_our_run(self) -> bool:
-        """Whether it was asked for by a run, or a training of this store was on the text that its facts name."""
+        """Whether it was given by run, or a training of this store was on the text that its facts name."""
         then = self.facts["corpus"]
         return self.run_id is not None or any(
             run.tags.get("corpus.source") == then["source"] for run in records.finished_trainings(then["corpus_sha256"])
@@ -66,7 +64,7 @@ class TrainedModel:
 
     @property
     def keys(self) -> dict[str, Any]:
-        """What a result of this model depends on."""
+        """The inputs of a step key that identify this model."""
         return {"trained_run": self.run_id, "checkpoint": self.checkpoint_sha256}
 
     @property
@@ -75,9 +73,10 @@ class TrainedModel:
         return {**tags, "trained_run": self.run_id} if self.run_id else tags
 
     def corpus(self) -> Corpus:
-        """The text that it was trained on, from where it was found then. Raises InputError if it is another one now.
+        """The text that it was trained on, from the same source. Raises InputError if that has changed.
 
-        A checkpoint that no run of ours vouches for may name any file or address: only texts known by name are read.
+        A foreign checkpoint may name any file or address: of one that no run of this store vouches for, only texts
+        known by name are opened.
         """
         then = self.facts["corpus"]
         if then["name"] not in KNOWN_TEXTS and not self._is_of_our_run():
@@ -89,23 +88,27 @@ class TrainedModel:
 
 
 def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bool = False) -> Step:
-    """Perplexity and bits per character of a trained model on a split of its corpus, or on any other text file."""
+    """Record perplexity and bits per character of a trained model on a split of its corpus, or on another text file.
+
+    The n-gram baseline, fitted on the model's training text, is evaluated as well where that text can be read. Raises
+    InputError or DataUnavailableError for a model or text that can't be read.
+    """
     trained = TrainedModel.find(model)
     label = Path(text).name if text else split
-    read = _text_to_read(text) if text else None
-    digest = read.sha256() if read else ""
+    file = _find_text(text) if text else None
+    digest = file.sha256() if file else ""
 
     def work(run: TrackedRun) -> dict[str, Any]:
-        run.params({"model": model, "split": split if read is None else "", "text": text or ""})
-        corpus = _corpus_to_compare(trained, needed=read is None)
+        run.params({"model": model, "split": split if file is None else "", "text": text or ""})
+        corpus = _corpus_to_compare(trained, needed=file is None)
         result: dict[str, Any] = {"trained_run": trained.run_id, "split": None if text else split, "text": text}
-        if read is None:
+        if file is None:
             assert corpus is not None
             ids = corpus.split(trained.preset, split)
             result |= corpus_keys(corpus)
             record_datasets(run, corpus, trained.preset, split)
         else:
-            ids = encoded(read, digest, trained.vocabulary)
+            ids = encoded(file, digest, trained.vocabulary)
             result["unknown_characters"] = int((ids == trained.vocabulary.unknown_id).sum())
         if len(ids) < 2:
             raise InputError(f"--text {text} has {len(ids)} characters; at least 2 are needed")
@@ -137,7 +140,7 @@ def _corpus_to_compare(trained: TrainedModel, needed: bool) -> Corpus | None:
         return None
 
 
-def _text_to_read(path: str) -> FoundText:
+def _find_text(path: str) -> FoundText:
     try:
         return find_file(path, "--text")
     except FileNotFoundError:

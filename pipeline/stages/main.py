@@ -1,4 +1,8 @@
-"""The stages beside the training, each one tracked run: prepare, evaluate, sample; and the pipeline of all four."""
+"""The stage ``main``, the main job: prepare a text, train a model on it, evaluate the model, and sample from it.
+
+Read this file first: it is the whole pipeline in order. Each step is a file of its name in this folder, and a tracked
+run of its own, nested in the run of the main job; the result of an earlier run with the same inputs is reused.
+"""
 
 import time
 from collections.abc import Callable
@@ -14,16 +18,18 @@ from pipeline.stages.sample import sample
 from pipeline.stages.train import run_name, train
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records, runs
-from pipeline.tracking.step import CURVES_PLOT, Step, corpus_options, corpus_tags, final_metrics, record_datasets
+from pipeline.tracking.runs import TrackedRun
+from pipeline.tracking.step import CURVES_PLOT, Step, corpus_options, corpus_tags, record_datasets
+from pipeline.training.metrics import final_metrics
 from pipeline.training.samples import prompts_for
 from pipeline.training.summary import pipeline_note
 
-# --- the pipeline ----------------------------------------------------------------------------------------------------
+TEMPERATURE = 0.7  # of the sampled texts
 
 
 @dataclass(frozen=True)
 class PipelineRun:
-    """The main job, done: its parent run, its steps with the seconds that each took, and the flat result."""
+    """A finished main job: its four steps, the seconds that each took, and the flat result."""
 
     steps: list[Step]
     seconds: list[float]
@@ -31,40 +37,48 @@ class PipelineRun:
 
 
 def pipeline(corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig, force: bool = False) -> PipelineRun:
-    """Prepare, train, evaluate, sample: one parent run, with a run for each step that had to be done."""
+    """Prepare, train, evaluate, sample, in one parent run; with ``force``, without reusing any earlier result.
+
+    Raises what ``load_corpus`` and the four stages raise.
+    """
     corpus = load_corpus(corpus_config)
-    name = f"pipeline-{run_name(corpus, model, config)}"
-    with runs.tracked_run("pipeline", name, corpus_tags(corpus)) as run:
+    reuse = not force
+    with runs.tracked_run("pipeline", f"pipeline-{run_name(corpus, model, config)}", corpus_tags(corpus)) as run:
         run.params({**corpus_options(corpus_config), **asdict(model), **asdict(config), "force": force})
         record_datasets(run, corpus, config.preset)
-        steps: list[Step] = []
-        seconds: list[float] = []
 
-        def do(step: Callable[[], Step]) -> Step:
-            started = time.perf_counter()
-            steps.append(step())
-            seconds.append(time.perf_counter() - started)
-            return steps[-1]
+        prepared, prepare_seconds = _timed(lambda: prepare(corpus, corpus_config, config.preset, reuse))
+        trained, train_seconds = _timed(lambda: train(corpus, corpus_config, model, config, reuse))
+        evaluated, evaluate_seconds = _timed(lambda: evaluate(trained.run_id, "test", reuse=reuse))
+        prompts, decoding = prompts_for(corpus.vocabulary), Decoding(temperature=TEMPERATURE)
+        sampled, sample_seconds = _timed(lambda: sample(trained.run_id, prompts, DEFAULT_LENGTH, decoding, reuse))
 
-        do(lambda: prepare(corpus, corpus_config, config.preset, reuse=not force))
-        trained = do(lambda: train(corpus, corpus_config, model, config, reuse=not force))
-        judged = do(lambda: evaluate(trained.run_id, "test", reuse=not force))
-        prompts, decoding = prompts_for(corpus.vocabulary), Decoding(temperature=0.7)
-        written = do(lambda: sample(trained.run_id, prompts, DEFAULT_LENGTH, decoding, reuse=not force))
+        steps = [prepared, trained, evaluated, sampled]
         result = {
             **trained.result,
             "run_id": run.id,
             "trained_run": trained.run_id,
-            "perplexity": judged.result["perplexity"],
-            "bits_per_char": judged.result["bits_per_char"],
-            "texts": written.result["texts"],
+            "perplexity": evaluated.result["perplexity"],
+            "bits_per_char": evaluated.result["bits_per_char"],
+            "texts": sampled.result["texts"],
             "reused": [step.stage for step in steps if step.reused],
             "fallback": corpus.is_fallback,
         }
-        run.metrics(final_metrics(result))
-        run.tags({"trained_run": trained.run_id})
-        run.json(records.RESULT_FILE, result)
-        run.picture(CURVES_PLOT, records.artifact_path(trained.run_id, CURVES_PLOT).read_bytes())
-        done = {step.stage: (step.run_id, step.reused) for step in steps}
-        run.note(pipeline_note(run.store.experiment_id, done, result))
-    return PipelineRun(steps, seconds, result)
+        _record(run, steps, result)
+    return PipelineRun(steps, [prepare_seconds, train_seconds, evaluate_seconds, sample_seconds], result)
+
+
+def _timed(step: Callable[[], Step]) -> tuple[Step, float]:
+    """A step's result and the seconds that it took."""
+    started = time.perf_counter()
+    return step(), time.perf_counter() - started
+
+
+def _record(run: TrackedRun, steps: list[Step], result: dict[str, Any]) -> None:
+    """Record the result in the parent run: metrics, result.json, the training's curves, and links to the steps."""
+    run.metrics(final_metrics(result))
+    run.tags({"trained_run": result["trained_run"]})
+    run.json(records.RESULT_FILE, result)
+    run.picture(CURVES_PLOT, records.artifact_path(result["trained_run"], CURVES_PLOT).read_bytes())
+    links = {step.stage: (step.run_id, step.reused) for step in steps}
+    run.note(pipeline_note(run.store.experiment_id, links, result))

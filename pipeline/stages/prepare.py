@@ -10,13 +10,11 @@ from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, corpus_keys, corpus_options, corpus_tags, record_datasets, run_step
 from pipeline.training.summary import baseline_table
 
-# --- prepare ---------------------------------------------------------------------------------------------------------
-
 
 def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step:
-    """Record the text: characters, vocabulary, splits, digests, source, and what the simplest models make of it."""
-
-    spans, bars = corpus.spans(preset), corpus.baselines(preset)  # before the store is opened: memory for one of them
+    """Record a text: characters, vocabulary, splits, digests, source, and the perplexities of the baselines."""
+    spans = corpus.spans(preset)
+    baselines = corpus.baselines(preset)  # before the store is opened: memory for one of the two at a time
 
     def work(run: TrackedRun) -> dict[str, Any]:
         run.params({**corpus_options(corpus_config), "preset": preset})
@@ -31,10 +29,10 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
             **{f"{split}_characters": end - start for split, (start, end) in spans.items()},
             "baseline_characters": len(corpus.baseline_text(preset)),
         }
-        for split, bar in bars.items():
-            result[f"uniform_{split}_perplexity"] = 2**bar.uniform_bits_per_char
-            result[f"unigram_{split}_perplexity"] = 2**bar.unigram_bits_per_char
-            result[f"ngram_{split}_perplexity"] = 2**bar.ngram_bits_per_char
+        for split, baseline in baselines.items():
+            result[f"uniform_{split}_perplexity"] = 2**baseline.uniform_bits_per_char
+            result[f"unigram_{split}_perplexity"] = 2**baseline.unigram_bits_per_char
+            result[f"ngram_{split}_perplexity"] = 2**baseline.ngram_bits_per_char
         run.metrics({f"corpus/{name}": value for name, value in result.items() if isinstance(value, int)})
         run.metrics({f"baseline/{name}": value for name, value in result.items() if name.endswith("_perplexity")})
         run.json("vocabulary.json", {"symbols": list(corpus.vocabulary.symbols)})

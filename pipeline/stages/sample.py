@@ -1,4 +1,4 @@
-"""The stage ``sample``: text that a trained model writes after prompts."""
+"""The stage ``sample``: texts that a trained model generates from prompts."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -14,7 +14,7 @@ from pipeline.training.summary import samples_table
 
 
 def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reuse: bool = False) -> Step:
-    """Record the texts that a trained model writes after the prompts."""
+    """Record the text that a trained model generates from each prompt. Raises InputError or ConfigError."""
     trained = TrainedModel.find(model)
 
     def work(run: TrackedRun) -> dict[str, Any]:
@@ -31,14 +31,14 @@ def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reus
 
 
 def write_texts(model: str, prompts: list[str] | None, length: int, decoding: Decoding) -> list[str]:
-    """What a trained model writes after the prompts (None: one that it can read), without a record of it."""
+    """Generate a text from each prompt (None: one that the model can encode) without recording it."""
     trained = TrainedModel.find(model)
     chosen = prompts or prompts_for(trained.vocabulary)[:1]
     return continuations(trained.network, trained.vocabulary, chosen, length, decoding)
 
 
 def stream_text(model: str, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
-    """One text, piece by piece as it is written: the prompt (None: one that it can read), then each character."""
+    """Yield the prompt (None: one that the model can encode), then each character as it is generated."""
     trained = TrainedModel.find(model)
     ids = trained.vocabulary.encode_prompt(prompts_for(trained.vocabulary)[0] if prompt is None else prompt)
     yield trained.vocabulary.decode(ids)

@@ -1,4 +1,8 @@
-"""What a worker of a search or a reproduction does: trainings, and before them the timing of some steps."""
+"""The stage ``train``: train a model in an MLflow run, or resume one; log metrics, plots, samples and the model.
+
+``train`` and ``resume`` are the two entry points; a search and a reproduction call them through ``do``, the function
+of their worker processes.
+"""
 
 import json
 import logging
@@ -12,7 +16,7 @@ from typing import Any, Literal
 import yaml
 
 from models.config import ModelConfig
-from pipeline.config import STOPPED_BY_TIME, CorpusConfig, PresetName, TrainConfig, config_id
+from pipeline.config import STOPPED_BY_TIME, CorpusConfig, TrainConfig, config_id
 from pipeline.errors import InputError, option_name
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
@@ -31,7 +35,6 @@ from pipeline.tracking.step import (
     corpus_keys,
     corpus_options,
     corpus_tags,
-    final_metrics,
     record_datasets,
     run_step,
     same_text,
@@ -40,6 +43,7 @@ from pipeline.tracking.step import (
 from pipeline.training import figures
 from pipeline.training.experiment import MAY_CHANGE, Experiment, Observer, Result, steps_kept
 from pipeline.training.loop import EpochPoint, Training
+from pipeline.training.metrics import epoch_metrics, final_metrics, size_metrics
 from pipeline.training.samples import prompts_for, sample_texts
 from pipeline.training.summary import complexity_text, samples_table, training_note
 from pipeline.training.timing import Timing, TimingTask, time_training
@@ -48,101 +52,7 @@ log = logging.getLogger(__name__)
 
 Role = Literal["trial", "confirmation", "report", "stream"]
 
-
-@dataclass(frozen=True)
-class TrainingTask:
-    """One training: a trial of a search, another seed of a configuration that is on its front, or of a reproduction.
-
-    ``number`` is the trial's, of a confirmation that of the trial which it repeats, else the row's in its table.
-    ``stop``, which has to pickle, is asked after each epoch with the validation curve and the number of epochs, and
-    gives a reason to stop or "". ``going_on`` is the id of a run to resume, which may have been begun with fewer epochs
-    or seconds; where that can't be, it is trained anew.
-    """
-
-    role: Role
-    number: int
-    corpus: CorpusConfig
-    model: ModelConfig
-    train: TrainConfig
-    study: str
-    parent: str
-    tags: Mapping[str, str] = field(default_factory=dict)
-    stop: Callable[[Sequence[float], int], str] | None = None
-    going_on: str = ""
-
-    @property
-    def key(self) -> tuple[str, int, int]:
-        """What tells it from the other tasks of its search."""
-        return self.role, self.number, self.train.seed
-
-
-class Shares(Progress):
-    """Tells which share of the training is done."""
-
-    def __init__(self, tell: Callable[[float], None]) -> None:
-        self._tell = tell
-        self._total, self._done = 1, 0
-
-    def start(self, total_steps: int, done_steps: int = 0) -> None:
-        self._total, self._done = total_steps, done_steps
-        self.advance(0)
-
-    def advance(self, steps: int) -> None:
-        self._done += steps
-        self._tell(min(1.0, self._done / self._total))
-
-
-@cache
-def _corpus_of_task(config: CorpusConfig) -> Corpus:
-    return load_corpus(config)
-
-
-def do(task: TrainingTask | TimingTask, report: Callable[[float], None]) -> dict[str, Any] | Timing:
-    """A training's result, or how long its steps take."""
-    if isinstance(task, TimingTask):
-        return time_training(_corpus_of_task(task.corpus), task.model, task.train)
-    return _train_task(task, report)
-
-
-def _train_task(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
-    """Train in a run that is nested in another; tells the share that is done, returns the training's result.
-
-    A run of the same study that was stopped is gone on with, the result of a finished one is reused.
-    """
-
-    @contextmanager
-    def bar(name: str) -> Iterator[Progress]:
-        yield Shares(report)
-
-    def reason_to_stop(training: Training) -> str:
-        if task.stop is None:
-            return ""
-        return task.stop([point.val_perplexity for point in training.history], training.epochs)
-
-    corpus = _corpus_of_task(task.corpus)
-    begun_on = task.tags.get("corpus.sha256", corpus.corpus_sha256)
-    if corpus.corpus_sha256 != begun_on:  # the file was changed, or what could not be downloaded now can
-        raise InputError(
-            f"the text {public(task.corpus.corpus)} is no longer the one that was begun on "
-            f"(sha256 {corpus.corpus_sha256[:8]}..., then {begun_on[:8]}...); put that one back"
-        )
-    setting = Setting(task.study, task.parent, task.tags, bar, reason_to_stop)
-    if task.going_on:
-        changes = {name: getattr(task.train, name) for name in ("epochs", "max_seconds")}
-        try:
-            return resume(task.going_on, changes, setting).result
-        except InputError as error:  # its checkpoints are gone, or damaged
-            log.warning("%s: it is trained anew", error)
-    step = train(corpus, task.corpus, task.model, task.train, reuse=True, setting=setting)
-    return step.result
-
-
-def train_in_processes(count: int) -> Workers:
-    """Worker processes of one thread each."""
-    return Workers(do, count)
-
-
-OUTCOME = (  # of a training: kept when it is given more epochs
+OUTCOME = (  # artifacts that are copied before a finished training is resumed with more epochs
     f"checkpoints/{BEST_CHECKPOINT}",
     CURVES_PLOT,
     "plots/gap.png",
@@ -160,11 +70,11 @@ def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a training is part of, and who looks on; by default it stands for itself, with a bar on the terminal.
+    """The context of a training; by default it stands alone and shows a bar on the terminal.
 
-    study: the name of the study that it counts in: only runs of that study are reused for it.
-    parent: the run that its own is nested in. tags: what that run carries beside its own.
-    bar: where its progress is shown. reason_to_stop: asked after each epoch; "" is none.
+    study: the study that it belongs to, whose runs alone are reused for it. parent: id of the parent run.
+    tags: further tags of its run. bar: a context manager that shows the progress of a run, by its name.
+    reason_to_stop: called after each epoch; a reason, or "" to continue.
     """
 
     study: str = ""
@@ -182,11 +92,12 @@ def train(
     reuse: bool = False,
     setting: Setting = Setting(),
 ) -> Step:
-    """Train one model in a run of its own; with ``reuse``, one of the same key that is finished or was stopped will do.
+    """Train one model in a run of its own.
 
-    A stopped one is gone on with. The run has the curves, the final figures and costs, the configuration and the
-    environment, pictures, sample texts, both checkpoints, and the model as it is served. Raises InputError for a text
-    or shape that can't be trained on, TrainingDivergedError, and RecordingError where the store refuses.
+    With ``reuse``, a finished run with the same step key is reused and a stopped one resumed. The run has the curves,
+    the final metrics, the configuration and environment, plots, sample texts, both checkpoints, and the model to be
+    served. Raises InputError for a text or shape that can't be trained, TrainingDivergedError, and RecordingError if
+    the store refuses.
     """
     name = run_name(corpus, model, config)
     part_of = {"study": setting.study} if setting.study else {}
@@ -199,29 +110,29 @@ def train(
     tags = {**corpus_tags(corpus), **setting.tags, **_training_tags(corpus, corpus_config, model, config, part_of)}
     inputs = {**_training_inputs(corpus, corpus_config, model, config), **part_of}
     return run_step(
-        "train", name, inputs, tags, work, reuse, go_on=lambda key: _gone_on_with(key, setting), parent=setting.parent
+        "train", name, inputs, tags, work, reuse, go_on=lambda key: _resume_stopped(key, setting), parent=setting.parent
     )
 
 
-def _gone_on_with(key: str, setting: Setting) -> Step | None:
-    """A training that was stopped, of the same key, gone on with to its end; None if there is none."""
+def _resume_stopped(key: str, setting: Setting) -> Step | None:
+    """Resume and finish a stopped training with this step key; None if there is none."""
     stopped = records.stopped_step(key)
     if stopped is None:
         return None
     try:
         return resume(stopped, {}, setting)
-    except InputError as error:  # another process may have been faster
-        log.warning("%s: it is trained anew", error)
+    except InputError as error:  # another process may have resumed it meanwhile
+        log.warning("%s: training anew", error)
         return None
 
 
 def _training_tags(
     corpus: Corpus, corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig, part_of: Mapping[str, str]
 ) -> dict[str, str]:
-    """Those that follow from the configuration, and the configuration itself, for ``resume``.
+    """Tags derived from the configuration, and the configuration itself (read by ``resume``).
 
-    ``part_of`` is what else its key depends on: "study", and "mixed" where its parts were not trained alike, so that
-    no other training equals it.
+    ``part_of`` has the other inputs of the step key: "study", and "mixed" for a training whose parts ran under
+    different code or limits, so that no other training equals it.
     """
     text = {"name": corpus.name, "source": corpus.source, "corpus_sha256": corpus.corpus_sha256}
     whole = {
@@ -246,48 +157,67 @@ def _training_inputs(
     }
 
 
+@dataclass(frozen=True)
+class Recorder:
+    """Record an experiment in its run while it trains; ``observer`` has the callbacks."""
+
+    run: TrackedRun
+    bar: Progress
+    corpus: Corpus
+    corpus_config: CorpusConfig
+    model: ModelConfig
+    config: TrainConfig
+    setting: Setting
+
+    @property
+    def observer(self) -> Observer:
+        return Observer(self.on_start, self.bar.advance, self.on_epoch, self.reason_to_stop)
+
+    def on_start(self, training: Training) -> None:
+        self.bar.start(training.epochs * training.data.steps_per_epoch, training.step)
+        resolved = {
+            "epochs": training.epochs,
+            "precision": training.precision,
+            "device": training.device,
+            "threads": training.threads,
+            "chars_per_epoch": training.data.chars_per_epoch,
+            "val_chars": training.data.val_chars,
+        }
+        options = {**corpus_options(self.corpus_config), **asdict(self.model), **asdict(self.config)}
+        self.run.params({**options, **resolved})
+        for point in training.history:  # the process may have died between a checkpoint and its metrics
+            self.run.metrics(epoch_metrics(point, self.config.preset), point.epoch)
+        if training.history and training.partial_epoch is None:
+            self._sample_if_due(training, training.history[-1])
+
+    def on_epoch(self, training: Training, point: EpochPoint) -> None:
+        self.bar.show(train=point.train_perplexity, val=point.val_perplexity)
+        self.run.metrics(epoch_metrics(point, self.config.preset), point.epoch)
+        self._sample_if_due(training, point)
+
+    def reason_to_stop(self, training: Training) -> str:
+        self.run.check_is_recorded()  # before the epoch's checkpoint creates the folder of a moved checkout again
+        return self.setting.reason_to_stop(training)
+
+    def _sample_if_due(self, training: Training, point: EpochPoint) -> None:
+        every = self.config.sample_every
+        if every and point.epoch % every == 0 and not training.done:
+            texts = sample_texts(training.eval_model, self.corpus.vocabulary, self.config.seed)
+            self.run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
+
+
 def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig, setting: Setting) -> dict[str, Any]:
-    """The work of a training, from wherever the experiment stands."""
+    """Train an experiment from its current state to its end, record it, and return the flat result."""
     corpus, model, config = experiment.corpus, experiment.model_config, experiment.train_config
     run.yaml("config.yaml", {"corpus": corpus_options(corpus_config), "model": asdict(model), "train": asdict(config)})
     record_datasets(run, corpus, config.preset)
     with setting.bar(run.name) as bar:
-
-        def on_start(training: Training) -> None:
-            bar.start(training.epochs * training.data.steps_per_epoch, training.step)
-            settings = {
-                "epochs": training.epochs,
-                "precision": training.precision,
-                "device": training.device,
-                "threads": training.threads,
-                "chars_per_epoch": training.data.chars_per_epoch,
-                "val_chars": training.data.val_chars,
-            }
-            run.params({**corpus_options(corpus_config), **asdict(model), **asdict(config), **settings})
-            for point in training.history:  # the process may have gone between a checkpoint and its figures
-                run.metrics(epoch_metrics(point, config.preset), point.epoch)
-            if training.history and training.partial_epoch is None:
-                sample_if_due(training, training.history[-1])
-
-        def on_epoch(training: Training, point: EpochPoint) -> None:
-            bar.show(train=point.train_perplexity, val=point.val_perplexity)
-            run.metrics(epoch_metrics(point, config.preset), point.epoch)
-            sample_if_due(training, point)
-
-        def sample_if_due(training: Training, point: EpochPoint) -> None:
-            if config.sample_every and point.epoch % config.sample_every == 0 and not training.done:
-                texts = sample_texts(training.eval_model, corpus.vocabulary, config.seed)
-                run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
-
-        def reason_to_stop(training: Training) -> str:
-            run.check_is_recorded()  # before the epoch's checkpoint makes the folder of a moved checkout anew
-            return setting.reason_to_stop(training)
-
+        recorder = Recorder(run, bar, corpus, corpus_config, model, config, setting)
         try:
-            result = experiment.run(Observer(on_start, bar.advance, on_epoch, reason_to_stop))
+            result = experiment.run(recorder.observer)
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt | SystemExit) and not setting.study:  # a search resumes it by itself
-                log.warning("What was trained is kept. Go on with: tmlm train --resume %s", run.id)
+            if isinstance(error, KeyboardInterrupt | SystemExit) and not setting.study:  # a search resumes by itself
+                log.warning("The epochs trained so far are kept. Resume with: tmlm train --resume %s", run.id)
             run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
             raise
     run.send_checkpoints()
@@ -307,67 +237,106 @@ def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig,
     }
 
 
-def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()) -> Step:
-    """Go on with a training that was stopped, killed or given too little, in its own run.
+@dataclass(frozen=True)
+class Begun:
+    """A training that was begun earlier: its run, and the text and configurations that it was begun with."""
 
-    ``changes`` are options by field name; None or "auto" is as the run has it, and only those of MAY_CHANGE may be
-    anything else. Raises InputError, and leaves the run as it is, for any other, for a run that can't be gone on with,
+    run: RecordedRun
+    options: Mapping[str, Any]
+    text: Mapping[str, str]
+    corpus_config: CorpusConfig
+    model: ModelConfig
+    config: TrainConfig
+
+    @classmethod
+    def load(cls, run_id: str) -> "Begun":
+        """Read it from its run. Raises InputError for a run that can't be resumed."""
+        run = records.resumable_run(run_id)
+        options = json.loads(run.data.tags[records.CONFIG_TAG])
+        try:
+            corpus_config, model = CorpusConfig(**options["corpus"]), ModelConfig(**options["model"])
+            return cls(run, options, options["text"], corpus_config, model, TrainConfig.from_record(options["train"]))
+        except (KeyError, TypeError, ValueError) as error:
+            name = run.info.run_name
+            raise InputError(
+                f"--resume {run_id} ({name}) was begun by another version ({error}); train anew"
+            ) from error
+
+    @property
+    def name(self) -> str:
+        return str(self.run.info.run_name)
+
+    def corpus(self) -> Corpus:
+        """Its text. Raises InputError if that has changed."""
+        text = self.text
+        return same_text(text["name"], text["source"], self.corpus_config.alphabet, text["corpus_sha256"])
+
+    def check_can_resume(self, experiment: Experiment) -> None:
+        """Raise InputError if its checkpoints are gone, or if there is nothing left to train."""
+        what = f"--resume {self.run.info.run_id} ({self.name})"
+        if not experiment.training.history and "perplexity/val" in self.run.data.metrics:
+            raise InputError(
+                f"{what} has lost its checkpoints: {experiment.checkpoint_dir} has no "
+                f"{LAST_CHECKPOINT}; put that back (after a move: `tmlm doctor --repair`), or train anew"
+            )
+        if experiment.training.done and self.run.info.status == "FINISHED":
+            raise InputError(f"{what} has nothing left to do: {_why_done(experiment.training)}")
+
+    def part_of(self, corpus: Corpus) -> dict[str, str]:
+        """The further inputs of the step key of the whole training, "mixed" if its parts will not be alike."""
+        part_of = {name: self.options[name] for name in ("study", "mixed") if self.options.get(name)}
+        key = self.run.data.tags["step_key"]
+        inputs = {**_training_inputs(corpus, self.corpus_config, self.model, self.config), **part_of}
+        if key != step_key("train", inputs):
+            log.warning("The code or a library has changed since %s was begun: it won't be bit for bit", self.name)
+            return part_of | {"mixed": key}
+        if self.run.data.tags.get("stopped", "").startswith(STOPPED_BY_TIME):
+            return part_of | {"mixed": key}  # the epoch that the time limit cut short stays short
+        return part_of
+
+
+def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()) -> Step:
+    """Resume a training that was stopped, killed or given too few epochs or seconds, in its own run.
+
+    ``changes`` are options by field name; None or "auto" keeps the run's value, and only those of MAY_CHANGE may have
+    another one. Raises InputError, and leaves the run as it is, for any other change, for a run that can't be resumed,
     and for one that has nothing left to do.
     """
     changes = {option: value for option, value in changes.items() if value not in (None, "auto")}
     close_the_dead(store.setup())  # it may be one of them
-    found = records.resumable_run(run_id)
-    name = found.info.run_name
-    begun = json.loads(found.data.tags[records.CONFIG_TAG])
-    try:
-        text, corpus_config, model = begun["text"], CorpusConfig(**begun["corpus"]), ModelConfig(**begun["model"])
-        config_then = TrainConfig.from_record(begun["train"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"--resume {run_id} ({name}) was begun by another version ({error}); train anew") from error
-    config = _changed(name, begun, changes)
-    corpus = same_text(text["name"], text["source"], corpus_config.alphabet, text["corpus_sha256"])
-    experiment = Experiment(corpus, model, config, _checkpoints_of(found))
+    begun = Begun.load(run_id)
+    config = _changed(begun.name, begun.options, changes)
+    corpus = begun.corpus()
+    experiment = Experiment(corpus, begun.model, config, _checkpoints_of(begun.run))
+    begun.check_can_resume(experiment)
+    part_of = begun.part_of(corpus)
+    task = (corpus, begun.corpus_config, begun.model, config)
+    tags = {**corpus_tags(corpus), **setting.tags, **_training_tags(*task, part_of)}
+    inputs = {**_training_inputs(*task), **part_of}
     done = len(experiment.training.history)
-    if not done and "perplexity/val" in found.data.metrics:
-        raise InputError(
-            f"--resume {run_id} ({name}) has lost its checkpoints: {experiment.checkpoint_dir} has no "
-            f"{LAST_CHECKPOINT}; put that back (after a move: `tmlm doctor --repair`), or train anew"
-        )
-    if experiment.training.done and found.info.status == "FINISHED":
-        raise InputError(f"--resume {run_id} ({name}) has nothing left to do: {_why_done(experiment.training)}")
-    key_then = found.data.tags["step_key"]
-    part_of = {name: begun[name] for name in ("study", "mixed") if begun.get(name)}
-    if key_then != step_key("train", {**_training_inputs(corpus, corpus_config, model, config_then), **part_of}):
-        log.warning("The code or a library has changed since %s was begun: it won't be bit for bit", name)
-        part_of["mixed"] = key_then
-    elif found.data.tags.get("stopped", "").startswith(STOPPED_BY_TIME):
-        part_of["mixed"] = key_then  # the epoch that its time cut short stays as short as it is
-    tags = {**corpus_tags(corpus), **setting.tags, **_training_tags(corpus, corpus_config, model, config, part_of)}
 
     def work(run: TrackedRun) -> dict[str, Any]:
-        log.warning("Going on with %s (%s) after epoch %d", name, run_id, done)
+        log.warning("Resuming %s (%s) after epoch %d", begun.name, run_id, done)
         _record_environment(run, done)
         if not experiment.training.done:
             _keep_outcome(run)
         run.tags({f"resumed.{option}": value for option, value in changes.items() if option in MAY_CHANGE})
-        return _train(run, experiment, corpus_config, setting)
+        return _train(run, experiment, begun.corpus_config, setting)
 
-    inputs = {**_training_inputs(corpus, corpus_config, model, config), **part_of}
-
-    def go_on() -> Step:
-        return run_step("train", name, inputs, tags, work, reuse=False, resumed=found)
+    def train_the_rest() -> Step:
+        return run_step("train", begun.name, inputs, tags, work, reuse=False, resumed=begun.run)
 
     if not runs.is_under_mlflow():
-        return go_on()
-    with runs.tracked_run("resume", f"resume-{name}", {"trained_run": run_id}) as begun_by_mlflow:
-        step = go_on()
+        return train_the_rest()
+    with runs.tracked_run("resume", f"resume-{begun.name}", {"trained_run": run_id}) as begun_by_mlflow:
+        step = train_the_rest()
         begun_by_mlflow.metrics(final_metrics(step.result))
-        begun_by_mlflow.note(f"Went on with the training {plain(name)} ({run_id}).")
+        begun_by_mlflow.note(f"Resumed the training {plain(begun.name)} ({run_id}).")
     return step
 
 
 def _checkpoints_of(run: RecordedRun) -> Path:
-    """The folder with a run's checkpoints on this machine: the further ones, where it has some elsewhere too."""
+    """The folder of a run's checkpoints on this machine; those of a remote artifact store are fetched if further on."""
     folder = store.checkpoint_folder(run.info.run_id, run.info.artifact_uri)
     elsewhere = records.fetch_checkpoints(run)
     if elsewhere is not None and steps_kept(elsewhere) > steps_kept(folder):
@@ -376,7 +345,7 @@ def _checkpoints_of(run: RecordedRun) -> Path:
 
 
 def _why_done(training: Training) -> str:
-    """Why there is nothing left to train, and what would give it more."""
+    """Why there is nothing left to train, and which option would change that."""
     if training.stopped.startswith(STOPPED_BY_TIME):
         return f"it was stopped by {training.stopped}; give a larger --max-seconds"
     if training.stopped:
@@ -386,7 +355,7 @@ def _why_done(training: Training) -> str:
 
 
 def _keep_outcome(run: TrackedRun) -> None:
-    """Before a training that had come to an end is given more: a copy of what it had come to, result.json last."""
+    """Copy the outcome of a finished training before it trains on; result.json last, which marks the copy complete."""
     if not run.has(records.RESULT_FILE):
         return
     epochs = json.loads(records.read_text(run.id, records.RESULT_FILE))["epochs"]
@@ -396,22 +365,24 @@ def _keep_outcome(run: TrackedRun) -> None:
 
 
 def _changed(name: str, begun: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainConfig:
-    """The configuration that a training goes on with. InputError for a change that would make it another one."""
+    """The configuration to resume with. Raises InputError for a change of any option but MAY_CHANGE."""
     options = {**begun["corpus"], **begun["model"], **begun["train"]}
     options["corpus"] = public(options["corpus"])
     for option, given in changes.items():
         value = public(given) if option == "corpus" else given
         if option not in MAY_CHANGE and value != options[option]:
-            may = ", ".join(option_name(each) for each in MAY_CHANGE)
+            may = ", ".join(map(option_name, MAY_CHANGE))
             raise InputError(
                 f"{option_name(option)} {value} is not what {name} was begun with ({options[option]}); "
                 f"leave it out (only {may} may change), or train anew"
             )
-    return TrainConfig.from_record(begun["train"] | {each: changes[each] for each in MAY_CHANGE if each in changes})
+    return TrainConfig.from_record(
+        begun["train"] | {option: changes[option] for option in MAY_CHANGE if option in changes}
+    )
 
 
 def _record_environment(run: TrackedRun, epoch: int) -> None:
-    """environment.yaml; of a training that goes on elsewhere, another one beside it."""
+    """Record environment.yaml, or a second file for the epochs of a resumed training in another environment."""
     environment = machine.environment()
     if not run.has("environment.yaml"):
         run.yaml("environment.yaml", environment)
@@ -419,43 +390,116 @@ def _record_environment(run: TrackedRun, epoch: int) -> None:
         run.yaml(f"environment-from-epoch-{epoch:04d}.yaml", environment)
 
 
-def epoch_metrics(point: EpochPoint, preset: PresetName) -> dict[str, float]:
-    """What one epoch adds to the curves."""
-    metrics = {
-        "perplexity/train": point.train_perplexity,
-        "perplexity/val": point.val_perplexity,
-        "training/learning_rate": point.learning_rate,
-        "training/gradient_norm": point.gradient_norm,
-        "training/seconds": point.train_seconds,
-    }
-    if preset == "report":
-        metrics["perplexity_pooled/train"] = point.train_perplexity_pooled
-        metrics["perplexity_pooled/val"] = point.val_perplexity_pooled
-    return metrics
-
-
 def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
-    summary, cost = result.figures(), asdict(result.complexity)
-    run.metrics(
-        {
-            **final_metrics(summary),
-            "cost/matmul_macs_per_char": cost["matmul_macs_per_char"],
-            "cost/report_parameters": cost["report_parameters"],
-            "cost/report_macs": cost["report_macs"],
-            "cost/trained_parameters": result.trained_parameters,
-        },
-        step=len(result.history),  # a training that is given more epochs later has two ends
-    )
+    """Record a finished training: metrics, plots, size, sample texts, the model and the page's text."""
+    metrics = final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters)
+    run.metrics(metrics, step=len(result.history))  # a training that is resumed with more epochs has two ends
     if result.stopped:
         run.tags({"stopped": result.stopped})
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
-    bars = result.baselines["val"].perplexities()
+    baselines = result.baselines["val"].perplexities()
     title = f"{run.name} on {corpus.label}"
-    run.picture(CURVES_PLOT, figures.perplexity_curves(*curves, result.best.epoch, bars, title))
+    run.picture(CURVES_PLOT, figures.perplexity_curves(*curves, result.best.epoch, baselines, title))
     run.picture("plots/gap.png", figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
-    run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), cost))
+    run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), asdict(result.complexity)))
     run.text("samples/final.md", samples_table(result.samples))
     run.json("samples/final.json", {"samples": [asdict(sample) for sample in result.samples]})
     assert result.checkpoint is not None
     run.model(result.checkpoint, prompts_for(corpus.vocabulary)[0])
     run.note(training_note(corpus, model, config, result))
+
+
+# --- in worker processes ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """One training of a search (a trial, or a confirmation with another seed) or of a reproduction, for a worker.
+
+    ``number`` is the trial's (a confirmation's: that of the trial it repeats), else the row's in its table. ``stop``
+    is called after each epoch with the validation curve and the number of epochs, and returns a reason to stop or "";
+    it has to pickle. ``going_on`` is the id of a run to resume, possibly with more epochs or seconds; if that fails,
+    the configuration is trained anew.
+    """
+
+    role: Role
+    number: int
+    corpus: CorpusConfig
+    model: ModelConfig
+    train: TrainConfig
+    study: str
+    parent: str
+    tags: Mapping[str, str] = field(default_factory=dict)
+    stop: Callable[[Sequence[float], int], str] | None = None
+    going_on: str = ""
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """Identifies the task within its search or reproduction."""
+        return self.role, self.number, self.train.seed
+
+
+class Shares(Progress):
+    """Progress that reports the share of the steps done, 0 to 1."""
+
+    def __init__(self, report: Callable[[float], None]) -> None:
+        self._report = report
+        self._total, self._done = 1, 0
+
+    def start(self, total_steps: int, done_steps: int = 0) -> None:
+        self._total, self._done = total_steps, done_steps
+        self.advance(0)
+
+    def advance(self, steps: int) -> None:
+        self._done += steps
+        self._report(min(1.0, self._done / self._total))
+
+
+@cache
+def _corpus_of_task(config: CorpusConfig) -> Corpus:
+    return load_corpus(config)
+
+
+def do(task: TrainingTask | TimingTask, report: Callable[[float], None]) -> dict[str, Any] | Timing:
+    """Do a task in a worker: the result of a training, or the timing of some steps."""
+    if isinstance(task, TimingTask):
+        return time_training(_corpus_of_task(task.corpus), task.model, task.train)
+    return _train_task(task, report)
+
+
+def _train_task(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
+    """Train in a nested run, reporting the share of the steps done; returns the training's flat result.
+
+    A stopped run of the same study is resumed, the result of a finished one reused.
+    """
+
+    @contextmanager
+    def bar(name: str) -> Iterator[Progress]:
+        yield Shares(report)
+
+    def reason_to_stop(training: Training) -> str:
+        if task.stop is None:
+            return ""
+        return task.stop([point.val_perplexity for point in training.history], training.epochs)
+
+    corpus = _corpus_of_task(task.corpus)
+    begun_on = task.tags.get("corpus.sha256", corpus.corpus_sha256)
+    if corpus.corpus_sha256 != begun_on:  # the file was changed, or what could not be downloaded now can
+        raise InputError(
+            f"the text {public(task.corpus.corpus)} is no longer the one that was begun on "
+            f"(sha256 {corpus.corpus_sha256[:8]}..., then {begun_on[:8]}...); put that one back"
+        )
+    setting = Setting(task.study, task.parent, task.tags, bar, reason_to_stop)
+    if task.going_on:
+        changes = {name: getattr(task.train, name) for name in ("epochs", "max_seconds")}
+        try:
+            return resume(task.going_on, changes, setting).result
+        except InputError as error:  # its checkpoints are gone, or damaged
+            log.warning("%s: training anew", error)
+    step = train(corpus, task.corpus, task.model, task.train, reuse=True, setting=setting)
+    return step.result
+
+
+def train_in_processes(count: int) -> Workers:
+    """Worker processes of one thread each."""
+    return Workers(do, count)

@@ -60,7 +60,7 @@ def step_key(stage: str, inputs: Mapping[str, Any]) -> str:
     depends = {
         "stage": stage,
         "code": code_digest(*STAGE_MODULES[stage]),
-        "recording": own_code_digest("pipeline.tracking.step", RECORDING[stage]),
+        "recording": own_code_digest("pipeline.tracking.step", "pipeline.training.metrics", RECORDING[stage]),
         "torch": torch.__version__,
         "python": platform.python_version(),
         **inputs,
@@ -149,27 +149,6 @@ def record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName, only: s
         if only not in (None, split):
             continue
         run.dataset(f"{corpus.label}/{split}", f"{corpus.corpus_sha256[:16]}-{start}-{end}", corpus.source, split)
-
-
-def final_metrics(result: Mapping[str, Any]) -> dict[str, float]:
-    """The figures by which runs are compared, under the names that the UI's views use."""
-    return {
-        **{
-            f"final/{name}": result[name]
-            for name in (
-                "val_perplexity",
-                "test_perplexity",
-                "test_bits_per_char",
-                "best_epoch",
-                "ngram_val_perplexity",
-                "ngram_test_perplexity",
-            )
-        },
-        **{
-            f"cost/{name}": result[name]
-            for name in ("parameters", "macs_per_char", "train_seconds", "chars_per_second")
-        },
-    }
 
 
 def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus:

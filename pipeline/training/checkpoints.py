@@ -1,7 +1,7 @@
-"""Checkpoints: one safetensors file each, written atomically, with a digest over all that it holds. No pickle.
+"""Checkpoints: one safetensors file each, written atomically, with a digest over its whole content. No pickle.
 
-The facts of a checkpoint (configurations, vocabulary, epoch, ...) are JSON in the header's metadata. The digest of the
-facts and of every tensor stands there too.
+The facts of a checkpoint (configurations, vocabulary, epoch, ...) are JSON in the header's metadata, as is the digest
+of the facts and of every tensor.
 """
 
 import hashlib
@@ -27,15 +27,15 @@ from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary
 
 FORMAT = "time-machine-lm 2"
 
-FIRST_FORMAT = "time-machine-lm 1"  # its digest is that of the whole file, with zeros in place of the digest
+FIRST_FORMAT = "time-machine-lm 1"  # its digest is the whole file's, with zeros in place of the digest
 
 LONGEST_HEADER = 100_000_000  # bytes, as safetensors itself allows
 
-COPIES = 2  # of a checkpoint's bytes, which are in memory at once, at least
+COPIES = 2  # of a checkpoint's bytes that are in memory at once while it is loaded
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
-    """Write tensors and facts, all or nothing, and return the digest of both."""
+    """Write tensors and facts atomically, and return the digest of both. Raises TypeError for facts that JSON lacks."""
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"format": FORMAT, "facts": json.dumps(facts)}
     metadata["sha256"] = _digest(kept, metadata["facts"])
@@ -53,7 +53,7 @@ def _digest(tensors: Mapping[str, Tensor], facts: str) -> str:
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and facts. Raises InputError for a file that is not a whole, unaltered checkpoint of ours."""
+    """Read and verify a checkpoint: tensors and facts. Raises InputError for a damaged or foreign file."""
     try:
         with open(path, "rb", opener=_without_waiting) as file:
             start = file.read(8) or b""
@@ -87,7 +87,7 @@ def _first_digest(data: bytes, digest: str) -> str:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """How to open a file so that a pipe which nobody writes into is read as empty."""
+    """Opener for ``open`` that reads a pipe without a writer as empty instead of waiting."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -101,9 +101,9 @@ def _header(start: bytes) -> dict[str, str]:
 
 
 def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
-    """The model of a checkpoint, ready to read, with its vocabulary and the checkpoint's facts.
+    """Load the model of a checkpoint in evaluation mode, its vocabulary and the checkpoint's facts.
 
-    Of a "last" checkpoint, that is the best model until then. Raises InputError where this version can't build it.
+    A "last" checkpoint gives the best model until then. Raises InputError if this version can't build it.
     """
     tensors, facts = load_checkpoint(path)
     try:
@@ -119,7 +119,7 @@ def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
 
 
 def _check_origin(facts: Mapping[str, Any]) -> None:
-    """Raise KeyError, TypeError or ValueError where the facts do not say what was trained on, and how."""
+    """Raise KeyError, TypeError or ValueError if the facts lack the corpus, the seed or the preset."""
     corpus, train = facts["corpus"], facts["train"]
     if not all(isinstance(corpus[name], str) for name in ("name", "source", "corpus_sha256")):
         raise ValueError("its corpus has no name, source and digest")
@@ -128,7 +128,7 @@ def _check_origin(facts: Mapping[str, Any]) -> None:
 
 
 def _vocabulary(alphabet: Any, symbols: Any) -> Vocabulary:
-    """The vocabulary of a checkpoint's facts; ValueError for what is none."""
+    """The vocabulary of a checkpoint's facts; ValueError if it is not one."""
     if alphabet not in ("letters", "raw") or not isinstance(symbols, list):
         raise ValueError(f"its alphabet is {alphabet!r}, its symbols a {type(symbols).__name__}")
     wrong = [
@@ -144,7 +144,7 @@ def _vocabulary(alphabet: Any, symbols: Any) -> Vocabulary:
 
 
 def _model(config: ModelConfig, vocab_size: int, weights: Mapping[str, Tensor]) -> LanguageModel:
-    """The model with these weights; ValueError, before anything is allocated, if they are another model's."""
+    """Build the model with these weights; ValueError, before anything is allocated, if they do not fit it."""
     width, inputs = config.hidden_size, config.embedding_size or vocab_size
     least = config.num_layers * width**2 + width * inputs + vocab_size * (width + config.embedding_size)
     there = sum(tensor.numel() for tensor in weights.values())
@@ -165,17 +165,17 @@ def _model(config: ModelConfig, vocab_size: int, weights: Mapping[str, Tensor]) 
 
 
 def _in_a_line(error: Exception) -> str:
-    """What an error says, in one line that is not too long to be read."""
+    """An error's message in one short line."""
     reason = f"no {error}" if isinstance(error, KeyError) else str(error)
     return shorten(reason, 300)
 
 
 def flatten(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under "prefix.name", as a checkpoint keeps several groups of them."""
+    """Prefix the tensors' names, so that a checkpoint can hold several groups of them."""
     return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
 
 
 def group(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors that ``flatten`` put under a prefix, by their own names."""
+    """Inverse of ``flatten``: the tensors of a prefix, by their own names."""
     start = f"{prefix}."
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

@@ -1,4 +1,4 @@
-"""How well a model predicts a text: perplexity and bits per character of the same sum of cross-entropies.
+"""Evaluate a model on a text: perplexity and bits per character, from one sum of cross-entropies.
 
 Shapes: N characters or windows, R rows, T time steps.
 """
@@ -14,20 +14,20 @@ from torch.nn import functional as F
 
 from models.language_model import LanguageModel, State, with_row_lookup
 
-ROW_CHARS = 256  # characters that a row is scored on
+ROW_CHARS = 256  # scored characters of a row
 
-CONTEXT_CHARS = 128  # characters before them that it reads first, unscored
+CONTEXT_CHARS = 128  # unscored characters that a row reads before them
 
 ROWS_AT_ONCE = 512
 
-LARGE_VOCABULARY = 1000  # from here on, a one-hot vector times the input weights costs more than all the rest
+LARGE_VOCABULARY = 1000  # from here on, multiplying a one-hot vector costs more than all the rest: look rows up
 
 LOGITS_AT_ONCE = 8_000_000  # 32 MB: fewer rows at once for a large vocabulary
 
 
 @dataclass(frozen=True)
 class TextScore:
-    """Cross-entropy of a text: its sum in nats, and the number of characters that were predicted."""
+    """Cross-entropy of a text: its sum in nats, and the number of predicted characters."""
 
     nats: float
     characters: int
@@ -42,7 +42,7 @@ class TextScore:
 
 
 def perplexity(nats_per_char: float) -> float:
-    """exp of the mean cross-entropy; infinity where no float is large enough, and what is no number stays none."""
+    """exp of the mean cross-entropy; inf where that overflows, NaN for NaN."""
     try:
         return exp(nats_per_char)
     except OverflowError:
@@ -51,7 +51,7 @@ def perplexity(nats_per_char: float) -> float:
 
 @contextmanager
 def reading(model: LanguageModel) -> Iterator[None]:
-    """Without gradients and dropout; the model's mode is put back."""
+    """Evaluation mode without gradients; restores the model's mode afterwards."""
     was_training = model.training
     model.eval()
     try:
@@ -64,9 +64,9 @@ def reading(model: LanguageModel) -> Iterator[None]:
 def score_text(model: LanguageModel, ids: Tensor, row: int = ROW_CHARS, context: int = CONTEXT_CHARS) -> TextScore:
     """Score every character of ``ids`` (N,) but the first, each given those before it.
 
-    The text is cut into rows that are read side by side; each first reads the ``context`` characters before it
-    (at most ``row``), so that it starts with the state of one who has read on: 128 characters leave the perplexity
-    of a trained model within 0.1 % of a reading in one go (tested). Arithmetic is fp32, however it was trained.
+    The text is cut into rows that are read in parallel. Each first reads the ``context`` (at most ``row``) characters
+    before it: with 128, a trained model's perplexity is within 0.1 % of reading the text in one go (tested).
+    Arithmetic is fp32, whatever the training's. Raises ValueError for fewer than 2 characters.
     """
     if not 0 <= context <= row:
         raise ValueError(f"a context of {context} characters does not fit before a row of {row}; at most {row} do")
@@ -91,7 +91,7 @@ def score_text(model: LanguageModel, ids: Tensor, row: int = ROW_CHARS, context:
 
 
 def _state_at(model: LanguageModel, ids: Tensor, starts: Tensor, context: int) -> State | None:
-    """The state with which each of R rows starts: zeros at the text's start, else what its context leaves."""
+    """The initial state of R rows: zeros at the text's start, else the state after the row's context."""
     later = starts[starts > 0]
     if not len(later) or not context:
         return None
@@ -104,7 +104,7 @@ def _state_at(model: LanguageModel, ids: Tensor, starts: Tensor, context: int) -
 
 
 def score_windows(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size: int) -> tuple[float, TextScore]:
-    """Score windows (N, T), the state at zero in each: the book's validation.
+    """Score windows (N, T), each from a zero state, as the book validates.
 
     Returns the book's perplexity, the mean over batches of exp(mean loss of the batch), and the pooled score.
     """

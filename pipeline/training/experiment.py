@@ -1,6 +1,6 @@
-"""Experiment: one model trained and judged, the same for the command line, a search and a reproduction.
+"""Train and evaluate one model, checkpointed: the same for the command line, a search and a reproduction.
 
-``run_experiment`` is the short way to one for a script or a test, which wants its Result and nothing recorded.
+``run_experiment`` is the shortcut for a script or a test that needs the Result and no record.
 """
 
 import time
@@ -23,20 +23,20 @@ from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import TextScore, score_text
-from pipeline.training.hardware import check_training_fits
+from pipeline.training.hardware import check_training_fits, choose_hardware
 from pipeline.training.loop import EpochPoint, Training, fit
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
-SAVE_SECONDS = 60.0  # of a long epoch, at most so much is lost when the process is killed
+SAVE_SECONDS = 60.0  # between checkpoints within an epoch: at most so much is lost when the process is killed
 
-MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # of a training's configuration, when it is gone on with
+MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options of a training that may change when it is resumed
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of one experiment. Perplexities of the best epoch (lowest on validation), best epoch's weights.
+    """The result of an experiment: ``model`` and perplexities are those of the best epoch (lowest on validation).
 
-    ``last_texts`` are greedy, as the report's, by the weights after the last epoch: prompt -> text.
+    ``last_texts`` are greedy continuations, as in the report, by the weights of the last epoch: prompt -> text.
     """
 
     history: list[EpochPoint]
@@ -77,19 +77,19 @@ class Result:
 
 @dataclass(frozen=True)
 class Observer:
-    """Who is told what happens in an experiment; by default nobody."""
+    """Callbacks of an experiment; by default they do nothing."""
 
     on_start: Callable[[Training], None] = lambda training: None
     on_step: Callable[[int], None] = lambda steps: None
     on_epoch: Callable[[Training, EpochPoint], None] = lambda training, point: None
-    reason_to_stop: Callable[[Training], str] = lambda training: ""  # after an epoch; "" to go on
+    reason_to_stop: Callable[[Training], str] = lambda training: ""  # after an epoch; "" continues
 
 
 class CheckpointManager:
-    """The one owner of what must survive a training: the best weights so far, and the two checkpoints on disk.
+    """Keeps the best weights so far, and the two checkpoints on disk.
 
-    last.safetensors always holds the whole state after the last epoch that was reported or a later one, the best
-    weights included; best.safetensors is made of it, and holds those weights with all that is needed to use them.
+    last.safetensors holds the whole state after the last reported epoch or later, including the best weights;
+    best.safetensors is made from it, and holds those weights with all that is needed to use them.
     """
 
     def __init__(self, folder: Path | None, facts: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ class CheckpointManager:
         self.saved_at = time.monotonic()
 
     def keep(self, training: Training) -> None:
-        """Take the weights of an epoch that validates best, and write what is to survive. Doing it twice is once."""
+        """Copy the weights if the last epoch is the best, and write the checkpoints. Idempotent."""
         is_best = training.partial_epoch is None and bool(training.history) and training.best is training.history[-1]
         if is_best:
             weights = training.eval_model.state_dict()
@@ -114,33 +114,33 @@ class CheckpointManager:
         self.saved_at = time.monotonic()
 
     def keep_now_and_then(self, training: Training) -> None:
-        """``keep``, where there is a folder and the last time is long ago."""
+        """``keep``, if there is a folder and the last checkpoint is SAVE_SECONDS old."""
         if self.folder is not None and (began := time.monotonic()) - self.saved_at >= SAVE_SECONDS:
             self.keep(training)
             training.leave_out(self.saved_at - began)
 
-    def find(self, training: Training) -> None:
-        """Become the training that is found in the folder, if there is one. InputError if it is another one's."""
+    def restore(self, training: Training) -> None:
+        """Restore the training from the folder's last checkpoint, if any. InputError if that is of another training."""
         path = None if self.folder is None else self.folder / LAST_CHECKPOINT
         if path is None or not path.is_file():
             return
-        tensors, found = load_checkpoint(path)
+        tensors, facts = load_checkpoint(path)
         try:
-            self._check_same(training, path, found)
-            training.load_state_dict(tensors, found["state"])
+            self._check_same(training, path, facts)
+            training.load_state_dict(tensors, facts["state"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"{path} is no training that this version can go on with ({error})") from error
+            raise InputError(f"{path} is not a training that this version can resume ({error}); train anew") from error
         self.best_weights = group("best", tensors)
 
-    def go_on(self, training: Training) -> None:
-        """Put right what a killed process has left of the folder; from here on it is written to."""
+    def clean_up(self, training: Training) -> None:
+        """Clean up what a killed process left in the folder, before the first checkpoint is written."""
         if self.folder is None:
             return
         for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
             for part in leftovers(self.folder / name):
                 part.unlink(missing_ok=True)
         if training.best is not None:
-            self._write_best(self.folder, training)  # the process may have gone between the two files
+            self._write_best(self.folder, training)  # the process may have died between the two files
 
     def _check_same(self, training: Training, path: Path, found: Mapping[str, Any]) -> None:
         for name in ("model", "train", "vocabulary"):
@@ -170,17 +170,17 @@ class CheckpointManager:
 
 
 def steps_kept(folder: Path) -> int:
-    """How far the training has come whose last checkpoint a folder holds; -1 without one. InputError if damaged."""
+    """The step of a folder's last checkpoint; -1 without one. Raises InputError if it is damaged."""
     if not (folder / LAST_CHECKPOINT).is_file():
         return -1
     return int(load_checkpoint(folder / LAST_CHECKPOINT)[1].get("state", {}).get("step", -1))
 
 
 class Experiment:
-    """A training with its corpus and the folder of its checkpoints: begun, or found there and about to be gone on with.
+    """A training with its corpus and checkpoints: a new one, or the one restored from ``checkpoint_dir``.
 
-    Nothing is written before ``run``. Raises InputError for a folder that holds another training, or one that can't be
-    gone on with as it is asked for.
+    Nothing is written before ``run``. Raises InputError for a training that this machine can't hold, and for a folder
+    that has another training or one that can't be resumed with this configuration.
     """
 
     def __init__(
@@ -196,10 +196,12 @@ class Experiment:
         self.checkpoint_dir = checkpoint_dir
         ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train_config.preset)
         train, val, self._test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
-        check_training_fits(model_config, train_config, len(corpus.vocabulary), len(train), len(self._test))
+        hardware = choose_hardware(model_config, train_config)
+        vocab_size = len(corpus.vocabulary)
+        check_training_fits(model_config, train_config, vocab_size, len(train), len(self._test), hardware=hardware)
         torch.manual_seed(train_config.seed)
-        self.training = Training(LanguageModel(model_config, len(corpus.vocabulary)), train, val, train_config)
-        self._keeper = CheckpointManager(
+        self.training = Training(LanguageModel(model_config, vocab_size), train, val, train_config, hardware)
+        self._checkpoints = CheckpointManager(
             checkpoint_dir,
             {
                 "corpus": {
@@ -213,33 +215,33 @@ class Experiment:
                 "train": asdict(train_config),
             },
         )
-        self._keeper.find(self.training)
+        self._checkpoints.restore(self.training)
 
     def run(self, observer: Observer = Observer()) -> Result:
-        """Train, keep the epoch that validates best, and read the test text once, at the end, with it.
+        """Train to the end, then evaluate the best epoch (lowest validation perplexity) on the test text.
 
-        With a folder, an epoch is on disk there before ``on_epoch`` hears of it, a long one every SAVE_SECONDS and when
-        it is stopped; another Experiment with the same folder then goes on, bit for bit.
+        With a folder, a checkpoint is written before each call of ``on_epoch``, every SAVE_SECONDS within an epoch, and
+        on Ctrl-C or SystemExit; another Experiment with the same folder then continues bit for bit.
         """
-        training, keeper = self.training, self._keeper
+        training, checkpoints = self.training, self._checkpoints
 
         def after_epoch(training: Training, point: EpochPoint) -> None:
             training.stopped = training.stopped or observer.reason_to_stop(training)
-            keeper.keep(training)
+            checkpoints.keep(training)
             observer.on_epoch(training, point)
 
-        keeper.go_on(training)
+        checkpoints.clean_up(training)
         observer.on_start(training)
         try:
-            fit(training, after_epoch, observer.on_step, keeper.keep_now_and_then)
+            fit(training, after_epoch, observer.on_step, checkpoints.keep_now_and_then)
         except (KeyboardInterrupt, SystemExit):
             if training.is_whole:
-                keeper.keep(training)
+                checkpoints.keep(training)
             raise
         assert training.best is not None  # fit makes one epoch at least
         model = deepcopy(training.eval_model)
         last_texts = greedy_texts(model, self.corpus.vocabulary)
-        model.load_state_dict(keeper.best_weights)
+        model.load_state_dict(checkpoints.best_weights)
         return Result(
             history=training.history,
             best=training.best,
@@ -266,5 +268,5 @@ def run_experiment(
     observer: Observer = Observer(),
     checkpoint_dir: Path | None = None,
 ) -> Result:
-    """An Experiment begun (or found in ``checkpoint_dir``) and run. Raises InputError as Experiment does."""
+    """Run an Experiment, new or restored from ``checkpoint_dir``. Raises InputError as Experiment does."""
     return Experiment(corpus, model_config, train_config, checkpoint_dir).run(observer)

@@ -1,4 +1,4 @@
-"""Pictures of one training: perplexity curves and the generalisation gap."""
+"""Plots of one training: perplexity curves and the generalisation gap."""
 
 from collections.abc import Mapping, Sequence
 
@@ -21,18 +21,18 @@ def perplexity_curves(
     train: Sequence[float],
     val: Sequence[float],
     best_epoch: int,
-    bars: Mapping[str, float],
+    baselines: Mapping[str, float],
     title: str,
 ) -> bytes:
-    """Train and validation perplexity by epoch on a log axis, the gap between them, and horizontal bars to compare.
+    """A PNG of train and validation perplexity by epoch on a log axis, with the baselines as horizontal lines.
 
-    ``bars`` maps a label to a perplexity (the n-gram models on the validation text).
+    ``baselines`` maps a label to a perplexity on the validation text.
     """
     train, val = drawable(train), drawable(val)
     epochs = range(1, len(val) + 1)
     figure = new_figure(8, 5)
     axes = add_axes(figure, title)
-    log_y(axes, [*train, *val, *bars.values()])
+    log_y(axes, [*train, *val, *baselines.values()])
     marker = "o" if len(val) <= 40 else None
     axes.plot(epochs, train, color=TRAIN, marker=marker, markersize=3, label="train (measured while training)")
     axes.plot(epochs, val, color=VAL, marker=marker, markersize=3, label="validation")
@@ -43,7 +43,7 @@ def perplexity_curves(
     axes.annotate(
         f"best {best:.3f}", (best_epoch, best), xytext=(0, 10), textcoords="offset points", ha=label_side, color=VAL
     )
-    baseline_lines(axes, bars)
+    baseline_lines(axes, baselines)
     axes.set(xlabel="epoch", ylabel="perplexity per character")
     whole_numbers(axes)
     legend_below(figure, [axes], 3)
@@ -51,7 +51,7 @@ def perplexity_curves(
 
 
 def generalisation_gap(train: Sequence[float], val: Sequence[float], title: str) -> bytes:
-    """Validation minus train perplexity by epoch: below zero while dropout holds the train figure up."""
+    """A PNG of validation minus train perplexity by epoch: negative while dropout raises the train perplexity."""
     train, val = drawable(train), drawable(val)
     epochs = range(1, len(val) + 1)
     gap = [v - t for v, t in zip(val, train, strict=True)]

@@ -1,7 +1,11 @@
-"""What this machine offers a training: device, precision, threads, and whether its memory suffices."""
+"""The hardware of a training: device, precision and threads, and whether this machine's memory holds it.
+
+``choose_hardware`` resolves a configuration once; the memory check and the training loop are handed its result.
+"""
 
 import ctypes
 import sys
+from dataclasses import dataclass
 
 import torch
 
@@ -12,13 +16,49 @@ from pipeline.errors import InputError
 from pipeline.support.machine import GB, check_threads, memory_of_this_machine, usable_cores
 from pipeline.training.evaluation import LOGITS_AT_ONCE, ROW_CHARS, ROWS_AT_ONCE
 
-BF16_STEP_UNITS = 8192  # rows times units
+BF16_STEP_UNITS = 8192  # rows times units from which on a step of a GRU or RNN is faster in bf16 on a CPU
 
-# --- what the machine offers -----------------------------------------------------------------------------------------
+# --- memory: bytes, and how many of them are held at once
+
+FLOAT, HALF = 4, 2  # bytes of a number in fp32 and in bf16
+
+STEP_COPIES = 6  # of the parameters, that a step makes and drops again: masks, casts, norms
+
+WRITE_COPIES = 3  # of a checkpoint's content while it is written
+
+LAYER_BYTES = 300_000  # a layer's objects and kernels, however small it is
+
+KEPT_PER_UNIT = {"rnn": 5, "gru": 14, "lstm": 22}  # numbers per character, unit and layer that the backward pass needs
+
+KEPT_PER_SYMBOL = 36  # bytes per character: one-hot and logits, in both precisions, and their gradients
+
+READ_PER_UNIT = 4  # numbers per character and unit without a backward pass
+
+WORKER_BYTES = 310_000_000  # a worker process before it trains, not counting what it shares with others
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What one training runs on: the device, the precision of its arithmetic ("fp32" or "bf16"), and its threads."""
+
+    device: torch.device
+    precision: str
+    threads: int
+
+
+def choose_hardware(model: ModelConfig, config: TrainConfig) -> Hardware:
+    """Resolve what a configuration leaves at auto. Raises InputError for a device that this machine lacks.
+
+    Under the report's preset, auto is fp32, as the report's own trainings.
+    """
+    device = choose_device(config.device)
+    asked = "fp32" if (config.preset, config.precision) == ("report", "auto") else config.precision
+    precision = choose_precision(asked, device, model, config.batch_size)
+    return Hardware(device, precision, choose_threads(config.threads))
 
 
 def choose_device(device: str) -> torch.device:
-    """auto: cuda, else mps, else cpu. Raises InputError for one that this machine lacks."""
+    """The device of this name; auto: cuda, else mps, else cpu. Raises InputError for one that this machine lacks."""
     has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
         return torch.device(next(name for name, there in has.items() if there))
@@ -29,7 +69,7 @@ def choose_device(device: str) -> torch.device:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies in bfloat16 (CPU: AMX or AVX512-BF16); elsewhere it would only be slower."""
+    """Whether the device has bfloat16 instructions (CPU: AMX or AVX512-BF16); emulated, bf16 would only be slower."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
@@ -39,7 +79,7 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def choose_precision(precision: str, device: torch.device, model: ModelConfig, batch_size: int) -> str:
-    """auto: bf16 where it pays.
+    """The precision of this name; auto: bf16 where it is faster, else fp32.
 
     On a CPU, scratch layers stay in fp32: casting each step costs more than it saves. So do torch.nn's GRU and RNN,
     which are dispatched step by step (only the LSTM goes through oneDNN whole), unless a step is BF16_STEP_UNITS wide:
@@ -55,13 +95,15 @@ def choose_precision(precision: str, device: torch.device, model: ModelConfig, b
 
 
 def choose_threads(threads: int | None) -> int:
-    """One where the user says nothing: layers of this size gain nothing from a second one, and a second one that
-    has to wait for another program's costs ten times the step (measured)."""
+    """``threads``, by default 1: layers of this size gain nothing from a second thread.
+
+    One that has to wait for another program's makes a step ten times as long (measured).
+    """
     return threads or 1
 
 
 def keep_freed_memory() -> None:
-    """Ask glibc to keep what is freed: returning the same megabytes to the kernel each step costs up to half of it."""
+    """Make glibc keep freed memory: returning it to the kernel takes up to half of each step's time."""
     if not sys.platform.startswith("linux"):
         return
     try:
@@ -74,58 +116,52 @@ def keep_freed_memory() -> None:
     mallopt(m_top_pad, 2**26)
 
 
-FLOAT, HALF = 4, 2
-
-STEP_COPIES = 6  # that a step makes and drops again: masks, casts, norms
-
-WRITE_COPIES = 3  # of what a checkpoint holds, while it is written
-
-LAYER_BYTES = 300_000  # of a layer's objects and kernels, however small it is
-
-KEPT_PER_UNIT = {"rnn": 5, "gru": 14, "lstm": 22}  # numbers, of each layer
-
-KEPT_PER_SYMBOL = 36  # bytes: one-hot and logits, in both precisions, and their gradients
-
-READ_PER_UNIT = 4  # numbers, where nothing is kept for the way back
-
-WORKER_BYTES = 310_000_000  # of a worker process before it trains, not counting what it shares with others
-
-
 def weight_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int) -> int:
-    """Weights, gradients, moments, average, best weights, and the checkpoint that is made of all but the gradients."""
+    """Bytes of weights, gradients, moments, EMA and best weights, and of the checkpoint of all but the gradients."""
     held = 2 + 2 * (config.optimizer == "adamw") + (config.average > 0)
     copies = held + 1 + STEP_COPIES + WRITE_COPIES * held
     return FLOAT * copies * closed_form(model, vocab_size).parameters + LAYER_BYTES * model.num_layers
 
 
-def step_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int, train_chars: int) -> int:
-    """What a step on a training text of so many characters keeps."""
+def step_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int, train_chars: int, precision: str) -> int:
+    """Bytes that one training step keeps for its backward pass, on a training text of ``train_chars`` characters."""
     if config.preset == "report":  # windows overlap: one starts at almost every character
         chars = min(config.batch_size, train_chars) * min(config.sequence_length, train_chars)
     else:
         chars = min(config.batch_size * config.sequence_length, train_chars, PASS_CHARS)
-    precision = choose_precision(config.precision, choose_device(config.device), model, config.batch_size)
     number = HALF if precision == "bf16" else FLOAT
     units = model.hidden_size * model.num_layers
     return chars * (number * KEPT_PER_UNIT[model.cell] * units + KEPT_PER_SYMBOL * vocab_size)
 
 
 def read_bytes(model: ModelConfig, vocab_size: int, chars: int) -> int:
-    """What the scoring of a text of so many characters takes at once."""
+    """Bytes that scoring a text of ``chars`` characters takes."""
     rows = max(1, min(ROWS_AT_ONCE, LOGITS_AT_ONCE // (ROW_CHARS * vocab_size)))
     return min(rows * ROW_CHARS, chars) * (FLOAT * READ_PER_UNIT * model.hidden_size + KEPT_PER_SYMBOL * vocab_size)
 
 
-def training_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int, train_chars: int, test_chars: int) -> int:
-    """What a training takes of this machine's memory; 0 on other devices than the CPU, whose memory is their own."""
-    if choose_device(config.device).type != "cpu":
+def training_bytes(
+    model: ModelConfig,
+    config: TrainConfig,
+    vocab_size: int,
+    train_chars: int,
+    test_chars: int,
+    *,
+    hardware: Hardware | None = None,
+) -> int:
+    """Bytes of this machine's memory that a training takes; 0 on a device with memory of its own.
+
+    ``hardware``: where it is not given, as ``choose_hardware`` resolves it.
+    """
+    hardware = hardware or choose_hardware(model, config)
+    if hardware.device.type != "cpu":
         return 0
-    weights, step = weight_bytes(model, config, vocab_size), step_bytes(model, config, vocab_size, train_chars)
-    return weights + max(step, read_bytes(model, vocab_size, test_chars))
+    step = step_bytes(model, config, vocab_size, train_chars, hardware.precision)
+    return weight_bytes(model, config, vocab_size) + max(step, read_bytes(model, vocab_size, test_chars))
 
 
 def most_workers(largest_training: int) -> int:
-    """How many worker processes with a training of so many bytes each this machine's memory holds; at least one."""
+    """How many workers, each with a training of so many bytes, this machine's memory holds; at least 1."""
     return max(1, memory_of_this_machine() // (WORKER_BYTES + largest_training))
 
 
@@ -136,19 +172,23 @@ def check_training_fits(
     train_chars: int,
     test_chars: int,
     workers: int = 1,
+    *,
+    hardware: Hardware | None = None,
 ) -> None:
-    """Refuse, with both figures, a training that this machine's memory can't hold in each of ``workers`` processes.
+    """Check that this machine's memory holds the training in each of ``workers`` processes, and its threads start.
 
-    Raises InputError; also for --threads that can't be started. On other devices than the CPU the memory is not
-    checked: what they have is their own.
+    Raises InputError, with the bytes that are needed and those that there are. The memory of devices other than the
+    CPU is not checked. ``hardware``: where it is not given, as ``choose_hardware`` resolves it.
     """
     if config.threads is not None:
         check_threads(config.threads)
-    needed = training_bytes(model, config, vocab_size, train_chars, test_chars)
+    hardware = hardware or choose_hardware(model, config)
+    needed = training_bytes(model, config, vocab_size, train_chars, test_chars, hardware=hardware)
     if not needed:
         return
-    weights, step = weight_bytes(model, config, vocab_size), step_bytes(model, config, vocab_size, train_chars)
-    lower = "--batch-size or --sequence-length" if step > weights else _smaller(model)
+    step = step_bytes(model, config, vocab_size, train_chars, hardware.precision)
+    too_long = step > weight_bytes(model, config, vocab_size)
+    lower = "--batch-size or --sequence-length" if too_long else _size_options(model)
     what = f"{_shape(model)}, trained in steps of {config.batch_size:,} x {config.sequence_length:,} characters"
     _check(f"{what},", needed, lower)
     if workers > 1:
@@ -157,9 +197,9 @@ def check_training_fits(
 
 
 def check_shape_fits(model: ModelConfig, vocab_size: int) -> None:
-    """Refuse, with both figures, a model that can't be built here to be measured. Raises InputError."""
+    """Check that a model can be built in this machine's memory. Raises InputError with both figures."""
     twice = 2 * FLOAT * closed_form(model, vocab_size).parameters  # the layers alone, and with the output layer
-    _check(_shape(model), twice + LAYER_BYTES * model.num_layers, _smaller(model))
+    _check(_shape(model), twice + LAYER_BYTES * model.num_layers, _size_options(model))
 
 
 def _shape(model: ModelConfig) -> str:
@@ -167,7 +207,7 @@ def _shape(model: ModelConfig) -> str:
     return f"--hidden-size {model.hidden_size} with --num-layers {model.num_layers}{embedding}"
 
 
-def _smaller(model: ModelConfig) -> str:
+def _size_options(model: ModelConfig) -> str:
     return (
         "--hidden-size, --num-layers or --embedding-size" if model.embedding_size else "--hidden-size or --num-layers"
     )
@@ -182,8 +222,8 @@ def _check(what: str, needed: int, lower: str) -> None:
 
 
 def worker_count(workers: int | None, largest_training: int = 0) -> int:
-    """--workers; with auto one for each core that this process may use, if the memory holds so many trainings.
+    """Number of worker processes: ``workers``; None (auto): one per usable core, or fewer if memory is short.
 
-    ``largest_training``: the bytes that the largest of them takes.
+    ``largest_training`` is the largest training's bytes.
     """
     return workers if workers is not None else min(usable_cores(), most_workers(largest_training))

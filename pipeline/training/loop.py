@@ -1,8 +1,8 @@
-"""fit(): the training loop. It reports to callbacks and knows neither tracker nor files.
+"""The training loop: ``fit`` trains, validates and reports to callbacks; it knows neither tracker nor files.
 
-Everything random in an epoch (order, cuts, masks) is drawn from the seed and the epoch's number, so the state between
-two epochs is: weights, their average, the optimizer's moments, and the history. Between two steps of an epoch there is
-besides what the epoch has come to (``UnderWay``). ``Training`` owns that state.
+Everything random in an epoch (order of the batches, cuts, dropout masks) is drawn from the seed and the epoch's
+number. So the state between two epochs is the weights, their EMA, the optimizer's moments and the history; between
+two steps of an epoch, a ``PartialEpoch`` as well. ``Training`` owns that state, and saves and restores it.
 
 Shapes: B batch, T time steps.
 """
@@ -27,26 +27,26 @@ from pipeline.support.signals import defer_signals
 from pipeline.text.batches import stream_batches, windows
 from pipeline.training.checkpoints import flatten, group
 from pipeline.training.evaluation import perplexity, score_text, score_windows
-from pipeline.training.hardware import choose_device, choose_precision, choose_threads, keep_freed_memory
+from pipeline.training.hardware import Hardware, choose_hardware, keep_freed_memory
 
 WARM_UP_STEPS = 50
 
-STEPS_PER_WARM_UP_STEP = 10  # at least so many in a training: a short one has a shorter warm-up
+STEPS_PER_WARM_UP_STEP = 10  # a training of fewer than 10 * WARM_UP_STEPS steps warms up for a tenth of them
 
-FINAL_RATE_SHARE = 0.05
+FINAL_RATE_SHARE = 0.05  # of the peak learning rate, in the last step of a cosine
 
-STEPS_BETWEEN_CHECKS = 20  # of the loss being a number, and of the clock
+STEPS_BETWEEN_CHECKS = 20  # for a loss that is not finite, and of the clock
 
-DIVERGED_TIMES = 100  # the perplexity of guessing: a validation perplexity from there on is that of no model
+DIVERGED_TIMES = 100  # a validation perplexity of so many times a uniform guess's counts as divergence
 
 
 @dataclass(frozen=True)
 class EpochPoint:
     """One point of the curves. Perplexities are per character; seconds and characters count from the start.
 
-    ``train_perplexity`` is measured while training, on weights that still move and with dropout on. Under the report's
-    preset, both perplexities are the book's (mean over batches of exp of the batch's loss), and the pooled ones
-    (exp of the mean loss) stand beside them; otherwise the pairs are equal.
+    ``train_perplexity`` is measured during training, on weights that still change and with dropout. Under the report's
+    preset, both perplexities are the book's (mean over batches of exp of the batch's loss) and the pooled ones are exp
+    of the mean loss; under the other, each pair is equal.
     """
 
     epoch: int
@@ -62,10 +62,11 @@ class EpochPoint:
 
 @dataclass
 class PartialEpoch:
-    """What an epoch has come to between two of its steps.
+    """The state of an epoch between two of its steps.
 
-    ``state`` is the carried one. ``masks_rng`` is the state of the generator that the masks are drawn from, where the
-    epoch is gone on with in another process; None where that generator itself is at hand.
+    ``losses`` and ``sizes`` (in characters) are those of the steps done. ``state`` is the recurrent state carried to
+    the next step. ``dropout_rng`` is the state of the random generator of the dropout masks as read from a checkpoint,
+    to be restored before the next step; else None.
     """
 
     losses: list[Tensor] = field(default_factory=list)
@@ -75,11 +76,11 @@ class PartialEpoch:
     dropout_rng: Tensor | None = None
 
 
-# --- the data, as each preset reads it -------------------------------------------------------------------------------
+# --- the data of each preset -----------------------------------------------------------------------------------------
 
 
 class WindowData:
-    """The report's protocol: shuffled windows, the state at zero in each."""
+    """The report's protocol: shuffled overlapping windows, each starting from a zero state."""
 
     carries_state = False
 
@@ -104,9 +105,10 @@ class WindowData:
 
 
 class StreamData:
-    """The project's protocol: parallel streams through the text, the state carried from cut to cut.
+    """The project's protocol: parallel streams through the text, the state carried along each.
 
-    Of a text longer than PASS_CHARS, each epoch reads the next PASS_CHARS.
+    An epoch reads the whole text, or the next PASS_CHARS of a longer one. Raises InputError for a text that is too
+    short to fill the rows.
     """
 
     carries_state = True
@@ -126,7 +128,7 @@ class StreamData:
         self.val_chars = len(self.val) - 1
 
     def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (inputs, targets) of an epoch, each (B, <= T); the cuts fall elsewhere in each epoch."""
+        """Yield (inputs, targets) of an epoch, each (B, <= T), cut at other places in each epoch."""
         passes = -(-len(self.train) // self.pass_chars)  # their starts evenly spaced, the last one at the text's end
         start = (epoch - 1) % passes * (len(self.train) - self.pass_chars) // max(1, passes - 1)
         offset = int(torch.randint(self.config.sequence_length, (), generator=generator))
@@ -134,9 +136,22 @@ class StreamData:
         return stream_batches(part, self.config.batch_size, self.config.sequence_length, offset)
 
     def validate(self, model: LanguageModel) -> tuple[float, float]:
-        """Perplexity, twice: there is no other average than the pooled one."""
+        """The pooled perplexity, twice: streams have no average over batches."""
         value = score_text(model, self.val).perplexity
         return value, value
+
+
+def data_for(train: Tensor, val: Tensor, config: TrainConfig) -> WindowData | StreamData:
+    """Training and validation ids (N,) as the preset reads them. Raises InputError if there are too few characters."""
+    try:
+        return (WindowData if config.preset == "report" else StreamData)(train, val, config)
+    except ValueError as error:  # too few characters for a window
+        raise InputError(str(error)) from error
+
+
+def number_of_epochs(config: TrainConfig, data: WindowData | StreamData) -> int:
+    """The epochs asked for, or as many as the budget of characters pays for; at least 1."""
+    return config.epochs or max(1, round(config.budget_chars / data.chars_per_epoch))
 
 
 # --- the learning rate ---------------------------------------------------------------------------------------------
@@ -145,7 +160,7 @@ class StreamData:
 def cosine_share(step: int, total_steps: int) -> float:
     """Share of the peak learning rate in a step (from 0): linear warm-up to 1, then half a cosine.
 
-    The cosine falls to FINAL_RATE_SHARE in the last of ``total_steps``.
+    The last of ``total_steps`` has FINAL_RATE_SHARE.
     """
     warm_up = min(WARM_UP_STEPS, max(1, total_steps // STEPS_PER_WARM_UP_STEP))
     done = step + 1
@@ -156,45 +171,36 @@ def cosine_share(step: int, total_steps: int) -> float:
 
 
 def first_cosine_share(step: int, total_steps: int) -> float:
-    """Share of the peak learning rate under the first recipe: the warm-up times a cosine from the first step on.
+    """Share of the peak learning rate under the first recipe: warm-up times a cosine over all steps.
 
-    FINAL_RATE_SHARE would be reached one step after the last.
+    The step after the last would have FINAL_RATE_SHARE.
     """
     warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
     fall = 0.5 * (1 + cos(pi * min(1.0, step / total_steps)))
     return warm_up * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * fall)
 
 
-# --- the state of a training, and the step that moves it on ----------------------------------------------------------
+# --- the state of a training and its steps ---------------------------------------------------------------------------
 
 
 class Training:
-    """A training at one moment. ``run_epoch`` moves it on; ``state_dict`` and ``load_state_dict`` carry it over."""
+    """The state of a training: ``run_epoch`` advances it, ``state_dict`` and ``load_state_dict`` save and restore it.
 
-    def __init__(self, model: LanguageModel, train: Tensor, val: Tensor, config: TrainConfig) -> None:
+    ``train`` and ``val`` are the ids (N,) of the two splits. ``hardware``: where it is not given, as
+    ``choose_hardware`` resolves it. Raises InputError for a text that is too short.
+    """
+
+    def __init__(
+        self, model: LanguageModel, train: Tensor, val: Tensor, config: TrainConfig, hardware: Hardware | None = None
+    ) -> None:
+        hardware = hardware or choose_hardware(model.config, config)
         self.config = config
-        self.device = choose_device(config.device)
-        precision = "fp32" if (config.preset, config.precision) == ("report", "auto") else config.precision
-        self.precision = choose_precision(precision, self.device, model.config, config.batch_size)
-        self.threads = choose_threads(config.threads)
+        self.device, self.precision, self.threads = hardware.device, hardware.precision, hardware.threads
         self.model = model.to(self.device)
         self.average = deepcopy(self.model) if config.average else None
-        data = WindowData if config.preset == "report" else StreamData
-        try:
-            self.data: WindowData | StreamData = data(train, val, config)
-        except ValueError as error:  # too few characters for the batches that are asked for
-            raise InputError(str(error)) from error
-        self.epochs = config.epochs or max(1, round(config.budget_chars / self.data.chars_per_epoch))
-        if config.optimizer == "adamw":
-            self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
-                self.model.parameters(),
-                lr=config.learning_rate,
-                betas=(0.9, 0.99),
-                weight_decay=config.weight_decay,
-                fused=self.device.type in ("cpu", "cuda"),
-            )
-        else:
-            self.optimizer = torch.optim.SGD(self.model.parameters(), lr=config.learning_rate)
+        self.data = data_for(train, val, config)
+        self.epochs = number_of_epochs(config, self.data)
+        self.optimizer = self._new_optimizer()
         self.step = 0
         self.train_seconds = 0.0
         self.train_chars = 0
@@ -202,12 +208,12 @@ class Training:
         self.is_whole = True  # False in the middle of a step
         self.history: list[EpochPoint] = []
         self.best: EpochPoint | None = None
-        self.stopped = ""  # why it ended before its last epoch
-        self._started: float | None = None  # when the seconds that are not yet in train_seconds began
+        self.stopped = ""  # the reason why it ended before its last epoch
+        self._started: float | None = None  # clock reading since which seconds are not in train_seconds
 
     @property
     def eval_model(self) -> LanguageModel:
-        """The weights that validation judges now: the running average where there is one."""
+        """The model that validation evaluates: the EMA of the weights if there is one."""
         return self.average or self.model
 
     @property
@@ -227,46 +233,67 @@ class Training:
         on_step: Callable[[int], None] = lambda steps: None,
         at_rest: Callable[[], None] = lambda: None,
     ) -> EpochPoint:
-        """Train for an epoch (or the rest of one, or until the time is up), validate, and add the point to the history.
+        """Train for an epoch (or its rest, or until the time is up), validate, and append the point to the history.
 
-        ``on_step`` is told how many steps were made since the last call; ``at_rest`` is called between any two steps,
-        where the state is whole. Raises TrainingDivergedError when the loss or the validation is not a number; the
-        history then ends with the epoch before.
+        ``on_step`` is given the number of steps since its last call; ``at_rest`` is called after each step, where the
+        state is whole and may be saved. Raises TrainingDivergedError for a loss that is not finite or a validation
+        perplexity that no model has; the history then ends with the epoch before.
         """
         epoch = len(self.history) + 1
+        part, generator = self._begin_epoch(epoch)
+        with self._timed():
+            cut_short = self._train_steps(epoch, part, generator, on_step, at_rest)
+            val_perplexities = self.data.validate(self.eval_model)
+        if not val_perplexities[0] < DIVERGED_TIMES * self.model.vocab_size:  # NaN as well
+            raise self._diverged(f"the validation perplexity is {val_perplexities[0]:.6g} after epoch {epoch}")
+        return self._close_epoch(epoch, part, val_perplexities, cut_short)
+
+    def _begin_epoch(self, epoch: int) -> tuple[PartialEpoch, torch.Generator]:
+        """Begin or resume an epoch; also returns the generator of its order. torch's own draws the dropout masks."""
         seed = (self.config.seed * 1_000_003 + epoch) % 2**63
-        generator = torch.Generator().manual_seed(seed)  # the order
         if self.partial_epoch is None:
             self.partial_epoch = PartialEpoch()
-            torch.manual_seed(seed)  # the masks
-        part = self.partial_epoch
-        if part.dropout_rng is not None:
-            self._dropout_generator().set_rng_state(part.dropout_rng)
-            part.dropout_rng = None
-        cut_short, told = False, len(part.losses)
+            torch.manual_seed(seed)
+        if self.partial_epoch.dropout_rng is not None:
+            self._dropout_generator().set_rng_state(self.partial_epoch.dropout_rng)
+            self.partial_epoch.dropout_rng = None
+        return self.partial_epoch, torch.Generator().manual_seed(seed)
+
+    def _train_steps(
+        self,
+        epoch: int,
+        part: PartialEpoch,
+        generator: torch.Generator,
+        on_step: Callable[[int], None],
+        at_rest: Callable[[], None],
+    ) -> bool:
+        """Train for the rest of an epoch; returns whether the time was up before its end."""
+        cut_short, reported = False, len(part.losses)
         self.model.train()
-        with self._timed():
-            for inputs, targets in islice(self.data.batches(epoch, generator), len(part.losses), None):
-                with defer_signals():
-                    self.is_whole = False
-                    loss, part.gradient_norm, state = self._train_step(inputs, targets, part.state)
-                    part.state = state if self.data.carries_state else None
-                    part.losses.append(loss)
-                    part.sizes.append(inputs.numel())
-                    self.is_whole = True
-                at_rest()
-                if len(part.losses) % STEPS_BETWEEN_CHECKS == 0:
-                    on_step(len(part.losses) - told)
-                    told = len(part.losses)
-                    self._check_finite(loss, epoch)
-                    if cut_short := self._time_is_up():
-                        break
-            on_step(len(part.losses) - told)
-            for loss in part.losses:
+        for inputs, targets in islice(self.data.batches(epoch, generator), len(part.losses), None):
+            with defer_signals():
+                self.is_whole = False
+                loss, part.gradient_norm, state = self._train_step(inputs, targets, part.state)
+                part.state = state if self.data.carries_state else None
+                part.losses.append(loss)
+                part.sizes.append(inputs.numel())
+                self.is_whole = True
+            at_rest()
+            if len(part.losses) % STEPS_BETWEEN_CHECKS == 0:
+                on_step(len(part.losses) - reported)
+                reported = len(part.losses)
                 self._check_finite(loss, epoch)
-            val_perplexity, val_perplexity_pooled = self.data.validate(self.eval_model)
-        if not val_perplexity < DIVERGED_TIMES * self.model.vocab_size:  # also what is not a number
-            raise self._diverged(f"the validation perplexity is {val_perplexity:.6g} after epoch {epoch}")
+                if cut_short := self._time_is_up():
+                    break
+        on_step(len(part.losses) - reported)
+        for loss in part.losses:
+            self._check_finite(loss, epoch)
+        return cut_short
+
+    def _close_epoch(
+        self, epoch: int, part: PartialEpoch, val_perplexities: tuple[float, float], cut_short: bool
+    ) -> EpochPoint:
+        """Append the point of a validated epoch to the history, and decide whether the training stops here."""
         book, pooled = self._train_perplexities(part.losses, part.sizes)
         with defer_signals():
             self.train_chars += sum(part.sizes)
@@ -275,21 +302,33 @@ class Training:
             point = EpochPoint(
                 epoch=epoch,
                 train_perplexity=book,
-                val_perplexity=val_perplexity,
+                val_perplexity=val_perplexities[0],
                 train_perplexity_pooled=pooled,
-                val_perplexity_pooled=val_perplexity_pooled,
-                learning_rate=self.learning_rate_at(self.step - 1),  # of the last step that was made
+                val_perplexity_pooled=val_perplexities[1],
+                learning_rate=self.learning_rate_at(self.step - 1),  # of the last step done
                 gradient_norm=float(part.gradient_norm),
                 train_seconds=self.train_seconds,
                 train_chars=self.train_chars,
             )
             self.partial_epoch = None
-            self._remember(point)
+            self._append(point)
         return point
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        parameters, config = self.model.parameters(), self.config
+        if config.optimizer == "sgd":
+            return torch.optim.SGD(parameters, lr=config.learning_rate)
+        return torch.optim.AdamW(
+            parameters,
+            lr=config.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=config.weight_decay,
+            fused=self.device.type in ("cpu", "cuda"),
+        )
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
-        """Count the seconds inside, also while they pass (``seconds``)."""
+        """Add the block's wall time to ``train_seconds``; ``seconds`` includes it while the block runs."""
         self._started = time.perf_counter()
         try:
             yield
@@ -297,7 +336,7 @@ class Training:
             self.train_seconds, self._started = self.seconds, None
 
     def leave_out(self, seconds: float) -> None:
-        """Called at rest: so many of the seconds that have just passed were no training."""
+        """Exclude ``seconds`` that have just passed from the training time; may be called from ``at_rest``."""
         if self._started is not None:
             self._started += seconds
 
@@ -307,10 +346,11 @@ class Training:
         return self.train_seconds + (0 if self._started is None else time.perf_counter() - self._started)
 
     def _dropout_generator(self) -> Any:
-        """The module of torch that keeps the generator of the device (get_rng_state, set_rng_state)."""
+        """The torch module whose get_rng_state and set_rng_state are the device's default generator's."""
         return torch if self.device.type == "cpu" else torch.get_device_module(self.device)
 
     def _train_step(self, inputs: Tensor, targets: Tensor, state: State | None) -> tuple[Tensor, Tensor, State]:
+        """One optimizer step on a batch (B, T); returns the mean loss, the gradient norm before clipping, the state."""
         inputs, targets = inputs.long().to(self.device), targets.long().to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits, state = self.model(inputs, state)
@@ -324,7 +364,9 @@ class Training:
         self.optimizer.step()
         self.step += 1
         if self.average is not None:
-            decay = min(self.config.average, (1 + self.step) / (10 + self.step))  # the first weights fade fast
+            decay = min(
+                self.config.average, (1 + self.step) / (10 + self.step)
+            )  # ramps up, so that the first weights fade fast
             with torch.no_grad():
                 for mean, parameter in zip(self.average.parameters(), parameters, strict=True):
                     mean.lerp_(parameter, 1 - decay)
@@ -348,7 +390,7 @@ class Training:
             return sum(perplexity(value) for value in values) / len(values), pooled
         return pooled, pooled
 
-    def _remember(self, point: EpochPoint) -> None:
+    def _append(self, point: EpochPoint) -> None:
         self.history.append(point)
         if self.best is None or point.val_perplexity < self.best.val_perplexity:
             self.best = point
@@ -358,7 +400,7 @@ class Training:
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that the next step depends on: tensors, and facts that JSON can hold.
 
-        Only while ``is_whole``: what a step that was broken off leaves behind is nobody's state.
+        Valid only while ``is_whole``: an interrupted step leaves the tensors half updated.
         """
         tensors = flatten("model", self.model.state_dict())
         if self.average is not None:
@@ -381,9 +423,7 @@ class Training:
             parts = {
                 "losses": torch.stack(part.losses),
                 "gradient_norm": part.gradient_norm,
-                "masks_rng": self._dropout_generator().get_rng_state()
-                if part.dropout_rng is None
-                else part.dropout_rng,
+                "masks_rng": self._dropout_rng(part),
             }
             if part.state is not None:
                 states = part.state if isinstance(part.state, tuple) else (part.state,)
@@ -393,9 +433,9 @@ class Training:
         return tensors, facts
 
     def load_state_dict(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """Become the training that ``state_dict`` was taken of; its configuration must be the same.
+        """Restore the state that ``state_dict`` returned.
 
-        But for the number of epochs and the limit of seconds, which are as they are here.
+        The configuration must be the same, but for the number of epochs and the time limit: this training's own hold.
         """
         self.model.load_state_dict(group("model", tensors))
         if self.average is not None:
@@ -413,13 +453,13 @@ class Training:
         self.best = next((point for point in self.history if point.epoch == facts["best_epoch"]), None)
         self.stopped = facts["stopped"]
         if self.stopped.startswith(STOPPED_BY_TIME) and not self._time_is_up():
-            self.stopped = ""  # it has been given more
+            self.stopped = ""  # the limit was raised
         self.partial_epoch = None
         if facts["under_way"] is not None:
             self.partial_epoch = self._partial_epoch(group("under_way", tensors), facts["under_way"])
 
     def _dropout_rng(self, part: PartialEpoch) -> Tensor:
-        """The state of the generator of the dropout masks between two steps."""
+        """The state of the dropout masks' generator between two steps."""
         return self._dropout_generator().get_rng_state() if part.dropout_rng is None else part.dropout_rng
 
     def _partial_epoch(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> PartialEpoch:
@@ -440,10 +480,10 @@ def fit(
     on_step: Callable[[int], None] = lambda steps: None,
     at_rest: Callable[[Training], None] = lambda training: None,
 ) -> list[EpochPoint]:
-    """Train to the end, telling ``on_epoch`` after each epoch; returns the history.
+    """Train all remaining epochs and return the history.
 
-    ``at_rest`` is called between any two steps, where the state may be saved. Sets the number of threads and the
-    allocator of the whole process, and leaves them so.
+    ``on_epoch`` is called after each epoch, ``on_step`` with the number of steps since its last call, ``at_rest``
+    after each step, where the state may be saved. Sets the threads and the allocator of the whole process for good.
     """
     keep_freed_memory()
     torch.set_num_threads(training.threads)

@@ -1,4 +1,4 @@
-"""Sample texts of a model: what the record shows beside the figures."""
+"""Sample texts of a model, which every training records."""
 
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ from models.language_model import LanguageModel
 from pipeline.config import REPORT_PROMPTS
 from pipeline.text.vocabulary import Vocabulary
 
-CONTINUED_CHARS = 20  # after the prefix, as the report's strings
+CONTINUED_CHARS = 20  # after the prefix, as in the report
 
-SAMPLED_CHARS = 300
+SAMPLED_CHARS = 300  # of the longer text
 
 
 @dataclass(frozen=True)
 class SampleText:
-    """A prompt, how it was gone on from, and the text with the prompt in front."""
+    """A prompt, the decoding method, and the text including the prompt."""
 
     prompt: str
     method: str
@@ -25,28 +25,28 @@ class SampleText:
 def continuations(
     model: LanguageModel, vocabulary: Vocabulary, prompts: list[str], length: int, decoding: Decoding
 ) -> list[str]:
-    """Each prompt, normalised, with ``length`` characters more. Raises ConfigError for one that can't be read."""
+    """Each prompt, normalised, and ``length`` more characters. Raises ConfigError for one that can't be encoded."""
     ids = [vocabulary.encode_prompt(prompt) for prompt in prompts]
     more = complete(model, ids, length, decoding, forbidden=[vocabulary.unknown_id])
     return [vocabulary.decode([*start, *rest]) for start, rest in zip(ids, more, strict=True)]
 
 
 def prompts_for(vocabulary: Vocabulary) -> list[str]:
-    """The report's three prefixes; of an alphabet that can't write them, one of its characters."""
+    """The report's three prefixes, or one character of an alphabet that lacks their letters."""
     known = [prompt for prompt in REPORT_PROMPTS if set(prompt) <= set(vocabulary.symbols)]
     ordinary = [symbol for symbol in vocabulary.symbols if len(symbol) == 1]
     return known or [ordinary[len(ordinary) // 2]]
 
 
 def greedy_texts(model: LanguageModel, vocabulary: Vocabulary) -> dict[str, str]:
-    """The report's strings: each of its prefixes, and 20 characters more."""
+    """Greedy continuations as in the report: prefix -> text with CONTINUED_CHARS more characters."""
     prompts = prompts_for(vocabulary)
     texts = continuations(model, vocabulary, prompts, CONTINUED_CHARS, Decoding(method="greedy"))
     return dict(zip(prompts, texts, strict=True))
 
 
 def sample_texts(model: LanguageModel, vocabulary: Vocabulary, seed: int) -> list[SampleText]:
-    """The report's greedy strings, and one longer text drawn at temperature 0.7 for the first prefix."""
+    """The greedy continuations, and one longer text sampled at temperature 0.7 after the first prefix."""
     prompts = prompts_for(vocabulary)
     drawn = continuations(
         model, vocabulary, prompts[:1], SAMPLED_CHARS, Decoding(method="sample", temperature=0.7, seed=seed)

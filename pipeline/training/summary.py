@@ -1,7 +1,7 @@
-"""Trainings and evaluations in words: the tables and sentences that commands print, and the notes that runs carry.
+"""Summaries of trainings and evaluations: what commands print, and the notes on the runs' pages.
 
-They are Markdown, but for ``complexity_text`` and ``pipeline_table``, which are plain text in columns. A sentence
-(``verdict``, ``evaluation_text``) is the same in both.
+All are Markdown but ``complexity_text`` and ``pipeline_table``, which are plain text in columns; the sentences of
+``verdict`` and ``evaluation_text`` are used in both.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from pipeline.training.samples import SampleText
 
 
 def baseline_table(result: Mapping[str, Any]) -> str:
-    """The simplest models' perplexity as a Markdown table."""
+    """The baselines' perplexities as a Markdown table."""
     names = (("uniform", "uniform"), ("letter frequencies", "unigram"), (f"Kneser-Ney {BASELINE_LABEL}", "ngram"))
     rows = [
         (label, *(f"{result[f'{name}_{split}_perplexity']:.3f}" for split in ("val", "test"))) for label, name in names
@@ -31,14 +31,14 @@ def baseline_table(result: Mapping[str, Any]) -> str:
 
 
 def fitted_on(sample: int, characters: int) -> str:
-    """What the n-gram saw of a training text that is too long for it; empty where it saw all."""
+    """A sentence on the sample that the n-grams are fitted on; empty if that is the whole training text."""
     if sample == characters:
         return ""
     return f"The n-grams are fitted on {sample:,} of {characters:,} training characters, in evenly spaced blocks."
 
 
 def what_is_read(corpus: Corpus, preset: PresetName) -> str:
-    """How much of a long text a training reads; empty for one that it reads whole."""
+    """Sentences on how much of a long text a training reads; empty for a text that it reads whole."""
     start, end = corpus.spans(preset)["train"]
     fitted = fitted_on(len(corpus.baseline_text(preset)), end - start)
     if not fitted:
@@ -48,7 +48,7 @@ def what_is_read(corpus: Corpus, preset: PresetName) -> str:
 
 
 def comparison_table(result: Mapping[str, Any]) -> str:
-    """The network beside the bar that it has to clear, as a Markdown table."""
+    """The network and the n-gram baseline, as a Markdown table."""
     network = [f"{result[name]:.3f}" for name in ("val_perplexity", "test_perplexity", "test_bits_per_char")]
     bar = [f"{result[name]:.3f}" for name in ("ngram_val_perplexity", "ngram_test_perplexity")]
     return markdown_table(
@@ -61,7 +61,7 @@ def comparison_table(result: Mapping[str, Any]) -> str:
 
 
 def verdict(result: Mapping[str, Any]) -> str:
-    """Whether the network alone clears the bar, in a sentence with the numbers that decide it."""
+    """A sentence that says whether the network beats the n-gram baseline, with both perplexities."""
     parts = []
     pooled = {"val": result["val_perplexity_pooled"], "test": result["test_perplexity"]}  # as the n-gram's are
     for split, label in (("val", "validation"), ("test", "test")):
@@ -74,7 +74,7 @@ def verdict(result: Mapping[str, Any]) -> str:
 
 
 def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, int]) -> str:
-    """Both conventions in words, and ptflops' own print-out."""
+    """The size in both conventions, and ptflops' own print-out."""
     return (
         f"{model.shape}, vocabulary of {vocab_size}\n"
         f"parameters             {cost['parameters']:>14,}\n"
@@ -94,7 +94,7 @@ def samples_table(samples: list[SampleText]) -> str:
 
 
 def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> str:
-    """The run's page in the UI: what it is, its figures against the bar, and what it writes."""
+    """The note of a training's run: model, text, comparison with the baseline, sample texts."""
     summary = result.figures()
     ended = f"; stopped early by `{result.stopped}`" if result.stopped else ""
     return (
@@ -109,7 +109,7 @@ def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, resul
 
 
 def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
-    """The evaluation in a sentence."""
+    """A sentence with the result of an evaluation; ``label`` names the text."""
     sentence = (
         f"{label}: perplexity {result['perplexity']:.3f}, {result['bits_per_char']:.3f} bits per character "
         f"over {result['characters']:,} characters"
@@ -118,12 +118,12 @@ def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
         bar = f"{result['ngram_perplexity']:.3f} ({result['ngram_bits_per_char']:.3f})"
         sentence += f"; Kneser-Ney {BASELINE_LABEL} {bar}"
     if result.get("unknown_characters"):
-        sentence += f"; {result['unknown_characters']:,} characters are none of the model's"
+        sentence += f"; {result['unknown_characters']:,} characters are not in the model's vocabulary"
     return sentence
 
 
 def pipeline_note(experiment_id: str, steps: Mapping[str, tuple[str, bool]], result: Mapping[str, Any]) -> str:
-    """The parent's page: the table, the verdict, a line for each step (stage -> run id, reused), and the texts."""
+    """The note of the main job's run; ``steps`` maps each stage to its run id and whether it was reused."""
     lines = [
         f"- [{stage}](#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning): `{run_id}`"
         f"{' (reused)' if reused else ''}"
@@ -141,7 +141,7 @@ def pipeline_table(
     links: Mapping[str, str],
     how_to_start: str,
 ) -> str:
-    """What the main job prints: quality against the bar, cost, time of each step, a sample and the links."""
+    """What the main job prints: comparison with the baseline, cost, time of each step, a sample and links."""
     spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
     ngram_val, ngram_test = result["ngram_val_perplexity"], result["ngram_test_perplexity"]
     rows = [

@@ -1,12 +1,12 @@
-"""How long trainings will take on this machine, from steps that were timed on it a moment ago.
+"""Time training steps on this machine, and estimate from them how long trainings and a search will take.
 
-A few shapes of each kind of model are trained for some steps (``shapes_to_time``, ``time_training``; in as many
-processes at once as will train later, for they slow each other). ``Calibration`` lays a curve through them:
+A few shapes of each kind of model (``shapes_to_time``) are trained for some steps (``time_training``), in as many
+processes at once as will train later, since they slow each other down. ``Calibration`` fits a curve through them:
 
     seconds of a step = a + b L + c L H + d L H^2 + e (L - 1) H^2
 
-for L layers of H units: what a step costs whatever it does, what a layer costs, and the multiplications, of which the
-first layer, which reads single characters, has fewer. No coefficient is negative, so that more is never faster.
+for L layers of H units: the overhead of a step and of a layer, and the multiplications, of which the first layer, whose
+input is one-hot, has fewer. No coefficient is negative, so that a larger model is never expected to be faster.
 """
 
 import time
@@ -31,11 +31,11 @@ from pipeline.errors import TrainingDivergedError
 from pipeline.support.workers import WAIT_SECONDS, Pool, raised
 from pipeline.text.corpus import Corpus
 from pipeline.training.hardware import keep_freed_memory
-from pipeline.training.loop import StreamData, Training, WindowData
+from pipeline.training.loop import Training, data_for, number_of_epochs
 
 ConfigPair = tuple[ModelConfig, TrainConfig]
 
-UNTIMED_STEPS = 2  # not timed: the first ones fill caches
+UNTIMED_STEPS = 2  # the first ones fill caches
 
 TIMED_STEPS = 4  # of each shape, at least
 
@@ -47,14 +47,18 @@ RUN_SECONDS = 1.0  # of a run beside its training: recorded with its files, as m
 
 EPOCH_SECONDS = 0.03  # of an epoch: checkpoints and the live curve
 
-READINGS = 3.0  # of the test text, in seconds: read once, and samples drawn, kept and written (0.3 to 1.2 s measured)
+READINGS = 3.0  # times the seconds of reading the test text: reading it, and sampling (0.3 to 1.2 s measured)
 
-FRONT_MEMBERS = 2.4  # times the root of the trials: as counted among 10 to 49 random ones of a grid of short trainings
+FRONT_MEMBERS = 2.4  # times the root of the trials: counted among 10 to 49 random ones of a grid of short trainings
+
+CHARS, ROUNDS = 100, 5  # generated characters of a timing, and timings of each model
+
+WARM_UP_CHARS = 10  # untimed characters after a model was loaded
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of a step and of a validation, as they were measured of a configuration."""
+    """Measured seconds of a training step and of a validation of one configuration."""
 
     model: ModelConfig
     train: TrainConfig
@@ -63,14 +67,14 @@ class Timing:
 
 
 class _EnoughError(Exception):
-    """So many steps will do."""
+    """Enough steps have been timed."""
 
 
 def shapes_to_time(configurations: Iterable[ConfigPair]) -> list[ConfigPair]:
-    """Those of some configurations that tell most about all of them.
+    """Select a few representative configurations to time, at most six of each kind of model.
 
-    Of each kind of model, the smallest, the middle and the largest hidden size at the fewest and at the most layers:
-    at most six. The costly ones come first, so that several processes come to an end together.
+    They are the smallest, the middle and the largest hidden size at the fewest and at the most layers. The most
+    expensive come first, so that several processes finish at about the same time.
     """
     kinds: dict[tuple, list[ConfigPair]] = defaultdict(list)
     for configuration in configurations:
@@ -87,7 +91,7 @@ def shapes_to_time(configurations: Iterable[ConfigPair]) -> list[ConfigPair]:
 
 
 def _kind(model: ModelConfig, train: TrainConfig) -> tuple:
-    """All but the shape that a step's cost depends on. Rates of learning and of dropping do not count."""
+    """All that a step's cost depends on but layers and hidden size; learning and dropout rates do not matter."""
     return (
         model.cell,
         model.implementation,
@@ -104,11 +108,10 @@ def _kind(model: ModelConfig, train: TrainConfig) -> tuple:
 def time_training(
     corpus: Corpus, model: ModelConfig, train: TrainConfig, clock: Callable[[], float] = time.perf_counter
 ) -> Timing:
-    """Train for some steps, validate, and throw the model away.
+    """Time some training steps and a validation of a throw-away model.
 
-    Takes TIMED_SECONDS, or a few steps where those take longer, but of very long ones a single one; steps that diverge
-    take no less time, and are timed as far as they come. Like a training, it sets the number of threads and the
-    allocator of the whole process.
+    Trains for TIMED_SECONDS and at least TIMED_STEPS, but for a single step if it takes LONG_SECONDS. Steps that
+    diverge are timed like any other, up to there. Sets the threads and the allocator of the whole process.
     """
     ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
     train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
@@ -140,10 +143,10 @@ def time_training(
 
 
 class Calibration:
-    """Expected seconds of trainings on a text, by the timings of some on it.
+    """Estimates the seconds of trainings on a text from ``timings`` on that text.
 
-    A kind of model of which none was timed is taken for the slowest of those that were. It is false where nothing was
-    timed at all: there are no expectations then, and asking for one raises ValueError.
+    A kind of model that was not timed is taken to be as slow as the slowest of the others. Without any timing it is
+    false, and its methods raise ValueError.
     """
 
     def __init__(self, corpus: Corpus, timings: Sequence[Timing]) -> None:
@@ -160,11 +163,11 @@ class Calibration:
         return bool(self._step)
 
     def step_seconds(self, model: ModelConfig, train: TrainConfig) -> float:
-        """Of one training step. ValueError where nothing was timed."""
+        """Expected seconds of one training step. Raises ValueError without timings."""
         return self._seconds(self._step, model, train)
 
     def validation_seconds(self, model: ModelConfig, train: TrainConfig) -> float:
-        """Of one validation. ValueError where nothing was timed."""
+        """Expected seconds of one validation. Raises ValueError without timings."""
         return self._seconds(self._validation, model, train)
 
     @staticmethod
@@ -175,20 +178,21 @@ class Calibration:
         return max(float(_columns(model) @ curve) for curve in ([curves[kind]] if kind in curves else curves.values()))
 
     def expected_seconds(self, model: ModelConfig, train: TrainConfig, run_seconds: float = RUN_SECONDS) -> float:
-        """Of a recorded training with all its epochs (patience may end it sooner). ValueError where nothing was timed.
+        """Expected seconds of a recorded training of all its epochs (patience may end it sooner).
 
-        ``run_seconds`` is what recording takes, whatever the model; reading the test text and sampling come on top.
+        ``run_seconds`` is the time for recording it; the test text and the samples are added. Raises ValueError
+        without timings.
         """
         timing = Timing(model, train, self.step_seconds(model, train), self.validation_seconds(model, train))
         return expected_seconds(self._corpus, timing, run_seconds)
 
 
 def expected_seconds(corpus: Corpus, timing: Timing, run_seconds: float = RUN_SECONDS) -> float:
-    """Of a recorded training of the configuration that was timed, with all its epochs."""
+    """Expected seconds of a recorded training of the timed configuration with all its epochs."""
     train, ids, spans = timing.train, torch.from_numpy(corpus.ids), corpus.spans(timing.train.preset)
     train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
-    data = (WindowData if train.preset == "report" else StreamData)(train_ids, val_ids, train)
-    epochs = train.epochs or max(1, round(train.budget_chars / data.chars_per_epoch))
+    data = data_for(train_ids, val_ids, train)
+    epochs = number_of_epochs(train, data)
     training = epochs * (data.steps_per_epoch * timing.step_seconds + timing.validation_seconds)
     if train.max_seconds:
         training = min(training, train.max_seconds)
@@ -198,7 +202,7 @@ def expected_seconds(corpus: Corpus, timing: Timing, run_seconds: float = RUN_SE
 
 
 def queue_seconds(seconds: Sequence[float], workers: int) -> float:
-    """Until the last of some tasks ends, each begun in its turn as a worker becomes free."""
+    """Seconds until the last task ends, each started in order as a worker becomes free."""
     free = [0.0] * workers
     for each in seconds:
         heapreplace(free, free[0] + each)
@@ -206,13 +210,13 @@ def queue_seconds(seconds: Sequence[float], workers: int) -> float:
 
 
 def _columns(model: ModelConfig) -> NDArray[np.float64]:
-    """What the coefficients a, b, c, d, e stand before."""
+    """The factors of the coefficients a, b, c, d, e."""
     layers, hidden = model.num_layers, model.hidden_size
     return np.array([1, layers, layers * hidden, layers * hidden**2, (layers - 1) * hidden**2], dtype=np.float64)
 
 
 def _fit(timings: Sequence[Timing], seconds: Sequence[float]) -> NDArray[np.float64]:
-    """The coefficients, none negative, of least squared relative error."""
+    """The non-negative coefficients of least squared relative error."""
     from scipy.optimize import nnls  # 0.3 s: workers, which time but fit nothing, do without
 
     rows = np.array([_columns(timing.model) for timing in timings]) / np.array(seconds)[:, None]
@@ -223,25 +227,19 @@ def _fit(timings: Sequence[Timing], seconds: Sequence[float]) -> NDArray[np.floa
 
 
 def front_members(trials: int) -> float:
-    """How many trials of so many are expected to be on the front."""
+    """Expected number of trials on the Pareto front."""
     return min(trials, FRONT_MEMBERS * sqrt(trials))
 
 
 def search_minutes(trial_seconds: Sequence[float], trials: int, workers: int, confirmations: float) -> float:
-    """Expected minutes of a search, roughly: its trials, then its confirmations, as many as are still to be trained.
+    """Rough expected minutes of a search: the remaining trials, then the remaining confirmations.
 
-    ``trial_seconds`` are those of configurations drawn at random from the space (``Calibration.expected_seconds``);
-    the trials to come, and the front among them, are taken to cost as much on average. At the end of each phase the
-    workers that have nothing more to do wait for the others, which are half through a task on average.
+    ``trial_seconds`` are expected seconds of configurations drawn at random from the space, whose mean is taken for
+    all. At the end of each phase, idle workers wait for the others, which are half-way through a task on average.
     """
     mean = sum(trial_seconds) / len(trial_seconds)
     tasks = sum(max(1.0, (count + (workers - 1) / 2) / workers) for count in (trials, confirmations) if count > 0)
     return mean * tasks / 60
-
-
-CHARS, ROUNDS = 100, 5
-
-WARM_UP_CHARS = 10  # that are not timed, after a model was loaded
 
 
 def generation_ms_per_char(
@@ -250,11 +248,10 @@ def generation_ms_per_char(
     rounds: int = ROUNDS,
     on_round: Callable[[int, int], None] = lambda done, of: None,
 ) -> list[float]:
-    """Wall milliseconds per character of greedy text after one prompt, on one thread: the median of ``rounds``.
+    """Wall milliseconds per greedily generated character on one thread: the median of ``rounds``, for each model.
 
-    The models take turns (A B C A B C), so that what else the machine does meanwhile falls on all of them. One is in
-    memory at a time: each of ``loads`` makes its model anew for each round. ``on_round`` is called after each of them
-    with how many of how many rounds of all models are done.
+    The models take turns (A B C A B C), so that other load falls on all of them. One model is in memory at a time:
+    its function in ``loads`` makes it anew in each round. ``on_round`` gets the rounds done and their total number.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -279,7 +276,7 @@ def _ms_per_char(model: LanguageModel, chars: int) -> float:
 
 @dataclass(frozen=True)
 class TimingTask:
-    """Some steps of a training, to be timed and thrown away."""
+    """A configuration whose training steps a worker times."""
 
     corpus: CorpusConfig
     model: ModelConfig
@@ -287,7 +284,7 @@ class TimingTask:
 
 
 def time_all(pool: Pool, tasks: Sequence[TimingTask]) -> list[Timing]:
-    """Time some steps of each in all workers at once, as they will train; what takes its process down twice is left."""
+    """Time the tasks in all workers at once, as they will train; one that kills its process twice is left out."""
     waiting, timings = list(tasks), []
     lost: list[TimingTask] = []
     while waiting or pool.running:

@@ -11,7 +11,7 @@ from pipeline.stages.report import ReproductionRun
 from pipeline.stages.reproduce import reproduce
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking.store import setup
-from tests.labs import copy_store, new_store, store_at
+from tests.labs import copy_store, leave_out_the_served_model, new_store, store_at
 from tests.pools import Inline
 from tests.stages.reproductions import TWO, stand_in
 
@@ -63,3 +63,9 @@ def own(no_store: Path, kept: Kept) -> ReproductionRun:
     setup()
     folder = no_store / run.folder.relative_to(home)
     return replace(run, folder=folder, result={**run.result, "report": str(folder / "report.html")})
+
+
+@pytest.fixture
+def no_served_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train without logging the model to be served."""
+    leave_out_the_served_model(monkeypatch)

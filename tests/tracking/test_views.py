@@ -4,10 +4,11 @@ import base64
 import json
 import zlib
 
-from pipeline.stages.train import epoch_metrics
+from models.complexity import closed_form
+from models.config import ModelConfig
 from pipeline.tracking import views
-from pipeline.tracking.step import final_metrics
 from pipeline.training.loop import EpochPoint
+from pipeline.training.metrics import COST, FINAL, epoch_metrics, final_metrics, size_metrics
 
 
 def state_of(tag: str) -> dict:
@@ -58,13 +59,9 @@ def test_links_open_the_machine_learning_side_of_the_ui():
 
 def test_the_views_name_only_figures_that_runs_record():
     point = EpochPoint(1, 9.0, 8.0, 9.0, 8.0, 0.01, 1.0, 2.0, 100)
-    quality = ["val_perplexity", "test_perplexity", "test_bits_per_char", "best_epoch"]
-    bars = ["ngram_val_perplexity", "ngram_test_perplexity"]
-    cost = ["parameters", "macs_per_char", "train_seconds", "chars_per_second"]
-    result = dict.fromkeys([*quality, *bars, *cost], 1.0)
+    result = dict.fromkeys([*FINAL, *COST], 1.0)
     recorded = set(epoch_metrics(point, "report")) | set(final_metrics(result))
-    recorded |= {f"cost/{name}" for name in ("matmul_macs_per_char", "trained_parameters")}
-    recorded |= {f"cost/report_{name}" for name in ("parameters", "macs")}
+    recorded |= set(size_metrics(closed_form(ModelConfig(), 28), 1))
     for digest in (None, DIGEST):
         state = state_of(views.view_tag("models", digest)[1])
         for column in state["selectedColumns"]:

@@ -161,7 +161,7 @@ def test_a_checkpoint_in_the_first_format_is_read(first_checkpoint):
 
 
 def test_the_digest_of_a_checkpoint_in_the_first_format_is_verified(first_checkpoint):
-    assert_every_flipped_bit_is_refused(first_checkpoint)
+    assert_a_flipped_bit_is_refused(first_checkpoint)
 
 
 # --- together --------------------------------------------------------------------------------------------------------
@@ -183,19 +183,18 @@ def test_a_folder_that_is_missing_is_made(tmp_path):
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 
-def assert_every_flipped_bit_is_refused(checkpoint: Path) -> None:
+def assert_a_flipped_bit_is_refused(checkpoint: Path) -> None:
     whole = checkpoint.read_bytes()
     for position in range(len(whole)):
-        for bit in range(8):
-            damaged = bytearray(whole)
-            damaged[position] ^= 1 << bit
-            checkpoint.write_bytes(damaged)
-            with pytest.raises(InputError, match=r"is damaged|is not a checkpoint"):
-                load_checkpoint(checkpoint)
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << position % 8
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"is damaged|is not a checkpoint"):
+            load_checkpoint(checkpoint)
 
 
 def test_a_flipped_bit_in_any_byte_is_refused(checkpoint):
-    assert_every_flipped_bit_is_refused(checkpoint)
+    assert_a_flipped_bit_is_refused(checkpoint)
 
 
 def test_a_file_cut_off_anywhere_is_refused(checkpoint):

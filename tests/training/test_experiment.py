@@ -194,7 +194,7 @@ def test_other_models_and_alphabets_are_reported_as_exactly(corpus, tmp_path, op
     options = dict(options)
     if options.pop("alphabet", None):
         corpus = load_corpus(CorpusConfig(corpus.source, "raw"))
-    result = experiment(corpus, folder=tmp_path, **options)
+    result = experiment(corpus, folder=tmp_path, **options | {"epochs": 1})
     model, _, _ = load_model(tmp_path / BEST_CHECKPOINT)
     assert score_text(model, ids_of(corpus, "val")).perplexity == result.best.val_perplexity
     assert score_text(model, ids_of(corpus, "test")) == result.test

@@ -19,7 +19,14 @@ from pipeline.support.machine import GB, memory_of_this_machine
 from pipeline.text.corpus import load_corpus
 from pipeline.training import hardware
 from pipeline.training.experiment import run_experiment
-from pipeline.training.hardware import check_training_fits, read_bytes, step_bytes, weight_bytes, worker_count
+from pipeline.training.hardware import (
+    check_training_fits,
+    choose_hardware,
+    read_bytes,
+    step_bytes,
+    weight_bytes,
+    worker_count,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 WORST = 2.0  # times, too many or too few
@@ -140,7 +147,8 @@ def test_the_estimate_is_within_a_factor_of_two_of_the_measured_peak(tmp_path, c
     model, config = resolve(options)
     train, test = 0.9 * characters, 0.05 * characters
     estimate = weight_bytes(model, config, 28) + max(
-        step_bytes(model, config, 28, int(train)), read_bytes(model, 28, int(test))
+        step_bytes(model, config, 28, int(train), choose_hardware(model, config).precision),
+        read_bytes(model, 28, int(test)),
     )
     assert measured > GB  # else the test says nothing
     assert 1 / WORST < estimate / measured < WORST

@@ -47,7 +47,7 @@ def test_an_evaluation_without_an_n_gram_names_none():
     result = {"perplexity": 4.0, "bits_per_char": 2.0, "characters": 1000, "unknown_characters": 3}
     assert evaluation_text("other.txt", result) == (
         "other.txt: perplexity 4.000, 2.000 bits per character over 1,000 characters; "
-        "3 characters are none of the model's"
+        "3 characters are not in the model's vocabulary"
     )
 
 

@@ -1,5 +1,6 @@
 """The estimate: exact where the machine is as regular as the formula, and sane where it is not."""
 
+import weakref
 from dataclasses import replace
 from heapq import heapify, heapreplace
 from itertools import product
@@ -18,7 +19,15 @@ from pipeline.errors import TrainingDivergedError
 from pipeline.text.corpus import load_corpus
 from pipeline.training import timing as timing_module
 from pipeline.training.loop import Training
-from pipeline.training.timing import Calibration, Timing, front_members, search_minutes, shapes_to_time, time_training
+from pipeline.training.timing import (
+    Calibration,
+    Timing,
+    front_members,
+    generation_ms_per_char,
+    search_minutes,
+    shapes_to_time,
+    time_training,
+)
 
 
 def configuration(cell="lstm", num_layers=1, hidden_size=8, **options) -> tuple[ModelConfig, TrainConfig]:
@@ -230,3 +239,44 @@ def test_without_confirmations_it_is_the_trials_and_no_search_is_shorter_than_a_
 def test_the_front_grows_with_the_root_of_the_trials_and_is_never_more_than_they_are():
     assert front_members(10) == pytest.approx(2.4 * sqrt(10))
     assert front_members(2) == 2
+
+
+# --- generating ------------------------------------------------------------------------------------------------------
+
+
+def test_one_model_is_in_memory_at_a_time_and_the_models_take_turns():
+    alive: list[weakref.ref[LanguageModel]] = []
+    loaded: list[int] = []
+    heard: list[tuple[int, int]] = []
+
+    def load(hidden_size: int) -> LanguageModel:
+        assert not [model for model in alive if model() is not None]
+        model = LanguageModel(ModelConfig("gru", 1, hidden_size), 5).eval()
+        alive.append(weakref.ref(model))
+        loaded.append(hidden_size)
+        return model
+
+    times = generation_ms_per_char(
+        [lambda: load(4), lambda: load(8)], chars=3, rounds=2, on_round=lambda done, of: heard.append((done, of))
+    )
+    assert loaded == [4, 8, 4, 8]
+    assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert len(times) == 2
+    assert min(times) > 0
+
+
+def test_what_is_slower_takes_longer_and_the_number_of_threads_is_put_back():
+    def small() -> LanguageModel:
+        return LanguageModel(ModelConfig("rnn", 1, 4), 5).eval()
+
+    def large() -> LanguageModel:
+        return LanguageModel(ModelConfig("lstm", 2, 384), 5).eval()
+
+    threads = torch.get_num_threads()
+    times = generation_ms_per_char([small, large], chars=10, rounds=3)
+    assert times[0] < times[1]
+    assert torch.get_num_threads() == threads
+
+
+def test_of_no_models_there_are_no_times():
+    assert generation_ms_per_char([]) == []

@@ -1,0 +1,52 @@
+"""The metrics of a training: the names under which its curves, its final figures and its cost are recorded.
+
+The UI's charts and columns (``pipeline/tracking/models_view.json``) refer to these names; a test compares them.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from models.complexity import Complexity
+from pipeline.config import PresetName
+from pipeline.training.loop import EpochPoint
+
+FINAL = (
+    "val_perplexity",
+    "test_perplexity",
+    "test_bits_per_char",
+    "best_epoch",
+    "ngram_val_perplexity",
+    "ngram_test_perplexity",
+)
+
+COST = ("parameters", "macs_per_char", "train_seconds", "chars_per_second")
+
+
+def epoch_metrics(point: EpochPoint, preset: PresetName) -> dict[str, float]:
+    """The curves: recorded after each epoch, with the epoch as step."""
+    metrics = {
+        "perplexity/train": point.train_perplexity,
+        "perplexity/val": point.val_perplexity,
+        "training/learning_rate": point.learning_rate,
+        "training/gradient_norm": point.gradient_norm,
+        "training/seconds": point.train_seconds,
+    }
+    if preset == "report":
+        metrics["perplexity_pooled/train"] = point.train_perplexity_pooled
+        metrics["perplexity_pooled/val"] = point.val_perplexity_pooled
+    return metrics
+
+
+def final_metrics(result: Mapping[str, Any]) -> dict[str, float]:
+    """The figures by which runs are compared, from a training's flat result."""
+    return {f"final/{name}": result[name] for name in FINAL} | {f"cost/{name}": result[name] for name in COST}
+
+
+def size_metrics(size: Complexity, trained_parameters: int) -> dict[str, float]:
+    """The model's size in the report's convention too, and without element-wise operations."""
+    return {
+        "cost/matmul_macs_per_char": size.matmul_macs_per_char,
+        "cost/report_parameters": size.report_parameters,
+        "cost/report_macs": size.report_macs,
+        "cost/trained_parameters": trained_parameters,
+    }

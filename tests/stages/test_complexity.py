@@ -1,0 +1,17 @@
+"""``complexity``: the record of a shape's size in both conventions."""
+
+from mlflow.tracking import MlflowClient
+
+from models.complexity import closed_form
+from models.config import ModelConfig
+from pipeline.stages.complexity import complexity
+from pipeline.tracking import records
+
+
+def test_the_sizes_of_a_shape_are_metrics_and_a_text(store):
+    model = ModelConfig("gru", 1, 8)
+    step = complexity(model, 28)
+    metrics = MlflowClient().get_run(step.run_id).data.metrics
+    size = closed_form(model, 28)
+    assert (metrics["cost/parameters"], metrics["cost/macs_per_char"]) == (size.parameters, size.macs_per_char)
+    assert f"{size.parameters:,}" in records.read_text(step.run_id, "complexity.txt")

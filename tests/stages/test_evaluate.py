@@ -1,0 +1,104 @@
+"""``evaluate``: perplexity of a trained model on a split or on another text, and which texts it may open."""
+
+import math
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from models.decoding import Decoding
+from pipeline.config import CorpusConfig, resolve
+from pipeline.errors import InputError
+from pipeline.stages.evaluate import evaluate
+from pipeline.stages.sample import write_texts
+from pipeline.stages.train import train
+from pipeline.text.corpus import load_corpus
+from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
+from tests.labs import TINY
+
+pytestmark = pytest.mark.usefixtures("plain_artifacts")
+
+
+def test_evaluating_a_split_gives_what_training_reported(trained):
+    for split in ("val", "test"):
+        result = evaluate(trained.run_id, split).result
+        assert result["perplexity"] == pytest.approx(trained.result[f"{split}_perplexity"], rel=1e-9)
+        assert result["ngram_perplexity"] == pytest.approx(trained.result[f"ngram_{split}_perplexity"], rel=1e-6)
+        assert result["bits_per_char"] == pytest.approx(math.log2(result["perplexity"]))
+
+
+def test_any_other_text_can_be_evaluated_and_unknown_characters_are_counted(store, small_text, tmp_path):
+    config = CorpusConfig(str(small_text), "raw")
+    step = train(load_corpus(config), config, *resolve({**TINY, "epochs": 1}))
+    other = tmp_path / "other.txt"
+    other.write_text("a statement of the \U0001f40d language", encoding="utf-8")
+    result = evaluate(step.run_id, text=str(other)).result
+    assert result["unknown_characters"] == 1
+    assert result["perplexity"] > 1
+    assert result["ngram_perplexity"] > 1
+
+
+def test_evaluating_a_text_reads_it_as_the_model_reads_any_other(trained, tmp_path):
+    (tmp_path / "a.txt").write_text("It was the time,\r\nthe TIME!", encoding="utf-8-sig", newline="")
+    (tmp_path / "b.txt").write_text("it was the time the time ", encoding="utf-8")
+    one, other = (evaluate(trained.run_id, text=str(tmp_path / name)).result for name in ("a.txt", "b.txt"))
+    assert one["bits_per_char"] == other["bits_per_char"]
+    assert one["characters"] == 24
+
+
+@pytest.mark.parametrize("content", [b"\xff" * 5000, b"a\0" * 5000, b""])
+def test_what_is_no_text_is_not_evaluated(trained, tmp_path, content):
+    (tmp_path / "bad.txt").write_bytes(content)
+    with pytest.raises(InputError, match=r"bad.* (is not UTF-8 text: byte 0 is 0xff|has NUL bytes|has 0 characters)"):
+        evaluate(trained.run_id, text=str(tmp_path / "bad.txt"))
+
+
+@pytest.mark.parametrize("name", ["missing.txt", "."])
+def test_a_text_that_can_not_be_read_is_refused(trained, name, tmp_path):
+    with pytest.raises(InputError, match="--text"):
+        evaluate(trained.run_id, text=str(tmp_path / name))
+
+
+def test_a_split_of_a_text_that_has_changed_since_is_refused(trained, tmp_path, small_text, monkeypatch):
+    (tmp_path / "changed.txt").write_text(small_text.read_text() + "one more line")
+    changed = load_corpus(CorpusConfig(str(tmp_path / "changed.txt")))
+    monkeypatch.setattr("pipeline.tracking.step.load_corpus", lambda config: changed)
+    with pytest.raises(InputError, match="not the one that was trained on"):
+        evaluate(trained.run_id)
+
+
+def test_a_model_is_found_by_run_checkpoint_and_model_address(trained):
+    outputs = MlflowClient().get_run(trained.run_id).outputs
+    assert outputs is not None
+    (model,) = outputs.model_outputs
+    names = [trained.run_id, trained.result["checkpoint"], f"models:/{model.model_id}", f"runs:/{trained.run_id}/model"]
+    texts = [write_texts(name, ["it has"], 20, Decoding(method="greedy")) for name in names]
+    assert texts[1:] == texts[:-1]
+    assert texts[0][0].startswith("it has")
+
+
+def test_a_checkpoint_of_our_own_run_is_evaluated_on_the_runs_text_by_its_path_too(trained):
+    by_run, by_path = evaluate(trained.run_id), evaluate(trained.result["checkpoint"])
+    assert by_path.result["perplexity"] == by_run.result["perplexity"]
+
+
+@pytest.mark.parametrize("changed", [{"source": "https://host/page.txt"}, {"corpus_sha256": "0" * 64}])
+def test_the_text_that_a_foreign_checkpoint_names_is_not_opened(trained, tmp_path, small_text, monkeypatch, changed):
+    tensors, facts = load_checkpoint(Path(trained.result["checkpoint"]))
+    foreign = tmp_path / "foreign.safetensors"
+    save_checkpoint(foreign, tensors, {**facts, "corpus": {**facts["corpus"], **changed}})
+    opened: list[CorpusConfig] = []
+    monkeypatch.setattr("pipeline.tracking.step.load_corpus", opened.append)
+    with pytest.raises(InputError, match=r"trained on topics, a text of the user's own, .*: say with --text FILE"):
+        evaluate(str(foreign))
+    result = evaluate(str(foreign), text=str(small_text)).result
+    assert math.isfinite(result["perplexity"])
+    assert "ngram_perplexity" not in result, "its baseline would be fitted on that text"
+    assert opened == []
+
+
+def test_a_foreign_checkpoint_of_a_text_that_is_known_by_name_is_evaluated_on_that(trained, tmp_path):
+    tensors, facts = load_checkpoint(Path(trained.result["checkpoint"]))
+    save_checkpoint(tmp_path / "foreign", tensors, {**facts, "corpus": {**facts["corpus"], "name": "python-docs"}})
+    with pytest.raises(InputError, match="the text python-docs is not the one that was trained on"):
+        evaluate(str(tmp_path / "foreign"))

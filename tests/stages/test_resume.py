@@ -1,0 +1,585 @@
+"""A training that was killed, at whatever moment, and resumed is the training that was not killed.
+
+One configuration is recorded and killed at every moment; the others are killed without a record, where all that
+differs between configurations (the layers, the masks, the state that is carried, the batches) is kept just so.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+import torch
+from mlflow.tracking import MlflowClient
+from torch import Tensor
+
+from pipeline.config import CorpusConfig, resolve
+from pipeline.errors import InputError, TmlmError
+from pipeline.stages import train as train_stage
+from pipeline.support import machine
+from pipeline.support.files import LAST_CHECKPOINT
+from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.tracking import records, runs
+from pipeline.tracking import step as step_module
+from pipeline.tracking.liveness import close_the_dead
+from pipeline.tracking.store import setup
+from pipeline.training import experiment, figures
+from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
+from pipeline.training.experiment import Observer, Result, run_experiment
+from pipeline.training.loop import EpochPoint, Training
+from tests.labs import copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
+
+pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
+
+TINY: dict[str, Any] = {
+    "hidden_size": 8, "epochs": 4, "batch_size": 64, "sequence_length": 16, "precision": "fp32", "sample_every": 2,
+}  # fmt: skip
+WINDOWS: dict[str, Any] = {**TINY, "preset": "report", "batch_size": 5000, "sequence_length": 16}
+TWO_EPOCHS: dict[str, Any] = {**TINY, "epochs": 2, "schedule": "constant"}
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "gru, scratch, 2 layers, dropped, not averaged": {
+        **TINY, "cell": "gru", "implementation": "scratch", "num_layers": 2, "dropout": 0.2, "average": 0.0,
+    },
+    "rnn, output dropped": {**TINY, "cell": "rnn", "output_dropout": 0.3},
+    "report, gru, 2 layers": {**WINDOWS, "cell": "gru", "num_layers": 2},
+    "report, lstm, scratch": {**WINDOWS, "implementation": "scratch"},
+}  # fmt: skip
+Outcome = tuple[dict[str, Tensor], dict[str, list[tuple[int, float]]], dict[str, str]]
+OF_THE_CLOCK = {"training/seconds", "cost/train_seconds", "cost/chars_per_second"}
+
+
+class KilledError(BaseException):
+    """Nobody's to catch."""
+
+
+def train(text: Path, options: dict[str, Any]) -> step_module.Step:
+    config = CorpusConfig(str(text))
+    return train_stage.train(load_corpus(config), config, *resolve(options))
+
+
+class TrainedAnewError(Exception):
+    """No run was reused: a new one is begun."""
+
+
+def reuse(text: Path, options: dict[str, Any], patch: pytest.MonkeyPatch) -> step_module.Step:
+    """The recorded training with these options; TrainedAnewError where there is none."""
+
+    def begin(*arguments: Any) -> None:
+        raise TrainedAnewError
+
+    patch.setattr(experiment.Experiment, "run", begin)
+    config = CorpusConfig(str(text))
+    return train_stage.train(load_corpus(config), config, *resolve(options), reuse=True)
+
+
+def outcome(run_id: str) -> Outcome:
+    """All that a run came to, but for the clock: the last state's tensors, every metric's history, the sample texts."""
+    client = MlflowClient()
+    tensors, _ = load_checkpoint(records.artifact_path(run_id, "checkpoints/last.safetensors"))
+    keys = client.get_run(run_id).data.metrics.keys() - OF_THE_CLOCK
+    metrics = {key: [(m.step, m.value) for m in client.get_metric_history(run_id, key)] for key in keys}
+    texts = {file.path: records.read_text(run_id, file.path) for file in client.list_artifacts(run_id, "samples")}
+    return tensors, metrics, texts
+
+
+def assert_same(run_id: str, reference: Outcome) -> None:
+    tensors, metrics, texts = outcome(run_id)
+    assert metrics == reference[1]
+    assert texts == reference[2]
+    assert tensors.keys() == reference[0].keys()
+    assert all(torch.equal(tensor, reference[0][name]) for name, tensor in tensors.items())
+    run = MlflowClient().get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert "failure" not in run.data.tags
+    assert run.inputs is not None
+    assert len(run.inputs.dataset_inputs) == 3
+    steps = [m.step for m in MlflowClient().get_metric_history(run_id, "training/seconds")]
+    assert steps == [1, 2, 3, 4]
+
+
+@pytest.fixture(scope="module")
+def small_text(small_text, tmp_path_factory) -> Path:
+    """As much of the text as the report's preset needs."""
+    path: Path = tmp_path_factory.mktemp("text") / "topics.txt"
+    path.write_text(small_text.read_text()[:20_000])
+    return path
+
+
+RecordedStore = tuple[Path, str]  # a store, and the id of the run in it
+Recorder = Callable[[Callable[[], str]], RecordedStore]
+
+
+@pytest.fixture(scope="module")
+def record_store(tmp_path_factory, empty_database) -> Recorder:
+    """A function that makes a run in a new store, artifacts as in the tests, to be copied for each of them."""
+
+    def record(make: Callable[[], str]) -> RecordedStore:
+        home = new_store(tmp_path_factory.mktemp("recorded") / "lab", empty_database)
+        with store_at(home), pytest.MonkeyPatch.context() as patch:
+            make_artifacts_plain(patch)
+            leave_out_the_served_model(patch)
+            return home, make()
+
+    return record
+
+
+def copied(recorded: RecordedStore, target: Path) -> str:
+    """Copy the store to where the test records, and return the id of its run."""
+    home, run_id = recorded
+    copy_store(home, target)
+    setup()
+    return run_id
+
+
+@pytest.fixture(scope="module")
+def finished_store(record_store: Recorder, small_text: Path) -> RecordedStore:
+    return record_store(lambda: train(small_text, TINY).run_id)
+
+
+@pytest.fixture
+def finished(no_store: Path, finished_store: RecordedStore) -> str:
+    """The id of a run of TINY to which nothing happened."""
+    return copied(finished_store, no_store)
+
+
+@pytest.fixture(scope="module")
+def expected(finished_store: RecordedStore) -> Outcome:
+    """The outcome of TINY when nothing happens."""
+    home, run_id = finished_store
+    with store_at(home):
+        return outcome(run_id)
+
+
+# --- the moments -----------------------------------------------------------------------------------------------------
+
+
+def dying_at(number: int, function: Callable, error: type[BaseException] = KilledError) -> Callable:
+    """The function, but for its call of this number (from 1), which never comes back."""
+    calls = 0
+
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == number:
+            raise error
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+def kill_between_checkpoint_and_figures(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(runs.TrackedRun, "metrics", dying_at(2, runs.TrackedRun.metrics))
+
+
+def stop_in_an_epoch(patch: pytest.MonkeyPatch) -> None:
+    keep = experiment.CheckpointManager.keep_now_and_then
+    patch.setattr(experiment.CheckpointManager, "keep_now_and_then", dying_at(3, keep, KeyboardInterrupt))
+
+
+# beside the two above, at which the stores of ``stopped`` and ``cut`` were killed
+MOMENTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "before its configuration is an artifact": lambda patch: patch.setattr(
+        runs.TrackedRun, "yaml", dying_at(1, runs.TrackedRun.yaml)
+    ),
+    "in the first epoch": lambda patch: patch.setattr(Training, "_train_step", dying_at(2, Training._train_step)),
+    "in a later epoch": lambda patch: patch.setattr(Training, "_train_step", dying_at(40, Training._train_step)),
+    "while a checkpoint is written": lambda patch: patch.setattr(os, "replace", dying_at(5, os.replace)),
+    "between the last and the best checkpoint": lambda patch: patch.setattr(
+        experiment.CheckpointManager, "_write_best", dying_at(2, experiment.CheckpointManager._write_best)
+    ),
+    "between the figures and the sample texts": lambda patch: patch.setattr(
+        runs.TrackedRun, "text", dying_at(3, runs.TrackedRun.text)
+    ),
+    "between training and its pictures": lambda patch: patch.setattr(
+        figures, "perplexity_curves", dying_at(1, figures.perplexity_curves)
+    ),
+    "while its model is logged": lambda patch: patch.setattr(
+        runs.TrackedRun, "model", dying_at(1, runs.TrackedRun.model)
+    ),
+    "before its result is": lambda patch: patch.setattr(runs.TrackedRun, "json", dying_at(2, runs.TrackedRun.json)),
+}
+
+
+def be_killed(moment: Callable[[pytest.MonkeyPatch], None], work: Callable[[], Any]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        moment(patch)
+        with pytest.raises((KilledError, KeyboardInterrupt)):
+            work()
+
+
+def killed(text: Path, options: dict[str, Any], moment: Callable[[pytest.MonkeyPatch], None]) -> str:
+    """Train, be killed, and give the run's id."""
+    be_killed(moment, lambda: train(text, options))
+    (run,) = MlflowClient().search_runs(["0"], "attributes.status != 'FINISHED'")
+    return str(run.info.run_id)
+
+
+SLOW_MOMENTS = (
+    "in the first epoch", "in a later epoch", "while a checkpoint is written", "while its model is logged",
+    "between the figures and the sample texts", "between training and its pictures",
+)  # fmt: skip
+SLOW_CONFIGURATIONS = ("rnn, output dropped", "report, gru, 2 layers", "report, lstm, scratch")
+
+
+def some_slow(names: Iterable[str], slow: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else name for name in names]
+
+
+@pytest.fixture(scope="module")
+def stopped_store(record_store: Recorder, small_text: Path) -> RecordedStore:
+    return record_store(lambda: killed(small_text, TINY, stop_in_an_epoch))
+
+
+@pytest.fixture
+def stopped(no_store: Path, stopped_store: RecordedStore) -> str:
+    """The id of a run of TINY that Ctrl-C stopped in an epoch."""
+    return copied(stopped_store, no_store)
+
+
+@pytest.fixture(scope="module")
+def cut_store(record_store: Recorder, small_text: Path) -> RecordedStore:
+    return record_store(lambda: killed(small_text, TINY, kill_between_checkpoint_and_figures))
+
+
+@pytest.fixture
+def cut(no_store: Path, cut_store: RecordedStore) -> str:
+    """The id of a run of TINY that was killed between a checkpoint and its figures."""
+    return copied(cut_store, no_store)
+
+
+@pytest.fixture(scope="module")
+def timed_out_store(record_store: Recorder, small_text: Path) -> RecordedStore:
+    return record_store(lambda: train(small_text, {**TINY, "max_seconds": 1e-6}).run_id)
+
+
+@pytest.fixture
+def timed_out(no_store: Path, timed_out_store: RecordedStore) -> str:
+    """The id of a run of TINY that --max-seconds ended in its first epoch."""
+    return copied(timed_out_store, no_store)
+
+
+@pytest.fixture(scope="module")
+def two_epochs_store(record_store: Recorder, small_text: Path) -> RecordedStore:
+    return record_store(lambda: train(small_text, TWO_EPOCHS).run_id)
+
+
+@pytest.fixture
+def two_epochs(no_store: Path, two_epochs_store: RecordedStore) -> str:
+    """The id of a finished run at a constant learning rate, which may be resumed with more epochs."""
+    return copied(two_epochs_store, no_store)
+
+
+@pytest.mark.parametrize("moment", some_slow(MOMENTS, SLOW_MOMENTS))
+def test_killed_at_this_moment_and_resumed_it_is_the_same(store, small_text, expected, moment):
+    run_id = killed(small_text, TINY, MOMENTS[moment])
+    step = train_stage.resume(run_id, {})
+    assert step.run_id == run_id
+    assert_same(run_id, expected)
+
+
+def curves(result: Result) -> list[EpochPoint]:
+    """The curves, but for the clock."""
+    return [replace(point, train_seconds=0.0) for point in result.history]
+
+
+@pytest.fixture(scope="module")
+def corpus(small_text) -> Corpus:
+    return load_corpus(CorpusConfig(str(small_text)))
+
+
+@pytest.mark.parametrize("name", some_slow(CONFIGURATIONS, SLOW_CONFIGURATIONS))
+def test_any_configuration_killed_and_resumed_is_the_same(corpus, tmp_path, name):
+    """First by Ctrl-C in an epoch, which is kept; then, without a word, after the checkpoint of a later one."""
+    model, config = resolve(CONFIGURATIONS[name])
+    whole = run_experiment(corpus, model, config, checkpoint_dir=tmp_path / "whole")
+
+    def kill(training: Training, point: EpochPoint) -> None:
+        if point.epoch == 2:
+            raise KilledError
+
+    folder = tmp_path / "parts"
+    be_killed(stop_in_an_epoch, lambda: run_experiment(corpus, model, config, checkpoint_dir=folder))
+    be_killed(lambda patch: None, lambda: run_experiment(corpus, model, config, Observer(on_epoch=kill), folder))
+    parts = run_experiment(corpus, model, config, checkpoint_dir=folder)
+    assert curves(parts) == curves(whole)
+    assert (parts.test, parts.samples, parts.last_texts) == (whole.test, whole.samples, whole.last_texts)
+    (tensors, facts), (others, other_facts) = (
+        load_checkpoint(tmp_path / name / LAST_CHECKPOINT) for name in ("parts", "whole")
+    )
+    assert tensors.keys() == others.keys()
+    assert all(torch.equal(tensor, others[name]) for name, tensor in tensors.items())
+    assert facts["state"]["step"] == other_facts["state"]["step"]
+
+
+def test_killed_time_and_again_it_is_the_same(stopped, small_text, expected):
+    """Also where options are given as the run has them, which is no change."""
+    for moment in (stop_in_an_epoch, kill_between_checkpoint_and_figures, MOMENTS["while a checkpoint is written"]):
+        be_killed(moment, lambda: train_stage.resume(stopped, {}))
+    train_stage.resume(stopped, {"hidden_size": 8, "epochs": 4, "corpus": str(small_text)})
+    assert_same(stopped, expected)
+    kept = MlflowClient().get_run(stopped).data.tags["resumed"]
+    assert kept.startswith("stopped by Ctrl-C; stopped by Ctrl-C; KilledError")
+    folder = records.artifact_path(stopped, "checkpoints")
+    assert sorted(path.name for path in folder.iterdir()) == ["best.safetensors", "last.safetensors"]
+
+
+def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(cut, expected):
+    """An earlier copy of the checkpoint was put back: the training says again what it had said."""
+    last = records.artifact_path(cut, "checkpoints/last.safetensors")
+    earlier = last.read_bytes()
+    be_killed(MOMENTS["between training and its pictures"], lambda: train_stage.resume(cut, {}))
+    last.write_bytes(earlier)
+    train_stage.resume(cut, {})
+    assert_same(cut, expected)
+
+
+def test_a_training_that_has_lost_its_checkpoints_is_not_begun_again(finished):
+    folder = records.artifact_path(finished, "checkpoints")
+    folder.rename(folder.with_name("elsewhere"))
+    result = records.read_text(finished, "result.json")
+    with pytest.raises(InputError, match=r"has lost its checkpoints: .* has no last.safetensors; put that back"):
+        train_stage.resume(finished, {})
+    assert records.read_text(finished, "result.json") == result
+    assert MlflowClient().get_run(finished).info.status == "FINISHED"
+
+
+def test_the_same_training_again_resumes_the_one_that_was_stopped(stopped, small_text, expected):
+    config = CorpusConfig(str(small_text))
+    step = train_stage.train(load_corpus(config), config, *resolve(TINY), reuse=True)
+    assert step.run_id == stopped
+    assert_same(stopped, expected)
+
+
+def test_without_reuse_it_is_trained_anew(stopped, small_text):
+    assert train(small_text, TINY).run_id != stopped
+
+
+def test_a_training_of_two_versions_of_the_code_is_nobody_elses_result(stopped, small_text, monkeypatch, caplog):
+    before = MlflowClient().get_run(stopped).data.tags["step_key"]
+    monkeypatch.setattr(step_module, "code_digest", lambda *modules: "another")
+    train_stage.resume(stopped, {})
+    assert "it won't be bit for bit" in caplog.text
+    with pytest.raises(TrainedAnewError):
+        reuse(small_text, TINY, monkeypatch)
+    assert MlflowClient().get_run(stopped).data.tags["step_key"] != before
+
+
+def test_the_environment_of_each_part_of_a_training_is_kept(stopped, monkeypatch):
+    first = records.read_text(stopped, "environment.yaml")
+    monkeypatch.setattr(machine, "environment", lambda: {"python": "4.0"})
+    train_stage.resume(stopped, {})
+    assert records.read_text(stopped, "environment.yaml") == first
+    assert records.read_text(stopped, "environment-from-epoch-0000.yaml") == "python: '4.0'\n"
+
+
+# --- what may change, and what may not -------------------------------------------------------------------------------
+
+
+def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_is_kept(two_epochs, small_text, corpus):
+    """Though keeping the earlier outcome is interrupted at first."""
+    result = json.loads(records.read_text(two_epochs, "result.json"))
+    best = records.artifact_path(two_epochs, "checkpoints/best.safetensors").read_bytes()
+    copies = runs.TrackedRun.keep_copies
+    be_killed(
+        lambda patch: patch.setattr(runs.TrackedRun, "keep_copies", dying_at(1, copies)),
+        lambda: train_stage.resume(two_epochs, {"epochs": 3}),
+    )
+    train_stage.resume(two_epochs, {"epochs": 3})
+    _, metrics, _ = outcome(two_epochs)
+    whole = run_experiment(corpus, *resolve({**TWO_EPOCHS, "epochs": 3}))
+    vals = [value for _, value in metrics["perplexity/val"]]
+    assert vals == pytest.approx([point.val_perplexity for point in whole.history], rel=1e-5)
+    assert [step for step, _ in metrics["final/val_perplexity"]] == [2, 3]
+    assert json.loads(records.read_text(two_epochs, "earlier/epoch-0002/result.json")) == result
+    assert records.artifact_path(two_epochs, "earlier/epoch-0002/checkpoints/best.safetensors").read_bytes() == best
+    assert json.loads(records.read_text(two_epochs, "result.json"))["epochs"] == 3
+    assert MlflowClient().get_run(two_epochs).data.tags["resumed.epochs"] == "3"
+
+
+def test_a_run_whose_artifacts_lie_in_another_checkout_is_refused_with_the_remedy(stopped, no_store, tmp_path):
+    there = tmp_path / "original" / "mlruns" / "0" / stopped / "artifacts"
+    with closing(sqlite3.connect(no_store / "mlruns" / "mlflow.db")) as connection, connection:
+        connection.execute("UPDATE runs SET artifact_uri=? WHERE run_uuid=?", (str(there), stopped))
+    with pytest.raises(InputError, match="not in this checkout; run `tmlm doctor --repair` first"):
+        train_stage.resume(stopped, {})
+
+
+def test_what_fails_while_a_run_is_opened_ends_it_and_mlflow_does_not_call_it_finished(stopped, monkeypatch):
+    monkeypatch.setattr(MlflowClient, "delete_tag", dying_at(1, MlflowClient.delete_tag, OSError))
+    with pytest.raises(TmlmError, match="can't be used"):
+        train_stage.resume(stopped, {})
+    assert mlflow.active_run() is None
+    assert MlflowClient().get_run(stopped).info.status == "FAILED"
+
+
+def test_a_configuration_of_another_version_is_refused_in_words(stopped):
+    begun = json.loads(MlflowClient().get_run(stopped).data.tags[records.CONFIG_TAG])
+    begun["model"]["attention_heads"] = 8
+    MlflowClient().set_tag(stopped, records.CONFIG_TAG, json.dumps(begun))
+    with pytest.raises(InputError, match="was begun by another version"):
+        train_stage.resume(stopped, {})
+
+
+def test_a_cosine_can_not_be_stretched_and_the_run_stays_as_it_was(stopped):
+    with pytest.raises(InputError, match=r"--epochs 9 .* laid out for 4 epochs"):
+        train_stage.resume(stopped, {"epochs": 9})
+    run = MlflowClient().get_run(stopped)
+    assert (run.info.status, run.data.tags["failure"]) == ("KILLED", "stopped by Ctrl-C")
+
+
+def test_fewer_epochs_than_are_done_are_refused(two_epochs):
+    with pytest.raises(InputError, match="--epochs 1 can't be: 2 epochs are done"):
+        train_stage.resume(two_epochs, {"epochs": 1})
+
+
+def test_a_training_that_its_time_ended_may_be_given_more_but_is_taken_for_no_whole_one(
+    timed_out, small_text, monkeypatch
+):
+    assert MlflowClient().get_run(timed_out).data.tags["stopped"] == "--max-seconds 1e-06"
+    with pytest.raises(InputError, match=r"nothing left to do: .* give a larger --max-seconds"):
+        train_stage.resume(timed_out, {})
+    train_stage.resume(timed_out, {"max_seconds": 1000.0})
+    tags = MlflowClient().get_run(timed_out).data.tags
+    assert "stopped" not in tags
+    assert tags["resumed"] == "--max-seconds 1e-06"
+    assert [m.step for m in MlflowClient().get_metric_history(timed_out, "perplexity/val")] == [1, 2, 3, 4]
+    with pytest.raises(TrainedAnewError):
+        reuse(small_text, {**TINY, "max_seconds": 1000.0}, monkeypatch)
+
+
+def test_a_finished_training_has_nothing_left_to_do_and_is_reused(finished, small_text, monkeypatch):
+    with pytest.raises(InputError, match="nothing left to do"):
+        train_stage.resume(finished, {})
+    assert MlflowClient().get_run(finished).info.status == "FINISHED"
+    assert reuse(small_text, TINY, monkeypatch).run_id == finished
+
+
+@pytest.mark.parametrize(("option", "value"), [("hidden_size", 9), ("seed", 1), ("corpus", "python-docs")])
+def test_another_configuration_is_refused_naming_the_option(stopped, option, value):
+    with pytest.raises(InputError, match=f"--{option.replace('_', '-')} {value} is not what lstm-1x8-s0-topics was"):
+        train_stage.resume(stopped, {option: value})
+
+
+def test_auto_is_as_the_run_was_begun(store, small_text):
+    options = {**TINY, "batch_size": 48, "max_seconds": 500.0, "device": "cpu"}
+    run_id = killed(small_text, options, stop_in_an_epoch)
+    config = resolve(options)[1]
+    fields = [*asdict(config), "hidden_size", "corpus", "alphabet"]
+    train_stage.resume(run_id, dict.fromkeys(fields, "auto") | dict.fromkeys(fields[::2]))
+    kept = json.loads(MlflowClient().get_run(run_id).data.tags[records.CONFIG_TAG])
+    assert kept["train"] == asdict(config)
+    assert len(MlflowClient().get_metric_history(run_id, "perplexity/val")) == TINY["epochs"]
+    assert not [tag for tag in MlflowClient().get_run(run_id).data.tags if tag.startswith("resumed.")]
+
+
+def learning_rates(recorded: Outcome) -> list[float]:
+    return [value for _, value in recorded[1]["training/learning_rate"]]
+
+
+def without_recipe(run_id: str) -> None:
+    """Make a run's record what 42b8c90 would have recorded: the first recipe, which was not named yet."""
+    client = MlflowClient()
+    begun = json.loads(client.get_run(run_id).data.tags[records.CONFIG_TAG])
+    assert begun["train"].pop("recipe") == 1
+    client.set_tag(run_id, records.CONFIG_TAG, json.dumps(begun))
+    path = records.artifact_path(run_id, "checkpoints/last.safetensors")
+    tensors, facts = load_checkpoint(path)
+    assert facts["train"].pop("recipe") == 1
+    save_checkpoint(path, tensors, facts)
+
+
+def test_a_training_that_was_begun_before_there_were_recipes_is_resumed_under_the_first(
+    store, small_text, corpus, expected
+):
+    options = {**TINY, "recipe": 1}
+    first = [point.learning_rate for point in run_experiment(corpus, *resolve(options)).history]
+    run_id = killed(small_text, options, stop_in_an_epoch)
+    without_recipe(run_id)
+    train_stage.resume(run_id, {})
+    assert learning_rates(outcome(run_id)) == pytest.approx(first, rel=1e-5)
+    assert json.loads(MlflowClient().get_run(run_id).data.tags[records.CONFIG_TAG])["train"]["recipe"] == 1
+    assert learning_rates(expected) != pytest.approx(first, rel=1e-5)
+
+
+def test_only_a_training_can_be_resumed_and_a_pipelines_is_named(store):
+    with runs.tracked_run("pipeline", "pipeline-lstm", {"trained_run": "1" * 32}) as run:
+        pass
+    with pytest.raises(InputError, match=f"its training is {'1' * 32}"):
+        train_stage.resume(run.id, {})
+    with pytest.raises(InputError, match="is no run of"):
+        train_stage.resume("0" * 32, {})
+
+
+def test_a_run_that_is_still_running_is_refused(stopped):
+    MlflowClient().update_run(stopped, status="RUNNING")
+    with pytest.raises(InputError, match=r"is still running \(pid"):
+        train_stage.resume(stopped, {})
+
+
+def test_of_two_that_resume_a_run_at_once_the_slower_one_is_refused(stopped):
+    seen = records.resumable_run(stopped)
+    with runs.tracked_run("train", "x", {}, seen):
+        pass
+    with pytest.raises(InputError, match="has just been gone on with"), runs.tracked_run("train", "x", {}, seen):
+        pass
+
+
+def test_an_experiment_that_only_looks_writes_nothing(store, small_text):
+    run_id = killed(small_text, TINY, MOMENTS["between the last and the best checkpoint"])
+    folder = records.artifact_path(run_id, "checkpoints")
+    (folder / ".last.safetensors.0123").write_bytes(b"another process is writing")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    config = CorpusConfig(str(small_text))
+    experiment.Experiment(load_corpus(config), *resolve(TINY), folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_run_whose_process_is_gone_is_closed_and_resumed_by_the_same_command(cut, expected, caplog):
+    MlflowClient().update_run(cut, status="RUNNING")
+    MlflowClient().set_tag(cut, "process.pid", 2**22 + 1)  # past the largest there can be
+    close_the_dead.cache_clear()
+    train_stage.resume(cut, {})
+    assert "Closed 1 run whose process is gone: lstm-1x8-s0-topics" in caplog.text
+    assert_same(cut, expected)
+
+
+def test_a_deleted_run_is_refused_with_the_command_that_restores_it(stopped):
+    MlflowClient().delete_run(stopped)
+    with pytest.raises(InputError, match="mlflow runs restore"):
+        train_stage.resume(stopped, {})
+
+
+def test_another_text_under_the_same_name_is_refused(store, small_text, tmp_path):
+    text = tmp_path / "changing.txt"
+    text.write_bytes(small_text.read_bytes())
+    run_id = killed(text, TINY, MOMENTS["in the first epoch"])
+    text.write_text("Another text. " * 2000)
+    with pytest.raises(InputError, match="not the one that was trained on"):
+        train_stage.resume(run_id, {})
+
+
+def test_a_damaged_checkpoint_is_refused_and_the_run_stays_as_it_was(stopped):
+    last = records.artifact_path(stopped, "checkpoints/last.safetensors")
+    data = bytearray(last.read_bytes())
+    data[len(data) // 2] ^= 1
+    last.write_bytes(data)
+    with pytest.raises(InputError, match="is damaged"):
+        train_stage.resume(stopped, {})
+    assert MlflowClient().get_run(stopped).info.status == "KILLED"
+
+
+def test_under_mlflow_run_the_run_that_it_began_points_at_the_one_that_is_resumed(stopped, monkeypatch):
+    begun = MlflowClient().create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", begun)
+    assert train_stage.resume(stopped, {}).run_id == stopped
+    run = MlflowClient().get_run(begun)
+    assert (run.info.status, run.data.tags["stage"], run.data.tags["trained_run"]) == ("FINISHED", "resume", stopped)
+    assert "final/val_perplexity" in run.data.metrics
+    assert MlflowClient().get_run(stopped).info.status == "FINISHED"
+    assert "mlflow.parentRunId" not in MlflowClient().get_run(stopped).data.tags
