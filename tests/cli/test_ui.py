@@ -183,7 +183,7 @@ def test_how_to_start_says_where_the_servers_ui_is(tracking_server):
 
 def test_no_second_ui_is_started_for_a_server(tracking_server, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", None)
-    with pytest.raises(InputError, match=f"tracking server, which has the UI: open {tracking_server}, or unset"):
+    with pytest.raises(InputError, match=f"tracking server, which has its own UI: open {tracking_server}, or unset"):
         ui.serve(5000, print)
 
 
