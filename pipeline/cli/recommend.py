@@ -144,7 +144,7 @@ def _candidates(runs: list[records.FinishedTraining], diverged: list[records.Fin
     for configuration, same in by_config.items():
         by_seed = {run.params["seed"]: run for run in same}  # the later of two runs of one seed
         members = list(by_seed.values())
-        perplexities = [run.metrics["final/val_perplexity"] for run in each]
+        perplexities = [run.metrics["final/val_perplexity"] for run in members]
         lost = {run.params["seed"]: run for run in diverged if _configuration(run) == configuration}
         if left := [run for seed, run in lost.items() if seed not in by_seed]:
             uniform = _uniform_perplexity(members[0])
@@ -183,6 +183,7 @@ def sentence(result: Mapping[str, Any]) -> str:
     if result["diverged"]:
         seeds += f", of which {result['diverged']} diverged and count{'s' * (result['diverged'] == 1)} as guessing"
     return (
-        f"{shape}: {result['macs_per_char']:,} MACs per character, validation perplexity {result['val_perplexity']:.3f} "
-        f"({seeds}), of {result['configurations']} configurations on {result['corpus']}"
+        f"{shape}: {result['macs_per_char']:,} MACs per character, validation perplexity "
+        f"{result['val_perplexity']:.3f} ({seeds}), of "
+        f"{result['configurations']} configurations on {result['corpus']}"
     )

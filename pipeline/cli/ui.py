@@ -24,8 +24,8 @@ def serve(port: int, write_line: Callable[[str], None]) -> int:
     store = setup()
     if server := server_address(store.uri):
         raise InputError(
-            f"MLFLOW_TRACKING_URI names a tracking server, which has its own UI: open {server}, or unset the variable to "
-            "start one on this machine's own store"
+            f"MLFLOW_TRACKING_URI names a tracking server, which has its own UI: open {server}, or unset the variable "
+            "to start one on this machine's own store"
         )
     port = free_port(port)
     if note := port_note(store):
