@@ -27,10 +27,10 @@ reproduce-quick: $(READY)  ## a quick check of the report's protocol, against d2
 test: $(READY_DEV)  ## the fast tests
 	pytest
 
-slow: $(READY_DEV)  ## the tests that take minutes, the files with the most of them first
-	pytest -m slow --loadscope-reorder
+slow: $(READY_DEV)  ## the tests that take minutes, and ten times the examples of the property tests
+	pytest -m 'slow or hypothesis' --hypothesis-profile thorough --loadscope-reorder
 
-faults: $(READY_DEV)  ## kill -9, signals, full disks and more, for MINUTES: what is survived
+faults: $(READY_DEV)  ## inject kill -9, signals, full disks and more, for MINUTES, and print what was survived
 	python -m tests.faults --minutes $(MINUTES)
 
 twin: $(READY_DEV)  ## the report's protocol against d2l 1.0.3, step by step (installs it, without what it pins)

@@ -1,4 +1,4 @@
-"""python -m pipeline: the same as the console script tmlm."""
+"""``python -m pipeline``, equivalent to the command ``tmlm``."""
 
 from pipeline.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Where models that release 0.1 has logged look for ``load_model``, in a process that has imported this package."""
+"""Import path of ``load_model`` in models that release 0.1 logged."""
 
 from pipeline.training.checkpoints import load_model
 

@@ -1,42 +1,42 @@
-"""What a command tells its user when it can't go on, and the exit code that goes with it."""
+"""Errors that a user can act on, and their exit codes."""
 
 import errno
 
 
 class TmlmError(Exception):
-    """A reason that a user can act on; shown as one sentence, without a traceback."""
+    """An error that a user can act on: shown as one sentence, without a traceback."""
 
     exit_code = 1
 
 
 class InputError(TmlmError):
-    """What was given can't be used: a text, a model, an option."""
+    """An unusable input: a text, a model, an option."""
 
     exit_code = 2
 
 
 class DataUnavailableError(TmlmError):
-    """A text that is asked for can't be had."""
+    """A requested text is not available."""
 
     exit_code = 3
 
 
 class CheckFailedError(TmlmError):
-    """Figures are not what --check holds them against."""
+    """Figures differ from what --check expects."""
 
     exit_code = 4
 
 
 class TrainingDivergedError(TmlmError):
-    """The loss is no longer a number; what was best until then is kept."""
+    """The loss is no longer a number; the best checkpoint until then is kept."""
 
 
 class RemoteError(TmlmError):
-    """What was raised in another process, as "Type: text", where the exception itself can't be pickled."""
+    """An exception of another process, as "Type: text", if the exception itself can't be pickled."""
 
 
 class RecordingError(TmlmError):
-    """A run can't be recorded any further: the store or its disk refuses."""
+    """A run can't be recorded further: the store or its disk refuses."""
 
 
 REMEDIES = {
@@ -52,12 +52,12 @@ REMEDIES = {
 
 
 def option_name(field_name: str) -> str:
-    """The command line's name of a configuration's field."""
+    """The command-line option of a configuration's field."""
     return f"--{field_name.replace('_', '-')}"
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether an error says that memory could not be had: Python's and NumPy's MemoryError, and torch's of any device.
+    """Whether an error means out of memory: the MemoryError of Python and NumPy, or torch's on any device.
 
     torch raises a plain RuntimeError on a CPU, and on a GPU a subclass that is not imported here.
     """
@@ -66,14 +66,14 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def reason_of(error: OSError) -> str:
-    """What the system refused, for which file, what to do about it, and the notes that others left with the error."""
-    path = error.filename2 or error.filename  # of a copy, where it goes to
+    """What the system refused, for which file and what to do about it, with the error's notes."""
+    path = error.filename2 or error.filename  # filename2: the target of a copy
     where = f": {path}" if path else ""
     remedy = REMEDIES.get(error.errno or 0)
-    said = "; ".join([f"{error.strerror or error}{where}", *([remedy] if remedy else [])])
-    return message_of(error, said)
+    message = "; ".join([f"{error.strerror or error}{where}", *([remedy] if remedy else [])])
+    return message_of(error, message)
 
 
-def message_of(error: Exception, said: str | None = None) -> str:
-    """What an error says, and the notes that others left with it."""
-    return "; ".join([str(error) if said is None else said, *getattr(error, "__notes__", [])])
+def message_of(error: Exception, message: str | None = None) -> str:
+    """An error's message, or ``message`` in place of it, followed by the error's notes."""
+    return "; ".join([str(error) if message is None else message, *getattr(error, "__notes__", [])])

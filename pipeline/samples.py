@@ -1,4 +1,4 @@
-"""Where models that release 0.1 has logged look for ``continuations``, in a process that has imported this package."""
+"""Import path of ``continuations`` in models that release 0.1 logged."""
 
 from pipeline.training.samples import continuations
 

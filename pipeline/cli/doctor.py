@@ -1,6 +1,6 @@
-"""What a command would use on this machine, and why. Nothing is downloaded and nothing is recorded.
+"""Report what a command would use on this machine and why, without downloading or recording anything.
 
-And what is wrong with the store: runs without a process, artifacts that a move has left behind; ``repair`` mends both.
+Also check the store for runs whose process died and artifacts of a moved checkout; ``repair`` fixes both.
 """
 
 import os
@@ -28,7 +28,7 @@ PRECISIONS: tuple[tuple[CellName, Implementation], ...] = (("lstm", "torch"), ("
 
 
 def findings(corpus: str) -> dict[str, Any]:
-    """Name -> what was found, in the order in which one would ask."""
+    """The findings by name, in the order in which they are printed."""
     device = choose_device("auto")
     database = own_database()
     environment = machine.environment()
@@ -43,7 +43,7 @@ def findings(corpus: str) -> dict[str, Any]:
         "store": shown(address()) if database is None else f"sqlite:///{database}",
         "store_state": state,
         "device": str(device),
-        "precision": "; ".join(f"{_precision(device, *each)} ({', '.join(each)})" for each in PRECISIONS),
+        "precision": "; ".join(f"{_precision(device, *kind)} ({', '.join(kind)})" for kind in PRECISIONS),
         "threads": f"{choose_threads(None)} of {usable_cores()} cores",
         "mlflow_command": shutil.which("mlflow") or "not on PATH: activate the environment, or use .venv/bin/mlflow",
         "conda": shutil.which("conda") or "not found: always add --env-manager local (or uv) to mlflow run",
@@ -55,40 +55,40 @@ def findings(corpus: str) -> dict[str, Any]:
 
 
 def _runs() -> dict[str, list[str]]:
-    """The runs that are RUNNING and what is known of their processes; those whose artifacts a move left behind."""
+    """The RUNNING runs with the state of their processes, and the runs whose artifact paths are outdated by a move."""
     if not look():
         return {}
     with store_errors():
-        running = [f"{each.id} {each.name}: {each.meaning}" for each in liveness.open_runs()]
+        running = [f"{run.id} {run.name}: {run.meaning}" for run in liveness.open_runs()]
         database = own_database()
         moved = [] if database is None else left_behind(database, LOCK_SECONDS)
     return {"running": running, "moved": moved}
 
 
 def repair() -> list[str]:
-    """Close the runs whose process is gone, and find the artifacts of a moved checkout; what was done, in sentences."""
+    """Close runs whose process died and fix the artifact paths of a moved checkout; return one message per repair."""
     if not look():
         return ["there is no store yet"]
-    said: list[str] = []
+    messages: list[str] = []
     with store_errors():
         closed = liveness.close_dead_runs()
         left: list[liveness.OpenRun] = []
         if sqlite_file(address()) is not None:  # on a server, the `mlflow run` may be alive on another machine
             begun, left = liveness.close_begun_runs()
             closed += begun
-        said += [f"closed {each.id} {each.name}: {each.meaning}" for each in closed]
-        said += [
-            f"left {each.id} {each.name}: begun less than an hour ago by a `mlflow run` that may be in another "
-            f"container; if it has ended: tmlm doctor --close {each.id}"
-            for each in left
+        messages += [f"closed {run.id} {run.name}: {run.meaning}" for run in closed]
+        messages += [
+            f"left {run.id} {run.name}: started less than an hour ago by a `mlflow run` that may be in another "
+            f"container; if it has ended: tmlm doctor --close {run.id}"
+            for run in left
         ]
         if (database := own_database()) is not None:
-            said += mend(database, LOCK_SECONDS)
-    return said or ["nothing to repair"]
+            messages += mend(database, LOCK_SECONDS)
+    return messages or ["nothing to repair"]
 
 
 def close(run_id: str) -> list[str]:
-    """Close a run whose process can't be seen from here. InputError for one that is alive here, or that has ended."""
+    """Close a run whose process can't be seen from here. Raises InputError if it is alive here or has ended."""
     if not look():
         raise InputError(f"--close {run_id}: there is no store yet")
     with store_errors():
@@ -97,25 +97,27 @@ def close(run_id: str) -> list[str]:
 
 
 def _text(corpus: str) -> str:
-    """Where the text would come from, without a download."""
+    """The source of the text, without a download."""
     try:
-        found = find_text(corpus, online=False)
+        text = find_text(corpus, online=False)
     except TmlmError as error:
         return " ".join(str(error).split())
-    here = f"{found.name}, {found.size:,} bytes from {found.source}"
-    if not found.missing:
-        return here
+    local = f"{text.name}, {text.size:,} bytes from {text.source}"
+    if not text.missing:
+        return local
     if os.environ.get("TMLM_OFFLINE"):
-        return f"{here}, in place of The Time Machine: not in TMLM_DATA_DIR or the cache, and TMLM_OFFLINE is set"
-    return f"The Time Machine, to be downloaded: not in TMLM_DATA_DIR or the cache (without a network: {here})"
+        return (
+            f"{local}, instead of The Time Machine, which is not in TMLM_DATA_DIR or the cache, and TMLM_OFFLINE is set"
+        )
+    return f"The Time Machine, to be downloaded: not in TMLM_DATA_DIR or the cache (without a network: {local})"
 
 
 def _state(database: Path) -> str:
-    return f"{database.stat().st_size:,} bytes" if database.is_file() else "not there yet: made by the first run"
+    return f"{database.stat().st_size:,} bytes" if database.is_file() else "not there yet: the first run creates it"
 
 
 def _precision(device: torch.device, cell: CellName, implementation: Implementation) -> str:
-    """The arithmetic of the default recipe."""
+    """The precision that the default recipe would use."""
     return choose_precision("auto", device, ModelConfig(cell, implementation=implementation), TrainConfig().batch_size)
 
 

@@ -1,4 +1,4 @@
-"""The group of commands: one sentence and an exit code for whatever ends a command early."""
+"""The group of commands: errors become one sentence on standard error and an exit code."""
 
 import errno
 import os
@@ -11,16 +11,18 @@ from typing import Any
 import click
 
 from models.config import ConfigError
-from pipeline.cli.options import Utf8Command
+from pipeline.cli.options import LabCommand
 from pipeline.errors import InputError, TmlmError, is_out_of_memory, message_of, option_name, reason_of
 from pipeline.support import signals
 
-UNDER_MLFLOW = "MLFLOW_RUN_ID"  # set by mlflow run: a run is there, so also what is else only printed is recorded
+UNDER_MLFLOW = (
+    "MLFLOW_RUN_ID"  # set by mlflow run, which has started a run: commands that otherwise only print record too
+)
 
 
 def printable(text: str) -> str:
-    """The text with what could steer a terminal (escape sequences and the like) written out, as JSON writes it."""
-    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda found: f"\\u{ord(found[0]):04x}", text)
+    """Escape control characters, which could steer a terminal, as JSON does."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 class Failure(click.ClickException):
@@ -32,13 +34,13 @@ class Failure(click.ClickException):
 
 
 class Lab(click.Group):
-    """The group of commands: turns what a user can act on into one sentence and the exit code that goes with it.
+    """Turn errors that a user can act on into one sentence and an exit code.
 
-    Under ``mlflow run``, whatever ends a command before it has taken up its run is left with the run as its tag
-    ``failure``; from there on, ``tracked_run`` does so.
+    Under ``mlflow run``, an error before the command has taken over its run is recorded as the run's tag ``failure``;
+    after that, ``tracked_run`` records it.
     """
 
-    command_class = Utf8Command
+    command_class = LabCommand
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -62,7 +64,7 @@ class Lab(click.Group):
             leave_reason(ctx, message)
             raise Failure(message, 1) from error
         except OSError as error:
-            if error.errno == errno.EPIPE:  # nobody reads on (| head): click ends without a word
+            if error.errno == errno.EPIPE:  # the reader has gone (| head): click exits silently
                 raise
             leave_reason(ctx, reason_of(error))
             raise Failure(reason_of(error), 1) from error
@@ -82,25 +84,25 @@ class Lab(click.Group):
 
 
 def _short_of_memory(error: Exception) -> str:
-    """What to do where memory could not be had, and what was asked for, if the error says it."""
-    asked = " ".join(message_of(error).split())
-    where = f" ({shorten(asked, 200)})" if asked else ""
-    return f"out of memory{where}: use a smaller text, model or --batch-size, or end other programs"
+    """Say what to do when memory has run out, and what was requested, if the error says so."""
+    request = " ".join(message_of(error).split())
+    detail = f" ({shorten(request, 200)})" if request else ""
+    return f"out of memory{detail}: use a smaller text, model or --batch-size, or close other programs"
 
 
 def leave_reason(ctx: click.Context, reason: str) -> None:
-    """Under ``mlflow run``, a command that fails before it has taken up its run leaves the reason with it."""
+    """Record why a command failed, if ``mlflow run`` started it and it has not taken over its run yet."""
     if run_id := os.environ.get(UNDER_MLFLOW):
         try:
             from pipeline.tracking import runs
 
             runs.tag_failure(run_id, ctx.invoked_subcommand or "", reason)
-        except Exception as error:  # whatever it is, the reason itself is still to be told
+        except Exception as error:  # the reason itself must still be printed
             click.echo(f"The reason could not be left with the run {run_id}: {printable(str(error))}", err=True)
 
 
 def leave_signal(signal: str) -> None:
-    """The same of a command that was stopped: by a process of its own, since this one has to end within seconds."""
+    """Record the signal like ``leave_reason``, in a separate process because this one must exit within seconds."""
     if run_id := os.environ.get(UNDER_MLFLOW):
         from pipeline.tracking import final_status
 
@@ -108,14 +110,14 @@ def leave_signal(signal: str) -> None:
 
 
 def say(line: str) -> None:
-    """What a person may want to know meanwhile, on standard error, above the progress bar if there is one."""
+    """Print a message on standard error, above the progress bar if there is one."""
     from pipeline.support.progress import write_line
 
     write_line(printable(line))
 
 
 def messages_to_stderr() -> None:
-    """Our own messages, warnings and worse, go to standard error as they are."""
+    """Send this project's warnings and errors to standard error, unformatted."""
     import logging
 
     class StandardError(logging.Handler):
@@ -133,8 +135,8 @@ def messages_to_stderr() -> None:
 def open_closed_streams() -> None:
     """Open /dev/null for each standard stream that was closed (``2>&-``).
 
-    Python has None there, which libraries do not expect, and the next file that is opened would take its number: what
-    a child process says would be written into that file.
+    Python has None there, which libraries do not expect, and the next file to be opened would get the stream's
+    descriptor, so that a child process would write its messages into that file.
     """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is not None:
@@ -151,7 +153,7 @@ def open_closed_streams() -> None:
 
 
 def drop_unwritable() -> None:
-    """Send what could not be written, which was reported, to /dev/null: at exit, Python would fail on it with 120."""
+    """Redirect a stream that can't be written to /dev/null: flushing it at exit would change the exit code to 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -52,11 +52,11 @@ def cli() -> None:
     tmlm pipeline                          prepare, train, evaluate and sample
     tmlm train --cell gru --hidden-size 64
     tmlm sample RUN_ID --prompt "it has"
-    tmlm ui                                look at what was recorded
+    tmlm ui                                look at the recorded runs
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a character that it can't write is no reason to stop
+            stream.reconfigure(errors="backslashreplace")  # rather than fail on a character that it can't encode
     messages_to_stderr()
 
 
@@ -64,17 +64,19 @@ JSON_HELP = "Print the result as one JSON object."
 
 json_switch = switch("--json", JSON_HELP, "as_json")
 
-json_flag = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)  # where a MODEL may follow it
+json_flag = click.option(
+    "--json", "as_json", is_flag=True, help=JSON_HELP
+)  # ``--json MODEL``: no switch, which would take the MODEL as its value
 
 
 def configs(options: Mapping[str, Any]) -> tuple[CorpusConfig, ModelConfig, TrainConfig]:
-    """The corpus', the model's and the training's configuration."""
+    """Build the configurations of corpus, model and training."""
     corpus = CorpusConfig(options["corpus"], options["alphabet"])
     return corpus, *resolve({k: v for k, v in options.items() if k not in ("corpus", "alphabet")})
 
 
 def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
-    """The result of a command on standard output."""
+    """Print the result of a command on standard output."""
     click.echo(printable(json.dumps(result, ensure_ascii=False) if as_json else text))
 
 
@@ -83,9 +85,9 @@ def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
 @options_of(TrainConfig, only=("preset",))
 @json_switch
 def prepare(as_json: bool, **options: Any) -> None:
-    """Find and normalise the text.
+    """Load, normalise and split the text.
 
-    It is reduced to its alphabet and recorded with the perplexities of the simplest models.
+    The baselines are recorded: uniform, letter frequencies, 6-gram.
     """
     corpus_config, _, train_config = configs(options)
     from pipeline.stages import prepare
@@ -110,22 +112,20 @@ def prepare(as_json: bool, **options: Any) -> None:
 
 @cli.command()
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
-@click.option(
-    "--resume", metavar="RUN_ID", default=None, help="Go on with this training, as it was begun, in its own run."
-)
+@click.option("--resume", metavar="RUN_ID", default=None, help="Continue this interrupted training in its own run.")
 @json_switch
 def train(resume: str | None, as_json: bool, **options: Any) -> None:
     """Train one model, or resume one.
 
-    A resumed training keeps what it was begun with, in its own run; --epochs (with a constant learning rate),
-    --max-seconds and --sample-every may be given anew.
+    --resume continues an interrupted training in the same run, with the same options; the result is bit-identical to
+    an uninterrupted one. --epochs (with a constant learning rate), --max-seconds and --sample-every may be given anew.
     """
     corpus_config, model_config, train_config = configs(options)
     from pipeline.stages import train
 
     if resume is not None:
         changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
-        if UNDER_MLFLOW not in os.environ:  # there, the default of every option that MLproject lists is given too
+        if UNDER_MLFLOW not in os.environ:  # which passes every option that MLproject lists
             changes = {name: options[name] for name in options if is_given(name)}
         result = train.resume(resume, changes).result
     else:
@@ -136,7 +136,7 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
 
 
 def train_text(result: Mapping[str, Any]) -> str:
-    """What a training prints at its end: its quality beside the baseline, and what one may want to type next."""
+    """The text that ``train`` prints: quality beside the baseline, and the next commands."""
     from pipeline.tracking import links
     from pipeline.training import summary
 
@@ -148,7 +148,7 @@ def train_text(result: Mapping[str, Any]) -> str:
 
 
 def sample_command(run_id: str) -> str:
-    """The command that lets a run's model write, with the prompt of its recorded samples: the model can read it."""
+    """The command that samples from a run's model, with the prompt of its recorded samples, which it can read."""
     from pipeline.tracking import links, records
 
     samples = records.read_json(run_id, "samples/final.json").get("samples")
@@ -159,13 +159,13 @@ def sample_command(run_id: str) -> str:
 @cli.command()
 @click.argument("model")
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which split.")
-@click.option("--text", default="", help="Any other UTF-8 text file instead of a split.")
+@click.option("--text", default="", help="Any other UTF-8 text file, instead of a split.")
 @json_flag
 def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
     """Measure a trained MODEL's perplexity on a text.
 
-    MODEL is a run id, the path of a checkpoint, or a models:/ address. Bits per character and the n-gram's figures
-    stand beside.
+    MODEL is a run id, the path of a checkpoint, or a models:/ address. Bits per character and the 6-gram's figures are
+    printed too.
     """
     from pipeline.stages import evaluate
     from pipeline.training import summary
@@ -177,13 +177,15 @@ def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
 @cli.command()
 @click.argument("model")
 @click.option("--prompt", "prompts", multiple=True, default=["it has"], show_default=True, help="May be repeated.")
-@click.option("--length", type=int, default=DEFAULT_LENGTH, show_default=True, help="Characters to add to each prompt.")
+@click.option(
+    "--length", type=int, default=DEFAULT_LENGTH, show_default=True, help="Characters to generate after each prompt."
+)
 @options_of(Decoding)
 @json_flag
 def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **options: Any) -> None:
-    """Let a trained MODEL write on.
+    """Generate text from a trained MODEL.
 
-    MODEL is a run id, the path of a checkpoint, or a models:/ address. It continues each of the prompts.
+    MODEL is a run id, the path of a checkpoint, or a models:/ address. Each prompt is continued.
     """
     decoding = Decoding(**options)
     check_range("length", length, low=0)
@@ -210,8 +212,7 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
 def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
     """Count parameters and MACs of a shape.
 
-    MACs are per character, output layer included, with those by the report's convention and ptflops' own print-out
-    beside them.
+    MACs are per generated character, output layer included. The report's convention and ptflops' own print-out follow.
     """
     config = ModelConfig(**options)
     from dataclasses import asdict
@@ -232,12 +233,12 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
 
 @cli.command()
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
-@switch("--force", "Do every step again.")
+@switch("--force", "Run every step again.")
 @json_switch
 def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     """The main job: prepare, train, evaluate, sample.
 
-    One run is recorded, with one for each step in it. Finished steps whose inputs are unchanged are reused.
+    The steps are nested runs of one parent run. Finished steps with unchanged code, options and text are reused.
     """
     corpus_config, model_config, train_config = configs(options)
     from pipeline.stages import main
@@ -256,13 +257,13 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 
 @cli.command()
 @options_of(SearchConfig, CorpusConfig)
-@switch("--stop-hopeless", "Stop a trial whose curve, continued at best, can't reach the front.")
+@switch("--stop-hopeless", "Prune a trial when even an optimistic extrapolation of its curve stays behind the front.")
 @json_switch
 def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
     """Search for low perplexity at low cost.
 
     An Optuna study of cell, layers and hidden size: validation perplexity against MACs per character. A range is
-    written LOW..HIGH, a choice A,B,C. The same command again goes on where it was stopped.
+    written LOW..HIGH, a choice A,B,C. The same command again resumes the study.
     """
     corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
     config = SearchConfig(**options)
@@ -278,17 +279,17 @@ def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
 
 @cli.command()
 @options_of(ReproduceConfig)
-@switch("--quick", "A few epochs of the small configurations: a check, no reproduction.")
+@switch("--quick", "A few epochs of the small configurations only: a quick check.")
 @switch(
     "--check",
-    "Exit 4 where complexity is not as printed, a perplexity is outside d2l's own band, or a training is lacking.",
+    "Exit 4 if complexity is not as printed, a perplexity leaves d2l's own band, or a training failed.",
 )
 @json_switch
 def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
     """Train and check the report's models.
 
-    The coursework report's configurations are trained under its own protocol, and a page sets as reported beside as
-    reproduced and as corrected. The same command again goes on where it was stopped, and trains only what is lacking.
+    The coursework report's configurations are trained under its own protocol. A page compares the reported, the
+    reproduced and the corrected figures. The same command again trains only what is missing.
     """
     config = ReproduceConfig(**options)
     from pipeline.stages import reproduce
@@ -303,13 +304,13 @@ def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
 
 
 @cli.command()
-@click.option("--run-id", default="", help="The reproduction; otherwise the latest that is not quick.")
+@click.option("--run-id", default="", help="Run of the reproduction; by default the latest that is not quick.")
 @options_of(ReproduceConfig, only=("against", "output"))
 @json_switch
 def report(run_id: str, against: str, output: str, as_json: bool) -> None:
     """Rewrite the page of a reproduction.
 
-    It is made of the recorded runs alone, of the report's numbers or of those of another table (--against).
+    It is made from the recorded runs, without training, and compares them with the report or another table (--against).
     """
     ReproduceConfig(against=against, output=output)  # checks the options
     from pipeline.stages import report
@@ -318,7 +319,7 @@ def report(run_id: str, against: str, output: str, as_json: bool) -> None:
 
 
 def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
-    """What reproduce and report print."""
+    """Print the result of ``reproduce`` or ``report``."""
     from pipeline.report.page import summary as page_summary
     from pipeline.tracking import links
 
@@ -328,8 +329,8 @@ def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
 
 
 @cli.command()
-@click.option("--max-macs", type=click.IntRange(1), default=None, help="At most so many MACs per character.")
-@click.option("--max-perplexity", type=float, default=None, help="At most this validation perplexity.")
+@click.option("--max-macs", type=click.IntRange(1), default=None, help="Largest MACs per character.")
+@click.option("--max-perplexity", type=float, default=None, help="Largest validation perplexity.")
 @click.option(
     "--corpus",
     default="auto",
@@ -341,7 +342,7 @@ def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
 def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, as_json: bool) -> None:
     """Name the best finished model within a limit.
 
-    The best of at most --max-macs, or the cheapest of at most --max-perplexity, of the finished trainings on one text.
+    With --max-macs the best model within it, with --max-perplexity the cheapest, of the finished trainings on one text.
     """
     from pipeline.cli import recommend
 
@@ -355,11 +356,11 @@ def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, a
 def ui(port: int) -> None:
     """Start the MLflow UI.
 
-    It listens on this machine only. The links that are printed open the right view.
+    It listens on this machine only. The printed links open the right view.
     """
     from pipeline.cli import ui as server
 
-    signals.disable_deadline()  # the server's
+    signals.disable_deadline()  # the server has its own
     sys.exit(server.serve(port, lambda line: click.echo(line, err=True)))
 
 
@@ -368,15 +369,17 @@ def ui(port: int) -> None:
 @click.option(
     "--repair",
     is_flag=True,
-    help="Close runs whose process is gone, and correct the artifact paths after the checkout was moved.",
+    help="Close runs whose process died, and fix artifact paths after the checkout was moved.",
 )
-@click.option("--close", metavar="RUN_ID", default=None, help="Close this run, whose machine or container is gone.")
+@click.option(
+    "--close", metavar="RUN_ID", default=None, help="Close this run of a machine or container that no longer exists."
+)
 @json_switch
 def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:
     """Show what would be used here, and repair the store.
 
-    Text, store, device, threads and versions, and why; which runs are RUNNING, and whether their processes are alive.
-    Nothing is changed without --repair or --close.
+    Text, store, device, threads and versions, and the reason for each; the runs that are RUNNING, and whether their
+    processes are alive. Nothing is changed without --repair or --close.
     """
     config = CorpusConfig(corpus)
     from pipeline.cli import doctor
@@ -395,7 +398,7 @@ def main() -> None:
     signals.on_forced_exit(leave_signal)
     try:
         cli(prog_name="tmlm")
-    except OSError as error:  # outside of a command: --help or an error's sentence to a disk that is full
+    except OSError as error:  # outside of a command: --help or an error message, with a full disk behind the stream
         with suppress(OSError):
             click.echo(f"Error: {printable(reason_of(error))}", err=True)
         sys.exit(1)

@@ -1,8 +1,8 @@
 """click options made from the fields of the configuration dataclasses, and the small rules that all commands share.
 
-Fields that a preset decides take ``auto`` (the default) or nothing for "as the preset says". The flags that
-MLproject has take an optional value (``--force``, ``--force true``), since MLflow passes every parameter with one.
-Names may be written with ``_``.
+Fields that a preset decides default to ``auto``, which is the preset's value; so is an empty text. Flags take an
+optional value (``--force``, ``--force true``), since MLflow passes every parameter with one. Names may be written with
+``_``.
 """
 
 import os
@@ -15,10 +15,11 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+TRUE, FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off", ""}  # what may follow a flag of click's own
 
 
 class Auto(click.ParamType):
-    """A value, or ``auto`` (or nothing) for "as the preset says", which is None."""
+    """A value, or ``auto`` (or an empty text) for the preset's value, which is None."""
 
     def __init__(self, inner: click.ParamType) -> None:
         self.inner = inner
@@ -38,7 +39,7 @@ class Auto(click.ParamType):
 
 
 def click_type(annotation: Any) -> click.ParamType:
-    """The click type of a field's annotation; X | None is X."""
+    """The click type of a field's annotation; that of X for X | None."""
     if get_origin(annotation) is types.UnionType:
         (annotation,) = (inner for inner in get_args(annotation) if inner is not types.NoneType)
     if get_origin(annotation) is Literal:
@@ -47,7 +48,7 @@ def click_type(annotation: Any) -> click.ParamType:
 
 
 def option_of(config: type, field: Field) -> Callable[[Command], Command]:
-    """The option of one field."""
+    """A click option made from one field."""
     inner = click_type(get_type_hints(config)[field.name])
     automatic = field.metadata["preset"]
     assert field.default is not MISSING
@@ -62,12 +63,12 @@ def option_of(config: type, field: Field) -> Callable[[Command], Command]:
 
 
 def option_fields(config: type) -> list[Field]:
-    """The fields of a dataclass that are options, which ``models.config.option`` has made."""
+    """The fields of a dataclass that were made by ``models.config.option``."""
     return [field for field in fields(config) if field.metadata]
 
 
 def options_of(*configs: type, only: tuple[str, ...] = ()) -> Callable[[Command], Command]:
-    """The options of all fields (or those named) of the dataclasses, in their order."""
+    """Add the options of all fields of the dataclasses, or of the fields in ``only``, in their order."""
 
     def add(command: Command) -> Command:
         chosen = [(config, f) for config in configs for f in option_fields(config) if not only or f.name in only]
@@ -79,18 +80,20 @@ def options_of(*configs: type, only: tuple[str, ...] = ()) -> Callable[[Command]
 
 
 def given(options: Mapping[str, Any], *configs: type) -> dict[str, Any]:
-    """Those of the dataclasses' options whose value is another than when nothing is said."""
-    silent = {f.name: None if f.metadata["preset"] else f.default for config in configs for f in option_fields(config)}
-    return {name: value for name, value in options.items() if name in silent and value != silent[name]}
+    """The options of the dataclasses whose values differ from their defaults."""
+    defaults = {
+        f.name: None if f.metadata["preset"] else f.default for config in configs for f in option_fields(config)
+    }
+    return {name: value for name, value in options.items() if name in defaults and value != defaults[name]}
 
 
 def is_given(name: str) -> bool:
-    """Whether the user has typed the option of the command that runs now."""
+    """Whether the user typed this option of the current command."""
     return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 class TrueOrFalse(click.types.BoolParamType):
-    """A boolean; an empty text, which MLflow may pass, is false."""
+    """A boolean; an empty text, which MLflow passes for an empty parameter, is false."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return value != "" and super().convert(value, param, ctx)
@@ -111,12 +114,12 @@ def switch(name: str, help: str, variable: str = "") -> Callable[[Command], Comm
 
 
 def with_dashes(name: str) -> str:
-    """The name of an option as click has it: MLflow and many users write it with ``_``."""
+    """The name of an option as click has it, for names that were written with ``_``."""
     return name.replace("_", "-")
 
 
-def _undecoded(arg: str) -> str:
-    """Why an argument could not be decoded: it is not UTF-8, or it is and Python was not to read it so."""
+def _undecodable(arg: str) -> str:
+    """Explain why an argument could not be decoded: it is not UTF-8, or Python's locale does not allow UTF-8."""
     try:
         text = os.fsencode(arg).decode("utf-8")
     except UnicodeError:
@@ -124,11 +127,39 @@ def _undecoded(arg: str) -> str:
     return f"{text!r} can't be read under this locale, which has no UTF-8; set PYTHONUTF8=1, or LC_ALL=C.UTF-8."
 
 
-class Utf8Command(click.Command):
-    """A command that refuses words that are not UTF-8."""
+class LabCommand(click.Command):
+    """A command that refuses words that are not UTF-8, and whose flags may be followed by true or false."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         for arg in args:
             if re.search(r"[\ud800-\udfff]", arg):  # how Python reads bytes that are no characters
-                raise click.UsageError(_undecoded(arg), ctx)
-        return super().parse_args(ctx, args)
+                raise click.UsageError(_undecodable(arg), ctx)
+        return super().parse_args(ctx, self._without_flag_values(ctx, args))
+
+    def _without_flag_values(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Rewrite ``--json true`` as ``--json``, and drop ``--json false``.
+
+        Only for click's own flags. A ``switch`` takes a value by itself, but in a command with arguments it would
+        take a MODEL that follows it.
+        """
+        options = {name: p for p in self.params if isinstance(p, click.Option) for name in p.opts}
+        plain: list[str] = []
+        rest = list(args)
+        while rest:
+            arg = rest.pop(0)
+            if arg == "--":
+                return [*plain, arg, *rest]
+            name, equals, value = arg.partition("=")
+            option = options.get(with_dashes(name)) if name.startswith("--") else None
+            if option is None:
+                plain.append(arg)
+            elif not option.is_flag:
+                plain.append(arg)
+                if not equals and rest and not (isinstance(option.type, TrueOrFalse) and rest[0].startswith("-")):
+                    plain.append(rest.pop(0))  # the option's value, whatever it looks like
+            else:
+                if not equals:
+                    value = rest.pop(0) if rest and rest[0].lower() in TRUE | FALSE else "true"
+                if TrueOrFalse().convert(value, option, ctx):
+                    plain.append(name)
+        return plain

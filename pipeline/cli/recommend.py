@@ -1,4 +1,4 @@
-"""Which model to use, answered from the finished runs: no training, and no text is read."""
+"""Recommend a model from the finished runs; nothing is trained and no text is read."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,26 +14,20 @@ from pipeline.search.pruning import PRUNED
 from pipeline.text.downloads import public
 from pipeline.tracking import records
 
-# --- recommending ----------------------------------------------------------------------------------------------------
-
-
-def _up(perplexity: float) -> str:
-    """The perplexity with three decimals, rounded up: whoever asks for the printed number is served."""
-    nearest = f"{perplexity:.3f}"
-    return nearest if float(nearest) >= perplexity else f"{perplexity + 0.0005:.3f}"
+PRESET = "stream"  # runs of the report preset validate on other characters
 
 
 def recommend(
     candidates: Sequence[Candidate], max_macs: float | None = None, max_perplexity: float | None = None
 ) -> Candidate:
-    """The configuration to use, by the means of finished runs.
+    """Choose a candidate by the means over its seeds.
 
-    With ``max_macs`` alone: the lowest mean validation perplexity that so many MACs per character buy. With
-    ``max_perplexity``, whether or not with ``max_macs``: the fewest MACs among those that are good enough, since what
-    is good enough need not be better.
+    With ``max_macs`` alone: the lowest mean validation perplexity within that many MACs per character. With
+    ``max_perplexity``, with or without ``max_macs``: the fewest MACs among the candidates within it. Raises InputError
+    if no candidate is within the limits, and says which limit to raise.
     """
     if max_macs is None and max_perplexity is None:
-        raise InputError("say what it may cost or how good it must be: --max-macs, --max-perplexity or both")
+        raise InputError("give --max-macs, --max-perplexity or both")
     if not candidates:
         raise InputError("there is no finished run to recommend: search or train first, on the same text")
     by_macs = sorted(candidates, key=lambda c: (c.macs_per_char, c.mean_val_perplexity, c.name))
@@ -66,16 +60,12 @@ def recommend(
     )
 
 
-PRESET = "stream"  # the runs of the other validate on other characters
-
-
 def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None) -> dict[str, Any]:
-    """The configuration to use, as a flat result; runs that differ in their seed alone are one configuration.
+    """Recommend a configuration, as a flat result; runs that differ only in their seed are one configuration.
 
-    A seed that diverged counts as the uniform perplexity, as on the front of a search.
-    ``corpus`` is the text's name as the runs carry it, or the path or address that it was read from; auto: any. Of
-    several texts that it means, the one of the latest finished training. Raises InputError where nothing fits, and says
-    what would.
+    A seed that diverged counts with the uniform perplexity, as on the front of a search. ``corpus`` is the text's
+    recorded name, or the path or address that it was read from; auto: any. If several texts match, the one of the
+    latest finished training is meant. Raises InputError if nothing fits.
     """
     texts = records.latest_finished_trainings(PRESET)
     if not texts:
@@ -105,11 +95,17 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
     }
 
 
+def _up(perplexity: float) -> str:
+    """The perplexity with three decimals, rounded up, so that the printed number is itself a limit that can be met."""
+    nearest = f"{perplexity:.3f}"
+    return nearest if float(nearest) >= perplexity else f"{perplexity + 0.0005:.3f}"
+
+
 def _of_text(texts: list[records.FinishedTraining], corpus: str) -> list[records.FinishedTraining]:
-    """Those on a text of this name, or read from this path or address, by now or, if there is none, ever."""
+    """Trainings whose text has this name, path or address; if none has it now, trainings whose text once had it."""
     try:
         path = str(Path(corpus).expanduser().resolve())
-    except (OSError, ValueError, RuntimeError):  # a name that no file can have
+    except (OSError, ValueError, RuntimeError):  # no possible file name
         path = corpus
     wanted = {"corpus": (corpus,), "corpus.source": (corpus, public(corpus), path)}
 
@@ -124,55 +120,55 @@ def _of_text(texts: list[records.FinishedTraining], corpus: str) -> list[records
 
 
 def _shown_name(run: records.FinishedTraining) -> str:
-    """The text's name as a training prints it; its tag adds the alphabet where that is another than letters."""
+    """The text's name as a training prints it; the tag adds an alphabet other than letters."""
     name, alphabet = run.tags.get("corpus", ""), run.params.get("alphabet", "letters")
     return name if alphabet == "letters" else name.removesuffix(f"-{alphabet}")
 
 
 def _is_pruned(run: records.FinishedTraining) -> bool:
-    """Whether a search pruned the run: it says less of its configuration than one with the whole budget."""
+    """Whether a search pruned the run, which was then trained for less than the whole budget."""
     return run.tags.get("stopped", "").startswith(PRUNED)
 
 
 def _configuration(run: records.FinishedTraining) -> tuple[str, bool]:
-    """What runs that count as seeds of one configuration share; one that its time cut short says less than a whole."""
+    """The key that seeds of one configuration share; a run that its time limit ended is a configuration of its own."""
     return run.config_id, run.tags.get("stopped", "").startswith(STOPPED_BY_TIME)
 
 
 def _candidates(runs: list[records.FinishedTraining], diverged: list[records.FinishedTraining]) -> list[Candidate]:
-    """The configurations of finished runs, each with those of its seeds that diverged at the end."""
+    """Group finished runs into candidates; seeds that diverged come last in each."""
     by_config = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.ended_ms):
         by_config[_configuration(run)].append(run)
-    found = []
+    candidates = []
     for configuration, same in by_config.items():
-        by_seed = {run.params["seed"]: run for run in same}  # of two of one seed, the later
-        each = list(by_seed.values())
-        perplexities = [run.metrics["final/val_perplexity"] for run in each]
+        by_seed = {run.params["seed"]: run for run in same}  # the later of two runs of one seed
+        members = list(by_seed.values())
+        perplexities = [run.metrics["final/val_perplexity"] for run in members]
         lost = {run.params["seed"]: run for run in diverged if _configuration(run) == configuration}
         if left := [run for seed, run in lost.items() if seed not in by_seed]:
-            uniform = _uniform_perplexity(each[0])
+            uniform = _uniform_perplexity(members[0])
             perplexities = [min(value, uniform) for value in perplexities] + [uniform] * len(left)
-            each += left
-        params, metrics = each[0].params, each[0].metrics
-        found.append(
+            members += left
+        params, metrics = members[0].params, members[0].metrics
+        candidates.append(
             Candidate(
-                name=each[0].name,
+                name=members[0].name,
                 cell=params["cell"],
                 num_layers=int(params["num_layers"]),
                 hidden_size=int(params["hidden_size"]),
                 macs_per_char=int(metrics["cost/macs_per_char"]),
                 parameters=int(metrics["cost/parameters"]),
-                run_ids=tuple(run.run_id for run in each),
+                run_ids=tuple(run.run_id for run in members),
                 val_perplexities=tuple(perplexities),
             )
         )
-    return found
+    return candidates
 
 
 def _uniform_perplexity(run: records.FinishedTraining) -> float:
-    """The perplexity of guessing, which is the number of symbols: each adds as many parameters to a shape."""
-    from models.complexity import closed_form  # not at the top: only where a seed diverged does torch have to be there
+    """The perplexity of guessing: the number of symbols, computed from the parameters, which are linear in it."""
+    from models.complexity import closed_form  # imports torch, which is needed only if a seed diverged
 
     kinds: dict[str, Any] = {"cell": str, "num_layers": int, "hidden_size": int, "embedding_size": int}
     shape = ModelConfig(**{name: kind(run.params[name]) for name, kind in kinds.items()})
@@ -180,13 +176,14 @@ def _uniform_perplexity(run: records.FinishedTraining) -> float:
     return (run.metrics["cost/parameters"] - without) / (one - without)
 
 
-def sentence(found: Mapping[str, Any]) -> str:
-    """The recommendation for a person."""
-    shape = f"{found['cell']}-{found['num_layers']}x{found['hidden_size']}"
-    seeds = f"the mean of {found['seeds']} seeds" if found["seeds"] > 1 else "one seed"
-    if found["diverged"]:
-        seeds += f", of which {found['diverged']} diverged and count{'s' * (found['diverged'] == 1)} as guessing"
+def sentence(result: Mapping[str, Any]) -> str:
+    """The recommendation as a sentence."""
+    shape = f"{result['cell']}-{result['num_layers']}x{result['hidden_size']}"
+    seeds = f"the mean of {result['seeds']} seeds" if result["seeds"] > 1 else "one seed"
+    if result["diverged"]:
+        seeds += f", of which {result['diverged']} diverged and count{'s' * (result['diverged'] == 1)} as guessing"
     return (
-        f"{shape}: {found['macs_per_char']:,} MACs per character, validation perplexity {found['val_perplexity']:.3f} "
-        f"({seeds}), of {found['configurations']} configurations on {found['corpus']}"
+        f"{shape}: {result['macs_per_char']:,} MACs per character, validation perplexity "
+        f"{result['val_perplexity']:.3f} ({seeds}), of "
+        f"{result['configurations']} configurations on {result['corpus']}"
     )

@@ -1,6 +1,6 @@
-"""The process of the UI's server: MLflow's own command, which also stops when the process that started it is gone.
+"""The server process of the UI: MLflow's own command, stopped when the process that started it is gone.
 
-Run as ``python -m pipeline.cli.ui_server PARENT WORDS...``: without it, ``kill -9`` of ``tmlm ui`` would leave MLflow's
+Run as ``python -m pipeline.cli.ui_server PARENT WORDS...``. Otherwise ``kill -9`` of ``tmlm ui`` would leave MLflow's
 server listening. MLflow's command passes SIGTERM on to its workers.
 """
 
@@ -11,7 +11,7 @@ from pipeline.support import signals
 
 
 def main(parent: str, *words: str) -> None:
-    """Run ``mlflow WORDS...`` here, as long as the process with the id ``parent`` is this one's parent."""
+    """Run ``mlflow WORDS...`` in this process until it ends or its parent, ``parent``, is gone."""
     signals.install(parent=int(parent))
     signals.disable_deadline()  # a server shuts down by itself
     sys.argv = ["mlflow", *words]

@@ -1,233 +1,16 @@
-"""The command line as a person meets it: results on stdout, one sentence on stderr, exit codes."""
+"""Each command: its options, and what it prints."""
 
 import json
-import os
-import shlex
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
 
-import pipeline.stages.main  # noqa: F401  # before a test puts another load_corpus into what it imports
 from pipeline.cli.main import cli
-from pipeline.errors import DataUnavailableError, InputError, TmlmError
-from pipeline.tracking import final_status, runs
 from pipeline.tracking.store import setup
-from tests.labs import copy_store, new_store, store_at
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def run(*args: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(cli, list(args))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result.exit_code, result.stdout, result.stderr
-
-
-@pytest.mark.parametrize(
-    ("args", "option"),
-    [
-        (["train", "--hidden-size", "0"], "--hidden-size is 0; it must be at least 1"),
-        (["train", "--hidden-size", "-1"], "--hidden-size is -1"),
-        (["train", "--learning-rate", "nan"], "--learning-rate is nan"),
-        (["train", "--learning-rate", "inf"], "--learning-rate is inf"),
-        (["train", "--learning-rate", "0"], "--learning-rate is 0.0; it must be above 0"),
-        (["train", "--epochs", "0"], "--epochs is 0"),
-        (["train", "--equations", "book"], "it needs --implementation scratch"),
-        (["train", "--corpus", " "], "--corpus is empty"),
-        (["pipeline", "--dropout", "1"], "--dropout is 1.0"),
-        (["sample", "x", "--temperature", "0"], "--temperature is 0"),
-        (["sample", "x", "--length", "-1"], "--length is -1"),
-        (["complexity", "--num-layers", "0"], "--num-layers is 0"),
-    ],
-)
-def test_a_value_out_of_range_is_exit_code_2_in_one_sentence(args, option):
-    code, out, err = run(*args)
-    assert code == 2
-    assert out == ""
-    assert option in err
-    assert err.startswith("Error: ")
-    assert len(err.splitlines()) == 1
-
-
-@pytest.mark.parametrize("args", [["train", "--cell", "transformer"], ["train", "--hidden-size", "abc"], ["nothing"]])
-def test_what_click_refuses_is_exit_code_2(args):
-    code, _, err = run(*args)
-    assert code == 2
-    assert "Error: " in err
-
-
-@pytest.mark.parametrize(("error", "code"), [(TmlmError, 1), (InputError, 2), (DataUnavailableError, 3)])
-def test_reasons_have_their_exit_codes_and_no_traceback(monkeypatch, error, code):
-    monkeypatch.setattr("pipeline.text.corpus.load_corpus", lambda config: (_ for _ in ()).throw(error("the reason")))
-    got, out, err = run("prepare")
-    assert (got, out, err) == (code, "", "Error: the reason\n")
-
-
-@pytest.mark.parametrize(
-    ("error", "asked"),
-    [
-        (MemoryError(), ""),
-        (MemoryError("Unable to allocate 7 GiB for an array"), " (Unable to allocate 7 GiB for an array)"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), " (DefaultCPUAllocator: can't allocate memory)"),
-        (torch.OutOfMemoryError("CUDA out of memory"), " (CUDA out of memory)"),
-    ],
-)
-def test_too_little_memory_is_told_in_a_sentence(monkeypatch, error, asked):
-    monkeypatch.setattr("pipeline.text.corpus.load_corpus", lambda config: (_ for _ in ()).throw(error))
-    remedy = "use a smaller text, model or --batch-size, or end other programs"
-    assert run("prepare") == (1, "", f"Error: out of memory{asked}: {remedy}\n")
-
-
-def test_another_error_of_torch_is_a_mistake_of_ours(monkeypatch):
-    monkeypatch.setattr(
-        "pipeline.text.corpus.load_corpus", lambda config: (_ for _ in ()).throw(RuntimeError("shapes"))
-    )
-    assert isinstance(CliRunner().invoke(cli, ["prepare"]).exception, RuntimeError)
-
-
-def in_a_shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """``tmlm`` in a shell that redirects its output."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
-    command = command.replace("tmlm", f"{shlex.quote(sys.executable)} -m pipeline", 1)
-    return subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=False)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is /dev/full here")
-@pytest.mark.parametrize(
-    "words", ["complexity --hidden-size 8 --json >/dev/full", "--help >/dev/full", "train --hidden-size 0 2>/dev/full"]
-)
-def test_output_that_can_not_be_written_is_exit_code_1_and_a_sentence(words):
-    done = in_a_shell(f"tmlm {words}")
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr == ("" if "2>" in words else "Error: No space left on device; free some space\n")
-
-
-@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
-def test_closed_standard_streams_are_no_error(store, small_text, closed):
-    """As under a service manager. Libraries ask standard error whether it is a terminal, and files take its number."""
-    (store / "lab.py").write_text(
-        "import sys\nfrom pathlib import Path\nfrom pipeline.cli import main\nfrom pipeline.tracking import store\n"
-        "home = Path(sys.argv.pop(1))\nstore.root = lambda: home\nmain.main()"
-    )
-    words = f"lab.py {store} train --corpus {small_text} --hidden-size 4 --epochs 1 --batch-size 64 --json {closed}"
-    done = subprocess.run(
-        ["sh", "-c", f"{shlex.quote(sys.executable)} {words}"], cwd=store, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    experiment = setup().experiment_id
-    (trained,) = MlflowClient().search_runs([experiment])
-    assert trained.info.status == "FINISHED"
-    if ">&- 2" not in closed:
-        assert json.loads(done.stdout)["run_id"] == trained.info.run_id
-
-
-def test_a_name_in_utf_8_is_not_called_otherwise_where_python_may_not_read_it():
-    done = in_a_shell("tmlm doctor --corpus caf\u00e9.txt", LC_ALL="C", PYTHONUTF8="0")
-    assert done.returncode == 2
-    assert "can't be read under this locale, which has no UTF-8; set PYTHONUTF8=1" in done.stderr
-
-
-def test_a_store_that_can_not_be_used_does_not_hide_the_reason(store, monkeypatch):
-    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "bogus://x")
-    code, _, err = run("train", "--hidden-size", "0")
-    assert code == 2
-    assert "could not be left with the run" in err.splitlines()[0]
-    assert err.splitlines()[-1].startswith("Error: --hidden-size is 0")
-
-
-@pytest.fixture
-def begun(store, monkeypatch) -> str:
-    """The id of a run that ``mlflow run`` has begun for the command."""
-    experiment_id = setup().experiment_id
-    run_id: str = MlflowClient().create_run(experiment_id).info.run_id
-    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
-    return run_id
-
-
-def tags_of(run_id: str) -> dict[str, str]:
-    tags: dict[str, str] = MlflowClient().get_run(run_id).data.tags
-    return tags
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (InputError("the reason"), "the reason"),
-        (OSError(28, "No space left on device", "x"), "No space left on device: x; free some space"),
-        (MemoryError("Unable to allocate 7 GiB"), "out of memory (Unable to allocate 7 GiB): use a smaller text"),
-        (ZeroDivisionError("a mistake of ours"), "ZeroDivisionError: a mistake of ours"),
-        (ModuleNotFoundError("", name="tqdm"), f"{sys.executable} has no tqdm: activate the project's environment"),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
-)
-def test_under_mlflow_run_whatever_ends_a_command_early_is_left_with_its_run(begun, monkeypatch, error, reason):
-    monkeypatch.setattr("pipeline.text.corpus.load_corpus", lambda config: (_ for _ in ()).throw(error))
-    assert CliRunner().invoke(cli, ["prepare"]).exit_code != 0
-    assert tags_of(begun)["failure"].startswith(reason)
-    assert tags_of(begun)["stage"] == "prepare"
-
-
-def test_a_reason_that_can_not_be_left_is_told_all_the_same(begun, monkeypatch):
-    monkeypatch.setattr(
-        "pipeline.text.corpus.load_corpus", lambda config: (_ for _ in ()).throw(InputError("the reason"))
-    )
-    monkeypatch.setattr(runs, "tag_failure", lambda *words: (_ for _ in ()).throw(ImportError("no mlflow")))
-    code, _, err = run("prepare")
-    assert code == 2
-    assert err.endswith("no mlflow\nError: the reason\n")
-
-
-@pytest.mark.parametrize(("stop", "signal_name"), [(KeyboardInterrupt(), "Ctrl-C"), (SystemExit(143), "SIGTERM")])
-def test_under_mlflow_run_a_signal_is_left_with_its_run_by_another_process(begun, monkeypatch, stop, signal_name):
-    left: list[tuple[str, ...]] = []
-    monkeypatch.setattr(final_status, "leave_behind", lambda *words: left.append(words))
-    monkeypatch.setattr("pipeline.text.corpus.load_corpus", lambda config: (_ for _ in ()).throw(stop))
-    run("prepare")
-    assert left == [(begun, "KILLED", f"stopped by {signal_name}")]
-
-
-def test_the_last_word_of_a_run_that_was_not_taken_up_is_that_it_was_stopped_and_by_what(begun):
-    MlflowClient().set_terminated(begun, "FAILED")  # as mlflow run does
-    final_status.main(begun, "KILLED", "stopped by SIGTERM")
-    ended = MlflowClient().get_run(begun)
-    assert (ended.info.status, ended.data.tags["failure"]) == ("KILLED", "stopped by SIGTERM")
-
-
-def test_a_run_that_was_taken_up_before_has_its_last_word_already(begun, monkeypatch):
-    with pytest.raises(ValueError, match="own"), runs.tracked_run("prepare", "a run", {}):
-        raise ValueError("of its own")
-    final_status.main(begun, "KILLED", "stopped by SIGTERM")
-    ended = MlflowClient().get_run(begun)
-    assert (ended.info.status, ended.data.tags["failure"]) == ("FAILED", "ValueError: of its own")
-
-
-def test_asking_for_help_leaves_no_reason(begun):
-    assert CliRunner().invoke(cli, ["prepare", "--help"]).exit_code == 0
-    assert "failure" not in tags_of(begun)
-
-
-def test_ctrl_c_is_exit_code_130(monkeypatch):
-    monkeypatch.setattr("pipeline.text.corpus.load_corpus", lambda config: (_ for _ in ()).throw(KeyboardInterrupt))
-    code, _, err = run("prepare")
-    assert code == 130
-    assert "Ctrl-C" in err
-
-
-def test_an_environment_without_the_packages_is_told_as_such(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pipeline.text.corpus", None)
-    code, _, err = run("prepare")
-    assert code == 1
-    assert "activate the project's environment" in err
+from tests.cli.commands import run
+from tests.labs import copy_store, make_artifacts_plain, new_store, store_at
 
 
 def test_complexity_prints_one_flat_object_with_both_conventions():
@@ -269,7 +52,9 @@ def test_version_is_the_projects():
 def cut_short_store(tmp_path_factory, empty_database, small_text) -> tuple[Path, str]:
     """A store with one training that its time ended, to be copied, and the id of its run."""
     tiny = ["--hidden-size", "8", "--epochs", "2", "--batch-size", "64", "--max-seconds", "1e-6"]
-    with store_at(new_store(tmp_path_factory.mktemp("cut") / "lab", empty_database)) as home:
+    home = new_store(tmp_path_factory.mktemp("cut") / "lab", empty_database)
+    with pytest.MonkeyPatch.context() as patch, store_at(home):
+        make_artifacts_plain(patch)
         code, out, err = run("train", "--corpus", str(small_text), *tiny, "--json")
         assert code == 0, err
         return home, json.loads(out)["run_id"]
@@ -284,6 +69,7 @@ def cut_short(no_store: Path, cut_short_store: tuple[Path, str]) -> str:
     return run_id
 
 
+@pytest.mark.usefixtures("plain_artifacts")
 @pytest.mark.parametrize(
     ("options", "refusal"),
     [
@@ -291,7 +77,6 @@ def cut_short(no_store: Path, cut_short_store: tuple[Path, str]) -> str:
         (["--resume", ""], "is no run of"),
         (["--resume", "RUN", "--hidden-size", "128"], "--hidden-size 128 is not what lstm-1x8-s0-topics was begun"),
         (["--resume", "RUN", "--epochs", "9"], "--epochs 9 can't be"),
-        (["--resume", "RUN", "--max-seconds", "0"], ""),
         (["--resume", "RUN", "--epochs", "auto", "--batch-size", "auto", "--max-seconds", "9"], ""),
         (["--resume", "RUN"], "has nothing left to do: it was stopped by --max-seconds 1e-06"),
     ],
@@ -303,6 +88,7 @@ def test_what_may_be_said_beside_resume(cut_short, options, refusal):
     assert err.count("\n") == 1 or not refusal
 
 
+@pytest.mark.usefixtures("plain_artifacts")
 def test_under_mlflow_run_an_option_as_mlproject_has_it_is_not_taken_as_given(cut_short, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", MlflowClient().create_run("0").info.run_id)
     as_mlproject_has_it = ["--corpus", "auto", "--hidden-size", "128", "--seed", "0"]
@@ -311,50 +97,13 @@ def test_under_mlflow_run_an_option_as_mlproject_has_it_is_not_taken_as_given(cu
     assert json.loads(out)["run_id"] == cut_short
 
 
-def test_under_mlflow_run_the_limit_of_seconds_can_be_lifted(store, small_text, monkeypatch):
-    tiny = ["--hidden-size", "8", "--epochs", "2", "--batch-size", "64", "--max-seconds", "1e-6"]
-    run_id = json.loads(run("train", "--corpus", str(small_text), *tiny, "--json")[1])["run_id"]
+@pytest.mark.usefixtures("plain_artifacts")
+def test_under_mlflow_run_the_limit_of_seconds_can_be_lifted(cut_short, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", MlflowClient().create_run("0").info.run_id)
-    code, out, err = run("train", "--max-seconds", "0", "--resume", run_id, "--json")
+    code, out, err = run("train", "--max-seconds", "0", "--resume", cut_short, "--json")
     assert code == 0, err
     assert json.loads(out)["epochs"] == 2
-    assert MlflowClient().get_run(run_id).data.tags["resumed.max_seconds"] == "0.0"
-
-
-def test_sigterm_is_exit_code_143(tmp_path):
-    script = (
-        "import signal, time, pipeline.cli.main as c\n"
-        "def wait(**options): print('ready', flush=True); time.sleep(30)\n"
-        "c.cli.commands['doctor'].callback = wait\n"
-        "import sys; sys.argv = ['tmlm', 'doctor']; c.main()"
-    )
-    pipe = subprocess.PIPE
-    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=pipe, stderr=pipe, text=True)
-    assert process.stdout is not None
-    assert process.stderr is not None
-    with process.stdout:
-        assert process.stdout.readline() == "ready\n"
-    process.send_signal(signal.SIGTERM)
-    started = time.monotonic()
-    assert process.wait(timeout=20) == 143
-    assert time.monotonic() - started < 5
-    with process.stderr:
-        assert process.stderr.read() == "Stopped by SIGTERM.\n"
-
-
-def test_doctor_says_what_would_be_used_without_recording_anything(no_store, monkeypatch):
-    monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
-    code, out, _ = run("doctor", "--json")
-    found = json.loads(out)
-    assert code == 0
-    assert found["text"].startswith("python-docs, ")
-    assert found["store"].endswith("lab/mlruns/mlflow.db")
-    assert found["torch"]
-    assert list(no_store.iterdir()) == []
-
-
-def test_doctor_names_the_file_that_would_be_read(small_text):
-    assert str(small_text) in run("doctor", "--corpus", str(small_text))[1]
+    assert MlflowClient().get_run(cut_short).data.tags["resumed.max_seconds"] == "0.0"
 
 
 def test_a_check_that_is_not_met_shows_its_table_and_ends_with_4(monkeypatch, tmp_path):

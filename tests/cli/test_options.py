@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from models.config import option
-from pipeline.cli.options import Utf8Command, options_of, switch, with_dashes
+from pipeline.cli.options import LabCommand, options_of, switch, with_dashes
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,14 @@ class Config:
     learning_rate: float = option(0.1, help="Rate.", preset=True)
     epochs: int | None = option(None, help="Passes.", preset=True)
     cell: Literal["rnn", "gru"] = option("rnn", help="Cell.", preset=True)
+    corpus: str = option("auto", help="Text.")
 
 
 def parse(*args: str) -> Any:
     """What the command is called with, or the usage error's message."""
     seen: dict[str, Any] = {}
 
-    @click.command(cls=Utf8Command, context_settings={"token_normalize_func": with_dashes})
+    @click.command(cls=LabCommand, context_settings={"token_normalize_func": with_dashes})
     @click.argument("model", default="")
     @options_of(Config)
     @switch("--force", "Again.")
@@ -93,3 +94,24 @@ def test_names_may_be_written_with_underscores():
 
 def test_what_follows_a_double_dash_is_left_alone():
     assert parse("--", "--force")["model"] == "--force"
+
+
+@pytest.mark.parametrize("words", [["--json", "true"], ["--json=true"], ["--json", "1"], ["--json"]])
+def test_a_flag_of_a_command_with_arguments_may_be_followed_by_its_value(words):
+    """As ``mlflow run -P json=true`` passes it; before the argument and behind it."""
+    assert parse("MODEL", *words) == parse(*words, "MODEL") == {**parse("MODEL"), "as_json": True}
+
+
+@pytest.mark.parametrize("words", [["--json", "false"], ["--json=FALSE"], ["--json", ""], ["--force", "--json", "no"]])
+def test_a_flag_of_a_command_with_arguments_may_be_switched_off(words):
+    got = parse("MODEL", *words)
+    assert (got["model"], got["as_json"], got["force"]) == ("MODEL", False, "--force" in words)
+
+
+def test_a_flag_refuses_another_value():
+    assert "'maybe' is not a valid boolean" in parse("--json=maybe", "MODEL")[1]
+
+
+def test_the_value_of_another_option_is_no_flag():
+    assert parse("--corpus", "--json", "true")["model"] == "true"
+    assert parse("--corpus", "--json", "true")["as_json"] is False

@@ -74,6 +74,7 @@ def said(*words: str, code: int = 0) -> str:
 # --- passwords -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("plain_artifacts")
 def test_no_command_prints_or_records_the_password_of_its_database(secret_database, small_text, monkeypatch):
     printed = said("pipeline", "--corpus", str(small_text), *TINY)
     assert re.search(r"start the UI with: \S*tmlm ui\)", printed), "the shell has the address already"
@@ -182,7 +183,7 @@ def test_how_to_start_says_where_the_servers_ui_is(tracking_server):
 
 def test_no_second_ui_is_started_for_a_server(tracking_server, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", None)
-    with pytest.raises(InputError, match=f"tracking server, which has the UI: open {tracking_server}, or unset"):
+    with pytest.raises(InputError, match=f"tracking server, which has its own UI: open {tracking_server}, or unset"):
         ui.serve(5000, print)
 
 
@@ -291,6 +292,7 @@ def test_another_file_than_our_store_is_named_as_a_shell_reads_it(shell, empty_d
     assert shell.paste(command) == f"sqlite:///{tmp_path}/my folder/other.db||ui"
 
 
+@pytest.mark.usefixtures("plain_artifacts")
 def test_training_on_another_alphabet_prints_commands_that_work(store, tmp_path, monkeypatch):
     monkeypatch.setattr(links_module, "_shows", lambda port, store: False)
     text = tmp_path / "chinese.txt"
