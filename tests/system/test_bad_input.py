@@ -192,7 +192,7 @@ def test_a_name_that_is_not_utf_8_is_refused(lab):
 @pytest.mark.parametrize("command", ["sample", "evaluate"])
 def test_a_model_that_is_not_there_is_refused_by_its_name(lab, command, model):
     message = refusal(command, model)
-    assert f"MODEL {model} " in message
+    assert f"MODEL {model}" in message
     assert "give a run id" in message
 
 
