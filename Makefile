@@ -11,6 +11,7 @@ CPU_INDEX := https://download.pytorch.org/whl/cpu
 # `mlflow run --env-manager local` starts the `python` that is first on the path
 export PATH := $(CURDIR)/$(ENV)/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
+unexport PYTHONDONTWRITEBYTECODE# pytest rewrites, and each process compiles, every module anew without its cache
 export MLFLOW_LOGGING_LEVEL ?= WARNING
 
 .PHONY: setup run reproduce-quick test slow faults twin lint types check ui clean

@@ -1,5 +1,6 @@
 """What every test starts from: one thread, no network, and none of the user's files or settings."""
 
+import gc
 import logging
 import os
 import resource
@@ -15,20 +16,34 @@ import pytest
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is imported; on small matrices threads only spin
 
-import torch
-from hypothesis import HealthCheck, settings
-
 if TYPE_CHECKING:
     from pipeline.tracking.step import Step
     from tests.labs import TrainedStore
     from tests.servers import MlflowServer
 
-torch.set_num_threads(1)
-# a busy machine is no error; `pytest -m hypothesis --hypothesis-profile thorough` looks closer (`make slow` does)
-settings.register_profile("fast", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("thorough", settings.get_profile("fast"), max_examples=200)
-settings.load_profile("fast")
 NUMBERS = count()  # of the tests of this process
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Set up PyTorch and Hypothesis in every process that runs tests: the controller of pytest-xdist runs none."""
+    is_controller = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if is_controller and not config.getoption("--hypothesis-profile"):
+        return
+    import torch
+    from hypothesis import HealthCheck, settings
+
+    torch.set_num_threads(1)
+    # a busy machine is no error; `pytest -m hypothesis --hypothesis-profile thorough` looks closer (`make slow` does)
+    settings.register_profile("fast", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("thorough", settings.get_profile("fast"), max_examples=200)
+    settings.load_profile("fast")
+    gc.disable()  # while the tests are collected: what is imported stays
+
+
+def pytest_collection_finish() -> None:
+    """Let no garbage collection walk through the imported modules and the collected tests again."""
+    gc.freeze()
+    gc.enable()
 
 
 def isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Runs that are RUNNING: which of them have a process, and how those end that have none any more."""
+"""RUNNING runs: detect those whose process died and close them."""
 
 import logging
 import time
@@ -26,7 +26,7 @@ RunState = Literal["alive", "gone", "elsewhere", "begun", "unknown"]
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A run that is RUNNING, and what is known of the process that records it."""
+    """A RUNNING run and the state of the process that records it."""
 
     id: str
     name: str
@@ -112,14 +112,14 @@ def close_by_hand(run_id: str) -> OpenRun:
 
 
 def _is_as_it_was(dead: OpenRun) -> bool:
-    """Whether nobody has closed the run, or gone on with it, since it was looked at."""
+    """Whether the run has neither been closed nor resumed since it was read."""
     now = client().get_run(dead.id)
     same = all(now.data.tags.get(key) == dead.tags.get(key) for key in IDENTITY)
     return bool(now.info.status == "RUNNING" and same)
 
 
 def _close(run: OpenRun, reason: str) -> None:
-    """End a run FAILED with a reason, at the time of the last that was heard of it, so that its duration is true."""
+    """End a run as FAILED, with a reason, at the time of its last metric, so that its duration is right."""
     heard = [metric.timestamp for key in run.metrics for metric in client().get_metric_history(run.id, key)]
     set_tags(run.id, {"failure": reason})
     client().set_terminated(run.id, "FAILED", max([run.started_ms, *heard]))
@@ -127,7 +127,7 @@ def _close(run: OpenRun, reason: str) -> None:
 
 @cache
 def close_the_dead(store: Store) -> None:
-    """Before a command records: close the runs whose process is gone, and say so in one line. Never worth a run."""
+    """Close runs whose process died, and log one line; failures are logged and never stop the command."""
     try:
         closed = close_dead_runs()
     except (*REFUSALS, psutil.Error) as error:
@@ -141,6 +141,6 @@ def close_the_dead(store: Store) -> None:
 
 
 def _how_to_go_on(closed: OpenRun) -> str:
-    """The command that resumes a training which has a checkpoint to go on from; else nothing."""
+    """The command that resumes a training from its checkpoint; "" if it has none."""
     has_checkpoint = (closed.checkpoints / LAST_CHECKPOINT).is_file()
     return f"; go on with: tmlm train --resume {closed.id}" if has_checkpoint else ""

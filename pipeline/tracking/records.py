@@ -26,7 +26,7 @@ from pipeline.tracking.views import TAG_PREFIX, key_of
 
 RecordedRun = Run  # by this name it may be passed around where mlflow is not known
 
-RESULT_FILE = "result.json"  # what a step came to, in the artifacts of its run
+RESULT_FILE = "result.json"  # a step's result, among the artifacts of its run
 
 CONFIG_TAG = "mlflow.tmlm.config"  # of a training: all that is needed to begin it again; the UI hides such a prefix
 
@@ -62,7 +62,7 @@ def resumable_run(run_id: str) -> Run:
         raise InputError(f"--resume {run_id} ({name}) was deleted; restore it first: mlflow runs restore -r {run_id}")
     if tags.get("stage") != "train" or CONFIG_TAG not in tags:
         child = f"; its training is {tags['trained_run']}" if "trained_run" in tags else ""
-        raise InputError(f"--resume {run_id} ({name}) is not a training that can be gone on with{child}")
+        raise InputError(f"--resume {run_id} ({name}) is not a training that can be resumed{child}")
     if run.info.status == "RUNNING":
         where = f"pid {tags.get('process.pid')} on {tags.get('process.host')}"
         remedy = "stop it first"
@@ -118,7 +118,7 @@ def latest_of_each_text(*conditions: str, by: str = "start_time") -> list[Run]:
 
 
 def _every_run(experiment_id: str, query: str, order_by: str = "attributes.start_time DESC") -> Iterator[Run]:
-    """The runs of an experiment that a query finds, however many."""
+    """All runs of an experiment that match a query, across pages."""
     client, page = MlflowClient(), None
     while True:
         runs = client.search_runs([experiment_id], query, max_results=PAGE, order_by=[order_by], page_token=page)
@@ -162,7 +162,7 @@ def latest_finished_trainings(preset: str) -> list[FinishedTraining]:
 
 
 def diverged_trainings(corpus_sha256: str) -> list[FinishedTraining]:
-    """All trainings on a text that ended because they diverged: they have no result."""
+    """All trainings on a text that diverged; they have no result."""
     failed = "attributes.status = 'FAILED'", f"tags.failure LIKE '{TrainingDivergedError.__name__}:%'"
     return _trainings(corpus_sha256, *failed)
 
@@ -188,7 +188,7 @@ class NestedTraining:
     tags: Mapping[str, str]
     configuration: Mapping[str, Any]
     curves: Mapping[str, tuple[float, ...]]
-    result: Mapping[str, Any]  # empty where it has not come to one
+    result: Mapping[str, Any]  # empty if it has none yet
 
 
 def nested_trainings(parent: str, curves: Iterable[str]) -> list[NestedTraining]:
@@ -232,7 +232,7 @@ def _latest(*conditions: str) -> str | None:
 
 
 def run_of(run_id: str) -> Run:
-    """A run. InputError if there is no such one."""
+    """Get a run; InputError if there is none with this id."""
     setup()
     try:
         return MlflowClient().get_run(run_id)
@@ -252,7 +252,7 @@ def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
 
 
 def stopped_step(step_key: str) -> str | None:
-    """Run id of the latest training of a step that ended before its time, or None."""
+    """Id of the latest interrupted training with this step key, or None."""
     ended = "attributes.status != 'FINISHED'", "attributes.status != 'RUNNING'"
     return _latest(f"tags.step_key = '{step_key}'", "tags.stage = 'train'", *ended)
 
@@ -266,7 +266,7 @@ def fetch_checkpoints(run: Run) -> Path | None:
 
 
 def read_yaml(run_id: str, path: str) -> dict[str, Any]:
-    """A mapping kept as YAML among a run's artifacts; empty if it is not there."""
+    """A YAML artifact as a dict; {} if it is missing."""
     try:
         return dict(yaml.safe_load(read_text(run_id, path)))
     except (MlflowException, OSError):
@@ -274,7 +274,7 @@ def read_yaml(run_id: str, path: str) -> dict[str, Any]:
 
 
 def read_json(run_id: str, path: str) -> dict[str, Any]:
-    """The same of what is kept as JSON; empty too if it is not whole, as a killed process may leave it."""
+    """A JSON artifact as a dict; {} if it is missing or truncated."""
     try:
         return dict(json.loads(read_text(run_id, path)))
     except (MlflowException, OSError, json.JSONDecodeError):
@@ -293,7 +293,7 @@ def artifact_path(run_id: str, path: str) -> Path:
 
 @cache
 def _downloads() -> tempfile.TemporaryDirectory[str]:
-    """A folder that goes with this process."""
+    """A temporary folder that is removed when this process exits."""
     return tempfile.TemporaryDirectory(prefix="tmlm-")
 
 
@@ -318,7 +318,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
             return download_artifact(model) / "artifacts" / BEST_CHECKPOINT, run_id
         except (MlflowException, OSError) as error:
             raise InputError(
-                f"MODEL {model} can't be had: {without_passwords(str(error))}; give a run id, a file or a models:/ "
+                f"cannot load MODEL {model}: {without_passwords(str(error))}; give a run id, a file or a models:/ "
                 "address"
             ) from None
     try:

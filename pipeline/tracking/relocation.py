@@ -1,4 +1,4 @@
-"""Where artifacts lie. MLflow's database keeps absolute places; here they are told, compared, and mended after a move.
+"""Artifact locations: MLflow's database stores absolute paths, which are read and, after a move, rewritten here.
 
 A checkout that was moved or copied has a database whose places are those of the old folder. What lies under the
 present mlruns/ at the same place as under the old one is the same thing: its counterpart.
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def mend_database(database: Path) -> None:
-    """Put right what another starter of the database does differently, or a move of its folder: journal mode, folders.
+    """Fix journal mode and artifact locations after `mlflow ui` created the database or the folder moved.
 
     ``mlflow ui`` makes experiment 0 with a location that only its server can write, and a run that ``mlflow run``
     has begun inherits it. The experiments of a checkout that was moved or copied still point at the old one.
@@ -157,7 +157,7 @@ def mend(database: Path, lock_seconds: int) -> list[str]:
 
 
 def _copy(connection: sqlite3.Connection, database: Path) -> Path:
-    """A copy beside the database, under a name that was free."""
+    """Copy the database to a new file in its folder."""
     name = f"{database.name}.before-repair-{time.strftime('%Y%m%d-%H%M%S')}"
     copies = [database.with_name(name), *(database.with_name(f"{name}-{number}") for number in range(2, 100))]
     path = next(copy for copy in copies if not copy.exists())

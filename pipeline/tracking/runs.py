@@ -1,6 +1,4 @@
-"""Tracking: runs, what they record, and the models that they made. It and store.py are the only doors to MLflow, beside
-served_model.py, which MLflow loads.
-"""
+"""Record MLflow runs: start, resume and end them, log to them, and register the models that they trained."""
 
 import json
 import logging
@@ -86,8 +84,6 @@ SIGNATURE = ModelSignature(  # of the served model: prompts in, texts out, and t
     ),
 )
 
-# --- runs ------------------------------------------------------------------------------------------------------------
-
 
 def rounded(value: float) -> float:
     """Six significant digits: the UI shows all that it is given. A count (MACs, parameters) stays exact."""
@@ -95,7 +91,7 @@ def rounded(value: float) -> float:
 
 
 def recorded(method: Callable[Concatenate["TrackedRun", P], T]) -> Callable[Concatenate["TrackedRun", P], T]:
-    """A method that records: where the store or its disk refuses, or is gone, it raises RecordingError."""
+    """Decorate a method that records: errors of the store or its disk become RecordingError."""
 
     def careful(self: "TrackedRun", /, *args: P.args, **kwargs: P.kwargs) -> T:
         self.check_is_recorded()
@@ -185,7 +181,7 @@ class TrackedRun:
         self.client.log_batch(self.id, metrics=[Metric(key, rounded(value), now, step) for key, value in new.items()])
 
     def next_step(self, key: str) -> int:
-        """The step after the last one that is recorded of a metric; 0 of none."""
+        """The step after the metric's last recorded one; 0 if it has none."""
         return max(self._recorded(key), default=-1) + 1
 
     def _recorded(self, key: str) -> set[int]:
@@ -264,7 +260,7 @@ def _served_code(folder: Path) -> list[Path]:
 
 
 def tag_failure(run_id: str, stage: str, reason: str) -> None:
-    """Leave the reason with a run that ``mlflow run`` has begun and that ended before it was taken up."""
+    """Tag a run that ``mlflow run`` has begun with the reason why its command failed before recording."""
     setup()
     begun_run(run_id)
     with store_errors():
@@ -284,7 +280,7 @@ def begun_run(run_id: str) -> Run:
 
 @contextmanager
 def quiet_warnings() -> Iterator[None]:
-    """Without the hints that MLflow prints about how else one might have called it."""
+    """Silence MLflow's warnings about how it is called."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -366,18 +362,18 @@ def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | Non
 
 
 def is_under_mlflow() -> bool:
-    """Whether ``mlflow run`` has begun a run for this process that is not taken up yet."""
+    """Whether ``mlflow run`` has begun a run for this process that it has not started recording."""
     return "MLFLOW_RUN_ID" in os.environ
 
 
 def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
-    """The run, RUNNING again and of this process. How it had ended moves to the tag "resumed"."""
+    """Reopen an ended run for this process. The reason for its end moves to the tag "resumed"."""
     client, run_id, name = MlflowClient(), seen.info.run_id, seen.info.run_name
-    with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # so that of two that resume a run one is told
+    with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # of two commands that resume a run, the second is refused
         before = resumable_run(run_id) if seen.data.tags["stage"] == "train" else MlflowClient().get_run(run_id)
         if before.info.end_time != seen.info.end_time or before.info.status == "RUNNING":
             raise InputError(f"{run_id} ({name}) has just been gone on with by another command; look again")
-        set_tags(run_id, process_tags())  # first of all, so that it can be told whose it is
+        set_tags(run_id, process_tags())  # first: it says which process records the run
         active = mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None, log_system_metrics=False)
     ends = [before.data.tags[key] for key in ("resumed", "failure", "stopped") if key in before.data.tags]
     set_tags(run_id, {**tags, "resumed": "; ".join(ends or [before.info.status])[-4000:]})
@@ -388,7 +384,7 @@ def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
 
 
 def has_run(run_id: str) -> bool:
-    """Whether the store has such a run, deleted or not. Raises as ``refused`` where it can't be asked."""
+    """Whether the store has such a run, deleted or not. Raises as ``store_errors`` does."""
     with store_errors():
         try:
             MlflowClient().get_run(run_id)
@@ -449,10 +445,10 @@ def _close_deleted(run: TrackedRun, status: int, failure: str) -> bool:
 
 
 def _close_by_force(signal: str) -> None:
-    """What ``tracked_run`` would have done, from another thread, where the main one is too busy to."""
+    """End all open runs as KILLED from another thread, while the main one is busy."""
     killed = RunStatus.to_string(RunStatus.KILLED)
     for run in reversed(_open):
-        if run.client.get_run(run.id).info.status != "RUNNING":  # the main thread has come to its end after all
+        if run.client.get_run(run.id).info.status != "RUNNING":  # the main thread has ended it meanwhile
             continue
         if run.is_adopted:
             final_status.leave_behind(run.id, killed)

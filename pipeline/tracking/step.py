@@ -1,7 +1,7 @@
-"""A step: a stage's work in a tracked run, or what an earlier run of the same key came to; and what all steps record.
+"""Run a stage in a tracked run, or reuse the result of an earlier run with the same key.
 
-It ends in a flat result, which is also kept in the run as result.json. The result of a finished step is
-reused while what it depends on is unchanged: the code that it runs, its configuration, the text and the step before it.
+A step returns a flat dict, which its run also keeps as result.json. It is reused while what it depends on is
+unchanged: the code that it runs, its configuration, the text and the result of the step before it.
 """
 
 import json
@@ -47,7 +47,7 @@ RECORDING = {stage: f"pipeline.stages.{stage}" for stage in STAGE_MODULES}
 
 @dataclass(frozen=True)
 class Step:
-    """A stage that is done: its run, what it came to, and whether that is from an earlier time."""
+    """A finished stage: its run, its result, and whether that was reused from an earlier run."""
 
     stage: str
     run_id: str
@@ -79,7 +79,7 @@ def run_step(
     go_on: Callable[[str], Step | None] = lambda key: None,
     parent: str | None = None,
 ) -> Step:
-    """Do a stage's work in a tracked run, or take the latest finished run with the same key.
+    """Run a stage in a tracked run, or reuse the latest finished run with the same key.
 
     ``go_on`` may finish a run that was stopped with that key. ``resumed`` is the ended run to do the work in.
     ``parent`` is the run, of another process, that a new one is nested in.
@@ -98,7 +98,7 @@ def run_step(
 
 
 def _as_it_is_now(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A step's result, or None if what later steps need of it is not whole: a training's checkpoint and its curves."""
+    """A step's result, or None if an artifact that later steps need (checkpoint, curves) is missing or damaged."""
     if result.get("checkpoint") is None:
         return dict(result)
     try:
@@ -116,7 +116,7 @@ def _as_it_is_now(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | No
 
 @contextmanager
 def parent_run(stage: str, name: str, tags: Mapping[str, Any], earlier: RecordedRun | None) -> Iterator[TrackedRun]:
-    """The run that others are nested in: begun, or ``earlier``, of the same command, gone on with.
+    """Start the parent run, or reopen ``earlier``, the parent run of the same command.
 
     Under ``mlflow run``, which has begun a run of its own, that one points at the earlier.
     """
@@ -136,7 +136,7 @@ def corpus_tags(corpus: Corpus) -> dict[str, str]:
 
 
 def corpus_options(config: CorpusConfig) -> dict[str, Any]:
-    """The options of the text, as they are recorded: an address without what may be a secret in it."""
+    """The text's options as recorded: addresses without credentials."""
     return {**asdict(config), "corpus": public(config.corpus)}
 
 
@@ -152,7 +152,7 @@ def record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName, only: s
 
 
 def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus:
-    """The text of an earlier training, from where it was found then. InputError if another one is there now."""
+    """Load the text of an earlier training from its recorded source. InputError if it has changed."""
     for file in kept_downloads(source):  # the record leaves out what is needed to download it again
         corpus = load_corpus(CorpusConfig(str(file), alphabet))
         if corpus.corpus_sha256 == corpus_sha256:

@@ -62,6 +62,43 @@ SCHEMA_SECONDS = 3  # after which a database that another process is making has 
 
 MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
 
+_SECRET_PARAMETER = re.compile(r"((?:password|passwd|pwd|secret|token)=)[^&\s]*", re.IGNORECASE)
+
+REFUSALS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
+
+REASON_CHARS = 300
+
+ELSEWHERE = "set MLFLOW_TRACKING_URI to another store"
+
+PERMISSION = "ask whoever runs that server for it, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+
+ADVICE = {  # part of the error message -> what to do
+    "code 401": PERMISSION,
+    "code 403": PERMISSION,
+    "401 client error": PERMISSION,
+    "403 client error": PERMISSION,
+    "permission_denied": PERMISSION,
+    "the 'active' state": "it was deleted: `mlflow runs restore` or `mlflow experiments restore` brings it back",
+    "locked": f"another process has held it for {LOCK_SECONDS} seconds: end that one, and try again",
+    "lock file": f"another command has been setting it up for {LOCK_SECONDS} seconds: end that one, and try again",
+    "readonly": f"make it writable, or {ELSEWHERE}",
+    "read-only": f"make it writable, or {ELSEWHERE}",
+    "denied": f"make it and its folder writable, or {ELSEWHERE}",
+    "unable to open": f"make it and its folder writable, or {ELSEWHERE}",
+    "directory": f"move that away, or {ELSEWHERE}",
+    "not a database": f"move it away, or {ELSEWHERE}",
+    "malformed": f"put a copy of it in its place or move it away, or {ELSEWHERE}",
+    "full": "free space on that disk",
+    "No space left": "free space on that disk",
+    "quota exceeded": "free space on that disk",
+    "too large": "raise the limit on the size of a file, or free space on that disk",
+    "disk I/O": "look for a full or failing disk",
+    "out-of-date": f"copy it, then `mlflow db upgrade` it, or {ELSEWHERE}",
+    "Connection": f"start that server, or {ELSEWHERE}",
+    "Max retries": f"start that server, or {ELSEWHERE}",
+    "timed out": f"start that server, or {ELSEWHERE}",
+}
+
 
 @dataclass(frozen=True)
 class Store:
@@ -135,7 +172,7 @@ def _point_at(uri: str) -> None:
 
 
 def _inode(file: Path | None) -> tuple[int, int] | None:
-    """What identifies a file whatever its name; None if it is not there."""
+    """A file's device and inode, which survive a rename; None if it does not exist."""
     try:
         found = None if file is None else file.stat()
     except OSError:
@@ -219,9 +256,6 @@ def without_credentials(uri: str) -> str:
     return re.sub(r"//[^/\s]*@", "//", uri)
 
 
-_SECRET_PARAMETER = re.compile(r"((?:password|passwd|pwd|secret|token)=)[^&\s]*", re.IGNORECASE)
-
-
 @event.listens_for(Engine, "before_cursor_execute", retval=True)
 def _be_patient(
     connection: object, cursor: object, statement: str, parameters: Any, context: object, executemany: bool
@@ -234,53 +268,20 @@ def _be_patient(
 
 # --- a store that refuses ---------------------------------------------------------------------------------------------
 
-REFUSALS = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError)
-
-REASON_CHARS = 300
-
-ELSEWHERE = "set MLFLOW_TRACKING_URI to another store"
-
-PERMISSION = "ask whoever runs that server for it, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-
-ADVICE = {  # what is said -> what to do
-    "code 401": PERMISSION,
-    "code 403": PERMISSION,
-    "401 client error": PERMISSION,
-    "403 client error": PERMISSION,
-    "permission_denied": PERMISSION,
-    "the 'active' state": "it was deleted: `mlflow runs restore` or `mlflow experiments restore` brings it back",
-    "locked": f"another process has held it for {LOCK_SECONDS} seconds: end that one, and try again",
-    "lock file": f"another command has been setting it up for {LOCK_SECONDS} seconds: end that one, and try again",
-    "readonly": f"make it writable, or {ELSEWHERE}",
-    "read-only": f"make it writable, or {ELSEWHERE}",
-    "denied": f"make it and its folder writable, or {ELSEWHERE}",
-    "unable to open": f"make it and its folder writable, or {ELSEWHERE}",
-    "directory": f"move that away, or {ELSEWHERE}",
-    "not a database": f"move it away, or {ELSEWHERE}",
-    "malformed": f"put a copy of it in its place or move it away, or {ELSEWHERE}",
-    "full": "free space on that disk",
-    "No space left": "free space on that disk",
-    "quota exceeded": "free space on that disk",
-    "too large": "raise the limit on the size of a file, or free space on that disk",
-    "disk I/O": "look for a full or failing disk",
-    "out-of-date": f"copy it, then `mlflow db upgrade` it, or {ELSEWHERE}",
-    "Connection": f"start that server, or {ELSEWHERE}",
-    "Max retries": f"start that server, or {ELSEWHERE}",
-    "timed out": f"start that server, or {ELSEWHERE}",
-}
-
 
 def store_reason(error: Exception) -> str:
     """Why a store refused: the heart of the error in one line, without passwords, and what to do about it."""
     lines = str(error).splitlines() or [type(error).__name__]
     driver = re.compile(r"\(\w+\.\w+\) ")  # (sqlite3.OperationalError) database is locked
-    said = without_passwords(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)).rstrip(".")
-    advice = next((do for words, do in ADVICE.items() if words.lower() in said.lower()), f"mend it, or {ELSEWHERE}")
-    return f"{_cut(said)}; {advice}"
+    message = without_passwords(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)).rstrip(".")
+    advice = next(
+        (do for words, do in ADVICE.items() if words.lower() in message.lower()), f"repair it, or {ELSEWHERE}"
+    )
+    return f"{_cut(message)}; {advice}"
 
 
 def _cut(text: str) -> str:
-    """A text of at most REASON_CHARS, cut between two words. Of a failed request, its innermost cause is kept."""
+    """Shorten a text to REASON_CHARS at a word boundary; the innermost cause of a failed request is kept."""
     if len(text) <= REASON_CHARS:
         return text
     whole, _, cause = text.rpartition("(Caused by ")
@@ -296,7 +297,7 @@ def _at_a_word(text: str, length: int) -> str:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Say in a sentence why the store can't be used."""
+    """Turn errors of the store into InputError or RecordingError with a one-line reason."""
     store = f"the store {shown(address())}" if own_database() else f"MLFLOW_TRACKING_URI {shown(address())}"
     try:
         with said_if_silent(address()):
@@ -341,7 +342,7 @@ setattr(request_utils, "Retry", PatientRetry)  # noqa: B010  # where MLflow make
 
 @contextmanager
 def said_if_silent(uri: str) -> Iterator[None]:
-    """Say so, once, when a request to a server takes longer than SILENT_SECONDS."""
+    """Log one warning if a request to a server takes longer than SILENT_SECONDS."""
     if not uri.startswith("http"):
         yield
         return
@@ -371,7 +372,7 @@ def impatient() -> Iterator[None]:
 
 
 def _probe(uri: str) -> None:
-    """Let a store that can't be written refuse at once and in its own words, before MLflow tries again and again.
+    """Fail at once if the store can't be written, before MLflow's own retries.
 
     Raises what the store's library raises, InputError for a schema that is not that of the installed MLflow.
     """
@@ -481,7 +482,7 @@ def tag_experiment(experiment_id: str, tags: Mapping[str, str]) -> None:
 
 
 def identity() -> str:
-    """What identifies the store among others: its experiment and the moment at which that was created."""
+    """An identifier of the store: its experiment's id and creation time."""
     store = setup()
     with store_errors():
         experiment = MlflowClient().get_experiment(store.experiment_id)
@@ -489,7 +490,7 @@ def identity() -> str:
 
 
 def resume_lock() -> Path:
-    """The file that is locked while an ended run is opened again."""
+    """The lock file held while an ended run is reopened."""
     folder = root() / "mlruns"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / ".resume.lock"

@@ -1,4 +1,4 @@
-"""Saved views of the MLflow UI: which columns, charts and order a link opens. tracking.py stores them.
+"""Saved views of the MLflow UI: which columns, charts and order a link opens. store.py and runs.py store them.
 
 From MLflow 3.15 on, the UI keeps a shared view as an experiment tag ``mlflow.sharedViewState.<key>`` and opens it by
 ``viewStateShareKey=<key>``. That is not documented, so nothing here may ever fail a run.

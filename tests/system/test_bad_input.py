@@ -33,6 +33,7 @@ from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.samples import continuations
+from tests.labs import make_artifacts_plain
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--hidden-size", "8", "--epochs", "1", "--batch-size", "8", "--precision", "fp32", "--device", "cpu"]
@@ -78,7 +79,9 @@ def lab(tmp_path_factory: pytest.TempPathFactory, small_text: Path) -> Iterator[
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         patch.setenv("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         setup.cache_clear()
-        done = CliRunner().invoke(cli, ["train", "--corpus", str(small_text), *TINY, "--json"])
+        with pytest.MonkeyPatch.context() as plain:
+            make_artifacts_plain(plain)
+            done = CliRunner().invoke(cli, ["train", "--corpus", str(small_text), *TINY, "--json"])
         assert done.exit_code == 0, done.output
         result = json.loads(done.stdout)
         yield Lab(folder, small_text, result["run_id"], Path(result["checkpoint"]))
@@ -189,7 +192,7 @@ def test_a_name_that_is_not_utf_8_is_refused(lab):
 @pytest.mark.parametrize("command", ["sample", "evaluate"])
 def test_a_model_that_is_not_there_is_refused_by_its_name(lab, command, model):
     message = refusal(command, model)
-    assert f"MODEL {model} " in message
+    assert f"MODEL {model}" in message
     assert "give a run id" in message
 
 

@@ -223,7 +223,7 @@ def test_its_served_model_is_loaded_by_a_process_of_its_own(read, tmp_path):
 # --- trainings that go on --------------------------------------------------------------------------------------------
 
 
-def test_a_training_that_was_stopped_in_an_epoch_ends_as_it_would_have(older):
+def test_a_training_that_was_stopped_in_an_epoch_ends_as_it_would_have(older, plain_artifacts):
     """Its cosine schedule goes on from the step that it stopped at."""
     found = command("train", "--resume", RUNS["stopped"])
     assert found["run_id"] == RUNS["stopped"]
@@ -231,7 +231,7 @@ def test_a_training_that_was_stopped_in_an_epoch_ends_as_it_would_have(older):
     assert MlflowClient().get_run(RUNS["stopped"]).info.status == "FINISHED"
 
 
-def test_a_training_by_the_reports_protocol_is_given_more_epochs(older):
+def test_a_training_by_the_reports_protocol_is_given_more_epochs(older, plain_artifacts):
     command("train", "--resume", RUNS["windows"], "--epochs", "4")
     assert_same_training(curves(RUNS["windows"]), THEN["windows"])
 
@@ -243,7 +243,7 @@ def test_the_recommendation_is_the_same(read):
     assert_same_answer(command("recommend", "--corpus", "made-up", *AFFORDABLE), THEN["recommend"], set())
 
 
-def test_the_report_says_the_same_of_what_was_reproduced(read):
+def test_the_report_says_the_same_of_what_was_reproduced(read, plain_artifacts):
     found = command("report", "--run-id", RUNS["reproduction"])
     assert_same_answer(found, THEN["report"], {"report", "checks", "configurations"})
     for now, then in zip(found["configurations"], THEN["report"]["configurations"], strict=True):
@@ -274,7 +274,7 @@ def assert_went_on(study: optuna.Study, metrics_of: Any) -> None:
         assert_same_training(metrics_of(run_id), THEN["trials"][name])
 
 
-def test_a_search_goes_on_where_it_was_stopped(older):
+def test_a_search_goes_on_where_it_was_stopped(older, plain_artifacts):
     before = study_of(older)
     assert sum(trial.state == TrialState.COMPLETE for trial in before.trials) == TRIALS_THEN
     options = dict(zip((word[2:].replace("-", "_") for word in SEARCHED[::2]), SEARCHED[1::2], strict=True))

@@ -99,7 +99,7 @@ def test_who_sets_mlflows_own_number_of_retries_has_it(monkeypatch):
 
 
 def test_an_artifact_store_that_refuses_does_not_make_a_stopped_training_a_failed_one(
-    mlflow_server, no_store, small_text, caplog
+    mlflow_server, no_store, small_text, plain_artifacts, caplog
 ):
     def stop_and_refuse(training: Any) -> str:
         mlflow_server.refuse("/checkpoints/", "PUT")
@@ -112,7 +112,7 @@ def test_an_artifact_store_that_refuses_does_not_make_a_stopped_training_a_faile
     assert f"The checkpoints of {run.info.run_name} stay in" in caplog.text
 
 
-def test_uploaded_checkpoints_are_not_kept_here_too(mlflow_server, no_store, small_text, monkeypatch):
+def test_uploaded_checkpoints_are_not_kept_here_too(mlflow_server, no_store, small_text, plain_artifacts, monkeypatch):
     def stop(training: Any) -> str:
         stop.calls += 1  # type: ignore[attr-defined]
         if stop.calls == 2:  # type: ignore[attr-defined]
@@ -187,7 +187,9 @@ def test_an_artifact_list_that_is_refused_is_a_sentence(mlflow_server):
 # --- a checkout that is moved ----------------------------------------------------------------------------------------
 
 
-def test_a_checkout_that_is_moved_in_mid_training_says_so_and_is_not_made_anew_where_it_was(store, small_text):
+def test_a_checkout_that_is_moved_in_mid_training_says_so_and_is_not_made_anew_where_it_was(
+    store, small_text, plain_artifacts
+):
     class Mover(Progress):
         def show(self, **values: float) -> None:
             (store / "mlruns").rename(store / "moved")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -22,6 +23,7 @@ from pipeline.errors import InputError
 from pipeline.support import processes
 from pipeline.tracking import liveness
 from pipeline.tracking import runs as runs_module
+from pipeline.tracking import store as store_module
 from pipeline.tracking.store import setup
 from tests.checkout import Checkout
 
@@ -114,19 +116,27 @@ def status_of(run_id: str) -> str:
     return str(MlflowClient().get_run(run_id).info.status)
 
 
-def test_of_two_recorders_the_killed_one_is_closed_with_its_parent_and_the_living_one_is_not(start_recorder, caplog):
-    killed, dead = start_recorder()
-    _, alive = start_recorder()
-    time.sleep(1)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+def open_pair(**tags: str) -> list[str]:
+    """A parent run and its child, a training with one metric and a checkpoint, as a process would have left them."""
+    parent = open_run(**tags)
+    child = open_run(**{**tags, "stage": "train", "mlflow.parentRunId": parent})
+    MlflowClient().log_metric(child, "x", 1.0, step=1)
+    store_module.set_tags(parent, {"stage": "pipeline"})
+    folder = store_module.checkpoint_folder(child, MlflowClient().get_run(child).info.artifact_uri)
+    folder.mkdir(parents=True)
+    (folder / "last.safetensors").write_bytes(b"weights")
+    return [parent, child]
+
+
+def assert_the_dead_alone_are_closed(pid: int, dead: list[str], alive: list[str], caplog: Any) -> None:
+    """``dead`` and ``alive``: a parent run and its child each."""
     with runs_module.tracked_run("train", "next", {}):
         pass
     assert [status_of(run) for run in dead] == ["FAILED", "FAILED"]
     assert [status_of(run) for run in alive] == ["RUNNING", "RUNNING"]
     child = MlflowClient().get_run(dead[1])
     assert child.data.tags["failure"] == (
-        f"its process is gone (pid {killed.pid} on {child.data.tags['process.host']}): "
+        f"its process is gone (pid {pid} on {child.data.tags['process.host']}): "
         "killed, out of memory, or the machine went down"
     )
     (metric,) = MlflowClient().get_metric_history(dead[1], "x")
@@ -134,6 +144,25 @@ def test_of_two_recorders_the_killed_one_is_closed_with_its_parent_and_the_livin
     (line,) = [record.getMessage() for record in caplog.records if "Closed" in record.getMessage()]
     assert line.startswith("Closed 2 runs whose process is gone: ")
     assert line.endswith(f"; go on with: tmlm train --resume {dead[1]}")
+
+
+def test_of_two_processes_the_killed_ones_runs_are_closed_and_the_living_ones_are_not(store, sleeper, caplog):
+    with subprocess.Popen(["sleep", "300"]) as killed:
+        dead = open_pair(**tags_of(psutil.Process(killed.pid)))
+        killed.kill()
+    alive = open_pair(**tags_of(psutil.Process(sleeper.pid)))
+    time.sleep(0.01)
+    assert_the_dead_alone_are_closed(killed.pid, dead, alive, caplog)
+
+
+@pytest.mark.slow
+def test_of_two_recorders_the_killed_one_is_closed_with_its_parent_and_the_living_one_is_not(start_recorder, caplog):
+    killed, dead = start_recorder()
+    _, alive = start_recorder()
+    time.sleep(1)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert_the_dead_alone_are_closed(killed.pid, dead, alive, caplog)
 
 
 def test_a_run_without_metrics_ends_at_its_start(store):
