@@ -16,7 +16,7 @@ IMPORTANCE = {"validation perplexity": {"cell": 0.2, "hidden_size": 0.8}, "MACs"
 
 
 def study(number: int, seeds: int = 3, failed: int = 2, equal: bool = False, diverged: bool = False):
-    """Trials, the judged candidates and the picks of a search whose perplexity falls with MACs."""
+    """Trials, the evaluated candidates and the picks of a search whose perplexity falls with MACs."""
     rng = np.random.default_rng(number)
     trials, candidates = [Trial("lstm", 4_000 * (i + 1), None) for i in range(failed)], []
     for i, cell in zip(range(number), ("rnn", "gru", "lstm") * number, strict=False):
@@ -113,7 +113,7 @@ def test_no_label_covers_another_or_leaves_the_axes(drawn, number):
             assert not any(box.shrunk(0.98, 0.9).overlaps(other) for other in boxes[:i])
 
 
-def test_the_hypervolume_ends_with_the_judged_one(drawn):
+def test_the_hypervolume_ends_with_that_of_the_confirmed_means(drawn):
     trials, evaluated, _ = study(9)
     figures.hypervolume_history(hypervolume_by_trial(trials, REFERENCE), evaluated, "a search")
     (axes,) = drawn[0].axes

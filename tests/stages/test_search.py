@@ -34,7 +34,7 @@ from pipeline.training.timing import TimingTask, generation_ms_per_char
 from tests.labs import make_artifacts_plain
 from tests.pools import Inline
 
-pytestmark = pytest.mark.usefixtures("plain_artifacts", "_short_conclusion")
+pytestmark = pytest.mark.usefixtures("plain_artifacts", "_short")
 TINY: dict[str, Any] = {"cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,6,9", "epochs": 2, "trials": 4}
 
 
@@ -48,16 +48,17 @@ class Counting(Inline):
         Counting.given += isinstance(task, TrainingTask)
 
 
-def shorten_conclusion(patch: pytest.MonkeyPatch) -> None:
-    """Time two characters of each model of the front, and rank no parameters: half of a tiny search's cost."""
+def shorten(patch: pytest.MonkeyPatch) -> None:
+    """Estimate by one shape, time two characters of each model of the front, and rank no parameters."""
+    patch.setattr("pipeline.stages.search.shapes_to_time", lambda configurations: configurations[:1])
     brief = partial(generation_ms_per_char, chars=2, rounds=1)
     patch.setattr("pipeline.stages.search.generation_ms_per_char", brief)
     patch.setattr("pipeline.search.study.results.FEWEST_TO_RANK", 1000)
 
 
 @pytest.fixture
-def _short_conclusion(monkeypatch: pytest.MonkeyPatch) -> None:
-    shorten_conclusion(monkeypatch)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Any:
         patch.setattr("pipeline.tracking.store.root", lambda: home)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # of whoever was here before
         make_artifacts_plain(patch)
-        shorten_conclusion(patch)
+        shorten(patch)
         setup.cache_clear()
         yield home
         setup.cache_clear()
