@@ -1,27 +1,21 @@
 """The study: how many trials, which, and what becomes of those that end badly. A formula stands for the training."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable
-from contextlib import ExitStack
 from datetime import timedelta
 from math import exp, log, log10
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import optuna
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from pipeline.config import RECIPE, CorpusConfig, SearchConfig
 from pipeline.errors import InputError, RecordingError, RemoteError, TmlmError, TrainingDivergedError
 from pipeline.search.known_cost.sampler import KnownCostSampler
-from pipeline.search.space import Range, Space
-from pipeline.search.study.samplers import configurations, draw
+from pipeline.search.space import Space
 from pipeline.search.study.storage import (
     LOST,
     PROCESS,
@@ -30,14 +24,11 @@ from pipeline.search.study.storage import (
     SEED,
     open_storage,
     storage_errors,
-    study_lock,
-    with_storage,
 )
 from pipeline.search.study.trials import FAILURES_IN_A_ROW, Lost, Proposal, Search
 from pipeline.support.processes import process_tags
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training import hardware
-from tests.databases import standing_in
 
 SMALL = {"hidden_size": "4..8", "num_layers": "1..2", "epochs": 2, "trials": 8}
 
@@ -130,46 +121,6 @@ def train_all(found: Search, formula: Callable[[Proposal], Any] = perplexity) ->
 
 def shapes(tasks: list[Proposal]) -> list[str]:
     return [task.model.shape for task in tasks]
-
-
-def space_of(**options: Any) -> Space:
-    return Space.of(SearchConfig(**options))
-
-
-def test_the_default_space_has_2241_configurations():
-    listed = list(configurations(space_of()) or [])
-    assert len({json.dumps(each) for each in listed}) == len(listed) == 3 * 3 * 249
-    assert listed[0] == {"cell": "rnn", "num_layers": 1, "hidden_size": 8}
-
-
-def test_a_space_that_is_continuous_or_too_large_is_not_listed():
-    assert configurations(space_of(learning_rate="0.001..0.1")) is None
-    assert configurations(space_of(hidden_size="1..100000")) is None
-
-
-def test_a_space_of_one_configuration_has_that_one():
-    one = {"cell": "lstm", "num_layers": 1, "hidden_size": 4}
-    found = space_of(cell="lstm", num_layers="1", hidden_size="4")
-    assert list(configurations(found) or []) == [one]
-    assert draw(found, Random(0)) == one
-
-
-@given(st.integers(0, 2**32))
-def test_what_is_drawn_lies_in_the_space(seed: int):
-    found = space_of(learning_rate="0.001..0.1", dropout="0..0.5", cell="rnn,gru")
-    drawn = draw(found, Random(seed))
-    assert drawn.keys() == found.values.keys()
-    for name, values in found.values.items():
-        assert values.low <= drawn[name] <= values.high if isinstance(values, Range) else drawn[name] in values
-
-
-def test_both_ends_of_a_range_of_widths_are_drawn_and_near_ones_about_as_often_as_their_ratio_says():
-    found, random = space_of(hidden_size="1..2"), Random(0)
-    drawn = [draw(found, random)["hidden_size"] for _ in range(1000)]
-    assert set(drawn) == {1, 2}
-    assert 600 < drawn.count(1) < 760  # log(1.5 / 0.5) of log(2.5 / 0.5)
-    found = space_of(hidden_size="8..256")
-    assert {8, 256} <= {draw(found, random)["hidden_size"] for _ in range(5000)}
 
 
 def test_trials_are_how_many_are_complete_in_total(begin_on_nothing):
@@ -617,28 +568,6 @@ def test_a_storage_without_its_driver_is_told(begin):
         begin(storage="oracle+cx_oracle://someone@nowhere/studies")
 
 
-def test_two_commands_can_not_work_on_one_study(begin):
-    config = SearchConfig()
-    with (
-        study_lock(config),
-        pytest.raises(InputError, match="is being searched by another command"),
-        study_lock(config),
-    ):
-        pass
-    with study_lock(config):
-        pass
-
-
-def test_studies_of_names_that_differ_in_a_sign_or_at_the_far_end_and_of_other_storages_are_others(no_store):
-    names = ["a b", "a-b", "\U0001f680", "\U0001f389", "\U00020000" * 90, "x" * 600, "x" * 600 + "y", "../../passwd"]
-    configs = [SearchConfig(study_name=name) for name in names]
-    configs.append(SearchConfig(study_name="a b", storage="sqlite:///x.db"))
-    with ExitStack() as stack:
-        for config in configs:
-            stack.enter_context(study_lock(config))
-    assert len(list((no_store / "mlruns").glob(".search-*"))) == len(configs)
-
-
 def test_a_script_of_ones_own_reads_the_study(begin_on_disk, no_store):
     train_all(begin_on_disk(trials=3))
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{no_store}/mlruns/optuna.db")
@@ -784,36 +713,3 @@ def test_a_study_that_was_begun_before_studies_knew_their_store_is_told_by_its_r
         begin().check_store("0-222", lambda run_id: False)
     begin().check_store("0-111", lambda run_id: run_id == trial.user_attrs["run_id"])
     begin().check_store("0-111", lambda run_id: False)
-
-
-def test_a_storage_on_a_server_survives_that_its_idle_connections_are_cut(tmp_path, no_store):
-    """By an idle timeout, PgBouncer, NAT or a restart."""
-    with standing_in(tmp_path / "optuna.db"):
-        storage = open_storage(SearchConfig(storage="postgresql+standin://u@host/db"))
-        study = optuna.create_study(storage=storage, study_name="cut")
-        idle = storage.engine.pool.checkedin()  # type: ignore[attr-defined]
-        with ExitStack() as stack:
-            taken = [stack.enter_context(storage.engine.connect()) for _ in range(idle)]
-            drivers = [each.connection.dbapi_connection for each in taken]
-        for driver in drivers:  # while they lie idle in the pool
-            assert driver is not None
-            driver.close()
-        assert drivers
-        assert study.ask().number == 0
-
-
-def test_the_storage_may_be_named_by_an_environment_variable(monkeypatch):
-    secret = "postgresql://u:secret@host/db"
-    monkeypatch.setenv("TMLM_STORAGE", secret)
-    assert with_storage(SearchConfig(), under_mlflow=True).storage == secret
-    assert with_storage(SearchConfig(storage="sqlite:///a.db"), under_mlflow=True).storage == "sqlite:///a.db"
-    monkeypatch.setenv("TMLM_STORAGE", "")
-    assert with_storage(SearchConfig(), under_mlflow=True).storage == "auto"
-    assert with_storage(SearchConfig(storage=secret), under_mlflow=False).storage == secret
-
-
-@pytest.mark.parametrize("address", ["bogus://u:se/cret@host/db", "u:secret@host", "//u:se/cret@host"])
-def test_the_password_of_a_storage_that_can_not_be_used_is_not_shown(no_store, address):
-    with pytest.raises((InputError, RecordingError), match="--storage") as caught:
-        open_storage(SearchConfig(storage=address))
-    assert "cret" not in str(caught.value)
