@@ -1,4 +1,4 @@
-"""Pictures of a search: its front, hypervolume, times and what its parameters matter. Each returns a PNG's bytes."""
+"""Figures of a search as PNG bytes: Pareto front, hypervolume, generation times, parameter importances."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -28,7 +28,7 @@ from pipeline.support.plotting import (
 
 
 def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tuple[str, FrontPoint]]:
-    """The front's members and their labels, those that were picked first: lstm 1x64 (knee)."""
+    """The labels of the front's members, picks first, such as lstm 1x64 (knee)."""
     names = {
         point.candidate.name: [name for name, pick in chosen.items() if pick.point.candidate == point.candidate]
         for point in front
@@ -41,7 +41,7 @@ def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tupl
 
 
 def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:
-    """Means with their intervals as large markers, at the given x."""
+    """Draw means with their intervals as large markers, at the given x."""
     for x, point in points:
         colour, marker = CELL_STYLES.get(point.candidate.cell, OTHER_STYLE)
         mean, low, high = point.val.mean, point.val.low, point.val.high

@@ -1,4 +1,4 @@
-"""Fronts of two objectives, both minimised: who is on them, the area that they dominate, and their knee.
+"""Pareto fronts of two minimised objectives: members, hypervolume, knee, estimates over seeds, and the picks.
 
 Shapes: N points, ... any number of draws of them that share x.
 """
@@ -27,7 +27,7 @@ def _pairs(points: ArrayLike) -> Floats:
 
 
 def front_mask(x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
-    """Who is on the front: x (N,), y (..., N) -> mask (..., N).
+    """Mask of the points on the front: x (N,), y (..., N) -> (..., N).
 
     A point is dominated by one that is nowhere greater and somewhere less. So equal points don't dominate each other:
     both are on the front, or neither is.
@@ -82,13 +82,13 @@ def knee(points: ArrayLike) -> int:
     return int(np.lexsort((points[:, 0], -below))[0])
 
 
-WITHIN = 0.05  # of the best perplexity: what "small" may lose
+WITHIN = 0.05  # share of the best perplexity that the pick "small" may lose
 
 POSTERIOR_DRAWS = 10_000
 
 LOUD = 0.01  # standard deviation among seeds, of log perplexity, above which the hypervolume's interval is too narrow
 
-SURE = 0.9  # a member of less probability is told as a doubtful one
+SURE = 0.9  # probability below which the best is called doubtful
 
 # --- configurations and their runs -----------------------------------------------------------------------------------
 
@@ -193,7 +193,7 @@ class FrontEstimate:
         return tuple(point for point in self.points if point.on_front)
 
 
-# --- judging ---------------------------------------------------------------------------------------------------------
+# --- estimates over seeds --------------------------------------------------------------------------------------------
 
 
 def _draws(groups: Sequence[Floats], deviation: float, degrees: int, draws: int, seed: int) -> Floats:

@@ -1,7 +1,7 @@
-"""When to stop a trial of the two-objective search: curves in, a sentence out. No Optuna here, and no torch.
+"""Prune trials of the two-objective search by their validation curves. No Optuna here, and no torch.
 
-A trial is hopeless when even an optimistic continuation of its validation curve stays above a perplexity that is
-already reached with its MACs or fewer. To end a training whose extrapolated curve will not beat the best one is Domhan
+A trial is pruned when even an optimistic continuation of its validation curve stays above a perplexity that is
+already reached with its MACs or fewer. To stop a training whose extrapolated curve will not beat the best one is Domhan
 et al. (IJCAI 2015); to extrapolate by the curves of earlier trials, not by a family of functions, is Chandrashekaran
 and Lane (ECML PKDD 2017). Earlier curves know what such a function does not: how much the
 cosine's end still brings, and how long a deep network stays at the letters' frequencies before it takes off.
@@ -16,14 +16,14 @@ from math import exp, inf, isfinite, log
 
 import numpy as np
 
-PRUNED = "hopeless"  # how the reason begins for which such a trial was stopped, in its run and in its study
+PRUNED = "hopeless"  # first word of the reason that a pruned trial's run and study record
 
-MACS_WEIGHT = 0.1  # nats of difference between two curves that a factor e between their MACs is worth
+MACS_WEIGHT = 0.1  # distance in nats between two curves for a factor of e between their MACs
 
 
 @dataclass(frozen=True)
 class FinishedCurve:
-    """The validation perplexity after each epoch of a trial that has ended, and its MACs per character."""
+    """The validation perplexity after each epoch of a complete trial, and its MACs per character."""
 
     macs_per_char: int
     val_perplexities: tuple[float, ...]
@@ -36,13 +36,13 @@ class FinishedCurve:
 
 @dataclass(frozen=True)
 class PruningRule:
-    """How careful the stopping is; the defaults are what ``tests/benchmarks/bench_hopeless.py`` found to lose nothing.
+    """How cautiously to prune; the defaults lost nothing in ``tests/benchmarks/bench_hopeless.py``.
 
-    ``min_finished``: no trial is stopped before so many have had their whole budget.
-    ``min_epochs``: nor before so many epochs; one point does not show whether a curve has just taken off.
-    ``neighbours``: so many of the most similar of them are asked how they went on, and the best answer counts.
-    ``slack``: this share more than that best answer, since the best of a few is not the best there is.
-    ``noise``: and so many nats more, since another seed ends elsewhere.
+    ``min_finished``: complete trials before the first is pruned.
+    ``min_epochs``: epochs before a trial is pruned; one point does not show whether a curve has just taken off.
+    ``neighbours``: most similar complete trials to extrapolate by; the best continuation counts.
+    ``slack``: share added to that continuation's gain, since the best of a few is not the best possible.
+    ``noise``: nats added as well, since another seed ends elsewhere.
     """
 
     min_finished: int = 10
@@ -63,9 +63,9 @@ class PruningRule:
     def reason_to_stop(
         self, curve: Sequence[float], epochs: int, macs_per_char: int, finished: Sequence[FinishedCurve]
     ) -> str:
-        """Why a trial with this curve (e validation perplexities, of ``epochs``) need not go on; "" if it is to go on.
+        """The reason to prune a trial with this curve (e validation perplexities, of ``epochs``); "" to continue it.
 
-        It goes on when it is ahead of the finished trials with at most its MACs, when it or they are too few
+        It continues when it is ahead of the finished trials with at most its MACs, when it or they are too few
         (``min_epochs``, ``min_finished``), and when no curve of theirs was as high at this epoch: of a longer plateau
         than any before, and of a training that recovers, nothing is known. A finished curve of another length counts
         as reached, not as a continuation. The order of ``finished`` does not matter. Raises ValueError for perplexities
@@ -89,7 +89,7 @@ class PruningRule:
         )
 
     def _largest_gain(self, curve: Sequence[float], macs_per_char: int, whole: Sequence[FinishedCurve]) -> float:
-        """Nats by which the curve may still fall; inf where none of the others was as high at this epoch."""
+        """The nats by which the curve may still fall; inf if no other curve was as high at this epoch."""
         done = len(curve)
         ours = np.minimum.accumulate(np.log(curve))  # (e)
         theirs = np.minimum.accumulate(np.log([trial.val_perplexities for trial in whole]), axis=1)  # (N, E)
@@ -106,14 +106,14 @@ class PruningRule:
 
 @dataclass(frozen=True)
 class PruningStop:
-    """When to stop one trial, for the process that trains it: the rule, the trial's MACs, and the finished curves."""
+    """The rule, a trial's MACs and the finished curves, for the process that trains it."""
 
     rule: PruningRule
     macs_per_char: int
     finished: tuple[FinishedCurve, ...]
 
     def __call__(self, curve: Sequence[float], epochs: int) -> str:
-        """Why a training with this validation curve, of ``epochs``, is to be stopped; "" if it is to go on."""
+        """The reason to prune a training with this validation curve, of ``epochs``; "" to continue it."""
         reason = self.rule.reason_to_stop(curve, epochs, self.macs_per_char, self.finished)
         return f"{PRUNED}: {reason}" if reason else ""
 

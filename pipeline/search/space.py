@@ -1,4 +1,4 @@
-"""What a search searches: SearchConfig, and the Space of configurations as a file or as options. No torch, no optuna.
+"""The space of configurations that a search covers, from a file or from options. No torch, no optuna.
 
 A range is written LOW..HIGH, a choice A,B,C, a fixed value as it is; what is left out (auto) is as the preset says:
 
@@ -62,7 +62,7 @@ class Space:
 
     @classmethod
     def of(cls, config: SearchConfig) -> "Space":
-        """The space of the file or of the options. InputError, with the parameter named, for one that can't be."""
+        """Read the space from the file or the options; InputError names the parameter that is not allowed."""
         texts = {name: getattr(config, name) for name in PARAMETERS}
         source = ""
         if config.space:
@@ -93,7 +93,7 @@ class Space:
 
     @property
     def searched(self) -> dict[str, Values]:
-        """Without the parameters that are fixed."""
+        """The parameters with more than one value."""
         return {name: each for name, each in self.values.items() if isinstance(each, Range) or len(each) > 1}
 
     @property
@@ -114,7 +114,7 @@ class Space:
         return {name: _grid(name, each) for name, each in self.searched.items()}
 
     def as_texts(self) -> dict[str, str]:
-        """The space as a file would have it."""
+        """The space in the notation of a file."""
         return {
             name: str(each) if isinstance(each, Range) else ",".join(map(str, each))
             for name, each in self.values.items()
@@ -122,7 +122,7 @@ class Space:
 
     @property
     def digest(self) -> str:
-        """What tells it from any other space."""
+        """A digest that is equal for equal spaces."""
         return sha256(json.dumps(self.as_texts(), sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -145,7 +145,7 @@ def configs_of(
 
 
 def protocol_of(config: SearchConfig, space: Space) -> dict[str, Any]:
-    """What all trials of a study have in common, so that their perplexities compare; without a recipe: the first."""
+    """The settings that all trials of a study share, so that their perplexities compare; no recipe means the first."""
     return {
         "space": space.as_texts(),
         "epochs": config.epochs,
@@ -156,7 +156,7 @@ def protocol_of(config: SearchConfig, space: Space) -> dict[str, Any]:
 
 
 def _read(path: str) -> dict[str, Any]:
-    """The file's texts by parameter. InputError for a file that is no such space.
+    """Read the texts of a space file by parameter; InputError for any other file.
 
     Every value is taken as the text that stands there, as on the command line: YAML's own types would turn some texts
     into dates, and its aliases a small file into gigabytes.
@@ -185,7 +185,7 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _values(name: str, text: Any, source: str) -> Values:
-    """The values that a text names. InputError if it names none."""
+    """Parse the values of a parameter; InputError if the text has none."""
     kind, words = PARAMETERS[name], str(text).strip()
     allowed = f"some of {','.join(CELL_NAMES)}" if kind is str else "a value, a choice A,B,C or a range LOW..HIGH"
     low, dots, high = words.partition("..")

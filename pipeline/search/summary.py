@@ -1,4 +1,4 @@
-"""A search in words: what the command prints, and the note that its run carries."""
+"""Summarise a search: the table that the command prints, and the note of its run."""
 
 from collections.abc import Mapping
 from textwrap import fill, indent
@@ -10,7 +10,7 @@ NO_FRONT = "No trial has finished, so there is no front."
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    """Labels and how many: 40 trials complete, 2 failed; a label of none is left out, but for the first."""
+    """Counts with their labels, such as 40 trials complete, 2 failed; zeros after the first are left out."""
     return ", ".join(f"{n:,} {label}" for i, (label, n) in enumerate(counts.items()) if n or not i)
 
 
@@ -23,7 +23,7 @@ def _front_row(point: FrontPoint) -> tuple[str, ...]:
 
 
 def _spread_text(evaluated: FrontEstimate) -> str:
-    """What the intervals and probabilities rest on; that there are none, where no seed was repeated."""
+    """How the intervals and probabilities were computed, or that there are none as no seed was repeated."""
     if evaluated.seed_deviation is None:
         return "No configuration was trained with a second seed, so there is no interval and no probability."
     return (
@@ -33,7 +33,7 @@ def _spread_text(evaluated: FrontEstimate) -> str:
 
 
 def _hypervolume_text(evaluated: FrontEstimate) -> str:
-    """The hypervolume and its interval, with what it is measured in and against."""
+    """The hypervolume, its interval, unit and reference point."""
     low, high = evaluated.hypervolume_low, evaluated.hypervolume_high
     between = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
     perplexity, macs = evaluated.reference
@@ -46,7 +46,7 @@ def _hypervolume_text(evaluated: FrontEstimate) -> str:
 
 
 def _nearly_text(evaluated: FrontEstimate) -> str:
-    """Who may belong on the front and isn't on it by the means; empty where nobody has a chance of a tenth."""
+    """Candidates off the front by their means, but with a probability of at least 0.1; "" if there are none."""
     nearly = [point for point in evaluated.points if not point.on_front and (point.probability or 0) >= 0.1]
     if not nearly:
         return ""

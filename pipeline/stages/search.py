@@ -1,6 +1,6 @@
-"""The search as a tracked run: the estimate, the trials, the confirmations, the picks and what is shown of them.
+"""Search the space in an MLflow run: estimate the time, run the trials, confirm the Pareto front, register the picks.
 
-``search`` is handed who trains (a pool of workers), so that a test uses a formula in place of training.
+The pool of workers that trains is a parameter of ``search``, so that a test can train in its own process.
 """
 
 import logging
@@ -13,16 +13,27 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from models.language_model import LanguageModel
 from pipeline.config import CorpusConfig, SearchConfig
 from pipeline.errors import InputError
 from pipeline.report.table import report_table
 from pipeline.search import figures
-from pipeline.search.front import FrontEstimate, Pick, evaluate_front, hypervolume_by_trial, picks, unconfirmed
+from pipeline.search.front import (
+    FrontEstimate,
+    FrontPoint,
+    Pick,
+    evaluate_front,
+    hypervolume_by_trial,
+    picks,
+    unconfirmed,
+)
 from pipeline.search.pruning import PruningRule, PruningStop
 from pipeline.search.space import Space, configs_of
+from pipeline.search.study.samplers import draw
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
-from pipeline.search.study.trials import Lost, Outcome, Proposal, Search, draw
+from pipeline.search.study.trials import Lost, Outcome, Proposal, Search
 from pipeline.search.summary import search_note
 from pipeline.stages.train import Role, TrainingTask, train_in_processes
 from pipeline.support import machine
@@ -52,13 +63,12 @@ from pipeline.training.timing import (
 log = logging.getLogger(__name__)
 
 REGISTERED_MODEL = "time-machine-lm"
-
-ESTIMATE_DRAWS = 200  # random configurations, whose mean is what a trial is expected to take
+ESTIMATE_DRAWS = 200  # random configurations, whose mean time is that of an expected trial
 
 
 @dataclass(frozen=True)
 class SearchRun:
-    """A search that is done: its run, the front, the picks, and the flat result."""
+    """A finished search: its run, the Pareto front, the picks, the counts of trials, and the result as recorded."""
 
     run_id: str
     evaluated: FrontEstimate
@@ -68,7 +78,7 @@ class SearchRun:
 
     @property
     def links(self) -> dict[str, str]:
-        """Addresses of the UI: the models of the text, and the search's page."""
+        """Links into the UI: the models of the text, and the search's run."""
         return links_to(self.result["corpus_sha256"], self.run_id)
 
 
@@ -79,100 +89,107 @@ def search(
     say: Callable[[str], None] = lambda line: None,
     make_pool: MakePool = train_in_processes,
 ) -> SearchRun:
-    """Search, confirm the front, name the picks. Raises InputError for what can't be searched as it is asked for.
+    """Search the space, confirm the Pareto front and register the picks.
 
-    ``say`` is told, a line at a time, what a person may want to know before and meanwhile.
+    ``say`` gets lines of progress for a person. Raises InputError for a search that can't be done as asked for.
     """
     config = with_storage(config, runs.is_under_mlflow())
     space = Space.of(config)
     corpus = load_corpus(corpus_config)
     with study_lock(config), storage_errors(config):
         close_the_dead(store.setup())
-        found = Search(config, space, corpus, corpus_config)
-        found.check_store(store.identity(), runs.has_run)
-        earlier = records.ended_run(found.parent) if found.parent else None
-        if lost := found.close_the_dead(elsewhere=earlier is not None):
-            say(f"Trials whose process is gone, to be gone on with: {', '.join(map(str, lost))}")
-        with _parent(found, earlier) as run, storage_errors(config):
-            return _SearchDriver(found, run, PruningRule() if stop_hopeless else None, say, make_pool).conduct()
+        study = Search(config, space, corpus, corpus_config)
+        study.check_store(store.identity(), runs.has_run)
+        earlier = records.ended_run(study.parent) if study.parent else None
+        if lost := study.close_the_dead(elsewhere=earlier is not None):
+            say(f"Resuming trials whose process died: {', '.join(map(str, lost))}")
+        with _parent(study, earlier) as run, storage_errors(config):
+            return _SearchDriver(study, run, PruningRule() if stop_hopeless else None, say, make_pool).conduct()
 
 
 @contextmanager
-def _parent(found: Search, earlier: RecordedRun | None) -> Iterator[TrackedRun]:
-    """The study's run: begun, or the one of an earlier command of the same study, gone on with."""
-    name, tags = f"search-{found.config.study_name}", {**corpus_tags(found.corpus), "study": found.config.study_name}
+def _parent(study: Search, earlier: RecordedRun | None) -> Iterator[TrackedRun]:
+    """Start the study's run, or reopen ``earlier``, that of an earlier command on the same study."""
+    name, tags = f"search-{study.config.study_name}", {**corpus_tags(study.corpus), "study": study.config.study_name}
     with parent_run("search", name, tags, earlier) as run:
         if earlier is None:
-            found.check_store(store.identity(), runs.has_run)  # of two that begin it at once, the second is told
-            found.parent = run.id
+            study.check_store(store.identity(), runs.has_run)  # of two that start it at once, the second is refused
+            study.parent = run.id
         yield run
 
 
 class _SearchDriver:
-    """What a search does between the start and the end of its run."""
+    """The work of a search in its run: estimate, trials, confirmations, conclusion."""
 
     bar: SearchProgress
 
     def __init__(
         self,
-        found: Search,
+        study: Search,
         run: TrackedRun,
         rule: PruningRule | None,
         say: Callable[[str], None],
         make_pool: MakePool,
     ) -> None:
-        self.found, self.run, self.rule, self.say, self.make_pool = found, run, rule, say, make_pool
-        self.config, self.corpus = found.config, found.corpus
-        self.tags = corpus_tags(found.corpus)
-        found.dashboard_link = self._dashboard_link
+        self.study, self.run, self.rule, self.say, self.make_pool = study, run, rule, say, make_pool
+        self.config, self.corpus, self.results = study.config, study.corpus, study.results
+        self.tags = corpus_tags(study.corpus)
+        study.dashboard_link = self._dashboard_link
         self.minutes_expected: float | None = None
         self._calibration: Calibration | None = None
         self._mean_seconds = 1.0  # of a training, where none was timed
 
     def conduct(self) -> SearchRun:
+        """Do the search from wherever the study stands."""
         began = time.monotonic()
-        found, config, run = self.found, self.config, self.run
-        storage = store.masked(config.storage)
-        options = {**corpus_options(found.corpus_config), **asdict(config), "storage": storage}
-        run.params({**options, "stop_hopeless": self.rule is not None})
-        asked = {name: getattr(config, name) for name in ("trials", "sampler", "seed", "confirm_seeds", "budget_macs")}
-        run.tags({f"latest.{name}": value for name, value in asked.items()})  # parameters stay as they were first
-        run.yaml("space.yaml", found.space.as_texts())
-        run.yaml("environment.yaml", machine.environment())
-        record_datasets(run, self.corpus, config.preset)
-        count = worker_count(config.workers, self._largest_training())
-        with search_progress(run.name, count) as self.bar, self.make_pool(count) as pool:
+        self._record_settings()
+        count = worker_count(self.config.workers, self._largest_training())
+        with (
+            search_progress(self.run.name, count) as self.bar,
+            self.make_pool(count) as pool,
+            threadpool_limits(1, user_api="blas"),  # the sampler's matrices are small: more threads only spin
+        ):
             try:
-                if config.trials > len(found.judged()):
+                if self.config.trials > len(self.results.counted()):
                     self._estimate(pool, count)
                 self._trials(pool, began)
                 evaluated = self._timed(self._confirm(pool))
             except BaseException as error:
-                with defer_signals():  # before the workers come to rest, which may take all the time that there is
-                    self._lay_down(error)
+                with defer_signals():  # before the pool closes, which may take all the time that is left
+                    self._give_up(error)
                 raise
         return self._conclude(evaluated, time.monotonic() - began)
 
+    def _record_settings(self) -> None:
+        study, config, run = self.study, self.config, self.run
+        options = {**corpus_options(study.corpus_config), **asdict(config), "storage": store.masked(config.storage)}
+        run.params({**options, "stop_hopeless": self.rule is not None})
+        latest = {name: getattr(config, name) for name in ("trials", "sampler", "seed", "confirm_seeds", "budget_macs")}
+        run.tags({f"latest.{name}": value for name, value in latest.items()})  # parameters keep their first values
+        run.yaml("space.yaml", study.space.as_texts())
+        run.yaml("environment.yaml", machine.environment())
+        record_datasets(run, self.corpus, config.preset)
+
     def _largest_training(self) -> int:
-        """The bytes that the largest training of the space takes."""
-        found, config, spans = self.found, self.config, self.corpus.spans(self.config.preset)
+        """The bytes of memory that the largest training of the space needs."""
+        study, config, spans = self.study, self.config, self.corpus.spans(self.config.preset)
         chars = [spans[split][1] - spans[split][0] for split in ("train", "test")]
         return max(
-            training_bytes(*configs_of(corner, found.space, config, config.seed), found.vocab_size, *chars)
-            for corner in found.space.corners()
-            if not config.budget_macs or found.macs_per_char(corner) <= config.budget_macs
+            training_bytes(*configs_of(corner, study.space, config, config.seed), study.vocab_size, *chars)
+            for corner in study.space.corners()
+            if study.is_affordable(study.macs_per_char(corner))
         )
 
     def _estimate(self, pool: Pool, count: int) -> None:
-        """Time some steps in all workers at once, and say how long the search will take and where it will be found."""
-        found, config, random = self.found, self.config, Random(self.config.seed)
-        drawn = [draw(found.space, random) for _ in range(ESTIMATE_DRAWS)]
-        if config.budget_macs:
-            drawn = [each for each in drawn if found.macs_per_char(each) <= config.budget_macs] or drawn[:1]
-        configurations = [configs_of(each, found.space, config, config.seed) for each in drawn]
+        """Time a few steps in all workers at once, and say how long the search will take and where it is recorded."""
+        study, config, random = self.study, self.config, Random(self.config.seed)
+        drawn = [draw(study.space, random) for _ in range(ESTIMATE_DRAWS)]
+        drawn = [each for each in drawn if study.is_affordable(study.macs_per_char(each))] or drawn[:1]
+        configurations = [configs_of(each, study.space, config, config.seed) for each in drawn]
         self.bar.phase("timing some steps")
-        timings = time_all(pool, [TimingTask(found.corpus_config, *each) for each in shapes_to_time(configurations)])
-        left = config.trials - len(found.judged())
+        timings = time_all(pool, [TimingTask(study.corpus_config, *each) for each in shapes_to_time(configurations)])
+        counted = len(self.results.counted())
+        left = config.trials - counted
         about = "how long is not known, as every process that timed some steps was lost"
         if calibration := Calibration(self.corpus, timings):
             self._calibration = calibration
@@ -181,28 +198,28 @@ class _SearchDriver:
             self.minutes_expected = search_minutes(seconds, left, count, self._confirmations_left())
             about = f"about {self.minutes_expected:.0f} min" if self.minutes_expected >= 1 else "less than a minute"
             about += f" with {count} workers, by steps timed just now"
-        done = f" ({len(found.judged())} are done)" if found.judged() else ""
+        done = f" ({counted} are done)" if counted else ""
         self.say(
             f"{left} trials{done} and the confirmations of their front: {about}."
             f"\nStudy {config.study_name} in {store.shown(storage_url(config))}; {link_to_run(self.run.id)}"
         )
 
     def _confirmations_left(self) -> float:
-        """How many are expected: those of all trials' front, but for the ones that earlier commands have made."""
+        """The expected number of confirmations of the final front, less those that are done."""
         members = front_members(self.config.trials)
-        return max(0.0, members * (self.config.confirm_seeds - 1) - len(self.found.confirmations))
+        return max(0.0, members * (self.config.confirm_seeds - 1) - len(self.results.confirmations))
 
     def _task(self, role: Role, proposal: Proposal) -> TrainingTask:
         stop = None
         if role == "trial" and self.rule is not None:
-            stop = PruningStop(self.rule, proposal.macs_per_char, tuple(self.found.curves()))
+            stop = PruningStop(self.rule, proposal.macs_per_char, tuple(self.results.curves()))
         return TrainingTask(
             role=role,
             number=proposal.number,
-            corpus=self.found.corpus_config,
+            corpus=self.study.corpus_config,
             model=proposal.model,
             train=proposal.train,
-            study=self.found.identity,
+            study=self.study.identity,
             parent=self.run.id,
             tags={**self.tags, "study": self.config.study_name, "role": role, "trial": str(proposal.number)},
             stop=stop,
@@ -217,26 +234,26 @@ class _SearchDriver:
         run_tasks(pool, next_task, self._take, self.bar, expected_seconds, seconds_ahead)
 
     def _trials(self, pool: Pool, began: float) -> None:
-        """Train until enough trials are complete, the time is up, or there is nothing new to try."""
-        found, limit = self.found, self.config.timeout
+        """Train until enough trials are done, the time is up, or there is nothing new to try."""
+        study, limit = self.study, self.config.timeout
 
         def next_task() -> TrainingTask | None:
-            if found.nothing_new or (limit and time.monotonic() - began >= limit):
+            if study.is_exhausted or (limit and time.monotonic() - began >= limit):
                 return None
-            proposal = found.next_task(len(pool.running))
+            proposal = study.next_task(len(pool.running))
             return None if proposal is None else self._task("trial", proposal)
 
         def seconds_ahead() -> float:
-            left = self.config.trials - len(found.judged()) - len(pool.running)
+            left = self.config.trials - len(self.results.counted()) - len(pool.running)
             return (max(0, left) + self._confirmations_left()) * self._mean_seconds
 
         self.bar.phase("trials")
         self._run(pool, next_task, seconds_ahead)
-        if found.nothing_new:
+        if study.is_exhausted:
             self.say(f"--sampler {self.config.sampler} has nothing new to propose: the space is searched through")
 
     def _take(self, event: Event) -> None:
-        """Hand what a training came to over to the study."""
+        """Tell the study the outcome of a training."""
         task: TrainingTask = event.task
         outcome: Outcome = event.value
         if event.kind == "failed":
@@ -246,22 +263,21 @@ class _SearchDriver:
             log.warning("A worker (pid %d) is gone: exit code %s", event.pid, event.value)
             outcome = Lost(f"its process (pid {event.pid}) is gone, exit code {event.value}")
         if task.role == "trial":
-            self.found.take(task.number, outcome)
+            self.study.take(task.number, outcome)
         else:
-            self.found.take_confirmation(task.number, task.train.seed, outcome)
+            self.study.take_confirmation(task.number, task.train.seed, outcome)
         self._show()
 
     def _show(self) -> None:
-        best = min((trial.values[0] for trial in self.found.complete()), default=None)
-        done = f"{len(self.found.judged())}/{self.config.trials}"
+        best = min((trial.values[0] for trial in self.results.complete()), default=None)
+        done = f"{len(self.results.counted())}/{self.config.trials}"
         self.bar.show(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
 
     def _confirm(self, pool: Pool) -> FrontEstimate:
-        """Train the front's members with more seeds, until all that are on the front by their means have enough."""
-        found = self.found
+        """Train the members of the front with more seeds until all that are on it by their means have enough."""
         while True:
-            evaluated = evaluate_front(found.candidates(), found.reference)
-            lacking = found.lacking_runs(unconfirmed(evaluated, self.config.confirm_seeds))
+            evaluated = evaluate_front(self.results.candidates(), self.study.reference)
+            lacking = self.study.lacking_runs(unconfirmed(evaluated, self.config.confirm_seeds))
             if not lacking:
                 return evaluated
             self.bar.phase("confirming the front")
@@ -273,10 +289,10 @@ class _SearchDriver:
 
         self._run(pool, next_task, lambda: len(waiting) * self._mean_seconds)
 
-    def _lay_down(self, error: BaseException) -> None:
-        """Leave the trials that are under way to the next command: it finds what their runs have come to."""
+    def _give_up(self, error: BaseException) -> None:
+        """Fail the running trials, so that the next command retries them and resumes their runs."""
         signum = signal_of(error)
-        self.found.give_up(f"stopped by {name_of(signum)}" if signum else f"the search ended: {type(error).__name__}")
+        self.study.give_up(f"stopped by {name_of(signum)}" if signum else f"the search ended: {type(error).__name__}")
 
     def _dashboard_link(self, run_id: str) -> tuple[str, Path | None]:
         link = link_to_run(run_id)
@@ -288,11 +304,13 @@ class _SearchDriver:
         return link, picture if picture.is_file() else None
 
     def _timed(self, evaluated: FrontEstimate) -> FrontEstimate:
-        """The same with the milliseconds that the models of the front take to write a character."""
+        """Add the milliseconds per generated character of the front's models."""
         self.bar.phase("timing the front")
         loads: dict[str, Callable[[], LanguageModel]] = {}
-        for run_id in (run_id for point in evaluated.front for run_id in point.candidate.run_ids if run_id):
-            try:  # "": one that diverged
+        for run_id in (
+            run_id for point in evaluated.front for run_id in point.candidate.run_ids if run_id
+        ):  # "": diverged
+            try:
                 path = records.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")
                 load_model(path)
             except (InputError, *store.REFUSALS) as error:  # deleted, or recorded in another store
@@ -302,62 +320,77 @@ class _SearchDriver:
         times = generation_ms_per_char(
             list(loads.values()), on_round=lambda done, of: self.bar.show(timed=f"{done}/{of}")
         )
-        return evaluate_front(self.found.candidates(dict(zip(loads, times, strict=True))), self.found.reference)
+        return evaluate_front(self.results.candidates(dict(zip(loads, times, strict=True))), self.study.reference)
 
     def _conclude(self, evaluated: FrontEstimate, seconds: float) -> SearchRun:
-        """Register, draw and write down what has been found."""
-        found, config, run = self.found, self.config, self.run
-        chosen = picks(evaluated)
+        """Register the picks; record the pictures, the metrics, the result and the note."""
+        chosen, counts = picks(evaluated), self.results.counts()
         for name, pick in chosen.items():
-            said = " ".join(each.sentence for each in chosen.values() if each.run_id == pick.run_id)
+            sentences = " ".join(other.sentence for other in chosen.values() if other.run_id == pick.run_id)
             text = f"Text: {self.corpus.label} (sha256 {self.corpus.corpus_sha256[:8]}...)."
-            runs.register(REGISTERED_MODEL, pick.run_id, name, f"{said} {text}")
-        trials = found.shown_trials()
-        bars = self.corpus.baselines(config.preset)["val"].perplexities()
-        title = f"{config.study_name} on {self.corpus.label}"
-        table = report_table().rows if self.corpus.label == "time-machine" else ()  # two texts share no chart
+            runs.register(REGISTERED_MODEL, pick.run_id, name, f"{sentences} {text}")
+        for name, png in self._pictures(evaluated, chosen).items():
+            self.run.picture(f"plots/{name}.png", png)
+        result = self._result(evaluated, chosen, counts, seconds / 60)
+        self.run.metrics(_metrics(evaluated, chosen, counts), step=counts["trials"] + counts["confirmations"])
+        self.run.json(records.RESULT_FILE, result)
+        expected = "" if self.minutes_expected is None else f" {self.minutes_expected:.1f} minutes were expected."
+        took = f"The last command took {seconds / 60:.1f} minutes.{expected} Pictures: `plots/` among the artifacts."
+        self.run.note(f"{search_note(self.run.store.experiment_id, evaluated, chosen, counts)}\n\n{took}")
+        return SearchRun(self.run.id, evaluated, chosen, counts, result)
+
+    def _pictures(self, evaluated: FrontEstimate, chosen: Mapping[str, Pick]) -> dict[str, bytes]:
+        """The PNGs of the search by name."""
+        trials, title = self.results.plotted_trials(), f"{self.config.study_name} on {self.corpus.label}"
+        bars = self.corpus.baselines(self.config.preset)["val"].perplexities()
+        table = report_table().rows if self.corpus.label == "time-machine" else ()  # never two texts in one chart
         reported = [(row.macs_per_char, row.perplexity_end) for row in table if row.perplexity_end is not None]
-        run.picture("plots/pareto.png", figures.pareto_front(trials, evaluated, chosen, reported, bars, title))
-        areas = hypervolume_by_trial(trials, found.reference)
-        run.picture("plots/hypervolume.png", figures.hypervolume_history(areas, evaluated, title))
-        run.picture("plots/importance.png", figures.parameter_importance(found.importances(), title))
-        run.picture("plots/time.png", figures.perplexity_against_time(evaluated, chosen, title))
-        counts = found.counts()
-        result: dict[str, Any] = {
-            "run_id": run.id,
-            "study_name": config.study_name,
-            "storage": store.shown(storage_url(config)),
-            "sampler": config.sampler,
+        areas = hypervolume_by_trial(trials, self.study.reference)
+        return {
+            "pareto": figures.pareto_front(trials, evaluated, chosen, reported, bars, title),
+            "hypervolume": figures.hypervolume_history(areas, evaluated, title),
+            "importance": figures.parameter_importance(self.results.importances(), title),
+            "time": figures.perplexity_against_time(evaluated, chosen, title),
+        }
+
+    def _result(
+        self, evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mapping[str, int], minutes: float
+    ) -> dict[str, Any]:
+        """The result as recorded and as --json prints it."""
+        return {
+            "run_id": self.run.id,
+            "study_name": self.config.study_name,
+            "storage": store.shown(storage_url(self.config)),
+            "sampler": self.config.sampler,
             "corpus": self.corpus.label,
             "corpus_sha256": self.corpus.corpus_sha256,
             **counts,
-            "minutes": seconds / 60,
+            "minutes": minutes,
             "minutes_expected": self.minutes_expected,
             "hypervolume": evaluated.hypervolume,
             "hypervolume_low": evaluated.hypervolume_low,
             "hypervolume_high": evaluated.hypervolume_high,
             "front": [_row(point) for point in evaluated.front],
-            "picks": {name: {"run_id": p.run_id, "sentence": p.sentence} for name, p in chosen.items()},
+            "picks": {name: {"run_id": pick.run_id, "sentence": pick.sentence} for name, pick in chosen.items()},
         }
-        figures_now = {"search/hypervolume": evaluated.hypervolume}
-        figures_now |= {f"search/{name.replace(' ', '_')}": float(count) for name, count in counts.items()}
-        if chosen:
-            best = chosen["best"].point
-            figures_now["final/val_perplexity"] = best.val.mean
-            figures_now["cost/macs_per_char"] = float(best.candidate.macs_per_char)
-        run.metrics(figures_now, step=counts["trials"] + counts["confirmations"])  # either changes the figures
-        run.json(records.RESULT_FILE, result)
-        expected = "" if self.minutes_expected is None else f" {self.minutes_expected:.1f} minutes were expected."
-        took = f"The last command took {seconds / 60:.1f} minutes.{expected} Pictures: `plots/` among the artifacts."
-        run.note(f"{search_note(run.store.experiment_id, evaluated, chosen, counts)}\n\n{took}")
-        return SearchRun(run.id, evaluated, chosen, counts, result)
+
+
+def _metrics(evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mapping[str, int]) -> dict[str, float]:
+    """The metrics of the search's run."""
+    metrics = {"search/hypervolume": evaluated.hypervolume}
+    metrics |= {f"search/{name.replace(' ', '_')}": float(count) for name, count in counts.items()}
+    if chosen:
+        best = chosen["best"].point
+        metrics["final/val_perplexity"] = best.val.mean
+        metrics["cost/macs_per_char"] = float(best.candidate.macs_per_char)
+    return metrics
 
 
 def _model(checkpoint: Path) -> LanguageModel:
     return load_model(checkpoint)[0]
 
 
-def _row(point: Any) -> dict[str, Any]:
+def _row(point: FrontPoint) -> dict[str, Any]:
     member = point.candidate
     return {
         "name": member.name,

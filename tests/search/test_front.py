@@ -1,4 +1,4 @@
-"""The judged front: intervals by hand, probabilities in cases that are known, picks and recommendations."""
+"""The estimated front: intervals by hand, probabilities in cases that are known, picks and recommendations."""
 
 from math import exp, inf, log, log10, sqrt
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,11 @@ from pipeline.tracking import records
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import setup
 from pipeline.training import hardware
-from pipeline.training.timing import TimingTask
+from pipeline.training.timing import TimingTask, generation_ms_per_char
 from tests.labs import make_artifacts_plain
 from tests.pools import Inline
 
-pytestmark = pytest.mark.usefixtures("plain_artifacts")
+pytestmark = pytest.mark.usefixtures("plain_artifacts", "_short")
 TINY: dict[str, Any] = {"cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,6,9", "epochs": 2, "trials": 4}
 
 
@@ -47,6 +48,19 @@ class Counting(Inline):
         Counting.given += isinstance(task, TrainingTask)
 
 
+def shorten(patch: pytest.MonkeyPatch) -> None:
+    """Estimate by one shape, time two characters of each model of the front, and rank no parameters."""
+    patch.setattr("pipeline.stages.search.shapes_to_time", lambda configurations: configurations[:1])
+    brief = partial(generation_ms_per_char, chars=2, rounds=1)
+    patch.setattr("pipeline.stages.search.generation_ms_per_char", brief)
+    patch.setattr("pipeline.search.study.results.FEWEST_TO_RANK", 1000)
+
+
+@pytest.fixture
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(monkeypatch)
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Any:
     """A store that the tests of this module share, since a search takes seconds."""
@@ -57,6 +71,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Any:
         patch.setattr("pipeline.tracking.store.root", lambda: home)
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)  # of whoever was here before
         make_artifacts_plain(patch)
+        shorten(patch)
         setup.cache_clear()
         yield home
         setup.cache_clear()
@@ -278,13 +293,13 @@ class OneIsEnough(PruningRule):
 
 def test_trials_that_are_hopeless_are_stopped_counted_and_kept_off_the_front(store, small_text, monkeypatch):
     monkeypatch.setattr("pipeline.stages.search.PruningRule", OneIsEnough)
-    config = SearchConfig(**{**TINY, "cell": "gru", "trials": 3}, confirm_seeds=1)
+    config = SearchConfig(**{**TINY, "cell": "gru", "trials": 2}, confirm_seeds=1)
     done = search(config, CorpusConfig(str(small_text)), stop_hopeless=True, make_pool=Inline)
-    assert (done.counts["trials"], done.counts["hopeless"], done.counts["failed"]) == (3, 2, 0)
+    assert (done.counts["trials"], done.counts["hopeless"], done.counts["failed"]) == (2, 1, 0)
     assert len(done.evaluated.points) == 1
     runs = trainings(done)
     stopped = [run for run in runs if run.data.tags.get("stopped") == "hopeless: one is enough"]
-    assert len(stopped) == 2
+    assert len(stopped) == 1
     assert {run.info.status for run in runs} == {"FINISHED"}
     assert all(len(MlflowClient().get_metric_history(run.info.run_id, "perplexity/val")) == 1 for run in stopped)
     assert recommended("auto", 10**9, None)["run_id"] == done.evaluated.front[0].candidate.run_id
@@ -326,6 +341,7 @@ def test_a_search_whose_trials_all_diverge_ends_its_run_with_the_reason(store, s
     assert (done.run_id, done.counts["failed"]) == (run.info.run_id, 3)
 
 
+@pytest.mark.slow
 def test_a_space_whose_only_configurations_diverge_is_searched_through(store, small_text):
     config = SearchConfig(**TINY | {"cell": "gru", "hidden_size": "4"})
     done = search(config, CorpusConfig(str(small_text)), make_pool=Diverging)

@@ -142,7 +142,7 @@ def test_kill_9_of_the_parent(lab, study, small_text, phase):
     (parent,) = [run for run in study_runs(lab, study) if run.stage == "search"]
     said = command.finish()
     if phase == "trials":
-        assert "Trials whose process is gone, to be gone on with:" in said
+        assert "Resuming trials whose process died:" in said
     assert parent.id == next(run.id for run in study_runs(lab, study) if run.stage == "search")
 
 

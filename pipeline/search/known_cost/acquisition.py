@@ -11,7 +11,9 @@ from scipy.special import expit, ndtr
 from pipeline.search.known_cost.gaussian_process import GaussianProcess, matern, squared_distances
 from pipeline.search.known_cost.space import Array
 
-# The expected hypervolume improvement ---------------------------------------------------------------------------------
+SUCCESS_LOG_ODDS = 2.2  # prior: nine of ten trials succeed
+LINEAR_VARIANCE, LOCAL_VARIANCE, LOCAL_SCALE = 25.0, 1.0, 0.7
+NEWTON_STEPS = 50
 
 
 def expected_shortfall(level: Array, mean: Array, std: Array, log: bool, sign: float) -> Array:
@@ -31,7 +33,7 @@ def expected_shortfall(level: Array, mean: Array, std: Array, log: bool, sign: f
 
 
 def front_segments(cost: Array, value: Array, worst: float, cost_limit: float) -> tuple[Array, Array]:
-    """The front as a staircase: where its F segments begin and end (F + 1,), and the best value on each (F,)."""
+    """The front as a staircase: the edges of its F segments (F + 1,), and the best value on each (F,)."""
     edges, levels = [-math.inf], [worst]
     for i in np.lexsort((value, cost)):
         if value[i] < levels[-1] and cost[i] < cost_limit:
@@ -43,7 +45,7 @@ def front_segments(cost: Array, value: Array, worst: float, cost_limit: float) -
 def expected_hypervolume_improvement(
     cost: Array, mean: Array, std: Array, edges: Array, levels: Array, log: bool, sign: float
 ) -> Array:
-    """Area (N,) that a candidate of that known cost and normal value adds below and to the right of it.
+    """The area (N,) that candidates of known cost and normally distributed value are expected to add to the front.
 
     integral over t from cost to the limit of E[(front(t) - Y)+] dt, the front being constant on each segment.
     """
@@ -53,17 +55,8 @@ def expected_hypervolume_improvement(
     return area
 
 
-# Failures -------------------------------------------------------------------------------------------------------------
-
-SUCCESS_LOG_ODDS = 2.2  # before anything is known: nine of ten trials succeed
-
-LINEAR_VARIANCE, LOCAL_VARIANCE, LOCAL_SCALE = 25.0, 1.0, 0.7
-
-NEWTON_STEPS = 50
-
-
 class SuccessModel:
-    """Chance that a trial succeeds: logistic regression in the inputs, bent where the trials say so.
+    """The probability that a trial succeeds: Gaussian process classification, close to logistic regression.
 
     A Gaussian process of the log odds with fixed hyperparameters: a linear kernel (failing has a direction: deeper,
     a higher rate), which is strong since regions fail rather than single trials, and a weak Matern 5/2. Laplace's
@@ -97,7 +90,7 @@ class SuccessModel:
         return covariance + LOCAL_VARIANCE * matern(np.sqrt(5 * squared) / LOCAL_SCALE)
 
     def probability(self, at: Array) -> Array:
-        """Of success, for inputs (N, D)."""
+        """The probability of success (N,) at inputs (N, D)."""
         cross = self._covariance(at, self.x)
         mean = SUCCESS_LOG_ODDS + cross @ self.slope
         half = solve_triangular(self.lower, self.root[:, None] * cross.T, lower=True)
@@ -107,12 +100,9 @@ class SuccessModel:
         return probability
 
 
-# The acquisition ------------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Acquisition:
-    """How much a trial of a candidate is expected to improve what is known: area, or with one objective value."""
+    """The expected improvement by a trial of a candidate: of the hypervolume, or of the value with one objective."""
 
     model: GaussianProcess
     at: Array  # (M, D) inputs observed, or being observed now
@@ -125,12 +115,12 @@ class Acquisition:
     normals: Array  # (S, M)
 
     def quick(self, x: Array, price: Array) -> Array:
-        """From the model's means at the points observed: for x (N, D) at costs (N,)."""
+        """The acquisition (N,) of x (N, D) at costs (N,), taking the model's means for the values observed."""
         improvement = self._improvement(price, *self.model.predict(x), self.model.predict(self.at)[0])
         return improvement if self.success is None else improvement * self.success.probability(x)
 
     def thorough(self, x: Array, price: Array) -> Array:
-        """Averaged over draws of the values at the points observed, which noise leaves unknown."""
+        """The acquisition (N,), averaged over draws of the values observed, as they are noisy."""
         draws, means, std = self.model.draw(self.at, x, self.normals)
         each = [self._improvement(price, mean, std, values) for values, mean in zip(draws, means, strict=True)]
         average: Array = np.mean(each, axis=0)

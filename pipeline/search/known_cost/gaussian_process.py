@@ -10,20 +10,13 @@ from scipy.optimize import minimize
 
 from pipeline.search.known_cost.space import Array
 
-# The model of the unknown objective -----------------------------------------------------------------------------------
-
-LOG_SCALE_PRIOR = (math.log(0.7), 0.8)  # of length scales, mean and standard deviation
-
-LOG_SIGNAL_PRIOR = (math.log(0.5), 1.0)  # of the variances, where the values have variance 1
-
+# normal priors of the logarithms: mean, standard deviation; values are scaled to variance 1
+LOG_SCALE_PRIOR = (math.log(0.7), 0.8)  # of the length scales
+LOG_SIGNAL_PRIOR = (math.log(0.5), 1.0)  # of the variances
 LOG_TREND_PRIOR = (math.log(1.0), 1.0)
-
 LOG_NOISE_PRIOR = (math.log(0.01), 1.5)
-
 OFFSET_VARIANCE = 1.0
-
-MANY_VALUES = 100  # more of them decide by themselves, and from one start
-
+MANY_VALUES = 100  # above, the fit is started once
 STARTS = (0.0, -1.0, 1.0)  # of the search for the hyperparameters, in standard deviations of the length scales
 
 
@@ -59,7 +52,7 @@ class Kernel:
 
 
 def matern(s: Array) -> Array:
-    """Matern's correlation of smoothness 5/2 at distance s / sqrt(5) in length scales."""
+    """The Matern 5/2 correlation at a distance of s / sqrt(5) length scales."""
     correlation: Array = (1 + s + s * s / 3) * np.exp(-s)
     return correlation
 
@@ -168,10 +161,10 @@ class GaussianProcess:
 
 
 def winsorised(losses: Array, price: Array) -> Array:
-    """Losses (M,) with the far too large ones lowered to a fence: a bad trial should not bend the model elsewhere.
+    """Winsorise losses (M,): lower outliers to a fence, so that a bad trial does not distort the model elsewhere.
 
     The fence lies as far above the median as the least loss lies below it, or at the loss of the cheapest trial, if
-    that is more: only above it is a value sure to be useless.
+    that is higher: only a loss above both is certainly useless.
     """
     median, cheapest = float(np.median(losses)), losses[price == price.min()].min()
     fenced: Array = np.minimum(losses, max(cheapest, 2 * median - losses.min()))

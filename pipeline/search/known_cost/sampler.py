@@ -39,19 +39,11 @@ from pipeline.search.known_cost.space import (
 )
 
 PROPOSED_BY = "known_cost:proposed_by"  # system attribute of a trial: "startup", "model" or "random"
-
 PROPOSAL = "known_cost:proposal"  # system attribute: the proposal in Optuna's internal representation, {name: number}
-
-LOCAL_WIDTHS, LOCAL_CENTRES, LOCAL_POINTS = (0.1, 0.03), 5, 50  # then rounds of points around the best of those
-
-SHORTLIST = 512  # of the candidates, by a quick estimate, that are judged thoroughly
-
-POSTERIOR_SAMPLES = 32  # of the values at the observed points
-
-# The sampler ----------------------------------------------------------------------------------------------------------
-
-STRATA, CHEAPEST_PART, CENTRE_WEIGHT = 20, 0.02, 4.0  # of the first trials, which are spread over the costs
-
+LOCAL_WIDTHS, LOCAL_CENTRES, LOCAL_POINTS = (0.1, 0.03), 5, 50  # rounds of local search around the best candidates
+SHORTLIST = 512  # candidates with the best quick estimate, which are evaluated thoroughly
+POSTERIOR_SAMPLES = 32  # draws of the values at the observed points
+STRATA, CHEAPEST_PART, CENTRE_WEIGHT = 20, 0.02, 4.0  # of the startup trials, which are spread over the costs
 BUDGET_ROUNDS, BUDGET_POINTS = 10, 256  # of the search for candidates within a tight budget
 
 
@@ -63,22 +55,22 @@ class Candidates:
     cost: Array  # (N,) as the study has it
 
     def keep(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Candidates":
-        """Those of a mask or of indices."""
+        """Select candidates by boolean mask or index array."""
         return Candidates(self.points[chosen], self.cost[chosen])
 
     def point(self, i: int) -> Array:
-        """One of them."""
+        """The point of candidate ``i``."""
         point: Array = self.points[i]
         return point
 
     def join(self, other: "Candidates") -> "Candidates":
-        """These, then the others."""
+        """Concatenate with other candidates."""
         return Candidates(np.vstack([self.points, other.points]), np.concatenate([self.cost, other.cost]))
 
 
 @dataclass(frozen=True)
 class Prices:
-    """sign * cost, smaller being better: its range over the candidates within the budget, and the reference point's."""
+    """Costs as prices, sign * cost (smaller is better): the range within the budget and the reference price."""
 
     sign: float
     lowest: float
@@ -111,7 +103,7 @@ class Objectives:
 
     @classmethod
     def of(cls, directions: Sequence[StudyDirection], known_objective: int) -> "Objectives":
-        """Of a study with one objective, the unknown one, or two."""
+        """The objectives of a study with these directions: the unknown one alone, or both."""
         if len(directions) > 2:
             raise ValueError(f"KnownCostSampler is for one or two objectives; the study has {len(directions)}")
         signs = [1.0 if direction == StudyDirection.MINIMIZE else -1.0 for direction in directions]
@@ -127,13 +119,13 @@ class KnownCostSampler(BaseSampler):
         cost: the known objective of a trial's parameters, exactly as the study's objective returns it.
         known_objective: its index among the study's two objectives.
         max_cost: budget; no trial above it is proposed.
-        worst: value of the unknown objective at which, and beyond which, a trial has failed. A failed trial says that
-            its neighbourhood fails and is not a value to fit. Trials that end as FAIL or PRUNED count as failed too.
+        worst: value of the unknown objective from which on a trial counts as failed, as do trials that end as FAIL or
+            PRUNED. The model of failures learns from a failed trial, the model of the objective does not.
         log: model the logarithm of the unknown objective, which then has to be positive.
-        ignore: whether a trial tells nothing, such as one that failed without being run, or one that was told what
-            an earlier one of the same configuration came to. As if it were not in the study: it is neither a failure
-            nor a second measurement, and its configuration may be proposed.
-        search_space: of the trials, if known beforehand: then the first trials are spread over the costs as well.
+        ignore: whether to treat a trial as if it were not in the study, such as one that failed without being run, or
+            one that repeats an earlier trial's values: it is neither a failure nor a second measurement, and its
+            configuration may be proposed.
+        search_space: of the trials, if known beforehand: then all startup trials are spread over the costs.
             Otherwise Optuna infers it from the first finished trial, and trials until then are random.
         n_startup_trials: trials spread over the costs before the model proposes.
         seed: of everything random; a proposal depends on the seed, its trial's number and the trials before.
@@ -283,7 +275,7 @@ class KnownCostSampler(BaseSampler):
     # Candidates
 
     def _candidates(self, space: CandidateSpace) -> tuple[Candidates, Candidates]:
-        """Those of the whole space, and of them those within the budget; ValueError where there are none."""
+        """All candidates of the space, and those within the budget; ValueError if none is."""
         if self._candidates_of is None or self._candidates_of[0] != space.ranges:
             if space.size() <= LARGEST_ENUMERATION:
                 points = space.enumerate()
@@ -317,7 +309,7 @@ class KnownCostSampler(BaseSampler):
         return candidates if self._max_cost is None else candidates.keep(candidates.cost <= self._max_cost)
 
     def _agreeing(self, space: CandidateSpace, points: Array, fixed: Mapping[str, float]) -> Candidates:
-        """Of a trial that is enqueued with some of its values: the others as in the points, within the budget."""
+        """Candidates within the budget for a partially enqueued trial: its fixed values, others from ``points``."""
         points = np.unique(space.pinned(points, fixed), axis=0)
         return self._within_budget(Candidates(points, self._costs(space, points)))
 
@@ -458,7 +450,7 @@ def range_of(name: str, distribution: BaseDistribution) -> Distribution:
 
 
 def point_of(space: CandidateSpace, trial: FrozenTrial) -> tuple[float, ...] | None:
-    """The trial's point in the space, announced, enqueued or taken; None if it lies outside."""
+    """The trial's point in the space, whether proposed, enqueued or sampled; None if it lies outside."""
     params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     announced = trial.system_attrs.get(PROPOSAL, {})
     point = []

@@ -14,11 +14,8 @@ Array = NDArray[np.float64]
 
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 
-LARGEST_ENUMERATION = 8192  # a finite space up to this size is tried whole
-
+LARGEST_ENUMERATION = 8192  # points up to which every point of a finite space is a candidate
 SOBOL_POINTS = 4096  # candidates of any other space, a power of two
-
-# The space ------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -36,7 +33,7 @@ class CandidateSpace:
         return np.array(list(product(*(_grid(range_) for range_ in self.ranges.values()))), dtype=float)
 
     def from_unit(self, unit: Array) -> Array:
-        """Points (N, D) of numbers in [0, 1]; equal parts of the unit interval for every value of a finite range."""
+        """Points (N, D) from unit coordinates; each value of a finite range has an equal part of [0, 1]."""
         columns = [_from_unit(range_, unit[:, i]) for i, range_ in enumerate(self.ranges.values())]
         return np.column_stack(columns)
 
@@ -50,7 +47,7 @@ class CandidateSpace:
         return np.array([isinstance(range_, CategoricalDistribution) for range_ in self.ranges.values()])
 
     def external(self, point: Array) -> dict[str, Any]:
-        """The parameters as an objective sees them."""
+        """The parameters of a point, as an objective gets them."""
         return {
             name: range_.to_external_repr(float(x))
             for (name, range_), x in zip(self.ranges.items(), point, strict=True)
@@ -61,7 +58,7 @@ class CandidateSpace:
         return np.array([range_.to_internal_repr(params[name]) for name, range_ in self.ranges.items()])
 
     def pinned(self, points: Array, fixed: Mapping[str, float]) -> Array:
-        """The points (N, D) with these values, internal ones, in place of their own."""
+        """The points (N, D) with the ``fixed`` parameters replaced; values are Optuna's internal ones."""
         points = points.copy()
         for i, name in enumerate(self.ranges):
             if name in fixed:
@@ -84,7 +81,7 @@ def _grid(range_: Distribution) -> Array:
         return np.array([range_.low], dtype=float)
     assert range_.step is not None
     values = np.arange(_size(range_)) * range_.step + range_.low
-    return np.minimum(values, range_.high)  # 3 * 0.1 > 0.3, which Optuna would not take for a value of the range
+    return np.minimum(values, range_.high)  # 3 * 0.1 > 0.3, which Optuna would not accept
 
 
 def _from_unit(range_: Distribution, unit: Array) -> Array:
@@ -112,9 +109,9 @@ def _to_unit(range_: Distribution, values: Array) -> Array:
 
 
 def internal_value(range_: Distribution, params: Mapping[str, Any], name: str) -> float | None:
-    """Optuna's internal value of a parameter; None if it is not given, or is no value of the range."""
+    """Optuna's internal value of a parameter; None if it is missing or outside the range."""
     try:
         value = float(range_.to_internal_repr(params[name]))
-    except (KeyError, ValueError):  # not given; a category that there is not
+    except (KeyError, ValueError):  # not given; an unknown category
         return None
     return value if range_._contains(value) else None

@@ -1,48 +1,30 @@
-"""Build Optuna's distributions and the sampler that ``--sampler`` names."""
+"""Build the sampler that --sampler names, and the Optuna distributions of a search space."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import log10
+from random import Random
 from typing import Any
 
+import numpy as np
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial
 
 from pipeline.config import SearchConfig
-from pipeline.search.known_cost.sampler import KnownCostSampler
+from pipeline.search.known_cost.sampler import KnownCostSampler, range_of
+from pipeline.search.known_cost.space import CandidateSpace
 from pipeline.search.space import LOG_PARAMETERS, PARAMETERS, Range, Space
 from pipeline.search.study.storage import FAILURE, REPEATS
 
-NSGA_POPULATION = 10  # its own 50 would not leave the first, random generation in 40 trials
-
-OVER_BUDGET = "over --budget-macs"  # how the reason begins for which a trial was never trained
-
-
-def is_over_budget(trial: FrozenTrial) -> bool:
-    """Whether a trial was not trained because it was over the budget of that time."""
-    return str(trial.user_attrs.get(FAILURE, "")).startswith(OVER_BUDGET)
-
-
-# --- samplers and distributions --------------------------------------------------------------------------------------
-
-
-def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """The searched parameters as Optuna has them."""
-    found: dict[str, BaseDistribution] = {}
-    for name, values in space.searched.items():
-        if not isinstance(values, Range):
-            found[name] = CategoricalDistribution(values)
-        elif PARAMETERS[name] is int:
-            found[name] = IntDistribution(int(values.low), int(values.high), log=name in LOG_PARAMETERS)
-        else:
-            found[name] = FloatDistribution(values.low, values.high, log=name in LOG_PARAMETERS)
-    return found
+NSGA_POPULATION = 10  # Optuna's default of 50 would spend all of 40 trials on the first, random generation
+OVER_BUDGET = "over --budget-macs"  # first words of a failure's reason: the trial was never trained
+LARGEST_LISTED_SPACE = 100_000  # configurations; a larger space is sampled instead of listed
 
 
 def build_sampler(
     config: SearchConfig, space: Space, macs: Callable[[Mapping[str, Any]], int], vocab_size: int, done: int
 ) -> BaseSampler:
-    """The sampler; Optuna's get the seed plus the number of trials, since they would repeat themselves on resume."""
+    """The sampler of ``config``. Optuna's own get seed + ``done`` trials, as they would repeat themselves on resume."""
     seed = config.seed + done
     if config.sampler == "known-cost":
         known_cost: BaseSampler = KnownCostSampler(
@@ -59,6 +41,45 @@ def build_sampler(
         "tpe": lambda: TPESampler(seed=seed),
         "nsga2": lambda: NSGAIISampler(population_size=NSGA_POPULATION, seed=seed),
         "random": lambda: RandomSampler(seed=seed),
-        "grid": lambda: RandomSampler(seed=seed),  # asked for nothing: each of its trials is put in line
+        "grid": lambda: RandomSampler(seed=seed),  # never used: each trial of a grid is enqueued
     }
     return samplers[config.sampler]()
+
+
+def is_over_budget(trial: FrozenTrial) -> bool:
+    """Whether a trial was not trained because it was over the budget at that time."""
+    return str(trial.user_attrs.get(FAILURE, "")).startswith(OVER_BUDGET)
+
+
+def distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Optuna's distributions of the searched parameters."""
+    by_name: dict[str, BaseDistribution] = {}
+    for name, values in space.searched.items():
+        if not isinstance(values, Range):
+            by_name[name] = CategoricalDistribution(values)
+        elif PARAMETERS[name] is int:
+            by_name[name] = IntDistribution(int(values.low), int(values.high), log=name in LOG_PARAMETERS)
+        else:
+            by_name[name] = FloatDistribution(values.low, values.high, log=name in LOG_PARAMETERS)
+    return by_name
+
+
+def configurations(space: Space) -> Iterator[dict[str, Any]] | None:
+    """Every configuration of a space; None if there are more than LARGEST_LISTED_SPACE or a parameter is continuous."""
+    points = _points_of(space)
+    if points.size() > LARGEST_LISTED_SPACE:
+        return None
+    return ({**space.fixed, **points.external(point)} for point in points.enumerate())
+
+
+def draw(space: Space, random: Random) -> dict[str, Any]:
+    """A random configuration, as Optuna's RandomSampler draws it: log-uniform in hidden size and learning rate."""
+    if not space.searched:
+        return dict(space.fixed)
+    points = _points_of(space)
+    (point,) = points.from_unit(np.array([[random.random() for _ in points.ranges]]))
+    return {**space.fixed, **points.external(point)}
+
+
+def _points_of(space: Space) -> CandidateSpace:
+    return CandidateSpace({name: range_of(name, distribution) for name, distribution in distributions(space).items()})

@@ -20,28 +20,22 @@ from pipeline.support import files
 from pipeline.tracking import store
 
 LOCK_SECONDS = 60
+STORAGE_VARIABLE = "TMLM_STORAGE"  # environment variable that replaces --storage auto
 
-PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "corpus_sha256"  # of the study
+# user attributes of a study
+PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "corpus_sha256"
+MLFLOW_STORE = "mlflow_store"  # identity of the MLflow store of its runs
+CONFIRMED = "confirmed:"  # prefix, followed by TRIAL:SEED: the result of a confirmation
 
-MLFLOW_STORE = "mlflow_store"  # of the study: what identifies the store that its runs are recorded in
-
-STORAGE_VARIABLE = "TMLM_STORAGE"  # environment variable that stands in for --storage auto
-
-PROCESS = "time-machine-lm:process"  # of a trial: who asked for it; a system attribute in older studies
-
-CONFIRMED = "confirmed:"  # of the study, followed by the trial and the seed: the run that confirms it
-
-SEED, RETRY_OF, REPEATS = "seed", "retry_of", "repeats"  # of a trial
-
-LOST, KILLED, KILLS = "lost", "killed", "kills"  # of a trial: why it is tried again, was it killed, how often before
-
-FAILURE = "failure"  # of a trial, its reason
-
-# --- the storage -----------------------------------------------------------------------------------------------------
+# user attributes of a trial
+PROCESS = "time-machine-lm:process"  # the process that asked for it; a system attribute in older studies
+SEED, RETRY_OF, REPEATS = "seed", "retry_of", "repeats"
+LOST, KILLED, KILLS = "lost", "killed", "kills"  # why it is retried, whether it was killed, earlier kills
+FAILURE = "failure"  # reason
 
 
 def default_storage() -> Path:
-    """Our own file, beside MLflow's and never the same."""
+    """The default SQLite file, next to MLflow's database."""
     return store.root() / "mlruns" / "optuna.db"
 
 
@@ -53,9 +47,9 @@ def storage_url(config: SearchConfig) -> str:
 
 
 def with_storage(config: SearchConfig, under_mlflow: bool) -> SearchConfig:
-    """The configuration with the storage that TMLM_STORAGE names, unless --storage names one.
+    """Set the storage from TMLM_STORAGE unless --storage names one.
 
-    Raises InputError for a password in --storage under ``mlflow run``, which prints and records what it is given.
+    Raises InputError for a password in --storage under ``mlflow run``, which prints and records its parameters.
     """
     if under_mlflow and config.storage != "auto" and store.has_password(config.storage):
         raise InputError(
@@ -68,13 +62,13 @@ def with_storage(config: SearchConfig, under_mlflow: bool) -> SearchConfig:
 
 
 def artifact_folder() -> Path:
-    """Where the curves that optuna-dashboard shows are kept."""
+    """The folder of the figures that optuna-dashboard shows."""
     return store.root() / "mlruns" / "optuna-artifacts"
 
 
 @contextmanager
 def storage_errors(config: SearchConfig, *others: type[Exception]) -> Iterator[None]:
-    """A storage that can't be used, or no longer, in a sentence; ``others`` are what else says so here."""
+    """Turn errors of the storage, and ``others``, into a RecordingError of one sentence."""
     refusals: tuple[type[Exception], ...] = (SQLAlchemyError, optuna.exceptions.StorageInternalError, *others)
     try:
         yield
@@ -88,7 +82,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def open_storage(config: SearchConfig) -> RDBStorage:
-    """The storage, created once. InputError for an address that is none, RecordingError for one that refuses."""
+    """Open the storage, creating its tables once. InputError: an invalid address; RecordingError: it can't be used."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = storage_url(config)
     try:
@@ -108,7 +102,7 @@ def open_storage(config: SearchConfig) -> RDBStorage:
 
 @contextmanager
 def study_lock(config: SearchConfig) -> Iterator[None]:
-    """For as long as a command works on a study of a name. InputError where another one of this machine does."""
+    """Hold the lock of a study; InputError if another command of this machine holds it."""
     study = sha256(f"{storage_url(config)}\n{config.study_name}".encode()).hexdigest()[:16]  # a name of any length
     refusal = (
         f"--study-name {config.study_name} is being searched by another command; wait for it, stop it, "

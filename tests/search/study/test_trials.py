@@ -1,26 +1,21 @@
 """The study: how many trials, which, and what becomes of those that end badly. A formula stands for the training."""
 
-import json
 import os
 import shutil
 from collections.abc import Callable
-from contextlib import ExitStack
 from datetime import timedelta
 from math import exp, log, log10
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import optuna
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from pipeline.config import RECIPE, CorpusConfig, SearchConfig
 from pipeline.errors import InputError, RecordingError, RemoteError, TmlmError, TrainingDivergedError
 from pipeline.search.known_cost.sampler import KnownCostSampler
-from pipeline.search.space import Range, Space
+from pipeline.search.space import Space
 from pipeline.search.study.storage import (
     LOST,
     PROCESS,
@@ -29,14 +24,11 @@ from pipeline.search.study.storage import (
     SEED,
     open_storage,
     storage_errors,
-    study_lock,
-    with_storage,
 )
-from pipeline.search.study.trials import FAILURES_IN_A_ROW, Lost, Proposal, Search, configurations, draw
+from pipeline.search.study.trials import FAILURES_IN_A_ROW, Lost, Proposal, Search
 from pipeline.support.processes import process_tags
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training import hardware
-from tests.databases import standing_in
 
 SMALL = {"hidden_size": "4..8", "num_layers": "1..2", "epochs": 2, "trials": 8}
 
@@ -55,8 +47,21 @@ def empty_studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def begin(begin_on_nothing: Callable[..., Search], no_store: Path, empty_studies: Path) -> Callable[..., Search]:
-    """Begins the study, or goes on with it, as a command would, in a database that is there."""
+def begin(begin_on_nothing: Callable[..., Search], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Search]:
+    """Creates or resumes the study as a command would; in memory, unless ``storage`` is given."""
+    memory = optuna.storages.InMemoryStorage()
+    monkeypatch.setattr(
+        "pipeline.search.study.trials.open_storage",
+        lambda config: memory if config.storage == "auto" else open_storage(config),
+    )
+    return begin_on_nothing
+
+
+@pytest.fixture
+def begin_on_disk(
+    begin_on_nothing: Callable[..., Search], no_store: Path, empty_studies: Path
+) -> Callable[..., Search]:
+    """Creates or resumes the study in a database file that exists."""
     (no_store / "mlruns").mkdir()
     shutil.copy(empty_studies, no_store / "mlruns" / "optuna.db")
     return begin_on_nothing
@@ -118,52 +123,12 @@ def shapes(tasks: list[Proposal]) -> list[str]:
     return [task.model.shape for task in tasks]
 
 
-def space_of(**options: Any) -> Space:
-    return Space.of(SearchConfig(**options))
-
-
-def test_the_default_space_has_2241_configurations():
-    listed = list(configurations(space_of()) or [])
-    assert len({json.dumps(each) for each in listed}) == len(listed) == 3 * 3 * 249
-    assert listed[0] == {"cell": "rnn", "num_layers": 1, "hidden_size": 8}
-
-
-def test_a_space_that_is_continuous_or_too_large_is_not_listed():
-    assert configurations(space_of(learning_rate="0.001..0.1")) is None
-    assert configurations(space_of(hidden_size="1..100000")) is None
-
-
-def test_a_space_of_one_configuration_has_that_one():
-    one = {"cell": "lstm", "num_layers": 1, "hidden_size": 4}
-    found = space_of(cell="lstm", num_layers="1", hidden_size="4")
-    assert list(configurations(found) or []) == [one]
-    assert draw(found, Random(0)) == one
-
-
-@given(st.integers(0, 2**32))
-def test_what_is_drawn_lies_in_the_space(seed: int):
-    found = space_of(learning_rate="0.001..0.1", dropout="0..0.5", cell="rnn,gru")
-    drawn = draw(found, Random(seed))
-    assert drawn.keys() == found.values.keys()
-    for name, values in found.values.items():
-        assert values.low <= drawn[name] <= values.high if isinstance(values, Range) else drawn[name] in values
-
-
-def test_both_ends_of_a_range_of_widths_are_drawn_and_near_ones_about_as_often_as_their_ratio_says():
-    found, random = space_of(hidden_size="1..2"), Random(0)
-    drawn = [draw(found, random)["hidden_size"] for _ in range(1000)]
-    assert set(drawn) == {1, 2}
-    assert 600 < drawn.count(1) < 760  # log(1.5 / 0.5) of log(2.5 / 0.5)
-    found = space_of(hidden_size="8..256")
-    assert {8, 256} <= {draw(found, random)["hidden_size"] for _ in range(5000)}
-
-
 def test_trials_are_how_many_are_complete_in_total(begin_on_nothing):
     assert len(train_all(begin_on_nothing())) == 8
     assert train_all(begin_on_nothing()) == []
     more = begin_on_nothing(trials=11)
     assert len(train_all(more)) == 3
-    assert len(more.judged()) == 11
+    assert len(more.results.counted()) == 11
 
 
 @pytest.mark.parametrize(
@@ -174,15 +139,15 @@ def test_no_sampler_has_a_configuration_trained_twice_and_all_come_to_the_end_of
     found = begin(sampler=sampler, cell="gru,lstm", num_layers="1", hidden_size="4,5,6", trials=50)
     trained = train_all(found)
     assert sorted(shapes(trained)) == [f"{cell}-1x{width}" for cell in ("gru", "lstm") for width in (4, 5, 6)]
-    assert found.nothing_new
+    assert found.is_exhausted
 
 
 def test_a_repeat_is_told_what_the_earlier_trial_came_to_and_does_not_count(begin):
     found = begin(sampler="random", cell="lstm", num_layers="1", hidden_size="4,5", trials=2)
     train_all(found)
-    repeats = [trial for trial in found.trials(TrialState.COMPLETE) if REPEATS in trial.user_attrs]
-    first = {trial.number: trial for trial in found.complete()}
-    assert len(found.judged()) == 2
+    repeats = [trial for trial in found.results.trials(TrialState.COMPLETE) if REPEATS in trial.user_attrs]
+    first = {trial.number: trial for trial in found.results.complete()}
+    assert len(found.results.counted()) == 2
     assert all(trial.values == first[trial.user_attrs[REPEATS]].values for trial in repeats)
 
 
@@ -210,7 +175,7 @@ def test_a_study_goes_on_under_the_training_recipe_that_it_was_begun_under(begin
 def test_objectives_are_perplexity_and_log10_macs_and_have_their_names(begin):
     found = begin(trials=1)
     (task,) = train_all(found)
-    (trial,) = found.complete()
+    (trial,) = found.results.complete()
     assert trial.values == pytest.approx([perplexity(task), log10(task.macs_per_char)])
     assert found.study.metric_names == ["validation perplexity", "log10 MACs per character"]
 
@@ -218,10 +183,10 @@ def test_objectives_are_perplexity_and_log10_macs_and_have_their_names(begin):
 def test_a_perplexity_is_capped_at_uniform(begin):
     found = begin(trials=1)
     train_all(found, lambda task: 1e9)
-    (trial,) = found.complete()
+    (trial,) = found.results.complete()
     assert trial.values[0] == found.vocab_size
     assert trial.user_attrs["val_perplexity"] == 1e9
-    assert found.candidates() == []
+    assert found.results.candidates() == []
 
 
 def test_a_hopeless_trial_counts_is_no_candidate_and_is_not_asked_for_again(begin):
@@ -230,27 +195,27 @@ def test_a_hopeless_trial_counts_is_no_candidate_and_is_not_asked_for_again(begi
     hopeless, good = found.next_task(0), found.next_task(1)
     found.take(hopeless.number, {**result_of(hopeless, 7.0), "stopped": "hopeless: epoch 1 of 2 at 7.00"})
     found.take(good.number, result_of(good, 5.0))
-    (pruned,) = found.trials(TrialState.PRUNED)
+    (pruned,) = found.results.trials(TrialState.PRUNED)
     assert pruned.params["hidden_size"] == hopeless.model.hidden_size
     assert pruned.user_attrs["stopped"].startswith("hopeless: ")
-    assert found.counts() | {"trials": 2, "hopeless": 1, "failed": 0} == found.counts()
-    assert [each.hidden_size for each in found.candidates()] == [good.model.hidden_size]
-    assert [trial.val_perplexity for trial in found.shown_trials()] == [5.0]
-    assert [curve.val_perplexities for curve in found.curves()] == [(6.0, 5.0)]
+    assert found.results.counts() | {"trials": 2, "hopeless": 1, "failed": 0} == found.results.counts()
+    assert [each.hidden_size for each in found.results.candidates()] == [good.model.hidden_size]
+    assert [trial.val_perplexity for trial in found.results.plotted_trials()] == [5.0]
+    assert [curve.val_perplexities for curve in found.results.curves()] == [(6.0, 5.0)]
     again = begin(**{**options, "trials": 3})
     assert again.next_task(0) is None
-    assert again.nothing_new
+    assert again.is_exhausted
 
 
 def test_a_repeat_of_a_hopeless_trial_is_told_so_and_does_not_count(begin):
     found = begin(sampler="random", cell="lstm", num_layers="1", hidden_size="4,5", trials=3)
     task = found.next_task(0)
     found.take(task.number, {**result_of(task, 7.0), "stopped": "hopeless: epoch 1 of 2 at 7.00"})
-    found.study.enqueue_trial(found.trials()[0].params)
+    found.study.enqueue_trial(found.results.trials()[0].params)
     found.next_task(0)
-    assert found.trials()[1].user_attrs[REPEATS] == 0
-    assert found.trials()[1].state == TrialState.FAIL
-    assert found.counts() | {"trials": 1, "hopeless": 1, "failed": 0} == found.counts()
+    assert found.results.trials()[1].user_attrs[REPEATS] == 0
+    assert found.results.trials()[1].state == TrialState.FAIL
+    assert found.results.counts() | {"trials": 1, "hopeless": 1, "failed": 0} == found.results.counts()
 
 
 def test_known_cost_is_told_to_ignore_what_nobody_trained_and_what_repeats(begin):
@@ -262,20 +227,20 @@ def test_known_cost_is_told_to_ignore_what_nobody_trained_and_what_repeats(begin
     train_all(low)
     high = begin(**options, sampler="known-cost")
     sampler = high.study.sampler
-    ignored = [trial.number for trial in high.trials() if sampler._ignore(trial)]
+    ignored = [trial.number for trial in high.results.trials() if sampler._ignore(trial)]
     assert ignored[:2] == [0, 2]
-    assert all(number in ignored for number, trial in enumerate(high.trials()) if REPEATS in trial.user_attrs)
+    assert all(number in ignored for number, trial in enumerate(high.results.trials()) if REPEATS in trial.user_attrs)
     assert 1 not in ignored
     train_all(begin(**{**options, "trials": 5}, sampler="known-cost"))
-    assert sorted(each.hidden_size for each in high.candidates()) == [4, 5, 6, 7, 8]
+    assert sorted(each.hidden_size for each in high.results.candidates()) == [4, 5, 6, 7, 8]
 
 
 def test_a_diverged_trial_fails_with_its_reason_and_another_takes_its_place(begin):
     found, outcomes = begin(trials=3), iter([TrainingDivergedError("the loss is nan"), 5.0, 4.0, 3.0])
     trained = train_all(found, lambda task: next(outcomes))
-    (failed,) = found.trials(TrialState.FAIL)
+    (failed,) = found.results.trials(TrialState.FAIL)
     assert failed.user_attrs["failure"] == "the loss is nan"
-    assert len(found.complete()) == 3
+    assert len(found.results.complete()) == 3
     assert len(set(shapes(trained))) == 4
 
 
@@ -288,17 +253,17 @@ def test_a_search_whose_trials_all_diverge_ends_with_the_reason_and_may_be_start
     with pytest.raises(TmlmError, match=expected) as told:
         train_all(begin(**wide), diverges)
     assert told.value.exit_code == 1
-    assert begin(**wide).counts()["failed"] == FAILURES_IN_A_ROW == 20
+    assert begin(**wide).results.counts()["failed"] == FAILURES_IN_A_ROW == 20
     again = begin(**wide)
     assert len(train_all(again)) == 2
-    assert again.counts() == again.counts() | {"trials": 2, "failed": 20}
+    assert again.results.counts() == again.results.counts() | {"trials": 2, "failed": 20}
 
 
 def test_a_trial_now_and_then_that_does_not_fail_keeps_the_search_going(begin):
     outcomes = iter(([TrainingDivergedError("nan")] * (FAILURES_IN_A_ROW - 1) + [5.0]) * 3)
     found = begin(sampler="random", hidden_size="4..64", trials=3)
     train_all(found, lambda task: next(outcomes))
-    assert found.counts()["failed"] == 3 * (FAILURES_IN_A_ROW - 1)
+    assert found.results.counts()["failed"] == 3 * (FAILURES_IN_A_ROW - 1)
 
 
 def test_trials_that_all_kill_their_processes_end_the_search_too(begin, monkeypatch):
@@ -308,14 +273,14 @@ def test_trials_that_all_kill_their_processes_end_the_search_too(begin, monkeypa
         found.take(found.next_task(0).number, Lost("its process (pid 77) is gone, exit code -9"))
     with pytest.raises(TmlmError, match=r"last 2 trials have all failed.*pid 77\) is gone, exit code -9; 2 times now"):
         found.take(found.next_task(0).number, Lost("its process (pid 77) is gone, exit code -9"))
-    assert found.counts()["failed"] == 2
+    assert found.results.counts()["failed"] == 2
 
 
 def test_what_could_not_be_brought_from_its_process_is_told_as_it_was(begin):
     found = begin()
     with pytest.raises(TmlmError, match=r"^OddError: 7$"):
         found.take(found.next_task(0).number, RemoteError("OddError: 7"))
-    assert found.trials()[0].user_attrs[LOST] == "OddError: 7"
+    assert found.results.trials()[0].user_attrs[LOST] == "OddError: 7"
 
 
 def test_what_is_neither_a_result_nor_a_divergence_ends_the_search_and_is_tried_again_later(begin):
@@ -333,9 +298,17 @@ def test_what_fails_twice_for_no_known_reason_does_not_hold_the_study_up_for_eve
         found = begin()
         task = found.next_task(0)
         models.append(task.model)
-        with pytest.raises(RuntimeError, match="can't allocate memory"):
-            found.take(task.number, RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+        with pytest.raises(RuntimeError, match="an odd error"):
+            found.take(task.number, RuntimeError("an odd error"))
     assert models[0] == models[1] != models[2]
+
+
+def test_a_trial_that_memory_did_not_hold_fails_whoever_could_not_allocate_it(begin):
+    found = begin(trials=1)
+    outcomes = iter([MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 8 bytes"), 5.0])
+    assert len(train_all(found, lambda task: next(outcomes))) == 3
+    reasons = [trial.user_attrs["failure"] for trial in found.results.failed()]
+    assert reasons == ["out of memory", "DefaultCPUAllocator: can't allocate memory: 8 bytes"]
 
 
 def test_a_lost_trial_is_tried_again_once_and_then_left_alone(begin):
@@ -344,11 +317,11 @@ def test_a_lost_trial_is_tried_again_once_and_then_left_alone(begin):
     found.take(first.number, Lost("its process (pid 77) is gone, exit code -9"))
     second = found.next_task(0)
     assert second.model == first.model
-    assert found.trials()[second.number].user_attrs[RETRY_OF] == first.number
+    assert found.results.trials()[second.number].user_attrs[RETRY_OF] == first.number
     found.take(second.number, Lost("its process (pid 78) is gone, exit code -9"))
     third = found.next_task(0)
     assert third.model != first.model
-    reason = found.trials()[second.number].user_attrs["failure"]
+    reason = found.results.trials()[second.number].user_attrs["failure"]
     assert reason == "its process (pid 78) is gone, exit code -9; 2 times now, so it is not tried again"
 
 
@@ -362,18 +335,18 @@ def test_a_trial_that_was_stopped_by_hand_is_tried_again_however_often(begin):
     assert len(models) == 1
 
 
-def test_trials_of_a_process_that_is_gone_are_closed_by_the_next_start(begin, monkeypatch):
+def test_trials_of_a_process_that_is_gone_are_closed_by_the_next_start(begin_on_disk, monkeypatch):
     gone = {**process_tags(), "process.pid": "4194000"}
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.search.study.trials.process_tags", lambda: gone)
-        dead = begin()
+        dead = begin_on_disk()
         left = [dead.next_task(count) for count in range(2)]
-    mine = begin().next_task(2)
-    again = begin()
+    mine = begin_on_disk().next_task(2)
+    again = begin_on_disk()
     assert again.close_the_dead() == [0, 1]
-    states = [trial.state for trial in again.trials()]
+    states = [trial.state for trial in again.results.trials()]
     assert states[:3] == [TrialState.FAIL, TrialState.FAIL, TrialState.RUNNING]
-    assert "pid 4194000" in again.trials()[0].user_attrs[LOST]
+    assert "pid 4194000" in again.results.trials()[0].user_attrs[LOST]
     taken_up = [again.next_task(1 + count) for count in range(2)]
     assert [task.model for task in taken_up] == [task.model for task in left]
     assert mine.model not in [task.model for task in taken_up]
@@ -407,20 +380,20 @@ def test_a_trial_that_a_process_put_in_line_before_it_was_killed_is_taken_over(b
     found = begin()
     task = found.next_task(0)
     assert task.model.hidden_size == 7
-    assert found.trials()[task.number].user_attrs[PROCESS] == process_tags()
+    assert found.results.trials()[task.number].user_attrs[PROCESS] == process_tags()
 
 
 def nameless(found: Search) -> None:
     """A trial that has just begun to run, and does not say yet whose it is."""
-    found.study._storage.create_new_trial(found.study._study_id)
+    found.storage.create_new_trial(found._study_id)
 
 
 def test_a_trial_that_was_left_between_two_statements_is_closed_too(begin):
     nameless(begin())
     again = begin()
     assert again.close_the_dead() == [0]
-    assert again.trials()[0].state == TrialState.FAIL
-    assert len(again.trials()) == 1  # it had no parameters yet: nothing to try again
+    assert again.results.trials()[0].state == TrialState.FAIL
+    assert len(again.results.trials()) == 1  # it had no parameters yet: nothing to try again
 
 
 def test_in_a_storage_that_others_use_it_is_closed_once_no_living_process_can_be_there(begin, tmp_path, monkeypatch):
@@ -444,7 +417,7 @@ def test_a_process_that_is_killed_while_it_samples_leaves_a_trial_that_names_it(
         with pytest.raises(KeyboardInterrupt):
             begin(storage=shared).next_task(0)
     again = begin(storage=shared)
-    assert again.trials()[0].state == TrialState.RUNNING
+    assert again.results.trials()[0].state == TrialState.RUNNING
     assert again.close_the_dead() == [0]
 
 
@@ -463,28 +436,28 @@ def test_the_budget_holds_for_every_sampler(begin):
         trained = train_all(found)
         assert trained
         assert max(task.macs_per_char for task in trained) <= 700
-        assert len(found.judged()) == len(trained)
+        assert len(found.results.counted()) == len(trained)
 
 
 def test_what_was_never_trained_is_no_failure(begin):
     found = begin(sampler="random", budget_macs=400, trials=3)
     train_all(found)
-    reasons = [str(trial.user_attrs["failure"]) for trial in found.trials(TrialState.FAIL)]
+    reasons = [str(trial.user_attrs["failure"]) for trial in found.results.trials(TrialState.FAIL)]
     assert any(reason.startswith("over --budget-macs: ") for reason in reasons)
-    assert found.counts()["failed"] == 0
-    assert len(found.shown_trials()) == 3
+    assert found.results.counts()["failed"] == 0
+    assert len(found.results.plotted_trials()) == 3
 
 
 def test_a_repeat_of_a_diverged_trial_is_a_repeat_and_no_second_failure(begin):
     found = begin(sampler="random", cell="lstm", num_layers="1", hidden_size="4,5", trials=2)
     outcomes = iter([TrainingDivergedError("nan"), 5.0])
     train_all(found, lambda task: next(outcomes))
-    assert len(found.trials(TrialState.FAIL)) > 1
-    assert found.counts()["failed"] == 1
-    assert found.counts()["repeated"] == len(found.trials()) - 2
+    assert len(found.results.trials(TrialState.FAIL)) > 1
+    assert found.results.counts()["failed"] == 1
+    assert found.results.counts()["repeated"] == len(found.results.trials()) - 2
 
 
-def test_a_trial_in_line_is_trained_though_the_grid_has_nothing_new(begin):
+def test_a_trial_in_line_is_trained_though_the_grid_has_is_exhausted(begin):
     options = {"cell": "lstm", "num_layers": "1", "hidden_size": "4..9"}
     train_all(begin(**options, sampler="grid", trials=3))  # 4, 8 and 9
     found = begin(**options, sampler="random", trials=4)
@@ -503,9 +476,9 @@ def test_what_was_over_the_budget_is_trained_once_the_budget_is_raised(begin):
 def test_a_lost_trial_is_tried_again_also_if_it_was_proposed_twice(begin):
     found = begin(sampler="random")
     first = found.next_task(0)
-    found.study.enqueue_trial(found.trials()[0].params)
+    found.study.enqueue_trial(found.results.trials()[0].params)
     assert found.next_task(1).model != first.model
-    assert found.trials()[1].user_attrs[REPEATS] == 0
+    assert found.results.trials()[1].user_attrs[REPEATS] == 0
     found.take(first.number, Lost("its process (pid 77) is gone, exit code -9"))
     assert found.next_task(1).model == first.model
 
@@ -550,16 +523,16 @@ def test_another_sampler_seed_or_number_of_trials_is_no_other_study(begin):
     assert len(train_all(begin(trials=4, sampler="tpe", seed=3, workers=1, confirm_seeds=1))) == 2
 
 
-def test_someone_elses_study_is_refused(begin, no_store):
-    begin(study_name="ours")
+def test_someone_elses_study_is_refused(begin_on_disk, no_store):
+    begin_on_disk(study_name="ours")
     url = f"sqlite:///{no_store}/mlruns/optuna.db"
     optuna.create_study(storage=url, study_name="search", directions=["minimize", "maximize"])
     with pytest.raises(InputError, match="is not a study of this search; give another name"):
-        begin()
+        begin_on_disk()
 
 
 @pytest.mark.parametrize("statements", [0, 1, 2, 3])
-def test_a_study_whose_maker_was_killed_in_the_making_is_made_anew(begin, statements, monkeypatch):
+def test_a_study_whose_maker_was_killed_in_the_making_is_made_anew(begin_on_disk, statements, monkeypatch):
     made = optuna.Study.set_user_attr
     left = iter([*[made] * statements])
 
@@ -572,10 +545,10 @@ def test_a_study_whose_maker_was_killed_in_the_making_is_made_anew(begin, statem
     with monkeypatch.context() as patch:
         patch.setattr(optuna.Study, "set_user_attr", killed)
         with pytest.raises(KeyboardInterrupt):
-            begin()
-    assert len(train_all(begin(trials=2))) == 2
+            begin_on_disk()
+    assert len(train_all(begin_on_disk(trials=2))) == 2
     with pytest.raises(InputError, match="was begun otherwise"):
-        begin(epochs=3)
+        begin_on_disk(epochs=3)
 
 
 def test_a_storage_that_is_none_is_refused_and_one_that_can_not_be_used_is_told(begin, tmp_path):
@@ -595,30 +568,8 @@ def test_a_storage_without_its_driver_is_told(begin):
         begin(storage="oracle+cx_oracle://someone@nowhere/studies")
 
 
-def test_two_commands_can_not_work_on_one_study(begin):
-    config = SearchConfig()
-    with (
-        study_lock(config),
-        pytest.raises(InputError, match="is being searched by another command"),
-        study_lock(config),
-    ):
-        pass
-    with study_lock(config):
-        pass
-
-
-def test_studies_of_names_that_differ_in_a_sign_or_at_the_far_end_and_of_other_storages_are_others(no_store):
-    names = ["a b", "a-b", "\U0001f680", "\U0001f389", "\U00020000" * 90, "x" * 600, "x" * 600 + "y", "../../passwd"]
-    configs = [SearchConfig(study_name=name) for name in names]
-    configs.append(SearchConfig(study_name="a b", storage="sqlite:///x.db"))
-    with ExitStack() as stack:
-        for config in configs:
-            stack.enter_context(study_lock(config))
-    assert len(list((no_store / "mlruns").glob(".search-*"))) == len(configs)
-
-
-def test_a_script_of_ones_own_reads_the_study(begin, no_store):
-    train_all(begin(trials=3))
+def test_a_script_of_ones_own_reads_the_study(begin_on_disk, no_store):
+    train_all(begin_on_disk(trials=3))
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{no_store}/mlruns/optuna.db")
     frame = study.trials_dataframe()
     assert len(study.best_trials) >= 1
@@ -629,26 +580,26 @@ def test_a_script_of_ones_own_reads_the_study(begin, no_store):
 def test_trials_carry_the_process_the_seed_and_what_they_came_to(begin):
     found = begin(trials=1, seed=7)
     train_all(found)
-    (trial,) = found.complete()
+    (trial,) = found.results.complete()
     assert trial.user_attrs[SEED] == 7
     assert trial.user_attrs[PROCESS]["process.pid"] == str(os.getpid())
     assert trial.user_attrs["sample_text"] == "it has"
     assert trial.user_attrs["val_perplexities"] == [trial.values[0] + 1, trial.values[0]]
 
 
-def test_members_of_the_front_are_given_the_seeds_that_they_lack(begin):
-    found = begin(trials=2, confirm_seeds=3, seed=5)
+def test_members_of_the_front_are_given_the_seeds_that_they_lack(begin_on_disk):
+    found = begin_on_disk(trials=2, confirm_seeds=3, seed=5)
     train_all(found)
-    member = found.candidates()[0]
+    member = found.results.candidates()[0]
     tasks = found.lacking_runs([member])
     assert [task.train.seed for task in tasks] == [6, 7]
     found.take_confirmation(tasks[0].number, 6, result_of(tasks[0], 9.0))
     found.take_confirmation(tasks[1].number, 7, TrainingDivergedError("nan"))
-    (judged,) = [each for each in found.candidates() if each.name == member.name]
+    (judged,) = [each for each in found.results.candidates() if each.name == member.name]
     assert judged.val_perplexities == (member.val_perplexities[0], 9.0, float("inf"))
     assert found.lacking_runs([member]) == []
-    assert begin(trials=2, confirm_seeds=3, seed=5).confirmations == found.confirmations
-    assert len(found.trials()) == 2  # runs, not trials
+    assert begin_on_disk(trials=2, confirm_seeds=3, seed=5).results.confirmations == found.results.confirmations
+    assert len(found.results.trials()) == 2  # runs, not trials
 
 
 def test_trials_that_differ_in_their_seed_alone_are_one_configuration_and_no_seed_counts_twice(begin):
@@ -656,12 +607,12 @@ def test_trials_that_differ_in_their_seed_alone_are_one_configuration_and_no_see
     train_all(begin(**options, trials=1, seed=2))
     found = begin(**options, trials=2, seed=1)
     train_all(found)
-    (member,) = found.candidates()
+    (member,) = found.results.candidates()
     assert member.run_ids == ("run-lstm-1x4-2", "run-lstm-1x4-1")
     (task,) = found.lacking_runs([member])
     assert task.train.seed == 3  # the next that is neither trial's own
     found.take_confirmation(task.number, task.train.seed, result_of(task, 9.0))
-    (member,) = begin(**options, trials=2, seed=7).candidates()
+    (member,) = begin(**options, trials=2, seed=7).results.candidates()
     assert len(set(member.run_ids)) == 3
     assert begin(**options, trials=2, seed=7).lacking_runs([member]) == []
 
@@ -670,31 +621,32 @@ def test_a_confirmation_whose_process_is_lost_twice_is_left_out_until_the_next_c
     found = begin(trials=1, confirm_seeds=2)
     train_all(found)
     for _ in range(2):
-        (task,) = found.lacking_runs(found.candidates())
+        (task,) = found.lacking_runs(found.results.candidates())
         found.take_confirmation(task.number, task.train.seed, Lost("its process (pid 1) is gone, exit code -9"))
-    assert found.lacking_runs(found.candidates()) == []
-    assert len(found.candidates()[0].run_ids) == 1
+    assert found.lacking_runs(found.results.candidates()) == []
+    assert len(found.results.candidates()[0].run_ids) == 1
     again = begin(trials=1, confirm_seeds=2)
-    assert again.lacking_runs(again.candidates()) != []
+    assert again.lacking_runs(again.results.candidates()) != []
 
 
-def test_a_confirmation_that_memory_did_not_hold_is_no_divergence_and_is_asked_for_again(begin):
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_a_confirmation_that_memory_did_not_hold_is_no_divergence_and_is_asked_for_again(begin, error):
     found = begin(trials=1, confirm_seeds=2)
     train_all(found)
-    (task,) = found.lacking_runs(found.candidates())
-    found.take_confirmation(task.number, task.train.seed, MemoryError())
-    assert found.confirmations == []
-    assert found.lacking_runs(found.candidates()) == [task]
-    found.take_confirmation(task.number, task.train.seed, MemoryError())
-    assert found.lacking_runs(found.candidates()) == []  # not a third time
+    (task,) = found.lacking_runs(found.results.candidates())
+    found.take_confirmation(task.number, task.train.seed, error)
+    assert found.results.confirmations == []
+    assert found.lacking_runs(found.results.candidates()) == [task]
+    found.take_confirmation(task.number, task.train.seed, error)
+    assert found.lacking_runs(found.results.candidates()) == []  # not a third time
     again = begin(trials=1, confirm_seeds=2)
-    assert again.lacking_runs(again.candidates()) != []
+    assert again.lacking_runs(again.results.candidates()) != []
 
 
 def test_importances_are_shares_of_each_objective(begin):
     found = begin(trials=8)
     train_all(found)
-    importances = found.importances()
+    importances = found.results.importances()
     assert importances.keys() == {"validation perplexity", "log10 MACs per character"}
     assert all(sum(shares.values()) == pytest.approx(1) for shares in importances.values())
 
@@ -702,7 +654,7 @@ def test_importances_are_shares_of_each_objective(begin):
 def test_too_few_trials_have_no_importances(begin):
     found = begin(trials=1)
     train_all(found)
-    assert found.importances() == {}
+    assert found.results.importances() == {}
 
 
 def test_a_configuration_of_two_seeds_is_one_candidate_and_lacks_one_seed_less(begin):
@@ -710,7 +662,7 @@ def test_a_configuration_of_two_seeds_is_one_candidate_and_lacks_one_seed_less(b
     train_all(begin(**options, trials=2))
     found = begin(**options, trials=4, seed=1)
     train_all(found)
-    candidates = found.candidates()
+    candidates = found.results.candidates()
     assert sorted(len(each.run_ids) for each in candidates) == [2, 2]
     tasks = found.lacking_runs(candidates)
     assert [task.train.seed for task in tasks] == [2, 2]
@@ -720,11 +672,11 @@ def test_what_was_over_the_budget_is_tried_when_the_budget_is_raised(begin):
     options = {"cell": "lstm", "num_layers": "1", "hidden_size": "4,8", "sampler": "random", "trials": 2}
     low = begin(**options, budget_macs=900)
     train_all(low)
-    assert low.nothing_new
-    assert low.failed() == []
+    assert low.is_exhausted
+    assert low.results.failed() == []
     high = begin(**options)
     train_all(high)
-    assert sorted(each.hidden_size for each in high.candidates()) == [4, 8]
+    assert sorted(each.hidden_size for each in high.results.candidates()) == [4, 8]
 
 
 def test_a_space_that_memory_can_not_hold_is_refused_before_the_study_begins(begin_on_nothing, no_store):
@@ -756,41 +708,8 @@ def test_a_study_is_of_the_mlflow_store_in_which_it_was_begun(begin):
 def test_a_study_that_was_begun_before_studies_knew_their_store_is_told_by_its_runs(begin):
     found = begin(trials=1)
     train_all(found)
-    (trial,) = found.complete()
+    (trial,) = found.results.complete()
     with pytest.raises(InputError, match="another MLflow store"):
         begin().check_store("0-222", lambda run_id: False)
     begin().check_store("0-111", lambda run_id: run_id == trial.user_attrs["run_id"])
     begin().check_store("0-111", lambda run_id: False)
-
-
-def test_a_storage_on_a_server_survives_that_its_idle_connections_are_cut(tmp_path, no_store):
-    """By an idle timeout, PgBouncer, NAT or a restart."""
-    with standing_in(tmp_path / "optuna.db"):
-        storage = open_storage(SearchConfig(storage="postgresql+standin://u@host/db"))
-        study = optuna.create_study(storage=storage, study_name="cut")
-        idle = storage.engine.pool.checkedin()  # type: ignore[attr-defined]
-        with ExitStack() as stack:
-            taken = [stack.enter_context(storage.engine.connect()) for _ in range(idle)]
-            drivers = [each.connection.dbapi_connection for each in taken]
-        for driver in drivers:  # while they lie idle in the pool
-            assert driver is not None
-            driver.close()
-        assert drivers
-        assert study.ask().number == 0
-
-
-def test_the_storage_may_be_named_by_an_environment_variable(monkeypatch):
-    secret = "postgresql://u:secret@host/db"
-    monkeypatch.setenv("TMLM_STORAGE", secret)
-    assert with_storage(SearchConfig(), under_mlflow=True).storage == secret
-    assert with_storage(SearchConfig(storage="sqlite:///a.db"), under_mlflow=True).storage == "sqlite:///a.db"
-    monkeypatch.setenv("TMLM_STORAGE", "")
-    assert with_storage(SearchConfig(), under_mlflow=True).storage == "auto"
-    assert with_storage(SearchConfig(storage=secret), under_mlflow=False).storage == secret
-
-
-@pytest.mark.parametrize("address", ["bogus://u:se/cret@host/db", "u:secret@host", "//u:se/cret@host"])
-def test_the_password_of_a_storage_that_can_not_be_used_is_not_shown(no_store, address):
-    with pytest.raises((InputError, RecordingError), match="--storage") as caught:
-        open_storage(SearchConfig(storage=address))
-    assert "cret" not in str(caught.value)

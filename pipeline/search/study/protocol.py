@@ -1,0 +1,107 @@
+"""Create the study of a search, or open it and check that it is the same search."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+
+from pipeline.config import FIRST_RECIPE, RECIPES, CorpusConfig, SearchConfig
+from pipeline.errors import InputError
+from pipeline.search.space import Space, protocol_of
+from pipeline.search.study.storage import IDENTITY, MLFLOW_STORE, PARENT, PROTOCOL, TEXT, storage_url
+from pipeline.text.corpus import Corpus
+from pipeline.tracking import store
+
+OBJECTIVES = ["validation perplexity", "log10 MACs per character"]
+DIRECTIONS = [StudyDirection.MINIMIZE] * 2
+
+
+def open_study(
+    storage: BaseStorage, config: SearchConfig, space: Space, corpus: Corpus, corpus_config: CorpusConfig
+) -> tuple[optuna.Study, SearchConfig]:
+    """Create or load the study; returns it and the configuration with the study's own training recipe.
+
+    Raises InputError for a study of another space, text or budget, and for one of another program.
+    """
+
+    def protocol() -> dict[str, Any]:
+        text = {"corpus": corpus.label, "alphabet": corpus_config.alphabet, TEXT: corpus.corpus_sha256}
+        return {**protocol_of(config, space), **text}
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        exists = config.study_name in optuna.get_all_study_names(storage)
+        study = optuna.create_study(
+            storage=storage,
+            study_name=config.study_name,
+            directions=None if exists else DIRECTIONS,
+            load_if_exists=True,
+        )
+        is_untouched = study.directions == DIRECTIONS and not study.get_trials(deepcopy=False)
+        if PROTOCOL in study.user_attrs or not is_untouched:
+            config = replace(config, recipe=_recipe_of(study, config))
+            _check_same(study, config, protocol())
+        else:  # new, or the process that created it was killed: the protocol is therefore the last attribute to be set
+            study.set_metric_names(OBJECTIVES)
+            attributes = {"space_hash": space.digest, IDENTITY: uuid4().hex, PROTOCOL: protocol()}
+            for name, value in attributes.items():
+                study.set_user_attr(name, value)
+    return study, config
+
+
+def check_store(study: optuna.Study, config: SearchConfig, identity: str, has_run: Callable[[str], bool]) -> None:
+    """Raise InputError if the study's runs are in another MLflow store; give a new study this store's ``identity``.
+
+    A study is accepted if the store has one of its runs: several experiments of one store may share it, and older
+    studies name no store.
+    """
+    then = study.user_attrs.get(MLFLOW_STORE)
+    if then == identity:
+        return
+    trials = study.get_trials(deepcopy=False)
+    runs = [study.user_attrs.get(PARENT), *(trial.user_attrs.get("run_id") for trial in trials)]
+    known = [run_id for run_id in runs if run_id]
+    if (then or known) and not any(map(has_run, known)):
+        where = store.shown(storage_url(config))
+        raise InputError(
+            f"--study-name {config.study_name} of {where} has its runs in another MLflow store than "
+            f"{store.shown(store.address())}, and both can't be one search; set MLFLOW_TRACKING_URI to that one "
+            "(a server, for several checkouts), or give another --study-name"
+        )
+    if then is None:
+        study.set_user_attr(MLFLOW_STORE, identity)
+
+
+def _recipe_of(study: optuna.Study, config: SearchConfig) -> int:
+    """The training recipe that the study was created under, and is continued under."""
+    recipe: int = study.user_attrs.get(PROTOCOL, {}).get("recipe", FIRST_RECIPE)
+    if recipe not in RECIPES:
+        raise InputError(
+            f"--study-name {config.study_name} was begun by a later version (training recipe {recipe}); "
+            "use that one, or give another name"
+        )
+    return recipe
+
+
+def _check_same(study: optuna.Study, config: SearchConfig, protocol: Mapping[str, Any]) -> None:
+    name, where = config.study_name, store.shown(storage_url(config))
+    if PROTOCOL not in study.user_attrs or study.directions != DIRECTIONS:
+        raise InputError(f"--study-name {name} of {where} is not a study of this search; give another name")
+    then = study.user_attrs[PROTOCOL]
+    changed = [key for key in {**then, **protocol} if then.get(key) != protocol.get(key)]
+    if changed:
+        message = "; ".join(f"{key} was {_plain(then.get(key))}, now {_plain(protocol.get(key))}" for key in changed)
+        raise InputError(
+            f"--study-name {name} was begun otherwise ({message}), and its trials would not compare; "
+            "give another name, or the same options as then"
+        )
+
+
+def _plain(value: Any) -> str:
+    """A part of the protocol as a message shows it."""
+    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)

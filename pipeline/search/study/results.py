@@ -1,0 +1,187 @@
+"""Read the results of a study: its trials by outcome, the candidates for the Pareto front, importances and counts."""
+
+import json
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+import optuna
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.config import STOPPED_BY_TIME, SearchConfig
+from pipeline.search.front import Candidate, Trial
+from pipeline.search.pruning import FinishedCurve
+from pipeline.search.space import PARAMETERS, Space, configs_of
+from pipeline.search.study.protocol import OBJECTIVES
+from pipeline.search.study.samplers import is_over_budget
+from pipeline.search.study.storage import CONFIRMED, LOST, REPEATS, SEED
+
+log = logging.getLogger(__name__)
+
+FEWEST_TO_RANK = 4  # complete trials, below which parameters are not ranked
+DIVERGED: Mapping[str, Any] = {"run_id": "", "val_perplexity": inf, "test_perplexity": inf}
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """One more run of a candidate with another seed: the number of its trial, the seed and the result."""
+
+    number: int
+    seed: int
+    result: Mapping[str, Any] | None  # None: it diverged
+
+
+class Results:
+    """The results of a study, read from its storage at each call."""
+
+    def __init__(self, study: optuna.Study, config: SearchConfig, space: Space, vocab_size: int) -> None:
+        self.study, self.config, self.space, self.vocab_size = study, config, space, vocab_size
+        self.confirmations: list[Confirmation] = []
+        for key, run in study.user_attrs.items():
+            if key.startswith(CONFIRMED):
+                number, seed = key.removeprefix(CONFIRMED).split(":")
+                self.confirmations.append(Confirmation(int(number), int(seed), run))
+
+    def confirm(self, confirmation: Confirmation) -> None:
+        """Store a confirmation in the study."""
+        self.confirmations.append(confirmation)
+        key = f"{CONFIRMED}{confirmation.number}:{confirmation.seed}"
+        self.study.set_user_attr(key, confirmation.result)
+
+    # --- trials ------------------------------------------------------------------------------------------------------
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """The trials in these states (default: all), by number."""
+        return self.study.get_trials(deepcopy=False, states=states or None)
+
+    def complete(self) -> list[FrozenTrial]:
+        """The trials that were trained to the end, without repeats of an earlier one."""
+        return [trial for trial in self.trials(TrialState.COMPLETE) if REPEATS not in trial.user_attrs]
+
+    def counted(self) -> list[FrozenTrial]:
+        """The trials that count towards --trials: complete or pruned, without repeats of an earlier one."""
+        return [t for t in self.trials(TrialState.COMPLETE, TrialState.PRUNED) if REPEATS not in t.user_attrs]
+
+    def failed(self) -> list[FrozenTrial]:
+        """The trials whose training failed for good; not those that were retried, nor those never trained."""
+        return [
+            trial
+            for trial in self.trials(TrialState.FAIL)
+            if not {LOST, REPEATS} & trial.user_attrs.keys() and not is_over_budget(trial)
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """The number of trials by outcome, and of confirmations."""
+        complete, counted = self.complete(), self.counted()
+        return {
+            "trials": len(counted),
+            "hopeless": len(counted) - len(complete),
+            "cut short": sum(1 for t in complete if t.user_attrs["stopped"].startswith(STOPPED_BY_TIME)),
+            "failed": len(self.failed()),
+            "repeated": sum(1 for trial in self.trials() if REPEATS in trial.user_attrs),
+            "confirmations": len(self.confirmations),
+        }
+
+    def curves(self) -> list[FinishedCurve]:
+        """The validation curves of the complete trials."""
+        return [
+            FinishedCurve(trial.user_attrs["macs_per_char"], tuple(trial.user_attrs["val_perplexities"]))
+            for trial in self.complete()
+        ]
+
+    def plotted_trials(self) -> list[Trial]:
+        """The complete and the failed trials, as the figures show them; a pruned one's final perplexity is unknown."""
+        plotted = []
+        for trial in sorted([*self.complete(), *self.failed()], key=lambda trial: trial.number):
+            if "macs_per_char" not in trial.user_attrs:  # failed by hand
+                continue
+            model, _ = configs_of(trial.params, self.space, self.config, 0)
+            value = trial.user_attrs["val_perplexity"] if trial.state == TrialState.COMPLETE else None
+            plotted.append(Trial(model.cell, trial.user_attrs["macs_per_char"], value))
+        return plotted
+
+    # --- candidates --------------------------------------------------------------------------------------------------
+
+    def candidates(self, ms_per_char: Mapping[str, float] | None = None) -> list[Candidate]:
+        """The configurations of complete trials, each with all its runs; without those no better than uniform.
+
+        Trials that differ only in their seed are runs of one configuration; each seed counts once. ``ms_per_char``
+        maps a run id to the milliseconds that its model takes to generate a character.
+        """
+        candidates = []
+        times = ms_per_char or {}
+        for trials in self.by_configuration():
+            first, runs = trials[0], list(self.runs_by_seed(trials).values())
+            if min(trial.user_attrs["val_perplexity"] for trial in trials) >= self.vocab_size:
+                continue
+            model, _ = configs_of(first.params, self.space, self.config, 0)
+            candidates.append(
+                Candidate(
+                    name=_name(model.shape, first.params),
+                    cell=model.cell,
+                    num_layers=model.num_layers,
+                    hidden_size=model.hidden_size,
+                    macs_per_char=first.user_attrs["macs_per_char"],
+                    parameters=first.user_attrs["parameters"],
+                    run_ids=tuple(run["run_id"] for run in runs),
+                    val_perplexities=tuple(run["val_perplexity"] for run in runs),
+                    test_perplexities=tuple(run["test_perplexity"] for run in runs),
+                    ms_per_char=tuple(times[run["run_id"]] for run in runs if run["run_id"] in times),
+                )
+            )
+        return candidates
+
+    def by_configuration(self) -> list[list[FrozenTrial]]:
+        """The complete trials, grouped by configuration."""
+        groups: dict[str, list[FrozenTrial]] = {}
+        for trial in self.complete():
+            groups.setdefault(key_of(trial.params), []).append(trial)
+        return list(groups.values())
+
+    def runs_by_seed(self, trials: Sequence[FrozenTrial]) -> dict[int, Mapping[str, Any]]:
+        """The runs of one configuration by seed: its trials, then their confirmations."""
+        runs: dict[int, Mapping[str, Any]] = {}
+        for trial in trials:
+            runs.setdefault(trial.user_attrs[SEED], trial.user_attrs)
+        numbers = {trial.number for trial in trials}
+        for confirmation in self.confirmations:
+            if confirmation.number in numbers:
+                runs.setdefault(confirmation.seed, confirmation.result or DIVERGED)
+        return runs
+
+    # --- importances -------------------------------------------------------------------------------------------------
+
+    def importances(self) -> dict[str, dict[str, float]]:
+        """Each parameter's share of each objective's variance (functional ANOVA); {} for fewer than FEWEST_TO_RANK."""
+        importances: dict[str, dict[str, float]] = {}
+        if len(self.complete()) < FEWEST_TO_RANK:
+            return importances
+        for index, name in enumerate(OBJECTIVES):
+            try:
+                importances[name] = self._importance(index)
+            except (ValueError, RuntimeError) as error:
+                log.warning("No parameter importance of %s: %s", name, error)
+        return importances
+
+    def _importance(self, objective: int) -> dict[str, float]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the evaluator is experimental, and leaves out fixed parameters
+            evaluator = FanovaImportanceEvaluator(seed=self.config.seed)
+            return get_param_importances(
+                self.study, evaluator=evaluator, target=lambda trial: float(trial.values[objective])
+            )
+
+
+def key_of(parameters: Mapping[str, Any]) -> str:
+    """A configuration as a string that is equal for equal parameters."""
+    return json.dumps(parameters, sort_keys=True)
+
+
+def _name(shape: str, parameters: Mapping[str, Any]) -> str:
+    """A candidate's name: the model's shape and the other searched parameters."""
+    others = [f"{name} {value:.3g}" for name, value in parameters.items() if PARAMETERS[name] is float]
+    return " ".join([shape, *others])

@@ -1,0 +1,52 @@
+"""Configurations of a space: listed, and drawn at random."""
+
+import json
+from random import Random
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config import SearchConfig
+from pipeline.search.space import Range, Space
+from pipeline.search.study.samplers import configurations, draw
+
+
+def space_of(**options: Any) -> Space:
+    return Space.of(SearchConfig(**options))
+
+
+def test_the_default_space_has_2241_configurations():
+    listed = list(configurations(space_of()) or [])
+    assert len({json.dumps(each) for each in listed}) == len(listed) == 3 * 3 * 249
+    assert listed[0] == {"cell": "rnn", "num_layers": 1, "hidden_size": 8}
+
+
+def test_a_space_that_is_continuous_or_too_large_is_not_listed():
+    assert configurations(space_of(learning_rate="0.001..0.1")) is None
+    assert configurations(space_of(hidden_size="1..100000")) is None
+
+
+def test_a_space_of_one_configuration_has_that_one():
+    one = {"cell": "lstm", "num_layers": 1, "hidden_size": 4}
+    found = space_of(cell="lstm", num_layers="1", hidden_size="4")
+    assert list(configurations(found) or []) == [one]
+    assert draw(found, Random(0)) == one
+
+
+@given(st.integers(0, 2**32))
+def test_what_is_drawn_lies_in_the_space(seed: int):
+    found = space_of(learning_rate="0.001..0.1", dropout="0..0.5", cell="rnn,gru")
+    drawn = draw(found, Random(seed))
+    assert drawn.keys() == found.values.keys()
+    for name, values in found.values.items():
+        assert values.low <= drawn[name] <= values.high if isinstance(values, Range) else drawn[name] in values
+
+
+def test_both_ends_of_a_range_of_widths_are_drawn_and_near_ones_about_as_often_as_their_ratio_says():
+    found, random = space_of(hidden_size="1..2"), Random(0)
+    drawn = [draw(found, random)["hidden_size"] for _ in range(1000)]
+    assert set(drawn) == {1, 2}
+    assert 600 < drawn.count(1) < 760  # log(1.5 / 0.5) of log(2.5 / 0.5)
+    found = space_of(hidden_size="8..256")
+    assert {8, 256} <= {draw(found, random)["hidden_size"] for _ in range(5000)}

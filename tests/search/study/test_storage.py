@@ -1,0 +1,66 @@
+"""Optuna's storage: its address, its passwords, its lock."""
+
+from contextlib import ExitStack
+
+import optuna
+import pytest
+
+from pipeline.config import SearchConfig
+from pipeline.errors import InputError, RecordingError
+from pipeline.search.study.storage import open_storage, study_lock, with_storage
+from tests.databases import standing_in
+
+
+def test_two_commands_can_not_work_on_one_study(no_store):
+    config = SearchConfig()
+    with (
+        study_lock(config),
+        pytest.raises(InputError, match="is being searched by another command"),
+        study_lock(config),
+    ):
+        pass
+    with study_lock(config):
+        pass
+
+
+def test_studies_of_names_that_differ_in_a_sign_or_at_the_far_end_and_of_other_storages_are_others(no_store):
+    names = ["a b", "a-b", "\U0001f680", "\U0001f389", "\U00020000" * 90, "x" * 600, "x" * 600 + "y", "../../passwd"]
+    configs = [SearchConfig(study_name=name) for name in names]
+    configs.append(SearchConfig(study_name="a b", storage="sqlite:///x.db"))
+    with ExitStack() as stack:
+        for config in configs:
+            stack.enter_context(study_lock(config))
+    assert len(list((no_store / "mlruns").glob(".search-*"))) == len(configs)
+
+
+def test_a_storage_on_a_server_survives_that_its_idle_connections_are_cut(tmp_path, no_store):
+    """By an idle timeout, PgBouncer, NAT or a restart."""
+    with standing_in(tmp_path / "optuna.db"):
+        storage = open_storage(SearchConfig(storage="postgresql+standin://u@host/db"))
+        study = optuna.create_study(storage=storage, study_name="cut")
+        idle = storage.engine.pool.checkedin()  # type: ignore[attr-defined]
+        with ExitStack() as stack:
+            taken = [stack.enter_context(storage.engine.connect()) for _ in range(idle)]
+            drivers = [each.connection.dbapi_connection for each in taken]
+        for driver in drivers:  # while they lie idle in the pool
+            assert driver is not None
+            driver.close()
+        assert drivers
+        assert study.ask().number == 0
+
+
+def test_the_storage_may_be_named_by_an_environment_variable(monkeypatch):
+    secret = "postgresql://u:secret@host/db"
+    monkeypatch.setenv("TMLM_STORAGE", secret)
+    assert with_storage(SearchConfig(), under_mlflow=True).storage == secret
+    assert with_storage(SearchConfig(storage="sqlite:///a.db"), under_mlflow=True).storage == "sqlite:///a.db"
+    monkeypatch.setenv("TMLM_STORAGE", "")
+    assert with_storage(SearchConfig(), under_mlflow=True).storage == "auto"
+    assert with_storage(SearchConfig(storage=secret), under_mlflow=False).storage == secret
+
+
+@pytest.mark.parametrize("address", ["bogus://u:se/cret@host/db", "u:secret@host", "//u:se/cret@host"])
+def test_the_password_of_a_storage_that_can_not_be_used_is_not_shown(no_store, address):
+    with pytest.raises((InputError, RecordingError), match="--storage") as caught:
+        open_storage(SearchConfig(storage=address))
+    assert "cret" not in str(caught.value)
