@@ -372,7 +372,7 @@ def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
     with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # of two commands that resume a run, the second is refused
         before = resumable_run(run_id) if seen.data.tags["stage"] == "train" else MlflowClient().get_run(run_id)
         if before.info.end_time != seen.info.end_time or before.info.status == "RUNNING":
-            raise InputError(f"{run_id} ({name}) has just been gone on with by another command; look again")
+            raise InputError(f"{run_id} ({name}) has just been resumed by another command; look again")
         set_tags(run_id, process_tags())  # first: it says which process records the run
         active = mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None, log_system_metrics=False)
     ends = [before.data.tags[key] for key in ("resumed", "failure", "stopped") if key in before.data.tags]

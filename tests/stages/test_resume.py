@@ -526,7 +526,7 @@ def test_of_two_that_resume_a_run_at_once_the_slower_one_is_refused(stopped):
     seen = records.resumable_run(stopped)
     with runs.tracked_run("train", "x", {}, seen):
         pass
-    with pytest.raises(InputError, match="has just been gone on with"), runs.tracked_run("train", "x", {}, seen):
+    with pytest.raises(InputError, match="has just been resumed"), runs.tracked_run("train", "x", {}, seen):
         pass
 
 

@@ -93,8 +93,9 @@ def test_the_older_schema_is_one_that_mlflow_knows():
     assert "0a8213491aaa" in revisions()
 
 
-def test_a_store_that_can_not_be_used_says_why_and_what_to_do(broken, store, monkeypatch):
+def test_a_store_that_can_not_be_used_says_why_and_what_to_do(broken, store, tmp_path, monkeypatch):
     uri, said = broken
+    monkeypatch.chdir(tmp_path)  # MLflow makes a folder for one of these addresses
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     started = time.monotonic()
     with pytest.raises(InputError, match=f"(?s){said}") as caught:

@@ -139,7 +139,7 @@ def test_the_limits_are_allowed(model):
 
 
 def test_no_file_of_the_logged_model_is_a_pickle(folder):
-    files = [path for path in folder.rglob("*") if path.is_file()]
+    files = [path for path in folder.rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
     assert {"python_model.pkl", "model.pkl"}.isdisjoint(path.name for path in files)
     assert {path.suffix for path in files} <= {".py", ".yaml", ".txt", ".json", ".safetensors", ""}
     for path in files:

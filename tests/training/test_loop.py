@@ -781,5 +781,8 @@ def test_state_is_all_there_is_to_a_training_in_a_file_of_its_own(tmp_path: Path
 
 def test_the_help_of_the_schedule_says_what_the_schedule_does():
     told = TrainConfig.__dataclass_fields__["schedule"].metadata["help"]
-    assert f"{WARM_UP_STEPS} warm-up steps (in a training of less than {10 * WARM_UP_STEPS}, a tenth of them)" in told
+    assert (
+        f"{WARM_UP_STEPS} warm-up steps (in a training of fewer than {10 * WARM_UP_STEPS} steps, a tenth of them)"
+        in told
+    )
     assert f"down to {100 * FINAL_RATE_SHARE:.0f} %" in told
