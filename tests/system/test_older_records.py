@@ -292,7 +292,7 @@ def test_a_search_goes_on_as_a_command_with_workers(tmp_path):
     checkout = Checkout(tmp_path)
     shutil.rmtree(checkout.folder / "mlruns")
     unpack(checkout.folder)
-    put_text(cache_dir())
+    put_text(tmp_path / "cache")  # the checkout's
     checkout.run("python", "-m", "pipeline", "doctor", "--repair")
     words = ["search", "--corpus", ADDRESS, *SEARCHED, "--trials", str(TRIALS_NOW), "--json"]
     found = json.loads(checkout.run("python", "-m", "pipeline", *words).stdout)
