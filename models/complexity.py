@@ -1,8 +1,8 @@
 """Parameters and MACs (multiply-accumulates) per character of a model's shape: by ptflops, and in closed form.
 
-Both count the torch.nn layers of the shape, whatever the implementation; a cell that torch.nn lacks has the closed form
-alone. With g gates (1 RNN, 3 GRU, 4 LSTM), layers of
-hidden size h and input size i (that of the layer below), and a vocabulary of V:
+Both count the torch.nn layers of the shape, whatever the implementation; for a cell that torch.nn lacks there is the
+closed form alone. With g gates (1 RNN, 3 GRU, 4 LSTM), layers of hidden size h and input size i (that of the layer
+below), and a vocabulary of V:
 
     parameters           = sum over layers of g h (i + h + 2)  +  (h + 1) V  [+ V e with an embedding of size e]
     macs_per_char        = parameters without the embedding + layers h {1 RNN, 7 GRU, 10 LSTM}, as ptflops counts
