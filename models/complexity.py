@@ -1,7 +1,8 @@
 """Parameters and MACs (multiply-accumulates) per character of a model's shape: by ptflops, and in closed form.
 
-Both count the torch.nn layers of the shape, whatever the implementation. With g gates (1 RNN, 3 GRU, 4 LSTM), layers of
-hidden size h and input size i (that of the layer below), and a vocabulary of V:
+Both count the torch.nn layers of the shape, whatever the implementation; for a cell that torch.nn lacks there is the
+closed form alone. With g gates (1 RNN, 3 GRU, 4 LSTM), layers of hidden size h and input size i (that of the layer
+below), and a vocabulary of V:
 
     parameters           = sum over layers of g h (i + h + 2)  +  (h + 1) V  [+ V e with an embedding of size e]
     macs_per_char        = parameters without the embedding + layers h {1 RNN, 7 GRU, 10 LSTM}, as ptflops counts
@@ -97,8 +98,11 @@ def _probe(module: nn.Module, chars: int, input_size: int, per_layer: bool = Fal
 def measure(config: ModelConfig, vocab_size: int) -> Complexity:
     """The complexity as ptflops measures it; ``matmul_macs_per_char`` is the closed form's.
 
-    One time step is enough, since every step costs the same. Not thread-safe.
+    One time step is enough, since every step costs the same. A cell that torch.nn lacks is not measured: its complexity
+    is the closed form's. Not thread-safe.
     """
+    if config.cell not in TORCH_LAYERS:
+        return closed_form(config, vocab_size)
     input_size = config.embedding_size or vocab_size
     core_macs, core_parameters, _ = _probe(_core(config, vocab_size), 1, input_size)
     macs, parameters, _ = _probe(Twin(_core(config, vocab_size), vocab_size), 1, input_size)
@@ -113,7 +117,12 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
 
 @torch.random.fork_rng(devices=[])
 def report_print_out(config: ModelConfig, vocab_size: int) -> str:
-    """ptflops' print-out as in the report's figures: the recurrent layers alone, 1,024 characters."""
+    """ptflops' print-out as in the report's figures: the recurrent layers alone, 1,024 characters.
+
+    A sentence in its place for a cell that torch.nn lacks.
+    """
+    if config.cell not in TORCH_LAYERS:
+        return f"No print-out by ptflops: torch.nn has no {config.cell} layer, so all of these follow from formulas.\n"
     input_size = config.embedding_size or vocab_size
     macs, parameters, printed = _probe(_core(config, vocab_size), REPORT_CHARS, input_size, per_layer=True)
     return (

@@ -324,7 +324,7 @@ def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
     from pipeline.tracking import links
 
     page = str(done.folder / "report.html")
-    table = page_summary.reproduction_table(done.found, done.verdicts, done.checks, page, links.how_to_start())
+    table = page_summary.reproduction_table(done.reproduction, done.verdicts, done.checks, page, links.how_to_start())
     show(done.result, as_json, table)
 
 

@@ -101,21 +101,21 @@ def band(curves: Sequence[Sequence[float]], epoch: int, level: float = LEVEL) ->
 def checks(reproduction: Reproduction) -> tuple[Check, ...]:
     """Check the printed complexity of each configuration, and the size and both perplexities of each training."""
     made: list[Check] = []
-    for each in reproduction.configurations:
-        made += _complexity_checks(reproduction, each)
-        for run in each.runs:
-            made += _size_check(each, run)
-            made += [_perplexity_check(reproduction, each, run, split) for split in ("train", "val")]
+    for configuration in reproduction.configurations:
+        made += _complexity_checks(reproduction, configuration)
+        for run in configuration.runs:
+            made += _size_check(configuration, run)
+            made += [_perplexity_check(reproduction, configuration, run, split) for split in ("train", "val")]
     return tuple(made)
 
 
 def refusal(made: Sequence[Check], left_out: Sequence[str] = ()) -> str:
     """The error message of --check; "" if it is met. ``left_out`` names trainings that failed."""
     failed = [check.said for check in made if check.is_met is False]
-    said = [f"--check is not met by {len(failed)} of {len(made)} figures: {'; '.join(failed)}"] if failed else []
+    message = [f"--check is not met by {len(failed)} of {len(made)} figures: {'; '.join(failed)}"] if failed else []
     if left_out:
-        said.append(f"--check lacks {len(left_out)} of the trainings: {'; '.join(left_out)}")
-    return ". ".join(said)
+        message.append(f"--check lacks {len(left_out)} of the trainings: {'; '.join(left_out)}")
+    return ". ".join(message)
 
 
 def counts_in_words(made: Sequence[Check]) -> list[str]:
@@ -123,8 +123,8 @@ def counts_in_words(made: Sequence[Check]) -> list[str]:
     met, failed = (sum(check.is_met is outcome for check in made) for outcome in (True, False))
     left = len(made) - met - failed
     more = f" {left} more: a known error of the report, or nothing of d2l's to compare with." if left else ""
-    said = f"Of {met + failed} figures {met} are as printed, of the size of their shape, or within d2l 1.0.3's bands"
-    return [f"{said}; {failed} {'is' if failed == 1 else 'are'} not.{more}", *filter(None, [_reach(made)])]
+    message = f"Of {met + failed} figures {met} are as printed, of the size of their shape, or within d2l 1.0.3's bands"
+    return [f"{message}; {failed} {'is' if failed == 1 else 'are'} not.{more}", *filter(None, [_reach(made)])]
 
 
 def _reach(made: Sequence[Check]) -> str:
@@ -154,15 +154,17 @@ def _reach(made: Sequence[Check]) -> str:
     reached = [f"{len(ids)} {words} ({', '.join(ids)})" for words, ids in groups if ids]
     if not reached:
         return ""
-    said = f"Perplexities are held against d2l's for {'; for '.join(reached)}."
+    message = f"Perplexities are held against d2l's for {'; for '.join(reached)}."
     if blind:
-        said += f" Where letter frequencies alone would pass, a wrong learning rate may go unseen: {', '.join(blind)}."
-    return said
+        message += (
+            f" Where letter frequencies alone would pass, a wrong learning rate may go unseen: {', '.join(blind)}."
+        )
+    return message
 
 
-def _complexity_checks(reproduction: Reproduction, each: Configuration) -> list[Check]:
+def _complexity_checks(reproduction: Reproduction, configuration: Configuration) -> list[Check]:
     """Compare measured parameters and MACs with the printed ones, to the last printed digit."""
-    reported, cost = each.reported, each.complexity
+    reported, cost = configuration.reported, configuration.complexity
     mmac = "" if reported.mmac is None else f"{reported.mmac:.10g}"
     compared: list[tuple[str, str, str, Callable[[Complexity], bool | None]]] = [
         (
@@ -179,41 +181,48 @@ def _complexity_checks(reproduction: Reproduction, each: Configuration) -> list[
     for name, now, then, agrees in compared:
         if (is_met := agrees(cost)) is None:
             continue
-        said, known = f"{each.id}: {now} {name} measured, {then} reported", KNOWN_ERRORS.get(each.id)
+        message, known = (
+            f"{configuration.id}: {now} {name} measured, {then} reported",
+            KNOWN_ERRORS.get(configuration.id),
+        )
         if not is_met and known in others and agrees(others[known]):
-            is_met, said = None, f"{said}, which is the figure of {known}: a known error"
-        made.append(Check(f"{each.id} {name}", is_met, said, each.id))
+            is_met, message = None, f"{message}, which is the figure of {known}: a known error"
+        made.append(Check(f"{configuration.id} {name}", is_met, message, configuration.id))
     return made
 
 
-def shape_parameters(each: Configuration) -> int:
+def shape_parameters(configuration: Configuration) -> int:
     """Trained parameters, output layer included; the book's equations have one bias per gate, torch.nn's two."""
-    reported, size = each.reported, each.complexity.parameters
+    reported, size = configuration.reported, configuration.complexity.parameters
     if reported.implementation == "torch":
         return size
     return size - CELLS[reported.cell].gates * reported.hidden_size * reported.num_layers
 
 
-def _size_check(each: Configuration, run: RecordedTraining) -> list[Check]:
+def _size_check(configuration: Configuration, run: RecordedTraining) -> list[Check]:
     """Compare the trained parameter count with the shape's; no check for an unfinished training."""
     if run.trained_parameters is None:
         return []
-    expected = shape_parameters(each)
-    said = f"{each.id}, seed {run.seed}: {run.trained_parameters:,} parameters trained, {expected:,} by its shape"
-    name = f"{each.id} seed {run.seed} parameters"
-    return [Check(name, run.trained_parameters == expected, said, each.id, "trained")]
+    expected = shape_parameters(configuration)
+    message = (
+        f"{configuration.id}, seed {run.seed}: {run.trained_parameters:,} parameters trained, {expected:,} by its shape"
+    )
+    name = f"{configuration.id} seed {run.seed} parameters"
+    return [Check(name, run.trained_parameters == expected, message, configuration.id, "trained")]
 
 
-def _perplexity_check(reproduction: Reproduction, each: Configuration, run: RecordedTraining, split: Split) -> Check:
+def _perplexity_check(
+    reproduction: Reproduction, configuration: Configuration, run: RecordedTraining, split: Split
+) -> Check:
     """Compare a training's curve with the bands of its shape, whatever its id."""
-    reported, name = each.reported, f"{each.id} seed {run.seed} {split}"
+    reported, name = configuration.reported, f"{configuration.id} seed {run.seed} {split}"
     shape = f"{reported.cell}-{reported.implementation}-{reported.num_layers}x{reported.hidden_size}"
     curves = d2l_curves()[shape][split] if shape in d2l_curves() else []
     kind = "training" if split == "train" else "validation"
     epochs = compared_epochs(curves, run.epochs)
     if not epochs:
-        said = f"{each.id}, seed {run.seed}: no {kind} perplexities of d2l to compare with"
-        return Check(name, None, said, each.id, split, planned=run.epochs_planned)
+        message = f"{configuration.id}, seed {run.seed}: no {kind} perplexities of d2l to compare with"
+        return Check(name, None, message, configuration.id, split, planned=run.epochs_planned)
     bands = {epoch: band(curves, epoch, LEVEL / len(epochs)) for epoch in epochs}
     values = {epoch: getattr(run, split)[epoch - 1] for epoch in epochs}
     outside = [epoch for epoch in epochs if values[epoch] not in bands[epoch]]
@@ -222,17 +231,18 @@ def _perplexity_check(reproduction: Reproduction, each: Configuration, run: Reco
         for epoch in outside or epochs
     ]
     where = "outside" if outside else "within"
-    said = (
-        f"{each.id}, seed {run.seed}: {kind} perplexity is {where} the bands of d2l 1.0.3 ({len(curves)} seeds): "
-        f"{', '.join(shown)}; compared after {', '.join(map(str, epochs))} of {run.epochs_planned} epochs"
+    message = (
+        f"{configuration.id}, seed {run.seed}: {kind} perplexity is {where} the bands of d2l 1.0.3 "
+        f"({len(curves)} seeds): {', '.join(shown)}; "
+        f"compared after {', '.join(map(str, epochs))} of {run.epochs_planned} epochs"
     )
     return Check(
         name,
         not outside,
-        said,
-        each.id,
+        message,
+        configuration.id,
         split,
         epochs,
         run.epochs_planned,
-        is_blind=split == "val" and all(reproduction.text.unigram in each for each in bands.values()),
+        is_blind=split == "val" and all(reproduction.text.unigram in expected for expected in bands.values()),
     )

@@ -292,8 +292,8 @@ def _dearer(point: FrontPoint, other: FrontPoint, name: str = "") -> str:
     """What the dearer of two members, the second, costs and gives."""
     times = other.candidate.macs_per_char / point.candidate.macs_per_char
     less = 100 * (1 - other.val.mean / point.val.mean)
-    said = f"{times:.3g}" if times < 100 else f"{times:,.0f}"
-    return f"{name or other.candidate.name} needs {said} times as many MACs for {less:.2g} % less perplexity"
+    factor = f"{times:.3g}" if times < 100 else f"{times:,.0f}"
+    return f"{name or other.candidate.name} needs {factor} times as many MACs for {less:.2g} % less perplexity"
 
 
 def picks(evaluated: FrontEstimate) -> dict[str, Pick]:

@@ -73,12 +73,12 @@ class Space:
                     "write all of the space into the file, or leave the file out"
                 )
             texts, source = _read(config.space), f" in --space {config.space}"
-        found = {name: _values(name, text, source) for name, text in texts.items() if str(text).strip() != "auto"}
+        given = {name: _values(name, text, source) for name, text in texts.items() if str(text).strip() != "auto"}
         for name in ("cell", "num_layers", "hidden_size"):
-            if name not in found:
+            if name not in given:
                 raise InputError(f"{option_name(name)} is missing{source}; give a value, a choice or a range")
-        space = cls(found)
-        corners = prod(2 if isinstance(each, Range) else len(each) for each in found.values())
+        space = cls(given)
+        corners = prod(2 if isinstance(values, Range) else len(values) for values in given.values())
         if corners > MOST_CORNERS:
             raise InputError(
                 f"the choices A,B,C{source} have {corners:,} combinations, at most {MOST_CORNERS:,} can be "
@@ -94,30 +94,34 @@ class Space:
     @property
     def searched(self) -> dict[str, Values]:
         """The parameters with more than one value."""
-        return {name: each for name, each in self.values.items() if isinstance(each, Range) or len(each) > 1}
+        return {name: values for name, values in self.values.items() if isinstance(values, Range) or len(values) > 1}
 
     @property
     def fixed(self) -> dict[str, Any]:
-        return {name: each[0] for name, each in self.values.items() if not isinstance(each, Range) and len(each) == 1}
+        return {
+            name: values[0]
+            for name, values in self.values.items()
+            if not isinstance(values, Range) and len(values) == 1
+        }
 
     def corners(self) -> Iterator[dict[str, Any]]:
         """Every combination of the outermost values."""
         ends = [
-            [PARAMETERS[name](each.low), PARAMETERS[name](each.high)] if isinstance(each, Range) else list(each)
-            for name, each in self.values.items()
+            [PARAMETERS[name](values.low), PARAMETERS[name](values.high)] if isinstance(values, Range) else list(values)
+            for name, values in self.values.items()
         ]
         for chosen in product(*ends):
             yield dict(zip(self.values, chosen, strict=True))
 
     def grid(self) -> dict[str, list[Any]]:
         """Values of each searched parameter for a grid: widths doubled, other integers whole, five of a float."""
-        return {name: _grid(name, each) for name, each in self.searched.items()}
+        return {name: _grid(name, values) for name, values in self.searched.items()}
 
     def as_texts(self) -> dict[str, str]:
         """The space in the notation of a file."""
         return {
-            name: str(each) if isinstance(each, Range) else ",".join(map(str, each))
-            for name, each in self.values.items()
+            name: str(values) if isinstance(values, Range) else ",".join(map(str, values))
+            for name, values in self.values.items()
         }
 
     @property
@@ -172,16 +176,16 @@ def _read(path: str) -> dict[str, Any]:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST:
                 raise InputError(f"--space {path} is nested too deeply; its lines are such as `hidden_size: 8..256`")
-        found = yaml.BaseLoader(text).get_single_data()
+        fields = yaml.BaseLoader(text).get_single_data()
     except yaml.YAMLError as error:
         raise InputError(f"--space {path} can't be read as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(found, dict) or not found:
+    if not isinstance(fields, dict) or not fields:
         raise InputError(f"--space {path} must hold lines such as `hidden_size: 8..256`")
-    if unknown := [_shortened(str(name)) for name in found if name not in PARAMETERS]:
+    if unknown := [_shortened(str(name)) for name in fields if name not in PARAMETERS]:
         raise InputError(
             f"--space {path} has {', '.join(unknown)}, which can't be searched; what can be: {', '.join(PARAMETERS)}"
         )
-    return {name: ",".join(map(str, each)) if isinstance(each, list) else each for name, each in found.items()}
+    return {name: ",".join(map(str, values)) if isinstance(values, list) else values for name, values in fields.items()}
 
 
 def _values(name: str, text: Any, source: str) -> Values:
@@ -213,20 +217,20 @@ def _shortened(words: str) -> str:
     return words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS]}..."
 
 
-def _grid(name: str, each: Values) -> list[Any]:
-    if not isinstance(each, Range):
-        return list(each)
+def _grid(name: str, values: Values) -> list[Any]:
+    if not isinstance(values, Range):
+        return list(values)
     if PARAMETERS[name] is int:
-        whole = range(int(each.low), int(each.high) + 1)
+        whole = range(int(values.low), int(values.high) + 1)
         if len(whole) <= GRID_INTS or name not in LOG_PARAMETERS:
             return list(whole)
-        doubled = [int(each.low)]
-        while 2 * doubled[-1] < each.high:
+        doubled = [int(values.low)]
+        while 2 * doubled[-1] < values.high:
             doubled.append(2 * doubled[-1])
-        return [*doubled, int(each.high)]
+        return [*doubled, int(values.high)]
     shares = [index / (GRID_FLOATS - 1) for index in range(GRID_FLOATS - 1)]
     if name in LOG_PARAMETERS:
-        inner = [each.low * (each.high / each.low) ** share for share in shares]
+        inner = [values.low * (values.high / values.low) ** share for share in shares]
     else:
-        inner = [each.low + (each.high - each.low) * share for share in shares]
-    return [*inner, each.high]  # which arithmetic may miss, to the outside
+        inner = [values.low + (values.high - values.low) * share for share in shares]
+    return [*inner, values.high]  # which arithmetic may miss, to the outside

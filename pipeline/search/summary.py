@@ -92,7 +92,7 @@ def search_table(
         return f"{name}\n\n  {NO_FRONT}\n{tail}"
     heads = ("", "MACs/char", "parameters", "validation", "seeds", "test", "chance")
     table = indent(text_table(heads, map(_front_row, evaluated.front)), "  ")
-    said = [f"@{name}: {pick.sentence}" for name, pick in chosen.items()]
-    said += filter(None, (_spread_text(evaluated), _nearly_text(evaluated), _hypervolume_text(evaluated)))
-    text = "\n".join(fill(line, 112, initial_indent="  ", subsequent_indent="    ") for line in said)
+    sentences = [f"@{name}: {pick.sentence}" for name, pick in chosen.items()]
+    sentences += filter(None, (_spread_text(evaluated), _nearly_text(evaluated), _hypervolume_text(evaluated)))
+    text = "\n".join(fill(line, 112, initial_indent="  ", subsequent_indent="    ") for line in sentences)
     return f"{name}\n\n{table}\n\n{text}\n{tail}"

@@ -27,7 +27,7 @@ REPORT_FILE = "report/report.html"  # among the artifacts
 class ReproductionRun:
     """A finished reproduction with its verdicts, checks, page folder and flat result."""
 
-    found: Reproduction
+    reproduction: Reproduction
     verdicts: Sequence[Verdict]
     checks: Sequence[Check]
     folder: Path
@@ -64,7 +64,7 @@ def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> Re
     for name, png in pages.figures.items():
         run.picture(f"report/{name}", png)
     return ReproductionRun(
-        found=reproduction,
+        reproduction=reproduction,
         verdicts=verdicts,
         checks=held,
         folder=folder,
@@ -74,7 +74,7 @@ def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> Re
             "quick": reproduction.quick,
             "corpus": reproduction.text.corpus,
             "report": str(folder / "report.html"),
-            "configurations": [_row(each) for each in reproduction.configurations],
+            "configurations": [_row(configuration) for configuration in reproduction.configurations],
             "verdicts": {verdict.claim.id: verdict.outcome for verdict in verdicts},
             "checks": [asdict(check) for check in held],
         },
@@ -98,20 +98,20 @@ def writable(folder: Path) -> Iterator[None]:
         raise InputError(f"--output {folder} can't be written: {error.strerror}; give another folder") from error
 
 
-def _row(each: Configuration) -> dict[str, Any]:
+def _row(configuration: Configuration) -> dict[str, Any]:
     """The result of one configuration, None for figures without a training."""
-    best = each.mean_best_val if each.furthest else None
+    best = configuration.mean_best_val if configuration.furthest else None
     return {
-        "id": each.id,
-        "report_parameters": each.complexity.report_parameters,
-        "report_macs": each.complexity.report_macs,
-        "macs_per_char": each.complexity.macs_per_char,
-        "seeds": len(each.furthest),
-        "epochs": min((run.epochs for run in each.furthest), default=0),
-        "train_perplexity": curve[-1] if (curve := each.mean_curve("train")) else None,
-        "val_perplexity": curve[-1] if (curve := each.mean_curve("val")) else None,
+        "id": configuration.id,
+        "report_parameters": configuration.complexity.report_parameters,
+        "report_macs": configuration.complexity.report_macs,
+        "macs_per_char": configuration.complexity.macs_per_char,
+        "seeds": len(configuration.furthest),
+        "epochs": min((run.epochs for run in configuration.furthest), default=0),
+        "train_perplexity": curve[-1] if (curve := configuration.mean_curve("train")) else None,
+        "val_perplexity": curve[-1] if (curve := configuration.mean_curve("val")) else None,
         "best_val_perplexity": best,
-        "stream_test_perplexity": next((run.test_perplexity for run in each.stream if run.is_whole), None),
+        "stream_test_perplexity": next((run.test_perplexity for run in configuration.stream if run.is_whole), None),
     }
 
 
@@ -121,7 +121,7 @@ def rewrite_report(run_id: str, against: str, output: str) -> ReproductionRun:
     table = table_of(against) if against else None
     chosen = run_id or _latest(table)
     reproduction = recorded_reproduction(chosen, table)
-    if against and not any(each.runs for each in reproduction.configurations):
+    if against and not any(configuration.runs for configuration in reproduction.configurations):
         raise InputError(
             f"--against {against}: none of its configurations was trained in {chosen}; "
             f"train them first: tmlm reproduce --against {against}"

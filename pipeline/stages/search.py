@@ -184,16 +184,16 @@ class _SearchDriver:
         """Time a few steps in all workers at once, and say how long the search will take and where it is recorded."""
         study, config, random = self.study, self.config, Random(self.config.seed)
         drawn = [draw(study.space, random) for _ in range(ESTIMATE_DRAWS)]
-        drawn = [each for each in drawn if study.is_affordable(study.macs_per_char(each))] or drawn[:1]
-        configurations = [configs_of(each, study.space, config, config.seed) for each in drawn]
+        affordable = [sample for sample in drawn if study.is_affordable(study.macs_per_char(sample))] or drawn[:1]
+        configurations = [configs_of(parameters, study.space, config, config.seed) for parameters in affordable]
         self.bar.phase("timing some steps")
-        timings = time_all(pool, [TimingTask(study.corpus_config, *each) for each in shapes_to_time(configurations)])
+        timings = time_all(pool, [TimingTask(study.corpus_config, *shape) for shape in shapes_to_time(configurations)])
         counted = len(self.results.counted())
         left = config.trials - counted
         about = "how long is not known, as every process that timed some steps was lost"
         if calibration := Calibration(self.corpus, timings):
             self._calibration = calibration
-            seconds = [calibration.expected_seconds(*each) for each in configurations]
+            seconds = [calibration.expected_seconds(*configuration) for configuration in configurations]
             self._mean_seconds = sum(seconds) / len(seconds)
             self.minutes_expected = search_minutes(seconds, left, count, self._confirmations_left())
             about = f"about {self.minutes_expected:.0f} min" if self.minutes_expected >= 1 else "less than a minute"

@@ -3,22 +3,26 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import example, given
+from hypothesis import strategies as st
 from mlflow.tracking import MlflowClient
 
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.cli.main import cli
-from pipeline.cli.recommend import recommended, sentence
+from pipeline.cli.recommend import recommend, recommended, sentence
 from pipeline.config import resolve
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.tracking import records
 from pipeline.tracking import runs as runs_module
 from pipeline.tracking.records import FinishedTraining
+from tests.search.candidates import ALL, candidate
 
 VOCABULARY = 28
 SHAPE = ModelConfig("gru", 1, 8)
@@ -202,3 +206,66 @@ def test_the_help_of_corpus_is_of_this_command():
     shown = " ".join(CliRunner().invoke(cli, ["recommend", "--help"], terminal_width=200).stdout.split())
     assert "auto: the text of the latest finished training" in shown
     assert "python-docs" not in shown
+
+
+@pytest.mark.parametrize(
+    ("limits", "name"),
+    [
+        ({"max_macs": 1_000_000}, "best"),
+        ({"max_macs": 799_999}, "small"),
+        ({"max_macs": 100_000}, "small"),
+        ({"max_macs": 60_000}, "knee"),
+        ({"max_perplexity": 20}, "tiny"),
+        ({"max_perplexity": 4.9}, "small"),
+        ({"max_perplexity": 4.5}, "best"),
+        ({"max_macs": 200_000, "max_perplexity": 5.5}, "knee"),
+    ],
+)
+def test_a_recommendation_is_the_best_for_the_cost_or_the_cheapest_that_is_good_enough(limits, name):
+    assert recommend(ALL, **limits).name == name
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"max_macs": 999}, "at most 999 MACs per character; the smallest, tiny, needs 1,000: raise --max-macs"),
+        (
+            {"max_perplexity": 4},
+            r"of at most 4; the best, best, has 4\.410 with 800,000 MACs .*: raise --max-perplexity",
+        ),
+        (
+            {"max_macs": 20_000, "max_perplexity": 4.7},
+            r"both at most 20,000 MACs .* give 5\.000 \(knee\), such a perplexity takes 100,000 \(small\): raise",
+        ),
+        ({}, "--max-macs, --max-perplexity or both"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_with_the_nearest_that_can(limits, message):
+    with pytest.raises(InputError, match=message):
+        recommend(ALL, **limits)
+
+
+def test_no_finished_run_is_no_recommendation():
+    with pytest.raises(InputError, match="no finished run"):
+        recommend([], max_macs=1000)
+
+
+def test_only_diverged_runs_are_refused_in_words():
+    with pytest.raises(InputError, match="has inf with 100 MACs"):
+        recommend([candidate("a", 100, inf)], max_perplexity=5)
+
+
+@pytest.mark.parametrize(("perplexity", "named"), [(3.7, "3.700"), (3.7001, "3.701"), (3.7009, "3.701")])
+def test_a_perplexity_is_rounded_up_where_it_has_more_than_three_decimals(perplexity, named):
+    with pytest.raises(InputError, match=rf"has {named} with 100 MACs"):
+        recommend([candidate("a", 100, perplexity)], max_perplexity=0.5)
+
+
+@given(st.floats(1.0, 28.0))
+@example(3.7)
+def test_who_asks_for_the_perplexity_that_a_refusal_names_is_served(perplexity):
+    only = candidate("a", 100, perplexity)
+    with pytest.raises(InputError) as refusal:
+        recommend([only], max_perplexity=0.5)
+    named = float(str(refusal.value).split("has ")[2].split(" ")[0])
+    assert recommend([only], max_perplexity=named) is only

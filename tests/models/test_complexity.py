@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from models.complexity import Twin, closed_form, measure, report_print_out
 from models.config import ModelConfig
-from models.language_model import LanguageModel
+from models.language_model import TORCH_LAYERS, LanguageModel
 
 REPORT_VOCAB = 28
 
@@ -147,3 +147,10 @@ def test_the_print_out_is_that_of_the_reports_figure():
     assert "80.9 k, 100.000% Params, 84.15 MMac, 100.000% MACs" in printed
     assert "Computational complexity: 84.15 MMac (84,148,224 for 1,024 characters)" in printed
     assert "Number of parameters: 80.90 k (80,896)" in printed
+
+
+def test_a_cell_that_torch_lacks_is_counted_in_closed_form(monkeypatch):
+    monkeypatch.delitem(TORCH_LAYERS, "gru")
+    config = ModelConfig(cell="gru", hidden_size=32, implementation="scratch")
+    assert measure(config, REPORT_VOCAB) == closed_form(config, REPORT_VOCAB)
+    assert report_print_out(config, REPORT_VOCAB).startswith("No print-out by ptflops: torch.nn has no gru layer")

@@ -162,3 +162,10 @@ def test_a_table_that_is_too_large_or_no_file_is_refused_at_once(table_of, tmp_p
 )
 def test_a_printed_number_agrees_to_its_last_digit(number, text, agrees):
     assert rounds_to(number, text) == agrees
+
+
+def test_the_reports_configurations_have_macs_of_their_shape():
+    assert len(set(report_table().rows)) == 17
+    macs = {(one.cell, one.num_layers, one.hidden_size): one.macs_per_char for one in report_table().rows}
+    assert macs["rnn", 1, 128] == 128 * (28 + 128 + 2) + 128 + 129 * 28
+    assert max((size, shape) for shape, size in macs.items())[1] == ("lstm", 1, 1024)

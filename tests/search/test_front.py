@@ -1,36 +1,31 @@
-"""The estimated front: intervals by hand, probabilities in cases that are known, picks and recommendations."""
+"""Pareto fronts: as counted by the definitions; intervals by hand, probabilities in known cases, and the picks."""
 
 from math import exp, inf, log, log10, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.cli.recommend import recommend
-from pipeline.errors import InputError
-from pipeline.report.table import report_table
 from pipeline.search.front import (
     Candidate,
     FrontEstimate,
     Trial,
     described,
+    dominated_area,
     evaluate_front,
+    front_mask,
     hypervolume,
     hypervolume_by_trial,
+    knee,
     picks,
     unconfirmed,
 )
 from pipeline.support.statistics import Estimate
+from tests.search.candidates import ALL, WORSE, candidate
 
 REFERENCE = (28.0, 1_000_000.0)
 UNIFORM, _ = REFERENCE
-
-
-def candidate(name, macs, *val, test=None):
-    test = tuple(1.02 * value for value in val if value < inf) if test is None else test
-    runs = tuple(f"{name}-s{i}" for i in range(len(val)))
-    return Candidate(name, "gru", 1, 64, macs, macs - 100, runs, val, test)
 
 
 def ends(of: Estimate | FrontEstimate | None) -> tuple[float, float]:
@@ -50,14 +45,6 @@ def width(of: Estimate | FrontEstimate | None) -> float:
 def chance(point) -> float:
     assert point.probability is not None
     return float(point.probability)
-
-
-TINY = candidate("tiny", 1_000, 9.0, 9.2, 9.1)
-KNEE = candidate("knee", 10_000, 5.0, 4.9, 5.1)
-SMALL = candidate("small", 100_000, 4.61, 4.60, 4.62)
-BEST = candidate("best", 800_000, 4.42, 4.41, 4.40)
-WORSE = candidate("worse", 50_000, 6.0)
-ALL = (BEST, WORSE, TINY, SMALL, KNEE)
 
 
 # --- means and intervals ---------------------------------------------------------------------------------------------
@@ -319,77 +306,98 @@ def test_one_seed_is_told():
     assert described(point) == "worse (50,000 MACs per character, validation perplexity 6.00 with one seed, test 6.12)"
 
 
-# --- recommending ----------------------------------------------------------------------------------------------------
+# --- fronts of two objectives ----------------------------------------------------------------------------------------
+
+CORNER = (10.0, 10.0)
+coordinate = st.integers(0, 12).map(float)  # few values, so that many are equal, and some beyond the reference
+points_of = st.lists(st.tuples(coordinate, coordinate), max_size=12)
+
+
+def on_front(points):
+    """front_mask of points (x, y), as a list."""
+    return front_mask([x for x, _ in points], [y for _, y in points]).tolist()
+
+
+def dominates(one, other):
+    return one[0] <= other[0] and one[1] <= other[1] and one != other
+
+
+@given(points_of)
+def test_the_front_is_what_nothing_dominates(points):
+    expected = [not any(dominates(other, point) for other in points) for point in points]
+    assert on_front(points) == expected
+
+
+def test_equal_points_are_on_the_front_together():
+    assert on_front([(1, 1), (1, 1), (2, 2), (2, 2), (0, 3), (0, 4)]) == [1, 1, 0, 0, 1, 0]
+
+
+@given(points_of)
+def test_the_hypervolume_is_the_number_of_unit_squares_that_a_point_dominates(points):
+    squares = sum(any(x <= i and y <= j for x, y in points) for i in range(10) for j in range(10))
+    assert hypervolume(points, CORNER) == pytest.approx(squares)
 
 
 @pytest.mark.parametrize(
-    ("limits", "name"),
-    [
-        ({"max_macs": 1_000_000}, "best"),
-        ({"max_macs": 799_999}, "small"),
-        ({"max_macs": 100_000}, "small"),
-        ({"max_macs": 60_000}, "knee"),
-        ({"max_perplexity": 20}, "tiny"),
-        ({"max_perplexity": 4.9}, "small"),
-        ({"max_perplexity": 4.5}, "best"),
-        ({"max_macs": 200_000, "max_perplexity": 5.5}, "knee"),
-    ],
+    ("points", "area"),
+    [([], 0), ([(4, 7)], 6 * 3), ([(0, 0)], 100), ([(2, 6), (5, 3)], 8 * 4 + 5 * 3), ([(10, 0), (0, 10), (11, 11)], 0)],
 )
-def test_a_recommendation_is_the_best_for_the_cost_or_the_cheapest_that_is_good_enough(limits, name):
-    assert recommend(ALL, **limits).name == name
+def test_the_hypervolume_of_few_points(points, area):
+    assert hypervolume(points, CORNER) == pytest.approx(area)
 
 
-@pytest.mark.parametrize(
-    ("limits", "message"),
-    [
-        ({"max_macs": 999}, "at most 999 MACs per character; the smallest, tiny, needs 1,000: raise --max-macs"),
-        (
-            {"max_perplexity": 4},
-            r"of at most 4; the best, best, has 4\.410 with 800,000 MACs .*: raise --max-perplexity",
-        ),
-        (
-            {"max_macs": 20_000, "max_perplexity": 4.7},
-            r"both at most 20,000 MACs .* give 5\.000 \(knee\), such a perplexity takes 100,000 \(small\): raise",
-        ),
-        ({}, "--max-macs, --max-perplexity or both"),
-    ],
-)
-def test_what_cannot_be_had_is_refused_with_the_nearest_that_can(limits, message):
-    with pytest.raises(InputError, match=message):
-        recommend(ALL, **limits)
+@given(points_of, st.tuples(coordinate, coordinate))
+def test_another_point_never_lowers_the_hypervolume_and_a_dominated_one_leaves_it(points, new):
+    before, after = hypervolume(points, CORNER), hypervolume([*points, new], CORNER)
+    assert after >= before
+    if any(dominates(point, new) for point in points):
+        assert after == before
 
 
-def test_no_finished_run_is_no_recommendation():
-    with pytest.raises(InputError, match="no finished run"):
-        recommend([], max_macs=1000)
+@given(points_of.filter(len), st.randoms(use_true_random=False))
+def test_order_does_not_matter(points, random):
+    shuffled = random.sample(points, len(points))
+    assert hypervolume(shuffled, CORNER) == pytest.approx(hypervolume(points, CORNER))
+    assert knee_point(shuffled) == knee_point(points)
 
 
-def test_only_diverged_runs_are_refused_in_words():
-    with pytest.raises(InputError, match="has inf with 100 MACs"):
-        recommend([candidate("a", 100, inf)], max_perplexity=5)
+def knee_point(points):
+    return points[knee(points)]
 
 
-@pytest.mark.parametrize(("perplexity", "named"), [(3.7, "3.700"), (3.7001, "3.701"), (3.7009, "3.701")])
-def test_a_perplexity_is_rounded_up_where_it_has_more_than_three_decimals(perplexity, named):
-    with pytest.raises(InputError, match=rf"has {named} with 100 MACs"):
-        recommend([candidate("a", 100, perplexity)], max_perplexity=0.5)
+def test_many_draws_of_y_at_once_are_as_one_by_one():
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 9, 20), rng.integers(0, 9, (50, 20))
+    masks, areas = front_mask(x, y), dominated_area(x, y, CORNER)
+    for row, mask, area in zip(y, masks, areas, strict=True):
+        points = np.stack([x, row], axis=1)
+        assert mask.tolist() == front_mask(x, row).tolist()
+        assert area == pytest.approx(hypervolume(points, CORNER))
 
 
-@given(st.floats(1.0, 28.0))
-@example(3.7)
-def test_who_asks_for_the_perplexity_that_a_refusal_names_is_served(perplexity):
-    only = candidate("a", 100, perplexity)
-    with pytest.raises(InputError) as refusal:
-        recommend([only], max_perplexity=0.5)
-    named = float(str(refusal.value).split("has ")[2].split(" ")[0])
-    assert recommend([only], max_perplexity=named) is only
+def test_the_knee_is_the_point_furthest_below_the_chord():
+    assert knee([(0, 10), (1, 4), (2, 2), (5, 1), (10, 0)]) == 2  # sums of the scaled coordinates: 1, .5, .4, .6, 1
 
 
-# --- the report's own ------------------------------------------------------------------------------------------------
+def test_the_knee_is_the_same_in_any_units():
+    points = np.array([(0, 10), (1, 4), (2, 2), (5, 1), (10, 0)], dtype=float)
+    assert knee(points * (1e6, 1e-3) + (7, 3)) == knee(points)
 
 
-def test_the_reports_configurations_have_macs_of_their_shape():
-    assert len(set(report_table().rows)) == 17
-    macs = {(one.cell, one.num_layers, one.hidden_size): one.macs_per_char for one in report_table().rows}
-    assert macs["rnn", 1, 128] == 128 * (28 + 128 + 2) + 128 + 129 * 28
-    assert max((size, shape) for shape, size in macs.items())[1] == ("lstm", 1, 1024)
+@pytest.mark.parametrize("points", [[(3, 4)], [(3, 4), (5, 1)], [(0, 10), (8, 9), (10, 0)], [(2, 2), (2, 2)]])
+def test_without_a_point_below_the_chord_the_knee_is_the_lowest_x(points):
+    assert knee(points) == 0
+
+
+def test_a_front_without_points_has_neither_members_nor_knee():
+    assert on_front([]) == []
+    with pytest.raises(ValueError, match="without points"):
+        knee([])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_numbers_that_are_not_finite_are_refused(bad):
+    with pytest.raises(ValueError, match="finite"):
+        hypervolume([(1, bad)], CORNER)
+    with pytest.raises(ValueError, match="finite"):
+        front_mask([1], [bad])

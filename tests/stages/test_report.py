@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("_stand_in")
 def test_the_pages_are_on_disk_and_among_the_artifacts(done, lab):
     assert done.folder == lab / "mlruns" / "report-quick"
     page = (done.folder / "report.html").read_text()
-    assert page == records.read_text(done.found.run_id, "report/report.html")
+    assert page == records.read_text(done.reproduction.run_id, "report/report.html")
     assert "gru-scratch-1x8" in page
     assert (done.folder / "report.md").is_file()
     assert list((done.folder / "figures").glob("*.png"))
@@ -25,13 +25,13 @@ def test_the_pages_are_on_disk_and_among_the_artifacts(done, lab):
 def test_the_report_against_another_table_takes_the_same_runs(done, tmp_path):
     path = tmp_path / "other.csv"
     path.write_text(OTHER)
-    other = rewrite_report(done.found.run_id, str(path), str(tmp_path / "out"))
-    assert [each.id for each in other.found.configurations] == ["theirs", "unknown"]
-    assert other.found["theirs"].runs == done.found["gru-scratch-1x8"].runs
-    assert not other.found["unknown"].runs
+    other = rewrite_report(done.reproduction.run_id, str(path), str(tmp_path / "out"))
+    assert [each.id for each in other.reproduction.configurations] == ["theirs", "unknown"]
+    assert other.reproduction["theirs"].runs == done.reproduction["gru-scratch-1x8"].runs
+    assert not other.reproduction["unknown"].runs
     assert other.verdicts == ()
-    assert other.found.commands == (
-        *done.found.commands,
+    assert other.reproduction.commands == (
+        *done.reproduction.commands,
         "mlflow run . --env-manager local -e report -P against=other.csv",
     )
     page = (tmp_path / "out" / "report.html").read_text()
@@ -43,7 +43,7 @@ def test_a_table_of_which_nothing_was_trained_says_what_to_do(done, tmp_path):
     path = tmp_path / "other.csv"
     path.write_text("id,implementation,cell,num_layers,hidden_size\nnew,torch,rnn,3,16\n")
     with pytest.raises(InputError, match="train them first: tmlm reproduce --against"):
-        rewrite_report(done.found.run_id, str(path), "auto")
+        rewrite_report(done.reproduction.run_id, str(path), "auto")
 
 
 def test_a_report_on_nothing_is_refused(store):
@@ -55,16 +55,16 @@ def test_a_report_on_nothing_is_refused(store):
 
 @pytest.mark.slow
 def test_a_quick_reproduction_is_reported_on_only_if_there_is_no_other(own):
-    assert rewrite_report("", "", "auto").found.run_id == own.found.run_id
+    assert rewrite_report("", "", "auto").reproduction.run_id == own.reproduction.run_id
     whole = reproduce(ReproduceConfig(only="gru-scratch-1x8", epochs=1), make_pool=WithoutStream)
     path = own.folder / "other.csv"
     path.write_text(OTHER)
     other = reproduce(ReproduceConfig(only="theirs", epochs=1, against=str(path)), quick=True, make_pool=WithoutStream)
-    assert other.found.run_id != whole.found.run_id
-    assert rewrite_report("", "", "auto").found.run_id == whole.found.run_id
+    assert other.reproduction.run_id != whole.reproduction.run_id
+    assert rewrite_report("", "", "auto").reproduction.run_id == whole.reproduction.run_id
 
 
 def test_a_reproduction_that_has_not_come_far_enough_says_so(own):
-    records.artifact_path(own.found.run_id, "text.json").unlink()
+    records.artifact_path(own.reproduction.run_id, "text.json").unlink()
     with pytest.raises(InputError, match="has not come far enough to report on; run `tmlm reproduce` again"):
-        rewrite_report(own.found.run_id, "", "auto")
+        rewrite_report(own.reproduction.run_id, "", "auto")

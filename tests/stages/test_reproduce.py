@@ -56,20 +56,22 @@ def pool(given) -> Callable[[int], Inline]:
 
 
 def test_each_training_is_a_finished_run_nested_in_the_reproductions(done):
-    found = trainings(done.found.run_id)
+    found = trainings(done.reproduction.run_id)
     assert set(found) == {"gru-scratch-1x8", "lstm-scratch-1x8"}
     for each in found.values():
         assert (each.status, len(each.curves["perplexity/val"])) == ("FINISHED", 1)
         assert each.configuration["train"]["preset"] == "report"
-    parent = MlflowClient().get_run(done.found.run_id)
+    parent = MlflowClient().get_run(done.reproduction.run_id)
     assert (parent.info.status, parent.data.tags["stage"]) == ("FINISHED", "reproduce")
     assert parent.data.tags["reproduction.quick"] == "true"
 
 
 def test_what_the_runs_came_to_is_put_together_from_the_record(done):
-    found = done.found["gru-scratch-1x8"]
+    found = done.reproduction["gru-scratch-1x8"]
     (run,) = found.runs
-    (recorded,) = (each for each in trainings(done.found.run_id).values() if each.tags["configuration"] == found.id)
+    (recorded,) = (
+        each for each in trainings(done.reproduction.run_id).values() if each.tags["configuration"] == found.id
+    )
     assert run.val == recorded.curves["perplexity/val"]
     assert (run.epochs, run.epochs_planned, run.is_whole, run.seed) == (1, 1, True, 0)
     assert run.train_pooled != run.train
@@ -77,21 +79,21 @@ def test_what_the_runs_came_to_is_put_together_from_the_record(done):
     assert all(text.startswith(prompt) and len(text) == len(prompt) + 20 for prompt, text in run.texts)
     assert run.test_perplexity is not None
     assert run.train_seconds > 0
-    assert not done.found["rnn-torch-1x128"].runs
+    assert not done.reproduction["rnn-torch-1x128"].runs
 
 
 def test_the_same_command_again_trains_nothing_and_takes_the_same_run(done, given, pool):
     again = reproduce(TWO, quick=True, make_pool=pool)
     assert given == []
-    assert again.found.run_id == done.found.run_id
-    assert again.found.configurations == done.found.configurations
+    assert again.reproduction.run_id == done.reproduction.run_id
+    assert again.reproduction.configurations == done.reproduction.configurations
 
 
 def test_more_epochs_go_on_with_the_same_run(own, given, pool):
-    before = trainings(own.found.run_id)["gru-scratch-1x8"]
+    before = trainings(own.reproduction.run_id)["gru-scratch-1x8"]
     again = reproduce(replace(ONE, epochs=2), quick=True, make_pool=pool)
     assert [task.going_on for task in given] == [before.run_id]
-    (run,) = again.found["gru-scratch-1x8"].runs
+    (run,) = again.reproduction["gru-scratch-1x8"].runs
     assert run.run_id == before.run_id
     assert (run.epochs, run.epochs_planned, run.val[0]) == (2, 2, before.curves["perplexity/val"][0])
 
@@ -100,7 +102,7 @@ def test_more_epochs_go_on_with_the_same_run(own, given, pool):
 def test_another_seed_is_another_run(own, given, pool):
     again = reproduce(replace(ONE, seeds=2), quick=True, make_pool=pool)
     assert [task.train.seed for task in given] == [1]
-    first, second = again.found["gru-scratch-1x8"].runs
+    first, second = again.reproduction["gru-scratch-1x8"].runs
     assert (first.seed, second.seed) == (0, 1)
     assert first.val != second.val
 
@@ -148,7 +150,7 @@ def test_a_worker_that_is_killed_costs_its_training_once_and_twice_leaves_it_out
 
     done = reproduce(TWO, quick=True, make_pool=make)
     assert [task.model.cell for task in given] == ["lstm", "gru", "gru"]
-    assert [run.status for run in done.found["lstm-scratch-1x8"].runs] == ["FINISHED"]
+    assert [run.status for run in done.reproduction["lstm-scratch-1x8"].runs] == ["FINISHED"]
     assert done.result["failed"] == ["gru-scratch-1x8, seed 0: its process (pid 4711) is gone, exit code -9, 2 times"]
 
 
@@ -172,7 +174,7 @@ def test_what_is_stopped_is_gone_on_with(store, given, pool):
     assert MlflowClient().get_run(parent).info.status == "KILLED"
     given.clear()
     done = reproduce(TWO, quick=True, make_pool=pool)
-    assert done.found.run_id == parent
+    assert done.reproduction.run_id == parent
     assert [task.model.cell for task in given] == ["gru"]
 
 
@@ -182,10 +184,10 @@ def test_a_check_that_is_not_met_says_so_after_all_is_recorded(own, monkeypatch)
     with pytest.raises(CheckFailedError, match=r"--check is not met by 2 of .*gru-scratch-1x8, seed 0: ") as raised:
         reproduce(ONE, quick=True, check=True, make_pool=Inline)
     assert raised.value.exit_code == 4
-    parent = MlflowClient().get_run(own.found.run_id)
+    parent = MlflowClient().get_run(own.reproduction.run_id)
     assert parent.info.status == "FAILED"
-    assert "outside" in records.read_text(own.found.run_id, "report/report.md")
-    met = json.loads(records.read_text(own.found.run_id, "result.json"))["checks"]
+    assert "outside" in records.read_text(own.reproduction.run_id, "report/report.md")
+    met = json.loads(records.read_text(own.reproduction.run_id, "result.json"))["checks"]
     assert sum(each["is_met"] is False for each in met) == 2
 
 
@@ -194,14 +196,14 @@ def test_another_table_is_reproduced_by_a_run_of_its_own(own, tmp_path, given, p
     path.write_text(OTHER)
     other = reproduce(ReproduceConfig(only="theirs", epochs=1, against=str(path)), quick=True, make_pool=pool)
     assert len(given) == 1
-    assert other.found.run_id != own.found.run_id
-    assert rewrite_report("", str(path), "auto").found.run_id == other.found.run_id
+    assert other.reproduction.run_id != own.reproduction.run_id
+    assert rewrite_report("", str(path), "auto").reproduction.run_id == other.reproduction.run_id
     sizes = {each.kind: each.is_met for each in other.checks if "parameters" in each.name}
     assert sizes == {"printed": False, "trained": True}  # 1.1 k are reported of 0.9 k
 
 
 def test_a_training_is_no_reproduction(done):
-    (child, _) = trainings(done.found.run_id).values()
+    (child, _) = trainings(done.reproduction.run_id).values()
     with pytest.raises(InputError, match="is no reproduction"):
         recorded_reproduction(child.run_id)
 
@@ -271,7 +273,7 @@ def test_what_was_stopped_and_is_asked_for_fewer_epochs_ends_where_it_stands(sto
     with pytest.raises(KeyboardInterrupt):
         reproduce(replace(ONE, epochs=5), quick=True, make_pool=stopped_halfway)
     done = reproduce(ONE, quick=True, make_pool=pool)
-    (run,) = done.found["gru-scratch-1x8"].runs
+    (run,) = done.reproduction["gru-scratch-1x8"].runs
     assert (run.status, run.epochs) == ("FINISHED", 2)
 
 
@@ -281,7 +283,7 @@ def test_what_its_time_cut_short_after_all_epochs_that_are_asked_for_has_nothing
     given.clear()
     again = reproduce(ONE, quick=True, make_pool=pool)
     assert given == []
-    (run,) = again.found["gru-scratch-1x8"].runs
+    (run,) = again.reproduction["gru-scratch-1x8"].runs
     assert (run.epochs, run.stopped) == (1, "--max-seconds 0.001")
 
 
@@ -290,8 +292,8 @@ def test_more_time_goes_on_with_what_was_cut_short(store, given, pool):
     first = reproduce(replace(ONE, epochs=2, max_seconds=0.001), quick=True, make_pool=pool)
     given.clear()
     again = reproduce(replace(ONE, epochs=2, max_seconds=100), quick=True, make_pool=pool)
-    assert [task.going_on for task in given] == [first.found["gru-scratch-1x8"].runs[0].run_id]
-    (run,) = again.found["gru-scratch-1x8"].runs
+    assert [task.going_on for task in given] == [first.reproduction["gru-scratch-1x8"].runs[0].run_id]
+    (run,) = again.reproduction["gru-scratch-1x8"].runs
     assert (run.epochs, run.stopped) == (2, "")
 
 
@@ -302,7 +304,7 @@ def test_a_stopped_training_whose_checkpoints_are_gone_is_trained_anew(store, po
     (begun,) = trainings(records.latest_run({"stage": "reproduce"}) or "").values()
     shutil.rmtree(records.artifact_path(begun.run_id, "checkpoints"))
     done = reproduce(replace(ONE, epochs=4), quick=True, make_pool=pool)
-    (run,) = done.found["gru-scratch-1x8"].runs
+    (run,) = done.reproduction["gru-scratch-1x8"].runs
     assert run.run_id != begun.run_id
     assert (run.status, run.epochs) == ("FINISHED", 4)
     assert "has lost its checkpoints" in caplog.text
@@ -310,18 +312,18 @@ def test_a_stopped_training_whose_checkpoints_are_gone_is_trained_anew(store, po
 
 @pytest.mark.slow
 def test_after_a_reproduction_was_deleted_another_one_has_trainings_of_its_own(own, given, pool):
-    MlflowClient().delete_run(own.found.run_id)
+    MlflowClient().delete_run(own.reproduction.run_id)
     again = reproduce(ONE, quick=True, make_pool=pool)
-    assert again.found.run_id != own.found.run_id
-    assert [run.epochs for run in again.found["gru-scratch-1x8"].runs] == [1]
+    assert again.reproduction.run_id != own.reproduction.run_id
+    assert [run.epochs for run in again.reproduction["gru-scratch-1x8"].runs] == [1]
     assert len(given) == 1
 
 
 @pytest.mark.slow
 def test_a_training_that_was_deleted_is_trained_again(own, given, pool):
-    MlflowClient().delete_run(own.found["gru-scratch-1x8"].runs[0].run_id)
+    MlflowClient().delete_run(own.reproduction["gru-scratch-1x8"].runs[0].run_id)
     again = reproduce(ONE, quick=True, make_pool=pool)
-    assert [run.epochs for run in again.found["gru-scratch-1x8"].runs] == [1]
+    assert [run.epochs for run in again.reproduction["gru-scratch-1x8"].runs] == [1]
     assert len(given) == 1
 
 
@@ -330,16 +332,16 @@ def test_a_shape_that_stands_twice_in_a_table_is_trained_once(store, tmp_path, g
     path.write_text(OTHER.replace("unknown,torch,rnn,1,16", "once more,scratch,gru,1,8"))
     done = reproduce(ReproduceConfig(epochs=1, against=str(path)), quick=True, make_pool=pool)
     assert len(given) == 1
-    assert done.found["theirs"].runs == done.found["once more"].runs
+    assert done.reproduction["theirs"].runs == done.reproduction["once more"].runs
 
 
 @pytest.mark.slow
 def test_the_runs_counts_are_those_of_the_last_time(own, pool, monkeypatch):
-    before = MlflowClient().get_run(own.found.run_id).data.metrics["reproduction/claims_that_hold"]
+    before = MlflowClient().get_run(own.reproduction.run_id).data.metrics["reproduction/claims_that_hold"]
     verdicts = [replace(verdict, outcome="holds") for verdict in own.verdicts]
     monkeypatch.setattr("pipeline.stages.report.judge_claims", lambda found: verdicts)
     reproduce(ONE, quick=True, make_pool=pool)
-    after = MlflowClient().get_run(own.found.run_id).data.metrics["reproduction/claims_that_hold"]
+    after = MlflowClient().get_run(own.reproduction.run_id).data.metrics["reproduction/claims_that_hold"]
     assert before < after == len(verdicts)
 
 
@@ -408,36 +410,36 @@ def test_a_training_that_has_diverged_is_not_made_again_and_misses_the_check_eac
 @pytest.mark.slow
 def test_each_command_is_kept_once_and_shown_as_it_was_given(own, pool):
     named = "mlflow run . --env-manager local -e reproduce -P only=gru-scratch-1x8 -P epochs=1"
-    assert own.found.commands == (f"{named.replace('-1x8', '-1x8,lstm-scratch-1x8')} -P quick=true",)
-    assert own.found.commands_known
+    assert own.reproduction.commands == (f"{named.replace('-1x8', '-1x8,lstm-scratch-1x8')} -P quick=true",)
+    assert own.reproduction.commands_known
     reproduce(replace(ONE, max_seconds=100), quick=True, make_pool=pool)
     again = reproduce(replace(ONE, workers=2), quick=True, make_pool=pool)  # which trains nothing else
-    assert again.found.commands == (
-        *own.found.commands,
+    assert again.reproduction.commands == (
+        *own.reproduction.commands,
         f"{named} -P max_seconds=100 -P quick=true",
         f"{named} -P quick=true",
     )
     for page in ("report.md", "report.html"):
         text = (again.folder / page).read_text()
-        assert all(command in text for command in again.found.commands)
-    assert len(recorded_commands(again.found.run_id)[0]) == 3
+        assert all(command in text for command in again.reproduction.commands)
+    assert len(recorded_commands(again.reproduction.run_id)[0]) == 3
 
 
 def test_of_a_reproduction_that_kept_no_commands_the_first_and_the_last_are_known(own, pool):
-    records.artifact_path(own.found.run_id, COMMANDS_FILE).unlink()  # as before this was kept
-    old = recorded_reproduction(own.found.run_id)
-    assert (old.commands, old.commands_known) == (own.found.commands, False)
+    records.artifact_path(own.reproduction.run_id, COMMANDS_FILE).unlink()  # as before this was kept
+    old = recorded_reproduction(own.reproduction.run_id)
+    assert (old.commands, old.commands_known) == (own.reproduction.commands, False)
     again = reproduce(replace(ONE, max_seconds=100), quick=True, make_pool=pool)
-    assert [each.rpartition("epochs=1 ")[2] for each in again.found.commands] == [
+    assert [each.rpartition("epochs=1 ")[2] for each in again.reproduction.commands] == [
         "-P quick=true",
         "-P max_seconds=100 -P quick=true",
     ]
-    assert not again.found.commands_known
+    assert not again.reproduction.commands_known
     assert "what was asked for between them was not kept" in (again.folder / "report.md").read_text()
 
 
 def test_what_is_kept_of_a_reproduction_names_no_folder_of_the_machine(done, lab):
-    kept = records.read_text(done.found.run_id, "result.json")
+    kept = records.read_text(done.reproduction.run_id, "result.json")
     assert json.loads(kept)["report"] == "report/report.html"
     pages = [(done.folder / name).read_text() for name in ("report.html", "report.md")]
     for text in (kept, *pages):
@@ -456,12 +458,12 @@ def test_more_epochs_than_the_protocols_are_said(store, monkeypatch):
 
     monkeypatch.setitem(PRESETS, "report", short)
     of_the_protocol = reproduce(ReproduceConfig(only="gru-scratch-1x8"), make_pool=WithoutStream)
-    (run,) = of_the_protocol.found["gru-scratch-1x8"].runs
+    (run,) = of_the_protocol.reproduction["gru-scratch-1x8"].runs
     assert (run.epochs, run.epochs_planned, run.is_whole) == (2, 2, True)
     page = (of_the_protocol.folder / "report.md").read_text()
     assert "where the protocol has" not in page
     more = reproduce(ReproduceConfig(only="gru-scratch-1x8", epochs=3), make_pool=WithoutStream)
-    (run,) = more.found["gru-scratch-1x8"].runs
+    (run,) = more.reproduction["gru-scratch-1x8"].runs
     assert (run.epochs, run.epochs_planned, run.is_whole) == (3, 3, True)
     page = (more.folder / "report.md").read_text()
     assert "gru-scratch-1x8: trained for 3 epochs, where the protocol has 2." in page
@@ -481,4 +483,4 @@ def test_a_moved_checkout_is_repaired_first_and_nothing_is_trained_twice(own, tm
     doctor.repair()
     again = reproduce(ONE, quick=True, make_pool=pool)
     assert given == []
-    assert again.found["gru-scratch-1x8"].runs == own.found["gru-scratch-1x8"].runs
+    assert again.reproduction["gru-scratch-1x8"].runs == own.reproduction["gru-scratch-1x8"].runs

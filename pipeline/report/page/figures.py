@@ -198,7 +198,7 @@ def _dumbbells(axes: Axes, configurations: Sequence[Configuration], bars: Mappin
     for value, style in zip(sorted(bars.values()), BAR_STYLES, strict=False):
         axes.axvline(value, color=INK, linestyle=style, linewidth=0.9, zorder=1.5)
     log_x(axes, widths or [1.0, 28.0], plain_number)
-    states = [f"\n({each.progress})" if each.progress else "" for each in configurations]
+    states = [f"\n({configuration.progress})" if configuration.progress else "" for configuration in configurations]
     names = [configuration.label + state for configuration, state in zip(configurations, states, strict=True)]
     axes.set_yticks(rows, names)
     axes.set_ylim(-0.6, len(names) - 0.3)
@@ -215,12 +215,12 @@ def perplexity_against_macs(configurations: Sequence[Configuration], bars: Mappi
     axes = _page_axes(figure, title)
     trained = [configuration for configuration in configurations if configuration.furthest]
     missing = [configuration for configuration in configurations if not configuration.furthest]
-    best = [estimate(drawable([run.best_val for run in each.furthest])) for each in trained]
-    last = [estimate(drawable([run.val[-1] for run in each.furthest])).mean for each in trained]
+    best = [estimate(drawable([run.best_val for run in configuration.furthest])) for configuration in trained]
+    last = [estimate(drawable([run.val[-1] for run in configuration.furthest])).mean for configuration in trained]
     grey = [
-        (each.complexity.macs_per_char, each.reported.perplexity_end)
-        for each in configurations
-        if each.reported.perplexity_end is not None
+        (configuration.complexity.macs_per_char, configuration.reported.perplexity_end)
+        for configuration in configurations
+        if configuration.reported.perplexity_end is not None
     ]
     heights = [*bars.values(), *last, *(point.mean for point in best), *(y for _, y in grey)] or [1.0, 28.0]
     log_x(axes, [configuration.complexity.macs_per_char for configuration in configurations] or [1.0])
@@ -257,8 +257,8 @@ def perplexity_against_macs(configurations: Sequence[Configuration], bars: Mappi
     legend_below(figure, [axes], 4, SMALLER)
     places = [*((float(x), y) for x, y in crosses), *(start for start, _ in lines)]
     labels = [
-        (_literal(each.id) + (f" ({_literal(each.state)})" if each.state else ""), x, y)
-        for each, (x, y) in zip((*missing, *trained), places, strict=True)
+        (_literal(configuration.id) + (f" ({_literal(configuration.state)})" if configuration.state else ""), x, y)
+        for configuration, (x, y) in zip((*missing, *trained), places, strict=True)
     ]
     left, right = axes.get_xlim()
     lines += [((left, value), (right, value)) for value in bars.values()]

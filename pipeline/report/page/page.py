@@ -140,15 +140,22 @@ def pages(
     """Render the whole report; sections without content (another table has no verdicts) are left out."""
     own = reproduction.table.digest == report_table().digest
     anchors = _anchors(
-        [*(question.anchor for question in QUESTIONS), "all", *(each.id for each in reproduction.configurations)]
+        [
+            *(question.anchor for question in QUESTIONS),
+            "all",
+            *(configuration.id for configuration in reproduction.configurations),
+        ]
     )
     questions = _questions(reproduction, own)
-    pictures = [_training_picture(reproduction, each, anchors[each.id]) for each in reproduction.configurations]
+    pictures = [
+        _training_picture(reproduction, configuration, anchors[configuration.id])
+        for configuration in reproduction.configurations
+    ]
     title = "The report, reproduced and corrected" if own else f"{reproduction.table.name}, reproduced"
     content: dict[str, Any] = {
         "title": f"{quick_words(reproduction)}. {title}" if reproduction.quick else title,
         "about": about_sentences(reproduction, own),
-        "found": reproduction,
+        "reproduction": reproduction,
         "own": own,
         "banners": banners(reproduction),
         "trained": training_sentence(reproduction),
@@ -245,21 +252,24 @@ def _sections(content: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _questions(reproduction: Reproduction, own: bool) -> list[Picture]:
     """One comparison per question of the report; for another table, a single one of all its configurations."""
-    everything = Question("all", "Perplexity against MACs", tuple(each.id for each in reproduction.configurations),
-                          perplexity_against_macs)  # fmt: skip
+    ids = tuple(configuration.id for configuration in reproduction.configurations)
+    everything = Question("all", "Perplexity against MACs", ids, perplexity_against_macs)
     pictures = []
     for question in QUESTIONS if own else (everything,):
-        chosen = [each for each in reproduction.configurations if each.id in question.ids]
-        chosen.sort(key=lambda each: question.ids.index(each.id))
+        chosen = [configuration for configuration in reproduction.configurations if configuration.id in question.ids]
+        chosen.sort(key=lambda configuration: question.ids.index(configuration.id))
         if not chosen:
             continue
         png = question.draw(chosen, drawn_baselines(reproduction), titled(reproduction, question.title))
         trained = sorted(
-            (each for each in chosen if each.whole), key=lambda each: each.mean_best_val
+            (configuration for configuration in chosen if configuration.whole),
+            key=lambda configuration: configuration.mean_best_val,
         )  # incomplete trainings are not ranked
-        ranked = listed([f"{each.id} {rounded(each.mean_best_val)}" for each in trained[:8]])
+        ranked = listed([f"{configuration.id} {rounded(configuration.mean_best_val)}" for configuration in trained[:8]])
         more = f", and {len(trained) - 8} more" if len(trained) > 8 else ""
-        incomplete = listed([f"{each.id} ({each.state})" for each in chosen if each.state])
+        incomplete = listed(
+            [f"{configuration.id} ({configuration.state})" for configuration in chosen if configuration.state]
+        )
         answer = f"Best validation perplexity: {ranked}{more}." if trained else "Nothing was trained to its end."
         answer += f" Incomplete: {incomplete}." if incomplete else ""
         alt = f"{titled(reproduction, question.title)} Validation perplexity of {len(chosen)} configurations. {answer}"
@@ -274,17 +284,17 @@ def _training_picture(reproduction: Reproduction, configuration: Configuration, 
     kind = "from scratch" if reported.implementation == "scratch" else "torch.nn"
     title = f"{configuration.label}, {kind}"
     png = training_curves(configuration, planned, drawn_baselines(reproduction), titled(reproduction, title))
-    told = [configuration.state] if configuration.state else []
+    remarks = [configuration.state] if configuration.state else []
     if runs:
         train, val = (estimate([getattr(run, curve)[-1] for run in runs]).mean for curve in ("train", "val"))
         ends = "training ends at" if configuration.whole else "training is at"
-        told.append(
+        remarks.append(
             f"{ends} {rounded(train)}, validation at {rounded(val)}, best {rounded(configuration.mean_best_val)} at "
             f"epoch {span([run.best_epoch for run in runs])}"
         )
     if reported.gap:
-        told.append(f"the gap as reported: “{reported.gap}”")
-    words = "; ".join(told)
+        remarks.append(f"the gap as reported: “{reported.gap}”")
+    words = "; ".join(remarks)
     caption = f"{configuration.id}: {words}." if words else f"{configuration.id}."
     if reproduction.quick:
         caption = f"{caption} {quick_words(reproduction)}."
@@ -301,5 +311,5 @@ def _commands(reproduction: Reproduction) -> list[str]:
         return ["The commands were not kept."]
     if reproduction.commands_known:
         return ["To repeat it:", *reproduction.commands]
-    said = "To repeat it, the first and the last command; what was asked for between them was not kept:"
-    return [said, *reproduction.commands]
+    sentence = "To repeat it, the first and the last command; what was asked for between them was not kept:"
+    return [sentence, *reproduction.commands]

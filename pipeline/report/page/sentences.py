@@ -16,7 +16,7 @@ SIGNS = {"holds": ("✓", "holds"), "does not hold": ("✗", "fails"), "can't be
 
 
 def _planned(configurations: Iterable[Configuration]) -> list[int]:
-    return sorted({run.epochs_planned for each in configurations for run in each.furthest})
+    return sorted({run.epochs_planned for configuration in configurations for run in configuration.furthest})
 
 
 def quick_words(reproduction: Reproduction) -> str:
@@ -60,32 +60,32 @@ def about_sentences(reproduction: Reproduction, own: bool) -> list[str]:
 
 def banners(reproduction: Reproduction) -> list[str]:
     """Warnings for the top of the page: a quick check, or another number of epochs than the protocol's."""
-    said = []
+    sentences = []
     if reproduction.quick:
-        said.append(
+        sentences.append(
             f"{quick_words(reproduction)}. Its figures say that everything runs, and nothing of the report's claims."
         )
     else:
         other = [
-            each
-            for each in reproduction.configurations
-            if any(run.epochs_planned != protocol_epochs(each.reported) for run in each.furthest)
+            configuration
+            for configuration in reproduction.configurations
+            if any(run.epochs_planned != protocol_epochs(configuration.reported) for run in configuration.furthest)
         ]
         if other:
-            said.append(
-                f"{listed([each.id for each in other])}: trained for {span(_planned(other))} epochs, where the "
-                f"protocol has {span([protocol_epochs(each.reported) for each in other])}."
+            sentences.append(
+                f"{listed([configuration.id for configuration in other])}: trained for {span(_planned(other))} epochs, "
+                f"where the protocol has {span([protocol_epochs(configuration.reported) for configuration in other])}."
             )
-    return said
+    return sentences
 
 
 def training_sentence(reproduction: Reproduction) -> str:
     """One sentence on the number of trainings, their epochs and seeds."""
-    runs = [run for each in reproduction.configurations for run in each.runs]
+    runs = [run for configuration in reproduction.configurations for run in configuration.runs]
     if not runs:
         return "Nothing has been trained."
     seeds = sorted({run.seed for run in runs})
-    begun = sum(bool(each.runs) for each in reproduction.configurations)
+    begun = sum(bool(configuration.runs) for configuration in reproduction.configurations)
     whole = sum(run.is_whole for run in runs)
     of_them = "all of them whole" if whole == len(runs) else f"{whole} of them whole"
     named = f"seed{'s' * (len(seeds) > 1)} {listed([str(seed) for seed in seeds])}"
@@ -100,31 +100,32 @@ def training_sentence(reproduction: Reproduction) -> str:
 
 def summary_sentences(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
     """The main results in up to five sentences."""
-    whole = [each for each in reproduction.configurations if each.whole]
+    whole = [configuration for configuration in reproduction.configurations if configuration.whole]
     missing: dict[tuple[str, str], list[str]] = {}
-    for each in reproduction.configurations:
-        if not each.whole:
-            missing.setdefault((each.progress, each.stopped), []).append(each.id)
+    for configuration in reproduction.configurations:
+        if not configuration.whole:
+            missing.setdefault((configuration.progress, configuration.stopped), []).append(configuration.id)
     trained = f"{len(whole)} of {len(reproduction.configurations)} configurations were trained for all their epochs"
-    said = ["; ".join([trained, *(_missing(*how, ids) for how, ids in missing.items())]) + "."]
+    sentences = ["; ".join([trained, *(_missing(*how, ids) for how, ids in missing.items())]) + "."]
     if whole:
-        said += [_best_sentence(reproduction, whole), _gap_sentence(whole)]
-    said.append(_claims_sentence(reproduction, verdicts))
+        sentences += [_best_sentence(reproduction, whole), _gap_sentence(whole)]
+    sentences.append(_claims_sentence(reproduction, verdicts))
     streamed = [
-        (run.best_val, run.test_perplexity, each.shape)
-        for each in reproduction.configurations
-        for run in each.stream
+        (run.best_val, run.test_perplexity, configuration.shape)
+        for configuration in reproduction.configurations
+        for run in configuration.stream
         if run.is_whole and run.test_perplexity is not None
     ]
     if streamed:
-        val, value, shape = min(streamed, key=lambda each: each[0])  # selected by validation, never by the test text
+        # selected by validation, never by the test text
+        val, value, shape = min(streamed, key=lambda training: training[0])
         baseline = reproduction.text.test_perplexity
-        said.append(
+        sentences.append(
             f"Trained on nine tenths of the text by this project's own recipe, the best of the same shapes by "
             f"validation ({shape}, {rounded(val)}) has a perplexity of {rounded(value)} on held-out test text, "
             f"{'ahead of' if value < baseline else 'behind'} a Kneser-Ney {BASELINE_LABEL}'s {rounded(baseline)}."
         )
-    return said
+    return sentences
 
 
 def _missing(progress: str, stopped: str, ids: Sequence[str]) -> str:
@@ -141,7 +142,7 @@ def _missing(progress: str, stopped: str, ids: Sequence[str]) -> str:
 
 def _best_sentence(reproduction: Reproduction, whole: Sequence[Configuration]) -> str:
     """Compare the best network with n-grams, by the rule of pipeline.report.claims.evidence."""
-    best = min(whole, key=lambda each: each.mean_best_val)
+    best = min(whole, key=lambda configuration: configuration.mean_best_val)
     epochs = span([run.best_epoch for run in best.furthest])
     text = reproduction.text
     sentence = (
@@ -150,7 +151,7 @@ def _best_sentence(reproduction: Reproduction, whole: Sequence[Configuration]) -
     if BASELINE_ORDER not in text.windowed:
         return f"{sentence}."
     pooled = estimate([BEST_POOLED.of(run) for run in best.furthest]).mean
-    ahead = len(better_than_counting(text, {each.id: each.furthest for each in whole}))
+    ahead = len(better_than_counting(text, {configuration.id: configuration.furthest for configuration in whole}))
     orders = [order for order in (4, 5, 6) if order in text.windowed]
     windowed, known = (
         listed([f"{rounded(baselines[order])} for order {order}" for order in orders if order in baselines])
@@ -166,10 +167,10 @@ def _best_sentence(reproduction: Reproduction, whole: Sequence[Configuration]) -
 
 
 def _gap_sentence(whole: Sequence[Configuration]) -> str:
-    def end(each: Configuration, curve: str) -> float:
-        return estimate([getattr(run, curve)[-1] for run in each.furthest]).mean
+    def end(configuration: Configuration, curve: str) -> float:
+        return estimate([getattr(run, curve)[-1] for run in configuration.furthest]).mean
 
-    widest = max(whole, key=lambda each: end(each, "val") - end(each, "train"))
+    widest = max(whole, key=lambda configuration: end(configuration, "val") - end(configuration, "train"))
     epochs = span([run.best_epoch for run in widest.furthest])
     return (
         f"The gap is widest for {widest.id}, which ends at {rounded(end(widest, 'train'))} in training and at "
@@ -185,7 +186,7 @@ def outcome_counts(verdicts: Sequence[Verdict]) -> str:
 
 
 def _claims_sentence(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> str:
-    judged = [agrees for each in reproduction.configurations for _, _, agrees in printed_sizes(each)]
+    judged = [agrees for configuration in reproduction.configurations for _, _, agrees in printed_sizes(configuration)]
     printed = [agrees for agrees in judged if agrees is not None]
     right = sum(printed)
     sizes = "Parameters and MACs are not reported."

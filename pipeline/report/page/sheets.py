@@ -85,25 +85,25 @@ def _runs(configuration: Configuration) -> TableCell:
 def perplexity_sheet(reproduction: Reproduction, anchors: Mapping[str, str], own: bool) -> Sheet:
     """Perplexities as reported, reproduced and corrected, one row per configuration."""
     rows = []
-    for each in reproduction.configurations:
-        runs, reported = each.furthest, each.reported
+    for configuration in reproduction.configurations:
+        runs, reported = configuration.furthest, configuration.reported
         best = [run.best_epoch - 1 for run in runs]
 
         def at_best(curve: str, runs: Sequence[RecordedTraining] = runs, best: Sequence[int] = best) -> list[float]:
             return [getattr(run, curve)[epoch] for run, epoch in zip(runs, best, strict=True)]
 
         corrected = TableCell()
-        if runs and each.whole and not reproduction.quick:
+        if runs and configuration.whole and not reproduction.quick:
             epochs = span([epoch + 1 for epoch in best])
-            corrected = TableCell(rounded(each.mean_best_val), f"epoch {epochs}", "corrected")
-        streamed = [run for run in each.stream if run.is_whole]
+            corrected = TableCell(rounded(configuration.mean_best_val), f"epoch {epochs}", "corrected")
+        streamed = [run for run in configuration.stream if run.is_whole]
         tests = [run.test_perplexity for run in streamed if run.test_perplexity is not None]
         rows.append(
             (
-                _head(each, anchors),
+                _head(configuration, anchors),
                 number_cell(reported.perplexity_start),
                 number_cell(reported.perplexity_end),
-                _runs(each),
+                _runs(configuration),
                 estimate_cell([run.train[0] for run in runs]),
                 estimate_cell(at_best("train")),
                 estimate_cell([run.train[-1] for run in runs]),
@@ -154,17 +154,17 @@ def _as_trained(configuration: Configuration) -> str:
 def cost_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet:
     """Training time, parameters and MACs as reported, reproduced and corrected, one row per configuration."""
     rows = []
-    for each in reproduction.configurations:
-        runs, reported, size = each.furthest, each.reported, each.complexity
-        parameters, macs = printed_sizes(each)
+    for configuration in reproduction.configurations:
+        runs, reported, size = configuration.furthest, configuration.reported, configuration.complexity
+        parameters, macs = printed_sizes(configuration)
         head_share = 1 - size.report_macs / REPORT_CHARS / size.macs_per_char
         seconds, per_epoch = TableCell(), TableCell()
         if runs:
-            seconds = TableCell(f"{fmean(run.train_seconds for run in runs):,.1f}", each.state)
+            seconds = TableCell(f"{fmean(run.train_seconds for run in runs):,.1f}", configuration.state)
             per_epoch = TableCell(f"{fmean(run.train_seconds / run.epochs for run in runs):.3g}")
         rows.append(
             (
-                _head(each, anchors),
+                _head(configuration, anchors),
                 number_cell(reported.train_seconds_transcript),
                 number_cell(reported.train_seconds_prose),
                 TableCell(reported.params or NOTHING),
@@ -173,7 +173,7 @@ def cost_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet:
                 per_epoch,
                 TableCell(f"{size.report_parameters:,}"),
                 TableCell(f"{size.report_macs:,}"),
-                TableCell(f"{size.parameters:,}", _as_trained(each)),
+                TableCell(f"{size.parameters:,}", _as_trained(configuration)),
                 TableCell(f"{size.macs_per_char:,}", f"{100 * head_share:.0f} % output layer"),
                 _corrected(*parameters),
                 _corrected(*macs),
@@ -202,17 +202,19 @@ def cost_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet:
 
 def text_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet | None:
     """Generated texts by prompt, the reported above ours; None without any text."""
-    reported = {each.id: dict(each.reported.samples) for each in reproduction.configurations}
+    reported = {configuration.id: dict(configuration.reported.samples) for configuration in reproduction.configurations}
     ours: dict[str, tuple[str, dict[str, str]]] = {}
-    for each in reproduction.configurations:
-        told = [run for run in each.furthest if run.texts]
-        ours[each.id] = (f"reproduced, seed {told[0].seed}", dict(told[0].texts)) if told else ("reproduced", {})
+    for configuration in reproduction.configurations:
+        generating = [run for run in configuration.furthest if run.texts]
+        ours[configuration.id] = (
+            (f"reproduced, seed {generating[0].seed}", dict(generating[0].texts)) if generating else ("reproduced", {})
+        )
     known = [dict(texts) for texts in reported.values()] + [texts for _, texts in ours.values()]
     if not any(known):
         return None
-    told_of = {prompt for texts in known for prompt in texts}
+    prompts_generated = {prompt for texts in known for prompt in texts}
     in_order = dict.fromkeys([*REPORT_PROMPTS, *(prompt for texts in known for prompt in texts)])
-    prompts = [prompt for prompt in in_order if prompt in told_of]
+    prompts = [prompt for prompt in in_order if prompt in prompts_generated]
     places = {place.prompt: place for place in reversed(reproduction.text.prompts)}  # the first place of each
     others = [prompt for prompt in prompts if prompt not in REPORT_PROMPTS]
     rows: list[tuple[TableCell, ...]] = []
@@ -225,28 +227,31 @@ def text_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet 
             else:
                 row.append(TableCell(note="not looked for" if prompt in others else "not in it"))
         rows.append(tuple(row))
-    for each in reproduction.configurations:
-        source, texts = ours[each.id]
+    for configuration in reproduction.configurations:
+        source, texts = ours[configuration.id]
         missing = {
-            prompt: TableCell(note="not asked of ours" if prompt in others else each.state) for prompt in prompts
+            prompt: TableCell(note="not asked of ours" if prompt in others else configuration.state)
+            for prompt in prompts
         }
         rows.append(
             (
-                _head(each, anchors, 2),
+                _head(configuration, anchors, 2),
                 TableCell("as reported"),
-                *(_generated(reported[each.id], prompt, TableCell()) for prompt in prompts),
+                *(_generated(reported[configuration.id], prompt, TableCell()) for prompt in prompts),
             )
         )
         generated = (_generated(texts, prompt, missing[prompt]) for prompt in prompts)
         rows.append((TableCell("", rows=0), TableCell(source), *generated))
-    said = "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front."
+    caption = "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front."
     if others:
         asked = listed([f"“{prompt}”" for prompt in REPORT_PROMPTS])
-        said += f" Our trainings write on from {asked} alone, so that nothing stands beside what is reported of others."
+        caption += (
+            f" Our trainings write on from {asked} alone, so that nothing stands beside what is reported of others."
+        )
     if any(SPACE_SIGN in cell.text for row in rows for cell in row):
-        said += f" {SPACE_SIGN} is a space that would not be seen."
+        caption += f" {SPACE_SIGN} is a space that would not be seen."
     return Sheet(
-        said,
+        caption,
         ("configuration", "", *prompts),
         tuple(rows),
         kind="texts",
@@ -297,15 +302,15 @@ CHECKED: tuple[tuple[CheckKind, str, str], ...] = (
 def check_sheet(reproduction: Reproduction, checks: Sequence[Check]) -> Sheet:
     """Results of the checks by configuration and kind, and the epochs that were compared."""
     rows = []
-    for each in reproduction.configurations:
-        of_it = [check for check in checks if check.configuration == each.id]
+    for configuration in reproduction.configurations:
+        of_it = [check for check in checks if check.configuration == configuration.id]
         tallies = [
             _tally(Counter(check.is_met for check in of_it if check.kind == kind), unheld)
             for kind, _, unheld in CHECKED
         ]
         compared = {(check.epochs, check.planned) for check in of_it if check.epochs}
         where = [f"{listed(list(map(str, epochs)))} of {planned}" for epochs, planned in sorted(compared)]
-        rows.append((TableCell(each.id), *tallies, TableCell("; ".join(where) or NOTHING)))
+        rows.append((TableCell(configuration.id), *tallies, TableCell("; ".join(where) or NOTHING)))
     return Sheet(
         "What --check holds these figures against: sizes as measured against those printed, and as trained against "
         "those of the shape; perplexities of each seed against the bands of d2l 1.0.3 after the epochs named.",
@@ -318,11 +323,11 @@ def check_sheet(reproduction: Reproduction, checks: Sequence[Check]) -> Sheet:
 def _tally(counts: Mapping[bool | None, int], unheld: str) -> TableCell:
     """A cell that counts results: "✓ 2 met", "✗ 1 met, 1 not met" or "? 2 nothing to compare with"."""
     words = [(counts.get(True, 0), "met"), (counts.get(False, 0), "not met"), (counts.get(None, 0), unheld)]
-    told = ", ".join(f"{count} {word}" for count, word in words if count)
-    if not told:
+    tally = ", ".join(f"{count} {word}" for count, word in words if count)
+    if not tally:
         return TableCell()
     sign, kind = SIGNS["does not hold" if counts.get(False) else "holds" if counts.get(True) else "can't be judged"]
-    return TableCell(f"{sign} {told}", kind=f"tally {kind}")
+    return TableCell(f"{sign} {tally}", kind=f"tally {kind}")
 
 
 def verdict_sheet(verdicts: Sequence[Verdict]) -> Sheet:
@@ -347,12 +352,12 @@ def correction_sheet(corrections: Sequence[Correction]) -> Sheet:
         ("error", "as reported", "found", "concluded instead"),
         tuple(
             (
-                TableCell(f"{each.number}. {each.title}"),
-                TableCell(each.reported),
-                TableCell(each.found),
-                TableCell(each.instead),
+                TableCell(f"{correction.number}. {correction.title}"),
+                TableCell(correction.reported),
+                TableCell(correction.found),
+                TableCell(correction.instead),
             )
-            for each in corrections
+            for correction in corrections
         ),
         kind="corrections",
     )

@@ -14,29 +14,29 @@ REPRODUCED_HEADS = ("configuration", "reported", "train, last", "validation, las
 OUTCOME_WORDS: dict[Outcome, str] = {"holds": "hold", "does not hold": "do not", "can't be judged": "can't be judged"}
 
 
-def _seeds_and_epochs(each: Configuration) -> str:
+def _seeds_and_epochs(configuration: Configuration) -> str:
     """Seeds and epochs, such as "2 seeds, 100 epochs"; epochs are those of the least advanced training."""
-    if not each.runs:
+    if not configuration.runs:
         return "not trained"
-    least = min(each.runs, key=lambda run: run.epochs)
-    count = f"{len(each.runs)} seed{'s' if len(each.runs) > 1 else ''}"
+    least = min(configuration.runs, key=lambda run: run.epochs)
+    count = f"{len(configuration.runs)} seed{'s' if len(configuration.runs) > 1 else ''}"
     planned = "" if least.is_whole else f"of {least.epochs_planned} "
     return f"{count}, {least.epochs} {planned}epochs"
 
 
-def _reproduced_row(each: Configuration) -> tuple[str, ...]:
-    reported = "" if each.reported.perplexity_end is None else f"{each.reported.perplexity_end:g}"
-    if not each.runs:
-        return each.id, reported, "", "", "", _seeds_and_epochs(each)
-    train, val = each.mean_curve("train"), each.mean_curve("val")
-    best = each.mean_best_val
-    return each.id, reported, f"{train[-1]:.2f}", f"{val[-1]:.2f}", f"{best:.2f}", _seeds_and_epochs(each)
+def _reproduced_row(configuration: Configuration) -> tuple[str, ...]:
+    reported = "" if configuration.reported.perplexity_end is None else f"{configuration.reported.perplexity_end:g}"
+    if not configuration.runs:
+        return configuration.id, reported, "", "", "", _seeds_and_epochs(configuration)
+    last = [f"{configuration.mean_curve(curve)[-1]:.2f}" for curve in ("train", "val")]
+    best = f"{configuration.mean_best_val:.2f}"
+    return configuration.id, reported, *last, best, _seeds_and_epochs(configuration)
 
 
 def _counted_verdicts(verdicts: Sequence[Verdict]) -> str:
     counts = Counter(verdict.outcome for verdict in verdicts)
-    said = ", ".join(f"{counts[outcome]} {words}" for outcome, words in OUTCOME_WORDS.items())
-    return f"Of {len(verdicts)} claims of the report {said}." if verdicts else ""
+    counted = ", ".join(f"{counts[outcome]} {words}" for outcome, words in OUTCOME_WORDS.items())
+    return f"Of {len(verdicts)} claims of the report {counted}." if verdicts else ""
 
 
 def _is_quick_text(reproduction: Reproduction) -> str:
@@ -46,11 +46,12 @@ def _is_quick_text(reproduction: Reproduction) -> str:
 def reproduction_note(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check]) -> str:
     """The Markdown description of a reproduction's run: its configurations, verdicts and checks."""
     table = markdown_table(
-        REPRODUCED_HEADS, (list(map(plain, _reproduced_row(each))) for each in reproduction.configurations)
+        REPRODUCED_HEADS,
+        (list(map(plain, _reproduced_row(configuration))) for configuration in reproduction.configurations),
     )
-    said = [_is_quick_text(reproduction), _counted_verdicts(verdicts), *map(plain, counts_in_words(checks))]
+    sentences = [_is_quick_text(reproduction), _counted_verdicts(verdicts), *map(plain, counts_in_words(checks))]
     where = "The report: `report/report.html` among the artifacts. Perplexities are averaged as the book does it."
-    return "\n\n".join(filter(None, [*said, table, where]))
+    return "\n\n".join(filter(None, [*sentences, table, where]))
 
 
 def reproduction_table(
@@ -60,7 +61,7 @@ def reproduction_table(
     last = len(REPRODUCED_HEADS) - 1
     table = text_table(REPRODUCED_HEADS, map(_reproduced_row, reproduction.configurations), left=(0, last))
     failed = [f"  {check.said}" for check in checks if check.is_met is False]
-    said = [_is_quick_text(reproduction), _counted_verdicts(verdicts), *counts_in_words(checks), *failed]
+    sentences = [_is_quick_text(reproduction), _counted_verdicts(verdicts), *counts_in_words(checks), *failed]
     tail = f"report  {page}\nrun     {reproduction.link}\n({how_to_start})"
     return "\n".join(
         [
@@ -68,7 +69,7 @@ def reproduction_table(
             "",
             table,
             "",
-            *filter(None, said),
+            *filter(None, sentences),
             "",
             tail,
         ]

@@ -122,8 +122,8 @@ class Acquisition:
     def thorough(self, x: Array, price: Array) -> Array:
         """The acquisition (N,), averaged over draws of the values observed, as they are noisy."""
         draws, means, std = self.model.draw(self.at, x, self.normals)
-        each = [self._improvement(price, mean, std, values) for values, mean in zip(draws, means, strict=True)]
-        average: Array = np.mean(each, axis=0)
+        improvements = [self._improvement(price, mean, std, values) for values, mean in zip(draws, means, strict=True)]
+        average: Array = np.mean(improvements, axis=0)
         return average if self.success is None else average * self.success.probability(x)
 
     def _improvement(self, price: Array, mean: Array, std: Array, values: Array) -> Array:

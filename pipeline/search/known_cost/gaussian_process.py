@@ -119,7 +119,7 @@ class GaussianProcess:
         for start in STARTS if len(self.y) <= MANY_VALUES else STARTS[:1]:
             theta = mean.copy()
             theta[:-3] += start * deviation[:-3]
-            found = minimize(
+            fit = minimize(
                 negative_log_posterior,
                 theta,
                 args=(distances, cost, self.y),
@@ -128,7 +128,7 @@ class GaussianProcess:
                 bounds=bounds,
                 options={"maxiter": 100},
             )
-            best = min(best, (float(found.fun), found.x), key=lambda pair: pair[0])
+            best = min(best, (float(fit.fun), fit.x), key=lambda pair: pair[0])
         return best[1]
 
     def predict(self, x: Array) -> tuple[Array, Array]:

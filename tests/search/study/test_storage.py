@@ -4,10 +4,11 @@ from contextlib import ExitStack
 
 import optuna
 import pytest
+from optuna.exceptions import StorageInternalError
 
 from pipeline.config import SearchConfig
 from pipeline.errors import InputError, RecordingError
-from pipeline.search.study.storage import open_storage, study_lock, with_storage
+from pipeline.search.study.storage import open_storage, storage_errors, study_lock, with_storage
 from tests.databases import standing_in
 
 
@@ -64,3 +65,27 @@ def test_the_password_of_a_storage_that_can_not_be_used_is_not_shown(no_store, a
     with pytest.raises((InputError, RecordingError), match="--storage") as caught:
         open_storage(SearchConfig(storage=address))
     assert "cret" not in str(caught.value)
+
+
+def test_a_storage_that_is_none_is_refused_and_one_that_can_not_be_used_is_told(begin, tmp_path):
+    with pytest.raises(InputError, match="--storage nonsense is no SQLAlchemy address"):
+        begin(storage="nonsense")
+    (tmp_path / "text.db").write_text("no database at all, only text" * 100)
+    with pytest.raises(RecordingError, match=r"the study can't be kept in .*; see --storage"):
+        begin(storage=f"sqlite:///{tmp_path}/text.db")
+    with pytest.raises(RecordingError, match=r"the study can't be kept in .*: .*; see --storage"):
+        begin(storage="firebird://here/no-such-driver")
+    with pytest.raises((RecordingError, InputError), match="--storage"):
+        begin(storage="postgresql://user:secret@127.0.0.1:1/no-such-server")
+
+
+def test_a_storage_without_its_driver_is_told(begin):
+    with pytest.raises(RecordingError, match=r"the study can't be kept in .*; see --storage"):
+        begin(storage="oracle+cx_oracle://someone@nowhere/studies")
+
+
+def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(begin):
+    search = begin()
+    said = r"the study can't be kept in .*optuna.db: disk I/O error; see --storage"
+    with pytest.raises(RecordingError, match=said), storage_errors(search.config):
+        raise StorageInternalError("disk I/O error")

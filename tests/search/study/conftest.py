@@ -1,0 +1,63 @@
+"""Fixtures that create a study, or resume it."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from pipeline.config import CorpusConfig, SearchConfig
+from pipeline.search.space import Space
+from pipeline.search.study.storage import open_storage
+from pipeline.search.study.trials import Search
+from pipeline.text.corpus import Corpus, load_corpus
+from tests.search.study.studies import SMALL
+
+
+@pytest.fixture(scope="module")
+def corpus(small_text: Path) -> Corpus:
+    return load_corpus(CorpusConfig(str(small_text)))
+
+
+@pytest.fixture(scope="session")
+def empty_studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Optuna's database without a study: making its tables takes longer than a study of some trials."""
+    path = tmp_path_factory.mktemp("studies") / "optuna.db"
+    optuna.storages.RDBStorage(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def begin(begin_on_nothing: Callable[..., Search], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Search]:
+    """Creates or resumes the study as a command would; in memory, unless ``storage`` is given."""
+    memory = optuna.storages.InMemoryStorage()
+    monkeypatch.setattr(
+        "pipeline.search.study.trials.open_storage",
+        lambda config: memory if config.storage == "auto" else open_storage(config),
+    )
+    return begin_on_nothing
+
+
+@pytest.fixture
+def begin_on_disk(
+    begin_on_nothing: Callable[..., Search], no_store: Path, empty_studies: Path
+) -> Callable[..., Search]:
+    """Creates or resumes the study in a database file that exists."""
+    (no_store / "mlruns").mkdir()
+    shutil.copy(empty_studies, no_store / "mlruns" / "optuna.db")
+    return begin_on_nothing
+
+
+@pytest.fixture
+def begin_on_nothing(no_store: Path, corpus: Corpus, small_text: Path) -> Callable[..., Search]:
+    """Creates the study, and its database, which does not exist yet."""
+
+    def begun(**options: Any) -> Search:
+        config = SearchConfig(**{**SMALL, **options})
+        search = Search(config, Space.of(config), corpus, CorpusConfig(str(small_text)))
+        search.parent = "parent"
+        return search
+
+    return begun

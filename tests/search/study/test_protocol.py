@@ -1,0 +1,89 @@
+"""Create the study of a search, or open it: what is the same search, and what is refused."""
+
+from typing import Any
+
+import optuna
+import pytest
+
+from pipeline.config import RECIPE
+from pipeline.errors import InputError
+from tests.search.study.studies import train_all
+
+
+def test_a_study_goes_on_under_the_training_recipe_that_it_was_begun_under(begin):
+    new = begin()
+    assert new.next_task(0).train.recipe == RECIPE
+    assert new.study.user_attrs["protocol"]["recipe"] == RECIPE
+    old = begin(study_name="of 42b8c90")
+    protocol = {name: value for name, value in old.study.user_attrs["protocol"].items() if name != "recipe"}
+    old.study.set_user_attr("protocol", protocol)
+    assert begin(study_name="of 42b8c90").next_task(0).train.recipe == 1
+    old.study.set_user_attr("protocol", {**protocol, "recipe": 99})
+    with pytest.raises(InputError, match=r"begun by a later version \(training recipe 99\)"):
+        begin(study_name="of 42b8c90")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"hidden_size": "4..9"}, r"was begun otherwise \(space was .*hidden_size 4..8, now .*hidden_size 4..9\)"),
+        ({"epochs": 3}, r"was begun otherwise \(epochs was 2, now 3\)"),
+        ({"max_seconds": 4.0}, r"max_seconds was None, now 4.0"),
+        ({"preset": "report"}, "preset was stream, now report"),
+    ],
+)
+def test_a_study_goes_on_only_as_it_was_begun(begin, options, said):
+    begin()
+    with pytest.raises(InputError, match=said):
+        begin(**options)
+
+
+def test_another_sampler_seed_or_number_of_trials_is_no_other_study(begin):
+    train_all(begin(trials=2))
+    assert len(train_all(begin(trials=4, sampler="tpe", seed=3, workers=1, confirm_seeds=1))) == 2
+
+
+def test_someone_elses_study_is_refused(begin_on_disk, no_store):
+    begin_on_disk(study_name="ours")
+    url = f"sqlite:///{no_store}/mlruns/optuna.db"
+    optuna.create_study(storage=url, study_name="search", directions=["minimize", "maximize"])
+    with pytest.raises(InputError, match="is not a study of this search; give another name"):
+        begin_on_disk()
+
+
+@pytest.mark.parametrize("statements", [0, 1, 2, 3])
+def test_a_study_whose_maker_was_killed_in_the_making_is_made_anew(begin_on_disk, statements, monkeypatch):
+    made = optuna.Study.set_user_attr
+    left = iter([*[made] * statements])
+
+    def killed(*arguments: Any) -> None:
+        try:
+            next(left)(*arguments)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "set_user_attr", killed)
+        with pytest.raises(KeyboardInterrupt):
+            begin_on_disk()
+    assert len(train_all(begin_on_disk(trials=2))) == 2
+    with pytest.raises(InputError, match="was begun otherwise"):
+        begin_on_disk(epochs=3)
+
+
+def test_a_study_is_of_the_mlflow_store_in_which_it_was_begun(begin):
+    begin().check_store("0-111", lambda run_id: run_id == "parent")
+    begin().check_store("0-111", lambda run_id: False)  # all of its runs were deleted
+    with pytest.raises(InputError, match=r"has its runs in another MLflow store than .*mlflow\.db"):
+        begin().check_store("0-222", lambda run_id: False)
+    begin().check_store("7-333", lambda run_id: run_id == "parent")  # another experiment of the same store
+
+
+def test_a_study_that_was_begun_before_studies_knew_their_store_is_told_by_its_runs(begin):
+    search = begin(trials=1)
+    train_all(search)
+    (trial,) = search.results.complete()
+    with pytest.raises(InputError, match="another MLflow store"):
+        begin().check_store("0-222", lambda run_id: False)
+    begin().check_store("0-111", lambda run_id: run_id == trial.user_attrs["run_id"])
+    begin().check_store("0-111", lambda run_id: False)

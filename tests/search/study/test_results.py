@@ -1,0 +1,83 @@
+"""Results of a study: its trials by outcome, the candidates, importances and counts."""
+
+import pytest
+from optuna.trial import TrialState
+
+from pipeline.errors import TrainingDivergedError
+from tests.search.study.studies import result_of, train_all
+
+
+def test_a_hopeless_trial_counts_is_no_candidate_and_is_not_asked_for_again(begin):
+    options = {"sampler": "grid", "cell": "lstm", "num_layers": "1", "hidden_size": "4,5", "trials": 2}
+    search = begin(**options)
+    hopeless, good = search.next_task(0), search.next_task(1)
+    search.take(hopeless.number, {**result_of(hopeless, 7.0), "stopped": "hopeless: epoch 1 of 2 at 7.00"})
+    search.take(good.number, result_of(good, 5.0))
+    (pruned,) = search.results.trials(TrialState.PRUNED)
+    assert pruned.params["hidden_size"] == hopeless.model.hidden_size
+    assert pruned.user_attrs["stopped"].startswith("hopeless: ")
+    assert search.results.counts() | {"trials": 2, "hopeless": 1, "failed": 0} == search.results.counts()
+    assert [each.hidden_size for each in search.results.candidates()] == [good.model.hidden_size]
+    assert [trial.val_perplexity for trial in search.results.plotted_trials()] == [5.0]
+    assert [curve.val_perplexities for curve in search.results.curves()] == [(6.0, 5.0)]
+    again = begin(**{**options, "trials": 3})
+    assert again.next_task(0) is None
+    assert again.is_exhausted
+
+
+def test_what_was_never_trained_is_no_failure(begin):
+    search = begin(sampler="random", budget_macs=400, trials=3)
+    train_all(search)
+    reasons = [str(trial.user_attrs["failure"]) for trial in search.results.trials(TrialState.FAIL)]
+    assert any(reason.startswith("over --budget-macs: ") for reason in reasons)
+    assert search.results.counts()["failed"] == 0
+    assert len(search.results.plotted_trials()) == 3
+
+
+def test_a_repeat_of_a_diverged_trial_is_a_repeat_and_no_second_failure(begin):
+    search = begin(sampler="random", cell="lstm", num_layers="1", hidden_size="4,5", trials=2)
+    outcomes = iter([TrainingDivergedError("nan"), 5.0])
+    train_all(search, lambda task: next(outcomes))
+    assert len(search.results.trials(TrialState.FAIL)) > 1
+    assert search.results.counts()["failed"] == 1
+    assert search.results.counts()["repeated"] == len(search.results.trials()) - 2
+
+
+def test_trials_that_differ_in_their_seed_alone_are_one_configuration_and_no_seed_counts_twice(begin):
+    options = {"sampler": "grid", "cell": "lstm", "num_layers": "1", "hidden_size": "4", "confirm_seeds": 3}
+    train_all(begin(**options, trials=1, seed=2))
+    search = begin(**options, trials=2, seed=1)
+    train_all(search)
+    (member,) = search.results.candidates()
+    assert member.run_ids == ("run-lstm-1x4-2", "run-lstm-1x4-1")
+    (task,) = search.lacking_runs([member])
+    assert task.train.seed == 3  # the next that is neither trial's own
+    search.take_confirmation(task.number, task.train.seed, result_of(task, 9.0))
+    (member,) = begin(**options, trials=2, seed=7).results.candidates()
+    assert len(set(member.run_ids)) == 3
+    assert begin(**options, trials=2, seed=7).lacking_runs([member]) == []
+
+
+def test_importances_are_shares_of_each_objective(begin):
+    search = begin(trials=8)
+    train_all(search)
+    importances = search.results.importances()
+    assert importances.keys() == {"validation perplexity", "log10 MACs per character"}
+    assert all(sum(shares.values()) == pytest.approx(1) for shares in importances.values())
+
+
+def test_too_few_trials_have_no_importances(begin):
+    search = begin(trials=1)
+    train_all(search)
+    assert search.results.importances() == {}
+
+
+def test_a_configuration_of_two_seeds_is_one_candidate_and_lacks_one_seed_less(begin):
+    options = {"cell": "lstm", "num_layers": "1", "hidden_size": "4,5", "sampler": "grid", "confirm_seeds": 3}
+    train_all(begin(**options, trials=2))
+    search = begin(**options, trials=4, seed=1)
+    train_all(search)
+    candidates = search.results.candidates()
+    assert sorted(len(each.run_ids) for each in candidates) == [2, 2]
+    tasks = search.lacking_runs(candidates)
+    assert [task.train.seed for task in tasks] == [2, 2]
