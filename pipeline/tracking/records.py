@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+# first: it sets the environment that MLflow reads when it is imported
+from pipeline.tracking.store import own_database, setup, shown, store_errors, without_passwords
+
+# isort: split
+
 import mlflow
 import yaml
 from mlflow.entities import Run
@@ -21,7 +26,6 @@ from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.processes import is_of_this_machine
 from pipeline.tracking.relocation import is_elsewhere, local_path
-from pipeline.tracking.store import own_database, setup, shown, store_errors, without_passwords
 from pipeline.tracking.views import TAG_PREFIX, key_of
 
 RecordedRun = Run  # by this name it may be passed around where mlflow is not known

@@ -17,6 +17,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+# read by MLflow when it is imported: nothing leaves this machine, and no progress bar among a command's results
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
 import mlflow
 from filelock import FileLock
 from mlflow.entities import Experiment, RunTag
@@ -32,10 +36,6 @@ from pipeline.errors import InputError, RecordingError
 from pipeline.support.code_digest import ROOT
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, mend_database
 from pipeline.tracking.views import view_tag
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: nothing leaves this machine
-
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 log = logging.getLogger(__name__)
 

@@ -23,6 +23,22 @@ def rows(database: Path, query: str) -> list[tuple]:
         return connection.execute(query).fetchall()
 
 
+@pytest.mark.parametrize("module", ["store", "records", "runs"])
+def test_telemetry_is_off_before_mlflow_is_imported(module, monkeypatch):
+    """A finder stands in for MLflow, which reads the variable while it is imported."""
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    script = (
+        "import os, sys\n"
+        "class Finder:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'mlflow': sys.exit(os.environ.get('MLFLOW_DISABLE_TELEMETRY') != 'true')\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        f"import pipeline.tracking.{module}\n"
+        "sys.exit('MLflow was not imported')"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
+
+
 def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(no_store):
     made = setup()
     assert made.database is not None
