@@ -125,6 +125,19 @@ def store(no_store: Path, empty_database: Path) -> Path:
 
 
 @pytest.fixture
+def begun(store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The id of a run that ``mlflow run`` has begun for the command."""
+    from mlflow.tracking import MlflowClient
+
+    from pipeline.tracking.store import setup
+
+    experiment_id = setup().experiment_id
+    run_id: str = MlflowClient().create_run(experiment_id).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    return run_id
+
+
+@pytest.fixture
 def mlflow_server(
     no_store: Path, empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator["MlflowServer"]:

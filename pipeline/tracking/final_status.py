@@ -2,10 +2,10 @@
 
 Run as ``python -m pipeline.tracking.final_status RUN_ID STATUS [FAILURE]``.
 
-When its child has ended otherwise than with 0, ``mlflow run`` writes FAILED over whatever status the child had given
-the run: it means to spare an ended run, but compares a status by name with those by number (mlflow 3.17,
-``RunStatus.is_terminated``). So a process of its own waits for that, and writes the status again. Of a run that its
-child had not taken up yet, it leaves the reason too.
+If its child exits with another code than 0, ``mlflow run`` overwrites the run's status with FAILED: it means to leave
+an ended run alone, but compares the name of a status with numbers (mlflow 3.17, ``RunStatus.is_terminated``). So a
+detached process waits for that and writes the status again. If the child had not started recording, it also tags the
+reason.
 """
 
 import os
@@ -19,7 +19,7 @@ WAIT_SECONDS = 15.0
 
 
 def leave_behind(run_id: str, status: str, failure: str = "") -> None:
-    """Start that process; it needs nothing of this one, and nobody waits for it. ``failure`` becomes the run's tag."""
+    """Start that process, detached from this one. ``failure``, if any, becomes a tag of the run."""
     subprocess.Popen(
         [sys.executable, "-m", "pipeline.tracking.final_status", run_id, status, failure],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
@@ -31,11 +31,11 @@ def leave_behind(run_id: str, status: str, failure: str = "") -> None:
 
 
 def main(run_id: str, status: str, failure: str = "") -> None:
-    """Wait until the run has another status, if that happens, and give it this one again.
+    """Wait up to WAIT_SECONDS for ``mlflow run`` to overwrite the status with FAILED, and restore it.
 
-    With a failure, which becomes its tag, only a run that no command has taken up.
+    A ``failure`` becomes a tag; then a run that a command has started recording is left as it is.
     """
-    from pipeline.tracking.store import (  # here: what is stopped must not wait for MLflow's import
+    from pipeline.tracking.store import (  # imported here, so that a stopped process does not wait for it
         client,
         set_tags,
         setup,
@@ -46,7 +46,7 @@ def main(run_id: str, status: str, failure: str = "") -> None:
     process = run.data.tags.get("process.pid")
     if failure:
         if process is not None or run.info.status not in ("RUNNING", "FAILED"):
-            return  # it was taken up, now or at another time
+            return  # a command is recording it, or has recorded it
         set_tags(run_id, {"failure": failure})
     until = time.monotonic() + WAIT_SECONDS
     while (run := client().get_run(run_id)).info.status in (status, "RUNNING") and time.monotonic() < until:

@@ -18,15 +18,15 @@ from pipeline.tracking.store import Store, client, setup, sqlite_file, without_c
 
 HOST, PORT = "127.0.0.1", 5000
 
-UI_SECONDS = 2  # that a UI on this machine may take to say what it shows
+UI_SECONDS = 2  # timeout of a request to a UI on this machine
 
-UNDER_MAKE, UNDER_MLFLOW = "MAKELEVEL", "MLFLOW_RUN_ID"  # which set them
+UNDER_MAKE, UNDER_MLFLOW = "MAKELEVEL", "MLFLOW_RUN_ID"  # environment variables that make and mlflow run set
 
 
 def links_to(corpus_sha256: str | None, run_id: str | None, port: int | None = None) -> dict[str, str]:
-    """Addresses of the UI by what they show; a run's page if there is one to show.
+    """Links to the UI by what they show: "table", "charts" of a text, and "run" for a run id.
 
-    Without a port they lead to where a UI of this store answers, or else to where ``tmlm ui`` would start one.
+    The default port is that of a running UI of this store, or else the one that ``tmlm ui`` would use.
     """
     store = setup()
     base = server_address(store.uri) or f"http://{HOST}:{port or running_port(store) or next_port()}"
@@ -39,9 +39,9 @@ def link_to_run(run_id: str) -> str:
 
 
 def how_to_start() -> str:
-    """How to open the UI of the store that was recorded into: its address, or the command that starts it.
+    """How to open the UI of the current store: its address, or the command that starts it, without a password.
 
-    The command works when it is pasted into the shell that started this one. No password is in it.
+    The command can be pasted into the shell that started this one.
     """
     store = setup()
     if server := server_address(store.uri):
@@ -54,9 +54,9 @@ def how_to_start() -> str:
 
 
 def command() -> str:
-    """How to call tmlm from the shell that started this command, so that it works on the same store.
+    """How to call tmlm on the same store from the shell that started this command.
 
-    A store in another file than ours is named: ``mlflow run`` has told it to this process, not to the shell.
+    Another database file than ours is named: ``mlflow run`` sets MLFLOW_TRACKING_URI for this process only.
     """
     store = setup()
     file = sqlite_file(store.uri)
@@ -66,15 +66,15 @@ def command() -> str:
 
 
 def program() -> str:
-    """``tmlm`` as the shell that started this command finds it: by its name, or by a path.
+    """``tmlm`` by name if it is on the PATH of the shell that started this command, else by its path.
 
-    make puts the environment on the path of what it starts, and that path is not the shell's.
+    make adds the environment to the PATH of the commands that it runs, but not to the shell's.
     """
     folder = Path(sysconfig.get_path("scripts"))
     activated = any(os.environ.get(name) == sys.prefix for name in ("VIRTUAL_ENV", "CONDA_PREFIX"))
     on_path = activated or UNDER_MAKE not in os.environ
     script = folder / "tmlm"
-    if not script.is_file():  # conda.yaml's environment has our libraries alone
+    if not script.is_file():  # conda.yaml's environment holds only our dependencies
         python = "python" if on_path and _finds("python", Path(sys.executable)) else shlex.quote(sys.executable)
         return f"PYTHONPATH={shlex.quote(str(ROOT))} {python} -m pipeline"
     if on_path and _finds("tmlm", script):
@@ -86,46 +86,46 @@ def program() -> str:
 
 
 def _finds(name: str, file: Path) -> bool:
-    """Whether the path has this file under that name."""
-    found = shutil.which(name)
-    return found is not None and os.path.samefile(found, file)
+    """Whether the name resolves to this file on the PATH."""
+    path = shutil.which(name)
+    return path is not None and os.path.samefile(path, file)
 
 
 def server_address(uri: str) -> str:
-    """The address of a tracking server as a browser opens it, without user name and password; "" of any other store."""
+    """The address of a tracking server without user name and password; "" for any other store."""
     return without_credentials(uri).rstrip("/") if uri.startswith(("http://", "https://")) else ""
 
 
 def running_port(store: Store) -> int | None:
-    """The port at which a UI of this store answers: the one that ``tmlm ui`` has noted, or MLflow's usual one."""
+    """The port of a running UI of this store, noted by ``tmlm ui`` or MLflow's default; None if there is none."""
     note = port_note(store)
     noted = note.read_text().split() if note is not None and note.is_file() else []
     return next((port for port in [*map(int, noted), PORT] if _shows(port, store)), None)
 
 
 def next_port() -> int:
-    """The port that ``tmlm ui`` would take now."""
+    """The port that ``tmlm ui`` would use now."""
     try:
         return free_port(PORT)
-    except InputError:  # it will say so itself; nobody has asked for a UI yet
+    except InputError:  # reported by `tmlm ui`; no UI was asked for here
         return PORT
 
 
 def port_note(store: Store) -> Path | None:
-    """The file beside the store's in which ``tmlm ui`` notes its port; None for a store that is no file."""
+    """The file in the store's folder in which ``tmlm ui`` notes its port; None if the store is not a file."""
     file = sqlite_file(store.uri)
     return None if file is None else file.with_name(".ui-port")
 
 
 def _shows(port: int, store: Store) -> bool:
-    """Whether an MLflow server on this port has this store: the experiment, with its artifacts where ours are."""
+    """Whether an MLflow server on this port serves this store: its experiment has the same artifact location."""
     connection = http.client.HTTPConnection(HOST, port, timeout=UI_SECONDS)
     with closing(connection):
         try:
             connection.request("GET", f"/api/2.0/mlflow/experiments/get?experiment_id={store.experiment_id}")
             answer = json.loads(connection.getresponse().read())
             location = answer["experiment"]["artifact_location"]
-        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):  # nobody there, or not MLflow
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):  # no server, or not MLflow
             return False
     return bool(location == client().get_experiment(store.experiment_id).artifact_location)
 

@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+# first: it sets the environment that MLflow reads when it is imported
+from pipeline.tracking.store import own_database, setup, shown, store_errors, without_passwords
+
+# isort: split
+
 import mlflow
 import yaml
 from mlflow.entities import Run
@@ -21,20 +26,19 @@ from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.processes import is_of_this_machine
 from pipeline.tracking.relocation import is_elsewhere, local_path
-from pipeline.tracking.store import own_database, setup, shown, store_errors, without_passwords
 from pipeline.tracking.views import TAG_PREFIX, key_of
 
-RecordedRun = Run  # by this name it may be passed around where mlflow is not known
+RecordedRun = Run  # the type's name for packages that must not import mlflow
 
 RESULT_FILE = "result.json"  # a step's result, among the artifacts of its run
 
-CONFIG_TAG = "mlflow.tmlm.config"  # of a training: all that is needed to begin it again; the UI hides such a prefix
+CONFIG_TAG = "mlflow.tmlm.config"  # a training's configuration, for --resume; the UI hides tags with this prefix
 
-PAGE = 1000  # runs that one answer of the store holds
+PAGE = 1000  # runs per request
 
 
 def ended_run(run_id: str) -> Run | None:
-    """A run that may be opened again; None if it is not there any more. InputError if it is RUNNING."""
+    """Get a run to reopen; None if it is missing or deleted. InputError if it is RUNNING."""
     try:
         run = MlflowClient().get_run(run_id)
     except MlflowException:
@@ -51,7 +55,7 @@ def ended_run(run_id: str) -> Run | None:
 
 
 def resumable_run(run_id: str) -> Run:
-    """A training that is not running. InputError for anything else."""
+    """Get a training to resume. InputError if it is missing, deleted, RUNNING, moved away or not a training."""
     try:
         run = MlflowClient().get_run(run_id)
     except MlflowException:
@@ -74,7 +78,7 @@ def resumable_run(run_id: str) -> Run:
 
 
 def check_is_here(run: Run, what: str) -> None:
-    """InputError, about ``what``, for a run whose artifacts lie where the checkout was before it was moved."""
+    """Raise InputError, naming ``what``, if the run's artifacts are recorded under a moved checkout's old folder."""
     folder = local_path(run.info.artifact_uri)
     if folder is not None and (database := own_database()) is not None and is_elsewhere(folder, database.parent):
         raise InputError(
@@ -83,11 +87,8 @@ def check_is_here(run: Run, what: str) -> None:
         )
 
 
-# --- what was recorded -----------------------------------------------------------------------------------------------
-
-
 def texts_with_views() -> dict[str, str | None]:
-    """What the stored views show: label -> the text's digest, None for all texts."""
+    """Stored views: label -> digest of the text, None for all texts."""
     store = setup()
     found: dict[str, str | None] = {}
     with store_errors():
@@ -100,9 +101,9 @@ def texts_with_views() -> dict[str, str | None]:
 
 
 def latest_of_each_text(*conditions: str, by: str = "start_time") -> list[Run]:
-    """The training of each text that is the latest of those that meet all conditions, the latest first.
+    """The latest training of each text that meets all conditions, latest first.
 
-    One question to the store for each text: there are few of them, and there may be thousands of trainings.
+    One query per text: there are few texts, but there may be thousands of trainings.
     """
     store, client = setup(), MlflowClient()
     latest: list[Run] = []
@@ -129,7 +130,7 @@ def _every_run(experiment_id: str, query: str, order_by: str = "attributes.start
 
 @dataclass(frozen=True)
 class FinishedTraining:
-    """What a training that has ended has recorded; figures that are no counts have six digits."""
+    """The record of an ended training; metrics other than counts have six significant digits."""
 
     run_id: str
     name: str
@@ -140,11 +141,11 @@ class FinishedTraining:
 
     @property
     def config_id(self) -> str:
-        """Digest of what it computed but for the seed; made anew, since an older version's tag depends on more."""
+        """Digest of the configuration without the seed; recomputed, since older versions' tags depend on more."""
         kept = json.loads(self.tags.get(CONFIG_TAG, "{}"))
         try:
             return config_id(kept["model"], kept["train"], kept["text"]["corpus_sha256"])
-        except (KeyError, TypeError, ValueError):  # of another version
+        except (KeyError, TypeError, ValueError):  # recorded by another version
             return self.tags.get("config_id", "")
 
 
@@ -152,12 +153,12 @@ FINISHED = "attributes.status = 'FINISHED'", "metrics.`final/val_perplexity` > 0
 
 
 def finished_trainings(corpus_sha256: str) -> list[FinishedTraining]:
-    """All finished trainings on a text that have a result, the latest first."""
+    """All finished trainings on a text that have a result, latest first."""
     return _trainings(corpus_sha256, *FINISHED)
 
 
 def latest_finished_trainings(preset: str) -> list[FinishedTraining]:
-    """The training on each text that has finished last, the latest first."""
+    """The last finished training with this preset on each text, latest first."""
     return list(map(_finished, latest_of_each_text(*FINISHED, f"params.preset = '{preset}'", by="end_time")))
 
 
@@ -181,18 +182,18 @@ def _finished(run: Run) -> FinishedTraining:
 
 @dataclass(frozen=True)
 class NestedTraining:
-    """A training below another run, as far as it has come; ``curves`` are its metrics of each epoch, from the first."""
+    """A child run that trains, finished or not; ``curves`` hold one value per epoch for each metric."""
 
     run_id: str
     status: str
     tags: Mapping[str, str]
     configuration: Mapping[str, Any]
     curves: Mapping[str, tuple[float, ...]]
-    result: Mapping[str, Any]  # empty if it has none yet
+    result: Mapping[str, Any]  # empty until it has finished
 
 
 def nested_trainings(parent: str, curves: Iterable[str]) -> list[NestedTraining]:
-    """The trainings that are nested in a run, in the order in which they were begun."""
+    """The trainings nested in a run, in the order in which they started."""
     setup()
     client = MlflowClient()
     with store_errors():
@@ -217,18 +218,18 @@ def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTrai
 
 
 def latest_run(tags: Mapping[str, str]) -> str | None:
-    """Id of the run that was begun last among those with these tags, or None."""
+    """Id of the most recently started run with these tags, or None."""
     return _latest(*(f"tags.`{key}` = '{value}'" for key, value in tags.items()))
 
 
 def _latest(*conditions: str) -> str | None:
-    """Id of the run that was begun last among those that meet all conditions of MLflow's search, or None."""
+    """Id of the most recently started run that meets all conditions (MLflow's search syntax), or None."""
     store = setup()
     with store_errors():
-        found = MlflowClient().search_runs(
+        runs = MlflowClient().search_runs(
             [store.experiment_id], " and ".join(conditions), order_by=["attributes.start_time DESC"], max_results=1
         )
-    return str(found[0].info.run_id) if found else None
+    return str(runs[0].info.run_id) if runs else None
 
 
 def run_of(run_id: str) -> Run:
@@ -247,7 +248,7 @@ def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
         return None
     try:
         return run_id, json.loads(read_text(run_id, RESULT_FILE))
-    except (MlflowException, OSError):  # its artifacts are gone: the step has to be done again
+    except (MlflowException, OSError):  # its artifacts are gone, so it can't be reused
         return None
 
 
@@ -258,7 +259,7 @@ def stopped_step(step_key: str) -> str | None:
 
 
 def fetch_checkpoints(run: Run) -> Path | None:
-    """A copy of a run's checkpoints for the time of this process; None where they are files of this machine anyway."""
+    """Download a run's checkpoints until this process exits; None if they are local files, or there are none."""
     if local_path(run.info.artifact_uri) is not None:
         return None
     kept = MlflowClient().list_artifacts(run.info.run_id, "checkpoints")
@@ -286,7 +287,7 @@ def read_text(run_id: str, path: str) -> str:
 
 
 def artifact_path(run_id: str, path: str) -> Path:
-    """A run's artifact as a file of this machine: where it is, or a copy for the time of this process."""
+    """Path of a run's artifact: the local file itself, or a download that is removed when this process exits."""
     local = local_path(MlflowClient().get_run(run_id).info.artifact_uri)
     return local / path if local else download_artifact(f"runs:/{run_id}/{path}")
 
@@ -298,18 +299,18 @@ def _downloads() -> tempfile.TemporaryDirectory[str]:
 
 
 def download_artifact(uri: str) -> Path:
-    """An artifact or a logged model, copied for the time of this process."""
+    """Download an artifact or a logged model; it is removed when this process exits."""
     folder = tempfile.mkdtemp(dir=_downloads().name)
     return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
 
 
 def checkpoint_of(model: str) -> tuple[Path, str | None]:
-    """The best checkpoint that a MODEL means, and its run id if it was named by one.
+    """The best checkpoint of a MODEL, and the run id if MODEL is one or is a ``runs:/`` address.
 
     MODEL is a run id, the path of a checkpoint, or a ``models:/`` or ``runs:/`` address of a logged model.
     Raises InputError for anything else.
     """
-    if os.path.isfile(model):  # False too for a name that no file can have
+    if os.path.isfile(model):  # also False for an invalid file name
         return Path(model), None
     setup()
     if urlsplit(model).scheme in ("models", "runs"):

@@ -14,6 +14,28 @@ from pathlib import Path
 from typing import Any, Concatenate, TypeVar
 from typing import ParamSpec as Arguments
 
+# first: it sets the environment that MLflow reads when it is imported
+from pipeline.tracking.store import (
+    NOTE,
+    REFUSALS,
+    Store,
+    StoreGoneError,
+    check_is_there,
+    checkpoint_folder,
+    impatient,
+    resume_lock,
+    said_if_silent,
+    set_tags,
+    setup,
+    shown,
+    store_errors,
+    store_reason,
+    tag_experiment,
+    without_passwords,
+)
+
+# isort: split
+
 import mlflow
 import yaml
 from filelock import FileLock
@@ -39,29 +61,7 @@ from pipeline.tracking import final_status
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.records import artifact_path, resumable_run
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of
-from pipeline.tracking.store import (
-    NOTE,
-    REFUSALS,
-    Store,
-    StoreGoneError,
-    check_is_there,
-    checkpoint_folder,
-    impatient,
-    resume_lock,
-    said_if_silent,
-    set_tags,
-    setup,
-    shown,
-    store_errors,
-    store_reason,
-    tag_experiment,
-    without_passwords,
-)
 from pipeline.tracking.views import view_tag
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: nothing leaves this machine
-
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 log = logging.getLogger(__name__)
 

@@ -41,7 +41,7 @@ STAGE_MODULES = {
     "complexity": ("models.complexity",),
 }
 
-# where a stage's work is recorded
+# the module that records each stage
 RECORDING = {stage: f"pipeline.stages.{stage}" for stage in STAGE_MODULES}
 
 
@@ -81,8 +81,8 @@ def run_step(
 ) -> Step:
     """Run a stage in a tracked run, or reuse the latest finished run with the same key.
 
-    ``go_on`` may finish a run that was stopped with that key. ``resumed`` is the ended run to do the work in.
-    ``parent`` is the run, of another process, that a new one is nested in.
+    ``go_on`` may resume and finish a stopped run with that key. ``resumed`` is an ended run to reopen for the work.
+    ``parent`` is the id of another process's run in which a new one is nested.
     """
     key = step_key(stage, inputs)
     if reuse:
@@ -102,13 +102,13 @@ def _as_it_is_now(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | No
     if result.get("checkpoint") is None:
         return dict(result)
     try:
-        checkpoint = records.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")  # its folder may have been moved
+        checkpoint = records.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")  # its folder may have moved
         load_checkpoint(checkpoint)
         has_curves = records.artifact_path(run_id, CURVES_PLOT).is_file()
     except InputError as error:
         log.warning("the training %s is done again: %s", run_id, error)
         return None
-    except REFUSALS as error:  # an artifact store from which they were deleted, or that is not there
+    except REFUSALS as error:  # deleted artifacts, or an unreachable artifact store
         log.warning("the training %s is done again: its artifacts can't be read: %s", run_id, store_reason(error))
         return None
     return {**result, "checkpoint": str(checkpoint)} if has_curves else None
@@ -118,7 +118,7 @@ def _as_it_is_now(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | No
 def parent_run(stage: str, name: str, tags: Mapping[str, Any], earlier: RecordedRun | None) -> Iterator[TrackedRun]:
     """Start the parent run, or reopen ``earlier``, the parent run of the same command.
 
-    Under ``mlflow run``, which has begun a run of its own, that one points at the earlier.
+    Under ``mlflow run``, which has started a run for this command, that run points at ``earlier``.
     """
     if earlier is None or not runs.is_under_mlflow():
         with runs.tracked_run(stage, name, tags, resumed=earlier) as run:
@@ -153,7 +153,7 @@ def record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName, only: s
 
 def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus:
     """Load the text of an earlier training from its recorded source. InputError if it has changed."""
-    for file in kept_downloads(source):  # the record leaves out what is needed to download it again
+    for file in kept_downloads(source):  # the recorded address lacks what a download needs
         corpus = load_corpus(CorpusConfig(str(file), alphabet))
         if corpus.corpus_sha256 == corpus_sha256:
             return replace(corpus, name=name, source=source)

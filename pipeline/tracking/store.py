@@ -17,6 +17,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+# read by MLflow when it is imported: nothing leaves this machine, and no progress bar among a command's results
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
 import mlflow
 from filelock import FileLock
 from mlflow.entities import Experiment, RunTag
@@ -33,10 +37,6 @@ from pipeline.support.code_digest import ROOT
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, mend_database
 from pipeline.tracking.views import view_tag
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # before the import: nothing leaves this machine
-
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
 log = logging.getLogger(__name__)
 
 EXPERIMENT = "time-machine-lm"
@@ -50,15 +50,15 @@ NOTE = "mlflow.note.content"  # the description that the UI shows
 
 CREATE_ATTEMPTS = 20  # a second apart
 
-SERVER_SECONDS = 5  # that a server may take for its first answer
+SERVER_SECONDS = 5  # timeout of the first request to a server
 
-OUTAGE_SECONDS = 120  # that a server may be down for while a run is recorded
+OUTAGE_SECONDS = 120  # longest outage of a server that a recording survives
 
-BACKOFF_SECONDS = 15  # at most, between two attempts to reach it
+BACKOFF_SECONDS = 15  # longest pause between two retries
 
-SILENT_SECONDS = 10  # after which a person hears that a server is being waited for
+SILENT_SECONDS = 10  # without an answer, after which a warning is logged
 
-SCHEMA_SECONDS = 3  # after which a database that another process is making has changed
+SCHEMA_SECONDS = 3  # between two looks at a schema that another process may be creating
 
 MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
 
@@ -104,8 +104,8 @@ ADVICE = {  # part of the error message -> what to do
 class Store:
     """Where runs are recorded.
 
-    ``database`` is None for a store that is not our own file. ``file`` identifies an sqlite file as it was opened
-    (device and inode), None for any other store.
+    ``database`` is our own database file, None for any other store. ``file`` identifies the opened SQLite file by
+    device and inode, None for any other store.
     """
 
     uri: str
@@ -165,8 +165,8 @@ def look() -> bool:
 def _point_at(uri: str) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of what is raised as well
-    # it would print a server's address, password included, among the results of a command
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of errors that are also raised
+    # MLflow would print a server's address, with its password, to standard output
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     mlflow.set_tracking_uri(uri)
 
@@ -174,10 +174,10 @@ def _point_at(uri: str) -> None:
 def _inode(file: Path | None) -> tuple[int, int] | None:
     """A file's device and inode, which survive a rename; None if it does not exist."""
     try:
-        found = None if file is None else file.stat()
+        stat = None if file is None else file.stat()
     except OSError:
         return None
-    return None if found is None else (found.st_dev, found.st_ino)
+    return None if stat is None else (stat.st_dev, stat.st_ino)
 
 
 class StoreGoneError(RecordingError):
@@ -185,9 +185,9 @@ class StoreGoneError(RecordingError):
 
 
 def check_is_there(store: Store, run_id: str) -> None:
-    """StoreGoneError if the database that ``run_id`` is being recorded in is no longer the file at its path.
+    """Raise StoreGoneError if the database that ``run_id`` is being recorded in is no longer the file at its path.
 
-    SQLite goes on writing into the file that it has opened, even after that was deleted: nobody would find the run.
+    SQLite keeps writing into the file that it opened, even after it was deleted, and the run would be lost.
     """
     file = sqlite_file(store.uri)
     if store.file is not None and _inode(file) != store.file:
@@ -199,7 +199,7 @@ def check_is_there(store: Store, run_id: str) -> None:
 
 
 def address() -> str:
-    """The store's address, with the patience of a writer for another one if it is an sqlite file."""
+    """The store's address, for an SQLite file with a lock timeout of LOCK_SECONDS."""
     ours = own_database()
     uri = os.environ["MLFLOW_TRACKING_URI"] if ours is None else f"sqlite:///{ours}"
     if ours is not None and sqlite_file(uri) != ours.resolve():  # SQLAlchemy 2.1 reads %20 as a space
@@ -210,20 +210,20 @@ def address() -> str:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of an sqlite address, or None for any other store."""
+    """The file of an SQLite address, or None for any other store."""
     if not uri.startswith("sqlite:///"):
         return None
     return Path(str(make_url(uri).database).removeprefix("file:")).resolve()
 
 
 def shown(uri: str) -> str:
-    """An address as it may be shown: a file's path, and no password."""
+    """An address for display: a file's path, or the address without its password."""
     file = sqlite_file(uri)
     return masked(uri) if file is None else str(file)
 
 
 def has_password(uri: str) -> bool:
-    """Whether an address holds a password, before its host or as a parameter; so may one that can't be parsed."""
+    """Whether an address holds a password, before its host or as a parameter, or can't be parsed and may hold one."""
     try:
         return make_url(uri).password is not None or bool(_SECRET_PARAMETER.search(uri))
     except (SQLAlchemyError, ValueError):
@@ -233,7 +233,7 @@ def has_password(uri: str) -> bool:
 def masked(uri: str) -> str:
     """An address with *** in place of its user name and password, and of the values of secret parameters.
 
-    A password is read as SQLAlchemy and the databases do: it may hold a slash, and an at sign by mistake.
+    As for SQLAlchemy, a password may hold a slash, or an unescaped at sign.
     """
     try:
         url = make_url(uri)
@@ -246,13 +246,13 @@ def masked(uri: str) -> str:
 
 
 def without_passwords(text: str) -> str:
-    """A text with each address in it masked."""
+    """Mask every address in a text."""
     addresses = re.compile(r"(?:\w[\w+.-]*:)?//\S*")
-    return _SECRET_PARAMETER.sub(r"\1***", addresses.sub(lambda found: masked(found[0]), text))
+    return _SECRET_PARAMETER.sub(r"\1***", addresses.sub(lambda match: masked(match[0]), text))
 
 
 def without_credentials(uri: str) -> str:
-    """An http address without user name and password, as it may be shown and opened."""
+    """An http address without user name and password."""
     return re.sub(r"//[^/\s]*@", "//", uri)
 
 
@@ -260,17 +260,17 @@ def without_credentials(uri: str) -> str:
 def _be_patient(
     connection: object, cursor: object, statement: str, parameters: Any, context: object, executemany: bool
 ) -> tuple[str, Any]:
-    """MLflow sets a patience of 20 s at the start of every session, whatever the store's address says."""
+    """Raise SQLite's busy timeout, which MLflow sets to 20 s in every session, whatever the store's address says."""
     if statement.startswith("PRAGMA busy_timeout"):
         statement = f"PRAGMA busy_timeout = {1000 * LOCK_SECONDS}"
     return statement, parameters
 
 
-# --- a store that refuses ---------------------------------------------------------------------------------------------
+# --- errors of the store ----------------------------------------------------------------------------------------------
 
 
 def store_reason(error: Exception) -> str:
-    """Why a store refused: the heart of the error in one line, without passwords, and what to do about it."""
+    """One line about a store's error: its main message, without passwords, and the remedy."""
     lines = str(error).splitlines() or [type(error).__name__]
     driver = re.compile(r"\(\w+\.\w+\) ")  # (sqlite3.OperationalError) database is locked
     message = without_passwords(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)).rstrip(".")
@@ -308,21 +308,21 @@ def store_errors() -> Iterator[None]:
         raise failed(f"{store} can't be used: {reason}") from error
 
 
-# --- a server that does not answer ------------------------------------------------------------------------------------
+# --- requests to a server ---------------------------------------------------------------------------------------------
 
 
 class PatientRetry(Retry):
-    """The retries of MLflow's requests, bounded by time: an outage may last OUTAGE_SECONDS.
+    """Retry MLflow's requests for OUTAGE_SECONDS instead of a number of times.
 
-    MLflow's own bound, 7 retries of each request, is 4 minutes, and as much again for every request that follows. It
-    holds where MLFLOW_HTTP_REQUEST_MAX_RETRIES is set.
+    MLflow's default of 7 retries takes 4 minutes, for every request anew. MLFLOW_HTTP_REQUEST_MAX_RETRIES, where it is
+    set, still limits the number of retries.
     """
 
-    failed_at: float | None = None  # when this request failed first
+    failed_at: float | None = None  # time of the request's first failure
 
     def __init__(self, total: Any = 10, **options: Any) -> None:
         if total and total > 0 and "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ:
-            total = 1_000  # more than fit into that time
+            total = 1_000  # more than fit into OUTAGE_SECONDS
             options |= {"connect": None, "read": None, "status": None, "backoff_max": BACKOFF_SECONDS}
         super().__init__(total, **options)
 
@@ -331,13 +331,11 @@ class PatientRetry(Retry):
         following = super().increment(*args, **options)
         following.failed_at = now if self.failed_at is None else self.failed_at
         if now - following.failed_at + following.get_backoff_time() > OUTAGE_SECONDS:
-            return super(PatientRetry, self.new(total=0)).increment(
-                *args, **options
-            )  # raises what it raises at its end
+            return super(PatientRetry, self.new(total=0)).increment(*args, **options)  # raises as after the last retry
         return following
 
 
-setattr(request_utils, "Retry", PatientRetry)  # noqa: B010  # where MLflow makes the sessions of its requests
+setattr(request_utils, "Retry", PatientRetry)  # noqa: B010  # MLflow creates its sessions' retries by this name
 
 
 @contextmanager
@@ -358,7 +356,7 @@ def said_if_silent(uri: str) -> Iterator[None]:
 
 @contextmanager
 def impatient() -> Iterator[None]:
-    """Within the block a server has SERVER_SECONDS for each answer, and no request is repeated."""
+    """Within the block, requests time out after SERVER_SECONDS and are not retried."""
     patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SERVER_SECONDS)}
     before = {name: os.environ.get(name) for name in patience}
     os.environ.update(patience)
@@ -374,7 +372,7 @@ def impatient() -> Iterator[None]:
 def _probe(uri: str) -> None:
     """Fail at once if the store can't be written, before MLflow's own retries.
 
-    Raises what the store's library raises, InputError for a schema that is not that of the installed MLflow.
+    Raises the error of the store's library, or InputError for a schema of another MLflow version.
     """
     if uri.startswith("http"):
         with impatient():
@@ -396,9 +394,9 @@ def _probe(uri: str) -> None:
 
 
 def _check_schema(engine: Engine, file: Path) -> None:
-    """InputError for a database of a newer or an older MLflow, which would else change it without a word.
+    """Raise InputError if a newer or an older MLflow created the database, before MLflow migrates it silently.
 
-    While another process makes the database, its schema grows up: one is judged that stays as it is.
+    While another process creates the database, its revision changes, so only a stable one counts.
     """
     scripts = [path.read_text() for path in MIGRATIONS.glob("*.py")]
     before = None
@@ -420,7 +418,7 @@ def _check_schema(engine: Engine, file: Path) -> None:
 
 
 def _revision(engine: Engine) -> str | None:
-    """The schema's revision, or None of a database without one."""
+    """The schema's revision, or None for a database without one."""
     with engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
@@ -432,25 +430,25 @@ def _revision(engine: Engine) -> str | None:
 
 
 def _create() -> None:
-    """Let MLflow make the database; `mlflow run` or `mlflow ui` may be making it too, and they know no lock of ours."""
+    """Let MLflow create the database, with retries: `mlflow run` or `mlflow ui` may be creating it without our lock."""
     for attempt in range(CREATE_ATTEMPTS):
         try:
             MlflowClient().get_experiment("0")
             return
-        except Exception as error:  # whatever alembic or SQLite stumbles over when two make the same tables
+        except Exception as error:  # of any kind, when two processes create the same tables
             if attempt == CREATE_ATTEMPTS - 1 or "malformed" in str(error):
                 raise
             time.sleep(1)
 
 
 def _chosen_experiment(database: Path | None) -> str:
-    """The experiment that MLflow's own variables name, else ours; its artifacts lie beside an sqlite database."""
+    """Get or create the experiment that MLflow's variables name, else ours; artifacts go beside an SQLite database."""
     client = MlflowClient()
     experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID")
     if not experiment_id:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
         experiment = client.get_experiment_by_name(name)
-        folder = re.sub(r"[^\w.-]", "_", name)  # one that needs no quoting in an address
+        folder = re.sub(r"[^\w.-]", "_", name)  # needs no quoting in an address
         location = None if database is None else location_of(database.parent / folder)
         experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, location)
     _check_artifacts(client.get_experiment(experiment_id))
@@ -459,7 +457,7 @@ def _chosen_experiment(database: Path | None) -> str:
 
 
 def _check_artifacts(experiment: Experiment) -> None:
-    """InputError for the database of a server that serves the artifacts too, opened without that server."""
+    """Raise InputError if only an MLflow server can access the artifacts and the store is not opened through one."""
     uri, location = mlflow.get_tracking_uri(), experiment.artifact_location
     if location.startswith("mlflow-artifacts:") and not uri.startswith("http"):
         raise InputError(
@@ -470,14 +468,14 @@ def _check_artifacts(experiment: Experiment) -> None:
 
 
 def tag_experiment(experiment_id: str, tags: Mapping[str, str]) -> None:
-    """Store views and the like with the experiment, where they are not yet there."""
+    """Set tags of the experiment, such as saved views, that are missing or differ."""
     client = MlflowClient()
     try:
         there = client.get_experiment(experiment_id).tags
         for key, value in tags.items():
             if there.get(key) != value:
                 client.set_experiment_tag(experiment_id, key, value)
-    except MlflowException as error:  # a convenience of the UI, undocumented: never worth a run
+    except MlflowException as error:  # an undocumented convenience of the UI must not fail a run
         log.warning("a saved view of the UI could not be stored: %s", error)
 
 
@@ -497,12 +495,12 @@ def resume_lock() -> Path:
 
 
 def checkpoint_folder(run_id: str, artifact_uri: str) -> Path:
-    """Where a run's checkpoints are written: among its artifacts where these are files of this machine."""
+    """The folder for a run's checkpoints: its artifact folder if that is local, else mlruns/unsent/RUN_ID."""
     return (local_path(artifact_uri) or root() / "mlruns" / "unsent" / run_id) / "checkpoints"
 
 
 def client() -> MlflowClient:
-    """MLflow's client of the current store."""
+    """MLflow's client for the current store."""
     return MlflowClient()
 
 

@@ -160,15 +160,6 @@ def test_a_store_that_can_not_be_used_does_not_hide_the_reason(store, monkeypatc
     assert err.splitlines()[-1].startswith("Error: --hidden-size is 0")
 
 
-@pytest.fixture
-def begun(store, monkeypatch) -> str:
-    """The id of a run that ``mlflow run`` has begun for the command."""
-    experiment_id = setup().experiment_id
-    run_id: str = MlflowClient().create_run(experiment_id).info.run_id
-    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
-    return run_id
-
-
 def tags_of(run_id: str) -> dict[str, str]:
     tags: dict[str, str] = MlflowClient().get_run(run_id).data.tags
     return tags
@@ -209,21 +200,6 @@ def test_under_mlflow_run_a_signal_is_left_with_its_run_by_another_process(begun
     monkeypatch.setattr("pipeline.text.corpus.load_corpus", lambda config: (_ for _ in ()).throw(stop))
     run("prepare")
     assert left == [(begun, "KILLED", f"stopped by {signal_name}")]
-
-
-def test_the_last_word_of_a_run_that_was_not_taken_up_is_that_it_was_stopped_and_by_what(begun):
-    MlflowClient().set_terminated(begun, "FAILED")  # as mlflow run does
-    final_status.main(begun, "KILLED", "stopped by SIGTERM")
-    ended = MlflowClient().get_run(begun)
-    assert (ended.info.status, ended.data.tags["failure"]) == ("KILLED", "stopped by SIGTERM")
-
-
-def test_a_run_that_was_taken_up_before_has_its_last_word_already(begun, monkeypatch):
-    with pytest.raises(ValueError, match="own"), runs.tracked_run("prepare", "a run", {}):
-        raise ValueError("of its own")
-    final_status.main(begun, "KILLED", "stopped by SIGTERM")
-    ended = MlflowClient().get_run(begun)
-    assert (ended.info.status, ended.data.tags["failure"]) == ("FAILED", "ValueError: of its own")
 
 
 def test_asking_for_help_leaves_no_reason(begun):

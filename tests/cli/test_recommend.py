@@ -18,7 +18,7 @@ from models.config import ModelConfig
 from pipeline.cli.main import cli
 from pipeline.cli.recommend import recommend, recommended, sentence
 from pipeline.config import resolve
-from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.errors import InputError
 from pipeline.tracking import records
 from pipeline.tracking import runs as runs_module
 from pipeline.tracking.records import FinishedTraining
@@ -108,16 +108,6 @@ def test_a_seed_that_diverged_and_was_then_trained_to_its_end_did_not_diverge(tr
     trained(run_of_seed(0, "a", None), run_of_seed(0, "a", 4.0), run_of_seed(1, "a", None, preset="report"))
     found = recommended("auto", 10**6, None)
     assert (found["seeds"], found["diverged"]) == (1, 0)
-
-
-def test_trainings_that_diverged_are_found_in_the_record_and_others_that_failed_are_not(store):
-    tags = {"corpus": "topics", "corpus.sha256": "ab"}
-    for error in (TrainingDivergedError("the loss is nan"), ValueError("no")):
-        with pytest.raises(type(error)), runs_module.tracked_run("train", type(error).__name__, tags):
-            raise error
-    assert [run.name for run in records.diverged_trainings("ab")] == ["TrainingDivergedError"]
-    assert records.diverged_trainings("cd") == []
-    assert records.finished_trainings("ab") == []
 
 
 def test_a_recommendation_reads_the_trainings_of_its_text_alone(store, monkeypatch):

@@ -1,4 +1,4 @@
-"""The UI and the links into it: of our own store, another database and a tracking server; no password is told."""
+"""``tmlm ui``, and passwords: no command prints or records one."""
 
 import json
 import os
@@ -8,12 +8,8 @@ import shutil
 import socket
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import psutil
 import pytest
@@ -25,7 +21,7 @@ from pipeline.cli.main import cli
 from pipeline.errors import InputError
 from pipeline.tracking import links as links_module
 from pipeline.tracking.runs import begun_run
-from pipeline.tracking.store import Store, setup, without_credentials, without_passwords
+from pipeline.tracking.store import Store, setup
 from tests.checkout import ROOT
 from tests.databases import standing_in
 from tests.limits import SLACK
@@ -132,23 +128,6 @@ def test_what_begins_with_a_run_that_is_not_there_does_not_show_the_password(sec
         begun_run("0" * 32)
 
 
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("postgresql://u:secret@host/db", "postgresql://***@host/db"),
-        ("postgresql://u:sec@ret@host/db", "postgresql://***@host/db"),
-        ("postgresql://u:sec/ret@host/db", "postgresql://***@host/db"),
-        ("no postgresql://u:sec/r@t@host/db, sorry", "no postgresql://***@host/db, sorry"),
-        ("mysql+pymysql://host/db?user=u&passwd=secret", "mysql+pymysql://host/db?user=u&passwd=***"),
-        ("postgresql://host/db?user=u&password=secret&x=1", "postgresql://host/db?user=u&password=***&x=1"),
-        ("API request to http://u:secret@host:80/api failed", "API request to http://***@host:80/api failed"),
-        ("http://host/a@b and c@d", "http://host/a@b and c@d"),
-    ],
-)
-def test_a_text_is_shown_without_the_passwords_in_it(text, shown):
-    assert without_passwords(text) == shown
-
-
 def test_a_server_that_is_not_there_does_not_show_its_password(no_store, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://u:secret@127.0.0.1:1")
     printed = said("sample", "nonsense", code=2)
@@ -156,140 +135,12 @@ def test_a_server_that_is_not_there_does_not_show_its_password(no_store, monkeyp
     assert "secret" not in printed
 
 
-# --- a tracking server -----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tracking_server(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The store is a server with a password and a path; gives the address at which a browser finds its UI."""
-    uri = "https://u:secret@server:8080/mlflow/"
-    for module in (links_module, ui):
-        monkeypatch.setattr(module, "setup", lambda: Store(uri, "7", None))
-    return "https://server:8080/mlflow"
-
-
-def test_links_lead_to_the_servers_own_ui(tracking_server):
-    links = links_module.links_to("ab" * 32, "abc")
-    assert set(links) == {"table", "charts", "run"}
-    assert all(url.startswith(f"{tracking_server}/#/experiments/7/runs") for url in links.values())
-    assert (
-        links_module.link_to_run("abc") == f"{tracking_server}/#/experiments/7/runs/abc?workflowType=machine_learning"
-    )
-
-
-def test_how_to_start_says_where_the_servers_ui_is(tracking_server):
-    assert links_module.how_to_start() == f"the UI is at {tracking_server}"
-
-
-def test_no_second_ui_is_started_for_a_server(tracking_server, monkeypatch):
+def test_no_second_ui_is_started_for_a_server(monkeypatch):
+    monkeypatch.setattr(ui, "setup", lambda: Store("https://u:secret@server:8080/mlflow/", "7", None))
     monkeypatch.setattr(subprocess, "Popen", None)
-    with pytest.raises(InputError, match=f"tracking server, which has its own UI: open {tracking_server}, or unset"):
+    address = "https://server:8080/mlflow"
+    with pytest.raises(InputError, match=f"tracking server, which has its own UI: open {address}, or unset"):
         ui.serve(5000, print)
-
-
-@pytest.mark.parametrize(
-    ("uri", "base"),
-    [("http://server:8080", "http://server:8080"), ("https://u:p@server/mlflow", "https://server/mlflow")],
-)
-def test_an_address_without_credentials(uri, base):
-    assert without_credentials(uri) == base
-
-
-# --- what is printed works when it is pasted -------------------------------------------------------------------------
-
-
-class Shell:
-    """A shell that starts commands in a folder, and an environment whose ``tmlm`` prints what it was given."""
-
-    path = "/usr/bin:/bin"
-
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.folder, self.patch = folder, monkeypatch
-        self.bin = folder / "my env" / "bin"
-        self.bin.mkdir(parents=True)
-        monkeypatch.setattr(sysconfig, "get_path", lambda kind: str(self.bin))
-        monkeypatch.setattr(sys, "prefix", str(self.bin.parent))
-        monkeypatch.setattr(sys, "executable", str(self.bin / "python"))
-        for name in ("MAKELEVEL", "MLFLOW_RUN_ID", "VIRTUAL_ENV", "CONDA_PREFIX"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.chdir(folder)
-
-    def install(self, name: str = "tmlm") -> None:
-        script = self.bin / name
-        script.write_text('#!/bin/sh\necho "$MLFLOW_TRACKING_URI|$PYTHONPATH|$*"\n')
-        script.chmod(0o755)
-
-    def activate(self) -> None:
-        self.path = f"{self.bin}:{self.path}"
-        self.patch.setenv("VIRTUAL_ENV", str(self.bin.parent))
-        self.patch.setenv("PATH", self.path)
-
-    def make(self) -> None:
-        """What make gives to the commands that it starts."""
-        self.patch.setenv("MAKELEVEL", "1")
-        self.patch.setenv("PATH", f"{self.bin}:{self.path}")
-
-    def paste(self, command: str) -> str:
-        """What is printed when a person types it."""
-        environment = {"PATH": self.path}
-        words = ["/bin/sh", "-c", command]
-        done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-
-@pytest.fixture
-def shell(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    monkeypatch.setattr(links_module, "_shows", lambda port, store: False)
-    return Shell(tmp_path, monkeypatch)
-
-
-def test_in_an_activated_environment_tmlm_goes_by_its_name(shell):
-    shell.install()
-    shell.activate()
-    assert links_module.how_to_start() == "start the UI with: tmlm ui"
-    assert shell.paste(f"{links_module.command()} ui") == "||ui"
-
-
-def test_under_make_the_shell_does_not_have_makes_path(shell):
-    shell.install()
-    shell.make()
-    assert links_module.command() == "'my env/bin/tmlm'"
-    assert shell.paste(f"{links_module.command()} ui") == "||ui"
-
-
-def test_under_make_in_the_checkout_the_ui_is_a_target(shell, store, monkeypatch):
-    shell.install()
-    shell.make()
-    monkeypatch.chdir(store)
-    assert links_module.how_to_start() == "start the UI with: make ui"
-    assert "\nui: " in (ROOT / "Makefile").read_text()
-
-
-def test_mlflow_run_has_changed_the_folder_so_the_path_is_whole(shell, monkeypatch):
-    shell.install()
-    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    assert links_module.command() == f"'{shell.bin}/tmlm'"
-    assert shell.paste(f"{links_module.command()} ui") == "||ui"
-
-
-def test_an_environment_without_our_command_runs_the_package(shell):
-    shell.install("python")
-    assert shell.paste(f"{links_module.command()} ui") == f"|{ROOT}|-m pipeline ui"
-    shell.activate()
-    assert " python -m pipeline" in links_module.command()
-    assert shell.paste(f"{links_module.command()} ui") == f"|{ROOT}|-m pipeline ui"
-
-
-def test_another_file_than_our_store_is_named_as_a_shell_reads_it(shell, empty_database, monkeypatch, tmp_path):
-    """As after ``mlflow run CHECKOUT`` in another folder: MLflow names that folder's database to its child alone."""
-    (tmp_path / "my folder").mkdir()
-    shutil.copy(empty_database, tmp_path / "my folder" / "other.db")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/my folder/other.db")
-    setup.cache_clear()
-    shell.install()
-    shell.activate()
-    command = links_module.how_to_start().removeprefix("start the UI with: ")
-    assert shell.paste(command) == f"sqlite:///{tmp_path}/my folder/other.db||ui"
 
 
 @pytest.mark.usefixtures("plain_artifacts")
@@ -303,63 +154,6 @@ def test_training_on_another_alphabet_prints_commands_that_work(store, tmp_path,
     assert said(*words, "--length", "5").startswith(words[-1])
     assert len(said("sample", words[1], "--length", "5").strip()) == 6, "without --prompt, one that the model can read"
     assert f"tmlm {line}\n" in said("recommend", "--max-macs", "1000000")
-
-
-# --- the port that answers -------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def answering(location: str) -> Iterator[int]:
-    """An MLflow server whose experiment has its artifacts there; gives its port."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            known = self.path == "/api/2.0/mlflow/experiments/get?experiment_id=0"
-            self.send_response(200 if known else 404)
-            self.end_headers()
-            self.wfile.write(json.dumps({"experiment": {"artifact_location": location}}).encode())
-
-        def log_message(self, *what: object) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
-        thread = Thread(target=listening.serve_forever)
-        thread.start()
-        try:
-            yield listening.server_port
-        finally:
-            listening.shutdown()
-            thread.join()
-
-
-@pytest.fixture
-def location(store: Path) -> str:
-    """Where the store's artifacts lie."""
-    return str(MlflowClient(setup().uri).get_experiment("0").artifact_location)
-
-
-def test_links_lead_to_the_usual_port_where_a_ui_of_this_store_answers(location, monkeypatch):
-    with answering(location) as port:
-        monkeypatch.setattr(links_module, "PORT", port)
-        assert links_module.link_to_run("abc").startswith(f"http://127.0.0.1:{port}/#/experiments/0/runs/abc")
-        assert links_module.how_to_start() == f"the UI is at http://127.0.0.1:{port}"
-
-
-def test_links_lead_to_the_port_that_tmlm_ui_has_taken(location, store, monkeypatch):
-    with answering("/elsewhere/mlruns/0") as usual, answering(location) as port:
-        monkeypatch.setattr(links_module, "PORT", usual)
-        (store / "mlruns" / ".ui-port").write_text(str(port))
-        assert links_module.link_to_run("abc").startswith(f"http://127.0.0.1:{port}/")
-
-
-def test_a_port_of_something_else_is_not_ours_and_links_lead_to_the_one_that_would_be_taken(location, monkeypatch):
-    with answering("/elsewhere/mlruns/0") as usual:
-        monkeypatch.setattr(links_module, "PORT", usual)
-        link = links_module.link_to_run("abc")
-        port = int(link.removeprefix("http://127.0.0.1:").split("/")[0])
-        assert usual < port == links_module.free_port(usual)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setattr(links_module, "UI_SECONDS", 0.1)
-        assert not links_module._shows(silent.getsockname()[1], setup())
 
 
 def test_tmlm_ui_notes_its_port(store, monkeypatch):

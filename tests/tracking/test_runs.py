@@ -1,9 +1,9 @@
-"""The store and its runs: one database, one experiment, true endings, nothing overwritten."""
+"""Recording runs: what is logged, how a run ends, and that nothing is overwritten."""
 
 import os
 import shutil
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -185,58 +185,6 @@ def test_a_run_that_is_deleted_while_it_is_recorded_is_closed(store):
     client.restore_run(begun[0])
     recorded = client.get_run(begun[0])
     assert (recorded.info.status, recorded.data.tags["failure"]) == ("FAILED", "deleted while it was recorded")
-
-
-# --- finding what was recorded ---------------------------------------------------------------------------------------
-
-
-def test_a_finished_step_is_found_by_its_key_and_the_latest_wins(store):
-    for value in (1, 2):
-        with runs.tracked_run("prepare", "step", {"step_key": "k"}) as run:
-            run.json(records.RESULT_FILE, {"value": value})
-    with suppress(ValueError), runs.tracked_run("prepare", "step", {"step_key": "k"}) as failed:
-        failed.json(records.RESULT_FILE, {"value": 3})
-        raise ValueError("half way")
-    assert records.finished_step("k") == (run.id, {"value": 2})
-    assert records.finished_step("another") is None
-
-
-def test_a_finished_step_whose_artifacts_are_gone_is_done_again(store):
-    with runs.tracked_run("prepare", "step", {"step_key": "k"}) as run:
-        run.json(records.RESULT_FILE, {"value": 1})
-    (store / "mlruns" / "0" / run.id / "artifacts" / records.RESULT_FILE).unlink()
-    assert records.finished_step("k") is None
-
-
-def test_texts_with_views_are_found_without_reading_every_training(store, monkeypatch):
-    read: list[int] = []
-    search_runs = MlflowClient.search_runs
-
-    def counted(*args: Any, **options: Any) -> Any:
-        found = search_runs(*args, **options)
-        read.append(len(found))
-        return found
-
-    monkeypatch.setattr(MlflowClient, "search_runs", counted)
-    for name in ("first", "second", "second", "second", "second"):
-        with runs.tracked_run("train", "a run", {"corpus": name, "corpus.sha256": name.ljust(64, "0")}):
-            pass
-    read.clear()
-    assert list(records.texts_with_views()) == ["second", "first", "all texts"]
-    assert read == [1, 1, 0], "one training of each text"
-
-
-@pytest.mark.parametrize("model", ["0" * 32, "no/such/file", "models:/nothing/1", "runs:/" + "0" * 32 + "/model", ""])
-def test_a_model_that_is_not_there_is_refused_in_words(store, model):
-    with pytest.raises(InputError, match="MODEL"):
-        records.checkpoint_of(model)
-
-
-def test_a_run_without_a_model_is_refused(store):
-    with runs.tracked_run("prepare", "prepare-x", {}) as run:
-        pass
-    with pytest.raises(InputError, match="a run without a model"):
-        records.checkpoint_of(run.id)
 
 
 def test_the_served_models_parameters_and_defaults_are_those_of_tmlm_sample():

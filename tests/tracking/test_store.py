@@ -14,13 +14,29 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError
 from pipeline.tracking import runs
-from pipeline.tracking.store import EXPERIMENT, setup
+from pipeline.tracking.store import EXPERIMENT, setup, without_credentials, without_passwords
 from tests.checkout import ROOT
 
 
 def rows(database: Path, query: str) -> list[tuple]:
     with closing(sqlite3.connect(database)) as connection:
         return connection.execute(query).fetchall()
+
+
+@pytest.mark.parametrize("module", ["store", "records", "runs"])
+def test_telemetry_is_off_before_mlflow_is_imported(module, monkeypatch):
+    """A finder stands in for MLflow, which reads the variable while it is imported."""
+    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+    script = (
+        "import os, sys\n"
+        "class Finder:\n"
+        "    def find_spec(name, path=None, target=None):\n"
+        "        if name == 'mlflow': sys.exit(os.environ.get('MLFLOW_DISABLE_TELEMETRY') != 'true')\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        f"import pipeline.tracking.{module}\n"
+        "sys.exit('MLflow was not imported')"
+    )
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
 
 
 def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(no_store):
@@ -114,3 +130,28 @@ def test_four_processes_on_a_store_that_is_not_there_yet_all_succeed(tmp_path):
     ]
     assert [process.wait(timeout=120) for process in processes] == [0, 0, 0, 0]
     assert rows(tmp_path / "mlruns" / "mlflow.db", "SELECT status FROM runs") == [("FINISHED",)] * 4
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://u:secret@host/db", "postgresql://***@host/db"),
+        ("postgresql://u:sec@ret@host/db", "postgresql://***@host/db"),
+        ("postgresql://u:sec/ret@host/db", "postgresql://***@host/db"),
+        ("no postgresql://u:sec/r@t@host/db, sorry", "no postgresql://***@host/db, sorry"),
+        ("mysql+pymysql://host/db?user=u&passwd=secret", "mysql+pymysql://host/db?user=u&passwd=***"),
+        ("postgresql://host/db?user=u&password=secret&x=1", "postgresql://host/db?user=u&password=***&x=1"),
+        ("API request to http://u:secret@host:80/api failed", "API request to http://***@host:80/api failed"),
+        ("http://host/a@b and c@d", "http://host/a@b and c@d"),
+    ],
+)
+def test_a_text_is_shown_without_the_passwords_in_it(text, shown):
+    assert without_passwords(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("uri", "base"),
+    [("http://server:8080", "http://server:8080"), ("https://u:p@server/mlflow", "https://server/mlflow")],
+)
+def test_an_address_without_credentials(uri, base):
+    assert without_credentials(uri) == base

@@ -1,0 +1,194 @@
+"""Links to the UI and the command that starts it: of our own store, another database and a tracking server."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.tracking import links as links_module
+from pipeline.tracking.store import Store, setup
+from tests.checkout import ROOT
+
+
+@pytest.fixture
+def tracking_server(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make the store a server with a password and a path; returns the address at which a browser opens its UI."""
+    monkeypatch.setattr(links_module, "setup", lambda: Store("https://u:secret@server:8080/mlflow/", "7", None))
+    return "https://server:8080/mlflow"
+
+
+def test_links_lead_to_the_servers_own_ui(tracking_server):
+    links = links_module.links_to("ab" * 32, "abc")
+    assert set(links) == {"table", "charts", "run"}
+    assert all(url.startswith(f"{tracking_server}/#/experiments/7/runs") for url in links.values())
+    assert (
+        links_module.link_to_run("abc") == f"{tracking_server}/#/experiments/7/runs/abc?workflowType=machine_learning"
+    )
+
+
+def test_how_to_start_says_where_the_servers_ui_is(tracking_server):
+    assert links_module.how_to_start() == f"the UI is at {tracking_server}"
+
+
+# --- what is printed works when it is pasted -------------------------------------------------------------------------
+
+
+class Shell:
+    """A shell that starts commands in a folder, and an environment whose ``tmlm`` prints what it was given."""
+
+    path = "/usr/bin:/bin"
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.patch = folder, monkeypatch
+        self.bin = folder / "my env" / "bin"
+        self.bin.mkdir(parents=True)
+        monkeypatch.setattr(sysconfig, "get_path", lambda kind: str(self.bin))
+        monkeypatch.setattr(sys, "prefix", str(self.bin.parent))
+        monkeypatch.setattr(sys, "executable", str(self.bin / "python"))
+        for name in ("MAKELEVEL", "MLFLOW_RUN_ID", "VIRTUAL_ENV", "CONDA_PREFIX"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.chdir(folder)
+
+    def install(self, name: str = "tmlm") -> None:
+        script = self.bin / name
+        script.write_text('#!/bin/sh\necho "$MLFLOW_TRACKING_URI|$PYTHONPATH|$*"\n')
+        script.chmod(0o755)
+
+    def activate(self) -> None:
+        self.path = f"{self.bin}:{self.path}"
+        self.patch.setenv("VIRTUAL_ENV", str(self.bin.parent))
+        self.patch.setenv("PATH", self.path)
+
+    def make(self) -> None:
+        """What make gives to the commands that it starts."""
+        self.patch.setenv("MAKELEVEL", "1")
+        self.patch.setenv("PATH", f"{self.bin}:{self.path}")
+
+    def paste(self, command: str) -> str:
+        """What is printed when a person types it."""
+        environment = {"PATH": self.path}
+        words = ["/bin/sh", "-c", command]
+        done = subprocess.run(words, cwd=self.folder, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+
+@pytest.fixture
+def shell(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.setattr(links_module, "_shows", lambda port, store: False)
+    return Shell(tmp_path, monkeypatch)
+
+
+def test_in_an_activated_environment_tmlm_goes_by_its_name(shell):
+    shell.install()
+    shell.activate()
+    assert links_module.how_to_start() == "start the UI with: tmlm ui"
+    assert shell.paste(f"{links_module.command()} ui") == "||ui"
+
+
+def test_under_make_the_shell_does_not_have_makes_path(shell):
+    shell.install()
+    shell.make()
+    assert links_module.command() == "'my env/bin/tmlm'"
+    assert shell.paste(f"{links_module.command()} ui") == "||ui"
+
+
+def test_under_make_in_the_checkout_the_ui_is_a_target(shell, store, monkeypatch):
+    shell.install()
+    shell.make()
+    monkeypatch.chdir(store)
+    assert links_module.how_to_start() == "start the UI with: make ui"
+    assert "\nui: " in (ROOT / "Makefile").read_text()
+
+
+def test_mlflow_run_has_changed_the_folder_so_the_path_is_whole(shell, monkeypatch):
+    shell.install()
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    assert links_module.command() == f"'{shell.bin}/tmlm'"
+    assert shell.paste(f"{links_module.command()} ui") == "||ui"
+
+
+def test_an_environment_without_our_command_runs_the_package(shell):
+    shell.install("python")
+    assert shell.paste(f"{links_module.command()} ui") == f"|{ROOT}|-m pipeline ui"
+    shell.activate()
+    assert " python -m pipeline" in links_module.command()
+    assert shell.paste(f"{links_module.command()} ui") == f"|{ROOT}|-m pipeline ui"
+
+
+def test_another_file_than_our_store_is_named_as_a_shell_reads_it(shell, empty_database, monkeypatch, tmp_path):
+    """As after ``mlflow run CHECKOUT`` in another folder: MLflow names that folder's database to its child alone."""
+    (tmp_path / "my folder").mkdir()
+    shutil.copy(empty_database, tmp_path / "my folder" / "other.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/my folder/other.db")
+    setup.cache_clear()
+    shell.install()
+    shell.activate()
+    command = links_module.how_to_start().removeprefix("start the UI with: ")
+    assert shell.paste(command) == f"sqlite:///{tmp_path}/my folder/other.db||ui"
+
+
+# --- the port that answers -------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def answering(location: str) -> Iterator[int]:
+    """An MLflow server whose experiment has its artifacts there; gives its port."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            known = self.path == "/api/2.0/mlflow/experiments/get?experiment_id=0"
+            self.send_response(200 if known else 404)
+            self.end_headers()
+            self.wfile.write(json.dumps({"experiment": {"artifact_location": location}}).encode())
+
+        def log_message(self, *what: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = Thread(target=listening.serve_forever)
+        thread.start()
+        try:
+            yield listening.server_port
+        finally:
+            listening.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def location(store: Path) -> str:
+    """Where the store's artifacts lie."""
+    return str(MlflowClient(setup().uri).get_experiment("0").artifact_location)
+
+
+def test_links_lead_to_the_usual_port_where_a_ui_of_this_store_answers(location, monkeypatch):
+    with answering(location) as port:
+        monkeypatch.setattr(links_module, "PORT", port)
+        assert links_module.link_to_run("abc").startswith(f"http://127.0.0.1:{port}/#/experiments/0/runs/abc")
+        assert links_module.how_to_start() == f"the UI is at http://127.0.0.1:{port}"
+
+
+def test_links_lead_to_the_port_that_tmlm_ui_has_taken(location, store, monkeypatch):
+    with answering("/elsewhere/mlruns/0") as usual, answering(location) as port:
+        monkeypatch.setattr(links_module, "PORT", usual)
+        (store / "mlruns" / ".ui-port").write_text(str(port))
+        assert links_module.link_to_run("abc").startswith(f"http://127.0.0.1:{port}/")
+
+
+def test_a_port_of_something_else_is_not_ours_and_links_lead_to_the_one_that_would_be_taken(location, monkeypatch):
+    with answering("/elsewhere/mlruns/0") as usual:
+        monkeypatch.setattr(links_module, "PORT", usual)
+        link = links_module.link_to_run("abc")
+        port = int(link.removeprefix("http://127.0.0.1:").split("/")[0])
+        assert usual < port == links_module.free_port(usual)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(links_module, "UI_SECONDS", 0.1)
+        assert not links_module._shows(silent.getsockname()[1], setup())

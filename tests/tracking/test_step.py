@@ -1,0 +1,63 @@
+"""Steps: what is reused, and the text of an earlier training."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.config import CorpusConfig
+from pipeline.errors import InputError
+from pipeline.text.corpus import load_corpus
+from pipeline.tracking import records
+from pipeline.tracking.step import Step, parent_run, run_step, same_text, step_key
+
+
+def step(inputs: dict[str, Any], reuse: bool = True) -> Step:
+    return run_step("prepare", "a step", inputs, {}, lambda run: {"value": 1}, reuse)
+
+
+def test_a_key_follows_the_stage_and_its_inputs():
+    keys = {step_key("prepare", {}), step_key("sample", {}), step_key("prepare", {"corpus": "x"})}
+    assert len(keys) == 3
+    assert step_key("prepare", {"a": 1, "b": 2}) == step_key("prepare", {"b": 2, "a": 1})
+
+
+def test_a_step_is_reused_where_its_inputs_are_the_same_and_reuse_is_allowed(store):
+    first = step({"corpus": "x"})
+    again = step({"corpus": "x"})
+    assert (first.reused, again.reused, again.run_id) == (False, True, first.run_id)
+    assert again.result == first.result == records.read_json(first.run_id, records.RESULT_FILE)
+    assert step({"corpus": "y"}).run_id != first.run_id
+    assert step({"corpus": "x"}, reuse=False).run_id != first.run_id
+
+
+def test_a_training_whose_checkpoint_is_damaged_is_not_reused(store, tmp_path, caplog):
+    def work(run: Any) -> dict[str, Any]:
+        run.text("checkpoints/best.safetensors", "damaged")
+        return {"checkpoint": "best.safetensors"}
+
+    first = run_step("train", "a training", {}, {}, work, reuse=True)
+    assert run_step("train", "a training", {}, {}, work, reuse=True).run_id != first.run_id
+    assert f"the training {first.run_id} is done again" in caplog.text
+
+
+def test_under_mlflow_run_the_begun_run_points_at_the_parent_that_is_reopened(begun, monkeypatch):
+    monkeypatch.delenv("MLFLOW_RUN_ID")
+    with parent_run("search", "a search", {}, None) as earlier:
+        pass
+    monkeypatch.setenv("MLFLOW_RUN_ID", begun)
+    with parent_run("search", "a search", {}, records.run_of(earlier.id)) as again:
+        pass
+    assert again.id == earlier.id
+    assert MlflowClient().get_run(begun).data.tags["resumed_run"] == earlier.id
+
+
+def test_the_text_of_an_earlier_training_is_refused_where_it_has_changed(tmp_path: Path, small_text: Path):
+    file = tmp_path / "text.txt"
+    file.write_text(small_text.read_text())
+    corpus = load_corpus(CorpusConfig(str(file)))
+    assert same_text(corpus.name, str(file), "letters", corpus.corpus_sha256).corpus_sha256 == corpus.corpus_sha256
+    file.write_text(small_text.read_text()[1000:])
+    with pytest.raises(InputError, match="is not the one that was trained on"):
+        same_text(corpus.name, str(file), "letters", corpus.corpus_sha256)
