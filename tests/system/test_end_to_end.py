@@ -57,8 +57,8 @@ def test_the_main_job_does_again_only_what_has_changed(checkout, main_job):
     again = checkout.mlflow_run(*TINY, *TYPED)
     assert "prepare reused, train reused, evaluate reused, sample reused" in again.stdout
 
-    source = checkout.folder / "pipeline" / "training.py"
-    source.write_text(source.read_text() + "\n# one line more\n")
+    source = checkout.folder / "pipeline" / "training" / "loop.py"
+    source.write_text(source.read_text() + "\nONE_MORE = 1\n")
     changed = checkout.mlflow_run(*TINY, *TYPED)
     assert re.search(r"prepare reused, train \d+\.\d s, evaluate \d+\.\d s, sample \d+\.\d s", changed.stdout)
 
