@@ -17,9 +17,9 @@ from pipeline.tracking.store import REFUSALS, Store, checkpoint_folder, client, 
 
 log = logging.getLogger(__name__)
 
-IDENTITY = ("process.pid", "process.started", "process.ticks")  # the tags that differ when another process takes over
+IDENTITY = ("process.pid", "process.started", "process.ticks")  # tags that change when another process resumes the run
 
-BEGUN_SECONDS = 3600.0  # after which a run whose command has not begun is abandoned: no environment takes that long
+BEGUN_SECONDS = 3600.0  # without a command, after which a run counts as abandoned; building an environment is faster
 
 RunState = Literal["alive", "gone", "elsewhere", "begun", "unknown"]
 
@@ -51,7 +51,7 @@ class OpenRun:
 
 def open_runs(only_here: bool = False) -> list[OpenRun]:
     """The RUNNING runs of the current store, or only those that a process of this machine records."""
-    experiments = [each.experiment_id for each in client().search_experiments()]
+    experiments = [experiment.experiment_id for experiment in client().search_experiments()]
     query = "attributes.status = 'RUNNING'"
     if only_here:
         query += f" and tags.`process.host` = '{process_tags()['process.host']}'"
@@ -78,37 +78,37 @@ def _state(tags: Mapping[str, str]) -> RunState:
 
 
 def close_dead_runs() -> list[OpenRun]:
-    """Close the runs of this machine whose process is gone, children and parents alike; returns them."""
-    dead = [each for each in open_runs(only_here=True) if each.state == "gone" and _is_as_it_was(each)]
-    for each in dead:
-        _close(each, f"{each.meaning}: killed, out of memory, or the machine went down")
+    """Close this machine's runs whose process is gone, children and parents alike; returns them."""
+    dead = [run for run in open_runs(only_here=True) if run.state == "gone" and _is_as_it_was(run)]
+    for run in dead:
+        _close(run, f"{run.meaning}: killed, out of memory, or the machine went down")
     return dead
 
 
 def close_begun_runs() -> tuple[list[OpenRun], list[OpenRun]]:
-    """Close the runs that ``mlflow run`` began more than an hour ago and no command has taken up.
+    """Close the runs that ``mlflow run`` started more than BEGUN_SECONDS ago and that no command records.
 
-    Returns those, and the younger ones, which are left: nothing here shows whether their ``mlflow run`` is alive, since
-    it may be in another container. Neither has the runs that a process of this machine may still take up.
+    Returns the closed runs and the younger ones, which stay open: their ``mlflow run`` may run in another container.
+    Runs that a process of this machine may still record are in neither list.
     """
-    begun = [each for each in open_runs() if each.state == "begun"]
-    begun = [each for each in begun if not mlflow_run_since(each.started_ms / 1000) and not has_a_process(each.id)]
-    is_old = {each.id: time.time() - each.started_ms / 1000 > BEGUN_SECONDS for each in begun}
-    closed = [each for each in begun if is_old[each.id]]
-    for each in closed:
-        _close(each, "`mlflow run` ended before its command began: no environment, or it was stopped")
-    return closed, [each for each in begun if not is_old[each.id]]
+    begun = [run for run in open_runs() if run.state == "begun"]
+    begun = [run for run in begun if not mlflow_run_since(run.started_ms / 1000) and not has_a_process(run.id)]
+    is_old = {run.id: time.time() - run.started_ms / 1000 > BEGUN_SECONDS for run in begun}
+    closed = [run for run in begun if is_old[run.id]]
+    for run in closed:
+        _close(run, "`mlflow run` ended before its command began: no environment, or it was stopped")
+    return closed, [run for run in begun if not is_old[run.id]]
 
 
 def close_by_hand(run_id: str) -> OpenRun:
     """Close a run whose process can't be seen from here. InputError unless it is RUNNING and not alive here."""
-    found = next((each for each in open_runs() if each.id == run_id), None)
-    if found is None:
+    run = next((run for run in open_runs() if run.id == run_id), None)
+    if run is None:
         raise InputError(f"--close {run_id} is no run that is RUNNING; `tmlm doctor` lists them")
-    if found.state == "alive":
-        raise InputError(f"--close {run_id} ({found.name}) is running: {found.meaning}; stop it instead")
-    _close(found, f"closed by hand: {found.meaning}")
-    return found
+    if run.state == "alive":
+        raise InputError(f"--close {run_id} ({run.name}) is running: {run.meaning}; stop it instead")
+    _close(run, f"closed by hand: {run.meaning}")
+    return run
 
 
 def _is_as_it_was(dead: OpenRun) -> bool:
@@ -119,10 +119,10 @@ def _is_as_it_was(dead: OpenRun) -> bool:
 
 
 def _close(run: OpenRun, reason: str) -> None:
-    """End a run as FAILED, with a reason, at the time of its last metric, so that its duration is right."""
-    heard = [metric.timestamp for key in run.metrics for metric in client().get_metric_history(run.id, key)]
+    """End a run as FAILED at the time of its last metric, so that its duration is right; tag the reason."""
+    times = [metric.timestamp for key in run.metrics for metric in client().get_metric_history(run.id, key)]
     set_tags(run.id, {"failure": reason})
-    client().set_terminated(run.id, "FAILED", max([run.started_ms, *heard]))
+    client().set_terminated(run.id, "FAILED", max([run.started_ms, *times]))
 
 
 @cache
@@ -135,7 +135,7 @@ def close_the_dead(store: Store) -> None:
         log.warning("Runs whose process is gone could not be closed in %s: %s", shown(store.uri), reason)
         return
     if closed:
-        names = ", ".join(each.name for each in closed)
+        names = ", ".join(run.name for run in closed)
         count = "1 run" if len(closed) == 1 else f"{len(closed)} runs"
         log.warning("Closed %s whose process is gone: %s%s", count, names, "".join(map(_how_to_go_on, closed)))
 

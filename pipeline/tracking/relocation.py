@@ -1,7 +1,7 @@
 """Artifact locations: MLflow's database stores absolute paths, which are read and, after a move, rewritten here.
 
-A checkout that was moved or copied has a database whose places are those of the old folder. What lies under the
-present mlruns/ at the same place as under the old one is the same thing: its counterpart.
+After a checkout is moved or copied, its database still points into the old folder. A file at the same relative path
+under the present mlruns/ is the counterpart of the recorded one.
 """
 
 import logging
@@ -16,60 +16,58 @@ from urllib.parse import quote, unquote, urlsplit
 
 log = logging.getLogger(__name__)
 
-
-def mend_database(database: Path) -> None:
-    """Fix journal mode and artifact locations after `mlflow ui` created the database or the folder moved.
-
-    ``mlflow ui`` makes experiment 0 with a location that only its server can write, and a run that ``mlflow run``
-    has begun inherits it. The experiments of a checkout that was moved or copied still point at the old one.
-    """
-    folder = database.parent
-    home = location_of(folder / "0")
-    with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection, connection:
-        connection.execute("PRAGMA journal_mode=WAL")  # one writer does not stop the readers
-        elsewhere = misplaced(connection, folder)
-        (location,) = connection.execute("SELECT artifact_location FROM experiments WHERE experiment_id=0").fetchone()
-        (runs,) = connection.execute("SELECT count(*) FROM runs WHERE experiment_id=0").fetchone()
-        roots = [each.old.parent for each in elsewhere if each.table == "experiments" and each.row == 0]
-        if location.startswith("mlflow-artifacts:") or (not runs and location != home):
-            connection.execute("UPDATE experiments SET artifact_location=? WHERE experiment_id=0", (home,))
-        for each in elsewhere:
-            if each.table == "experiments" and each.old.parent in roots:
-                here = location_of(folder / each.old.name)
-                connection.execute("UPDATE experiments SET artifact_location=? WHERE rowid=?", (here, each.row))
-        if run_id := os.environ.get("MLFLOW_RUN_ID"):
-            _mend_begun_run(connection, run_id, roots)
-    for sentence in left_behind(database, LOCK_SECONDS):
-        log.warning("%s", sentence)
-
-
-def _mend_begun_run(connection: sqlite3.Connection, run_id: str, old_roots: list[Path]) -> None:
-    """Let a run that ``mlflow run`` has begun, and that has no artifacts yet, record where its experiment now does."""
-    found = connection.execute(
-        "SELECT artifact_uri, artifact_location FROM runs JOIN experiments USING (experiment_id) WHERE run_uuid=?",
-        (run_id,),
-    )
-    for uri, location in found.fetchall():
-        path, folder = local_path(uri), local_path(location)
-        if folder and (uri.startswith("mlflow-artifacts:") or (path and path.parents[2] in old_roots)):
-            place = location_of(folder / run_id / "artifacts")
-            connection.execute("UPDATE runs SET artifact_uri=? WHERE run_uuid=?", (place, run_id))
-
-
-LOCK_SECONDS = 60  # that a writer waits for another one
-PATH_COLUMNS = {  # table -> columns with places
+LOCK_SECONDS = 60  # that a writer waits for a lock
+PATH_COLUMNS = {  # table -> columns with artifact locations
     "experiments": ("artifact_location",),
     "runs": ("artifact_uri",),
     "logged_models": ("artifact_location",),
     "model_versions": ("source", "storage_location"),
     "trace_tags": ("value",),
 }
-
 ONLY = {"trace_tags": "WHERE key = 'mlflow.artifactLocation'"}
 
 
+def repair_database(database: Path) -> None:
+    """Fix journal mode and artifact locations after `mlflow ui` created the database or the folder moved.
+
+    ``mlflow ui`` creates experiment 0 with a location that only its server can write, which a run started by
+    ``mlflow run`` inherits. The experiments of a moved or copied checkout still point into the old folder.
+    """
+    folder = database.parent
+    home = location_of(folder / "0")
+    with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection, connection:
+        connection.execute("PRAGMA journal_mode=WAL")  # readers are not blocked by a writer
+        elsewhere = misplaced(connection, folder)
+        (location,) = connection.execute("SELECT artifact_location FROM experiments WHERE experiment_id=0").fetchone()
+        (runs,) = connection.execute("SELECT count(*) FROM runs WHERE experiment_id=0").fetchone()
+        roots = [place.old.parent for place in elsewhere if place.table == "experiments" and place.row == 0]
+        if location.startswith("mlflow-artifacts:") or (not runs and location != home):
+            connection.execute("UPDATE experiments SET artifact_location=? WHERE experiment_id=0", (home,))
+        for place in elsewhere:
+            if place.table == "experiments" and place.old.parent in roots:
+                here = location_of(folder / place.old.name)
+                connection.execute("UPDATE experiments SET artifact_location=? WHERE rowid=?", (here, place.row))
+        if run_id := os.environ.get("MLFLOW_RUN_ID"):
+            _repair_begun_run(connection, run_id, roots)
+    for sentence in left_behind(database, LOCK_SECONDS):
+        log.warning("%s", sentence)
+
+
+def _repair_begun_run(connection: sqlite3.Connection, run_id: str, old_roots: list[Path]) -> None:
+    """Move the artifact location of a run that ``mlflow run`` has just started to that of its experiment."""
+    rows = connection.execute(
+        "SELECT artifact_uri, artifact_location FROM runs JOIN experiments USING (experiment_id) WHERE run_uuid=?",
+        (run_id,),
+    )
+    for uri, location in rows.fetchall():
+        path, folder = local_path(uri), local_path(location)
+        if folder and (uri.startswith("mlflow-artifacts:") or (path and path.parents[2] in old_roots)):
+            here = location_of(folder / run_id / "artifacts")
+            connection.execute("UPDATE runs SET artifact_uri=? WHERE run_uuid=?", (here, run_id))
+
+
 def local_path(uri: str) -> Path | None:
-    """The folder that an artifact address means to MLflow, or None if it is not one of this machine."""
+    """The local folder of an artifact address as MLflow reads it, or None if it is not local."""
     parts = urlsplit(uri)
     if parts.scheme not in ("", "file"):
         return None
@@ -77,13 +75,13 @@ def local_path(uri: str) -> Path | None:
 
 
 def location_of(folder: Path) -> str:
-    """The address of a folder: its path, or a file: address where MLflow would read the path as another one."""
+    """The address of a folder: its path, or a file: URI if MLflow would decode the path into another one."""
     return str(folder) if quote(str(folder)) == str(folder) else folder.as_uri()
 
 
 @dataclass(frozen=True)
 class Misplaced:
-    """A place in the database that is not under the present mlruns/ but under another one."""
+    """An artifact location in the database that lies under another mlruns/ than the present one."""
 
     table: str
     column: str
@@ -94,7 +92,7 @@ class Misplaced:
 
 
 def misplaced(connection: sqlite3.Connection, home: Path) -> list[Misplaced]:
-    """What the database, whose artifacts belong into ``home``, has under a folder of the same name elsewhere."""
+    """Artifact locations in the database that lie in another folder with the name of ``home``, where they belong."""
     found = []
     there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for table, column in [
@@ -113,47 +111,47 @@ def is_in(path: Path, home: Path) -> bool:
 
 
 def is_elsewhere(path: Path, home: Path) -> bool:
-    """Whether a place lies in a folder named like ``home`` that is another one: that of a checkout before its move."""
+    """Whether a path lies in another folder with the name of ``home``, such as that of the checkout before its move."""
     return home.name in path.parts and not is_in(path, home)
 
 
 def _counterpart(path: Path, home: Path) -> tuple[Path, Path | None]:
-    """The folder named like ``home`` that a path lies in, and what lies at the same place in ``home``, if anything."""
+    """The folder with the name of ``home`` that holds a path, and the path's counterpart in ``home``."""
     roots = [parent for parent in reversed((path, *path.parents)) if parent.name == home.name]
     there = [(root, home / path.relative_to(root)) for root in roots]
     return next(((root, new) for root, new in there if new.exists()), (roots[-1], None))
 
 
 def left_behind(database: Path, lock_seconds: int) -> list[str]:
-    """The runs of a moved checkout whose artifacts lie here and are sought elsewhere, in words."""
+    """Messages about runs whose artifacts lie here but are recorded under the old folder of the checkout."""
     with closing(sqlite3.connect(database, timeout=lock_seconds)) as connection:
         moves = misplaced(connection, database.parent)
     found = Counter(move.root for move in moves if move.table == "runs" and move.new is not None)
     return [
-        f"Runs that were recorded under {root}: {count}; `tmlm doctor --repair` makes them found here"
+        f"Runs that were recorded under {root}: {count}; `tmlm doctor --repair` updates their location"
         for root, count in found.items()
     ]
 
 
 def mend(database: Path, lock_seconds: int) -> list[str]:
-    """Rewrite every place that has a counterpart, after a copy of the database; returns what was done, in words."""
+    """Back up the database, then rewrite every location that has a counterpart; returns messages."""
     home = database.parent
     with closing(sqlite3.connect(database, timeout=lock_seconds)) as connection:
         moves = misplaced(connection, home)
         done = [(move, move.new) for move in moves if move.new is not None]
-        said = []
+        messages = []
         if done:
-            said.append(f"Kept a copy of the database as it was: {_copy(connection, database)}")
+            messages.append(f"Kept a copy of the database as it was: {_copy(connection, database)}")
             with connection:
                 for move, new in done:
                     connection.execute(
                         f"UPDATE {move.table} SET {move.column} = ? WHERE rowid = ?", (location_of(new), move.row)
                     )
     for (table, root), count in Counter((move.table, move.root) for move, _ in done).items():
-        said.append(f"{table}: {count} from {root} are found under {home} again")
+        messages.append(f"{table}: {count} from {root} are found under {home} again")
     for (table, root), count in Counter((move.table, move.root) for move in moves if move.new is None).items():
-        said.append(f"{table}: {count} of {root} have nothing under {home}, and are left as they were")
-    return said
+        messages.append(f"{table}: {count} of {root} have nothing under {home}, and are left as they were")
+    return messages
 
 
 def _copy(connection: sqlite3.Connection, database: Path) -> Path:

@@ -79,7 +79,10 @@ SIGNATURE = ModelSignature(  # of the served model: prompts in, texts out, and t
     params=ParamSchema(
         [
             ParamSpec("length", DataType.long, DEFAULT_LENGTH),
-            *(ParamSpec(each.name, SERVED_TYPES[type(each.default)], each.default) for each in fields(Decoding)),
+            *(
+                ParamSpec(option.name, SERVED_TYPES[type(option.default)], option.default)
+                for option in fields(Decoding)
+            ),
         ]
     ),
 )
@@ -111,27 +114,27 @@ class TrackedRun:
 
     def __init__(self, store: Store, run: Run, name: str, is_resumed: bool = False, is_adopted: bool = False) -> None:
         self.store = store
-        self.is_adopted = is_adopted  # begun by ``mlflow run``
+        self.is_adopted = is_adopted  # started by ``mlflow run``
         self.id: str = run.info.run_id
         self.name = name
         self.artifact_uri: str = run.info.artifact_uri
         self.client = MlflowClient()
         self._params = dict(run.data.params)
         self._is_resumed = is_resumed
-        self._steps: dict[str, set[int]] = {}  # of a resumed run: what is recorded of each metric
+        self._steps: dict[str, set[int]] = {}  # of a resumed run: the recorded steps of each metric
 
     @property
     def checkpoint_dir(self) -> Path:
-        """Where the run's checkpoints are written: among its artifacts where these are files of this machine."""
+        """The folder for the run's checkpoints: among its artifacts if these are local files."""
         return checkpoint_folder(self.id, self.artifact_uri)
 
     def check_is_recorded(self) -> None:
-        """Raises StoreGoneError if what is recorded now would go into a database file that was deleted or moved."""
+        """Raise StoreGoneError if the database file was deleted, moved or replaced since the run was opened."""
         check_is_there(self.store, self.id)
 
     @property
     def has_remote_artifacts(self) -> bool:
-        """Whether its artifacts are kept elsewhere than in a folder of this machine."""
+        """Whether its artifacts are kept outside this machine's file system."""
         return local_path(self.artifact_uri) is None
 
     def address_of(self, path: str) -> str:
@@ -145,7 +148,7 @@ class TrackedRun:
             self.client.log_artifacts(self.id, str(self.checkpoint_dir), "checkpoints")
 
     def send_what_is_kept(self, error: BaseException) -> None:
-        """Upload the checkpoints of a training that ``error`` ended, which stays what is raised if that fails too."""
+        """Upload the checkpoints of a training that ``error`` ended; a failure is logged, not raised."""
         try:
             with impatient() if is_in_a_hurry(error) else nullcontext():
                 self.send_checkpoints()
@@ -155,13 +158,13 @@ class TrackedRun:
             self.forget_checkpoints()
 
     def forget_checkpoints(self) -> None:
-        """Remove this machine's copy of checkpoints that were uploaded: a resumed training fetches them."""
+        """Remove the local copy of uploaded checkpoints: a resumed training downloads them."""
         if self.has_remote_artifacts:
             shutil.rmtree(self.checkpoint_dir.parent, ignore_errors=True)
 
     @recorded
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters, but for those that ``mlflow run`` has logged as they were typed (they can't be changed)."""
+        """Log parameters, except those that ``mlflow run`` has logged as typed (MLflow refuses to change them)."""
         new = {key: str(value) for key, value in values.items() if key not in self._params}
         self._params |= new
         self.client.log_batch(self.id, params=[Param(key, value) for key, value in new.items()])
@@ -172,9 +175,9 @@ class TrackedRun:
 
     @recorded
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log figures in one synchronous call: what was reported is in the database when it returns.
+        """Log metrics in one synchronous call: they are in the database when it returns.
 
-        A resumed run may report a step again that it had recorded before it was stopped: it stays as it is.
+        Steps that a resumed run had already recorded are skipped.
         """
         now = int(1000 * time.time())
         new = {key: value for key, value in values.items() if not (self._is_resumed and step in self._recorded(key))}
@@ -207,12 +210,12 @@ class TrackedRun:
             self.client.log_artifact(self.id, str(file), str(Path(path).parent))
 
     def note(self, markdown: str) -> None:
-        """The description that the UI shows on the run's page."""
+        """Set the description on the run's page in the UI."""
         self.tags({NOTE: markdown})
 
     @recorded
     def dataset(self, name: str, digest: str, source: str, context: str) -> None:
-        """Record which text the run read (lineage): its name, the digest of its content and where it came from."""
+        """Log the dataset that the run read: its name, the digest of its content and its source."""
         is_url = source.startswith("https://")
         origin: DatasetSource = HTTPDatasetSource(source) if is_url else CodeDatasetSource({"source": source})
         with quiet_warnings():
@@ -221,13 +224,13 @@ class TrackedRun:
 
     @recorded
     def keep_copies(self, paths: Iterable[str], folder: str) -> None:
-        """Copy artifacts of the run into a folder of their own, before others take their place."""
+        """Copy existing artifacts of the run into a folder of its artifacts, before they are overwritten."""
         for path in filter(self.has, paths):
             self.client.log_artifact(self.id, str(artifact_path(self.id, path)), str(Path(folder) / Path(path).parent))
 
     @recorded
     def has(self, path: str) -> bool:
-        """Whether there is such an artifact."""
+        """Whether the run has this artifact."""
         folder = str(Path(path).parent)
         return path in {file.path for file in self.client.list_artifacts(self.id, "" if folder == "." else folder)}
 
@@ -260,7 +263,7 @@ def _served_code(folder: Path) -> list[Path]:
 
 
 def tag_failure(run_id: str, stage: str, reason: str) -> None:
-    """Tag a run that ``mlflow run`` has begun with the reason why its command failed before recording."""
+    """Tag a run that ``mlflow run`` has started with the reason why its command failed before recording."""
     setup()
     begun_run(run_id)
     with store_errors():
@@ -268,7 +271,7 @@ def tag_failure(run_id: str, stage: str, reason: str) -> None:
 
 
 def begun_run(run_id: str) -> Run:
-    """The run that MLFLOW_RUN_ID names. InputError if there is none, or if it has ended: nothing is overwritten."""
+    """Get the run that MLFLOW_RUN_ID names. InputError if it is missing or has ended."""
     try:
         run = MlflowClient().get_run(run_id)
     except MlflowException:
@@ -290,11 +293,11 @@ def quiet_warnings() -> Iterator[None]:
 def tracked_run(
     stage: str, name: str, tags: Mapping[str, Any], resumed: Run | None = None, parent: str | None = None
 ) -> Iterator[TrackedRun]:
-    """Record a run: the one that ``mlflow run`` has begun, a child of the run that is open here, or a new one.
+    """Record a run: the one that ``mlflow run`` has started, a child of this process's open run, or a new one.
 
-    With ``resumed``, an ended run is opened again, as it was looked at. ``parent`` is the run of another process that
-    a new one becomes a child of. It ends FINISHED, FAILED with the reason as a tag, or KILLED after Ctrl-C or SIGTERM;
-    the exception goes on.
+    ``resumed`` is an ended run to reopen, unless it has changed since it was read. ``parent`` is the id of another
+    process's run in which a new one is nested. The run ends FINISHED, FAILED with the reason as a tag, or KILLED after
+    Ctrl-C or SIGTERM; exceptions are re-raised.
     """
     store = setup()
     run: TrackedRun | None = None
@@ -305,7 +308,7 @@ def tracked_run(
             close_the_dead(store)
             if digest := tags.get("corpus.sha256"):
                 tag_experiment(store.experiment_id, dict([view_tag(f"{tags['corpus']}: models", digest)]))
-            all_tags = {"stage": stage, **process_tags(), **git_tags(), **tags}  # there from the run's first moment
+            all_tags = {"stage": stage, **process_tags(), **git_tags(), **tags}  # set when the run is created
             run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)
             _open.append(run)
         yield run
@@ -330,12 +333,12 @@ def tracked_run(
 
 
 def is_in_a_hurry(error: BaseException) -> bool:
-    """Whether no server is waited for after this: the process has to end soon, or waiting has just been in vain."""
+    """Whether not to wait for a server after this error: the process must exit soon, or the wait has just failed."""
     return isinstance(error, KeyboardInterrupt | SystemExit | RecordingError)
 
 
 def _may_be_resumed(error: BaseException) -> bool:
-    """Whether a training that this ended can go on once the disk or the store is as it should be."""
+    """Whether a training that this error ended can be resumed once the disk or the store works again."""
     return isinstance(error, OSError | RecordingError) and not isinstance(error, StoreGoneError)
 
 
@@ -343,7 +346,7 @@ _open: list[TrackedRun] = []  # of this process, parents first
 
 
 def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | None) -> TrackedRun:
-    adopted = os.environ.get("MLFLOW_RUN_ID")  # start_run takes it, and clears the variable
+    adopted = os.environ.get("MLFLOW_RUN_ID")  # start_run reads and clears the variable
     if adopted:
         begun_run(adopted)
         set_tags(adopted, process_tags())
@@ -362,14 +365,14 @@ def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | Non
 
 
 def is_under_mlflow() -> bool:
-    """Whether ``mlflow run`` has begun a run for this process that it has not started recording."""
+    """Whether ``mlflow run`` has started a run for this process that it does not record yet."""
     return "MLFLOW_RUN_ID" in os.environ
 
 
 def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
     """Reopen an ended run for this process. The reason for its end moves to the tag "resumed"."""
     client, run_id, name = MlflowClient(), seen.info.run_id, seen.info.run_name
-    with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # of two commands that resume a run, the second is refused
+    with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # a second command that resumes the run is refused
         before = resumable_run(run_id) if seen.data.tags["stage"] == "train" else MlflowClient().get_run(run_id)
         if before.info.end_time != seen.info.end_time or before.info.status == "RUNNING":
             raise InputError(f"{run_id} ({name}) has just been resumed by another command; look again")
@@ -396,7 +399,7 @@ def has_run(run_id: str) -> bool:
 
 
 def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
-    """Close the active run with its status and the reason for it. Raises RecordingError where a success is refused."""
+    """End the active run with its status and the reason. Raises RecordingError if FINISHED can't be recorded."""
     gone: StoreGoneError | None = None
     if status == RunStatus.FINISHED:
         try:
@@ -418,15 +421,15 @@ def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
             reason += ". If it stays RUNNING, the next command that records closes it"
         if status == RunStatus.FINISHED:
             raise RecordingError(reason) from error
-        log.warning("%s", reason)  # beside the error that ended the run, which goes on
+        log.warning("%s", reason)  # the error that ended the run is re-raised
     if gone is not None:
         raise gone
 
 
 def _close_deleted(run: TrackedRun, status: int, failure: str) -> bool:
-    """Close a run that was deleted while it was recorded, or it would be RUNNING if it is ever restored.
+    """End a run that was deleted while it was recorded, so that it is not RUNNING if it is ever restored.
 
-    MLflow changes nothing of a deleted run, so it is restored for that moment. False if it was not deleted.
+    MLflow can't update a deleted run, so it is restored for that moment. False if it was not deleted.
     """
     ended = RunStatus.FAILED if status == RunStatus.FINISHED else status
     try:
@@ -439,7 +442,7 @@ def _close_deleted(run: TrackedRun, status: int, failure: str) -> bool:
                 run.client.set_terminated(run.id, RunStatus.to_string(ended))
             finally:
                 run.client.delete_run(run.id)
-    except REFUSALS:  # of which the caller tells the first
+    except REFUSALS:  # the caller reports the first one
         return False
     return True
 
@@ -448,7 +451,7 @@ def _close_by_force(signal: str) -> None:
     """End all open runs as KILLED from another thread, while the main one is busy."""
     killed = RunStatus.to_string(RunStatus.KILLED)
     for run in reversed(_open):
-        if run.client.get_run(run.id).info.status != "RUNNING":  # the main thread has ended it meanwhile
+        if run.client.get_run(run.id).info.status != "RUNNING":  # ended by the main thread meanwhile
             continue
         if run.is_adopted:
             final_status.leave_behind(run.id, killed)
@@ -462,7 +465,7 @@ signals.on_forced_exit(_close_by_force)
 
 
 def register(name: str, run_id: str, alias: str, description: str) -> str:
-    """Make a run's model a version of a registered model, once, and give it the alias; returns the version."""
+    """Register a run's model, unless it is registered already, and set the alias; returns the version."""
     client = MlflowClient()
     with store_errors():
         try:
@@ -470,8 +473,8 @@ def register(name: str, run_id: str, alias: str, description: str) -> str:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        found = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-        version = found[0] if found else _new_version(client, name, run_id)
+        versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+        version = versions[0] if versions else _new_version(client, name, run_id)
         client.update_model_version(name, version.version, description)
         client.set_registered_model_alias(name, alias, version.version)
     return str(version.version)

@@ -16,11 +16,11 @@ from pipeline.errors import InputError
 from pipeline.training.checkpoints import load_model
 from pipeline.training.samples import continuations
 
-LONGEST = 10_000  # characters, of a prompt and of what is added to it
+LONGEST = 10_000  # characters of a prompt, and of its continuation
 
-MANY = 1_000  # prompts of a request
+MANY = 1_000  # prompts per request
 
-MOST = 200_000  # characters that one request may have read, and generated: the server answers one at a time
+MOST = 200_000  # characters read, and generated, per request: the server answers one request at a time
 
 WIDEST = 50_000_000  # numbers that a step holds at once (prompts x beams x symbols or units)
 
@@ -28,8 +28,8 @@ WIDEST = 50_000_000  # numbers that a step holds at once (prompts x beams x symb
 class TextGenerator(PythonModel):
     """Continues each prompt of a request; ``params`` are those of the signature.
 
-    MLflow makes texts of a request before the model sees it: a JSON null arrives as "None", a number as its digits,
-    and of several columns only the first arrives.
+    MLflow converts a request to strings first: a JSON null arrives as "None", a number as its digits, and only the
+    first of several columns arrives.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
@@ -39,7 +39,7 @@ class TextGenerator(PythonModel):
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[str]:
-        """One column of prompts -> the prompts, continued. Raises MlflowException (400) for what can't be read."""
+        """One column of prompts -> the prompts, continued. Raises MlflowException (400) for invalid input."""
         prompts = model_input.iloc[:, 0].tolist()
         try:
             options = {"length": DEFAULT_LENGTH, **(params or {})}
@@ -54,7 +54,7 @@ class TextGenerator(PythonModel):
             raise mlflow.MlflowException(str(error), error_code=BAD_REQUEST) from error
 
     def _check_work(self, prompts: list[Any], length: int, beams: int) -> None:
-        """ValueError for what is no text, and for more than a server should do at one request."""
+        """Raise ValueError for prompts that are not strings, and for more work than one request may ask for."""
         if not all(isinstance(prompt, str) for prompt in prompts):
             raise ValueError("a prompt is not a text; give strings")
         if not 0 <= length <= LONGEST:

@@ -34,7 +34,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import InputError, RecordingError
 from pipeline.support.code_digest import ROOT
-from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, mend_database
+from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, repair_database
 from pipeline.tracking.views import view_tag
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def setup() -> Store:
         with FileLock(database.parent / ".setup.lock", timeout=LOCK_SECONDS):
             _probe(uri)
             _create()
-            mend_database(database)
+            repair_database(database)
             if MlflowClient().get_experiment("0").name == "Default":
                 MlflowClient().rename_experiment("0", EXPERIMENT)
             return Store(uri, _chosen_experiment(database), database, _inode(database))

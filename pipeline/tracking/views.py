@@ -14,7 +14,7 @@ TAG_PREFIX = "mlflow.sharedViewState."
 
 ALL_TEXTS = "tmlm-models"  # a table only: figures of different texts share no chart
 
-FIRST_SEEN_MS = 1_767_225_600_000  # 2026-01-01: a view has no other date than the version of this file
+FIRST_SEEN_MS = 1_767_225_600_000  # 2026-01-01, fixed: the tag's value must not change between commands
 
 MODELS_VIEW = Path(__file__).with_name("models_view.json")
 
@@ -22,8 +22,8 @@ MODELS_VIEW = Path(__file__).with_name("models_view.json")
 def models_view(corpus_sha256: str | None) -> dict[str, Any]:
     """Training runs on one text, best first; curves on a log axis, perplexity against cost, shapes side by side.
 
-    Without a text: those on all texts, in a table without charts. The file has every chart that the UI would add of its
-    own accord, as deleted: it adds one for each metric that is not the first one of another chart.
+    Without a text, the trainings on all texts, in a table without charts. The file lists as deleted every chart that
+    the UI would add by itself: one for each metric that is not the first of another chart.
     """
     state: dict[str, Any] = json.loads(MODELS_VIEW.read_text(encoding="utf-8"))
     if corpus_sha256 is None:
@@ -34,7 +34,7 @@ def models_view(corpus_sha256: str | None) -> dict[str, Any]:
 
 
 def key_of(corpus_sha256: str | None) -> str:
-    """The key of a text's view, by which a link names it."""
+    """The key of a text's view in links."""
     return f"tmlm-{corpus_sha256[:12]}" if corpus_sha256 else ALL_TEXTS
 
 
@@ -46,12 +46,12 @@ def view_tag(label: str, corpus_sha256: str | None) -> tuple[str, str]:
 
 
 def links(base: str, experiment_id: str, corpus_sha256: str | None, run_id: str | None) -> dict[str, str]:
-    """Addresses of the UI by what they show: the models of a text (or a table of all), and a run's page."""
+    """Links to the UI by what they show: "table", "charts" of a text, and "run" for a run id."""
     runs = f"{base}/#/experiments/{experiment_id}/runs"
     view = f"{runs}?workflowType=machine_learning&viewStateShareKey={key_of(corpus_sha256)}"
-    found = {"table": view}
+    urls = {"table": view}
     if corpus_sha256:
-        found["charts"] = f"{view}&compareRunsMode=CHART"
+        urls["charts"] = f"{view}&compareRunsMode=CHART"
     if run_id:
-        found["run"] = f"{runs}/{run_id}?workflowType=machine_learning"
-    return found
+        urls["run"] = f"{runs}/{run_id}?workflowType=machine_learning"
+    return urls
