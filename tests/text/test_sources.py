@@ -237,7 +237,7 @@ SECRET_ADDRESS = "https://user:secret@example.org/texts/many.txt?X-Amz-Signature
 
 
 def test_a_text_is_found_again_by_an_address_without_its_secrets(monkeypatch):
-    """Of two texts that differ in the query alone, the one that was trained on."""
+    """Two addresses that differ in the query alone share a record: the digest picks the text that was trained on."""
     other = SECRET_ADDRESS.replace("?", "?page=2&")
     Web(monkeypatch, {SECRET_ADDRESS: TEXT.encode(), other: TEXT[: len(TEXT) // 2].encode()})
     first, second = load_corpus(CorpusConfig(SECRET_ADDRESS)), load_corpus(CorpusConfig(other))
