@@ -36,7 +36,11 @@ class CorpusConfig:
     """A text and its alphabet. Raises ConfigError for a value that is not allowed."""
 
     corpus: str = option(
-        "auto", help="time-machine, python-docs, a file or an https address; auto: time-machine, else python-docs."
+        "auto",
+        help=(
+            "time-machine, tiny-shakespeare, python-docs, a file or an https address; auto: time-machine, else "
+            "python-docs."
+        ),
     )
     alphabet: Alphabet = option("letters", help="letters: the report's 28 symbols; raw: every character of the text.")
 

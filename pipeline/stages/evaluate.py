@@ -15,7 +15,7 @@ from pipeline.config import PresetName
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus, encoded
-from pipeline.text.sources import KNOWN_TEXTS, FoundText, find_file
+from pipeline.text.sources import FoundText, find_file, is_known_text
 from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import records
 from pipeline.tracking.runs import TrackedRun
@@ -79,7 +79,7 @@ class TrainedModel:
         known by name are opened.
         """
         then = self.facts["corpus"]
-        if then["name"] not in KNOWN_TEXTS and not self._is_of_our_run():
+        if not is_known_text(then["name"], then["source"]) and not self._is_of_our_run():
             raise InputError(
                 f"the checkpoint was trained on {then['name']}, a text of the user's own, and is not that of a "
                 "run in this store: say with --text FILE which text to evaluate it on"

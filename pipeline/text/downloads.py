@@ -88,7 +88,7 @@ def download(url: str, online: bool, file: str = "", known_sha256: str | None = 
             _sweep(folder)
             pooch.retrieve(url, known_hash, fname=kept.name, path=folder, downloader=fetch)
     except ValueError as error:  # pooch: wrong digest
-        raise DataUnavailableError(f"{shown}: not the text of the book (wrong sha256)") from error
+        raise DataUnavailableError(f"{shown}: not the expected text (wrong sha256)") from error
     except OSError as error:
         reason = error.strerror or error
         raise DataUnavailableError(f"{shown}: can't be downloaded to {cache_dir()}: {reason}") from error

@@ -15,21 +15,68 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pipeline.config import Alphabet
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.text.downloads import cache_dir, download, is_address, public
 from pipeline.text.vocabulary import normalised
 
 PIECE_BYTES = 1_000_000
-TIME_MACHINE_FILE = "timemachine.txt"
-TIME_MACHINE_SHA256 = "8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516"
-TIME_MACHINE_LETTERS_SHA256 = "9f258eadf409c46591c5c61d72c087cb825faf419c9f87ceb580f0eacb30c506"
-TIME_MACHINE_MIRRORS = (
-    "https://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt",
-    "https://d2l-data.s3.amazonaws.com/timemachine.txt",
-    "https://raw.githubusercontent.com/d2l-ai/d2l-zh/592fbef84a684e752393edbf267c07dbc53e082b/data/timemachine.txt",
-)
 FALLBACK = "python-docs"
-KNOWN_TEXTS = ("time-machine", FALLBACK)
+
+
+@dataclass(frozen=True)
+class PublishedText:
+    """A text that is downloaded when it is first used, and recognised by its digest wherever it is found.
+
+    ``file`` is its name in $TMLM_DATA_DIR and in the cache. ``normalised_sha256`` is the digest of the text normalised
+    to ``alphabet``, by which a copy with other line breaks is recognised too.
+    """
+
+    title: str
+    file: str
+    sha256: str
+    alphabet: Alphabet
+    normalised_sha256: str
+    addresses: tuple[str, ...]
+
+    def is_in(self, text: "FoundText", sha256: str) -> bool:
+        """Whether a text found with this digest is this one."""
+        if sha256 == self.sha256:
+            return True
+        digest = hashlib.sha256()
+        try:
+            for piece in normalised(text.pieces(sha256), self.alphabet):
+                digest.update(piece.encode())
+        except InputError:  # not a text
+            return False
+        return digest.hexdigest() == self.normalised_sha256
+
+
+PUBLISHED_TEXTS = {
+    "time-machine": PublishedText(
+        title="The Time Machine",
+        file="timemachine.txt",
+        sha256="8424dbd9532ac81f7e5f0b6add90e6952baea29158309d7d1bf3884f4e12c516",
+        alphabet="letters",
+        normalised_sha256="9f258eadf409c46591c5c61d72c087cb825faf419c9f87ceb580f0eacb30c506",
+        addresses=(
+            "https://d2l-data.s3-accelerate.amazonaws.com/timemachine.txt",
+            "https://d2l-data.s3.amazonaws.com/timemachine.txt",
+            "https://raw.githubusercontent.com/d2l-ai/d2l-zh/592fbef84a684e752393edbf267c07dbc53e082b/data/timemachine.txt",
+        ),
+    ),
+    "tiny-shakespeare": PublishedText(  # 1,115,394 bytes, ASCII with LF: normalising to raw leaves it as it is
+        title="Tiny Shakespeare",
+        file="tinyshakespeare.txt",
+        sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+        alphabet="raw",
+        normalised_sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+        addresses=(
+            "https://raw.githubusercontent.com/karpathy/char-rnn/6f9487a6fe5b420b7ca9afb0d7c078e37c1d1b4e/data/tinyshakespeare/input.txt",
+        ),
+    ),
+}
+KNOWN_TEXTS = (*PUBLISHED_TEXTS, FALLBACK)
 
 
 @dataclass(frozen=True)
@@ -123,8 +170,8 @@ def find_text(corpus: str, online: bool = True) -> FoundText:
             return find_text("time-machine", online)
         except DataUnavailableError as error:
             return replace(find_text(FALLBACK), missing=str(error))
-    if corpus == "time-machine":
-        return _time_machine(online)
+    if corpus in PUBLISHED_TEXTS:
+        return _published_text(corpus, online)
     if corpus == FALLBACK:
         from pydoc_data.topics import topics  # imported here: 700 kB
 
@@ -147,7 +194,7 @@ def find_text(corpus: str, online: bool = True) -> FoundText:
             continue
     looked = " or ".join(dict.fromkeys(os.path.abspath(os.path.expanduser(place)) for place in places))
     raise InputError(
-        f"--corpus {corpus} is not a known text, and there is no file {looked}; give auto, time-machine, {FALLBACK}, "
+        f"--corpus {corpus} is not a known text, and there is no file {looked}; give auto, {', '.join(KNOWN_TEXTS)}, "
         "the path of a UTF-8 file or an https address"
     )
 
@@ -177,49 +224,45 @@ def _check_encodable(path: str, option: str) -> None:
         raise InputError(f"{option} {shown} is a name that is not UTF-8; rename the file") from None
 
 
+def is_known_text(name: str, source: str) -> bool:
+    """Whether a record of a text with this name and source is of one of KNOWN_TEXTS.
+
+    A user's own file called like one that release 0.1 did not know, tiny-shakespeare.txt, was recorded by that name.
+    """
+    return name in KNOWN_TEXTS and Path(source).stem != name
+
+
 def _name_of(path: Path) -> str:
     """A text's name, from its file's; "-file" is appended to the names of known texts."""
     name = "".join(character if character.isprintable() else "_" for character in path.stem)
     return f"{name}-file" if name in (*KNOWN_TEXTS, "auto") else name or "text"
 
 
-def _is_time_machine(text: FoundText, sha256: str) -> bool:
-    """Whether a text is the book, by its bytes or its letters (line breaks may differ)."""
-    if sha256 == TIME_MACHINE_SHA256:
-        return True
-    digest = hashlib.sha256()
-    try:
-        for piece in normalised(text.pieces(sha256), "letters"):
-            digest.update(piece.encode())
-    except InputError:  # not a text
-        return False
-    return digest.hexdigest() == TIME_MACHINE_LETTERS_SHA256
-
-
-def _time_machine(online: bool) -> FoundText:
-    """Find The Time Machine. Raises DataUnavailableError with everything that was tried."""
+def _published_text(name: str, online: bool) -> FoundText:
+    """Find one of PUBLISHED_TEXTS. Raises DataUnavailableError with everything that was tried."""
+    published = PUBLISHED_TEXTS[name]
     tried = []
     data_dir = os.environ.get("TMLM_DATA_DIR")
-    local = [Path(data_dir) / TIME_MACHINE_FILE] if data_dir else []
-    for path in [*local, cache_dir() / "downloads" / TIME_MACHINE_FILE]:
+    local = [Path(data_dir) / published.file] if data_dir else []
+    for path in [*local, cache_dir() / "downloads" / published.file]:
         try:
-            text = replace(find_file(str(path)), name="time-machine")
+            text = replace(find_file(str(path)), name=name)
             sha256 = text.sha256()
         except FileNotFoundError as error:
             tried.append(f"{path}: {error.strerror}")
         except InputError as error:
             tried.append(str(error))
         else:
-            if _is_time_machine(text, sha256):
+            if published.is_in(text, sha256):
                 return text
-            tried.append(f"{path}: another text (sha256 {sha256[:8]}..., not {TIME_MACHINE_SHA256[:8]}...)")
-    for url in TIME_MACHINE_MIRRORS:
+            tried.append(f"{path}: another text (sha256 {sha256[:8]}..., not {published.sha256[:8]}...)")
+    for url in published.addresses:
         try:
-            return FoundText("time-machine", url, download(url, online, TIME_MACHINE_FILE, TIME_MACHINE_SHA256))
+            return FoundText(name, url, download(url, online, published.file, published.sha256))
         except DataUnavailableError as error:
             tried.append(str(error))
     raise DataUnavailableError(
-        "The Time Machine is not available. Tried:\n  "
+        f"{published.title} is not available. Tried:\n  "
         + "\n  ".join(tried)
-        + f"\nPut the book's {TIME_MACHINE_FILE} into a folder and set TMLM_DATA_DIR to it, or use --corpus {FALLBACK}."
+        + f"\nPut its {published.file} into a folder and set TMLM_DATA_DIR to it, or use --corpus {FALLBACK}."
     )

@@ -27,6 +27,7 @@ from pipeline.errors import TmlmError
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import load_corpus
 from pipeline.text.downloads import cache_dir
+from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import views
 from pipeline.tracking.links import HOST
@@ -305,7 +306,7 @@ def test_a_text_is_prepared_inside_of_the_cache_whatever_it_is_called(tmp_path, 
     place.write_text(small_text.read_text())
     corpus = load_corpus(CorpusConfig(str(place)))
     assert corpus.folder.resolve().parent == (cache_dir() / "prepared").resolve()
-    assert corpus.name not in ("auto", "time-machine", "python-docs")
+    assert corpus.name not in ("auto", *KNOWN_TEXTS)
     assert "/" not in corpus.name
 
 

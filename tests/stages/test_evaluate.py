@@ -82,14 +82,21 @@ def test_a_checkpoint_of_our_own_run_is_evaluated_on_the_runs_text_by_its_path_t
     assert by_path.result["perplexity"] == by_run.result["perplexity"]
 
 
-@pytest.mark.parametrize("changed", [{"source": "https://host/page.txt"}, {"corpus_sha256": "0" * 64}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"source": "https://host/page.txt"},
+        {"corpus_sha256": "0" * 64},
+        {"name": "tiny-shakespeare", "source": "/secret/tiny-shakespeare.txt"},  # not the text known by that name
+    ],
+)
 def test_the_text_that_a_foreign_checkpoint_names_is_not_opened(trained, tmp_path, small_text, monkeypatch, changed):
     tensors, facts = load_checkpoint(Path(trained.result["checkpoint"]))
     foreign = tmp_path / "foreign.safetensors"
     save_checkpoint(foreign, tensors, {**facts, "corpus": {**facts["corpus"], **changed}})
     opened: list[CorpusConfig] = []
     monkeypatch.setattr("pipeline.tracking.step.load_corpus", opened.append)
-    with pytest.raises(InputError, match=r"trained on topics, a text of the user's own, .*: say with --text FILE"):
+    with pytest.raises(InputError, match=r"trained on [\w-]+, a text of the user's own, .*: say with --text FILE"):
         evaluate(str(foreign))
     result = evaluate(str(foreign), text=str(small_text)).result
     assert math.isfinite(result["perplexity"])

@@ -18,7 +18,7 @@ from pipeline.text import corpus as corpus_module
 from pipeline.text import sources
 from pipeline.text.corpus import Corpus, encoded, load_corpus
 from pipeline.text.downloads import cache_dir
-from pipeline.text.sources import find_file
+from pipeline.text.sources import KNOWN_TEXTS, find_file
 from pipeline.text.vocabulary import LETTERS, Vocabulary, normalise
 
 TEXT = "".join(f"It was number {i}, the {'éàü'[i % 3]} of many;\n" for i in range(400))
@@ -137,7 +137,7 @@ def test_a_text_in_other_letters_is_told_of_the_raw_alphabet(tmp_path):
     assert load_corpus(CorpusConfig(str(tmp_path / "ru.txt"), "raw")).label == "ru-raw"
 
 
-@pytest.mark.parametrize("name", ["time-machine", "python-docs", "auto"])
+@pytest.mark.parametrize("name", [*KNOWN_TEXTS, "auto"])
 def test_a_file_never_passes_for_a_text_that_is_known_by_name(tmp_path, name):
     (tmp_path / f"{name}.txt").write_text(TEXT, encoding="utf-8")
     assert load_corpus(CorpusConfig(str(tmp_path / f"{name}.txt"))).name == f"{name}-file"

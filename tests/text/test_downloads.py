@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -335,18 +336,23 @@ def test_parts_that_killed_downloads_left_are_removed_and_living_ones_are_not(se
     assert kept() == sorted([done.name, "tmpalive"])
 
 
+def from_addresses(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """Have The Time Machine downloaded from these addresses."""
+    elsewhere = replace(sources.PUBLISHED_TEXTS["time-machine"], addresses=addresses)
+    monkeypatch.setitem(sources.PUBLISHED_TEXTS, "time-machine", elsewhere)
+
+
 def test_a_text_with_another_digest_than_the_books_is_not_the_book(server, monkeypatch):
-    monkeypatch.setattr(sources, "TIME_MACHINE_MIRRORS", (server.url("/good.txt"),))
+    from_addresses(monkeypatch, server.url("/good.txt"))
     done = prepare("time-machine")
     assert done.exit_code == 3
-    assert "not the text of the book (wrong sha256)" in done.stderr
+    assert "not the expected text (wrong sha256)" in done.stderr
     assert kept() == []
 
 
 @pytest.mark.usefixtures("impatient")
 def test_mirrors_that_are_all_dead_are_given_up_in_a_bounded_time(server, monkeypatch, caplog):
-    paths = ("/silent", "/trickle", "/slow-headers")
-    monkeypatch.setattr(sources, "TIME_MACHINE_MIRRORS", tuple(map(server.url, paths)))
+    from_addresses(monkeypatch, *map(server.url, ("/silent", "/trickle", "/slow-headers")))
     started = time.monotonic()
     with pytest.raises(DataUnavailableError) as strict:
         find_text("time-machine")

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,10 +18,12 @@ from pipeline.errors import DataUnavailableError, InputError, TmlmError
 from pipeline.text import downloads, sources
 from pipeline.text.corpus import load_corpus
 from pipeline.text.downloads import cache_dir
-from pipeline.text.sources import TIME_MACHINE_MIRRORS, FoundText, find_file, find_text
+from pipeline.text.sources import PUBLISHED_TEXTS, FoundText, find_file, find_text
+from pipeline.text.vocabulary import UNKNOWN
 from pipeline.tracking.step import same_text
 from tests.limits import SLACK
 
+TIME_MACHINE_MIRRORS = PUBLISHED_TEXTS["time-machine"].addresses
 TEXT = "".join(f"It was number {i}, the {'éàü'[i % 3]} of many;\n" for i in range(400))
 BYTES = st.one_of(
     st.binary(max_size=30),
@@ -254,3 +257,59 @@ def test_only_https_addresses_are_downloaded(monkeypatch):
     with pytest.raises(InputError, match="not https"):
         load_corpus(CorpusConfig("http://example.org/many.txt"))
     assert web.asked == []
+
+
+# --- tiny Shakespeare ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def shakespeare(monkeypatch) -> bytes:
+    """A made-up text in the place of tiny Shakespeare."""
+    text = TEXT.encode()
+    sha256 = hashlib.sha256(text).hexdigest()
+    made_up = replace(PUBLISHED_TEXTS["tiny-shakespeare"], sha256=sha256, normalised_sha256=sha256)
+    monkeypatch.setitem(PUBLISHED_TEXTS, "tiny-shakespeare", made_up)
+    return text
+
+
+def test_tiny_shakespeare_is_downloaded_once(monkeypatch, shakespeare):
+    (url,) = PUBLISHED_TEXTS["tiny-shakespeare"].addresses
+    web = Web(monkeypatch, {url: shakespeare})
+    corpora = [load_corpus(CorpusConfig("tiny-shakespeare", "raw")) for _ in range(2)]
+    assert [corpus.source for corpus in corpora] == [url, str(cache_dir() / "downloads" / "tinyshakespeare.txt")]
+    assert [corpus.label for corpus in corpora] == ["tiny-shakespeare-raw"] * 2
+    assert web.asked == [url]
+
+
+@pytest.mark.parametrize("line_break", [b"\n", b"\r\n"])
+def test_tiny_shakespeare_is_found_in_the_data_folder(monkeypatch, tmp_path, shakespeare, line_break):
+    (tmp_path / "tinyshakespeare.txt").write_bytes(shakespeare.replace(b"\n", line_break))
+    monkeypatch.setenv("TMLM_DATA_DIR", str(tmp_path))
+    corpus = load_corpus(CorpusConfig("tiny-shakespeare", "raw"))
+    assert (corpus.name, corpus.source) == ("tiny-shakespeare", str(tmp_path / "tinyshakespeare.txt"))
+
+
+def test_tiny_shakespeare_offline_is_exit_code_3_and_no_other_text(monkeypatch):
+    monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
+    done = CliRunner().invoke(cli, ["prepare", "--corpus", "tiny-shakespeare"])
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert done.stderr.startswith("Error: Tiny Shakespeare is not available. Tried:")
+    assert "Put its tinyshakespeare.txt into a folder and set TMLM_DATA_DIR to it" in done.stderr
+
+
+def test_the_exact_tiny_shakespeare_has_the_characters_and_the_training_split_of_nanogpt():
+    """nanoGPT's data/shakespeare_char/prepare.py: "vocab size: 65", "train has 1003854 tokens"."""
+    if not (Path(os.environ.get("TMLM_DATA_DIR", "")) / "tinyshakespeare.txt").is_file():
+        pytest.skip("needs the exact text: set TMLM_DATA_DIR to a folder with tinyshakespeare.txt")
+    corpus = load_corpus(CorpusConfig("tiny-shakespeare", "raw"))
+    assert len({*corpus.vocabulary.symbols} - {UNKNOWN}) == 65
+    spans = corpus.spans("stream")
+    assert spans == {"train": (0, 1_003_854), "val": (1_003_854, 1_059_623), "test": (1_059_623, 1_115_394)}
+
+
+def test_a_record_of_an_own_file_called_like_a_text_that_became_known_is_still_of_that_file(tmp_path):
+    file = tmp_path / "tiny-shakespeare.txt"
+    file.write_text(TEXT, encoding="utf-8")
+    digest = load_corpus(CorpusConfig(str(file))).corpus_sha256
+    corpus = same_text("tiny-shakespeare", str(file), "letters", digest)
+    assert (corpus.name, corpus.source) == ("tiny-shakespeare", str(file))
