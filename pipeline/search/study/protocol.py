@@ -94,7 +94,7 @@ def _check_same(study: optuna.Study, config: SearchConfig, protocol: Mapping[str
         raise InputError(f"--study-name {name} of {where} is not a study of this search; give another name")
     then = study.user_attrs[PROTOCOL]
     changed = [key for key in {**then, **protocol} if then.get(key) != protocol.get(key)]
-    if changed:
+    if changed not in ([], ["corpus"]):  # "corpus" alone: the same text by another name
         message = "; ".join(f"{key} was {_plain(then.get(key))}, now {_plain(protocol.get(key))}" for key in changed)
         raise InputError(
             f"--study-name {name} was begun otherwise ({message}), and its trials would not compare; "

@@ -43,6 +43,12 @@ def test_another_sampler_seed_or_number_of_trials_is_no_other_study(begin):
     assert len(train_all(begin(trials=4, sampler="tpe", seed=3, workers=1, confirm_seeds=1))) == 2
 
 
+def test_a_study_goes_on_with_the_same_text_by_another_name(begin):
+    study = begin().study
+    study.set_user_attr("protocol", {**study.user_attrs["protocol"], "corpus": "its name before"})
+    begin()
+
+
 def test_someone_elses_study_is_refused(begin_on_disk, no_store):
     begin_on_disk(study_name="ours")
     url = f"sqlite:///{no_store}/mlruns/optuna.db"
