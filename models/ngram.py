@@ -7,6 +7,7 @@ Scores are in bits per character; perplexity is ``2 ** bits_per_char``.
 """
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from math import log2
 from typing import Any
@@ -20,6 +21,7 @@ Floats = NDArray[np.float64]
 BASELINE_ORDER = 6  # on The Time Machine's validation text 5 costs 0.07 bits per character more, 7 0.01 less
 BASELINE_LABEL = f"{BASELINE_ORDER}-gram"  # in tables and figures
 PIECE_CHARS = 1_000_000  # scored at once: arrays of 8 MB
+PIECE_PROBABILITIES = 500_000  # of all characters at all positions, computed at once: arrays of 4 MB
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, if the counts of counts give none
 
 
@@ -144,10 +146,10 @@ class KneserNey:
         if order < 1:
             raise ValueError(f"order is {order}; it must be at least 1 (letter frequencies)")
         self.vocab_size = vocab_size
-        self.order = order
         text = as_ids(ids, vocab_size)
-        self._orders: list[_Order] = []
-        keys = counts = np.zeros(0, dtype=np.int64)  # of the order before
+        self._shorter: list[_Order] = []  # below the longest: continuation counts
+        self._longest: list[_Order] = []  # as the longest of a model: counts of occurrences
+        keys: Ints = np.zeros(0, dtype=np.int64)  # of the order before
         num_contexts = 1
         ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)  # ids of the (n-1)-grams; one empty n-gram everywhere
         for n in range(1, order + 1):
@@ -156,10 +158,35 @@ class KneserNey:
                 suffixes = np.empty(len(longer), dtype=np.int64)
                 suffixes[ranks] = ending[1:]  # every occurrence of an n-gram has the same suffix
                 counts = np.bincount(suffixes, minlength=len(keys))
-                self._orders.append(self._discounted(keys, counts, num_contexts))
+                self._shorter.append(self._discounted(keys, counts, num_contexts))
                 num_contexts = len(keys)
-            keys, counts, ending = longer, occurrences, ranks
-        self._orders.append(self._discounted(keys, counts, num_contexts))
+            self._longest.append(self._discounted(longer, occurrences, num_contexts))
+            keys, ending = longer, ranks
+
+    @property
+    def order(self) -> int:
+        """The length of the longest n-grams."""
+        return len(self._longest)
+
+    @property
+    def entries(self) -> int:
+        """The number of stored n-grams, of all orders."""
+        return sum(len(grams.keys) for grams in self._longest)
+
+    def of_order(self, order: int) -> "KneserNey":
+        """The model of this or a lower order that was fitted on the same text; it shares the arrays.
+
+        Only the longest n-grams are counted differently, so that a fit has the models of all lower orders in it.
+        """
+        if not 1 <= order <= self.order:
+            raise ValueError(f"order is {order}; this {self.order}-gram has the models of orders 1 to {self.order}")
+        model = copy(self)
+        model._shorter, model._longest = self._shorter[: order - 1], self._longest[:order]
+        return model
+
+    @property
+    def _orders(self) -> list[_Order]:
+        return [*self._shorter, self._longest[-1]]
 
     def _discounted(self, keys: Ints, counts: Ints, num_contexts: int) -> _Order:
         contexts = keys // self.vocab_size
@@ -190,6 +217,37 @@ class KneserNey:
             probabilities[n:] = share + backoff * probabilities[n:]
             ending = ngrams
         return np.log2(probabilities)
+
+    def log_probabilities_of_all(self, ids: ArrayLike, context: int = 0) -> NDArray[np.float32]:
+        """ids (N,) -> natural log probability (N - context, V) of every character at positions ``context`` to N - 1.
+
+        That of position i is given the order - 1 characters (or fewer) before it in ``ids``.
+        """
+        text = as_ids(ids, self.vocab_size)
+        result = np.empty((max(0, len(text) - context), self.vocab_size), dtype=np.float32)
+        rows = max(1, PIECE_PROBABILITIES // self.vocab_size)
+        for start in range(context, len(text), rows):
+            before = min(start, self.order - 1)
+            distributions = self._distributions(text[start - before : start + rows], before)
+            np.log(distributions, out=result[start - context : start - context + rows], casting="same_kind")
+        return result
+
+    def _distributions(self, text: Ints, context: int) -> Floats:
+        """Probabilities (N - context, V) of every character at positions ``context`` to N - 1."""
+        probabilities: Floats = np.full((len(text) - context, self.vocab_size), 1 / self.vocab_size)
+        ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)
+        for n, grams in enumerate(self._orders[: len(text)]):
+            first = max(n, context)  # the first position that has n characters before it
+            contexts = ending[first - n : -1]
+            rows = probabilities[first - context :]
+            rows *= np.append(grams.backoff, 1.0)[contexts][:, None]
+            begin, end = (np.searchsorted(grams.keys, edge * self.vocab_size) for edge in (contexts, contexts + 1))
+            followers = end - begin  # the n-grams of a context are neighbours; none for -1, not in training
+            of_row = np.repeat(np.arange(len(rows)), followers)
+            entry = np.arange(len(of_row)) + np.repeat(begin - (np.cumsum(followers) - followers), followers)
+            rows[of_row, grams.keys[entry] % self.vocab_size] += grams.shares[entry]
+            ending = grams.find(ending[:-1], text[n:], self.vocab_size)
+        return probabilities
 
     def bits_per_char(self, ids: ArrayLike) -> float:
         """Mean bits per character of the text."""

@@ -84,6 +84,42 @@ def test_kneser_ney_equals_the_equations_written_with_dictionaries(order):
         assert bits[i] == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_a_lower_order_of_a_fit_equals_a_fit_of_that_order(order):
+    held_out = markov_text(200, seed=1)
+    shared, fresh = model_of_order(5).of_order(order), model_of_order(order)
+    assert (shared.order, shared.entries) == (order, fresh.entries)
+    np.testing.assert_array_equal(shared.log2_probabilities(held_out), fresh.log2_probabilities(held_out))
+
+
+def test_the_entries_are_the_distinct_n_grams_of_all_orders():
+    assert KneserNey([0, 1, 0, 1, 2], 3, order=3).entries == 3 + len({"01", "10", "12"}) + len({"010", "101", "012"})
+
+
+def test_a_higher_order_than_was_fitted_is_refused():
+    with pytest.raises(ValueError, match="order is 3; this 2-gram has the models of orders 1 to 2"):
+        model_of_order(2).of_order(3)
+
+
+@given(st.lists(st.integers(0, 2), max_size=30), st.lists(st.integers(0, 3), max_size=9), st.integers(1, 5))
+def test_distributions_of_all_characters_equal_the_probabilities_of_each(text, held_out, order):
+    model = KneserNey(np.array(text, dtype=np.int32), 4, order)
+    found = model.log_probabilities_of_all(held_out)
+    assert found.shape == (len(held_out), 4)
+    for i in range(len(held_out)):
+        one_by_one = [model.log2_probabilities([*held_out[:i], symbol])[-1] for symbol in range(4)]
+        np.testing.assert_allclose(found[i] / np.log(2), one_by_one, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("context", [0, 1, 3, 30])
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+def test_distributions_after_a_context_are_the_last_rows_in_pieces_of_any_size(context, rows, monkeypatch):
+    held_out = markov_text(30, seed=1)
+    expected = model_of_order(4).log_probabilities_of_all(held_out)[context:]
+    monkeypatch.setattr(ngram, "PIECE_PROBABILITIES", rows * VOCAB_SIZE)
+    np.testing.assert_allclose(model_of_order(4).log_probabilities_of_all(held_out, context), expected, rtol=1e-6)
+
+
 def test_order_one_equals_its_closed_form():
     counts, taken = np.array([1, 1, 1, 2, 2, 3, 9]), np.array([0.0, 3 / 7, 2 - 3 * 3 / 7 / 2, 3.0])
     text = np.repeat(np.arange(7), counts)
