@@ -9,6 +9,7 @@ Scores are in bits per character; perplexity is ``2 ** bits_per_char``.
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from math import log2
 from typing import Any
 
@@ -22,6 +23,7 @@ BASELINE_ORDER = 6  # on The Time Machine's validation text 5 costs 0.07 bits pe
 BASELINE_LABEL = f"{BASELINE_ORDER}-gram"  # in tables and figures
 PIECE_CHARS = 1_000_000  # scored at once: arrays of 8 MB
 PIECE_PROBABILITIES = 500_000  # of all characters at all positions, computed at once: arrays of 4 MB
+TABLE_PROBABILITIES = 200_000  # kept for all contexts of a length, so that common ones are not computed again
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, if the counts of counts give none
 
 
@@ -107,22 +109,40 @@ def ranked(keys: Ints) -> tuple[Ints, Ints, Ints]:
 class _Order:
     """The n-grams of one order. An n-gram's id is its rank in ``keys``; its context, the n-gram without its end.
 
+    vocab_size     V
     keys (G,)      context id * V + last character, sorted
     shares (G,)    max(c - D(c), 0) / total of the context: the discounted relative frequency
     backoff (C,)   probability freed by the discounts in each of the C contexts; 1 for one without counts
     """
 
+    vocab_size: int
     keys: Ints
     shares: Floats
     backoff: Floats
 
-    def find(self, contexts: Ints, last: Ints, vocab_size: int) -> Ints:
+    @cached_property
+    def ends(self) -> Ints:
+        """The number of n-grams (C + 1,) up to and with those of each context; a last 0, so that -1 is before all."""
+        counts = np.bincount(self.keys // self.vocab_size, minlength=len(self.backoff))
+        return np.append(np.cumsum(counts), 0)
+
+    def find(self, contexts: Ints, last: Ints) -> Ints:
         """Ids (N,) of the n-grams with these contexts and last characters; -1 if not in training."""
         if not len(self.keys):
             return np.full(len(last), -1)
-        wanted = contexts * vocab_size + last  # negative, so never found, if the context is -1
+        wanted = contexts * self.vocab_size + last  # negative, so never found, if the context is -1
         ids = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         return np.where(self.keys[ids] == wanted, ids, -1)
+
+    def add_to(self, lower: Floats, rows: Ints, contexts: Ints) -> None:
+        """Turn distributions of the next lower order into those of this one, in place.
+
+        ``rows`` (R,) are the rows of ``lower`` (N, V) to change; ``contexts`` (R,) are their contexts, all in training.
+        """
+        lower[rows] *= self.backoff[contexts][:, None]
+        followers = self.ends[contexts] - self.ends[contexts - 1]  # the n-grams of a context are neighbours
+        ngrams = np.arange(followers.sum()) + np.repeat(self.ends[contexts] - np.cumsum(followers), followers)
+        lower[np.repeat(rows, followers), self.keys[ngrams] % self.vocab_size] += self.shares[ngrams]
 
 
 class KneserNey:
@@ -195,6 +215,7 @@ class KneserNey:
         freed = np.bincount(contexts, weights=discount, minlength=num_contexts)
         divisors = np.maximum(totals, 1)
         return _Order(
+            self.vocab_size,
             keys,
             shares=np.maximum(counts - discount, 0) / divisors[contexts],
             backoff=np.where(totals > 0, freed / divisors, 1.0),
@@ -211,7 +232,7 @@ class KneserNey:
         ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)
         for n, grams in enumerate(self._orders[: min(longest, len(text))]):
             contexts = ending[:-1]
-            ngrams = grams.find(contexts, text[n:], self.vocab_size)
+            ngrams = grams.find(contexts, text[n:])
             share = np.append(grams.shares, 0.0)[ngrams]  # the last entry is for -1, not in training
             backoff = np.append(grams.backoff, 1.0)[contexts]
             probabilities[n:] = share + backoff * probabilities[n:]
@@ -235,19 +256,34 @@ class KneserNey:
     def _distributions(self, text: Ints, context: int) -> Floats:
         """Probabilities (N - context, V) of every character at positions ``context`` to N - 1."""
         probabilities: Floats = np.full((len(text) - context, self.vocab_size), 1 / self.vocab_size)
+        tables = self._tables[: self.order - 1]
         ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)
         for n, grams in enumerate(self._orders[: len(text)]):
             first = max(n, context)  # the first position that has n characters before it
-            contexts = ending[first - n : -1]
-            rows = probabilities[first - context :]
-            rows *= np.append(grams.backoff, 1.0)[contexts][:, None]
-            begin, end = (np.searchsorted(grams.keys, edge * self.vocab_size) for edge in (contexts, contexts + 1))
-            followers = end - begin  # the n-grams of a context are neighbours; none for -1, not in training
-            of_row = np.repeat(np.arange(len(rows)), followers)
-            entry = np.arange(len(of_row)) + np.repeat(begin - (np.cumsum(followers) - followers), followers)
-            rows[of_row, grams.keys[entry] % self.vocab_size] += grams.shares[entry]
-            ending = grams.find(ending[:-1], text[n:], self.vocab_size)
+            contexts, rows = ending[first - n : -1], probabilities[first - context :]
+            known = np.flatnonzero(contexts >= 0)
+            if n < len(tables):
+                rows[known] = tables[n][contexts[known]]
+            else:
+                grams.add_to(rows, known, contexts[known])
+            ending = grams.find(ending[:-1], text[n:])
         return probabilities
+
+    @cached_property
+    def _tables(self) -> list[Floats]:
+        """Probabilities (C, V) after each context of the shorter orders, as far as they are few."""
+        tables: list[Floats] = []
+        below: Floats = np.full((1, self.vocab_size), 1 / self.vocab_size)
+        suffixes = np.zeros(0, dtype=np.int64)  # of the contexts: their ids without the first character
+        for n, grams in enumerate(self._shorter):
+            if len(grams.backoff) * self.vocab_size > TABLE_PROBABILITIES:
+                break
+            table = below if n == 0 else tables[-1][suffixes]
+            grams.add_to(table, every := np.arange(len(table)), every)
+            contexts, last = np.divmod(grams.keys, self.vocab_size)
+            shorter = np.zeros_like(last) if n == 0 else self._shorter[n - 1].find(suffixes[contexts], last)
+            tables, suffixes = [*tables, table], shorter
+        return tables
 
     def bits_per_char(self, ids: ArrayLike) -> float:
         """Mean bits per character of the text."""

@@ -120,6 +120,15 @@ def test_distributions_after_a_context_are_the_last_rows_in_pieces_of_any_size(c
     np.testing.assert_allclose(model_of_order(4).log_probabilities_of_all(held_out, context), expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("table_probabilities", [0, VOCAB_SIZE, 7 * VOCAB_SIZE])
+def test_distributions_do_not_depend_on_how_many_are_kept_in_tables(table_probabilities, monkeypatch):
+    held_out = markov_text(300, seed=1)
+    expected = model_of_order(4).log_probabilities_of_all(held_out)
+    monkeypatch.setattr(ngram, "TABLE_PROBABILITIES", table_probabilities)
+    found = KneserNey(markov_text(), VOCAB_SIZE, 4).log_probabilities_of_all(held_out)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_order_one_equals_its_closed_form():
     counts, taken = np.array([1, 1, 1, 2, 2, 3, 9]), np.array([0.0, 3 / 7, 2 - 3 * 3 / 7 / 2, 3.0])
     text = np.repeat(np.arange(7), counts)
