@@ -1,1 +1,1 @@
-"""Character-level recurrent language models: configuration, cells, complexity, generation and n-gram baselines."""
+"""Character-level recurrent language models: configuration, cells, complexity, generation, n-grams and mixtures."""

@@ -7,7 +7,9 @@ Scores are in bits per character; perplexity is ``2 ** bits_per_char``.
 """
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from math import log2
 from typing import Any
 
@@ -17,9 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-BASELINE_ORDER = 6  # on The Time Machine's validation text 5 costs 0.07 bits per character more, 7 0.01 less
-BASELINE_LABEL = f"{BASELINE_ORDER}-gram"  # in tables and figures
+BASELINE_ORDERS = range(2, 9)  # the best of them on validation is the baseline
 PIECE_CHARS = 1_000_000  # scored at once: arrays of 8 MB
+PIECE_PROBABILITIES = 500_000  # of all characters at all positions, computed at once: arrays of 4 MB
+TABLE_PROBABILITIES = 200_000  # kept for all contexts of a length, so that common ones are not computed again
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, if the counts of counts give none
 
 
@@ -105,22 +108,40 @@ def ranked(keys: Ints) -> tuple[Ints, Ints, Ints]:
 class _Order:
     """The n-grams of one order. An n-gram's id is its rank in ``keys``; its context, the n-gram without its end.
 
+    vocab_size     V
     keys (G,)      context id * V + last character, sorted
     shares (G,)    max(c - D(c), 0) / total of the context: the discounted relative frequency
     backoff (C,)   probability freed by the discounts in each of the C contexts; 1 for one without counts
     """
 
+    vocab_size: int
     keys: Ints
     shares: Floats
     backoff: Floats
 
-    def find(self, contexts: Ints, last: Ints, vocab_size: int) -> Ints:
+    @cached_property
+    def ends(self) -> Ints:
+        """The number of n-grams (C + 1,) up to and with those of each context; a last 0, so that -1 is before all."""
+        counts = np.bincount(self.keys // self.vocab_size, minlength=len(self.backoff))
+        return np.append(np.cumsum(counts), 0)
+
+    def find(self, contexts: Ints, last: Ints) -> Ints:
         """Ids (N,) of the n-grams with these contexts and last characters; -1 if not in training."""
         if not len(self.keys):
             return np.full(len(last), -1)
-        wanted = contexts * vocab_size + last  # negative, so never found, if the context is -1
+        wanted = contexts * self.vocab_size + last  # negative, so never found, if the context is -1
         ids = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         return np.where(self.keys[ids] == wanted, ids, -1)
+
+    def add_to(self, lower: Floats, rows: Ints, contexts: Ints) -> None:
+        """Turn distributions of the next lower order into those of this one, in place.
+
+        ``rows`` (R,) are the rows of ``lower`` (N, V) to change; ``contexts`` (R,) are their contexts, all in training.
+        """
+        lower[rows] *= self.backoff[contexts][:, None]
+        followers = self.ends[contexts] - self.ends[contexts - 1]  # the n-grams of a context are neighbours
+        ngrams = np.arange(followers.sum()) + np.repeat(self.ends[contexts] - np.cumsum(followers), followers)
+        lower[np.repeat(rows, followers), self.keys[ngrams] % self.vocab_size] += self.shares[ngrams]
 
 
 class KneserNey:
@@ -140,14 +161,14 @@ class KneserNey:
         2-grams   .  th he e_ _t th       its suffix, which has one predecessor more, is "he"
     """
 
-    def __init__(self, ids: ArrayLike, vocab_size: int, order: int = BASELINE_ORDER) -> None:
+    def __init__(self, ids: ArrayLike, vocab_size: int, order: int) -> None:
         if order < 1:
             raise ValueError(f"order is {order}; it must be at least 1 (letter frequencies)")
         self.vocab_size = vocab_size
-        self.order = order
         text = as_ids(ids, vocab_size)
-        self._orders: list[_Order] = []
-        keys = counts = np.zeros(0, dtype=np.int64)  # of the order before
+        self._shorter: list[_Order] = []  # below the longest: continuation counts
+        self._longest: list[_Order] = []  # as the longest of a model: counts of occurrences
+        keys: Ints = np.zeros(0, dtype=np.int64)  # of the order before
         num_contexts = 1
         ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)  # ids of the (n-1)-grams; one empty n-gram everywhere
         for n in range(1, order + 1):
@@ -156,10 +177,35 @@ class KneserNey:
                 suffixes = np.empty(len(longer), dtype=np.int64)
                 suffixes[ranks] = ending[1:]  # every occurrence of an n-gram has the same suffix
                 counts = np.bincount(suffixes, minlength=len(keys))
-                self._orders.append(self._discounted(keys, counts, num_contexts))
+                self._shorter.append(self._discounted(keys, counts, num_contexts))
                 num_contexts = len(keys)
-            keys, counts, ending = longer, occurrences, ranks
-        self._orders.append(self._discounted(keys, counts, num_contexts))
+            self._longest.append(self._discounted(longer, occurrences, num_contexts))
+            keys, ending = longer, ranks
+
+    @property
+    def order(self) -> int:
+        """The length of the longest n-grams."""
+        return len(self._longest)
+
+    @property
+    def entries(self) -> int:
+        """The number of stored n-grams, of all orders."""
+        return sum(len(grams.keys) for grams in self._longest)
+
+    def of_order(self, order: int) -> "KneserNey":
+        """The model of this or a lower order that was fitted on the same text; it shares the arrays.
+
+        Only the longest n-grams are counted differently, so that a fit has the models of all lower orders in it.
+        """
+        if not 1 <= order <= self.order:
+            raise ValueError(f"order is {order}; this {self.order}-gram has the models of orders 1 to {self.order}")
+        model = copy(self)
+        model._shorter, model._longest = self._shorter[: order - 1], self._longest[:order]
+        return model
+
+    @property
+    def _orders(self) -> list[_Order]:
+        return [*self._shorter, self._longest[-1]]
 
     def _discounted(self, keys: Ints, counts: Ints, num_contexts: int) -> _Order:
         contexts = keys // self.vocab_size
@@ -168,6 +214,7 @@ class KneserNey:
         freed = np.bincount(contexts, weights=discount, minlength=num_contexts)
         divisors = np.maximum(totals, 1)
         return _Order(
+            self.vocab_size,
             keys,
             shares=np.maximum(counts - discount, 0) / divisors[contexts],
             backoff=np.where(totals > 0, freed / divisors, 1.0),
@@ -184,12 +231,58 @@ class KneserNey:
         ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)
         for n, grams in enumerate(self._orders[: min(longest, len(text))]):
             contexts = ending[:-1]
-            ngrams = grams.find(contexts, text[n:], self.vocab_size)
+            ngrams = grams.find(contexts, text[n:])
             share = np.append(grams.shares, 0.0)[ngrams]  # the last entry is for -1, not in training
             backoff = np.append(grams.backoff, 1.0)[contexts]
             probabilities[n:] = share + backoff * probabilities[n:]
             ending = ngrams
         return np.log2(probabilities)
+
+    def log_probabilities_of_all(self, ids: ArrayLike, context: int = 0) -> NDArray[np.float32]:
+        """ids (N,) -> natural log probability (N - context, V) of every character at positions ``context`` to N - 1.
+
+        That of position i is given the order - 1 characters (or fewer) before it in ``ids``.
+        """
+        text = as_ids(ids, self.vocab_size)
+        result = np.empty((max(0, len(text) - context), self.vocab_size), dtype=np.float32)
+        rows = max(1, PIECE_PROBABILITIES // self.vocab_size)
+        for start in range(context, len(text), rows):
+            before = min(start, self.order - 1)
+            distributions = self._distributions(text[start - before : start + rows], before)
+            np.log(distributions, out=result[start - context : start - context + rows], casting="same_kind")
+        return result
+
+    def _distributions(self, text: Ints, context: int) -> Floats:
+        """Probabilities (N - context, V) of every character at positions ``context`` to N - 1."""
+        probabilities: Floats = np.full((len(text) - context, self.vocab_size), 1 / self.vocab_size)
+        tables = self._tables[: self.order - 1]
+        ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)
+        for n, grams in enumerate(self._orders[: len(text)]):
+            first = max(n, context)  # the first position that has n characters before it
+            contexts, rows = ending[first - n : -1], probabilities[first - context :]
+            known = np.flatnonzero(contexts >= 0)
+            if n < len(tables):
+                rows[known] = tables[n][contexts[known]]
+            else:
+                grams.add_to(rows, known, contexts[known])
+            ending = grams.find(ending[:-1], text[n:])
+        return probabilities
+
+    @cached_property
+    def _tables(self) -> list[Floats]:
+        """Probabilities (C, V) after each context of the shorter orders, as far as they are few."""
+        tables: list[Floats] = []
+        below: Floats = np.full((1, self.vocab_size), 1 / self.vocab_size)
+        suffixes = np.zeros(0, dtype=np.int64)  # of the contexts: their ids without the first character
+        for n, grams in enumerate(self._shorter):
+            if len(grams.backoff) * self.vocab_size > TABLE_PROBABILITIES:
+                break
+            table = below if n == 0 else tables[-1][suffixes]
+            grams.add_to(table, every := np.arange(len(table)), every)
+            contexts, last = np.divmod(grams.keys, self.vocab_size)
+            shorter = np.zeros_like(last) if n == 0 else self._shorter[n - 1].find(suffixes[contexts], last)
+            tables, suffixes = [*tables, table], shorter
+        return tables
 
     def bits_per_char(self, ids: ArrayLike) -> float:
         """Mean bits per character of the text."""
@@ -197,16 +290,45 @@ class KneserNey:
 
 
 @dataclass(frozen=True)
+class NGramScore:
+    """Bits per character of the n-gram model of one order on one held-out text, and the n-grams that it stores."""
+
+    order: int
+    entries: int
+    bits_per_char: float
+
+
+@dataclass(frozen=True)
 class Baselines:
-    """Bits per character of the baselines on one held-out text."""
+    """Bits per character of the baselines on one held-out text.
+
+    ``ngrams`` are those of all BASELINE_ORDERS; ``ngram_order`` is the best on validation, which is *the* n-gram.
+    """
 
     uniform_bits_per_char: float
     unigram_bits_per_char: float
-    ngram_bits_per_char: float
+    ngram_order: int
+    ngrams: tuple[NGramScore, ...]
+
+    def of_order(self, order: int) -> NGramScore:
+        """The score of the n-gram model of this order."""
+        return next(score for score in self.ngrams if score.order == order)
+
+    @property
+    def ngram_bits_per_char(self) -> float:
+        return self.of_order(self.ngram_order).bits_per_char
+
+    @property
+    def ngram_entries(self) -> int:
+        return self.of_order(self.ngram_order).entries
 
     def perplexities(self) -> dict[str, float]:
         """Perplexities of the n-gram and unigram models, by their labels in figures."""
-        return {BASELINE_LABEL: 2**self.ngram_bits_per_char, "letter frequencies": 2**self.unigram_bits_per_char}
+        labelled = {
+            f"{self.ngram_order}-gram": self.ngram_bits_per_char,
+            "letter frequencies": self.unigram_bits_per_char,
+        }
+        return {label: 2**bits for label, bits in labelled.items()}
 
 
 def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]) -> float:
@@ -225,10 +347,18 @@ def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]
 
 
 def baselines(train: ArrayLike, held_out: Mapping[str, Any], vocab_size: int) -> dict[str, Baselines]:
-    """Fit the uniform, unigram and BASELINE_ORDER-gram models on a text, and score held-out texts (name -> ids)."""
-    uniform = uniform_bits_per_char(vocab_size)
-    unigram, ngram = Unigram(train, vocab_size), KneserNey(train, vocab_size)
+    """Fit the uniform, unigram and n-gram models on a text, and score held-out texts (name -> ids).
+
+    The n-grams' order is chosen on the text named "val".
+    """
+    unigram, longest = Unigram(train, vocab_size), KneserNey(train, vocab_size, max(BASELINE_ORDERS))
+    ngrams = [longest.of_order(order) for order in BASELINE_ORDERS]
+    scores = {
+        name: tuple(NGramScore(each.order, each.entries, predicted_bits_per_char(each, ids)) for each in ngrams)
+        for name, ids in held_out.items()
+    }
+    best = min(scores["val"], key=lambda score: score.bits_per_char).order
     return {
-        name: Baselines(uniform, *(predicted_bits_per_char(model, ids) for model in (unigram, ngram)))
+        name: Baselines(uniform_bits_per_char(vocab_size), predicted_bits_per_char(unigram, ids), best, scores[name])
         for name, ids in held_out.items()
     }

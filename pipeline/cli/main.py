@@ -87,7 +87,7 @@ def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
 def prepare(as_json: bool, **options: Any) -> None:
     """Load, normalise and split the text.
 
-    The baselines are recorded: uniform, letter frequencies, 6-gram.
+    The baselines are recorded: uniform, letter frequencies, n-grams of orders 2 to 8.
     """
     corpus_config, _, train_config = configs(options)
     from pipeline.stages import prepare
@@ -164,8 +164,8 @@ def sample_command(run_id: str) -> str:
 def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
     """Measure a trained MODEL's perplexity on a text.
 
-    MODEL is a run id, the path of a checkpoint, or a models:/ address. Bits per character and the 6-gram's figures are
-    printed too.
+    MODEL is a run id, the path of a checkpoint, or a models:/ address. Bits per character and the figures of the best
+    n-gram, alone and mixed with the model, are printed too.
     """
     from pipeline.stages import evaluate
     from pipeline.training import summary

@@ -14,6 +14,8 @@ from pipeline.support.statistics import estimate
 
 Curve = Literal["train", "val", "train_pooled", "val_pooled"]
 
+TEST_ORDER = 6  # of the n-gram beside trainings by the project's own recipe
+
 PromptSplit = Literal["training", "validation", "neither"]
 
 
@@ -163,8 +165,8 @@ class TextFacts:
 
     ``val_perplexities`` are those of models fitted on the protocol's training characters, on its validation characters:
     by order, 1 (letter frequencies) to 6 (Kneser-Ney). ``windowed`` are the same where each window of 32 characters
-    starts without context. ``test_perplexity`` is that of the 6-gram of the stream preset's training text on the test
-    text. ``train_unigram`` is the perplexity of the protocol's training characters under their own letters'
+    starts without context. ``test_perplexity`` is that of the TEST_ORDER-gram of the stream preset's training text on
+    the test text. ``train_unigram`` is the perplexity of the protocol's training characters under their own letters'
     frequencies; ``stream_val_unigram`` and ``stream_test_unigram`` are those of the stream preset's validation and test
     text under the frequencies of its training text. These three are None in a record that is older than they are.
     """

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.ngram import KneserNey, Unigram, predicted_bits_per_char
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
-from pipeline.report.reproduction import PromptInText, PromptSplit, TextFacts
+from pipeline.report.reproduction import TEST_ORDER, PromptInText, PromptSplit, TextFacts
 from pipeline.text.corpus import Corpus
 from pipeline.training.samples import CONTINUED_CHARS, prompts_for
 
@@ -30,7 +30,7 @@ def text_facts(corpus: Corpus) -> TextFacts:
         vocab_size=len(corpus.vocabulary),
         val_perplexities={1: unigram} | {n: 2 ** predicted_bits_per_char(each, val) for n, each in models.items()},
         windowed={1: unigram} | {n: 2 ** windowed_bits_per_char(each, val) for n, each in models.items()},
-        test_perplexity=2 ** stream["test"].ngram_bits_per_char,
+        test_perplexity=2 ** stream["test"].of_order(TEST_ORDER).bits_per_char,
         prompts=tuple(place for prompt in prompts_for(corpus.vocabulary) for place in _places(corpus, prompt)),
         train_unigram=2 ** predicted_bits_per_char(letters, train),
         stream_val_unigram=2 ** stream["val"].unigram_bits_per_char,

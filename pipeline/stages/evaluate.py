@@ -7,9 +7,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from models.language_model import LanguageModel
+from models.mixture import Mixture
 from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline.config import PresetName
 from pipeline.errors import DataUnavailableError, InputError
@@ -21,7 +24,7 @@ from pipeline.tracking import records
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, corpus_keys, record_datasets, run_step, same_text
 from pipeline.training.checkpoints import load_model
-from pipeline.training.evaluation import score_text
+from pipeline.training.evaluation import TextScore, score_mixtures, score_text
 from pipeline.training.hardware import choose_threads
 from pipeline.training.summary import evaluation_text
 
@@ -72,6 +75,13 @@ class TrainedModel:
         tags = {"corpus": self.facts["corpus"]["name"], "corpus.sha256": self.facts["corpus"]["corpus_sha256"]}
         return {**tags, "trained_run": self.run_id} if self.run_id else tags
 
+    def mixture(self) -> Mixture | None:
+        """The mixture that its training has chosen; None for a checkpoint alone or a run that has recorded none."""
+        recorded = records.read_json(self.run_id, records.RESULT_FILE) if self.run_id else {}
+        if "mixture_weight" not in recorded:
+            return None
+        return Mixture(recorded["mixture_kind"], recorded["mixture_weight"])
+
     def corpus(self) -> Corpus:
         """The text that it was trained on, from the same source. Raises InputError if that has changed.
 
@@ -90,8 +100,9 @@ class TrainedModel:
 def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bool = False) -> Step:
     """Record perplexity and bits per character of a trained model on a split of its corpus, or on another text file.
 
-    The n-gram baseline, fitted on the model's training text, is evaluated as well where that text can be read. Raises
-    InputError or DataUnavailableError for a model or text that can't be read.
+    The n-gram baseline, fitted on the model's training text, is evaluated as well where that text can be read, and so
+    is the mixture of the two where the model's run says which. Raises InputError or DataUnavailableError for a model
+    or text that can't be read.
     """
     trained = TrainedModel.find(model)
     label = Path(text).name if text else split
@@ -119,15 +130,24 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
             "characters": score.characters,
         }
         if corpus is not None:
-            ngram = KneserNey(corpus.baseline_text(trained.preset), len(trained.vocabulary))
-            bits = predicted_bits_per_char(ngram, ids)
-            result |= {"ngram_perplexity": 2**bits, "ngram_bits_per_char": bits}
+            result |= _compared(trained, corpus.ngram(trained.preset), ids)
         run.metrics({f"evaluation/{name}": value for name, value in result.items() if isinstance(value, float)})
         run.note(evaluation_text(plain(label), result))
         return result
 
     inputs = {**trained.keys, "split": split, "text": digest}
     return run_step("evaluate", f"evaluate-{label}-{trained.name}", inputs, trained.tags, work, reuse)
+
+
+def _compared(trained: TrainedModel, ngram: KneserNey, ids: NDArray[np.integer]) -> dict[str, Any]:
+    """The figures of the n-gram, and of the mixture that the model's training has chosen on its validation text."""
+    bits = predicted_bits_per_char(ngram, ids)
+    result = {"ngram_perplexity": 2**bits, "ngram_bits_per_char": bits, "ngram_order": ngram.order}
+    if mixture := trained.mixture():
+        nats = mixture.of(score_mixtures(trained.network, ngram, torch.from_numpy(ids)))
+        score = TextScore(nats, len(ids) - 1)
+        result |= {"mixture_perplexity": score.perplexity, "mixture_bits_per_char": score.bits_per_char}
+    return result
 
 
 def _corpus_to_compare(trained: TrainedModel, needed: bool) -> Corpus | None:

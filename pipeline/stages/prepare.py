@@ -10,6 +10,8 @@ from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, corpus_keys, corpus_options, corpus_tags, record_datasets, run_step
 from pipeline.training.summary import baseline_table
 
+BASELINES = ("uniform_", "unigram_", "ngram_")  # beginnings of the figures' names
+
 
 def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step:
     """Record a text: characters, vocabulary, splits, digests, source, and the perplexities of the baselines."""
@@ -34,7 +36,17 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
             result[f"unigram_{split}_perplexity"] = 2**baseline.unigram_bits_per_char
             result[f"ngram_{split}_perplexity"] = 2**baseline.ngram_bits_per_char
         run.metrics({f"corpus/{name}": value for name, value in result.items() if isinstance(value, int)})
-        run.metrics({f"baseline/{name}": value for name, value in result.items() if name.endswith("_perplexity")})
+        result |= {"ngram_order": baselines["val"].ngram_order, "ngram_entries": baselines["val"].ngram_entries}
+        run.metrics({f"baseline/{name}": value for name, value in result.items() if name.startswith(BASELINES)})
+        result["ngrams"] = [
+            {
+                "order": val.order,
+                "entries": val.entries,
+                "val_perplexity": 2**val.bits_per_char,
+                "test_perplexity": 2**test.bits_per_char,
+            }
+            for val, test in zip(*(baselines[split].ngrams for split in ("val", "test")), strict=True)
+        ]
         run.json("vocabulary.json", {"symbols": list(corpus.vocabulary.symbols)})
         run.yaml("environment.yaml", machine.environment())
         run.note(

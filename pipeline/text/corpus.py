@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from models.ngram import Baselines, baselines
+from models.ngram import Baselines, KneserNey, NGramScore, baselines
 from pipeline.config import (
     HELD_OUT_CHARS,
     PASS_CHARS,
@@ -119,12 +120,30 @@ class Corpus:
         """
         kept = self.folder / f"baselines-{preset}-{code_digest('models.ngram')}.json"
         if kept.is_file():
-            return {split: Baselines(**values) for split, values in json.loads(kept.read_text()).items()}
+            return {split: _baselines_of(values) for split, values in json.loads(kept.read_text()).items()}
         held_out = {split: self.split(preset, split) for split in ("val", "test")}
         result = baselines(self.baseline_text(preset), held_out, len(self.vocabulary))
         with _writing_cache():
             write_atomically(kept, json.dumps({split: asdict(values) for split, values in result.items()}).encode())
         return result
+
+    def ngram(self, preset: PresetName) -> KneserNey:
+        """The n-gram model of the best order, fitted on ``baseline_text``; the latest one stays in memory."""
+        key = self.corpus_sha256, self.vocabulary.alphabet, preset
+        if key not in _ngrams:
+            order = self.baselines(preset)["val"].ngram_order
+            fitted = KneserNey(self.baseline_text(preset), len(self.vocabulary), order)
+            _ngrams.clear()
+            _ngrams[key] = fitted
+        return _ngrams[key]
+
+
+_ngrams: dict[tuple[str, Alphabet, PresetName], KneserNey] = {}  # the latest that ``Corpus.ngram`` has fitted
+
+
+def _baselines_of(values: dict[str, Any]) -> Baselines:
+    """The baselines as they were before they were written as JSON."""
+    return Baselines(**{**values, "ngrams": tuple(NGramScore(**score) for score in values["ngrams"])})
 
 
 def load_corpus(config: CorpusConfig) -> Corpus:

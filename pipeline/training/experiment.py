@@ -16,13 +16,14 @@ from torch import Tensor
 from models.complexity import Complexity, measure
 from models.config import ModelConfig
 from models.language_model import LanguageModel
+from models.mixture import Mixture, best_mixture
 from models.ngram import Baselines
 from pipeline.config import FIRST_RECIPE, TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
-from pipeline.training.evaluation import TextScore, score_text
+from pipeline.training.evaluation import TextScore, score_mixtures, score_text
 from pipeline.training.hardware import check_training_fits, choose_hardware
 from pipeline.training.loop import EpochPoint, Training, fit
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
@@ -30,6 +31,15 @@ from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: at most so much is lost when the process is killed
 
 MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options of a training that may change when it is resumed
+
+
+@dataclass(frozen=True)
+class MixtureScore:
+    """The mixture of the network and the best n-gram, chosen on the validation text, and its scores."""
+
+    mixture: Mixture
+    val: TextScore
+    test: TextScore
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,7 @@ class Result:
     stopped: str
     test: TextScore
     baselines: dict[str, Baselines]
+    mixed: MixtureScore
     complexity: Complexity
     trained_parameters: int
     precision: str
@@ -64,6 +75,12 @@ class Result:
             "test_bits_per_char": self.test.bits_per_char,
             "ngram_val_perplexity": 2 ** self.baselines["val"].ngram_bits_per_char,
             "ngram_test_perplexity": 2 ** self.baselines["test"].ngram_bits_per_char,
+            "ngram_order": self.baselines["val"].ngram_order,
+            "ngram_entries": self.baselines["val"].ngram_entries,
+            "mixture_val_perplexity": self.mixed.val.perplexity,
+            "mixture_test_perplexity": self.mixed.test.perplexity,
+            "mixture_kind": self.mixed.mixture.kind,
+            "mixture_weight": self.mixed.mixture.weight,
             "best_epoch": self.best.epoch,
             "epochs": len(self.history),
             "stopped": self.stopped,
@@ -195,12 +212,12 @@ class Experiment:
         self.train_config = train_config
         self.checkpoint_dir = checkpoint_dir
         ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train_config.preset)
-        train, val, self._test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
+        train, self._val, self._test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
         hardware = choose_hardware(model_config, train_config)
         vocab_size = len(corpus.vocabulary)
         check_training_fits(model_config, train_config, vocab_size, len(train), len(self._test), hardware=hardware)
         torch.manual_seed(train_config.seed)
-        self.training = Training(LanguageModel(model_config, vocab_size), train, val, train_config, hardware)
+        self.training = Training(LanguageModel(model_config, vocab_size), train, self._val, train_config, hardware)
         self._checkpoints = CheckpointManager(
             checkpoint_dir,
             {
@@ -248,6 +265,7 @@ class Experiment:
             stopped=training.stopped,
             test=score_text(model, self._test),
             baselines=self.corpus.baselines(self.train_config.preset),
+            mixed=self._mixed(model),
             complexity=measure(self.model_config, len(self.corpus.vocabulary)),
             trained_parameters=sum(parameter.numel() for parameter in model.parameters()),
             precision=training.precision,
@@ -259,6 +277,13 @@ class Experiment:
             model=model,
             checkpoint=self.checkpoint_dir / BEST_CHECKPOINT if self.checkpoint_dir else None,
         )
+
+    def _mixed(self, model: LanguageModel) -> MixtureScore:
+        ngram = self.corpus.ngram(self.train_config.preset)
+        val, test = (score_mixtures(model, ngram, ids) for ids in (self._val, self._test))
+        mixture = best_mixture(val)
+        scores = (TextScore(mixture.of(nats), len(ids) - 1) for nats, ids in ((val, self._val), (test, self._test)))
+        return MixtureScore(mixture, *scores)
 
 
 def run_experiment(

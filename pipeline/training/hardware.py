@@ -14,6 +14,7 @@ from models.config import ModelConfig
 from pipeline.config import PASS_CHARS, TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.machine import GB, check_threads, memory_of_this_machine, usable_cores
+from pipeline.text.corpus import BASELINE_CHARS
 from pipeline.training.evaluation import LOGITS_AT_ONCE, ROW_CHARS, ROWS_AT_ONCE
 
 BF16_STEP_UNITS = 8192  # rows times units from which on a step of a GRU or RNN is faster in bf16 on a CPU
@@ -31,6 +32,8 @@ LAYER_BYTES = 300_000  # a layer's objects and kernels, however small it is
 KEPT_PER_UNIT = {"rnn": 5, "gru": 14, "lstm": 22}  # numbers per character, unit and layer that the backward pass needs
 
 KEPT_PER_SYMBOL = 36  # bytes per character: one-hot and logits, in both precisions, and their gradients
+
+NGRAM_PER_CHAR = 130  # bytes: what fitting the n-gram of a network's mixture takes, and more than what it keeps
 
 READ_PER_UNIT = 4  # numbers per character and unit without a backward pass
 
@@ -140,6 +143,11 @@ def read_bytes(model: ModelConfig, vocab_size: int, chars: int) -> int:
     return min(rows * ROW_CHARS, chars) * (FLOAT * READ_PER_UNIT * model.hidden_size + KEPT_PER_SYMBOL * vocab_size)
 
 
+def ngram_bytes(train_chars: int) -> int:
+    """Bytes of the n-gram that the trained network is mixed with, on a training text of ``train_chars`` characters."""
+    return NGRAM_PER_CHAR * (train_chars if train_chars <= PASS_CHARS else BASELINE_CHARS)
+
+
 def training_bytes(
     model: ModelConfig,
     config: TrainConfig,
@@ -157,7 +165,8 @@ def training_bytes(
     if hardware.device.type != "cpu":
         return 0
     step = step_bytes(model, config, vocab_size, train_chars, hardware.precision)
-    return weight_bytes(model, config, vocab_size) + max(step, read_bytes(model, vocab_size, test_chars))
+    read = read_bytes(model, vocab_size, test_chars)
+    return weight_bytes(model, config, vocab_size) + ngram_bytes(train_chars) + max(step, read)
 
 
 def most_workers(largest_training: int) -> int:

@@ -17,6 +17,8 @@ FINAL = (
     "best_epoch",
     "ngram_val_perplexity",
     "ngram_test_perplexity",
+    "mixture_val_perplexity",
+    "mixture_test_perplexity",
 )
 
 COST = ("parameters", "macs_per_char", "train_seconds", "chars_per_second")

@@ -6,28 +6,44 @@ All are Markdown but ``complexity_text`` and ``pipeline_table``, which are plain
 
 from collections.abc import Mapping
 from math import log2
-from textwrap import fill
+from textwrap import fill, indent
 from typing import Any
 
 from models.complexity import report_print_out
 from models.config import ModelConfig
-from models.ngram import BASELINE_LABEL
 from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, PresetName, TrainConfig
-from pipeline.support.markdown import markdown_table, plain, text_block
+from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
 from pipeline.training.experiment import Result
 from pipeline.training.samples import SampleText
 
+FIRST_ORDER = 6  # of the n-gram in results that do not say its order: all were compared with a 6-gram
+
+
+def ngram_label(result: Mapping[str, Any]) -> str:
+    """The n-gram that a result compares with, by its order."""
+    return f"{result.get('ngram_order', FIRST_ORDER)}-gram"
+
 
 def baseline_table(result: Mapping[str, Any]) -> str:
-    """The baselines' perplexities as a Markdown table."""
-    names = (("uniform", "uniform"), ("letter frequencies", "unigram"), (f"Kneser-Ney {BASELINE_LABEL}", "ngram"))
+    """The baselines' perplexities and sizes as a Markdown table, and which n-gram networks are compared with."""
     rows = [
-        (label, *(f"{result[f'{name}_{split}_perplexity']:.3f}" for split in ("val", "test"))) for label, name in names
+        (label, "", *(f"{result[f'{name}_{split}_perplexity']:.3f}" for split in ("val", "test")))
+        for label, name in (("uniform", "uniform"), ("letter frequencies", "unigram"))
     ]
-    table = markdown_table(("", "validation perplexity", "test perplexity"), rows)
+    rows += [
+        (
+            f"Kneser-Ney {each['order']}-gram",
+            f"{each['entries']:,}",
+            f"{each['val_perplexity']:.3f}",
+            f"{each['test_perplexity']:.3f}",
+        )
+        for each in result["ngrams"]
+    ]
+    table = markdown_table(("", "stored n-grams", "validation perplexity", "test perplexity"), rows)
+    best = f"Networks are compared with the {ngram_label(result)}, the best on validation."
     fitted = fitted_on(result["baseline_characters"], result["train_characters"])
-    return f"{table}\n\n{fitted}" if fitted else table
+    return f"{table}\n\n{best} {fitted}".rstrip()
 
 
 def fitted_on(sample: int, characters: int) -> str:
@@ -47,21 +63,33 @@ def what_is_read(corpus: Corpus, preset: PresetName) -> str:
     return f"{fitted} Each epoch is a pass over {PASS_CHARS:,} of these; {held_out}."
 
 
+def _compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """The n-gram, the network and both together: label, validation and test perplexity, test bits per character.
+
+    Results of trainings that are older than mixtures have none of both.
+    """
+    rows = [("ngram_", f"Kneser-Ney {ngram_label(result)}"), ("", "network")]
+    if "mixture_weight" in result:
+        rows.append(("mixture_", f"both ({result['mixture_kind']}, {result['mixture_weight']:.0%} network)"))
+    table = []
+    for prefix, label in rows:
+        val, test = (result[f"{prefix}{split}_perplexity"] for split in ("val", "test"))
+        table.append((label, f"{val:.3f}", f"{test:.3f}", f"{log2(test):.3f}"))
+    return table
+
+
 def comparison_table(result: Mapping[str, Any]) -> str:
-    """The network and the n-gram baseline, as a Markdown table."""
-    network = [f"{result[name]:.3f}" for name in ("val_perplexity", "test_perplexity", "test_bits_per_char")]
-    bar = [f"{result[name]:.3f}" for name in ("ngram_val_perplexity", "ngram_test_perplexity")]
-    return markdown_table(
-        ("", "validation perplexity", "test perplexity", "test bits per character"),
-        [
-            (f"network (best epoch {result['best_epoch']} of {result['epochs']})", *network),
-            (f"Kneser-Ney {BASELINE_LABEL}", *bar, ""),
-        ],
+    """The n-gram baseline, the network and both together, as a Markdown table."""
+    table = markdown_table(
+        ("", "validation perplexity", "test perplexity", "test bits per character"), _compared(result)
+    )
+    return (
+        f"{table}\n\nThe network is that of epoch {result['best_epoch']} of {result['epochs']}, the best on validation."
     )
 
 
 def verdict(result: Mapping[str, Any]) -> str:
-    """A sentence that says whether the network beats the n-gram baseline, with both perplexities."""
+    """Say whether the network beats the n-gram baseline, with both perplexities, and what both together reach."""
     parts = []
     pooled = {"val": result["val_perplexity_pooled"], "test": result["test_perplexity"]}  # as the n-gram's are
     for split, label in (("val", "validation"), ("test", "test")):
@@ -70,7 +98,11 @@ def verdict(result: Mapping[str, Any]) -> str:
         parts.append((side, f"on {label} ({network:.3f} against {bar:.3f})"))
     (first, on_validation), (second, on_test) = parts
     joint = "and" if first == second else f"and {second} it"
-    return f"The plain network is {first} the {BASELINE_LABEL} {on_validation} {joint} {on_test}."
+    alone = f"The network is {first} the {ngram_label(result)} {on_validation} {joint} {on_test}."
+    if "mixture_weight" not in result:
+        return alone
+    val, test = result["mixture_val_perplexity"], result["mixture_test_perplexity"]
+    return f"{alone} Both together reach {val:.3f} on validation and {test:.3f} on test."
 
 
 def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, int]) -> str:
@@ -116,7 +148,9 @@ def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
     )
     if "ngram_perplexity" in result:
         bar = f"{result['ngram_perplexity']:.3f} ({result['ngram_bits_per_char']:.3f})"
-        sentence += f"; Kneser-Ney {BASELINE_LABEL} {bar}"
+        sentence += f"; Kneser-Ney {ngram_label(result)} {bar}"
+    if "mixture_perplexity" in result:
+        sentence += f"; both together {result['mixture_perplexity']:.3f} ({result['mixture_bits_per_char']:.3f})"
     if result.get("unknown_characters"):
         sentence += f"; {result['unknown_characters']:,} characters are not in the model's vocabulary"
     return sentence
@@ -143,18 +177,12 @@ def pipeline_table(
 ) -> str:
     """What the main job prints: comparison with the baseline, cost, time of each step, a sample and links."""
     spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
-    ngram_val, ngram_test = result["ngram_val_perplexity"], result["ngram_test_perplexity"]
-    rows = [
-        ("", "validation", "test"),
-        ("perplexity, network", f"{result['val_perplexity']:.3f}", f"{result['test_perplexity']:.3f}"),
-        (f"perplexity, {BASELINE_LABEL}", f"{ngram_val:.3f}", f"{ngram_test:.3f}"),
-        ("bits per character", f"{log2(result['val_perplexity_pooled']):.3f}", f"{result['test_bits_per_char']:.3f}"),
-    ]
+    heads = ("perplexity", "validation", "test", "bits per character (test)")
     stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
-    table = "\n".join(f"  {label:<22}{val:>12}{test:>12}" for label, val, test in rows)
+    table = indent(text_table(heads, _compared(result)), "  ")
     return (
         f"{name} on {result['corpus']}{stand_in}\n\n{table}\n\n"
-        f"  {verdict(result)}\n"
+        f"{fill(verdict(result), 112, initial_indent='  ', subsequent_indent='  ')}\n"
         f"  {result['parameters']:,} parameters, {result['macs_per_char']:,} MACs per character; trained in "
         f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}\n"
         f"  time: {spent}\n\n"

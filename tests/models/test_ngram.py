@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from models import ngram
 from models.ngram import (
-    BASELINE_LABEL,
+    BASELINE_ORDERS,
     FALLBACK_DISCOUNTS,
     Baselines,
     KneserNey,
+    NGramScore,
     Unigram,
     baselines,
     discounts,
@@ -84,6 +85,51 @@ def test_kneser_ney_equals_the_equations_written_with_dictionaries(order):
         assert bits[i] == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_a_lower_order_of_a_fit_equals_a_fit_of_that_order(order):
+    held_out = markov_text(200, seed=1)
+    shared, fresh = model_of_order(5).of_order(order), model_of_order(order)
+    assert (shared.order, shared.entries) == (order, fresh.entries)
+    np.testing.assert_array_equal(shared.log2_probabilities(held_out), fresh.log2_probabilities(held_out))
+
+
+def test_the_entries_are_the_distinct_n_grams_of_all_orders():
+    assert KneserNey([0, 1, 0, 1, 2], 3, order=3).entries == 3 + len({"01", "10", "12"}) + len({"010", "101", "012"})
+
+
+def test_a_higher_order_than_was_fitted_is_refused():
+    with pytest.raises(ValueError, match="order is 3; this 2-gram has the models of orders 1 to 2"):
+        model_of_order(2).of_order(3)
+
+
+@given(st.lists(st.integers(0, 2), max_size=30), st.lists(st.integers(0, 3), max_size=9), st.integers(1, 5))
+def test_distributions_of_all_characters_equal_the_probabilities_of_each(text, held_out, order):
+    model = KneserNey(np.array(text, dtype=np.int32), 4, order)
+    found = model.log_probabilities_of_all(held_out)
+    assert found.shape == (len(held_out), 4)
+    for i in range(len(held_out)):
+        one_by_one = [model.log2_probabilities([*held_out[:i], symbol])[-1] for symbol in range(4)]
+        np.testing.assert_allclose(found[i] / np.log(2), one_by_one, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("context", [0, 1, 3, 30])
+@pytest.mark.parametrize("rows", [1, 7, 1000])
+def test_distributions_after_a_context_are_the_last_rows_in_pieces_of_any_size(context, rows, monkeypatch):
+    held_out = markov_text(30, seed=1)
+    expected = model_of_order(4).log_probabilities_of_all(held_out)[context:]
+    monkeypatch.setattr(ngram, "PIECE_PROBABILITIES", rows * VOCAB_SIZE)
+    np.testing.assert_allclose(model_of_order(4).log_probabilities_of_all(held_out, context), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("table_probabilities", [0, VOCAB_SIZE, 7 * VOCAB_SIZE])
+def test_distributions_do_not_depend_on_how_many_are_kept_in_tables(table_probabilities, monkeypatch):
+    held_out = markov_text(300, seed=1)
+    expected = model_of_order(4).log_probabilities_of_all(held_out)
+    monkeypatch.setattr(ngram, "TABLE_PROBABILITIES", table_probabilities)
+    found = KneserNey(markov_text(), VOCAB_SIZE, 4).log_probabilities_of_all(held_out)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_order_one_equals_its_closed_form():
     counts, taken = np.array([1, 1, 1, 2, 2, 3, 9]), np.array([0.0, 3 / 7, 2 - 3 * 3 / 7 / 2, 3.0])
     text = np.repeat(np.arange(7), counts)
@@ -105,7 +151,7 @@ def test_counts_of_counts_give_the_discounts_of_chen_and_goodman():
     np.testing.assert_allclose(discounts(counts), [0, 1 - 2 * y * 0.4, 2 - 3 * y * 0.5, 3 - 4 * y * 0.5])
 
 
-@pytest.mark.parametrize("model", [Unigram(markov_text(), VOCAB_SIZE), KneserNey(markov_text(), VOCAB_SIZE)])
+@pytest.mark.parametrize("model", [Unigram(markov_text(), VOCAB_SIZE), KneserNey(markov_text(), VOCAB_SIZE, order=6)])
 def test_an_unseen_symbol_has_a_finite_cost(model):
     unseen = VOCAB_SIZE - 1
     assert np.isfinite(model.log2_probabilities([0, unseen, unseen, 3])).all()
@@ -116,7 +162,7 @@ def test_unigram_is_the_frequency_with_one_added():
 
 
 def test_no_training_text_is_the_uniform_distribution():
-    assert KneserNey([], 32).bits_per_char([3, 1, 4]) == uniform_bits_per_char(32) == 5
+    assert KneserNey([], 32, order=6).bits_per_char([3, 1, 4]) == uniform_bits_per_char(32) == 5
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint64])
@@ -132,7 +178,8 @@ def test_a_memory_map_equals_the_array(tmp_path):
     text = markov_text()
     text.tofile(tmp_path / "ids.bin")
     mapped = np.memmap(tmp_path / "ids.bin", dtype=np.uint8, mode="r")
-    assert KneserNey(mapped, VOCAB_SIZE).bits_per_char(mapped) == KneserNey(text, VOCAB_SIZE).bits_per_char(text)
+    of_map, of_array = (KneserNey(each, VOCAB_SIZE, order=6) for each in (mapped, text))
+    assert of_map.bits_per_char(mapped) == of_array.bits_per_char(text)
 
 
 def test_a_large_vocabulary_of_long_n_grams_does_not_overflow():
@@ -162,18 +209,28 @@ def test_baselines_score_every_held_out_text_by_name_from_its_second_character_o
     assert list(scores) == ["val", "test"]
     for name, text in held_out.items():
         assert scores[name].uniform_bits_per_char == log2(VOCAB_SIZE)
-        unigram, ngram = Unigram(train, VOCAB_SIZE), KneserNey(train, VOCAB_SIZE)
+        unigram = Unigram(train, VOCAB_SIZE)
         assert scores[name].unigram_bits_per_char == mean_bits(unigram.log2_probabilities(text)[1:])
-        assert scores[name].ngram_bits_per_char == mean_bits(ngram.log2_probabilities(text)[1:])
+        for order, score in zip(BASELINE_ORDERS, scores[name].ngrams, strict=True):
+            ngram = model_of_order(order)
+            assert score == NGramScore(order, ngram.entries, mean_bits(ngram.log2_probabilities(text)[1:]))
 
 
-def test_the_baselines_label_names_the_order_that_is_fitted():
-    scores = Baselines(5.0, 4.0, 2.0)
-    assert f"{KneserNey(markov_text(), VOCAB_SIZE).order}-gram" == BASELINE_LABEL
-    assert scores.perplexities() == {BASELINE_LABEL: 4.0, "letter frequencies": 16.0}
+def test_the_order_is_the_best_on_validation_whatever_the_test_text_says():
+    long, short = markov_text(seed=1), np.random.default_rng(0).integers(0, VOCAB_SIZE - 1, 3000)
+    scores = baselines(markov_text(), {"val": long, "test": short}, VOCAB_SIZE)
+    assert scores["val"].ngram_order == scores["test"].ngram_order == 3  # what decides is two before
+    assert scores["val"].ngram_bits_per_char == min(score.bits_per_char for score in scores["val"].ngrams)
+    assert scores["test"].ngram_bits_per_char > min(score.bits_per_char for score in scores["test"].ngrams)
+    assert scores["val"].ngram_entries == model_of_order(3).entries
 
 
-@pytest.mark.parametrize("model", [Unigram(markov_text(), VOCAB_SIZE), KneserNey(markov_text(), VOCAB_SIZE)])
+def test_the_baselines_label_names_the_order():
+    scores = Baselines(5.0, 4.0, 7, (NGramScore(6, 100, 3.0), NGramScore(7, 200, 2.0)))
+    assert scores.perplexities() == {"7-gram": 4.0, "letter frequencies": 16.0}
+
+
+@pytest.mark.parametrize("model", [Unigram(markov_text(), VOCAB_SIZE), KneserNey(markov_text(), VOCAB_SIZE, order=6)])
 @pytest.mark.parametrize("piece_chars", [1, 3, 7, 49, 50, 1000])
 def test_a_text_scored_in_pieces_costs_what_it_costs_as_a_whole(model, piece_chars, monkeypatch):
     monkeypatch.setattr(ngram, "PIECE_CHARS", piece_chars)
@@ -191,7 +248,7 @@ def test_ranks_are_numpys_whether_they_are_sorted_or_counted(keys):
 
 def test_ids_outside_of_the_vocabulary_are_refused():
     with pytest.raises(ValueError, match="ids 0 to 6; a vocabulary of 6 has 0 to 5"):
-        KneserNey([0, 6], 6)
+        KneserNey([0, 6], 6, order=2)
     with pytest.raises(ValueError, match="ids -1 to 2"):
         model_of_order(2).log2_probabilities([2, -1])
 
@@ -200,7 +257,7 @@ def test_what_is_no_text_is_refused():
     with pytest.raises(ValueError, match="one-dimensional array of integers, not 1 dimensions of float64"):
         Unigram([0.5], 6)
     with pytest.raises(ValueError, match="not 2 dimensions"):
-        KneserNey([[1, 2]], 6)
+        KneserNey([[1, 2]], 6, order=2)
     with pytest.raises(ValueError, match="an empty text has no bits per character"):
         model_of_order(1).bits_per_char([])
     with pytest.raises(ValueError, match="1 characters has nothing to predict"):
@@ -220,11 +277,22 @@ def splits(book: Path) -> dict[str, np.ndarray]:
     return {"train": ids[:train], "val": ids[train : train + val], "test": ids[train + val :]}
 
 
-@pytest.mark.parametrize(("order", "val", "test"), [(5, 3.847, 3.935), (6, 3.678, 3.763)])
-def test_kneser_ney_perplexity_of_the_time_machine(splits, order, val, test):
-    model = KneserNey(splits["train"], 28, order)
-    assert 2 ** model.bits_per_char(splits["val"]) == pytest.approx(val, abs=0.001)
-    assert 2 ** model.bits_per_char(splits["test"]) == pytest.approx(test, abs=0.001)
+def test_n_gram_perplexities_of_the_time_machine(splits):
+    scores = baselines(splits["train"], {name: splits[name] for name in ("val", "test")}, 28)
+    table = [
+        (val.order, val.entries, 2**val.bits_per_char, 2**test.bits_per_char)
+        for val, test in zip(scores["val"].ngrams, scores["test"].ngrams, strict=True)
+    ]
+    expected = [
+        (5, 48_912, 3.847, 3.934),
+        (6, 102_707, 3.677, 3.762),
+        (7, 178_596, 3.655, 3.723),
+        (8, 274_761, 3.664, 3.727),
+    ]
+    assert [row[:2] for row in table[3:]] == [row[:2] for row in expected]
+    for found, row in zip(table[3:], expected, strict=True):
+        assert found[2:] == pytest.approx(row[2:], abs=0.001)
+    assert scores["val"].ngram_order == 7
 
 
 def test_unigram_perplexity_of_the_time_machine(splits):

@@ -42,7 +42,7 @@ def test_of_the_book_more_context_is_better_and_the_prompts_are_found(book):
     assert (facts.stream_val_unigram, facts.stream_test_unigram) == pytest.approx((16.86, 16.59), abs=0.01)
     assert log2(facts.val_perplexities[6]) == pytest.approx(
         predicted_bits_per_char(
-            KneserNey(corpus.split("report", "train"), 28), np.asarray(corpus.split("report", "val"))
+            KneserNey(corpus.split("report", "train"), 28, order=6), np.asarray(corpus.split("report", "val"))
         )
     )
     places = {(each.prompt, each.position, each.split) for each in facts.prompts}

@@ -24,6 +24,8 @@ def test_evaluating_a_split_gives_what_training_reported(trained):
         result = evaluate(trained.run_id, split).result
         assert result["perplexity"] == pytest.approx(trained.result[f"{split}_perplexity"], rel=1e-9)
         assert result["ngram_perplexity"] == pytest.approx(trained.result[f"ngram_{split}_perplexity"], rel=1e-6)
+        assert result["ngram_order"] == trained.result["ngram_order"]
+        assert result["mixture_perplexity"] == pytest.approx(trained.result[f"mixture_{split}_perplexity"], rel=1e-6)
         assert result["bits_per_char"] == pytest.approx(math.log2(result["perplexity"]))
 
 
@@ -80,6 +82,7 @@ def test_a_model_is_found_by_run_checkpoint_and_model_address(trained):
 def test_a_checkpoint_of_our_own_run_is_evaluated_on_the_runs_text_by_its_path_too(trained):
     by_run, by_path = evaluate(trained.run_id), evaluate(trained.result["checkpoint"])
     assert by_path.result["perplexity"] == by_run.result["perplexity"]
+    assert "mixture_perplexity" not in by_path.result, "which mixture its training has chosen is in its run"
 
 
 @pytest.mark.parametrize(

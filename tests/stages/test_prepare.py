@@ -19,6 +19,7 @@ def test_the_baseline_of_a_long_text_is_fitted_on_one_sample_everywhere_and_says
     monkeypatch.setattr(corpus_module, "HELD_OUT_CHARS", 500)
     monkeypatch.setattr(corpus_module, "BASELINE_CHARS", 2000)
     monkeypatch.setattr(corpus_module, "BASELINE_BLOCK", 200)
+    monkeypatch.setattr(corpus_module, "_ngrams", {})  # that of the whole text may be there already
     config = CorpusConfig(str(small_text))
     corpus = load_corpus(config)
     step = prepare(corpus, config, "stream")
@@ -26,6 +27,8 @@ def test_the_baseline_of_a_long_text_is_fitted_on_one_sample_everywhere_and_says
     assert step.result["baseline_characters"] == 2000
     assert (step.result["val_characters"], step.result["test_characters"]) == (500, 500)
     assert prepared.data.metrics["corpus/baseline_characters"] == 2000
+    assert prepared.data.metrics["baseline/ngram_order"] == step.result["ngram_order"]
+    assert [row["order"] for row in step.result["ngrams"]] == [2, 3, 4, 5, 6, 7, 8]
     seen = f"fitted on 2,000 of {step.result['train_characters']:,} training characters"
     assert seen in prepared.data.tags["mlflow.note.content"]
     trained = train(corpus, config, *resolve({**TINY, "epochs": 1}))
@@ -33,5 +36,6 @@ def test_the_baseline_of_a_long_text_is_fitted_on_one_sample_everywhere_and_says
     assert seen in note
     assert "Each epoch is a pass over 10,000,000 of these; validation and test read 500,000 characters each." in note
     judged = evaluate(trained.run_id).result
+    assert judged["ngram_order"] == trained.result["ngram_order"] == step.result["ngram_order"]
     assert judged["ngram_perplexity"] == pytest.approx(step.result["ngram_test_perplexity"], rel=1e-9)
     assert judged["characters"] == 499

@@ -53,7 +53,8 @@ def test_a_training_records_all_that_its_page_should_show(trained):
         assert [epoch for epoch, _ in history(step.run_id, metric)] == [1, 2]
     assert {
         "final/val_perplexity", "final/test_perplexity", "final/test_bits_per_char", "final/best_epoch",
-        "final/ngram_val_perplexity", "final/ngram_test_perplexity", "cost/parameters", "cost/macs_per_char",
+        "final/ngram_val_perplexity", "final/ngram_test_perplexity", "final/mixture_val_perplexity",
+        "final/mixture_test_perplexity", "cost/parameters", "cost/macs_per_char",
         "cost/train_seconds", "cost/chars_per_second",
     } <= set(run.data.metrics)  # fmt: skip
     assert {"cell", "hidden_size", "learning_rate", "seed", "preset", "corpus", "alphabet"} <= set(run.data.params)
@@ -61,7 +62,7 @@ def test_a_training_records_all_that_its_page_should_show(trained):
     assert run.data.params["device"] == "cpu"
     assert run.data.tags["corpus.sha256"] == step.result["corpus_sha256"]
     assert run.data.tags["config_id"]
-    assert "6-gram" in run.data.tags["mlflow.note.content"]
+    assert f"{step.result['ngram_order']}-gram" in run.data.tags["mlflow.note.content"]
     assert artifacts(step.run_id) == {
         "checkpoints", "complexity.txt", "config.yaml", "environment.yaml", "plots", "result.json", "samples",
     }  # fmt: skip
@@ -84,7 +85,8 @@ def test_the_result_has_the_flat_keys_that_json_promises(trained):
     result = trained.result
     for key in (
         "run_id", "corpus", "corpus_sha256", "source_sha256", "val_perplexity", "test_perplexity",
-        "test_bits_per_char", "ngram_val_perplexity", "ngram_test_perplexity", "best_epoch", "epochs",
+        "test_bits_per_char", "ngram_val_perplexity", "ngram_test_perplexity", "ngram_order", "ngram_entries",
+        "mixture_val_perplexity", "mixture_test_perplexity", "mixture_kind", "mixture_weight", "best_epoch", "epochs",
         "train_seconds", "parameters", "macs_per_char", "checkpoint",
     ):  # fmt: skip
         assert not isinstance(result[key], dict | list), key

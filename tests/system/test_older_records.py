@@ -54,6 +54,7 @@ SAMPLE_PARAMS = {"length": 80, "seed": 7, "temperature": 0.7}  # SAMPLED, as the
 OF_A_READING = 1e-5  # relative: the order of a sum differs among processors, and six digits are recorded
 OF_A_TRAINING = 1e-3  # what that comes to in some hundred steps; another schedule or recipe is far outside
 RATE = "training/learning_rate"
+COUNTED = {"ngram_perplexity", "ngram_bits_per_char"}  # then of the 6-gram, now of the best order on validation
 OF_A_STEP = 0.03  # relative: the release recorded the rate of the step that follows an epoch's last one
 
 
@@ -182,7 +183,10 @@ def test_it_writes_what_it_wrote(read):
     ],
 )
 def test_it_is_evaluated_as_it_was(words, answer, read):
-    assert_same_answer(command("evaluate", *words), THEN[answer], {"run_id"})
+    found = command("evaluate", *words)
+    assert_same_answer(found, THEN[answer], {"run_id", *COUNTED})
+    assert found["ngram_order"] in range(2, 9)
+    assert "mixture_perplexity" not in found, "which mixture would have been chosen then is not recorded"
 
 
 def test_its_checkpoint_is_evaluated_by_its_path(read):

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from models import ngram as ram
-from models.ngram import KneserNey, mean_bits
+from models.ngram import KneserNey, mean_bits, predicted_bits_per_char
 from pipeline.config import CorpusConfig
 from pipeline.errors import InputError
 from pipeline.support import machine
@@ -329,8 +328,16 @@ def test_both_presets_read_the_same_test_text():
 def test_baselines_are_those_of_the_training_text_and_are_kept(text_file, monkeypatch):
     corpus = load_corpus(CorpusConfig(str(text_file)))
     bars = corpus.baselines("stream")
-    ngram = KneserNey(corpus.split("stream", "train"), 28)
+    ngram = KneserNey(corpus.split("stream", "train"), 28, bars["val"].ngram_order)
     expected = mean_bits(ngram.log2_probabilities(corpus.split("stream", "val"))[1:])
     assert bars["val"].ngram_bits_per_char == pytest.approx(expected)
-    monkeypatch.setattr(ram, "baselines", lambda *a: pytest.fail("fitted a second time"))
+    monkeypatch.setattr("pipeline.text.corpus.baselines", lambda *a: pytest.fail("fitted a second time"))
     assert corpus.baselines("stream") == bars
+
+
+def test_the_best_n_gram_is_fitted_once_for_a_text_and_preset(text_file, monkeypatch):
+    corpus = load_corpus(CorpusConfig(str(text_file)))
+    ngram, val = corpus.ngram("stream"), corpus.split("stream", "val")
+    assert predicted_bits_per_char(ngram, val) == corpus.baselines("stream")["val"].ngram_bits_per_char
+    monkeypatch.setattr("pipeline.text.corpus.KneserNey", lambda *a: pytest.fail("fitted a second time"))
+    assert load_corpus(CorpusConfig(str(text_file))).ngram("stream") is ngram

@@ -10,10 +10,19 @@ from torch.nn import functional as F
 import pipeline.training.evaluation
 from models.config import ModelConfig
 from models.language_model import LanguageModel
+from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline.config import CorpusConfig, resolve
 from pipeline.text.batches import windows
 from pipeline.text.corpus import load_corpus
-from pipeline.training.evaluation import CONTEXT_CHARS, ROW_CHARS, TextScore, perplexity, score_text, score_windows
+from pipeline.training.evaluation import (
+    CONTEXT_CHARS,
+    ROW_CHARS,
+    TextScore,
+    perplexity,
+    score_mixtures,
+    score_text,
+    score_windows,
+)
 from pipeline.training.loop import Training, fit
 
 VOCAB = 9
@@ -151,6 +160,30 @@ def test_a_context_longer_than_a_row_is_refused():
 
 def test_the_context_fits_into_a_row():
     assert 0 < CONTEXT_CHARS <= ROW_CHARS
+
+
+# --- mixtures --------------------------------------------------------------------------------------------------------
+
+
+def some_counts() -> KneserNey:
+    return KneserNey(some_ids(3000).numpy(), VOCAB, order=4)
+
+
+def test_the_ends_of_the_mixtures_are_the_scores_of_the_two_models():
+    model, ngram, ids = small_model(), some_counts(), some_ids(1000)
+    for by_weight in score_mixtures(model, ngram, ids):
+        assert float(by_weight[-1]) == pytest.approx(score_text(model, ids).nats, rel=1e-5)
+        counted = predicted_bits_per_char(ngram, ids.numpy())
+        assert float(by_weight[0]) / 999 / log(2) == pytest.approx(counted, rel=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "mixed"), [(1, 10**6), (10**6, 7 * VOCAB), (2, 1)])
+def test_mixtures_do_not_depend_on_how_much_is_read_at_once(monkeypatch, rows, mixed):
+    model, ngram, ids = small_model(), some_counts(), some_ids(700)
+    whole = score_mixtures(model, ngram, ids)
+    monkeypatch.setattr(pipeline.training.evaluation, "ROWS_AT_ONCE", rows)
+    monkeypatch.setattr(pipeline.training.evaluation, "MIXED_AT_ONCE", mixed)
+    torch.testing.assert_close(score_mixtures(model, ngram, ids), whole)
 
 
 # --- windows ---------------------------------------------------------------------------------------------------------

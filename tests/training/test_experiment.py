@@ -20,7 +20,7 @@ from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training import experiment as experiment_module
 from pipeline.training.checkpoints import group, load_checkpoint, load_model, save_checkpoint
-from pipeline.training.evaluation import TextScore, score_text, score_windows
+from pipeline.training.evaluation import TextScore, score_mixtures, score_text, score_windows
 from pipeline.training.experiment import Observer, Result, run_experiment
 from pipeline.training.loop import EpochPoint, Training
 
@@ -100,6 +100,12 @@ def test_the_figures_are_the_flat_summary(done):
         "test_bits_per_char",
         "ngram_val_perplexity",
         "ngram_test_perplexity",
+        "ngram_order",
+        "ngram_entries",
+        "mixture_val_perplexity",
+        "mixture_test_perplexity",
+        "mixture_kind",
+        "mixture_weight",
         "best_epoch",
         "epochs",
         "stopped",
@@ -125,6 +131,15 @@ def test_parameters_and_macs_are_those_of_the_shape(done):
 def test_baselines_are_those_of_the_same_corpus(corpus, done):
     result, _, _ = done
     assert result.baselines == corpus.baselines("stream")
+
+
+def test_the_mixture_is_at_least_as_good_as_both_on_validation_and_scored_alike_on_test(corpus, done):
+    result, _, _ = done
+    figures = result.figures()
+    best = min(figures["ngram_val_perplexity"], figures["val_perplexity"])
+    assert figures["mixture_val_perplexity"] <= best * (1 + 1e-6)
+    nats = score_mixtures(result.model, corpus.ngram("stream"), ids_of(corpus, "test"))
+    assert result.mixed.test.nats == result.mixed.mixture.of(nats)
 
 
 def test_the_best_checkpoint_gives_exactly_the_perplexities_that_are_reported(corpus, done):

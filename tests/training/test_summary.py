@@ -3,12 +3,21 @@
 import pytest
 
 from pipeline.training.samples import SampleText
-from pipeline.training.summary import comparison_table, evaluation_text, pipeline_table, samples_table, verdict
+from pipeline.training.summary import (
+    baseline_table,
+    comparison_table,
+    evaluation_text,
+    pipeline_table,
+    samples_table,
+    verdict,
+)
 
 RESULT = {
     "corpus": "time-machine", "val_perplexity": 3.79, "val_perplexity_pooled": 3.79,
     "test_perplexity": 3.9, "test_bits_per_char": 1.963,
-    "ngram_val_perplexity": 3.678, "ngram_test_perplexity": 3.763, "best_epoch": 28, "epochs": 28,
+    "ngram_val_perplexity": 3.655, "ngram_test_perplexity": 3.723, "ngram_order": 7, "ngram_entries": 178_596,
+    "mixture_val_perplexity": 3.412, "mixture_test_perplexity": 3.487, "mixture_kind": "geometric",
+    "mixture_weight": 0.55, "best_epoch": 28, "epochs": 28,
     "parameters": 84508, "macs_per_char": 85788, "train_seconds": 31.5, "texts": ["it has been"], "fallback": False,
 }  # fmt: skip
 
@@ -16,25 +25,61 @@ RESULT = {
 @pytest.mark.parametrize(
     ("val", "test", "sentence"),
     [
-        (3.6, 3.7, "ahead of the 6-gram on validation (3.600 against 3.678) and on test (3.700 against"),
-        (3.6, 3.9, "ahead of the 6-gram on validation (3.600 against 3.678) and behind it on test (3.900"),
-        (3.8, 3.9, "behind the 6-gram on validation (3.800 against 3.678) and on test (3.900 against"),
+        (3.6, 3.7, "ahead of the 7-gram on validation (3.600 against 3.655) and on test (3.700 against"),
+        (3.6, 3.9, "ahead of the 7-gram on validation (3.600 against 3.655) and behind it on test (3.900"),
+        (3.8, 3.9, "behind the 7-gram on validation (3.800 against 3.655) and on test (3.900 against"),
     ],
 )
 def test_the_verdict_turns_with_the_numbers(val, test, sentence):
     assert sentence in verdict({**RESULT, "val_perplexity_pooled": val, "test_perplexity": test})
 
 
-def test_the_table_has_the_network_above_the_bar():
-    network, bar = comparison_table(RESULT).splitlines()[2:]
-    assert "| 3.790 | 3.900 | 1.963 |" in network
-    assert "| 3.678 | 3.763 |" in bar
+def test_the_verdict_says_what_both_together_reach():
+    assert verdict(RESULT).endswith("Both together reach 3.412 on validation and 3.487 on test.")
+
+
+def test_the_table_has_the_n_gram_the_network_and_both():
+    ngram, network, both = comparison_table(RESULT).splitlines()[2:5]
+    assert ngram == "| Kneser-Ney 7-gram | 3.655 | 3.723 | 1.896 |"
+    assert network == "| network | 3.790 | 3.900 | 1.963 |"
+    assert both == "| both (geometric, 55% network) | 3.412 | 3.487 | 1.802 |"
+
+
+def test_a_result_that_names_no_order_and_no_mixture_was_compared_with_a_6_gram():
+    older = {name: value for name, value in RESULT.items() if not name.startswith("mixture_") and name != "ngram_order"}
+    assert "| Kneser-Ney 6-gram | 3.655 |" in comparison_table(older)
+    assert "both" not in comparison_table(older)
+    assert verdict(older).startswith("The network is behind the 6-gram on validation")
+    assert "ogether" not in verdict(older)
+    assert "Kneser-Ney 6-gram  " in pipeline_table("m", {}, older, {}, "tmlm ui")
+
+
+def test_the_baselines_are_listed_by_order_with_what_they_store():
+    table = baseline_table({
+        "uniform_val_perplexity": 28.0, "uniform_test_perplexity": 28.0,
+        "unigram_val_perplexity": 16.9, "unigram_test_perplexity": 16.6, "ngram_order": 7,
+        "ngrams": [{"order": 7, "entries": 178_596, "val_perplexity": 3.655, "test_perplexity": 3.723}],
+        "baseline_characters": 156_085, "train_characters": 156_085,
+    })  # fmt: skip
+    assert "| letter frequencies |  | 16.900 | 16.600 |" in table
+    assert "| Kneser-Ney 7-gram | 178,596 | 3.655 | 3.723 |" in table
+    assert table.endswith("Networks are compared with the 7-gram, the best on validation.")
 
 
 def test_the_main_jobs_table_says_quality_cost_time_sample_and_links():
     seconds = {"prepare": (0.3, True), "train": (33.3, False)}
     text = pipeline_table("lstm-1x128", seconds, RESULT, {"table": "http://127.0.0.1:5000/#/x"}, "tmlm ui")
-    for part in ("3.790", "3.678", "84,508", "85,788", "prepare reused, train 33.3 s", "it has been", "#/x"):
+    for part in (
+        "3.790",
+        "3.655",
+        "3.412",
+        "1.802",
+        "84,508",
+        "85,788",
+        "prepare reused, train 33.3 s",
+        "it has been",
+        "#/x",
+    ):
         assert part in text
     assert "FALLING BACK" not in text
 
@@ -49,6 +94,14 @@ def test_an_evaluation_without_an_n_gram_names_none():
         "other.txt: perplexity 4.000, 2.000 bits per character over 1,000 characters; "
         "3 characters are not in the model's vocabulary"
     )
+
+
+def test_an_evaluation_names_the_n_gram_and_the_mixture():
+    result = {
+        "perplexity": 4.0, "bits_per_char": 2.0, "characters": 1000, "ngram_perplexity": 8.0,
+        "ngram_bits_per_char": 3.0, "ngram_order": 7, "mixture_perplexity": 2.0, "mixture_bits_per_char": 1.0,
+    }  # fmt: skip
+    assert evaluation_text("test", result).endswith("; Kneser-Ney 7-gram 8.000 (3.000); both together 2.000 (1.000)")
 
 
 def test_each_sample_stands_under_its_prompt():
