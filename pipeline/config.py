@@ -28,6 +28,7 @@ REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own
 FIRST_RECIPE, RECIPE = 1, 2
 RECIPES = (FIRST_RECIPE, RECIPE)
 STOPPED_BY_TIME = "--max-seconds"  # begins the reason of a training that its time limit ended
+LATER_FIELDS = {"residual": False}  # of ModelConfig: older records lack them, which means these values
 NOT_COMPUTED = ("seed", "max_seconds", "device", "threads", "sample_every")  # of TrainConfig: see ``what_it_computes``
 
 
@@ -237,8 +238,12 @@ def resolve(options: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
 
 
 def config_id(model: Mapping[str, Any], train: Mapping[str, Any], corpus_sha256: str) -> str:
-    """A digest of what a training computes, without its seed, from its recorded configuration."""
-    computed = [model, TrainConfig.from_record(train).what_it_computes(), corpus_sha256]
+    """A digest of what a training computes, without its seed, from its recorded configuration.
+
+    Equal for a record that lacks LATER_FIELDS and one that has them at the same values.
+    """
+    fields_of_then = {name: value for name, value in model.items() if (name, value) not in LATER_FIELDS.items()}
+    computed = [fields_of_then, TrainConfig.from_record(train).what_it_computes(), corpus_sha256]
     return sha256(json.dumps(computed, sort_keys=True).encode()).hexdigest()[:12]
 
 

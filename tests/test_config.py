@@ -24,6 +24,7 @@ REFUSED: dict[type, dict[str, list[Any]]] = {
         "implementation": ["jax", ""],
         "equations": ["d2l", ""],
         "embedding_size": [-1, 10**12 + 1],
+        "residual": ["on", None, 2],
         "dropout": [-0.1, 0.96, 1.0, NAN, INF],
         "output_dropout": [-0.1, 0.96, 1.0, NAN, INF],
         "recurrent_dropout": [-0.1, 0.96, 1.0, NAN, INF],
@@ -223,6 +224,7 @@ def test_a_preset_decides_only_what_is_marked_as_its_own(preset, model):
 OVERRIDES: dict[str, Any] = {
     "equations": "torch",
     "initialisation": "torch",
+    "residual": True,
     "dropout": 0.11,
     "output_dropout": 0.12,
     "recurrent_dropout": 0.13,

@@ -38,13 +38,20 @@ class Auto(click.ParamType):
         return auto + self.inner.shell_complete(ctx, param, incomplete)
 
 
+class OnOff(click.types.BoolParamType):
+    """A boolean that is shown as on or off."""
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "[on|off]"
+
+
 def click_type(annotation: Any) -> click.ParamType:
     """The click type of a field's annotation; that of X for X | None."""
     if get_origin(annotation) is types.UnionType:
         (annotation,) = (inner for inner in get_args(annotation) if inner is not types.NoneType)
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))
-    return {str: click.STRING, int: click.INT, float: click.FLOAT}[annotation]
+    return {str: click.STRING, int: click.INT, float: click.FLOAT, bool: OnOff()}[annotation]
 
 
 def option_of(config: type, field: Field) -> Callable[[Command], Command]:
