@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.config import GATES
+
 CellState = tuple[Tensor, ...]
 
 
@@ -52,7 +54,7 @@ class Cell(nn.Module):
 class RNNCell(Cell):
     """Elman network (Elman 1990): h' = tanh(W x + U h)."""
 
-    gates = 1
+    gates = GATES["rnn"]
 
     def step(self, from_input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         (h,) = state
@@ -70,7 +72,7 @@ class GRUCell(Cell):
     h' = (1 - z) * h~ + z * h
     """
 
-    gates = 3
+    gates = GATES["gru"]
 
     def step(self, from_input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         (h,) = state
@@ -97,7 +99,7 @@ class LSTMCell(Cell):
     h'      = o * tanh(c')
     """
 
-    gates = 4
+    gates = GATES["lstm"]
     state_parts = 2
 
     def step(self, from_input: Tensor, state: CellState) -> tuple[Tensor, CellState]:

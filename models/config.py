@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args, get_origin
 CellName = Literal["rnn", "gru", "lstm"]
 Implementation = Literal["torch", "scratch"]
 
+GATES: dict[CellName, int] = {"rnn": 1, "gru": 3, "lstm": 4}
+
 LARGEST_SIZE = 10**12  # keeps memory estimates finite; a machine's memory is the real bound
 
 
@@ -80,9 +82,11 @@ class ModelConfig:
     Raises ConfigError for a value that is not allowed.
     """
 
-    cell: CellName = option("lstm", help="Recurrent cell.")
-    num_layers: int = option(1, help="Recurrent layers, one on top of the other.", low=1, high=LARGEST_SIZE)
-    hidden_size: int = option(128, help="Units of each layer.", low=1, high=LARGEST_SIZE)
+    cell: CellName = option("lstm", help="Recurrent cell.", preset=True)
+    num_layers: int = option(
+        1, help="Recurrent layers, one on top of the other.", preset=True, low=1, high=LARGEST_SIZE
+    )
+    hidden_size: int = option(128, help="Units of each layer.", preset=True, low=1, high=LARGEST_SIZE)
     implementation: Implementation = option(
         "torch", help="torch: torch.nn's layers; scratch: the same written out from their equations."
     )

@@ -50,6 +50,8 @@ from pipeline.training.timing import Timing, TimingTask, time_training
 
 log = logging.getLogger(__name__)
 
+NO_INPUTS = ("budget_seconds", "sample_every")  # options of a training that its result does not depend on
+
 Role = Literal["trial", "confirmation", "report", "stream"]
 
 OUTCOME = (  # artifacts that are copied before a finished training is resumed with more epochs
@@ -152,7 +154,7 @@ def _training_inputs(
     return {
         "alphabet": corpus_config.alphabet,
         "model": asdict(model),
-        "train": {key: value for key, value in asdict(config).items() if key != "sample_every"},
+        "train": {key: value for key, value in asdict(config).items() if key not in NO_INPUTS},
         **corpus_keys(corpus),
     }
 

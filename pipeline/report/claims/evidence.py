@@ -36,7 +36,7 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from models.complexity import Complexity
-from pipeline.config import PRESETS
+from pipeline.config import resolve
 from pipeline.report.checks import d2l_curves
 from pipeline.report.claims.findings import FAILS, HOLDS, OPEN, Finding, Outcome, settled
 from pipeline.report.reproduction import RecordedTraining, Reproduction, TextFacts
@@ -81,7 +81,8 @@ def complexity_of(reproduction: Reproduction, id: str) -> Complexity:
 
 def protocol_epochs(reported: Reported) -> int:
     """The number of epochs of the report's protocol."""
-    epochs: int = PRESETS["report"](reported.model)["epochs"]
+    epochs = resolve({"preset": "report", **reported.model})[1].epochs
+    assert epochs is not None
     return epochs
 
 
