@@ -51,7 +51,18 @@ def test_version_is_the_projects():
 @pytest.fixture(scope="module")
 def cut_short_store(tmp_path_factory, empty_database, small_text) -> tuple[Path, str]:
     """A store with one training that its time ended, to be copied, and the id of its run."""
-    tiny = ["--hidden-size", "8", "--epochs", "2", "--batch-size", "64", "--max-seconds", "1e-6"]
+    tiny = [
+        "--hidden-size",
+        "8",
+        "--embedding-size",
+        "4",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "64",
+        "--max-seconds",
+        "1e-6",
+    ]
     home = new_store(tmp_path_factory.mktemp("cut") / "lab", empty_database)
     with pytest.MonkeyPatch.context() as patch, store_at(home):
         make_artifacts_plain(patch)
@@ -91,7 +102,7 @@ def test_what_may_be_said_beside_resume(cut_short, options, refusal):
 @pytest.mark.usefixtures("plain_artifacts")
 def test_under_mlflow_run_an_option_as_mlproject_has_it_is_not_taken_as_given(cut_short, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", MlflowClient().create_run("0").info.run_id)
-    as_mlproject_has_it = ["--corpus", "auto", "--hidden-size", "128", "--seed", "0"]
+    as_mlproject_has_it = ["--corpus", "auto", "--embedding-size", "0", "--seed", "0"]
     code, out, err = run("train", *as_mlproject_has_it, "--max-seconds", "500", "--resume", cut_short, "--json")
     assert code == 0, err
     assert json.loads(out)["run_id"] == cut_short
