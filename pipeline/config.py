@@ -31,14 +31,8 @@ FIRST_RECIPE, WARM_UP_RECIPE, RECIPE = 1, 2, 3
 RECIPES = (FIRST_RECIPE, WARM_UP_RECIPE, RECIPE)
 STOPPED_BY_TIME = "--max-seconds"  # begins the reason of a training that its time limit ended
 LATER_FIELDS = {"residual": False}  # of ModelConfig: older records lack them, which means these values
-NOT_COMPUTED = (
-    "seed",
-    "budget_seconds",
-    "max_seconds",
-    "device",
-    "threads",
-    "sample_every",
-)  # of TrainConfig: see ``what_it_computes``
+# of TrainConfig: see ``what_it_computes``
+NOT_COMPUTED = ("seed", "budget_seconds", "max_seconds", "device", "threads", "sample_every")
 
 
 @dataclass(frozen=True)

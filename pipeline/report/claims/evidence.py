@@ -339,8 +339,9 @@ def stream_learnt(reproduction: Reproduction, id: str) -> Finding:
         return _without_frequencies("stream preset's texts")
     best = estimate([run.best_val for run in runs])
     tested = estimate([run.test_perplexity for run in runs if run.test_perplexity is not None])
+    how = ", with residual connections," if any(run.residual for run in runs) else ""
     text = (
-        f"Under the stream preset the shape of {id} gets to {best} in validation and {tested} on the test text "
+        f"Under the stream preset{how} the shape of {id} gets to {best} in validation and {tested} on the test text "
         f"({counted(len(runs), 'seed')}), where the letters' frequencies give {val:.2f} and {test:.2f}."
     )
     return found_at(side(best, 1, LEARNT * val), text)
