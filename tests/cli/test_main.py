@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
 
 from pipeline.cli.main import cli
+from pipeline.config import resolve
 from pipeline.tracking.store import setup
 from tests.cli.commands import run
 from tests.labs import copy_store, make_artifacts_plain, new_store, store_at
@@ -46,6 +47,28 @@ def test_the_list_of_commands_fits_into_80_columns_with_each_summary_whole():
 
 def test_version_is_the_projects():
     assert "0." in run("--version")[1]
+
+
+def test_options_are_checked_before_the_text_is_looked_for():
+    _, _, err = run("train", "--corpus", "no-such-file.txt", "--hidden-size", "0")
+    assert err.startswith("Error: --hidden-size is 0; ")
+
+
+@pytest.mark.parametrize("command", ["train", "pipeline"])
+def test_the_defaults_of_a_training_follow_from_the_length_of_its_text(command, small_text, monkeypatch):
+    class EnoughError(Exception):
+        pass
+
+    def stage(corpus, corpus_config, *configurations):
+        expected = resolve({"hidden_size": 64}, corpus.train_chars)
+        assert configurations[:2] == expected
+        assert expected != resolve({"hidden_size": 64})
+        raise EnoughError
+
+    monkeypatch.setattr("pipeline.stages.train.train", stage)
+    monkeypatch.setattr("pipeline.stages.main.pipeline", stage)
+    with pytest.raises(EnoughError):
+        cli.main([command, "--corpus", str(small_text), "--hidden-size", "64"], standalone_mode=False)
 
 
 @pytest.fixture(scope="module")
