@@ -86,6 +86,7 @@ class TrainConfig:
         ),
         preset=True,
         low=0,
+        high=1e9,
     )
     max_seconds: float = option(
         0.0,

@@ -45,7 +45,7 @@ REFUSED: dict[type, dict[str, list[Any]]] = {
         "preset": ["book", ""],
         "epochs": [0, -1, 1_000_001],
         "budget_chars": [0, -1, INF],
-        "budget_seconds": [-0.1, NAN, INF],
+        "budget_seconds": [-0.1, 2e9, NAN, INF],
         "max_seconds": [-0.1, NAN, INF],
         "batch_size": [0, -1, 10**12 + 1],
         "sequence_length": [0, -1, 10**12 + 1],
