@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.config import GATES
+
 CellState = tuple[Tensor, ...]
 
 
@@ -52,7 +54,7 @@ class Cell(nn.Module):
 class RNNCell(Cell):
     """Elman network (Elman 1990): h' = tanh(W x + U h)."""
 
-    gates = 1
+    gates = GATES["rnn"]
 
     def step(self, from_input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         (h,) = state
@@ -70,7 +72,7 @@ class GRUCell(Cell):
     h' = (1 - z) * h~ + z * h
     """
 
-    gates = 3
+    gates = GATES["gru"]
 
     def step(self, from_input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         (h,) = state
@@ -97,7 +99,7 @@ class LSTMCell(Cell):
     h'      = o * tanh(c')
     """
 
-    gates = 4
+    gates = GATES["lstm"]
     state_parts = 2
 
     def step(self, from_input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
@@ -114,6 +116,8 @@ CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell
 class Recurrent(nn.Module):
     """Layers of one cell over whole sequences, batch first, with dropout between layers.
 
+    With ``residual``, every layer above the first adds its input, before dropout, to its output.
+
     Called like ``nn.LSTM(..., batch_first=True)``: states are (L, B, H), the LSTM's a pair of them. Integer inputs
     stand for one-hot vectors: a row lookup in the first layer's weights replaces the product.
     """
@@ -126,12 +130,14 @@ class Recurrent(nn.Module):
         num_layers: int = 1,
         *,
         dropout: float = 0.0,
+        residual: bool = False,
         equations: str = "torch",
     ) -> None:
         super().__init__()
         sizes = [input_size] + [hidden_size] * (num_layers - 1)
         self.cells = nn.ModuleList(CELLS[cell](size, hidden_size, equations) for size in sizes)
         self.dropout = dropout
+        self.residual = residual
 
     def forward(self, x: Tensor, state: Tensor | CellState | None = None) -> tuple[Tensor, Tensor | CellState]:
         """x (B, T, I), or characters (B, T) of an integer dtype -> outputs (B, T, H), state after the last step."""
@@ -139,7 +145,9 @@ class Recurrent(nn.Module):
         last_states: list[CellState] = []
         for layer, cell in enumerate(self.cells):
             assert isinstance(cell, Cell)
-            if x.is_floating_point():
+            if layer > 0:
+                from_input = cell.from_input(F.dropout(x, self.dropout, self.training))
+            elif x.is_floating_point():
                 from_input = cell.from_input(x)
             else:
                 from_input = F.embedding(x, cell.from_input.weight.t()) + cell.from_input.bias
@@ -148,18 +156,19 @@ class Recurrent(nn.Module):
             for step_input in from_input.unbind(1):
                 output, cell_state = cell.step(step_input, cell_state)
                 outputs.append(output)
-            x = torch.stack(outputs, dim=1)
-            if layer < len(self.cells) - 1:
-                x = F.dropout(x, self.dropout, self.training)
+            stacked_outputs = torch.stack(outputs, dim=1)
+            x = x + stacked_outputs if self.residual and layer > 0 else stacked_outputs
             last_states.append(cell_state)
         stacked = tuple(torch.stack(part) for part in zip(*last_states, strict=True))
         return x, (stacked if len(stacked) > 1 else stacked[0])
 
     @torch.no_grad()
-    def load_torch(self, module: nn.RNNBase) -> None:
-        """Copy the weights of a torch.nn module of the same shape (equations="torch" only)."""
-        for layer, cell in enumerate(self.cells):
+    def load_torch(self, module: nn.Module) -> None:
+        """Copy the weights of torch.nn layers of the same shape, in one module or several (equations="torch" only)."""
+        ours: list[Tensor] = []  # in torch.nn's order
+        for cell in self.cells:
             assert isinstance(cell, Cell)
-            for linear, kind in ((cell.from_input, "ih"), (cell.from_state, "hh")):
-                linear.weight.copy_(getattr(module, f"weight_{kind}_l{layer}"))
-                linear.bias.copy_(getattr(module, f"bias_{kind}_l{layer}"))
+            linears = cell.from_input, cell.from_state
+            ours += [*(linear.weight for linear in linears), *(linear.bias for linear in linears)]
+        for own, theirs in zip(ours, module.parameters(), strict=True):
+            own.copy_(theirs)

@@ -8,8 +8,8 @@ below), and a vocabulary of V:
     macs_per_char        = parameters without the embedding + layers h {1 RNN, 7 GRU, 10 LSTM}, as ptflops counts
     matmul_macs_per_char = sum over layers of g h (i + h)  +  h V, the matrix products alone
 
-The report counts the recurrent layers alone, without the output layer, and MACs for 1,024 characters.
-ptflops is not thread-safe.
+Residual connections add no parameters and no MACs: an addition multiplies nothing. The report counts the recurrent
+layers alone, without the output layer, and MACs for 1,024 characters. ptflops is not thread-safe.
 """
 
 import io

@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args, get_origin
 CellName = Literal["rnn", "gru", "lstm"]
 Implementation = Literal["torch", "scratch"]
 
+GATES: dict[CellName, int] = {"rnn": 1, "gru": 3, "lstm": 4}
+
 LARGEST_SIZE = 10**12  # keeps memory estimates finite; a machine's memory is the real bound
 
 
@@ -50,14 +52,16 @@ def check(config: Any) -> None:
         value = getattr(config, declared.name)
         if get_origin(declared.type) is Literal:
             check_choice(declared.name, value, get_args(declared.type))
+        elif declared.type is bool:
+            check_choice(declared.name, value, (True, False))
         elif declared.metadata.get("limits") and not (value is None and type(None) in get_args(declared.type)):
             check_range(declared.name, value, **declared.metadata["limits"])
 
 
-def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     """Raise ConfigError for a value that is not among the choices."""
     if value not in choices:
-        raise ConfigError(name, f"is {value!r}; it must be one of {', '.join(choices)}")
+        raise ConfigError(name, f"is {value!r}; it must be one of {', '.join(map(str, choices))}")
 
 
 def check_range(
@@ -78,9 +82,11 @@ class ModelConfig:
     Raises ConfigError for a value that is not allowed.
     """
 
-    cell: CellName = option("lstm", help="Recurrent cell.")
-    num_layers: int = option(1, help="Recurrent layers, one on top of the other.", low=1, high=LARGEST_SIZE)
-    hidden_size: int = option(128, help="Units of each layer.", low=1, high=LARGEST_SIZE)
+    cell: CellName = option("lstm", help="Recurrent cell.", preset=True)
+    num_layers: int = option(
+        1, help="Recurrent layers, one on top of the other.", preset=True, low=1, high=LARGEST_SIZE
+    )
+    hidden_size: int = option(128, help="Units of each layer.", preset=True, low=1, high=LARGEST_SIZE)
     implementation: Implementation = option(
         "torch", help="torch: torch.nn's layers; scratch: the same written out from their equations."
     )
@@ -94,6 +100,11 @@ class ModelConfig:
     )
     embedding_size: int = option(
         0, help="Learned input vector of each character; 0: the character itself (one-hot).", low=0, high=LARGEST_SIZE
+    )
+    residual: bool = option(
+        False,
+        help="Residual connections: every layer above the first adds its input to its output (arXiv:1512.03385).",
+        preset=True,
     )
     dropout: float = option(0.0, help="Dropout between layers.", preset=True, low=0, high=0.95)
     output_dropout: float = option(

@@ -39,6 +39,36 @@ def drop_weights(weight: Tensor, probability: float) -> Tensor:
     return weight * (keep * (256 / (256 - threshold)))
 
 
+class ResidualLayers(nn.Module):
+    """One-layer modules of torch.nn; every layer above the first adds its input, before dropout, to its output.
+
+    Called like ``nn.LSTM(..., batch_first=True)``.
+    """
+
+    def __init__(self, cell: str, input_size: int, hidden_size: int, num_layers: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        sizes = [input_size] + [hidden_size] * (num_layers - 1)
+        self.layers = nn.ModuleList(TORCH_LAYERS[cell](size, hidden_size, batch_first=True) for size in sizes)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """x (B, T, I), state (L, B, H), a pair of them or None (zeros) -> outputs (B, T, H), state of all layers."""
+        last_states: list[State] = []
+        for index, layer in enumerate(self.layers):
+            below = F.dropout(x, self.dropout, self.training) if index else x
+            output, last = layer(below, None if state is None else _of_layer(state, index))
+            x = x + output if index else output
+            last_states.append(last)
+        if isinstance(last_states[0], tuple):
+            return x, tuple(torch.cat(part) for part in zip(*last_states, strict=True))
+        return x, torch.cat(last_states)  # type: ignore[arg-type]
+
+
+def _of_layer(state: State, index: int) -> State:
+    """The state (1, B, H) of one layer."""
+    return tuple(part[index : index + 1] for part in state) if isinstance(state, tuple) else state[index : index + 1]
+
+
 class LanguageModel(nn.Module):
     """Recurrent layers over one-hot or embedded characters, and a linear output layer over the vocabulary."""
 
@@ -56,9 +86,13 @@ class LanguageModel(nn.Module):
                 config.hidden_size,
                 config.num_layers,
                 dropout=config.dropout,
+                residual=config.residual,
                 equations=config.equations,
             )
             self._recurrent_weights = [f"cells.{layer}.from_state.weight" for layer in range(config.num_layers)]
+        elif config.residual:
+            self.core = ResidualLayers(config.cell, input_size, config.hidden_size, config.num_layers, config.dropout)
+            self._recurrent_weights = [f"layers.{layer}.weight_hh_l0" for layer in range(config.num_layers)]
         else:
             between_layers = (
                 config.dropout if config.num_layers > 1 else 0.0
@@ -116,8 +150,6 @@ def with_row_lookup(model: LanguageModel) -> LanguageModel:
     config = replace(model.config, implementation="scratch", equations="torch")
     twin = LanguageModel(config, model.vocab_size).to(model.output.weight.device)
     assert isinstance(twin.core, Recurrent)
-    assert isinstance(model.core, nn.RNNBase)
-    with torch.no_grad():
-        twin.core.load_torch(model.core)
+    twin.core.load_torch(model.core)
     twin.output = model.output
     return twin.eval()

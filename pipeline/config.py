@@ -1,4 +1,4 @@
-"""All configurations and the two presets. No torch here, so that usage errors are instant.
+"""All configurations and the presets. No torch here, so that usage errors are instant.
 
 A field marked ``preset`` takes the preset's value unless the user gives one (``auto`` on the command line is None in
 ``resolve``). Every other field has its own default.
@@ -8,27 +8,31 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
-from typing import Any, Literal, get_args
+from math import log2
+from typing import Any, Literal
 
-from models.config import LARGEST_SIZE, ConfigError, ModelConfig, check, check_choice, option
+from models.config import GATES, LARGEST_SIZE, CellName, ConfigError, ModelConfig, check, option
 
 Alphabet = Literal["letters", "raw"]
-PresetName = Literal["stream", "report"]
+PresetName = Literal["stream", "best", "report"]
 
 WINDOW_TRAIN, WINDOW_VAL, WINDOW_LENGTH = 10_000, 5_000, 32  # the book's num_train, num_val, num_steps
 PASS_CHARS = 10_000_000  # an epoch of a longer text reads this much
 HELD_OUT_CHARS = 500_000  # of a longer text, validation and test read this much each
 REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own three prefixes
 
-# Version of the training recipe: what a configuration computes beyond its options. A record names its recipe and is
-# resumed under it; a record without one was made with the first.
+# Version of the training recipe: what a configuration computes beyond its options, and the defaults of the preset
+# stream. A record names its recipe and is resumed under it; a record without one was made with the first.
 #   1  The warm-up multiplies a cosine that falls from the first step on, so that a short training never reaches its
 #      peak (65 % of --learning-rate with 118 steps).
 #   2  Linear warm-up to the peak, then the cosine from there to the last step.
-FIRST_RECIPE, RECIPE = 1, 2
-RECIPES = (FIRST_RECIPE, RECIPE)
+#   3  Computes the same; the defaults follow from the shape, the text and the budget: see ``stream_preset``.
+FIRST_RECIPE, WARM_UP_RECIPE, RECIPE = 1, 2, 3
+RECIPES = (FIRST_RECIPE, WARM_UP_RECIPE, RECIPE)
 STOPPED_BY_TIME = "--max-seconds"  # begins the reason of a training that its time limit ended
-NOT_COMPUTED = ("seed", "max_seconds", "device", "threads", "sample_every")  # of TrainConfig: see ``what_it_computes``
+LATER_FIELDS = {"residual": False}  # of ModelConfig: older records lack them, which means these values
+# of TrainConfig: see ``what_it_computes``
+NOT_COMPUTED = ("seed", "budget_seconds", "max_seconds", "device", "threads", "sample_every")
 
 
 @dataclass(frozen=True)
@@ -55,20 +59,34 @@ class TrainConfig:
     """How a model is trained. Raises ConfigError for a value that is not allowed."""
 
     preset: PresetName = option(
-        "stream", help="stream: parallel streams of the whole text, AdamW; report: the report's windows and SGD."
+        "stream",
+        help=(
+            "stream: parallel streams of the whole text, AdamW; best: the same, a larger model trained for longer; "
+            "report: the report's windows and SGD."
+        ),
     )
     epochs: int | None = option(
         None,
         help=(
-            "Passes over the training text; auto: the preset's (stream: as many as --budget-chars covers; report: 50 "
-            "or 100)."
+            "Passes over the training text; auto: the preset's (stream, best: as many as --budget-chars covers; "
+            "report: 50 or 100)."
         ),
         preset=True,
         low=1,
         high=1_000_000,
     )
     budget_chars: int = option(
-        4_060_000, help="Characters to train on in all where --epochs is auto (stream).", preset=True, low=1
+        4_060_000, help="Characters to train on in all where --epochs is auto (stream, best).", preset=True, low=1
+    )
+    budget_seconds: float = option(
+        0.0,
+        help=(
+            "Seconds of training, converted to --budget-chars before it starts: some steps are timed (0: not used; "
+            "stream, best)."
+        ),
+        preset=True,
+        low=0,
+        high=1e9,
     )
     max_seconds: float = option(
         0.0,
@@ -129,8 +147,8 @@ class TrainConfig:
     def what_it_computes(self) -> dict[str, Any]:
         """The fields that decide what is trained, without the seed: equal for two seeds of one configuration."""
         values = {name: value for name, value in asdict(self).items() if name not in NOT_COMPUTED}
-        if self.schedule == "constant":  # the recipes differ in the cosine alone
-            values["recipe"] = FIRST_RECIPE
+        cosine = min(self.recipe, WARM_UP_RECIPE)  # recipes differ in the cosine and in defaults
+        values["recipe"] = FIRST_RECIPE if self.schedule == "constant" else cosine
         return values
 
 
@@ -170,6 +188,29 @@ class ReproduceConfig:
             raise ConfigError("output", "is empty; give a folder, or auto")
 
 
+# --- the presets -----------------------------------------------------------------------------------------------------
+
+SHAPES: dict[PresetName, dict[str, Any]] = {
+    "stream": {"cell": "lstm", "num_layers": 1, "hidden_size": 192},
+    "best": {"cell": "lstm", "num_layers": 1, "hidden_size": 384},
+    "report": {"cell": "lstm", "num_layers": 1, "hidden_size": 128},
+}
+BUDGET_CHARS: dict[PresetName, int] = {"stream": 7_700_000, "best": 20_000_000}
+
+# The constants of ``stream_preset``, chosen on the validation text of The Time Machine.
+TEXT_CHARS = 156_000  # its training characters
+TEXT_WEIGHTS = 65_536  # of an LSTM 1x128
+TEXT_PASSES = 26
+TEXT_DROPOUT = 0.15  # of that LSTM in so many passes over that text
+DROPOUT_PER_WEIGHTS, DROPOUT_PER_PASSES = 0.1, 0.03  # more for twice the weights of a character, or twice the passes
+LARGEST_DROPOUT: dict[CellName, float] = {"rnn": 0.05, "gru": 0.15, "lstm": 0.45}
+OUTPUT_DROPOUT_LESS = 0.2  # than that of the recurrent weights
+LEARNING_RATES: dict[CellName, float] = {"rnn": 0.015, "gru": 0.02, "lstm": 0.02}
+SMALL_LSTM_UNITS, SMALL_LSTM_LEARNING_RATE = 192, 0.03  # in one layer
+ONE_LSTM_ROWS, ROWS = 16, 32  # of a step: for one layer of an LSTM, and for all others
+RESIDUAL_LAYERS = 3  # from so many layers on
+
+
 def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
     """The report's protocol for a model, which is that of the d2l.ai book.
 
@@ -197,12 +238,40 @@ def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def stream_preset(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The project's own recipe, tuned on The Time Machine: AdamW with a high learning rate, DropConnect and an EMA.
+def stream_preset(model: Mapping[str, Any], train_chars: int, budget_chars: float) -> dict[str, Any]:
+    """The project's own recipe, for the presets stream and best: AdamW at a high learning rate, DropConnect and an EMA.
 
-    DropConnect of the recurrent weights grows with the width; from 256 units on there is dropout of the output too. RNN
-    and GRU use a third of the LSTM's learning rate, and the RNN hardly any DropConnect.
+    Weights are dropped the more, the more of them there are for a character of the text, and the more often the text
+    is read. With N recurrent and layer-to-layer weights, s the training characters / 156,000 and P the passes over
+    them (``budget_chars`` / training characters):
+
+        N                 = gates hidden_size^2 (2 num_layers - 1)
+        recurrent_dropout = 0.15 + 0.1 log2(N / (65,536 s)) + 0.03 log2(P / 26)
+                            from 0 to 0.45 (LSTM), 0.15 (GRU), 0.05 (RNN of two or more layers), 0 (RNN of one)
+        output_dropout    = max(0, recurrent_dropout - 0.2)
     """
+    cell, num_layers, hidden_size = model["cell"], model["num_layers"], model["hidden_size"]
+    weights = GATES[cell] * hidden_size**2 * (2 * num_layers - 1)
+    by_weights = DROPOUT_PER_WEIGHTS * log2(weights / TEXT_WEIGHTS / (train_chars / TEXT_CHARS))
+    by_passes = DROPOUT_PER_PASSES * log2(budget_chars / train_chars / TEXT_PASSES)
+    largest = 0.0 if (cell, num_layers) == ("rnn", 1) else LARGEST_DROPOUT[cell]
+    dropped = round(min(max(TEXT_DROPOUT + by_weights + by_passes, 0.0), largest), 2)
+    is_one_lstm = (cell, num_layers) == ("lstm", 1)
+    is_small = is_one_lstm and hidden_size <= SMALL_LSTM_UNITS
+    return {
+        "equations": "torch",
+        "initialisation": "torch",
+        "residual": num_layers >= RESIDUAL_LAYERS,
+        "dropout": 0.0,
+        "output_dropout": round(max(0.0, dropped - OUTPUT_DROPOUT_LESS), 2),
+        "recurrent_dropout": dropped,
+        "learning_rate": SMALL_LSTM_LEARNING_RATE if is_small else LEARNING_RATES[cell],
+        "batch_size": ONE_LSTM_ROWS if is_one_lstm else ROWS,
+    }
+
+
+def earlier_stream_preset(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The preset stream under the recipes 1 and 2, for studies that were begun with them."""
     cell, hidden_size = model["cell"], model["hidden_size"]
     dropped = 0.05 if cell == "rnn" or hidden_size < 64 else 0.15 if hidden_size < 256 else 0.25
     return {
@@ -215,20 +284,32 @@ def stream_preset(model: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-PRESETS = {"report": report_preset, "stream": stream_preset}
+def preset_values(given: Mapping[str, Any], train_chars: int) -> dict[str, Any]:
+    """What the preset decides beside the options that are ``given``, which have to be valid."""
+    preset, recipe = given.get("preset", "stream"), given.get("recipe", RECIPE)
+    if preset == "report" or recipe < RECIPE:
+        shape = SHAPES["report"]
+        model = {"implementation": "torch", **shape, **given}
+        return {**shape, **(report_preset(model) if preset == "report" else earlier_stream_preset(model))}
+    shape, budget_chars = SHAPES[preset], BUDGET_CHARS[preset]
+    to_read = given.get("budget_chars", budget_chars)
+    if "epochs" in given:
+        to_read = given["epochs"] * min(train_chars, PASS_CHARS)
+    return {**shape, "budget_chars": budget_chars, **stream_preset({**shape, **given}, train_chars, to_read)}
 
 
-def resolve(options: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
+def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[ModelConfig, TrainConfig]:
     """Both configurations from options by field name; None, or a missing name, is the preset's value.
 
-    Raises ConfigError for a value that is not allowed.
+    ``train_chars`` is the length of the training text in characters, which the defaults depend on. Raises ConfigError
+    for a value that is not allowed.
     """
-    own = {f.name: f.default for config in (ModelConfig, TrainConfig) for f in fields(config)}
     given = {name: value for name, value in options.items() if value is not None}
-    preset = given.get("preset", own["preset"])
-    check_choice("preset", preset, get_args(PresetName))
-    model_options = {**own, **given}
-    values = {**own, **PRESETS[preset](model_options), **given}
+    for config in (ModelConfig, TrainConfig):
+        config(**{f.name: given[f.name] for f in fields(config) if f.name in given})  # checks them
+    _check_budget(given)
+    own = {f.name: f.default for config in (ModelConfig, TrainConfig) for f in fields(config)}
+    values = {**own, **preset_values(given, train_chars), **given}
     model = ModelConfig(**{f.name: values[f.name] for f in fields(ModelConfig)})
     train = TrainConfig(**{f.name: values[f.name] for f in fields(TrainConfig)})
     if train.preset == "report" and train.precision == "auto":
@@ -236,9 +317,24 @@ def resolve(options: Mapping[str, Any]) -> tuple[ModelConfig, TrainConfig]:
     return model, train
 
 
+def _check_budget(given: Mapping[str, Any]) -> None:
+    """Raise ConfigError for --budget-seconds beside what it decides, or under a preset that has no use for it."""
+    if not (seconds := given.get("budget_seconds")):
+        return
+    for other in ("epochs", "budget_chars"):
+        if other in given:
+            raise ConfigError("budget_seconds", f"is {seconds:g}, which decides how much is read", (other, "auto"))
+    if given.get("preset") == "report":
+        raise ConfigError("budget_seconds", f"is {seconds:g}, but the report's epochs are fixed", ("preset", "stream"))
+
+
 def config_id(model: Mapping[str, Any], train: Mapping[str, Any], corpus_sha256: str) -> str:
-    """A digest of what a training computes, without its seed, from its recorded configuration."""
-    computed = [model, TrainConfig.from_record(train).what_it_computes(), corpus_sha256]
+    """A digest of what a training computes, without its seed, from its recorded configuration.
+
+    Equal for a record that lacks LATER_FIELDS and one that has them at the same values.
+    """
+    fields_of_then = {name: value for name, value in model.items() if (name, value) not in LATER_FIELDS.items()}
+    computed = [fields_of_then, TrainConfig.from_record(train).what_it_computes(), corpus_sha256]
     return sha256(json.dumps(computed, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -276,7 +372,7 @@ class SearchConfig:
     seed: int = option(
         0, help="Seed of the sampler and the trials; confirmations use the next ones.", low=0, high=2**31 - 1
     )
-    preset: PresetName = option("stream", help="How each model is trained.")
+    preset: Literal["stream", "report"] = option("stream", help="How each model is trained.")
     storage: str = option(
         "auto", help="Optuna's storage, as an SQLAlchemy address; auto: $TMLM_STORAGE, else mlruns/optuna.db."
     )

@@ -1,6 +1,7 @@
 """What a configuration refuses, and what the presets decide."""
 
 import pickle
+import re
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, asdict, fields, replace
@@ -10,7 +11,17 @@ import pytest
 
 from models.config import CellName, ConfigError, ModelConfig, check_range
 from pipeline.cli.options import option_fields
-from pipeline.config import PRESETS, RECIPE, CorpusConfig, TrainConfig, report_preset, resolve, stream_preset
+from pipeline.config import (
+    RECIPE,
+    RESIDUAL_LAYERS,
+    TEXT_CHARS,
+    CorpusConfig,
+    PresetName,
+    TrainConfig,
+    preset_values,
+    report_preset,
+    resolve,
+)
 from pipeline.errors import option_name
 from tests.checkout import ROOT
 
@@ -24,6 +35,7 @@ REFUSED: dict[type, dict[str, list[Any]]] = {
         "implementation": ["jax", ""],
         "equations": ["d2l", ""],
         "embedding_size": [-1, 10**12 + 1],
+        "residual": ["on", None, 2],
         "dropout": [-0.1, 0.96, 1.0, NAN, INF],
         "output_dropout": [-0.1, 0.96, 1.0, NAN, INF],
         "recurrent_dropout": [-0.1, 0.96, 1.0, NAN, INF],
@@ -33,6 +45,7 @@ REFUSED: dict[type, dict[str, list[Any]]] = {
         "preset": ["book", ""],
         "epochs": [0, -1, 1_000_001],
         "budget_chars": [0, -1, INF],
+        "budget_seconds": [-0.1, 2e9, NAN, INF],
         "max_seconds": [-0.1, NAN, INF],
         "batch_size": [0, -1, 10**12 + 1],
         "sequence_length": [0, -1, 10**12 + 1],
@@ -64,6 +77,7 @@ ALLOWED: dict[type, dict[str, list[Any]]] = {  # the ends of the ranges
     TrainConfig: {
         "epochs": [None, 1, 1_000_000],
         "budget_chars": [1, 10**15],
+        "budget_seconds": [0, 1e9],
         "max_seconds": [0, 1e9],
         "batch_size": [1, 10**12],
         "sequence_length": [1, 10**12],
@@ -201,11 +215,11 @@ MODELS = [
 ]
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("preset", get_args(PresetName))
 @pytest.mark.parametrize("model", MODELS)
 def test_a_preset_decides_what_the_user_leaves_open(preset, model):
     model_config, train_config = resolve({"preset": preset, **model})
-    decided = PRESETS[preset](model)
+    decided = preset_values({"preset": preset, **model}, TEXT_CHARS)
     own = {**{f.name: f.default for f in fields(ModelConfig)}, **{f.name: f.default for f in fields(TrainConfig)}}
     given = {"preset": preset, **model, "precision": "fp32" if preset == "report" else "auto"}
     for config in (model_config, train_config):
@@ -213,21 +227,26 @@ def test_a_preset_decides_what_the_user_leaves_open(preset, model):
             assert getattr(config, field.name) == {**own, **decided, **given}[field.name]
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("preset", get_args(PresetName))
 @pytest.mark.parametrize("model", MODELS)
 def test_a_preset_decides_only_what_is_marked_as_its_own(preset, model):
     marked = {f.name for config in (ModelConfig, TrainConfig) for f in option_fields(config) if f.metadata["preset"]}
-    assert set(PRESETS[preset](model)) <= marked
+    assert set(preset_values({"preset": preset, **model}, TEXT_CHARS)) <= marked
 
 
 OVERRIDES: dict[str, Any] = {
+    "cell": "gru",
+    "num_layers": 2,
+    "hidden_size": 8,
     "equations": "torch",
     "initialisation": "torch",
+    "residual": True,
     "dropout": 0.11,
     "output_dropout": 0.12,
     "recurrent_dropout": 0.13,
     "epochs": 3,
     "budget_chars": 1234,
+    "budget_seconds": 5.0,
     "batch_size": 7,
     "sequence_length": 9,
     "optimizer": "adamw",
@@ -243,8 +262,18 @@ OVERRIDES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS))
-@pytest.mark.parametrize("name", sorted(OVERRIDES))
+DECIDE_DEFAULTS = ("cell", "num_layers", "hidden_size", "epochs", "budget_chars")  # of other options
+
+
+@pytest.mark.parametrize(
+    ("preset", "name"),
+    [
+        (preset, name)
+        for preset in get_args(PresetName)
+        for name in sorted(OVERRIDES.keys() - set(DECIDE_DEFAULTS))
+        if (preset, name) != ("report", "budget_seconds")  # which is refused
+    ],
+)
 def test_what_the_user_gives_overrides_the_preset_and_nothing_else(preset, name):
     base = {"preset": preset, "implementation": "scratch"}
     plain, given = resolve(base), resolve({**base, name: OVERRIDES[name]})
@@ -256,26 +285,33 @@ def test_what_the_user_gives_overrides_the_preset_and_nothing_else(preset, name)
     assert given == expected
 
 
+@pytest.mark.parametrize("preset", get_args(PresetName))
+@pytest.mark.parametrize("name", DECIDE_DEFAULTS)
+def test_what_the_user_gives_overrides_the_preset_though_other_defaults_depend_on_it(preset, name):
+    model, train = resolve({"preset": preset, name: OVERRIDES[name]})
+    assert (asdict(model) | asdict(train))[name] == OVERRIDES[name]
+
+
 def test_everything_that_a_preset_decides_can_be_overridden():
     marked = {f.name for config in (ModelConfig, TrainConfig) for f in option_fields(config) if f.metadata["preset"]}
     assert set(OVERRIDES) == marked
 
 
-@pytest.mark.parametrize("preset", sorted(PRESETS))
+@pytest.mark.parametrize("preset", get_args(PresetName))
 def test_none_is_as_the_preset_says(preset):
     everything = {field.name: None for config in (ModelConfig, TrainConfig) for field in fields(config)}
     assert resolve({**everything, "preset": preset}) == resolve({"preset": preset})
 
 
 def test_the_recipe_is_the_latest_in_a_record_without_one_the_first_and_no_option():
-    assert resolve({})[1].recipe == RECIPE == 2
+    assert resolve({})[1].recipe == RECIPE == 3
     assert resolve({"recipe": 1})[1].recipe == 1
     kept = asdict(TrainConfig())
     assert TrainConfig.from_record(kept) == TrainConfig()
     del kept["recipe"]
     assert TrainConfig.from_record(kept) == TrainConfig(recipe=1)
     assert "recipe" not in [field.name for field in option_fields(TrainConfig)]
-    with pytest.raises(ValueError, match="recipe is 9; this version knows 1, 2"):
+    with pytest.raises(ValueError, match="recipe is 9; this version knows 1, 2, 3"):
         TrainConfig(recipe=9)
 
 
@@ -290,7 +326,7 @@ def test_stream_is_the_preset_of_who_says_nothing():
 
 
 def test_an_unknown_preset_is_refused_naming_its_field():
-    with pytest.raises(ConfigError, match=r"^preset is 'book'; it must be one of stream, report"):
+    with pytest.raises(ConfigError, match=r"^preset is 'book'; it must be one of stream, best, report"):
         resolve({"preset": "book"})
 
 
@@ -299,15 +335,103 @@ def test_a_value_out_of_range_is_refused_under_a_preset_too():
         resolve({"preset": "report", "batch_size": 0})
 
 
+# --- the formula of the presets stream and best ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cell", "layers", "hidden", "train_chars", "passes", "recurrent", "output"),
+    [
+        ("lstm", 1, 128, 156_000, 26, 0.15, 0.0),  # where the formula is anchored
+        ("lstm", 1, 256, 156_000, 26, 0.35, 0.15),  # 4 times the weights
+        ("lstm", 1, 256, 624_000, 26, 0.15, 0.0),  # for 4 times the text
+        ("lstm", 1, 128, 156_000, 104, 0.21, 0.01),  # 4 times the passes
+        ("lstm", 1, 128, 156_000, 1, 0.01, 0.0),
+        ("lstm", 1, 192, 156_000, 49, 0.29, 0.09),
+        ("lstm", 1, 384, 156_000, 128, 0.45, 0.25),  # no more
+        ("lstm", 2, 128, 156_000, 26, 0.31, 0.11),  # 3 times the weights, one of the matrices from layer to layer
+        ("lstm", 8, 32, 156_000, 26, 0.14, 0.0),
+        ("lstm", 1, 8, 156_000, 26, 0.0, 0.0),  # no less
+        ("lstm", 1, 192, 1_000_000, 8, 0.0, 0.0),
+        ("gru", 1, 128, 156_000, 26, 0.11, 0.0),
+        ("gru", 1, 256, 156_000, 26, 0.15, 0.0),
+        ("rnn", 1, 512, 156_000, 26, 0.0, 0.0),
+        ("rnn", 2, 512, 156_000, 26, 0.05, 0.0),
+    ],
+)
+def test_dropout_follows_the_weights_the_text_and_the_passes_over_it(
+    cell, layers, hidden, train_chars, passes, recurrent, output
+):
+    shape = {"cell": cell, "num_layers": layers, "hidden_size": hidden}
+    model, _ = resolve({**shape, "epochs": passes}, train_chars)
+    assert (model.recurrent_dropout, model.output_dropout) == (recurrent, output)
+
+
+def test_a_budget_in_characters_drops_what_as_many_passes_do():
+    by_passes, _ = resolve({"epochs": 30})
+    by_chars, _ = resolve({"budget_chars": 30 * TEXT_CHARS})
+    assert by_chars == by_passes
+
+
+@pytest.mark.parametrize(
+    ("cell", "layers", "hidden", "learning_rate", "batch_size", "residual"),
+    [
+        ("lstm", 1, 192, 0.03, 16, False),
+        ("lstm", 1, 193, 0.02, 16, False),
+        ("lstm", 2, 32, 0.02, 32, False),
+        ("lstm", 3, 32, 0.02, 32, True),
+        ("gru", 1, 32, 0.02, 32, False),
+        ("rnn", 1, 32, 0.015, 32, False),
+        ("rnn", 8, 32, 0.015, 32, True),
+    ],
+)
+def test_learning_rate_rows_and_residual_connections_follow_the_shape(
+    cell, layers, hidden, learning_rate, batch_size, residual
+):
+    model, train = resolve({"cell": cell, "num_layers": layers, "hidden_size": hidden})
+    assert (train.learning_rate, train.batch_size, model.residual) == (learning_rate, batch_size, residual)
+
+
+@pytest.mark.parametrize("options", [{"recipe": 1}, {"recipe": 2}, {"preset": "report"}])
+def test_no_model_is_residual_under_the_earlier_recipes_and_the_reports_preset(options):
+    model, _ = resolve({**options, "num_layers": 8})
+    assert not model.residual
+
+
+def test_the_earlier_recipes_keep_their_defaults():
+    model, train = resolve({"recipe": 2})
+    assert (model.shape, model.recurrent_dropout, train.budget_chars) == ("lstm-1x128", 0.15, 4_060_000)
+    model, train = resolve({"recipe": 1, "cell": "gru", "hidden_size": 256})
+    assert (model.recurrent_dropout, model.output_dropout, train.learning_rate) == (0.25, 0.1, 0.01)
+
+
+def test_best_is_the_stream_protocol_with_a_larger_model_and_budget():
+    (model, train), (larger, longer) = resolve({}), resolve({"preset": "best"})
+    assert larger.hidden_size > model.hidden_size
+    assert longer.budget_chars > train.budget_chars
+    shape = {"hidden_size": 64, "epochs": 3}
+    assert resolve({"preset": "best", **shape})[0] == resolve(shape)[0]
+
+
 def test_the_stream_preset_keeps_to_what_torchs_layers_can_do():
     for model in MODELS:
-        assert stream_preset(model)["equations"] == "torch"
+        assert resolve(model)[0].equations == "torch"
 
 
-def test_the_stream_preset_drops_no_less_of_a_wider_model():
-    for name in ("recurrent_dropout", "output_dropout"):
-        shares = [stream_preset(options_of("torch", "lstm", 1, hidden))[name] for hidden in (1, 32, 128, 256, 1024)]
-        assert shares == sorted(shares)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 3}, "is 60,.*; it needs --epochs auto"),
+        ({"budget_chars": 10**6}, "is 60,.*; it needs --budget-chars auto"),
+        ({"preset": "report"}, "is 60,.*; it needs --preset stream"),
+    ],
+)
+def test_a_budget_of_seconds_is_refused_beside_what_it_decides(options, message):
+    with pytest.raises(ConfigError) as refused:
+        resolve({"budget_seconds": 60.0, **options})
+    assert re.match(f"--budget-seconds {message}", refused.value.with_names(option_name))
+
+
+# --- the report's preset ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("implementation", "cell", "layers", "hidden"), REPORT_CONFIGURATIONS)
@@ -349,7 +473,7 @@ def test_the_report_preset_regularises_nothing():
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_precision_that_is_given_is_kept(precision):
-    for preset in PRESETS:
+    for preset in get_args(PresetName):
         assert resolve({"preset": preset, "precision": precision})[1].precision == precision
 
 
@@ -366,15 +490,23 @@ def test_usage_has_what_the_presets_decide():
     def rate(preset: str, **options: object) -> str:
         return f"{each(preset, 'learning_rate', **options)[0]:g}"
 
-    batch, length = each("stream", "batch_size", "sequence_length")
+    stream, best, report = (each(preset, "cell", "num_layers", "hidden_size") for preset in get_args(PresetName))
+    assert told["`--cell`, `--num-layers`, `--hidden-size`"] == [
+        f"{stream[0]}, {stream[1]}, {stream[2]} (best: {best[2]})",
+        ", ".join(map(str, report)),
+    ]
+    assert stream[:2] == best[:2]
+    rows, length = each("stream", "batch_size", "sequence_length")
     windows, long = each("report", "batch_size", "sequence_length")
     assert told["`--batch-size`, `--sequence-length`"] == [
-        f"{batch} streams, {length} characters",
+        f"{rows} streams ({each('stream', 'batch_size', cell='gru')[0]} of GRU, RNN and two or more layers), "
+        f"{length} characters",
         f"{windows:,} windows, {long} characters",
     ]
     scratch, layers = (each("report", "epochs", implementation=name)[0] for name in ("scratch", "torch"))
+    budgets = [each(preset, "budget_chars")[0] for preset in ("stream", "best")]
     assert told["`--epochs`"] == [
-        f"as many as `--budget-chars` ({each('stream', 'budget_chars')[0]:,}) pays for",
+        f"as many as `--budget-chars` covers: {budgets[0]:,} (best: {budgets[1]:,})",
         f"{scratch} from scratch, {layers} of torch.nn",
     ]
     names = {"adamw": "AdamW", "sgd": "SGD"}
@@ -382,21 +514,24 @@ def test_usage_has_what_the_presets_decide():
         f"{names[optimizer]}, {schedule}"
         for optimizer, schedule in (each(preset, "optimizer", "schedule") for preset in ("stream", "report"))
     ]
-    assert rate("stream", cell="gru") == rate("stream", cell="rnn")
-    assert rate("report", implementation="scratch") == rate("report")
+    assert rate("stream", hidden_size=193) == rate("stream", num_layers=2) == rate("stream", cell="gru")
+    assert rate("report", implementation="scratch") == rate("report", hidden_size=192)
     assert told["`--learning-rate`"] == [
-        f"{rate('stream')} LSTM, {rate('stream', cell='gru')} GRU and RNN",
+        f"{rate('stream')} for one LSTM layer of at most 192 units, {rate('stream', hidden_size=193)} for other LSTMs "
+        f"and GRUs, {rate('stream', cell='rnn')} for RNNs",
         f"{rate('report')}; torch.nn's deep ones {rate('report', num_layers=2)}, its RNN {rate('report', cell='rnn')}",
     ]
     assert told["`--weight-decay`, `--clip`, `--average`, `--patience`"] == [
         ", ".join(f"{value:g}" for value in each(preset, "weight_decay", "clip", "average", "patience"))
         for preset in ("stream", "report")
     ]
-    small, large = (each("stream", "recurrent_dropout", "output_dropout", hidden_size=units) for units in (8, 256))
     assert told["`--recurrent-dropout`, `--output-dropout`"] == [
-        f"{small[0]:g} to {large[0]:g} by size, {small[1]:g} ({large[1]:g} from 256 units on)",
+        "by the formula below",
         ", ".join(f"{value:g}" for value in each("report", "recurrent_dropout", "output_dropout")),
     ]
+    deep = [each(preset, "residual", num_layers=RESIDUAL_LAYERS)[0] for preset in ("stream", "report")]
+    assert deep == [True, False]
+    assert told["`--residual`"] == [f"on from {RESIDUAL_LAYERS} layers up", "off"]
     assert each("stream", "equations", "initialisation", implementation="scratch") == ["torch", "torch"]
     assert each("report", "equations", "initialisation", implementation="scratch") == ["book", "normal"]
     assert each("report", "equations", "initialisation") == ["torch", "torch"]

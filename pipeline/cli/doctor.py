@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import torch
 
-from models.config import CellName, ModelConfig
-from pipeline.config import TrainConfig
+from models.config import CellName
+from pipeline.config import resolve
 from pipeline.errors import InputError, TmlmError
 from pipeline.support import machine
 from pipeline.support.machine import usable_cores
@@ -118,7 +118,8 @@ def _state(database: Path) -> str:
 
 def _precision(device: torch.device, cell: CellName, implementation: Implementation) -> str:
     """The precision that the default recipe would use."""
-    return choose_precision("auto", device, ModelConfig(cell, implementation=implementation), TrainConfig().batch_size)
+    model, train = resolve({"cell": cell, "implementation": implementation})
+    return choose_precision("auto", device, model, train.batch_size)
 
 
 def _dirt() -> str:

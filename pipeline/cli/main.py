@@ -69,10 +69,11 @@ json_flag = click.option(
 )  # ``--json MODEL``: no switch, which would take the MODEL as its value
 
 
-def configs(options: Mapping[str, Any]) -> tuple[CorpusConfig, ModelConfig, TrainConfig]:
-    """Build the configurations of corpus, model and training."""
-    corpus = CorpusConfig(options["corpus"], options["alphabet"])
-    return corpus, *resolve({k: v for k, v in options.items() if k not in ("corpus", "alphabet")})
+def checked(options: Mapping[str, Any]) -> tuple[CorpusConfig, dict[str, Any]]:
+    """Check the options of a training; returns those of the text as a configuration, and all others."""
+    others = {name: value for name, value in options.items() if name not in ("corpus", "alphabet")}
+    resolve(others)  # the text, whose length decides defaults, is not loaded yet
+    return CorpusConfig(options["corpus"], options["alphabet"]), others
 
 
 def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
@@ -89,13 +90,12 @@ def prepare(as_json: bool, **options: Any) -> None:
 
     The baselines are recorded: uniform, letter frequencies, n-grams of orders 2 to 8.
     """
-    corpus_config, _, train_config = configs(options)
+    corpus_config, others = checked(options)
     from pipeline.stages import prepare
     from pipeline.text.corpus import load_corpus
     from pipeline.training import summary
 
-    corpus = load_corpus(corpus_config)
-    result = prepare.prepare(corpus, corpus_config, train_config.preset).result
+    result = prepare.prepare(load_corpus(corpus_config), corpus_config, others["preset"]).result
     text = (
         f"{result['corpus']} ({result['alphabet']}): {result['characters']:,} characters, "
         f"{result['vocabulary_size']} symbols\n"
@@ -120,7 +120,7 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
     --resume continues an interrupted training in the same run, with the same options; the result is bit-identical to
     an uninterrupted one. --epochs (with a constant learning rate), --max-seconds and --sample-every may be given anew.
     """
-    corpus_config, model_config, train_config = configs(options)
+    corpus_config, others = checked(options)
     from pipeline.stages import train
 
     if resume is not None:
@@ -130,8 +130,10 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
         result = train.resume(resume, changes).result
     else:
         from pipeline.text.corpus import load_corpus
+        from pipeline.training.timing import configurations_for
 
-        result = train.train(load_corpus(corpus_config), corpus_config, model_config, train_config).result
+        corpus = load_corpus(corpus_config)
+        result = train.train(corpus, corpus_config, *configurations_for(corpus, others)).result
     show(result, as_json, "" if as_json else train_text(result))
 
 
@@ -206,7 +208,7 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
 
 
 @cli.command()
-@options_of(ModelConfig, only=("cell", "num_layers", "hidden_size", "embedding_size"))
+@options_of(ModelConfig, only=("cell", "num_layers", "hidden_size", "embedding_size"), with_preset=False)
 @click.option("--vocab-size", type=click.IntRange(2), default=28, show_default=True, help="Symbols of the alphabet.")
 @json_switch
 def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
@@ -240,12 +242,16 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 
     The steps are nested runs of one parent run. Finished steps with unchanged code, options and text are reused.
     """
-    corpus_config, model_config, train_config = configs(options)
+    corpus_config, others = checked(options)
     from pipeline.stages import main
+    from pipeline.text.corpus import load_corpus
     from pipeline.tracking.links import how_to_start, links_to
     from pipeline.training import summary
+    from pipeline.training.timing import configurations_for
 
-    done = main.pipeline(corpus_config, model_config, train_config, force)
+    corpus = load_corpus(corpus_config)
+    model_config, train_config = configurations_for(corpus, others)
+    done = main.pipeline(corpus, corpus_config, model_config, train_config, force)
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
     links = links_to(done.result["corpus_sha256"], done.result["run_id"])
     show(

@@ -38,19 +38,26 @@ class Auto(click.ParamType):
         return auto + self.inner.shell_complete(ctx, param, incomplete)
 
 
+class OnOff(click.types.BoolParamType):
+    """A boolean that is shown as on or off."""
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return "[on|off]"
+
+
 def click_type(annotation: Any) -> click.ParamType:
     """The click type of a field's annotation; that of X for X | None."""
     if get_origin(annotation) is types.UnionType:
         (annotation,) = (inner for inner in get_args(annotation) if inner is not types.NoneType)
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))
-    return {str: click.STRING, int: click.INT, float: click.FLOAT}[annotation]
+    return {str: click.STRING, int: click.INT, float: click.FLOAT, bool: OnOff()}[annotation]
 
 
-def option_of(config: type, field: Field) -> Callable[[Command], Command]:
-    """A click option made from one field."""
+def option_of(config: type, field: Field, with_preset: bool = True) -> Callable[[Command], Command]:
+    """A click option made from one field; for a command without a preset, with the field's own default."""
     inner = click_type(get_type_hints(config)[field.name])
-    automatic = field.metadata["preset"]
+    automatic = with_preset and field.metadata["preset"]
     assert field.default is not MISSING
     return click.option(
         f"--{field.name.replace('_', '-')}",
@@ -67,13 +74,16 @@ def option_fields(config: type) -> list[Field]:
     return [field for field in fields(config) if field.metadata]
 
 
-def options_of(*configs: type, only: tuple[str, ...] = ()) -> Callable[[Command], Command]:
-    """Add the options of all fields of the dataclasses, or of the fields in ``only``, in their order."""
+def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = True) -> Callable[[Command], Command]:
+    """Add the options of all fields of the dataclasses, or of the fields in ``only``, in their order.
+
+    For a command ``with_preset``, those that a preset decides default to auto, else to the fields' own defaults.
+    """
 
     def add(command: Command) -> Command:
         chosen = [(config, f) for config in configs for f in option_fields(config) if not only or f.name in only]
         for config, field in reversed(chosen):
-            command = option_of(config, field)(command)
+            command = option_of(config, field, with_preset)(command)
         return command
 
     return add

@@ -188,4 +188,5 @@ def _training(training: NestedTraining) -> RecordedTraining:
         stopped=stopped,
         precision=training.result.get("precision", training.configuration["train"]["precision"]),
         trained_parameters=training.result.get("trained_parameters"),
+        residual=training.configuration["model"].get("residual", False),
     )

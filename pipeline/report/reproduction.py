@@ -43,6 +43,7 @@ class RecordedTraining:
     stopped: str = ""
     precision: str = "fp32"
     trained_parameters: int | None = None
+    residual: bool = False  # older records lack it
 
     @property
     def epochs(self) -> int:

@@ -209,7 +209,11 @@ def _count(cells: Mapping[str, str], column: str) -> int:
     return int(text)
 
 
-def configurations_of(row: Reported, seed: int, preset: str = "report") -> tuple[ModelConfig, TrainConfig]:
-    """How to train a row by the report's protocol, or its shape in torch.nn by another preset."""
-    model = row.model if preset == "report" else {**row.model, "implementation": "torch"}
-    return resolve({"preset": preset, **model, "seed": seed})
+def configurations_of(row: Reported, seed: int) -> tuple[ModelConfig, TrainConfig]:
+    """How to train a row by the report's protocol."""
+    return resolve({"preset": "report", **row.model, "seed": seed})
+
+
+def stream_configurations_of(row: Reported, seed: int, train_chars: int) -> tuple[ModelConfig, TrainConfig]:
+    """How to train the shape of a row in torch.nn by the preset stream, on a text of ``train_chars`` characters."""
+    return resolve({"preset": "stream", **row.model, "implementation": "torch", "seed": seed}, train_chars)

@@ -130,10 +130,19 @@ class Space:
         return sha256(json.dumps(self.as_texts(), sort_keys=True).encode()).hexdigest()[:12]
 
 
+def shape_of(parameters: Mapping[str, Any], space: Space) -> ModelConfig:
+    """A trial's cell, layers and hidden size as a model: its costs depend on nothing else that is searched."""
+    values = {**space.fixed, **parameters}
+    return ModelConfig(values["cell"], values["num_layers"], values["hidden_size"])
+
+
 def configs_of(
-    parameters: Mapping[str, Any], space: Space, config: SearchConfig, seed: int
+    parameters: Mapping[str, Any], space: Space, config: SearchConfig, seed: int, train_chars: int
 ) -> tuple[ModelConfig, TrainConfig]:
-    """The model and the training of a trial: its parameters, what the space fixes, and the budget equal for all."""
+    """The model and the training of a trial: its parameters, what the space fixes, and the budget equal for all.
+
+    What is left out follows from them and ``train_chars``, the characters of training text, as in a single training.
+    """
     return resolve(
         {
             **space.fixed,
@@ -144,7 +153,8 @@ def configs_of(
             "seed": seed,
             "sample_every": 0,
             "recipe": config.recipe,
-        }
+        },
+        train_chars,
     )
 
 

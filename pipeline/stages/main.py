@@ -16,7 +16,7 @@ from pipeline.stages.evaluate import evaluate
 from pipeline.stages.prepare import prepare
 from pipeline.stages.sample import sample
 from pipeline.stages.train import run_name, train
-from pipeline.text.corpus import load_corpus
+from pipeline.text.corpus import Corpus
 from pipeline.tracking import records, runs
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, Step, corpus_options, corpus_tags, record_datasets
@@ -36,12 +36,13 @@ class PipelineRun:
     result: dict[str, Any]
 
 
-def pipeline(corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig, force: bool = False) -> PipelineRun:
+def pipeline(
+    corpus: Corpus, corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig, force: bool = False
+) -> PipelineRun:
     """Prepare, train, evaluate, sample, in one parent run; with ``force``, without reusing any earlier result.
 
-    Raises what ``load_corpus`` and the four stages raise.
+    Raises what the four stages raise.
     """
-    corpus = load_corpus(corpus_config)
     reuse = not force
     with runs.tracked_run("pipeline", f"pipeline-{run_name(corpus, model, config)}", corpus_tags(corpus)) as run:
         run.params({**corpus_options(corpus_config), **asdict(model), **asdict(config), "force": force})

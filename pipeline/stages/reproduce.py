@@ -30,7 +30,7 @@ from pipeline.report.record import (
     recorded_reproduction,
     shape_of,
 )
-from pipeline.report.table import Reported, Table, configurations_of, report_table
+from pipeline.report.table import Reported, Table, configurations_of, report_table, stream_configurations_of
 from pipeline.report.text_facts import text_facts
 from pipeline.stages.report import REPORT_FILE, ReproductionRun, report_folder, table_of, writable, write_report
 from pipeline.stages.train import Role, TrainingTask, train_in_processes
@@ -223,7 +223,11 @@ class _ReproductionDriver:
         self, role: Role, row: Reported, seed: int, recorded: Mapping[Key, NestedTraining]
     ) -> TrainingTask | None:
         """A new or resumed training of a row; None if nothing is left to train."""
-        model, train = configurations_of(row, seed, "report" if role == "report" else "stream")
+        model, train = (
+            configurations_of(row, seed)
+            if role == "report"
+            else stream_configurations_of(row, seed, self.corpus.train_chars)
+        )
         epochs = self.config.epochs or (QUICK_EPOCHS if self.quick else None) if role == "report" else None
         train = replace(train, epochs=epochs or train.epochs, max_seconds=self.config.max_seconds)
         earlier = recorded.get((role, shape_of(asdict(model)), seed))

@@ -30,7 +30,7 @@ from pipeline.search.front import (
     unconfirmed,
 )
 from pipeline.search.pruning import PruningRule, PruningStop
-from pipeline.search.space import Space, configs_of
+from pipeline.search.space import Space
 from pipeline.search.study.samplers import draw
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
 from pipeline.search.study.trials import Lost, Outcome, Proposal, Search
@@ -175,7 +175,7 @@ class _SearchDriver:
         study, config, spans = self.study, self.config, self.corpus.spans(self.config.preset)
         chars = [spans[split][1] - spans[split][0] for split in ("train", "test")]
         return max(
-            training_bytes(*configs_of(corner, study.space, config, config.seed), study.vocab_size, *chars)
+            training_bytes(*study.configs_of(corner, config.seed), study.vocab_size, *chars)
             for corner in study.space.corners()
             if study.is_affordable(study.macs_per_char(corner))
         )
@@ -185,7 +185,7 @@ class _SearchDriver:
         study, config, random = self.study, self.config, Random(self.config.seed)
         drawn = [draw(study.space, random) for _ in range(ESTIMATE_DRAWS)]
         affordable = [sample for sample in drawn if study.is_affordable(study.macs_per_char(sample))] or drawn[:1]
-        configurations = [configs_of(parameters, study.space, config, config.seed) for parameters in affordable]
+        configurations = [study.configs_of(parameters, config.seed) for parameters in affordable]
         self.bar.phase("timing some steps")
         timings = time_all(pool, [TimingTask(study.corpus_config, *shape) for shape in shapes_to_time(configurations)])
         counted = len(self.results.counted())

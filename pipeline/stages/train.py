@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -49,6 +49,8 @@ from pipeline.training.summary import complexity_text, samples_table, training_n
 from pipeline.training.timing import Timing, TimingTask, time_training
 
 log = logging.getLogger(__name__)
+
+NO_INPUTS = ("budget_seconds", "sample_every")  # options of a training that its result does not depend on
 
 Role = Literal["trial", "confirmation", "report", "stream"]
 
@@ -152,7 +154,7 @@ def _training_inputs(
     return {
         "alphabet": corpus_config.alphabet,
         "model": asdict(model),
-        "train": {key: value for key, value in asdict(config).items() if key != "sample_every"},
+        "train": {key: value for key, value in asdict(config).items() if key not in NO_INPUTS},
         **corpus_keys(corpus),
     }
 
@@ -305,7 +307,7 @@ def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()
     changes = {option: value for option, value in changes.items() if value not in (None, "auto")}
     close_the_dead(store.setup())  # it may be one of them
     begun = Begun.load(run_id)
-    config = _changed(begun.name, begun.options, changes)
+    config = _changed(begun, changes)
     corpus = begun.corpus()
     experiment = Experiment(corpus, begun.model, config, _checkpoints_of(begun.run))
     begun.check_can_resume(experiment)
@@ -364,21 +366,19 @@ def _keep_outcome(run: TrackedRun) -> None:
         run.keep_copies(OUTCOME, folder)
 
 
-def _changed(name: str, begun: Mapping[str, Any], changes: Mapping[str, Any]) -> TrainConfig:
+def _changed(begun: Begun, changes: Mapping[str, Any]) -> TrainConfig:
     """The configuration to resume with. Raises InputError for a change of any option but MAY_CHANGE."""
-    options = {**begun["corpus"], **begun["model"], **begun["train"]}
+    options = {**begun.options["corpus"], **asdict(begun.model), **asdict(begun.config)}
     options["corpus"] = public(options["corpus"])
     for option, given in changes.items():
         value = public(given) if option == "corpus" else given
         if option not in MAY_CHANGE and value != options[option]:
             may = ", ".join(map(option_name, MAY_CHANGE))
             raise InputError(
-                f"{option_name(option)} {value} is not what {name} was begun with ({options[option]}); "
+                f"{option_name(option)} {value} is not what {begun.name} was begun with ({options[option]}); "
                 f"leave it out (only {may} may change), or train anew"
             )
-    return TrainConfig.from_record(
-        begun["train"] | {option: changes[option] for option in MAY_CHANGE if option in changes}
-    )
+    return replace(begun.config, **{option: changes[option] for option in MAY_CHANGE if option in changes})
 
 
 def _record_environment(run: TrackedRun, epoch: int) -> None:

@@ -71,13 +71,18 @@ class Corpus:
         alphabet = self.vocabulary.alphabet
         return self.name if alphabet == "letters" else f"{self.name}-{alphabet}"
 
+    @property
+    def train_chars(self) -> int:
+        """Characters of the training split under the presets stream and best."""
+        return self.spans("stream")["train"][1]
+
     def spans(self, preset: PresetName) -> dict[str, tuple[int, int]]:
         """Start and end (exclusive) of each split, in characters.
 
-        stream: 90, 5 and 5 % of the text, in order. report: the characters of its 10,000 training and 5,000 validation
-        windows. Both have the same test split, the last 5 %, so that test results are comparable. If the 90 % exceed
-        PASS_CHARS, validation and test are the first HELD_OUT_CHARS of their 5 %. Raises InputError for a text too
-        short for the report's windows.
+        stream, best: 90, 5 and 5 % of the text, in order. report: the characters of its 10,000 training and 5,000
+        validation windows. All have the same test split, the last 5 %, so that test results are comparable. If the 90 %
+        exceed PASS_CHARS, validation and test are the first HELD_OUT_CHARS of their 5 %. Raises InputError for a text
+        too short for the report's windows.
         """
         train_end = int(TRAIN_SHARE * len(self))
         val_end = train_end + int(VAL_SHARE * len(self))

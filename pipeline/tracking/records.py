@@ -157,9 +157,9 @@ def finished_trainings(corpus_sha256: str) -> list[FinishedTraining]:
     return _trainings(corpus_sha256, *FINISHED)
 
 
-def latest_finished_trainings(preset: str) -> list[FinishedTraining]:
-    """The last finished training with this preset on each text, latest first."""
-    return list(map(_finished, latest_of_each_text(*FINISHED, f"params.preset = '{preset}'", by="end_time")))
+def latest_finished_trainings(other_than: str) -> list[FinishedTraining]:
+    """The last finished training on each text with any preset but this one, latest first."""
+    return list(map(_finished, latest_of_each_text(*FINISHED, f"params.preset != '{other_than}'", by="end_time")))
 
 
 def diverged_trainings(corpus_sha256: str) -> list[FinishedTraining]:

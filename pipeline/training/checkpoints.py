@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from models.config import ModelConfig
 from models.language_model import LanguageModel
+from pipeline.config import PresetName
 from pipeline.errors import InputError
 from pipeline.support.files import write_atomically
 from pipeline.support.machine import check_file_fits
@@ -123,7 +124,7 @@ def _check_origin(facts: Mapping[str, Any]) -> None:
     corpus, train = facts["corpus"], facts["train"]
     if not all(isinstance(corpus[name], str) for name in ("name", "source", "corpus_sha256")):
         raise ValueError("its corpus has no name, source and digest")
-    if not isinstance(train["seed"], int) or train["preset"] not in ("stream", "report"):
+    if not isinstance(train["seed"], int) or train["preset"] not in get_args(PresetName):
         raise ValueError(f"its seed is {train['seed']!r}, its preset {train['preset']!r}")
 
 

@@ -18,7 +18,7 @@ from models.config import ModelConfig
 from models.language_model import LanguageModel
 from models.mixture import Mixture, best_mixture
 from models.ngram import Baselines
-from pipeline.config import FIRST_RECIPE, TrainConfig
+from pipeline.config import TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
 from pipeline.text.corpus import Corpus
@@ -160,20 +160,23 @@ class CheckpointManager:
             self._write_best(self.folder, training)  # the process may have died between the two files
 
     def _check_same(self, training: Training, path: Path, found: Mapping[str, Any]) -> None:
-        for name in ("model", "train", "vocabulary"):
+        then = {  # older checkpoints lack some fields
+            "model": asdict(ModelConfig(**found["model"])),
+            "train": asdict(TrainConfig.from_record(found["train"])),
+            "vocabulary": found["vocabulary"],
+        }
+        for name, values in then.items():
             theirs, ours = (
-                {k: v for k, v in facts[name].items() if k not in MAY_CHANGE} for facts in (found, self.facts)
+                {k: v for k, v in each.items() if k not in MAY_CHANGE} for each in (values, self.facts[name])
             )
-            if name == "train":
-                theirs = {"recipe": FIRST_RECIPE, **theirs}
             if theirs != ours:
                 raise InputError(f"{path} is of another {name} configuration; give another folder")
         if found["corpus"]["corpus_sha256"] != self.facts["corpus"]["corpus_sha256"]:
             raise InputError(f"{path} was trained on another text; give another folder")
-        then, done = found["state"]["epochs"], len(found["state"]["history"])
-        if training.epochs != then and training.config.schedule != "constant":
+        planned, done = found["state"]["epochs"], len(found["state"]["history"])
+        if training.epochs != planned and training.config.schedule != "constant":
             raise InputError(
-                f"--epochs {training.epochs} can't be: the learning rate of this training was laid out for {then} "
+                f"--epochs {training.epochs} can't be: the learning rate of this training was laid out for {planned} "
                 f"epochs (--schedule {training.config.schedule}); only a constant one can go on for longer. "
                 f"Train anew with --epochs {training.epochs}"
             )

@@ -13,10 +13,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heapreplace
 from math import sqrt
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,12 +27,12 @@ from models.config import ModelConfig
 from models.decoding import Decoding
 from models.generation import generate
 from models.language_model import LanguageModel
-from pipeline.config import CorpusConfig, TrainConfig
+from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import TrainingDivergedError
 from pipeline.support.workers import WAIT_SECONDS, Pool, raised
 from pipeline.text.corpus import Corpus
-from pipeline.training.hardware import keep_freed_memory
-from pipeline.training.loop import Training, data_for, number_of_epochs
+from pipeline.training.hardware import check_training_fits, keep_freed_memory
+from pipeline.training.loop import StreamData, Training, WindowData, data_for, number_of_epochs
 
 ConfigPair = tuple[ModelConfig, TrainConfig]
 
@@ -40,6 +41,8 @@ UNTIMED_STEPS = 2  # the first ones fill caches
 TIMED_STEPS = 4  # of each shape, at least
 
 TIMED_SECONDS = 0.25  # of each shape, at least
+
+BUDGET_TIMED_SECONDS = 2.0  # of the steps that --budget-seconds is converted by
 
 LONG_SECONDS = 3.0  # after which one step is enough
 
@@ -106,13 +109,18 @@ def _kind(model: ModelConfig, train: TrainConfig) -> tuple:
 
 
 def time_training(
-    corpus: Corpus, model: ModelConfig, train: TrainConfig, clock: Callable[[], float] = time.perf_counter
+    corpus: Corpus,
+    model: ModelConfig,
+    train: TrainConfig,
+    clock: Callable[[], float] = time.perf_counter,
+    seconds: float | None = None,
 ) -> Timing:
     """Time some training steps and a validation of a throw-away model.
 
-    Trains for TIMED_SECONDS and at least TIMED_STEPS, but for a single step if it takes LONG_SECONDS. Steps that
-    diverge are timed like any other, up to there. Sets the threads and the allocator of the whole process.
+    Trains for ``seconds`` (TIMED_SECONDS) and at least TIMED_STEPS, but for a single step if it takes LONG_SECONDS.
+    Steps that diverge are timed like any other, up to there. Sets the threads and the allocator of the whole process.
     """
+    timed_seconds = TIMED_SECONDS if seconds is None else seconds
     ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
     train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
     training = Training(LanguageModel(model, len(corpus.vocabulary)), train_ids, val_ids, train)
@@ -127,7 +135,7 @@ def time_training(
     def at_rest() -> None:
         marks.append(now())
         timed = len(marks) - 1 - UNTIMED_STEPS
-        if timed >= TIMED_STEPS and marks[-1] - marks[UNTIMED_STEPS] >= TIMED_SECONDS:
+        if timed >= TIMED_STEPS and marks[-1] - marks[UNTIMED_STEPS] >= timed_seconds:
             raise _EnoughError
         if timed >= 1 and marks[-1] - marks[UNTIMED_STEPS] >= LONG_SECONDS:
             raise _EnoughError
@@ -140,6 +148,38 @@ def time_training(
     began = now()
     training.data.validate(training.eval_model)
     return Timing(model, train, step_seconds, now() - began)
+
+
+def configurations_for(corpus: Corpus, options: Mapping[str, Any]) -> ConfigPair:
+    """Resolve options for a text; --budget-seconds is converted to --budget-chars by timing some steps.
+
+    The timed model has the defaults of the preset's own budget, the resolved one those of its own. Raises ConfigError
+    for a value that is not allowed, and InputError for a training that this machine's memory can't hold.
+    """
+    model, train = resolve(options, corpus.train_chars)
+    if not train.budget_seconds:
+        return model, train
+    test_start, test_end = corpus.spans(train.preset)["test"]
+    check_training_fits(model, train, len(corpus.vocabulary), corpus.train_chars, test_end - test_start)
+    timing = time_training(corpus, model, train, seconds=BUDGET_TIMED_SECONDS)
+    budget_chars = budget_chars_of(corpus, timing, train.budget_seconds)
+    converted = {**options, "budget_seconds": None, "budget_chars": budget_chars}
+    model, budgeted = resolve(converted, corpus.train_chars)
+    return model, replace(budgeted, budget_seconds=train.budget_seconds)
+
+
+def budget_chars_of(corpus: Corpus, timing: Timing, seconds: float) -> int:
+    """Characters that the timed configuration trains on in so many seconds, validations included; three digits."""
+    data = _data_of(corpus, timing.train)
+    epoch = data.steps_per_epoch * timing.step_seconds + timing.validation_seconds + EPOCH_SECONDS
+    return max(1, int(float(f"{seconds / epoch * data.chars_per_epoch:.3g}")))
+
+
+def _data_of(corpus: Corpus, train: TrainConfig) -> WindowData | StreamData:
+    """The text as the configuration's preset reads it."""
+    ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
+    train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
+    return data_for(train_ids, val_ids, train)
 
 
 class Calibration:
@@ -189,14 +229,12 @@ class Calibration:
 
 def expected_seconds(corpus: Corpus, timing: Timing, run_seconds: float = RUN_SECONDS) -> float:
     """Expected seconds of a recorded training of the timed configuration with all its epochs."""
-    train, ids, spans = timing.train, torch.from_numpy(corpus.ids), corpus.spans(timing.train.preset)
-    train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
-    data = data_for(train_ids, val_ids, train)
+    train, data = timing.train, _data_of(corpus, timing.train)
     epochs = number_of_epochs(train, data)
     training = epochs * (data.steps_per_epoch * timing.step_seconds + timing.validation_seconds)
     if train.max_seconds:
         training = min(training, train.max_seconds)
-    test_start, test_end = spans["test"]
+    test_start, test_end = corpus.spans(train.preset)["test"]
     reading = READINGS * timing.validation_seconds * (test_end - test_start) / data.val_chars
     return training + epochs * EPOCH_SECONDS + reading + run_seconds
 

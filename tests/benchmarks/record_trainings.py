@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from models.complexity import closed_form
-from pipeline.config import CorpusConfig, resolve
+from pipeline.config import WARM_UP_RECIPE, CorpusConfig, resolve
 from pipeline.errors import TrainingDivergedError
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training.experiment import run_experiment
@@ -73,7 +73,7 @@ def record(shape: dict[str, Any]) -> dict[str, Any]:
     if _corpus is None:
         _corpus = load_corpus(CorpusConfig("time-machine"))
     options = {name: value for name, value in shape.items() if name != "grid"}
-    model, train = resolve({**options, "epochs": EPOCHS})
+    model, train = resolve({**options, "epochs": EPOCHS, "recipe": WARM_UP_RECIPE})
     cost = closed_form(model, len(_corpus.vocabulary))
     row = {**shape, "learning_rate": train.learning_rate, "parameters": cost.parameters}
     row["macs_per_char"] = cost.macs_per_char
@@ -101,7 +101,9 @@ def main() -> None:
         args.table.write_text(",".join(COLUMNS) + "\n")
 
     def key(shape: dict[str, Any]) -> tuple[str, ...]:
-        _, train = resolve({name: value for name, value in shape.items() if name != "grid"})
+        _, train = resolve(
+            {name: value for name, value in shape.items() if name != "grid"} | {"recipe": WARM_UP_RECIPE}
+        )
         return tuple(str({**shape, "learning_rate": train.learning_rate}[name]) for name in SHAPE)
 
     waiting = [shape for shape in shapes() if key(shape) not in done]

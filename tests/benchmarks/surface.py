@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import resolve
+from pipeline.config import WARM_UP_RECIPE, resolve
 
 TABLE = Path(__file__).parent / "data" / "trainings.csv"
 CELLS = ("rnn", "gru", "lstm")
@@ -81,7 +81,7 @@ def log10_macs(cell: str, num_layers: int, hidden_size: int) -> float:
 @cache
 def preset_rate(cell: str) -> float:
     """The learning rate that the stream preset gives a cell."""
-    return resolve({"cell": cell})[1].learning_rate
+    return resolve({"cell": cell, "recipe": WARM_UP_RECIPE})[1].learning_rate
 
 
 LARGEST_LOG10_MACS = max(log10_macs(cell, LAYERS[1], UNITS[1]) for cell in CELLS)

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
 
 from pipeline.cli.main import cli
+from pipeline.config import resolve
 from pipeline.tracking.store import setup
 from tests.cli.commands import run
 from tests.labs import copy_store, make_artifacts_plain, new_store, store_at
@@ -48,10 +49,43 @@ def test_version_is_the_projects():
     assert "0." in run("--version")[1]
 
 
+def test_options_are_checked_before_the_text_is_looked_for():
+    _, _, err = run("train", "--corpus", "no-such-file.txt", "--hidden-size", "0")
+    assert err.startswith("Error: --hidden-size is 0; ")
+
+
+@pytest.mark.parametrize("command", ["train", "pipeline"])
+def test_the_defaults_of_a_training_follow_from_the_length_of_its_text(command, small_text, monkeypatch):
+    class EnoughError(Exception):
+        pass
+
+    def stage(corpus, corpus_config, *configurations):
+        expected = resolve({"hidden_size": 64}, corpus.train_chars)
+        assert configurations[:2] == expected
+        assert expected != resolve({"hidden_size": 64})
+        raise EnoughError
+
+    monkeypatch.setattr("pipeline.stages.train.train", stage)
+    monkeypatch.setattr("pipeline.stages.main.pipeline", stage)
+    with pytest.raises(EnoughError):
+        cli.main([command, "--corpus", str(small_text), "--hidden-size", "64"], standalone_mode=False)
+
+
 @pytest.fixture(scope="module")
 def cut_short_store(tmp_path_factory, empty_database, small_text) -> tuple[Path, str]:
     """A store with one training that its time ended, to be copied, and the id of its run."""
-    tiny = ["--hidden-size", "8", "--epochs", "2", "--batch-size", "64", "--max-seconds", "1e-6"]
+    tiny = [
+        "--hidden-size",
+        "8",
+        "--embedding-size",
+        "4",
+        "--epochs",
+        "2",
+        "--batch-size",
+        "64",
+        "--max-seconds",
+        "1e-6",
+    ]
     home = new_store(tmp_path_factory.mktemp("cut") / "lab", empty_database)
     with pytest.MonkeyPatch.context() as patch, store_at(home):
         make_artifacts_plain(patch)
@@ -91,7 +125,7 @@ def test_what_may_be_said_beside_resume(cut_short, options, refusal):
 @pytest.mark.usefixtures("plain_artifacts")
 def test_under_mlflow_run_an_option_as_mlproject_has_it_is_not_taken_as_given(cut_short, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", MlflowClient().create_run("0").info.run_id)
-    as_mlproject_has_it = ["--corpus", "auto", "--hidden-size", "128", "--seed", "0"]
+    as_mlproject_has_it = ["--corpus", "auto", "--embedding-size", "0", "--seed", "0"]
     code, out, err = run("train", *as_mlproject_has_it, "--max-seconds", "500", "--resume", cut_short, "--json")
     assert code == 0, err
     assert json.loads(out)["run_id"] == cut_short

@@ -17,6 +17,7 @@ class Config:
     learning_rate: float = option(0.1, help="Rate.", preset=True)
     epochs: int | None = option(None, help="Passes.", preset=True)
     cell: Literal["rnn", "gru"] = option("rnn", help="Cell.", preset=True)
+    residual: bool = option(False, help="Add.", preset=True)
     corpus: str = option("auto", help="Text.")
 
 
@@ -47,6 +48,11 @@ def test_auto_and_nothing_mean_that_the_preset_decides():
 def test_anything_else_is_a_value_of_the_fields_type():
     got = parse("--learning-rate", "1e-3", "--epochs", "7", "--cell", "gru", "--hidden-size", "32")
     assert (got["learning_rate"], got["epochs"], got["cell"], got["hidden_size"]) == (0.001, 7, "gru", 32)
+
+
+def test_a_boolean_is_on_or_off_or_as_the_preset_says():
+    given = [parse("--residual", word)["residual"] for word in ("on", "off", "auto")]
+    assert given == [True, False, None]
 
 
 @pytest.mark.parametrize(

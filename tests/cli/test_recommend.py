@@ -47,8 +47,8 @@ def record(monkeypatch: pytest.MonkeyPatch, *runs: FinishedTraining) -> None:
     def on_text(digest: str, has_result: bool) -> list[FinishedTraining]:
         return [run for run in runs if run.tags["corpus.sha256"] == digest and bool(run.metrics) == has_result]
 
-    def latest(preset: str) -> list[FinishedTraining]:
-        texts = {run.tags["corpus.sha256"]: run for run in runs if run.metrics and run.params["preset"] == preset}
+    def latest(other_than: str) -> list[FinishedTraining]:
+        texts = {run.tags["corpus.sha256"]: run for run in runs if run.metrics and run.params["preset"] != other_than}
         return sorted(texts.values(), key=lambda run: -run.ended_ms)
 
     monkeypatch.setattr(records, "latest_finished_trainings", latest)

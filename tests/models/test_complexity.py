@@ -37,6 +37,7 @@ shapes = st.builds(
     num_layers=st.integers(1, 4),
     hidden_size=st.integers(1, 40),
     embedding_size=st.one_of(st.just(0), st.integers(1, 30)),
+    residual=st.booleans(),
     implementation=st.sampled_from(["torch", "scratch"]),
 )
 

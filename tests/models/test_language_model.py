@@ -32,7 +32,6 @@ def same_weights(cell: str, **options: Any) -> tuple[LanguageModel, LanguageMode
     ours = build(1, cell=cell, implementation="scratch", **options)
     theirs = build(2, cell=cell, implementation="torch", **options)
     assert isinstance(ours.core, Recurrent)
-    assert isinstance(theirs.core, nn.RNNBase)
     ours.core.load_torch(theirs.core)
     ours.output.load_state_dict(theirs.output.state_dict())
     if ours.embedding is not None and theirs.embedding is not None:
@@ -84,8 +83,9 @@ def test_the_initial_state_is_what_no_state_means(cell, implementation):
 @each_cell
 @pytest.mark.parametrize("layers", [1, 2, 3])
 @pytest.mark.parametrize("embedding_size", [0, 4])
-def test_scratch_and_torch_layers_with_the_same_weights_give_the_same_logits(cell, layers, embedding_size):
-    ours, theirs = same_weights(cell, num_layers=layers, embedding_size=embedding_size)
+@pytest.mark.parametrize("residual", [False, True])
+def test_scratch_and_torch_layers_with_the_same_weights_give_the_same_logits(cell, layers, embedding_size, residual):
+    ours, theirs = same_weights(cell, num_layers=layers, embedding_size=embedding_size, residual=residual)
     torch.testing.assert_close(ours(some_ids()), theirs(some_ids()))
 
 
@@ -101,9 +101,10 @@ def test_scratch_and_torch_layers_with_the_same_weights_get_the_same_gradients(c
 
 @each_cell
 @each_implementation
-@pytest.mark.parametrize("cut", [1, 3, 7])
-def test_two_halves_with_the_state_carried_equal_the_whole(cell, implementation, cut):
-    model = build(cell=cell, implementation=implementation, num_layers=2)
+@pytest.mark.parametrize("cut", [1, 7])
+@pytest.mark.parametrize("residual", [False, True])
+def test_two_halves_with_the_state_carried_equal_the_whole(cell, implementation, cut, residual):
+    model = build(cell=cell, implementation=implementation, num_layers=2, residual=residual)
     ids = some_ids()
     logits, state = model(ids)
     first, between = model(ids[:, :cut])
@@ -155,20 +156,50 @@ def test_an_untrained_model_costs_about_log2_of_the_vocabulary(
     assert nats.item() / log(2) == pytest.approx(log2(vocab_size), abs=tolerance)
 
 
-@each_cell
-@each_implementation
-def test_it_memorises_a_repeated_phrase(cell, implementation):
-    phrase = [0, 1, 2, 3, 0, 4, 5, 0, 1, 6, 7, 0, 8, 9, 0, 10]  # what follows a 0 depends on what came before it
-    model = build(cell=cell, implementation=implementation, hidden_size=32)
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.04)
-    ids = torch.tensor([phrase * 2])
-    for _ in range(50):
+PHRASE = [0, 1, 2, 3, 0, 4, 5, 0, 1, 6, 7, 0, 8, 9, 0, 10]  # what follows a 0 depends on what came before it
+
+
+def nats_of_the_phrase(model: LanguageModel, steps: int, learning_rate: float) -> float:
+    """Train on the repeated phrase; returns the loss of the last step."""
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    ids = torch.tensor([PHRASE * 2])
+    for _ in range(steps):
         optimizer.zero_grad()
         loss = F.cross_entropy(model(ids[:, :-1])[0].flatten(0, 1), ids[:, 1:].flatten())
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.2
-    assert complete(model, [phrase], 2 * len(phrase), Decoding(method="greedy")) == [phrase * 2]
+    return loss.item()
+
+
+@each_cell
+@each_implementation
+def test_it_memorises_a_repeated_phrase(cell, implementation):
+    model = build(cell=cell, implementation=implementation, hidden_size=32)
+    assert nats_of_the_phrase(model, steps=50, learning_rate=0.04) < 0.2
+    assert complete(model, [PHRASE], 2 * len(PHRASE), Decoding(method="greedy")) == [PHRASE * 2]
+
+
+# --- residual connections --------------------------------------------------------------------------------------------
+
+
+@each_implementation
+def test_a_residual_layer_adds_its_input_to_its_output(implementation):
+    """An RNN's layer with zero weights puts out 0, so that the first layer's output reaches the end unchanged."""
+    deep = build(cell="rnn", implementation=implementation, num_layers=3, residual=True, dropout=0.9)
+    shallow = build(
+        cell="rnn", implementation=implementation
+    )  # of the same seed: its layer is the first of the deep one
+    for name, parameter in deep.core.named_parameters():
+        if not name.startswith(("cells.0.", "layers.0.")):
+            nn.init.zeros_(parameter)
+    deep.output.load_state_dict(shallow.output.state_dict())
+    torch.testing.assert_close(deep(some_ids())[0], shallow(some_ids())[0])
+
+
+def test_eight_layers_memorise_a_phrase_with_residual_connections_and_not_without():
+    plain, residual = (build(num_layers=8, hidden_size=8, residual=residual) for residual in (False, True))
+    assert nats_of_the_phrase(residual, steps=60, learning_rate=0.02) < 0.1
+    assert nats_of_the_phrase(plain, steps=60, learning_rate=0.02) > 1
 
 
 # --- embedding -------------------------------------------------------------------------------------------------------
@@ -259,8 +290,8 @@ def test_the_mask_is_another_each_time_and_the_same_from_the_same_seed(cell, imp
 
 @each_cell
 @each_implementation
-@pytest.mark.parametrize("layers", [1, 2])
-def test_the_model_reads_with_the_dropped_weights_of_every_layer(monkeypatch, cell, implementation, layers):
+@pytest.mark.parametrize(("layers", "residual"), [(1, False), (2, False), (2, True)])
+def test_the_model_reads_with_the_dropped_weights_of_every_layer(monkeypatch, cell, implementation, layers, residual):
     dropped: list[Tensor] = []
 
     def recorded(weight: Tensor, probability: float) -> Tensor:
@@ -268,7 +299,8 @@ def test_the_model_reads_with_the_dropped_weights_of_every_layer(monkeypatch, ce
         return dropped[-1]
 
     monkeypatch.setattr(models.language_model, "drop_weights", recorded)
-    model = build(cell=cell, implementation=implementation, num_layers=layers, recurrent_dropout=0.5)
+    options = {"num_layers": layers, "residual": residual, "recurrent_dropout": 0.5}
+    model = build(cell=cell, implementation=implementation, **options)
     logits = model(some_ids())[0]
     assert len(dropped) == layers
     with torch.no_grad():
@@ -377,10 +409,11 @@ def test_the_same_seed_builds_the_same_weights_and_another_seed_others(cell, imp
 
 
 @pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-@pytest.mark.parametrize("num_layers", [1, 2])
-def test_a_model_with_row_lookup_reads_as_the_model_itself(cell, num_layers):
+@pytest.mark.parametrize(("num_layers", "residual"), [(1, False), (2, False), (2, True)])
+def test_a_model_with_row_lookup_reads_as_the_model_itself(cell, num_layers, residual):
     torch.manual_seed(0)
-    model = LanguageModel(ModelConfig(cell=cell, num_layers=num_layers, hidden_size=6), 11).eval()
+    config = ModelConfig(cell=cell, num_layers=num_layers, hidden_size=6, residual=residual)
+    model = LanguageModel(config, 11).eval()
     ids = torch.randint(0, 11, (3, 20))
     twin = with_row_lookup(model)
     assert twin.config.implementation == "scratch"

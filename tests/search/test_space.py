@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.config import ConfigError
-from pipeline.config import SearchConfig
+from pipeline.config import SearchConfig, resolve
 from pipeline.errors import InputError
 from pipeline.search.space import Space, configs_of, protocol_of
 
@@ -56,16 +56,31 @@ def test_what_has_one_value_is_fixed_and_not_searched():
 def test_what_is_not_in_the_space_is_as_the_preset_says_for_each_cell():
     config = SearchConfig()
     rates = {
-        cell: configs_of({"cell": cell, "num_layers": 1, "hidden_size": 8}, space(), config, 0)[1].learning_rate
+        cell: configs_of({"cell": cell, "num_layers": 1, "hidden_size": 8}, space(), config, 0, 10**5)[1].learning_rate
         for cell in ("rnn", "lstm")
     }
-    assert rates == {"rnn": 0.01, "lstm": 0.03}
+    assert rates == {"rnn": 0.015, "lstm": 0.03}
 
 
 def test_a_trial_has_the_budget_and_the_seed_that_it_is_given():
     config = SearchConfig(epochs=4, max_seconds=9.0)
-    model, train = configs_of({"cell": "gru", "num_layers": 2, "hidden_size": 8}, space(), config, 5)
+    model, train = configs_of({"cell": "gru", "num_layers": 2, "hidden_size": 8}, space(), config, 5, 10**5)
     assert (model.shape, train.epochs, train.max_seconds, train.seed) == ("gru-2x8", 4, 9.0, 5)
+
+
+def test_a_trial_is_trained_as_a_single_training_of_its_shape_on_a_text_of_that_length():
+    shape = {"cell": "lstm", "num_layers": 3, "hidden_size": 64}
+    single = resolve({**shape, "epochs": 20, "sample_every": 0}, 50_000)
+    assert configs_of(shape, space(), SearchConfig(epochs=20), 0, 50_000) == single
+    assert configs_of(shape, space(), SearchConfig(epochs=20), 0, 500_000) != single
+
+
+def test_a_study_of_an_earlier_recipe_keeps_the_defaults_of_its_trials():
+    shape = {"cell": "lstm", "num_layers": 3, "hidden_size": 256}
+    for recipe in (1, 2):
+        model, train = configs_of(shape, space(), SearchConfig(recipe=recipe), 0, 50_000)
+        assert (model.recurrent_dropout, model.output_dropout, model.residual) == (0.25, 0.1, False)
+        assert (train.learning_rate, train.batch_size, train.budget_chars) == (0.03, 16, 4_060_000)
 
 
 def test_the_number_of_trials_and_the_sampler_are_no_part_of_what_trials_have_in_common():

@@ -9,6 +9,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.config import CorpusConfig, resolve
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.main import PipelineRun, pipeline
+from pipeline.text.corpus import load_corpus
 from pipeline.tracking.store import setup
 from tests.labs import TINY, copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 
@@ -16,7 +17,8 @@ pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
 
 
 def run_pipeline(text: Path, force: bool = False, **options):
-    return pipeline(CorpusConfig(str(text)), *resolve({**TINY, **options}), force=force)
+    config = CorpusConfig(str(text))
+    return pipeline(load_corpus(config), config, *resolve({**TINY, **options}), force=force)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from pipeline.cli import doctor
-from pipeline.config import PRESETS, ReproduceConfig, report_preset
+from pipeline.config import ReproduceConfig, report_preset
 from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, TrainingDivergedError
 from pipeline.report import checks
 from pipeline.report.record import COMMANDS_FILE, recorded_commands, recorded_reproduction
@@ -456,7 +456,7 @@ def test_more_epochs_than_the_protocols_are_said(store, monkeypatch):
     def short(model: Mapping[str, Any]) -> dict[str, Any]:
         return {**report_preset(model), "epochs": 2}
 
-    monkeypatch.setitem(PRESETS, "report", short)
+    monkeypatch.setattr("pipeline.config.report_preset", short)
     of_the_protocol = reproduce(ReproduceConfig(only="gru-scratch-1x8"), make_pool=WithoutStream)
     (run,) = of_the_protocol.reproduction["gru-scratch-1x8"].runs
     assert (run.epochs, run.epochs_planned, run.is_whole) == (2, 2, True)

@@ -483,14 +483,16 @@ def learning_rates(recorded: Outcome) -> list[float]:
 
 
 def without_recipe(run_id: str) -> None:
-    """Make a run's record what 42b8c90 would have recorded: the first recipe, which was not named yet."""
+    """Make a run's record what 42b8c90 would have recorded: the first recipe, not named yet, and no later option."""
     client = MlflowClient()
     begun = json.loads(client.get_run(run_id).data.tags[records.CONFIG_TAG])
     assert begun["train"].pop("recipe") == 1
+    assert begun["model"].pop("residual") is False
     client.set_tag(run_id, records.CONFIG_TAG, json.dumps(begun))
     path = records.artifact_path(run_id, "checkpoints/last.safetensors")
     tensors, facts = load_checkpoint(path)
     assert facts["train"].pop("recipe") == 1
+    assert facts["model"].pop("residual") is False
     save_checkpoint(path, tensors, facts)
 
 

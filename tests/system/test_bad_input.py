@@ -24,9 +24,9 @@ from torch import nn
 from models.config import ConfigError, ModelConfig
 from models.decoding import Decoding
 from models.language_model import LanguageModel
-from pipeline.cli.main import cli, configs
+from pipeline.cli.main import checked, cli
 from pipeline.cli.options import option_fields
-from pipeline.config import TrainConfig
+from pipeline.config import TrainConfig, resolve
 from pipeline.errors import InputError
 from pipeline.text.vocabulary import LETTERS, Vocabulary
 from pipeline.tracking.relocation import local_path
@@ -162,11 +162,11 @@ def test_any_options_make_a_configuration_or_a_usage_error(pairs):
     seen: list[Any] = []
     command = cli.commands["train"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "callback", lambda **options: seen.append(configs(options)))
+        patch.setattr(command, "callback", lambda **options: seen.append(resolve(checked(options)[1])))
         result = CliRunner().invoke(cli, ["train", *(word for pair in pairs for word in pair)])
     assert result.exception is None or isinstance(result.exception, SystemExit), repr(result.exception)
     if result.exit_code == 0:
-        _, model, train = seen[0]
+        model, train = seen[0]
         assert isinstance(model, ModelConfig)
         assert isinstance(train, TrainConfig)
     else:

@@ -143,6 +143,14 @@ def test_configurations_that_compute_something_else_do_not(options):
     assert id_of(**options) != id_of()
 
 
+def test_a_record_that_lacks_a_later_field_has_the_id_that_it_had():
+    model, train = (asdict(each) for each in resolve({"recipe": 2}))
+    with_it = config.config_id(model, train, "digest of the text")
+    assert model.pop("residual") is False
+    assert config.config_id(model, train, "digest of the text") == with_it == "41ba717c95d1"
+    assert config.config_id({**model, "residual": True}, train, "digest of the text") != with_it
+
+
 def test_a_constant_learning_rate_is_the_same_under_every_recipe():
     assert id_of(preset="report", recipe=1) == id_of(preset="report", recipe=2)
 

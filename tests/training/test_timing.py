@@ -20,8 +20,11 @@ from pipeline.text.corpus import load_corpus
 from pipeline.training import timing as timing_module
 from pipeline.training.loop import Training
 from pipeline.training.timing import (
+    EPOCH_SECONDS,
     Calibration,
     Timing,
+    budget_chars_of,
+    configurations_for,
     front_members,
     generation_ms_per_char,
     search_minutes,
@@ -31,7 +34,9 @@ from pipeline.training.timing import (
 
 
 def configuration(cell="lstm", num_layers=1, hidden_size=8, **options) -> tuple[ModelConfig, TrainConfig]:
-    return resolve({"cell": cell, "num_layers": num_layers, "hidden_size": hidden_size, **options})
+    """One kind of model for any number of layers: the preset's rows differ, and so does what a step costs."""
+    shape = {"cell": cell, "num_layers": num_layers, "hidden_size": hidden_size}
+    return resolve({"batch_size": 16, **shape, **options})
 
 
 SHAPES = [*product((1, 3), (8, 132, 256))]
@@ -280,3 +285,36 @@ def test_what_is_slower_takes_longer_and_the_number_of_threads_is_put_back():
 
 def test_of_no_models_there_are_no_times():
     assert generation_ms_per_char([]) == []
+
+
+# --- a budget of seconds ---------------------------------------------------------------------------------------------
+
+
+def test_a_budget_of_characters_is_what_is_trained_on_in_the_seconds(corpus):
+    model, train = configuration()
+    timing = Timing(model, train, step_seconds=0.01, validation_seconds=1.0)
+    steps = -(-(corpus.train_chars - 1) // (16 * 32))
+    epochs = budget_chars_of(corpus, timing, seconds=50.0) / corpus.train_chars
+    assert epochs * (0.01 * steps + 1.0 + EPOCH_SECONDS) == pytest.approx(50.0, rel=0.01)
+
+
+def test_a_budget_of_seconds_becomes_one_of_characters_that_the_defaults_follow(corpus, monkeypatch):
+    timed: list[ModelConfig] = []
+
+    def time_training(corpus, model, train, seconds):
+        timed.append(model)
+        return Timing(model, train, 0.01, 0.5)
+
+    monkeypatch.setattr(timing_module, "time_training", time_training)
+    options = {"num_layers": 2, "hidden_size": 16, "budget_seconds": 20.0, "epochs": None}
+    model, train = configurations_for(corpus, options)
+    assert len(timed) == 1
+    assert train.budget_seconds == 20.0
+    in_characters = resolve({**options, "budget_seconds": None, "budget_chars": train.budget_chars}, corpus.train_chars)
+    assert (model, replace(train, budget_seconds=0.0)) == in_characters
+    assert model.recurrent_dropout != timed[0].recurrent_dropout
+
+
+def test_without_a_budget_of_seconds_nothing_is_timed(corpus, monkeypatch):
+    monkeypatch.setattr(timing_module, "time_training", None)
+    assert configurations_for(corpus, {"hidden_size": 8}) == resolve({"hidden_size": 8}, corpus.train_chars)

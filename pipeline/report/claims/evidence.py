@@ -36,7 +36,7 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from models.complexity import Complexity
-from pipeline.config import PRESETS
+from pipeline.config import resolve
 from pipeline.report.checks import d2l_curves
 from pipeline.report.claims.findings import FAILS, HOLDS, OPEN, Finding, Outcome, settled
 from pipeline.report.reproduction import RecordedTraining, Reproduction, TextFacts
@@ -81,7 +81,8 @@ def complexity_of(reproduction: Reproduction, id: str) -> Complexity:
 
 def protocol_epochs(reported: Reported) -> int:
     """The number of epochs of the report's protocol."""
-    epochs: int = PRESETS["report"](reported.model)["epochs"]
+    epochs = resolve({"preset": "report", **reported.model})[1].epochs
+    assert epochs is not None
     return epochs
 
 
@@ -338,8 +339,9 @@ def stream_learnt(reproduction: Reproduction, id: str) -> Finding:
         return _without_frequencies("stream preset's texts")
     best = estimate([run.best_val for run in runs])
     tested = estimate([run.test_perplexity for run in runs if run.test_perplexity is not None])
+    how = ", with residual connections," if any(run.residual for run in runs) else ""
     text = (
-        f"Under the stream preset the shape of {id} gets to {best} in validation and {tested} on the test text "
+        f"Under the stream preset{how} the shape of {id} gets to {best} in validation and {tested} on the test text "
         f"({counted(len(runs), 'seed')}), where the letters' frequencies give {val:.2f} and {test:.2f}."
     )
     return found_at(side(best, 1, LEARNT * val), text)

@@ -153,7 +153,8 @@ def _eight_layers(reproduction: Reproduction) -> list[str]:
         if baseline is not None
         else "but what those give there is not recorded.",
     }
-    told = f"With AdamW on 90 % of the text (the stream preset) the shape gets to {best}{there},"
+    how = " and residual connections" if any(run.residual for run in streams(reproduction, EIGHT_LAYERS)) else ""
+    told = f"With AdamW{how} on 90 % of the text (the stream preset) the shape gets to {best}{there},"
     return [*text, f"{told} {ending[outcome]}"]
 
 

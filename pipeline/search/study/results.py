@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.config import STOPPED_BY_TIME, SearchConfig
 from pipeline.search.front import Candidate, Trial
 from pipeline.search.pruning import FinishedCurve
-from pipeline.search.space import PARAMETERS, Space, configs_of
+from pipeline.search.space import PARAMETERS, Space, shape_of
 from pipeline.search.study.protocol import OBJECTIVES
 from pipeline.search.study.samplers import is_over_budget
 from pipeline.search.study.storage import CONFIRMED, LOST, REPEATS, SEED
@@ -99,7 +99,7 @@ class Results:
         for trial in sorted([*self.complete(), *self.failed()], key=lambda trial: trial.number):
             if "macs_per_char" not in trial.user_attrs:  # failed by hand
                 continue
-            model, _ = configs_of(trial.params, self.space, self.config, 0)
+            model = shape_of(trial.params, self.space)
             value = trial.user_attrs["val_perplexity"] if trial.state == TrialState.COMPLETE else None
             plotted.append(Trial(model.cell, trial.user_attrs["macs_per_char"], value))
         return plotted
@@ -118,7 +118,7 @@ class Results:
             first, runs = trials[0], list(self.runs_by_seed(trials).values())
             if min(trial.user_attrs["val_perplexity"] for trial in trials) >= self.vocab_size:
                 continue
-            model, _ = configs_of(first.params, self.space, self.config, 0)
+            model = shape_of(first.params, self.space)
             candidates.append(
                 Candidate(
                     name=_name(model.shape, first.params),

@@ -26,7 +26,7 @@ from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RemoteError, TmlmError, TrainingDivergedError, is_out_of_memory
 from pipeline.search.front import Candidate
 from pipeline.search.pruning import PRUNED
-from pipeline.search.space import Space, configs_of
+from pipeline.search.space import Space, configs_of, shape_of
 from pipeline.search.study.protocol import check_store, open_study
 from pipeline.search.study.results import DIVERGED, Confirmation, Results, key_of
 from pipeline.search.study.samplers import (
@@ -146,7 +146,7 @@ class Search:
         workers = self.config.workers or 1  # auto: as many as fit into memory
         for corner in self.space.corners():
             if self.is_affordable(self.macs_per_char(corner)):
-                model, train = configs_of(corner, self.space, self.config, self.config.seed)
+                model, train = self.configs_of(corner, self.config.seed)
                 check_training_fits(model, train, self.vocab_size, train_chars, test_chars, workers)
 
     def check_store(self, identity: str, has_run: Callable[[str], bool]) -> None:
@@ -174,8 +174,11 @@ class Search:
 
     def macs_per_char(self, parameters: Mapping[str, Any]) -> int:
         """The exact MACs per character of a configuration, known before training."""
-        model, _ = configs_of(parameters, self.space, self.config, self.config.seed)
-        return closed_form(model, self.vocab_size).macs_per_char
+        return closed_form(shape_of(parameters, self.space), self.vocab_size).macs_per_char
+
+    def configs_of(self, parameters: Mapping[str, Any], seed: int) -> tuple[ModelConfig, TrainConfig]:
+        """The model and the training of these parameters with this seed."""
+        return configs_of(parameters, self.space, self.config, seed, self.corpus.train_chars)
 
     def is_affordable(self, macs: int) -> bool:
         """Whether a model of that many MACs per character is within --budget-macs."""
@@ -230,7 +233,7 @@ class Search:
         return lacking
 
     def _proposal(self, number: int, parameters: Mapping[str, Any], seed: int) -> Proposal:
-        model, train = configs_of(parameters, self.space, self.config, seed)
+        model, train = self.configs_of(parameters, seed)
         return Proposal(number, model, train, closed_form(model, self.vocab_size).macs_per_char)
 
     def _ask(self, enqueue_new: bool) -> optuna.Trial | None:

@@ -332,6 +332,16 @@ def test_a_shape_under_the_stream_preset_is_held_to_the_letters_frequencies_of_i
     assert "an earlier version made it" in older.because
 
 
+def test_residual_connections_that_a_shape_had_under_the_stream_preset_are_told():
+    residual = each(
+        streams(3.80)(reproduction()),
+        lambda one: replace(one, stream=tuple(replace(run, residual=True) for run in one.stream)),
+    )
+    because = verdict(residual, "gru-8-layers-16").because
+    assert "Under the stream preset, with residual connections, the shape of gru-torch-8x32 gets to 3.80" in because
+    assert "residual" not in verdict(streams(3.80)(reproduction()), "gru-8-layers-16").because
+
+
 def test_eight_layers_of_one_seed_are_judged_by_the_same_shape_elsewhere_too():
     one = verdict(reproduction(1), "gru-8-layers-16")
     assert "too near its edge for 1 seed" in one.because

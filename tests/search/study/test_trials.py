@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from pipeline.config import CorpusConfig, SearchConfig
+from pipeline.config import CorpusConfig, SearchConfig, resolve
 from pipeline.errors import InputError, RecordingError, RemoteError, TmlmError, TrainingDivergedError
 from pipeline.search.known_cost.sampler import KnownCostSampler
 from pipeline.search.space import Space
@@ -32,6 +32,14 @@ def test_more_workers_than_the_memory_holds_are_refused(begin, monkeypatch):
     begin(workers=1)
     with pytest.raises(InputError, match=r"in 16 workers at once needs about 5 GB of memory; .* lower --workers to 3$"):
         begin(workers=16)
+
+
+def test_a_trial_is_trained_as_a_single_training_of_its_shape_on_the_text(begin):
+    search = begin(cell="lstm", num_layers="3", hidden_size="200")
+    task = search.next_task(0)
+    shape = {"cell": "lstm", "num_layers": 3, "hidden_size": 200, "epochs": 2, "sample_every": 0}
+    assert (task.model, task.train) == resolve(shape, search.corpus.train_chars)
+    assert task.model != resolve(shape)[0]
 
 
 def test_trials_are_how_many_are_complete_in_total(begin_on_nothing):
