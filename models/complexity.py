@@ -8,8 +8,9 @@ below), and a vocabulary of V:
     macs_per_char        = parameters without the embedding + layers h {1 RNN, 7 GRU, 10 LSTM}, as ptflops counts
     matmul_macs_per_char = sum over layers of g h (i + h)  +  h V, the matrix products alone
 
-Residual connections add no parameters and no MACs: an addition multiplies nothing. The report counts the recurrent
-layers alone, without the output layer, and MACs for 1,024 characters. ptflops is not thread-safe.
+Residual connections add no parameters and no MACs: an addition multiplies nothing. A model on top of an n-gram has a
+gate: one more output, so V + 1 in place of V above; the n-gram itself adds look-ups and no MACs. The report counts the
+recurrent layers alone, without the output layer, and MACs for 1,024 characters. ptflops is not thread-safe.
 """
 
 import io
@@ -46,26 +47,32 @@ def closed_form(config: ModelConfig, vocab_size: int) -> Complexity:
     core_matmul = gates * hidden * (below + hidden * config.num_layers)
     core = core_matmul + 2 * gates * hidden * config.num_layers
     core_macs = core + config.num_layers * hidden * ELEMENTWISE_MACS[config.cell]
-    head = (hidden + 1) * vocab_size
+    outputs = _outputs(config, vocab_size)
+    head = (hidden + 1) * outputs
     return Complexity(
         parameters=core + head + embedding,
         macs_per_char=core_macs + head,
-        matmul_macs_per_char=core_matmul + hidden * vocab_size,
+        matmul_macs_per_char=core_matmul + hidden * outputs,
         report_parameters=core,
         report_macs=REPORT_CHARS * core_macs,
     )
 
 
+def _outputs(config: ModelConfig, vocab_size: int) -> int:
+    """Outputs of a model: logits, and the gate of one on top of an n-gram."""
+    return vocab_size + (config.on_top_of == "ngram")
+
+
 class Twin(nn.Module):
     """torch.nn layers and an output layer that take input vectors, as ptflops needs them."""
 
-    def __init__(self, core: nn.RNNBase, vocab_size: int) -> None:
+    def __init__(self, core: nn.RNNBase, outputs: int) -> None:
         super().__init__()
         self.core = core
-        self.output = nn.Linear(core.hidden_size, vocab_size)
+        self.output = nn.Linear(core.hidden_size, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, T, input size) -> logits (B, T, V)."""
+        """x (B, T, input size) -> outputs (B, T, O)."""
         hidden, _ = self.core(x)
         logits: Tensor = self.output(hidden)
         return logits
@@ -105,7 +112,7 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
         return closed_form(config, vocab_size)
     input_size = config.embedding_size or vocab_size
     core_macs, core_parameters, _ = _probe(_core(config, vocab_size), 1, input_size)
-    macs, parameters, _ = _probe(Twin(_core(config, vocab_size), vocab_size), 1, input_size)
+    macs, parameters, _ = _probe(Twin(_core(config, vocab_size), _outputs(config, vocab_size)), 1, input_size)
     return Complexity(
         parameters=parameters + vocab_size * config.embedding_size,
         macs_per_char=macs,

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 
 CellName = Literal["rnn", "gru", "lstm"]
 Implementation = Literal["torch", "scratch"]
+Partner = Literal["nothing", "ngram"]
 
 GATES: dict[CellName, int] = {"rnn": 1, "gru": 3, "lstm": 4}
 
@@ -101,6 +102,10 @@ class ModelConfig:
     embedding_size: int = option(
         0, help="Learned input vector of each character; 0: the character itself (one-hot).", low=0, high=LARGEST_SIZE
     )
+    on_top_of: Partner = option(
+        "nothing",
+        help="ngram: the network corrects an n-gram model of the training text, whose order is chosen on validation.",
+    )
     residual: bool = option(
         False,
         help="Residual connections: every layer above the first adds its input to its output (arXiv:1512.03385).",
@@ -139,5 +144,6 @@ class ModelConfig:
 
     @property
     def shape(self) -> str:
-        """Cell, layers and hidden size as the run names show them: lstm-1x128."""
-        return f"{self.cell}-{self.num_layers}x{self.hidden_size}"
+        """Cell, layers and hidden size as the run names show them: lstm-1x128, lstm-1x128-on-ngram."""
+        partner = "" if self.on_top_of == "nothing" else f"-on-{self.on_top_of}"
+        return f"{self.cell}-{self.num_layers}x{self.hidden_size}{partner}"

@@ -117,8 +117,11 @@ class LanguageModel(nn.Module):
 
     def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """ids (B, T), state or None (zeros) -> logits (B, T, V), state after the last character."""
-        if state is None:
-            state = self.initial_state(ids.shape[0])
+        hidden, state = self.hidden_states(ids, self.initial_state(ids.shape[0]) if state is None else state)
+        return self.output(hidden), state
+
+    def hidden_states(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
+        """ids (B, T), state -> outputs of the last layer (B, T, H), after output dropout; state of the layers."""
         if self.embedding is not None:
             x = self.embedding(ids)
         elif self.config.implementation == "scratch":
@@ -136,7 +139,11 @@ class LanguageModel(nn.Module):
         if self.training and self.config.output_dropout:
             mask = F.dropout(torch.ones_like(hidden[:, :1]), self.config.output_dropout)
             hidden = hidden * mask
-        return self.output(hidden), state
+        return hidden, state
+
+    def like(self, config: ModelConfig) -> "LanguageModel":
+        """A new model of the same kind with another configuration."""
+        return LanguageModel(config, self.vocab_size)
 
 
 def with_row_lookup(model: LanguageModel) -> LanguageModel:
@@ -148,8 +155,10 @@ def with_row_lookup(model: LanguageModel) -> LanguageModel:
     if model.embedding is not None or model.config.implementation == "scratch":
         return model
     config = replace(model.config, implementation="scratch", equations="torch")
-    twin = LanguageModel(config, model.vocab_size).to(model.output.weight.device)
+    twin = model.like(config).to(model.output.weight.device)
     assert isinstance(twin.core, Recurrent)
     twin.core.load_torch(model.core)
-    twin.output = model.output
+    for name, layer in model.named_children():
+        if name != "core":
+            setattr(twin, name, layer)
     return twin.eval()

@@ -11,7 +11,7 @@ from hashlib import sha256
 from math import log2
 from typing import Any, Literal
 
-from models.config import GATES, LARGEST_SIZE, CellName, ConfigError, ModelConfig, check, option
+from models.config import GATES, LARGEST_SIZE, CellName, ConfigError, ModelConfig, Partner, check, option
 
 Alphabet = Literal["letters", "raw"]
 PresetName = Literal["stream", "best", "report"]
@@ -30,7 +30,8 @@ REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own
 FIRST_RECIPE, WARM_UP_RECIPE, RECIPE = 1, 2, 3
 RECIPES = (FIRST_RECIPE, WARM_UP_RECIPE, RECIPE)
 STOPPED_BY_TIME = "--max-seconds"  # begins the reason of a training that its time limit ended
-LATER_FIELDS = {"residual": False}  # of ModelConfig: older records lack them, which means these values
+# of ModelConfig: older records lack them, which means these values
+LATER_FIELDS = {"residual": False, "on_top_of": "nothing"}
 # of TrainConfig: see ``what_it_computes``
 NOT_COMPUTED = ("seed", "budget_seconds", "max_seconds", "device", "threads", "sample_every")
 
@@ -204,6 +205,8 @@ TEXT_PASSES = 26
 TEXT_DROPOUT = 0.15  # of that LSTM in so many passes over that text
 DROPOUT_PER_WEIGHTS, DROPOUT_PER_PASSES = 0.1, 0.03  # more for twice the weights of a character, or twice the passes
 LARGEST_DROPOUT: dict[CellName, float] = {"rnn": 0.05, "gru": 0.15, "lstm": 0.45}
+ON_TOP_DROPOUT = 0.25  # more on top of an n-gram, which leaves less to learn from the same text
+ON_TOP_SMALL_UNITS = 64  # of such an LSTM, in place of SMALL_LSTM_UNITS
 OUTPUT_DROPOUT_LESS = 0.2  # than that of the recurrent weights
 LEARNING_RATES: dict[CellName, float] = {"rnn": 0.015, "gru": 0.02, "lstm": 0.02}
 SMALL_LSTM_UNITS, SMALL_LSTM_LEARNING_RATE = 192, 0.03  # in one layer
@@ -249,15 +252,19 @@ def stream_preset(model: Mapping[str, Any], train_chars: int, budget_chars: floa
         recurrent_dropout = 0.15 + 0.1 log2(N / (65,536 s)) + 0.03 log2(P / 26)
                             from 0 to 0.45 (LSTM), 0.15 (GRU), 0.05 (RNN of two or more layers), 0 (RNN of one)
         output_dropout    = max(0, recurrent_dropout - 0.2)
+
+    On top of an n-gram, recurrent_dropout has 0.25 more, and an LSTM of more than 64 units the lower learning rate.
     """
     cell, num_layers, hidden_size = model["cell"], model["num_layers"], model["hidden_size"]
     weights = GATES[cell] * hidden_size**2 * (2 * num_layers - 1)
     by_weights = DROPOUT_PER_WEIGHTS * log2(weights / TEXT_WEIGHTS / (train_chars / TEXT_CHARS))
     by_passes = DROPOUT_PER_PASSES * log2(budget_chars / train_chars / TEXT_PASSES)
+    is_on_top = model.get("on_top_of") == "ngram"
+    base = TEXT_DROPOUT + ON_TOP_DROPOUT * is_on_top
     largest = 0.0 if (cell, num_layers) == ("rnn", 1) else LARGEST_DROPOUT[cell]
-    dropped = round(min(max(TEXT_DROPOUT + by_weights + by_passes, 0.0), largest), 2)
+    dropped = round(min(max(base + by_weights + by_passes, 0.0), largest), 2)
     is_one_lstm = (cell, num_layers) == ("lstm", 1)
-    is_small = is_one_lstm and hidden_size <= SMALL_LSTM_UNITS
+    is_small = is_one_lstm and hidden_size <= (ON_TOP_SMALL_UNITS if is_on_top else SMALL_LSTM_UNITS)
     return {
         "equations": "torch",
         "initialisation": "torch",
@@ -312,6 +319,12 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
     values = {**own, **preset_values(given, train_chars), **given}
     model = ModelConfig(**{f.name: values[f.name] for f in fields(ModelConfig)})
     train = TrainConfig(**{f.name: values[f.name] for f in fields(TrainConfig)})
+    if train.preset == "report" and model.on_top_of != "nothing":
+        raise ConfigError(
+            "on_top_of",
+            f"is {model.on_top_of!r}, which the report's protocol does not have",
+            needs=("preset", "stream"),
+        )
     if train.preset == "report" and train.precision == "auto":
         train = replace(train, precision="fp32")
     return model, train
@@ -373,6 +386,7 @@ class SearchConfig:
         0, help="Seed of the sampler and the trials; confirmations use the next ones.", low=0, high=2**31 - 1
     )
     preset: Literal["stream", "report"] = option("stream", help="How each model is trained.")
+    on_top_of: Partner = option("nothing", help="ngram: each network corrects an n-gram model of the training text.")
     storage: str = option(
         "auto", help="Optuna's storage, as an SQLAlchemy address; auto: $TMLM_STORAGE, else mlruns/optuna.db."
     )

@@ -36,6 +36,7 @@ REFUSED: dict[type, dict[str, list[Any]]] = {
         "equations": ["d2l", ""],
         "embedding_size": [-1, 10**12 + 1],
         "residual": ["on", None, 2],
+        "on_top_of": ["counting", ""],
         "dropout": [-0.1, 0.96, 1.0, NAN, INF],
         "output_dropout": [-0.1, 0.96, 1.0, NAN, INF],
         "recurrent_dropout": [-0.1, 0.96, 1.0, NAN, INF],
@@ -313,6 +314,18 @@ def test_the_recipe_is_the_latest_in_a_record_without_one_the_first_and_no_optio
     assert "recipe" not in [field.name for field in option_fields(TrainConfig)]
     with pytest.raises(ValueError, match="recipe is 9; this version knows 1, 2, 3"):
         TrainConfig(recipe=9)
+
+
+def test_the_reports_protocol_has_no_model_on_top_of_an_ngram():
+    with pytest.raises(ConfigError, match=r"^on_top_of is 'ngram', which .*; it needs preset stream"):
+        resolve({"preset": "report", "on_top_of": "ngram"})
+
+
+def test_more_is_dropped_on_top_of_an_ngram():
+    plain, on_top = (resolve({"hidden_size": 128, "on_top_of": partner}) for partner in ("nothing", "ngram"))
+    assert on_top[0].recurrent_dropout == pytest.approx(plain[0].recurrent_dropout + 0.25)
+    assert on_top[0].output_dropout > plain[0].output_dropout
+    assert (plain[1].learning_rate, on_top[1].learning_rate) == (0.03, 0.02)
 
 
 def test_zero_is_a_value_and_not_as_the_preset_says():

@@ -208,7 +208,7 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
 
 
 @cli.command()
-@options_of(ModelConfig, only=("cell", "num_layers", "hidden_size", "embedding_size"), with_preset=False)
+@options_of(ModelConfig, only=("cell", "num_layers", "hidden_size", "embedding_size", "on_top_of"), with_preset=False)
 @click.option("--vocab-size", type=click.IntRange(2), default=28, show_default=True, help="Symbols of the alphabet.")
 @json_switch
 def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:

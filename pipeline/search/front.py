@@ -107,6 +107,7 @@ class Candidate:
 
     ``val_perplexities`` has one value for each of ``run_ids``, at least one; a run that diverged has infinity, which is
     taken as the uniform perplexity. The other two may be empty; ``ms_per_char`` is passed on to the pictures.
+    ``ngram_entries`` are the stored n-grams of a model on top of them.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Candidate:
     val_perplexities: tuple[float, ...]
     test_perplexities: tuple[float, ...] = ()
     ms_per_char: tuple[float, ...] = ()
+    ngram_entries: int = 0
 
     def __post_init__(self) -> None:
         if not self.run_ids or len(self.run_ids) != len(self.val_perplexities):
@@ -130,6 +132,11 @@ class Candidate:
     def label(self) -> str:
         """How pictures call it: lstm 1x64."""
         return f"{self.cell} {self.num_layers}x{self.hidden_size}"
+
+    @property
+    def stored_numbers(self) -> int:
+        """Parameters and stored n-grams."""
+        return self.parameters + self.ngram_entries
 
     @property
     def mean_val_perplexity(self) -> float:

@@ -86,7 +86,7 @@ class Space:
             )
         try:
             for corner in space.corners():
-                resolve({**corner, "preset": config.preset})
+                resolve({**corner, "preset": config.preset, "on_top_of": config.on_top_of})
         except ConfigError as error:
             raise InputError(f"the space holds what can't be trained{source}: {error}") from error
         return space
@@ -148,6 +148,7 @@ def configs_of(
             **space.fixed,
             **parameters,
             "preset": config.preset,
+            "on_top_of": config.on_top_of,
             "epochs": config.epochs,
             "max_seconds": config.max_seconds,
             "seed": seed,
@@ -165,6 +166,7 @@ def protocol_of(config: SearchConfig, space: Space) -> dict[str, Any]:
         "epochs": config.epochs,
         "preset": config.preset,
         **({"max_seconds": config.max_seconds} if config.max_seconds else {}),
+        **({"on_top_of": config.on_top_of} if config.on_top_of != "nothing" else {}),
         **({"recipe": config.recipe} if config.recipe != FIRST_RECIPE else {}),
     }
 

@@ -18,7 +18,8 @@ def _front_row(point: FrontPoint) -> tuple[str, ...]:
     """A member of the front: name, MACs, parameters, validation, seeds, test, probability."""
     chance = "" if point.probability is None else f"{point.probability:.2f}"
     candidate = point.candidate
-    sizes = (f"{candidate.macs_per_char:,}", f"{candidate.parameters:,}")
+    ngrams = f" + {candidate.ngram_entries:,} n-grams" if candidate.ngram_entries else ""
+    sizes = (f"{candidate.macs_per_char:,}", f"{candidate.parameters:,}{ngrams}")
     return (candidate.name, *sizes, str(point.val), str(point.seeds), str(point.test or ""), chance)
 
 

@@ -342,6 +342,8 @@ class _SearchDriver:
     def _pictures(self, evaluated: FrontEstimate, chosen: Mapping[str, Pick]) -> dict[str, bytes]:
         """The PNGs of the search by name."""
         trials, title = self.results.plotted_trials(), f"{self.config.study_name} on {self.corpus.label}"
+        if self.config.on_top_of == "ngram":
+            title += ", networks on top of an n-gram"
         bars = self.corpus.baselines(self.config.preset)["val"].perplexities()
         table = report_table().rows if self.corpus.label == "time-machine" else ()  # never two texts in one chart
         reported = [(row.macs_per_char, row.perplexity_end) for row in table if row.perplexity_end is not None]
@@ -399,6 +401,8 @@ def _row(point: FrontPoint) -> dict[str, Any]:
         "hidden_size": member.hidden_size,
         "macs_per_char": member.macs_per_char,
         "parameters": member.parameters,
+        "ngram_entries": member.ngram_entries,
+        "stored_numbers": member.stored_numbers,
         "val_perplexity": point.val.mean,
         "val_perplexity_low": point.val.low,
         "val_perplexity_high": point.val.high,

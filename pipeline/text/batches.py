@@ -30,14 +30,15 @@ def stream_batches(
         row 1   g h | i j | k l       so the state may be carried across (truncated BPTT)
 
     ``offset`` characters at the start are skipped, so that each pass may cut the text elsewhere; up to B - 1 characters
-    at the end are dropped. Raises ValueError for a text too short to fill the rows.
+    at the end are dropped. ``ids`` (N, ...) may also hold anything else of each character. Raises ValueError for a text
+    too short to fill the rows.
     """
     length = (len(ids) - 1 - offset) // batch_size
     if length < 1:
         raise ValueError(
             f"{len(ids):,} characters cannot fill {batch_size} rows; lower --batch-size or use a longer text"
         )
-    inputs = ids[offset : offset + batch_size * length].view(batch_size, length)
-    targets = ids[offset + 1 : offset + 1 + batch_size * length].view(batch_size, length)
+    inputs = ids[offset : offset + batch_size * length].unflatten(0, (batch_size, length))
+    targets = ids[offset + 1 : offset + 1 + batch_size * length].unflatten(0, (batch_size, length))
     for start in range(0, length, sequence_length):
         yield inputs[:, start : start + sequence_length], targets[:, start : start + sequence_length]

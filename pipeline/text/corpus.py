@@ -107,16 +107,22 @@ class Corpus:
         start, end = self.spans(preset)[split]
         return self.ids[start:end]
 
-    def baseline_text(self, preset: PresetName) -> NDArray[np.integer]:
-        """The ids on which the baselines are fitted: the training split, or a sample if it is longer than PASS_CHARS.
+    def baseline_spans(self, preset: PresetName) -> list[tuple[int, int]]:
+        """The spans of the training split on which n-grams are fitted: all of it, or a sample of a longer one.
 
-        The sample is BASELINE_CHARS in evenly spaced blocks of BASELINE_BLOCK.
+        The sample of more than PASS_CHARS is BASELINE_CHARS in evenly spaced blocks of BASELINE_BLOCK.
         """
+        characters = len(self.split(preset, "train"))
+        if characters <= PASS_CHARS:
+            return [(0, characters)]
+        starts = np.linspace(0, characters - BASELINE_BLOCK, BASELINE_CHARS // BASELINE_BLOCK).astype(int)
+        return [(start, start + BASELINE_BLOCK) for start in starts.tolist()]
+
+    def baseline_text(self, preset: PresetName) -> NDArray[np.integer]:
+        """The ids of ``baseline_spans``, on which the baselines are fitted."""
         train = self.split(preset, "train")
-        if len(train) <= PASS_CHARS:
-            return train
-        starts = np.linspace(0, len(train) - BASELINE_BLOCK, BASELINE_CHARS // BASELINE_BLOCK).astype(int)
-        return np.concatenate([train[start : start + BASELINE_BLOCK] for start in starts])
+        spans = [train[start:end] for start, end in self.baseline_spans(preset)]
+        return spans[0] if len(spans) == 1 else np.concatenate(spans)
 
     def baselines(self, preset: PresetName) -> dict[str, Baselines]:
         """Baselines (uniform, unigram, Kneser-Ney) fitted on ``baseline_text``, by split: "val" and "test".

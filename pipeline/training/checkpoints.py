@@ -20,9 +20,10 @@ from torch import Tensor
 
 from models.config import ModelConfig
 from models.language_model import LanguageModel
+from models.on_top_of_ngram import Ngram, language_model
 from pipeline.config import PresetName
 from pipeline.errors import InputError
-from pipeline.support.files import write_atomically
+from pipeline.support.files import BEST_CHECKPOINT, write_atomically
 from pipeline.support.machine import check_file_fits
 from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary
 
@@ -111,7 +112,7 @@ def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
         _check_origin(facts)
         vocabulary = _vocabulary(**facts["vocabulary"])
         weights = group("best", tensors) or group("model", tensors)
-        model = _model(ModelConfig(**facts["model"]), len(vocabulary), weights)
+        model = _model(ModelConfig(**facts["model"]), len(vocabulary), weights, group("ngram", tensors))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"{path} holds no model that this version can build ({_in_a_line(error)}); train it again"
@@ -144,14 +145,18 @@ def _vocabulary(alphabet: Any, symbols: Any) -> Vocabulary:
     return Vocabulary(alphabet, tuple(symbols))
 
 
-def _model(config: ModelConfig, vocab_size: int, weights: Mapping[str, Tensor]) -> LanguageModel:
+def _model(
+    config: ModelConfig, vocab_size: int, weights: Mapping[str, Tensor], ngram: Mapping[str, Tensor]
+) -> LanguageModel:
     """Build the model with these weights; ValueError, before anything is allocated, if they do not fit it."""
     width, inputs = config.hidden_size, config.embedding_size or vocab_size
     least = config.num_layers * width**2 + width * inputs + vocab_size * (width + config.embedding_size)
     there = sum(tensor.numel() for tensor in weights.values())
     if least > there or config.num_layers > len(weights):
         raise ValueError(f"{config.shape} has at least {least:,} parameters; there are {there:,}")
-    model = LanguageModel(config, vocab_size)
+    if config.on_top_of == "ngram" and not ngram:
+        raise ValueError(f"its n-gram is in {BEST_CHECKPOINT} beside it")
+    model = language_model(config, vocab_size, Ngram.from_tensors(ngram, vocab_size) if ngram else None)
     expected = model.state_dict()
     if expected.keys() != weights.keys():
         raise ValueError(f"its tensors are {', '.join(weights)}, not {', '.join(expected)}")

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from models.language_model import LanguageModel, State, with_row_lookup
 from models.mixture import KINDS, WEIGHTS, mixture_nats
 from models.ngram import KneserNey
+from models.on_top_of_ngram import Ngram
 
 ROW_CHARS = 256  # scored characters of a row
 
@@ -23,6 +24,8 @@ CONTEXT_CHARS = 128  # unscored characters that a row reads before them
 ROWS_AT_ONCE = 512
 
 LARGE_VOCABULARY = 1000  # from here on, multiplying a one-hot vector costs more than all the rest: look rows up
+
+CALIBRATED_NUMBERS = 4_000_000  # log-probabilities that an n-gram is calibrated on, or scored with, at once
 
 LOGITS_AT_ONCE = 8_000_000  # 32 MB: fewer rows at once for a large vocabulary
 
@@ -146,3 +149,52 @@ def score_windows(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_s
             batch_perplexities.append(perplexity(loss))
             nats += loss * y.numel()
     return sum(batch_perplexities) / len(batch_perplexities), TextScore(nats, targets.numel())
+
+
+# --- the control of a model on top of an n-gram ----------------------------------------------------------------------
+
+
+def calibrate(ngram: Ngram, ids: Tensor) -> Tensor:
+    """Weights (5,) that calibrate an n-gram without a network: p' ~ p ** (weights . features).
+
+    The features of a distribution are 1, its entropy and the square of it, its largest log-probability, and the share
+    of the context that is in training. The weights have the lowest cross-entropy on the text, of which
+    CALIBRATED_NUMBERS are read.
+    """
+    log_p, features, targets = next(_calibration_pieces(ngram, ids))
+    weights = F.one_hot(torch.tensor(0), features.shape[1]).float().requires_grad_()
+    optimizer = torch.optim.LBFGS([weights], max_iter=50, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        value = F.cross_entropy((features @ weights)[:, None] * log_p, targets)
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return weights.detach()
+
+
+@torch.no_grad()
+def score_calibrated(ngram: Ngram, weights: Tensor, ids: Tensor) -> TextScore:
+    """Score every character but the first by an n-gram with the weights that ``calibrate`` returned."""
+    nats = 0.0
+    for log_p, features, targets in _calibration_pieces(ngram, ids):
+        nats += float(F.cross_entropy((features @ weights)[:, None] * log_p, targets, reduction="sum"))
+    return TextScore(nats, len(ids) - 1)
+
+
+@torch.no_grad()
+def _calibration_pieces(ngram: Ngram, ids: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield log-probabilities (N, V), features (N, 5) and targets (N,) of the pieces of a text."""
+    ngram = ngram.to("cpu")
+    size = max(1, CALIBRATED_NUMBERS // ngram.vocab_size)
+    for start in range(0, len(ids) - 1, size):
+        context = min(start, ngram.order - 1)
+        text = ids[start - context : start + size + 1].long()[None]
+        targets = text[0, context + 1 :]
+        log_p = ngram(text[:, :-1] + 1, len(targets))[0]
+        entropy = -(log_p.exp() * log_p).sum(-1)
+        known = (ngram.contexts(text[:, :-1] + 1)[0, context:] != ngram.missing).float().mean(-1)
+        features = torch.stack([torch.ones_like(entropy), entropy, entropy**2, log_p.amax(-1), known], dim=-1)
+        yield log_p, features, targets

@@ -18,12 +18,13 @@ from models.config import ModelConfig
 from models.language_model import LanguageModel
 from models.mixture import Mixture, best_mixture
 from models.ngram import Baselines
+from models.on_top_of_ngram import CrossFitted, Ngram, NgramLanguageModel, contiguous_parts, language_model
 from pipeline.config import TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
-from pipeline.training.evaluation import TextScore, score_mixtures, score_text
+from pipeline.training.evaluation import TextScore, calibrate, score_calibrated, score_mixtures, score_text
 from pipeline.training.hardware import check_training_fits, choose_hardware
 from pipeline.training.loop import EpochPoint, Training, fit
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
@@ -47,6 +48,8 @@ class Result:
     """The result of an experiment: ``model`` and perplexities are those of the best epoch (lowest on validation).
 
     ``last_texts`` are greedy continuations, as in the report, by the weights of the last epoch: prompt -> text.
+    ``calibrated_ngram`` are the perplexities of the n-gram that the model is on top of, without the network, but
+    calibrated; {} for any other model.
     """
 
     history: list[EpochPoint]
@@ -55,6 +58,7 @@ class Result:
     test: TextScore
     baselines: dict[str, Baselines]
     mixed: MixtureScore
+    calibrated_ngram: dict[str, float]
     complexity: Complexity
     trained_parameters: int
     precision: str
@@ -88,6 +92,8 @@ class Result:
             "chars_per_second": self.chars_per_second,
             "parameters": self.complexity.parameters,
             "macs_per_char": self.complexity.macs_per_char,
+            "stored_numbers": self.complexity.parameters + stored_ngrams(self.model),
+            **self.calibrated_ngram,
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
         }
 
@@ -186,7 +192,10 @@ class CheckpointManager:
     def _write_best(self, folder: Path, training: Training) -> None:
         assert training.best is not None
         facts = {**self.facts, "epoch": training.best.epoch, "val_perplexity": training.best.val_perplexity}
-        save_checkpoint(folder / BEST_CHECKPOINT, flatten("model", self.best_weights), facts)
+        tensors = flatten("model", self.best_weights)
+        if isinstance(training.model, NgramLanguageModel):
+            tensors |= flatten("ngram", training.model.ngram.tensors())
+        save_checkpoint(folder / BEST_CHECKPOINT, tensors, facts)
 
 
 def steps_kept(folder: Path) -> int:
@@ -194,6 +203,18 @@ def steps_kept(folder: Path) -> int:
     if not (folder / LAST_CHECKPOINT).is_file():
         return -1
     return int(load_checkpoint(folder / LAST_CHECKPOINT)[1].get("state", {}).get("step", -1))
+
+
+def cross_fitted(corpus: Corpus, config: TrainConfig) -> CrossFitted:
+    """Log-probabilities of the training text by the best n-gram of the baselines, cross-fitted."""
+    spans = corpus.baseline_spans(config.preset)
+    parts = spans if len(spans) > 1 else contiguous_parts(spans[0][1])
+    return CrossFitted(corpus.split(config.preset, "train"), corpus.ngram(config.preset), parts)
+
+
+def stored_ngrams(model: LanguageModel) -> int:
+    """The number of n-grams that a model stores."""
+    return model.ngram.entries if isinstance(model, NgramLanguageModel) else 0
 
 
 class Experiment:
@@ -219,8 +240,11 @@ class Experiment:
         hardware = choose_hardware(model_config, train_config)
         vocab_size = len(corpus.vocabulary)
         check_training_fits(model_config, train_config, vocab_size, len(train), len(self._test), hardware=hardware)
+        prior = cross_fitted(corpus, train_config) if model_config.on_top_of == "ngram" else None
+        ngram = Ngram.of(prior.ngram) if prior else None
         torch.manual_seed(train_config.seed)
-        self.training = Training(LanguageModel(model_config, vocab_size), train, self._val, train_config, hardware)
+        model = language_model(model_config, vocab_size, ngram)
+        self.training = Training(model, train, self._val, train_config, hardware, prior)
         self._checkpoints = CheckpointManager(
             checkpoint_dir,
             {
@@ -269,6 +293,7 @@ class Experiment:
             test=score_text(model, self._test),
             baselines=self.corpus.baselines(self.train_config.preset),
             mixed=self._mixed(model),
+            calibrated_ngram=self._calibrated_ngram(model),
             complexity=measure(self.model_config, len(self.corpus.vocabulary)),
             trained_parameters=sum(parameter.numel() for parameter in model.parameters()),
             precision=training.precision,
@@ -287,6 +312,17 @@ class Experiment:
         mixture = best_mixture(val)
         scores = (TextScore(mixture.of(nats), len(ids) - 1) for nats, ids in ((val, self._val), (test, self._test)))
         return MixtureScore(mixture, *scores)
+
+    def _calibrated_ngram(self, model: LanguageModel) -> dict[str, float]:
+        """Perplexities of the n-gram that the model is on top of, calibrated on the validation text; {} without one."""
+        if not isinstance(model, NgramLanguageModel):
+            return {}
+        ngram, val = model.ngram, self._val
+        weights = calibrate(ngram, val)
+        return {
+            f"calibrated_ngram_{split}_perplexity": score_calibrated(ngram, weights, ids).perplexity
+            for split, ids in (("val", val), ("test", self._test))
+        }
 
 
 def run_experiment(

@@ -37,6 +37,8 @@ NGRAM_PER_CHAR = 130  # bytes: what fitting the n-gram of a network's mixture ta
 
 READ_PER_UNIT = 4  # numbers per character and unit without a backward pass
 
+PRIOR_BYTES, FITTED_BYTES = 2, 300  # of a log-probability, and of a character that n-grams are fitted on
+
 WORKER_BYTES = 310_000_000  # a worker process before it trains, not counting what it shares with others
 
 
@@ -143,9 +145,12 @@ def read_bytes(model: ModelConfig, vocab_size: int, chars: int) -> int:
     return min(rows * ROW_CHARS, chars) * (FLOAT * READ_PER_UNIT * model.hidden_size + KEPT_PER_SYMBOL * vocab_size)
 
 
-def ngram_bytes(train_chars: int) -> int:
-    """Bytes of the n-gram that the trained network is mixed with, on a training text of ``train_chars`` characters."""
-    return NGRAM_PER_CHAR * (train_chars if train_chars <= PASS_CHARS else BASELINE_CHARS)
+def ngram_bytes(model: ModelConfig, vocab_size: int, train_chars: int) -> int:
+    """Bytes of the n-gram that the trained network is mixed with, and of those of a network on top of them."""
+    mixed = NGRAM_PER_CHAR * (train_chars if train_chars <= PASS_CHARS else BASELINE_CHARS)
+    if model.on_top_of == "nothing":
+        return mixed
+    return mixed + min(train_chars, PASS_CHARS) * (PRIOR_BYTES * vocab_size + FITTED_BYTES)
 
 
 def training_bytes(
@@ -165,8 +170,8 @@ def training_bytes(
     if hardware.device.type != "cpu":
         return 0
     step = step_bytes(model, config, vocab_size, train_chars, hardware.precision)
-    read = read_bytes(model, vocab_size, test_chars)
-    return weight_bytes(model, config, vocab_size) + ngram_bytes(train_chars) + max(step, read)
+    ngrams = ngram_bytes(model, vocab_size, train_chars)
+    return weight_bytes(model, config, vocab_size) + ngrams + max(step, read_bytes(model, vocab_size, test_chars))
 
 
 def most_workers(largest_training: int) -> int:
@@ -198,6 +203,10 @@ def check_training_fits(
     step = step_bytes(model, config, vocab_size, train_chars, hardware.precision)
     too_long = step > weight_bytes(model, config, vocab_size)
     lower = "--batch-size or --sequence-length" if too_long else _size_options(model)
+    if model.on_top_of == "ngram" and ngram_bytes(model, vocab_size, train_chars) > max(
+        step, weight_bytes(model, config, vocab_size)
+    ):
+        lower = "--on-top-of to nothing"
     what = f"{_shape(model)}, trained in steps of {config.batch_size:,} x {config.sequence_length:,} characters"
     _check(f"{what},", needed, lower)
     if workers > 1:

@@ -76,6 +76,9 @@ class PartialEpoch:
     dropout_rng: Tensor | None = None
 
 
+Prior = Callable[[int, int], Tensor]
+"""Log-probabilities (end - start, V) of the characters from start to end of the training text, by an n-gram model."""
+
 # --- the data of each preset -----------------------------------------------------------------------------------------
 
 
@@ -92,7 +95,7 @@ class WindowData:
         self.chars_per_epoch = self.train[0].numel()
         self.val_chars = self.val[0].numel()
 
-    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
         """Yield (inputs, targets) of an epoch, each (<= B, T)."""
         inputs, targets = self.train
         for rows in torch.randperm(len(inputs), generator=generator).split(self.config.batch_size):
@@ -107,15 +110,16 @@ class WindowData:
 class StreamData:
     """The project's protocol: parallel streams through the text, the state carried along each.
 
-    An epoch reads the whole text, or the next PASS_CHARS of a longer one. Raises InputError for a text that is too
+    An epoch reads the whole text, or the next PASS_CHARS of a longer one. With a ``prior``, batches hold its
+    log-probabilities of the targets as well. Raises InputError for a text that is too
     short to fill the rows.
     """
 
     carries_state = True
 
-    def __init__(self, train: Tensor, val: Tensor, config: TrainConfig) -> None:
+    def __init__(self, train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | None = None) -> None:
         self.config = config
-        self.train, self.val = train, val
+        self.train, self.val, self.prior = train, val, prior
         self.pass_chars = min(len(train), PASS_CHARS)
         if self.pass_chars <= config.batch_size + config.sequence_length:
             raise InputError(
@@ -127,13 +131,18 @@ class StreamData:
         self.chars_per_epoch = row_chars * config.batch_size
         self.val_chars = len(self.val) - 1
 
-    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (inputs, targets) of an epoch, each (B, <= T), cut at other places in each epoch."""
+    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
+        """Yield (inputs, targets), each (B, <= T), or (inputs, targets, prior) of an epoch, cut elsewhere in each."""
         passes = -(-len(self.train) // self.pass_chars)  # their starts evenly spaced, the last one at the text's end
         start = (epoch - 1) % passes * (len(self.train) - self.pass_chars) // max(1, passes - 1)
         offset = int(torch.randint(self.config.sequence_length, (), generator=generator))
-        part = self.train[start : start + self.pass_chars]
-        return stream_batches(part, self.config.batch_size, self.config.sequence_length, offset)
+        end = start + self.pass_chars
+        cut = (self.config.batch_size, self.config.sequence_length, offset)
+        characters = stream_batches(self.train[start:end], *cut)
+        if self.prior is None:
+            return characters
+        priors = (of_targets for _, of_targets in stream_batches(self.prior(start, end), *cut))
+        return ((*batch, prior) for batch, prior in zip(characters, priors, strict=True))
 
     def validate(self, model: LanguageModel) -> tuple[float, float]:
         """The pooled perplexity, twice: streams have no average over batches."""
@@ -141,10 +150,10 @@ class StreamData:
         return value, value
 
 
-def data_for(train: Tensor, val: Tensor, config: TrainConfig) -> WindowData | StreamData:
+def data_for(train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | None = None) -> WindowData | StreamData:
     """Training and validation ids (N,) as the preset reads them. Raises InputError if there are too few characters."""
     try:
-        return (WindowData if config.preset == "report" else StreamData)(train, val, config)
+        return WindowData(train, val, config) if config.preset == "report" else StreamData(train, val, config, prior)
     except ValueError as error:  # too few characters for a window
         raise InputError(str(error)) from error
 
@@ -187,18 +196,25 @@ class Training:
     """The state of a training: ``run_epoch`` advances it, ``state_dict`` and ``load_state_dict`` save and restore it.
 
     ``train`` and ``val`` are the ids (N,) of the two splits. ``hardware``: where it is not given, as
-    ``choose_hardware`` resolves it. Raises InputError for a text that is too short.
+    ``choose_hardware`` resolves it. ``prior`` is for a model on top of an n-gram. Raises InputError for a text that is
+    too short.
     """
 
     def __init__(
-        self, model: LanguageModel, train: Tensor, val: Tensor, config: TrainConfig, hardware: Hardware | None = None
+        self,
+        model: LanguageModel,
+        train: Tensor,
+        val: Tensor,
+        config: TrainConfig,
+        hardware: Hardware | None = None,
+        prior: Prior | None = None,
     ) -> None:
         hardware = hardware or choose_hardware(model.config, config)
         self.config = config
         self.device, self.precision, self.threads = hardware.device, hardware.precision, hardware.threads
         self.model = model.to(self.device)
         self.average = deepcopy(self.model) if config.average else None
-        self.data = data_for(train, val, config)
+        self.data = data_for(train, val, config, prior)
         self.epochs = number_of_epochs(config, self.data)
         self.optimizer = self._new_optimizer()
         self.step = 0
@@ -270,10 +286,10 @@ class Training:
         """Train for the rest of an epoch; returns whether the time was up before its end."""
         cut_short, reported = False, len(part.losses)
         self.model.train()
-        for inputs, targets in islice(self.data.batches(epoch, generator), len(part.losses), None):
+        for inputs, targets, *prior in islice(self.data.batches(epoch, generator), len(part.losses), None):
             with defer_signals():
                 self.is_whole = False
-                loss, part.gradient_norm, state = self._train_step(inputs, targets, part.state)
+                loss, part.gradient_norm, state = self._train_step(inputs, targets, part.state, *prior)
                 part.state = state if self.data.carries_state else None
                 part.losses.append(loss)
                 part.sizes.append(inputs.numel())
@@ -349,11 +365,13 @@ class Training:
         """The torch module whose get_rng_state and set_rng_state are the device's default generator's."""
         return torch if self.device.type == "cpu" else torch.get_device_module(self.device)
 
-    def _train_step(self, inputs: Tensor, targets: Tensor, state: State | None) -> tuple[Tensor, Tensor, State]:
+    def _train_step(
+        self, inputs: Tensor, targets: Tensor, state: State | None, *prior: Tensor
+    ) -> tuple[Tensor, Tensor, State]:
         """One optimizer step on a batch (B, T); returns the mean loss, the gradient norm before clipping, the state."""
         inputs, targets = inputs.long().to(self.device), targets.long().to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits, state = self.model(inputs, state)
+            logits, state = self.model(inputs, state, *(each.to(self.device) for each in prior))
         loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -464,7 +482,7 @@ class Training:
 
     def _partial_epoch(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> PartialEpoch:
         states = [tensor.to(self.device) for _, tensor in sorted(group("state", tensors).items())]
-        state: State | None = states[0] if len(states) == 1 else (states[0], states[1]) if states else None
+        state: State | None = states[0] if len(states) == 1 else tuple(states) or None
         return PartialEpoch(
             losses=list(tensors["losses"].to(self.device)),
             sizes=list(facts["sizes"]),

@@ -21,7 +21,9 @@ FINAL = (
     "mixture_test_perplexity",
 )
 
-COST = ("parameters", "macs_per_char", "train_seconds", "chars_per_second")
+CALIBRATED = ("calibrated_ngram_val_perplexity", "calibrated_ngram_test_perplexity")  # of models on top of an n-gram
+
+COST = ("parameters", "stored_numbers", "macs_per_char", "train_seconds", "chars_per_second")
 
 
 def epoch_metrics(point: EpochPoint, preset: PresetName) -> dict[str, float]:
@@ -41,7 +43,9 @@ def epoch_metrics(point: EpochPoint, preset: PresetName) -> dict[str, float]:
 
 def final_metrics(result: Mapping[str, Any]) -> dict[str, float]:
     """The figures by which runs are compared, from a training's flat result."""
-    return {f"final/{name}": result[name] for name in FINAL} | {f"cost/{name}": result[name] for name in COST}
+    final = {f"final/{name}": result[name] for name in FINAL}
+    calibrated = {f"final/{name}": result[name] for name in CALIBRATED if name in result}
+    return final | calibrated | {f"cost/{name}": result[name] for name in COST}
 
 
 def size_metrics(size: Complexity, trained_parameters: int) -> dict[str, float]:

@@ -17,6 +17,7 @@ from pipeline.text.corpus import FALLBACK_WARNING, Corpus
 from pipeline.training.experiment import Result
 from pipeline.training.samples import SampleText
 
+LOOK_UPS = "The n-gram adds look-ups and no MACs; its stored entries depend on the text.\n"
 FIRST_ORDER = 6  # of the n-gram in results that do not say its order: all were compared with a 6-gram
 
 
@@ -88,6 +89,13 @@ def comparison_table(result: Mapping[str, Any]) -> str:
     )
 
 
+def sizes(result: Mapping[str, Any]) -> str:
+    """Parameters, stored n-grams if there are any, and MACs."""
+    stored = result.get("stored_numbers", result["parameters"]) - result["parameters"]
+    ngrams = f" and {stored:,} stored n-grams" if stored else ""
+    return f"{result['parameters']:,} parameters{ngrams}, {result['macs_per_char']:,} MACs per character"
+
+
 def verdict(result: Mapping[str, Any]) -> str:
     """Say whether the network beats the n-gram baseline, with both perplexities, and what both together reach."""
     parts = []
@@ -111,7 +119,8 @@ def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, int]
         f"{model.shape}, vocabulary of {vocab_size}\n"
         f"parameters             {cost['parameters']:>14,}\n"
         f"MACs per character     {cost['macs_per_char']:>14,}   as ptflops counts, output layer included\n"
-        f"  matrix products only {cost['matmul_macs_per_char']:>14,}\n\n"
+        f"  matrix products only {cost['matmul_macs_per_char']:>14,}\n"
+        f"{LOOK_UPS if model.on_top_of == 'ngram' else ''}\n"
         f"The report's convention: recurrent layers alone, 1,024 characters\n"
         f"parameters             {cost['report_parameters']:>14,}\n"
         f"MACs                   {cost['report_macs']:>14,}\n\n{report_print_out(model, vocab_size)}"
@@ -135,7 +144,7 @@ def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, resul
         f"{result.chars_per_second:,.0f} characters/s, "
         f"{result.precision} on {result.device}{ended}.\n\n"
         f"{comparison_table(summary)}\n\n{verdict(summary)} {what_is_read(corpus, config.preset)}\n\n"
-        f"{summary['parameters']:,} parameters, {summary['macs_per_char']:,} MACs per character.\n\n"
+        f"{sizes(summary)}.\n\n"
         f"{samples_table(result.samples)}"
     )
 
@@ -183,7 +192,7 @@ def pipeline_table(
     return (
         f"{name} on {result['corpus']}{stand_in}\n\n{table}\n\n"
         f"{fill(verdict(result), 112, initial_indent='  ', subsequent_indent='  ')}\n"
-        f"  {result['parameters']:,} parameters, {result['macs_per_char']:,} MACs per character; trained in "
+        f"  {sizes(result)}; trained in "
         f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}\n"
         f"  time: {spent}\n\n"
         f"{fill(result['texts'][0], 112, initial_indent='  ', subsequent_indent='  ')}\n\n"

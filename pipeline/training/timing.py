@@ -27,6 +27,8 @@ from models.config import ModelConfig
 from models.decoding import Decoding
 from models.generation import generate
 from models.language_model import LanguageModel
+from models.ngram import BASELINE_ORDERS, KneserNey
+from models.on_top_of_ngram import Ngram, language_model
 from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import TrainingDivergedError
 from pipeline.support.workers import WAIT_SECONDS, Pool, raised
@@ -45,6 +47,10 @@ TIMED_SECONDS = 0.25  # of each shape, at least
 BUDGET_TIMED_SECONDS = 2.0  # of the steps that --budget-seconds is converted by
 
 LONG_SECONDS = 3.0  # after which one step is enough
+
+FITTED_CHARS = 100_000  # of the n-gram of a model that is timed
+
+FITTING_SECONDS = 5e-6  # of the n-grams of a training, for each character that they are fitted on
 
 RUN_SECONDS = 1.0  # of a run beside its training: recorded with its files, as measured with small models
 
@@ -100,6 +106,7 @@ def _kind(model: ModelConfig, train: TrainConfig) -> tuple:
         model.implementation,
         model.equations,
         model.embedding_size,
+        model.on_top_of,
         train.preset,
         train.batch_size,
         train.sequence_length,
@@ -123,7 +130,14 @@ def time_training(
     timed_seconds = TIMED_SECONDS if seconds is None else seconds
     ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
     train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
-    training = Training(LanguageModel(model, len(corpus.vocabulary)), train_ids, val_ids, train)
+    symbols, ngram, prior = len(corpus.vocabulary), None, None
+    if model.on_top_of == "ngram":  # of a piece of the text, and without its probabilities: the steps take as long
+        ngram = Ngram.of(KneserNey(train_ids[:FITTED_CHARS].numpy(), symbols, max(BASELINE_ORDERS)))
+
+        def prior(start: int, end: int) -> torch.Tensor:
+            return torch.zeros(1, symbols, dtype=torch.float16).expand(end - start, symbols)
+
+    training = Training(language_model(model, symbols, ngram), train_ids, val_ids, train, prior=prior)
     keep_freed_memory()
     torch.set_num_threads(training.threads)
 
@@ -169,10 +183,16 @@ def configurations_for(corpus: Corpus, options: Mapping[str, Any]) -> ConfigPair
 
 
 def budget_chars_of(corpus: Corpus, timing: Timing, seconds: float) -> int:
-    """Characters that the timed configuration trains on in so many seconds, validations included; three digits."""
+    """Characters that the timed configuration trains on in so many seconds, all included; three digits."""
+    seconds -= fitting_seconds(corpus, timing.model, timing.train)
     data = _data_of(corpus, timing.train)
     epoch = data.steps_per_epoch * timing.step_seconds + timing.validation_seconds + EPOCH_SECONDS
     return max(1, int(float(f"{seconds / epoch * data.chars_per_epoch:.3g}")))
+
+
+def fitting_seconds(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> float:
+    """Seconds that the n-grams of a model on top of them take to fit."""
+    return 0.0 if model.on_top_of == "nothing" else FITTING_SECONDS * len(corpus.baseline_text(train.preset))
 
 
 def _data_of(corpus: Corpus, train: TrainConfig) -> WindowData | StreamData:
@@ -232,6 +252,7 @@ def expected_seconds(corpus: Corpus, timing: Timing, run_seconds: float = RUN_SE
     train, data = timing.train, _data_of(corpus, timing.train)
     epochs = number_of_epochs(train, data)
     training = epochs * (data.steps_per_epoch * timing.step_seconds + timing.validation_seconds)
+    training += fitting_seconds(corpus, timing.model, train)
     if train.max_seconds:
         training = min(training, train.max_seconds)
     test_start, test_end = corpus.spans(train.preset)["test"]

@@ -160,7 +160,17 @@ def test_every_data_file_of_a_package_is_declared_and_so_installed():
 
 def test_models_know_nothing_of_files_trackers_and_command_lines():
     """Beside torch and numpy they import what calculates and describes; ptflops, one of them (see above)."""
-    of_the_standard_library = {"collections", "copy", "dataclasses", "functools", "io", "math", "typing", "zlib"}
+    of_the_standard_library = {
+        "collections",
+        "copy",
+        "dataclasses",
+        "functools",
+        "io",
+        "itertools",
+        "math",
+        "typing",
+        "zlib",
+    }
     allowed = {"models", "torch", "numpy", "ptflops"} | of_the_standard_library
     for path in ROOT.glob("models/*.py"):
         assert packages_of(path) <= allowed, path

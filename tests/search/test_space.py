@@ -68,6 +68,13 @@ def test_a_trial_has_the_budget_and_the_seed_that_it_is_given():
     assert (model.shape, train.epochs, train.max_seconds, train.seed) == ("gru-2x8", 4, 9.0, 5)
 
 
+def test_all_trials_of_a_search_are_on_top_of_an_ngram_or_none_is():
+    config = SearchConfig(on_top_of="ngram")
+    model, _ = configs_of({"cell": "gru", "num_layers": 2, "hidden_size": 8}, space(), config, 0, 50_000)
+    assert model.shape == "gru-2x8-on-ngram"
+    assert protocol_of(config, space()) == {**protocol_of(SearchConfig(), space()), "on_top_of": "ngram"}
+
+
 def test_a_trial_is_trained_as_a_single_training_of_its_shape_on_a_text_of_that_length():
     shape = {"cell": "lstm", "num_layers": 3, "hidden_size": 64}
     single = resolve({**shape, "epochs": 20, "sample_every": 0}, 50_000)

@@ -15,12 +15,13 @@ from torch import Tensor
 from models.complexity import closed_form
 from models.language_model import LanguageModel
 from pipeline.config import REPORT_PROMPTS, CorpusConfig, resolve
+from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT
 from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training import experiment as experiment_module
 from pipeline.training.checkpoints import group, load_checkpoint, load_model, save_checkpoint
-from pipeline.training.evaluation import TextScore, score_mixtures, score_text, score_windows
+from pipeline.training.evaluation import TextScore, score_calibrated, score_mixtures, score_text, score_windows
 from pipeline.training.experiment import Observer, Result, run_experiment
 from pipeline.training.loop import EpochPoint, Training
 
@@ -86,6 +87,12 @@ def done(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[Resu
     folder = tmp_path_factory.mktemp("checkpoints")
     heard = Heard(folder)
     return experiment(corpus, heard, folder), heard, folder
+
+
+@pytest.fixture(scope="module")
+def on_top(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """One experiment on top of an n-gram, with checkpoints."""
+    return experiment(corpus, folder=tmp_path_factory.mktemp("on-top"), on_top_of="ngram", epochs=1)
 
 
 # --- figures and checkpoints -----------------------------------------------------------------------------------------
@@ -203,7 +210,12 @@ def test_no_folder_is_no_checkpoint_and_the_same_result(corpus, done):
 
 @pytest.mark.parametrize(
     "options",
-    [{"cell": "gru", "implementation": "scratch"}, {"cell": "rnn", "embedding_size": 5}, {"alphabet": "raw"}],
+    [
+        {"cell": "gru", "implementation": "scratch"},
+        {"cell": "rnn", "embedding_size": 5},
+        {"alphabet": "raw"},
+        {"on_top_of": "ngram"},
+    ],
 )
 def test_other_models_and_alphabets_are_reported_as_exactly(corpus, tmp_path, options):
     options = dict(options)
@@ -347,6 +359,42 @@ def test_the_model_of_the_last_checkpoint_is_the_best_so_far(corpus, tmp_path):
     model_config, train_config = resolve(OPTIONS)
     result = run_experiment(corpus, model_config, train_config, Observer(on_start=says([4.0, 5.0, 6.0])), tmp_path)
     assert score_text(load_model(tmp_path / LAST_CHECKPOINT)[0], ids_of(corpus, "test")) == result.test
+
+
+def test_a_training_on_top_of_an_ngram_is_gone_on_with_in_the_middle_of_an_epoch(corpus, tmp_path):
+    options: dict[str, Any] = {"on_top_of": "ngram", "epochs": 2, "batch_size": 4}
+    whole = experiment(corpus, **options)
+
+    def interrupt(steps: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment(corpus, *resolve(OPTIONS | options), Observer(on_step=interrupt), tmp_path)
+    heard = Heard(tmp_path)
+    again = experiment(corpus, heard, tmp_path, **options)
+    assert heard.started[0].step > 20  # at the end; it was interrupted after 20
+    assert [point.train_perplexity for point in again.history] == [point.train_perplexity for point in whole.history]
+    assert again.test == whole.test
+
+
+def test_the_last_checkpoint_of_a_training_on_top_of_an_ngram_says_where_its_model_is(on_top):
+    with pytest.raises(InputError, match=r"its n-gram is in best\.safetensors beside it"):
+        load_model(on_top.checkpoint.parent / LAST_CHECKPOINT)
+
+
+def test_stored_ngrams_are_counted_beside_parameters(done, on_top):
+    plain, figures = done[0].figures(), on_top.figures()
+    assert plain["stored_numbers"] == plain["parameters"]
+    assert figures["stored_numbers"] == figures["parameters"] + on_top.model.ngram.entries
+    assert on_top.model.ngram.entries == figures["ngram_entries"] > 100
+    assert figures["parameters"] == plain["parameters"] + OPTIONS["hidden_size"] + 1 == on_top.trained_parameters
+
+
+def test_the_control_is_the_ngram_calibrated_on_the_validation_text(corpus, on_top):
+    untouched = torch.tensor([1.0, 0, 0, 0, 0])
+    ngram = score_calibrated(on_top.model.ngram, untouched, ids_of(corpus, "val"))
+    assert ngram.perplexity == pytest.approx(on_top.figures()["ngram_val_perplexity"], rel=1e-3)
+    assert on_top.figures()["calibrated_ngram_val_perplexity"] < ngram.perplexity
 
 
 def test_a_model_is_built_for_the_vocabulary_of_the_corpus(corpus, done):

@@ -155,7 +155,7 @@ def test_epochs_differ_in_their_order(preset):
 
 
 def plain_report_epoch(
-    model: LanguageModel, batches: list[tuple[Tensor, Tensor]], learning_rate: float
+    model: LanguageModel, batches: list[tuple[Tensor, ...]], learning_rate: float
 ) -> tuple[float, float]:
     """d2l's Trainer with SGD and gradients clipped at 1; the book's training perplexity and the pooled one."""
     losses, sizes = [], []
@@ -189,10 +189,10 @@ def test_an_epoch_under_the_reports_preset_equals_a_plain_loop(cell, implementat
     recipe, val = REPORT | {"cell": cell, "implementation": implementation, "epochs": 2}, a_text(150, seed=1)
     training = start(recipe, val=val)
     plain = start(recipe, val=val).model
-    read: list[tuple[Tensor, Tensor]] = []
+    read: list[tuple[Tensor, ...]] = []
     batches = training.data.batches
 
-    def recorded(epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    def recorded(epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
         for batch in batches(epoch, generator):
             read.append(batch)
             yield batch

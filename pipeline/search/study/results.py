@@ -18,7 +18,7 @@ from pipeline.search.pruning import FinishedCurve
 from pipeline.search.space import PARAMETERS, Space, shape_of
 from pipeline.search.study.protocol import OBJECTIVES
 from pipeline.search.study.samplers import is_over_budget
-from pipeline.search.study.storage import CONFIRMED, LOST, REPEATS, SEED
+from pipeline.search.study.storage import CONFIRMED, LOST, NGRAM_ENTRIES, REPEATS, SEED
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +127,7 @@ class Results:
                     hidden_size=model.hidden_size,
                     macs_per_char=first.user_attrs["macs_per_char"],
                     parameters=first.user_attrs["parameters"],
+                    ngram_entries=first.user_attrs.get(NGRAM_ENTRIES, 0),
                     run_ids=tuple(run["run_id"] for run in runs),
                     val_perplexities=tuple(run["val_perplexity"] for run in runs),
                     test_perplexities=tuple(run["test_perplexity"] for run in runs),

@@ -30,6 +30,7 @@ CONFIRMED = "confirmed:"  # prefix, followed by TRIAL:SEED: the result of a conf
 # user attributes of a trial
 PROCESS = "time-machine-lm:process"  # the process that asked for it; a system attribute in older studies
 SEED, RETRY_OF, REPEATS = "seed", "retry_of", "repeats"
+NGRAM_ENTRIES = "ngram_entries"  # of a model on top of an n-gram
 LOST, KILLED, KILLS = "lost", "killed", "kills"  # why it is retried, whether it was killed, earlier kills
 FAILURE = "failure"  # reason
 

@@ -43,6 +43,7 @@ from pipeline.search.study.storage import (
     KILLED,
     KILLS,
     LOST,
+    NGRAM_ENTRIES,
     PARENT,
     PROCESS,
     REPEATS,
@@ -371,6 +372,7 @@ class Search:
     def _tell(self, number: int, result: Mapping[str, Any]) -> None:
         link, figure = self.dashboard_link(result["run_id"])
         kept = {name: result[name] for name in RESULT}
+        kept[NGRAM_ENTRIES] = result.get("stored_numbers", result["parameters"]) - result["parameters"]
         trial_id = self._set_user_attrs(number, **kept, sample_text=result["texts"][0], mlflow_run=link)
         if figure is not None:  # for optuna-dashboard
             artifact_folder().mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,242 @@
+"""NgramLanguageModel: a recurrent network that corrects an n-gram model, for the price of a small network.
+
+Shapes: B batch, T time steps, N characters of a text, V vocabulary, E n-grams, C contexts, K = order - 1.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.config import ModelConfig
+from models.language_model import LanguageModel, State
+from models.ngram import KneserNey, ngrams_of
+
+PARTS = 20  # of a training text, each scored by an n-gram that was fitted on the others
+POSITIONS_AT_ONCE = 8192  # scored at once: their n-grams take some 10 MB
+
+
+class Ngram(nn.Module):
+    """The tables of a fitted Kneser-Ney model, for batches of texts.
+
+    The n-grams of all orders form one trie. Context 0 is the empty one, context i + 1 is n-gram i.
+
+    keys (E,)      context * V + last character, sorted
+    shares (E,)    discounted relative frequency of the last character after its context
+    backoff (C,)   probability freed by the discounts in each context
+
+    They are no parameters and are not in ``state_dict``: ``tensors`` has what a checkpoint needs. Copies of a model
+    share them.
+    """
+
+    keys: Tensor
+    shares: Tensor
+    backoff: Tensor
+    last: Tensor
+    first: Tensor
+    unigram: Tensor
+
+    def __init__(self, keys: Tensor, shares: Tensor, backoff: Tensor, vocab_size: int, order: int) -> None:
+        super().__init__()
+        self.vocab_size, self.order = vocab_size, order
+        self.missing = len(backoff)  # the context that stands for those not in training: it has no n-grams
+        begin = torch.searchsorted(keys, vocab_size * torch.arange(self.missing + 2))
+        unigram = torch.full((vocab_size,), float(backoff[0]) / vocab_size)
+        unigram[keys[: begin[1]]] += shares[: begin[1]]
+        tables = {
+            "keys": keys,
+            "shares": shares,
+            "backoff": F.pad(backoff, (0, 1), value=1.0),
+            "last": keys % vocab_size,
+            "first": begin,  # n-grams of context i are first[i] to first[i + 1] - 1
+            "unigram": unigram,
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)
+
+    @classmethod
+    def of(cls, model: KneserNey) -> "Ngram":
+        """The tables of a fitted model."""
+        of_order, base = [], 0
+        for grams in model.orders:
+            of_order.append(grams.keys + base * model.vocab_size)
+            base += len(grams.backoff)
+        shares, backoff = (
+            torch.from_numpy(np.concatenate([getattr(grams, name) for grams in model.orders]).astype(np.float32))
+            for name in ("shares", "backoff")
+        )
+        return cls(torch.from_numpy(np.concatenate(of_order)), shares, backoff, model.vocab_size, model.order)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What ``from_tensors`` builds the tables from; keys in 32 bits where they fit."""
+        is_narrow = not len(self.keys) or int(self.keys[-1]) < 2**31
+        return {
+            "keys": self.keys.int() if is_narrow else self.keys,
+            "shares": self.shares,
+            "backoff": self.backoff[:-1],
+            "order": torch.tensor(self.order),
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], vocab_size: int) -> "Ngram":
+        """Inverse of ``tensors``. Raises KeyError or ValueError for tensors that are no n-gram tables."""
+        keys, shares, backoff = tensors["keys"].long(), tensors["shares"], tensors["backoff"]
+        order = int(tensors["order"])
+        if order < 1 or not len(keys) == len(shares) >= len(backoff) - 1 >= 0 or keys.dim() * backoff.dim() != 1:
+            raise ValueError(f"its {order}-gram has {len(keys)} keys, {len(shares)} shares and {len(backoff)} contexts")
+        if not len(keys) or not (keys.diff() > 0).all() or keys[0] < 0 or keys[-1] >= len(backoff) * vocab_size:
+            raise ValueError("its n-grams are not sorted, or have contexts that are not there")
+        if not all(((part >= 0) & (part <= 1)).all() for part in (shares, backoff)):
+            raise ValueError("its n-gram tables have values that are no probabilities")
+        return cls(keys, shares.float(), backoff.float(), vocab_size, order)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Ngram":
+        return self  # never changed
+
+    @property
+    def entries(self) -> int:
+        """The number of stored n-grams, of all orders."""
+        return len(self.keys)
+
+    @torch.no_grad()
+    def forward(self, text: Tensor, steps: int) -> Tensor:
+        """Log-probabilities (B, steps, V) of the characters that follow each of the last ``steps`` of ``text``.
+
+        text (B, >= steps) holds ids + 1, and 0 where there is no character.
+        """
+        contexts = self.contexts(text)[:, -steps:]
+        parts = [self._probabilities(part) for part in contexts.flatten(0, 1).split(POSITIONS_AT_ONCE)]
+        return torch.cat(parts).log().view(len(text), steps, self.vocab_size)
+
+    def contexts(self, text: Tensor) -> Tensor:
+        """The contexts (B, T, order) of the next character after each of ``text`` (B, T): of 0 to K characters."""
+        ending = torch.zeros_like(text)
+        found = [ending]
+        for n in range(1, self.order):
+            before = ending if n == 1 else F.pad(ending[:, :-1], (1, 0), value=self.missing)
+            wanted = before * self.vocab_size + text - 1
+            at = torch.searchsorted(self.keys, wanted).clamp(max=len(self.keys) - 1)
+            ending = torch.where((self.keys[at] == wanted) & (text > 0), at + 1, self.missing)
+            found.append(ending)
+        return torch.stack(found, dim=-1)
+
+    def _probabilities(self, contexts: Tensor) -> Tensor:
+        """contexts (N, order) -> probabilities (N, V).
+
+        Each order's shares are weighted by the product of the backoffs of all longer contexts.
+        """
+        products = self.backoff[contexts].flip(1).cumprod(1).flip(1)
+        weights = F.pad(products[:, 1:], (0, 1), value=1.0)
+        probabilities = weights[:, :1] * self.unigram
+        longer, weights = contexts[:, 1:].flatten(), weights[:, 1:].flatten()
+        begin = self.first[longer]
+        counts = self.first[longer + 1] - begin
+        of = torch.repeat_interleave(counts)  # the index in ``longer`` of each n-gram found
+        entry = torch.arange(len(of), device=of.device) + (begin - (counts.cumsum(0) - counts))[of]
+        row = torch.div(of, max(1, self.order - 1), rounding_mode="floor")
+        at = row * self.vocab_size + self.last[entry]
+        probabilities.view(-1).index_add_(0, at, self.shares[entry] * weights[of])
+        return probabilities
+
+
+class NgramLanguageModel(LanguageModel):
+    """A LanguageModel on top of an n-gram model (``on_top_of="ngram"``), called like any other.
+
+    logits = W h + b + (a + v.h) log p_ngram(. | context)
+
+    W, b and v start at zero and a at one, so that an untrained model is the n-gram. The state is that of the recurrent
+    layers, always as a tuple, and one more tensor (1, B, K): ids + 1 of the latest characters, 0 for no character.
+    """
+
+    def __init__(self, config: ModelConfig, vocab_size: int, ngram: Ngram) -> None:
+        super().__init__(config, vocab_size)
+        self.gate = nn.Linear(config.hidden_size, 1)  # v and a
+        for parameter in (*self.output.parameters(), self.gate.weight):
+            nn.init.zeros_(parameter)
+        nn.init.ones_(self.gate.bias)
+        self.ngram = ngram
+
+    def initial_state(self, batch_size: int) -> State:
+        """The state before the first character: all zeros."""
+        hidden = super().initial_state(batch_size)
+        latest = torch.zeros(1, batch_size, self.ngram.order - 1, dtype=torch.int64, device=self.output.weight.device)
+        return (*(hidden if isinstance(hidden, tuple) else (hidden,)), latest)
+
+    def forward(self, ids: Tensor, state: State | None = None, prior: Tensor | None = None) -> tuple[Tensor, State]:
+        """ids (B, T), state or None (zeros) -> logits (B, T, V), state after the last character.
+
+        ``prior`` (B, T, V), in training, replaces the n-gram's log-probabilities, which know the training text.
+        """
+        *parts, latest = self.initial_state(len(ids)) if state is None else state
+        hidden, after = self.hidden_states(ids, tuple(parts) if len(parts) > 1 else parts[0])
+        text = torch.cat([latest[0], ids + 1], dim=1)
+        if prior is None:
+            prior = self.ngram(text, ids.shape[1])
+        logits = self.output(hidden) + self.gate(hidden) * prior.float()
+        latest = text[:, ids.shape[1] :][None]
+        return logits, (*(after if isinstance(after, tuple) else (after,)), latest)
+
+    def like(self, config: ModelConfig) -> LanguageModel:
+        """A new model of the same kind, on top of the same n-gram, with another configuration."""
+        return NgramLanguageModel(config, self.vocab_size, self.ngram)
+
+
+def language_model(config: ModelConfig, vocab_size: int, ngram: Ngram | None) -> LanguageModel:
+    """A new model of a configuration; ``ngram`` is None unless it is on top of one."""
+    if config.on_top_of == "nothing":
+        return LanguageModel(config, vocab_size)
+    assert ngram is not None
+    return NgramLanguageModel(config, vocab_size, ngram)
+
+
+class CrossFitted:
+    """Log-probabilities of a training text by n-grams that were not fitted on what they score.
+
+    The n-gram model is fitted on ``parts`` of the text, spans in order; each is scored by an n-gram that was fitted on
+    the others, and what lies between them by the model itself. So the network learns to correct the n-gram where that
+    is as unsure as on a new text.
+    """
+
+    def __init__(self, ids: NDArray[np.integer], ngram: KneserNey, parts: Sequence[tuple[int, int]]) -> None:
+        self.ids, self.ngram, self.parts = ids, ngram, parts
+        self._span = (0, 0)
+        self._filled = torch.empty(0)
+
+    def __call__(self, start: int, end: int) -> Tensor:
+        """Log-probabilities (end - start, V) in float16 of the characters of a span; the latest span is kept."""
+        if self._span != (start, end):
+            self._filled = torch.empty(0)  # before the next one is allocated
+            self._filled, self._span = self._fill(start, end), (start, end)
+        return self._filled
+
+    def _fill(self, start: int, end: int) -> Tensor:
+        vocab_size, order = self.ngram.vocab_size, self.ngram.order
+        ngrams = list(ngrams_of(np.concatenate([self.ids[a:b] for a, b in self.parts]), vocab_size, order))
+        filled = np.empty((end - start, vocab_size), dtype=np.float16)
+        at, between = 0, 0  # ends of the latest part: in the fitted text, and in the whole text
+        for part_start, part_end in [*self.parts, (len(self.ids), len(self.ids))]:
+            self._score(self.ngram, between, part_start, start, filled)
+            if max(start, part_start) < min(end, part_end):
+                model = KneserNey.without(ngrams, vocab_size, at, at + part_end - part_start)
+                self._score(model, part_start, part_end, start, filled)
+            at, between = at + part_end - part_start, part_end
+        return torch.from_numpy(filled)
+
+    def _score(self, model: KneserNey, start: int, end: int, offset: int, filled: NDArray[np.float16]) -> None:
+        """Fill in what ``filled``, which begins at ``offset``, holds of a piece of the text."""
+        first, last = max(start, offset), min(end, offset + len(filled))
+        if first < last:
+            context = min(first, model.order - 1)
+            scored = model.log_probabilities_of_all(self.ids[first - context : last], context)
+            filled[first - offset : last - offset] = scored
+
+
+def contiguous_parts(characters: int) -> list[tuple[int, int]]:
+    """PARTS spans of about equal length that cover a text."""
+    edges = np.linspace(0, characters, PARTS + 1).astype(int).tolist()
+    return list(pairwise(edges))
