@@ -17,7 +17,7 @@ from models.complexity import Complexity, measure
 from models.config import ModelConfig
 from models.language_model import LanguageModel
 from models.mixture import Mixture, best_mixture
-from models.ngram import Baselines
+from models.ngram import Baselines, KneserNey
 from models.on_top_of_ngram import CrossFitted, Ngram, NgramLanguageModel, contiguous_parts, language_model
 from pipeline.config import TrainConfig
 from pipeline.errors import InputError
@@ -30,6 +30,8 @@ from pipeline.training.loop import EpochPoint, Training, fit
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: at most so much is lost when the process is killed
+
+ORDERS_MORE = 1  # of a network's n-gram than of the best one alone: what a longer one is too sure of is corrected
 
 MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options of a training that may change when it is resumed
 
@@ -48,8 +50,8 @@ class Result:
     """The result of an experiment: ``model`` and perplexities are those of the best epoch (lowest on validation).
 
     ``last_texts`` are greedy continuations, as in the report, by the weights of the last epoch: prompt -> text.
-    ``calibrated_ngram`` are the perplexities of the n-gram that the model is on top of, without the network, but
-    calibrated; {} for any other model.
+    ``calibrated_ngram`` has the order of the n-gram that the model is on top of, and its perplexities without the
+    network, but calibrated on the validation text; {} for any other model.
     """
 
     history: list[EpochPoint]
@@ -58,7 +60,7 @@ class Result:
     test: TextScore
     baselines: dict[str, Baselines]
     mixed: MixtureScore
-    calibrated_ngram: dict[str, float]
+    calibrated_ngram: dict[str, Any]
     complexity: Complexity
     trained_parameters: int
     precision: str
@@ -177,6 +179,8 @@ class CheckpointManager:
             )
             if theirs != ours:
                 raise InputError(f"{path} is of another {name} configuration; give another folder")
+        if found.get("ngram_order") != self.facts.get("ngram_order"):
+            raise InputError(f"{path} is of a network on top of an n-gram of another order; train anew")
         if found["corpus"]["corpus_sha256"] != self.facts["corpus"]["corpus_sha256"]:
             raise InputError(f"{path} was trained on another text; give another folder")
         planned, done = found["state"]["epochs"], len(found["state"]["history"])
@@ -206,10 +210,12 @@ def steps_kept(folder: Path) -> int:
 
 
 def cross_fitted(corpus: Corpus, config: TrainConfig) -> CrossFitted:
-    """Log-probabilities of the training text by the best n-gram of the baselines, cross-fitted."""
+    """The n-gram that a network is put on top of, and its cross-fitted log-probabilities of the training text."""
     spans = corpus.baseline_spans(config.preset)
     parts = spans if len(spans) > 1 else contiguous_parts(spans[0][1])
-    return CrossFitted(corpus.split(config.preset, "train"), corpus.ngram(config.preset), parts)
+    order = corpus.baselines(config.preset)["val"].ngram_order + ORDERS_MORE
+    ngram = KneserNey(corpus.baseline_text(config.preset), len(corpus.vocabulary), order)
+    return CrossFitted(corpus.split(config.preset, "train"), ngram, parts)
 
 
 def stored_ngrams(model: LanguageModel) -> int:
@@ -257,6 +263,7 @@ class Experiment:
                 "vocabulary": {"alphabet": corpus.vocabulary.alphabet, "symbols": list(corpus.vocabulary.symbols)},
                 "model": asdict(model_config),
                 "train": asdict(train_config),
+                **({"ngram_order": ngram.order} if ngram else {}),
             },
         )
         self._checkpoints.restore(self.training)
@@ -313,15 +320,16 @@ class Experiment:
         scores = (TextScore(mixture.of(nats), len(ids) - 1) for nats, ids in ((val, self._val), (test, self._test)))
         return MixtureScore(mixture, *scores)
 
-    def _calibrated_ngram(self, model: LanguageModel) -> dict[str, float]:
-        """Perplexities of the n-gram that the model is on top of, calibrated on the validation text; {} without one."""
+    def _calibrated_ngram(self, model: LanguageModel) -> dict[str, Any]:
+        """Order of the n-gram that the model is on top of, and its perplexities once calibrated; {} without one."""
         if not isinstance(model, NgramLanguageModel):
             return {}
-        ngram, val = model.ngram, self._val
-        weights = calibrate(ngram, val)
+        weights = calibrate(model.ngram, self._val)
+        val, test = (score_calibrated(model.ngram, weights, ids).perplexity for ids in (self._val, self._test))
         return {
-            f"calibrated_ngram_{split}_perplexity": score_calibrated(ngram, weights, ids).perplexity
-            for split, ids in (("val", val), ("test", self._test))
+            "on_top_of_order": model.ngram.order,
+            "calibrated_ngram_val_perplexity": val,
+            "calibrated_ngram_test_perplexity": test,
         }
 
 

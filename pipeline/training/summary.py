@@ -69,7 +69,8 @@ def _compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
     Results of trainings that are older than mixtures have none of both.
     """
-    rows = [("ngram_", f"Kneser-Ney {ngram_label(result)}"), ("", "network")]
+    on_top = f" on top of a {result['on_top_of_order']}-gram" if "on_top_of_order" in result else ""
+    rows = [("ngram_", f"Kneser-Ney {ngram_label(result)}"), ("", f"network{on_top}")]
     if "mixture_weight" in result:
         rows.append(("mixture_", f"both ({result['mixture_kind']}, {result['mixture_weight']:.0%} network)"))
     table = []
