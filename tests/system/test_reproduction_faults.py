@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -77,16 +76,12 @@ def expected(book: Path, tmp_path_factory: pytest.TempPathFactory, empty_databas
 def bench(book: Path, tmp_path: Path, empty_database: Path) -> Iterator[Bench]:
     made = bench_in(tmp_path, empty_database)
     yield made
-    for process in made.started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            made.wait(process)
+    made.kill_all()
 
 
 def bench_in(folder: Path, empty_database: Path) -> Bench:
     made = Bench(folder)
-    made.checkout.database.parent.mkdir(exist_ok=True)
-    shutil.copy(empty_database, made.checkout.database)
+    made.add_store(empty_database)
     return made
 
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -26,13 +25,9 @@ REST_SECONDS = 10.0  # a worker notices within half a second that its parent is 
 def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Lab]:
     """A copy of the project with a store in it; what is still running there at the end is killed."""
     lab = Lab(tmp_path_factory.mktemp("lab"))
-    lab.checkout.database.parent.mkdir(exist_ok=True)
-    shutil.copy(empty_database, lab.checkout.database)
+    lab.add_store(empty_database)
     yield lab
-    for process in lab.started:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            lab.wait(process)
+    lab.kill_all()
 
 
 @pytest.fixture
