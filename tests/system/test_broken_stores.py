@@ -268,7 +268,7 @@ def test_a_file_or_folder_that_may_not_be_written_is_refused(checkout, name):
 @pytest.mark.slow
 def test_a_disk_that_is_full_while_it_is_recorded_is_told_and_the_next_command_sees_to_the_run(checkout):
     known = {run["id"] for run in checkout.runs()}
-    for limit in (10_000, 60_000, 100_000, 200_000):
+    for limit in (10_000, 200_000):  # at the first record, and in the training
         full = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
         code, err = command(checkout, *TRAIN, before=full)
         assert code in (1, 2), (limit, err)

@@ -139,16 +139,6 @@ def test_kill_9_of_a_worker_costs_it_a_moment(bench, expected):
     check(bench, expected)
 
 
-def test_a_second_command_at_the_same_time_is_refused(bench):
-    process = bench.begin()
-    bench.wait_for_training()
-    second = bench.run(*WORDS)
-    assert second.code == 2
-    assert "is being reproduced by another command" in second.output
-    assert "Traceback" not in second.output
-    assert bench.wait(process).code == 0
-
-
 def test_under_mlflow_run_and_again(bench, expected):
     words = ["-e", "reproduce", "-P", "quick=true", "-P", "only=*-scratch-1x8", "-P", "epochs=20"]
     bench.checkout.environment = bench.environment
@@ -159,10 +149,3 @@ def test_under_mlflow_run_and_again(bench, expected):
     bench.checkout.mlflow_run(*words)
     assert bench.checkout.last("reproduce")["id"] == parent["id"]
     assert bench.checkout.last("resume")["tags"]["resumed_run"] == parent["id"]
-
-
-def test_without_the_exact_text_it_ends_with_3(bench):
-    bench.environment.pop("TMLM_DATA_DIR", None)
-    done = bench.run(*WORDS)
-    assert done.code == 3
-    assert "Traceback" not in done.output

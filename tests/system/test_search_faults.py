@@ -71,6 +71,11 @@ class Command:
             assert time.monotonic() < until, (trials_of(self.lab, self.study), study_runs(self.lab, self.study))
             time.sleep(0.05)
 
+    def parent(self) -> str:
+        """The id of the only run of the search."""
+        (run_id,) = [run.id for run in study_runs(self.lab, self.study) if run.stage == "search"]
+        return run_id
+
     def trials_that_are(self, state: str) -> list[StudyTrial]:
         return [trial for trial in trials_of(self.lab, self.study) if trial.state == state]
 
@@ -125,44 +130,43 @@ def test_a_confirmation_that_kills_its_process_twice_is_left_to_the_next_command
     command.finish()  # it is tried again by another command
 
 
-@pytest.mark.parametrize("phase", ["trials", "confirmations"])
-def test_kill_9_of_the_parent(lab, study, small_text, phase):
-    command = Command(lab, study, small_text, seeds=1 if phase == "trials" else 2)
-    process = command.start()
-    command.wait_for(command.is_training if phase == "trials" else command.is_confirming)
-    others = below(process)
-    process.kill()
-    lab.wait(process)
-    assert all_ended(others, REST_SECONDS)
-    (parent,) = [run for run in study_runs(lab, study) if run.stage == "search"]
-    said = command.finish()
-    if phase == "trials":
-        assert "Resuming trials whose process died:" in said
-    assert parent.id == next(run.id for run in study_runs(lab, study) if run.stage == "search")
+def test_kill_9_of_the_parent_in_the_trials_and_in_the_confirmations(lab, study, small_text):
+    command = Command(lab, study, small_text, seeds=2)
+    for phase in (command.is_training, command.is_confirming):
+        process = command.start()
+        command.wait_for(phase)
+        others = below(process)
+        process.kill()
+        killed = lab.wait(process)
+        assert all_ended(others, REST_SECONDS)
+    parent = command.parent()
+    assert "Resuming trials whose process died:" in killed.output  # of the second command
+    command.finish()
+    assert command.parent() == parent
 
 
-@pytest.mark.parametrize("phase", ["trials", "confirmations"])
 @pytest.mark.parametrize(("signum", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
-def test_a_signal_stops_the_search_in_a_sentence(lab, study, small_text, signum, to_all, phase):
-    command = Command(lab, study, small_text, seeds=1 if phase == "trials" else 2)
-    process = command.start()
-    command.wait_for(command.is_training if phase == "trials" else command.is_confirming)
-    others = below(process)
-    if to_all:
-        os.killpg(process.pid, signum)
-    else:
-        process.send_signal(signum)
-    process.wait(5)
-    assert all_ended(others, REST_SECONDS)
-    done = lab.wait(process)
-    assert done.code == 128 + signum, done.output
-    assert "Traceback" not in done.output
-    assert [line for line in done.output.splitlines() if "topped by" in line] == [
-        f"Stopped by {'Ctrl-C' if signum == signal.SIGINT else 'SIGTERM'}."
-    ]
-    runs = study_runs(lab, study)
-    assert {run.status for run in runs} <= {"KILLED", "FINISHED"}, runs
-    assert [run.status for run in runs if run.stage == "search"] == ["KILLED"]
+def test_a_signal_stops_the_trials_and_the_confirmations_in_a_sentence(lab, study, small_text, signum, to_all):
+    command = Command(lab, study, small_text, seeds=2)
+    for phase in (command.is_training, command.is_confirming):
+        process = command.start()
+        command.wait_for(phase)
+        others = below(process)
+        if to_all:
+            os.killpg(process.pid, signum)
+        else:
+            process.send_signal(signum)
+        process.wait(5)
+        assert all_ended(others, REST_SECONDS)
+        done = lab.wait(process)
+        assert done.code == 128 + signum, done.output
+        assert "Traceback" not in done.output
+        assert [line for line in done.output.splitlines() if "topped by" in line] == [
+            f"Stopped by {'Ctrl-C' if signum == signal.SIGINT else 'SIGTERM'}."
+        ]
+        runs = study_runs(lab, study)
+        assert {run.status for run in runs} <= {"KILLED", "FINISHED"}, runs
+        assert [run.status for run in runs if run.stage == "search"] == ["KILLED"]
     command.finish()  # where the machine was too busy to fail the trials in time, this has found them left behind
 
 
@@ -214,25 +218,25 @@ def mlflow_words(command: Command) -> list[str]:
     return words
 
 
-@pytest.mark.parametrize("how", ["Ctrl-C", "kill -9"])
-def test_under_mlflow_run(lab, study, small_text, how):
-    command = Command(lab, study, small_text)
-    process = lab.start(mlflow_words(command), group=True)
-    command.wait_for(command.is_training)
-    others = below(process)
-    os.killpg(process.pid, signal.SIGINT if how == "Ctrl-C" else signal.SIGKILL)
-    assert all_ended(others, REST_SECONDS)
-    process.wait(REST_SECONDS)  # mlflow's own process
-    stopped = lab.wait(process)
-    (parent,) = [run.id for run in study_runs(lab, study) if run.stage == "search"]
-    if how == "Ctrl-C":
-        command.wait_for(lambda: lab.status(parent) == "KILLED")  # mlflow's own word comes in between
-        assert not command.trials_that_are("RUNNING")
-        assert "Traceback" not in stopped.output
+def test_ctrl_c_and_kill_9_under_mlflow_run(lab, study, small_text):
+    command = Command(lab, study, small_text, trials=4)
+    for signum in (signal.SIGINT, signal.SIGKILL):
+        process = lab.start(mlflow_words(command), group=True)
+        command.wait_for(command.is_training)
+        others = below(process)
+        os.killpg(process.pid, signum)
+        assert all_ended(others, REST_SECONDS)
+        process.wait(REST_SECONDS)  # mlflow's own process
+        stopped = lab.wait(process)
+        parent = command.parent()
+        if signum == signal.SIGINT:
+            command.wait_for(lambda: lab.status(command.parent()) == "KILLED")  # mlflow's own word comes in between
+            assert not command.trials_that_are("RUNNING")
+            assert "Traceback" not in stopped.output
     again = lab.wait(lab.start(mlflow_words(command), group=True))
     assert again.code == 0, again.output
     command.check()
-    assert [run.id for run in study_runs(lab, study) if run.stage == "search"] == [parent]
+    assert command.parent() == parent
 
 
 def test_a_second_command_on_a_study_that_is_being_searched_is_refused(lab, study, small_text, monkeypatch):
