@@ -223,9 +223,8 @@ def test_without_the_exact_text_nothing_is_begun(store, monkeypatch):
 
 
 def test_a_second_command_at_the_same_time_is_refused(store, pool):
-    def meanwhile(count: int) -> Inline:
+    def meanwhile(count: int) -> Any:
         reproduce(TWO, quick=True, make_pool=pool)
-        return pool(count)
 
     with pytest.raises(InputError, match="is being reproduced by another command"):
         reproduce(TWO, quick=True, make_pool=meanwhile)
