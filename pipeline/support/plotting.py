@@ -149,7 +149,7 @@ def from_edge_to_edge(axes: Axes, heights: Iterable[float]) -> list[Line]:
 
 def legend_below(figure: Figure, axes: Iterable[Axes], columns: int, size: float | str | None = None) -> None:
     """Add a legend below the figure with each label of the axes once; nothing if no artist has a label."""
-    entries = {label: line for one in axes for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
+    entries = {label: line for part in axes for line, label in zip(*part.get_legend_handles_labels(), strict=True)}
     if entries:
         figure.legend(
             entries.values(), entries.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=size
