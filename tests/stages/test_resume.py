@@ -153,6 +153,7 @@ def expected(finished_store: RecordedStore) -> Outcome:
     """The outcome of TINY when nothing happens."""
     home, run_id = finished_store
     with store_at(home):
+        setup()
         return outcome(run_id)
 
 
