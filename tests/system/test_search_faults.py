@@ -131,7 +131,7 @@ def test_a_confirmation_that_kills_its_process_twice_is_left_to_the_next_command
 
 
 def test_kill_9_of_the_parent_in_the_trials_and_in_the_confirmations(lab, study, small_text):
-    command = Command(lab, study, small_text, seeds=2)
+    command = Command(lab, study, small_text, seeds=2, workers=1)
     for phase in (command.is_training, command.is_confirming):
         process = command.start()
         command.wait_for(phase)
@@ -219,7 +219,7 @@ def mlflow_words(command: Command) -> list[str]:
 
 
 def test_ctrl_c_and_kill_9_under_mlflow_run(lab, study, small_text):
-    command = Command(lab, study, small_text, trials=4)
+    command = Command(lab, study, small_text, trials=4, workers=1)
     for signum in (signal.SIGINT, signal.SIGKILL):
         process = lab.start(mlflow_words(command), group=True)
         command.wait_for(command.is_training)
@@ -250,14 +250,14 @@ def test_a_second_command_on_a_study_that_is_being_searched_is_refused(lab, stud
 
 
 def test_more_trials_later_train_the_rest_alone_and_nothing_to_do_changes_nothing(lab, study, small_text):
-    command = Command(lab, study, small_text, seeds=2)
+    command = Command(lab, study, small_text, seeds=2, workers=1)
     command.finish()
     before = trials_of(lab, study), [run for run in study_runs(lab, study) if run.stage == "train"]
     began = time.monotonic()
     command.finish()
     sys.stdout.write(f"nothing to do: {time.monotonic() - began:.1f} s\n")
     assert before == (trials_of(lab, study), [run for run in study_runs(lab, study) if run.stage == "train"])
-    Command(lab, study, small_text, trials=5, seeds=2).finish()
+    Command(lab, study, small_text, trials=5, seeds=2, workers=1).finish()
     assert trials_of(lab, study)[: len(before[0])] == before[0]
     after = [run for run in study_runs(lab, study) if run.stage == "train"]
     assert after[: len(before[1])] == before[1]
