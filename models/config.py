@@ -6,6 +6,7 @@ from math import inf
 from typing import Any, Literal, get_args, get_origin
 
 CellName = Literal["rnn", "gru", "lstm"]
+TORCH_CELLS: tuple[CellName, ...] = ("rnn", "gru", "lstm")  # torch.nn has a layer for each
 Implementation = Literal["torch", "scratch"]
 Partner = Literal["nothing", "ngram"]
 
@@ -137,6 +138,10 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check(self)
+        if self.cell not in TORCH_CELLS and self.implementation == "torch":
+            raise ConfigError(
+                "cell", f"is {self.cell!r}, which torch.nn has no layer for", needs=("implementation", "scratch")
+            )
         if self.equations == "book" and self.implementation == "torch":
             raise ConfigError(
                 "equations", "is 'book', which torch.nn's layers can't compute", needs=("implementation", "scratch")

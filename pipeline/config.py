@@ -153,6 +153,22 @@ class TrainConfig:
         return values
 
 
+def workers_option() -> Any:
+    """Declare the field ``workers`` of a command that makes many trainings."""
+    return option(
+        None,
+        help="Worker processes, one thread each; auto: one per core, as many as fit into memory.",
+        preset=True,
+        low=1,
+        high=1024,
+    )
+
+
+def time_limit_option() -> Any:
+    """Declare the field ``max_seconds`` of a command that makes many trainings."""
+    return option(0.0, help="Time limit of each training, in seconds (0: no limit).", low=0)
+
+
 @dataclass(frozen=True)
 class ReproduceConfig:
     """Which of the report's configurations to train. Raises ConfigError for a value that is not allowed."""
@@ -166,14 +182,8 @@ class ReproduceConfig:
         high=1_000_000,
     )
     seeds: int = option(1, help="Trainings per configuration, with seeds 0, 1, ...", low=1, high=1000)
-    workers: int | None = option(
-        None,
-        help="Worker processes, one thread each; auto: one per core, as many as fit into memory.",
-        preset=True,
-        low=1,
-        high=1024,
-    )
-    max_seconds: float = option(0.0, help="Time limit of each training, in seconds (0: no limit).", low=0)
+    workers: int | None = workers_option()
+    max_seconds: float = time_limit_option()
     against: str = option("", help="Another table of reported numbers, a CSV file with the same columns.")
     output: str = option(
         "auto",
@@ -372,16 +382,10 @@ class SearchConfig:
     sampler: SamplerName = option(
         "known-cost", help="known-cost: models the perplexity and computes the MACs; the others are Optuna's."
     )
-    workers: int | None = option(
-        None,
-        help="Worker processes, one thread each; auto: one per core, as many as fit into memory.",
-        preset=True,
-        low=1,
-        high=1024,
-    )
+    workers: int | None = workers_option()
     budget_macs: int = option(0, help="Largest MACs per character of a trial (0: no limit).", low=0)
     timeout: float = option(0.0, help="Start no further trial after this many seconds (0: no limit).", low=0)
-    max_seconds: float = option(0.0, help="Time limit of each training, in seconds (0: no limit).", low=0)
+    max_seconds: float = time_limit_option()
     seed: int = option(
         0, help="Seed of the sampler and the trials; confirmations use the next ones.", low=0, high=2**31 - 1
     )

@@ -184,6 +184,13 @@ def test_the_books_equations_are_refused_for_torchs_layers():
     assert ModelConfig(equations="book", implementation="scratch").equations == "book"
 
 
+def test_a_cell_that_torch_lacks_is_refused_for_torchs_layers(monkeypatch):
+    monkeypatch.setattr("models.config.TORCH_CELLS", ("rnn", "lstm"))
+    with pytest.raises(ConfigError, match=r"^cell is 'gru', .*; it needs implementation scratch$"):
+        ModelConfig(cell="gru")
+    assert ModelConfig(cell="gru", implementation="scratch").cell == "gru"
+
+
 @pytest.mark.parametrize("config", [ModelConfig(), TrainConfig(), CorpusConfig()])
 def test_a_configuration_cannot_be_changed(config):
     for field in fields(config):

@@ -74,8 +74,8 @@ def repair() -> list[str]:
         closed = liveness.close_dead_runs()
         left: list[liveness.OpenRun] = []
         if sqlite_file(address()) is not None:  # on a server, the `mlflow run` may be alive on another machine
-            begun, left = liveness.close_begun_runs()
-            closed += begun
+            abandoned, left = liveness.close_begun_runs()
+            closed += abandoned
         messages += [f"closed {run.id} {run.name}: {run.meaning}" for run in closed]
         messages += [
             f"left {run.id} {run.name}: started less than an hour ago by a `mlflow run` that may be in another "

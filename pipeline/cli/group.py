@@ -98,7 +98,7 @@ def leave_reason(ctx: click.Context, reason: str) -> None:
 
             runs.tag_failure(run_id, ctx.invoked_subcommand or "", reason)
         except Exception as error:  # the reason itself must still be printed
-            click.echo(f"The reason could not be left with the run {run_id}: {printable(str(error))}", err=True)
+            click.echo(f"The reason could not be recorded in the run {run_id}: {printable(str(error))}", err=True)
 
 
 def leave_signal(signal: str) -> None:

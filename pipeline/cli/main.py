@@ -352,9 +352,9 @@ def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, a
     """
     from pipeline.cli import recommend
 
-    found = recommend.recommended(corpus, max_macs, max_perplexity)
-    next_command = "" if as_json else sample_command(found["run_id"])
-    show(found, as_json, f"{recommend.sentence(found)}\nrun {found['run_id']}\n  {next_command}")
+    result = recommend.recommended(corpus, max_macs, max_perplexity)
+    next_command = "" if as_json else sample_command(result["run_id"])
+    show(result, as_json, f"{recommend.sentence(result)}\nrun {result['run_id']}\n  {next_command}")
 
 
 @cli.command()
@@ -392,9 +392,9 @@ def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:
 
     done = {"closed": doctor.close(close)} if close is not None else {}
     done |= {"repaired": doctor.repair()} if repair else {}
-    found = done | doctor.findings(config.corpus)
-    lines = [(name, each) for name, value in found.items() for each in (value if isinstance(value, list) else [value])]
-    show(found, as_json, "\n".join(f"{name:<15} {line}" for name, line in lines))
+    result = done | doctor.findings(config.corpus)
+    lines = [(name, line) for name, value in result.items() for line in (value if isinstance(value, list) else [value])]
+    show(result, as_json, "\n".join(f"{name:<15} {line}" for name, line in lines))
 
 
 def main() -> None:

@@ -172,8 +172,8 @@ def _uniform_perplexity(run: records.FinishedTraining) -> float:
 
     kinds: dict[str, Any] = {"cell": str, "num_layers": int, "hidden_size": int, "embedding_size": int}
     shape = ModelConfig(**{name: kind(run.params[name]) for name, kind in kinds.items()})
-    without, one = (closed_form(shape, symbols).parameters for symbols in (0, 1))
-    return (run.metrics["cost/parameters"] - without) / (one - without)
+    none, single = (closed_form(shape, symbols).parameters for symbols in (0, 1))
+    return (run.metrics["cost/parameters"] - none) / (single - none)
 
 
 def sentence(result: Mapping[str, Any]) -> str:

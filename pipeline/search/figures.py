@@ -8,20 +8,23 @@ from pipeline.search.front import FrontEstimate, FrontPoint, Pick, Trial
 from pipeline.support import plotting
 from pipeline.support.plotting import (
     BAR,
-    CELL_STYLES,
     FAINT,
     LARGEST,
-    OTHER_STYLE,
     TRAIN,
     VAL,
     Axes,
+    Line,
     add_axes,
     baseline_lines,
+    from_edge_to_edge,
     legend_below,
     log_x,
     log_y,
+    mean_with_interval,
     new_figure,
     say,
+    scatter,
+    scatter_by_cell,
     whole_numbers,
     write_labels,
 )
@@ -43,20 +46,17 @@ def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tupl
 def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:
     """Draw means with their intervals as large markers, at the given x."""
     for x, point in points:
-        colour, marker = CELL_STYLES.get(point.candidate.cell, OTHER_STYLE)
-        mean, low, high = point.val.mean, point.val.low, point.val.high
-        bars = None if low is None or high is None else [[mean - low], [high - mean]]
-        axes.errorbar(
-            [x],
-            [mean],
-            yerr=bars,
-            color=colour,
-            marker=marker,
-            markersize=6,
-            markeredgecolor="black",
-            capsize=3,
-            zorder=5,
-        )
+        mean_with_interval(axes, point.candidate.cell, x, point.val, markeredgecolor="black", zorder=5)
+
+
+def _staircase(axes: Axes, front: Sequence[FrontPoint]) -> list[Line]:
+    """Draw the front as steps that end at the right edge; returns their lines."""
+    ends = [*(point.candidate.macs_per_char for point in front), axes.get_xlim()[1]]
+    corners: list[tuple[float, float]] = []
+    for point, (start, end) in zip(front, pairwise(ends), strict=True):
+        corners += [(start, point.val.mean), (end, point.val.mean)]
+    scatter(axes, corners, "-", color=VAL, linewidth=1.3, zorder=2.5, label="front, means, 95 % intervals")
+    return list(pairwise(corners))
 
 
 def pareto_front(
@@ -80,40 +80,20 @@ def pareto_front(
     heights = [height for _, height in done] + [point.val.mean for point in evaluated.points]
     log_x(axes, [*macs, *(x for x, _ in reported)] or [evaluated.reference[1]])
     log_y(axes, [*heights, *bars.values(), *(y for _, y in reported)] or [evaluated.reference[0]])
-    if reported:
-        axes.plot(
-            *zip(*reported, strict=True),
-            "P",
-            color="#b8b8b8",
-            markersize=6,
-            zorder=1.5,
-            label="coursework report, as it says",
-        )
-    for cell in sorted({trial.cell for trial, _ in done}, key=lambda cell: [*CELL_STYLES, cell].index(cell)):
-        colour, marker = CELL_STYLES.get(cell, OTHER_STYLE)
-        dots = [(trial.macs_per_char, height) for trial, height in done if trial.cell == cell]
-        axes.plot(
-            *zip(*dots, strict=True), marker, color=colour, markersize=5, alpha=0.55, mew=0, label=f"{cell} trials"
-        )
+    as_reported = "coursework report, as it says"
+    scatter(axes, reported, "P", color="#b8b8b8", markersize=6, zorder=1.5, label=as_reported)
+    scatter_by_cell(axes, [(trial.cell, trial.macs_per_char, height) for trial, height in done], "{} trials")
     if failed:
         top = axes.get_xaxis_transform()
         axes.plot(failed, [0.985] * len(failed), "x", color=FAINT, transform=top, label=f"failed ({len(failed)})")
     baseline_lines(axes, bars)
     if not heights:
         say(axes, "no finished trial")
-    left, right = axes.get_xlim()
-    lines = [((left, value), (right, value)) for value in bars.values()]
-    if front := evaluated.front:
-        line: list[tuple[float, float]] = []
-        ends = [*(point.candidate.macs_per_char for point in front), right]
-        for point, (start, end) in zip(front, pairwise(ends), strict=True):
-            line += [(start, point.val.mean), (end, point.val.mean)]
-        axes.plot(*zip(*line, strict=True), color=VAL, linewidth=1.3, zorder=2.5, label="front, means, 95 % intervals")
-        lines += pairwise(line)
-        _members(axes, [(point.candidate.macs_per_char, point) for point in front])
+    lines = [*from_edge_to_edge(axes, bars.values()), *_staircase(axes, evaluated.front)]
+    _members(axes, [(point.candidate.macs_per_char, point) for point in evaluated.front])
     axes.set(xlabel="MACs per character, output layer included", ylabel="validation perplexity per character")
     legend_below(figure, [axes], 3, "small")
-    labels = [(text, point.candidate.macs_per_char, point.val.mean) for text, point in _named(front, chosen)]
+    labels = [(text, point.candidate.macs_per_char, point.val.mean) for text, point in _named(evaluated.front, chosen)]
     write_labels(axes, labels, [*((t.macs_per_char, h) for t, h in done), *reported], lines, keep=len(chosen))
     return plotting.png(figure)
 
@@ -177,12 +157,7 @@ def perplexity_against_time(evaluated: FrontEstimate, chosen: Mapping[str, Pick]
         return plotting.png(figure)
     log_x(axes, [x for x, _ in points])
     log_y(axes, [point.val.mean * factor for _, point in points for factor in (1 / 1.2, 1.2)])
-    for cell in sorted(
-        {point.candidate.cell for _, point in points}, key=lambda cell: [*CELL_STYLES, cell].index(cell)
-    ):
-        colour, marker = CELL_STYLES.get(cell, OTHER_STYLE)
-        dots = [(x, point.val.mean) for x, point in points if point.candidate.cell == cell]
-        axes.plot(*zip(*dots, strict=True), marker, color=colour, markersize=5, alpha=0.55, mew=0, label=cell)
+    scatter_by_cell(axes, [(point.candidate.cell, x, point.val.mean) for x, point in points])
     _members(axes, [(x, point) for x, point in points if point.on_front])
     legend_below(figure, [axes], 3)
     front = [point for _, point in points if point.on_front]

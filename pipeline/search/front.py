@@ -29,8 +29,8 @@ def _pairs(points: ArrayLike) -> Floats:
 def front_mask(x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
     """Mask of the points on the front: x (N,), y (..., N) -> (..., N).
 
-    A point is dominated by one that is nowhere greater and somewhere less. So equal points don't dominate each other:
-    both are on the front, or neither is.
+    A point is dominated by another that is no greater in either objective and less in one. Equal points don't dominate
+    each other: both are on the front, or neither is.
     """
     x, y = _finite(x), _finite(y)
     if not x.size:
@@ -67,11 +67,11 @@ def hypervolume(points: ArrayLike, reference: tuple[float, float]) -> float:
 
 
 def knee(points: ArrayLike) -> int:
-    """Where a front bends most: the index of the point of (N, 2) that lies furthest below the chord of its two ends.
+    """Index of the knee of a front (N, 2): the point that lies furthest below the chord of its two ends.
 
     Distances are taken after both coordinates are scaled to [0, 1] between the ends (Das 1999, doi:10.1007/BF01195985;
-    Satopaa et al. 2011, "Finding a 'Kneedle' in a Haystack", doi:10.1109/ICDCSW.2011.20). The ends lie on the chord:
-    where nothing lies below it, as in a front of two, the answer is the end of the lowest x.
+    Satopaa et al. 2011, "Finding a 'Kneedle' in a Haystack", doi:10.1109/ICDCSW.2011.20). The ends lie on the chord: if
+    no point lies below it, as in a front of two, the knee is the end with the lower x.
     """
     points = _pairs(points)
     if not len(points):
@@ -86,7 +86,7 @@ WITHIN = 0.05  # share of the best perplexity that the pick "small" may lose
 
 POSTERIOR_DRAWS = 10_000
 
-LOUD = 0.01  # standard deviation among seeds, of log perplexity, above which the hypervolume's interval is too narrow
+NOISY = 0.01  # standard deviation among seeds, of log perplexity, above which the hypervolume's interval is too narrow
 
 SURE = 0.9  # probability below which the best is called doubtful
 
@@ -94,7 +94,7 @@ SURE = 0.9  # probability below which the best is called doubtful
 
 
 class Trial(NamedTuple):
-    """One trial as the pictures show it, in the order of the study; MACs are known of a failed one too."""
+    """One trial as the pictures show it, in the order of the study; the MACs of a failed one are known too."""
 
     cell: str
     macs_per_char: int
@@ -130,7 +130,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """How pictures call it: lstm 1x64."""
+        """The name in pictures: lstm 1x64."""
         return f"{self.cell} {self.num_layers}x{self.hidden_size}"
 
     @property
@@ -140,15 +140,15 @@ class Candidate:
 
     @property
     def mean_val_perplexity(self) -> float:
-        """The geometric mean over its runs; infinite when one of them diverged."""
+        """The geometric mean over the runs; infinite if one of them diverged."""
         return geometric_mean(self.val_perplexities)
 
     @property
     def run_id(self) -> str:
-        """The run that stands for it: the lowest validation perplexity of its runs, the first of equals.
+        """The run to use: the one with the lowest validation perplexity; of equal ones, the first.
 
-        All cost the same to use, so nobody is served by a worse one. What is said of the configuration is the mean of
-        its runs, which this choice does not flatter.
+        All runs of a configuration cost the same. Reported figures are means over all of them, so they do not profit
+        from this choice.
         """
         return self.run_ids[int(np.argmin(self.val_perplexities))]
 
@@ -165,19 +165,19 @@ class FrontPoint:
 
     @property
     def seeds(self) -> int:
-        """The number of its runs."""
+        """The number of runs, each with its own seed."""
         return len(self.candidate.run_ids)
 
 
 @dataclass(frozen=True)
 class FrontEstimate:
-    """All candidates by MACs, the area that they dominate, and the spread among seeds that the intervals rest on.
+    """All candidates, ordered by MACs, with the area that they dominate and the spread among seeds.
 
-    ``hypervolume`` is of the means, in perplexity times decades of MACs; its interval is that of the front's members,
-    None where no seed was repeated. It knows the spread among seeds, but not that members were chosen by these same
-    runs, so that the lucky ones are among them. Of 100 simulated searches (40 configurations, 3 seeds of each member)
-    it held the members' true area in 92 where seeds differ by 0.75 %, in 85 at 1.5 %, in 53 at 3 %. To leave out the
-    run by which a member was first chosen does not mend it (89, 85, 68): lucky confirmations keep a member there.
+    ``hypervolume`` is that of the means, in perplexity times decades of MACs. Its 95 % interval, None where no seed was
+    repeated, covers the spread among seeds, but not the selection of the members by these same runs, which favours
+    lucky ones. In 100 simulated searches (40 configurations, 3 seeds of each member) it contained the true area 92
+    times where seeds differ by 0.75 %, 85 times at 1.5 %, 53 times at 3 %. Leaving out the run by which a member was
+    first selected does not help (89, 85, 68): lucky confirmations keep a member on the front.
     ``seed_deviation`` is the standard deviation of log perplexity among the seeds of one configuration.
     """
 
@@ -190,9 +190,9 @@ class FrontEstimate:
     degrees_of_freedom: int
 
     @property
-    def is_loud(self) -> bool:
-        """Whether seeds differ by so much that the interval of the hypervolume is too narrow, and lies too high."""
-        return self.seed_deviation is not None and self.seed_deviation > LOUD
+    def is_noisy(self) -> bool:
+        """Whether seeds differ so much that the hypervolume's interval is too narrow and lies too high."""
+        return self.seed_deviation is not None and self.seed_deviation > NOISY
 
     @cached_property
     def front(self) -> tuple[FrontPoint, ...]:
@@ -215,7 +215,7 @@ def _draws(groups: Sequence[Floats], deviation: float, degrees: int, draws: int,
 def evaluate_front(
     candidates: Sequence[Candidate], reference: tuple[float, float], draws: int = POSTERIOR_DRAWS, seed: int = 0
 ) -> FrontEstimate:
-    """Evaluate the candidates: means, intervals, probabilities and hypervolume. The same for the same seed.
+    """Evaluate the candidates: means, intervals, probabilities and hypervolume. Deterministic for a given seed.
 
     ``reference`` is (the uniform perplexity, the largest MACs per character of the space); no perplexity counts as more
     than the first.
@@ -255,9 +255,9 @@ def evaluate_front(
 
 
 def unconfirmed(evaluated: FrontEstimate, seeds: int) -> tuple[Candidate, ...]:
-    """The front's members that have fewer runs than ``seeds``: train them again and evaluate, until there are none.
+    """The front's members that have fewer runs than ``seeds``: train and evaluate them until there are none.
 
-    One round is not enough: what was lucky with one seed leaves the front, and another takes its place.
+    One round is not enough: a configuration that was lucky with one seed leaves the front, and another takes its place.
     """
     return tuple(point.candidate for point in evaluated.front if point.seeds < seeds)
 
@@ -279,7 +279,7 @@ def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]
 
 @dataclass(frozen=True)
 class Pick:
-    """A named member of the front: the run that stands for it, and a sentence that says why with numbers."""
+    """A named member of the front: its run to use, and a sentence that gives the reason with numbers."""
 
     name: str
     point: FrontPoint
@@ -296,7 +296,7 @@ def described(point: FrontPoint) -> str:
 
 
 def _dearer(point: FrontPoint, other: FrontPoint, name: str = "") -> str:
-    """What the dearer of two members, the second, costs and gives."""
+    """Compare two members of the front: the MACs that the second, costlier one adds, and the perplexity it saves."""
     times = other.candidate.macs_per_char / point.candidate.macs_per_char
     less = 100 * (1 - other.val.mean / point.val.mean)
     factor = f"{times:.3g}" if times < 100 else f"{times:,.0f}"

@@ -1,13 +1,13 @@
 """Prune trials of the two-objective search by their validation curves. No Optuna here, and no torch.
 
 A trial is pruned when even an optimistic continuation of its validation curve stays above a perplexity that is
-already reached with its MACs or fewer. To stop a training whose extrapolated curve will not beat the best one is Domhan
-et al. (IJCAI 2015); to extrapolate by the curves of earlier trials, not by a family of functions, is Chandrashekaran
-and Lane (ECML PKDD 2017). Earlier curves know what such a function does not: how much the
-cosine's end still brings, and how long a deep network stays at the letters' frequencies before it takes off.
+already reached with its MACs or fewer. Domhan et al. (IJCAI 2015) stop a training whose extrapolated curve will not
+beat the best one; Chandrashekaran and Lane (ECML PKDD 2017) extrapolate by the curves of earlier trials instead of a
+family of functions. Earlier curves contain what such a function does not: how much the end of the cosine schedule still
+gains, and how long a deep network stays at the letter frequencies before it learns more.
 
-Letters: N finished trials, E epochs of a trial's budget, e epochs that are done. Curves are of the lowest perplexity so
-far, in nats (the logarithm), since the lowest one is a trial's result.
+Letters: N finished trials, E epochs of a trial's budget, e epochs that are done. Curves are logarithms (nats) of the
+lowest perplexity so far, since the lowest one is a trial's result.
 """
 
 from collections.abc import Sequence
@@ -65,11 +65,10 @@ class PruningRule:
     ) -> str:
         """The reason to prune a trial with this curve (e validation perplexities, of ``epochs``); "" to continue it.
 
-        It continues when it is ahead of the finished trials with at most its MACs, when it or they are too few
-        (``min_epochs``, ``min_finished``), and when no curve of theirs was as high at this epoch: of a longer plateau
-        than any before, and of a training that recovers, nothing is known. A finished curve of another length counts
-        as reached, not as a continuation. The order of ``finished`` does not matter. Raises ValueError for perplexities
-        below 1 or not finite.
+        A trial continues if it is ahead of the finished trials with at most its MACs, if there are too few epochs or
+        finished trials (``min_epochs``, ``min_finished``), and if no finished curve was as high at this epoch: nothing
+        is known then of how it goes on. A finished curve of another length counts as reached, not as a continuation.
+        The order of ``finished`` does not matter. Raises ValueError for perplexities below 1 or not finite.
         """
         _check(curve)
         done = len(curve)

@@ -88,7 +88,7 @@ class Space:
             for corner in space.corners():
                 resolve({**corner, "preset": config.preset, "on_top_of": config.on_top_of})
         except ConfigError as error:
-            raise InputError(f"the space holds what can't be trained{source}: {error}") from error
+            raise InputError(f"the space has a configuration that can't be trained{source}: {error}") from error
         return space
 
     @property

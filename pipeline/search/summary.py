@@ -42,7 +42,7 @@ def _hypervolume_text(evaluated: FrontEstimate) -> str:
     return (
         f"Hypervolume {evaluated.hypervolume:.2f}{between}, in perplexity times decades of MACs within "
         f"perplexity {perplexity:g} and {macs:,.0f} MACs per character."
-        + (f" This interval is too narrow and lies too high: {luck}." if evaluated.is_loud else "")
+        + (f" This interval is too narrow and lies too high: {luck}." if evaluated.is_noisy else "")
     )
 
 
@@ -60,7 +60,7 @@ def _nearly_text(evaluated: FrontEstimate) -> str:
 def search_note(
     experiment_id: str, evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mapping[str, int]
 ) -> str:
-    """The study's page: the picks in sentences, the front, what its numbers rest on, and what became of the trials.
+    """The description of the search's run: picks, front, how its figures were computed, and counts of trials.
 
     ``counts`` maps a label to how many there are, the main one first: {"trials complete": 40, "failed": 2}.
     """
@@ -86,7 +86,7 @@ def search_table(
     links: Mapping[str, str],
     how_to_start: str,
 ) -> str:
-    """What the search prints at its end: the front, the picks, the hypervolume, the counts and the links."""
+    """The text that the search prints at its end: front, picks, hypervolume, counts and links."""
     linked = "\n".join(f"  {label:<7} {url}" for label, url in links.items())
     tail = f"  {_counted(counts)}\n\n{linked}\n  ({how_to_start})"
     if not evaluated.front:

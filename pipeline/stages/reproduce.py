@@ -171,11 +171,11 @@ class _ReproductionDriver:
         """Record the command, train the missing trainings, and write the report."""
         began = time.monotonic()
         run = self.run
-        asked = {**asdict(self.config), "quick": self.quick, "check": self.check}
+        command = {**asdict(self.config), "quick": self.quick, "check": self.check}
         commands, are_all = recorded_commands(run.id)
-        run.json(COMMANDS_FILE, {"commands": commands + [asked] * (asked not in commands), "are_all": are_all})
-        run.params(asked)
-        run.tags({LATEST + name: value for name, value in asked.items()})  # parameters can't change
+        run.json(COMMANDS_FILE, {"commands": commands + [command] * (command not in commands), "are_all": are_all})
+        run.params(command)
+        run.tags({LATEST + name: value for name, value in command.items()})  # parameters can't change
         run.yaml("environment.yaml", machine.environment())
         run.json(TABLE_FILE, asdict(self.table))
         run.json(TEXT_FILE, asdict(text_facts(self.corpus)))
@@ -190,11 +190,12 @@ class _ReproductionDriver:
 
     def _workers(self, tasks: Sequence[TrainingTask]) -> int:
         """--workers, or as many as cores and memory allow; InputError if --workers exceeds the memory."""
-        symbols, largest, asked = len(self.corpus.vocabulary), 0, min(self.config.workers or 1, len(tasks))
+        symbols, largest = len(self.corpus.vocabulary), 0
+        at_once = min(self.config.workers or 1, len(tasks))
         for task in tasks:
             spans = self.corpus.spans(task.train.preset)
             train_chars, test_chars = (spans[split][1] - spans[split][0] for split in ("train", "test"))
-            check_training_fits(task.model, task.train, symbols, train_chars, test_chars, asked)
+            check_training_fits(task.model, task.train, symbols, train_chars, test_chars, at_once)
             largest = max(largest, training_bytes(task.model, task.train, symbols, train_chars, test_chars))
         return worker_count(self.config.workers, largest)
 
@@ -274,10 +275,10 @@ class _ReproductionDriver:
         by_protocol = {task.number: (task.model, task.train) for task in tasks if task.role == "report"}
         by_stream = shapes_to_time([(task.model, task.train) for task in tasks if task.role == "stream"])
         timings = time_all(
-            pool, [TimingTask(self.corpus_config, *each) for each in [*by_protocol.values(), *by_stream]]
+            pool, [TimingTask(self.corpus_config, *configs) for configs in [*by_protocol.values(), *by_stream]]
         )
-        timed = {shape_of(asdict(each.model)): each for each in timings if each.train.preset == "report"}
-        stream = Calibration(self.corpus, [each for each in timings if each.train.preset == "stream"])
+        timed = {shape_of(asdict(timing.model)): timing for timing in timings if timing.train.preset == "report"}
+        stream = Calibration(self.corpus, [timing for timing in timings if timing.train.preset == "stream"])
         for task in tasks:
             self._seconds_of[task.key] = self._expected(task, timed, stream)
         left = [self._seconds_of[task.key] * (1 - self._shares_done.get(task.key, 0.0)) for task in tasks]
@@ -352,8 +353,8 @@ class _ReproductionDriver:
         reproduction = recorded_reproduction(self.run.id)
         done = write_report(reproduction, self.run, self.config.output)
         verdicts, held = done.verdicts, done.checks
-        whole = sum(len(each.whole) for each in reproduction.configurations)
-        trained = sum(len(each.runs) for each in reproduction.configurations)
+        whole = sum(len(configuration.whole) for configuration in reproduction.configurations)
+        trained = sum(len(configuration.runs) for configuration in reproduction.configurations)
         result = {
             **done.result,
             "trainings": trained,
@@ -368,8 +369,8 @@ class _ReproductionDriver:
         self.run.metrics(figures, step=step)
         self.run.json(records.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
         expected = self.minutes_expected
-        said = "" if expected is None else f" {expected:.1f} minutes were expected."
-        took = f"The last command took {seconds / 60:.1f} minutes.{said}"
+        estimate = "" if expected is None else f" {expected:.1f} minutes were expected."
+        took = f"The last command took {seconds / 60:.1f} minutes.{estimate}"
         self.run.note(f"{reproduction_note(reproduction, verdicts, held)}\n\n{took}")
         done = replace(done, result=result)
         if self.check and (failed := refusal(held, self._failures)):

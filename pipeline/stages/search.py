@@ -140,7 +140,7 @@ class _SearchDriver:
         self._mean_seconds = 1.0  # of a training, where none was timed
 
     def conduct(self) -> SearchRun:
-        """Do the search from wherever the study stands."""
+        """Run what is left of the search: trials, confirmations and conclusion."""
         began = time.monotonic()
         self._record_settings()
         count = worker_count(self.config.workers, self._largest_training())
@@ -250,7 +250,7 @@ class _SearchDriver:
         self.bar.phase("trials")
         self._run(pool, next_task, seconds_ahead)
         if study.is_exhausted:
-            self.say(f"--sampler {self.config.sampler} has nothing new to propose: the space is searched through")
+            self.say(f"--sampler {self.config.sampler} has nothing new to propose: the whole space has been searched")
 
     def _take(self, event: Event) -> None:
         """Tell the study the outcome of a training."""
@@ -260,7 +260,7 @@ class _SearchDriver:
             outcome = raised(event)
         elif event.kind == "lost":
             close_dead_runs()
-            log.warning("A worker (pid %d) is gone: exit code %s", event.pid, event.value)
+            log.warning("A worker (pid %d) died: exit code %s", event.pid, event.value)
             outcome = Lost(f"its process (pid {event.pid}) is gone, exit code {event.value}")
         if task.role == "trial":
             self.study.take(task.number, outcome)

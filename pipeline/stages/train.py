@@ -65,7 +65,7 @@ OUTCOME = (  # artifacts that are copied before a finished training is resumed w
 
 
 def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
-    """lstm-1x128-s0, with what is out of the ordinary behind it: scratch, report, another text."""
+    """The name of a run: lstm-1x128-s0, followed by anything unusual: scratch, report, another text."""
     usual = {model.implementation: "torch", train.preset: "stream", corpus.label: "time-machine"}
     return "-".join([model.shape, f"s{train.seed}", *(name for name, default in usual.items() if name != default)])
 
@@ -241,7 +241,7 @@ def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig,
 
 @dataclass(frozen=True)
 class Begun:
-    """A training that was begun earlier: its run, and the text and configurations that it was begun with."""
+    """An earlier training to resume: its run, and the text and configurations that it was started with."""
 
     run: RecordedRun
     options: Mapping[str, Any]
@@ -261,7 +261,7 @@ class Begun:
         except (KeyError, TypeError, ValueError) as error:
             name = run.info.run_name
             raise InputError(
-                f"--resume {run_id} ({name}) was begun by another version ({error}); train anew"
+                f"--resume {run_id} ({name}) was started by another version ({error}); train anew"
             ) from error
 
     @property
@@ -279,7 +279,7 @@ class Begun:
         if not experiment.training.history and "perplexity/val" in self.run.data.metrics:
             raise InputError(
                 f"{what} has lost its checkpoints: {experiment.checkpoint_dir} has no "
-                f"{LAST_CHECKPOINT}; put that back (after a move: `tmlm doctor --repair`), or train anew"
+                f"{LAST_CHECKPOINT}; restore it (after a move: `tmlm doctor --repair`), or train anew"
             )
         if experiment.training.done and self.run.info.status == "FINISHED":
             raise InputError(f"{what} has nothing left to do: {_why_done(experiment.training)}")
@@ -290,7 +290,7 @@ class Begun:
         key = self.run.data.tags["step_key"]
         inputs = {**_training_inputs(corpus, self.corpus_config, self.model, self.config), **part_of}
         if key != step_key("train", inputs):
-            log.warning("The code or a library has changed since %s was begun: it won't be bit for bit", self.name)
+            log.warning("The code or a library changed after %s was started; it may not be bit-identical", self.name)
             return part_of | {"mixed": key}
         if self.run.data.tags.get("stopped", "").startswith(STOPPED_BY_TIME):
             return part_of | {"mixed": key}  # the epoch that the time limit cut short stays short
@@ -375,7 +375,7 @@ def _changed(begun: Begun, changes: Mapping[str, Any]) -> TrainConfig:
         if option not in MAY_CHANGE and value != options[option]:
             may = ", ".join(map(option_name, MAY_CHANGE))
             raise InputError(
-                f"{option_name(option)} {value} is not what {begun.name} was begun with ({options[option]}); "
+                f"{option_name(option)} {value} is not what {begun.name} was started with ({options[option]}); "
                 f"leave it out (only {may} may change), or train anew"
             )
     return replace(begun.config, **{option: changes[option] for option in MAY_CHANGE if option in changes})
@@ -486,8 +486,8 @@ def _train_task(task: TrainingTask, report: Callable[[float], None]) -> dict[str
     begun_on = task.tags.get("corpus.sha256", corpus.corpus_sha256)
     if corpus.corpus_sha256 != begun_on:  # the file was changed, or what could not be downloaded now can
         raise InputError(
-            f"the text {public(task.corpus.corpus)} is no longer the one that was begun on "
-            f"(sha256 {corpus.corpus_sha256[:8]}..., then {begun_on[:8]}...); put that one back"
+            f"the text {public(task.corpus.corpus)} has changed since the training was started "
+            f"(sha256 {corpus.corpus_sha256[:8]}..., then {begun_on[:8]}...); restore the earlier one"
         )
     setting = Setting(task.study, task.parent, task.tags, bar, reason_to_stop)
     if task.going_on:

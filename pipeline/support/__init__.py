@@ -1,1 +1,1 @@
-"""What any program needs: files, signals, workers, processes, progress, plots, statistics."""
+"""Tools for any program: files, signals, workers, processes, progress, plots, statistics."""

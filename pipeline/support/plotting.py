@@ -16,6 +16,8 @@ from matplotlib.image import imsave
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
+from pipeline.support.statistics import Estimate
+
 __all__ = ["Axes", "Figure"]  # for annotations elsewhere
 
 TRAIN, VAL, BAR, FAINT, INK = "#1f77b4", "#d62728", "#2ca02c", "#777777", "#222222"  # BAR: baselines
@@ -30,6 +32,7 @@ NEAR_DISTANCE = 15  # points; a label further off has a leader line
 LABEL_ANGLES = (pi / 4, -3 * pi / 4, pi / 2, -pi / 2, 0.0, pi, -pi / 4, 3 * pi / 4)
 LEADER_ANGLES = (pi / 4, -3 * pi / 4, -pi / 4, 3 * pi / 4)  # diagonal: other leader lines would run along the front's
 
+Line = tuple[tuple[float, float], tuple[float, float]]  # from a point to a point, in data coordinates
 Boxes = NDArray[np.float64]  # (4,) or (N, 4): left, low, right, high, in pixels; a point is (2,)
 
 
@@ -113,9 +116,40 @@ def baseline_lines(axes: Axes, baselines: Mapping[str, float]) -> None:
         axes.axhline(value, color=BAR, linestyle=style, linewidth=1.2, label=f"{label} {value:.2f}")
 
 
+def scatter(axes: Axes, points: Sequence[tuple[float, float]], marker: str, **style: Any) -> None:
+    """Draw each (x, y) as a marker; nothing, and no entry in the legend, without a point."""
+    if points:
+        axes.plot(*zip(*points, strict=True), marker, **style)
+
+
+def scatter_by_cell(axes: Axes, points: Iterable[tuple[str, float, float]], label: str = "{}") -> None:
+    """Draw each (cell, x, y) as a small dot in the style of its cell; ``label`` is formatted with the cell."""
+    of_cell: dict[str, list[tuple[float, float]]] = {}
+    for cell, x, y in points:
+        of_cell.setdefault(cell, []).append((x, y))
+    for cell in sorted(of_cell, key=lambda cell: [*CELL_STYLES, cell].index(cell)):
+        colour, marker = CELL_STYLES.get(cell, OTHER_STYLE)
+        scatter(axes, of_cell[cell], marker, color=colour, markersize=5, alpha=0.55, mew=0, label=label.format(cell))
+
+
+def mean_with_interval(axes: Axes, cell: str, x: float, value: Estimate, **style: Any) -> None:
+    """Draw a mean in the style of its cell, with a bar for its interval if it has one."""
+    colour, marker = CELL_STYLES.get(cell, OTHER_STYLE)
+    bar = None
+    if value.low is not None and value.high is not None:
+        bar = [[value.mean - value.low], [value.high - value.mean]]
+    axes.errorbar([x], [value.mean], yerr=bar, fmt=marker, color=colour, capsize=3, markersize=6, **style)
+
+
+def from_edge_to_edge(axes: Axes, heights: Iterable[float]) -> list[Line]:
+    """Horizontal lines at these heights, for ``write_labels`` to keep clear of."""
+    left, right = axes.get_xlim()
+    return [((left, height), (right, height)) for height in heights]
+
+
 def legend_below(figure: Figure, axes: Iterable[Axes], columns: int, size: float | str | None = None) -> None:
     """Add a legend below the figure with each label of the axes once; nothing if no artist has a label."""
-    entries = {label: line for one in axes for line, label in zip(*one.get_legend_handles_labels(), strict=True)}
+    entries = {label: line for part in axes for line, label in zip(*part.get_legend_handles_labels(), strict=True)}
     if entries:
         figure.legend(
             entries.values(), entries.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=size
@@ -164,7 +198,7 @@ def write_labels(
     axes: Axes,
     labels: Sequence[tuple[str, float, float]],
     dots: Sequence[tuple[float, float]],
-    lines: Sequence[tuple[tuple[float, float], tuple[float, float]]],
+    lines: Sequence[Line],
     keep: int,
 ) -> None:
     """Annotate each (text, x, y) beside its dot, overlapping no dot, none of the lines and no earlier label.

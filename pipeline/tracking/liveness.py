@@ -44,7 +44,7 @@ class OpenRun:
             "alive": f"its process is alive ({process})",
             "gone": f"its process is gone ({process})",
             "elsewhere": f"of another machine or container ({process})",
-            "begun": "begun by `mlflow run` and not taken up by a command",
+            "begun": "started by `mlflow run`, but recorded by no command",
             "unknown": "not recorded by a command of this project",
         }[self.state]
 
@@ -96,7 +96,7 @@ def close_begun_runs() -> tuple[list[OpenRun], list[OpenRun]]:
     is_old = {run.id: time.time() - run.started_ms / 1000 > BEGUN_SECONDS for run in begun}
     closed = [run for run in begun if is_old[run.id]]
     for run in closed:
-        _close(run, "`mlflow run` ended before its command began: no environment, or it was stopped")
+        _close(run, "`mlflow run` ended before its command started: no environment, or it was stopped")
     return closed, [run for run in begun if not is_old[run.id]]
 
 
@@ -137,10 +137,10 @@ def close_the_dead(store: Store) -> None:
     if closed:
         names = ", ".join(run.name for run in closed)
         count = "1 run" if len(closed) == 1 else f"{len(closed)} runs"
-        log.warning("Closed %s whose process is gone: %s%s", count, names, "".join(map(_how_to_go_on, closed)))
+        log.warning("Closed %s whose process is gone: %s%s", count, names, "".join(map(_how_to_resume, closed)))
 
 
-def _how_to_go_on(closed: OpenRun) -> str:
+def _how_to_resume(closed: OpenRun) -> str:
     """The command that resumes a training from its checkpoint; "" if it has none."""
     has_checkpoint = (closed.checkpoints / LAST_CHECKPOINT).is_file()
-    return f"; go on with: tmlm train --resume {closed.id}" if has_checkpoint else ""
+    return f"; resume it with: tmlm train --resume {closed.id}" if has_checkpoint else ""

@@ -94,9 +94,9 @@ class Misplaced:
 def misplaced(connection: sqlite3.Connection, home: Path) -> list[Misplaced]:
     """Artifact locations in the database that lie in another folder with the name of ``home``, where they belong."""
     found = []
-    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for table, column in [
-        (name, column) for name, columns in PATH_COLUMNS.items() if name in there for column in columns
+        (name, column) for name, columns in PATH_COLUMNS.items() if name in tables for column in columns
     ]:
         for row, uri in connection.execute(f"SELECT rowid, {column} FROM {table} {ONLY.get(table, '')}"):
             path = local_path(uri or "models:/")
@@ -118,18 +118,18 @@ def is_elsewhere(path: Path, home: Path) -> bool:
 def _counterpart(path: Path, home: Path) -> tuple[Path, Path | None]:
     """The folder with the name of ``home`` that holds a path, and the path's counterpart in ``home``."""
     roots = [parent for parent in reversed((path, *path.parents)) if parent.name == home.name]
-    there = [(root, home / path.relative_to(root)) for root in roots]
-    return next(((root, new) for root, new in there if new.exists()), (roots[-1], None))
+    candidates = [(root, home / path.relative_to(root)) for root in roots]
+    return next(((root, new) for root, new in candidates if new.exists()), (roots[-1], None))
 
 
 def left_behind(database: Path, lock_seconds: int) -> list[str]:
     """Messages about runs whose artifacts lie here but are recorded under the old folder of the checkout."""
     with closing(sqlite3.connect(database, timeout=lock_seconds)) as connection:
         moves = misplaced(connection, database.parent)
-    found = Counter(move.root for move in moves if move.table == "runs" and move.new is not None)
+    counts = Counter(move.root for move in moves if move.table == "runs" and move.new is not None)
     return [
         f"Runs that were recorded under {root}: {count}; `tmlm doctor --repair` updates their location"
-        for root, count in found.items()
+        for root, count in counts.items()
     ]
 
 

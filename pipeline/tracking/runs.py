@@ -24,13 +24,13 @@ from pipeline.tracking.store import (
     checkpoint_folder,
     impatient,
     resume_lock,
-    said_if_silent,
     set_tags,
     setup,
     shown,
     store_errors,
     store_reason,
     tag_experiment,
+    warn_if_silent,
     without_passwords,
 )
 
@@ -99,7 +99,7 @@ def recorded(method: Callable[Concatenate["TrackedRun", P], T]) -> Callable[Conc
     def careful(self: "TrackedRun", /, *args: P.args, **kwargs: P.kwargs) -> T:
         self.check_is_recorded()
         try:
-            with said_if_silent(self.store.uri):
+            with warn_if_silent(self.store.uri):
                 return method(self, *args, **kwargs)
         except REFUSALS as error:
             raise RecordingError(
@@ -319,7 +319,7 @@ def tracked_run(
         if signum := signals.signal_of(error):
             status, failure = RunStatus.KILLED, f"stopped by {signals.name_of(signum)}"
         elif run and stage == "train" and "study" not in tags and _may_be_resumed(error):
-            error.add_note(f"then go on with: tmlm train --resume {run.id}")
+            error.add_note(f"then resume it with: tmlm train --resume {run.id}")
         raise
     finally:
         with defer_signals():
@@ -375,7 +375,7 @@ def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
     with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # a second command that resumes the run is refused
         before = resumable_run(run_id) if seen.data.tags["stage"] == "train" else MlflowClient().get_run(run_id)
         if before.info.end_time != seen.info.end_time or before.info.status == "RUNNING":
-            raise InputError(f"{run_id} ({name}) has just been resumed by another command; look again")
+            raise InputError(f"{run_id} ({name}) has just been resumed by another command; try again")
         set_tags(run_id, process_tags())  # first: it says which process records the run
         active = mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None, log_system_metrics=False)
     ends = [before.data.tags[key] for key in ("resumed", "failure", "stopped") if key in before.data.tags]
@@ -407,7 +407,7 @@ def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
         except StoreGoneError as error:
             gone, status, failure = error, RunStatus.FAILED, f"{type(error).__name__}: {error}"
     try:
-        with impatient() if in_a_hurry else said_if_silent(run.store.uri):
+        with impatient() if in_a_hurry else warn_if_silent(run.store.uri):
             try:
                 if run.is_adopted and status == RunStatus.KILLED:
                     final_status.leave_behind(run.id, RunStatus.to_string(status))

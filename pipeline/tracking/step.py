@@ -106,10 +106,10 @@ def _as_it_is_now(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | No
         load_checkpoint(checkpoint)
         has_curves = records.artifact_path(run_id, CURVES_PLOT).is_file()
     except InputError as error:
-        log.warning("the training %s is done again: %s", run_id, error)
+        log.warning("the training %s is repeated: %s", run_id, error)
         return None
     except REFUSALS as error:  # deleted artifacts, or an unreachable artifact store
-        log.warning("the training %s is done again: its artifacts can't be read: %s", run_id, store_reason(error))
+        log.warning("the training %s is repeated: its artifacts can't be read: %s", run_id, store_reason(error))
         return None
     return {**result, "checkpoint": str(checkpoint)} if has_curves else None
 
@@ -127,7 +127,7 @@ def parent_run(stage: str, name: str, tags: Mapping[str, Any], earlier: Recorded
     with runs.tracked_run("resume", f"resume-{name}", {**tags, "resumed_run": earlier.info.run_id}) as begun:
         with runs.tracked_run(stage, name, tags, resumed=earlier) as run:
             yield run
-        begun.note(f"Went on with {plain(name)} ({earlier.info.run_id}).")
+        begun.note(f"Resumed {plain(name)} ({earlier.info.run_id}).")
 
 
 def corpus_tags(corpus: Corpus) -> dict[str, str]:
@@ -161,6 +161,6 @@ def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) ->
     if corpus.corpus_sha256 != corpus_sha256:
         raise InputError(
             f"the text {name} is not the one that was trained on (sha256 {corpus.corpus_sha256[:8]}..., "
-            f"then {corpus_sha256[:8]}...); put that one back at {source} (any other: evaluate --text FILE)"
+            f"then {corpus_sha256[:8]}...); restore the earlier one at {source} (any other: evaluate --text FILE)"
         )
     return replace(corpus, name=name)

@@ -78,25 +78,25 @@ ADVICE = {  # part of the error message -> what to do
     "401 client error": PERMISSION,
     "403 client error": PERMISSION,
     "permission_denied": PERMISSION,
-    "the 'active' state": "it was deleted: `mlflow runs restore` or `mlflow experiments restore` brings it back",
-    "locked": f"another process has held it for {LOCK_SECONDS} seconds: end that one, and try again",
-    "lock file": f"another command has been setting it up for {LOCK_SECONDS} seconds: end that one, and try again",
+    "the 'active' state": "it was deleted; restore it with `mlflow runs restore` or `mlflow experiments restore`",
+    "locked": f"another process has held it for {LOCK_SECONDS} seconds: stop it and try again",
+    "lock file": f"another command has been setting it up for {LOCK_SECONDS} seconds: stop it and try again",
     "readonly": f"make it writable, or {ELSEWHERE}",
     "read-only": f"make it writable, or {ELSEWHERE}",
     "denied": f"make it and its folder writable, or {ELSEWHERE}",
     "unable to open": f"make it and its folder writable, or {ELSEWHERE}",
-    "directory": f"move that away, or {ELSEWHERE}",
+    "directory": f"move it away, or {ELSEWHERE}",
     "not a database": f"move it away, or {ELSEWHERE}",
-    "malformed": f"put a copy of it in its place or move it away, or {ELSEWHERE}",
-    "full": "free space on that disk",
-    "No space left": "free space on that disk",
-    "quota exceeded": "free space on that disk",
-    "too large": "raise the limit on the size of a file, or free space on that disk",
-    "disk I/O": "look for a full or failing disk",
+    "malformed": f"restore a backup or move it away, or {ELSEWHERE}",
+    "full": "free some space on that disk",
+    "No space left": "free some space on that disk",
+    "quota exceeded": "free some space on that disk",
+    "too large": "raise the limit on the size of a file, or free some space on that disk",
+    "disk I/O": "check whether the disk is full or failing",
     "out-of-date": f"copy it, then `mlflow db upgrade` it, or {ELSEWHERE}",
-    "Connection": f"start that server, or {ELSEWHERE}",
-    "Max retries": f"start that server, or {ELSEWHERE}",
-    "timed out": f"start that server, or {ELSEWHERE}",
+    "Connection": f"start the server, or {ELSEWHERE}",
+    "Max retries": f"start the server, or {ELSEWHERE}",
+    "timed out": f"start the server, or {ELSEWHERE}",
 }
 
 
@@ -192,8 +192,8 @@ def check_is_there(store: Store, run_id: str) -> None:
     file = sqlite_file(store.uri)
     if store.file is not None and _inode(file) != store.file:
         raise StoreGoneError(
-            f"the store {file} was deleted, moved or replaced while the run {run_id} was recorded, which is not in "
-            "what is there now. After a move of the checkout: run `tmlm doctor --repair` in its new place, then "
+            f"the store {file} was deleted, moved or replaced while the run {run_id} was being recorded, and the run "
+            "is not in the present one. If the checkout was moved: run `tmlm doctor --repair` in its new place, then "
             f"`tmlm train --resume {run_id}`; otherwise start again"
         )
 
@@ -300,7 +300,7 @@ def store_errors() -> Iterator[None]:
     """Turn errors of the store into InputError or RecordingError with a one-line reason."""
     store = f"the store {shown(address())}" if own_database() else f"MLFLOW_TRACKING_URI {shown(address())}"
     try:
-        with said_if_silent(address()):
+        with warn_if_silent(address()):
             yield
     except REFUSALS as error:
         reason = store_reason(error)
@@ -339,12 +339,12 @@ setattr(request_utils, "Retry", PatientRetry)  # noqa: B010  # MLflow creates it
 
 
 @contextmanager
-def said_if_silent(uri: str) -> Iterator[None]:
+def warn_if_silent(uri: str) -> Iterator[None]:
     """Log one warning if a request to a server takes longer than SILENT_SECONDS."""
     if not uri.startswith("http"):
         yield
         return
-    sentence = "%s has not answered for %d seconds; an outage of up to %d seconds is waited for"
+    sentence = "%s has not answered for %d seconds; retrying for up to %d seconds"
     timer = threading.Timer(SILENT_SECONDS, log.warning, (sentence, masked(uri), SILENT_SECONDS, OUTAGE_SECONDS))
     timer.daemon = True
     timer.start()
@@ -403,15 +403,15 @@ def _check_schema(engine: Engine, file: Path) -> None:
     while (revision := _revision(engine)) is not None:
         if not any(f'\nrevision = "{revision}"' in script for script in scripts):
             raise InputError(
-                f"the store {file} is of a newer MLflow than {mlflow.__version__} (schema {revision}); "
-                f"install that one, or {ELSEWHERE}"
+                f"the store {file} was written by a newer MLflow than {mlflow.__version__} (schema {revision}); "
+                f"install that version, or {ELSEWHERE}"
             )
         if not any(f'\ndown_revision = "{revision}"' in script for script in scripts):
             return
         if revision == before:
             raise InputError(
-                f"the store {file} is of an older MLflow than {mlflow.__version__} (schema {revision}); keep a copy "
-                f"of it, then: mlflow db upgrade 'sqlite:///{file}'"
+                f"the store {file} was written by an older MLflow than {mlflow.__version__} (schema {revision}); keep "
+                f"a copy of it, then: mlflow db upgrade 'sqlite:///{file}'"
             )
         before = revision
         time.sleep(SCHEMA_SECONDS)
@@ -471,9 +471,9 @@ def tag_experiment(experiment_id: str, tags: Mapping[str, str]) -> None:
     """Set tags of the experiment, such as saved views, that are missing or differ."""
     client = MlflowClient()
     try:
-        there = client.get_experiment(experiment_id).tags
+        current = client.get_experiment(experiment_id).tags
         for key, value in tags.items():
-            if there.get(key) != value:
+            if current.get(key) != value:
                 client.set_experiment_tag(experiment_id, key, value)
     except MlflowException as error:  # an undocumented convenience of the UI must not fail a run
         log.warning("a saved view of the UI could not be stored: %s", error)

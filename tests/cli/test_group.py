@@ -156,7 +156,7 @@ def test_a_store_that_can_not_be_used_does_not_hide_the_reason(store, monkeypatc
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "bogus://x")
     code, _, err = run("train", "--hidden-size", "0")
     assert code == 2
-    assert "could not be left with the run" in err.splitlines()[0]
+    assert "could not be recorded in the run" in err.splitlines()[0]
     assert err.splitlines()[-1].startswith("Error: --hidden-size is 0")
 
 

@@ -131,7 +131,7 @@ def test_what_begins_with_a_run_that_is_not_there_does_not_show_the_password(sec
 def test_a_server_that_is_not_there_does_not_show_its_password(no_store, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://u:secret@127.0.0.1:1")
     printed = said("sample", "nonsense", code=2)
-    assert "start that server" in printed
+    assert "start the server" in printed
     assert "secret" not in printed
 
 

@@ -222,6 +222,14 @@ def test_without_the_exact_text_nothing_is_begun(store, monkeypatch):
     assert records.latest_run({"stage": "reproduce"}) is None
 
 
+def test_a_second_command_at_the_same_time_is_refused(store, pool):
+    def meanwhile(count: int) -> Any:
+        reproduce(TWO, quick=True, make_pool=pool)
+
+    with pytest.raises(InputError, match="is being reproduced by another command"):
+        reproduce(TWO, quick=True, make_pool=meanwhile)
+
+
 def test_what_it_will_take_is_said_before_it_begins(store, pool, given):
     said: list[str] = []
 

@@ -153,6 +153,7 @@ def expected(finished_store: RecordedStore) -> Outcome:
     """The outcome of TINY when nothing happens."""
     home, run_id = finished_store
     with store_at(home):
+        setup()
         return outcome(run_id)
 
 
@@ -343,7 +344,7 @@ def test_a_training_that_has_lost_its_checkpoints_is_not_begun_again(finished):
     folder = records.artifact_path(finished, "checkpoints")
     folder.rename(folder.with_name("elsewhere"))
     result = records.read_text(finished, "result.json")
-    with pytest.raises(InputError, match=r"has lost its checkpoints: .* has no last.safetensors; put that back"):
+    with pytest.raises(InputError, match=r"has lost its checkpoints: .* has no last.safetensors; restore it"):
         train_stage.resume(finished, {})
     assert records.read_text(finished, "result.json") == result
     assert MlflowClient().get_run(finished).info.status == "FINISHED"
@@ -364,7 +365,7 @@ def test_a_training_of_two_versions_of_the_code_is_nobody_elses_result(stopped, 
     before = MlflowClient().get_run(stopped).data.tags["step_key"]
     monkeypatch.setattr(step_module, "code_digest", lambda *modules: "another")
     train_stage.resume(stopped, {})
-    assert "it won't be bit for bit" in caplog.text
+    assert "it may not be bit-identical" in caplog.text
     with pytest.raises(TrainedAnewError):
         reuse(small_text, TINY, monkeypatch)
     assert MlflowClient().get_run(stopped).data.tags["step_key"] != before
@@ -422,7 +423,7 @@ def test_a_configuration_of_another_version_is_refused_in_words(stopped):
     begun = json.loads(MlflowClient().get_run(stopped).data.tags[records.CONFIG_TAG])
     begun["model"]["attention_heads"] = 8
     MlflowClient().set_tag(stopped, records.CONFIG_TAG, json.dumps(begun))
-    with pytest.raises(InputError, match="was begun by another version"):
+    with pytest.raises(InputError, match="was started by another version"):
         train_stage.resume(stopped, {})
 
 

@@ -270,7 +270,7 @@ def test_a_text_that_is_no_longer_the_one_of_the_search_is_not_trained_on(store,
     model, train = ModelConfig("gru", 1, 4), TrainConfig(epochs=1)
     tags = {"corpus.sha256": "0" * 64}
     task = TrainingTask("trial", 0, CorpusConfig(str(small_text)), model, train, "study", "parent", tags)
-    with pytest.raises(InputError, match="is no longer the one that was begun on"):
+    with pytest.raises(InputError, match="has changed since the training was started"):
         do(task, lambda share: None)
 
 

@@ -53,13 +53,6 @@ def advance() -> None:
             bar.show(train=5.123, val=4.5)
 
 
-def test_off_a_terminal_nothing_is_written(monkeypatch):
-    stderr = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stderr)
-    advance()
-    assert stderr.getvalue() == ""
-
-
 def test_on_a_terminal_the_bar_shows_name_share_time_and_perplexity(monkeypatch):
     stderr = Terminal()
     monkeypatch.setattr(sys, "stderr", stderr)
@@ -69,7 +62,7 @@ def test_on_a_terminal_the_bar_shows_name_share_time_and_perplexity(monkeypatch)
         assert part in last
 
 
-def test_a_training_that_is_gone_on_with_starts_where_it_was(monkeypatch):
+def test_a_resumed_training_starts_where_it_was(monkeypatch):
     stderr = Terminal()
     monkeypatch.setattr(sys, "stderr", stderr)
     with progress("x") as bar:
@@ -77,7 +70,7 @@ def test_a_training_that_is_gone_on_with_starts_where_it_was(monkeypatch):
     assert "75%" in stderr.getvalue().split("\r")[-1]
 
 
-def test_an_error_inside_goes_on(monkeypatch):
+def test_an_error_inside_is_raised(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     with pytest.raises(ValueError, match="inside"), progress("x"):
         raise ValueError("inside")
@@ -120,10 +113,11 @@ def search() -> None:
         bar.show(trials="0/5", best="4.12")
 
 
-def test_of_a_search_off_a_terminal_nothing_is_written(monkeypatch):
+@pytest.mark.parametrize("work", [advance, search])
+def test_off_a_terminal_nothing_is_written(monkeypatch, work):
     stderr = io.StringIO()
     monkeypatch.setattr(sys, "stderr", stderr)
-    search()
+    work()
     assert stderr.getvalue() == ""
 
 

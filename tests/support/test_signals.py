@@ -193,17 +193,22 @@ def test_a_signal_that_is_ignored_stays_ignored():
     assert (done.returncode, done.stdout) == (0, "goes on\n")
 
 
-def test_the_death_of_mlflow_run_stops_the_run_that_it_began(tmp_path):
-    script = (
-        START
+def waiting_child(ended: Path, install: str) -> str:
+    """The program of a process that waits, and writes its exit code to a file when it is stopped."""
+    return (
+        START.replace("signals.install()", install)
         + f"""
 try:
     ready()
     time.sleep(30)
 except SystemExit as stop:
-    open({str(tmp_path / "ended")!r}, "w").write(str(stop.code))
+    open({str(ended)!r}, "w").write(str(stop.code))
 """
     )
+
+
+def test_the_death_of_mlflow_run_stops_the_run_that_it_began(tmp_path):
+    script = waiting_child(tmp_path / "ended", "signals.install()")
     parent_script = (
         "import subprocess, sys, time\n"
         f"child = subprocess.Popen([sys.executable, '-c', {script!r}], stdout=subprocess.PIPE)\n"
@@ -224,17 +229,8 @@ except SystemExit as stop:
     assert (tmp_path / "ended").read_text() == "143"
 
 
-def test_a_process_that_is_told_of_its_parent_does_not_outlive_it(tmp_path):
-    script = (
-        START.replace("signals.install()", "signals.install(parent=os.getppid())")
-        + f"""
-try:
-    ready()
-    time.sleep(30)
-except SystemExit as stop:
-    open({str(tmp_path / "ended")!r}, "w").write(str(stop.code))
-"""
-    )
+def test_a_process_that_knows_its_parent_does_not_outlive_it(tmp_path):
+    script = waiting_child(tmp_path / "ended", "signals.install(parent=os.getppid())")
     parent_script = (
         "import subprocess, sys\n"
         f"child = subprocess.Popen([sys.executable, '-c', {script!r}], stdout=subprocess.PIPE)\n"

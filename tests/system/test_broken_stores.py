@@ -64,18 +64,22 @@ def corrupt(database: Path) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {  # what is done to it, its address, what is said
-    "a directory": (make_directory, "sqlite:///{}", "is a directory; move that away"),
+    "a directory": (make_directory, "sqlite:///{}", "is a directory; move it away"),
     "a text": (lambda path: path.write_text("a text " * 1000), "sqlite:///{}", "file is not a database; move it away"),
-    "truncated": (truncate, "sqlite:///{}", "malformed; put a copy of it in its place"),
-    "corrupt": (corrupt, "sqlite:///{}", "malformed; put a copy of it in its place"),
-    "newer": (lambda path: schema(path, "ffffffffffff"), "sqlite:///{}", r"of a newer MLflow than .* install that one"),
+    "truncated": (truncate, "sqlite:///{}", "malformed; restore a backup"),
+    "corrupt": (corrupt, "sqlite:///{}", "malformed; restore a backup"),
+    "newer": (
+        lambda path: schema(path, "ffffffffffff"),
+        "sqlite:///{}",
+        r"newer MLflow than .* install that version",
+    ),
     "older": (
         lambda path: schema(path, "0a8213491aaa"),
         "sqlite:///{}",
         "older MLflow .* mlflow db upgrade 'sqlite://",
     ),
     "read-only": (lambda path: None, "sqlite:///file:{}?mode=ro&uri=true", "readonly database; make it writable"),
-    "no server": (lambda path: None, "http://127.0.0.1:1", "start that server"),
+    "no server": (lambda path: None, "http://127.0.0.1:1", "start the server"),
 }
 
 
@@ -119,7 +123,7 @@ def test_a_server_that_never_answers_is_told_soon(store, monkeypatch):
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
         started = time.monotonic()
-        with pytest.raises(InputError, match="start that server"):
+        with pytest.raises(InputError, match="start the server"):
             setup()
         assert time.monotonic() - started < 10 * SLACK
     assert "MLFLOW_HTTP_REQUEST_TIMEOUT" not in os.environ, "later calls wait for a server as MLflow does"
@@ -268,7 +272,7 @@ def test_a_file_or_folder_that_may_not_be_written_is_refused(checkout, name):
 @pytest.mark.slow
 def test_a_disk_that_is_full_while_it_is_recorded_is_told_and_the_next_command_sees_to_the_run(checkout):
     known = {run["id"] for run in checkout.runs()}
-    for limit in (10_000, 60_000, 100_000, 200_000):
+    for limit in (10_000, 200_000):  # at the first record, and in the training
         full = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (limit, limit))
         code, err = command(checkout, *TRAIN, before=full)
         assert code in (1, 2), (limit, err)
@@ -299,5 +303,5 @@ def test_under_mlflow_run_too_a_broken_store_is_a_sentence(checkout):
     """mlflow run has begun the run; then its command can't write any more."""
     code, err = command(checkout, *TRAIN, MLFLOW_TRACKING_URI="http://127.0.0.1:1", MLFLOW_RUN_ID="0" * 32)
     assert code == 2
-    assert "could not be left with the run" in err
+    assert "could not be recorded in the run" in err
     assert err.splitlines()[-1].startswith("Error: MLFLOW_TRACKING_URI http://127.0.0.1:1 can't be used")

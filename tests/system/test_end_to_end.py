@@ -5,8 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +94,6 @@ def test_a_run_is_evaluated_and_sampled_by_its_id(checkout, trained):
 
 
 @pytest.mark.slow
-def test_a_prompt_never_reaches_a_shell(checkout, trained):
-    hostile = '$(touch owned) `touch owned`; touch owned; it\'s "so"'
-    checkout.mlflow_run("-e", "sample", "-P", f"model={trained['id']}", "-P", f"prompt={hostile}", "-P", "length=3")
-    assert not list(checkout.folder.rglob("owned"))
-
-
-@pytest.mark.slow
 def test_the_reports_preset_is_asked_for_by_its_name_alone(checkout):
     small = ["-P", "epochs=1", "-P", "hidden_size=8", "-P", "cell=rnn"]
     checkout.mlflow_run("-e", "train", "-P", "preset=report", *small)
@@ -168,19 +159,6 @@ def test_the_logged_model_is_served(checkout, trained):
             status, body = ask(url, wrong)
             assert 400 <= status < 500
             assert body
-
-
-@pytest.mark.slow
-def test_a_bare_mlflow_ui_shows_the_runs_and_their_pictures(checkout, trained):
-    port = free_port()
-    with server(checkout, "mlflow", "ui", "--port", str(port), "--workers", "1"):
-        api = f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/search"
-        status, body = ask(api, {"experiment_ids": ["0"]})
-        assert status == 200
-        assert trained["id"] in {run["info"]["run_id"] for run in json.loads(body)["runs"]}
-        picture = f"http://127.0.0.1:{port}/get-artifact?path=plots/perplexity.png&run_uuid={trained['id']}"
-        with urllib.request.urlopen(picture, timeout=30) as answer:
-            assert answer.read(4) == b"\x89PNG"
 
 
 @pytest.mark.slow

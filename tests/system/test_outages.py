@@ -71,12 +71,12 @@ def test_a_server_that_is_gone_for_good_is_told_soon_and_ends_the_run_in_bounded
             run.metrics({"x": 1.0})
 
     started = time.monotonic()
-    with pytest.raises(RecordingError, match=r"start that server.*") as caught:
+    with pytest.raises(RecordingError, match=r"start the server.*") as caught:
         record()
     assert 2 < time.monotonic() - started < 3 + 4 * SLACK, "neither at once, nor one outage for each of the last words"
     (note,) = caught.value.__notes__
-    assert note.startswith("then go on with: tmlm train --resume ")
-    assert "has not answered for 1 seconds; an outage of up to 3 seconds is waited for" in caplog.text
+    assert note.startswith("then resume it with: tmlm train --resume ")
+    assert "has not answered for 1 seconds; retrying for up to 3 seconds" in caplog.text
     assert f"the end of a run can't be recorded in {mlflow_server.url()}" in caplog.text
 
 
@@ -141,7 +141,7 @@ def test_a_finished_step_whose_artifacts_a_server_has_lost_is_done_again(mlflow_
     first = run_step("prepare", "a step", {}, {}, work, reuse=True)
     second = run_step("prepare", "a step", {}, {}, work, reuse=True)
     assert not second.reused
-    assert f"the training {first.run_id} is done again: its artifacts can't be read" in caplog.text
+    assert f"the training {first.run_id} is repeated: its artifacts can't be read" in caplog.text
 
 
 def test_a_picture_that_a_server_has_lost_is_left_out_of_the_dashboard(mlflow_server, caplog):
@@ -172,7 +172,7 @@ def test_a_long_reason_is_cut_between_words_and_keeps_its_cause():
     said = store_reason(
         MlflowException(f"API request to http://host/{'x' * 200} failed with {pool} (Caused by {cause}")
     )
-    assert said.endswith(f" ... (Caused by {cause}; start that server, or set MLFLOW_TRACKING_URI to another store")
+    assert said.endswith(f" ... (Caused by {cause}; start the server, or set MLFLOW_TRACKING_URI to another store")
     words = " ".join(f"word{number:03}" for number in range(100))
     assert store_reason(ValueError(words)).partition(";")[0] == " ".join([*words.split()[:37], "..."])
 

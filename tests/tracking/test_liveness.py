@@ -143,7 +143,7 @@ def assert_the_dead_alone_are_closed(pid: int, dead: list[str], alive: list[str]
     assert child.info.end_time == metric.timestamp, "not the time at which it was noticed"
     (line,) = [record.getMessage() for record in caplog.records if "Closed" in record.getMessage()]
     assert line.startswith("Closed 2 runs whose process is gone: ")
-    assert line.endswith(f"; go on with: tmlm train --resume {dead[1]}")
+    assert line.endswith(f"; resume it with: tmlm train --resume {dead[1]}")
 
 
 def test_of_two_processes_the_killed_ones_runs_are_closed_and_the_living_ones_are_not(store, sleeper, caplog):
@@ -340,7 +340,7 @@ def test_doctor_lists_what_is_running_and_what_is_known_of_it(store):
         open_run(): "its process is alive",
         open_run(**{"process.pid": "999999999"}): "its process is gone (pid 999999999 on ",
         open_run(**{"process.host": "elsewhere"}): "of another machine or container",
-        begun_by_mlflow_run(): "begun by `mlflow run`",
+        begun_by_mlflow_run(): "started by `mlflow run`",
         str(MlflowClient().create_run("0").info.run_id): "not recorded by a command of this project",
     }
     lines = {line.split()[0]: line for line in doctor.findings("python-docs")["running"]}
@@ -354,7 +354,7 @@ def test_doctor_repair_closes_the_dead_and_what_mlflow_run_left_and_nothing_else
     dead, left, alive = open_run(**{"process.pid": "999999999"}), begun_by_mlflow_run(hours_ago=1.1), open_run()
     said = doctor.repair()
     assert [status_of(run) for run in (dead, left, alive)] == ["FAILED", "FAILED", "RUNNING"]
-    assert "before its command began" in MlflowClient().get_run(left).data.tags["failure"]
+    assert "before its command started" in MlflowClient().get_run(left).data.tags["failure"]
     assert {line.split()[1] for line in said} == {dead, left}
     assert doctor.repair() == ["nothing to repair"]
 
@@ -419,7 +419,7 @@ def test_what_mlflow_run_leaves_when_it_can_make_no_environment_is_closed_by_han
     (left,) = checkout.runs()
     assert left["status"] == "RUNNING"
     lines = checkout.run("python", "-m", "pipeline", "doctor").stdout.splitlines()
-    assert f"running         {left['id']} {left['name']}: begun by `mlflow run` and not taken up by a command" in lines
+    assert f"running         {left['id']} {left['name']}: started by `mlflow run`, but recorded by no command" in lines
     repaired = checkout.run("python", "-m", "pipeline", "doctor", "--repair", "--json").stdout
     assert json.loads(repaired)["repaired"][0].endswith(f"tmlm doctor --close {left['id']}")
     closed = checkout.run("python", "-m", "pipeline", "doctor", "--close", left["id"], "--json").stdout

@@ -39,7 +39,7 @@ def test_a_training_whose_checkpoint_is_damaged_is_not_reused(store, tmp_path, c
 
     first = run_step("train", "a training", {}, {}, work, reuse=True)
     assert run_step("train", "a training", {}, {}, work, reuse=True).run_id != first.run_id
-    assert f"the training {first.run_id} is done again" in caplog.text
+    assert f"the training {first.run_id} is repeated" in caplog.text
 
 
 def test_under_mlflow_run_the_begun_run_points_at_the_parent_that_is_reopened(begun, monkeypatch):

@@ -1,6 +1,5 @@
 """The store: one database, one experiment, artifacts beside it, whoever made it and however many at once."""
 
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -114,22 +113,6 @@ def test_a_view_that_can_not_be_stored_does_not_fail_a_run(store, monkeypatch, c
         pass
     assert MlflowClient().get_run(run.id).info.status == "FINISHED"
     assert "no such tag here" in caplog.text
-
-
-@pytest.mark.slow
-def test_four_processes_on_a_store_that_is_not_there_yet_all_succeed(tmp_path):
-    script = (
-        "import sys; from pathlib import Path; from pipeline.tracking import runs, store\n"
-        "store.root = lambda: Path(sys.argv[1])\n"
-        "with runs.tracked_run('train', 'one of many', {}) as run: run.metrics({'x': 1.0})\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    processes = [
-        subprocess.Popen([sys.executable, "-c", script, tmp_path], env=environment, stderr=subprocess.DEVNULL)
-        for _ in range(4)
-    ]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0, 0, 0]
-    assert rows(tmp_path / "mlruns" / "mlflow.db", "SELECT status FROM runs") == [("FINISHED",)] * 4
 
 
 @pytest.mark.parametrize(

@@ -23,17 +23,21 @@ from pipeline.support.plotting import (
     VAL,
     Axes,
     Figure,
+    Line,
     add_axes,
     drawable,
+    from_edge_to_edge,
     legend_below,
     log_x,
     log_y,
+    mean_with_interval,
     new_figure,
     plain_number,
+    scatter,
     whole_numbers,
     write_labels,
 )
-from pipeline.support.statistics import estimate
+from pipeline.support.statistics import Estimate, estimate
 
 PAGE_DOTS_PER_INCH, PAGE_SHADES = 110, 16
 
@@ -206,6 +210,14 @@ def _dumbbells(axes: Axes, configurations: Sequence[Configuration], bars: Mappin
     _page_labels(axes, "perplexity per character", "")
 
 
+def _best_and_last(axes: Axes, cell: str, x: float, best: Estimate, last: float) -> None:
+    """Draw the best epoch's mean (filled), the last epoch's (hollow) and a line between them."""
+    colour, marker = CELL_STYLES.get(cell, OTHER_STYLE)
+    axes.plot([x, x], [best.mean, last], color=colour, linewidth=0.8)
+    axes.plot([x], [last], marker, color="white", mec=colour, label=f"{cell}, last epoch", ls="none", markersize=6)
+    mean_with_interval(axes, cell, x, best, label=f"{cell}, best epoch")
+
+
 def perplexity_against_macs(configurations: Sequence[Configuration], bars: Mapping[str, float], title: str) -> bytes:
     """Scatter of validation perplexity, best (filled) and last epoch (hollow), against MACs per character, log-log.
 
@@ -225,43 +237,23 @@ def perplexity_against_macs(configurations: Sequence[Configuration], bars: Mappi
     heights = [*bars.values(), *last, *(point.mean for point in best), *(y for _, y in grey)] or [1.0, 28.0]
     log_x(axes, [configuration.complexity.macs_per_char for configuration in configurations] or [1.0])
     log_y(axes, [*heights, *([1.3 * max(heights)] if missing else [])])
-    if grey:
-        style: dict[str, Any] = {"color": REPORTED, "mec": INK, "mew": 0.5, "linestyle": "none", "markersize": 6}
-        axes.plot(*zip(*grey, strict=True), "P", label="as reported", zorder=1.8, **style)
-    lines = []
+    style: dict[str, Any] = {"color": REPORTED, "mec": INK, "mew": 0.5, "markersize": 6, "zorder": 1.8}
+    scatter(axes, grey, "P", label="as reported", **style)
+    lines: list[Line] = []
     for configuration, point, end in zip(trained, best, last, strict=True):
-        cell, x = configuration.reported.cell, configuration.complexity.macs_per_char
-        colour, marker = CELL_STYLES.get(cell, OTHER_STYLE)
-        bounds = None
-        if point.low is not None and point.high is not None:
-            bounds = [[point.mean - point.low], [point.high - point.mean]]
-        axes.plot([x, x], [point.mean, end], color=colour, linewidth=0.8)
-        axes.plot([x], [end], marker, color="white", mec=colour, label=f"{cell}, last epoch", ls="none", markersize=6)
-        axes.errorbar(
-            [x],
-            [point.mean],
-            yerr=bounds,
-            fmt=marker,
-            color=colour,
-            capsize=3,
-            markersize=6,
-            label=f"{cell}, best epoch",
-        )
-        lines.append(((float(x), point.mean), (float(x), end)))
+        x = configuration.complexity.macs_per_char
+        _best_and_last(axes, configuration.reported.cell, x, point, end)
+        lines.append(((x, point.mean), (x, end)))
     top = axes.get_ylim()[1] / 1.06
     crosses = [(configuration.complexity.macs_per_char, top) for configuration in missing]
-    if crosses:
-        axes.plot(*zip(*crosses, strict=True), "x", color=INK, label=f"not run ({len(crosses)})")
+    scatter(axes, crosses, "x", color=INK, label=f"not run ({len(crosses)})")
     _bars_at_the_side(axes, bars)
     _page_labels(axes, "MACs per character, output layer included", "validation perplexity per character")
     legend_below(figure, [axes], 4, SMALLER)
-    places = [*((float(x), y) for x, y in crosses), *(start for start, _ in lines)]
     labels = [
         (_literal(configuration.id) + (f" ({_literal(configuration.state)})" if configuration.state else ""), x, y)
-        for configuration, (x, y) in zip((*missing, *trained), places, strict=True)
+        for configuration, (x, y) in zip((*missing, *trained), (*crosses, *(start for start, _ in lines)), strict=True)
     ]
-    left, right = axes.get_xlim()
-    lines += [((left, value), (right, value)) for value in bars.values()]
-    dots = [end for _, end in lines[: len(trained)]] + [(float(x), y) for x, y in grey]
-    write_labels(axes, labels, dots, lines, keep=8)
+    dots = [*(end for _, end in lines), *grey]
+    write_labels(axes, labels, dots, [*lines, *from_edge_to_edge(axes, bars.values())], keep=8)
     return plotting.png(figure, PAGE_SHADES)

@@ -84,7 +84,7 @@ class Prices:
 
 @dataclass(frozen=True)
 class History:
-    """What the study knows, one row per configuration."""
+    """The observations of the study, one row per configuration."""
 
     points: Array  # (M, parameters)
     cost: Array  # (M,)

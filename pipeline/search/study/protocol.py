@@ -70,8 +70,8 @@ def check_store(study: optuna.Study, config: SearchConfig, identity: str, has_ru
         where = store.shown(storage_url(config))
         raise InputError(
             f"--study-name {config.study_name} of {where} has its runs in another MLflow store than "
-            f"{store.shown(store.address())}, and both can't be one search; set MLFLOW_TRACKING_URI to that one "
-            "(a server, for several checkouts), or give another --study-name"
+            f"{store.shown(store.address())}, and one search can't use both; set MLFLOW_TRACKING_URI to the other "
+            "store (a server, for several checkouts), or give another --study-name"
         )
     if then is None:
         study.set_user_attr(MLFLOW_STORE, identity)
@@ -82,8 +82,8 @@ def _recipe_of(study: optuna.Study, config: SearchConfig) -> int:
     recipe: int = study.user_attrs.get(PROTOCOL, {}).get("recipe", FIRST_RECIPE)
     if recipe not in RECIPES:
         raise InputError(
-            f"--study-name {config.study_name} was begun by a later version (training recipe {recipe}); "
-            "use that one, or give another name"
+            f"--study-name {config.study_name} was started by a later version (training recipe {recipe}); "
+            "use that version, or give another name"
         )
     return recipe
 
@@ -97,8 +97,8 @@ def _check_same(study: optuna.Study, config: SearchConfig, protocol: Mapping[str
     if changed not in ([], ["corpus"]):  # "corpus" alone: the same text by another name
         message = "; ".join(f"{key} was {_plain(then.get(key))}, now {_plain(protocol.get(key))}" for key in changed)
         raise InputError(
-            f"--study-name {name} was begun otherwise ({message}), and its trials would not compare; "
-            "give another name, or the same options as then"
+            f"--study-name {name} was started with other options ({message}), so their trials can't be compared; "
+            "give another name, or the same options"
         )
 
 

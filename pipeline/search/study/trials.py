@@ -1,7 +1,7 @@
 """Ask for the trials of a search and tell their results: an Optuna study of validation perplexity and log10 MACs.
 
-Optuna's storage is the record of the trials. ``Search`` proposes what to train and is told the outcome; it does not
-know who trains, or where that is recorded. ``results`` reads what has come of it.
+Optuna's storage is the record of the trials. ``Search`` proposes trainings and is told their outcomes; it does not
+depend on who trains or where that is recorded. ``results`` reads the study.
 
 Each trial names the process that asked for it, so that the next command sees at once which trials were left behind.
 """
@@ -80,7 +80,7 @@ RESULT = (
 
 @dataclass(frozen=True)
 class Proposal:
-    """A training that the study asks for.
+    """A training that the study proposes.
 
     ``number`` is the trial's, or that of the trial to confirm; ``macs_per_char`` is the model's, exact.
     """
@@ -357,9 +357,9 @@ class Search:
             return
         reason = self.results.trials()[number].user_attrs[FAILURE]
         raise TmlmError(
-            f"the last {FAILURES_IN_A_ROW} trials have all failed, trial {number} as follows: {reason}. All that was "
-            "recorded is kept: start the same command again to try others, or search another space under another "
-            "--study-name"
+            f"the last {FAILURES_IN_A_ROW} trials have all failed, the last one (trial {number}) because: {reason}. "
+            "Everything recorded is kept: run the same command again to try other configurations, or search another "
+            "space under another --study-name"
         )
 
     def _set_user_attrs(self, number: int, **attributes: Any) -> int:

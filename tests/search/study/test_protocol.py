@@ -19,15 +19,18 @@ def test_a_study_goes_on_under_the_training_recipe_that_it_was_begun_under(begin
     old.study.set_user_attr("protocol", protocol)
     assert begin(study_name="of 42b8c90").next_task(0).train.recipe == 1
     old.study.set_user_attr("protocol", {**protocol, "recipe": 99})
-    with pytest.raises(InputError, match=r"begun by a later version \(training recipe 99\)"):
+    with pytest.raises(InputError, match=r"started by a later version \(training recipe 99\)"):
         begin(study_name="of 42b8c90")
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"hidden_size": "4..9"}, r"was begun otherwise \(space was .*hidden_size 4..8, now .*hidden_size 4..9\)"),
-        ({"epochs": 3}, r"was begun otherwise \(epochs was 2, now 3\)"),
+        (
+            {"hidden_size": "4..9"},
+            r"started with other options \(space was .*hidden_size 4..8, now .*hidden_size 4..9\)",
+        ),
+        ({"epochs": 3}, r"was started with other options \(epochs was 2, now 3\)"),
         ({"max_seconds": 4.0}, r"max_seconds was None, now 4.0"),
         ({"preset": "report"}, "preset was stream, now report"),
     ],
@@ -73,7 +76,7 @@ def test_a_study_whose_maker_was_killed_in_the_making_is_made_anew(begin_on_disk
         with pytest.raises(KeyboardInterrupt):
             begin_on_disk()
     assert len(train_all(begin_on_disk(trials=2))) == 2
-    with pytest.raises(InputError, match="was begun otherwise"):
+    with pytest.raises(InputError, match="was started with other options"):
         begin_on_disk(epochs=3)
 
 

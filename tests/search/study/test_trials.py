@@ -137,7 +137,9 @@ def test_a_search_whose_trials_all_diverge_ends_with_the_reason_and_may_be_start
         return TrainingDivergedError("the loss is nan in epoch 1; lower --learning-rate")
 
     wide = {"sampler": "random", "hidden_size": "4..64", "learning_rate": "200..900", "trials": 2}
-    expected = "the last 20 trials have all failed, trial 19 as follows: the loss is nan in epoch 1; lower --learning"
+    expected = (
+        r"20 trials have all failed, the last one \(trial 19\) because: the loss is nan in epoch 1; lower --learning"
+    )
     with pytest.raises(TmlmError, match=expected) as told:
         train_all(begin(**wide), diverges)
     assert told.value.exit_code == 1
