@@ -130,10 +130,10 @@ class Space:
         return sha256(json.dumps(self.as_texts(), sort_keys=True).encode()).hexdigest()[:12]
 
 
-def shape_of(parameters: Mapping[str, Any], space: Space) -> ModelConfig:
+def shape_of(parameters: Mapping[str, Any], space: Space, config: SearchConfig) -> ModelConfig:
     """A trial's cell, layers and hidden size as a model: its costs depend on nothing else that is searched."""
     values = {**space.fixed, **parameters}
-    return ModelConfig(values["cell"], values["num_layers"], values["hidden_size"])
+    return ModelConfig(values["cell"], values["num_layers"], values["hidden_size"], on_top_of=config.on_top_of)
 
 
 def configs_of(

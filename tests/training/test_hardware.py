@@ -52,6 +52,14 @@ def test_what_does_not_fit_is_refused_with_both_figures(monkeypatch, small_text,
     assert "GB of memory; this machine has 0 GB" in str(refused.value)
 
 
+def test_the_ngrams_of_a_network_on_top_of_them_count():
+    plain, on_top = (
+        hardware.training_bytes(*resolve({"on_top_of": partner, "device": "cpu"}), 28, 1_000_000, 9000)
+        for partner in ("nothing", "ngram")
+    )
+    assert on_top - plain > 1_000_000 * (2 * 28 + 200)
+
+
 def test_a_shape_that_can_not_be_built_is_refused_before_it_is_measured():
     with pytest.raises(InputError, match="needs about 32,000,001,184 GB of memory"):
         hardware.check_shape_fits(ModelConfig(hidden_size=10**9), 28)

@@ -201,9 +201,9 @@ def test_steps_that_diverge_are_timed_as_far_as_they_come(tmp_path):
     assert timing.step_seconds == pytest.approx(0.001)
 
 
-@pytest.mark.parametrize("preset", ["stream", "report"])
-def test_a_real_machine_takes_some_time_for_both(corpus, preset):
-    timing = time_training(corpus, *configuration("gru", 2, 8, preset=preset))
+@pytest.mark.parametrize("options", [{"preset": "stream"}, {"preset": "report"}, {"on_top_of": "ngram"}])
+def test_a_real_machine_takes_some_time_for_both(corpus, options):
+    timing = time_training(corpus, *configuration("gru", 2, 8, **options))
     assert timing.step_seconds > 0
     assert timing.validation_seconds > 0
 

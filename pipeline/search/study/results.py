@@ -99,7 +99,7 @@ class Results:
         for trial in sorted([*self.complete(), *self.failed()], key=lambda trial: trial.number):
             if "macs_per_char" not in trial.user_attrs:  # failed by hand
                 continue
-            model = shape_of(trial.params, self.space)
+            model = shape_of(trial.params, self.space, self.config)
             value = trial.user_attrs["val_perplexity"] if trial.state == TrialState.COMPLETE else None
             plotted.append(Trial(model.cell, trial.user_attrs["macs_per_char"], value))
         return plotted
@@ -118,7 +118,7 @@ class Results:
             first, runs = trials[0], list(self.runs_by_seed(trials).values())
             if min(trial.user_attrs["val_perplexity"] for trial in trials) >= self.vocab_size:
                 continue
-            model = shape_of(first.params, self.space)
+            model = shape_of(first.params, self.space, self.config)
             candidates.append(
                 Candidate(
                     name=_name(model.shape, first.params),

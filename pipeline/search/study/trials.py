@@ -175,7 +175,7 @@ class Search:
 
     def macs_per_char(self, parameters: Mapping[str, Any]) -> int:
         """The exact MACs per character of a configuration, known before training."""
-        return closed_form(shape_of(parameters, self.space), self.vocab_size).macs_per_char
+        return closed_form(shape_of(parameters, self.space, self.config), self.vocab_size).macs_per_char
 
     def configs_of(self, parameters: Mapping[str, Any], seed: int) -> tuple[ModelConfig, TrainConfig]:
         """The model and the training of these parameters with this seed."""

@@ -58,6 +58,15 @@ def test_trials_that_differ_in_their_seed_alone_are_one_configuration_and_no_see
     assert begin(**options, trials=2, seed=7).lacking_runs([member]) == []
 
 
+def test_the_stored_ngrams_of_a_trial_on_top_of_them_stand_beside_its_parameters(begin):
+    search = begin(sampler="random", on_top_of="ngram", trials=1)
+    task = search.next_task(0)
+    search.take(task.number, {**result_of(task, 5.0), "stored_numbers": 100 + 7000})
+    (candidate,) = search.results.candidates()
+    assert candidate.name.endswith("-on-ngram")
+    assert (candidate.parameters, candidate.ngram_entries, candidate.stored_numbers) == (100, 7000, 7100)
+
+
 def test_importances_are_shares_of_each_objective(begin):
     search = begin(trials=8)
     train_all(search)
