@@ -186,7 +186,7 @@ def test_a_run_that_is_deleted_while_it_is_recorded_is_closed(store):
             MlflowClient().delete_run(run.id)
 
     begun: list[str] = []
-    with pytest.raises(RecordingError, match="it was deleted: `mlflow runs restore`"):
+    with pytest.raises(RecordingError, match="it was deleted; restore it with `mlflow runs restore`"):
         record()
     client = MlflowClient()
     assert client.get_run(begun[0]).info.lifecycle_stage == "deleted"
