@@ -9,6 +9,7 @@ CellName = Literal["rnn", "gru", "lstm"]
 TORCH_CELLS: tuple[CellName, ...] = ("rnn", "gru", "lstm")  # torch.nn has a layer for each
 Implementation = Literal["torch", "scratch"]
 Partner = Literal["nothing", "ngram"]
+Kernel = Literal["torch", "by-hand"]
 
 GATES: dict[CellName, int] = {"rnn": 1, "gru": 3, "lstm": 4}
 

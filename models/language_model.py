@@ -11,13 +11,17 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from models import by_hand
 from models.cells import CELLS, Recurrent
-from models.config import ModelConfig
+from models.config import Kernel, ModelConfig
 
 State = Tensor | tuple[Tensor, ...]
 """Hidden state (L, B, H); for the LSTM a pair of hidden and cell state, as torch.nn's layers have it."""
 
 TORCH_LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+
+LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": by_hand.RNN, "gru": by_hand.GRU, "lstm": nn.LSTM}
+"""The same, with a training step by hand where it is faster."""
 
 
 def detach(state: State) -> State:
@@ -48,7 +52,7 @@ class ResidualLayers(nn.Module):
     def __init__(self, cell: str, input_size: int, hidden_size: int, num_layers: int, dropout: float = 0.0) -> None:
         super().__init__()
         sizes = [input_size] + [hidden_size] * (num_layers - 1)
-        self.layers = nn.ModuleList(TORCH_LAYERS[cell](size, hidden_size, batch_first=True) for size in sizes)
+        self.layers = nn.ModuleList(LAYERS[cell](size, hidden_size, batch_first=True) for size in sizes)
         self.dropout = dropout
 
     def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
@@ -67,6 +71,13 @@ class ResidualLayers(nn.Module):
 def _of_layer(state: State, index: int) -> State:
     """The state (1, B, H) of one layer."""
     return tuple(part[index : index + 1] for part in state) if isinstance(state, tuple) else state[index : index + 1]
+
+
+def one_hot(ids: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """Ids of any shape (...) -> one-hot vectors (..., size), without a copy as integers that F.one_hot makes."""
+    if torch.is_autocast_enabled(ids.device.type):
+        dtype = torch.get_autocast_dtype(ids.device.type)
+    return torch.zeros(*ids.shape, size, dtype=dtype, device=ids.device).scatter_(-1, ids[..., None], 1)
 
 
 class LanguageModel(nn.Module):
@@ -97,7 +108,7 @@ class LanguageModel(nn.Module):
             between_layers = (
                 config.dropout if config.num_layers > 1 else 0.0
             )  # torch.nn warns about dropout with one layer
-            self.core = TORCH_LAYERS[config.cell](
+            self.core = LAYERS[config.cell](
                 input_size, config.hidden_size, config.num_layers, batch_first=True, dropout=between_layers
             )
             self._recurrent_weights = [f"weight_hh_l{layer}" for layer in range(config.num_layers)]
@@ -124,10 +135,10 @@ class LanguageModel(nn.Module):
         """ids (B, T), state -> outputs of the last layer (B, T, H), after output dropout; state of the layers."""
         if self.embedding is not None:
             x = self.embedding(ids)
-        elif self.config.implementation == "scratch":
+        elif self.config.implementation == "scratch" or (self.training and self.kernel == "by-hand"):
             x = ids  # a row lookup
         else:
-            x = F.one_hot(ids, self.vocab_size).to(self.output.weight.dtype)
+            x = one_hot(ids.t(), self.vocab_size, self.output.weight.dtype).transpose(0, 1)  # as the layers want it
         if self.training and self.config.recurrent_dropout:
             weights = {
                 name: drop_weights(self.core.get_parameter(name), self.config.recurrent_dropout)
@@ -144,6 +155,17 @@ class LanguageModel(nn.Module):
     def like(self, config: ModelConfig) -> "LanguageModel":
         """A new model of the same kind with another configuration."""
         return LanguageModel(config, self.vocab_size)
+
+    @property
+    def kernel(self) -> Kernel:
+        """What computes a training step of the recurrent layers: torch.nn, or ``models.by_hand``."""
+        return "by-hand" if getattr(self.core, "by_hand", False) else "torch"
+
+    @kernel.setter
+    def kernel(self, kernel: Kernel) -> None:
+        for module in self.modules():
+            if isinstance(module, by_hand.ByHand):
+                module.by_hand = kernel == "by-hand"
 
 
 def with_row_lookup(model: LanguageModel) -> LanguageModel:

@@ -180,6 +180,7 @@ class Recorder:
         resolved = {
             "epochs": training.epochs,
             "precision": training.precision,
+            "kernel": training.model.kernel,
             "device": training.device,
             "threads": training.threads,
             "chars_per_epoch": training.data.chars_per_epoch,

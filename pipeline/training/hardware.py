@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 
 from models.complexity import closed_form
-from models.config import ModelConfig
-from pipeline.config import PASS_CHARS, TrainConfig
+from models.config import Kernel, ModelConfig
+from pipeline.config import PASS_CHARS, PresetName, TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.machine import GB, check_threads, memory_of_this_machine, usable_cores
 from pipeline.text.corpus import BASELINE_CHARS
@@ -44,11 +44,15 @@ WORKER_BYTES = 310_000_000  # a worker process before it trains, not counting wh
 
 @dataclass(frozen=True)
 class Hardware:
-    """What one training runs on: the device, the precision of its arithmetic ("fp32" or "bf16"), and its threads."""
+    """What one training runs on: the device, the precision of its arithmetic ("fp32" or "bf16"), and its threads.
+
+    ``kernel``: what computes a training step of the recurrent layers.
+    """
 
     device: torch.device
     precision: str
     threads: int
+    kernel: Kernel = "torch"
 
 
 def choose_hardware(model: ModelConfig, config: TrainConfig) -> Hardware:
@@ -59,7 +63,8 @@ def choose_hardware(model: ModelConfig, config: TrainConfig) -> Hardware:
     device = choose_device(config.device)
     asked = "fp32" if (config.preset, config.precision) == ("report", "auto") else config.precision
     precision = choose_precision(asked, device, model, config.batch_size)
-    return Hardware(device, precision, choose_threads(config.threads))
+    kernel = choose_kernel(device, precision, model, config.preset)
+    return Hardware(device, precision, choose_threads(config.threads), kernel)
 
 
 def choose_device(device: str) -> torch.device:
@@ -97,6 +102,18 @@ def choose_precision(precision: str, device: torch.device, model: ModelConfig, b
         stepwise = model.cell != "lstm" and batch_size * model.hidden_size < BF16_STEP_UNITS
         pays = pays and model.implementation == "torch" and not stepwise
     return "bf16" if pays else "fp32"
+
+
+def choose_kernel(device: torch.device, precision: str, model: ModelConfig, preset: PresetName) -> Kernel:
+    """The kernel of a training step: by hand for torch.nn's GRU and RNN on a CPU, which is faster at every size.
+
+    FIGURES
+
+    The report's preset in fp32 keeps torch.nn, as the report's own trainings.
+    """
+    stepwise = model.implementation == "torch" and model.cell in ("rnn", "gru")
+    as_reported = (preset, precision) == ("report", "fp32")
+    return "by-hand" if stepwise and device.type == "cpu" and not as_reported else "torch"
 
 
 def choose_threads(threads: int | None) -> int:

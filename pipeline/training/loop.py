@@ -213,6 +213,7 @@ class Training:
         self.config = config
         self.device, self.precision, self.threads = hardware.device, hardware.precision, hardware.threads
         self.model = model.to(self.device)
+        self.model.kernel = hardware.kernel
         self.average = deepcopy(self.model) if config.average else None
         self.data = data_for(train, val, config, prior)
         self.epochs = number_of_epochs(config, self.data)
@@ -429,6 +430,7 @@ class Training:
             "step": self.step,
             "epochs": self.epochs,
             "precision": self.precision,
+            "kernel": self.model.kernel,
             "train_seconds": self.seconds,
             "train_chars": self.train_chars,
             "history": [asdict(point) for point in self.history],
@@ -465,6 +467,7 @@ class Training:
         self.optimizer.load_state_dict(optimizer)
         self.step = facts["step"]
         self.precision = facts["precision"]
+        self.model.kernel = facts.get("kernel", "torch")  # release 0.1 knew no other
         self.train_seconds = facts["train_seconds"]
         self.train_chars = facts["train_chars"]
         self.history = [EpochPoint(**point) for point in facts["history"]]

@@ -1,0 +1,175 @@
+"""GRU and RNN layers of torch.nn whose training step is written by hand: both passes over the sequence, in plain PyTorch.
+
+torch.nn trains an LSTM through oneDNN in one call, but a GRU or RNN operation by operation, each recorded by autograd.
+Here a layer is one autograd function. Its time loop writes into buffers that are allocated once, and the gradients of
+the weights are one product over all time steps. Parameters, their names, equations and results are torch.nn's.
+
+Shapes: T time steps, B batch, I input size, H hidden size, L layers.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+tanh_backward = torch.ops.aten.tanh_backward.grad_input
+
+
+def input_product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Input (T, B, I), or ids (T, B) that stand for one-hot vectors; weight (G, I), bias (G) -> product (T, B, G)."""
+    if x.is_floating_point():
+        return F.linear(x, weight, bias)
+    return F.embedding(x, weight.t() + bias)
+
+
+def input_gradients(x: Tensor, gradient: Tensor, weight: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Gradients of ``input_product``, given that of its result: those of x (none of ids), weight and bias."""
+    if x.is_floating_point():
+        return gradient @ weight, weight_gradient(x, gradient), column_sums(gradient)
+    one_hot = F.embedding(x, torch.eye(weight.shape[1], dtype=weight.dtype))
+    by_symbol = weight_gradient(one_hot, gradient)
+    return None, by_symbol, by_symbol.sum(1)
+
+
+def weight_gradient(x: Tensor, gradient: Tensor) -> Tensor:
+    """Gradient (G, I) of the weight in x W', given x (T, B, I) and the gradient (T, B, G) of the product."""
+    return (x.flatten(0, 1).t() @ gradient.flatten(0, 1)).t()  # in this order, a quarter faster in fp32
+
+
+def column_sums(x: Tensor) -> Tensor:
+    """Sums (G) over all but the last dimension of (T, B, G), as a product: exact in bf16 too, where sums are slow."""
+    flat = x.flatten(0, 1)
+    return flat.new_ones(len(flat)) @ flat
+
+
+def tanh_(x: Tensor, scratch: Tensor) -> None:
+    """tanh in place, by way of an fp32 buffer of the same shape: in bf16, torch's takes three times as long."""
+    if x.dtype == scratch.dtype:
+        x.tanh_()
+    else:
+        x.copy_(scratch.copy_(x).tanh_())
+
+
+class RNNLayer(torch.autograd.Function):
+    """h' = tanh(W x + b + U h + c), of all time steps: the input (or ids), h (B, H), W, U, b, c -> outputs (T, B, H)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, state: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
+    ) -> Tensor:
+        outputs = input_product(x, w_ih, b_ih + b_hh)
+        recurrent, scratch = w_hh.t().contiguous(), torch.empty(state.shape)
+        h = state
+        for output in outputs.unbind(0):
+            h = output.addmm_(h, recurrent)
+            tanh_(h, scratch)
+        ctx.save_for_backward(x, state, w_ih, w_hh, outputs)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, d_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        x, state, w_ih, w_hh, outputs = ctx.saved_tensors
+        d_before = torch.empty_like(outputs)  # before the tanh
+        dh = torch.zeros_like(state)
+        for d_output, output, d in zip(*(reversed(each.unbind(0)) for each in (d_outputs, outputs, d_before))):
+            dh.add_(d_output)
+            tanh_backward(dh, output, grad_input=d)
+            torch.mm(d, w_hh, out=dh)
+        dx, dw_ih, db = input_gradients(x, d_before, w_ih)
+        before = torch.cat([state[None], outputs[:-1]])
+        return dx, dh, dw_ih, weight_gradient(before, d_before), db, db
+
+
+class GRULayer(torch.autograd.Function):
+    """The equations of ``models.cells.GRUCell`` for all time steps: inputs as ``RNNLayer`` -> outputs (T, B, H).
+
+    With e the product U_n h + c_n of the candidate, n = h~ and d the gradient of h':
+
+    dn = d (1 - z) (1 - n^2)    dz = d (1 - z) (h - n) z    de = dn r    dr = de e (1 - r)    dh = d z + U (dr, dz, de)
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, state: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
+    ) -> Tensor:
+        size = state.shape[-1]
+        gates = input_product(x, w_ih[: 2 * size], (b_ih + b_hh)[: 2 * size])
+        candidates = input_product(x, w_ih[2 * size :], b_ih[2 * size :])
+        products, outputs = torch.empty_like(candidates), torch.empty_like(candidates)
+        u_gates, u_candidate = (part.t().contiguous() for part in w_hh.split([2 * size, size]))
+        bias, scratch = b_hh[2 * size :], torch.empty(state.shape)
+        resets, updates = (part.unbind(0) for part in gates.split(size, -1))
+        steps = zip(gates.unbind(0), resets, updates, candidates.unbind(0), products.unbind(0), outputs.unbind(0))
+        h = state
+        for gate, reset, update, candidate, product, output in steps:
+            gate.addmm_(h, u_gates).sigmoid_()
+            torch.addmm(bias, h, u_candidate, out=product)
+            tanh_(candidate.addcmul_(reset, product), scratch)
+            h = torch.lerp(candidate, h, update, out=output)
+        ctx.save_for_backward(x, state, w_ih, w_hh, gates, candidates, products, outputs)
+        return outputs
+
+    @staticmethod
+    def backward(ctx: Any, d_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        x, state, w_ih, w_hh, gates, candidates, products, outputs = ctx.saved_tensors
+        size = state.shape[-1]
+        before = torch.cat([state[None], outputs[:-1]])
+        d_recurrent = gates.new_empty(*gates.shape[:2], 3 * size)  # of U h: reset, update, product
+        d_candidates = torch.empty_like(candidates)
+        parts = [*gates.split(size, -1), candidates, products, before, d_outputs]
+        parts += [*d_recurrent.split(size, -1), d_recurrent, d_candidates]
+        dh, kept, left, other = torch.zeros_like(state), *(torch.empty_like(state) for _ in range(3))
+        for r, z, n, product, h, d_output, dr, dz, de, d, dn in zip(*(reversed(part.unbind(0)) for part in parts)):
+            dh.add_(d_output)
+            torch.mul(dh, z, out=kept)
+            torch.sub(dh, kept, out=left)
+            tanh_backward(left, n, grad_input=dn)
+            torch.mul(torch.sub(h, n, out=other).mul_(z), left, out=dz)
+            torch.mul(dn, r, out=de)
+            torch.mul(de, product, out=other)
+            torch.addcmul(other, other, r, value=-1, out=dr)
+            torch.addmm(kept, d, w_hh, out=dh)
+        dx, dw, db = input_gradients(x, d_recurrent[..., : 2 * size], w_ih[: 2 * size])
+        dx_n, dw_n, db_n = input_gradients(x, d_candidates, w_ih[2 * size :])
+        dw_hh = weight_gradient(before, d_recurrent)
+        db_hh = torch.cat([db, column_sums(d_recurrent[..., 2 * size :])])
+        dx = None if dx is None or dx_n is None else dx + dx_n
+        return dx, dh, torch.cat([dw, dw_n]), dw_hh, torch.cat([db, db_n]), db_hh
+
+
+class ByHand(nn.RNNBase):
+    """torch.nn's layers, batch first. While ``by_hand`` is set they train by the functions above, and may be given ids.
+
+    In evaluation, and while it is not set, they are torch.nn's own.
+    """
+
+    layer: ClassVar[type[torch.autograd.Function]]
+    by_hand = False
+
+    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """x (B, T, I) or ids (B, T), state (L, B, H) -> outputs (B, T, H), state after the last step."""
+        if not (self.by_hand and self.training):
+            return super().forward(x, state)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight_hh_l0.dtype
+        x, states = x.transpose(0, 1), []
+        for index in range(self.num_layers):
+            if index:
+                x = F.dropout(x, self.dropout)
+            weights = (getattr(self, f"{name}_l{index}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            inputs = [x.to(dtype) if x.is_floating_point() else x, state[index].to(dtype)]
+            x = self.layer.apply(*inputs, *(weight.to(dtype) for weight in weights))
+            states.append(x[-1])
+        return x.transpose(0, 1), torch.stack(states)
+
+
+class RNN(ByHand, nn.RNN):
+    """``nn.RNN`` with a training step by hand."""
+
+    layer = RNNLayer
+
+
+class GRU(ByHand, nn.GRU):
+    """``nn.GRU`` with a training step by hand."""
+
+    layer = GRULayer
