@@ -39,8 +39,8 @@ def drop_weights(weight: Tensor, probability: float) -> Tensor:
     threshold = round(256 * probability)
     words = torch.empty(-(-weight.numel() // 8), dtype=torch.int64, device=weight.device)
     random_bytes = words.random_(-(2**63), None).view(torch.uint8)  # eight random bytes from each number
-    keep = (random_bytes[: weight.numel()] >= threshold).view(weight.shape)
-    return weight * (keep * (256 / (256 - threshold)))
+    keep = torch.ge(random_bytes[: weight.numel()], threshold, out=weight.new_empty(weight.numel()))  # 1 or 0
+    return weight * keep.mul_(256 / (256 - threshold)).view(weight.shape)
 
 
 class ResidualLayers(nn.Module):
