@@ -1,4 +1,4 @@
-"""GRU and RNN layers of torch.nn whose training step is written by hand: both passes over the sequence, in plain PyTorch.
+"""GRU and RNN layers of torch.nn whose forward and backward pass over a sequence are written by hand, in plain PyTorch.
 
 torch.nn trains an LSTM through oneDNN in one call, but a GRU or RNN operation by operation, each recorded by autograd.
 Here a layer is one autograd function. Its time loop writes into buffers that are allocated once, and the gradients of
@@ -7,6 +7,7 @@ the weights are one product over all time steps. Parameters, their names, equati
 Shapes: T time steps, B batch, I input size, H hidden size, L layers.
 """
 
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -51,13 +52,16 @@ def tanh_(x: Tensor, scratch: Tensor) -> None:
         x.copy_(scratch.copy_(x).tanh_())
 
 
+def backwards(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The time steps of tensors (T, ...), from the last to the first."""
+    return zip(*(reversed(tensor.unbind(0)) for tensor in tensors), strict=True)
+
+
 class RNNLayer(torch.autograd.Function):
-    """h' = tanh(W x + b + U h + c), of all time steps: the input (or ids), h (B, H), W, U, b, c -> outputs (T, B, H)."""
+    """h' = tanh(W x + b + U h + c) for all time steps: input or ids, h (B, H), W, U, b, c -> outputs (T, B, H)."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, state: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, state: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> Tensor:
         outputs = input_product(x, w_ih, b_ih + b_hh)
         recurrent, scratch = w_hh.t().contiguous(), torch.empty(state.shape)
         h = state
@@ -72,7 +76,7 @@ class RNNLayer(torch.autograd.Function):
         x, state, w_ih, w_hh, outputs = ctx.saved_tensors
         d_before = torch.empty_like(outputs)  # before the tanh
         dh = torch.zeros_like(state)
-        for d_output, output, d in zip(*(reversed(each.unbind(0)) for each in (d_outputs, outputs, d_before))):
+        for d_output, output, d in backwards(d_outputs.contiguous(), outputs, d_before):
             dh.add_(d_output)
             tanh_backward(dh, output, grad_input=d)
             torch.mm(d, w_hh, out=dh)
@@ -90,19 +94,16 @@ class GRULayer(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, state: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, state: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor, b_hh: Tensor) -> Tensor:
         size = state.shape[-1]
         gates = input_product(x, w_ih[: 2 * size], (b_ih + b_hh)[: 2 * size])
         candidates = input_product(x, w_ih[2 * size :], b_ih[2 * size :])
         products, outputs = torch.empty_like(candidates), torch.empty_like(candidates)
         u_gates, u_candidate = (part.t().contiguous() for part in w_hh.split([2 * size, size]))
         bias, scratch = b_hh[2 * size :], torch.empty(state.shape)
-        resets, updates = (part.unbind(0) for part in gates.split(size, -1))
-        steps = zip(gates.unbind(0), resets, updates, candidates.unbind(0), products.unbind(0), outputs.unbind(0))
+        parts = (gates, *gates.split(size, -1), candidates, products, outputs)
         h = state
-        for gate, reset, update, candidate, product, output in steps:
+        for gate, reset, update, candidate, product, output in zip(*(part.unbind(0) for part in parts), strict=True):
             gate.addmm_(h, u_gates).sigmoid_()
             torch.addmm(bias, h, u_candidate, out=product)
             tanh_(candidate.addcmul_(reset, product), scratch)
@@ -117,10 +118,10 @@ class GRULayer(torch.autograd.Function):
         before = torch.cat([state[None], outputs[:-1]])
         d_recurrent = gates.new_empty(*gates.shape[:2], 3 * size)  # of U h: reset, update, product
         d_candidates = torch.empty_like(candidates)
-        parts = [*gates.split(size, -1), candidates, products, before, d_outputs]
+        parts = [*gates.split(size, -1), candidates, products, before, d_outputs.contiguous()]
         parts += [*d_recurrent.split(size, -1), d_recurrent, d_candidates]
         dh, kept, left, other = torch.zeros_like(state), *(torch.empty_like(state) for _ in range(3))
-        for r, z, n, product, h, d_output, dr, dz, de, d, dn in zip(*(reversed(part.unbind(0)) for part in parts)):
+        for r, z, n, product, h, d_output, dr, dz, de, d, dn in backwards(*parts):
             dh.add_(d_output)
             torch.mul(dh, z, out=kept)
             torch.sub(dh, kept, out=left)
@@ -139,23 +140,20 @@ class GRULayer(torch.autograd.Function):
 
 
 class ByHand(nn.RNNBase):
-    """torch.nn's layers, batch first. While ``by_hand`` is set they train by the functions above, and may be given ids.
-
-    In evaluation, and while it is not set, they are torch.nn's own.
-    """
+    """torch.nn's layers, batch first. While ``by_hand`` is set, the functions above compute them, and inputs may be ids."""
 
     layer: ClassVar[type[torch.autograd.Function]]
     by_hand = False
 
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """x (B, T, I) or ids (B, T), state (L, B, H) -> outputs (B, T, H), state after the last step."""
-        if not (self.by_hand and self.training):
+        if not self.by_hand:
             return super().forward(x, state)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight_hh_l0.dtype
         x, states = x.transpose(0, 1), []
         for index in range(self.num_layers):
             if index:
-                x = F.dropout(x, self.dropout)
+                x = F.dropout(x, self.dropout, self.training)
             weights = (getattr(self, f"{name}_l{index}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
             inputs = [x.to(dtype) if x.is_floating_point() else x, state[index].to(dtype)]
             x = self.layer.apply(*inputs, *(weight.to(dtype) for weight in weights))
@@ -164,12 +162,12 @@ class ByHand(nn.RNNBase):
 
 
 class RNN(ByHand, nn.RNN):
-    """``nn.RNN`` with a training step by hand."""
+    """``nn.RNN``, by hand where that is asked for."""
 
     layer = RNNLayer
 
 
 class GRU(ByHand, nn.GRU):
-    """``nn.GRU`` with a training step by hand."""
+    """``nn.GRU``, by hand where that is asked for."""
 
     layer = GRULayer

@@ -21,7 +21,7 @@ State = Tensor | tuple[Tensor, ...]
 TORCH_LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": by_hand.RNN, "gru": by_hand.GRU, "lstm": nn.LSTM}
-"""The same, with a training step by hand where it is faster."""
+"""The same layers, which ``LanguageModel.kernel`` can have computed by hand."""
 
 
 def detach(state: State) -> State:
@@ -129,13 +129,13 @@ class LanguageModel(nn.Module):
     def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """ids (B, T), state or None (zeros) -> logits (B, T, V), state after the last character."""
         hidden, state = self.hidden_states(ids, self.initial_state(ids.shape[0]) if state is None else state)
-        return self.output(hidden), state
+        return self.logits(hidden), state
 
     def hidden_states(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """ids (B, T), state -> outputs of the last layer (B, T, H), after output dropout; state of the layers."""
         if self.embedding is not None:
             x = self.embedding(ids)
-        elif self.config.implementation == "scratch" or (self.training and self.kernel == "by-hand"):
+        elif self.config.implementation == "scratch" or self.kernel == "by-hand":
             x = ids  # a row lookup
         else:
             x = one_hot(ids.t(), self.vocab_size, self.output.weight.dtype).transpose(0, 1)  # as the layers want it
@@ -152,13 +152,19 @@ class LanguageModel(nn.Module):
             hidden = hidden * mask
         return hidden, state
 
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Outputs of the last layer (B, T, H) -> logits (B, T, V)."""
+        if hidden.dtype == torch.bfloat16:  # (T, B, H) in memory: without a copy; fp32 keeps its order of summation
+            return self.output(hidden.transpose(0, 1)).transpose(0, 1)  # type: ignore[no-any-return]
+        return self.output(hidden)  # type: ignore[no-any-return]
+
     def like(self, config: ModelConfig) -> "LanguageModel":
         """A new model of the same kind with another configuration."""
         return LanguageModel(config, self.vocab_size)
 
     @property
     def kernel(self) -> Kernel:
-        """What computes a training step of the recurrent layers: torch.nn, or ``models.by_hand``."""
+        """What computes torch.nn's GRU and RNN layers: torch.nn itself, or ``models.by_hand``."""
         return "by-hand" if getattr(self.core, "by_hand", False) else "torch"
 
     @kernel.setter

@@ -145,7 +145,7 @@ def score_windows(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_s
     with reading(model):
         for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
             logits, _ = model(x.long().to(device))
-            loss = float(F.cross_entropy(logits.flatten(0, 1), y.long().to(device).flatten()))
+            loss = float(F.cross_entropy(logits.float().flatten(0, 1), y.long().to(device).flatten()))
             batch_perplexities.append(perplexity(loss))
             nats += loss * y.numel()
     return sum(batch_perplexities) / len(batch_perplexities), TextScore(nats, targets.numel())

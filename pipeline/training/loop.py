@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from models.config import Kernel
 from models.language_model import LanguageModel, State, detach
 from pipeline.config import FIRST_RECIPE, PASS_CHARS, STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
@@ -102,8 +103,10 @@ class WindowData:
             yield inputs[rows], targets[rows]
 
     def validate(self, model: LanguageModel) -> tuple[float, float]:
-        """Perplexity as the book averages it, and pooled."""
-        book, pooled = score_windows(model, *self.val, self.config.batch_size)
+        """Perplexity as the book averages it, and pooled, in the training's precision, as the book's own."""
+        device = model.output.weight.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            book, pooled = score_windows(model, *self.val, self.config.batch_size)
         return book, pooled.perplexity
 
 
@@ -236,6 +239,12 @@ class Training:
     @property
     def done(self) -> bool:
         return bool(self.stopped) or len(self.history) >= self.epochs
+
+    def use_kernel(self, kernel: Kernel) -> None:
+        """Choose what computes the recurrent layers from now on; another kernel rounds differently."""
+        self.model.kernel = kernel
+        if self.average is not None:
+            self.average.kernel = kernel
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of a step (from 0) under the schedule and the recipe of the configuration."""
@@ -467,7 +476,7 @@ class Training:
         self.optimizer.load_state_dict(optimizer)
         self.step = facts["step"]
         self.precision = facts["precision"]
-        self.model.kernel = facts.get("kernel", "torch")  # release 0.1 knew no other
+        self.use_kernel(facts.get("kernel", "torch"))  # a checkpoint of 0.1 has none
         self.train_seconds = facts["train_seconds"]
         self.train_chars = facts["train_chars"]
         self.history = [EpochPoint(**point) for point in facts["history"]]

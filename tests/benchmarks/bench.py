@@ -1,0 +1,336 @@
+"""Speed against peers, with the targets: a table, bench.json and bench.png. ``make bench`` installs d2l and runs it.
+
+    pip install --no-deps d2l==1.0.3
+    python -m tests.benchmarks.bench [--output FOLDER] [--rounds 3] [--only steps epochs ...]
+
+Everything is on one thread, in CPU seconds (start-up: wall seconds), and each figure is the median of the rounds. Ours
+and d2l's take turns (A B A B), each in a process of its own, since the allocator setting that ours trains with holds
+for a whole process. About five minutes on a quiet core. The text is The Time Machine.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from models.complexity import closed_form
+from models.config import CellName, ModelConfig
+from models.decoding import Decoding
+from models.generation import generate
+from models.language_model import LanguageModel
+from pipeline.config import WINDOW_LENGTH, CorpusConfig, resolve
+from pipeline.support.files import write_atomically
+from pipeline.support.machine import environment
+from pipeline.support.plotting import TRAIN, VAL, add_axes, new_figure, png
+from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.training.evaluation import score_windows
+from pipeline.training.experiment import run_experiment
+from pipeline.training.hardware import has_bf16, keep_freed_memory
+from pipeline.training.loop import Training
+
+Shape = tuple[CellName, int, int]  # cell, layers, hidden size
+Work = Callable[..., tuple[float, ...]]
+SHAPES: dict[Shape, float] = {("lstm", 1, 128): 4.0, ("gru", 1, 128): 3.0, ("rnn", 1, 128): 2.2, ("lstm", 2, 128): 3.5}
+"""The shapes of training steps and epochs, and how many times as fast as d2l's an epoch shall be."""
+
+BATCH_SIZE = 1024  # of the book
+QUALITY = 10.0  # validation perplexity on d2l's windows that both train to
+OUR_EPOCHS = 8  # of 10,000 characters, in which the default recipe is below QUALITY
+CHARS = 1000  # generated
+TRACKING_PERCENT = 3.0  # of a training, at most
+NANOGPT = (
+    "nanoGPT's CPU configuration (its README: 4 layers, 4 heads, 128 dimensions, context 64, batch 12, 2,000 steps, no "
+    "dropout) on tiny Shakespeare: 1.874 nats per character on the last tenth after 115 CPU s, as run elsewhere on "
+    "this kind of machine. It is on no package registry, so it is quoted, not run."
+)
+
+
+TRACKED_CHARS = 4_060_000  # of the training that is recorded: half a minute
+COMMANDS = {"tmlm --help": ["-m", "pipeline", "--help"], "import of a stage": ["-c", "import pipeline.stages.main"]}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table. ``ratio``: how many times as fast as d2l. ``met``: whether the target is, if any."""
+
+    what: str
+    ours: float
+    unit: str
+    peer: float | None = None
+    ratio: float | None = None
+    target: str = ""
+    met: bool | None = None
+
+
+# --- what the two processes run ---------------------------------------------------------------------------------------
+
+
+@cache
+def text() -> Corpus:
+    return load_corpus(CorpusConfig("time-machine"))
+
+
+def windows_of(corpus: Corpus, split: str) -> torch.Tensor:
+    """The ids of the report's split, as d2l reads them."""
+    return torch.from_numpy(corpus.ids)[slice(*corpus.spans("report")[split])]
+
+
+def cpu_seconds(work: Callable[[], Any]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def prepare(ours: bool) -> None:
+    torch.set_num_threads(1)
+    if ours:
+        keep_freed_memory()
+
+
+@cache
+def our_training(shape: Shape) -> Training:
+    cell, layers, size = shape
+    precision = "bf16" if has_bf16(torch.device("cpu")) else "fp32"
+    options = {"preset": "report", "cell": cell, "num_layers": layers, "hidden_size": size, "precision": precision}
+    model, config = resolve({**options, "device": "cpu"})
+    train, val = (windows_of(text(), split) for split in ("train", "val"))
+    return Training(LanguageModel(model, len(text().vocabulary)), train, val, config)
+
+
+def our_epoch(shape: Shape) -> tuple[float, float]:
+    """CPU seconds of an epoch, and of a step in it."""
+    marks = [time.process_time()]
+    training = our_training(shape)
+    training.run_epoch(at_rest=lambda: marks.append(time.process_time()))
+    return time.process_time() - marks[0], median(b - a for a, b in pairwise(marks[1:]))
+
+
+@cache
+def d2l_trainer(shape: Shape) -> Any:
+    from tests.benchmarks.d2l_twin import Curves, Data, Trainer, build
+
+    cell, layers, size = shape
+    model, config = resolve({"preset": "report", "cell": cell, "num_layers": layers, "hidden_size": size})
+    trainer = Trainer(max_epochs=1, gradient_clip_val=config.clip)
+    trainer.curves = Curves()
+    data = Data(text())
+    trainer.vocab = data.vocab
+    trainer.begin(build(model, len(text().vocabulary), config.learning_rate, trainer.curves), data)
+    return trainer
+
+
+def d2l_epoch(shape: Shape) -> tuple[float, float]:
+    """CPU seconds of an epoch, and of a step in it."""
+    trainer = d2l_trainer(shape)
+    marks = [time.process_time()]
+    mark = trainer.optim.register_step_post_hook(lambda *_: marks.append(time.process_time()))
+    trainer.fit_epoch()
+    mark.remove()
+    return time.process_time() - marks[0], median(b - a for a, b in pairwise(marks[1:]))
+
+
+def our_quality() -> tuple[float, float]:
+    """CPU seconds of a short training by the default recipe, on d2l's characters; its perplexity on d2l's windows."""
+    model, config = resolve(
+        {"cell": "lstm", "num_layers": 1, "hidden_size": 128, "device": "cpu", "epochs": OUR_EPOCHS}
+    )
+    torch.manual_seed(config.seed)
+    train, val = (windows_of(text(), split) for split in ("train", "val"))
+    training = Training(LanguageModel(model, len(text().vocabulary)), train, val, config)
+    seconds = cpu_seconds(lambda: [training.run_epoch() for _ in range(OUR_EPOCHS)])
+    windows = our_training(("lstm", 1, 128)).data.val
+    return seconds, score_windows(training.eval_model, *windows, BATCH_SIZE)[0]
+
+
+def d2l_quality() -> tuple[float, float]:
+    """CPU seconds of d2l's LSTM 1x128, from its first epoch to the one that reaches QUALITY, and its perplexity."""
+    torch.manual_seed(0)
+    d2l_trainer.cache_clear()
+    trainer, seconds, perplexity = d2l_trainer(("lstm", 1, 128)), 0.0, QUALITY + 1
+    while perplexity > QUALITY:
+        seconds += cpu_seconds(trainer.fit_epoch)
+        perplexity = trainer.curves.epoch()[1]
+    return seconds, perplexity
+
+
+def our_chars_per_second() -> tuple[float]:
+    model, prompt = (
+        LanguageModel(ModelConfig("lstm", 1, 128), len(text().vocabulary)),
+        text().vocabulary.encode("it has"),
+    )
+    greedy = Decoding(method="greedy")
+    return (CHARS / cpu_seconds(lambda: list(generate(model, [prompt.tolist()], CHARS, greedy))),)
+
+
+def d2l_chars_per_second() -> tuple[float]:
+    trainer = d2l_trainer(("lstm", 1, 128))
+    return (CHARS / cpu_seconds(lambda: trainer.model.predict("it has", CHARS, trainer.vocab)),)
+
+
+def gflops(dtype: torch.dtype) -> float:
+    """Billions of multiplications and additions per second, of large matrix products."""
+    a, b = (torch.randn(2048, 2048, dtype=torch.float32).to(dtype) for _ in range(2))
+    return 2 * 2048**3 / 1e9 / min(cpu_seconds(lambda: a @ b) for _ in range(8))
+
+
+def tracking_percent() -> float:
+    """By how much recording raises the CPU seconds of the default recipe's training of an LSTM 1x128."""
+    from pipeline.stages.train import train
+
+    corpus_config = CorpusConfig("time-machine")
+    shape: dict[str, Any] = {"cell": "lstm", "num_layers": 1, "hidden_size": 128, "device": "cpu"}
+    train(text(), corpus_config, *resolve({**shape, "hidden_size": 8, "epochs": 1}))  # sets the store up
+    model, config = resolve({**shape, "budget_chars": TRACKED_CHARS})
+    plain = cpu_seconds(lambda: run_experiment(text(), model, config))
+    return 100 * (cpu_seconds(lambda: train(text(), corpus_config, model, config)) / plain - 1)
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def line(row: Row) -> str:
+    peer = f"{row.peer:10,.1f}" if row.peer is not None else " " * 10
+    ratio = f"{row.ratio:6.2f} x" if row.ratio is not None else " " * 8
+    met = "" if row.met is None else f"target {row.target}: {'met' if row.met else 'MISSED'}"
+    return f"{row.what:<42}{row.ours:10,.1f}{peer} {row.unit:<8}{ratio}  {met}".rstrip() + "\n"
+
+
+def bound_ms(shape: Shape, gflops_per_second: float) -> float:
+    """Milliseconds of the matrix products of a training step: one forwards and two backwards."""
+    macs = closed_form(ModelConfig(*shape), len(text().vocabulary)).matmul_macs_per_char
+    return 1e3 * 3 * 2 * macs * BATCH_SIZE * WINDOW_LENGTH / (gflops_per_second * 1e9)
+
+
+class Bench:
+    """Two processes that take turns, and the rows measured so far."""
+
+    def __init__(self, rounds: int) -> None:
+        self.rounds = rounds
+        self.rows: list[Row] = []
+        self._ours, self._d2l = (
+            ProcessPoolExecutor(1, get_context("spawn"), prepare, (ours,)) for ours in (True, False)
+        )
+
+    def ours(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return self._ours.submit(work, *arguments).result()
+
+    def d2l(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        return self._d2l.submit(work, *arguments).result()
+
+    def in_turn(self, ours: Work, d2l: Work, *arguments: Any) -> tuple[list[float], list[float]]:
+        """The medians of what the two return, each over the rounds; a round before them is not counted."""
+        results = [(self.ours(ours, *arguments), self.d2l(d2l, *arguments)) for _ in range(self.rounds + 1)][1:]
+        mine, theirs = zip(*results, strict=True)
+        return [[median(values) for values in zip(*side, strict=True)] for side in (mine, theirs)]
+
+    def compare(self, what: str, ours: float, d2l: float, unit: str, least: float | None = None) -> None:
+        """Add a row with the ratio, of which at least ``least`` is asked. More is better of a rate, else less."""
+        ratio = ours / d2l if unit.endswith("/s") else d2l / ours
+        target, met = ("", None) if least is None else (f"{least:g} x", ratio >= least)
+        self.add(Row(what, ours, unit, d2l, ratio, target, met))
+
+    def add(self, row: Row) -> None:
+        self.rows.append(row)
+        sys.stdout.write(line(row))
+        sys.stdout.flush()
+
+    def training(self) -> None:
+        """Epochs of the report's protocol, their steps, and what the matrix products alone would take."""
+        rates = {name: self.ours(gflops, dtype) for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))}
+        for name, rate in rates.items():
+            self.add(Row(f"matrix products in {name}", rate, "GFLOP/s"))
+        for shape, least in SHAPES.items():
+            (epoch, step), (d2l_epoch_s, d2l_step_s) = self.in_turn(our_epoch, d2l_epoch, shape)
+            name = f"{shape[0].upper()} {shape[1]}x{shape[2]}"
+            self.compare(f"{name}, step of {BATCH_SIZE:,} x {WINDOW_LENGTH}", 1e3 * step, 1e3 * d2l_step_s, "ms")
+            self.add(Row("  its matrix products alone, in bf16", bound_ms(shape, rates["bf16"]), "ms"))
+            self.compare(f"{name}, epoch", epoch, d2l_epoch_s, "CPU s", least)
+
+    def quality(self) -> None:
+        (ours, reached), (d2l, _) = self.ours(our_quality), self.d2l(d2l_quality)
+        self.compare(f"LSTM 1x128 to perplexity {QUALITY:g} (ours {reached:.1f})", ours, d2l, "CPU s")
+
+    def generation(self) -> None:
+        (ours,), (d2l,) = self.in_turn(our_chars_per_second, d2l_chars_per_second)
+        self.compare("LSTM 1x128, greedy text", ours, d2l, "chars/s")
+
+    def tracking(self) -> None:
+        percent = self.ours(tracking_percent)
+        self.add(Row("recording a training costs", percent, "%", None, None, "3 %", percent <= TRACKING_PERCENT))
+
+    def startup(self) -> None:
+        """Wall seconds of fresh processes."""
+        for what, words in COMMANDS.items():
+            times = []
+            for _ in range(self.rounds + 1):
+                began = time.perf_counter()
+                subprocess.run([sys.executable, *words], capture_output=True, check=True)
+                times.append(time.perf_counter() - began)
+            self.add(Row(what, median(times[1:]), "s"))
+
+    def close(self) -> None:
+        self._ours.shutdown()
+        self._d2l.shutdown()
+
+
+PARTS: dict[str, Callable[[Bench], None]] = {
+    "training": Bench.training,
+    "quality": Bench.quality,
+    "generation": Bench.generation,
+    "tracking": Bench.tracking,
+    "startup": Bench.startup,
+}
+
+
+def picture(rows: list[Row]) -> bytes:
+    """Bars: how many times as fast as d2l, with the targets."""
+    compared = [row for row in rows if row.ratio is not None][::-1]
+    figure = new_figure(8, 0.5 + 0.4 * max(1, len(compared)))
+    axes = add_axes(figure, "Times as fast as d2l 1.0.3, one thread")
+    axes.barh([row.what for row in compared], [row.ratio or 0 for row in compared], color=TRAIN)
+    for place, row in enumerate(compared):
+        axes.text(row.ratio or 0, place, f" {row.ratio:.1f}", va="center")
+        if row.target:
+            axes.plot([float(row.target.split()[0])] * 2, [place - 0.4, place + 0.4], color=VAL, linewidth=2)
+    axes.set_xlabel("times as fast (red: the target)")
+    axes.margins(x=0.1)
+    return png(figure)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=Path("mlruns/bench"), help="folder of bench.json and bench.png")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{home}/mlflow.db"
+        bench = Bench(options.rounds)
+        sys.stdout.write(f"{'':42}{'ours':>10}{'d2l':>10}\n")
+        for part in options.only:
+            PARTS[part](bench)
+        bench.close()
+    sys.stdout.write(f"\n{NANOGPT}\n")
+    options.output.mkdir(parents=True, exist_ok=True)
+    record = {"environment": environment(), "rows": [asdict(row) for row in bench.rows], "quoted": NANOGPT}
+    write_atomically(options.output / "bench.json", json.dumps(record, indent=1).encode())
+    write_atomically(options.output / "bench.png", picture(bench.rows))
+    sys.stdout.write(f"{options.output}/bench.json and bench.png\n")
+
+
+if __name__ == "__main__":
+    main()
