@@ -37,7 +37,6 @@ from pipeline.support.files import write_atomically
 from pipeline.support.machine import environment
 from pipeline.support.plotting import TRAIN, VAL, add_axes, new_figure, png
 from pipeline.text.corpus import Corpus, load_corpus
-from pipeline.training.evaluation import score_windows
 from pipeline.training.experiment import run_experiment
 from pipeline.training.hardware import has_bf16, keep_freed_memory
 from pipeline.training.loop import Training
@@ -152,8 +151,7 @@ def our_quality() -> tuple[float, float]:
     train, val = (windows_of(text(), split) for split in ("train", "val"))
     training = Training(LanguageModel(model, len(text().vocabulary)), train, val, config)
     seconds = cpu_seconds(lambda: [training.run_epoch() for _ in range(OUR_EPOCHS)])
-    windows = our_training(("lstm", 1, 128)).data.val
-    return seconds, score_windows(training.eval_model, *windows, BATCH_SIZE)[0]
+    return seconds, our_training(("lstm", 1, 128)).data.validate(training.eval_model)[0]
 
 
 def d2l_quality() -> tuple[float, float]:
@@ -234,8 +232,8 @@ class Bench:
     def in_turn(self, ours: Work, d2l: Work, *arguments: Any) -> tuple[list[float], list[float]]:
         """The medians of what the two return, each over the rounds; a round before them is not counted."""
         results = [(self.ours(ours, *arguments), self.d2l(d2l, *arguments)) for _ in range(self.rounds + 1)][1:]
-        mine, theirs = zip(*results, strict=True)
-        return [[median(values) for values in zip(*side, strict=True)] for side in (mine, theirs)]
+        mine, theirs = ([median(values) for values in zip(*side, strict=True)] for side in zip(*results, strict=True))
+        return mine, theirs
 
     def compare(self, what: str, ours: float, d2l: float, unit: str, least: float | None = None) -> None:
         """Add a row with the ratio, of which at least ``least`` is asked. More is better of a rate, else less."""

@@ -111,6 +111,7 @@ def test_the_reports_preset_records_the_pooled_perplexity_beside_the_books(store
     assert run.info.run_name == "rnn-1x4-s0-report-python-docs"
     assert run.data.metrics["perplexity_pooled/val"] <= run.data.metrics["perplexity/val"]
     assert run.data.params["precision"] == "fp32"
+    assert run.data.params["kernel"] == "torch"
 
 
 def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_checkpoint(store, small_text, monkeypatch):

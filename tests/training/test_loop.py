@@ -21,7 +21,7 @@ from pipeline.config import TrainConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import score_text
-from pipeline.training.hardware import choose_device, choose_precision, choose_threads, has_bf16
+from pipeline.training.hardware import choose_device, choose_hardware, choose_precision, choose_threads, has_bf16
 from pipeline.training.loop import FINAL_RATE_SHARE, WARM_UP_STEPS, EpochPoint, StreamData, Training, cosine_share, fit
 
 VOCAB = 12
@@ -738,6 +738,37 @@ def test_automatic_precision_is_never_bf16_under_a_reports_configuration_built_b
     monkeypatch.setattr(pipeline.training.hardware, "has_bf16", lambda device: True)
     model = start(STREAM).model
     assert Training(model, a_text(300), a_text(200), TrainConfig(preset="report", device="cpu")).precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("options", "kernel"),
+    [
+        ({"cell": "gru"}, "by-hand"),
+        ({"cell": "rnn", "preset": "report", "precision": "bf16"}, "by-hand"),
+        ({"cell": "rnn", "preset": "report", "precision": "fp32"}, "torch"),  # as the report's own trainings
+        ({"cell": "gru", "implementation": "scratch"}, "torch"),
+        ({"cell": "lstm"}, "torch"),
+    ],
+)
+def test_gru_and_rnn_train_by_hand_but_under_the_reports_preset(options, kernel):
+    assert choose_hardware(*resolve({"device": "cpu", **options})).kernel == kernel
+
+
+def test_a_resumed_training_keeps_the_kernel_that_it_was_begun_with():
+    begun = start(STREAM | {"cell": "gru"})
+    assert begun.model.kernel == begun.eval_model.kernel == "by-hand"
+    begun.use_kernel("torch")
+    resumed = start(STREAM | {"cell": "gru"})
+    resumed.load_state_dict(*begun.state_dict())
+    assert resumed.model.kernel == resumed.eval_model.kernel == "torch"
+
+
+def test_a_checkpoint_that_names_no_kernel_was_trained_by_torch():
+    training = start(STREAM | {"cell": "gru"})
+    tensors, facts = training.state_dict()
+    del facts["kernel"]
+    training.load_state_dict(tensors, facts)
+    assert training.model.kernel == "torch"
 
 
 def test_asking_for_bf16_needs_no_hardware():
