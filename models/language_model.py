@@ -113,6 +113,7 @@ class LanguageModel(nn.Module):
             )
             self._recurrent_weights = [f"weight_hh_l{layer}" for layer in range(config.num_layers)]
         self.output = nn.Linear(config.hidden_size, vocab_size)
+        self._kernel: Kernel = "torch"
         if config.initialisation == "normal":
             for parameter in self.parameters():
                 if parameter.dim() > 1:
@@ -165,13 +166,14 @@ class LanguageModel(nn.Module):
     @property
     def kernel(self) -> Kernel:
         """What computes torch.nn's GRU and RNN layers: torch.nn itself, or ``models.by_hand``."""
-        return "by-hand" if getattr(self.core, "by_hand", False) else "torch"
+        return self._kernel
 
     @kernel.setter
     def kernel(self, kernel: Kernel) -> None:
-        for module in self.modules():
-            if isinstance(module, by_hand.ByHand):
-                module.by_hand = kernel == "by-hand"
+        layers = [module for module in self.modules() if isinstance(module, by_hand.ByHand)]
+        for layer in layers:
+            layer.by_hand = kernel == "by-hand"
+        self._kernel = kernel if layers else "torch"
 
 
 def with_row_lookup(model: LanguageModel) -> LanguageModel:

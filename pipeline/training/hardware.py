@@ -105,9 +105,14 @@ def choose_precision(precision: str, device: torch.device, model: ModelConfig, b
 
 
 def choose_kernel(device: torch.device, precision: str, model: ModelConfig, preset: PresetName) -> Kernel:
-    """The kernel of a training step: by hand for torch.nn's GRU and RNN on a CPU, which is faster at every size.
+    """The kernel of a training: by hand for torch.nn's GRU and RNN on a CPU, where it was faster at every size.
 
-    FIGURES
+    Forward and backward pass in the better precision of each, torch.nn and by hand (Intel with AMX, milliseconds):
+
+    GRU  16 x 32 characters  8 units 3.6 2.2  128 units 6.4 4.2  256 units 13.2 8.0
+         32 x 64             512 units 94 56      1,024 x 32      128 units 155 70
+    RNN  16 x 32             8 units 1.3 0.8  128 units 2.2 1.3  256 units 3.9 2.6
+         32 x 64             512 units 30 16      1,024 x 32      128 units 43 17
 
     The report's preset in fp32 keeps torch.nn, as the report's own trainings.
     """

@@ -35,7 +35,11 @@ def pass_through(model: LanguageModel, kernel: Kernel) -> list[Tensor]:
 
 @each_cell
 @pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-5), (torch.float64, 1e-12)], ids=["fp32", "fp64"])
-@pytest.mark.parametrize("options", [{}, {"num_layers": 2, "recurrent_dropout": 0.3}, {"embedding_size": 4}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_layers": 2, "recurrent_dropout": 0.3}, {"embedding_size": 4}, {"num_layers": 2, "residual": True}],
+    ids=str,
+)
 def test_logits_states_and_gradients_equal_torchs(cell, dtype, within, options):
     model = build(cell, **options).to(dtype)
     expected = pass_through(model, "torch")
