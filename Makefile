@@ -14,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONDONTWRITEBYTECODE# pytest rewrites, and each process compiles, every module anew without its cache
 export MLFLOW_LOGGING_LEVEL ?= WARNING
 
-.PHONY: setup run reproduce-quick test slow faults twin lint types check ui clean
+.PHONY: setup run reproduce-quick test slow faults twin bench lint types check ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
@@ -37,6 +37,10 @@ faults: $(READY_DEV)  ## inject kill -9, signals, full disks and more, for MINUT
 twin: $(READY_DEV)  ## the report's protocol against d2l 1.0.3, step by step (installs it, without what it pins)
 	$(PIP) --no-deps d2l==1.0.3
 	pytest -m slow tests/benchmarks
+
+bench: $(READY_DEV)  ## speed against d2l 1.0.3 and the targets: a table, mlruns/bench (installs d2l; on a quiet machine)
+	$(PIP) --no-deps d2l==1.0.3
+	python -m tests.benchmarks.bench
 
 lint: $(READY_DEV)  ## style, and the layers of CONTRIBUTING.md
 	ruff check .
