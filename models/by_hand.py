@@ -137,17 +137,25 @@ class GRULayer(torch.autograd.Function):
         return dx, dh, dw_ih, dw_hh, db_ih, db_hh
 
 
+def applies(module: nn.Module, by_hand: bool) -> bool:
+    """Whether the functions above compute a module for which ``by_hand`` is set: in training, and in bf16.
+
+    Evaluation in fp32 is torch.nn's, so that it equals that of a loaded model to the last bit.
+    """
+    return by_hand and (module.training or torch.is_autocast_enabled("cpu"))
+
+
 class ByHand(nn.Module):
-    """torch.nn's layers, batch first; while ``by_hand`` is set, by the functions above, and inputs may be ids."""
+    """torch.nn's layers, batch first; where ``applies``, by the functions above, and inputs may be ids."""
 
     layer: ClassVar[type[torch.autograd.Function]]
     by_hand = False
     num_layers: int
     dropout: float
 
-    def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x (B, T, I) or ids (B, T), state (L, B, H) -> outputs (B, T, H), state after the last step."""
-        if not self.by_hand:
+        if state is None or not applies(self, self.by_hand):  # ptflops and the like give no state
             outputs, last = super().forward(x, state)
             return outputs, last
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else state.dtype

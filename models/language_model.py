@@ -136,7 +136,7 @@ class LanguageModel(nn.Module):
         """ids (B, T), state -> outputs of the last layer (B, T, H), after output dropout; state of the layers."""
         if self.embedding is not None:
             x = self.embedding(ids)
-        elif self.config.implementation == "scratch" or self.kernel == "by-hand":
+        elif self.config.implementation == "scratch" or by_hand.applies(self, self.kernel == "by-hand"):
             x = ids  # a row lookup
         else:
             x = one_hot(ids.t(), self.vocab_size, self.output.weight.dtype).transpose(0, 1)  # as the layers want it

@@ -291,7 +291,6 @@ class Experiment:
             raise
         assert training.best is not None  # fit makes one epoch at least
         model = deepcopy(training.eval_model)
-        model.kernel = "torch"
         last_texts = greedy_texts(model, self.corpus.vocabulary)
         model.load_state_dict(checkpoints.best_weights)
         return Result(
