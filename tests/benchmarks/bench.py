@@ -317,7 +317,7 @@ def picture(rows: list[Row]) -> bytes:
     axes = add_axes(figure, "Times as fast as d2l 1.0.3, one thread")
     axes.barh([row.what for row in compared], [row.ratio or 0 for row in compared], color=TRAIN)
     for place, row in enumerate(compared):
-        axes.text(row.ratio or 0, place, f" {row.ratio:.1f}", va="center")
+        axes.text(row.ratio or 0, place, f"{row.ratio:.1f} ", va="center", ha="right", color="white")
         if row.target:
             axes.plot([float(row.target.split()[0])] * 2, [place - 0.4, place + 0.4], color=VAL, linewidth=2)
     axes.set_xlabel("times as fast (red: the target)")
