@@ -177,7 +177,7 @@ class NgramLanguageModel(LanguageModel):
         text = torch.cat([latest[0], ids + 1], dim=1)
         if prior is None:
             prior = self.ngram(text, ids.shape[1])
-        logits = self.output(hidden) + self.gate(hidden) * prior.float()
+        logits = self.logits(hidden) + self.gate(hidden) * prior.float()
         latest = text[:, ids.shape[1] :][None]
         return logits, (*(after if isinstance(after, tuple) else (after,)), latest)
 

@@ -23,7 +23,7 @@ from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training import experiment as experiment_module
 from pipeline.training.checkpoints import group, load_checkpoint, load_model, save_checkpoint
 from pipeline.training.evaluation import TextScore, score_calibrated, score_mixtures, score_text, score_windows
-from pipeline.training.experiment import Observer, Result, run_experiment
+from pipeline.training.experiment import ORDERS_MORE, Observer, Result, run_experiment
 from pipeline.training.loop import EpochPoint, Training
 
 OPTIONS: dict[str, Any] = {"hidden_size": 12, "device": "cpu", "precision": "fp32", "epochs": 3, "batch_size": 8}
@@ -387,7 +387,7 @@ def test_stored_ngrams_are_counted_beside_parameters(done, on_top):
     plain, figures = done[0].figures(), on_top.figures()
     assert plain["stored_numbers"] == plain["parameters"]
     assert figures["stored_numbers"] == figures["parameters"] + on_top.model.ngram.entries
-    assert on_top.model.ngram.entries > figures["ngram_entries"]  # its order is one more than that of the bar
+    assert on_top.model.ngram.entries > figures["ngram_entries"]  # its order is higher than that of the bar
     assert figures["parameters"] == plain["parameters"] + OPTIONS["hidden_size"] + 1 == on_top.trained_parameters
 
 
@@ -395,7 +395,7 @@ def test_the_control_is_the_ngram_calibrated_on_the_validation_text(corpus, on_t
     untouched = torch.tensor([1.0, 0, 0, 0, 0])
     val, figures = ids_of(corpus, "val"), on_top.figures()
     ngram = score_calibrated(on_top.model.ngram, untouched, val)
-    same = KneserNey(corpus.baseline_text("stream"), 28, figures["ngram_order"] + 1)
+    same = KneserNey(corpus.baseline_text("stream"), 28, figures["ngram_order"] + ORDERS_MORE)
     assert ngram.bits_per_char == pytest.approx(predicted_bits_per_char(same, val.numpy()), rel=1e-4)
     assert figures["on_top_of_order"] == same.order
     assert figures["calibrated_ngram_val_perplexity"] < ngram.perplexity
