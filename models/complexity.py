@@ -8,9 +8,9 @@ below), and a vocabulary of V:
     macs_per_char        = parameters without the embedding + layers h {1 RNN, 7 GRU, 10 LSTM}, as ptflops counts
     matmul_macs_per_char = sum over layers of g h (i + h)  +  h V, the matrix products alone
 
-Residual connections add no parameters and no MACs: an addition multiplies nothing. A model on top of an n-gram has a
-gate: one more output, so V + 1 in place of V above; the n-gram itself adds look-ups and no MACs. The report counts the
-recurrent layers alone, without the output layer, and MACs for 1,024 characters. ptflops is not thread-safe.
+Residual connections add no parameters and no MACs: an addition multiplies nothing. A model on top of an n-gram has
+two gates, which are outputs: V + 2 in place of V above; the n-gram itself adds look-ups and no MACs. The report counts
+the recurrent layers alone, without the output layer, and MACs for 1,024 characters. ptflops is not thread-safe.
 """
 
 import io
@@ -59,8 +59,8 @@ def closed_form(config: ModelConfig, vocab_size: int) -> Complexity:
 
 
 def _outputs(config: ModelConfig, vocab_size: int) -> int:
-    """Outputs of a model: logits, and the gate of one on top of an n-gram."""
-    return vocab_size + (config.on_top_of == "ngram")
+    """Outputs of a model: logits, and the two gates of one on top of an n-gram."""
+    return vocab_size + 2 * (config.on_top_of == "ngram")
 
 
 class Twin(nn.Module):

@@ -147,18 +147,20 @@ class Ngram(nn.Module):
 class NgramLanguageModel(LanguageModel):
     """A LanguageModel on top of an n-gram model (``on_top_of="ngram"``), called like any other.
 
-    logits = W h + b + (a + v.h) log p_ngram(. | context)
+    own    = W h + b                                                  the network's own prediction
+    logits = (c + u.h) own + (a + v.h) log p_ngram(. | context)
 
-    W, b and v start at zero and a at one, so that an untrained model is the n-gram. The state is that of the recurrent
-    layers, always as a tuple, and one more tensor (1, B, K): ids + 1 of the latest characters, 0 for no character.
+    W, b, u and v start at zero, a and c at one, so that an untrained model is the n-gram. The state is that of the
+    recurrent layers, always as a tuple, and one more tensor (1, B, K): ids + 1 of the latest characters, 0 for no
+    character.
     """
 
     def __init__(self, config: ModelConfig, vocab_size: int, ngram: Ngram) -> None:
         super().__init__(config, vocab_size)
-        self.gate = nn.Linear(config.hidden_size, 1)  # v and a
-        for parameter in (*self.output.parameters(), self.gate.weight):
+        self.gates = nn.Linear(config.hidden_size, 2)  # u and v, c and a
+        for parameter in (*self.output.parameters(), self.gates.weight):
             nn.init.zeros_(parameter)
-        nn.init.ones_(self.gate.bias)
+        nn.init.ones_(self.gates.bias)
         self.ngram = ngram
 
     def initial_state(self, batch_size: int) -> State:
@@ -172,14 +174,23 @@ class NgramLanguageModel(LanguageModel):
 
         ``prior`` (B, T, V), in training, replaces the n-gram's log-probabilities, which know the training text.
         """
+        _, logits, state = self.own_and_combined(ids, state, prior)
+        return logits, state
+
+    def own_and_combined(
+        self, ids: Tensor, state: State | None = None, prior: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        """As ``forward``, with the logits (B, T, V) of the network's own prediction before those of the model."""
         *parts, latest = self.initial_state(len(ids)) if state is None else state
         hidden, after = self.hidden_states(ids, tuple(parts) if len(parts) > 1 else parts[0])
         text = torch.cat([latest[0], ids + 1], dim=1)
         if prior is None:
             prior = self.ngram(text, ids.shape[1])
-        logits = self.logits(hidden) + self.gate(hidden) * prior.float()
+        own = self.logits(hidden)
+        own_gate, ngram_gate = self.gates(hidden).float().split(1, dim=-1)
+        logits = own_gate * own.float() + ngram_gate * prior.float()
         latest = text[:, ids.shape[1] :][None]
-        return logits, (*(after if isinstance(after, tuple) else (after,)), latest)
+        return own, logits, (*(after if isinstance(after, tuple) else (after,)), latest)
 
     def like(self, config: ModelConfig) -> LanguageModel:
         """A new model of the same kind, on top of the same n-gram, with another configuration."""

@@ -30,8 +30,8 @@ REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own
 FIRST_RECIPE, WARM_UP_RECIPE, RECIPE = 1, 2, 3
 RECIPES = (FIRST_RECIPE, WARM_UP_RECIPE, RECIPE)
 STOPPED_BY_TIME = "--max-seconds"  # begins the reason of a training that its time limit ended
-# of ModelConfig: older records lack them, which means these values
-LATER_FIELDS = {"residual": False, "on_top_of": "nothing"}
+# older records lack these fields, which means these values
+LATER_FIELDS = {"residual": False, "on_top_of": "nothing", "own_loss": 0.0}
 # of TrainConfig: see ``what_it_computes``
 NOT_COMPUTED = ("seed", "budget_seconds", "max_seconds", "device", "threads", "sample_every")
 
@@ -110,6 +110,16 @@ class TrainConfig:
         preset=True,
     )
     weight_decay: float = option(0.01, help="Decoupled weight decay (AdamW).", preset=True, low=0, high=1000)
+    own_loss: float = option(
+        0.0,
+        help=(
+            "On top of an n-gram: share of the loss that is the network's own, without the n-gram; the rest is the "
+            "loss of both together."
+        ),
+        preset=True,
+        low=0,
+        high=1,
+    )
     clip: float = option(1.0, help="Gradient clipping: the largest norm (0: off).", preset=True, low=0)
     average: float = option(
         0.998,
@@ -147,10 +157,15 @@ class TrainConfig:
 
     def what_it_computes(self) -> dict[str, Any]:
         """The fields that decide what is trained, without the seed: equal for two seeds of one configuration."""
-        values = {name: value for name, value in asdict(self).items() if name not in NOT_COMPUTED}
+        values = {name: value for name, value in _fields_of_then(asdict(self)).items() if name not in NOT_COMPUTED}
         cosine = min(self.recipe, WARM_UP_RECIPE)  # recipes differ in the cosine and in defaults
         values["recipe"] = FIRST_RECIPE if self.schedule == "constant" else cosine
         return values
+
+
+def _fields_of_then(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Recorded fields without the LATER_FIELDS that have the values which an older record means."""
+    return {name: value for name, value in values.items() if (name, value) not in LATER_FIELDS.items()}
 
 
 def workers_option() -> Any:
@@ -206,7 +221,7 @@ SHAPES: dict[PresetName, dict[str, Any]] = {
     "best": {"cell": "lstm", "num_layers": 1, "hidden_size": 384},
     "report": {"cell": "lstm", "num_layers": 1, "hidden_size": 128},
 }
-BUDGET_CHARS: dict[PresetName, int] = {"stream": 7_700_000, "best": 20_000_000}
+BUDGET_CHARS: dict[PresetName, int] = {"stream": 7_700_000, "best": 18_000_000}
 
 # The constants of ``stream_preset``, chosen on the validation text of The Time Machine.
 TEXT_CHARS = 156_000  # its training characters
@@ -214,13 +229,15 @@ TEXT_WEIGHTS = 65_536  # of an LSTM 1x128
 TEXT_PASSES = 26
 TEXT_DROPOUT = 0.15  # of that LSTM in so many passes over that text
 DROPOUT_PER_WEIGHTS, DROPOUT_PER_PASSES = 0.1, 0.03  # more for twice the weights of a character, or twice the passes
-LARGEST_DROPOUT: dict[CellName, float] = {"rnn": 0.05, "gru": 0.15, "lstm": 0.45}
-ON_TOP_DROPOUT = 0.25  # more on top of an n-gram, which leaves less to learn from the same text
-ON_TOP_SMALL_UNITS = 64  # of such an LSTM, in place of SMALL_LSTM_UNITS
-OUTPUT_DROPOUT_LESS = 0.2  # than that of the recurrent weights
+RNN_DROPOUT = 0.05
+LARGEST_DROPOUT: dict[CellName, float] = {"gru": 0.15, "lstm": 0.5}
+ON_TOP_DROPOUT = 0.12  # more on top of an n-gram, which leaves less to learn from the same text
+OWN_LOSS_UNITS, LARGEST_OWN_LOSS = 32, 0.5  # a larger network on top of an n-gram has a loss of its own
+OWN_LOSS_PER_UNITS = 0.2  # more for twice the units
+OUTPUT_DROPOUT_FROM, OUTPUT_DROPOUT_SLOPE = 0.25, 1.5  # where and how the output is dropped, by the recurrent weights'
 LEARNING_RATES: dict[CellName, float] = {"rnn": 0.015, "gru": 0.02, "lstm": 0.02}
 SMALL_LSTM_UNITS, SMALL_LSTM_LEARNING_RATE = 192, 0.03  # in one layer
-ONE_LSTM_ROWS, ROWS = 16, 32  # of a step: for one layer of an LSTM, and for all others
+SMALL_LSTM_ROWS, ROWS = 16, 32  # of a step
 RESIDUAL_LAYERS = 3  # from so many layers on
 
 
@@ -260,10 +277,13 @@ def stream_preset(model: Mapping[str, Any], train_chars: int, budget_chars: floa
 
         N                 = gates hidden_size^2 (2 num_layers - 1)
         recurrent_dropout = 0.15 + 0.1 log2(N / (65,536 s)) + 0.03 log2(P / 26)
-                            from 0 to 0.45 (LSTM), 0.15 (GRU), 0.05 (RNN of two or more layers), 0 (RNN of one)
-        output_dropout    = max(0, recurrent_dropout - 0.2)
+                            from 0 to 0.5 (LSTM) or 0.15 (GRU); 0.05 for the RNN
+        output_dropout    = max(0, 1.5 (recurrent_dropout - 0.25))
 
-    On top of an n-gram, recurrent_dropout has 0.25 more, and an LSTM of more than 64 units the lower learning rate.
+    On top of an n-gram, recurrent_dropout has 0.12 more, and
+
+        own_loss          = 0.2 log2(hidden_size / 32)
+                            from 0 to 0.5
     """
     cell, num_layers, hidden_size = model["cell"], model["num_layers"], model["hidden_size"]
     weights = GATES[cell] * hidden_size**2 * (2 * num_layers - 1)
@@ -271,19 +291,20 @@ def stream_preset(model: Mapping[str, Any], train_chars: int, budget_chars: floa
     by_passes = DROPOUT_PER_PASSES * log2(budget_chars / train_chars / TEXT_PASSES)
     is_on_top = model.get("on_top_of") == "ngram"
     base = TEXT_DROPOUT + ON_TOP_DROPOUT * is_on_top
-    largest = 0.0 if (cell, num_layers) == ("rnn", 1) else LARGEST_DROPOUT[cell]
-    dropped = round(min(max(base + by_weights + by_passes, 0.0), largest), 2)
-    is_one_lstm = (cell, num_layers) == ("lstm", 1)
-    is_small = is_one_lstm and hidden_size <= (ON_TOP_SMALL_UNITS if is_on_top else SMALL_LSTM_UNITS)
+    largest = LARGEST_DROPOUT.get(cell, 0.0)
+    dropped = RNN_DROPOUT if cell == "rnn" else round(min(max(base + by_weights + by_passes, 0.0), largest), 2)
+    is_small_lstm = (cell, num_layers) == ("lstm", 1) and hidden_size <= SMALL_LSTM_UNITS
+    own_loss = OWN_LOSS_PER_UNITS * log2(hidden_size / OWN_LOSS_UNITS) if is_on_top else 0.0
     return {
         "equations": "torch",
         "initialisation": "torch",
         "residual": num_layers >= RESIDUAL_LAYERS,
         "dropout": 0.0,
-        "output_dropout": round(max(0.0, dropped - OUTPUT_DROPOUT_LESS), 2),
+        "output_dropout": round(max(0.0, OUTPUT_DROPOUT_SLOPE * (dropped - OUTPUT_DROPOUT_FROM)), 2),
         "recurrent_dropout": dropped,
-        "learning_rate": SMALL_LSTM_LEARNING_RATE if is_small else LEARNING_RATES[cell],
-        "batch_size": ONE_LSTM_ROWS if is_one_lstm else ROWS,
+        "learning_rate": SMALL_LSTM_LEARNING_RATE if is_small_lstm else LEARNING_RATES[cell],
+        "batch_size": SMALL_LSTM_ROWS if is_small_lstm else ROWS,
+        "own_loss": round(min(max(own_loss, 0.0), LARGEST_OWN_LOSS), 2),
     }
 
 
@@ -335,6 +356,8 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
             f"is {model.on_top_of!r}, which the report's protocol does not have",
             needs=("preset", "stream"),
         )
+    if train.own_loss and model.on_top_of == "nothing":
+        raise ConfigError("own_loss", f"is {train.own_loss:g}", needs=("on_top_of", "ngram"))
     if train.preset == "report" and train.precision == "auto":
         train = replace(train, precision="fp32")
     return model, train
@@ -356,8 +379,7 @@ def config_id(model: Mapping[str, Any], train: Mapping[str, Any], corpus_sha256:
 
     Equal for a record that lacks LATER_FIELDS and one that has them at the same values.
     """
-    fields_of_then = {name: value for name, value in model.items() if (name, value) not in LATER_FIELDS.items()}
-    computed = [fields_of_then, TrainConfig.from_record(train).what_it_computes(), corpus_sha256]
+    computed = [_fields_of_then(model), TrainConfig.from_record(train).what_it_computes(), corpus_sha256]
     return sha256(json.dumps(computed, sort_keys=True).encode()).hexdigest()[:12]
 
 

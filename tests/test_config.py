@@ -54,6 +54,7 @@ REFUSED: dict[type, dict[str, list[Any]]] = {
         "learning_rate": [0.0, -0.1, 1000.1, NAN, INF],
         "schedule": ["linear", ""],
         "weight_decay": [-0.1, 1000.1, NAN],
+        "own_loss": [-0.1, 1.1, NAN],
         "clip": [-0.1, NAN, INF],
         "average": [-0.1, 1.0, NAN],
         "patience": [-1, INF],
@@ -84,6 +85,7 @@ ALLOWED: dict[type, dict[str, list[Any]]] = {  # the ends of the ranges
         "sequence_length": [1, 10**12],
         "learning_rate": [1e-9, 1000],
         "weight_decay": [0, 1000],
+        "own_loss": [0, 1],
         "clip": [0, 1e9],
         "average": [0, 0.999999],
         "patience": [0, 10**6],
@@ -261,6 +263,7 @@ OVERRIDES: dict[str, Any] = {
     "learning_rate": 0.15,
     "schedule": "cosine",
     "weight_decay": 0.16,
+    "own_loss": 0.19,
     "clip": 0.17,
     "average": 0.18,
     "patience": 2,
@@ -279,11 +282,13 @@ DECIDE_DEFAULTS = ("cell", "num_layers", "hidden_size", "epochs", "budget_chars"
         (preset, name)
         for preset in get_args(PresetName)
         for name in sorted(OVERRIDES.keys() - set(DECIDE_DEFAULTS))
-        if (preset, name) != ("report", "budget_seconds")  # which is refused
+        if preset != "report" or name not in ("budget_seconds", "own_loss")  # which are refused
     ],
 )
 def test_what_the_user_gives_overrides_the_preset_and_nothing_else(preset, name):
     base = {"preset": preset, "implementation": "scratch"}
+    if name == "own_loss":
+        base["on_top_of"] = "ngram"
     plain, given = resolve(base), resolve({**base, name: OVERRIDES[name]})
     in_model = name in {field.name for field in fields(ModelConfig)}
     expected = (
@@ -330,9 +335,19 @@ def test_the_reports_protocol_has_no_model_on_top_of_an_ngram():
 
 def test_more_is_dropped_on_top_of_an_ngram():
     plain, on_top = (resolve({"hidden_size": 128, "on_top_of": partner}) for partner in ("nothing", "ngram"))
-    assert on_top[0].recurrent_dropout == pytest.approx(plain[0].recurrent_dropout + 0.25)
+    assert on_top[0].recurrent_dropout == pytest.approx(plain[0].recurrent_dropout + 0.12)
     assert on_top[0].output_dropout > plain[0].output_dropout
-    assert (plain[1].learning_rate, on_top[1].learning_rate) == (0.03, 0.02)
+
+
+@pytest.mark.parametrize(("hidden", "own_loss"), [(8, 0.0), (32, 0.0), (64, 0.2), (128, 0.4), (192, 0.5), (1024, 0.5)])
+def test_the_larger_a_network_on_top_of_an_ngram_the_more_of_the_loss_is_its_own(hidden, own_loss):
+    assert resolve({"hidden_size": hidden, "on_top_of": "ngram"})[1].own_loss == own_loss
+    assert resolve({"hidden_size": hidden})[1].own_loss == 0
+
+
+def test_a_loss_of_its_own_needs_an_ngram_below():
+    with pytest.raises(ConfigError, match="own_loss is 0.5; it needs on_top_of ngram"):
+        resolve({"own_loss": 0.5})
 
 
 def test_zero_is_a_value_and_not_as_the_preset_says():
@@ -364,17 +379,17 @@ def test_a_value_out_of_range_is_refused_under_a_preset_too():
         ("lstm", 1, 128, 156_000, 26, 0.15, 0.0),  # where the formula is anchored
         ("lstm", 1, 256, 156_000, 26, 0.35, 0.15),  # 4 times the weights
         ("lstm", 1, 256, 624_000, 26, 0.15, 0.0),  # for 4 times the text
-        ("lstm", 1, 128, 156_000, 104, 0.21, 0.01),  # 4 times the passes
+        ("lstm", 1, 128, 156_000, 104, 0.21, 0.0),  # 4 times the passes
         ("lstm", 1, 128, 156_000, 1, 0.01, 0.0),
-        ("lstm", 1, 192, 156_000, 49, 0.29, 0.09),
-        ("lstm", 1, 384, 156_000, 128, 0.45, 0.25),  # no more
-        ("lstm", 2, 128, 156_000, 26, 0.31, 0.11),  # 3 times the weights, one of the matrices from layer to layer
+        ("lstm", 1, 192, 156_000, 49, 0.29, 0.06),
+        ("lstm", 1, 384, 156_000, 128, 0.5, 0.38),  # no more
+        ("lstm", 2, 128, 156_000, 26, 0.31, 0.09),  # 3 times the weights, one of the matrices from layer to layer
         ("lstm", 8, 32, 156_000, 26, 0.14, 0.0),
         ("lstm", 1, 8, 156_000, 26, 0.0, 0.0),  # no less
         ("lstm", 1, 192, 1_000_000, 8, 0.0, 0.0),
         ("gru", 1, 128, 156_000, 26, 0.11, 0.0),
         ("gru", 1, 256, 156_000, 26, 0.15, 0.0),
-        ("rnn", 1, 512, 156_000, 26, 0.0, 0.0),
+        ("rnn", 1, 8, 156_000, 26, 0.05, 0.0),
         ("rnn", 2, 512, 156_000, 26, 0.05, 0.0),
     ],
 )
@@ -396,7 +411,7 @@ def test_a_budget_in_characters_drops_what_as_many_passes_do():
     ("cell", "layers", "hidden", "learning_rate", "batch_size", "residual"),
     [
         ("lstm", 1, 192, 0.03, 16, False),
-        ("lstm", 1, 193, 0.02, 16, False),
+        ("lstm", 1, 193, 0.02, 32, False),
         ("lstm", 2, 32, 0.02, 32, False),
         ("lstm", 3, 32, 0.02, 32, True),
         ("gru", 1, 32, 0.02, 32, False),
@@ -519,8 +534,8 @@ def test_usage_has_what_the_presets_decide():
     rows, length = each("stream", "batch_size", "sequence_length")
     windows, long = each("report", "batch_size", "sequence_length")
     assert told["`--batch-size`, `--sequence-length`"] == [
-        f"{rows} streams ({each('stream', 'batch_size', cell='gru')[0]} of GRU, RNN and two or more layers), "
-        f"{length} characters",
+        f"{rows} streams for one LSTM layer of at most 192 units, else "
+        f"{each('stream', 'batch_size', hidden_size=193)[0]}; {length} characters",
         f"{windows:,} windows, {long} characters",
     ]
     scratch, layers = (each("report", "epochs", implementation=name)[0] for name in ("scratch", "torch"))

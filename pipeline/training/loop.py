@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from models.config import Kernel
 from models.language_model import LanguageModel, State, detach
+from models.on_top_of_ngram import NgramLanguageModel
 from pipeline.config import FIRST_RECIPE, PASS_CHARS, STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.signals import defer_signals
@@ -378,13 +379,23 @@ class Training:
     def _train_step(
         self, inputs: Tensor, targets: Tensor, state: State | None, *prior: Tensor
     ) -> tuple[Tensor, Tensor, State]:
-        """One optimizer step on a batch (B, T); returns the mean loss, the gradient norm before clipping, the state."""
+        """One optimizer step on a batch (B, T); returns the mean loss, the gradient norm before clipping, the state.
+
+        The loss is that of the model's prediction, whatever share ``own_loss`` has in what is optimized.
+        """
         inputs, targets = inputs.long().to(self.device), targets.long().to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits, state = self.model(inputs, state, *(each.to(self.device) for each in prior))
-        loss = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+            if isinstance(self.model, NgramLanguageModel):
+                own, logits, state = self.model.own_and_combined(
+                    inputs, state, *(each.to(self.device) for each in prior)
+                )
+            else:
+                logits, state = self.model(inputs, state)
+        loss = optimized = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
+        if share := self.config.own_loss:
+            optimized = (1 - share) * loss + share * F.cross_entropy(own.float().flatten(0, 1), targets.flatten())
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        optimized.backward()
         parameters = list(self.model.parameters())
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip or float("inf"))
         for parameter_group in self.optimizer.param_groups:

@@ -388,7 +388,7 @@ def test_stored_ngrams_are_counted_beside_parameters(done, on_top):
     assert plain["stored_numbers"] == plain["parameters"]
     assert figures["stored_numbers"] == figures["parameters"] + on_top.model.ngram.entries
     assert on_top.model.ngram.entries > figures["ngram_entries"]  # its order is higher than that of the bar
-    assert figures["parameters"] == plain["parameters"] + OPTIONS["hidden_size"] + 1 == on_top.trained_parameters
+    assert figures["parameters"] == plain["parameters"] + 2 * (OPTIONS["hidden_size"] + 1) == on_top.trained_parameters
 
 
 def test_the_control_is_the_ngram_calibrated_on_the_validation_text(corpus, on_top):
