@@ -346,7 +346,7 @@ def test_the_larger_a_network_on_top_of_an_ngram_the_more_of_the_loss_is_its_own
 
 
 def test_a_loss_of_its_own_needs_an_ngram_below():
-    with pytest.raises(ConfigError, match="own_loss is 0.5; it needs on_top_of ngram"):
+    with pytest.raises(ConfigError, match=r"own_loss is 0\.5; it needs on_top_of ngram"):
         resolve({"own_loss": 0.5})
 
 
