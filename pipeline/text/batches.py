@@ -3,9 +3,16 @@
 Shapes: B batch (rows), T time steps, N windows.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import torch
 from torch import Tensor
+
+from pipeline.config import PASS_CHARS, TrainConfig
+from pipeline.errors import InputError
+
+Prior = Callable[[int, int], Tensor]
+"""Log-probabilities (end - start, V) of the characters from start to end of the training text, by an n-gram model."""
 
 
 def windows(ids: Tensor, length: int) -> tuple[Tensor, Tensor]:
@@ -42,3 +49,73 @@ def stream_batches(
     targets = ids[offset + 1 : offset + 1 + batch_size * length].unflatten(0, (batch_size, length))
     for start in range(0, length, sequence_length):
         yield inputs[:, start : start + sequence_length], targets[:, start : start + sequence_length]
+
+
+class WindowData:
+    """The report's protocol: shuffled overlapping windows, each starting from a zero state."""
+
+    carries_state = False
+
+    def __init__(self, train: Tensor, val: Tensor, config: TrainConfig) -> None:
+        self.config = config
+        self.train = windows(train, config.sequence_length)
+        self.val = windows(val, config.sequence_length)
+        self.steps_per_epoch = -(-len(self.train[0]) // config.batch_size)
+        self.chars_per_epoch = self.train[0].numel()
+        self.val_chars = self.val[0].numel()
+
+    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
+        """Yield (inputs, targets) of an epoch, each (<= B, T)."""
+        inputs, targets = self.train
+        for rows in torch.randperm(len(inputs), generator=generator).split(self.config.batch_size):
+            yield inputs[rows], targets[rows]
+
+
+class StreamData:
+    """The project's protocol: parallel streams through the text, the state carried along each.
+
+    An epoch reads the whole text, or the next PASS_CHARS of a longer one. With a ``prior``, batches hold its
+    log-probabilities of the targets as well. Raises InputError for a text that is too short to fill the rows.
+    """
+
+    carries_state = True
+
+    def __init__(self, train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | None = None) -> None:
+        self.config = config
+        self.train, self.val, self.prior = train, val, prior
+        self.pass_chars = min(len(train), PASS_CHARS)
+        if self.pass_chars <= config.batch_size + config.sequence_length:
+            raise InputError(
+                f"{len(train):,} training characters cannot fill {config.batch_size} rows of "
+                f"{config.sequence_length}; lower --batch-size or --sequence-length, or use a longer text"
+            )
+        row_chars = (self.pass_chars - 1) // config.batch_size
+        self.steps_per_epoch = -(-row_chars // config.sequence_length)
+        self.chars_per_epoch = row_chars * config.batch_size
+        self.val_chars = len(self.val) - 1
+
+    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
+        """Yield (inputs, targets), each (B, <= T), or (inputs, targets, prior) of an epoch, cut elsewhere in each."""
+        passes = -(-len(self.train) // self.pass_chars)  # their starts evenly spaced, the last one at the text's end
+        start = (epoch - 1) % passes * (len(self.train) - self.pass_chars) // max(1, passes - 1)
+        offset = int(torch.randint(self.config.sequence_length, (), generator=generator))
+        end = start + self.pass_chars
+        cut = (self.config.batch_size, self.config.sequence_length, offset)
+        characters = stream_batches(self.train[start:end], *cut)
+        if self.prior is None:
+            return characters
+        priors = (of_targets for _, of_targets in stream_batches(self.prior(start, end), *cut))
+        return ((*batch, prior) for batch, prior in zip(characters, priors, strict=True))
+
+
+def data_for(train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | None = None) -> WindowData | StreamData:
+    """Training and validation ids (N,) as the preset reads them. Raises InputError if there are too few characters."""
+    try:
+        return WindowData(train, val, config) if config.preset == "report" else StreamData(train, val, config, prior)
+    except ValueError as error:  # too few characters for a window
+        raise InputError(str(error)) from error
+
+
+def number_of_epochs(config: TrainConfig, data: WindowData | StreamData) -> int:
+    """The epochs asked for, or as many as the budget of characters pays for; at least 1."""
+    return config.epochs or max(1, round(config.budget_chars / data.chars_per_epoch))

@@ -23,10 +23,10 @@ from torch.nn import functional as F
 from models.config import Kernel
 from models.language_model import LanguageModel, State, detach
 from models.on_top_of_ngram import NgramLanguageModel
-from pipeline.config import FIRST_RECIPE, PASS_CHARS, STOPPED_BY_TIME, TrainConfig
-from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.config import FIRST_RECIPE, STOPPED_BY_TIME, TrainConfig
+from pipeline.errors import TrainingDivergedError
 from pipeline.support.signals import defer_signals
-from pipeline.text.batches import stream_batches, windows
+from pipeline.text.batches import Prior, StreamData, data_for, number_of_epochs
 from pipeline.training.checkpoints import flatten, group
 from pipeline.training.evaluation import perplexity, score_text, score_windows
 from pipeline.training.hardware import Hardware, choose_hardware, keep_freed_memory
@@ -76,95 +76,6 @@ class PartialEpoch:
     gradient_norm: Tensor = field(default_factory=lambda: torch.zeros(()))
     state: State | None = None
     dropout_rng: Tensor | None = None
-
-
-Prior = Callable[[int, int], Tensor]
-"""Log-probabilities (end - start, V) of the characters from start to end of the training text, by an n-gram model."""
-
-# --- the data of each preset -----------------------------------------------------------------------------------------
-
-
-class WindowData:
-    """The report's protocol: shuffled overlapping windows, each starting from a zero state."""
-
-    carries_state = False
-
-    def __init__(self, train: Tensor, val: Tensor, config: TrainConfig) -> None:
-        self.config = config
-        self.train = windows(train, config.sequence_length)
-        self.val = windows(val, config.sequence_length)
-        self.steps_per_epoch = -(-len(self.train[0]) // config.batch_size)
-        self.chars_per_epoch = self.train[0].numel()
-        self.val_chars = self.val[0].numel()
-
-    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
-        """Yield (inputs, targets) of an epoch, each (<= B, T)."""
-        inputs, targets = self.train
-        for rows in torch.randperm(len(inputs), generator=generator).split(self.config.batch_size):
-            yield inputs[rows], targets[rows]
-
-    def validate(self, model: LanguageModel) -> tuple[float, float]:
-        """Perplexity as the book averages it, and pooled, in the training's precision, as the book's own."""
-        device = model.output.weight.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            book, pooled = score_windows(model, *self.val, self.config.batch_size)
-        return book, pooled.perplexity
-
-
-class StreamData:
-    """The project's protocol: parallel streams through the text, the state carried along each.
-
-    An epoch reads the whole text, or the next PASS_CHARS of a longer one. With a ``prior``, batches hold its
-    log-probabilities of the targets as well. Raises InputError for a text that is too
-    short to fill the rows.
-    """
-
-    carries_state = True
-
-    def __init__(self, train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | None = None) -> None:
-        self.config = config
-        self.train, self.val, self.prior = train, val, prior
-        self.pass_chars = min(len(train), PASS_CHARS)
-        if self.pass_chars <= config.batch_size + config.sequence_length:
-            raise InputError(
-                f"{len(train):,} training characters cannot fill {config.batch_size} rows of "
-                f"{config.sequence_length}; lower --batch-size or --sequence-length, or use a longer text"
-            )
-        row_chars = (self.pass_chars - 1) // config.batch_size
-        self.steps_per_epoch = -(-row_chars // config.sequence_length)
-        self.chars_per_epoch = row_chars * config.batch_size
-        self.val_chars = len(self.val) - 1
-
-    def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
-        """Yield (inputs, targets), each (B, <= T), or (inputs, targets, prior) of an epoch, cut elsewhere in each."""
-        passes = -(-len(self.train) // self.pass_chars)  # their starts evenly spaced, the last one at the text's end
-        start = (epoch - 1) % passes * (len(self.train) - self.pass_chars) // max(1, passes - 1)
-        offset = int(torch.randint(self.config.sequence_length, (), generator=generator))
-        end = start + self.pass_chars
-        cut = (self.config.batch_size, self.config.sequence_length, offset)
-        characters = stream_batches(self.train[start:end], *cut)
-        if self.prior is None:
-            return characters
-        priors = (of_targets for _, of_targets in stream_batches(self.prior(start, end), *cut))
-        return ((*batch, prior) for batch, prior in zip(characters, priors, strict=True))
-
-    def validate(self, model: LanguageModel) -> tuple[float, float]:
-        """The pooled perplexity, twice: streams have no average over batches."""
-        value = score_text(model, self.val).perplexity
-        return value, value
-
-
-def data_for(train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | None = None) -> WindowData | StreamData:
-    """Training and validation ids (N,) as the preset reads them. Raises InputError if there are too few characters."""
-    try:
-        return WindowData(train, val, config) if config.preset == "report" else StreamData(train, val, config, prior)
-    except ValueError as error:  # too few characters for a window
-        raise InputError(str(error)) from error
-
-
-def number_of_epochs(config: TrainConfig, data: WindowData | StreamData) -> int:
-    """The epochs asked for, or as many as the budget of characters pays for; at least 1."""
-    return config.epochs or max(1, round(config.budget_chars / data.chars_per_epoch))
 
 
 # --- the learning rate ---------------------------------------------------------------------------------------------
@@ -270,10 +181,22 @@ class Training:
         part, generator = self._begin_epoch(epoch)
         with self._timed():
             cut_short = self._train_steps(epoch, part, generator, on_step, at_rest)
-            val_perplexities = self.data.validate(self.eval_model)
+            val_perplexities = self.validate()
         if not val_perplexities[0] < DIVERGED_TIMES * self.model.vocab_size:  # NaN as well
             raise self._diverged(f"the validation perplexity is {val_perplexities[0]:.6g} after epoch {epoch}")
         return self._close_epoch(epoch, part, val_perplexities, cut_short)
+
+    def validate(self) -> tuple[float, float]:
+        """Validation perplexity as the book averages it, and pooled. Streams have no average over batches: both alike.
+
+        Windows are scored in the training's precision, as the book's own are.
+        """
+        if isinstance(self.data, StreamData):
+            value = score_text(self.eval_model, self.data.val).perplexity
+            return value, value
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            book, pooled = score_windows(self.eval_model, *self.data.val, self.config.batch_size)
+        return book, pooled.perplexity
 
     def _begin_epoch(self, epoch: int) -> tuple[PartialEpoch, torch.Generator]:
         """Begin or resume an epoch; also returns the generator of its order. torch's own draws the dropout masks."""

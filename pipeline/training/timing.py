@@ -32,9 +32,10 @@ from models.on_top_of_ngram import Ngram, language_model
 from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import TrainingDivergedError
 from pipeline.support.workers import WAIT_SECONDS, Pool, raised
+from pipeline.text.batches import StreamData, WindowData, data_for, number_of_epochs
 from pipeline.text.corpus import Corpus
 from pipeline.training.hardware import check_training_fits, keep_freed_memory
-from pipeline.training.loop import StreamData, Training, WindowData, data_for, number_of_epochs
+from pipeline.training.loop import Training
 
 ConfigPair = tuple[ModelConfig, TrainConfig]
 
@@ -160,7 +161,7 @@ def time_training(
     first = min(UNTIMED_STEPS, len(marks) - 2)  # of a short text, the epoch may have fewer
     step_seconds = (marks[-1] - marks[first]) / (len(marks) - 1 - first)
     began = now()
-    training.data.validate(training.eval_model)
+    training.validate()
     return Timing(model, train, step_seconds, now() - began)
 
 

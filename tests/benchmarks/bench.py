@@ -36,7 +36,9 @@ from pipeline.config import WINDOW_LENGTH, CorpusConfig, PresetName, resolve
 from pipeline.support.files import write_atomically
 from pipeline.support.machine import environment
 from pipeline.support.plotting import FAINT, TRAIN, VAL, add_axes, log_x, new_figure, plain_number, png
+from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.training.evaluation import score_windows
 from pipeline.training.experiment import run_experiment
 from pipeline.training.hardware import has_bf16, keep_freed_memory
 from pipeline.training.loop import Training
@@ -151,7 +153,8 @@ def our_quality() -> tuple[float, float]:
     torch.manual_seed(config.seed)
     training = Training(LanguageModel(model, len(text().vocabulary)), train, val, config)
     seconds = cpu_seconds(lambda: [training.run_epoch() for _ in range(OUR_EPOCHS)])
-    return seconds, our_training(("lstm", 1, 128)).data.validate(training.eval_model)[0]
+    inputs, targets = windows(val, WINDOW_LENGTH)
+    return seconds, score_windows(training.eval_model, inputs, targets, 1024)[0]
 
 
 def d2l_quality() -> tuple[float, float]:

@@ -277,7 +277,7 @@ def says(values: list[float]) -> Callable[[Training], None]:
 
     def script(training: Training) -> None:
         said = iter(values)
-        training.data.validate = lambda model: (next(said),) * 2  # type: ignore[method-assign]
+        training.validate = lambda: (next(said),) * 2  # type: ignore[method-assign]
 
     return script
 

@@ -13,16 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+import pipeline.text.batches
 import pipeline.training.hardware
 import pipeline.training.loop
 from models.config import ModelConfig
 from models.language_model import LanguageModel
 from pipeline.config import TrainConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.text.batches import StreamData
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import score_text
 from pipeline.training.hardware import choose_device, choose_hardware, choose_precision, choose_threads, has_bf16
-from pipeline.training.loop import FINAL_RATE_SHARE, WARM_UP_STEPS, EpochPoint, StreamData, Training, cosine_share, fit
+from pipeline.training.loop import FINAL_RATE_SHARE, WARM_UP_STEPS, EpochPoint, Training, cosine_share, fit
 
 VOCAB = 12
 SMALL: dict[str, Any] = {"hidden_size": 10, "device": "cpu", "precision": "fp32"}
@@ -376,7 +378,7 @@ def test_averaging_leaves_the_training_itself_alone():
 def scripted(training: Training, values: list[float]) -> Training:
     """The validation says these numbers, whatever was learnt."""
     said = iter(values)
-    training.data.validate = lambda model: (next(said),) * 2  # type: ignore[method-assign]
+    training.validate = lambda: (next(said),) * 2  # type: ignore[method-assign]
     return training
 
 
@@ -652,7 +654,7 @@ def test_the_shortest_text_that_is_allowed_fills_its_streams_at_every_offset(len
 
 def a_long_text(monkeypatch: pytest.MonkeyPatch, passes: float) -> StreamData:
     """A text of so many passes; the ids say where in it they stand."""
-    monkeypatch.setattr(pipeline.training.loop, "PASS_CHARS", 2000)
+    monkeypatch.setattr(pipeline.text.batches, "PASS_CHARS", 2000)
     config = TrainConfig(batch_size=4, sequence_length=8)
     return StreamData(torch.arange(int(2000 * passes)), a_text(300), config)
 
