@@ -65,9 +65,11 @@ OUTCOME = (  # artifacts that are copied before a finished training is resumed w
 
 
 def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
-    """The name of a run: lstm-1x128-s0, followed by anything unusual: scratch, report, another text."""
+    """The name of a run: lstm-1x128-s0, followed by anything unusual: a part of the text, scratch, report, another text."""
     usual = {model.implementation: "torch", train.preset: "stream", corpus.label: "time-machine"}
-    return "-".join([model.shape, f"s{train.seed}", *(name for name, default in usual.items() if name != default)])
+    unusual = [name for name, default in usual.items() if name != default]
+    last = [f"last-{train.train_chars}"] if train.train_chars else []
+    return "-".join([model.shape, f"s{train.seed}", *last, *unusual])
 
 
 @dataclass(frozen=True)

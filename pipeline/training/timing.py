@@ -128,6 +128,7 @@ def time_training(
     Steps that diverge are timed like any other, up to there. Sets the threads and the allocator of the whole process.
     """
     timed_seconds = TIMED_SECONDS if seconds is None else seconds
+    corpus = corpus.limited(train.train_chars)
     ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
     train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
     symbols, ngram, prior = len(corpus.vocabulary), None, None
@@ -170,6 +171,7 @@ def configurations_for(corpus: Corpus, options: Mapping[str, Any]) -> ConfigPair
     The timed model has the defaults of the preset's own budget, the resolved one those of its own. Raises ConfigError
     for a value that is not allowed, and InputError for a training that this machine's memory can't hold.
     """
+    corpus = corpus.limited(options.get("train_chars") or 0)
     model, train = resolve(options, corpus.train_chars)
     if not train.budget_seconds:
         return model, train
@@ -192,11 +194,16 @@ def budget_chars_of(corpus: Corpus, timing: Timing, seconds: float) -> int:
 
 def fitting_seconds(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> float:
     """Seconds that the n-grams of a model on top of them take to fit."""
-    return 0.0 if model.on_top_of == "nothing" else FITTING_SECONDS * len(corpus.baseline_text(train.preset))
+    return (
+        0.0
+        if model.on_top_of == "nothing"
+        else FITTING_SECONDS * len(corpus.limited(train.train_chars).baseline_text(train.preset))
+    )
 
 
 def _data_of(corpus: Corpus, train: TrainConfig) -> WindowData | StreamData:
-    """The text as the configuration's preset reads it."""
+    """The text as the configuration reads it."""
+    corpus = corpus.limited(train.train_chars)
     ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
     train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
     return data_for(train_ids, val_ids, train)
