@@ -354,9 +354,7 @@ def test_a_loss_of_its_own_needs_an_ngram_below():
 
 
 def test_the_reports_text_is_fixed():
-    with pytest.raises(
-        ConfigError, match=r"train_chars is 500, but the report's text is fixed; it needs preset stream"
-    ):
+    with pytest.raises(ConfigError, match=r"train_chars is 500, but .* is fixed; it needs preset stream"):
         resolve({"preset": "report", "train_chars": 500})
 
 
@@ -367,10 +365,10 @@ def test_a_part_of_a_text_has_the_defaults_of_a_text_of_that_length():
 
 
 def test_the_id_of_a_configuration_is_that_of_records_without_later_fields():
-    model, train = map(asdict, resolve({}))
-    before = [{k: v for k, v in each.items() if k not in LATER_FIELDS} for each in (model, train)]
-    assert config_id(model, train, "a") == config_id(*before, "a")
-    assert config_id(model, {**train, "train_chars": 500}, "a") != config_id(*before, "a")
+    model, train = (asdict(config) for config in resolve({}))
+    older, earlier = ({k: v for k, v in each.items() if k not in LATER_FIELDS} for each in (model, train))
+    assert config_id(model, train, "a") == config_id(older, earlier, "a")
+    assert config_id(model, {**train, "train_chars": 500}, "a") != config_id(older, earlier, "a")
 
 
 def test_zero_is_a_value_and_not_as_the_preset_says():

@@ -83,10 +83,10 @@ class TrainedModel:
         return Mixture(recorded["mixture_kind"], recorded["mixture_weight"])
 
     def corpus(self) -> Corpus:
-        """The text that it was trained on, from the same source, with its training characters. Raises InputError if that has changed.
+        """The text that it was trained on, from the same source. Raises InputError if that has changed.
 
-        A foreign checkpoint may name any file or address: of one that no run of this store vouches for, only texts
-        known by name are opened.
+        Its training split is what the model was trained on. A foreign checkpoint may name any file or address: of one
+        that no run of this store vouches for, only texts known by name are opened.
         """
         then = self.facts["corpus"]
         if not is_known_text(then["name"], then["source"]) and not self._is_of_our_run():

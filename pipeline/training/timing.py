@@ -340,6 +340,19 @@ def _ms_per_char(model: LanguageModel, chars: int) -> float:
     return 1e3 * (time.perf_counter() - began) / written
 
 
+def ngram_ms_per_char(ngram: KneserNey, chars: int = CHARS, rounds: int = ROUNDS) -> float:
+    """Wall milliseconds per greedily generated character of an n-gram model: the median of ``rounds``."""
+    times = []
+    for _ in range(rounds + 1):  # the first one also makes the model's tables
+        text, began = [0], time.perf_counter()
+        for _ in range(chars):
+            context = text[-(ngram.order - 1) :] if ngram.order > 1 else []
+            following = ngram.log_probabilities_of_all(np.array([*context, 0]), len(context))
+            text.append(int(following.argmax()))
+        times.append(1e3 * (time.perf_counter() - began) / chars)
+    return median(times[1:])
+
+
 @dataclass(frozen=True)
 class TimingTask:
     """A configuration whose training steps a worker times."""
