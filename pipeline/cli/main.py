@@ -287,9 +287,9 @@ def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
 @options_of(CorpusConfig, AnswerConfig)
 @json_switch
 def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
-    """Is a recurrent network worth what it costs on a text?
+    """Compare the worth and cost of networks.
 
-    Networks are trained on more and more of the text, of several sizes, for several budgets, and on top of an n-gram.
+    Is a recurrent network worth what it costs on a text? Networks are trained on more and more of the text, of several sizes, for several budgets, and on top of an n-gram.
     Three sentences and two pictures compare them with n-grams. The same command again trains only what is missing.
     """
     config, corpus_config = AnswerConfig(**options), CorpusConfig(corpus, alphabet)
