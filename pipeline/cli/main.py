@@ -289,8 +289,9 @@ def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
 def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     """Compare the worth and cost of networks.
 
-    Is a recurrent network worth what it costs on a text? Networks are trained on more and more of the text, of several sizes, for several budgets, and on top of an n-gram.
-    Three sentences and two pictures compare them with n-grams. The same command again trains only what is missing.
+    Is a recurrent network worth what it costs on a text? Networks are trained on more and more of the text, of several
+    sizes, for several budgets, and on top of an n-gram. Three sentences and two pictures compare them with n-grams.
+    The same command again trains only what is missing.
     """
     config, corpus_config = AnswerConfig(**options), CorpusConfig(corpus, alphabet)
     from pipeline.answer.sentences import answer_table
