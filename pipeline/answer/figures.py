@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from pipeline.answer.findings import Findings, TrainedModel
+from pipeline.answer.findings import Findings, Network
 from pipeline.support import plotting
 from pipeline.support.plotting import Axes, Line, add_axes, log_x, log_y, new_figure, write_labels
 from pipeline.support.statistics import Estimate
@@ -96,13 +96,13 @@ def _counted(findings: Findings, xs: Sequence[float]) -> Series:
     return Series(NGRAM, "--", points, [f"{first}-gram", *orders])
 
 
-def _trained(findings: Findings, networks: Sequence[TrainedModel], xs: Sequence[float], **how: Any) -> Series:
+def _trained(findings: Findings, networks: Sequence[Network], xs: Sequence[float], **how: Any) -> Series:
     """Networks at these x."""
     points = [(x, findings.mean(each)) for x, each in zip(xs, networks, strict=True)]
     return Series(points=points, **how)
 
 
-def _units(networks: Sequence[TrainedModel], first: str) -> list[str]:
+def _units(networks: Sequence[Network], first: str) -> list[str]:
     """The hidden sizes of networks, the first with words: LSTM 1x16, 32, 64."""
     return [first, *(each.name.rpartition("x")[2] for each in networks[1:])]
 

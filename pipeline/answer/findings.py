@@ -34,13 +34,16 @@ class CountedModel:
 
 
 @dataclass(frozen=True)
-class TrainedModel:
-    """A network: its test perplexities by seed, alone and mixed, and those of the best n-gram of the same text."""
+class Network:
+    """A network: its test perplexities by seed, alone and mixed, and that of the best n-gram of the same text.
+
+    ``text_chars`` are the characters of its training text, ``read_chars`` those that it was trained on in all.
+    """
 
     family: Family
     name: str
     text_chars: int
-    budget_chars: int
+    read_chars: int
     stored_numbers: int
     test: tuple[float, ...]
     mixed: tuple[float, ...]
@@ -84,7 +87,7 @@ class Findings:
     text: str
     order: int
     counted: tuple[CountedModel, ...]
-    trained: tuple[TrainedModel, ...]
+    trained: tuple[Network, ...]
     alone: Comparison
     mixed: Comparison
     on_top: Comparison
@@ -99,22 +102,22 @@ class Findings:
         """The best n-gram."""
         return next(each for each in self.counted if each.order == self.order)
 
-    def family(self, *families: Family) -> list[TrainedModel]:
+    def family(self, *families: Family) -> list[Network]:
         """The networks of these families."""
         return [each for each in self.trained if each.family in families]
 
     @property
-    def default(self) -> TrainedModel:
+    def default(self) -> Network:
         """The default network on all of the text."""
         return self.family("text")[-1]
 
     @property
-    def by_size(self) -> list[TrainedModel]:
+    def by_size(self) -> list[Network]:
         """The networks alone that read all of the text for the default's time, the smallest first."""
         return sorted([*self.family("size"), self.default], key=lambda each: each.stored_numbers)
 
     @property
-    def largest_on_top(self) -> TrainedModel:
+    def largest_on_top(self) -> Network:
         """The largest network on top of an n-gram."""
         return self.family("on top")[-1]
 
@@ -122,7 +125,7 @@ class Findings:
         """The standard deviation of a seed's perplexity (of its logarithm), pooled over all networks."""
         return pooled_spread([np.log(each.mixed if mixed else each.test) for each in self.trained])
 
-    def mean(self, model: TrainedModel, mixed: bool = False) -> Estimate:
+    def mean(self, model: Network, mixed: bool = False) -> Estimate:
         """The mean test perplexity of a network with its interval, by the pooled spread of seeds."""
         return estimate(model.mixed if mixed else model.test, spread=self.spread(mixed))
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from textwrap import fill, indent
 
-from pipeline.answer.findings import BLOCK_CHARS, Comparison, Findings, TrainedModel, crossings, percent
+from pipeline.answer.findings import BLOCK_CHARS, Comparison, Findings, Network, crossings, percent
 from pipeline.support.markdown import markdown_table, plain, text_table
 from pipeline.support.statistics import Estimate
 
@@ -66,7 +66,7 @@ def below(findings: Findings) -> str:
     return f"{sentence}.{_example(findings, networks, limits[0])}"
 
 
-def _example(findings: Findings, networks: Sequence[TrainedModel], limit: float) -> str:
+def _example(findings: Findings, networks: Sequence[Network], limit: float) -> str:
     """Compare the largest network below a limit with the best n-gram that is not larger; "" if there are not both."""
     smaller = [each for each in networks if each.stored_numbers <= limit]
     ngrams = [each for each in findings.counted if smaller and each.entries <= smaller[-1].stored_numbers]
@@ -95,7 +95,7 @@ def _seeds(count: int) -> str:
     return f"{count} seed{'s' * (count > 1)}"
 
 
-def _mean(findings: Findings, network: TrainedModel, mixed: bool = False) -> str:
+def _mean(findings: Findings, network: Network, mixed: bool = False) -> str:
     """A mean test perplexity with half of its interval and its seeds: 3.66 ± 0.02 (3 seeds)."""
     return f"{findings.mean(network, mixed)} ({_seeds(len(network.test))})"
 
@@ -155,7 +155,7 @@ def _rows(findings: Findings) -> list[tuple[str, ...]]:
             (
                 f"{each.name}{on_top}{part}",
                 f"{each.stored_numbers:,}",
-                f"{each.budget_chars:,}",
+                f"{each.read_chars:,}",
                 f"{each.train_seconds:.1f}",
                 "" if each.ms_per_char is None else f"{each.ms_per_char:.3f}",
                 str(findings.mean(each)),

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -21,11 +20,11 @@ from models.language_model import LanguageModel
 from models.mixture import Mixture
 from models.ngram import KneserNey
 from pipeline.answer import figures
-from pipeline.answer.findings import Comparison, CountedModel, Findings, TrainedModel, compared
+from pipeline.answer.findings import Comparison, CountedModel, Findings, Network, compared
 from pipeline.answer.plan import Planned, planned
 from pipeline.answer.sentences import answer_note, three_sentences
 from pipeline.config import AnswerConfig, CorpusConfig
-from pipeline.errors import TmlmError
+from pipeline.errors import InputError, TmlmError
 from pipeline.stages.train import TrainingTask, train_in_processes
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, exclusive_lock
@@ -136,10 +135,10 @@ class _AnswerDriver:
     # --- what is to be trained ---------------------------------------------------------------------------------------
 
     def _missing(self) -> list[TrainingTask]:
-        """The trainings without a finished run and its checkpoint; keeps the results of the others."""
+        """The trainings without a finished run and its model; keeps the results of the others."""
         recorded = {}
         for training in records.nested_trainings(self.run.id, []):
-            if training.result and _checkpoint(training.run_id).is_file():
+            if training.result and _has_model(training.run_id):
                 recorded[str([training.configuration[part] for part in ("model", "train")])] = training.result
         missing = []
         for seed in range(self.config.seeds):
@@ -268,6 +267,7 @@ class _AnswerDriver:
         """Fit and time the n-grams of all orders."""
         text, symbols = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
         scores = (self.corpus.baselines("stream")[split].ngrams for split in ("val", "test"))
+        KneserNey(text, symbols, 1)  # reads the text into memory
         counted = []
         for val, test in zip(*scores, strict=True):
             began = time.perf_counter()
@@ -277,17 +277,17 @@ class _AnswerDriver:
             counted.append(CountedModel(val.order, val.entries, *perplexities, seconds, ngram_ms_per_char(ngram)))
         return tuple(counted)
 
-    def _trained(self) -> tuple[TrainedModel, ...]:
+    def _trained(self) -> tuple[Network, ...]:
         """The networks with their results; those on all of the text are timed."""
         timed = [number for number, each in enumerate(self.plan) if each.family != "budget" and _is_whole(each)]
         loads = [partial(_model, self._results[number, 0]["run_id"]) for number in timed]
         ms_per_char = dict(zip(timed, generation_ms_per_char(loads), strict=True))
         return tuple(
-            TrainedModel(
+            Network(
                 family=each.family,
                 name=f"{each.model.cell.upper()} {each.model.num_layers}x{each.model.hidden_size}",
                 text_chars=each.text_chars,
-                budget_chars=each.train.budget_chars,
+                read_chars=round(fmean(result["chars_per_second"] * result["train_seconds"] for result in results)),
                 stored_numbers=results[0]["stored_numbers"],
                 test=tuple(result["test_perplexity"] for result in results),
                 mixed=tuple(result["mixture_test_perplexity"] for result in results),
@@ -318,6 +318,7 @@ class _AnswerDriver:
             {
                 **{name: value for name, value in asdict(network).items() if name not in ("test", "mixed")},
                 "train_chars": each.train.train_chars,
+                "budget_chars": each.train.budget_chars,
                 "test_perplexity": asdict(findings.mean(network)),
                 "mixture_test_perplexity": asdict(findings.mean(network, mixed=True)),
                 "trainings": [{name: result[name] for name in PER_SEED} for result in self._results_of(number)],
@@ -365,12 +366,18 @@ def _is_whole(each: Planned) -> bool:
     return not each.train.train_chars
 
 
-def _checkpoint(run_id: str) -> Path:
-    return records.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")
-
-
 def _model(run_id: str) -> LanguageModel:
-    return load_model(_checkpoint(run_id))[0]
+    return load_model(records.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}"))[0]
+
+
+def _has_model(run_id: str) -> bool:
+    """Whether a training still has its model: artifacts may be deleted or damaged."""
+    try:
+        _model(run_id)
+    except (InputError, *store.REFUSALS) as error:
+        log.warning("The training %s is repeated: %s", run_id, error)
+        return False
+    return True
 
 
 def _metrics(findings: Findings) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from pipeline.answer.findings import Comparison, CountedModel, Findings, TrainedModel
+from pipeline.answer.findings import Comparison, CountedModel, Findings, Network
 from pipeline.answer.plan import Family
 from pipeline.support.statistics import Estimate
 
@@ -14,11 +14,11 @@ COUNTED = tuple(
 )
 
 
-def network(family: Family, name: str, perplexity: float, **changes: Any) -> TrainedModel:
+def network(family: Family, name: str, perplexity: float, **changes: Any) -> Network:
     """A network of three seeds."""
     tests = tuple(perplexity * factor for factor in (0.997, 1.0, 1.004))
     mixed = tuple(perplexity * factor for factor in (0.947, 0.95, 0.954))
-    made = TrainedModel(family, name, 156_000, 7_700_000, 176_000, tests, mixed, 3.72, 46.0, 0.14)
+    made = Network(family, name, 156_000, 7_700_000, 176_000, tests, mixed, 3.72, 46.0, 0.14)
     return replace(made, **changes)
 
 
@@ -35,7 +35,7 @@ def made_up(**changes: Any) -> Findings:
     on_top = ((8, 275_600, 3.59, 2.0), (32, 284_000, 3.565, 4.0), (128, 360_000, 3.5, 25.0))
     trained = [
         *(network("text", "LSTM 1x192", p, text_chars=n, ngram_test=bar) for n, p, bar in texts),
-        *(network("budget", "LSTM 1x192", p, budget_chars=chars, train_seconds=s) for chars, p, s in shorter),
+        *(network("budget", "LSTM 1x192", p, read_chars=chars, train_seconds=s) for chars, p, s in shorter),
         *(
             network("size", f"LSTM 1x{units}", p, stored_numbers=n, ms_per_char=0.1 + units / 4000)
             for units, n, p in sizes

@@ -14,6 +14,7 @@ from pipeline.config import AnswerConfig, CorpusConfig
 from pipeline.errors import TmlmError
 from pipeline.stages.answer import AnswerRun, answer
 from pipeline.stages.train import TrainingTask
+from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.workers import Event
 from pipeline.tracking import records
 from pipeline.training.timing import generation_ms_per_char, ngram_ms_per_char
@@ -114,6 +115,15 @@ def test_the_same_command_again_trains_nothing_and_more_seeds_only_these(done, c
     assert (more.run_id, Counting.given) == (done.run_id, 5)
     assert [len(each.test) for each in more.findings.trained] == [2] * 5
     assert more.findings.default.test[0] == done.findings.default.test[0]
+
+
+def test_a_training_whose_model_is_gone_is_done_again(done, corpus_config):
+    (run,) = done.result["networks"][-1]["trainings"]
+    records.artifact_path(run["run_id"], f"checkpoints/{BEST_CHECKPOINT}").unlink()
+    Counting.given = 0
+    again = answer(BRIEF, corpus_config, make_pool=Counting)
+    assert Counting.given == 1
+    assert again.findings.largest_on_top.test == done.findings.largest_on_top.test
 
 
 def test_a_training_whose_process_dies_twice_ends_the_answer_which_can_be_resumed(lab, corpus_config):
