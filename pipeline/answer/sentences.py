@@ -73,9 +73,11 @@ def _example(findings: Findings, networks: Sequence[Network], limit: float) -> s
     if not ngrams:
         return ""
     network, ngram = smaller[-1], min(ngrams, key=lambda each: each.val_perplexity)
+    mean, bar = findings.mean(network), ngram.test_perplexity
+    is_close = mean.low is not None and mean.high is not None and mean.low <= bar <= mean.high
     return (
         f" The {network.name} has {_mean(findings, network)} with {network.stored_numbers:,} numbers, the "
-        f"{ngram.order}-gram {ngram.test_perplexity:.2f} with {ngram.entries:,}."
+        f"{ngram.order}-gram {bar:.2f} with {ngram.entries:,}{': too close to call' if is_close else ''}."
     )
 
 

@@ -68,6 +68,13 @@ def test_the_curves_may_cross_twice():
     )
 
 
+def test_an_n_gram_within_the_networks_interval_is_too_close_to_call():
+    found = made_up()
+    level = replace(found.counted[2], entries=25_900, test_perplexity=4.21)
+    counted = (*found.counted[:2], level, *found.counted[3:])
+    assert below(replace(found, counted=counted)).endswith("the 4-gram 4.21 with 25,900: too close to call.")
+
+
 def test_without_a_crossing_the_limit_is_the_largest_size_of_both():
     sentence = below(with_sizes(0.9))
     assert sentence.startswith("Below 180,000 stored numbers (down to 3,400, the least that both have): networks are ")
