@@ -28,7 +28,11 @@ class Mixture:
 
     def of(self, nats: Tensor) -> float:
         """The entry of this mixture in what ``mixture_nats`` returns."""
-        return float(nats[KINDS.index(self.kind), WEIGHTS.index(self.weight)])
+        return float(self.of_each(nats))
+
+    def of_each(self, costs: Tensor) -> Tensor:
+        """The costs (N,) of this mixture in what ``mixture_costs`` returns."""
+        return costs[KINDS.index(self.kind), ..., WEIGHTS.index(self.weight)]
 
 
 def best_mixture(nats: Tensor) -> Mixture:
@@ -42,11 +46,16 @@ def mixture_nats(network: Tensor, ngram: Tensor, targets: Tensor) -> Tensor:
 
     Returns the sums over the text (2, W) in double precision, by KINDS and WEIGHTS.
     """
+    return mixture_costs(network, ngram, targets).sum(1)
+
+
+def mixture_costs(network: Tensor, ngram: Tensor, targets: Tensor) -> Tensor:
+    """Cost in nats of each of ``targets`` (N,) by every mixture of two models' log probabilities (N, V): (2, N, W)."""
     weights = torch.tensor(WEIGHTS)
     by_network, by_ngram = (model.gather(1, targets[:, None]) for model in (network, ngram))
     linear = torch.logaddexp(by_network + weights.log(), by_ngram + (1 - weights).log())
     geometric = by_network * weights + by_ngram * (1 - weights) - _log_normalisers(network, ngram)
-    return -torch.stack([linear, geometric]).double().sum(1)
+    return -torch.stack([linear, geometric]).double()
 
 
 def _log_normalisers(network: Tensor, ngram: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ FIRST_RECIPE, WARM_UP_RECIPE, RECIPE = 1, 2, 3
 RECIPES = (FIRST_RECIPE, WARM_UP_RECIPE, RECIPE)
 STOPPED_BY_TIME = "--max-seconds"  # begins the reason of a training that its time limit ended
 # older records lack these fields, which means these values
-LATER_FIELDS = {"residual": False, "on_top_of": "nothing", "own_loss": 0.0}
+LATER_FIELDS = {"residual": False, "on_top_of": "nothing", "own_loss": 0.0, "train_chars": 0}
 # of TrainConfig: see ``what_it_computes``
 NOT_COMPUTED = ("seed", "budget_seconds", "max_seconds", "device", "threads", "sample_every")
 
@@ -88,6 +88,9 @@ class TrainConfig:
         preset=True,
         low=0,
         high=1e9,
+    )
+    train_chars: int = option(
+        0, help="Train on the last so many characters of the training split only (0: all; stream, best).", low=0
     )
     max_seconds: float = option(
         0.0,
@@ -212,6 +215,23 @@ class ReproduceConfig:
         check(self)
         if not self.output.strip():
             raise ConfigError("output", "is empty; give a folder, or auto")
+
+
+@dataclass(frozen=True)
+class AnswerConfig:
+    """How thoroughly the question is answered. Raises ConfigError for a value that is not allowed."""
+
+    seeds: int = option(3, help="Trainings of each network, with seeds 0, 1, ...", low=1, high=1000)
+    minutes: float = option(
+        10.0,
+        help="About how long it takes on 2 cores: what each network reads is in proportion to it.",
+        above=0,
+        high=100_000,
+    )
+    workers: int | None = workers_option()
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 # --- the presets -----------------------------------------------------------------------------------------------------
@@ -342,15 +362,16 @@ def preset_values(given: Mapping[str, Any], train_chars: int) -> dict[str, Any]:
 def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[ModelConfig, TrainConfig]:
     """Both configurations from options by field name; None, or a missing name, is the preset's value.
 
-    ``train_chars`` is the length of the training text in characters, which the defaults depend on. Raises ConfigError
-    for a value that is not allowed.
+    ``train_chars`` is the length of the training split in characters, which the defaults depend on: on as much of it
+    as the option of this name leaves. Raises ConfigError for a value that is not allowed.
     """
     given = {name: value for name, value in options.items() if value is not None}
     for config in (ModelConfig, TrainConfig):
         config(**{f.name: given[f.name] for f in fields(config) if f.name in given})  # checks them
     _check_budget(given)
     own = {f.name: f.default for config in (ModelConfig, TrainConfig) for f in fields(config)}
-    values = {**own, **preset_values(given, train_chars), **given}
+    read_chars = min(train_chars, given.get("train_chars") or train_chars)
+    values = {**own, **preset_values(given, read_chars), **given}
     model = ModelConfig(**{f.name: values[f.name] for f in fields(ModelConfig)})
     train = TrainConfig(**{f.name: values[f.name] for f in fields(TrainConfig)})
     if train.preset == "report" and model.on_top_of != "nothing":
@@ -361,6 +382,10 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
         )
     if train.own_loss and model.on_top_of == "nothing":
         raise ConfigError("own_loss", f"is {train.own_loss:g}", needs=("on_top_of", "ngram"))
+    if train.preset == "report" and train.train_chars:
+        raise ConfigError(
+            "train_chars", f"is {train.train_chars}, but the report's text is fixed", needs=("preset", "stream")
+        )
     if train.preset == "report" and train.precision == "auto":
         train = replace(train, precision="fp32")
     return model, train

@@ -12,12 +12,14 @@ import pytest
 from models.config import CellName, ConfigError, ModelConfig, check_range
 from pipeline.cli.options import option_fields
 from pipeline.config import (
+    LATER_FIELDS,
     RECIPE,
     RESIDUAL_LAYERS,
     TEXT_CHARS,
     CorpusConfig,
     PresetName,
     TrainConfig,
+    config_id,
     preset_values,
     report_preset,
     resolve,
@@ -47,6 +49,7 @@ REFUSED: dict[type, dict[str, list[Any]]] = {
         "epochs": [0, -1, 1_000_001],
         "budget_chars": [0, -1, INF],
         "budget_seconds": [-0.1, 2e9, NAN, INF],
+        "train_chars": [-1, INF],
         "max_seconds": [-0.1, NAN, INF],
         "batch_size": [0, -1, 10**12 + 1],
         "sequence_length": [0, -1, 10**12 + 1],
@@ -348,6 +351,24 @@ def test_the_larger_a_network_on_top_of_an_ngram_the_more_of_the_loss_is_its_own
 def test_a_loss_of_its_own_needs_an_ngram_below():
     with pytest.raises(ConfigError, match=r"own_loss is 0\.5; it needs on_top_of ngram"):
         resolve({"own_loss": 0.5})
+
+
+def test_the_reports_text_is_fixed():
+    with pytest.raises(ConfigError, match=r"train_chars is 500, but .* is fixed; it needs preset stream"):
+        resolve({"preset": "report", "train_chars": 500})
+
+
+def test_a_part_of_a_text_has_the_defaults_of_a_text_of_that_length():
+    part, train = resolve({"train_chars": 20_000}, 156_000)
+    whole, same = resolve({}, 20_000)
+    assert (part, replace(train, train_chars=0)) == (whole, same)
+
+
+def test_the_id_of_a_configuration_is_that_of_records_without_later_fields():
+    model, train = (asdict(config) for config in resolve({}))
+    older, earlier = ({k: v for k, v in each.items() if k not in LATER_FIELDS} for each in (model, train))
+    assert config_id(model, train, "a") == config_id(older, earlier, "a")
+    assert config_id(model, {**train, "train_chars": 500}, "a") != config_id(older, earlier, "a")
 
 
 def test_zero_is_a_value_and_not_as_the_preset_says():

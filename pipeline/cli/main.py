@@ -28,7 +28,7 @@ from pipeline.cli.group import (
     say,
 )
 from pipeline.cli.options import given, is_given, options_of, switch, with_dashes
-from pipeline.config import CorpusConfig, ReproduceConfig, SearchConfig, TrainConfig, resolve
+from pipeline.config import AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, TrainConfig, resolve
 from pipeline.errors import reason_of
 from pipeline.support import signals
 
@@ -281,6 +281,25 @@ def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
     name = f"search {config.study_name} on {done.result['corpus']}"
     table = search_summary.search_table(name, done.evaluated, done.picks, done.counts, done.links, links.how_to_start())
     show(done.result, as_json, table)
+
+
+@cli.command()
+@options_of(CorpusConfig, AnswerConfig)
+@json_switch
+def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
+    """Compare the worth and cost of networks.
+
+    Is a recurrent network worth what it costs on a text? Networks are trained on more and more of the text, of several
+    sizes, for several budgets, and on top of an n-gram. Three sentences and two pictures compare them with n-grams.
+    The same command again trains only what is missing.
+    """
+    config, corpus_config = AnswerConfig(**options), CorpusConfig(corpus, alphabet)
+    from pipeline.answer.sentences import answer_table
+    from pipeline.stages import answer
+    from pipeline.tracking import links
+
+    done = answer.answer(config, corpus_config, say)
+    show(done.result, as_json, answer_table(done.findings, done.sentences, done.links, links.how_to_start()))
 
 
 @cli.command()

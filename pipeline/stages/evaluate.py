@@ -85,8 +85,8 @@ class TrainedModel:
     def corpus(self) -> Corpus:
         """The text that it was trained on, from the same source. Raises InputError if that has changed.
 
-        A foreign checkpoint may name any file or address: of one that no run of this store vouches for, only texts
-        known by name are opened.
+        Its training split is what the model was trained on. A foreign checkpoint may name any file or address: of one
+        that no run of this store vouches for, only texts known by name are opened.
         """
         then = self.facts["corpus"]
         if not is_known_text(then["name"], then["source"]) and not self._is_of_our_run():
@@ -94,7 +94,8 @@ class TrainedModel:
                 f"the checkpoint was trained on {then['name']}, a text of the user's own, and is not that of a "
                 "run in this store: say with --text FILE which text to evaluate it on"
             )
-        return same_text(then["name"], then["source"], self.vocabulary.alphabet, then["corpus_sha256"])
+        corpus = same_text(then["name"], then["source"], self.vocabulary.alphabet, then["corpus_sha256"])
+        return corpus.limited(self.facts["train"].get("train_chars", 0))
 
 
 def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bool = False) -> Step:

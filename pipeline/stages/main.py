@@ -43,7 +43,7 @@ def pipeline(
 
     Raises what the four stages raise.
     """
-    reuse = not force
+    reuse, corpus = not force, corpus.limited(config.train_chars)
     with runs.tracked_run("pipeline", f"pipeline-{run_name(corpus, model, config)}", corpus_tags(corpus)) as run:
         run.params({**corpus_options(corpus_config), **asdict(model), **asdict(config), "force": force})
         record_datasets(run, corpus, config.preset)

@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 NO_INPUTS = ("budget_seconds", "sample_every")  # options of a training that its result does not depend on
 
-Role = Literal["trial", "confirmation", "report", "stream"]
+Role = Literal["trial", "confirmation", "report", "stream", "answer"]
 
 OUTCOME = (  # artifacts that are copied before a finished training is resumed with more epochs
     f"checkpoints/{BEST_CHECKPOINT}",
@@ -65,9 +65,11 @@ OUTCOME = (  # artifacts that are copied before a finished training is resumed w
 
 
 def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
-    """The name of a run: lstm-1x128-s0, followed by anything unusual: scratch, report, another text."""
+    """The name of a run: lstm-1x128-s0, followed by anything unusual: last-10000, scratch, report, another text."""
     usual = {model.implementation: "torch", train.preset: "stream", corpus.label: "time-machine"}
-    return "-".join([model.shape, f"s{train.seed}", *(name for name, default in usual.items() if name != default)])
+    unusual = [name for name, default in usual.items() if name != default]
+    last = [f"last-{train.train_chars}"] if train.train_chars else []
+    return "-".join([model.shape, f"s{train.seed}", *last, *unusual])
 
 
 @dataclass(frozen=True)
@@ -415,12 +417,12 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """One training of a search (a trial, or a confirmation with another seed) or of a reproduction, for a worker.
+    """One training of a search (a trial, or a confirmation with another seed), a reproduction or an answer.
 
-    ``number`` is the trial's (a confirmation's: that of the trial it repeats), else the row's in its table. ``stop``
-    is called after each epoch with the validation curve and the number of epochs, and returns a reason to stop or "";
-    it has to pickle. ``going_on`` is the id of a run to resume, possibly with more epochs or seconds; if that fails,
-    the configuration is trained anew.
+    A worker does it. ``number`` is the trial's (a confirmation's: that of the trial it repeats), else the row's in its
+    table or plan. ``stop`` is called after each epoch with the validation curve and the number of epochs, and returns a
+    reason to stop or ""; it has to pickle. ``going_on`` is the id of a run to resume, possibly with more epochs or
+    seconds; if that fails, the configuration is trained anew.
     """
 
     role: Role

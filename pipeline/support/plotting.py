@@ -88,10 +88,15 @@ def log_y(axes: Axes, values: Sequence[float]) -> None:
     _number_ticks(axes.yaxis, low, high, steps, plain_number)
 
 
-def log_x(axes: Axes, values: Sequence[float], number: Callable[[float], str] = si) -> None:
-    """Make x logarithmic, with limits around the values and ticks at 1, 2, 5, ... formatted by ``number``."""
+def log_x(axes: Axes, values: Sequence[float], number: Callable[[float], str] = si, is_narrow: bool = False) -> None:
+    """Make x logarithmic, with limits around the values and ticks at 1, 2, 5, ... formatted by ``number``.
+
+    There are fewer ticks where the axes are ``is_narrow``.
+    """
     low, high = min(values) / 1.4, max(values) * 1.4
     steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 2, 5) if high < 5000 * low else (1,)
+    if is_narrow:
+        steps = (1, 2, 5) if high < 100 * low else (1,)
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     _number_ticks(axes.xaxis, low, high, steps, number)
@@ -200,12 +205,13 @@ def write_labels(
     dots: Sequence[tuple[float, float]],
     lines: Sequence[Line],
     keep: int,
+    colours: Sequence[str] = (),
 ) -> None:
     """Annotate each (text, x, y) beside its dot, overlapping no dot, none of the lines and no earlier label.
 
     A label takes the nearest free place around its dot; a distant one gets a thin leader line. Without a free place,
-    the first ``keep`` labels are written where they overlap least, and later ones are left out. Call it when the axes'
-    limits are final.
+    the first ``keep`` labels are written where they overlap least, and later ones are left out. ``colours`` are those
+    of the labels, black by default. Call it when the axes' limits are final.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None
@@ -223,6 +229,7 @@ def write_labels(
     written = [blank]
     for number, ((text, x, y), dot) in enumerate(zip(labels, centres, strict=False)):
         note = axes.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=8, va="center", zorder=6)
+        note.set_color(colours[number] if colours else "black")
         note.set_in_layout(False)
         size = note.get_window_extent(renderer)
         all_taken, all_written = np.concatenate(taken), np.concatenate(written)

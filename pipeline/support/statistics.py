@@ -1,4 +1,4 @@
-"""Means over seeds with 95 % confidence intervals, and the interval of a difference of two means.
+"""Means over seeds or over a text with 95 % confidence intervals, and the interval of a difference of two means.
 
 Perplexities are averaged as logarithms, i.e. as bits per character: their mean is geometric, and its interval is
 symmetric in the logarithm.
@@ -76,6 +76,24 @@ def estimate(values: Sequence[float], *, logarithmic: bool = True, spread: Sprea
         return Estimate(mean, mean - half, mean + half)
     factor = exp(half) if half < log(np.finfo(float).max) else inf
     return Estimate(mean, mean / factor, mean * factor)
+
+
+def block_bootstrap(values: Floats, block: int, resamples: int = 2000) -> Estimate:
+    """The mean of a series whose neighbours depend on each other, with its 95 % interval.
+
+    The series is cut into blocks of ``block`` values, and each resample is as many of them, drawn with replacement
+    (Carlstein 1986); the interval is that of the resamples' means. Differences of two models on one text make it a
+    paired comparison. The last block may be shorter; a single block has no interval.
+    """
+    starts = np.arange(0, len(values), block)
+    if len(starts) < 2:
+        return Estimate(float(values.mean()), None, None)
+    sums, sizes = np.add.reduceat(values, starts), np.diff(np.append(starts, len(values)))
+    random = np.random.default_rng(0)
+    drawn = (random.integers(len(starts), size=len(starts)) for _ in range(resamples))
+    means = [sums[blocks].sum() / sizes[blocks].sum() for blocks in drawn]
+    low, high = np.quantile(means, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    return Estimate(float(values.mean()), float(low), float(high))
 
 
 def welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:

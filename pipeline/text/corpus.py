@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ class Corpus:
     """A prepared text: memory-mapped character ids, vocabulary and origin.
 
     ``source_sha256`` is the digest of the source's bytes, ``corpus_sha256`` that of the normalised text in UTF-8:
-    results are comparable if it is equal. ``is_fallback`` marks the substitute for The Time Machine.
+    results are comparable if it is equal. ``is_fallback`` marks the substitute for The Time Machine. ``last_chars``
+    limits the training split of the presets stream and best to its last so many characters (0: all); see ``limited``.
     """
 
     name: str
@@ -61,9 +62,23 @@ class Corpus:
     vocabulary: Vocabulary
     ids: NDArray[np.integer]
     folder: Path
+    last_chars: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def limited(self, last_chars: int) -> "Corpus":
+        """This text with so many training characters (0: all), the last ones; validation and test stay the same.
+
+        Raises InputError for more characters than there are.
+        """
+        whole = replace(self, last_chars=0)
+        if last_chars > whole.train_chars:
+            raise InputError(
+                f"--train-chars {last_chars:,} is more than the {whole.train_chars:,} training characters of "
+                f"{self.name}; give at most as many, or 0 for all of them"
+            )
+        return replace(self, last_chars=last_chars)
 
     @property
     def label(self) -> str:
@@ -74,7 +89,7 @@ class Corpus:
     @property
     def train_chars(self) -> int:
         """Characters of the training split under the presets stream and best."""
-        return self.spans("stream")["train"][1]
+        return len(self.split("stream", "train"))
 
     def spans(self, preset: PresetName) -> dict[str, tuple[int, int]]:
         """Start and end (exclusive) of each split, in characters.
@@ -100,7 +115,8 @@ class Corpus:
                 "val": (WINDOW_TRAIN, WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH),
                 "test": test,
             }
-        return {"train": (0, train_end), "val": (train_end, min(val_end, train_end + held_out)), "test": test}
+        start = train_end - self.last_chars if self.last_chars else 0
+        return {"train": (start, train_end), "val": (train_end, min(val_end, train_end + held_out)), "test": test}
 
     def split(self, preset: PresetName, split: str) -> NDArray[np.integer]:
         """The ids of a split ("train", "val" or "test"), a view of the mapped file."""
@@ -127,9 +143,10 @@ class Corpus:
     def baselines(self, preset: PresetName) -> dict[str, Baselines]:
         """Baselines (uniform, unigram, Kneser-Ney) fitted on ``baseline_text``, by split: "val" and "test".
 
-        Cached beside the ids, for each preset and version of models/ngram.py.
+        Cached beside the ids, for each preset, number of training characters and version of models/ngram.py.
         """
-        kept = self.folder / f"baselines-{preset}-{code_digest('models.ngram')}.json"
+        last = f"-last-{self.last_chars}" if self.last_chars else ""
+        kept = self.folder / f"baselines-{preset}{last}-{code_digest('models.ngram')}.json"
         if kept.is_file():
             return {split: _baselines_of(values) for split, values in json.loads(kept.read_text()).items()}
         held_out = {split: self.split(preset, split) for split in ("val", "test")}
@@ -140,7 +157,7 @@ class Corpus:
 
     def ngram(self, preset: PresetName) -> KneserNey:
         """The n-gram model of the best order, fitted on ``baseline_text``; the latest one stays in memory."""
-        key = self.corpus_sha256, self.vocabulary.alphabet, preset
+        key = self.corpus_sha256, self.vocabulary.alphabet, preset, self.last_chars
         if key not in _ngrams:
             order = self.baselines(preset)["val"].ngram_order
             fitted = KneserNey(self.baseline_text(preset), len(self.vocabulary), order)
@@ -149,7 +166,7 @@ class Corpus:
         return _ngrams[key]
 
 
-_ngrams: dict[tuple[str, Alphabet, PresetName], KneserNey] = {}  # the latest that ``Corpus.ngram`` has fitted
+_ngrams: dict[tuple[str, Alphabet, PresetName, int], KneserNey] = {}  # the latest that ``Corpus.ngram`` has fitted
 
 
 def _baselines_of(values: dict[str, Any]) -> Baselines:

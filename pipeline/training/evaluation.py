@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.language_model import LanguageModel, State, with_row_lookup
-from models.mixture import KINDS, WEIGHTS, mixture_nats
+from models.mixture import KINDS, WEIGHTS, Mixture, mixture_costs, mixture_nats
 from models.ngram import KneserNey
 from models.on_top_of_ngram import Ngram
 
@@ -88,17 +88,38 @@ def score_mixtures(model: LanguageModel, ngram: KneserNey, ids: Tensor) -> Tenso
     Both read the text as ``score_text`` does: all characters but the first are predicted.
     """
     nats = torch.zeros(len(KINDS), len(WEIGHTS), dtype=torch.double)
+    with reading(model):
+        for pair in _log_probabilities_of_both(model, ngram, ids):
+            nats += mixture_nats(*pair)
+    return nats
+
+
+def costs_of(model: LanguageModel, ids: Tensor) -> Tensor:
+    """Cost in nats (N - 1,) of each character of ``ids`` (N,) but the first, read as ``score_text`` does."""
+    with reading(model):
+        parts = [F.cross_entropy(logits, targets, reduction="none").cpu() for logits, targets in _logits_of(model, ids)]
+    return torch.cat(parts).double()
+
+
+def costs_of_mixture(model: LanguageModel, ngram: KneserNey, mixture: Mixture, ids: Tensor) -> Tensor:
+    """The same by a mixture of a network and an n-gram model."""
+    with reading(model):
+        pairs = _log_probabilities_of_both(model, ngram, ids)
+        return torch.cat([mixture.of_each(mixture_costs(*pair)) for pair in pairs])
+
+
+def _log_probabilities_of_both(
+    model: LanguageModel, ngram: KneserNey, ids: Tensor
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield log probabilities (n, V) of the network and of the n-gram model, and targets (n,), in order."""
     at_once = max(1, MIXED_AT_ONCE // model.vocab_size)
     start = 1
-    with reading(model):
-        for every_logit, every_target in _logits_of(model, ids):
-            for logits, targets in zip(every_logit.split(at_once), every_target.cpu().split(at_once), strict=True):
-                before = min(start, ngram.order - 1)
-                read = ids[start - before : start + len(targets)].numpy()
-                counted = torch.from_numpy(ngram.log_probabilities_of_all(read, before))
-                nats += mixture_nats(logits.log_softmax(1).cpu(), counted, targets)
-                start += len(targets)
-    return nats
+    for every_logit, every_target in _logits_of(model, ids):
+        for logits, targets in zip(every_logit.split(at_once), every_target.cpu().split(at_once), strict=True):
+            before = min(start, ngram.order - 1)
+            read = ids[start - before : start + len(targets)].numpy()
+            yield logits.log_softmax(1).cpu(), torch.from_numpy(ngram.log_probabilities_of_all(read, before)), targets
+            start += len(targets)
 
 
 def _logits_of(

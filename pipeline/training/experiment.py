@@ -237,7 +237,7 @@ class Experiment:
         train_config: TrainConfig,
         checkpoint_dir: Path | None = None,
     ) -> None:
-        self.corpus = corpus
+        self.corpus = corpus = corpus.limited(train_config.train_chars)
         self.model_config = model_config
         self.train_config = train_config
         self.checkpoint_dir = checkpoint_dir

@@ -129,6 +129,7 @@ def time_training(
     Steps that diverge are timed like any other, up to there. Sets the threads and the allocator of the whole process.
     """
     timed_seconds = TIMED_SECONDS if seconds is None else seconds
+    corpus = corpus.limited(train.train_chars)
     ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
     train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
     symbols, ngram, prior = len(corpus.vocabulary), None, None
@@ -171,6 +172,7 @@ def configurations_for(corpus: Corpus, options: Mapping[str, Any]) -> ConfigPair
     The timed model has the defaults of the preset's own budget, the resolved one those of its own. Raises ConfigError
     for a value that is not allowed, and InputError for a training that this machine's memory can't hold.
     """
+    corpus = corpus.limited(options.get("train_chars") or 0)
     model, train = resolve(options, corpus.train_chars)
     if not train.budget_seconds:
         return model, train
@@ -193,11 +195,16 @@ def budget_chars_of(corpus: Corpus, timing: Timing, seconds: float) -> int:
 
 def fitting_seconds(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> float:
     """Seconds that the n-grams of a model on top of them take to fit."""
-    return 0.0 if model.on_top_of == "nothing" else FITTING_SECONDS * len(corpus.baseline_text(train.preset))
+    return (
+        0.0
+        if model.on_top_of == "nothing"
+        else FITTING_SECONDS * len(corpus.limited(train.train_chars).baseline_text(train.preset))
+    )
 
 
 def _data_of(corpus: Corpus, train: TrainConfig) -> WindowData | StreamData:
-    """The text as the configuration's preset reads it."""
+    """The text as the configuration reads it."""
+    corpus = corpus.limited(train.train_chars)
     ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
     train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
     return data_for(train_ids, val_ids, train)
@@ -332,6 +339,19 @@ def _ms_per_char(model: LanguageModel, chars: int) -> float:
     began = time.perf_counter()
     written = sum(1 for _ in generate(model, [[0]], chars, Decoding(method="greedy")))
     return 1e3 * (time.perf_counter() - began) / written
+
+
+def ngram_ms_per_char(ngram: KneserNey, chars: int = CHARS, rounds: int = ROUNDS) -> float:
+    """Wall milliseconds per greedily generated character of an n-gram model: the median of ``rounds``."""
+    times = []
+    for _ in range(rounds + 1):  # the first one also makes the model's tables
+        text, began = [0], time.perf_counter()
+        for _ in range(chars):
+            context = text[-(ngram.order - 1) :] if ngram.order > 1 else []
+            following = ngram.log_probabilities_of_all(np.array([*context, 0]), len(context))
+            text.append(int(following.argmax()))
+        times.append(1e3 * (time.perf_counter() - began) / chars)
+    return median(times[1:])
 
 
 @dataclass(frozen=True)

@@ -83,3 +83,12 @@ def test_a_training_by_hand_is_taken_by_the_pipeline(trained, small_text):
 def test_an_evaluation_of_a_pipeline_run_judges_its_training(first):
     result = evaluate(first.result["run_id"]).result
     assert result["trained_run"] == first.result["trained_run"]
+
+
+def test_a_part_of_the_text_is_that_of_every_step(store, small_text):
+    done = run_pipeline(small_text, train_chars=5000, epochs=1)
+    prepared, trained, evaluated, _ = (step.result for step in done.steps)
+    assert prepared["train_characters"] == 5000
+    assert prepared["ngram_test_perplexity"] == trained["ngram_test_perplexity"]
+    assert evaluated["ngram_perplexity"] == pytest.approx(trained["ngram_test_perplexity"])
+    assert MlflowClient().get_run(trained["run_id"]).info.run_name == "lstm-1x8-s0-last-5000-topics"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import stdtrit
 
-from pipeline.support.statistics import Spread, estimate, pooled_spread, welch
+from pipeline.support.statistics import Spread, block_bootstrap, estimate, pooled_spread, welch
 
 NUMBERS = st.lists(st.floats(-5, 5), min_size=2, max_size=6)
 
@@ -74,3 +74,25 @@ def test_a_spread_is_pooled_over_groups_and_leaves_out_single_runs_and_those_at_
     spread = pooled_spread(groups, log(28.0))
     assert spread.degrees_of_freedom == 3
     assert spread.deviation == pytest.approx((2 * log(2**0.5) ** 2 / 3) ** 0.5)
+
+
+def test_the_bootstrap_of_independent_values_has_the_usual_interval():
+    values = np.random.default_rng(1).normal(2.0, 1.0, 5000)
+    found = block_bootstrap(values, block=10)
+    assert found.mean == pytest.approx(values.mean())
+    assert found.half == pytest.approx(1.96 / 5000**0.5, rel=0.15)
+
+
+def test_blocks_widen_the_interval_of_values_whose_neighbours_are_alike():
+    values = np.repeat(np.random.default_rng(1).normal(0.0, 1.0, 200), 20)
+    assert block_bootstrap(values, block=40).half > 3 * block_bootstrap(values, block=1).half
+
+
+def test_a_short_last_block_weighs_as_many_values_as_it_has():
+    found = block_bootstrap(np.array([1.0] * 10 + [2.0]), block=10)
+    assert found.mean == pytest.approx(12 / 11)
+    assert (found.low, found.high) == (1.0, 2.0)
+
+
+def test_a_single_block_has_no_interval():
+    assert block_bootstrap(np.array([1.0, 2.0]), block=2).low is None

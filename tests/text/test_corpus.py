@@ -325,6 +325,30 @@ def test_both_presets_read_the_same_test_text():
     assert corpus.spans("report")["val"] == (10_000, 15_032)
 
 
+def test_a_limited_text_keeps_the_end_of_its_training_split_and_what_is_held_out(text_file):
+    corpus = load_corpus(CorpusConfig(str(text_file)))
+    last = corpus.limited(2000)
+    end = corpus.spans("stream")["train"][1]
+    assert last.spans("stream") == {**corpus.spans("stream"), "train": (end - 2000, end)}
+    assert (last.train_chars, len(last.baseline_text("stream"))) == (2000, 2000)
+    assert last.limited(0) == corpus
+
+
+def test_the_baselines_of_a_limited_text_are_its_own(text_file):
+    corpus = load_corpus(CorpusConfig(str(text_file)))
+    last = corpus.limited(2000)
+    whole, part = corpus.baselines("stream"), last.baselines("stream")
+    assert part["val"].ngram_bits_per_char > whole["val"].ngram_bits_per_char
+    assert last.ngram("stream").entries == part["val"].ngram_entries
+    assert corpus.baselines("stream") == whole
+
+
+def test_a_limit_beyond_the_text_is_refused(text_file):
+    corpus = load_corpus(CorpusConfig(str(text_file)))
+    with pytest.raises(InputError, match=f"--train-chars 99,999 is more than the {corpus.train_chars:,} training"):
+        corpus.limited(99_999)
+
+
 def test_baselines_are_those_of_the_training_text_and_are_kept(text_file, monkeypatch):
     corpus = load_corpus(CorpusConfig(str(text_file)))
     bars = corpus.baselines("stream")

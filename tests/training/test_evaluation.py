@@ -10,6 +10,7 @@ from torch.nn import functional as F
 import pipeline.training.evaluation
 from models.config import ModelConfig
 from models.language_model import LanguageModel
+from models.mixture import Mixture
 from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline.config import CorpusConfig, resolve
 from pipeline.text.batches import windows
@@ -18,6 +19,8 @@ from pipeline.training.evaluation import (
     CONTEXT_CHARS,
     ROW_CHARS,
     TextScore,
+    costs_of,
+    costs_of_mixture,
     perplexity,
     score_mixtures,
     score_text,
@@ -184,6 +187,17 @@ def test_mixtures_do_not_depend_on_how_much_is_read_at_once(monkeypatch, rows, m
     monkeypatch.setattr(pipeline.training.evaluation, "ROWS_AT_ONCE", rows)
     monkeypatch.setattr(pipeline.training.evaluation, "MIXED_AT_ONCE", mixed)
     torch.testing.assert_close(score_mixtures(model, ngram, ids), whole)
+
+
+def test_costs_of_characters_sum_up_to_the_scores():
+    model, ngram, ids = small_model(), some_counts(), some_ids(700)
+    costs = costs_of(model, ids)
+    assert len(costs) == 699
+    assert float(costs.sum()) == pytest.approx(score_text(model, ids).nats)
+    mixture = Mixture("geometric", 0.3)
+    mixed = costs_of_mixture(model, ngram, mixture, ids)
+    assert len(mixed) == 699
+    assert float(mixed.sum()) == pytest.approx(mixture.of(score_mixtures(model, ngram, ids)))
 
 
 # --- windows ---------------------------------------------------------------------------------------------------------

@@ -391,6 +391,17 @@ def test_stored_ngrams_are_counted_beside_parameters(done, on_top):
     assert figures["parameters"] == plain["parameters"] + 2 * (OPTIONS["hidden_size"] + 1) == on_top.trained_parameters
 
 
+def test_a_part_of_the_text_is_all_that_the_network_and_its_ngram_see(corpus):
+    heard = Heard()
+    result = experiment(corpus, heard, train_chars=2000, on_top_of="ngram", epochs=1)
+    last = corpus.limited(2000)
+    assert heard.started[0].data.chars_per_epoch < 2000
+    assert result.baselines == last.baselines("stream")
+    order = result.baselines["val"].ngram_order + 1
+    ngram = KneserNey(last.split("stream", "train"), len(corpus.vocabulary), order)
+    assert result.figures()["stored_numbers"] - result.figures()["parameters"] == ngram.entries
+
+
 def test_the_control_is_the_ngram_calibrated_on_the_validation_text(corpus, on_top):
     untouched = torch.tensor([1.0, 0, 0, 0, 0])
     val, figures = ids_of(corpus, "val"), on_top.figures()

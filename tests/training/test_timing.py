@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from models.config import ModelConfig
 from models.language_model import LanguageModel
+from models.ngram import KneserNey
 from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import TrainingDivergedError
 from pipeline.text.corpus import load_corpus
@@ -27,6 +28,7 @@ from pipeline.training.timing import (
     configurations_for,
     front_members,
     generation_ms_per_char,
+    ngram_ms_per_char,
     search_minutes,
     shapes_to_time,
     time_training,
@@ -281,6 +283,21 @@ def test_what_is_slower_takes_longer_and_the_number_of_threads_is_put_back():
     times = generation_ms_per_char([small, large], chars=10, rounds=3)
     assert times[0] < times[1]
     assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("order", [1, 3])
+def test_an_n_gram_is_timed_by_the_characters_that_it_writes(monkeypatch, order):
+    ngram = KneserNey(np.arange(300) % 7 % 5, 5, order)
+    read: list[int] = []
+    distributions = KneserNey.log_probabilities_of_all
+
+    def counting(model, ids, context):
+        read.append(context)
+        return distributions(model, ids, context)
+
+    monkeypatch.setattr(KneserNey, "log_probabilities_of_all", counting)
+    assert ngram_ms_per_char(ngram, chars=4, rounds=2) > 0
+    assert read == [min(done + 1, order - 1) for done in range(4)] * 3
 
 
 def test_of_no_models_there_are_no_times():

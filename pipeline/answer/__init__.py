@@ -1,0 +1,1 @@
+"""The answer to whether a recurrent network is worth what it costs on a text."""

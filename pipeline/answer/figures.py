@@ -1,0 +1,166 @@
+"""The answer as pictures: perplexity against text and against size, and against the seconds of training and of use."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from pipeline.answer.findings import CountedModel, Findings, Network
+from pipeline.support import plotting
+from pipeline.support.plotting import Axes, Line, add_axes, log_x, log_y, new_figure, write_labels
+from pipeline.support.statistics import Estimate
+
+WIDTH, HEIGHT, DOTS_PER_INCH = 7.2, 3.8, 200  # twice the pixels of a README's 700: 8 points are read as 11 pixels
+TEXT_SIZE = 8
+
+
+class Style(NamedTuple):
+    """How a series is drawn; the colours differ for the colour-blind too (Okabe and Ito, Tol)."""
+
+    colour: str
+    marker: str
+    line: str
+
+
+NETWORK, NGRAM = Style("#0072b2", "o", "-"), Style("#d55e00", "s", "--")
+MIXED, ON_TOP = Style("#009e73", "^", "-."), Style("#aa4499", "D", ":")
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line through means with their intervals; ``labels`` are beside its points, "" for none."""
+
+    style: Style
+    points: Sequence[tuple[float, Estimate]]
+    labels: Sequence[str]
+
+    @property
+    def means(self) -> list[tuple[float, float]]:
+        return [(x, value.mean) for x, value in self.points]
+
+
+def _exact(value: float) -> Estimate:
+    """A value without an interval: counting has no seeds."""
+    return Estimate(value, None, None)
+
+
+def _scale(axes: Axes, series: Sequence[Series]) -> None:
+    """Make both scales logarithmic, with limits around all points and intervals."""
+    every = [(x, value) for each in series for x, value in each.points]
+    log_x(axes, [x for x, _ in every], is_narrow=True)
+    log_y(axes, [height for _, value in every for height in (value.mean, value.low, value.high) if height is not None])
+
+
+def _draw(axes: Axes, series: Sequence[Series]) -> None:
+    """Draw all series, and label their points."""
+    lines: list[Line] = []
+    for each in series:
+        colour, marker, line = each.style
+        axes.plot(*zip(*each.means, strict=True), line, color=colour, linewidth=1.3, zorder=2.5)
+        lines += pairwise(each.means)
+        for x, value in each.points:
+            bar = None
+            if value.low is not None and value.high is not None:
+                bar = [[value.mean - value.low], [value.high - value.mean]]
+                lines.append(((x, value.low), (x, value.high)))
+            axes.errorbar([x], [value.mean], yerr=bar, fmt=marker, color=colour, markersize=4.5, capsize=2, zorder=4)
+    labels = [
+        (text, *point, each.style.colour)
+        for each in series
+        for text, point in zip(each.labels, each.means, strict=True)
+        if text
+    ]
+    labels.sort(key=lambda label: -len(label[0]))  # the long ones name a series
+    dots = [point for each in series for point in each.means]
+    named = [(text, x, y) for text, x, y, _ in labels]
+    write_labels(axes, named, dots, lines, keep=len(named), colours=[colour for *_, colour in labels])
+
+
+def learning_curves(findings: Findings) -> list[Series]:
+    """The best n-gram, the default network and both mixed, on more and more of the text."""
+    networks = findings.family("text")
+
+    def series(style: Style, mean: Callable[[Network], Estimate], name: str, at: int) -> Series:
+        labels = [name if number == at else "" for number in range(len(networks))]
+        return Series(style, [(each.text_chars, mean(each)) for each in networks], labels)
+
+    return [
+        series(NGRAM, lambda each: _exact(each.ngram_test), "best n-gram", max(0, len(networks) - 2)),
+        series(NETWORK, findings.mean, findings.default.name, 0),
+        series(MIXED, lambda each: findings.mean(each, mixed=True), "both, mixed", len(networks) // 2),
+    ]
+
+
+def by_stored_numbers(findings: Findings) -> list[Series]:
+    """n-grams, networks alone and networks on top of an n-gram, by the numbers that they store."""
+    return _by_cost(findings, findings.by_size, lambda each: each.entries, lambda each: each.stored_numbers)
+
+
+def by_train_seconds(findings: Findings) -> list[Series]:
+    """n-grams by the seconds to fit them, the default network trained longer and longer, and networks on top."""
+    longer = [*findings.family("budget"), findings.default]
+    return _by_cost(findings, longer, lambda each: each.fit_seconds, lambda each: each.train_seconds)
+
+
+def by_ms_per_char(findings: Findings) -> list[Series]:
+    """n-grams, networks alone and networks on top of an n-gram, by the milliseconds to write a character."""
+    return _by_cost(findings, findings.by_size, lambda each: each.ms_per_char, lambda each: each.ms_per_char or 0.0)
+
+
+def _by_cost(
+    findings: Findings,
+    alone: Sequence[Network],
+    of_ngram: Callable[[CountedModel], float],
+    of_network: Callable[[Network], float],
+) -> list[Series]:
+    """n-grams of all orders, these networks, and those on top of an n-gram, by what they cost."""
+
+    def series(style: Style, networks: Sequence[Network], partner: str = "") -> Series:
+        points = [(of_network(each), findings.mean(each)) for each in networks]
+        sizes = ["" if each.name == networks[0].name else each.name.rpartition("x")[2] for each in networks[1:]]
+        return Series(style, points, [networks[0].name + partner, *sizes])
+
+    first, *others = findings.counted
+    counted = [(of_ngram(each), _exact(each.test_perplexity)) for each in findings.counted]
+    return [
+        Series(NGRAM, counted, [f"{first.order}-gram", *(str(each.order) for each in others)]),
+        series(NETWORK, alone),
+        series(ON_TOP, findings.family("on top"), " on n-gram"),
+    ]
+
+
+def _picture(panels: Sequence[tuple[str, str, Sequence[Series]]]) -> bytes:
+    """Panels side by side: title, label of x, and what is drawn."""
+    figure = new_figure(WIDTH, HEIGHT, DOTS_PER_INCH)
+    for number, (title, label, series) in enumerate(panels, start=1):
+        axes = add_axes(figure, title, 100 + 10 * len(panels) + number, TEXT_SIZE + 1)
+        axes.tick_params(labelsize=TEXT_SIZE)
+        axes.set_xlabel(label, fontsize=TEXT_SIZE, parse_math=False)
+        if number == 1:
+            axes.set_ylabel("test perplexity per character", fontsize=TEXT_SIZE)
+        _scale(axes, series)
+    for axes, (_, _, series) in zip(figure.axes, panels, strict=True):
+        _draw(axes, series)
+    return plotting.png(figure, shades=16)
+
+
+def answer_picture(findings: Findings) -> bytes:
+    """Test perplexity against the characters of the text, and against the numbers stored."""
+    curves, stored = learning_curves(findings), by_stored_numbers(findings)
+    return _picture(
+        [
+            ("How much text there is", f"training characters of {findings.text}", curves),
+            ("How much is stored", "numbers stored: parameters, n-grams", stored),
+        ]
+    )
+
+
+def costs_picture(findings: Findings) -> bytes:
+    """Test perplexity against the seconds of training, and against the milliseconds to write a character."""
+    training, use = by_train_seconds(findings), by_ms_per_char(findings)
+    return _picture(
+        [
+            ("How long it is trained", f"seconds of one core, on {findings.text}", training),
+            ("How long a character takes", "milliseconds of one core", use),
+        ]
+    )

@@ -1,0 +1,71 @@
+"""Which networks are trained to answer the question on a text, and how much each of them reads.
+
+All follow the preset stream, whose defaults depend on the shape, on the text and on how much is read of it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, Literal
+
+from models.config import ModelConfig
+from pipeline.config import BUDGET_CHARS, SHAPES, TEXT_CHARS, TrainConfig, resolve
+
+Family = Literal["text", "budget", "size", "on top"]
+"""In what a network differs from the default one; on top: it corrects an n-gram model."""
+
+USUAL_MINUTES = 10.0  # in which 2 cores do what is planned below, on The Time Machine
+SMALLEST_TEXT, MOST_TEXTS = 10_000, 6
+STEP, LAST_STEP = 2, 1.4  # between two texts (or a power of it, on a long text); at least, from the last but one to all
+BUDGET_SHARES = (1 / 16, 1 / 4)
+HIDDEN_SIZES = (16, 32, 64, 128)
+ON_TOP_CHARS = {8: 1_000_000, 32: 2_000_000, 128: 6_000_000}  # hidden size -> characters to train on
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A network to train with every seed; its own is 0. ``text_chars`` are the training characters that it may read."""
+
+    family: Family
+    text_chars: int
+    model: ModelConfig
+    train: TrainConfig
+
+    @property
+    def is_default(self) -> bool:
+        """Whether this is the default network, trained on all of the text as much as by default."""
+        return self.family == "text" and not self.train.train_chars
+
+
+def text_sizes(train_chars: int) -> list[int]:
+    """The training characters of the learning curves: 10,000, 20,000, ... and all; in larger steps on a long text."""
+    step = STEP
+    while len(sizes := list(_sizes_below(train_chars / LAST_STEP, step))) >= MOST_TEXTS:
+        step *= STEP
+    return [*sizes, train_chars]
+
+
+def _sizes_below(limit: float, step: int) -> Iterator[int]:
+    size = SMALLEST_TEXT
+    while size < limit:
+        yield size
+        size *= step
+
+
+def planned(train_chars: int, minutes: float = USUAL_MINUTES) -> list[Planned]:
+    """All networks for a text of so many training characters; the default one is among them once."""
+    budget, default = BUDGET_CHARS["stream"], SHAPES["stream"]
+
+    def network(family: Family, chars: float, train_chars_read: int = 0, **options: Any) -> Planned:
+        budget_chars = max(1, round(chars * minutes / USUAL_MINUTES))
+        given = {**default, "budget_chars": budget_chars, "train_chars": train_chars_read, **options}
+        return Planned(family, train_chars_read or train_chars, *resolve(given, train_chars))
+
+    *parts, _ = text_sizes(train_chars)
+    return [
+        *(network("text", budget * min(1.0, sqrt(part / TEXT_CHARS)), part) for part in parts),
+        network("text", budget),
+        *(network("budget", budget * share) for share in BUDGET_SHARES),
+        *(network("size", budget, hidden_size=size) for size in HIDDEN_SIZES),
+        *(network("on top", chars, hidden_size=size, on_top_of="ngram") for size, chars in ON_TOP_CHARS.items()),
+    ]

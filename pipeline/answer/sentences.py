@@ -1,0 +1,199 @@
+"""The answer in words: three sentences that follow from the numbers, and the tables beside them."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from textwrap import fill, indent
+
+from pipeline.answer.findings import BLOCK_CHARS, Comparison, Findings, Network, crossings, percent
+from pipeline.support.markdown import markdown_table, plain, text_table
+from pipeline.support.statistics import Estimate
+
+HEADS = ("", "stored numbers", "characters", "seconds", "ms/character", "test perplexity", "mixed")
+
+
+def three_sentences(findings: Findings) -> dict[str, str]:
+    """The answer: alone, with counting, and by the numbers that are stored."""
+    return {"alone": alone(findings), "with_counting": with_counting(findings), "below": below(findings)}
+
+
+def alone(findings: Findings) -> str:
+    """Compare the default network with the best n-gram."""
+    network, ngram = findings.default, findings.ngram
+    conclusion = {
+        "ahead": "the network is better than counting",
+        "behind": "counting is better than the network",
+        "open": f"which of the two is better is open{_why_open(findings.alone)}",
+    }[findings.alone.verdict]
+    return (
+        f"Alone: the {network.name}, trained for {_seconds(network.train_seconds)}, has a test perplexity of "
+        f"{_mean(findings, network)}; the {ngram.order}-gram, fitted in {_seconds(ngram.fit_seconds)}, has "
+        f"{ngram.test_perplexity:.2f}. The network's is {_difference(findings.alone)}: {conclusion}."
+    )
+
+
+def with_counting(findings: Findings) -> str:
+    """Compare the mixture, and the largest network on top of an n-gram, with the best n-gram."""
+    mixed, on_top = findings.default, findings.largest_on_top
+    return (
+        f"With counting: mixed with the {findings.order}-gram, the network reaches {_mean(findings, mixed, True)}, "
+        f"{_difference(findings.mixed)} than the n-gram alone{_unless_ahead(findings.mixed)}; the {on_top.name}, "
+        f"trained on top of an n-gram for {_seconds(on_top.train_seconds)}, reaches {_mean(findings, on_top)}, "
+        f"{_difference(findings.on_top)}{_unless_ahead(findings.on_top)}."
+    )
+
+
+def below(findings: Findings) -> str:
+    """Compare networks alone with n-grams that store as many numbers."""
+    networks, counted = findings.by_size, findings.counted
+    found = crossings(
+        [(each.stored_numbers, findings.mean(each).mean) for each in networks],
+        [(each.entries, each.test_perplexity) for each in counted],
+    )
+    if found is None:
+        return (
+            f"Below {_size(networks[0].stored_numbers)} stored numbers: no network was trained, and every n-gram "
+            "stores less; the two can't be compared at one size."
+        )
+    limits = [*found.at, found.high]
+    names = ("networks", "n-grams") if found.first_is_lower else ("n-grams", "networks")
+    sentence = (
+        f"Below {_size(limits[0])} stored numbers (down to {_size(found.low)}, the least that both have): {names[0]} "
+        f"are better than {names[1]} of the same size"
+    )
+    for number, (start, end) in enumerate(pairwise(limits), start=1):
+        where = f"above {_size(start)}" if number == len(found.at) else f"from {_size(start)} to {_size(end)}"
+        sentence += f"; {where}, {names[number % 2]} are"
+    return f"{sentence}.{_example(findings, networks, limits[0])}"
+
+
+def _example(findings: Findings, networks: Sequence[Network], limit: float) -> str:
+    """Compare the largest network below a limit with the best n-gram that is not larger; "" if there are not both."""
+    smaller = [each for each in networks if each.stored_numbers <= limit]
+    ngrams = [each for each in findings.counted if smaller and each.entries <= smaller[-1].stored_numbers]
+    if not ngrams:
+        return ""
+    network, ngram = smaller[-1], min(ngrams, key=lambda each: each.val_perplexity)
+    mean, bar = findings.mean(network), ngram.test_perplexity
+    is_close = mean.low is not None and mean.high is not None and mean.low <= bar <= mean.high
+    return (
+        f" The {network.name} has {_mean(findings, network)} with {network.stored_numbers:,} numbers, the "
+        f"{ngram.order}-gram {bar:.2f} with {ngram.entries:,}{': too close to call' if is_close else ''}."
+    )
+
+
+# --- parts of sentences ----------------------------------------------------------------------------------------------
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s" if seconds >= 0.95 else f"{seconds:.2g} s"
+
+
+def _size(numbers: float) -> str:
+    """A size with two significant digits: 21,000."""
+    return f"{float(f'{numbers:.2g}'):,.0f}"
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'s' * (count > 1)}"
+
+
+def _mean(findings: Findings, network: Network, mixed: bool = False) -> str:
+    """A mean test perplexity with half of its interval and its seeds: 3.66 ± 0.02 (3 seeds)."""
+    return f"{findings.mean(network, mixed)} ({_seeds(len(network.test))})"
+
+
+def _interval(bits: Estimate) -> str:
+    """An interval in percent: -2.1 to -1.0 %."""
+    assert bits.low is not None
+    assert bits.high is not None
+    return f"{percent(bits.low):+.1f} to {percent(bits.high):+.1f} %"
+
+
+def _difference(comparison: Comparison) -> str:
+    """How much lower or higher a perplexity is, with the intervals of seeds and of the text."""
+    change = percent(comparison.over_seeds.mean)
+    named = {"the seeds": comparison.over_seeds, "the text": comparison.over_text}
+    intervals = [f"{_interval(each)} by {name}" for name, each in named.items() if each.low is not None]
+    side = "lower" if change < 0 else "higher"
+    return f"{abs(change):.1f} % {side}" + (f" ({'; '.join(intervals)})" if intervals else "")
+
+
+def _why_open(comparison: Comparison) -> str:
+    """Which interval includes zero."""
+    named = {"the seeds": comparison.over_seeds, "the text": comparison.over_text}
+    with_zero = [
+        name
+        for name, each in named.items()
+        if each.low is not None and each.high is not None and each.low <= 0 <= each.high
+    ]
+    return f", as the interval by {' and that by '.join(with_zero)} includes zero" if with_zero else ""
+
+
+def _unless_ahead(comparison: Comparison) -> str:
+    return {"ahead": "", "behind": ", so it is behind", "open": f" (open{_why_open(comparison)})"}[comparison.verdict]
+
+
+# --- the table, the note and what is printed -------------------------------------------------------------------------
+
+
+def _rows(findings: Findings) -> list[tuple[str, ...]]:
+    """A row for each n-gram and each network."""
+    rows: list[tuple[str, ...]] = [
+        (
+            f"{each.order}-gram",
+            f"{each.entries:,}",
+            "",
+            f"{each.fit_seconds:.2f}",
+            f"{each.ms_per_char:.3f}",
+            f"{each.test_perplexity:.3f}",
+            "",
+        )
+        for each in findings.counted
+    ]
+    for each in findings.trained:
+        part = f" on {each.text_chars:,}" if each.family == "text" and each is not findings.default else ""
+        on_top = " on top" if each.family == "on top" else ""
+        rows.append(
+            (
+                f"{each.name}{on_top}{part}",
+                f"{each.stored_numbers:,}",
+                f"{each.read_chars:,}",
+                f"{each.train_seconds:.1f}",
+                "" if each.ms_per_char is None else f"{each.ms_per_char:.3f}",
+                str(findings.mean(each)),
+                "" if each.family == "on top" else str(findings.mean(each, mixed=True)),
+            )
+        )
+    return rows
+
+
+def how_measured(findings: Findings) -> str:
+    """Sentences on the intervals and the columns."""
+    deviation, degrees = findings.spread()
+    seeds = (
+        "No seed was repeated, so perplexities have no interval."
+        if deviation is None
+        else f"± is half of the 95 % interval of the mean, from the spread among seeds, pooled over all networks "
+        f"({100 * deviation:.2g} % of perplexity, {degrees} degrees of freedom)."
+    )
+    return (
+        f"{seeds} In the sentences, the interval by the seeds is Student's t of these seeds, that by the text is of a "
+        f"paired bootstrap over blocks of {BLOCK_CHARS} characters of the test text. Characters are those that a "
+        "network is trained on in all; seconds are of its training, on one thread, and of fitting an n-gram; "
+        "milliseconds are of writing one character. Sizes between those measured are interpolated."
+    )
+
+
+def answer_note(findings: Findings, sentences: Mapping[str, str]) -> str:
+    """The note of the answer's run."""
+    said = "\n".join(f"- {plain(sentence)}" for sentence in sentences.values())
+    return f"{said}\n\n{markdown_table(HEADS, _rows(findings))}\n\n{how_measured(findings)}"
+
+
+def answer_table(findings: Findings, sentences: Mapping[str, str], links: Mapping[str, str], how_to_start: str) -> str:
+    """The text that the command prints at its end."""
+    table = indent(text_table(HEADS, _rows(findings)), "  ")
+    words = "\n\n".join(fill(line, 112, initial_indent="  ", subsequent_indent="  ") for line in sentences.values())
+    measured = fill(how_measured(findings), 112, initial_indent="  ", subsequent_indent="  ")
+    linked = "\n".join(f"  {label:<7} {url}" for label, url in links.items())
+    return f"The answer on {findings.text}\n\n{words}\n\n{table}\n\n{measured}\n\n{linked}\n  ({how_to_start})"

@@ -1,0 +1,394 @@
+"""The stage ``answer``: is a recurrent network worth what it costs on a text? Trainings, three sentences, two pictures.
+
+An answer is identified by its text, --minutes and the training code: the same command again resumes the same run and
+trains only what is missing. More --seeds add to it.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.language_model import LanguageModel
+from models.mixture import Mixture
+from models.ngram import KneserNey
+from pipeline.answer import figures
+from pipeline.answer.findings import Comparison, CountedModel, Findings, Network, compared
+from pipeline.answer.plan import Planned, planned
+from pipeline.answer.sentences import answer_note, three_sentences
+from pipeline.config import AnswerConfig, CorpusConfig
+from pipeline.errors import InputError, TmlmError
+from pipeline.stages.train import TrainingTask, train_in_processes
+from pipeline.support import machine
+from pipeline.support.files import BEST_CHECKPOINT, exclusive_lock
+from pipeline.support.progress import SearchProgress, search_progress
+from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
+from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.tracking import links, records, store
+from pipeline.tracking.liveness import close_dead_runs, close_the_dead
+from pipeline.tracking.runs import TrackedRun
+from pipeline.tracking.step import corpus_keys, corpus_options, corpus_tags, parent_run, record_datasets, step_key
+from pipeline.training.checkpoints import load_model
+from pipeline.training.evaluation import costs_of, costs_of_mixture
+from pipeline.training.hardware import check_training_fits, choose_threads, training_bytes, worker_count
+from pipeline.training.timing import (
+    Calibration,
+    TimingTask,
+    generation_ms_per_char,
+    ngram_ms_per_char,
+    queue_seconds,
+    shapes_to_time,
+    time_all,
+)
+
+log = logging.getLogger(__name__)
+
+STAGE = "answer"
+KILLS_ALLOWED = 1  # deaths of a training's process before the answer is given up
+
+
+@dataclass(frozen=True)
+class AnswerRun:
+    """A finished answer: its run, what was found, the three sentences, and the result as recorded."""
+
+    run_id: str
+    findings: Findings
+    sentences: Mapping[str, str]
+    result: dict[str, Any]
+
+    @property
+    def links(self) -> dict[str, str]:
+        """Links into the UI: the models of the text, and the answer's run."""
+        return links.links_to(self.result["corpus_sha256"], self.run_id)
+
+
+def answer(
+    config: AnswerConfig,
+    corpus_config: CorpusConfig,
+    say: Callable[[str], None] = lambda line: None,
+    make_pool: MakePool = train_in_processes,
+) -> AnswerRun:
+    """Train what is missing of the plan, and answer the question from the record.
+
+    ``say`` gets lines of progress for a person. Raises InputError for a text that can't be trained on, and what a
+    training raises.
+    """
+    corpus = load_corpus(corpus_config)
+    inputs = {STAGE: config.minutes, "alphabet": corpus_config.alphabet, **corpus_keys(corpus)}
+    identity = step_key("train", inputs)
+    refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
+    with exclusive_lock(store.root() / "mlruns" / f".answer-{identity}.lock", refusal):
+        close_the_dead(store.setup())
+        earlier_id = records.latest_run({"stage": STAGE, STAGE: identity})
+        earlier = records.ended_run(earlier_id) if earlier_id else None
+        if earlier is not None:
+            records.check_is_here(earlier, f"the answer {earlier_id}")
+        tags = {**corpus_tags(corpus), STAGE: identity}
+        with parent_run(STAGE, f"answer-{corpus.label}", tags, earlier) as run:
+            return _AnswerDriver(config, corpus_config, corpus, run, say).run_all(make_pool)
+
+
+class _AnswerDriver:
+    """Plan, run and record the trainings of one answer, and conclude from them."""
+
+    bar: SearchProgress
+
+    def __init__(
+        self,
+        config: AnswerConfig,
+        corpus_config: CorpusConfig,
+        corpus: Corpus,
+        run: TrackedRun,
+        say: Callable[[str], None],
+    ) -> None:
+        self.config, self.corpus_config, self.corpus = config, corpus_config, corpus
+        self.run, self.say = run, say
+        self.plan = planned(corpus.train_chars, config.minutes)
+        self.minutes_expected: float | None = None
+        self._results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
+        self._kills: dict[tuple[int, int], int] = {}
+        self._calibration: Calibration | None = None
+
+    def run_all(self, make_pool: MakePool) -> AnswerRun:
+        """Train what is missing, and conclude."""
+        began = time.monotonic()
+        options = asdict(self.config)
+        self.run.params({**corpus_options(self.corpus_config), **options})
+        self.run.tags({f"latest.{name}": value for name, value in options.items()})  # parameters keep their first ones
+        self.run.yaml("environment.yaml", machine.environment())
+        record_datasets(self.run, self.corpus, "stream")
+        waiting = self._missing()
+        if waiting:
+            workers = self._workers(waiting)
+            with search_progress(self.run.name, workers) as self.bar, make_pool(workers) as pool:
+                self._estimate(pool, waiting, workers)
+                self._train(pool, waiting)
+        return self._conclude(time.monotonic() - began)
+
+    # --- what is to be trained ---------------------------------------------------------------------------------------
+
+    def _missing(self) -> list[TrainingTask]:
+        """The trainings without a finished run and its model; keeps the results of the others."""
+        recorded = {}
+        for training in records.nested_trainings(self.run.id, []):
+            if training.result and _has_model(training.run_id):
+                recorded[str([training.configuration[part] for part in ("model", "train")])] = training.result
+        missing = []
+        for seed in range(self.config.seeds):
+            for number, each in enumerate(self.plan):
+                task = self._task(number, each, seed)
+                result = recorded.get(str([asdict(task.model), asdict(task.train)]))
+                if result is None:
+                    missing.append(task)
+                else:
+                    self._results[number, seed] = result
+        return missing
+
+    def _task(self, number: int, each: Planned, seed: int) -> TrainingTask:
+        return TrainingTask(
+            role="answer",
+            number=number,
+            corpus=self.corpus_config,
+            model=each.model,
+            train=replace(each.train, seed=seed),
+            study=self.run.id,  # a deleted answer's trainings are not reused
+            parent=self.run.id,
+            tags={**corpus_tags(self.corpus), "study": self.run.name, "role": "answer", "family": each.family},
+        )
+
+    def _workers(self, tasks: Sequence[TrainingTask]) -> int:
+        """--workers, or as many as cores and memory allow. InputError for what does not fit into memory."""
+        symbols, largest = len(self.corpus.vocabulary), 0
+        start, end = self.corpus.spans("stream")["test"]
+        at_once = min(self.config.workers or 1, len(tasks))
+        for task in tasks:
+            needs = task.model, task.train, symbols, task.train.train_chars or self.corpus.train_chars, end - start
+            check_training_fits(*needs, at_once)
+            largest = max(largest, training_bytes(*needs))
+        return worker_count(self.config.workers, largest)
+
+    # --- training ----------------------------------------------------------------------------------------------------
+
+    def _estimate(self, pool: Pool, tasks: list[TrainingTask], workers: int) -> None:
+        """Time some steps, put the longest trainings first, and say how long it will take and where it is recorded."""
+        self.bar.phase("timing some steps")
+        shapes = shapes_to_time([(task.model, task.train) for task in tasks])
+        timings = time_all(pool, [TimingTask(self.corpus_config, *shape) for shape in shapes])
+        about = "how long is not known, as every process that timed some steps was lost"
+        if calibration := Calibration(self.corpus, timings):
+            self._calibration = calibration
+            tasks.sort(key=self._expected, reverse=True)
+            minutes = self.minutes_expected = queue_seconds([self._expected(task) for task in tasks], workers) / 60
+            about = f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
+            about += f" with {workers} worker{'s' * (workers > 1)}, by steps timed just now"
+        done = f" ({len(self._results)} are done)" if self._results else ""
+        self.say(f"{len(tasks)} trainings{done}: {about}\n{links.link_to_run(self.run.id)}")
+
+    def _expected(self, task: TrainingTask) -> float:
+        """Expected seconds of a training."""
+        return 1.0 if self._calibration is None else self._calibration.expected_seconds(task.model, task.train)
+
+    def _train(self, pool: Pool, waiting: list[TrainingTask]) -> None:
+        total = len(waiting) + len(self._results)
+
+        def on_end(event: Event) -> None:
+            task: TrainingTask = event.task
+            if event.kind == "lost":
+                self._count_kill(task, f"its process (pid {event.pid}) is gone, exit code {event.value}")
+                waiting.insert(0, task)  # its run is resumed
+            elif event.kind == "failed":
+                raise raised(event)
+            else:
+                self._results[task.number, task.train.seed] = event.value
+                self.bar.show(trainings=f"{len(self._results)}/{total}")
+
+        self.bar.phase("training")
+        run_tasks(
+            pool,
+            lambda: waiting.pop(0) if waiting else None,
+            on_end,
+            self.bar,
+            self._expected,
+            lambda: sum(map(self._expected, waiting)),
+        )
+
+    def _count_kill(self, task: TrainingTask, reason: str) -> None:
+        """Count the death of a training's process. Raises TmlmError after KILLS_ALLOWED of them."""
+        close_dead_runs()
+        key = task.number, task.train.seed
+        kills = self._kills[key] = self._kills.get(key, 0) + 1
+        what = f"the training of {task.model.shape} (seed {task.train.seed}) is lost: {reason}"
+        if kills > KILLS_ALLOWED:
+            raise TmlmError(f"{what}, {kills} times; run the same command again to resume it")
+        log.warning("%s", what)
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def _conclude(self, seconds: float) -> AnswerRun:
+        """Measure what the trainings do not, and record the answer."""
+        findings = self._findings()
+        sentences = three_sentences(findings)
+        result = self._result(findings, sentences, seconds / 60)
+        self.run.picture("plots/answer.png", figures.answer_picture(findings))
+        self.run.picture("plots/costs.png", figures.costs_picture(findings))
+        self.run.metrics(_metrics(findings), step=self.run.next_step("answer/network_test_perplexity"))
+        self.run.json(records.RESULT_FILE, result)
+        expected = "" if self.minutes_expected is None else f" {self.minutes_expected:.1f} minutes were expected."
+        took = f"The last command took {seconds / 60:.1f} minutes.{expected} Pictures: `plots/` among the artifacts."
+        self.run.note(f"{answer_note(findings, sentences)}\n\n{took}")
+        return AnswerRun(self.run.id, findings, sentences, result)
+
+    def _results_of(self, number: int) -> list[Mapping[str, Any]]:
+        """The results of a network by seed."""
+        return [self._results[number, seed] for seed in range(self.config.seeds)]
+
+    def _findings(self) -> Findings:
+        torch.set_num_threads(choose_threads(None))
+        default = next(number for number, each in enumerate(self.plan) if each.is_default)
+        on_top = max(number for number, each in enumerate(self.plan) if each.family == "on top")
+        return Findings(
+            text=self.corpus.label,
+            order=self.corpus.baselines("stream")["val"].ngram_order,
+            counted=self._counted(),
+            trained=self._trained(),
+            alone=self._compare(self._results_of(default)),
+            mixed=self._compare(self._results_of(default), is_mixed=True),
+            on_top=self._compare(self._results_of(on_top)),
+        )
+
+    def _counted(self) -> tuple[CountedModel, ...]:
+        """Fit and time the n-grams of all orders."""
+        text, symbols = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
+        scores = (self.corpus.baselines("stream")[split].ngrams for split in ("val", "test"))
+        KneserNey(text, symbols, 1)  # reads the text into memory
+        counted = []
+        for val, test in zip(*scores, strict=True):
+            began = time.perf_counter()
+            ngram = KneserNey(text, symbols, val.order)
+            seconds = time.perf_counter() - began
+            perplexities = 2**val.bits_per_char, 2**test.bits_per_char
+            counted.append(CountedModel(val.order, val.entries, *perplexities, seconds, ngram_ms_per_char(ngram)))
+        return tuple(counted)
+
+    def _trained(self) -> tuple[Network, ...]:
+        """The networks with their results; those on all of the text are timed."""
+        timed = [number for number, each in enumerate(self.plan) if each.family != "budget" and _is_whole(each)]
+        loads = [partial(_model, self._results[number, 0]["run_id"]) for number in timed]
+        ms_per_char = dict(zip(timed, generation_ms_per_char(loads), strict=True))
+        return tuple(
+            Network(
+                family=each.family,
+                name=f"{each.model.cell.upper()} {each.model.num_layers}x{each.model.hidden_size}",
+                text_chars=each.text_chars,
+                read_chars=round(fmean(result["chars_per_second"] * result["train_seconds"] for result in results)),
+                stored_numbers=results[0]["stored_numbers"],
+                test=tuple(result["test_perplexity"] for result in results),
+                mixed=tuple(result["mixture_test_perplexity"] for result in results),
+                ngram_test=results[0]["ngram_test_perplexity"],
+                train_seconds=fmean(result["train_seconds"] for result in results),
+                ms_per_char=ms_per_char.get(number),
+            )
+            for number, each in enumerate(self.plan)
+            for results in [self._results_of(number)]
+        )
+
+    def _compare(self, results: Sequence[Mapping[str, Any]], is_mixed: bool = False) -> Comparison:
+        """Compare networks, or their mixtures, with the best n-gram, character by character of the test text."""
+        ngram, test = self.corpus.ngram("stream"), self.corpus.split("stream", "test")
+        ids = torch.from_numpy(test)
+
+        def bits(result: Mapping[str, Any]) -> NDArray[np.float64]:
+            model = _model(result["run_id"])
+            mixture = Mixture(result["mixture_kind"], result["mixture_weight"])
+            costs = costs_of_mixture(model, ngram, mixture, ids) if is_mixed else costs_of(model, ids)
+            return np.asarray(costs / np.log(2))
+
+        return compared(np.array([bits(result) for result in results]) + ngram.log2_probabilities(test)[1:])
+
+    def _result(self, findings: Findings, sentences: Mapping[str, str], minutes: float) -> dict[str, Any]:
+        """The result as recorded and as --json prints it, with the numbers of every seed."""
+        networks = [
+            {
+                **{name: value for name, value in asdict(network).items() if name not in ("test", "mixed")},
+                "train_chars": each.train.train_chars,
+                "budget_chars": each.train.budget_chars,
+                "test_perplexity": asdict(findings.mean(network)),
+                "mixture_test_perplexity": asdict(findings.mean(network, mixed=True)),
+                "trainings": [{name: result[name] for name in PER_SEED} for result in self._results_of(number)],
+            }
+            for number, (each, network) in enumerate(zip(self.plan, findings.trained, strict=True))
+        ]
+        return {
+            "run_id": self.run.id,
+            "corpus": self.corpus.label,
+            "corpus_sha256": self.corpus.corpus_sha256,
+            "train_characters": self.corpus.train_chars,
+            "seeds": self.config.seeds,
+            "minutes": minutes,
+            "minutes_expected": self.minutes_expected,
+            "sentences": dict(sentences),
+            "ngram_order": findings.order,
+            "ngrams": [asdict(each) for each in findings.counted],
+            "networks": networks,
+            "differences_in_bits_per_char": {
+                name: asdict(comparison) | {"verdict": comparison.verdict}
+                for name, comparison in findings.comparisons.items()
+            },
+        }
+
+
+PER_SEED = (
+    "run_id",
+    "val_perplexity",
+    "test_perplexity",
+    "ngram_order",
+    "ngram_val_perplexity",
+    "ngram_test_perplexity",
+    "mixture_kind",
+    "mixture_weight",
+    "mixture_val_perplexity",
+    "mixture_test_perplexity",
+    "train_seconds",
+    "best_epoch",
+    "epochs",
+)
+
+
+def _is_whole(each: Planned) -> bool:
+    """Whether a network reads all of the text."""
+    return not each.train.train_chars
+
+
+def _model(run_id: str) -> LanguageModel:
+    return load_model(records.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}"))[0]
+
+
+def _has_model(run_id: str) -> bool:
+    """Whether a training still has its model: artifacts may be deleted or damaged."""
+    try:
+        _model(run_id)
+    except (InputError, *store.REFUSALS) as error:
+        log.warning("The training %s is repeated: %s", run_id, error)
+        return False
+    return True
+
+
+def _metrics(findings: Findings) -> dict[str, float]:
+    """The metrics of the answer's run."""
+    means = {
+        "network": findings.mean(findings.default).mean,
+        "mixture": findings.mean(findings.default, mixed=True).mean,
+        "on_top": findings.mean(findings.largest_on_top).mean,
+        "ngram": findings.ngram.test_perplexity,
+    }
+    return {f"answer/{name}_test_perplexity": value for name, value in means.items()} | {
+        f"answer/{name}_difference_bits": comparison.over_seeds.mean
+        for name, comparison in findings.comparisons.items()
+    }

@@ -1,0 +1,60 @@
+"""The pictures of an answer: what they show, and that no label overlaps another."""
+
+from itertools import combinations
+
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+
+from pipeline.answer import figures
+from pipeline.support import plotting
+from tests.answer.made_up import made_up
+from tests.pictures import figures_drawn
+
+PICTURES = {"answer": figures.answer_picture, "costs": figures.costs_picture}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, Figure]:
+    with pytest.MonkeyPatch.context() as patch:
+        kept, found = figures_drawn(patch), made_up()
+        for draw in PICTURES.values():
+            draw(found)
+    return dict(zip(PICTURES, kept, strict=True))
+
+
+def labels(figure: Figure, panel: int) -> list[Annotation]:
+    return [each for each in figure.axes[panel].texts if isinstance(each, Annotation)]
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("panel", [0, 1])
+def test_no_label_covers_another_or_leaves_the_axes(drawn, picture, panel):
+    figure = drawn[picture]
+    renderer = plotting.laid_out(figure)
+    frame = figure.axes[panel].get_window_extent(renderer)
+    boxes = [each.get_window_extent(renderer) for each in labels(figure, panel)]
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in boxes)
+    assert not [pair for pair in combinations(boxes, 2) if pair[0].overlaps(pair[1])]
+
+
+def test_every_series_is_named_and_every_order_and_size_labelled(drawn):
+    named = {each.get_text() for each in labels(drawn["answer"], 0)}
+    assert named == {"best n-gram", "LSTM 1x192", "both, mixed"}
+    stored = {each.get_text() for each in labels(drawn["answer"], 1)}
+    assert stored >= {"2-gram", "3", "4", "5", "6", "7", "8"}
+    assert stored >= {"LSTM 1x16", "32", "64", "128", "192", "LSTM 1x8 on n-gram"}
+
+
+def test_a_label_has_the_colour_of_its_series(drawn):
+    colours = {each.get_text(): each.get_color() for each in labels(drawn["answer"], 0)}
+    assert colours == {
+        "best n-gram": figures.NGRAM.colour,
+        "LSTM 1x192": figures.NETWORK.colour,
+        "both, mixed": figures.MIXED.colour,
+    }
+
+
+def test_both_scales_are_logarithmic(drawn):
+    for figure in drawn.values():
+        assert {(axes.get_xscale(), axes.get_yscale()) for axes in figure.axes} == {("log", "log")}

@@ -1,0 +1,61 @@
+"""What follows from the numbers of an answer: verdicts, intervals and crossings."""
+
+import numpy as np
+import pytest
+
+from pipeline.answer.findings import compared, crossings, percent
+from tests.answer.made_up import comparison, made_up
+
+
+@pytest.mark.parametrize(
+    ("mean", "seeds", "text", "verdict"),
+    [
+        (-0.05, 0.01, 0.02, "ahead"),
+        (0.05, 0.01, 0.02, "behind"),
+        (-0.05, 0.01, 0.06, "open"),
+        (-0.05, 0.06, 0.01, "open"),
+        (-0.05, None, 0.02, "ahead"),
+        (-0.05, None, 0.06, "open"),
+    ],
+)
+def test_a_verdict_needs_both_intervals_on_one_side_of_zero(mean, seeds, text, verdict):
+    assert comparison(mean, seeds, text).verdict == verdict
+
+
+def test_differences_have_students_interval_of_seeds_and_the_bootstraps_of_the_text():
+    differences = np.random.default_rng(0).normal(-0.1, 1.0, (3, 4000))
+    found = compared(differences, block=50)
+    means = differences.mean(axis=1)
+    assert found.over_seeds.mean == pytest.approx(means.mean())
+    half = 4.303 * means.std(ddof=1) / 3**0.5
+    assert found.over_seeds.low == pytest.approx(means.mean() - half, rel=1e-3)
+    assert found.over_text.mean == pytest.approx(differences.mean())
+
+
+def test_curves_cross_where_their_straight_lines_in_logarithms_do():
+    found = crossings([(10, 4.0), (1000, 2.0)], [(1, 8.0), (10, 8.0), (1000, 1.0)])
+    assert found is not None
+    assert found.first_is_lower
+    assert [found.low, *found.at, found.high] == pytest.approx([10, 100, 1000])
+
+
+def test_curves_that_do_not_cross_say_which_is_lower():
+    found = crossings([(10, 9.0), (1000, 8.0)], [(10, 4.0), (1000, 2.0)])
+    assert found is not None
+    assert (found.first_is_lower, found.at) == (False, ())
+
+
+def test_curves_without_a_common_size_are_not_compared():
+    assert crossings([(10, 4.0), (20, 3.0)], [(30, 4.0), (40, 3.0)]) is None
+
+
+def test_a_bit_less_is_half_the_perplexity():
+    assert percent(-1.0) == pytest.approx(-50)
+
+
+def test_a_networks_interval_is_by_the_spread_of_all_networks():
+    findings = made_up()
+    assert findings.spread().degrees_of_freedom == 2 * len(findings.trained)
+    mean = findings.mean(findings.default)
+    assert mean.low is not None
+    assert mean.low < mean.mean < 3.66 * 1.01

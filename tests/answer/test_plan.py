@@ -1,0 +1,38 @@
+"""Which networks are trained for an answer."""
+
+import pytest
+
+from pipeline.answer.plan import planned, text_sizes
+from pipeline.config import resolve
+
+
+@pytest.mark.parametrize(
+    ("characters", "sizes"),
+    [
+        (900, [900]),
+        (156_000, [10_000, 20_000, 40_000, 80_000, 156_000]),
+        (1_003_854, [10_000, 40_000, 160_000, 640_000, 1_003_854]),
+        (10_800_000, [10_000, 40_000, 160_000, 640_000, 2_560_000, 10_800_000]),
+    ],
+)
+def test_learning_curves_have_at_most_six_texts_in_equal_steps_and_end_with_all(characters, sizes):
+    assert text_sizes(characters) == sizes
+
+
+def test_the_default_network_is_planned_once_as_a_single_training_has_it():
+    (default,) = (each for each in planned(156_000) if each.is_default)
+    assert (default.model, default.train) == resolve({"budget_chars": 7_700_000}, 156_000)
+
+
+def test_a_part_of_the_text_is_read_less_than_all_of_it():
+    parts = [each for each in planned(156_000) if each.family == "text"]
+    budgets = [each.train.budget_chars for each in parts]
+    assert budgets == sorted(budgets)
+    assert [each.train.train_chars for each in parts] == [10_000, 20_000, 40_000, 80_000, 0]
+
+
+def test_minutes_scale_what_every_network_reads():
+    usual, half = planned(156_000), planned(156_000, minutes=5)
+    for a, b in zip(usual, half, strict=True):
+        assert b.train.budget_chars == pytest.approx(a.train.budget_chars / 2, abs=1)
+        assert (a.text_chars, a.model.shape) == (b.text_chars, b.model.shape)

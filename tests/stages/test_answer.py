@@ -1,0 +1,135 @@
+"""The answer as a tracked run: what it trains, what it records, and what a second command takes over."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from math import log2
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.config import AnswerConfig, CorpusConfig
+from pipeline.errors import TmlmError
+from pipeline.stages.answer import AnswerRun, answer
+from pipeline.stages.train import TrainingTask
+from pipeline.support.files import BEST_CHECKPOINT
+from pipeline.support.workers import Event
+from pipeline.tracking import records
+from pipeline.training.timing import generation_ms_per_char, ngram_ms_per_char
+from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
+from tests.pools import Inline
+
+BRIEF = AnswerConfig(seeds=1, minutes=0.001)  # one pass of each
+
+
+class Counting(Inline):
+    """How many trainings were submitted, of all pools."""
+
+    given = 0
+
+    def submit(self, task: Any) -> None:
+        super().submit(task)
+        Counting.given += isinstance(task, TrainingTask)
+
+
+def make_brief(patch: pytest.MonkeyPatch) -> None:
+    """Train the smallest networks of each family only, and time two characters."""
+    make_artifacts_plain(patch)
+    leave_out_the_served_model(patch)
+    patch.setattr("pipeline.stages.answer.shapes_to_time", lambda configurations: configurations[:1])
+    patch.setattr("pipeline.answer.plan.SHAPES", {"stream": {"cell": "lstm", "num_layers": 1, "hidden_size": 12}})
+    patch.setattr("pipeline.answer.plan.HIDDEN_SIZES", (4,))
+    patch.setattr("pipeline.answer.plan.BUDGET_SHARES", (1 / 4,))
+    patch.setattr("pipeline.answer.plan.ON_TOP_CHARS", {4: 100_000})
+    patch.setattr("pipeline.stages.answer.generation_ms_per_char", partial(generation_ms_per_char, chars=2, rounds=1))
+    patch.setattr("pipeline.stages.answer.ngram_ms_per_char", partial(ngram_ms_per_char, chars=2, rounds=1))
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Path]:
+    """A store that the tests of this module share."""
+    home = new_store(tmp_path_factory.mktemp("answer") / "lab", empty_database)
+    with store_at(home), pytest.MonkeyPatch.context() as patch:
+        make_brief(patch)
+        yield home
+
+
+@pytest.fixture(scope="module")
+def corpus_config(small_text: Path) -> CorpusConfig:
+    return CorpusConfig(str(small_text))
+
+
+@pytest.fixture(scope="module")
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def done(lab: Path, corpus_config: CorpusConfig, said: list[str]) -> AnswerRun:
+    return answer(BRIEF, corpus_config, said.append, Inline)
+
+
+def test_every_training_is_a_finished_run_nested_in_the_answers(done):
+    nested = records.nested_trainings(done.run_id, [])
+    assert [each.status for each in nested] == ["FINISHED"] * 5
+    assert sorted(each.tags["family"] for each in nested) == ["budget", "on top", "size", "text", "text"]
+    recorded = {each.run_id for each in nested}
+    assert {run["run_id"] for network in done.result["networks"] for run in network["trainings"]} == recorded
+    run = MlflowClient().get_run(done.run_id)
+    assert (run.info.status, run.data.tags["stage"], run.data.params["minutes"]) == ("FINISHED", "answer", "0.001")
+
+
+def test_the_estimate_is_said_before_it_starts(done, said):
+    assert said[0].startswith("5 trainings: less than a minute with ")
+
+
+def test_the_run_has_the_sentences_the_pictures_and_the_figures(done):
+    run = MlflowClient().get_run(done.run_id)
+    assert records.read_json(done.run_id, records.RESULT_FILE) == done.result
+    assert list(done.result["sentences"]) == ["alone", "with_counting", "below"]
+    for sentence in done.result["sentences"].values():
+        assert sentence.split(" ")[0] in run.data.tags["mlflow.note.content"]
+    for name in ("answer", "costs"):
+        assert records.artifact_path(done.run_id, f"plots/{name}.png").is_file()
+    network = done.findings.default
+    assert run.data.metrics["answer/network_test_perplexity"] == pytest.approx(network.test[0], rel=1e-5)
+
+
+def test_differences_to_the_ngram_are_those_of_the_recorded_perplexities(done):
+    """Character by character they sum up to what the trainings recorded."""
+    bar = log2(done.findings.ngram.test_perplexity)
+    assert done.findings.alone.over_seeds.mean == pytest.approx(log2(done.findings.default.test[0]) - bar, abs=1e-5)
+    assert done.findings.mixed.over_seeds.mean == pytest.approx(log2(done.findings.default.mixed[0]) - bar, abs=1e-5)
+    on_top = done.findings.largest_on_top.test[0]
+    assert done.findings.on_top.over_seeds.mean == pytest.approx(log2(on_top) - bar, abs=1e-5)
+
+
+def test_the_same_command_again_trains_nothing_and_more_seeds_only_these(done, corpus_config):
+    Counting.given = 0
+    again = answer(BRIEF, corpus_config, make_pool=Counting)
+    assert (again.run_id, Counting.given) == (done.run_id, 0)
+    assert again.sentences.keys() == done.sentences.keys()
+    more = answer(replace(BRIEF, seeds=2), corpus_config, make_pool=Counting)
+    assert (more.run_id, Counting.given) == (done.run_id, 5)
+    assert [len(each.test) for each in more.findings.trained] == [2] * 5
+    assert more.findings.default.test[0] == done.findings.default.test[0]
+
+
+def test_a_training_whose_model_is_gone_is_done_again(done, corpus_config):
+    (run,) = done.result["networks"][-1]["trainings"]
+    records.artifact_path(run["run_id"], f"checkpoints/{BEST_CHECKPOINT}").unlink()
+    Counting.given = 0
+    again = answer(BRIEF, corpus_config, make_pool=Counting)
+    assert Counting.given == 1
+    assert again.findings.largest_on_top.test == done.findings.largest_on_top.test
+
+
+def test_a_training_whose_process_dies_twice_ends_the_answer_which_can_be_resumed(lab, corpus_config):
+    class Dying(Inline):
+        def done(self, task: Any) -> list[Event]:
+            return [Event("lost", task, -9, 1)] if isinstance(task, TrainingTask) else super().done(task)
+
+    with pytest.raises(TmlmError, match=r"is lost: its process \(pid 1\) .* 2 times; run the same command again"):
+        answer(AnswerConfig(seeds=1, minutes=0.002), corpus_config, make_pool=Dying)
