@@ -19,7 +19,7 @@ SMALLEST_TEXT, MOST_TEXTS = 10_000, 6
 STEP, LAST_STEP = 2, 1.4  # between two texts (or a power of it, on a long text); at least, from the last but one to all
 BUDGET_SHARES = (1 / 16, 1 / 4)
 HIDDEN_SIZES = (16, 32, 64, 128)
-ON_TOP_CHARS = {8: 1_000_000, 32: 2_000_000, 128: 6_000_000}  # hidden size -> characters to train on
+ON_TOP_CHARS = {8: 1_000_000, 32: 2_000_000, 192: 8_500_000}  # hidden size -> characters to train on
 
 
 @dataclass(frozen=True)

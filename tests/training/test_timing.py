@@ -323,7 +323,7 @@ def test_a_budget_of_seconds_becomes_one_of_characters_that_the_defaults_follow(
         return Timing(model, train, 0.01, 0.5)
 
     monkeypatch.setattr(timing_module, "time_training", time_training)
-    options = {"num_layers": 2, "hidden_size": 16, "budget_seconds": 20.0, "epochs": None}
+    options = {"num_layers": 2, "hidden_size": 96, "budget_seconds": 20.0, "epochs": None}
     model, train = configurations_for(corpus, options)
     assert len(timed) == 1
     assert train.budget_seconds == 20.0
