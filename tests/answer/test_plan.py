@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.answer.plan import planned, text_sizes
-from pipeline.config import resolve
+from pipeline.config import BUDGET_CHARS, resolve
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_learning_curves_have_at_most_six_texts_in_equal_steps_and_end_with_all(
 
 def test_the_default_network_is_planned_once_as_a_single_training_has_it():
     (default,) = (each for each in planned(156_000) if each.is_default)
-    assert (default.model, default.train) == resolve({"budget_chars": 7_700_000}, 156_000)
+    assert (default.model, default.train) == resolve({"budget_chars": BUDGET_CHARS["stream"]}, 156_000)
 
 
 def test_a_part_of_the_text_is_read_less_than_all_of_it():
