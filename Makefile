@@ -36,7 +36,7 @@ faults: $(READY_DEV)  ## inject kill -9, signals, full disks and more, for MINUT
 
 twin: $(READY_DEV)  ## the report's protocol against d2l 1.0.3, step by step (installs it, without what it pins)
 	$(PIP) --no-deps d2l==1.0.3
-	pytest -m slow tests/benchmarks
+	pytest -m slow --dist load tests/benchmarks
 
 bench: $(READY_DEV)  ## speed against d2l 1.0.3 and the targets: a table, mlruns/bench (installs d2l; on a quiet machine)
 	$(PIP) --no-deps d2l==1.0.3
