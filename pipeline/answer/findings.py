@@ -18,6 +18,7 @@ from pipeline.support.statistics import Estimate, Spread, block_bootstrap, estim
 BLOCK_CHARS = 100  # of the test text, in the bootstrap: some sentences
 
 Verdict = Literal["ahead", "behind", "open"]
+Kind = Literal["alone", "mixed", "on top"]
 Points = Sequence[tuple[float, float]]
 
 
@@ -121,13 +122,15 @@ class Findings:
         """The largest network on top of an n-gram."""
         return self.family("on top")[-1]
 
-    def spread(self, mixed: bool = False) -> Spread:
-        """The standard deviation of a seed's perplexity (of its logarithm), pooled over all networks."""
-        return pooled_spread([np.log(each.mixed if mixed else each.test) for each in self.trained])
+    def spread(self, kind: Kind) -> Spread:
+        """The standard deviation of a seed's perplexity (of its logarithm), pooled over the networks of a kind."""
+        networks = self.family("on top") if kind == "on top" else self.family("text", "budget", "size")
+        return pooled_spread([np.log(each.mixed if kind == "mixed" else each.test) for each in networks])
 
-    def mean(self, model: Network, mixed: bool = False) -> Estimate:
-        """The mean test perplexity of a network with its interval, by the pooled spread of seeds."""
-        return estimate(model.mixed if mixed else model.test, spread=self.spread(mixed))
+    def mean(self, network: Network, mixed: bool = False) -> Estimate:
+        """The mean test perplexity of a network with its interval, by the pooled spread of its kind."""
+        kind: Kind = "mixed" if mixed else "on top" if network.family == "on top" else "alone"
+        return estimate(network.mixed if mixed else network.test, spread=self.spread(kind))
 
 
 # --- which of two curves is lower ------------------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from textwrap import fill, indent
+from typing import get_args
 
-from pipeline.answer.findings import BLOCK_CHARS, Comparison, Findings, Network, crossings, percent
+from pipeline.answer.findings import BLOCK_CHARS, Comparison, Findings, Kind, Network, crossings, percent
 from pipeline.support.markdown import markdown_table, plain, text_table
 from pipeline.support.statistics import Estimate
 
@@ -169,12 +170,13 @@ def _rows(findings: Findings) -> list[tuple[str, ...]]:
 
 def how_measured(findings: Findings) -> str:
     """Sentences on the intervals and the columns."""
-    deviation, degrees = findings.spread()
+    spreads = {kind: findings.spread(kind) for kind in get_args(Kind)}
+    known = [f"{100 * each.deviation:.2g} % {kind}" for kind, each in spreads.items() if each.deviation is not None]
     seeds = (
-        "No seed was repeated, so perplexities have no interval."
-        if deviation is None
-        else f"± is half of the 95 % interval of the mean, from the spread among seeds, pooled over all networks "
-        f"({100 * deviation:.2g} % of perplexity, {degrees} degrees of freedom)."
+        f"± is half of the 95 % interval of the mean, from the spread among seeds, pooled over all networks of a kind "
+        f"(of perplexity: {', '.join(known)})."
+        if known
+        else "No seed was repeated, so perplexities have no interval."
     )
     return (
         f"{seeds} In the sentences, the interval by the seeds is Student's t of these seeds, that by the text is of a "

@@ -1,5 +1,7 @@
 """What follows from the numbers of an answer: verdicts, intervals and crossings."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -53,9 +55,12 @@ def test_a_bit_less_is_half_the_perplexity():
     assert percent(-1.0) == pytest.approx(-50)
 
 
-def test_a_networks_interval_is_by_the_spread_of_all_networks():
-    findings = made_up()
-    assert findings.spread().degrees_of_freedom == 2 * len(findings.trained)
-    mean = findings.mean(findings.default)
+def test_an_interval_is_by_the_spread_of_all_networks_of_the_kind_and_of_no_other():
+    found = made_up()
+    steady = tuple(replace(each, test=(3.5, 3.5, 3.5)) if each.family == "on top" else each for each in found.trained)
+    found = replace(found, trained=steady)
+    assert found.spread("alone").degrees_of_freedom == 2 * 11
+    mean = found.mean(found.default)
     assert mean.low is not None
     assert mean.low < mean.mean < 3.66 * 1.01
+    assert found.mean(found.largest_on_top).low == 3.5
