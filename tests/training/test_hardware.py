@@ -137,17 +137,14 @@ print(peak() - before)
 @pytest.mark.parametrize(
     ("characters", "options"),
     [
-        (
-            1500,
-            {"hidden_size": 3000, "batch_size": 4, "sequence_length": 64, "learning_rate": 1e-4},
-        ),  # else it diverges
+        (1500, {"hidden_size": 3000, "batch_size": 4, "sequence_length": 64}),
         (1500, {"hidden_size": 1200, "num_layers": 3, "cell": "gru", "batch_size": 4, "sequence_length": 64}),
         (150_000, {"batch_size": 256, "sequence_length": 512, "precision": "fp32"}),
         (20_000, {"hidden_size": 512, "preset": "report"}),
     ],
 )
 def test_the_estimate_is_within_a_factor_of_two_of_the_measured_peak(tmp_path, characters, options: dict[str, Any]):
-    options |= {"epochs": 1, "device": "cpu"}
+    options |= {"epochs": 1, "device": "cpu", "learning_rate": 1e-4}  # at the default's, the wide ones diverge
     text = tmp_path / "text.txt"
     text.write_text(("the quick brown fox jumps over a lazy dog " * (characters // 43 + 1))[:characters])
     done = subprocess.run(
