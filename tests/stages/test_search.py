@@ -35,7 +35,9 @@ from tests.labs import make_artifacts_plain
 from tests.pools import Inline
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "_short")
-TINY: dict[str, Any] = {"cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,6,9", "epochs": 2, "trials": 4}
+TINY: dict[str, Any] = {
+    "cell": "gru,lstm", "num_layers": "1", "hidden_size": "4,6,9", "learning_rate": "0.005", "epochs": 2, "trials": 4
+}  # fmt: skip
 
 
 class Counting(Inline):

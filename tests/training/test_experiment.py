@@ -397,7 +397,7 @@ def test_a_part_of_the_text_is_all_that_the_network_and_its_ngram_see(corpus):
     last = corpus.limited(2000)
     assert heard.started[0].data.chars_per_epoch < 2000
     assert result.baselines == last.baselines("stream")
-    order = result.baselines["val"].ngram_order + 1
+    order = result.baselines["val"].ngram_order + ORDERS_MORE
     ngram = KneserNey(last.split("stream", "train"), len(corpus.vocabulary), order)
     assert result.figures()["stored_numbers"] - result.figures()["parameters"] == ngram.entries
 
