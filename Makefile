@@ -50,7 +50,7 @@ lint: $(READY_DEV)  ## style, and the layers of CONTRIBUTING.md
 types: $(READY_DEV)  ## static types
 	mypy
 
-check: lint types test slow reproduce-quick twin faults  ## all that CI checks
+check: lint types test slow reproduce-quick twin  ## all that CI checks
 
 setup: $(READY_DEV)
 

@@ -126,19 +126,6 @@ def test_kill_9_of_the_parent(bench, expected):
     check(bench, expected)
 
 
-def test_kill_9_of_a_worker_costs_it_a_moment(bench, expected):
-    process = bench.begin()
-    bench.wait_for_training()
-    victim = next(run for run in bench.trainings() if run.status == "RUNNING" and bench.epochs_of(run) >= 2)
-    query = "SELECT value FROM tags WHERE run_uuid=? AND key='process.pid'"
-    os.kill(int(bench.checkout.query(query, victim.id)[0][0]), signal.SIGKILL)
-    done = bench.wait(process)
-    assert done.code == 0, done.output
-    assert "is lost: its process" in done.output
-    assert {run.status for run in bench.trainings()} == {"FINISHED"}
-    check(bench, expected)
-
-
 def test_under_mlflow_run_and_again(bench, expected):
     words = ["-e", "reproduce", "-P", "quick=true", "-P", "only=*-scratch-1x8", "-P", "epochs=20"]
     bench.checkout.environment = bench.environment

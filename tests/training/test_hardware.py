@@ -137,7 +137,7 @@ print(peak() - before)
 @pytest.mark.parametrize(
     ("characters", "options"),
     [
-        (1500, {"hidden_size": 3000, "batch_size": 4, "sequence_length": 64}),
+        (1500, {"hidden_size": 2000, "batch_size": 4, "sequence_length": 64}),
         (1500, {"hidden_size": 1200, "num_layers": 3, "cell": "gru", "batch_size": 4, "sequence_length": 64}),
         (150_000, {"batch_size": 256, "sequence_length": 512, "precision": "fp32"}),
         (20_000, {"hidden_size": 512, "preset": "report"}),
