@@ -28,7 +28,7 @@ reproduce-quick: $(READY)  ## a quick check of the report's protocol, against d2
 test: $(READY_DEV)  ## the fast tests
 	pytest
 
-slow: $(READY_DEV)  ## the tests that take minutes, and ten times the examples of the property tests
+slow: $(READY_DEV)  ## the tests that take minutes, and five times the examples of the property tests
 	pytest -m 'slow or hypothesis' --hypothesis-profile thorough --loadscope-reorder
 
 faults: $(READY_DEV)  ## inject kill -9, signals, full disks and more, for MINUTES, and print what was survived

@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
     # a busy machine is no error; `pytest -m hypothesis --hypothesis-profile thorough` looks closer (`make slow` does)
     settings.register_profile("fast", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
-    settings.register_profile("thorough", settings.get_profile("fast"), max_examples=200)
+    settings.register_profile("thorough", settings.get_profile("fast"), max_examples=100)
     settings.load_profile("fast")
     gc.disable()  # while the tests are collected: what is imported stays
 

@@ -293,6 +293,18 @@ class OneIsEnough(PruningRule):
         return "one is enough" if finished else ""
 
 
+@pytest.mark.slow
+def test_more_trials_later_train_the_rest_alone(store, small_text):
+    def searched_with(trials: int) -> list[optuna.trial.FrozenTrial]:
+        config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4,6", "trials": trials}, confirm_seeds=1)
+        search(config, CorpusConfig(str(small_text)), make_pool=Inline)
+        return optuna.load_study(study_name="search", storage=f"sqlite:///{store}/mlruns/optuna.db").trials
+
+    first, more = searched_with(1), searched_with(2)
+    assert len(more) == 2
+    assert more[:1] == first
+
+
 def test_trials_that_are_hopeless_are_stopped_counted_and_kept_off_the_front(store, small_text, monkeypatch):
     monkeypatch.setattr("pipeline.stages.search.PruningRule", OneIsEnough)
     config = SearchConfig(**{**TINY, "cell": "gru", "trials": 2}, confirm_seeds=1)

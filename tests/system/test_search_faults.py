@@ -244,18 +244,3 @@ def test_a_second_command_on_a_study_that_is_being_searched_is_refused(lab, stud
     assert f"--study-name {study} is being searched by another command" in second.output
     assert "Traceback" not in second.output
     assert study_runs(lab, study) == []
-
-
-def test_more_trials_later_train_the_rest_alone_and_nothing_to_do_changes_nothing(lab, study, small_text):
-    command = Command(lab, study, small_text, seeds=2, workers=1)
-    command.finish()
-    before = trials_of(lab, study), [run for run in study_runs(lab, study) if run.stage == "train"]
-    began = time.monotonic()
-    command.finish()
-    sys.stdout.write(f"nothing to do: {time.monotonic() - began:.1f} s\n")
-    assert before == (trials_of(lab, study), [run for run in study_runs(lab, study) if run.stage == "train"])
-    Command(lab, study, small_text, trials=5, seeds=2, workers=1).finish()
-    assert trials_of(lab, study)[: len(before[0])] == before[0]
-    after = [run for run in study_runs(lab, study) if run.stage == "train"]
-    assert after[: len(before[1])] == before[1]
-    assert len([run for run in after[len(before[1]) :] if run.seed == "0"]) == 2
