@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 
+from models.ngram import NGramScore
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, Trial
 from pipeline.support import plotting
 from pipeline.support.plotting import (
@@ -13,6 +14,7 @@ from pipeline.support.plotting import (
     TRAIN,
     VAL,
     Axes,
+    Figure,
     Line,
     add_axes,
     baseline_lines,
@@ -63,25 +65,23 @@ def pareto_front(
     trials: Sequence[Trial],
     evaluated: FrontEstimate,
     chosen: Mapping[str, Pick],
-    reported: Sequence[tuple[float, float]],
+    ngrams: Sequence[NGramScore],
     bars: Mapping[str, float],
     title: str,
 ) -> bytes:
-    """Validation perplexity against MACs per character, both log: trials, the front, and what to compare with.
+    """Validation perplexity against MACs per character, and against stored numbers, all log: trials and the front.
 
-    ``reported`` are the points (MACs, perplexity) of a report to compare with. ``chosen`` are the picks, named in the
-    labels; ``bars`` maps a label to the perplexity of an n-gram model. A failed trial is a cross at the upper edge.
+    ``chosen`` are the picks, named in the labels. ``bars`` maps a label to the perplexity of an n-gram model; those of
+    ``ngrams`` are drawn by the n-grams that they store. A failed trial is a cross at the upper edge.
     """
-    figure = new_figure(9, 6)
-    axes = add_axes(figure, title)
+    figure = new_figure(14, 6)
+    axes = add_axes(figure, title, 121)
     done = [(trial, min(trial.val_perplexity, LARGEST)) for trial in trials if trial.val_perplexity is not None]
     failed = [trial.macs_per_char for trial in trials if trial.val_perplexity is None]
     macs = [trial.macs_per_char for trial in trials] + [point.candidate.macs_per_char for point in evaluated.points]
     heights = [height for _, height in done] + [point.val.mean for point in evaluated.points]
-    log_x(axes, [*macs, *(x for x, _ in reported)] or [evaluated.reference[1]])
-    log_y(axes, [*heights, *bars.values(), *(y for _, y in reported)] or [evaluated.reference[0]])
-    as_reported = "coursework report, as it says"
-    scatter(axes, reported, "P", color="#b8b8b8", markersize=6, zorder=1.5, label=as_reported)
+    log_x(axes, macs or [evaluated.reference[1]])
+    log_y(axes, [*heights, *bars.values()] or [evaluated.reference[0]])
     scatter_by_cell(axes, [(trial.cell, trial.macs_per_char, height) for trial, height in done], "{} trials")
     if failed:
         top = axes.get_xaxis_transform()
@@ -92,10 +92,27 @@ def pareto_front(
     lines = [*from_edge_to_edge(axes, bars.values()), *_staircase(axes, evaluated.front)]
     _members(axes, [(point.candidate.macs_per_char, point) for point in evaluated.front])
     axes.set(xlabel="MACs per character, output layer included", ylabel="validation perplexity per character")
-    legend_below(figure, [axes], 3, "small")
+    memory = _by_memory(figure, evaluated, ngrams)
+    legend_below(figure, [axes, memory], 4, "small")
     labels = [(text, point.candidate.macs_per_char, point.val.mean) for text, point in _named(evaluated.front, chosen)]
-    write_labels(axes, labels, [*((t.macs_per_char, h) for t, h in done), *reported], lines, keep=len(chosen))
+    write_labels(axes, labels, [(t.macs_per_char, h) for t, h in done], lines, keep=len(chosen))
     return plotting.png(figure)
+
+
+def _by_memory(figure: Figure, evaluated: FrontEstimate, ngrams: Sequence[NGramScore]) -> Axes:
+    """Draw the front's members by the numbers that they store, beside the n-gram models of each order."""
+    axes = add_axes(figure, "the front by memory, beside n-grams", 122)
+    counted = [(float(each.entries), 2**each.bits_per_char) for each in ngrams]
+    members = [(float(point.candidate.stored_numbers), point) for point in evaluated.front]
+    log_x(axes, [x for x, _ in counted] + [x for x, _ in members] or [1.0])
+    log_y(axes, [y for _, y in counted] + [point.val.mean for _, point in members] or [evaluated.reference[0]])
+    scatter(axes, counted, "s--", color=BAR, linewidth=1.0, label="n-grams of orders 2 to 8")
+    _members(axes, members)
+    axes.set(xlabel="numbers stored: parameters, n-grams")
+    labels = [(f"{each.order}-gram", *dot) for each, dot in zip(ngrams, counted, strict=True)]
+    labels += [(point.candidate.label, x, point.val.mean) for x, point in members]
+    write_labels(axes, labels, [*counted, *((x, point.val.mean) for x, point in members)], list(pairwise(counted)), 0)
+    return axes
 
 
 def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title: str) -> bytes:

@@ -18,7 +18,6 @@ from threadpoolctl import threadpool_limits
 from models.language_model import LanguageModel
 from pipeline.config import CorpusConfig, SearchConfig
 from pipeline.errors import InputError
-from pipeline.report.table import report_table
 from pipeline.search import figures
 from pipeline.search.front import (
     FrontEstimate,
@@ -344,12 +343,12 @@ class _SearchDriver:
         trials, title = self.results.plotted_trials(), f"{self.config.study_name} on {self.corpus.label}"
         if self.config.on_top_of == "ngram":
             title += ", networks on top of an n-gram"
-        bars = self.corpus.baselines(self.config.preset)["val"].perplexities()
-        table = report_table().rows if self.corpus.label == "time-machine" else ()  # never two texts in one chart
-        reported = [(row.macs_per_char, row.perplexity_end) for row in table if row.perplexity_end is not None]
+        baselines = self.corpus.baselines(self.config.preset)["val"]
         areas = hypervolume_by_trial(trials, self.study.reference)
         return {
-            "pareto": figures.pareto_front(trials, evaluated, chosen, reported, bars, title),
+            "pareto": figures.pareto_front(
+                trials, evaluated, chosen, baselines.ngrams, baselines.perplexities(), title
+            ),
             "hypervolume": figures.hypervolume_history(areas, evaluated, title),
             "importance": figures.parameter_importance(self.results.importances(), title),
             "time": figures.perplexity_against_time(evaluated, chosen, title),
