@@ -88,6 +88,8 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         "val_perplexity": chosen.mean_val_perplexity,
         "macs_per_char": chosen.macs_per_char,
         "parameters": chosen.parameters,
+        "on_top_of": "ngram" if chosen.ngram_entries else "nothing",
+        "stored_numbers": chosen.stored_numbers,
         "seeds": len(chosen.run_ids),
         "diverged": len({run.run_id for run in diverged}.intersection(chosen.run_ids)),
         "corpus": max(same, key=lambda run: run.ended_ms).tags.get("corpus", ""),
@@ -159,6 +161,9 @@ def _candidates(runs: list[records.FinishedTraining], diverged: list[records.Fin
                 hidden_size=int(params["hidden_size"]),
                 macs_per_char=int(metrics["cost/macs_per_char"]),
                 parameters=int(metrics["cost/parameters"]),
+                ngram_entries=int(
+                    metrics.get("cost/stored_numbers", metrics["cost/parameters"]) - metrics["cost/parameters"]
+                ),
                 run_ids=tuple(run.run_id for run in members),
                 val_perplexities=tuple(perplexities),
             )
@@ -179,11 +184,15 @@ def _uniform_perplexity(run: records.FinishedTraining) -> float:
 def sentence(result: Mapping[str, Any]) -> str:
     """The recommendation as a sentence."""
     shape = f"{result['cell']}-{result['num_layers']}x{result['hidden_size']}"
+    stored = ""
+    if result["on_top_of"] != "nothing":
+        shape += f"-on-{result['on_top_of']}"
+        stored = f"{result['stored_numbers']:,} stored numbers, "
     seeds = f"the mean of {result['seeds']} seeds" if result["seeds"] > 1 else "one seed"
     if result["diverged"]:
         seeds += f", of which {result['diverged']} diverged and count{'s' * (result['diverged'] == 1)} as guessing"
     return (
-        f"{shape}: {result['macs_per_char']:,} MACs per character, validation perplexity "
+        f"{shape}: {result['macs_per_char']:,} MACs per character, {stored}validation perplexity "
         f"{result['val_perplexity']:.3f} ({seeds}), of "
         f"{result['configurations']} configurations on {result['corpus']}"
     )

@@ -63,6 +63,15 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return lambda *runs: record(monkeypatch, *runs)
 
 
+def test_a_network_on_top_of_an_ngram_is_named_so_with_all_that_it_stores(monkeypatch):
+    run = run_of_seed(0, "a", 4.0)
+    metrics = {**run.metrics, "cost/stored_numbers": run.metrics["cost/parameters"] + 1000}
+    record(monkeypatch, replace(run, metrics=metrics))
+    said = sentence(recommended("auto", None, 9.0))
+    assert said.startswith("gru-1x8-on-ngram: ")
+    assert f"{int(metrics['cost/stored_numbers']):,} stored numbers" in said
+
+
 def test_a_seed_that_diverged_counts_as_guessing_and_is_told(trained):
     trained(*(run_of_seed(seed, "wild", value) for seed, value in enumerate((4.0, None, 4.0))))
     found = recommended("auto", 10**6, None)
