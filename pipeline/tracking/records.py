@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -33,8 +33,6 @@ RecordedRun = Run  # the type's name for packages that must not import mlflow
 RESULT_FILE = "result.json"  # a step's result, among the artifacts of its run
 
 CONFIG_TAG = "mlflow.tmlm.config"  # a training's configuration, for --resume; the UI hides tags with this prefix
-
-PAGE = 1000  # runs per request
 
 
 def ended_run(run_id: str) -> Run | None:
@@ -118,14 +116,10 @@ def latest_of_each_text(*conditions: str, by: str = "start_time") -> list[Run]:
         latest += following
 
 
-def _every_run(experiment_id: str, query: str, order_by: str = "attributes.start_time DESC") -> Iterator[Run]:
-    """All runs of an experiment that match a query, across pages."""
-    client, page = MlflowClient(), None
-    while True:
-        runs = client.search_runs([experiment_id], query, max_results=PAGE, order_by=[order_by], page_token=page)
-        yield from runs
-        if not (page := runs.token):
-            return
+def _every_run(experiment_id: str, query: str, order_by: str = "attributes.start_time DESC") -> list[Run]:
+    """All runs of an experiment that match a query: the first 100,000, MLflow's own limit."""
+    runs: list[Run] = mlflow.search_runs([experiment_id], query, order_by=[order_by], output_format="list")
+    return runs
 
 
 @dataclass(frozen=True)
