@@ -12,10 +12,24 @@ import pytest
 from models.config import CellName, ConfigError, ModelConfig, check_range
 from pipeline.cli.options import option_fields
 from pipeline.config import (
+    DROPOUT_PER_PASSES,
+    DROPOUT_PER_TEXT,
+    DROPOUT_PER_WEIGHTS,
+    LARGEST_DROPOUT,
+    LARGEST_OWN_LOSS,
     LATER_FIELDS,
+    ON_TOP_DROPOUT,
+    OUTPUT_DROPOUT_FROM,
+    OUTPUT_DROPOUT_SLOPE,
+    OWN_LOSS_PER_UNITS,
+    OWN_LOSS_UNITS,
     RECIPE,
     RESIDUAL_LAYERS,
+    RNN_DROPOUT,
     TEXT_CHARS,
+    TEXT_DROPOUT,
+    TEXT_PASSES,
+    TEXT_WEIGHTS,
     CorpusConfig,
     PresetName,
     TrainConfig,
@@ -23,6 +37,7 @@ from pipeline.config import (
     preset_values,
     report_preset,
     resolve,
+    stream_preset,
 )
 from pipeline.errors import option_name
 from tests.checkout import ROOT
@@ -531,6 +546,28 @@ def test_the_report_preset_regularises_nothing():
 def test_a_precision_that_is_given_is_kept(precision):
     for preset in get_args(PresetName):
         assert resolve({"preset": preset, "precision": precision})[1].precision == precision
+
+
+def test_usage_and_the_docstring_have_the_formula_with_its_constants():
+    def share(value: float) -> str:
+        return f"{'-' if value < 0 else '+'} {abs(value):g}"
+
+    by_weights, by_text, by_passes = map(share, (DROPOUT_PER_WEIGHTS, DROPOUT_PER_TEXT, DROPOUT_PER_PASSES))
+    formula = (
+        f"{TEXT_DROPOUT:g} {by_weights} log2(N / {TEXT_WEIGHTS:,}) {by_text} log2(s) "
+        f"{by_passes} log2(P / {TEXT_PASSES})"
+    )
+    output = f"{OUTPUT_DROPOUT_SLOPE:g} (recurrent{{}}dropout - {OUTPUT_DROPOUT_FROM:g})"
+    own_loss = f"{OWN_LOSS_PER_UNITS:g} log2(hidden_size / {OWN_LOSS_UNITS})"
+    largest = (
+        f"at most {LARGEST_DROPOUT['lstm']:g} (LSTM) or {LARGEST_DROPOUT['gru']:g} (GRU); {RNN_DROPOUT:g} for RNNs"
+    )
+    usage, docstring = (ROOT / "docs" / "usage.md").read_text(), stream_preset.__doc__ or ""
+    for text, space in ((usage, " "), (docstring, "_")):
+        for part in (formula, output.format(space), own_loss, f"{ON_TOP_DROPOUT:g} more", f"{TEXT_CHARS:,}"):
+            assert part in text
+    assert largest in usage
+    assert f"from 0 to {LARGEST_OWN_LOSS:g}" in usage
 
 
 def test_usage_has_what_the_presets_decide():
