@@ -21,7 +21,7 @@ State = Tensor | tuple[Tensor, ...]
 TORCH_LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": by_hand.RNN, "gru": by_hand.GRU, "lstm": nn.LSTM}
-"""The same layers, which ``LanguageModel.kernel`` can have computed by hand."""
+"""Layers of torch.nn's interface and names, which ``LanguageModel.kernel`` can have computed by hand."""
 
 
 def detach(state: State) -> State:

@@ -121,7 +121,7 @@ class NGrams:
     ids: NDArray[np.int32]
 
     def without(self, start: int, end: int) -> "NGrams":
-        """The same n-grams, but counted outside of a part only; those that lie there alone have a count of 0."""
+        """These n-grams, counted outside of a part of the text; one that lies only in the part has a count of 0."""
         inside = self.ids[max(0, start - self.length + 1) : end]
         return replace(self, counts=self.counts - np.bincount(inside, minlength=len(self.keys)))
 

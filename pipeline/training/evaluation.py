@@ -102,7 +102,7 @@ def costs_of(model: LanguageModel, ids: Tensor) -> Tensor:
 
 
 def costs_of_mixture(model: LanguageModel, ngram: KneserNey, mixture: Mixture, ids: Tensor) -> Tensor:
-    """The same by a mixture of a network and an n-gram model."""
+    """Cost in nats (N - 1,) of every character but the first by a mixture of a network and an n-gram model."""
     with reading(model):
         pairs = _log_probabilities_of_both(model, ngram, ids)
         return torch.cat([mixture.of_each(mixture_costs(*pair)) for pair in pairs])

@@ -41,7 +41,7 @@ TINY: dict[str, Any] = {
 
 
 class Counting(Inline):
-    """The same, and how many trainings it was given."""
+    """An inline pool that counts the trainings it is given."""
 
     given = 0
 
