@@ -106,7 +106,10 @@ class ModelConfig:
     )
     on_top_of: Partner = option(
         "nothing",
-        help="ngram: the network corrects an n-gram model of the training text, whose order is chosen on validation.",
+        help=(
+            "ngram: the network corrects an n-gram model of the training text, of two orders more than the best alone "
+            "on validation."
+        ),
     )
     residual: bool = option(
         False,

@@ -180,7 +180,7 @@ class NgramLanguageModel(LanguageModel):
     def own_and_combined(
         self, ids: Tensor, state: State | None = None, prior: Tensor | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        """As ``forward``, with the logits (B, T, V) of the network's own prediction before those of the model."""
+        """Logits (B, T, V) of the network alone, those of the model, and the new state; arguments as ``forward``."""
         *parts, latest = self.initial_state(len(ids)) if state is None else state
         hidden, after = self.hidden_states(ids, tuple(parts) if len(parts) > 1 else parts[0])
         text = torch.cat([latest[0], ids + 1], dim=1)

@@ -332,7 +332,7 @@ def stream_preset(model: Mapping[str, Any], train_chars: int, budget_chars: floa
 
 
 def earlier_stream_preset(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The preset stream under the recipes 1 and 2, for studies that were begun with them."""
+    """The preset stream under the recipes 1 and 2, for studies that were started with them."""
     cell, hidden_size = model["cell"], model["hidden_size"]
     dropped = 0.05 if cell == "rnn" or hidden_size < 64 else 0.15 if hidden_size < 256 else 0.25
     return {

@@ -106,7 +106,14 @@ def _by_memory(figure: Figure, evaluated: FrontEstimate, ngrams: Sequence[NGramS
     members = [(float(point.candidate.stored_numbers), point) for point in evaluated.front]
     log_x(axes, [x for x, _ in counted] + [x for x, _ in members] or [1.0])
     log_y(axes, [y for _, y in counted] + [point.val.mean for _, point in members] or [evaluated.reference[0]])
-    scatter(axes, counted, "s--", color=BAR, linewidth=1.0, label="n-grams of orders 2 to 8")
+    scatter(
+        axes,
+        counted,
+        "s--",
+        color=BAR,
+        linewidth=1.0,
+        label=f"n-grams of orders {ngrams[0].order} to {ngrams[-1].order}" if ngrams else "",
+    )
     _members(axes, members)
     axes.set(xlabel="numbers stored: parameters, n-grams")
     labels = [(f"{each.order}-gram", *dot) for each, dot in zip(ngrams, counted, strict=True)]

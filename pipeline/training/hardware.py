@@ -33,7 +33,7 @@ KEPT_PER_UNIT = {"rnn": 5, "gru": 14, "lstm": 22}  # numbers per character, unit
 
 KEPT_PER_SYMBOL = 36  # bytes per character: one-hot and logits, in both precisions, and their gradients
 
-NGRAM_PER_CHAR = 130  # bytes: what fitting the n-gram of a network's mixture takes, and more than what it keeps
+NGRAM_PER_CHAR = 130  # bytes: the peak while the n-gram of the mixture is fitted; the fitted model takes less
 
 READ_PER_UNIT = 4  # numbers per character and unit without a backward pass
 
