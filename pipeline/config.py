@@ -217,13 +217,16 @@ class ReproduceConfig:
             raise ConfigError("output", "is empty; give a folder, or auto")
 
 
+USUAL_MINUTES = 10.0  # in which 2 cores answer for The Time Machine, every network with its whole budget
+
+
 @dataclass(frozen=True)
 class AnswerConfig:
     """How thoroughly the question is answered. Raises ConfigError for a value that is not allowed."""
 
     seeds: int = option(3, help="Trainings of each network, with seeds 0, 1, ...", low=1, high=1000)
     minutes: float = option(
-        10.0,
+        USUAL_MINUTES,
         help="About how long it takes on 2 cores: what each network reads is in proportion to it.",
         above=0,
         high=100_000,

@@ -9,12 +9,11 @@ from math import sqrt
 from typing import Any, Literal
 
 from models.config import ModelConfig
-from pipeline.config import BUDGET_CHARS, SHAPES, TEXT_CHARS, TrainConfig, resolve
+from pipeline.config import BUDGET_CHARS, SHAPES, TEXT_CHARS, USUAL_MINUTES, TrainConfig, resolve
 
 Family = Literal["text", "budget", "size", "on top"]
 """In what a network differs from the default one; on top: it corrects an n-gram model."""
 
-USUAL_MINUTES = 10.0  # in which 2 cores do what is planned below, on The Time Machine
 SMALLEST_TEXT, MOST_TEXTS = 10_000, 6
 STEP, LAST_STEP = 2, 1.4  # between two texts (or a power of it, on a long text); at least, from the last but one to all
 BUDGET_SHARES = (1 / 16, 1 / 4)
@@ -24,7 +23,7 @@ ON_TOP_CHARS = {8: 1_000_000, 32: 2_000_000, 192: 8_500_000}  # hidden size -> c
 
 @dataclass(frozen=True)
 class Planned:
-    """A network to train with every seed; its own is 0. ``text_chars`` are the training characters that it may read."""
+    """A network to train with every seed, here 0. ``text_chars`` are the training characters that it may read."""
 
     family: Family
     text_chars: int

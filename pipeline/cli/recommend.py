@@ -176,7 +176,8 @@ def _uniform_perplexity(run: records.FinishedTraining) -> float:
     from models.complexity import closed_form  # imports torch, which is needed only if a seed diverged
 
     kinds: dict[str, Any] = {"cell": str, "num_layers": int, "hidden_size": int, "embedding_size": int}
-    shape = ModelConfig(**{name: kind(run.params[name]) for name, kind in kinds.items()})
+    sizes = {name: kind(run.params[name]) for name, kind in kinds.items()}
+    shape = ModelConfig(**sizes | {"on_top_of": run.params.get("on_top_of", "nothing")})
     none, single = (closed_form(shape, symbols).parameters for symbols in (0, 1))
     return (run.metrics["cost/parameters"] - none) / (single - none)
 

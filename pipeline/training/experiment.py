@@ -31,7 +31,7 @@ from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: at most so much is lost when the process is killed
 
-ORDERS_MORE = 2  # of a network's n-gram than of the best one alone: what a longer one is too sure of is corrected
+ORDERS_MORE = 2  # of the n-gram under a network than of the best one alone: the network corrects its overconfidence
 
 MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options of a training that may change when it is resumed
 

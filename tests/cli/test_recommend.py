@@ -63,6 +63,18 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return lambda *runs: record(monkeypatch, *runs)
 
 
+def test_a_diverged_seed_on_top_of_an_ngram_counts_as_guessing(monkeypatch):
+    """The gates are parameters too: the vocabulary that follows from their number is the text's."""
+    cost = closed_form(replace(SHAPE, on_top_of="ngram"), VOCABULARY)
+    trained, lost = (
+        replace(run, params={**run.params, "on_top_of": "ngram"})
+        for run in (run_of_seed(0, "a", 4.0), run_of_seed(1, "a", None))
+    )
+    trained = replace(trained, metrics={**trained.metrics, "cost/parameters": float(cost.parameters)})
+    record(monkeypatch, trained, lost)
+    assert recommended("auto", None, 28.0)["val_perplexity"] == pytest.approx((4.0 * VOCABULARY) ** 0.5)
+
+
 def test_a_network_on_top_of_an_ngram_is_named_so_with_all_that_it_stores(monkeypatch):
     run = run_of_seed(0, "a", 4.0)
     metrics = {**run.metrics, "cost/stored_numbers": run.metrics["cost/parameters"] + 1000}
