@@ -15,12 +15,15 @@ from hashlib import sha256
 from itertools import islice
 from math import inf, nan
 from pathlib import Path
+from typing import Literal, get_args
 
 from models.complexity import closed_form
 from models.config import CellName, Implementation, ModelConfig
 from pipeline.config import TrainConfig, resolve
 from pipeline.errors import InputError
 from pipeline.support.files import read_small
+
+Split = Literal["", "training", "validation", "both"]
 
 DATA = Path(__file__).with_name("data")
 
@@ -47,8 +50,10 @@ def rounds_to(number: float, printed: str) -> bool:
 class Reported:
     """A reported configuration and its numbers; None or "" where the report gives none.
 
-    Perplexities are read off prose, to one digit, and don't say whether training or validation is meant. ``params`` is
-    as printed (20.22 k), ``mmac`` in millions of MACs for 1,024 characters without the output layer.
+    Perplexities of the coursework report are read off prose, to one digit, and are of both curves. ``params`` is as
+    printed (20.22 k), ``mmac`` in millions of MACs for 1,024 characters without the output layer. ``split`` says which
+    curve the perplexities are of, ``epoch`` after which epoch the end was read (the last if None), ``seeds`` of how
+    many trainings it is the mean, and ``tolerance`` how far from it, in perplexity, still agrees.
     """
 
     id: str
@@ -65,6 +70,10 @@ class Reported:
     params: str = ""
     mmac: float | None = None
     samples: tuple[tuple[str, str], ...] = ()  # prompt, text
+    split: Split = ""
+    epoch: int | None = None
+    seeds: int | None = None
+    tolerance: float | None = None
 
     @property
     def model(self) -> dict[str, str | int]:
@@ -169,6 +178,9 @@ def _row(cells: Mapping[str, str]) -> Reported:
         num_layers=_count(cells, "num_layers"),
         hidden_size=_count(cells, "hidden_size"),
     )
+    split = cells.get("split", "")
+    if split not in get_args(Split):
+        raise ValueError(f"split is {split!r}; it must be one of {', '.join(filter(None, get_args(Split)))}, or empty")
     samples = [
         (name.removeprefix(SAMPLE).replace("_", " "), text) for name, text in cells.items() if name.startswith(SAMPLE)
     ]
@@ -187,6 +199,10 @@ def _row(cells: Mapping[str, str]) -> Reported:
         params=cells.get("params_reported", ""),
         mmac=_number(cells, "mmac_reported"),
         samples=tuple((prompt, text) for prompt, text in samples if text),
+        split=split,  # type: ignore[arg-type]  # checked above
+        epoch=_count(cells, "epoch") if cells.get("epoch") else None,
+        seeds=_count(cells, "seeds") if cells.get("seeds") else None,
+        tolerance=_number(cells, "tolerance"),
     )
 
 

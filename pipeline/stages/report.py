@@ -9,9 +9,9 @@ from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.report.checks import Check, checks
-from pipeline.report.claims.corrections import corrections
-from pipeline.report.claims.explanations import explanations
 from pipeline.report.claims.verdicts import Verdict, judge_claims
+from pipeline.report.corrections import corrections
+from pipeline.report.explanations import explanations
 from pipeline.report.page import page
 from pipeline.report.record import STAGE, recorded_reproduction
 from pipeline.report.reproduction import Configuration, Reproduction

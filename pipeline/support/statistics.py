@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 
 Floats = NDArray[np.float64]
 
@@ -76,6 +76,46 @@ def estimate(values: Sequence[float], *, logarithmic: bool = True, spread: Sprea
         return Estimate(mean, mean - half, mean + half)
     factor = exp(half) if half < log(np.finfo(float).max) else inf
     return Estimate(mean, mean / factor, mean * factor)
+
+
+class Difference(NamedTuple):
+    """The difference of two means with its 95 % interval and p value; None where no spread is known."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    p: float | None
+    degrees_of_freedom: float
+
+
+def difference(
+    first: Sequence[float] | Floats, second: Sequence[float] | Floats, spread: Spread | None = None
+) -> Difference:
+    """mean(first) - mean(second) by Welch's t-test, with Satterthwaite's degrees of freedom.
+
+    Where a side has one value, or neither side varies, ``spread`` is the standard deviation of a single value.
+    """
+    sides = [np.asarray(values, float) for values in (first, second)]
+    mean = float(sides[0].mean() - sides[1].mean())
+    shares = [float(side.var(ddof=1)) / len(side) if len(side) > 1 else 0.0 for side in sides]
+    error = sum(shares) ** 0.5
+    if min(map(len, sides)) > 1 and error > 0:
+        degrees = error**4 / sum(share**2 / (len(side) - 1) for share, side in zip(shares, sides, strict=True))
+    elif spread is not None and spread.deviation:
+        error, degrees = spread.deviation * sum(1 / len(side) for side in sides) ** 0.5, spread.degrees_of_freedom
+    else:
+        return Difference(mean, None, None, None, 0)
+    half = float(stdtrit(degrees, (1 + COVERAGE) / 2)) * error
+    return Difference(mean, mean - half, mean + half, 2 * float(stdtr(degrees, -abs(mean) / error)), degrees)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p values for making all these tests (Holm, Scandinavian Journal of Statistics 6, 1979); in order."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
 
 
 def block_bootstrap(values: Floats, block: int, resamples: int = 2000) -> Estimate:

@@ -6,7 +6,7 @@ from statistics import geometric_mean
 
 import pytest
 
-from pipeline.report.claims.corrections import corrections
+from pipeline.report.corrections import corrections
 from pipeline.report.page.page import pages
 from pipeline.report.page.sentences import _best_sentence
 from pipeline.report.reproduction import RecordedTraining

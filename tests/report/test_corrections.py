@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.claims.corrections import CORRECTIONS, corrections
-from pipeline.report.claims.explanations import explanations
 from pipeline.report.claims.verdicts import Correction
+from pipeline.report.corrections import CORRECTIONS, corrections
+from pipeline.report.explanations import explanations
 from pipeline.report.reproduction import Reproduction
 from tests.report.alterations import TRAINED, Alter, ends, row, sizes, streams, text, together
 from tests.report.reproductions import ENDS, TEXT, reproduction

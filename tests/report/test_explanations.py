@@ -5,7 +5,7 @@ from statistics import geometric_mean
 
 import pytest
 
-from pipeline.report.claims.explanations import EXPLANATIONS, explanations
+from pipeline.report.explanations import EXPLANATIONS, explanations
 from pipeline.report.reproduction import Reproduction
 from tests.report.alterations import TRAINED, each, ends, row, runs, streams, text
 from tests.report.reproductions import ENDS, reproduction, training

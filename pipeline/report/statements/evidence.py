@@ -1,0 +1,246 @@
+"""What the recorded trainings say: values over seeds, their spread, and comparisons of configurations.
+
+The rules, the same for every statement:
+
+Trainings. Ours count that have all the epochs of the report's protocol; a quick reproduction has none. The recorded
+    seeds of d2l's own trainings of the same shape (data/d2l_curves.csv) are further seeds of the same protocol, for
+    every measure that they have. They count where at least one training is ours.
+Intervals. A mean over seeds has the 95 % interval of Student's t with the spread of a single seed pooled over all
+    configurations, and its degrees of freedom. Perplexities are averaged as logarithms, gaps as they are.
+Differences. Welch's test (Biometrika 34, 1947) over the seeds of both sides; where a side has one seed, or all are
+    equal, the pooled spread takes the place of its own. Holm's correction (Scandinavian Journal of Statistics 6, 1979)
+    is over all comparisons that the statements of a kind ask for.
+Perplexities. All are of the protocol's own text and split, averaged as the book does it (the mean over batches of exp
+    of the batch's loss), unless a measure's name says otherwise. Only such of one average are compared.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from math import expm1
+
+import numpy as np
+
+from models.complexity import Complexity
+from pipeline.config import resolve
+from pipeline.report.checks import d2l_curves
+from pipeline.report.reproduction import RecordedTraining, Reproduction
+from pipeline.report.statements.bounds import Bounds
+from pipeline.report.statements.table import Statement
+from pipeline.report.statements.verdicts import Comparison, Verdict
+from pipeline.report.table import Reported
+from pipeline.report.wording import counted
+from pipeline.support.statistics import Estimate, Floats, Spread, difference, estimate, holm, pooled_spread
+
+MORE_SEEDS = "tmlm reproduce --seeds 3"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of a training, None where the training does not have it; ``logarithmic`` ones are compared by ratio.
+
+    ``name`` identifies the measure, and stands in sentences. ``whole`` ones need all epochs of the protocol, others
+    the first.
+    """
+
+    name: str
+    of: Callable[[RecordedTraining], float | None]
+    logarithmic: bool = True
+    whole: bool = True
+
+
+FIRST_HALF = Measure("training perplexity over the first half epoch", lambda run: run.first_half, whole=False)
+
+FIRST_TRAIN = Measure("training perplexity over the first epoch", lambda run: run.train[0], whole=False)
+
+FIRST_VAL = Measure("validation perplexity after the first epoch", lambda run: run.val[0], whole=False)
+
+LAST_TRAIN = Measure("training perplexity at the last epoch", lambda run: run.train[-1])
+
+LAST_VAL = Measure("validation perplexity at the last epoch", lambda run: run.val[-1])
+
+BEST_VAL = Measure("best validation perplexity", lambda run: run.best_val)
+
+BEST_POOLED = Measure(
+    "pooled validation perplexity at the best epoch",
+    lambda run: run.val_pooled[run.best_epoch - 1] if run.val_pooled else None,
+)
+
+LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[-1], logarithmic=False)
+
+LARGEST_GAP = Measure(
+    "largest gap of all epochs",
+    lambda run: max(val - train for train, val in zip(run.train, run.val, strict=True)),
+    logarithmic=False,
+)
+
+
+def protocol_epochs(reported: Reported) -> int:
+    """The number of epochs of the report's protocol."""
+    epochs = resolve({"preset": "report", **reported.model})[1].epochs
+    assert epochs is not None
+    return epochs
+
+
+@cache
+def d2l_trainings(reported: Reported) -> tuple[RecordedTraining, ...]:
+    """The recorded seeds of d2l's own trainings of a row's shape, whatever its id; they have the two curves only."""
+    shape = f"{reported.cell}-{reported.implementation}-{reported.num_layers}x{reported.hidden_size}"
+    curves = d2l_curves().get(shape, {"train": (), "val": ()})
+    return tuple(
+        RecordedTraining(
+            run_id="",
+            seed=seed,
+            status="d2l",
+            epochs_planned=protocol_epochs(reported),
+            train=tuple(train),
+            val=tuple(val),
+            train_pooled=(),
+            val_pooled=(),
+            train_seconds=0.0,
+        )
+        for seed, (train, val) in enumerate(zip(curves["train"], curves["val"], strict=True))
+    )
+
+
+class Evidence:
+    """A reproduction as the evaluators see it.
+
+    ``adjusted`` holds the p values of an earlier pass over the same statements after Holm's correction, by comparison;
+    without it ``compare`` gives comparisons with ``adjusted_p`` = ``p``. An evaluator must ask for the same comparisons
+    whatever their results are, or the correction would be over another family.
+    """
+
+    def __init__(
+        self,
+        reproduction: Reproduction,
+        statements: Sequence[Statement],
+        bounds: Bounds,
+        evaluate: Callable[[Statement, "Evidence"], Verdict],
+        adjusted: Mapping["Key", float] | None = None,
+    ) -> None:
+        self.reproduction, self.bounds = reproduction, bounds
+        self.statements = {statement.id: statement for statement in statements}
+        self._evaluate, self._adjusted = evaluate, adjusted or {}
+        self._verdicts: dict[str, Verdict] = {}
+        self._comparisons: dict[Key, Comparison] = {}
+        self._spreads: dict[str, Spread] = {}
+
+    # --- the report ---------------------------------------------------------------------------------------------------
+
+    def row(self, id: str) -> Reported:
+        """The table row of a configuration."""
+        return self.reproduction[id].reported
+
+    def row_of_figure(self, figure: str) -> Reported | None:
+        """The table row of the configuration that a figure shows; None if no row names it."""
+        return next((row for row in self.reproduction.table.rows if figure in row.figures), None)
+
+    def complexity(self, id: str) -> Complexity:
+        """The measured size of a configuration."""
+        return self.reproduction[id].complexity
+
+    def about(self, id: str, target: float) -> tuple[float, float]:
+        """The range [low, high] of perplexities that are about the target, by the row's own tolerance if it has one."""
+        return self.bounds.about(target, self.row(id).tolerance)
+
+    def verdict(self, id: str) -> Verdict:
+        """The verdict on another statement, such as a reason for this one."""
+        if id not in self._verdicts:
+            self._verdicts[id] = self._evaluate(self.statements[id], self)
+        return self._verdicts[id]
+
+    # --- trainings ----------------------------------------------------------------------------------------------------
+
+    def trainings(self, id: str) -> tuple[RecordedTraining, ...]:
+        """Our complete trainings, one per seed, truncated to the protocol's epochs; none in a quick reproduction."""
+        epochs = protocol_epochs(self.row(id))
+        whole = () if self.reproduction.quick else self.reproduction[id].whole
+        return tuple(run.until(epochs) for run in whole if run.epochs >= epochs)
+
+    def pooled(self, id: str) -> tuple[RecordedTraining, ...]:
+        """``trainings`` and d2l's recorded ones of that shape, which may be shorter; none without one of ours."""
+        ours = self.trainings(id)
+        return (*ours, *d2l_trainings(self.row(id))) if ours else ()
+
+    def missing(self, *ids: str) -> str:
+        """Why some of the configurations can't be judged, as a sentence; "" if each has a complete training."""
+        if self.reproduction.quick:
+            return "A quick reproduction trains for a few epochs only, so it judges no perplexity."
+        for id in ids:
+            if not self.trainings(id):
+                epochs = max((run.epochs for run in self.reproduction[id].runs), default=0)
+                return f"{id} is not trained to the end: {epochs} of {protocol_epochs(self.row(id))} epochs."
+        return ""
+
+    def values(self, id: str, measure: Measure) -> list[float]:
+        """The measure of each training that has it, ours first, then d2l's."""
+        return [value for _, value in self._measured(id, measure)]
+
+    def seeds(self, id: str, measure: Measure = LAST_TRAIN) -> str:
+        """The number of trainings with the measure, in words: "3 seeds and 5 of d2l's"."""
+        ours = sum(run.run_id != "" for run, _ in self._measured(id, measure))
+        theirs = len(self._measured(id, measure)) - ours
+        return f"{counted(ours, 'seed')} and {theirs} of d2l's" if theirs else counted(ours, "seed")
+
+    def _measured(self, id: str, measure: Measure) -> list[tuple[RecordedTraining, float]]:
+        epochs = protocol_epochs(self.row(id)) if measure.whole else 1
+        whole = (run for run in self.pooled(id) if run.epochs >= epochs)
+        return [(run, value) for run in whole if (value := measure.of(run.until(epochs))) is not None]
+
+    # --- means and differences ----------------------------------------------------------------------------------------
+
+    def spread(self, measure: Measure) -> Spread:
+        """The standard deviation of a single seed (of the logarithm), pooled over all configurations."""
+        if measure.name not in self._spreads:
+            samples = [self._scaled(each.id, measure) for each in self.reproduction.configurations]
+            self._spreads[measure.name] = pooled_spread(samples)
+        return self._spreads[measure.name]
+
+    def mean(self, id: str, measure: Measure) -> Estimate:
+        """The mean of a measure over seeds with its 95 % interval; the configuration must have a value of it."""
+        return estimate(self.values(id, measure), logarithmic=measure.logarithmic, spread=self.spread(measure))
+
+    def compare(self, kind: str, first: str, second: str, measure: Measure) -> Comparison:
+        """Compare a measure of two configurations that both have a value of it, for a statement of this kind."""
+        key = kind, first, second, measure.name
+        if key not in self._comparisons:
+            self._comparisons[key] = self._compared(first, second, measure)
+        comparison = self._comparisons[key]
+        return replace(comparison, adjusted_p=self._adjusted.get(key, comparison.p))
+
+    def holm(self) -> dict["Key", float]:
+        """The p values of all comparisons made so far, corrected over those of each kind."""
+        adjusted: dict[Key, float] = {}
+        for kind in dict.fromkeys(key[0] for key in self._comparisons):
+            known = {
+                key: comparison.p
+                for key, comparison in self._comparisons.items()
+                if key[0] == kind and comparison.p is not None
+            }
+            adjusted |= dict(zip(known, holm(list(known.values())), strict=True))
+        return adjusted
+
+    def _scaled(self, id: str, measure: Measure) -> Floats:
+        values = np.asarray(self.values(id, measure), float)
+        return np.log(values) if measure.logarithmic else values
+
+    def _compared(self, first: str, second: str, measure: Measure) -> Comparison:
+        one, other = self._scaled(first, measure), self._scaled(second, measure)
+        found = difference(one, other, self.spread(measure))
+        interval = (None if x is None else expm1(x) if measure.logarithmic else x for x in (found.low, found.high))
+        mean = expm1(found.mean) if measure.logarithmic else found.mean
+        return Comparison(
+            first=first,
+            second=second,
+            measure=measure.name,
+            means=(self.mean(first, measure).mean, self.mean(second, measure).mean),
+            difference=Estimate(mean, *interval),
+            relative=measure.logarithmic,
+            seeds=(len(one), len(other)),
+            degrees_of_freedom=found.degrees_of_freedom,
+            p=found.p,
+        )
+
+
+Key = tuple[str, str, str, str]  # kind of statement, first configuration, second, name of the measure

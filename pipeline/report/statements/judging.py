@@ -1,0 +1,46 @@
+"""Judge the statements of a report by a reproduction: one evaluator for each kind of statement."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from pipeline.report.reproduction import Reproduction
+from pipeline.report.statements import bounds as all_bounds
+from pipeline.report.statements.bounds import Bounds
+from pipeline.report.statements.evidence import Evidence
+from pipeline.report.statements.table import Kind, Statement
+from pipeline.report.statements.verdicts import OPEN, Verdict
+
+Evaluator = Callable[[Statement, Evidence], Verdict]
+
+EVALUATORS: Mapping[Kind, Evaluator] = {}
+
+
+def judge(
+    reproduction: Reproduction, statements: Sequence[Statement], bounds: Bounds | None = None
+) -> tuple[Verdict, ...]:
+    """The verdict on each statement, in order.
+
+    Statements are judged twice: first to collect the comparisons of each kind, then with their corrected p values.
+    """
+    adjusted = None
+    for _ in range(2):
+        evidence = Evidence(reproduction, statements, bounds or Bounds(), _evaluate, adjusted)
+        verdicts = tuple(evidence.verdict(statement.id) for statement in statements)
+        adjusted = evidence.holm()
+    return verdicts
+
+
+def _evaluate(statement: Statement, evidence: Evidence) -> Verdict:
+    if (evaluator := EVALUATORS.get(statement.kind)) is None:
+        return Verdict(statement, OPEN, "No evaluator judges this kind of statement yet.")
+    return evaluator(statement, evidence)
+
+
+def sensitivity(reproduction: Reproduction, statements: Sequence[Statement]) -> Mapping[str, tuple[int, int]]:
+    """How many verdicts have another word at half and at twice each bound, by the bound's name."""
+    words = [verdict.word for verdict in judge(reproduction, statements)]
+
+    def changed(name: str, factor: float) -> int:
+        others = judge(reproduction, statements, Bounds().scaled(name, factor))
+        return sum(verdict.word != word for verdict, word in zip(others, words, strict=True))
+
+    return {name: (changed(name, 0.5), changed(name, 2.0)) for name in all_bounds.names()}
