@@ -40,10 +40,12 @@ PRINTED = re.compile(r"(\d[\d,]*(?:\.\d+)?) ?([kKM]?)")
 UNITS = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
 
 
-def rounds_to(number: float, printed: str) -> bool:
-    """Whether a number agrees with its printed form, within half of the last digit."""
+def rounds_to(number: float, printed: str, part: float = 0.5) -> bool:
+    """Whether a number agrees with its printed form, within half (or another part) of the last digit."""
     decimals = len(printed.partition(".")[2])
-    return abs(number - float(printed)) <= 0.5 * 10.0**-decimals * (1 + 1e-9)  # tolerates float error at exactly a half
+    return abs(number - float(printed)) <= part * 10.0**-decimals * (
+        1 + 1e-9
+    )  # tolerates float error at exactly a half
 
 
 @dataclass(frozen=True)

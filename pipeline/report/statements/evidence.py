@@ -75,6 +75,7 @@ LARGEST_GAP = Measure(
 )
 
 
+@cache
 def protocol_epochs(reported: Reported) -> int:
     """The number of epochs of the report's protocol."""
     epochs = resolve({"preset": "report", **reported.model})[1].epochs

@@ -5,13 +5,23 @@ from collections.abc import Callable, Mapping, Sequence
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements import bounds as all_bounds
 from pipeline.report.statements.bounds import Bounds
+from pipeline.report.statements.captions import judge_caption
 from pipeline.report.statements.evidence import Evidence
+from pipeline.report.statements.sizes import judge_print_out, judge_size, judge_size_order
 from pipeline.report.statements.table import Kind, Statement
+from pipeline.report.statements.times import judge_seconds, judge_time_order
 from pipeline.report.statements.verdicts import OPEN, Verdict
 
 Evaluator = Callable[[Statement, Evidence], Verdict]
 
-EVALUATORS: Mapping[Kind, Evaluator] = {}
+EVALUATORS: Mapping[Kind, Evaluator] = {
+    "caption": judge_caption,
+    "print-out": judge_print_out,
+    "seconds": judge_seconds,
+    "size": judge_size,
+    "size-order": judge_size_order,
+    "time-order": judge_time_order,
+}
 
 
 def judge(
