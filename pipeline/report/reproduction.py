@@ -9,6 +9,7 @@ from typing import Literal
 
 from models.complexity import Complexity
 from models.config import ModelConfig
+from pipeline.report.statements.table import Statement
 from pipeline.report.table import Reported, Table
 from pipeline.support.statistics import estimate
 
@@ -195,7 +196,7 @@ class Reproduction:
     """A recorded reproduction. ``quick``: a few epochs of the small configurations only.
 
     ``commands`` are the distinct commands that made it, in order. ``commands_known`` is False for a record of an
-    earlier version, which kept only the first and the last command.
+    earlier version, which kept only the first and the last command. ``statements`` are those to judge.
     """
 
     run_id: str
@@ -207,6 +208,7 @@ class Reproduction:
     link: str = ""  # to its run in the UI
     commands: tuple[str, ...] = ()
     commands_known: bool = True
+    statements: tuple[Statement, ...] = ()
 
     def __getitem__(self, id: str) -> Configuration:
         return next(each for each in self.configurations if each.id == id)

@@ -19,6 +19,7 @@ from dataclasses import dataclass, fields
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from re import fullmatch
 from typing import Literal, get_args
 
 from pipeline.errors import InputError
@@ -65,6 +66,29 @@ class Statement:
     contradiction: str = ""
     reasons: tuple[str, ...] = ()
 
+
+SIZE = r"\d[\d,]*(\.\d+)? ?(k|K|M|MMac|)"  # 5952; 20.22 k; 1.3 M; 6.32 MMac
+
+NUMBER = r"\d+(\.\d+)?"
+
+RELATIONS: Mapping[Kind, str] = {  # pattern of the relation; any other kind may have any
+    "caption": r"in-order|figures|sizes|book|figure=\d+|((cell=(rnn|gru|lstm)|(layers|units)=\d+)( |$))+",
+    "print-out": r"(rnn|gru|lstm)-[1-9]\d{0,2}x[1-9]\d{0,4}",
+    "size": "parameters|macs|units",
+    "size-order": "more|less|considerably-more|considerably-less|less-than-itself",
+    "seconds": "took|relative",
+    "time-order": ("slightly-longer|slightly-shorter|considerably-longer|not-considerably-longer|shorter-than-some"),
+}
+
+VALUES: Mapping[Kind, str] = {  # pattern of the value; any other kind may have any
+    "start": NUMBER,
+    "end": NUMBER,
+    "seconds": NUMBER,
+    "size": SIZE,
+    "print-out": f"{SIZE}; {SIZE}",
+}
+
+COMPARED: Mapping[Kind, int] = {"caption": 0, "size-order": 2, "time-order": 2}  # least configurations; others 1
 
 COLUMNS = tuple(field.name for field in fields(Statement))
 
@@ -116,8 +140,16 @@ def _statement(cells: Mapping[str, str]) -> Statement:
     for column, allowed in (("kind", KINDS), ("basis", BASES), ("curve", CURVES)):
         if cells[column] not in allowed:
             raise ValueError(f"{column} is {cells[column]!r}; it must be one of {', '.join(filter(None, allowed))}")
+    for column, patterns in (("relation", RELATIONS), ("value", VALUES)):
+        pattern = patterns.get(cells["kind"], ".*")  # type: ignore[call-overload]  # checked above
+        if not fullmatch(pattern, cells[column]):
+            raise ValueError(f"{column} is {cells[column]!r}; for {cells['kind']} it must match {pattern}")
     lists = {name: tuple(filter(None, map(str.strip, cells[name].split(";")))) for name in LISTS}
-    return Statement(**{**cells, **lists})  # type: ignore[arg-type]  # checked above
+    statement = Statement(**{**cells, **lists})  # type: ignore[arg-type]  # checked above
+    least = COMPARED.get(statement.kind, 1)
+    if len(statement.configurations) < least:
+        raise ValueError(f"configurations has too few ids; {statement.kind} needs {least} or more")
+    return statement
 
 
 def _check_references(path: Path, statements: list[Statement], table: Table | None) -> None:
