@@ -6,8 +6,8 @@ from pipeline.report.statements.table import Kind, Statement, report_statements
 from pipeline.report.table import Reported, Split, Table, report_table
 
 LEVEL = (
-    "Held to the protocol's text, split and average (the mean over batches of exp of the batch's loss); a perplexity of "
-    "another text or average is another quantity."
+    "Held to the protocol's text, split and average (the mean over batches of exp of the batch's loss); a perplexity "
+    "of another text or average is another quantity."
 )
 
 TIME = "No machine is named: held to ours, relative to the table's other times."

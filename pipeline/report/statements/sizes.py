@@ -8,12 +8,10 @@ from re import fullmatch
 from models.complexity import Complexity, closed_form
 from models.config import CellName, ModelConfig
 from pipeline.report.statements.evidence import Evidence
-from pipeline.report.statements.table import Statement
+from pipeline.report.statements.table import SIZE, Statement
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, WRONG_REASON, Verdict, Word
 from pipeline.report.table import REPORT_SYMBOLS, UNITS, Reported, rounds_to
 from pipeline.report.wording import listed
-
-STATED = r"([\d,]+(?:\.\d+)?) ?(k|K|M|MMac|)"  # 5952; 20.22 k; 1.3 M; 6.32 MMac
 
 
 def sized(hidden_size: int, cell: CellName = "gru", num_layers: int = 1) -> Complexity:
@@ -52,7 +50,7 @@ def agrees(stated: str, size: Complexity, evidence: Evidence) -> bool:
 
 
 def _parsed(stated: str) -> tuple[str, str]:
-    match = fullmatch(STATED, stated.strip())
+    match = fullmatch(SIZE, stated)
     assert match, stated
     return match[1].replace(",", ""), match[2]
 

@@ -67,7 +67,7 @@ class Statement:
     reasons: tuple[str, ...] = ()
 
 
-SIZE = r"\d[\d,]*(\.\d+)? ?(k|K|M|MMac|)"  # 5952; 20.22 k; 1.3 M; 6.32 MMac
+SIZE = r"(\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?) ?(k|K|MMac|M|)"  # 5952; 20.22 k; 1.3 M; 6.32 MMac
 
 NUMBER = r"\d+(\.\d+)?"
 
