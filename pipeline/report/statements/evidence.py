@@ -39,21 +39,21 @@ MORE_SEEDS = "tmlm reproduce --seeds 3"
 class Measure:
     """A number of a training, None where the training does not have it; ``logarithmic`` ones are compared by ratio.
 
-    ``name`` identifies the measure, and stands in sentences. ``whole`` ones need all epochs of the protocol, others
-    the first.
+    ``name`` identifies the measure, and stands in sentences. ``epochs`` is after how many it is known, and measured:
+    unfinished trainings that came so far count. None for all of the protocol, by complete trainings.
     """
 
     name: str
     of: Callable[[RecordedTraining], float | None]
     logarithmic: bool = True
-    whole: bool = True
+    epochs: int | None = None
 
 
-FIRST_HALF = Measure("training perplexity over the first half epoch", lambda run: run.first_half, whole=False)
+FIRST_HALF = Measure("training perplexity over the first half epoch", lambda run: run.first_half, epochs=1)
 
-FIRST_TRAIN = Measure("training perplexity over the first epoch", lambda run: run.train[0], whole=False)
+FIRST_TRAIN = Measure("training perplexity over the first epoch", lambda run: run.train[0], epochs=1)
 
-FIRST_VAL = Measure("validation perplexity after the first epoch", lambda run: run.val[0], whole=False)
+FIRST_VAL = Measure("validation perplexity after the first epoch", lambda run: run.val[0], epochs=1)
 
 LAST_TRAIN = Measure("training perplexity at the last epoch", lambda run: run.train[-1])
 
@@ -67,12 +67,6 @@ BEST_POOLED = Measure(
 )
 
 LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[-1], logarithmic=False)
-
-LARGEST_GAP = Measure(
-    "largest gap of all epochs",
-    lambda run: max(val - train for train, val in zip(run.train, run.val, strict=True)),
-    logarithmic=False,
-)
 
 
 @cache
@@ -159,10 +153,18 @@ class Evidence:
         whole = () if self.reproduction.quick else self.reproduction[id].whole
         return tuple(run.until(epochs) for run in whole if run.epochs >= epochs)
 
-    def pooled(self, id: str) -> tuple[RecordedTraining, ...]:
-        """``trainings`` and d2l's recorded ones of that shape, which may be shorter; none without one of ours."""
-        ours = self.trainings(id)
-        return (*ours, *d2l_trainings(self.row(id))) if ours else ()
+    def pooled(self, id: str, epochs: int | None = None) -> tuple[RecordedTraining, ...]:
+        """Our trainings and d2l's recorded ones of that shape with so many epochs; none without one of ours.
+
+        Without ``epochs``, ours are the complete ones, and all have as many epochs as the protocol.
+        """
+        runs = self.trainings(id) if epochs is None else self.reproduction[id].runs
+        length = epochs or protocol_epochs(self.row(id))
+        ours, theirs = (
+            tuple(run.until(length) for run in each if run.epochs >= length)
+            for each in (runs, d2l_trainings(self.row(id)))
+        )
+        return (*ours, *theirs) if ours else ()
 
     def missing(self, *ids: str) -> str:
         """Why some of the configurations can't be judged, as a sentence; "" if each has a complete training."""
@@ -185,9 +187,8 @@ class Evidence:
         return f"{counted(ours, 'seed')} and {theirs} of d2l's" if theirs else counted(ours, "seed")
 
     def _measured(self, id: str, measure: Measure) -> list[tuple[RecordedTraining, float]]:
-        epochs = protocol_epochs(self.row(id)) if measure.whole else 1
-        whole = (run for run in self.pooled(id) if run.epochs >= epochs)
-        return [(run, value) for run in whole if (value := measure.of(run.until(epochs))) is not None]
+        runs = self.pooled(id, measure.epochs)
+        return [(run, value) for run in runs if (value := measure.of(run)) is not None]
 
     # --- means and differences ----------------------------------------------------------------------------------------
 
