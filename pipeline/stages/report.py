@@ -14,7 +14,7 @@ from pipeline.report.explanations import explanations
 from pipeline.report.page import page
 from pipeline.report.record import STAGE, command_of, recorded_reproduction
 from pipeline.report.reproduction import Configuration, Reproduction
-from pipeline.report.statements.judging import judge
+from pipeline.report.statements.judging import weigh
 from pipeline.report.statements.table import read_statements
 from pipeline.report.statements.verdicts import IN_PART, Verdict
 from pipeline.report.table import REPORT_SYMBOLS, Table, configurations_of, read_table, report_table
@@ -49,13 +49,14 @@ def table_of(against: str) -> Table:
 def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> ReproductionRun:
     """Judge the reproduction; write its pages to disk and log them as artifacts of ``run``."""
     is_own = reproduction.table.digest == report_table().digest
-    verdicts = judge(reproduction, reproduction.statements)
+    evidence = weigh(reproduction, reproduction.statements)
+    verdicts = evidence.verdicts
     held = checks(reproduction)
     pages = page.pages(
         reproduction,
         verdicts,
-        corrections(reproduction) if is_own else (),
-        explanations(reproduction) if is_own else (),
+        corrections(evidence),
+        explanations(evidence),
         held,
     )
     folder = report_folder(output, reproduction.quick, "" if is_own else reproduction.table.name)
@@ -122,7 +123,7 @@ def _row(configuration: Configuration) -> dict[str, Any]:
     }
 
 
-def rewrite_report(run_id: str, against: str, statements: str, output: str) -> ReproductionRun:
+def rewrite_report(run_id: str, against: str, output: str, statements: str = "") -> ReproductionRun:
     """Rewrite the pages of the given or the latest reproduction from its recorded runs alone."""
     store.setup()
     table = table_of(against) if against else None
