@@ -27,9 +27,9 @@ from pipeline.report.checks import d2l_curves
 from pipeline.report.reproduction import RecordedTraining, Reproduction
 from pipeline.report.statements.bounds import Bounds
 from pipeline.report.statements.table import Statement
-from pipeline.report.statements.verdicts import Comparison, Verdict
+from pipeline.report.statements.verdicts import OPEN, Comparison, Verdict
 from pipeline.report.table import Reported
-from pipeline.report.wording import counted
+from pipeline.report.wording import counted, listed
 from pipeline.support.statistics import Estimate, Floats, Spread, difference, estimate, holm, pooled_spread
 
 MORE_SEEDS = "tmlm reproduce --seeds 3"
@@ -175,6 +175,12 @@ class Evidence:
                 epochs = max((run.epochs for run in self.reproduction[id].runs), default=0)
                 return f"{id} is not trained to the end: {epochs} of {protocol_epochs(self.row(id))} epochs."
         return ""
+
+    def lacking(self, statement: Statement, *ids: str) -> Verdict:
+        """The verdict on a statement for which one of the configurations has not been trained far enough."""
+        needs = [id for id in ids if not self.trainings(id)]
+        part = "a reproduction without --quick" if self.reproduction.quick else f"training {listed(needs)} to the end"
+        return Verdict(statement, OPEN, self.missing(*ids), part)
 
     def values(self, id: str, measure: Measure) -> list[float]:
         """The measure of each training that has it, ours first, then d2l's."""
