@@ -26,7 +26,9 @@ class Bounds:
     )  # fmt: skip
     considerable_gap: float = bound(1.0, "and considerable from {} on")
     early_share: float = bound(0.1, "“At first” is this share of the epochs: {}")
-    stretch_share: float = bound(0.1, "A gap grows or shrinks by its means over stretches of this share of the epochs: {}")
+    stretch_share: float = bound(
+        0.1, "A gap grows or shrinks by its means over stretches of this share of the epochs: {}"
+    )
     onset_epochs: float = bound(5, "“From about an epoch” is within {} epochs of it")
     onset_share: float = bound(0.5, "or within this share of its number, whichever is larger: {}")
     slightly: float = bound(0.1, "“Slightly” more or less is a difference of at most this share: {}")

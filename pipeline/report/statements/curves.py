@@ -5,6 +5,7 @@ zero: training perplexity is averaged over an epoch in which the network gets be
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean
 
 from pipeline.report.reproduction import RecordedTraining
@@ -185,7 +186,7 @@ def _grows_throughout(statement: Statement, evidence: Evidence, gaps: Gaps) -> V
     """Whether each stretch has a larger gap than the one before."""
     length = _stretch_length(gaps, evidence)
     means = _stretches(gaps, length)
-    growing = [before < after for before, after in zip(means, means[1:], strict=False)]
+    growing = [before < after for before, after in pairwise(means)]
     because = (
         f"Its means over successive {length} epochs are {', '.join(f'{mean:+.2f}' for mean in means)}: larger than the "
         f"one before in {sum(growing)} of {len(growing)} cases ({evidence.seeds(statement.configurations[0])})."
@@ -195,12 +196,13 @@ def _grows_throughout(statement: Statement, evidence: Evidence, gaps: Gaps) -> V
 
 def _grows_slightly(statement: Statement, evidence: Evidence, gaps: Gaps) -> Verdict:
     """Whether the gap widens from the epoch of the value on, by little in all and in no leap."""
-    epoch, bounds = int(statement.value), evidence.bounds
+    epoch, bounds = min(int(float(statement.value)), len(gaps)), evidence.bounds
     means = _stretches(gaps[epoch - 1 :], _stretch_length(gaps, evidence))
-    growth, leap = gaps[-1] - gaps[epoch - 1], max(after - before for before, after in zip(means, means[1:], strict=False))
+    growth = gaps[-1] - gaps[epoch - 1]
+    leap = max((after - before for before, after in pairwise(means)), default=0.0)
     because = (
-        f"The gap grows by {growth:+.2f} from epoch {epoch} to {len(gaps)}, where less than {bounds.considerable_gap:g} "
-        f"is slight, and by {leap:+.2f} at most between neighbouring stretches, where less than {bounds.visible_gap:g} "
+        f"The gap grows by {growth:+.2f} from epoch {epoch} to the end, where less than {bounds.considerable_gap:g} is "
+        f"slight, and by {leap:+.2f} at most between neighbouring stretches, where less than {bounds.visible_gap:g} "
         f"is gradual ({evidence.seeds(statement.configurations[0])})."
     )
     if growth <= 0:
@@ -238,8 +240,10 @@ def judge_gap_onset(statement: Statement, evidence: Evidence) -> Verdict:
     )
     parts = [Part("from when", HOLDS if low <= mean.mean <= high else FAILS, text)]
     if statement.relation == "from-slightly":
-        growth = gaps[-1] - gaps[epoch - 1]
-        grown = f"From epoch {epoch} to the end it grows by {growth:+.2f}; less than {bounds.considerable_gap:g} is slight."
+        growth = gaps[-1] - gaps[min(epoch, len(gaps)) - 1]
+        grown = (
+            f"From epoch {epoch} to the end it grows by {growth:+.2f}; less than {bounds.considerable_gap:g} is slight."
+        )
         parts.append(Part("by how much", HOLDS if 0 < growth < bounds.considerable_gap else FAILS, grown))
     word, part = each_of(parts)
     return Verdict(statement, word, " ".join(each.because for each in parts), part)

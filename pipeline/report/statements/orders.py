@@ -40,7 +40,12 @@ Judge = Callable[[Comparison], Word]
 def seeds_needed(comparison: Comparison) -> str:
     """About how many seeds of each would tell the two apart, if the difference stays what it is."""
     ids = f"{comparison.first} and {comparison.second}"
-    mean, half, p, adjusted = comparison.difference.mean, comparison.difference.half, comparison.p, comparison.adjusted_p
+    mean, half, p, adjusted = (
+        comparison.difference.mean,
+        comparison.difference.half,
+        comparison.p,
+        comparison.adjusted_p,
+    )
     if not p or not adjusted or not half or not mean:
         return f"more seeds of {ids}"
     corrected = (ndtri(LEVEL * p / adjusted / 2) / ndtri(LEVEL / 2)) ** 2
@@ -51,7 +56,13 @@ def seeds_needed(comparison: Comparison) -> str:
 
 
 def compared(
-    name: str, measure: Measure, first: str, others: Sequence[str], statement: Statement, evidence: Evidence, judge: Judge
+    name: str,
+    measure: Measure,
+    first: str,
+    others: Sequence[str],
+    statement: Statement,
+    evidence: Evidence,
+    judge: Judge,
 ) -> Part:
     """A part that holds if ``judge`` says so of the comparison with each of the others."""
     known, lacking = _comparisons(measure, first, others, statement, evidence)
@@ -71,7 +82,12 @@ def _comparisons(
 
 
 def _part(
-    name: str, word: Word, measure: Measure, known: Sequence[Comparison], lacking: Sequence[str], unclear: Sequence[Comparison]
+    name: str,
+    word: Word,
+    measure: Measure,
+    known: Sequence[Comparison],
+    lacking: Sequence[str],
+    unclear: Sequence[Comparison],
 ) -> Part:
     """A part with its sentences, and what would decide it."""
     told = [f"{each.first} to {each.second} {each.text}" for each in known]
@@ -190,7 +206,9 @@ def judge_generalises(statement: Statement, evidence: Evidence) -> Verdict:
 def _with_reasons(statement: Statement, evidence: Evidence, judge: Judge, reasons: Sequence[Part]) -> Verdict:
     """The verdict on a conclusion about validation perplexity; all reasons must be right, those of other rows too."""
     first, *others = statement.configurations
-    conclusion = compared("the conclusion, by validation perplexity", BEST_VAL, first, others, statement, evidence, judge)
+    conclusion = compared(
+        "the conclusion, by validation perplexity", BEST_VAL, first, others, statement, evidence, judge
+    )
     given = [*reasons, *_rows(statement, evidence)]
     verdict = concluded(statement, conclusion, given, all_of(each.word for each in given))
     if not conclusion.comparisons:

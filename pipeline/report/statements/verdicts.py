@@ -78,7 +78,8 @@ class Verdict:
 class Part:
     """A part of a statement, judged by itself: a curve, a reason, a conclusion.
 
-    ``name`` is what the reader is told of it if it holds and others don't, ``needs`` what would decide it if it is open.
+    ``name`` is what the reader is told of it if it holds and others don't; ``needs`` is what would decide it if it is
+    open.
     """
 
     name: str
@@ -107,7 +108,7 @@ def each_of(parts: Sequence[Part]) -> tuple[Word, str]:
 
 
 def concluded(statement: Statement, conclusion: Part, reasons: Sequence[Part], reason: Word) -> Verdict:
-    """The verdict on a conclusion that is given reasons, of which ``reason`` is the word; without reasons, on it alone."""
+    """The verdict on a conclusion with reasons, of which ``reason`` is the word; without reasons, on it alone."""
     parts = (conclusion, *reasons)
     word, part = conclusion.word, ""
     if reasons and word == HOLDS:
