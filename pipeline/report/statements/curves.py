@@ -14,6 +14,7 @@ from pipeline.report.statements.evidence import (
     FIRST_HALF,
     FIRST_TRAIN,
     FIRST_VAL,
+    LAST_GAP,
     LAST_TRAIN,
     LAST_VAL,
     Evidence,
@@ -115,7 +116,9 @@ def judge_gap(statement: Statement, evidence: Evidence) -> Verdict:
     limit = getattr(evidence.bounds, bound)
     word = HOLDS if (gap >= limit) == is_least else FAILS
     asked = f"{'at least' if is_least else 'less than'} {limit:g}"
-    return Verdict(statement, word, f"The gap is {gap:+.2f} {where}, where {asked} is meant ({evidence.seeds(id)}).")
+    half = f" ± {evidence.mean(id, LAST_GAP).half:.2f}" if when == "last" else ""
+    because = f"The gap is {gap:+.2f}{half} {where}, where {asked} is meant ({evidence.seeds(id)})."
+    return Verdict(statement, word, because)
 
 
 GAP_LIMITS: Mapping[str, tuple[str, str, bool]] = {  # relation -> which gap, bound, and whether that is the least

@@ -120,6 +120,7 @@ class Evidence:
         self._verdicts: dict[str, Verdict] = {}
         self._comparisons: dict[Key, Comparison] = {}
         self._spreads: dict[str, Spread] = {}
+        self._pooled: dict[tuple[str, int | None], tuple[RecordedTraining, ...]] = {}
 
     # --- the report ---------------------------------------------------------------------------------------------------
 
@@ -158,13 +159,15 @@ class Evidence:
 
         Without ``epochs``, ours are the complete ones, and all have as many epochs as the protocol.
         """
-        runs = self.trainings(id) if epochs is None else self.reproduction[id].runs
-        length = epochs or protocol_epochs(self.row(id))
-        ours, theirs = (
-            tuple(run.until(length) for run in each if run.epochs >= length)
-            for each in (runs, d2l_trainings(self.row(id)))
-        )
-        return (*ours, *theirs) if ours else ()
+        if (id, epochs) not in self._pooled:
+            runs = self.trainings(id) if epochs is None else self.reproduction[id].runs
+            length = epochs or protocol_epochs(self.row(id))
+            ours, theirs = (
+                tuple(run.until(length) for run in each if run.epochs >= length)
+                for each in (runs, d2l_trainings(self.row(id)))
+            )
+            self._pooled[id, epochs] = (*ours, *theirs) if ours else ()
+        return self._pooled[id, epochs]
 
     def missing(self, *ids: str) -> str:
         """Why some of the configurations can't be judged, as a sentence; "" if each has a complete training."""

@@ -6,12 +6,13 @@ would say stands beside it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import ceil
 
 from scipy.special import ndtri
 
 from pipeline.report.statements.curves import curves_of
-from pipeline.report.statements.evidence import BEST_VAL, LAST_GAP, LAST_TRAIN, LAST_VAL, Evidence, Measure
+from pipeline.report.statements.evidence import BEST_POOLED, BEST_VAL, LAST_GAP, LAST_TRAIN, LAST_VAL, Evidence, Measure
 from pipeline.report.statements.table import Statement
 from pipeline.report.statements.verdicts import (
     FAILS,
@@ -90,8 +91,8 @@ def _part(
     unclear: Sequence[Comparison],
 ) -> Part:
     """A part with its sentences, and what would decide it."""
-    told = [f"{each.first} to {each.second} {each.text}" for each in known]
-    because = f"{measure.name[0].upper()}{measure.name[1:]}: {'; '.join(told)}." if told else ""
+    told = "; ".join(f"of {each.first} and {each.second}: {each.text}" for each in known)
+    because = f"{measure.name[0].upper()}{measure.name[1:]} {told}." if known else ""
     if lacking:
         because = f"{because} {listed(lacking)} {'is' if len(lacking) == 1 else 'are'} not trained to the end.".lstrip()
     needs = [f"training {listed(lacking)} to the end"] if lacking else []
@@ -137,8 +138,15 @@ def judge_perplexity_order(statement: Statement, evidence: Evidence) -> Verdict:
     measures = curves_of(statement, {"training": LAST_TRAIN, "validation": LAST_VAL})
     parts = [_ordered(name, measure, statement, evidence) for name, measure in measures.items()]
     word, part = each_of(parts)
-    because = " ".join(dict.fromkeys(each.because for each in parts))
+    because = " ".join([*dict.fromkeys(each.because for each in parts), *_reported_ends(statement, evidence)])
     return Verdict(statement, word, because, part, tuple(one for each in parts for one in each.comparisons))
+
+
+def _reported_ends(statement: Statement, evidence: Evidence) -> list[str]:
+    """A sentence with the report's own ends; none unless it gives all."""
+    ends = {id: evidence.row(id).perplexity_end for id in statement.configurations}
+    known = [f"{end:g} ({id})" for id, end in ends.items() if end is not None]
+    return [f"The report itself has {listed(known)}."] if len(known) == len(ends) else []
 
 
 def _ordered(curve: str, measure: Measure, statement: Statement, evidence: Evidence) -> Part:
@@ -149,11 +157,7 @@ def _ordered(curve: str, measure: Measure, statement: Statement, evidence: Evide
         return _part(curve, word, measure, known, lacking, [each for each in known if not each.sign])
     judges = {"lower": is_lower, "higher": is_higher, "far-higher": higher_by(evidence.bounds.far)}
     part = compared(curve, measure, first, others, statement, evidence, judges[statement.relation])
-    return Part(f"{curve} (higher, but not far)", *_fields(part)) if part.word == IN_PART else part
-
-
-def _fields(part: Part) -> tuple[Word, str, str, tuple[Comparison, ...]]:
-    return part.word, part.because, part.needs, part.comparisons
+    return replace(part, name=f"{curve}, but not by far") if part.word == IN_PART else part
 
 
 def _among_lowest(known: Sequence[Comparison], lacking: Sequence[str]) -> Word:
@@ -192,15 +196,28 @@ def judge_generalises(statement: Statement, evidence: Evidence) -> Verdict:
     first, *others = statement.configurations
     bounds, relation = evidence.bounds, statement.relation
     if relation.endswith("unseen"):
-        judge = is_lower if relation == "better-unseen" else is_higher
-        return _with_reasons(statement, evidence, judge, [])
+        verdict = _with_reasons(statement, evidence, is_lower if relation == "better-unseen" else is_higher, [])
+        return replace(verdict, because=f"{verdict.because} {_beside_counting(statement, evidence)}".rstrip())
     by_perplexity, by_gap = (
         (is_lower, is_lower)
         if relation == "better"
         else (alike_within(bounds.slightly), alike_within(bounds.visible_gap))
     )
-    gap = compared("the gap", LAST_GAP, first, others, statement, evidence, by_gap)
+    gap = compared("its gap", LAST_GAP, first, others, statement, evidence, by_gap)
     return _with_reasons(statement, evidence, by_perplexity, [gap])
+
+
+def _beside_counting(statement: Statement, evidence: Evidence) -> str:
+    """A sentence with the n-gram bar, which is pooled over all characters, and our networks' perplexity so averaged."""
+    means = {id: evidence.mean(id, BEST_POOLED) for id in statement.configurations if evidence.values(id, BEST_POOLED)}
+    windowed = evidence.reproduction.text.windowed
+    if not means or not windowed:
+        return ""
+    shown = listed([f"{mean.mean:.2f} ({id})" for id, mean in means.items()])
+    order = min(windowed, key=windowed.__getitem__)
+    return (
+        f"Pooled over all characters it is {shown}, where a {order}-gram in the same windows has {windowed[order]:.2f}."
+    )
 
 
 def _with_reasons(statement: Statement, evidence: Evidence, judge: Judge, reasons: Sequence[Part]) -> Verdict:
@@ -213,13 +230,9 @@ def _with_reasons(statement: Statement, evidence: Evidence, judge: Judge, reason
     verdict = concluded(statement, conclusion, given, all_of(each.word for each in given))
     if not conclusion.comparisons:
         return verdict
-    last = ", ".join(f"{evidence.mean(id, LAST_VAL).mean:.2f} of {id}" for id in _trained(statement, evidence))
-    because = f"{verdict.because} At the last epoch validation perplexity is {last}."
-    return Verdict(statement, verdict.word, because, verdict.part, verdict.comparisons)
-
-
-def _trained(statement: Statement, evidence: Evidence) -> list[str]:
-    return [id for id in statement.configurations if evidence.values(id, LAST_VAL)]
+    trained = [id for id in statement.configurations if evidence.values(id, LAST_VAL)]
+    last = listed([f"{evidence.mean(id, LAST_VAL).mean:.2f} ({id})" for id in trained])
+    return replace(verdict, because=f"{verdict.because} At the last epoch it is {last}.")
 
 
 def _rows(statement: Statement, evidence: Evidence) -> list[Part]:
@@ -252,7 +265,7 @@ def _not_better(statement: Statement, evidence: Evidence) -> Verdict:
 def _best_by_gap(statement: Statement, evidence: Evidence) -> Verdict:
     """The best because the gap of the other is larger."""
     first, *others = statement.configurations
-    gap = compared("the gap", LAST_GAP, first, others, statement, evidence, is_lower)
+    gap = compared("its gap", LAST_GAP, first, others, statement, evidence, is_lower)
     return _with_reasons(statement, evidence, is_lower, [gap])
 
 

@@ -219,12 +219,12 @@ def _same(statement: Statement, evidence: Evidence) -> Verdict:
         equal = len(equal_prompts(theirs, evidence.row(id).samples))
         word: Word = HOLDS if theirs and equal == len(theirs) else IN_PART if equal else FAILS
         parts.append(Part(f"{equal} of {len(theirs)} texts of {id}", word))
-    ours = [len(equal_prompts(our_texts(first, evidence), our_texts(id, evidence)[: len(theirs)])) for id in others]
     word, part = each_of(parts)
     because = f"By the report's own transcripts equal are {listed([each.name for each in parts])}."
-    if all(our_texts(id, evidence) for id in statement.configurations):
-        counts = listed([f"{count} of {id}" for count, id in zip(ours, others, strict=True)])
-        because += f" Of ours, seed {evidence.trainings(first)[0].seed}, {counts}."
+    ours = {id: runs[0].texts for id in statement.configurations if (runs := evidence.trainings(id))}
+    if len(ours) == len(statement.configurations):
+        counts = [f"{len(equal_prompts(ours[first], ours[id]))} of {id}" for id in others]
+        because += f" Of our first seeds' texts equal are {listed(counts)}."
     return Verdict(statement, word, because, part)
 
 

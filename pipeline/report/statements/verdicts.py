@@ -98,29 +98,36 @@ def all_of(words: Iterable[Word]) -> Word:
 def each_of(parts: Sequence[Part]) -> tuple[Word, str]:
     """The word for what says several things of which each counts, and its ``Verdict.part``."""
     words = {part.word for part in parts}
-    holding = listed([part.name for part in parts if part.word in (HOLDS, IN_PART)])
-    needs = listed(list(dict.fromkeys(part.needs for part in parts if part.word == OPEN)))
     if words <= {HOLDS} or words == {FAILS}:
         return words.pop(), ""
+    holding, needs = _named(parts, HOLDS, IN_PART), _needed(parts)
     if not holding:
         return OPEN, needs
-    return IN_PART, f"{holding} (open is what takes {needs})" if needs else holding
+    return IN_PART, f"{holding}; open: {needs}" if needs else holding
 
 
 def concluded(statement: Statement, conclusion: Part, reasons: Sequence[Part], reason: Word) -> Verdict:
     """The verdict on a conclusion with reasons, of which ``reason`` is the word; without reasons, on it alone."""
     parts = (conclusion, *reasons)
     word, part = conclusion.word, ""
-    if reasons and word == HOLDS:
+    if reasons and conclusion.word == HOLDS:
         word = WRONG_REASON if reason == FAILS else reason
-    if reasons and conclusion.word == FAILS and reason in (HOLDS, IN_PART):
-        word = IN_PART
-    if word == IN_PART:
-        part = listed([each.name for each in parts if each.word in (HOLDS, IN_PART)])
+        part = f"the conclusion; of the reasons, {_named(reasons, HOLDS, IN_PART)}" if word == IN_PART else ""
+    elif reasons and conclusion.word == FAILS and reason in (HOLDS, IN_PART):
+        word, part = IN_PART, f"not the conclusion; of the reasons, {_named(reasons, HOLDS, IN_PART)}"
     if word == OPEN:
-        part = listed(list(dict.fromkeys(each.needs for each in parts if each.word == OPEN)))
+        part = _needed(parts)
     because = " ".join(each.because for each in parts if each.because)
     return Verdict(statement, word, because, part, tuple(one for each in parts for one in each.comparisons))
+
+
+def _named(parts: Sequence[Part], *words: Word) -> str:
+    return listed([part.name for part in parts if part.word in words])
+
+
+def _needed(parts: Sequence[Part]) -> str:
+    """What would decide the open parts."""
+    return listed(list(dict.fromkeys(part.needs for part in parts if part.word == OPEN)))
 
 
 def tally(verdicts: Iterable[Verdict]) -> Mapping[str, Mapping[Word, int]]:
