@@ -147,7 +147,8 @@ def _statement_from(row: Mapping[str, Any]) -> Statement:
 
 def _text_of(kept: Mapping[str, Any]) -> TextFacts:
     orders = {name: {int(n): value for n, value in kept[name].items()} for name in ("val_perplexities", "windowed")}
-    return TextFacts(**{**kept, **orders, "prompts": tuple(PromptInText(**each) for each in kept["prompts"])})
+    prompts = tuple(PromptInText(**each) for each in kept["prompts"])
+    return TextFacts(**{**kept, **orders, "prompts": prompts, "words": tuple(kept.get("words", ()))})
 
 
 def _environment_of(run_id: str) -> dict[str, str]:

@@ -172,6 +172,7 @@ class TextFacts:
     the test text. ``train_unigram`` is the perplexity of the protocol's training characters under their own letters'
     frequencies; ``stream_val_unigram`` and ``stream_test_unigram`` are those of the stream preset's validation and test
     text under the frequencies of its training text. These three are None in a record that is older than they are.
+    ``words`` are the distinct words of the whole text, sorted; none in an older record.
     """
 
     corpus: str
@@ -184,6 +185,7 @@ class TextFacts:
     train_unigram: float | None = None
     stream_val_unigram: float | None = None
     stream_test_unigram: float | None = None
+    words: tuple[str, ...] = ()
 
     @property
     def unigram(self) -> float:

@@ -35,6 +35,7 @@ def text_facts(corpus: Corpus) -> TextFacts:
         train_unigram=2 ** predicted_bits_per_char(letters, train),
         stream_val_unigram=2 ** stream["val"].unigram_bits_per_char,
         stream_test_unigram=2 ** stream["test"].unigram_bits_per_char,
+        words=tuple(sorted(set(corpus.vocabulary.decode(corpus.ids).split()))),
     )
 
 

@@ -26,10 +26,25 @@ class Bounds:
     )  # fmt: skip
     considerable_gap: float = bound(1.0, "and considerable from {} on")
     early_share: float = bound(0.1, "“At first” is this share of the epochs: {}")
+    stretch_share: float = bound(
+        0.1, "A gap grows or shrinks by its means over stretches of this share of the epochs: {}"
+    )
     onset_epochs: float = bound(5, "“From about an epoch” is within {} epochs of it")
     onset_share: float = bound(0.5, "or within this share of its number, whichever is larger: {}")
     slightly: float = bound(0.1, "“Slightly” more or less is a difference of at most this share: {}")
     considerably: float = bound(0.25, "“Considerably” more is at least this share more (the larger of the two): {}")
+    far: float = bound(0.5, "“Far” higher is at least this share more: {}")
+    rise: float = bound(
+        0.05, "A network overfits if validation perplexity ends this share above its lowest, and training goes on: {}"
+    )
+    close_edits: float = bound(
+        0.25, "A text is very near to the book up to so many edits per character from how the book goes on: {}"
+    )
+    sense_share: float = bound(
+        0.75, "Texts make some sense if at least this share of their words are words of the book, and as large a share "
+        "of each text's words are distinct: {}",
+    )  # fmt: skip
+    sentence_share: float = bound(0.9, "and look like sentences if both shares are at least {}")
     seconds: float = bound(1.0, "A time in prose agrees with its transcript within {} s")
     relative_time: float = bound(
         0.25, "A time without a transcript agrees with ours, relative to the table's other times, within this share: {}"

@@ -27,9 +27,9 @@ from pipeline.report.checks import d2l_curves
 from pipeline.report.reproduction import RecordedTraining, Reproduction
 from pipeline.report.statements.bounds import Bounds
 from pipeline.report.statements.table import Statement, report_statements
-from pipeline.report.statements.verdicts import Comparison, Verdict
+from pipeline.report.statements.verdicts import OPEN, Comparison, Verdict
 from pipeline.report.table import Reported, report_table
-from pipeline.report.wording import counted
+from pipeline.report.wording import counted, listed
 from pipeline.support.statistics import Estimate, Floats, Spread, difference, estimate, holm, pooled_spread
 
 MORE_SEEDS = "tmlm reproduce --seeds 3"
@@ -120,6 +120,7 @@ class Evidence:
         self._verdicts: dict[str, Verdict] = {}
         self._comparisons: dict[Key, Comparison] = {}
         self._spreads: dict[str, Spread] = {}
+        self._pooled: dict[tuple[str, int | None], tuple[RecordedTraining, ...]] = {}
 
     # --- the report ---------------------------------------------------------------------------------------------------
 
@@ -169,13 +170,15 @@ class Evidence:
 
         Without ``epochs``, ours are the complete ones, and all have as many epochs as the protocol.
         """
-        runs = self.trainings(id) if epochs is None else self.reproduction[id].runs
-        length = epochs or protocol_epochs(self.row(id))
-        ours, theirs = (
-            tuple(run.until(length) for run in each if run.epochs >= length)
-            for each in (runs, d2l_trainings(self.row(id)))
-        )
-        return (*ours, *theirs) if ours else ()
+        if (id, epochs) not in self._pooled:
+            runs = self.trainings(id) if epochs is None else self.reproduction[id].runs
+            length = epochs or protocol_epochs(self.row(id))
+            ours, theirs = (
+                tuple(run.until(length) for run in each if run.epochs >= length)
+                for each in (runs, d2l_trainings(self.row(id)))
+            )
+            self._pooled[id, epochs] = (*ours, *theirs) if ours else ()
+        return self._pooled[id, epochs]
 
     def missing(self, *ids: str) -> str:
         """Why some of the configurations can't be judged, as a sentence; "" if each has a complete training."""
@@ -186,6 +189,12 @@ class Evidence:
                 epochs = max((run.epochs for run in self.reproduction[id].runs), default=0)
                 return f"{id} is not trained to the end: {epochs} of {protocol_epochs(self.row(id))} epochs."
         return ""
+
+    def lacking(self, statement: Statement, *ids: str) -> Verdict:
+        """The verdict on a statement for which one of the configurations has not been trained far enough."""
+        needs = [id for id in ids if not self.trainings(id)]
+        part = "a reproduction without --quick" if self.reproduction.quick else f"training {listed(needs)} to the end"
+        return Verdict(statement, OPEN, self.missing(*ids), part)
 
     def values(self, id: str, measure: Measure) -> list[float]:
         """The measure of each training that has it, ours first, then d2l's."""

@@ -6,20 +6,38 @@ from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements import bounds as all_bounds
 from pipeline.report.statements.bounds import Bounds
 from pipeline.report.statements.captions import judge_caption
+from pipeline.report.statements.curves import judge_end, judge_gap, judge_gap_onset, judge_start
 from pipeline.report.statements.evidence import Evidence
+from pipeline.report.statements.orders import (
+    judge_best,
+    judge_gap_order,
+    judge_generalises,
+    judge_perplexity_order,
+)
 from pipeline.report.statements.sizes import judge_print_out, judge_size, judge_size_order
 from pipeline.report.statements.table import Kind, Statement
+from pipeline.report.statements.texts import judge_texts, judge_texts_order
 from pipeline.report.statements.times import judge_seconds, judge_time_order
-from pipeline.report.statements.verdicts import OPEN, Verdict
+from pipeline.report.statements.verdicts import Verdict
 
 Evaluator = Callable[[Statement, Evidence], Verdict]
 
 EVALUATORS: Mapping[Kind, Evaluator] = {
+    "best": judge_best,
     "caption": judge_caption,
+    "end": judge_end,
+    "gap": judge_gap,
+    "gap-onset": judge_gap_onset,
+    "gap-order": judge_gap_order,
+    "generalises": judge_generalises,
+    "perplexity-order": judge_perplexity_order,
     "print-out": judge_print_out,
     "seconds": judge_seconds,
     "size": judge_size,
     "size-order": judge_size_order,
+    "start": judge_start,
+    "texts": judge_texts,
+    "texts-order": judge_texts_order,
     "time-order": judge_time_order,
 }
 
@@ -43,9 +61,7 @@ def judge(
 
 
 def _evaluate(statement: Statement, evidence: Evidence) -> Verdict:
-    if (evaluator := EVALUATORS.get(statement.kind)) is None:
-        return Verdict(statement, OPEN, "No evaluator judges this kind of statement yet.")
-    return evaluator(statement, evidence)
+    return EVALUATORS[statement.kind](statement, evidence)
 
 
 def sensitivity(reproduction: Reproduction, statements: Sequence[Statement]) -> Mapping[str, tuple[int, int]]:

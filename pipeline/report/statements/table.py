@@ -10,6 +10,20 @@
     size-order   more, less, considerably-more, considerably-less, less-than-itself
     seconds      took; relative (held to our seconds, relative to the other configurations of the table)
     time-order   slightly-longer, slightly-shorter, considerably-longer, not-considerably-longer, shorter-than-some
+    start, end   about (each curve that the statement names is about the value)
+    gap          not-visible-at-first, not-considerable-at-first; never-visible, never-considerable; visible-at-last,
+                 considerable-at-last; constant (about the value at every epoch); overfitting (validation perplexity
+                 rises again, as the growing gap shows); grows-throughout; grows-slightly (from the epoch that is the
+                 value, and gradually)
+    gap-onset    from (visible from the epoch that is the value); from-slightly (and it grows little from there)
+    gap-order    smaller, considerably-larger (than those of all others)
+    perplexity-order  lower, higher, far-higher (than those of all others), higher-than-some, among-lowest
+    generalises  better, alike (by the gap); better-unseen, worse-unseen (on text not trained on)
+    best         best, not-better, best-by-gap (because the others' gap is larger), most-accurate (the first of each
+                 cell is best among its cell); by-each-reason, by-all-reasons (it rests on its reasons alone)
+    texts        prompts (the report shows texts after the same prompts), transcript (of which the table has the texts),
+                 sense, no-sense, sentences, close, not-close (to how the book goes on)
+    texts-order  same (letter for letter), closest (to the book), less-sense, alike-without-sense
 """
 
 import csv
@@ -77,7 +91,20 @@ RELATIONS: Mapping[Kind, str] = {  # pattern of the relation; any other kind may
     "size": "parameters|macs|units",
     "size-order": "more|less|considerably-more|considerably-less|less-than-itself",
     "seconds": "took|relative",
-    "time-order": ("slightly-longer|slightly-shorter|considerably-longer|not-considerably-longer|shorter-than-some"),
+    "time-order": "slightly-longer|slightly-shorter|considerably-longer|not-considerably-longer|shorter-than-some",
+    "start": "about",
+    "end": "about",
+    "gap": (
+        "not-visible-at-first|not-considerable-at-first|never-visible|never-considerable|visible-at-last|"
+        "considerable-at-last|constant|overfitting|grows-throughout|grows-slightly"
+    ),
+    "gap-onset": "from|from-slightly",
+    "gap-order": "smaller|considerably-larger",
+    "perplexity-order": "lower|higher|far-higher|higher-than-some|among-lowest",
+    "generalises": "better|alike|better-unseen|worse-unseen",
+    "best": "best|not-better|best-by-gap|most-accurate|by-each-reason|by-all-reasons",
+    "texts": "prompts|transcript|sense|no-sense|sentences|close|not-close",
+    "texts-order": "same|closest|less-sense|alike-without-sense",
 }
 
 VALUES: Mapping[Kind, str] = {  # pattern of the value; any other kind may have any
@@ -86,9 +113,24 @@ VALUES: Mapping[Kind, str] = {  # pattern of the value; any other kind may have 
     "seconds": NUMBER,
     "size": SIZE,
     "print-out": f"{SIZE}; {SIZE}",
+    "gap": f"({NUMBER})?",
+    "gap-onset": r"[1-9]\d*",
 }
 
-COMPARED: Mapping[Kind, int] = {"caption": 0, "size-order": 2, "time-order": 2}  # least configurations; others 1
+WITH_VALUE = ("constant", "grows-slightly")  # relations of a gap that need a value
+
+WITH_REASONS = ("by-each-reason", "by-all-reasons")  # relations that rest on the reasons alone
+
+COMPARED: Mapping[Kind, int] = {  # least configurations; others 1
+    "caption": 0,
+    "best": 2,
+    "gap-order": 2,
+    "generalises": 2,
+    "perplexity-order": 2,
+    "size-order": 2,
+    "texts-order": 2,
+    "time-order": 2,
+}
 
 COLUMNS = tuple(field.name for field in fields(Statement))
 
@@ -146,6 +188,10 @@ def _statement(cells: Mapping[str, str]) -> Statement:
             raise ValueError(f"{column} is {cells[column]!r}; for {cells['kind']} it must match {pattern}")
     lists = {name: tuple(filter(None, map(str.strip, cells[name].split(";")))) for name in LISTS}
     statement = Statement(**{**cells, **lists})  # type: ignore[arg-type]  # checked above
+    if statement.relation in WITH_VALUE and not statement.value:
+        raise ValueError(f"value is empty; {statement.relation} needs one")
+    if statement.relation in WITH_REASONS and not statement.reasons:
+        raise ValueError(f"reasons is empty; {statement.relation} needs the id of a statement")
     least = COMPARED.get(statement.kind, 1)
     if len(statement.configurations) < least:
         raise ValueError(f"configurations has too few ids; {statement.kind} needs {least} or more")
@@ -165,3 +211,17 @@ def _check_references(path: Path, statements: list[Statement], table: Table | No
             raise InputError(f"{where}: configurations has {strange[0]!r}; the table has {', '.join(sorted(known))}")
         if strange := [id for id in statement.reasons if id not in ids]:
             raise InputError(f"{where}: reasons has {strange[0]!r}, which is the id of no statement in the file")
+        if statement.id in _reasons_behind(statement, {each.id: each for each in statements}):
+            raise InputError(f"{where}: reasons lead back to {statement.id}; a statement can't be a reason for itself")
+
+
+def _reasons_behind(statement: Statement, by_id: Mapping[str, Statement]) -> set[str]:
+    """The ids of the reasons of a statement, of their reasons, and so on."""
+    found: set[str] = set()
+    waiting = list(statement.reasons)
+    while waiting:
+        id = waiting.pop()
+        if id not in found and id in by_id:
+            found.add(id)
+            waiting += by_id[id].reasons
+    return found

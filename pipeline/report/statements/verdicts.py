@@ -1,11 +1,12 @@
 """Verdicts on statements, in five words, and their tallies."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 from pipeline.report.statements.table import Statement
+from pipeline.report.wording import listed
 from pipeline.support.statistics import Estimate
 
 Word = Literal["reproduced", "in part", "conclusion right, reason wrong", "not reproduced", "open"]
@@ -71,6 +72,62 @@ class Verdict:
     because: str
     part: str = ""
     comparisons: tuple[Comparison, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a statement, judged by itself: a curve, a reason, a conclusion.
+
+    ``name`` is what the reader is told of it if it holds and others don't; ``needs`` is what would decide it if it is
+    open.
+    """
+
+    name: str
+    word: Word
+    because: str = ""
+    needs: tuple[str, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+
+
+def all_of(words: Iterable[Word]) -> Word:
+    """The word for what says several things that must all be true."""
+    found = set(words)
+    return next((word for word in (FAILS, OPEN, IN_PART) if word in found), HOLDS)
+
+
+def each_of(parts: Sequence[Part]) -> tuple[Word, str]:
+    """The word for what says several things of which each counts, and its ``Verdict.part``."""
+    words = {part.word for part in parts}
+    if words <= {HOLDS} or words == {FAILS}:
+        return words.pop(), ""
+    holding, needs = _named(parts, HOLDS, IN_PART), _needed(parts)
+    if not holding:
+        return OPEN, needs
+    return IN_PART, f"{holding}; open: {needs}" if needs else holding
+
+
+def concluded(statement: Statement, conclusion: Part, reasons: Sequence[Part], reason: Word) -> Verdict:
+    """The verdict on a conclusion with reasons, of which ``reason`` is the word; without reasons, on it alone."""
+    parts = (conclusion, *reasons)
+    word, part = conclusion.word, ""
+    if reasons and conclusion.word == HOLDS:
+        word = WRONG_REASON if reason == FAILS else reason
+        part = f"the conclusion; of its reasons only {_named(reasons, HOLDS, IN_PART)}" if word == IN_PART else ""
+    elif reasons and conclusion.word == FAILS and reason in (HOLDS, IN_PART):
+        word, part = IN_PART, f"the reason ({_named(reasons, HOLDS, IN_PART)}), not the conclusion"
+    if word == OPEN:
+        part = _needed(parts)
+    because = " ".join(each.because for each in parts if each.because)
+    return Verdict(statement, word, because, part, tuple(one for each in parts for one in each.comparisons))
+
+
+def _named(parts: Sequence[Part], *words: Word) -> str:
+    return listed([part.name for part in parts if part.word in words])
+
+
+def _needed(parts: Sequence[Part]) -> str:
+    """What would decide the open parts."""
+    return listed(list(dict.fromkeys(needs for part in parts if part.word == OPEN for needs in part.needs)))
 
 
 def tally(verdicts: Iterable[Verdict]) -> Mapping[str, Mapping[Word, int]]:
