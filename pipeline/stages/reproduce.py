@@ -214,12 +214,14 @@ class _ReproductionDriver:
             if (task := self._task("report", row, seed, recorded)) is not None
         ]
         shapes = _first_of_each(self.rows, lambda row: (row.cell, row.num_layers, row.hidden_size))
+        own_seeds: dict[Role, int] = {"same-text": self.config.seeds, "stream": 1}  # a short text needs more
         if not self.quick:
             tasks += [
                 task
-                for role in OWN_RECIPE
+                for role, seeds in own_seeds.items()
+                for seed in range(seeds)
                 for row in sorted(shapes, key=lambda row: row.macs_per_char)
-                if (task := self._task(role, row, 0, recorded)) is not None
+                if (task := self._task(role, row, seed, recorded)) is not None
             ]
         return tasks
 

@@ -108,7 +108,7 @@ def test_another_seed_is_another_run(own, given, pool):
 
 
 @pytest.mark.slow
-def test_the_whole_report_has_each_shape_by_our_own_recipe_once_on_each_text(store, pool, given, monkeypatch):
+def test_the_whole_report_has_each_shape_by_our_own_recipe_on_each_text(store, pool, given, monkeypatch):
     class NothingDone(Counting):
         def done(self, task: Any) -> list[Event]:
             if isinstance(task, TrainingTask):
@@ -131,10 +131,12 @@ def test_the_whole_report_has_each_shape_by_our_own_recipe_once_on_each_text(sto
         ("report", "gru-2x32", "torch", 1),
         ("same-text", "gru-2x32", "torch", 0),
         ("same-text", "gru-1x128", "torch", 0),
+        ("same-text", "gru-2x32", "torch", 1),
+        ("same-text", "gru-1x128", "torch", 1),
         ("stream", "gru-2x32", "torch", 0),
         ("stream", "gru-1x128", "torch", 0),
     ]
-    assert len(done.result["failed"]) == 10
+    assert len(done.result["failed"]) == 12
     assert "not trained here" in done.result["failed"][0]
 
 
