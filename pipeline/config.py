@@ -31,7 +31,7 @@ FIRST_RECIPE, WARM_UP_RECIPE, RECIPE = 1, 2, 3
 RECIPES = (FIRST_RECIPE, WARM_UP_RECIPE, RECIPE)
 STOPPED_BY_TIME = "--max-seconds"  # begins the reason of a training that its time limit ended
 # older records lack these fields, which means these values
-LATER_FIELDS = {"residual": False, "on_top_of": "nothing", "own_loss": 0.0, "train_chars": 0}
+LATER_FIELDS = {"residual": False, "on_top_of": "nothing", "own_loss": 0.0, "train_chars": 0, "calibrate": False}
 # of TrainConfig: see ``what_it_computes``
 NOT_COMPUTED = ("seed", "budget_seconds", "max_seconds", "device", "threads", "sample_every")
 
@@ -130,6 +130,14 @@ class TrainConfig:
         preset=True,
         low=0,
         high=0.999999,
+    )
+    calibrate: bool = option(
+        False,
+        help=(
+            "Validate, and keep the best epoch's model, with its logits scaled by the factor that fits the validation "
+            "text best (temperature scaling; stream, best)."
+        ),
+        preset=True,
     )
     patience: int = option(10, help="Early stopping: epochs without a better validation (0: off).", preset=True, low=0)
     seed: int = option(0, help="Seed of initial weights, order and dropout.", low=0, high=2**63 - 1)
@@ -330,6 +338,7 @@ def stream_preset(model: Mapping[str, Any], train_chars: int, budget_chars: floa
         "recurrent_dropout": dropped,
         "learning_rate": SMALL_LSTM_LEARNING_RATE if is_small_lstm else LEARNING_RATES[cell],
         "batch_size": ROWS,
+        "calibrate": True,
         "own_loss": round(min(max(own_loss, 0.0), LARGEST_OWN_LOSS), 2),
     }
 
@@ -385,6 +394,8 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
         )
     if train.own_loss and model.on_top_of == "nothing":
         raise ConfigError("own_loss", f"is {train.own_loss:g}", needs=("on_top_of", "ngram"))
+    if train.preset == "report" and train.calibrate:
+        raise ConfigError("calibrate", "is on, which the report's protocol does not have", needs=("preset", "stream"))
     if train.preset == "report" and train.train_chars:
         raise ConfigError(
             "train_chars", f"is {train.train_chars}, but the report's text is fixed", needs=("preset", "stream")
