@@ -12,18 +12,22 @@ import pytest
 from models.config import CellName, ConfigError, ModelConfig, check_range
 from pipeline.cli.options import option_fields
 from pipeline.config import (
+    BUDGET_CHARS,
     DROPOUT_PER_PASSES,
     DROPOUT_PER_TEXT,
     DROPOUT_PER_WEIGHTS,
     LARGEST_DROPOUT,
     LARGEST_OWN_LOSS,
     LATER_FIELDS,
+    ON_REPORTS_TEXT,
     ON_TOP_DROPOUT,
     OUTPUT_DROPOUT_FROM,
     OUTPUT_DROPOUT_SLOPE,
     OWN_LOSS_PER_UNITS,
     OWN_LOSS_UNITS,
     RECIPE,
+    REPORT_TEXT_CHARS,
+    REPORT_TEXT_DROPOUT,
     RESIDUAL_LAYERS,
     RNN_DROPOUT,
     TEXT_CHARS,
@@ -76,6 +80,7 @@ REFUSED: dict[type, dict[str, list[Any]]] = {
         "clip": [-0.1, NAN, INF],
         "average": [-0.1, 1.0, NAN],
         "patience": [-1, INF],
+        "calibrate": ["yes", 2],
         "seed": [-1, 2**63],
         "device": ["tpu", "cuda:1", ""],
         "threads": [0, -1, 1025],
@@ -249,7 +254,7 @@ def test_a_preset_decides_what_the_user_leaves_open(preset, model):
     model_config, train_config = resolve({"preset": preset, **model})
     decided = preset_values({"preset": preset, **model}, TEXT_CHARS)
     own = {**{f.name: f.default for f in fields(ModelConfig)}, **{f.name: f.default for f in fields(TrainConfig)}}
-    given = {"preset": preset, **model, "precision": "fp32" if preset == "report" else "auto"}
+    given = {"preset": preset, **model, "precision": "fp32" if preset in ON_REPORTS_TEXT else "auto"}
     for config in (model_config, train_config):
         for field in fields(config):
             assert getattr(config, field.name) == {**own, **decided, **given}[field.name]
@@ -282,6 +287,7 @@ OVERRIDES: dict[str, Any] = {
     "schedule": "cosine",
     "weight_decay": 0.16,
     "own_loss": 0.19,
+    "calibrate": False,
     "clip": 0.17,
     "average": 0.18,
     "patience": 2,
@@ -380,7 +386,7 @@ def test_a_part_of_a_text_has_the_defaults_of_a_text_of_that_length():
 
 
 def test_the_id_of_a_configuration_is_that_of_records_without_later_fields():
-    model, train = (asdict(config) for config in resolve({}))
+    model, train = (asdict(config) for config in resolve({"calibrate": False}))
     older, earlier = ({k: v for k, v in each.items() if k not in LATER_FIELDS} for each in (model, train))
     assert config_id(model, train, "a") == config_id(older, earlier, "a")
     assert config_id(model, {**train, "train_chars": 500}, "a") != config_id(older, earlier, "a")
@@ -583,7 +589,14 @@ def test_usage_has_what_the_presets_decide():
     def rate(preset: str, **options: object) -> str:
         return f"{each(preset, 'learning_rate', **options)[0]:g}"
 
-    stream, best, report = (each(preset, "cell", "num_layers", "hidden_size") for preset in get_args(PresetName))
+    stream, best, report, report_text = (
+        each(preset, "cell", "num_layers", "hidden_size") for preset in get_args(PresetName)
+    )
+    assert report_text == report
+    rows, epochs = each("report-text", "batch_size")[0], BUDGET_CHARS["report-text"] / REPORT_TEXT_CHARS
+    assert (
+        f"{rows} streams, {epochs:g} epochs, {REPORT_TEXT_DROPOUT:g} more recurrent dropout than the formula's" in usage
+    )
     assert told["`--cell`, `--num-layers`, `--hidden-size`"] == [
         f"{stream[0]}, {stream[1]}, {stream[2]} (best: {best[2]})",
         ", ".join(map(str, report)),

@@ -15,13 +15,17 @@ from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline.config import CorpusConfig, resolve
 from pipeline.text.batches import windows
 from pipeline.text.corpus import load_corpus
+from pipeline.training import evaluation
 from pipeline.training.evaluation import (
     CONTEXT_CHARS,
     ROW_CHARS,
     TextScore,
+    block_means,
     costs_of,
     costs_of_mixture,
+    costs_of_windows,
     perplexity,
+    score_calibrated_text,
     score_mixtures,
     score_text,
     score_windows,
@@ -77,6 +81,16 @@ def test_a_trained_model_is_scored_within_a_thousandth_of_one_reading(trained):
     in_one_go = exp(nats_in_one_go(model, ids) / (len(ids) - 1))
     assert in_one_go < 9  # it has learnt something: letters alone cost about 17
     assert score_text(model, ids).perplexity == pytest.approx(in_one_go, rel=1e-3)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.25, 0.8), (1.0, 1.0)])
+def test_logits_that_are_too_large_are_scaled_back(factor, expected):
+    model = small_model()
+    logits = model(some_ids(2000)[None, :-1].long())[0][0]
+    drawn = torch.distributions.Categorical(logits=logits).sample()  # what the model predicts, with its own confidence
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "_logits_of", lambda *_: [(logits * factor, drawn)])
+        assert score_calibrated_text(model, some_ids(2000))[0] == expected
 
 
 def test_without_context_the_starts_of_the_rows_would_cost_more(trained):
@@ -237,6 +251,20 @@ def test_the_pooled_score_does_not_depend_on_the_batches(batch_size):
     model, (inputs, targets) = small_model(), windows(some_ids(72), 12)
     _, pooled = score_windows(model, inputs, targets, batch_size)
     assert pooled.nats == pytest.approx(score_windows(model, inputs, targets, 13)[1].nats, rel=1e-5)
+
+
+def test_the_mean_cost_of_the_windows_is_the_pooled_score():
+    model, (inputs, targets) = small_model(), windows(some_ids(72), 12)
+    costs = costs_of_windows(model, inputs, targets, 25)
+    assert costs.shape == (60,)
+    assert float(costs.mean()) == pytest.approx(log(score_windows(model, inputs, targets, 25)[1].perplexity))
+
+
+@pytest.mark.parametrize(("characters", "blocks"), [(30, 1), (5_031, 100), (8_671, 173), (500_000, 200)])
+def test_block_means_are_of_about_50_characters_and_at_most_200(characters, blocks):
+    means = block_means(torch.arange(characters, dtype=torch.double) / characters)
+    assert len(means) == blocks
+    assert means[-1] == pytest.approx(1 - 0.5 / blocks, abs=0.02)
 
 
 # --- units, and the model's mode -------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from pipeline.text.batches import StreamData
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import score_text
 from pipeline.training.hardware import choose_device, choose_hardware, choose_precision, choose_threads, has_bf16
-from pipeline.training.loop import FINAL_RATE_SHARE, WARM_UP_STEPS, EpochPoint, Training, cosine_share, fit
+from pipeline.training.loop import FINAL_RATE_SHARE, WARM_UP_STEPS, EpochPoint, Training, Validation, cosine_share, fit
 
 VOCAB = 12
 SMALL: dict[str, Any] = {"hidden_size": 10, "device": "cpu", "precision": "fp32"}
@@ -158,8 +158,11 @@ def test_epochs_differ_in_their_order(preset):
 
 def plain_report_epoch(
     model: LanguageModel, batches: list[tuple[Tensor, ...]], learning_rate: float
-) -> tuple[float, float]:
-    """d2l's Trainer with SGD and gradients clipped at 1; the book's training perplexity and the pooled one."""
+) -> tuple[float, float, float]:
+    """d2l's Trainer with SGD and gradients clipped at 1.
+
+    Returns the book's training perplexity, the first of the two points that it draws of an epoch, and the pooled one.
+    """
     losses, sizes = [], []
     for inputs, targets in batches:
         logits = model(inputs.long())[0]
@@ -172,7 +175,8 @@ def plain_report_epoch(
         losses.append(loss.item())
         sizes.append(inputs.numel())
     pooled = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
-    return sum(map(exp, losses)) / len(losses), exp(pooled)
+    half = len(losses) // 2
+    return sum(map(exp, losses)) / len(losses), sum(map(exp, losses[:half])) / half, exp(pooled)
 
 
 @torch.no_grad()
@@ -205,8 +209,9 @@ def test_an_epoch_under_the_reports_preset_equals_a_plain_loop(cell, implementat
         point = training.run_epoch()
         assert len(read) == 16
         assert sum(len(inputs) for inputs, _ in read) == 1000 - 16
-        book, pooled = plain_report_epoch(plain, read, learning_rate=1.0)
+        book, first_half, pooled = plain_report_epoch(plain, read, learning_rate=1.0)
         assert point.train_perplexity == pytest.approx(book, rel=1e-5)
+        assert point.train_perplexity_first_half == pytest.approx(first_half, rel=1e-5)
         assert point.train_perplexity_pooled == pytest.approx(pooled, rel=1e-5)
         assert point.val_perplexity == pytest.approx(plain_report_validation(plain, val, 16, 64), rel=1e-5)
     for ours, theirs in zip(training.model.parameters(), plain.parameters(), strict=True):
@@ -245,12 +250,13 @@ def test_a_carried_state_has_no_history():
 
 
 def test_only_the_reports_preset_averages_as_the_book_does():
-    report, stream = start(REPORT | {"epochs": 1, "batch_size": 123}), start(STREAM)
+    report, stream = start(REPORT | {"epochs": 1, "batch_size": 123}), start(STREAM | {"calibrate": False})
     (book,) = fit(report)
     point = fit(stream)[-1]
     assert book.train_perplexity > book.train_perplexity_pooled  # Jensen's inequality
     assert book.val_perplexity != book.val_perplexity_pooled
     assert point.train_perplexity == point.train_perplexity_pooled
+    assert point.train_perplexity_first_half is None
     assert (
         point.val_perplexity == point.val_perplexity_pooled == score_text(stream.eval_model, a_text(300, 1)).perplexity
     )
@@ -355,7 +361,7 @@ def test_the_running_average_follows_its_ramp_up_to_its_decay(monkeypatch):
 
 
 def test_the_average_is_what_validation_judges():
-    averaged, plain = start(STREAM | {"average": 0.9}), start(STREAM | {"average": 0.0})
+    averaged, plain = (start(STREAM | {"average": decay, "calibrate": False}) for decay in (0.9, 0.0))
     assert averaged.eval_model is averaged.average
     assert averaged.eval_model is not averaged.model
     assert plain.eval_model is plain.model
@@ -363,6 +369,22 @@ def test_the_average_is_what_validation_judges():
     val = a_text(300, seed=1)
     assert averaged.history[0].val_perplexity == score_text(averaged.eval_model, val).perplexity
     assert averaged.history[0].val_perplexity != score_text(averaged.model, val).perplexity
+
+
+def test_a_calibrated_validation_is_that_of_the_model_with_its_logits_scaled():
+    as_it_is, calibrated = start(STREAM | {"calibrate": False}), start(STREAM)
+    plain, scaled = as_it_is.run_epoch(), calibrated.run_epoch()
+    assert scaled.val_perplexity < plain.val_perplexity
+    calibrated.eval_model.scale_logits(scaled.logit_scale)
+    score = score_text(calibrated.eval_model, a_text(300, seed=1))
+    assert score.perplexity == pytest.approx(scaled.val_perplexity, rel=1e-6)
+
+
+def test_calibration_leaves_the_training_itself_alone():
+    as_it_is, calibrated = start(STREAM | {"calibrate": False}), start(STREAM)
+    fit(as_it_is)
+    fit(calibrated)
+    assert equal(weights(as_it_is), weights(calibrated))
 
 
 def test_averaging_leaves_the_training_itself_alone():
@@ -378,7 +400,7 @@ def test_averaging_leaves_the_training_itself_alone():
 def scripted(training: Training, values: list[float]) -> Training:
     """The validation says these numbers, whatever was learnt."""
     said = iter(values)
-    training.validate = lambda: (next(said),) * 2  # type: ignore[method-assign]
+    training.validate = lambda: Validation(*(next(said),) * 2, 1.0)  # type: ignore[method-assign]
     return training
 
 
@@ -800,7 +822,7 @@ def test_threads_are_one_where_nobody_says_otherwise():
 
 def test_a_point_is_numbers_that_json_can_hold():
     (point, *_) = fit(start(STREAM))
-    assert all(isinstance(value, (int, float)) for value in asdict(point).values())
+    assert all(value is None or isinstance(value, (int, float)) for value in asdict(point).values())
 
 
 def test_state_is_all_there_is_to_a_training_in_a_file_of_its_own(tmp_path: Path):

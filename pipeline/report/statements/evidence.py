@@ -40,8 +40,9 @@ MORE_SEEDS = "tmlm reproduce --seeds 3"
 class Measure:
     """A number of a training, None where the training does not have it; ``logarithmic`` ones are compared by ratio.
 
-    ``name`` identifies the measure (any bound that it depends on is part of it), and stands in sentences. ``epochs`` is after how many it is known, and measured:
-    unfinished trainings that came so far count. None for all of the protocol, by complete trainings.
+    ``name`` identifies the measure, with any bound that it depends on, and stands in sentences. ``epochs`` is after how
+    many it is known, and measured: unfinished trainings that came so far count. None for all of the protocol, by
+    complete trainings.
     """
 
     name: str
