@@ -106,9 +106,8 @@ class Configuration:
 
     @property
     def label(self) -> str:
-        """The label in figures: GRU 2x32; the id says in which equations it is written."""
-        reported = self.reported
-        return f"{reported.cell.upper()} {reported.num_layers}x{reported.hidden_size}"
+        """The name in sentences, tables and figures: GRU scratch 1x32."""
+        return self.reported.label
 
     @property
     def whole(self) -> tuple[RecordedTraining, ...]:
