@@ -119,7 +119,6 @@ def pages(
         "groups": _groups(verdicts),
         "explorer": Markup(explorer),
         "curves": [(each, anchors[each.id], curves[each.id]) for each in reproduction.configurations],
-        "ngrams": " and ".join(ngrams),
         "perplexity": sheets.perplexity_sheet(reproduction, anchors),
         "cost": sheets.cost_sheet(reproduction, anchors),
         "bounds": _bounds(sensitivity or {}) if verdicts else None,

@@ -13,21 +13,21 @@ from pipeline.report.reproduction import Configuration, Curve
 from pipeline.report.wording import rounded
 
 STYLE = """
-svg { display: block; width: 100%; height: auto; }
-svg text { font: 12px "Liberation Sans", Arial, Helvetica, sans-serif; fill: var(--ink, #1b1b1b); }
-svg .faint { fill: var(--faint, #595959); }
-svg .right { text-anchor: end; }
-svg .middle { text-anchor: middle; }
-svg line, svg path, svg polyline { fill: none; stroke-width: 1.2; }
-svg .grid { stroke: var(--line, #d5d5d5); stroke-width: .8; }
-svg .frame { stroke: var(--faint, #595959); }
-svg .ngram { stroke: var(--ink, #1b1b1b); stroke-dasharray: 5 3; }
-svg .train { stroke: var(--train, #1766a6); stroke-width: 1.8; stroke-dasharray: 5 2; }
-svg .val { stroke: var(--val, #b3261e); stroke-width: 1.8; }
-svg circle.train { fill: var(--paper, #fff); stroke-dasharray: none; }
-svg circle.val { fill: var(--val, #b3261e); }
-svg .seed { stroke-width: .6; opacity: .6; }
-svg .reported { stroke: var(--ink, #1b1b1b); stroke-width: 2; }
+.picture { display: block; width: 100%; height: auto; }
+.picture text { font: 12px "Liberation Sans", Arial, Helvetica, sans-serif; fill: var(--ink, #1b1b1b); }
+.picture .faint { fill: var(--faint, #595959); }
+.picture .right { text-anchor: end; }
+.picture .middle { text-anchor: middle; }
+.picture line, svg path, svg polyline { fill: none; stroke-width: 1.2; }
+.picture .grid { stroke: var(--line, #d5d5d5); stroke-width: .8; }
+.picture .frame { stroke: var(--faint, #595959); }
+.picture .ngram { stroke: var(--ink, #1b1b1b); stroke-dasharray: 5 3; }
+.picture .train { stroke: var(--train, #1766a6); stroke-width: 1.8; stroke-dasharray: 5 2; }
+.picture .val { stroke: var(--val, #b3261e); stroke-width: 1.8; }
+.picture circle.train { fill: var(--paper, #fff); stroke-dasharray: none; }
+.picture circle.val { fill: var(--val, #b3261e); }
+.picture .seed { stroke-width: .6; opacity: .6; }
+.picture .reported { stroke: var(--ink, #1b1b1b); stroke-width: 2; }
 """.strip()
 
 TICKS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100, 1000, 10_000, 100_000, 1_000_000)
@@ -46,7 +46,7 @@ class Picture:
     def inline(self, caption: str) -> str:
         """The picture for a page, labelled by the element whose id is ``caption``."""
         box = f'viewBox="0 0 {self.width} {self.height}"'
-        return f'<svg {box} role="img" aria-labelledby="{caption}">{self.elements}</svg>'
+        return f'<svg class="picture" {box} role="img" aria-labelledby="{caption}">{self.elements}</svg>'
 
 
 def as_file(pictures: Sequence[Picture], columns: int = 1) -> str:
@@ -58,7 +58,7 @@ def as_file(pictures: Sequence[Picture], columns: int = 1) -> str:
         for number, each in enumerate(pictures)
     ]
     style = STYLE.partition("\n")[2]  # without the size, which is that of the page's column
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size}><style>{style}</style><rect {size} fill="#fff"/>'
+    head = f'<svg class="picture" xmlns="http://www.w3.org/2000/svg" {size}><style>{style}</style><rect {size} fill="#fff"/>'
     return f"{head}{''.join(placed)}</svg>\n"
 
 
@@ -82,7 +82,7 @@ class LogScale:
 
 def _scale(values: Iterable[float], start: float, end: float) -> LogScale:
     """An axis for these perplexities; it always has 1 to 23, the range of a report that starts at a blind guess."""
-    return LogScale(1, min(1.1 * max(23.0, *values), 1e6), start, end)
+    return LogScale(1, min(1.1 * max([23.0, *values]), 1e6), start, end)
 
 
 def _text(x: float, y: float, words: str, style: str = "") -> str:

@@ -216,5 +216,5 @@ def _missing(progress: str, stopped: str, which: Sequence[Configuration]) -> str
 
 def ngram_bars(windowed: Mapping[int, float]) -> dict[str, float]:
     """The n-grams drawn in pictures, by label: windows without context, as the networks read."""
-    names = {1: "letter frequencies", BAR_ORDER: f"{BAR_ORDER}-gram"}
+    names = {1: "letters", BAR_ORDER: f"{BAR_ORDER}-gram"}
     return {name: windowed[order] for order, name in names.items() if order in windowed}

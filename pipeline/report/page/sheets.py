@@ -274,7 +274,7 @@ def text_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet 
         caption += f" Our trainings continue {asked} only."
     if any(SPACE_SIGN in cell.text for row in rows for cell in row):
         caption += f" {SPACE_SIGN} is a space that would not be seen."
-    return Sheet(caption, ("configuration", "", *prompts), tuple(rows), kind="texts")
+    return Sheet(caption, ("configuration", "source", *prompts), tuple(rows), kind="texts")
 
 
 def _book_row(reproduction: Reproduction, prompts: Sequence[str], others: Sequence[str]) -> tuple[TableCell, ...]:
