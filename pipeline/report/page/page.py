@@ -53,8 +53,6 @@ KIND_TITLES = {
     "caption": "Captions and references to figures",
 }
 
-COLUMNS_OF_CURVES = 3  # in the Markdown's picture
-
 
 @dataclass(frozen=True)
 class Pages:
@@ -140,8 +138,8 @@ def pages(
         ),
         markdown=_markdown().get_template("report.md.jinja").render(content),
         figures={
-            "figures/answer.svg": as_file([answer]),
-            "figures/curves.svg": as_file(list(curves.values()), COLUMNS_OF_CURVES),
+            "figures/answer.svg": as_file({"": answer}),
+            "figures/curves.svg": as_file({each.label: curves[each.id] for each in reproduction.configurations}, 3),
         },
     )
 

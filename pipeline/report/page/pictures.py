@@ -30,9 +30,9 @@ STYLE = """
 .picture .reported { stroke: var(--ink, #1b1b1b); stroke-width: 2; }
 """.strip()
 
-TICKS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 100, 1000, 10_000, 100_000, 1_000_000)
+TICKS = (1, 2, 3, 5, 10, 20, 50, 100, 1000, 10_000, 100_000, 1_000_000)
 
-PANEL_WIDTH, PANEL_HEIGHT = 300, 190
+PANEL_WIDTH, PANEL_HEIGHT, TITLE_HEIGHT = 300, 180, 18
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,19 @@ class Picture:
         return f'<svg class="picture" {box} role="img" aria-labelledby="{caption}">{self.elements}</svg>'
 
 
-def as_file(pictures: Sequence[Picture], columns: int = 1) -> str:
-    """An SVG file, on white, of pictures of one size side by side."""
-    width, height = max(each.width for each in pictures), max(each.height for each in pictures)
+def as_file(pictures: Mapping[str, Picture], columns: int = 1) -> str:
+    """An SVG file, on white, of pictures side by side, each below its title."""
+    width = max(each.width for each in pictures.values())
+    height = max(each.height for each in pictures.values()) + TITLE_HEIGHT
     size = f'width="{columns * width}" height="{-(-len(pictures) // columns) * height}"'
     placed = [
-        f'<g transform="translate({number % columns * width} {number // columns * height})">{each.elements}</g>'
-        for number, each in enumerate(pictures)
+        f'<g transform="translate({number % columns * width} {number // columns * height + TITLE_HEIGHT})">'
+        f"{_text(4, -4, title)}{each.elements}</g>"
+        for number, (title, each) in enumerate(pictures.items())
     ]
     style = STYLE.partition("\n")[2]  # without the size, which is that of the page's column
-    head = f'<svg class="picture" xmlns="http://www.w3.org/2000/svg" {size}><style>{style}</style><rect {size} fill="#fff"/>'
-    return f"{head}{''.join(placed)}</svg>\n"
+    head = f'<svg class="picture" xmlns="http://www.w3.org/2000/svg" {size}><style>{style}</style>'
+    return f'{head}<rect {size} fill="#fff"/>{"".join(placed)}</svg>\n'
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ def _curve(values: Sequence[float], left: float, step: float, y: LogScale, style
 
 def curves_picture(configuration: Configuration, planned: int, ngrams: Mapping[str, float]) -> Picture:
     """Training and validation perplexity by epoch: single seeds thin, their mean thick, crosses what is reported."""
-    left, right, top, bottom = 30, PANEL_WIDTH - 10, 20, PANEL_HEIGHT - 30
+    left, right, top, bottom = 30, PANEL_WIDTH - 8, 10, PANEL_HEIGHT - 20
     runs, reported = configuration.furthest, configuration.reported
     y = _scale([value for run in runs for value in (*run.train, *run.val)], bottom, top)
     parts = [_line(left, y.at(tick), right, y.at(tick), "grid") for tick in y.ticks]
@@ -154,8 +156,8 @@ def curves_picture(configuration: Configuration, planned: int, ngrams: Mapping[s
             parts.append(_curve(configuration.mean_curve(curve), left, step, y, curve))
     ends = ((left, reported.perplexity_start), (right, reported.perplexity_end))
     parts += [_cross(x, y.at(value)) for x, value in ends if value is not None]
-    parts.append(_text(left, 12, configuration.label[:30]))
-    parts.append(_text(right, 12, configuration.progress, "right faint"))
-    parts.append(_text((left + right) / 2, bottom + 26, "epoch", "middle faint"))
-    parts += [_text(left, bottom + 14, "0", "middle faint"), _text(right, bottom + 14, f"{planned}", "middle faint")]
+    if configuration.progress:
+        parts.append(_text((left + right) / 2, top + 40, configuration.progress, "middle faint"))
+    words = ((left, "0", "middle"), ((left + right) / 2, "epoch", "middle"), (right, f"{planned}", "right"))
+    parts += [_text(x, bottom + 15, text, f"{style} faint") for x, text, style in words]
     return Picture(PANEL_WIDTH, PANEL_HEIGHT, "".join(parts))
