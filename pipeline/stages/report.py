@@ -14,7 +14,7 @@ from pipeline.report.explanations import explanations
 from pipeline.report.page import page
 from pipeline.report.record import STAGE, command_of, recorded_reproduction
 from pipeline.report.reproduction import Configuration, Reproduction
-from pipeline.report.statements.judging import judge
+from pipeline.report.statements.judging import judge, sensitivity
 from pipeline.report.statements.table import read_statements
 from pipeline.report.statements.verdicts import IN_PART, Verdict
 from pipeline.report.table import REPORT_SYMBOLS, Table, configurations_of, read_table, report_table
@@ -57,14 +57,15 @@ def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> Re
         corrections(reproduction) if is_own else (),
         explanations(reproduction) if is_own else (),
         held,
+        sensitivity(reproduction, reproduction.statements),
     )
     folder = report_folder(output, reproduction.quick, "" if is_own else reproduction.table.name)
     with writable(folder):
         page.write(pages, folder)
     run.text(REPORT_FILE, pages.html)
     run.text("report/report.md", pages.markdown)
-    for name, png in pages.figures.items():
-        run.picture(f"report/{name}", png)
+    for name, svg in pages.figures.items():
+        run.text(f"report/{name}", svg)
     return ReproductionRun(
         reproduction=reproduction,
         verdicts=verdicts,

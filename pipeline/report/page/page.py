@@ -5,7 +5,7 @@ templates/.
 """
 
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +16,6 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.corrections import Correction
 from pipeline.report.explanations import Explanation
@@ -26,15 +25,15 @@ from pipeline.report.page.pictures import STYLE, Picture, answer_picture, as_fil
 from pipeline.report.reproduction import TEST_ORDER, Configuration, Reproduction
 from pipeline.report.statements import bounds
 from pipeline.report.statements.evidence import protocol_epochs
-from pipeline.report.statements.table import KINDS
-from pipeline.report.statements.verdicts import FAILS, OPEN, WORDS, WRONG_REASON, Verdict, tally, words_counted
-from pipeline.report.wording import rounded, span
+from pipeline.report.statements.table import Kind
+from pipeline.report.statements.verdicts import FAILS, OPEN, WORDS, WRONG_REASON, Verdict, Word, words_counted
+from pipeline.report.wording import rounded
 from pipeline.support.files import write_atomically
 from pipeline.support.markdown import plain
 
 TEMPLATES = Path(__file__).with_name("templates")
 
-KIND_TITLES = {
+KIND_TITLES: Mapping[Kind, str] = {
     "start": "Where the perplexities start",
     "end": "Where the perplexities end",
     "gap": "Generalisation gaps",
@@ -75,10 +74,10 @@ class Group:
 
     anchor: str
     title: str
-    verdicts: tuple[Verdict, ...]
+    verdicts: Sequence[Verdict]
 
     @property
-    def counts(self) -> Mapping[str, int]:
+    def counts(self) -> Mapping[Word, int]:
         return words_counted(self.verdicts)
 
 
@@ -123,19 +122,18 @@ def pages(
         "texts": sheets.text_sheet(reproduction, anchors),
         "baselines": sheets.baseline_sheet(reproduction),
         "limitations": sentences.limitations(reproduction),
-        "checks": sheets.check_sheet(reproduction, checks) if checks else None,
         "checks_counted": counts_in_words(checks),
         "not_met": [check.said for check in checks if check.is_met is False],
         "commands": _commands(reproduction),
+        "protocol": sentences.PROTOCOL,
+        "sources": sentences.SOURCES,
         "test_bar": f"{TEST_ORDER}-gram {rounded(reproduction.text.test_perplexity)}",
-        "windows": f"{WINDOW_TRAIN:,} windows of {WINDOW_LENGTH} characters train, the next {WINDOW_VAL:,} validate",
     }
     content["sections"] = _sections(content)
     script = (TEMPLATES / "reveal.js").read_text()
+    content |= {"picture_style": Markup(STYLE), "script": Markup(script), "scripts": _script_sources(explorer, script)}
     return Pages(
-        html=_html().get_template("report.html.jinja").render(
-            content, picture_style=Markup(STYLE), script=Markup(script), script_sources=_script_sources(explorer, script)
-        ),
+        html=_html().get_template("report.html.jinja").render(content),
         markdown=_markdown().get_template("report.md.jinja").render(content),
         figures={
             "figures/answer.svg": as_file({"": answer}),
@@ -200,19 +198,21 @@ def _sections(content: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
     return [(anchor, title, is_open) for anchor, title, present, is_open in sections if present]
 
 
-def _tally(verdicts: Sequence[Verdict]) -> list[tuple[str, int, int, int]]:
-    """For each word the number of verdicts decided by trainings, by the report's own numbers, and in all."""
-    by_basis = [
-        words_counted(v for v in verdicts if v.statement.basis == basis) for basis in ("training", "report")
-    ]
-    return [(word, *(counts[word] for counts in by_basis), words_counted(verdicts)[word]) for word in WORDS]
+def _tally(verdicts: Sequence[Verdict]) -> list[tuple[Word, int, int]]:
+    """The number of verdicts of each word that a training decides, and that the reported numbers alone decide."""
+    trained, reported = (
+        words_counted(verdict for verdict in verdicts if verdict.statement.basis == basis)
+        for basis in ("training", "report")
+    )
+    return [(word, trained[word], reported[word]) for word in WORDS]
 
 
-def _groups(verdicts: Any) -> list[Group]:
-    """The verdicts by kind, in the order of KINDS."""
-    every = list(verdicts)
-    groups = [Group(f"kind-{k}", KIND_TITLES[k], tuple(v for v in every if v.statement.kind == k)) for k in KINDS]
-    return [group for group in groups if group.verdicts]
+def _groups(verdicts: Iterable[Verdict]) -> list[Group]:
+    """The verdicts by kind, in the order of KIND_TITLES."""
+    of_kind: dict[Kind, list[Verdict]] = {kind: [] for kind in KIND_TITLES}
+    for verdict in verdicts:
+        of_kind[verdict.statement.kind].append(verdict)
+    return [Group(f"kind-{kind}", KIND_TITLES[kind], found) for kind, found in of_kind.items() if found]
 
 
 def _bounds(sensitivity: Mapping[str, tuple[int, int]]) -> sheets.Sheet:

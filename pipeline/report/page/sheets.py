@@ -1,6 +1,5 @@
 """Build the tables of the report's page."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from re import sub
@@ -10,7 +9,6 @@ import numpy as np
 
 from models.complexity import REPORT_CHARS
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH
-from pipeline.report.checks import Check, CheckKind
 from pipeline.report.page.sentences import equal_texts
 from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, Word
@@ -317,43 +315,3 @@ def baseline_sheet(reproduction: Reproduction) -> Sheet:
         ),
         kind="numbers",
     )
-
-
-CHECKED: tuple[tuple[CheckKind, str, str], ...] = (
-    # kind, column head, words for a check without a reference
-    ("printed", "sizes, as printed", "of a known error"),
-    ("trained", "size, as trained", ""),
-    ("train", "training perplexity", "nothing to compare with"),
-    ("val", "validation perplexity", "nothing to compare with"),
-)
-
-
-def check_sheet(reproduction: Reproduction, checks: Sequence[Check]) -> Sheet:
-    """Results of the checks by configuration and kind, and the epochs that were compared."""
-    rows = []
-    for configuration in reproduction.configurations:
-        of_it = [check for check in checks if check.configuration == configuration.id]
-        tallies = [
-            _tally(Counter(check.is_met for check in of_it if check.kind == kind), unheld)
-            for kind, _, unheld in CHECKED
-        ]
-        compared = {(check.epochs, check.planned) for check in of_it if check.epochs}
-        where = [f"{listed(list(map(str, epochs)))} of {planned}" for epochs, planned in sorted(compared)]
-        rows.append((TableCell(configuration.label), *tallies, TableCell("; ".join(where) or NOTHING)))
-    return Sheet(
-        "What --check holds these figures against: sizes as measured against those printed, and as trained against "
-        "those of the shape; perplexities of each seed against the bands of d2l 1.0.3 after the epochs named.",
-        ("configuration", *(head for _, head, _ in CHECKED), "compared after epoch"),
-        tuple(rows),
-        kind="checks",
-    )
-
-
-def _tally(counts: Mapping[bool | None, int], unheld: str) -> TableCell:
-    """A cell that counts results: "✓ 2 met", "✗ 1 met, 1 not met" or "? 2 nothing to compare with"."""
-    words = [(counts.get(True, 0), "met"), (counts.get(False, 0), "not met"), (counts.get(None, 0), unheld)]
-    tally = ", ".join(f"{count} {word}" for count, word in words if count)
-    if not tally:
-        return TableCell()
-    sign, kind = SIGNS[FAILS if counts.get(False) else HOLDS if counts.get(True) else OPEN]
-    return TableCell(f"{sign} {tally}", kind=f"chip {kind}")
