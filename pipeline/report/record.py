@@ -192,6 +192,7 @@ def _training(training: NestedTraining) -> RecordedTraining:
         epochs_planned=epochs_planned,
         **{**curves, **pooled},
         train_seconds=seconds[-1] if seconds else 0.0,
+        seconds=tuple(seconds) if len(seconds) == epochs else (),
         test_perplexity=training.result.get("test_perplexity"),
         texts=tuple(training.result.get("last_texts", {}).items()),
         stopped=stopped,
