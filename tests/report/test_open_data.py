@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -15,6 +16,7 @@ from pipeline.report.statements.bounds import Bounds
 from pipeline.report.statements.evidence import LAST_VAL, Evidence
 from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import WORDS, Verdict
+from tests.checkout import ROOT
 from tests.report.reproductions import reproduction
 
 
@@ -84,14 +86,14 @@ def mean_with_interval(groups: dict[str, list[float]], id: str) -> tuple[float, 
     return tuple(math.exp(means[id] + step) for step in (0, -half, half))
 
 
-def test_an_interval_of_the_page_follows_from_the_result_alone():
+def test_an_interval_of_the_page_follows_from_the_result_alone_by_the_documented_code(tmp_path, monkeypatch, capsys):
     found = reproduction()
-    kept = json.loads(json.dumps(result(found, (), ())))
-    groups = {
-        row["id"]: [each["last"]["val_book"] for each in row["trainings"] if each["role"] == "report"]
-        for row in kept["configurations"]
-    }
-    mean, low, high = mean_with_interval(groups, "gru-torch-2x32")
+    (tmp_path / "docs" / "report").mkdir(parents=True)
+    (tmp_path / "docs" / "report" / "result.json").write_text(json.dumps(result(found, (), ())))
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "reproduction.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    mean, low, high = map(float, capsys.readouterr().out.split())
     sheet = perplexity_sheet(found, {each.id: each.id for each in found.configurations})
     (row,) = (row for row in sheet.rows if row[0].text == "GRU torch 2x32")
     cell = row[sheet.heads.index("validation, last")]
