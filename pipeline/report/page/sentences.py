@@ -17,8 +17,8 @@ PROTOCOL = (
     f"Protocol, that of the d2l.ai book: {WINDOW_TRAIN:,} windows of {WINDOW_LENGTH} characters train, the next "
     f"{WINDOW_VAL:,} validate; batches of 1,024, shuffled; the state starts at zero in every window; SGD without "
     "momentum, gradient norm clipped at 1. From scratch: normal weights of standard deviation 0.01, learning rate 4, "
-    "50 epochs. torch.nn: its default weights, learning rate 4 (RNN 1, several layers 2), 100 epochs. Text is generated "
-    "greedily, 20 characters after the prompt."
+    "50 epochs. torch.nn: its default weights, learning rate 4 (RNN 1, several layers 2), 100 epochs. Text is "
+    "generated greedily, 20 characters after the prompt."
 )
 
 SOURCES = (
