@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from pipeline.report.page.rendering import TEMPLATES, html_environment
-from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
+from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.statements.verdicts import WORDS, Verdict
 from pipeline.report.wording import counted, rounded
 from pipeline.support.plotting import drawable, si
@@ -49,11 +49,12 @@ class Scale:
     def ticks(self) -> list[float]:
         """Round numbers within the scale: a decade has one to four of them."""
         if not self.is_logarithmic:
-            step = next(step for step in (1, 2, 5, 10, 25, 50, 100, 250, 1000) if self.high <= 6 * step)
+            sizes = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
+            step = next(size for size in sizes if self.high <= 6 * size)
             return [float(value) for value in range(step, floor(self.high) + 1, step)]
-        steps = (1, 2, 3, 5) if self.high < 50 * self.low else (1,)
+        digits = (1, 2, 3, 5) if self.high < 50 * self.low else (1,)
         powers = range(floor(log10(self.low)), ceil(log10(self.high)) + 1)
-        values = [step * 10.0**power for power in powers for step in steps]
+        values = [digit * 10.0**power for power in powers for digit in digits]
         return [value for value in values if self.low <= value <= self.high]
 
 
@@ -67,6 +68,52 @@ class Label:
     end: float
 
 
+@dataclass(frozen=True)
+class Point:
+    """A configuration with its number among those that are drawn."""
+
+    number: int
+    configuration: Configuration
+
+    @property
+    def shape(self) -> str:
+        """The name inside a chart, where there is little room."""
+        reported = self.configuration.reported
+        return f"{reported.cell.upper()} {reported.num_layers}x{reported.hidden_size}"
+
+    @property
+    def cost(self) -> int:
+        return self.configuration.complexity.macs_per_char
+
+    @property
+    def seeds(self) -> list[float]:
+        """Pooled validation perplexity at the best epoch, by seed."""
+        return [drawable(run.val_pooled)[run.best_epoch - 1] for run in self.configuration.furthest]
+
+    @property
+    def mean(self) -> float:
+        return geometric_mean(self.seeds)
+
+    @property
+    def title(self) -> str:
+        return (
+            f"{_named(self.configuration)}: validation perplexity {rounded(self.mean)} (pooled, at the best epoch, "
+            f"{counted(len(self.seeds), 'seed')}), {self.cost:,} MACs per character"
+        )
+
+    @property
+    def other_recipe(self) -> list[float]:
+        """Validation perplexity, windowed and pooled, of the shape by the stream recipe on the same text, by seed."""
+        same = (run for run in self.configuration.same_text if run.is_whole)
+        return [run.windowed for run in same if run.windowed is not None]
+
+    @property
+    def other_sentence(self) -> str:
+        if not self.other_recipe:
+            return ""
+        return f"by the stream recipe on the same characters: validation {rounded(geometric_mean(self.other_recipe))}"
+
+
 def explorer_html(reproduction: Reproduction, verdicts: Sequence[Verdict] = ()) -> str:
     """Render the explorer as one HTML element; "" without any training."""
     trained = [configuration for configuration in reproduction.configurations if configuration.furthest]
@@ -74,33 +121,29 @@ def explorer_html(reproduction: Reproduction, verdicts: Sequence[Verdict] = ()) 
         return ""
     bars = compared_ngrams(reproduction)
     shown = _shown_first(trained)
-    return html_environment().get_template("explorer.html.jinja").render(
-        box=(LEFT, RIGHT, TOP, BOTTOM, WIDTH, HEIGHT),
-        colours=COLOURS,
-        front=_front(trained, bars),
-        curves=_curves(trained, bars),
-        choices=[{"label": _named(configuration), "is_shown": configuration.id in shown} for configuration in trained],
-        data=[_explained(configuration, verdicts) for configuration in trained],
-        script=(TEMPLATES / "explorer.js").read_text(),
+    return (
+        html_environment()
+        .get_template("explorer.html.jinja")
+        .render(
+            box=(LEFT, RIGHT, TOP, BOTTOM, WIDTH, HEIGHT),
+            colours=COLOURS,
+            front=_front(trained, bars),
+            curves=_curves(trained, bars),
+            choices=[
+                {"label": _named(configuration), "is_shown": configuration.id in shown} for configuration in trained
+            ],
+            data=[_explained(Point(*numbered), verdicts) for numbered in enumerate(trained)],
+            script=(TEMPLATES / "explorer.js").read_text(),
+        )
     )
 
 
 def compared_ngrams(reproduction: Reproduction) -> dict[str, float]:
     """The n-grams that are drawn: letter frequencies, 4-gram and the best order, in the networks' windows."""
     known = reproduction.text.windowed
-    best = min(known, key=lambda order: known[order])
+    best = min(known, key=lambda order: known[order], default=4)
     names = {1: "letters", 4: "4-gram", best: f"{best}-gram"}
     return {f"{name} {rounded(known[order])}": known[order] for order, name in names.items() if order in known}
-
-
-def best_pooled(run: RecordedTraining) -> float:
-    """The pooled validation perplexity at the best epoch."""
-    return drawable(run.val_pooled)[run.best_epoch - 1]
-
-
-def other_recipe(configuration: Configuration) -> list[float]:
-    """Validation perplexities, in windows and pooled, of the shape by the stream recipe on the same text, by seed."""
-    return [run.windowed for run in configuration.same_text if run.is_whole and run.windowed is not None]
 
 
 def _shown_first(trained: Sequence[Configuration]) -> set[str]:
@@ -117,12 +160,6 @@ def _named(configuration: Configuration) -> str:
     return f"{configuration.label} ({configuration.progress})" if configuration.progress else configuration.label
 
 
-def _shape(configuration: Configuration) -> str:
-    """The name inside a chart, where there is little room."""
-    reported = configuration.reported
-    return f"{reported.cell.upper()} {reported.num_layers}x{reported.hidden_size}"
-
-
 # --- the charts ------------------------------------------------------------------------------------------------------
 
 
@@ -133,48 +170,33 @@ def _scale_of(perplexities: Iterable[float]) -> Scale:
 
 def _front(trained: Sequence[Configuration], bars: dict[str, float]) -> dict[str, Any]:
     """Best validation perplexity against MACs per character: seeds, means, the front, n-grams."""
-    cells = {configuration.reported.cell for configuration in trained}
-    costs = [configuration.complexity.macs_per_char for configuration in trained]
-    seeds = [[best_pooled(run) for run in configuration.furthest] for configuration in trained]
-    means = [geometric_mean(values) for values in seeds]
+    points = [Point(number, configuration) for number, configuration in enumerate(trained)]
+    others = {point.shape: point for point in points if point.other_recipe}  # one for each shape
+    costs = [point.cost for point in points]
     x = Scale(min(costs) / 4, max(costs) * 1.5, LEFT, RIGHT)
-    others = {configuration.shape: configuration for configuration in trained if other_recipe(configuration)}
-    other_means = {shape: geometric_mean(other_recipe(configuration)) for shape, configuration in others.items()}
-    y = _scale_of([*bars.values(), *other_means.values(), *(value for values in seeds for value in values)])
-    order = sorted(range(len(trained)), key=lambda number: (costs[number], means[number]))
-    best, lowest = [], float("inf")
-    for number in order:
-        if trained[number].whole and means[number] < lowest:
-            lowest = means[number]
-            best.append(number)
-    points = [
-        {
-            "number": number,
-            "title": f"{_named(configuration)}: validation perplexity {rounded(mean)} (pooled, at the best epoch, "
-            f"{counted(len(values), 'seed')}), {cost:,} MACs per character",
-            "mark": MARKS[configuration.reported.cell],
-            "x": x(cost),
-            "y": y(mean),
-            "seeds": [y(value) for value in values],
-            "is_whole": bool(configuration.whole),
-        }
-        for number, (configuration, cost, values, mean) in enumerate(zip(trained, costs, seeds, means, strict=True))
-    ]
+    seeds = [value for point in points for value in (*point.seeds, *point.other_recipe)]
+    y = _scale_of([*bars.values(), *seeds])
+    best = _undominated(points)
+    cells = {configuration.reported.cell for configuration in trained}
     return {
-        "points": points,
-        "others": [
+        "points": [
             {
-                "title": f"{_shape(configuration)} by the stream recipe on the same characters: "
-                f"{rounded(other_means[shape])}",
-                "x": x(configuration.complexity.macs_per_char),
-                "y": y(other_means[shape]),
+                "number": point.number,
+                "title": point.title,
+                "mark": MARKS[point.configuration.reported.cell],
+                "x": x(point.cost),
+                "y": y(point.mean),
+                "seeds": [y(value) for value in point.seeds],
+                "is_whole": bool(point.configuration.whole),
             }
-            for shape, configuration in others.items()
+            for point in points
         ],
-        "line": _path([(x(costs[number]), y(means[number])) for number in best]),
-        "names": [
-            {"text": _shape(trained[number]), "x": x(costs[number]) - 7, "y": y(means[number]) + 12} for number in best
+        "others": [
+            {"title": f"{shape} {point.other_sentence}", "x": x(point.cost), "y": y(geometric_mean(point.other_recipe))}
+            for shape, point in others.items()
         ],
+        "line": _path([(x(point.cost), y(point.mean)) for point in best]),
+        "names": [{"text": point.shape, "x": x(point.cost) - 7, "y": y(point.mean) + 7} for point in best],
         "x_ticks": [(x(tick), si(tick)) for tick in x.ticks],
         "y_ticks": [(y(tick), f"{tick:g}") for tick in y.ticks],
         "bars": _apart([(name, RIGHT, y(value)) for name, value in bars.items()]),
@@ -182,17 +204,24 @@ def _front(trained: Sequence[Configuration], bars: dict[str, float]) -> dict[str
     }
 
 
+def _undominated(points: Sequence[Point]) -> list[Point]:
+    """The complete ones than which none costs less and has a lower perplexity, by cost."""
+    best: list[Point] = []
+    for point in sorted(points, key=lambda point: (point.cost, point.mean)):
+        if point.configuration.whole and (not best or point.mean < best[-1].mean):
+            best.append(point)
+    return best
+
+
 def _curves(trained: Sequence[Configuration], bars: dict[str, float]) -> dict[str, Any]:
     """Training and validation perplexity by epoch: seeds, means, reported values, n-grams."""
     longest = max(run.epochs_planned for configuration in trained for run in configuration.furthest)
     x = Scale(0, longest, LEFT, RIGHT, is_logarithmic=False)
-    every = [
-        value
-        for configuration in trained
-        for run in configuration.furthest
-        for value in drawable([*run.train_pooled, *run.val_pooled])
-    ]
-    y = _scale_of([*bars.values(), *every])
+    every = list(bars.values())
+    for configuration in trained:
+        every += [value for _, value in _reported(configuration)]
+        every += [value for run in configuration.furthest for value in drawable([*run.train_pooled, *run.val_pooled])]
+    y = _scale_of(every)
     lines, ends = [], [(name, float(RIGHT), y(value)) for name, value in bars.items()]
     for number, configuration in enumerate(trained):
         line: dict[str, Any] = {"number": number, "title": _named(configuration), "seeds": []}
@@ -200,16 +229,11 @@ def _curves(trained: Sequence[Configuration], bars: dict[str, float]) -> dict[st
             runs = [drawable(getattr(run, curve)) for run in configuration.furthest]
             line[curve] = _by_epoch(x, y, [geometric_mean(values) for values in zip(*runs, strict=False)])
             line["seeds"] += [_by_epoch(x, y, run) for run in runs] if len(runs) > 1 else []
-        reported = configuration.reported
-        planned = max(run.epochs_planned for run in configuration.furthest)
-        points = ((1, reported.perplexity_start), (planned, reported.perplexity_end))
-        line["reported"] = [
-            (x(epoch), y(value)) for epoch, value in points if value is not None and y.low <= value <= y.high
-        ]
+        line["reported"] = [(x(epoch), y(value)) for epoch, value in _reported(configuration)]
         lines.append(line)
         epochs = len(configuration.mean_curve("val"))
         last = geometric_mean([drawable(run.val_pooled)[epochs - 1] for run in configuration.furthest])
-        ends.append((_shape(configuration), x(epochs), y(last)))
+        ends.append((Point(number, configuration).shape, x(epochs), y(last)))
     labels = _apart(ends)
     return {
         "lines": [{**line, "label": label} for line, label in zip(lines, labels[len(bars) :], strict=True)],
@@ -218,6 +242,14 @@ def _curves(trained: Sequence[Configuration], bars: dict[str, float]) -> dict[st
         "y_ticks": [(y(tick), f"{tick:g}") for tick in y.ticks],
         "scale": {"epochs": longest, "low": y.low, "high": y.high},
     }
+
+
+def _reported(configuration: Configuration) -> list[tuple[int, float]]:
+    """The reported perplexities, after the first and the last of the planned epochs."""
+    reported = configuration.reported
+    planned = max(run.epochs_planned for run in configuration.furthest)
+    ends = ((1, reported.perplexity_start), (reported.epoch or planned, reported.perplexity_end))
+    return [(epoch, value) for epoch, value in ends if value is not None]
 
 
 def _by_epoch(x: Scale, y: Scale, perplexities: Sequence[float]) -> str:
@@ -249,15 +281,15 @@ def _apart(ends: Sequence[tuple[str, float, float]]) -> list[Label]:
 # --- what the script is given ----------------------------------------------------------------------------------------
 
 
-def _explained(configuration: Configuration, verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def _explained(point: Point, verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """The figures that the script shows of a configuration, with four significant digits."""
-    runs = configuration.furthest
+    configuration, runs = point.configuration, point.configuration.furthest
     words = Counter(verdict.word for verdict in verdicts if verdict.statement.configurations[:1] == (configuration.id,))
     tally = ", ".join(f"{words[word]} {word}" for word in WORDS if words[word])
     texts = next((run for run in runs if run.texts), None)
     return {
         "name": _named(configuration),
-        "cost": f"{configuration.complexity.macs_per_char:,} MACs per character",
+        "cost": f"{point.cost:,} MACs per character",
         "seeds": [run.seed for run in runs],
         "planned": max(run.epochs_planned for run in runs),
         "best": [run.best_epoch for run in runs],
@@ -265,9 +297,7 @@ def _explained(configuration: Configuration, verdicts: Sequence[Verdict]) -> dic
             curve: [[float(f"{value:.4g}") for value in drawable(getattr(run, curve))] for run in runs]
             for curve in ("train", "val", "train_pooled", "val_pooled")
         },
-        "other": f"its shape by the stream recipe on the same characters: {rounded(geometric_mean(other))} in validation"
-        if (other := other_recipe(configuration))
-        else "",
+        "other": point.other_sentence,
         "text": f"seed {texts.seed} writes “{texts.texts[0][1]}”" if texts else "",
         "statements": tally,
     }

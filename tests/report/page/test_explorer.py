@@ -69,7 +69,7 @@ def test_a_shape_by_another_recipe_on_the_same_text_is_drawn_once():
     same = tuple(replace(run, windowed=5.0) for run in found.configurations[0].runs)
     both = tuple(replace(each, same_text=same) for each in found.configurations)
     html = explorer_html(replace(found, configurations=both))
-    assert html.count("GRU 1x128 by the stream recipe on the same characters: 5.00") == 1
+    assert html.count("GRU 1x128 by the stream recipe on the same characters: validation 5.00") == 1
     assert [each["other"] != "" for each in data_of(html)] == [True, True]
 
 

@@ -28,7 +28,7 @@
       `${of.name}, ${of.cost}; epoch ${epoch} of ${of.planned}`,
       split("validation", "val"),
       split("training", "train"),
-      of.other,
+      of.other && `its shape ${of.other}`,
       of.text,
       of.statements && `statements about it: ${of.statements}`,
     ].filter(Boolean);
