@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from re import DOTALL, findall, sub
-from textwrap import indent
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.report.checks import Check, counts_in_words
@@ -22,6 +20,7 @@ from pipeline.report.explanations import Explanation
 from pipeline.report.page import sentences, sheets
 from pipeline.report.page.explorer import explorer_html
 from pipeline.report.page.pictures import STYLE, Picture, answer_picture, as_file, curves_picture
+from pipeline.report.page.rendering import TEMPLATES, html_environment, markdown_environment
 from pipeline.report.reproduction import TEST_ORDER, Configuration, Reproduction
 from pipeline.report.statements import bounds
 from pipeline.report.statements.evidence import protocol_epochs
@@ -29,9 +28,6 @@ from pipeline.report.statements.table import Kind
 from pipeline.report.statements.verdicts import FAILS, OPEN, WORDS, WRONG_REASON, Verdict, Word, words_counted
 from pipeline.report.wording import rounded
 from pipeline.support.files import write_atomically
-from pipeline.support.markdown import plain
-
-TEMPLATES = Path(__file__).with_name("templates")
 
 KIND_TITLES: Mapping[Kind, str] = {
     "start": "Where the perplexities start",
@@ -133,8 +129,8 @@ def pages(
     script = (TEMPLATES / "reveal.js").read_text()
     content |= {"picture_style": Markup(STYLE), "script": Markup(script), "scripts": _script_sources(explorer, script)}
     return Pages(
-        html=_html().get_template("report.html.jinja").render(content),
-        markdown=_markdown().get_template("report.md.jinja").render(content),
+        html=html_environment().get_template("report.html.jinja").render(content),
+        markdown=markdown_environment().get_template("report.md.jinja").render(content),
         figures={
             "figures/answer.svg": as_file({"": answer}),
             "figures/curves.svg": as_file({each.label: curves[each.id] for each in reproduction.configurations}, 3),
@@ -146,30 +142,6 @@ def _script_sources(explorer: str, script: str) -> str:
     """The scripts that the page may run, for its Content-Security-Policy."""
     scripts = [*findall("<script>(.*?)</script>", explorer, DOTALL), script]
     return Markup(" ".join(f"'sha256-{b64encode(sha256(each.encode()).digest()).decode()}'" for each in scripts))
-
-
-def _html() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _markdown() -> Environment:
-    """The Jinja environment for Markdown: every value is escaped unless a template marks it as safe."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=False,  # escapes HTML; finalize escapes Markdown
-        finalize=lambda value: value if hasattr(value, "__html__") else plain(str(value)),  # safe strings have __html__
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["code"] = lambda text: indent(" ".join(text.split()), "    ")  # an indented block
-    return environment
 
 
 def _anchors(names: Sequence[str]) -> dict[str, str]:
