@@ -15,7 +15,7 @@ from pipeline.report.page.sheets import perplexity_sheet
 from pipeline.report.statements.bounds import Bounds
 from pipeline.report.statements.evidence import LAST_VAL, Evidence
 from pipeline.report.statements.table import report_statements
-from pipeline.report.statements.verdicts import WORDS, Verdict
+from pipeline.report.statements.verdicts import OPEN, WORDS, Verdict
 from tests.checkout import ROOT
 from tests.report.reproductions import reproduction
 
@@ -83,7 +83,7 @@ def mean_with_interval(groups: dict[str, list[float]], id: str) -> tuple[float, 
     degrees = sum(len(values) - 1 for values in logs.values())
     squares = sum((value - means[name]) ** 2 for name, values in logs.items() for value in values)
     half = student.ppf(0.975, degrees) * math.sqrt(squares / degrees / len(logs[id]))
-    return tuple(math.exp(means[id] + step) for step in (0, -half, half))
+    return math.exp(means[id]), math.exp(means[id] - half), math.exp(means[id] + half)
 
 
 def test_an_interval_of_the_page_follows_from_the_result_alone_by_the_documented_code(tmp_path, monkeypatch, capsys):
@@ -111,6 +111,8 @@ def test_the_interval_of_a_verdict_follows_from_the_result_with_d2ls_seeds():
         ]
         for row in kept["configurations"]
     }
-    estimate = Evidence(found, (), Bounds(), lambda *_: None).mean("gru-torch-2x32", LAST_VAL)
+    estimate = Evidence(found, (), Bounds(), lambda statement, _: Verdict(statement, OPEN, "")).mean(
+        "gru-torch-2x32", LAST_VAL
+    )
     expected = mean_with_interval(groups, "gru-torch-2x32")
     assert (estimate.mean, estimate.low, estimate.high) == pytest.approx(expected)

@@ -20,7 +20,8 @@ TWO = ("gru-torch-2x32", "lstm-torch-2x32")
 def data_of(html: str) -> list[dict]:
     found = re.search(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)
     assert found is not None
-    return json.loads(found[1])
+    data: list[dict] = json.loads(found[1])
+    return data
 
 
 def test_the_whole_report_is_one_small_element():
