@@ -5,15 +5,14 @@ templates/.
 """
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from re import DOTALL, findall, sub
-from textwrap import indent
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.report.checks import Check, counts_in_words
@@ -22,6 +21,7 @@ from pipeline.report.explanations import Explanation
 from pipeline.report.page import sentences, sheets
 from pipeline.report.page.explorer import explorer_html
 from pipeline.report.page.pictures import STYLE, Picture, answer_picture, as_file, curves_picture
+from pipeline.report.page.rendering import TEMPLATES, html_environment, markdown_environment
 from pipeline.report.reproduction import TEST_ORDER, Configuration, Reproduction
 from pipeline.report.statements import bounds
 from pipeline.report.statements.evidence import protocol_epochs
@@ -29,9 +29,6 @@ from pipeline.report.statements.table import Kind
 from pipeline.report.statements.verdicts import FAILS, OPEN, WORDS, WRONG_REASON, Verdict, Word, words_counted
 from pipeline.report.wording import rounded
 from pipeline.support.files import write_atomically
-from pipeline.support.markdown import plain
-
-TEMPLATES = Path(__file__).with_name("templates")
 
 KIND_TITLES: Mapping[Kind, str] = {
     "start": "Where the perplexities start",
@@ -91,6 +88,7 @@ def pages(
 ) -> Pages:
     """Render the whole report; sections without content (another table has no corrections) are left out."""
     anchors = _anchors([configuration.id for configuration in reproduction.configurations])
+    links = _anchors([verdict.statement.id for verdict in verdicts])
     ngrams = sentences.ngram_bars(reproduction.text.windowed)
     answer = answer_picture(reproduction.configurations, ngrams)
     curves = {each.id: _curves(each, ngrams) for each in reproduction.configurations}
@@ -104,10 +102,11 @@ def pages(
         "answer": sentences.answer(reproduction, verdicts),
         "answer_picture": answer,
         "verdicts": verdicts,
+        "links": links,
         "tally": _tally(verdicts),
         "signs": sheets.SIGNS,
         "points": sentences.reproduced_points(reproduction, verdicts),
-        "overview": sheets.overview_sheet(reproduction, verdicts, anchors),
+        "overview": sheets.overview_sheet(reproduction, verdicts, anchors, links),
         "failed": _groups(v for v in verdicts if v.word == FAILS and v.statement.basis == "training"),
         "wrong_reason": [v for v in verdicts if v.word == WRONG_REASON],
         "undecided": _groups(v for v in verdicts if v.word == OPEN),
@@ -133,8 +132,8 @@ def pages(
     script = (TEMPLATES / "reveal.js").read_text()
     content |= {"picture_style": Markup(STYLE), "script": Markup(script), "scripts": _script_sources(explorer, script)}
     return Pages(
-        html=_html().get_template("report.html.jinja").render(content),
-        markdown=_markdown().get_template("report.md.jinja").render(content),
+        html=html_environment().get_template("report.html.jinja").render(content),
+        markdown=markdown_environment().get_template("report.md.jinja").render(content),
         figures={
             "figures/answer.svg": as_file({"": answer}),
             "figures/curves.svg": as_file({each.label: curves[each.id] for each in reproduction.configurations}, 3),
@@ -148,37 +147,14 @@ def _script_sources(explorer: str, script: str) -> str:
     return Markup(" ".join(f"'sha256-{b64encode(sha256(each.encode()).digest()).decode()}'" for each in scripts))
 
 
-def _html() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _markdown() -> Environment:
-    """The Jinja environment for Markdown: every value is escaped unless a template marks it as safe."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=False,  # escapes HTML; finalize escapes Markdown
-        finalize=lambda value: value if hasattr(value, "__html__") else plain(str(value)),  # safe strings have __html__
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["code"] = lambda text: indent(" ".join(text.split()), "    ")  # an indented block
-    return environment
-
-
 def _anchors(names: Sequence[str]) -> dict[str, str]:
     """A unique anchor for each name: letters, digits and hyphens, which need no escaping anywhere."""
     anchors: dict[str, str] = {}
+    taken: Counter[str] = Counter()
     for name in names:
-        base = sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60] or "configuration"
-        numbered = (base if number == 1 else f"{base}-{number}" for number in range(1, len(names) + 1))
-        anchors[name] = next(anchor for anchor in numbered if anchor not in anchors.values())
+        base = sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60] or "x"
+        taken[base] += 1
+        anchors[name] = base if taken[base] == 1 else f"{base}--{taken[base]}"  # no other name has two hyphens
     return anchors
 
 
