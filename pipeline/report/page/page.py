@@ -5,6 +5,7 @@ templates/.
 """
 
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -87,6 +88,7 @@ def pages(
 ) -> Pages:
     """Render the whole report; sections without content (another table has no corrections) are left out."""
     anchors = _anchors([configuration.id for configuration in reproduction.configurations])
+    links = _anchors([verdict.statement.id for verdict in verdicts])
     ngrams = sentences.ngram_bars(reproduction.text.windowed)
     answer = answer_picture(reproduction.configurations, ngrams)
     curves = {each.id: _curves(each, ngrams) for each in reproduction.configurations}
@@ -100,10 +102,11 @@ def pages(
         "answer": sentences.answer(reproduction, verdicts),
         "answer_picture": answer,
         "verdicts": verdicts,
+        "links": links,
         "tally": _tally(verdicts),
         "signs": sheets.SIGNS,
         "points": sentences.reproduced_points(reproduction, verdicts),
-        "overview": sheets.overview_sheet(reproduction, verdicts, anchors),
+        "overview": sheets.overview_sheet(reproduction, verdicts, anchors, links),
         "failed": _groups(v for v in verdicts if v.word == FAILS and v.statement.basis == "training"),
         "wrong_reason": [v for v in verdicts if v.word == WRONG_REASON],
         "undecided": _groups(v for v in verdicts if v.word == OPEN),
@@ -147,10 +150,11 @@ def _script_sources(explorer: str, script: str) -> str:
 def _anchors(names: Sequence[str]) -> dict[str, str]:
     """A unique anchor for each name: letters, digits and hyphens, which need no escaping anywhere."""
     anchors: dict[str, str] = {}
+    taken: Counter[str] = Counter()
     for name in names:
-        base = sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60] or "configuration"
-        numbered = (base if number == 1 else f"{base}-{number}" for number in range(1, len(names) + 1))
-        anchors[name] = next(anchor for anchor in numbered if anchor not in anchors.values())
+        base = sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60] or "x"
+        taken[base] += 1
+        anchors[name] = base if taken[base] == 1 else f"{base}--{taken[base]}"  # no other name has two hyphens
     return anchors
 
 

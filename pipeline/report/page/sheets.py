@@ -65,12 +65,12 @@ def _mean_cell(values: Sequence[float], note: str = "") -> TableCell:
     return TableCell(rounded(estimate(values).mean), note) if values else TableCell()
 
 
-def verdict_cell(verdict: Verdict | None) -> TableCell:
+def verdict_cell(verdict: Verdict | None, links: Mapping[str, str]) -> TableCell:
     """A cell with the sign of a verdict that leads to the statement."""
     if verdict is None:
         return TableCell()
     sign, kind = SIGNS[verdict.word]
-    return TableCell(f"{sign} {verdict.word}", kind=f"chip {kind}", link=f"#statement-{verdict.statement.id}")
+    return TableCell(f"{sign} {verdict.word}", kind=f"chip {kind}", link=f"#statement-{links[verdict.statement.id]}")
 
 
 def _head(configuration: Configuration, anchors: Mapping[str, str], rows: int = 1) -> TableCell:
@@ -82,8 +82,13 @@ def _head(configuration: Configuration, anchors: Mapping[str, str], rows: int = 
 # --- the tables ------------------------------------------------------------------------------------------------------
 
 
-def overview_sheet(reproduction: Reproduction, verdicts: Sequence[Verdict], anchors: Mapping[str, str]) -> Sheet:
-    """Starts, levels, texts and print-outs as reported and as reproduced, one row per configuration."""
+def overview_sheet(
+    reproduction: Reproduction, verdicts: Sequence[Verdict], anchors: Mapping[str, str], links: Mapping[str, str]
+) -> Sheet:
+    """Starts, levels, texts and print-outs as reported and as reproduced, one row per configuration.
+
+    ``anchors`` and ``links`` are the addresses of figures by configuration and of statements.
+    """
     judged = {(v.statement.kind, v.statement.configurations[:1]): v for v in verdicts}
     rows = []
     for configuration in reproduction.configurations:
@@ -96,13 +101,13 @@ def overview_sheet(reproduction: Reproduction, verdicts: Sequence[Verdict], anch
                 number_cell(reported.perplexity_start),
                 _mean_cell(first),
                 _mean_cell([run.val[0] for run in runs]),
-                verdict_cell(judged.get(("start", (configuration.id,)))),
+                verdict_cell(judged.get(("start", (configuration.id,))), links),
                 number_cell(reported.perplexity_end),
                 _mean_cell([run.train[-1] for run in runs], configuration.state),
                 _mean_cell([run.val[-1] for run in runs]),
-                verdict_cell(judged.get(("end", (configuration.id,)))),
+                verdict_cell(judged.get(("end", (configuration.id,))), links),
                 TableCell(texts),
-                verdict_cell(judged.get(("print-out", (configuration.id,)))),
+                verdict_cell(judged.get(("print-out", (configuration.id,))), links),
             )
         )
     return Sheet(

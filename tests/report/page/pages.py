@@ -31,7 +31,7 @@ CHECKS = [
     Check("5", None, "d2l has none of it", "gru-scratch-1x1024", "val", (), 50),
 ]
 
-SENSITIVITY = {name: (3, 4) for name in names()}
+SENSITIVITY = dict.fromkeys(names(), (3, 4))
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 

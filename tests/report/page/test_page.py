@@ -9,7 +9,9 @@ from hashlib import sha256
 import pytest
 
 from pipeline.report.page.page import pages, write
+from pipeline.report.statements.generated import statements_of
 from pipeline.report.statements.table import report_statements
+from pipeline.report.statements.verdicts import Verdict
 from pipeline.report.table import read_table, report_table
 from tests.report.page.pages import CHECKS, CORRECTIONS, VERDICTS, Page, cut, full, of_few, page, with_runs
 from tests.report.reproductions import reproduction
@@ -90,8 +92,17 @@ def test_the_pictures_of_the_markdown_are_those_on_disk(tmp_path):
 
 def test_corrections_explanations_checks_bounds_and_baselines_are_there():
     for text in ("".join(page().texts.values()), full().markdown):
-        for words in ("error 12", "instead 12", "Why eight layers did not train", "Kneser-Ney 6-gram", "outside of it",
-                      "validation text, character 13,823", "an example", "Dive into Deep Learning", "is visible from"):  # fmt: skip
+        for words in (
+            "error 12",
+            "instead 12",
+            "Why eight layers did not train",
+            "is visible from",
+            "Kneser-Ney 6-gram",
+            "validation text, character 13,823",
+            "validation is outside of it",
+            "an example",
+            "Dive into Deep Learning",
+        ):
             assert words in text
 
 
@@ -177,10 +188,13 @@ def other(tmp_path):
     return replace(found, environment={HOSTILE: HOSTILE}, link="http://localhost/?a=1&b=<2>")
 
 
-def test_another_table_has_no_corrections(other):
-    html = Page(pages(other).html)
-    assert not {"not-reproduced", "corrected", "statements", "bounds"} & set(html.texts)
+def test_another_table_has_statements_of_its_own_and_no_corrections(other):
+    html = Page(pages(other, [Verdict(each, "reproduced", "so it is") for each in statements_of(other.table)]).html)
+    assert "corrected" not in html.texts
     assert "read off prose" not in html.texts["limitations"]
+    anchors = [item["id"] for item in html.all("li") if item.get("id")]
+    assert len(anchors) == len(set(anchors)) == len(statements_of(other.table)) > 0
+    assert all(re.fullmatch(r"statement-[\w-]+", anchor or "") for anchor in anchors)
 
 
 def test_words_of_a_table_stay_words_in_html(other):

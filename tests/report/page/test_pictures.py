@@ -53,4 +53,6 @@ def test_a_file_is_valid_whatever_the_names_are():
     shown = configuration("gru-torch-2x32", 1)
     odd = replace(shown, reported=replace(shown.reported, id="<b>&\"' ]]>"))
     file = as_file({odd.label: answer_picture([odd], {"<n>": 5.0}), "b": answer_picture([], {})}, 2)
-    assert "<b>&\"' ]]>" in [text.text for text in ElementTree.fromstring(file).iter("{http://www.w3.org/2000/svg}text")]
+    assert "<b>&\"' ]]>" in [
+        text.text for text in ElementTree.fromstring(file).iter("{http://www.w3.org/2000/svg}text")
+    ]
