@@ -54,7 +54,6 @@ class RecordedTraining:
     precision: str = "fp32"
     trained_parameters: int | None = None
     residual: bool = False  # older records lack it
-    first_half: float | None = None  # training perplexity of the first half epoch's batches; older records lack it
 
     @property
     def epochs(self) -> int:
