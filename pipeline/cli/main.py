@@ -341,7 +341,7 @@ def report(run_id: str, against: str, statements: str, output: str, as_json: boo
     ReproduceConfig(against=against, statements=statements, output=output)  # checks the options
     from pipeline.stages import report
 
-    show_reproduction(report.rewrite_report(run_id, against, statements, output), as_json)
+    show_reproduction(report.rewrite_report(run_id, against, output, statements), as_json)
 
 
 def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:

@@ -1,7 +1,7 @@
-"""The coursework report as data: its 17 configurations with every number it states, and its claims.
+"""The coursework report as data: its 17 configurations with every number it states.
 
-The tables are data/reported.csv and data/claims.csv. Another table of the same columns (``report --against``) is read
-by the same rules.
+The table is data/reported.csv; what the report says about them is in ``statements``. Another table of the same columns
+(``report --against``) is read by the same rules.
 """
 
 import csv
@@ -123,26 +123,10 @@ class Table:
         return tuple(row for row in self.rows if any(fnmatchcase(row.id, pattern) for pattern in patterns))
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A statement of the report, in our words."""
-
-    id: str
-    figures: str
-    claim: str
-
-
 @cache
 def report_table() -> Table:
     """The table of the coursework report."""
     return read_table(DATA / "reported.csv", "the coursework report")
-
-
-@cache
-def claims() -> tuple[Claim, ...]:
-    """The report's claims, in the order of the report."""
-    with (DATA / "claims.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(Claim(**row) for row in csv.DictReader(file))
 
 
 def read_table(path: Path, name: str = "") -> Table:

@@ -17,7 +17,7 @@ from pipeline.report.page import page
 from pipeline.report.page.reproducibility import summary_markdown
 from pipeline.report.record import STAGE, command_of, recorded_reproduction
 from pipeline.report.reproduction import Reproduction
-from pipeline.report.statements.judging import judge, sensitivity
+from pipeline.report.statements.judging import sensitivity, weigh
 from pipeline.report.statements.table import read_statements
 from pipeline.report.statements.verdicts import Verdict
 from pipeline.report.table import REPORT_SYMBOLS, Table, configurations_of, read_table, report_table
@@ -53,13 +53,14 @@ def table_of(against: str) -> Table:
 def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> ReproductionRun:
     """Judge the reproduction; write its pages and data to disk, and log them as artifacts of ``run``."""
     is_own = reproduction.table.digest == report_table().digest
-    verdicts = judge(reproduction, reproduction.statements)
+    evidence = weigh(reproduction, reproduction.statements)
+    verdicts = evidence.verdicts
     held = checks(reproduction)
     pages = page.pages(
         reproduction,
         verdicts,
-        corrections(reproduction) if is_own else (),
-        explanations(reproduction) if is_own else (),
+        corrections(evidence),
+        explanations(evidence),
         held,
         sensitivity(reproduction, reproduction.statements),
     )
@@ -103,7 +104,7 @@ def writable(folder: Path) -> Iterator[None]:
         raise InputError(f"--output {folder} can't be written: {error.strerror}; give another folder") from error
 
 
-def rewrite_report(run_id: str, against: str, statements: str, output: str) -> ReproductionRun:
+def rewrite_report(run_id: str, against: str, output: str, statements: str = "") -> ReproductionRun:
     """Rewrite the pages of the given or the latest reproduction from its recorded runs alone."""
     store.setup()
     table = table_of(against) if against else None

@@ -4,7 +4,6 @@ Perplexities are averaged as logarithms, i.e. as bits per character: their mean 
 symmetric in the logarithm.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, inf, log
@@ -134,16 +133,3 @@ def block_bootstrap(values: Floats, block: int, resamples: int = 2000) -> Estima
     means = [sums[blocks].sum() / sizes[blocks].sum() for blocks in drawn]
     low, high = np.quantile(means, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return Estimate(float(values.mean()), float(low), float(high))
-
-
-def welch(first: Sequence[float], second: Sequence[float]) -> tuple[float, float, float]:
-    """mean(first) - mean(second) and its 95 % interval (low, high) by Welch's t-test; needs two values on each side."""
-    from scipy.stats import ttest_ind  # imported here: it takes 0.3 s, and training does not need it
-
-    difference = fmean(first) - fmean(second)
-    if len({*first}) == len({*second}) == 1:
-        return difference, difference, difference
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Precision loss", RuntimeWarning)  # one side has equal values
-        low, high = ttest_ind(first, second, equal_var=False).confidence_interval(COVERAGE)
-    return difference, float(low), float(high)

@@ -38,6 +38,7 @@ def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
     """
     patch.setattr("pipeline.stages.reproduce.load_corpus", lambda config: corpus)
     patch.setattr("pipeline.stages.train._corpus_of_task", lambda config: corpus)
+    patch.setattr("pipeline.stages.report.sensitivity", lambda reproduction, statements: {})
     make_artifacts_plain(patch)
 
 

@@ -8,6 +8,7 @@ from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from re import DOTALL, findall, sub
@@ -131,6 +132,7 @@ def pages(
     content["sections"] = _sections(content)
     script = (TEMPLATES / "reveal.js").read_text()
     content |= {"picture_style": Markup(STYLE), "script": Markup(script), "scripts": _script_sources(explorer, script)}
+    content["named"] = partial(sentences.with_labels, reproduction=reproduction)
     return Pages(
         html=html_environment().get_template("report.html.jinja").render(content),
         markdown=markdown_environment().get_template("report.md.jinja").render(content),

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import log
+from re import escape, sub
 
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
+from pipeline.report.learning import BASELINE_ORDER
 from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.statements.evidence import protocol_epochs
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, words_counted
 from pipeline.report.table import report_table
 from pipeline.report.wording import counted, listed, rounded, span
 from pipeline.support.statistics import geometric_mean
-
-BAR_ORDER = 4  # of the n-gram that the networks are held against
 
 PROTOCOL = (
     f"Protocol, that of the d2l.ai book: {WINDOW_TRAIN:,} windows of {WINDOW_LENGTH} characters train, the next "
@@ -66,6 +66,13 @@ def _labels(configurations: Iterable[Configuration]) -> str:
     return listed([configuration.label for configuration in configurations])
 
 
+def with_labels(text: str, reproduction: Reproduction) -> str:
+    """The text with the label of a configuration in the place of its id."""
+    labels = {configuration.id: configuration.label for configuration in reproduction.configurations}
+    ids = "|".join(escape(id) for id in sorted(labels, key=len, reverse=True))
+    return sub(rf"(?<![\w-])({ids})(?![\w-])", lambda id: labels[id[1]], text)
+
+
 # --- the answer ------------------------------------------------------------------------------------------------------
 
 
@@ -81,8 +88,8 @@ def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]
     levels = [configuration for configuration in whole if configuration.reported.perplexity_end]
     if levels:
         sentences.append(_furthest_sentence(levels))
-    if whole and BAR_ORDER in reproduction.text.windowed:
-        sentences.append(_counting_sentence(whole, reproduction.text.windowed[BAR_ORDER]))
+    if whole and BASELINE_ORDER in reproduction.text.windowed:
+        sentences.append(_counting_sentence(whole, reproduction.text.windowed[BASELINE_ORDER]))
     return sentences
 
 
@@ -124,12 +131,10 @@ def _counting_sentence(whole: Sequence[Configuration], bar: float) -> str:
     best = min(map(best_pooled, whole))
     ahead = sum(best_pooled(configuration) < bar for configuration in whole)
     if ahead:
-        return (
-            f"{ahead} of {len(whole)} networks beat a {BAR_ORDER}-gram (best {rounded(best)} against {rounded(bar)})."
-        )
+        return f"{ahead} of {len(whole)} networks beat a {BASELINE_ORDER}-gram (best {rounded(best)} against {rounded(bar)})."
     networks = "All" if len(whole) > 1 else "The"
     sentence = (
-        f"{networks} {counted(len(whole), 'network')} lose{'s' * (len(whole) == 1)} to a {BAR_ORDER}-gram that counts "
+        f"{networks} {counted(len(whole), 'network')} lose{'s' * (len(whole) == 1)} to a {BASELINE_ORDER}-gram that counts "
         f"the same characters (best {rounded(best)} against {rounded(bar)})"
     )
     same_text = [
@@ -236,5 +241,5 @@ def _missing(progress: str, stopped: str, which: Sequence[Configuration]) -> str
 
 def ngram_bars(windowed: Mapping[int, float]) -> dict[str, float]:
     """The n-grams drawn in pictures, by label: windows without context, as the networks read."""
-    names = {1: "letters", BAR_ORDER: f"{BAR_ORDER}-gram"}
+    names = {1: "letters", BASELINE_ORDER: f"{BASELINE_ORDER}-gram"}
     return {name: windowed[order] for order, name in names.items() if order in windowed}

@@ -26,9 +26,9 @@ from pipeline.config import resolve
 from pipeline.report.checks import d2l_curves
 from pipeline.report.reproduction import RecordedTraining, Reproduction
 from pipeline.report.statements.bounds import Bounds
-from pipeline.report.statements.table import Statement
+from pipeline.report.statements.table import Statement, report_statements
 from pipeline.report.statements.verdicts import OPEN, Comparison, Verdict
-from pipeline.report.table import Reported
+from pipeline.report.table import Reported, report_table
 from pipeline.report.wording import counted, listed
 from pipeline.support.statistics import Estimate, Floats, Spread, difference, estimate, holm, pooled_spread
 
@@ -145,6 +145,17 @@ class Evidence:
         if id not in self._verdicts:
             self._verdicts[id] = self._evaluate(self.statements[id], self)
         return self._verdicts[id]
+
+    @property
+    def is_of_the_report(self) -> bool:
+        """Whether the table and the statements are the coursework report's."""
+        is_own = self.reproduction.table.digest == report_table().digest
+        return is_own and tuple(self.statements.values()) == report_statements()
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The verdict on each statement, in order."""
+        return tuple(map(self.verdict, self.statements))
 
     # --- trainings ----------------------------------------------------------------------------------------------------
 

@@ -42,19 +42,22 @@ EVALUATORS: Mapping[Kind, Evaluator] = {
 }
 
 
+def weigh(reproduction: Reproduction, statements: Sequence[Statement], bounds: Bounds | None = None) -> Evidence:
+    """The evidence on the statements, with the comparisons of each kind corrected for their number.
+
+    Statements are judged once to collect the comparisons; ``Evidence.verdict`` then judges by the corrected p values.
+    """
+    first = Evidence(reproduction, statements, bounds or Bounds(), _evaluate)
+    for statement in statements:
+        first.verdict(statement.id)
+    return Evidence(reproduction, statements, first.bounds, _evaluate, first.holm())
+
+
 def judge(
     reproduction: Reproduction, statements: Sequence[Statement], bounds: Bounds | None = None
 ) -> tuple[Verdict, ...]:
-    """The verdict on each statement, in order.
-
-    Statements are judged twice: first to collect the comparisons of each kind, then with their corrected p values.
-    """
-    adjusted = None
-    for _ in range(2):
-        evidence = Evidence(reproduction, statements, bounds or Bounds(), _evaluate, adjusted)
-        verdicts = tuple(evidence.verdict(statement.id) for statement in statements)
-        adjusted = evidence.holm()
-    return verdicts
+    """The verdict on each statement, in order."""
+    return weigh(reproduction, statements, bounds).verdicts
 
 
 def _evaluate(statement: Statement, evidence: Evidence) -> Verdict:

@@ -53,7 +53,7 @@ def seeds_needed(comparison: Comparison) -> str:
     seeds = 2 / sum(1 / count for count in comparison.seeds) * corrected * (half / mean) ** 2
     if seeds > MOST_SEEDS:
         return f"more than {MOST_SEEDS:,} seeds each of {ids}"
-    return f"about {ceil(seeds)} seeds each of {ids}"
+    return f"about {max(ceil(seeds), min(comparison.seeds) + 1)} seeds each of {ids}"
 
 
 def compared(
@@ -96,7 +96,7 @@ def _part(
     if lacking:
         because = f"{because} {listed(lacking)} {'is' if len(lacking) == 1 else 'are'} not trained to the end.".lstrip()
     needs = [f"training {listed(lacking)} to the end"] if lacking else []
-    return Part(name, word, because, listed([*needs, *map(seeds_needed, unclear)]), tuple(known))
+    return Part(name, word, because, (*needs, *map(seeds_needed, unclear)), tuple(known))
 
 
 def is_lower(comparison: Comparison) -> Word:
@@ -241,7 +241,7 @@ def _rows(statement: Statement, evidence: Evidence) -> list[Part]:
     for id in statement.reasons:
         verdict = evidence.verdict(id)
         word = HOLDS if verdict.word == WRONG_REASON else verdict.word
-        parts.append(Part(id, word, f"The reason {id} is {_shown(verdict)}.", verdict.part))
+        parts.append(Part(id, word, f"The reason {id} is {_shown(verdict)}.", (verdict.part,)))
     return parts
 
 

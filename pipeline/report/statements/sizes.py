@@ -32,6 +32,13 @@ def printed_shape(id: str, evidence: Evidence) -> str:
     return shape_of(evidence.row(id))
 
 
+def as_printed(shape: str) -> str:
+    """A shape as torch.nn prints it: GRU(28, 32, num_layers=2)."""
+    cell, _, size = shape.partition("-")
+    layers, _, hidden = size.partition("x")
+    return f"{cell.upper()}({REPORT_SYMBOLS}, {hidden}{f', num_layers={layers}' * (layers != '1')})"
+
+
 def size_of(shape: str, evidence: Evidence) -> Complexity:
     """The size of a shape: measured, if it is one of the table's, else by the closed form."""
     for configuration in evidence.reproduction.configurations:
@@ -64,13 +71,13 @@ def judge_print_out(statement: Statement, evidence: Evidence) -> Verdict:
     id, shape, stated = statement.configurations[0], statement.relation, statement.value.split("; ")
     size = size_of(shape, evidence)
     right = [each for each in stated if agrees(each, size, evidence)]
-    because = f"ptflops counts {listed([_exact(each, size) for each in stated])} for {shape}."
+    because = f"ptflops counts {listed([_exact(each, size) for each in stated])} for {as_printed(shape)}."
     own = shape_of(evidence.row(id))
     if own != shape:
         other = evidence.complexity(id)
         because += (
-            f" The print-out itself names {shape}, not {own}, which has {other.report_parameters:,} parameters and "
-            f"{other.report_macs:,} MACs."
+            f" The print-out itself says {as_printed(shape)}, not {as_printed(own)}, which has "
+            f"{other.report_parameters:,} parameters and {other.report_macs:,} MACs."
         )
     if not right:
         return Verdict(statement, FAILS, because)
@@ -90,8 +97,8 @@ def judge_size(statement: Statement, evidence: Evidence) -> Verdict:
     if agrees(stated, own, evidence):
         return Verdict(statement, HOLDS, because)
     if agrees(stated, printed, evidence):
-        because += f" It is what the print-out shows, which is of {shape}: {_exact(stated, printed)}."
-        return Verdict(statement, IN_PART, because, part=f"as the size of {shape}, which the print-out is of")
+        because += f" The print-out is of {as_printed(shape)}, which has {_exact(stated, printed)}."
+        return Verdict(statement, IN_PART, because, part=f"as the size of {as_printed(shape)}, which was printed")
     return Verdict(statement, FAILS, because)
 
 
@@ -117,7 +124,8 @@ def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
     word, part = _ordered(statement.relation, [ratio for pair in ratios for ratio in pair], evidence)
     strange = [id for id, shape in shapes.items() if shape != shape_of(evidence.row(id))]
     if strange:
-        because += f" The report's numbers are those of {listed([shapes[id] for id in strange])}, which was printed."
+        printed = listed([as_printed(shapes[id]) for id in strange])
+        because += f" The report's own numbers are those of {printed}, which was printed."
         word = WRONG_REASON if word == HOLDS else word
     return Verdict(statement, word, because, part=part)
 

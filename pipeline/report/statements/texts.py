@@ -18,7 +18,9 @@ Texts = Sequence[tuple[str, str]]  # prompt, text including the prompt
 
 NO_WORDS = "The record lacks the words of the book: an earlier version made it."
 
-NEEDS_WORDS = "running the same `tmlm reproduce` again, which records them"
+NO_PROMPTS = "The record has none of the prompts in the book."
+
+NEEDS_FACTS = "the same `tmlm reproduce` again, which records what is lacking of the text"
 
 # --- measures --------------------------------------------------------------------------------------------------------
 
@@ -95,6 +97,14 @@ def equal_prompts(texts: Texts, others: Texts) -> list[str]:
     return [prompt for prompt, text in texts if wanted.get(prompt) == text.rstrip()]
 
 
+def _without_texts(statement: Statement, evidence: Evidence, *ids: str) -> Verdict:
+    """The open verdict where our texts of a configuration are lacking."""
+    if evidence.missing(*ids):
+        return evidence.lacking(statement, *ids)
+    because = "Ours ran for more epochs than the protocol has, and texts are recorded at the end only."
+    return Verdict(statement, OPEN, because, part="trainings of the protocol's length")
+
+
 def _quoted(prompts: Sequence[str]) -> str:
     return listed([f"'{prompt}'" for prompt in prompts])
 
@@ -136,7 +146,7 @@ def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
     if not theirs:
         return Verdict(statement, OPEN, f"The report shows no text of {id}.", part="its texts")
     if not runs:
-        return evidence.lacking(statement, id)
+        return _without_texts(statement, evidence, id)
     equal = {run.seed: equal_prompts(run.texts, theirs) for run in runs}
     told = [f"{len(prompts)} of {len(theirs)} texts by seed {seed}" for seed, prompts in equal.items()]
     because = f"Equal, letter for letter, are {listed(told)}."
@@ -149,7 +159,7 @@ def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 class Quality(NamedTuple):
-    """What is said of texts: by which measure and bound, and whether they are to reach it."""
+    """What is said of texts: by which bound, and whether they are to be within it."""
 
     bound: str
     is_wanted: bool
@@ -168,36 +178,40 @@ def _quality(statement: Statement, evidence: Evidence) -> Verdict:
     """Our texts decide; if the report's own transcript is otherwise, the statement is reproduced in part."""
     id = statement.configurations[0]
     ours, theirs = our_texts(id, evidence), evidence.row(id).samples
-    own = _measured(statement.relation, theirs, evidence) if theirs else None
-    beside = f" The report's own transcript: {own[1]}." if own else " The report shows no text of it."
     if not ours:
-        verdict = evidence.lacking(statement, id)
-        return Verdict(statement, OPEN, f"{verdict.because}{beside}", verdict.part)
-    if (found := _measured(statement.relation, ours, evidence)) is None:
-        return Verdict(statement, OPEN, NO_WORDS, NEEDS_WORDS)
-    holds, shown = found
+        return _without_texts(statement, evidence, id)
+    holds, shown = _measured(statement.relation, ours, evidence)
+    if holds is None:
+        return Verdict(statement, OPEN, shown, part=NEEDS_FACTS)
+    holds_too, beside = _measured(statement.relation, theirs, evidence) if theirs else (None, "none is in the report")
     limit = getattr(evidence.bounds, QUALITIES[statement.relation].bound)
     asked = (
-        f"{limit:g} edits or fewer are near"
-        if "close" in statement.relation
+        f"near is {limit:g} or fewer"
+        if limit == evidence.bounds.close_edits
         else f"the bound is {100 * limit:g} % of both"
     )
-    seeds = counted(len(evidence.trainings(id)), "seed")
-    because = f'Our texts: {shown} ({seeds}; {asked}), such as "{ours[0][1].rstrip()}".{beside}'
-    if holds and own and not own[0]:
+    seeds = counted(sum(bool(run.texts) for run in evidence.trainings(id)), "seed")
+    because = f"Our texts: {shown} ({seeds}; {asked}), {_example(ours)}. The report's own transcript: {beside}."
+    if holds and holds_too is False:
         return Verdict(statement, IN_PART, because, part="by our texts, not by the report's own")
     return Verdict(statement, HOLDS if holds else FAILS, because)
 
 
-def _measured(relation: str, texts: Texts, evidence: Evidence) -> tuple[bool, str] | None:
-    """Whether texts are as the relation says, and their measure in words; None if the record lacks what it takes."""
+def _example(texts: Texts) -> str:
+    prompt, text = texts[0]
+    return f'such as "{text.rstrip()}"' if text.removeprefix(prompt).strip() else f"of spaces alone after '{prompt}'"
+
+
+def _measured(relation: str, texts: Texts, evidence: Evidence) -> tuple[bool | None, str]:
+    """Whether texts are as the relation says, and their measure in words; None and why, if it can't be measured."""
     quality, facts = QUALITIES[relation], evidence.reproduction.text
     limit = getattr(evidence.bounds, quality.bound)
-    if "close" in relation:
-        edits = edits_to_book(texts, facts)
-        return None if edits is None else ((edits <= limit) == quality.is_wanted, f"{edits:.2f} edits per character")
+    if quality.bound == "close_edits":
+        if (edits := edits_to_book(texts, facts)) is None:
+            return None, NO_PROMPTS
+        return (edits <= limit) == quality.is_wanted, f"{edits:.2f} edits per character"
     if not facts.words:
-        return None
+        return None, NO_WORDS
     found = sense(texts, facts.words)
     return found.reaches(limit) == quality.is_wanted, str(found)
 
@@ -237,10 +251,11 @@ def _closest(statement: Statement, evidence: Evidence) -> Verdict:
     because = f"Edits per character to the book: {listed([f'{number:.2f} ({id})' for id, number in known.items()])}."
     if first in known and any(known[id] <= known[first] for id in others if id in known):
         return Verdict(statement, FAILS, because)
-    if len(known) < len(edits):
-        verdict = evidence.lacking(statement, *statement.configurations)
-        return Verdict(statement, OPEN, f"{because} {verdict.because}", verdict.part)
-    return Verdict(statement, HOLDS, because)
+    if len(known) == len(edits):
+        return Verdict(statement, HOLDS, because)
+    if all(our_texts(id, evidence) for id in statement.configurations):
+        return Verdict(statement, OPEN, NO_PROMPTS, part=NEEDS_FACTS)
+    return _without_texts(statement, evidence, *statement.configurations)
 
 
 def _less_sense(statement: Statement, evidence: Evidence) -> Verdict:
@@ -248,14 +263,15 @@ def _less_sense(statement: Statement, evidence: Evidence) -> Verdict:
     makes = _makes_sense(statement, evidence)
     if isinstance(makes, Verdict):
         return makes
-    first, *others = statement.configurations
+    (first, first_makes), *others = [(id, makes_sense) for id, (makes_sense, _) in makes.items()]
+    if first_makes:
+        return Verdict(statement, FAILS, _told(makes, evidence))
     parts = [
-        Part(f"{first} makes no sense", FAILS if makes[first][0] else HOLDS),
-        *(Part(f"{id} does", HOLDS if makes[id][0] else FAILS) for id in others),
+        Part(f"that {first} makes no sense", HOLDS),
+        *(Part(f"that {id} makes some", HOLDS if makes_sense else FAILS) for id, makes_sense in others),
     ]
     word, part = each_of(parts)
-    because = _told(makes, evidence)
-    return Verdict(statement, FAILS if makes[first][0] else word, because, "" if makes[first][0] else part)
+    return Verdict(statement, word, _told(makes, evidence), part)
 
 
 def _alike_without_sense(statement: Statement, evidence: Evidence) -> Verdict:
@@ -263,10 +279,10 @@ def _alike_without_sense(statement: Statement, evidence: Evidence) -> Verdict:
     makes = _makes_sense(statement, evidence)
     if isinstance(makes, Verdict):
         return makes
-    first, *others = statement.configurations
-    alike = all(makes[id][0] == makes[first][0] for id in others)
+    first, *others = (makes_sense for makes_sense, _ in makes.values())
+    alike = all(other == first for other in others)
     conclusion = Part("that they are alike", HOLDS if alike else FAILS, _told(makes, evidence))
-    reason = Part("that they make no sense", FAILS if makes[first][0] else HOLDS)
+    reason = Part("that they make no sense", FAILS if first else HOLDS)
     return concluded(statement, conclusion, [reason], reason.word)
 
 
@@ -275,9 +291,9 @@ def _makes_sense(statement: Statement, evidence: Evidence) -> Mapping[str, tuple
     words = evidence.reproduction.text.words
     texts = {id: our_texts(id, evidence) for id in statement.configurations}
     if not all(texts.values()):
-        return evidence.lacking(statement, *statement.configurations)
+        return _without_texts(statement, evidence, *statement.configurations)
     if not words:
-        return Verdict(statement, OPEN, NO_WORDS, NEEDS_WORDS)
+        return Verdict(statement, OPEN, NO_WORDS, NEEDS_FACTS)
     found = {id: sense(each, words) for id, each in texts.items()}
     return {id: (each.reaches(evidence.bounds.sense_share), each) for id, each in found.items()}
 

@@ -85,7 +85,7 @@ class Part:
     name: str
     word: Word
     because: str = ""
-    needs: str = ""
+    needs: tuple[str, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
 
 
@@ -112,9 +112,9 @@ def concluded(statement: Statement, conclusion: Part, reasons: Sequence[Part], r
     word, part = conclusion.word, ""
     if reasons and conclusion.word == HOLDS:
         word = WRONG_REASON if reason == FAILS else reason
-        part = f"the conclusion; of the reasons, {_named(reasons, HOLDS, IN_PART)}" if word == IN_PART else ""
+        part = f"the conclusion; of its reasons only {_named(reasons, HOLDS, IN_PART)}" if word == IN_PART else ""
     elif reasons and conclusion.word == FAILS and reason in (HOLDS, IN_PART):
-        word, part = IN_PART, f"not the conclusion; of the reasons, {_named(reasons, HOLDS, IN_PART)}"
+        word, part = IN_PART, f"the reason ({_named(reasons, HOLDS, IN_PART)}), not the conclusion"
     if word == OPEN:
         part = _needed(parts)
     because = " ".join(each.because for each in parts if each.because)
@@ -127,7 +127,7 @@ def _named(parts: Sequence[Part], *words: Word) -> str:
 
 def _needed(parts: Sequence[Part]) -> str:
     """What would decide the open parts."""
-    return listed(list(dict.fromkeys(part.needs for part in parts if part.word == OPEN)))
+    return listed(list(dict.fromkeys(needs for part in parts if part.word == OPEN for needs in part.needs)))
 
 
 def tally(verdicts: Iterable[Verdict]) -> Mapping[str, Mapping[Word, int]]:

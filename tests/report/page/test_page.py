@@ -57,9 +57,9 @@ def test_the_question_its_answer_and_the_tally_come_before_every_section():
     for words in ("Does a coursework report on recurrent networks hold", "Of the report's 258 statements 52 are"):
         assert words in top
         assert words in full().markdown.partition("\n## ")[0]
-    words = [cells for where, cells in page().rows if where == "" and "conclusion right" in cells[0]]
+    (row,) = [cells for where, cells in page().rows if where == "" and "conclusion right" in cells[0]]
     trained = sum(verdict.statement.basis == "training" for verdict in VERDICTS if verdict.word == VERDICTS[2].word)
-    assert [int(cell) for cell in words[0][1:]] == [trained, 52 - trained, 52]
+    assert [int(cell) for cell in row[1:]] == [trained, 52 - trained, 52]
 
 
 def test_every_statement_has_an_anchor_its_verdict_and_its_reason():

@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.page.sentences import answer, best_pooled, equal_texts, limitations, reproduced_points
+from pipeline.report.page.sentences import (
+    answer,
+    best_pooled,
+    equal_texts,
+    limitations,
+    reproduced_points,
+    with_labels,
+)
 from tests.report.page.pages import VERDICTS, cut, of_few, with_runs
 from tests.report.reproductions import reproduction
 
@@ -83,3 +90,9 @@ def test_what_is_missing_stands_last_with_its_reason():
     short = replace(cut(found["gru-scratch-1x1024"].runs[0], 2), stopped="--max-seconds 150")
     found = with_runs(found, "gru-scratch-1x1024", (short,))
     assert limitations(found)[-1] == "GRU scratch 1x1024 was stopped after 2 of 50 epochs (--max-seconds 150)."
+
+
+def test_a_sentence_has_labels_in_the_place_of_ids_but_not_within_other_names():
+    assert with_labels("gru-torch-1x32s, gru-scratch-1x32-start: gru-scratch-1x32, lstm-torch-8x32.", FOUND) == (
+        "gru-torch-1x32s, gru-scratch-1x32-start: GRU scratch 1x32, LSTM torch 8x32."
+    )
