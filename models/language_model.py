@@ -159,6 +159,12 @@ class LanguageModel(nn.Module):
             return self.output(hidden.transpose(0, 1)).transpose(0, 1)  # type: ignore[no-any-return]
         return self.output(hidden)  # type: ignore[no-any-return]
 
+    @torch.no_grad()
+    def scale_logits(self, factor: float) -> None:
+        """Multiply all logits from now on by a factor, in the weights that they are computed with."""
+        for parameter in self.output.parameters():
+            parameter.mul_(factor)
+
     def like(self, config: ModelConfig) -> "LanguageModel":
         """A new model of the same kind with another configuration."""
         return LanguageModel(config, self.vocab_size)

@@ -192,6 +192,12 @@ class NgramLanguageModel(LanguageModel):
         latest = text[:, ids.shape[1] :][None]
         return own, logits, (*(after if isinstance(after, tuple) else (after,)), latest)
 
+    @torch.no_grad()
+    def scale_logits(self, factor: float) -> None:
+        """Multiply all logits from now on by a factor, in the weights of the two gates."""
+        for parameter in self.gates.parameters():
+            parameter.mul_(factor)
+
     def like(self, config: ModelConfig) -> LanguageModel:
         """A new model of the same kind, on top of the same n-gram, with another configuration."""
         return NgramLanguageModel(config, self.vocab_size, self.ngram)

@@ -32,7 +32,7 @@ FIRST_RECIPE, WARM_UP_RECIPE, RECIPE = 1, 2, 3
 RECIPES = (FIRST_RECIPE, WARM_UP_RECIPE, RECIPE)
 STOPPED_BY_TIME = "--max-seconds"  # begins the reason of a training that its time limit ended
 # older records lack these fields, which means these values
-LATER_FIELDS = {"residual": False, "on_top_of": "nothing", "own_loss": 0.0, "train_chars": 0}
+LATER_FIELDS = {"residual": False, "on_top_of": "nothing", "own_loss": 0.0, "train_chars": 0, "calibrate": False}
 # of TrainConfig: see ``what_it_computes``
 NOT_COMPUTED = ("seed", "budget_seconds", "max_seconds", "device", "threads", "sample_every")
 
@@ -131,6 +131,14 @@ class TrainConfig:
         preset=True,
         low=0,
         high=0.999999,
+    )
+    calibrate: bool = option(
+        False,
+        help=(
+            "Validate, and keep the best epoch's model, with its logits scaled by the factor that fits the validation "
+            "text best (temperature scaling; stream, best)."
+        ),
+        preset=True,
     )
     patience: int = option(10, help="Early stopping: epochs without a better validation (0: off).", preset=True, low=0)
     seed: int = option(0, help="Seed of initial weights, order and dropout.", low=0, high=2**63 - 1)
@@ -353,6 +361,7 @@ def stream_preset(
         "recurrent_dropout": dropped,
         "learning_rate": SMALL_LSTM_LEARNING_RATE if is_small_lstm else LEARNING_RATES[cell],
         "batch_size": ROWS,
+        "calibrate": True,
         "own_loss": round(min(max(own_loss, 0.0), LARGEST_OWN_LOSS), 2),
     }
 
@@ -384,9 +393,9 @@ def preset_values(given: Mapping[str, Any], train_chars: int) -> dict[str, Any]:
     to_read = given.get("budget_chars", budget_chars)
     if "epochs" in given:
         to_read = given["epochs"] * min(train_chars, PASS_CHARS)
-    more_dropout, own_rows = (REPORT_TEXT_DROPOUT, {"batch_size": REPORT_TEXT_ROWS}) if is_short else (0.0, {})
-    values = stream_preset({**shape, **given}, train_chars, to_read, more_dropout)
-    return {**shape, "budget_chars": budget_chars, **values, **own_rows}
+    values = stream_preset({**shape, **given}, train_chars, to_read, REPORT_TEXT_DROPOUT if is_short else 0.0)
+    own = {"batch_size": REPORT_TEXT_ROWS, "calibrate": False} if is_short else {}  # nor are n-grams calibrated
+    return {**shape, "budget_chars": budget_chars, **values, **own}
 
 
 def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[ModelConfig, TrainConfig]:
@@ -412,6 +421,8 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
         )
     if train.own_loss and model.on_top_of == "nothing":
         raise ConfigError("own_loss", f"is {train.own_loss:g}", needs=("on_top_of", "ngram"))
+    if train.preset == "report" and train.calibrate:
+        raise ConfigError("calibrate", "is on, which the report's protocol does not have", needs=("preset", "stream"))
     if train.preset in ON_REPORTS_TEXT and train.train_chars:
         raise ConfigError(
             "train_chars", f"is {train.train_chars}, but the report's text is fixed", needs=("preset", "stream")

@@ -27,6 +27,8 @@ LARGE_VOCABULARY = 1000  # from here on, multiplying a one-hot vector costs more
 
 CALIBRATED_NUMBERS = 4_000_000  # log-probabilities that an n-gram is calibrated on, or scored with, at once
 
+LOGIT_SCALES = tuple(percent / 100 for percent in range(70, 115, 5))  # that calibration chooses from
+
 LOGITS_AT_ONCE = 8_000_000  # 32 MB: fewer rows at once for a large vocabulary
 
 BLOCK_CHARS, MOST_BLOCKS = 50, 200  # of the blocks whose mean costs are recorded: about so many characters, so many
@@ -82,6 +84,20 @@ def score_text(model: LanguageModel, ids: Tensor, row: int = ROW_CHARS, context:
         for logits, targets in _logits_of(model, ids, row, context):
             nats += float(F.cross_entropy(logits, targets, reduction="none").cpu().double().sum())
     return TextScore(nats, len(ids) - 1)
+
+
+def score_calibrated_text(model: LanguageModel, ids: Tensor) -> tuple[float, TextScore]:
+    """The factor of LOGIT_SCALES by which a text is best predicted, and the score with the logits so scaled.
+
+    The text is read as ``score_text`` does. Temperature scaling: Guo et al. 2017, arXiv:1706.04599.
+    """
+    nats = torch.zeros(len(LOGIT_SCALES), dtype=torch.double)
+    with reading(model):
+        for logits, targets in _logits_of(model, ids):
+            for index, scale in enumerate(LOGIT_SCALES):
+                nats[index] += F.cross_entropy(logits * scale, targets, reduction="none").cpu().double().sum()
+    best = int(nats.argmin())
+    return LOGIT_SCALES[best], TextScore(float(nats[best]), len(ids) - 1)
 
 
 def score_mixtures(model: LanguageModel, ngram: KneserNey, ids: Tensor) -> Tensor:

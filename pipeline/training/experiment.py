@@ -146,8 +146,9 @@ class CheckpointManager:
         """Copy the weights if the last epoch is the best, and write the checkpoints. Idempotent."""
         is_best = training.partial_epoch is None and bool(training.history) and training.best is training.history[-1]
         if is_best:
-            weights = training.eval_model.state_dict()
-            self.best_weights = {name: tensor.detach().clone() for name, tensor in weights.items()}
+            model = deepcopy(training.eval_model)
+            model.scale_logits(training.history[-1].logit_scale)
+            self.best_weights = model.state_dict()
         if self.folder is None:
             return
         tensors, state = training.state_dict()

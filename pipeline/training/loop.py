@@ -14,7 +14,7 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from math import cos, isfinite, pi
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ from pipeline.errors import TrainingDivergedError
 from pipeline.support.signals import defer_signals
 from pipeline.text.batches import Prior, StreamData, data_for, number_of_epochs
 from pipeline.training.checkpoints import flatten, group
-from pipeline.training.evaluation import perplexity, score_text, score_windows
+from pipeline.training.evaluation import perplexity, score_calibrated_text, score_text, score_windows
 from pipeline.training.hardware import Hardware, choose_hardware, keep_freed_memory
 
 WARM_UP_STEPS = 50
@@ -48,9 +48,9 @@ class EpochPoint:
 
     ``train_perplexity`` is measured during training, on weights that still change and with dropout. Under the report's
     preset, both perplexities are the book's (mean over batches of exp of the batch's loss) and the pooled ones are exp
-    of the mean loss; under any other, each pair is equal. ``train_perplexity_first_half`` is the book's over the first
-    half of the epoch's batches, the first of the two points that it draws of an epoch; None under another preset and in
-    older checkpoints.
+    of the mean loss; under any other, each pair is equal. ``val_perplexity`` is that of the model with its logits times
+    ``logit_scale``. ``train_perplexity_first_half`` is the book's over the first half of the epoch's batches, the first
+    of the two points that it draws of an epoch; None under another preset and in older checkpoints.
     """
 
     epoch: int
@@ -62,7 +62,16 @@ class EpochPoint:
     gradient_norm: float
     train_seconds: float
     train_chars: int
+    logit_scale: float = 1.0
     train_perplexity_first_half: float | None = None
+
+
+class Validation(NamedTuple):
+    """Validation perplexity as the book averages it and pooled (of streams both are alike), logits scaled."""
+
+    perplexity: float
+    pooled: float
+    logit_scale: float
 
 
 @dataclass
@@ -189,22 +198,22 @@ class Training:
         part, generator = self._begin_epoch(epoch)
         with self._timed():
             cut_short = self._train_steps(epoch, part, generator, on_step, at_rest)
-            val_perplexities = self.validate()
-        if not val_perplexities[0] < DIVERGED_TIMES * self.model.vocab_size:  # NaN as well
-            raise self._diverged(f"the validation perplexity is {val_perplexities[0]:.6g} after epoch {epoch}")
-        return self._close_epoch(epoch, part, val_perplexities, cut_short)
+            validation = self.validate()
+        if not validation.perplexity < DIVERGED_TIMES * self.model.vocab_size:  # NaN as well
+            raise self._diverged(f"the validation perplexity is {validation.perplexity:.6g} after epoch {epoch}")
+        return self._close_epoch(epoch, part, validation, cut_short)
 
-    def validate(self) -> tuple[float, float]:
-        """Validation perplexity as the book averages it, and pooled. Streams have no average over batches: both alike.
-
-        Windows are scored in the training's precision, as the book's own are.
-        """
+    def validate(self) -> Validation:
+        """Score the validation text. Windows are scored in the training's precision, as the book's own are."""
         if isinstance(self.data, StreamData):
-            value = score_text(self.eval_model, self.data.val).perplexity
-            return value, value
+            if self.config.calibrate:
+                scale, score = score_calibrated_text(self.eval_model, self.data.val)
+            else:
+                scale, score = 1.0, score_text(self.eval_model, self.data.val)
+            return Validation(score.perplexity, score.perplexity, scale)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
             book, pooled = score_windows(self.eval_model, *self.data.val, self.config.batch_size)
-        return book, pooled.perplexity
+        return Validation(book, pooled.perplexity, 1.0)
 
     def _begin_epoch(self, epoch: int) -> tuple[PartialEpoch, torch.Generator]:
         """Begin or resume an epoch; also returns the generator of its order. torch's own draws the dropout masks."""
@@ -248,9 +257,7 @@ class Training:
             self._check_finite(loss, epoch)
         return cut_short
 
-    def _close_epoch(
-        self, epoch: int, part: PartialEpoch, val_perplexities: tuple[float, float], cut_short: bool
-    ) -> EpochPoint:
+    def _close_epoch(self, epoch: int, part: PartialEpoch, validation: Validation, cut_short: bool) -> EpochPoint:
         """Append the point of a validated epoch to the history, and decide whether the training stops here."""
         book, pooled = self._train_perplexities(part.losses, part.sizes)
         with defer_signals():
@@ -260,13 +267,14 @@ class Training:
             point = EpochPoint(
                 epoch=epoch,
                 train_perplexity=book,
-                val_perplexity=val_perplexities[0],
+                val_perplexity=validation.perplexity,
                 train_perplexity_pooled=pooled,
-                val_perplexity_pooled=val_perplexities[1],
+                val_perplexity_pooled=validation.pooled,
                 learning_rate=self.learning_rate_at(self.step - 1),  # of the last step done
                 gradient_norm=float(part.gradient_norm),
                 train_seconds=self.train_seconds,
                 train_chars=self.train_chars,
+                logit_scale=validation.logit_scale,
                 train_perplexity_first_half=self._first_half(part.losses),
             )
             self.partial_epoch = None

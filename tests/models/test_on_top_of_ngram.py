@@ -55,6 +55,13 @@ def test_an_untrained_model_is_the_ngram(order):
     torch.testing.assert_close(ours, torch.from_numpy(expected), atol=1e-5, rtol=1e-5)
 
 
+def test_all_of_the_logits_are_scaled():
+    model = build(trained=True)
+    before = model(HELD_OUT[None])[0].detach()
+    model.scale_logits(0.8)
+    torch.testing.assert_close(model(HELD_OUT[None])[0].detach(), 0.8 * before)
+
+
 def test_the_tables_give_distributions():
     text = HELD_OUT[None] + 1
     torch.testing.assert_close(build().ngram(text, text.shape[1]).exp().sum(-1), torch.ones(text.shape))

@@ -15,6 +15,7 @@ from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline.config import CorpusConfig, resolve
 from pipeline.text.batches import windows
 from pipeline.text.corpus import load_corpus
+from pipeline.training import evaluation
 from pipeline.training.evaluation import (
     CONTEXT_CHARS,
     ROW_CHARS,
@@ -24,6 +25,7 @@ from pipeline.training.evaluation import (
     costs_of_mixture,
     costs_of_windows,
     perplexity,
+    score_calibrated_text,
     score_mixtures,
     score_text,
     score_windows,
@@ -79,6 +81,16 @@ def test_a_trained_model_is_scored_within_a_thousandth_of_one_reading(trained):
     in_one_go = exp(nats_in_one_go(model, ids) / (len(ids) - 1))
     assert in_one_go < 9  # it has learnt something: letters alone cost about 17
     assert score_text(model, ids).perplexity == pytest.approx(in_one_go, rel=1e-3)
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.25, 0.8), (1.0, 1.0)])
+def test_logits_that_are_too_large_are_scaled_back(factor, expected):
+    model = small_model()
+    logits = model(some_ids(2000)[None, :-1].long())[0][0]
+    drawn = torch.distributions.Categorical(logits=logits).sample()  # what the model predicts, with its own confidence
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "_logits_of", lambda *_: [(logits * factor, drawn)])
+        assert score_calibrated_text(model, some_ids(2000))[0] == expected
 
 
 def test_without_context_the_starts_of_the_rows_would_cost_more(trained):

@@ -24,7 +24,7 @@ from pipeline.text.batches import StreamData
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import score_text
 from pipeline.training.hardware import choose_device, choose_hardware, choose_precision, choose_threads, has_bf16
-from pipeline.training.loop import FINAL_RATE_SHARE, WARM_UP_STEPS, EpochPoint, Training, cosine_share, fit
+from pipeline.training.loop import FINAL_RATE_SHARE, WARM_UP_STEPS, EpochPoint, Training, Validation, cosine_share, fit
 
 VOCAB = 12
 SMALL: dict[str, Any] = {"hidden_size": 10, "device": "cpu", "precision": "fp32"}
@@ -250,7 +250,7 @@ def test_a_carried_state_has_no_history():
 
 
 def test_only_the_reports_preset_averages_as_the_book_does():
-    report, stream = start(REPORT | {"epochs": 1, "batch_size": 123}), start(STREAM)
+    report, stream = start(REPORT | {"epochs": 1, "batch_size": 123}), start(STREAM | {"calibrate": False})
     (book,) = fit(report)
     point = fit(stream)[-1]
     assert book.train_perplexity > book.train_perplexity_pooled  # Jensen's inequality
@@ -361,7 +361,7 @@ def test_the_running_average_follows_its_ramp_up_to_its_decay(monkeypatch):
 
 
 def test_the_average_is_what_validation_judges():
-    averaged, plain = start(STREAM | {"average": 0.9}), start(STREAM | {"average": 0.0})
+    averaged, plain = (start(STREAM | {"average": decay, "calibrate": False}) for decay in (0.9, 0.0))
     assert averaged.eval_model is averaged.average
     assert averaged.eval_model is not averaged.model
     assert plain.eval_model is plain.model
@@ -369,6 +369,22 @@ def test_the_average_is_what_validation_judges():
     val = a_text(300, seed=1)
     assert averaged.history[0].val_perplexity == score_text(averaged.eval_model, val).perplexity
     assert averaged.history[0].val_perplexity != score_text(averaged.model, val).perplexity
+
+
+def test_a_calibrated_validation_is_that_of_the_model_with_its_logits_scaled():
+    as_it_is, calibrated = start(STREAM | {"calibrate": False}), start(STREAM)
+    plain, scaled = as_it_is.run_epoch(), calibrated.run_epoch()
+    assert scaled.val_perplexity < plain.val_perplexity
+    calibrated.eval_model.scale_logits(scaled.logit_scale)
+    score = score_text(calibrated.eval_model, a_text(300, seed=1))
+    assert score.perplexity == pytest.approx(scaled.val_perplexity, rel=1e-6)
+
+
+def test_calibration_leaves_the_training_itself_alone():
+    as_it_is, calibrated = start(STREAM | {"calibrate": False}), start(STREAM)
+    fit(as_it_is)
+    fit(calibrated)
+    assert equal(weights(as_it_is), weights(calibrated))
 
 
 def test_averaging_leaves_the_training_itself_alone():
@@ -384,7 +400,7 @@ def test_averaging_leaves_the_training_itself_alone():
 def scripted(training: Training, values: list[float]) -> Training:
     """The validation says these numbers, whatever was learnt."""
     said = iter(values)
-    training.validate = lambda: (next(said),) * 2  # type: ignore[method-assign]
+    training.validate = lambda: Validation(*(next(said),) * 2, 1.0)  # type: ignore[method-assign]
     return training
 
 

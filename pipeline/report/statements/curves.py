@@ -234,7 +234,8 @@ def judge_gap_onset(statement: Statement, evidence: Evidence) -> Verdict:
     id, epoch, bounds = statement.configurations[0], int(statement.value), evidence.bounds
     if not (gaps := mean_gaps(id, evidence)):
         return evidence.lacking(statement, id)
-    measure = Measure("epoch of a visible gap", lambda run: onset(run, bounds.visible_gap), logarithmic=False)
+    name = f"epoch of a gap of {bounds.visible_gap:g}"
+    measure = Measure(name, lambda run: onset(run, bounds.visible_gap), logarithmic=False)
     mean, (low, high) = evidence.mean(id, measure), bounds.near_epoch(epoch)
     never = sum(value > len(gaps) for value in evidence.values(id, measure))
     text = (

@@ -15,6 +15,7 @@ Perplexities. All are of the protocol's own text and split, averaged as the book
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache
 from math import expm1
@@ -39,8 +40,9 @@ MORE_SEEDS = "tmlm reproduce --seeds 3"
 class Measure:
     """A number of a training, None where the training does not have it; ``logarithmic`` ones are compared by ratio.
 
-    ``name`` identifies the measure, and stands in sentences. ``epochs`` is after how many it is known, and measured:
-    unfinished trainings that came so far count. None for all of the protocol, by complete trainings.
+    ``name`` identifies the measure, with any bound that it depends on, and stands in sentences. ``epochs`` is after how
+    many it is known, and measured: unfinished trainings that came so far count. None for all of the protocol, by
+    complete trainings.
     """
 
     name: str
@@ -101,9 +103,9 @@ def d2l_trainings(reported: Reported) -> tuple[RecordedTraining, ...]:
 class Evidence:
     """A reproduction as the evaluators see it.
 
-    ``adjusted`` holds the p values of an earlier pass over the same statements after Holm's correction, by comparison;
-    without it ``compare`` gives comparisons with ``adjusted_p`` = ``p``. An evaluator must ask for the same comparisons
-    whatever their results are, or the correction would be over another family.
+    Its comparisons have ``adjusted_p`` = ``p`` until ``corrected``, which knows all that the statements ask for. An
+    evaluator must ask for the same comparisons whatever their results are, or the correction would be over another
+    family.
     """
 
     def __init__(
@@ -112,15 +114,29 @@ class Evidence:
         statements: Sequence[Statement],
         bounds: Bounds,
         evaluate: Callable[[Statement, "Evidence"], Verdict],
-        adjusted: Mapping["Key", float] | None = None,
     ) -> None:
         self.reproduction, self.bounds = reproduction, bounds
         self.statements = {statement.id: statement for statement in statements}
-        self._evaluate, self._adjusted = evaluate, adjusted or {}
+        self._evaluate = evaluate
         self._verdicts: dict[str, Verdict] = {}
-        self._comparisons: dict[Key, Comparison] = {}
+        self._asked: set[Key] = set()
+        self._adjusted: Mapping[Key, float] = {}
+        self._measures: dict[tuple[str, str], list[tuple[RecordedTraining, float]]] = {}
+        self._comparisons: dict[tuple[str, str, str], Comparison] = {}
         self._spreads: dict[str, Spread] = {}
         self._pooled: dict[tuple[str, int | None], tuple[RecordedTraining, ...]] = {}
+
+    def corrected(self, bounds: Bounds | None = None) -> "Evidence":
+        """This evidence with p values after Holm's correction over each kind, under these or other bounds."""
+        first = self._again(bounds or self.bounds, {})
+        assert len(first.verdicts) == len(self.statements)  # asks for all comparisons
+        return self._again(first.bounds, first._holm())
+
+    def _again(self, bounds: Bounds, adjusted: Mapping["Key", float]) -> "Evidence":
+        """A copy without verdicts; it shares what follows from the trainings alone."""
+        other = copy(self)
+        other.bounds, other._adjusted, other._verdicts, other._asked = bounds, adjusted, {}, set()
+        return other
 
     # --- the report ---------------------------------------------------------------------------------------------------
 
@@ -207,8 +223,10 @@ class Evidence:
         return f"{counted(ours, 'seed')} and {theirs} of d2l's" if theirs else counted(ours, "seed")
 
     def _measured(self, id: str, measure: Measure) -> list[tuple[RecordedTraining, float]]:
-        runs = self.pooled(id, measure.epochs)
-        return [(run, value) for run in runs if (value := measure.of(run)) is not None]
+        if (id, measure.name) not in self._measures:
+            runs = self.pooled(id, measure.epochs)
+            self._measures[id, measure.name] = [(run, x) for run in runs if (x := measure.of(run)) is not None]
+        return self._measures[id, measure.name]
 
     # --- means and differences ----------------------------------------------------------------------------------------
 
@@ -226,21 +244,19 @@ class Evidence:
     def compare(self, kind: str, first: str, second: str, measure: Measure) -> Comparison:
         """Compare a measure of two configurations that both have a value of it, for a statement of this kind."""
         key = kind, first, second, measure.name
-        if key not in self._comparisons:
-            self._comparisons[key] = self._compared(first, second, measure)
-        comparison = self._comparisons[key]
+        self._asked.add(key)
+        if key[1:] not in self._comparisons:
+            self._comparisons[key[1:]] = self._compared(first, second, measure)
+        comparison = self._comparisons[key[1:]]
         return replace(comparison, adjusted_p=self._adjusted.get(key, comparison.p))
 
-    def holm(self) -> dict["Key", float]:
-        """The p values of all comparisons made so far, corrected over those of each kind."""
+    def _holm(self) -> dict["Key", float]:
+        """The p values of all comparisons that were asked for, corrected over those of each kind."""
+        p_values = {key: p for key in self._asked if (p := self._comparisons[key[1:]].p) is not None}
         adjusted: dict[Key, float] = {}
-        for kind in dict.fromkeys(key[0] for key in self._comparisons):
-            known = {
-                key: comparison.p
-                for key, comparison in self._comparisons.items()
-                if key[0] == kind and comparison.p is not None
-            }
-            adjusted |= dict(zip(known, holm(list(known.values())), strict=True))
+        for kind in {key[0] for key in p_values}:
+            keys = [key for key in p_values if key[0] == kind]
+            adjusted |= dict(zip(keys, holm([p_values[key] for key in keys]), strict=True))
         return adjusted
 
     def _scaled(self, id: str, measure: Measure) -> Floats:

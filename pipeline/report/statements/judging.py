@@ -43,14 +43,8 @@ EVALUATORS: Mapping[Kind, Evaluator] = {
 
 
 def weigh(reproduction: Reproduction, statements: Sequence[Statement], bounds: Bounds | None = None) -> Evidence:
-    """The evidence on the statements, with the comparisons of each kind corrected for their number.
-
-    Statements are judged once to collect the comparisons; ``Evidence.verdict`` then judges by the corrected p values.
-    """
-    first = Evidence(reproduction, statements, bounds or Bounds(), _evaluate)
-    for statement in statements:
-        first.verdict(statement.id)
-    return Evidence(reproduction, statements, first.bounds, _evaluate, first.holm())
+    """The evidence on the statements, with the comparisons of each kind corrected for their number."""
+    return Evidence(reproduction, statements, bounds or Bounds(), _evaluate).corrected()
 
 
 def judge(
@@ -66,10 +60,10 @@ def _evaluate(statement: Statement, evidence: Evidence) -> Verdict:
 
 def sensitivity(reproduction: Reproduction, statements: Sequence[Statement]) -> Mapping[str, tuple[int, int]]:
     """How many verdicts have another word at half and at twice each bound, by the bound's name."""
-    words = [verdict.word for verdict in judge(reproduction, statements)]
+    evidence = weigh(reproduction, statements)
 
     def changed(name: str, factor: float) -> int:
-        others = judge(reproduction, statements, Bounds().scaled(name, factor))
-        return sum(verdict.word != word for verdict, word in zip(others, words, strict=True))
+        others = evidence.corrected(evidence.bounds.scaled(name, factor)).verdicts
+        return sum(other.word != verdict.word for other, verdict in zip(others, evidence.verdicts, strict=True))
 
     return {name: (changed(name, 0.5), changed(name, 2.0)) for name in all_bounds.names()}

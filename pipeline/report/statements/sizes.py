@@ -42,7 +42,7 @@ def as_printed(shape: str) -> str:
 def size_of(shape: str, evidence: Evidence) -> Complexity:
     """The size of a shape: measured, if it is one of the table's, else by the closed form."""
     for configuration in evidence.reproduction.configurations:
-        if configuration.shape == shape:
+        if shape_of(configuration.reported) == shape:
             return configuration.complexity
     cell, _, size = shape.partition("-")
     layers, _, hidden = size.partition("x")
