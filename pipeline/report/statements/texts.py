@@ -16,9 +16,9 @@ from pipeline.report.wording import counted, listed
 
 Texts = Sequence[tuple[str, str]]  # prompt, text including the prompt
 
-NO_WORDS = "The record lacks the words of the book: an earlier version made it."
+NO_WORDS = "the record of an earlier version lacks the words of the book"
 
-NO_PROMPTS = "The record has none of the prompts in the book."
+NO_PROMPTS = "the record has none of the prompts in the book"
 
 NEEDS_FACTS = "the same `tmlm reproduce` again, which records what is lacking of the text"
 
@@ -178,12 +178,14 @@ def _quality(statement: Statement, evidence: Evidence) -> Verdict:
     """Our texts decide; if the report's own transcript is otherwise, the statement is reproduced in part."""
     id = statement.configurations[0]
     ours, theirs = our_texts(id, evidence), evidence.row(id).samples
+    holds_too, beside = _measured(statement.relation, theirs, evidence) if theirs else (None, "none is in the report")
+    beside = f"The report's own transcript: {beside}."
     if not ours:
-        return _without_texts(statement, evidence, id)
+        verdict = _without_texts(statement, evidence, id)
+        return replace(verdict, because=f"{verdict.because} {beside}")
     holds, shown = _measured(statement.relation, ours, evidence)
     if holds is None:
-        return Verdict(statement, OPEN, shown, part=NEEDS_FACTS)
-    holds_too, beside = _measured(statement.relation, theirs, evidence) if theirs else (None, "none is in the report")
+        return Verdict(statement, OPEN, f"Not measured: {shown}.", part=NEEDS_FACTS)
     limit = getattr(evidence.bounds, QUALITIES[statement.relation].bound)
     asked = (
         f"near is {limit:g} or fewer"
@@ -191,7 +193,7 @@ def _quality(statement: Statement, evidence: Evidence) -> Verdict:
         else f"the bound is {100 * limit:g} % of both"
     )
     seeds = counted(sum(bool(run.texts) for run in evidence.trainings(id)), "seed")
-    because = f"Our texts: {shown} ({seeds}; {asked}), {_example(ours)}. The report's own transcript: {beside}."
+    because = f"Our texts: {shown} ({seeds}; {asked}), {_example(ours)}. {beside}"
     if holds and holds_too is False:
         return Verdict(statement, IN_PART, because, part="by our texts, not by the report's own")
     return Verdict(statement, HOLDS if holds else FAILS, because)
@@ -254,7 +256,7 @@ def _closest(statement: Statement, evidence: Evidence) -> Verdict:
     if len(known) == len(edits):
         return Verdict(statement, HOLDS, because)
     if all(our_texts(id, evidence) for id in statement.configurations):
-        return Verdict(statement, OPEN, NO_PROMPTS, part=NEEDS_FACTS)
+        return Verdict(statement, OPEN, f"Not measured: {NO_PROMPTS}.", part=NEEDS_FACTS)
     return _without_texts(statement, evidence, *statement.configurations)
 
 
@@ -293,7 +295,7 @@ def _makes_sense(statement: Statement, evidence: Evidence) -> Mapping[str, tuple
     if not all(texts.values()):
         return _without_texts(statement, evidence, *statement.configurations)
     if not words:
-        return Verdict(statement, OPEN, NO_WORDS, NEEDS_FACTS)
+        return Verdict(statement, OPEN, f"Not measured: {NO_WORDS}.", part=NEEDS_FACTS)
     found = {id: sense(each, words) for id, each in texts.items()}
     return {id: (each.reaches(evidence.bounds.sense_share), each) for id, each in found.items()}
 
