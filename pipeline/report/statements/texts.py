@@ -4,6 +4,7 @@ Sense is for the eye. What is counted is whether words are words of the book, an
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from statistics import fmean
 from typing import NamedTuple
