@@ -149,8 +149,8 @@ def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
     if not runs:
         return _without_texts(statement, evidence, id)
     equal = {run.seed: equal_prompts(run.texts, theirs) for run in runs}
-    told = [f"{len(prompts)} of {len(theirs)} texts by seed {seed}" for seed, prompts in equal.items()]
-    because = f"Equal, letter for letter, are {listed(told)}."
+    counts = [f"{len(prompts)} of {len(theirs)} texts by seed {seed}" for seed, prompts in equal.items()]
+    because = f"Equal, letter for letter, are {listed(counts)}."
     best = max(equal.values(), key=len)
     if len(best) == len(theirs):
         return Verdict(statement, HOLDS, because)
@@ -179,7 +179,7 @@ def _quality(statement: Statement, evidence: Evidence) -> Verdict:
     """Our texts decide; if the report's own transcript is otherwise, the statement is reproduced in part."""
     id = statement.configurations[0]
     ours, theirs = our_texts(id, evidence), evidence.row(id).samples
-    holds_too, beside = _measured(statement.relation, theirs, evidence) if theirs else (None, "none is in the report")
+    holds_too, beside = _measured(statement.relation, theirs, evidence) if theirs else (None, "none is shown")
     beside = f"The report's own transcript: {beside}."
     if not ours:
         verdict = _without_texts(statement, evidence, id)
@@ -268,13 +268,13 @@ def _less_sense(statement: Statement, evidence: Evidence) -> Verdict:
         return makes
     (first, first_makes), *others = [(id, makes_sense) for id, (makes_sense, _) in makes.items()]
     if first_makes:
-        return Verdict(statement, FAILS, _told(makes, evidence))
+        return Verdict(statement, FAILS, _shares(makes, evidence))
     parts = [
         Part(f"that {first} makes no sense", HOLDS),
         *(Part(f"that {id} makes some", HOLDS if makes_sense else FAILS) for id, makes_sense in others),
     ]
     word, part = each_of(parts)
-    return Verdict(statement, word, _told(makes, evidence), part)
+    return Verdict(statement, word, _shares(makes, evidence), part)
 
 
 def _alike_without_sense(statement: Statement, evidence: Evidence) -> Verdict:
@@ -284,7 +284,7 @@ def _alike_without_sense(statement: Statement, evidence: Evidence) -> Verdict:
         return makes
     first, *others = (makes_sense for makes_sense, _ in makes.values())
     alike = all(other == first for other in others)
-    conclusion = Part("that they are alike", HOLDS if alike else FAILS, _told(makes, evidence))
+    conclusion = Part("that they are alike", HOLDS if alike else FAILS, _shares(makes, evidence))
     reason = Part("that they make no sense", FAILS if first else HOLDS)
     return concluded(statement, conclusion, [reason], reason.word)
 
@@ -301,7 +301,7 @@ def _makes_sense(statement: Statement, evidence: Evidence) -> Mapping[str, tuple
     return {id: (each.reaches(evidence.bounds.sense_share), each) for id, each in found.items()}
 
 
-def _told(makes: Mapping[str, tuple[bool, Sense]], evidence: Evidence) -> str:
+def _shares(makes: Mapping[str, tuple[bool, Sense]], evidence: Evidence) -> str:
     shown = "; ".join(f"{id} {each}" for id, (_, each) in makes.items())
     return f"Our texts: {shown}, where {100 * evidence.bounds.sense_share:g} % of both is some sense."
 
