@@ -39,7 +39,7 @@ from pipeline.report.page.sheets import (
     text_sheet,
     verdict_sheet,
 )
-from pipeline.report.reproduction import TEST_ORDER, Configuration, Reproduction
+from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.table import report_table
 from pipeline.report.wording import listed, rounded, span
 from pipeline.support.files import write_atomically
@@ -175,7 +175,7 @@ def pages(
         "not_met": [check.said for check in checks if check.is_met is False],
         "known_errors": [check.said for check in checks if check.is_met is None and check.kind == "printed"],
         "commands": _commands(reproduction),
-        "bar_label": f"{TEST_ORDER}-gram",
+        "bar_label": f"{reproduction.text.test_order}-gram",
         "test_bar": rounded(reproduction.text.test_perplexity),
         "windows": f"{WINDOW_TRAIN:,} windows of {WINDOW_LENGTH} characters train, the next {WINDOW_VAL:,} validate",
     }

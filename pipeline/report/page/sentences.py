@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pipeline.config import WINDOW_LENGTH
 from pipeline.report.claims.evidence import BASELINE_ORDER, BEST_POOLED, better_than_counting, protocol_epochs
 from pipeline.report.claims.verdicts import Verdict
-from pipeline.report.reproduction import TEST_ORDER, Configuration, Reproduction
+from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.wording import counted, listed, rounded, span
 from pipeline.support.statistics import estimate
 
@@ -122,7 +122,8 @@ def summary_sentences(reproduction: Reproduction, verdicts: Sequence[Verdict]) -
         sentences.append(
             f"Trained on nine tenths of the text by this project's own recipe, the best of the same shapes by "
             f"validation ({shape}, {rounded(val)}) has a perplexity of {rounded(value)} on held-out test text, "
-            f"{'ahead of' if value < baseline else 'behind'} a Kneser-Ney {TEST_ORDER}-gram's {rounded(baseline)}."
+            f"{'ahead of' if value < baseline else 'behind'} a Kneser-Ney "
+            f"{reproduction.text.test_order}-gram's {rounded(baseline)}."
         )
     return sentences
 
