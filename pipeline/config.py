@@ -14,11 +14,12 @@ from typing import Any, Literal
 from models.config import GATES, LARGEST_SIZE, CellName, ConfigError, ModelConfig, Partner, check, option
 
 Alphabet = Literal["letters", "raw"]
-PresetName = Literal["stream", "best", "report"]
+PresetName = Literal["stream", "best", "report", "report-text"]
 
 WINDOW_TRAIN, WINDOW_VAL, WINDOW_LENGTH = 10_000, 5_000, 32  # the book's num_train, num_val, num_steps
 PASS_CHARS = 10_000_000  # an epoch of a longer text reads this much
 HELD_OUT_CHARS = 500_000  # of a longer text, validation and test read this much each
+ON_REPORTS_TEXT: tuple[PresetName, ...] = ("report", "report-text")  # read the characters of the report's windows
 REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own three prefixes
 
 # Version of the training recipe: what a configuration computes beyond its options, and the defaults of the preset
@@ -63,7 +64,7 @@ class TrainConfig:
         "stream",
         help=(
             "stream: parallel streams of the whole text, AdamW; best: the same, a larger model trained for longer; "
-            "report: the report's windows and SGD."
+            "report: the report's windows and SGD; report-text: the recipe of stream on those windows' characters."
         ),
     )
     epochs: int | None = option(
@@ -146,7 +147,8 @@ class TrainConfig:
         None, help="CPU threads; auto: 1, because small layers gain nothing from more.", preset=True, low=1, high=1024
     )
     precision: Literal["auto", "fp32", "bf16"] = option(
-        "auto", help="Arithmetic; auto: bf16 where the hardware has it and it pays, never under --preset report."
+        "auto",
+        help="Arithmetic; auto: bf16 where the hardware has it and it pays, fp32 under --preset report, report-text.",
     )
     sample_every: int = option(
         10,
@@ -208,6 +210,11 @@ class ReproduceConfig:
         high=1_000_000,
     )
     seeds: int = option(1, help="Trainings per configuration, with seeds 0, 1, ...", low=1, high=1000)
+    precision: Literal["fp32", "bf16"] = option(
+        "fp32",
+        help="Arithmetic of trainings that begin: fp32, as the report's, or bf16, about twice as fast at 1,024 units "
+        "where the hardware has it. The report says which were trained in bf16.",
+    )
     workers: int | None = workers_option()
     max_seconds: float = time_limit_option()
     against: str = option("", help="Another table of reported numbers, a CSV file with the same columns.")
@@ -251,8 +258,14 @@ SHAPES: dict[PresetName, dict[str, Any]] = {
     "stream": {"cell": "lstm", "num_layers": 1, "hidden_size": 192},
     "best": {"cell": "lstm", "num_layers": 1, "hidden_size": 384},
     "report": {"cell": "lstm", "num_layers": 1, "hidden_size": 128},
+    "report-text": {"cell": "lstm", "num_layers": 1, "hidden_size": 128},
 }
-BUDGET_CHARS: dict[PresetName, int] = {"stream": 8_500_000, "best": 16_000_000}
+REPORT_TEXT_CHARS = WINDOW_TRAIN + WINDOW_LENGTH  # of the training windows
+BUDGET_CHARS: dict[PresetName, int] = {
+    "stream": 8_500_000,
+    "best": 16_000_000,
+    "report-text": 80 * REPORT_TEXT_CHARS,
+}
 
 # The constants of ``stream_preset``, chosen on the validation text of The Time Machine.
 TEXT_CHARS = 156_000  # its training characters
@@ -268,7 +281,8 @@ OWN_LOSS_PER_UNITS = 0.2  # more for twice the units
 OUTPUT_DROPOUT_FROM, OUTPUT_DROPOUT_SLOPE = 0.25, 1.5  # of the output, as that of the recurrent weights grows
 LEARNING_RATES: dict[CellName, float] = {"rnn": 0.015, "gru": 0.02, "lstm": 0.02}
 SMALL_LSTM_UNITS, SMALL_LSTM_LEARNING_RATE = 192, 0.03  # in one layer
-ROWS = 32  # of a step
+ROWS, ROWS_IN_FEW_PASSES = 32, 16  # of a step: fewer in fewer than TEXT_PASSES passes, for more steps
+REPORT_TEXT_ROWS, REPORT_TEXT_DROPOUT = 16, 0.1  # of the preset report-text: rows, and more dropout than the formula's
 RESIDUAL_LAYERS = 3  # from so many layers on
 
 
@@ -299,7 +313,9 @@ def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def stream_preset(model: Mapping[str, Any], train_chars: int, budget_chars: float) -> dict[str, Any]:
+def stream_preset(
+    model: Mapping[str, Any], train_chars: int, budget_chars: float, more_dropout: float = 0.0
+) -> dict[str, Any]:
     """The project's own recipe, for the presets stream and best: AdamW at a high learning rate, DropConnect and an EMA.
 
     Weights are dropped the more, the more of them there are, the shorter the text is and the more often it is read.
@@ -311,7 +327,7 @@ def stream_preset(model: Mapping[str, Any], train_chars: int, budget_chars: floa
                             from 0 to 0.5 (LSTM) or 0.15 (GRU); 0.05 for the RNN
         output_dropout    = max(0, 1.5 (recurrent_dropout - 0.25))
 
-    On top of an n-gram, recurrent_dropout has 0.12 more, and
+    ``more_dropout`` is added to recurrent_dropout within these bounds. On top of an n-gram, it has 0.12 more, and
 
         own_loss          = 0.2 log2(hidden_size / 32)
                             from 0 to 0.5
@@ -320,9 +336,10 @@ def stream_preset(model: Mapping[str, Any], train_chars: int, budget_chars: floa
     weights = GATES[cell] * hidden_size**2 * (2 * num_layers - 1)
     by_weights = DROPOUT_PER_WEIGHTS * log2(weights / TEXT_WEIGHTS)
     by_text = DROPOUT_PER_TEXT * log2(train_chars / TEXT_CHARS)
-    by_passes = DROPOUT_PER_PASSES * log2(budget_chars / train_chars / TEXT_PASSES)
+    passes = budget_chars / train_chars
+    by_passes = DROPOUT_PER_PASSES * log2(passes / TEXT_PASSES)
     is_on_top = model.get("on_top_of") == "ngram"
-    base = TEXT_DROPOUT + ON_TOP_DROPOUT * is_on_top
+    base = TEXT_DROPOUT + ON_TOP_DROPOUT * is_on_top + more_dropout
     largest = LARGEST_DROPOUT.get(cell, 0.0)
     dropped = (
         RNN_DROPOUT if cell == "rnn" else round(min(max(base + by_weights + by_text + by_passes, 0.0), largest), 2)
@@ -337,7 +354,7 @@ def stream_preset(model: Mapping[str, Any], train_chars: int, budget_chars: floa
         "output_dropout": round(max(0.0, OUTPUT_DROPOUT_SLOPE * (dropped - OUTPUT_DROPOUT_FROM)), 2),
         "recurrent_dropout": dropped,
         "learning_rate": SMALL_LSTM_LEARNING_RATE if is_small_lstm else LEARNING_RATES[cell],
-        "batch_size": ROWS,
+        "batch_size": ROWS if passes >= TEXT_PASSES else ROWS_IN_FEW_PASSES,
         "calibrate": True,
         "own_loss": round(min(max(own_loss, 0.0), LARGEST_OWN_LOSS), 2),
     }
@@ -364,11 +381,15 @@ def preset_values(given: Mapping[str, Any], train_chars: int) -> dict[str, Any]:
         shape = SHAPES["report"]
         model = {"implementation": "torch", **shape, **given}
         return {**shape, **(report_preset(model) if preset == "report" else earlier_stream_preset(model))}
+    is_short = preset == "report-text"
+    train_chars = REPORT_TEXT_CHARS if is_short else train_chars
     shape, budget_chars = SHAPES[preset], BUDGET_CHARS[preset]
     to_read = given.get("budget_chars", budget_chars)
     if "epochs" in given:
         to_read = given["epochs"] * min(train_chars, PASS_CHARS)
-    return {**shape, "budget_chars": budget_chars, **stream_preset({**shape, **given}, train_chars, to_read)}
+    more_dropout, own_rows = (REPORT_TEXT_DROPOUT, {"batch_size": REPORT_TEXT_ROWS}) if is_short else (0.0, {})
+    values = stream_preset({**shape, **given}, train_chars, to_read, more_dropout)
+    return {**shape, "budget_chars": budget_chars, **values, **own_rows}
 
 
 def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[ModelConfig, TrainConfig]:
@@ -396,11 +417,11 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
         raise ConfigError("own_loss", f"is {train.own_loss:g}", needs=("on_top_of", "ngram"))
     if train.preset == "report" and train.calibrate:
         raise ConfigError("calibrate", "is on, which the report's protocol does not have", needs=("preset", "stream"))
-    if train.preset == "report" and train.train_chars:
+    if train.preset in ON_REPORTS_TEXT and train.train_chars:
         raise ConfigError(
             "train_chars", f"is {train.train_chars}, but the report's text is fixed", needs=("preset", "stream")
         )
-    if train.preset == "report" and train.precision == "auto":
+    if train.preset in ON_REPORTS_TEXT and train.precision == "auto":
         train = replace(train, precision="fp32")
     return model, train
 

@@ -12,20 +12,25 @@ import pytest
 from models.config import CellName, ConfigError, ModelConfig, check_range
 from pipeline.cli.options import option_fields
 from pipeline.config import (
+    BUDGET_CHARS,
     DROPOUT_PER_PASSES,
     DROPOUT_PER_TEXT,
     DROPOUT_PER_WEIGHTS,
     LARGEST_DROPOUT,
     LARGEST_OWN_LOSS,
     LATER_FIELDS,
+    ON_REPORTS_TEXT,
     ON_TOP_DROPOUT,
     OUTPUT_DROPOUT_FROM,
     OUTPUT_DROPOUT_SLOPE,
     OWN_LOSS_PER_UNITS,
     OWN_LOSS_UNITS,
     RECIPE,
+    REPORT_TEXT_CHARS,
+    REPORT_TEXT_DROPOUT,
     RESIDUAL_LAYERS,
     RNN_DROPOUT,
+    ROWS_IN_FEW_PASSES,
     TEXT_CHARS,
     TEXT_DROPOUT,
     TEXT_PASSES,
@@ -250,7 +255,7 @@ def test_a_preset_decides_what_the_user_leaves_open(preset, model):
     model_config, train_config = resolve({"preset": preset, **model})
     decided = preset_values({"preset": preset, **model}, TEXT_CHARS)
     own = {**{f.name: f.default for f in fields(ModelConfig)}, **{f.name: f.default for f in fields(TrainConfig)}}
-    given = {"preset": preset, **model, "precision": "fp32" if preset == "report" else "auto"}
+    given = {"preset": preset, **model, "precision": "fp32" if preset in ON_REPORTS_TEXT else "auto"}
     for config in (model_config, train_config):
         for field in fields(config):
             assert getattr(config, field.name) == {**own, **decided, **given}[field.name]
@@ -445,6 +450,11 @@ def test_a_budget_in_characters_drops_what_as_many_passes_do():
     assert by_chars == by_passes
 
 
+@pytest.mark.parametrize(("passes", "rows"), [(25, 16), (26, 32), (54, 32)])
+def test_the_fewer_the_passes_over_a_text_the_more_steps_each_has(passes, rows):
+    assert resolve({"budget_chars": passes * 100_000}, 100_000)[1].batch_size == rows
+
+
 @pytest.mark.parametrize(
     ("cell", "layers", "hidden", "learning_rate", "batch_size", "residual"),
     [
@@ -585,7 +595,14 @@ def test_usage_has_what_the_presets_decide():
     def rate(preset: str, **options: object) -> str:
         return f"{each(preset, 'learning_rate', **options)[0]:g}"
 
-    stream, best, report = (each(preset, "cell", "num_layers", "hidden_size") for preset in get_args(PresetName))
+    stream, best, report, report_text = (
+        each(preset, "cell", "num_layers", "hidden_size") for preset in get_args(PresetName)
+    )
+    assert report_text == report
+    rows, epochs = each("report-text", "batch_size")[0], BUDGET_CHARS["report-text"] / REPORT_TEXT_CHARS
+    assert (
+        f"{rows} streams, {epochs:g} epochs, {REPORT_TEXT_DROPOUT:g} more recurrent dropout than the formula's" in usage
+    )
     assert told["`--cell`, `--num-layers`, `--hidden-size`"] == [
         f"{stream[0]}, {stream[1]}, {stream[2]} (best: {best[2]})",
         ", ".join(map(str, report)),
@@ -594,7 +611,7 @@ def test_usage_has_what_the_presets_decide():
     rows, length = each("stream", "batch_size", "sequence_length")
     windows, long = each("report", "batch_size", "sequence_length")
     assert told["`--batch-size`, `--sequence-length`"] == [
-        f"{rows} streams, {length} characters",
+        f"{rows} streams, in fewer than {TEXT_PASSES} passes over the text {ROWS_IN_FEW_PASSES}; {length} characters",
         f"{windows:,} windows, {long} characters",
     ]
     scratch, layers = (each("report", "epochs", implementation=name)[0] for name in ("scratch", "torch"))

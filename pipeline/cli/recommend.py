@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from models.config import ModelConfig
-from pipeline.config import STOPPED_BY_TIME
+from pipeline.config import ON_REPORTS_TEXT, STOPPED_BY_TIME
 from pipeline.errors import InputError
 from pipeline.search.front import Candidate
 from pipeline.search.pruning import PRUNED
 from pipeline.text.downloads import public
 from pipeline.tracking import records
-
-OTHER_PRESET = "report"  # whose runs validate on other characters
 
 
 def recommend(
@@ -67,18 +65,18 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
     recorded name, or the path or address that it was read from; auto: any. If several texts match, the one of the
     latest finished training is meant. Raises InputError if nothing fits.
     """
-    texts = records.latest_finished_trainings(other_than=OTHER_PRESET)
+    texts = records.latest_finished_trainings(other_than=ON_REPORTS_TEXT)  # which validate on other characters
     if not texts:
         raise InputError("there is no finished training to recommend; run `tmlm search` or `tmlm train` first")
     for text in texts if corpus == "auto" else _of_text(texts, corpus):
         runs = records.finished_trainings(text.tags["corpus.sha256"])
-        if same := [run for run in runs if run.params.get("preset") != OTHER_PRESET and not _is_pruned(run)]:
+        if same := [run for run in runs if run.params.get("preset") not in ON_REPORTS_TEXT and not _is_pruned(run)]:
             break
     else:
         known = ", ".join(sorted({text.tags.get("corpus", "") for text in texts}))
         raise InputError(f"--corpus {public(corpus)} has no finished training; texts that have one: {known}")
     lost = records.diverged_trainings(text.tags["corpus.sha256"])
-    diverged = [run for run in lost if run.params.get("preset") != OTHER_PRESET]
+    diverged = [run for run in lost if run.params.get("preset") not in ON_REPORTS_TEXT]
     chosen = recommend(_candidates(same, diverged), max_macs, max_perplexity)
     return {
         "run_id": chosen.run_id,

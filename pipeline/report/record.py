@@ -23,6 +23,7 @@ OPTIONS = {  # options that decide what is trained -> default
     "only": "*",
     "epochs": "None",
     "seeds": "1",
+    "precision": "fp32",
     "max_seconds": "0",
     "against": "",
     "quick": "False",
@@ -34,6 +35,8 @@ CURVE_METRICS = {  # field of RecordedTraining -> metric
     "train_pooled": "perplexity_pooled/train",
     "val_pooled": "perplexity_pooled/val",
 }
+
+FIRST_HALF_METRIC = "perplexity_first_half/train"
 
 SECONDS_METRIC = "training/seconds"
 
@@ -107,7 +110,7 @@ def recorded_reproduction(run_id: str, against: Table | None = None) -> Reproduc
     kept, text = (records.read_json(run_id, name) for name in (TABLE_FILE, TEXT_FILE))
     if not (kept and text):
         raise InputError(f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again")
-    trainings = by_key(records.nested_trainings(run_id, [*CURVE_METRICS.values(), SECONDS_METRIC]))
+    trainings = by_key(records.nested_trainings(run_id, [*CURVE_METRICS.values(), FIRST_HALF_METRIC, SECONDS_METRIC]))
     facts = _text_of(text)
     commands, are_all = recorded_commands(run_id)
     shown = [command_of(options) for options in commands]
@@ -149,19 +152,19 @@ def _environment_of(run_id: str) -> dict[str, str]:
 
 
 def _configuration(row: Reported, trainings: Mapping[Key, NestedTraining], vocab_size: int) -> Configuration:
-    own, stream = (
-        sorted(
-            (each for (role, shape, _), each in trainings.items() if role == wanted and shape == shape_of(model)),
-            key=lambda each: each.configuration["train"]["seed"],
-        )
-        for wanted, model in (("report", row.model), ("stream", {**row.model, "implementation": "torch"}))
-    )
+    def of_role(wanted: str, model: Mapping[str, Any]) -> tuple[RecordedTraining, ...]:
+        same = (each for (role, shape, _), each in trainings.items() if (role, shape) == (wanted, shape_of(model)))
+        runs = (_training(each) for each in same if epochs_of(each))
+        return tuple(sorted(runs, key=lambda run: run.seed))
+
+    in_torch = {**row.model, "implementation": "torch"}
     model, _ = resolve({"preset": "report", **row.model})
     return Configuration(
         reported=row,
         complexity=measure(model, vocab_size),
-        runs=tuple(_training(each) for each in own if each.curves[CURVE_METRICS["val"]]),
-        stream=tuple(_training(each) for each in stream if each.curves[CURVE_METRICS["val"]]),
+        runs=of_role("report", row.model),
+        stream=of_role("stream", in_torch),
+        same_text=of_role("same-text", in_torch),
     )
 
 
@@ -175,7 +178,8 @@ def _training(training: NestedTraining) -> RecordedTraining:
         ended = training.status == "FINISHED" and not stopped.startswith(STOPPED_BY_TIME)
         epochs_planned = epochs if ended else epochs + 1
     epochs_planned = max(epochs, epochs_planned)  # --epochs may ask for more than the protocol
-    seconds = training.curves[SECONDS_METRIC]
+    seconds, first_half = training.curves[SECONDS_METRIC], training.curves[FIRST_HALF_METRIC]
+    costs = records.read_json(training.run_id, records.COSTS_FILE) if training.result else {}
     return RecordedTraining(
         run_id=training.run_id,
         seed=training.configuration["train"]["seed"],
@@ -183,7 +187,10 @@ def _training(training: NestedTraining) -> RecordedTraining:
         epochs_planned=epochs_planned,
         **{**curves, **pooled},
         train_seconds=seconds[-1] if seconds else 0.0,
+        first_half=first_half[0] if len(first_half) == epochs else None,  # an older version may have begun it
         test_perplexity=training.result.get("test_perplexity"),
+        windowed=training.result.get("val_perplexity_windowed"),
+        block_costs={text: tuple(means) for text, means in costs.items()},
         texts=tuple(training.result.get("last_texts", {}).items()),
         stopped=stopped,
         precision=training.result.get("precision", training.configuration["train"]["precision"]),

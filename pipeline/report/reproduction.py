@@ -25,8 +25,12 @@ class RecordedTraining:
 
     ``train`` and ``val`` are averaged as the book does it (mean over batches of exp of the batch's loss), ``train`` on
     weights that still change; ``train_pooled`` and ``val_pooled`` are exp of the mean cross-entropy. With the stream
-    preset the pairs are equal. ``texts`` (prompt, text including the prompt) are decoded greedily with the weights
-    after the last epoch. Fields known only at the end are None or empty before it.
+    preset the pairs are equal. ``first_half`` is the book's average of the first half of the first epoch's batches,
+    the first point that the book draws; None in older records. ``test_perplexity`` is that of the last 5 % of the text,
+    at the best epoch, and ``windowed`` that of the report's validation windows, pooled. ``block_costs`` are mean costs
+    in nats of consecutive blocks of held-out text at the best epoch, by text: "val", "test" (with context) and
+    "windowed". ``texts`` (prompt, text including the prompt) are decoded greedily with the weights after the last
+    epoch. Fields known only at the end are None or empty before it.
     """
 
     run_id: str
@@ -38,7 +42,10 @@ class RecordedTraining:
     train_pooled: tuple[float, ...]
     val_pooled: tuple[float, ...]
     train_seconds: float
+    first_half: float | None = None
     test_perplexity: float | None = None
+    windowed: float | None = None
+    block_costs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     texts: tuple[tuple[str, str], ...] = ()
     stopped: str = ""
     precision: str = "fp32"
@@ -66,6 +73,8 @@ class RecordedTraining:
             epochs_planned=epochs,
             train_seconds=self.train_seconds * epochs / self.epochs,
             test_perplexity=None,
+            windowed=None,
+            block_costs={},
             texts=(),
         )
 
@@ -81,8 +90,10 @@ class RecordedTraining:
 
 @dataclass(frozen=True)
 class Configuration:
-    """A reported configuration and its trainings: by the report's protocol, and the same shape by the stream preset.
+    """A reported configuration and its trainings: by the report's protocol, and its shape by our own recipe.
 
+    ``stream`` are by the preset stream, on nine tenths of the text; ``same_text`` by the preset report-text, on the
+    characters that the report's protocol trains on, and validated on those that it validates on.
     ``complexity`` is measured by ptflops; its report_parameters and report_macs are in the report's convention.
     """
 
@@ -90,6 +101,7 @@ class Configuration:
     complexity: Complexity
     runs: tuple[RecordedTraining, ...] = ()
     stream: tuple[RecordedTraining, ...] = ()
+    same_text: tuple[RecordedTraining, ...] = ()
 
     @property
     def id(self) -> str:

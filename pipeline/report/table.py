@@ -18,7 +18,7 @@ from pathlib import Path
 
 from models.complexity import closed_form
 from models.config import CellName, Implementation, ModelConfig
-from pipeline.config import TrainConfig, resolve
+from pipeline.config import PresetName, TrainConfig, resolve
 from pipeline.errors import InputError
 from pipeline.support.files import read_small
 
@@ -209,11 +209,13 @@ def _count(cells: Mapping[str, str], column: str) -> int:
     return int(text)
 
 
-def configurations_of(row: Reported, seed: int) -> tuple[ModelConfig, TrainConfig]:
+def configurations_of(row: Reported, seed: int, precision: str = "fp32") -> tuple[ModelConfig, TrainConfig]:
     """How to train a row by the report's protocol."""
-    return resolve({"preset": "report", **row.model, "seed": seed})
+    return resolve({"preset": "report", **row.model, "seed": seed, "precision": precision})
 
 
-def stream_configurations_of(row: Reported, seed: int, train_chars: int) -> tuple[ModelConfig, TrainConfig]:
-    """How to train the shape of a row in torch.nn by the preset stream, on a text of ``train_chars`` characters."""
-    return resolve({"preset": "stream", **row.model, "implementation": "torch", "seed": seed}, train_chars)
+def own_configurations_of(
+    row: Reported, preset: PresetName, seed: int, train_chars: int
+) -> tuple[ModelConfig, TrainConfig]:
+    """How to train the shape of a row in torch.nn by a preset of our own, in a text of ``train_chars`` characters."""
+    return resolve({"preset": preset, **row.model, "implementation": "torch", "seed": seed}, train_chars)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from tempfile import TemporaryFile
 
-from pipeline.config import STOPPED_BY_TIME, CorpusConfig, ReproduceConfig, TrainConfig
+from pipeline.config import STOPPED_BY_TIME, CorpusConfig, PresetName, ReproduceConfig, TrainConfig
 from pipeline.errors import CheckFailedError, InputError, TrainingDivergedError
 from pipeline.report.checks import refusal
 from pipeline.report.claims.findings import Outcome
@@ -30,7 +30,7 @@ from pipeline.report.record import (
     recorded_reproduction,
     shape_of,
 )
-from pipeline.report.table import Reported, Table, configurations_of, report_table, stream_configurations_of
+from pipeline.report.table import Reported, Table, configurations_of, own_configurations_of, report_table
 from pipeline.report.text_facts import text_facts
 from pipeline.stages.report import REPORT_FILE, ReproductionRun, report_folder, table_of, writable, write_report
 from pipeline.stages.train import Role, TrainingTask, train_in_processes
@@ -58,6 +58,8 @@ from pipeline.training.timing import (
 log = logging.getLogger(__name__)
 
 QUICK_EPOCHS, QUICK_UNITS = 20, 64  # --quick: epochs, and the most units in all layers
+
+OWN_RECIPE: dict[Role, PresetName] = {"same-text": "report-text", "stream": "stream"}  # trainings of each shape
 
 COUNTS: dict[Outcome, str] = {  # outcome -> metric that counts the claims
     "holds": "reproduction/claims_that_hold",
@@ -202,7 +204,7 @@ class _ReproductionDriver:
     # --- what is to be trained ---------------------------------------------------------------------------------------
 
     def _tasks(self) -> list[TrainingTask]:
-        """The missing trainings: the protocol's by seed, most MACs first, then the stream preset's."""
+        """The missing trainings: the protocol's by seed, most MACs first, then those by our own recipe."""
         recorded = self._recorded()
         rows = _first_of_each(self.rows, lambda row: shape_of(row.model))  # rows of one shape share its trainings
         tasks = [
@@ -212,9 +214,15 @@ class _ReproductionDriver:
             if (task := self._task("report", row, seed, recorded)) is not None
         ]
         shapes = _first_of_each(self.rows, lambda row: (row.cell, row.num_layers, row.hidden_size))
-        for row in [] if self.quick else sorted(shapes, key=lambda row: row.macs_per_char):
-            if (task := self._task("stream", row, 0, recorded)) is not None:
-                tasks.append(task)
+        own_seeds: dict[Role, int] = {"same-text": self.config.seeds, "stream": 1}  # a short text needs more
+        if not self.quick:
+            tasks += [
+                task
+                for role, seeds in own_seeds.items()
+                for seed in range(seeds)
+                for row in sorted(shapes, key=lambda row: row.macs_per_char)
+                if (task := self._task(role, row, seed, recorded)) is not None
+            ]
         return tasks
 
     def _recorded(self) -> dict[Key, NestedTraining]:
@@ -225,9 +233,9 @@ class _ReproductionDriver:
     ) -> TrainingTask | None:
         """A new or resumed training of a row; None if nothing is left to train."""
         model, train = (
-            configurations_of(row, seed)
+            configurations_of(row, seed, self.config.precision)
             if role == "report"
-            else stream_configurations_of(row, seed, self.corpus.train_chars)
+            else own_configurations_of(row, OWN_RECIPE[role], seed, self.corpus.train_chars)
         )
         epochs = self.config.epochs or (QUICK_EPOCHS if self.quick else None) if role == "report" else None
         train = replace(train, epochs=epochs or train.epochs, max_seconds=self.config.max_seconds)
@@ -273,30 +281,30 @@ class _ReproductionDriver:
         """Time some steps of each configuration; report the expected duration and the run's address."""
         self.bar.phase("timing some steps")
         by_protocol = {task.number: (task.model, task.train) for task in tasks if task.role == "report"}
-        by_stream = shapes_to_time([(task.model, task.train) for task in tasks if task.role == "stream"])
+        by_own_recipe = shapes_to_time([(task.model, task.train) for task in tasks if task.role in OWN_RECIPE])
         timings = time_all(
-            pool, [TimingTask(self.corpus_config, *configs) for configs in [*by_protocol.values(), *by_stream]]
+            pool, [TimingTask(self.corpus_config, *configs) for configs in [*by_protocol.values(), *by_own_recipe]]
         )
         timed = {shape_of(asdict(timing.model)): timing for timing in timings if timing.train.preset == "report"}
-        stream = Calibration(self.corpus, [timing for timing in timings if timing.train.preset == "stream"])
+        own_recipe = Calibration(self.corpus, [timing for timing in timings if timing.train.preset != "report"])
         for task in tasks:
-            self._seconds_of[task.key] = self._expected(task, timed, stream)
+            self._seconds_of[task.key] = self._expected(task, timed, own_recipe)
         left = [self._seconds_of[task.key] * (1 - self._shares_done.get(task.key, 0.0)) for task in tasks]
         minutes = queue_seconds(left, workers) / 60
         self.minutes_expected = minutes
         about = f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
         own = sum(1 for task in tasks if task.role == "report")
-        more = f" and {len(tasks) - own} by the stream preset" if len(tasks) > own else ""
+        more = f" and {len(tasks) - own} by our own recipe" if len(tasks) > own else ""
         self.say(
             f"{own} training{'s' * (own != 1)} by the report's protocol{more}: {about} with {workers} "
             f"worker{'s' * (workers > 1)}, by steps timed just now\n"
             f"{links.link_to_run(self.run.id)}"
         )
 
-    def _expected(self, task: TrainingTask, timed: Mapping[Shape, Timing], stream: Calibration) -> float:
+    def _expected(self, task: TrainingTask, timed: Mapping[Shape, Timing], own_recipe: Calibration) -> float:
         """Expected seconds of a complete training."""
-        if task.role == "stream":
-            return stream.expected_seconds(task.model, task.train) if stream else 1.0
+        if task.role in OWN_RECIPE:
+            return own_recipe.expected_seconds(task.model, task.train) if own_recipe else 1.0
         timing = timed.get(shape_of(asdict(task.model)))
         return expected_seconds(self.corpus, replace(timing, train=task.train)) if timing is not None else 1.0
 

@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 NO_INPUTS = ("budget_seconds", "sample_every")  # options of a training that its result does not depend on
 
-Role = Literal["trial", "confirmation", "report", "stream", "answer"]
+Role = Literal["trial", "confirmation", "report", "stream", "same-text", "answer"]
 
 OUTCOME = (  # artifacts that are copied before a finished training is resumed with more epochs
     f"checkpoints/{BEST_CHECKPOINT}",
@@ -60,6 +60,7 @@ OUTCOME = (  # artifacts that are copied before a finished training is resumed w
     "plots/gap.png",
     "samples/final.md",
     "samples/final.json",
+    records.COSTS_FILE,
     records.RESULT_FILE,
 )
 
@@ -407,6 +408,7 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), asdict(result.complexity)))
     run.text("samples/final.md", samples_table(result.samples))
     run.json("samples/final.json", {"samples": [asdict(sample) for sample in result.samples]})
+    run.json(records.COSTS_FILE, result.block_costs)
     assert result.checkpoint is not None
     run.model(result.checkpoint, prompts_for(corpus.vocabulary)[0])
     run.note(training_note(corpus, model, config, result))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from models.ngram import Baselines, KneserNey, NGramScore, baselines
 from pipeline.config import (
     HELD_OUT_CHARS,
+    ON_REPORTS_TEXT,
     PASS_CHARS,
     WINDOW_LENGTH,
     WINDOW_TRAIN,
@@ -94,21 +95,21 @@ class Corpus:
     def spans(self, preset: PresetName) -> dict[str, tuple[int, int]]:
         """Start and end (exclusive) of each split, in characters.
 
-        stream, best: 90, 5 and 5 % of the text, in order. report: the characters of its 10,000 training and 5,000
-        validation windows. All have the same test split, the last 5 %, so that test results are comparable. If the 90 %
-        exceed PASS_CHARS, validation and test are the first HELD_OUT_CHARS of their 5 %. Raises InputError for a text
-        too short for the report's windows.
+        stream, best: 90, 5 and 5 % of the text, in order. report, report-text: the characters of the report's 10,000
+        training and 5,000 validation windows. All have the same test split, the last 5 %, so that test results are
+        comparable. If the 90 % exceed PASS_CHARS, validation and test are the first HELD_OUT_CHARS of their 5 %. Raises
+        InputError for a text too short for the report's windows.
         """
         train_end = int(TRAIN_SHARE * len(self))
         val_end = train_end + int(VAL_SHARE * len(self))
         held_out = HELD_OUT_CHARS if train_end > PASS_CHARS else len(self)
         test = (val_end, min(len(self), val_end + held_out))
-        if preset == "report":
+        if preset in ON_REPORTS_TEXT:
             needed = WINDOW_TRAIN + WINDOW_VAL + WINDOW_LENGTH
             if val_end < needed:
                 raise InputError(
-                    f"{self.name} has {len(self):,} characters; --preset report needs {needed:,} before the last 5 %: "
-                    "use a longer --corpus or --preset stream"
+                    f"{self.name} has {len(self):,} characters; --preset {preset} needs {needed:,} before the last "
+                    "5 %: use a longer --corpus or --preset stream"
                 )
             return {
                 "train": (0, WINDOW_TRAIN + WINDOW_LENGTH),

@@ -32,6 +32,8 @@ RecordedRun = Run  # the type's name for packages that must not import mlflow
 
 RESULT_FILE = "result.json"  # a step's result, among the artifacts of its run
 
+COSTS_FILE = "costs.json"  # of a training: mean costs of blocks of the held-out texts
+
 CONFIG_TAG = "mlflow.tmlm.config"  # a training's configuration, for --resume; the UI hides tags with this prefix
 
 
@@ -151,9 +153,10 @@ def finished_trainings(corpus_sha256: str) -> list[FinishedTraining]:
     return _trainings(corpus_sha256, *FINISHED)
 
 
-def latest_finished_trainings(other_than: str) -> list[FinishedTraining]:
-    """The last finished training on each text with any preset but this one, latest first."""
-    return list(map(_finished, latest_of_each_text(*FINISHED, f"params.preset != '{other_than}'", by="end_time")))
+def latest_finished_trainings(other_than: Iterable[str]) -> list[FinishedTraining]:
+    """The last finished training on each text with any preset but these, latest first."""
+    others = [f"params.preset != '{preset}'" for preset in other_than]
+    return list(map(_finished, latest_of_each_text(*FINISHED, *others, by="end_time")))
 
 
 def diverged_trainings(corpus_sha256: str) -> list[FinishedTraining]:

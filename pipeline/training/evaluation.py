@@ -31,6 +31,8 @@ LOGIT_SCALES = tuple(percent / 100 for percent in range(70, 115, 5))  # that cal
 
 LOGITS_AT_ONCE = 8_000_000  # 32 MB: fewer rows at once for a large vocabulary
 
+BLOCK_CHARS, MOST_BLOCKS = 50, 200  # of the blocks whose mean costs are recorded: about so many characters, so many
+
 MIXED_AT_ONCE = 200_000  # probabilities of each model: they stay in the processor's cache
 
 
@@ -186,6 +188,23 @@ def score_windows(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_s
             batch_perplexities.append(perplexity(loss))
             nats += loss * y.numel()
     return sum(batch_perplexities) / len(batch_perplexities), TextScore(nats, targets.numel())
+
+
+def costs_of_windows(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size: int) -> Tensor:
+    """Mean cost in nats per character (N,) of each of the windows (N, T), which start from a zero state."""
+    device, costs = model.output.weight.device, []
+    with reading(model):
+        for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+            logits, _ = model(x.long().to(device))
+            nats = F.cross_entropy(logits.float().transpose(1, 2), y.long().to(device), reduction="none")
+            costs.append(nats.mean(1).cpu().double())
+    return torch.cat(costs)
+
+
+def block_means(costs: Tensor) -> list[float]:
+    """Means of consecutive blocks of costs (N,), all of the same size or one more, for a bootstrap over blocks."""
+    blocks = min(MOST_BLOCKS, max(1, len(costs) // BLOCK_CHARS))
+    return [round(float(block.mean()), 5) for block in costs.tensor_split(blocks)]
 
 
 # --- the control of a model on top of an n-gram ----------------------------------------------------------------------

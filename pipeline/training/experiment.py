@@ -19,17 +19,30 @@ from models.language_model import LanguageModel
 from models.mixture import Mixture, best_mixture
 from models.ngram import Baselines, KneserNey
 from models.on_top_of_ngram import CrossFitted, Ngram, NgramLanguageModel, contiguous_parts, language_model
-from pipeline.config import TrainConfig
+from pipeline.config import ON_REPORTS_TEXT, WINDOW_LENGTH, TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
+from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
-from pipeline.training.evaluation import TextScore, calibrate, score_calibrated, score_mixtures, score_text
+from pipeline.training.evaluation import (
+    TextScore,
+    block_means,
+    calibrate,
+    costs_of,
+    costs_of_windows,
+    perplexity,
+    score_calibrated,
+    score_mixtures,
+    score_text,
+)
 from pipeline.training.hardware import check_training_fits, choose_hardware
 from pipeline.training.loop import EpochPoint, Training, fit
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: at most so much is lost when the process is killed
+
+WINDOWS_AT_ONCE = 1024  # of those that are scored
 
 ORDERS_MORE = 2  # of the n-gram under a network than of the best one alone: the network corrects its overconfidence
 
@@ -51,7 +64,10 @@ class Result:
 
     ``last_texts`` are greedy continuations, as in the report, by the weights of the last epoch: prompt -> text.
     ``calibrated_ngram`` has the order of the n-gram that the model is on top of, and its perplexities without the
-    network, but calibrated on the validation text; {} for any other model.
+    network, but calibrated on the validation text; {} for any other model. ``val_windowed`` is the perplexity of the
+    report's validation windows, each read from a zero state, for the presets that validate on their characters.
+    ``block_costs`` are mean costs in nats of consecutive blocks of characters of the validation and test texts, and of
+    those windows: "val", "test", "windowed".
     """
 
     history: list[EpochPoint]
@@ -60,6 +76,8 @@ class Result:
     test: TextScore
     baselines: dict[str, Baselines]
     mixed: MixtureScore
+    val_windowed: float | None
+    block_costs: dict[str, list[float]]
     calibrated_ngram: dict[str, Any]
     complexity: Complexity
     trained_parameters: int
@@ -95,6 +113,7 @@ class Result:
             "parameters": self.complexity.parameters,
             "macs_per_char": self.complexity.macs_per_char,
             "stored_numbers": self.complexity.parameters + stored_ngrams(self.model),
+            **({"val_perplexity_windowed": self.val_windowed} if self.val_windowed is not None else {}),
             **self.calibrated_ngram,
             "checkpoint": str(self.checkpoint) if self.checkpoint else None,
         }
@@ -294,6 +313,7 @@ class Experiment:
         model = deepcopy(training.eval_model)
         last_texts = greedy_texts(model, self.corpus.vocabulary)
         model.load_state_dict(checkpoints.best_weights)
+        costs = self._costs(model)
         return Result(
             history=training.history,
             best=training.best,
@@ -301,6 +321,8 @@ class Experiment:
             test=score_text(model, self._test),
             baselines=self.corpus.baselines(self.train_config.preset),
             mixed=self._mixed(model),
+            val_windowed=perplexity(float(costs["windowed"].mean())) if "windowed" in costs else None,
+            block_costs={name: block_means(each) for name, each in costs.items()},
             calibrated_ngram=self._calibrated_ngram(model),
             complexity=measure(self.model_config, len(self.corpus.vocabulary)),
             trained_parameters=sum(parameter.numel() for parameter in model.parameters()),
@@ -313,6 +335,13 @@ class Experiment:
             model=model,
             checkpoint=self.checkpoint_dir / BEST_CHECKPOINT if self.checkpoint_dir else None,
         )
+
+    def _costs(self, model: LanguageModel) -> dict[str, Tensor]:
+        """Costs in nats of the characters of both held-out texts, and of the report's validation windows."""
+        costs = {"val": costs_of(model, self._val), "test": costs_of(model, self._test)}
+        if self.train_config.preset in ON_REPORTS_TEXT:
+            costs["windowed"] = costs_of_windows(model, *windows(self._val, WINDOW_LENGTH), WINDOWS_AT_ONCE)
+        return costs
 
     def _mixed(self, model: LanguageModel) -> MixtureScore:
         ngram = self.corpus.ngram(self.train_config.preset)

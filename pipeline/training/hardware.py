@@ -11,7 +11,7 @@ import torch
 
 from models.complexity import closed_form
 from models.config import Kernel, ModelConfig
-from pipeline.config import PASS_CHARS, PresetName, TrainConfig
+from pipeline.config import ON_REPORTS_TEXT, PASS_CHARS, PresetName, TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.machine import GB, check_threads, memory_of_this_machine, usable_cores
 from pipeline.text.corpus import BASELINE_CHARS
@@ -58,11 +58,11 @@ class Hardware:
 def choose_hardware(model: ModelConfig, config: TrainConfig) -> Hardware:
     """Resolve what a configuration leaves at auto. Raises InputError for a device that this machine lacks.
 
-    Under the report's preset, auto is fp32, as the report's own trainings.
+    On the report's text, auto is fp32, as the report's own trainings.
     """
     device = choose_device(config.device)
-    asked = "fp32" if (config.preset, config.precision) == ("report", "auto") else config.precision
-    precision = choose_precision(asked, device, model, config.batch_size)
+    is_fp32 = config.preset in ON_REPORTS_TEXT and config.precision == "auto"
+    precision = choose_precision("fp32" if is_fp32 else config.precision, device, model, config.batch_size)
     kernel = choose_kernel(device, precision, model, config.preset)
     return Hardware(device, precision, choose_threads(config.threads), kernel)
 

@@ -8,7 +8,7 @@ Shapes: B batch, T time steps.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
@@ -48,8 +48,9 @@ class EpochPoint:
 
     ``train_perplexity`` is measured during training, on weights that still change and with dropout. Under the report's
     preset, both perplexities are the book's (mean over batches of exp of the batch's loss) and the pooled ones are exp
-    of the mean loss; under the other, each pair is equal. ``val_perplexity`` is that of the model with its logits times
-    ``logit_scale``.
+    of the mean loss; under any other, each pair is equal. ``val_perplexity`` is that of the model with its logits times
+    ``logit_scale``. ``train_perplexity_first_half`` is the book's over the first half of the epoch's batches, the first
+    of the two points that it draws of an epoch; None under another preset and in older checkpoints.
     """
 
     epoch: int
@@ -62,6 +63,7 @@ class EpochPoint:
     train_seconds: float
     train_chars: int
     logit_scale: float = 1.0
+    train_perplexity_first_half: float | None = None
 
 
 class Validation(NamedTuple):
@@ -86,6 +88,11 @@ class PartialEpoch:
     gradient_norm: Tensor = field(default_factory=lambda: torch.zeros(()))
     state: State | None = None
     dropout_rng: Tensor | None = None
+
+
+def _book_average(losses: Sequence[float]) -> float:
+    """Mean over batches of exp of the batch's loss, the perplexity that the book draws."""
+    return sum(map(perplexity, losses)) / len(losses)
 
 
 # --- the learning rate ---------------------------------------------------------------------------------------------
@@ -268,6 +275,7 @@ class Training:
                 train_seconds=self.train_seconds,
                 train_chars=self.train_chars,
                 logit_scale=validation.logit_scale,
+                train_perplexity_first_half=self._first_half(part.losses),
             )
             self.partial_epoch = None
             self._append(point)
@@ -357,9 +365,12 @@ class Training:
     def _train_perplexities(self, losses: list[Tensor], sizes: list[int]) -> tuple[float, float]:
         values = [float(loss) for loss in losses]
         pooled = perplexity(sum(v * n for v, n in zip(values, sizes, strict=True)) / sum(sizes))
-        if self.config.preset == "report":
-            return sum(perplexity(value) for value in values) / len(values), pooled
-        return pooled, pooled
+        return (_book_average(values) if self.config.preset == "report" else pooled), pooled
+
+    def _first_half(self, losses: list[Tensor]) -> float | None:
+        if self.config.preset != "report":
+            return None
+        return _book_average([float(loss) for loss in losses[: max(1, self.data.steps_per_epoch // 2)]])
 
     def _append(self, point: EpochPoint) -> None:
         self.history.append(point)

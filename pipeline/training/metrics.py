@@ -38,6 +38,8 @@ def epoch_metrics(point: EpochPoint, preset: PresetName) -> dict[str, float]:
     if preset == "report":
         metrics["perplexity_pooled/train"] = point.train_perplexity_pooled
         metrics["perplexity_pooled/val"] = point.val_perplexity_pooled
+    if point.train_perplexity_first_half is not None:
+        metrics["perplexity_first_half/train"] = point.train_perplexity_first_half
     return metrics
 
 

@@ -1,7 +1,7 @@
 """A recommendation: which text it is about, by its name, its path, or the latest; what seeds that diverged count."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from math import inf
 from pathlib import Path
@@ -47,8 +47,9 @@ def record(monkeypatch: pytest.MonkeyPatch, *runs: FinishedTraining) -> None:
     def on_text(digest: str, has_result: bool) -> list[FinishedTraining]:
         return [run for run in runs if run.tags["corpus.sha256"] == digest and bool(run.metrics) == has_result]
 
-    def latest(other_than: str) -> list[FinishedTraining]:
-        texts = {run.tags["corpus.sha256"]: run for run in runs if run.metrics and run.params["preset"] != other_than}
+    def latest(other_than: Sequence[str]) -> list[FinishedTraining]:
+        ours = (run for run in runs if run.metrics and run.params["preset"] not in other_than)
+        texts = {run.tags["corpus.sha256"]: run for run in ours}
         return sorted(texts.values(), key=lambda run: -run.ended_ms)
 
     monkeypatch.setattr(records, "latest_finished_trainings", latest)
@@ -126,7 +127,7 @@ def test_what_diverges_now_and_then_is_not_preferred_to_what_never_does(trained)
 
 
 def test_a_seed_that_diverged_and_was_then_trained_to_its_end_did_not_diverge(trained):
-    trained(run_of_seed(0, "a", None), run_of_seed(0, "a", 4.0), run_of_seed(1, "a", None, preset="report"))
+    trained(run_of_seed(0, "a", None), run_of_seed(0, "a", 4.0), run_of_seed(1, "a", None, preset="report-text"))
     found = recommended("auto", 10**6, None)
     assert (found["seeds"], found["diverged"]) == (1, 0)
 

@@ -1,12 +1,39 @@
-"""The record of a reproduction: commands, and the facts of its text."""
+"""The record of a reproduction: commands, the facts of its text, and its trainings."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from json import dumps, loads
 
 import pytest
 
-from pipeline.report.record import _text_of, command_of
+from pipeline.report.record import (
+    CURVE_METRICS,
+    FIRST_HALF_METRIC,
+    SECONDS_METRIC,
+    _configuration,
+    _text_of,
+    by_key,
+    command_of,
+)
+from pipeline.report.table import configurations_of, own_configurations_of, report_table
+from pipeline.tracking.records import NestedTraining
 from tests.report.reproductions import TEXT
+
+ROW = report_table().rows[0]
+
+
+def recorded(role: str, first_half: Sequence[float] = (), status: str = "RUNNING") -> NestedTraining:
+    """A training of the table's first row, after two epochs."""
+    model, train = configurations_of(ROW, 0) if role == "report" else own_configurations_of(ROW, "report-text", 0, 10)
+    curves = dict.fromkeys([*CURVE_METRICS.values(), SECONDS_METRIC], (9.0, 8.0))
+    return NestedTraining(
+        run_id=role,
+        status=status,
+        tags={"role": role},
+        configuration={"model": asdict(model), "train": asdict(train)},
+        curves={**curves, FIRST_HALF_METRIC: tuple(first_half)},
+        result={},
+    )
 
 
 @pytest.mark.parametrize(
@@ -17,6 +44,7 @@ from tests.report.reproductions import TEXT
         ({"only": "*", "epochs": "None", "seeds": "1", "max_seconds": "0.0", "against": "", "quick": "false"}, ""),
         ({"only": "*x8,*x32", "seeds": 3, "workers": 2, "check": True}, " -P 'only=*x8,*x32' -P seeds=3"),
         ({"epochs": "7", "max_seconds": "150.0", "quick": "True"}, " -P epochs=7 -P max_seconds=150 -P quick=true"),
+        ({"only": "*x1024", "precision": "bf16"}, " -P 'only=*x1024' -P precision=bf16"),
         ({"against": "/home/someone/their table.csv"}, " -P 'against=their table.csv'"),
     ],
 )
@@ -30,3 +58,16 @@ def test_a_record_older_than_the_unigrams_of_the_other_texts_is_read_without_the
     for name in ("train_unigram", "stream_val_unigram", "stream_test_unigram"):
         del kept[name]
     assert _text_of(kept).train_unigram is None
+
+
+def test_trainings_on_the_reports_text_are_apart_from_those_by_its_protocol():
+    found = _configuration(ROW, by_key([recorded("report"), recorded("same-text")]), TEXT.vocab_size)
+    assert ([run.run_id for run in found.runs], [run.run_id for run in found.same_text]) == (["report"], ["same-text"])
+    assert found.stream == ()
+
+
+@pytest.mark.parametrize(("points", "first"), [((22.7, 12.0), 22.7), ((12.0,), None), ((), None)])
+def test_the_first_point_of_the_book_is_the_first_epochs_or_unknown(points, first):
+    """An older version, which has not recorded it, may have trained the first epochs."""
+    (run,) = _configuration(ROW, by_key([recorded("report", points)]), TEXT.vocab_size).runs
+    assert run.first_half == first

@@ -23,11 +23,11 @@ unknown,torch,rnn,1,16,4.5,,
 """
 
 
-class WithoutStream(Inline):
-    """It has no time for the stream preset."""
+class WithoutOwnRecipe(Inline):
+    """It has no time for trainings by our own recipe."""
 
     def done(self, task: Any) -> list[Event]:
-        if isinstance(task, TrainingTask) and task.role == "stream":
+        if isinstance(task, TrainingTask) and task.role in ("stream", "same-text"):
             return [Event("failed", task, TrainingDivergedError("not trained here"), 0)]
         return super().done(task)
 

@@ -8,7 +8,7 @@ from pipeline.report.record import recorded_reproduction
 from pipeline.stages.report import rewrite_report
 from pipeline.stages.reproduce import reproduce
 from pipeline.tracking import records
-from tests.stages.reproductions import OTHER, WithoutStream
+from tests.stages.reproductions import OTHER, WithoutOwnRecipe
 
 pytestmark = pytest.mark.usefixtures("_stand_in")
 
@@ -56,10 +56,12 @@ def test_a_report_on_nothing_is_refused(store):
 @pytest.mark.slow
 def test_a_quick_reproduction_is_reported_on_only_if_there_is_no_other(own):
     assert rewrite_report("", "", "auto").reproduction.run_id == own.reproduction.run_id
-    whole = reproduce(ReproduceConfig(only="gru-scratch-1x8", epochs=1), make_pool=WithoutStream)
+    whole = reproduce(ReproduceConfig(only="gru-scratch-1x8", epochs=1), make_pool=WithoutOwnRecipe)
     path = own.folder / "other.csv"
     path.write_text(OTHER)
-    other = reproduce(ReproduceConfig(only="theirs", epochs=1, against=str(path)), quick=True, make_pool=WithoutStream)
+    other = reproduce(
+        ReproduceConfig(only="theirs", epochs=1, against=str(path)), quick=True, make_pool=WithoutOwnRecipe
+    )
     assert other.reproduction.run_id != whole.reproduction.run_id
     assert rewrite_report("", "", "auto").reproduction.run_id == whole.reproduction.run_id
 

@@ -24,7 +24,7 @@ from pipeline.tracking import store as store_module
 from pipeline.tracking.store import setup
 from pipeline.training.loop import Training
 from tests.pools import Inline
-from tests.stages.reproductions import ONE, OTHER, TWO, WithoutStream, trainings
+from tests.stages.reproductions import ONE, OTHER, TWO, WithoutOwnRecipe, trainings
 
 pytestmark = pytest.mark.usefixtures("_stand_in")
 
@@ -108,7 +108,7 @@ def test_another_seed_is_another_run(own, given, pool):
 
 
 @pytest.mark.slow
-def test_the_whole_report_has_each_shape_under_the_stream_preset_once(store, pool, given, monkeypatch):
+def test_the_whole_report_has_each_shape_by_our_own_recipe_on_each_text(store, pool, given, monkeypatch):
     class NothingDone(Counting):
         def done(self, task: Any) -> list[Event]:
             if isinstance(task, TrainingTask):
@@ -129,10 +129,14 @@ def test_the_whole_report_has_each_shape_under_the_stream_preset_once(store, poo
         ("report", "gru-1x128", "scratch", 1),
         ("report", "gru-1x128", "torch", 1),
         ("report", "gru-2x32", "torch", 1),
+        ("same-text", "gru-2x32", "torch", 0),
+        ("same-text", "gru-1x128", "torch", 0),
+        ("same-text", "gru-2x32", "torch", 1),
+        ("same-text", "gru-1x128", "torch", 1),
         ("stream", "gru-2x32", "torch", 0),
         ("stream", "gru-1x128", "torch", 0),
     ]
-    assert len(done.result["failed"]) == 8
+    assert len(done.result["failed"]) == 12
     assert "not trained here" in done.result["failed"][0]
 
 
@@ -228,6 +232,26 @@ def test_a_second_command_at_the_same_time_is_refused(store, pool):
 
     with pytest.raises(InputError, match="is being reproduced by another command"):
         reproduce(TWO, quick=True, make_pool=meanwhile)
+
+
+def test_only_trainings_by_the_reports_protocol_take_the_precision(store, given, monkeypatch):
+    class Planned(Counting):
+        def done(self, task: Any) -> list[Event]:
+            if isinstance(task, TrainingTask):
+                return [Event("failed", task, TrainingDivergedError("not trained here"), 0)]
+            return super().done(task)
+
+    def make(count: int) -> Inline:
+        made = Planned(count)
+        made.given = given
+        return made
+
+    reproduce(replace(ONE, precision="bf16"), make_pool=make)
+    assert [(task.role, task.train.precision) for task in given] == [
+        ("report", "bf16"),
+        ("same-text", "fp32"),
+        ("stream", "auto"),
+    ]
 
 
 def test_what_it_will_take_is_said_before_it_begins(store, pool, given):
@@ -465,12 +489,12 @@ def test_more_epochs_than_the_protocols_are_said(store, monkeypatch):
         return {**report_preset(model), "epochs": 2}
 
     monkeypatch.setattr("pipeline.config.report_preset", short)
-    of_the_protocol = reproduce(ReproduceConfig(only="gru-scratch-1x8"), make_pool=WithoutStream)
+    of_the_protocol = reproduce(ReproduceConfig(only="gru-scratch-1x8"), make_pool=WithoutOwnRecipe)
     (run,) = of_the_protocol.reproduction["gru-scratch-1x8"].runs
     assert (run.epochs, run.epochs_planned, run.is_whole) == (2, 2, True)
     page = (of_the_protocol.folder / "report.md").read_text()
     assert "where the protocol has" not in page
-    more = reproduce(ReproduceConfig(only="gru-scratch-1x8", epochs=3), make_pool=WithoutStream)
+    more = reproduce(ReproduceConfig(only="gru-scratch-1x8", epochs=3), make_pool=WithoutOwnRecipe)
     (run,) = more.reproduction["gru-scratch-1x8"].runs
     assert (run.epochs, run.epochs_planned, run.is_whole) == (3, 3, True)
     page = (more.folder / "report.md").read_text()

@@ -318,9 +318,10 @@ def test_a_text_too_short_for_the_reports_windows_is_refused(text_file):
         load_corpus(CorpusConfig(str(text_file))).spans("report")
 
 
-def test_both_presets_read_the_same_test_text():
+def test_all_presets_read_the_same_test_text_and_report_text_the_reports_characters():
     corpus = load_corpus(CorpusConfig("python-docs"))
     assert corpus.spans("report")["test"] == corpus.spans("stream")["test"]
+    assert corpus.spans("report-text") == corpus.spans("report")
     assert corpus.spans("report")["train"] == (0, 10_032)
     assert corpus.spans("report")["val"] == (10_000, 15_032)
 

@@ -20,8 +20,10 @@ from pipeline.training.evaluation import (
     CONTEXT_CHARS,
     ROW_CHARS,
     TextScore,
+    block_means,
     costs_of,
     costs_of_mixture,
+    costs_of_windows,
     perplexity,
     score_calibrated_text,
     score_mixtures,
@@ -249,6 +251,20 @@ def test_the_pooled_score_does_not_depend_on_the_batches(batch_size):
     model, (inputs, targets) = small_model(), windows(some_ids(72), 12)
     _, pooled = score_windows(model, inputs, targets, batch_size)
     assert pooled.nats == pytest.approx(score_windows(model, inputs, targets, 13)[1].nats, rel=1e-5)
+
+
+def test_the_mean_cost_of_the_windows_is_the_pooled_score():
+    model, (inputs, targets) = small_model(), windows(some_ids(72), 12)
+    costs = costs_of_windows(model, inputs, targets, 25)
+    assert costs.shape == (60,)
+    assert float(costs.mean()) == pytest.approx(log(score_windows(model, inputs, targets, 25)[1].perplexity))
+
+
+@pytest.mark.parametrize(("characters", "blocks"), [(30, 1), (5_031, 100), (8_671, 173), (500_000, 200)])
+def test_block_means_are_of_about_50_characters_and_at_most_200(characters, blocks):
+    means = block_means(torch.arange(characters, dtype=torch.double) / characters)
+    assert len(means) == blocks
+    assert means[-1] == pytest.approx(1 - 0.5 / blocks, abs=0.02)
 
 
 # --- units, and the model's mode -------------------------------------------------------------------------------------

@@ -184,6 +184,9 @@ def test_under_the_reports_preset_the_best_checkpoint_gives_the_books_validation
     assert pooled.perplexity == result.best.val_perplexity_pooled
     assert score_text(model, ids_of(long, "test")) == result.test  # the same last 5 % as under the other preset
     assert [point.train_chars for point in result.history] == [320_000, 640_000]
+    assert result.figures()["val_perplexity_windowed"] == pytest.approx(pooled.perplexity)
+    blocks = {text: len(means) for text, means in result.block_costs.items()}
+    assert blocks == {"val": 100, "test": 16, "windowed": 100}
 
 
 def test_the_model_that_comes_back_is_the_one_of_the_best_checkpoint(done):

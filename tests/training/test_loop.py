@@ -158,8 +158,11 @@ def test_epochs_differ_in_their_order(preset):
 
 def plain_report_epoch(
     model: LanguageModel, batches: list[tuple[Tensor, ...]], learning_rate: float
-) -> tuple[float, float]:
-    """d2l's Trainer with SGD and gradients clipped at 1; the book's training perplexity and the pooled one."""
+) -> tuple[float, float, float]:
+    """d2l's Trainer with SGD and gradients clipped at 1.
+
+    Returns the book's training perplexity, the first of the two points that it draws of an epoch, and the pooled one.
+    """
     losses, sizes = [], []
     for inputs, targets in batches:
         logits = model(inputs.long())[0]
@@ -172,7 +175,8 @@ def plain_report_epoch(
         losses.append(loss.item())
         sizes.append(inputs.numel())
     pooled = sum(loss * size for loss, size in zip(losses, sizes, strict=True)) / sum(sizes)
-    return sum(map(exp, losses)) / len(losses), exp(pooled)
+    half = len(losses) // 2
+    return sum(map(exp, losses)) / len(losses), sum(map(exp, losses[:half])) / half, exp(pooled)
 
 
 @torch.no_grad()
@@ -205,8 +209,9 @@ def test_an_epoch_under_the_reports_preset_equals_a_plain_loop(cell, implementat
         point = training.run_epoch()
         assert len(read) == 16
         assert sum(len(inputs) for inputs, _ in read) == 1000 - 16
-        book, pooled = plain_report_epoch(plain, read, learning_rate=1.0)
+        book, first_half, pooled = plain_report_epoch(plain, read, learning_rate=1.0)
         assert point.train_perplexity == pytest.approx(book, rel=1e-5)
+        assert point.train_perplexity_first_half == pytest.approx(first_half, rel=1e-5)
         assert point.train_perplexity_pooled == pytest.approx(pooled, rel=1e-5)
         assert point.val_perplexity == pytest.approx(plain_report_validation(plain, val, 16, 64), rel=1e-5)
     for ours, theirs in zip(training.model.parameters(), plain.parameters(), strict=True):
@@ -251,6 +256,7 @@ def test_only_the_reports_preset_averages_as_the_book_does():
     assert book.train_perplexity > book.train_perplexity_pooled  # Jensen's inequality
     assert book.val_perplexity != book.val_perplexity_pooled
     assert point.train_perplexity == point.train_perplexity_pooled
+    assert point.train_perplexity_first_half is None
     assert (
         point.val_perplexity == point.val_perplexity_pooled == score_text(stream.eval_model, a_text(300, 1)).perplexity
     )
@@ -816,7 +822,7 @@ def test_threads_are_one_where_nobody_says_otherwise():
 
 def test_a_point_is_numbers_that_json_can_hold():
     (point, *_) = fit(start(STREAM))
-    assert all(isinstance(value, (int, float)) for value in asdict(point).values())
+    assert all(value is None or isinstance(value, (int, float)) for value in asdict(point).values())
 
 
 def test_state_is_all_there_is_to_a_training_in_a_file_of_its_own(tmp_path: Path):
