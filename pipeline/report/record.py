@@ -45,6 +45,8 @@ FIRST_HALF_METRIC = "perplexity_first_half/train"
 
 SECONDS_METRIC = "training/seconds"
 
+BY_ORDER = ("val_perplexities", "windowed", "test_perplexities")  # fields of TextFacts
+
 Shape = tuple[str, str, int, int]  # implementation, cell, layers, hidden size
 
 Key = tuple[str, Shape, int]  # role, shape, seed
@@ -149,9 +151,14 @@ def _statement_from(row: Mapping[str, Any]) -> Statement:
 
 
 def _text_of(kept: Mapping[str, Any]) -> TextFacts:
-    orders = {name: {int(n): value for n, value in kept[name].items()} for name in ("val_perplexities", "windowed")}
+    orders = {name: {int(n): value for n, value in kept[name].items()} for name in BY_ORDER if name in kept}
+    costs = {
+        text: {int(order): tuple(means) for order, means in by_order.items()}
+        for text, by_order in kept.get("block_costs", {}).items()
+    }
     prompts = tuple(PromptInText(**each) for each in kept["prompts"])
-    return TextFacts(**{**kept, **orders, "prompts": prompts, "words": tuple(kept.get("words", ()))})
+    words = tuple(kept.get("words", ()))
+    return TextFacts(**{**kept, **orders, "prompts": prompts, "block_costs": costs, "words": words})
 
 
 def _environment_of(run_id: str) -> dict[str, str]:

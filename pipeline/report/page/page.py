@@ -23,7 +23,7 @@ from pipeline.report.page import sentences, sheets
 from pipeline.report.page.explorer import explorer_html
 from pipeline.report.page.pictures import STYLE, Picture, answer_picture, as_file, curves_picture
 from pipeline.report.page.rendering import TEMPLATES, html_environment, markdown_environment
-from pipeline.report.reproduction import TEST_ORDER, Configuration, Reproduction
+from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.statements import bounds
 from pipeline.report.statements.evidence import protocol_epochs
 from pipeline.report.statements.table import Kind
@@ -127,7 +127,7 @@ def pages(
         "commands": _commands(reproduction),
         "protocol": sentences.PROTOCOL,
         "sources": sentences.SOURCES,
-        "test_bar": f"{TEST_ORDER}-gram {rounded(reproduction.text.test_perplexity)}",
+        "test_bar": f"{reproduction.text.test_order}-gram {rounded(reproduction.text.test_perplexity)}",
     }
     content["sections"] = _sections(content)
     script = (TEMPLATES / "reveal.js").read_text()

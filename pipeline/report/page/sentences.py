@@ -5,6 +5,7 @@ from math import log
 from re import escape, sub
 
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
+from pipeline.report.counting import against_counting, same_text_against_counting
 from pipeline.report.learning import BASELINE_ORDER
 from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.statements.evidence import protocol_epochs
@@ -89,7 +90,7 @@ def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]
     if levels:
         sentences.append(_furthest_sentence(levels))
     if whole and BASELINE_ORDER in reproduction.text.windowed:
-        sentences.append(_counting_sentence(whole, reproduction.text.windowed[BASELINE_ORDER]))
+        sentences.append(_counting_sentence(reproduction, whole))
     return sentences
 
 
@@ -127,26 +128,28 @@ def best_pooled(configuration: Configuration) -> float:
     return geometric_mean([run.val_pooled[run.best_epoch - 1] for run in configuration.furthest])
 
 
-def _counting_sentence(whole: Sequence[Configuration], bar: float) -> str:
-    best = min(map(best_pooled, whole))
-    ahead = sum(best_pooled(configuration) < bar for configuration in whole)
-    if ahead:
-        return f"{ahead} of {len(whole)} networks beat a {BASELINE_ORDER}-gram (best {rounded(best)} against {rounded(bar)})."
-    networks = "All" if len(whole) > 1 else "The"
-    sentence = (
-        f"{networks} {counted(len(whole), 'network')} lose{'s' * (len(whole) == 1)} to a {BASELINE_ORDER}-gram that counts "
-        f"the same characters (best {rounded(best)} against {rounded(bar)})"
-    )
-    same_text = [
-        (geometric_mean(values), configuration)
-        for configuration in whole
-        if (values := [run.windowed for run in configuration.same_text if run.windowed is not None])
+def _counting_sentence(reproduction: Reproduction, whole: Sequence[Configuration]) -> str:
+    """Compare the networks with an n-gram, and name a training by another recipe if it does not lose to it."""
+    bar, best = reproduction.text.windowed[BASELINE_ORDER], min(whole, key=best_pooled)
+    compared = against_counting(best.furthest, reproduction.text, "windowed", BASELINE_ORDER)
+    side = compared.comparison.verdict if compared else "ahead" if best_pooled(best) < bar else "behind"
+    networks = counted(len(whole), "network")
+    opening = {
+        "ahead": f"The best of {networks} beats a {BASELINE_ORDER}-gram",
+        "behind": f"{f'All {networks} lose' if len(whole) > 1 else 'The network loses'} to a {BASELINE_ORDER}-gram",
+        "open": f"The best of {networks} is level with a {BASELINE_ORDER}-gram",
+    }[side]
+    sentence = f"{opening} that counts the same characters ({rounded(best_pooled(best))} against {rounded(bar)})"
+    others = [
+        (other.perplexity, other.comparison.verdict, configuration.label)
+        for configuration in reproduction.configurations
+        if (other := same_text_against_counting(reproduction, configuration.id, "windowed", BASELINE_ORDER))
     ]
-    if not same_text:
+    if side != "behind" or not others:
         return f"{sentence}."
-    value, configuration = min(same_text, key=lambda pair: pair[0])
-    ending = ", so it is the recipe that loses and not the network" if value < bar else ""
-    return f"{sentence}; by another recipe {configuration.label} reaches {rounded(value)} on them{ending}."
+    value, other_side, label = min(others)
+    ending = "" if other_side == "behind" else ", so it is the recipe that loses and not the network"
+    return f"{sentence}; by another recipe the shape of {label} reaches {rounded(value)} on them{ending}."
 
 
 # --- what was reproduced ---------------------------------------------------------------------------------------------

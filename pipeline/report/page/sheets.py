@@ -137,7 +137,7 @@ def _columns() -> tuple[tuple[str, Callable[[Configuration], list[float]]], ...]
         ("validation, last", own(lambda run: run.val[-1])),
         ("validation, best", own(lambda run: run.best_val)),
         ("validation, best", own(lambda run: run.val_pooled[run.best_epoch - 1])),
-        ("test, last epoch", own(lambda run: run.test_perplexity)),
+        ("test, best", own(lambda run: run.test_perplexity)),
         ("validation", lambda each: [run.windowed for run in each.same_text if run.windowed is not None]),
         ("validation", lambda each: [run.best_val for run in whole_stream(each)]),
         ("test", lambda each: [run.test_perplexity for run in whole_stream(each) if run.test_perplexity is not None]),
@@ -306,17 +306,16 @@ def _visible(text: str) -> str:
 def baseline_sheet(reproduction: Reproduction) -> Sheet:
     """Perplexities of the n-gram baselines, by order."""
     text = reproduction.text
+    columns = (text.val_perplexities, text.windowed, text.test_perplexities)
     return Sheet(
-        "Perplexity per character (pooled) of n-grams fitted on the characters that the networks are trained on, over "
-        "the characters that validate them.",
-        ("model", "read on", f"each window of {WINDOW_LENGTH} characters on its own, as the networks read"),
+        "Perplexity per character (pooled) of n-grams fitted on the characters that the networks are trained on.",
+        ("model", "validation, read on", f"validation, each window of {WINDOW_LENGTH} on its own, as networks", "test"),
         tuple(
             (
                 TableCell("letter frequencies" if order == 1 else f"Kneser-Ney {order}-gram"),
-                TableCell(rounded(value)),
-                TableCell(rounded(text.windowed[order])) if order in text.windowed else TableCell(),
+                *(TableCell(rounded(values[order])) if order in values else TableCell() for values in columns),
             )
-            for order, value in sorted(text.val_perplexities.items())
+            for order in sorted(text.val_perplexities)
         ),
         kind="numbers",
     )

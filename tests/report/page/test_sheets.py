@@ -138,7 +138,7 @@ def test_a_prompt_that_is_not_asked_of_ours_says_so(tmp_path):
     path.write_text("id,implementation,cell,num_layers,hidden_size,sample_the_sun\na,torch,gru,1,16,the sun is up\n")
     found = reproduction(seeds=1, table=read_table(path), ends={"a": (5.0, 6.0)})
     both = pages(found)
-    rows = [cells for where, cells in Page(both.html).rows if where == "texts" and len(cells) > 3]
+    rows = [cells for where, cells in Page(both.html).rows if where == "texts" and len(cells) > 4]
     assert rows[0][-1].strip() == "the sun"
     assert [cells[-1].split() for cells in rows[1:]] == [
         [NOTHING, "not", "looked", "for"],
