@@ -14,8 +14,6 @@ from pathlib import Path
 from re import DOTALL, findall, sub
 from typing import Any
 
-from markupsafe import Markup
-
 from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.corrections import Correction
 from pipeline.report.explanations import Explanation
@@ -114,7 +112,7 @@ def pages(
         "corrections": corrections,
         "explanations": explanations,
         "groups": _groups(verdicts),
-        "explorer": Markup(explorer),
+        "explorer": explorer,
         "curves": [(each, anchors[each.id], curves[each.id]) for each in reproduction.configurations],
         "perplexity": sheets.perplexity_sheet(reproduction, anchors),
         "cost": sheets.cost_sheet(reproduction, anchors),
@@ -131,7 +129,7 @@ def pages(
     }
     content["sections"] = _sections(content)
     script = (TEMPLATES / "reveal.js").read_text()
-    content |= {"picture_style": Markup(STYLE), "script": Markup(script), "scripts": _script_sources(explorer, script)}
+    content |= {"picture_style": STYLE, "script": script, "scripts": _script_sources(explorer, script)}
     content["named"] = partial(sentences.with_labels, reproduction=reproduction)
     return Pages(
         html=html_environment().get_template("report.html.jinja").render(content),
@@ -146,7 +144,7 @@ def pages(
 def _script_sources(explorer: str, script: str) -> str:
     """The scripts that the page may run, for its Content-Security-Policy."""
     scripts = [*findall("<script>(.*?)</script>", explorer, DOTALL), script]
-    return Markup(" ".join(f"'sha256-{b64encode(sha256(each.encode()).digest()).decode()}'" for each in scripts))
+    return " ".join(f"'sha256-{b64encode(sha256(each.encode()).digest()).decode()}'" for each in scripts)
 
 
 def _anchors(names: Sequence[str]) -> dict[str, str]:
