@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.report.statements.bounds import Bounds
 from pipeline.report.statements.curves import onset
+from pipeline.report.statements.judging import sensitivity
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
 from tests.report.alterations import row, runs
 from tests.report.reproductions import reproduction
@@ -198,3 +199,8 @@ def test_a_verdict_on_a_gap_follows_its_bound():
         HOLDS,
         FAILS,
     ]
+
+
+def test_an_onset_follows_the_bound_of_a_visible_gap():
+    changed = sensitivity(gaps(0, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9), [statement(f"{GRU}-gap-onset")])
+    assert changed["visible_gap"] == (0, 1)
