@@ -218,6 +218,13 @@ class ReproduceConfig:
     workers: int | None = workers_option()
     max_seconds: float = time_limit_option()
     against: str = option("", help="Another table of reported numbers, a CSV file with the same columns.")
+    statements: str = option(
+        "",
+        help=(
+            "Statements to judge, a CSV file with the columns of pipeline/report/data/statements.csv; by default the "
+            "report's, or for another table its levels, times, sizes and texts."
+        ),
+    )
     output: str = option(
         "auto",
         help=(

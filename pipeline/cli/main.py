@@ -330,17 +330,18 @@ def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
 
 @cli.command()
 @click.option("--run-id", default="", help="Run of the reproduction; by default the latest that is not quick.")
-@options_of(ReproduceConfig, only=("against", "output"))
+@options_of(ReproduceConfig, only=("against", "statements", "output"))
 @json_switch
-def report(run_id: str, against: str, output: str, as_json: bool) -> None:
+def report(run_id: str, against: str, statements: str, output: str, as_json: bool) -> None:
     """Rewrite the page of a reproduction.
 
-    It is made from the recorded runs, without training, and compares them with the report or another table (--against).
+    It is made from the recorded runs, without training, and compares them with the report or another table (--against)
+    and its statements (--statements).
     """
-    ReproduceConfig(against=against, output=output)  # checks the options
+    ReproduceConfig(against=against, statements=statements, output=output)  # checks the options
     from pipeline.stages import report
 
-    show_reproduction(report.rewrite_report(run_id, against, output), as_json)
+    show_reproduction(report.rewrite_report(run_id, against, output, statements), as_json)
 
 
 def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:

@@ -9,6 +9,8 @@ from models.complexity import measure
 from pipeline.config import STOPPED_BY_TIME, resolve
 from pipeline.errors import InputError
 from pipeline.report.reproduction import Configuration, PromptInText, RecordedTraining, Reproduction, TextFacts
+from pipeline.report.statements.generated import statements_of
+from pipeline.report.statements.table import LISTS, Statement
 from pipeline.report.table import Reported, Table
 from pipeline.tracking import links, records
 from pipeline.tracking.records import NestedTraining
@@ -16,6 +18,8 @@ from pipeline.tracking.records import NestedTraining
 STAGE = "reproduce"
 
 TEXT_FILE, TABLE_FILE, COMMANDS_FILE = "text.json", "reported.json", "commands.json"
+
+STATEMENTS_FILE = "statements.json"  # the rows of --statements; older records lack it
 
 LATEST = "latest."  # prefix of the tags that hold the options of the last command
 
@@ -26,6 +30,7 @@ OPTIONS = {  # options that decide what is trained -> default
     "precision": "fp32",
     "max_seconds": "0",
     "against": "",
+    "statements": "",
     "quick": "False",
 }
 
@@ -85,12 +90,12 @@ def recorded_commands(run_id: str) -> tuple[list[dict[str, Any]], bool]:
     return [first] * (command_of(first) != command_of(last)) + [last], False
 
 
-def command_of(options: Mapping[str, Any]) -> str:
+def command_of(options: Mapping[str, Any], stage: str = STAGE) -> str:
     """The shell command for these options (typed values or strings); files by name only, without their folder."""
-    words = ["mlflow", "run", ".", "--env-manager", "local", "-e", "reproduce"]
+    words = ["mlflow", "run", ".", "--env-manager", "local", "-e", stage]
     for name, default in OPTIONS.items():
         value = str(options.get(name, default))
-        if name == "against":
+        if name in ("against", "statements"):
             value = Path(value).name
         elif name in ("seeds", "max_seconds"):
             value = f"{float(value):.10g}"
@@ -102,6 +107,7 @@ def command_of(options: Mapping[str, Any]) -> str:
 def recorded_reproduction(run_id: str, against: Table | None = None) -> Reproduction:
     """Read a reproduction from its runs, compared with ``against`` or with the table it was made for.
 
+    Its statements are those recorded with that table, else those that follow from it.
     InputError if the run is no reproduction, or has not recorded its table and text facts yet.
     """
     run = records.run_of(run_id)
@@ -116,20 +122,19 @@ def recorded_reproduction(run_id: str, against: Table | None = None) -> Reproduc
     facts = _text_of(text)
     commands, are_all = recorded_commands(run_id)
     shown = [command_of(options) for options in commands]
-    if against is not None and against.digest != kept["digest"]:
-        shown.append(f"mlflow run . --env-manager local -e report -P {shlex.quote(f'against={against.name}')}")
+    table = against or _table_from(kept)
+    own = records.read_json(run_id, STATEMENTS_FILE).get("rows", []) if table.digest == kept["digest"] else []
     return Reproduction(
         run_id=run_id,
-        table=against or _table_from(kept),
+        table=table,
         quick=tags["reproduction.quick"] == "true",
         text=facts,
-        configurations=tuple(
-            _configuration(row, trainings, facts.vocab_size) for row in (against or _table_from(kept)).rows
-        ),
+        configurations=tuple(_configuration(row, trainings, facts.vocab_size) for row in table.rows),
         environment=_environment_of(run_id),
         link=links.link_to_run(run_id),
         commands=tuple(dict.fromkeys(shown)),
         commands_known=are_all,
+        statements=tuple(map(_statement_from, own)) or statements_of(table),
     )
 
 
@@ -141,14 +146,18 @@ def _table_from(kept: Mapping[str, Any]) -> Table:
     return Table(kept["name"], kept["digest"], tuple(rows))
 
 
+def _statement_from(row: Mapping[str, Any]) -> Statement:
+    return Statement(**{**row, **{name: tuple(row[name]) for name in LISTS}})
+
+
 def _text_of(kept: Mapping[str, Any]) -> TextFacts:
-    orders = {name: {int(n): value for n, value in kept[name].items()} for name in BY_ORDER if name in kept}
+    by_order = {name: {int(n): value for n, value in kept[name].items()} for name in BY_ORDER if name in kept}
     costs = {
-        text: {int(order): tuple(means) for order, means in by_order.items()}
-        for text, by_order in kept.get("block_costs", {}).items()
+        text: {int(n): tuple(means) for n, means in of_text.items()}
+        for text, of_text in kept.get("block_costs", {}).items()
     }
-    prompts = tuple(PromptInText(**each) for each in kept["prompts"])
-    return TextFacts(**{**kept, **orders, "prompts": prompts, "block_costs": costs})
+    prompts, words = tuple(PromptInText(**each) for each in kept["prompts"]), tuple(kept.get("words", ()))
+    return TextFacts(**{**kept, **by_order, "block_costs": costs, "prompts": prompts, "words": words})
 
 
 def _environment_of(run_id: str) -> dict[str, str]:

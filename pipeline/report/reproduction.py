@@ -9,6 +9,7 @@ from typing import Literal
 
 from models.complexity import Complexity
 from models.config import ModelConfig
+from pipeline.report.statements.table import Statement
 from pipeline.report.table import Reported, Table
 from pipeline.support.statistics import estimate
 
@@ -184,10 +185,10 @@ class TextFacts:
     characters under their own letters' frequencies; ``stream_val_unigram`` and ``stream_test_unigram`` are those of the
     stream preset's validation and test text under the frequencies of its training text. ``block_costs`` are the
     n-grams' mean costs by text and order, of the blocks of ``RecordedTraining.block_costs``: "val", "windowed" and
-    "test", and "stream_test" of the stream preset's n-gram.
+    "test", and "stream_test" of the stream preset's n-gram. ``words`` are the distinct words of the whole text, sorted.
 
-    Older records lack ``block_costs`` and ``test_perplexities``, their orders end at 6, and their windows begin with
-    the long model's own lower orders. The oldest lack the letters' frequencies that may be None.
+    Older records lack ``block_costs``, ``test_perplexities`` and ``words``, their orders end at 6, and their windows
+    begin with the long model's own lower orders. The oldest lack the letters' frequencies that may be None.
     """
 
     corpus: str
@@ -200,6 +201,7 @@ class TextFacts:
     train_unigram: float | None = None
     stream_val_unigram: float | None = None
     stream_test_unigram: float | None = None
+    words: tuple[str, ...] = ()
     test_perplexities: Mapping[int, float] = field(default_factory=dict)
     test_order: int = 6
     block_costs: Mapping[str, Mapping[int, tuple[float, ...]]] = field(default_factory=dict)
@@ -225,7 +227,7 @@ class Reproduction:
     """A recorded reproduction. ``quick``: a few epochs of the small configurations only.
 
     ``commands`` are the distinct commands that made it, in order. ``commands_known`` is False for a record of an
-    earlier version, which kept only the first and the last command.
+    earlier version, which kept only the first and the last command. ``statements`` are those to judge.
     """
 
     run_id: str
@@ -237,6 +239,7 @@ class Reproduction:
     link: str = ""  # to its run in the UI
     commands: tuple[str, ...] = ()
     commands_known: bool = True
+    statements: tuple[Statement, ...] = ()
 
     def __getitem__(self, id: str) -> Configuration:
         return next(each for each in self.configurations if each.id == id)

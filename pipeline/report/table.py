@@ -1,7 +1,7 @@
-"""The coursework report as data: its 17 configurations with every number it states, and its claims.
+"""The coursework report as data: its 17 configurations with every number it states.
 
-The tables are data/reported.csv and data/claims.csv. Another table of the same columns (``report --against``) is read
-by the same rules.
+The table is data/reported.csv; what the report says about them is in ``statements``. Another table of the same columns
+(``report --against``) is read by the same rules.
 """
 
 import csv
@@ -15,12 +15,15 @@ from hashlib import sha256
 from itertools import islice
 from math import inf, nan
 from pathlib import Path
+from typing import Literal, get_args
 
 from models.complexity import closed_form
 from models.config import CellName, Implementation, ModelConfig
 from pipeline.config import PresetName, TrainConfig, resolve
 from pipeline.errors import InputError
 from pipeline.support.files import read_small
+
+Split = Literal["", "training", "validation", "both"]
 
 DATA = Path(__file__).with_name("data")
 
@@ -37,18 +40,22 @@ PRINTED = re.compile(r"(\d[\d,]*(?:\.\d+)?) ?([kKM]?)")
 UNITS = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
 
 
-def rounds_to(number: float, printed: str) -> bool:
-    """Whether a number agrees with its printed form, within half of the last digit."""
+def rounds_to(number: float, printed: str, part: float = 0.5) -> bool:
+    """Whether a number agrees with its printed form, within half (or another part) of the last digit."""
     decimals = len(printed.partition(".")[2])
-    return abs(number - float(printed)) <= 0.5 * 10.0**-decimals * (1 + 1e-9)  # tolerates float error at exactly a half
+    return abs(number - float(printed)) <= part * 10.0**-decimals * (
+        1 + 1e-9
+    )  # tolerates float error at exactly a half
 
 
 @dataclass(frozen=True)
 class Reported:
     """A reported configuration and its numbers; None or "" where the report gives none.
 
-    Perplexities are read off prose, to one digit, and don't say whether training or validation is meant. ``params`` is
-    as printed (20.22 k), ``mmac`` in millions of MACs for 1,024 characters without the output layer.
+    Perplexities of the coursework report are read off prose, to one digit, and are of both curves. ``params`` is as
+    printed (20.22 k), ``mmac`` in millions of MACs for 1,024 characters without the output layer. ``split`` says which
+    curve the perplexities are of, ``epoch`` after which epoch the end was read (the last if None), ``seeds`` of how
+    many trainings it is the mean, and ``tolerance`` how far from it, in perplexity, still agrees.
     """
 
     id: str
@@ -65,6 +72,10 @@ class Reported:
     params: str = ""
     mmac: float | None = None
     samples: tuple[tuple[str, str], ...] = ()  # prompt, text
+    split: Split = ""
+    epoch: int | None = None
+    seeds: int | None = None
+    tolerance: float | None = None
 
     @property
     def model(self) -> dict[str, str | int]:
@@ -106,26 +117,10 @@ class Table:
         return tuple(row for row in self.rows if any(fnmatchcase(row.id, pattern) for pattern in patterns))
 
 
-@dataclass(frozen=True)
-class Claim:
-    """A statement of the report, in our words."""
-
-    id: str
-    figures: str
-    claim: str
-
-
 @cache
 def report_table() -> Table:
     """The table of the coursework report."""
     return read_table(DATA / "reported.csv", "the coursework report")
-
-
-@cache
-def claims() -> tuple[Claim, ...]:
-    """The report's claims, in the order of the report."""
-    with (DATA / "claims.csv").open(encoding="utf-8", newline="") as file:
-        return tuple(Claim(**row) for row in csv.DictReader(file))
 
 
 def read_table(path: Path, name: str = "") -> Table:
@@ -169,6 +164,9 @@ def _row(cells: Mapping[str, str]) -> Reported:
         num_layers=_count(cells, "num_layers"),
         hidden_size=_count(cells, "hidden_size"),
     )
+    split = cells.get("split", "")
+    if split not in get_args(Split):
+        raise ValueError(f"split is {split!r}; it must be one of {', '.join(filter(None, get_args(Split)))}, or empty")
     samples = [
         (name.removeprefix(SAMPLE).replace("_", " "), text) for name, text in cells.items() if name.startswith(SAMPLE)
     ]
@@ -187,6 +185,10 @@ def _row(cells: Mapping[str, str]) -> Reported:
         params=cells.get("params_reported", ""),
         mmac=_number(cells, "mmac_reported"),
         samples=tuple((prompt, text) for prompt, text in samples if text),
+        split=split,  # type: ignore[arg-type]  # checked above
+        epoch=_count(cells, "epoch") if cells.get("epoch") else None,
+        seeds=_count(cells, "seeds") if cells.get("seeds") else None,
+        tolerance=_number(cells, "tolerance"),
     )
 
 

@@ -55,6 +55,7 @@ def text_facts(corpus: Corpus) -> TextFacts:
             text: {order: _blocks(each) for order, each in by_order.items() if order >= LOWEST_COMPARED}
             for text, by_order in costs.items()
         },
+        words=tuple(sorted(set(corpus.vocabulary.decode(corpus.ids).split()))),
     )
 
 

@@ -3,18 +3,20 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
 from pipeline.report.checks import Check, checks
-from pipeline.report.claims.corrections import corrections
-from pipeline.report.claims.explanations import explanations
-from pipeline.report.claims.verdicts import Verdict, judge_claims
+from pipeline.report.corrections import corrections
+from pipeline.report.explanations import explanations
 from pipeline.report.page import page
-from pipeline.report.record import STAGE, recorded_reproduction
+from pipeline.report.record import STAGE, command_of, recorded_reproduction
 from pipeline.report.reproduction import Configuration, Reproduction
+from pipeline.report.statements.judging import weigh
+from pipeline.report.statements.table import read_statements
+from pipeline.report.statements.verdicts import IN_PART, Verdict
 from pipeline.report.table import REPORT_SYMBOLS, Table, configurations_of, read_table, report_table
 from pipeline.tracking import records, runs, store
 from pipeline.tracking.runs import TrackedRun
@@ -47,13 +49,14 @@ def table_of(against: str) -> Table:
 def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> ReproductionRun:
     """Judge the reproduction; write its pages to disk and log them as artifacts of ``run``."""
     is_own = reproduction.table.digest == report_table().digest
-    verdicts = judge_claims(reproduction) if is_own else ()
+    evidence = weigh(reproduction, reproduction.statements)
+    verdicts = evidence.verdicts
     held = checks(reproduction)
     pages = page.pages(
         reproduction,
         verdicts,
-        corrections(reproduction) if is_own else (),
-        explanations(reproduction) if is_own else (),
+        corrections(evidence),
+        explanations(evidence),
         held,
     )
     folder = report_folder(output, reproduction.quick, "" if is_own else reproduction.table.name)
@@ -75,7 +78,12 @@ def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> Re
             "corpus": reproduction.text.corpus,
             "report": str(folder / "report.html"),
             "configurations": [_row(configuration) for configuration in reproduction.configurations],
-            "verdicts": {verdict.claim.id: verdict.outcome for verdict in verdicts},
+            "verdicts": {
+                verdict.statement.id: {"verdict": verdict.word, "part": verdict.part}
+                if verdict.word == IN_PART
+                else {"verdict": verdict.word}
+                for verdict in verdicts
+            },
             "checks": [asdict(check) for check in held],
         },
     )
@@ -115,12 +123,17 @@ def _row(configuration: Configuration) -> dict[str, Any]:
     }
 
 
-def rewrite_report(run_id: str, against: str, output: str) -> ReproductionRun:
+def rewrite_report(run_id: str, against: str, output: str, statements: str = "") -> ReproductionRun:
     """Rewrite the pages of the given or the latest reproduction from its recorded runs alone."""
     store.setup()
     table = table_of(against) if against else None
     chosen = run_id or _latest(table)
     reproduction = recorded_reproduction(chosen, table)
+    if statements:
+        reproduction = replace(reproduction, statements=read_statements(Path(statements), reproduction.table))
+    if against or statements:
+        command = command_of({"against": against, "statements": statements}, "report")
+        reproduction = replace(reproduction, commands=(*reproduction.commands, command))
     if against and not any(configuration.runs for configuration in reproduction.configurations):
         raise InputError(
             f"--against {against}: none of its configurations was trained in {chosen}; "

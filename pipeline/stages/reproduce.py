@@ -8,18 +8,19 @@ import logging
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from tempfile import TemporaryFile
 
 from pipeline.config import STOPPED_BY_TIME, CorpusConfig, PresetName, ReproduceConfig, TrainConfig
 from pipeline.errors import CheckFailedError, InputError, TrainingDivergedError
 from pipeline.report.checks import refusal
-from pipeline.report.claims.findings import Outcome
 from pipeline.report.page.summary import reproduction_note
 from pipeline.report.record import (
     COMMANDS_FILE,
     CURVE_METRICS,
     LATEST,
     STAGE,
+    STATEMENTS_FILE,
     TABLE_FILE,
     TEXT_FILE,
     Key,
@@ -30,6 +31,8 @@ from pipeline.report.record import (
     recorded_reproduction,
     shape_of,
 )
+from pipeline.report.statements.table import Statement, read_statements
+from pipeline.report.statements.verdicts import Word, words_counted
 from pipeline.report.table import Reported, Table, configurations_of, own_configurations_of, report_table
 from pipeline.report.text_facts import text_facts
 from pipeline.stages.report import REPORT_FILE, ReproductionRun, report_folder, table_of, writable, write_report
@@ -61,10 +64,12 @@ QUICK_EPOCHS, QUICK_UNITS = 20, 64  # --quick: epochs, and the most units in all
 
 OWN_RECIPE: dict[Role, PresetName] = {"same-text": "report-text", "stream": "stream"}  # trainings of each shape
 
-COUNTS: dict[Outcome, str] = {  # outcome -> metric that counts the claims
-    "holds": "reproduction/claims_that_hold",
-    "does not hold": "reproduction/claims_that_do_not",
-    "can't be judged": "reproduction/claims_not_judged",
+COUNTS: dict[Word, str] = {  # word -> metric that counts its verdicts
+    "reproduced": "reproduction/statements_reproduced",
+    "in part": "reproduction/statements_in_part",
+    "conclusion right, reason wrong": "reproduction/statements_right_for_a_wrong_reason",
+    "not reproduced": "reproduction/statements_not_reproduced",
+    "open": "reproduction/statements_open",
 }
 
 KILLS_ALLOWED = 1  # deaths of a training's process before it is skipped
@@ -91,6 +96,7 @@ def reproduce(
     everything if a check fails. DataUnavailableError without the exact text of The Time Machine.
     """
     table = table_of(config.against)
+    statements = read_statements(Path(config.statements), table) if config.statements else ()
     rows = _small(table.chosen(config.only)) if quick else table.chosen(config.only)
     folder = report_folder(config.output, quick, "" if table.digest == report_table().digest else table.name)
     with writable(folder):  # fail before hours of training
@@ -113,7 +119,7 @@ def reproduce(
             records.check_is_here(earlier, f"the reproduction {earlier_id}")
         name = "reproduce-quick" if quick else "reproduce"
         with parent_run(STAGE, name, tags, earlier) as run:
-            driver = _ReproductionDriver(config, quick, check, table, rows, corpus, run, say)
+            driver = _ReproductionDriver(config, quick, check, table, statements, rows, corpus, run, say)
             return driver.run_all(make_pool)
 
 
@@ -155,13 +161,14 @@ class _ReproductionDriver:
         quick: bool,
         check: bool,
         table: Table,
+        statements: Sequence[Statement],
         rows: Sequence[Reported],
         corpus: Corpus,
         run: TrackedRun,
         say: Callable[[str], None],
     ) -> None:
         self.config, self.quick, self.check, self.table, self.rows = config, quick, check, table, rows
-        self.corpus, self.run, self.say = corpus, run, say
+        self.statements, self.corpus, self.run, self.say = statements, corpus, run, say
         self.corpus_config = CorpusConfig("time-machine")
         self.minutes_expected: float | None = None
         self._seconds_of: dict[tuple[str, int, int], float] = {}  # expected, by task key
@@ -180,6 +187,7 @@ class _ReproductionDriver:
         run.tags({LATEST + name: value for name, value in command.items()})  # parameters can't change
         run.yaml("environment.yaml", machine.environment())
         run.json(TABLE_FILE, asdict(self.table))
+        run.json(STATEMENTS_FILE, {"rows": [asdict(statement) for statement in self.statements]})
         run.json(TEXT_FILE, asdict(text_facts(self.corpus)))
         record_datasets(run, self.corpus, "report")
         waiting = self._tasks()
@@ -371,7 +379,8 @@ class _ReproductionDriver:
             "minutes": seconds / 60,
             "minutes_expected": self.minutes_expected,
         }
-        figures = {name: float(sum(v.outcome == outcome for v in verdicts)) for outcome, name in COUNTS.items()}
+        counts = words_counted(verdicts)
+        figures = {name: float(counts[word]) for word, name in COUNTS.items()}
         figures["reproduction/trainings"] = float(trained)
         step = self.run.next_step("reproduction/trainings")  # one per command, to keep all values
         self.run.metrics(figures, step=step)

@@ -9,6 +9,9 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import REPORT_PROMPTS, resolve
 from pipeline.report.reproduction import Configuration, PromptInText, RecordedTraining, Reproduction, TextFacts
+from pipeline.report.statements.evidence import Evidence
+from pipeline.report.statements.judging import weigh
+from pipeline.report.statements.table import report_statements
 from pipeline.report.table import REPORT_SYMBOLS, Reported, Table, report_table
 
 TEXT = TextFacts(
@@ -105,3 +108,8 @@ def _reproduction(
         configurations.append(Configuration(row, closed_form(model, REPORT_SYMBOLS), runs, stream))
     machine = {"python": "3.11.7", "torch": "2.13.0", "cpu": "an example"}
     return Reproduction("parent".ljust(32, "0"), table, quick, TEXT, tuple(configurations), machine)
+
+
+def weighed(found: Reproduction) -> Evidence:
+    """The evidence on the statements of the coursework report."""
+    return weigh(found, report_statements())

@@ -29,7 +29,7 @@ def test_the_report_against_another_table_takes_the_same_runs(done, tmp_path):
     assert [each.id for each in other.reproduction.configurations] == ["theirs", "unknown"]
     assert other.reproduction["theirs"].runs == done.reproduction["gru-scratch-1x8"].runs
     assert not other.reproduction["unknown"].runs
-    assert other.verdicts == ()
+    assert other.result["verdicts"]["theirs-parameters"] == {"verdict": "not reproduced"}
     assert other.reproduction.commands == (
         *done.reproduction.commands,
         "mlflow run . --env-manager local -e report -P against=other.csv",

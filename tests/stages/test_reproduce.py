@@ -14,6 +14,8 @@ from pipeline.config import ReproduceConfig, report_preset
 from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, TrainingDivergedError
 from pipeline.report import checks
 from pipeline.report.record import COMMANDS_FILE, recorded_commands, recorded_reproduction
+from pipeline.report.statements.table import KINDS
+from pipeline.report.statements.verdicts import HOLDS, Verdict
 from pipeline.stages.report import rewrite_report
 from pipeline.stages.reproduce import ChecksNotMetError, reproduce
 from pipeline.stages.train import TrainingTask, do
@@ -369,12 +371,16 @@ def test_a_shape_that_stands_twice_in_a_table_is_trained_once(store, tmp_path, g
 
 @pytest.mark.slow
 def test_the_runs_counts_are_those_of_the_last_time(own, pool, monkeypatch):
-    before = MlflowClient().get_run(own.reproduction.run_id).data.metrics["reproduction/claims_that_hold"]
-    verdicts = [replace(verdict, outcome="holds") for verdict in own.verdicts]
-    monkeypatch.setattr("pipeline.stages.report.judge_claims", lambda found: verdicts)
+    name = "reproduction/statements_reproduced"
+    before = MlflowClient().get_run(own.reproduction.run_id).data.metrics[name]
+    monkeypatch.setattr("pipeline.report.statements.judging.EVALUATORS", dict.fromkeys(KINDS, _reproduced))
     reproduce(ONE, quick=True, make_pool=pool)
-    after = MlflowClient().get_run(own.reproduction.run_id).data.metrics["reproduction/claims_that_hold"]
-    assert before < after == len(verdicts)
+    after = MlflowClient().get_run(own.reproduction.run_id).data.metrics[name]
+    assert before < after == len(own.verdicts)
+
+
+def _reproduced(statement, evidence):
+    return Verdict(statement, HOLDS, "It is.")
 
 
 def test_a_folder_that_cant_be_written_is_told_before_anything_is_trained(store, tmp_path, given, pool):

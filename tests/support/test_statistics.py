@@ -8,46 +8,50 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import stdtrit
+from scipy.stats import ttest_ind
 
 from pipeline.support.statistics import (
     Estimate,
     PairedComparison,
     Spread,
     block_bootstrap,
+    difference,
     estimate,
+    holm,
     paired,
     pooled_spread,
-    welch,
 )
 
 NUMBERS = st.lists(st.floats(-5, 5), min_size=2, max_size=6)
 
 
 @given(NUMBERS, NUMBERS)
-def test_the_interval_of_a_difference_is_welchs(first, second):
-    """Written out: Welch's standard error, and Satterthwaite's degrees of freedom."""
+def test_a_difference_is_by_welchs_test(first, second):
     if min(np.ptp(first), np.ptp(second)) < 1e-3:
         return
-    difference, low, high = welch(first, second)
-    shares = [np.var(sample, ddof=1) / len(sample) for sample in (first, second)]
-    degrees = sum(shares) ** 2 / sum(
-        share**2 / (len(sample) - 1) for share, sample in zip(shares, (first, second), strict=True)
-    )
-    half = stdtrit(degrees, 0.975) * sum(shares) ** 0.5
-    assert difference == pytest.approx(fmean(first) - fmean(second))
-    assert (low, high) == pytest.approx((difference - half, difference + half), rel=1e-6, abs=1e-9)
+    ours, theirs = difference(first, second), ttest_ind(first, second, equal_var=False)
+    assert ours.mean == pytest.approx(fmean(first) - fmean(second))
+    assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval(0.95)), rel=1e-6, abs=1e-9)
+    assert (ours.p, ours.degrees_of_freedom) == pytest.approx((theirs.pvalue, theirs.df), rel=1e-6, abs=1e-12)
+
+
+def test_where_a_side_has_no_spread_of_its_own_the_known_one_takes_its_place():
+    half = stdtrit(20, 0.975) * 0.1 * (1 + 1 / 3) ** 0.5
+    for second in ([2.0, 2.0, 2.0], [1.9, 2.0, 2.1]):
+        found = difference([1.0], second, Spread(0.1, 20))
+        assert (found.low, found.high) == pytest.approx((-1 - half, -1 + half))
+    assert difference([1.0, 1.0], [2.0, 2.0]).p is None
+
+
+def test_holms_p_values_grow_with_the_number_of_tests_and_keep_their_order():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
 
 
 def test_equal_seeds_have_an_interval_without_width():
-    assert welch([1.0, 1.0], [2.0, 2.0]) == (-1, -1, -1)
     mean = estimate([4.0, 4.0])
     assert (mean.mean, mean.low, mean.high) == (4, 4, 4)
-
-
-def test_equal_seeds_on_one_side_are_no_reason_to_warn():
-    difference, low, high = welch([1.0, 1.0], [2.0, 2.2])
-    half = stdtrit(1, 0.975) * (0.02 / 2) ** 0.5
-    assert (difference, low, high) == pytest.approx((-1.1, -1.1 - half, -1.1 + half))
 
 
 def test_two_seeds_have_students_interval():

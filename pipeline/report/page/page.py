@@ -16,9 +16,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.checks import Check, counts_in_words
-from pipeline.report.claims.evidence import protocol_epochs
-from pipeline.report.claims.sizes import time_and_size
-from pipeline.report.claims.verdicts import Correction, Explanation, Verdict
+from pipeline.report.corrections import Correction
+from pipeline.report.explanations import Explanation
 from pipeline.report.page.figures import configurations_compared, perplexity_against_macs, training_curves
 from pipeline.report.page.sentences import (
     about_sentences,
@@ -40,6 +39,8 @@ from pipeline.report.page.sheets import (
     verdict_sheet,
 )
 from pipeline.report.reproduction import Configuration, Reproduction
+from pipeline.report.statements.evidence import protocol_epochs
+from pipeline.report.statements.verdicts import Verdict
 from pipeline.report.table import report_table
 from pipeline.report.wording import listed, rounded, span
 from pipeline.support.files import write_atomically
@@ -161,7 +162,6 @@ def pages(
         "summary": summary_sentences(reproduction, verdicts),
         "perplexity": perplexity_sheet(reproduction, anchors, own),
         "cost": cost_sheet(reproduction, anchors),
-        "time_and_size": time_and_size(reproduction),
         "texts": text_sheet(reproduction, anchors),
         "questions": questions,
         "pictures": pictures,
@@ -235,7 +235,7 @@ def _sections(content: Mapping[str, Any]) -> list[tuple[str, str]]:
             content["questions"],
         ),
         ("configurations", "Each configuration", content["pictures"]),
-        ("verdicts", "Verdicts on the claims", content["verdicts"] is not None),
+        ("verdicts", "Verdicts on the statements", content["verdicts"] is not None),
         ("corrections", "What the report gets wrong", content["corrections"] is not None),
         ("explanations", "Explained", content["explanations"]),
         ("baselines", "The n-gram baselines", True),

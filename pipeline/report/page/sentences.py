@@ -3,15 +3,22 @@
 from collections.abc import Iterable, Sequence
 
 from pipeline.config import WINDOW_LENGTH
-from pipeline.report.claims.evidence import BASELINE_ORDER, BEST_POOLED, better_than_counting, protocol_epochs
-from pipeline.report.claims.verdicts import Verdict
+from pipeline.report.learning import BASELINE_ORDER
 from pipeline.report.reproduction import Configuration, Reproduction
+from pipeline.report.statements.evidence import protocol_epochs
+from pipeline.report.statements.verdicts import Verdict, Word, words_counted
 from pipeline.report.wording import counted, listed, rounded, span
 from pipeline.support.statistics import estimate
 
 DRAWN_ORDERS = (1, 4, 6)  # of the n-grams, as lines in the figures
 
-SIGNS = {"holds": ("✓", "holds"), "does not hold": ("✗", "fails"), "can't be judged": ("?", "open")}  # sign, CSS class
+SIGNS: dict[Word, tuple[str, str]] = {  # sign, CSS class
+    "reproduced": ("✓", "holds"),
+    "in part": ("◐", "open"),
+    "conclusion right, reason wrong": ("◑", "open"),
+    "not reproduced": ("✗", "fails"),
+    "open": ("?", "open"),
+}
 
 
 def _planned(configurations: Iterable[Configuration]) -> list[int]:
@@ -141,7 +148,7 @@ def _missing(progress: str, stopped: str, ids: Sequence[str]) -> str:
 
 
 def _best_sentence(reproduction: Reproduction, whole: Sequence[Configuration]) -> str:
-    """Compare the best network with n-grams, by the rule of pipeline.report.claims.evidence."""
+    """Compare the best network with n-grams, by the rule of pipeline.report.learning."""
     best = min(whole, key=lambda configuration: configuration.mean_best_val)
     epochs = span([run.best_epoch for run in best.furthest])
     text = reproduction.text
@@ -150,8 +157,12 @@ def _best_sentence(reproduction: Reproduction, whole: Sequence[Configuration]) -
     )
     if BASELINE_ORDER not in text.windowed:
         return f"{sentence}."
-    pooled = estimate([BEST_POOLED.of(run) for run in best.furthest]).mean
-    ahead = len(better_than_counting(text, {configuration.id: configuration.furthest for configuration in whole}))
+
+    def pooled_of(configuration: Configuration) -> float:
+        return estimate([run.val_pooled[run.best_epoch - 1] for run in configuration.furthest]).mean
+
+    pooled = pooled_of(best)
+    ahead = sum(pooled_of(configuration) < text.windowed[BASELINE_ORDER] for configuration in whole)
     orders = [order for order in (4, 5, 6) if order in text.windowed]
     windowed, known = (
         listed([f"{rounded(baselines[order])} for order {order}" for order in orders if order in baselines])
@@ -179,10 +190,8 @@ def _gap_sentence(whole: Sequence[Configuration]) -> str:
 
 
 def outcome_counts(verdicts: Sequence[Verdict]) -> str:
-    """Count the verdicts by outcome: "12 hold, 20 do not hold, 4 can't be judged"."""
-    words = (("holds", "hold"), ("does not hold", "do not hold"), ("can't be judged", "can't be judged"))
-    numbers = [(sum(verdict.outcome == outcome for verdict in verdicts), outcome, many) for outcome, many in words]
-    return ", ".join(f"{number} {one if number == 1 else many}" for number, one, many in numbers)
+    """Count the verdicts by word: "120 reproduced, 60 in part, ..."."""
+    return ", ".join(f"{number} {word}" for word, number in words_counted(verdicts).items())
 
 
 def _claims_sentence(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> str:
@@ -192,7 +201,7 @@ def _claims_sentence(reproduction: Reproduction, verdicts: Sequence[Verdict]) ->
     sizes = "Parameters and MACs are not reported."
     if printed:
         sizes = f"{right} of {counted(len(printed), 'reported size')} (parameters, MACs) are those of the shape named."
-    return f"Of {len(verdicts)} claims, {outcome_counts(verdicts)}; {sizes}" if verdicts else sizes
+    return f"Of {len(verdicts)} statements {outcome_counts(verdicts)}; {sizes}" if verdicts else sizes
 
 
 def printed_sizes(configuration: Configuration) -> tuple[tuple[str, str, bool | None], tuple[str, str, bool | None]]:

@@ -9,9 +9,10 @@ from statistics import fmean
 from models.complexity import REPORT_CHARS
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH
 from pipeline.report.checks import Check, CheckKind
-from pipeline.report.claims.verdicts import Correction, Verdict
+from pipeline.report.corrections import Correction
 from pipeline.report.page.sentences import SIGNS, printed_sizes
 from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
+from pipeline.report.statements.verdicts import Verdict
 from pipeline.report.wording import counted, listed, rounded, span
 from pipeline.support.statistics import Estimate, estimate
 
@@ -326,19 +327,22 @@ def _tally(counts: Mapping[bool | None, int], unheld: str) -> TableCell:
     tally = ", ".join(f"{count} {word}" for count, word in words if count)
     if not tally:
         return TableCell()
-    sign, kind = SIGNS["does not hold" if counts.get(False) else "holds" if counts.get(True) else "can't be judged"]
+    sign, kind = SIGNS["not reproduced" if counts.get(False) else "reproduced" if counts.get(True) else "open"]
     return TableCell(f"{sign} {tally}", kind=f"tally {kind}")
 
 
 def verdict_sheet(verdicts: Sequence[Verdict]) -> Sheet:
-    """Claims with their verdicts and reasons."""
+    """Statements with their verdicts and reasons."""
     rows = []
     for verdict in verdicts:
-        sign, kind = SIGNS[verdict.outcome]
-        claim = TableCell(verdict.claim.claim, f"{verdict.claim.id}, Fig. {verdict.claim.figures.replace(';', ', ')}")
-        rows.append((claim, TableCell(f"{sign} {verdict.outcome}", kind=f"verdict {kind}"), TableCell(verdict.because)))
+        sign, kind = SIGNS[verdict.word]
+        statement = verdict.statement
+        figures = f", Fig. {', '.join(statement.figures)}" if statement.figures else ""
+        told = TableCell(statement.statement, f"{statement.id}{figures}")
+        word = TableCell(f"{sign} {verdict.word}", verdict.part, f"verdict {kind}")
+        rows.append((told, word, TableCell(verdict.because)))
     return Sheet(
-        "Each verdict is computed from the recorded runs.",
+        "Each verdict is computed from the report's own numbers or from the recorded runs.",
         ("what the report says, in our words", "verdict", "because"),
         tuple(rows),
         kind="verdicts",

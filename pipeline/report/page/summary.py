@@ -1,17 +1,13 @@
 """Summarise a reproduction: the text that commands print, and the description of its run."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from pipeline.report.checks import Check, counts_in_words
-from pipeline.report.claims.findings import Outcome
-from pipeline.report.claims.verdicts import Verdict
 from pipeline.report.reproduction import Configuration, Reproduction
+from pipeline.report.statements.verdicts import Verdict, words_counted
 from pipeline.support.markdown import markdown_table, plain, text_table
 
 REPRODUCED_HEADS = ("configuration", "reported", "train, last", "validation, last", "validation, best", "")
-
-OUTCOME_WORDS: dict[Outcome, str] = {"holds": "hold", "does not hold": "do not", "can't be judged": "can't be judged"}
 
 
 def _seeds_and_epochs(configuration: Configuration) -> str:
@@ -34,9 +30,8 @@ def _reproduced_row(configuration: Configuration) -> tuple[str, ...]:
 
 
 def _counted_verdicts(verdicts: Sequence[Verdict]) -> str:
-    counts = Counter(verdict.outcome for verdict in verdicts)
-    counted = ", ".join(f"{counts[outcome]} {words}" for outcome, words in OUTCOME_WORDS.items())
-    return f"Of {len(verdicts)} claims of the report {counted}." if verdicts else ""
+    counted = "; ".join(f"{number} {word}" for word, number in words_counted(verdicts).items())
+    return f"Of {len(verdicts)} statements of the report: {counted}." if verdicts else ""
 
 
 def _is_quick_text(reproduction: Reproduction) -> str:

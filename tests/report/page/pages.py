@@ -7,18 +7,18 @@ from html.parser import HTMLParser
 import pytest
 
 from pipeline.report.checks import Check
-from pipeline.report.claims.findings import Outcome
-from pipeline.report.claims.verdicts import Correction, Explanation, Verdict
+from pipeline.report.corrections import Correction
+from pipeline.report.explanations import Explanation
 from pipeline.report.page import page as page_module
 from pipeline.report.page.page import Pages, pages
 from pipeline.report.reproduction import RecordedTraining, Reproduction
-from pipeline.report.table import claims
+from pipeline.report.statements.table import report_statements
+from pipeline.report.statements.verdicts import FAILS, HOLDS, OPEN, Verdict
 from tests.report.reproductions import reproduction
 
-OUTCOMES: tuple[Outcome, ...] = ("holds", "does not hold", "can't be judged")
-
 VERDICTS = [
-    Verdict(claim, OUTCOMES[min(number % 4, 2)], f"because of number {number}") for number, claim in enumerate(claims())
+    Verdict(statement, (HOLDS, FAILS, OPEN)[min(number % 4, 2)], f"because of number {number}")
+    for number, statement in enumerate(report_statements()[:36])
 ]  # 9, 9 and 18
 
 CORRECTIONS = [Correction(n, f"error {n}", f"said {n}", f"found {n}", f"instead {n}") for n in range(1, 13)]

@@ -238,7 +238,7 @@ def other(tmp_path):
     return replace(found, environment={HOSTILE: HOSTILE}, link="http://localhost/?a=1&b=<2>")
 
 
-def test_another_table_has_no_claims_and_one_comparison(other):
+def test_another_table_has_no_corrections_and_one_comparison(other):
     both = pages(other)
     html = Page(both.html)
     assert not {"verdicts", "corrections", "explanations", "checks"} & set(html.texts)

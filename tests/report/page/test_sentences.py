@@ -6,7 +6,7 @@ from statistics import geometric_mean
 
 import pytest
 
-from pipeline.report.claims.corrections import corrections
+from pipeline.report.corrections import corrections
 from pipeline.report.page.page import pages
 from pipeline.report.page.sentences import _best_sentence
 from pipeline.report.reproduction import RecordedTraining
@@ -18,7 +18,7 @@ from tests.report.page.pages import (
     page,
     with_runs,
 )
-from tests.report.reproductions import reproduction
+from tests.report.reproductions import reproduction, weighed
 
 FOUND = reproduction()
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -29,7 +29,7 @@ def test_the_summary_counts_what_was_measured():
     assert "17 of 17 configurations were trained for all their epochs." in words
     assert "6.58 (gru-torch-2x32, epoch 85)" in words
     assert "none of the 17 networks is better than a 4-gram" in words
-    assert "Of 36 claims, 9 hold, 9 do not hold, 18 can't be judged" in words
+    assert "Of 36 statements 9 reproduced, 0 in part" in words
     assert (
         "lstm-torch-1x128, which ends at 2.07 in training and at 10.03 in validation, after 7.27 at epoch 66" in words
     )
@@ -66,7 +66,7 @@ def test_the_summary_and_the_corrections_have_one_rule_for_what_beats_counting()
         assert (
             "so that 1 of the 17 networks is better than a 4-gram" in _best_sentence(found, found.configurations)
         ) == is_ahead
-        assert ("1 of 17 beat a 4-gram (5.46), gru-torch-2x32" in corrections(found)[-1].instead) == is_ahead
+        assert ("1 of the 17 beats a 4-gram (5.46)" in corrections(weighed(found))[-1].instead) == is_ahead
 
 
 def test_the_summary_names_both_averages_and_both_kinds_of_context():

@@ -77,8 +77,8 @@ def test_a_size_is_read_in_any_unit_and_judged_to_its_last_digit(printed, agrees
 
 def test_verdicts_have_a_sign_and_a_word_and_the_number_that_decides():
     for section, text in (("html", page().texts["verdicts"]), ("markdown", full().markdown)):
-        assert "9 hold, 9 do not hold, 18 can't be judged" in text, section
-        for words in ("✓ holds", "✗ does not hold", "? can't be judged", "because of number 35"):
+        assert "9 reproduced, 0 in part, 0 conclusion right, reason wrong, 9 not reproduced, 18 open" in text, section
+        for words in ("✓ reproduced", "✗ not reproduced", "? open", "because of number 35"):
             assert words in text, section
     kinds = Counter(cell.get("class") for cell in page().all("td"))
     assert (kinds["verdict holds"], kinds["verdict fails"], kinds["verdict open"]) == (9, 9, 18)

@@ -1,8 +1,9 @@
 """A reproduction in words: the note of its run, and what the commands print."""
 
 from pipeline.report.checks import checks
-from pipeline.report.claims.verdicts import judge_claims
 from pipeline.report.page.summary import reproduction_note, reproduction_table
+from pipeline.report.statements.judging import judge
+from pipeline.report.statements.table import report_statements
 from tests.report.page.pages import cut, of_few, with_runs
 from tests.report.reproductions import reproduction
 
@@ -21,12 +22,13 @@ def test_the_note_and_the_printed_table_have_a_row_for_each_configuration():
         assert "not trained" in rows["rnn-torch-1x128"]
         assert "1 seed, 12 of 100 epochs" in rows["lstm-torch-2x32"]
         assert "quick check" not in text
-        assert "claims of the report" not in text
+        assert "statements of the report" not in text
     assert printed.splitlines()[-3:-1] == ["report  report.html", "run     "]
 
 
-def test_the_claims_are_counted_and_a_quick_check_is_said_to_be_none():
+def test_the_verdicts_are_counted_and_a_quick_check_is_said_to_be_none():
     quick = reproduction(quick=True)
-    note = reproduction_note(quick, judge_claims(quick), ())
+    note = reproduction_note(quick, judge(quick, report_statements()), ())
     assert note.startswith("A quick check of a few epochs: no reproduction.")
-    assert "Of 36 claims of the report 2 hold, 16 do not, 18 can't be judged." in note
+    assert "Of 258 statements of the report: " in note
+    assert "; 154 open." in note

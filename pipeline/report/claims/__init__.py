@@ -1,1 +1,0 @@
-"""Statements of the report: evidence, verdicts, corrections and explanations."""

@@ -1,0 +1,1 @@
+"""Statements of a report as data, and the verdict on each."""

@@ -1,0 +1,78 @@
+"""Every tolerance by which statements are judged, once each, with the sentence that the page prints for it.
+
+The words of a report ("about", "slightly", "considerably", a visible gap) are not defined in it. Verdicts that hang on
+a bound are counted by ``judging.sensitivity``, which judges again at half and at twice each.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+
+def bound(value: float, sentence: str) -> Any:
+    """A dataclass field with its value and a sentence, in which ``{}`` stands for the value."""
+    return field(default=value, metadata={"sentence": sentence})
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The tolerances; all are numbers above 0 that may be scaled."""
+
+    level_units: float = bound(0.5, "“About” a perplexity is within {} of it")
+    level_share: float = bound(0.1, "or within this share of it, whichever is larger: {}")
+    visible_gap: float = bound(
+        0.5, "A generalisation gap (validation minus training perplexity) is visible from {} on, about three line "
+        "widths of the book's plot",
+    )  # fmt: skip
+    considerable_gap: float = bound(1.0, "and considerable from {} on")
+    early_share: float = bound(0.1, "“At first” is this share of the epochs: {}")
+    stretch_share: float = bound(
+        0.1, "A gap grows or shrinks by its means over stretches of this share of the epochs: {}"
+    )
+    onset_epochs: float = bound(5, "“From about an epoch” is within {} epochs of it")
+    onset_share: float = bound(0.5, "or within this share of its number, whichever is larger: {}")
+    slightly: float = bound(0.1, "“Slightly” more or less is a difference of at most this share: {}")
+    considerably: float = bound(0.25, "“Considerably” more is at least this share more (the larger of the two): {}")
+    far: float = bound(0.5, "“Far” higher is at least this share more: {}")
+    rise: float = bound(
+        0.05, "A network overfits if validation perplexity ends this share above its lowest, and training goes on: {}"
+    )
+    close_edits: float = bound(
+        0.25, "A text is very near to the book up to so many edits per character from how the book goes on: {}"
+    )
+    sense_share: float = bound(
+        0.75, "Texts make some sense if at least this share of their words are words of the book, and as large a share "
+        "of each text's words are distinct: {}",
+    )  # fmt: skip
+    sentence_share: float = bound(0.9, "and look like sentences if both shares are at least {}")
+    seconds: float = bound(1.0, "A time in prose agrees with its transcript within {} s")
+    relative_time: float = bound(
+        0.25, "A time without a transcript agrees with ours, relative to the table's other times, within this share: {}"
+    )
+    last_digit: float = bound(0.5, "A size agrees within this part of the last digit that is given: {}")
+
+    def scaled(self, name: str, factor: float) -> "Bounds":
+        """These bounds with one of them multiplied by ``factor``."""
+        return replace(self, **{name: factor * getattr(self, name)})
+
+    def about(self, target: float, tolerance: float | None = None) -> tuple[float, float]:
+        """The range [low, high] of perplexities that are about the target; ``tolerance`` is a table's own, absolute."""
+        if tolerance is None:
+            tolerance = max(self.level_units, self.level_share * target)
+        return target - tolerance, target + tolerance
+
+    def near_epoch(self, epoch: float) -> tuple[float, float]:
+        """The range of epochs that are about the named one."""
+        tolerance = max(self.onset_epochs, self.onset_share * epoch)
+        return epoch - tolerance, epoch + tolerance
+
+
+def names() -> tuple[str, ...]:
+    """The names of the bounds."""
+    return tuple(each.name for each in fields(Bounds))
+
+
+def sentences(bounds: Bounds | None = None) -> Mapping[str, str]:
+    """The sentence of each bound, by name, with its value."""
+    chosen = bounds or Bounds()
+    return {each.name: each.metadata["sentence"].format(f"{getattr(chosen, each.name):g}") for each in fields(Bounds)}

@@ -1,0 +1,284 @@
+"""What the recorded trainings say: values over seeds, their spread, and comparisons of configurations.
+
+The rules, the same for every statement:
+
+Trainings. Ours count that have all the epochs of the report's protocol; a quick reproduction has none. The recorded
+    seeds of d2l's own trainings of the same shape (data/d2l_curves.csv) are further seeds of the same protocol, for
+    every measure that they have. They count where at least one training is ours.
+Intervals. A mean over seeds has the 95 % interval of Student's t with the spread of a single seed pooled over all
+    configurations, and its degrees of freedom. Perplexities are averaged as logarithms, gaps as they are.
+Differences. Welch's test (Biometrika 34, 1947) over the seeds of both sides; where a side has one seed, or all are
+    equal, the pooled spread takes the place of its own. Holm's correction (Scandinavian Journal of Statistics 6, 1979)
+    is over all comparisons that the statements of a kind ask for.
+Perplexities. All are of the protocol's own text and split, averaged as the book does it (the mean over batches of exp
+    of the batch's loss), unless a measure's name says otherwise. Only such of one average are compared.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import cache
+from math import expm1
+
+import numpy as np
+
+from models.complexity import Complexity
+from pipeline.config import resolve
+from pipeline.report.checks import d2l_curves
+from pipeline.report.reproduction import RecordedTraining, Reproduction
+from pipeline.report.statements.bounds import Bounds
+from pipeline.report.statements.table import Statement, report_statements
+from pipeline.report.statements.verdicts import OPEN, Comparison, Verdict
+from pipeline.report.table import Reported, report_table
+from pipeline.report.wording import counted, listed
+from pipeline.support.statistics import Estimate, Floats, Spread, difference, estimate, holm, pooled_spread
+
+MORE_SEEDS = "tmlm reproduce --seeds 3"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A number of a training, None where the training does not have it; ``logarithmic`` ones are compared by ratio.
+
+    ``name`` identifies the measure, with any bound that it depends on, and stands in sentences. ``epochs`` is after how
+    many it is known, and measured: unfinished trainings that came so far count. None for all of the protocol, by
+    complete trainings.
+    """
+
+    name: str
+    of: Callable[[RecordedTraining], float | None]
+    logarithmic: bool = True
+    epochs: int | None = None
+
+
+FIRST_HALF = Measure("training perplexity over the first half epoch", lambda run: run.first_half, epochs=1)
+
+FIRST_TRAIN = Measure("training perplexity over the first epoch", lambda run: run.train[0], epochs=1)
+
+FIRST_VAL = Measure("validation perplexity after the first epoch", lambda run: run.val[0], epochs=1)
+
+LAST_TRAIN = Measure("training perplexity at the last epoch", lambda run: run.train[-1])
+
+LAST_VAL = Measure("validation perplexity at the last epoch", lambda run: run.val[-1])
+
+BEST_VAL = Measure("best validation perplexity", lambda run: run.best_val)
+
+BEST_POOLED = Measure(
+    "pooled validation perplexity at the best epoch",
+    lambda run: run.val_pooled[run.best_epoch - 1] if run.val_pooled else None,
+)
+
+LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[-1], logarithmic=False)
+
+
+@cache
+def protocol_epochs(reported: Reported) -> int:
+    """The number of epochs of the report's protocol."""
+    epochs = resolve({"preset": "report", **reported.model})[1].epochs
+    assert epochs is not None
+    return epochs
+
+
+@cache
+def d2l_trainings(reported: Reported) -> tuple[RecordedTraining, ...]:
+    """The recorded seeds of d2l's own trainings of a row's shape, whatever its id; they have the two curves only."""
+    shape = f"{reported.cell}-{reported.implementation}-{reported.num_layers}x{reported.hidden_size}"
+    curves = d2l_curves().get(shape, {"train": (), "val": ()})
+    return tuple(
+        RecordedTraining(
+            run_id="",
+            seed=seed,
+            status="d2l",
+            epochs_planned=protocol_epochs(reported),
+            train=tuple(train),
+            val=tuple(val),
+            train_pooled=(),
+            val_pooled=(),
+            train_seconds=0.0,
+        )
+        for seed, (train, val) in enumerate(zip(curves["train"], curves["val"], strict=True))
+    )
+
+
+class Evidence:
+    """A reproduction as the evaluators see it.
+
+    Its comparisons have ``adjusted_p`` = ``p`` until ``corrected``, which knows all that the statements ask for. An
+    evaluator must ask for the same comparisons whatever their results are, or the correction would be over another
+    family.
+    """
+
+    def __init__(
+        self,
+        reproduction: Reproduction,
+        statements: Sequence[Statement],
+        bounds: Bounds,
+        evaluate: Callable[[Statement, "Evidence"], Verdict],
+    ) -> None:
+        self.reproduction, self.bounds = reproduction, bounds
+        self.statements = {statement.id: statement for statement in statements}
+        self._evaluate = evaluate
+        self._verdicts: dict[str, Verdict] = {}
+        self._asked: set[Key] = set()
+        self._adjusted: Mapping[Key, float] = {}
+        self._measures: dict[tuple[str, str], list[tuple[RecordedTraining, float]]] = {}
+        self._comparisons: dict[tuple[str, str, str], Comparison] = {}
+        self._spreads: dict[str, Spread] = {}
+        self._pooled: dict[tuple[str, int | None], tuple[RecordedTraining, ...]] = {}
+
+    def corrected(self, bounds: Bounds | None = None) -> "Evidence":
+        """This evidence with p values after Holm's correction over each kind, under these or other bounds."""
+        first = self._again(bounds or self.bounds, {})
+        assert len(first.verdicts) == len(self.statements)  # asks for all comparisons
+        return self._again(first.bounds, first._holm())
+
+    def _again(self, bounds: Bounds, adjusted: Mapping["Key", float]) -> "Evidence":
+        """A copy without verdicts; it shares what follows from the trainings alone."""
+        other = copy(self)
+        other.bounds, other._adjusted, other._verdicts, other._asked = bounds, adjusted, {}, set()
+        return other
+
+    # --- the report ---------------------------------------------------------------------------------------------------
+
+    def row(self, id: str) -> Reported:
+        """The table row of a configuration."""
+        return self.reproduction[id].reported
+
+    def row_of_figure(self, figure: str) -> Reported | None:
+        """The table row of the configuration that a figure shows; None if no row names it."""
+        return next((row for row in self.reproduction.table.rows if figure in row.figures), None)
+
+    def complexity(self, id: str) -> Complexity:
+        """The measured size of a configuration."""
+        return self.reproduction[id].complexity
+
+    def about(self, id: str, target: float) -> tuple[float, float]:
+        """The range [low, high] of perplexities that are about the target, by the row's own tolerance if it has one."""
+        return self.bounds.about(target, self.row(id).tolerance)
+
+    def verdict(self, id: str) -> Verdict:
+        """The verdict on another statement, such as a reason for this one."""
+        if id not in self._verdicts:
+            self._verdicts[id] = self._evaluate(self.statements[id], self)
+        return self._verdicts[id]
+
+    @property
+    def is_of_the_report(self) -> bool:
+        """Whether the table and the statements are the coursework report's."""
+        is_own = self.reproduction.table.digest == report_table().digest
+        return is_own and tuple(self.statements.values()) == report_statements()
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """The verdict on each statement, in order."""
+        return tuple(map(self.verdict, self.statements))
+
+    # --- trainings ----------------------------------------------------------------------------------------------------
+
+    def trainings(self, id: str) -> tuple[RecordedTraining, ...]:
+        """Our complete trainings, one per seed, truncated to the protocol's epochs; none in a quick reproduction."""
+        epochs = protocol_epochs(self.row(id))
+        whole = () if self.reproduction.quick else self.reproduction[id].whole
+        return tuple(run.until(epochs) for run in whole if run.epochs >= epochs)
+
+    def pooled(self, id: str, epochs: int | None = None) -> tuple[RecordedTraining, ...]:
+        """Our trainings and d2l's recorded ones of that shape with so many epochs; none without one of ours.
+
+        Without ``epochs``, ours are the complete ones, and all have as many epochs as the protocol.
+        """
+        if (id, epochs) not in self._pooled:
+            runs = self.trainings(id) if epochs is None else self.reproduction[id].runs
+            length = epochs or protocol_epochs(self.row(id))
+            ours, theirs = (
+                tuple(run.until(length) for run in each if run.epochs >= length)
+                for each in (runs, d2l_trainings(self.row(id)))
+            )
+            self._pooled[id, epochs] = (*ours, *theirs) if ours else ()
+        return self._pooled[id, epochs]
+
+    def missing(self, *ids: str) -> str:
+        """Why some of the configurations can't be judged, as a sentence; "" if each has a complete training."""
+        if self.reproduction.quick:
+            return "A quick reproduction trains for a few epochs only, so it judges no perplexity."
+        for id in ids:
+            if not self.trainings(id):
+                epochs = max((run.epochs for run in self.reproduction[id].runs), default=0)
+                return f"{id} is not trained to the end: {epochs} of {protocol_epochs(self.row(id))} epochs."
+        return ""
+
+    def lacking(self, statement: Statement, *ids: str) -> Verdict:
+        """The verdict on a statement for which one of the configurations has not been trained far enough."""
+        needs = [id for id in ids if not self.trainings(id)]
+        part = "a reproduction without --quick" if self.reproduction.quick else f"training {listed(needs)} to the end"
+        return Verdict(statement, OPEN, self.missing(*ids), part)
+
+    def values(self, id: str, measure: Measure) -> list[float]:
+        """The measure of each training that has it, ours first, then d2l's."""
+        return [value for _, value in self._measured(id, measure)]
+
+    def seeds(self, id: str, measure: Measure = LAST_TRAIN) -> str:
+        """The number of trainings with the measure, in words: "3 seeds and 5 of d2l's"."""
+        ours = sum(run.run_id != "" for run, _ in self._measured(id, measure))
+        theirs = len(self._measured(id, measure)) - ours
+        return f"{counted(ours, 'seed')} and {theirs} of d2l's" if theirs else counted(ours, "seed")
+
+    def _measured(self, id: str, measure: Measure) -> list[tuple[RecordedTraining, float]]:
+        if (id, measure.name) not in self._measures:
+            runs = self.pooled(id, measure.epochs)
+            self._measures[id, measure.name] = [(run, x) for run in runs if (x := measure.of(run)) is not None]
+        return self._measures[id, measure.name]
+
+    # --- means and differences ----------------------------------------------------------------------------------------
+
+    def spread(self, measure: Measure) -> Spread:
+        """The standard deviation of a single seed (of the logarithm), pooled over all configurations."""
+        if measure.name not in self._spreads:
+            samples = [self._scaled(each.id, measure) for each in self.reproduction.configurations]
+            self._spreads[measure.name] = pooled_spread(samples)
+        return self._spreads[measure.name]
+
+    def mean(self, id: str, measure: Measure) -> Estimate:
+        """The mean of a measure over seeds with its 95 % interval; the configuration must have a value of it."""
+        return estimate(self.values(id, measure), logarithmic=measure.logarithmic, spread=self.spread(measure))
+
+    def compare(self, kind: str, first: str, second: str, measure: Measure) -> Comparison:
+        """Compare a measure of two configurations that both have a value of it, for a statement of this kind."""
+        key = kind, first, second, measure.name
+        self._asked.add(key)
+        if key[1:] not in self._comparisons:
+            self._comparisons[key[1:]] = self._compared(first, second, measure)
+        comparison = self._comparisons[key[1:]]
+        return replace(comparison, adjusted_p=self._adjusted.get(key, comparison.p))
+
+    def _holm(self) -> dict["Key", float]:
+        """The p values of all comparisons that were asked for, corrected over those of each kind."""
+        p_values = {key: p for key in self._asked if (p := self._comparisons[key[1:]].p) is not None}
+        adjusted: dict[Key, float] = {}
+        for kind in {key[0] for key in p_values}:
+            keys = [key for key in p_values if key[0] == kind]
+            adjusted |= dict(zip(keys, holm([p_values[key] for key in keys]), strict=True))
+        return adjusted
+
+    def _scaled(self, id: str, measure: Measure) -> Floats:
+        values = np.asarray(self.values(id, measure), float)
+        return np.log(values) if measure.logarithmic else values
+
+    def _compared(self, first: str, second: str, measure: Measure) -> Comparison:
+        one, other = self._scaled(first, measure), self._scaled(second, measure)
+        found = difference(one, other, self.spread(measure))
+        interval = (None if x is None else expm1(x) if measure.logarithmic else x for x in (found.low, found.high))
+        mean = expm1(found.mean) if measure.logarithmic else found.mean
+        return Comparison(
+            first=first,
+            second=second,
+            measure=measure.name,
+            means=(self.mean(first, measure).mean, self.mean(second, measure).mean),
+            difference=Estimate(mean, *interval),
+            relative=measure.logarithmic,
+            seeds=(len(one), len(other)),
+            degrees_of_freedom=found.degrees_of_freedom,
+            p=found.p,
+        )
+
+
+Key = tuple[str, str, str, str]  # kind of statement, first configuration, second, name of the measure

@@ -1,0 +1,227 @@
+"""The statements of a report as data, one row each: data/statements.csv, or the file of ``--statements``.
+
+``relation`` is the claim in machine-readable form. Its vocabulary depends on the kind:
+
+    caption      in-order (the figures show the configurations, in this order); figures (each figure is of one of the
+                 table); figure=5 (that figure shows the first configuration); sizes (parameters and MACs of each are
+                 printed); book (the lines are text of the book); cell=gru layers=8 units=128, any of the three
+    print-out    the shape that is printed, such as gru-1x32
+    size         parameters, macs, units
+    size-order   more, less, considerably-more, considerably-less, less-than-itself
+    seconds      took; relative (held to our seconds, relative to the other configurations of the table)
+    time-order   slightly-longer, slightly-shorter, considerably-longer, not-considerably-longer, shorter-than-some
+    start, end   about (each curve that the statement names is about the value)
+    gap          not-visible-at-first, not-considerable-at-first; never-visible, never-considerable; visible-at-last,
+                 considerable-at-last; constant (about the value at every epoch); overfitting (validation perplexity
+                 rises again, as the growing gap shows); grows-throughout; grows-slightly (from the epoch that is the
+                 value, and gradually)
+    gap-onset    from (visible from the epoch that is the value); from-slightly (and it grows little from there)
+    gap-order    smaller, considerably-larger (than those of all others)
+    perplexity-order  lower, higher, far-higher (than those of all others), higher-than-some, among-lowest
+    generalises  better, alike (by the gap); better-unseen, worse-unseen (on text not trained on)
+    best         best, not-better, best-by-gap (because the others' gap is larger), most-accurate (the first of each
+                 cell is best among its cell); by-each-reason, by-all-reasons (it rests on its reasons alone)
+    texts        prompts (the report shows texts after the same prompts), transcript (of which the table has the texts),
+                 sense, no-sense, sentences, close, not-close (to how the book goes on)
+    texts-order  same (letter for letter), closest (to the book), less-sense, alike-without-sense
+"""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from re import fullmatch
+from typing import Literal, get_args
+
+from pipeline.errors import InputError
+from pipeline.report.table import DATA, Table
+from pipeline.support.files import read_small
+
+Kind = Literal[
+    "start", "end", "gap", "gap-onset", "gap-order", "generalises", "perplexity-order", "best", "texts", "texts-order",
+    "size", "size-order", "print-out", "seconds", "time-order", "caption",
+]  # fmt: skip
+
+Basis = Literal["report", "training"]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+BASES: tuple[Basis, ...] = get_args(Basis)
+
+CURVES = ("", "training", "validation", "training and validation", "not said")
+
+LARGEST_FILE, MOST_ROWS = 1_000_000, 2000  # limits of a table of statements: bytes, rows
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A statement of a report, in our words.
+
+    ``configurations`` are ids: the first is the subject, the others are what it is compared with. ``basis`` is "report"
+    where the report's own numbers, texts, print-outs and captions (or a count of operations) decide it, "training"
+    where a training has to. ``reading`` says how an ambiguous word is read, ``contradiction`` where the report says
+    something else elsewhere; both are shown to the reader. ``reasons`` are the ids of the statements that the report
+    gives as reasons for this one. ``curve`` is one of CURVES; "" where none is meant.
+    """
+
+    id: str
+    figures: tuple[str, ...]
+    kind: Kind
+    configurations: tuple[str, ...]
+    statement: str
+    value: str = ""
+    curve: str = ""
+    relation: str = ""
+    basis: Basis = "training"
+    reading: str = ""
+    contradiction: str = ""
+    reasons: tuple[str, ...] = ()
+
+
+SIZE = r"(\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?) ?(k|K|MMac|M|)"  # 5952; 20.22 k; 1.3 M; 6.32 MMac
+
+NUMBER = r"\d+(\.\d+)?"
+
+RELATIONS: Mapping[Kind, str] = {  # pattern of the relation; any other kind may have any
+    "caption": r"in-order|figures|sizes|book|figure=\d+|((cell=(rnn|gru|lstm)|(layers|units)=\d+)( |$))+",
+    "print-out": r"(rnn|gru|lstm)-[1-9]\d{0,2}x[1-9]\d{0,4}",
+    "size": "parameters|macs|units",
+    "size-order": "more|less|considerably-more|considerably-less|less-than-itself",
+    "seconds": "took|relative",
+    "time-order": "slightly-longer|slightly-shorter|considerably-longer|not-considerably-longer|shorter-than-some",
+    "start": "about",
+    "end": "about",
+    "gap": (
+        "not-visible-at-first|not-considerable-at-first|never-visible|never-considerable|visible-at-last|"
+        "considerable-at-last|constant|overfitting|grows-throughout|grows-slightly"
+    ),
+    "gap-onset": "from|from-slightly",
+    "gap-order": "smaller|considerably-larger",
+    "perplexity-order": "lower|higher|far-higher|higher-than-some|among-lowest",
+    "generalises": "better|alike|better-unseen|worse-unseen",
+    "best": "best|not-better|best-by-gap|most-accurate|by-each-reason|by-all-reasons",
+    "texts": "prompts|transcript|sense|no-sense|sentences|close|not-close",
+    "texts-order": "same|closest|less-sense|alike-without-sense",
+}
+
+VALUES: Mapping[Kind, str] = {  # pattern of the value; any other kind may have any
+    "start": NUMBER,
+    "end": NUMBER,
+    "seconds": NUMBER,
+    "size": SIZE,
+    "print-out": f"{SIZE}; {SIZE}",
+    "gap": f"({NUMBER})?",
+    "gap-onset": r"[1-9]\d*",
+}
+
+WITH_VALUE = ("constant", "grows-slightly")  # relations of a gap that need a value
+
+WITH_REASONS = ("by-each-reason", "by-all-reasons")  # relations that rest on the reasons alone
+
+COMPARED: Mapping[Kind, int] = {  # least configurations; others 1
+    "caption": 0,
+    "best": 2,
+    "gap-order": 2,
+    "generalises": 2,
+    "perplexity-order": 2,
+    "size-order": 2,
+    "texts-order": 2,
+    "time-order": 2,
+}
+
+COLUMNS = tuple(field.name for field in fields(Statement))
+
+REQUIRED_COLUMNS = ("id", "kind", "configurations", "statement")
+
+LISTS = ("figures", "configurations", "reasons")  # columns whose items are separated by semicolons
+
+
+@cache
+def report_statements() -> tuple[Statement, ...]:
+    """The statements of the coursework report, in its order."""
+    return read_statements(DATA / "statements.csv")
+
+
+def read_statements(path: Path, table: Table | None = None) -> tuple[Statement, ...]:
+    """Read a table of statements; InputError, naming line and column, if it is not a valid one.
+
+    With a ``table``, every configuration must be one of its rows.
+    """
+    reader = csv.DictReader(io.StringIO(read_small(path, "--statements", LARGEST_FILE), newline=""))
+    try:
+        columns, lines = reader.fieldnames or (), list(islice(reader, MOST_ROWS + 1))
+    except csv.Error as error:
+        raise InputError(f"--statements {path} is no table of comma-separated values: {error}") from None
+    if missing := [column for column in REQUIRED_COLUMNS if column not in columns]:
+        raise InputError(
+            f"--statements {path} has no column {', '.join(missing)}; see pipeline/report/data/statements.csv"
+        )
+    if len(lines) > MOST_ROWS:
+        raise InputError(f"--statements {path} has more than {MOST_ROWS:,} rows; give fewer statements")
+    statements: list[Statement] = []
+    for number, line in enumerate(lines, 2):
+        try:
+            statements.append(_statement({name: (line.get(name) or "").strip() for name in COLUMNS}))
+        except ValueError as error:
+            raise InputError(f"--statements {path}, line {number}: {error}") from None
+    if not statements:
+        raise InputError(f"--statements {path} has no rows; each statement is one")
+    _check_references(path, statements, table)
+    return tuple(statements)
+
+
+def _statement(cells: Mapping[str, str]) -> Statement:
+    """Parse one row; ValueError, naming the column, for an invalid value."""
+    for column in ("id", "statement"):
+        if not cells[column]:
+            raise ValueError(f"{column} is empty; each statement needs one")
+    cells = {**cells, "basis": cells["basis"] or "training"}
+    for column, allowed in (("kind", KINDS), ("basis", BASES), ("curve", CURVES)):
+        if cells[column] not in allowed:
+            raise ValueError(f"{column} is {cells[column]!r}; it must be one of {', '.join(filter(None, allowed))}")
+    for column, patterns in (("relation", RELATIONS), ("value", VALUES)):
+        pattern = patterns.get(cells["kind"], ".*")  # type: ignore[call-overload]  # checked above
+        if not fullmatch(pattern, cells[column]):
+            raise ValueError(f"{column} is {cells[column]!r}; for {cells['kind']} it must match {pattern}")
+    lists = {name: tuple(filter(None, map(str.strip, cells[name].split(";")))) for name in LISTS}
+    statement = Statement(**{**cells, **lists})  # type: ignore[arg-type]  # checked above
+    if statement.relation in WITH_VALUE and not statement.value:
+        raise ValueError(f"value is empty; {statement.relation} needs one")
+    if statement.relation in WITH_REASONS and not statement.reasons:
+        raise ValueError(f"reasons is empty; {statement.relation} needs the id of a statement")
+    least = COMPARED.get(statement.kind, 1)
+    if len(statement.configurations) < least:
+        raise ValueError(f"configurations has too few ids; {statement.kind} needs {least} or more")
+    return statement
+
+
+def _check_references(path: Path, statements: list[Statement], table: Table | None) -> None:
+    """InputError for an id that occurs twice, or a configuration or reason that is not there."""
+    ids = [statement.id for statement in statements]
+    if twice := next((id for id in ids if ids.count(id) > 1), ""):
+        raise InputError(f"--statements {path} has the id {twice} twice; each statement needs one of its own")
+    known = {id for statement in statements for id in statement.configurations}
+    known = {row.id for row in table.rows} if table is not None else known
+    for number, statement in enumerate(statements, 2):
+        where = f"--statements {path}, line {number}"
+        if strange := [id for id in statement.configurations if id not in known]:
+            raise InputError(f"{where}: configurations has {strange[0]!r}; the table has {', '.join(sorted(known))}")
+        if strange := [id for id in statement.reasons if id not in ids]:
+            raise InputError(f"{where}: reasons has {strange[0]!r}, which is the id of no statement in the file")
+        if statement.id in _reasons_behind(statement, {each.id: each for each in statements}):
+            raise InputError(f"{where}: reasons lead back to {statement.id}; a statement can't be a reason for itself")
+
+
+def _reasons_behind(statement: Statement, by_id: Mapping[str, Statement]) -> set[str]:
+    """The ids of the reasons of a statement, of their reasons, and so on."""
+    found: set[str] = set()
+    waiting = list(statement.reasons)
+    while waiting:
+        id = waiting.pop()
+        if id not in found and id in by_id:
+            found.add(id)
+            waiting += by_id[id].reasons
+    return found
