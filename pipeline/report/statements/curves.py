@@ -83,8 +83,8 @@ def _at_level(statement: Statement, evidence: Evidence, measures: Measures, more
             return Verdict(statement, OPEN, because, part=f"training {id}")
     parts = []
     for name, measure in chosen.items():
-        mean, seeds = evidence.mean(id, measure), evidence.seeds(id, measure)
-        shown = f"{measure.name} is {mean} ({seeds})"
+        mean = evidence.mean(id, measure)
+        shown = f"{measure.name} is {mean} ({evidence.seeds(id, measure)})"
         parts.append(Part(f"{name} only", HOLDS if low <= mean.mean < high else FAILS, shown))
     word, part = each_of(parts)
     because = f"About {target:g} is {low:g} to {high:g}; {', '.join(each.because for each in parts)}. {more}".rstrip()
@@ -116,9 +116,8 @@ def judge_gap(statement: Statement, evidence: Evidence) -> Verdict:
     limit = getattr(evidence.bounds, bound)
     word = HOLDS if (gap >= limit) == is_least else FAILS
     asked = f"{'at least' if is_least else 'less than'} {limit:g}"
-    half = f" ± {evidence.mean(id, LAST_GAP).half:.2f}" if when == "last" else ""
-    because = f"The gap is {gap:+.2f}{half} {where}, where {asked} is meant ({evidence.seeds(id)})."
-    return Verdict(statement, word, because)
+    shown = str(evidence.mean(id, LAST_GAP)) if when == "last" else f"{gap:.2f}"
+    return Verdict(statement, word, f"The gap is {shown} {where}, where {asked} is meant ({evidence.seeds(id)}).")
 
 
 GAP_LIMITS: Mapping[str, tuple[str, str, bool]] = {  # relation -> which gap, bound, and whether that is the least

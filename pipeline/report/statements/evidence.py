@@ -33,8 +33,6 @@ from pipeline.report.table import Reported, report_table
 from pipeline.report.wording import counted, listed
 from pipeline.support.statistics import Estimate, Floats, Spread, difference, estimate, holm, pooled_spread
 
-MORE_SEEDS = "tmlm reproduce --seeds 3"
-
 
 @dataclass(frozen=True)
 class Measure:

@@ -91,8 +91,8 @@ def _part(
     unclear: Sequence[Comparison],
 ) -> Part:
     """A part with its sentences, and what would decide it."""
-    told = "; ".join(f"of {each.first} and {each.second}: {each.text}" for each in known)
-    because = f"{measure.name[0].upper()}{measure.name[1:]} {told}." if known else ""
+    shown = "; ".join(f"of {each.first} and {each.second}: {each.text}" for each in known)
+    because = f"{measure.name[0].upper()}{measure.name[1:]} {shown}." if known else ""
     if lacking:
         because = f"{because} {listed(lacking)} {'is' if len(lacking) == 1 else 'are'} not trained to the end.".lstrip()
     needs = [f"training {listed(lacking)} to the end"] if lacking else []

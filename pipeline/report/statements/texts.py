@@ -4,6 +4,7 @@ Sense is for the eye. What is counted is whether words are words of the book, an
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from statistics import fmean
 from typing import NamedTuple
@@ -16,9 +17,9 @@ from pipeline.report.wording import counted, listed
 
 Texts = Sequence[tuple[str, str]]  # prompt, text including the prompt
 
-NO_WORDS = "The record lacks the words of the book: an earlier version made it."
+NO_WORDS = "the record of an earlier version lacks the words of the book"
 
-NO_PROMPTS = "The record has none of the prompts in the book."
+NO_PROMPTS = "the record has none of the prompts in the book"
 
 NEEDS_FACTS = "the same `tmlm reproduce` again, which records what is lacking of the text"
 
@@ -148,8 +149,8 @@ def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
     if not runs:
         return _without_texts(statement, evidence, id)
     equal = {run.seed: equal_prompts(run.texts, theirs) for run in runs}
-    told = [f"{len(prompts)} of {len(theirs)} texts by seed {seed}" for seed, prompts in equal.items()]
-    because = f"Equal, letter for letter, are {listed(told)}."
+    counts = [f"{len(prompts)} of {len(theirs)} texts by seed {seed}" for seed, prompts in equal.items()]
+    because = f"Equal, letter for letter, are {listed(counts)}."
     best = max(equal.values(), key=len)
     if len(best) == len(theirs):
         return Verdict(statement, HOLDS, because)
@@ -178,12 +179,14 @@ def _quality(statement: Statement, evidence: Evidence) -> Verdict:
     """Our texts decide; if the report's own transcript is otherwise, the statement is reproduced in part."""
     id = statement.configurations[0]
     ours, theirs = our_texts(id, evidence), evidence.row(id).samples
+    holds_too, beside = _measured(statement.relation, theirs, evidence) if theirs else (None, "none is shown")
+    beside = f"The report's own transcript: {beside}."
     if not ours:
-        return _without_texts(statement, evidence, id)
+        verdict = _without_texts(statement, evidence, id)
+        return replace(verdict, because=f"{verdict.because} {beside}")
     holds, shown = _measured(statement.relation, ours, evidence)
     if holds is None:
-        return Verdict(statement, OPEN, shown, part=NEEDS_FACTS)
-    holds_too, beside = _measured(statement.relation, theirs, evidence) if theirs else (None, "none is in the report")
+        return Verdict(statement, OPEN, f"Not measured: {shown}.", part=NEEDS_FACTS)
     limit = getattr(evidence.bounds, QUALITIES[statement.relation].bound)
     asked = (
         f"near is {limit:g} or fewer"
@@ -191,7 +194,7 @@ def _quality(statement: Statement, evidence: Evidence) -> Verdict:
         else f"the bound is {100 * limit:g} % of both"
     )
     seeds = counted(sum(bool(run.texts) for run in evidence.trainings(id)), "seed")
-    because = f"Our texts: {shown} ({seeds}; {asked}), {_example(ours)}. The report's own transcript: {beside}."
+    because = f"Our texts: {shown} ({seeds}; {asked}), {_example(ours)}. {beside}"
     if holds and holds_too is False:
         return Verdict(statement, IN_PART, because, part="by our texts, not by the report's own")
     return Verdict(statement, HOLDS if holds else FAILS, because)
@@ -254,7 +257,7 @@ def _closest(statement: Statement, evidence: Evidence) -> Verdict:
     if len(known) == len(edits):
         return Verdict(statement, HOLDS, because)
     if all(our_texts(id, evidence) for id in statement.configurations):
-        return Verdict(statement, OPEN, NO_PROMPTS, part=NEEDS_FACTS)
+        return Verdict(statement, OPEN, f"Not measured: {NO_PROMPTS}.", part=NEEDS_FACTS)
     return _without_texts(statement, evidence, *statement.configurations)
 
 
@@ -265,13 +268,13 @@ def _less_sense(statement: Statement, evidence: Evidence) -> Verdict:
         return makes
     (first, first_makes), *others = [(id, makes_sense) for id, (makes_sense, _) in makes.items()]
     if first_makes:
-        return Verdict(statement, FAILS, _told(makes, evidence))
+        return Verdict(statement, FAILS, _shares(makes, evidence))
     parts = [
         Part(f"that {first} makes no sense", HOLDS),
         *(Part(f"that {id} makes some", HOLDS if makes_sense else FAILS) for id, makes_sense in others),
     ]
     word, part = each_of(parts)
-    return Verdict(statement, word, _told(makes, evidence), part)
+    return Verdict(statement, word, _shares(makes, evidence), part)
 
 
 def _alike_without_sense(statement: Statement, evidence: Evidence) -> Verdict:
@@ -281,7 +284,7 @@ def _alike_without_sense(statement: Statement, evidence: Evidence) -> Verdict:
         return makes
     first, *others = (makes_sense for makes_sense, _ in makes.values())
     alike = all(other == first for other in others)
-    conclusion = Part("that they are alike", HOLDS if alike else FAILS, _told(makes, evidence))
+    conclusion = Part("that they are alike", HOLDS if alike else FAILS, _shares(makes, evidence))
     reason = Part("that they make no sense", FAILS if first else HOLDS)
     return concluded(statement, conclusion, [reason], reason.word)
 
@@ -293,12 +296,12 @@ def _makes_sense(statement: Statement, evidence: Evidence) -> Mapping[str, tuple
     if not all(texts.values()):
         return _without_texts(statement, evidence, *statement.configurations)
     if not words:
-        return Verdict(statement, OPEN, NO_WORDS, NEEDS_FACTS)
+        return Verdict(statement, OPEN, f"Not measured: {NO_WORDS}.", part=NEEDS_FACTS)
     found = {id: sense(each, words) for id, each in texts.items()}
     return {id: (each.reaches(evidence.bounds.sense_share), each) for id, each in found.items()}
 
 
-def _told(makes: Mapping[str, tuple[bool, Sense]], evidence: Evidence) -> str:
+def _shares(makes: Mapping[str, tuple[bool, Sense]], evidence: Evidence) -> str:
     shown = "; ".join(f"{id} {each}" for id, (_, each) in makes.items())
     return f"Our texts: {shown}, where {100 * evidence.bounds.sense_share:g} % of both is some sense."
 

@@ -1,0 +1,24 @@
+"""Verdicts on single statements, for tests of the evaluators."""
+
+from dataclasses import replace
+from typing import Any
+
+from pipeline.report.reproduction import Reproduction
+from pipeline.report.statements.bounds import Bounds
+from pipeline.report.statements.judging import judge
+from pipeline.report.statements.table import Statement, report_statements
+from pipeline.report.statements.verdicts import Verdict
+
+
+def statement(id: str, **changes: Any) -> Statement:
+    """A statement of the coursework report, or one that differs from it."""
+    return replace(next(each for each in report_statements() if each.id == id), **changes)
+
+
+def judged(found: Reproduction, wanted: Statement | str, bounds: Bounds | None = None) -> Verdict:
+    """The verdict on a statement, judged with the reasons that it gives and with no others."""
+    wanted = statement(wanted) if isinstance(wanted, str) else wanted
+    group = [wanted]
+    for each in group:
+        group += [statement(id) for id in each.reasons]
+    return judge(found, group, bounds)[0]
