@@ -90,7 +90,7 @@ def best_stream(reproduction: Reproduction) -> Configuration | None:
     return min(trained, key=lambda each: min(run.best_val for run in each.stream if run.is_whole), default=None)
 
 
-def test_perplexity(configuration: Configuration) -> Estimate | None:
+def mean_test_perplexity(configuration: Configuration) -> Estimate | None:
     """Perplexity on the test text, the last 5 % of the book, at the best epoch, of the trainings by the protocol.
 
     None before one is complete.

@@ -151,14 +151,13 @@ def _statement_from(row: Mapping[str, Any]) -> Statement:
 
 
 def _text_of(kept: Mapping[str, Any]) -> TextFacts:
-    orders = {name: {int(n): value for n, value in kept[name].items()} for name in BY_ORDER if name in kept}
+    by_order = {name: {int(n): value for n, value in kept[name].items()} for name in BY_ORDER if name in kept}
     costs = {
-        text: {int(order): tuple(means) for order, means in by_order.items()}
-        for text, by_order in kept.get("block_costs", {}).items()
+        text: {int(n): tuple(means) for n, means in of_text.items()}
+        for text, of_text in kept.get("block_costs", {}).items()
     }
-    prompts = tuple(PromptInText(**each) for each in kept["prompts"])
-    words = tuple(kept.get("words", ()))
-    return TextFacts(**{**kept, **orders, "prompts": prompts, "block_costs": costs, "words": words})
+    prompts, words = tuple(PromptInText(**each) for each in kept["prompts"]), tuple(kept.get("words", ()))
+    return TextFacts(**{**kept, **by_order, "block_costs": costs, "prompts": prompts, "words": words})
 
 
 def _environment_of(run_id: str) -> dict[str, str]:

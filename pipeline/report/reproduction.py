@@ -189,7 +189,7 @@ class TextFacts:
     n-grams' mean costs by text and order, of the blocks of ``RecordedTraining.block_costs``: "val", "windowed" and
     "test", and "stream_test" of the stream preset's n-gram. ``words`` are the distinct words of the whole text, sorted.
 
-    Older records lack ``words``, ``block_costs`` and ``test_perplexities``, their orders end at 6, and their windows
+    Older records lack ``block_costs``, ``test_perplexities`` and ``words``, their orders end at 6, and their windows
     begin with the long model's own lower orders. The oldest lack the letters' frequencies that may be None.
     """
 

@@ -51,11 +51,11 @@ def text_facts(corpus: Corpus) -> TextFacts:
         train_unigram=2 ** predicted_bits_per_char(letters, train),
         stream_val_unigram=2 ** stream["val"].unigram_bits_per_char,
         stream_test_unigram=2 ** stream["test"].unigram_bits_per_char,
-        words=tuple(sorted(set(corpus.vocabulary.decode(corpus.ids).split()))),
         block_costs={
             text: {order: _blocks(each) for order, each in by_order.items() if order >= LOWEST_COMPARED}
             for text, by_order in costs.items()
         },
+        words=tuple(sorted(set(corpus.vocabulary.decode(corpus.ids).split()))),
     )
 
 

@@ -30,7 +30,7 @@ def _reproduced_row(configuration: Configuration) -> tuple[str, ...]:
 
 
 def _counted_verdicts(verdicts: Sequence[Verdict]) -> str:
-    words = ", ".join(f"{number} {word}" for word, number in words_counted(verdicts).items())
+    words = "; ".join(f"{number} {word}" for word, number in words_counted(verdicts).items())
     return f"{counted(len(verdicts), 'statement')}: {words}." if verdicts else ""
 
 

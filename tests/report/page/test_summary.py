@@ -27,5 +27,5 @@ def test_the_note_and_the_printed_table_have_a_row_for_each_configuration():
 def test_the_verdicts_are_counted_and_a_quick_check_is_said_to_be_none():
     note = reproduction_note(reproduction(quick=True), VERDICTS, ())
     assert note.startswith("A quick check of a few epochs: no reproduction.")
-    counts = "52 reproduced, 52 in part, 52 conclusion right, reason wrong, 51 not reproduced, 51 open."
+    counts = "52 reproduced; 52 in part; 52 conclusion right, reason wrong; 51 not reproduced; 51 open."
     assert f"258 statements: {counts}" in note
