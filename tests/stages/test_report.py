@@ -19,7 +19,7 @@ def test_the_pages_are_on_disk_and_among_the_artifacts(done, lab):
     assert page == records.read_text(done.reproduction.run_id, "report/report.html")
     assert "gru-scratch-1x8" in page
     assert (done.folder / "report.md").is_file()
-    assert list((done.folder / "figures").glob("*.png"))
+    assert list((done.folder / "figures").glob("*.svg"))
 
 
 @pytest.mark.parametrize("name", ["result.json", "epochs.csv", "summary.md"])
