@@ -95,7 +95,7 @@ def pages(
     explorer = explorer_html(reproduction, verdicts)
     content: dict[str, Any] = {
         "title": f"{sentences.quick_words(reproduction)}. {title}" if reproduction.quick else title,
-        "own": sentences.is_own(reproduction),
+        "about": sentences.about(reproduction),
         "reproduction": reproduction,
         "banners": sentences.banners(reproduction),
         "answer": sentences.answer(reproduction, verdicts),
