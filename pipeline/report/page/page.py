@@ -125,7 +125,7 @@ def pages(
         "commands": _commands(reproduction),
         "protocol": sentences.PROTOCOL,
         "sources": sentences.SOURCES,
-        "test_bar": f"{reproduction.text.test_order}-gram {rounded(reproduction.text.test_perplexity)}",
+        "test_bar": f"{reproduction.text.test_order}-gram is {rounded(reproduction.text.test_perplexity)}",
     }
     content["sections"] = _sections(content)
     script = (TEMPLATES / "reveal.js").read_text()
