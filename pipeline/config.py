@@ -288,7 +288,7 @@ OWN_LOSS_PER_UNITS = 0.2  # more for twice the units
 OUTPUT_DROPOUT_FROM, OUTPUT_DROPOUT_SLOPE = 0.25, 1.5  # of the output, as that of the recurrent weights grows
 LEARNING_RATES: dict[CellName, float] = {"rnn": 0.015, "gru": 0.02, "lstm": 0.02}
 SMALL_LSTM_UNITS, SMALL_LSTM_LEARNING_RATE = 192, 0.03  # in one layer
-ROWS = 32  # of a step
+ROWS, ROWS_IN_FEW_PASSES = 32, 16  # of a step: fewer in fewer than TEXT_PASSES passes, for more steps
 REPORT_TEXT_ROWS, REPORT_TEXT_DROPOUT = 16, 0.1  # of the preset report-text: rows, and more dropout than the formula's
 RESIDUAL_LAYERS = 3  # from so many layers on
 
@@ -343,7 +343,8 @@ def stream_preset(
     weights = GATES[cell] * hidden_size**2 * (2 * num_layers - 1)
     by_weights = DROPOUT_PER_WEIGHTS * log2(weights / TEXT_WEIGHTS)
     by_text = DROPOUT_PER_TEXT * log2(train_chars / TEXT_CHARS)
-    by_passes = DROPOUT_PER_PASSES * log2(budget_chars / train_chars / TEXT_PASSES)
+    passes = budget_chars / train_chars
+    by_passes = DROPOUT_PER_PASSES * log2(passes / TEXT_PASSES)
     is_on_top = model.get("on_top_of") == "ngram"
     base = TEXT_DROPOUT + ON_TOP_DROPOUT * is_on_top + more_dropout
     largest = LARGEST_DROPOUT.get(cell, 0.0)
@@ -360,7 +361,7 @@ def stream_preset(
         "output_dropout": round(max(0.0, OUTPUT_DROPOUT_SLOPE * (dropped - OUTPUT_DROPOUT_FROM)), 2),
         "recurrent_dropout": dropped,
         "learning_rate": SMALL_LSTM_LEARNING_RATE if is_small_lstm else LEARNING_RATES[cell],
-        "batch_size": ROWS,
+        "batch_size": ROWS if passes >= TEXT_PASSES else ROWS_IN_FEW_PASSES,
         "calibrate": True,
         "own_loss": round(min(max(own_loss, 0.0), LARGEST_OWN_LOSS), 2),
     }

@@ -30,6 +30,7 @@ from pipeline.config import (
     REPORT_TEXT_DROPOUT,
     RESIDUAL_LAYERS,
     RNN_DROPOUT,
+    ROWS_IN_FEW_PASSES,
     TEXT_CHARS,
     TEXT_DROPOUT,
     TEXT_PASSES,
@@ -449,6 +450,11 @@ def test_a_budget_in_characters_drops_what_as_many_passes_do():
     assert by_chars == by_passes
 
 
+@pytest.mark.parametrize(("passes", "rows"), [(25, 16), (26, 32), (54, 32)])
+def test_the_fewer_the_passes_over_a_text_the_more_steps_each_has(passes, rows):
+    assert resolve({"budget_chars": passes * 100_000}, 100_000)[1].batch_size == rows
+
+
 @pytest.mark.parametrize(
     ("cell", "layers", "hidden", "learning_rate", "batch_size", "residual"),
     [
@@ -605,7 +611,7 @@ def test_usage_has_what_the_presets_decide():
     rows, length = each("stream", "batch_size", "sequence_length")
     windows, long = each("report", "batch_size", "sequence_length")
     assert told["`--batch-size`, `--sequence-length`"] == [
-        f"{rows} streams, {length} characters",
+        f"{rows} streams, in fewer than {TEXT_PASSES} passes over the text {ROWS_IN_FEW_PASSES}; {length} characters",
         f"{windows:,} windows, {long} characters",
     ]
     scratch, layers = (each("report", "epochs", implementation=name)[0] for name in ("scratch", "torch"))

@@ -10,14 +10,12 @@ from math import exp, log
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.answer.plan import Family
-from pipeline.support.statistics import Estimate, Spread, block_bootstrap, estimate, pooled_spread
+from pipeline.support.statistics import Estimate, PairedComparison, Spread, estimate, pooled_spread
 
 BLOCK_CHARS = 100  # of the test text, in the bootstrap: some sentences
 
-Verdict = Literal["ahead", "behind", "open"]
 Kind = Literal["alone", "mixed", "on top"]
 Points = Sequence[tuple[float, float]]
 
@@ -54,30 +52,6 @@ class Network:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """The difference to the best n-gram in bits per character: over seeds, and over blocks of the test text."""
-
-    over_seeds: Estimate
-    over_text: Estimate
-
-    @property
-    def verdict(self) -> Verdict:
-        """ahead or behind if neither interval includes zero, else open; a single seed has the text's interval only."""
-        intervals = [each for each in (self.over_seeds, self.over_text) if each.low is not None]
-        if intervals and all(each.high is not None and each.high < 0 for each in intervals):
-            return "ahead"
-        if intervals and all(each.low is not None and each.low > 0 for each in intervals):
-            return "behind"
-        return "open"
-
-
-def compared(differences: NDArray[np.float64], block: int = BLOCK_CHARS) -> Comparison:
-    """Compare by differences (S, N) in bits: one row for each seed, one column for each character of the test text."""
-    over_seeds = estimate(differences.mean(axis=1).tolist(), logarithmic=False)
-    return Comparison(over_seeds, block_bootstrap(differences.mean(axis=0), block))
-
-
-@dataclass(frozen=True)
 class Findings:
     """Everything that was measured on a text. ``order`` is that of the best n-gram on validation.
 
@@ -89,12 +63,12 @@ class Findings:
     order: int
     counted: tuple[CountedModel, ...]
     trained: tuple[Network, ...]
-    alone: Comparison
-    mixed: Comparison
-    on_top: Comparison
+    alone: PairedComparison
+    mixed: PairedComparison
+    on_top: PairedComparison
 
     @property
-    def comparisons(self) -> dict[str, Comparison]:
+    def comparisons(self) -> dict[str, PairedComparison]:
         """All comparisons by name."""
         return {"network": self.alone, "mixture": self.mixed, "on_top": self.on_top}
 

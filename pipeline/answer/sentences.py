@@ -5,9 +5,9 @@ from itertools import pairwise
 from textwrap import fill, indent
 from typing import get_args
 
-from pipeline.answer.findings import BLOCK_CHARS, Comparison, Findings, Kind, Network, crossings, percent
+from pipeline.answer.findings import BLOCK_CHARS, Findings, Kind, Network, crossings, percent
 from pipeline.support.markdown import markdown_table, plain, text_table
-from pipeline.support.statistics import Estimate
+from pipeline.support.statistics import Estimate, PairedComparison
 
 HEADS = ("", "stored numbers", "characters", "seconds", "ms/character", "test perplexity", "mixed")
 
@@ -110,7 +110,7 @@ def _interval(bits: Estimate) -> str:
     return f"{percent(bits.low):+.1f} to {percent(bits.high):+.1f} %"
 
 
-def _difference(comparison: Comparison) -> str:
+def _difference(comparison: PairedComparison) -> str:
     """How much lower or higher a perplexity is, with the intervals of seeds and of the text."""
     change = percent(comparison.over_seeds.mean)
     named = {"the seeds": comparison.over_seeds, "the text": comparison.over_text}
@@ -119,7 +119,7 @@ def _difference(comparison: Comparison) -> str:
     return f"{abs(change):.1f} % {side}" + (f" ({'; '.join(intervals)})" if intervals else "")
 
 
-def _why_open(comparison: Comparison) -> str:
+def _why_open(comparison: PairedComparison) -> str:
     """Which interval includes zero."""
     named = {"the seeds": comparison.over_seeds, "the text": comparison.over_text}
     with_zero = [
@@ -130,7 +130,7 @@ def _why_open(comparison: Comparison) -> str:
     return f", as the interval by {' and that by '.join(with_zero)} includes zero" if with_zero else ""
 
 
-def _unless_ahead(comparison: Comparison) -> str:
+def _unless_ahead(comparison: PairedComparison) -> str:
     return {"ahead": "", "behind": ", so it is behind", "open": f" (open{_why_open(comparison)})"}[comparison.verdict]
 
 

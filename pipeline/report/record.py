@@ -45,6 +45,8 @@ FIRST_HALF_METRIC = "perplexity_first_half/train"
 
 SECONDS_METRIC = "training/seconds"
 
+BY_ORDER = ("val_perplexities", "windowed", "test_perplexities")  # fields of TextFacts
+
 Shape = tuple[str, str, int, int]  # implementation, cell, layers, hidden size
 
 Key = tuple[str, Shape, int]  # role, shape, seed
@@ -149,9 +151,13 @@ def _statement_from(row: Mapping[str, Any]) -> Statement:
 
 
 def _text_of(kept: Mapping[str, Any]) -> TextFacts:
-    orders = {name: {int(n): value for n, value in kept[name].items()} for name in ("val_perplexities", "windowed")}
-    prompts = tuple(PromptInText(**each) for each in kept["prompts"])
-    return TextFacts(**{**kept, **orders, "prompts": prompts, "words": tuple(kept.get("words", ()))})
+    by_order = {name: {int(n): value for n, value in kept[name].items()} for name in BY_ORDER if name in kept}
+    costs = {
+        text: {int(n): tuple(means) for n, means in of_text.items()}
+        for text, of_text in kept.get("block_costs", {}).items()
+    }
+    prompts, words = tuple(PromptInText(**each) for each in kept["prompts"]), tuple(kept.get("words", ()))
+    return TextFacts(**{**kept, **by_order, "block_costs": costs, "prompts": prompts, "words": words})
 
 
 def _environment_of(run_id: str) -> dict[str, str]:
@@ -198,6 +204,7 @@ def _training(training: NestedTraining) -> RecordedTraining:
         **{**curves, **pooled},
         train_seconds=seconds[-1] if seconds else 0.0,
         first_half=first_half[0] if len(first_half) == epochs else None,  # an older version may have begun it
+        seconds=tuple(seconds) if len(seconds) == epochs else (),
         test_perplexity=training.result.get("test_perplexity"),
         windowed=training.result.get("val_perplexity_windowed"),
         block_costs={text: tuple(means) for text, means in costs.items()},

@@ -15,7 +15,7 @@ from pipeline.support.statistics import estimate
 
 Curve = Literal["train", "val", "train_pooled", "val_pooled"]
 
-TEST_ORDER = 6  # of the n-gram beside trainings by the project's own recipe
+LOWEST_COMPARED = 4  # the lowest order of the n-grams that networks are compared with character by character
 
 PromptSplit = Literal["training", "validation", "neither"]
 
@@ -31,7 +31,8 @@ class RecordedTraining:
     at the best epoch, and ``windowed`` that of the report's validation windows, pooled. ``block_costs`` are mean costs
     in nats of consecutive blocks of held-out text at the best epoch, by text: "val", "test" (with context) and
     "windowed". ``texts`` (prompt, text including the prompt) are decoded greedily with the weights after the last
-    epoch. Fields known only at the end are None or empty before it.
+    epoch. ``seconds`` are those of training, from its start to the end of each epoch, and ``train_seconds`` the last of
+    them. Fields known only at the end are None or empty before it.
     """
 
     run_id: str
@@ -46,6 +47,7 @@ class RecordedTraining:
     first_half: float | None = None
     test_perplexity: float | None = None
     windowed: float | None = None
+    seconds: tuple[float, ...] = ()
     block_costs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     texts: tuple[tuple[str, str], ...] = ()
     stopped: str = ""
@@ -72,6 +74,7 @@ class RecordedTraining:
             self,
             **curves,
             epochs_planned=epochs,
+            seconds=self.seconds[:epochs],
             train_seconds=self.train_seconds * epochs / self.epochs,
             test_perplexity=None,
             windowed=None,
@@ -117,9 +120,8 @@ class Configuration:
 
     @property
     def label(self) -> str:
-        """The label in figures: GRU 2x32; the id says in which equations it is written."""
-        reported = self.reported
-        return f"{reported.cell.upper()} {reported.num_layers}x{reported.hidden_size}"
+        """The name in sentences, tables and figures: GRU scratch 1x32."""
+        return self.reported.label
 
     @property
     def whole(self) -> tuple[RecordedTraining, ...]:
@@ -178,12 +180,17 @@ class TextFacts:
     """Facts of the text that verdicts need: n-gram perplexities and the places of the prompts.
 
     ``val_perplexities`` are those of models fitted on the protocol's training characters, on its validation characters:
-    by order, 1 (letter frequencies) to 6 (Kneser-Ney). ``windowed`` are the same where each window of 32 characters
-    starts without context. ``test_perplexity`` is that of the TEST_ORDER-gram of the stream preset's training text on
-    the test text. ``train_unigram`` is the perplexity of the protocol's training characters under their own letters'
-    frequencies; ``stream_val_unigram`` and ``stream_test_unigram`` are those of the stream preset's validation and test
-    text under the frequencies of its training text. These three are None in a record that is older than they are.
-    ``words`` are the distinct words of the whole text, sorted; none in an older record.
+    by order, 1 (letter frequencies) to 8 (Kneser-Ney). ``windowed`` are the same where each window of 32 characters
+    starts without context, by models of lower orders fitted on the same characters, and ``test_perplexities`` those on
+    the test text. ``test_perplexity`` is that of the n-gram of the stream preset's training text, of ``test_order``,
+    the best on its validation text, on the test text. ``train_unigram`` is the perplexity of the protocol's training
+    characters under their own letters' frequencies; ``stream_val_unigram`` and ``stream_test_unigram`` are those of the
+    stream preset's validation and test text under the frequencies of its training text. ``block_costs`` are the
+    n-grams' mean costs by text and order, of the blocks of ``RecordedTraining.block_costs``: "val", "windowed" and
+    "test", and "stream_test" of the stream preset's n-gram. ``words`` are the distinct words of the whole text, sorted.
+
+    Older records lack ``block_costs``, ``test_perplexities`` and ``words``, their orders end at 6, and their windows
+    begin with the long model's own lower orders. The oldest lack the letters' frequencies that may be None.
     """
 
     corpus: str
@@ -197,6 +204,19 @@ class TextFacts:
     stream_val_unigram: float | None = None
     stream_test_unigram: float | None = None
     words: tuple[str, ...] = ()
+    test_perplexities: Mapping[int, float] = field(default_factory=dict)
+    test_order: int = 6
+    block_costs: Mapping[str, Mapping[int, tuple[float, ...]]] = field(default_factory=dict)
+
+    @property
+    def best_order(self) -> int:
+        """The order that is the best on the validation characters."""
+        return min(self.val_perplexities, key=self.val_perplexities.__getitem__)
+
+    @property
+    def best_windowed_order(self) -> int:
+        """The order that is the best in windows of 32."""
+        return min(self.windowed, key=self.windowed.__getitem__)
 
     @property
     def unigram(self) -> float:

@@ -5,49 +5,81 @@ are those of n-grams under the same restriction.
 """
 
 from collections.abc import Iterator
+from math import exp, log
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from models.ngram import KneserNey, Unigram, predicted_bits_per_char
+from models.ngram import BASELINE_ORDERS, KneserNey, Unigram, predicted_bits_per_char
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
-from pipeline.report.reproduction import TEST_ORDER, PromptInText, PromptSplit, TextFacts
+from pipeline.report.reproduction import LOWEST_COMPARED, PromptInText, PromptSplit, TextFacts
 from pipeline.text.corpus import Corpus
+from pipeline.training.evaluation import block_means
 from pipeline.training.samples import CONTINUED_CHARS, prompts_for
 
-ORDERS = range(2, 7)
+Costs = NDArray[np.float64]
 
 
 def text_facts(corpus: Corpus) -> TextFacts:
     """Compute the facts; the text must be long enough for the report's protocol."""
     train, val = corpus.split("report", "train"), corpus.split("report", "val")
-    models = {order: KneserNey(train, len(corpus.vocabulary), order) for order in ORDERS}
-    letters, stream = Unigram(train, len(corpus.vocabulary)), corpus.baselines("stream")
+    symbols, stream = len(corpus.vocabulary), corpus.baselines("stream")
+    longest, letters = KneserNey(train, symbols, max(BASELINE_ORDERS)), Unigram(train, symbols)
+    models = {order: longest.of_order(order) for order in BASELINE_ORDERS}
+    test, of_stream = corpus.split("report", "test"), corpus.ngram("stream")
+    costs = {
+        "val": {order: costs_of(model, val) for order, model in models.items()},
+        "windowed": {order: costs_of_windows(model, val) for order, model in models.items()},
+        "test": {order: costs_of(model, test) for order, model in models.items()},
+        "stream_test": {of_stream.order: costs_of(of_stream, test)},
+    }
+    perplexities = {
+        text: {order: exp(each.mean()) for order, each in by_order.items()} for text, by_order in costs.items()
+    }
     unigram = 2 ** predicted_bits_per_char(letters, val)
     return TextFacts(
         corpus=corpus.label,
         corpus_sha256=corpus.corpus_sha256,
-        vocab_size=len(corpus.vocabulary),
-        val_perplexities={1: unigram} | {n: 2 ** predicted_bits_per_char(each, val) for n, each in models.items()},
-        windowed={1: unigram} | {n: 2 ** windowed_bits_per_char(each, val) for n, each in models.items()},
-        test_perplexity=2 ** stream["test"].of_order(TEST_ORDER).bits_per_char,
+        vocab_size=symbols,
+        val_perplexities={1: unigram, **perplexities["val"]},
+        windowed={1: unigram, **perplexities["windowed"]},
+        test_perplexities=perplexities["test"],
+        test_order=of_stream.order,
+        test_perplexity=perplexities["stream_test"][of_stream.order],
         prompts=tuple(place for prompt in prompts_for(corpus.vocabulary) for place in _places(corpus, prompt)),
         train_unigram=2 ** predicted_bits_per_char(letters, train),
         stream_val_unigram=2 ** stream["val"].unigram_bits_per_char,
         stream_test_unigram=2 ** stream["test"].unigram_bits_per_char,
+        block_costs={
+            text: {order: _blocks(each) for order, each in by_order.items() if order >= LOWEST_COMPARED}
+            for text, by_order in costs.items()
+        },
         words=tuple(sorted(set(corpus.vocabulary.decode(corpus.ids).split()))),
     )
 
 
-def windowed_bits_per_char(model: KneserNey, ids: NDArray[np.integer], length: int = WINDOW_LENGTH) -> float:
-    """Mean cost of the targets of all windows of ``length`` characters at stride 1 in ids (N,).
+def costs_of(model: KneserNey, ids: NDArray[np.integer]) -> Costs:
+    """Cost in nats (N - 1,) of each character of ids (N,) but the first, given those before it."""
+    return -log(2) * model.log2_probabilities(ids)[1:]
 
-    Target t of a window (t = 1 ... length) has the t characters of the window before it as its context.
+
+def costs_of_windows(model: KneserNey, ids: NDArray[np.integer], length: int = WINDOW_LENGTH) -> Costs:
+    """Mean cost in nats per character of each window of ``length`` characters at stride 1 in ids (N,).
+
+    Target t of a window (t = 1 ... length) has the t characters of the window before it as its context. Where these
+    are fewer than the model's order takes, the model is that of the lower order which was fitted on the same text.
     """
     count = len(ids) - length
-    by_context = [model.log2_probabilities(ids, context) for context in range(model.order)]
-    total = sum(float(by_context[min(t, model.order - 1)][t : t + count].sum()) for t in range(1, length + 1))
-    return -total / (count * length)
+    by_context = [model.of_order(order).log2_probabilities(ids) for order in range(1, model.order + 1)]
+    total = np.zeros(count)
+    for t in range(1, length + 1):
+        total -= by_context[min(t, model.order - 1)][t : t + count]
+    return total * log(2) / length
+
+
+def _blocks(costs: Costs) -> tuple[float, ...]:
+    return tuple(block_means(torch.from_numpy(costs)))
 
 
 def _places(corpus: Corpus, prompt: str) -> Iterator[PromptInText]:

@@ -20,7 +20,7 @@ from models.language_model import LanguageModel
 from models.mixture import Mixture
 from models.ngram import KneserNey
 from pipeline.answer import figures
-from pipeline.answer.findings import Comparison, CountedModel, Findings, Network, compared
+from pipeline.answer.findings import BLOCK_CHARS, CountedModel, Findings, Network
 from pipeline.answer.plan import Planned, planned
 from pipeline.answer.sentences import answer_note, three_sentences
 from pipeline.config import AnswerConfig, CorpusConfig
@@ -29,6 +29,7 @@ from pipeline.stages.train import TrainingTask, train_in_processes
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, exclusive_lock
 from pipeline.support.progress import SearchProgress, search_progress
+from pipeline.support.statistics import PairedComparison, paired
 from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import links, records, store
@@ -299,7 +300,7 @@ class _AnswerDriver:
             for results in [self._results_of(number)]
         )
 
-    def _compare(self, results: Sequence[Mapping[str, Any]], is_mixed: bool = False) -> Comparison:
+    def _compare(self, results: Sequence[Mapping[str, Any]], is_mixed: bool = False) -> PairedComparison:
         """Compare networks, or their mixtures, with the best n-gram, character by character of the test text."""
         ngram, test = self.corpus.ngram("stream"), self.corpus.split("stream", "test")
         ids = torch.from_numpy(test)
@@ -310,7 +311,8 @@ class _AnswerDriver:
             costs = costs_of_mixture(model, ngram, mixture, ids) if is_mixed else costs_of(model, ids)
             return np.asarray(costs / np.log(2))
 
-        return compared(np.array([bits(result) for result in results]) + ngram.log2_probabilities(test)[1:])
+        differences = np.array([bits(result) for result in results]) + ngram.log2_probabilities(test)[1:]
+        return paired(differences, BLOCK_CHARS)
 
     def _result(self, findings: Findings, sentences: Mapping[str, str], minutes: float) -> dict[str, Any]:
         """The result as recorded and as --json prints it, with the numbers of every seed."""

@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, inf, log
 from statistics import fmean
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 
 Floats = NDArray[np.float64]
+
+Side = Literal["ahead", "behind", "open"]
 
 COVERAGE = 0.95
 
@@ -133,3 +135,31 @@ def block_bootstrap(values: Floats, block: int, resamples: int = 2000) -> Estima
     means = [sums[blocks].sum() / sizes[blocks].sum() for blocks in drawn]
     low, high = np.quantile(means, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
     return Estimate(float(values.mean()), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """The mean difference of two models on one text: over seeds of the first, and over blocks of the text."""
+
+    over_seeds: Estimate
+    over_text: Estimate
+
+    @property
+    def verdict(self) -> Side:
+        """ahead or behind if neither interval includes zero, else open; a single seed has the text's interval only."""
+        intervals = [each for each in (self.over_seeds, self.over_text) if each.low is not None]
+        if intervals and all(each.high is not None and each.high < 0 for each in intervals):
+            return "ahead"
+        if intervals and all(each.low is not None and each.low > 0 for each in intervals):
+            return "behind"
+        return "open"
+
+
+def paired(differences: Floats, block: int, spread: Spread | None = None) -> PairedComparison:
+    """Compare by differences in cost (S, N): a row for each seed, a column for each part of the text.
+
+    ``block`` is the number of columns that the bootstrap draws together; ``spread`` is that of a seed's mean, if it is
+    known from more than these.
+    """
+    over_seeds = estimate(differences.mean(axis=1).tolist(), logarithmic=False, spread=spread)
+    return PairedComparison(over_seeds, block_bootstrap(differences.mean(axis=0), block))

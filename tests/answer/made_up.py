@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from pipeline.answer.findings import Comparison, CountedModel, Findings, Network
+from pipeline.answer.findings import CountedModel, Findings, Network
 from pipeline.answer.plan import Family
-from pipeline.support.statistics import Estimate
+from pipeline.support.statistics import Estimate, PairedComparison
 
 ENTRIES = (500, 4_100, 17_000, 49_000, 103_000, 179_000, 275_000)
 COUNTED = tuple(
@@ -22,10 +22,10 @@ def network(family: Family, name: str, perplexity: float, **changes: Any) -> Net
     return replace(made, **changes)
 
 
-def comparison(mean: float, seeds: float | None = 0.01, text: float = 0.02) -> Comparison:
+def comparison(mean: float, seeds: float | None = 0.01, text: float = 0.02) -> PairedComparison:
     """A comparison whose intervals reach so many bits to both sides."""
     over_seeds = Estimate(mean, None, None) if seeds is None else Estimate(mean, mean - seeds, mean + seeds)
-    return Comparison(over_seeds, Estimate(mean, mean - text, mean + text))
+    return PairedComparison(over_seeds, Estimate(mean, mean - text, mean + text))
 
 
 def made_up(**changes: Any) -> Findings:

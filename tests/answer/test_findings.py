@@ -2,36 +2,10 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from pipeline.answer.findings import compared, crossings, percent
-from tests.answer.made_up import comparison, made_up
-
-
-@pytest.mark.parametrize(
-    ("mean", "seeds", "text", "verdict"),
-    [
-        (-0.05, 0.01, 0.02, "ahead"),
-        (0.05, 0.01, 0.02, "behind"),
-        (-0.05, 0.01, 0.06, "open"),
-        (-0.05, 0.06, 0.01, "open"),
-        (-0.05, None, 0.02, "ahead"),
-        (-0.05, None, 0.06, "open"),
-    ],
-)
-def test_a_verdict_needs_both_intervals_on_one_side_of_zero(mean, seeds, text, verdict):
-    assert comparison(mean, seeds, text).verdict == verdict
-
-
-def test_differences_have_students_interval_of_seeds_and_the_bootstraps_of_the_text():
-    differences = np.random.default_rng(0).normal(-0.1, 1.0, (3, 4000))
-    found = compared(differences, block=50)
-    means = differences.mean(axis=1)
-    assert found.over_seeds.mean == pytest.approx(means.mean())
-    half = 4.303 * means.std(ddof=1) / 3**0.5
-    assert found.over_seeds.low == pytest.approx(means.mean() - half, rel=1e-3)
-    assert found.over_text.mean == pytest.approx(differences.mean())
+from pipeline.answer.findings import crossings, percent
+from tests.answer.made_up import made_up
 
 
 def test_curves_cross_where_their_straight_lines_in_logarithms_do():

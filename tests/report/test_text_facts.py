@@ -1,42 +1,35 @@
 """What is read of a text for the report: n-gram perplexities with and without context, and where the prompts stand."""
 
-from math import log2
+from math import exp, log, log2
 
 import numpy as np
 import pytest
 
 from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline.config import CorpusConfig
-from pipeline.report.text_facts import text_facts, windowed_bits_per_char
+from pipeline.report.text_facts import costs_of_windows, text_facts
 from pipeline.text.corpus import load_corpus
 
 
-def test_a_window_starts_without_context():
+def test_a_window_starts_without_context_by_models_of_lower_orders():
     ids = np.random.default_rng(0).integers(0, 4, 400)
-    model = KneserNey(ids[:300], 4, order=4)
-    rest, length = ids[300:], 8
+    rest, length, order = ids[300:], 8, 4
+    fitted = {n: KneserNey(ids[:300], 4, n) for n in range(1, order + 1)}
     by_hand = [
-        model.log2_probabilities(rest[start : start + length + 1])[1:].sum() for start in range(len(rest) - length)
+        np.mean([fitted[min(t + 1, order)].log2_probabilities(rest[start : start + t + 1])[-1] for t in range(1, 9)])
+        for start in range(len(rest) - length)
     ]
-    assert windowed_bits_per_char(model, rest, length) == pytest.approx(-np.mean(by_hand) / length)
-
-
-def test_less_context_is_that_of_a_lower_order():
-    ids = np.random.default_rng(1).integers(0, 3, 500)
-    model = KneserNey(ids, 3, order=5)
-    assert np.array_equal(model.log2_probabilities(ids), model.log2_probabilities(ids, 4))
-    assert not np.array_equal(model.log2_probabilities(ids), model.log2_probabilities(ids, 2))
-    for position in (10, 77, 499):
-        short = model.log2_probabilities(ids[position - 2 : position + 1])[-1]
-        assert model.log2_probabilities(ids, 2)[position] == pytest.approx(short)
+    assert costs_of_windows(fitted[order], rest, length) == pytest.approx(-log(2) * np.array(by_hand))
 
 
 def test_of_the_book_more_context_is_better_and_the_prompts_are_found(book):
     corpus = load_corpus(CorpusConfig(str(book)))
     facts = text_facts(corpus)
-    perplexities = [facts.val_perplexities[order] for order in range(1, 7)]
+    perplexities = [facts.val_perplexities[order] for order in range(1, 9)]
     assert perplexities == sorted(perplexities, reverse=True)
-    assert all(facts.windowed[order] > facts.val_perplexities[order] for order in range(2, 7))
+    assert [facts.windowed[order] for order in (4, 5, 6)] == pytest.approx([5.17, 4.86, 4.78], abs=0.005)
+    assert (facts.best_order, facts.best_windowed_order, facts.test_order) == (8, 8, 7)
+    assert exp(np.mean(facts.block_costs["stream_test"][7])) == pytest.approx(facts.test_perplexity, rel=1e-3)
     assert facts.unigram == pytest.approx(16.66, abs=0.01)
     assert facts.train_unigram == pytest.approx(17.07, abs=0.01)
     assert (facts.stream_val_unigram, facts.stream_test_unigram) == pytest.approx((16.86, 16.59), abs=0.01)

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from scipy.special import stdtrit
 from scipy.stats import ttest_ind
 
-from pipeline.support.statistics import Spread, block_bootstrap, difference, estimate, holm, pooled_spread
+from pipeline.support.statistics import (
+    Estimate,
+    PairedComparison,
+    Spread,
+    block_bootstrap,
+    difference,
+    estimate,
+    holm,
+    paired,
+    pooled_spread,
+)
 
 NUMBERS = st.lists(st.floats(-5, 5), min_size=2, max_size=6)
 
@@ -99,3 +109,29 @@ def test_a_short_last_block_weighs_as_many_values_as_it_has():
 
 def test_a_single_block_has_no_interval():
     assert block_bootstrap(np.array([1.0, 2.0]), block=2).low is None
+
+
+@pytest.mark.parametrize(
+    ("mean", "seeds", "text", "verdict"),
+    [
+        (-0.05, 0.01, 0.02, "ahead"),
+        (0.05, 0.01, 0.02, "behind"),
+        (-0.05, 0.01, 0.06, "open"),
+        (-0.05, 0.06, 0.01, "open"),
+        (-0.05, None, 0.02, "ahead"),
+        (-0.05, None, 0.06, "open"),
+    ],
+)
+def test_a_verdict_needs_both_intervals_on_one_side_of_zero(mean, seeds, text, verdict):
+    over_seeds = Estimate(mean, None, None) if seeds is None else Estimate(mean, mean - seeds, mean + seeds)
+    assert PairedComparison(over_seeds, Estimate(mean, mean - text, mean + text)).verdict == verdict
+
+
+def test_differences_have_students_interval_of_seeds_and_the_bootstraps_of_the_text():
+    differences = np.random.default_rng(0).normal(-0.1, 1.0, (3, 4000))
+    found = paired(differences, block=50)
+    means = differences.mean(axis=1)
+    assert found.over_seeds.mean == pytest.approx(means.mean())
+    half = 4.303 * means.std(ddof=1) / 3**0.5
+    assert found.over_seeds.low == pytest.approx(means.mean() - half, rel=1e-3)
+    assert found.over_text.mean == pytest.approx(differences.mean())

@@ -1,0 +1,94 @@
+"""Networks against n-grams on the same characters: no word that the seeds or the text do not bear out."""
+
+from dataclasses import replace
+from math import exp, log
+
+import numpy as np
+import pytest
+
+from pipeline.report.counting import (
+    against_counting,
+    best_stream,
+    mean_test_perplexity,
+    same_text_against_counting,
+    seed_spread,
+)
+from pipeline.report.reproduction import RecordedTraining
+from tests.report.reproductions import TEXT, reproduction
+
+LSTM = "lstm-torch-1x128"
+NOISE = np.random.default_rng(0).normal(0, 0.3, 100)
+BAR = log(5.17) + NOISE - NOISE.mean()
+FACTS = replace(TEXT, block_costs={"windowed": {4: tuple(BAR)}, "stream_test": {7: tuple(BAR)}})
+
+
+def trained(*perplexities: float, noise: float = 0.05, text: str = "windowed") -> tuple[RecordedTraining, ...]:
+    """Seeds of a network that has these perplexities on the text of BAR."""
+    random = np.random.default_rng(1)
+    runs = reproduction(seeds=len(perplexities))[LSTM].runs
+    difference = [random.normal(0, noise, len(BAR)) for _ in runs]
+    costs = [BAR - BAR.mean() + log(value) + d - d.mean() for value, d in zip(perplexities, difference, strict=True)]
+    return tuple(replace(run, block_costs={text: tuple(each)}) for run, each in zip(runs, costs, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("perplexities", "noise", "words"),
+    [
+        ((4.8, 4.82, 4.81), 0.05, "4.81 (ahead of the "),
+        ((5.6, 5.62, 5.61), 0.05, "5.61 (behind the "),
+        ((4.8, 4.82, 4.81), 2.0, "4.81 (level with the "),
+        ((4.4, 5.4, 4.9), 0.05, "4.88 (level with the "),
+    ],
+)
+def test_a_network_is_ahead_or_behind_only_outside_both_the_seeds_and_the_texts_interval(perplexities, noise, words):
+    found = against_counting(trained(*perplexities, noise=noise), FACTS, "windowed", 4)
+    assert str(found).startswith(words), str(found)
+
+
+def test_a_comparison_says_how_wide_both_intervals_are():
+    found = against_counting(trained(5.04, 5.05, 5.06), FACTS, "windowed", 4)
+    assert found is not None
+    assert str(found).startswith("5.05 (ahead of the 4-gram's 5.17: -2.3 %, ")
+    assert str(found).count(" by ") == 2
+
+
+def test_one_seed_has_an_interval_by_the_spread_of_other_configurations():
+    (alone,), others = trained(5.05), [trained(5.0, 5.1), trained(6.0, 6.1)]
+    spread = seed_spread(others, "windowed")
+    found = against_counting([alone], FACTS, "windowed", 4, spread)
+    assert spread is not None
+    assert found is not None
+    assert found.comparison.over_seeds.half == pytest.approx(4.303 * (spread.deviation or 0), rel=1e-3)
+    assert seed_spread([[alone]], "windowed") is None
+
+
+def test_trainings_by_the_stream_preset_are_compared_with_the_ngram_of_their_own_text():
+    found = against_counting(trained(3.6, 3.7, text="test"), FACTS, "stream_test", 7)
+    assert found is not None
+    assert found.order == 7
+    assert found.perplexity == pytest.approx(3.65, abs=0.01)
+
+
+@pytest.mark.parametrize("order", [4, 5])
+def test_a_record_without_the_costs_is_not_compared(order):
+    facts = FACTS if order == 5 else TEXT
+    assert against_counting(trained(5.0), facts, "windowed", order) is None
+    assert same_text_against_counting(reproduction(), LSTM, "windowed", order) is None
+
+
+def test_the_best_of_our_recipe_is_chosen_by_validation():
+    done = reproduction(seeds=1)
+    better = tuple(replace(run, val=(3.5,) * 26) for run in done[LSTM].stream)
+    configurations = tuple(replace(one, stream=better) if one.id == LSTM else one for one in done.configurations)
+    chosen = best_stream(replace(done, configurations=configurations))
+    assert chosen is not None
+    assert chosen.id == LSTM
+
+
+def test_the_test_perplexity_of_the_protocols_networks_is_the_mean_over_their_seeds():
+    done = reproduction(seeds=3)[LSTM]
+    values = [run.test_perplexity or 0.0 for run in done.runs]
+    found = mean_test_perplexity(done)
+    assert found is not None
+    assert found.mean == pytest.approx(exp(np.log(values).mean()))
+    assert mean_test_perplexity(replace(done, runs=())) is None
