@@ -34,7 +34,7 @@ class AgainstCounting:
     comparison: PairedComparison
 
     def __str__(self) -> str:
-        """Format as "5.10 (level with the 4-gram's 5.17: -1.4 %, -4.9 to +2.2 by seeds, -3.3 to +0.6 by the text)"."""
+        """Format as "level with the 4-gram's 5.17: -1.4 %, -4.9 to +2.2 by seeds, -3.3 to +0.6 by the text"."""
         intervals = [
             f", {100 * expm1(each.low):+.1f} to {100 * expm1(each.high):+.1f} by {name}"
             for name, each in (("seeds", self.comparison.over_seeds), ("the text", self.comparison.over_text))
@@ -42,7 +42,7 @@ class AgainstCounting:
         ]
         change = f"{100 * expm1(self.comparison.over_text.mean):+.1f} %"
         side = WORDS[self.comparison.verdict]
-        return f"{self.perplexity:.2f} ({side} the {self.order}-gram's {self.bar:.2f}: {change}{''.join(intervals)})"
+        return f"{side} the {self.order}-gram's {self.bar:.2f}: {change}{''.join(intervals)}"
 
 
 def against_counting(
