@@ -204,6 +204,7 @@ def _training(training: NestedTraining) -> RecordedTraining:
         **{**curves, **pooled},
         train_seconds=seconds[-1] if seconds else 0.0,
         first_half=first_half[0] if len(first_half) == epochs else None,  # an older version may have begun it
+        seconds=tuple(seconds) if len(seconds) == epochs else (),
         test_perplexity=training.result.get("test_perplexity"),
         windowed=training.result.get("val_perplexity_windowed"),
         block_costs={text: tuple(means) for text, means in costs.items()},

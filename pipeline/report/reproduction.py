@@ -31,7 +31,8 @@ class RecordedTraining:
     at the best epoch, and ``windowed`` that of the report's validation windows, pooled. ``block_costs`` are mean costs
     in nats of consecutive blocks of held-out text at the best epoch, by text: "val", "test" (with context) and
     "windowed". ``texts`` (prompt, text including the prompt) are decoded greedily with the weights after the last
-    epoch. Fields known only at the end are None or empty before it.
+    epoch. ``seconds`` are those of training, from its start to the end of each epoch, and ``train_seconds`` the last of
+    them. Fields known only at the end are None or empty before it.
     """
 
     run_id: str
@@ -46,6 +47,7 @@ class RecordedTraining:
     first_half: float | None = None
     test_perplexity: float | None = None
     windowed: float | None = None
+    seconds: tuple[float, ...] = ()
     block_costs: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     texts: tuple[tuple[str, str], ...] = ()
     stopped: str = ""
@@ -72,6 +74,7 @@ class RecordedTraining:
             self,
             **curves,
             epochs_planned=epochs,
+            seconds=self.seconds[:epochs],
             train_seconds=self.train_seconds * epochs / self.epochs,
             test_perplexity=None,
             windowed=None,
@@ -117,9 +120,8 @@ class Configuration:
 
     @property
     def label(self) -> str:
-        """The label in figures: GRU 2x32; the id says in which equations it is written."""
-        reported = self.reported
-        return f"{reported.cell.upper()} {reported.num_layers}x{reported.hidden_size}"
+        """The name in sentences, tables and figures: GRU scratch 1x32."""
+        return self.reported.label
 
     @property
     def whole(self) -> tuple[RecordedTraining, ...]:

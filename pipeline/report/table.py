@@ -78,6 +78,12 @@ class Reported:
     tolerance: float | None = None
 
     @property
+    def label(self) -> str:
+        """The name in sentences, tables and figures: GRU scratch 1x32; an id that is not made of the shape is kept."""
+        made_of = (self.cell, self.implementation, f"{self.num_layers}x{self.hidden_size}")
+        return f"{self.cell.upper()} {' '.join(made_of[1:])}" if self.id == "-".join(made_of) else self.id
+
+    @property
     def model(self) -> dict[str, str | int]:
         """Implementation and shape, by ModelConfig field."""
         names = ("implementation", "cell", "num_layers", "hidden_size")

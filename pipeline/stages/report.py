@@ -1,9 +1,10 @@
 """The stage ``report``: judge recorded trainings and write the page."""
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,16 @@ from pipeline.errors import InputError
 from pipeline.report.checks import Check, checks
 from pipeline.report.corrections import corrections
 from pipeline.report.explanations import explanations
+from pipeline.report.open_data import epochs_csv, result
 from pipeline.report.page import page
+from pipeline.report.page.reproducibility import summary_markdown
 from pipeline.report.record import STAGE, command_of, recorded_reproduction
-from pipeline.report.reproduction import Configuration, Reproduction
-from pipeline.report.statements.judging import weigh
+from pipeline.report.reproduction import Reproduction
+from pipeline.report.statements.judging import sensitivity, weigh
 from pipeline.report.statements.table import read_statements
-from pipeline.report.statements.verdicts import IN_PART, Verdict
+from pipeline.report.statements.verdicts import Verdict
 from pipeline.report.table import REPORT_SYMBOLS, Table, configurations_of, read_table, report_table
+from pipeline.support.files import write_atomically
 from pipeline.tracking import records, runs, store
 from pipeline.tracking.runs import TrackedRun
 from pipeline.training.hardware import check_shape_fits
@@ -47,7 +51,7 @@ def table_of(against: str) -> Table:
 
 
 def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> ReproductionRun:
-    """Judge the reproduction; write its pages to disk and log them as artifacts of ``run``."""
+    """Judge the reproduction; write its pages and data to disk, and log them as artifacts of ``run``."""
     is_own = reproduction.table.digest == report_table().digest
     evidence = weigh(reproduction, reproduction.statements)
     verdicts = evidence.verdicts
@@ -58,34 +62,28 @@ def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> Re
         corrections(evidence),
         explanations(evidence),
         held,
+        sensitivity(reproduction, reproduction.statements),
     )
+    data = result(reproduction, verdicts, held)
+    files = {
+        "summary.md": summary_markdown(reproduction, verdicts),
+        "epochs.csv": epochs_csv(reproduction),
+        "result.json": json.dumps({**data, "report": "report.html"}, indent=1, ensure_ascii=False),
+    }
     folder = report_folder(output, reproduction.quick, "" if is_own else reproduction.table.name)
     with writable(folder):
         page.write(pages, folder)
+        for name, text in files.items():
+            write_atomically(folder / name, text.encode())
     run.text(REPORT_FILE, pages.html)
-    run.text("report/report.md", pages.markdown)
-    for name, png in pages.figures.items():
-        run.picture(f"report/{name}", png)
+    for name, text in {**pages.figures, "report.md": pages.markdown, **files}.items():
+        run.text(f"report/{name}", text)
     return ReproductionRun(
         reproduction=reproduction,
         verdicts=verdicts,
         checks=held,
         folder=folder,
-        result={
-            "run_id": reproduction.run_id,
-            "table": reproduction.table.name,
-            "quick": reproduction.quick,
-            "corpus": reproduction.text.corpus,
-            "report": str(folder / "report.html"),
-            "configurations": [_row(configuration) for configuration in reproduction.configurations],
-            "verdicts": {
-                verdict.statement.id: {"verdict": verdict.word, "part": verdict.part}
-                if verdict.word == IN_PART
-                else {"verdict": verdict.word}
-                for verdict in verdicts
-            },
-            "checks": [asdict(check) for check in held],
-        },
+        result={**data, "report": str(folder / "report.html")},
     )
 
 
@@ -104,23 +102,6 @@ def writable(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"--output {folder} can't be written: {error.strerror}; give another folder") from error
-
-
-def _row(configuration: Configuration) -> dict[str, Any]:
-    """The result of one configuration, None for figures without a training."""
-    best = configuration.mean_best_val if configuration.furthest else None
-    return {
-        "id": configuration.id,
-        "report_parameters": configuration.complexity.report_parameters,
-        "report_macs": configuration.complexity.report_macs,
-        "macs_per_char": configuration.complexity.macs_per_char,
-        "seeds": len(configuration.furthest),
-        "epochs": min((run.epochs for run in configuration.furthest), default=0),
-        "train_perplexity": curve[-1] if (curve := configuration.mean_curve("train")) else None,
-        "val_perplexity": curve[-1] if (curve := configuration.mean_curve("val")) else None,
-        "best_val_perplexity": best,
-        "stream_test_perplexity": next((run.test_perplexity for run in configuration.stream if run.is_whole), None),
-    }
 
 
 def rewrite_report(run_id: str, against: str, output: str, statements: str = "") -> ReproductionRun:

@@ -168,3 +168,10 @@ def test_the_reports_configurations_have_macs_of_their_shape():
     macs = {(one.cell, one.num_layers, one.hidden_size): one.macs_per_char for one in report_table().rows}
     assert macs["rnn", 1, 128] == 128 * (28 + 128 + 2) + 128 + 129 * 28
     assert max((size, shape) for shape, size in macs.items())[1] == ("lstm", 1, 1024)
+
+
+def test_a_label_is_made_of_the_shape_unless_the_id_is_another(table_of):
+    assert [row.label for row in table_of("gru-scratch-1x32,scratch,gru,1,32,,,", "mine,torch,lstm,2,8,,,").rows] == [
+        "GRU scratch 1x32",
+        "mine",
+    ]

@@ -13,7 +13,6 @@ from pipeline.text.corpus import Corpus
 from pipeline.tracking import records
 from tests.labs import make_artifacts_plain
 from tests.pools import Inline
-from tests.report.page.pages import make_pages_plain
 
 TWO = ReproduceConfig(only="gru-scratch-1x8,lstm-scratch-1x8", epochs=1)
 ONE = replace(TWO, only="gru-scratch-1x8")
@@ -35,12 +34,12 @@ class WithoutOwnRecipe(Inline):
 def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
     """Another text in place of the book, in the command and in what stands in for a worker; artifacts that cost less.
 
-    That pictures are drawn is for the tests of figures and of the page.
+    That pictures are drawn is for the tests of figures.
     """
     patch.setattr("pipeline.stages.reproduce.load_corpus", lambda config: corpus)
     patch.setattr("pipeline.stages.train._corpus_of_task", lambda config: corpus)
+    patch.setattr("pipeline.stages.report.sensitivity", lambda reproduction, statements: {})
     make_artifacts_plain(patch)
-    make_pages_plain(patch)
 
 
 def trainings(run_id: str) -> dict[str, Any]:

@@ -19,7 +19,19 @@ def test_the_pages_are_on_disk_and_among_the_artifacts(done, lab):
     assert page == records.read_text(done.reproduction.run_id, "report/report.html")
     assert "gru-scratch-1x8" in page
     assert (done.folder / "report.md").is_file()
-    assert list((done.folder / "figures").glob("*.png"))
+    assert list((done.folder / "figures").glob("*.svg"))
+
+
+@pytest.mark.parametrize("name", ["result.json", "epochs.csv", "summary.md"])
+def test_the_data_are_beside_the_page_and_among_the_artifacts(done, name):
+    text = (done.folder / name).read_text()
+    assert text == records.read_text(done.reproduction.run_id, f"report/{name}")
+    assert "gru-scratch-1x8" in text or "GRU scratch 1x8" in text
+
+
+def test_the_data_have_the_seconds_of_each_epoch(done):
+    (run,) = done.reproduction["gru-scratch-1x8"].runs
+    assert run.seconds[-1] == run.train_seconds > 0
 
 
 def test_the_report_against_another_table_takes_the_same_runs(done, tmp_path):

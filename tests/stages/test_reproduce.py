@@ -479,7 +479,7 @@ def test_of_a_reproduction_that_kept_no_commands_the_first_and_the_last_are_know
 def test_what_is_kept_of_a_reproduction_names_no_folder_of_the_machine(done, lab):
     kept = records.read_text(done.reproduction.run_id, "result.json")
     assert json.loads(kept)["report"] == "report/report.html"
-    pages = [(done.folder / name).read_text() for name in ("report.html", "report.md")]
+    pages = [(done.folder / name).read_text() for name in ("report.html", "report.md", "summary.md", "result.json")]
     for text in (kept, *pages):
         assert str(lab) not in text
         assert "/home/" not in text

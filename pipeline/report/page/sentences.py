@@ -1,24 +1,40 @@
-"""Compose the sentences and banners of the report's page."""
+"""Compose the sentences of the report's page: the question, its answer, what was reproduced, and what is missing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from math import log
+from re import escape, sub
 
-from pipeline.config import WINDOW_LENGTH
+from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
+from pipeline.report.counting import against_counting, same_text_against_counting
 from pipeline.report.learning import BASELINE_ORDER
 from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.statements.evidence import protocol_epochs
-from pipeline.report.statements.verdicts import Verdict, Word, words_counted
+from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, words_counted
+from pipeline.report.table import report_table
 from pipeline.report.wording import counted, listed, rounded, span
-from pipeline.support.statistics import estimate
+from pipeline.support.statistics import geometric_mean
 
-DRAWN_ORDERS = (1, 4, 6)  # of the n-grams, as lines in the figures
+PROTOCOL = (
+    f"Protocol, that of the d2l.ai book: {WINDOW_TRAIN:,} windows of {WINDOW_LENGTH} characters train, the next "
+    f"{WINDOW_VAL:,} validate; batches of 1,024, shuffled; the state starts at zero in every window; SGD without "
+    "momentum, gradient norm clipped at 1. From scratch: normal weights of standard deviation 0.01, learning rate 4, "
+    "50 epochs. torch.nn: its default weights, learning rate 4 (RNN 1, several layers 2), 100 epochs. Text is "
+    "generated greedily, 20 characters after the prompt."
+)
 
-SIGNS: dict[Word, tuple[str, str]] = {  # sign, CSS class
-    "reproduced": ("✓", "holds"),
-    "in part": ("◐", "open"),
-    "conclusion right, reason wrong": ("◑", "open"),
-    "not reproduced": ("✗", "fails"),
-    "open": ("?", "open"),
-}
+SOURCES = (
+    "A. Zhang, Z. C. Lipton, M. Li, A. J. Smola: Dive into Deep Learning. Cambridge University Press, 2023 (d2l.ai), "
+    "chapters 9 and 10: the protocol.",
+    "H. G. Wells: The Time Machine. Heinemann, 1895: the text.",
+    "R. Kneser, H. Ney: Improved backing-off for m-gram language modeling. ICASSP 1995, pages 181-184.",
+    "S. F. Chen, J. Goodman: An empirical study of smoothing techniques for language modeling. Technical report "
+    "TR-10-98, Harvard University, 1998; Computer Speech and Language 13 (1999), pages 359-394.",
+)
+
+
+def is_own(reproduction: Reproduction) -> bool:
+    """Whether it is compared with the coursework report, and not with another table."""
+    return reproduction.table.digest == report_table().digest
 
 
 def _planned(configurations: Iterable[Configuration]) -> list[int]:
@@ -30,59 +46,156 @@ def quick_words(reproduction: Reproduction) -> str:
     return f"A quick check of {span(planned)} epoch{'' if planned == [1] else 's'}: no reproduction"
 
 
-def titled(reproduction: Reproduction, title: str) -> str:
-    return f"{title} ({quick_words(reproduction)[2:]})" if reproduction.quick else title
-
-
-def drawn_baselines(reproduction: Reproduction) -> dict[str, float]:
-    """Perplexities of the n-grams drawn in figures, by label."""
-    known = reproduction.text.val_perplexities
-    return {order_name(order): known[order] for order in DRAWN_ORDERS if order in known}
-
-
-def order_name(order: int) -> str:
-    return "letter frequencies" if order == 1 else f"{order}-gram"
-
-
-def about_sentences(reproduction: Reproduction, own: bool) -> list[str]:
-    """Introduce the page and its two metrics, perplexity and MACs."""
-    what = (
-        "“The report” is a coursework report of 2023 that trains character-level GRU, LSTM and RNN language models on "
-        "H. G. Wells's The Time Machine in the style of the d2l.ai book, and compares their perplexity, training time, "
-        "text and size; this page trains them again under the book's protocol, for its readers, and for students of "
-        "what such figures do and do not show."
-        if own
-        else f"This page sets what {reproduction.table.name} reports of character-level recurrent language models "
-        "beside the same models trained on H. G. Wells's The Time Machine under the protocol of the d2l.ai book."
-    )
+def banners(reproduction: Reproduction) -> list[str]:
+    """Warnings for the top of the page: a quick check, or another number of epochs than the protocol's."""
+    if reproduction.quick:
+        return [f"{quick_words(reproduction)}. Its figures say that everything runs, and nothing of the statements."]
+    other = [
+        configuration
+        for configuration in reproduction.configurations
+        if any(run.epochs_planned != protocol_epochs(configuration.reported) for run in configuration.furthest)
+    ]
+    if not other:
+        return []
     return [
-        what,
-        "Perplexity, exp of the mean cross-entropy per character, is the number of equally likely characters "
-        "between which a model is left undecided on average: "
-        f"{reproduction.text.vocab_size} is a blind guess, 1 is certainty. MACs, multiply-accumulate operations, are "
-        "what the use of a model costs, whatever the machine.",
+        f"{_labels(other)}: trained for {span(_planned(other))} epochs, where the protocol has "
+        f"{span([protocol_epochs(configuration.reported) for configuration in other])}."
     ]
 
 
-def banners(reproduction: Reproduction) -> list[str]:
-    """Warnings for the top of the page: a quick check, or another number of epochs than the protocol's."""
-    sentences = []
-    if reproduction.quick:
-        sentences.append(
-            f"{quick_words(reproduction)}. Its figures say that everything runs, and nothing of the report's claims."
-        )
-    else:
-        other = [
-            configuration
-            for configuration in reproduction.configurations
-            if any(run.epochs_planned != protocol_epochs(configuration.reported) for run in configuration.furthest)
-        ]
-        if other:
-            sentences.append(
-                f"{listed([configuration.id for configuration in other])}: trained for {span(_planned(other))} epochs, "
-                f"where the protocol has {span([protocol_epochs(configuration.reported) for configuration in other])}."
-            )
+def _labels(configurations: Iterable[Configuration]) -> str:
+    return listed([configuration.label for configuration in configurations])
+
+
+def with_labels(text: str, reproduction: Reproduction) -> str:
+    """The text with the label of a configuration in the place of its id."""
+    labels = {configuration.id: configuration.label for configuration in reproduction.configurations}
+    ids = "|".join(escape(id) for id in sorted(labels, key=len, reverse=True))
+    return sub(rf"(?<![\w-])({ids})(?![\w-])", lambda id: labels[id[1]], text)
+
+
+# --- the answer ------------------------------------------------------------------------------------------------------
+
+
+def question(reproduction: Reproduction) -> str:
+    what = "a coursework report on recurrent networks" if is_own(reproduction) else reproduction.table.name
+    return f"Does {what} hold when its networks are trained again?"
+
+
+def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
+    """Three sentences: how many statements hold, the level that is furthest off, and what counting reaches."""
+    sentences = [_tally_sentence(reproduction, verdicts) if verdicts else training_sentence(reproduction)]
+    whole = [configuration for configuration in reproduction.configurations if configuration.whole]
+    levels = [configuration for configuration in whole if configuration.reported.perplexity_end]
+    if levels:
+        sentences.append(_furthest_sentence(levels))
+    if whole and BASELINE_ORDER in reproduction.text.windowed:
+        sentences.append(_counting_sentence(reproduction, whole))
     return sentences
+
+
+def _tally_sentence(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> str:
+    counts = words_counted(verdicts)
+    whose = "the report's" if is_own(reproduction) else "its"
+    sentence = (
+        f"Of {whose} {counted(len(verdicts), 'statement')} {counts[HOLDS]} {'is' if counts[HOLDS] == 1 else 'are'} "
+        f"reproduced and {counts[IN_PART]} in part, {counts[WRONG_REASON]} right for a wrong reason, "
+        f"{counts[FAILS]} not reproduced and {counts[OPEN]} open"
+    )
+    equal = [configuration.label for configuration in reproduction.configurations if _is_equal(configuration)]
+    returned = f"; the texts of {listed(equal)} return letter for letter" if equal else ""
+    return f"{sentence}{returned}."
+
+
+def _furthest_sentence(levels: Sequence[Configuration]) -> str:
+    """Name the configuration whose last validation perplexity is furthest, as a ratio, from the reported level."""
+
+    def distance(configuration: Configuration) -> float:
+        return abs(log(configuration.mean_curve("val")[-1] / (configuration.reported.perplexity_end or 1)))
+
+    worst = max(levels, key=distance)
+    train, val = (rounded(worst.mean_curve(curve)[-1]) for curve in ("train", "val"))
+    epochs = span([run.best_epoch for run in worst.furthest])
+    return (
+        f"The perplexity furthest from the report's is {worst.label}'s: about {worst.reported.perplexity_end:g} is "
+        f"reported, and it ends at {train} in training and {val} in validation (at best "
+        f"{rounded(worst.mean_best_val)}, epoch {epochs})."
+    )
+
+
+def best_pooled(configuration: Configuration) -> float:
+    """The pooled validation perplexity at the best epoch, mean over seeds: the average that n-grams have too."""
+    return geometric_mean([run.val_pooled[run.best_epoch - 1] for run in configuration.furthest])
+
+
+def _counting_sentence(reproduction: Reproduction, whole: Sequence[Configuration]) -> str:
+    """Compare the networks with an n-gram, and name a training by another recipe if it does not lose to it."""
+    bar, best = reproduction.text.windowed[BASELINE_ORDER], min(whole, key=best_pooled)
+    compared = against_counting(best.furthest, reproduction.text, "windowed", BASELINE_ORDER)
+    side = compared.comparison.verdict if compared else "ahead" if best_pooled(best) < bar else "behind"
+    networks = counted(len(whole), "network")
+    opening = {
+        "ahead": f"The best of {networks} beats a {BASELINE_ORDER}-gram",
+        "behind": f"{f'All {networks} lose' if len(whole) > 1 else 'The network loses'} to a {BASELINE_ORDER}-gram",
+        "open": f"The best of {networks} is level with a {BASELINE_ORDER}-gram",
+    }[side]
+    sentence = f"{opening} that counts the same characters ({rounded(best_pooled(best))} against {rounded(bar)})"
+    others = [
+        (other.perplexity, other.comparison.verdict, configuration.label)
+        for configuration in reproduction.configurations
+        if (other := same_text_against_counting(reproduction, configuration.id, "windowed", BASELINE_ORDER))
+    ]
+    if side != "behind" or not others:
+        return f"{sentence}."
+    value, other_side, label = min(others)
+    ending = "" if other_side == "behind" else ", so it is the recipe that loses and not the network"
+    return f"{sentence}; by another recipe the shape of {label} reaches {rounded(value)} on them{ending}."
+
+
+# --- what was reproduced ---------------------------------------------------------------------------------------------
+
+
+def equal_texts(configuration: Configuration) -> list[str]:
+    """The prompts whose reported text at least one seed generates letter for letter."""
+    ours = [dict(run.texts) for run in configuration.furthest]
+    return [prompt for prompt, text in configuration.reported.samples if any(t.get(prompt) == text for t in ours)]
+
+
+def _is_equal(configuration: Configuration) -> bool:
+    return 0 < len(configuration.reported.samples) == len(equal_texts(configuration))
+
+
+def reproduced_points(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
+    """Title and sentence for texts, starts, print-outs and levels."""
+    points = []
+    asked = [configuration for configuration in reproduction.configurations if configuration.reported.samples]
+    if asked:
+        equal = sorted(((len(equal_texts(each)), each) for each in asked), key=lambda pair: -pair[0])
+        named = listed([f"{each.label} ({number} of {len(each.reported.samples)})" for number, each in equal if number])
+        words = f"Equal letter for letter: {named}, the best evidence that the assumed protocol is the report's."
+        points.append(("Texts", words if named else "None is equal letter for letter."))
+    for kind, title in (("start", "Starts"), ("print-out", "Print-outs"), ("end", "Levels")):
+        chosen = [verdict for verdict in verdicts if verdict.statement.kind == kind]
+        if chosen:
+            counts = words_counted(chosen)
+            part = f", {counts[IN_PART]} in part" if counts[IN_PART] else ""
+            more = f" {_first_points(reproduction)}" if kind == "start" else ""
+            points.append((title, f"{counts[HOLDS]} of {len(chosen)} reproduced{part}.{more}"))
+    return points
+
+
+def _first_points(reproduction: Reproduction) -> str:
+    runs = [run for configuration in reproduction.configurations for run in configuration.furthest]
+    halves = [run.first_half for run in runs if run.first_half is not None]
+    if not halves:
+        return "The first half epoch, whose mean the book draws first, was not recorded."
+    return (
+        f"The first point that the book draws is the mean over the first half epoch: {rounded(min(halves))} to "
+        f"{rounded(max(halves))} here."
+    )
+
+
+# --- limitations -----------------------------------------------------------------------------------------------------
 
 
 def training_sentence(reproduction: Reproduction) -> str:
@@ -101,118 +214,35 @@ def training_sentence(reproduction: Reproduction) -> str:
     )
 
 
-# --- the summary -----------------------------------------------------------------------------------------------------
-
-
-def summary_sentences(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
-    """The main results in up to five sentences."""
-    whole = [configuration for configuration in reproduction.configurations if configuration.whole]
-    missing: dict[tuple[str, str], list[str]] = {}
+def limitations(reproduction: Reproduction) -> list[str]:
+    """What is missing, and what the figures can't say."""
+    missing: dict[tuple[str, str], list[Configuration]] = {}
     for configuration in reproduction.configurations:
         if not configuration.whole:
-            missing.setdefault((configuration.progress, configuration.stopped), []).append(configuration.id)
-    trained = f"{len(whole)} of {len(reproduction.configurations)} configurations were trained for all their epochs"
-    sentences = ["; ".join([trained, *(_missing(*how, ids) for how, ids in missing.items())]) + "."]
-    if whole:
-        sentences += [_best_sentence(reproduction, whole), _gap_sentence(whole)]
-    sentences.append(_claims_sentence(reproduction, verdicts))
-    streamed = [
-        (run.best_val, run.test_perplexity, configuration.shape)
-        for configuration in reproduction.configurations
-        for run in configuration.stream
-        if run.is_whole and run.test_perplexity is not None
+            missing.setdefault((configuration.progress, configuration.stopped), []).append(configuration)
+    own = [
+        "The report states no protocol: the book's is assumed, with the numbers of epochs that its times fit.",
+        "Its perplexities are read off prose, to one digit; how an ambiguous word is read stands with the statement.",
     ]
-    if streamed:
-        # selected by validation, never by the test text
-        val, value, shape = min(streamed, key=lambda training: training[0])
-        baseline = reproduction.text.test_perplexity
-        sentences.append(
-            f"Trained on nine tenths of the text by this project's own recipe, the best of the same shapes by "
-            f"validation ({shape}, {rounded(val)}) has a perplexity of {rounded(value)} on held-out test text, "
-            f"{'ahead of' if value < baseline else 'behind'} a Kneser-Ney "
-            f"{reproduction.text.test_order}-gram's {rounded(baseline)}."
-        )
-    return sentences
+    return [
+        *(own if is_own(reproduction) else []),
+        f"{training_sentence(reproduction)} One short text: a validation perplexity is that of "
+        f"one passage of it, whatever the number of seeds.",
+        "Seconds were taken on another machine than the report's: only their order and ratios can be compared.",
+        *(_missing(*how, which) for how, which in missing.items()),
+    ]
 
 
-def _missing(progress: str, stopped: str, ids: Sequence[str]) -> str:
-    """Describe configurations whose trainings are missing or incomplete."""
-    were = "was" if len(ids) == 1 else "were"
+def _missing(progress: str, stopped: str, which: Sequence[Configuration]) -> str:
+    """Say which trainings are missing or incomplete."""
+    were = "was" if len(which) == 1 else "were"
     if progress == "not run":
-        return f"{listed(ids)} {were} not run"
-    return (
-        f"{listed(ids)} {were} stopped after {progress} ({stopped})"
-        if stopped
-        else f"{listed(ids)} {were} trained for {progress}"
-    )
+        return f"{_labels(which)} {were} not run."
+    how = f"stopped after {progress} ({stopped})" if stopped else f"trained for {progress}"
+    return f"{_labels(which)} {were} {how}."
 
 
-def _best_sentence(reproduction: Reproduction, whole: Sequence[Configuration]) -> str:
-    """Compare the best network with n-grams, by the rule of pipeline.report.learning."""
-    best = min(whole, key=lambda configuration: configuration.mean_best_val)
-    epochs = span([run.best_epoch for run in best.furthest])
-    text = reproduction.text
-    sentence = (
-        f"The best network reaches a validation perplexity of {rounded(best.mean_best_val)} ({best.id}, epoch {epochs})"
-    )
-    if BASELINE_ORDER not in text.windowed:
-        return f"{sentence}."
-
-    def pooled_of(configuration: Configuration) -> float:
-        return estimate([run.val_pooled[run.best_epoch - 1] for run in configuration.furthest]).mean
-
-    pooled = pooled_of(best)
-    ahead = sum(pooled_of(configuration) < text.windowed[BASELINE_ORDER] for configuration in whole)
-    orders = [order for order in (4, 5, 6) if order in text.windowed]
-    windowed, known = (
-        listed([f"{rounded(baselines[order])} for order {order}" for order in orders if order in baselines])
-        for baselines in (text.windowed, text.val_perplexities)
-    )
-    return (
-        f"{sentence}, averaged as the book does it, and {rounded(pooled)} pooled over all characters. Modified "
-        f"Kneser-Ney n-grams (Chen and Goodman 1998) of the same training characters reach {windowed} where each "
-        f"window of {WINDOW_LENGTH} starts without context, as the networks' do, and {known} with it, so that "
-        f"{ahead or 'none'} of the {len(whole)} networks {'is' if ahead in (0, 1) else 'are'} better than a "
-        f"{BASELINE_ORDER}-gram that reads as they do."
-    )
-
-
-def _gap_sentence(whole: Sequence[Configuration]) -> str:
-    def end(configuration: Configuration, curve: str) -> float:
-        return estimate([getattr(run, curve)[-1] for run in configuration.furthest]).mean
-
-    widest = max(whole, key=lambda configuration: end(configuration, "val") - end(configuration, "train"))
-    epochs = span([run.best_epoch for run in widest.furthest])
-    return (
-        f"The gap is widest for {widest.id}, which ends at {rounded(end(widest, 'train'))} in training and at "
-        f"{rounded(end(widest, 'val'))} in validation, after {rounded(widest.mean_best_val)} at epoch {epochs}."
-    )
-
-
-def outcome_counts(verdicts: Sequence[Verdict]) -> str:
-    """Count the verdicts by word: "120 reproduced, 60 in part, ..."."""
-    return ", ".join(f"{number} {word}" for word, number in words_counted(verdicts).items())
-
-
-def _claims_sentence(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> str:
-    judged = [agrees for configuration in reproduction.configurations for _, _, agrees in printed_sizes(configuration)]
-    printed = [agrees for agrees in judged if agrees is not None]
-    right = sum(printed)
-    sizes = "Parameters and MACs are not reported."
-    if printed:
-        sizes = f"{right} of {counted(len(printed), 'reported size')} (parameters, MACs) are those of the shape named."
-    return f"Of {len(verdicts)} statements {outcome_counts(verdicts)}; {sizes}" if verdicts else sizes
-
-
-def printed_sizes(configuration: Configuration) -> tuple[tuple[str, str, bool | None], tuple[str, str, bool | None]]:
-    """Parameters and MMac, each as (correct text, printed text, whether they agree)."""
-    reported, size = configuration.reported, configuration.complexity
-    mmac = "" if reported.mmac is None else f"{reported.mmac:.10g}"
-    return (
-        (
-            f"{size.report_parameters / 1e3:,.2f} k",
-            reported.params,
-            reported.agrees_on_parameters(size.report_parameters),
-        ),
-        (f"{size.report_macs / 1e6:,.2f}", mmac, reported.agrees_on_macs(size.report_macs)),
-    )
+def ngram_bars(windowed: Mapping[int, float]) -> dict[str, float]:
+    """The n-grams drawn in pictures, by label: windows without context, as the networks read."""
+    names = {1: "letters", BASELINE_ORDER: f"{BASELINE_ORDER}-gram"}
+    return {name: windowed[order] for order, name in names.items() if order in windowed}

@@ -1,33 +1,42 @@
 """Build the tables of the report's page."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from re import sub
 from statistics import fmean
 
+import numpy as np
+
 from models.complexity import REPORT_CHARS
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH
-from pipeline.report.checks import Check, CheckKind
-from pipeline.report.corrections import Correction
-from pipeline.report.page.sentences import SIGNS, printed_sizes
+from pipeline.report.page.sentences import equal_texts
 from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
-from pipeline.report.statements.verdicts import Verdict
+from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, Word
 from pipeline.report.wording import counted, listed, rounded, span
-from pipeline.support.statistics import Estimate, estimate
+from pipeline.support.statistics import estimate, pooled_spread
 
 NOTHING = "\N{EN DASH}"
 
 SPACE_SIGN = "\N{OPEN BOX}"  # where a space would not be seen
+
+LARGEST_PERPLEXITY = 1e6  # a training beyond it has exploded, and its spread says nothing of others
+
+SIGNS: Mapping[Word, tuple[str, str]] = {  # sign, CSS class
+    HOLDS: ("✓", "holds"),
+    IN_PART: ("◐", "part"),
+    WRONG_REASON: ("△", "reason"),
+    FAILS: ("✗", "fails"),
+    OPEN: ("?", "open"),
+}
 
 # --- what the templates are given ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """A table cell: text, a smaller note below it, CSS classes (``kind``) and row span.
+    """A table cell: text, a smaller note below it, CSS classes (``kind``), row span and the address it links to.
 
-    ``rows`` = 0 marks a place covered by the cell above. ``link`` is the anchor of a figure.
+    ``rows`` = 0 marks a place covered by the cell above.
     """
 
     text: str = NOTHING
@@ -48,102 +57,139 @@ class Sheet:
     kind: str = ""
 
 
-def estimate_cell(values: Sequence[float], kind: str = "") -> TableCell:
-    """A cell with the mean over seeds and its 95 % interval below."""
-    if not values:
+def number_cell(value: float | None) -> TableCell:
+    return TableCell() if value is None else TableCell(f"{value:g}")
+
+
+def _mean_cell(values: Sequence[float], note: str = "") -> TableCell:
+    return TableCell(rounded(estimate(values).mean), note) if values else TableCell()
+
+
+def verdict_cell(verdict: Verdict | None, links: Mapping[str, str]) -> TableCell:
+    """A cell with the sign of a verdict that leads to the statement."""
+    if verdict is None:
         return TableCell()
-    mean = estimate(values)
-    return TableCell(rounded(mean.mean), _interval(mean), kind)
-
-
-def _interval(mean: Estimate) -> str:
-    return "" if mean.low is None or mean.high is None else f"{rounded(mean.low)} to {rounded(mean.high)}"
-
-
-def number_cell(value: float | None, unit: str = "") -> TableCell:
-    return TableCell() if value is None else TableCell(f"{value:g}{unit}")
-
-
-# --- the tables ------------------------------------------------------------------------------------------------------
+    sign, kind = SIGNS[verdict.word]
+    return TableCell(f"{sign} {verdict.word}", kind=f"chip {kind}", link=f"#statement-{links[verdict.statement.id]}")
 
 
 def _head(configuration: Configuration, anchors: Mapping[str, str], rows: int = 1) -> TableCell:
     figures = configuration.reported.figures
     note = f"Fig. {', '.join(figures)}" if figures else ""
-    return TableCell(configuration.id, note, rows=rows, link=anchors[configuration.id])
+    return TableCell(configuration.label, note, rows=rows, link=f"#figure-{anchors[configuration.id]}")
 
 
-def _runs(configuration: Configuration) -> TableCell:
-    """A cell with the number of seeds and epochs, or what is missing."""
-    runs = configuration.furthest
-    state, others = configuration.state, sorted({run.precision for run in runs} - {"fp32"})
-    if not runs:
-        return TableCell(state, kind="missing")
-    note = ", ".join([state or f"{span([run.epochs for run in runs])} epochs", *others])
-    return TableCell(counted(len(runs), "seed"), note, "missing" if state else "")
+# --- the tables ------------------------------------------------------------------------------------------------------
 
 
-def perplexity_sheet(reproduction: Reproduction, anchors: Mapping[str, str], own: bool) -> Sheet:
-    """Perplexities as reported, reproduced and corrected, one row per configuration."""
+def overview_sheet(
+    reproduction: Reproduction, verdicts: Sequence[Verdict], anchors: Mapping[str, str], links: Mapping[str, str]
+) -> Sheet:
+    """Starts, levels, texts and print-outs as reported and as reproduced, one row per configuration.
+
+    ``anchors`` and ``links`` are the addresses of figures by configuration and of statements.
+    """
+    judged = {(v.statement.kind, v.statement.configurations[:1]): v for v in verdicts}
     rows = []
     for configuration in reproduction.configurations:
         runs, reported = configuration.furthest, configuration.reported
-        best = [run.best_epoch - 1 for run in runs]
-
-        def at_best(curve: str, runs: Sequence[RecordedTraining] = runs, best: Sequence[int] = best) -> list[float]:
-            return [getattr(run, curve)[epoch] for run, epoch in zip(runs, best, strict=True)]
-
-        corrected = TableCell()
-        if runs and configuration.whole and not reproduction.quick:
-            epochs = span([epoch + 1 for epoch in best])
-            corrected = TableCell(rounded(configuration.mean_best_val), f"epoch {epochs}", "corrected")
-        streamed = [run for run in configuration.stream if run.is_whole]
-        tests = [run.test_perplexity for run in streamed if run.test_perplexity is not None]
+        first = [run.first_half or run.train[0] for run in runs]
+        texts = f"{len(equal_texts(configuration))} of {len(reported.samples)}" if reported.samples else NOTHING
         rows.append(
             (
                 _head(configuration, anchors),
                 number_cell(reported.perplexity_start),
+                _mean_cell(first),
+                _mean_cell([run.val[0] for run in runs]),
+                verdict_cell(judged.get(("start", (configuration.id,))), links),
                 number_cell(reported.perplexity_end),
-                _runs(configuration),
-                estimate_cell([run.train[0] for run in runs]),
-                estimate_cell(at_best("train")),
-                estimate_cell([run.train[-1] for run in runs]),
-                estimate_cell([run.val[0] for run in runs]),
-                estimate_cell(at_best("val"), "strong"),
-                estimate_cell([run.val[-1] for run in runs]),
-                estimate_cell(at_best("val_pooled")),
-                estimate_cell([run.val_pooled[-1] for run in runs]),
-                corrected,
-                estimate_cell([run.best_val for run in streamed], "other"),
-                estimate_cell(tests),
+                _mean_cell([run.train[-1] for run in runs], configuration.state),
+                _mean_cell([run.val[-1] for run in runs]),
+                verdict_cell(judged.get(("end", (configuration.id,))), links),
+                TableCell(texts),
+                verdict_cell(judged.get(("print-out", (configuration.id,))), links),
             )
         )
     return Sheet(
-        "Perplexity per character. Below a mean over seeds stands its 95 % interval (Student's t, symmetric in bits "
-        "per character); one seed has none. “At best” is the epoch with the lowest validation perplexity.",
+        "Perplexity per character, book average (mean over batches of exp of the batch's loss), mean over seeds: as "
+        "reported, and in our trainings. Start: training over the first half epoch, validation after the first epoch.",
         (
-            "configuration", "start", "end", "runs", "first", "at best", "last", "first", "best", "last", "at best",
-            "last", "validation, best epoch", "validation, best", "test",
+            "configuration", "reported", "training", "validation", "verdict", "reported", "training", "validation",
+            "verdict", "texts equal", "print-out",
         ),
         tuple(rows),
-        (
-            ("", 1),
-            ("As reported", 2),
-            ("Reproduced", 1),
-            ("Reproduced: training", 3),
-            ("Reproduced: validation", 3),
-            ("Reproduced: validation, pooled", 2),
-            ("Corrected" if own else "To compare with", 1),
-            ("What these models can do (another split)", 2),
-        ),
-        "perplexity",
+        (("", 1), ("Start", 4), ("End", 4), ("", 2)),
+        "numbers overview",
     )  # fmt: skip
 
 
-def _corrected(right: str, printed: str, agrees: bool | None) -> TableCell:
-    if agrees is None:
-        return TableCell(right, "" if printed else "not printed")
-    return TableCell(right, "✓ as printed") if agrees else TableCell(right, f"✗ not {printed}", "corrected")
+def _columns() -> tuple[tuple[str, Callable[[Configuration], list[float]]], ...]:
+    """The measures of ``perplexity_sheet``: column head, and the values of a configuration, one for each seed."""
+
+    def own(value: Callable[[RecordedTraining], float | None]) -> Callable[[Configuration], list[float]]:
+        return lambda each: [number for run in each.furthest if (number := value(run)) is not None]
+
+    def whole_stream(each: Configuration) -> list[RecordedTraining]:
+        return [run for run in each.stream if run.is_whole]
+
+    return (
+        ("training, last", own(lambda run: run.train[-1])),
+        ("validation, last", own(lambda run: run.val[-1])),
+        ("validation, best", own(lambda run: run.best_val)),
+        ("validation, best", own(lambda run: run.val_pooled[run.best_epoch - 1])),
+        ("test, best", own(lambda run: run.test_perplexity)),
+        ("validation", lambda each: [run.windowed for run in each.same_text if run.windowed is not None]),
+        ("validation", lambda each: [run.best_val for run in whole_stream(each)]),
+        ("test", lambda each: [run.test_perplexity for run in whole_stream(each) if run.test_perplexity is not None]),
+    )
+
+
+def perplexity_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet:
+    """Perplexities of our trainings with their intervals over seeds, one row per configuration."""
+    columns = _columns()
+    spreads, degrees = [], set()
+    for _, values in columns:
+        groups = [np.log(group) for each in reproduction.configurations if (group := values(each))]
+        spreads.append(pooled_spread(groups, cap=np.log(LARGEST_PERPLEXITY)))
+        degrees.add(spreads[-1].degrees_of_freedom)
+    rows = []
+    for configuration in reproduction.configurations:
+        cells = []
+        for (head, values), spread in zip(columns, spreads, strict=True):
+            if not (found := values(configuration)):
+                cells.append(TableCell())
+                continue
+            mean = estimate(found, spread=spread)
+            interval = "" if mean.low is None or mean.high is None else f"{rounded(mean.low)} to {rounded(mean.high)}"
+            cells.append(TableCell(rounded(mean.mean), interval, "strong" if head == "validation, best" else ""))
+        rows.append((_head(configuration, anchors), _runs(configuration), *cells))
+    freedom = span(sorted(degrees - {0})) if degrees - {0} else "0"
+    return Sheet(
+        "Perplexity per character: mean over seeds and its 95 % interval, from the spread over seeds pooled over a "
+        f"column's configurations ({freedom} degrees of freedom). The three groups on the right are of other averages, "
+        "recipes or splits and can't be compared across their borders.",
+        ("configuration", "runs", *(head for head, _ in columns)),
+        tuple(rows),
+        (
+            ("", 2),
+            ("The report's protocol, book average", 3),
+            ("The same, pooled", 2),
+            (f"Stream recipe, same {10_000 + WINDOW_LENGTH:,} characters, windowed", 1),
+            ("Stream recipe, 90 % of the text", 2),
+        ),
+        "numbers",
+    )  # fmt: skip
+
+
+def _runs(configuration: Configuration) -> TableCell:
+    """A cell with the number of seeds and epochs, or what is missing."""
+    runs, state = configuration.furthest, configuration.state
+    if not runs:
+        return TableCell(state, kind="missing")
+    others = sorted({run.precision for run in runs} - {"fp32"})
+    epochs = sorted({run.best_epoch for run in runs})
+    note = ", ".join([state or f"{span([run.epochs for run in runs])} epochs, best at {span(epochs)}", *others])
+    return TableCell(counted(len(runs), "seed"), note, "missing" if state else "")
 
 
 def _as_trained(configuration: Configuration) -> str:
@@ -152,52 +198,46 @@ def _as_trained(configuration: Configuration) -> str:
     return "".join(f"{number:,} trained" for number in sorted(filter(None, numbers)))
 
 
+def _printed(right: int, printed: str, agrees: bool | None) -> TableCell:
+    """A size by the report's convention, with whether the printed one agrees."""
+    if agrees is None:
+        return TableCell(f"{right:,}")
+    return TableCell(f"{right:,}", "✓ as printed") if agrees else TableCell(f"{right:,}", f"✗ not {printed}", "strong")
+
+
 def cost_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet:
-    """Training time, parameters and MACs as reported, reproduced and corrected, one row per configuration."""
+    """Training time, parameters and MACs as reported and as measured, one row per configuration."""
     rows = []
     for configuration in reproduction.configurations:
         runs, reported, size = configuration.furthest, configuration.reported, configuration.complexity
-        parameters, macs = printed_sizes(configuration)
         head_share = 1 - size.report_macs / REPORT_CHARS / size.macs_per_char
-        seconds, per_epoch = TableCell(), TableCell()
-        if runs:
-            seconds = TableCell(f"{fmean(run.train_seconds for run in runs):,.1f}", configuration.state)
-            per_epoch = TableCell(f"{fmean(run.train_seconds / run.epochs for run in runs):.3g}")
+        mmac = "" if reported.mmac is None else f"{reported.mmac:.10g} M"
+        seconds = [run.train_seconds for run in runs]
         rows.append(
             (
                 _head(configuration, anchors),
                 number_cell(reported.train_seconds_transcript),
                 number_cell(reported.train_seconds_prose),
-                TableCell(reported.params or NOTHING),
-                number_cell(reported.mmac),
-                seconds,
-                per_epoch,
-                TableCell(f"{size.report_parameters:,}"),
-                TableCell(f"{size.report_macs:,}"),
+                TableCell(f"{fmean(seconds):,.1f}", configuration.state) if runs else TableCell(),
+                TableCell(f"{fmean(run.train_seconds / run.epochs for run in runs):.3g}") if runs else TableCell(),
+                _printed(
+                    size.report_parameters, reported.params, reported.agrees_on_parameters(size.report_parameters)
+                ),
+                _printed(size.report_macs, mmac, reported.agrees_on_macs(size.report_macs)),
                 TableCell(f"{size.parameters:,}", _as_trained(configuration)),
                 TableCell(f"{size.macs_per_char:,}", f"{100 * head_share:.0f} % output layer"),
-                _corrected(*parameters),
-                _corrected(*macs),
             )
         )
     return Sheet(
-        "Training time, parameters and multiply-accumulates (MACs), as ptflops counts them. The report's convention "
-        f"is the recurrent layers alone, and MACs of {REPORT_CHARS:,} characters; the other counts the output layer "
-        "too, and MACs of one character.",
+        "Training time, parameters and multiply-accumulates (MACs), as ptflops counts them. Seconds are those of "
+        "different machines.",
         (
-            "configuration", "seconds, transcript", "seconds, prose", "parameters", "MMac", "seconds", "s per epoch",
-            "parameters", f"MACs of {REPORT_CHARS:,}", "parameters", "MACs per character", "parameters", "MMac",
+            "configuration", "transcript", "prose", "ours", "ours, an epoch",
+            "parameters", f"MACs of {REPORT_CHARS:,} characters", "parameters", "MACs of a character",
         ),
         tuple(rows),
-        (
-            ("", 1),
-            ("As reported", 4),
-            ("Reproduced: time", 2),
-            ("Reproduced: report's convention", 2),
-            ("Reproduced: with output layer", 2),
-            ("Corrected", 2),
-        ),
-        "cost",
+        (("", 1), ("Seconds", 4), ("Size of the recurrent layers, as the report has it", 2), ("With output layer", 2)),
+        "numbers",
     )  # fmt: skip
 
 
@@ -207,60 +247,55 @@ def text_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet 
     ours: dict[str, tuple[str, dict[str, str]]] = {}
     for configuration in reproduction.configurations:
         generating = [run for run in configuration.furthest if run.texts]
-        ours[configuration.id] = (
-            (f"reproduced, seed {generating[0].seed}", dict(generating[0].texts)) if generating else ("reproduced", {})
-        )
-    known = [dict(texts) for texts in reported.values()] + [texts for _, texts in ours.values()]
+        ours[configuration.id] = (f"ours, seed {generating[0].seed}", dict(generating[0].texts)) if generating else (
+            "ours", {})  # fmt: skip
+    known = [*reported.values(), *(texts for _, texts in ours.values())]
     if not any(known):
         return None
-    prompts_generated = {prompt for texts in known for prompt in texts}
+    generated_prompts = {prompt for texts in known for prompt in texts}
     in_order = dict.fromkeys([*REPORT_PROMPTS, *(prompt for texts in known for prompt in texts)])
-    prompts = [prompt for prompt in in_order if prompt in prompts_generated]
-    places = {place.prompt: place for place in reversed(reproduction.text.prompts)}  # the first place of each
+    prompts = [prompt for prompt in in_order if prompt in generated_prompts]
     others = [prompt for prompt in prompts if prompt not in REPORT_PROMPTS]
-    rows: list[tuple[TableCell, ...]] = []
-    if places:
-        row = [TableCell("the text itself"), TableCell("goes on")]
-        for prompt in prompts:
-            if place := places.get(prompt):
-                where = f"{place.split} text, character {place.position:,}"
-                row.append(TableCell(_visible(prompt + place.continuation), where, "text"))
-            else:
-                row.append(TableCell(note="not looked for" if prompt in others else "not in it"))
-        rows.append(tuple(row))
+    rows = [_book_row(reproduction, prompts, others)] if reproduction.text.prompts else []
     for configuration in reproduction.configurations:
         source, texts = ours[configuration.id]
         missing = {
             prompt: TableCell(note="not asked of ours" if prompt in others else configuration.state)
             for prompt in prompts
         }
-        rows.append(
-            (
-                _head(configuration, anchors, 2),
-                TableCell("as reported"),
-                *(_generated(reported[configuration.id], prompt, TableCell()) for prompt in prompts),
-            )
-        )
-        generated = (_generated(texts, prompt, missing[prompt]) for prompt in prompts)
-        rows.append((TableCell("", rows=0), TableCell(source), *generated))
-    caption = "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front."
+        equal = equal_texts(configuration)
+        cells = [_generated(reported[configuration.id], prompt, TableCell(), prompt in equal) for prompt in prompts]
+        rows.append((_head(configuration, anchors, 2), TableCell("as reported"), *cells))
+        cells = [_generated(texts, prompt, missing[prompt], prompt in equal) for prompt in prompts]
+        rows.append((TableCell("", rows=0), TableCell(source), *cells))
+    caption = (
+        "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front. Marked: "
+        "equal letter for letter, in at least one seed."
+    )
     if others:
         asked = listed([f"“{prompt}”" for prompt in REPORT_PROMPTS])
-        caption += (
-            f" Our trainings write on from {asked} alone, so that nothing stands beside what is reported of others."
-        )
+        caption += f" Our trainings continue {asked} only."
     if any(SPACE_SIGN in cell.text for row in rows for cell in row):
         caption += f" {SPACE_SIGN} is a space that would not be seen."
-    return Sheet(
-        caption,
-        ("configuration", "", *prompts),
-        tuple(rows),
-        kind="texts",
-    )
+    return Sheet(caption, ("configuration", "source", *prompts), tuple(rows), kind="texts")
 
 
-def _generated(texts: Mapping[str, str], prompt: str, otherwise: TableCell) -> TableCell:
-    return TableCell(_visible(texts[prompt]), kind="text") if prompt in texts else otherwise
+def _book_row(reproduction: Reproduction, prompts: Sequence[str], others: Sequence[str]) -> tuple[TableCell, ...]:
+    """How the text itself continues each prompt where it first has it."""
+    places = {place.prompt: place for place in reversed(reproduction.text.prompts)}
+    row = [TableCell("the book"), TableCell("")]
+    for prompt in prompts:
+        if place := places.get(prompt):
+            where = f"{place.split} text, character {place.position:,}"
+            row.append(TableCell(_visible(prompt + place.continuation), where, "text"))
+        else:
+            row.append(TableCell(note="not looked for" if prompt in others else "not in it"))
+    return tuple(row)
+
+
+def _generated(texts: Mapping[str, str], prompt: str, otherwise: TableCell, is_equal: bool) -> TableCell:
+    kind = "text equal" if is_equal else "text"
+    return TableCell(_visible(texts[prompt]), kind=kind) if prompt in texts else otherwise
 
 
 def _visible(text: str) -> str:
@@ -271,97 +306,16 @@ def _visible(text: str) -> str:
 def baseline_sheet(reproduction: Reproduction) -> Sheet:
     """Perplexities of the n-gram baselines, by order."""
     text = reproduction.text
-    rows = []
-    for order, value in sorted(text.val_perplexities.items()):
-        windowed = text.windowed.get(order)
-        name = "letter frequencies" if order == 1 else f"Kneser-Ney {order}-gram"
-        rows.append(
-            (
-                TableCell(name),
-                TableCell(rounded(value)),
-                TableCell() if windowed is None else TableCell(rounded(windowed)),
-            )
-        )
+    columns = (text.val_perplexities, text.windowed, text.test_perplexities)
     return Sheet(
-        "Perplexity per character of n-gram models fitted on the characters that the networks are trained on, over the "
-        "characters that validate them.",
-        ("model", "validation", f"each window of {WINDOW_LENGTH} characters on its own"),
-        tuple(rows),
-        kind="baselines",
-    )
-
-
-CHECKED: tuple[tuple[CheckKind, str, str], ...] = (
-    # kind, column head, words for a check without a reference
-    ("printed", "sizes, as printed", "of a known error"),
-    ("trained", "size, as trained", ""),
-    ("train", "training perplexity", "nothing to compare with"),
-    ("val", "validation perplexity", "nothing to compare with"),
-)
-
-
-def check_sheet(reproduction: Reproduction, checks: Sequence[Check]) -> Sheet:
-    """Results of the checks by configuration and kind, and the epochs that were compared."""
-    rows = []
-    for configuration in reproduction.configurations:
-        of_it = [check for check in checks if check.configuration == configuration.id]
-        tallies = [
-            _tally(Counter(check.is_met for check in of_it if check.kind == kind), unheld)
-            for kind, _, unheld in CHECKED
-        ]
-        compared = {(check.epochs, check.planned) for check in of_it if check.epochs}
-        where = [f"{listed(list(map(str, epochs)))} of {planned}" for epochs, planned in sorted(compared)]
-        rows.append((TableCell(configuration.id), *tallies, TableCell("; ".join(where) or NOTHING)))
-    return Sheet(
-        "What --check holds these figures against: sizes as measured against those printed, and as trained against "
-        "those of the shape; perplexities of each seed against the bands of d2l 1.0.3 after the epochs named.",
-        ("configuration", *(head for _, head, _ in CHECKED), "compared after epoch"),
-        tuple(rows),
-        kind="checks",
-    )
-
-
-def _tally(counts: Mapping[bool | None, int], unheld: str) -> TableCell:
-    """A cell that counts results: "✓ 2 met", "✗ 1 met, 1 not met" or "? 2 nothing to compare with"."""
-    words = [(counts.get(True, 0), "met"), (counts.get(False, 0), "not met"), (counts.get(None, 0), unheld)]
-    tally = ", ".join(f"{count} {word}" for count, word in words if count)
-    if not tally:
-        return TableCell()
-    sign, kind = SIGNS["not reproduced" if counts.get(False) else "reproduced" if counts.get(True) else "open"]
-    return TableCell(f"{sign} {tally}", kind=f"tally {kind}")
-
-
-def verdict_sheet(verdicts: Sequence[Verdict]) -> Sheet:
-    """Statements with their verdicts and reasons."""
-    rows = []
-    for verdict in verdicts:
-        sign, kind = SIGNS[verdict.word]
-        statement = verdict.statement
-        figures = f", Fig. {', '.join(statement.figures)}" if statement.figures else ""
-        told = TableCell(statement.statement, f"{statement.id}{figures}")
-        word = TableCell(f"{sign} {verdict.word}", verdict.part, f"verdict {kind}")
-        rows.append((told, word, TableCell(verdict.because)))
-    return Sheet(
-        "Each verdict is computed from the report's own numbers or from the recorded runs.",
-        ("what the report says, in our words", "verdict", "because"),
-        tuple(rows),
-        kind="verdicts",
-    )
-
-
-def correction_sheet(corrections: Sequence[Correction]) -> Sheet:
-    """The report's errors as reported, found and concluded instead."""
-    return Sheet(
-        "What the report says, what is so, and what we would conclude.",
-        ("error", "as reported", "found", "concluded instead"),
+        "Perplexity per character (pooled) of n-grams fitted on the characters that the networks are trained on.",
+        ("model", "validation, read on", f"validation, each window of {WINDOW_LENGTH} on its own, as networks", "test"),
         tuple(
             (
-                TableCell(f"{correction.number}. {correction.title}"),
-                TableCell(correction.reported),
-                TableCell(correction.found),
-                TableCell(correction.instead),
+                TableCell("letter frequencies" if order == 1 else f"Kneser-Ney {order}-gram"),
+                *(TableCell(rounded(values[order])) if order in values else TableCell() for values in columns),
             )
-            for correction in corrections
+            for order in sorted(text.val_perplexities)
         ),
-        kind="corrections",
+        kind="numbers",
     )

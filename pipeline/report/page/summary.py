@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.statements.verdicts import Verdict, words_counted
+from pipeline.report.wording import counted
 from pipeline.support.markdown import markdown_table, plain, text_table
 
 REPRODUCED_HEADS = ("configuration", "reported", "train, last", "validation, last", "validation, best", "")
@@ -15,9 +16,8 @@ def _seeds_and_epochs(configuration: Configuration) -> str:
     if not configuration.runs:
         return "not trained"
     least = min(configuration.runs, key=lambda run: run.epochs)
-    count = f"{len(configuration.runs)} seed{'s' if len(configuration.runs) > 1 else ''}"
     planned = "" if least.is_whole else f"of {least.epochs_planned} "
-    return f"{count}, {least.epochs} {planned}epochs"
+    return f"{counted(len(configuration.runs), 'seed')}, {least.epochs} {planned}epochs"
 
 
 def _reproduced_row(configuration: Configuration) -> tuple[str, ...]:
@@ -30,8 +30,8 @@ def _reproduced_row(configuration: Configuration) -> tuple[str, ...]:
 
 
 def _counted_verdicts(verdicts: Sequence[Verdict]) -> str:
-    counted = "; ".join(f"{number} {word}" for word, number in words_counted(verdicts).items())
-    return f"Of {len(verdicts)} statements of the report: {counted}." if verdicts else ""
+    words = "; ".join(f"{number} {word}" for word, number in words_counted(verdicts).items())
+    return f"{counted(len(verdicts), 'statement')}: {words}." if verdicts else ""
 
 
 def _is_quick_text(reproduction: Reproduction) -> str:

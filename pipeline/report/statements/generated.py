@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from pipeline.report.statements.table import Kind, Statement, report_statements
 from pipeline.report.table import Reported, Split, Table, report_table
+from pipeline.report.wording import counted
 
 LEVEL = (
     "Held to the protocol's text, split and average (the mean over batches of exp of the batch's loss); a perplexity "
@@ -39,7 +40,8 @@ def _levels(row: Reported) -> Iterator[Statement]:
     if (start := row.perplexity_start) is not None:
         yield _stated(row, "start", f"The {which} of {row.id} starts at {start:g}.", f"{start:g}", **_of_level(curve))
     if (end := row.perplexity_end) is not None:
-        text = f"The {which} of {row.id} is {end:g}{after or ' at the end'}."
+        mean = f" (mean of {counted(row.seeds, 'training')})" if row.seeds else ""
+        text = f"The {which} of {row.id} is {end:g}{after or ' at the end'}{mean}."
         yield _stated(row, "end", text, f"{end:g}", **_of_level(curve))
 
 

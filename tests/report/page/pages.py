@@ -4,22 +4,20 @@ from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
 
-import pytest
-
 from pipeline.report.checks import Check
 from pipeline.report.corrections import Correction
 from pipeline.report.explanations import Explanation
-from pipeline.report.page import page as page_module
 from pipeline.report.page.page import Pages, pages
 from pipeline.report.reproduction import RecordedTraining, Reproduction
+from pipeline.report.statements.bounds import names
 from pipeline.report.statements.table import report_statements
-from pipeline.report.statements.verdicts import FAILS, HOLDS, OPEN, Verdict
+from pipeline.report.statements.verdicts import WORDS, Verdict
 from tests.report.reproductions import reproduction
 
 VERDICTS = [
-    Verdict(statement, (HOLDS, FAILS, OPEN)[min(number % 4, 2)], f"because of number {number}")
-    for number, statement in enumerate(report_statements()[:36])
-]  # 9, 9 and 18
+    Verdict(statement, WORDS[number % 5], f"because of number {number}", part="one of two")
+    for number, statement in enumerate(report_statements())
+]
 
 CORRECTIONS = [Correction(n, f"error {n}", f"said {n}", f"found {n}", f"instead {n}") for n in range(1, 14)]
 
@@ -32,6 +30,8 @@ CHECKS = [
     Check("4", False, "validation is outside of it", "gru-torch-2x32", "val", (5, 10, 100), 100),
     Check("5", None, "d2l has none of it", "gru-scratch-1x1024", "val", (), 50),
 ]
+
+SENSITIVITY = dict.fromkeys(names(), (3, 4))
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
@@ -51,7 +51,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        if tag == "section":
+        if tag == "details" and dict(attrs).get("class") == "section":
             self.section = dict(attrs)["id"] or ""
             self.texts[self.section] = ""
         if tag == "tr":
@@ -61,11 +61,14 @@ class Page(HTMLParser):
         if tag not in VOID:
             self.open.append(tag)
 
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if "style" in self.open:
+        if "style" in self.open or "script" in self.open:
             return
         self.texts[self.section] += data
         if "td" in self.open or "th" in self.open:
@@ -74,14 +77,14 @@ class Page(HTMLParser):
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
 
-    def row(self, section: str, head: str) -> list[str]:
-        """The cells of a row, the first row of its name."""
-        return next(cells for where, cells in self.rows if where == section and cells[0].split()[:1] == [head])
+    def row(self, section: str, head: str, number: int = 0) -> list[str]:
+        """The cells of a row, the first row of its name or a later one."""
+        return [cells for where, cells in self.rows if where == section and cells[0].strip().startswith(head)][number]
 
 
 @cache
 def full() -> Pages:
-    return pages(reproduction(), VERDICTS, CORRECTIONS, EXPLANATIONS, CHECKS)
+    return pages(reproduction(), VERDICTS, CORRECTIONS, EXPLANATIONS, CHECKS, SENSITIVITY)
 
 
 @cache
@@ -90,7 +93,7 @@ def page() -> Page:
 
 
 def of_few(*ids: str, **changes) -> Reproduction:
-    """A reproduction of these configurations alone, which is drawn in no time."""
+    """A reproduction of these configurations alone."""
     found = reproduction(**changes)
     return replace(found, configurations=tuple(found[id] for id in ids))
 
@@ -104,14 +107,3 @@ def cut(run: RecordedTraining, epochs: int) -> RecordedTraining:
 def with_runs(found: Reproduction, id: str, runs: tuple[RecordedTraining, ...]) -> Reproduction:
     changed = [replace(each, runs=runs) if each.id == id else each for each in found.configurations]
     return replace(found, configurations=tuple(changed))
-
-
-def make_pages_plain(patch: pytest.MonkeyPatch) -> None:
-    """Leave the pictures out of the page: more than half of its cost, even where no pixel is drawn."""
-
-    def png(*drawn: object) -> bytes:
-        return b"\x89PNG"
-
-    patch.setattr(page_module, "training_curves", png)
-    patch.setattr(page_module, "perplexity_against_macs", png)
-    patch.setattr(page_module, "QUESTIONS", tuple(replace(each, draw=png) for each in page_module.QUESTIONS))

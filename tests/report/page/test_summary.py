@@ -2,10 +2,7 @@
 
 from pipeline.report.checks import checks
 from pipeline.report.page.summary import reproduction_note, reproduction_table
-from pipeline.report.statements.judging import judge
-from pipeline.report.statements.table import report_statements
-from pipeline.report.statements.verdicts import OPEN
-from tests.report.page.pages import cut, of_few, with_runs
+from tests.report.page.pages import VERDICTS, cut, of_few, with_runs
 from tests.report.reproductions import reproduction
 
 
@@ -23,14 +20,12 @@ def test_the_note_and_the_printed_table_have_a_row_for_each_configuration():
         assert "not trained" in rows["rnn-torch-1x128"]
         assert "1 seed, 12 of 100 epochs" in rows["lstm-torch-2x32"]
         assert "quick check" not in text
-        assert "statements of the report" not in text
+        assert "statements" not in text
     assert printed.splitlines()[-3:-1] == ["report  report.html", "run     "]
 
 
 def test_the_verdicts_are_counted_and_a_quick_check_is_said_to_be_none():
-    quick = reproduction(quick=True)
-    verdicts = judge(quick, report_statements())
-    note = reproduction_note(quick, verdicts, ())
+    note = reproduction_note(reproduction(quick=True), VERDICTS, ())
     assert note.startswith("A quick check of a few epochs: no reproduction.")
-    assert "Of 258 statements of the report: " in note
-    assert f"; {sum(verdict.word == OPEN for verdict in verdicts)} open." in note
+    counts = "52 reproduced; 52 in part; 52 conclusion right, reason wrong; 51 not reproduced; 51 open."
+    assert f"258 statements: {counts}" in note

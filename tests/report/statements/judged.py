@@ -22,3 +22,9 @@ def judged(found: Reproduction, wanted: Statement | str, bounds: Bounds | None =
     for each in group:
         group += [statement(id) for id in each.reasons]
     return judge(found, group, bounds)[0]
+
+
+def judged_among(found: Reproduction, wanted: Statement | str, *others: str) -> Verdict:
+    """The verdict on a statement, judged with others of the report, such as a print-out."""
+    wanted = statement(wanted) if isinstance(wanted, str) else wanted
+    return judge(found, [wanted, *map(statement, others)])[0]

@@ -1,0 +1,136 @@
+"""The open data of a reproduction: a CSV file with every epoch, and a result with the values of every seed.
+
+Both have the trainings of four roles: "report" by the report's protocol, "stream" and "same-text" of the same shape by
+this project's own recipe (on nine tenths of the text, and on the protocol's characters), and in the result "d2l", the
+recorded seeds of d2l's own trainings, whose curves are data/d2l_curves.csv. A shape that several configurations share
+has its trainings of the roles "stream" and "same-text" under each of them. Perplexities are per character, and of the
+role's own split: only those of one role, split and average can be compared.
+"""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from math import isfinite
+from typing import Any
+
+from pipeline.report.checks import Check
+from pipeline.report.reproduction import Configuration, Curve, RecordedTraining, Reproduction
+from pipeline.report.statements.evidence import d2l_trainings
+from pipeline.report.statements.verdicts import IN_PART, Verdict, tally, tally_by_basis, words_counted
+
+CURVES: Mapping[Curve, str] = {  # curve -> column: the split and the average
+    "train": "train_book",
+    "val": "val_book",
+    "train_pooled": "train_pooled",
+    "val_pooled": "val_pooled",
+}
+
+COLUMNS = ("configuration", "role", "seed", "epoch", *CURVES.values(), "train_first_half_book", "seconds")
+
+
+def trainings_by_role(configuration: Configuration) -> dict[str, tuple[RecordedTraining, ...]]:
+    """Our trainings of a configuration and its shape, complete or not."""
+    return {"report": configuration.runs, "stream": configuration.stream, "same-text": configuration.same_text}
+
+
+def epochs_csv(reproduction: Reproduction) -> str:
+    """One row for each configuration, role, seed and epoch, with six significant digits.
+
+    ``seconds`` are those since the start of the training; ``train_first_half_book`` is that of the first half of the
+    first epoch, and stands in its row.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for configuration in reproduction.configurations:
+        for role, runs in trainings_by_role(configuration).items():
+            for run in runs:
+                writer.writerows((configuration.id, role, run.seed, *row) for row in _epochs(run))
+    return text.getvalue()
+
+
+def _epochs(run: RecordedTraining) -> Iterator[tuple[Any, ...]]:
+    for epoch in range(1, run.epochs + 1):
+        perplexities = (getattr(run, curve)[epoch - 1] for curve in CURVES)
+        first_half = run.first_half if epoch == 1 else None
+        seconds = run.seconds[epoch - 1] if run.seconds else None
+        yield epoch, *map(_digits, (*perplexities, first_half, seconds))
+
+
+def _digits(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def result(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check]) -> dict[str, Any]:
+    """The reproduction as one JSON object: sizes, the values of every seed, verdicts, their tally, and checks."""
+    return {
+        "run_id": reproduction.run_id,
+        "table": reproduction.table.name,
+        "quick": reproduction.quick,
+        "corpus": reproduction.text.corpus,
+        "configurations": [_configuration(configuration) for configuration in reproduction.configurations],
+        "ngrams": {
+            "val": {str(order): value for order, value in reproduction.text.val_perplexities.items()},
+            "val_windowed": {str(order): value for order, value in reproduction.text.windowed.items()},
+        },
+        "verdicts": {verdict.statement.id: _verdict(verdict) for verdict in verdicts},
+        "tally": {
+            "all": words_counted(verdicts),
+            "kind": tally(verdicts),
+            "basis": tally_by_basis(verdicts),
+        },
+        "checks": [asdict(check) for check in checks],
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, str]:
+    return {"verdict": verdict.word} | ({"part": verdict.part} if verdict.word == IN_PART else {})
+
+
+def _configuration(configuration: Configuration) -> dict[str, Any]:
+    """The means of one configuration over its seeds, None for figures without a training, and its trainings."""
+    best = _finite(configuration.mean_best_val) if configuration.furthest else None
+    roles = {**trainings_by_role(configuration), "d2l": d2l_trainings(configuration.reported)}
+    return {
+        "id": configuration.id,
+        "report_parameters": configuration.complexity.report_parameters,
+        "report_macs": configuration.complexity.report_macs,
+        "macs_per_char": configuration.complexity.macs_per_char,
+        "seeds": len(configuration.furthest),
+        "epochs": min((run.epochs for run in configuration.furthest), default=0),
+        "train_perplexity": _finite(curve[-1]) if (curve := configuration.mean_curve("train")) else None,
+        "val_perplexity": _finite(curve[-1]) if (curve := configuration.mean_curve("val")) else None,
+        "best_val_perplexity": best,
+        "stream_test_perplexity": next((run.test_perplexity for run in configuration.stream if run.is_whole), None),
+        "trainings": [_training(role, run) for role, runs in roles.items() for run in runs if run.epochs],
+    }
+
+
+def _training(role: str, run: RecordedTraining) -> dict[str, Any]:
+    """One training: its first, best (by validation, as the book averages) and last epoch, and what its end has."""
+    return {
+        "role": role,
+        "seed": run.seed,
+        "epochs": run.epochs,
+        "epochs_planned": run.epochs_planned,
+        "first": {"epoch": 1, **_after(run, 1), "train_first_half_book": run.first_half},
+        "best": {"epoch": run.best_epoch, **_after(run, run.best_epoch)},
+        "last": {"epoch": run.epochs, **_after(run, run.epochs)},
+        "val_windowed": run.windowed,
+        "test_perplexity": run.test_perplexity,
+        "train_seconds": run.train_seconds if role != "d2l" else None,
+        "trained_parameters": run.trained_parameters,
+        "texts": dict(run.texts),
+    }
+
+
+def _after(run: RecordedTraining, epoch: int) -> dict[str, float | None]:
+    """The perplexities after an epoch; None for a curve that the training does not have."""
+    curves = {column: getattr(run, curve) for curve, column in CURVES.items()}
+    return {column: _finite(curve[epoch - 1]) if curve else None for column, curve in curves.items()}
+
+
+def _finite(value: float) -> float | None:
+    """None for infinity, which JSON can't say."""
+    return value if isfinite(value) else None

@@ -1,0 +1,84 @@
+"""Evidence: values over our seeds and d2l's, their pooled spread, and comparisons corrected for their number."""
+
+from dataclasses import replace
+from statistics import geometric_mean
+
+import pytest
+
+from pipeline.report.checks import d2l_curves
+from pipeline.report.statements.bounds import Bounds
+from pipeline.report.statements.evidence import BEST_POOLED, LAST_GAP, LAST_TRAIN, LAST_VAL, Evidence
+from pipeline.report.statements.table import report_statements
+from pipeline.report.statements.verdicts import HOLDS, Verdict
+from pipeline.support.statistics import holm
+from tests.report.alterations import runs
+from tests.report.reproductions import ENDS, reproduction
+
+WITH, WITHOUT = "gru-torch-2x32", "gru-torch-2x128"  # d2l's seeds reach the last epoch for the first only
+
+
+def evidence(found=None, statements=(), evaluate=None):
+    return Evidence(found or reproduction(), statements, Bounds(), evaluate or (lambda statement, evidence: None))
+
+
+def test_d2ls_seeds_are_further_seeds_where_they_have_all_epochs():
+    made = evidence()
+    theirs = [curve[-1] for curve in d2l_curves()[WITH]["val"]]
+    assert made.values(WITH, LAST_VAL) == [run.val[-1] for run in reproduction()[WITH].runs] + theirs
+    assert made.seeds(WITH) == "3 seeds and 5 of d2l's"
+    assert made.seeds(WITHOUT) == "3 seeds"
+
+
+def test_d2ls_seeds_do_not_count_for_what_they_lack_or_where_none_is_ours():
+    made = evidence(reproduction(ends={id: end for id, end in ENDS.items() if id != WITH}))
+    assert made.values(WITH, LAST_VAL) == []
+    assert evidence().seeds(WITH, BEST_POOLED) == "3 seeds"
+
+
+def test_a_mean_has_the_spread_of_a_seed_pooled_over_all_configurations():
+    made = evidence()
+    mean, spread = made.mean(WITHOUT, LAST_TRAIN), made.spread(LAST_TRAIN)
+    assert mean.mean == pytest.approx(geometric_mean(made.values(WITHOUT, LAST_TRAIN)))
+    counts = [len(made.values(row.id, LAST_TRAIN)) for row in reproduction().table.rows]
+    assert spread.degrees_of_freedom == sum(counts) - len(counts)
+    single = evidence(runs(WITHOUT, lambda run: run)(reproduction(seeds=1))).mean(WITHOUT, LAST_TRAIN)
+    assert single.low is not None  # by the seeds of d2l's others
+
+
+def test_a_comparison_of_perplexities_is_a_ratio_and_one_of_gaps_a_difference():
+    made = evidence()
+    ratio = made.compare("end", WITH, WITHOUT, LAST_TRAIN)
+    assert 1 + ratio.difference.mean == pytest.approx(ratio.means[0] / ratio.means[1])
+    gap = made.compare("gap-order", WITH, WITHOUT, LAST_GAP)
+    assert gap.difference.mean == pytest.approx(gap.means[0] - gap.means[1])
+    assert gap.seeds == (8, 3)
+
+
+def test_p_values_are_corrected_over_the_comparisons_of_a_kind_and_no_others():
+    ids = ("rnn-torch-1x128", "gru-torch-1x128", "gru-torch-2x128")
+    best, order = (next(each for each in report_statements() if each.kind == kind) for kind in ("best", "gap-order"))
+    seen = {}
+
+    def evaluate(statement, made):
+        others = ids if statement.kind == "best" else ids[:1]
+        seen[statement.kind] = [made.compare(statement.kind, WITH, other, LAST_GAP) for other in others]
+        return Verdict(statement, HOLDS, "It is.")
+
+    made = evidence(statements=(best, order), evaluate=evaluate).corrected()
+    assert len(made.verdicts) == 2
+    assert [each.adjusted_p for each in seen["best"]] == holm([each.p for each in seen["best"]])
+    assert [each.adjusted_p for each in seen["gap-order"]] == [each.p for each in seen["gap-order"]]
+
+
+def test_trainings_that_are_not_whole_or_of_a_quick_check_do_not_count():
+    cut = runs(WITH, lambda run: replace(run.until(12), epochs_planned=100))(reproduction())
+    assert evidence(cut).missing(WITH) == "gru-torch-2x32 is not trained to the end: 12 of 100 epochs."
+    assert evidence(cut).missing(WITHOUT) == ""
+    assert "A quick reproduction trains for a few epochs only" in evidence(reproduction(quick=True)).missing(WITH)
+
+
+def test_evidence_is_of_the_report_only_with_its_table_and_its_statements():
+    assert evidence(statements=report_statements()).is_of_the_report
+    assert not evidence(statements=report_statements()[:5]).is_of_the_report
+    other = replace(reproduction(), table=replace(reproduction().table, digest="another"))
+    assert not evidence(other, report_statements()).is_of_the_report

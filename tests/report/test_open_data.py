@@ -1,0 +1,118 @@
+"""The open data: every epoch and every seed as they were recorded, enough to repeat the page's arithmetic."""
+
+import csv
+import io
+import json
+import math
+import re
+from dataclasses import replace
+
+import pytest
+from scipy.stats import t as student
+
+from pipeline.report.open_data import COLUMNS, epochs_csv, result
+from pipeline.report.page.sheets import perplexity_sheet
+from pipeline.report.statements.bounds import Bounds
+from pipeline.report.statements.evidence import LAST_VAL, Evidence
+from pipeline.report.statements.table import report_statements
+from pipeline.report.statements.verdicts import OPEN, WORDS, Verdict
+from tests.checkout import ROOT
+from tests.report.reproductions import reproduction
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def with_other_roles(found):
+    """Its first configuration with the fields that only a new record has."""
+    first = found.configurations[0]
+    runs = tuple(replace(run, first_half=22.7, seconds=tuple(range(1, run.epochs + 1))) for run in first.runs)
+    changed = replace(first, runs=runs, same_text=tuple(replace(run, windowed=5.08) for run in runs[:1]))
+    return replace(found, configurations=(changed, *found.configurations[1:]))
+
+
+def test_each_epoch_of_each_role_is_a_row_with_both_splits_and_averages():
+    found = with_other_roles(reproduction(2))
+    rows = rows_of(epochs_csv(found))
+    assert tuple(rows[0]) == COLUMNS
+    of_it = [row for row in rows if row["configuration"] == "gru-scratch-1x32"]
+    assert [row["role"] for row in of_it] == ["report"] * 100 + ["stream"] * 26 + ["same-text"] * 50
+    run, row = found["gru-scratch-1x32"].runs[1], of_it[50 + 2]
+    assert (row["seed"], row["epoch"], row["seconds"]) == ("1", "3", "3")
+    for column, curve in (("train_book", "train"), ("val_book", "val"), ("val_pooled", "val_pooled")):
+        assert float(row[column]) == pytest.approx(getattr(run, curve)[2], rel=1e-5)
+
+
+def test_the_first_half_of_the_first_epoch_stands_in_its_row_alone():
+    rows = rows_of(epochs_csv(with_other_roles(reproduction(1))))
+    kept = [row["epoch"] for row in rows if row["train_first_half_book"] and row["role"] == "report"]
+    assert kept == ["1"]
+
+
+def test_an_older_record_has_no_seconds_of_epochs():
+    assert {row["seconds"] for row in rows_of(epochs_csv(reproduction(1)))} == {""}
+
+
+def test_the_result_has_each_word_and_the_part_only_where_it_is_in_part():
+    verdicts = [Verdict(each, WORDS[n % 5], "", "this part") for n, each in enumerate(report_statements())]
+    made = result(reproduction(1), verdicts, ())
+    ids = [each.id for each in report_statements()]
+    assert made["verdicts"][ids[0]] == {"verdict": "reproduced"}
+    assert made["verdicts"][ids[1]] == {"verdict": "in part", "part": "this part"}
+    assert made["tally"]["all"]["in part"] == sum(
+        each == {"verdict": "in part", "part": "this part"} for each in made["verdicts"].values()
+    )
+    assert sum(sum(counts.values()) for counts in made["tally"]["kind"].values()) == len(ids)
+
+
+def test_an_infinite_perplexity_is_null():
+    found = reproduction(1)
+    first = found.configurations[0]
+    run = replace(first.runs[0], train=(*first.runs[0].train[:-1], math.inf))
+    made = result(replace(found, configurations=(replace(first, runs=(run,)),)), (), ())
+    assert (
+        json.loads(json.dumps(made, allow_nan=False))["configurations"][0]["trainings"][0]["last"]["train_book"] is None
+    )
+
+
+def mean_with_interval(groups: dict[str, list[float]], id: str) -> tuple[float, float, float]:
+    """The geometric mean of a group, and its 95 % interval by the spread pooled over all groups."""
+    logs = {name: [math.log(value) for value in values] for name, values in groups.items() if values}
+    means = {name: sum(values) / len(values) for name, values in logs.items()}
+    degrees = sum(len(values) - 1 for values in logs.values())
+    squares = sum((value - means[name]) ** 2 for name, values in logs.items() for value in values)
+    half = student.ppf(0.975, degrees) * math.sqrt(squares / degrees / len(logs[id]))
+    return math.exp(means[id]), math.exp(means[id] - half), math.exp(means[id] + half)
+
+
+def test_an_interval_of_the_page_follows_from_the_result_alone_by_the_documented_code(tmp_path, monkeypatch, capsys):
+    found = reproduction()
+    (tmp_path / "docs" / "report").mkdir(parents=True)
+    (tmp_path / "docs" / "report" / "result.json").write_text(json.dumps(result(found, (), ())))
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "reproduction.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    mean, low, high = map(float, capsys.readouterr().out.split())
+    sheet = perplexity_sheet(found, {each.id: each.id for each in found.configurations})
+    (row,) = (row for row in sheet.rows if row[0].text == "GRU torch 2x32")
+    cell = row[sheet.heads.index("validation, last")]
+    assert (cell.text, cell.note) == (f"{mean:.2f}", f"{low:.2f} to {high:.2f}")
+
+
+def test_the_interval_of_a_verdict_follows_from_the_result_with_d2ls_seeds():
+    found = reproduction()
+    kept = json.loads(json.dumps(result(found, (), ())))
+    groups = {
+        row["id"]: [
+            each["last"]["val_book"]
+            for each in row["trainings"]
+            if each["role"] in ("report", "d2l") and each["epochs"] == each["epochs_planned"]
+        ]
+        for row in kept["configurations"]
+    }
+    estimate = Evidence(found, (), Bounds(), lambda statement, _: Verdict(statement, OPEN, "")).mean(
+        "gru-torch-2x32", LAST_VAL
+    )
+    expected = mean_with_interval(groups, "gru-torch-2x32")
+    assert (estimate.mean, estimate.low, estimate.high) == pytest.approx(expected)
