@@ -9,15 +9,16 @@ from dataclasses import dataclass
 
 from models.complexity import REPORT_CHARS
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN
-from pipeline.report.counting import Reading, same_text_against_counting
-from pipeline.report.learning import (
+from pipeline.report.counting import (
     BASELINE_ORDER,
+    Reading,
     better_than_counting,
     course,
     learnt,
     learnt_to_fit,
     own_recipe_learnt,
     same_text,
+    same_text_against_counting,
 )
 from pipeline.report.statements.evidence import BEST_POOLED, BEST_VAL, FIRST_HALF, LAST_GAP, LAST_VAL, Evidence
 from pipeline.report.statements.sizes import as_printed, printed_shape, size_of, sized
