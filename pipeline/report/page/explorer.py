@@ -260,7 +260,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     """The points as an SVG path; a single one is a short dash."""
     if len(points) == 1:
         points = [points[0], (points[0][0] + 2, points[0][1])]
-    return "M" + " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return "M" + " ".join(f"{x:.1f},{y:.1f}" for x, y in points) if points else ""
 
 
 def _apart(ends: Sequence[tuple[str, float, float]]) -> list[Label]:

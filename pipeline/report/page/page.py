@@ -95,7 +95,7 @@ def pages(
     explorer = explorer_html(reproduction, verdicts)
     content: dict[str, Any] = {
         "title": f"{sentences.quick_words(reproduction)}. {title}" if reproduction.quick else title,
-        "own": sentences.is_own(reproduction),
+        "about": sentences.about(reproduction),
         "reproduction": reproduction,
         "banners": sentences.banners(reproduction),
         "answer": sentences.answer(reproduction, verdicts),
@@ -125,7 +125,7 @@ def pages(
         "commands": _commands(reproduction),
         "protocol": sentences.PROTOCOL,
         "sources": sentences.SOURCES,
-        "test_bar": f"{reproduction.text.test_order}-gram {rounded(reproduction.text.test_perplexity)}",
+        "test_bar": f"{reproduction.text.test_order}-gram is {rounded(reproduction.text.test_perplexity)}",
     }
     content["sections"] = _sections(content)
     script = (TEMPLATES / "reveal.js").read_text()

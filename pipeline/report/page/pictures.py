@@ -109,10 +109,10 @@ def answer_picture(configurations: Sequence[Configuration], ngrams: Mapping[str,
 
     ``ngrams`` are vertical lines, by label.
     """
-    left, width, row = 128, 480, 19
+    left, width, row = 134, 490, 19
     bottom = 22 + row * len(configurations)
     ends = [each.mean_curve("train")[-1:] + each.mean_curve("val")[-1:] for each in configurations]
-    x = _scale([*chain(*ends), *ngrams.values()], left + 6, width - 8)
+    x = _scale([*chain(*ends), *ngrams.values()], left + 10, width - 8)
     parts = [_line(x.at(tick), 18, x.at(tick), bottom, "grid") for tick in x.ticks]
     parts += [_text(x.at(tick), bottom + 14, f"{tick:,}", "middle faint") for tick in x.ticks]
     for label, value in ngrams.items():
@@ -127,7 +127,7 @@ def answer_picture(configurations: Sequence[Configuration], ngrams: Mapping[str,
             parts += [_line(train, y, val, y, "frame"), _line(best, y - 6, best, y + 6, "val")]
             parts += [_dot(train, y, "train"), _dot(val, y, "val")]
         if configuration.progress:
-            parts.append(_text(left + 10, y + 4, configuration.progress, "faint"))
+            parts.append(_text(x.at(2.2), y + 4, configuration.progress, "faint"))
         if (end := configuration.reported.perplexity_end) is not None:
             parts.append(_cross(x.at(end), y))
     parts.append(_text((left + width) / 2, bottom + 30, "perplexity per character (book average, log scale)", "middle"))

@@ -81,6 +81,17 @@ def question(reproduction: Reproduction) -> str:
     return f"Does {what} hold when its networks are trained again?"
 
 
+def about(reproduction: Reproduction) -> str:
+    """What is reproduced, and for whom."""
+    count = counted(len(reproduction.configurations), "character-level recurrent network")
+    if not is_own(reproduction):
+        return f"{reproduction.table.name} reports on {count}; here they are trained under the d2l.ai book's protocol."
+    return (
+        f"The report is a coursework of 2023 that trains {count} on H. G. Wells's The Time Machine in the style of the "
+        "d2l.ai book. This page is for students who want to know what such numbers prove."
+    )
+
+
 def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
     """Three sentences: how many statements hold, the level that is furthest off, and what counting reaches."""
     sentences = [_tally_sentence(reproduction, verdicts) if verdicts else training_sentence(reproduction)]
