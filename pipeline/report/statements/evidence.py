@@ -36,7 +36,7 @@ from pipeline.support.statistics import Estimate, Floats, Spread, difference, es
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of a training; None or infinite where the training does not have it; ``logarithmic`` ones are compared by ratio.
+    """A number of a training, None or infinite where it does not have it; ``logarithmic`` ones are compared by ratio.
 
     ``name`` identifies the measure, with any bound that it depends on, and stands in sentences. ``epochs`` is after how
     many it is known, and measured: unfinished trainings that came so far count. None for all of the protocol, by
