@@ -22,6 +22,9 @@ unknown,torch,rnn,1,16,4.5,,
 """
 
 
+SAID = "id,kind,configurations,statement,value,relation"
+
+
 class WithoutOwnRecipe(Inline):
     """It has no time for trainings by our own recipe."""
 

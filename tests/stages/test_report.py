@@ -8,7 +8,7 @@ from pipeline.report.record import recorded_reproduction
 from pipeline.stages.report import rewrite_report
 from pipeline.stages.reproduce import reproduce
 from pipeline.tracking import records
-from tests.stages.reproductions import OTHER, WithoutOwnRecipe
+from tests.stages.reproductions import OTHER, SAID, WithoutOwnRecipe
 
 pytestmark = pytest.mark.usefixtures("_stand_in")
 
@@ -49,6 +49,17 @@ def test_the_report_against_another_table_takes_the_same_runs(done, tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     assert "it has &lt;b&gt;come&lt;/b&gt;" in page
     assert "<b>come" not in page
+
+
+def test_the_report_judges_the_statements_of_a_file(done, tmp_path):
+    path = tmp_path / "said.csv"
+    path.write_text(f"{SAID}\nsmall,size,gru-scratch-1x8,It is.,1 k,parameters\n")
+    said = rewrite_report(done.reproduction.run_id, "", str(tmp_path / "out"), str(path))
+    assert said.result["verdicts"] == {"small": {"verdict": "reproduced"}}
+    assert said.reproduction.commands[-1] == "mlflow run . --env-manager local -e report -P statements=said.csv"
+    path.write_text(path.read_text().replace("gru-scratch-1x8", "unknown"))
+    with pytest.raises(InputError, match=r"--statements .*said.csv, line 2: configurations has 'unknown'"):
+        rewrite_report(done.reproduction.run_id, "", str(tmp_path / "out"), str(path))
 
 
 def test_a_table_of_which_nothing_was_trained_says_what_to_do(done, tmp_path):

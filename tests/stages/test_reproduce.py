@@ -26,7 +26,7 @@ from pipeline.tracking import store as store_module
 from pipeline.tracking.store import setup
 from pipeline.training.loop import Training
 from tests.pools import Inline
-from tests.stages.reproductions import ONE, OTHER, TWO, WithoutOwnRecipe, trainings
+from tests.stages.reproductions import ONE, OTHER, SAID, TWO, WithoutOwnRecipe, trainings
 
 pytestmark = pytest.mark.usefixtures("_stand_in")
 
@@ -195,6 +195,19 @@ def test_a_check_that_is_not_met_says_so_after_all_is_recorded(own, monkeypatch)
     assert "outside" in records.read_text(own.reproduction.run_id, "report/report.md")
     met = json.loads(records.read_text(own.reproduction.run_id, "result.json"))["checks"]
     assert sum(each["is_met"] is False for each in met) == 2
+
+
+def test_statements_of_a_file_are_judged_and_kept_with_the_reproduction(store, tmp_path, pool):
+    table, statements = tmp_path / "other.csv", tmp_path / "said.csv"
+    table.write_text(OTHER)
+    statements.write_text(f"{SAID}\nbig,size,theirs,It has 9 k.,9 k,parameters\n")
+    config = ReproduceConfig(only="theirs", epochs=1, against=str(table), statements=str(statements))
+    done = reproduce(config, quick=True, make_pool=pool)
+    assert done.result["verdicts"] == {"big": {"verdict": "not reproduced"}}
+    assert recorded_reproduction(done.reproduction.run_id).statements == done.reproduction.statements
+    assert done.reproduction.commands[0].endswith("-P against=other.csv -P statements=said.csv -P quick=true")
+    again = rewrite_report(done.reproduction.run_id, str(table), str(tmp_path / "out"))
+    assert [verdict.statement.id for verdict in again.verdicts] == ["big"]
 
 
 def test_another_table_is_reproduced_by_a_run_of_its_own(own, tmp_path, given, pool):

@@ -28,6 +28,7 @@ from sqlalchemy import create_engine
 
 from pipeline.cli.main import cli
 from pipeline.config import CorpusConfig, SearchConfig
+from pipeline.report.statements.table import report_statements
 from pipeline.stages.search import search
 from pipeline.text.downloads import cache_dir
 from pipeline.tracking.store import setup
@@ -249,7 +250,8 @@ def test_the_recommendation_is_the_same(read):
 
 def test_the_report_says_the_same_of_what_was_reproduced(read, plain_artifacts):
     found = command("report", "--run-id", RUNS["reproduction"])
-    assert_same_answer(found, THEN["report"], {"report", "checks", "configurations"})
+    assert_same_answer(found, THEN["report"], {"report", "checks", "configurations", "verdicts"})
+    assert list(found["verdicts"]) == [statement.id for statement in report_statements()]  # in place of the 36 claims
     for now, then in zip(found["configurations"], THEN["report"]["configurations"], strict=True):
         assert_same_answer(now, then, set())
     checks = [{check["name"]: check for check in answer["checks"]} for answer in (found, THEN["report"])]

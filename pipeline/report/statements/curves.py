@@ -43,7 +43,7 @@ def judge_start(statement: Statement, evidence: Evidence) -> Verdict:
     That of training is the mean over the first half epoch; in a record that lacks it, over the first epoch.
     """
     id = statement.configurations[0]
-    if evidence.values(id, FIRST_HALF) or not evidence.values(id, FIRST_TRAIN):
+    if statement.curve == "validation" or evidence.values(id, FIRST_HALF) or not evidence.values(id, FIRST_TRAIN):
         return _at_level(statement, evidence, {"training": FIRST_HALF, "validation": FIRST_VAL})
     older = "The record lacks the first half epoch, so training is averaged over the whole first epoch."
     return _at_level(statement, evidence, {"training": FIRST_TRAIN, "validation": FIRST_VAL}, older)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cache
-from math import expm1
+from math import expm1, isfinite
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from pipeline.support.statistics import Estimate, Floats, Spread, difference, es
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of a training, None where the training does not have it; ``logarithmic`` ones are compared by ratio.
+    """A number of a training, None or infinite where it does not have it; ``logarithmic`` ones are compared by ratio.
 
     ``name`` identifies the measure, with any bound that it depends on, and stands in sentences. ``epochs`` is after how
     many it is known, and measured: unfinished trainings that came so far count. None for all of the protocol, by
@@ -223,7 +223,8 @@ class Evidence:
     def _measured(self, id: str, measure: Measure) -> list[tuple[RecordedTraining, float]]:
         if (id, measure.name) not in self._measures:
             runs = self.pooled(id, measure.epochs)
-            self._measures[id, measure.name] = [(run, x) for run in runs if (x := measure.of(run)) is not None]
+            values = ((run, measure.of(run)) for run in runs)
+            self._measures[id, measure.name] = [(run, x) for run, x in values if x is not None and isfinite(x)]
         return self._measures[id, measure.name]
 
     # --- means and differences ----------------------------------------------------------------------------------------

@@ -143,10 +143,16 @@ def judge_perplexity_order(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _reported_ends(statement: Statement, evidence: Evidence) -> list[str]:
-    """A sentence with the report's own ends; none unless it gives all."""
-    ends = {id: evidence.row(id).perplexity_end for id in statement.configurations}
-    known = [f"{end:g} ({id})" for id, end in ends.items() if end is not None]
-    return [f"The report itself has {listed(known)}."] if len(known) == len(ends) else []
+    """A sentence with the report's own ends, and of which curve they are; none unless it gives all."""
+    rows = [evidence.row(id) for id in statement.configurations]
+    known = [f"{row.perplexity_end:g} ({row.id})" for row in rows if row.perplexity_end is not None]
+    if len(known) < len(rows):
+        return []
+    splits = {row.split for row in rows}
+    if len(splits) > 1:
+        curves = listed([f"{row.split or 'not said'} ({row.id})" for row in rows])
+        return [f"The report itself has {listed(known)}, which are of different curves: {curves}."]
+    return [f"The report itself has {listed(known)}."]
 
 
 def _ordered(curve: str, measure: Measure, statement: Statement, evidence: Evidence) -> Part:

@@ -147,7 +147,7 @@ def _ordered(relation: str, ratios: list[float], evidence: Evidence) -> tuple[Wo
 
 def _judge_against_itself(statement: Statement, evidence: Evidence) -> Verdict:
     """A configuration is not smaller than itself; says whether the other reading, another subject, would hold."""
-    id, captioned = statement.configurations
+    id, captioned, *_ = statement.configurations
     own, other = evidence.complexity(id), evidence.complexity(captioned)
     order = "smaller" if max(_ratios(other, own)) < 1 else "not smaller"
     because = (

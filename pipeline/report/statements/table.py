@@ -192,7 +192,9 @@ def _statement(cells: Mapping[str, str]) -> Statement:
         raise ValueError(f"value is empty; {statement.relation} needs one")
     if statement.relation in WITH_REASONS and not statement.reasons:
         raise ValueError(f"reasons is empty; {statement.relation} needs the id of a statement")
-    least = COMPARED.get(statement.kind, 1)
+    if statement.kind == "caption" and "=" in statement.relation and not statement.figures:
+        raise ValueError("figures is empty; such a caption needs the number of its figure")
+    least = COMPARED.get(statement.kind, 1) or int(statement.relation.startswith("figure="))
     if len(statement.configurations) < least:
         raise ValueError(f"configurations has too few ids; {statement.kind} needs {least} or more")
     return statement

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.report.statements.verdicts import FAILS, HOLDS
+from pipeline.report.statements.verdicts import FAILS, HOLDS, OPEN
 from tests.report.alterations import row, text
 from tests.report.reproductions import TEXT, reproduction
 from tests.report.statements.judged import judged, judged_among, statement
@@ -56,4 +56,4 @@ def test_sizes_are_printed_of_each():
 
 def test_the_lines_are_of_the_book_if_it_has_their_prompts():
     assert judged(FOUND, "caption-1").word == HOLDS
-    assert judged(text(prompts=TEXT.prompts[:1])(FOUND), "caption-1").word == FAILS
+    assert judged(text(prompts=TEXT.prompts[:1])(FOUND), "caption-1").word == OPEN

@@ -9,7 +9,7 @@ from pipeline.report.checks import d2l_curves
 from pipeline.report.statements.bounds import Bounds
 from pipeline.report.statements.evidence import BEST_POOLED, LAST_GAP, LAST_TRAIN, LAST_VAL, Evidence
 from pipeline.report.statements.table import report_statements
-from pipeline.report.statements.verdicts import HOLDS, Verdict
+from pipeline.report.statements.verdicts import HOLDS, OPEN, Verdict
 from pipeline.support.statistics import holm
 from tests.report.alterations import runs
 from tests.report.reproductions import ENDS, reproduction
@@ -17,8 +17,12 @@ from tests.report.reproductions import ENDS, reproduction
 WITH, WITHOUT = "gru-torch-2x32", "gru-torch-2x128"  # d2l's seeds reach the last epoch for the first only
 
 
-def evidence(found=None, statements=(), evaluate=None):
-    return Evidence(found or reproduction(), statements, Bounds(), evaluate or (lambda statement, evidence: None))
+def unjudged(statement, made):
+    return Verdict(statement, OPEN, "Nobody asks.")
+
+
+def evidence(found=None, statements=(), evaluate=unjudged):
+    return Evidence(found or reproduction(), statements, Bounds(), evaluate)
 
 
 def test_d2ls_seeds_are_further_seeds_where_they_have_all_epochs():

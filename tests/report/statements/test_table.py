@@ -59,6 +59,18 @@ def test_a_value_that_is_not_allowed_is_named_with_its_line_and_column(written, 
         written(line, table=report_table())
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("d,caption,gru-torch-2x32,It shows a GRU.,,cell=gru", "figures is empty; such a caption needs the number"),
+        ("d,caption,,Figure 2 shows a GRU.,,figure=2,2", "configurations has too few ids; caption needs 1 or more"),
+    ],
+)
+def test_a_caption_needs_its_figure_and_a_pointer_its_configuration(written, line, message):
+    with pytest.raises(InputError, match=message):
+        written(line, head=f"{HEAD},figures")
+
+
 def test_an_order_needs_two_configurations(written):
     with pytest.raises(InputError, match="size-order needs 2 or more"):
         written("c,size-order,gru-torch-2x32,It is smaller.,,less")
