@@ -55,10 +55,10 @@ def planned(train_chars: int, minutes: float = USUAL_MINUTES) -> list[Planned]:
     """All networks for a text of so many training characters; the default one is among them once."""
     budget, default = BUDGET_CHARS["stream"], SHAPES["stream"]
 
-    def network(family: Family, chars: float, train_chars_read: int = 0, **options: Any) -> Planned:
+    def network(family: Family, chars: float, limit: int = 0, **options: Any) -> Planned:
         budget_chars = max(1, round(chars * minutes / USUAL_MINUTES))
-        given = {**default, "budget_chars": budget_chars, "train_chars": train_chars_read, **options}
-        return Planned(family, train_chars_read or train_chars, *resolve(given, train_chars))
+        given = {**default, "budget_chars": budget_chars, "train_chars": limit, **options}
+        return Planned(family, limit or train_chars, *resolve(given, train_chars))
 
     *parts, _ = text_sizes(train_chars)
     return [

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 
 from models.complexity import REPORT_CHARS
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN
-from pipeline.report.learning import learnt, learnt_to_fit, stream_learnt, streams
+from pipeline.report.counting import learnt, learnt_to_fit, own_recipe_learnt
 from pipeline.report.statements.evidence import BEST_VAL, LAST_TRAIN, LAST_VAL, Evidence, protocol_epochs
 from pipeline.report.statements.sizes import as_printed, printed_shape, size_of
 from pipeline.report.statements.verdicts import FAILS, HOLDS, OPEN, Word
 from pipeline.report.table import REPORT_SYMBOLS
-from pipeline.support.statistics import estimate
 
 GRU, RNN, LSTM = "gru-torch-1x128", "rnn-torch-1x128", "lstm-torch-1x128"
 
@@ -106,19 +105,13 @@ def _eight_layers(evidence: Evidence) -> list[str]:
             f"Training ends no better, at {evidence.mean(EIGHT_LAYERS, LAST_TRAIN)}, where the training text's own "
             f"frequencies give {facts.train_unigram:.2f}: nothing was learnt by heart, the optimisation failed."
         )
-    if not (runs := streams(evidence, EIGHT_LAYERS)):
-        return [*text, "Whether another recipe trains this shape, a run under the stream preset would show."]
-    bar, word = facts.stream_val_unigram, stream_learnt(evidence, EIGHT_LAYERS).word
-    there = "" if bar is None else f" (letters' frequencies there: {bar:.2f})"
+    elsewhere = own_recipe_learnt(evidence, EIGHT_LAYERS)
     ending: Mapping[Word, str] = {
-        HOLDS: "so it is the recipe that failed, not the depth.",
-        FAILS: "so that recipe fails too. AdamW rescales each gradient, so the gradient's size alone is not the cause.",
-        OPEN: "but what those give there is not recorded.",
+        HOLDS: " So it is the recipe that failed, not the depth.",
+        FAILS: " So that recipe fails too; as AdamW rescales gradients, their size alone is not the cause.",
+        OPEN: "",
     }
-    how = " and residual connections" if any(run.residual for run in runs) else ""
-    best = estimate([run.best_val for run in runs])
-    told = f"With AdamW{how} on 90 % of the text (the stream preset) the shape gets to {best}{there},"
-    return [*text, f"{told} {ending[word]}"]
+    return [*text, f"{elsewhere.because}{ending[elsewhere.word]}"]
 
 
 EXPLANATIONS: dict[str, Callable[[Evidence], list[str]]] = {

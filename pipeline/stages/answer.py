@@ -137,19 +137,21 @@ class _AnswerDriver:
 
     def _missing(self) -> list[TrainingTask]:
         """The trainings without a finished run and its model; keeps the results of the others."""
-        recorded = {}
-        for training in records.nested_trainings(self.run.id, []):
-            if training.result and _has_model(training.run_id):
-                recorded[str([training.configuration[part] for part in ("model", "train")])] = training.result
+        recorded = [
+            (training.configuration, training.result)
+            for training in records.nested_trainings(self.run.id, [])
+            if training.result and _has_model(training.run_id)
+        ]
         missing = []
         for seed in range(self.config.seeds):
             for number, each in enumerate(self.plan):
                 task = self._task(number, each, seed)
-                result = recorded.get(str([asdict(task.model), asdict(task.train)]))
-                if result is None:
-                    missing.append(task)
+                wanted = {"model": asdict(task.model), "train": asdict(task.train)}
+                results = [result for configuration, result in recorded if wanted.items() <= configuration.items()]
+                if results:
+                    self._results[number, seed] = results[-1]
                 else:
-                    self._results[number, seed] = result
+                    missing.append(task)
         return missing
 
     def _task(self, number: int, each: Planned, seed: int) -> TrainingTask:

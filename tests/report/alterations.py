@@ -62,6 +62,16 @@ def streams(*vals: float) -> Alter:
     )
 
 
+def same_text(*windowed: float, val: float = 4.8) -> Alter:
+    """Trainings of all shapes by our recipe on the report's characters, with these perplexities in windows."""
+    return lambda found: each(
+        found,
+        lambda one: replace(
+            one, same_text=tuple(replace(one.runs[0], val=(val,), epochs_planned=1, windowed=each) for each in windowed)
+        ),
+    )
+
+
 def text(**changes: Any) -> Alter:
     """Other facts of the text."""
     return lambda found: replace(found, text=replace(found.text, **changes))

@@ -7,10 +7,11 @@ import pytest
 from pipeline.report.corrections import CORRECTIONS, Correction, corrections
 from pipeline.report.explanations import explanations
 from pipeline.report.reproduction import Reproduction
-from tests.report.alterations import TRAINED, Alter, ends, sizes, streams, text
+from tests.report.alterations import TRAINED, Alter, ends, runs, same_text, sizes, streams, text
 from tests.report.reproductions import ENDS, TEXT, reproduction, weighed
 
 FOUND = reproduction()
+SAMPLES = FOUND["lstm-torch-2x128"].reported.samples
 
 
 def corrected(found: Reproduction) -> tuple[Correction, ...]:
@@ -28,12 +29,21 @@ ALTERED: dict[int, list[tuple[Alter, str]]] = {  # by correction: what is altere
     ],
     10: [
         (ends(rnn_torch_1x128=(3.0, 40.0)), "for rnn-torch-1x128. Choose"),
-        (text(prompts=TEXT.prompts[:1]), "itself: 'it has' (validation, character 13,823)."),
+        (text(prompts=TEXT.prompts[:1]), "by character: 'it has' (validation, 13,823)."),
     ],
     11: [(sizes("rnn-torch-1x128", 20_224, 10_240_000), "10.24 MMac come to 10,000")],
     12: [
         (ends(gru_torch_2x32=(4.0, 5.0)), "1 of the 17 beats a 4-gram (5.46)"),
         (text(windowed={4: 20.0, 5: 19.0, 6: 18.0}), "17 of the 17 beat a 4-gram (20.00)"),
+        (same_text(5.08, 5.1), "2 seeds) the shape of lstm-torch-1x128 has 5.09 in windows and 4.80 reading on."),
+        (same_text(5.08), "It is the recipe that loses, not the network."),
+    ],
+    13: [
+        (
+            runs("lstm-torch-2x128", lambda run: replace(run, texts=SAMPLES)),
+            "3 of 3 of lstm-torch-2x128",
+        ),
+        (runs("gru-torch-1x128", lambda run: replace(run, first_half=21.7)), "is 21.7 to 21.7 here"),
     ],
 }
 
@@ -42,9 +52,9 @@ def words(one: Correction) -> str:
     return f"{one.reported} {one.found} {one.instead}"
 
 
-def test_there_are_twelve_corrections_in_the_order_of_their_numbers():
+def test_there_are_thirteen_corrections_in_the_order_of_their_numbers():
     found = corrected(FOUND)
-    assert [one.number for one in found] == list(range(1, 13))
+    assert [one.number for one in found] == list(range(1, 14))
     assert [one.title for one in found] == list(CORRECTIONS)
 
 
@@ -73,6 +83,10 @@ def test_what_is_copied_is_the_curve_and_the_time_and_not_the_size():
     assert fifth.instead == "Nothing shows that lstm-torch-8x32 was trained, so its curve and time are no evidence."
 
 
+def test_a_recipe_that_is_no_better_on_the_same_text_clears_no_network():
+    assert "not the network" not in correction(same_text(9.0)(FOUND), 12).instead
+
+
 def test_the_corrections_have_the_exact_sizes():
     assert "5,952 parameters and 6,324,224 MACs" in correction(FOUND, 1).found
     assert "60,672 parameters and 63,045,632 MACs" in correction(FOUND, 1).found
@@ -81,7 +95,7 @@ def test_the_corrections_have_the_exact_sizes():
     assert "15 % of RNN 1x128 and 45 % of RNN 1x8" in correction(FOUND, 11).found
 
 
-@pytest.mark.parametrize("number", [5, 8, 9, 10, 12])
+@pytest.mark.parametrize("number", [5, 8, 9, 10, 12, 13])
 def test_what_is_not_trained_is_left_open(number):
     assert "Our runs leave it open." in correction(reproduction(0), number).found
     assert "0 of " in correction(reproduction(0), number).found

@@ -5,8 +5,7 @@ from math import log
 from re import escape, sub
 
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
-from pipeline.report.counting import against_counting, same_text_against_counting
-from pipeline.report.learning import BASELINE_ORDER
+from pipeline.report.counting import BASELINE_ORDER, against_counting, same_text_against_counting
 from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.statements.evidence import protocol_epochs
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, words_counted

@@ -9,6 +9,7 @@ import numpy as np
 
 from models.complexity import REPORT_CHARS
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN
+from pipeline.report.counting import best_stream
 from pipeline.report.page.sentences import equal_texts
 from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, Word
@@ -167,7 +168,7 @@ def perplexity_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> 
     return Sheet(
         "Perplexity per character: mean over seeds and its 95 % interval, from the spread over seeds pooled over a "
         f"column's configurations ({freedom} degrees of freedom). The three groups on the right are of other averages, "
-        "recipes or splits and can't be compared across their borders.",
+        f"recipes or splits and can't be compared across their borders.{_stream_sentence(reproduction)}",
         ("configuration", "runs", *(head for head, _ in columns)),
         tuple(rows),
         (
@@ -179,6 +180,14 @@ def perplexity_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> 
         ),
         "numbers",
     )  # fmt: skip
+
+
+def _stream_sentence(reproduction: Reproduction) -> str:
+    """Compare the best shape by the stream recipe with the n-gram of the same text, after a space; "" without them."""
+    if (found := best_stream(reproduction)) is None:
+        return ""
+    best, against = found
+    return f" The stream recipe's best on validation, {best.shape}, has {against.perplexity:.2f} on test: {against}."
 
 
 def _runs(configuration: Configuration) -> TableCell:

@@ -19,7 +19,7 @@ VERDICTS = [
     for number, statement in enumerate(report_statements())
 ]
 
-CORRECTIONS = [Correction(n, f"error {n}", f"said {n}", f"found {n}", f"instead {n}") for n in range(1, 13)]
+CORRECTIONS = [Correction(n, f"error {n}", f"said {n}", f"found {n}", f"instead {n}") for n in range(1, 14)]
 
 EXPLANATIONS = [Explanation("Why eight layers did not train", "They know letter frequencies & nothing else.")]
 
