@@ -18,6 +18,7 @@ import yaml
 
 from pipeline.cli.main import cli
 from pipeline.cli.options import Auto
+from pipeline.report.statements.table import KINDS, report_statements
 from pipeline.report.table import report_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -399,6 +400,7 @@ def test_the_kept_report_is_of_the_reports_own_table():
     holds, fails, left = (outcomes.count(outcome) for outcome in ("holds", "does not hold", "can't be judged"))
     assert f"Of {len(outcomes)} claims, {holds} hold, {fails} do not hold, {left} can't be judged" in page
     reproduction = " ".join((ROOT / "docs" / "reproduction.md").read_text().split())
+    assert f"{len(report_statements())} of {len(KINDS)} kinds" in reproduction
     assert f"Of the {len(outcomes)} claims {holds} hold, {fails} do not and {left} can't be judged" in reproduction
     readme = " ".join((ROOT / "README.md").read_text().split())
     assert (

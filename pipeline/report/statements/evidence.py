@@ -117,7 +117,7 @@ class Evidence:
         self.statements = {statement.id: statement for statement in statements}
         self._evaluate = evaluate
         self._verdicts: dict[str, Verdict] = {}
-        self._asked: set[Key] = set()
+        self._asked: dict[Key, float | None] = {}
         self._adjusted: Mapping[Key, float] = {}
         self._measures: dict[tuple[str, str], list[tuple[RecordedTraining, float]]] = {}
         self._comparisons: dict[tuple[str, str, str], Comparison] = {}
@@ -127,13 +127,14 @@ class Evidence:
     def corrected(self, bounds: Bounds | None = None) -> "Evidence":
         """This evidence with p values after Holm's correction over each kind, under these or other bounds."""
         first = self._again(bounds or self.bounds, {})
-        assert len(first.verdicts) == len(self.statements)  # asks for all comparisons
+        for id in first.statements:  # to know all comparisons that they ask for
+            first.verdict(id)
         return self._again(first.bounds, first._holm())
 
     def _again(self, bounds: Bounds, adjusted: Mapping["Key", float]) -> "Evidence":
         """A copy without verdicts; it shares what follows from the trainings alone."""
         other = copy(self)
-        other.bounds, other._adjusted, other._verdicts, other._asked = bounds, adjusted, {}, set()
+        other.bounds, other._adjusted, other._verdicts, other._asked = bounds, adjusted, {}, {}
         return other
 
     # --- the report ---------------------------------------------------------------------------------------------------
@@ -242,20 +243,20 @@ class Evidence:
 
     def compare(self, kind: str, first: str, second: str, measure: Measure) -> Comparison:
         """Compare a measure of two configurations that both have a value of it, for a statement of this kind."""
-        key = kind, first, second, measure.name
-        self._asked.add(key)
-        if key[1:] not in self._comparisons:
-            self._comparisons[key[1:]] = self._compared(first, second, measure)
-        comparison = self._comparisons[key[1:]]
+        ids = first, second, measure.name
+        if ids not in self._comparisons:
+            self._comparisons[ids] = self._compared(first, second, measure)
+        comparison = self._comparisons[ids]
+        key = kind, min(first, second), max(first, second), measure.name
+        self._asked[key] = comparison.p
         return replace(comparison, adjusted_p=self._adjusted.get(key, comparison.p))
 
     def _holm(self) -> dict["Key", float]:
         """The p values of all comparisons that were asked for, corrected over those of each kind."""
-        p_values = {key: p for key in self._asked if (p := self._comparisons[key[1:]].p) is not None}
         adjusted: dict[Key, float] = {}
-        for kind in {key[0] for key in p_values}:
-            keys = [key for key in p_values if key[0] == kind]
-            adjusted |= dict(zip(keys, holm([p_values[key] for key in keys]), strict=True))
+        for kind in {key[0] for key in self._asked}:
+            p_values = {key: p for key, p in self._asked.items() if key[0] == kind and p is not None}
+            adjusted |= dict(zip(p_values, holm(list(p_values.values())), strict=True))
         return adjusted
 
     def _scaled(self, id: str, measure: Measure) -> Floats:
@@ -280,4 +281,4 @@ class Evidence:
         )
 
 
-Key = tuple[str, str, str, str]  # kind of statement, first configuration, second, name of the measure
+Key = tuple[str, str, str, str]  # kind of statement, two configurations in alphabetical order, name of the measure
