@@ -20,10 +20,10 @@ from pipeline.report.counting import (
     same_text,
     same_text_against_counting,
 )
+from pipeline.report.statements.evaluators.sizes import as_printed, printed_shape, size_of, sized
+from pipeline.report.statements.evaluators.texts import equal_prompts
+from pipeline.report.statements.evaluators.times import seconds
 from pipeline.report.statements.evidence import BEST_POOLED, BEST_VAL, FIRST_HALF, LAST_GAP, LAST_VAL, Evidence
-from pipeline.report.statements.sizes import as_printed, printed_shape, size_of, sized
-from pipeline.report.statements.texts import equal_prompts
-from pipeline.report.statements.times import seconds
 from pipeline.report.statements.verdicts import FAILS, HOLDS, Verdict
 from pipeline.report.wording import counted, listed
 from pipeline.support.statistics import estimate

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from models.complexity import REPORT_CHARS
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN
 from pipeline.report.counting import learnt, learnt_to_fit, own_recipe_learnt
+from pipeline.report.statements.evaluators.sizes import as_printed, printed_shape, size_of
 from pipeline.report.statements.evidence import BEST_VAL, LAST_TRAIN, LAST_VAL, Evidence, protocol_epochs
-from pipeline.report.statements.sizes import as_printed, printed_shape, size_of
 from pipeline.report.statements.verdicts import FAILS, HOLDS, OPEN, Word
 from pipeline.report.table import REPORT_SYMBOLS
 

@@ -18,7 +18,7 @@ STYLE = """
 .picture .faint { fill: var(--faint, #595959); }
 .picture .right { text-anchor: end; }
 .picture .middle { text-anchor: middle; }
-.picture line, svg path, svg polyline { fill: none; stroke-width: 1.2; }
+.picture line, .picture path, .picture polyline { fill: none; stroke-width: 1.2; }
 .picture .grid { stroke: var(--line, #d5d5d5); stroke-width: .8; }
 .picture .frame { stroke: var(--faint, #595959); }
 .picture .ngram { stroke: var(--ink, #1b1b1b); stroke-dasharray: 5 3; }
@@ -126,7 +126,7 @@ def answer_picture(configurations: Sequence[Configuration], ngrams: Mapping[str,
             best = x.at(configuration.mean_best_val)
             parts += [_line(train, y, val, y, "frame"), _line(best, y - 6, best, y + 6, "val")]
             parts += [_dot(train, y, "train"), _dot(val, y, "val")]
-        if configuration.progress:
+        if not configuration.whole:
             parts.append(_text(x.at(2.2), y + 4, configuration.progress, "faint"))
         if (end := configuration.reported.perplexity_end) is not None:
             parts.append(_cross(x.at(end), y))
@@ -156,7 +156,7 @@ def curves_picture(configuration: Configuration, planned: int, ngrams: Mapping[s
             parts.append(_curve(configuration.mean_curve(curve), left, step, y, curve))
     ends = ((left, reported.perplexity_start), (right, reported.perplexity_end))
     parts += [_cross(x, y.at(value)) for x, value in ends if value is not None]
-    if configuration.progress:
+    if not configuration.whole:
         parts.append(_text((left + right) / 2, top + 40, configuration.progress, "middle faint"))
     words = ((left, "0", "middle"), ((left + right) / 2, "epoch", "middle"), (right, f"{planned}", "right"))
     parts += [_text(x, bottom + 15, text, f"{style} faint") for x, text, style in words]

@@ -127,9 +127,9 @@ def _furthest_sentence(levels: Sequence[Configuration]) -> str:
     train, val = (rounded(worst.mean_curve(curve)[-1]) for curve in ("train", "val"))
     epochs = span([run.best_epoch for run in worst.furthest])
     return (
-        f"The perplexity furthest from the report's is {worst.label}'s: about {worst.reported.perplexity_end:g} is "
-        f"reported, and it ends at {train} in training and {val} in validation (at best "
-        f"{rounded(worst.mean_best_val)}, epoch {epochs})."
+        f"Furthest from what is reported is the perplexity of {worst.label}: about {worst.reported.perplexity_end:g}, "
+        f"where it ends at {train} in training and {val} in validation (at best {rounded(worst.mean_best_val)}, epoch "
+        f"{epochs})."
     )
 
 
@@ -237,7 +237,7 @@ def limitations(reproduction: Reproduction) -> list[str]:
     return [
         *(own if is_own(reproduction) else []),
         f"{training_sentence(reproduction)} One short text: a validation perplexity is that of "
-        f"one passage of it, whatever the number of seeds.",
+        "one passage of it, whatever the number of seeds.",
         "Seconds were taken on another machine than the report's: only their order and ratios can be compared.",
         *(_missing(*how, which) for how, which in missing.items()),
     ]

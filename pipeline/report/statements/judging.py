@@ -5,19 +5,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements import bounds as all_bounds
 from pipeline.report.statements.bounds import Bounds
-from pipeline.report.statements.captions import judge_caption
-from pipeline.report.statements.curves import judge_end, judge_gap, judge_gap_onset, judge_start
-from pipeline.report.statements.evidence import Evidence
-from pipeline.report.statements.orders import (
+from pipeline.report.statements.evaluators.captions import judge_caption
+from pipeline.report.statements.evaluators.curves import judge_end, judge_gap, judge_gap_onset, judge_start
+from pipeline.report.statements.evaluators.orders import (
     judge_best,
     judge_gap_order,
     judge_generalises,
     judge_perplexity_order,
 )
-from pipeline.report.statements.sizes import judge_print_out, judge_size, judge_size_order
+from pipeline.report.statements.evaluators.sizes import judge_print_out, judge_size, judge_size_order
+from pipeline.report.statements.evaluators.texts import judge_texts, judge_texts_order
+from pipeline.report.statements.evaluators.times import judge_seconds, judge_time_order
+from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.table import Kind, Statement
-from pipeline.report.statements.texts import judge_texts, judge_texts_order
-from pipeline.report.statements.times import judge_seconds, judge_time_order
 from pipeline.report.statements.verdicts import Verdict
 
 Evaluator = Callable[[Statement, Evidence], Verdict]

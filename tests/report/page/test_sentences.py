@@ -25,7 +25,7 @@ def test_the_answer_counts_the_verdicts_and_names_the_level_that_is_furthest():
         "reproduced and 51 open"
     )
     assert furthest == (
-        "The perplexity furthest from the report's is LSTM torch 1x128's: about 1 is reported, and it ends at 2.07 in "
+        "Furthest from what is reported is the perplexity of LSTM torch 1x128: about 1, where it ends at 2.07 in "
         "training and 10.03 in validation (at best 7.27, epoch 66)."
     )
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.report.statements.bounds import Bounds
-from pipeline.report.statements.curves import onset
+from pipeline.report.statements.evaluators.curves import onset
 from pipeline.report.statements.judging import sensitivity
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
 from tests.report.alterations import row, runs

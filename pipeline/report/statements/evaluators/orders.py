@@ -11,7 +11,7 @@ from math import ceil
 
 from scipy.special import ndtri
 
-from pipeline.report.statements.curves import curves_of
+from pipeline.report.statements.evaluators.curves import curves_of
 from pipeline.report.statements.evidence import BEST_POOLED, BEST_VAL, LAST_GAP, LAST_TRAIN, LAST_VAL, Evidence, Measure
 from pipeline.report.statements.table import Statement
 from pipeline.report.statements.verdicts import (

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.report.statements.bounds import Bounds
-from pipeline.report.statements.sizes import as_printed
+from pipeline.report.statements.evaluators.sizes import as_printed
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, WRONG_REASON
 from tests.report.alterations import sizes
 from tests.report.reproductions import reproduction

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.report.statements.texts import edit_distance, edits_to_book, sense
+from pipeline.report.statements.evaluators.texts import edit_distance, edits_to_book, sense
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
 from tests.report.alterations import row, runs, text
 from tests.report.reproductions import TEXT, reproduction

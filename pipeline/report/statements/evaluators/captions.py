@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
+from pipeline.report.statements.evaluators.sizes import printed_shape
 from pipeline.report.statements.evidence import Evidence
-from pipeline.report.statements.sizes import printed_shape
 from pipeline.report.statements.table import Statement
 from pipeline.report.statements.verdicts import FAILS, HOLDS, OPEN, Verdict
 from pipeline.report.table import Reported

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.report.statements.evaluators.orders import seeds_needed
 from pipeline.report.statements.judging import judge
-from pipeline.report.statements.orders import seeds_needed
 from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Comparison
 from pipeline.support.statistics import Estimate

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.statements.times import expected_seconds
+from pipeline.report.statements.evaluators.times import expected_seconds
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN
 from tests.report.alterations import row, runs, together
 from tests.report.reproductions import reproduction, weighed
