@@ -281,7 +281,7 @@ TEXT_PASSES = 26
 TEXT_DROPOUT = 0.15  # of that LSTM in so many passes over that text
 DROPOUT_PER_WEIGHTS, DROPOUT_PER_TEXT, DROPOUT_PER_PASSES = 0.1, -0.05, 0.03  # more for twice of each
 RNN_DROPOUT = 0.05
-LARGEST_DROPOUT: dict[CellName, float] = {"gru": 0.15, "lstm": 0.5}
+LARGEST_DROPOUT: dict[CellName, float] = {"gru": 0.15, "lstm": 0.45}
 ON_TOP_DROPOUT = 0.12  # more on top of an n-gram, which leaves less to learn from the same text
 OWN_LOSS_UNITS, LARGEST_OWN_LOSS = 32, 0.5  # a larger network on top of an n-gram has a loss of its own
 OWN_LOSS_PER_UNITS = 0.2  # more for twice the units
@@ -331,7 +331,7 @@ def stream_preset(
 
         N                 = gates hidden_size^2 (2 num_layers - 1)
         recurrent_dropout = 0.15 + 0.1 log2(N / 65,536) - 0.05 log2(s) + 0.03 log2(P / 26)
-                            from 0 to 0.5 (LSTM) or 0.15 (GRU); 0.05 for the RNN
+                            from 0 to 0.45 (LSTM) or 0.15 (GRU); 0.05 for the RNN
         output_dropout    = max(0, 1.5 (recurrent_dropout - 0.25))
 
     ``more_dropout`` is added to recurrent_dropout within these bounds. On top of an n-gram, it has 0.12 more, and

@@ -85,8 +85,12 @@ def same_text_against_counting(
     reproduction: Reproduction, id: str, reading: Reading, order: int
 ) -> AgainstCounting | None:
     """Compare a shape trained by our recipe on the report's characters with an n-gram fitted on the same."""
-    spread = seed_spread((each.same_text for each in _shapes(reproduction)), reading)
-    return against_counting(reproduction[id].same_text, reproduction.text, reading, order, spread)
+    spread = seed_spread((_whole(each.same_text) for each in _shapes(reproduction)), reading)
+    return against_counting(_whole(reproduction[id].same_text), reproduction.text, reading, order, spread)
+
+
+def _whole(runs: Sequence[RecordedTraining]) -> tuple[RecordedTraining, ...]:
+    return tuple(run for run in runs if run.is_whole)
 
 
 def _shapes(reproduction: Reproduction) -> list[Configuration]:
@@ -99,11 +103,11 @@ def best_stream(reproduction: Reproduction) -> tuple[Configuration, AgainstCount
 
     None where the record lacks what that needs.
     """
-    trained = [each for each in _shapes(reproduction) if any(run.is_whole for run in each.stream)]
-    best = min(trained, key=lambda each: min(run.best_val for run in each.stream if run.is_whole), default=None)
+    trained = [each for each in _shapes(reproduction) if _whole(each.stream)]
+    best = min(trained, key=lambda each: min(run.best_val for run in _whole(each.stream)), default=None)
     if best is None:
         return None
-    against = against_counting(best.stream, reproduction.text, "stream_test", reproduction.text.test_order)
+    against = against_counting(_whole(best.stream), reproduction.text, "stream_test", reproduction.text.test_order)
     return None if against is None else (best, against)
 
 
@@ -146,7 +150,7 @@ def own_recipe_learnt(evidence: Evidence, id: str) -> Finding:
     """Whether the shape learns more than letter frequencies by our recipe: on the report's characters, else on more."""
     runs, bar, where = same_text(evidence, id), evidence.reproduction.text.unigram, "the same characters"
     if not runs:
-        runs = _whole(evidence, evidence.reproduction[id].stream)
+        runs = () if evidence.reproduction.quick else _whole(evidence.reproduction[id].stream)
         known, where = evidence.reproduction.text.stream_val_unigram, "nine tenths of the text"
         if not runs or known is None:
             return Finding(OPEN, f"Whether our recipe trains the shape of {id}, `tmlm reproduce` would show.")
@@ -162,11 +166,8 @@ def own_recipe_learnt(evidence: Evidence, id: str) -> Finding:
 
 def same_text(evidence: Evidence, id: str) -> tuple[RecordedTraining, ...]:
     """The complete trainings of the shape by our recipe on the report's characters; none in a quick reproduction."""
-    return tuple(run for run in _whole(evidence, evidence.reproduction[id].same_text) if run.windowed is not None)
-
-
-def _whole(evidence: Evidence, runs: Sequence[RecordedTraining]) -> tuple[RecordedTraining, ...]:
-    return () if evidence.reproduction.quick else tuple(run for run in runs if run.is_whole)
+    runs = () if evidence.reproduction.quick else _whole(evidence.reproduction[id].same_text)
+    return tuple(run for run in runs if run.windowed is not None)
 
 
 def better_than_counting(evidence: Evidence, ids: Sequence[str]) -> list[str]:
