@@ -17,7 +17,7 @@ so that where trainings mostly did not learn (diverged, or no better than the le
 sharpness makes the border narrow. The fit is made at each start, from the trainings of seed 0 (the grid and the random
 learning rates); those of seed 1 say how good it is. One training's value is the true one times a lognormal factor.
 
-time-machine: those trainings themselves, replayed: a proposal is snapped to the nearest one recorded.
+time-machine: those trainings themselves, replayed; the space is the recorded grid.
 python-docs (reserved text): the same replayed, 3 cells x 3 depths x 9 widths on another text (record_trainings.py).
 digits (reserved task): ridge regressions on random features, replayed (record_digits.py): error against log10 MACs.
 
@@ -312,81 +312,78 @@ class Synthetic:
         return front_of([(math.log(p), self.log10_cost(shape)) for p, shape in zip(best, shapes, strict=True)])
 
 
+Configuration = tuple[Any, ...]
+
+
 @dataclass(frozen=True)
 class Replay:
-    """Recorded values of a full grid: a proposal is snapped to it, each number to the nearest by ratio.
+    """Recorded values of a full grid, which is the whole space: a number is a parameter by its index in the grid.
 
     A configuration has one value for each seed it was run with. Which of them comes first is drawn once for each study
     and configuration; asking again gives the next. The truth is their mean.
     """
 
-    space: dict[str, BaseDistribution]
-    recorded: Mapping[tuple[Any, ...], tuple[float, ...]]  # parameters in the order of the space -> value of each seed
-    cost: Mapping[tuple[Any, ...], float]  # log10
+    names: tuple[str, ...]  # of the parameters
+    recorded: Mapping[Configuration, tuple[float, ...]]  # value of each seed
+    cost: Mapping[Configuration, float]  # log10
     worst: float
 
     @cached_property
-    def grid(self) -> list[list[Any]]:
+    def grid(self) -> dict[str, list[Any]]:
         """The recorded values of each parameter."""
-        return [sorted(set(column)) for column in zip(*self.recorded, strict=True)]
+        columns = zip(*self.recorded, strict=True)
+        return {name: sorted(set(column)) for name, column in zip(self.names, columns, strict=True)}
 
-    def snapped(self, params: Params) -> tuple[Any, ...]:
-        """The recorded configuration that stands for ``params``."""
+    @cached_property
+    def space(self) -> dict[str, BaseDistribution]:
+        return {
+            name: CategoricalDistribution(values) if isinstance(values[0], str) else IntDistribution(0, len(values) - 1)
+            for name, values in self.grid.items()
+        }
+
+    def configuration(self, params: Params) -> Configuration:
+        """What ``params`` stand for."""
         return tuple(
-            params[name]
-            if isinstance(params[name], str)
-            else min(values, key=lambda value, name=name: abs(math.log(value / params[name])))  # type: ignore[misc]
-            for name, values in zip(self.space, self.grid, strict=True)
+            params[name] if isinstance(values[0], str) else values[params[name]] for name, values in self.grid.items()
         )
 
     def log10_cost(self, params: Params) -> float:
-        return self.cost[self.snapped(params)]
+        return self.cost[self.configuration(params)]
 
     def truth(self, params: Params) -> float:
-        return float(np.mean(self.recorded[self.snapped(params)]))
+        return float(np.mean(self.recorded[self.configuration(params)]))
 
     def observe(self, params: Params, seed: int, number: int, earlier: Sequence[Params]) -> float:
-        point = self.snapped(params)
-        values = self.recorded[point]
-        first = np.random.default_rng([seed, *str(point).encode()]).integers(len(values))
-        visits = sum(self.snapped(params) == point for params in earlier)
+        configuration = self.configuration(params)
+        values = self.recorded[configuration]
+        first = np.random.default_rng([seed, *str(configuration).encode()]).integers(len(values))
+        visits = sum(self.configuration(params) == configuration for params in earlier)
         return values[(int(first) + visits) % len(values)]
 
     @cached_property
     def front(self) -> list[Point]:
-        return front_of([(math.log(np.mean(values)), self.cost[point]) for point, values in self.recorded.items()])
+        return front_of([(math.log(np.mean(values)), self.cost[key]) for key, values in self.recorded.items()])
 
 
 def replay(trainings: Sequence[Training]) -> Replay:
     """The grid of a table of trainings, with the learning rates of the preset."""
-    recorded: dict[tuple[Any, ...], tuple[float, ...]] = {}
+    recorded: dict[Configuration, tuple[float, ...]] = {}
     for training in sorted((t for t in trainings if t.grid), key=lambda training: training.seed):
         shape = (training.cell, training.num_layers, training.hidden_size)
         recorded[shape] = (*recorded.get(shape, ()), training.perplexity)
-    cells, layers, units = (sorted(set(column)) for column in zip(*recorded, strict=True))
-    space: dict[str, BaseDistribution] = {
-        "cell": CategoricalDistribution(cells),
-        "num_layers": IntDistribution(layers[0], layers[-1]),
-        "hidden_size": IntDistribution(units[0], units[-1], log=True),
-    }
-    return Replay(space, recorded, {shape: log10_macs(*shape) for shape in recorded}, UNIFORM)
+    return Replay(tuple(SHAPE_SPACE), recorded, {shape: log10_macs(*shape) for shape in recorded}, UNIFORM)
 
 
 def replay_digits(table: Path) -> Replay:
     """The table of record_digits.py."""
+    names = ("kind", "features", "scale", "penalty")
+    errors, costs = {}, {}
     with table.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    points = [(row["kind"], int(row["features"]), float(row["scale"]), float(row["penalty"])) for row in rows]
-    kinds, features, scales, penalties = (sorted(set(column)) for column in zip(*points, strict=True))
-    space: dict[str, BaseDistribution] = {
-        "kind": CategoricalDistribution(kinds),
-        "features": IntDistribution(features[0], features[-1], log=True),
-        "scale": FloatDistribution(scales[0], scales[-1], log=True),
-        "penalty": FloatDistribution(penalties[0], penalties[-1], log=True),
-    }
-    errors = [(float(row["error_0"]), float(row["error_1"])) for row in rows]
-    costs = [math.log10(float(row["macs"])) for row in rows]
-    return Replay(space, dict(zip(points, errors, strict=True)), dict(zip(points, costs, strict=True)), worst=1.0)
+        for row in csv.DictReader(file):
+            key = (row["kind"], *(float(row[name]) for name in names[1:]))
+            errors[key] = (float(row["error_0"]), float(row["error_1"]))
+            costs[key] = math.log10(float(row["macs"]))
+    return Replay(names, errors, costs, worst=1.0)
 
 
 def make_surface(name: str) -> Surface:
