@@ -40,7 +40,7 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 
 from pipeline.search.known_cost.sampler import KnownCostSampler
-from tests.benchmarks.sampler_tables import Run, Scores, markdown
+from tests.benchmarks.sampler_tables import FIRST_TRIALS, Run, Scores, markdown
 from tests.benchmarks.surface import NAMES, TABLES, Surface, digest, fraction, make_surface
 
 RESULTS = Path(__file__).parent / "data" / "sampler_comparison.csv"
@@ -48,7 +48,6 @@ KNOWN_COST = Path(sys.modules[KnownCostSampler.__module__].__file__ or "").paren
 TRIALS = (10, 20, 30)
 SAMPLERS = ("random", "nsga2", "tpe", "tpe-multivariate", "gp", "botorch", "known-cost")
 WORKERS = (1, 2, 8)
-SPREAD, RANDOM = 5, 10  # first trials
 COLUMNS = (
     "table",
     "made_by",
@@ -70,7 +69,7 @@ def make_sampler(run: Run, surface: Surface) -> BaseSampler:
     The last two are told the known objective.
     """
     seed = run.seed
-    first = SPREAD if run.start == "spread" else 10  # 10 is Optuna's default
+    first = FIRST_TRIALS["spread" if run.start == "spread" else "random"]  # ten are Optuna's default
     if run.sampler == "random":
         return RandomSampler(seed)
     if run.sampler == "nsga2":
@@ -82,7 +81,7 @@ def make_sampler(run: Run, surface: Surface) -> BaseSampler:
     if run.sampler == "botorch":
         from tests.benchmarks.botorch_sampler import BoTorchSampler
 
-        return BoTorchSampler(surface.log10_cost, surface.space, seed, SPREAD if run.start == "spread" else None)
+        return BoTorchSampler(surface.log10_cost, surface.space, seed, first if run.start == "spread" else None)
     return known_cost(surface, seed)
 
 
@@ -97,7 +96,7 @@ def first_points(run: Run, surface: Surface) -> list[dict[str, Any]]:
         return []
     sampler: BaseSampler = known_cost(surface, run.seed) if run.start == "spread" else RandomSampler(run.seed)
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
-    return [study.ask(surface.space).params for _ in range(SPREAD if run.start == "spread" else RANDOM)]
+    return [study.ask(surface.space).params for _ in range(FIRST_TRIALS[run.start])]
 
 
 def asked(run: Run, surface: Surface, trials: int) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from scipy.stats import mannwhitneyu, trim_mean
 from tests.benchmarks.surface import NAMES, RESERVED
 
 RESAMPLES, LEVEL = 2000, 0.05
+FIRST_TRIALS = {"own": 0, "spread": 5, "random": 10}  # the trials that are given to a sampler, by its start
 GROUPS = {"developed on": tuple(name for name in NAMES if name not in RESERVED), "reserved": RESERVED}
 Array = NDArray[np.float64]
 
@@ -124,13 +125,16 @@ def pairs(scores: Scores, workers: int) -> dict[str, list[tuple[Side, Side]]]:
 
 
 def compared(scores: Scores) -> dict[Comparison, tuple[WinRate, float]]:
-    """All comparisons of which both sides have at least two seeds, each with its p-value adjusted for all others."""
+    """All comparisons of which both sides have at least two seeds, each with its p-value adjusted for all others.
+
+    After the trials that both were given there is nothing to compare yet.
+    """
     found = {}
     for workers in sorted({run.workers for run in scores}):
         for first, second in (pair for some in pairs(scores, workers).values() for pair in some):
             for surface, trials in rows(scores, second, workers):
                 both = [values(scores, surface, side, workers, trials) for side in (first, second)]
-                if min(map(len, both)) > 1:
+                if trials > FIRST_TRIALS[first[1]] and min(map(len, both)) > 1:
                     found[Comparison(surface, workers, trials, first, second)] = win_rate(*both)
     adjusted = holm([rate.p for rate in found.values()])
     return {comparison: (rate, p) for (comparison, rate), p in zip(found.items(), adjusted, strict=True)}

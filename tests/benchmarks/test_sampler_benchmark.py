@@ -149,6 +149,15 @@ def test_a_sampler_is_compared_after_its_own_first_trials_and_after_the_same():
     }
 
 
+def test_the_trials_that_both_were_given_are_not_compared():
+    given = {
+        Run("shapes", sampler, start, 1, seed): {10: 0.5}
+        for sampler, start in (("known-cost", "random"), ("tpe", "own"))
+        for seed in (0, 1)
+    }
+    assert compared(given) == {}
+
+
 def test_comparisons_are_corrected_for_those_of_every_number_of_workers():
     one = runs("known-cost", "own", FOUR) | runs("tpe", "own", FIVE)
     both = one | runs("known-cost", "own", FOUR, workers=8) | runs("tpe", "own", FIVE, workers=8)

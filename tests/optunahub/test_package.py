@@ -41,8 +41,8 @@ def test_the_package_proposes_what_the_project_s_sampler_proposes(package, monke
 
 
 def test_the_example_runs_with_the_package(package, monkeypatch, capsys):
-    monkeypatch.setattr(optunahub, "load_module", lambda package: loaded)
-    loaded = package
+    local = {assemble.PACKAGE: package}
+    monkeypatch.setattr(optunahub, "load_module", lambda package: local[package])
     runpy.run_path(str(Path(inspect.getfile(package)).parent / "example.py"), run_name="__main__")
     assert "'width'" in capsys.readouterr().out
 
