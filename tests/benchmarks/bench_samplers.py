@@ -5,7 +5,7 @@ its true value, against a reference point near the nadir of the true front, as a
 
     python -m tests.benchmarks.bench_samplers [--surfaces shapes ...] [--samplers tpe ...] [--seeds 20]
     python -m tests.benchmarks.bench_samplers --samplers known-cost --again     measure these anew
-    python -m tests.benchmarks.bench_samplers --table                           only print the tables
+    python -m tests.benchmarks.bench_samplers --table                           only print the page of tables
 
 What a sampler begins with (``start``) and what it does then are measured apart:
 
@@ -171,6 +171,11 @@ def made_by(sampler: str) -> str:
     return f"{library} {importlib.metadata.version(library)}"
 
 
+def digests() -> dict[str, str]:
+    """Of the table that each surface is made from."""
+    return {name: digest(table) for name, table in TABLES.items()}
+
+
 def read_results(path: Path, tables: Mapping[str, str]) -> list[dict[str, str]]:
     """Rows that were made from ``tables``, each surface's digest; older ones are left out."""
     if not path.is_file():
@@ -201,6 +206,11 @@ def order(row: Mapping[str, str]) -> tuple[int, int, str, int, int]:
 def scores_of(rows: Sequence[Mapping[str, str]]) -> Scores:
     """Recorded rows, in one order."""
     return {run_of(row): {n: float(row[f"after_{n}"]) for n in TRIALS} for row in sorted(rows, key=order)}
+
+
+def page(rows: Sequence[Mapping[str, str]]) -> str:
+    """docs/sampler-comparison.md."""
+    return markdown(scores_of(rows), sorted({row["made_by"] for row in rows}))
 
 
 def missing(sampler: str) -> str | None:
@@ -244,15 +254,14 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="drop the recorded rows of these samplers and surfaces")
     parser.add_argument("--table", action="store_true", help="run nothing")
     args = parser.parse_args()
-    tables = {name: digest(table) for name, table in TABLES.items()}
+    tables = digests()
     rows = read_results(args.results, tables)
     if args.again:
         rows = [row for row in rows if row["surface"] not in args.surfaces or row["sampler"] not in args.samplers]
     if not args.table:
         plan = Plan(args.surfaces, args.samplers, args.workers, args.seeds)
         complete(args.results, rows, plan, tables, args.processes)
-    versions = sorted({row["made_by"] for row in rows})
-    sys.stdout.write(f"{markdown(scores_of(rows))}\n\nMade by {', '.join(versions)}.\n")
+    sys.stdout.write(page(rows))
 
 
 if __name__ == "__main__":

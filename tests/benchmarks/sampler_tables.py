@@ -18,6 +18,28 @@ from tests.benchmarks.surface import NAMES, RESERVED
 RESAMPLES, LEVEL = 2000, 0.05
 FIRST_TRIALS = {"own": 0, "spread": 5, "random": 10}  # the trials that are given to a sampler, by its start
 GROUPS = {"developed on": tuple(name for name in NAMES if name not in RESERVED), "reserved": RESERVED}
+HEAD = """# Samplers compared
+
+Made by `python -m tests.benchmarks.bench_samplers --table > docs/sampler-comparison.md`; what follows from it is said
+in [known-cost-sampler.md](known-cost-sampler.md#compared-with-others).
+
+The score is the hypervolume of (log of the value, log10 of the cost) of all configurations that a sampler asked for, at
+their noise-free or seed-mean values, as a fraction of that of the true front. The reference point lies a tenth of the
+front's range beyond its nadir (the value of the cheapest shape on the front, the cost of the best). A win rate is the
+share of all pairs of runs in which known-cost scores higher, a tie counting half: 0.5 is level.
+
+| surface | parameters | values |
+| --- | --- | --- |
+| shapes | cell, 1 to 4 layers, 8 to 256 units | a surface fitted to 192 recorded trainings, 2 % noise |
+| shapes-and-rate | and a learning rate of 0.001 to 0.3 | the same; deep networks and high rates fail |
+| time-machine | 3 cells x 4 depths x 12 widths | 288 recorded trainings, replayed: two seeds of each shape |
+| python-docs (reserved) | 3 cells x 3 depths x 9 widths | 162 recorded trainings on another text, replayed |
+| digits (reserved) | 3 kinds x 13 numbers x 8 scales x 7 penalties | ridge regressions on random features, replayed |
+
+First trials: own = as the sampler begins by itself (Optuna's: ten random trials; BoTorch: 2 (d + 1) Sobol points;
+known-cost: five spread over the costs); spread = those five of known-cost, given to the other; random = those ten
+random trials of Optuna's samplers, given to known-cost.
+"""
 Array = NDArray[np.float64]
 
 
@@ -190,15 +212,17 @@ def win_cell(rate: WinRate, p: float) -> str:
     return f"{mark}{rate.rate:.2f}{mark}"
 
 
-def markdown(scores: Scores) -> str:
-    """All tables, for each number of workers."""
+def markdown(scores: Scores, versions: Sequence[str]) -> str:
+    """The page: all tables, for each number of workers."""
     results = compared(scores)
-    lines = []
+    lines = [HEAD]
     for workers in sorted({run.workers for run in scores}):
-        at_a_time = "One trial at a time" if workers == 1 else f"{workers} trials at a time"
-        lines += [f"{at_a_time}: interquartile mean of the fraction of the attainable hypervolume [95 % interval].", ""]
+        lines += [f"## {'One trial' if workers == 1 else f'{workers} trials'} at a time", ""]
+        lines += ["Interquartile mean of the score over all seeds and surfaces of a group [95 % interval].", ""]
         lines += [*means_table(scores, workers), ""]
         for what, some in pairs(scores, workers).items():
-            lines += [f"{at_a_time}, win rate of known-cost, {what}.", "", *wins_table(results, some, workers), ""]
-    lines.append(f"Bold: below {LEVEL:.0%} after Holm's correction over all {len(results)} comparisons.")
-    return "\n".join(lines)
+            lines += [f"Win rate of known-cost, {what}.", "", *wins_table(results, some, workers), ""]
+    lines += [
+        f"Bold: p < {LEVEL} after Holm's correction over all {len(results)} comparisons. Made by {', '.join(versions)}."
+    ]
+    return "\n".join(lines) + "\n"

@@ -3,6 +3,7 @@
 import math
 import random
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ import pytest
 from scipy.stats import trim_mean
 
 from tests.benchmarks.bench_samplers import (
+    RESULTS,
     Plan,
     asked,
+    digests,
     first_points,
     missing,
+    page,
     read_results,
     scores_of,
     write,
@@ -175,7 +179,12 @@ def test_a_recorded_row_is_read_again_and_one_of_another_table_is_not(tmp_path):
     scores = scores_of(read_results(path, {"digits": "new"}))
     assert [run.seed for run in scores] == [0, 1]
     assert scores[Run("digits", "tpe", "own", 1, 1)] == {10: 0.6, 20: 0.7, 30: 0.8}
-    assert "| tpe | own | 2 |" in markdown(scores)
+    assert "| tpe | own | 2 |" in markdown(scores, ["optuna 5"])
+
+
+def test_the_page_says_what_is_recorded():
+    page_of_record = page(read_results(RESULTS, digests()))
+    assert (Path(__file__).parents[2] / "docs" / "sampler-comparison.md").read_text() == page_of_record
 
 
 def test_results_are_written_in_one_order_whatever_came_first(tmp_path):
