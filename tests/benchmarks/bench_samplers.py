@@ -1,304 +1,267 @@
-"""Which sampler finds the front of perplexity against MACs in few trials? Surfaces of surface.py, 5 to 40 trials.
+"""Which sampler finds the front of quality against cost in few trials? Five surfaces (surface.py), 10 to 30 trials.
 
-Two objectives, perplexity and log10 MACs per character. The score is the hypervolume, against (28, the largest MACs of
-the space), of all points that a sampler asked for, each at its true perplexity (without noise; replayed: the mean over
-seeds), as a fraction of that of the whole space's front. A training that does not learn is worth 28 to every sampler.
+The score is the hypervolume of (log of the value, log10 of the cost) of all points that a sampler asked for, each at
+its true value, against a reference point near the nadir of the true front, as a fraction of the true front's own.
 
-    python -m tests.benchmarks.bench_samplers [--surfaces replay ...] [--samplers tpe ...] [--seeds 20] [--workers 2]
-    python -m tests.benchmarks.bench_samplers --samplers known-cost --again     measured anew, and the old rows dropped
-    python -m tests.benchmarks.bench_samplers --table                           the tables alone, from what is recorded
+    python -m tests.benchmarks.bench_samplers [--surfaces shapes ...] [--samplers tpe ...] [--seeds 20]
+    python -m tests.benchmarks.bench_samplers --samplers known-cost --again     measure these anew
+    python -m tests.benchmarks.bench_samplers --table                           only print the page of tables
 
-Every (surface, sampler, seed) is recorded when it is done, in data/sampler_comparison.csv, and not run twice; rows are
-only good for the trainings that they were made from, and others are run again. BoTorch is not a dependency of
-the project: pip install -e '.[dev]' --group benchmark. Without it its rows are left out.
+What a sampler begins with (``start``) and what it does then are measured apart:
+
+    own      as the sampler begins by itself: ten random trials (Optuna's), Sobol points (BoTorch), spread (known-cost)
+    spread   the five trials with which known-cost begins are enqueued, and the model proposes from the sixth on
+    random   known-cost, after the ten random trials with which Optuna's samplers of the same seed begin
+
+``workers`` trials run at a time: a new one is asked for when the oldest has finished. Every run (surface, sampler,
+start, workers, seed) is kept in data/sampler_comparison.csv when it is done, and not run twice; rows are only good for
+the table that their surface was made from. BoTorch is not a dependency of the project: pip install --group benchmark.
+Without it its rows are left out.
 """
 
 import argparse
 import csv
+import hashlib
+import importlib.metadata
 import importlib.util
 import multiprocessing
 import os
-import statistics
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import log
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from scipy.stats import t as student
 
-from tests.benchmarks.surface import (
-    CELLS,
-    LAYERS,
-    NAMES,
-    RATES,
-    REFERENCE,
-    UNIFORM,
-    UNITS,
-    Params,
-    Surface,
-    behind,
-    digest,
-    hypervolume,
-    make_surface,
-    read_trainings,
-)
+from pipeline.search.known_cost.sampler import KnownCostSampler
+from tests.benchmarks.sampler_tables import FIRST_TRIALS, Run, Scores, markdown
+from tests.benchmarks.surface import NAMES, TABLES, Surface, digest, fraction, make_surface
 
 RESULTS = Path(__file__).parent / "data" / "sampler_comparison.csv"
-TRIALS = (5, 10, 20, 40)
+KNOWN_COST = Path(sys.modules[KnownCostSampler.__module__].__file__ or "").parent
+TRIALS = (10, 20, 30)
 SAMPLERS = ("random", "nsga2", "tpe", "tpe-multivariate", "gp", "botorch", "known-cost")
-OPTUNA_SAMPLERS = SAMPLERS[:5]
-COLUMNS = ("trainings", "surface", "sampler", "seed", *(f"after_{trials}" for trials in TRIALS), "cpu_seconds")
-
-Task = tuple[str, str, int]  # surface, sampler, seed
-Scores = dict[Task, dict[int, float]]  # trials -> fraction of the attainable hypervolume
+WORKERS = (1, 2, 8)
+COLUMNS = (
+    "table",
+    "made_by",
+    "surface",
+    "sampler",
+    "start",
+    "workers",
+    "seed",
+    *(f"after_{trials}" for trials in TRIALS),
+    "cpu_seconds",
+)
 
 _surfaces: dict[str, Surface] = {}
 
 
-def make_sampler(name: str, surface: Surface, seed: int) -> BaseSampler:
-    """A sampler with its own defaults, but NSGA-II: in 40 trials it would not leave its first generation of 50.
+def make_sampler(run: Run, surface: Surface) -> BaseSampler:
+    """A sampler with its own defaults, but NSGA-II: in 30 trials it would not leave its first generation of 50.
 
     The last two are told the known objective.
     """
-    if name == "random":
+    seed = run.seed
+    first = FIRST_TRIALS["spread" if run.start == "spread" else "random"]  # ten are Optuna's default
+    if run.sampler == "random":
         return RandomSampler(seed)
-    if name == "nsga2":
+    if run.sampler == "nsga2":
         return NSGAIISampler(population_size=10, seed=seed)
-    if name == "tpe":
-        return TPESampler(seed=seed)
-    if name == "tpe-multivariate":
-        return TPESampler(seed=seed, multivariate=True)
-    if name == "gp":
-        return GPSampler(seed=seed)
-    if name == "botorch":
+    if run.sampler in ("tpe", "tpe-multivariate"):
+        return TPESampler(seed=seed, n_startup_trials=first, multivariate=run.sampler == "tpe-multivariate")
+    if run.sampler == "gp":
+        return GPSampler(seed=seed, n_startup_trials=first)
+    if run.sampler == "botorch":
         from tests.benchmarks.botorch_sampler import BoTorchSampler
 
-        return BoTorchSampler(surface.log10_macs, REFERENCE, surface.with_rate, seed)
-    from pipeline.search.known_cost.sampler import KnownCostSampler
-
-    sampler: BaseSampler = KnownCostSampler(surface.log10_macs, known_objective=1, worst=UNIFORM, seed=seed)
-    return sampler
+        return BoTorchSampler(surface.log10_cost, surface.space, seed, first if run.start == "spread" else None)
+    return known_cost(surface, seed)
 
 
-def suggest(trial: optuna.Trial, with_rate: bool) -> dict[str, Any]:
-    """The space that everything is compared on."""
-    params: dict[str, Any] = {
-        "cell": trial.suggest_categorical("cell", CELLS),
-        "num_layers": trial.suggest_int("num_layers", *LAYERS),
-        "hidden_size": trial.suggest_int("hidden_size", *UNITS, log=True),
-    }
-    if with_rate:
-        params["learning_rate"] = trial.suggest_float("learning_rate", *RATES, log=True)
-    return params
+def known_cost(surface: Surface, seed: int) -> KnownCostSampler:
+    """As ``tmlm search`` makes it."""
+    return KnownCostSampler(surface.log10_cost, worst=surface.worst, search_space=surface.space, seed=seed)
 
 
-def asked(surface: Surface, sampler: BaseSampler, seed: int, trials: int) -> list[dict[str, Any]]:
-    """The parameters of the first ``trials`` trials of a study, in order."""
+def first_points(run: Run, surface: Surface) -> list[dict[str, Any]]:
+    """The points that are enqueued before a study begins."""
+    if run.start == "own":
+        return []
+    sampler: BaseSampler = known_cost(surface, run.seed) if run.start == "spread" else RandomSampler(run.seed)
     study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
-    found: list[dict[str, Any]] = []
-
-    def objective(trial: optuna.Trial) -> tuple[float, float]:
-        params = suggest(trial, surface.with_rate)
-        perplexity = surface.observe(params, seed, trial.number, found)
-        found.append(params)
-        return perplexity, surface.log10_macs(params)
-
-    study.optimize(objective, n_trials=trials)
-    return found
+    return [study.ask(surface.space).params for _ in range(FIRST_TRIALS[run.start])]
 
 
-def fraction(surface: Surface, points: Sequence[Params]) -> float:
-    """Hypervolume of the points at their true values, as a fraction of the attainable."""
-    return hypervolume([(surface.truth(p), surface.log10_macs(p)) for p in points]) / surface.attainable
+def asked(run: Run, surface: Surface, trials: int) -> list[dict[str, Any]]:
+    """The parameters of the first ``trials`` trials of a study, in order.
+
+    Known-cost is told values, of which it takes the logarithm itself; the others are told the logarithm.
+    """
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=make_sampler(run, surface))
+    for params in first_points(run, surface):
+        study.enqueue_trial(params)
+    proposals: list[dict[str, Any]] = []
+    running: deque[tuple[optuna.Trial, float]] = deque()
+    for number in range(trials):
+        if len(running) == run.workers:
+            trial, value = running.popleft()
+            study.tell(trial, [value, surface.log10_cost(trial.params)])
+        trial = study.ask(surface.space)
+        value = surface.observe(trial.params, run.seed, number, proposals)
+        running.append((trial, value if run.sampler == "known-cost" else log(value)))
+        proposals.append(trial.params)
+    return proposals
 
 
-def run(task: Task) -> tuple[Task, dict[int, float], float]:
+def measure(run: Run) -> tuple[Run, dict[int, float], float]:
     """One study: its scores, and the CPU seconds that it took."""
     import torch
 
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    name, sampler, seed = task
-    if name not in _surfaces:
-        _surfaces[name] = make_surface(name, read_trainings())
-    surface, began = _surfaces[name], time.process_time()
+    if run.surface not in _surfaces:
+        _surfaces[run.surface] = make_surface(run.surface)
+    surface, began = _surfaces[run.surface], time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        points = asked(surface, make_sampler(sampler, surface, seed), seed, max(TRIALS))
-    scores = {trials: fraction(surface, points[:trials]) for trials in TRIALS}
-    return task, scores, time.process_time() - began
+        proposals = asked(run, surface, max(TRIALS))
+    seconds = time.process_time() - began
+    return run, {trials: fraction(surface, proposals[:trials]) for trials in TRIALS}, seconds
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A mean with its standard error and 95 % interval (Student's t over n values)."""
+class Plan:
+    """Which runs are wanted."""
 
-    mean: float
-    standard_error: float
-    low: float
-    high: float
-    n: int
+    surfaces: Sequence[str]
+    samplers: Sequence[str]
+    workers: Sequence[int]
+    seeds: int
 
-    @property
-    def excludes_zero(self) -> bool:
-        return not self.low <= 0 <= self.high
-
-
-def interval(values: Sequence[float]) -> Interval:
-    """Of at least two values."""
-    mean, error = statistics.fmean(values), statistics.stdev(values) / sqrt(len(values))
-    half = float(student.ppf(0.975, len(values) - 1)) * error
-    return Interval(mean, error, mean - half, mean + half, len(values))
+    def runs(self) -> Iterator[Run]:
+        """All of them, seed by seed, so that a comparison that is stopped has about as many of each."""
+        for seed in range(self.seeds):
+            for workers in self.workers:
+                for sampler in self.samplers:
+                    for surface in self.surfaces:
+                        for start in starts(sampler, workers):
+                            yield Run(surface, sampler, start, workers, seed)
 
 
-def difference(scores: Scores, surface: str, first: tuple[str, int], second: tuple[str, int]) -> Interval | None:
-    """First minus second (sampler, trials), paired by seed; None where fewer than two seeds have both."""
-    values = [
-        scores[surface, first[0], seed][first[1]] - scores[surface, second[0], seed][second[1]]
-        for name, sampler, seed in scores
-        if name == surface and sampler == first[0] and (surface, second[0], seed) in scores
-    ]
-    return interval(values) if len(values) > 1 else None
+def starts(sampler: str, workers: int) -> tuple[str, ...]:
+    """With several workers, each sampler as it begins by itself; with one, the shared first points too."""
+    if workers > 1:
+        return ("own",)
+    return ("own", "random") if sampler == "known-cost" else ("own", "spread")
 
 
-def of_sampler(scores: Scores, surface: str, sampler: str, trials: int) -> Interval | None:
-    """Mean over all seeds; None where there are fewer than two."""
-    values = [found[trials] for (name, which, _), found in scores.items() if (name, which) == (surface, sampler)]
-    return interval(values) if len(values) > 1 else None
+def made_by(sampler: str) -> str:
+    """The library, or for the project's own sampler a digest of its code."""
+    if sampler == "known-cost":
+        code = b"".join(path.read_bytes() for path in sorted(KNOWN_COST.glob("*.py")))
+        return f"known-cost {hashlib.sha256(code).hexdigest()[:8]}"
+    library = "botorch" if sampler == "botorch" else "optuna"
+    return f"{library} {importlib.metadata.version(library)}"
 
 
-def markdown(scores: Scores) -> str:
-    """Three tables: fractions, paired differences, and half the trials against all of them."""
-    names = list(dict.fromkeys(surface for surface, _, _ in scores))
-    columns = [(name, trials) for name in names for trials in TRIALS[1:]]
-    present = [s for s in SAMPLERS if any(sampler == s for _, sampler, _ in scores)]
-    lines = ["Fraction of the attainable hypervolume: mean (standard error).", ""]
-    lines += ["| surface | trials | seeds | " + " | ".join(present) + " |", "|---|---|---|" + "---|" * len(present)]
-    for name, trials in columns:
-        found = {s: of_sampler(scores, name, s, trials) for s in present}
-        counts = sorted({i.n for i in found.values() if i})
-        seeds = " to ".join(map(str, counts[:1] + counts[1:][-1:]))
-        best = max((i.mean for i in found.values() if i), default=0)
-        cells = [_cell(i, bold=i is not None and i.mean == best) for i in found.values()]
-        lines.append(f"| {name} | {trials} | {seeds} | " + " | ".join(cells) + " |")
-
-    others = [s for s in present if s != "known-cost"]
-    lines += ["", "known-cost minus the other, paired by seed: mean [95 % interval]; bold where it excludes zero.", ""]
-    lines += ["| surface | trials | " + " | ".join(others) + " |", "|---|---|" + "---|" * len(others)]
-    for name, trials in columns:
-        gaps = [difference(scores, name, ("known-cost", trials), (s, trials)) for s in others]
-        lines.append(f"| {name} | {trials} | " + " | ".join(_gap(i) for i in gaps) + " |")
-
-    lines += ["", "known-cost with half the trials minus the Optuna sampler that is best with all of them.", ""]
-    lines += ["| surface | trials | best of Optuna's | half the trials minus all |", "|---|---|---|---|"]
-    for name, trials in columns:
-        means = {s: i.mean for s in OPTUNA_SAMPLERS if (i := of_sampler(scores, name, s, trials))}
-        if means:
-            best_sampler = max(means, key=lambda s: means[s])
-            gap = difference(scores, name, ("known-cost", trials // 2), (best_sampler, trials))
-            lines.append(f"| {name} | {trials // 2} against {trials} | {best_sampler} | {_gap(gap)} |")
-    return "\n".join(lines)
+def digests() -> dict[str, str]:
+    """Of the table that each surface is made from."""
+    return {name: digest(table) for name, table in TABLES.items()}
 
 
-def _cell(found: Interval | None, bold: bool) -> str:
-    if found is None:
-        return ""
-    mark = "**" if bold else ""
-    return f"{mark}{found.mean:.3f}{mark} ({found.standard_error:.3f})"
-
-
-def _gap(found: Interval | None) -> str:
-    if found is None:
-        return ""
-    mark = "**" if found.excludes_zero else ""
-    return f"{mark}{found.mean:+.3f}{mark} [{found.low:+.3f}, {found.high:+.3f}]"
-
-
-def read_results(path: Path, trainings: Mapping[str, str]) -> list[dict[str, str]]:
-    """Rows that were made from ``trainings``, each surface's digest; older ones are left out."""
+def read_results(path: Path, tables: Mapping[str, str]) -> list[dict[str, str]]:
+    """Rows that were made from ``tables``, each surface's digest; older ones are left out."""
     if not path.is_file():
         return []
     with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row["trainings"] == trainings[row["surface"]]]
+        return [row for row in csv.DictReader(file) if row["table"] == tables.get(row["surface"])]
 
 
 def write(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
-    """The whole file, in the order of NAMES and SAMPLERS."""
+    """The whole file, in one order."""
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(sorted(rows, key=order))
 
 
-def order(row: Mapping[str, str]) -> tuple[int, int, int]:
-    """Where a row stands: by surface, by sampler, by seed."""
-    return NAMES.index(row["surface"]), SAMPLERS.index(row["sampler"]), int(row["seed"])
+def run_of(row: Mapping[str, str]) -> Run:
+    """What a row recorded."""
+    return Run(row["surface"], row["sampler"], row["start"], int(row["workers"]), int(row["seed"]))
+
+
+def order(row: Mapping[str, str]) -> tuple[int, int, str, int, int]:
+    """Where a row stands: by surface, sampler, start, workers, seed."""
+    run = run_of(row)
+    return NAMES.index(run.surface), SAMPLERS.index(run.sampler), run.start, run.workers, run.seed
 
 
 def scores_of(rows: Sequence[Mapping[str, str]]) -> Scores:
-    """Recorded rows, in the order of NAMES and SAMPLERS."""
-    return {
-        (row["surface"], row["sampler"], int(row["seed"])): {n: float(row[f"after_{n}"]) for n in TRIALS}
-        for row in sorted(rows, key=order)
-    }
+    """Recorded rows, in one order."""
+    return {run_of(row): {n: float(row[f"after_{n}"]) for n in TRIALS} for row in sorted(rows, key=order)}
+
+
+def page(rows: Sequence[Mapping[str, str]]) -> str:
+    """docs/sampler-comparison.md."""
+    return markdown(scores_of(rows), sorted({row["made_by"] for row in rows}))
 
 
 def missing(sampler: str) -> str | None:
     """Why a sampler cannot be run here, or None."""
-    module = {"botorch": "botorch", "known-cost": "pipeline.search.known_cost.sampler"}.get(sampler)
-    return f"{sampler} is left out: no module {module}" if module and not importlib.util.find_spec(module) else None
+    if sampler == "botorch" and not importlib.util.find_spec("botorch"):
+        return "botorch is left out: no module botorch"
+    return None
+
+
+def complete(path: Path, rows: list[dict[str, str]], plan: Plan, tables: Mapping[str, str], processes: int) -> None:
+    """Run what ``rows`` lacks, and append each run to ``rows`` and to the file when it is done."""
+    reasons = {sampler: missing(sampler) for sampler in plan.samplers}
+    sys.stderr.writelines(f"{reason}\n" for reason in reasons.values() if reason)
+    done = set(scores_of(rows))
+    waiting = [run for run in plan.runs() if not reasons[run.sampler] and run not in done]
+    versions = {run.sampler: made_by(run.sampler) for run in waiting}
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes, before they import torch
+    write(path, rows)
+    with path.open("a", newline="") as file, multiprocessing.get_context("spawn").Pool(processes) as pool:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        for count, (run, scores, seconds) in enumerate(pool.imap_unordered(measure, waiting), 1):
+            row = {"table": tables[run.surface], "made_by": versions[run.sampler]}
+            row |= {name: str(value) for name, value in vars(run).items()}
+            row |= {f"after_{n}": f"{score:.5f}" for n, score in scores.items()}
+            row["cpu_seconds"] = f"{seconds:.1f}"
+            writer.writerow(row)
+            file.flush()
+            rows.append(row)
+            sys.stderr.write(f"{count}/{len(waiting)} {' '.join(row.values())}\n")
+    write(path, rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--surfaces", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=SAMPLERS)
+    parser.add_argument("--workers", nargs="+", type=int, default=WORKERS, help="trials that run at a time")
     parser.add_argument("--seeds", type=int, default=20, help="seeds 0 to N - 1")
-    parser.add_argument("--workers", type=int, default=1, help="processes of one thread each")
+    parser.add_argument("--processes", type=int, default=1, help="studies at a time, of one thread each")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument(
-        "--again", action="store_true", help="drop the recorded rows of these samplers and surfaces first"
-    )
+    parser.add_argument("--again", action="store_true", help="drop the recorded rows of these samplers and surfaces")
     parser.add_argument("--table", action="store_true", help="run nothing")
     args = parser.parse_args()
-    trainings = read_trainings()
-    digests = {name: digest(behind(name, trainings)) for name in NAMES}
-    rows = read_results(args.results, digests)
+    tables = digests()
+    rows = read_results(args.results, tables)
     if args.again:
         rows = [row for row in rows if row["surface"] not in args.surfaces or row["sampler"] not in args.samplers]
     if not args.table:
-        reasons = {sampler: missing(sampler) for sampler in args.samplers}
-        sys.stderr.writelines(f"{reason}\n" for reason in reasons.values() if reason)
-        done = set(scores_of(rows))
-        waiting = [
-            task
-            for seed in range(args.seeds)  # first, so that a run that is stopped leaves all with about as many seeds
-            for sampler in args.samplers
-            for name in args.surfaces
-            if not reasons[sampler] and (task := (name, sampler, seed)) not in done
-        ]
-        os.environ["OMP_NUM_THREADS"] = "1"  # of the workers, before they import torch
-        args.results.parent.mkdir(exist_ok=True)
-        write(args.results, rows)
-        with args.results.open("a", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            with multiprocessing.get_context("spawn").Pool(args.workers) as pool:
-                for count, (task, scores, seconds) in enumerate(pool.imap_unordered(run, waiting), 1):
-                    row = dict(zip(COLUMNS, (digests[task[0]], *map(str, task)), strict=False))
-                    row |= {f"after_{n}": f"{score:.5f}" for n, score in scores.items()}
-                    row["cpu_seconds"] = f"{seconds:.1f}"
-                    writer.writerow(row)
-                    file.flush()
-                    rows.append(row)
-                    sys.stderr.write(f"{count}/{len(waiting)} {' '.join(row.values())}\n")
-        write(args.results, rows)
-    sys.stdout.write(f"{markdown(scores_of(rows))}\n")
+        plan = Plan(args.surfaces, args.samplers, args.workers, args.seeds)
+        complete(args.results, rows, plan, tables, args.processes)
+    sys.stdout.write(page(rows))
 
 
 if __name__ == "__main__":

@@ -1,22 +1,20 @@
 """BoTorch's way to a known second objective, as an Optuna sampler for the comparison. Needs the benchmark group.
 
 Noisy expected hypervolume improvement (Daulton et al. 2021, arXiv:2105.08195) in its form without vanishing gradients
-(Ament et al. 2023, arXiv:2310.20708). The models: a SingleTaskGP with BoTorch's own priors on log perplexity, and a
-GenericDeterministicModel, which is log10 MACs itself. BoTorch maximises, so both signs are turned; the objective takes
-the perplexity out of its logarithm, so that the hypervolume is the one that is compared. The first 2 (d + 1) points are
-Sobol's, as in BoTorch's tutorials. The candidates are the shapes with 67 widths, one unit or 5 % apart; where the
-learning rate is a parameter, 1,024 random points and 16 neighbours of each observed point that nothing dominates.
+(Ament et al. 2023, arXiv:2310.20708). The models: a SingleTaskGP with BoTorch's own priors on the unknown objective
+(the log of the value), and a GenericDeterministicModel, which is the log10 of the cost itself. BoTorch maximises, so
+both signs are turned. The reference point is inferred from what was observed, as BoTorch does where none is given;
+running trials are its pending points. The first 2 (d + 1) points are Sobol's, as in BoTorch's tutorials. The
+candidates are 1,024 random points and 16 neighbours of each observed point that nothing dominates.
 """
 
-import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement
-from botorch.acquisition.multi_objective.objective import GenericMCMultiOutputObjective
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
 from botorch.models.deterministic import GenericDeterministicModel
@@ -25,113 +23,100 @@ from botorch.optim import optimize_acqf_discrete
 from botorch.sampling.index_sampler import IndexSampler
 from botorch.sampling.list_sampler import ListSampler
 from botorch.sampling.normal import SobolQMCNormalSampler
+from botorch.utils.multi_objective.hypervolume import infer_reference_point
+from botorch.utils.multi_objective.pareto import is_non_dominated
 from gpytorch.mlls import ExactMarginalLogLikelihood
+from numpy.typing import NDArray
 from optuna import Study
-from optuna.distributions import BaseDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.search_space import intersection_search_space
 from optuna.trial import FrozenTrial, TrialState
+from scipy.stats import qmc
 from torch import Tensor
 
-from tests.benchmarks.surface import CELLS, LAYERS, RATES, UNITS
+from pipeline.search.known_cost.sampler import range_of
+from pipeline.search.known_cost.space import CandidateSpace
 
-Shape = dict[str, Any]
-RANDOM_CANDIDATES, NEIGHBOURS, MONTE_CARLO = 1024, 16, 64
-WIDTHS = sorted({round(width) for width in np.geomspace(*UNITS, 75).tolist()})
-
-
-def _unit(value: float, low: float, high: float) -> float:
-    return math.log(value / low) / math.log(high / low)
-
-
-def encoded(shapes: Sequence[Shape], with_rate: bool) -> Tensor:
-    """(N, 5 or 6): the cell as three indicators, then layers, log units and log learning rate between 0 and 1."""
-    rows = []
-    for shape in shapes:
-        row = [float(shape["cell"] == cell) for cell in CELLS]
-        row += [(shape["num_layers"] - LAYERS[0]) / (LAYERS[1] - LAYERS[0]), _unit(shape["hidden_size"], *UNITS)]
-        rows.append([*row, _unit(shape["learning_rate"], *RATES)] if with_rate else row)
-    return torch.tensor(rows, dtype=torch.float64)
-
-
-def decoded(unit: Sequence[float]) -> Shape:
-    """A point of the unit cube (3 or 4 numbers) as parameters, each integer equally likely in its own scale."""
-    low, high = UNITS[0] - 0.5, UNITS[1] + 0.5
-    shape: Shape = {
-        "cell": CELLS[min(int(unit[0] * len(CELLS)), len(CELLS) - 1)],
-        "num_layers": min(LAYERS[0] + int(unit[1] * (LAYERS[1] - LAYERS[0] + 1)), LAYERS[1]),
-        "hidden_size": min(max(round(low * (high / low) ** unit[2]), UNITS[0]), UNITS[1]),
-    }
-    if len(unit) == 4:
-        shape["learning_rate"] = min(max(RATES[0] * (RATES[1] / RATES[0]) ** unit[3], RATES[0]), RATES[1])
-    return shape
-
-
-def out_of_logarithm(samples: Tensor, X: Tensor | None = None) -> Tensor:  # noqa: N803 (BoTorch's name)
-    """(..., 2) of minus log perplexity and minus log10 MACs -> minus perplexity and minus log10 MACs."""
-    return torch.stack([-torch.exp(-samples[..., 0]), samples[..., 1]], dim=-1)
+Array = NDArray[np.float64]
+RANDOM_CANDIDATES, NEIGHBOURS, WIDTH, MONTE_CARLO = 1024, 16, 0.1, 64
 
 
 class BoTorchSampler(BaseSampler):
-    """``log10_macs`` is a function of the parameters; ``reference`` is (perplexity, log10 MACs)."""
+    """For two objectives, both to be small: an unknown one and the known cost of a trial's parameters.
+
+    Args:
+        cost: the known objective.
+        space: the parameters.
+        seed: of everything random.
+        enqueued: number of first trials that are enqueued; None: Sobol points come first.
+    """
 
     def __init__(
-        self, log10_macs: Callable[[Shape], float], reference: tuple[float, float], with_rate: bool, seed: int
+        self,
+        cost: Callable[[dict[str, Any]], float],
+        space: Mapping[str, BaseDistribution],
+        seed: int,
+        enqueued: int | None,
     ) -> None:
-        self.log10_macs, self.with_rate, self.seed = log10_macs, with_rate, seed
-        self.reference = torch.tensor([-reference[0], -reference[1]], dtype=torch.float64)
-        dimensions = 4 if with_rate else 3
-        self.startup = 2 * (dimensions + 1)
-        sobol = torch.quasirandom.SobolEngine(dimensions, scramble=True, seed=seed)
-        self.start_points = [decoded(unit) for unit in sobol.draw(self.startup, dtype=torch.float64).tolist()]
-        self.fallback = RandomSampler(seed)
+        self.cost = cost
+        self.distributions = dict(space)
+        self.space = CandidateSpace({name: range_of(name, distribution) for name, distribution in space.items()})
+        self.seed = seed
+        startup = 2 * (len(space) + 1) if enqueued is None else enqueued
+        sobol = qmc.Sobol(len(space), seed=np.random.default_rng(seed))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the number of points is no power of two
+            self.start = self.space.from_unit(sobol.random(startup))
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return intersection_search_space(study.get_trials(deepcopy=False))
-
-    def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        if trial.number < self.startup:
-            return self.start_points[trial.number] if search_space else {}
-        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return self.best([dict(t.params) for t in trials], [(t.values[0], t.values[1]) for t in trials], trial.number)
+        return self.distributions
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """Only the first trial comes here: Optuna knows no space before it."""
-        return self.start_points[trial.number][param_name]
+        return RandomSampler(self.seed).sample_independent(study, trial, param_name, param_distribution)
 
-    def candidates(self, observed: Sequence[Shape], values: Sequence[tuple[float, float]], number: int) -> list[Shape]:
-        if not self.with_rate:
-            return [
-                {"cell": cell, "num_layers": layers, "hidden_size": units}
-                for cell in CELLS
-                for layers in range(LAYERS[0], LAYERS[1] + 1)
-                for units in WIDTHS
-            ]
-        random = np.random.default_rng((self.seed, number))
-        found = [decoded(unit) for unit in random.random((RANDOM_CANDIDATES, 4))]
-        for shape, (value, cost) in zip(observed, values, strict=True):
-            if any(v <= value and c <= cost and (v, c) != (value, cost) for v, c in values):
-                continue
-            for step in random.normal(0, 0.1, (NEIGHBOURS, 2)):
-                units = min(max(round(shape["hidden_size"] * (UNITS[1] / UNITS[0]) ** step[0]), UNITS[0]), UNITS[1])
-                rate = min(max(shape["learning_rate"] * (RATES[1] / RATES[0]) ** step[1], RATES[0]), RATES[1])
-                found.append({**shape, "hidden_size": units, "learning_rate": rate})
-        return found
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        if "fixed_params" in trial.system_attrs:
+            return {}
+        finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if trial.number < len(self.start) or len(finished) < 2:  # the spread of one value is no scale
+            return self.space.external(self.start[trial.number % len(self.start)])
+        running = [t for t in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)) if t.number < trial.number]
+        observed = np.array([self.space.internal(t.params) for t in finished])
+        pending = np.array([self.space.internal(t.params) for t in running]).reshape(len(running), observed.shape[1])
+        return self.space.external(self.best(observed, np.array([t.values for t in finished]), pending, trial.number))
 
-    def best(self, observed: list[Shape], values: list[tuple[float, float]], number: int) -> Shape:
-        """The candidate of greatest improvement after ``observed`` shapes with their (perplexity, log10 MACs)."""
+    def encoded(self, points: Array) -> Tensor:
+        """Inputs of the model (N, D): numbers in [0, 1], categories as indicators."""
+        columns = []
+        for column, range_ in zip(self.space.to_unit(points).T, self.space.ranges.values(), strict=True):
+            levels = np.arange(len(range_.choices)) if isinstance(range_, CategoricalDistribution) else None
+            columns.append(column[:, None] if levels is None else (column[:, None] == levels).astype(float))
+        return torch.tensor(np.concatenate(columns, axis=1), dtype=torch.float64)
+
+    def candidates(self, best: Array, random: np.random.Generator) -> Array:
+        """Points (N, D) to choose from; ``best`` are those that nothing dominates."""
+        near = np.repeat(best, NEIGHBOURS, axis=0)
+        step = WIDTH * random.standard_normal(near.shape)
+        moved = self.space.from_unit(np.clip(self.space.to_unit(near) + step, 0, 1))
+        moved[:, self.space.categorical()] = near[:, self.space.categorical()]
+        return np.vstack([self.space.from_unit(random.random((RANDOM_CANDIDATES, best.shape[1]))), moved])
+
+    def best(self, observed: Array, values: Array, pending: Array, number: int) -> Array:
+        """The candidate of greatest improvement after ``observed`` points with their values (M, 2)."""
         draws, seed = torch.Size([MONTE_CARLO]), 1000 * self.seed + number
         torch.manual_seed(seed)
-        x = encoded(observed, self.with_rate)
-        y = torch.tensor([[-math.log(value)] for value, _ in values], dtype=torch.float64)
-        choices = self.candidates(observed, values, number)
-        choices_x = encoded(choices, self.with_rate)
-        known = {tuple(row): -self.log10_macs(shape) for shape, row in zip(choices, choices_x.tolist(), strict=True)}
-        known |= {tuple(row): -cost for (_, cost), row in zip(values, x.tolist(), strict=True)}
+        y = -torch.tensor(values, dtype=torch.float64)
+        best = is_non_dominated(y)
+        choices = self.candidates(observed[best.numpy()], np.random.default_rng((self.seed, number)))
+        x, choices_x, pending_x = map(self.encoded, (observed, choices, pending))
+        known: dict[tuple[float, ...], float] = {}
+        for points, inputs in ((choices, choices_x), (observed, x), (pending, pending_x)):
+            costs = (-self.cost(self.space.external(point)) for point in points)
+            known |= {tuple(row): cost for row, cost in zip(inputs.tolist(), costs, strict=True)}
 
         def cost(points: Tensor) -> Tensor:
             flat = [known[tuple(row)] for row in points.reshape(-1, points.shape[-1]).tolist()]
@@ -139,15 +124,16 @@ class BoTorchSampler(BaseSampler):
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            perplexity = SingleTaskGP(x, y)
-            fit_gpytorch_mll(ExactMarginalLogLikelihood(perplexity.likelihood, perplexity))
+            unknown = SingleTaskGP(x, y[:, :1])
+            fit_gpytorch_mll(ExactMarginalLogLikelihood(unknown.likelihood, unknown))
             improvement = qLogNoisyExpectedHypervolumeImprovement(
-                model=ModelList(perplexity, GenericDeterministicModel(cost)),
-                ref_point=self.reference,
+                model=ModelList(unknown, GenericDeterministicModel(cost)),
+                ref_point=infer_reference_point(y[best]),
                 X_baseline=x,
+                X_pending=pending_x if len(pending) else None,
                 sampler=ListSampler(SobolQMCNormalSampler(draws, seed=seed), IndexSampler(draws, seed=seed)),
-                objective=GenericMCMultiOutputObjective(out_of_logarithm),
                 prune_baseline=True,
             )
             chosen, _ = optimize_acqf_discrete(improvement, q=1, choices=choices_x, unique=False)
-        return choices[int((choices_x == chosen).all(dim=1).nonzero()[0])]
+        found: Array = choices[int((choices_x == chosen).all(dim=1).nonzero()[0])]
+        return found

@@ -1,9 +1,12 @@
-"""What the samplers are compared on: a surface fitted to recorded trainings, and those trainings themselves, replayed.
+"""What the samplers are compared on: five surfaces, of which two are reserved.
 
-Both answer for one space: cell, 1 to 4 layers, 8 to 256 units, and with a rate also a learning rate of 0.001 to 0.3.
-Perplexity is capped at 28, that of a uniform guess; MACs are log10 MACs per character, known before any training.
+A surface answers for one space. Its unknown value is to be small, positive and at most ``worst``, that of a guess that
+knows nothing; its cost is known before anything is run. Samplers were developed on the first three; the last two are
+RESERVED: recorded before the comparison was made fair, and asked only when a sampler no longer changes.
 
-The surface, with x = log2(units / 64), d = layers - 1, r = log10(learning rate / the preset's for that cell):
+shapes, shapes-and-rate: a surface fitted to recorded trainings on The Time Machine: cell, 1 to 4 layers, 8 to 256
+units, and in the second a learning rate of 0.001 to 0.3. Perplexity against log10 MACs per character. With
+x = log2(units / 64), d = layers - 1, r = log10(learning rate / the preset's for that cell):
 
     log healthy    = per cell a polynomial in x, d, r (HEALTHY): ridge regression on the trainings that learnt,
                      with Huber's weights, since now and then one begins to learn an epoch later than its neighbours
@@ -12,7 +15,11 @@ The surface, with x = log2(units / 64), d = layers - 1, r = log10(learning rate 
 
 so that where trainings mostly did not learn (diverged, or no better than the letters' frequencies) the value is 28; the
 sharpness makes the border narrow. The fit is made at each start, from the trainings of seed 0 (the grid and the random
-learning rates); those of seed 1 say how good it is.
+learning rates); those of seed 1 say how good it is. One training's value is the true one times a lognormal factor.
+
+time-machine: those trainings themselves, replayed; the space is the recorded grid.
+python-docs (reserved text): the same replayed, 3 cells x 3 depths x 9 widths on another text (record_trainings.py).
+digits (reserved task): ridge regressions on random features, replayed (record_digits.py): error against log10 MACs.
 
     python -m tests.benchmarks.surface        the fit's residuals, and what seeds alone differ by
 """
@@ -30,20 +37,31 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import WARM_UP_RECIPE, resolve
 
-TABLE = Path(__file__).parent / "data" / "trainings.csv"
+DATA = Path(__file__).parent / "data"
+TRAININGS = DATA / "trainings.csv"
+TABLES = {
+    "shapes": TRAININGS,
+    "shapes-and-rate": TRAININGS,
+    "time-machine": TRAININGS,
+    "python-docs": DATA / "trainings_python_docs.csv",
+    "digits": DATA / "digits.csv",
+}
+NAMES = tuple(TABLES)
+RESERVED = ("python-docs", "digits")
 CELLS = ("rnn", "gru", "lstm")
 LAYERS, UNITS, RATES = (1, 4), (8, 256), (0.001, 0.3)
 VOCABULARY = 28
-UNIFORM = float(
-    VOCABULARY
-)  # perplexity of a guess that knows nothing: the cap, and one coordinate of the reference point
+UNIFORM = float(VOCABULARY)  # perplexity of a guess that knows nothing
 LEARNT_BELOW = 15.0  # perplexity; a training that knows only the letters' frequencies ends at 16.9
 SHARPNESS, RIDGE, HUBER = 4.0, 0.02, 0.03  # the last: log perplexity from which on a residual counts linearly
+NOISE = 0.02  # of the fitted surface: standard deviation of log perplexity
+BEYOND_NADIR = 0.1  # the reference point lies so much of the front's range beyond its nadir
 
 Params = Mapping[str, Any]
 Array = NDArray[np.float64]
@@ -84,12 +102,11 @@ def preset_rate(cell: str) -> float:
     return resolve({"cell": cell, "recipe": WARM_UP_RECIPE})[1].learning_rate
 
 
-LARGEST_LOG10_MACS = max(log10_macs(cell, LAYERS[1], UNITS[1]) for cell in CELLS)
-REFERENCE = (UNIFORM, LARGEST_LOG10_MACS)
+Point = tuple[float, float]  # log of the unknown value, log10 of the cost; both to be small
 
 
-def hypervolume(points: Sequence[tuple[float, float]], reference: tuple[float, float] = REFERENCE) -> float:
-    """Area that ``points`` (both coordinates to be small) dominate below and left of the reference point."""
+def hypervolume(points: Sequence[Point], reference: Point) -> float:
+    """Area that ``points`` dominate below and left of the reference point."""
     area, lowest = 0.0, reference[0]
     for value, cost in sorted(points, key=lambda point: (point[1], point[0])):
         if cost < reference[1] and value < lowest:
@@ -98,25 +115,54 @@ def hypervolume(points: Sequence[tuple[float, float]], reference: tuple[float, f
     return area
 
 
+def front_of(points: Sequence[Point]) -> list[Point]:
+    """The points that no other dominates, the cheapest first."""
+    front: list[Point] = []
+    for value, cost in sorted(points, key=lambda point: (point[1], point[0])):
+        if not front or value < front[-1][0]:
+            front.append((value, cost))
+    return front
+
+
+def reference_point(front: Sequence[Point]) -> Point:
+    """A tenth of the front's range beyond its nadir (the worst value and the largest cost on it).
+
+    So near, every part of the front counts, and both of its ends do (Ishibuchi et al. 2018, doi:10.1162/evco_a_00226).
+    """
+    (worst, cheapest), (best, dearest) = front[0], front[-1]
+    return worst + BEYOND_NADIR * (worst - best), dearest + BEYOND_NADIR * (dearest - cheapest)
+
+
 class Surface(Protocol):
-    """What a study is run on. Params are cell, num_layers, hidden_size and, where ``with_rate``, learning_rate."""
+    """What a study is run on."""
 
     @property
-    def with_rate(self) -> bool:
-        """Whether the learning rate is a parameter."""
+    def space(self) -> dict[str, BaseDistribution]:
+        """The parameters."""
 
     @property
-    def attainable(self) -> float:
-        """Hypervolume of the true front of the whole space."""
+    def worst(self) -> float:
+        """The value of a guess that knows nothing, which is also that of a failure."""
 
-    def log10_macs(self, params: Params) -> float:
+    @property
+    def front(self) -> list[Point]:
+        """The true front of the whole space."""
+
+    def log10_cost(self, params: Params) -> float:
         """The known objective, exact."""
 
     def truth(self, params: Params) -> float:
-        """Perplexity without noise, by which a sampler is judged."""
+        """The unknown value without noise, by which a sampler is judged."""
 
     def observe(self, params: Params, seed: int, number: int, earlier: Sequence[Params]) -> float:
-        """Perplexity of one training, which is what the sampler gets: trial ``number`` of the study of ``seed``."""
+        """One measurement, which is what the sampler gets: trial ``number`` of the study of ``seed``."""
+
+
+def fraction(surface: Surface, proposals: Sequence[Params]) -> float:
+    """Hypervolume of the proposals at their true values, as a fraction of that of the true front."""
+    reference = reference_point(surface.front)
+    points = [(math.log(surface.truth(params)), surface.log10_cost(params)) for params in proposals]
+    return hypervolume(points, reference) / hypervolume(surface.front, reference)
 
 
 @dataclass(frozen=True)
@@ -136,9 +182,11 @@ class Training:
         return self.perplexity < LEARNT_BELOW
 
 
-def read_trainings(table: Path = TABLE) -> list[Training]:
+def read_trainings(table: Path = TRAININGS) -> list[Training]:
     """All trainings of the table, by the perplexity after their last pass."""
     with table.open(newline="") as file:
+        rows = csv.DictReader(file)
+        last = max(name for name in rows.fieldnames or () if name.startswith("val_perplexity_"))
         return [
             Training(
                 cell=row["cell"],
@@ -147,9 +195,9 @@ def read_trainings(table: Path = TABLE) -> list[Training]:
                 learning_rate=float(row["learning_rate"]),
                 seed=int(row["seed"]),
                 grid=row["grid"] == "1",
-                perplexity=min(float(row["val_perplexity_3"] or UNIFORM), UNIFORM),
+                perplexity=min(float(row[last] or UNIFORM), UNIFORM),
             )
-            for row in csv.DictReader(file)
+            for row in rows
         ]
 
 
@@ -219,15 +267,24 @@ def fit(trainings: Sequence[Training]) -> Fit:
     return Fit(healthy, failing)
 
 
+SHAPE_SPACE: dict[str, BaseDistribution] = {
+    "cell": CategoricalDistribution(CELLS),
+    "num_layers": IntDistribution(*LAYERS),
+    "hidden_size": IntDistribution(*UNITS, log=True),
+}
+RATE_SPACE = {**SHAPE_SPACE, "learning_rate": FloatDistribution(*RATES, log=True)}
+
+
 @dataclass(frozen=True)
 class Synthetic:
-    """The fitted surface; one training's perplexity is the true one times a lognormal factor of spread ``noise``."""
+    """The fitted surface; one training's perplexity is the true one times a lognormal factor."""
 
     fit: Fit
-    noise: float  # standard deviation of log perplexity
-    with_rate: bool
+    space: dict[str, BaseDistribution]
+    noise: float = NOISE
+    worst: float = UNIFORM
 
-    def log10_macs(self, params: Params) -> float:
+    def log10_cost(self, params: Params) -> float:
         return log10_macs(params["cell"], params["num_layers"], params["hidden_size"])
 
     def truth(self, params: Params) -> float:
@@ -235,10 +292,10 @@ class Synthetic:
 
     def observe(self, params: Params, seed: int, number: int, earlier: Sequence[Params]) -> float:
         factor = math.exp(self.noise * np.random.default_rng((seed, number)).standard_normal())
-        return min(self.truth(params) * factor, UNIFORM)
+        return min(self.truth(params) * factor, self.worst)
 
     @cached_property
-    def attainable(self) -> float:
+    def front(self) -> list[Point]:
         """By all shapes there are, each at the best of 201 learning rates where the rate is a parameter."""
         shapes = [
             {"cell": cell, "num_layers": layers, "hidden_size": units}
@@ -248,84 +305,107 @@ class Synthetic:
         ]
         cell, x, d, r = scaled(shapes)
         best = self.fit.perplexity((cell, x, d, r))
-        if self.with_rate:
+        if "learning_rate" in self.space:
             presets = np.array([preset_rate(shape["cell"]) for shape in shapes])
             for rate in np.geomspace(*RATES, 201):
                 best = np.minimum(best, self.fit.perplexity((cell, x, d, np.log10(rate / presets))))
-        return hypervolume([(float(p), self.log10_macs(s)) for p, s in zip(best, shapes, strict=True)])
+        return front_of([(math.log(p), self.log10_cost(shape)) for p, shape in zip(best, shapes, strict=True)])
+
+
+Configuration = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Replay:
-    """Recorded trainings of the grid: a proposal is snapped to the nearest recorded width of its cell and depth.
+    """Recorded values of a full grid, which is the whole space: a number is a parameter by its index in the grid.
 
-    A shape has one perplexity for each seed it was trained with. Which of them comes first is drawn once for each study
-    and shape; asking again gives the other one. FrontEstimate by their mean.
+    A configuration has one value for each seed it was run with. Which of them comes first is drawn once for each study
+    and configuration; asking again gives the next. The truth is their mean.
     """
 
-    recorded: Mapping[tuple[str, int, int], tuple[float, ...]]  # (cell, layers, units) -> perplexity of each seed
-    with_rate: bool = False
-
-    def snapped(self, params: Params) -> tuple[str, int, int]:
-        """The recorded shape whose width is nearest by ratio."""
-        cell, layers = params["cell"], params["num_layers"]
-        widths = [w for c, d, w in self.recorded if (c, d) == (cell, layers)]
-        return cell, layers, min(widths, key=lambda width: abs(math.log(width / params["hidden_size"])))
-
-    def log10_macs(self, params: Params) -> float:
-        """Of the shape that was trained, the snapped one."""
-        return log10_macs(*self.snapped(params))
-
-    def truth(self, params: Params) -> float:
-        return float(np.mean(self.recorded[self.snapped(params)]))
-
-    def observe(self, params: Params, seed: int, number: int, earlier: Sequence[Params]) -> float:
-        shape = self.snapped(params)
-        perplexities = self.recorded[shape]
-        first = np.random.default_rng((seed, CELLS.index(shape[0]), *shape[1:])).integers(len(perplexities))
-        visits = sum(self.snapped(params) == shape for params in earlier)
-        return perplexities[(int(first) + visits) % len(perplexities)]
+    names: tuple[str, ...]  # of the parameters
+    recorded: Mapping[Configuration, tuple[float, ...]]  # value of each seed
+    cost: Mapping[Configuration, float]  # log10
+    worst: float
 
     @cached_property
-    def attainable(self) -> float:
-        return hypervolume([(float(np.mean(p)), log10_macs(*shape)) for shape, p in self.recorded.items()])
+    def grid(self) -> dict[str, list[Any]]:
+        """The recorded values of each parameter."""
+        columns = zip(*self.recorded, strict=True)
+        return {name: sorted(set(column)) for name, column in zip(self.names, columns, strict=True)}
+
+    @cached_property
+    def space(self) -> dict[str, BaseDistribution]:
+        return {
+            name: CategoricalDistribution(values) if isinstance(values[0], str) else IntDistribution(0, len(values) - 1)
+            for name, values in self.grid.items()
+        }
+
+    def configuration(self, params: Params) -> Configuration:
+        """What ``params`` stand for."""
+        return tuple(
+            params[name] if isinstance(values[0], str) else values[params[name]] for name, values in self.grid.items()
+        )
+
+    def log10_cost(self, params: Params) -> float:
+        return self.cost[self.configuration(params)]
+
+    def truth(self, params: Params) -> float:
+        return float(np.mean(self.recorded[self.configuration(params)]))
+
+    def observe(self, params: Params, seed: int, number: int, earlier: Sequence[Params]) -> float:
+        configuration = self.configuration(params)
+        values = self.recorded[configuration]
+        first = np.random.default_rng([seed, *str(configuration).encode()]).integers(len(values))
+        visits = sum(self.configuration(params) == configuration for params in earlier)
+        return values[(int(first) + visits) % len(values)]
+
+    @cached_property
+    def front(self) -> list[Point]:
+        return front_of([(math.log(np.mean(values)), self.cost[key]) for key, values in self.recorded.items()])
 
 
 def replay(trainings: Sequence[Training]) -> Replay:
-    """The grid of the table, with the learning rates of the preset."""
-    recorded: dict[tuple[str, int, int], tuple[float, ...]] = {}
+    """The grid of a table of trainings, with the learning rates of the preset."""
+    recorded: dict[Configuration, tuple[float, ...]] = {}
     for training in sorted((t for t in trainings if t.grid), key=lambda training: training.seed):
         shape = (training.cell, training.num_layers, training.hidden_size)
         recorded[shape] = (*recorded.get(shape, ()), training.perplexity)
-    return Replay(recorded)
+    return Replay(tuple(SHAPE_SPACE), recorded, {shape: log10_macs(*shape) for shape in recorded}, UNIFORM)
 
 
-SYNTHETIC = {
-    f"{kind}-noise-{percent}": (percent / 100, kind == "rate") for kind in ("shape", "rate") for percent in (0, 2, 5)
-}
-NAMES = (*SYNTHETIC, "replay")
+def replay_digits(table: Path) -> Replay:
+    """The table of record_digits.py."""
+    names = ("kind", "features", "scale", "penalty")
+    errors, costs = {}, {}
+    with table.open(newline="") as file:
+        for row in csv.DictReader(file):
+            key = (row["kind"], *(float(row[name]) for name in names[1:]))
+            errors[key] = (float(row["error_0"]), float(row["error_1"]))
+            costs[key] = math.log10(float(row["macs"]))
+    return Replay(names, errors, costs, worst=1.0)
 
 
-def behind(name: str, trainings: Sequence[Training]) -> list[Training]:
-    """The trainings that a surface is made from."""
-    return [training for training in trainings if (training.grid if name == "replay" else training.seed == 0)]
-
-
-def digest(trainings: Sequence[Training]) -> str:
-    """Eight hexadecimal digits that change with any of the trainings, in whatever order they are."""
-    return hashlib.sha256("".join(sorted(map(str, trainings))).encode()).hexdigest()[:8]
-
-
-def make_surface(name: str, trainings: Sequence[Training]) -> Surface:
+def make_surface(name: str) -> Surface:
     """One of NAMES."""
-    if name == "replay":
+    table = TABLES[name]
+    if name == "digits":
+        return replay_digits(table)
+    trainings = read_trainings(table)
+    if name in ("time-machine", "python-docs"):
         return replay(trainings)
-    return Synthetic(fit(behind(name, trainings)), *SYNTHETIC[name])
+    fitted = fit([training for training in trainings if training.seed == 0])
+    return Synthetic(fitted, SHAPE_SPACE if name == "shapes" else RATE_SPACE)
+
+
+def digest(table: Path) -> str:
+    """Eight hexadecimal digits that change with any row of a table, in whatever order they are."""
+    return hashlib.sha256("\n".join(sorted(table.read_text().splitlines())).encode()).hexdigest()[:8]
 
 
 def describe(trainings: Sequence[Training]) -> str:
     """How well the surface fits: the trainings that it was made from, and the others."""
-    fitted = fit(behind("shape-noise-0", trainings))
+    fitted = fit([training for training in trainings if training.seed == 0])
     parts = {
         "grid, seed 0, 1 to 3 layers": [t for t in trainings if t.grid and t.seed == 0 and t.num_layers < 4],
         "grid, seed 0, 4 layers": [t for t in trainings if t.grid and t.seed == 0 and t.num_layers == 4],
@@ -356,12 +436,8 @@ def describe(trainings: Sequence[Training]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", type=Path, default=TABLE)
-    trainings = read_trainings(parser.parse_args().table)
-    sys.stdout.write(f"{describe(trainings)}\n")
-    for name in NAMES:
-        surface = make_surface(name, trainings)
-        sys.stdout.write(f"{name:14}  hypervolume of the true front {surface.attainable:.2f}\n")
+    parser.add_argument("--table", type=Path, default=TRAININGS)
+    sys.stdout.write(f"{describe(read_trainings(parser.parse_args().table))}\n")
 
 
 if __name__ == "__main__":

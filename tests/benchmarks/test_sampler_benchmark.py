@@ -1,25 +1,40 @@
-"""The comparison of the samplers: what it measures by, and what it replays. No training, no table."""
+"""The comparison of the samplers: what it measures by, what it replays, and its statistics. No training."""
 
 import math
 import random
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import optuna
 import pytest
+from scipy.stats import trim_mean
 
 from tests.benchmarks.bench_samplers import (
+    RESULTS,
+    Plan,
     asked,
-    difference,
-    fraction,
-    interval,
-    make_sampler,
-    markdown,
+    digests,
+    first_points,
     missing,
+    page,
     read_results,
     scores_of,
     write,
 )
+from tests.benchmarks.sampler_tables import (
+    Comparison,
+    Run,
+    compared,
+    holm,
+    interquartile_mean,
+    markdown,
+    win_rate,
+)
 from tests.benchmarks.surface import (
-    REFERENCE,
+    RATE_SPACE,
+    SHAPE_SPACE,
     UNIFORM,
     Fit,
     Replay,
@@ -27,9 +42,12 @@ from tests.benchmarks.surface import (
     Training,
     digest,
     fit,
+    fraction,
+    front_of,
     hypervolume,
     log10_macs,
     preset_rate,
+    reference_point,
     replay,
     scaled,
 )
@@ -79,65 +97,122 @@ def test_hypervolume_agrees_with_counting_random_points():
     assert hypervolume(points, (1.0, 1.0)) == pytest.approx(dominated, abs=0.01)
 
 
-def test_interval_is_students():
-    found = interval([1.0, 2.0, 3.0, 4.0, 5.0])
-    error = math.sqrt(2.5 / 5)
-    assert (found.mean, found.n) == (3.0, 5)
-    assert found.standard_error == pytest.approx(error)
-    assert [found.low, found.high] == pytest.approx([3 - 2.7764451 * error, 3 + 2.7764451 * error])
-    assert found.excludes_zero
-    assert not interval([-1.0, 0.0, 1.5]).excludes_zero
+def test_the_front_is_what_nothing_dominates():
+    assert front_of([(3.0, 1.0), (2.0, 2.0), (2.5, 3.0), (1.0, 4.0), (3.5, 1.0)]) == [
+        (3.0, 1.0),
+        (2.0, 2.0),
+        (1.0, 4.0),
+    ]
 
 
-def test_differences_are_paired_by_seed_and_need_both():
-    scores = {
-        ("s", "known-cost", 0): {10: 0.9},
-        ("s", "known-cost", 1): {10: 0.5},
-        ("s", "tpe", 1): {20: 0.4},
-        ("s", "tpe", 0): {20: 0.8},
-        ("s", "tpe", 2): {20: 0.0},
-        ("other", "tpe", 0): {20: 0.0},
+def test_the_reference_point_is_a_tenth_of_the_range_beyond_the_nadir():
+    assert reference_point([(3.0, 1.0), (2.0, 2.0), (1.0, 4.0)]) == pytest.approx((3.2, 4.3))
+
+
+def test_the_cheapest_shape_alone_is_no_longer_most_of_the_score():
+    surface = replay([recorded("gru", units, 0, perplexity) for units, perplexity in ((8, 9.0), (32, 6.0), (128, 4.0))])
+    assert fraction(surface, [shape(0)]) < 0.25
+
+
+def test_the_interquartile_mean_is_of_the_middle_half_of_all_values():
+    strata = [np.array([0.0, 1.0, 2.0, 100.0]), np.array([3.0, 4.0, 5.0, 6.0])]
+    found = interquartile_mean(strata)
+    assert found.value == trim_mean(np.concatenate(strata), 0.25) == 3.5
+    assert found.low <= found.value <= found.high
+
+
+def test_the_bootstrap_resamples_within_each_surface():
+    apart = [np.full(8, 0.0), np.full(8, 1.0)]
+    assert (interquartile_mean(apart).low, interquartile_mean(apart).high) == (0.5, 0.5)
+
+
+def test_a_win_rate_counts_pairs_and_half_of_the_ties():
+    assert win_rate(np.array([1.0, 2.0]), np.array([1.0, 0.0])).rate == 3.5 / 4
+    assert win_rate(np.ones(3), np.ones(3)).p == 1.0
+
+
+def test_holm_multiplies_by_the_number_of_hypotheses_left():
+    assert holm([0.01, 0.04, 0.03, 0.9]) == pytest.approx([0.04, 0.09, 0.09, 0.9])
+
+
+def runs(sampler: str, start: str, values: list[float], workers: int = 1) -> dict[Run, dict[int, float]]:
+    return {Run("shapes", sampler, start, workers, seed): {20: value} for seed, value in enumerate(values)}
+
+
+FIVE, FOUR = [0.80, 0.81, 0.82, 0.83, 0.84], [0.90, 0.91, 0.92, 0.93]
+
+
+def test_a_sampler_is_compared_after_its_own_first_trials_and_after_the_same():
+    scores = runs("tpe", "own", FIVE) | runs("tpe", "spread", FOUR) | runs("known-cost", "own", FIVE)
+    scores |= runs("known-cost", "random", FOUR)
+    rates = {(key.first, key.second): rate.rate for key, (rate, _) in compared(scores).items()}
+    assert rates == {
+        (("known-cost", "own"), ("tpe", "own")): 0.5,
+        (("known-cost", "own"), ("tpe", "spread")): 0.0,
+        (("known-cost", "random"), ("tpe", "own")): 1.0,
     }
-    found = difference(scores, "s", ("known-cost", 10), ("tpe", 20))
-    assert found is not None
-    assert found.mean == pytest.approx(0.1)
-    assert found.n == 2
-    assert difference(scores, "other", ("known-cost", 10), ("tpe", 20)) is None
 
 
-HEADER = "trainings,surface,sampler,seed,after_5,after_10,after_20,after_40,cpu_seconds\n"
+def test_the_trials_that_both_were_given_are_not_compared():
+    given = {
+        Run("shapes", sampler, start, 1, seed): {10: 0.5}
+        for sampler, start in (("known-cost", "random"), ("tpe", "own"))
+        for seed in (0, 1)
+    }
+    assert compared(given) == {}
 
 
-def test_a_recorded_row_is_read_again_and_one_of_other_trainings_is_not(tmp_path):
+def test_comparisons_are_corrected_for_those_of_every_number_of_workers():
+    one = runs("known-cost", "own", FOUR) | runs("tpe", "own", FIVE)
+    both = one | runs("known-cost", "own", FOUR, workers=8) | runs("tpe", "own", FIVE, workers=8)
+    key = Comparison("shapes", 1, 20, ("known-cost", "own"), ("tpe", "own"))
+    assert compared(both)[key][1] == pytest.approx(2 * compared(one)[key][1])
+
+
+HEADER = "table,made_by,surface,sampler,start,workers,seed,after_10,after_20,after_30,cpu_seconds\n"
+ROW = "new,optuna 5,digits,tpe,own,1,{seed},0.6,0.7,0.8,1.0\n"
+
+
+def test_a_recorded_row_is_read_again_and_one_of_another_table_is_not(tmp_path):
     path = tmp_path / "results.csv"
-    path.write_text(
-        f"{HEADER}new,replay,tpe,0,0.5,0.6,0.7,0.8,1.0\nnew,replay,tpe,1,0.5,0.6,0.7,0.9,1.0\n"
-        "old,replay,tpe,2,0,0,0,0,1.0\n"
-    )
-    scores = scores_of(read_results(path, {"replay": "new"}))
-    assert list(scores) == [("replay", "tpe", 0), ("replay", "tpe", 1)]
-    assert scores["replay", "tpe", 1] == {5: 0.5, 10: 0.6, 20: 0.7, 40: 0.9}
-    assert "| replay | 40 | 2 | **0.850** (0.050) |" in markdown(scores)
+    path.write_text(f"{HEADER}{ROW.format(seed=0)}{ROW.format(seed=1)}{ROW.format(seed=2).replace('new', 'old')}")
+    scores = scores_of(read_results(path, {"digits": "new"}))
+    assert [run.seed for run in scores] == [0, 1]
+    assert scores[Run("digits", "tpe", "own", 1, 1)] == {10: 0.6, 20: 0.7, 30: 0.8}
+    assert "| tpe | own | 2 |" in markdown(scores, ["optuna 5"])
+
+
+def test_the_page_says_what_is_recorded():
+    page_of_record = page(read_results(RESULTS, digests()))
+    assert (Path(__file__).parents[2] / "docs" / "sampler-comparison.md").read_text() == page_of_record
 
 
 def test_results_are_written_in_one_order_whatever_came_first(tmp_path):
     path = tmp_path / "results.csv"
-    lines = [
-        "a,shape-noise-0,random,0,0.5,0.6,0.7,0.8,1.0\n",
-        "a,shape-noise-0,tpe,2,0.5,0.6,0.7,0.8,1.0\n",
-        "a,shape-noise-0,tpe,10,0.5,0.6,0.7,0.8,1.0\n",
-        "b,replay,random,0,0.5,0.6,0.7,0.8,1.0\n",
-    ]
+    lines = [ROW.format(seed=seed) for seed in (0, 2, 10)]
     path.write_text(HEADER + "".join(reversed(lines)))
-    write(path, read_results(path, {"shape-noise-0": "a", "replay": "b"}))
+    write(path, read_results(path, {"digits": "new"}))
     assert path.read_text() == HEADER + "".join(lines)
 
 
-def test_the_digest_knows_the_trainings_and_not_their_order():
-    known = trainings(count=5)
-    assert digest(known) == digest(known[::-1])
-    assert digest(known) != digest(known[:4])
-    assert digest(known) != digest([*known[:4], replace(known[4], perplexity=3.0)])
+def test_a_plan_runs_both_starts_with_one_worker_and_each_run_once():
+    wanted = list(Plan(["shapes"], ["tpe", "known-cost"], [1, 8], seeds=2).runs())
+    assert len(set(wanted)) == len(wanted) == 2 * (2 + 2 + 1 + 1)
+    assert {(run.sampler, run.start) for run in wanted if run.workers == 1} == {
+        ("tpe", "own"),
+        ("tpe", "spread"),
+        ("known-cost", "own"),
+        ("known-cost", "random"),
+    }
+    assert {run.start for run in wanted if run.workers == 8} == {"own"}
+
+
+def test_the_digest_knows_the_rows_and_not_their_order(tmp_path):
+    def of(*rows: str) -> str:
+        (tmp_path / "table.csv").write_text("\n".join(rows))
+        return digest(tmp_path / "table.csv")
+
+    assert of("a,1", "b,2") == of("b,2", "a,1") != of("a,1", "b,3")
 
 
 def test_a_sampler_whose_library_is_not_here_is_left_out_with_its_reason(monkeypatch):
@@ -159,34 +234,34 @@ TWO_WIDTHS = [
 ]
 
 
-def shape(units: int) -> dict[str, object]:
-    return {"cell": "gru", "num_layers": 1, "hidden_size": units}
+def shape(width: int) -> dict[str, Any]:
+    return {"cell": "gru", "num_layers": 0, "hidden_size": width}
 
 
-def test_replay_snaps_to_the_nearest_width_by_ratio():
+def test_a_replay_s_space_is_the_recorded_grid_by_index():
     surface = replay(TWO_WIDTHS)
-    assert [surface.snapped(shape(units))[2] for units in (8, 31, 33, 256)] == [16, 16, 64, 64]
-    assert surface.log10_macs(shape(33)) == log10_macs("gru", 1, 64)
+    assert [surface.configuration(shape(index)) for index in (0, 1)] == [("gru", 1, 16), ("gru", 1, 64)]
+    assert surface.space["hidden_size"].high == 1  # type: ignore[attr-defined]
+    assert surface.log10_cost(shape(1)) == log10_macs("gru", 1, 64)
 
 
 def test_replay_answers_with_one_seed_then_the_other_and_is_judged_by_their_mean():
     surface = replay(TWO_WIDTHS)
-    assert surface.truth(shape(60)) == pytest.approx(5.5)
+    assert surface.truth(shape(1)) == pytest.approx(5.5)
     firsts = set()
     for seed in range(20):
-        first = surface.observe(shape(60), seed, 0, [])
-        second = surface.observe(shape(64), seed, 7, [shape(60), shape(16)])
+        first = surface.observe(shape(1), seed, 0, [])
+        second = surface.observe(shape(1), seed, 7, [shape(1), shape(0)])
         assert {first, second} == {5.0, 6.0}
-        assert surface.observe(shape(70), seed, 9, [shape(60), shape(64)]) == first
+        assert surface.observe(shape(1), seed, 9, [shape(1), shape(1)]) == first
         firsts.add(first)
     assert firsts == {5.0, 6.0}
 
 
 def test_all_of_the_grid_attains_all_of_the_hypervolume():
     surface = replay(TWO_WIDTHS)
-    assert fraction(surface, [shape(16), shape(64)]) == pytest.approx(1)
-    alone = (UNIFORM - 8.25) * (REFERENCE[1] - log10_macs("gru", 1, 16))
-    assert fraction(surface, [shape(16), shape(16)]) == pytest.approx(alone / surface.attainable)
+    assert fraction(surface, [shape(0), shape(1)]) == pytest.approx(1)
+    assert 0 < fraction(surface, [shape(0), shape(0)]) < fraction(surface, [shape(1)]) < 1
 
 
 def test_the_surface_finds_the_law_behind_its_trainings_again(fitted):
@@ -209,29 +284,52 @@ def test_a_training_that_began_to_learn_late_hardly_moves_the_surface():
 
 def test_without_a_learning_rate_the_surface_is_at_the_presets(fitted):
     params = {"cell": "lstm", "num_layers": 2, "hidden_size": 40}
-    surface = Synthetic(fitted, 0.0, with_rate=False)
+    surface = Synthetic(fitted, SHAPE_SPACE, noise=0.0)
     assert surface.truth(params) == pytest.approx(surface.truth({**params, "learning_rate": 0.03}))
 
 
 def test_noise_has_the_spread_asked_for_and_the_same_draws_for_every_sampler(fitted):
-    surface = Synthetic(fitted, 0.05, with_rate=False)
+    surface = Synthetic(fitted, SHAPE_SPACE, noise=0.05)
     params = {"cell": "gru", "num_layers": 1, "hidden_size": 100}
     off = [math.log(surface.observe(params, 3, n, []) / surface.truth(params)) for n in range(2000)]
-    assert interval(off).low < 0 < interval(off).high
-    assert interval(off).standard_error * math.sqrt(2000) == pytest.approx(0.05, rel=0.05)
+    assert np.std(off) == pytest.approx(0.05, rel=0.05)
+    assert abs(np.mean(off)) < 3 * 0.05 / math.sqrt(2000)
     assert surface.observe(params, 3, 0, []) == surface.observe(params, 3, 0, [params])
     assert surface.observe(params, 3, 0, []) != surface.observe(params, 4, 0, [])
 
 
-@pytest.mark.parametrize("with_rate", [False, True])
-def test_a_study_asks_for_as_many_points_as_it_may_and_none_beats_the_attainable(fitted, with_rate):
-    surface = Synthetic(fitted, 0.02, with_rate)
-    points = asked(surface, make_sampler("random", surface, 0), seed=0, trials=40)
+@pytest.mark.parametrize("space", [SHAPE_SPACE, RATE_SPACE])
+def test_a_study_asks_for_as_many_points_as_it_may_and_none_beats_the_attainable(fitted, space):
+    surface = Synthetic(fitted, space)
+    points = asked(Run("shapes", "random", "own", 1, 0), surface, trials=40)
     assert len(points) == 40
-    assert 0.3 < fraction(surface, points[:5]) <= fraction(surface, points) <= 1
-    assert ("learning_rate" in points[0]) == with_rate
+    assert 0 < fraction(surface, points[:5]) <= fraction(surface, points) <= 1
+    assert points[0].keys() == space.keys()
+
+
+def test_known_cost_after_ten_random_trials_begins_with_those_of_optuna_s_samplers(fitted):
+    surface = Synthetic(fitted, SHAPE_SPACE)
+    first = first_points(Run("shapes", "known-cost", "random", 1, 3), surface)
+    assert first == asked(Run("shapes", "tpe", "own", 1, 3), surface, trials=10)
+
+
+def test_others_are_given_the_first_trials_of_known_cost(fitted):
+    surface = Synthetic(fitted, SHAPE_SPACE)
+    own = asked(Run("shapes", "known-cost", "own", 1, 3), surface, trials=5)
+    assert asked(Run("shapes", "tpe", "spread", 1, 3), surface, trials=5) == own
+
+
+def test_so_many_trials_run_at_a_time(fitted, monkeypatch):
+    told_after: list[int] = []
+
+    def tell(study: optuna.Study, trial: optuna.Trial, values: list[float]) -> None:
+        told_after.append(len(study.trials))
+
+    monkeypatch.setattr(optuna.Study, "tell", tell)
+    asked(Run("shapes", "random", "own", 8, 0), Synthetic(fitted, SHAPE_SPACE), trials=10)
+    assert told_after == [8, 9]
 
 
 def test_the_replay_of_no_second_seed_repeats_the_first():
-    surface = Replay({("gru", 1, 16): (8.0,)})
-    assert surface.observe(shape(16), 0, 1, [shape(16)]) == 8.0
+    surface = Replay(("cell", "num_layers", "hidden_size"), {("gru", 1, 16): (8.0,)}, {("gru", 1, 16): 3.0}, UNIFORM)
+    assert surface.observe(shape(0), 0, 1, [shape(0)]) == 8.0

@@ -8,27 +8,18 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.special import expit, ndtr
 
-from pipeline.search.known_cost.gaussian_process import GaussianProcess, matern, squared_distances
-from pipeline.search.known_cost.space import Array
+from .gaussian_process import GaussianProcess, matern, squared_distances
+from .space import Array
 
 SUCCESS_LOG_ODDS = 2.2  # prior: nine of ten trials succeed
 LINEAR_VARIANCE, LOCAL_VARIANCE, LOCAL_SCALE = 25.0, 1.0, 0.7
 NEWTON_STEPS = 50
 
 
-def expected_shortfall(level: Array, mean: Array, std: Array, log: bool, sign: float) -> Array:
-    """E[(level - Y)+] where sign Y or, with ``log``, sign log Y is normal with that mean and standard deviation.
-
-    The unknown objective is smaller-is-better as the model sees it; with sign -1 the objective itself is maximised and
-    the improvement is Y - level. ``level`` is in the model's units too; the result is in the objective's.
-    """
+def expected_shortfall(level: Array, mean: Array, std: Array) -> Array:
+    """E[(level - Y)+] of a normal Y with that mean and standard deviation."""
     z = (level - mean) / std
-    if not log:
-        improvement: Array = (level - mean) * ndtr(z) + std * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
-    elif sign > 0:
-        improvement = np.exp(level) * ndtr(z) - np.exp(mean + 0.5 * std * std) * ndtr(z - std)
-    else:
-        improvement = np.exp(-mean + 0.5 * std * std) * ndtr(z + std) - np.exp(-level) * ndtr(z)
+    improvement: Array = (level - mean) * ndtr(z) + std * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
     return np.maximum(improvement, 0.0)
 
 
@@ -42,15 +33,13 @@ def front_segments(cost: Array, value: Array, worst: float, cost_limit: float) -
     return np.array([*edges, cost_limit]), np.array(levels)
 
 
-def expected_hypervolume_improvement(
-    cost: Array, mean: Array, std: Array, edges: Array, levels: Array, log: bool, sign: float
-) -> Array:
+def expected_hypervolume_improvement(cost: Array, mean: Array, std: Array, edges: Array, levels: Array) -> Array:
     """The area (N,) that candidates of known cost and normally distributed value are expected to add to the front.
 
     integral over t from cost to the limit of E[(front(t) - Y)+] dt, the front being constant on each segment.
     """
     widths = np.maximum(edges[None, 1:] - np.maximum(edges[None, :-1], cost[:, None]), 0.0)
-    gains = expected_shortfall(levels[None, :], mean[:, None], std[:, None], log, sign)
+    gains = expected_shortfall(levels[None, :], mean[:, None], std[:, None])
     area: Array = np.sum(np.where(widths > 0, widths * gains, 0.0), axis=1)
     return area
 
@@ -102,15 +91,17 @@ class SuccessModel:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """The expected improvement by a trial of a candidate: of the hypervolume, or of the value with one objective."""
+    """The expected improvement by a trial of a candidate: of the hypervolume, or of the value with one objective.
+
+    Improvements are measured in the model's units, which for a positive objective are logarithms: the step from 5 to 4
+    counts as much as that from 10 to 8.
+    """
 
     model: GaussianProcess
     at: Array  # (M, D) inputs observed, or being observed now
     price: Array  # (M,) their costs, smaller being better
     worst: float  # the reference point: value
     price_limit: float | None  # and cost; None with one objective
-    log: bool
-    sign: float
     success: SuccessModel | None  # None before the first failure
     normals: Array  # (S, M)
 
@@ -129,6 +120,6 @@ class Acquisition:
     def _improvement(self, price: Array, mean: Array, std: Array, values: Array) -> Array:
         if self.price_limit is None:
             best = np.array(min(values.min(), self.worst))
-            return expected_shortfall(best, mean, std, self.log, self.sign)
+            return expected_shortfall(best, mean, std)
         edges, levels = front_segments(self.price, values, self.worst, self.price_limit)
-        return expected_hypervolume_improvement(price, mean, std, edges, levels, self.log, self.sign)
+        return expected_hypervolume_improvement(price, mean, std, edges, levels)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
-from pipeline.search.known_cost.space import Array
+from .space import Array
 
 # normal priors of the logarithms: mean, standard deviation; values are scaled to variance 1
 LOG_SCALE_PRIOR = (math.log(0.7), 0.8)  # of the length scales

@@ -27,9 +27,9 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.stats import qmc
 
-from pipeline.search.known_cost.acquisition import Acquisition, SuccessModel
-from pipeline.search.known_cost.gaussian_process import GaussianProcess, squared_distances, winsorised
-from pipeline.search.known_cost.space import (
+from .acquisition import Acquisition, SuccessModel
+from .gaussian_process import GaussianProcess, squared_distances, winsorised
+from .space import (
     LARGEST_ENUMERATION,
     SOBOL_POINTS,
     Array,
@@ -121,7 +121,8 @@ class KnownCostSampler(BaseSampler):
         max_cost: budget; no trial above it is proposed.
         worst: value of the unknown objective from which on a trial counts as failed, as do trials that end as FAIL or
             PRUNED. The model of failures learns from a failed trial, the model of the objective does not.
-        log: model the logarithm of the unknown objective, which then has to be positive.
+        log: model the logarithm of the unknown objective, which then has to be positive, and improve the hypervolume
+            of its logarithm.
         ignore: whether to treat a trial as if it were not in the study, such as one that failed without being run, or
             one that repeats an earlier trial's values: it is neither a failure nor a second measurement, and its
             configuration may be proposed.
@@ -431,8 +432,6 @@ class KnownCostSampler(BaseSampler):
             price=price[usable],
             worst=worst,
             price_limit=None if objectives.single else prices.limit,
-            log=self._log,
-            sign=sign,
             success=SuccessModel(inputs[decided], ~failed[decided], categorical) if failed.any() else None,
             normals=generator.standard_normal((POSTERIOR_SAMPLES, int(usable.sum()))),
         )

@@ -1,0 +1,62 @@
+"""The package for OptunaHub: it loads as the registry's packages do, and is the sampler of this project."""
+
+import inspect
+import runpy
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import optuna
+import optunahub
+import pytest
+import yaml
+
+from pipeline.search.known_cost.sampler import KnownCostSampler
+from tests.optunahub import assemble, example
+
+
+@pytest.fixture
+def package(tmp_path) -> ModuleType:
+    """The assembled package, loaded from a local registry."""
+    root = assemble.assemble(tmp_path)
+    module: ModuleType = optunahub.load_local_module(assemble.PACKAGE, registry_root=str(root))
+    return module
+
+
+def proposals(sampler: optuna.samplers.BaseSampler) -> list[dict[str, Any]]:
+    study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+    study.optimize(example.objective, n_trials=7)
+    return [trial.params for trial in study.trials]
+
+
+def test_the_package_is_loaded_from_its_own_folder(package, tmp_path):
+    assert inspect.getfile(package.KnownCostSampler).startswith(str(tmp_path))
+    assert package.KnownCostSampler.__module__ == "optunahub_registry.package.samplers.known_cost.sampler"
+
+
+def test_the_package_proposes_what_the_project_s_sampler_proposes(package, monkeypatch):
+    monkeypatch.setattr("random.lognormvariate", lambda mean, deviation: 1.0)
+    ours, theirs = (made(example.log10_weights, seed=0) for made in (KnownCostSampler, package.KnownCostSampler))
+    assert proposals(theirs) == proposals(ours)
+
+
+def test_the_example_runs_with_the_package(package, monkeypatch, capsys):
+    local = {assemble.PACKAGE: package}
+    monkeypatch.setattr(optunahub, "load_module", lambda package: local[package])
+    runpy.run_path(str(Path(inspect.getfile(package)).parent / "example.py"), run_name="__main__")
+    assert "'width'" in capsys.readouterr().out
+
+
+def test_the_front_matter_is_what_the_registry_asks_for():
+    front_matter = yaml.safe_load((assemble.HERE / "README.md").read_text().split("---\n")[1])
+    assert list(front_matter) == ["author", "title", "description", "tags", "optuna_versions", "license"]
+    assert "sampler" in front_matter["tags"]
+    assert front_matter["license"] == "MIT License"
+
+
+def test_the_readme_gives_the_signature_that_the_sampler_has():
+    signature = ", ".join(
+        str(parameter).split(":")[0] + (f"={parameter.default}" if parameter.default is not parameter.empty else "")
+        for name, parameter in inspect.signature(KnownCostSampler).parameters.items()
+    ).replace("cost, known", "cost, *, known")
+    assert f"`KnownCostSampler({signature})`" in (assemble.HERE / "README.md").read_text()
