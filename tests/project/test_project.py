@@ -19,6 +19,7 @@ import yaml
 from pipeline.cli.main import cli
 from pipeline.cli.options import Auto
 from pipeline.report.statements.table import KINDS, report_statements
+from pipeline.report.statements.verdicts import WORDS
 from pipeline.report.table import report_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -398,16 +399,17 @@ def test_the_kept_report_is_of_the_reports_own_table():
     assert [row["id"] for row in result["configurations"]] == [row.id for row in report_table().rows]
     assert not result["quick"]
     page = (ROOT / "docs" / "report" / "report.md").read_text()
-    outcomes = list(result["verdicts"].values())
-    holds, fails, left = (outcomes.count(outcome) for outcome in ("holds", "does not hold", "can't be judged"))
-    assert f"Of {len(outcomes)} claims, {holds} hold, {fails} do not hold, {left} can't be judged" in page
+    words = [verdict["verdict"] for verdict in result["verdicts"].values()]
+    counts = [words.count(word) for word in WORDS]
+    tally = "{} are reproduced and {} in part, {} right for a wrong reason, {} not reproduced and {} open".format(
+        *counts
+    )
+    assert f"Of the report's {len(words)} statements {tally}" in page
     reproduction = " ".join((ROOT / "docs" / "reproduction.md").read_text().split())
     assert f"{len(report_statements())} of {len(KINDS)} kinds" in reproduction
-    assert f"Of the {len(outcomes)} claims {holds} hold, {fails} do not and {left} can't be judged" in reproduction
+    assert f"Of its {len(words)} statements {tally}" in reproduction
     readme = " ".join((ROOT / "README.md").read_text().split())
-    assert (
-        f"{len(outcomes)} claims about such networks {holds} hold, {fails} do not and {left} can't be judged" in readme
-    )
+    assert f"of its {len(words)} statements about such networks {tally}" in readme
 
 
 def test_mlflows_own_lines_do_not_open_each_make_run_unless_they_are_asked_for():
