@@ -252,9 +252,9 @@ def test_one_database_for_mlflow_run_and_everything_else():
 
 def test_no_book_is_kept_in_the_repository():
     for path in tracked_files():
-        if path.is_file() and not path.is_symlink() and path.suffix not in (".png", ".svg"):
-            content = re.sub(rb"data:image/png;base64,[\w+/=]+", b"", path.read_bytes())  # of a page
-            assert len(content) < 100_000, f"{path} is large: what is it?"
+        is_kept_report = ROOT / "docs" / "report" in path.parents  # a page with its data, made by ``reproduce``
+        if path.is_file() and not path.is_symlink() and path.suffix not in (".png", ".svg") and not is_kept_report:
+            assert path.stat().st_size < 100_000, f"{path} is large: what is it?"
 
 
 def test_no_eighty_characters_of_the_book_are_kept_in_the_repository(book):

@@ -64,7 +64,8 @@ def test_a_training_records_all_that_its_page_should_show(trained):
     assert run.data.tags["config_id"]
     assert f"{step.result['ngram_order']}-gram" in run.data.tags["mlflow.note.content"]
     assert artifacts(step.run_id) == {
-        "checkpoints", "complexity.txt", "config.yaml", "costs.json", "environment.yaml", "plots", "result.json", "samples",
+        "checkpoints", "complexity.txt", "config.yaml", "costs.json", "environment.yaml", "plots", "result.json",
+        "samples",
     }  # fmt: skip
     assert artifacts(step.run_id, "checkpoints") == {"checkpoints/best.safetensors", "checkpoints/last.safetensors"}
     assert artifacts(step.run_id, "plots") == {"plots/perplexity.png", "plots/gap.png"}
