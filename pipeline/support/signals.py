@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import parent_process
 from types import FrameType
 
 DEADLINE_SECONDS = 3.5  # from the first signal to the forced exit; with CLOSING_SECONDS it stays below five
@@ -144,13 +145,14 @@ def _watch(receiver: socket.socket, sender: socket.socket, parent: int | None, d
 
 
 def _force_exit(signum: int) -> None:
-    """Call the registered functions, for at most CLOSING_SECONDS, and exit."""
+    """Call the registered functions, for at most CLOSING_SECONDS, and exit; a worker's parent says the sentence."""
     closing = [threading.Thread(target=closer, args=(name_of(signum),), daemon=True) for closer in _closers]
     for thread in closing:
         thread.start()
     until = time.monotonic() + CLOSING_SECONDS
     for thread in closing:
         thread.join(max(0.0, until - time.monotonic()))
-    sys.stderr.write(f"Stopped by {name_of(signum)}.\n")
-    sys.stderr.flush()
+    if parent_process() is None:
+        sys.stderr.write(f"Stopped by {name_of(signum)}.\n")
+        sys.stderr.flush()
     os._exit(exit_code(signum))

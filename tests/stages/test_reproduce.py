@@ -517,7 +517,7 @@ def test_more_epochs_than_the_protocols_are_said(store, monkeypatch):
     (run,) = more.reproduction["gru-scratch-1x8"].runs
     assert (run.epochs, run.epochs_planned, run.is_whole) == (3, 3, True)
     page = (more.folder / "report.md").read_text()
-    assert "gru-scratch-1x8: trained for 3 epochs, where the protocol has 2." in page
+    assert "GRU scratch 1x8: trained for 3 epochs, where the protocol has 2." in page
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.support import signals
 from tests.limits import SLACK
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,6 +104,14 @@ signals.on_forced_exit(lambda name: print("closed after", name, flush=True))
     name = "Ctrl-C" if signum == signal.SIGINT else "SIGTERM"
     assert (ended, out, err) == (code, f"closed after {name}\n", f"Stopped by {name}.\n")
     assert least < seconds < most
+
+
+def test_a_worker_that_is_ended_by_force_leaves_the_sentence_to_its_parent(monkeypatch, capsys):
+    monkeypatch.setattr(os, "_exit", lambda code: None)
+    for parent in (None, "a process"):
+        monkeypatch.setattr(signals, "parent_process", lambda parent=parent: parent)
+        signals._force_exit(signal.SIGINT)
+        assert capsys.readouterr().err == ("" if parent else "Stopped by Ctrl-C.\n")
 
 
 def test_a_second_ctrl_c_ends_it_at_once_and_still_closes():

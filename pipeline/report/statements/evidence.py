@@ -69,7 +69,6 @@ BEST_POOLED = Measure(
 LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[-1], logarithmic=False)
 
 
-@cache
 def protocol_epochs(reported: Reported) -> int:
     """The number of epochs of the report's protocol."""
     epochs = resolve({"preset": "report", **reported.model})[1].epochs
