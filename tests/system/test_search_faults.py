@@ -15,6 +15,7 @@ import pytest
 from pipeline.config import SearchConfig
 from pipeline.search.study.storage import study_lock
 from tests.faults import SEARCH, Ended, Lab, StudyTrial, check_search, counted, study_runs, trials_of
+from tests.limits import SLACK
 from tests.support.test_workers import all_ended
 
 pytestmark = pytest.mark.slow
@@ -156,7 +157,7 @@ def test_a_signal_stops_the_trials_and_the_confirmations_in_a_sentence(lab, stud
             os.killpg(process.pid, signum)
         else:
             process.send_signal(signum)
-        process.wait(5)
+        process.wait(5 * SLACK)
         assert all_ended(others, REST_SECONDS)
         done = lab.wait(process)
         assert done.code == 128 + signum, done.output
