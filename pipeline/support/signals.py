@@ -8,6 +8,7 @@ with ``on_forced_exit`` are called before. Without ``install`` (in a notebook, s
 
 import atexit
 import gc
+import logging
 import os
 import signal
 import socket
@@ -110,6 +111,7 @@ def _on_signal(signum: int, frame: FrameType | None) -> None:
     if _stopping:  # clean-up must not be interrupted; the watcher handles a second Ctrl-C
         return
     _stopping = True
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # an interrupted reset is logged with a traceback
     stop = KeyboardInterrupt() if signum == signal.SIGINT else SystemExit(exit_code(signum))
     if _depth:
         _deferred = stop
