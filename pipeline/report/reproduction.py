@@ -91,6 +91,11 @@ class RecordedTraining:
     def best_val(self) -> float:
         return min(self.val)
 
+    @property
+    def best_val_pooled(self) -> float:
+        """The pooled validation perplexity at the best epoch."""
+        return self.val_pooled[self.best_epoch - 1]
+
 
 @dataclass(frozen=True)
 class Configuration:

@@ -172,7 +172,7 @@ def made_by(sampler: str) -> str:
 
 
 def digests() -> dict[str, str]:
-    """Of the table that each surface is made from."""
+    """The digest of the table that each surface is made from, by the surface's name."""
     return {name: digest(table) for name, table in TABLES.items()}
 
 

@@ -135,7 +135,7 @@ def _furthest_sentence(levels: Sequence[Configuration]) -> str:
 
 def best_pooled(configuration: Configuration) -> float:
     """The pooled validation perplexity at the best epoch, mean over seeds: the average that n-grams have too."""
-    return geometric_mean([run.val_pooled[run.best_epoch - 1] for run in configuration.furthest])
+    return geometric_mean([run.best_val_pooled for run in configuration.furthest])
 
 
 def _counting_sentence(reproduction: Reproduction, whole: Sequence[Configuration]) -> str:

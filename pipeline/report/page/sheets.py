@@ -137,7 +137,7 @@ def _columns() -> tuple[tuple[str, Callable[[Configuration], list[float]]], ...]
         ("training, last", own(lambda run: run.train[-1])),
         ("validation, last", own(lambda run: run.val[-1])),
         ("validation, best", own(lambda run: run.best_val)),
-        ("validation, best", own(lambda run: run.val_pooled[run.best_epoch - 1])),
+        ("validation, best", own(lambda run: run.best_val_pooled)),
         ("test, best", own(lambda run: run.test_perplexity)),
         ("validation", lambda each: [run.windowed for run in each.same_text if run.windowed is not None]),
         ("validation", lambda each: [run.best_val for run in whole_stream(each)]),

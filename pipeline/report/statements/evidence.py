@@ -63,7 +63,7 @@ BEST_VAL = Measure("best validation perplexity", lambda run: run.best_val)
 
 BEST_POOLED = Measure(
     "pooled validation perplexity at the best epoch",
-    lambda run: run.val_pooled[run.best_epoch - 1] if run.val_pooled else None,
+    lambda run: run.best_val_pooled if run.val_pooled else None,
 )
 
 LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[-1], logarithmic=False)

@@ -47,13 +47,6 @@ def weigh(reproduction: Reproduction, statements: Sequence[Statement], bounds: B
     return Evidence(reproduction, statements, bounds or Bounds(), _evaluate).corrected()
 
 
-def judge(
-    reproduction: Reproduction, statements: Sequence[Statement], bounds: Bounds | None = None
-) -> tuple[Verdict, ...]:
-    """The verdict on each statement, in order."""
-    return weigh(reproduction, statements, bounds).verdicts
-
-
 def _evaluate(statement: Statement, evidence: Evidence) -> Verdict:
     return EVALUATORS[statement.kind](statement, evidence)
 

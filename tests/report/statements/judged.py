@@ -1,11 +1,12 @@
 """Verdicts on single statements, for tests of the evaluators."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.bounds import Bounds
-from pipeline.report.statements.judging import judge
+from pipeline.report.statements.judging import weigh
 from pipeline.report.statements.table import Statement, report_statements
 from pipeline.report.statements.verdicts import Verdict
 
@@ -13,6 +14,11 @@ from pipeline.report.statements.verdicts import Verdict
 def statement(id: str, **changes: Any) -> Statement:
     """A statement of the coursework report, or one that differs from it."""
     return replace(next(each for each in report_statements() if each.id == id), **changes)
+
+
+def judge(found: Reproduction, statements: Sequence[Statement], bounds: Bounds | None = None) -> tuple[Verdict, ...]:
+    """The verdict on each statement, in order."""
+    return weigh(found, statements, bounds).verdicts
 
 
 def judged(found: Reproduction, wanted: Statement | str, bounds: Bounds | None = None) -> Verdict:

@@ -3,11 +3,11 @@
 import pytest
 
 from pipeline.report.statements.generated import statements_of
-from pipeline.report.statements.judging import judge
 from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART
 from pipeline.report.table import read_table, report_table
 from tests.report.reproductions import reproduction
+from tests.report.statements.judged import judge
 
 HEAD = "id,implementation,cell,num_layers,hidden_size,perplexity_end,split,epoch,seeds,tolerance,"
 COSTS = "train_seconds_prose,train_seconds_transcript,params_reported,mmac_reported,sample_it_has"

@@ -3,10 +3,11 @@ import re
 import pytest
 
 from pipeline.report.statements import table
-from pipeline.report.statements.judging import EVALUATORS, judge, sensitivity
+from pipeline.report.statements.judging import EVALUATORS, sensitivity
 from pipeline.report.statements.table import KINDS, report_statements
 from pipeline.report.statements.verdicts import IN_PART, OPEN
 from tests.report.reproductions import reproduction
+from tests.report.statements.judged import judge
 
 
 def test_each_kind_has_an_evaluator():

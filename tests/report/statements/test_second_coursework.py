@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.report.statements.judging import judge, weigh
+from pipeline.report.statements.judging import weigh
 from pipeline.report.statements.table import COMPARED, KINDS, RELATIONS, Statement, read_statements
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, WORDS
 from pipeline.report.table import read_table
 from tests.report.alterations import runs
 from tests.report.reproductions import reproduction
+from tests.report.statements.judged import judge
 
 DATA = Path(__file__).parents[2] / "data"
 TABLE = read_table(DATA / "coursework.csv")

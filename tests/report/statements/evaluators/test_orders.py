@@ -3,13 +3,12 @@ from dataclasses import replace
 import pytest
 
 from pipeline.report.statements.evaluators.orders import seeds_needed
-from pipeline.report.statements.judging import judge
 from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Comparison
 from pipeline.support.statistics import Estimate
 from tests.report.alterations import ends, runs, together
 from tests.report.reproductions import reproduction
-from tests.report.statements.judged import judged, statement
+from tests.report.statements.judged import judge, judged, statement
 
 # d2l has no whole training of these, so ours alone count
 GRU, LSTM, DEEP, LARGE = "gru-torch-2x128", "lstm-torch-2x128", "gru-torch-8x32", "gru-scratch-1x1024"
