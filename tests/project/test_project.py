@@ -252,9 +252,10 @@ def test_one_database_for_mlflow_run_and_everything_else():
 
 def test_no_book_is_kept_in_the_repository():
     for path in tracked_files():
-        is_kept_report = ROOT / "docs" / "report" in path.parents  # a page with its data, made by ``reproduce``
-        if path.is_file() and not path.is_symlink() and path.suffix not in (".png", ".svg") and not is_kept_report:
-            assert path.stat().st_size < 100_000, f"{path} is large: what is it?"
+        if path.is_file() and not path.is_symlink() and path.suffix not in (".png", ".svg"):
+            is_kept_report = ROOT / "docs" / "report" in path.parents  # a page with its data, made by ``reproduce``
+            largest = 800_000 if is_kept_report else 100_000
+            assert path.stat().st_size < largest, f"{path} is large: what is it?"
 
 
 def test_no_eighty_characters_of_the_book_are_kept_in_the_repository(book):

@@ -15,9 +15,9 @@ from pipeline.errors import CheckFailedError, DataUnavailableError, InputError, 
 from pipeline.report import checks
 from pipeline.report.record import COMMANDS_FILE, recorded_commands, recorded_reproduction
 from pipeline.report.statements.table import KINDS
-from pipeline.report.statements.verdicts import HOLDS, Verdict
+from pipeline.report.statements.verdicts import HOLDS, WORDS, Verdict
 from pipeline.stages.report import rewrite_report
-from pipeline.stages.reproduce import ChecksNotMetError, reproduce
+from pipeline.stages.reproduce import COUNTS, ChecksNotMetError, reproduce
 from pipeline.stages.train import TrainingTask, do
 from pipeline.support.workers import Event
 from pipeline.text.corpus import load_corpus
@@ -380,6 +380,11 @@ def test_a_shape_that_stands_twice_in_a_table_is_trained_once(store, tmp_path, g
     done = reproduce(ReproduceConfig(epochs=1, against=str(path)), quick=True, make_pool=pool)
     assert len(given) == 1
     assert done.reproduction["theirs"].runs == done.reproduction["once more"].runs
+
+
+def test_each_word_of_a_verdict_has_its_metric():
+    assert tuple(COUNTS) == WORDS
+    assert len(set(COUNTS.values())) == len(WORDS)
 
 
 @pytest.mark.slow

@@ -106,6 +106,22 @@ signals.on_forced_exit(lambda name: print("closed after", name, flush=True))
     assert least < seconds < most
 
 
+def test_an_interrupted_reset_of_a_connection_is_not_logged_with_its_traceback():
+    process = start("""
+import logging
+pool = logging.getLogger("sqlalchemy.pool.impl.QueuePool")
+pool.error("before")
+try:
+    ready()
+    while True: time.sleep(0.05)
+except KeyboardInterrupt:
+    pool.error("Exception during reset or similar", exc_info=True)
+""")
+    process.send_signal(signal.SIGINT)
+    _, _, err, _ = end_of(process)
+    assert err == "before\n"
+
+
 def test_a_worker_that_is_ended_by_force_leaves_the_sentence_to_its_parent(monkeypatch, capsys):
     monkeypatch.setattr(os, "_exit", lambda code: None)
     for parent in (None, "a process"):

@@ -8,15 +8,19 @@ from hashlib import sha256
 
 import pytest
 
-from pipeline.report.page.page import pages, write
+from pipeline.report.page.page import KIND_TITLES, pages, write
 from pipeline.report.statements.generated import statements_of
-from pipeline.report.statements.table import report_statements
+from pipeline.report.statements.table import KINDS, report_statements
 from pipeline.report.statements.verdicts import Verdict
 from pipeline.report.table import read_table, report_table
 from tests.report.page.pages import CHECKS, CORRECTIONS, VERDICTS, Page, cut, full, of_few, page, with_runs
 from tests.report.reproductions import reproduction
 
 HOSTILE = """<b onclick='x()'>|`*_&"$1$</b>"""
+
+
+def test_each_kind_of_statement_has_a_title():
+    assert set(KIND_TITLES) == set(KINDS)
 
 
 def test_the_page_needs_nothing_but_itself():

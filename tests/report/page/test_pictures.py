@@ -1,9 +1,11 @@
 """Pictures of the report's page: they follow the record, and are valid SVG whatever a table's words are."""
 
+import re
 from dataclasses import replace
 from xml.etree import ElementTree
 
-from pipeline.report.page.pictures import answer_picture, as_file, curves_picture
+from pipeline.report.page.pictures import STYLE, answer_picture, as_file, curves_picture
+from pipeline.report.page.rendering import TEMPLATES
 from pipeline.report.reproduction import Configuration
 from tests.report.page.pages import cut
 from tests.report.reproductions import ENDS, reproduction
@@ -56,3 +58,12 @@ def test_a_file_is_valid_whatever_the_names_are():
     assert "<b>&\"' ]]>" in [
         text.text for text in ElementTree.fromstring(file).iter("{http://www.w3.org/2000/svg}text")
     ]
+
+
+def test_a_picture_alone_has_the_colours_of_the_light_page():
+    light = re.search(r":root \{(.*?)\}", (TEMPLATES / "report.css").read_text())
+    assert light
+    of_page = dict(re.findall(r"--([\w-]+): (#\w+)", light[1]))
+    alone = dict(re.findall(r"var\(--([\w-]+), (#\w+)\)", STYLE))
+    assert len(alone) > 4
+    assert alone == {name: of_page[name] for name in alone}

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.config import report_preset
 from pipeline.report.page.sentences import (
+    PROTOCOL,
     answer,
     best_pooled,
     equal_texts,
@@ -105,3 +107,17 @@ def test_a_sentence_has_labels_in_the_place_of_ids_but_not_within_other_names():
     assert with_labels("gru-torch-1x32s, gru-scratch-1x32-start: gru-scratch-1x32, lstm-torch-8x32.", FOUND) == (
         "gru-torch-1x32s, gru-scratch-1x32-start: GRU scratch 1x32, LSTM torch 8x32."
     )
+
+
+def test_the_protocol_that_the_page_tells_is_that_of_the_preset():
+    def decided(implementation: str, num_layers: int = 1, cell: str = "lstm") -> tuple[float, int]:
+        values = report_preset({"implementation": implementation, "num_layers": num_layers, "cell": cell})
+        assert (values["batch_size"], values["clip"], values["optimizer"]) == (1024, 1, "sgd")
+        return values["learning_rate"], values["epochs"]
+
+    (scratch, epochs), (torch, of_torch) = decided("scratch"), decided("torch")
+    rnn, deep = (decided("torch", cell="rnn")[0], decided("torch", num_layers=2)[0])
+    assert f"learning rate {scratch:g}, {epochs} epochs" in PROTOCOL
+    assert f"learning rate {torch:g} (RNN {rnn:g}, several layers {deep:g}), {of_torch} epochs" in PROTOCOL
+    assert "batches of 1,024" in PROTOCOL
+    assert "gradient norm clipped at 1." in PROTOCOL
