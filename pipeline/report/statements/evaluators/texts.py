@@ -43,14 +43,14 @@ class Sense(NamedTuple):
 
 def sense(texts: Texts, words: tuple[str, ...]) -> Sense:
     """Count words; the last of a text may be cut short, and a text of spaces alone has none."""
+    whole, starts = words_and_starts(words)
     shares = []
     for prompt, text in texts:
         written = text.removeprefix(prompt)
         start = "" if written.startswith(" ") else prompt.rpartition(" ")[2]  # "it hass" goes on with a word
         found = f"{start}{written}".split()
         last = found[-1:] if not text.endswith(" ") else []
-        known = [*(word in words_and_starts(words)[0] for word in found[: len(found) - len(last)])]
-        known += [word in words_and_starts(words)[1] for word in last]
+        known = [*(word in whole for word in found[: len(found) - len(last)]), *(word in starts for word in last)]
         shares.append((fmean(known), len(set(found)) / len(found)) if found else (0.0, 0.0))
     return Sense(*(fmean(share) for share in zip(*shares, strict=True)))
 
