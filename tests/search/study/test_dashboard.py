@@ -56,7 +56,7 @@ def test_the_note_of_a_trial_has_its_run_and_its_text_wrapped(begin):
     search.take(task.number, {**result_of(task, 5.0), "texts": ["it has", "it has been said " * 10]})
     (trial,) = search.results.complete()
     note = search.storage.get_study_system_attrs(search._study_id)[f"dashboard:{trial._trial_id}:note_str:0"]
-    assert note.startswith(f"**{trial.user_attrs['model']}**: validation perplexity 5.000, test perplexity 5.000; ")
+    assert note.startswith(f"**{trial.user_attrs['model']}**: validation perplexity 5.000, test perplexity 5.000\n")
     assert f"[The run in MLflow](http://ui/{trial.user_attrs['run_id']})" in note
     lines = note.split("```")[1].strip().splitlines()
     assert " ".join(lines) == ("it has been said " * 10).strip()
