@@ -6,6 +6,7 @@ fresh interpreter (spawn) that computes with one thread. It stops on signals lik
 (``support.signals``), and when its parent dies.
 """
 
+import logging
 import os
 import pickle
 import signal
@@ -345,6 +346,8 @@ def _serve(job: bytes, tasks: Connection, messages: Connection) -> None:
     assert parent is not None
     os.dup2(2, 1)  # standard output is for the parent's result alone
     signals.install(parent=parent.pid, deadline_seconds=STOP_SECONDS)
+    clear_line = "\r\x1b[K" if sys.stderr.isatty() else ""  # where the parent's bar is, which is drawn again below
+    logging.basicConfig(format=f"{clear_line}%(message)s")
 
     def send(kind: EventKind, value: Any) -> None:
         message = pickle.dumps((kind, value))
