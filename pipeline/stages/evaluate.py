@@ -111,7 +111,7 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
     digest = file.sha256() if file else ""
 
     def work(run: TrackedRun) -> dict[str, Any]:
-        run.params({"model": model, "split": split if file is None else "", "text": text or ""})
+        run.params({"model": trained.run_id or model, "split": split if file is None else "", "text": text or ""})
         corpus = _corpus_to_compare(trained, needed=file is None)
         result: dict[str, Any] = {"trained_run": trained.run_id, "split": None if text else split, "text": text}
         if file is None:
@@ -132,7 +132,7 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
         }
         if corpus is not None:
             result |= _compared(trained, corpus.ngram(trained.preset), ids)
-        run.metrics({f"evaluation/{name}": value for name, value in result.items() if isinstance(value, float)})
+        run.constants({f"evaluation/{name}": value for name, value in result.items() if isinstance(value, float)})
         run.note(evaluation_text(plain(label), result))
         return result
 

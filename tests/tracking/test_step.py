@@ -52,7 +52,7 @@ def test_under_mlflow_run_the_begun_run_points_at_the_parent_that_is_reopened(be
     with parent_run("search", "a search", {}, records.run_of(earlier.id)) as again:
         pass
     assert again.id == earlier.id
-    assert MlflowClient().get_run(begun).data.tags["resumed_run"] == earlier.id
+    assert records.tag(MlflowClient().get_run(begun), "resumed_run") == earlier.id
 
 
 @pytest.fixture
