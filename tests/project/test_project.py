@@ -239,6 +239,7 @@ def test_the_top_level_holds_what_is_needed_and_nothing_else():
     allowed = {
         "models", "pipeline", "tests", "mlruns", "docs", ".ci", ".gitignore", "MLproject", "conda.yaml", "mlflow.db",
         "pyproject.toml", "Makefile", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE",
+        "CITATION.cff", "Dockerfile", ".dockerignore", ".editorconfig", ".github", ".pre-commit-config.yaml",
     }  # fmt: skip
     assert {path.relative_to(ROOT).parts[0] for path in tracked_files()} <= allowed
 
