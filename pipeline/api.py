@@ -2,16 +2,16 @@
 
 >>> from pipeline import api
 >>> model = api.train("python-docs", hidden_size=16, epochs=2)
->>> print(model.sample("it has", length=60, temperature=0.7, seed=1))  # doctest: +ELLIPSIS
+>>> print(model.sample("it has", length=60, temperature=0.7, seed=1))
 it has...
 
-Each function does what the command of its name does: the same options, defaults and presets, recorded in the same place
-(docs/usage.md), whatever the working folder is. Errors are ordinary exceptions: ConfigError (a ValueError) for an option
-that is not allowed, InputError for a text or model that can't be used, DataUnavailableError for a text that can't be
-downloaded; all name what was given and what is allowed. Nothing here installs signal handlers or ends the process.
+Each function does what the command of its name does: the same options, defaults and presets, recorded in the same
+place (docs/usage.md), whatever the working folder is. Errors are ordinary exceptions: ConfigError (a ValueError) for an
+option that is not allowed, InputError for a text or model that can't be used, DataUnavailableError for a text that
+can't be downloaded. Each says what was given and what is allowed. Nothing here installs signal handlers or ends the
+process.
 """
 
-import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,8 +20,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from numbers import Integral, Real
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_type_hints
 
 import pandas as pd
 import torch
@@ -40,7 +39,7 @@ from pipeline.stages.evaluate import TrainedModel
 from pipeline.support.progress import write_line
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records
-from pipeline.tracking.listing import run_rows
+from pipeline.tracking.listing import RunRow, run_rows
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.training.timing import configurations_for
 
@@ -105,7 +104,7 @@ def train(
         TrainingDivergedError: The loss is no longer a number.
 
     Example:
-        >>> api.train("python-docs", cell="gru", hidden_size=8, epochs=1)  # doctest: +ELLIPSIS
+        >>> api.train("python-docs", cell="gru", hidden_size=8, epochs=1)
         Model gru-1x8 on python-docs: test perplexity ..., ... MACs per character (run ...)
     """
     shape = {"cell": cell, "num_layers": num_layers, "hidden_size": hidden_size, "epochs": epochs}
@@ -288,7 +287,7 @@ class Model:
 
         Example:
             >>> for piece in api.load().stream("it has", length=3):
-            ...     print(piece, end="", flush=True)  # doctest: +ELLIPSIS
+            ...     print(piece, end="", flush=True)
             it has...
         """
         given = _checked("sample", {"temperature": temperature, "seed": seed, **options}, Decoding)
@@ -310,14 +309,15 @@ class Model:
             InputError: The text can't be read, or has changed since the training.
 
         Example:
-            >>> api.load().evaluate("val")  # doctest: +ELLIPSIS
-            Evaluation of gru-1x8-s0 on val: perplexity ... (...-gram ..., both ...), ... characters
+            >>> api.load().evaluate("val")
+            Evaluation of gru-1x8-s0 on the val split of python-docs: perplexity ... (8-gram ..., both ...), ...
         """
         check_choice("split", split, ("val", "test"))
         path = None if text is None else os.fspath(text)
         result = evaluate_stage.evaluate(self._reference, split, path).result
         own = {f.name: result[f.name] for f in fields(Evaluation) if f.name in result}
-        return Evaluation(model=self._trained.name, on=Path(path).name if path else split, **own)
+        on = f"the {split} split of {self.corpus}" if path is None else Path(path).name
+        return Evaluation(model=self._trained.name, on=on, **own)
 
 
 @dataclass(frozen=True)
@@ -326,7 +326,7 @@ class Evaluation:
 
     Attributes:
         model: Name of the model, such as lstm-1x192-s0.
-        on: The split, or the name of the text's file.
+        on: What it was measured on: the split, or the name of the text's file.
         perplexity: Per character.
         bits_per_char: Its logarithm to base 2.
         characters: How many were predicted.
@@ -409,9 +409,9 @@ def search(
         ...     "python-docs", trials=2, study_name="example", cell="gru", num_layers=1, hidden_size=[4, 8],
         ...     epochs=1, confirm_seeds=1, workers=1,
         ... )
-        >>> found  # doctest: +ELLIPSIS
-        Search example on python-docs: 2 trials, front of ...: gru-1x... 
-        >>> found.load("best") # doctest: +ELLIPSIS
+        >>> found
+        Search example on python-docs: 2 trials, front of ...: gru-1x...
+        >>> found.load("best")
         Model gru-1x...
     """
     given = _checked("search", {"corpus": corpus, "trials": trials, **options}, SearchConfig, CorpusConfig)
@@ -481,8 +481,11 @@ def runs(search: str = "", corpus: str = "") -> pd.DataFrame:
         >>> bool((table.test_perplexity > 1).all())
         True
     """
-    rows = [asdict(row) for row in run_rows(search, corpus)]
-    return pd.DataFrame(rows, columns=[f.name for f in fields(RunRow)]).set_index("run_id")
+    types = get_type_hints(RunRow)
+    rows = pd.DataFrame([asdict(row) for row in run_rows(search, corpus)], columns=list(types)).set_index("run_id")
+    for name in ("started", "ended"):
+        rows[name] = pd.to_datetime(rows.pop(f"{name}_ms"), unit="ms", utc=True)
+    return rows.astype({name: "Int64" for name, kind in types.items() if kind == int | None and name in rows})
 
 
 # --- options ---------------------------------------------------------------------------------------------------------
@@ -501,13 +504,14 @@ def _checked(what: str, options: Mapping[str, Any], *configs: type) -> dict[str,
 
 def _converted(name: str, value: Any, annotation: Any) -> Any:
     """A value as a field's annotation has it: NumPy's numbers and lists of choices too. Raises ConfigError."""
-    (kind,) = [each for each in get_args(annotation) if each is not NoneType] if _is_optional(annotation) else [annotation]
+    kind = next((each for each in get_args(annotation) if each in (int, float)), annotation)  # of int | None
     if kind is str:
         values = value if isinstance(value, list | tuple) else [value]
         return ",".join(os.fspath(each) if isinstance(each, os.PathLike) else str(each) for each in values)
-    for number, converted in ((Integral, int), (Real, float)):
-        if kind is converted:
-            if not isinstance(value, number) or isinstance(value, bool):
-                raise ConfigError(name, f"is {value!r}; it must be a number{' without a fraction' * (kind is int)}")
-            return converted(value)
+    numbers: dict[Any, tuple[type, str]] = {int: (Integral, "a whole number"), float: (Real, "a number")}
+    if kind in numbers:
+        number, what = numbers[kind]
+        if not isinstance(value, number) or isinstance(value, bool):
+            raise ConfigError(name, f"is {value!r}; it must be {what}")
+        return kind(value)
     return value

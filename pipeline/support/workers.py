@@ -340,8 +340,8 @@ def _blocked_signals() -> Iterator[None]:
 def _without_main_module() -> Iterator[None]:
     """Keep a process started in this block from importing the program's main module.
 
-    ``spawn`` would run a user's script again in each worker, unless it has ``if __name__ == "__main__":``. The work of a
-    worker is in a module of its own.
+    ``spawn`` would run a user's script again in each worker, unless it has ``if __name__ == "__main__":``. A worker's
+    work is in a module of its own.
     """
     before = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
