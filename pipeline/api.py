@@ -15,7 +15,7 @@ process.
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from functools import cached_property
 from numbers import Integral, Real
@@ -310,7 +310,7 @@ class Model:
 
         Example:
             >>> api.load().evaluate("val")
-            Evaluation of gru-1x8-s0 on the val split of python-docs: perplexity ... (8-gram ..., both ...), ...
+            Evaluation of lstm-1x16-s0 on the val split of python-docs: perplexity ... (8-gram ..., both ...), ...
         """
         check_choice("split", split, ("val", "test"))
         path = None if text is None else os.fspath(text)
@@ -365,7 +365,10 @@ class Picture:
         png: The bytes of the PNG file.
     """
 
-    png: bytes = field(repr=False)
+    png: bytes
+
+    def __repr__(self) -> str:
+        return f"Picture of {len(self.png):,} bytes"
 
     def save(self, path: Text) -> None:
         """Write the PNG file."""
@@ -496,7 +499,7 @@ def _checked(what: str, options: Mapping[str, Any], *configs: type) -> dict[str,
     types = {f.name: get_type_hints(config)[f.name] for config in configs for f in fields(config) if f.metadata}
     for name in options:
         if name not in types:
-            near = get_close_matches(name, types, 1)
+            near = get_close_matches(name, types, 1, 0.75)
             meant = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(types)}"
             raise ConfigError(name, f"is no option of {what}{meant}")
     return {name: _converted(name, value, types[name]) for name, value in options.items() if value is not None}

@@ -159,6 +159,11 @@ def test_every_data_file_of_a_package_is_declared_and_so_installed():
     assert there == declared
 
 
+def test_type_checkers_are_told_that_both_packages_have_types():
+    assert (ROOT / "models" / "py.typed").is_file()
+    assert (ROOT / "pipeline" / "py.typed").is_file()
+
+
 # --- structure -------------------------------------------------------------------------------------------------------
 
 
@@ -184,7 +189,7 @@ def test_every_package_has_its_layer():
     """A package that no layer names would be free to import anything."""
     (layers,) = (each["layers"] for each in CONTRACTS if each["type"] == "layers")
     named = {name.strip() for layer in layers for name in layer.split("|")}
-    parts = {path.stem for path in (ROOT / "pipeline").iterdir() if not path.name.startswith("__")}
+    parts = {path.stem for path in (ROOT / "pipeline").iterdir() if not path.name.startswith(("__", "py.typed"))}
     assert named == {"models", *(f"pipeline.{name}" for name in parts - {"checkpoints", "samples"})}  # for 0.1's models
 
 
