@@ -216,8 +216,12 @@ def test_runs_are_a_data_frame(trained):
 def test_the_examples_of_the_docstrings_do_what_they_show(tmp_path):
     """In the order of their names, in a store that is empty before the first, from another working folder."""
     checkout = Checkout(tmp_path)
-    run = (
-        "import doctest, sys; from pipeline import api; sys.exit(doctest.testmod(api, optionflags=doctest.ELLIPSIS)[0])"
-    )
     checkout.environment["PYTHONPATH"] = str(checkout.folder)
-    checkout.run("python", "-c", f"import os; os.chdir({str(tmp_path)!r}); {run}")
+    script = tmp_path / "examples.py"
+    script.write_text(
+        "import doctest, os, sys\n"
+        "from pipeline import api\n"
+        "os.chdir(os.path.dirname(__file__))\n"
+        "sys.exit(doctest.testmod(api, optionflags=doctest.ELLIPSIS)[0])\n"
+    )
+    checkout.run("python", str(script))
