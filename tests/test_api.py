@@ -222,6 +222,6 @@ def test_the_examples_of_the_docstrings_do_what_they_show(tmp_path):
         "import doctest, os, sys\n"
         "from pipeline import api\n"
         "os.chdir(os.path.dirname(__file__))\n"
-        "sys.exit(doctest.testmod(api, optionflags=doctest.ELLIPSIS)[0])\n"
+        "sys.exit(doctest.testmod(api, extraglobs={'api': api}, optionflags=doctest.ELLIPSIS)[0])\n"
     )
     checkout.run("python", str(script))

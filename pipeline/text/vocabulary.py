@@ -1,6 +1,5 @@
 """Normalise texts to an alphabet, and map their characters to ids. A text may be processed whole or in pieces."""
 
-import logging
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -13,8 +12,6 @@ from numpy.typing import NDArray
 from models.config import ConfigError
 from pipeline.config import Alphabet
 from pipeline.errors import InputError
-
-log = logging.getLogger(__name__)
 
 UNKNOWN = "<unk>"
 LETTERS = tuple(sorted([" ", UNKNOWN, *"abcdefghijklmnopqrstuvwxyz"]))  # the book's 28 symbols, in its order
@@ -156,18 +153,14 @@ class Vocabulary:
         return self._id_of.take(code_points(text), mode="clip")
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """Encode a prompt.
-
-        Raises ConfigError, naming them, for characters that are not in the vocabulary. A warning names other letters
-        and digits, which the alphabet ``letters`` reads as a space.
-        """
+        """Encode a prompt. Raises ConfigError, naming them, for characters that are not in the vocabulary."""
         text = normalise(prompt, self.alphabet)
-        if self.alphabet == "letters" and (lost := {c for c in prompt if c.isalnum() and c.lower() not in LETTERS}):
-            log.warning("The alphabet letters has no %s: the model reads %r", _named(lost), text)
-        if missing := {character for character in text if character not in self.symbols}:
+        missing = sorted({character for character in text if character not in self.symbols})
+        if missing:
+            names = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in missing[:10])
             raise ConfigError(
                 "prompt",
-                f"{prompt!r} has characters that the model has never seen: {_named(missing)}; leave them out, "
+                f"{prompt!r} has characters that the model has never seen: {names}; leave them out, "
                 "or train on a text that has them",
             )
         if not text:
@@ -177,8 +170,3 @@ class Vocabulary:
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids."""
         return "".join(self.symbols[i] for i in ids)
-
-
-def _named(characters: set[str]) -> str:
-    """The first ten characters in a message: 'é' (U+00E9), ..."""
-    return ", ".join(f"{character!r} (U+{ord(character):04X})" for character in sorted(characters)[:10])

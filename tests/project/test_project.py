@@ -318,6 +318,15 @@ def test_readme_has_a_row_for_each_document():
         assert f"| [docs/{page.name}](docs/{page.name}) |" in readme
 
 
+def test_the_tour_is_kept_with_its_results_and_without_messages():
+    """Messages name folders of the machine that ran it."""
+    cells = json.loads((ROOT / "docs" / "tour.ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert {output["output_type"] for output in outputs} == {"execute_result", "stream"}
+    assert {output["name"] for output in outputs if output["output_type"] == "stream"} == {"stdout"}
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_links_between_documents_lead_somewhere(name):
     """To a file of the repository, and to a heading that the page has."""

@@ -154,20 +154,6 @@ def test_a_prompt_with_unseen_characters_is_refused_and_they_are_named():
         vocabulary.encode_prompt("it häs Z")
 
 
-@pytest.mark.parametrize(
-    ("prompt", "named"),
-    [("HELLO World 42", "'2' (U+0032), '4' (U+0034): the model reads 'hello world '"), ("时", "'时' (U+65F6): the m")],
-)
-def test_letters_and_digits_that_the_alphabet_leaves_out_are_named(prompt, named, caplog):
-    LETTER_VOCABULARY.encode_prompt(prompt)
-    assert named in caplog.text
-
-
-def test_punctuation_is_left_out_of_a_prompt_without_a_warning(caplog):
-    LETTER_VOCABULARY.encode_prompt("\u201cIt's so,\u201d he said.\n")
-    assert caplog.text == ""
-
-
 def test_an_empty_prompt_is_refused():
     with pytest.raises(ConfigError, match=r"^prompt is empty"):
         LETTER_VOCABULARY.encode_prompt("")
