@@ -58,22 +58,22 @@ def test_training_records_what_the_stage_does_and_leaves_torch_as_it_was(trained
 
 
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("function", "options", "message"),
     [
-        (lambda: api.train(hiden_size=8), "^hiden_size is no option of train; did you mean hidden_size?"),
-        (lambda: api.train(recipe=1), "^recipe is no option of train; it has corpus, alphabet, "),
-        (lambda: api.resume("latest", epoch=3), "^epoch is no option of resume; did you mean epochs?"),
-        (lambda: api.search(trails=3), "^trails is no option of search; did you mean trials?"),
-        (lambda: api.train(cell="lsmt"), "^cell is 'lsmt'; it must be one of rnn, gru, lstm"),
-        (lambda: api.train(hidden_size="8"), "^hidden_size is '8'; it must be a whole number"),
-        (lambda: api.train(epochs=1.5), "^epochs is 1.5; it must be a whole number"),
-        (lambda: api.train(learning_rate="fast"), "^learning_rate is 'fast'; it must be a number"),
-        (lambda: api.train(seed=True), "^seed is True; it must be a whole number"),
+        (api.train, {"hiden_size": 8}, "^hiden_size is no option of train; did you mean hidden_size?"),
+        (api.train, {"recipe": 1}, "^recipe is no option of train; it has corpus, alphabet, "),
+        (api.resume, {"reference": "latest", "epoch": 3}, "^epoch is no option of resume; did you mean epochs?"),
+        (api.search, {"trails": 3}, "^trails is no option of search; did you mean trials?"),
+        (api.train, {"cell": "lsmt"}, "^cell is 'lsmt'; it must be one of rnn, gru, lstm"),
+        (api.train, {"hidden_size": "8"}, "^hidden_size is '8'; it must be a whole number"),
+        (api.train, {"epochs": 1.5}, "^epochs is 1.5; it must be a whole number"),
+        (api.train, {"learning_rate": "fast"}, "^learning_rate is 'fast'; it must be a number"),
+        (api.train, {"seed": True}, "^seed is True; it must be a whole number"),
     ],
 )
-def test_an_option_that_is_none_or_has_no_such_value_is_named(call, message):
+def test_an_option_that_does_not_exist_or_has_a_wrong_value_is_named(function, options, message):
     with pytest.raises(ConfigError, match=message):
-        call()
+        function(**options)
 
 
 def test_numbers_of_numpy_lists_of_choices_and_paths_are_options(monkeypatch):
@@ -84,7 +84,8 @@ def test_numbers_of_numpy_lists_of_choices_and_paths_are_options(monkeypatch):
         return SimpleNamespace(result=RESULT)
 
     monkeypatch.setattr("pipeline.stages.search.search", stand_in)
-    api.search(Path("a.txt"), trials=np.int64(3), hidden_size=[4, 8], num_layers=1, timeout=np.float32(2))
+    options: dict[str, Any] = {"trials": np.int64(3), "hidden_size": [4, 8], "num_layers": 1, "timeout": np.float32(2)}
+    api.search(Path("a.txt"), **options)
     assert seen == [SearchConfig(trials=3, hidden_size="4,8", num_layers="1", timeout=2.0), CorpusConfig("a.txt")]
     assert type(seen[0].trials) is int
 
