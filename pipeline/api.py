@@ -25,7 +25,7 @@ from typing import Any, Literal, get_args, get_type_hints
 import pandas as pd
 import torch
 
-from models.complexity import measure
+from models.complexity import Complexity, measure
 from models.config import CellName, ConfigError, ModelConfig, check_choice
 from models.decoding import DEFAULT_LENGTH, Decoding
 from models.language_model import LanguageModel
@@ -170,7 +170,7 @@ class Model:
     Attributes:
         network: The PyTorch module: ids (B, T) -> logits (B, T, V) and the state.
         vocabulary: The symbols in the order of their ids.
-        run_id: Id of the training's run; None for a checkpoint of which no run is known.
+        run_id: Id of the training's run; None for a model that was loaded from a file or by a models:/ address.
         corpus: Name of the text that it was trained on.
 
     Example:
@@ -213,31 +213,37 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """Number of parameters."""
-        return sum(parameter.numel() for parameter in self.network.parameters())
+        """Number of parameters, as ``tmlm complexity`` counts them."""
+        return self._complexity.parameters
 
-    @cached_property
+    @property
     def macs_per_char(self) -> int:
         """Multiply-accumulate operations to generate one character, output layer included."""
-        return measure(self.network.config, len(self.vocabulary)).macs_per_char
+        return self._complexity.macs_per_char
+
+    @cached_property
+    def _complexity(self) -> Complexity:
+        return measure(self.network.config, len(self.vocabulary))
 
     @property
     def history(self) -> pd.DataFrame:
         """The curves of the training: a row for each epoch, with perplexities, learning rate and seconds.
 
-        Raises InputError for a checkpoint of which no run is known.
+        Raises InputError for a model that was not loaded by its run.
         """
         run_id = self._own_run("history")
         curves = {column: records.curve(run_id, metric) for column, metric in CURVES.items()}
         return pd.DataFrame(curves).rename_axis(index="epoch")
 
     def plot(self) -> "Picture":
-        """The recorded picture of the perplexity curves. Raises InputError without a run."""
+        """The recorded picture of the perplexity curves. Raises InputError as ``history`` does."""
         return _picture(self._own_run("plot"), CURVES_PLOT)
 
     def _own_run(self, what: str) -> str:
         if self.run_id is None:
-            raise InputError(f"{self._reference} is a checkpoint of no run of this store, so it has no {what}")
+            raise InputError(
+                f"{self._reference} is not a run, so it has no {what}; load the model by the id of its run"
+            )
         return self.run_id
 
     def sample(

@@ -112,9 +112,7 @@ def test_a_model_is_loaded_by_run_prefix_and_checkpoint(model, trained):
         assert other.sample(length=20) == model.sample(length=20)
     assert checkpoint.test_perplexity is None
     assert checkpoint.val_perplexity == trained.result["val_perplexity"]
-    with pytest.raises(
-        InputError, match=r"best.safetensors is a checkpoint of no run of this store, so it has no hist"
-    ):
+    with pytest.raises(InputError, match=r"best.safetensors is not a run, so it has no history; load"):
         _ = checkpoint.history
 
 
