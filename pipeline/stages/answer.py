@@ -7,7 +7,7 @@ trains only what is missing. More --seeds add to it.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -61,9 +61,9 @@ class AnswerRun:
     """A finished answer: its run, what was found, the three sentences, and the result as recorded."""
 
     run_id: str
-    findings: Findings
+    findings: Findings = field(repr=False)
     sentences: Mapping[str, str]
-    result: dict[str, Any]
+    result: dict[str, Any] = field(repr=False)
 
     @property
     def links(self) -> dict[str, str]:

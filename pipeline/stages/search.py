@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from math import log10
 from pathlib import Path
@@ -72,10 +72,10 @@ class SearchRun:
     """A finished search: its run, the Pareto front, the picks, the counts of trials, and the result as recorded."""
 
     run_id: str
-    evaluated: FrontEstimate
-    picks: Mapping[str, Pick]
+    evaluated: FrontEstimate = field(repr=False)
+    picks: Mapping[str, Pick] = field(repr=False)
     counts: Mapping[str, int]
-    result: dict[str, Any]
+    result: dict[str, Any] = field(repr=False)
 
     @property
     def links(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ import logging
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -51,7 +51,7 @@ class Step:
 
     stage: str
     run_id: str
-    result: dict[str, Any]
+    result: dict[str, Any] = field(repr=False)
     reused: bool = False
 
 

@@ -90,6 +90,21 @@ def test_a_process_does_task_after_task_and_starts_once(pair):
     assert one(pair, ("environment", "STARTED")).value == "x"
 
 
+def test_a_script_needs_no_guard_since_workers_do_not_run_it_again(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pipeline.support.workers import Workers\n"
+        "from tests.support.tasks import do, next_events\n"
+        "print('once', flush=True)\n"
+        "with Workers(do, 1) as workers:\n"
+        "    workers.submit(('square', 3))\n"
+        "    print(next_events(workers, 1)[0].value)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["once", "9"]
+
+
 def test_workers_calculate_with_one_thread_and_the_parent_as_it_likes(pair, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
