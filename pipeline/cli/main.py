@@ -104,7 +104,7 @@ def prepare(as_json: bool, **options: Any) -> None:
         f"corpus sha256 {result['corpus_sha256']}\n"
         f"splits        {result['train_characters']:,} train, {result['val_characters']:,} validation, "
         f"{result['test_characters']:,} test (preset {result['preset']})\n\n"
-        f"{summary.baseline_table(result)}\n\n"
+        f"{summary.baseline_text(result)}\n\n"
         f"run {result['run_id']}"
     )
     show(result, as_json, text)
@@ -144,7 +144,7 @@ def train_text(result: Mapping[str, Any]) -> str:
 
     tmlm, run_id = links.command(), result["run_id"]
     return (
-        f"{summary.comparison_table(result)}\n\n{summary.verdict(result)}\n\n"
+        f"{summary.training_text(result)}\n\n"
         f"run {run_id}\n  {sample_command(run_id)}\n  {tmlm} evaluate {run_id}\n  {tmlm} ui"
     )
 

@@ -80,7 +80,7 @@ class Results:
         return {
             "trials": len(counted),
             "hopeless": len(counted) - len(complete),
-            "cut short": sum(1 for t in complete if t.user_attrs["stopped"].startswith(STOPPED_BY_TIME)),
+            "cut_short": sum(1 for t in complete if t.user_attrs["stopped"].startswith(STOPPED_BY_TIME)),
             "failed": len(self.failed()),
             "repeated": sum(1 for trial in self.trials() if REPEATS in trial.user_attrs),
             "confirmations": len(self.confirmations),
