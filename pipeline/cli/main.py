@@ -18,6 +18,10 @@ import click
 from models.config import ModelConfig, check_range
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.cli.group import (
+    LOOK,
+    MAINTAIN,
+    RUN,
+    SEARCH,
     UNDER_MLFLOW,
     Lab,
     drop_unwritable,
@@ -27,7 +31,7 @@ from pipeline.cli.group import (
     printable,
     say,
 )
-from pipeline.cli.options import given, is_given, options_of, switch, with_dashes
+from pipeline.cli.options import GroupedOption, given, is_given, options_of, switch, with_dashes
 from pipeline.config import AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, TrainConfig, resolve
 from pipeline.errors import reason_of
 from pipeline.support import signals
@@ -81,7 +85,7 @@ def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
     click.echo(printable(json.dumps(result, ensure_ascii=False) if as_json else text))
 
 
-@cli.command()
+@cli.command(section=RUN)
 @options_of(CorpusConfig)
 @options_of(TrainConfig, only=("preset",))
 @json_switch
@@ -110,9 +114,16 @@ def prepare(as_json: bool, **options: Any) -> None:
     show(result, as_json, text)
 
 
-@cli.command()
+@cli.command(section=RUN)
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
-@click.option("--resume", metavar="RUN_ID", default=None, help="Continue this interrupted training in its own run.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    default=None,
+    cls=GroupedOption,
+    group="Record",
+    help="Continue this interrupted training in its own run.",
+)
 @json_switch
 def train(resume: str | None, as_json: bool, **options: Any) -> None:
     """Train one model, or resume one.
@@ -158,7 +169,7 @@ def sample_command(run_id: str) -> str:
     return f"{links.command()} sample {run_id} --prompt {shlex.quote(prompt)}"
 
 
-@cli.command()
+@cli.command(section=RUN)
 @click.argument("model")
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which split.")
 @click.option("--text", default="", help="Any other UTF-8 text file, instead of a split.")
@@ -176,7 +187,7 @@ def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
     show(result, as_json, summary.evaluation_text(text or split, result))
 
 
-@cli.command()
+@cli.command(section=RUN)
 @click.argument("model")
 @click.option("--prompt", "prompts", multiple=True, default=["it has"], show_default=True, help="May be repeated.")
 @click.option(
@@ -207,7 +218,7 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
         click.echo()
 
 
-@cli.command()
+@cli.command(section=RUN)
 @options_of(ModelConfig, only=("cell", "num_layers", "hidden_size", "embedding_size", "on_top_of"), with_preset=False)
 @click.option("--vocab-size", type=click.IntRange(2), default=28, show_default=True, help="Symbols of the alphabet.")
 @json_switch
@@ -233,7 +244,7 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
     show(cost, as_json, "" if as_json else complexity_text(config, vocab_size, cost))
 
 
-@cli.command()
+@cli.command(section=RUN)
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
 @switch("--force", "Run every step again.")
 @json_switch
@@ -261,7 +272,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     )
 
 
-@cli.command()
+@cli.command(section=SEARCH)
 @options_of(SearchConfig, CorpusConfig)
 @switch("--stop-hopeless", "Prune a trial when even an optimistic extrapolation of its curve stays behind the front.")
 @json_switch
@@ -283,7 +294,7 @@ def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
     show(done.result, as_json, table)
 
 
-@cli.command()
+@cli.command(section=SEARCH)
 @options_of(CorpusConfig, AnswerConfig)
 @json_switch
 def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
@@ -302,7 +313,7 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     show(done.result, as_json, answer_table(done.findings, done.sentences, done.links, links.how_to_start()))
 
 
-@cli.command()
+@cli.command(section=SEARCH)
 @options_of(ReproduceConfig)
 @switch("--quick", "A few epochs of the small configurations only: a quick check.")
 @switch(
@@ -328,7 +339,7 @@ def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
         raise not_met
 
 
-@cli.command()
+@cli.command(section=SEARCH)
 @click.option("--run-id", default="", help="Run of the reproduction; by default the latest that is not quick.")
 @options_of(ReproduceConfig, only=("against", "statements", "output"))
 @json_switch
@@ -354,7 +365,7 @@ def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
     show(done.result, as_json, table)
 
 
-@cli.command()
+@cli.command(section=LOOK)
 @click.option("--max-macs", type=click.IntRange(1), default=None, help="Largest MACs per character.")
 @click.option("--max-perplexity", type=float, default=None, help="Largest validation perplexity.")
 @click.option(
@@ -377,7 +388,7 @@ def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, a
     show(result, as_json, f"{recommend.sentence(result)}\nrun {result['run_id']}\n  {next_command}")
 
 
-@cli.command()
+@cli.command(section=LOOK)
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
 def ui(port: int) -> None:
     """Start the MLflow UI.
@@ -390,7 +401,7 @@ def ui(port: int) -> None:
     sys.exit(server.serve(port, lambda line: click.echo(line, err=True)))
 
 
-@cli.command()
+@cli.command(section=MAINTAIN)
 @options_of(CorpusConfig, only=("corpus",))
 @click.option(
     "--repair",

@@ -1,12 +1,14 @@
 """Each command: its options, and what it prints."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
 
+from pipeline.cli.group import SECTIONS
 from pipeline.cli.main import cli
 from pipeline.config import resolve
 from pipeline.tracking.store import setup
@@ -37,12 +39,27 @@ def test_options_may_be_written_as_mlflow_names_them():
 
 def test_the_list_of_commands_fits_into_80_columns_with_each_summary_whole():
     shown = CliRunner().invoke(cli, ["--help"], terminal_width=80).stdout
-    summaries = shown.partition("Commands:\n")[2].splitlines()
+    _, *sections = re.split(rf"^(?:{'|'.join(SECTIONS)}):\n", shown, flags=re.M)
+    assert len(sections) == len(SECTIONS)
+    summaries = [line for section in sections for line in section.splitlines() if line]
     assert len(summaries) == len(cli.commands)
     for line in summaries:
         name, _, summary = line.strip().partition(" ")
         assert not summary.endswith("..."), line
         assert f"{summary.strip().removesuffix('.')}." in " ".join((cli.commands[name].help or "").split())
+
+
+def test_the_options_of_a_training_are_listed_by_what_they_decide():
+    shown = run("train", "--help")[1]
+    headings = re.findall(r"^([A-Z][\w ]+):\n((?:  .*\n|\n(?=  ))*)", shown, flags=re.M)
+    options = {heading: re.findall(r"^  (?:-h, )?(--[\w-]+)", text, flags=re.M) for heading, text in headings}
+    assert list(options) == ["Text", "Model", "Training", "Machine", "Record", "Other options"]
+    assert options["Text"] == ["--corpus", "--alphabet", "--train-chars"]
+    assert options["Machine"] == ["--device", "--threads", "--precision"]
+    assert options["Record"] == ["--sample-every", "--resume"]
+    assert options["Other options"] == ["--json", "--help"]
+    assert {"--cell", "--hidden-size"} < set(options["Model"])
+    assert {"--epochs", "--learning-rate"} < set(options["Training"])
 
 
 def test_version_is_the_projects():
