@@ -16,15 +16,20 @@ import click
 
 from models.config import ModelConfig
 from models.decoding import Decoding
-from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
+from pipeline.cli.completion import FILE, TEXT
+from pipeline.config import AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, TrainConfig
 
 HEADINGS: dict[type, str] = {  # of the help, for the fields of a dataclass
     CorpusConfig: "Text",
     ModelConfig: "Model",
     TrainConfig: "Training",
     SearchConfig: "Search",
+    AnswerConfig: "Answer",
+    ReproduceConfig: "Reproduction",
     Decoding: "Decoding",
 }
+
+COMPLETED = {"corpus": TEXT, "space": FILE, "against": FILE, "statements": FILE, "output": FILE}  # by field
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 TRUE, FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off", ""}  # what may follow a flag of click's own
@@ -76,7 +81,7 @@ def click_type(annotation: Any) -> click.ParamType:
 
 def option_of(config: type, field: Field, with_preset: bool = True) -> Callable[[Command], Command]:
     """A click option made from one field; for a command without a preset, with the field's own default."""
-    inner = click_type(get_type_hints(config)[field.name])
+    inner = COMPLETED.get(field.name) or click_type(get_type_hints(config)[field.name])
     automatic = with_preset and field.metadata["preset"]
     assert field.default is not MISSING
     return click.option(
@@ -131,11 +136,13 @@ class TrueOrFalse(click.types.BoolParamType):
         return value != "" and super().convert(value, param, ctx)
 
 
-def switch(name: str, help: str, variable: str = "") -> Callable[[Command], Command]:
+def switch(name: str, help: str, variable: str = "", group: str = "") -> Callable[[Command], Command]:
     """A flag that also takes a value: --force, --force true, --force false. For a command without arguments."""
     return click.option(
         name,
         variable or name.removeprefix("--").replace("-", "_"),
+        cls=GroupedOption,
+        group=group,
         is_flag=False,
         flag_value="true",
         type=TrueOrFalse(),

@@ -41,7 +41,11 @@ def write_texts(model: str, prompts: list[str] | None, length: int, decoding: De
 
 def stream_text(model: str, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
     """Yield the prompt (None: one that the model can encode), then each character as it is generated."""
-    trained = TrainedModel.find(model)
+    yield from stream(TrainedModel.find(model), prompt, length, decoding)
+
+
+def stream(trained: TrainedModel, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
+    """``stream_text`` of a model that is loaded."""
     ids = trained.vocabulary.encode_prompt(prompts_for(trained.vocabulary)[0] if prompt is None else prompt)
     yield trained.vocabulary.decode(ids)
     for (next_id,) in generate(trained.network, [ids], length, decoding, [trained.vocabulary.unknown_id]):
