@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.cli.group import SECTIONS
 from pipeline.cli.main import cli
-from pipeline.config import resolve
+from pipeline.config import SearchConfig, quick_search, resolve
 from pipeline.tracking.store import setup
 from tests.cli.commands import run
 from tests.labs import copy_store, make_artifacts_plain, new_store, store_at
@@ -176,3 +176,19 @@ def test_a_check_that_is_not_met_shows_its_table_and_ends_with_4(monkeypatch, tm
     assert "gru-torch-2x32: 13.05 MMac measured, 13.04 reported" in shown.stdout
     assert shown.stderr == "Error: --check is not met\n"
     assert json.loads(CliRunner().invoke(cli, ["reproduce", "--check", "--json"]).stdout) == {"run_id": "abc"}
+
+
+def test_a_quick_search_is_one_of_few_trials_as_the_help_says(monkeypatch):
+    from pipeline.stages import search as search_stage
+
+    class EnoughError(Exception):
+        pass
+
+    def search(config, corpus_config, stop_hopeless, say):
+        assert config == quick_search(SearchConfig(trials=5))
+        raise EnoughError
+
+    monkeypatch.setattr(search_stage, "search", search)
+    with pytest.raises(EnoughError):
+        cli.main(["search", "--quick", "--trials", "5"], standalone_mode=False)
+    assert "--study-name quick" in " ".join(run("search", "--help")[1].split())
