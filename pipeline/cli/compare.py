@@ -8,7 +8,6 @@ from pipeline.support.markdown import text_table
 from pipeline.support.terminal import line_width, side_by_side, wrapped
 from pipeline.tracking import records
 from pipeline.tracking.completion import SHORT_ID
-from pipeline.tracking.listing import figures, tag
 
 FIGURES = {  # metric -> label, in the order of the table
     "perplexity/train": "training perplexity, last epoch",
@@ -32,7 +31,7 @@ def compare(*references: str) -> dict[str, Any]:
     that names no training.
     """
     runs = [records.training_of(reference) for reference in references]
-    measured = [figures(run) for run in runs]
+    measured = [records.figures(run) for run in runs]
     options = [run.data.params for run in runs]
     names = list(dict.fromkeys(name for each in options for name in each))
     pairs = {name: [each.get(name) for each in options] for name in names}
@@ -49,7 +48,7 @@ def compare(*references: str) -> dict[str, Any]:
 
 def _warning(runs: list[records.RecordedRun]) -> str:
     """Say which perplexities can't be compared: those on other texts, or on other characters of one."""
-    first, second = ([run.data.tags.get("corpus", ""), tag(run, "corpus.sha256")] for run in runs)
+    first, second = ([run.data.tags.get("corpus", ""), records.tag(run, "corpus.sha256")] for run in runs)
     if first[1] != second[1]:
         return f"The texts differ ({first[0]} and {second[0]}), so their perplexities can't be compared."
     presets = [run.data.params.get("preset", "") for run in runs]
