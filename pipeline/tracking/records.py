@@ -293,7 +293,7 @@ def training_of(reference: str) -> Run:
     run = run_of(run_id_of(reference))
     if run.data.tags.get("stage") == "train":
         return run
-    if trained := run.data.tags.get("trained_run"):
+    if trained := tag(run, "trained_run"):
         return run_of(trained)
     raise InputError(f"{reference} ({run.info.run_name}) is not a training; `tmlm runs` lists them")
 

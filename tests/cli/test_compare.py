@@ -13,7 +13,7 @@ from tests.cli.commands import run
 def recorded(corpus: str = "novel", sha256: str = "a", preset: str = "stream", **params: object) -> str:
     with tracked_run("train", "gru-1x4-s0", {"corpus": corpus, "corpus.sha256": sha256}) as training:
         training.params({"preset": preset, **params})
-        training.metrics({"perplexity/val": 9.0})
+        training.metrics({"perplexity/val": 9.0}, step=1)
     return training.id
 
 
