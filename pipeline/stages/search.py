@@ -400,7 +400,7 @@ class _SearchDriver:
 def _metrics(evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mapping[str, int]) -> dict[str, float]:
     """The metrics of the search's run."""
     metrics = {"search/hypervolume": evaluated.hypervolume}
-    metrics |= {f"search/{name.replace(' ', '_')}": float(count) for name, count in counts.items()}
+    metrics |= {f"search/{name}": float(count) for name, count in counts.items()}
     if chosen:
         best = chosen["best"].point
         metrics["result/val_perplexity"] = best.val.mean

@@ -295,6 +295,16 @@ def run_of(run_id: str) -> Run:
         raise InputError(f"{run_id} is no run of {shown(mlflow.get_tracking_uri())}; give a run id") from None
 
 
+def training_of(reference: str) -> Run:
+    """The training that a run is or points at, by a reference that ``run_id_of`` reads. InputError if there is none."""
+    run = run_of(run_id_of(reference))
+    if run.data.tags.get("stage") == "train":
+        return run
+    if trained := tag(run, "trained_run"):
+        return run_of(trained)
+    raise InputError(f"{reference} ({run.info.run_name}) is not a training; `tmlm runs` lists them")
+
+
 def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
     """Run id and result of the latest finished run of a step, or None if there is none with its result."""
     run_id = _latest(f"tags.`{STEP_TAG}` = '{step_key}'", "attributes.status = 'FINISHED'")

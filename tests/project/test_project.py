@@ -28,7 +28,14 @@ PROJECT, CONTRACTS = PYPROJECT["project"], PYPROJECT["tool"]["importlinter"]["co
 MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 COMMAND_OF = {"main": "pipeline"}  # an entry point is the command of its name, but for this one
 PARAMETER_OF = {"prompts": "prompt"}  # click's variable -> the parameter's name
-UNDER_MLFLOW = set(cli.commands) - {"ui", "doctor", "recommend"}  # these are for a person at a terminal
+UNDER_MLFLOW = set(cli.commands) - {
+    "runs",
+    "compare",
+    "chat",
+    "recommend",
+    "ui",
+    "doctor",
+}  # these are for a person at a terminal
 RECORDED = ROOT / "tests" / "data" / "store-0.1.tar.xz"  # a store on a text of made-up words: packed, no text to read
 SOURCES = sorted([*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")])
 PAGES = sorted(ROOT.glob("docs/*.md"))
