@@ -1,17 +1,18 @@
 """Summarise a search: the table that the command prints, and the note of its run."""
 
 from collections.abc import Callable, Mapping
-from textwrap import fill, indent
+from textwrap import indent
 
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick
 from pipeline.support.markdown import markdown_table, plain, text_table
+from pipeline.support.terminal import wrapped
 
 NO_FRONT = "No trial has finished, so there is no front."
 
 
 def _counted(counts: Mapping[str, int]) -> str:
     """Counts with their labels, such as 40 trials complete, 2 failed; zeros after the first are left out."""
-    return ", ".join(f"{n:,} {label}" for i, (label, n) in enumerate(counts.items()) if n or not i)
+    return ", ".join(f"{n:,} {name.replace('_', ' ')}" for i, (name, n) in enumerate(counts.items()) if n or not i)
 
 
 def _front_row(point: FrontPoint) -> tuple[str, ...]:
@@ -106,5 +107,5 @@ def search_table(
     table = indent(text_table(heads, map(_front_row, evaluated.front)), "  ")
     sentences = [f"@{name}: {pick.sentence}" for name, pick in chosen.items()]
     sentences += filter(None, (_spread_text(evaluated), _nearly_text(evaluated), _hypervolume_text(evaluated)))
-    text = "\n".join(fill(line, 112, initial_indent="  ", subsequent_indent="    ") for line in sentences)
+    text = "\n".join(wrapped(line, "  ", "    ") for line in sentences)
     return f"{name}\n\n{table}\n\n{text}\n{tail}"

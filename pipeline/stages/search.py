@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from math import log10
 from pathlib import Path
@@ -65,6 +65,7 @@ from pipeline.training.timing import (
 log = logging.getLogger(__name__)
 
 REGISTERED_MODEL = "time-machine-lm"
+CLOSING_SECONDS = 8.0  # expected of what follows the last training: timing the front, pictures, registration
 ESTIMATE_DRAWS = 200  # random configurations, whose mean time is that of an expected trial
 
 
@@ -73,10 +74,10 @@ class SearchRun:
     """A finished search: its run, the Pareto front, the picks, the counts of trials, and the result as recorded."""
 
     run_id: str
-    evaluated: FrontEstimate
-    picks: Mapping[str, Pick]
+    evaluated: FrontEstimate = field(repr=False)
+    picks: Mapping[str, Pick] = field(repr=False)
     counts: Mapping[str, int]
-    result: dict[str, Any]
+    result: dict[str, Any] = field(repr=False)
 
     @property
     def links(self) -> dict[str, str]:
@@ -146,21 +147,23 @@ class _SearchDriver:
         began = time.monotonic()
         self._record_settings()
         count = worker_count(self.config.workers, self._largest_training())
-        with (
-            search_progress(self.run.name, count) as self.bar,
-            self.make_pool(count) as pool,
-            threadpool_limits(1, user_api="blas"),  # the sampler's matrices are small: more threads only spin
-        ):
-            try:
-                if self.config.trials > len(self.results.counted()):
-                    self._estimate(pool, count)
-                self._trials(pool, began)
-                evaluated = self._timed(self._confirm(pool))
-            except BaseException as error:
-                with defer_signals():  # before the pool closes, which may take all the time that is left
-                    self._give_up(error)
-                raise
-        return self._conclude(evaluated, time.monotonic() - began)
+        with search_progress(self.run.name, count, CLOSING_SECONDS) as self.bar:
+            with (
+                self.make_pool(count) as pool,
+                threadpool_limits(1, user_api="blas"),  # the sampler's matrices are small: more threads only spin
+            ):
+                try:
+                    if self.config.trials > len(self.results.counted()):
+                        self._estimate(pool, count)
+                    self._trials(pool, began)
+                    evaluated = self._timed(self._confirm(pool))
+                except BaseException as error:
+                    with defer_signals():  # before the pool closes, which may take all the time that is left
+                        self._give_up(error)
+                    raise
+            self.bar.phase("recording the result")
+            self._show()
+            return self._conclude(evaluated, time.monotonic() - began)
 
     def _record_settings(self) -> None:
         study, config, run = self.study, self.config, self.run
@@ -190,7 +193,8 @@ class _SearchDriver:
         affordable = [sample for sample in drawn if study.is_affordable(study.macs_per_char(sample))] or drawn[:1]
         configurations = [study.configs_of(parameters, config.seed) for parameters in affordable]
         self.bar.phase("timing some steps")
-        timings = time_all(pool, [TimingTask(study.corpus_config, *shape) for shape in shapes_to_time(configurations)])
+        tasks = [TimingTask(study.corpus_config, *shape) for shape in shapes_to_time(configurations)]
+        timings = time_all(pool, tasks, lambda done, of: self.bar.show(timed=f"{done}/{of}"))
         counted = len(self.results.counted())
         left = config.trials - counted
         about = "how long is not known, as every process that timed some steps was lost"
@@ -250,7 +254,8 @@ class _SearchDriver:
             left = self.config.trials - len(self.results.counted()) - len(pool.running)
             return (max(0, left) + self._confirmations_left()) * self._mean_seconds
 
-        self.bar.phase("trials")
+        self.bar.phase("")
+        self._show()
         self._run(pool, next_task, seconds_ahead)
         if study.is_exhausted:
             self.say(f"--sampler {self.config.sampler} has nothing new to propose: the whole space has been searched")
@@ -284,6 +289,7 @@ class _SearchDriver:
             if not lacking:
                 return evaluated
             self.bar.phase("confirming the front")
+            self._show()
             self._train_all(pool, [self._task("confirmation", proposal) for proposal in lacking])
 
     def _train_all(self, pool: Pool, waiting: list[TrainingTask]) -> None:
@@ -394,7 +400,7 @@ class _SearchDriver:
 def _metrics(evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mapping[str, int]) -> dict[str, float]:
     """The metrics of the search's run."""
     metrics = {"search/hypervolume": evaluated.hypervolume}
-    metrics |= {f"search/{name.replace(' ', '_')}": float(count) for name, count in counts.items()}
+    metrics |= {f"search/{name}": float(count) for name, count in counts.items()}
     if chosen:
         best = chosen["best"].point
         metrics["result/val_perplexity"] = best.val.mean

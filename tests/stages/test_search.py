@@ -149,6 +149,7 @@ def test_the_parent_shows_the_pictures_the_summary_and_the_result(searched):
     assert pictures == [f"plots/{name}.png" for name in ("hypervolume", "importance", "pareto", "time")]
     assert "MACs per character" in run.data.tags["mlflow.note.content"]
     assert json.loads(records.read_text(searched.run_id, "result.json")) == searched.result
+    assert all(name.isidentifier() for name in searched.result)
     assert yaml.safe_load(records.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,6,9"
     assert run.data.metrics["search/hypervolume"] == pytest.approx(searched.evaluated.hypervolume, rel=1e-5)
     assert run.data.metrics["search/trials"] == 4

@@ -82,7 +82,7 @@ class Results:
         return {
             "trials": len(counted),
             "hopeless": len(counted) - len(complete),
-            "cut short": sum(1 for t in complete if t.user_attrs.get(STOPPED, "").startswith(STOPPED_BY_TIME)),
+            "cut_short": sum(1 for t in complete if t.user_attrs.get(STOPPED, "").startswith(STOPPED_BY_TIME)),
             "failed": len(self.failed()),
             "repeated": sum(1 for trial in self.trials() if REPEATS in attributes.of_trial(trial)),
             "confirmations": len(self.confirmations),
