@@ -262,6 +262,13 @@ def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTrai
     )
 
 
+def curve(run_id: str, metric: str) -> dict[int, float]:
+    """The values of a run's metric by step; {} if it has none."""
+    setup()
+    with store_errors():
+        return {point.step: point.value for point in MlflowClient().get_metric_history(run_id, metric)}
+
+
 def latest_run(tags: Mapping[str, str]) -> str | None:
     """Id of the most recently started run with these tags, given by their bare names, or None."""
     return _latest(*(f"tags.`{recorded_tag(name)}` = '{value}'" for name, value in tags.items()))
