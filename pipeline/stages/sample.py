@@ -5,11 +5,10 @@ from dataclasses import asdict
 from typing import Any
 
 from models.decoding import Decoding
-from models.generation import generate
 from pipeline.stages.evaluate import TrainedModel
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, run_step
-from pipeline.training.samples import SampleText, continuations, prompts_for
+from pipeline.training.samples import SampleText, continuation_in_pieces, continuations, prompts_for
 from pipeline.training.summary import samples_table
 
 
@@ -40,7 +39,5 @@ def write_texts(model: str, prompts: list[str] | None, length: int, decoding: De
 def stream_text(model: str, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
     """Yield the prompt (None: one that the model can encode), then each character as it is generated."""
     trained = TrainedModel.find(model)
-    ids = trained.vocabulary.encode_prompt(prompts_for(trained.vocabulary)[0] if prompt is None else prompt)
-    yield trained.vocabulary.decode(ids)
-    for (next_id,) in generate(trained.network, [ids], length, decoding, [trained.vocabulary.unknown_id]):
-        yield trained.vocabulary.symbols[next_id]
+    chosen = prompts_for(trained.vocabulary)[0] if prompt is None else prompt
+    yield from continuation_in_pieces(trained.network, trained.vocabulary, chosen, length, decoding)

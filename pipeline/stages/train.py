@@ -35,6 +35,7 @@ from pipeline.tracking.step import (
     corpus_keys,
     corpus_options,
     corpus_tags,
+    dataset_of,
     record_datasets,
     run_step,
     same_text,
@@ -43,7 +44,7 @@ from pipeline.tracking.step import (
 from pipeline.training import figures
 from pipeline.training.experiment import MAY_CHANGE, Experiment, Observer, Result, steps_kept
 from pipeline.training.loop import EpochPoint, Training
-from pipeline.training.metrics import epoch_metrics, final_metrics, size_metrics
+from pipeline.training.metrics import epoch_metrics, final_metrics, size_metrics, split_of
 from pipeline.training.samples import prompts_for, sample_texts
 from pipeline.training.summary import complexity_text, samples_table, training_note
 from pipeline.training.timing import Timing, TimingTask, time_training
@@ -395,9 +396,14 @@ def _record_environment(run: TrackedRun, epoch: int) -> None:
 
 
 def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
-    """Record a finished training: metrics, plots, size, sample texts, the model and the page's text."""
+    """Record a finished training: the model, metrics, plots, size, sample texts and the page's text."""
+    assert result.checkpoint is not None
+    text = prompts_for(corpus.vocabulary)[0]
+    model_id = run.model(model.shape, result.checkpoint, text, result.best.epoch, {"corpus": corpus.label})
     metrics = final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters)
-    run.metrics(metrics, step=len(result.history))  # a training that is resumed with more epochs has two ends
+    of_splits = {split: dataset_of(corpus, config.preset, split) for split in ("val", "test")}
+    datasets = {key: of_splits[split] for key in metrics if (split := split_of(key))}
+    run.metrics(metrics, len(result.history), model_id, datasets)  # a training resumed with more epochs has two ends
     if result.stopped:
         run.tags({"stopped": result.stopped})
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
@@ -409,8 +415,6 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     run.text("samples/final.md", samples_table(result.samples))
     run.json("samples/final.json", {"samples": [asdict(sample) for sample in result.samples]})
     run.json(records.COSTS_FILE, result.block_costs)
-    assert result.checkpoint is not None
-    run.model(result.checkpoint, prompts_for(corpus.vocabulary)[0])
     run.note(training_note(corpus, model, config, result))
 
 

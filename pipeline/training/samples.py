@@ -1,9 +1,10 @@
 """Sample texts of a model, which every training records."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from models.decoding import Decoding
-from models.generation import complete
+from models.generation import complete, generate
 from models.language_model import LanguageModel
 from pipeline.config import REPORT_PROMPTS
 from pipeline.text.vocabulary import Vocabulary
@@ -29,6 +30,17 @@ def continuations(
     ids = [vocabulary.encode_prompt(prompt) for prompt in prompts]
     more = complete(model, ids, length, decoding, forbidden=[vocabulary.unknown_id])
     return [vocabulary.decode([*start, *rest]) for start, rest in zip(ids, more, strict=True)]
+
+
+def continuation_in_pieces(
+    model: LanguageModel, vocabulary: Vocabulary, prompt: str, length: int, decoding: Decoding
+) -> Iterator[str]:
+    """Yield the prompt, normalised, then each character as it is generated. Raises as ``continuations`` does."""
+    ids = vocabulary.encode_prompt(prompt)
+    more = generate(model, [ids], length, decoding, forbidden=[vocabulary.unknown_id])
+    yield vocabulary.decode(ids)
+    for (next_id,) in more:
+        yield vocabulary.symbols[next_id]
 
 
 def prompts_for(vocabulary: Vocabulary) -> list[str]:
