@@ -264,8 +264,9 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 @cli.command()
 @options_of(SearchConfig, CorpusConfig)
 @switch("--stop-hopeless", "Prune a trial when even an optimistic extrapolation of its curve stays behind the front.")
+@switch("--take-aliases", "Let @best, @knee and @small name this study's picks even if another study has them.")
 @json_switch
-def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
+def search(stop_hopeless: bool, take_aliases: bool, as_json: bool, **options: Any) -> None:
     """Search for low perplexity at low cost.
 
     An Optuna study of cell, layers and hidden size: validation perplexity against MACs per character. A range is
@@ -277,9 +278,11 @@ def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
     from pipeline.stages import search
     from pipeline.tracking import links
 
-    done = search.search(config, corpus_config, stop_hopeless, say)
+    done = search.search(config, corpus_config, stop_hopeless, say, take_aliases=take_aliases)
     name = f"search {config.study_name} on {done.result['corpus']}"
-    table = search_summary.search_table(name, done.evaluated, done.picks, done.counts, done.links, links.how_to_start())
+    table = search_summary.search_table(
+        name, done.evaluated, done.picks, done.registered, done.counts, done.links, links.how_to_start()
+    )
     show(done.result, as_json, table)
 
 
