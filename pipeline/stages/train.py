@@ -42,7 +42,7 @@ from pipeline.tracking.step import (
     step_key,
 )
 from pipeline.training import figures
-from pipeline.training.experiment import MAY_CHANGE, Experiment, Observer, Result, steps_kept
+from pipeline.training.experiment import MAY_CHANGE, Experiment, Observer, Result, check_can_train, steps_kept
 from pipeline.training.loop import EpochPoint, Training
 from pipeline.training.metrics import epoch_metrics, final_metrics, size_metrics, split_of
 from pipeline.training.samples import prompts_for, sample_texts
@@ -102,9 +102,10 @@ def train(
 
     With ``reuse``, a finished run with the same step key is reused and a stopped one resumed. The run has the curves,
     the final metrics, the configuration and environment, plots, sample texts, both checkpoints, and the model to be
-    served. Raises InputError for a text or shape that can't be trained, TrainingDivergedError, and RecordingError if
-    the store refuses.
+    served. Raises InputError for a text or shape that can't be trained, before a run is started,
+    TrainingDivergedError, and RecordingError if the store refuses.
     """
+    check_can_train(corpus, model, config)
     name = run_name(corpus, model, config)
     part_of = {"study": setting.study} if setting.study else {}
 

@@ -51,7 +51,7 @@ def log_model(name: str, checkpoint: Path, example: str, epoch: int, tags: Mappi
     """
     with tempfile.TemporaryDirectory() as folder:
         package = copy_as_package(SERVED_MODULE, Path(folder))
-        with _importable(package):
+        with importable(package):
             info = mlflow.pyfunc.log_model(
                 name=name,
                 python_model=str(package.joinpath(*SERVED_MODULE.split(".")).with_suffix(".py")),
@@ -67,7 +67,7 @@ def log_model(name: str, checkpoint: Path, example: str, epoch: int, tags: Mappi
 
 
 @contextmanager
-def _importable(package: Path) -> Iterator[None]:
+def importable(package: Path) -> Iterator[None]:
     """Let MLflow import a package within the block, and leave nothing of it in this process.
 
     MLflow runs the model's code when it logs it, and loads the model once to try it.

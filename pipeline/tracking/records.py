@@ -37,6 +37,14 @@ COSTS_FILE = "costs.json"  # of a training: mean costs of blocks of the held-out
 CONFIG_TAG = "mlflow.tmlm.config"  # a training's configuration, for --resume; the UI hides tags with this prefix
 
 
+def tag(run: Run, name: str) -> str:
+    return run.data.tags.get(name, "")
+
+
+def figures(run: Run) -> dict[str, float]:
+    return {k.replace("final/", "result/").replace("cost/", "size/"): v for k, v in run.data.metrics.items()}
+
+
 def ended_run(run_id: str) -> Run | None:
     """Get a run to reopen; None if it is missing or deleted. InputError if it is RUNNING."""
     try:

@@ -157,6 +157,7 @@ def test_the_parent_shows_the_pictures_the_summary_and_the_result(searched):
 def test_the_picks_are_registered_under_their_aliases(searched):
     client = MlflowClient()
     for name in ("small", "knee", "best"):
+        assert searched.result["picks"][name]["aliases"] == [name, f"search-{name}"]
         version = client.get_model_version_by_alias("time-machine-lm", name)
         assert version.run_id == searched.picks[name].run_id
         model = mlflow.pyfunc.load_model(f"models:/time-machine-lm@{name}")
@@ -231,8 +232,8 @@ def test_what_a_search_stopped_as_hopeless_is_not_recommended(searched, monkeypa
 
 def test_the_registered_versions_say_of_which_text_they_are(searched):
     version = MlflowClient().get_model_version_by_alias("time-machine-lm", "best")
-    said = f"Text: {searched.result['corpus']} (sha256 {searched.result['corpus_sha256'][:8]}...)."
-    assert str(version.description).endswith(said)
+    said = f"Text: {searched.result['corpus']} (sha256 {searched.result['corpus_sha256'][:8]}...). Study: search."
+    assert said in version.description
 
 
 def test_where_nothing_was_trained_nothing_is_recommended(store):
