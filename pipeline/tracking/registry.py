@@ -66,9 +66,7 @@ class Registration:
     left: Mapping[str, str]
 
 
-def register_picks(
-    picks: Mapping[str, tuple[str, str]], owner: Owner, take: bool = False
-) -> dict[str, Registration]:
+def register_picks(picks: Mapping[str, tuple[str, str]], owner: Owner, take: bool = False) -> dict[str, Registration]:
     """Register the models that a study has picked; ``picks`` has the run and a sentence of each.
 
     An alias that names a model of another study or text stays where it is unless ``take``.

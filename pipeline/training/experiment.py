@@ -243,9 +243,7 @@ def stored_ngrams(model: LanguageModel) -> int:
     return model.ngram.entries if isinstance(model, NgramLanguageModel) else 0
 
 
-def check_can_train(
-    corpus: Corpus, model_config: ModelConfig, train_config: TrainConfig, workers: int = 1
-) -> None:
+def check_can_train(corpus: Corpus, model_config: ModelConfig, train_config: TrainConfig, workers: int = 1) -> None:
     """Check that this machine can make such an Experiment, in each of ``workers`` processes, without making one.
 
     Raises InputError for a text that is too short, a device that is not there, and too little memory.

@@ -82,7 +82,9 @@ def test_a_search_of_which_nothing_finished_says_so():
 
 def test_the_searchs_table_has_aligned_columns_the_picks_and_the_links():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
-    text = search_table("search s", evaluated, chosen, own(chosen), COUNTS, {"study": "http://127.0.0.1:5000/#/x"}, "tmlm ui")
+    text = search_table(
+        "search s", evaluated, chosen, own(chosen), COUNTS, {"study": "http://127.0.0.1:5000/#/x"}, "tmlm ui"
+    )
     head, *rows = text.splitlines()[2:5]
     assert {len(row) for row in rows} == {len(head)}
     assert "@small: gru-1x16" in text

@@ -54,15 +54,15 @@ def test_a_training_records_all_that_its_page_should_show(trained):
     for metric in ("perplexity/train", "perplexity/val", "training/learning_rate", "training/gradient_norm"):
         assert [epoch for epoch, _ in history(step.run_id, metric)] == [1, 2]
     assert {
-        "final/val_perplexity", "final/test_perplexity", "final/test_bits_per_char", "final/best_epoch",
-        "final/ngram_val_perplexity", "final/ngram_test_perplexity", "final/mixture_val_perplexity",
-        "final/mixture_test_perplexity", "cost/parameters", "cost/macs_per_char",
-        "cost/train_seconds", "cost/chars_per_second",
+        "result/val_perplexity", "result/test_perplexity", "result/test_bits_per_char", "result/best_epoch",
+        "result/ngram_val_perplexity", "result/ngram_test_perplexity", "result/mixture_val_perplexity",
+        "result/mixture_test_perplexity", "size/parameters", "size/macs_per_char",
+        "speed/train_seconds", "speed/chars_per_second",
     } <= set(run.data.metrics)  # fmt: skip
     assert {"cell", "hidden_size", "learning_rate", "seed", "preset", "corpus", "alphabet"} <= set(run.data.params)
     assert run.data.params["epochs"] == "2"
     assert run.data.params["device"] == "cpu"
-    assert run.data.tags["corpus.sha256"] == step.result["corpus_sha256"]
+    assert records.tag(run, "corpus.sha256") == step.result["corpus_sha256"]
     assert run.data.tags["config_id"]
     assert f"{step.result['ngram_order']}-gram" in run.data.tags["mlflow.note.content"]
     assert artifacts(step.run_id) == {
@@ -170,15 +170,15 @@ def test_the_logged_model_answers_prompts_by_its_signature(trained):
 
 def test_the_logged_model_is_named_by_its_shape_and_ranked_by_its_own_metrics(trained):
     experiment = recorded(trained.run_id).info.experiment_id
-    order = [{"field_name": "metrics.final/val_perplexity", "dataset_name": "topics/val"}]
+    order = [{"field_name": "metrics.result/val_perplexity", "dataset_name": "topics/val"}]
     (model,) = MlflowClient().search_logged_models([experiment], order_by=order)
     assert model.name == "lstm-1x8"
     assert model.params["hidden_size"] == "8"
     assert model.tags["corpus"] == "topics"
     figures = {metric.key: (metric.value, metric.dataset_name) for metric in model.metrics}
-    assert figures["final/val_perplexity"] == (pytest.approx(trained.result["val_perplexity"], rel=1e-5), "topics/val")
-    assert figures["final/test_perplexity"][1] == "topics/test"
-    assert figures["cost/macs_per_char"] == (trained.result["macs_per_char"], None)
+    assert figures["result/val_perplexity"] == (pytest.approx(trained.result["val_perplexity"], rel=1e-5), "topics/val")
+    assert figures["result/test_perplexity"][1] == "topics/test"
+    assert figures["size/macs_per_char"] == (trained.result["macs_per_char"], None)
     recorded_input = {data.dataset.name: data.dataset.digest for data in recorded(trained.run_id).inputs.dataset_inputs}
     assert {m.dataset_digest for m in model.metrics if m.dataset_name == "topics/val"} == {recorded_input["topics/val"]}
 

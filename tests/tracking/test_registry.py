@@ -18,7 +18,7 @@ def trained(owner: Owner | None = HERE, has_model: bool = True) -> str:
     """The id of a finished training of a study, with a logged model unless it has none."""
     tags = {"corpus": owner.corpus, "corpus.sha256": owner.corpus_sha256, "study": owner.study} if owner else {}
     with tracked_run("train", "lstm-1x8-s0", tags) as run:
-        run.metrics({"result/val_perplexity": 5.25, "size/macs_per_char": 1548.0}, step=0)
+        run.constants({"result/val_perplexity": 5.25, "size/macs_per_char": 1548.0})
         if has_model:
             experiment = run.client.get_run(run.id).info.experiment_id
             model = run.client.create_logged_model(experiment, "lstm-1x8", run.id)
@@ -94,7 +94,9 @@ def test_a_version_and_the_registered_model_say_what_they_are(store):
     registered(OTHER_STUDY)
     client = MlflowClient()
     version = client.get_model_version(REGISTERED_MODEL, "2")
-    assert version.description.startswith("It is the best.\n\nText: novel (sha256 abababab...). Study: tiny. Registered 20")
+    assert version.description.startswith(
+        "It is the best.\n\nText: novel (sha256 abababab...). Study: tiny. Registered 20"
+    )
     assert version.tags == {"corpus": "novel", "study": "tiny"}
     lines = client.get_registered_model(REGISTERED_MODEL).description.splitlines()
     assert lines[-2].startswith("| `@tiny-best` | 2 | lstm-1x8-s0 | novel | tiny | 5.250 | 1,548 | 20")
