@@ -93,7 +93,8 @@ def search(
 ) -> SearchRun:
     """Search the space, confirm the Pareto front and register the picks.
 
-    ``take_aliases``: the aliases of other studies and texts, too, name the picks from now on. ``say`` gets lines of progress for a person. Raises InputError for a search that can't be done as asked for.
+    ``take_aliases`` moves the aliases of other studies and texts to the picks. ``say`` gets lines of progress for a
+    person. Raises InputError for a search that can't be done as asked for.
     """
     config = with_storage(config, runs.is_under_mlflow())
     space = Space.of(config)

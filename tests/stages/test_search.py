@@ -233,7 +233,7 @@ def test_what_a_search_stopped_as_hopeless_is_not_recommended(searched, monkeypa
 def test_the_registered_versions_say_of_which_text_they_are(searched):
     version = MlflowClient().get_model_version_by_alias("time-machine-lm", "best")
     said = f"Text: {searched.result['corpus']} (sha256 {searched.result['corpus_sha256'][:8]}...). Study: search."
-    assert said in version.description
+    assert said in str(version.description)
 
 
 def test_where_nothing_was_trained_nothing_is_recommended(store):

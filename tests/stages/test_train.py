@@ -175,12 +175,17 @@ def test_the_logged_model_is_named_by_its_shape_and_ranked_by_its_own_metrics(tr
     assert model.name == "lstm-1x8"
     assert model.params["hidden_size"] == "8"
     assert model.tags["corpus"] == "topics"
-    figures = {metric.key: (metric.value, metric.dataset_name) for metric in model.metrics}
-    assert figures["result/val_perplexity"] == (pytest.approx(trained.result["val_perplexity"], rel=1e-5), "topics/val")
-    assert figures["result/test_perplexity"][1] == "topics/test"
-    assert figures["size/macs_per_char"] == (trained.result["macs_per_char"], None)
-    recorded_input = {data.dataset.name: data.dataset.digest for data in recorded(trained.run_id).inputs.dataset_inputs}
-    assert {m.dataset_digest for m in model.metrics if m.dataset_name == "topics/val"} == {recorded_input["topics/val"]}
+    metrics, inputs = model.metrics, recorded(trained.run_id).inputs
+    assert metrics is not None
+    assert inputs is not None
+    figures = {metric.key: metric.value for metric in metrics}
+    assert figures["result/val_perplexity"] == pytest.approx(trained.result["val_perplexity"], rel=1e-5)
+    assert figures["size/macs_per_char"] == trained.result["macs_per_char"]
+    datasets = {metric.key: metric.dataset_name for metric in metrics}
+    assert datasets["result/test_perplexity"] == "topics/test"
+    assert datasets["size/macs_per_char"] is None
+    digests = {data.dataset.name: data.dataset.digest for data in inputs.dataset_inputs}
+    assert {m.dataset_digest for m in metrics if m.dataset_name == "topics/val"} == {digests["topics/val"]}
 
 
 @pytest.mark.parametrize(

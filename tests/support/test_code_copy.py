@@ -11,11 +11,11 @@ from pipeline.support.code_copy import copy_as_package
 
 def test_a_copy_imports_its_own_modules_and_none_of_this_project(tmp_path):
     package = copy_as_package("pipeline.tracking.served_model", tmp_path)
-    imported = set()
+    imported: set[str] = set()
     for file in package.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom):
-                imported.add(node.module)
+                imported.add(str(node.module))
             elif isinstance(node, ast.Import):
                 imported.update(alias.name for alias in node.names)
     assert f"{package.name}.models.decoding" in imported

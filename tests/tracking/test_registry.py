@@ -94,11 +94,11 @@ def test_a_version_and_the_registered_model_say_what_they_are(store):
     registered(OTHER_STUDY)
     client = MlflowClient()
     version = client.get_model_version(REGISTERED_MODEL, "2")
-    assert version.description.startswith(
+    assert str(version.description).startswith(
         "It is the best.\n\nText: novel (sha256 abababab...). Study: tiny. Registered 20"
     )
     assert version.tags == {"corpus": "novel", "study": "tiny"}
-    lines = client.get_registered_model(REGISTERED_MODEL).description.splitlines()
+    lines = str(client.get_registered_model(REGISTERED_MODEL).description).splitlines()
     assert lines[-2].startswith("| `@tiny-best` | 2 | lstm-1x8-s0 | novel | tiny | 5.250 | 1,548 | 20")
     assert lines[-1].startswith("| `@best`, `@search-best` | 1 | lstm-1x8-s0 | novel | search | 5.250 | 1,548 | 20")
 

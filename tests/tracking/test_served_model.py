@@ -24,7 +24,7 @@ from pipeline.tracking.logged_model import importable
 from pipeline.tracking.store import setup
 from tests.checkout import Checkout, ask, free_port, server
 
-GREEDY = {"length": 5, "method": "greedy"}
+GREEDY: dict[str, Any] = {"length": 5, "method": "greedy"}
 
 
 @pytest.fixture(scope="module")
