@@ -40,6 +40,10 @@ def write_texts(model: str, prompts: list[str] | None, length: int, decoding: De
 
 def stream_text(model: str, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
     """Yield the prompt (None: one that the model can encode), then each character as it is generated."""
-    trained = TrainedModel.find(model)
+    return stream(TrainedModel.find(model), prompt, length, decoding)
+
+
+def stream(trained: TrainedModel, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
+    """The same from a model that is loaded. Raises ConfigError, before the first piece, for a prompt or length."""
     chosen = prompts_for(trained.vocabulary)[0] if prompt is None else prompt
-    yield from continuation_in_pieces(trained.network, trained.vocabulary, chosen, length, decoding)
+    return continuation_in_pieces(trained.network, trained.vocabulary, chosen, length, decoding)

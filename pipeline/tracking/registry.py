@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 # first: it sets the environment that MLflow reads when it is imported
 from pipeline.tracking.store import store_errors
@@ -26,6 +27,8 @@ from pipeline.tracking.records import figures, tag
 REGISTERED_MODEL = "time-machine-lm"
 
 LONGEST_ALIAS, LONGEST_DESCRIPTION = 255, 5000  # characters, MLflow's limits
+
+Claim = Literal["own", "free", "all"]  # a study's own aliases; also the plain ones that no other has; also those
 
 MOST_DESCRIBED = 20  # versions in the description of the registered model
 
@@ -66,30 +69,33 @@ class Registration:
     left: Mapping[str, str]
 
 
-def register_picks(picks: Mapping[str, tuple[str, str]], owner: Owner, take: bool = False) -> dict[str, Registration]:
+def register_picks(
+    picks: Mapping[str, tuple[str, str]], owner: Owner, claim: Claim = "free"
+) -> dict[str, Registration]:
     """Register the models that a study has picked; ``picks`` has the run and a sentence of each.
 
-    An alias that names a model of another study or text stays where it is unless ``take``.
+    An alias that names a model of another study or text stays where it is unless ``claim`` is "all".
     """
     client = MlflowClient()
     with store_errors():
         _create_registered_model(client)
         registered = {
-            pick: register(client, pick, run_id, owner, sentence, take) for pick, (run_id, sentence) in picks.items()
+            pick: register(client, pick, run_id, owner, sentence, claim) for pick, (run_id, sentence) in picks.items()
         }
         _describe_registered_model(client)
     return registered
 
 
-def register(client: MlflowClient, pick: str, run_id: str, owner: Owner, sentence: str, take: bool) -> Registration:
+def register(client: MlflowClient, pick: str, run_id: str, owner: Owner, sentence: str, claim: Claim) -> Registration:
     """Register a run's model, unless it is registered already, and set its aliases."""
     versions = client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'")
     version = versions[0] if versions else _new_version(client, run_id)
     client.update_model_version(REGISTERED_MODEL, version.version, _description(sentence, owner))
     for key, value in (("corpus", owner.corpus), ("study", owner.study)):
         client.set_model_version_tag(REGISTERED_MODEL, version.version, key, value)
-    left = {} if take else _aliases_of_others(client, owner, owner.aliases(pick))
-    aliases = tuple(alias for alias in owner.aliases(pick) if alias not in left)
+    claimed = owner.aliases(pick)[1 if claim == "own" else 0 :]
+    left = {} if claim == "all" else _aliases_of_others(client, owner, claimed)
+    aliases = tuple(alias for alias in claimed if alias not in left)
     for alias in aliases:
         client.set_registered_model_alias(REGISTERED_MODEL, alias, version.version)
     return Registration(str(version.version), aliases, left)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from models.decoding import Decoding
 from models.generation import complete, generate
@@ -35,12 +36,10 @@ def continuations(
 def continuation_in_pieces(
     model: LanguageModel, vocabulary: Vocabulary, prompt: str, length: int, decoding: Decoding
 ) -> Iterator[str]:
-    """Yield the prompt, normalised, then each character as it is generated. Raises as ``continuations`` does."""
+    """The prompt, normalised, then each character as it is generated. Raises ConfigError before the first piece."""
     ids = vocabulary.encode_prompt(prompt)
-    more = generate(model, [ids], length, decoding, forbidden=[vocabulary.unknown_id])
-    yield vocabulary.decode(ids)
-    for (next_id,) in more:
-        yield vocabulary.symbols[next_id]
+    generated = generate(model, [ids], length, decoding, forbidden=[vocabulary.unknown_id])
+    return chain([vocabulary.decode(ids)], (vocabulary.symbols[next_id] for (next_id,) in generated))
 
 
 def prompts_for(vocabulary: Vocabulary) -> list[str]:

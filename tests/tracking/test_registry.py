@@ -6,7 +6,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.tracking._tracking_service.utils import _get_store
 
 from pipeline.errors import RecordingError
-from pipeline.tracking.registry import REGISTERED_MODEL, Owner, Registration, register_picks
+from pipeline.tracking.registry import REGISTERED_MODEL, Claim, Owner, Registration, register_picks
 from pipeline.tracking.runs import tracked_run
 
 HERE = Owner("search", "novel", "ab" * 32)
@@ -26,10 +26,10 @@ def trained(owner: Owner | None = HERE, has_model: bool = True) -> str:
     return run.id
 
 
-def registered(owner: Owner, pick: str = "best", take: bool = False) -> tuple[str, Registration]:
+def registered(owner: Owner, pick: str = "best", claim: Claim = "free") -> tuple[str, Registration]:
     """The run of a new model that a study has picked, and its registration."""
     run_id = trained(owner)
-    return run_id, register_picks({pick: (run_id, "It is the best.")}, owner, take)[pick]
+    return run_id, register_picks({pick: (run_id, "It is the best.")}, owner, claim)[pick]
 
 
 def run_named(alias: str) -> str:
@@ -59,9 +59,14 @@ def test_another_study_or_text_leaves_the_aliases_where_they_are(store, other, a
 
 def test_another_text_takes_the_aliases_when_it_is_told_to(store):
     registered(HERE)
-    run_id, registration = registered(OTHER_TEXT, take=True)
+    run_id, registration = registered(OTHER_TEXT, claim="all")
     assert registration.left == {}
     assert run_named("best") == run_named("search-best") == run_id
+
+
+def test_a_study_that_claims_its_own_aliases_leaves_the_plain_ones_free(store):
+    _, registration = registered(HERE, claim="own")
+    assert registration == Registration("1", ("search-best",), {})
 
 
 def test_the_same_study_moves_its_aliases_to_its_new_pick(store):
