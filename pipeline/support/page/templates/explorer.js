@@ -22,7 +22,8 @@
     const split = (name, curve) => {
       const seeds = at(of, `${curve}_pooled`, epoch);
       const each = seeds.length > 1 ? ` (seeds ${of.seeds.join(", ")}: ${seeds.map(number).join(", ")})` : ` (seed ${of.seeds[0]})`;
-      return `${name} ${number(mean(seeds))}${each}, by the book's average ${number(mean(at(of, curve, epoch)))}`;
+      const other = of[curve] ? `, by the book's average ${number(mean(at(of, curve, epoch)))}` : "";
+      return `${name} ${number(mean(seeds))}${each}${other}`;
     };
     return [
       `${of.name}, ${of.cost}; epoch ${epoch} of ${of.planned}`,
