@@ -261,16 +261,12 @@ class KneserNey:
             backoff=np.where(totals > 0, freed / divisors, 1.0),
         )
 
-    def log2_probabilities(self, ids: ArrayLike, context_chars: int | None = None) -> Floats:
-        """ids (N,) -> log2 p (N,) of each character given the order - 1 characters (or fewer) before it in ``ids``.
-
-        ``context_chars`` limits the context to fewer characters.
-        """
+    def log2_probabilities(self, ids: ArrayLike) -> Floats:
+        """ids (N,) -> log2 p (N,) of each character given the order - 1 characters (or fewer) before it in ``ids``."""
         text = as_ids(ids, self.vocab_size)
-        longest = self.order if context_chars is None else context_chars + 1
         probabilities: Floats = np.full(len(text), 1 / self.vocab_size)
         ending: Ints = np.zeros(len(text) + 1, dtype=np.int64)
-        for n, grams in enumerate(self.orders[: min(longest, len(text))]):
+        for n, grams in enumerate(self.orders[: len(text)]):
             contexts = ending[:-1]
             ngrams = grams.find(contexts, text[n:])
             share = np.append(grams.shares, 0.0)[ngrams]  # the last entry is for -1, not in training

@@ -18,6 +18,7 @@ from pipeline.support.machine import usable_cores
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import find_text
 from pipeline.tracking import liveness
+from pipeline.tracking.references import run_id_of
 from pipeline.tracking.relocation import LOCK_SECONDS, left_behind, mend
 from pipeline.tracking.store import address, look, own_database, shown, sqlite_file, store_errors
 from pipeline.training.hardware import choose_device, choose_precision, choose_threads
@@ -92,7 +93,7 @@ def close(run_id: str) -> list[str]:
     if not look():
         raise InputError(f"--close {run_id}: there is no store yet")
     with store_errors():
-        closed = liveness.close_by_hand(run_id)
+        closed = liveness.close_by_hand(run_id_of(run_id, "--close "))
     return [f"{closed.id} {closed.name}: {closed.meaning}"]
 
 

@@ -111,7 +111,7 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
     digest = file.sha256() if file else ""
 
     def work(run: TrackedRun) -> dict[str, Any]:
-        run.params({"model": model, "split": split if file is None else "", "text": text or ""})
+        run.params({"model": trained.run_id or model, "split": split if file is None else "", "text": text or ""})
         corpus = _corpus_to_compare(trained, needed=file is None)
         result: dict[str, Any] = {"trained_run": trained.run_id, "split": None if text else split, "text": text}
         if file is None:

@@ -23,6 +23,7 @@ from pipeline.report.statements.verdicts import Verdict
 from pipeline.report.table import REPORT_SYMBOLS, Table, configurations_of, read_table, report_table
 from pipeline.support.files import write_atomically
 from pipeline.tracking import records, runs, store
+from pipeline.tracking.references import run_id_of
 from pipeline.tracking.runs import TrackedRun
 from pipeline.training.hardware import check_shape_fits
 
@@ -108,7 +109,7 @@ def rewrite_report(run_id: str, against: str, output: str, statements: str = "")
     """Rewrite the pages of the given or the latest reproduction from its recorded runs alone."""
     store.setup()
     table = table_of(against) if against else None
-    chosen = run_id or _latest(table)
+    chosen = run_id_of(run_id, "--run-id ") if run_id else _latest(table)
     reproduction = recorded_reproduction(chosen, table)
     if statements:
         reproduction = replace(reproduction, statements=read_statements(Path(statements), reproduction.table))

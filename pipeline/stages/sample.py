@@ -18,7 +18,9 @@ def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reus
     trained = TrainedModel.find(model)
 
     def work(run: TrackedRun) -> dict[str, Any]:
-        run.params({"model": model, "prompt": " | ".join(prompts), "length": length, **asdict(decoding)})
+        run.params(
+            {"model": trained.run_id or model, "prompt": " | ".join(prompts), "length": length, **asdict(decoding)}
+        )
         texts = continuations(trained.network, trained.vocabulary, prompts, length, decoding)
         pairs = zip(prompts, texts, strict=True)
         table = samples_table([SampleText(prompt, decoding.method, text) for prompt, text in pairs])

@@ -28,6 +28,7 @@ from pipeline.text.downloads import public
 from pipeline.tracking import records, runs, store
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.records import RecordedRun
+from pipeline.tracking.references import run_id_of
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import (
     CURVES_PLOT,
@@ -304,12 +305,13 @@ class Begun:
 def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()) -> Step:
     """Resume a training that was stopped, killed or given too few epochs or seconds, in its own run.
 
-    ``changes`` are options by field name; None or "auto" keeps the run's value, and only those of MAY_CHANGE may have
-    another one. Raises InputError, and leaves the run as it is, for any other change, for a run that can't be resumed,
-    and for one that has nothing left to do.
+    ``run_id`` may be any reference that ``run_id_of`` reads. ``changes`` are options by field name; None or "auto"
+    keeps the run's value, and only those of MAY_CHANGE may have another one. Raises InputError, and leaves the run as
+    it is, for any other change, for a run that can't be resumed, and for one that has nothing left to do.
     """
     changes = {option: value for option, value in changes.items() if value not in (None, "auto")}
     close_the_dead(store.setup())  # it may be one of them
+    run_id = run_id_of(run_id, "--resume ")
     begun = Begun.load(run_id)
     config = _changed(begun, changes)
     corpus = begun.corpus()

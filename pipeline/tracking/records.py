@@ -25,6 +25,7 @@ from pipeline.config import config_id
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.processes import is_of_this_machine
+from pipeline.tracking.references import FORMS, NoSuchRunError, run_id_of
 from pipeline.tracking.relocation import is_elsewhere, local_path
 from pipeline.tracking.views import TAG_PREFIX, key_of
 
@@ -304,8 +305,8 @@ def download_artifact(uri: str) -> Path:
 def checkpoint_of(model: str) -> tuple[Path, str | None]:
     """The best checkpoint of a MODEL, and the run id if MODEL is one or is a ``runs:/`` address.
 
-    MODEL is a run id, the path of a checkpoint, or a ``models:/`` or ``runs:/`` address of a logged model.
-    Raises InputError for anything else.
+    MODEL is a run as ``run_id_of`` reads it, the path of a checkpoint, or a ``models:/`` or ``runs:/`` address of a
+    logged model. Raises InputError for anything else.
     """
     if os.path.isfile(model):  # also False for an invalid file name
         return Path(model), None
@@ -319,13 +320,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
                 f"cannot load MODEL {model}: {without_passwords(str(error))}; give a run id, a file or a models:/ "
                 "address"
             ) from None
-    try:
-        run = MlflowClient().get_run(model)
-    except MlflowException:
-        raise InputError(
-            f"MODEL {model} is neither a run of {shown(mlflow.get_tracking_uri())} nor a file; "
-            "give a run id, the path of a checkpoint, or a models:/ address"
-        ) from None
+    run = _run_of_model(model)
     folder = local_path(run.info.artifact_uri)
     if run.data.tags.get("stage") == "train" and folder is not None and not folder.exists():
         raise InputError(
@@ -335,7 +330,18 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
     kept = MlflowClient().list_artifacts(run.info.run_id, "checkpoints")
     if f"checkpoints/{BEST_CHECKPOINT}" not in [file.path for file in kept]:
         trained = run.data.tags.get("trained_run")  # a pipeline, an evaluation or a sample points at its training
-        if trained and trained != model:
+        if trained and trained != run.info.run_id:
             return checkpoint_of(trained)
         raise InputError(f"MODEL {model} ({run.info.run_name}) is a run without a model; give the run id of a training")
-    return artifact_path(model, f"checkpoints/{BEST_CHECKPOINT}"), model
+    return artifact_path(run.info.run_id, f"checkpoints/{BEST_CHECKPOINT}"), run.info.run_id
+
+
+def _run_of_model(model: str) -> Run:
+    """The run that MODEL names. Raises InputError if there is none."""
+    try:
+        return MlflowClient().get_run(run_id_of(model, "MODEL "))
+    except (MlflowException, NoSuchRunError):
+        raise InputError(
+            f"MODEL {model} is neither a run of {shown(mlflow.get_tracking_uri())} nor a file; "
+            f"give {FORMS}, the path of a checkpoint, or a models:/ address"
+        ) from None

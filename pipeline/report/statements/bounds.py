@@ -18,38 +18,48 @@ def bound(value: float, sentence: str) -> Any:
 class Bounds:
     """The tolerances; all are numbers above 0 that may be scaled."""
 
-    level_units: float = bound(0.5, "“About” a perplexity is within {} of it")
-    level_share: float = bound(0.1, "or within this share of it, whichever is larger: {}")
+    level_units: float = bound(0.5, "A perplexity is “about” a number if it is within {} of it.")
+    level_share: float = bound(0.1, "It is about a number too if it is within this share of it: {}.")
     visible_gap: float = bound(
-        0.5, "A generalisation gap (validation minus training perplexity) is visible from {} on, about three line "
-        "widths of the book's plot",
-    )  # fmt: skip
-    considerable_gap: float = bound(1.0, "and considerable from {} on")
-    early_share: float = bound(0.1, "“At first” is this share of the epochs: {}")
-    stretch_share: float = bound(
-        0.1, "A gap grows or shrinks by its means over stretches of this share of the epochs: {}"
+        0.5,
+        "A generalisation gap (validation minus training perplexity) is visible from {} on: about three line widths "
+        "of the book's plot.",
     )
-    onset_epochs: float = bound(5, "“From about an epoch” is within {} epochs of it")
-    onset_share: float = bound(0.5, "or within this share of its number, whichever is larger: {}")
-    slightly: float = bound(0.1, "“Slightly” more or less is a difference of at most this share: {}")
-    considerably: float = bound(0.25, "“Considerably” more is at least this share more (the larger of the two): {}")
-    far: float = bound(0.5, "“Far” higher is at least this share more: {}")
+    considerable_gap: float = bound(1.0, "A gap is considerable from {} on.")
+    early_share: float = bound(0.1, "“At first” is this share of the epochs: {}.")
+    stretch_share: float = bound(
+        0.1, "A gap grows or shrinks if its means over stretches of this share of the epochs do: {}."
+    )
+    onset_epochs: float = bound(5, "An epoch is “about” the named one if it is within {} epochs of it.")
+    onset_share: float = bound(0.5, "It is about the named one too if it is within this share of its number: {}.")
+    slightly: float = bound(0.1, "“Slightly” more or less is a difference of at most this share: {}.")
+    considerably: float = bound(
+        0.25, "“Considerably” more or less is a difference of at least this share of the smaller: {}."
+    )
+    far: float = bound(0.5, "“Far” higher is a difference of at least this share: {}.")
     rise: float = bound(
-        0.05, "A network overfits if validation perplexity ends this share above its lowest, and training goes on: {}"
+        0.05,
+        "A network overfits if its validation perplexity ends this share above its lowest while training perplexity "
+        "goes on falling: {}.",
     )
     close_edits: float = bound(
-        0.25, "A text is very near to the book up to so many edits per character from how the book goes on: {}"
+        0.25,
+        "A text is very near to the book if it has at most this many edits per character from how the book goes on: "
+        "{}.",
     )
     sense_share: float = bound(
-        0.75, "Texts make some sense if at least this share of their words are words of the book, and as large a share "
-        "of each text's words are distinct: {}",
-    )  # fmt: skip
-    sentence_share: float = bound(0.9, "and look like sentences if both shares are at least {}")
-    seconds: float = bound(1.0, "A time in prose agrees with its transcript within {} s")
-    relative_time: float = bound(
-        0.25, "A time without a transcript agrees with ours, relative to the table's other times, within this share: {}"
+        0.75,
+        "Texts make some sense if at least this share of their words are words of the book, and at least this share "
+        "of each text's words are distinct: {}.",
     )
-    last_digit: float = bound(0.5, "A size agrees within this part of the last digit that is given: {}")
+    sentence_share: float = bound(0.9, "Texts look like sentences if both of these shares are at least {}.")
+    seconds: float = bound(1.0, "A time in prose agrees with its transcript if it is within {} s of it.")
+    relative_time: float = bound(
+        0.25,
+        "A time without a transcript agrees with ours if it is within this share of it, both relative to the table's "
+        "other times: {}.",
+    )
+    last_digit: float = bound(0.5, "A size agrees if it is within this part of the last digit that is given: {}.")
 
     def scaled(self, name: str, factor: float) -> "Bounds":
         """These bounds with one of them multiplied by ``factor``."""

@@ -1,0 +1,74 @@
+"""Short names of runs: a unique prefix of a run id, ``latest`` and ``latest~N``."""
+
+import re
+
+from pipeline.tracking.store import setup, shown, store_errors
+
+# isort: split
+
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from pipeline.errors import InputError
+
+FORMS = "a run id, the first 4 or more characters of one, or latest"  # for messages
+
+_FULL = re.compile(r"[0-9a-f]{32}")
+_PREFIX = re.compile(r"[0-9a-f]{4,31}")
+_LATEST = re.compile(r"latest(?:~(\d{1,9}))?")
+
+NAMED_RUNS = 5  # of the candidates that an ambiguous prefix names
+
+
+class NoSuchRunError(InputError):
+    """The id, or the beginning of one, that no run has."""
+
+
+def run_id_of(reference: str, what: str = "") -> str:
+    """The id of the run that ``reference`` names.
+
+    A reference is a full run id, which is returned without a look-up, a prefix of 4 characters or more that one run
+    has, ``latest``, the finished training that ended last, or ``latest~N``, the one N before it. Raises InputError,
+    with ``what`` in front of the reference, if that names several runs or too early a training, and NoSuchRunError for
+    anything else.
+    """
+    if _FULL.fullmatch(reference):
+        return reference
+    if match := _LATEST.fullmatch(reference):
+        return _latest(int(match[1] or 0), what + reference)
+    store = setup()
+    runs = _search(f"attributes.run_id LIKE '{reference}%'", NAMED_RUNS + 1) if _PREFIX.fullmatch(reference) else []
+    if not runs:
+        raise NoSuchRunError(f"{what}{reference} is no run of {shown(store.uri)}; give {FORMS}")
+    if len(runs) > 1:
+        names = ", ".join(f"{run.info.run_id} ({run.info.run_name})" for run in runs[:NAMED_RUNS])
+        more = ", and others" * (len(runs) > NAMED_RUNS)
+        raise InputError(f"{what}{reference} is the beginning of several run ids: {names}{more}; give more of it")
+    return str(runs[0].info.run_id)
+
+
+def _latest(before: int, given: str) -> str:
+    """The finished training that has ``before`` later ones; ``given`` is the reference, for messages."""
+    trainings = _search("tags.stage = 'train' and attributes.status = 'FINISHED'", before + 1)
+    if not trainings:
+        raise InputError(f"{given}: no training has finished yet; run `tmlm pipeline` or `tmlm train` first")
+    if len(trainings) <= before:
+        count = "1 training has" if len(trainings) == 1 else f"{len(trainings)} trainings have"
+        raise InputError(f"{given}: only {count} finished; `tmlm runs` lists them")
+    return str(trainings[before].info.run_id)
+
+
+def _search(query: str, count: int) -> list[Run]:
+    """Runs of the store's experiment that match a query, the ones that ended last first."""
+    store, client = setup(), MlflowClient()
+    order = ["attributes.end_time DESC"]
+    runs: list[Run] = []
+    token = None
+    with store_errors():
+        while len(runs) < count:
+            size = min(1000, count - len(runs))
+            page = client.search_runs([store.experiment_id], query, max_results=size, order_by=order, page_token=token)
+            runs += page
+            if not (token := page.token):
+                break
+    return runs
