@@ -119,7 +119,7 @@ def latest_of_each_text(*conditions: str, by: str = "start_time") -> list[Run]:
         latest += following
 
 
-def _every_run(experiment_id: str, query: str, order_by: str = "attributes.start_time DESC") -> list[Run]:
+def every_run(experiment_id: str, query: str, order_by: str = "attributes.start_time DESC") -> list[Run]:
     """All runs of an experiment that match a query: the first 100,000, MLflow's own limit."""
     runs: list[Run] = mlflow.search_runs([experiment_id], query, order_by=[order_by], output_format="list")
     return runs
@@ -170,7 +170,7 @@ def _trainings(corpus_sha256: str, *conditions: str) -> list[FinishedTraining]:
     store = setup()
     query = " and ".join(["tags.stage = 'train'", f"tags.`corpus.sha256` = '{corpus_sha256}'", *conditions])
     with store_errors():
-        return list(map(_finished, _every_run(store.experiment_id, query)))
+        return list(map(_finished, every_run(store.experiment_id, query)))
 
 
 def _finished(run: Run) -> FinishedTraining:
@@ -197,7 +197,7 @@ def nested_trainings(parent: str, curves: Iterable[str]) -> list[NestedTraining]
     with store_errors():
         experiment = client.get_run(parent).info.experiment_id
         query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}'"
-        return [_nested(client, run, curves) for run in _every_run(experiment, query, "attributes.start_time")]
+        return [_nested(client, run, curves) for run in every_run(experiment, query, "attributes.start_time")]
 
 
 def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTraining:

@@ -64,7 +64,7 @@ def what_is_read(corpus: Corpus, preset: PresetName) -> str:
     return f"{fitted} Each epoch is a pass over {PASS_CHARS:,} of these; {held_out}."
 
 
-def _compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """The n-gram, the network and both together: label, validation and test perplexity, test bits per character.
 
     Results of trainings that are older than mixtures have none of both.
@@ -83,7 +83,7 @@ def _compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 def comparison_table(result: Mapping[str, Any]) -> str:
     """The n-gram baseline, the network and both together, as a Markdown table."""
     table = markdown_table(
-        ("", "validation perplexity", "test perplexity", "test bits per character"), _compared(result)
+        ("", "validation perplexity", "test perplexity", "test bits per character"), compared(result)
     )
     return (
         f"{table}\n\nThe network is that of epoch {result['best_epoch']} of {result['epochs']}, the best on validation."
@@ -189,7 +189,7 @@ def pipeline_table(
     spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
     heads = ("perplexity", "validation", "test", "bits per character (test)")
     stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
-    table = indent(text_table(heads, _compared(result)), "  ")
+    table = indent(text_table(heads, compared(result)), "  ")
     return (
         f"{name} on {result['corpus']}{stand_in}\n\n{table}\n\n"
         f"{fill(verdict(result), 112, initial_indent='  ', subsequent_indent='  ')}\n"

@@ -69,12 +69,22 @@ class Wording:
     caption: str
 
 
-def explorer_html(series: Sequence[Series], bars: Mapping[str, float], wording: Wording, has_front: bool = True) -> str:
-    """Render the explorer as one HTML element; ``bars`` are levels by label, ``has_front`` whether costs are shown."""
+def explorer_html(
+    series: Sequence[Series],
+    bars: Mapping[str, float],
+    wording: Wording,
+    has_front: bool = True,
+    anchor: str = "explorer",
+) -> str:
+    """Render the explorer as one HTML element with ``anchor`` as its id.
+
+    ``bars`` are levels by label. ``has_front``: whether the chart of perplexity against cost is drawn.
+    """
     return (
         html_environment()
         .get_template("explorer.html.jinja")
         .render(
+            id=anchor,
             box=(LEFT, RIGHT, TOP, BOTTOM, WIDTH, HEIGHT),
             colours=COLOURS,
             front=_front(series, bars) if has_front else None,

@@ -9,6 +9,8 @@ from scipy.optimize import isotonic_regression
 
 LINE_HEIGHT = 12  # of a label, in user units
 
+DIGITS = ((1,), (1, 3), (1, 2, 3, 5), range(1, 10), [digit / 10 for digit in range(10, 100)])  # of a decade's ticks
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -27,15 +29,19 @@ class Scale:
 
     @property
     def ticks(self) -> list[float]:
-        """Round numbers within the scale: a decade has one to four of them."""
+        """Round numbers within the scale: two at least, where there are two of two digits."""
         if not self.is_logarithmic:
             sizes = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
             step = next(size for size in sizes if self.high <= 6 * size)
             return [float(value) for value in range(step, floor(self.high) + 1, step)]
-        digits = (1, 2, 3, 5) if self.high < 50 * self.low else (1,)
         powers = range(floor(log10(self.low)), ceil(log10(self.high)) + 1)
-        values = [digit * 10.0**power for power in powers for digit in digits]
-        return [value for value in values if self.low <= value <= self.high]
+        within: list[float] = []
+        for digits in DIGITS if self.high >= 50 * self.low else DIGITS[2:]:
+            values = [digit * 10.0**power for power in powers for digit in digits]
+            within = [value for value in values if self.low <= value <= self.high]
+            if len(within) > 1:
+                break
+        return within
 
 
 @dataclass(frozen=True)
