@@ -74,7 +74,11 @@ def _export(step: Step, parts: tuple[Tensor, ...]) -> bytes:
         verbose=False,
     )
     assert program is not None
-    exported: bytes = program.model_proto.SerializeToString()
+    model = program.model_proto
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")  # stack traces with this machine's folders
+    exported: bytes = model.SerializeToString()
     return exported
 
 

@@ -150,8 +150,8 @@ def _verdict(subject: Subject, best: WholeTraining) -> str:
     sentence = verdict(best.result)
     pick = subject.search.result["picks"].get("best") if subject.search else None
     if pick:
-        return f"{pick['sentence']} Its seed {best.seed}: {sentence}"
-    return f"{best.name}, the best of the first group: {sentence}" if subject.kind == "experiment" else sentence
+        return f"{pick['sentence']} With seed {best.seed}, {sentence[0].lower()}{sentence[1:]}"
+    return f"Of the first group, {best.name} is best: {sentence}" if subject.kind == "experiment" else sentence
 
 
 def _cautions(subject: Subject, best: WholeTraining) -> list[str]:
