@@ -5,7 +5,7 @@ from typing import Literal
 
 from pipeline.errors import InputError
 from pipeline.support.wording import listed
-from pipeline.tracking.records import run_of
+from pipeline.tracking.records import run_of, tag
 from pipeline.tracking.references import NoSuchRunError, run_id_of
 from pipeline.tracking.trainings import (
     WholeSearch,
@@ -13,7 +13,6 @@ from pipeline.tracking.trainings import (
     experiment_of,
     finished_in,
     searches,
-    tag,
     where,
     whole_search,
     whole_training,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import log10
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -331,7 +332,7 @@ class _SearchDriver:
         for name, png in self._pictures(evaluated, chosen).items():
             self.run.picture(f"plots/{name}.png", png)
         result = self._result(evaluated, chosen, counts, seconds / 60)
-        self.run.metrics(_metrics(evaluated, chosen, counts), step=counts["trials"] + counts["confirmations"])
+        self.run.constants(_metrics(evaluated, chosen, counts))
         self.run.json(records.RESULT_FILE, result)
         expected = "" if self.minutes_expected is None else f" {self.minutes_expected:.1f} minutes were expected."
         took = f"The last command took {seconds / 60:.1f} minutes.{expected} Pictures: `plots/` among the artifacts."
@@ -382,8 +383,9 @@ def _metrics(evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mappi
     metrics |= {f"search/{name.replace(' ', '_')}": float(count) for name, count in counts.items()}
     if chosen:
         best = chosen["best"].point
-        metrics["final/val_perplexity"] = best.val.mean
-        metrics["cost/macs_per_char"] = float(best.candidate.macs_per_char)
+        metrics["result/val_perplexity"] = best.val.mean
+        metrics["size/macs_per_char"] = float(best.candidate.macs_per_char)
+        metrics["size/log10_macs_per_char"] = log10(best.candidate.macs_per_char)
     return metrics
 
 

@@ -292,12 +292,12 @@ class Begun:
     def part_of(self, corpus: Corpus) -> dict[str, str]:
         """The further inputs of the step key of the whole training, "mixed" if its parts will not be alike."""
         part_of = {name: self.options[name] for name in ("study", "mixed") if self.options.get(name)}
-        key = self.run.data.tags["step_key"]
+        key = records.tag(self.run, "step_key")
         inputs = {**_training_inputs(corpus, self.corpus_config, self.model, self.config), **part_of}
         if key != step_key("train", inputs):
             log.warning("The code or a library changed after %s was started; it may not be bit-identical", self.name)
             return part_of | {"mixed": key}
-        if self.run.data.tags.get("stopped", "").startswith(STOPPED_BY_TIME):
+        if records.tag(self.run, "stopped").startswith(STOPPED_BY_TIME):
             return part_of | {"mixed": key}  # the epoch that the time limit cut short stays short
         return part_of
 
@@ -338,7 +338,7 @@ def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()
         return train_the_rest()
     with runs.tracked_run("resume", f"resume-{begun.name}", {"trained_run": run_id}) as begun_by_mlflow:
         step = train_the_rest()
-        begun_by_mlflow.metrics(final_metrics(step.result))
+        begun_by_mlflow.constants(final_metrics(step.result))
         begun_by_mlflow.note(f"Resumed the training {plain(begun.name)} ({run_id}).")
     return step
 
@@ -398,8 +398,7 @@ def _record_environment(run: TrackedRun, epoch: int) -> None:
 
 def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
     """Record a finished training: metrics, plots, size, sample texts, the model and the page's text."""
-    metrics = final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters)
-    run.metrics(metrics, step=len(result.history))  # a training that is resumed with more epochs has two ends
+    run.constants(final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters))
     if result.stopped:
         run.tags({"stopped": result.stopped})
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]

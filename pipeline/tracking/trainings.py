@@ -15,7 +15,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.config import config_id
 from pipeline.errors import InputError
-from pipeline.tracking.records import CONFIG_TAG, RESULT_FILE, every_run, read_json, run_of
+from pipeline.tracking.records import CONFIG_TAG, RESULT_FILE, every_run, read_json, run_of, tag
 
 CURVES = ("perplexity/train", "perplexity/val", "perplexity_pooled/train", "perplexity_pooled/val")
 
@@ -134,7 +134,7 @@ def where() -> str:
 def _trainings(experiment_id: str, query: str) -> tuple[WholeTraining, ...]:
     client = MlflowClient()
     with store_errors():
-        runs = every_run(experiment_id, query, "attributes.start_time")
+        runs = every_run(experiment_id, query, is_latest_first=False)
         return tuple(_whole(client, run) for run in runs if CONFIG_TAG in run.data.tags)
 
 
@@ -155,8 +155,3 @@ def _whole(client: MlflowClient, run: Run) -> WholeTraining:
         commit=tag(run, "git.commit"),
         is_dirty=tag(run, "git.dirty") == "true",
     )
-
-
-def tag(run: Run, name: str) -> str:
-    """A tag of this project's bookkeeping, by its hidden name or the one of earlier versions."""
-    return str(run.data.tags.get(f"mlflow.tmlm.{name}", run.data.tags.get(name, "")))

@@ -10,6 +10,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from pipeline.tracking.names import HIDDEN
+
 TAG_PREFIX = "mlflow.sharedViewState."
 
 ALL_TEXTS = "tmlm-models"  # a table only: figures of different texts share no chart
@@ -29,7 +31,7 @@ def models_view(corpus_sha256: str | None) -> dict[str, Any]:
     if corpus_sha256 is None:
         state["compareRunCharts"] = [{**chart, "deleted": True} for chart in state["compareRunCharts"]]
     else:
-        state["searchFilter"] += f" and tags.`corpus.sha256` = '{corpus_sha256}'"
+        state["searchFilter"] += f" and tags.`{HIDDEN}corpus.sha256` = '{corpus_sha256}'"
     return state
 
 

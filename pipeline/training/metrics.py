@@ -1,16 +1,19 @@
-"""The metrics of a training: the names under which its curves, its final figures and its cost are recorded.
+"""The metrics of a training: the names under which its curves, its result, its size and its speed are recorded.
+
+The UI sorts sections by name: the curves (``perplexity/``) come before ``result/``, ``size/`` and ``speed/``.
 
 The UI's charts and columns (``pipeline/tracking/models_view.json``) refer to these names; a test compares them.
 """
 
 from collections.abc import Mapping
+from math import log10
 from typing import Any
 
 from models.complexity import Complexity
 from pipeline.config import PresetName
 from pipeline.training.loop import EpochPoint
 
-FINAL = (
+RESULT = (
     "val_perplexity",
     "test_perplexity",
     "test_bits_per_char",
@@ -23,7 +26,9 @@ FINAL = (
 
 CALIBRATED = ("calibrated_ngram_val_perplexity", "calibrated_ngram_test_perplexity")  # of models on top of an n-gram
 
-COST = ("parameters", "stored_numbers", "macs_per_char", "train_seconds", "chars_per_second")
+SIZE = ("parameters", "stored_numbers", "macs_per_char")
+
+SPEED = ("train_seconds", "chars_per_second")
 
 
 def epoch_metrics(point: EpochPoint, preset: PresetName) -> dict[str, float]:
@@ -45,16 +50,18 @@ def epoch_metrics(point: EpochPoint, preset: PresetName) -> dict[str, float]:
 
 def final_metrics(result: Mapping[str, Any]) -> dict[str, float]:
     """The figures by which runs are compared, from a training's flat result."""
-    final = {f"final/{name}": result[name] for name in FINAL}
-    calibrated = {f"final/{name}": result[name] for name in CALIBRATED if name in result}
-    return final | calibrated | {f"cost/{name}": result[name] for name in COST}
+    reached = {f"result/{name}": result[name] for name in RESULT}
+    calibrated = {f"result/{name}": result[name] for name in CALIBRATED if name in result}
+    sizes = {f"size/{name}": result[name] for name in SIZE}
+    sizes["size/log10_macs_per_char"] = log10(result["macs_per_char"])
+    return reached | calibrated | sizes | {f"speed/{name}": result[name] for name in SPEED}
 
 
 def size_metrics(size: Complexity, trained_parameters: int) -> dict[str, float]:
     """The model's size in the report's convention too, and without element-wise operations."""
     return {
-        "cost/matmul_macs_per_char": size.matmul_macs_per_char,
-        "cost/report_parameters": size.report_parameters,
-        "cost/report_macs": size.report_macs,
-        "cost/trained_parameters": trained_parameters,
+        "size/matmul_macs_per_char": size.matmul_macs_per_char,
+        "size/report_parameters": size.report_parameters,
+        "size/report_macs": size.report_macs,
+        "size/trained_parameters": trained_parameters,
     }

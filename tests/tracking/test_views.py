@@ -8,7 +8,7 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.tracking import views
 from pipeline.training.loop import EpochPoint
-from pipeline.training.metrics import COST, FINAL, epoch_metrics, final_metrics, size_metrics
+from pipeline.training.metrics import RESULT, SIZE, SPEED, epoch_metrics, final_metrics, size_metrics
 
 
 def state_of(tag: str) -> dict:
@@ -26,8 +26,8 @@ def test_a_view_is_an_experiment_tag_that_unpacks_to_its_state():
     assert key == f"mlflow.sharedViewState.{views.key_of(DIGEST)}"
     assert json.loads(value)["name"] == "time-machine: models"
     state = state_of(value)
-    assert state["searchFilter"] == f"tags.stage = 'train' and tags.`corpus.sha256` = '{DIGEST}'"
-    assert state["orderByKey"] == "metrics.`final/val_perplexity`"
+    assert state["searchFilter"] == f"tags.stage = 'train' and tags.`mlflow.tmlm.corpus.sha256` = '{DIGEST}'"
+    assert state["orderByKey"] == "metrics.`result/val_perplexity`"
     assert [chart["type"] for chart in state["compareRunCharts"] if not chart["deleted"]][:3] == [
         "LINE",
         "SCATTER",
@@ -59,7 +59,7 @@ def test_links_open_the_machine_learning_side_of_the_ui():
 
 def test_the_views_name_only_figures_that_runs_record():
     point = EpochPoint(1, 9.0, 8.0, 9.0, 8.0, 0.01, 1.0, 2.0, 100)
-    result = dict.fromkeys([*FINAL, *COST], 1.0)
+    result = dict.fromkeys([*RESULT, *SIZE, *SPEED], 1.0)
     recorded = set(epoch_metrics(point, "report")) | set(final_metrics(result))
     recorded |= set(size_metrics(closed_form(ModelConfig(), 28), 1))
     for digest in (None, DIGEST):
