@@ -31,9 +31,9 @@ def train_command(training: WholeTraining) -> str:
     return _command("train", {**_text_options(training), **_changed(recorded)})
 
 
-def search_command(search: WholeSearch) -> str:
-    """The ``tmlm search`` that repeats a study, with every option that is not its default."""
-    options = {"study_name": search.study, **_text_options(search.trainings[0]), **_given(search.options)}
+def search_command(search: WholeSearch, training: WholeTraining) -> str:
+    """The ``tmlm search`` that repeats a study, of which ``training`` is one, with every option not at its default."""
+    options = {"study_name": search.study, **_text_options(training), **_given(search.options)}
     return _command("search", options)
 
 

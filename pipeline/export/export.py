@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.export.model_files import CONFIG, ONNX, VOCABULARY, WEIGHTS, model_files
+from pipeline.export.model_files import CONFIG, ONNX, VOCABULARY, WEIGHTS, ModelFiles, model_files
 from pipeline.export.page import ExportedModel, page
 from pipeline.export.subject import Subject, subject_of
 from pipeline.export.tables import curves_csv, front_csv, runs_csv
@@ -60,9 +60,10 @@ def _check_is_free(folder: Path, name: str) -> None:
 def _models(subject: Subject) -> tuple[dict[str, bytes], list[ExportedModel]]:
     """The files of the models by path, and the models: a training's own, or a study's picks, the best last."""
     files: dict[str, bytes] = {}
-    models = []
+    models, read = [], dict[str, ModelFiles]()  # by run: one may have several names
     for name, (place, training) in _chosen(subject).items():
-        found = model_files(training)
+        found = read.get(training.run_id) or model_files(training)
+        read[training.run_id] = found
         files |= {f"{place}/{file}": data for file, data in found.files.items()}
         models.append(ExportedModel(name, place, training, found.vocab_size, found.without_onnx))
     return files, models

@@ -21,7 +21,9 @@ TOLERANCE = 1e-5  # largest difference of a logit or a state from torch's
 
 CHECKED_STEPS = 8
 
-HOW_TO_INSTALL = "pip install 'time-machine-lm[onnx]', then export again, writes each model's step as ONNX too."
+HOW_TO_INSTALL = (
+    "With the extra onnx (pip install '.[onnx]' in the checkout), a step of each model is written as ONNX too."
+)
 
 
 class Step(nn.Module):

@@ -312,5 +312,5 @@ def _commands(subject: Subject, parts: Sequence[Part]) -> list[str]:
     commit = parts[0].best.commit
     checkout = [f"git checkout {commit}"] if commit and subject.kind != "experiment" else []
     if subject.search:
-        return [*checkout, search_command(subject.search)]
+        return [*checkout, search_command(subject.search, parts[0].best)]
     return [*checkout, *(train_command(part.best) for part in parts)]

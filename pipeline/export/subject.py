@@ -86,7 +86,10 @@ def _of_run(run_id: str) -> Subject:
 
 def _study(run_id: str) -> Subject:
     search = whole_search(run_id)
-    subject = Subject("study", search.study, search.trainings, search)
+    nested = {training.run_id for training in search.trainings}
+    members = [run_id for member in search.result.get("front", ()) for run_id in member["run_ids"]]
+    reused = tuple(whole_training(member) for member in members if member not in nested)  # of an earlier parent run
+    subject = Subject("study", search.study, (*search.trainings, *reused), search)
     if not search.result or not subject.finished:
         raise InputError(
             f"the study {search.study} has no result yet; the same command again finishes it: "

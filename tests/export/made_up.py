@@ -59,7 +59,7 @@ def training(number: int = 0, seed: int = 0, epochs: int = EPOCHS, **changes: An
 
 
 def study(trials: int = 3, name: str = "tiny", **changes: Any) -> Subject:
-    """A search whose front has all configurations, the last of them with two seeds; ``changes`` are of each training."""
+    """A search whose front has all configurations, the last with two seeds; ``changes`` are of each training."""
     trainings = tuple(training(number, **changes) for number in range(trials))
     again = training(trials - 1, seed=1, **changes)
     members = [(each,) for each in trainings[:-1]] + [(trainings[-1], again)]

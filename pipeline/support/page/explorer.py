@@ -10,12 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipeline.support.page.rendering import html_environment, shared_script
-from pipeline.support.page.svg import Scale, apart, path
+from pipeline.support.page.svg import Label, Scale, apart, path
 from pipeline.support.plotting import si
 from pipeline.support.statistics import geometric_mean
 
 WIDTH, HEIGHT = 360, 280  # of a chart, in user units: about the pixels of a narrow screen
 LEFT, RIGHT, TOP, BOTTOM = 30, 280, 20, 244  # edges of the plot
+
+NAME_WIDTH, NAME_HEIGHT = 50, 5  # of two names of points that are nearer, one is left out
+
+LEAST_GAP = 9  # between the labels of curves
 
 COLOURS = 6  # of the style sheet
 
@@ -147,11 +151,29 @@ def _front(series: Sequence[Series], bars: Mapping[str, float]) -> dict[str, Any
             for shape, each in others.items()
         ],
         "line": path([(x(each.cost), y(each.mean)) for each in members]),
-        "names": [{"text": each.shape, "x": x(each.cost) - 7, "y": y(each.mean) + 7} for each in members],
+        "names": _readable([{"text": each.shape, "x": x(each.cost) - 7, "y": y(each.mean) + 7} for each in members]),
         "x_ticks": [(x(tick), si(tick)) for tick in x.ticks],
         "y_ticks": [(y(tick), f"{tick:g}") for tick in y.ticks],
         "bars": apart([(name, RIGHT, y(value)) for name, value in bars.items()], TOP, BOTTOM),
     }
+
+
+def _readable(names: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The names beside the points of a front, from the last on, without those that would cover another."""
+    kept: list[dict[str, Any]] = []
+    for name in reversed(names):
+        if all(abs(name["x"] - other["x"]) > NAME_WIDTH or abs(name["y"] - other["y"]) > NAME_HEIGHT for other in kept):
+            kept.append(name)
+    return kept[::-1]
+
+
+def _end_labels(series: Sequence[Series], bars: int, ends: Sequence[tuple[str, float, float]]) -> list[Label]:
+    """A label beside the end of each level and curve; if there is no room for all, apart are those shown at first."""
+    if len(ends) <= (BOTTOM - TOP) / LEAST_GAP:
+        return apart(ends, TOP, BOTTOM)
+    first = [*range(bars), *(bars + number for number, each in enumerate(series) if each.is_shown)]
+    placed = dict(zip(first, apart([ends[number] for number in first], TOP, BOTTOM), strict=True))
+    return [placed.get(number) or Label(text, x, y, y) for number, (text, x, y) in enumerate(ends)]
 
 
 def _curves(series: Sequence[Series], bars: Mapping[str, float]) -> dict[str, Any]:
@@ -174,7 +196,7 @@ def _curves(series: Sequence[Series], bars: Mapping[str, float]) -> dict[str, An
         lines.append(line)
         epochs = min(map(len, each.val))
         ends.append((each.shape, x(epochs), y(geometric_mean([curve[epochs - 1] for curve in each.val]))))
-    labels = apart(ends, TOP, BOTTOM)
+    labels = _end_labels(series, len(bars), ends)
     return {
         "lines": [{**line, "label": label} for line, label in zip(lines, labels[len(bars) :], strict=True)],
         "bars": labels[: len(bars)],
