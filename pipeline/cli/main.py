@@ -488,6 +488,33 @@ def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, a
 
 
 @cli.command(section=LOOK)
+@click.argument("reference", metavar="RUN|STUDY|EXPERIMENT", type=completion.TRAINING)
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    type=completion.FILE,
+    required=True,
+    help="Folder to write to; nothing in it is overwritten.",
+)
+@json_flag
+def export(reference: str, output: str, as_json: bool) -> None:
+    """Write a page to share, with its data.
+
+    A run (by its id, the beginning of one, or latest), a study or an MLflow experiment (by name) becomes a folder that
+    needs no MLflow: one page (index.html) with curves, front, sample texts, tables and how to repeat it, the figures
+    as CSV, and the models as safetensors (and ONNX, with the extra of that name).
+    """
+    from pathlib import Path
+
+    from pipeline.export.export import export
+
+    result = export(reference, Path(output))
+    files = "\n".join(f"  {file}" for file in result["files"])
+    show(result, as_json, f"{result['kind']} {result['name']}\n{files}\n\npage {result['page']}")
+
+
+@cli.command(section=LOOK)
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
 def ui(port: int) -> None:
     """Start the MLflow UI.

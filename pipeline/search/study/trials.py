@@ -22,10 +22,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
+from pipeline.config import PRUNED, CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RemoteError, TmlmError, TrainingDivergedError, is_out_of_memory
 from pipeline.search.front import Candidate
-from pipeline.search.pruning import PRUNED
 from pipeline.search.space import Space, configs_of, shape_of
 from pipeline.search.study import attributes, dashboard
 from pipeline.search.study.attributes import (
