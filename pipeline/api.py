@@ -403,6 +403,7 @@ def search(
     trials: int = SearchConfig.trials,
     quick: bool = False,
     stop_hopeless: bool = False,
+    take_aliases: bool = False,
     **options: Any,
 ) -> "Search":
     """Search cell, layers and hidden size for low perplexity at low cost, as ``tmlm search`` does.
@@ -415,6 +416,8 @@ def search(
         quick: Take a first look at small models, in about a minute on two cores: every option that is left out has the
             value of ``tmlm search --quick``.
         stop_hopeless: Prune a trial when even an optimistic extrapolation of its curve stays behind the front.
+        take_aliases: Let the aliases best, knee and small of the registered model name this study's picks even if
+            another study has them.
         **options: Any other option of ``tmlm search``, with ``_`` for ``-``: the fields of SearchConfig and
             CorpusConfig. A range is "8..64"; a choice is "8,16" or a list, [8, 16].
 
@@ -438,7 +441,8 @@ def search(
     given = _checked("search", {"corpus": corpus, "trials": trials, **options}, SearchConfig, CorpusConfig)
     corpus_config = CorpusConfig(**{f.name: given.pop(f.name, f.default) for f in fields(CorpusConfig)})
     config = quick_search(SearchConfig(**given)) if quick else SearchConfig(**given)
-    return Search(search_stage.search(config, corpus_config, stop_hopeless, write_line).result)
+    claim: Literal["own", "free", "all"] = "all" if take_aliases else "own" if quick else "free"
+    return Search(search_stage.search(config, corpus_config, stop_hopeless, write_line, claim=claim).result)
 
 
 class Search:
@@ -475,7 +479,7 @@ class Search:
 
     @property
     def picks(self) -> pd.DataFrame:
-        """The named members of the front, small, knee and best: the run to use, and the reason in a sentence."""
+        """The named members of the front, small, knee and best: the run, the reason in a sentence, and the aliases."""
         return pd.DataFrame.from_dict(self.result["picks"], orient="index")
 
     def load(self, pick: Literal["small", "knee", "best"] = "knee") -> Model:
