@@ -11,7 +11,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -320,8 +320,13 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     + ".",
     group="Search",
 )
+@switch(
+    "--take-aliases",
+    "Let @best, @knee and @small name this study's picks even if another study has them.",
+    group="Search",
+)
 @json_switch
-def search(stop_hopeless: bool, quick: bool, as_json: bool, **options: Any) -> None:
+def search(stop_hopeless: bool, quick: bool, take_aliases: bool, as_json: bool, **options: Any) -> None:
     """Search for low perplexity at low cost.
 
     An Optuna study of cell, layers and hidden size: validation perplexity against MACs per character. A range is
@@ -333,11 +338,14 @@ def search(stop_hopeless: bool, quick: bool, as_json: bool, **options: Any) -> N
     from pipeline.stages import search
     from pipeline.tracking import links
 
-    done = search.search(config, corpus_config, stop_hopeless, say)
+    claim: Literal["own", "free", "all"] = "all" if take_aliases else "own" if quick else "free"
+    done = search.search(config, corpus_config, stop_hopeless, say, claim=claim)
     name = f"search {config.study_name} on {done.result['corpus']}"
     if quick:
         name = f"quick {name}: a first look at small models after {config.epochs} epochs, one seed each"
-    table = search_summary.search_table(name, done.evaluated, done.picks, done.counts, done.links, links.how_to_start())
+    table = search_summary.search_table(
+        name, done.evaluated, done.picks, done.registered, done.counts, done.links, links.how_to_start()
+    )
     show(done.result, as_json, table)
 
 
