@@ -76,10 +76,11 @@ def _timed(step: Callable[[], Step]) -> tuple[Step, float]:
 
 
 def _record(run: TrackedRun, steps: list[Step], result: dict[str, Any]) -> None:
-    """Record the result in the parent run: metrics, result.json, the training's curves, and links to the steps."""
+    """Record in the parent run what its steps have found: the training's parameters, metrics and curves, and links."""
+    run.params(records.run_of(result["trained_run"]).data.params)
     run.constants(final_metrics(result))
     run.tags({"trained_run": result["trained_run"]})
     run.json(records.RESULT_FILE, result)
-    run.picture(CURVES_PLOT, records.artifact_path(result["trained_run"], CURVES_PLOT).read_bytes())
+    run.picture(CURVES_PLOT, records.artifact_path(result["trained_run"], CURVES_PLOT).read_bytes(), result["epochs"])
     links = {step.stage: (step.run_id, step.reused) for step in steps}
     run.note(pipeline_note(run.store.experiment_id, links, result))

@@ -196,6 +196,7 @@ class _ReproductionDriver:
         workers = self._workers(waiting) if waiting else 1
         with search_progress(run.name, workers, CLOSING_SECONDS) as self.bar:
             if waiting:
+                run.params({"workers": workers})
                 with make_pool(workers) as pool:
                     self._estimate(pool, waiting, workers)
                     self._train(pool, waiting)
