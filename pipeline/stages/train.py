@@ -231,7 +231,7 @@ def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig,
             run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
             raise
     run.send_checkpoints()
-    _record_result(run, corpus, model, config, result, is_part_of_a_study=bool(setting.study))
+    _record_result(run, corpus, model, config, result)
     run.forget_checkpoints()
     kept = {"checkpoint": run.address_of(f"checkpoints/{BEST_CHECKPOINT}")} if run.has_remote_artifacts else {}
     return {
@@ -399,26 +399,15 @@ def _record_environment(run: TrackedRun, epoch: int) -> None:
         run.yaml(f"environment-from-epoch-{epoch:04d}.yaml", environment)
 
 
-def _record_result(
-    run: TrackedRun,
-    corpus: Corpus,
-    model: ModelConfig,
-    config: TrainConfig,
-    result: Result,
-    is_part_of_a_study: bool,
-) -> None:
-    """Record a finished training: metrics, plots, size, sample texts, the model and the page's text.
-
-    The curves are an image on the page too, but not for the many trainings of a study: it takes 0.1 s and 90 kB.
-    """
+def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
+    """Record a finished training: metrics, plots, size, sample texts, the model and the page's text."""
     run.constants(final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters))
     if result.stopped:
         run.tags({"stopped": result.stopped})
-    step = None if is_part_of_a_study else len(result.history)
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
     baselines = result.baselines["val"].perplexities()
     title = f"{run.name} on {corpus.label}"
-    run.picture(CURVES_PLOT, figures.perplexity_curves(*curves, result.best.epoch, baselines, title), step)
+    run.picture(CURVES_PLOT, figures.perplexity_curves(*curves, result.best.epoch, baselines, title))
     run.picture("plots/gap.png", figures.generalisation_gap(*curves, f"Generalisation gap, {title}"))
     run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), asdict(result.complexity)))
     run.text("samples/final.md", samples_table(result.samples))

@@ -70,7 +70,7 @@ P = Arguments("P")
 
 T = TypeVar("T")
 
-UNDECIDED = (None, "auto")  # options that the command decides
+UNDECIDED = (None, "auto", "")  # values of options that the command decides, or that are empty
 
 SERVED_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "safetensors")  # what served_model.py needs
 
@@ -169,7 +169,7 @@ class TrackedRun:
     def params(self, values: Mapping[str, Any]) -> None:
         """Log parameters, except those that are logged already, as by ``mlflow run``: MLflow refuses to change them.
 
-        Undecided options (None, "auto") are left out, so that the value that is used can be logged once it is known.
+        Undecided options (None, "auto", "") are left out, so that the value that is used can be logged once it is known.
         """
         decided = {key: value for key, value in values.items() if value not in UNDECIDED}
         new = {key: str(value) for key, value in decided.items() if key not in self._params}
@@ -186,7 +186,12 @@ class TrackedRun:
 
         Steps that a resumed run had already recorded are skipped.
         """
-        self._log({key: value for key, value in values.items() if step not in self._recorded(key)}, step)
+        self._log([(key, value, step) for key, value in values.items() if step not in self._recorded(key)])
+
+    @recorded
+    def curve(self, key: str, values: Mapping[int, float]) -> None:
+        """Log a whole curve: a value for each step."""
+        self._log([(key, value, step) for step, value in values.items()])
 
     @recorded
     def constants(self, values: Mapping[str, float]) -> None:
@@ -195,11 +200,11 @@ class TrackedRun:
         Of a resumed run only those that differ from the recorded ones are logged; the last value logged counts.
         """
         before = self.client.get_run(self.id).data.metrics if self._is_resumed else {}
-        self._log({key: value for key, value in values.items() if before.get(key) != rounded(value)}, 0)
+        self._log([(key, value, 0) for key, value in values.items() if before.get(key) != rounded(value)])
 
-    def _log(self, values: Mapping[str, float], step: int) -> None:
+    def _log(self, points: Iterable[tuple[str, float, int]]) -> None:
         now = int(1000 * time.time())
-        metrics = [Metric(key, rounded(value), now, step) for key, value in values.items()]
+        metrics = [Metric(key, rounded(value), now, step) for key, value, step in points]
         self.client.log_batch(self.id, metrics=metrics)
 
     def _recorded(self, key: str) -> set[int]:
@@ -222,7 +227,10 @@ class TrackedRun:
 
     @recorded
     def picture(self, path: str, png: bytes, step: int | None = None) -> None:
-        """Record a PNG as an artifact, and with a step also as an image among the charts of the run's page."""
+        """Record a PNG as an artifact, and with a step also as an image among the charts of the run's page.
+
+        There the image is below the run's parameters: not for runs with many.
+        """
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / Path(path).name
             file.write_bytes(png)

@@ -67,8 +67,8 @@ def test_a_training_records_all_that_its_page_should_show(trained):
     assert f"{step.result['ngram_order']}-gram" in said
     assert (prompt, text[:3]) == ("**it has** (sample, temperature 0.7)", "```")
     assert artifacts(step.run_id) == {
-        "checkpoints", "complexity.txt", "config.yaml", "costs.json", "environment.yaml", "images", "plots",
-        "result.json", "samples",
+        "checkpoints", "complexity.txt", "config.yaml", "costs.json", "environment.yaml", "plots", "result.json",
+        "samples",
     }  # fmt: skip
     assert artifacts(step.run_id, "checkpoints") == {"checkpoints/best.safetensors", "checkpoints/last.safetensors"}
     assert artifacts(step.run_id, "plots") == {"plots/perplexity.png", "plots/gap.png"}
