@@ -36,15 +36,16 @@ from pipeline.tracking.step import (
     corpus_keys,
     corpus_options,
     corpus_tags,
+    dataset_of,
     record_datasets,
     run_step,
     same_text,
     step_key,
 )
 from pipeline.training import figures
-from pipeline.training.experiment import MAY_CHANGE, Experiment, Observer, Result, steps_kept
+from pipeline.training.experiment import MAY_CHANGE, Experiment, Observer, Result, check_can_train, steps_kept
 from pipeline.training.loop import EpochPoint, Training
-from pipeline.training.metrics import epoch_metrics, final_metrics, size_metrics
+from pipeline.training.metrics import epoch_metrics, final_metrics, size_metrics, split_of
 from pipeline.training.samples import prompts_for, sample_texts
 from pipeline.training.summary import complexity_text, samples_table, training_note
 from pipeline.training.timing import Timing, TimingTask, time_training
@@ -102,9 +103,10 @@ def train(
 
     With ``reuse``, a finished run with the same step key is reused and a stopped one resumed. The run has the curves,
     the final metrics, the configuration and environment, plots, sample texts, both checkpoints, and the model to be
-    served. Raises InputError for a text or shape that can't be trained, TrainingDivergedError, and RecordingError if
-    the store refuses.
+    served. Raises InputError for a text or shape that can't be trained, before a run is started,
+    TrainingDivergedError, and RecordingError if the store refuses.
     """
+    check_can_train(corpus, model, config)
     name = run_name(corpus, model, config)
     part_of = {"study": setting.study} if setting.study else {}
 
@@ -400,8 +402,14 @@ def _record_environment(run: TrackedRun, epoch: int) -> None:
 
 
 def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
-    """Record a finished training: metrics, plots, size, sample texts, the model and the page's text."""
-    run.constants(final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters))
+    """Record a finished training: the model, metrics, plots, size, sample texts and the page's text."""
+    assert result.checkpoint is not None
+    text = prompts_for(corpus.vocabulary)[0]
+    model_id = run.model(model.shape, result.checkpoint, text, result.best.epoch, {"corpus": corpus.label})
+    metrics = final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters)
+    of_splits = {split: dataset_of(corpus, config.preset, split) for split in ("val", "test")}
+    datasets = {key: of_splits[split] for key in metrics if (split := split_of(key))}
+    run.constants(metrics, model_id, datasets)
     if result.stopped:
         run.tags({"stopped": result.stopped})
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
@@ -413,8 +421,6 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     run.text("samples/final.md", samples_table(result.samples))
     run.json("samples/final.json", {"samples": [asdict(sample) for sample in result.samples]})
     run.json(records.COSTS_FILE, result.block_costs)
-    assert result.checkpoint is not None
-    run.model(result.checkpoint, prompts_for(corpus.vocabulary)[0])
     run.note(training_note(corpus, model, config, result))
 
 

@@ -65,3 +65,9 @@ def size_metrics(size: Complexity, trained_parameters: int) -> dict[str, float]:
         "size/report_macs": size.report_macs,
         "size/trained_parameters": trained_parameters,
     }
+
+
+def split_of(metric: str) -> str | None:
+    """The split of the text that a final metric was measured on ("val" or "test"); None for sizes and speeds."""
+    name = metric.rpartition("/")[2]
+    return next((split for split in ("val", "test") if f"{split}_" in name), None)

@@ -64,7 +64,8 @@ def test_the_parents_page_has_what_the_training_has(first):
     assert {"result/val_perplexity", "size/log10_macs_per_char", "speed/train_seconds"} <= parent.metrics.keys()
     for curve in CURVES:
         of_parent, of_training = (records.curve(first.result[name], curve) for name in ("run_id", "trained_run"))
-        assert of_parent == of_training != []
+        assert of_parent == of_training
+        assert len(of_training) == 2
 
 
 def test_the_parents_note_begins_with_the_verdict_and_a_text(first):
