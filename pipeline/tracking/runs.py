@@ -61,7 +61,7 @@ from pipeline.tracking import final_status
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.records import artifact_path, resumable_run
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of
-from pipeline.tracking.views import view_tag
+from pipeline.tracking.ui import views
 
 log = logging.getLogger(__name__)
 
@@ -307,7 +307,8 @@ def tracked_run(
         with defer_signals(), store_errors(), quiet_warnings():
             close_the_dead(store)
             if digest := tags.get("corpus.sha256"):
-                tag_experiment(store.experiment_id, dict([view_tag(f"{tags['corpus']}: models", digest)]))
+                of_text = views.of_text(tags["corpus"], digest)
+                tag_experiment(store.experiment_id, dict(view.tag for view in of_text))
             all_tags = {"stage": stage, **process_tags(), **git_tags(), **tags}  # set when the run is created
             run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)
             _open.append(run)

@@ -182,10 +182,9 @@ def pipeline_table(
     name: str,
     seconds: Mapping[str, tuple[float, bool]],
     result: Mapping[str, Any],
-    links: Mapping[str, str],
-    how_to_start: str,
+    link: str,
 ) -> str:
-    """What the main job prints: comparison with the baseline, cost, time of each step, a sample and links."""
+    """What the main job prints: comparison with the baseline, cost, time of each step, a sample and the link."""
     spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
     heads = ("perplexity", "validation", "test", "bits per character (test)")
     stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
@@ -197,6 +196,5 @@ def pipeline_table(
         f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}\n"
         f"  time: {spent}\n\n"
         f"{fill(result['texts'][0], 112, initial_indent='  ', subsequent_indent='  ')}\n\n"
-        + "\n".join(f"  {label:<7} {url}" for label, url in links.items())
-        + f"\n  ({how_to_start})"
+        + indent(link, "  ")
     )

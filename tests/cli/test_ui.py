@@ -19,9 +19,10 @@ from mlflow.tracking import MlflowClient
 from pipeline.cli import ui
 from pipeline.cli.main import cli
 from pipeline.errors import InputError
-from pipeline.tracking import links as links_module
 from pipeline.tracking.runs import begun_run
 from pipeline.tracking.store import Store, setup
+from pipeline.tracking.ui import links as links_module
+from pipeline.tracking.ui import views
 from tests.checkout import ROOT
 from tests.databases import standing_in
 from tests.limits import SLACK
@@ -55,6 +56,9 @@ class Server:
         return self
 
     def __exit__(self, *what: object) -> None: ...
+
+    def poll(self) -> int:
+        return 0
 
     def wait(self) -> int:
         return 0
@@ -140,12 +144,12 @@ def test_no_second_ui_is_started_for_a_server(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", None)
     address = "https://server:8080/mlflow"
     with pytest.raises(InputError, match=f"tracking server, which has its own UI: open {address}, or unset"):
-        ui.serve(5000, print)
+        ui.serve(5000, None, print)
 
 
 @pytest.mark.usefixtures("plain_artifacts")
 def test_training_on_another_alphabet_prints_commands_that_work(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(links_module, "_shows", lambda port, store: False)
+    monkeypatch.setattr(links_module, "shows", lambda port, store: False)
     text = tmp_path / "chinese.txt"
     text.write_text("天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏" * 100)
     printed = said("train", "--corpus", str(text), "--alphabet", "raw", *TINY)
@@ -160,6 +164,6 @@ def test_tmlm_ui_notes_its_port(store, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", Server)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert ui.serve(port, lambda line: None) == 0
+        assert ui.serve(port, None, lambda line: None) == 0
     assert int((store / "mlruns" / ".ui-port").read_text()) == int(Server.command[Server.command.index("--port") + 1])
     assert int((store / "mlruns" / ".ui-port").read_text()) > port

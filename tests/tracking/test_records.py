@@ -28,24 +28,6 @@ def test_a_finished_step_whose_artifacts_are_gone_is_done_again(store):
     assert records.finished_step("k") is None
 
 
-def test_texts_with_views_are_found_without_reading_every_training(store, monkeypatch):
-    read: list[int] = []
-    search_runs = MlflowClient.search_runs
-
-    def counted(*args: Any, **options: Any) -> Any:
-        found = search_runs(*args, **options)
-        read.append(len(found))
-        return found
-
-    monkeypatch.setattr(MlflowClient, "search_runs", counted)
-    for name in ("first", "second", "second", "second", "second"):
-        with runs.tracked_run("train", "a run", {"corpus": name, "corpus.sha256": name.ljust(64, "0")}):
-            pass
-    read.clear()
-    assert list(records.texts_with_views()) == ["second", "first", "all texts"]
-    assert read == [1, 1, 0], "one training of each text"
-
-
 @pytest.mark.parametrize("model", ["0" * 32, "no/such/file", "models:/nothing/1", "runs:/" + "0" * 32 + "/model", ""])
 def test_a_model_that_is_not_there_is_refused_in_words(store, model):
     with pytest.raises(InputError, match="MODEL"):

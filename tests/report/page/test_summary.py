@@ -11,7 +11,7 @@ def test_the_note_and_the_printed_table_have_a_row_for_each_configuration():
     made = with_runs(made, "rnn-torch-1x128", ())
     made = with_runs(made, "lstm-torch-2x32", (cut(made["lstm-torch-2x32"].runs[0], 12),))
     held = checks(made)
-    note, printed = reproduction_note(made, (), held), reproduction_table(made, (), held, "report.html", "tmlm ui")
+    note, printed = reproduction_note(made, (), held), reproduction_table(made, (), held, "report.html", "link")
     best = min(made["gru-torch-2x32"].runs[0].val)
     for text in (note, printed):
         rows = {line.strip("| ").split()[0]: line for line in text.splitlines() if "torch-" in line}
