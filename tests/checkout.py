@@ -15,6 +15,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.tracking.names import with_bare_names
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -58,7 +60,7 @@ class Checkout:
         return self.run("mlflow", "run", ".", "--env-manager", "local", *words, code=code)
 
     def runs(self) -> list[dict[str, Any]]:
-        """Every run with its tags and parameters, oldest first."""
+        """Every run with its tags (by bare names too) and parameters, oldest first."""
         with closing(sqlite3.connect(self.database)) as connection:
             rows = connection.execute("SELECT run_uuid, name, status, artifact_uri FROM runs ORDER BY start_time")
             runs = [dict(zip(("id", "name", "status", "artifacts"), row, strict=True)) for row in rows]
@@ -66,6 +68,7 @@ class Checkout:
                 for table in ("tags", "params", "latest_metrics"):
                     found = connection.execute(f"SELECT key, value FROM {table} WHERE run_uuid=?", (run["id"],))
                     run[table] = dict(found.fetchall())
+                run["tags"] = with_bare_names(run["tags"])
         return runs
 
     def query(self, sql: str, *values: str) -> list[tuple]:

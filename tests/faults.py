@@ -45,7 +45,7 @@ TRAININGS = {
                                                 "--epochs", "2", "--batch-size", "64"],
 }  # fmt: skip
 ALWAYS = ["--sample-every", "2"]
-OF_THE_CLOCK = ("training/seconds", "cost/train_seconds", "cost/chars_per_second")
+OF_THE_CLOCK = ("training/seconds", "speed/train_seconds", "speed/chars_per_second")
 IN_TIME_SECONDS = 5.0  # from a signal to the end of the process
 AT_ONCE_SECONDS = 1.5  # from a second Ctrl-C
 TWICE_SECONDS = 0.4  # between the two: less is one that came on two ways (pipeline.support.signals.SAME_SECONDS)
@@ -159,7 +159,8 @@ class Lab:
         """The runs that a process has begun or gone on with: stage -> id and status."""
         found = self.checkout.query(
             "SELECT stage.value, r.run_uuid, r.status FROM runs r JOIN tags p USING (run_uuid) "
-            "JOIN tags stage USING (run_uuid) WHERE p.key='process.pid' AND p.value=? AND stage.key='stage'",
+            "JOIN tags stage USING (run_uuid) "
+            "WHERE p.key='mlflow.tmlm.process.pid' AND p.value=? AND stage.key='stage'",
             str(pid),
         )
         return {stage: (run_id, status) for stage, run_id, status in found}

@@ -144,7 +144,7 @@ def _candidates(runs: list[records.FinishedTraining], diverged: list[records.Fin
     for configuration, same in by_config.items():
         by_seed = {run.params["seed"]: run for run in same}  # the later of two runs of one seed
         members = list(by_seed.values())
-        perplexities = [run.metrics["final/val_perplexity"] for run in members]
+        perplexities = [run.metrics["result/val_perplexity"] for run in members]
         lost = {run.params["seed"]: run for run in diverged if _configuration(run) == configuration}
         if left := [run for seed, run in lost.items() if seed not in by_seed]:
             uniform = _uniform_perplexity(members[0])
@@ -157,10 +157,10 @@ def _candidates(runs: list[records.FinishedTraining], diverged: list[records.Fin
                 cell=params["cell"],
                 num_layers=int(params["num_layers"]),
                 hidden_size=int(params["hidden_size"]),
-                macs_per_char=int(metrics["cost/macs_per_char"]),
-                parameters=int(metrics["cost/parameters"]),
+                macs_per_char=int(metrics["size/macs_per_char"]),
+                parameters=int(metrics["size/parameters"]),
                 ngram_entries=int(
-                    metrics.get("cost/stored_numbers", metrics["cost/parameters"]) - metrics["cost/parameters"]
+                    metrics.get("size/stored_numbers", metrics["size/parameters"]) - metrics["size/parameters"]
                 ),
                 run_ids=tuple(run.run_id for run in members),
                 val_perplexities=tuple(perplexities),
@@ -177,7 +177,7 @@ def _uniform_perplexity(run: records.FinishedTraining) -> float:
     sizes = {name: kind(run.params[name]) for name, kind in kinds.items()}
     shape = ModelConfig(**sizes | {"on_top_of": run.params.get("on_top_of", "nothing")})
     none, single = (closed_form(shape, symbols).parameters for symbols in (0, 1))
-    return (run.metrics["cost/parameters"] - none) / (single - none)
+    return (run.metrics["size/parameters"] - none) / (single - none)
 
 
 def sentence(result: Mapping[str, Any]) -> str:

@@ -83,11 +83,12 @@ def recorded_commands(run_id: str) -> tuple[list[dict[str, Any]], bool]:
     """
     if kept := records.read_json(run_id, COMMANDS_FILE):
         return kept["commands"], kept["are_all"]
-    data = records.run_of(run_id).data
-    last = {name: data.tags[LATEST + name] for name in OPTIONS if LATEST + name in data.tags}
+    run = records.run_of(run_id)
+    tags, params = records.tags_of(run), run.data.params
+    last = {name: tags[LATEST + name] for name in OPTIONS if LATEST + name in tags}
     if not last:  # the run has just started
         return [], True
-    first = {name: data.params[name].strip("'") for name in OPTIONS if name in data.params}  # `mlflow run` quotes them
+    first = {name: params[name].strip("'") for name in OPTIONS if name in params}  # `mlflow run` quotes them
     return [first] * (command_of(first) != command_of(last)) + [last], False
 
 
@@ -112,7 +113,7 @@ def recorded_reproduction(run_id: str, against: Table | None = None) -> Reproduc
     InputError if the run is no reproduction, or has not recorded its table and text facts yet.
     """
     run = records.run_of(run_id)
-    tags = run.data.tags
+    tags = records.tags_of(run)
     if tags.get("stage") != STAGE:
         raise InputError(f"--run-id {run_id} is no reproduction; give the run id that `tmlm reproduce` printed")
     records.check_is_here(run, f"--run-id {run_id}")

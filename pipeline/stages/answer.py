@@ -237,7 +237,7 @@ class _AnswerDriver:
         result = self._result(findings, sentences, seconds / 60)
         self.run.picture("plots/answer.png", figures.answer_picture(findings))
         self.run.picture("plots/costs.png", figures.costs_picture(findings))
-        self.run.metrics(_metrics(findings), step=self.run.next_step("answer/network_test_perplexity"))
+        self.run.constants(_metrics(findings))
         self.run.json(records.RESULT_FILE, result)
         expected = "" if self.minutes_expected is None else f" {self.minutes_expected:.1f} minutes were expected."
         took = f"The last command took {seconds / 60:.1f} minutes.{expected} Pictures: `plots/` among the artifacts."

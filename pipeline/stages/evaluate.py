@@ -132,7 +132,7 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
         }
         if corpus is not None:
             result |= _compared(trained, corpus.ngram(trained.preset), ids)
-        run.metrics({f"evaluation/{name}": value for name, value in result.items() if isinstance(value, float)})
+        run.constants({f"evaluation/{name}": value for name, value in result.items() if isinstance(value, float)})
         run.note(evaluation_text(plain(label), result))
         return result
 

@@ -77,7 +77,7 @@ def _timed(step: Callable[[], Step]) -> tuple[Step, float]:
 
 def _record(run: TrackedRun, steps: list[Step], result: dict[str, Any]) -> None:
     """Record the result in the parent run: metrics, result.json, the training's curves, and links to the steps."""
-    run.metrics(final_metrics(result))
+    run.constants(final_metrics(result))
     run.tags({"trained_run": result["trained_run"]})
     run.json(records.RESULT_FILE, result)
     run.picture(CURVES_PLOT, records.artifact_path(result["trained_run"], CURVES_PLOT).read_bytes())

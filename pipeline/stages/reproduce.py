@@ -383,8 +383,7 @@ class _ReproductionDriver:
         counts = words_counted(verdicts)
         figures = {name: float(counts[word]) for word, name in COUNTS.items()}
         figures["reproduction/trainings"] = float(trained)
-        step = self.run.next_step("reproduction/trainings")  # one per command, to keep all values
-        self.run.metrics(figures, step=step)
+        self.run.constants(figures)
         self.run.json(records.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
         expected = self.minutes_expected
         estimate = "" if expected is None else f" {expected:.1f} minutes were expected."

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
+from math import log10
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -47,7 +48,7 @@ from pipeline.tracking.records import RecordedRun
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, corpus_options, corpus_tags, parent_run, record_datasets
 from pipeline.tracking.ui import views
-from pipeline.tracking.ui.links import link_to_search
+from pipeline.tracking.ui.links import link_to_curves, link_to_search
 from pipeline.training.checkpoints import load_model
 from pipeline.training.hardware import training_bytes, worker_count
 from pipeline.training.timing import (
@@ -292,7 +293,7 @@ class _SearchDriver:
         self.study.give_up(f"stopped by {name_of(signum)}" if signum else f"the search ended: {type(error).__name__}")
 
     def _dashboard_link(self, run_id: str) -> tuple[str, Path | None]:
-        link = link_to_run(run_id)
+        link = link_to_curves(run_id)
         try:
             picture = records.artifact_path(run_id, CURVES_PLOT)
         except store.REFUSALS as error:
@@ -329,7 +330,7 @@ class _SearchDriver:
         for name, png in self._pictures(evaluated, chosen).items():
             self.run.picture(f"plots/{name}.png", png)
         result = self._result(evaluated, chosen, counts, seconds / 60)
-        self.run.metrics(_metrics(evaluated, chosen, counts), step=counts["trials"] + counts["confirmations"])
+        self.run.constants(_metrics(evaluated, chosen, counts))
         self.run.json(records.RESULT_FILE, result)
         expected = "" if self.minutes_expected is None else f" {self.minutes_expected:.1f} minutes were expected."
         took = f"The last command took {seconds / 60:.1f} minutes.{expected} Pictures: `plots/` among the artifacts."
@@ -380,8 +381,9 @@ def _metrics(evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mappi
     metrics |= {f"search/{name.replace(' ', '_')}": float(count) for name, count in counts.items()}
     if chosen:
         best = chosen["best"].point
-        metrics["final/val_perplexity"] = best.val.mean
-        metrics["cost/macs_per_char"] = float(best.candidate.macs_per_char)
+        metrics["result/val_perplexity"] = best.val.mean
+        metrics["size/macs_per_char"] = float(best.candidate.macs_per_char)
+        metrics["size/log10_macs_per_char"] = log10(best.candidate.macs_per_char)
     return metrics
 
 

@@ -16,7 +16,15 @@ from typing import Any, Literal
 import yaml
 
 from models.config import ModelConfig
-from pipeline.config import STOPPED_BY_TIME, CorpusConfig, TrainConfig, config_id
+from pipeline.config import (
+    ON_REPORTS_TEXT,
+    STOPPED_BY_PATIENCE,
+    STOPPED_BY_TIME,
+    CorpusConfig,
+    TrainConfig,
+    config_id,
+    resolve,
+)
 from pipeline.errors import InputError, option_name
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
@@ -41,6 +49,7 @@ from pipeline.tracking.step import (
     same_text,
     step_key,
 )
+from pipeline.tracking.ui.views import COMPARABLE
 from pipeline.training import figures
 from pipeline.training.experiment import MAY_CHANGE, Experiment, Observer, Result, steps_kept
 from pipeline.training.loop import EpochPoint, Training
@@ -228,7 +237,7 @@ def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig,
             run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
             raise
     run.send_checkpoints()
-    _record_result(run, corpus, model, config, result)
+    _record_result(run, corpus, model, config, result, bool(setting.study))
     run.forget_checkpoints()
     kept = {"checkpoint": run.address_of(f"checkpoints/{BEST_CHECKPOINT}")} if run.has_remote_artifacts else {}
     return {
@@ -292,12 +301,12 @@ class Begun:
     def part_of(self, corpus: Corpus) -> dict[str, str]:
         """The further inputs of the step key of the whole training, "mixed" if its parts will not be alike."""
         part_of = {name: self.options[name] for name in ("study", "mixed") if self.options.get(name)}
-        key = self.run.data.tags["step_key"]
+        key = records.tag(self.run, "step_key")
         inputs = {**_training_inputs(corpus, self.corpus_config, self.model, self.config), **part_of}
         if key != step_key("train", inputs):
             log.warning("The code or a library changed after %s was started; it may not be bit-identical", self.name)
             return part_of | {"mixed": key}
-        if self.run.data.tags.get("stopped", "").startswith(STOPPED_BY_TIME):
+        if records.tag(self.run, "stopped").startswith(STOPPED_BY_TIME):
             return part_of | {"mixed": key}  # the epoch that the time limit cut short stays short
         return part_of
 
@@ -338,7 +347,7 @@ def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()
         return train_the_rest()
     with runs.tracked_run("resume", f"resume-{begun.name}", {"trained_run": run_id}) as begun_by_mlflow:
         step = train_the_rest()
-        begun_by_mlflow.metrics(final_metrics(step.result))
+        begun_by_mlflow.constants(final_metrics(step.result))
         begun_by_mlflow.note(f"Resumed the training {plain(begun.name)} ({run_id}).")
     return step
 
@@ -396,12 +405,29 @@ def _record_environment(run: TrackedRun, epoch: int) -> None:
         run.yaml(f"environment-from-epoch-{epoch:04d}.yaml", environment)
 
 
-def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
+def _protocol(corpus: Corpus, model: ModelConfig, config: TrainConfig, stopped: str, is_of_study: bool) -> str:
+    """The protocol whose figures a training's compare with; "" for a training of a study that was cut short.
+
+    Those of a study compare if they read as much as a training that stands alone does by default.
+    """
+    if config.preset in ON_REPORTS_TEXT:
+        return config.preset
+    usual = resolve({**asdict(model), "preset": config.preset}, corpus.train_chars)[1]
+    is_whole = (config.epochs, config.train_chars) == (usual.epochs, 0) and (
+        not stopped or stopped.startswith(STOPPED_BY_PATIENCE)
+    )
+    return COMPARABLE if is_whole or not is_of_study else ""
+
+
+def _record_result(
+    run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result, is_of_study: bool
+) -> None:
     """Record a finished training: metrics, plots, size, sample texts, the model and the page's text."""
-    metrics = final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters)
-    run.metrics(metrics, step=len(result.history))  # a training that is resumed with more epochs has two ends
+    run.constants(final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters))
     if result.stopped:
         run.tags({"stopped": result.stopped})
+    if protocol := _protocol(corpus, model, config, result.stopped, is_of_study):
+        run.tags({"protocol": protocol})
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
     baselines = result.baselines["val"].perplexities()
     title = f"{run.name} on {corpus.label}"

@@ -14,6 +14,7 @@ import sys
 import time
 
 from pipeline.support.code_digest import ROOT
+from pipeline.tracking.names import recorded_tag
 
 WAIT_SECONDS = 15.0
 
@@ -41,9 +42,11 @@ def main(run_id: str, status: str, failure: str = "") -> None:
         setup,
     )
 
+    process_tag = recorded_tag("process.pid")
+
     setup()
     run = client().get_run(run_id)
-    process = run.data.tags.get("process.pid")
+    process = run.data.tags.get(process_tag)
     if failure:
         if process is not None or run.info.status not in ("RUNNING", "FAILED"):
             return  # a command is recording it, or has recorded it
@@ -51,7 +54,7 @@ def main(run_id: str, status: str, failure: str = "") -> None:
     until = time.monotonic() + WAIT_SECONDS
     while (run := client().get_run(run_id)).info.status in (status, "RUNNING") and time.monotonic() < until:
         time.sleep(0.2)
-    if run.info.status == "FAILED" and run.data.tags.get("process.pid") == process:  # nobody has resumed it since
+    if run.info.status == "FAILED" and run.data.tags.get(process_tag) == process:  # nobody has resumed it since
         client().set_terminated(run_id, status, run.info.end_time)
 
 

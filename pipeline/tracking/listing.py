@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 
+from pipeline.tracking.records import figures, tag
 from pipeline.tracking.store import setup, store_errors
 
 # isort: split
@@ -83,43 +84,26 @@ def _row(run: Run) -> RunRow:
     def count(name: str) -> int | None:
         return int(float(params[name])) if name in params else None
 
-    figures = _figures(run)
-    macs, parameters = figures.get("size/macs_per_char"), figures.get("size/parameters")
+    metrics = figures(run)
+    macs, parameters = metrics.get("size/macs_per_char"), metrics.get("size/parameters")
     return RunRow(
         run_id=info.run_id,
         name=info.run_name,
         corpus=tags.get("corpus", ""),
-        corpus_sha256=_tag(run, "corpus.sha256"),
+        corpus_sha256=tag(run, "corpus.sha256"),
         cell=params.get("cell", ""),
         num_layers=count("num_layers"),
         hidden_size=count("hidden_size"),
         seed=count("seed"),
         preset=params.get("preset", ""),
-        val_perplexity=figures.get("result/val_perplexity"),
-        test_perplexity=figures.get("result/test_perplexity"),
+        val_perplexity=metrics.get("result/val_perplexity"),
+        test_perplexity=metrics.get("result/test_perplexity"),
         macs_per_char=None if macs is None else int(macs),
         parameters=None if parameters is None else int(parameters),
-        train_seconds=figures.get("speed/train_seconds"),
+        train_seconds=metrics.get("speed/train_seconds"),
         state=STATES.get(info.status, "failed"),
         study=tags.get("study", ""),
         config_id=tags.get("config_id", ""),
         started_ms=info.start_time,
         ended_ms=info.end_time,
     )
-
-
-def _figures(run: Run) -> dict[str, float]:
-    """A run's final figures by their present names, whatever version recorded them."""
-    speed = ("train_seconds", "chars_per_second")
-    figures = {}
-    for key, value in run.data.metrics.items():
-        section, _, name = key.partition("/")
-        section = {"final": "result", "cost": "speed" if name in speed else "size"}.get(section, section)
-        figures[f"{section}/{name}"] = value
-    return figures
-
-
-def _tag(run: Run, name: str) -> str:
-    """A tag of this project's bookkeeping, by its hidden name or the one of earlier versions."""
-    tags = run.data.tags
-    return str(tags.get(f"mlflow.tmlm.{name}", tags.get(name, "")))

@@ -13,6 +13,7 @@ import psutil
 from pipeline.errors import InputError
 from pipeline.support.files import LAST_CHECKPOINT
 from pipeline.support.processes import has_a_process, is_gone, is_of_this_machine, mlflow_run_since, process_tags
+from pipeline.tracking.names import HIDDEN, in_names_of_each_version, with_bare_names
 from pipeline.tracking.store import REFUSALS, Store, checkpoint_folder, client, set_tags, shown, without_passwords
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ RunState = Literal["alive", "gone", "elsewhere", "begun", "unknown"]
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A RUNNING run and the state of the process that records it."""
+    """A RUNNING run, its tags (by bare names too), and the state of the process that records it."""
 
     id: str
     name: str
@@ -54,18 +55,23 @@ def open_runs(only_here: bool = False) -> list[OpenRun]:
     experiments = [experiment.experiment_id for experiment in client().search_experiments()]
     query = "attributes.status = 'RUNNING'"
     if only_here:
-        query += f" and tags.`process.host` = '{process_tags()['process.host']}'"
+        query += f" and tags.`{HIDDEN}process.host` = '{process_tags()['process.host']}'"
+    found = {
+        run.info.run_id: run
+        for each in in_names_of_each_version(query)
+        for run in client().search_runs(experiments, each, max_results=1000)
+    }
     return [
         OpenRun(
             run.info.run_id,
             run.info.run_name,
-            run.data.tags,
+            tags := with_bare_names(run.data.tags),
             tuple(run.data.metrics),
             run.info.start_time,
             checkpoint_folder(run.info.run_id, run.info.artifact_uri),
-            _state(run.data.tags),
+            _state(tags),
         )
-        for run in client().search_runs(experiments, query, max_results=1000)
+        for run in found.values()
     ]
 
 
@@ -114,7 +120,8 @@ def close_by_hand(run_id: str) -> OpenRun:
 def _is_as_it_was(dead: OpenRun) -> bool:
     """Whether the run has neither been closed nor resumed since it was read."""
     now = client().get_run(dead.id)
-    same = all(now.data.tags.get(key) == dead.tags.get(key) for key in IDENTITY)
+    tags = with_bare_names(now.data.tags)
+    same = all(tags.get(key) == dead.tags.get(key) for key in IDENTITY)
     return bool(now.info.status == "RUNNING" and same)
 
 

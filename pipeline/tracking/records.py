@@ -25,6 +25,7 @@ from pipeline.config import config_id
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.processes import is_of_this_machine
+from pipeline.tracking.names import HIDDEN, in_names_of_each_version, recorded_tag, with_bare_names, with_new_names
 from pipeline.tracking.references import FORMS, NoSuchRunError, run_id_of
 from pipeline.tracking.relocation import is_elsewhere, local_path
 
@@ -34,7 +35,26 @@ RESULT_FILE = "result.json"  # a step's result, among the artifacts of its run
 
 COSTS_FILE = "costs.json"  # of a training: mean costs of blocks of the held-out texts
 
-CONFIG_TAG = "mlflow.tmlm.config"  # a training's configuration, for --resume; the UI hides tags with this prefix
+CONFIG_TAG = f"{HIDDEN}config"  # a training's configuration, for --resume
+
+TEXT_TAG = f"{HIDDEN}corpus.sha256"  # digest of the text
+
+STEP_TAG = f"{HIDDEN}step_key"  # of a step whose result may be reused
+
+
+def tags_of(run: Run) -> dict[str, str]:
+    """The tags of a run of any version by their bare names."""
+    return with_bare_names(run.data.tags)
+
+
+def tag(run: Run, name: str) -> str:
+    """A tag of a run of any version by its bare name; "" if it has none."""
+    return tags_of(run).get(name, "")
+
+
+def figures(run: Run) -> dict[str, float]:
+    """The last values of a run's metrics by this version's names, whichever version recorded them."""
+    return with_new_names(run.data.metrics)
 
 
 def ended_run(run_id: str) -> Run | None:
@@ -46,7 +66,7 @@ def ended_run(run_id: str) -> Run | None:
     if run.info.lifecycle_stage != "active":
         return None
     if run.info.status == "RUNNING":
-        where = f"pid {run.data.tags.get('process.pid')} on {run.data.tags.get('process.host')}"
+        where = f"pid {tag(run, 'process.pid')} on {tag(run, 'process.host')}"
         raise InputError(
             f"{run.info.run_name} ({run_id}) is still running ({where}); stop it there, or, if that machine or "
             f"container is gone: tmlm doctor --close {run_id}"
@@ -61,7 +81,7 @@ def resumable_run(run_id: str) -> Run:
     except MlflowException:
         where = shown(mlflow.get_tracking_uri())
         raise InputError(f"--resume {run_id} is no run of {where}; give a training's run id") from None
-    tags, name = run.data.tags, run.info.run_name
+    tags, name = tags_of(run), run.info.run_name
     if run.info.lifecycle_stage != "active":
         raise InputError(f"--resume {run_id} ({name}) was deleted; restore it first: mlflow runs restore -r {run_id}")
     if tags.get("stage") != "train" or CONFIG_TAG not in tags:
@@ -92,28 +112,52 @@ def latest_of_each_text(*conditions: str, by: str = "start_time") -> list[Run]:
 
     One query per text: there are few texts, but there may be thousands of trainings.
     """
+    query = " and ".join(["tags.stage = 'train'", f"tags.`{TEXT_TAG}` LIKE '%'", *conditions])
+    found = [run for each in in_names_of_each_version(query) for run in _latest_of_each_text(each, by)]
+    of_text: dict[str, Run] = {}
+    for run in sorted(found, key=lambda run: getattr(run.info, by) or 0, reverse=True):
+        of_text.setdefault(tag(run, "corpus.sha256"), run)
+    return list(of_text.values())
+
+
+def _latest_of_each_text(query: str, by: str) -> list[Run]:
+    """The latest run of each text that matches a query in the names of one version."""
     store, client = setup(), MlflowClient()
+    text_tag = TEXT_TAG if TEXT_TAG in query else "corpus.sha256"
     latest: list[Run] = []
     while True:
-        others = (f"tags.`corpus.sha256` != '{run.data.tags['corpus.sha256']}'" for run in latest)
-        query = " and ".join(["tags.stage = 'train'", "tags.`corpus.sha256` LIKE '%'", *conditions, *others])
-        order = [f"attributes.{by} DESC"]
+        others = [f"tags.`{text_tag}` != '{tag(run, 'corpus.sha256')}'" for run in latest]
         with store_errors():
-            following = client.search_runs([store.experiment_id], query, order_by=order, max_results=1)
+            following = client.search_runs(
+                [store.experiment_id],
+                " and ".join([query, *others]),
+                order_by=[f"attributes.{by} DESC"],
+                max_results=1,
+            )
         if not following:
             return latest
         latest += following
 
 
-def _every_run(experiment_id: str, query: str, order_by: str = "attributes.start_time DESC") -> list[Run]:
-    """All runs of an experiment that match a query: the first 100,000, MLflow's own limit."""
-    runs: list[Run] = mlflow.search_runs([experiment_id], query, order_by=[order_by], output_format="list")
-    return runs
+def _every_run(experiment_id: str, query: str, is_latest_first: bool = True) -> list[Run]:
+    """All runs of an experiment that match a query in the names of any version, in the order of their start.
+
+    100,000 at most, MLflow's own limit.
+    """
+    found: dict[str, Run] = {
+        run.info.run_id: run
+        for each in in_names_of_each_version(query)
+        for run in mlflow.search_runs([experiment_id], each, output_format="list")
+    }
+    return sorted(found.values(), key=lambda run: run.info.start_time, reverse=is_latest_first)
 
 
 @dataclass(frozen=True)
 class FinishedTraining:
-    """The record of an ended training; metrics other than counts have six significant digits."""
+    """The record of an ended training; metrics other than counts have six significant digits.
+
+    Tags have their bare names, and metrics this version's names, whichever version recorded them.
+    """
 
     run_id: str
     name: str
@@ -132,7 +176,7 @@ class FinishedTraining:
             return self.tags.get("config_id", "")
 
 
-FINISHED = "attributes.status = 'FINISHED'", "metrics.`final/val_perplexity` > 0"
+FINISHED = "attributes.status = 'FINISHED'", "metrics.`result/val_perplexity` > 0"
 
 
 def finished_trainings(corpus_sha256: str) -> list[FinishedTraining]:
@@ -154,19 +198,22 @@ def diverged_trainings(corpus_sha256: str) -> list[FinishedTraining]:
 
 def _trainings(corpus_sha256: str, *conditions: str) -> list[FinishedTraining]:
     store = setup()
-    query = " and ".join(["tags.stage = 'train'", f"tags.`corpus.sha256` = '{corpus_sha256}'", *conditions])
+    query = " and ".join(["tags.stage = 'train'", f"tags.`{TEXT_TAG}` = '{corpus_sha256}'", *conditions])
     with store_errors():
         return list(map(_finished, _every_run(store.experiment_id, query)))
 
 
 def _finished(run: Run) -> FinishedTraining:
-    info, data = run.info, run.data
-    return FinishedTraining(info.run_id, info.run_name, info.end_time, data.params, data.metrics, data.tags)
+    info = run.info
+    return FinishedTraining(info.run_id, info.run_name, info.end_time, run.data.params, figures(run), tags_of(run))
 
 
 @dataclass(frozen=True)
 class NestedTraining:
-    """A child run that trains, finished or not; ``curves`` hold one value per epoch for each metric."""
+    """A child run that trains, finished or not; ``curves`` hold one value per epoch for each metric.
+
+    Tags have their bare names, whichever version recorded them.
+    """
 
     run_id: str
     status: str
@@ -183,7 +230,7 @@ def nested_trainings(parent: str, curves: Iterable[str]) -> list[NestedTraining]
     with store_errors():
         experiment = client.get_run(parent).info.experiment_id
         query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}'"
-        return [_nested(client, run, curves) for run in _every_run(experiment, query, "attributes.start_time")]
+        return [_nested(client, run, curves) for run in _every_run(experiment, query, is_latest_first=False)]
 
 
 def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTraining:
@@ -194,7 +241,7 @@ def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTrai
     return NestedTraining(
         run_id=run.info.run_id,
         status=run.info.status,
-        tags=run.data.tags,
+        tags=tags_of(run),
         configuration=json.loads(run.data.tags.get(CONFIG_TAG, "{}")),
         curves=histories,
         result=read_json(run.info.run_id, RESULT_FILE) if run.info.status == "FINISHED" else {},
@@ -202,18 +249,20 @@ def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTrai
 
 
 def latest_run(tags: Mapping[str, str]) -> str | None:
-    """Id of the most recently started run with these tags, or None."""
-    return _latest(*(f"tags.`{key}` = '{value}'" for key, value in tags.items()))
+    """Id of the most recently started run with these tags, given by their bare names, or None."""
+    return _latest(*(f"tags.`{recorded_tag(name)}` = '{value}'" for name, value in tags.items()))
 
 
 def _latest(*conditions: str) -> str | None:
     """Id of the most recently started run that meets all conditions (MLflow's search syntax), or None."""
-    store = setup()
+    store, client, order = setup(), MlflowClient(), ["attributes.start_time DESC"]
     with store_errors():
-        runs = MlflowClient().search_runs(
-            [store.experiment_id], " and ".join(conditions), order_by=["attributes.start_time DESC"], max_results=1
-        )
-    return str(runs[0].info.run_id) if runs else None
+        runs = [
+            run
+            for query in in_names_of_each_version(" and ".join(conditions))
+            for run in client.search_runs([store.experiment_id], query, order_by=order, max_results=1)
+        ]
+    return str(max(runs, key=lambda run: run.info.start_time).info.run_id) if runs else None
 
 
 def run_of(run_id: str) -> Run:
@@ -227,7 +276,7 @@ def run_of(run_id: str) -> Run:
 
 def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
     """Run id and result of the latest finished run of a step, or None if there is none with its result."""
-    run_id = _latest(f"tags.step_key = '{step_key}'", "attributes.status = 'FINISHED'")
+    run_id = _latest(f"tags.`{STEP_TAG}` = '{step_key}'", "attributes.status = 'FINISHED'")
     if run_id is None:
         return None
     try:
@@ -239,7 +288,7 @@ def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
 def stopped_step(step_key: str) -> str | None:
     """Id of the latest interrupted training with this step key, or None."""
     ended = "attributes.status != 'FINISHED'", "attributes.status != 'RUNNING'"
-    return _latest(f"tags.step_key = '{step_key}'", "tags.stage = 'train'", *ended)
+    return _latest(f"tags.`{STEP_TAG}` = '{step_key}'", "tags.stage = 'train'", *ended)
 
 
 def fetch_checkpoints(run: Run) -> Path | None:
@@ -315,7 +364,7 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
         )
     kept = MlflowClient().list_artifacts(run.info.run_id, "checkpoints")
     if f"checkpoints/{BEST_CHECKPOINT}" not in [file.path for file in kept]:
-        trained = run.data.tags.get("trained_run")  # a pipeline, an evaluation or a sample points at its training
+        trained = tag(run, "trained_run")  # a pipeline, an evaluation or a sample points at its training
         if trained and trained != run.info.run_id:
             return checkpoint_of(trained)
         raise InputError(f"MODEL {model} ({run.info.run_name}) is a run without a model; give the run id of a training")

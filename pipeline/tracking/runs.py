@@ -59,7 +59,8 @@ from pipeline.support.processes import process_tags
 from pipeline.support.signals import defer_signals
 from pipeline.tracking import final_status
 from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.records import artifact_path, resumable_run
+from pipeline.tracking.names import recorded_tag, recorded_tags
+from pipeline.tracking.records import artifact_path, resumable_run, tag
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of
 from pipeline.tracking.ui import views
 
@@ -174,20 +175,31 @@ class TrackedRun:
         set_tags(self.id, values)
 
     @recorded
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics in one synchronous call: they are in the database when it returns.
+    def metrics(self, values: Mapping[str, float], step: int) -> None:
+        """Log one step of curves in one synchronous call: it is in the database when that returns.
 
         Steps that a resumed run had already recorded are skipped.
         """
-        now = int(1000 * time.time())
-        new = {key: value for key, value in values.items() if not (self._is_resumed and step in self._recorded(key))}
-        self.client.log_batch(self.id, metrics=[Metric(key, rounded(value), now, step) for key, value in new.items()])
+        self._log({key: value for key, value in values.items() if step not in self._recorded(key)}, step)
 
-    def next_step(self, key: str) -> int:
-        """The step after the metric's last recorded one; 0 if it has none."""
-        return max(self._recorded(key), default=-1) + 1
+    @recorded
+    def constants(self, values: Mapping[str, float]) -> None:
+        """Log metrics that have one value, at step 0: the UI shows them as bars.
+
+        Of a resumed run only those that differ from the recorded ones are logged; the last value logged counts.
+        """
+        before = self.client.get_run(self.id).data.metrics if self._is_resumed else {}
+        self._log({key: value for key, value in values.items() if before.get(key) != rounded(value)}, 0)
+
+    def _log(self, values: Mapping[str, float], step: int) -> None:
+        now = int(1000 * time.time())
+        metrics = [Metric(key, rounded(value), now, step) for key, value in values.items()]
+        self.client.log_batch(self.id, metrics=metrics)
 
     def _recorded(self, key: str) -> set[int]:
+        """The steps of a metric that a resumed run had already recorded."""
+        if not self._is_resumed:
+            return set()
         if key not in self._steps:
             self._steps[key] = {metric.step for metric in self.client.get_metric_history(self.id, key)}
         return self._steps[key]
@@ -356,7 +368,7 @@ def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | Non
         nested=mlflow.active_run() is not None,
         experiment_id=None if adopted else store.experiment_id,
         parent_run_id=parent,
-        tags=dict(tags),
+        tags=recorded_tags(tags),
         log_system_metrics=False,
     )
     run = TrackedRun(store, active, name, is_adopted=bool(adopted))
@@ -379,11 +391,12 @@ def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
             raise InputError(f"{run_id} ({name}) has just been resumed by another command; try again")
         set_tags(run_id, process_tags())  # first: it says which process records the run
         active = mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None, log_system_metrics=False)
-    ends = [before.data.tags[key] for key in ("resumed", "failure", "stopped") if key in before.data.tags]
-    set_tags(run_id, {**tags, "resumed": "; ".join(ends or [before.info.status])[-4000:]})
-    for key in ("failure", "stopped"):
-        if key in before.data.tags:
-            client.delete_tag(run_id, key)
+    ends = [tag(before, name) for name in ("resumed", "failure", "stopped")]
+    new = {**tags, "resumed": ("; ".join(filter(None, ends)) or before.info.status)[-4000:]}
+    set_tags(run_id, new)
+    renamed = {name for name in new if name != recorded_tag(name)}  # release 0.1 recorded their bare names
+    for name in before.data.tags.keys() & {"failure", "stopped", *renamed}:
+        client.delete_tag(run_id, name)
     return TrackedRun(store, active, name, is_resumed=True)
 
 

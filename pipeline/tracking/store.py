@@ -34,6 +34,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import InputError, RecordingError
 from pipeline.support.code_digest import ROOT
+from pipeline.tracking.names import recorded_tags
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, repair_database
 from pipeline.tracking.ui import views
 
@@ -505,4 +506,5 @@ def client() -> MlflowClient:
 
 
 def set_tags(run_id: str, values: Mapping[str, Any]) -> None:
-    MlflowClient().log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in values.items()])
+    """Set tags of a run by their bare names."""
+    MlflowClient().log_batch(run_id, tags=[RunTag(name, value) for name, value in recorded_tags(values).items()])

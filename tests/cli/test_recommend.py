@@ -35,8 +35,8 @@ def run_of_seed(seed: int, config_id: str, val_perplexity: float | None, preset:
     metrics = {}
     if val_perplexity is not None:
         cost = closed_form(SHAPE, VOCABULARY)
-        metrics = {"cost/macs_per_char": float(cost.macs_per_char), "cost/parameters": float(cost.parameters)}
-        metrics["final/val_perplexity"] = val_perplexity
+        metrics = {"size/macs_per_char": float(cost.macs_per_char), "size/parameters": float(cost.parameters)}
+        metrics["result/val_perplexity"] = val_perplexity
     run_id = f"{config_id}-{seed}" if metrics else f"{config_id}-{seed}-diverged"
     return FinishedTraining(run_id, "gru-1x8", seed, {**params, "embedding_size": "0"}, metrics, tags)
 
@@ -71,18 +71,18 @@ def test_a_diverged_seed_on_top_of_an_ngram_counts_as_guessing(monkeypatch):
         replace(run, params={**run.params, "on_top_of": "ngram"})
         for run in (run_of_seed(0, "a", 4.0), run_of_seed(1, "a", None))
     )
-    trained = replace(trained, metrics={**trained.metrics, "cost/parameters": float(cost.parameters)})
+    trained = replace(trained, metrics={**trained.metrics, "size/parameters": float(cost.parameters)})
     record(monkeypatch, trained, lost)
     assert recommended("auto", None, 28.0)["val_perplexity"] == pytest.approx((4.0 * VOCABULARY) ** 0.5)
 
 
 def test_a_network_on_top_of_an_ngram_is_named_so_with_all_that_it_stores(monkeypatch):
     run = run_of_seed(0, "a", 4.0)
-    metrics = {**run.metrics, "cost/stored_numbers": run.metrics["cost/parameters"] + 1000}
+    metrics = {**run.metrics, "size/stored_numbers": run.metrics["size/parameters"] + 1000}
     record(monkeypatch, replace(run, metrics=metrics))
     said = sentence(recommended("auto", None, 9.0))
     assert said.startswith("gru-1x8-on-ngram: ")
-    assert f"{int(metrics['cost/stored_numbers']):,} stored numbers" in said
+    assert f"{int(metrics['size/stored_numbers']):,} stored numbers" in said
 
 
 def test_a_seed_that_diverged_counts_as_guessing_and_is_told(trained):
@@ -139,7 +139,7 @@ def test_a_recommendation_reads_the_trainings_of_its_text_alone(store, monkeypat
             "train", name, {"corpus": name, "corpus.sha256": digest, "config_id": name}
         ) as run:
             run.params({"preset": "stream", "seed": 0, "cell": "gru", "num_layers": 1, "hidden_size": 8})
-            run.metrics({"cost/macs_per_char": 1000, "cost/parameters": 900, "final/val_perplexity": 5.0})
+            run.constants({"size/macs_per_char": 1000, "size/parameters": 900, "result/val_perplexity": 5.0})
     read: list[str] = []
     search_runs = MlflowClient.search_runs
 
@@ -157,7 +157,7 @@ def test_a_recommendation_reads_the_trainings_of_its_text_alone(store, monkeypat
 def finished(name: str, source: str, digest: str, ended_ms: int) -> FinishedTraining:
     """A training on a text; its hidden size is its time, so that a test sees which one was chosen."""
     params = {"preset": "stream", "seed": "0", "cell": "gru", "num_layers": "1", "hidden_size": str(ended_ms)}
-    metrics = {"cost/macs_per_char": 1000.0, "cost/parameters": 900.0, "final/val_perplexity": 5.0}
+    metrics = {"size/macs_per_char": 1000.0, "size/parameters": 900.0, "result/val_perplexity": 5.0}
     tags = {"corpus": name, "corpus.source": source, "corpus.sha256": digest, "config_id": str(ended_ms)}
     return FinishedTraining(f"run{ended_ms}", "gru", ended_ms, params, metrics, tags)
 

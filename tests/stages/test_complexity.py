@@ -13,5 +13,5 @@ def test_the_sizes_of_a_shape_are_metrics_and_a_text(store):
     step = complexity(model, 28)
     metrics = MlflowClient().get_run(step.run_id).data.metrics
     size = closed_form(model, 28)
-    assert (metrics["cost/parameters"], metrics["cost/macs_per_char"]) == (size.parameters, size.macs_per_char)
+    assert (metrics["size/parameters"], metrics["size/macs_per_char"]) == (size.parameters, size.macs_per_char)
     assert f"{size.parameters:,}" in records.read_text(step.run_id, "complexity.txt")

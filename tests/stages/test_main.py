@@ -48,7 +48,7 @@ def test_the_pipeline_is_one_parent_with_a_run_for_each_step(first):
     assert {run.info.status for run in children} == {"FINISHED"}
     parent = MlflowClient().get_run(first.result["run_id"])
     assert parent.info.status == "FINISHED"
-    assert parent.data.metrics["final/val_perplexity"] == pytest.approx(first.result["val_perplexity"], rel=1e-5)
+    assert parent.data.metrics["result/val_perplexity"] == pytest.approx(first.result["val_perplexity"], rel=1e-5)
     assert first.result["perplexity"] == pytest.approx(first.result["test_perplexity"], rel=1e-9)
     assert first.result["reused"] == []
 

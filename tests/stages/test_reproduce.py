@@ -65,7 +65,7 @@ def test_each_training_is_a_finished_run_nested_in_the_reproductions(done):
         assert each.configuration["train"]["preset"] == "report"
     parent = MlflowClient().get_run(done.reproduction.run_id)
     assert (parent.info.status, parent.data.tags["stage"]) == ("FINISHED", "reproduce")
-    assert parent.data.tags["reproduction.quick"] == "true"
+    assert records.tag(parent, "reproduction.quick") == "true"
 
 
 def test_what_the_runs_came_to_is_put_together_from_the_record(done):

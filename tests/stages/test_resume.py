@@ -28,7 +28,7 @@ from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import records, runs
 from pipeline.tracking import step as step_module
 from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.store import setup
+from pipeline.tracking.store import set_tags, setup
 from pipeline.training import experiment, figures
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.experiment import Observer, Result, run_experiment
@@ -51,7 +51,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "report, lstm, scratch": {**WINDOWS, "implementation": "scratch"},
 }  # fmt: skip
 Outcome = tuple[dict[str, Tensor], dict[str, list[tuple[int, float]]], dict[str, str]]
-OF_THE_CLOCK = {"training/seconds", "cost/train_seconds", "cost/chars_per_second"}
+OF_THE_CLOCK = {"training/seconds", "speed/train_seconds", "speed/chars_per_second"}
 
 
 class KilledError(BaseException):
@@ -324,7 +324,7 @@ def test_killed_time_and_again_it_is_the_same(stopped, small_text, expected):
         be_killed(moment, lambda: train_stage.resume(stopped, {}))
     train_stage.resume(stopped, {"hidden_size": 8, "epochs": 4, "corpus": str(small_text)})
     assert_same(stopped, expected)
-    kept = MlflowClient().get_run(stopped).data.tags["resumed"]
+    kept = records.tag(MlflowClient().get_run(stopped), "resumed")
     assert kept.startswith("stopped by Ctrl-C; stopped by Ctrl-C; KilledError")
     folder = records.artifact_path(stopped, "checkpoints")
     assert sorted(path.name for path in folder.iterdir()) == ["best.safetensors", "last.safetensors"]
@@ -362,13 +362,13 @@ def test_without_reuse_it_is_trained_anew(stopped, small_text):
 
 
 def test_a_training_of_two_versions_of_the_code_is_nobody_elses_result(stopped, small_text, monkeypatch, caplog):
-    before = MlflowClient().get_run(stopped).data.tags["step_key"]
+    before = records.tag(MlflowClient().get_run(stopped), "step_key")
     monkeypatch.setattr(step_module, "code_digest", lambda *modules: "another")
     train_stage.resume(stopped, {})
     assert "it may not be bit-identical" in caplog.text
     with pytest.raises(TrainedAnewError):
         reuse(small_text, TINY, monkeypatch)
-    assert MlflowClient().get_run(stopped).data.tags["step_key"] != before
+    assert records.tag(MlflowClient().get_run(stopped), "step_key") != before
 
 
 def test_the_environment_of_each_part_of_a_training_is_kept(stopped, monkeypatch):
@@ -396,11 +396,11 @@ def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_i
     whole = run_experiment(corpus, *resolve({**TWO_EPOCHS, "epochs": 3}))
     vals = [value for _, value in metrics["perplexity/val"]]
     assert vals == pytest.approx([point.val_perplexity for point in whole.history], rel=1e-5)
-    assert [step for step, _ in metrics["final/val_perplexity"]] == [2, 3]
+    assert [step for step, _ in metrics["result/val_perplexity"]] == [0, 0]
     assert json.loads(records.read_text(two_epochs, "earlier/epoch-0002/result.json")) == result
     assert records.artifact_path(two_epochs, "earlier/epoch-0002/checkpoints/best.safetensors").read_bytes() == best
     assert json.loads(records.read_text(two_epochs, "result.json"))["epochs"] == 3
-    assert MlflowClient().get_run(two_epochs).data.tags["resumed.epochs"] == "3"
+    assert records.tag(MlflowClient().get_run(two_epochs), "resumed.epochs") == "3"
 
 
 def test_a_run_whose_artifacts_lie_in_another_checkout_is_refused_with_the_remedy(stopped, no_store, tmp_path):
@@ -446,7 +446,7 @@ def test_a_training_that_its_time_ended_may_be_given_more_but_is_taken_for_no_wh
     with pytest.raises(InputError, match=r"nothing left to do: .* give a larger --max-seconds"):
         train_stage.resume(timed_out, {})
     train_stage.resume(timed_out, {"max_seconds": 1000.0})
-    tags = MlflowClient().get_run(timed_out).data.tags
+    tags = records.tags_of(MlflowClient().get_run(timed_out))
     assert "stopped" not in tags
     assert tags["resumed"] == "--max-seconds 1e-06"
     assert [m.step for m in MlflowClient().get_metric_history(timed_out, "perplexity/val")] == [1, 2, 3, 4]
@@ -476,7 +476,7 @@ def test_auto_is_as_the_run_was_begun(store, small_text):
     kept = json.loads(MlflowClient().get_run(run_id).data.tags[records.CONFIG_TAG])
     assert kept["train"] == asdict(config)
     assert len(MlflowClient().get_metric_history(run_id, "perplexity/val")) == TINY["epochs"]
-    assert not [tag for tag in MlflowClient().get_run(run_id).data.tags if tag.startswith("resumed.")]
+    assert not [tag for tag in records.tags_of(MlflowClient().get_run(run_id)) if tag.startswith("resumed.")]
 
 
 def learning_rates(recorded: Outcome) -> list[float]:
@@ -545,7 +545,7 @@ def test_an_experiment_that_only_looks_writes_nothing(store, small_text):
 
 def test_a_run_whose_process_is_gone_is_closed_and_resumed_by_the_same_command(cut, expected, caplog):
     MlflowClient().update_run(cut, status="RUNNING")
-    MlflowClient().set_tag(cut, "process.pid", 2**22 + 1)  # past the largest there can be
+    set_tags(cut, {"process.pid": 2**22 + 1})  # past the largest there can be
     close_the_dead.cache_clear()
     train_stage.resume(cut, {})
     assert "Closed 1 run whose process is gone: lstm-1x8-s0-topics" in caplog.text
@@ -582,7 +582,7 @@ def test_under_mlflow_run_the_run_that_it_began_points_at_the_one_that_is_resume
     monkeypatch.setenv("MLFLOW_RUN_ID", begun)
     assert train_stage.resume(stopped, {}).run_id == stopped
     run = MlflowClient().get_run(begun)
-    assert (run.info.status, run.data.tags["stage"], run.data.tags["trained_run"]) == ("FINISHED", "resume", stopped)
-    assert "final/val_perplexity" in run.data.metrics
+    assert (run.info.status, run.data.tags["stage"], records.tag(run, "trained_run")) == ("FINISHED", "resume", stopped)
+    assert "result/val_perplexity" in run.data.metrics
     assert MlflowClient().get_run(stopped).info.status == "FINISHED"
     assert "mlflow.parentRunId" not in MlflowClient().get_run(stopped).data.tags

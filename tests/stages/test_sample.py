@@ -4,6 +4,7 @@ from mlflow.tracking import MlflowClient
 
 from models.decoding import Decoding
 from pipeline.stages.sample import sample, stream_text, write_texts
+from pipeline.tracking import records
 
 
 def test_streaming_writes_what_sampling_returns(trained):
@@ -17,6 +18,6 @@ def test_streaming_writes_what_sampling_returns(trained):
 def test_samples_are_recorded_under_their_prompts(trained):
     step = sample(trained.run_id, ["it has", "the"], 10, Decoding())
     assert [text[:3] for text in step.result["texts"]] == ["it ", "the"]
-    tags = MlflowClient().get_run(step.run_id).data.tags
+    tags = records.tags_of(MlflowClient().get_run(step.run_id))
     assert "**it has**" in tags["mlflow.note.content"]
     assert tags["trained_run"] == trained.run_id

@@ -104,12 +104,12 @@ def trainings(searched: SearchRun) -> list[Run]:
 
 def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_searchs(searched, study):
     runs = trainings(searched)
-    roles = [run.data.tags["role"] for run in runs]
+    roles = [records.tag(run, "role") for run in runs]
     assert roles.count("trial") == 4
     assert roles.count("confirmation") == searched.result["confirmations"] > 0
     assert {run.info.status for run in runs} == {"FINISHED"}
     of_trials = {trial.user_attrs["run_id"] for trial in study.trials}
-    assert of_trials == {run.info.run_id for run in runs if run.data.tags["role"] == "trial"}
+    assert of_trials == {run.info.run_id for run in runs if records.tag(run, "role") == "trial"}
 
 
 def test_the_runs_of_trials_have_their_live_curves_and_all_else_of_a_training(searched):
@@ -123,7 +123,7 @@ def test_the_runs_of_trials_have_their_live_curves_and_all_else_of_a_training(se
 def test_members_of_the_front_have_their_seeds(searched):
     assert searched.evaluated.front
     assert all(point.seeds == 2 for point in searched.evaluated.front)
-    of_seeds = {run.data.params["seed"] for run in trainings(searched) if run.data.tags["role"] == "confirmation"}
+    of_seeds = {run.data.params["seed"] for run in trainings(searched) if records.tag(run, "role") == "confirmation"}
     assert of_seeds == {"1"}
 
 
@@ -137,7 +137,7 @@ def test_values_are_those_of_the_runs(searched, study):
     for trial in study.trials:
         assert trial.state == TrialState.COMPLETE
         recorded = MlflowClient().get_run(trial.user_attrs["run_id"]).data.metrics
-        assert trial.values[0] == pytest.approx(recorded["final/val_perplexity"], rel=1e-5)
+        assert trial.values[0] == pytest.approx(recorded["result/val_perplexity"], rel=1e-5)
         shape = ModelConfig(trial.params["cell"], 1, trial.params["hidden_size"])
         assert 10 ** trial.values[1] == pytest.approx(closed_form(shape, 28).macs_per_char)
 

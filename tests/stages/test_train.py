@@ -52,15 +52,15 @@ def test_a_training_records_all_that_its_page_should_show(trained):
     for metric in ("perplexity/train", "perplexity/val", "training/learning_rate", "training/gradient_norm"):
         assert [epoch for epoch, _ in history(step.run_id, metric)] == [1, 2]
     assert {
-        "final/val_perplexity", "final/test_perplexity", "final/test_bits_per_char", "final/best_epoch",
-        "final/ngram_val_perplexity", "final/ngram_test_perplexity", "final/mixture_val_perplexity",
-        "final/mixture_test_perplexity", "cost/parameters", "cost/macs_per_char",
-        "cost/train_seconds", "cost/chars_per_second",
+        "result/val_perplexity", "result/test_perplexity", "result/test_bits_per_char", "result/best_epoch",
+        "result/ngram_val_perplexity", "result/ngram_test_perplexity", "result/mixture_val_perplexity",
+        "result/mixture_test_perplexity", "size/parameters", "size/macs_per_char",
+        "speed/train_seconds", "speed/chars_per_second",
     } <= set(run.data.metrics)  # fmt: skip
     assert {"cell", "hidden_size", "learning_rate", "seed", "preset", "corpus", "alphabet"} <= set(run.data.params)
     assert run.data.params["epochs"] == "2"
     assert run.data.params["device"] == "cpu"
-    assert run.data.tags["corpus.sha256"] == step.result["corpus_sha256"]
+    assert records.tag(run, "corpus.sha256") == step.result["corpus_sha256"]
     assert run.data.tags["config_id"]
     assert f"{step.result['ngram_order']}-gram" in run.data.tags["mlflow.note.content"]
     assert artifacts(step.run_id) == {

@@ -167,7 +167,7 @@ def test_a_run_in_a_store_that_stays_locked_says_so_in_the_end(store, monkeypatc
         runs.tracked_run("train", "a run", {}) as run,
         locked(store / "mlruns" / "mlflow.db", 60),
     ):
-        run.metrics({"x": 1.0})
+        run.constants({"x": 1.0})
     assert MlflowClient().get_run(run.id).info.status == "FAILED"
 
 

@@ -86,7 +86,7 @@ def test_a_run_is_evaluated_and_sampled_by_its_id(checkout, trained):
     judged = checkout.last("evaluate")
     assert judged["status"] == "FINISHED"
     assert judged["latest_metrics"]["evaluation/perplexity"] == pytest.approx(
-        trained["latest_metrics"]["final/test_perplexity"], rel=1e-5
+        trained["latest_metrics"]["result/test_perplexity"], rel=1e-5
     )
     done = checkout.mlflow_run("-e", "sample", "-P", f"model={trained['id']}", "-P", "prompt=it has", "-P", "length=9")
     assert re.search(r"^it has.{9}$", done.stdout, re.M)

@@ -42,7 +42,7 @@ def assert_complete(checkout: Checkout, run: dict[str, Any]) -> None:
     steps = checkout.query("SELECT key, step FROM metrics WHERE run_uuid=? AND key LIKE 'perplexity/%'", run["id"])
     expected = [(f"perplexity/{split}", epoch) for split in ("train", "val") for epoch in range(1, EPOCHS + 1)]
     assert sorted(steps) == expected
-    assert "final/test_perplexity" in run["latest_metrics"]
+    assert "result/test_perplexity" in run["latest_metrics"]
     assert "failure" not in run["tags"]
     folder = Path(run["artifacts"])
     for name in ARTIFACTS:

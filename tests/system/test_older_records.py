@@ -121,8 +121,17 @@ def read(shared: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def curves(run_id: str) -> dict[str, list[float]]:
+    """Each metric by its name of then: what was recorded then, and under this version's name since."""
     client = MlflowClient()
-    return {key: [m.value for m in client.get_metric_history(run_id, key)] for key in THEN["resumed"]}
+    return {
+        key: [m.value for name in names_of(key) for m in client.get_metric_history(run_id, name)]
+        for key in THEN["resumed"]
+    }
+
+
+def names_of(metric: str) -> list[str]:
+    """A metric's name of then and that of this version."""
+    return list(dict.fromkeys([metric, metric.replace("final/", "result/")]))
 
 
 def assert_same_training(found: Mapping[str, list[float]], then: Mapping[str, list[float]]) -> None:
@@ -306,6 +315,9 @@ def test_a_search_goes_on_as_a_command_with_workers(tmp_path):
 
     def metrics_of(run_id: str) -> dict[str, list[float]]:
         sql = "SELECT value FROM metrics WHERE run_uuid = ? AND key = ? ORDER BY step"
-        return {key: [value for (value,) in checkout.query(sql, run_id, key)] for key in THEN["resumed"]}
+        return {
+            key: [value for name in names_of(key) for (value,) in checkout.query(sql, run_id, name)]
+            for key in THEN["resumed"]
+        }
 
     assert_went_on(study_of(checkout.folder), metrics_of)

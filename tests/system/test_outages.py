@@ -20,7 +20,7 @@ from pipeline.stages.search import _SearchDriver
 from pipeline.stages.train import Setting, train
 from pipeline.support.progress import Progress
 from pipeline.text.corpus import load_corpus
-from pipeline.tracking import runs
+from pipeline.tracking import records, runs
 from pipeline.tracking import store as store_module
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, run_step
@@ -68,7 +68,7 @@ def test_a_server_that_is_gone_for_good_is_told_soon_and_ends_the_run_in_bounded
     def record() -> None:
         with runs.tracked_run("train", "a run", {}) as run:
             mlflow_server.stop()
-            run.metrics({"x": 1.0})
+            run.constants({"x": 1.0})
 
     started = time.monotonic()
     with pytest.raises(RecordingError, match=r"start the server.*") as caught:
@@ -84,7 +84,7 @@ def test_a_server_that_comes_back_in_time_costs_nothing(mlflow_server, short_out
     with runs.tracked_run("train", "a run", {}) as run:
         mlflow_server.refuse("log-batch", status=503)
         Timer(1.0, mlflow_server.refuse, ("log-batch", "nothing")).start()
-        run.metrics({"x": 1.0})
+        run.constants({"x": 1.0})
     recorded = MlflowClient().get_run(run.id)
     assert (recorded.data.metrics, recorded.info.status) == ({"x": 1.0}, "FINISHED")
 
@@ -126,7 +126,7 @@ def test_uploaded_checkpoints_are_not_kept_here_too(mlflow_server, no_store, sma
     monkeypatch.setattr(TrackedRun, "model", lambda *args: "")  # seconds
     step = train_tiny(small_text, reuse=True)
     run = MlflowClient().get_run(step.run_id)
-    assert "resumed" in run.data.tags, "by the checkpoint that was fetched from the server"
+    assert records.tag(run, "resumed"), "by the checkpoint that was fetched from the server"
     assert unsent(no_store) == []
     assert step.result["checkpoint"] == f"{run.info.artifact_uri}/checkpoints/best.safetensors"
     again = train_tiny(small_text, reuse=True)
@@ -158,7 +158,7 @@ def test_who_may_not_write_is_told_of_users_and_not_of_folders(mlflow_server):
     with runs.tracked_run("train", "a run", {}) as run:
         mlflow_server.refuse("log-batch")
         with pytest.raises(RecordingError, match="403") as caught:
-            run.metrics({"x": 1.0})
+            run.constants({"x": 1.0})
         mlflow_server.refuse("log-batch", "nothing")
     assert str(caught.value).endswith("or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
     assert "folder" not in str(caught.value)

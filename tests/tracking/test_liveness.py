@@ -15,13 +15,12 @@ from typing import Any
 
 import psutil
 import pytest
-from mlflow.entities import RunTag
 from mlflow.tracking import MlflowClient
 
 from pipeline.cli import doctor
 from pipeline.errors import InputError
 from pipeline.support import processes
-from pipeline.tracking import liveness
+from pipeline.tracking import liveness, names
 from pipeline.tracking import runs as runs_module
 from pipeline.tracking import store as store_module
 from pipeline.tracking.store import setup
@@ -89,7 +88,7 @@ def sleeper() -> Iterator[subprocess.Popen]:
 def open_run(**tags: str) -> str:
     """A run that is RUNNING, as a process of these tags would have left it."""
     setup()
-    run = MlflowClient().create_run("0", tags={**processes.process_tags(), **tags})
+    run = MlflowClient().create_run("0", tags=names.recorded_tags({**processes.process_tags(), **tags}))
     return str(run.info.run_id)
 
 
@@ -106,7 +105,8 @@ def tags_of(process: psutil.Process, clock_moved_by: float = 0.0) -> dict[str, s
 
 @pytest.fixture
 def first_release(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs are recorded as release 0.1.0 did it: the start of a process by the clock alone."""
+    """Runs are recorded as release 0.1.0 did it: bare names of tags, the start of a process by the clock alone."""
+    monkeypatch.setattr(names, "recorded_tags", dict)
     tags = processes.process_tags
     new = ("process.boot", "process.ticks")
     monkeypatch.setattr(processes, "process_tags", lambda: {k: v for k, v in tags().items() if k not in new})
@@ -136,8 +136,7 @@ def assert_the_dead_alone_are_closed(pid: int, dead: list[str], alive: list[str]
     assert [status_of(run) for run in alive] == ["RUNNING", "RUNNING"]
     child = MlflowClient().get_run(dead[1])
     assert child.data.tags["failure"] == (
-        f"its process is gone (pid {pid} on {child.data.tags['process.host']}): "
-        "killed, out of memory, or the machine went down"
+        f"its process is gone (pid {pid} on {socket.gethostname()}): killed, out of memory, or the machine went down"
     )
     (metric,) = MlflowClient().get_metric_history(dead[1], "x")
     assert child.info.end_time == metric.timestamp, "not the time at which it was noticed"
@@ -298,7 +297,7 @@ def test_a_run_that_somebody_has_gone_on_with_is_left_to_him(store, monkeypatch)
     run = open_run(**{"process.pid": "999999999"})
     seen = liveness.open_runs(only_here=True)
     monkeypatch.setattr(liveness, "open_runs", lambda only_here: seen)
-    MlflowClient().log_batch(run, tags=[RunTag("process.pid", str(os.getpid()))])
+    store_module.set_tags(run, {"process.pid": os.getpid()})
     assert liveness.close_dead_runs() == []
     assert status_of(run) == "RUNNING"
 
@@ -310,7 +309,8 @@ def test_a_run_has_its_process_from_its_first_moment(store, monkeypatch):
     monkeypatch.setattr(MlflowClient, "log_batch", refuse)
     monkeypatch.setattr(MlflowClient, "set_tag", refuse)
     with runs_module.tracked_run("train", "a run", {}) as run:
-        assert processes.process_tags().items() <= MlflowClient().get_run(run.id).data.tags.items()
+        tags = names.recorded_tags(processes.process_tags())
+        assert tags.items() <= MlflowClient().get_run(run.id).data.tags.items()
 
 
 def test_what_hinders_the_closing_does_not_hinder_the_run(store, monkeypatch, caplog):

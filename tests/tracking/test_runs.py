@@ -79,9 +79,9 @@ def test_a_run_says_what_made_it(store):
         pass
     recorded = MlflowClient().get_run(run.id)
     assert recorded.info.run_name == "lstm-1x8-s0"
-    tags = recorded.data.tags
-    assert tags["stage"] == "train"
-    assert tags["corpus"] == "topics"
+    assert recorded.data.tags["stage"] == "train"
+    assert recorded.data.tags["corpus"] == "topics"
+    tags = records.tags_of(recorded)
     assert tags["process.pid"] == str(os.getpid())
     assert float(tags["process.started"]) > 0
     assert tags["git.dirty"] in ("true", "false")
@@ -119,9 +119,9 @@ def test_metrics_are_rounded_and_in_the_database_when_the_call_returns(store):
 
 def test_counts_are_recorded_exactly(store):
     with runs.tracked_run("train", "a run", {}) as run:
-        run.metrics({"cost/macs_per_char": 1_316_892.0, "cost/parameters": 12_345_678})
+        run.constants({"size/macs_per_char": 1_316_892.0, "size/parameters": 12_345_678})
     metrics = MlflowClient().get_run(run.id).data.metrics
-    assert metrics == {"cost/macs_per_char": 1_316_892, "cost/parameters": 12_345_678}
+    assert metrics == {"size/macs_per_char": 1_316_892, "size/parameters": 12_345_678}
 
 
 def id_of(**options: Any) -> str:
@@ -171,7 +171,7 @@ def test_nothing_more_is_recorded_in_a_database_that_was_replaced(store, empty_d
         with runs.tracked_run("train", "a run", {}) as run:
             shutil.copy(empty_database, store / "mlruns" / "other.db")
             os.replace(store / "mlruns" / "other.db", store / "mlruns" / "mlflow.db")
-            run.metrics({"x": 1.0})
+            run.constants({"x": 1.0})
 
     with pytest.raises(RecordingError, match=r"replaced.*start again$") as caught:
         record()

@@ -50,7 +50,7 @@ def test_under_mlflow_run_the_begun_run_points_at_the_parent_that_is_reopened(be
     with parent_run("search", "a search", {}, records.run_of(earlier.id)) as again:
         pass
     assert again.id == earlier.id
-    assert MlflowClient().get_run(begun).data.tags["resumed_run"] == earlier.id
+    assert records.tag(MlflowClient().get_run(begun), "resumed_run") == earlier.id
 
 
 def test_the_text_of_an_earlier_training_is_refused_where_it_has_changed(tmp_path: Path, small_text: Path):

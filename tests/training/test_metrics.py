@@ -3,7 +3,7 @@
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.training.loop import EpochPoint
-from pipeline.training.metrics import COST, FINAL, epoch_metrics, final_metrics, size_metrics
+from pipeline.training.metrics import RESULT, SIZE, SPEED, epoch_metrics, final_metrics, size_metrics
 
 POINT = EpochPoint(1, 9.0, 8.0, 9.5, 8.5, 0.01, 1.0, 2.0, 100)
 
@@ -18,19 +18,29 @@ def test_pooled_curves_are_those_of_the_report_preset_alone():
     }
 
 
-def test_final_figures_and_costs_have_prefixes_and_others_are_left_out():
-    figures = {name: float(number) for number, name in enumerate((*FINAL, *COST))}
-    metrics = final_metrics({**figures, "run_id": "abc"})
-    assert metrics == {f"final/{name}": figures[name] for name in FINAL} | {
-        f"cost/{name}": figures[name] for name in COST
+def test_final_metrics_have_sections_and_other_fields_are_left_out():
+    figures = {name: float(number) for number, name in enumerate((*RESULT, *SIZE, *SPEED), start=1)}
+    metrics = final_metrics({**figures, "macs_per_char": 1000, "run_id": "abc"})
+    assert metrics == {
+        **{f"result/{name}": figures[name] for name in RESULT},
+        **{f"size/{name}": figures[name] for name in SIZE},
+        **{f"speed/{name}": figures[name] for name in SPEED},
+        "size/macs_per_char": 1000,
+        "size/log10_macs_per_char": 3.0,
     }
+
+
+def test_the_ui_which_sorts_sections_by_name_shows_the_curves_first():
+    curves = {name.split("/")[0] for name in epoch_metrics(POINT, "report")} - {"training"}
+    final = {name.split("/")[0] for name in final_metrics(dict.fromkeys([*RESULT, *SIZE, *SPEED], 1.0))}
+    assert max(curves) < min(final)
 
 
 def test_sizes_are_those_of_the_reports_convention_and_of_the_trained_model():
     size = closed_form(ModelConfig("lstm", 1, 128), 28)
     assert size_metrics(size, 84_000) == {
-        "cost/matmul_macs_per_char": 83_456,
-        "cost/report_parameters": 80_896,
-        "cost/report_macs": 84_148_224,
-        "cost/trained_parameters": 84_000,
+        "size/matmul_macs_per_char": 83_456,
+        "size/report_parameters": 80_896,
+        "size/report_macs": 84_148_224,
+        "size/trained_parameters": 84_000,
     }

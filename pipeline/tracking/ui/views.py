@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from pipeline.tracking.names import LOG10_MACS, MACS, recorded_tag
 from pipeline.tracking.ui.charts import Section, chart_state, line, parallel, scatter
-from pipeline.training.metrics import CALIBRATED, CURVES, RESULT, SIZE, SPEED
+from pipeline.training.metrics import CALIBRATED, CURVES, FURTHER_SIZES, RESULT, SIZE, SPEED
 
 TAG_PREFIX = "mlflow.sharedViewState."
 
@@ -34,7 +34,7 @@ FIRST_SEEN_MS = 1_767_225_600_000  # 2026-01-01, fixed: the tag's value must not
 METRICS = (  # all that a training records
     *CURVES,
     *(f"result/{name}" for name in (*RESULT, *CALIBRATED)),
-    *(f"size/{name}" for name in SIZE),
+    *(f"size/{name}" for name in (*SIZE, *FURTHER_SIZES)),
     LOG10_MACS,
     *(f"speed/{name}" for name in SPEED),
 )
