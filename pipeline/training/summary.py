@@ -195,6 +195,5 @@ def pipeline_table(
         f"  {sizes(result)}; trained in "
         f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}\n"
         f"  time: {spent}\n\n"
-        f"{fill(result['texts'][0], 112, initial_indent='  ', subsequent_indent='  ')}\n\n"
-        + indent(link, "  ")
+        f"{fill(result['texts'][0], 112, initial_indent='  ', subsequent_indent='  ')}\n\n" + indent(link, "  ")
     )

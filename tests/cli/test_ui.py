@@ -22,7 +22,6 @@ from pipeline.errors import InputError
 from pipeline.tracking.runs import begun_run
 from pipeline.tracking.store import Store, setup
 from pipeline.tracking.ui import links as links_module
-from pipeline.tracking.ui import views
 from tests.checkout import ROOT
 from tests.databases import standing_in
 from tests.limits import SLACK

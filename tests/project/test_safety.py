@@ -29,10 +29,10 @@ from pipeline.text.corpus import load_corpus
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.text.vocabulary import Vocabulary
-from pipeline.tracking.ui import views
-from pipeline.tracking.ui.links import HOST
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import setup
+from pipeline.tracking.ui import views
+from pipeline.tracking.ui.links import HOST
 from pipeline.training import figures
 from pipeline.training.checkpoints import flatten, save_checkpoint
 from pipeline.training.samples import SampleText

@@ -1,10 +1,8 @@
 """Reading what was recorded: finished steps, trainings of a text, and the checkpoint that a MODEL names."""
 
 from contextlib import suppress
-from typing import Any
 
 import pytest
-from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.tracking import records, runs
