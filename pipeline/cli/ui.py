@@ -65,6 +65,7 @@ def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int
 def _command(store: Store, port: int) -> list[str]:
     command = [sys.executable, "-m", "pipeline.cli.ui_server", str(os.getpid())]
     command += ["ui", "--host", links.HOST, "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
+    command += ["--uvicorn-opts", "--log-level warning"]  # no line for each request
     return command + ["--default-artifact-root", str(store.database.parent)] * (store.database is not None)
 
 
@@ -74,6 +75,7 @@ def _environment(store: Store) -> dict[str, str]:
         "MLFLOW_BACKEND_STORE_URI": store.uri,  # not on the command line, which every user can read
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONWARNINGS": "ignore",  # of MLflow's own code
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
     }
 

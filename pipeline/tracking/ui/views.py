@@ -139,7 +139,7 @@ def models(text: str, corpus_sha256: str) -> View:
 def seeds(text: str, corpus_sha256: str) -> View:
     """The comparable models of a text, grouped by configuration: the mean over seeds, with their range."""
     sections = (
-        Section("Mean over the seeds of a configuration", (line((VAL_CURVE,)), line((TRAIN_CURVE,)))),
+        Section("Mean and range over seeds", (line((VAL_CURVE,)), line((TRAIN_CURVE,)))),
         Section("Each run", (scatter(LOG10_MACS, PERPLEXITY), scatter(PERPLEXITY, "result/test_perplexity"))),
     )
     group_by = (*(("param", name) for name in SHAPE), ("tag", "config_id"))
@@ -152,7 +152,7 @@ def equal_compute(text: str, corpus_sha256: str) -> View:
     """The comparable models of a text: perplexity after equal seconds, and after equally many characters."""
     curves = tuple(line((VAL_CURVE,), x) for x in ("training/seconds", "training/chars_read"))
     sections = (
-        Section("Validation perplexity after equal time, and after equally much text", curves),
+        Section("Equal time, equal text", curves),
         Section("At the end", (scatter("speed/train_seconds", PERPLEXITY), scatter(LOG10_MACS, PERPLEXITY))),
     )
     return View(key("compute", corpus_sha256), f"Equal compute on {text}", _comparable(corpus_sha256), sections, {})
@@ -161,7 +161,7 @@ def equal_compute(text: str, corpus_sha256: str) -> View:
 def search(study: str, text: str, parent: str) -> View:
     """The trials of one search and the confirmations of its front, by the id of the run that they are nested in."""
     sections = (
-        Section("Front: validation perplexity against MACs per character", (scatter(LOG10_MACS, PERPLEXITY),), 1, 460),
+        Section("Front", (scatter(LOG10_MACS, PERPLEXITY),), 1, 460),
         Section("Shapes", (parallel(SHAPE, (LOG10_MACS, PERPLEXITY)),), columns=1, card_height=400),
         Section("Curves", (line((VAL_CURVE,), runs=50), line((VAL_CURVE,), "training/seconds", runs=50))),
     )
