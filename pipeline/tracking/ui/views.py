@@ -140,7 +140,7 @@ def seeds(text: str, corpus_sha256: str) -> View:
     """The comparable models of a text, grouped by configuration: the mean over seeds, with their range."""
     sections = (
         Section("Mean and range over seeds", (line((VAL_CURVE,)), line((TRAIN_CURVE,)))),
-        Section("Each run", (scatter(LOG10_MACS, PERPLEXITY), scatter(PERPLEXITY, "result/test_perplexity"))),
+        Section("Means at the end", (scatter(LOG10_MACS, PERPLEXITY), scatter(PERPLEXITY, "result/test_perplexity"))),
     )
     group_by = (*(("param", name) for name in SHAPE), ("tag", "config_id"))
     return View(
