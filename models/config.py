@@ -37,16 +37,18 @@ def option(
     *,
     help: str,
     preset: bool = False,
+    group: str = "",
     low: float | None = None,
     above: float | None = None,
     high: float = inf,
 ) -> Any:
     """Declare a configuration field with its help text and its range, [low, high] or (above, high], if it has one.
 
-    ``preset`` marks a field whose default is decided by the preset.
+    ``preset`` marks a field whose default is decided by the preset. ``group`` is the heading under which the help lists
+    it; by default that of its dataclass.
     """
     limits = None if low is None and above is None else {"low": low, "above": above, "high": high}
-    return field(default=default, metadata={"help": help, "preset": preset, "limits": limits})
+    return field(default=default, metadata={"help": help, "preset": preset, "group": group, "limits": limits})
 
 
 def check(config: Any) -> None:

@@ -10,7 +10,7 @@ Characters are chosen on the CPU, with probabilities summed in float64, so that 
 device sorts or draws.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import inf
 from zlib import crc32
 
@@ -24,40 +24,41 @@ from models.language_model import LanguageModel, State, select
 
 def generate(
     model: LanguageModel,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Iterable[int]],
     length: int,
     decoding: Decoding,
     forbidden: Sequence[int] = (),
 ) -> Iterator[list[int]]:
     """Yield, ``length`` times, the next character id of every prompt, as soon as it is known.
 
-    Beam search yields nothing before it has searched the whole text. ``forbidden`` ids are never generated; the other
-    ids share their probability. A model in training mode is run in evaluation mode and is back in training mode at
-    every yield.
+    A prompt is any iterable of ids, such as a list, an array or a tensor. Beam search yields nothing before it has
+    searched the whole text. ``forbidden`` ids are never generated; the other ids share their probability. A model in
+    training mode is run in evaluation mode and is back in training mode at every yield.
 
     Raises ValueError, before the first step, for an empty prompt or ids outside of the vocabulary.
     """
     check_range("length", length, low=0)
-    for index, prompt in enumerate(prompts):
-        if not len(prompt):
-            raise ValueError(f"prompt {index + 1} of {len(prompts)} is empty; give it at least one character")
-    for ids, what in [*((prompt, "a prompt") for prompt in prompts), (forbidden, "forbidden")]:
+    starts = [[int(i) for i in prompt] for prompt in prompts]
+    for index, start in enumerate(starts):
+        if not start:
+            raise ValueError(f"prompt {index + 1} of {len(starts)} is empty; give it at least one character")
+    for ids, what in [*((start, "a prompt") for start in starts), (forbidden, "forbidden")]:
         outside = [i for i in ids if not 0 <= i < model.vocab_size]
         if outside:
             raise ValueError(f"{what} has the id {outside[0]}; the model's vocabulary is 0 to {model.vocab_size - 1}")
     if len(set(forbidden)) == model.vocab_size:
         raise ValueError(f"all {model.vocab_size} characters are forbidden; leave at least one")
-    if not len(prompts):
+    if not starts:
         return iter(())
     penalty = torch.zeros(model.vocab_size)
     penalty[list(forbidden)] = -inf
     steps = _beam_search if decoding.method == "beam" else _step_by_step
-    return steps(model, prompts, length, decoding, penalty)
+    return steps(model, starts, length, decoding, penalty)
 
 
 def complete(
     model: LanguageModel,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Iterable[int]],
     length: int,
     decoding: Decoding,
     forbidden: Sequence[int] = (),

@@ -92,7 +92,10 @@ class TrainConfig:
         high=1e9,
     )
     train_chars: int = option(
-        0, help="Train on the last so many characters of the training split only (0: all; stream, best).", low=0
+        0,
+        help="Train on the last so many characters of the training split only (0: all; stream, best).",
+        group="Text",
+        low=0,
     )
     max_seconds: float = option(
         0.0,
@@ -143,18 +146,25 @@ class TrainConfig:
     )
     patience: int = option(10, help="Early stopping: epochs without a better validation (0: off).", preset=True, low=0)
     seed: int = option(0, help="Seed of initial weights, order and dropout.", low=0, high=2**63 - 1)
-    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", help="Where to compute.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", help="Where to compute.", group="Machine")
     threads: int | None = option(
-        None, help="CPU threads; auto: 1, because small layers gain nothing from more.", preset=True, low=1, high=1024
+        None,
+        help="CPU threads; auto: 1, because small layers gain nothing from more.",
+        preset=True,
+        group="Machine",
+        low=1,
+        high=1024,
     )
     precision: Literal["auto", "fp32", "bf16"] = option(
         "auto",
         help="Arithmetic; auto: bf16 where the hardware has it and it pays, fp32 under --preset report, report-text.",
+        group="Machine",
     )
     sample_every: int = option(
         10,
         help=("Epochs between recorded sample texts (0: at the end only; auto: 10, or the resumed run's value)."),
         preset=True,
+        group="Record",
         low=0,
     )
     recipe: int = RECIPE  # no option of the command line
@@ -188,6 +198,7 @@ def workers_option() -> Any:
         None,
         help="Worker processes, one thread each; auto: one per core, as many as fit into memory.",
         preset=True,
+        group="Machine",
         low=1,
         high=1024,
     )
@@ -485,19 +496,45 @@ class SearchConfig:
     preset: Literal["stream", "report"] = option("stream", help="How each model is trained.")
     on_top_of: Partner = option("nothing", help="ngram: each network corrects an n-gram model of the training text.")
     storage: str = option(
-        "auto", help="Optuna's storage, as an SQLAlchemy address; auto: $TMLM_STORAGE, else mlruns/optuna.db."
+        "auto",
+        help="Optuna's storage, as an SQLAlchemy address; auto: $TMLM_STORAGE, else mlruns/optuna.db.",
+        group="Record",
     )
-    space: str = option("", help="A YAML file with the space, instead of the options below.")
-    cell: str = option("rnn,gru,lstm", help="Recurrent cells.")
-    num_layers: str = option("1..3", help="Recurrent layers.")
-    hidden_size: str = option("8..256", help="Units of each layer.")
-    learning_rate: str = option("auto", help="Peak learning rate; auto: the preset's.")
-    dropout: str = option("auto", help="Dropout between layers; auto: the preset's.")
-    recurrent_dropout: str = option("auto", help="DropConnect of the recurrent weights; auto: the preset's.")
-    output_dropout: str = option("auto", help="Dropout of the last layer's output; auto: the preset's.")
+    space: str = option("", help="A YAML file with the space, instead of the options below.", group="Space")
+    cell: str = option("rnn,gru,lstm", help="Recurrent cells.", group="Space")
+    num_layers: str = option("1..3", help="Recurrent layers.", group="Space")
+    hidden_size: str = option("8..256", help="Units of each layer.", group="Space")
+    learning_rate: str = option("auto", help="Peak learning rate; auto: the preset's.", group="Space")
+    dropout: str = option("auto", help="Dropout between layers; auto: the preset's.", group="Space")
+    recurrent_dropout: str = option(
+        "auto", help="DropConnect of the recurrent weights; auto: the preset's.", group="Space"
+    )
+    output_dropout: str = option("auto", help="Dropout of the last layer's output; auto: the preset's.", group="Space")
     recipe: int = RECIPE  # no option of the command line: a study keeps its first one
 
     def __post_init__(self) -> None:
         check(self)
         if not self.study_name.strip():
             raise ConfigError("study_name", "is empty; give the study a name")
+
+
+QUICK_STUDY = "quick"
+QUICK_SEARCH: dict[str, Any] = {  # about a minute on two cores for The Time Machine
+    "study_name": QUICK_STUDY,
+    "trials": 12,
+    "epochs": 2,
+    "confirm_seeds": 1,
+    "num_layers": "1..2",
+    "hidden_size": "8..64",
+}
+
+
+def quick_search(config: SearchConfig) -> SearchConfig:
+    """The configuration of a quick search: every option at its default has the value of QUICK_SEARCH instead.
+
+    The space is that of the file if the configuration names one.
+    """
+    at_default = {f.name for f in fields(SearchConfig) if getattr(config, f.name) == f.default}
+    if config.space:
+        at_default -= {"num_layers", "hidden_size"}
+    return replace(config, **{name: value for name, value in QUICK_SEARCH.items() if name in at_default})

@@ -33,6 +33,7 @@ from typing import Any
 import psutil
 import torch
 
+from pipeline.search.study.attributes import PREFIX
 from pipeline.training.checkpoints import load_checkpoint
 from tests.checkout import Checkout
 
@@ -228,7 +229,11 @@ def trials_of(lab: Lab, study: str) -> list[StudyTrial]:
                 number,
                 state,
                 about("trial_params", "param_name", "param_value", trial_id),
-                {k: json.loads(v) for k, v in about("trial_user_attributes", "key", "value_json", trial_id).items()},
+                {
+                    key.removeprefix(PREFIX): json.loads(value)
+                    for kind in ("user", "system")
+                    for key, value in about(f"trial_{kind}_attributes", "key", "value_json", trial_id).items()
+                },
             )
             for trial_id, number, state in rows
         ]

@@ -25,6 +25,8 @@ from pipeline.config import (
     OUTPUT_DROPOUT_SLOPE,
     OWN_LOSS_PER_UNITS,
     OWN_LOSS_UNITS,
+    QUICK_SEARCH,
+    QUICK_STUDY,
     RECIPE,
     REPORT_TEXT_CHARS,
     REPORT_TEXT_DROPOUT,
@@ -37,9 +39,11 @@ from pipeline.config import (
     TEXT_WEIGHTS,
     CorpusConfig,
     PresetName,
+    SearchConfig,
     TrainConfig,
     config_id,
     preset_values,
+    quick_search,
     report_preset,
     resolve,
     stream_preset,
@@ -646,3 +650,16 @@ def test_usage_has_what_the_presets_decide():
     assert each("stream", "equations", "initialisation", implementation="scratch") == ["torch", "torch"]
     assert each("report", "equations", "initialisation", implementation="scratch") == ["book", "normal"]
     assert each("report", "equations", "initialisation") == ["torch", "torch"]
+
+
+def test_a_quick_search_is_a_small_study_of_its_own():
+    quick = quick_search(SearchConfig())
+    assert quick == SearchConfig(**QUICK_SEARCH)
+    assert quick.study_name == QUICK_STUDY != SearchConfig().study_name
+
+
+def test_a_quick_search_keeps_what_was_chosen_and_the_space_of_a_file():
+    quick = quick_search(SearchConfig(trials=5, hidden_size="4..8"))
+    assert (quick.trials, quick.hidden_size, quick.epochs) == (5, "4..8", QUICK_SEARCH["epochs"])
+    quick = quick_search(SearchConfig(space="space.yaml"))
+    assert (quick.num_layers, quick.hidden_size) == (SearchConfig().num_layers, SearchConfig().hidden_size)

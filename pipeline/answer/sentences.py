@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from textwrap import fill, indent
+from textwrap import indent
 from typing import get_args
 
 from pipeline.answer.findings import BLOCK_CHARS, Findings, Kind, Network, crossings, percent
 from pipeline.support.markdown import markdown_table, plain, text_table
 from pipeline.support.statistics import Estimate, PairedComparison
+from pipeline.support.terminal import wrapped
 
 HEADS = ("", "stored numbers", "characters", "seconds", "ms/character", "test perplexity", "mixed")
 
@@ -195,6 +196,6 @@ def answer_note(findings: Findings, sentences: Mapping[str, str]) -> str:
 def answer_table(findings: Findings, sentences: Mapping[str, str], link: str) -> str:
     """The text that the command prints at its end."""
     table = indent(text_table(HEADS, _rows(findings)), "  ")
-    words = "\n\n".join(fill(line, 112, initial_indent="  ", subsequent_indent="  ") for line in sentences.values())
-    measured = fill(how_measured(findings), 112, initial_indent="  ", subsequent_indent="  ")
+    words = "\n\n".join(wrapped(line, "  ") for line in sentences.values())
+    measured = wrapped(how_measured(findings), "  ")
     return f"The answer on {findings.text}\n\n{words}\n\n{table}\n\n{measured}\n\n{indent(link, '  ')}"

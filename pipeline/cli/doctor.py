@@ -15,6 +15,7 @@ from pipeline.config import resolve
 from pipeline.errors import InputError, TmlmError
 from pipeline.support import machine
 from pipeline.support.machine import usable_cores
+from pipeline.text.corpus import kept_facts, prepared_dir
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import find_text
 from pipeline.tracking import liveness
@@ -41,6 +42,7 @@ def findings(corpus: str) -> dict[str, Any]:
         "text": _text(corpus),
         "TMLM_DATA_DIR": os.environ.get("TMLM_DATA_DIR") or "not set (a folder with timemachine.txt)",
         "cache": str(cache_dir()),
+        "kept_texts": _kept_texts(),
         "store": shown(address()) if database is None else f"sqlite:///{database}",
         "store_state": state,
         "device": str(device),
@@ -111,6 +113,12 @@ def _text(corpus: str) -> str:
             f"{local}, instead of The Time Machine, which is not in TMLM_DATA_DIR or the cache, and TMLM_OFFLINE is set"
         )
     return f"The Time Machine, to be downloaded: not in TMLM_DATA_DIR or the cache (without a network: {local})"
+
+
+def _kept_texts() -> str:
+    """Where the copies of the texts that were trained on are, and of which texts."""
+    names = sorted({f"{facts['name']} ({facts['alphabet']})" for facts in kept_facts().values()})
+    return f"{prepared_dir()}: {', '.join(names) or 'none yet'}"
 
 
 def _state(database: Path) -> str:

@@ -20,6 +20,14 @@ UNDER_MLFLOW = (
 )
 
 
+RUN, LOOK, SEARCH, MAINTAIN = SECTIONS = (  # of the list of commands
+    "Train and use a model",
+    "Look at what was recorded",
+    "Search and report",
+    "Maintain",
+)
+
+
 def printable(text: str) -> str:
     """Escape control characters, which could steer a terminal, as JSON does."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text)
@@ -41,6 +49,17 @@ class Lab(click.Group):
     """
 
     command_class = LabCommand
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by section, in the order in which they were declared."""
+        limit = formatter.width - 6 - max(map(len, self.commands))
+        by_section: dict[str, list[tuple[str, str]]] = {section: [] for section in SECTIONS}
+        for name, command in self.commands.items():
+            section = getattr(command, "section", "") or SECTIONS[-1]
+            by_section[section].append((name.ljust(max(map(len, self.commands))), command.get_short_help_str(limit)))
+        for section, rows in by_section.items():
+            with formatter.section(section):
+                formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

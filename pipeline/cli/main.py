@@ -17,7 +17,12 @@ import click
 
 from models.config import ModelConfig, check_range
 from models.decoding import DEFAULT_LENGTH, Decoding
+from pipeline.cli import completion
 from pipeline.cli.group import (
+    LOOK,
+    MAINTAIN,
+    RUN,
+    SEARCH,
     UNDER_MLFLOW,
     Lab,
     drop_unwritable,
@@ -27,8 +32,17 @@ from pipeline.cli.group import (
     printable,
     say,
 )
-from pipeline.cli.options import given, is_given, options_of, switch, with_dashes
-from pipeline.config import AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, TrainConfig, resolve
+from pipeline.cli.options import GroupedOption, given, is_given, options_of, switch, with_dashes
+from pipeline.config import (
+    QUICK_SEARCH,
+    AnswerConfig,
+    CorpusConfig,
+    ReproduceConfig,
+    SearchConfig,
+    TrainConfig,
+    quick_search,
+    resolve,
+)
 from pipeline.errors import reason_of
 from pipeline.support import signals
 
@@ -69,6 +83,11 @@ json_flag = click.option(
 )  # ``--json MODEL``: no switch, which would take the MODEL as its value
 
 
+length_option = click.option(
+    "--length", type=int, default=DEFAULT_LENGTH, show_default=True, help="Characters to generate after each prompt."
+)
+
+
 def checked(options: Mapping[str, Any]) -> tuple[CorpusConfig, dict[str, Any]]:
     """Check the options of a training; returns those of the text as a configuration, and all others."""
     others = {name: value for name, value in options.items() if name not in ("corpus", "alphabet")}
@@ -81,7 +100,7 @@ def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
     click.echo(printable(json.dumps(result, ensure_ascii=False) if as_json else text))
 
 
-@cli.command()
+@cli.command(section=RUN)
 @options_of(CorpusConfig)
 @options_of(TrainConfig, only=("preset",))
 @json_switch
@@ -104,15 +123,22 @@ def prepare(as_json: bool, **options: Any) -> None:
         f"corpus sha256 {result['corpus_sha256']}\n"
         f"splits        {result['train_characters']:,} train, {result['val_characters']:,} validation, "
         f"{result['test_characters']:,} test (preset {result['preset']})\n\n"
-        f"{summary.baseline_table(result)}\n\n"
+        f"{summary.baseline_text(result)}\n\n"
         f"run {result['run_id']}"
     )
     show(result, as_json, text)
 
 
-@cli.command()
+@cli.command(section=RUN)
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
-@click.option("--resume", metavar="RUN_ID", default=None, help="Continue this interrupted training in its own run.")
+@click.option(
+    "--resume",
+    type=completion.TRAINING,
+    default=None,
+    cls=GroupedOption,
+    group="Record",
+    help="Continue this interrupted training in its own run.",
+)
 @json_switch
 def train(resume: str | None, as_json: bool, **options: Any) -> None:
     """Train one model, or resume one.
@@ -144,7 +170,7 @@ def train_text(result: Mapping[str, Any]) -> str:
 
     run_id = result["run_id"]
     return (
-        f"{summary.comparison_table(result)}\n\n{summary.verdict(result)}\n\n"
+        f"{summary.training_text(result)}\n\n"
         f"run {run_id}\n  {sample_command(run_id)}\n  {links.command()} evaluate {run_id}\n\n"
         f"{links.shown('curves', links.link_to_curves(run_id))}"
     )
@@ -160,16 +186,16 @@ def sample_command(run_id: str) -> str:
     return f"{links.command()} sample {run_id} --prompt {shlex.quote(prompt)}"
 
 
-@cli.command()
-@click.argument("model")
+@cli.command(section=RUN)
+@click.argument("model", type=completion.MODEL)
 @click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which split.")
-@click.option("--text", default="", help="Any other UTF-8 text file, instead of a split.")
+@click.option("--text", type=completion.FILE, default="", help="Any other UTF-8 text file, instead of a split.")
 @json_flag
 def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
     """Measure a trained MODEL's perplexity on a text.
 
-    MODEL is a run id, the path of a checkpoint, or a models:/ address. Bits per character and the figures of the best
-    n-gram, alone and mixed with the model, are printed too.
+    MODEL is a run id, its first characters, latest, the path of a checkpoint, or a models:/ address. Bits per
+    character and the figures of the best n-gram, alone and mixed with the model, are printed too.
     """
     from pipeline.stages import evaluate
     from pipeline.training import summary
@@ -178,21 +204,21 @@ def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
     show(result, as_json, summary.evaluation_text(text or split, result))
 
 
-@cli.command()
-@click.argument("model")
+@cli.command(section=RUN)
+@click.argument("model", type=completion.MODEL)
 @click.option("--prompt", "prompts", multiple=True, default=["it has"], show_default=True, help="May be repeated.")
-@click.option(
-    "--length", type=int, default=DEFAULT_LENGTH, show_default=True, help="Characters to generate after each prompt."
-)
+@length_option
 @options_of(Decoding)
 @json_flag
 def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **options: Any) -> None:
     """Generate text from a trained MODEL.
 
-    MODEL is a run id, the path of a checkpoint, or a models:/ address. Each prompt is continued.
+    MODEL is a run id, its first characters, latest, the path of a checkpoint, or a models:/ address. Each
+    prompt is continued.
     """
     decoding = Decoding(**options)
     check_range("length", length, low=0)
+    from pipeline.cli.chat import write
     from pipeline.stages import sample
 
     if UNDER_MLFLOW in os.environ:
@@ -202,14 +228,33 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
     chosen = list(prompts) if is_given("prompts") else None  # the default is not in every alphabet
     if as_json or len(prompts) > 1 or not sys.stdout.isatty():
         texts = sample.write_texts(model, chosen, length, decoding)
-        show({"texts": texts}, as_json, "\n".join(texts))
+        if as_json:
+            show({"texts": texts}, as_json, "")
+        else:
+            for text in texts:
+                write([text])
     else:
-        for piece in sample.stream_text(model, chosen[0] if chosen else None, length, decoding):
-            click.echo(printable(piece), nl=False)
-        click.echo()
+        write(sample.stream_text(model, chosen[0] if chosen else None, length, decoding))
 
 
-@cli.command()
+@cli.command(section=RUN)
+@click.argument("model", type=completion.MODEL)
+@length_option
+@options_of(Decoding)
+def chat(model: str, length: int, **options: Any) -> None:
+    """Continue prompts as you type them.
+
+    Each line is a prompt, which the MODEL continues; Ctrl-D ends. Lines of a pipe are read alike. MODEL is a run id,
+    its first characters, latest, the path of a checkpoint, or a models:/ address.
+    """
+    decoding = Decoding(**options)
+    check_range("length", length, low=0)
+    from pipeline.cli import chat
+
+    chat.chat(model, length, decoding)
+
+
+@cli.command(section=RUN)
 @options_of(ModelConfig, only=("cell", "num_layers", "hidden_size", "embedding_size", "on_top_of"), with_preset=False)
 @click.option("--vocab-size", type=click.IntRange(2), default=28, show_default=True, help="Symbols of the alphabet.")
 @json_switch
@@ -235,7 +280,7 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
     show(cost, as_json, "" if as_json else complexity_text(config, vocab_size, cost))
 
 
-@cli.command()
+@cli.command(section=RUN)
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
 @switch("--force", "Run every step again.")
 @json_switch
@@ -259,29 +304,42 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     show(done.result, as_json, summary.pipeline_table(model_config.shape, seconds, done.result, link))
 
 
-@cli.command()
+@cli.command(section=SEARCH)
 @options_of(SearchConfig, CorpusConfig)
-@switch("--stop-hopeless", "Prune a trial when even an optimistic extrapolation of its curve stays behind the front.")
+@switch(
+    "--stop-hopeless",
+    "Prune a trial when even an optimistic extrapolation of its curve stays behind the front.",
+    group="Search",
+)
+@switch(
+    "--quick",
+    "A first look in a minute or so, in a study of its own: options left at their defaults become "
+    + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in QUICK_SEARCH.items())
+    + ".",
+    group="Search",
+)
 @json_switch
-def search(stop_hopeless: bool, as_json: bool, **options: Any) -> None:
+def search(stop_hopeless: bool, quick: bool, as_json: bool, **options: Any) -> None:
     """Search for low perplexity at low cost.
 
     An Optuna study of cell, layers and hidden size: validation perplexity against MACs per character. A range is
     written LOW..HIGH, a choice A,B,C. The same command again resumes the study.
     """
     corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
-    config = SearchConfig(**options)
+    config = quick_search(SearchConfig(**options)) if quick else SearchConfig(**options)
     from pipeline.search import summary as search_summary
     from pipeline.stages import search
     from pipeline.tracking.ui import links
 
     done = search.search(config, corpus_config, stop_hopeless, say)
     name = f"search {config.study_name} on {done.result['corpus']}"
+    if quick:
+        name = f"quick {name}: a first look at small models after {config.epochs} epochs, one seed each"
     link = links.shown("front", links.link_to_search(done.run_id))
     show(done.result, as_json, search_summary.search_table(name, done.evaluated, done.picks, done.counts, link))
 
 
-@cli.command()
+@cli.command(section=SEARCH)
 @options_of(CorpusConfig, AnswerConfig)
 @json_switch
 def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
@@ -301,12 +359,13 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     show(done.result, as_json, answer_table(done.findings, done.sentences, link))
 
 
-@cli.command()
+@cli.command(section=SEARCH)
 @options_of(ReproduceConfig)
-@switch("--quick", "A few epochs of the small configurations only: a quick check.")
+@switch("--quick", "A few epochs of the small configurations only: a quick check.", group="Reproduction")
 @switch(
     "--check",
     "Exit 4 if complexity is not as printed, a perplexity leaves d2l's own band, or a training failed.",
+    group="Reproduction",
 )
 @json_switch
 def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
@@ -327,8 +386,13 @@ def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
         raise not_met
 
 
-@cli.command()
-@click.option("--run-id", default="", help="Run of the reproduction; by default the latest that is not quick.")
+@cli.command(section=SEARCH)
+@click.option(
+    "--run-id",
+    type=completion.REPRODUCTION,
+    default="",
+    help="Run of the reproduction; by default the latest that is not quick.",
+)
 @options_of(ReproduceConfig, only=("against", "statements", "output"))
 @json_switch
 def report(run_id: str, against: str, statements: str, output: str, as_json: bool) -> None:
@@ -354,11 +418,49 @@ def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
     show(done.result, as_json, table)
 
 
-@cli.command()
+@cli.command(section=LOOK)
+@click.option("--search", default="", help="Only those with each of these words in their name, id, text or study.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most this many.")
+@json_switch
+def runs(search: str, limit: int, as_json: bool) -> None:
+    """List the recorded trainings, newest first.
+
+    val and test are perplexities, MACs those of one character, and seconds those of the training.
+    """
+    from dataclasses import asdict
+
+    from pipeline.cli import runs
+    from pipeline.tracking import listing
+
+    rows = listing.run_rows(search, limit=limit + 1)
+    text = runs.runs_table(rows[:limit]) if rows else "no training is recorded" + " with these words" * bool(search)
+    if len(rows) > limit:
+        text += f"\n(the last {limit}; more with --limit)"
+    show({"runs": [asdict(row) for row in rows[:limit]]}, as_json, text)
+
+
+@cli.command(section=LOOK)
+@click.argument("first", type=completion.TRAINING)
+@click.argument("second", type=completion.TRAINING)
+@json_flag
+def compare(first: str, second: str, as_json: bool) -> None:
+    """Show what two trainings differ in.
+
+    Options, figures, cost and texts are shown beside each other. FIRST and SECOND are run ids, the first characters of
+    one, or latest, latest~1 and so on.
+    """
+    from pipeline.cli import compare
+
+    result = compare.compare(first, second)
+    show(result, as_json, compare.comparison(result))
+
+
+@cli.command(section=LOOK)
 @click.option("--max-macs", type=click.IntRange(1), default=None, help="Largest MACs per character.")
 @click.option("--max-perplexity", type=float, default=None, help="Largest validation perplexity.")
 @click.option(
     "--corpus",
+    type=completion.TEXT,
     default="auto",
     show_default=True,
     help="A text's name as its runs have it (time-machine, or my-book for my-book.txt), its path or its address; "
@@ -377,7 +479,7 @@ def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, a
     show(result, as_json, f"{recommend.sentence(result)}\nrun {result['run_id']}\n  {next_command}")
 
 
-@cli.command()
+@cli.command(section=LOOK)
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
 @click.option(
     "--open",
@@ -400,7 +502,7 @@ def ui(port: int, what: str | None) -> None:
     sys.exit(server.serve(port, what, lambda line: click.echo(line, err=True)))
 
 
-@cli.command()
+@cli.command(section=MAINTAIN)
 @options_of(CorpusConfig, only=("corpus",))
 @click.option(
     "--repair",
@@ -408,7 +510,10 @@ def ui(port: int, what: str | None) -> None:
     help="Close runs whose process died, and fix artifact paths after the checkout was moved.",
 )
 @click.option(
-    "--close", metavar="RUN_ID", default=None, help="Close this run of a machine or container that no longer exists."
+    "--close",
+    type=completion.RUNNING,
+    default=None,
+    help="Close this run of a machine or container that no longer exists.",
 )
 @json_switch
 def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:

@@ -14,8 +14,33 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
+from models.config import ModelConfig
+from models.decoding import Decoding
+from pipeline.cli.completion import FILE, TEXT
+from pipeline.config import AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, TrainConfig
+
+HEADINGS: dict[type, str] = {  # of the help, for the fields of a dataclass
+    CorpusConfig: "Text",
+    ModelConfig: "Model",
+    TrainConfig: "Training",
+    SearchConfig: "Search",
+    AnswerConfig: "Answer",
+    ReproduceConfig: "Reproduction",
+    Decoding: "Decoding",
+}
+
+COMPLETED = {"corpus": TEXT, "space": FILE, "against": FILE, "statements": FILE, "output": FILE}  # by field
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 TRUE, FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off", ""}  # what may follow a flag of click's own
+
+
+class GroupedOption(click.Option):
+    """An option that the help lists under a heading, ``group``."""
+
+    def __init__(self, *args: Any, group: str = "", **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.group = group
 
 
 class Auto(click.ParamType):
@@ -56,13 +81,15 @@ def click_type(annotation: Any) -> click.ParamType:
 
 def option_of(config: type, field: Field, with_preset: bool = True) -> Callable[[Command], Command]:
     """A click option made from one field; for a command without a preset, with the field's own default."""
-    inner = click_type(get_type_hints(config)[field.name])
+    inner = COMPLETED.get(field.name) or click_type(get_type_hints(config)[field.name])
     automatic = with_preset and field.metadata["preset"]
     assert field.default is not MISSING
     return click.option(
         f"--{field.name.replace('_', '-')}",
         field.name,
         type=Auto(inner) if automatic else inner,
+        cls=GroupedOption,
+        group=field.metadata["group"] or HEADINGS.get(config, ""),
         default="auto" if automatic else field.default,
         show_default=True,
         help=field.metadata["help"],
@@ -109,11 +136,13 @@ class TrueOrFalse(click.types.BoolParamType):
         return value != "" and super().convert(value, param, ctx)
 
 
-def switch(name: str, help: str, variable: str = "") -> Callable[[Command], Command]:
+def switch(name: str, help: str, variable: str = "", group: str = "") -> Callable[[Command], Command]:
     """A flag that also takes a value: --force, --force true, --force false. For a command without arguments."""
     return click.option(
         name,
         variable or name.removeprefix("--").replace("-", "_"),
+        cls=GroupedOption,
+        group=group,
         is_flag=False,
         flag_value="true",
         type=TrueOrFalse(),
@@ -138,7 +167,25 @@ def _undecodable(arg: str) -> str:
 
 
 class LabCommand(click.Command):
-    """A command that refuses words that are not UTF-8, and whose flags may be followed by true or false."""
+    """A command that refuses words that are not UTF-8, and whose flags may be followed by true or false.
+
+    Its help lists the options under their headings; ``section`` is its own in the list of commands.
+    """
+
+    def __init__(self, *args: Any, section: str = "", **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.section = section
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options by group, those without one last."""
+        by_group: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                by_group.setdefault(getattr(parameter, "group", ""), []).append(record)
+        plain = by_group.pop("", [])
+        for heading, records in [*by_group.items(), ("Other options" if by_group else "Options", plain)]:
+            with formatter.section(heading):
+                formatter.write_dl(records)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         for arg in args:

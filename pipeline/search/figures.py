@@ -61,6 +61,15 @@ def _staircase(axes: Axes, front: Sequence[FrontPoint]) -> list[Line]:
     return list(pairwise(corners))
 
 
+def front_title(about: str, trials: Sequence[Trial], evaluated: FrontEstimate) -> str:
+    """The title of the Pareto front: ``about``, which names study and text, split, numbers of trials and of seeds."""
+    seeds = sorted({point.seeds for point in evaluated.front})
+    shown = f"{about}\nvalidation split, {len(trials)} trials"
+    if not seeds:
+        return shown
+    return f"{shown}; seeds for each configuration on the front: {' to '.join(map(str, {seeds[0]: 0, seeds[-1]: 0}))}"
+
+
 def pareto_front(
     trials: Sequence[Trial],
     evaluated: FrontEstimate,
@@ -74,7 +83,7 @@ def pareto_front(
     ``chosen`` are the picks, named in the labels. ``bars`` maps a label to the perplexity of an n-gram model; those of
     ``ngrams`` are drawn by the n-grams that they store. A failed trial is a cross at the upper edge.
     """
-    figure = new_figure(14, 6)
+    figure = new_figure(14.6, 6.3)
     axes = add_axes(figure, title, 121)
     done = [(trial, min(trial.val_perplexity, LARGEST)) for trial in trials if trial.val_perplexity is not None]
     failed = [trial.macs_per_char for trial in trials if trial.val_perplexity is None]
@@ -101,7 +110,7 @@ def pareto_front(
 
 def _by_memory(figure: Figure, evaluated: FrontEstimate, ngrams: Sequence[NGramScore]) -> Axes:
     """Draw the front's members by the numbers that they store, beside the n-gram models of each order."""
-    axes = add_axes(figure, "the front by memory, beside n-grams", 122)
+    axes = add_axes(figure, "the front by memory, beside n-grams\nfitted on the same text, same split", 122)
     counted = [(float(each.entries), 2**each.bits_per_char) for each in ngrams]
     members = [(float(point.candidate.stored_numbers), point) for point in evaluated.front]
     log_x(axes, [x for x, _ in counted] + [x for x, _ in members] or [1.0])
@@ -115,7 +124,7 @@ def _by_memory(figure: Figure, evaluated: FrontEstimate, ngrams: Sequence[NGramS
         label=f"n-grams of orders {ngrams[0].order} to {ngrams[-1].order}" if ngrams else "",
     )
     _members(axes, members)
-    axes.set(xlabel="numbers stored: parameters, n-grams")
+    axes.set(xlabel="numbers stored: parameters, n-grams", ylabel="validation perplexity per character")
     labels = [(f"{each.order}-gram", *dot) for each, dot in zip(ngrams, counted, strict=True)]
     labels += [(point.candidate.label, x, point.val.mean) for x, point in members]
     write_labels(axes, labels, [*counted, *((x, point.val.mean) for x, point in members)], list(pairwise(counted)), 0)
@@ -159,7 +168,7 @@ def parameter_importance(importance: Mapping[str, Mapping[str, float]], title: s
         )
         axes.bar_label(drawn, fmt="%.2f", padding=3, fontsize=8)
     axes.set_yticks(range(len(ranked)), ranked)
-    axes.set(xlabel="importance", xlim=(0, 1.08))
+    axes.set(xlabel="share of the variance between trials", xlim=(0, 1.08))
     if ranked:
         axes.legend(loc="lower right")
     else:

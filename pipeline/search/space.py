@@ -8,10 +8,8 @@ A range is written LOW..HIGH, a choice A,B,C, a fixed value as it is; what is le
     learning_rate: 0.001..0.1
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from hashlib import sha256
 from itertools import product
 from math import prod
 from typing import Any, get_args
@@ -124,10 +122,9 @@ class Space:
             for name, values in self.values.items()
         }
 
-    @property
-    def digest(self) -> str:
-        """A digest that is equal for equal spaces."""
-        return sha256(json.dumps(self.as_texts(), sort_keys=True).encode()).hexdigest()[:12]
+    def as_line(self) -> str:
+        """The space as a line, such as cell gru,lstm; num_layers 1..3; hidden_size 8..256."""
+        return "; ".join(f"{name} {text}" for name, text in self.as_texts().items())
 
 
 def shape_of(parameters: Mapping[str, Any], space: Space, config: SearchConfig) -> ModelConfig:

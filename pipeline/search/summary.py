@@ -1,17 +1,18 @@
 """Summarise a search: the table that the command prints, and the note of its run."""
 
-from collections.abc import Mapping
-from textwrap import fill, indent
+from collections.abc import Callable, Mapping
+from textwrap import indent
 
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick
 from pipeline.support.markdown import markdown_table, plain, text_table
+from pipeline.support.terminal import wrapped
 
 NO_FRONT = "No trial has finished, so there is no front."
 
 
 def _counted(counts: Mapping[str, int]) -> str:
     """Counts with their labels, such as 40 trials complete, 2 failed; zeros after the first are left out."""
-    return ", ".join(f"{n:,} {label}" for i, (label, n) in enumerate(counts.items()) if n or not i)
+    return ", ".join(f"{n:,} {name.replace('_', ' ')}" for i, (name, n) in enumerate(counts.items()) if n or not i)
 
 
 def _front_row(point: FrontPoint) -> tuple[str, ...]:
@@ -64,14 +65,25 @@ def search_note(
 
     ``counts`` maps a label to how many there are, the main one first: {"trials complete": 40, "failed": 2}.
     """
+
+    def linked(point: FrontPoint) -> str:
+        run = f"#/experiments/{experiment_id}/runs/{point.candidate.run_id}?workflowType=machine_learning"
+        return f"[{plain(point.candidate.name)}]({run})"
+
+    return outcome(evaluated, chosen, counts, linked)
+
+
+def outcome(
+    evaluated: FrontEstimate,
+    chosen: Mapping[str, Pick],
+    counts: Mapping[str, int],
+    name_of: Callable[[FrontPoint], str],
+) -> str:
+    """Picks, front and counts of a search as Markdown; ``name_of`` is what the front's table calls a member."""
     if not evaluated.front:
         return f"{NO_FRONT}\n\n{_counted(counts)}."
     heads = ("configuration", "MACs per character", "parameters", "validation perplexity", "seeds", "test perplexity")
-    rows = []
-    for point in evaluated.front:
-        name, *numbers = _front_row(point)
-        run = f"#/experiments/{experiment_id}/runs/{point.candidate.run_id}?workflowType=machine_learning"
-        rows.append((f"[{plain(name)}]({run})", *numbers))
+    rows = [(name_of(point), *_front_row(point)[1:]) for point in evaluated.front]
     table = markdown_table((*heads, "probability of being on the front"), rows)
     sentences = "\n".join(f"- `@{name}`: {plain(pick.sentence)}" for name, pick in chosen.items())
     rest = " ".join(filter(None, (_spread_text(evaluated), _nearly_text(evaluated), _hypervolume_text(evaluated))))
@@ -93,5 +105,5 @@ def search_table(
     table = indent(text_table(heads, map(_front_row, evaluated.front)), "  ")
     sentences = [f"@{name}: {pick.sentence}" for name, pick in chosen.items()]
     sentences += filter(None, (_spread_text(evaluated), _nearly_text(evaluated), _hypervolume_text(evaluated)))
-    text = "\n".join(fill(line, 112, initial_indent="  ", subsequent_indent="    ") for line in sentences)
+    text = "\n".join(wrapped(line, "  ", "    ") for line in sentences)
     return f"{name}\n\n{table}\n\n{text}\n{tail}"

@@ -7,7 +7,7 @@ trains only what is missing. More --seeds add to it.
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -54,6 +54,7 @@ log = logging.getLogger(__name__)
 
 STAGE = "answer"
 KILLS_ALLOWED = 1  # deaths of a training's process before the answer is given up
+CLOSING_SECONDS = 20.0  # expected of the comparison with n-grams, after the last training
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ class AnswerRun:
     """A finished answer: its run, what was found, the three sentences, and the result as recorded."""
 
     run_id: str
-    findings: Findings
+    findings: Findings = field(repr=False)
     sentences: Mapping[str, str]
-    result: dict[str, Any]
+    result: dict[str, Any] = field(repr=False)
 
 
 def answer(
@@ -122,12 +123,14 @@ class _AnswerDriver:
         self.run.yaml("environment.yaml", machine.environment())
         record_datasets(self.run, self.corpus, "stream")
         waiting = self._missing()
-        if waiting:
-            workers = self._workers(waiting)
-            with search_progress(self.run.name, workers) as self.bar, make_pool(workers) as pool:
-                self._estimate(pool, waiting, workers)
-                self._train(pool, waiting)
-        return self._conclude(time.monotonic() - began)
+        workers = self._workers(waiting) if waiting else 1
+        with search_progress(self.run.name, workers, CLOSING_SECONDS) as self.bar:
+            if waiting:
+                with make_pool(workers) as pool:
+                    self._estimate(pool, waiting, workers)
+                    self._train(pool, waiting)
+            self.bar.phase("comparing with n-grams")
+            return self._conclude(time.monotonic() - began)
 
     # --- what is to be trained ---------------------------------------------------------------------------------------
 
@@ -179,7 +182,8 @@ class _AnswerDriver:
         """Time some steps, put the longest trainings first, and say how long it will take and where it is recorded."""
         self.bar.phase("timing some steps")
         shapes = shapes_to_time([(task.model, task.train) for task in tasks])
-        timings = time_all(pool, [TimingTask(self.corpus_config, *shape) for shape in shapes])
+        tasks_to_time = [TimingTask(self.corpus_config, *shape) for shape in shapes]
+        timings = time_all(pool, tasks_to_time, lambda done, of: self.bar.show(timed=f"{done}/{of}"))
         about = "how long is not known, as every process that timed some steps was lost"
         if calibration := Calibration(self.corpus, timings):
             self._calibration = calibration
@@ -208,7 +212,8 @@ class _AnswerDriver:
                 self._results[task.number, task.train.seed] = event.value
                 self.bar.show(trainings=f"{len(self._results)}/{total}")
 
-        self.bar.phase("training")
+        self.bar.phase("")
+        self.bar.show(trainings=f"{len(self._results)}/{total}")
         run_tasks(
             pool,
             lambda: waiting.pop(0) if waiting else None,

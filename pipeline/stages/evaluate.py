@@ -2,7 +2,7 @@
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -35,9 +35,9 @@ log = logging.getLogger(__name__)
 class TrainedModel:
     """A model that was trained earlier, with its vocabulary and the facts of its checkpoint."""
 
-    network: LanguageModel
-    vocabulary: Vocabulary
-    facts: dict[str, Any]
+    network: LanguageModel = field(repr=False)
+    vocabulary: Vocabulary = field(repr=False)
+    facts: dict[str, Any] = field(repr=False)
     checkpoint_sha256: str
     run_id: str | None
 

@@ -6,7 +6,7 @@ run of its own, nested in the run of the main job; the result of an earlier run 
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from models.config import ModelConfig
@@ -33,7 +33,7 @@ class PipelineRun:
 
     steps: list[Step]
     seconds: list[float]
-    result: dict[str, Any]
+    result: dict[str, Any] = field(repr=False)
 
 
 def pipeline(

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +34,11 @@ REPORT_FILE = "report/report.html"  # among the artifacts
 class ReproductionRun:
     """A finished reproduction with its verdicts, checks, page folder and flat result."""
 
-    reproduction: Reproduction
-    verdicts: Sequence[Verdict]
-    checks: Sequence[Check]
+    reproduction: Reproduction = field(repr=False)
+    verdicts: Sequence[Verdict] = field(repr=False)
+    checks: Sequence[Check] = field(repr=False)
     folder: Path
-    result: dict[str, Any]
+    result: dict[str, Any] = field(repr=False)
 
 
 def table_of(against: str) -> Table:

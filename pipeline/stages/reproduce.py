@@ -75,6 +75,8 @@ COUNTS: dict[Word, str] = {  # word -> metric that counts its verdicts
 
 KILLS_ALLOWED = 1  # deaths of a training's process before it is skipped
 
+CLOSING_SECONDS = 5.0  # expected of the report, after the last training
+
 
 class ChecksNotMetError(CheckFailedError):
     """--check failed, after everything was trained and written; ``done`` has the results."""
@@ -192,12 +194,17 @@ class _ReproductionDriver:
         run.json(TEXT_FILE, asdict(text_facts(self.corpus)))
         record_datasets(run, self.corpus, "report")
         waiting = self._tasks()
-        if waiting:
-            workers = self._workers(waiting)
-            with search_progress(run.name, workers) as self.bar, make_pool(workers) as pool:
-                self._estimate(pool, waiting, workers)
-                self._train(pool, waiting)
-        return self._conclude(time.monotonic() - began)
+        workers = self._workers(waiting) if waiting else 1
+        with search_progress(run.name, workers, CLOSING_SECONDS) as self.bar:
+            if waiting:
+                with make_pool(workers) as pool:
+                    self._estimate(pool, waiting, workers)
+                    self._train(pool, waiting)
+            self.bar.phase("writing the report")
+            done = self._conclude(time.monotonic() - began)
+        if self.check and (failed := refusal(done.checks, self._failures)):
+            raise ChecksNotMetError(f"{failed}. The report: {done.folder / 'report.html'}", done)
+        return done
 
     def _workers(self, tasks: Sequence[TrainingTask]) -> int:
         """--workers, or as many as cores and memory allow; InputError if --workers exceeds the memory."""
@@ -292,7 +299,9 @@ class _ReproductionDriver:
         by_protocol = {task.number: (task.model, task.train) for task in tasks if task.role == "report"}
         by_own_recipe = shapes_to_time([(task.model, task.train) for task in tasks if task.role in OWN_RECIPE])
         timings = time_all(
-            pool, [TimingTask(self.corpus_config, *configs) for configs in [*by_protocol.values(), *by_own_recipe]]
+            pool,
+            [TimingTask(self.corpus_config, *configs) for configs in [*by_protocol.values(), *by_own_recipe]],
+            lambda done, of: self.bar.show(timed=f"{done}/{of}"),
         )
         timed = {shape_of(asdict(timing.model)): timing for timing in timings if timing.train.preset == "report"}
         own_recipe = Calibration(self.corpus, [timing for timing in timings if timing.train.preset != "report"])
@@ -332,7 +341,8 @@ class _ReproductionDriver:
             if event.kind == "failed":
                 self._note_failure(task, raised(event))
 
-        self.bar.phase("training")
+        self.bar.phase("")
+        self.bar.show(trainings=f"{done}/{total}")
         run_tasks(
             pool,
             lambda: waiting.pop(0) if waiting else None,
@@ -389,7 +399,4 @@ class _ReproductionDriver:
         estimate = "" if expected is None else f" {expected:.1f} minutes were expected."
         took = f"The last command took {seconds / 60:.1f} minutes.{estimate}"
         self.run.note(f"{reproduction_note(reproduction, verdicts, held)}\n\n{took}")
-        done = replace(done, result=result)
-        if self.check and (failed := refusal(held, self._failures)):
-            raise ChecksNotMetError(f"{failed}. The report: {done.folder / 'report.html'}", done)
-        return done
+        return replace(done, result=result)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 from models.decoding import Decoding
@@ -41,8 +42,12 @@ def write_texts(model: str, prompts: list[str] | None, length: int, decoding: De
 
 def stream_text(model: str, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
     """Yield the prompt (None: one that the model can encode), then each character as it is generated."""
-    trained = TrainedModel.find(model)
-    ids = trained.vocabulary.encode_prompt(prompts_for(trained.vocabulary)[0] if prompt is None else prompt)
-    yield trained.vocabulary.decode(ids)
-    for (next_id,) in generate(trained.network, [ids], length, decoding, [trained.vocabulary.unknown_id]):
-        yield trained.vocabulary.symbols[next_id]
+    return stream(TrainedModel.find(model), prompt, length, decoding)
+
+
+def stream(trained: TrainedModel, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
+    """The same from a model that is loaded. Raises ConfigError, before the first piece, for a prompt or length."""
+    vocabulary = trained.vocabulary
+    ids = vocabulary.encode_prompt(prompts_for(vocabulary)[0] if prompt is None else prompt)
+    generated = generate(trained.network, [ids], length, decoding, [vocabulary.unknown_id])
+    return chain([vocabulary.decode(ids)], (vocabulary.symbols[next_id] for (next_id,) in generated))

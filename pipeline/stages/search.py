@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from math import log10
 from pathlib import Path
@@ -31,13 +31,15 @@ from pipeline.search.front import (
 )
 from pipeline.search.pruning import PruningRule, PruningStop
 from pipeline.search.space import Space
+from pipeline.search.study.dashboard import attach_picture
 from pipeline.search.study.samplers import draw
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
 from pipeline.search.study.trials import Lost, Outcome, Proposal, Search
-from pipeline.search.summary import search_note
+from pipeline.search.summary import outcome, search_note
 from pipeline.stages.train import Role, TrainingTask, train_in_processes
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT
+from pipeline.support.markdown import plain
 from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.signals import defer_signals, name_of, signal_of
 from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
@@ -48,7 +50,7 @@ from pipeline.tracking.records import RecordedRun
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, corpus_options, corpus_tags, parent_run, record_datasets
 from pipeline.tracking.ui import views
-from pipeline.tracking.ui.links import link_to_curves, link_to_search
+from pipeline.tracking.ui.links import link_to_curves, link_to_run, link_to_search
 from pipeline.training.checkpoints import load_model
 from pipeline.training.hardware import training_bytes, worker_count
 from pipeline.training.timing import (
@@ -64,6 +66,7 @@ from pipeline.training.timing import (
 log = logging.getLogger(__name__)
 
 REGISTERED_MODEL = "time-machine-lm"
+CLOSING_SECONDS = 8.0  # expected of what follows the last training: timing the front, pictures, registration
 ESTIMATE_DRAWS = 200  # random configurations, whose mean time is that of an expected trial
 
 
@@ -72,10 +75,10 @@ class SearchRun:
     """A finished search: its run, the Pareto front, the picks, the counts of trials, and the result as recorded."""
 
     run_id: str
-    evaluated: FrontEstimate
-    picks: Mapping[str, Pick]
+    evaluated: FrontEstimate = field(repr=False)
+    picks: Mapping[str, Pick] = field(repr=False)
     counts: Mapping[str, int]
-    result: dict[str, Any]
+    result: dict[str, Any] = field(repr=False)
 
 
 def search(
@@ -142,21 +145,23 @@ class _SearchDriver:
         began = time.monotonic()
         self._record_settings()
         count = worker_count(self.config.workers, self._largest_training())
-        with (
-            search_progress(self.run.name, count) as self.bar,
-            self.make_pool(count) as pool,
-            threadpool_limits(1, user_api="blas"),  # the sampler's matrices are small: more threads only spin
-        ):
-            try:
-                if self.config.trials > len(self.results.counted()):
-                    self._estimate(pool, count)
-                self._trials(pool, began)
-                evaluated = self._timed(self._confirm(pool))
-            except BaseException as error:
-                with defer_signals():  # before the pool closes, which may take all the time that is left
-                    self._give_up(error)
-                raise
-        return self._conclude(evaluated, time.monotonic() - began)
+        with search_progress(self.run.name, count, CLOSING_SECONDS) as self.bar:
+            with (
+                self.make_pool(count) as pool,
+                threadpool_limits(1, user_api="blas"),  # the sampler's matrices are small: more threads only spin
+            ):
+                try:
+                    if self.config.trials > len(self.results.counted()):
+                        self._estimate(pool, count)
+                    self._trials(pool, began)
+                    evaluated = self._timed(self._confirm(pool))
+                except BaseException as error:
+                    with defer_signals():  # before the pool closes, which may take all the time that is left
+                        self._give_up(error)
+                    raise
+            self.bar.phase("recording the result")
+            self._show()
+            return self._conclude(evaluated, time.monotonic() - began)
 
     def _record_settings(self) -> None:
         study, config, run = self.study, self.config, self.run
@@ -165,6 +170,7 @@ class _SearchDriver:
         latest = {name: getattr(config, name) for name in ("trials", "sampler", "seed", "confirm_seeds", "budget_macs")}
         run.tags({f"latest.{name}": value for name, value in latest.items()})  # parameters keep their first values
         run.yaml("space.yaml", study.space.as_texts())
+        study.describe(link_to_run(run.id), f"This search is not finished: {config.trials} trials were asked for.")
         run.yaml("environment.yaml", machine.environment())
         record_datasets(run, self.corpus, config.preset)
 
@@ -185,7 +191,8 @@ class _SearchDriver:
         affordable = [sample for sample in drawn if study.is_affordable(study.macs_per_char(sample))] or drawn[:1]
         configurations = [study.configs_of(parameters, config.seed) for parameters in affordable]
         self.bar.phase("timing some steps")
-        timings = time_all(pool, [TimingTask(study.corpus_config, *shape) for shape in shapes_to_time(configurations)])
+        tasks = [TimingTask(study.corpus_config, *shape) for shape in shapes_to_time(configurations)]
+        timings = time_all(pool, tasks, lambda done, of: self.bar.show(timed=f"{done}/{of}"))
         counted = len(self.results.counted())
         left = config.trials - counted
         about = "how long is not known, as every process that timed some steps was lost"
@@ -245,7 +252,8 @@ class _SearchDriver:
             left = self.config.trials - len(self.results.counted()) - len(pool.running)
             return (max(0, left) + self._confirmations_left()) * self._mean_seconds
 
-        self.bar.phase("trials")
+        self.bar.phase("")
+        self._show()
         self._run(pool, next_task, seconds_ahead)
         if study.is_exhausted:
             self.say(f"--sampler {self.config.sampler} has nothing new to propose: the whole space has been searched")
@@ -253,17 +261,17 @@ class _SearchDriver:
     def _take(self, event: Event) -> None:
         """Tell the study the outcome of a training."""
         task: TrainingTask = event.task
-        outcome: Outcome = event.value
+        result: Outcome = event.value
         if event.kind == "failed":
-            outcome = raised(event)
+            result = raised(event)
         elif event.kind == "lost":
             close_dead_runs()
             log.warning("A worker (pid %d) died: exit code %s", event.pid, event.value)
-            outcome = Lost(f"its process (pid {event.pid}) is gone, exit code {event.value}")
+            result = Lost(f"its process (pid {event.pid}) is gone, exit code {event.value}")
         if task.role == "trial":
-            self.study.take(task.number, outcome)
+            self.study.take(task.number, result)
         else:
-            self.study.take_confirmation(task.number, task.train.seed, outcome)
+            self.study.take_confirmation(task.number, task.train.seed, result)
         self._show()
 
     def _show(self) -> None:
@@ -279,6 +287,7 @@ class _SearchDriver:
             if not lacking:
                 return evaluated
             self.bar.phase("confirming the front")
+            self._show()
             self._train_all(pool, [self._task("confirmation", proposal) for proposal in lacking])
 
     def _train_all(self, pool: Pool, waiting: list[TrainingTask]) -> None:
@@ -329,6 +338,8 @@ class _SearchDriver:
             runs.register(REGISTERED_MODEL, pick.run_id, name, f"{sentences} {text}")
         for name, png in self._pictures(evaluated, chosen).items():
             self.run.picture(f"plots/{name}.png", png)
+            attach_picture(self.study.study, f"{name}.png", png)
+        self.study.describe(link_to_run(self.run.id), outcome(evaluated, chosen, counts, self._name_with_trial))
         result = self._result(evaluated, chosen, counts, seconds / 60)
         self.run.constants(_metrics(evaluated, chosen, counts))
         self.run.json(records.RESULT_FILE, result)
@@ -337,20 +348,29 @@ class _SearchDriver:
         self.run.note(f"{search_note(self.run.store.experiment_id, evaluated, chosen, counts)}\n\n{took}")
         return SearchRun(self.run.id, evaluated, chosen, counts, result)
 
+    def _name_with_trial(self, point: FrontPoint) -> str:
+        """The name of a configuration and the number of its first trial."""
+        return f"{plain(point.candidate.name)} (trial {self.results.number_of(point.candidate)})"
+
     def _pictures(self, evaluated: FrontEstimate, chosen: Mapping[str, Pick]) -> dict[str, bytes]:
         """The PNGs of the search by name."""
-        trials, title = self.results.plotted_trials(), f"{self.config.study_name} on {self.corpus.label}"
+        trials, about = self.results.plotted_trials(), f"{self.config.study_name} on {self.corpus.label}"
         if self.config.on_top_of == "ngram":
-            title += ", networks on top of an n-gram"
+            about += ", networks on top of an n-gram"
         baselines = self.corpus.baselines(self.config.preset)["val"]
         areas = hypervolume_by_trial(trials, self.study.reference)
         return {
             "pareto": figures.pareto_front(
-                trials, evaluated, chosen, baselines.ngrams, baselines.perplexities(), title
+                trials,
+                evaluated,
+                chosen,
+                baselines.ngrams,
+                baselines.perplexities(),
+                figures.front_title(about, trials, evaluated),
             ),
-            "hypervolume": figures.hypervolume_history(areas, evaluated, title),
-            "importance": figures.parameter_importance(self.results.importances(), title),
-            "time": figures.perplexity_against_time(evaluated, chosen, title),
+            "hypervolume": figures.hypervolume_history(areas, evaluated, f"hypervolume of the front: {about}"),
+            "importance": figures.parameter_importance(self.results.importances(), f"parameter importance: {about}"),
+            "time": figures.perplexity_against_time(evaluated, chosen, f"time to generate a character: {about}"),
         }
 
     def _result(
@@ -378,7 +398,7 @@ class _SearchDriver:
 def _metrics(evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mapping[str, int]) -> dict[str, float]:
     """The metrics of the search's run."""
     metrics = {"search/hypervolume": evaluated.hypervolume}
-    metrics |= {f"search/{name.replace(' ', '_')}": float(count) for name, count in counts.items()}
+    metrics |= {f"search/{name}": float(count) for name, count in counts.items()}
     if chosen:
         best = chosen["best"].point
         metrics["result/val_perplexity"] = best.val.mean

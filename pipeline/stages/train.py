@@ -207,9 +207,12 @@ class Recorder:
             self._sample_if_due(training, training.history[-1])
 
     def on_epoch(self, training: Training, point: EpochPoint) -> None:
-        self.bar.show(train=point.train_perplexity, val=point.val_perplexity)
+        perplexities = {"train": f"{point.train_perplexity:.2f}", "val": f"{point.val_perplexity:.2f}"}
+        self.bar.show(epoch=f"{point.epoch}/{training.epochs}", **perplexities)
         self.run.metrics(epoch_metrics(point, self.config.preset), point.epoch)
         self._sample_if_due(training, point)
+        if training.done:
+            self.bar.close("evaluating")
 
     def reason_to_stop(self, training: Training) -> str:
         self.run.check_is_recorded()  # before the epoch's checkpoint creates the folder of a moved checkout again

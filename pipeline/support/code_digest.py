@@ -13,8 +13,14 @@ from typing import NamedTuple, TypeVar
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("models", "pipeline")
-LEFT_OUT = frozenset(  # errors' messages, downloads, atomic writes and signals change no result
-    {"pipeline.errors", "pipeline.text.downloads", "pipeline.support.files", "pipeline.support.signals"}
+LEFT_OUT = frozenset(  # errors' messages, downloads, atomic writes, processes and signals change no result
+    {
+        "pipeline.errors",
+        "pipeline.text.downloads",
+        "pipeline.support.files",
+        "pipeline.support.processes",
+        "pipeline.support.signals",
+    }
 )
 LOG_CALLS = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
 

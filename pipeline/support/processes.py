@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Iterable, Mapping
 from functools import cache
-from itertools import pairwise
+from itertools import dropwhile, pairwise
 from pathlib import Path
 from uuid import getnode
 
@@ -91,6 +91,28 @@ def has_a_process(run_id: str) -> bool:
         if (process.info["environ"] or {}).get("MLFLOW_RUN_ID") == run_id:
             return True
     return False
+
+
+def folder_of_mlflow_run() -> str | None:
+    """The working folder of the process that called ``mlflow run``, which starts this one in the project's folder.
+
+    That process is the nearest ancestor without MLFLOW_RUN_ID beyond one that has it. None if no ancestor has it, or
+    where this can't be determined.
+    """
+    try:
+        processes = dropwhile(lambda process: not _has_run(process), [psutil.Process(), *psutil.Process().parents()])
+        caller = next(dropwhile(_has_run, processes), None)
+        return None if caller is None else caller.cwd()
+    except psutil.Error:
+        return None
+
+
+def _has_run(process: psutil.Process) -> bool:
+    """Whether a process was started with MLFLOW_RUN_ID; False for another user's."""
+    try:
+        return "MLFLOW_RUN_ID" in process.environ()
+    except psutil.AccessDenied:
+        return False
 
 
 def _has_ended(pid: int, ticks: int) -> bool:

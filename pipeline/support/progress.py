@@ -1,17 +1,27 @@
-"""A progress bar on standard error with perplexity and remaining time; silent if standard error is not a terminal.
+"""Progress on standard error: a bar on a terminal, and elsewhere (a log file, a notebook) a line now and then.
 
-``progress`` shows one training by its steps, ``search_progress`` many at once by their expected seconds.
+``progress`` shows one training by its steps, ``search_progress`` many at once by their expected seconds. Neither shows
+100 % before its work is finished, nor a time left that is not known.
 """
 
+import os
 import sys
-from collections.abc import Hashable, Iterator
+import time
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
-LONGEST_NAME = 24  # characters of a bar's name, so that the rest fits into 80 columns
+LINE_SECONDS = 30.0  # between two lines, at least
+DEFAULT_COLUMNS = 80
+SHORTEST_NAME = 8  # characters of a bar's name that are kept in a narrow terminal
+FIXED_COLUMNS = len(" 100%|█| <")  # of a bar one block wide: all but its name, times and figures
+LAYOUT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{left}{postfix}"
+LARGEST_SHARE = 0.99  # that is shown before the work is finished
 RATE_SECONDS = 30.0  # weight of the expected rate against the measured one
+IN_WORDS = {"train": "train perplexity", "val": "validation perplexity", "best": "best perplexity"}  # in a line
 
 
 def write_line(text: str) -> None:
@@ -19,24 +29,138 @@ def write_line(text: str) -> None:
     tqdm.write(text, file=sys.stderr)
 
 
+def columns(file: TextIO) -> int:
+    """The width of a terminal: COLUMNS if that is set, else what the terminal reports, else DEFAULT_COLUMNS."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdecimal() and int(given):
+        return int(given)
+    try:
+        return os.get_terminal_size(file.fileno()).columns or DEFAULT_COLUMNS
+    except (OSError, ValueError):
+        return DEFAULT_COLUMNS
+
+
+class Status:
+    """The state of some work, as a bar or a line shows it; ``seconds_left`` is None while that is not known."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.phase = ""
+        self.share = 0.0
+        self.seconds_left: float | None = None
+        self.figures: Mapping[str, str] = {}
+        self.began = time.monotonic()
+
+    @property
+    def elapsed_seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    @property
+    def left(self) -> str:
+        """The time left, "?" if it is not known."""
+        return "?" if self.seconds_left is None else tqdm.format_interval(self.seconds_left)
+
+    def advance(self, share: float, seconds_left: float | None) -> None:
+        """Set the share of unfinished work that is done, and the time left."""
+        self.share, self.seconds_left = min(share, LARGEST_SHARE), seconds_left
+
+    def finish(self) -> None:
+        """Mark the work as finished."""
+        self.phase, self.share, self.seconds_left = "", 1.0, 0.0
+
+
+class Display(Protocol):
+    """Shows a status."""
+
+    def redraw(self) -> None:
+        """Show the status, if it is shown continually, a few times a second."""
+
+    def refresh(self) -> None:
+        """Show the status at once, if it is shown continually."""
+
+    def report(self) -> None:
+        """Show the status, or write it down if it is time to."""
+
+    def close(self) -> None:
+        """Show the last status."""
+
+
 class _Bar(tqdm):
-    """A tqdm bar as wide as the terminal; disabled without one."""
+    """A bar as wide as the terminal. A long name is shortened; the figures, which come last, are not."""
 
     monitor_interval = 0  # no monitor thread
 
-    def __init__(self, name: str, time_left: str) -> None:
-        layout = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{" + time_left + "}{postfix}"
-        name = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-        super().__init__(
-            total=1,
-            desc=name,
-            file=sys.stderr,
-            disable=None,
-            bar_format=layout,
-            dynamic_ncols=True,
-            mininterval=0.2,
-            miniters=0,
-        )
+    def __init__(self, status: Status) -> None:
+        self._status = status
+        super().__init__(total=1, file=sys.stderr, bar_format=LAYOUT, mininterval=0.2, miniters=0)
+
+    def redraw(self) -> None:
+        self.update(0)  # tqdm limits how often it draws
+
+    report = redraw
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        status, width = self._status, columns(self.fp) - 1
+        elapsed, figures = status.elapsed_seconds, dict(status.figures)
+        room = width - FIXED_COLUMNS - len(tqdm.format_interval(elapsed)) - len(status.left)
+        while figures and room - len(_joined(figures)) < SHORTEST_NAME:
+            figures.popitem()
+        room -= len(_joined(figures))
+        name = status.phase or status.name
+        known = {
+            "prefix": name if len(name) <= room else f"{name[: max(0, room - 1)]}…",
+            "n": status.share,
+            "elapsed": elapsed,
+            "left": status.left,
+            "postfix": _joined(figures)[2:],
+            "ncols": width,
+        }
+        return {**super().format_dict, **known}
+
+
+def _joined(figures: Mapping[str, str]) -> str:
+    return "".join(f", {name}={value}" for name, value in figures.items())
+
+
+class _Lines:
+    """Writes a line with time, name, figures, elapsed time and time left, LINE_SECONDS after the last one or later."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+        self._last_seconds = 0.0
+
+    def redraw(self) -> None:
+        pass
+
+    def refresh(self) -> None:
+        pass
+
+    def report(self) -> None:
+        status = self._status
+        elapsed = status.elapsed_seconds
+        if elapsed - self._last_seconds < LINE_SECONDS:
+            return
+        self._last_seconds = elapsed
+        figures = [f"{IN_WORDS.get(name, name)} {value}" for name, value in status.figures.items()]
+        left = [] if status.seconds_left is None else [f"about {status.left} left"]
+        parts = [*filter(None, [status.phase]), *figures, f"{tqdm.format_interval(elapsed)} elapsed", *left]
+        write_line(f"{datetime.now():%H:%M:%S} {status.name}: {', '.join(parts)}")
+
+    def close(self) -> None:
+        pass
+
+
+@contextmanager
+def _displayed(name: str) -> Iterator[tuple[Status, Display]]:
+    """A status and its display, which shows the work as finished unless the block raises."""
+    status = Status(name)
+    display: Display = _Bar(status) if sys.stderr.isatty() else _Lines(status)
+    try:
+        yield status, display
+        status.finish()
+    finally:
+        display.close()
 
 
 class Progress:
@@ -48,32 +172,48 @@ class Progress:
     def advance(self, steps: int) -> None:
         """Called with the steps done since the last call."""
 
-    def show(self, **figures: float) -> None:
-        """Called with the latest metrics."""
+    def show(self, **figures: str) -> None:
+        """Called after each epoch with the latest figures."""
+
+    def close(self, phase: str) -> None:
+        """Called after the last step with the name of what follows it."""
 
 
-class ProgressBar(Progress):
-    """Shows the steps done and the latest perplexities in a bar."""
+class TrainingProgress(Progress):
+    """Shows the share of the steps done, the time left at the mean rate, and the latest figures."""
 
-    def __init__(self, bar: _Bar) -> None:
-        self._bar = bar
+    def __init__(self, status: Status, display: Display) -> None:
+        self._status, self._display = status, display
+        self._total, self._before, self._done = 1, 0, 0
+        self._began = status.began
 
     def start(self, total_steps: int, done_steps: int = 0) -> None:
-        self._bar.reset(total=total_steps)
-        self._bar.update(done_steps)
+        self._total, self._before, self._done = total_steps, done_steps, done_steps
+        self._began = time.monotonic()
+        self.advance(0)
 
     def advance(self, steps: int) -> None:
-        self._bar.update(steps)
+        self._done += steps
+        now = self._done - self._before
+        spent, ahead = time.monotonic() - self._began, self._total - self._done
+        self._status.advance(self._done / self._total, spent * ahead / now if now and ahead else None)
+        self._display.redraw()
 
-    def show(self, **figures: float) -> None:
-        self._bar.set_postfix({name: f"{value:.2f}" for name, value in figures.items()}, refresh=False)
+    def show(self, **figures: str) -> None:
+        self._status.figures = figures
+        self._display.report()
+
+    def close(self, phase: str) -> None:
+        self._status.phase = phase
+        self._status.advance(self._status.share, None)
+        self._display.refresh()
 
 
 @contextmanager
 def progress(name: str) -> Iterator[Progress]:
-    """Show a bar for one training; its length is set by ``start``."""
-    with _Bar(name, "remaining") as bar:
-        yield ProgressBar(bar)
+    """Show the progress of one training; its length is set by ``start``."""
+    with _displayed(name) as (status, display):
+        yield TrainingProgress(status, display)
 
 
 def seconds_left(ahead: float, done: float, elapsed: float, workers: int) -> float:
@@ -85,43 +225,38 @@ def seconds_left(ahead: float, done: float, elapsed: float, workers: int) -> flo
     return ahead * (elapsed + RATE_SECONDS) / (done + workers * RATE_SECONDS)
 
 
-class _SearchBar(_Bar):
-    """A bar that counts expected seconds of work."""
-
-    def __init__(self, name: str, workers: int) -> None:
-        self.workers = workers
-        super().__init__(name, "left")
-
-    @property
-    def format_dict(self) -> dict[str, Any]:
-        known = super().format_dict
-        left = seconds_left(known["total"] - known["n"], known["n"], known["elapsed"], self.workers)
-        return {**known, "left": tqdm.format_interval(left)}
-
-
 class SearchProgress:
     """Shows the progress of several workers' trainings, each weighted by its expected seconds.
 
-    The plan, and the expected seconds of a running training, may change at any time.
+    The plan, and the expected seconds of a running training, may change at any time. ``closing_seconds`` are expected
+    of the work of this process alone that follows the last training.
     """
 
-    def __init__(self, bar: _SearchBar) -> None:
-        self._bar = bar
+    def __init__(self, status: Status, display: Display, workers: int, closing_seconds: float) -> None:
+        self._status, self._display, self._workers = status, display, workers
+        self._closing = closing_seconds * workers
+        self._is_planned = False
         self._ahead = 0.0
         self._done = 0.0
         self._running: dict[Hashable, tuple[float, float]] = {}  # key -> expected seconds, share done
+        self._began: float | None = None  # the first training
 
     def phase(self, name: str) -> None:
-        """Set the name of the current phase."""
-        self._bar.set_description_str(name, refresh=False)
+        """Begin a phase; "" is the main one. Its time left is not known before it has a ``plan``."""
+        self._status.phase, self._status.figures = name, {}
+        self._is_planned = False
+        self._draw()
+        self._display.refresh()
 
     def plan(self, seconds: float) -> None:
         """Set the expected seconds of all trainings, of this phase and later ones, that have not started."""
-        self._ahead = seconds
+        self._ahead, self._is_planned = seconds, True
         self._draw()
 
     def advance(self, key: Hashable, seconds: float, share: float) -> None:
         """Update a running training: its total expected seconds, and the share (0 to 1) of it that is done."""
+        if self._began is None:
+            self._began = time.monotonic()
         self._running[key] = (seconds, share)
         self._draw()
 
@@ -137,18 +272,21 @@ class SearchProgress:
 
     def show(self, **figures: str) -> None:
         """Show values beside the bar."""
-        self._bar.set_postfix(figures, refresh=False)
+        self._status.figures = figures
         self._draw()
 
     def _draw(self) -> None:
         running = self._running.values()
-        self._bar.total = self._done + sum(seconds for seconds, _ in running) + self._ahead
         done = self._done + sum(seconds * share for seconds, share in running)
-        self._bar.update(done - self._bar.n)  # may be negative; tqdm limits how often it draws
+        total = self._done + sum(seconds for seconds, _ in running) + self._ahead + self._closing
+        elapsed = 0.0 if self._began is None else time.monotonic() - self._began
+        left = seconds_left(total - done, done, elapsed, self._workers) if self._is_planned else None
+        self._status.advance(done / total if total else 0.0, left)
+        self._display.report()
 
 
 @contextmanager
-def search_progress(name: str, workers: int) -> Iterator[SearchProgress]:
-    """Show one bar for all workers, from the first trial to the last confirmation."""
-    with _SearchBar(name, workers) as bar:
-        yield SearchProgress(bar)
+def search_progress(name: str, workers: int, closing_seconds: float = 0.0) -> Iterator[SearchProgress]:
+    """Show the progress of all workers together, from the first training to the end of the block."""
+    with _displayed(name) as (status, display):
+        yield SearchProgress(status, display, workers, closing_seconds)

@@ -6,6 +6,7 @@ fresh interpreter (spawn) that computes with one thread. It stops on signals lik
 (``support.signals``), and when its parent dies.
 """
 
+import logging
 import os
 import pickle
 import signal
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Literal, Protocol, Self, TypeVar
 
 from pipeline.errors import RemoteError
@@ -152,7 +153,7 @@ class Workers:
         our_messages, their_messages = context.Pipe(duplex=False)
         process = context.Process(target=_serve, args=(self._job, their_tasks, their_messages), daemon=True)
         resource_tracker.ensure_running()  # otherwise spawn starts it, which unblocks signals
-        with _environment(ONE_THREAD), _blocked_signals():
+        with _environment(ONE_THREAD), _blocked_signals(), _without_main_module():
             process.start()
         their_tasks.close()  # so that each side sees the end of its pipe when the other dies
         their_messages.close()
@@ -336,6 +337,21 @@ def _blocked_signals() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def _without_main_module() -> Iterator[None]:
+    """Keep a process started in this block from importing the program's main module.
+
+    ``spawn`` would run a user's script again in each worker, unless it has ``if __name__ == "__main__":``. A worker's
+    work is in a module of its own.
+    """
+    before = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = before
+
+
 # --- in the worker process -------------------------------------------------------------------------------------------
 
 
@@ -345,6 +361,8 @@ def _serve(job: bytes, tasks: Connection, messages: Connection) -> None:
     assert parent is not None
     os.dup2(2, 1)  # standard output is for the parent's result alone
     signals.install(parent=parent.pid, deadline_seconds=STOP_SECONDS)
+    clear_line = "\r\x1b[K" if sys.stderr.isatty() else ""  # where the parent's bar is, which is drawn again below
+    logging.basicConfig(format=f"{clear_line}%(message)s")
 
     def send(kind: EventKind, value: Any) -> None:
         message = pickle.dumps((kind, value))

@@ -176,7 +176,7 @@ def _baselines_of(values: dict[str, Any]) -> Baselines:
 
 
 def load_corpus(config: CorpusConfig) -> Corpus:
-    """Find a text, normalise it and map its ids into memory; prepared texts are cached.
+    """Find a text, normalise it and map its ids into memory; prepared texts are cached (``kept_corpus``).
 
     Raises InputError for an unusable text and DataUnavailableError for one that can't be downloaded.
     """
@@ -186,26 +186,53 @@ def load_corpus(config: CorpusConfig) -> Corpus:
     source_sha256 = text.sha256()
     inputs = [text.name, config.alphabet, source_sha256, code_digest("pipeline.text.corpus")]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
-    folder = cache_dir() / "prepared" / f"{text.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
+    folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
     with _writing_cache():
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
-            facts = _read_facts(folder)
-            if facts is None:
+            facts = _facts_in(folder)
+            if facts is None or not _is_intact(folder, facts):
                 _sweep(folder)
                 facts = _prepare(folder, text, config.alphabet, source_sha256)
-    vocabulary = Vocabulary(config.alphabet, tuple(facts["symbols"]))
-    ids = np.memmap(
-        folder / IDS_FILE, dtype=vocabulary.dtype, mode="c"
-    )  # copy on write: torch requires a writable array
+    return replace(_mapped(folder, facts, text.source), is_fallback=bool(text.missing))
+
+
+def prepared_dir() -> Path:
+    """The folder of the prepared texts, each in a folder of its own."""
+    return cache_dir() / "prepared"
+
+
+def kept_facts() -> dict[Path, dict[str, Any]]:
+    """The facts of the prepared texts that ``kept_corpus`` may return, by folder, the latest first."""
+    files = sorted(prepared_dir().glob(f"*/{FACTS_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
+    found = {file.parent: _facts_in(file.parent) for file in files}
+    return {folder: facts for folder, facts in found.items() if facts and "source_sha256" in facts}
+
+
+def kept_corpus(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus | None:
+    """The text with this name and digest as it was prepared from ``source``; None if the cache has no intact copy.
+
+    A text that was trained on is thus found again after its file was moved, changed or deleted.
+    """
+    wanted = {"name": name, "alphabet": alphabet, "corpus_sha256": corpus_sha256}
+    for folder, facts in kept_facts().items():
+        if wanted.items() <= facts.items() and _is_intact(folder, facts):
+            return _mapped(folder, facts, source)
+    return None
+
+
+def _mapped(folder: Path, facts: dict[str, Any], source: str) -> Corpus:
+    """The prepared text of a folder, its ids mapped into memory."""
+    vocabulary = Vocabulary(facts["alphabet"], tuple(facts["symbols"]))
     return Corpus(
-        name=text.name,
-        source=text.source,
-        is_fallback=bool(text.missing),
-        source_sha256=source_sha256,
+        name=facts["name"],
+        source=source,
+        is_fallback=False,
+        source_sha256=facts["source_sha256"],
         corpus_sha256=facts["corpus_sha256"],
         vocabulary=vocabulary,
-        ids=ids,
+        # copy on write: torch requires a writable array
+        ids=np.memmap(folder / IDS_FILE, dtype=vocabulary.dtype, mode="c"),
         folder=folder,
     )
 
@@ -230,17 +257,22 @@ def _writing_cache() -> Iterator[None]:
         ) from None
 
 
-def _read_facts(folder: Path) -> dict | None:
-    """The facts of a prepared text; None if it is missing or damaged."""
-    facts_file, ids_file = folder / FACTS_FILE, folder / IDS_FILE
-    if not facts_file.is_file() or not ids_file.is_file():
-        return None
+def _facts_in(folder: Path) -> dict[str, Any] | None:
+    """The facts of a prepared text; None if they are missing or damaged."""
     try:
-        facts: dict = json.loads(facts_file.read_bytes())
-    except ValueError:  # damaged
+        facts: dict[str, Any] = json.loads((folder / FACTS_FILE).read_bytes())
+    except (OSError, ValueError):
         return None
-    with ids_file.open("rb") as file:
-        return facts if hashlib.file_digest(file, "sha256").hexdigest() == facts.get("ids_sha256") else None
+    return facts
+
+
+def _is_intact(folder: Path, facts: dict[str, Any]) -> bool:
+    """Whether the ids of a prepared text have the digest that its facts give."""
+    try:
+        with (folder / IDS_FILE).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == facts.get("ids_sha256")
+    except OSError:
+        return False
 
 
 def _sweep(folder: Path) -> None:
@@ -277,6 +309,9 @@ def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: s
                 f"in {text.size:,} bytes; at least {MIN_CHARS:,} are needed{script}"
             )
     facts = {
+        "name": text.name,
+        "alphabet": alphabet,
+        "source_sha256": source_sha256,
         "symbols": vocabulary.symbols,
         "corpus_sha256": text_digest.hexdigest(),
         "ids_sha256": ids_digest.hexdigest(),

@@ -1,8 +1,8 @@
 """Find the text that --corpus names, and read it in pieces, so that memory does not grow with its length.
 
-Places, in order: the given path; $TMLM_DATA_DIR/<file>; the user's cache; download (https only, checked against the
-known digest). ``auto`` stands for The Time Machine and falls back, with a warning, to the documentation topics that
-ship with Python, so that the pipeline runs without a network.
+Places, in order: the given path; $TMLM_DATA_DIR/<file>; the folder from which ``mlflow run`` was called; the user's
+cache; download (https only, checked against the known digest). ``auto`` stands for The Time Machine and falls
+back, with a warning, to the documentation topics that ship with Python, so that the pipeline runs without a network.
 """
 
 import codecs
@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pipeline.config import Alphabet
 from pipeline.errors import DataUnavailableError, InputError
+from pipeline.support.processes import folder_of_mlflow_run
 from pipeline.text.downloads import cache_dir, download, is_address, public
 from pipeline.text.vocabulary import normalised
 
@@ -185,18 +186,26 @@ def find_text(corpus: str, online: bool = True) -> FoundText:
         except DataUnavailableError as error:
             raise DataUnavailableError(f"--corpus {error}; check the address and the network, or give a file") from None
         return FoundText(_name_of(Path(urlsplit(corpus).path)), public(corpus), file)
-    data_dir = os.environ.get("TMLM_DATA_DIR")
-    places = [os.path.join(folder, corpus) for folder in (["", data_dir] if data_dir else [""])]
-    for place in places:
+    looked: list[str] = []
+    for folder in _folders():
+        place = os.path.join(folder, corpus)
         try:
             return find_file(place)
         except FileNotFoundError:
-            continue
-    looked = " or ".join(dict.fromkeys(os.path.abspath(os.path.expanduser(place)) for place in places))
+            looked.append(os.path.abspath(os.path.expanduser(place)))
     raise InputError(
-        f"--corpus {corpus} is not a known text, and there is no file {looked}; give auto, {', '.join(KNOWN_TEXTS)}, "
-        "the path of a UTF-8 file or an https address"
+        f"--corpus {corpus} is not a known text, and there is no file {' or '.join(dict.fromkeys(looked))}; give auto, "
+        f"{', '.join(KNOWN_TEXTS)}, the path of a UTF-8 file (under `mlflow run`, an absolute one) or an https address"
     )
+
+
+def _folders() -> Iterator[str]:
+    """The folders that may have a text: the working folder, TMLM_DATA_DIR, and that of ``mlflow run``'s caller."""
+    yield ""
+    if data_dir := os.environ.get("TMLM_DATA_DIR"):
+        yield data_dir
+    if folder := folder_of_mlflow_run():
+        yield folder
 
 
 def find_file(path: str, option: str = "--corpus") -> FoundText:

@@ -1,5 +1,6 @@
 """Normalise texts to an alphabet, and map their characters to ids. A text may be processed whole or in pieces."""
 
+import logging
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -13,9 +14,12 @@ from models.config import ConfigError
 from pipeline.config import Alphabet
 from pipeline.errors import InputError
 
+log = logging.getLogger(__name__)
+
 UNKNOWN = "<unk>"
 LETTERS = tuple(sorted([" ", UNKNOWN, *"abcdefghijklmnopqrstuvwxyz"]))  # the book's 28 symbols, in its order
 MAX_MARKS = 1000  # in a row: sorting them into canonical order takes quadratic time
+NAMED_CHARACTERS = 10  # in a message
 SPACE = ord(" ")
 LETTER_OR_SPACE = bytes(ord(c.lower()) if c.isascii() and c.isalpha() else SPACE for c in map(chr, range(256)))
 
@@ -101,6 +105,19 @@ def code_points(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
+def _dropped(text: str, alphabet: Alphabet) -> list[str]:
+    """The characters that normalising replaces by a space, but for white space, in the order of the text."""
+    if alphabet == "raw":
+        return []
+    return [c for c in dict.fromkeys(text) if not (c.isascii() and c.isalpha()) and not c.isspace()]
+
+
+def _names(characters: list[str]) -> str:
+    """The first NAMED_CHARACTERS characters and their code points."""
+    names = [f"{character!r} (U+{ord(character):04X})" for character in characters[:NAMED_CHARACTERS]]
+    return ", ".join(names) + (", ..." if len(characters) > NAMED_CHARACTERS else "")
+
+
 # --- symbols and their ids -------------------------------------------------------------------------------------------
 
 
@@ -153,14 +170,25 @@ class Vocabulary:
         return self._id_of.take(code_points(text), mode="clip")
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """Encode a prompt. Raises ConfigError, naming them, for characters that are not in the vocabulary."""
+        """Encode a prompt; log a warning that names what ``letters`` has replaced by a space.
+
+        Raises ConfigError, naming them, for characters that are not in the vocabulary, and for a prompt without any
+        that are.
+        """
         text = normalise(prompt, self.alphabet)
+        if dropped := _dropped(prompt, self.alphabet):
+            if not text.strip():
+                raise ConfigError(
+                    "prompt",
+                    f"{prompt!r} has no letter from A to Z, and the model knows no other characters: give some, "
+                    "or train on a text with --alphabet raw",
+                )
+            log.warning("Dropped from the prompt, as the model knows only letters and spaces: %s", _names(dropped))
         missing = sorted({character for character in text if character not in self.symbols})
         if missing:
-            names = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in missing[:10])
             raise ConfigError(
                 "prompt",
-                f"{prompt!r} has characters that the model has never seen: {names}; leave them out, "
+                f"{prompt!r} has characters that the model has never seen: {_names(missing)}; leave them out, "
                 "or train on a text that has them",
             )
         if not text:

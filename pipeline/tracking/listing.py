@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from pipeline.tracking.records import figures, tag
+from pipeline.tracking.liveness import state_of
+from pipeline.tracking.records import figures, tag, tags_of
 from pipeline.tracking.store import setup, store_errors
 
 # isort: split
@@ -35,7 +36,7 @@ class RunRow:
     macs_per_char: int | None
     parameters: int | None
     train_seconds: float | None
-    state: str  # finished, running, stopped or failed
+    state: str  # finished, running, stopped, failed or died (RUNNING, but its process is gone)
     study: str
     config_id: str
     started_ms: int
@@ -101,9 +102,15 @@ def _row(run: Run) -> RunRow:
         macs_per_char=None if macs is None else int(macs),
         parameters=None if parameters is None else int(parameters),
         train_seconds=metrics.get("speed/train_seconds"),
-        state=STATES.get(info.status, "failed"),
+        state=_state(run),
         study=tags.get("study", ""),
         config_id=tags.get("config_id", ""),
         started_ms=info.start_time,
         ended_ms=info.end_time,
     )
+
+
+def _state(run: Run) -> str:
+    if run.info.status == "RUNNING" and state_of(tags_of(run)) == "gone":
+        return "died"
+    return STATES.get(run.info.status, "failed")

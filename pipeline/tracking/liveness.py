@@ -69,13 +69,14 @@ def open_runs(only_here: bool = False) -> list[OpenRun]:
             tuple(run.data.metrics),
             run.info.start_time,
             checkpoint_folder(run.info.run_id, run.info.artifact_uri),
-            _state(tags),
+            state_of(tags),
         )
         for run in found.values()
     ]
 
 
-def _state(tags: Mapping[str, str]) -> RunState:
+def state_of(tags: Mapping[str, str]) -> RunState:
+    """The state of the process that records a RUNNING run, from its tags by their bare names."""
     if "process.pid" not in tags:
         return "begun" if tags.get("mlflow.source.type") == "PROJECT" else "unknown"
     if not is_of_this_machine(tags):

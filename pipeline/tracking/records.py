@@ -248,6 +248,13 @@ def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTrai
     )
 
 
+def curve(run_id: str, metric: str) -> dict[int, float]:
+    """The values of a run's metric by step; {} if it has none."""
+    setup()
+    with store_errors():
+        return {point.step: point.value for point in MlflowClient().get_metric_history(run_id, metric)}
+
+
 def latest_run(tags: Mapping[str, str]) -> str | None:
     """Id of the most recently started run with these tags, given by their bare names, or None."""
     return _latest(*(f"tags.`{recorded_tag(name)}` = '{value}'" for name, value in tags.items()))
@@ -272,6 +279,16 @@ def run_of(run_id: str) -> Run:
         return MlflowClient().get_run(run_id)
     except MlflowException:
         raise InputError(f"{run_id} is no run of {shown(mlflow.get_tracking_uri())}; give a run id") from None
+
+
+def training_of(reference: str) -> Run:
+    """The training that a run is or points at, by a reference that ``run_id_of`` reads. InputError if there is none."""
+    run = run_of(run_id_of(reference))
+    if run.data.tags.get("stage") == "train":
+        return run
+    if trained := tag(run, "trained_run"):
+        return run_of(trained)
+    raise InputError(f"{reference} ({run.info.run_name}) is not a training; `tmlm runs` lists them")
 
 
 def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:

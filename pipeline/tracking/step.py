@@ -9,7 +9,7 @@ import logging
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 
@@ -20,7 +20,7 @@ from pipeline.errors import InputError
 from pipeline.support.code_digest import code_digest, own_code_digest
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.markdown import plain
-from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
 from pipeline.text.downloads import kept_downloads, public
 from pipeline.text.sources import is_known_text
 from pipeline.tracking import records, runs
@@ -51,7 +51,7 @@ class Step:
 
     stage: str
     run_id: str
-    result: dict[str, Any]
+    result: dict[str, Any] = field(repr=False)
     reused: bool = False
 
 
@@ -152,7 +152,12 @@ def record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName, only: s
 
 
 def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus:
-    """Load the text of an earlier training from its recorded source. InputError if it has changed."""
+    """Load the text of an earlier training: its copy in the cache, else the recorded source.
+
+    Raises InputError if there is no such copy and the source is gone or has changed.
+    """
+    if (kept := kept_corpus(name, source, alphabet, corpus_sha256)) is not None:
+        return kept
     for file in kept_downloads(source):  # the recorded address lacks what a download needs
         corpus = load_corpus(CorpusConfig(str(file), alphabet))
         if corpus.corpus_sha256 == corpus_sha256:

@@ -90,6 +90,12 @@ class Result:
     model: LanguageModel
     checkpoint: Path | None
 
+    def __repr__(self) -> str:
+        return (
+            f"Result of {self.model.config.shape}: validation perplexity {self.best.val_perplexity:.3f}, test "
+            f"{self.test.perplexity:.3f}, best epoch {self.best.epoch} of {len(self.history)}"
+        )
+
     def figures(self) -> dict[str, Any]:
         """The flat summary that ``--json`` prints."""
         return {

@@ -1,18 +1,19 @@
 """Summaries of trainings and evaluations: what commands print, and the notes on the runs' pages.
 
-All are Markdown but ``complexity_text`` and ``pipeline_table``, which are plain text in columns; the sentences of
-``verdict`` and ``evaluation_text`` are used in both.
+Those that commands print (``..._text``, ``pipeline_table``) are plain text in columns, the others Markdown; the
+sentences of ``verdict`` and ``evaluation_text`` are used in both.
 """
 
 from collections.abc import Mapping
 from math import log2
-from textwrap import fill, indent
+from textwrap import indent
 from typing import Any
 
 from models.complexity import report_print_out
 from models.config import ModelConfig
 from pipeline.config import HELD_OUT_CHARS, PASS_CHARS, PresetName, TrainConfig
 from pipeline.support.markdown import markdown_table, plain, text_block, text_table
+from pipeline.support.terminal import wrapped
 from pipeline.text.corpus import FALLBACK_WARNING, Corpus
 from pipeline.training.experiment import Result
 from pipeline.training.samples import SampleText
@@ -26,9 +27,28 @@ def ngram_label(result: Mapping[str, Any]) -> str:
     return f"{result.get('ngram_order', FIRST_ORDER)}-gram"
 
 
+BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexity")
+
+
 def baseline_table(result: Mapping[str, Any]) -> str:
     """The baselines' perplexities and sizes as a Markdown table, and which n-gram networks are compared with."""
-    rows = [
+    return f"{markdown_table(BASELINE_HEADS, _baselines(result))}\n\n{_best_baseline(result)}"
+
+
+def baseline_text(result: Mapping[str, Any]) -> str:
+    """``baseline_table`` for a terminal."""
+    return f"{text_table(BASELINE_HEADS, _baselines(result))}\n\n{wrapped(_best_baseline(result))}"
+
+
+def _best_baseline(result: Mapping[str, Any]) -> str:
+    best = f"Networks are compared with the {ngram_label(result)}, the best on validation."
+    fitted = fitted_on(result["baseline_characters"], result["train_characters"])
+    return f"{best} {fitted}".rstrip()
+
+
+def _baselines(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A row of each baseline."""
+    rows: list[tuple[str, ...]] = [
         (label, "", *(f"{result[f'{name}_{split}_perplexity']:.3f}" for split in ("val", "test")))
         for label, name in (("uniform", "uniform"), ("letter frequencies", "unigram"))
     ]
@@ -41,10 +61,7 @@ def baseline_table(result: Mapping[str, Any]) -> str:
         )
         for each in result["ngrams"]
     ]
-    table = markdown_table(("", "stored n-grams", "validation perplexity", "test perplexity"), rows)
-    best = f"Networks are compared with the {ngram_label(result)}, the best on validation."
-    fitted = fitted_on(result["baseline_characters"], result["train_characters"])
-    return f"{table}\n\n{best} {fitted}".rstrip()
+    return rows
 
 
 def fitted_on(sample: int, characters: int) -> str:
@@ -85,9 +102,23 @@ def comparison_table(result: Mapping[str, Any]) -> str:
     table = markdown_table(
         ("", "validation perplexity", "test perplexity", "test bits per character"), _compared(result)
     )
-    return (
-        f"{table}\n\nThe network is that of epoch {result['best_epoch']} of {result['epochs']}, the best on validation."
-    )
+    return f"{table}\n\n{_best_epoch(result)}"
+
+
+def comparison_text(result: Mapping[str, Any]) -> str:
+    """The n-gram baseline, the network and both together in columns, indented."""
+    heads = ("perplexity", "validation", "test", "bits per character (test)")
+    return indent(text_table(heads, _compared(result)), "  ")
+
+
+def training_text(result: Mapping[str, Any]) -> str:
+    """What ``train`` prints of a training: comparison with the baseline, best epoch and verdict."""
+    words = f"{_best_epoch(result)} {verdict(result)}"
+    return f"{comparison_text(result)}\n\n{wrapped(words, indent='  ')}"
+
+
+def _best_epoch(result: Mapping[str, Any]) -> str:
+    return f"The network is that of epoch {result['best_epoch']} of {result['epochs']}, the best on validation."
 
 
 def sizes(result: Mapping[str, Any]) -> str:
@@ -186,14 +217,12 @@ def pipeline_table(
 ) -> str:
     """What the main job prints: comparison with the baseline, cost, time of each step, a sample and the link."""
     spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
-    heads = ("perplexity", "validation", "test", "bits per character (test)")
     stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
-    table = indent(text_table(heads, _compared(result)), "  ")
     return (
-        f"{name} on {result['corpus']}{stand_in}\n\n{table}\n\n"
-        f"{fill(verdict(result), 112, initial_indent='  ', subsequent_indent='  ')}\n"
+        f"{name} on {result['corpus']}{stand_in}\n\n{comparison_text(result)}\n\n"
+        f"{wrapped(verdict(result), indent='  ')}\n"
         f"  {sizes(result)}; trained in "
         f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}\n"
         f"  time: {spent}\n\n"
-        f"{fill(result['texts'][0], 112, initial_indent='  ', subsequent_indent='  ')}\n\n" + indent(link, "  ")
+        f"{wrapped(result['texts'][0], indent='  ')}\n\n" + indent(link, "  ")
     )

@@ -363,8 +363,13 @@ class TimingTask:
     train: TrainConfig
 
 
-def time_all(pool: Pool, tasks: Sequence[TimingTask]) -> list[Timing]:
-    """Time the tasks in all workers at once, as they will train; one that kills its process twice is left out."""
+def time_all(
+    pool: Pool, tasks: Sequence[TimingTask], on_event: Callable[[int, int], None] = lambda done, of: None
+) -> list[Timing]:
+    """Time the tasks in all workers at once, as they will train; one that kills its process twice is left out.
+
+    ``on_event`` gets the tasks done and their total number, at least every WAIT_SECONDS.
+    """
     waiting, timings = list(tasks), []
     lost: list[TimingTask] = []
     while waiting or pool.running:
@@ -378,4 +383,5 @@ def time_all(pool: Pool, tasks: Sequence[TimingTask]) -> list[Timing]:
                 waiting.append(event.task)
             if event.kind == "done":
                 timings.append(event.value)
+        on_event(len(timings), len(tasks))
     return timings

@@ -1,14 +1,16 @@
 """Each command: its options, and what it prints."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from mlflow.tracking import MlflowClient
 
+from pipeline.cli.group import SECTIONS
 from pipeline.cli.main import cli
-from pipeline.config import resolve
+from pipeline.config import SearchConfig, quick_search, resolve
 from pipeline.tracking import records
 from pipeline.tracking.store import setup
 from tests.cli.commands import run
@@ -38,12 +40,27 @@ def test_options_may_be_written_as_mlflow_names_them():
 
 def test_the_list_of_commands_fits_into_80_columns_with_each_summary_whole():
     shown = CliRunner().invoke(cli, ["--help"], terminal_width=80).stdout
-    summaries = shown.partition("Commands:\n")[2].splitlines()
+    _, *sections = re.split(rf"^(?:{'|'.join(SECTIONS)}):\n", shown, flags=re.M)
+    assert len(sections) == len(SECTIONS)
+    summaries = [line for section in sections for line in section.splitlines() if line]
     assert len(summaries) == len(cli.commands)
     for line in summaries:
         name, _, summary = line.strip().partition(" ")
         assert not summary.endswith("..."), line
         assert f"{summary.strip().removesuffix('.')}." in " ".join((cli.commands[name].help or "").split())
+
+
+def test_the_options_of_a_training_are_listed_by_what_they_decide():
+    shown = run("train", "--help")[1]
+    headings = re.findall(r"^([A-Z][\w ]+):\n((?:  .*\n|\n(?=  ))*)", shown, flags=re.M)
+    options = {heading: re.findall(r"^  (?:-h, )?(--[\w-]+)", text, flags=re.M) for heading, text in headings}
+    assert list(options) == ["Text", "Model", "Training", "Machine", "Record", "Other options"]
+    assert options["Text"] == ["--corpus", "--alphabet", "--train-chars"]
+    assert options["Machine"] == ["--device", "--threads", "--precision"]
+    assert options["Record"] == ["--sample-every", "--resume"]
+    assert options["Other options"] == ["--json", "--help"]
+    assert {"--cell", "--hidden-size"} < set(options["Model"])
+    assert {"--epochs", "--learning-rate"} < set(options["Training"])
 
 
 def test_version_is_the_projects():
@@ -160,3 +177,19 @@ def test_a_check_that_is_not_met_shows_its_table_and_ends_with_4(monkeypatch, tm
     assert "gru-torch-2x32: 13.05 MMac measured, 13.04 reported" in shown.stdout
     assert shown.stderr == "Error: --check is not met\n"
     assert json.loads(CliRunner().invoke(cli, ["reproduce", "--check", "--json"]).stdout) == {"run_id": "abc"}
+
+
+def test_a_quick_search_is_one_of_few_trials_as_the_help_says(monkeypatch):
+    from pipeline.stages import search as search_stage
+
+    class EnoughError(Exception):
+        pass
+
+    def search(config, corpus_config, stop_hopeless, say):
+        assert config == quick_search(SearchConfig(trials=5))
+        raise EnoughError
+
+    monkeypatch.setattr(search_stage, "search", search)
+    with pytest.raises(EnoughError):
+        cli.main(["search", "--quick", "--trials", "5"], standalone_mode=False)
+    assert "--study-name quick" in " ".join(run("search", "--help")[1].split())

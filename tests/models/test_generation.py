@@ -6,6 +6,7 @@ from itertools import islice, product
 from math import log
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 
@@ -237,6 +238,13 @@ def test_a_stream_may_be_left_early():
     model.register_forward_pre_hook(lambda _, arguments: shapes.append(arguments[0].shape))
     assert len(list(islice(generate(model, [[1]], 10**9, GREEDY), 3))) == 3
     assert len(shapes) == 3
+
+
+@pytest.mark.parametrize("decoding", WAYS)
+@pytest.mark.parametrize("kind", [lambda ids: np.array(ids, np.uint8), torch.tensor])
+def test_a_prompt_may_be_an_array_or_a_tensor(decoding, kind):
+    model = tiny_model()
+    assert complete(model, [kind(ids) for ids in PROMPTS], 9, decoding) == complete(model, PROMPTS, 9, decoding)
 
 
 def test_nothing_is_generated_for_length_zero_or_no_prompts():

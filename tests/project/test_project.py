@@ -28,7 +28,14 @@ PROJECT, CONTRACTS = PYPROJECT["project"], PYPROJECT["tool"]["importlinter"]["co
 MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 COMMAND_OF = {"main": "pipeline"}  # an entry point is the command of its name, but for this one
 PARAMETER_OF = {"prompts": "prompt"}  # click's variable -> the parameter's name
-UNDER_MLFLOW = set(cli.commands) - {"ui", "doctor", "recommend"}  # these are for a person at a terminal
+UNDER_MLFLOW = set(cli.commands) - {
+    "runs",
+    "compare",
+    "chat",
+    "recommend",
+    "ui",
+    "doctor",
+}  # these are for a person at a terminal
 RECORDED = ROOT / "tests" / "data" / "store-0.1.tar.xz"  # a store on a text of made-up words: packed, no text to read
 SOURCES = sorted([*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")])
 PAGES = sorted(ROOT.glob("docs/*.md"))
@@ -159,6 +166,11 @@ def test_every_data_file_of_a_package_is_declared_and_so_installed():
     assert there == declared
 
 
+def test_type_checkers_are_told_that_both_packages_have_types():
+    assert (ROOT / "models" / "py.typed").is_file()
+    assert (ROOT / "pipeline" / "py.typed").is_file()
+
+
 # --- structure -------------------------------------------------------------------------------------------------------
 
 
@@ -184,7 +196,7 @@ def test_every_package_has_its_layer():
     """A package that no layer names would be free to import anything."""
     (layers,) = (each["layers"] for each in CONTRACTS if each["type"] == "layers")
     named = {name.strip() for layer in layers for name in layer.split("|")}
-    parts = {path.stem for path in (ROOT / "pipeline").iterdir() if not path.name.startswith("__")}
+    parts = {path.stem for path in (ROOT / "pipeline").iterdir() if not path.name.startswith(("__", "py.typed"))}
     assert named == {"models", *(f"pipeline.{name}" for name in parts - {"checkpoints", "samples"})}  # for 0.1's models
 
 
@@ -239,6 +251,7 @@ def test_the_top_level_holds_what_is_needed_and_nothing_else():
     allowed = {
         "models", "pipeline", "tests", "mlruns", "docs", ".ci", ".gitignore", "MLproject", "conda.yaml", "mlflow.db",
         "pyproject.toml", "Makefile", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE",
+        "CITATION.cff", "Dockerfile", ".dockerignore", ".editorconfig", ".github", ".pre-commit-config.yaml",
     }  # fmt: skip
     assert {path.relative_to(ROOT).parts[0] for path in tracked_files()} <= allowed
 
@@ -311,6 +324,15 @@ def test_readme_has_a_row_for_each_document():
     readme = (ROOT / "README.md").read_text()
     for page in PAGES:
         assert f"| [docs/{page.name}](docs/{page.name}) |" in readme
+
+
+def test_the_tour_is_kept_with_its_results_and_without_messages():
+    """Messages name folders of the machine that ran it."""
+    cells = json.loads((ROOT / "docs" / "tour.ipynb").read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert {output["output_type"] for output in outputs} == {"execute_result", "stream"}
+    assert {output["name"] for output in outputs if output["output_type"] == "stream"} == {"stdout"}
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

@@ -89,6 +89,14 @@ def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
     assert counted.get_xdata().tolist() == [each.entries for each in NGRAMS]
 
 
+def test_the_title_of_the_front_says_what_it_shows():
+    trials, evaluated, _ = study(12)
+    title = figures.front_title("search on topics", trials, evaluated)
+    assert title == "search on topics\nvalidation split, 14 trials; seeds for each configuration on the front: 3"
+    nothing = evaluate_front([], REFERENCE, draws=10)
+    assert figures.front_title("x", [], nothing) == "x\nvalidation split, 0 trials"
+
+
 def test_members_are_labelled_and_the_picks_named(drawn):
     trials, evaluated, chosen = study(5)
     figures.pareto_front(trials, evaluated, chosen, (), {}, "a search")

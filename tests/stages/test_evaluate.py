@@ -69,6 +69,12 @@ def test_a_split_of_a_text_that_has_changed_since_is_refused(trained, tmp_path, 
         evaluate(trained.run_id)
 
 
+def test_a_split_of_a_text_that_is_gone_is_that_of_the_copy_in_the_cache(trained, small_text, monkeypatch):
+    load_corpus(CorpusConfig(str(small_text)))
+    monkeypatch.setattr("pipeline.tracking.step.load_corpus", lambda config: pytest.fail("its source is gone"))
+    assert evaluate(trained.run_id).result["perplexity"] == pytest.approx(trained.result["test_perplexity"], rel=1e-6)
+
+
 def test_a_model_is_found_by_run_checkpoint_and_model_address(trained):
     outputs = MlflowClient().get_run(trained.run_id).outputs
     assert outputs is not None

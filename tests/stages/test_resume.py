@@ -558,13 +558,14 @@ def test_a_deleted_run_is_refused_with_the_command_that_restores_it(stopped):
         train_stage.resume(stopped, {})
 
 
-def test_another_text_under_the_same_name_is_refused(store, small_text, tmp_path):
+def test_a_training_whose_file_has_changed_goes_on_with_the_text_of_the_cache(store, small_text, tmp_path, caplog):
     text = tmp_path / "changing.txt"
     text.write_bytes(small_text.read_bytes())
     run_id = killed(text, TINY, MOMENTS["in the first epoch"])
+    trained_on = load_corpus(CorpusConfig(str(text)))
     text.write_text("Another text. " * 2000)
-    with pytest.raises(InputError, match="not the one that was trained on"):
-        train_stage.resume(run_id, {})
+    assert train_stage.resume(run_id, {}).result["corpus_sha256"] == trained_on.corpus_sha256
+    assert "may not be bit-identical" not in caplog.text
 
 
 def test_a_damaged_checkpoint_is_refused_and_the_run_stays_as_it_was(stopped):

@@ -1,10 +1,15 @@
 """``sample``: texts that a trained model writes, recorded, printed or streamed."""
 
+from pathlib import Path
+
 from mlflow.tracking import MlflowClient
 
 from models.decoding import Decoding
+from models.generation import complete
 from pipeline.stages.sample import sample, stream_text, write_texts
 from pipeline.tracking import records
+from pipeline.training.checkpoints import load_model
+from tests.cli.commands import run
 
 
 def test_streaming_writes_what_sampling_returns(trained):
@@ -13,6 +18,19 @@ def test_streaming_writes_what_sampling_returns(trained):
     assert pieces[0] == "it has"
     assert len(pieces) == 31
     assert ["".join(pieces)] == write_texts(trained.run_id, ["It has"], 30, decoding)
+
+
+def test_an_encoded_text_is_continued_in_python(trained):
+    network, vocabulary, _ = load_model(Path(trained.result["checkpoint"]))
+    (more,) = complete(network, [vocabulary.encode("it has")], 30, Decoding(), [vocabulary.unknown_id])
+    assert [f"it has{vocabulary.decode(more)}"] == write_texts(trained.run_id, ["it has"], 30, Decoding())
+
+
+def test_the_command_names_what_a_prompt_loses(trained):
+    code, out, err = run("sample", trained.run_id, "--prompt", "HELLO World 42", "--length", "3")
+    assert code == 0
+    assert out.startswith("hello world ")
+    assert "Dropped from the prompt, as the model knows only letters and spaces: '4' (U+0034), '2' (U+0032)" in err
 
 
 def test_samples_are_recorded_under_their_prompts(trained):

@@ -149,6 +149,7 @@ def test_the_parent_shows_the_pictures_the_summary_and_the_result(searched):
     assert pictures == [f"plots/{name}.png" for name in ("hypervolume", "importance", "pareto", "time")]
     assert "MACs per character" in run.data.tags["mlflow.note.content"]
     assert json.loads(records.read_text(searched.run_id, "result.json")) == searched.result
+    assert all(name.isidentifier() for name in searched.result)
     assert yaml.safe_load(records.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,6,9"
     assert run.data.metrics["search/hypervolume"] == pytest.approx(searched.evaluated.hypervolume, rel=1e-5)
     assert run.data.metrics["search/trials"] == 4
@@ -176,6 +177,20 @@ def test_the_dashboard_finds_link_text_and_picture(study, lab):
         (artifact,) = optuna.artifacts.get_all_artifact_meta(trial, storage=study._storage)
         assert artifact.mimetype == "image/png"
         assert (lab / "mlruns" / "optuna-artifacts" / artifact.artifact_id).is_file()
+
+
+def test_the_dashboard_shows_the_picks_and_the_pictures_of_the_study(searched, study, lab):
+    note = study._storage.get_study_system_attrs(study._study_id)["dashboard:note_str:0"]
+    best = searched.picks["best"].point.candidate
+    (number,) = [trial.number for trial in study.trials if trial.user_attrs["run_id"] == best.run_ids[0]]
+    assert f"| {best.name} (trial {number}) |" in note
+    assert f"- `@best`: {best.name} " in note
+    artifacts = optuna.artifacts.get_all_artifact_meta(study)
+    assert {artifact.filename for artifact in artifacts} == {
+        "hypervolume.png", "importance.png", "pareto.png", "time.png"
+    }  # fmt: skip
+    assert len(artifacts) == 4
+    assert searched.run_id in study.user_attrs["mlflow_run"]
 
 
 def test_the_same_command_again_trains_nothing_and_keeps_the_run(searched, small_text):

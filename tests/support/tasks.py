@@ -3,6 +3,7 @@
 A spawned process imports the module of its work: this one is kept free of pytest, which takes longer than the rest.
 """
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -37,6 +38,8 @@ def do(task: Any, report: Report) -> Any:
             raise AwkwardError(1, 2)
         case "hold":
             return lambda: None  # does not pickle
+        case "warn":
+            logging.getLogger("pipeline.any").warning(argument)
         case "print":
             os.write(1, argument)
         case "sleep":

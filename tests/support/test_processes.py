@@ -1,6 +1,8 @@
 """Which processes are alive, and of this machine, by their tags; test_liveness.py has what becomes of their runs."""
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import psutil
 import pytest
 
 from pipeline.support import processes
-from pipeline.support.processes import is_gone, is_of_this_machine, process_tags, start_ticks
+from pipeline.support.processes import folder_of_mlflow_run, is_gone, is_of_this_machine, process_tags, start_ticks
 
 
 @pytest.fixture
@@ -34,6 +36,24 @@ def tags_of(process: subprocess.Popen) -> dict[str, str]:
 def without_ticks(tags: dict[str, str]) -> dict[str, str]:
     """As release 0.1.0 and other systems than Linux have them."""
     return {key: value for key, value in tags.items() if key not in ("process.boot", "process.ticks")}
+
+
+FOLDER = "from pipeline.support.processes import folder_of_mlflow_run as f; print(f(), end='')"
+CHILD = (
+    f"import os, subprocess, sys; del os.environ['MLFLOW_RUN_ID']; subprocess.run([sys.executable, '-c', {FOLDER!r}])"
+)
+
+
+@pytest.mark.parametrize("program", [FOLDER, CHILD], ids=["the command", "its worker"])
+def test_the_folder_of_mlflow_run_is_its_callers(tmp_path, program):
+    environment = {**os.environ, "MLFLOW_RUN_ID": "1", "PYTHONPATH": str(Path(processes.__file__).parents[2])}
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == os.getcwd()
+
+
+def test_without_mlflow_run_there_is_no_folder_of_it():
+    assert folder_of_mlflow_run() is None
 
 
 def test_this_process_is_here_and_alive():

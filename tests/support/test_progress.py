@@ -1,188 +1,231 @@
-"""One progress bar on a terminal, nothing anywhere else."""
+"""Progress: a bar on a terminal, a line now and then anywhere else."""
 
-import io
-import itertools
 import logging
+import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 
 from pipeline.cli.group import messages_to_stderr, say
 from pipeline.support.progress import progress, search_progress, seconds_left
+from tests.terminals import Terminal
+
+
+class Clock:
+    """Time that passes only when a test says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
 
 
 @pytest.fixture(autouse=True)
-def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a machine that has nothing else to do: a millisecond between any two looks at the clock."""
-    monkeypatch.setattr("tqdm.std.time", itertools.count(0.0, 0.001).__next__)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("tqdm.std.time", clock)
+    monkeypatch.setattr("pipeline.support.progress.time", SimpleNamespace(monotonic=clock))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    return clock
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Terminal]:
+    """Runs a function with a terminal as standard error."""
 
-    def on_screen(self) -> list[str]:
-        """The lines as a terminal shows them, where a carriage return goes back to the start of the line."""
-        lines = []
-        for line in self.getvalue().split("\n"):
-            shown = ""
-            for part in line.split("\r"):
-                shown = part + shown[len(part) :]
-            lines.append(shown.rstrip())
-        return lines
+    def run(work: Callable[[], object], columns: int = 80) -> Terminal:
+        with Terminal(columns) as terminal, monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", terminal.file)
+            work()
+        return terminal
+
+    return run
 
 
-@contextmanager
-def untouched_logger() -> Iterator[None]:
-    """Our logger as it was, at the end."""
-    logger = logging.getLogger("pipeline")
-    before = logger.handlers, logger.propagate
-    try:
-        yield
-    finally:
-        logger.handlers, logger.propagate = before
+# --- one training on a terminal --------------------------------------------------------------------------------------
 
 
-def advance() -> None:
-    with progress("lstm-1x8") as bar:
+def train(clock: Clock, name: str = "lstm-1x8") -> None:
+    """Four epochs of ten steps and ten seconds, then two seconds of evaluation."""
+    with progress(name) as bar:
         bar.start(total_steps=40)
-        for _ in range(4):
+        for epoch in range(1, 5):
+            clock.seconds += 10
             bar.advance(10)
-            bar.show(train=5.123, val=4.5)
+            bar.show(epoch=f"{epoch}/4", train="5.12", val="4.50")
+        bar.close("evaluating")
+        clock.seconds += 2
 
 
-def test_on_a_terminal_the_bar_shows_name_share_time_and_perplexity(monkeypatch):
-    stderr = Terminal()
-    monkeypatch.setattr(sys, "stderr", stderr)
-    advance()
-    last = stderr.getvalue().split("\r")[-1]
-    for part in ("lstm-1x8", "100%", "<00:00", "train=5.12", "val=4.50"):
-        assert part in last
+def test_the_bar_of_a_training_shows_share_elapsed_time_left_and_figures(clock, shown):
+    bars = shown(lambda: train(clock)).bars
+    half = next(bar for bar in bars if " 50%" in bar)
+    assert re.fullmatch(r"lstm-1x8  50%\|█+▌ +\| 00:20<00:20, epoch=1/4, train=5.12, val=4.50", half)
+    assert re.fullmatch(r"lstm-1x8 100%\|█+\| 00:42<00:00, epoch=4/4, train=5.12, val=4.50", bars[-1])
 
 
-def test_a_resumed_training_starts_where_it_was(monkeypatch):
-    stderr = Terminal()
-    monkeypatch.setattr(sys, "stderr", stderr)
-    with progress("x") as bar:
-        bar.start(total_steps=40, done_steps=30)
-    assert "75%" in stderr.getvalue().split("\r")[-1]
+def test_no_bar_claims_to_be_done_before_the_end_of_its_block(clock, shown):
+    *before, last = shown(lambda: train(clock)).bars
+    assert not [bar for bar in before if "100%" in bar]
+    assert "100%" in last
 
 
-def test_an_error_inside_is_raised(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    with pytest.raises(ValueError, match="inside"), progress("x"):
-        raise ValueError("inside")
+def test_after_the_last_step_the_bar_names_what_follows_and_no_time_left(clock, shown):
+    assert shown(lambda: train(clock)).bars[-2].startswith("evaluating  99%")
+    assert "00:40<?" in shown(lambda: train(clock)).bars[-2]
+
+
+def test_a_failed_training_does_not_show_100_percent(clock, shown):
+    def fail() -> None:
+        with progress("x") as bar:
+            bar.start(total_steps=40, done_steps=30)
+            raise ValueError("inside")
+
+    def work() -> None:
+        with pytest.raises(ValueError, match="inside"):
+            fail()
+
+    assert " 75%" in shown(work).bars[-1]
+
+
+def test_the_rate_of_a_resumed_training_is_that_of_its_new_steps(clock, shown):
+    def work() -> None:
+        with progress("x") as bar:
+            bar.start(total_steps=40, done_steps=30)
+            clock.seconds += 8
+            bar.advance(2)
+
+    assert " 80%" in shown(work).bars[-2]
+    assert "00:08<00:32" in shown(work).bars[-2]
 
 
 @pytest.mark.parametrize("write", [say, lambda line: logging.getLogger("pipeline.any").warning(line)])
-def test_a_line_meanwhile_stands_above_the_bar(monkeypatch, write):
-    monkeypatch.setattr(sys, "stderr", stderr := Terminal())
-    with untouched_logger():
+def test_a_message_stands_above_the_bar(shown, write):
+    def work() -> None:
         messages_to_stderr()
         with progress("lstm-1x8") as bar:
             bar.start(total_steps=40, done_steps=30)
             write("6 trials and their confirmations")
-    *lines, last, end = stderr.on_screen()
-    assert lines == ["6 trials and their confirmations"]
-    assert last.startswith("lstm-1x8  75%")
-    assert end == ""
+
+    message, bar = shown(work).screen
+    assert message == "6 trials and their confirmations"
+    assert bar.startswith("lstm-1x8 100%")
 
 
-def test_a_line_off_a_terminal_is_that_line(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", stderr := io.StringIO())
-    with progress("lstm-1x8"):
-        say("6 trials")
-    assert stderr.getvalue() == "6 trials\n"
+# --- the width of the terminal ---------------------------------------------------------------------------------------
+
+
+def search(clock: Clock) -> None:
+    with search_progress("search-" + "long" * 20, workers=1) as bar:
+        bar.plan(60.0)
+        bar.show(trials="100/100", best="123.45")
+        clock.seconds += 3600
+        bar.phase("confirming the front")
+        bar.show(trials="100/100", best="123.45")
+
+
+def test_a_bar_keeps_its_figures_at_80_columns(clock, shown):
+    for bar in shown(lambda: search(clock)).bars[1:]:
+        assert len(bar) < 80
+        assert bar.endswith("trials=100/100, best=123.45") or "best" not in bar
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_a_bar_is_as_wide_as_the_terminal_and_never_wraps(clock, shown, columns):
+    terminal = shown(lambda: train(clock, "lstm-1x8-s0-python-docs"), columns)
+    assert {len(bar) for bar in terminal.bars if "100%" in bar} == {columns - 1} or columns == 40
+    assert len(terminal.screen) == 1
+    assert len(terminal.screen[0]) < columns
+
+
+def test_columns_outweighs_the_terminal(clock, shown, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert len(shown(lambda: train(clock), 200).bars[-1]) == 99
 
 
 # --- many trainings at once ------------------------------------------------------------------------------------------
 
 
-def last_line(stderr: Terminal) -> str:
-    return stderr.getvalue().split("\r")[-1]
+def test_a_search_shows_the_share_of_its_work_the_time_left_and_its_figures(clock, shown):
+    def work() -> None:
+        with search_progress("40 trials", workers=2) as bar:
+            bar.plan(300.0)
+            bar.advance("a", 60.0, 0.0)
+            bar.plan(240.0)
+            bar.advance("a", 60.0, 0.5)
+            clock.seconds += 1
+            bar.show(trials="0/5", best="4.12")
+
+    bar = shown(work).bars[-2]
+    assert bar.startswith("40 trials  10%")
+    assert bar.endswith("00:01<01:33, trials=0/5, best=4.12")  # 270 s for two workers, who did 30 in one
 
 
-def search() -> None:
-    with search_progress("40 trials", workers=2) as bar:
-        bar.plan(300.0)
-        bar.advance("a", 60.0, 0.0)
-        bar.plan(240.0)
-        bar.advance("a", 60.0, 0.5)
-        bar.show(trials="0/5", best="4.12")
+def test_without_a_plan_no_time_left_is_claimed(clock, shown):
+    def work() -> None:
+        with search_progress("x", workers=1) as bar:
+            for phase in ("timing some steps", "timing the front"):
+                bar.plan(60.0)
+                bar.phase(phase)
+                clock.seconds += 1
+                bar.show(timed="1/2")
+
+    bars = [bar for bar in shown(work).bars if "timing" in bar]
+    assert bars
+    assert all("<?" in bar for bar in bars)
 
 
-@pytest.mark.parametrize("work", [advance, search])
-def test_off_a_terminal_nothing_is_written(monkeypatch, work):
-    stderr = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stderr)
-    work()
-    assert stderr.getvalue() == ""
+def test_the_work_after_the_last_training_is_part_of_the_whole(clock, shown):
+    def work() -> None:
+        with search_progress("x", workers=2, closing_seconds=10.0) as bar:
+            bar.advance("a", 20.0, 1.0)
+            bar.end("a")
+            clock.seconds += 1
+            bar.phase("recording the result")
+
+    assert bar_share(shown(work).bars[-2]) == 50
 
 
-def test_a_search_shows_the_share_of_its_work_the_time_left_and_its_figures(monkeypatch):
-    stderr = Terminal()
-    monkeypatch.setattr(sys, "stderr", stderr)
-    search()
-    line = last_line(stderr)
-    assert "40 trials  10%" in line
-    assert "trials=0/5, best=4.12" in line
-    assert "<01:30" in line  # 270 seconds of work for two workers, of whom 30 seconds in no time speak well
+def bar_share(bar: str) -> int:
+    return int(bar.split("%")[0].split()[-1])
 
 
-@pytest.mark.parametrize("name", ["tiny", "search-" + "long" * 20])
-def test_a_search_shows_all_of_its_figures_at_80_columns(monkeypatch, name):
-    monkeypatch.setattr(sys, "stderr", stderr := Terminal())
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("LINES", "24")
-    with search_progress(name, workers=1) as bar:
-        bar.plan(60.0)
-        bar.phase("confirming the front")
-        bar.show(trials="100/100", best="4.12")
-    for line in (last_line(stderr), stderr.getvalue().split("\r")[1]):
-        assert len(line.rstrip()) < 80
-        assert "%|" in line
-    assert last_line(stderr).rstrip().endswith("trials=100/100, best=4.12")
+def test_dearer_cheaper_and_lost_trainings_correct_the_share(clock, shown):
+    def work() -> None:
+        def draw() -> None:
+            clock.seconds += 1
+            bar.show()
+
+        with search_progress("x", workers=1) as bar:
+            bar.plan(50.0)
+            bar.advance("a", 50.0, 0.5)
+            draw()
+            bar.advance("a", 150.0, 0.5)  # dearer
+            draw()
+            bar.advance("a", 50.0, 1.0)
+            bar.end("a")
+            draw()
+            bar.plan(0.0)
+            bar.advance("b", 50.0, 0.9)
+            draw()
+            bar.lose("b")
+            bar.plan(50.0)  # it will be done again
+            draw()
+
+    shares = [bar_share(bar) for bar in shown(work).bars]
+    assert shares == [0, 25, 38, 50, 95, 50, 100]
 
 
-def test_dearer_cheaper_and_lost_trainings_correct_the_share(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", stderr := Terminal())
+def test_a_search_that_has_nothing_to_do_shows_no_error(shown):
+    def work() -> None:
+        with search_progress("x", workers=1) as bar:
+            bar.plan(0.0)
+            bar.show(trials="40/40")
 
-    def share() -> str:
-        bar.show()
-        return last_line(stderr).split("%")[0].split()[-1]
-
-    with search_progress("x", workers=1) as bar:
-        bar._bar.mininterval = 0  # draws each time
-        bar.plan(50.0)
-        bar.advance("a", 50.0, 0.5)
-        assert share() == "25"
-        bar.advance("a", 150.0, 0.5)  # dearer
-        assert share() == "38"
-        bar.advance("a", 50.0, 1.0)
-        bar.end("a")
-        assert share() == "50"
-        bar.plan(0.0)
-        bar.advance("b", 50.0, 0.9)
-        assert share() == "95"
-        bar.lose("b")
-        bar.plan(50.0)  # it will be done again
-        assert share() == "50"
-        bar.phase("confirming")
-        bar.advance("b", 50.0, 1.0)
-        bar.end("b")
-        bar.plan(0.0)
-        assert share() == "100"
-        assert "confirming 100%" in last_line(stderr)
-        assert "<00:00" in last_line(stderr)
-
-
-def test_a_search_that_has_nothing_to_do_shows_no_error(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    with search_progress("x", workers=1) as bar:
-        bar.plan(0.0)
-        bar.show(trials="40/40")
+    assert "100%" in shown(work).bars[-1]
 
 
 def test_the_time_left_is_the_plans_at_first_and_the_measured_rates_later():
@@ -190,3 +233,61 @@ def test_the_time_left_is_the_plans_at_first_and_the_measured_rates_later():
     half_as_fast = [seconds_left(600.0, done=elapsed, elapsed=elapsed, workers=2) for elapsed in (10, 100, 10_000)]
     assert half_as_fast == sorted(half_as_fast)
     assert half_as_fast[-1] == pytest.approx(600, rel=0.01)
+
+
+# --- off a terminal --------------------------------------------------------------------------------------------------
+
+
+def lines(capsys: pytest.CaptureFixture) -> list[str]:
+    """The lines without the time of day that each begins with."""
+    times, texts = zip(*(line.split(" ", 1) for line in capsys.readouterr().err.splitlines()), strict=True)
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d", each) for each in times)
+    return list(texts)
+
+
+def test_a_training_of_less_than_30_seconds_writes_nothing(clock, capsys):
+    with progress("x") as bar:
+        bar.start(total_steps=2)
+        clock.seconds += 29
+        bar.advance(1)
+        bar.show(epoch="1/2", train="5.12", val="4.50")
+    assert capsys.readouterr().err == ""
+
+
+def test_short_epochs_share_a_line_every_30_seconds(clock, capsys):
+    train(clock)
+    assert lines(capsys) == [
+        "lstm-1x8: epoch 3/4, train perplexity 5.12, validation perplexity 4.50, 00:30 elapsed, about 00:10 left"
+    ]
+
+
+def test_a_long_epoch_has_one_line_at_its_end(clock, capsys):
+    with progress("x") as bar:
+        bar.start(total_steps=200)
+        for _ in range(100):
+            clock.seconds += 36
+            bar.advance(1)
+        bar.show(epoch="1/2", train="5.12", val="4.50")
+    assert lines(capsys) == [
+        "x: epoch 1/2, train perplexity 5.12, validation perplexity 4.50, 1:00:00 elapsed, about 1:00:00 left"
+    ]
+
+
+def test_a_search_writes_a_line_every_30_seconds(clock, capsys):
+    with search_progress("search-tiny", workers=1) as bar:
+        bar.phase("")
+        bar.show(trials="2/5", best="4.12")
+        for second in range(65):
+            clock.seconds += 1
+            bar.advance("a", 65.0, second / 65)
+            bar.plan(35.0)
+    assert [line.rpartition(":")[0] for line in lines(capsys)] == [
+        "search-tiny: trials 2/5, best perplexity 4.12, 00:30 elapsed, about 01",
+        "search-tiny: trials 2/5, best perplexity 4.12, 01:00 elapsed, about 00",
+    ]
+
+
+def test_a_message_is_that_line(capsys):
+    with progress("lstm-1x8"):
+        say("6 trials")
+    assert capsys.readouterr().err == "6 trials\n"

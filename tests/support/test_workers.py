@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +22,21 @@ from pipeline.support.workers import Event, InWorkerError, Workers, raised, run_
 from tests.limits import SLACK
 from tests.pools import Inline
 from tests.support.tasks import AwkwardError, do, done_and_gone, fail_to_start, mark_start, next_events
+from tests.terminals import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def terminal_as_stderr(terminal: Terminal) -> Iterator[None]:
+    """Let child processes too write to a terminal in place of standard error."""
+    before = os.dup(2)
+    os.dup2(terminal.fileno, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def all_ended(processes: list[psutil.Process], seconds: float) -> bool:
@@ -74,6 +88,21 @@ def test_results_come_back_with_their_tasks(pair):
 def test_a_process_does_task_after_task_and_starts_once(pair):
     assert len({one(pair, ("square", number)).pid for number in range(3)}) == 1
     assert one(pair, ("environment", "STARTED")).value == "x"
+
+
+def test_a_script_needs_no_guard_since_workers_do_not_run_it_again(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from pipeline.support.workers import Workers\n"
+        "from tests.support.tasks import do, next_events\n"
+        "print('once', flush=True)\n"
+        "with Workers(do, 1) as workers:\n"
+        "    workers.submit(('square', 3))\n"
+        "    print(next_events(workers, 1)[0].value)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["once", "9"]
 
 
 def test_workers_calculate_with_one_thread_and_the_parent_as_it_likes(pair, monkeypatch):
@@ -351,6 +380,15 @@ def test_what_a_worker_prints_is_not_the_parents_result(capfd):
 
 
 # --- run_tasks -------------------------------------------------------------------------------------------------------
+
+
+def test_a_workers_message_takes_the_place_of_the_parents_bar():
+    with Terminal(80) as terminal, terminal_as_stderr(terminal):
+        os.write(2, b"lstm-1x8  50%|###   |")
+        with Workers(do, 1) as workers:
+            one(workers, ("warn", "training anew"))
+        os.write(2, b"lstm-1x8  60%|####  |")
+    assert terminal.screen == ["training anew", "lstm-1x8  60%|####  |"]
 
 
 class Numbered(NamedTuple):

@@ -29,6 +29,7 @@ from sqlalchemy import create_engine
 from pipeline.cli.main import cli
 from pipeline.config import CorpusConfig, SearchConfig
 from pipeline.report.statements.table import report_statements
+from pipeline.search.study.attributes import of_study
 from pipeline.stages.search import search
 from pipeline.text.downloads import cache_dir
 from pipeline.tracking.store import setup
@@ -279,7 +280,7 @@ def assert_went_on(study: optuna.Study, metrics_of: Any) -> None:
     shapes = [f"{trial.params['cell']} {trial.params['hidden_size']} 0" for trial in complete]
     assert len(set(shapes)) == len(shapes) == TRIALS_NOW
     runs = dict(zip(shapes, (trial.user_attrs["run_id"] for trial in complete), strict=True))
-    for key, run in study.user_attrs.items():
+    for key, run in of_study(study).items():
         if key.startswith("confirmed:"):
             number, seed = key.removeprefix("confirmed:").split(":")
             params = study.trials[int(number)].params

@@ -191,7 +191,7 @@ def test_a_checkout_that_is_moved_in_mid_training_says_so_and_is_not_made_anew_w
     store, small_text, plain_artifacts
 ):
     class Mover(Progress):
-        def show(self, **values: float) -> None:
+        def show(self, **figures: str) -> None:
             (store / "mlruns").rename(store / "moved")
 
     @contextmanager

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from pipeline.errors import InputError
 from pipeline.support import machine
 from pipeline.text import corpus as corpus_module
 from pipeline.text import sources
-from pipeline.text.corpus import Corpus, encoded, load_corpus
+from pipeline.text.corpus import Corpus, encoded, kept_corpus, load_corpus
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import KNOWN_TEXTS, find_file
 from pipeline.text.vocabulary import LETTERS, Vocabulary, normalise
@@ -91,6 +92,32 @@ def test_writing_to_the_mapped_ids_does_not_change_the_file(text_file):
     before = int(corpus.ids[0])
     corpus.ids[0] = 27 - before
     assert load_corpus(CorpusConfig(str(text_file))).ids[0] == before
+
+
+def kept(corpus: Corpus) -> Corpus | None:
+    return kept_corpus(corpus.name, corpus.source, corpus.vocabulary.alphabet, corpus.corpus_sha256)
+
+
+@pytest.mark.parametrize("alphabet", ["letters", "raw"])
+def test_a_prepared_text_outlives_its_file(text_file, alphabet):
+    corpus = load_corpus(CorpusConfig(str(text_file), alphabet))
+    text_file.unlink()
+    again = kept(corpus)
+    assert again is not None
+    assert np.array_equal(again.ids, corpus.ids)
+    assert replace(again, ids=corpus.ids) == corpus
+
+
+@pytest.mark.parametrize("file", ["ids.bin", "corpus.json"])
+def test_a_damaged_copy_of_a_text_is_not_used(text_file, file):
+    corpus = load_corpus(CorpusConfig(str(text_file)))
+    (corpus.folder / file).write_bytes((corpus.folder / file).read_bytes()[:-1])
+    assert kept(corpus) is None
+
+
+@pytest.mark.parametrize("other", [{"name": "few"}, {"corpus_sha256": "0" * 64}])
+def test_a_copy_of_another_text_is_not_used(text_file, other):
+    assert kept(replace(load_corpus(CorpusConfig(str(text_file))), **other)) is None
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,15 @@ def test_a_file_that_is_not_there_is_refused_with_the_places_where_it_was_looked
         find_text("/nowhere/c.txt")
 
 
+def test_a_file_beside_the_caller_of_mlflow_run_is_found(tmp_path, monkeypatch):
+    (tmp_path / "novel.txt").write_text(TEXT)
+    monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
+    monkeypatch.setattr(sources, "folder_of_mlflow_run", lambda: str(tmp_path))
+    assert find_text("novel.txt").source == str(tmp_path / "novel.txt")
+    with pytest.raises(InputError, match=rf"or {tmp_path}/other\.txt; give .*\(under `mlflow run`, an absolute one\)"):
+        find_text("other.txt")
+
+
 def test_a_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
     (tmp_path / "secret.txt").write_text("text")
 

@@ -148,6 +148,25 @@ def test_a_prompt_is_normalised_where_the_alphabets_rule_covers_it():
     assert LETTER_VOCABULARY.decode(LETTER_VOCABULARY.encode_prompt("It's 3 o'clock")) == "it s o clock"
 
 
+def test_what_a_prompt_loses_is_named_once_and_in_order(caplog):
+    ids = LETTER_VOCABULARY.encode_prompt("HELLO\tWorld 42, 24\n")
+    assert LETTER_VOCABULARY.decode(ids) == "hello world "
+    names = "'4' (U+0034), '2' (U+0032), ',' (U+002C)"
+    assert caplog.messages == [f"Dropped from the prompt, as the model knows only letters and spaces: {names}"]
+
+
+@pytest.mark.parametrize("prompt", ["it has", "It\nHas ", " "])
+def test_a_prompt_of_letters_and_white_space_loses_nothing(caplog, prompt):
+    LETTER_VOCABULARY.encode_prompt(prompt)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("prompt", ["时间", "42", " 7 \n"])
+def test_a_prompt_without_a_letter_is_refused(prompt):
+    with pytest.raises(ConfigError, match=r"^prompt .* has no letter from A to Z.*--alphabet raw"):
+        LETTER_VOCABULARY.encode_prompt(prompt)
+
+
 def test_a_prompt_with_unseen_characters_is_refused_and_they_are_named():
     vocabulary = Vocabulary.of(["it has"], "raw")
     with pytest.raises(ConfigError, match=r"^prompt 'it häs Z'.*'Z' \(U\+005A\), 'ä' \(U\+00E4\)"):

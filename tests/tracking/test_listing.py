@@ -40,6 +40,12 @@ def test_running_trainings_come_first_and_then_the_last_that_ended(store):
     assert rows[0].ended_ms is rows[0].val_perplexity is rows[0].num_layers is None
 
 
+def test_a_training_whose_process_is_gone_is_not_running(store, monkeypatch):
+    with runs.tracked_run("train", "now", {}):
+        monkeypatch.setattr("pipeline.tracking.liveness.is_gone", lambda tags: True)
+        assert [row.state for row in run_rows()] == ["died"]
+
+
 def test_rows_are_chosen_by_words_text_and_number(store):
     recorded("lstm-1x8-s0")
     recorded("gru-1x8-s0", corpus="novel", study="tiny")

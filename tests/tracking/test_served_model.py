@@ -116,6 +116,15 @@ def test_what_is_no_list_of_texts_is_a_400(model, prompts):
     assert refused.value.get_http_status_code() == 400
 
 
+def test_what_a_prompt_loses_is_named_by_a_served_model_of_letters(trained, caplog):
+    model = mlflow.pyfunc.load_model(f"runs:/{trained.run_id}/model")
+    (text,) = answer(model, ["HELLO World 42"])
+    assert text.startswith("hello world ")
+    assert "Dropped from the prompt, as the model knows only letters and spaces: '4' (U+0034)" in caplog.text
+    with pytest.raises(mlflow.MlflowException, match="prompt '时间' has no letter from A to Z"):
+        answer(model, ["时间"])
+
+
 def test_markup_that_the_model_knows_comes_back_as_it_was_sent(model):
     (text,) = answer(model, ["<a href='#'>"])
     assert text.startswith("<a href='#'>")

@@ -1,5 +1,6 @@
 """Steps: what is reused, and the text of an earlier training."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,8 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.config import CorpusConfig
 from pipeline.errors import InputError
-from pipeline.text.corpus import load_corpus
+from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.text.downloads import cache_dir
 from pipeline.tracking import records
 from pipeline.tracking.step import Step, parent_run, run_step, same_text, step_key
 
@@ -53,11 +55,26 @@ def test_under_mlflow_run_the_begun_run_points_at_the_parent_that_is_reopened(be
     assert records.tag(MlflowClient().get_run(begun), "resumed_run") == earlier.id
 
 
-def test_the_text_of_an_earlier_training_is_refused_where_it_has_changed(tmp_path: Path, small_text: Path):
-    file = tmp_path / "text.txt"
-    file.write_text(small_text.read_text())
-    corpus = load_corpus(CorpusConfig(str(file)))
+@pytest.fixture
+def of_a_file(tmp_path: Path, small_text: Path) -> Corpus:
+    """A text of a file that a test may change."""
+    shutil.copy(small_text, tmp_path / "text.txt")
+    return load_corpus(CorpusConfig(str(tmp_path / "text.txt")))
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda file: file.write_text("another text " * 1000)])
+def test_the_text_of_an_earlier_training_is_found_after_its_file_has_changed(of_a_file, change):
+    corpus = of_a_file
+    change(Path(corpus.source))
+    again = same_text(corpus.name, corpus.source, "letters", corpus.corpus_sha256)
+    assert (again.corpus_sha256, again.source_sha256) == (corpus.corpus_sha256, corpus.source_sha256)
+
+
+def test_a_changed_text_is_refused_where_the_cache_has_no_copy_of_the_earlier_one(of_a_file):
+    file, corpus = Path(of_a_file.source), of_a_file
+    shutil.rmtree(cache_dir())
     assert same_text(corpus.name, str(file), "letters", corpus.corpus_sha256).corpus_sha256 == corpus.corpus_sha256
-    file.write_text(small_text.read_text()[1000:])
+    shutil.rmtree(cache_dir())
+    file.write_text(file.read_text()[1000:])
     with pytest.raises(InputError, match="is not the one that was trained on"):
         same_text(corpus.name, str(file), "letters", corpus.corpus_sha256)

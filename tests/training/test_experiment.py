@@ -96,6 +96,14 @@ def on_top(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Result:
     return experiment(corpus, folder=tmp_path_factory.mktemp("on-top"), on_top_of="ngram", epochs=1)
 
 
+def test_a_result_prints_as_one_line(done):
+    """Without its network."""
+    result, _, _ = done
+    val, test, shape = result.best.val_perplexity, result.test.perplexity, result.model.config.shape
+    figures = f"validation perplexity {val:.3f}, test {test:.3f}, best epoch {result.best.epoch} of"
+    assert repr(result) == f"Result of {shape}: {figures} {len(result.history)}"
+
+
 # --- figures and checkpoints -----------------------------------------------------------------------------------------
 
 

@@ -13,7 +13,9 @@ from optuna.study import StudyDirection
 from pipeline.config import FIRST_RECIPE, RECIPES, CorpusConfig, SearchConfig
 from pipeline.errors import InputError
 from pipeline.search.space import Space, protocol_of
-from pipeline.search.study.storage import IDENTITY, MLFLOW_STORE, PARENT, PROTOCOL, TEXT, storage_url
+from pipeline.search.study import attributes
+from pipeline.search.study.attributes import IDENTITY, MLFLOW_STORE, PARENT, PROTOCOL, SPACE, TEXT, TRAINING
+from pipeline.search.study.storage import storage_url
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import store
 
@@ -30,7 +32,7 @@ def open_study(
     """
 
     def protocol() -> dict[str, Any]:
-        text = {"corpus": corpus.label, "alphabet": corpus_config.alphabet, TEXT: corpus.corpus_sha256}
+        text = {"corpus": corpus.label, "alphabet": corpus_config.alphabet, "corpus_sha256": corpus.corpus_sha256}
         return {**protocol_of(config, space), **text}
 
     with warnings.catch_warnings():
@@ -43,14 +45,16 @@ def open_study(
             load_if_exists=True,
         )
         is_untouched = study.directions == DIRECTIONS and not study.get_trials(deepcopy=False)
-        if PROTOCOL in study.user_attrs or not is_untouched:
+        if PROTOCOL in attributes.of_study(study) or not is_untouched:
             config = replace(config, recipe=_recipe_of(study, config))
             _check_same(study, config, protocol())
         else:  # new, or the process that created it was killed: the protocol is therefore the last attribute to be set
             study.set_metric_names(OBJECTIVES)
-            attributes = {"space_hash": space.digest, IDENTITY: uuid4().hex, PROTOCOL: protocol()}
-            for name, value in attributes.items():
+            readable = {TEXT: corpus.label, SPACE: space.as_line(), TRAINING: training_of(config)}
+            for name, value in readable.items():
                 study.set_user_attr(name, value)
+            attributes.set_of_study(study, IDENTITY, uuid4().hex)
+            attributes.set_of_study(study, PROTOCOL, protocol())
     return study, config
 
 
@@ -60,11 +64,12 @@ def check_store(study: optuna.Study, config: SearchConfig, identity: str, has_ru
     A study is accepted if the store has one of its runs: several experiments of one store may share it, and older
     studies name no store.
     """
-    then = study.user_attrs.get(MLFLOW_STORE)
+    kept = attributes.of_study(study)
+    then = kept.get(MLFLOW_STORE)
     if then == identity:
         return
     trials = study.get_trials(deepcopy=False)
-    runs = [study.user_attrs.get(PARENT), *(trial.user_attrs.get("run_id") for trial in trials)]
+    runs = [kept.get(PARENT), *(trial.user_attrs.get("run_id") for trial in trials)]
     known = [run_id for run_id in runs if run_id]
     if (then or known) and not any(map(has_run, known)):
         where = store.shown(storage_url(config))
@@ -74,12 +79,19 @@ def check_store(study: optuna.Study, config: SearchConfig, identity: str, has_ru
             "store (a server, for several checkouts), or give another --study-name"
         )
     if then is None:
-        study.set_user_attr(MLFLOW_STORE, identity)
+        attributes.set_of_study(study, MLFLOW_STORE, identity)
+
+
+def training_of(config: SearchConfig) -> str:
+    """How each trial is trained, in words."""
+    limit = f", at most {config.max_seconds:g} s" if config.max_seconds else ""
+    on_top = " on top of an n-gram" if config.on_top_of == "ngram" else ""
+    return f"{config.epochs} epochs of preset {config.preset}{limit}{on_top}"
 
 
 def _recipe_of(study: optuna.Study, config: SearchConfig) -> int:
     """The training recipe that the study was created under, and is continued under."""
-    recipe: int = study.user_attrs.get(PROTOCOL, {}).get("recipe", FIRST_RECIPE)
+    recipe: int = attributes.of_study(study).get(PROTOCOL, {}).get("recipe", FIRST_RECIPE)
     if recipe not in RECIPES:
         raise InputError(
             f"--study-name {config.study_name} was started by a later version (training recipe {recipe}); "
@@ -90,9 +102,9 @@ def _recipe_of(study: optuna.Study, config: SearchConfig) -> int:
 
 def _check_same(study: optuna.Study, config: SearchConfig, protocol: Mapping[str, Any]) -> None:
     name, where = config.study_name, store.shown(storage_url(config))
-    if PROTOCOL not in study.user_attrs or study.directions != DIRECTIONS:
+    then = attributes.of_study(study).get(PROTOCOL)
+    if then is None or study.directions != DIRECTIONS:
         raise InputError(f"--study-name {name} of {where} is not a study of this search; give another name")
-    then = study.user_attrs[PROTOCOL]
     changed = [key for key in {**then, **protocol} if then.get(key) != protocol.get(key)]
     if changed not in ([], ["corpus"]):  # "corpus" alone: the same text by another name
         message = "; ".join(f"{key} was {_plain(then.get(key))}, now {_plain(protocol.get(key))}" for key in changed)

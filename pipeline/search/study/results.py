@@ -16,14 +16,15 @@ from pipeline.config import STOPPED_BY_TIME, SearchConfig
 from pipeline.search.front import Candidate, Trial
 from pipeline.search.pruning import FinishedCurve
 from pipeline.search.space import PARAMETERS, Space, shape_of
+from pipeline.search.study import attributes
+from pipeline.search.study.attributes import CONFIRMED, CURVE, LOST, MACS, NGRAM_ENTRIES, REPEATS, RUN_ID, SEED, STOPPED
 from pipeline.search.study.protocol import OBJECTIVES
 from pipeline.search.study.samplers import is_over_budget
-from pipeline.search.study.storage import CONFIRMED, LOST, NGRAM_ENTRIES, REPEATS, SEED
 
 log = logging.getLogger(__name__)
 
 FEWEST_TO_RANK = 4  # complete trials, below which parameters are not ranked
-DIVERGED: Mapping[str, Any] = {"run_id": "", "val_perplexity": inf, "test_perplexity": inf}
+DIVERGED: Mapping[str, Any] = {RUN_ID: "", "val_perplexity": inf, "test_perplexity": inf}
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Results:
     def __init__(self, study: optuna.Study, config: SearchConfig, space: Space, vocab_size: int) -> None:
         self.study, self.config, self.space, self.vocab_size = study, config, space, vocab_size
         self.confirmations: list[Confirmation] = []
-        for key, run in study.user_attrs.items():
+        for key, run in attributes.of_study(study).items():
             if key.startswith(CONFIRMED):
                 number, seed = key.removeprefix(CONFIRMED).split(":")
                 self.confirmations.append(Confirmation(int(number), int(seed), run))
@@ -50,7 +51,7 @@ class Results:
         """Store a confirmation in the study."""
         self.confirmations.append(confirmation)
         key = f"{CONFIRMED}{confirmation.number}:{confirmation.seed}"
-        self.study.set_user_attr(key, confirmation.result)
+        attributes.set_of_study(self.study, key, confirmation.result)
 
     # --- trials ------------------------------------------------------------------------------------------------------
 
@@ -60,18 +61,19 @@ class Results:
 
     def complete(self) -> list[FrozenTrial]:
         """The trials that were trained to the end, without repeats of an earlier one."""
-        return [trial for trial in self.trials(TrialState.COMPLETE) if REPEATS not in trial.user_attrs]
+        return [trial for trial in self.trials(TrialState.COMPLETE) if REPEATS not in attributes.of_trial(trial)]
 
     def counted(self) -> list[FrozenTrial]:
         """The trials that count towards --trials: complete or pruned, without repeats of an earlier one."""
-        return [t for t in self.trials(TrialState.COMPLETE, TrialState.PRUNED) if REPEATS not in t.user_attrs]
+        trials = self.trials(TrialState.COMPLETE, TrialState.PRUNED)
+        return [trial for trial in trials if REPEATS not in attributes.of_trial(trial)]
 
     def failed(self) -> list[FrozenTrial]:
         """The trials whose training failed for good; not those that were retried, nor those never trained."""
         return [
             trial
             for trial in self.trials(TrialState.FAIL)
-            if not {LOST, REPEATS} & trial.user_attrs.keys() and not is_over_budget(trial)
+            if not {LOST, REPEATS} & attributes.of_trial(trial).keys() and not is_over_budget(trial)
         ]
 
     def counts(self) -> dict[str, int]:
@@ -80,28 +82,27 @@ class Results:
         return {
             "trials": len(counted),
             "hopeless": len(counted) - len(complete),
-            "cut short": sum(1 for t in complete if t.user_attrs["stopped"].startswith(STOPPED_BY_TIME)),
+            "cut_short": sum(1 for t in complete if t.user_attrs.get(STOPPED, "").startswith(STOPPED_BY_TIME)),
             "failed": len(self.failed()),
-            "repeated": sum(1 for trial in self.trials() if REPEATS in trial.user_attrs),
+            "repeated": sum(1 for trial in self.trials() if REPEATS in attributes.of_trial(trial)),
             "confirmations": len(self.confirmations),
         }
 
     def curves(self) -> list[FinishedCurve]:
         """The validation curves of the complete trials."""
         return [
-            FinishedCurve(trial.user_attrs["macs_per_char"], tuple(trial.user_attrs["val_perplexities"]))
-            for trial in self.complete()
+            FinishedCurve(trial.user_attrs[MACS], tuple(attributes.of_trial(trial)[CURVE])) for trial in self.complete()
         ]
 
     def plotted_trials(self) -> list[Trial]:
         """The complete and the failed trials, as the figures show them; a pruned one's final perplexity is unknown."""
         plotted = []
         for trial in sorted([*self.complete(), *self.failed()], key=lambda trial: trial.number):
-            if "macs_per_char" not in trial.user_attrs:  # failed by hand
+            if MACS not in trial.user_attrs:  # failed by hand
                 continue
             model = shape_of(trial.params, self.space, self.config)
             value = trial.user_attrs["val_perplexity"] if trial.state == TrialState.COMPLETE else None
-            plotted.append(Trial(model.cell, trial.user_attrs["macs_per_char"], value))
+            plotted.append(Trial(model.cell, trial.user_attrs[MACS], value))
         return plotted
 
     # --- candidates --------------------------------------------------------------------------------------------------
@@ -125,16 +126,20 @@ class Results:
                     cell=model.cell,
                     num_layers=model.num_layers,
                     hidden_size=model.hidden_size,
-                    macs_per_char=first.user_attrs["macs_per_char"],
+                    macs_per_char=first.user_attrs[MACS],
                     parameters=first.user_attrs["parameters"],
                     ngram_entries=first.user_attrs.get(NGRAM_ENTRIES, 0),
-                    run_ids=tuple(run["run_id"] for run in runs),
+                    run_ids=tuple(run[RUN_ID] for run in runs),
                     val_perplexities=tuple(run["val_perplexity"] for run in runs),
                     test_perplexities=tuple(run["test_perplexity"] for run in runs),
-                    ms_per_char=tuple(times[run["run_id"]] for run in runs if run["run_id"] in times),
+                    ms_per_char=tuple(times[run[RUN_ID]] for run in runs if run[RUN_ID] in times),
                 )
             )
         return candidates
+
+    def number_of(self, candidate: Candidate) -> int:
+        """The number of a candidate's first trial."""
+        return next(trial.number for trial in self.complete() if trial.user_attrs[RUN_ID] == candidate.run_ids[0])
 
     def by_configuration(self) -> list[list[FrozenTrial]]:
         """The complete trials, grouped by configuration."""

@@ -14,7 +14,8 @@ from pipeline.config import SearchConfig
 from pipeline.search.known_cost.sampler import KnownCostSampler, range_of
 from pipeline.search.known_cost.space import CandidateSpace
 from pipeline.search.space import LOG_PARAMETERS, PARAMETERS, Range, Space
-from pipeline.search.study.storage import FAILURE, REPEATS
+from pipeline.search.study import attributes
+from pipeline.search.study.attributes import FAILURE, REPEATS
 
 NSGA_POPULATION = 10  # Optuna's default of 50 would spend all of 40 trials on the first, random generation
 OVER_BUDGET = "over --budget-macs"  # first words of a failure's reason: the trial was never trained
@@ -31,7 +32,7 @@ def build_sampler(
             lambda parameters: log10(macs(parameters)),
             max_cost=log10(config.budget_macs) if config.budget_macs else None,
             worst=float(vocab_size),
-            ignore=lambda trial: REPEATS in trial.user_attrs or is_over_budget(trial),
+            ignore=lambda trial: REPEATS in attributes.of_trial(trial) or is_over_budget(trial),
             search_space=distributions(space),
             seed=config.seed,
         )

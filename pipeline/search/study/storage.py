@@ -22,18 +22,6 @@ from pipeline.tracking import store
 LOCK_SECONDS = 60
 STORAGE_VARIABLE = "TMLM_STORAGE"  # environment variable that replaces --storage auto
 
-# user attributes of a study
-PROTOCOL, IDENTITY, PARENT, TEXT = "protocol", "identity", "mlflow_run_id", "corpus_sha256"
-MLFLOW_STORE = "mlflow_store"  # identity of the MLflow store of its runs
-CONFIRMED = "confirmed:"  # prefix, followed by TRIAL:SEED: the result of a confirmation
-
-# user attributes of a trial
-PROCESS = "time-machine-lm:process"  # the process that asked for it; a system attribute in older studies
-SEED, RETRY_OF, REPEATS = "seed", "retry_of", "repeats"
-NGRAM_ENTRIES = "ngram_entries"  # of a model on top of an n-gram
-LOST, KILLED, KILLS = "lost", "killed", "kills"  # why it is retried, whether it was killed, earlier kills
-FAILURE = "failure"  # reason
-
 
 def default_storage() -> Path:
     """The default SQLite file, next to MLflow's database."""

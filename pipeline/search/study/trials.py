@@ -14,10 +14,10 @@ from itertools import count, islice, product
 from math import log10
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 import optuna
-from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import FrozenTrial, TrialState
 
 from models.complexity import closed_form
@@ -27,6 +27,27 @@ from pipeline.errors import InputError, RemoteError, TmlmError, TrainingDiverged
 from pipeline.search.front import Candidate
 from pipeline.search.pruning import PRUNED
 from pipeline.search.space import Space, configs_of, shape_of
+from pipeline.search.study import attributes, dashboard
+from pipeline.search.study.attributes import (
+    CURVE,
+    FAILURE,
+    IDENTITY,
+    KILLED,
+    KILLS,
+    LOST,
+    MACS,
+    MLFLOW_RUN,
+    MODEL,
+    NGRAM_ENTRIES,
+    PARENT,
+    PROCESS,
+    REPEATS,
+    RETRY_OF,
+    RUN_ID,
+    SAMPLE_TEXT,
+    SEED,
+    STOPPED,
+)
 from pipeline.search.study.protocol import check_store, open_study
 from pipeline.search.study.results import DIVERGED, Confirmation, Results, key_of
 from pipeline.search.study.samplers import (
@@ -37,22 +58,7 @@ from pipeline.search.study.samplers import (
     draw,
     is_over_budget,
 )
-from pipeline.search.study.storage import (
-    FAILURE,
-    IDENTITY,
-    KILLED,
-    KILLS,
-    LOST,
-    NGRAM_ENTRIES,
-    PARENT,
-    PROCESS,
-    REPEATS,
-    RETRY_OF,
-    SEED,
-    artifact_folder,
-    open_storage,
-    storage_errors,
-)
+from pipeline.search.study.storage import open_storage, storage_errors
 from pipeline.support.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.text.corpus import Corpus
 from pipeline.training.hardware import check_training_fits
@@ -63,19 +69,8 @@ ANSWERS_IN_A_ROW = 20  # proposals that need no training, after which a random u
 RANDOM_ATTEMPTS = 1000  # draws without a new configuration, after which a continuous space counts as exhausted
 ORPHANED_AFTER = timedelta(days=2)  # in a shared storage; more than clocks and time zones differ
 
-# what a trial keeps of a training's result
-RESULT = (
-    "run_id",
-    "val_perplexity",
-    "test_perplexity",
-    "parameters",
-    "macs_per_char",
-    "train_seconds",
-    "best_epoch",
-    "epochs",
-    "stopped",
-    "val_perplexities",
-)
+# user attributes of a trial that its training's result has under the same names
+RESULT = ("val_perplexity", "test_perplexity", "parameters", "train_seconds")
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ class Lost:
 
 
 Outcome = Mapping[str, Any] | Exception | Lost
-"""The outcome of a training: its result (at least RESULT and "texts"), the exception it raised, or Lost."""
+"""The outcome of a training: its result (at least what ``_tell`` reads), the exception it raised, or Lost."""
 
 
 class Search:
@@ -157,16 +152,22 @@ class Search:
     @property
     def identity(self) -> str:
         """An id that no other study has, not even one of the same name."""
-        return str(self.study.user_attrs[IDENTITY])
+        return str(attributes.of_study(self.study)[IDENTITY])
 
     @property
     def parent(self) -> str | None:
         """The MLflow run that the trials are nested in; None before the first command has started it."""
-        return self.study.user_attrs.get(PARENT)
+        return attributes.of_study(self.study).get(PARENT)
 
     @parent.setter
     def parent(self, run_id: str) -> None:
-        self.study.set_user_attr(PARENT, run_id)
+        attributes.set_of_study(self.study, PARENT, run_id)
+
+    def describe(self, link: str, outcome: str) -> None:
+        """Write the study's note and the link to its run, for optuna-dashboard."""
+        self.study.set_user_attr(MLFLOW_RUN, link)
+        note = dashboard.study_note(self.config, self.space, self.corpus.label, self.vocab_size, link, outcome)
+        dashboard.write_note(self.study, note)
 
     @property
     def reference(self) -> tuple[float, float]:
@@ -200,14 +201,15 @@ class Search:
             if trial is None:
                 self.is_exhausted = True
                 return None
-            trial.set_user_attr(SEED, self.config.seed)
             parameters = {**self.space.fixed, **trial.params}
             macs = self.macs_per_char(parameters)
-            trial.set_user_attr("macs_per_char", macs)
+            model = shape_of(parameters, self.space, self.config).shape
+            for name, value in {MODEL: model, SEED: self.config.seed, MACS: macs}.items():
+                trial.set_user_attr(name, value)
             if not self.is_affordable(macs):
                 self._fail(trial.number, f"{OVER_BUDGET}: {macs:,} MACs per character")
             elif (earlier := self._duplicate_of(trial.number, parameters)) is not None:
-                trial.set_user_attr(REPEATS, earlier.number)
+                self._set_system_attrs(trial.number, {REPEATS: earlier.number})
                 self._tell_repeat(trial.number, earlier)
             else:
                 return self._proposal(trial.number, parameters, self.config.seed)
@@ -217,7 +219,7 @@ class Search:
     def lacking_runs(self, members: Sequence[Candidate]) -> list[Proposal]:
         """The trainings that members of the front lack to have --confirm-seeds runs; seeds follow the first trial's."""
         lacking = []
-        by_run = {trials[0].user_attrs["run_id"]: trials for trials in self.results.by_configuration()}
+        by_run = {trials[0].user_attrs[RUN_ID]: trials for trials in self.results.by_configuration()}
         for member in members:
             trials = by_run[member.run_ids[0]]
             first = trials[0]
@@ -244,25 +246,32 @@ class Search:
         Each is enqueued with the name of this process first, as the process may be killed while it samples.
         """
         if not self.results.trials(TrialState.WAITING):
-            parameters, attributes = self._lost_trial() or (self._untried() if enqueue_new else {}, {})
+            parameters, retried = self._lost_trial() or (self._untried() if enqueue_new else {}, {})
             if parameters is None:
                 return None
-            self.study.enqueue_trial(parameters, user_attrs={**attributes, PROCESS: self._process})
+            self._enqueue(parameters, {**retried, PROCESS: self._process})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = self.study.ask(distributions(self.space))
-        if trial.user_attrs.get(PROCESS) != self._process:  # another process had enqueued it
-            trial.set_user_attr(PROCESS, self._process)
+        frozen = self.results.trials()[trial.number]
+        if attributes.of_trial(frozen).get(PROCESS) != self._process:  # another process had enqueued it
+            self._set_system_attrs(trial.number, {PROCESS: self._process})
         return trial
+
+    def _enqueue(self, parameters: dict[str, Any], kept: Mapping[str, Any]) -> None:
+        """Enqueue a trial with system attributes, as ``study.enqueue_trial`` does with user attributes."""
+        system_attrs = {"fixed_params": parameters, **attributes.for_system(kept)}
+        self.study.add_trial(optuna.create_trial(state=TrialState.WAITING, system_attrs=system_attrs))
 
     def _lost_trial(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Parameters and attributes to retry the first lost trial that was not retried yet; None if there is none.
 
         A trial is skipped if its parameters are incomplete or not in the search space.
         """
-        retried = {trial.user_attrs.get(RETRY_OF) for trial in self.results.trials()}
+        retried = {attributes.of_trial(trial).get(RETRY_OF) for trial in self.results.trials()}
         for trial in self.results.trials(TrialState.FAIL):
-            if LOST not in trial.user_attrs or trial.number in retried:
+            kept = attributes.of_trial(trial)
+            if LOST not in kept or trial.number in retried:
                 continue
             parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # the first: of an enqueued one
             try:
@@ -270,7 +279,7 @@ class Search:
                     distribution.to_internal_repr(parameters[name])
             except (KeyError, ValueError):
                 continue
-            kills = trial.user_attrs.get(KILLS, 0) + trial.user_attrs.get(KILLED, 0)
+            kills = kept.get(KILLS, 0) + kept.get(KILLED, 0)
             return parameters, {RETRY_OF: trial.number, KILLS: kills}
         return None
 
@@ -303,10 +312,11 @@ class Search:
 
     def _is_tried(self, trial: FrozenTrial) -> bool:
         """Whether a trial with the present seed is complete, pruned, diverged or running, and not itself a repeat."""
-        if trial.user_attrs.get(SEED) != self.config.seed or REPEATS in trial.user_attrs or is_over_budget(trial):
+        kept = attributes.of_trial(trial)
+        if kept.get(SEED) != self.config.seed or REPEATS in kept or is_over_budget(trial):
             return False
         ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-        return trial.state == TrialState.RUNNING or (ended and LOST not in trial.user_attrs)
+        return trial.state == TrialState.RUNNING or (ended and LOST not in kept)
 
     def _duplicate_of(self, number: int, parameters: Mapping[str, Any]) -> FrozenTrial | None:
         """The tried trial that trial ``number`` repeats, if any."""
@@ -362,40 +372,56 @@ class Search:
             "space under another --study-name"
         )
 
-    def _set_user_attrs(self, number: int, **attributes: Any) -> int:
-        """Set attributes of a running trial of any process; returns the trial's id in the storage."""
-        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
-        for name, value in attributes.items():
+    def _trial_id(self, number: int) -> int:
+        """The id in the storage of a trial of any process."""
+        return self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+    def _set_user_attrs(self, number: int, values: Mapping[str, Any]) -> None:
+        trial_id = self._trial_id(number)
+        for name, value in values.items():
             self.storage.set_trial_user_attr(trial_id, name, value)
-        return trial_id
+
+    def _set_system_attrs(self, number: int, values: Mapping[str, Any]) -> None:
+        trial_id = self._trial_id(number)
+        for name, value in attributes.for_system(values).items():
+            self.storage.set_trial_system_attr(trial_id, name, value)
 
     def _tell(self, number: int, result: Mapping[str, Any]) -> None:
-        link, figure = self.dashboard_link(result["run_id"])
-        kept = {name: result[name] for name in RESULT}
-        kept[NGRAM_ENTRIES] = result.get("stored_numbers", result["parameters"]) - result["parameters"]
-        trial_id = self._set_user_attrs(number, **kept, sample_text=result["texts"][0], mlflow_run=link)
-        if figure is not None:  # for optuna-dashboard
-            artifact_folder().mkdir(parents=True, exist_ok=True)
-            upload_artifact(
-                artifact_store=FileSystemArtifactStore(artifact_folder()),
-                file_path=str(figure),
-                study_or_trial=self.storage.get_trial(trial_id),
-                storage=self.storage,
-            )
-        if result["stopped"].startswith(PRUNED):
+        link, curve = self.dashboard_link(result[RUN_ID])
+        entries = result.get("stored_numbers", result["parameters"]) - result["parameters"]
+        self._set_user_attrs(
+            number,
+            {
+                **{name: result[name] for name in RESULT},
+                **({NGRAM_ENTRIES: entries} if entries else {}),
+                **({STOPPED: result[STOPPED]} if result[STOPPED] else {}),
+                SAMPLE_TEXT: dashboard.one_line(result["texts"][-1]),
+                MLFLOW_RUN: link,
+                RUN_ID: result[RUN_ID],
+            },
+        )
+        self._set_system_attrs(number, {CURVE: result[CURVE]})
+        trial = self.storage.get_trial(self._trial_id(number))
+        dashboard.write_note(self.study, dashboard.trial_note(trial.user_attrs[MODEL], result, link), trial._trial_id)
+        if curve is not None:
+            dashboard.attach_to_trial(self.study, trial, curve)
+        if result[STOPPED].startswith(PRUNED):
             self.study.tell(number, state=TrialState.PRUNED)
             return
-        self.study.tell(number, [min(result["val_perplexity"], float(self.vocab_size)), log10(result["macs_per_char"])])
+        self.study.tell(number, [min(result["val_perplexity"], float(self.vocab_size)), log10(result[MACS])])
 
     def _tell_repeat(self, number: int, earlier: FrozenTrial) -> None:
         """Tell a trial that repeats an earlier one that trial's values."""
         if earlier.state == TrialState.COMPLETE:
+            note = f"The configuration of trial {earlier.number}, whose values it has: nothing was trained."
+            dashboard.write_note(self.study, note, self._trial_id(number))
             self.study.tell(number, earlier.values)
         else:
             self._fail(number, f"the same as trial {earlier.number}")
 
-    def _fail(self, number: int, reason: str, **attributes: Any) -> None:
-        self._set_user_attrs(number, **attributes, **{FAILURE: reason})
+    def _fail(self, number: int, reason: str, lost: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self._set_system_attrs(number, lost)
+        self._set_user_attrs(number, {FAILURE: reason})
         self.study.tell(number, state=TrialState.FAIL)
 
     # --- retry -------------------------------------------------------------------------------------------------------
@@ -406,7 +432,7 @@ class Search:
         If there is no time left for it, that command sees that their process has died.
         """
         for trial in self.results.trials(TrialState.RUNNING):
-            if _process_of(trial) == self._process or self._is_orphan(trial):
+            if attributes.of_trial(trial).get(PROCESS) == self._process or self._is_orphan(trial):
                 self._lose(trial.number, reason, kills=0)
 
     def close_the_dead(self, elsewhere: bool = False) -> list[int]:
@@ -417,7 +443,7 @@ class Search:
         """
         lost = []
         for trial in self.results.trials(TrialState.RUNNING):
-            process = _process_of(trial)
+            process = attributes.of_trial(trial).get(PROCESS, {})
             here = is_of_this_machine(process)
             gone = is_gone(process) if here else bool(process) and elsewhere and self.config.storage == "auto"
             if gone or self._is_orphan(trial):
@@ -431,11 +457,11 @@ class Search:
         It is not if it has killed more than KILLS_ALLOWED processes.
         """
         trial = self.results.trials()[number]
-        total = kills + trial.user_attrs.get(KILLS, 0)
+        total = kills + attributes.of_trial(trial).get(KILLS, 0)
         if total > KILLS_ALLOWED:
             self._fail(number, f"{reason}; {total} times now, so it is not tried again")
             return False
-        self._fail(number, reason, **{KILLED: kills, LOST: reason})
+        self._fail(number, reason, {KILLED: kills, LOST: reason})
         return True
 
     def _is_orphan(self, trial: FrozenTrial) -> bool:
@@ -444,12 +470,7 @@ class Search:
         ``study_lock`` admits one command of this machine, so in our own storage file it was. In a shared storage,
         another machine's command may be between these statements right now, but not for days.
         """
-        if _process_of(trial):
+        if attributes.of_trial(trial).get(PROCESS):
             return False
         started = trial.datetime_start
         return self.config.storage == "auto" or (started is not None and datetime.now() - started > ORPHANED_AFTER)
-
-
-def _process_of(trial: FrozenTrial) -> Mapping[str, str]:
-    """The process that asked for a trial; {} if it names none."""
-    return trial.user_attrs.get(PROCESS) or trial.system_attrs.get(PROCESS) or {}

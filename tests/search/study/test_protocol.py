@@ -4,21 +4,23 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.storages import RDBStorage
 
 from pipeline.config import RECIPE
 from pipeline.errors import InputError
+from pipeline.search.study.attributes import PROTOCOL, of_study, set_of_study
 from tests.search.study.studies import train_all
 
 
 def test_a_study_goes_on_under_the_training_recipe_that_it_was_begun_under(begin):
     new = begin()
     assert new.next_task(0).train.recipe == RECIPE
-    assert new.study.user_attrs["protocol"]["recipe"] == RECIPE
+    assert of_study(new.study)[PROTOCOL]["recipe"] == RECIPE
     old = begin(study_name="of 42b8c90")
-    protocol = {name: value for name, value in old.study.user_attrs["protocol"].items() if name != "recipe"}
-    old.study.set_user_attr("protocol", protocol)
+    protocol = {name: value for name, value in of_study(old.study)[PROTOCOL].items() if name != "recipe"}
+    set_of_study(old.study, PROTOCOL, protocol)
     assert begin(study_name="of 42b8c90").next_task(0).train.recipe == 1
-    old.study.set_user_attr("protocol", {**protocol, "recipe": 99})
+    set_of_study(old.study, PROTOCOL, {**protocol, "recipe": 99})
     with pytest.raises(InputError, match=r"started by a later version \(training recipe 99\)"):
         begin(study_name="of 42b8c90")
 
@@ -48,7 +50,7 @@ def test_another_sampler_seed_or_number_of_trials_is_no_other_study(begin):
 
 def test_a_study_goes_on_with_the_same_text_by_another_name(begin):
     study = begin().study
-    study.set_user_attr("protocol", {**study.user_attrs["protocol"], "corpus": "its name before"})
+    set_of_study(study, PROTOCOL, {**of_study(study)[PROTOCOL], "corpus": "its name before"})
     begin()
 
 
@@ -60,9 +62,9 @@ def test_someone_elses_study_is_refused(begin_on_disk, no_store):
         begin_on_disk()
 
 
-@pytest.mark.parametrize("statements", [0, 1, 2, 3])
+@pytest.mark.parametrize("statements", [0, 1, 2])
 def test_a_study_whose_maker_was_killed_in_the_making_is_made_anew(begin_on_disk, statements, monkeypatch):
-    made = optuna.Study.set_user_attr
+    made = RDBStorage.set_study_system_attr
     left = iter([*[made] * statements])
 
     def killed(*arguments: Any) -> None:
@@ -72,7 +74,7 @@ def test_a_study_whose_maker_was_killed_in_the_making_is_made_anew(begin_on_disk
             raise KeyboardInterrupt from None
 
     with monkeypatch.context() as patch:
-        patch.setattr(optuna.Study, "set_user_attr", killed)
+        patch.setattr(RDBStorage, "set_study_system_attr", killed)
         with pytest.raises(KeyboardInterrupt):
             begin_on_disk()
     assert len(train_all(begin_on_disk(trials=2))) == 2

@@ -13,13 +13,7 @@ from pipeline.config import CorpusConfig, SearchConfig, resolve
 from pipeline.errors import InputError, RecordingError, RemoteError, TmlmError, TrainingDivergedError
 from pipeline.search.known_cost.sampler import KnownCostSampler
 from pipeline.search.space import Space
-from pipeline.search.study.storage import (
-    LOST,
-    PROCESS,
-    REPEATS,
-    RETRY_OF,
-    SEED,
-)
+from pipeline.search.study.attributes import LOST, PREFIX, PROCESS, REPEATS, RETRY_OF, SEED, of_trial
 from pipeline.search.study.trials import FAILURES_IN_A_ROW, Lost, Proposal, Search
 from pipeline.support.processes import process_tags
 from pipeline.text.corpus import load_corpus
@@ -64,10 +58,10 @@ def test_no_sampler_has_a_configuration_trained_twice_and_all_come_to_the_end_of
 def test_a_repeat_is_told_what_the_earlier_trial_came_to_and_does_not_count(begin):
     search = begin(sampler="random", cell="lstm", num_layers="1", hidden_size="4,5", trials=2)
     train_all(search)
-    repeats = [trial for trial in search.results.trials(TrialState.COMPLETE) if REPEATS in trial.user_attrs]
+    repeats = [trial for trial in search.results.trials(TrialState.COMPLETE) if REPEATS in of_trial(trial)]
     first = {trial.number: trial for trial in search.results.complete()}
     assert len(search.results.counted()) == 2
-    assert all(trial.values == first[trial.user_attrs[REPEATS]].values for trial in repeats)
+    assert all(trial.values == first[of_trial(trial)[REPEATS]].values for trial in repeats)
 
 
 def test_with_another_seed_the_same_configurations_are_trained_again(begin):
@@ -101,7 +95,7 @@ def test_a_repeat_of_a_hopeless_trial_is_told_so_and_does_not_count(begin):
     search.take(task.number, {**result_of(task, 7.0), "stopped": "hopeless: epoch 1 of 2 at 7.00"})
     search.study.enqueue_trial(search.results.trials()[0].params)
     search.next_task(0)
-    assert search.results.trials()[1].user_attrs[REPEATS] == 0
+    assert of_trial(search.results.trials()[1])[REPEATS] == 0
     assert search.results.trials()[1].state == TrialState.FAIL
     assert search.results.counts() | {"trials": 1, "hopeless": 1, "failed": 0} == search.results.counts()
 
@@ -117,7 +111,7 @@ def test_known_cost_is_told_to_ignore_what_nobody_trained_and_what_repeats(begin
     sampler = high.study.sampler
     ignored = [trial.number for trial in high.results.trials() if sampler._ignore(trial)]
     assert ignored[:2] == [0, 2]
-    assert all(number in ignored for number, trial in enumerate(high.results.trials()) if REPEATS in trial.user_attrs)
+    assert all(number in ignored for number, trial in enumerate(high.results.trials()) if REPEATS in of_trial(trial))
     assert 1 not in ignored
     train_all(begin(**{**options, "trials": 5}, sampler="known-cost"))
     assert sorted(each.hidden_size for each in high.results.candidates()) == [4, 5, 6, 7, 8]
@@ -170,7 +164,7 @@ def test_what_could_not_be_brought_from_its_process_is_told_as_it_was(begin):
     search = begin()
     with pytest.raises(TmlmError, match=r"^OddError: 7$"):
         search.take(search.next_task(0).number, RemoteError("OddError: 7"))
-    assert search.results.trials()[0].user_attrs[LOST] == "OddError: 7"
+    assert of_trial(search.results.trials()[0])[LOST] == "OddError: 7"
 
 
 def test_what_is_neither_a_result_nor_a_divergence_ends_the_search_and_is_tried_again_later(begin):
@@ -207,7 +201,7 @@ def test_a_lost_trial_is_tried_again_once_and_then_left_alone(begin):
     search.take(first.number, Lost("its process (pid 77) is gone, exit code -9"))
     second = search.next_task(0)
     assert second.model == first.model
-    assert search.results.trials()[second.number].user_attrs[RETRY_OF] == first.number
+    assert of_trial(search.results.trials()[second.number])[RETRY_OF] == first.number
     search.take(second.number, Lost("its process (pid 78) is gone, exit code -9"))
     third = search.next_task(0)
     assert third.model != first.model
@@ -236,7 +230,7 @@ def test_trials_of_a_process_that_is_gone_are_closed_by_the_next_start(begin_on_
     assert again.close_the_dead() == [0, 1]
     states = [trial.state for trial in again.results.trials()]
     assert states[:3] == [TrialState.FAIL, TrialState.FAIL, TrialState.RUNNING]
-    assert "pid 4194000" in again.results.trials()[0].user_attrs[LOST]
+    assert "pid 4194000" in of_trial(again.results.trials()[0])[LOST]
     taken_up = [again.next_task(1 + count) for count in range(2)]
     assert [task.model for task in taken_up] == [task.model for task in left]
     assert mine.model not in [task.model for task in taken_up]
@@ -253,29 +247,28 @@ def test_trials_of_another_container_are_closed_once_the_studys_run_has_ended(be
     assert again.close_the_dead(elsewhere=True) == [0]
 
 
-def test_trials_of_an_older_study_say_whose_they_are_in_another_place(begin):
+def nameless(search: Search) -> None:
+    """A trial that has just begun to run, and does not say yet whose it is."""
+    search.storage.create_new_trial(search._study_id)
+
+
+def test_trials_of_an_older_study_say_whose_they_are_in_a_user_attribute(begin):
     search = begin()
-    number = search.next_task(0).number
-    trial_id = search.study._storage.get_trial_id_from_study_id_trial_number(search.study._study_id, number)
-    search.study._storage.set_trial_user_attr(trial_id, PROCESS, None)
-    search.study._storage.set_trial_system_attr(trial_id, PROCESS, process_tags())
+    nameless(search)
+    trial_id = search.storage.get_trial_id_from_study_id_trial_number(search._study_id, 0)
+    search.storage.set_trial_user_attr(trial_id, PREFIX + PROCESS, process_tags())
     assert begin().close_the_dead() == []
-    search.study._storage.set_trial_system_attr(trial_id, PROCESS, {**process_tags(), "process.pid": "4194000"})
-    assert begin().close_the_dead() == [number]
+    search.storage.set_trial_user_attr(trial_id, PREFIX + PROCESS, {**process_tags(), "process.pid": "4194000"})
+    assert begin().close_the_dead() == [0]
 
 
 def test_a_trial_that_a_process_put_in_line_before_it_was_killed_is_taken_over(begin, monkeypatch):
     gone = {**process_tags(), "process.pid": "4194000"}
-    begin().study.enqueue_trial({"hidden_size": 7}, user_attrs={PROCESS: gone})
+    begin().study.enqueue_trial({"hidden_size": 7}, user_attrs={PREFIX + PROCESS: gone})
     search = begin()
     task = search.next_task(0)
     assert task.model.hidden_size == 7
-    assert search.results.trials()[task.number].user_attrs[PROCESS] == process_tags()
-
-
-def nameless(search: Search) -> None:
-    """A trial that has just begun to run, and does not say yet whose it is."""
-    search.storage.create_new_trial(search._study_id)
+    assert of_trial(search.results.trials()[task.number])[PROCESS] == process_tags()
 
 
 def test_a_trial_that_was_left_between_two_statements_is_closed_too(begin):
@@ -350,7 +343,7 @@ def test_a_lost_trial_is_tried_again_also_if_it_was_proposed_twice(begin):
     first = search.next_task(0)
     search.study.enqueue_trial(search.results.trials()[0].params)
     assert search.next_task(1).model != first.model
-    assert search.results.trials()[1].user_attrs[REPEATS] == 0
+    assert of_trial(search.results.trials()[1])[REPEATS] == 0
     search.take(first.number, Lost("its process (pid 77) is gone, exit code -9"))
     assert search.next_task(1).model == first.model
 
@@ -378,10 +371,21 @@ def test_a_text_too_short_to_train_on_is_refused_before_there_is_a_study(begin_o
 def test_a_script_of_ones_own_reads_the_study(begin_on_disk, no_store):
     train_all(begin_on_disk(trials=3))
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{no_store}/mlruns/optuna.db")
-    frame = study.trials_dataframe()
     assert len(study.best_trials) >= 1
-    assert {"values_validation perplexity", "params_hidden_size", "user_attrs_run_id"} <= set(frame.columns)
-    assert study.user_attrs["protocol"]["space"]["hidden_size"] == "4..8"
+    frame = study.trials_dataframe(attrs=("number", "values", "user_attrs"))
+    figures = ["macs_per_char", "mlflow_run", "model", "parameters", "run_id", "sample_text", "seed"]
+    figures += ["test_perplexity", "train_seconds", "val_perplexity"]
+    objectives = ["values_log10 MACs per character", "values_validation perplexity"]
+    assert sorted(frame.columns) == sorted(["number", *objectives, *(f"user_attrs_{name}" for name in figures)])
+
+
+def test_a_study_says_in_words_what_is_searched(begin):
+    attributes = begin(max_seconds=3.0).study.user_attrs
+    assert attributes == {
+        "text": "topics",
+        "space": "cell rnn,gru,lstm; num_layers 1..2; hidden_size 4..8",
+        "training": "2 epochs of preset stream, at most 3 s",
+    }
 
 
 def test_trials_carry_the_process_the_seed_and_what_they_came_to(begin):
@@ -389,9 +393,9 @@ def test_trials_carry_the_process_the_seed_and_what_they_came_to(begin):
     train_all(search)
     (trial,) = search.results.complete()
     assert trial.user_attrs[SEED] == 7
-    assert trial.user_attrs[PROCESS]["process.pid"] == str(os.getpid())
+    assert of_trial(trial)[PROCESS]["process.pid"] == str(os.getpid())
     assert trial.user_attrs["sample_text"] == "it has"
-    assert trial.user_attrs["val_perplexities"] == [trial.values[0] + 1, trial.values[0]]
+    assert of_trial(trial)["val_perplexities"] == [trial.values[0] + 1, trial.values[0]]
 
 
 def test_members_of_the_front_are_given_the_seeds_that_they_lack(begin_on_disk):

@@ -1,0 +1,90 @@
+"""Compare two trainings: the options in which they differ, their figures and their texts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.config import ON_REPORTS_TEXT
+from pipeline.support.markdown import text_table
+from pipeline.support.terminal import line_width, side_by_side, wrapped
+from pipeline.tracking import records
+from pipeline.tracking.completion import SHORT_ID
+
+FIGURES = {  # metric -> label, in the order of the table
+    "perplexity/train": "training perplexity, last epoch",
+    "perplexity/val": "validation perplexity, last epoch",
+    "result/val_perplexity": "validation perplexity, best",
+    "result/test_perplexity": "test perplexity",
+    "result/mixture_test_perplexity": "test perplexity with n-gram",
+    "result/best_epoch": "best epoch",
+    "size/parameters": "parameters",
+    "size/stored_numbers": "stored numbers",
+    "size/macs_per_char": "MACs per character",
+    "speed/train_seconds": "seconds of training",
+    "speed/chars_per_second": "characters per second",
+}
+
+
+def compare(*references: str) -> dict[str, Any]:
+    """What two trainings differ in, by name, with a value for each; None where one has none.
+
+    ``warning`` says which of their perplexities can't be compared, "" if all can. Raises InputError for a reference
+    that names no training.
+    """
+    runs = [records.training_of(reference) for reference in references]
+    measured = [records.figures(run) for run in runs]
+    options = [run.data.params for run in runs]
+    names = list(dict.fromkeys(name for each in options for name in each))
+    pairs = {name: [each.get(name) for each in options] for name in names}
+    return {
+        "run_ids": [run.info.run_id for run in runs],
+        "names": [run.info.run_name for run in runs],
+        "corpora": [run.data.tags.get("corpus", "") for run in runs],
+        "warning": _warning(runs),
+        "options": {name: values for name, values in pairs.items() if values[0] != values[1]},
+        "figures": {name: [each.get(name) for each in measured] for name in FIGURES},
+        "texts": [_text(run.info.run_id) for run in runs],
+    }
+
+
+def _warning(runs: list[records.RecordedRun]) -> str:
+    """Say which perplexities can't be compared: those on other texts, or on other characters of one."""
+    first, second = ([run.data.tags.get("corpus", ""), records.tag(run, "corpus.sha256")] for run in runs)
+    if first[1] != second[1]:
+        return f"The texts differ ({first[0]} and {second[0]}), so their perplexities can't be compared."
+    presets = [run.data.params.get("preset", "") for run in runs]
+    if (presets[0] in ON_REPORTS_TEXT) != (presets[1] in ON_REPORTS_TEXT):
+        return (
+            f"The presets {presets[0]} and {presets[1]} validate on different characters: only the test perplexities "
+            "can be compared."
+        )
+    return ""
+
+
+def _text(run_id: str) -> str:
+    """The longer of a training's sample texts, which is the last; "" if it has recorded none yet."""
+    samples = records.read_json(run_id, "samples/final.json").get("samples")
+    return str(samples[-1]["text"]) if samples else ""
+
+
+def comparison(result: Mapping[str, Any]) -> str:
+    """The comparison as a table, with the texts side by side."""
+    width = line_width()
+    heads = [f"{name} ({run_id[:SHORT_ID]})" for name, run_id in zip(result["names"], result["run_ids"], strict=True)]
+    rows = [(FIGURES[name], *map(_number, values)) for name, values in result["figures"].items() if any(values)]
+    rows.append(("text", *result["corpora"]))
+    rows += [
+        (name, *("" if value is None else value for value in values)) for name, values in result["options"].items()
+    ]
+    longest = (width - max(len(row[0]) for row in rows)) // 2 - 2
+    table = text_table(["", *heads], [[row[0], *(value[:longest] for value in row[1:])] for row in rows])
+    first, second = (f"{head}\n{text}" for head, text in zip(heads, result["texts"], strict=True))
+    parts = [table, side_by_side(first, second, width)]
+    if result["warning"]:
+        parts.insert(0, wrapped(result["warning"]))
+    return "\n\n".join(parts)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value == int(value) else f"{value:,.3f}" if value < 1000 else f"{value:,.0f}"

@@ -1,0 +1,108 @@
+"""Notes and pictures of a study and its trials for optuna-dashboard, which does not have to be installed.
+
+The dashboard keeps a note in system attributes of the study, in pieces of at most NOTE_PIECE characters
+(optuna_dashboard/_note.py): ``dashboard:note_str:0``, ``dashboard:note_str:1``, ... Each change that a person makes
+raises ``dashboard:note_ver`` by 1. The names of a trial's note begin with ``dashboard:TRIAL_ID:``.
+"""
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import optuna
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
+from optuna.trial import FrozenTrial
+
+from pipeline.config import SearchConfig
+from pipeline.search.space import Space
+from pipeline.search.study.protocol import OBJECTIVES, training_of
+from pipeline.support.markdown import plain, text_block
+from pipeline.tracking import store
+
+NOTE_PIECE = 2045
+LINE_CHARS = 80
+OUR_VERSION = 1  # of each note that this program writes
+
+
+def artifact_folder() -> Path:
+    """The folder of the pictures."""
+    return store.root() / "mlruns" / "optuna-artifacts"
+
+
+def write_note(study: optuna.Study, body: str, trial_id: int | None = None) -> None:
+    """Write the note of the study, or of a trial given its id, unless a person has changed it in the dashboard."""
+    prefix = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
+    kept = study._storage.get_study_system_attrs(study._study_id)
+    if kept.get(f"{prefix}note_ver", OUR_VERSION) > OUR_VERSION:
+        return
+    pieces = [body[start : start + NOTE_PIECE] for start in range(0, len(body), NOTE_PIECE)]
+    earlier = sum(name.startswith(f"{prefix}note_str:") for name in kept)
+    pieces += [""] * (earlier - len(pieces))  # an attribute can't be deleted
+    written: dict[str, Any] = {f"{prefix}note_str:{number}": piece for number, piece in enumerate(pieces)}
+    for name, value in {**written, f"{prefix}note_ver": OUR_VERSION}.items():
+        study._storage.set_study_system_attr(study._study_id, name, value)
+
+
+def one_line(text: str) -> str:
+    """The beginning of a text as a line of at most LINE_CHARS: the dashboard wraps no attribute."""
+    line = " ".join(text.split())
+    return line if len(line) <= LINE_CHARS else f"{line[:LINE_CHARS]}..."
+
+
+def trial_note(model: str, result: Mapping[str, Any], link: str) -> str:
+    """The note of a trained trial: model, figures, link to its run, sample text."""
+    seconds = f"{result['epochs']} epochs in {result['train_seconds']:.1f} s, best epoch {result['best_epoch']}"
+    stopped = f"; stopped early: `{result['stopped']}`" if result["stopped"] else ""
+    linked = f"[The run in MLflow]({link}): curves, checkpoints, model.\n\n" if link else ""
+    return (
+        f"**{model}**: validation perplexity {result['val_perplexity']:.3f}, test perplexity "
+        f"{result['test_perplexity']:.3f}\n\n{result['macs_per_char']:,} MACs per character, "
+        f"{result['parameters']:,} parameters; {seconds}{stopped}.\n\n"
+        f"{linked}What it writes:\n\n{text_block(result['texts'][-1])}"
+    )
+
+
+def study_note(config: SearchConfig, space: Space, text: str, vocab_size: int, link: str, outcome: str) -> str:
+    """The note of a study: its outcome, then what is searched and how, the objectives, and where the runs are."""
+    budget = f", at most {config.budget_macs:,} MACs per character" if config.budget_macs else ""
+    return (
+        f"{outcome}\n\n### The search\n\n"
+        f"- **text**: {plain(text)}\n"
+        f"- **space**: {plain(space.as_line())}{budget}\n"
+        f"- **a trial**: one training, {training_of(config)}, seed {config.seed}\n"
+        f"- **sampler**: {config.sampler}, until {config.trials:,} trials are complete; then every configuration on "
+        f"the front is trained until it has {config.confirm_seeds} seeds\n"
+        f"- **{OBJECTIVES[0]}** (minimised): the effective number of characters the model chooses between at each "
+        f"step; {vocab_size} = guessing, 1 = certain\n"
+        f"- **{OBJECTIVES[1]}** (minimised): decimal logarithm of the multiply-accumulate operations to generate one "
+        f"character, output layer included\n"
+        f"- **runs**: [in MLflow]({link}), one for each trial and each further seed, with curves, samples and models"
+    )
+
+
+def attach_picture(study: optuna.Study, name: str, png: bytes) -> None:
+    """Attach a picture to the study, in place of an earlier one of this file name."""
+    known = {artifact.filename: artifact.artifact_id for artifact in get_all_artifact_meta(study)}
+    if name in known:
+        _artifacts().write(known[name], BytesIO(png))
+        return
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / name
+        file.write_bytes(png)
+        _upload(study, study, file)
+
+
+def attach_to_trial(study: optuna.Study, trial: FrozenTrial, picture: Path) -> None:
+    """Attach a picture to a trial."""
+    _upload(study, trial, picture)
+
+
+def _artifacts() -> FileSystemArtifactStore:
+    artifact_folder().mkdir(parents=True, exist_ok=True)
+    return FileSystemArtifactStore(artifact_folder())
+
+
+def _upload(study: optuna.Study, owner: optuna.Study | FrozenTrial, file: Path) -> None:
+    upload_artifact(artifact_store=_artifacts(), file_path=str(file), study_or_trial=owner, storage=study._storage)

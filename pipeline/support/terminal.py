@@ -1,0 +1,73 @@
+"""Text for a terminal: its width, and lines that end between words."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from itertools import zip_longest
+from textwrap import fill
+from unicodedata import east_asian_width
+
+LONGEST_LINE, SHORTEST_LINE = 112, 40  # columns
+
+GAP = "   "  # between two texts side by side
+
+
+def line_width() -> int:
+    """The columns to write in: those of the terminal up to LONGEST_LINE, which is the width off a terminal too."""
+    return max(SHORTEST_LINE, min(shutil.get_terminal_size((LONGEST_LINE, 24)).columns, LONGEST_LINE))
+
+
+def wrapped(text: str, indent: str = "", further: str | None = None) -> str:
+    """A paragraph in lines of at most ``line_width()`` columns, indented, from the second on by ``further``."""
+    return fill(text, line_width(), initial_indent=indent, subsequent_indent=indent if further is None else further)
+
+
+def columns_of(text: str) -> int:
+    """The columns that a text takes on a terminal: East Asian wide characters take two."""
+    return sum(1 + _is_wide(character) for character in text)
+
+
+def _is_wide(character: str) -> bool:
+    return east_asian_width(character) in ("W", "F")
+
+
+def in_lines(characters: Iterable[str], width: int) -> Iterator[str]:
+    """Yield a text that arrives character by character, word by word with line breaks where a line is full."""
+    column, gap = 0, ""
+    for word in _words(characters, width):
+        if word == "\n":
+            yield word
+            column, gap = 0, ""
+        elif word.isspace():
+            gap += word
+        else:
+            if column and column + len(gap) + columns_of(word) > width:
+                yield "\n"
+                column, gap = 0, ""
+            yield gap + word
+            column, gap = column + len(gap) + columns_of(word), ""
+
+
+def _words(characters: Iterable[str], width: int) -> Iterator[str]:
+    """Yield single spaces and wide characters, and words, of which none is longer than ``width``."""
+    word = ""
+    for character in characters:
+        if character.isspace() or _is_wide(character):
+            if word:
+                yield word
+            yield character
+            word = ""
+        else:
+            word += character
+            if len(word) == width:
+                yield word
+                word = ""
+    if word:
+        yield word
+
+
+def side_by_side(left: str, right: str, width: int) -> str:
+    """Two texts in two columns of equal width."""
+    column = (width - len(GAP)) // 2
+    texts = ["".join(in_lines(text, column)).split("\n") for text in (left, right)]
+    rows = zip_longest(*texts, fillvalue="")
+    return "\n".join(f"{a}{' ' * (column - columns_of(a))}{GAP}{b}".rstrip() for a, b in rows)

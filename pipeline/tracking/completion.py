@@ -1,0 +1,56 @@
+"""Run ids and registered models for the completion of a shell, read from the database without MLflow.
+
+Importing MLflow takes seconds, in which nobody waits for a list. A store that is not an SQLite file completes nothing.
+"""
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from pipeline.support.code_digest import ROOT
+
+SHORT_ID = 8  # characters of a run id that lists show
+
+MOST = 50  # runs
+
+RUNS = """
+    SELECT runs.run_uuid, runs.name FROM runs JOIN tags USING (run_uuid)
+    WHERE tags.key = 'stage' AND tags.value = ? AND runs.lifecycle_stage = 'active'
+    AND runs.status LIKE ? AND runs.run_uuid LIKE ? ORDER BY runs.start_time DESC LIMIT ?
+"""
+
+MODELS = "SELECT 'models:/' || name || '@' || alias, 'version ' || version FROM registered_model_aliases ORDER BY 1"
+
+
+def runs(beginning: str, stage: str, status: str = "%") -> list[tuple[str, str]]:
+    """Short ids and names of the latest runs of a stage whose id has this beginning; whole ids after a longer one."""
+    found = _read(RUNS, (stage, status, f"{beginning}%", MOST))
+    return [(run_id if len(beginning) > SHORT_ID else run_id[:SHORT_ID], name) for run_id, name in found]
+
+
+def models() -> list[tuple[str, str]]:
+    """The addresses of the registered models by alias, with their versions."""
+    return _read(MODELS, ())
+
+
+def _read(query: str, values: Sequence[object]) -> list[tuple[str, str]]:
+    """The rows of a query; none if there is no database, or one of another kind."""
+    file = _database()
+    if file is None or not file.is_file():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=0.5)) as connection:
+            return connection.execute(query, values).fetchall()
+    except sqlite3.Error:
+        return []
+
+
+def _database() -> Path | None:
+    """The file that ``pipeline.tracking.store`` would use; None for any other store."""
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        file = uri.partition("?")[0].removeprefix("sqlite:///")
+        return Path(file) if uri.startswith("sqlite:///") else None
+    is_ours = (ROOT / "MLproject").is_file() and os.access(ROOT, os.W_OK)
+    return (ROOT if is_ours else Path.cwd()) / "mlruns" / "mlflow.db"

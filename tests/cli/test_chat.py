@@ -1,0 +1,65 @@
+"""``tmlm chat``, and how texts are written to a terminal."""
+
+import pytest
+from click.testing import CliRunner
+
+from models.config import ConfigError
+from models.decoding import Decoding
+from pipeline.cli.chat import write
+from pipeline.cli.main import cli
+from pipeline.stages.sample import write_texts
+
+
+def test_each_line_of_a_pipe_is_continued_with_the_next_seed(trained):
+    words = ["chat", "latest", "--length", "20", "--seed", "5"]
+    done = CliRunner().invoke(cli, words, input="it has\n\nit has\n")
+    expected = [write_texts("latest", ["it has"], 20, Decoding(seed=seed))[0] for seed in (5, 6)]
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == expected
+
+
+@pytest.fixture
+def picky(trained, monkeypatch):
+    """The model can't read the prompt NO."""
+
+    def stream(model, prompt, length, decoding):
+        if prompt == "NO":
+            raise ConfigError("prompt", "is NO")
+        return iter([prompt])
+
+    monkeypatch.setattr("pipeline.cli.chat.stream", stream)
+
+
+@pytest.mark.usefixtures("picky")
+def test_a_line_that_the_model_can_not_read_ends_a_pipe():
+    done = CliRunner().invoke(cli, ["chat", "latest"], input="it\nNO\nhas\n")
+    assert done.exit_code == 2
+    assert done.stderr == "Error: --prompt is NO\n"
+    assert done.stdout == "it\n"
+
+
+@pytest.mark.usefixtures("picky")
+def test_a_prompt_that_is_refused_does_not_end_a_conversation(monkeypatch):
+    typed = iter(["NO", "", "it has"])
+
+    def read(prompt):
+        assert prompt == "> "
+        if (line := next(typed, None)) is None:
+            raise EOFError
+        return line
+
+    monkeypatch.setattr("builtins.input", read)
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda stream: True)
+    done = CliRunner().invoke(cli, ["chat", "latest"])
+    assert done.exit_code == 0
+    assert done.stdout == "it has\n\n"
+    assert done.stderr.endswith("\nprompt is NO\n")
+
+
+def test_a_text_on_a_terminal_is_broken_between_words(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    write(["it has", " been " * 12])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 1
+    assert all(len(line) <= 40 and line.endswith(("been", "has")) for line in lines)

@@ -1,0 +1,59 @@
+"""``tmlm runs``."""
+
+import json
+import time
+from dataclasses import replace
+
+import pytest
+
+from pipeline.cli.runs import age, runs_table
+from pipeline.tracking.listing import run_rows
+from tests.cli.commands import run
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(-1, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (172_800, "2 d")],
+)
+def test_an_age_is_in_its_largest_unit_of_which_there_are_two(seconds, shown):
+    assert age(seconds) == shown
+
+
+def test_runs_lists_a_training_with_its_perplexities_and_cost(trained):
+    code, out, _ = run("runs")
+    heads, row = (line.split() for line in out.splitlines())
+    result = trained.result
+    assert code == 0
+    assert heads == ["run", "name", "text", "val", "test", "MACs", "seconds", "state", "age"]
+    assert row[:3] == [trained.run_id[:8], "lstm-1x8-s0-topics", "topics"]
+    assert row[3:5] == [f"{result[f'{split}_perplexity']:.3f}" for split in ("val", "test")]
+    assert row[5] == f"{result['macs_per_char']:,}"
+    assert row[7] == "ok"
+
+
+def test_runs_as_json_is_one_object_with_a_list(trained):
+    (row,) = json.loads(run("runs", "--json")[1])["runs"]
+    assert row["run_id"] == trained.run_id
+    assert row["macs_per_char"] == trained.result["macs_per_char"]
+
+
+def test_runs_says_that_there_are_none_or_more(store, monkeypatch):
+    assert run("runs") == (0, "no training is recorded\n", "")
+    assert run("runs", "--search", "gru")[1] == "no training is recorded with these words\n"
+    assert json.loads(run("runs", "--json")[1]) == {"runs": []}
+
+
+def test_a_limited_list_says_that_there_are_more(trained, monkeypatch):
+    (row,) = run_rows()
+    monkeypatch.setattr("pipeline.tracking.listing.run_rows", lambda search, limit: [row] * limit)
+    assert run("runs", "--limit", "2")[1].splitlines()[3:] == ["(the last 2; more with --limit)"]
+
+
+def test_the_table_fits_into_the_terminal(trained, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    now = int(1000 * time.time())
+    row = replace(run_rows()[0], name="lstm-1x192-on-ngram-s0-a-long-title", corpus="a-long-title-raw", ended_ms=now)
+    lines = runs_table([row]).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "lstm-1x192" in lines[1]
+    assert "a-long.." in lines[1]

@@ -1,0 +1,79 @@
+"""What optuna-dashboard shows of a study: notes that it reads itself, and pictures."""
+
+import optuna
+import pytest
+from optuna.artifacts import get_all_artifact_meta
+
+from pipeline.search.study import dashboard
+from tests.search.study.studies import result_of
+
+
+@pytest.fixture
+def study(no_store) -> optuna.Study:
+    return optuna.create_study()
+
+
+@pytest.fixture
+def shown() -> object:
+    """The dashboard's module of notes; ``make`` installs it with the tools for tests."""
+    return pytest.importorskip("optuna_dashboard._note")
+
+
+@pytest.mark.parametrize("bodies", [["a note"], ["0123456789" * 500], ["0123456789" * 500, "a shorter one"]], ids=len)
+def test_the_dashboard_shows_the_note_that_was_written_last(study, shown, bodies):
+    for body in bodies:
+        dashboard.write_note(study, body)
+    assert shown.get_note(study) == bodies[-1]
+
+
+def test_each_trial_has_a_note_of_its_own(study, shown):
+    trials = [study.ask(), study.ask()]
+    for trial in trials:
+        dashboard.write_note(study, f"trial {trial.number}", trial._trial_id)
+    assert [shown.get_note(trial) for trial in trials] == ["trial 0", "trial 1"]
+    assert shown.get_note(study) == ""
+
+
+def test_a_note_that_a_person_has_changed_stays(study, shown):
+    dashboard.write_note(study, "ours")
+    shown.save_note(study, "a person's")
+    dashboard.write_note(study, "ours again")
+    assert shown.get_note(study) == "a person's"
+
+
+def test_a_picture_takes_the_place_of_the_earlier_one_of_its_name(study):
+    for png in (b"one", b"two"):
+        dashboard.attach_picture(study, "pareto.png", png)
+    (artifact,) = get_all_artifact_meta(study)
+    assert (artifact.filename, artifact.mimetype) == ("pareto.png", "image/png")
+    assert (dashboard.artifact_folder() / artifact.artifact_id).read_bytes() == b"two"
+
+
+def test_the_note_of_a_trial_has_its_run_and_its_text_wrapped(begin):
+    search = begin(trials=1)
+    search.dashboard_link = lambda run_id: (f"http://ui/{run_id}", None)
+    task = search.next_task(0)
+    search.take(task.number, {**result_of(task, 5.0), "texts": ["it has", "it has been said " * 10]})
+    (trial,) = search.results.complete()
+    note = search.storage.get_study_system_attrs(search._study_id)[f"dashboard:{trial._trial_id}:note_str:0"]
+    assert note.startswith(f"**{trial.user_attrs['model']}**: validation perplexity 5.000, test perplexity 5.000\n")
+    assert f"[The run in MLflow](http://ui/{trial.user_attrs['run_id']})" in note
+    lines = note.split("```")[1].strip().splitlines()
+    assert " ".join(lines) == ("it has been said " * 10).strip()
+    assert max(map(len, lines)) <= 72
+
+
+@pytest.mark.parametrize(("text", "line"), [("it\nhas ", "it has"), ("时间" * 60, "时间" * 40 + "...")])
+def test_an_attribute_has_a_line_of_the_text(text, line):
+    assert dashboard.one_line(text) == line
+
+
+def test_the_note_of_a_study_says_what_is_searched_and_where_the_runs_are(begin):
+    search = begin(budget_macs=5000)
+    search.describe("http://ui/run", "**The outcome.**")
+    note = search.storage.get_study_system_attrs(search._study_id)["dashboard:note_str:0"]
+    assert note.startswith("**The outcome.**\n\n### The search\n\n- **text**: topics\n")
+    assert "hidden\\_size 4..8, at most 5,000 MACs per character\n" in note
+    assert "- **validation perplexity** (minimised): " in note
+    assert "; 28 = guessing, 1 = certain\n" in note
+    assert "[in MLflow](http://ui/run)" in note

@@ -1,0 +1,53 @@
+"""Lines for a terminal end between words and fit into its width."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.support.terminal import columns_of, in_lines, line_width, side_by_side, wrapped
+
+
+@pytest.mark.parametrize(("terminal", "width"), [("80", 80), ("200", 112), ("10", 40)])
+def test_the_width_is_the_terminals_within_bounds(monkeypatch, terminal, width):
+    monkeypatch.setenv("COLUMNS", terminal)
+    assert line_width() == width
+
+
+def test_a_paragraph_fits_into_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "50")
+    lines = wrapped("word " * 40, indent="  ", further="    ").splitlines()
+    assert max(map(len, lines)) <= 50
+    assert [line[:5] for line in lines[:2]] == ["  wor", "    w"]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("it has a machine", ["it has a", "machine"]),
+        ("it has\nno end", ["it has", "no end"]),
+        ("abcdefghijkl", ["abcdefghij", "kl"]),
+        ("a  b", ["a  b"]),
+        ("她是一个很好的人", ["她是一个很", "好的人"]),
+    ],
+)
+def test_lines_end_between_words(text, lines):
+    assert "".join(in_lines(text, 10)).split("\n") == lines
+
+
+def test_a_word_is_written_as_soon_as_it_is_whole():
+    read = []
+
+    def characters() -> Iterator[str]:
+        for character in "it has been":
+            read.append(character)
+            yield character
+
+    words = in_lines(characters(), 80)
+    assert (next(words), "".join(read)) == ("it", "it ")
+    assert (next(words), "".join(read)) == (" has", "it has ")
+
+
+def test_two_texts_stand_side_by_side_in_columns_of_equal_width():
+    lines = side_by_side("一二三四五六", "one two three", 23).split("\n")
+    assert lines == ["一二三四五   one two", "六           three"]
+    assert {columns_of(line[: line.rindex("   ") + 3]) for line in lines} == {13}

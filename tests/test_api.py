@@ -1,0 +1,226 @@
+"""The Python API: what a script or a notebook gets, and that it is what the commands do."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from models.config import ConfigError, ModelConfig
+from models.decoding import Decoding
+from pipeline import api
+from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
+from pipeline.errors import InputError
+from pipeline.stages.evaluate import TrainedModel
+from pipeline.stages.sample import write_texts
+from pipeline.tracking.listing import run_rows
+from tests.checkout import Checkout
+from tests.labs import TINY
+
+ROW = {"name": "gru-1x8", "macs_per_char": 1220, "val_perplexity": 8.56}
+RESULT: dict[str, Any] = {
+    "run_id": "0" * 32, "study_name": "tiny", "corpus": "topics", "trials": 4,
+    "front": [
+        {**ROW, "name": "gru-1x4", "val_perplexity": 10.31, "run_ids": ["a"]},
+        {**ROW, "run_ids": ["b", "c"]},
+    ],
+    "picks": {name: {"run_id": run_id} for name, run_id in (("small", "c"), ("knee", "a"), ("best", "c"))},
+}  # fmt: skip
+
+
+@pytest.fixture
+def model(trained) -> api.Model:
+    return api.load("latest")
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("plain_artifacts")
+def test_training_records_what_the_stage_does_and_leaves_torch_as_it_was(trained, small_text):
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    try:
+        model = api.train(small_text, **TINY)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(torch.rand(1), expected)
+    assert model.result["val_perplexities"] == trained.result["val_perplexities"]
+    assert len({row.config_id for row in run_rows()}) == 1
+    assert len(run_rows()) == 2
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "message"),
+    [
+        (api.train, {"hiden_size": 8}, "^hiden_size is no option of train; did you mean hidden_size?"),
+        (api.train, {"recipe": 1}, "^recipe is no option of train; it has corpus, alphabet, "),
+        (api.resume, {"reference": "latest", "epoch": 3}, "^epoch is no option of resume; did you mean epochs?"),
+        (api.search, {"trails": 3}, "^trails is no option of search; did you mean trials?"),
+        (api.train, {"cell": "lsmt"}, "^cell is 'lsmt'; it must be one of rnn, gru, lstm"),
+        (api.train, {"hidden_size": "8"}, "^hidden_size is '8'; it must be a whole number"),
+        (api.train, {"epochs": 1.5}, "^epochs is 1.5; it must be a whole number"),
+        (api.train, {"learning_rate": "fast"}, "^learning_rate is 'fast'; it must be a number"),
+        (api.train, {"seed": True}, "^seed is True; it must be a whole number"),
+    ],
+)
+def test_an_option_that_does_not_exist_or_has_a_wrong_value_is_named(function, options, message):
+    with pytest.raises(ConfigError, match=message):
+        function(**options)
+
+
+def test_numbers_of_numpy_lists_of_choices_and_paths_are_options(monkeypatch):
+    seen: list[Any] = []
+
+    def stand_in(*configs: Any) -> SimpleNamespace:
+        seen.extend(configs[:2])
+        return SimpleNamespace(result=RESULT)
+
+    monkeypatch.setattr("pipeline.stages.search.search", stand_in)
+    options: dict[str, Any] = {"trials": np.int64(3), "hidden_size": [4, 8], "num_layers": 1, "timeout": np.float32(2)}
+    api.search(Path("a.txt"), **options)
+    assert seen == [SearchConfig(trials=3, hidden_size="4,8", num_layers="1", timeout=2.0), CorpusConfig("a.txt")]
+    assert type(seen[0].trials) is int
+
+
+def test_the_options_that_are_spelt_out_are_fields_of_the_configurations():
+    """Their defaults are not repeated: None is the preset's value."""
+    named = {name for name in api.train.__annotations__ if name not in ("options", "return")}
+    assert named <= {f.name for config in (CorpusConfig, ModelConfig, TrainConfig) for f in fields(config)}
+
+
+# --- a model ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_prints_as_one_line(model, trained):
+    perplexity, macs = trained.result["test_perplexity"], trained.result["macs_per_char"]
+    run = trained.run_id[:8]
+    shown = f"Model lstm-1x8 on topics: test perplexity {perplexity:.2f}, {macs:,} MACs per character (run {run})"
+    assert repr(model) == shown
+
+
+def test_a_model_is_loaded_by_run_prefix_and_checkpoint(model, trained):
+    checkpoint = api.load(trained.result["checkpoint"])
+    for other in (api.load(trained.run_id), api.load(trained.run_id[:6]), checkpoint):
+        assert other.sample(length=20) == model.sample(length=20)
+    assert checkpoint.test_perplexity is None
+    assert checkpoint.val_perplexity == trained.result["val_perplexity"]
+    with pytest.raises(InputError, match=r"best.safetensors is not a run, so it has no history; load"):
+        _ = checkpoint.history
+
+
+def test_a_model_samples_what_the_command_samples(model, trained):
+    decoding = Decoding(temperature=0.5, seed=3, top_k=5)
+    text = model.sample("It has", 30, temperature=0.5, seed=3, top_k=5)
+    assert [text] == write_texts(trained.run_id, ["It has"], 30, decoding)
+    assert list(model.stream("It has", 30, temperature=0.5, seed=3, top_k=5))[1:] == list(text[6:])
+
+
+def test_a_sample_without_options_is_the_commands_default(model, trained):
+    assert [model.sample()] == write_texts(trained.run_id, None, 200, Decoding())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temprature": 1}, "^temprature is no option of sample; did you mean temperature?"),
+        ({"temperature": 0}, "^temperature is 0.0; it must be above 0"),
+        ({"length": -1}, "^length is -1; it must be at least 0"),
+        ({"prompt": ""}, "^prompt is empty"),
+    ],
+)
+def test_streaming_refuses_a_wrong_option_before_the_first_piece(model, options, message):
+    with pytest.raises(ConfigError, match=message):
+        model.stream(**options)
+
+
+def test_the_history_has_a_row_for_each_epoch(model, trained):
+    history = model.history
+    assert list(history.index) == [1, 2]
+    assert list(history.columns) == list(api.CURVES)
+    assert history.val_perplexity.to_list() == pytest.approx(trained.result["val_perplexities"], rel=1e-5)
+    assert not history.isna().any(axis=None)
+
+
+def test_an_evaluation_is_recorded_and_prints_as_one_line(model, trained):
+    evaluation = model.evaluate("val")
+    assert evaluation.perplexity == pytest.approx(trained.result["val_perplexity"])
+    assert re.fullmatch(
+        r"Evaluation of lstm-1x8-s0 on the val split of topics: perplexity \d+\.\d\d "
+        r"\(\d-gram \d+\.\d\d, both \d+\.\d\d\), [\d,]+ characters",
+        repr(evaluation),
+    )
+    assert api.load(evaluation.run_id).run_id == trained.run_id
+
+
+def test_an_evaluation_on_another_text_names_it(model, small_text):
+    assert model.evaluate(text=small_text).on == small_text.name
+
+
+def test_a_split_that_is_none_is_refused(model):
+    with pytest.raises(ConfigError, match="split is 'tset'; it must be one of val, test"):
+        model.evaluate("tset")
+
+
+def test_a_notebook_shows_the_recorded_curves(model, tmp_path):
+    picture = model.plot()
+    picture.save(tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes() == picture._repr_png_()
+    assert repr(picture) == f"Picture of {len(picture.png):,} bytes"
+
+
+def test_what_stages_return_does_not_print_the_network(trained):
+    assert repr(trained) == f"Step(stage='train', run_id='{trained.run_id}', reused=False)"
+    loaded = repr(TrainedModel.find(trained.run_id))
+    assert re.fullmatch(rf"TrainedModel\(checkpoint_sha256='[0-9a-f]+', run_id='{trained.run_id}'\)", loaded)
+
+
+# --- a search, and the runs ------------------------------------------------------------------------------------------
+
+
+def test_a_search_prints_as_one_line():
+    assert repr(api.Search(RESULT)) == "Search tiny on topics: 4 trials, front of 2: gru-1x4 10.31 to gru-1x8 8.56"
+    nothing = api.Search({**RESULT, "front": [], "picks": {}})
+    assert repr(nothing) == "Search tiny on topics: 4 trials, no finished trial"
+
+
+def test_the_front_names_its_picks():
+    assert api.Search(RESULT).front.picks.to_list() == ["knee", "small, best"]
+
+
+def test_a_pick_that_is_none_is_refused():
+    with pytest.raises(ConfigError, match="pick is 'large'; it must be one of small, knee, best"):
+        api.Search(RESULT).load("large")  # type: ignore[arg-type]
+
+
+def test_runs_are_a_data_frame(trained):
+    runs = api.runs()
+    assert list(runs.index) == [trained.run_id]
+    assert runs.loc[trained.run_id, "hidden_size"] == 8
+    assert (runs.ended > runs.started).all()
+    assert len(api.runs("gru")) == 0
+
+
+# --- as documented ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_docstrings_do_what_they_show(tmp_path):
+    """In the order of their names, in a store that is empty before the first, from another working folder."""
+    checkout = Checkout(tmp_path)
+    checkout.environment["PYTHONPATH"] = str(checkout.folder)
+    script = tmp_path / "examples.py"
+    script.write_text(
+        "import doctest, os, sys\n"
+        "from pipeline import api\n"
+        "os.chdir(os.path.dirname(__file__))\n"
+        "sys.exit(doctest.testmod(api, extraglobs={'api': api}, optionflags=doctest.ELLIPSIS)[0])\n"
+    )
+    checkout.run("python", str(script))
