@@ -66,7 +66,9 @@ def _command(store: Store, port: int) -> list[str]:
     command = [sys.executable, "-m", "pipeline.cli.ui_server", str(os.getpid())]
     command += ["ui", "--host", links.HOST, "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
     command += ["--uvicorn-opts", "--log-level warning"]  # no line for each request
-    return command + ["--default-artifact-root", str(store.database.parent)] * (store.database is not None)
+    if store.database is not None:
+        command += ["--default-artifact-root", str(store.database.parent)]
+    return command
 
 
 def _environment(store: Store) -> dict[str, str]:

@@ -408,14 +408,14 @@ def _record_environment(run: TrackedRun, epoch: int) -> None:
         run.yaml(f"environment-from-epoch-{epoch:04d}.yaml", environment)
 
 
-def _protocol(corpus: Corpus, model: ModelConfig, config: TrainConfig, stopped: str, is_of_study: bool) -> str:
+def protocol_of(train_chars: int, model: ModelConfig, config: TrainConfig, stopped: str, is_of_study: bool) -> str:
     """The protocol whose figures a training's compare with; "" for a training of a study that was cut short.
 
     Those of a study compare if they read as much as a training that stands alone does by default.
     """
     if config.preset in ON_REPORTS_TEXT:
         return config.preset
-    usual = resolve({**asdict(model), "preset": config.preset}, corpus.train_chars)[1]
+    usual = resolve({**asdict(model), "preset": config.preset}, train_chars)[1]
     is_whole = (config.epochs, config.train_chars) == (usual.epochs, 0) and (
         not stopped or stopped.startswith(STOPPED_BY_PATIENCE)
     )
@@ -429,7 +429,7 @@ def _record_result(
     run.constants(final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters))
     if result.stopped:
         run.tags({"stopped": result.stopped})
-    if protocol := _protocol(corpus, model, config, result.stopped, is_of_study):
+    if protocol := protocol_of(corpus.train_chars, model, config, result.stopped, is_of_study):
         run.tags({"protocol": protocol})
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
     baselines = result.baselines["val"].perplexities()

@@ -18,7 +18,7 @@ from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import TrainingDivergedError
 from pipeline.stages.prepare import prepare
 from pipeline.stages.sample import write_texts
-from pipeline.stages.train import Setting, train
+from pipeline.stages.train import Setting, protocol_of, train
 from pipeline.text import downloads
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records
@@ -192,3 +192,21 @@ def test_a_training_whose_checkpoint_is_gone_or_damaged_is_done_again(trained, s
         spoil(Path(trained.result["checkpoint"]))
         with pytest.raises(TrainedAnewError):
             train(*task, reuse=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "stopped", "is_of_study", "protocol"),
+    [
+        ({}, "", False, "stream"),
+        ({"epochs": 1}, "--max-seconds 5", False, "stream"),
+        ({"preset": "best"}, "", False, "stream"),
+        ({"preset": "report"}, "", False, "report"),
+        ({}, "--patience 10", True, "stream"),
+        ({"epochs": 1}, "", True, ""),
+        ({"train_chars": 50_000}, "", True, ""),
+        ({}, "hopeless: behind the front", True, ""),
+    ],
+)
+def test_trainings_of_a_study_compare_with_others_if_they_are_as_long(options, stopped, is_of_study, protocol):
+    model, config = resolve(options, 150_000)
+    assert protocol_of(150_000, model, config, stopped, is_of_study) == protocol

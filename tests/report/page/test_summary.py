@@ -21,7 +21,7 @@ def test_the_note_and_the_printed_table_have_a_row_for_each_configuration():
         assert "1 seed, 12 of 100 epochs" in rows["lstm-torch-2x32"]
         assert "quick check" not in text
         assert "statements" not in text
-    assert printed.splitlines()[-3:-1] == ["report  report.html", "run     "]
+    assert printed.splitlines()[-2:] == ["report  report.html", "link"]
 
 
 def test_the_verdicts_are_counted_and_a_quick_check_is_said_to_be_none():
