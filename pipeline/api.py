@@ -393,7 +393,12 @@ def _picture(run_id: str, path: str) -> Picture:
 
 @_torch_settings_kept()
 def search(
-    corpus: Text = "auto", *, trials: int = SearchConfig.trials, stop_hopeless: bool = False, **options: Any
+    corpus: Text = "auto",
+    *,
+    trials: int = SearchConfig.trials,
+    stop_hopeless: bool = False,
+    take_aliases: bool = False,
+    **options: Any,
 ) -> "Search":
     """Search cell, layers and hidden size for low perplexity at low cost, as ``tmlm search`` does.
 
@@ -403,6 +408,8 @@ def search(
         corpus: A text, as for ``train``.
         trials: Complete trials in total, including those of earlier calls.
         stop_hopeless: Prune a trial when even an optimistic extrapolation of its curve stays behind the front.
+        take_aliases: Let the aliases best, knee and small of the registered model name this study's picks even if
+            another study has them.
         **options: Any other option of ``tmlm search``, with ``_`` for ``-``: the fields of SearchConfig and
             CorpusConfig. A range is "8..64"; a choice is "8,16" or a list, [8, 16].
 
@@ -425,7 +432,9 @@ def search(
     """
     given = _checked("search", {"corpus": corpus, "trials": trials, **options}, SearchConfig, CorpusConfig)
     corpus_config = CorpusConfig(**{f.name: given.pop(f.name, f.default) for f in fields(CorpusConfig)})
-    return Search(search_stage.search(SearchConfig(**given), corpus_config, stop_hopeless, write_line).result)
+    claim: Literal["free", "all"] = "all" if take_aliases else "free"
+    done = search_stage.search(SearchConfig(**given), corpus_config, stop_hopeless, write_line, claim=claim)
+    return Search(done.result)
 
 
 class Search:
@@ -462,7 +471,7 @@ class Search:
 
     @property
     def picks(self) -> pd.DataFrame:
-        """The named members of the front, small, knee and best: the run to use, and the reason in a sentence."""
+        """The named members of the front, small, knee and best: the run, the reason in a sentence, and the aliases."""
         return pd.DataFrame.from_dict(self.result["picks"], orient="index")
 
     def load(self, pick: Literal["small", "knee", "best"] = "knee") -> Model:

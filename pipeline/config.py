@@ -31,7 +31,7 @@ REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own
 FIRST_RECIPE, WARM_UP_RECIPE, RECIPE = 1, 2, 3
 RECIPES = (FIRST_RECIPE, WARM_UP_RECIPE, RECIPE)
 STOPPED_BY_TIME = "--max-seconds"  # begins the reason of a training that its time limit ended
-STOPPED_BY_PATIENCE = "--patience"  # and that of one that had not improved
+PRUNED = "hopeless"  # begins the reason of a trial that a search pruned
 # older records lack these fields, which means these values
 LATER_FIELDS = {"residual": False, "on_top_of": "nothing", "own_loss": 0.0, "train_chars": 0, "calibrate": False}
 # of TrainConfig: see ``what_it_computes``

@@ -35,7 +35,7 @@ PLACES = {  # the function that is called at each moment
     "told": "optuna:Study.tell",
     "put in line": "optuna:Study.add_trial",
     "judged": "pipeline.stages.search.evaluate_front",
-    "registered": "pipeline.tracking.runs.register",
+    "registered": "pipeline.tracking.registry.register",
 }
 WORK = "pipeline.stages.train.do"  # what a worker is started with
 IN_WORKER = "TMLM_TEST_FAULT"  # role, moment, number, how often, action, and the folder that counts

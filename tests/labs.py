@@ -60,7 +60,7 @@ def make_artifacts_plain(patch: pytest.MonkeyPatch) -> None:
 
 def leave_out_the_served_model(patch: pytest.MonkeyPatch) -> None:
     """Log no model with a training, which is a third of a tiny one's cost."""
-    patch.setattr("pipeline.tracking.runs.TrackedRun.model", lambda run, checkpoint, prompt: None)
+    patch.setattr("pipeline.tracking.runs.TrackedRun.model", lambda run, *details: None)
 
 
 def new_store(home: Path, empty_database: Path) -> Path:

@@ -62,7 +62,9 @@ def _runs() -> dict[str, list[str]]:
     if not look():
         return {}
     with store_errors():
-        running = [f"{run.id} {run.name}: {run.meaning}" for run in liveness.open_runs()]
+        running = [
+            f"{run.id} {run.name}: {'; '.join(filter(None, (run.meaning, run.cure)))}" for run in liveness.open_runs()
+        ]
         database = own_database()
         moved = [] if database is None else left_behind(database, LOCK_SECONDS)
     return {"running": running, "moved": moved}

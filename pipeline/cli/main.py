@@ -11,7 +11,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -318,8 +318,13 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     + ".",
     group="Search",
 )
+@switch(
+    "--take-aliases",
+    "Let @best, @knee and @small name this study's picks even if another study has them.",
+    group="Search",
+)
 @json_switch
-def search(stop_hopeless: bool, quick: bool, as_json: bool, **options: Any) -> None:
+def search(stop_hopeless: bool, quick: bool, take_aliases: bool, as_json: bool, **options: Any) -> None:
     """Search for low perplexity at low cost.
 
     An Optuna study of cell, layers and hidden size: validation perplexity against MACs per character. A range is
@@ -331,12 +336,14 @@ def search(stop_hopeless: bool, quick: bool, as_json: bool, **options: Any) -> N
     from pipeline.stages import search
     from pipeline.tracking.ui import links
 
-    done = search.search(config, corpus_config, stop_hopeless, say)
+    claim: Literal["own", "free", "all"] = "all" if take_aliases else "own" if quick else "free"
+    done = search.search(config, corpus_config, stop_hopeless, say, claim=claim)
     name = f"search {config.study_name} on {done.result['corpus']}"
     if quick:
         name = f"quick {name}: a first look at small models after {config.epochs} epochs, one seed each"
     link = links.shown("front", links.link_to_search(done.run_id))
-    show(done.result, as_json, search_summary.search_table(name, done.evaluated, done.picks, done.counts, link))
+    table = search_summary.search_table(name, done.evaluated, done.picks, done.registered, done.counts, link)
+    show(done.result, as_json, table)
 
 
 @cli.command(section=SEARCH)
@@ -477,6 +484,33 @@ def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, a
     result = recommend.recommended(corpus, max_macs, max_perplexity)
     next_command = "" if as_json else sample_command(result["run_id"])
     show(result, as_json, f"{recommend.sentence(result)}\nrun {result['run_id']}\n  {next_command}")
+
+
+@cli.command(section=LOOK)
+@click.argument("reference", metavar="RUN|STUDY|EXPERIMENT", type=completion.TRAINING)
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    type=completion.FILE,
+    required=True,
+    help="Folder to write to; nothing in it is overwritten.",
+)
+@json_flag
+def export(reference: str, output: str, as_json: bool) -> None:
+    """Write a page to share, with its data.
+
+    A run (by its id, the beginning of one, or latest), a study or an MLflow experiment (by name) becomes a folder that
+    needs no MLflow: one page (index.html) with curves, front, sample texts, tables and how to repeat it, the figures
+    as CSV, and the models as safetensors (and ONNX, with the extra of that name).
+    """
+    from pathlib import Path
+
+    from pipeline.export.export import export
+
+    result = export(reference, Path(output))
+    files = "\n".join(f"  {file}" for file in result["files"])
+    show(result, as_json, f"{result['kind']} {result['name']}\n{files}\n\npage {result['page']}")
 
 
 @cli.command(section=LOOK)

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from models.config import ModelConfig
-from pipeline.config import ON_REPORTS_TEXT, STOPPED_BY_TIME
+from pipeline.config import ON_REPORTS_TEXT, PRUNED, STOPPED_BY_TIME
 from pipeline.errors import InputError
 from pipeline.search.front import Candidate
-from pipeline.search.pruning import PRUNED
 from pipeline.text.downloads import public
 from pipeline.tracking import records
 

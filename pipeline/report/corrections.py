@@ -25,8 +25,8 @@ from pipeline.report.statements.evaluators.texts import equal_prompts
 from pipeline.report.statements.evaluators.times import seconds
 from pipeline.report.statements.evidence import BEST_POOLED, BEST_VAL, FIRST_HALF, LAST_GAP, LAST_VAL, Evidence
 from pipeline.report.statements.verdicts import FAILS, HOLDS, Verdict
-from pipeline.report.wording import counted, listed
 from pipeline.support.statistics import estimate
+from pipeline.support.wording import counted, listed
 
 GRU, RNN, LSTM = "gru-torch-1x128", "rnn-torch-1x128", "lstm-torch-1x128"
 

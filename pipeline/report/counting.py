@@ -17,8 +17,8 @@ import numpy as np
 from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction, TextFacts
 from pipeline.report.statements.evidence import BEST_POOLED, BEST_VAL, LAST_TRAIN, LAST_VAL, Evidence, Measure
 from pipeline.report.statements.verdicts import FAILS, HOLDS, OPEN, Word
-from pipeline.report.wording import counted, span
 from pipeline.support.statistics import PairedComparison, Side, Spread, estimate, paired, pooled_spread
+from pipeline.support.wording import counted, span
 
 Reading = Literal["val", "windowed", "test", "stream_test"]  # keys of TextFacts.block_costs
 

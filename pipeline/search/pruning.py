@@ -16,7 +16,7 @@ from math import exp, inf, isfinite, log
 
 import numpy as np
 
-PRUNED = "hopeless"  # first word of the reason that a pruned trial's run and study record
+from pipeline.config import PRUNED
 
 MACS_WEIGHT = 0.1  # distance in nats between two curves for a factor of e between their MACs
 

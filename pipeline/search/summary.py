@@ -6,6 +6,7 @@ from textwrap import indent
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick
 from pipeline.support.markdown import markdown_table, plain, text_table
 from pipeline.support.terminal import wrapped
+from pipeline.tracking.registry import Registration
 
 NO_FRONT = "No trial has finished, so there is no front."
 
@@ -58,8 +59,29 @@ def _nearly_text(evaluated: FrontEstimate) -> str:
     return f"Not on the front by the means, but with a chance of it: {named}{more}."
 
 
+def _address(name: str, registered: Mapping[str, Registration]) -> str:
+    """A pick as it is addressed: @best, or @study-best where another study has that; best if others have both."""
+    return next((f"@{alias}" for alias in registered[name].aliases), name)
+
+
+def _aliases_text(registered: Mapping[str, Registration]) -> str:
+    """Which aliases were left to other studies, and the option that takes them; "" if none was."""
+    left: dict[str, list[str]] = {}
+    for registration in registered.values():
+        for alias, owner in registration.left.items():
+            left.setdefault(owner, []).append(f"@{alias}")
+    if not left:
+        return ""
+    named = "; ".join(f"{', '.join(aliases)}: {owner}" for owner, aliases in left.items())
+    return f"Aliases left as they are ({named}). --take-aliases moves them to these picks."
+
+
 def search_note(
-    experiment_id: str, evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mapping[str, int]
+    experiment_id: str,
+    evaluated: FrontEstimate,
+    chosen: Mapping[str, Pick],
+    registered: Mapping[str, Registration],
+    counts: Mapping[str, int],
 ) -> str:
     """The description of the search's run: picks, front, how its figures were computed, and counts of trials.
 
@@ -70,12 +92,13 @@ def search_note(
         run = f"#/experiments/{experiment_id}/runs/{point.candidate.run_id}?workflowType=machine_learning"
         return f"[{plain(point.candidate.name)}]({run})"
 
-    return outcome(evaluated, chosen, counts, linked)
+    return outcome(evaluated, chosen, registered, counts, linked)
 
 
 def outcome(
     evaluated: FrontEstimate,
     chosen: Mapping[str, Pick],
+    registered: Mapping[str, Registration],
     counts: Mapping[str, int],
     name_of: Callable[[FrontPoint], str],
 ) -> str:
@@ -85,8 +108,9 @@ def outcome(
     heads = ("configuration", "MACs per character", "parameters", "validation perplexity", "seeds", "test perplexity")
     rows = [(name_of(point), *_front_row(point)[1:]) for point in evaluated.front]
     table = markdown_table((*heads, "probability of being on the front"), rows)
-    sentences = "\n".join(f"- `@{name}`: {plain(pick.sentence)}" for name, pick in chosen.items())
-    rest = " ".join(filter(None, (_spread_text(evaluated), _nearly_text(evaluated), _hypervolume_text(evaluated))))
+    sentences = "\n".join(f"- `{_address(name, registered)}`: {plain(pick.sentence)}" for name, pick in chosen.items())
+    texts = _spread_text(evaluated), _nearly_text(evaluated), _hypervolume_text(evaluated)
+    rest = " ".join(filter(None, (*texts, plain(_aliases_text(registered)))))
     return f"{sentences}\n\n{table}\n\n{rest}\n\n{_counted(counts)}."
 
 
@@ -94,6 +118,7 @@ def search_table(
     name: str,
     evaluated: FrontEstimate,
     chosen: Mapping[str, Pick],
+    registered: Mapping[str, Registration],
     counts: Mapping[str, int],
     link: str,
 ) -> str:
@@ -103,7 +128,8 @@ def search_table(
         return f"{name}\n\n  {NO_FRONT}\n{tail}"
     heads = ("", "MACs/char", "parameters", "validation", "seeds", "test", "chance")
     table = indent(text_table(heads, map(_front_row, evaluated.front)), "  ")
-    sentences = [f"@{name}: {pick.sentence}" for name, pick in chosen.items()]
-    sentences += filter(None, (_spread_text(evaluated), _nearly_text(evaluated), _hypervolume_text(evaluated)))
+    sentences = [f"{_address(name, registered)}: {pick.sentence}" for name, pick in chosen.items()]
+    texts = _aliases_text(registered), _spread_text(evaluated), _nearly_text(evaluated), _hypervolume_text(evaluated)
+    sentences += filter(None, texts)
     text = "\n".join(wrapped(line, "  ", "    ") for line in sentences)
     return f"{name}\n\n{table}\n\n{text}\n{tail}"

@@ -121,9 +121,12 @@ def reproduce(
         if earlier is not None:
             records.check_is_here(earlier, f"the reproduction {earlier_id}")
         name = "reproduce-quick" if quick else "reproduce"
+        parent = earlier.info.run_id if earlier is not None else ""
+        driver = _ReproductionDriver(config, quick, check, table, statements, rows, corpus, name, parent, say)
+        waiting = driver.plan()
+        workers = driver.workers_for(waiting)
         with parent_run(STAGE, name, tags, earlier) as run:
-            driver = _ReproductionDriver(config, quick, check, table, statements, rows, corpus, run, say)
-            return driver.run_all(make_pool)
+            return driver.run_all(run, waiting, workers, make_pool)
 
 
 def _busy(table: Table) -> str:
@@ -154,8 +157,9 @@ def _has_diverged(training: NestedTraining) -> bool:
 
 
 class _ReproductionDriver:
-    """Plan, run and record the trainings of one reproduction."""
+    """Plan, run and record the trainings of one reproduction; ``parent`` is the id of its run, "" before the first."""
 
+    run: TrackedRun
     bar: SearchProgress
 
     def __init__(
@@ -167,11 +171,12 @@ class _ReproductionDriver:
         statements: Sequence[Statement],
         rows: Sequence[Reported],
         corpus: Corpus,
-        run: TrackedRun,
+        name: str,
+        parent: str,
         say: Callable[[str], None],
     ) -> None:
         self.config, self.quick, self.check, self.table, self.rows = config, quick, check, table, rows
-        self.statements, self.corpus, self.run, self.say = statements, corpus, run, say
+        self.statements, self.corpus, self.name, self.parent, self.say = statements, corpus, name, parent, say
         self.corpus_config = CorpusConfig("time-machine")
         self.minutes_expected: float | None = None
         self._seconds_of: dict[tuple[str, int, int], float] = {}  # expected, by task key
@@ -179,10 +184,12 @@ class _ReproductionDriver:
         self._kills: dict[tuple[str, int, int], int] = {}
         self._failures: list[str] = []
 
-    def run_all(self, make_pool: MakePool) -> ReproductionRun:
-        """Record the command, train the missing trainings, and write the report."""
+    def run_all(
+        self, run: TrackedRun, waiting: Sequence[TrainingTask], workers: int, make_pool: MakePool
+    ) -> ReproductionRun:
+        """Record the command, do the trainings that were planned, and write the report."""
         began = time.monotonic()
-        run = self.run
+        self.run, self.parent = run, run.id
         command = {**asdict(self.config), "quick": self.quick, "check": self.check}
         commands, are_all = recorded_commands(run.id)
         run.json(COMMANDS_FILE, {"commands": commands + [command] * (command not in commands), "are_all": are_all})
@@ -193,20 +200,19 @@ class _ReproductionDriver:
         run.json(STATEMENTS_FILE, {"rows": [asdict(statement) for statement in self.statements]})
         run.json(TEXT_FILE, asdict(text_facts(self.corpus)))
         record_datasets(run, self.corpus, "report")
-        waiting = self._tasks()
-        workers = self._workers(waiting) if waiting else 1
         with search_progress(run.name, workers, CLOSING_SECONDS) as self.bar:
             if waiting:
+                tasks = [replace(task, study=run.id, parent=run.id) for task in waiting]
                 with make_pool(workers) as pool:
-                    self._estimate(pool, waiting, workers)
-                    self._train(pool, waiting)
+                    self._estimate(pool, tasks, workers)
+                    self._train(pool, tasks)
             self.bar.phase("writing the report")
             done = self._conclude(time.monotonic() - began)
         if self.check and (failed := refusal(done.checks, self._failures)):
             raise ChecksNotMetError(f"{failed}. The report: {done.folder / 'report.html'}", done)
         return done
 
-    def _workers(self, tasks: Sequence[TrainingTask]) -> int:
+    def workers_for(self, tasks: Sequence[TrainingTask]) -> int:
         """--workers, or as many as cores and memory allow; InputError if --workers exceeds the memory."""
         symbols, largest = len(self.corpus.vocabulary), 0
         at_once = min(self.config.workers or 1, len(tasks))
@@ -219,7 +225,7 @@ class _ReproductionDriver:
 
     # --- what is to be trained ---------------------------------------------------------------------------------------
 
-    def _tasks(self) -> list[TrainingTask]:
+    def plan(self) -> list[TrainingTask]:
         """The missing trainings: the protocol's by seed, most MACs first, then those by our own recipe."""
         recorded = self._recorded()
         rows = _first_of_each(self.rows, lambda row: shape_of(row.model))  # rows of one shape share its trainings
@@ -242,7 +248,7 @@ class _ReproductionDriver:
         return tasks
 
     def _recorded(self) -> dict[Key, NestedTraining]:
-        return by_key(records.nested_trainings(self.run.id, [CURVE_METRICS["val"]]))
+        return by_key(records.nested_trainings(self.parent, [CURVE_METRICS["val"]])) if self.parent else {}
 
     def _task(
         self, role: Role, row: Reported, seed: int, recorded: Mapping[Key, NestedTraining]
@@ -271,9 +277,9 @@ class _ReproductionDriver:
             corpus=self.corpus_config,
             model=model,
             train=train,
-            study=self.run.id,  # share no trainings with other reproductions, deleted ones included
-            parent=self.run.id,
-            tags={**corpus_tags(self.corpus), "study": self.run.name, "role": role, "configuration": row.id},
+            study=self.parent,  # share no trainings with other reproductions, deleted ones included
+            parent=self.parent,
+            tags={**corpus_tags(self.corpus), "study": self.name, "role": role, "configuration": row.id},
             going_on=earlier.run_id if earlier is not None else "",
         )
         if earlier is not None and train.epochs is not None:

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from itertools import chain
 from typing import Any
 
 from models.decoding import Decoding
-from models.generation import generate
 from pipeline.stages.evaluate import TrainedModel
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, run_step
-from pipeline.training.samples import SampleText, continuations, prompts_for
+from pipeline.training.samples import SampleText, continuation_in_pieces, continuations, prompts_for
 from pipeline.training.summary import samples_table
 
 
@@ -47,7 +45,5 @@ def stream_text(model: str, prompt: str | None, length: int, decoding: Decoding)
 
 def stream(trained: TrainedModel, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
     """The same from a model that is loaded. Raises ConfigError, before the first piece, for a prompt or length."""
-    vocabulary = trained.vocabulary
-    ids = vocabulary.encode_prompt(prompts_for(vocabulary)[0] if prompt is None else prompt)
-    generated = generate(trained.network, [ids], length, decoding, [vocabulary.unknown_id])
-    return chain([vocabulary.decode(ids)], (vocabulary.symbols[next_id] for (next_id,) in generated))
+    chosen = prompts_for(trained.vocabulary)[0] if prompt is None else prompt
+    return continuation_in_pieces(trained.network, trained.vocabulary, chosen, length, decoding)

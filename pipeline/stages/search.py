@@ -47,6 +47,7 @@ from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records, runs, store
 from pipeline.tracking.liveness import close_dead_runs, close_the_dead
 from pipeline.tracking.records import RecordedRun
+from pipeline.tracking.registry import Claim, Owner, Registration, register_picks
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, corpus_options, corpus_tags, parent_run, record_datasets
 from pipeline.tracking.ui import views
@@ -65,19 +66,19 @@ from pipeline.training.timing import (
 
 log = logging.getLogger(__name__)
 
-REGISTERED_MODEL = "time-machine-lm"
 CLOSING_SECONDS = 8.0  # expected of what follows the last training: timing the front, pictures, registration
 ESTIMATE_DRAWS = 200  # random configurations, whose mean time is that of an expected trial
 
 
 @dataclass(frozen=True)
 class SearchRun:
-    """A finished search: its run, the Pareto front, the picks, the counts of trials, and the result as recorded."""
+    """A finished search: its run, the Pareto front, the picks and their registration, counts, and the result."""
 
     run_id: str
     evaluated: FrontEstimate = field(repr=False)
     picks: Mapping[str, Pick] = field(repr=False)
     counts: Mapping[str, int]
+    registered: Mapping[str, Registration] = field(repr=False)
     result: dict[str, Any] = field(repr=False)
 
 
@@ -87,10 +88,12 @@ def search(
     stop_hopeless: bool = False,
     say: Callable[[str], None] = lambda line: None,
     make_pool: MakePool = train_in_processes,
+    claim: Claim = "free",
 ) -> SearchRun:
     """Search the space, confirm the Pareto front and register the picks.
 
-    ``say`` gets lines of progress for a person. Raises InputError for a search that can't be done as asked for.
+    ``claim``: the aliases that the picks get, as ``register_picks`` takes it. ``say`` gets lines of progress for a
+    person. Raises InputError for a search that can't be done as asked for.
     """
     config = with_storage(config, runs.is_under_mlflow())
     space = Space.of(config)
@@ -103,7 +106,8 @@ def search(
         if lost := study.close_the_dead(elsewhere=earlier is not None):
             say(f"Resuming trials whose process died: {', '.join(map(str, lost))}")
         with _parent(study, earlier) as run, storage_errors(config):
-            return _SearchDriver(study, run, PruningRule() if stop_hopeless else None, say, make_pool).conduct()
+            rule = PruningRule() if stop_hopeless else None
+            return _SearchDriver(study, run, rule, claim, say, make_pool).conduct()
 
 
 @contextmanager
@@ -129,10 +133,12 @@ class _SearchDriver:
         study: Search,
         run: TrackedRun,
         rule: PruningRule | None,
+        claim: Claim,
         say: Callable[[str], None],
         make_pool: MakePool,
     ) -> None:
         self.study, self.run, self.rule, self.say, self.make_pool = study, run, rule, say, make_pool
+        self.claim = claim
         self.config, self.corpus, self.results = study.config, study.corpus, study.results
         self.tags = corpus_tags(study.corpus)
         study.dashboard_link = self._dashboard_link
@@ -332,21 +338,28 @@ class _SearchDriver:
     def _conclude(self, evaluated: FrontEstimate, seconds: float) -> SearchRun:
         """Register the picks; record the pictures, the metrics, the result and the note."""
         chosen, counts = picks(evaluated), self.results.counts()
-        for name, pick in chosen.items():
-            sentences = " ".join(other.sentence for other in chosen.values() if other.run_id == pick.run_id)
-            text = f"Text: {self.corpus.label} (sha256 {self.corpus.corpus_sha256[:8]}...)."
-            runs.register(REGISTERED_MODEL, pick.run_id, name, f"{sentences} {text}")
+        registered = self._register(chosen)
         for name, png in self._pictures(evaluated, chosen).items():
             self.run.picture(f"plots/{name}.png", png)
             attach_picture(self.study.study, f"{name}.png", png)
-        self.study.describe(link_to_run(self.run.id), outcome(evaluated, chosen, counts, self._name_with_trial))
-        result = self._result(evaluated, chosen, counts, seconds / 60)
+        told = outcome(evaluated, chosen, registered, counts, self._name_with_trial)
+        self.study.describe(link_to_run(self.run.id), told)
+        result = self._result(evaluated, chosen, registered, counts, seconds / 60)
         self.run.constants(_metrics(evaluated, chosen, counts))
         self.run.json(records.RESULT_FILE, result)
         expected = "" if self.minutes_expected is None else f" {self.minutes_expected:.1f} minutes were expected."
         took = f"The last command took {seconds / 60:.1f} minutes.{expected} Pictures: `plots/` among the artifacts."
-        self.run.note(f"{search_note(self.run.store.experiment_id, evaluated, chosen, counts)}\n\n{took}")
-        return SearchRun(self.run.id, evaluated, chosen, counts, result)
+        self.run.note(f"{search_note(self.run.store.experiment_id, evaluated, chosen, registered, counts)}\n\n{took}")
+        return SearchRun(self.run.id, evaluated, chosen, counts, registered, result)
+
+    def _register(self, chosen: Mapping[str, Pick]) -> dict[str, Registration]:
+        """Register the picks, each with the sentences of all picks of its model."""
+        owner = Owner(self.config.study_name, self.corpus.label, self.corpus.corpus_sha256)
+        sentences: dict[str, str] = {}  # by run
+        for pick in chosen.values():
+            sentences[pick.run_id] = f"{sentences.get(pick.run_id, '')} {pick.sentence}".strip()
+        runs_of = {name: (pick.run_id, sentences[pick.run_id]) for name, pick in chosen.items()}
+        return register_picks(runs_of, owner, self.claim)
 
     def _name_with_trial(self, point: FrontPoint) -> str:
         """The name of a configuration and the number of its first trial."""
@@ -374,7 +387,12 @@ class _SearchDriver:
         }
 
     def _result(
-        self, evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mapping[str, int], minutes: float
+        self,
+        evaluated: FrontEstimate,
+        chosen: Mapping[str, Pick],
+        registered: Mapping[str, Registration],
+        counts: Mapping[str, int],
+        minutes: float,
     ) -> dict[str, Any]:
         """The result as recorded and as --json prints it."""
         return {
@@ -391,7 +409,10 @@ class _SearchDriver:
             "hypervolume_low": evaluated.hypervolume_low,
             "hypervolume_high": evaluated.hypervolume_high,
             "front": [_row(point) for point in evaluated.front],
-            "picks": {name: {"run_id": pick.run_id, "sentence": pick.sentence} for name, pick in chosen.items()},
+            "picks": {
+                name: {"run_id": pick.run_id, "sentence": pick.sentence, "aliases": list(registered[name].aliases)}
+                for name, pick in chosen.items()
+            },
         }
 
 

@@ -17,13 +17,10 @@ import yaml
 
 from models.config import ModelConfig
 from pipeline.config import (
-    ON_REPORTS_TEXT,
-    STOPPED_BY_PATIENCE,
     STOPPED_BY_TIME,
     CorpusConfig,
     TrainConfig,
     config_id,
-    resolve,
 )
 from pipeline.errors import InputError, option_name
 from pipeline.support import machine
@@ -44,16 +41,17 @@ from pipeline.tracking.step import (
     corpus_keys,
     corpus_options,
     corpus_tags,
+    dataset_of,
     record_datasets,
     run_step,
     same_text,
     step_key,
 )
-from pipeline.tracking.ui.views import COMPARABLE
+from pipeline.tracking.ui.links import command
 from pipeline.training import figures
-from pipeline.training.experiment import MAY_CHANGE, Experiment, Observer, Result, steps_kept
+from pipeline.training.experiment import MAY_CHANGE, Experiment, Observer, Result, check_can_train, steps_kept
 from pipeline.training.loop import EpochPoint, Training
-from pipeline.training.metrics import epoch_metrics, final_metrics, size_metrics
+from pipeline.training.metrics import epoch_metrics, final_metrics, protocol_of, size_metrics, split_of
 from pipeline.training.samples import prompts_for, sample_texts
 from pipeline.training.summary import complexity_text, samples_table, training_note
 from pipeline.training.timing import Timing, TimingTask, time_training
@@ -111,9 +109,10 @@ def train(
 
     With ``reuse``, a finished run with the same step key is reused and a stopped one resumed. The run has the curves,
     the final metrics, the configuration and environment, plots, sample texts, both checkpoints, and the model to be
-    served. Raises InputError for a text or shape that can't be trained, TrainingDivergedError, and RecordingError if
-    the store refuses.
+    served. Raises InputError for a text or shape that can't be trained, before a run is started,
+    TrainingDivergedError, and RecordingError if the store refuses.
     """
+    check_can_train(corpus, model, config)
     name = run_name(corpus, model, config)
     part_of = {"study": setting.study} if setting.study else {}
 
@@ -236,7 +235,8 @@ def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig,
             result = experiment.run(recorder.observer)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | SystemExit) and not setting.study:  # a search resumes by itself
-                log.warning("The epochs trained so far are kept. Resume with: tmlm train --resume %s", run.id)
+                resume_command = f"{command()} train --resume {run.id}"
+                log.warning("The epochs trained so far are kept. Resume with: %s", resume_command)
             run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
             raise
     run.send_checkpoints()
@@ -408,25 +408,17 @@ def _record_environment(run: TrackedRun, epoch: int) -> None:
         run.yaml(f"environment-from-epoch-{epoch:04d}.yaml", environment)
 
 
-def protocol_of(train_chars: int, model: ModelConfig, config: TrainConfig, stopped: str, is_of_study: bool) -> str:
-    """The protocol whose figures a training's compare with; "" for a training of a study that was cut short.
-
-    Those of a study compare if they read as much as a training that stands alone does by default.
-    """
-    if config.preset in ON_REPORTS_TEXT:
-        return config.preset
-    usual = resolve({**asdict(model), "preset": config.preset}, train_chars)[1]
-    is_whole = (config.epochs, config.train_chars) == (usual.epochs, 0) and (
-        not stopped or stopped.startswith(STOPPED_BY_PATIENCE)
-    )
-    return COMPARABLE if is_whole or not is_of_study else ""
-
-
 def _record_result(
     run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result, is_of_study: bool
 ) -> None:
-    """Record a finished training: metrics, plots, size, sample texts, the model and the page's text."""
-    run.constants(final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters))
+    """Record a finished training: the model, metrics, plots, size, sample texts and the page's text."""
+    assert result.checkpoint is not None
+    text = prompts_for(corpus.vocabulary)[0]
+    model_id = run.model(model.shape, result.checkpoint, text, result.best.epoch, {"corpus": corpus.label})
+    metrics = final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters)
+    of_splits = {split: dataset_of(corpus, config.preset, split) for split in ("val", "test")}
+    datasets = {key: of_splits[split] for key in metrics if (split := split_of(key))}
+    run.constants(metrics, model_id, datasets)
     if result.stopped:
         run.tags({"stopped": result.stopped})
     if protocol := protocol_of(corpus.train_chars, model, config, result.stopped, is_of_study):
@@ -440,8 +432,6 @@ def _record_result(
     run.text("samples/final.md", samples_table(result.samples))
     run.json("samples/final.json", {"samples": [asdict(sample) for sample in result.samples]})
     run.json(records.COSTS_FILE, result.block_costs)
-    assert result.checkpoint is not None
-    run.model(result.checkpoint, prompts_for(corpus.vocabulary)[0])
     run.note(training_note(corpus, model, config, result))
 
 

@@ -49,6 +49,17 @@ class OpenRun:
             "unknown": "not recorded by a command of this project",
         }[self.state]
 
+    @property
+    def cure(self) -> str:
+        """What to do where ``mlflow run`` could not make an environment; "" for any other run."""
+        environment = self.tags.get("mlflow.project.env", "")  # not set by --env-manager local
+        if self.state != "begun" or not environment:
+            return ""
+        return (
+            f"it is making a {environment} environment first, or could not. If it has ended: activate .venv, add "
+            f"--env-manager local to `mlflow run`, and close this run with: tmlm doctor --close {self.id}"
+        )
+
 
 def open_runs(only_here: bool = False) -> list[OpenRun]:
     """The RUNNING runs of the current store, or only those that a process of this machine records."""

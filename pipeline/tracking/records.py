@@ -139,7 +139,7 @@ def _latest_of_each_text(query: str, by: str) -> list[Run]:
         latest += following
 
 
-def _every_run(experiment_id: str, query: str, is_latest_first: bool = True) -> list[Run]:
+def every_run(experiment_id: str, query: str, is_latest_first: bool = True) -> list[Run]:
     """All runs of an experiment that match a query in the names of any version, in the order of their start.
 
     100,000 at most, MLflow's own limit.
@@ -200,7 +200,7 @@ def _trainings(corpus_sha256: str, *conditions: str) -> list[FinishedTraining]:
     store = setup()
     query = " and ".join(["tags.stage = 'train'", f"tags.`{TEXT_TAG}` = '{corpus_sha256}'", *conditions])
     with store_errors():
-        return list(map(_finished, _every_run(store.experiment_id, query)))
+        return list(map(_finished, every_run(store.experiment_id, query)))
 
 
 def _finished(run: Run) -> FinishedTraining:
@@ -230,7 +230,7 @@ def nested_trainings(parent: str, curves: Iterable[str]) -> list[NestedTraining]
     with store_errors():
         experiment = client.get_run(parent).info.experiment_id
         query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}'"
-        return [_nested(client, run, curves) for run in _every_run(experiment, query, is_latest_first=False)]
+        return [_nested(client, run, curves) for run in every_run(experiment, query, is_latest_first=False)]
 
 
 def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTraining:

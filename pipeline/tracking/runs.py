@@ -1,4 +1,4 @@
-"""Record MLflow runs: start, resume and end them, log to them, and register the models that they trained."""
+"""Record MLflow runs: start, resume and end them, and log to them."""
 
 import json
 import logging
@@ -9,9 +9,8 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, Concatenate, TypeVar
+from typing import Any, Concatenate, NamedTuple, TypeVar
 from typing import ParamSpec as Arguments
 
 # first: it sets the environment that MLflow reads when it is imported
@@ -44,25 +43,22 @@ from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.http_dataset_source import HTTPDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric, Param, Run, RunStatus
-from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types.schema import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
-from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.errors import InputError, RecordingError
 from pipeline.support import signals
-from pipeline.support.code_digest import ROOT, modules_behind
-from pipeline.support.machine import git_tags, public_version
+from pipeline.support.machine import git_tags
 from pipeline.support.processes import process_tags
 from pipeline.support.signals import defer_signals
 from pipeline.tracking import final_status
 from pipeline.tracking.liveness import close_the_dead
+from pipeline.tracking.logged_model import log_model
 from pipeline.tracking.names import recorded_tag, recorded_tags
 from pipeline.tracking.records import artifact_path, resumable_run, tag
-from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of
+from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 from pipeline.tracking.ui import views
+from pipeline.tracking.ui.links import command
 
 log = logging.getLogger(__name__)
 
@@ -70,23 +66,15 @@ P = Arguments("P")
 
 T = TypeVar("T")
 
-SERVED_PACKAGES = ("mlflow", "torch", "numpy", "pandas", "safetensors")  # what served_model.py needs
 
-SERVED_TYPES = {str: DataType.string, float: DataType.double, int: DataType.long}
+class Dataset(NamedTuple):
+    """The name of a dataset, and a digest (at most 36 characters) of its content."""
 
-SIGNATURE = ModelSignature(  # of the served model: prompts in, texts out, and the options of `tmlm sample`
-    inputs=Schema([ColSpec(DataType.string)]),
-    outputs=Schema([ColSpec(DataType.string)]),
-    params=ParamSchema(
-        [
-            ParamSpec("length", DataType.long, DEFAULT_LENGTH),
-            *(
-                ParamSpec(option.name, SERVED_TYPES[type(option.default)], option.default)
-                for option in fields(Decoding)
-            ),
-        ]
-    ),
-)
+    name: str
+    digest: str
+
+
+NO_DATASETS: Mapping[str, Dataset] = {}
 
 
 def rounded(value: float) -> float:
@@ -183,17 +171,33 @@ class TrackedRun:
         self._log({key: value for key, value in values.items() if step not in self._recorded(key)}, step)
 
     @recorded
-    def constants(self, values: Mapping[str, float]) -> None:
+    def constants(
+        self,
+        values: Mapping[str, float],
+        model_id: str | None = None,
+        datasets: Mapping[str, Dataset] = NO_DATASETS,
+    ) -> None:
         """Log metrics that have one value, at step 0: the UI shows them as bars.
 
-        Of a resumed run only those that differ from the recorded ones are logged; the last value logged counts.
+        ``model_id`` is a logged model that has them too, and ``datasets`` has the datasets that some were measured on.
+        Without a model, a resumed run logs only those that differ from the recorded ones; the last value logged counts.
         """
-        before = self.client.get_run(self.id).data.metrics if self._is_resumed else {}
-        self._log({key: value for key, value in values.items() if before.get(key) != rounded(value)}, 0)
+        before = self.client.get_run(self.id).data.metrics if self._is_resumed and model_id is None else {}
+        new = {key: value for key, value in values.items() if before.get(key) != rounded(value)}
+        self._log(new, 0, model_id, datasets)
 
-    def _log(self, values: Mapping[str, float], step: int) -> None:
+    def _log(
+        self,
+        values: Mapping[str, float],
+        step: int,
+        model_id: str | None = None,
+        datasets: Mapping[str, Dataset] = NO_DATASETS,
+    ) -> None:
         now = int(1000 * time.time())
-        metrics = [Metric(key, rounded(value), now, step) for key, value in values.items()]
+        metrics = [
+            Metric(key, rounded(value), now, step, model_id, *datasets.get(key, (None, None)))
+            for key, value in values.items()
+        ]
         self.client.log_batch(self.id, metrics=metrics)
 
     def _recorded(self, key: str) -> set[int]:
@@ -231,7 +235,7 @@ class TrackedRun:
         is_url = source.startswith("https://")
         origin: DatasetSource = HTTPDatasetSource(source) if is_url else CodeDatasetSource({"source": source})
         with quiet_warnings():
-            dataset = MetaDataset(origin, name=name, digest=digest[:36])  # type: ignore[abstract]  # as its docs do
+            dataset = MetaDataset(origin, name=name, digest=digest)  # type: ignore[abstract]  # as its docs do
             mlflow.log_input(dataset, context=context)
 
     @recorded
@@ -247,31 +251,10 @@ class TrackedRun:
         return path in {file.path for file in self.client.list_artifacts(self.id, "" if folder == "." else folder)}
 
     @recorded
-    def model(self, checkpoint: Path, example: str) -> str:
-        """Log the served model (text in, text out) around a checkpoint; returns its address."""
-        served = ROOT / "pipeline" / "tracking" / "served_model.py"
-        with quiet_warnings(), tempfile.TemporaryDirectory() as code:
-            info = mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(served),
-                artifacts={"checkpoint": location_of(checkpoint)},
-                code_paths=[str(folder) for folder in _served_code(Path(code))],
-                signature=SIGNATURE,
-                input_example=[example],
-                pip_requirements=[f"{name}=={public_version(name)}" for name in SERVED_PACKAGES],
-            )
-        return str(info.model_uri)
-
-
-def _served_code(folder: Path) -> list[Path]:
-    """The modules that served_model.py needs, copied into a folder; MLflow keeps them beside the model."""
-    for module in modules_behind("pipeline.tracking.served_model"):
-        file = Path(*module.split(".")).with_suffix(".py")
-        packages = [parent / "__init__.py" for parent in file.parents if parent.parts]
-        for name in [file, *packages]:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((ROOT / name).read_bytes())
-    return [folder / "models", folder / "pipeline"]
+    def model(self, name: str, checkpoint: Path, example: str, epoch: int, tags: Mapping[str, str]) -> str:
+        """Log the model of a checkpoint, written after ``epoch``; returns its id."""
+        with quiet_warnings():
+            return log_model(name, checkpoint, example, epoch, tags)
 
 
 def tag_failure(run_id: str, stage: str, reason: str) -> None:
@@ -332,7 +315,7 @@ def tracked_run(
         if signum := signals.signal_of(error):
             status, failure = RunStatus.KILLED, f"stopped by {signals.name_of(signum)}"
         elif run and stage == "train" and "study" not in tags and _may_be_resumed(error):
-            error.add_note(f"then resume it with: tmlm train --resume {run.id}")
+            error.add_note(f"then resume it with: {command()} train --resume {run.id}")
         raise
     finally:
         with defer_signals():
@@ -474,29 +457,3 @@ def _close_by_force(signal: str) -> None:
 
 
 signals.on_forced_exit(_close_by_force)
-
-# --- the registry ----------------------------------------------------------------------------------------------------
-
-
-def register(name: str, run_id: str, alias: str, description: str) -> str:
-    """Register a run's model, unless it is registered already, and set the alias; returns the version."""
-    client = MlflowClient()
-    with store_errors():
-        try:
-            client.create_registered_model(name)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-        versions = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-        version = versions[0] if versions else _new_version(client, name, run_id)
-        client.update_model_version(name, version.version, description)
-        client.set_registered_model_alias(name, alias, version.version)
-    return str(version.version)
-
-
-def _new_version(client: MlflowClient, name: str, run_id: str) -> ModelVersion:
-    outputs = client.get_run(run_id).outputs
-    if outputs is None or not outputs.model_outputs:
-        raise RecordingError(f"the run {run_id} has no logged model to register as {name}")
-    model = client.get_logged_model(outputs.model_outputs[-1].model_id)  # a resumed training may have logged two
-    return client.create_model_version(name, model.artifact_location, run_id, model_id=model.model_id)

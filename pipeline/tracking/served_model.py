@@ -3,6 +3,8 @@
 The weights are a checkpoint of ours (safetensors, checked against its digest); nothing is unpickled.
 """
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.errors import InputError
 from pipeline.training.checkpoints import load_model
-from pipeline.training.samples import continuations
+from pipeline.training.samples import continuation_in_pieces, continuations
 
 LONGEST = 10_000  # characters of a prompt, and of its continuation
 
@@ -23,6 +25,15 @@ MANY = 1_000  # prompts per request
 MOST = 200_000  # characters read, and generated, per request: the server answers one request at a time
 
 WIDEST = 50_000_000  # numbers that a step holds at once (prompts x beams x symbols or units)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Answer invalid input with status 400 and the reason."""
+    try:
+        yield
+    except (ValueError, InputError) as error:
+        raise mlflow.MlflowException(str(error), error_code=BAD_REQUEST) from error
 
 
 class TextGenerator(PythonModel):
@@ -41,17 +52,28 @@ class TextGenerator(PythonModel):
     ) -> list[str]:
         """One column of prompts -> the prompts, continued. Raises MlflowException (400) for invalid input."""
         prompts = model_input.iloc[:, 0].tolist()
-        try:
-            options = {"length": DEFAULT_LENGTH, **(params or {})}
-            for name, value in options.items():
-                if value is None:
-                    raise ValueError(f"{name} is null; leave it out, or give a value")
-            length = int(options.pop("length"))
-            decoding = Decoding(**options)
-            self._check_work(prompts, length, decoding.beam_width if decoding.method == "beam" else 1)
+        with _refusals():
+            length, decoding = self._checked(prompts, params or {})
             return continuations(self.language_model, self.vocabulary, prompts, length, decoding)
-        except (ValueError, InputError) as error:
-            raise mlflow.MlflowException(str(error), error_code=BAD_REQUEST) from error
+
+    def predict_stream(
+        self, context: PythonModelContext, model_input: str, params: dict[str, Any] | None = None
+    ) -> Iterator[str]:
+        """One prompt -> the prompt, then each character as it is generated. Raises as ``predict`` does."""
+        with _refusals():
+            length, decoding = self._checked([model_input], params or {})
+            yield from continuation_in_pieces(self.language_model, self.vocabulary, model_input, length, decoding)
+
+    def _checked(self, prompts: list[Any], params: Mapping[str, Any]) -> tuple[int, Decoding]:
+        """The length and the decoding that are asked for. Raises ValueError for what can't be, or is too much."""
+        options = {"length": DEFAULT_LENGTH, **params}
+        for name, value in options.items():
+            if value is None:
+                raise ValueError(f"{name} is null; leave it out, or give a value")
+        length = int(options.pop("length"))
+        decoding = Decoding(**options)
+        self._check_work(prompts, length, decoding.beam_width if decoding.method == "beam" else 1)
+        return length, decoding
 
     def _check_work(self, prompts: list[Any], length: int, beams: int) -> None:
         """Raise ValueError for prompts that are not strings, and for more work than one request may ask for."""

@@ -25,7 +25,7 @@ from pipeline.text.downloads import kept_downloads, public
 from pipeline.text.sources import is_known_text
 from pipeline.tracking import records, runs
 from pipeline.tracking.records import RecordedRun
-from pipeline.tracking.runs import TrackedRun
+from pipeline.tracking.runs import Dataset, TrackedRun
 from pipeline.tracking.store import REFUSALS, store_reason
 from pipeline.training.checkpoints import load_checkpoint
 
@@ -145,10 +145,15 @@ def corpus_keys(corpus: Corpus) -> dict[str, Any]:
 
 
 def record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName, only: str | None = None) -> None:
-    for split, (start, end) in corpus.spans(preset).items():
-        if only not in (None, split):
-            continue
-        run.dataset(f"{corpus.label}/{split}", f"{corpus.corpus_sha256[:16]}-{start}-{end}", corpus.source, split)
+    for split in corpus.spans(preset):
+        if only in (None, split):
+            run.dataset(*dataset_of(corpus, preset, split), corpus.source, split)
+
+
+def dataset_of(corpus: Corpus, preset: PresetName, split: str) -> Dataset:
+    """The name and the digest under which a split of a text is recorded."""
+    start, end = corpus.spans(preset)[split]
+    return Dataset(f"{corpus.label}/{split}", f"{corpus.corpus_sha256[:16]}-{start}-{end}"[:36])
 
 
 def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus:

@@ -22,7 +22,7 @@ from models.on_top_of_ngram import CrossFitted, Ngram, NgramLanguageModel, conti
 from pipeline.config import ON_REPORTS_TEXT, WINDOW_LENGTH, TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
-from pipeline.text.batches import windows
+from pipeline.text.batches import data_for, windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
 from pipeline.training.evaluation import (
@@ -247,6 +247,18 @@ def cross_fitted(corpus: Corpus, config: TrainConfig) -> CrossFitted:
 def stored_ngrams(model: LanguageModel) -> int:
     """The number of n-grams that a model stores."""
     return model.ngram.entries if isinstance(model, NgramLanguageModel) else 0
+
+
+def check_can_train(corpus: Corpus, model_config: ModelConfig, train_config: TrainConfig, workers: int = 1) -> None:
+    """Check that this machine can make such an Experiment, in each of ``workers`` processes, without making one.
+
+    Raises InputError for a text that is too short, a device that is not there, and too little memory.
+    """
+    corpus = corpus.limited(train_config.train_chars)
+    spans, ids = corpus.spans(train_config.preset), torch.from_numpy(corpus.ids)
+    train, val, test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
+    check_training_fits(model_config, train_config, len(corpus.vocabulary), len(train), len(test), workers)
+    data_for(train, val, train_config)
 
 
 class Experiment:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from models.config import Kernel
 from models.language_model import LanguageModel, State, detach
 from models.on_top_of_ngram import NgramLanguageModel
-from pipeline.config import FIRST_RECIPE, STOPPED_BY_PATIENCE, STOPPED_BY_TIME, TrainConfig
+from pipeline.config import FIRST_RECIPE, STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import TrainingDivergedError
 from pipeline.support.signals import defer_signals
 from pipeline.text.batches import Prior, StreamData, data_for, number_of_epochs
@@ -377,7 +377,7 @@ class Training:
         if self.best is None or point.val_perplexity < self.best.val_perplexity:
             self.best = point
         elif self.config.patience and point.epoch - self.best.epoch >= self.config.patience:
-            self.stopped = self.stopped or f"{STOPPED_BY_PATIENCE} {self.config.patience}"
+            self.stopped = self.stopped or f"--patience {self.config.patience}"
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that the next step depends on: tensors, and facts that JSON can hold.

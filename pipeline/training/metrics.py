@@ -6,12 +6,15 @@ The UI's charts and columns (``pipeline/tracking/ui/views.py``) refer to these n
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from math import log10
 from typing import TYPE_CHECKING, Any
 
+from models.config import ModelConfig
+from pipeline.config import ON_REPORTS_TEXT, PRUNED, STOPPED_BY_TIME, PresetName, TrainConfig, resolve
+
 if TYPE_CHECKING:  # the names alone need no torch
     from models.complexity import Complexity
-    from pipeline.config import PresetName
     from pipeline.training.loop import EpochPoint
 
 RESULT = (
@@ -31,6 +34,8 @@ SIZE = ("parameters", "stored_numbers", "macs_per_char")
 
 SPEED = ("train_seconds", "chars_per_second")
 
+COMPARABLE = "stream"  # the protocol whose models are compared with each other
+
 CURVES = (
     "perplexity/train",
     "perplexity/val",
@@ -46,7 +51,7 @@ CURVES = (
 FURTHER_SIZES = ("matmul_macs_per_char", "report_parameters", "report_macs", "trained_parameters")
 
 
-def epoch_metrics(point: "EpochPoint", preset: "PresetName") -> dict[str, float]:
+def epoch_metrics(point: "EpochPoint", preset: PresetName) -> dict[str, float]:
     """The curves: recorded after each epoch, with the epoch as step."""
     metrics = {
         "perplexity/train": point.train_perplexity,
@@ -81,3 +86,22 @@ def size_metrics(size: "Complexity", trained_parameters: int) -> dict[str, float
         "size/report_macs": size.report_macs,
         "size/trained_parameters": trained_parameters,
     }
+
+
+def split_of(metric: str) -> str | None:
+    """The split of the text that a final metric was measured on ("val" or "test"); None for sizes and speeds."""
+    name = metric.rpartition("/")[2]
+    return next((split for split in ("val", "test") if f"{split}_" in name), None)
+
+
+def protocol_of(train_chars: int, model: ModelConfig, config: TrainConfig, stopped: str, is_of_study: bool) -> str:
+    """The protocol whose figures a training's compare with; "" for a training of a study that was cut short.
+
+    Those of a study compare if they read as much as a training that stands alone does by default.
+    """
+    if config.preset in ON_REPORTS_TEXT:
+        return config.preset
+    usual = resolve({**asdict(model), "preset": config.preset}, train_chars)[1]
+    is_as_long = (config.epochs, config.train_chars) == (usual.epochs, 0)
+    is_whole = is_as_long and not stopped.startswith((STOPPED_BY_TIME, PRUNED))
+    return COMPARABLE if is_whole or not is_of_study else ""

@@ -1,9 +1,11 @@
 """Sample texts of a model, which every training records."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 from models.decoding import Decoding
-from models.generation import complete
+from models.generation import complete, generate
 from models.language_model import LanguageModel
 from pipeline.config import REPORT_PROMPTS
 from pipeline.text.vocabulary import Vocabulary
@@ -29,6 +31,15 @@ def continuations(
     ids = [vocabulary.encode_prompt(prompt) for prompt in prompts]
     more = complete(model, ids, length, decoding, forbidden=[vocabulary.unknown_id])
     return [vocabulary.decode([*start, *rest]) for start, rest in zip(ids, more, strict=True)]
+
+
+def continuation_in_pieces(
+    model: LanguageModel, vocabulary: Vocabulary, prompt: str, length: int, decoding: Decoding
+) -> Iterator[str]:
+    """The prompt, normalised, then each character as it is generated. Raises ConfigError before the first piece."""
+    ids = vocabulary.encode_prompt(prompt)
+    generated = generate(model, [ids], length, decoding, forbidden=[vocabulary.unknown_id])
+    return chain([vocabulary.decode(ids)], (vocabulary.symbols[next_id] for (next_id,) in generated))
 
 
 def prompts_for(vocabulary: Vocabulary) -> list[str]:

@@ -81,7 +81,7 @@ def what_is_read(corpus: Corpus, preset: PresetName) -> str:
     return f"{fitted} Each epoch is a pass over {PASS_CHARS:,} of these; {held_out}."
 
 
-def _compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+def compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     """The n-gram, the network and both together: label, validation and test perplexity, test bits per character.
 
     Results of trainings that are older than mixtures have none of both.
@@ -100,7 +100,7 @@ def _compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 def comparison_table(result: Mapping[str, Any]) -> str:
     """The n-gram baseline, the network and both together, as a Markdown table."""
     table = markdown_table(
-        ("", "validation perplexity", "test perplexity", "test bits per character"), _compared(result)
+        ("", "validation perplexity", "test perplexity", "test bits per character"), compared(result)
     )
     return f"{table}\n\n{_best_epoch(result)}"
 
@@ -108,7 +108,7 @@ def comparison_table(result: Mapping[str, Any]) -> str:
 def comparison_text(result: Mapping[str, Any]) -> str:
     """The n-gram baseline, the network and both together in columns, indented."""
     heads = ("perplexity", "validation", "test", "bits per character (test)")
-    return indent(text_table(heads, _compared(result)), "  ")
+    return indent(text_table(heads, compared(result)), "  ")
 
 
 def training_text(result: Mapping[str, Any]) -> str:

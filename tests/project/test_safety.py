@@ -134,7 +134,7 @@ def test_a_pickle_in_place_of_a_logged_models_checkpoint_does_not_run(trained, b
     assert location is not None
     (location / "artifacts" / "best.safetensors").write_bytes(armed.read_bytes())
     (location / "python_model.pkl").write_bytes(armed.read_bytes())
-    code, message = run("sample", f"runs:/{trained.run_id}/model")
+    code, message = run("sample", f"runs:/{trained.run_id}/lstm-1x8")
     assert (code, "is not a checkpoint of this project" in message) == (2, True)
     assert not trace.exists()
 

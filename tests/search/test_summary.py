@@ -2,6 +2,7 @@
 
 from pipeline.search.front import Candidate, evaluate_front, picks
 from pipeline.search.summary import search_note, search_table
+from pipeline.tracking.registry import Registration
 
 
 def searched(*perplexities: tuple[float, ...]):
@@ -16,12 +17,17 @@ def searched(*perplexities: tuple[float, ...]):
     return evaluated, picks(evaluated)
 
 
+def own(chosen):
+    """The picks, registered by a study that has all the aliases."""
+    return {pick: Registration("1", (pick, f"s-{pick}"), {}) for pick in chosen}
+
+
 COUNTS = {"trials complete": 40, "failed": 2, "repeated": 0}
 
 
 def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0), (6.0,))
-    note = search_note("7", evaluated, chosen, COUNTS)
+    note = search_note("7", evaluated, chosen, own(chosen), COUNTS)
     interval = evaluated.front[0].val.half
     assert "| [gru-1x8](#/experiments/7/runs/r00?workflowType=machine_learning) | 1,000 | 900 |" in note
     assert f"| 900 | 9.10 ± {interval:.2f} | 2 |" in note
@@ -35,28 +41,28 @@ def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts(
 def test_an_interval_that_luck_has_made_too_narrow_is_told_as_such():
     (loud, of_loud), (calm, of_calm) = searched((9.0, 9.5), (5.1, 5.0)), searched((9.0, 9.05), (5.01, 5.0))
     said = "This interval is too narrow and lies too high"
-    assert said in search_note("7", loud, of_loud, COUNTS)
-    assert said not in search_note("7", calm, of_calm, COUNTS)
+    assert said in search_note("7", loud, of_loud, own(of_loud), COUNTS)
+    assert said not in search_note("7", calm, of_calm, own(of_calm), COUNTS)
 
 
 def test_every_row_of_the_notes_table_has_as_many_cells():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
-    note = search_note("7", evaluated, chosen, COUNTS)
+    note = search_note("7", evaluated, chosen, own(chosen), COUNTS)
     assert {line.count("|") for line in note.splitlines() if line.startswith("|")} == {8}
 
 
 def test_who_may_belong_on_the_front_is_named():
     evaluated, chosen = searched((5.0, 5.1, 5.2), (5.02, 5.12, 5.21))
     assert f"but with a chance of it: gru-1x16 ({evaluated.points[1].probability:.2f})." in search_note(
-        "7", evaluated, chosen, COUNTS
+        "7", evaluated, chosen, own(chosen), COUNTS
     )
 
 
 def test_a_search_without_a_second_seed_says_that_it_has_no_interval():
     evaluated, chosen = searched((9.0,), (5.0,))
     for text in (
-        search_note("7", evaluated, chosen, COUNTS),
-        search_table("s", evaluated, chosen, COUNTS, "link"),
+        search_note("7", evaluated, chosen, own(chosen), COUNTS),
+        search_table("s", evaluated, chosen, own(chosen), COUNTS, "link"),
     ):
         assert "no interval and no probability" in " ".join(text.split())
         assert "±" not in text
@@ -67,8 +73,8 @@ def test_a_search_without_a_second_seed_says_that_it_has_no_interval():
 def test_a_search_of_which_nothing_finished_says_so():
     evaluated, chosen = searched()
     for text in (
-        search_note("7", evaluated, chosen, {"trials complete": 0, "failed": 3}),
-        search_table("s", evaluated, chosen, {"trials complete": 0, "failed": 3}, "link"),
+        search_note("7", evaluated, chosen, {}, {"trials complete": 0, "failed": 3}),
+        search_table("s", evaluated, chosen, {}, {"trials complete": 0, "failed": 3}, "link"),
     ):
         assert "No trial has finished, so there is no front." in text
         assert "0 trials complete, 3 failed" in text
@@ -76,9 +82,24 @@ def test_a_search_of_which_nothing_finished_says_so():
 
 def test_the_searchs_table_has_aligned_columns_the_picks_and_the_link():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
-    text = search_table("search s", evaluated, chosen, COUNTS, "front  http://127.0.0.1:5000/#/x\n(how to start)")
+    link = "front  http://127.0.0.1:5000/#/x\n(how to start)"
+    text = search_table("search s", evaluated, chosen, own(chosen), COUNTS, link)
     head, *rows = text.splitlines()[2:5]
     assert {len(row) for row in rows} == {len(head)}
     assert "@small: gru-1x16" in text
     assert text.endswith("  front  http://127.0.0.1:5000/#/x\n  (how to start)")
     assert max(map(len, text.splitlines())) <= 112
+
+
+def test_aliases_that_stay_with_another_study_are_named_with_the_option_that_moves_them():
+    evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
+    left = {pick: Registration("2", (f"s-{pick}",), {pick: "study tiny on novel"}) for pick in chosen}
+    text = " ".join(search_table("search s", evaluated, chosen, left, COUNTS, "link").split())
+    assert "@s-small: gru-1x16" in text
+    assert "Aliases left as they are (@small, @knee, @best: study tiny on novel). --take-aliases moves them" in text
+
+
+def test_a_pick_without_any_alias_has_no_address():
+    evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
+    left = {pick: Registration("2", (), {pick: "study s on b", f"s-{pick}": "study s on b"}) for pick in chosen}
+    assert "  best: gru-1x16" in search_table("search s", evaluated, chosen, left, COUNTS, "link")

@@ -79,7 +79,8 @@ def test_a_model_is_found_by_run_checkpoint_and_model_address(trained):
     outputs = MlflowClient().get_run(trained.run_id).outputs
     assert outputs is not None
     (model,) = outputs.model_outputs
-    names = [trained.run_id, trained.result["checkpoint"], f"models:/{model.model_id}", f"runs:/{trained.run_id}/model"]
+    logged = [f"models:/{model.model_id}", f"runs:/{trained.run_id}/lstm-1x8"]
+    names = [trained.run_id, trained.result["checkpoint"], *logged]
     texts = [write_texts(name, ["it has"], 20, Decoding(method="greedy")) for name in names]
     assert texts[1:] == texts[:-1]
     assert texts[0][0].startswith("it has")

@@ -295,8 +295,13 @@ def test_no_more_workers_train_than_the_memory_holds(store, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         reproduce(replace(ONE, workers=None), quick=True, make_pool=no_pool)
     assert counts == [2]
+
+
+def test_more_workers_than_the_memory_holds_are_refused_before_a_run_is_started(store, monkeypatch):
+    monkeypatch.setattr("pipeline.training.hardware.memory_of_this_machine", lambda: 10**9)
     with pytest.raises(InputError, match=r"in 6 workers at once needs about 3 GB of memory; .* lower --workers to 1$"):
-        reproduce(replace(ONE, only="*", workers=64), quick=True, make_pool=no_pool)
+        reproduce(replace(ONE, only="*", workers=64), quick=True, make_pool=Inline)
+    assert MlflowClient().search_runs(["0"]) == []
 
 
 def stopped_halfway(count: int) -> Inline:

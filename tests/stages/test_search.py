@@ -158,6 +158,7 @@ def test_the_parent_shows_the_pictures_the_summary_and_the_result(searched):
 def test_the_picks_are_registered_under_their_aliases(searched):
     client = MlflowClient()
     for name in ("small", "knee", "best"):
+        assert searched.result["picks"][name]["aliases"] == [name, f"search-{name}"]
         version = client.get_model_version_by_alias("time-machine-lm", name)
         assert version.run_id == searched.picks[name].run_id
         model = mlflow.pyfunc.load_model(f"models:/time-machine-lm@{name}")
@@ -246,8 +247,8 @@ def test_what_a_search_stopped_as_hopeless_is_not_recommended(searched, monkeypa
 
 def test_the_registered_versions_say_of_which_text_they_are(searched):
     version = MlflowClient().get_model_version_by_alias("time-machine-lm", "best")
-    said = f"Text: {searched.result['corpus']} (sha256 {searched.result['corpus_sha256'][:8]}...)."
-    assert str(version.description).endswith(said)
+    said = f"Text: {searched.result['corpus']} (sha256 {searched.result['corpus_sha256'][:8]}...). Study: search."
+    assert said in str(version.description)
 
 
 def test_where_nothing_was_trained_nothing_is_recommended(store):
@@ -335,12 +336,20 @@ def test_trials_that_are_hopeless_are_stopped_counted_and_kept_off_the_front(sto
     assert MlflowClient().get_run(done.run_id).data.params["stop_hopeless"] == "True"
 
 
-@pytest.mark.parametrize(("arguments", "expected"), [([], False), (["--stop-hopeless"], True)])
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], (False, "free")),
+        (["--stop-hopeless"], (True, "free")),
+        (["--quick"], (False, "own")),
+        (["--quick", "--take-aliases"], (False, "all")),
+    ],
+)
 def test_the_command_line_asks_for_it(arguments, expected, monkeypatch):
     asked = []
 
-    def refuse(config: SearchConfig, corpus: CorpusConfig, stop_hopeless: bool, say: Any) -> None:
-        asked.append(stop_hopeless)
+    def refuse(config: SearchConfig, corpus: CorpusConfig, stop_hopeless: bool, say: Any, claim: str) -> None:
+        asked.append((stop_hopeless, claim))
         raise InputError("enough")
 
     monkeypatch.setattr("pipeline.stages.search.search", refuse)

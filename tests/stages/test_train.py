@@ -15,14 +15,16 @@ from mlflow.tracking import MlflowClient
 from models.config import ModelConfig
 from models.decoding import Decoding
 from pipeline.config import CorpusConfig, TrainConfig, resolve
-from pipeline.errors import TrainingDivergedError
+from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.stages.main import pipeline
 from pipeline.stages.prepare import prepare
 from pipeline.stages.sample import write_texts
-from pipeline.stages.train import Setting, protocol_of, train
+from pipeline.stages.train import Setting, train
 from pipeline.text import downloads
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records
-from pipeline.tracking.runs import SIGNATURE
+from pipeline.tracking.logged_model import SIGNATURE
+from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_model
 from pipeline.training.evaluation import score_text
 from pipeline.training.experiment import Experiment
@@ -166,6 +168,40 @@ def test_the_logged_model_answers_prompts_by_its_signature(trained):
         served.predict([""])
 
 
+def test_the_logged_model_is_named_by_its_shape_and_ranked_by_its_own_metrics(trained):
+    experiment = recorded(trained.run_id).info.experiment_id
+    order = [{"field_name": "metrics.result/val_perplexity", "dataset_name": "topics/val"}]
+    (model,) = MlflowClient().search_logged_models([experiment], order_by=order)
+    assert model.name == "lstm-1x8"
+    assert model.params["hidden_size"] == "8"
+    assert model.tags["corpus"] == "topics"
+    metrics, inputs = model.metrics, recorded(trained.run_id).inputs
+    assert metrics is not None
+    assert inputs is not None
+    figures = {metric.key: metric.value for metric in metrics}
+    assert figures["result/val_perplexity"] == pytest.approx(trained.result["val_perplexity"], rel=1e-5)
+    assert figures["size/macs_per_char"] == trained.result["macs_per_char"]
+    datasets = {metric.key: metric.dataset_name for metric in metrics}
+    assert datasets["result/test_perplexity"] == "topics/test"
+    assert datasets["size/macs_per_char"] is None
+    digests = {data.dataset.name: data.dataset.digest for data in inputs.dataset_inputs}
+    assert {m.dataset_digest for m in metrics if m.dataset_name == "topics/val"} == {digests["topics/val"]}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [({"device": "mps"}, "--device mps is not there"), ({"hidden_size": 10**6}, "GB of memory")],
+)
+def test_what_can_not_be_trained_here_is_refused_before_a_run_is_started(store, small_text, options, says):
+    config = CorpusConfig(str(small_text))
+    corpus, configurations = load_corpus(config), resolve({**TINY, **options})
+    for refused in (train, pipeline):
+        with pytest.raises(InputError, match=says):
+            refused(corpus, config, *configurations)
+    setup()
+    assert MlflowClient().search_runs(["0"]) == []
+
+
 def lose(checkpoint: Path) -> None:
     checkpoint.unlink()
 
@@ -192,21 +228,3 @@ def test_a_training_whose_checkpoint_is_gone_or_damaged_is_done_again(trained, s
         spoil(Path(trained.result["checkpoint"]))
         with pytest.raises(TrainedAnewError):
             train(*task, reuse=True)
-
-
-@pytest.mark.parametrize(
-    ("options", "stopped", "is_of_study", "protocol"),
-    [
-        ({}, "", False, "stream"),
-        ({"epochs": 1}, "--max-seconds 5", False, "stream"),
-        ({"preset": "best"}, "", False, "stream"),
-        ({"preset": "report"}, "", False, "report"),
-        ({}, "--patience 10", True, "stream"),
-        ({"epochs": 1}, "", True, ""),
-        ({"train_chars": 50_000}, "", True, ""),
-        ({}, "hopeless: behind the front", True, ""),
-    ],
-)
-def test_trainings_of_a_study_compare_with_others_if_they_are_as_long(options, stopped, is_of_study, protocol):
-    model, config = resolve(options, 150_000)
-    assert protocol_of(150_000, model, config, stopped, is_of_study) == protocol

@@ -135,13 +135,11 @@ def test_a_text_shorter_than_a_batch_is_refused_before_anything_is_trained(lab, 
     assert "--preset report needs 15,032" in lab.refused("train", "--corpus", str(short), "--preset", "report")
 
 
-def test_the_run_that_mlflow_has_begun_gets_the_reason_and_fails(lab, monkeypatch):
+def test_the_run_that_mlflow_has_begun_gets_the_reason(lab, monkeypatch):
     run = MlflowClient().create_run(setup().experiment_id)
     monkeypatch.setenv("MLFLOW_RUN_ID", run.info.run_id)
     lab.refused("train", "--corpus", str(lab.text), "--hidden-size", "1000000000")
-    ended = MlflowClient().get_run(run.info.run_id)
-    assert ended.info.status == "FAILED"
-    assert "GB of memory" in ended.data.tags["failure"]
+    assert "GB of memory" in MlflowClient().get_run(run.info.run_id).data.tags["failure"]
 
 
 anything = st.one_of(

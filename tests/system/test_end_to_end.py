@@ -145,7 +145,7 @@ def test_a_strict_corpus_that_can_not_be_had_is_exit_code_3(checkout):
 @pytest.mark.slow
 def test_the_logged_model_is_served(checkout, trained):
     port = free_port()
-    model = f"runs:/{trained['id']}/model"
+    model = f"runs:/{trained['id']}/gru-1x8"
     words = ["mlflow", "models", "serve", "-m", model, "--env-manager", "local", "-h", "127.0.0.1", "-p", str(port)]
     with server(checkout, *words):
         assert ask(f"http://127.0.0.1:{port}/ping")[0] == 200

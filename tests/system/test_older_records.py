@@ -32,6 +32,7 @@ from pipeline.report.statements.table import report_statements
 from pipeline.search.study.attributes import of_study
 from pipeline.stages.search import search
 from pipeline.text.downloads import cache_dir
+from pipeline.tracking.registry import Owner, register_picks
 from pipeline.tracking.store import setup
 from tests.checkout import Checkout
 from tests.conftest import isolate
@@ -301,6 +302,15 @@ def test_a_search_goes_on_where_it_was_stopped(older, plain_artifacts):
     assert found.counts["trials"] == TRIALS_NOW
     assert_went_on(study_of(older), curves)
     assert [row["name"] for row in found.result["front"]] == [row["name"] for row in THEN["search"]["front"]]
+    assert found.result["picks"]["best"]["aliases"] == ["best", "small-best"], "the study's own since then"
+
+
+def test_another_study_leaves_its_aliases_where_they_are(older):
+    owner = Owner("another", "made-up", THEN["text_sha256"])
+    registration = register_picks({"best": (RUNS["trained"], "It is the best.")}, owner)["best"]
+    assert registration.aliases == ("another-best",)
+    assert registration.left["best"].startswith("study small on ")
+    assert command("sample", "models:/time-machine-lm@best", *SAMPLED)["texts"] == THEN["sample best"]
 
 
 @pytest.mark.slow

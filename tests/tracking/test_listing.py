@@ -22,7 +22,9 @@ def test_a_training_is_a_row_with_its_shape_figures_and_cost(trained, small_text
     assert row.corpus_sha256 == result["corpus_sha256"]
     assert abs(row.val_perplexity - result["val_perplexity"]) < 1e-3
     assert abs(row.test_perplexity - result["test_perplexity"]) < 1e-3
+    assert row.train_seconds is not None
     assert row.train_seconds > 0
+    assert row.ended_ms is not None
     assert row.ended_ms > row.started_ms
 
 

@@ -350,6 +350,16 @@ def test_doctor_lists_what_is_running_and_what_is_known_of_it(store):
         assert status_of(run) == "RUNNING"
 
 
+def test_doctor_names_the_cure_of_a_forgotten_environment_manager(store):
+    left = begun_by_mlflow_run()
+    MlflowClient().set_tag(left, "mlflow.project.env", "conda")
+    (line,) = doctor.findings("python-docs")["running"]
+    assert "it is making a conda environment first, or could not" in line
+    assert line.endswith(
+        f"add --env-manager local to `mlflow run`, and close this run with: tmlm doctor --close {left}"
+    )
+
+
 def test_doctor_repair_closes_the_dead_and_what_mlflow_run_left_and_nothing_else(store):
     dead, left, alive = open_run(**{"process.pid": "999999999"}), begun_by_mlflow_run(hours_ago=1.1), open_run()
     said = doctor.repair()

@@ -168,7 +168,7 @@ def test_a_checkout_that_was_moved_goes_on_in_its_new_place(tmp_path):
     repaired = checkout.run("python", "-m", "pipeline", "doctor", "--repair").stdout
     assert f"runs: 5 from {old}/mlruns are found under {checkout.folder}/mlruns again" in repaired
     assert checkout.run(*sample).stdout.startswith("it has")
-    load = f"import mlflow; print(mlflow.pyfunc.load_model('runs:/{run['id']}/model').predict(['it has'])[0])"
+    load = f"import mlflow; print(mlflow.pyfunc.load_model('runs:/{run['id']}/lstm-1x8').predict(['it has'])[0])"
     assert checkout.run("python", "-c", load).stdout.startswith("it has")
     again = checkout.run(*train, "--json").stdout
     assert json.loads(again)["reused"] == ["prepare", "train", "evaluate", "sample"]

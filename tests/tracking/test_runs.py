@@ -17,6 +17,7 @@ from pipeline.cli.main import cli
 from pipeline.config import resolve
 from pipeline.errors import InputError, RecordingError
 from pipeline.tracking import records, runs
+from pipeline.tracking.logged_model import SIGNATURE
 from pipeline.tracking.store import setup
 from pipeline.tracking.ui import views
 
@@ -198,4 +199,4 @@ def test_the_served_models_parameters_and_defaults_are_those_of_tmlm_sample():
     options = {
         p.name: p.default for p in cli.commands["sample"].params if p.name not in ("model", "prompts", "as_json")
     }
-    assert {spec.name: spec.default for spec in runs.SIGNATURE.params.params} == options
+    assert {spec.name: spec.default for spec in SIGNATURE.params.params} == options

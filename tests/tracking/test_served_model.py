@@ -1,5 +1,6 @@
 """The served model: every request gets a text or a 400 that says why, and the next one is answered as before."""
 
+import importlib
 import json
 import re
 import shutil
@@ -19,10 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.cli.main import cli
+from pipeline.tracking.logged_model import importable
 from pipeline.tracking.store import setup
 from tests.checkout import Checkout, ask, free_port, server
 
-GREEDY = {"length": 5, "method": "greedy"}
+GREEDY: dict[str, Any] = {"length": 5, "method": "greedy"}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, small_text: Path) -> Iterat
         done = CliRunner().invoke(cli, ["train", "--corpus", str(small_text), *words])
         assert done.exit_code == 0, done.output
         run_id = json.loads(done.stdout)["run_id"]
-        yield Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/model", dst_path=str(home / "model")))
+        yield Path(mlflow.artifacts.download_artifacts(f"runs:/{run_id}/lstm-1x8", dst_path=str(home / "model")))
         setup.cache_clear()
 
 
@@ -156,14 +158,46 @@ def test_no_file_of_the_logged_model_is_a_pickle(folder):
     assert "served_model.py" in (folder / "MLmodel").read_text()
 
 
+def test_models_of_two_versions_of_the_code_answer_side_by_side(model, folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "other")
+    (package,) = (other / "code").iterdir()
+    for file in other.rglob("*.py"):
+        file.write_text(file.read_text().replace(package.name, "tmlm_other"))
+    (other / "served_model.py").write_text((other / "served_model.py").read_text().replace("10_000", "1"))
+    vocabulary = package / "pipeline" / "text" / "vocabulary.py"
+    vocabulary.write_text(vocabulary.read_text().replace("never seen", "not met"))
+    package.rename(package.with_name("tmlm_other"))
+    second = mlflow.pyfunc.load_model(str(other))
+    for each, says in ((model, "never seen"), (second, "not met")):
+        with pytest.raises(mlflow.MlflowException, match=says):
+            each.predict(["日"], params={"length": 1})
+    with pytest.raises(mlflow.MlflowException, match="it must be from 0 to 1"):
+        answer(second, ["t"])
+    assert len(answer(model, ["t"])[0]) == 6
+
+
+def test_a_package_that_is_imported_to_log_a_model_is_forgotten(tmp_path):
+    (tmp_path / "tmlm_test").mkdir()
+    (tmp_path / "tmlm_test" / "__init__.py").write_text("")
+    before = list(sys.path)
+    with importable(tmp_path / "tmlm_test"):
+        importlib.import_module("tmlm_test")
+    assert sys.path == before
+    assert "tmlm_test" not in sys.modules
+
+
 @pytest.mark.slow
-def test_the_model_answers_in_a_process_that_does_not_know_this_project(model, folder, tmp_path):
+def test_the_model_answers_in_a_process_of_another_project_with_modules_of_the_same_names(model, folder, tmp_path):
     """Without site (-S) the editable install is not there either; the model brings the code that it needs."""
     moved = shutil.copytree(folder, tmp_path / "moved")
+    for name in ("models", "pipeline"):
+        (tmp_path / f"{name}.py").write_text("OF_ANOTHER_PROJECT = True")
     script = (
-        "import sys, importlib.util, json\n"
+        "import sys, json\n"
+        f"sys.path[:0] = [{str(tmp_path)!r}]\n"
         f"sys.path.append({sysconfig.get_paths()['purelib']!r})\n"
-        "assert importlib.util.find_spec('pipeline') is None and importlib.util.find_spec('models') is None\n"
+        "import models, pipeline\n"
+        "assert models.OF_ANOTHER_PROJECT and pipeline.OF_ANOTHER_PROJECT\n"
         "import mlflow\n"
         "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
         "print(json.dumps(model.predict(['the'], params={'length': 5, 'method': 'greedy'})))"
@@ -174,6 +208,32 @@ def test_the_model_answers_in_a_process_that_does_not_know_this_project(model, f
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == answer(model, ["the"])
+
+
+# --- as a stream -----------------------------------------------------------------------------------------------------
+
+
+def test_a_text_is_streamed_in_pieces_the_prompt_first(model):
+    pieces = list(model.predict_stream("the", params=GREEDY))
+    assert pieces[0] == "the"
+    assert [len(piece) for piece in pieces[1:]] == [1] * GREEDY["length"]
+    assert "".join(pieces) == answer(model, ["the"])[0]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "params", "says"),
+    [
+        ("", {}, "prompt is empty"),
+        ("日本", {}, "never seen"),
+        ("a" * 10_001, {}, "a prompt has 10,001 characters"),
+        ("the", {"temperature": -1.0}, r"temperature is -1\.0"),
+        ("the", {"length": 10**9}, "length is 1000000000"),
+    ],
+)
+def test_what_can_not_be_streamed_is_a_400_before_the_first_piece(model, prompt, params, says):
+    with pytest.raises(mlflow.MlflowException, match=says) as refused:
+        next(model.predict_stream(prompt, params={**GREEDY, **params}))
+    assert refused.value.get_http_status_code() == 400
 
 
 # --- over HTTP -------------------------------------------------------------------------------------------------------

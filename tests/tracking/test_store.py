@@ -1,5 +1,6 @@
 """The store: one database, one experiment, artifacts beside it, whoever made it and however many at once."""
 
+import logging
 import shutil
 import sqlite3
 import subprocess
@@ -138,3 +139,11 @@ def test_a_text_is_shown_without_the_passwords_in_it(text, shown):
 )
 def test_an_address_without_credentials(uri, base):
     assert without_credentials(uri) == base
+
+
+@pytest.mark.parametrize(("asked", "level"), [("", logging.WARNING), ("info", logging.INFO)])
+def test_mlflow_logs_warnings_only_unless_more_is_asked_for(store, monkeypatch, asked, level):
+    monkeypatch.setenv("MLFLOW_LOGGING_LEVEL", asked)
+    monkeypatch.setattr(logging.getLogger("mlflow"), "level", logging.NOTSET)
+    setup()
+    assert logging.getLogger("mlflow").level == level

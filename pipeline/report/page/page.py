@@ -4,12 +4,10 @@
 templates/.
 """
 
-from base64 import b64encode
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from re import DOTALL, findall, sub
 from typing import Any
@@ -20,14 +18,16 @@ from pipeline.report.explanations import Explanation
 from pipeline.report.page import sentences, sheets
 from pipeline.report.page.explorer import explorer_html
 from pipeline.report.page.pictures import STYLE, Picture, answer_picture, as_file, curves_picture
-from pipeline.report.page.rendering import TEMPLATES, html_environment, markdown_environment
 from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.statements import bounds
 from pipeline.report.statements.evidence import protocol_epochs
 from pipeline.report.statements.table import Kind
 from pipeline.report.statements.verdicts import FAILS, OPEN, WORDS, WRONG_REASON, Verdict, Word, words_counted
-from pipeline.report.wording import rounded
 from pipeline.support.files import write_atomically
+from pipeline.support.page.rendering import html_environment, markdown_environment, script_sources, shared_script
+from pipeline.support.wording import rounded
+
+TEMPLATES = Path(__file__).with_name("templates")
 
 KIND_TITLES: Mapping[Kind, str] = {
     "start": "Where the perplexities start",
@@ -128,23 +128,21 @@ def pages(
         "test_bar": f"{reproduction.text.test_order}-gram is {rounded(reproduction.text.test_perplexity)}",
     }
     content["sections"] = _sections(content)
-    script = (TEMPLATES / "reveal.js").read_text()
-    content |= {"picture_style": STYLE, "script": script, "scripts": _script_sources(explorer, script)}
+    script = shared_script("reveal.js")
+    content |= {
+        "picture_style": STYLE,
+        "script": script,
+        "scripts": script_sources([*findall("<script>(.*?)</script>", explorer, DOTALL), script]),
+    }
     content["named"] = partial(sentences.with_labels, reproduction=reproduction)
     return Pages(
-        html=html_environment().get_template("report.html.jinja").render(content),
-        markdown=markdown_environment().get_template("report.md.jinja").render(content),
+        html=html_environment(TEMPLATES).get_template("report.html.jinja").render(content),
+        markdown=markdown_environment(TEMPLATES).get_template("report.md.jinja").render(content),
         figures={
             "figures/answer.svg": as_file({"": answer}),
             "figures/curves.svg": as_file({each.label: curves[each.id] for each in reproduction.configurations}, 3),
         },
     )
-
-
-def _script_sources(explorer: str, script: str) -> str:
-    """The scripts that the page may run, for its Content-Security-Policy."""
-    scripts = [*findall("<script>(.*?)</script>", explorer, DOTALL), script]
-    return " ".join(f"'sha256-{b64encode(sha256(each.encode()).digest()).decode()}'" for each in scripts)
 
 
 def _anchors(names: Sequence[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from itertools import chain
 from math import log
 
 from pipeline.report.reproduction import Configuration, Curve
-from pipeline.report.wording import rounded
+from pipeline.support.wording import rounded
 
 STYLE = """
 .picture { display: block; width: 100%; height: auto; }

@@ -10,13 +10,14 @@ from typing import Any
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.open_data import trainings_by_role
 from pipeline.report.page import sentences
-from pipeline.report.page.rendering import markdown_environment
+from pipeline.report.page.page import TEMPLATES
 from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
 from pipeline.report.statements.evidence import d2l_trainings
 from pipeline.report.statements.table import BASES
 from pipeline.report.statements.verdicts import WORDS, Verdict, tally_by_basis, words_counted
-from pipeline.report.wording import rounded
+from pipeline.support.page.rendering import markdown_environment
 from pipeline.support.statistics import geometric_mean
+from pipeline.support.wording import rounded
 
 
 def summary_markdown(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> str:
@@ -45,7 +46,7 @@ def summary_markdown(reproduction: Reproduction, verdicts: Sequence[Verdict]) ->
         "parameters": sorted(each.complexity.parameters for each in configurations),
         "tests": [row for each in configurations if any((row := _validation_and_test(each))[1:])],
     }
-    return markdown_environment().get_template("summary.md.jinja").render(content)
+    return markdown_environment(TEMPLATES).get_template("summary.md.jinja").render(content)
 
 
 def _unique(configurations: Iterable[Configuration], role: str) -> list[RecordedTraining]:

@@ -10,8 +10,8 @@ from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.statements.evidence import protocol_epochs
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, words_counted
 from pipeline.report.table import report_table
-from pipeline.report.wording import counted, listed, rounded, span
 from pipeline.support.statistics import geometric_mean
+from pipeline.support.wording import counted, listed, rounded, span
 
 PROTOCOL = (
     f"Protocol, that of the d2l.ai book: {WINDOW_TRAIN:,} windows of {WINDOW_LENGTH} characters train, the next "

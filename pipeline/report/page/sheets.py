@@ -13,8 +13,8 @@ from pipeline.report.counting import best_stream
 from pipeline.report.page.sentences import equal_texts
 from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, Word
-from pipeline.report.wording import counted, listed, rounded, span
 from pipeline.support.statistics import estimate, pooled_spread
+from pipeline.support.wording import counted, listed, rounded, span
 
 NOTHING = "\N{EN DASH}"
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.statements.verdicts import Verdict, words_counted
-from pipeline.report.wording import counted
 from pipeline.support.markdown import markdown_table, plain, text_table
+from pipeline.support.wording import counted
 
 REPRODUCED_HEADS = ("configuration", "reported", "train, last", "validation, last", "validation, best", "")
 

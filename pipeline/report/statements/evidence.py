@@ -30,8 +30,8 @@ from pipeline.report.statements.bounds import Bounds
 from pipeline.report.statements.table import Statement, report_statements
 from pipeline.report.statements.verdicts import OPEN, Comparison, Verdict
 from pipeline.report.table import Reported, report_table
-from pipeline.report.wording import counted, listed
 from pipeline.support.statistics import Estimate, Floats, Spread, difference, estimate, holm, pooled_spread
+from pipeline.support.wording import counted, listed
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from pipeline.report.statements.table import Kind, Statement, report_statements
 from pipeline.report.table import Reported, Split, Table, report_table
-from pipeline.report.wording import counted
+from pipeline.support.wording import counted
 
 LEVEL = (
     "Held to the protocol's text, split and average (the mean over batches of exp of the batch's loss); a perplexity "

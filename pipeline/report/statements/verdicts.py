@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from pipeline.report.statements.table import Statement
-from pipeline.report.wording import listed
 from pipeline.support.statistics import Estimate
+from pipeline.support.wording import listed
 
 Word = Literal["reproduced", "in part", "conclusion right, reason wrong", "not reproduced", "open"]
 

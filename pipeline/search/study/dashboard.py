@@ -5,6 +5,7 @@ The dashboard keeps a note in system attributes of the study, in pieces of at mo
 raises ``dashboard:note_ver`` by 1. The names of a trial's note begin with ``dashboard:TRIAL_ID:``.
 """
 
+import json
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import optuna
-from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta, upload_artifact
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import FrozenTrial
 
 from pipeline.config import SearchConfig
@@ -53,7 +54,8 @@ def one_line(text: str) -> str:
 
 def trial_note(model: str, result: Mapping[str, Any], link: str) -> str:
     """The note of a trained trial: model, figures, link to its run, sample text."""
-    seconds = f"{result['epochs']} epochs in {result['train_seconds']:.1f} s, best epoch {result['best_epoch']}"
+    epochs = f"{result['epochs']} epoch{'s' * (result['epochs'] != 1)}"
+    seconds = f"{epochs} in {result['train_seconds']:.1f} s, best epoch {result['best_epoch']}"
     stopped = f"; stopped early: `{result['stopped']}`" if result["stopped"] else ""
     linked = f"[The run in MLflow]({link}): curves, checkpoints, model.\n\n" if link else ""
     return (
@@ -84,10 +86,10 @@ def study_note(config: SearchConfig, space: Space, text: str, vocab_size: int, l
 
 def attach_picture(study: optuna.Study, name: str, png: bytes) -> None:
     """Attach a picture to the study, in place of an earlier one of this file name."""
-    known = {artifact.filename: artifact.artifact_id for artifact in get_all_artifact_meta(study)}
-    if name in known:
-        _artifacts().write(known[name], BytesIO(png))
-        return
+    for artifact_id, filename in _attached(study).items():
+        if filename == name:
+            _artifacts().write(artifact_id, BytesIO(png))
+            return
     with TemporaryDirectory() as folder:
         file = Path(folder) / name
         file.write_bytes(png)
@@ -97,6 +99,16 @@ def attach_picture(study: optuna.Study, name: str, png: bytes) -> None:
 def attach_to_trial(study: optuna.Study, trial: FrozenTrial, picture: Path) -> None:
     """Attach a picture to a trial."""
     _upload(study, trial, picture)
+
+
+def _attached(study: optuna.Study) -> dict[str, str]:
+    """The study's artifacts: id -> file name.
+
+    Optuna's get_all_artifact_meta fails where one was deleted in the dashboard, which then has null in its place.
+    """
+    kept = study._storage.get_study_system_attrs(study._study_id)
+    artifacts = [json.loads(value) for name, value in kept.items() if name.startswith("artifacts:")]
+    return {artifact["artifact_id"]: artifact["filename"] for artifact in artifacts if artifact is not None}
 
 
 def _artifacts() -> FileSystemArtifactStore:

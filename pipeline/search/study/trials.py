@@ -22,10 +22,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
+from pipeline.config import PRUNED, CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RemoteError, TmlmError, TrainingDivergedError, is_out_of_memory
 from pipeline.search.front import Candidate
-from pipeline.search.pruning import PRUNED
 from pipeline.search.space import Space, configs_of, shape_of
 from pipeline.search.study import attributes, dashboard
 from pipeline.search.study.attributes import (
@@ -61,7 +60,7 @@ from pipeline.search.study.samplers import (
 from pipeline.search.study.storage import open_storage, storage_errors
 from pipeline.support.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.text.corpus import Corpus
-from pipeline.training.hardware import check_training_fits
+from pipeline.training.experiment import check_can_train
 
 KILLS_ALLOWED = 1  # kills of a configuration's process, after which it is not retried
 FAILURES_IN_A_ROW = 20  # failed trials without any other outcome between them, after which the search ends
@@ -137,13 +136,11 @@ class Search:
 
     def _check_memory(self) -> None:
         """Raise InputError for a text too short to train on, and for models that don't fit into memory."""
-        spans = self.corpus.spans(self.config.preset)
-        train_chars, test_chars = (spans[split][1] - spans[split][0] for split in ("train", "test"))
         workers = self.config.workers or 1  # auto: as many as fit into memory
         for corner in self.space.corners():
             if self.is_affordable(self.macs_per_char(corner)):
                 model, train = self.configs_of(corner, self.config.seed)
-                check_training_fits(model, train, self.vocab_size, train_chars, test_chars, workers)
+                check_can_train(self.corpus, model, train, workers)
 
     def check_store(self, identity: str, has_run: Callable[[str], bool]) -> None:
         """Raise InputError if the study's runs are in another MLflow store than the one of this ``identity``."""

@@ -19,15 +19,13 @@ from typing import Any, Literal
 
 from pipeline.tracking.names import LOG10_MACS, MACS, recorded_tag
 from pipeline.tracking.ui.charts import Section, chart_state, line, parallel, scatter
-from pipeline.training.metrics import CALIBRATED, CURVES, FURTHER_SIZES, RESULT, SIZE, SPEED
+from pipeline.training.metrics import CALIBRATED, COMPARABLE, CURVES, FURTHER_SIZES, RESULT, SIZE, SPEED
 
 TAG_PREFIX = "mlflow.sharedViewState."
 
 Kind = Literal["models", "seeds", "compute", "search"]
 
 ALL_TEXTS = "models"  # key of the view of all texts
-
-COMPARABLE = "stream"  # value of the tag "protocol" of trainings whose perplexities compare
 
 FIRST_SEEN_MS = 1_767_225_600_000  # 2026-01-01, fixed: the tag's value must not change between commands
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.report.page import explorer
 from pipeline.report.page.explorer import explorer_html
 from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import FAILS, HOLDS, Verdict
@@ -50,12 +49,6 @@ def test_a_point_of_the_front_is_the_mean_of_pooled_perplexities_at_the_best_epo
         assert f"validation perplexity {mean:.2f} (pooled, at the best epoch, 3 seeds)" in html
 
 
-def test_curves_are_drawn_at_the_height_of_their_perplexity():
-    scale = explorer.Scale(2, 32, 244, 20)
-    assert (scale(2), scale(8), scale(32)) == pytest.approx((244, 132, 20))
-    assert scale.ticks == [2, 3, 5, 10, 20, 30]
-
-
 def test_an_unfinished_training_is_hollow_and_not_of_the_front():
     found = of_few("gru-scratch-1x8", "gru-torch-2x32")
     html = explorer_html(with_runs(found, "gru-torch-2x32", (cut(found["gru-torch-2x32"].runs[0], 60),)))
@@ -89,12 +82,6 @@ def test_other_peoples_words_stay_words():
     assert "<b>$" not in html
     assert "</script><b>" not in html
     assert data_of(html)[0]["text"] == "seed 0 writes “</script><b>”"
-
-
-def test_labels_of_lines_that_end_together_do_not_overlap():
-    ends = [("a", 1.0, 100.0), ("b", 1.0, 101.0), ("c", 1.0, 243.0), ("d", 1.0, 244.0), ("other", 2.0, 100.0)]
-    labels = explorer._apart(ends)
-    assert [label.y for label in labels] == pytest.approx([94.5, 106.5, 232, 244, 100])
 
 
 def test_without_trainings_there_is_nothing_to_explore():

@@ -5,8 +5,8 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 from pipeline.report.page.pictures import STYLE, answer_picture, as_file, curves_picture
-from pipeline.report.page.rendering import TEMPLATES
 from pipeline.report.reproduction import Configuration
+from pipeline.support.page.rendering import SHARED
 from tests.report.page.pages import cut
 from tests.report.reproductions import ENDS, reproduction
 
@@ -61,7 +61,7 @@ def test_a_file_is_valid_whatever_the_names_are():
 
 
 def test_a_picture_alone_has_the_colours_of_the_light_page():
-    light = re.search(r":root \{(.*?)\}", (TEMPLATES / "report.css").read_text())
+    light = re.search(r":root \{(.*?)\}", (SHARED / "base.css").read_text())
     assert light
     of_page = dict(re.findall(r"--([\w-]+): (#\w+)", light[1]))
     alone = dict(re.findall(r"var\(--([\w-]+), (#\w+)\)", STYLE))

@@ -1,5 +1,7 @@
 """What optuna-dashboard shows of a study: notes that it reads itself, and pictures."""
 
+import json
+
 import optuna
 import pytest
 from optuna.artifacts import get_all_artifact_meta
@@ -61,6 +63,16 @@ def test_the_note_of_a_trial_has_its_run_and_its_text_wrapped(begin):
     lines = note.split("```")[1].strip().splitlines()
     assert " ".join(lines) == ("it has been said " * 10).strip()
     assert max(map(len, lines)) <= 72
+
+
+def test_a_picture_that_a_person_has_deleted_is_attached_again(study):
+    dashboard.attach_picture(study, "pareto.png", b"one")
+    (artifact,) = get_all_artifact_meta(study)
+    study._storage.set_study_system_attr(study._study_id, f"artifacts:{artifact.artifact_id}", "null")
+    dashboard.attach_picture(study, "pareto.png", b"two")
+    kept = study._storage.get_study_system_attrs(study._study_id)
+    attached = [json.loads(value) for name, value in kept.items() if name.startswith("artifacts:")]
+    assert [artifact["filename"] for artifact in attached if artifact] == ["pareto.png"]
 
 
 @pytest.mark.parametrize(("text", "line"), [("it\nhas ", "it has"), ("时间" * 60, "时间" * 40 + "...")])

@@ -7,7 +7,7 @@ from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.table import Statement
 from pipeline.report.statements.verdicts import FAILS, HOLDS, OPEN, Verdict
 from pipeline.report.table import Reported
-from pipeline.report.wording import listed
+from pipeline.support.wording import listed
 
 
 def judge_caption(statement: Statement, evidence: Evidence) -> Verdict:

@@ -29,7 +29,7 @@ from pipeline.report.statements.verdicts import (
     concluded,
     each_of,
 )
-from pipeline.report.wording import listed
+from pipeline.support.wording import listed
 
 MOST_SEEDS = 1000  # above which a difference is called too small to be told
 

@@ -11,7 +11,7 @@ from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.table import SIZE, Statement
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, WRONG_REASON, Verdict, Word
 from pipeline.report.table import REPORT_SYMBOLS, UNITS, Reported, rounds_to
-from pipeline.report.wording import listed
+from pipeline.support.wording import listed
 
 
 def sized(hidden_size: int, cell: CellName = "gru", num_layers: int = 1) -> Complexity:

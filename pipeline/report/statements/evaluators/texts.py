@@ -13,7 +13,7 @@ from pipeline.report.reproduction import TextFacts
 from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.table import Statement
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, Part, Verdict, Word, concluded, each_of
-from pipeline.report.wording import counted, listed
+from pipeline.support.wording import counted, listed
 
 Texts = Sequence[tuple[str, str]]  # prompt, text including the prompt
 

@@ -11,7 +11,7 @@ from pipeline.report.statements.evidence import Evidence, protocol_epochs
 from pipeline.report.statements.table import Statement
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, Verdict, Word
 from pipeline.report.table import Reported
-from pipeline.report.wording import listed
+from pipeline.support.wording import listed
 
 
 def seconds(reported: Reported) -> float | None:

@@ -1,4 +1,4 @@
-"""Numbers and lists as they are written in sentences and tables of the report."""
+"""Numbers and lists as they are written in sentences and tables of pages."""
 
 from collections.abc import Sequence
 from math import isfinite

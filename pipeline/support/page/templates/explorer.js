@@ -1,7 +1,7 @@
 "use strict";
 // The explorer's readout. Which curves are coloured is decided by the check boxes and the style sheet alone.
 {
-  const figure = document.getElementById("explorer");
+  const figure = document.currentScript.parentElement;
   const svg = figure.querySelector(".curves");
   const front = figure.querySelector(".front");
   const readout = figure.querySelector(".readout");
@@ -15,14 +15,15 @@
   const mean = values => Math.exp(values.reduce((sum, value) => sum + Math.log(value), 0) / values.length);
   const number = value => value >= 1000 ? Math.round(value).toLocaleString("en") : value.toFixed(2);
   const bestEpoch = of => Math.round(of.best.reduce((sum, epoch) => sum + epoch, 0) / of.best.length);
-  const lastEpoch = of => Math.min(...of.val.map(curve => curve.length));
+  const lastEpoch = of => Math.min(...of.val_pooled.map(curve => curve.length));
   const at = (of, curve, epoch) => of[curve].map(values => values[epoch - 1]);
 
   function sentences(of, epoch) {
     const split = (name, curve) => {
       const seeds = at(of, `${curve}_pooled`, epoch);
       const each = seeds.length > 1 ? ` (seeds ${of.seeds.join(", ")}: ${seeds.map(number).join(", ")})` : ` (seed ${of.seeds[0]})`;
-      return `${name} ${number(mean(seeds))}${each}, by the book's average ${number(mean(at(of, curve, epoch)))}`;
+      const other = of[curve] ? `, by the book's average ${number(mean(at(of, curve, epoch)))}` : "";
+      return `${name} ${number(mean(seeds))}${each}${other}`;
     };
     return [
       `${of.name}, ${of.cost}; epoch ${epoch} of ${of.planned}`,
@@ -49,8 +50,9 @@
     });
   }
 
-  const isShown = index => figure.querySelector(`#show-${index}`).checked;
-  const colour = index => { figure.querySelector(`#show-${index}`).checked = true; };
+  const boxes = [...figure.querySelectorAll("input")]; // none if there is a single curve
+  const isShown = index => boxes[index]?.checked ?? true;
+  const colour = index => { if (boxes[index]) boxes[index].checked = true; };
 
   function pointOf(chart, event) {
     return new DOMPoint(event.clientX, event.clientY).matrixTransform(chart.getScreenCTM().inverse());
@@ -78,12 +80,12 @@
     return distances.reduce((near, other) => other.away < near.away ? other : near);
   }
 
-  for (const [chart, nearest] of [[svg, nearestCurve], [front, nearestPoint]]) {
+  for (const [chart, nearest] of [[svg, nearestCurve], ...(front ? [[front, nearestPoint]] : [])]) {
     chart.addEventListener("pointermove", event => { const near = nearest(event); show(near.index, near.epoch); });
     chart.addEventListener("click", event => { const near = nearest(event); colour(near.index); show(near.index, near.epoch); });
   }
 
-  for (const box of figure.querySelectorAll("input")) {
+  for (const box of boxes) {
     const summary = () => show(box.dataset.number, bestEpoch(configurations[box.dataset.number]));
     box.addEventListener("focus", summary);
     box.parentElement.addEventListener("pointerenter", summary);

@@ -1,10 +1,10 @@
-"""Numbers and lists as the report's sentences have them."""
+"""Numbers and lists as the sentences of pages have them."""
 
 from math import inf, nan
 
 import pytest
 
-from pipeline.report.wording import counted, listed, rounded, span
+from pipeline.support.wording import counted, listed, rounded, span
 
 
 @pytest.mark.parametrize(

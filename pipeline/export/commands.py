@@ -1,0 +1,73 @@
+"""The commands that repeat a training or a search, from its recorded options."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import PurePath
+from typing import Any
+
+from models.config import ModelConfig
+from pipeline.config import NOT_COMPUTED, SearchConfig, TrainConfig
+from pipeline.errors import option_name
+from pipeline.text.downloads import is_address, public
+from pipeline.text.sources import is_known_text
+from pipeline.tracking.trainings import WholeSearch, WholeTraining
+
+SEARCH_OPTIONS = [each for each in fields(SearchConfig) if each.metadata and each.name != "storage"]  # an address here
+
+
+def text_option(training: WholeTraining) -> str:
+    """How to name the text: a known text's name, an address, or a file's name without its folder."""
+    text = training.configuration["text"]
+    name, source = text["name"], text["source"]
+    if is_known_text(name, source):
+        return str(name)
+    return public(source) if is_address(source) else PurePath(source).name
+
+
+def train_command(training: WholeTraining) -> str:
+    """The ``tmlm train`` that repeats a training, with every option that a preset might decide otherwise."""
+    recorded = {**training.configuration["model"], **training.configuration["train"]}
+    return _command("train", {**_text_options(training), **_changed(recorded)})
+
+
+def search_command(search: WholeSearch, training: WholeTraining) -> str:
+    """The ``tmlm search`` that repeats a study, of which ``training`` is one, with every option not at its default."""
+    options = {"study_name": search.study, **_text_options(training), **_given(search.options)}
+    return _command("search", options)
+
+
+def _text_options(training: WholeTraining) -> dict[str, Any]:
+    alphabet = training.configuration["corpus"]["alphabet"]
+    return {"corpus": text_option(training), **({"alphabet": alphabet} if alphabet != "letters" else {})}
+
+
+def _changed(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """The recorded options of a training that a preset decides, and the others that are not at their default.
+
+    --budget-seconds is left out: it was converted to --budget-chars, which is among them.
+    """
+    changed = {}
+    for field in (*fields(ModelConfig), *fields(TrainConfig)):
+        value, is_preset = recorded.get(field.name), field.metadata.get("preset") and field.name not in NOT_COMPUTED
+        if field.metadata and value is not None and (is_preset or value != field.default):
+            changed[field.name] = value
+    changed.pop("budget_seconds", None)
+    return changed
+
+
+def _given(params: Mapping[str, str]) -> dict[str, str]:
+    """The options of a search that are not at their default, from the texts of its parameters."""
+    values = {field.name: (params.get(field.name, ""), str(field.default)) for field in SEARCH_OPTIONS}
+    given = {name: value for name, (value, default) in values.items() if value not in ("", default)}
+    return given | ({"stop_hopeless": "true"} if params.get("stop_hopeless") == "True" else {})
+
+
+def _command(name: str, options: Mapping[str, Any]) -> str:
+    return " ".join(["tmlm", name, *_words(options)])
+
+
+def _words(options: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in options.items():
+        yield option_name(name)
+        yield shlex.quote(("on" if value else "off") if isinstance(value, bool) else str(value))

@@ -1,0 +1,143 @@
+"""Trainings by text and configuration, and what the charts show of a configuration."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from models.config import ModelConfig
+from pipeline.config import NOT_COMPUTED, PRUNED, STOPPED_BY_TIME
+from pipeline.support.page.explorer import Series, four_digits
+from pipeline.support.plotting import drawable
+from pipeline.support.statistics import geometric_mean
+from pipeline.support.wording import counted, rounded
+from pipeline.tracking.trainings import WholeTraining
+from pipeline.training.summary import ngram_label
+
+LONGEST_TEXT = 80  # characters of a sample in a chart's readout
+
+SHAPE = ("cell", "num_layers", "hidden_size", "on_top_of")  # what the name of a shape says
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Finished trainings that differ in their seed alone, one for each seed; ``name`` tells it from the others."""
+
+    name: str
+    trainings: tuple[WholeTraining, ...]
+
+    @property
+    def first(self) -> WholeTraining:
+        return self.trainings[0]
+
+    @property
+    def model(self) -> Mapping[str, Any]:
+        model: Mapping[str, Any] = self.first.configuration["model"]
+        return model
+
+    @property
+    def macs_per_char(self) -> int:
+        return int(self.first.result["macs_per_char"])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no training of it was pruned."""
+        return not any(str(each.result["stopped"]).startswith(PRUNED) for each in self.trainings)
+
+    @cached_property
+    def perplexities(self) -> list[float]:
+        """Best validation perplexity of each seed, pooled over the characters, as an n-gram's is."""
+        return drawable([each.result["val_perplexity_pooled"] for each in self.trainings])
+
+    @property
+    def mean(self) -> float:
+        return geometric_mean(self.perplexities)
+
+    @property
+    def run_ids(self) -> set[str]:
+        return {each.run_id for each in self.trainings}
+
+    def series(self, is_shown: bool, on_front: bool) -> Series:
+        """The configuration in the charts."""
+        macs, best = f"{self.macs_per_char:,} MACs per character", rounded(self.mean)
+        curves = {split: [drawable(curve(each, split)) for each in self.trainings] for split in ("train", "val")}
+        planned = max(len(line) for lines in curves.values() for line in lines)
+        text = " ".join(str(self.first.result["texts"][-1]).split())[:LONGEST_TEXT]
+        return Series(
+            name=self.name,
+            shape=f"{self.model['cell'].upper()} {self.model['num_layers']}x{self.model['hidden_size']}",
+            cell=self.model["cell"],
+            title=(
+                f"{self.name}: validation perplexity {best} at the best epoch "
+                f"({counted(len(self.trainings), 'seed')}), {macs}"
+            ),
+            cost=self.macs_per_char,
+            epochs_planned=planned,
+            best=self.perplexities,
+            train=curves["train"],
+            val=curves["val"],
+            figures={
+                "name": self.name,
+                "cost": macs,
+                "seeds": [each.seed for each in self.trainings],
+                "planned": planned,
+                "best": [each.result["best_epoch"] for each in self.trainings],
+                **{f"{split}_pooled": list(map(four_digits, lines)) for split, lines in curves.items()},
+                "text": f"seed {self.first.seed} writes “{text}”",
+            },
+            is_whole=self.is_whole,
+            is_shown=is_shown,
+            on_front=on_front,
+        )
+
+
+def curve(training: WholeTraining, split: str) -> list[float]:
+    """Perplexity by epoch, pooled over the characters where that was recorded beside the protocol's own average."""
+    points = training.curves.get(f"perplexity_pooled/{split}") or training.curves[f"perplexity/{split}"]
+    return [points[epoch] for epoch in sorted(points)]
+
+
+def by_text(trainings: Iterable[WholeTraining]) -> dict[tuple[str, str], list[WholeTraining]]:
+    """Trainings by digest of the text and preset: those that validate on the same characters, the largest group first.
+
+    Figures of different groups can't be compared.
+    """
+    groups: dict[tuple[str, str], list[WholeTraining]] = {}
+    for training in trainings:
+        groups.setdefault((training.corpus_sha256, training.preset), []).append(training)
+    return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
+
+
+def configurations_of(trainings: Sequence[WholeTraining]) -> list[Configuration]:
+    """Group finished trainings of one text by configuration, the lowest mean perplexity first."""
+    groups: dict[tuple[str, str], dict[int, WholeTraining]] = {}
+    for training in trainings:
+        stopped = str(training.result["stopped"])
+        cut = next((reason for reason in (PRUNED, STOPPED_BY_TIME) if stopped.startswith(reason)), "")
+        groups.setdefault((training.config_id, cut), {})[training.seed] = training  # of one seed, the last
+    members = [tuple(seeds[seed] for seed in sorted(seeds)) for seeds in groups.values()]
+    names = _names([group[0] for group in members])
+    found = [Configuration(name, group) for name, group in zip(names, members, strict=True)]
+    return sorted(found, key=lambda each: each.mean)
+
+
+def _names(firsts: Sequence[WholeTraining]) -> list[str]:
+    """A name for each configuration: its shape, and the options in which it differs from others of its shape."""
+    options = [{**each.configuration["model"], **each.configuration["train"]} for each in firsts]
+    shapes = [ModelConfig(**each.configuration["model"]).shape for each in firsts]
+    names = []
+    for own, shape in zip(options, shapes, strict=True):
+        same = [other for other, theirs in zip(options, shapes, strict=True) if theirs == shape]
+        differing = [
+            f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in own.items()
+            if name not in (*SHAPE, *NOT_COMPUTED) and any(other.get(name) != value for other in same)
+        ]
+        names.append(", ".join([shape, *differing[:3]]))
+    return names
+
+
+def ngram_levels(result: Mapping[str, Any]) -> dict[str, float]:
+    """The n-gram that a result compares with, by the label of its level in the charts."""
+    value = result["ngram_val_perplexity"]
+    return {f"{ngram_label(result)} {rounded(value)}": value}

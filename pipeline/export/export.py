@@ -1,0 +1,80 @@
+"""Export a training, a study or an experiment: a page, tables and models, in a folder that needs no MLflow."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import InputError
+from pipeline.export.model_files import CONFIG, ONNX, VOCABULARY, WEIGHTS, ModelFiles, model_files
+from pipeline.export.page import ExportedModel, page
+from pipeline.export.subject import Subject, subject_of
+from pipeline.export.tables import curves_csv, front_csv, runs_csv
+from pipeline.support.files import write_atomically
+from pipeline.tracking.trainings import WholeTraining
+
+PAGE = "index.html"
+
+CONTENTS = {
+    "runs.csv": "one row for each training: options and final figures",
+    "curves.csv": "training and validation perplexity of each epoch",
+    "front.csv": "the members of the front, with their intervals and runs",
+    WEIGHTS: "the weights; tmlm sample takes the file as its MODEL",
+    CONFIG: "the model's options, its text and its figures",
+    VOCABULARY: "the symbols in the order of their ids",
+    ONNX: "one step: ids and state in, logits and new state out",
+}
+
+
+def export(reference: str, folder: Path) -> dict[str, Any]:
+    """Write what ``reference`` names to a folder; returns what it is and the paths of the files.
+
+    Nothing is overwritten. Raises InputError for a file that is there already, for a reference that names nothing or
+    several things, and for what has not finished.
+    """
+    _check_is_free(folder, PAGE)  # before anything is read
+    subject = subject_of(reference)
+    files, models = _models(subject)
+    files |= {"runs.csv": runs_csv(subject.trainings).encode(), "curves.csv": curves_csv(subject.trainings).encode()}
+    if subject.search:
+        result = subject.search.result
+        files["front.csv"] = front_csv(result["front"], result["picks"]).encode()
+    listed = [(name, CONTENTS[Path(name).name]) for name in sorted(files)]
+    files[PAGE] = page(subject, models, listed).encode()  # last: it is complete once the page is there
+    for name in files:
+        _check_is_free(folder, name)
+    for name, data in files.items():
+        write_atomically(folder / name, data)
+    return {
+        "kind": subject.kind,
+        "name": subject.name,
+        "page": str(folder / PAGE),
+        "files": [str(folder / name) for name in sorted(files)],
+        "without_onnx": next((model.without_onnx for model in models), ""),
+    }
+
+
+def _check_is_free(folder: Path, name: str) -> None:
+    if (folder / name).exists():
+        raise InputError(f"--output {folder} has {folder / name} already; give another folder, or remove the file")
+
+
+def _models(subject: Subject) -> tuple[dict[str, bytes], list[ExportedModel]]:
+    """The files of the models by path, and the models: a training's own, or a study's picks, the best last."""
+    files: dict[str, bytes] = {}
+    models, read = [], dict[str, ModelFiles]()  # by run: one may have several names
+    for name, (place, training) in _chosen(subject).items():
+        found = read.get(training.run_id) or model_files(training)
+        read[training.run_id] = found
+        files |= {f"{place}/{file}": data for file, data in found.files.items()}
+        models.append(ExportedModel(name, place, training, found.vocab_size, found.without_onnx))
+    return files, models
+
+
+def _chosen(subject: Subject) -> dict[str, tuple[str, WholeTraining]]:
+    """The trainings whose models are exported: folder and training by name."""
+    if subject.kind == "training":
+        return {subject.name: ("model", subject.trainings[0])}
+    if subject.search is None:
+        return {}
+    by_id = {training.run_id: training for training in subject.trainings}
+    picks = {name: pick["run_id"] for name, pick in subject.search.result["picks"].items()}
+    return {f"@{name}": (f"models/{name}", by_id[run_id]) for name, run_id in picks.items()}

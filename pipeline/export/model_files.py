@@ -1,0 +1,68 @@
+"""The files of an exported model: weights as safetensors, configuration and vocabulary as JSON, one step as ONNX."""
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from pipeline.export.onnx_step import onnx_step
+from pipeline.support.files import BEST_CHECKPOINT
+from pipeline.text.downloads import is_address
+from pipeline.tracking.records import artifact_path
+from pipeline.tracking.trainings import WholeTraining
+from pipeline.training.checkpoints import load_checkpoint, load_model, save_checkpoint
+
+WEIGHTS, CONFIG, VOCABULARY, ONNX = "weights.safetensors", "config.json", "vocabulary.json", "step.onnx"
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """The files of one model by name, its number of symbols, and why there is no ONNX ("" if there is)."""
+
+    files: Mapping[str, bytes]
+    vocab_size: int
+    without_onnx: str
+
+
+def model_files(training: WholeTraining) -> ModelFiles:
+    """Read the best checkpoint of a training. Raises InputError if it is missing or damaged."""
+    path = artifact_path(training.run_id, f"checkpoints/{BEST_CHECKPOINT}")
+    model, vocabulary, facts = load_model(path)
+    step, without_onnx = onnx_step(model)
+    config = {
+        "run_id": training.run_id,
+        "name": training.name,
+        "corpus": training.corpus,
+        "corpus_sha256": training.corpus_sha256,
+        "alphabet": vocabulary.alphabet,
+        "vocab_size": len(vocabulary),
+        "model": facts["model"],
+        "train": facts["train"],
+        "epoch": facts["epoch"],
+        "val_perplexity": training.result["val_perplexity"],
+        "test_perplexity": training.result["test_perplexity"],
+    }
+    files = {
+        WEIGHTS: _weights(path),
+        CONFIG: _json(config),
+        VOCABULARY: _json(list(vocabulary.symbols)),
+        **({ONNX: step} if step else {}),
+    }
+    return ModelFiles(files, len(vocabulary), without_onnx)
+
+
+def _weights(path: Path) -> bytes:
+    """The checkpoint, which is a safetensors file, without the folder that the text was read from."""
+    tensors, facts = load_checkpoint(path)
+    source = facts["corpus"]["source"]
+    if not is_address(source):
+        facts["corpus"]["source"] = PurePath(source).name
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(Path(folder) / WEIGHTS, tensors, facts)
+        return (Path(folder) / WEIGHTS).read_bytes()
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, ensure_ascii=False, indent=1) + "\n").encode()

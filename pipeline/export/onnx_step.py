@@ -1,0 +1,114 @@
+"""One step of a language model as ONNX: a character and a state in, logits and the new state out.
+
+It needs the extra ``onnx`` (onnx and onnxscript). The file is kept only if onnx's own reference evaluator computes what
+torch does.
+"""
+
+import importlib.util
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from models.language_model import LanguageModel, with_row_lookup
+
+EXTRA = ("onnx", "onnxscript")  # packages of the extra
+
+TOLERANCE = 1e-5  # largest difference of a logit or a state from torch's
+
+CHECKED_STEPS = 8
+
+HOW_TO_INSTALL = (
+    "With the extra onnx (pip install '.[onnx]' in the checkout), a step of each model is written as ONNX too."
+)
+
+
+class Step(nn.Module):
+    """ids (B,), the parts of the state, each (L, B, H) -> logits (B, V), the parts of the new state."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        logits, new = self.model(ids[:, None], state if len(state) > 1 else state[0])
+        return (logits[:, 0], *(new if isinstance(new, tuple) else (new,)))
+
+
+def onnx_step(model: LanguageModel) -> tuple[bytes, str]:
+    """The ONNX file of one step and "", or no bytes and the reason for it."""
+    if model.config.on_top_of != "nothing":
+        return b"", "A network on top of an n-gram is not exported as ONNX: its tables are no operator of it."
+    if not all(map(importlib.util.find_spec, EXTRA)):
+        return b"", HOW_TO_INSTALL
+    with _quiet(), torch.no_grad():
+        step = Step(with_row_lookup(model)).eval()
+        exported = _export(step, _parts(model))
+        difference = _largest_difference(Step(model).eval(), exported, _parts(model))
+    if not difference <= TOLERANCE:
+        return b"", f"ONNX differs from torch by {difference:.1g}, more than {TOLERANCE:g}: it was not written."
+    return exported, ""
+
+
+def _parts(model: LanguageModel) -> tuple[Tensor, ...]:
+    """The parts of an initial state of two sequences."""
+    state = model.initial_state(2)
+    return state if isinstance(state, tuple) else (state,)
+
+
+def _names(parts: tuple[Tensor, ...]) -> list[str]:
+    return ["hidden", "cell"][: len(parts)]
+
+
+def _export(step: Step, parts: tuple[Tensor, ...]) -> bytes:
+    """Export with a batch of any size."""
+    names = _names(parts)
+    program = torch.onnx.export(
+        step,
+        (torch.zeros(2, dtype=torch.int64), *parts),
+        dynamo=True,
+        input_names=["ids", *names],
+        output_names=["logits", *(f"next_{name}" for name in names)],
+        dynamic_shapes=({0: "batch"}, tuple({1: "batch"} for _ in parts)),
+        verbose=False,
+    )
+    assert program is not None
+    model = program.model_proto
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        part.ClearField("metadata_props")  # stack traces with this machine's folders
+    exported: bytes = model.SerializeToString()
+    return exported
+
+
+def _largest_difference(step: Step, exported: bytes, parts: tuple[Tensor, ...]) -> float:
+    """The largest difference between ONNX and torch in some steps from a zero state, each from its own last state."""
+    from onnx.reference import ReferenceEvaluator
+
+    evaluator, names, largest = ReferenceEvaluator(exported), _names(parts), 0.0
+    ours, theirs = parts, [part.numpy() for part in parts]
+    for number in range(CHECKED_STEPS):
+        ids = torch.tensor([number, number + 1]) % step.model.vocab_size
+        logits, *ours_next = step(ids, *ours)
+        outputs = evaluator.run(None, {"ids": ids.numpy(), **dict(zip(names, theirs, strict=True))})
+        pairs = zip((logits, *ours_next), outputs, strict=True)
+        largest = max(largest, *((mine - torch.from_numpy(other)).abs().max().item() for mine, other in pairs))
+        ours, theirs = tuple(ours_next), outputs[1:]
+    return largest
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's warnings about packages and operators that are not used here."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,94 @@
+"""The figures of an export as CSV: curves, runs, and the front of a study."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from models.config import ModelConfig
+from pipeline.config import TrainConfig
+from pipeline.export.commands import text_option
+from pipeline.tracking.trainings import WholeTraining
+
+OPTIONS = [field.name for config in (ModelConfig, TrainConfig) for field in fields(config)]
+
+FIGURES = (
+    "val_perplexity",
+    "val_perplexity_pooled",
+    "test_perplexity",
+    "test_bits_per_char",
+    "ngram_order",
+    "ngram_val_perplexity",
+    "ngram_test_perplexity",
+    "mixture_val_perplexity",
+    "mixture_test_perplexity",
+    "best_epoch",
+    "epochs",
+    "stopped",
+    "train_seconds",
+    "chars_per_second",
+    "parameters",
+    "stored_numbers",
+    "macs_per_char",
+    "precision",
+    "device",
+)
+
+FRONT = (
+    "name",
+    "cell",
+    "num_layers",
+    "hidden_size",
+    "macs_per_char",
+    "parameters",
+    "stored_numbers",
+    "val_perplexity",
+    "val_perplexity_low",
+    "val_perplexity_high",
+    "test_perplexity",
+    "probability",
+)
+
+
+def curves_csv(trainings: Iterable[WholeTraining]) -> str:
+    """One row for each training and epoch, with the perplexities as the training reported them."""
+    rows = []
+    for training in trainings:
+        train, val = (training.curves.get(f"perplexity/{split}", {}) for split in ("train", "val"))
+        for epoch in sorted({*train, *val}):
+            rows.append((training.run_id, training.seed, epoch, train.get(epoch), val.get(epoch)))
+    return _csv(("run", "seed", "epoch", "train_perplexity", "val_perplexity"), rows)
+
+
+def runs_csv(trainings: Iterable[WholeTraining]) -> str:
+    """One row for each training, whatever became of it: options and final figures."""
+    heads = ("run", "name", "status", "study", "role", "corpus", "corpus_sha256", "text", "alphabet")
+    rows = []
+    for each in trainings:
+        options = {**each.configuration["model"], **each.configuration["train"]}
+        own = (each.run_id, each.name, each.status, each.study, each.role, each.corpus)
+        text = (each.corpus_sha256, text_option(each), each.configuration["corpus"]["alphabet"])
+        rows.append((*own, *text, *_values(options, OPTIONS), *_values(each.result, FIGURES)))
+    return _csv((*heads, *OPTIONS, *FIGURES), rows)
+
+
+def front_csv(front: Iterable[Mapping[str, Any]], picks: Mapping[str, Mapping[str, Any]]) -> str:
+    """One row for each member of a study's front, with the picks' names and its runs."""
+    rows = []
+    for member in front:
+        names = [name for name, pick in picks.items() if pick["run_id"] in member["run_ids"]]
+        rows.append((*_values(member, FRONT), " ".join(names), " ".join(member["run_ids"])))
+    return _csv((*FRONT, "picks", "runs"), rows)
+
+
+def _values(row: Mapping[str, Any], names: Iterable[str]) -> list[Any]:
+    return [row.get(name) for name in names]
+
+
+def _csv(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(heads)
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,42 @@
+"""Copy modules of this project as a package with a name of its own, which clashes with no other module.
+
+A process that loads the copy may have modules called ``models`` or ``pipeline`` of another project or version.
+"""
+
+import ast
+from hashlib import sha256
+from pathlib import Path
+
+from pipeline.support.code_digest import OURS, ROOT, modules_behind
+
+
+def copy_as_package(module: str, folder: Path) -> Path:
+    """Copy a module and all modules of this project that it imports; returns the folder of the new package.
+
+    The package is called tmlm_ and a digest of what was copied. Imports among the modules are renamed.
+    """
+    sources = {file: (ROOT / file).read_text(encoding="utf-8") for file in _files_behind(module)}
+    digest = sha256("\0".join(f"{file}\0{source}" for file, source in sources.items()).encode()).hexdigest()
+    package = folder / f"tmlm_{digest[:12]}"
+    for file, source in sources.items():
+        (package / file).parent.mkdir(parents=True, exist_ok=True)
+        (package / file).write_text(_renamed(source, package.name), encoding="utf-8")
+    (package / "__init__.py").write_text(f'"""A copy of what {module} of time-machine-lm needs."""\n', encoding="utf-8")
+    return package
+
+
+def _files_behind(module: str) -> list[Path]:
+    """The files of a module, of what it imports, and of their packages, in alphabetical order."""
+    files = [Path(*name.split(".")).with_suffix(".py") for name in modules_behind(module)]
+    packages = {parent / "__init__.py" for file in files for parent in file.parents if parent.parts}
+    return sorted({*files, *packages})
+
+
+def _renamed(source: str, package: str) -> str:
+    """Let ``from models... import`` and ``from pipeline... import`` import from the package."""
+    lines = source.splitlines(keepends=True)
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in OURS:
+            line = lines[node.lineno - 1]
+            lines[node.lineno - 1] = line.replace(f"from {node.module}", f"from {package}.{node.module}", 1)
+    return "".join(lines)

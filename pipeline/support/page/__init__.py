@@ -1,0 +1,1 @@
+"""What HTML pages share: templates, style sheet, and charts as inline SVG."""

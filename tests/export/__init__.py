@@ -1,0 +1,1 @@
+"""Exports of runs, studies and experiments."""

@@ -1,0 +1,85 @@
+"""Trainings and searches that nobody has made: plausible figures by a formula, and other people's words."""
+
+from dataclasses import asdict
+from math import exp
+from typing import Any
+
+from models.complexity import closed_form
+from pipeline.config import resolve
+from pipeline.export.subject import Subject
+from pipeline.tracking.trainings import WholeSearch, WholeTraining
+
+VOCAB_SIZE, EPOCHS = 28, 20
+
+
+def training(number: int = 0, seed: int = 0, epochs: int = EPOCHS, **changes: Any) -> WholeTraining:
+    """A finished training of a shape of its own for each number; ``changes`` are fields of it."""
+    cell = ("rnn", "gru", "lstm")[number % 3]
+    model, train = resolve({"cell": cell, "hidden_size": 8 + 4 * number, "epochs": epochs, "seed": seed})
+    size, last = closed_form(model, VOCAB_SIZE), 4 + 4 / (1 + number) + 0.01 * seed
+    val = {epoch: last + (24 - last) * exp(-6 * epoch / epochs) for epoch in range(1, epochs + 1)}
+    figures = {
+        "val_perplexity": val[epochs],
+        "val_perplexity_pooled": val[epochs],
+        "test_perplexity": last + 0.1,
+        "test_bits_per_char": 2.0,
+        "ngram_val_perplexity": 3.66,
+        "ngram_test_perplexity": 3.72,
+        "ngram_order": 7,
+        "mixture_val_perplexity": 3.6,
+        "mixture_test_perplexity": 3.7,
+        "mixture_kind": "geometric",
+        "mixture_weight": 0.1,
+        "best_epoch": epochs,
+        "epochs": epochs,
+        "stopped": "",
+        "train_seconds": 12.3,
+        "device": "cpu",
+        "parameters": size.parameters,
+        "stored_numbers": size.parameters,
+        "macs_per_char": size.macs_per_char,
+        "texts": ["it has the the"],
+    }
+    fields: dict[str, Any] = {
+        "run_id": f"{number:028x}{seed:04x}",
+        "name": f"{model.shape}-s{seed}",
+        "status": "FINISHED",
+        "corpus": "time-machine",
+        "corpus_sha256": "9f258ead" + 56 * "0",
+        "configuration": {
+            "corpus": {"corpus": "auto", "alphabet": "letters"},
+            "model": asdict(model),
+            "train": asdict(train),
+            "text": {"name": "time-machine", "source": "https://example.org/timemachine.txt"},
+        },
+        "curves": {"perplexity/train": {epoch: 0.95 * value for epoch, value in val.items()}, "perplexity/val": val},
+        "result": figures,
+    }
+    return WholeTraining(**{**fields, **changes})
+
+
+def study(trials: int = 3, name: str = "tiny", **changes: Any) -> Subject:
+    """A search whose front has all configurations, the last with two seeds; ``changes`` are of each training."""
+    trainings = tuple(training(number, **changes) for number in range(trials))
+    again = training(trials - 1, seed=1, **changes)
+    members = [(each,) for each in trainings[:-1]] + [(trainings[-1], again)]
+    front = [
+        {
+            "name": runs[0].name.removesuffix("-s0"),
+            "macs_per_char": runs[0].result["macs_per_char"],
+            "parameters": runs[0].result["parameters"],
+            "val_perplexity": runs[0].result["val_perplexity"],
+            "val_perplexity_low": None,
+            "val_perplexity_high": None,
+            "test_perplexity": runs[0].result["test_perplexity"],
+            "probability": None,
+            "run_ids": [run.run_id for run in runs],
+        }
+        for runs in members
+    ]
+    sentences = {"small": "It is the smallest.", "knee": "It is the knee.", "best": "It has the lowest perplexity."}
+    picks = {pick: {"run_id": trainings[-1].run_id, "sentence": text} for pick, text in sentences.items()}
+    result = {"front": front, "picks": picks, "study_name": name}
+    options = {"study_name": name, "trials": str(trials), "sampler": "known-cost", "hidden_size": "8..400"}
+    search = WholeSearch("5" * 32, name, options, result, (*trainings, again))
+    return Subject("study", name, search.trainings, search)

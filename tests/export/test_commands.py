@@ -1,0 +1,60 @@
+"""The command on a page repeats what was recorded: read by the command line, it gives the same configuration."""
+
+import shlex
+from dataclasses import asdict, fields
+from typing import Any
+
+import pytest
+
+from models.config import ModelConfig
+from pipeline.cli.main import cli
+from pipeline.config import SearchConfig, TrainConfig, resolve
+from pipeline.export.commands import search_command, text_option, train_command
+from pipeline.tracking.trainings import WholeSearch
+from tests.export.made_up import training
+
+
+def parsed(command: str) -> dict[str, Any]:
+    """The options of a command by name, as its function gets them."""
+    program, name, *words = shlex.split(command)
+    assert program == "tmlm"
+    return cli.commands[name].make_context(name, words).params
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"cell": "gru", "num_layers": 3, "hidden_size": 40, "seed": 7, "epochs": 3, "threads": 2},
+        {"preset": "report", "cell": "rnn", "implementation": "scratch"},
+        {"preset": "best", "residual": True, "calibrate": False, "max_seconds": 5.0},
+        {"on_top_of": "ngram", "hidden_size": 64, "train_chars": 9000},
+    ],
+)
+def test_a_training_is_repeated_with_every_option_that_it_had(options):
+    model, train = resolve(options, 50_000)
+    configuration = {**training().configuration, "model": asdict(model), "train": asdict(train)}
+    given = parsed(train_command(training(configuration=configuration)))
+    own = {field.name for config in (ModelConfig, TrainConfig) for field in fields(config)}
+    assert resolve({name: value for name, value in given.items() if name in own}, 1_000_000) == (model, train)
+    assert given["corpus"] == "time-machine"
+
+
+def test_seconds_of_a_budget_are_repeated_as_the_characters_that_they_came_to():
+    train = {**training().configuration["train"], "epochs": None, "budget_seconds": 20.0, "budget_chars": 123_000}
+    given = parsed(train_command(training(configuration={**training().configuration, "train": train})))
+    assert (given["budget_seconds"], given["budget_chars"]) == (None, 123_000)
+
+
+def test_a_study_is_repeated_with_every_option_that_is_not_its_default():
+    options = {"study_name": "it's", "trials": "12", "budget_macs": "0", "workers": "None", "stop_hopeless": "True"}
+    given = parsed(search_command(WholeSearch("5" * 32, "it's", options, {}), training()))
+    assert given.pop("stop_hopeless") is True
+    names = {field.name for field in fields(SearchConfig)}
+    config = SearchConfig(**{name: value for name, value in given.items() if name in names})
+    assert config == SearchConfig(study_name="it's", trials=12)
+
+
+def test_a_file_is_named_without_its_folder():
+    text = {"name": "novel", "source": "/home/somebody/secret/novel.txt"}
+    assert text_option(training(configuration={**training().configuration, "text": text})) == "novel.txt"

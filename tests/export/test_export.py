@@ -1,0 +1,127 @@
+"""``tmlm export``: what a reference names, the files, and that nothing is overwritten."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+from safetensors.numpy import load_file
+
+from pipeline.errors import InputError
+from pipeline.export.export import export
+from pipeline.export.subject import subject_of
+from pipeline.tracking.store import setup
+from pipeline.training.checkpoints import load_checkpoint, load_model
+from tests.cli.commands import run
+
+
+@pytest.fixture(autouse=True)
+def _without_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its exporter takes seconds, and its file is looked at in test_onnx_step."""
+    monkeypatch.setattr("pipeline.export.onnx_step.EXTRA", ("no_such_package",))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "page"
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_training_becomes_a_page_two_tables_and_its_model(trained, folder):
+    code, out, _ = run("export", "latest", "-o", str(folder), "--json")
+    result = json.loads(out)
+    assert (code, result["kind"], result["page"]) == (0, "training", str(folder / "index.html"))
+    names = {str(Path(file).relative_to(folder)) for file in result["files"]}
+    model = {"model/weights.safetensors", "model/config.json", "model/vocabulary.json"}
+    assert names == {"index.html", "runs.csv", "curves.csv", *model}
+    assert names == {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert "behind the" in (folder / "index.html").read_text()
+
+
+def test_the_tables_have_each_epoch_and_every_option(trained, folder):
+    export(trained.run_id, folder)
+    epochs = rows_of(folder / "curves.csv")
+    assert [float(row["val_perplexity"]) for row in epochs] == pytest.approx(trained.result["val_perplexities"])
+    assert {(row["run"], row["seed"]) for row in epochs} == {(trained.run_id, "0")}
+    (row,) = rows_of(folder / "runs.csv")
+    assert (row["hidden_size"], row["batch_size"], row["status"]) == ("8", "32", "FINISHED")
+    assert float(row["test_perplexity"]) == trained.result["test_perplexity"]
+
+
+def test_the_weights_are_the_models_and_name_no_folder(trained, folder, small_text):
+    export(trained.run_id, folder)
+    weights = folder / "model" / "weights.safetensors"
+    model, vocabulary, _ = load_model(weights)
+    assert load_file(weights)["model.output.weight"].shape == (28, 8)
+    assert load_checkpoint(weights)[1]["corpus"]["source"] == small_text.name
+    assert json.loads((folder / "model" / "vocabulary.json").read_text()) == list(vocabulary.symbols)
+    config = json.loads((folder / "model" / "config.json").read_text())
+    assert config["model"]["hidden_size"] == model.config.hidden_size
+    assert all(str(small_text.parent) not in file.read_text("latin-1") for file in folder.rglob("*.*"))
+
+
+@pytest.mark.parametrize("name", ["index.html", "model/config.json"])
+def test_nothing_is_overwritten(trained, folder, name):
+    (folder / name).parent.mkdir(parents=True)
+    (folder / name).write_text("mine")
+    code, _, err = run("export", "latest", "-o", str(folder))
+    assert code == 2
+    assert f"has {folder / name} already" in err
+    assert [path for path in folder.rglob("*") if path.is_file()] == [folder / name]
+
+
+def test_a_folder_with_other_files_is_used(trained, folder):
+    folder.mkdir()
+    (folder / "notes.txt").write_text("mine")
+    export("latest", folder)
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "index.html").is_file()
+
+
+def test_a_pipelines_run_stands_for_its_training(trained):
+    run_id = begun({"stage": "pipeline", "mlflow.tmlm.trained_run": trained.run_id})
+    assert subject_of(run_id).trainings[0].run_id == trained.run_id
+
+
+def test_an_experiment_has_its_finished_trainings(trained, folder):
+    begun({"stage": "train"})
+    result = export(experiment_name(), folder)
+    assert (result["kind"], len(rows_of(folder / "runs.csv"))) == ("experiment", 1)
+    assert subject_of(setup().experiment_id).name == experiment_name()
+
+
+def test_a_reference_that_names_two_things_is_refused(trained):
+    begun({"stage": "search", "study": experiment_name()})
+    with pytest.raises(InputError, match=r"names the study of the run .* and the experiment"):
+        subject_of(experiment_name())
+
+
+def test_a_reference_that_names_nothing_is_refused_with_the_studies_there_are(trained):
+    begun({"stage": "search", "study": "first"})
+    with pytest.raises(InputError, match=r"nothing is no run, study or experiment of .* \(studies here: first\)"):
+        subject_of("nothing")
+
+
+def test_a_study_without_a_result_is_refused_with_the_command_that_finishes_it(trained):
+    begun({"stage": "search", "study": "first"})
+    with pytest.raises(InputError, match="tmlm search --study-name first"):
+        subject_of("first")
+
+
+def test_a_run_of_another_command_is_refused(trained):
+    with pytest.raises(InputError, match="is a run of `tmlm prepare`"):
+        subject_of(begun({"stage": "prepare"}))
+
+
+def begun(tags: dict[str, str]) -> str:
+    """The id of a new run with these tags."""
+    return str(MlflowClient().create_run(setup().experiment_id, tags=tags).info.run_id)
+
+
+def experiment_name() -> str:
+    return str(MlflowClient().get_experiment(setup().experiment_id).name)

@@ -1,0 +1,109 @@
+"""The page of an export: one file with everything from the record as words, read without scripts, MLflow or network."""
+
+import re
+from base64 import b64encode
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from pipeline.export.page import ExportedModel, page
+from pipeline.export.subject import Subject
+from tests.export.made_up import study, training
+from tests.report.page.pages import Page
+
+HOSTILE = """<script>alert(1)</script><b onclick='x()'>&"$1</b>"""
+
+
+@pytest.fixture(autouse=True)
+def _record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The samples and environment of trainings that are in no store."""
+    samples = [{"prompt": HOSTILE, "method": "greedy", "text": f"{HOSTILE} writes"}]
+    monkeypatch.setattr("pipeline.export.page.read_json", lambda run_id, path: {"samples": samples})
+    monkeypatch.setattr("pipeline.export.page.read_yaml", lambda run_id, path: {"python": HOSTILE, "packages": {}})
+
+
+def of(subject: Subject) -> str:
+    best = subject.trainings[-1]
+    models = [ExportedModel("@best", "models/best", best, 28, "")] if subject.kind != "experiment" else []
+    return page(subject, models, [("runs.csv", "one row for each training")])
+
+
+def alone(**changes: Any) -> Subject:
+    return Subject("training", str(changes.get("name", "lstm-1x8-s0")), (training(2, **changes),))
+
+
+def texts(html: str) -> str:
+    """The visible words of a page."""
+    return " ".join("".join(Page(html).texts.values()).split())
+
+
+@pytest.mark.parametrize("subject", [alone(), study(), Subject("experiment", "lab", study().trainings)])
+def test_the_page_needs_nothing_but_itself(subject):
+    html = of(subject)
+    assert not [tag for tag, _ in Page(html).tags if tag in ("img", "link", "iframe")]
+    assert not re.search(r"@import|url\(|https?://(?!www\.w3\.org)|javascript:", html)
+
+
+def test_the_page_runs_its_own_scripts_only():
+    html = of(study())
+    scripts = re.findall("<script>(.*?)</script>", html, re.DOTALL)
+    sources = {f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts}
+    policy = re.search(r"Content-Security-Policy\" content=\"default-src 'none'; [^\"]*script-src ([^\"]*)\"", html)
+    assert policy
+    assert set(policy[1].split()) == sources
+
+
+def test_a_study_of_100_trials_is_under_2_mb():
+    assert len(of(study(100)).encode()) < 2_000_000
+
+
+@pytest.mark.parametrize(
+    "subject",
+    [
+        alone(name=HOSTILE, corpus=HOSTILE),
+        study(2, HOSTILE, corpus=HOSTILE),
+        Subject("experiment", HOSTILE, (training(name=HOSTILE, corpus=HOSTILE),)),
+    ],
+)
+def test_other_peoples_words_stay_words(subject):
+    html = of(subject)
+    assert "<script>alert" not in html
+    assert not [tag for tag, attributes in Page(html).tags if "onclick" in attributes]
+    assert HOSTILE in texts(html)
+    assert f"{HOSTILE} writes" in texts(html)
+
+
+def test_the_verdict_and_a_text_come_before_everything_else():
+    top = Page(of(alone())).texts[""]
+    assert "on time-machine" in top
+    assert "The network is behind the 7-gram on validation" in top
+    assert "writes" in top
+
+
+def test_trainings_on_different_characters_share_no_chart():
+    other = training(1, corpus="novel", corpus_sha256="1" * 64)
+    report = training(0)
+    train = {**report.configuration["train"], "preset": "report"}
+    report = training(0, configuration={**report.configuration, "train": train})
+    html = of(Subject("experiment", "lab", (training(0), training(1), other, report)))
+    titles = re.findall(r"<section id=\"charts-\d\">\s*<h2>(.*?)</h2>", html)
+    assert titles == ["time-machine, preset stream", "novel, preset stream", "time-machine, preset report"]
+    assert html.count('<figure class="explorer') == 3
+
+
+def test_a_pruned_trial_is_hollow():
+    subject = study()
+    pruned = training(0, result={**training(0).result, "stopped": "hopeless: it can't reach the front"})
+    html = of(Subject("study", "tiny", (pruned, *subject.trainings[1:]), subject.search))
+    hollow = [tag for tag in Page(html).all("g") if "hollow" in (tag.get("class") or "").split()]
+    assert len(hollow) == 1
+
+
+def test_configurations_of_one_shape_are_told_apart_by_what_differs():
+    first = training(0)
+    train = {**first.configuration["train"], "learning_rate": 0.5}
+    second = training(0, run_id="2" * 32, configuration={**first.configuration, "train": train})
+    html = of(Subject("experiment", "lab", (first, second)))
+    assert "rnn-1x8, learning_rate 0.015" in html
+    assert "rnn-1x8, learning_rate 0.5" in html
