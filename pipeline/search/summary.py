@@ -120,12 +120,10 @@ def search_table(
     chosen: Mapping[str, Pick],
     registered: Mapping[str, Registration],
     counts: Mapping[str, int],
-    links: Mapping[str, str],
-    how_to_start: str,
+    link: str,
 ) -> str:
-    """The text that the search prints at its end: front, picks, hypervolume, counts and links."""
-    linked = "\n".join(f"  {label:<7} {url}" for label, url in links.items())
-    tail = f"  {_counted(counts)}\n\n{linked}\n  ({how_to_start})"
+    """The text that the search prints at its end: front, picks, hypervolume, counts and the link."""
+    tail = f"  {_counted(counts)}\n\n{indent(link, '  ')}"
     if not evaluated.front:
         return f"{name}\n\n  {NO_FRONT}\n{tail}"
     heads = ("", "MACs/char", "parameters", "validation", "seeds", "test", "chance")

@@ -32,10 +32,11 @@ from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.statistics import PairedComparison, paired
 from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
 from pipeline.text.corpus import Corpus, load_corpus
-from pipeline.tracking import links, records, store
+from pipeline.tracking import records, store
 from pipeline.tracking.liveness import close_dead_runs, close_the_dead
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import corpus_keys, corpus_options, corpus_tags, parent_run, record_datasets, step_key
+from pipeline.tracking.ui import links
 from pipeline.training.checkpoints import load_model
 from pipeline.training.evaluation import costs_of, costs_of_mixture
 from pipeline.training.hardware import check_training_fits, choose_threads, training_bytes, worker_count
@@ -64,11 +65,6 @@ class AnswerRun:
     findings: Findings = field(repr=False)
     sentences: Mapping[str, str]
     result: dict[str, Any] = field(repr=False)
-
-    @property
-    def links(self) -> dict[str, str]:
-        """Links into the UI: the models of the text, and the answer's run."""
-        return links.links_to(self.result["corpus_sha256"], self.run_id)
 
 
 def answer(

@@ -45,12 +45,13 @@ from pipeline.support.signals import defer_signals, name_of, signal_of
 from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records, runs, store
-from pipeline.tracking.links import link_to_run, links_to
 from pipeline.tracking.liveness import close_dead_runs, close_the_dead
 from pipeline.tracking.records import RecordedRun
 from pipeline.tracking.registry import Claim, Owner, Registration, register_picks
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, corpus_options, corpus_tags, parent_run, record_datasets
+from pipeline.tracking.ui import views
+from pipeline.tracking.ui.links import link_to_curves, link_to_run, link_to_search
 from pipeline.training.checkpoints import load_model
 from pipeline.training.hardware import training_bytes, worker_count
 from pipeline.training.timing import (
@@ -79,11 +80,6 @@ class SearchRun:
     counts: Mapping[str, int]
     registered: Mapping[str, Registration] = field(repr=False)
     result: dict[str, Any] = field(repr=False)
-
-    @property
-    def links(self) -> dict[str, str]:
-        """Links into the UI: the models of the text, and the search's run."""
-        return links_to(self.result["corpus_sha256"], self.run_id)
 
 
 def search(
@@ -122,6 +118,8 @@ def _parent(study: Search, earlier: RecordedRun | None) -> Iterator[TrackedRun]:
         if earlier is None:
             study.check_store(store.identity(), runs.has_run)  # of two that start it at once, the second is refused
             study.parent = run.id
+        view = views.search(study.config.study_name, study.corpus.label, run.id)
+        store.tag_experiment(run.store.experiment_id, dict([view.tag]))
         yield run
 
 
@@ -214,7 +212,7 @@ class _SearchDriver:
         done = f" ({counted} are done)" if counted else ""
         self.say(
             f"{left} trials{done} and the confirmations of their front: {about}."
-            f"\nStudy {config.study_name} in {store.shown(storage_url(config))}; {link_to_run(self.run.id)}"
+            f"\nStudy {config.study_name} in {store.shown(storage_url(config))}; {link_to_search(self.run.id)}"
         )
 
     def _confirmations_left(self) -> float:
@@ -310,7 +308,7 @@ class _SearchDriver:
         self.study.give_up(f"stopped by {name_of(signum)}" if signum else f"the search ended: {type(error).__name__}")
 
     def _dashboard_link(self, run_id: str) -> tuple[str, Path | None]:
-        link = link_to_run(run_id)
+        link = link_to_curves(run_id)
         try:
             picture = records.artifact_path(run_id, CURVES_PLOT)
         except store.REFUSALS as error:

@@ -57,7 +57,8 @@ from pipeline.tracking.logged_model import log_model
 from pipeline.tracking.names import recorded_tag, recorded_tags
 from pipeline.tracking.records import artifact_path, resumable_run, tag
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
-from pipeline.tracking.views import view_tag
+from pipeline.tracking.ui import views
+from pipeline.tracking.ui.links import command
 
 log = logging.getLogger(__name__)
 
@@ -301,7 +302,8 @@ def tracked_run(
         with defer_signals(), store_errors(), quiet_warnings():
             close_the_dead(store)
             if digest := tags.get("corpus.sha256"):
-                tag_experiment(store.experiment_id, dict([view_tag(f"{tags['corpus']}: models", digest)]))
+                of_text = views.of_text(tags["corpus"], digest)
+                tag_experiment(store.experiment_id, dict(view.tag for view in of_text))
             all_tags = {"stage": stage, **process_tags(), **git_tags(), **tags}  # set when the run is created
             run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)
             _open.append(run)
@@ -313,7 +315,7 @@ def tracked_run(
         if signum := signals.signal_of(error):
             status, failure = RunStatus.KILLED, f"stopped by {signals.name_of(signum)}"
         elif run and stage == "train" and "study" not in tags and _may_be_resumed(error):
-            error.add_note(f"then resume it with: tmlm train --resume {run.id}")
+            error.add_note(f"then resume it with: {command()} train --resume {run.id}")
         raise
     finally:
         with defer_signals():

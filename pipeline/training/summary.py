@@ -213,10 +213,9 @@ def pipeline_table(
     name: str,
     seconds: Mapping[str, tuple[float, bool]],
     result: Mapping[str, Any],
-    links: Mapping[str, str],
-    how_to_start: str,
+    link: str,
 ) -> str:
-    """What the main job prints: comparison with the baseline, cost, time of each step, a sample and links."""
+    """What the main job prints: comparison with the baseline, cost, time of each step, a sample and the link."""
     spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
     stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
     return (
@@ -225,7 +224,5 @@ def pipeline_table(
         f"  {sizes(result)}; trained in "
         f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}\n"
         f"  time: {spent}\n\n"
-        f"{wrapped(result['texts'][0], indent='  ')}\n\n"
-        + "\n".join(f"  {label:<7} {url}" for label, url in links.items())
-        + f"\n  ({how_to_start})"
+        f"{wrapped(result['texts'][0], indent='  ')}\n\n" + indent(link, "  ")
     )

@@ -16,9 +16,10 @@ from pipeline import config
 from pipeline.cli.main import cli
 from pipeline.config import resolve
 from pipeline.errors import InputError, RecordingError
-from pipeline.tracking import records, runs, views
+from pipeline.tracking import records, runs
 from pipeline.tracking.logged_model import SIGNATURE
 from pipeline.tracking.store import setup
+from pipeline.tracking.ui import views
 
 
 def rows(database: Path, query: str) -> list[tuple]:
@@ -31,10 +32,8 @@ def test_the_views_of_all_texts_and_of_each_recorded_text_are_stored_with_the_ex
     with runs.tracked_run("train", "a run", text):
         pass
     tags = MlflowClient().get_experiment("0").tags
-    for label, digest in (("All texts: models", None), ("topics: models", "ab" * 32)):
-        key, value = views.view_tag(label, digest)
-        assert tags[key] == value
-    assert records.texts_with_views() == {"topics": "ab" * 32, "all texts": None}
+    expected = dict(view.tag for view in (views.all_texts(), *views.of_text("topics", "ab" * 32)))
+    assert {key: value for key, value in tags.items() if key.startswith(views.TAG_PREFIX)} == expected
 
 
 def test_a_run_that_has_ended_is_never_taken_up_again(store, monkeypatch):
