@@ -16,7 +16,12 @@ from typing import Any, Literal
 import yaml
 
 from models.config import ModelConfig
-from pipeline.config import STOPPED_BY_TIME, CorpusConfig, TrainConfig, config_id
+from pipeline.config import (
+    STOPPED_BY_TIME,
+    CorpusConfig,
+    TrainConfig,
+    config_id,
+)
 from pipeline.errors import InputError, option_name
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
@@ -42,10 +47,11 @@ from pipeline.tracking.step import (
     same_text,
     step_key,
 )
+from pipeline.tracking.ui.links import command
 from pipeline.training import figures
 from pipeline.training.experiment import MAY_CHANGE, Experiment, Observer, Result, check_can_train, steps_kept
 from pipeline.training.loop import EpochPoint, Training
-from pipeline.training.metrics import epoch_metrics, final_metrics, size_metrics, split_of
+from pipeline.training.metrics import epoch_metrics, final_metrics, protocol_of, size_metrics, split_of
 from pipeline.training.samples import prompts_for, sample_texts
 from pipeline.training.summary import complexity_text, samples_table, training_note
 from pipeline.training.timing import Timing, TimingTask, time_training
@@ -229,11 +235,12 @@ def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig,
             result = experiment.run(recorder.observer)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | SystemExit) and not setting.study:  # a search resumes by itself
-                log.warning("The epochs trained so far are kept. Resume with: tmlm train --resume %s", run.id)
+                resume_command = f"{command()} train --resume {run.id}"
+                log.warning("The epochs trained so far are kept. Resume with: %s", resume_command)
             run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
             raise
     run.send_checkpoints()
-    _record_result(run, corpus, model, config, result)
+    _record_result(run, corpus, model, config, result, bool(setting.study))
     run.forget_checkpoints()
     kept = {"checkpoint": run.address_of(f"checkpoints/{BEST_CHECKPOINT}")} if run.has_remote_artifacts else {}
     return {
@@ -401,17 +408,14 @@ def _record_environment(run: TrackedRun, epoch: int) -> None:
         run.yaml(f"environment-from-epoch-{epoch:04d}.yaml", environment)
 
 
-def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
-    """Record a finished training: the model, metrics, plots, size, sample texts and the page's text."""
-    assert result.checkpoint is not None
-    text = prompts_for(corpus.vocabulary)[0]
-    model_id = run.model(model.shape, result.checkpoint, text, result.best.epoch, {"corpus": corpus.label})
-    metrics = final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters)
-    of_splits = {split: dataset_of(corpus, config.preset, split) for split in ("val", "test")}
-    datasets = {key: of_splits[split] for key in metrics if (split := split_of(key))}
-    run.constants(metrics, model_id, datasets)
+def _record_result(
+    run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result, is_of_study: bool
+) -> None:
+    """Record a finished training: plots, size, sample texts, the model, metrics and the page's text."""
     if result.stopped:
         run.tags({"stopped": result.stopped})
+    if protocol := protocol_of(corpus.train_chars, model, config, result.stopped, is_of_study):
+        run.tags({"protocol": protocol})
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
     baselines = result.baselines["val"].perplexities()
     title = f"{run.name} on {corpus.label}"
@@ -421,7 +425,19 @@ def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: 
     run.text("samples/final.md", samples_table(result.samples))
     run.json("samples/final.json", {"samples": [asdict(sample) for sample in result.samples]})
     run.json(records.COSTS_FILE, result.block_costs)
+    _record_model(run, corpus, model, config, result)
     run.note(training_note(corpus, model, config, result))
+
+
+def _record_model(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
+    """Log the best epoch's model, and the final metrics, which the model and the splits of the text have too."""
+    assert result.checkpoint is not None
+    example = prompts_for(corpus.vocabulary)[0]
+    model_id = run.model(model.shape, result.checkpoint, example, result.best.epoch, {"corpus": corpus.label})
+    metrics = final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters)
+    datasets = {split: dataset_of(corpus, config.preset, split) for split in ("val", "test")}
+    measured = {key: datasets[split] for key in metrics if (split := split_of(key))}
+    run.constants(metrics, model_id, measured)
 
 
 # --- in worker processes ---------------------------------------------------------------------------------------------
