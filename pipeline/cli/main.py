@@ -65,8 +65,9 @@ def cli() -> None:
     \b
     tmlm pipeline                          prepare, train, evaluate and sample
     tmlm train --cell gru --hidden-size 64
-    tmlm sample RUN_ID --prompt "it has"
-    tmlm ui                                look at the recorded runs
+    tmlm sample latest --prompt "it has"   from the model that was trained last
+    tmlm runs                              list what was trained
+    tmlm ui                                look at it in the browser
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

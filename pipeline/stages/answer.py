@@ -126,6 +126,7 @@ class _AnswerDriver:
         workers = self._workers(waiting) if waiting else 1
         with search_progress(self.run.name, workers, CLOSING_SECONDS) as self.bar:
             if waiting:
+                self.run.params({"workers": workers})
                 with make_pool(workers) as pool:
                     self._estimate(pool, waiting, workers)
                     self._train(pool, waiting)
@@ -240,8 +241,8 @@ class _AnswerDriver:
         findings = self._findings()
         sentences = three_sentences(findings)
         result = self._result(findings, sentences, seconds / 60)
-        self.run.picture("plots/answer.png", figures.answer_picture(findings))
-        self.run.picture("plots/costs.png", figures.costs_picture(findings))
+        self.run.picture("plots/answer.png", figures.answer_picture(findings), self.config.seeds)
+        self.run.picture("plots/costs.png", figures.costs_picture(findings), self.config.seeds)
         self.run.constants(_metrics(findings))
         self.run.json(records.RESULT_FILE, result)
         expected = "" if self.minutes_expected is None else f" {self.minutes_expected:.1f} minutes were expected."
@@ -388,12 +389,12 @@ def _has_model(run_id: str) -> bool:
 def _metrics(findings: Findings) -> dict[str, float]:
     """The metrics of the answer's run."""
     means = {
-        "network": findings.mean(findings.default).mean,
-        "mixture": findings.mean(findings.default, mixed=True).mean,
-        "on_top": findings.mean(findings.largest_on_top).mean,
-        "ngram": findings.ngram.test_perplexity,
+        "": findings.mean(findings.default).mean,
+        "mixture_": findings.mean(findings.default, mixed=True).mean,
+        "on_top_of_ngram_": findings.mean(findings.largest_on_top).mean,
+        "ngram_": findings.ngram.test_perplexity,
     }
-    return {f"answer/{name}_test_perplexity": value for name, value in means.items()} | {
+    return {f"result/{prefix}test_perplexity": value for prefix, value in means.items()} | {
         f"answer/{name}_difference_bits": comparison.over_seeds.mean
         for name, comparison in findings.comparisons.items()
     }

@@ -202,6 +202,7 @@ class _ReproductionDriver:
         record_datasets(run, self.corpus, "report")
         with search_progress(run.name, workers, CLOSING_SECONDS) as self.bar:
             if waiting:
+                run.params({"workers": workers})
                 tasks = [replace(task, study=run.id, parent=run.id) for task in waiting]
                 with make_pool(workers) as pool:
                     self._estimate(pool, tasks, workers)

@@ -411,14 +411,7 @@ def _record_environment(run: TrackedRun, epoch: int) -> None:
 def _record_result(
     run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result, is_of_study: bool
 ) -> None:
-    """Record a finished training: the model, metrics, plots, size, sample texts and the page's text."""
-    assert result.checkpoint is not None
-    text = prompts_for(corpus.vocabulary)[0]
-    model_id = run.model(model.shape, result.checkpoint, text, result.best.epoch, {"corpus": corpus.label})
-    metrics = final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters)
-    of_splits = {split: dataset_of(corpus, config.preset, split) for split in ("val", "test")}
-    datasets = {key: of_splits[split] for key in metrics if (split := split_of(key))}
-    run.constants(metrics, model_id, datasets)
+    """Record a finished training: plots, size, sample texts, the model, metrics and the page's text."""
     if result.stopped:
         run.tags({"stopped": result.stopped})
     if protocol := protocol_of(corpus.train_chars, model, config, result.stopped, is_of_study):
@@ -432,7 +425,19 @@ def _record_result(
     run.text("samples/final.md", samples_table(result.samples))
     run.json("samples/final.json", {"samples": [asdict(sample) for sample in result.samples]})
     run.json(records.COSTS_FILE, result.block_costs)
+    _record_model(run, corpus, model, config, result)
     run.note(training_note(corpus, model, config, result))
+
+
+def _record_model(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
+    """Log the best epoch's model, and the final metrics, which the model and the splits of the text have too."""
+    assert result.checkpoint is not None
+    example = prompts_for(corpus.vocabulary)[0]
+    model_id = run.model(model.shape, result.checkpoint, example, result.best.epoch, {"corpus": corpus.label})
+    metrics = final_metrics(result.figures()) | size_metrics(result.complexity, result.trained_parameters)
+    datasets = {split: dataset_of(corpus, config.preset, split) for split in ("val", "test")}
+    measured = {key: datasets[split] for key in metrics if (split := split_of(key))}
+    run.constants(metrics, model_id, measured)
 
 
 # --- in worker processes ---------------------------------------------------------------------------------------------

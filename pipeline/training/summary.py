@@ -167,17 +167,18 @@ def samples_table(samples: list[SampleText]) -> str:
 
 
 def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> str:
-    """The note of a training's run: model, text, comparison with the baseline, sample texts."""
+    """The note of a training's run: verdict and a sample text first, then figures, and the other samples."""
     summary = result.figures()
+    *greedy, sampled = result.samples
     ended = f"; stopped early by `{result.stopped}`" if result.stopped else ""
     return (
-        f"**{model.shape}** ({model.implementation}, preset {config.preset}) on **{plain(corpus.name)}**, "
-        f"seed {config.seed}: {len(result.history)} epochs in {result.train_seconds:.1f} s, "
-        f"{result.chars_per_second:,.0f} characters/s, "
+        f"**{model.shape}** on **{plain(corpus.name)}**. {verdict(summary)}\n\n"
+        f"{samples_table([sampled])}\n"
+        f"{comparison_table(summary)} {what_is_read(corpus, config.preset)}\n\n"
+        f"{sizes(summary)}; {model.implementation}, preset {config.preset}, seed {config.seed}: "
+        f"{len(result.history)} epochs in {result.train_seconds:.1f} s, {result.chars_per_second:,.0f} characters/s, "
         f"{result.precision} on {result.device}{ended}.\n\n"
-        f"{comparison_table(summary)}\n\n{verdict(summary)} {what_is_read(corpus, config.preset)}\n\n"
-        f"{sizes(summary)}.\n\n"
-        f"{samples_table(result.samples)}"
+        f"{samples_table(greedy)}"
     )
 
 
@@ -204,9 +205,10 @@ def pipeline_note(experiment_id: str, steps: Mapping[str, tuple[str, bool]], res
         f"{' (reused)' if reused else ''}"
         for stage, (run_id, reused) in steps.items()
     ]
-    texts = "\n\n".join(map(text_block, result["texts"]))
+    first, *others = map(text_block, result["texts"])
     stand_in = f"> {FALLBACK_WARNING}\n\n" if result["fallback"] else ""
-    return f"{stand_in}{comparison_table(result)}\n\n{verdict(result)}\n\n" + "\n".join(lines) + f"\n\n{texts}"
+    parts = [f"{verdict(result)}\n\n{stand_in}{first}", comparison_table(result), "\n".join(lines), *others]
+    return "\n\n".join(parts)
 
 
 def pipeline_table(

@@ -38,6 +38,12 @@ def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts(
     assert note.endswith("40 trials complete, 2 failed.")
 
 
+def test_the_note_shows_a_text_by_the_best_model_before_the_table():
+    evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
+    note = search_note("7", evaluated, chosen, own(chosen), COUNTS, "it has been")
+    assert note.index("- `@best`") < note.index("```\nit has been\n```") < note.index("| [gru")
+
+
 def test_an_interval_that_luck_has_made_too_narrow_is_told_as_such():
     (loud, of_loud), (calm, of_calm) = searched((9.0, 9.5), (5.1, 5.0)), searched((9.0, 9.05), (5.01, 5.0))
     said = "This interval is too narrow and lies too high"

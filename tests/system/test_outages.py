@@ -124,7 +124,7 @@ def test_uploaded_checkpoints_are_not_kept_here_too(mlflow_server, no_store, sma
     with pytest.raises(KeyboardInterrupt):
         train_tiny(small_text, stop)
     assert unsent(no_store) == []
-    monkeypatch.setattr(TrackedRun, "model", lambda *args: "")  # seconds
+    monkeypatch.setattr(TrackedRun, "model", lambda *args: None)  # seconds
     step = train_tiny(small_text, reuse=True)
     run = MlflowClient().get_run(step.run_id)
     assert records.tag(run, "resumed"), "by the checkpoint that was fetched from the server"

@@ -119,7 +119,7 @@ def test_what_is_no_list_of_texts_is_a_400(model, prompts):
 
 
 def test_what_a_prompt_loses_is_named_by_a_served_model_of_letters(trained, caplog):
-    model = mlflow.pyfunc.load_model(f"runs:/{trained.run_id}/model")
+    model = mlflow.pyfunc.load_model(f"runs:/{trained.run_id}/lstm-1x8")
     (text,) = answer(model, ["HELLO World 42"])
     assert text.startswith("hello world ")
     assert "Dropped from the prompt, as the model knows only letters and spaces: '4' (U+0034)" in caplog.text
