@@ -396,8 +396,8 @@ def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
     new = {**tags, "resumed": ("; ".join(filter(None, ends)) or before.info.status)[-4000:]}
     set_tags(run_id, new)
     renamed = {name for name in new if name != recorded_tag(name)}  # release 0.1 recorded their bare names
-    for name in before.data.tags.keys() & {"failure", "stopped", *renamed}:
-        client.delete_tag(run_id, name)
+    for outdated in before.data.tags.keys() & {"failure", "stopped", *renamed}:
+        client.delete_tag(run_id, outdated)
     return TrackedRun(store, active, name, is_resumed=True)
 
 
