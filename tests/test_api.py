@@ -79,7 +79,7 @@ def test_an_option_that_does_not_exist_or_has_a_wrong_value_is_named(function, o
 def test_numbers_of_numpy_lists_of_choices_and_paths_are_options(monkeypatch):
     seen: list[Any] = []
 
-    def stand_in(*configs: Any) -> SimpleNamespace:
+    def stand_in(*configs: Any, claim: str) -> SimpleNamespace:
         seen.extend(configs[:2])
         return SimpleNamespace(result=RESULT)
 
