@@ -14,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONDONTWRITEBYTECODE# pytest rewrites, and each process compiles, every module anew without its cache
 export MLFLOW_LOGGING_LEVEL ?= WARNING
 
-.PHONY: setup run reproduce-quick test slow faults twin bench lint types check ui clean
+.PHONY: setup run reproduce-quick test slow browser faults twin bench lint types check ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
@@ -30,6 +30,10 @@ test: $(READY_DEV)  ## the fast tests
 
 slow: $(READY_DEV)  ## the tests that take minutes, and five times the examples of the property tests
 	pytest -m 'slow or hypothesis' --hypothesis-profile thorough --loadscope-reorder
+
+browser: $(READY_DEV)  ## what MLflow's UI and the pages show, in Chromium (installs Playwright and, where it can, Chromium)
+	$(PIP) 'playwright>=1.50,<2'
+	if python -m tests.browser.browsers; then export TMLM_REQUIRE_BROWSER=1; fi; pytest -n 0 -rs -m browser tests/browser
 
 faults: $(READY_DEV)  ## inject kill -9, signals, full disks and more, for MINUTES, and print what was survived
 	python -m tests.faults --minutes $(MINUTES)
@@ -50,7 +54,7 @@ lint: $(READY_DEV)  ## style, and the layers of CONTRIBUTING.md
 types: $(READY_DEV)  ## static types
 	mypy
 
-check: lint types test slow reproduce-quick twin  ## all that CI checks
+check: lint types test slow browser reproduce-quick twin  ## all that CI checks
 
 setup: $(READY_DEV)
 

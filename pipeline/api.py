@@ -13,6 +13,7 @@ process.
 """
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -22,6 +23,10 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
+with warnings.catch_warnings():  # in a notebook without ipywidgets, which the bars here do not need
+    warnings.filterwarnings("ignore", "IProgress not found")
+    import tqdm.auto  # noqa: F401  # before another library does
+
 import pandas as pd
 import torch
 
@@ -29,7 +34,7 @@ from models.complexity import Complexity, measure
 from models.config import CellName, ConfigError, ModelConfig, check_choice
 from models.decoding import DEFAULT_LENGTH, Decoding
 from models.language_model import LanguageModel
-from pipeline.config import CorpusConfig, SearchConfig, TrainConfig, resolve
+from pipeline.config import CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
 from pipeline.errors import InputError
 from pipeline.stages import evaluate as evaluate_stage
 from pipeline.stages import sample as sample_stage
@@ -396,6 +401,7 @@ def search(
     corpus: Text = "auto",
     *,
     trials: int = SearchConfig.trials,
+    quick: bool = False,
     stop_hopeless: bool = False,
     take_aliases: bool = False,
     **options: Any,
@@ -407,6 +413,8 @@ def search(
     Args:
         corpus: A text, as for ``train``.
         trials: Complete trials in total, including those of earlier calls.
+        quick: Take a first look at small models, in about a minute on two cores: every option that is left out has the
+            value of ``tmlm search --quick``.
         stop_hopeless: Prune a trial when even an optimistic extrapolation of its curve stays behind the front.
         take_aliases: Let the aliases best, knee and small of the registered model name this study's picks even if
             another study has them.
@@ -432,9 +440,9 @@ def search(
     """
     given = _checked("search", {"corpus": corpus, "trials": trials, **options}, SearchConfig, CorpusConfig)
     corpus_config = CorpusConfig(**{f.name: given.pop(f.name, f.default) for f in fields(CorpusConfig)})
-    claim: Literal["free", "all"] = "all" if take_aliases else "free"
-    done = search_stage.search(SearchConfig(**given), corpus_config, stop_hopeless, write_line, claim=claim)
-    return Search(done.result)
+    config = quick_search(SearchConfig(**given)) if quick else SearchConfig(**given)
+    claim: Literal["own", "free", "all"] = "all" if take_aliases else "own" if quick else "free"
+    return Search(search_stage.search(config, corpus_config, stop_hopeless, write_line, claim=claim).result)
 
 
 class Search:

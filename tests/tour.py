@@ -3,7 +3,6 @@
 Results, tables and pictures are kept, in a small size; messages, which name folders of this machine, are not.
 """
 
-import copy
 import io
 import os
 import tempfile
@@ -24,7 +23,7 @@ CELL_SECONDS = 240  # after which a cell counts as hanging
 
 def executed(checkout: Checkout) -> NotebookNode:
     """The notebook with the outputs of a run, which records in the copy. Raises CellExecutionError."""
-    notebook = copy.deepcopy(nbformat.read(TOUR, as_version=4))
+    notebook: NotebookNode = nbformat.read(TOUR, as_version=4)
     folder = checkout.folder / "docs"
     paths = os.pathsep.join([str(checkout.folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     client = NotebookClient(

@@ -193,10 +193,9 @@ def answer_note(findings: Findings, sentences: Mapping[str, str]) -> str:
     return f"{said}\n\n{markdown_table(HEADS, _rows(findings))}\n\n{how_measured(findings)}"
 
 
-def answer_table(findings: Findings, sentences: Mapping[str, str], links: Mapping[str, str], how_to_start: str) -> str:
+def answer_table(findings: Findings, sentences: Mapping[str, str], link: str) -> str:
     """The text that the command prints at its end."""
     table = indent(text_table(HEADS, _rows(findings)), "  ")
     words = "\n\n".join(wrapped(line, "  ") for line in sentences.values())
     measured = wrapped(how_measured(findings), "  ")
-    linked = "\n".join(f"  {label:<7} {url}" for label, url in links.items())
-    return f"The answer on {findings.text}\n\n{words}\n\n{table}\n\n{measured}\n\n{linked}\n  ({how_to_start})"
+    return f"The answer on {findings.text}\n\n{words}\n\n{table}\n\n{measured}\n\n{indent(link, '  ')}"

@@ -65,8 +65,9 @@ def cli() -> None:
     \b
     tmlm pipeline                          prepare, train, evaluate and sample
     tmlm train --cell gru --hidden-size 64
-    tmlm sample RUN_ID --prompt "it has"
-    tmlm ui                                look at the recorded runs
+    tmlm sample latest --prompt "it has"   from the model that was trained last
+    tmlm runs                              list what was trained
+    tmlm ui                                look at it in the browser
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -165,19 +166,21 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
 
 def train_text(result: Mapping[str, Any]) -> str:
     """The text that ``train`` prints: quality beside the baseline, and the next commands."""
-    from pipeline.tracking import links
+    from pipeline.tracking.ui import links
     from pipeline.training import summary
 
-    tmlm, run_id = links.command(), result["run_id"]
+    run_id = result["run_id"]
     return (
         f"{summary.training_text(result)}\n\n"
-        f"run {run_id}\n  {sample_command(run_id)}\n  {tmlm} evaluate {run_id}\n  {tmlm} ui"
+        f"run {run_id}\n  {sample_command(run_id)}\n  {links.command()} evaluate {run_id}\n\n"
+        f"{links.shown('curves', links.link_to_curves(run_id))}"
     )
 
 
 def sample_command(run_id: str) -> str:
     """The command that samples from a run's model, with the prompt of its recorded samples, which it can read."""
-    from pipeline.tracking import links, records
+    from pipeline.tracking import records
+    from pipeline.tracking.ui import links
 
     samples = records.read_json(run_id, "samples/final.json").get("samples")
     prompt = samples[0]["prompt"] if samples else "it has"
@@ -290,7 +293,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     corpus_config, others = checked(options)
     from pipeline.stages import main
     from pipeline.text.corpus import load_corpus
-    from pipeline.tracking.links import how_to_start, links_to
+    from pipeline.tracking.ui import links
     from pipeline.training import summary
     from pipeline.training.timing import configurations_for
 
@@ -298,12 +301,8 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     model_config, train_config = configurations_for(corpus, others)
     done = main.pipeline(corpus, corpus_config, model_config, train_config, force)
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
-    links = links_to(done.result["corpus_sha256"], done.result["run_id"])
-    show(
-        done.result,
-        as_json,
-        summary.pipeline_table(model_config.shape, seconds, done.result, links, how_to_start()),
-    )
+    link = links.shown("curves", links.link_to_curves(done.result["trained_run"]))
+    show(done.result, as_json, summary.pipeline_table(model_config.shape, seconds, done.result, link))
 
 
 @cli.command(section=SEARCH)
@@ -336,16 +335,15 @@ def search(stop_hopeless: bool, quick: bool, take_aliases: bool, as_json: bool, 
     config = quick_search(SearchConfig(**options)) if quick else SearchConfig(**options)
     from pipeline.search import summary as search_summary
     from pipeline.stages import search
-    from pipeline.tracking import links
+    from pipeline.tracking.ui import links
 
     claim: Literal["own", "free", "all"] = "all" if take_aliases else "own" if quick else "free"
     done = search.search(config, corpus_config, stop_hopeless, say, claim=claim)
     name = f"search {config.study_name} on {done.result['corpus']}"
     if quick:
         name = f"quick {name}: a first look at small models after {config.epochs} epochs, one seed each"
-    table = search_summary.search_table(
-        name, done.evaluated, done.picks, done.registered, done.counts, done.links, links.how_to_start()
-    )
+    link = links.shown("front", links.link_to_search(done.run_id))
+    table = search_summary.search_table(name, done.evaluated, done.picks, done.registered, done.counts, link)
     show(done.result, as_json, table)
 
 
@@ -362,10 +360,11 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     config, corpus_config = AnswerConfig(**options), CorpusConfig(corpus, alphabet)
     from pipeline.answer.sentences import answer_table
     from pipeline.stages import answer
-    from pipeline.tracking import links
+    from pipeline.tracking.ui import links
 
     done = answer.answer(config, corpus_config, say)
-    show(done.result, as_json, answer_table(done.findings, done.sentences, done.links, links.how_to_start()))
+    link = links.shown("run", links.link_to_run(done.run_id))
+    show(done.result, as_json, answer_table(done.findings, done.sentences, link))
 
 
 @cli.command(section=SEARCH)
@@ -419,10 +418,11 @@ def report(run_id: str, against: str, statements: str, output: str, as_json: boo
 def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
     """Print the result of ``reproduce`` or ``report``."""
     from pipeline.report.page import summary as page_summary
-    from pipeline.tracking import links
+    from pipeline.tracking.ui import links
 
     page = str(done.folder / "report.html")
-    table = page_summary.reproduction_table(done.reproduction, done.verdicts, done.checks, page, links.how_to_start())
+    link = links.shown("run", links.link_to_run(done.reproduction.run_id))
+    table = page_summary.reproduction_table(done.reproduction, done.verdicts, done.checks, page, link)
     show(done.result, as_json, table)
 
 
@@ -516,15 +516,25 @@ def export(reference: str, output: str, as_json: bool) -> None:
 
 @cli.command(section=LOOK)
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
-def ui(port: int) -> None:
+@click.option(
+    "--open",
+    "what",
+    is_flag=False,
+    flag_value="models",
+    metavar="[WHAT]",
+    help="Open the browser at a run (its id, the first characters of it, or latest), a search (its study's name), or "
+    "the models, seeds or compute of the latest text.  [without WHAT: models]",
+)
+def ui(port: int, what: str | None) -> None:
     """Start the MLflow UI.
 
-    It listens on this machine only. The printed links open the right view.
+    It listens on this machine only. The printed links open the right view. With --open, a UI that is running already
+    is used.
     """
     from pipeline.cli import ui as server
 
     signals.disable_deadline()  # the server has its own
-    sys.exit(server.serve(port, lambda line: click.echo(line, err=True)))
+    sys.exit(server.serve(port, what, lambda line: click.echo(line, err=True)))
 
 
 @cli.command(section=MAINTAIN)

@@ -1,55 +1,145 @@
-"""Start the MLflow UI on this project's store, on 127.0.0.1 only, and print links that open the right view.
+"""Start the MLflow UI on this project's store, on 127.0.0.1 only, print its links, and open the browser at one of them.
 
 A tracking server (MLFLOW_TRACKING_URI=http...) has its own UI: links lead there, and none is started here.
 """
 
+import json
 import os
 import subprocess
 import sys
+import time
+import webbrowser
 from collections.abc import Callable
 
 from pipeline.errors import InputError
 from pipeline.support.code_digest import ROOT
 from pipeline.support.files import write_atomically
 from pipeline.tracking import records
-from pipeline.tracking.links import HOST, free_port, links_to, port_note, server_address
-from pipeline.tracking.store import setup, shown
+from pipeline.tracking.references import NoSuchRunError, run_id_of
+from pipeline.tracking.store import Store, client, setup, shown, store_errors, tag_experiment
+from pipeline.tracking.ui import links, views
+
+KINDS: tuple[views.Kind, ...] = ("models", "seeds", "compute")  # of views that each text has
+
+DISPLAYS = "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"  # variables without which a browser would be one of text
+
+POLL_SECONDS = 0.5  # between two requests, until the server answers
 
 
-def serve(port: int, write_line: Callable[[str], None]) -> int:
-    """Print the links, run the UI until it is stopped, and return its exit code.
+def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int:
+    """Run the UI until it is stopped, print links when it answers, and return its exit code.
 
-    Raises InputError if MLFLOW_TRACKING_URI names a server, which has its own UI, or if no port is free.
+    With ``what``, which ``link_to`` reads, the browser is opened there, and a UI that is running already is used.
+    Raises InputError if there is no such thing, if MLFLOW_TRACKING_URI names a server, which has its own UI, or if no
+    port is free.
     """
     store = setup()
-    if server := server_address(store.uri):
+    link = None if what is None else link_to(what)
+    if link is not None and links.is_running(store):
+        _open(link, write_line)
+        return 0
+    if server := links.server_address(store.uri):
         raise InputError(
             f"MLFLOW_TRACKING_URI names a tracking server, which has its own UI: open {server}, or unset the variable "
             "to start one on this machine's own store"
         )
-    port = free_port(port)
-    if note := port_note(store):
+    port = links.free_port(port)
+    if note := links.port_note(store):
         write_atomically(note, str(port).encode())
-    write_line(f"Starting the MLflow UI on {shown(store.uri)}; stop it with Ctrl-C.")
-    for text, digest in records.texts_with_views().items():
-        for label, url in links_to(digest, None, port).items():
-            write_line(f"  {label:<7} {url}  ({text})")
-    command = [sys.executable, "-m", "pipeline.cli.ui_server", str(os.getpid())]
-    command += ["ui", "--host", HOST, "--port", str(port), "--workers", "1"]
-    command += ["--no-serve-artifacts"]
-    if store.database is not None:
-        command += ["--default-artifact-root", str(store.database.parent)]
-    environment = {
-        "MLFLOW_BACKEND_STORE_URI": store.uri,  # not on the command line, which every user can read
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-    }
-    with subprocess.Popen(command, env={**os.environ, **environment}) as process:
+    write_line(f"Starting the MLflow UI on {shown(store.uri)} at http://{links.HOST}:{port}; stop it with Ctrl-C.")
+    with subprocess.Popen(_command(store, port), env=_environment(store)) as process:
         try:
+            if _answers(process, port, store):
+                for name, key in sorted(saved_views(store).items()):
+                    write_line(f"  {name}\n    {links.link_to_view(key)}")
+                if what is not None:
+                    _open(link_to(what), write_line)
             return process.wait()
         except KeyboardInterrupt:  # the server got it too and is shutting down
             return 0
         except BaseException:
             process.terminate()  # the server stops its workers
             raise
+
+
+def _command(store: Store, port: int) -> list[str]:
+    command = [sys.executable, "-m", "pipeline.cli.ui_server", str(os.getpid())]
+    command += ["ui", "--host", links.HOST, "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
+    command += ["--uvicorn-opts", "--log-level warning"]  # no line for each request
+    if store.database is not None:
+        command += ["--default-artifact-root", str(store.database.parent)]
+    return command
+
+
+def _environment(store: Store) -> dict[str, str]:
+    return {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": store.uri,  # not on the command line, which every user can read
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PYTHONWARNINGS": "ignore",  # of MLflow's own code
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }
+
+
+def _answers(process: "subprocess.Popen[bytes]", port: int, store: Store) -> bool:
+    """Wait until the server answers; False if it has ended before."""
+    while process.poll() is None:
+        if links.shows(port, store):
+            return True
+        time.sleep(POLL_SECONDS)
+    return False
+
+
+def _open(link: str, write_line: Callable[[str], None]) -> None:
+    """Print a link and open the browser at it, if there is one that draws pictures."""
+    address = links.for_a_browser(link)
+    write_line(address)
+    if sys.platform in ("darwin", "win32") or any(map(os.environ.get, DISPLAYS)):
+        webbrowser.open(address)
+
+
+def saved_views(store: Store) -> dict[str, str]:
+    """The keys of the views that are stored with the experiment, by the names under which the UI lists them."""
+    with store_errors():
+        tags = client().get_experiment(store.experiment_id).tags
+    return {
+        json.loads(value)["name"]: name.removeprefix(views.TAG_PREFIX)
+        for name, value in tags.items()
+        if name.startswith(views.TAG_PREFIX)
+    }
+
+
+def link_to(what: str) -> str:
+    """The address in the UI of ``what``: one of KINDS, of the latest text; a run, as ``run_id_of`` reads it; a study.
+
+    A training opens at its curves, a search at its trials, a main job at the curves of its training, any other run at
+    its page. Raises InputError for anything else.
+    """
+    if what in KINDS:
+        run = records.run_of(run_id_of("latest", f"--open {what}: "))
+        digest = records.tag(run, "corpus.sha256")
+        _save(*views.of_text(records.tag(run, "corpus"), digest))
+        return links.link_to_view(views.key(what, digest))
+    if study := records.latest_run({"stage": "search", "study": what}):
+        return _link_to_a_run(study)
+    try:
+        return _link_to_a_run(run_id_of(what, "--open "))
+    except NoSuchRunError as error:
+        raise InputError(f"{error}, a study's name, or one of {', '.join(KINDS)}") from None
+
+
+def _link_to_a_run(run_id: str) -> str:
+    run = records.run_of(run_id)
+    stage, trained = records.tag(run, "stage"), records.tag(run, "trained_run")
+    if stage == "search":
+        _save(views.search(records.tag(run, "study"), records.tag(run, "corpus"), run_id))
+        return links.link_to_search(run_id)
+    if stage == "train" or (stage == "pipeline" and trained):
+        return links.link_to_curves(trained or run_id)
+    return links.link_to_run(run_id)
+
+
+def _save(*those: views.View) -> None:
+    """Store views that an earlier release has not stored."""
+    tag_experiment(setup().experiment_id, dict(view.tag for view in those))

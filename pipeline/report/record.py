@@ -12,8 +12,9 @@ from pipeline.report.reproduction import Configuration, PromptInText, RecordedTr
 from pipeline.report.statements.generated import statements_of
 from pipeline.report.statements.table import LISTS, Statement
 from pipeline.report.table import Reported, Table
-from pipeline.tracking import links, records
+from pipeline.tracking import records
 from pipeline.tracking.records import NestedTraining
+from pipeline.tracking.ui import links
 
 STAGE = "reproduce"
 

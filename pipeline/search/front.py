@@ -263,15 +263,18 @@ def unconfirmed(evaluated: FrontEstimate, seeds: int) -> tuple[Candidate, ...]:
 
 
 def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]) -> list[float]:
-    """The hypervolume after each trial, in perplexity times decades of MACs; a failed trial adds nothing."""
-    corner = (log10(reference[1]), reference[0])
-    points: list[tuple[float, float]] = []
-    areas = []
-    for trial in trials:
-        if trial.val_perplexity is not None and trial.val_perplexity < reference[0]:
-            points.append((log10(trial.macs_per_char), trial.val_perplexity))
-        areas.append(hypervolume(points, corner))
-    return areas
+    """The hypervolume after each trial."""
+    return [hypervolume_of(trials[:count], reference) for count in range(1, len(trials) + 1)]
+
+
+def hypervolume_of(trials: Sequence[Trial], reference: tuple[float, float]) -> float:
+    """The hypervolume of trials, in perplexity times decades of MACs; a failed trial adds nothing."""
+    points = [
+        (log10(trial.macs_per_char), trial.val_perplexity)
+        for trial in trials
+        if trial.val_perplexity is not None and trial.val_perplexity < reference[0]
+    ]
+    return hypervolume(points, (log10(reference[1]), reference[0]))
 
 
 # --- picks -----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from textwrap import indent
 
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick
-from pipeline.support.markdown import markdown_table, plain, text_table
+from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 from pipeline.support.terminal import wrapped
 from pipeline.tracking.registry import Registration
 
@@ -82,9 +82,11 @@ def search_note(
     chosen: Mapping[str, Pick],
     registered: Mapping[str, Registration],
     counts: Mapping[str, int],
+    sample: str = "",
 ) -> str:
     """The description of the search's run: picks, front, how its figures were computed, and counts of trials.
 
+    ``sample`` is a text by the model ``@best``.
     ``counts`` maps a label to how many there are, the main one first: {"trials complete": 40, "failed": 2}.
     """
 
@@ -92,7 +94,7 @@ def search_note(
         run = f"#/experiments/{experiment_id}/runs/{point.candidate.run_id}?workflowType=machine_learning"
         return f"[{plain(point.candidate.name)}]({run})"
 
-    return outcome(evaluated, chosen, registered, counts, linked)
+    return outcome(evaluated, chosen, registered, counts, linked, sample)
 
 
 def outcome(
@@ -101,8 +103,12 @@ def outcome(
     registered: Mapping[str, Registration],
     counts: Mapping[str, int],
     name_of: Callable[[FrontPoint], str],
+    sample: str = "",
 ) -> str:
-    """Picks, front and counts of a search as Markdown; ``name_of`` is what the front's table calls a member."""
+    """Picks, a sample text of the best, front and counts of a search as Markdown.
+
+    ``name_of`` is what the front's table calls a member.
+    """
     if not evaluated.front:
         return f"{NO_FRONT}\n\n{_counted(counts)}."
     heads = ("configuration", "MACs per character", "parameters", "validation perplexity", "seeds", "test perplexity")
@@ -111,7 +117,8 @@ def outcome(
     sentences = "\n".join(f"- `{_address(name, registered)}`: {plain(pick.sentence)}" for name, pick in chosen.items())
     texts = _spread_text(evaluated), _nearly_text(evaluated), _hypervolume_text(evaluated)
     rest = " ".join(filter(None, (*texts, plain(_aliases_text(registered)))))
-    return f"{sentences}\n\n{table}\n\n{rest}\n\n{_counted(counts)}."
+    written = f"`{_address('best', registered)}` writes:\n\n{text_block(sample)}\n\n" if sample else ""
+    return f"{sentences}\n\n{written}{table}\n\n{rest}\n\n{_counted(counts)}."
 
 
 def search_table(
@@ -120,12 +127,10 @@ def search_table(
     chosen: Mapping[str, Pick],
     registered: Mapping[str, Registration],
     counts: Mapping[str, int],
-    links: Mapping[str, str],
-    how_to_start: str,
+    link: str,
 ) -> str:
-    """The text that the search prints at its end: front, picks, hypervolume, counts and links."""
-    linked = "\n".join(f"  {label:<7} {url}" for label, url in links.items())
-    tail = f"  {_counted(counts)}\n\n{linked}\n  ({how_to_start})"
+    """The text that the search prints at its end: front, picks, hypervolume, counts and the link."""
+    tail = f"  {_counted(counts)}\n\n{indent(link, '  ')}"
     if not evaluated.front:
         return f"{name}\n\n  {NO_FRONT}\n{tail}"
     heads = ("", "MACs/char", "parameters", "validation", "seeds", "test", "chance")

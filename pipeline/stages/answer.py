@@ -32,10 +32,11 @@ from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.statistics import PairedComparison, paired
 from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
 from pipeline.text.corpus import Corpus, load_corpus
-from pipeline.tracking import links, records, store
+from pipeline.tracking import records, store
 from pipeline.tracking.liveness import close_dead_runs, close_the_dead
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import corpus_keys, corpus_options, corpus_tags, parent_run, record_datasets, step_key
+from pipeline.tracking.ui import links
 from pipeline.training.checkpoints import load_model
 from pipeline.training.evaluation import costs_of, costs_of_mixture
 from pipeline.training.hardware import check_training_fits, choose_threads, training_bytes, worker_count
@@ -64,11 +65,6 @@ class AnswerRun:
     findings: Findings = field(repr=False)
     sentences: Mapping[str, str]
     result: dict[str, Any] = field(repr=False)
-
-    @property
-    def links(self) -> dict[str, str]:
-        """Links into the UI: the models of the text, and the answer's run."""
-        return links.links_to(self.result["corpus_sha256"], self.run_id)
 
 
 def answer(
@@ -130,6 +126,7 @@ class _AnswerDriver:
         workers = self._workers(waiting) if waiting else 1
         with search_progress(self.run.name, workers, CLOSING_SECONDS) as self.bar:
             if waiting:
+                self.run.params({"workers": workers})
                 with make_pool(workers) as pool:
                     self._estimate(pool, waiting, workers)
                     self._train(pool, waiting)
@@ -244,8 +241,8 @@ class _AnswerDriver:
         findings = self._findings()
         sentences = three_sentences(findings)
         result = self._result(findings, sentences, seconds / 60)
-        self.run.picture("plots/answer.png", figures.answer_picture(findings))
-        self.run.picture("plots/costs.png", figures.costs_picture(findings))
+        self.run.picture("plots/answer.png", figures.answer_picture(findings), self.config.seeds)
+        self.run.picture("plots/costs.png", figures.costs_picture(findings), self.config.seeds)
         self.run.constants(_metrics(findings))
         self.run.json(records.RESULT_FILE, result)
         expected = "" if self.minutes_expected is None else f" {self.minutes_expected:.1f} minutes were expected."
@@ -392,12 +389,12 @@ def _has_model(run_id: str) -> bool:
 def _metrics(findings: Findings) -> dict[str, float]:
     """The metrics of the answer's run."""
     means = {
-        "network": findings.mean(findings.default).mean,
-        "mixture": findings.mean(findings.default, mixed=True).mean,
-        "on_top": findings.mean(findings.largest_on_top).mean,
-        "ngram": findings.ngram.test_perplexity,
+        "": findings.mean(findings.default).mean,
+        "mixture_": findings.mean(findings.default, mixed=True).mean,
+        "on_top_of_ngram_": findings.mean(findings.largest_on_top).mean,
+        "ngram_": findings.ngram.test_perplexity,
     }
-    return {f"answer/{name}_test_perplexity": value for name, value in means.items()} | {
+    return {f"result/{prefix}test_perplexity": value for prefix, value in means.items()} | {
         f"answer/{name}_difference_bits": comparison.over_seeds.mean
         for name, comparison in findings.comparisons.items()
     }

@@ -27,6 +27,8 @@ from pipeline.training.summary import pipeline_note
 
 TEMPERATURE = 0.7  # of the sampled texts
 
+CURVES = ("perplexity/train", "perplexity/val")  # of the training, shown on the main job's page too
+
 
 @dataclass(frozen=True)
 class PipelineRun:
@@ -78,7 +80,10 @@ def _timed(step: Callable[[], Step]) -> tuple[Step, float]:
 
 
 def _record(run: TrackedRun, steps: list[Step], result: dict[str, Any]) -> None:
-    """Record the result in the parent run: metrics, result.json, the training's curves, and links to the steps."""
+    """Record in the parent run what its steps have found: the training's parameters, curves and metrics, and links."""
+    run.params(records.run_of(result["trained_run"]).data.params)
+    for name in CURVES:
+        run.curve(name, records.curve(result["trained_run"], name))
     run.constants(final_metrics(result))
     run.tags({"trained_run": result["trained_run"]})
     run.json(records.RESULT_FILE, result)

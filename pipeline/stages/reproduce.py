@@ -42,11 +42,12 @@ from pipeline.support.files import exclusive_lock
 from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
 from pipeline.text.corpus import Corpus, load_corpus
-from pipeline.tracking import links, records, store
+from pipeline.tracking import records, store
 from pipeline.tracking.liveness import close_dead_runs, close_the_dead
 from pipeline.tracking.records import NestedTraining
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import corpus_keys, corpus_tags, parent_run, record_datasets, step_key
+from pipeline.tracking.ui import links
 from pipeline.training.hardware import check_training_fits, training_bytes, worker_count
 from pipeline.training.timing import (
     Calibration,
@@ -201,6 +202,7 @@ class _ReproductionDriver:
         record_datasets(run, self.corpus, "report")
         with search_progress(run.name, workers, CLOSING_SECONDS) as self.bar:
             if waiting:
+                run.params({"workers": workers})
                 tasks = [replace(task, study=run.id, parent=run.id) for task in waiting]
                 with make_pool(workers) as pool:
                     self._estimate(pool, tasks, workers)

@@ -26,6 +26,7 @@ from pipeline.search.front import (
     Pick,
     evaluate_front,
     hypervolume_by_trial,
+    hypervolume_of,
     picks,
     unconfirmed,
 )
@@ -45,12 +46,13 @@ from pipeline.support.signals import defer_signals, name_of, signal_of
 from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records, runs, store
-from pipeline.tracking.links import link_to_run, links_to
 from pipeline.tracking.liveness import close_dead_runs, close_the_dead
 from pipeline.tracking.records import RecordedRun
 from pipeline.tracking.registry import Claim, Owner, Registration, register_picks
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, corpus_options, corpus_tags, parent_run, record_datasets
+from pipeline.tracking.ui import views
+from pipeline.tracking.ui.links import link_to_curves, link_to_run, link_to_search
 from pipeline.training.checkpoints import load_model
 from pipeline.training.hardware import training_bytes, worker_count
 from pipeline.training.timing import (
@@ -79,11 +81,6 @@ class SearchRun:
     counts: Mapping[str, int]
     registered: Mapping[str, Registration] = field(repr=False)
     result: dict[str, Any] = field(repr=False)
-
-    @property
-    def links(self) -> dict[str, str]:
-        """Links into the UI: the models of the text, and the search's run."""
-        return links_to(self.result["corpus_sha256"], self.run_id)
 
 
 def search(
@@ -122,6 +119,8 @@ def _parent(study: Search, earlier: RecordedRun | None) -> Iterator[TrackedRun]:
         if earlier is None:
             study.check_store(store.identity(), runs.has_run)  # of two that start it at once, the second is refused
             study.parent = run.id
+        view = views.search(study.config.study_name, study.corpus.label, run.id)
+        store.tag_experiment(run.store.experiment_id, dict([view.tag]))
         yield run
 
 
@@ -147,12 +146,14 @@ class _SearchDriver:
         self.minutes_expected: float | None = None
         self._calibration: Calibration | None = None
         self._mean_seconds = 1.0  # of a training, where none was timed
+        self._trials_recorded = 0
 
     def conduct(self) -> SearchRun:
         """Run what is left of the search: trials, confirmations and conclusion."""
         began = time.monotonic()
         self._record_settings()
         count = worker_count(self.config.workers, self._largest_training())
+        self.run.params({"workers": count})
         with search_progress(self.run.name, count, CLOSING_SECONDS) as self.bar:
             with (
                 self.make_pool(count) as pool,
@@ -210,11 +211,11 @@ class _SearchDriver:
             self._mean_seconds = sum(seconds) / len(seconds)
             self.minutes_expected = search_minutes(seconds, left, count, self._confirmations_left())
             about = f"about {self.minutes_expected:.0f} min" if self.minutes_expected >= 1 else "less than a minute"
-            about += f" with {count} workers, by steps timed just now"
+            about += f" with {count} worker{'s' * (count > 1)}, by steps timed just now"
         done = f" ({counted} are done)" if counted else ""
         self.say(
             f"{left} trials{done} and the confirmations of their front: {about}."
-            f"\nStudy {config.study_name} in {store.shown(storage_url(config))}; {link_to_run(self.run.id)}"
+            f"\nStudy {config.study_name} in {store.shown(storage_url(config))}; {link_to_search(self.run.id)}"
         )
 
     def _confirmations_left(self) -> float:
@@ -278,9 +279,22 @@ class _SearchDriver:
             result = Lost(f"its process (pid {event.pid}) is gone, exit code {event.value}")
         if task.role == "trial":
             self.study.take(task.number, result)
+            self._record_progress()
         else:
             self.study.take_confirmation(task.number, task.train.seed, result)
         self._show()
+
+    def _record_progress(self) -> None:
+        """Record the best perplexity and the hypervolume so far: the curves of the search's page, by trial."""
+        done = len(self.results.counted())
+        if done == self._trials_recorded or not self.results.complete():
+            return
+        self._trials_recorded = done
+        found = {
+            "progress/best_val_perplexity": min(trial.values[0] for trial in self.results.complete()),
+            "progress/hypervolume": hypervolume_of(self.results.plotted_trials(), self.study.reference),
+        }
+        self.run.metrics(found, step=done)
 
     def _show(self) -> None:
         best = min((trial.values[0] for trial in self.results.complete()), default=None)
@@ -310,7 +324,7 @@ class _SearchDriver:
         self.study.give_up(f"stopped by {name_of(signum)}" if signum else f"the search ended: {type(error).__name__}")
 
     def _dashboard_link(self, run_id: str) -> tuple[str, Path | None]:
-        link = link_to_run(run_id)
+        link = link_to_curves(run_id)
         try:
             picture = records.artifact_path(run_id, CURVES_PLOT)
         except store.REFUSALS as error:
@@ -342,7 +356,7 @@ class _SearchDriver:
         chosen, counts = picks(evaluated), self.results.counts()
         registered = self._register(chosen)
         for name, png in self._pictures(evaluated, chosen).items():
-            self.run.picture(f"plots/{name}.png", png)
+            self.run.picture(f"plots/{name}.png", png, step=counts["trials"])
             attach_picture(self.study.study, f"{name}.png", png)
         told = outcome(evaluated, chosen, registered, counts, self._name_with_trial)
         self.study.describe(link_to_run(self.run.id), told)
@@ -351,7 +365,9 @@ class _SearchDriver:
         self.run.json(records.RESULT_FILE, result)
         expected = "" if self.minutes_expected is None else f" {self.minutes_expected:.1f} minutes were expected."
         took = f"The last command took {seconds / 60:.1f} minutes.{expected} Pictures: `plots/` among the artifacts."
-        self.run.note(f"{search_note(self.run.store.experiment_id, evaluated, chosen, registered, counts)}\n\n{took}")
+        sample = self._sample_of(chosen["best"].run_id) if chosen else ""
+        note = search_note(self.run.store.experiment_id, evaluated, chosen, registered, counts, sample)
+        self.run.note(f"{note}\n\n{took}")
         return SearchRun(self.run.id, evaluated, chosen, counts, registered, result)
 
     def _register(self, chosen: Mapping[str, Pick]) -> dict[str, Registration]:
@@ -362,6 +378,11 @@ class _SearchDriver:
             sentences[pick.run_id] = f"{sentences.get(pick.run_id, '')} {pick.sentence}".strip()
         runs_of = {name: (pick.run_id, sentences[pick.run_id]) for name, pick in chosen.items()}
         return register_picks(runs_of, owner, self.claim)
+
+    def _sample_of(self, run_id: str) -> str:
+        """The longest sample text of a training; "" if its result is gone."""
+        texts: list[str] = records.read_json(run_id, records.RESULT_FILE).get("texts", [])
+        return max(texts, key=len, default="")
 
     def _name_with_trial(self, point: FrontPoint) -> str:
         """The name of a configuration and the number of its first trial."""
@@ -425,6 +446,8 @@ def _metrics(evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mappi
     if chosen:
         best = chosen["best"].point
         metrics["result/val_perplexity"] = best.val.mean
+        metrics |= {"result/test_perplexity": best.test.mean} if best.test else {}
+        metrics["size/parameters"] = float(best.candidate.parameters)
         metrics["size/macs_per_char"] = float(best.candidate.macs_per_char)
         metrics["size/log10_macs_per_char"] = log10(best.candidate.macs_per_char)
     return metrics

@@ -16,7 +16,12 @@ from typing import Any, Literal
 import yaml
 
 from models.config import ModelConfig
-from pipeline.config import STOPPED_BY_TIME, CorpusConfig, TrainConfig, config_id
+from pipeline.config import (
+    STOPPED_BY_TIME,
+    CorpusConfig,
+    TrainConfig,
+    config_id,
+)
 from pipeline.errors import InputError, option_name
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
@@ -42,10 +47,11 @@ from pipeline.tracking.step import (
     same_text,
     step_key,
 )
+from pipeline.tracking.ui.links import command
 from pipeline.training import figures
 from pipeline.training.experiment import MAY_CHANGE, Experiment, Observer, Result, check_can_train, steps_kept
 from pipeline.training.loop import EpochPoint, Training
-from pipeline.training.metrics import epoch_metrics, final_metrics, size_metrics, split_of
+from pipeline.training.metrics import epoch_metrics, final_metrics, protocol_of, size_metrics, split_of
 from pipeline.training.samples import prompts_for, sample_texts
 from pipeline.training.summary import complexity_text, samples_table, training_note
 from pipeline.training.timing import Timing, TimingTask, time_training
@@ -229,11 +235,12 @@ def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig,
             result = experiment.run(recorder.observer)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | SystemExit) and not setting.study:  # a search resumes by itself
-                log.warning("The epochs trained so far are kept. Resume with: tmlm train --resume %s", run.id)
+                resume_command = f"{command()} train --resume {run.id}"
+                log.warning("The epochs trained so far are kept. Resume with: %s", resume_command)
             run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
             raise
     run.send_checkpoints()
-    _record_result(run, corpus, model, config, result)
+    _record_result(run, corpus, model, config, result, bool(setting.study))
     run.forget_checkpoints()
     kept = {"checkpoint": run.address_of(f"checkpoints/{BEST_CHECKPOINT}")} if run.has_remote_artifacts else {}
     return {
@@ -401,10 +408,14 @@ def _record_environment(run: TrackedRun, epoch: int) -> None:
         run.yaml(f"environment-from-epoch-{epoch:04d}.yaml", environment)
 
 
-def _record_result(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
+def _record_result(
+    run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result, is_of_study: bool
+) -> None:
     """Record a finished training: plots, size, sample texts, the model, metrics and the page's text."""
     if result.stopped:
         run.tags({"stopped": result.stopped})
+    if protocol := protocol_of(corpus.train_chars, model, config, result.stopped, is_of_study):
+        run.tags({"protocol": protocol})
     curves = [p.train_perplexity for p in result.history], [p.val_perplexity for p in result.history]
     baselines = result.baselines["val"].perplexities()
     title = f"{run.name} on {corpus.label}"

@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, and elsewhere (a log file, a notebook) a line now and then.
+"""Progress on standard error: a bar on a terminal and in a notebook, elsewhere (a log file) a line now and then.
 
 ``progress`` shows one training by its steps, ``search_progress`` many at once by their expected seconds. Neither shows
 100 % before its work is finished, nor a time left that is not known.
@@ -35,9 +35,15 @@ def columns(file: TextIO) -> int:
     if given.isdecimal() and int(given):
         return int(given)
     try:
-        return os.get_terminal_size(file.fileno()).columns or DEFAULT_COLUMNS
+        terminal = os.get_terminal_size(file.fileno()).columns if file.isatty() else 0
     except (OSError, ValueError):
-        return DEFAULT_COLUMNS
+        terminal = 0
+    return terminal or DEFAULT_COLUMNS
+
+
+def shows_bars(file: TextIO) -> bool:
+    """Whether a bar can be drawn over the last one: on a terminal, and in the output of a notebook's cell."""
+    return file.isatty() or type(file).__module__.startswith("ipykernel.")
 
 
 class Status:
@@ -155,7 +161,7 @@ class _Lines:
 def _displayed(name: str) -> Iterator[tuple[Status, Display]]:
     """A status and its display, which shows the work as finished unless the block raises."""
     status = Status(name)
-    display: Display = _Bar(status) if sys.stderr.isatty() else _Lines(status)
+    display: Display = _Bar(status) if shows_bars(sys.stderr) else _Lines(status)
     try:
         yield status, display
         status.finish()

@@ -28,7 +28,6 @@ from pipeline.support.processes import is_of_this_machine
 from pipeline.tracking.names import HIDDEN, in_names_of_each_version, recorded_tag, with_bare_names, with_new_names
 from pipeline.tracking.references import FORMS, NoSuchRunError, run_id_of
 from pipeline.tracking.relocation import is_elsewhere, local_path
-from pipeline.tracking.views import TAG_PREFIX, key_of
 
 RecordedRun = Run  # the type's name for packages that must not import mlflow
 
@@ -106,19 +105,6 @@ def check_is_here(run: Run, what: str) -> None:
             f"{what} ({run.info.run_name}) has its artifacts under {folder}, not in this checkout; "
             "run `tmlm doctor --repair` first"
         )
-
-
-def texts_with_views() -> dict[str, str | None]:
-    """Stored views: label -> digest of the text, None for all texts."""
-    store = setup()
-    found: dict[str, str | None] = {}
-    with store_errors():
-        tags = MlflowClient().get_experiment(store.experiment_id).tags
-    for run in latest_of_each_text():
-        digest = tag(run, "corpus.sha256")
-        if TAG_PREFIX + key_of(digest) in tags:
-            found.setdefault(run.data.tags["corpus"], digest)
-    return {**found, "all texts": None}
 
 
 def latest_of_each_text(*conditions: str, by: str = "start_time") -> list[Run]:

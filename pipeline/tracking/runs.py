@@ -57,13 +57,16 @@ from pipeline.tracking.logged_model import log_model
 from pipeline.tracking.names import recorded_tag, recorded_tags
 from pipeline.tracking.records import artifact_path, resumable_run, tag
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
-from pipeline.tracking.views import view_tag
+from pipeline.tracking.ui import views
+from pipeline.tracking.ui.links import command
 
 log = logging.getLogger(__name__)
 
 P = Arguments("P")
 
 T = TypeVar("T")
+
+UNDECIDED = (None, "auto", "")  # values of options that the command decides, or that are empty
 
 
 class Dataset(NamedTuple):
@@ -152,8 +155,12 @@ class TrackedRun:
 
     @recorded
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters, except those that ``mlflow run`` has logged as typed (MLflow refuses to change them)."""
-        new = {key: str(value) for key, value in values.items() if key not in self._params}
+        """Log parameters, except those that are logged already, as by ``mlflow run``: MLflow refuses to change them.
+
+        Undecided options (None, "auto", "") are left out: the value that is used is logged once it is known.
+        """
+        decided = {key: value for key, value in values.items() if value not in UNDECIDED}
+        new = {key: str(value) for key, value in decided.items() if key not in self._params}
         self._params |= new
         self.client.log_batch(self.id, params=[Param(key, value) for key, value in new.items()])
 
@@ -168,6 +175,12 @@ class TrackedRun:
         Steps that a resumed run had already recorded are skipped.
         """
         self._log({key: value for key, value in values.items() if step not in self._recorded(key)}, step)
+
+    @recorded
+    def curve(self, key: str, values: Mapping[int, float]) -> None:
+        """Log a whole curve: a value for each step."""
+        now = int(1000 * time.time())
+        self.client.log_batch(self.id, metrics=[Metric(key, value, now, step) for step, value in values.items()])
 
     @recorded
     def constants(
@@ -218,11 +231,18 @@ class TrackedRun:
         self.text(path, json.dumps(values, indent=1, ensure_ascii=False))
 
     @recorded
-    def picture(self, path: str, png: bytes) -> None:
+    def picture(self, path: str, png: bytes, step: int | None = None) -> None:
+        """Record a PNG as an artifact, and with a step also as an image among the charts of the run's page.
+
+        There the image is below the run's parameters: not for runs with many.
+        """
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / Path(path).name
             file.write_bytes(png)
             self.client.log_artifact(self.id, str(file), str(Path(path).parent))
+            if step is not None:
+                image = mlflow.Image(str(file))
+                self.client.log_image(self.id, image, key=f"pictures/{file.stem}", step=step, synchronous=True)
 
     def note(self, markdown: str) -> None:
         """Set the description on the run's page in the UI."""
@@ -301,7 +321,8 @@ def tracked_run(
         with defer_signals(), store_errors(), quiet_warnings():
             close_the_dead(store)
             if digest := tags.get("corpus.sha256"):
-                tag_experiment(store.experiment_id, dict([view_tag(f"{tags['corpus']}: models", digest)]))
+                of_text = views.of_text(tags["corpus"], digest)
+                tag_experiment(store.experiment_id, dict(view.tag for view in of_text))
             all_tags = {"stage": stage, **process_tags(), **git_tags(), **tags}  # set when the run is created
             run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)
             _open.append(run)
@@ -313,7 +334,7 @@ def tracked_run(
         if signum := signals.signal_of(error):
             status, failure = RunStatus.KILLED, f"stopped by {signals.name_of(signum)}"
         elif run and stage == "train" and "study" not in tags and _may_be_resumed(error):
-            error.add_note(f"then resume it with: tmlm train --resume {run.id}")
+            error.add_note(f"then resume it with: {command()} train --resume {run.id}")
         raise
     finally:
         with defer_signals():
@@ -350,7 +371,6 @@ def _started(store: Store, name: str, tags: Mapping[str, Any], parent: str | Non
         experiment_id=None if adopted else store.experiment_id,
         parent_run_id=parent,
         tags=recorded_tags(tags),
-        log_system_metrics=False,
     )
     run = TrackedRun(store, active, name, is_adopted=bool(adopted))
     if adopted:
@@ -371,7 +391,7 @@ def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
         if before.info.end_time != seen.info.end_time or before.info.status == "RUNNING":
             raise InputError(f"{run_id} ({name}) has just been resumed by another command; try again")
         set_tags(run_id, process_tags())  # first: it says which process records the run
-        active = mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None, log_system_metrics=False)
+        active = mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None)
     ends = [tag(before, name) for name in ("resumed", "failure", "stopped")]
     new = {**tags, "resumed": ("; ".join(filter(None, ends)) or before.info.status)[-4000:]}
     set_tags(run_id, new)

@@ -36,7 +36,7 @@ from pipeline.errors import InputError, RecordingError
 from pipeline.support.code_digest import ROOT
 from pipeline.tracking.names import recorded_tags
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, repair_database
-from pipeline.tracking.views import view_tag
+from pipeline.tracking.ui import views
 
 log = logging.getLogger(__name__)
 
@@ -453,7 +453,7 @@ def _chosen_experiment(database: Path | None) -> str:
         location = None if database is None else location_of(database.parent / folder)
         experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, location)
     _check_artifacts(client.get_experiment(experiment_id))
-    tag_experiment(experiment_id, {NOTE: EXPERIMENT_NOTE, **dict([view_tag("All texts: models", None)])})
+    tag_experiment(experiment_id, {NOTE: EXPERIMENT_NOTE, **dict([views.all_texts().tag])})
     return str(experiment_id)
 
 

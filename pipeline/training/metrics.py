@@ -2,16 +2,20 @@
 
 The UI sorts sections by name: the curves (``perplexity/``) come before ``result/``, ``size/`` and ``speed/``.
 
-The UI's charts and columns (``pipeline/tracking/models_view.json``) refer to these names; a test compares them.
+The UI's charts and columns (``pipeline/tracking/ui/views.py``) refer to these names; a test compares them.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from math import log10
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from models.complexity import Complexity
-from pipeline.config import PresetName
-from pipeline.training.loop import EpochPoint
+from models.config import ModelConfig
+from pipeline.config import ON_REPORTS_TEXT, PRUNED, STOPPED_BY_TIME, PresetName, TrainConfig, resolve
+
+if TYPE_CHECKING:  # the names alone need no torch
+    from models.complexity import Complexity
+    from pipeline.training.loop import EpochPoint
 
 RESULT = (
     "val_perplexity",
@@ -30,8 +34,24 @@ SIZE = ("parameters", "stored_numbers", "macs_per_char")
 
 SPEED = ("train_seconds", "chars_per_second")
 
+COMPARABLE = "stream"  # the protocol whose models are compared with each other
 
-def epoch_metrics(point: EpochPoint, preset: PresetName) -> dict[str, float]:
+CURVES = (
+    "perplexity/train",
+    "perplexity/val",
+    "perplexity_pooled/train",  # of the report's preset, as are the next two
+    "perplexity_pooled/val",
+    "perplexity_first_half/train",
+    "training/learning_rate",
+    "training/gradient_norm",
+    "training/seconds",
+    "training/chars_read",
+)
+
+FURTHER_SIZES = ("matmul_macs_per_char", "report_parameters", "report_macs", "trained_parameters")
+
+
+def epoch_metrics(point: "EpochPoint", preset: PresetName) -> dict[str, float]:
     """The curves: recorded after each epoch, with the epoch as step."""
     metrics = {
         "perplexity/train": point.train_perplexity,
@@ -39,6 +59,7 @@ def epoch_metrics(point: EpochPoint, preset: PresetName) -> dict[str, float]:
         "training/learning_rate": point.learning_rate,
         "training/gradient_norm": point.gradient_norm,
         "training/seconds": point.train_seconds,
+        "training/chars_read": point.train_chars,
     }
     if preset == "report":
         metrics["perplexity_pooled/train"] = point.train_perplexity_pooled
@@ -57,7 +78,7 @@ def final_metrics(result: Mapping[str, Any]) -> dict[str, float]:
     return reached | calibrated | sizes | {f"speed/{name}": result[name] for name in SPEED}
 
 
-def size_metrics(size: Complexity, trained_parameters: int) -> dict[str, float]:
+def size_metrics(size: "Complexity", trained_parameters: int) -> dict[str, float]:
     """The model's size in the report's convention too, and without element-wise operations."""
     return {
         "size/matmul_macs_per_char": size.matmul_macs_per_char,
@@ -71,3 +92,16 @@ def split_of(metric: str) -> str | None:
     """The split of the text that a final metric was measured on ("val" or "test"); None for sizes and speeds."""
     name = metric.rpartition("/")[2]
     return next((split for split in ("val", "test") if f"{split}_" in name), None)
+
+
+def protocol_of(train_chars: int, model: ModelConfig, config: TrainConfig, stopped: str, is_of_study: bool) -> str:
+    """The protocol whose figures a training's compare with; "" for a training of a study that was cut short.
+
+    Those of a study compare if they read as much as a training that stands alone does by default.
+    """
+    if config.preset in ON_REPORTS_TEXT:
+        return config.preset
+    usual = resolve({**asdict(model), "preset": config.preset}, train_chars)[1]
+    is_as_long = (config.epochs, config.train_chars) == (usual.epochs, 0)
+    is_whole = is_as_long and not stopped.startswith((STOPPED_BY_TIME, PRUNED))
+    return COMPARABLE if is_whole or not is_of_study else ""

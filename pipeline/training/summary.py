@@ -167,17 +167,18 @@ def samples_table(samples: list[SampleText]) -> str:
 
 
 def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> str:
-    """The note of a training's run: model, text, comparison with the baseline, sample texts."""
+    """The note of a training's run: verdict and a sample text first, then figures, and the other samples."""
     summary = result.figures()
+    *greedy, sampled = result.samples
     ended = f"; stopped early by `{result.stopped}`" if result.stopped else ""
     return (
-        f"**{model.shape}** ({model.implementation}, preset {config.preset}) on **{plain(corpus.name)}**, "
-        f"seed {config.seed}: {len(result.history)} epochs in {result.train_seconds:.1f} s, "
-        f"{result.chars_per_second:,.0f} characters/s, "
+        f"**{model.shape}** on **{plain(corpus.name)}**. {verdict(summary)}\n\n"
+        f"{samples_table([sampled])}\n"
+        f"{comparison_table(summary)} {what_is_read(corpus, config.preset)}\n\n"
+        f"{sizes(summary)}; {model.implementation}, preset {config.preset}, seed {config.seed}: "
+        f"{len(result.history)} epochs in {result.train_seconds:.1f} s, {result.chars_per_second:,.0f} characters/s, "
         f"{result.precision} on {result.device}{ended}.\n\n"
-        f"{comparison_table(summary)}\n\n{verdict(summary)} {what_is_read(corpus, config.preset)}\n\n"
-        f"{sizes(summary)}.\n\n"
-        f"{samples_table(result.samples)}"
+        f"{samples_table(greedy)}"
     )
 
 
@@ -204,19 +205,19 @@ def pipeline_note(experiment_id: str, steps: Mapping[str, tuple[str, bool]], res
         f"{' (reused)' if reused else ''}"
         for stage, (run_id, reused) in steps.items()
     ]
-    texts = "\n\n".join(map(text_block, result["texts"]))
+    first, *others = map(text_block, result["texts"])
     stand_in = f"> {FALLBACK_WARNING}\n\n" if result["fallback"] else ""
-    return f"{stand_in}{comparison_table(result)}\n\n{verdict(result)}\n\n" + "\n".join(lines) + f"\n\n{texts}"
+    parts = [f"{verdict(result)}\n\n{stand_in}{first}", comparison_table(result), "\n".join(lines), *others]
+    return "\n\n".join(parts)
 
 
 def pipeline_table(
     name: str,
     seconds: Mapping[str, tuple[float, bool]],
     result: Mapping[str, Any],
-    links: Mapping[str, str],
-    how_to_start: str,
+    link: str,
 ) -> str:
-    """What the main job prints: comparison with the baseline, cost, time of each step, a sample and links."""
+    """What the main job prints: comparison with the baseline, cost, time of each step, a sample and the link."""
     spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
     stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
     return (
@@ -225,7 +226,5 @@ def pipeline_table(
         f"  {sizes(result)}; trained in "
         f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}\n"
         f"  time: {spent}\n\n"
-        f"{wrapped(result['texts'][0], indent='  ')}\n\n"
-        + "\n".join(f"  {label:<7} {url}" for label, url in links.items())
-        + f"\n  ({how_to_start})"
+        f"{wrapped(result['texts'][0], indent='  ')}\n\n" + indent(link, "  ")
     )

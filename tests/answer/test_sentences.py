@@ -96,6 +96,6 @@ def test_the_note_and_the_table_have_a_row_for_every_model():
     sentences = three_sentences(found)
     note = answer_note(found, sentences)
     assert note.count("\n| ") == 2 + len(found.counted) + len(found.trained)
-    text = answer_table(found, sentences, {"run": "http://there"}, "how to start")
+    text = answer_table(found, sentences, "run  http://there")
     assert all(f"\n  {each.order}-gram" in text for each in found.counted)
     assert "LSTM 1x192 on 10,000" in text

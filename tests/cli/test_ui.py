@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from mlflow.tracking import MlflowClient
 from pipeline.cli import ui
 from pipeline.cli.main import cli
 from pipeline.errors import InputError
-from pipeline.tracking import links as links_module
-from pipeline.tracking.runs import begun_run
+from pipeline.tracking.runs import begun_run, tracked_run
 from pipeline.tracking.store import Store, setup
+from pipeline.tracking.ui import links as links_module
+from pipeline.tracking.ui import views
 from tests.checkout import ROOT
 from tests.databases import standing_in
 from tests.limits import SLACK
@@ -55,6 +57,9 @@ class Server:
         return self
 
     def __exit__(self, *what: object) -> None: ...
+
+    def poll(self) -> int:
+        return 0
 
     def wait(self) -> int:
         return 0
@@ -140,12 +145,12 @@ def test_no_second_ui_is_started_for_a_server(monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", None)
     address = "https://server:8080/mlflow"
     with pytest.raises(InputError, match=f"tracking server, which has its own UI: open {address}, or unset"):
-        ui.serve(5000, print)
+        ui.serve(5000, None, print)
 
 
 @pytest.mark.usefixtures("plain_artifacts")
 def test_training_on_another_alphabet_prints_commands_that_work(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(links_module, "_shows", lambda port, store: False)
+    monkeypatch.setattr(links_module, "shows", lambda port, store: False)
     text = tmp_path / "chinese.txt"
     text.write_text("天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏" * 100)
     printed = said("train", "--corpus", str(text), "--alphabet", "raw", *TINY)
@@ -160,6 +165,100 @@ def test_tmlm_ui_notes_its_port(store, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", Server)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert ui.serve(port, lambda line: None) == 0
+        assert ui.serve(port, None, lambda line: None) == 0
     assert int((store / "mlruns" / ".ui-port").read_text()) == int(Server.command[Server.command.index("--port") + 1])
     assert int((store / "mlruns" / ".ui-port").read_text()) > port
+
+
+# --- tmlm ui --open ---------------------------------------------------------------------------------------------------
+
+DIGEST = "ab" * 32
+TEXT = {"corpus": "topics", "corpus.sha256": DIGEST}
+VIEW = "/#/experiments/0/runs?viewStateShareKey="
+
+
+@pytest.fixture
+def no_ui(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store of which no UI is running."""
+    monkeypatch.setattr(links_module, "shows", lambda port, store: False)
+
+
+@pytest.fixture
+def opened(store: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A UI answers on every port and there is a browser; gives the addresses that it is opened at."""
+    addresses: list[str] = []
+    monkeypatch.setattr(links_module, "shows", lambda port, store: True)
+    monkeypatch.setattr(webbrowser, "open", addresses.append)
+    monkeypatch.setenv("DISPLAY", ":0")
+    return addresses
+
+
+def recorded(stage: str, **tags: str) -> str:
+    """The id of a finished run."""
+    with tracked_run(stage, f"{stage}-x", {**TEXT, **tags}) as run:
+        return run.id
+
+
+def path_to(what: str) -> str:
+    """Where ``tmlm ui --open WHAT`` leads, without the server's address."""
+    return "/#" + ui.link_to(what).partition("/#")[2]
+
+
+@pytest.mark.usefixtures("no_ui")
+def test_a_training_and_a_main_job_open_at_the_trainings_curves():
+    training = recorded("train")
+    curves = f"/#/experiments/0/runs/{training}/model-metrics"
+    assert path_to(training[:8]) == path_to("latest") == curves
+    assert path_to(recorded("pipeline", trained_run=training)) == curves
+
+
+@pytest.mark.usefixtures("no_ui")
+def test_a_search_opens_at_its_own_view_by_name_and_by_id():
+    search = recorded("search", study="tiny")
+    view = f"{VIEW}search-{search[:8]}&compareRunsMode=CHART"
+    assert path_to("tiny") == path_to(search) == view
+    assert "Search tiny on topics" in ui.saved_views(setup())
+
+
+@pytest.mark.usefixtures("no_ui")
+def test_any_other_run_opens_at_its_page():
+    reproduction = recorded("reproduce")
+    assert path_to(reproduction) == f"/#/runs/{reproduction}"
+
+
+@pytest.mark.usefixtures("no_ui")
+@pytest.mark.parametrize("kind", ui.KINDS)
+def test_the_views_open_for_the_latest_text(kind):
+    recorded("train")
+    assert path_to(kind) == f"{VIEW}{views.key(kind, DIGEST)}&compareRunsMode=CHART"
+
+
+@pytest.mark.usefixtures("no_ui")
+def test_what_cannot_be_opened_is_refused_with_what_can():
+    assert "a study's name, or one of models, seeds, compute" in said("ui", "--open", "nonsense", code=2)
+
+
+def test_a_running_ui_is_used_and_the_address_printed(opened, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", None)
+    run = recorded("reproduce")
+    address = f"http://127.0.0.1:5000/#/runs/{run}?workflowType=machine_learning"
+    assert said("ui", "--open", run) == f"{address}\n"
+    assert opened == [address]
+
+
+def test_without_a_screen_the_address_is_printed_only(opened, monkeypatch):
+    for name in ui.DISPLAYS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    recorded("train")
+    assert "viewStateShareKey=models-" in said("ui", "--open")
+    assert opened == []
+
+
+def test_a_ui_that_is_started_prints_its_views_when_it_answers(store, opened, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", Server)
+    monkeypatch.setattr(Server, "poll", lambda self: None)
+    recorded("train")
+    printed = said("ui")
+    port = (store / "mlruns" / ".ui-port").read_text()
+    assert f"  Models of topics\n    http://127.0.0.1:{port}{VIEW}models-{DIGEST[:8]}&" in printed

@@ -1,5 +1,6 @@
 """The page of an export: one file with everything from the record as words, read without scripts, MLflow or network."""
 
+import json
 import re
 from base64 import b64encode
 from hashlib import sha256
@@ -38,7 +39,11 @@ def texts(html: str) -> str:
     return " ".join("".join(Page(html).texts.values()).split())
 
 
-@pytest.mark.parametrize("subject", [alone(), study(), Subject("experiment", "lab", study().trainings)])
+@pytest.mark.parametrize(
+    "subject",
+    [alone(), study(), Subject("experiment", "lab", study().trainings)],
+    ids=["training", "study", "experiment"],
+)
 def test_the_page_needs_nothing_but_itself(subject):
     html = of(subject)
     assert not [tag for tag, _ in Page(html).tags if tag in ("img", "link", "iframe")]
@@ -58,19 +63,23 @@ def test_a_study_of_100_trials_is_under_2_mb():
     assert len(of(study(100)).encode()) < 2_000_000
 
 
+RESULT = {**training().result, "texts": [HOSTILE], "stopped": HOSTILE}
+FROM_FILE = {**training().configuration, "text": {"name": HOSTILE, "source": f"/home/{HOSTILE}.txt"}}
+WORDS: dict[str, Any] = {"name": HOSTILE, "corpus": HOSTILE, "result": RESULT, "configuration": FROM_FILE}
+
+
 @pytest.mark.parametrize(
     "subject",
-    [
-        alone(name=HOSTILE, corpus=HOSTILE),
-        study(2, HOSTILE, corpus=HOSTILE),
-        Subject("experiment", HOSTILE, (training(name=HOSTILE, corpus=HOSTILE),)),
-    ],
+    [alone(**WORDS), study(2, HOSTILE, corpus=HOSTILE), Subject("experiment", HOSTILE, (training(**WORDS),))],
+    ids=["training", "study", "experiment"],
 )
 def test_other_peoples_words_stay_words(subject):
     html = of(subject)
     assert "<script>alert" not in html
     assert not [tag for tag, attributes in Page(html).tags if "onclick" in attributes]
     assert HOSTILE in texts(html)
+    for figures in re.findall(r'<script type="application/json">(.*?)</script>', html, re.DOTALL):
+        json.loads(figures)
     assert f"{HOSTILE} writes" in texts(html)
 
 

@@ -29,10 +29,10 @@ from pipeline.text.corpus import load_corpus
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.text.vocabulary import Vocabulary
-from pipeline.tracking import views
-from pipeline.tracking.links import HOST
 from pipeline.tracking.relocation import local_path
 from pipeline.tracking.store import setup
+from pipeline.tracking.ui import views
+from pipeline.tracking.ui.links import HOST
 from pipeline.training import figures
 from pipeline.training.checkpoints import flatten, save_checkpoint
 from pipeline.training.samples import SampleText
@@ -240,7 +240,7 @@ def test_a_title_is_drawn_as_it_stands(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_view_is_whole_whatever_the_text_is_called(name):
-    assert json.loads(views.view_tag(f"{name}: models", "0" * 64)[1])["name"] == f"{name}: models"
+    assert json.loads(views.models(name, "0" * 64).tag[1])["name"] == f"Models of {name}"
 
 
 @given(st.text())

@@ -38,6 +38,12 @@ def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts(
     assert note.endswith("40 trials complete, 2 failed.")
 
 
+def test_the_note_shows_a_text_by_the_best_model_before_the_table():
+    evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
+    note = search_note("7", evaluated, chosen, own(chosen), COUNTS, "it has been")
+    assert note.index("- `@best`") < note.index("```\nit has been\n```") < note.index("| [gru")
+
+
 def test_an_interval_that_luck_has_made_too_narrow_is_told_as_such():
     (loud, of_loud), (calm, of_calm) = searched((9.0, 9.5), (5.1, 5.0)), searched((9.0, 9.05), (5.01, 5.0))
     said = "This interval is too narrow and lies too high"
@@ -62,7 +68,7 @@ def test_a_search_without_a_second_seed_says_that_it_has_no_interval():
     evaluated, chosen = searched((9.0,), (5.0,))
     for text in (
         search_note("7", evaluated, chosen, own(chosen), COUNTS),
-        search_table("s", evaluated, chosen, own(chosen), COUNTS, {}, "tmlm ui"),
+        search_table("s", evaluated, chosen, own(chosen), COUNTS, "link"),
     ):
         assert "no interval and no probability" in " ".join(text.split())
         assert "±" not in text
@@ -74,28 +80,27 @@ def test_a_search_of_which_nothing_finished_says_so():
     evaluated, chosen = searched()
     for text in (
         search_note("7", evaluated, chosen, {}, {"trials complete": 0, "failed": 3}),
-        search_table("s", evaluated, chosen, {}, {"trials complete": 0, "failed": 3}, {}, "tmlm ui"),
+        search_table("s", evaluated, chosen, {}, {"trials complete": 0, "failed": 3}, "link"),
     ):
         assert "No trial has finished, so there is no front." in text
         assert "0 trials complete, 3 failed" in text
 
 
-def test_the_searchs_table_has_aligned_columns_the_picks_and_the_links():
+def test_the_searchs_table_has_aligned_columns_the_picks_and_the_link():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
-    text = search_table(
-        "search s", evaluated, chosen, own(chosen), COUNTS, {"study": "http://127.0.0.1:5000/#/x"}, "tmlm ui"
-    )
+    link = "front  http://127.0.0.1:5000/#/x\n(how to start)"
+    text = search_table("search s", evaluated, chosen, own(chosen), COUNTS, link)
     head, *rows = text.splitlines()[2:5]
     assert {len(row) for row in rows} == {len(head)}
     assert "@small: gru-1x16" in text
-    assert "  study   http://127.0.0.1:5000/#/x\n  (tmlm ui)" in text
+    assert text.endswith("  front  http://127.0.0.1:5000/#/x\n  (how to start)")
     assert max(map(len, text.splitlines())) <= 112
 
 
 def test_aliases_that_stay_with_another_study_are_named_with_the_option_that_moves_them():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
     left = {pick: Registration("2", (f"s-{pick}",), {pick: "study tiny on novel"}) for pick in chosen}
-    text = " ".join(search_table("search s", evaluated, chosen, left, COUNTS, {}, "tmlm ui").split())
+    text = " ".join(search_table("search s", evaluated, chosen, left, COUNTS, "link").split())
     assert "@s-small: gru-1x16" in text
     assert "Aliases left as they are (@small, @knee, @best: study tiny on novel). --take-aliases moves them" in text
 
@@ -103,4 +108,4 @@ def test_aliases_that_stay_with_another_study_are_named_with_the_option_that_mov
 def test_a_pick_without_any_alias_has_no_address():
     evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
     left = {pick: Registration("2", (), {pick: "study s on b", f"s-{pick}": "study s on b"}) for pick in chosen}
-    assert "  best: gru-1x16" in search_table("search s", evaluated, chosen, left, COUNTS, {}, "tmlm ui")
+    assert "  best: gru-1x16" in search_table("search s", evaluated, chosen, left, COUNTS, "link")

@@ -94,7 +94,7 @@ def test_the_run_has_the_sentences_the_pictures_and_the_figures(done):
     for name in ("answer", "costs"):
         assert records.artifact_path(done.run_id, f"plots/{name}.png").is_file()
     network = done.findings.default
-    assert run.data.metrics["answer/network_test_perplexity"] == pytest.approx(network.test[0], rel=1e-5)
+    assert run.data.metrics["result/test_perplexity"] == pytest.approx(network.test[0], rel=1e-5)
 
 
 def test_differences_to_the_ngram_are_those_of_the_recorded_perplexities(done):

@@ -8,9 +8,11 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.config import CorpusConfig, resolve
 from pipeline.stages.evaluate import evaluate
-from pipeline.stages.main import PipelineRun, pipeline
+from pipeline.stages.main import CURVES, PipelineRun, pipeline
 from pipeline.text.corpus import load_corpus
+from pipeline.tracking import records
 from pipeline.tracking.store import setup
+from pipeline.training.summary import verdict
 from tests.labs import TINY, copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
@@ -51,6 +53,25 @@ def test_the_pipeline_is_one_parent_with_a_run_for_each_step(first):
     assert parent.data.metrics["result/val_perplexity"] == pytest.approx(first.result["val_perplexity"], rel=1e-5)
     assert first.result["perplexity"] == pytest.approx(first.result["test_perplexity"], rel=1e-9)
     assert first.result["reused"] == []
+
+
+def test_the_parents_page_has_what_the_training_has(first):
+    parent, trained = (MlflowClient().get_run(first.result[name]).data for name in ("run_id", "trained_run"))
+    assert not {"None", "auto"} & set(parent.params.values())
+    assert trained.params.items() <= parent.params.items()
+    final = {name for name in trained.metrics if name.split("/")[0] in ("result", "size", "speed")}
+    assert {name: trained.metrics[name] for name in final & parent.metrics.keys()}.items() <= parent.metrics.items()
+    assert {"result/val_perplexity", "size/log10_macs_per_char", "speed/train_seconds"} <= parent.metrics.keys()
+    for curve in CURVES:
+        of_parent, of_training = (records.curve(first.result[name], curve) for name in ("run_id", "trained_run"))
+        assert of_parent == of_training
+        assert len(of_training) == 2
+
+
+def test_the_parents_note_begins_with_the_verdict_and_a_text(first):
+    note = MlflowClient().get_run(first.result["run_id"]).data.tags["mlflow.note.content"]
+    said, text, *_ = note.split("\n\n")
+    assert (said, text[:3]) == (verdict(first.result), "```")
 
 
 def test_what_nothing_has_changed_for_is_taken_again(first, small_text):

@@ -1,6 +1,7 @@
 """The search as a tracked run: what it leaves in the record, in the registry and in Optuna's storage."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -153,6 +154,31 @@ def test_the_parent_shows_the_pictures_the_summary_and_the_result(searched):
     assert yaml.safe_load(records.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,6,9"
     assert run.data.metrics["search/hypervolume"] == pytest.approx(searched.evaluated.hypervolume, rel=1e-5)
     assert run.data.metrics["search/trials"] == 4
+
+
+def logged_images(run_id: str) -> set[str]:
+    """The keys of the images that the UI shows among a run's charts."""
+    files = MlflowClient().list_artifacts(run_id, "images")
+    return {re.split("[+%]", file.path.removeprefix("images/"))[0].replace("~", "/") for file in files}
+
+
+def test_the_pictures_are_among_the_charts_of_the_searchs_page_and_not_of_its_trainings(searched):
+    assert logged_images(searched.run_id) == {f"pictures/{n}" for n in ("hypervolume", "importance", "pareto", "time")}
+    assert [logged_images(run.info.run_id) for run in trainings(searched)] == [set()] * len(trainings(searched))
+
+
+def test_the_page_has_what_was_found_after_each_trial_as_curves(searched):
+    history = MlflowClient().get_metric_history(searched.run_id, "progress/best_val_perplexity")
+    assert [metric.step for metric in history] == [1, 2, 3, 4]
+    assert [metric.value for metric in history] == sorted((metric.value for metric in history), reverse=True)
+    areas = MlflowClient().get_metric_history(searched.run_id, "progress/hypervolume")
+    assert areas[-1].value > 0
+
+
+def test_the_parameters_of_the_search_are_those_that_were_used(searched):
+    params = MlflowClient().get_run(searched.run_id).data.params
+    assert not {"None", "auto"} & set(params.values())
+    assert int(params["workers"]) >= 1
 
 
 def test_the_picks_are_registered_under_their_aliases(searched):

@@ -1,5 +1,6 @@
 """Progress: a bar on a terminal, a line now and then anywhere else."""
 
+import io
 import logging
 import re
 import sys
@@ -233,6 +234,17 @@ def test_the_time_left_is_the_plans_at_first_and_the_measured_rates_later():
     half_as_fast = [seconds_left(600.0, done=elapsed, elapsed=elapsed, workers=2) for elapsed in (10, 100, 10_000)]
     assert half_as_fast == sorted(half_as_fast)
     assert half_as_fast[-1] == pytest.approx(600, rel=0.01)
+
+
+def test_a_notebook_shows_a_bar_of_80_columns(clock, monkeypatch):
+    """Its stream is no terminal, but draws a line again after a carriage return."""
+    stream = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    train(clock)
+    last = stream.getvalue().rstrip("\n").rpartition("\r")[2]
+    assert last.startswith("lstm-1x8 100%|")
+    assert len(last) < 80
 
 
 # --- off a terminal --------------------------------------------------------------------------------------------------

@@ -259,6 +259,14 @@ def test_the_recommendation_is_the_same(read):
     assert_same_answer(command("recommend", "--corpus", "made-up", *AFFORDABLE), THEN["recommend"], set())
 
 
+def test_a_study_is_exported_with_its_front_and_the_models_of_its_picks(read, tmp_path):
+    result = command("export", "small", "-o", str(tmp_path / "page"))
+    assert {f"models/{pick}/weights.safetensors" for pick in ("best", "knee", "small")} <= {
+        str(Path(file).relative_to(tmp_path / "page")) for file in result["files"]
+    }
+    assert "lowest validation perplexity" in (tmp_path / "page" / "index.html").read_text()
+
+
 def test_the_report_says_the_same_of_what_was_reproduced(read, plain_artifacts):
     found = command("report", "--run-id", RUNS["reproduction"])
     assert_same_answer(found, THEN["report"], {"report", "checks", "configurations", "verdicts"})

@@ -1,10 +1,8 @@
 """Reading what was recorded: finished steps, trainings of a text, and the checkpoint that a MODEL names."""
 
 from contextlib import suppress
-from typing import Any
 
 import pytest
-from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.tracking import records, runs
@@ -26,24 +24,6 @@ def test_a_finished_step_whose_artifacts_are_gone_is_done_again(store):
         run.json(records.RESULT_FILE, {"value": 1})
     (store / "mlruns" / "0" / run.id / "artifacts" / records.RESULT_FILE).unlink()
     assert records.finished_step("k") is None
-
-
-def test_texts_with_views_are_found_without_reading_every_training(store, monkeypatch):
-    read: list[int] = []
-    search_runs = MlflowClient.search_runs
-
-    def counted(*args: Any, **options: Any) -> Any:
-        found = search_runs(*args, **options)
-        read.append(len(found))
-        return found
-
-    monkeypatch.setattr(MlflowClient, "search_runs", counted)
-    for name in ("first", "second", "second", "second", "second"):
-        with runs.tracked_run("train", "a run", {"corpus": name, "corpus.sha256": name.ljust(64, "0")}):
-            pass
-    read.clear()
-    assert list(records.texts_with_views()) == ["second", "first", "all texts"]
-    assert read == [1, 1, 0, 0], "one training of each text, and none by the names of release 0.1"
 
 
 @pytest.mark.parametrize("model", ["0" * 32, "no/such/file", "models:/nothing/1", "runs:/" + "0" * 32 + "/model", ""])

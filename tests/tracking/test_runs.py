@@ -1,8 +1,10 @@
 """Recording runs: what is logged, how a run ends, and that nothing is overwritten."""
 
 import os
+import re
 import shutil
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
@@ -16,9 +18,11 @@ from pipeline import config
 from pipeline.cli.main import cli
 from pipeline.config import resolve
 from pipeline.errors import InputError, RecordingError
-from pipeline.tracking import records, runs, views
+from pipeline.tracking import records, runs
 from pipeline.tracking.logged_model import SIGNATURE
 from pipeline.tracking.store import setup
+from pipeline.tracking.ui import views
+from tests.labs import PNG
 
 
 def rows(database: Path, query: str) -> list[tuple]:
@@ -31,10 +35,8 @@ def test_the_views_of_all_texts_and_of_each_recorded_text_are_stored_with_the_ex
     with runs.tracked_run("train", "a run", text):
         pass
     tags = MlflowClient().get_experiment("0").tags
-    for label, digest in (("All texts: models", None), ("topics: models", "ab" * 32)):
-        key, value = views.view_tag(label, digest)
-        assert tags[key] == value
-    assert records.texts_with_views() == {"topics": "ab" * 32, "all texts": None}
+    expected = dict(view.tag for view in (views.all_texts(), *views.of_text("topics", "ab" * 32)))
+    assert {key: value for key, value in tags.items() if key.startswith(views.TAG_PREFIX)} == expected
 
 
 def test_a_run_that_has_ended_is_never_taken_up_again(store, monkeypatch):
@@ -117,6 +119,34 @@ def test_metrics_are_rounded_and_in_the_database_when_the_call_returns(store):
         assert rows(store / "mlruns" / "mlflow.db", "SELECT key, value, step FROM metrics") == [
             ("perplexity/val", 3.14159, 2)
         ]
+
+
+def test_undecided_parameters_are_left_out_until_they_are_known(store):
+    with runs.tracked_run("train", "a run", {}) as run:
+        run.params({"epochs": None, "device": "auto", "seed": 0})
+        run.params({"epochs": 5, "device": "cpu", "seed": 1})
+    assert MlflowClient().get_run(run.id).data.params == {"epochs": "5", "device": "cpu", "seed": "0"}
+
+
+def test_a_picture_with_a_step_is_an_artifact_and_an_image_among_the_charts(store):
+    with runs.tracked_run("train", "a run", {}) as run:
+        run.picture("plots/perplexity.png", PNG, step=7)
+        run.picture("plots/gap.png", PNG)
+    client = MlflowClient()
+    assert [file.path for file in client.list_artifacts(run.id, "plots")] == ["plots/gap.png", "plots/perplexity.png"]
+    images = [file.path for file in client.list_artifacts(run.id, "images")]
+    assert len(images) == 2, "one in full and one small"
+    assert all(re.match(r"images/pictures~perplexity[+%]step[+%]7[+%]", path) for path in images)
+
+
+@pytest.mark.parametrize("asked", ["true", "false"])
+def test_use_of_the_machine_is_recorded_where_mlflows_variable_asks_for_it(store, monkeypatch, asked):
+    monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", asked)
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
+    with runs.tracked_run("train", "a run", {}) as run:
+        time.sleep(0.5)
+    metrics = MlflowClient().get_run(run.id).data.metrics
+    assert ("system/cpu_utilization_percentage" in metrics) == (asked == "true")
 
 
 def test_counts_are_recorded_exactly(store):

@@ -1,9 +1,12 @@
 """The names under which a training's figures are recorded."""
 
+import pytest
+
 from models.complexity import closed_form
 from models.config import ModelConfig
+from pipeline.config import resolve
 from pipeline.training.loop import EpochPoint
-from pipeline.training.metrics import RESULT, SIZE, SPEED, epoch_metrics, final_metrics, size_metrics
+from pipeline.training.metrics import RESULT, SIZE, SPEED, epoch_metrics, final_metrics, protocol_of, size_metrics
 
 POINT = EpochPoint(1, 9.0, 8.0, 9.5, 8.5, 0.01, 1.0, 2.0, 100)
 
@@ -44,3 +47,21 @@ def test_sizes_are_those_of_the_reports_convention_and_of_the_trained_model():
         "size/report_macs": 84_148_224,
         "size/trained_parameters": 84_000,
     }
+
+
+@pytest.mark.parametrize(
+    ("options", "stopped", "is_of_study", "protocol"),
+    [
+        ({}, "", False, "stream"),
+        ({"epochs": 1}, "--max-seconds 5", False, "stream"),
+        ({"preset": "best"}, "", False, "stream"),
+        ({"preset": "report"}, "", False, "report"),
+        ({}, "--patience 10", True, "stream"),
+        ({"epochs": 1}, "", True, ""),
+        ({"train_chars": 50_000}, "", True, ""),
+        ({}, "hopeless: behind the front", True, ""),
+    ],
+)
+def test_trainings_of_a_study_compare_with_others_if_they_are_as_long(options, stopped, is_of_study, protocol):
+    model, config = resolve(options, 150_000)
+    assert protocol_of(150_000, model, config, stopped, is_of_study) == protocol

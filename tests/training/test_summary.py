@@ -51,7 +51,7 @@ def test_a_result_that_names_no_order_and_no_mixture_was_compared_with_a_6_gram(
     assert "both" not in comparison_table(older)
     assert verdict(older).startswith("The network is behind the 6-gram on validation")
     assert "ogether" not in verdict(older)
-    assert "Kneser-Ney 6-gram  " in pipeline_table("m", {}, older, {}, "tmlm ui")
+    assert "Kneser-Ney 6-gram  " in pipeline_table("m", {}, older, "link")
 
 
 def test_the_baselines_are_listed_by_order_with_what_they_store():
@@ -66,9 +66,9 @@ def test_the_baselines_are_listed_by_order_with_what_they_store():
     assert table.endswith("Networks are compared with the 7-gram, the best on validation.")
 
 
-def test_the_main_jobs_table_says_quality_cost_time_sample_and_links():
+def test_the_main_jobs_table_says_quality_cost_time_sample_and_the_link():
     seconds = {"prepare": (0.3, True), "train": (33.3, False)}
-    text = pipeline_table("lstm-1x128", seconds, RESULT, {"table": "http://127.0.0.1:5000/#/x"}, "tmlm ui")
+    text = pipeline_table("lstm-1x128", seconds, RESULT, "curves  http://127.0.0.1:5000/#/x")
     for part in (
         "3.790",
         "3.655",
@@ -85,7 +85,7 @@ def test_the_main_jobs_table_says_quality_cost_time_sample_and_links():
 
 
 def test_a_fallback_text_is_told_in_the_table():
-    assert "FALLING BACK to python-docs" in pipeline_table("m", {}, {**RESULT, "fallback": True}, {}, "tmlm ui")
+    assert "FALLING BACK to python-docs" in pipeline_table("m", {}, {**RESULT, "fallback": True}, "link")
 
 
 def test_an_evaluation_without_an_n_gram_names_none():

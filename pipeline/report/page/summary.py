@@ -50,14 +50,14 @@ def reproduction_note(reproduction: Reproduction, verdicts: Sequence[Verdict], c
 
 
 def reproduction_table(
-    reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check], page: str, how_to_start: str
+    reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check], page: str, link: str
 ) -> str:
     """The text that `tmlm reproduce` and `tmlm report` print at their end."""
     last = len(REPRODUCED_HEADS) - 1
     table = text_table(REPRODUCED_HEADS, map(_reproduced_row, reproduction.configurations), left=(0, last))
     failed = [f"  {check.said}" for check in checks if check.is_met is False]
     sentences = [_is_quick_text(reproduction), _counted_verdicts(verdicts), *counts_in_words(checks), *failed]
-    tail = f"report  {page}\nrun     {reproduction.link}\n({how_to_start})"
+    tail = f"report  {page}\n{link}"
     return "\n".join(
         [
             f"{reproduction.table.name}, perplexity as reported and as reproduced",

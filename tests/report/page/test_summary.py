@@ -11,7 +11,7 @@ def test_the_note_and_the_printed_table_have_a_row_for_each_configuration():
     made = with_runs(made, "rnn-torch-1x128", ())
     made = with_runs(made, "lstm-torch-2x32", (cut(made["lstm-torch-2x32"].runs[0], 12),))
     held = checks(made)
-    note, printed = reproduction_note(made, (), held), reproduction_table(made, (), held, "report.html", "tmlm ui")
+    note, printed = reproduction_note(made, (), held), reproduction_table(made, (), held, "report.html", "link")
     best = min(made["gru-torch-2x32"].runs[0].val)
     for text in (note, printed):
         rows = {line.strip("| ").split()[0]: line for line in text.splitlines() if "torch-" in line}
@@ -21,7 +21,7 @@ def test_the_note_and_the_printed_table_have_a_row_for_each_configuration():
         assert "1 seed, 12 of 100 epochs" in rows["lstm-torch-2x32"]
         assert "quick check" not in text
         assert "statements" not in text
-    assert printed.splitlines()[-3:-1] == ["report  report.html", "run     "]
+    assert printed.splitlines()[-2:] == ["report  report.html", "link"]
 
 
 def test_the_verdicts_are_counted_and_a_quick_check_is_said_to_be_none():

@@ -1,4 +1,8 @@
-"""Links to the MLflow UI: a run, the models of a text, and the command that starts the UI on this store."""
+"""Links into MLflow's UI: a run, its curves and the saved views, and the command that starts the UI on this store.
+
+They are as short as MLflow's routes allow. Of its two sides, "GenAI" and "Model training", a link shows the one that
+was used last; only one that a browser is opened with names it.
+"""
 
 import http.client
 import json
@@ -13,8 +17,8 @@ from pathlib import Path
 
 from pipeline.errors import InputError
 from pipeline.support.code_digest import ROOT
-from pipeline.tracking import views
 from pipeline.tracking.store import Store, client, setup, sqlite_file, without_credentials
+from pipeline.tracking.ui import views
 
 HOST, PORT = "127.0.0.1", 5000
 
@@ -23,31 +27,60 @@ UI_SECONDS = 2  # timeout of a request to a UI on this machine
 UNDER_MAKE, UNDER_MLFLOW = "MAKELEVEL", "MLFLOW_RUN_ID"  # environment variables that make and mlflow run set
 
 
-def links_to(corpus_sha256: str | None, run_id: str | None, port: int | None = None) -> dict[str, str]:
-    """Links to the UI by what they show: "table", "charts" of a text, and "run" for a run id.
+def link_to_run(run_id: str) -> str:
+    """The address of a run's page: its note, figures and options."""
+    return f"{address()}/#/runs/{run_id}"
 
-    The default port is that of a running UI of this store, or else the one that ``tmlm ui`` would use.
+
+def link_to_curves(run_id: str) -> str:
+    """The address of a training's model metrics: its curves, then its figures."""
+    return f"{address()}/#/experiments/{setup().experiment_id}/runs/{run_id}/model-metrics"
+
+
+def link_to_view(key: str) -> str:
+    """The address of a saved view, with its charts if it has any."""
+    charts = "" if key == views.ALL_TEXTS else "&compareRunsMode=CHART"
+    return f"{address()}/#/experiments/{setup().experiment_id}/runs?viewStateShareKey={key}{charts}"
+
+
+def link_to_search(parent: str) -> str:
+    """The address of a search's trials, by the id of its run."""
+    return link_to_view(views.key("search", parent))
+
+
+def for_a_browser(link: str) -> str:
+    """The link with the side of the UI that runs are on."""
+    return f"{link}{'&' if '?' in link else '?'}workflowType=machine_learning"
+
+
+def address() -> str:
+    """The address of the UI: a tracking server's own, or that of the port on which one of this store answers.
+
+    If none is running, it is the one that ``tmlm ui`` would use.
     """
     store = setup()
-    base = server_address(store.uri) or f"http://{HOST}:{port or running_port(store) or next_port()}"
-    return views.links(base, store.experiment_id, corpus_sha256, run_id)
+    return server_address(store.uri) or f"http://{HOST}:{running_port(store) or next_port()}"
 
 
-def link_to_run(run_id: str) -> str:
-    """The address of a run's page."""
-    return links_to(None, run_id)["run"]
+def is_running(store: Store) -> bool:
+    """Whether a UI of this store is running: a tracking server, or one on this machine."""
+    return bool(server_address(store.uri)) or running_port(store) is not None
+
+
+def shown(label: str, link: str) -> str:
+    """A link as a command prints it, and how to start the UI if none is running."""
+    start = how_to_start()
+    return f"{label}  {link}" + (f"\n({start})" if start else "")
 
 
 def how_to_start() -> str:
-    """How to open the UI of the current store: its address, or the command that starts it, without a password.
+    """How to start the UI of the current store, in words; "" if it is running.
 
     The command can be pasted into the shell that started this one.
     """
     store = setup()
-    if server := server_address(store.uri):
-        return f"the UI is at {server}"
-    if port := running_port(store):
-        return f"the UI is at http://{HOST}:{port}"
+    if is_running(store):
+        return ""
     if store.database is not None and UNDER_MAKE in os.environ and Path.cwd() == store.database.parent.parent:
         return "start the UI with: make ui"
     return f"start the UI with: {command()} ui"
@@ -100,7 +133,7 @@ def running_port(store: Store) -> int | None:
     """The port of a running UI of this store, noted by ``tmlm ui`` or MLflow's default; None if there is none."""
     note = port_note(store)
     noted = note.read_text().split() if note is not None and note.is_file() else []
-    return next((port for port in [*map(int, noted), PORT] if _shows(port, store)), None)
+    return next((port for port in [*map(int, noted), PORT] if shows(port, store)), None)
 
 
 def next_port() -> int:
@@ -117,7 +150,7 @@ def port_note(store: Store) -> Path | None:
     return None if file is None else file.with_name(".ui-port")
 
 
-def _shows(port: int, store: Store) -> bool:
+def shows(port: int, store: Store) -> bool:
     """Whether an MLflow server on this port serves this store: its experiment has the same artifact location."""
     connection = http.client.HTTPConnection(HOST, port, timeout=UI_SECONDS)
     with closing(connection):

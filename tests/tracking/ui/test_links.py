@@ -15,8 +15,9 @@ from threading import Thread
 import pytest
 from mlflow.tracking import MlflowClient
 
-from pipeline.tracking import links as links_module
 from pipeline.tracking.store import Store, setup
+from pipeline.tracking.ui import links as links_module
+from pipeline.tracking.ui import views
 from tests.checkout import ROOT
 
 
@@ -28,16 +29,25 @@ def tracking_server(monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_links_lead_to_the_servers_own_ui(tracking_server):
-    links = links_module.links_to("ab" * 32, "abc")
-    assert set(links) == {"table", "charts", "run"}
-    assert all(url.startswith(f"{tracking_server}/#/experiments/7/runs") for url in links.values())
-    assert (
-        links_module.link_to_run("abc") == f"{tracking_server}/#/experiments/7/runs/abc?workflowType=machine_learning"
+    assert links_module.link_to_run("abc") == f"{tracking_server}/#/runs/abc"
+    assert links_module.link_to_curves("abc") == f"{tracking_server}/#/experiments/7/runs/abc/model-metrics"
+    assert links_module.link_to_search("abc") == (
+        f"{tracking_server}/#/experiments/7/runs?viewStateShareKey=search-abc&compareRunsMode=CHART"
     )
 
 
-def test_how_to_start_says_where_the_servers_ui_is(tracking_server):
-    assert links_module.how_to_start() == f"the UI is at {tracking_server}"
+def test_the_view_without_charts_opens_as_a_table(tracking_server):
+    table = f"{tracking_server}/#/experiments/7/runs?viewStateShareKey=models"
+    assert links_module.link_to_view(views.all_texts().key) == table
+
+
+def test_a_browser_is_opened_on_the_side_of_the_ui_that_has_runs():
+    assert links_module.for_a_browser("http://x/#/runs/abc") == "http://x/#/runs/abc?workflowType=machine_learning"
+    assert links_module.for_a_browser("http://x/#/runs?a=b") == "http://x/#/runs?a=b&workflowType=machine_learning"
+
+
+def test_nothing_has_to_be_started_for_a_server(tracking_server):
+    assert links_module.shown("curves", "http://there") == "curves  http://there"
 
 
 # --- what is printed works when it is pasted -------------------------------------------------------------------------
@@ -84,7 +94,7 @@ class Shell:
 
 @pytest.fixture
 def shell(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    monkeypatch.setattr(links_module, "_shows", lambda port, store: False)
+    monkeypatch.setattr(links_module, "shows", lambda port, store: False)
     return Shell(tmp_path, monkeypatch)
 
 
@@ -172,8 +182,8 @@ def location(store: Path) -> str:
 def test_links_lead_to_the_usual_port_where_a_ui_of_this_store_answers(location, monkeypatch):
     with answering(location) as port:
         monkeypatch.setattr(links_module, "PORT", port)
-        assert links_module.link_to_run("abc").startswith(f"http://127.0.0.1:{port}/#/experiments/0/runs/abc")
-        assert links_module.how_to_start() == f"the UI is at http://127.0.0.1:{port}"
+        assert links_module.link_to_run("abc") == f"http://127.0.0.1:{port}/#/runs/abc"
+        assert links_module.how_to_start() == ""
 
 
 def test_links_lead_to_the_port_that_tmlm_ui_has_taken(location, store, monkeypatch):
@@ -191,4 +201,4 @@ def test_a_port_of_something_else_is_not_ours_and_links_lead_to_the_one_that_wou
         assert usual < port == links_module.free_port(usual)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setattr(links_module, "UI_SECONDS", 0.1)
-        assert not links_module._shows(silent.getsockname()[1], setup())
+        assert not links_module.shows(silent.getsockname()[1], setup())

@@ -1,0 +1,188 @@
+"""Saved views of the MLflow UI: which runs, columns, charts and order a link opens.
+
+- Models: the finished trainings on one text that are comparable.
+- Seeds: the same, those of one configuration averaged.
+- Equal compute: the same, their curves against seconds and against characters read.
+- Search: the trials of one search, their front and the shapes.
+- All texts: every training, in a table without charts, since figures of different texts share no chart.
+
+From MLflow 3.15 on, the UI keeps a shared view as an experiment tag ``mlflow.sharedViewState.<key>`` and opens it by
+``viewStateShareKey=<key>``. That is not documented, so nothing here may ever fail a run.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipeline.tracking.names import LOG10_MACS, MACS, recorded_tag
+from pipeline.tracking.ui.charts import Section, chart_state, line, parallel, scatter
+from pipeline.training.metrics import CALIBRATED, COMPARABLE, CURVES, FURTHER_SIZES, RESULT, SIZE, SPEED
+
+TAG_PREFIX = "mlflow.sharedViewState."
+
+Kind = Literal["models", "seeds", "compute", "search"]
+
+ALL_TEXTS = "models"  # key of the view of all texts
+
+FIRST_SEEN_MS = 1_767_225_600_000  # 2026-01-01, fixed: the tag's value must not change between commands
+
+METRICS = (  # all that a training records
+    *CURVES,
+    *(f"result/{name}" for name in (*RESULT, *CALIBRATED)),
+    *(f"size/{name}" for name in (*SIZE, *FURTHER_SIZES)),
+    LOG10_MACS,
+    *(f"speed/{name}" for name in SPEED),
+)
+
+PERPLEXITY, TRAIN_CURVE, VAL_CURVE = "result/val_perplexity", "perplexity/train", "perplexity/val"
+
+SHAPE = ("cell", "num_layers", "hidden_size")
+
+COLUMNS = {  # of the table, with their widths in pixels
+    "attributes.`Run Name`": 190,
+    "runDateAndNestInfo": 130,
+    f"metrics.`{PERPLEXITY}`": 155,
+    "metrics.`result/test_perplexity`": 160,
+    f"metrics.`{MACS}`": 150,
+    "params.`cell`": 55,
+    "params.`num_layers`": 90,
+    "params.`hidden_size`": 95,
+    "params.`epochs`": 70,
+    "metrics.`result/mixture_test_perplexity`": 205,
+    "metrics.`result/test_bits_per_char`": 175,
+    "metrics.`size/parameters`": 125,
+    "metrics.`speed/train_seconds`": 155,
+    "duration": 80,
+}
+
+ALWAYS_SHOWN = "attributes.`Run Name`", "runDateAndNestInfo"  # columns that are not chosen
+
+# What the UI keeps beside runs, columns and charts.
+DEFAULTS = {
+    "startTime": "ALL",
+    "lifecycleFilter": "Active",
+    "datasetsFilter": [],
+    "modelVersionFilter": "All Runs",
+    "runsHiddenMode": "SHOW_ALL",
+    "viewMaximized": False,
+    "runListHidden": False,
+    "useGroupedValuesInCharts": True,
+    "hideEmptyCharts": True,
+    "groupsExpanded": {},
+    "autoRefreshEnabled": True,
+    "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
+}
+
+
+def key(kind: Kind, identity: str) -> str:
+    """The key of a view; ``identity`` is the digest of its text, or the run id of its search."""
+    return f"{kind}-{identity[:8]}"
+
+
+@dataclass(frozen=True)
+class View:
+    """A saved view. ``key`` opens it, the UI lists it by ``name``, ``query`` selects its runs in MLflow's syntax."""
+
+    key: str
+    name: str
+    query: str
+    sections: Sequence[Section]
+    further_columns: Mapping[str, int]
+    group_by: Sequence[tuple[str, str]] = ()  # kind (param, tag) and name
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the UI restores."""
+        columns = {**COLUMNS, **self.further_columns}
+        chosen = ["attributes.`Duration`" if name == "duration" else name for name in columns]
+        keys = [{"mode": kind, "groupByData": name} for kind, name in self.group_by]
+        return {
+            **DEFAULTS,
+            "searchFilter": self.query,
+            "orderByKey": f"metrics.`{PERPLEXITY}`",
+            "orderByAsc": True,
+            "selectedColumns": [name for name in chosen if name not in ALWAYS_SHOWN],
+            "columnOrder": list(columns),
+            "columnWidths": columns,
+            "groupBy": {"aggregateFunction": "average", "groupByKeys": keys} if keys else None,
+            **chart_state(self.sections, METRICS),
+        }
+
+    @property
+    def tag(self) -> tuple[str, str]:
+        """Key and value of the experiment tag that holds the view."""
+        packed = base64.b64encode(zlib.compress(json.dumps(self.state).encode())).decode()
+        value = {
+            "name": self.name,
+            "createdAt": FIRST_SEEN_MS,
+            "updatedAt": FIRST_SEEN_MS,
+            "state": f"deflate;{packed}",
+        }
+        return TAG_PREFIX + self.key, json.dumps(value)
+
+
+def models(text: str, corpus_sha256: str) -> View:
+    """The comparable models of a text, best first: curves, perplexity against cost, and the shapes side by side."""
+    sections = (
+        Section("Quality and cost", (line((TRAIN_CURVE, VAL_CURVE)), scatter(LOG10_MACS, PERPLEXITY))),
+        Section("Shapes", (parallel(SHAPE, (LOG10_MACS, PERPLEXITY)),), columns=1, card_height=360),
+        Section("Training", (line(("training/learning_rate",)), line(("training/gradient_norm",))), card_height=300),
+    )
+    return View(key("models", corpus_sha256), f"Models of {text}", _comparable(corpus_sha256), sections, {})
+
+
+def seeds(text: str, corpus_sha256: str) -> View:
+    """The comparable models of a text, grouped by configuration: the mean over seeds, with their range."""
+    sections = (
+        Section("Mean and range over seeds", (line((VAL_CURVE,)), line((TRAIN_CURVE,)))),
+        Section("Means at the end", (scatter(LOG10_MACS, PERPLEXITY), scatter(PERPLEXITY, "result/test_perplexity"))),
+    )
+    group_by = (*(("param", name) for name in SHAPE), ("tag", "config_id"))
+    return View(
+        key("seeds", corpus_sha256), f"Seeds on {text}", _comparable(corpus_sha256), sections, {}, group_by=group_by
+    )
+
+
+def equal_compute(text: str, corpus_sha256: str) -> View:
+    """The comparable models of a text: perplexity after equal seconds, and after equally many characters."""
+    curves = tuple(line((VAL_CURVE,), x) for x in ("training/seconds", "training/chars_read"))
+    sections = (
+        Section("Equal time, equal text", curves),
+        Section("At the end", (scatter("speed/train_seconds", PERPLEXITY), scatter(LOG10_MACS, PERPLEXITY))),
+    )
+    return View(key("compute", corpus_sha256), f"Equal compute on {text}", _comparable(corpus_sha256), sections, {})
+
+
+def search(study: str, text: str, parent: str) -> View:
+    """The trials of one search and the confirmations of its front, by the id of the run that they are nested in."""
+    sections = (
+        Section("Front", (scatter(LOG10_MACS, PERPLEXITY),), 1, 460),
+        Section("Shapes", (parallel(SHAPE, (LOG10_MACS, PERPLEXITY)),), columns=1, card_height=400),
+        Section("Curves", (line((VAL_CURVE,), runs=50), line((VAL_CURVE,), "training/seconds", runs=50))),
+    )
+    query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}'"
+    columns = {"params.`seed`": 60, "tags.`stopped`": 220}
+    return View(key("search", parent), f"Search {study} on {text}", query, sections, columns)
+
+
+def all_texts() -> View:
+    """Every training, in a table."""
+    columns = {"tags.`corpus`": 115, "params.`preset`": 70}
+    return View(ALL_TEXTS, "Models of all texts", "tags.stage = 'train'", (), columns)
+
+
+def of_text(text: str, corpus_sha256: str) -> tuple[View, ...]:
+    """The views that each text has."""
+    return models(text, corpus_sha256), seeds(text, corpus_sha256), equal_compute(text, corpus_sha256)
+
+
+def _comparable(corpus_sha256: str) -> str:
+    """The finished trainings on a text that are comparable, in MLflow's search syntax."""
+    text, protocol = recorded_tag("corpus.sha256"), recorded_tag("protocol")
+    return (
+        f"attributes.status = 'FINISHED' and tags.stage = 'train' and tags.`{protocol}` = '{COMPARABLE}' "
+        f"and tags.`{text}` = '{corpus_sha256}'"
+    )

@@ -1,0 +1,121 @@
+"""A browser, and a store with a training, a search, their exported pages and MLflow's UI: made once for all tests."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.browsers import HOW, NoBrowserError, launched
+from tests.browser.opened import Opened, listening
+from tests.checkout import ROOT, ask, free_port
+from tests.cli.commands import run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+TINY = ("--hidden-size", "8", "--epochs", "2", "--batch-size", "32", "--sequence-length", "16")
+
+SPACE = ("--trials", "3", "--epochs", "1", "--cell", "lstm", "--num-layers", "1", "--hidden-size", "4..8")
+
+SEARCH = ("search", "--study-name", "shapes", "--confirm-seeds", "1", "--workers", "1", *SPACE)
+
+Visit = Callable[..., Opened]
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A store whose UI is running: its address, what each command printed, and the folder of the exported pages."""
+
+    address: str
+    printed: dict[str, str]
+    exports: Path
+
+    def link(self, command: str, label: str) -> str:
+        """The link that a command has printed under a label."""
+        (link,) = re.findall(rf"^ *{label} +(http\S+)$", self.printed[command], re.MULTILINE)
+        return str(link)
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """A running browser. Skips the test where there is none, and fails it where TMLM_REQUIRE_BROWSER says there is."""
+    missing = pytest.fail if os.environ.get("TMLM_REQUIRE_BROWSER") else pytest.skip
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing(f"Playwright is not installed: {HOW}")
+    with sync_playwright() as playwright:
+        try:
+            running = launched(playwright)
+        except NoBrowserError as error:
+            missing(str(error))
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(browser: "Browser") -> Iterator[Visit]:
+    """Open an address in a window of its own, as someone who has never used the UI; closed after the test."""
+    contexts = []
+
+    def visit(address: str, width: int = 1400, colours: str = "light") -> Opened:
+        context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=colours)
+        contexts.append(context)
+        opened = listening(context.new_page())
+        opened.page.goto(address, wait_until="domcontentloaded")
+        return opened
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def lab(
+    browser: "Browser", tmp_path_factory: pytest.TempPathFactory, empty_database: Path, small_text: Path
+) -> Iterator[Lab]:
+    """Two seeds of a tiny model, a search of three trials, and the pages of both; only where there is a browser."""
+    from tests import labs
+
+    folder = tmp_path_factory.mktemp("browser")
+    text = ("--corpus", str(small_text))
+    commands = {
+        "pipeline": ("pipeline", *text, *TINY),
+        "train": ("train", *text, *TINY, "--seed", "1"),
+        "export a training": ("export", "latest", "-o", str(folder / "training")),
+        "search": (*SEARCH, *text),
+        "export a study": ("export", "shapes", "-o", str(folder / "study")),
+    }
+    with labs.store_at(labs.new_store(folder / "lab", empty_database)) as home, _ui(home) as address:
+        yield Lab(address, {name: said(*words) for name, words in commands.items()}, folder)
+
+
+def said(*words: str) -> str:
+    """What a command that succeeds prints."""
+    code, out, err = run(*words)
+    assert code == 0, err
+    return out
+
+
+@contextmanager
+def _ui(home: Path) -> Iterator[str]:
+    """``tmlm ui`` on the store of a folder, until the block ends; gives its address once it answers."""
+    from pipeline.tracking.store import setup
+
+    setup()
+    port = free_port()
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlruns/mlflow.db", "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-m", "pipeline", "ui", "--port", str(port)]
+    with (home / "ui.log").open("w") as log, subprocess.Popen(words, env=environment, stdout=log, stderr=log) as process:
+        try:
+            ask(f"http://127.0.0.1:{port}/health")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()

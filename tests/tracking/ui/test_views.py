@@ -1,0 +1,102 @@
+"""Saved views of the UI: what is stored, and which runs, columns and charts each shows."""
+
+import base64
+import json
+import zlib
+from typing import Any
+
+import pytest
+
+from models.complexity import closed_form
+from models.config import ModelConfig
+from pipeline.tracking.ui import views
+from pipeline.tracking.ui.views import View
+from pipeline.training.loop import EpochPoint
+from pipeline.training.metrics import CALIBRATED, RESULT, SIZE, SPEED, epoch_metrics, final_metrics, size_metrics
+
+DIGEST = "9f258eadf409c46591c5c61d72c087cb"
+PARENT = "ab" * 16
+ALL = (*views.of_text("a text", DIGEST), views.search("a study", "a text", PARENT), views.all_texts())
+
+
+def charts_of(view: View, kind: str = "") -> list[dict[str, Any]]:
+    """The charts that a view shows, of one type or of any."""
+    charts = [chart for chart in view.state["compareRunCharts"] if not chart["deleted"]]
+    return [chart for chart in charts if kind in ("", chart["type"])]
+
+
+@pytest.mark.parametrize("view", ALL, ids=lambda view: view.key)
+def test_a_view_is_an_experiment_tag_that_unpacks_to_its_state(view):
+    key, value = view.tag
+    assert key == f"mlflow.sharedViewState.{view.key}"
+    stored = json.loads(value)
+    assert stored["name"] == view.name
+    assert json.loads(zlib.decompress(base64.b64decode(stored["state"].removeprefix("deflate;")))) == view.state
+    assert len(value) <= 5000, "MLflow's limit for a tag of an experiment"
+
+
+def test_views_of_different_texts_and_searches_have_different_keys():
+    others = (*views.of_text("another", DIGEST[::-1]), views.search("a study", "a text", PARENT[::-1]))
+    assert len({view.key for view in (*ALL, *others)}) == len(ALL) + len(others)
+
+
+def test_the_views_of_a_text_show_its_finished_comparable_trainings_only():
+    for view in views.of_text("a text", DIGEST):
+        assert view.query == (
+            "attributes.status = 'FINISHED' and tags.stage = 'train' and tags.`mlflow.tmlm.protocol` = 'stream' "
+            f"and tags.`mlflow.tmlm.corpus.sha256` = '{DIGEST}'"
+        )
+
+
+def test_the_view_of_a_search_shows_its_own_trials_only():
+    assert views.search("a study", "a text", PARENT).query == (
+        f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{PARENT}'"
+    )
+
+
+def test_the_view_of_all_texts_has_a_table_and_no_chart():
+    assert views.all_texts().query == "tags.stage = 'train'"
+    assert charts_of(views.all_texts()) == []
+
+
+def test_models_are_shown_best_first_by_curves_cost_and_shape():
+    view = views.models("a text", DIGEST)
+    assert view.state["orderByKey"] == "metrics.`result/val_perplexity`"
+    assert [chart["type"] for chart in charts_of(view)][:3] == ["LINE", "SCATTER", "PARALLEL"]
+
+
+def test_seeds_are_grouped_by_configuration():
+    keys = views.seeds("a text", DIGEST).state["groupBy"]["groupByKeys"]
+    assert {"mode": "tag", "groupByData": "config_id"} in keys
+
+
+def test_equal_compute_has_the_curve_against_seconds_and_against_characters():
+    curves = charts_of(views.equal_compute("a text", DIGEST), "LINE")
+    assert [(chart["xAxisKey"], chart["selectedXAxisMetricKey"]) for chart in curves] == [
+        ("metric", "training/seconds"),
+        ("metric", "training/chars_read"),
+    ]
+
+
+def test_a_search_shows_its_front_and_its_shapes():
+    view = views.search("a study", "a text", PARENT)
+    (front,), (shapes,) = charts_of(view, "SCATTER"), charts_of(view, "PARALLEL")
+    assert (front["xaxis"]["key"], front["yaxis"]["key"]) == ("size/log10_macs_per_char", "result/val_perplexity")
+    assert shapes["selectedParams"] == ["cell", "num_layers", "hidden_size"]
+    assert shapes["selectedMetrics"][-1] == "result/val_perplexity"
+
+
+def test_the_views_know_every_metric_that_a_training_records():
+    """For each of them the UI would add a chart of its own."""
+    point = EpochPoint(1, 9.0, 8.0, 9.0, 8.0, 0.01, 1.0, 2.0, 100, 1.0, 9.0)
+    result = dict.fromkeys([*RESULT, *CALIBRATED, *SIZE, *SPEED], 1.0)
+    recorded = epoch_metrics(point, "report") | final_metrics(result)
+    recorded |= size_metrics(closed_form(ModelConfig(), 28), 1)
+    assert set(views.METRICS) == set(recorded)
+
+
+@pytest.mark.parametrize("view", ALL, ids=lambda view: view.key)
+def test_the_columns_of_a_view_are_metrics_that_runs_record(view):
+    metrics = [column[9:-1] for column in view.state["selectedColumns"] if column.startswith("metrics.")]
+    assert metrics
+    assert set(metrics) <= set(views.METRICS)
