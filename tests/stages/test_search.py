@@ -194,7 +194,7 @@ def test_the_picks_are_registered_under_their_aliases(searched):
 def test_before_the_first_trial_it_says_how_long_and_where(searched, said, lab):
     assert said[0].startswith("4 trials and the confirmations of their front: ")
     assert f"Study search in {lab}/mlruns/optuna.db" in said[0]
-    assert searched.run_id in said[0]
+    assert f"viewStateShareKey=search-{searched.run_id[:8]}" in said[0]
 
 
 def test_the_dashboard_finds_link_text_and_picture(study, lab):
