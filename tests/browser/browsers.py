@@ -31,8 +31,8 @@ class NoBrowserError(Exception):
 
 def launched(playwright: Any) -> Any:
     """A running browser: Playwright's own Chromium, or one on the PATH. Raises NoBrowserError."""
-    paths = [Path(playwright.chromium.executable_path), *(Path(path) for name in NAMES if (path := shutil.which(name)))]
-    for path in paths:
+    found = [shutil.which(name) for name in NAMES]
+    for path in [Path(playwright.chromium.executable_path), *(Path(name) for name in found if name)]:
         if path.is_file():
             return playwright.chromium.launch(executable_path=path, args=list(FLAGS))
     raise NoBrowserError(f"neither Playwright's own Chromium nor {' or '.join(NAMES)} on the PATH: {HOW}")

@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
+from typing import Any
 
 import mlflow
 import pytest
@@ -358,8 +359,13 @@ def test_the_same_training_again_resumes_the_one_that_was_stopped(stopped, small
 
 
 def test_the_curves_of_a_resumed_training_have_its_name_in_their_title(stopped, monkeypatch):
-    titles = []
-    monkeypatch.setattr(train_stage.figures, "perplexity_curves", lambda *given: titles.append(given[-1]) or b"PNG")
+    titles: list[str] = []
+
+    def draw(*given: Any) -> bytes:
+        titles.append(given[-1])
+        return b"PNG"
+
+    monkeypatch.setattr("pipeline.training.figures.perplexity_curves", draw)
     train_stage.resume(stopped, {})
     (title,) = titles
     assert title.startswith("lstm-1x8-s0-topics on topics")
