@@ -12,7 +12,6 @@ from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-from typing import Any
 
 import mlflow
 import pytest
