@@ -173,7 +173,7 @@ def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, resul
     ended = f"; stopped early by `{result.stopped}`" if result.stopped else ""
     return (
         f"**{model.shape}** on **{plain(corpus.name)}**. {verdict(summary)}\n\n"
-        f"{samples_table([sampled])}\n"
+        f"{text_block(sampled.text)}\n\n"
         f"{comparison_table(summary)} {what_is_read(corpus, config.preset)}\n\n"
         f"{sizes(summary)}; {model.implementation}, preset {config.preset}, seed {config.seed}: "
         f"{len(result.history)} epochs in {result.train_seconds:.1f} s, {result.chars_per_second:,.0f} characters/s, "
