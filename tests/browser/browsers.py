@@ -31,8 +31,9 @@ class NoBrowserError(Exception):
 
 def launched(playwright: Any) -> Any:
     """A running browser: Playwright's own Chromium, or one on the PATH. Raises NoBrowserError."""
-    for path in (playwright.chromium.executable_path, *map(shutil.which, NAMES)):
-        if path is not None and Path(path).is_file():
+    found = [shutil.which(name) for name in NAMES]
+    for path in [Path(playwright.chromium.executable_path), *(Path(name) for name in found if name)]:
+        if path.is_file():
             return playwright.chromium.launch(executable_path=path, args=list(FLAGS))
     raise NoBrowserError(f"neither Playwright's own Chromium nor {' or '.join(NAMES)} on the PATH: {HOW}")
 

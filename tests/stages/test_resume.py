@@ -358,7 +358,7 @@ def test_the_same_training_again_resumes_the_one_that_was_stopped(stopped, small
 
 
 def test_the_curves_of_a_resumed_training_have_its_name_in_their_title(stopped, monkeypatch):
-    titles = []
+    titles: list[str] = []
 
     def draw(*given: Any) -> bytes:
         titles.append(given[-1])
