@@ -100,9 +100,9 @@ def test_the_table_of_a_view_ranks_the_models_and_shows_their_figures_and_shapes
     assert opened.our_errors == []
 
 
-def test_the_pictures_of_a_search_are_the_first_of_its_charts(lab: Lab, visit: Visit):
+def test_the_pictures_of_a_search_are_among_its_charts(lab: Lab, visit: Visit):
     opened = visit(f"{run_page(lab, latest_run({'stage': 'search'}))}/model-metrics")
-    assert sections(opened)[:2] == ["pictures", "progress"]
+    assert {"pictures", "progress"} <= set(sections(opened))
     picture = opened.page.locator("img[src*='pareto']")
     picture.wait_for()
     picture.evaluate("image => image.decode()")  # fails for a picture that does not load
