@@ -262,3 +262,10 @@ def test_a_ui_that_is_started_prints_its_views_when_it_answers(store, opened, mo
     printed = said("ui")
     port = (store / "mlruns" / ".ui-port").read_text()
     assert f"  Models of topics\n    http://127.0.0.1:{port}{VIEW}models-{DIGEST[:8]}&" in printed
+
+
+def test_the_models_of_a_text_are_the_first_view_and_those_of_all_texts_the_last():
+    by_name = {"Equal compute on b": "compute-1", "Models of all texts": "models", "Models of b": "models-1"}
+    by_name |= {"Search s on b": "search-2", "Seeds on b": "seeds-1"}
+    names = [name for name, _ in sorted(by_name.items(), key=ui.by_kind)]
+    assert names == ["Models of b", "Search s on b", "Seeds on b", "Equal compute on b", "Models of all texts"]
