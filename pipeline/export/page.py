@@ -117,7 +117,7 @@ def page(subject: Subject, models: Sequence[ExportedModel], files: Sequence[tupl
 
 def _title(subject: Subject, best: WholeTraining) -> str:
     if subject.kind == "training":
-        return f"{subject.name} on {best.corpus}"
+        return f"{subject.name.removesuffix(f'-{best.corpus}')} on {best.corpus}"
     return f"Study {subject.name} on {best.corpus}" if subject.kind == "study" else f"Experiment {subject.name}"
 
 

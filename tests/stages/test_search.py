@@ -163,7 +163,7 @@ def logged_images(run_id: str) -> set[str]:
 
 
 def test_the_pictures_are_among_the_charts_of_the_searchs_page_and_not_of_its_trainings(searched):
-    assert logged_images(searched.run_id) == {f"pictures/{n}" for n in ("hypervolume", "importance", "pareto", "time")}
+    assert logged_images(searched.run_id) == {f"summary/{n}" for n in ("hypervolume", "importance", "pareto", "time")}
     assert [logged_images(run.info.run_id) for run in trainings(searched)] == [set()] * len(trainings(searched))
 
 
