@@ -93,10 +93,9 @@ def _answers(process: "subprocess.Popen[bytes]", port: int, store: Store) -> boo
 
 def _open(link: str, write_line: Callable[[str], None]) -> None:
     """Print a link and open the browser at it, if there is one that draws pictures."""
-    address = links.for_a_browser(link)
-    write_line(address)
+    write_line(link)
     if sys.platform in ("darwin", "win32") or any(map(os.environ.get, DISPLAYS)):
-        webbrowser.open(address)
+        webbrowser.open(link)
 
 
 def by_kind(view: tuple[str, str]) -> tuple[int, str]:
