@@ -27,11 +27,11 @@ from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
 from pipeline.support.markdown import plain
 from pipeline.support.progress import Progress, progress
-from pipeline.support.workers import Workers
+from pipeline.support.workers import Loss, Workers
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.text.downloads import public
-from pipeline.tracking import records, runs, store
-from pipeline.tracking.liveness import close_the_dead
+from pipeline.tracking import liveness, records, runs, store
+from pipeline.tracking.liveness import close_dead_runs, close_the_dead
 from pipeline.tracking.records import RecordedRun
 from pipeline.tracking.references import run_id_of
 from pipeline.tracking.runs import TrackedRun
@@ -209,6 +209,7 @@ class Recorder:
         perplexities = {"train": f"{point.train_perplexity:.2f}", "val": f"{point.val_perplexity:.2f}"}
         self.bar.show(epoch=f"{point.epoch}/{training.epochs}", **perplexities)
         self.run.metrics(epoch_metrics(point, self.config.preset), point.epoch)
+        self.run.send_checkpoints_now_and_then()
         self._sample_if_due(training, point)
         if training.done:
             self.bar.close("evaluating")
@@ -529,6 +530,16 @@ def _train_task(task: TrainingTask, report: Callable[[float], None]) -> dict[str
             log.warning("%s: training anew", error)
     step = train(corpus, task.corpus, task.model, task.train, reuse=True, setting=setting)
     return step.result
+
+
+def close_lost(task: TrainingTask, loss: Loss) -> None:
+    """End the run of a training that was lost, on this machine or another one."""
+    close_dead_runs()
+    if loss.node:
+        model, train = asdict(task.model), asdict(task.train)
+        liveness.close_nested(
+            task.parent, lambda made: (made.get("model"), made.get("train")) == (model, train), loss.reason
+        )
 
 
 def train_in_processes(count: int) -> Workers:
