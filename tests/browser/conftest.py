@@ -113,7 +113,10 @@ def _ui(home: Path) -> Iterator[str]:
     port = free_port()
     environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlruns/mlflow.db", "PYTHONPATH": str(ROOT)}
     words = [sys.executable, "-m", "pipeline", "ui", "--port", str(port)]
-    with (home / "ui.log").open("w") as log, subprocess.Popen(words, env=environment, stdout=log, stderr=log) as process:
+    with (
+        (home / "ui.log").open("w") as log,
+        subprocess.Popen(words, env=environment, stdout=log, stderr=log) as process,
+    ):
         try:
             ask(f"http://127.0.0.1:{port}/health")
             yield f"http://127.0.0.1:{port}"
