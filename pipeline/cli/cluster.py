@@ -23,7 +23,7 @@ KEYS_HELP = "Folder of the cluster's keys.  [default: $TMLM_CLUSTER_KEYS, else o
 
 
 def keys_option(command: Command) -> Command:
-    return click.option("--keys", default="", metavar="DIR", cls=GroupedOption, group="Cluster", help=KEYS_HELP)(
+    return click.option("--keys", default=None, metavar="DIR", cls=GroupedOption, group="Cluster", help=KEYS_HELP)(
         command
     )
 
@@ -40,27 +40,28 @@ def cluster_options(command: Command) -> Command:
     )(keys_option(command))
 
 
-def pool_on(cluster: str, keys: str, text: CorpusConfig, workers: int | None) -> "MakePool":
+def pool_on(cluster: str, keys: str | None, text: CorpusConfig, workers: int | None) -> "MakePool":
     """What makes the pool of a command: workers on a cluster's nodes, or processes of this machine without one.
 
     The cluster's MLflow server becomes this process's store. InputError if another one is set.
     """
-    from pipeline.stages.train import do, train_in_processes
-
     if not cluster:
+        from pipeline.stages.train import train_in_processes
+
         return train_in_processes
     if workers is not None:
         raise InputError(
             "--workers can't be given with --cluster: the nodes say how many they have (tmlm node --workers)"
         )
     _check_installed()
-    from pipeline.cluster import pool, texts
     from pipeline.cluster.keys import Address, keys_folder
 
     address = Address.read(cluster, keys_folder(keys))
-    store, own = pool.mlflow_address(address), os.environ.get("MLFLOW_TRACKING_URI", "")
+    from pipeline.cluster import pool, texts
+    from pipeline.stages.train import do
     from pipeline.tracking.store import masked, without_credentials
 
+    store, own = pool.mlflow_address(address), os.environ.get("MLFLOW_TRACKING_URI", "")
     if own and without_credentials(own).rstrip("/") != store:
         raise InputError(
             f"MLFLOW_TRACKING_URI is {masked(own)}, but the cluster records in {store}: unset it, or set it to that"
@@ -103,7 +104,7 @@ def make_keys(directory: str) -> None:
     "--artifacts", default="", help="Folder or address of the artifacts.  [default: mlruns/cluster/artifacts]"
 )
 @keys_option
-def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, keys: str) -> None:
+def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, keys: str | None) -> None:
     """Start the scheduler and the MLflow server of a cluster.
 
     Both listen on --host only, and are started again if they end. Searches with --cluster record there.
@@ -136,7 +137,7 @@ def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, ke
 @click.option("--workers", type=click.IntRange(1), default=None, help="Trainings at once.  [default: usable cores]")
 @click.option("--once", is_flag=True, help="End with the scheduler, as under Slurm, instead of waiting for it.")
 @keys_option
-def node(address: str, workers: int | None, once: bool, keys: str) -> None:
+def node(address: str, workers: int | None, once: bool, keys: str | None) -> None:
     """Lend this machine to a cluster.
 
     It trains what searches with --cluster ADDRESS give it, until it is stopped, and joins again after a failure.

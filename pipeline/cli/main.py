@@ -329,7 +329,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 @cluster_options
 @json_switch
 def search(
-    stop_hopeless: bool, quick: bool, take_aliases: bool, cluster: str, keys: str, as_json: bool, **options: Any
+    stop_hopeless: bool, quick: bool, take_aliases: bool, cluster: str, keys: str | None, as_json: bool, **options: Any
 ) -> None:
     """Search for low perplexity at low cost.
 
@@ -383,7 +383,7 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
 )
 @cluster_options
 @json_switch
-def reproduce(quick: bool, check: bool, cluster: str, keys: str, as_json: bool, **options: Any) -> None:
+def reproduce(quick: bool, check: bool, cluster: str, keys: str | None, as_json: bool, **options: Any) -> None:
     """Train and check the report's models.
 
     The coursework report's configurations are trained under its own protocol. A page compares the reported, the

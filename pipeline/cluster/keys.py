@@ -22,7 +22,7 @@ VALID_DAYS = 3650
 SCHEDULER_PORT = 8786
 
 
-def keys_folder(given: str = "") -> Path:
+def keys_folder(given: str | None = None) -> Path:
     """The folder of the keys: ``given``, else $TMLM_CLUSTER_KEYS, else one in the user's configuration folder."""
     own = given or os.environ.get("TMLM_CLUSTER_KEYS", "")
     return Path(own).expanduser() if own else platformdirs.user_config_path("time-machine-lm") / "cluster"

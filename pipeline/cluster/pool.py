@@ -5,6 +5,7 @@ tasks. If no node is left, the pool waits for one for NODES_SECONDS, and then ra
 """
 
 import logging
+import os
 import pickle
 import time
 from collections.abc import Callable
@@ -14,6 +15,8 @@ from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
+
+os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # the pool itself says what is lost, in a sentence
 
 from distributed import Client
 from distributed.scheduler import KilledWorker

@@ -24,7 +24,7 @@ POLL_SECONDS = 0.5
 CLOSE_SECONDS = 10.0  # for a process to end after SIGTERM
 GONE_SECONDS = 30.0  # without a sign of a node, after which the scheduler counts it as gone
 HTTP = "127.0.0.1:0"
-QUIET = {"DASK_LOGGING__DISTRIBUTED": "warning", "PYTHONWARNINGS": "ignore"}
+QUIET = {"DASK_LOGGING__DISTRIBUTED": "critical", "PYTHONWARNINGS": "ignore"}  # no traceback for each lost connection
 
 
 def scheduler_command(address: Address, mlflow: str) -> list[str]:

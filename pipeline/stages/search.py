@@ -283,8 +283,8 @@ class _SearchDriver:
             result = raised(event)
         elif event.kind == "lost":
             loss = loss_of(event)
-            close_lost(task, loss)
             log.warning("A training was lost: %s", loss.reason)
+            close_lost(task, loss)
             result = Lost(loss.reason, kills=int(loss.is_kill))
         if task.role == "trial":
             self.study.take(task.number, result)

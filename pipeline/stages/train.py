@@ -22,7 +22,7 @@ from pipeline.config import (
     TrainConfig,
     config_id,
 )
-from pipeline.errors import InputError, option_name
+from pipeline.errors import InputError, RecordingError, option_name
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
 from pipeline.support.markdown import plain
@@ -31,7 +31,7 @@ from pipeline.support.workers import Loss, Workers
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.text.downloads import public
 from pipeline.tracking import liveness, records, runs, store
-from pipeline.tracking.liveness import close_dead_runs, close_the_dead
+from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.records import RecordedRun
 from pipeline.tracking.references import run_id_of
 from pipeline.tracking.runs import TrackedRun
@@ -533,13 +533,17 @@ def _train_task(task: TrainingTask, report: Callable[[float], None]) -> dict[str
 
 
 def close_lost(task: TrainingTask, loss: Loss) -> None:
-    """End the run of a training that was lost, on this machine or another one."""
-    close_dead_runs()
-    if loss.node:
-        model, train = asdict(task.model), asdict(task.train)
-        liveness.close_nested(
-            task.parent, lambda made: (made.get("model"), made.get("train")) == (model, train), loss.reason
-        )
+    """End the run of a training that was lost, on this machine or another one. RecordingError if the store refuses."""
+    model, train = asdict(task.model), asdict(task.train)
+    try:
+        liveness.close_dead_runs()
+        if loss.node:
+            liveness.close_nested(
+                task.parent, lambda made: (made.get("model"), made.get("train")) == (model, train), loss.reason
+            )
+    except store.REFUSALS as error:
+        reason = store.store_reason(error)
+        raise RecordingError(f"a training was lost ({loss.reason}), and its end can't be recorded: {reason}") from error
 
 
 def train_in_processes(count: int) -> Workers:

@@ -5,10 +5,13 @@ Each machine has its own copy of the project and its own cache. Nothing outside 
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import psutil
 
 from tests.checkout import Checkout
 
@@ -40,7 +43,9 @@ class Machine:
 
     def words(self, *command: str) -> list[str]:
         """A command line that runs a command on this machine."""
-        own = ["unshare", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        own = ["unshare", "--uts"]
+        if self.name != "head":  # where processes of an earlier command have to be seen
+            own += ["--pid", "--fork", "--kill-child", "--mount-proc"]
         named = ["sh", "-c", 'hostname "$0"; exec "$@"', self.name]
         return ["ip", "netns", "exec", self.network, *own, *named, *command]
 
@@ -74,11 +79,11 @@ class Machine:
         """The local addresses that processes of this machine listen on."""
         return [line.split()[3] for line in self.run("ss", "-ltnH").stdout.splitlines()]
 
-    def kill(self, words: str, signal: str = "-9", of: subprocess.Popen | None = None) -> list[str]:
-        """Send a signal to the processes of a command (the first) whose command line matches; returns their ids."""
-        (first,) = _pids("-P", str((of or self.running[0]).pid))
-        found = _pids("-f", words, "--ns", first, "--nslist", "pid")
-        subprocess.run(["kill", signal, *found], check=True)
+    def kill(self, words: str, signum: int = signal.SIGKILL, of: subprocess.Popen | None = None) -> list[int]:
+        """Send a signal to the processes of a command (by default the first) that have the words; returns their ids."""
+        found = [process.pid for process in _family(of or self.running[0]) if words in " ".join(process.cmdline())]
+        for pid in found:
+            os.kill(pid, signum)
         return found
 
     def link(self, state: str) -> None:
@@ -92,13 +97,18 @@ class Machine:
 
     def stop(self) -> None:
         for process in self.running:
-            process.kill()  # whose child, the first process of its namespace, is killed with it
+            for each in _family(process):
+                each.kill()
             process.wait()
         self.running = []
 
 
-def _pids(*words: str) -> list[str]:
-    return subprocess.run(["pgrep", *words], capture_output=True, text=True, check=False).stdout.split()
+def _family(process: subprocess.Popen) -> list[psutil.Process]:
+    """The processes of a command, without what only makes its namespace."""
+    if process.poll() is not None:
+        return []
+    first = psutil.Process(process.pid)
+    return [each for each in (first, *first.children(recursive=True)) if each.name() != "unshare"]
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import click
 import pytest
 import yaml
 
+from pipeline.cli.cluster import cluster
 from pipeline.cli.main import cli
 from pipeline.cli.options import Auto
 from pipeline.report.statements.table import KINDS, report_statements
@@ -36,6 +37,8 @@ UNDER_MLFLOW = set(cli.commands) - {
     "export",
     "ui",
     "doctor",
+    "cluster",
+    "node",
 }  # these are for a person at a terminal
 RECORDED = ROOT / "tests" / "data" / "store-0.1.tar.xz"  # a store on a text of made-up words: packed, no text to read
 SOURCES = sorted([*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")])
@@ -373,7 +376,8 @@ def test_what_contributing_says_to_change_is_there(row):
 
 
 def test_documents_name_options_that_exist():
-    known = {option for command in cli.commands.values() for p in command.params for option in p.opts}
+    commands = [*cli.commands.values(), *cluster.commands.values()]
+    known = {option for command in commands for p in command.params for option in p.opts}
     known |= {"--help", "--version", "--env-manager", "--extra-index-url", "--index-url", "--editable", "--python"}
     known |= {
         "--port",
