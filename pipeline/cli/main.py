@@ -303,8 +303,9 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     model_config, train_config = configurations_for(corpus, others)
     done = main.pipeline(corpus, corpus_config, model_config, train_config, force)
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
-    link = links.shown("curves", links.link_to_curves(done.result["trained_run"]))
-    show(done.result, as_json, summary.pipeline_table(model_config.shape, seconds, done.result, link))
+    run_id = done.result["trained_run"]
+    further = f"text    {sample_command(run_id)}\n{links.shown('curves', links.link_to_curves(run_id))}"
+    show(done.result, as_json, summary.pipeline_table(model_config.shape, seconds, done.result, further))
 
 
 @cli.command(section=SEARCH)

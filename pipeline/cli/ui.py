@@ -50,7 +50,7 @@ def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int
     with subprocess.Popen(_command(store, port), env=_environment(store)) as process:
         try:
             if _answers(process, port, store):
-                for name, key in sorted(saved_views(store).items()):
+                for name, key in sorted(saved_views(store).items(), key=by_kind):
                     write_line(f"  {name}\n    {links.link_to_view(key)}")
                 if what is not None:
                     _open(link_to(what), write_line)
@@ -93,10 +93,16 @@ def _answers(process: "subprocess.Popen[bytes]", port: int, store: Store) -> boo
 
 def _open(link: str, write_line: Callable[[str], None]) -> None:
     """Print a link and open the browser at it, if there is one that draws pictures."""
-    address = links.for_a_browser(link)
-    write_line(address)
+    write_line(link)
     if sys.platform in ("darwin", "win32") or any(map(os.environ.get, DISPLAYS)):
-        webbrowser.open(address)
+        webbrowser.open(link)
+
+
+def by_kind(view: tuple[str, str]) -> tuple[int, str]:
+    """Sorts a view's (name, key): the models of a text first, then searches, seeds and compute, all texts last."""
+    name, key = view
+    kinds = ("models-", "search-", "seeds-", "compute-")
+    return next((rank for rank, kind in enumerate(kinds) if key.startswith(kind)), len(kinds)), name
 
 
 def saved_views(store: Store) -> dict[str, str]:

@@ -62,10 +62,12 @@ class Configuration:
         macs, best = f"{self.macs_per_char:,} MACs per character", rounded(self.mean)
         curves = {split: [drawable(curve(each, split)) for each in self.trainings] for split in ("train", "val")}
         planned = max(len(line) for lines in curves.values() for line in lines)
+        size = f"{self.model['num_layers']}x{self.model['hidden_size']}"
+        on_top = "+ngram" if self.model.get("on_top_of", "nothing") != "nothing" else ""
         text = " ".join(str(self.first.result["texts"][-1]).split())[:LONGEST_TEXT]
         return Series(
             name=self.name,
-            shape=f"{self.model['cell'].upper()} {self.model['num_layers']}x{self.model['hidden_size']}",
+            shape=f"{self.model['cell'].upper()} {size}{on_top}",
             cell=self.model["cell"],
             title=(
                 f"{self.name}: validation perplexity {best} at the best epoch "

@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +94,7 @@ def _largest_difference(step: Step, exported: bytes, parts: tuple[Tensor, ...]) 
     for number in range(CHECKED_STEPS):
         ids = torch.tensor([number, number + 1]) % step.model.vocab_size
         logits, *ours_next = step(ids, *ours)
-        outputs = evaluator.run(None, {"ids": ids.numpy(), **dict(zip(names, theirs, strict=True))})
+        outputs: list[Any] = list(evaluator.run(None, {"ids": ids.numpy(), **dict(zip(names, theirs, strict=True))}))
         pairs = zip((logits, *ours_next), outputs, strict=True)
         largest = max(largest, *((mine - torch.from_numpy(other)).abs().max().item() for mine, other in pairs))
         ours, theirs = tuple(ours_next), outputs[1:]

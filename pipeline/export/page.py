@@ -117,7 +117,7 @@ def page(subject: Subject, models: Sequence[ExportedModel], files: Sequence[tupl
 
 def _title(subject: Subject, best: WholeTraining) -> str:
     if subject.kind == "training":
-        return f"{subject.name} on {best.corpus}"
+        return f"{subject.name.removesuffix(f'-{best.corpus}')} on {best.corpus}"
     return f"Study {subject.name} on {best.corpus}" if subject.kind == "study" else f"Experiment {subject.name}"
 
 
@@ -134,7 +134,7 @@ def _about(subject: Subject, best: WholeTraining, parts: int) -> str:
     finished = len(subject.finished)
     if subject.kind == "study":
         count, other = len(configurations_of(subject.finished)), len(subject.trainings) - finished
-        unfinished = f" ({other} more have no result)" if other else ""
+        unfinished = f" ({other} more without a result)" if other else ""
         return (
             f"A search among character-level language models for low perplexity at low cost: {finished} finished "
             f"trainings of {counted(count, 'configuration')}{unfinished}."

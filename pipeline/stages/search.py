@@ -219,7 +219,7 @@ class _SearchDriver:
             self._mean_seconds = sum(seconds) / len(seconds)
             self.minutes_expected = search_minutes(seconds, left, count, self._confirmations_left())
             about = f"about {self.minutes_expected:.0f} min" if self.minutes_expected >= 1 else "less than a minute"
-            about += f" with {count} workers, by steps timed just now"
+            about += f" with {count} worker{'s' * (count > 1)}, by steps timed just now"
         done = f" ({counted} are done)" if counted else ""
         self.say(
             f"{left} trials{done} and the confirmations of their front: {about}."

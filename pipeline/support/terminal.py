@@ -18,7 +18,13 @@ def line_width() -> int:
 
 def wrapped(text: str, indent: str = "", further: str | None = None) -> str:
     """A paragraph in lines of at most ``line_width()`` columns, indented, from the second on by ``further``."""
-    return fill(text, line_width(), initial_indent=indent, subsequent_indent=indent if further is None else further)
+    return fill(
+        text,
+        line_width(),
+        initial_indent=indent,
+        subsequent_indent=indent if further is None else further,
+        break_on_hyphens=False,  # an option stays whole
+    )
 
 
 def columns_of(text: str) -> int:

@@ -180,7 +180,12 @@ def _facts(client: MlflowClient, number: int) -> tuple[str, ...]:
         plain(run.info.run_name),
         plain(tag(run, "corpus")),
         plain(tag(run, "study")),
-        f"{values['result/val_perplexity']:.3f}",
-        f"{values['size/macs_per_char']:,.0f}",
+        _shown(values.get("result/val_perplexity"), ".3f"),
+        _shown(values.get("size/macs_per_char"), ",.0f"),
         time.strftime("%Y-%m-%d", time.localtime(run.info.start_time / 1000)),
     )
+
+
+def _shown(value: float | None, form: str) -> str:
+    """A metric as text; "" if the run, which a user may have registered, has none of that name."""
+    return "" if value is None else format(value, form)

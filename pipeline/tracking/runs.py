@@ -247,7 +247,7 @@ class TrackedRun:
     def picture(self, path: str, png: bytes, step: int | None = None) -> None:
         """Record a PNG as an artifact, and with a step also as an image among the charts of the run's page.
 
-        There the image is below the run's parameters: not for runs with many.
+        There the image is below the run's parameters: not for runs with many. The UI sorts "summary" after the curves.
         """
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / Path(path).name
@@ -255,7 +255,7 @@ class TrackedRun:
             self.client.log_artifact(self.id, str(file), str(Path(path).parent))
             if step is not None:
                 image = mlflow.Image(str(file))
-                self.client.log_image(self.id, image, key=f"pictures/{file.stem}", step=step, synchronous=True)
+                self.client.log_image(self.id, image, key=f"summary/{file.stem}", step=step, synchronous=True)
 
     def note(self, markdown: str) -> None:
         """Set the description on the run's page in the UI."""
@@ -414,8 +414,8 @@ def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
     new = {**tags, "resumed": ("; ".join(filter(None, ends)) or before.info.status)[-4000:]}
     set_tags(run_id, new)
     renamed = {name for name in new if name != recorded_tag(name)}  # release 0.1 recorded their bare names
-    for name in before.data.tags.keys() & {"failure", "stopped", *renamed}:
-        client.delete_tag(run_id, name)
+    for outdated in before.data.tags.keys() & {"failure", "stopped", *renamed}:
+        client.delete_tag(run_id, outdated)
     return TrackedRun(store, active, name, is_resumed=True)
 
 

@@ -173,7 +173,7 @@ def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, resul
     ended = f"; stopped early by `{result.stopped}`" if result.stopped else ""
     return (
         f"**{model.shape}** on **{plain(corpus.name)}**. {verdict(summary)}\n\n"
-        f"{samples_table([sampled])}\n"
+        f"{text_block(sampled.text)}\n\n"
         f"{comparison_table(summary)} {what_is_read(corpus, config.preset)}\n\n"
         f"{sizes(summary)}; {model.implementation}, preset {config.preset}, seed {config.seed}: "
         f"{len(result.history)} epochs in {result.train_seconds:.1f} s, {result.chars_per_second:,.0f} characters/s, "
@@ -215,9 +215,9 @@ def pipeline_table(
     name: str,
     seconds: Mapping[str, tuple[float, bool]],
     result: Mapping[str, Any],
-    link: str,
+    further: str,
 ) -> str:
-    """What the main job prints: comparison with the baseline, cost, time of each step, a sample and the link."""
+    """What the main job prints: comparison with the baseline, cost, time of each step, a sample and what is next."""
     spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
     stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
     return (
@@ -226,5 +226,5 @@ def pipeline_table(
         f"  {sizes(result)}; trained in "
         f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}\n"
         f"  time: {spent}\n\n"
-        f"{wrapped(result['texts'][0], indent='  ')}\n\n" + indent(link, "  ")
+        f"{wrapped(result['texts'][0], indent='  ')}\n\n" + indent(further, "  ")
     )

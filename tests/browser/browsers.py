@@ -31,15 +31,15 @@ class NoBrowserError(Exception):
 
 def launched(playwright: Any) -> Any:
     """A running browser: Playwright's own Chromium, or one on the PATH. Raises NoBrowserError."""
-    paths = [Path(playwright.chromium.executable_path), *(Path(path) for name in NAMES if (path := shutil.which(name)))]
-    for path in paths:
+    found = [shutil.which(name) for name in NAMES]
+    for path in [Path(playwright.chromium.executable_path), *(Path(name) for name in found if name)]:
         if path.is_file():
             return playwright.chromium.launch(executable_path=path, args=list(FLAGS))
     raise NoBrowserError(f"neither Playwright's own Chromium nor {' or '.join(NAMES)} on the PATH: {HOW}")
 
 
-def _starts() -> str:
-    """Why no browser starts; "" if one does."""
+def _why_none_starts() -> str:
+    """The reason why no browser starts; "" if one does."""
     from playwright.sync_api import Error, sync_playwright
 
     with sync_playwright() as playwright:
@@ -72,7 +72,7 @@ def _does(*words: str) -> bool:
 
 
 if __name__ == "__main__":
-    if _starts():
+    if _why_none_starts():
         _install()
-    if reason := _starts():
+    if reason := _why_none_starts():
         sys.exit(f"No browser: the tests in tests/browser will be skipped.\n{reason}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 
@@ -65,7 +65,7 @@ def visit(browser: "Browser") -> Iterator[Visit]:
     """Open an address in a window of its own, as someone who has never used the UI; closed after the test."""
     contexts = []
 
-    def visit(address: str, width: int = 1400, colours: str = "light") -> Opened:
+    def visit(address: str, width: int = 1400, colours: Literal["light", "dark"] = "light") -> Opened:
         context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=colours)
         contexts.append(context)
         opened = listening(context.new_page())

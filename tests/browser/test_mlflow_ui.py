@@ -1,35 +1,121 @@
-"""What the links that commands print open in MLflow's UI."""
+"""What the links that commands print, and those of `tmlm ui --open`, show in MLflow's UI."""
 
 import re
+import webbrowser
 
 import pytest
 
-from tests.browser.conftest import Lab, Visit, said
+from pipeline.tracking.records import latest_run
+from pipeline.tracking.store import setup
+from pipeline.tracking.ui.views import SHAPE
+from tests.browser.conftest import Lab, Visit
 from tests.browser.opened import Opened
+from tests.cli.commands import run
 
 pytestmark = pytest.mark.browser
 
 SECTION = "experiment-view-compare-runs-section-header"
 
+FRONT = "size/log10_macs_per_char vs. result/val_perplexity"
+
+VIEWS = {  # opened by -> name of the view, runs, sections of charts, and texts in charts
+    "models": (
+        "Models of topics",
+        2,
+        ["Quality and cost", "Shapes", "Training"],
+        ["perplexity/train vs perplexity/val", FRONT],
+    ),
+    "seeds": ("Seeds on topics", 2, ["Mean and range over seeds", "Means at the end"], ["Group: cell: lstm"]),
+    "compute": ("Equal compute on topics", 2, ["Equal time, equal text", "At the end"], ["training/chars_read"]),
+    "shapes": ("Search shapes on topics", 3, ["Front", "Shapes", "Curves"], [FRONT]),
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_further_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``tmlm ui --open`` prints its address and leaves the user's own browser alone."""
+    monkeypatch.setattr(webbrowser, "open", lambda address: True)
+
 
 def sections(opened: Opened) -> list[str]:
     """The titles of the sections of charts, from the top."""
-    opened.page.get_by_test_id(SECTION).first.wait_for()
-    texts = opened.page.get_by_test_id(SECTION).all_inner_texts()
-    return [re.sub(r"\s*\(\d+\).*", "", text, flags=re.DOTALL).strip() for text in texts]
+    headers = opened.page.get_by_test_id(SECTION)
+    headers.first.wait_for()
+    return [re.sub(r"\s*\(\d+\).*", "", text, flags=re.DOTALL).strip() for text in headers.all_inner_texts()]
 
 
-def opened_by(command: str) -> str:
+def link_to(what: str) -> str:
     """The address that ``tmlm ui --open`` opens."""
-    (link,) = re.findall(r"http\S+", said("ui", "--open", command))
+    code, _, messages = run("ui", "--open", what)
+    (link,) = re.findall(r"http\S+", messages)
+    assert code == 0
     return str(link)
 
 
+def run_page(lab: Lab, run_id: str | None) -> str:
+    """The address of a run's page."""
+    return f"{lab.address}/#/experiments/{setup().experiment_id}/runs/{run_id}"
+
+
 @pytest.mark.parametrize("command", ["pipeline", "train"])
-def test_a_training_opens_at_its_curves_before_its_constants(lab: Lab, visit: Visit, command):
+def test_the_link_of_a_training_opens_its_curves_above_its_constants(lab: Lab, visit: Visit, command):
     opened = visit(lab.link(command, "curves"))
     titles = sections(opened)
     assert titles[0] == "perplexity"
     assert titles.index("result") < titles.index("size") < titles.index("speed")
     opened.wait_for("train", "val", "Step")
+    assert opened.our_errors == []
+
+
+def test_the_page_of_a_run_begins_with_the_verdict_and_what_the_model_writes(lab: Lab, visit: Visit):
+    (run_id,) = re.findall(r"/runs/(\w+)/", lab.link("train", "curves"))
+    opened = visit(run_page(lab, run_id))
+    opened.wait_for("The network is behind the")
+    text = opened.page.inner_text("body")
+    verdict, sample, table = text.index("The network is"), text.index("it has"), text.index("Kneser-Ney")
+    assert text.index("Description") < verdict < sample < table < text.index("Metrics (")
+    assert opened.our_errors == []
+
+
+def test_the_link_of_a_search_opens_the_view_of_its_trials(lab: Lab, visit: Visit):
+    assert lab.link("search", "front") in link_to("shapes")
+
+
+@pytest.mark.parametrize("what", VIEWS)
+def test_a_view_has_its_runs_sections_and_charts(lab: Lab, visit: Visit, what):
+    name, runs, titles, charts = VIEWS[what]
+    opened = visit(link_to(what))
+    opened.wait_for(name, f"{runs} matching runs", *charts)
+    assert sections(opened) == titles
+    assert opened.our_errors == []
+
+
+def test_the_table_of_a_view_ranks_the_models_and_shows_their_figures_and_shapes(lab: Lab, visit: Visit):
+    opened = visit(link_to("models").replace("&compareRunsMode=CHART", ""), width=2400)
+    opened.wait_for("speed/train_seconds")
+    heads = {head.split("\n")[0] for head in opened.page.get_by_role("columnheader").all_inner_texts()}
+    assert heads >= {"result/val_perplexity", "result/test_perplexity", "size/macs_per_char", *SHAPE, "epochs"}
+    best, other = opened.page.get_by_text(re.compile(r"^lstm-1x8-s[01]-topics$")).all_inner_texts()
+    assert (best, other) == ("lstm-1x8-s1-topics", "lstm-1x8-s0-topics")
+    assert opened.our_errors == []
+
+
+def test_the_pictures_of_a_search_are_among_its_charts(lab: Lab, visit: Visit):
+    opened = visit(f"{run_page(lab, latest_run({'stage': 'search'}))}/model-metrics")
+    assert {"progress", "summary"} <= set(sections(opened))
+    picture = opened.page.locator("img[src*='pareto']")
+    picture.wait_for()
+    picture.evaluate("image => image.decode()")  # fails for a picture that does not load
+    assert opened.our_errors == []
+
+
+def test_the_registered_model_says_what_each_alias_names(lab: Lab, visit: Visit):
+    opened = visit(f"{lab.address}/#/models/time-machine-lm")
+    opened.wait_for("An alias belongs to one study of one text", "@best", "@shapes-best", "Version 1")
+    assert opened.our_errors == []
+
+
+def test_logged_models_are_named_by_their_shapes_and_have_their_figures(lab: Lab, visit: Visit):
+    opened = visit(f"{lab.address}/#/experiments/{setup().experiment_id}/models", width=2400)
+    opened.wait_for("lstm-1x8", "result/test_perplexity")
     assert opened.our_errors == []

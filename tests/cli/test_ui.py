@@ -174,7 +174,8 @@ def test_tmlm_ui_notes_its_port(store, monkeypatch):
 
 DIGEST = "ab" * 32
 TEXT = {"corpus": "topics", "corpus.sha256": DIGEST}
-VIEW = "/#/experiments/0/runs?viewStateShareKey="
+SIDE = "workflowType=machine_learning"
+VIEW = f"/#/experiments/0/runs?{SIDE}&viewStateShareKey="
 
 
 @pytest.fixture
@@ -207,7 +208,7 @@ def path_to(what: str) -> str:
 @pytest.mark.usefixtures("no_ui")
 def test_a_training_and_a_main_job_open_at_the_trainings_curves():
     training = recorded("train")
-    curves = f"/#/experiments/0/runs/{training}/model-metrics"
+    curves = f"/#/experiments/0/runs/{training}/model-metrics?{SIDE}"
     assert path_to(training[:8]) == path_to("latest") == curves
     assert path_to(recorded("pipeline", trained_run=training)) == curves
 
@@ -223,7 +224,7 @@ def test_a_search_opens_at_its_own_view_by_name_and_by_id():
 @pytest.mark.usefixtures("no_ui")
 def test_any_other_run_opens_at_its_page():
     reproduction = recorded("reproduce")
-    assert path_to(reproduction) == f"/#/runs/{reproduction}"
+    assert path_to(reproduction) == f"/#/experiments/0/runs/{reproduction}?{SIDE}"
 
 
 @pytest.mark.usefixtures("no_ui")
@@ -241,7 +242,7 @@ def test_what_cannot_be_opened_is_refused_with_what_can():
 def test_a_running_ui_is_used_and_the_address_printed(opened, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", None)
     run = recorded("reproduce")
-    address = f"http://127.0.0.1:5000/#/runs/{run}?workflowType=machine_learning"
+    address = f"http://127.0.0.1:5000/#/experiments/0/runs/{run}?{SIDE}"
     assert said("ui", "--open", run) == f"{address}\n"
     assert opened == [address]
 
@@ -262,3 +263,10 @@ def test_a_ui_that_is_started_prints_its_views_when_it_answers(store, opened, mo
     printed = said("ui")
     port = (store / "mlruns" / ".ui-port").read_text()
     assert f"  Models of topics\n    http://127.0.0.1:{port}{VIEW}models-{DIGEST[:8]}&" in printed
+
+
+def test_the_models_of_a_text_are_the_first_view_and_those_of_all_texts_the_last():
+    by_name = {"Equal compute on b": "compute-1", "Models of all texts": "models", "Models of b": "models-1"}
+    by_name |= {"Search s on b": "search-2", "Seeds on b": "seeds-1"}
+    names = [name for name, _ in sorted(by_name.items(), key=ui.by_kind)]
+    assert names == ["Models of b", "Search s on b", "Seeds on b", "Equal compute on b", "Models of all texts"]

@@ -433,10 +433,10 @@ def test_the_kept_report_is_of_the_reports_own_table():
     tally = "{} are reproduced and {} in part, {} right for a wrong reason, {} not reproduced and {} open".format(
         *counts
     )
-    assert f"Of the report's {len(words)} statements {tally}" in page
+    assert f"Of the report's {len(words)} statements, {tally}" in page
     reproduction = " ".join((ROOT / "docs" / "reproduction.md").read_text().split())
     assert f"{len(report_statements())} of {len(KINDS)} kinds" in reproduction
-    assert f"Of its {len(words)} statements {tally}" in reproduction
+    assert f"Of its {len(words)} statements, {tally}" in reproduction
     readme = " ".join((ROOT / "README.md").read_text().split())
     assert f"of its {len(words)} statements about such networks {tally}" in readme
 

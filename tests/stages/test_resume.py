@@ -357,6 +357,19 @@ def test_the_same_training_again_resumes_the_one_that_was_stopped(stopped, small
     assert_same(stopped, expected)
 
 
+def test_the_curves_of_a_resumed_training_have_its_name_in_their_title(stopped, monkeypatch):
+    titles: list[str] = []
+
+    def draw(*given: Any) -> bytes:
+        titles.append(given[-1])
+        return b"PNG"
+
+    monkeypatch.setattr("pipeline.training.figures.perplexity_curves", draw)
+    train_stage.resume(stopped, {})
+    (title,) = titles
+    assert title.startswith("lstm-1x8-s0-topics on topics")
+
+
 def test_without_reuse_it_is_trained_anew(stopped, small_text):
     assert train(small_text, TINY).run_id != stopped
 

@@ -163,7 +163,7 @@ def logged_images(run_id: str) -> set[str]:
 
 
 def test_the_pictures_are_among_the_charts_of_the_searchs_page_and_not_of_its_trainings(searched):
-    assert logged_images(searched.run_id) == {f"pictures/{n}" for n in ("hypervolume", "importance", "pareto", "time")}
+    assert logged_images(searched.run_id) == {f"summary/{n}" for n in ("hypervolume", "importance", "pareto", "time")}
     assert [logged_images(run.info.run_id) for run in trainings(searched)] == [set()] * len(trainings(searched))
 
 
@@ -194,7 +194,7 @@ def test_the_picks_are_registered_under_their_aliases(searched):
 def test_before_the_first_trial_it_says_how_long_and_where(searched, said, lab):
     assert said[0].startswith("4 trials and the confirmations of their front: ")
     assert f"Study search in {lab}/mlruns/optuna.db" in said[0]
-    assert searched.run_id in said[0]
+    assert f"viewStateShareKey=search-{searched.run_id[:8]}" in said[0]
 
 
 def test_the_dashboard_finds_link_text_and_picture(study, lab):

@@ -51,3 +51,8 @@ def test_two_texts_stand_side_by_side_in_columns_of_equal_width():
     lines = side_by_side("一二三四五六", "one two three", 23).split("\n")
     assert lines == ["一二三四五   one two", "六           three"]
     assert {columns_of(line[: line.rindex("   ") + 3]) for line in lines} == {13}
+
+
+def test_an_option_is_not_broken_at_its_hyphens(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert "--take-aliases" in wrapped("Aliases are left as they are, unless --take-aliases moves them.")

@@ -6,6 +6,7 @@ from tests.checkout import Checkout
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # a minute where nothing else runs
 def test_the_tour_runs_to_its_end_and_shows_curves_a_front_and_runs(tmp_path):
     from tests.tour import executed
 

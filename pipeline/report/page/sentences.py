@@ -108,12 +108,12 @@ def _tally_sentence(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> 
     counts = words_counted(verdicts)
     whose = "the report's" if is_own(reproduction) else "its"
     sentence = (
-        f"Of {whose} {counted(len(verdicts), 'statement')} {counts[HOLDS]} {'is' if counts[HOLDS] == 1 else 'are'} "
+        f"Of {whose} {counted(len(verdicts), 'statement')}, {counts[HOLDS]} {'is' if counts[HOLDS] == 1 else 'are'} "
         f"reproduced and {counts[IN_PART]} in part, {counts[WRONG_REASON]} right for a wrong reason, "
         f"{counts[FAILS]} not reproduced and {counts[OPEN]} open"
     )
     equal = [configuration.label for configuration in reproduction.configurations if _is_equal(configuration)]
-    returned = f"; the texts of {listed(equal)} return letter for letter" if equal else ""
+    returned = f"; the texts of {listed(equal)} are the same letter for letter" if equal else ""
     return f"{sentence}{returned}."
 
 

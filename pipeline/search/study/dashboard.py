@@ -75,7 +75,7 @@ def study_note(config: SearchConfig, space: Space, text: str, vocab_size: int, l
         f"- **space**: {plain(space.as_line())}{budget}\n"
         f"- **a trial**: one training, {training_of(config)}, seed {config.seed}\n"
         f"- **sampler**: {config.sampler}, until {config.trials:,} trials are complete; then every configuration on "
-        f"the front is trained until it has {config.confirm_seeds} seeds\n"
+        f"the front is trained until it has {config.confirm_seeds} seed{'s' * (config.confirm_seeds > 1)}\n"
         f"- **{OBJECTIVES[0]}** (minimised): the effective number of characters the model chooses between at each "
         f"step; {vocab_size} = guessing, 1 = certain\n"
         f"- **{OBJECTIVES[1]}** (minimised): decimal logarithm of the multiply-accumulate operations to generate one "

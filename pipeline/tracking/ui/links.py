@@ -24,23 +24,25 @@ HOST, PORT = "127.0.0.1", 5000
 
 UI_SECONDS = 2  # timeout of a request to a UI on this machine
 
+TRAINING_SIDE = "workflowType=machine_learning"  # of the UI, whose first page has that of generative AI
+
 UNDER_MAKE, UNDER_MLFLOW = "MAKELEVEL", "MLFLOW_RUN_ID"  # environment variables that make and mlflow run set
 
 
 def link_to_run(run_id: str) -> str:
     """The address of a run's page: its note, figures and options."""
-    return f"{address()}/#/runs/{run_id}"
+    return f"{_runs()}/{run_id}?{TRAINING_SIDE}"
 
 
 def link_to_curves(run_id: str) -> str:
     """The address of a training's model metrics: its curves, then its figures."""
-    return f"{address()}/#/experiments/{setup().experiment_id}/runs/{run_id}/model-metrics"
+    return f"{_runs()}/{run_id}/model-metrics?{TRAINING_SIDE}"
 
 
 def link_to_view(key: str) -> str:
     """The address of a saved view, with its charts if it has any."""
     charts = "" if key == views.ALL_TEXTS else "&compareRunsMode=CHART"
-    return f"{address()}/#/experiments/{setup().experiment_id}/runs?viewStateShareKey={key}{charts}"
+    return f"{_runs()}?{TRAINING_SIDE}&viewStateShareKey={key}{charts}"
 
 
 def link_to_search(parent: str) -> str:
@@ -48,9 +50,9 @@ def link_to_search(parent: str) -> str:
     return link_to_view(views.key("search", parent))
 
 
-def for_a_browser(link: str) -> str:
-    """The link with the side of the UI that runs are on."""
-    return f"{link}{'&' if '?' in link else '?'}workflowType=machine_learning"
+def _runs() -> str:
+    """The address of the experiment's runs."""
+    return f"{address()}/#/experiments/{setup().experiment_id}/runs"
 
 
 def address() -> str:

@@ -58,7 +58,7 @@ def test_tables_have_captions_and_their_heads_scopes_and_pictures_labels():
 
 def test_the_question_its_answer_and_the_tally_come_before_every_section():
     top = page().texts[""]
-    for words in ("Does a coursework report on recurrent networks hold", "Of the report's 258 statements 52 are"):
+    for words in ("Does a coursework report on recurrent networks hold", "Of the report's 258 statements, 52 are"):
         assert words in top
         assert words in full().markdown.partition("\n## ")[0]
     (row,) = [cells for where, cells in page().rows if where == "" and "conclusion right" in cells[0]]

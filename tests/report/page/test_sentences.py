@@ -23,7 +23,7 @@ FOUND = reproduction()
 def test_the_answer_counts_the_verdicts_and_names_the_level_that_is_furthest():
     counted, furthest, _ = answer(FOUND, VERDICTS)
     assert counted.startswith(
-        "Of the report's 258 statements 52 are reproduced and 52 in part, 52 right for a wrong reason, 51 not "
+        "Of the report's 258 statements, 52 are reproduced and 52 in part, 52 right for a wrong reason, 51 not "
         "reproduced and 51 open"
     )
     assert furthest == (
@@ -85,7 +85,7 @@ def test_texts_that_return_letter_for_letter_are_counted_and_named():
     assert dict(reproduced_points(found, VERDICTS))["Texts"].startswith(
         "Equal letter for letter: LSTM torch 2x128 (3 of 3), "
     )
-    assert answer(found, VERDICTS)[0].endswith("; the texts of LSTM torch 2x128 return letter for letter.")
+    assert answer(found, VERDICTS)[0].endswith("; the texts of LSTM torch 2x128 are the same letter for letter.")
 
 
 def test_the_first_point_is_that_of_the_half_epoch_or_said_to_be_missing():
