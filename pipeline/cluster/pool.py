@@ -210,7 +210,7 @@ class DaskPool:
         self._topic = f"tmlm-{uuid4().hex}"
         self._client.subscribe_topic(self._topic, lambda event: self._said.put(event[1]))
         while not self._nodes():
-            if time.monotonic() > until or self._client.status != "running":
+            if time.monotonic() > until:
                 refused = "".join(f"; {host} was refused: {reason}" for host, reason in self._refused.items())
                 raise ClusterError(
                     f"the cluster {self._address} has had no node for {NODES_SECONDS:.0f} seconds{refused}. What is "

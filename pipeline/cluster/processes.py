@@ -6,6 +6,7 @@ started it is gone. They listen on one interface only; dask's HTTP servers, whic
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -56,7 +57,7 @@ def supervise(
     """Keep processes running, by name, until this one is stopped; ``is_once``: until the first ends, with its code."""
 
     def start(name: str) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(commands[name], env={**os.environ, **QUIET, **environment})
+        return subprocess.Popen(commands[name], env={**os.environ, **QUIET, **environment}, start_new_session=True)
 
     running = {name: start(name) for name in commands}
     try:
@@ -69,6 +70,7 @@ def supervise(
                     return code
                 say(f"The {name} has ended (exit code {code}); it is started again in {RESTART_SECONDS:.0f} seconds.")
                 time.sleep(RESTART_SECONDS)
+                _kill_rest(process)
                 running[name] = start(name)
     finally:
         for process in running.values():
@@ -76,8 +78,14 @@ def supervise(
         for process in running.values():
             with suppress(subprocess.TimeoutExpired):
                 process.wait(CLOSE_SECONDS)
-            process.kill()
+            _kill_rest(process)
             process.wait()
+
+
+def _kill_rest(process: "subprocess.Popen[bytes]") -> None:
+    """Kill what is left of a process and of those that it started: MLflow's would keep its port."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 async def _schedule(address: Address, mlflow: str) -> None:

@@ -92,7 +92,7 @@ def _text() -> str:
 
 @pytest.fixture(scope="module")
 def keys(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("keys") / "cluster"
+    folder: Path = tmp_path_factory.mktemp("keys") / "cluster"
     make_keys(folder)
     return folder
 
@@ -204,3 +204,11 @@ def test_a_head_that_stops_for_good_ends_the_search_with_one_sentence(cluster):
     assert re.search(
         r"^Error: a training was lost \(.+\), and its end can't be recorded: .+$", cluster.head.log.read_text(), re.M
     )
+
+
+def test_a_mlflow_server_that_is_killed_comes_back_and_nothing_is_lost(cluster):
+    search = cluster.search()
+    cluster.wait_for(is_running_on("n1"))
+    assert cluster.head.kill("ui_server")
+    cluster.check_complete(search)
+    assert "The MLflow server has ended (exit code -9); it is started again" in cluster.head.log.read_text()
