@@ -9,9 +9,8 @@ from pipeline.support.workers import Event
 class Inline:
     """A pool of one worker that does its task in this process, as soon as it is listened to."""
 
-    count = 1
-
     def __init__(self, count: int) -> None:
+        self.count = count
         self._task: Any = None
 
     def __enter__(self) -> Self:
