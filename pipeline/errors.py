@@ -35,6 +35,14 @@ class RemoteError(TmlmError):
     """An exception of another process, as "Type: text", if the exception itself can't be pickled."""
 
 
+class ClusterError(TmlmError):
+    """A cluster's scheduler can't be reached, or has no node for too long."""
+
+
+class UnfitNodeError(TmlmError):
+    """A node of a cluster can't do any task of a command: it has other code, or can't get the text."""
+
+
 class RecordingError(TmlmError):
     """A run can't be recorded further: the store or its disk refuses."""
 

@@ -10,6 +10,7 @@ class Inline:
     """A pool of one worker that does its task in this process, as soon as it is listened to."""
 
     def __init__(self, count: int) -> None:
+        self.count = count
         self._task: Any = None
 
     def __enter__(self) -> Self:

@@ -18,6 +18,8 @@ import click
 from models.config import ModelConfig, check_range
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.cli import completion
+from pipeline.cli.cluster import cluster as cluster_commands
+from pipeline.cli.cluster import cluster_options, node, pool_on
 from pipeline.cli.group import (
     LOOK,
     MAINTAIN,
@@ -325,8 +327,11 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     "Let @best, @knee and @small name this study's picks even if another study has them.",
     group="Search",
 )
+@cluster_options
 @json_switch
-def search(stop_hopeless: bool, quick: bool, take_aliases: bool, as_json: bool, **options: Any) -> None:
+def search(
+    stop_hopeless: bool, quick: bool, take_aliases: bool, cluster: str, keys: str | None, as_json: bool, **options: Any
+) -> None:
     """Search for low perplexity at low cost.
 
     An Optuna study of cell, layers and hidden size: validation perplexity against MACs per character. A range is
@@ -334,12 +339,13 @@ def search(stop_hopeless: bool, quick: bool, take_aliases: bool, as_json: bool, 
     """
     corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
     config = quick_search(SearchConfig(**options)) if quick else SearchConfig(**options)
+    make_pool = pool_on(cluster, keys, corpus_config, config.workers)
     from pipeline.search import summary as search_summary
     from pipeline.stages import search
     from pipeline.tracking.ui import links
 
     claim: Literal["own", "free", "all"] = "all" if take_aliases else "own" if quick else "free"
-    done = search.search(config, corpus_config, stop_hopeless, say, claim=claim)
+    done = search.search(config, corpus_config, stop_hopeless, say, make_pool, claim)
     name = f"search {config.study_name} on {done.result['corpus']}"
     if quick:
         name = f"quick {name}: a first look at small models after {config.epochs} epochs, one seed each"
@@ -376,18 +382,20 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     "Exit 4 if complexity is not as printed, a perplexity leaves d2l's own band, or a training failed.",
     group="Reproduction",
 )
+@cluster_options
 @json_switch
-def reproduce(quick: bool, check: bool, as_json: bool, **options: Any) -> None:
+def reproduce(quick: bool, check: bool, cluster: str, keys: str | None, as_json: bool, **options: Any) -> None:
     """Train and check the report's models.
 
     The coursework report's configurations are trained under its own protocol. A page compares the reported, the
     reproduced and the corrected figures. The same command again trains only what is missing.
     """
     config = ReproduceConfig(**options)
+    make_pool = pool_on(cluster, keys, CorpusConfig("time-machine"), config.workers)
     from pipeline.stages import reproduce
 
     try:
-        done, not_met = reproduce.reproduce(config, quick, check, say), None
+        done, not_met = reproduce.reproduce(config, quick, check, say, make_pool), None
     except reproduce.ChecksNotMetError as error:
         done, not_met = error.done, error
     show_reproduction(done, as_json)
@@ -566,6 +574,10 @@ def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:
     result = done | doctor.findings(config.corpus)
     lines = [(name, line) for name, value in result.items() for line in (value if isinstance(value, list) else [value])]
     show(result, as_json, "\n".join(f"{name:<15} {line}" for name, line in lines))
+
+
+cli.add_command(cluster_commands)
+cli.add_command(node)
 
 
 def main() -> None:

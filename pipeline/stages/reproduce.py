@@ -36,14 +36,14 @@ from pipeline.report.statements.verdicts import Word, words_counted
 from pipeline.report.table import Reported, Table, configurations_of, own_configurations_of, report_table
 from pipeline.report.text_facts import text_facts
 from pipeline.stages.report import REPORT_FILE, ReproductionRun, report_folder, table_of, writable, write_report
-from pipeline.stages.train import Role, TrainingTask, train_in_processes
+from pipeline.stages.train import Role, TrainingTask, close_lost, train_in_processes
 from pipeline.support import machine
 from pipeline.support.files import exclusive_lock
 from pipeline.support.progress import SearchProgress, search_progress
-from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
+from pipeline.support.workers import Event, Loss, MakePool, Pool, loss_of, raised, run_tasks
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import records, store
-from pipeline.tracking.liveness import close_dead_runs, close_the_dead
+from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.records import NestedTraining
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import corpus_keys, corpus_tags, parent_run, record_datasets, step_key
@@ -202,10 +202,10 @@ class _ReproductionDriver:
         record_datasets(run, self.corpus, "report")
         with search_progress(run.name, workers, CLOSING_SECONDS) as self.bar:
             if waiting:
-                run.params({"workers": workers})
                 tasks = [replace(task, study=run.id, parent=run.id) for task in waiting]
                 with make_pool(workers) as pool:
-                    self._estimate(pool, tasks, workers)
+                    run.params({"workers": pool.count})
+                    self._estimate(pool, tasks, pool.count)
                     self._train(pool, tasks)
             self.bar.phase("writing the report")
             done = self._conclude(time.monotonic() - began)
@@ -340,8 +340,8 @@ class _ReproductionDriver:
             nonlocal done
             task = event.task
             if event.kind == "lost":
-                close_dead_runs()
-                waiting[:0] = self._again(task, f"its process (pid {event.pid}) is gone, exit code {event.value}")
+                close_lost(task, loss := loss_of(event))
+                waiting[:0] = self._again(task, loss)
                 return
             done += 1
             self.bar.show(trainings=f"{done}/{total}")
@@ -359,13 +359,13 @@ class _ReproductionDriver:
             lambda: sum(self._seconds_of[task.key] for task in waiting),
         )
 
-    def _again(self, task: TrainingTask, reason: str) -> list[TrainingTask]:
+    def _again(self, task: TrainingTask, loss: Loss) -> list[TrainingTask]:
         """Resume a training whose process died, unless it died more than KILLS_ALLOWED times."""
-        kills = self._kills[task.key] = self._kills.get(task.key, 0) + 1
+        kills = self._kills[task.key] = self._kills.get(task.key, 0) + int(loss.is_kill)
         row = self.table.rows[task.number]
-        log.warning("The training of %s (seed %d) is lost: %s", row.id, task.train.seed, reason)
+        log.warning("The training of %s (seed %d) is lost: %s", row.id, task.train.seed, loss.reason)
         if kills > KILLS_ALLOWED:
-            self._leave_out(row, task.train.seed, f"{reason}, {kills} times")
+            self._leave_out(row, task.train.seed, f"{loss.reason}, {kills} times")
             return []
         again = self._task(task.role, row, task.train.seed, self._recorded())
         return [again] if again is not None else []

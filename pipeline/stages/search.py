@@ -37,20 +37,27 @@ from pipeline.search.study.samplers import draw
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
 from pipeline.search.study.trials import Lost, Outcome, Proposal, Search
 from pipeline.search.summary import outcome, search_note
-from pipeline.stages.train import Role, TrainingTask, train_in_processes
+from pipeline.stages.train import Role, TrainingTask, close_lost, train_in_processes
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.markdown import plain
 from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.signals import defer_signals, name_of, signal_of
-from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
+from pipeline.support.workers import Event, MakePool, Pool, loss_of, raised, run_tasks
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records, runs, store
-from pipeline.tracking.liveness import close_dead_runs, close_the_dead
+from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.records import RecordedRun
 from pipeline.tracking.registry import Claim, Owner, Registration, register_picks
 from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import CURVES_PLOT, corpus_options, corpus_tags, parent_run, record_datasets
+from pipeline.tracking.step import (
+    CURVES_PLOT,
+    corpus_options,
+    corpus_tags,
+    leave_out_repeats,
+    parent_run,
+    record_datasets,
+)
 from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_curves, link_to_run, link_to_search
 from pipeline.training.checkpoints import load_model
@@ -152,11 +159,12 @@ class _SearchDriver:
         """Run what is left of the search: trials, confirmations and conclusion."""
         began = time.monotonic()
         self._record_settings()
-        count = worker_count(self.config.workers, self._largest_training())
+        workers = self.make_pool(worker_count(self.config.workers, self._largest_training()))
+        count = workers.count
         self.run.params({"workers": count})
         with search_progress(self.run.name, count, CLOSING_SECONDS) as self.bar:
             with (
-                self.make_pool(count) as pool,
+                workers as pool,
                 threadpool_limits(1, user_api="blas"),  # the sampler's matrices are small: more threads only spin
             ):
                 try:
@@ -274,9 +282,10 @@ class _SearchDriver:
         if event.kind == "failed":
             result = raised(event)
         elif event.kind == "lost":
-            close_dead_runs()
-            log.warning("A worker (pid %d) died: exit code %s", event.pid, event.value)
-            result = Lost(f"its process (pid {event.pid}) is gone, exit code {event.value}")
+            loss = loss_of(event)
+            log.warning("A training was lost: %s", loss.reason)
+            close_lost(task, loss)
+            result = Lost(loss.reason, kills=int(loss.is_kill))
         if task.role == "trial":
             self.study.take(task.number, result)
             self._record_progress()
@@ -353,6 +362,7 @@ class _SearchDriver:
 
     def _conclude(self, evaluated: FrontEstimate, seconds: float) -> SearchRun:
         """Register the picks; record the pictures, the metrics, the result and the note."""
+        leave_out_repeats(self.run.id, {run_id for each in self.results.candidates() for run_id in each.run_ids})
         chosen, counts = picks(evaluated), self.results.counts()
         registered = self._register(chosen)
         for name, png in self._pictures(evaluated, chosen).items():

@@ -22,15 +22,15 @@ from pipeline.config import (
     TrainConfig,
     config_id,
 )
-from pipeline.errors import InputError, option_name
+from pipeline.errors import InputError, RecordingError, option_name
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
 from pipeline.support.markdown import plain
 from pipeline.support.progress import Progress, progress
-from pipeline.support.workers import Workers
+from pipeline.support.workers import Loss, Workers
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.text.downloads import public
-from pipeline.tracking import records, runs, store
+from pipeline.tracking import liveness, records, runs, store
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.records import RecordedRun
 from pipeline.tracking.references import run_id_of
@@ -209,6 +209,7 @@ class Recorder:
         perplexities = {"train": f"{point.train_perplexity:.2f}", "val": f"{point.val_perplexity:.2f}"}
         self.bar.show(epoch=f"{point.epoch}/{training.epochs}", **perplexities)
         self.run.metrics(epoch_metrics(point, self.config.preset), point.epoch)
+        self.run.send_checkpoints_now_and_then()
         self._sample_if_due(training, point)
         if training.done:
             self.bar.close("evaluating")
@@ -529,6 +530,20 @@ def _train_task(task: TrainingTask, report: Callable[[float], None]) -> dict[str
             log.warning("%s: training anew", error)
     step = train(corpus, task.corpus, task.model, task.train, reuse=True, setting=setting)
     return step.result
+
+
+def close_lost(task: TrainingTask, loss: Loss) -> None:
+    """End the run of a training that was lost, on this machine or another one. RecordingError if the store refuses."""
+    model, train = asdict(task.model), asdict(task.train)
+    try:
+        liveness.close_dead_runs()
+        if loss.node:
+            liveness.close_nested(
+                task.parent, lambda made: (made.get("model"), made.get("train")) == (model, train), loss.reason
+            )
+    except store.REFUSALS as error:
+        reason = store.store_reason(error)
+        raise RecordingError(f"a training was lost ({loss.reason}), and its end can't be recorded: {reason}") from error
 
 
 def train_in_processes(count: int) -> Workers:

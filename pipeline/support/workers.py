@@ -49,13 +49,32 @@ class Event:
     """A worker's message about its task, or how the task ended.
 
     ``value`` is the message; the result (done); the exception, or its type and text if it does not pickle (failed);
-    or the exit code of the dead worker, as subprocess has it: -9 after SIGKILL (lost).
+    or the exit code of the dead worker, as subprocess has it: -9 after SIGKILL, or a Loss (lost; see ``loss_of``).
     """
 
     kind: EventKind
     task: Any
     value: Any
     pid: int
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Why a task was lost.
+
+    is_kill: its own process died, which the task may have caused. node: the machine that did it, "" for this one.
+    """
+
+    reason: str
+    is_kill: bool
+    node: str = ""
+
+
+def loss_of(event: Event) -> Loss:
+    """Why the task of a "lost" event was lost."""
+    if isinstance(event.value, Loss):
+        return event.value
+    return Loss(f"its process (pid {event.pid}) is gone, exit code {event.value}", is_kill=True)
 
 
 class InWorkerError(Exception):
@@ -107,7 +126,7 @@ class Workers:
             if kind is None:
                 self._finish()
         finally:
-            self._stop()
+            self.stop()
 
     @property
     def running(self) -> list[tuple[int, Any]]:
@@ -221,7 +240,7 @@ class Workers:
         while self._workers:
             self._listen(None)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
         """Terminate all workers, and kill those that do not end in time."""
         for worker in self._workers:
             worker.process.terminate()
@@ -238,7 +257,9 @@ class Workers:
 
 
 class Pool(Protocol):
-    """The interface of ``Workers``, which tests replace."""
+    """The interface of ``Workers``, which a cluster and tests replace. ``count``: how many tasks run at once."""
+
+    count: int
 
     def __enter__(self) -> Self: ...
 

@@ -180,6 +180,8 @@ def load_corpus(config: CorpusConfig) -> Corpus:
 
     Raises InputError for an unusable text and DataUnavailableError for one that can't be downloaded.
     """
+    if config in _pinned:
+        return _pinned[config]
     text = find_text(config.corpus)
     if text.missing:
         log.warning("%s\n%s", text.missing, FALLBACK_WARNING)
@@ -195,6 +197,26 @@ def load_corpus(config: CorpusConfig) -> Corpus:
                 _sweep(folder)
                 facts = _prepare(folder, text, config.alphabet, source_sha256)
     return replace(_mapped(folder, facts, text.source), is_fallback=bool(text.missing))
+
+
+_pinned: dict[CorpusConfig, Corpus] = {}
+
+
+def pin(config: CorpusConfig, corpus: Corpus) -> None:
+    """From now on, ``load_corpus`` returns this text for this configuration in this process."""
+    _pinned[config] = corpus
+
+
+def adopt(folder: Path) -> None:
+    """Put a text that another machine has prepared into the cache, from the folder with its ids and facts."""
+    facts = json.loads((folder / FACTS_FILE).read_bytes())
+    name = f"{facts['name'][:NAME_CHARS]}-{facts['alphabet']}-sent-{facts['ids_sha256'][:16]}"
+    with _writing_cache():
+        target = prepared_dir() / name
+        target.mkdir(parents=True, exist_ok=True)
+        with FileLock(target / "lock"):
+            for file in (IDS_FILE, FACTS_FILE):
+                write_atomically(target / file, (folder / file).read_bytes())
 
 
 def prepared_dir() -> Path:

@@ -1,12 +1,13 @@
 """RUNNING runs: detect those whose process died and close them."""
 
+import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import psutil
 
@@ -127,6 +128,13 @@ def close_by_hand(run_id: str) -> OpenRun:
         raise InputError(f"--close {run_id} ({run.name}) is running: {run.meaning}; stop it instead")
     _close(run, f"closed by hand: {run.meaning}")
     return run
+
+
+def close_nested(parent: str, is_lost: Callable[[Mapping[str, Any]], bool], reason: str) -> None:
+    """Close the RUNNING trainings in a run whose configuration ``is_lost``, and whose machine may be gone."""
+    for run in open_runs():
+        if run.tags.get("mlflow.parentRunId") == parent and is_lost(json.loads(run.tags.get("config", "{}"))):
+            _close(run, reason)
 
 
 def _is_as_it_was(dead: OpenRun) -> bool:

@@ -248,6 +248,14 @@ def _nested(client: MlflowClient, run: Run, curves: Iterable[str]) -> NestedTrai
     )
 
 
+def finished_in_run(parent: str) -> list[Run]:
+    """The FINISHED trainings nested in a run, in the order in which they started."""
+    store = setup()
+    query = f"tags.stage = 'train' and tags.`mlflow.parentRunId` = '{parent}' and attributes.status = 'FINISHED'"
+    with store_errors():
+        return every_run(store.experiment_id, query, is_latest_first=False)
+
+
 def curve(run_id: str, metric: str) -> dict[int, float]:
     """The values of a run's metric by step; {} if it has none."""
     setup()

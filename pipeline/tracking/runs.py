@@ -66,6 +66,8 @@ P = Arguments("P")
 
 T = TypeVar("T")
 
+SEND_SECONDS = 120.0  # between two uploads of a training's checkpoints
+
 UNDECIDED = (None, "auto", "")  # values of options that the command decides, or that are empty
 
 
@@ -112,6 +114,7 @@ class TrackedRun:
         self.client = MlflowClient()
         self._params = dict(run.data.params)
         self._is_resumed = is_resumed
+        self._sent_at = time.monotonic()
         self._steps: dict[str, set[int]] = {}  # of a resumed run: the recorded steps of each metric
 
     @property
@@ -137,6 +140,12 @@ class TrackedRun:
         """Upload the checkpoints to an artifact store that is not a folder of this machine."""
         if self.has_remote_artifacts and self.checkpoint_dir.is_dir():
             self.client.log_artifacts(self.id, str(self.checkpoint_dir), "checkpoints")
+
+    def send_checkpoints_now_and_then(self) -> None:
+        """``send_checkpoints`` if the last ones were sent SEND_SECONDS ago: another machine may have to go on."""
+        if time.monotonic() - self._sent_at >= SEND_SECONDS:
+            self.send_checkpoints()
+            self._sent_at = time.monotonic()
 
     def send_what_is_kept(self, error: BaseException) -> None:
         """Upload the checkpoints of a training that ``error`` ended; a failure is logged, not raised."""
@@ -231,6 +240,10 @@ class TrackedRun:
         self.text(path, json.dumps(values, indent=1, ensure_ascii=False))
 
     @recorded
+    def file(self, file: Path, folder: str) -> None:
+        self.client.log_artifact(self.id, str(file), folder)
+
+    @recorded
     def picture(self, path: str, png: bytes, step: int | None = None) -> None:
         """Record a PNG as an artifact, and with a step also as an image among the charts of the run's page.
 
@@ -274,6 +287,11 @@ class TrackedRun:
         """Log the model of a checkpoint, written after ``epoch``; returns its id."""
         with quiet_warnings():
             return log_model(name, checkpoint, example, epoch, tags)
+
+
+def current_run() -> TrackedRun:
+    """The run that this process records, the innermost one."""
+    return _open[-1]
 
 
 def tag_failure(run_id: str, stage: str, reason: str) -> None:

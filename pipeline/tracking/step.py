@@ -7,7 +7,7 @@ unchanged: the code that it runs, its configuration, the text and the result of 
 import json
 import logging
 import platform
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
@@ -26,7 +26,7 @@ from pipeline.text.sources import is_known_text
 from pipeline.tracking import records, runs
 from pipeline.tracking.records import RecordedRun
 from pipeline.tracking.runs import Dataset, TrackedRun
-from pipeline.tracking.store import REFUSALS, store_reason
+from pipeline.tracking.store import REFUSALS, client, set_tags, store_reason
 from pipeline.training.checkpoints import load_checkpoint
 
 log = logging.getLogger(__name__)
@@ -95,6 +95,22 @@ def run_step(
         result = {"run_id": run.id, **work(run)}
         run.json(records.RESULT_FILE, result)
     return Step(stage, run.id, result)
+
+
+def leave_out_repeats(parent: str, counted: Collection[str]) -> None:
+    """Of the finished steps in a run that have the same key, let one count: one of ``counted`` if there is one.
+
+    A node that was cut off from its cluster may finish a training that another node has repeated meanwhile. The other
+    runs become FAILED, so that no list of finished trainings has them; the tag duplicate_of names the one that counts.
+    """
+    kept: dict[str, str] = {}
+    for run in sorted(records.finished_in_run(parent), key=lambda run: run.info.run_id not in counted):
+        run_id, key = run.info.run_id, records.tag(run, "step_key")
+        if (first := kept.setdefault(key or run_id, run_id)) != run_id:
+            set_tags(
+                run_id, {"duplicate_of": first, "failure": f"a duplicate: the run {first} of the same training counts"}
+            )
+            client().set_terminated(run_id, "FAILED", run.info.end_time)
 
 
 def _as_it_is_now(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ import click
 import pytest
 import yaml
 
+from pipeline.cli.cluster import cluster
 from pipeline.cli.main import cli
 from pipeline.cli.options import Auto
 from pipeline.report.statements.table import KINDS, report_statements
@@ -24,6 +25,7 @@ from pipeline.report.table import report_table
 
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 PROJECT, CONTRACTS = PYPROJECT["project"], PYPROJECT["tool"]["importlinter"]["contracts"]
 MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 COMMAND_OF = {"main": "pipeline"}  # an entry point is the command of its name, but for this one
@@ -36,6 +38,8 @@ UNDER_MLFLOW = set(cli.commands) - {
     "export",
     "ui",
     "doctor",
+    "cluster",
+    "node",
 }  # these are for a person at a terminal
 RECORDED = ROOT / "tests" / "data" / "store-0.1.tar.xz"  # a store on a text of made-up words: packed, no text to read
 SOURCES = sorted([*ROOT.glob("models/**/*.py"), *ROOT.glob("pipeline/**/*.py")])
@@ -150,7 +154,7 @@ def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
     declared = {re.split("[<>=]", line)[0] for line in PROJECT["dependencies"]}
     imported = {name for path in SOURCES for name in packages_of(path)} - set(sys.stdlib_module_names)
     imported = {package_of.get(name, name) for name in imported} - {"models", "pipeline", "pydoc_data"}
-    optional = {re.split("[<>=]", line)[0] for line in PROJECT["optional-dependencies"]["onnx"]}
+    optional = {re.split("[<>=]", line)[0] for name in ("onnx", "cluster") for line in EXTRAS[name]}
     assert declared <= imported <= declared | optional
 
 
@@ -373,7 +377,8 @@ def test_what_contributing_says_to_change_is_there(row):
 
 
 def test_documents_name_options_that_exist():
-    known = {option for command in cli.commands.values() for p in command.params for option in p.opts}
+    commands = [*cli.commands.values(), *cluster.commands.values()]
+    known = {option for command in commands for p in command.params for option in p.opts}
     known |= {"--help", "--version", "--env-manager", "--extra-index-url", "--index-url", "--editable", "--python"}
     known |= {
         "--port",
@@ -381,7 +386,10 @@ def test_documents_name_options_that_exist():
         "--artifact-dir",
         "--group",
         "--table",
-    }  # of mlflow, conda, optuna-dashboard, pip and the benchmarks
+        "--array",
+        "--signal",
+        "--wrap",
+    }  # of mlflow, conda, optuna-dashboard, pip, the benchmarks and sbatch
     for name in (*DOCUMENTS, "CHANGELOG.md"):
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / name).read_text()):
             assert option in known, f"{name} names {option}"

@@ -374,7 +374,9 @@ def test_trials_that_are_hopeless_are_stopped_counted_and_kept_off_the_front(sto
 def test_the_command_line_asks_for_it(arguments, expected, monkeypatch):
     asked = []
 
-    def refuse(config: SearchConfig, corpus: CorpusConfig, stop_hopeless: bool, say: Any, claim: str) -> None:
+    def refuse(
+        config: SearchConfig, corpus: CorpusConfig, stop_hopeless: bool, say: Any, make_pool: Any, claim: str
+    ) -> None:
         asked.append((stop_hopeless, claim))
         raise InputError("enough")
 

@@ -135,6 +135,23 @@ def test_uploaded_checkpoints_are_not_kept_here_too(mlflow_server, no_store, sma
     assert Path(again.result["checkpoint"]).is_file()
 
 
+def test_checkpoints_are_sent_to_a_server_in_mid_training(mlflow_server, small_text, monkeypatch):
+    """Another machine has to go on with them if this one is gone."""
+    monkeypatch.setattr(runs, "SEND_SECONDS", 0.0)
+    sent: list[bool] = []
+
+    def after_an_epoch(training: Any) -> str:
+        (run,) = MlflowClient().search_runs([setup().experiment_id])
+        sent.append(bool(MlflowClient().list_artifacts(run.info.run_id, "checkpoints")))
+        if len(sent) == 2:
+            raise KeyboardInterrupt
+        return ""
+
+    with pytest.raises(KeyboardInterrupt):
+        train_tiny(small_text, after_an_epoch)
+    assert sent == [False, True]
+
+
 def test_a_finished_step_whose_artifacts_a_server_has_lost_is_done_again(mlflow_server, caplog):
     def work(run: TrackedRun) -> dict[str, Any]:
         return {"checkpoint": "best.safetensors"}

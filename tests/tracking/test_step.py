@@ -12,7 +12,7 @@ from pipeline.errors import InputError
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.text.downloads import cache_dir
 from pipeline.tracking import records
-from pipeline.tracking.step import Step, parent_run, run_step, same_text, step_key
+from pipeline.tracking.step import Step, leave_out_repeats, parent_run, run_step, same_text, step_key
 
 
 def step(inputs: dict[str, Any], reuse: bool = True) -> Step:
@@ -32,6 +32,20 @@ def test_a_step_is_reused_where_its_inputs_are_the_same_and_reuse_is_allowed(sto
     assert again.result == first.result == records.read_json(first.run_id, records.RESULT_FILE)
     assert step({"corpus": "y"}).run_id != first.run_id
     assert step({"corpus": "x"}, reuse=False).run_id != first.run_id
+
+
+def test_of_two_finished_runs_of_one_training_the_one_that_is_counted_stays_finished(store):
+    """A node that was cut off has finished a training that another node had repeated."""
+    with parent_run("search", "a search", {}, None) as parent:
+        first, counted, other = (
+            run_step("train", "a training", {"seed": seed}, {}, lambda run: {"value": 1}, reuse=False).run_id
+            for seed in (0, 0, 1)
+        )
+        leave_out_repeats(parent.id, {counted})
+        leave_out_repeats(parent.id, {counted})
+    statuses = [MlflowClient().get_run(run_id).info.status for run_id in (first, counted, other)]
+    assert statuses == ["FAILED", "FINISHED", "FINISHED"]
+    assert records.tag(records.run_of(first), "duplicate_of") == counted
 
 
 def test_a_training_whose_checkpoint_is_damaged_is_not_reused(store, tmp_path, caplog):

@@ -87,9 +87,10 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Lost:
-    """The outcome of a training whose process died."""
+    """The outcome of a training that was lost; ``kills``: 1 if its process died, 0 if its machine is gone."""
 
     reason: str
+    kills: int = 1
 
 
 Outcome = Mapping[str, Any] | Exception | Lost
@@ -333,7 +334,7 @@ class Search:
         after FAILURES_IN_A_ROW failed trials.
         """
         if isinstance(outcome, Lost):
-            if not self._lose(number, outcome.reason, kills=1):
+            if not self._lose(number, outcome.reason, kills=outcome.kills):
                 self._count_failure(number)
         elif not isinstance(outcome, Exception):
             self._tell(number, outcome)
@@ -350,7 +351,8 @@ class Search:
     def take_confirmation(self, number: int, seed: int, outcome: Outcome) -> None:
         """Record the outcome of another seed of a trial's configuration; raise an exception that is no divergence."""
         if isinstance(outcome, Lost) or (isinstance(outcome, Exception) and is_out_of_memory(outcome)):
-            self._kills[number, seed] = self._kills.get((number, seed), 0) + 1  # retried KILLS_ALLOWED times
+            kills = outcome.kills if isinstance(outcome, Lost) else 1
+            self._kills[number, seed] = self._kills.get((number, seed), 0) + kills  # retried KILLS_ALLOWED times
             return
         if isinstance(outcome, Exception) and not isinstance(outcome, TrainingDivergedError):
             raise outcome

@@ -209,6 +209,17 @@ def test_a_lost_trial_is_tried_again_once_and_then_left_alone(begin):
     assert reason == "its process (pid 78) is gone, exit code -9; 2 times now, so it is not tried again"
 
 
+def test_a_trial_whose_machine_is_gone_is_tried_again_however_often(begin):
+    search = begin()
+    first = search.next_task(0)
+    number = first.number
+    for _ in range(4):
+        search.take(number, Lost("the node n1 is gone", kills=0))
+        again = search.next_task(0)
+        assert again.model == first.model
+        number = again.number
+
+
 def test_a_trial_that_was_stopped_by_hand_is_tried_again_however_often(begin):
     search = begin()
     models = set()

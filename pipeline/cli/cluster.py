@@ -1,0 +1,153 @@
+"""The commands of a cluster: ``cluster keys``, ``cluster serve`` and ``node``, and --cluster of those that train."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from pipeline.cli.group import say
+from pipeline.cli.options import GroupedOption, LabCommand
+from pipeline.config import CorpusConfig
+from pipeline.errors import InputError
+from pipeline.support import signals
+
+if TYPE_CHECKING:
+    from pipeline.support.workers import MakePool
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+KEYS_HELP = "Folder of the cluster's keys.  [default: $TMLM_CLUSTER_KEYS, else one in the user's configuration folder]"
+
+
+def keys_option(command: Command) -> Command:
+    return click.option("--keys", default=None, metavar="DIR", cls=GroupedOption, group="Cluster", help=KEYS_HELP)(
+        command
+    )
+
+
+def cluster_options(command: Command) -> Command:
+    """Add --cluster and --keys."""
+    return click.option(
+        "--cluster",
+        default="",
+        metavar="ADDRESS",
+        cls=GroupedOption,
+        group="Cluster",
+        help="Train on the nodes of this cluster: the scheduler's address, as `tmlm cluster serve` prints it.",
+    )(keys_option(command))
+
+
+def pool_on(cluster: str, keys: str | None, text: CorpusConfig, workers: int | None) -> "MakePool":
+    """What makes the pool of a command: workers on a cluster's nodes, or processes of this machine without one.
+
+    The cluster's MLflow server becomes this process's store. InputError if another one is set.
+    """
+    if not cluster:
+        from pipeline.stages.train import train_in_processes
+
+        return train_in_processes
+    if workers is not None:
+        raise InputError(
+            "--workers can't be given with --cluster: the nodes say how many they have (tmlm node --workers)"
+        )
+    _check_installed()
+    from pipeline.cluster.keys import Address, keys_folder
+
+    address = Address.read(cluster, keys_folder(keys))
+    from pipeline.cluster import pool, texts
+    from pipeline.stages.train import do
+    from pipeline.tracking.store import masked, without_credentials
+
+    store, own = pool.mlflow_address(address), os.environ.get("MLFLOW_TRACKING_URI", "")
+    if own and without_credentials(own).rstrip("/") != store:
+        raise InputError(
+            f"MLFLOW_TRACKING_URI is {masked(own)}, but the cluster records in {store}: unset it, or set it to that"
+        )
+    os.environ.setdefault("MLFLOW_TRACKING_URI", store)
+    return lambda count: pool.DaskPool(address, do, partial(texts.provide, texts.send(text, store)))
+
+
+def _check_installed() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("distributed") is None:
+        raise InputError("a cluster needs dask.distributed; install it: pip install 'time-machine-lm[cluster]'")
+
+
+@click.group()
+def cluster() -> None:
+    """Set up a cluster of machines."""
+
+
+@cluster.command("keys", cls=LabCommand)
+@click.argument("directory", metavar="[DIR]", default="")
+def make_keys(directory: str) -> None:
+    """Make the keys of a cluster: a certificate authority and a certificate, for each of its machines to have."""
+    from pipeline.cluster import keys
+
+    folder = keys.keys_folder(directory)
+    keys.make_keys(folder)
+    click.echo(
+        f"{folder} has the keys; copy the folder to each machine of the cluster. Who has it may run code on all."
+    )
+
+
+@cluster.command(cls=LabCommand)
+@click.option("--host", required=True, help="Address of the one interface to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8786, show_default=True, help="Port of the scheduler.")
+@click.option("--mlflow-port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port of MLflow.")
+@click.option("--store", default="", help="Database, as an SQLAlchemy address.  [default: mlruns/cluster/mlflow.db]")
+@click.option(
+    "--artifacts", default="", help="Folder or address of the artifacts.  [default: mlruns/cluster/artifacts]"
+)
+@keys_option
+def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, keys: str | None) -> None:
+    """Start the scheduler and the MLflow server of a cluster.
+
+    Both listen on --host only, and are started again if they end. Searches with --cluster record there.
+    """
+    _check_installed()
+    from pipeline.cluster import processes
+    from pipeline.cluster.keys import Address, keys_folder
+    from pipeline.tracking.store import root
+
+    address = Address.to_serve(host, port, keys_folder(keys))
+    folder = root() / "mlruns" / "cluster"
+    folder.mkdir(parents=True, exist_ok=True)
+    mlflow = f"http://{host}:{mlflow_port}"
+    commands = {
+        "scheduler": processes.scheduler_command(address, mlflow),
+        "MLflow server": processes.mlflow_command(host, mlflow_port, artifacts or str(folder / "artifacts")),
+    }
+    environment = {
+        "MLFLOW_BACKEND_STORE_URI": store or f"sqlite:///{folder / 'mlflow.db'}",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    click.echo(f"scheduler: {address}\nmlflow: {mlflow}\njoin: tmlm node {address} --workers N", nl=True)
+    signals.disable_deadline()
+    sys.exit(processes.supervise(commands, environment, say))
+
+
+@click.command(cls=LabCommand)
+@click.argument("address")
+@click.option("--workers", type=click.IntRange(1), default=None, help="Trainings at once.  [default: usable cores]")
+@click.option("--once", is_flag=True, help="End with the scheduler, as under Slurm, instead of waiting for it.")
+@keys_option
+def node(address: str, workers: int | None, once: bool, keys: str | None) -> None:
+    """Lend this machine to a cluster.
+
+    It trains what searches with --cluster ADDRESS give it, until it is stopped, and joins again after a failure.
+    """
+    _check_installed()
+    from pipeline.cluster import processes
+    from pipeline.cluster.keys import Address, keys_folder
+    from pipeline.support.machine import usable_cores
+
+    at = Address.read(address, keys_folder(keys))
+    signals.disable_deadline()
+    commands = {"node": processes.node_command(at, workers or usable_cores())}
+    sys.exit(processes.supervise(commands, {}, say, is_once=once))

@@ -1,0 +1,229 @@
+"""A pool of workers on the nodes of a cluster, with the interface of ``pipeline.support.workers.Workers``.
+
+Each task is pinned to one node, so that dask never repeats one by itself. A node that is gone, or unfit, loses its
+tasks. If no node is left, the pool waits for one for NODES_SECONDS, and then raises ClusterError.
+"""
+
+import logging
+import os
+import pickle
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from math import inf
+from queue import Empty, SimpleQueue
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from uuid import uuid4
+
+os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # the pool itself says what is lost, in a sentence
+
+from distributed import Client
+from distributed.scheduler import KilledWorker
+
+from pipeline.cluster.keys import Address
+from pipeline.cluster.node import on_node
+from pipeline.errors import ClusterError, UnfitNodeError
+from pipeline.support.workers import Event, Loss, Work
+
+log = logging.getLogger(__name__)
+
+NODES_SECONDS = 60.0  # without a node, or without a scheduler, after which the pool gives up
+CONNECT_SECONDS = 10.0  # for a command's first connection
+POLL_SECONDS = 1.0  # between two looks at the list of nodes
+STOPPING_SECONDS = 1.5  # given to nodes to stop their trainings when the pool is left by an exception
+MLFLOW = "tmlm-mlflow"  # the scheduler's metadata: the address of the MLflow server
+
+
+class Node(NamedTuple):
+    host: str
+    slots: int
+
+
+class _Running(NamedTuple):
+    task: Any
+    address: str
+    host: str
+    future: Any
+
+
+def connect(address: Address, seconds: float) -> Client:
+    """Connect to a scheduler. Raises ClusterError if it does not answer in time, or refuses."""
+    try:
+        return Client(str(address), security=address.security(), timeout=seconds, set_as_default=False)
+    except (OSError, TimeoutError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise ClusterError(
+            f"the scheduler {address} can't be reached ({reason}); check its address and the keys, or start it with: "
+            "tmlm cluster serve"
+        ) from error
+
+
+def mlflow_address(address: Address) -> str:
+    """The address of the cluster's MLflow server, which the scheduler knows."""
+    client = connect(address, CONNECT_SECONDS)
+    try:
+        found: str = client.get_metadata([MLFLOW], default="")
+    finally:
+        client.close()
+    if not found:
+        raise ClusterError(f"the scheduler {address} knows no MLflow server: start it with tmlm cluster serve")
+    return found
+
+
+class DaskPool:
+    """Does ``work`` on the nodes of a cluster; a context manager. It connects when it is made.
+
+    ``prepare`` is called before each task in the process that does it; it has to pickle, like the work. If it raises
+    UnfitNodeError, the node gets no more tasks.
+    """
+
+    def __init__(self, address: Address, work: Work, prepare: Callable[[], None]) -> None:
+        self._address, self._work, self._prepare = address, work, prepare
+        self._running: dict[str, _Running] = {}
+        self._refused: dict[str, str] = {}  # reasons, by host
+        self._said: SimpleQueue[tuple[str, Any]] = SimpleQueue()  # key and message; a message is None at the end
+        self._client: Client | None = None
+        self._wait_for_a_node()
+        self.count = sum(node.slots for node in self._nodes().values())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for running in self._running.values():
+            running.future.cancel()
+        if self._running:
+            time.sleep(STOPPING_SECONDS)
+        self._close()
+
+    @property
+    def running(self) -> list[tuple[int, Any]]:
+        """The running tasks; the process ids of other machines are not known."""
+        return [(0, running.task) for running in self._running.values()]
+
+    @property
+    def idle(self) -> int:
+        """How many tasks may be submitted now. Waits for a node if none is there and nothing runs."""
+        free = sum(self._free().values())
+        if not free and not self._running:
+            self._wait_for_a_node()
+            free = sum(self._free().values())
+        return free
+
+    def submit(self, task: Any) -> None:
+        """Give a task to the node with the most free slots."""
+        free, nodes = self._free(), self._nodes()
+        if not any(free.values()):
+            raise RuntimeError("all slots of the cluster are busy")
+        address = max(free, key=free.__getitem__)
+        key = f"task-{uuid4().hex}"
+        job = pickle.dumps((self._prepare, self._work, task))
+        assert self._client is not None
+        future = self._client.submit(
+            on_node, job, self._topic, key, key=key, pure=False, workers=[address], allow_other_workers=False, retries=0
+        )
+        self._running[key] = _Running(task, address, nodes[address].host, future)
+        future.add_done_callback(lambda future: self._said.put((key, None)))
+
+    def events(self, timeout_seconds: float | None = None) -> list[Event]:
+        """Events since the last call; waits as ``Workers.events`` does."""
+        found: list[Event] = []
+        until = inf if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while self._running and not found and (left := until - time.monotonic()) > 0:
+            try:
+                key, message = self._said.get(timeout=min(left, POLL_SECONDS))
+            except Empty:
+                found = self._of_gone_nodes()
+                continue
+            if key not in self._running:
+                continue
+            if message is not None:
+                found.append(Event("message", self._running[key].task, message, 0))
+            else:
+                found.append(self._end(self._running.pop(key)))
+        return found
+
+    def _end(self, running: _Running) -> Event:
+        """The event that ends a task whose future is done."""
+        task, _, host, future = running
+        try:
+            answer = future.result(timeout=POLL_SECONDS)
+        except KilledWorker:
+            return _lost(running, f"the node {host} is gone")
+        except (CancelledError, OSError, TimeoutError):
+            return _lost(running, f"the scheduler was gone while the node {host} did it")
+        except Exception as error:  # of dask, or of a node that lacks this project
+            return self._refuse(running, f"{type(error).__name__}: {error}")
+        if not answer:
+            return _lost(running, f"the node {host} has stopped it")
+        kind, value, pid = pickle.loads(answer)
+        if kind == "failed" and isinstance(value, UnfitNodeError):
+            return self._refuse(running, str(value))
+        if kind == "lost":
+            reason = f"its process (pid {pid} on {host}) is gone, exit code {value}"
+            return Event("lost", task, Loss(reason, is_kill=True, node=host), pid)
+        return Event(kind, task, pickle.loads(value) if kind == "done" else value, pid)
+
+    def _refuse(self, running: _Running, reason: str) -> Event:
+        """Give a node no more tasks."""
+        if running.host not in self._refused:
+            log.warning("The node %s gets no tasks: %s", running.host, reason)
+        self._refused[running.host] = reason
+        return _lost(running, f"the node {running.host} can't do it: {reason}")
+
+    def _of_gone_nodes(self) -> list[Event]:
+        """The tasks of nodes that are no longer there are lost."""
+        there = self._nodes()
+        gone = {key: running for key, running in self._running.items() if running.address not in there}
+        for key, running in gone.items():
+            del self._running[key]
+            running.future.cancel()
+        return [_lost(running, f"the node {running.host} is gone") for running in gone.values()]
+
+    def _free(self) -> dict[str, int]:
+        """Free slots by the address of a node."""
+        free = {address: node.slots for address, node in self._nodes().items()}
+        for running in self._running.values():
+            if running.address in free:
+                free[running.address] = max(0, free[running.address] - 1)
+        return free
+
+    def _nodes(self) -> dict[str, Node]:
+        """The nodes that may get tasks, by address; none while the scheduler is gone."""
+        if self._client is None or self._client.status != "running":
+            return {}
+        try:
+            workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        except (OSError, TimeoutError, CancelledError):
+            return {}
+        nodes = {address: Node(str(it["name"]).partition(":")[0], it["nthreads"]) for address, it in workers.items()}
+        return {address: node for address, node in nodes.items() if node.host not in self._refused}
+
+    def _wait_for_a_node(self) -> None:
+        """Wait until a node may get tasks, with a new connection. Raises ClusterError after NODES_SECONDS."""
+        until = time.monotonic() + NODES_SECONDS
+        self._close()
+        self._client = connect(self._address, NODES_SECONDS)
+        self._topic = f"tmlm-{uuid4().hex}"
+        self._client.subscribe_topic(self._topic, lambda event: self._said.put(event[1]))
+        while not self._nodes():
+            if time.monotonic() > until:
+                refused = "".join(f"; {host} was refused: {reason}" for host, reason in self._refused.items())
+                raise ClusterError(
+                    f"the cluster {self._address} has had no node for {NODES_SECONDS:.0f} seconds{refused}. What is "
+                    f"recorded is kept: start nodes (tmlm node {self._address}) and give the same command again"
+                )
+            time.sleep(POLL_SECONDS / 2)
+
+    def _close(self) -> None:
+        if self._client is not None:
+            self._client.close(timeout=2)
+            self._client = None
+
+
+def _lost(running: _Running, reason: str) -> Event:
+    """A task was lost that is not the cause."""
+    return Event("lost", running.task, Loss(reason, is_kill=False, node=running.host), 0)

@@ -1,0 +1,50 @@
+"""The commands of a cluster: what they refuse before anything is started."""
+
+import importlib.util
+
+import pytest
+
+from tests.cli.commands import run
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMLM_CLUSTER_KEYS", str(tmp_path / "keys"))
+
+
+@pytest.fixture
+def _installed(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+
+
+@pytest.mark.usefixtures("_installed")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["search", "--cluster", "tls://10.0.0.1", "--workers", "2"], "--workers can't be given with --cluster"),
+        (["reproduce", "--cluster", "tcp://10.0.0.1:8786"], "without TLS"),
+        (["search", "--cluster", "tls://10.0.0.1"], "needs keys"),
+        (["node", "tls://10.0.0.1"], "needs keys"),
+        (["cluster", "serve", "--host", "0.0.0.0"], "every interface"),
+        (["cluster", "serve", "--host", "10.0.0.1"], "make them: tmlm cluster keys"),
+    ],
+)
+def test_what_is_not_safe_is_refused_with_exit_code_2(words, message):
+    code, _, error = run(*words)
+    assert code == 2
+    assert message in error
+
+
+def test_without_the_extra_it_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    code, _, error = run("node", "tls://10.0.0.1")
+    assert code == 2
+    assert "pip install 'time-machine-lm[cluster]'" in error
+
+
+def test_keys_are_made_in_the_folder_that_is_given_or_the_usual_one(tmp_path):
+    assert run("cluster", "keys", str(tmp_path / "mine"))[0] == 0
+    assert run("cluster", "keys")[1].startswith(f"{tmp_path / 'keys'} has the keys; copy the folder")
+    assert (tmp_path / "mine" / "key.pem").is_file()
+    code, _, error = run("cluster", "keys")
+    assert (code, "already" in error) == (2, True)

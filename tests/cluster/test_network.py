@@ -1,0 +1,214 @@
+"""A search on machines of their own (network namespaces): what is complete, what is left RUNNING, who is let in."""
+
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+
+from pipeline.cluster.keys import make_keys
+from pipeline.tracking.names import with_bare_names
+from tests.cluster.network import HEAD, Machine, missing, network_of
+
+REASON = missing()
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.skipif(bool(REASON), reason=REASON)]
+
+ADDRESS, STORE = f"tls://{HEAD}:8786", f"http://{HEAD}:5000"
+TRIALS = 6
+
+SEARCH = ["search", "--cluster", ADDRESS, "--trials", str(TRIALS), "--epochs", "30", "--confirm-seeds", "1"]
+SPACE = ["--cell", "lstm", "--num-layers", "1", "--hidden-size", "32..48"]
+
+
+class Cluster:
+    """A head that serves, and its nodes."""
+
+    def __init__(self, machines: dict[str, Machine]) -> None:
+        self.machines = machines
+        self.head = machines["head"]
+        (self.head.checkout.folder / "text.txt").write_text(_text())
+        self.head.tmlm("cluster", "serve", "--host", HEAD)
+        for name in ("n1", "n2"):
+            machines[name].tmlm("node", ADDRESS, "--workers", "1")
+        until = time.monotonic() + 60
+        while f"{HEAD}:5000" not in self.head.listening() and time.monotonic() < until:
+            time.sleep(0.5)
+
+    def search(self, *more: str) -> subprocess.Popen:
+        return self.head.tmlm(*SEARCH, *SPACE, "--corpus", "text.txt", *more)
+
+    def runs(self) -> list[dict]:
+        """The trainings of the store, with their tags by bare names."""
+        database = self.head.checkout.folder / "mlruns" / "cluster" / "mlflow.db"
+        if not database.exists():
+            return []
+        with closing(sqlite3.connect(database, timeout=60)) as connection:
+            rows = connection.execute("SELECT run_uuid, name, status FROM runs ORDER BY start_time").fetchall()
+            found = []
+            for run_id, name, status in rows:
+                tags = connection.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run_id,)).fetchall()
+                found.append({"id": run_id, "name": name, "status": status, "tags": with_bare_names(dict(tags))})
+        return found
+
+    def trainings(self) -> list[dict]:
+        return [run for run in self.runs() if run["tags"].get("stage") == "train"]
+
+    def wait_for(self, condition: Callable[[dict], bool], seconds: float = 120) -> dict:
+        """The first training that meets a condition."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for run in self.trainings():
+                if condition(run):
+                    return run
+            time.sleep(0.5)
+        raise AssertionError(f"no such training: {self.trainings()}\n{self.head.log.read_text()}")
+
+    def check_complete(self, search: subprocess.Popen, trials: int = TRIALS) -> list[dict]:
+        """The search ends well: as many finished trainings as trials, each once, and nothing RUNNING."""
+        assert search.wait(timeout=400) == 0, self.head.log.read_text()
+        statuses = Counter(run["status"] for run in self.runs())
+        finished = [run for run in self.trainings() if run["status"] == "FINISHED"]
+        assert "RUNNING" not in statuses
+        assert len(finished) == trials
+        assert len({run["tags"]["step_key"] for run in finished}) == trials
+        return finished
+
+
+def _text() -> str:
+    words = ["time", "traveller", "machine", "the", "of", "and", "through", "space", "that", "was"]
+    drawn = random.Random(0)
+    return " ".join(drawn.choice(words) for _ in range(10_000))
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory) -> Path:
+    folder: Path = tmp_path_factory.mktemp("keys") / "cluster"
+    make_keys(folder)
+    return folder
+
+
+@pytest.fixture
+def cluster(tmp_path, keys) -> Iterator[Cluster]:
+    with network_of(tmp_path, keys, ("n1", "n2")) as machines:
+        yield Cluster(machines)
+
+
+def is_running_on(host: str) -> Callable[[dict], bool]:
+    return lambda run: run["status"] == "RUNNING" and run["tags"]["process.host"] == host
+
+
+def test_all_trials_are_complete_on_both_nodes_which_get_the_text_and_nobody_else_is_let_in(cluster, tmp_path):
+    search = cluster.search()
+    cluster.wait_for(lambda run: run["status"] == "RUNNING")
+    for machine in cluster.machines.values():
+        on = machine.listening()
+        assert all(address.startswith(("10.77.0.", "127.0.0.1:")) for address in on), on
+    assert f"{HEAD}:8786" in cluster.head.listening()
+    finished = cluster.check_complete(search)
+    assert {run["tags"]["process.host"] for run in finished} == {"n1", "n2"}
+    for name in ("n1", "n2"):
+        (_,) = (cluster.machines[name].checkout.folder.parent / "cache" / "prepared").glob("text-letters-sent-*")
+    # who has no keys, or those of another cluster
+    other = tmp_path / "other"
+    make_keys(other)
+    plain = "import distributed; distributed.Client('tcp://10.77.0.1:8786', timeout=5)"
+    assert cluster.machines["n1"].run("python", "-c", plain).returncode == 1
+    refused = cluster.machines["n1"].run("python", "-m", "pipeline", *SEARCH, *SPACE, "--keys", str(other))
+    assert refused.returncode == 1
+    assert re.search(r"Error: the scheduler tls://10.77.0.1:8786 can't be reached \(.+\); check", refused.stderr)
+
+
+def test_a_training_that_is_killed_is_repeated(cluster):
+    search = cluster.search()
+    run = cluster.wait_for(is_running_on("n1"))
+    assert cluster.machines["n1"].kill("multiprocessing-fork")
+    cluster.check_complete(search)
+    (killed,) = [each for each in cluster.trainings() if each["id"] == run["id"]]
+    assert killed["status"] in ("FAILED", "FINISHED")  # resumed in its own run, if a checkpoint was sent
+    assert "exit code -9" in killed["tags"].get("failure", "") + killed["tags"].get("resumed", "")
+
+
+def test_a_node_that_is_powered_off_loses_nothing(cluster):
+    search = cluster.search()
+    run = cluster.wait_for(is_running_on("n1"))
+    cluster.machines["n1"].power_off()
+    cluster.check_complete(search)
+    (lost,) = [each for each in cluster.trainings() if each["id"] == run["id"]]
+    assert "the node n1 is gone" in lost["tags"].get("failure", "") + lost["tags"].get("resumed", "")
+
+
+def test_a_node_with_other_code_is_refused_and_one_that_joins_later_is_used(cluster):
+    n1, n2 = cluster.machines["n1"], cluster.machines["n2"]
+    n2.stop()
+    loop = n2.checkout.folder / "pipeline" / "training" / "loop.py"
+    loop.write_text(loop.read_text() + "\nANOTHER_VERSION = True\n")
+    n2.tmlm("node", ADDRESS, "--workers", "1")
+    search = cluster.search()
+    finished = cluster.check_complete(search)
+    assert {run["tags"]["process.host"] for run in finished} == {"n1"}
+    assert re.search(
+        r"The node n2 gets no tasks: its code \(\w+\) is not that of the command", cluster.head.log.read_text()
+    )
+    assert n1.running[0].poll() is None
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_a_search_that_is_stopped_or_killed_stops_on_the_nodes_and_goes_on_with_the_same_command(cluster, signum):
+    search = cluster.search()
+    cluster.wait_for(is_running_on("n1"))
+    assert cluster.head.kill("search", signum, of=search)
+    assert search.wait(timeout=30) in (143, 128 + 9, -9)
+    time.sleep(6)
+    assert not [run for run in cluster.trainings() if run["status"] == "RUNNING"], "its trainings have stopped"
+    assert Counter(run["status"] for run in cluster.trainings())["KILLED"] >= 1
+    cluster.check_complete(cluster.search())
+
+
+def test_a_link_that_is_cut_for_45_seconds_counts_no_training_twice(cluster):
+    search = cluster.search("--trials", "8")
+    cluster.wait_for(is_running_on("n2"))
+    n2 = cluster.machines["n2"]
+    n2.link("down")
+    time.sleep(45)
+    n2.link("up")
+    cluster.check_complete(search, trials=8)
+
+
+def test_a_scheduler_that_is_killed_comes_back_and_the_search_goes_on(cluster):
+    search = cluster.search()
+    cluster.wait_for(is_running_on("n1"))
+    assert cluster.head.kill(f"scheduler {ADDRESS}")
+    cluster.check_complete(search)
+    said = cluster.head.log.read_text()
+    assert "The scheduler has ended (exit code -9); it is started again" in said
+    assert "Traceback" not in said
+
+
+def test_a_head_that_stops_for_good_ends_the_search_with_one_sentence(cluster):
+    search = cluster.search()
+    cluster.wait_for(is_running_on("n1"))
+    serve = cluster.head.running[0]
+    cluster.head.kill("cluster serve", signal.SIGTERM)
+    serve.wait(timeout=30)
+    assert search.wait(timeout=300) == 1
+    assert re.search(
+        r"^Error: a training was lost \(.+\), and its end can't be recorded: .+$", cluster.head.log.read_text(), re.M
+    )
+
+
+def test_a_mlflow_server_that_is_killed_comes_back_and_nothing_is_lost(cluster):
+    search = cluster.search()
+    cluster.wait_for(is_running_on("n1"))
+    assert cluster.head.kill("ui_server")
+    cluster.check_complete(search)
+    assert "The MLflow server has ended (exit code -9); it is started again" in cluster.head.log.read_text()

@@ -1,0 +1,161 @@
+"""The pool of a cluster, on a scheduler and nodes of this machine."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+
+from pipeline.cluster import pool as pool_module
+from pipeline.cluster.keys import Address, make_keys
+from pipeline.cluster.pool import DaskPool, mlflow_address
+from pipeline.cluster.processes import QUIET, node_command, scheduler_command
+from pipeline.errors import ClusterError
+from pipeline.support.workers import Event, Loss
+from tests.checkout import ROOT, free_port
+from tests.cluster.works import nothing, unfit, work
+
+pytestmark = pytest.mark.slow
+
+STORE = "http://127.0.0.1:1"
+
+
+class Processes:
+    """A scheduler and nodes as processes of this test."""
+
+    def __init__(self, keys):
+        self.address = Address.to_serve("127.0.0.1", free_port(), keys)
+        self._running: list[subprocess.Popen] = []
+        self.scheduler = self.start(scheduler_command(self.address, STORE))
+
+    def start(self, command):
+        environment = {**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+        self._running.append(subprocess.Popen(command, env=environment, cwd=ROOT))
+        return self._running[-1]
+
+    def node(self, slots=1):
+        return self.start(node_command(self.address, slots))
+
+    def stop(self):
+        for process in self._running:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keys") / "cluster"
+    make_keys(folder)
+    return folder
+
+
+@pytest.fixture
+def processes(keys):
+    started = Processes(keys)
+    yield started
+    started.stop()
+
+
+def until_the_end(pool: DaskPool, seconds: float = 60) -> list[Event]:
+    """All events, until no task is running."""
+    found, until = [], time.monotonic() + seconds
+    while pool.running and time.monotonic() < until:
+        found += pool.events(1.0)
+    return found
+
+
+def test_tasks_are_done_on_as_many_slots_as_the_nodes_have(processes):
+    processes.node(slots=2)
+    with DaskPool(processes.address, work, nothing) as pool:
+        assert (pool.count, pool.idle) == (2, 2)
+        for number in (1, 2):
+            pool.submit(("wait", number / 10))
+        assert pool.idle == 0
+        with pytest.raises(RuntimeError, match="busy"):
+            pool.submit(("wait", 0))
+        events = until_the_end(pool)
+    assert sorted(event.value[0] for event in events if event.kind == "done") == [0.1, 0.2]
+    assert [event.value for event in events if event.kind == "message"] == [0.5, 0.5]
+    assert mlflow_address(processes.address) == STORE
+
+
+def test_an_exception_and_a_death_end_one_task_each_and_the_node_goes_on(processes):
+    processes.node()
+    with DaskPool(processes.address, work, nothing) as pool:
+        ends = []
+        for task in (("raise", "no"), ("die", 0), ("wait", 0)):
+            pool.submit(task)
+            ends.append(until_the_end(pool)[-1])
+    assert [event.kind for event in ends] == ["failed", "lost", "done"]
+    assert str(ends[0].value) == "no"
+    assert ends[1].value.is_kill
+    assert "exit code -9" in ends[1].value.reason
+
+
+def test_a_task_of_a_node_that_is_gone_is_lost_and_not_repeated_elsewhere(processes):
+    first = processes.node()
+    with DaskPool(processes.address, work, nothing) as pool:
+        pool.submit(("wait", 30))
+        pool.events(10)  # it has begun
+        processes.node()
+        os.kill(first.pid, signal.SIGKILL)
+        (event,) = until_the_end(pool)
+        assert (event.kind, event.value.is_kill) == ("lost", False)
+        assert isinstance(event.value, Loss)
+        assert event.value.reason == f"the node {event.value.node} is gone"
+        assert pool.idle == 1, "the other node"
+
+
+def test_a_cancelled_task_is_stopped_on_its_node(processes):
+    processes.node()
+    pool = DaskPool(processes.address, work, nothing)
+    pool.submit(("wait", 300))
+    pool.events(10)  # it has begun
+    pool.__exit__(KeyboardInterrupt, None, None)
+    time.sleep(4)
+    with DaskPool(processes.address, work, nothing) as pool:
+        pool.submit(("wait", 0))
+        assert until_the_end(pool, seconds=10)[-1].kind == "done"
+
+
+def test_a_node_that_is_unfit_gets_no_more_tasks_and_the_end_says_why(processes, monkeypatch):
+    monkeypatch.setattr(pool_module, "NODES_SECONDS", 2.0)
+    processes.node()
+    with DaskPool(processes.address, work, unfit) as pool:
+        pool.submit(("wait", 0))
+        event = until_the_end(pool)[-1]
+        assert (event.kind, event.value.is_kill) == ("lost", False)
+        with pytest.raises(ClusterError, match=r"has had no node for 2 seconds; .* was refused: it has no text"):
+            _ = pool.idle
+
+
+def test_a_scheduler_that_is_gone_loses_the_tasks_and_then_ends_the_pool(processes, monkeypatch):
+    monkeypatch.setattr(pool_module, "NODES_SECONDS", 5.0)
+    processes.node()
+    with DaskPool(processes.address, work, nothing) as pool:
+        pool.submit(("wait", 30))
+        pool.events(10)
+        processes.scheduler.kill()
+        event = until_the_end(pool, seconds=40)[-1]
+        assert (event.kind, event.value.is_kill) == ("lost", False)
+        with pytest.raises(ClusterError, match="can't be reached"):
+            _ = pool.idle
+
+
+def test_a_scheduler_that_comes_back_is_used_again(processes):
+    processes.node()
+    with DaskPool(processes.address, work, nothing) as pool:
+        pool.submit(("wait", 30))
+        pool.events(10)
+        processes.scheduler.kill()
+        assert until_the_end(pool, seconds=40)[-1].kind == "lost"
+        processes.scheduler.wait()
+        processes.start(scheduler_command(processes.address, STORE))
+        processes.node()  # as its supervisor does
+        assert pool.idle == 1
+        pool.submit(("wait", 0))
+        assert until_the_end(pool)[-1].kind == "done"

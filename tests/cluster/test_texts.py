@@ -1,0 +1,60 @@
+"""What a node gets before it trains: the text by its digest, and a refusal where it can't do the tasks."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.cluster import texts
+from pipeline.config import CorpusConfig
+from pipeline.errors import UnfitNodeError
+from pipeline.text import corpus as corpus_module
+from pipeline.text.corpus import load_corpus
+from pipeline.tracking import records, runs
+
+
+@pytest.fixture
+def needs(mlflow_server, small_text):
+    """What the nodes of a search are told, whose text is in its run."""
+    with runs.tracked_run("search", "a search", {}):
+        yield texts.send(CorpusConfig(str(small_text)), mlflow_server.url())
+
+
+@pytest.fixture
+def elsewhere(monkeypatch, tmp_path, small_text):
+    """From now on, this is a node: with another cache, and another text under the same path."""
+    monkeypatch.setenv("TMLM_CACHE_DIR", str(tmp_path / "cache of the node"))
+    monkeypatch.setattr(corpus_module, "_pinned", {})
+    texts.provide.cache_clear()
+    yield
+    texts.provide.cache_clear()
+
+
+def test_a_node_trains_on_the_text_of_the_search_whatever_it_has_itself(needs, elsewhere, small_text, monkeypatch):
+    monkeypatch.setattr(corpus_module, "find_text", lambda name: pytest.fail("its own text is not looked for"))
+    texts.provide(needs)
+    corpus = load_corpus(CorpusConfig(str(small_text)))
+    assert (corpus.corpus_sha256, corpus.source) == (needs.corpus_sha256, str(small_text))
+    texts.provide.cache_clear()
+    monkeypatch.setattr(records, "download_artifact", lambda uri: pytest.fail("it is kept"))
+    texts.provide(needs)
+
+
+def test_the_text_is_sent_once(needs, mlflow_server, small_text):
+    before = len([request for request in mlflow_server.requests if request.startswith("PUT")])
+    assert texts.send(CorpusConfig(str(small_text)), mlflow_server.url()) == needs
+    assert len([request for request in mlflow_server.requests if request.startswith("PUT")]) == before == 2
+
+
+def test_a_text_of_another_digest_is_refused(needs, elsewhere):
+    with pytest.raises(UnfitNodeError, match=r"the text in run \w+ is not topics \(00000000\.\.\.\)"):
+        texts.provide(replace(needs, corpus_sha256="0" * 64))
+
+
+def test_a_text_that_can_not_be_had_is_refused_with_the_reason(needs, elsewhere):
+    with pytest.raises(UnfitNodeError, match=r"the text can't be had from http://127.0.0.1:\d+: .*nosuchrun"):
+        texts.provide(replace(needs, run_id="nosuchrun"))
+
+
+def test_other_code_is_refused(needs, elsewhere):
+    with pytest.raises(UnfitNodeError, match=r"its code \(\w+\) is not that of the command \(other\)"):
+        texts.provide(replace(needs, code="other"))
