@@ -109,7 +109,7 @@ def test_parameters_that_mlflow_run_has_logged_are_left_as_they_were_typed(store
     assert run.id == first.info.run_id
     recorded = MlflowClient().get_run(run.id)
     assert recorded.data.params == {"learning_rate": "1e-3", "hidden_size": "32"}
-    assert recorded.info.run_name == run.name == "adopted", "pictures are titled by it"
+    assert recorded.info.run_name == run.name == "adopted", "summary are titled by it"
     assert "MLFLOW_RUN_ID" not in os.environ, "a nested run must not adopt it again"
 
 
@@ -136,7 +136,7 @@ def test_a_picture_with_a_step_is_an_artifact_and_an_image_among_the_charts(stor
     assert [file.path for file in client.list_artifacts(run.id, "plots")] == ["plots/gap.png", "plots/perplexity.png"]
     images = [file.path for file in client.list_artifacts(run.id, "images")]
     assert len(images) == 2, "one in full and one small"
-    assert all(re.match(r"images/pictures~perplexity[+%]step[+%]7[+%]", path) for path in images)
+    assert all(re.match(r"images/summary~perplexity[+%]step[+%]7[+%]", path) for path in images)
 
 
 @pytest.mark.parametrize("asked", ["true", "false"])
