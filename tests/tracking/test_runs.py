@@ -109,7 +109,7 @@ def test_parameters_that_mlflow_run_has_logged_are_left_as_they_were_typed(store
     assert run.id == first.info.run_id
     recorded = MlflowClient().get_run(run.id)
     assert recorded.data.params == {"learning_rate": "1e-3", "hidden_size": "32"}
-    assert recorded.info.run_name == run.name == "adopted", "summary are titled by it"
+    assert recorded.info.run_name == run.name == "adopted", "pictures are titled by it"
     assert "MLFLOW_RUN_ID" not in os.environ, "a nested run must not adopt it again"
 
 
