@@ -99,9 +99,14 @@ def interquartile_mean(strata: Sequence[Array]) -> Estimate:
 
 
 def win_rate(first: Array, second: Array) -> WinRate:
-    """The probability that a run of ``first`` scores higher than one of ``second``, a tie counting half."""
-    test = mannwhitneyu(first, second)
-    p = float(test.pvalue) if np.ptp(np.concatenate([first, second])) else 1.0  # all tied: no p-value
+    """The probability that a run of ``first`` scores higher than one of ``second``, a tie counting half.
+
+    Without ties the p-value is exact: the normal approximation of 10 against 10 runs is never below 1.8e-4.
+    """
+    both = np.concatenate([first, second])
+    has_ties = len(np.unique(both)) < len(both)
+    test = mannwhitneyu(first, second, method="asymptotic" if has_ties else "exact")
+    p = float(test.pvalue) if np.ptp(both) else 1.0  # all tied: no p-value
     return WinRate(float(test.statistic) / (len(first) * len(second)), p)
 
 

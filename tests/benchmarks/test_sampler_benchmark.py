@@ -131,6 +131,11 @@ def test_a_win_rate_counts_pairs_and_half_of_the_ties():
     assert win_rate(np.ones(3), np.ones(3)).p == 1.0
 
 
+def test_ten_runs_that_are_all_ahead_of_ten_others_remain_significant_after_holms_correction():
+    behind, ahead = np.arange(10.0), np.arange(10.0) + 20
+    assert 380 * win_rate(ahead, behind).p < 0.05
+
+
 def test_holm_multiplies_by_the_number_of_hypotheses_left():
     assert holm([0.01, 0.04, 0.03, 0.9]) == pytest.approx([0.04, 0.09, 0.09, 0.9])
 

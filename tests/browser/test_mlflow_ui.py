@@ -102,7 +102,9 @@ def test_the_table_of_a_view_ranks_the_models_and_shows_their_figures_and_shapes
 
 def test_the_pictures_of_a_search_are_among_its_charts(lab: Lab, visit: Visit):
     opened = visit(f"{run_page(lab, latest_run({'stage': 'search'}))}/model-metrics")
-    assert {"progress", "summary"} <= set(sections(opened))
+    titles = sections(opened)
+    assert {"progress", "summary"} <= set(titles)
+    opened.page.get_by_test_id(SECTION).nth(titles.index("summary")).scroll_into_view_if_needed()  # loads its images
     picture = opened.page.locator("img[src*='pareto']")
     picture.wait_for()
     picture.evaluate("image => image.decode()")  # fails for a picture that does not load

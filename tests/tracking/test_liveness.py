@@ -428,11 +428,13 @@ def test_what_mlflow_run_leaves_when_it_can_make_no_environment_is_closed_by_han
     checkout.run("mlflow", "run", ".", "--env-manager", "conda", code=1)
     (left,) = checkout.runs()
     assert left["status"] == "RUNNING"
-    lines = checkout.run("python", "-m", "pipeline", "doctor").stdout.splitlines()
-    assert f"running         {left['id']} {left['name']}: started by `mlflow run`, but recorded by no command" in lines
-    repaired = checkout.run("python", "-m", "pipeline", "doctor", "--repair", "--json").stdout
+    doctor = ("python", "-m", "pipeline", "doctor")
+    (line,) = [line for line in checkout.run(*doctor).stdout.splitlines() if left["id"] in line]
+    assert f"{left['id']} {left['name']}: started by `mlflow run`, but recorded by no command; it is making a" in line
+    assert "add --env-manager local to `mlflow run`" in line
+    repaired = checkout.run(*doctor, "--repair", "--json").stdout
     assert json.loads(repaired)["repaired"][0].endswith(f"tmlm doctor --close {left['id']}")
-    closed = checkout.run("python", "-m", "pipeline", "doctor", "--close", left["id"], "--json").stdout
+    closed = checkout.run(*doctor, "--close", left["id"], "--json").stdout
     assert left["id"] in json.loads(closed)["closed"][0]
     assert json.loads(closed)["running"] == []
     assert [run["status"] for run in checkout.runs()] == ["FAILED"]
