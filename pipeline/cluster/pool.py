@@ -5,7 +5,6 @@ tasks. If no node is left, the pool waits for one for NODES_SECONDS, and then ra
 """
 
 import logging
-import os
 import pickle
 import time
 from collections.abc import Callable
@@ -16,8 +15,6 @@ from types import TracebackType
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
-os.environ.setdefault("DASK_LOGGING__DISTRIBUTED", "critical")  # the pool itself says what is lost, in a sentence
-
 from distributed import Client
 from distributed.scheduler import KilledWorker
 
@@ -27,6 +24,9 @@ from pipeline.errors import ClusterError, UnfitNodeError
 from pipeline.support.workers import Event, Loss, Work
 
 log = logging.getLogger(__name__)
+
+for _name in ("distributed", "distributed.client"):  # the pool itself says what is lost, in a sentence
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
 
 NODES_SECONDS = 60.0  # without a node, or without a scheduler, after which the pool gives up
 CONNECT_SECONDS = 10.0  # for a command's first connection

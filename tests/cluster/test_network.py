@@ -147,7 +147,7 @@ def test_a_node_that_is_powered_off_loses_nothing(cluster):
     assert "the node n1 is gone" in lost["tags"].get("failure", "") + lost["tags"].get("resumed", "")
 
 
-def test_a_node_with_other_code_is_refused_and_one_that_joins_later_is_used(cluster):
+def test_a_node_with_other_code_is_refused_and_the_search_goes_on_without_it(cluster):
     n1, n2 = cluster.machines["n1"], cluster.machines["n2"]
     n2.stop()
     loop = n2.checkout.folder / "pipeline" / "training" / "loop.py"
