@@ -104,6 +104,31 @@ def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
 
 
 @cli.command(section=RUN)
+@options_of(CorpusConfig, ModelConfig, TrainConfig)
+@switch("--force", "Run every step again.")
+@json_switch
+def pipeline(force: bool, as_json: bool, **options: Any) -> None:
+    """The main job: prepare, train, evaluate, sample.
+
+    The steps are nested runs of one parent run. Finished steps with unchanged code, options and text are reused.
+    """
+    corpus_config, others = checked(options)
+    from pipeline.stages import main
+    from pipeline.text.corpus import load_corpus
+    from pipeline.tracking.ui import links
+    from pipeline.training import summary
+    from pipeline.training.timing import configurations_for
+
+    corpus = load_corpus(corpus_config)
+    model_config, train_config = configurations_for(corpus, others)
+    done = main.pipeline(corpus, corpus_config, model_config, train_config, force)
+    seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
+    run_id = done.result["trained_run"]
+    further = f"text    {sample_command(run_id)}\n{links.shown('curves', links.link_to_curves(run_id))}"
+    show(done.result, as_json, summary.pipeline_table(model_config.shape, seconds, done.result, further))
+
+
+@cli.command(section=RUN)
 @options_of(CorpusConfig)
 @options_of(TrainConfig, only=("preset",))
 @json_switch
@@ -281,31 +306,6 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
     else:
         cost = asdict(measure(config, vocab_size))
     show(cost, as_json, "" if as_json else complexity_text(config, vocab_size, cost))
-
-
-@cli.command(section=RUN)
-@options_of(CorpusConfig, ModelConfig, TrainConfig)
-@switch("--force", "Run every step again.")
-@json_switch
-def pipeline(force: bool, as_json: bool, **options: Any) -> None:
-    """The main job: prepare, train, evaluate, sample.
-
-    The steps are nested runs of one parent run. Finished steps with unchanged code, options and text are reused.
-    """
-    corpus_config, others = checked(options)
-    from pipeline.stages import main
-    from pipeline.text.corpus import load_corpus
-    from pipeline.tracking.ui import links
-    from pipeline.training import summary
-    from pipeline.training.timing import configurations_for
-
-    corpus = load_corpus(corpus_config)
-    model_config, train_config = configurations_for(corpus, others)
-    done = main.pipeline(corpus, corpus_config, model_config, train_config, force)
-    seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
-    run_id = done.result["trained_run"]
-    further = f"text    {sample_command(run_id)}\n{links.shown('curves', links.link_to_curves(run_id))}"
-    show(done.result, as_json, summary.pipeline_table(model_config.shape, seconds, done.result, further))
 
 
 @cli.command(section=SEARCH)
