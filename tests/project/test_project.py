@@ -380,16 +380,10 @@ def test_documents_name_options_that_exist():
     commands = [*cli.commands.values(), *cluster.commands.values()]
     known = {option for command in commands for p in command.params for option in p.opts}
     known |= {"--help", "--version", "--env-manager", "--extra-index-url", "--index-url", "--editable", "--python"}
-    known |= {
-        "--port",
-        "--file",
-        "--artifact-dir",
-        "--group",
-        "--table",
-        "--array",
-        "--signal",
-        "--wrap",
-    }  # of mlflow, conda, optuna-dashboard, pip, the benchmarks and sbatch
+    known |= {  # of mlflow, conda, optuna-dashboard, pip, the benchmarks, sbatch and docker
+        *("--port", "--file", "--artifact-dir", "--group", "--table", "--array", "--signal", "--wrap"),
+        *("--tag", "--rm", "--volume", "--build-arg"),
+    }
     for name in (*DOCUMENTS, "CHANGELOG.md"):
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / name).read_text()):
             assert option in known, f"{name} names {option}"
