@@ -37,6 +37,7 @@ browser: $(READY_DEV)  ## what MLflow's UI and the pages show, in Chromium (inst
 
 faults: $(READY_DEV)  ## inject kill -9, signals, full disks and more, for MINUTES, and print what was survived
 	python -m tests.faults --minutes $(MINUTES)
+	TMLM_LONG_TESTS=1 pytest -n 0 -m slow tests/cluster
 
 twin: $(READY_DEV)  ## the report's protocol against d2l 1.0.3, step by step (installs it, without what it pins)
 	$(PIP) --no-deps d2l==1.0.3

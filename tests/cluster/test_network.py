@@ -24,6 +24,10 @@ REASON = missing()
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.skipif(bool(REASON), reason=REASON)]
 
+long = pytest.mark.skipif(
+    "TMLM_LONG_TESTS" not in os.environ, reason="a fault that takes minutes: set TMLM_LONG_TESTS=1, as make faults does"
+)
+
 ADDRESS, STORE = f"tls://{HEAD}:8786", f"http://{HEAD}:5000"
 TRIALS = 6
 
@@ -148,6 +152,7 @@ def test_a_node_that_is_powered_off_loses_nothing(cluster):
     assert "the node n1 is gone" in lost["tags"].get("failure", "") + lost["tags"].get("resumed", "")
 
 
+@long
 def test_a_node_with_other_code_is_refused_and_the_search_goes_on_without_it(cluster):
     n1, n2 = cluster.machines["n1"], cluster.machines["n2"]
     n2.stop()
@@ -163,6 +168,7 @@ def test_a_node_with_other_code_is_refused_and_the_search_goes_on_without_it(clu
     assert n1.running[0].poll() is None
 
 
+@long
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_a_search_that_is_stopped_or_killed_stops_on_the_nodes_and_goes_on_with_the_same_command(cluster, signum):
     search = cluster.search()
@@ -175,6 +181,7 @@ def test_a_search_that_is_stopped_or_killed_stops_on_the_nodes_and_goes_on_with_
     cluster.check_complete(cluster.search())
 
 
+@long
 def test_a_link_that_is_cut_for_45_seconds_counts_no_training_twice(cluster):
     search = cluster.search("--trials", "8")
     cluster.wait_for(is_running_on("n2"))
@@ -185,6 +192,7 @@ def test_a_link_that_is_cut_for_45_seconds_counts_no_training_twice(cluster):
     cluster.check_complete(search, trials=8)
 
 
+@long
 def test_a_scheduler_that_is_killed_comes_back_and_the_search_goes_on(cluster):
     search = cluster.search()
     cluster.wait_for(is_running_on("n1"))
@@ -195,7 +203,7 @@ def test_a_scheduler_that_is_killed_comes_back_and_the_search_goes_on(cluster):
     assert "/distributed/" not in said  # no traceback of dask's; MLflow logs its own of requests that were cut
 
 
-@pytest.mark.skipif("TMLM_LONG_TESTS" not in os.environ, reason="takes 2 to 5 minutes or more: set TMLM_LONG_TESTS=1")
+@long
 def test_a_head_that_stops_for_good_ends_the_search_with_one_sentence(cluster):
     search = cluster.search()
     cluster.wait_for(is_running_on("n1"))
@@ -208,6 +216,7 @@ def test_a_head_that_stops_for_good_ends_the_search_with_one_sentence(cluster):
     )
 
 
+@long
 def test_a_mlflow_server_that_is_killed_comes_back_and_nothing_is_lost(cluster):
     search = cluster.search()
     cluster.wait_for(is_running_on("n1"))
