@@ -19,7 +19,8 @@ def test_an_age_is_in_its_largest_unit_of_which_there_are_two(seconds, shown):
     assert age(seconds) == shown
 
 
-def test_runs_lists_a_training_with_its_perplexities_and_cost(trained):
+def test_runs_lists_a_training_with_its_perplexities_and_cost(trained, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "112")  # room for the name, however old the training is by now
     code, out, _ = run("runs")
     heads, row = (line.split() for line in out.splitlines())
     result = trained.result
