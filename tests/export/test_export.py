@@ -9,6 +9,7 @@ from mlflow.tracking import MlflowClient
 from safetensors.numpy import load_file
 
 from pipeline.errors import InputError
+from pipeline.export import tables
 from pipeline.export.export import export
 from pipeline.export.subject import subject_of
 from pipeline.tracking.store import setup
@@ -51,6 +52,10 @@ def test_the_tables_have_each_epoch_and_every_option(trained, folder):
     (row,) = rows_of(folder / "runs.csv")
     assert (row["hidden_size"], row["batch_size"], row["status"]) == ("8", "32", "FINISHED")
     assert float(row["test_perplexity"]) == trained.result["test_perplexity"]
+
+
+def test_every_column_of_the_runs_table_is_a_figure_of_a_training(trained):
+    assert set(tables.FIGURES) <= set(trained.result)
 
 
 def test_the_weights_are_the_models_and_name_no_folder(trained, folder, small_text):

@@ -23,6 +23,7 @@ from pipeline.cli.main import cli
 from pipeline.cli.recommend import recommended, sentence
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
+from pipeline.export.tables import FRONT
 from pipeline.search.pruning import PruningRule
 from pipeline.stages.search import SearchRun, search
 from pipeline.stages.train import TrainingTask, do
@@ -195,6 +196,10 @@ def test_before_the_first_trial_it_says_how_long_and_where(searched, said, lab):
     assert said[0].startswith("4 trials and the confirmations of their front: ")
     assert f"Study search in {lab}/mlruns/optuna.db" in said[0]
     assert f"viewStateShareKey=search-{searched.run_id[:8]}" in said[0]
+
+
+def test_every_column_of_an_exported_front_is_a_figure_of_its_members(searched):
+    assert all(set(FRONT) <= set(member) for member in searched.result["front"])
 
 
 def test_the_dashboard_finds_link_text_and_picture(study, lab):

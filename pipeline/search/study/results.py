@@ -61,19 +61,19 @@ class Results:
 
     def complete(self) -> list[FrozenTrial]:
         """The trials that were trained to the end, without repeats of an earlier one."""
-        return [trial for trial in self.trials(TrialState.COMPLETE) if REPEATS not in attributes.of_trial(trial)]
+        return [trial for trial in self.trials(TrialState.COMPLETE) if not attributes.has(trial, REPEATS)]
 
     def counted(self) -> list[FrozenTrial]:
         """The trials that count towards --trials: complete or pruned, without repeats of an earlier one."""
         trials = self.trials(TrialState.COMPLETE, TrialState.PRUNED)
-        return [trial for trial in trials if REPEATS not in attributes.of_trial(trial)]
+        return [trial for trial in trials if not attributes.has(trial, REPEATS)]
 
     def failed(self) -> list[FrozenTrial]:
         """The trials whose training failed for good; not those that were retried, nor those never trained."""
         return [
             trial
             for trial in self.trials(TrialState.FAIL)
-            if not {LOST, REPEATS} & attributes.of_trial(trial).keys() and not is_over_budget(trial)
+            if not any(attributes.has(trial, name) for name in (LOST, REPEATS)) and not is_over_budget(trial)
         ]
 
     def counts(self) -> dict[str, int]:
@@ -84,7 +84,7 @@ class Results:
             "hopeless": len(counted) - len(complete),
             "cut_short": sum(1 for t in complete if t.user_attrs.get(STOPPED, "").startswith(STOPPED_BY_TIME)),
             "failed": len(self.failed()),
-            "repeated": sum(1 for trial in self.trials() if REPEATS in attributes.of_trial(trial)),
+            "repeated": sum(1 for trial in self.trials() if attributes.has(trial, REPEATS)),
             "confirmations": len(self.confirmations),
         }
 
