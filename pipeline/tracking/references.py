@@ -6,8 +6,8 @@ from pipeline.tracking.store import setup, shown, store_errors
 
 # isort: split
 
+import mlflow
 from mlflow.entities import Run
-from mlflow.tracking import MlflowClient
 
 from pipeline.errors import InputError
 
@@ -59,16 +59,10 @@ def _latest(before: int, given: str) -> str:
 
 
 def _search(query: str, count: int) -> list[Run]:
-    """Runs of the store's experiment that match a query, the ones that ended last first."""
-    store, client = setup(), MlflowClient()
-    order = ["attributes.end_time DESC"]
-    runs: list[Run] = []
-    token = None
+    """At most ``count`` runs of the store's experiment that match a query, the ones that ended last first."""
+    store, order = setup(), ["attributes.end_time DESC"]
     with store_errors():
-        while len(runs) < count:
-            size = min(1000, count - len(runs))
-            page = client.search_runs([store.experiment_id], query, max_results=size, order_by=order, page_token=token)
-            runs += page
-            if not (token := page.token):
-                break
+        runs: list[Run] = mlflow.search_runs(
+            [store.experiment_id], query, max_results=count, order_by=order, output_format="list"
+        )
     return runs

@@ -33,6 +33,13 @@ def test_runs_of_a_stage_are_completed_the_latest_first(named_store):
     assert completion.runs("", "train", "RUNNING") == []
 
 
+def test_without_a_named_store_the_file_is_the_one_that_commands_record_in(store, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(completion, "ROOT", store)
+    (store / "MLproject").touch()
+    assert completion._database() == setup().database
+
+
 def test_models_are_completed_by_their_aliases(named_store):
     setup()
     client = MlflowClient()
