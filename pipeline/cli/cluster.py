@@ -127,7 +127,7 @@ def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, ke
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    click.echo(f"scheduler: {address}\nmlflow: {mlflow}\njoin: tmlm node {address} --workers N", nl=True)
+    click.echo(f"scheduler: {address}\nmlflow: {mlflow}\njoin: tmlm node {address} --workers N")
     signals.disable_deadline()
     sys.exit(processes.supervise(commands, environment, say))
 

@@ -1,13 +1,13 @@
 """The stage ``complexity``: parameters and MACs of a model shape, in ptflops' convention and the report's."""
 
 from dataclasses import asdict
-from math import log10
 from typing import Any
 
 from models.complexity import measure
 from models.config import ModelConfig
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, run_step
+from pipeline.training.metrics import macs_metrics
 from pipeline.training.summary import complexity_text
 
 
@@ -17,8 +17,7 @@ def complexity(model: ModelConfig, vocab_size: int) -> Step:
     def work(run: TrackedRun) -> dict[str, Any]:
         cost = asdict(measure(model, vocab_size))
         run.params({"cell": model.cell, "num_layers": model.num_layers, "hidden_size": model.hidden_size})
-        run.constants({f"size/{name}": value for name, value in cost.items()})
-        run.constants({"size/log10_macs_per_char": log10(cost["macs_per_char"])})
+        run.constants({f"size/{name}": value for name, value in cost.items()} | macs_metrics(cost["macs_per_char"]))
         text = complexity_text(model, vocab_size, cost)
         run.text("complexity.txt", text)
         run.note(f"```\n{text}```")

@@ -21,13 +21,11 @@ from pipeline.tracking import records, runs
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, Step, corpus_options, corpus_tags, record_datasets
 from pipeline.training.experiment import check_can_train
-from pipeline.training.metrics import final_metrics
+from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE, final_metrics
 from pipeline.training.samples import prompts_for
 from pipeline.training.summary import pipeline_note
 
 TEMPERATURE = 0.7  # of the sampled texts
-
-CURVES = ("perplexity/train", "perplexity/val")  # of the training, shown on the main job's page too
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def _timed(step: Callable[[], Step]) -> tuple[Step, float]:
 def _record(run: TrackedRun, steps: list[Step], result: dict[str, Any]) -> None:
     """Record in the parent run what its steps have found: the training's parameters, curves and metrics, and links."""
     run.params(records.run_of(result["trained_run"]).data.params)
-    for name in CURVES:
+    for name in (TRAIN_CURVE, VAL_CURVE):
         run.curve(name, records.curve(result["trained_run"], name))
     run.constants(final_metrics(result))
     run.tags({"trained_run": result["trained_run"]})

@@ -44,6 +44,9 @@ def stream_text(model: str, prompt: str | None, length: int, decoding: Decoding)
 
 
 def stream(trained: TrainedModel, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
-    """The same from a model that is loaded. Raises ConfigError, before the first piece, for a prompt or length."""
+    """Yield the prompt, then each generated character, from a loaded model.
+
+    Raises ConfigError before the first piece for a prompt or a length that is not allowed.
+    """
     chosen = prompts_for(trained.vocabulary)[0] if prompt is None else prompt
     return continuation_in_pieces(trained.network, trained.vocabulary, chosen, length, decoding)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from math import log10
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -58,10 +57,12 @@ from pipeline.tracking.step import (
     parent_run,
     record_datasets,
 )
+from pipeline.tracking.trainings import LATEST
 from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_curves, link_to_run, link_to_search
 from pipeline.training.checkpoints import load_model
 from pipeline.training.hardware import training_bytes, worker_count
+from pipeline.training.metrics import macs_metrics
 from pipeline.training.timing import (
     Calibration,
     TimingTask,
@@ -184,8 +185,7 @@ class _SearchDriver:
         study, config, run = self.study, self.config, self.run
         options = {**corpus_options(study.corpus_config), **asdict(config), "storage": store.masked(config.storage)}
         run.params({**options, "stop_hopeless": self.rule is not None})
-        latest = {name: getattr(config, name) for name in ("trials", "sampler", "seed", "confirm_seeds", "budget_macs")}
-        run.tags({f"latest.{name}": value for name, value in latest.items()})  # parameters keep their first values
+        run.tags({f"latest.{name}": getattr(config, name) for name in LATEST})  # parameters keep their first values
         run.yaml("space.yaml", study.space.as_texts())
         study.describe(link_to_run(run.id), f"This search is not finished: {config.trials} trials were asked for.")
         run.yaml("environment.yaml", machine.environment())
@@ -295,12 +295,12 @@ class _SearchDriver:
 
     def _record_progress(self) -> None:
         """Record the best perplexity and the hypervolume so far: the curves of the search's page, by trial."""
-        done = len(self.results.counted())
-        if done == self._trials_recorded or not self.results.complete():
+        done, complete = len(self.results.counted()), self.results.complete()
+        if done == self._trials_recorded or not complete:
             return
         self._trials_recorded = done
         found = {
-            "progress/best_val_perplexity": min(trial.values[0] for trial in self.results.complete()),
+            "progress/best_val_perplexity": min(trial.values[0] for trial in complete),
             "progress/hypervolume": hypervolume_of(self.results.plotted_trials(), self.study.reference),
         }
         self.run.metrics(found, step=done)
@@ -458,8 +458,7 @@ def _metrics(evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mappi
         metrics["result/val_perplexity"] = best.val.mean
         metrics |= {"result/test_perplexity": best.test.mean} if best.test else {}
         metrics["size/parameters"] = float(best.candidate.parameters)
-        metrics["size/macs_per_char"] = float(best.candidate.macs_per_char)
-        metrics["size/log10_macs_per_char"] = log10(best.candidate.macs_per_char)
+        metrics |= macs_metrics(best.candidate.macs_per_char)
     return metrics
 
 

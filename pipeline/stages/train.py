@@ -16,12 +16,7 @@ from typing import Any, Literal
 import yaml
 
 from models.config import ModelConfig
-from pipeline.config import (
-    STOPPED_BY_TIME,
-    CorpusConfig,
-    TrainConfig,
-    config_id,
-)
+from pipeline.config import STOPPED_BY_TIME, CorpusConfig, TrainConfig, config_id
 from pipeline.errors import InputError, RecordingError, option_name
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
@@ -51,7 +46,7 @@ from pipeline.tracking.ui.links import command
 from pipeline.training import figures
 from pipeline.training.experiment import MAY_CHANGE, Experiment, Observer, Result, check_can_train, steps_kept
 from pipeline.training.loop import EpochPoint, Training
-from pipeline.training.metrics import epoch_metrics, final_metrics, protocol_of, size_metrics, split_of
+from pipeline.training.metrics import VAL_CURVE, epoch_metrics, final_metrics, protocol_of, size_metrics, split_of
 from pipeline.training.samples import prompts_for, sample_texts
 from pipeline.training.summary import complexity_text, samples_table, training_note
 from pipeline.training.timing import Timing, TimingTask, time_training
@@ -294,7 +289,7 @@ class Begun:
     def check_can_resume(self, experiment: Experiment) -> None:
         """Raise InputError if its checkpoints are gone, or if there is nothing left to train."""
         what = f"--resume {self.run.info.run_id} ({self.name})"
-        if not experiment.training.history and "perplexity/val" in self.run.data.metrics:
+        if not experiment.training.history and VAL_CURVE in self.run.data.metrics:
             raise InputError(
                 f"{what} has lost its checkpoints: {experiment.checkpoint_dir} has no "
                 f"{LAST_CHECKPOINT}; restore it (after a move: `tmlm doctor --repair`), or train anew"

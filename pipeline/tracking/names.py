@@ -9,13 +9,11 @@ from collections.abc import Mapping
 from math import log10
 from typing import Any
 
+from pipeline.training.metrics import LOG10_MACS, MACS, SPEED
+
 HIDDEN = "mlflow.tmlm."
 
 VISIBLE = ("stage", "corpus", "config_id", "study", "failure", "stopped")
-
-SPEED = ("train_seconds", "chars_per_second")
-
-MACS, LOG10_MACS = "size/macs_per_char", "size/log10_macs_per_char"
 
 
 def recorded_tag(name: str) -> str:

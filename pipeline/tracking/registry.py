@@ -119,7 +119,7 @@ def _new_version(client: MlflowClient, run_id: str) -> ModelVersion:
 
 
 def _aliases_of_others(client: MlflowClient, owner: Owner, aliases: Iterable[str]) -> dict[str, str]:
-    """Those of the aliases that name a model of another study or text, and what they belong to."""
+    """The aliases that name a model of another study or text: alias -> what it belongs to."""
     versions, others = client.get_registered_model(REGISTERED_MODEL).aliases, {}
     for alias in aliases:
         if alias in versions:

@@ -98,10 +98,10 @@ def run_step(
 
 
 def leave_out_repeats(parent: str, counted: Collection[str]) -> None:
-    """Of the finished steps in a run that have the same key, let one count: one of ``counted`` if there is one.
+    """Let one finished step of each key in a run count, if possible one of ``counted``, and mark the others FAILED.
 
-    A node that was cut off from its cluster may finish a training that another node has repeated meanwhile. The other
-    runs become FAILED, so that no list of finished trainings has them; the tag duplicate_of names the one that counts.
+    A node that was cut off from its cluster may finish a training that another node has repeated meanwhile. FAILED runs
+    are in no list of finished trainings; the tag duplicate_of names the one that counts.
     """
     kept: dict[str, str] = {}
     for run in sorted(records.finished_in_run(parent), key=lambda run: run.info.run_id not in counted):

@@ -16,8 +16,9 @@ from mlflow.tracking import MlflowClient
 from pipeline.config import config_id
 from pipeline.errors import InputError
 from pipeline.tracking.records import CONFIG_TAG, RESULT_FILE, every_run, read_json, run_of, tag
+from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 
-CURVES = ("perplexity/train", "perplexity/val", "perplexity_pooled/train", "perplexity_pooled/val")
+CURVES = (TRAIN_CURVE, VAL_CURVE, "perplexity_pooled/train", "perplexity_pooled/val")
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,15 @@ SIZE = ("parameters", "stored_numbers", "macs_per_char")
 
 SPEED = ("train_seconds", "chars_per_second")
 
+TRAIN_CURVE, VAL_CURVE = "perplexity/train", "perplexity/val"
+
+MACS, LOG10_MACS = "size/macs_per_char", "size/log10_macs_per_char"
+
 COMPARABLE = "stream"  # the protocol whose models are compared with each other
 
 CURVES = (
-    "perplexity/train",
-    "perplexity/val",
+    TRAIN_CURVE,
+    VAL_CURVE,
     "perplexity_pooled/train",  # of the report's preset, as are the next two
     "perplexity_pooled/val",
     "perplexity_first_half/train",
@@ -54,8 +58,8 @@ FURTHER_SIZES = ("matmul_macs_per_char", "report_parameters", "report_macs", "tr
 def epoch_metrics(point: "EpochPoint", preset: PresetName) -> dict[str, float]:
     """The curves: recorded after each epoch, with the epoch as step."""
     metrics = {
-        "perplexity/train": point.train_perplexity,
-        "perplexity/val": point.val_perplexity,
+        TRAIN_CURVE: point.train_perplexity,
+        VAL_CURVE: point.val_perplexity,
         "training/learning_rate": point.learning_rate,
         "training/gradient_norm": point.gradient_norm,
         "training/seconds": point.train_seconds,
@@ -73,9 +77,13 @@ def final_metrics(result: Mapping[str, Any]) -> dict[str, float]:
     """The figures by which runs are compared, from a training's flat result."""
     reached = {f"result/{name}": result[name] for name in RESULT}
     calibrated = {f"result/{name}": result[name] for name in CALIBRATED if name in result}
-    sizes = {f"size/{name}": result[name] for name in SIZE}
-    sizes["size/log10_macs_per_char"] = log10(result["macs_per_char"])
+    sizes = {f"size/{name}": result[name] for name in SIZE} | macs_metrics(result["macs_per_char"])
     return reached | calibrated | sizes | {f"speed/{name}": result[name] for name in SPEED}
+
+
+def macs_metrics(macs_per_char: int) -> dict[str, float]:
+    """The cost of a model, and its logarithm: the UI's scatter charts have no logarithmic axis."""
+    return {MACS: float(macs_per_char), LOG10_MACS: log10(macs_per_char)}
 
 
 def size_metrics(size: "Complexity", trained_parameters: int) -> dict[str, float]:

@@ -21,7 +21,7 @@ class Opened:
 
     @property
     def our_errors(self) -> list[tuple[str, str]]:
-        """Those that are not of MLflow's own scripts."""
+        """The errors in the console that no script of MLflow has caused."""
         return [(text, address) for text, address in self.errors if not any(own in address for own in MLFLOWS_OWN)]
 
     @property

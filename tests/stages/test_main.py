@@ -8,10 +8,11 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.config import CorpusConfig, resolve
 from pipeline.stages.evaluate import evaluate
-from pipeline.stages.main import CURVES, PipelineRun, pipeline
+from pipeline.stages.main import PipelineRun, pipeline
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records
 from pipeline.tracking.store import setup
+from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 from pipeline.training.summary import verdict
 from tests.labs import TINY, copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 
@@ -62,7 +63,7 @@ def test_the_parents_page_has_what_the_training_has(first):
     final = {name for name in trained.metrics if name.split("/")[0] in ("result", "size", "speed")}
     assert {name: trained.metrics[name] for name in final & parent.metrics.keys()}.items() <= parent.metrics.items()
     assert {"result/val_perplexity", "size/log10_macs_per_char", "speed/train_seconds"} <= parent.metrics.keys()
-    for curve in CURVES:
+    for curve in (TRAIN_CURVE, VAL_CURVE):
         of_parent, of_training = (records.curve(first.result[name], curve) for name in ("run_id", "trained_run"))
         assert of_parent == of_training
         assert len(of_training) == 2

@@ -17,9 +17,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipeline.tracking.names import LOG10_MACS, MACS, recorded_tag
+from pipeline.tracking.names import recorded_tag
 from pipeline.tracking.ui.charts import Section, chart_state, line, parallel, scatter
-from pipeline.training.metrics import CALIBRATED, COMPARABLE, CURVES, FURTHER_SIZES, RESULT, SIZE, SPEED
+from pipeline.training.metrics import (
+    CALIBRATED,
+    COMPARABLE,
+    CURVES,
+    FURTHER_SIZES,
+    LOG10_MACS,
+    MACS,
+    RESULT,
+    SIZE,
+    SPEED,
+    TRAIN_CURVE,
+    VAL_CURVE,
+)
 
 TAG_PREFIX = "mlflow.sharedViewState."
 
@@ -37,7 +49,7 @@ METRICS = (  # all that a training records
     *(f"speed/{name}" for name in SPEED),
 )
 
-PERPLEXITY, TRAIN_CURVE, VAL_CURVE = "result/val_perplexity", "perplexity/train", "perplexity/val"
+PERPLEXITY = "result/val_perplexity"
 
 SHAPE = ("cell", "num_layers", "hidden_size")
 
