@@ -8,13 +8,6 @@ from pipeline.cluster.keys import FILES, Address, keys_folder, make_keys
 from pipeline.errors import InputError
 
 
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("keys") / "cluster"
-    make_keys(folder)
-    return folder
-
-
 def test_keys_are_readable_by_their_owner_only(keys):
     assert {stat.S_IMODE((keys / name).stat().st_mode) for name in FILES} == {0o600}
     assert stat.S_IMODE(keys.stat().st_mode) == 0o700

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
 from pipeline.cluster import pool as pool_module
-from pipeline.cluster.keys import Address, make_keys
+from pipeline.cluster.keys import Address
 from pipeline.cluster.pool import DaskPool, mlflow_address
 from pipeline.cluster.processes import QUIET, node_command, scheduler_command
 from pipeline.errors import ClusterError
@@ -44,13 +44,6 @@ class Processes:
         for process in self._running:
             process.kill()
             process.wait()
-
-
-@pytest.fixture(scope="module")
-def keys(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("keys") / "cluster"
-    make_keys(folder)
-    return folder
 
 
 @pytest.fixture

@@ -1,0 +1,82 @@
+"""A search on a head and nodes, each in a network namespace, and what its store has."""
+
+import random
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+
+from pipeline.tracking.names import with_bare_names
+from tests.cluster.network import HEAD, Machine
+
+ADDRESS, STORE = f"tls://{HEAD}:8786", f"http://{HEAD}:5000"
+TRIALS = 6
+
+SEARCH = ["search", "--cluster", ADDRESS, "--trials", str(TRIALS), "--epochs", "30", "--confirm-seeds", "1"]
+SPACE = ["--cell", "lstm", "--num-layers", "1", "--hidden-size", "32..48"]
+
+
+class Cluster:
+    """A head that serves, and its nodes."""
+
+    def __init__(self, machines: dict[str, Machine]) -> None:
+        self.machines = machines
+        self.head = machines["head"]
+        (self.head.checkout.folder / "text.txt").write_text(_text())
+        self.head.tmlm("cluster", "serve", "--host", HEAD)
+        for name in ("n1", "n2"):
+            machines[name].tmlm("node", ADDRESS, "--workers", "1")
+        until = time.monotonic() + 60
+        while f"{HEAD}:5000" not in self.head.listening() and time.monotonic() < until:
+            time.sleep(0.5)
+
+    def search(self, *more: str) -> subprocess.Popen:
+        return self.head.tmlm(*SEARCH, *SPACE, "--corpus", "text.txt", *more)
+
+    def runs(self) -> list[dict]:
+        """The trainings of the store, with their tags by bare names."""
+        database = self.head.checkout.folder / "mlruns" / "cluster" / "mlflow.db"
+        if not database.exists():
+            return []
+        with closing(sqlite3.connect(database, timeout=60)) as connection:
+            rows = connection.execute("SELECT run_uuid, name, status FROM runs ORDER BY start_time").fetchall()
+            found = []
+            for run_id, name, status in rows:
+                tags = connection.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run_id,)).fetchall()
+                found.append({"id": run_id, "name": name, "status": status, "tags": with_bare_names(dict(tags))})
+        return found
+
+    def trainings(self) -> list[dict]:
+        return [run for run in self.runs() if run["tags"].get("stage") == "train"]
+
+    def wait_for(self, condition: Callable[[dict], bool], seconds: float = 120) -> dict:
+        """The first training that meets a condition."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            for run in self.trainings():
+                if condition(run):
+                    return run
+            time.sleep(0.5)
+        raise AssertionError(f"no such training: {self.trainings()}\n{self.head.log.read_text()}")
+
+    def check_complete(self, search: subprocess.Popen, trials: int = TRIALS) -> list[dict]:
+        """The search ends well: as many finished trainings as trials, each once, and nothing RUNNING."""
+        assert search.wait(timeout=400) == 0, self.head.log.read_text()
+        statuses = Counter(run["status"] for run in self.runs())
+        finished = [run for run in self.trainings() if run["status"] == "FINISHED"]
+        assert "RUNNING" not in statuses
+        assert len(finished) == trials
+        assert len({run["tags"]["step_key"] for run in finished}) == trials
+        return finished
+
+
+def _text() -> str:
+    words = ["time", "traveller", "machine", "the", "of", "and", "through", "space", "that", "was"]
+    drawn = random.Random(0)
+    return " ".join(drawn.choice(words) for _ in range(10_000))
+
+
+def is_running_on(host: str) -> Callable[[dict], bool]:
+    return lambda run: run["status"] == "RUNNING" and run["tags"]["process.host"] == host
