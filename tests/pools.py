@@ -20,6 +20,10 @@ class Inline:
         """Nothing is left running."""
 
     @property
+    def slots(self) -> dict[str, int]:
+        return {"": self.count}
+
+    @property
     def idle(self) -> int:
         return int(self._task is None)
 

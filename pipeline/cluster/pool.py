@@ -7,6 +7,7 @@ tasks. If no node is left, the pool waits for one for NODES_SECONDS, and then ra
 import logging
 import pickle
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import CancelledError
 from math import inf
@@ -32,6 +33,7 @@ NODES_SECONDS = 60.0  # without a node, or without a scheduler, after which the 
 CONNECT_SECONDS = 10.0  # for a command's first connection
 POLL_SECONDS = 1.0  # between two looks at the list of nodes
 STOPPING_SECONDS = 1.5  # given to nodes to stop their trainings when the pool is left by an exception
+NODE_KILLS = 0.25  # of a node that is gone, which its trainings seldom cause: the fifth is too many
 MLFLOW = "tmlm-mlflow"  # the scheduler's metadata: the address of the MLflow server
 
 
@@ -85,7 +87,7 @@ class DaskPool:
         self._said: SimpleQueue[tuple[str, Any]] = SimpleQueue()  # key and message; a message is None at the end
         self._client: Client | None = None
         self._wait_for_a_node()
-        self.count = sum(node.slots for node in self._nodes().values())
+        self.count = sum(self.slots.values())
 
     def __enter__(self) -> Self:
         return self
@@ -98,6 +100,14 @@ class DaskPool:
         if self._running:
             time.sleep(STOPPING_SECONDS)
         self._close()
+
+    @property
+    def slots(self) -> dict[str, int]:
+        """How many tasks run at once on each node, by host."""
+        slots: dict[str, int] = defaultdict(int)
+        for node in self._nodes().values():
+            slots[node.host] += node.slots
+        return slots
 
     @property
     def running(self) -> list[tuple[int, Any]]:
@@ -152,7 +162,7 @@ class DaskPool:
         try:
             answer = future.result(timeout=POLL_SECONDS)
         except KilledWorker:
-            return _lost(running, f"the node {host} is gone")
+            return _lost(running, f"the node {host} is gone", NODE_KILLS)
         except (CancelledError, OSError, TimeoutError):
             return _lost(running, f"the scheduler was gone while the node {host} did it")
         except Exception as error:  # of dask, or of a node that lacks this project
@@ -163,9 +173,8 @@ class DaskPool:
         if kind == "failed" and isinstance(value, UnfitNodeError):
             return self._refuse(running, str(value))
         if kind == "lost":
-            reason = f"its process (pid {pid} on {host}) is gone, exit code {value}"
-            return Event("lost", task, Loss(reason, is_kill=True, node=host), pid)
-        return Event(kind, task, pickle.loads(value) if kind == "done" else value, pid)
+            return _lost(running, f"{value.reason}, on {host}", value.kills)
+        return Event(kind, task, pickle.loads(value) if kind == "done" else value, pid, host)
 
     def _refuse(self, running: _Running, reason: str) -> Event:
         """Give a node no more tasks."""
@@ -181,7 +190,7 @@ class DaskPool:
         for key, running in gone.items():
             del self._running[key]
             running.future.cancel()
-        return [_lost(running, f"the node {running.host} is gone") for running in gone.values()]
+        return [_lost(running, f"the node {running.host} is gone", NODE_KILLS) for running in gone.values()]
 
     def _free(self) -> dict[str, int]:
         """Free slots by the address of a node."""
@@ -224,6 +233,5 @@ class DaskPool:
             self._client = None
 
 
-def _lost(running: _Running, reason: str) -> Event:
-    """A task was lost that is not the cause."""
-    return Event("lost", running.task, Loss(reason, is_kill=False, node=running.host), 0)
+def _lost(running: _Running, reason: str, kills: float = 0) -> Event:
+    return Event("lost", running.task, Loss(reason, kills), 0, running.host)

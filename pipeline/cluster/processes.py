@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -103,11 +103,11 @@ async def _schedule(address: Address, mlflow: str) -> None:
         allowed_failures=0,
         worker_ttl=GONE_SECONDS,
     )
-    await _run(scheduler, lambda: scheduler.set_metadata([MLFLOW], mlflow))
+    await _run(scheduler, scheduler.close, lambda: scheduler.set_metadata([MLFLOW], mlflow))
 
 
 async def _take_tasks(address: Address, slots: int, folder: str) -> None:
-    from distributed import Worker
+    from distributed import Status, Worker
     from distributed.utils import get_ip
 
     node = Worker(
@@ -121,14 +121,23 @@ async def _take_tasks(address: Address, slots: int, folder: str) -> None:
         death_timeout=GONE_SECONDS,
         local_directory=folder,
     )
-    await _run(node)
+
+    async def leave() -> None:
+        node.status = Status.closing_gracefully  # it gets no more tasks, and stops those that it has
+        while node.state.executing:
+            await asyncio.sleep(POLL_SECONDS)
+        await node.close()
+
+    await _run(node, close=leave)
 
 
-async def _run(server: Any, on_start: Callable[[], None] = lambda: None) -> None:
+async def _run(
+    server: Any, close: Callable[[], Coroutine[Any, Any, Any]], on_start: Callable[[], None] = lambda: None
+) -> None:
     """Run a scheduler or a node until it ends, or until SIGTERM or Ctrl-C, on which it closes."""
     loop, closing = asyncio.get_running_loop(), []
     for signum in signals.SIGNALS:
-        loop.add_signal_handler(signum, lambda: closing.append(asyncio.ensure_future(server.close())))
+        loop.add_signal_handler(signum, lambda: closing.append(asyncio.ensure_future(close())))
     async with server:
         on_start()
         await server.finished()

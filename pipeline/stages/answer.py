@@ -30,7 +30,7 @@ from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, exclusive_lock
 from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.statistics import PairedComparison, paired
-from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
+from pipeline.support.workers import KILLS_ALLOWED, Event, MakePool, Pool, raised, run_tasks
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import records, store
 from pipeline.tracking.liveness import close_dead_runs, close_the_dead
@@ -53,7 +53,6 @@ from pipeline.training.timing import (
 log = logging.getLogger(__name__)
 
 STAGE = "answer"
-KILLS_ALLOWED = 1  # deaths of a training's process before the answer is given up
 CLOSING_SECONDS = 20.0  # expected of the comparison with n-grams, after the last training
 
 
@@ -205,7 +204,7 @@ class _AnswerDriver:
         def on_end(event: Event) -> None:
             task: TrainingTask = event.task
             if event.kind == "lost":
-                self._count_kill(task, f"its process (pid {event.pid}) is gone, exit code {event.value}")
+                self._count_kill(task, event.value.reason)
                 waiting.insert(0, task)  # its run is resumed
             elif event.kind == "failed":
                 raise raised(event)

@@ -40,7 +40,7 @@ from pipeline.stages.train import Role, TrainingTask, close_lost, train_in_proce
 from pipeline.support import machine
 from pipeline.support.files import exclusive_lock
 from pipeline.support.progress import SearchProgress, search_progress
-from pipeline.support.workers import Event, Loss, MakePool, Pool, loss_of, raised, run_tasks
+from pipeline.support.workers import KILLS_ALLOWED, Event, Loss, MakePool, Pool, raised, run_tasks
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import records, store
 from pipeline.tracking.liveness import close_the_dead
@@ -73,7 +73,6 @@ COUNTS: dict[Word, str] = {  # word -> metric that counts its verdicts
     "open": "reproduction/statements_open",
 }
 
-KILLS_ALLOWED = 1  # deaths of a training's process before it is skipped
 
 CLOSING_SECONDS = 5.0  # expected of the report, after the last training
 
@@ -181,7 +180,7 @@ class _ReproductionDriver:
         self.minutes_expected: float | None = None
         self._seconds_of: dict[tuple[str, int, int], float] = {}  # expected, by task key
         self._shares_done: dict[tuple[str, int, int], float] = {}  # of resumed trainings
-        self._kills: dict[tuple[str, int, int], int] = {}
+        self._kills: dict[tuple[str, int, int], float] = {}
         self._failures: list[str] = []
 
     def run_all(
@@ -340,8 +339,8 @@ class _ReproductionDriver:
             nonlocal done
             task = event.task
             if event.kind == "lost":
-                close_lost(task, loss := loss_of(event))
-                waiting[:0] = self._again(task, loss)
+                close_lost(event)
+                waiting[:0] = self._again(task, event.value)
                 return
             done += 1
             self.bar.show(trainings=f"{done}/{total}")
@@ -360,12 +359,12 @@ class _ReproductionDriver:
         )
 
     def _again(self, task: TrainingTask, loss: Loss) -> list[TrainingTask]:
-        """Resume a training whose process died, unless it died more than KILLS_ALLOWED times."""
-        kills = self._kills[task.key] = self._kills.get(task.key, 0) + int(loss.is_kill)
+        """Resume a training that was lost, unless it has killed more than KILLS_ALLOWED processes."""
+        kills = self._kills[task.key] = self._kills.get(task.key, 0) + loss.kills
         row = self.table.rows[task.number]
         log.warning("The training of %s (seed %d) is lost: %s", row.id, task.train.seed, loss.reason)
         if kills > KILLS_ALLOWED:
-            self._leave_out(row, task.train.seed, f"{loss.reason}, {kills} times")
+            self._leave_out(row, task.train.seed, f"{loss.reason}; it was lost before")
             return []
         again = self._task(task.role, row, task.train.seed, self._recorded())
         return [again] if again is not None else []

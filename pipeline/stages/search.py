@@ -34,7 +34,7 @@ from pipeline.search.space import Space
 from pipeline.search.study.dashboard import attach_picture
 from pipeline.search.study.samplers import draw
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
-from pipeline.search.study.trials import Lost, Outcome, Proposal, Search
+from pipeline.search.study.trials import Outcome, Proposal, Search
 from pipeline.search.summary import outcome, search_note
 from pipeline.stages.train import Role, TrainingTask, close_lost, train_in_processes
 from pipeline.support import machine
@@ -42,7 +42,7 @@ from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.markdown import plain
 from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.signals import defer_signals, name_of, signal_of
-from pipeline.support.workers import Event, MakePool, Pool, loss_of, raised, run_tasks
+from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records, runs, store
 from pipeline.tracking.liveness import close_the_dead
@@ -282,10 +282,8 @@ class _SearchDriver:
         if event.kind == "failed":
             result = raised(event)
         elif event.kind == "lost":
-            loss = loss_of(event)
-            log.warning("A training was lost: %s", loss.reason)
-            close_lost(task, loss)
-            result = Lost(loss.reason, kills=int(loss.is_kill))
+            log.warning("A training was lost: %s", event.value.reason)
+            close_lost(event)
         if task.role == "trial":
             self.study.take(task.number, result)
             self._record_progress()

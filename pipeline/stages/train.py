@@ -22,7 +22,7 @@ from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
 from pipeline.support.markdown import plain
 from pipeline.support.progress import Progress, progress
-from pipeline.support.workers import Loss, Workers
+from pipeline.support.workers import Event, Workers
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.text.downloads import public
 from pipeline.tracking import liveness, records, runs, store
@@ -527,12 +527,13 @@ def _train_task(task: TrainingTask, report: Callable[[float], None]) -> dict[str
     return step.result
 
 
-def close_lost(task: TrainingTask, loss: Loss) -> None:
+def close_lost(event: Event) -> None:
     """End the run of a training that was lost, on this machine or another one. RecordingError if the store refuses."""
+    task, loss = event.task, event.value
     model, train = asdict(task.model), asdict(task.train)
     try:
         liveness.close_dead_runs()
-        if loss.node:
+        if event.node:
             liveness.close_nested(
                 task.parent, lambda made: (made.get("model"), made.get("train")) == (model, train), loss.reason
             )

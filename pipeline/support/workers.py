@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process, resource_tracker
@@ -33,6 +33,7 @@ KILL_SECONDS = (
 )  # until the parent kills it; less than the parent has itself
 EXIT_SECONDS = 1.0  # between the end of a worker's pipe and the end of its process
 WAIT_SECONDS = 1.0  # between two updates of the remaining time
+KILLS_ALLOWED = 1  # by one task, after which it is not tried again
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 Report = Callable[[Any], None]
@@ -49,32 +50,31 @@ class Event:
     """A worker's message about its task, or how the task ended.
 
     ``value`` is the message; the result (done); the exception, or its type and text if it does not pickle (failed);
-    or the exit code of the dead worker, as subprocess has it: -9 after SIGKILL, or a Loss (lost; see ``loss_of``).
+    or a Loss (lost). ``node`` is the machine of a cluster that did it, "" for this one.
     """
 
     kind: EventKind
     task: Any
     value: Any
     pid: int
+    node: str = ""
 
 
 @dataclass(frozen=True)
 class Loss:
     """Why a task was lost.
 
-    is_kill: its own process died, which the task may have caused. node: the machine that did it, "" for this one.
+    ``kills`` is how far the task may be the cause: 1 if its own process died, less if a whole machine is gone, and 0 if
+    it was stopped.
     """
 
     reason: str
-    is_kill: bool
-    node: str = ""
+    kills: float = 1
 
-
-def loss_of(event: Event) -> Loss:
-    """Why the task of a "lost" event was lost."""
-    if isinstance(event.value, Loss):
-        return event.value
-    return Loss(f"its process (pid {event.pid}) is gone, exit code {event.value}", is_kill=True)
+    @classmethod
+    def of_process(cls, pid: int, exit_code: int | None) -> Self:
+        """The loss of a process, with its exit code as subprocess has it: -9 after SIGKILL."""
+        return cls(f"its process (pid {pid}) is gone, exit code {exit_code}")
 
 
 class InWorkerError(Exception):
@@ -127,6 +127,11 @@ class Workers:
                 self._finish()
         finally:
             self.stop()
+
+    @property
+    def slots(self) -> Mapping[str, int]:
+        """How many tasks run at once on each machine, which is this one alone."""
+        return {"": self.count}
 
     @property
     def running(self) -> list[tuple[int, Any]]:
@@ -227,7 +232,8 @@ class Workers:
             worker.process.kill()
             worker.process.join()
         if worker.task is not None:
-            self._events.append(Event("lost", worker.task[0], worker.process.exitcode, worker.pid))
+            loss = Loss.of_process(worker.pid, worker.process.exitcode)
+            self._events.append(Event("lost", worker.task[0], loss, worker.pid))
         worker.tasks.close()
         worker.messages.close()
         worker.process.close()
@@ -257,9 +263,15 @@ class Workers:
 
 
 class Pool(Protocol):
-    """The interface of ``Workers``, which a cluster and tests replace. ``count``: how many tasks run at once."""
+    """The interface of ``Workers``, which a cluster and tests replace.
+
+    ``count``: how many tasks run at once. ``slots``: how many of them on each machine; "" is this one.
+    """
 
     count: int
+
+    @property
+    def slots(self) -> Mapping[str, int]: ...
 
     def __enter__(self) -> Self: ...
 

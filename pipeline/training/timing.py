@@ -10,7 +10,7 @@ input is one-hot, has fewer. No coefficient is negative, so that a larger model 
 """
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -368,9 +368,13 @@ def time_all(
 ) -> list[Timing]:
     """Time the tasks in all workers at once, as they will train; one that kills its process twice is left out.
 
-    ``on_event`` gets the tasks done and their total number, at least every WAIT_SECONDS.
+    On several machines, the first task is timed in every worker, to know how fast each is; the timings are then those
+    of the worker that does as much as all do on average. ``on_event`` gets the tasks done and their total number, at
+    least every WAIT_SECONDS.
     """
-    waiting, timings = list(tasks), []
+    slots = pool.slots
+    waiting = [tasks[0]] * (pool.count - 1 if len(slots) > 1 else 0) + list(tasks)
+    total, timings = len(waiting), []
     lost: list[TimingTask] = []
     while waiting or pool.running:
         while waiting and pool.idle:
@@ -382,6 +386,27 @@ def time_all(
                 lost.append(event.task)
                 waiting.append(event.task)
             if event.kind == "done":
-                timings.append(event.value)
-        on_event(len(timings), len(tasks))
-    return timings
+                timings.append((event.node, event.value))
+        on_event(len(timings), total)
+    return [timing for _, timing in timings] if len(slots) == 1 else _of_average_worker(timings, slots)
+
+
+def _of_average_worker(timings: Sequence[tuple[str, Timing]], slots: Mapping[str, int]) -> list[Timing]:
+    """Scale timings of several machines to the worker that does as much as all do on average, one of each shape.
+
+    The speeds of the machines are compared by the shape that was timed most often.
+    """
+    compared = Counter((timing.model, timing.train) for _, timing in timings).most_common(1)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for node, timing in timings:
+        if (timing.model, timing.train) == compared[0][0]:
+            seconds[node].append(timing.step_seconds)
+    speeds = {node: 1 / median(each) for node, each in seconds.items()}
+    workers = {node: slots.get(node, 1) for node in speeds}  # one that has joined meanwhile counts as one
+    average = sum(workers[node] * speeds[node] for node in speeds) / max(1, sum(workers.values()))
+    scaled: dict[ConfigPair, Timing] = {}
+    for node, timing in timings:
+        factor = speeds.get(node, average) / average
+        step, validation = timing.step_seconds * factor, timing.validation_seconds * factor
+        scaled[timing.model, timing.train] = replace(timing, step_seconds=step, validation_seconds=validation)
+    return list(scaled.values())

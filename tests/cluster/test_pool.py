@@ -12,10 +12,10 @@ pytest.importorskip("distributed", reason="the extra `cluster` is not installed"
 
 from pipeline.cluster import pool as pool_module
 from pipeline.cluster.keys import Address
-from pipeline.cluster.pool import DaskPool, mlflow_address
+from pipeline.cluster.pool import NODE_KILLS, DaskPool, mlflow_address
 from pipeline.cluster.processes import QUIET, node_command, scheduler_command
 from pipeline.errors import ClusterError
-from pipeline.support.workers import Event, Loss
+from pipeline.support.workers import Event
 from tests.checkout import ROOT, free_port
 from tests.cluster.works import nothing, unfit, work
 
@@ -85,7 +85,7 @@ def test_an_exception_and_a_death_end_one_task_each_and_the_node_goes_on(process
             ends.append(until_the_end(pool)[-1])
     assert [event.kind for event in ends] == ["failed", "lost", "done"]
     assert str(ends[0].value) == "no"
-    assert ends[1].value.is_kill
+    assert ends[1].value.kills == 1
     assert "exit code -9" in ends[1].value.reason
 
 
@@ -97,10 +97,21 @@ def test_a_task_of_a_node_that_is_gone_is_lost_and_not_repeated_elsewhere(proces
         processes.node()
         os.kill(first.pid, signal.SIGKILL)
         (event,) = until_the_end(pool)
-        assert (event.kind, event.value.is_kill) == ("lost", False)
-        assert isinstance(event.value, Loss)
-        assert event.value.reason == f"the node {event.value.node} is gone"
+        assert (event.kind, event.value.kills) == ("lost", NODE_KILLS)
+        assert event.value.reason == f"the node {event.node} is gone"
         assert pool.idle == 1, "the other node"
+
+
+def test_a_task_of_a_node_that_leaves_is_lost_by_no_fault_of_its_own(processes):
+    leaving = processes.node()
+    with DaskPool(processes.address, work, nothing) as pool:
+        pool.submit(("wait", 60))
+        pool.events(10)  # it has begun
+        leaving.terminate()
+        (event,) = until_the_end(pool)
+        assert (event.kind, event.value.kills) == ("lost", 0)
+        assert event.value.reason == f"the node {event.node} has stopped it"
+        assert leaving.wait(10) == 0
 
 
 def test_a_cancelled_task_is_stopped_on_its_node(processes):
@@ -121,7 +132,7 @@ def test_a_node_that_is_unfit_gets_no_more_tasks_and_the_end_says_why(processes,
     with DaskPool(processes.address, work, unfit) as pool:
         pool.submit(("wait", 0))
         event = until_the_end(pool)[-1]
-        assert (event.kind, event.value.is_kill) == ("lost", False)
+        assert (event.kind, event.value.kills) == ("lost", 0)
         with pytest.raises(ClusterError, match=r"has had no node for 2 seconds; .* was refused: it has no text"):
             _ = pool.idle
 
@@ -134,7 +145,7 @@ def test_a_scheduler_that_is_gone_loses_the_tasks_and_then_ends_the_pool(process
         pool.events(10)
         processes.scheduler.kill()
         event = until_the_end(pool, seconds=40)[-1]
-        assert (event.kind, event.value.is_kill) == ("lost", False)
+        assert (event.kind, event.value.kills) == ("lost", 0)
         with pytest.raises(ClusterError, match="can't be reached"):
             _ = pool.idle
 

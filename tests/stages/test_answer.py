@@ -15,7 +15,7 @@ from pipeline.errors import TmlmError
 from pipeline.stages.answer import AnswerRun, answer
 from pipeline.stages.train import TrainingTask
 from pipeline.support.files import BEST_CHECKPOINT
-from pipeline.support.workers import Event
+from pipeline.support.workers import Event, Loss
 from pipeline.tracking import records
 from pipeline.training.timing import generation_ms_per_char, ngram_ms_per_char
 from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
@@ -129,7 +129,11 @@ def test_a_training_whose_model_is_gone_is_done_again(done, corpus_config):
 def test_a_training_whose_process_dies_twice_ends_the_answer_which_can_be_resumed(lab, corpus_config):
     class Dying(Inline):
         def done(self, task: Any) -> list[Event]:
-            return [Event("lost", task, -9, 1)] if isinstance(task, TrainingTask) else super().done(task)
+            return (
+                [Event("lost", task, Loss.of_process(1, -9), 1)]
+                if isinstance(task, TrainingTask)
+                else super().done(task)
+            )
 
     with pytest.raises(TmlmError, match=r"is lost: its process \(pid 1\) .* 2 times; run the same command again"):
         answer(AnswerConfig(seeds=1, minutes=0.002), corpus_config, make_pool=Dying)

@@ -19,7 +19,7 @@ from pipeline.report.statements.verdicts import HOLDS, WORDS, Verdict
 from pipeline.stages.report import rewrite_report
 from pipeline.stages.reproduce import COUNTS, ChecksNotMetError, reproduce
 from pipeline.stages.train import TrainingTask, do
-from pipeline.support.workers import Event
+from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records
 from pipeline.tracking import store as store_module
@@ -146,7 +146,7 @@ def test_a_worker_that_is_killed_costs_its_training_once_and_twice_leaves_it_out
     class Dying(Counting):
         def done(self, task: Any) -> list[Event]:
             if isinstance(task, TrainingTask) and task.model.cell == "gru":
-                return [Event("lost", task, -9, 4711)]
+                return [Event("lost", task, Loss("the process died"), 4711)]
             return super().done(task)
 
     def make(count: int) -> Inline:
@@ -157,7 +157,7 @@ def test_a_worker_that_is_killed_costs_its_training_once_and_twice_leaves_it_out
     done = reproduce(TWO, quick=True, make_pool=make)
     assert [task.model.cell for task in given] == ["lstm", "gru", "gru"]
     assert [run.status for run in done.reproduction["lstm-scratch-1x8"].runs] == ["FINISHED"]
-    assert done.result["failed"] == ["gru-scratch-1x8, seed 0: its process (pid 4711) is gone, exit code -9, 2 times"]
+    assert done.result["failed"] == ["gru-scratch-1x8, seed 0: the process died; it was lost before"]
 
 
 @pytest.mark.slow

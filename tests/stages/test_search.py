@@ -27,7 +27,7 @@ from pipeline.export.tables import FRONT
 from pipeline.search.pruning import PruningRule
 from pipeline.stages.search import SearchRun, search
 from pipeline.stages.train import TrainingTask, do
-from pipeline.support.workers import Event
+from pipeline.support.workers import Event, Loss
 from pipeline.tracking import records
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import setup
@@ -423,7 +423,7 @@ class Losing(Inline):
     """Loses every process that times some steps."""
 
     def done(self, task: Any) -> list[Event]:
-        return [Event("lost", task, -9, 1)] if isinstance(task, TimingTask) else super().done(task)
+        return [Event("lost", task, Loss.of_process(1, -9), 1)] if isinstance(task, TimingTask) else super().done(task)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ import pytest
 
 from pipeline.errors import InputError, RemoteError, TrainingDivergedError
 from pipeline.support.progress import SearchProgress
-from pipeline.support.workers import Event, InWorkerError, Workers, raised, run_tasks
+from pipeline.support.workers import Event, InWorkerError, Loss, Workers, raised, run_tasks
 from tests.limits import SLACK
 from tests.pools import Inline
 from tests.support.tasks import AwkwardError, do, done_and_gone, fail_to_start, mark_start, next_events
@@ -191,7 +191,7 @@ def test_a_killed_worker_loses_its_task_alone_and_is_replaced():
         pids = {event.task[1]: event.pid for event in next_events(workers, 2)}
         os.kill(pids[60], signal.SIGKILL)
         (lost,) = next_events(workers, 1)
-        assert lost == Event("lost", ("sleep", 60), -signal.SIGKILL, pids[60])
+        assert lost == Event("lost", ("sleep", 60), Loss.of_process(pids[60], -signal.SIGKILL), pids[60])
         assert workers.running == [(pids[1.0], ("sleep", 1.0))]
         workers.submit(("square", 5))
         events = next_events(workers, 2)
@@ -214,7 +214,8 @@ def test_a_worker_that_died_between_two_tasks_costs_none():
 
 def test_the_signal_that_a_worker_died_of_is_told():
     with Workers(do, 1) as workers:
-        assert one(workers, ("die", signal.SIGSEGV)).value == -signal.SIGSEGV
+        event = one(workers, ("die", signal.SIGSEGV))
+        assert event.value == Loss.of_process(event.pid, -signal.SIGSEGV)
 
 
 def test_a_result_is_heard_of_though_its_worker_died_right_after():
@@ -261,7 +262,7 @@ def test_an_error_in_the_block_stops_the_workers_as_sigterm_does(tmp_path):
     assert 0.5 < time.monotonic() - began < 2 * SLACK
     assert (tmp_path / "closed").read_text() == str(int(signal.SIGTERM))
     assert not psutil.pid_exists(told.pid)
-    assert [(event.kind, event.value) for event in workers.events()] == [("lost", 143)]
+    assert [(event.kind, event.value) for event in workers.events()] == [("lost", Loss.of_process(told.pid, 143))]
 
 
 def test_a_worker_that_does_not_come_to_rest_is_ended_by_force():
@@ -282,7 +283,8 @@ def test_a_worker_that_is_still_beginning_ends_without_a_word(capfd):
             began = time.monotonic()
             raise ZeroDivisionError
         assert time.monotonic() - began < 2 * SLACK
-        assert [event.value for event in workers.events() if event.kind == "lost"] == [143]
+        (event,) = workers.events()
+        assert event.value == Loss.of_process(event.pid, 143)
     assert capfd.readouterr() == ("", "")
 
 
@@ -425,7 +427,7 @@ class Scripted(Inline):
 
     def done(self, task: Numbered) -> list[Event]:
         if task.number == 0:
-            return [Event("lost", task, -9, 1)]
+            return [Event("lost", task, Loss.of_process(1, -9), 1)]
         return [Event("message", task, 0.5, 1), Event("done", task, {"number": task.number}, 1)]
 
 

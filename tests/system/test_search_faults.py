@@ -118,7 +118,7 @@ def test_a_configuration_that_kills_its_process_twice_is_left_alone(lab, study, 
     assert second.attributes["retry_of"] == first.number
     assert second.parameters == first.parameters
     assert "lost" not in second.attributes
-    assert second.attributes["failure"].endswith("2 times now, so it is not tried again")
+    assert second.attributes["failure"].endswith("it was lost before, so it is not tried again")
     assert first.parameters not in [trial.parameters for trial in counted(trials_of(lab, study))]
     command.check()
 

@@ -1,6 +1,7 @@
 """The estimate: exact where the machine is as regular as the formula, and sane where it is not."""
 
 import weakref
+from collections import Counter
 from dataclasses import replace
 from heapq import heapify, heapreplace
 from itertools import product
@@ -17,6 +18,7 @@ from models.language_model import LanguageModel
 from models.ngram import KneserNey
 from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import TrainingDivergedError
+from pipeline.support.workers import Event
 from pipeline.text.corpus import load_corpus
 from pipeline.training import timing as timing_module
 from pipeline.training.loop import Training
@@ -24,6 +26,7 @@ from pipeline.training.timing import (
     EPOCH_SECONDS,
     Calibration,
     Timing,
+    TimingTask,
     budget_chars_of,
     configurations_for,
     front_members,
@@ -31,8 +34,10 @@ from pipeline.training.timing import (
     ngram_ms_per_char,
     search_minutes,
     shapes_to_time,
+    time_all,
     time_training,
 )
+from tests.pools import Inline
 
 
 def configuration(cell="lstm", num_layers=1, hidden_size=8, **options) -> tuple[ModelConfig, TrainConfig]:
@@ -335,3 +340,48 @@ def test_a_budget_of_seconds_becomes_one_of_characters_that_the_defaults_follow(
 def test_without_a_budget_of_seconds_nothing_is_timed(corpus, monkeypatch):
     monkeypatch.setattr(timing_module, "time_training", None)
     assert configurations_for(corpus, {"hidden_size": 8}) == resolve({"hidden_size": 8}, corpus.train_chars)
+
+
+class Machines(Inline):
+    """A pool of machines, each with its slots and the seconds that a step takes there per unit of hidden size."""
+
+    def __init__(self, machines):
+        self.machines, self._waiting = machines, []
+        self._free: Counter[str] = Counter(self.slots)
+        super().__init__(self._free.total())
+
+    @property
+    def slots(self):
+        return {name: slots for name, (slots, _) in self.machines.items()}
+
+    @property
+    def idle(self):
+        return self._free.total()
+
+    @property
+    def running(self):
+        return [(0, task) for task, _ in self._waiting]
+
+    def submit(self, task):
+        (name, _), *_ = self._free.most_common(1)
+        self._free[name] -= 1
+        self._waiting.append((task, name))
+
+    def events(self, timeout_seconds=None):
+        (task, name), *self._waiting = self._waiting
+        self._free[name] += 1
+        seconds = self.machines[name][1] * task.model.hidden_size
+        return [Event("done", task, Timing(task.model, task.train, seconds, seconds / 2), 0, name)]
+
+
+def test_machines_of_different_speed_are_timed_by_the_same_shape_and_estimated_by_what_all_do(corpus):
+    shapes = [configuration("lstm", 1, hidden) for hidden in (256, 132, 8)]
+    tasks = [TimingTask(CorpusConfig("time-machine"), *shape) for shape in shapes]
+    pool = Machines({"fast": (6, 0.001), "slow": (2, 0.004)})  # as fast as 6.5 fast workers, or 8 of 0.001 * 8 / 6.5
+    timings = {timing.model.hidden_size: timing for timing in time_all(pool, tasks)}
+    assert {hidden: timing.step_seconds for hidden, timing in timings.items()} == {
+        hidden: pytest.approx(0.001 * 8 / 6.5 * hidden) for hidden in (256, 132, 8)
+    }
+    assert timings[8].validation_seconds == pytest.approx(timings[8].step_seconds / 2)
+    one = time_all(Machines({"slow": (2, 0.004)}), tasks)
+    assert sorted(timing.step_seconds for timing in one) == [pytest.approx(0.004 * hidden) for hidden in (8, 132, 256)]

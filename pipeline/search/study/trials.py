@@ -59,10 +59,10 @@ from pipeline.search.study.samplers import (
 )
 from pipeline.search.study.storage import open_storage, storage_errors
 from pipeline.support.processes import is_gone, is_of_this_machine, process_tags
+from pipeline.support.workers import KILLS_ALLOWED, Loss
 from pipeline.text.corpus import Corpus
 from pipeline.training.experiment import check_can_train
 
-KILLS_ALLOWED = 1  # kills of a configuration's process, after which it is not retried
 FAILURES_IN_A_ROW = 20  # failed trials without any other outcome between them, after which the search ends
 ANSWERS_IN_A_ROW = 20  # proposals that need no training, after which a random untried configuration is enqueued
 RANDOM_ATTEMPTS = 1000  # draws without a new configuration, after which a continuous space counts as exhausted
@@ -85,16 +85,8 @@ class Proposal:
     macs_per_char: int
 
 
-@dataclass(frozen=True)
-class Lost:
-    """The outcome of a training that was lost; ``kills``: 1 if its process died, 0 if its machine is gone."""
-
-    reason: str
-    kills: int = 1
-
-
-Outcome = Mapping[str, Any] | Exception | Lost
-"""The outcome of a training: its result (at least what ``_tell`` reads), the exception it raised, or Lost."""
+Outcome = Mapping[str, Any] | Exception | Loss
+"""The outcome of a training: its result (at least what ``_tell`` reads), the exception it raised, or its loss."""
 
 
 class Search:
@@ -111,7 +103,7 @@ class Search:
         self.vocab_size = len(corpus.vocabulary)
         self.is_exhausted = False  # whether there is nothing new to propose
         self.dashboard_link: Callable[[str], tuple[str, Path | None]] = lambda run_id: ("", None)  # run -> URL, figure
-        self._kills: dict[tuple[int, int], int] = {}  # of the processes of confirmations, by number and seed
+        self._kills: dict[tuple[int, int], float] = {}  # of the processes of confirmations, by number and seed
         self._failures_in_a_row = 0  # since this command started
         self._process = process_tags()
         self._check_budget()
@@ -333,7 +325,7 @@ class Search:
         A divergence or a lack of memory fails the trial; any other exception is recorded and raised. Raises TmlmError
         after FAILURES_IN_A_ROW failed trials.
         """
-        if isinstance(outcome, Lost):
+        if isinstance(outcome, Loss):
             if not self._lose(number, outcome.reason, kills=outcome.kills):
                 self._count_failure(number)
         elif not isinstance(outcome, Exception):
@@ -350,8 +342,8 @@ class Search:
 
     def take_confirmation(self, number: int, seed: int, outcome: Outcome) -> None:
         """Record the outcome of another seed of a trial's configuration; raise an exception that is no divergence."""
-        if isinstance(outcome, Lost) or (isinstance(outcome, Exception) and is_out_of_memory(outcome)):
-            kills = outcome.kills if isinstance(outcome, Lost) else 1
+        if isinstance(outcome, Loss) or (isinstance(outcome, Exception) and is_out_of_memory(outcome)):
+            kills = outcome.kills if isinstance(outcome, Loss) else 1
             self._kills[number, seed] = self._kills.get((number, seed), 0) + kills  # retried KILLS_ALLOWED times
             return
         if isinstance(outcome, Exception) and not isinstance(outcome, TrainingDivergedError):
@@ -450,7 +442,7 @@ class Search:
                 lost.append(trial.number)
         return lost
 
-    def _lose(self, number: int, reason: str, kills: int) -> bool:
+    def _lose(self, number: int, reason: str, kills: float) -> bool:
         """Fail a trial whose process ended before it; returns whether it is to be retried.
 
         It is not if it has killed more than KILLS_ALLOWED processes.
@@ -458,7 +450,7 @@ class Search:
         trial = self.results.trials()[number]
         total = kills + attributes.of_trial(trial).get(KILLS, 0)
         if total > KILLS_ALLOWED:
-            self._fail(number, f"{reason}; {total} times now, so it is not tried again")
+            self._fail(number, f"{reason}; it was lost before, so it is not tried again")
             return False
         self._fail(number, reason, {KILLED: kills, LOST: reason})
         return True
