@@ -12,12 +12,10 @@ import pytest
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
-from tests.cluster.network import missing, network_of
+from tests.cluster.network import NETWORK, network_of
 from tests.cluster.searches import ADDRESS, SEARCH, SPACE, Cluster, is_running_on
 
-REASON = missing()
-
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.skipif(bool(REASON), reason=REASON)]
+pytestmark = NETWORK
 
 
 @pytest.fixture
