@@ -19,15 +19,15 @@ SPACE = ["--cell", "lstm", "--num-layers", "1", "--hidden-size", "32..48"]
 
 
 class Cluster:
-    """A head that serves, and its nodes."""
+    """A head that serves, and its first nodes, n1 and n2, with so many workers each."""
 
-    def __init__(self, machines: dict[str, Machine]) -> None:
+    def __init__(self, machines: dict[str, Machine], workers: int = 1) -> None:
         self.machines = machines
         self.head = machines["head"]
         (self.head.checkout.folder / "text.txt").write_text(_text())
         self.head.tmlm("cluster", "serve", "--host", HEAD)
         for name in ("n1", "n2"):
-            machines[name].tmlm("node", ADDRESS, "--workers", "1")
+            machines[name].tmlm("node", ADDRESS, "--workers", str(workers))
         until = time.monotonic() + 60
         while f"{HEAD}:5000" not in self.head.listening() and time.monotonic() < until:
             time.sleep(0.5)
@@ -60,6 +60,13 @@ class Cluster:
                     return run
             time.sleep(0.5)
         raise AssertionError(f"no such training: {self.trainings()}\n{self.head.log.read_text()}")
+
+    def wait_for_finished(self, count: int, seconds: float = 300) -> None:
+        """Wait until so many trainings are finished."""
+        until = time.monotonic() + seconds
+        while sum(run["status"] == "FINISHED" for run in self.trainings()) < count:
+            assert time.monotonic() < until, self.head.log.read_text()
+            time.sleep(0.5)
 
     def check_complete(self, search: subprocess.Popen, trials: int = TRIALS) -> list[dict]:
         """The search ends well: as many finished trainings as trials, each once, and nothing RUNNING."""
