@@ -54,7 +54,7 @@ def connect(address: Address, seconds: float) -> Client:
     try:
         return Client(str(address), security=address.security(), timeout=seconds, set_as_default=False)
     except (OSError, TimeoutError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())
+        reason = " ".join((str(error.__cause__ or "") or str(error)).split())
         raise ClusterError(
             f"the scheduler {address} can't be reached ({reason}); check its address and the keys, or start it with: "
             "tmlm cluster serve"
