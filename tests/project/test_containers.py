@@ -3,6 +3,7 @@
 import ipaddress
 import re
 import shlex
+from typing import Any
 
 import click
 import pytest
@@ -14,12 +15,16 @@ from tests.project.test_repository import CONTAINER_HOME, arguments
 
 COMPOSE = yaml.safe_load((ROOT / "docs" / "cluster" / "compose.yaml").read_text())
 SERVICES = COMPOSE["services"]
+OBJECTS = {
+    (found["kind"], found["metadata"]["name"]): found
+    for found in yaml.safe_load_all((ROOT / "docs" / "cluster" / "kubernetes.yaml").read_text())
+}
 PROGRAM = ".venv/bin/tmlm"
 
 
-def parsed(words: str, *more: str) -> dict[str, object]:
+def parsed(words: str | list[str], *more: str) -> dict[str, object]:
     """The options of a command of this project, as it reads them; click.UsageError if it would refuse them."""
-    program, *rest = shlex.split(words)
+    program, *rest = shlex.split(words) if isinstance(words, str) else words
     assert program == PROGRAM
     command: click.Command = cli
     rest += more
@@ -76,3 +81,45 @@ def test_the_image_is_built_from_the_dockerfile_with_the_extra_of_a_cluster():
     assert (ROOT / "docs" / "cluster" / build["context"] / "Dockerfile").is_file()
     assert build["args"] == {"EXTRAS": "[cluster]"}
     assert {service["image"] for service in SERVICES.values()} == {SERVICES["keys"]["image"]}
+
+
+def pod(name: str) -> dict[str, Any]:
+    """What the pods of a Deployment of the Kubernetes file have."""
+    spec: dict[str, Any] = OBJECTS["Deployment", name]["spec"]["template"]["spec"]
+    return spec
+
+
+def container(name: str) -> dict[str, Any]:
+    (only,) = pod(name)["containers"]
+    return dict(only)
+
+
+def test_a_head_in_kubernetes_listens_on_its_pods_address():
+    assert parsed(container("tmlm-head")["command"])["host"] == "$(POD_IP)"
+    (pod_ip, _) = container("tmlm-head")["env"]
+    assert pod_ip == {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+
+
+def test_a_node_in_kubernetes_goes_to_the_service_of_the_head():
+    port = parsed(container("tmlm-head")["command"])["port"]
+    assert parsed(container("tmlm-node")["command"])["address"] == f"tls://tmlm-head:{port}"
+    service = OBJECTS["Service", "tmlm-head"]["spec"]
+    assert service["clusterIP"] == "None"
+    assert service["selector"] == OBJECTS["Deployment", "tmlm-head"]["spec"]["template"]["metadata"]["labels"]
+
+
+@pytest.mark.parametrize("name", ["tmlm-head", "tmlm-node"])
+def test_a_pod_has_the_keys_where_it_looks_for_them_as_the_user_of_the_image(name):
+    variables = {each["name"]: each.get("value") for each in container(name)["env"]}
+    mounts = {each["name"]: each["mountPath"] for each in container(name)["volumeMounts"]}
+    assert mounts["keys"] == variables["TMLM_CLUSTER_KEYS"]
+    (secret,) = [volume["secret"] for volume in pod(name)["volumes"] if volume["name"] == "keys"]
+    assert secret == {"secretName": "tmlm-keys", "defaultMode": 0o440}
+    assert pod(name)["securityContext"] == {"runAsUser": 1000, "fsGroup": 1000}
+
+
+def test_what_is_recorded_in_kubernetes_is_kept_where_the_project_records():
+    mounts = {each["name"]: each["mountPath"] for each in container("tmlm-head")["volumeMounts"]}
+    assert mounts["mlruns"] == f"{CONTAINER_HOME}/mlruns"
+    (claim,) = [volume["persistentVolumeClaim"] for volume in pod("tmlm-head")["volumes"] if volume["name"] == "mlruns"]
+    assert ("PersistentVolumeClaim", claim["claimName"]) in OBJECTS
