@@ -157,12 +157,12 @@ async def _run(
 
 
 def _why_not(address: Address) -> str:
-    """The system's reason why nothing answers at an address; "" if something does."""
+    """Why a node can't join: the system's reason if nothing answers at the address."""
     try:
         socket.create_connection((address.host, address.port), timeout=CONNECT_SECONDS).close()
     except OSError as error:
         return str(error)
-    return ""
+    return "what answers there has other keys, or is no scheduler"
 
 
 def main(parent: str, kind: str, address: str, keys: str, detail: str) -> None:
@@ -175,8 +175,8 @@ def main(parent: str, kind: str, address: str, keys: str, detail: str) -> None:
     with tempfile.TemporaryDirectory(prefix="tmlm-node-") as folder:
         try:
             asyncio.run(_take_tasks(at, int(detail), folder))
-        except (OSError, TimeoutError) as error:
-            sys.exit(f"The scheduler {at} can't be reached ({_why_not(at) or error}).")
+        except (OSError, TimeoutError):
+            sys.exit(f"The scheduler {at} can't be reached ({_why_not(at)}).")
 
 
 if __name__ == "__main__":
