@@ -64,7 +64,8 @@ def pool_on(cluster: str, keys: str | None, text: CorpusConfig, workers: int | N
     store, own = pool.mlflow_address(address), os.environ.get("MLFLOW_TRACKING_URI", "")
     if own and without_credentials(own).rstrip("/") != store:
         raise InputError(
-            f"MLFLOW_TRACKING_URI is {masked(own)}, but the cluster records in {store}: unset it, or set it to that"
+            f"MLFLOW_TRACKING_URI is {masked(own)}, but the cluster records in {store}: give the command again with "
+            f"MLFLOW_TRACKING_URI={store}"
         )
     os.environ.setdefault("MLFLOW_TRACKING_URI", store)
     return lambda count: pool.DaskPool(address, do, partial(texts.provide, texts.send(text, store)))
