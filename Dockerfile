@@ -18,6 +18,9 @@ WORKDIR /home/lab/time-machine-lm
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PIP_EXTRA_INDEX_URL=$TORCH_INDEX PIP_NO_CACHE_DIR=1
 
+# For a cluster, as docs/cluster/compose.yaml has it, build with --build-arg EXTRAS=[cluster]
+ARG EXTRAS=
+
 COPY --chown=lab . .
 RUN make .venv/.ready
 

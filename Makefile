@@ -1,7 +1,8 @@
 # Each target does its own set-up: a virtual environment in .venv, made once and brought up to date when
-# pyproject.toml changes. PYTHON chooses the interpreter (3.11 or newer).
+# pyproject.toml changes. PYTHON chooses the interpreter (3.11 or newer), EXTRAS=[cluster] extras of pyproject.toml.
 
 PYTHON ?= python3
+EXTRAS ?=
 MINUTES ?= 5
 ENV := .venv
 READY := $(ENV)/.ready# what running needs
@@ -69,7 +70,7 @@ $(READY): pyproject.toml
 		then echo "No NVIDIA GPU here? Ctrl-C, and download several GB less: PIP_EXTRA_INDEX_URL=$(CPU_INDEX) make $(MAKECMDGOALS)" >&2; \
 		fi; }
 	test -x $(ENV)/bin/python || $(PYTHON) -m venv $(ENV)
-	$(PIP) --editable .
+	$(PIP) --editable '.$(EXTRAS)'
 	touch $@
 
 $(READY_DEV): $(READY)

@@ -64,7 +64,8 @@ def pool_on(cluster: str, keys: str | None, text: CorpusConfig, workers: int | N
     store, own = pool.mlflow_address(address), os.environ.get("MLFLOW_TRACKING_URI", "")
     if own and without_credentials(own).rstrip("/") != store:
         raise InputError(
-            f"MLFLOW_TRACKING_URI is {masked(own)}, but the cluster records in {store}: unset it, or set it to that"
+            f"MLFLOW_TRACKING_URI is {masked(own)}, but the cluster records in {store}: give the command again with "
+            f"MLFLOW_TRACKING_URI={store}"
         )
     os.environ.setdefault("MLFLOW_TRACKING_URI", store)
     return lambda count: pool.DaskPool(address, do, partial(texts.provide, texts.send(text, store)))
@@ -115,6 +116,7 @@ def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, ke
     from pipeline.tracking.store import root
 
     address = Address.to_serve(host, port, keys_folder(keys))
+    processes.check_can_listen(host, {"--port": port, "--mlflow-port": mlflow_port})
     folder = root() / "mlruns" / "cluster"
     folder.mkdir(parents=True, exist_ok=True)
     mlflow = f"http://{host}:{mlflow_port}"
@@ -127,7 +129,8 @@ def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, ke
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
     }
-    click.echo(f"scheduler: {address}\nmlflow: {mlflow}\njoin: tmlm node {address} --workers N")
+    click.echo(f"scheduler: {address}\nmlflow: {mlflow}")
+    click.echo(f"join: tmlm node {address} --workers N\nsearch: tmlm search --cluster {address}")
     signals.disable_deadline()
     sys.exit(processes.supervise(commands, environment, say))
 
@@ -146,8 +149,11 @@ def node(address: str, workers: int | None, once: bool, keys: str | None) -> Non
     from pipeline.cluster import processes
     from pipeline.cluster.keys import Address, keys_folder
     from pipeline.support.machine import usable_cores
+    from pipeline.support.wording import counted
 
     at = Address.read(address, keys_folder(keys))
     signals.disable_deadline()
-    commands = {"node": processes.node_command(at, workers or usable_cores())}
+    workers = workers or usable_cores()
+    commands = {"node": processes.node_command(at, workers)}
+    click.echo(f"Joining {at} with {counted(workers, 'worker')}; stop it with Ctrl-C.")
     sys.exit(processes.supervise(commands, {}, say, is_once=once))

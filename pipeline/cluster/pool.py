@@ -54,11 +54,17 @@ def connect(address: Address, seconds: float) -> Client:
     try:
         return Client(str(address), security=address.security(), timeout=seconds, set_as_default=False)
     except (OSError, TimeoutError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())
         raise ClusterError(
-            f"the scheduler {address} can't be reached ({reason}); check its address and the keys, or start it with: "
-            "tmlm cluster serve"
+            f"the scheduler {address} can't be reached ({_reason(error)}); check its address and the keys, or start it "
+            "with: tmlm cluster serve"
         ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """The first of the errors that led to one, as far as they have words."""
+    while error.__cause__ is not None and str(error.__cause__):
+        error = error.__cause__
+    return " ".join(str(error).split())
 
 
 def mlflow_address(address: Address) -> str:

@@ -18,14 +18,27 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.cluster.keys import Address
+from pipeline.errors import InputError
 from pipeline.support import signals
+from pipeline.support.progress import write_line
 
 RESTART_SECONDS = 3.0  # between the end of a process and its next start
 POLL_SECONDS = 0.5
+CONNECT_SECONDS = 5.0
 CLOSE_SECONDS = 10.0  # for a process to end after SIGTERM
 GONE_SECONDS = 30.0  # without a sign of a node, after which the scheduler counts it as gone
 HTTP = "127.0.0.1:0"
 QUIET = {"DASK_LOGGING__DISTRIBUTED": "critical", "PYTHONWARNINGS": "ignore"}  # no traceback for each lost connection
+
+
+def check_can_listen(host: str, ports: Mapping[str, int]) -> None:
+    """InputError if this machine can't listen on one of the ports, by their options."""
+    for option, port in ports.items():
+        try:
+            socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise InputError(f"can't listen on {host}:{port} ({reason}); give another {option}, or --host") from error
 
 
 def scheduler_command(address: Address, mlflow: str) -> list[str]:
@@ -128,7 +141,7 @@ async def _take_tasks(address: Address, slots: int, folder: str) -> None:
             await asyncio.sleep(POLL_SECONDS)
         await node.close()
 
-    await _run(node, close=leave)
+    await _run(node, leave, lambda: write_line(f"Joined {address}."))
 
 
 async def _run(
@@ -143,6 +156,15 @@ async def _run(
         await server.finished()
 
 
+def _why_not(address: Address) -> str:
+    """Why a node can't join: the system's reason if nothing answers at the address."""
+    try:
+        socket.create_connection((address.host, address.port), timeout=CONNECT_SECONDS).close()
+    except OSError as error:
+        return str(error)
+    return "what answers there has other keys, or is no scheduler"
+
+
 def main(parent: str, kind: str, address: str, keys: str, detail: str) -> None:
     signals.install(parent=int(parent))
     signals.disable_deadline()  # a node waits for its trainings to stop
@@ -153,8 +175,8 @@ def main(parent: str, kind: str, address: str, keys: str, detail: str) -> None:
     with tempfile.TemporaryDirectory(prefix="tmlm-node-") as folder:
         try:
             asyncio.run(_take_tasks(at, int(detail), folder))
-        except (OSError, TimeoutError) as error:
-            sys.exit(f"The scheduler {at} can't be reached: {error}")
+        except (OSError, TimeoutError):
+            sys.exit(f"The scheduler {at} can't be reached ({_why_not(at)}).")
 
 
 if __name__ == "__main__":

@@ -415,6 +415,7 @@ def _serve(job: bytes, tasks: Connection, messages: Connection) -> None:
                 send("done", work(task[0], lambda message: send("message", message)))
             except Exception as error:
                 send("failed", _picklable(error))
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)  # nothing is left to stop while it exits
     except KeyboardInterrupt:
         sys.exit(signals.exit_code(signal.SIGINT))
 

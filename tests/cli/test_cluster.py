@@ -35,6 +35,16 @@ def test_what_is_not_safe_is_refused_with_exit_code_2(words, message):
     assert message in error
 
 
+def test_a_store_other_than_the_clusters_is_refused_with_what_to_set_as_under_mlflow_run(monkeypatch):
+    pool = pytest.importorskip("pipeline.cluster.pool", reason="the extra `cluster` is not installed")
+    monkeypatch.setattr(pool, "mlflow_address", lambda address: "http://127.0.0.1:5000")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    code, _, error = run("search", "--cluster", "tcp://127.0.0.1:8786")
+    assert code == 2
+    assert "sqlite:///mlflow.db, but the cluster records in http://127.0.0.1:5000" in error
+    assert "again with MLFLOW_TRACKING_URI=http://127.0.0.1:5000" in error
+
+
 def test_without_the_extra_it_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     code, _, error = run("node", "tls://10.0.0.1")

@@ -381,8 +381,8 @@ def test_documents_name_options_that_exist():
     known = {option for command in commands for p in command.params for option in p.opts}
     known |= {"--help", "--version", "--env-manager", "--extra-index-url", "--index-url", "--editable", "--python"}
     known |= {  # of mlflow, conda, optuna-dashboard, pip, the benchmarks, sbatch and docker
-        *("--port", "--file", "--artifact-dir", "--group", "--table", "--array", "--signal", "--wrap"),
-        *("--tag", "--rm", "--volume", "--build-arg"),
+        *("--port", "--file", "--artifact-dir", "--group", "--table", "--array", "--cpus-per-task"),
+        *("--time", "--signal", "--experiment-name", "--tag", "--rm", "--volume", "--build-arg", "--build", "--detach"),
     }
     for name in (*DOCUMENTS, "CHANGELOG.md"):
         for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / name).read_text()):
@@ -406,7 +406,7 @@ def test_running_needs_no_development_tools_and_the_hint_comes_before_the_downlo
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     printed = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     assert ("'.[dev]'" in printed) == tools
-    assert printed.index("PIP_EXTRA_INDEX_URL=") < printed.index("--editable .")
+    assert printed.index("PIP_EXTRA_INDEX_URL=") < printed.index("--editable '.")
 
 
 def test_reproduction_has_the_figures_of_the_kept_report():

@@ -52,7 +52,7 @@ def test_the_workflow_covers_the_oldest_python():
 
 def test_the_dockerfile_has_these_instructions_and_no_other():
     assert [name for name, _ in docker_instructions()] == [
-        *("FROM", "RUN", "RUN", "USER", "WORKDIR", "ARG", "ENV", "COPY", "RUN", "CMD")
+        *("FROM", "RUN", "RUN", "USER", "WORKDIR", "ARG", "ENV", "ARG", "COPY", "RUN", "CMD")
     ]
 
 
@@ -73,7 +73,7 @@ def test_the_image_is_not_run_as_root():
 
 
 def test_the_image_takes_the_cpu_build_of_torch_from_where_the_readme_says():
-    (index,) = arguments("ARG")
+    index, _ = arguments("ARG")
     assert index.removeprefix("TORCH_INDEX=") in (ROOT / "README.md").read_text()
     assert arguments("ENV")[0].startswith("PIP_EXTRA_INDEX_URL=$TORCH_INDEX ")
 
@@ -83,6 +83,15 @@ def test_the_image_is_set_up_and_runs_the_main_job_by_targets_that_make_has():
     assert json.loads(arguments("CMD")[0]) == ["make", "run"]
     assert make_knows(".venv/.ready")
     assert make_knows("run")
+
+
+def test_the_image_has_no_extra_unless_it_is_built_with_one():
+    _, extras = arguments("ARG")
+    assert extras == "EXTRAS="
+    listed = subprocess.run(
+        ["make", "-n", "--always-make", ".venv/.ready", "EXTRAS=[cluster]"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert "--editable '.[cluster]'" in listed.stdout
 
 
 def test_the_volume_that_the_dockerfile_names_is_where_runs_are_recorded():

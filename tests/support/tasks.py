@@ -3,6 +3,7 @@
 A spawned process imports the module of its work: this one is kept free of pytest, which takes longer than the rest.
 """
 
+import atexit
 import logging
 import os
 import time
@@ -45,6 +46,8 @@ def do(task: Any, report: Report) -> Any:
         case "sleep":
             report(os.getpid())
             time.sleep(argument)
+        case "linger":  # at the exit
+            atexit.register(time.sleep, argument)
         case "die":
             os.kill(os.getpid(), argument)
         case "write":  # so many bytes, of which the parent's pipe holds 64 KiB

@@ -337,6 +337,12 @@ def test_an_idle_worker_of_a_parent_that_was_killed_ends_too():
     assert all_ended(children, 2 * SLACK)
 
 
+def test_a_worker_that_exits_while_its_parent_dies_says_nothing():
+    parent, _ = parent_of(("linger", 1.0))
+    parent.kill()
+    assert parent.communicate() == ("", "")
+
+
 @pytest.mark.parametrize(
     ("signum", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, -signal.SIGINT, marks=pytest.mark.slow)]
 )

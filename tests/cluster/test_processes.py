@@ -1,0 +1,67 @@
+"""The processes of a cluster: what is checked before they are started."""
+
+import socket
+from contextlib import closing
+
+import pytest
+
+from pipeline.cluster import processes
+from pipeline.cluster.keys import Address
+from pipeline.cluster.processes import check_can_listen
+from pipeline.errors import ClusterError, InputError
+from pipeline.support import signals
+from tests.checkout import free_port
+from tests.cli.commands import run
+
+
+def test_a_port_that_is_taken_is_named_with_its_option():
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        said = rf"can't listen on 127.0.0.1:{port} \(Address already in use\); give another --mlflow-port"
+        with pytest.raises(InputError, match=said):
+            check_can_listen("127.0.0.1", {"--port": free_port(), "--mlflow-port": port})
+
+
+def test_an_address_of_another_machine_is_refused():
+    with pytest.raises(InputError, match=r"can't listen on 192.0.2.1:\d+ \(.*assign requested address\); .*--host"):
+        check_can_listen("192.0.2.1", {"--port": free_port()})
+
+
+def test_ports_that_were_checked_can_be_listened_on():
+    port = free_port()
+    check_can_listen("localhost", {"--port": port})
+    check_can_listen("127.0.0.1", {"--port": port})
+
+
+def test_serve_refuses_a_taken_port_before_it_starts_anything(monkeypatch, tmp_path):
+    monkeypatch.setenv("TMLM_CLUSTER_KEYS", str(tmp_path))
+    pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        code, said, error = run("cluster", "serve", "--host", "127.0.0.1", "--port", str(taken.getsockname()[1]))
+    assert (code, said) == (2, "")
+    assert "give another --port" in error
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_is_not_there_is_reported_with_the_systems_reason():
+    pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+    from pipeline.cluster.pool import connect
+
+    address = Address("127.0.0.1", free_port(), None)
+    said = rf"the scheduler {address} can't be reached \(\[Errno \d+\] Connection refused\); check"
+    with pytest.raises(ClusterError, match=said):
+        connect(address, 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("is_there", "reason"), [(False, "Connection refused"), (True, "what answers there has other keys")]
+)
+def test_a_node_that_can_not_join_says_why(monkeypatch, is_there, reason):
+    pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
+    monkeypatch.setattr(processes, "GONE_SECONDS", 1.0)
+    monkeypatch.setattr(signals, "install", lambda parent: None)
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        address = Address("127.0.0.1", server.getsockname()[1] if is_there else free_port(), None)
+        with pytest.raises(SystemExit, match=f"The scheduler {address} can't be reached .*{reason}"):
+            processes.main("1", "node", str(address), "", "1")
