@@ -14,7 +14,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONDONTWRITEBYTECODE# pytest rewrites, and each process compiles, every module anew without its cache
 export MLFLOW_LOGGING_LEVEL ?= WARNING
 
-.PHONY: setup run reproduce-quick test slow browser faults twin bench lint types check ui clean
+.PHONY: setup run reproduce-quick test slow cluster browser faults twin bench lint types check ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
@@ -31,13 +31,15 @@ test: $(READY_DEV)  ## the fast tests
 slow: $(READY_DEV)  ## the tests that take minutes, and five times the examples of the property tests
 	pytest -m 'slow or hypothesis' --hypothesis-profile thorough --loadscope-reorder
 
+cluster: $(READY_DEV)  ## searches on a head and nodes in network namespaces, with faults (as root on Linux; skipped elsewhere)
+	pytest -n 4 --dist load -rs -m network tests/cluster
+
 browser: $(READY_DEV)  ## what MLflow's UI and the pages show, in Chromium (installs Playwright and, where it can, Chromium)
 	$(PIP) 'playwright>=1.50,<2'
 	if python -m tests.browser.browsers; then export TMLM_REQUIRE_BROWSER=1; fi; pytest -n 0 -rs -m browser tests/browser
 
 faults: $(READY_DEV)  ## inject kill -9, signals, full disks and more, for MINUTES, and print what was survived
 	python -m tests.faults --minutes $(MINUTES)
-	TMLM_LONG_TESTS=1 pytest -n 0 -m slow tests/cluster
 
 twin: $(READY_DEV)  ## the report's protocol against d2l 1.0.3, step by step (installs it, without what it pins)
 	$(PIP) --no-deps d2l==1.0.3
@@ -55,7 +57,7 @@ lint: $(READY_DEV)  ## style, and the layers of CONTRIBUTING.md
 types: $(READY_DEV)  ## static types
 	mypy
 
-check: lint types test slow browser reproduce-quick twin  ## all that CI checks
+check: lint types test slow cluster browser reproduce-quick twin  ## all that CI checks
 
 setup: $(READY_DEV)
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.checkout import Checkout
 
@@ -28,6 +29,12 @@ def missing() -> str:
         return f"network namespaces can't be made: {tried.stderr.strip()}"
     subprocess.run(["ip", "netns", "delete", name], check=False)
     return ""
+
+
+REASON = missing()
+
+NETWORK = [pytest.mark.network, pytest.mark.timeout(900), pytest.mark.skipif(bool(REASON), reason=REASON)]
+"""The marks of tests that need machines."""
 
 
 class Machine:

@@ -1,6 +1,5 @@
 """A search on machines of their own (network namespaces): what is complete, what is left RUNNING, who is let in."""
 
-import os
 import re
 import signal
 import time
@@ -11,16 +10,10 @@ import pytest
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 
 from pipeline.cluster.keys import make_keys
-from tests.cluster.network import HEAD, missing
+from tests.cluster.network import HEAD, NETWORK
 from tests.cluster.searches import ADDRESS, SEARCH, SPACE, is_running_on
 
-REASON = missing()
-
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.skipif(bool(REASON), reason=REASON)]
-
-long = pytest.mark.skipif(
-    "TMLM_LONG_TESTS" not in os.environ, reason="a fault that takes minutes: set TMLM_LONG_TESTS=1, as make faults does"
-)
+pytestmark = NETWORK
 
 
 def test_all_trials_are_complete_on_both_nodes_which_get_the_text_and_nobody_else_is_let_in(cluster, tmp_path):
@@ -63,7 +56,6 @@ def test_a_node_that_is_powered_off_loses_nothing(cluster):
     assert "the node n1 is gone" in lost["tags"].get("failure", "") + lost["tags"].get("resumed", "")
 
 
-@long
 def test_a_node_with_other_code_is_refused_and_the_search_goes_on_without_it(cluster):
     n1, n2 = cluster.machines["n1"], cluster.machines["n2"]
     n2.stop()
@@ -79,7 +71,6 @@ def test_a_node_with_other_code_is_refused_and_the_search_goes_on_without_it(clu
     assert n1.running[0].poll() is None
 
 
-@long
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_a_search_that_is_stopped_or_killed_stops_on_the_nodes_and_goes_on_with_the_same_command(cluster, signum):
     search = cluster.search()
@@ -92,7 +83,6 @@ def test_a_search_that_is_stopped_or_killed_stops_on_the_nodes_and_goes_on_with_
     cluster.check_complete(cluster.search())
 
 
-@long
 def test_a_link_that_is_cut_for_45_seconds_counts_no_training_twice(cluster):
     search = cluster.search("--trials", "8")
     cluster.wait_for(is_running_on("n2"))
@@ -103,7 +93,6 @@ def test_a_link_that_is_cut_for_45_seconds_counts_no_training_twice(cluster):
     cluster.check_complete(search, trials=8)
 
 
-@long
 def test_a_scheduler_that_is_killed_comes_back_and_the_search_goes_on(cluster):
     search = cluster.search()
     cluster.wait_for(is_running_on("n1"))
@@ -114,7 +103,6 @@ def test_a_scheduler_that_is_killed_comes_back_and_the_search_goes_on(cluster):
     assert "/distributed/" not in said  # no traceback of dask's; MLflow logs its own of requests that were cut
 
 
-@long
 def test_a_head_that_stops_for_good_ends_the_search_with_one_sentence(cluster):
     search = cluster.search()
     cluster.wait_for(is_running_on("n1"))
@@ -127,7 +115,6 @@ def test_a_head_that_stops_for_good_ends_the_search_with_one_sentence(cluster):
     )
 
 
-@long
 def test_a_mlflow_server_that_is_killed_comes_back_and_nothing_is_lost(cluster):
     search = cluster.search()
     cluster.wait_for(is_running_on("n1"))
