@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from math import inf
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -92,6 +93,8 @@ class DaskPool:
         self._refused: dict[str, str] = {}  # reasons, by host
         self._said: SimpleQueue[tuple[str, Any]] = SimpleQueue()  # key and message; a message is None at the end
         self._client: Client | None = None
+        self._nodes: dict[str, Node] = {}  # that may get tasks, by address, as of the last look
+        self._looked_at = -inf
         self._wait_for_a_node()
         self.count = sum(self.slots.values())
 
@@ -111,7 +114,7 @@ class DaskPool:
     def slots(self) -> dict[str, int]:
         """How many tasks run at once on each node, by host."""
         slots: dict[str, int] = defaultdict(int)
-        for node in self._nodes().values():
+        for node in self._nodes.values():
             slots[node.host] += node.slots
         return slots
 
@@ -123,15 +126,15 @@ class DaskPool:
     @property
     def idle(self) -> int:
         """How many tasks may be submitted now. Waits for a node if none is there and nothing runs."""
-        free = sum(self._free().values())
-        if not free and not self._running:
-            self._wait_for_a_node()
-            free = sum(self._free().values())
-        return free
+        if not self._running:
+            self._look()
+            if not self._nodes:
+                self._wait_for_a_node()
+        return sum(self._free().values())
 
     def submit(self, task: Any) -> None:
         """Give a task to the node with the most free slots."""
-        free, nodes = self._free(), self._nodes()
+        free = self._free()
         if not any(free.values()):
             raise RuntimeError("all slots of the cluster are busy")
         address = max(free, key=free.__getitem__)
@@ -141,7 +144,7 @@ class DaskPool:
         future = self._client.submit(
             on_node, job, self._topic, key, key=key, pure=False, workers=[address], allow_other_workers=False, retries=0
         )
-        self._running[key] = _Running(task, address, nodes[address].host, future)
+        self._running[key] = _Running(task, address, self._nodes[address].host, future)
         future.add_done_callback(lambda future: self._said.put((key, None)))
 
     def events(self, timeout_seconds: float | None = None) -> list[Event]:
@@ -149,18 +152,20 @@ class DaskPool:
         found: list[Event] = []
         until = inf if timeout_seconds is None else time.monotonic() + timeout_seconds
         while self._running and not found and (left := until - time.monotonic()) > 0:
-            try:
-                key, message = self._said.get(timeout=min(left, POLL_SECONDS))
-            except Empty:
-                found = self._of_gone_nodes()
-                continue
-            if key not in self._running:
-                continue
-            if message is not None:
-                found.append(Event("message", self._running[key].task, message, 0))
-            else:
-                found.append(self._end(self._running.pop(key)))
+            with suppress(Empty):
+                said = [self._said.get(timeout=min(left, POLL_SECONDS))]
+                while True:
+                    found += [self._event(key, message) for key, message in said if key in self._running]
+                    said = [self._said.get_nowait()]
+            if time.monotonic() - self._looked_at >= POLL_SECONDS:
+                found += self._of_gone_nodes()
+                self._look()
         return found
+
+    def _event(self, key: str, message: Any) -> Event:
+        if message is not None:
+            return Event("message", self._running[key].task, message, 0)
+        return self._end(self._running.pop(key))
 
     def _end(self, running: _Running) -> Event:
         """The event that ends a task whose future is done."""
@@ -168,6 +173,7 @@ class DaskPool:
         try:
             answer = future.result(timeout=POLL_SECONDS)
         except KilledWorker:
+            self._nodes.pop(running.address, None)
             return _lost(running, f"the node {host} is gone", NODE_KILLS)
         except (CancelledError, OSError, TimeoutError):
             return _lost(running, f"the scheduler was gone while the node {host} did it")
@@ -187,12 +193,12 @@ class DaskPool:
         if running.host not in self._refused:
             log.warning("The node %s gets no tasks: %s", running.host, reason)
         self._refused[running.host] = reason
+        self._nodes = {address: node for address, node in self._nodes.items() if node.host != running.host}
         return _lost(running, f"the node {running.host} can't do it: {reason}")
 
     def _of_gone_nodes(self) -> list[Event]:
-        """The tasks of nodes that are no longer there are lost."""
-        there = self._nodes()
-        gone = {key: running for key, running in self._running.items() if running.address not in there}
+        """The tasks of nodes that were not there at the last look, and that have not ended since, are lost."""
+        gone = {key: running for key, running in self._running.items() if running.address not in self._nodes}
         for key, running in gone.items():
             del self._running[key]
             running.future.cancel()
@@ -200,22 +206,23 @@ class DaskPool:
 
     def _free(self) -> dict[str, int]:
         """Free slots by the address of a node."""
-        free = {address: node.slots for address, node in self._nodes().items()}
+        free = {address: node.slots for address, node in self._nodes.items()}
         for running in self._running.values():
             if running.address in free:
                 free[running.address] = max(0, free[running.address] - 1)
         return free
 
-    def _nodes(self) -> dict[str, Node]:
-        """The nodes that may get tasks, by address; none while the scheduler is gone."""
-        if self._client is None or self._client.status != "running":
-            return {}
-        try:
-            workers = self._client.scheduler_info(n_workers=-1)["workers"]
-        except (OSError, TimeoutError, CancelledError):
-            return {}
+    def _look(self) -> None:
+        """Read the list of nodes: none while the scheduler is gone, those of the last look if it is only slow."""
+        workers: dict[str, Any] = {}
+        if self._client is not None and self._client.status == "running":
+            try:
+                workers = self._client.scheduler_info(n_workers=-1)["workers"]
+            except (OSError, TimeoutError, CancelledError):
+                return
         nodes = {address: Node(str(it["name"]).partition(":")[0], it["nthreads"]) for address, it in workers.items()}
-        return {address: node for address, node in nodes.items() if node.host not in self._refused}
+        self._nodes = {address: node for address, node in nodes.items() if node.host not in self._refused}
+        self._looked_at = time.monotonic()
 
     def _wait_for_a_node(self) -> None:
         """Wait until a node may get tasks, with a new connection. Raises ClusterError after NODES_SECONDS."""
@@ -224,7 +231,8 @@ class DaskPool:
         self._client = connect(self._address, NODES_SECONDS)
         self._topic = f"tmlm-{uuid4().hex}"
         self._client.subscribe_topic(self._topic, lambda event: self._said.put(event[1]))
-        while not self._nodes():
+        self._look()
+        while not self._nodes:
             if time.monotonic() > until:
                 refused = "".join(f"; {host} was refused: {reason}" for host, reason in self._refused.items())
                 raise ClusterError(
@@ -232,11 +240,12 @@ class DaskPool:
                     f"recorded is kept: start nodes (tmlm node {self._address}) and give the same command again"
                 )
             time.sleep(POLL_SECONDS / 2)
+            self._look()
 
     def _close(self) -> None:
         if self._client is not None:
             self._client.close(timeout=2)
-            self._client = None
+            self._client, self._nodes = None, {}
 
 
 def _lost(running: _Running, reason: str, kills: float = 0) -> Event:

@@ -263,18 +263,14 @@ def unconfirmed(evaluated: FrontEstimate, seeds: int) -> tuple[Candidate, ...]:
 
 
 def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]) -> list[float]:
-    """The hypervolume after each trial."""
-    return [hypervolume_of(trials[:count], reference) for count in range(1, len(trials) + 1)]
-
-
-def hypervolume_of(trials: Sequence[Trial], reference: tuple[float, float]) -> float:
-    """The hypervolume of trials, in perplexity times decades of MACs; a failed trial adds nothing."""
-    points = [
-        (log10(trial.macs_per_char), trial.val_perplexity)
-        for trial in trials
-        if trial.val_perplexity is not None and trial.val_perplexity < reference[0]
-    ]
-    return hypervolume(points, (log10(reference[1]), reference[0]))
+    """The hypervolume after each trial, in perplexity times decades of MACs; a failed trial adds nothing."""
+    areas, front, corner = [], np.empty((0, 2)), (log10(reference[1]), reference[0])
+    for trial in trials:
+        if trial.val_perplexity is not None and trial.val_perplexity < reference[0]:
+            front = np.vstack([front, (log10(trial.macs_per_char), trial.val_perplexity)])
+            front = front[front_mask(*front.T)]
+        areas.append(hypervolume(front, corner))
+    return areas
 
 
 # --- picks -----------------------------------------------------------------------------------------------------------

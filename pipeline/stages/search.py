@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from math import log10
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,8 +25,8 @@ from pipeline.search.front import (
     FrontPoint,
     Pick,
     evaluate_front,
+    hypervolume,
     hypervolume_by_trial,
-    hypervolume_of,
     picks,
     unconfirmed,
 )
@@ -154,7 +155,7 @@ class _SearchDriver:
         self.minutes_expected: float | None = None
         self._calibration: Calibration | None = None
         self._mean_seconds = 1.0  # of a training, where none was timed
-        self._trials_recorded = 0
+        self._done = 0  # trials that count
 
     def conduct(self) -> SearchRun:
         """Run what is left of the search: trials, confirmations and conclusion."""
@@ -266,7 +267,7 @@ class _SearchDriver:
             return None if proposal is None else self._task("trial", proposal)
 
         def seconds_ahead() -> float:
-            left = self.config.trials - len(self.results.counted()) - len(pool.running)
+            left = self.config.trials - self._done - len(pool.running)
             return (max(0, left) + self._confirmations_left()) * self._mean_seconds
 
         self.bar.phase("")
@@ -286,27 +287,21 @@ class _SearchDriver:
             close_lost(event)
         if task.role == "trial":
             self.study.take(task.number, result)
-            self._record_progress()
         else:
             self.study.take_confirmation(task.number, task.train.seed, result)
         self._show()
 
-    def _record_progress(self) -> None:
-        """Record the best perplexity and the hypervolume so far: the curves of the search's page, by trial."""
-        done, complete = len(self.results.counted()), self.results.complete()
-        if done == self._trials_recorded or not complete:
-            return
-        self._trials_recorded = done
-        found = {
-            "progress/best_val_perplexity": min(trial.values[0] for trial in complete),
-            "progress/hypervolume": hypervolume_of(self.results.plotted_trials(), self.study.reference),
-        }
-        self.run.metrics(found, step=done)
-
     def _show(self) -> None:
-        best = min((trial.values[0] for trial in self.results.complete()), default=None)
-        done = f"{len(self.results.counted())}/{self.config.trials}"
+        """Show the progress so far, and record it after each trial: the curves of the search's page."""
+        before, (self._done, values) = self._done, self.results.progress()
+        done, best = f"{self._done}/{self.config.trials}", min((perplexity for perplexity, _ in values), default=None)
         self.bar.show(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
+        if best is None or self._done == before:
+            return
+        uniform, largest_macs = self.study.reference
+        points = [(log10_macs, perplexity) for perplexity, log10_macs in values]
+        area = hypervolume(points, (log10(largest_macs), uniform))
+        self.run.metrics({"progress/best_val_perplexity": best, "progress/hypervolume": area}, step=self._done)
 
     def _confirm(self, pool: Pool) -> FrontEstimate:
         """Train the members of the front with more seeds until all that are on it by their means have enough."""

@@ -44,6 +44,7 @@ LOCAL_WIDTHS, LOCAL_CENTRES, LOCAL_POINTS = (0.1, 0.03), 5, 50  # rounds of loca
 SHORTLIST = 512  # candidates with the best quick estimate, which are evaluated thoroughly
 POSTERIOR_SAMPLES = 32  # draws of the values at the observed points
 STRATA, CHEAPEST_PART, CENTRE_WEIGHT = 20, 0.02, 4.0  # of the startup trials, which are spread over the costs
+MOST_POINTS = 300  # finished configurations that the model is fitted to, which takes the cube of their number
 BUDGET_ROUNDS, BUDGET_POINTS = 10, 256  # of the search for candidates within a tight budget
 
 
@@ -90,6 +91,27 @@ class History:
     cost: Array  # (M,)
     losses: list[list[float]]  # values of the unknown objective in the model's units; empty: failed or running
     failed: NDArray[np.bool_]  # (M,)
+
+    def informative(self, prices: Prices | None) -> "History":
+        """At most MOST_POINTS finished observations, and all running ones.
+
+        Half of them are the closest to the front (``prices``) or to the best value (None), the others are taken evenly
+        from the rest, so that the model knows where it is not worth looking.
+        """
+        finished = self.failed | np.array([len(losses) > 0 for losses in self.losses])
+        if finished.sum() <= MOST_POINTS:
+            return self
+        means = np.array([np.mean(losses) if losses else math.inf for losses in self.losses])
+        price = np.zeros(len(means)) if prices is None else prices.sign * self.cost
+        order = np.lexsort((means, price))
+        reached = np.empty(len(means))
+        reached[order] = np.minimum.accumulate(means[order])
+        behind = [mean if math.isinf(mean) else mean - best for mean, best in zip(means, reached, strict=True)]
+        ranked = np.array([i for i in np.argsort(behind, kind="stable") if finished[i]])
+        near, rest = np.split(ranked, [MOST_POINTS // 2])
+        others = np.sort(rest)[np.linspace(0, len(rest) - 1, MOST_POINTS - len(near)).astype(int)]
+        chosen = np.sort(np.concatenate([near, others, np.flatnonzero(~finished)]))
+        return History(self.points[chosen], self.cost[chosen], [self.losses[i] for i in chosen], self.failed[chosen])
 
 
 @dataclass(frozen=True)
@@ -361,7 +383,8 @@ class KnownCostSampler(BaseSampler):
         if len(taken) < self._n_startup_trials or not known.any():
             number = sum(trial.system_attrs.get(PROPOSED_BY) == "startup" for trial in trials)
             return self._startup(number, space, history, candidates, prices, generator), "startup"
-        acquisition = self._acquisition(objectives, space, history, prices, generator)
+        fitted_to = history.informative(None if objectives.single else prices)
+        acquisition = self._acquisition(objectives, space, fitted_to, prices, generator)
 
         def arguments(some: Candidates) -> tuple[Array, Array]:
             return self._inputs(space, some.points, some.cost, prices), prices.sign * some.cost

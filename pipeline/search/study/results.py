@@ -88,6 +88,11 @@ class Results:
             "confirmations": len(self.confirmations),
         }
 
+    def progress(self) -> tuple[int, list[list[float]]]:
+        """The number of trials that count, and the values of those that are complete."""
+        counted = self.counted()
+        return len(counted), [trial.values for trial in counted if trial.state == TrialState.COMPLETE]
+
     def curves(self) -> list[FinishedCurve]:
         """The validation curves of the complete trials."""
         return [

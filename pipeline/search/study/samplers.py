@@ -32,7 +32,7 @@ def build_sampler(
             lambda parameters: log10(macs(parameters)),
             max_cost=log10(config.budget_macs) if config.budget_macs else None,
             worst=float(vocab_size),
-            ignore=lambda trial: REPEATS in attributes.of_trial(trial) or is_over_budget(trial),
+            ignore=lambda trial: attributes.has(trial, REPEATS) or is_over_budget(trial),
             search_space=distributions(space),
             seed=config.seed,
         )

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import count, islice, product
 from math import log10
 from pathlib import Path
@@ -112,6 +113,7 @@ class Search:
         with storage_errors(config):
             self.study, self.config = open_study(self.storage, config, space, corpus, corpus_config)
             self.results = Results(self.study, self.config, space, self.vocab_size)
+            self._notes = dashboard.Notes(self.study)
             self._study_id = self.storage.get_study_id_from_name(config.study_name)
             self.study.sampler = build_sampler(
                 self.config, space, self.macs_per_char, self.vocab_size, done=len(self.results.trials())
@@ -139,7 +141,7 @@ class Search:
         """Raise InputError if the study's runs are in another MLflow store than the one of this ``identity``."""
         check_store(self.study, self.config, identity, has_run)
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """An id that no other study has, not even one of the same name."""
         return str(attributes.of_study(self.study)[IDENTITY])
@@ -159,7 +161,7 @@ class Search:
         note = dashboard.study_note(self.config, self.space, self.corpus.label, self.vocab_size, link, outcome)
         dashboard.write_note(self.study, note)
 
-    @property
+    @cached_property
     def reference(self) -> tuple[float, float]:
         """The reference point of hypervolumes: uniform perplexity, and the largest MACs of the space."""
         return float(self.vocab_size), float(max(self.macs_per_char(corner) for corner in self.space.corners()))
@@ -198,7 +200,7 @@ class Search:
                 trial.set_user_attr(name, value)
             if not self.is_affordable(macs):
                 self._fail(trial.number, f"{OVER_BUDGET}: {macs:,} MACs per character")
-            elif (earlier := self._duplicate_of(trial.number, parameters)) is not None:
+            elif (earlier := self._duplicate_of(trial)) is not None:
                 self._set_system_attrs(trial.number, {REPEATS: earlier.number})
                 self._tell_repeat(trial.number, earlier)
             else:
@@ -235,15 +237,16 @@ class Search:
         The order is: enqueued trials, lost ones to retry, a random untried one if ``enqueue_new``, else the sampler's.
         Each is enqueued with the name of this process first, as the process may be killed while it samples.
         """
-        if not self.results.trials(TrialState.WAITING):
-            parameters, retried = self._lost_trial() or (self._untried() if enqueue_new else {}, {})
+        trials = self.results.trials()
+        if all(trial.state != TrialState.WAITING for trial in trials):
+            parameters, retried = self._lost_trial(trials) or (self._untried(trials) if enqueue_new else {}, {})
             if parameters is None:
                 return None
             self._enqueue(parameters, {**retried, PROCESS: self._process})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = self.study.ask(distributions(self.space))
-        frozen = self.results.trials()[trial.number]
+        frozen = self.storage.get_trial(trial._trial_id)
         if attributes.of_trial(frozen).get(PROCESS) != self._process:  # another process had enqueued it
             self._set_system_attrs(trial.number, {PROCESS: self._process})
         return trial
@@ -253,16 +256,16 @@ class Search:
         system_attrs = {"fixed_params": parameters, **attributes.for_system(kept)}
         self.study.add_trial(optuna.create_trial(state=TrialState.WAITING, system_attrs=system_attrs))
 
-    def _lost_trial(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    def _lost_trial(self, trials: Sequence[FrozenTrial]) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """Parameters and attributes to retry the first lost trial that was not retried yet; None if there is none.
 
         A trial is skipped if its parameters are incomplete or not in the search space.
         """
-        retried = {attributes.of_trial(trial).get(RETRY_OF) for trial in self.results.trials()}
-        for trial in self.results.trials(TrialState.FAIL):
-            kept = attributes.of_trial(trial)
-            if LOST not in kept or trial.number in retried:
+        retried = {attributes.of_trial(trial)[RETRY_OF] for trial in trials if attributes.has(trial, RETRY_OF)}
+        for trial in trials:
+            if trial.state != TrialState.FAIL or not attributes.has(trial, LOST) or trial.number in retried:
                 continue
+            kept = attributes.of_trial(trial)
             parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # the first: of an enqueued one
             try:
                 for name, distribution in distributions(self.space).items():
@@ -273,12 +276,11 @@ class Search:
             return parameters, {RETRY_OF: trial.number, KILLS: kills}
         return None
 
-    def _untried(self) -> dict[str, Any] | None:
+    def _untried(self, trials: Sequence[FrozenTrial]) -> dict[str, Any] | None:
         """Random searched parameters that are untried and within the budget; None if there are none.
 
         With --sampler grid they are drawn from the grid.
         """
-        trials = self.results.trials()
         tried = {key_of({**self.space.fixed, **trial.params}) for trial in trials if self._is_tried(trial)}
         random = Random(self.config.seed + len(trials))
 
@@ -308,13 +310,12 @@ class Search:
         ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
         return trial.state == TrialState.RUNNING or (ended and LOST not in kept)
 
-    def _duplicate_of(self, number: int, parameters: Mapping[str, Any]) -> FrozenTrial | None:
-        """The tried trial that trial ``number`` repeats, if any."""
-        key = key_of(parameters)
-        for trial in self.results.trials():
-            is_same = trial.number != number and key_of({**self.space.fixed, **trial.params}) == key
-            if is_same and self._is_tried(trial):
-                return trial
+    def _duplicate_of(self, trial: optuna.Trial) -> FrozenTrial | None:
+        """The tried trial that a trial repeats, if any."""
+        parameters = trial.params
+        for other in self.results.trials():
+            if other.params == parameters and other.number != trial.number and self._is_tried(other):
+                return other
         return None
 
     # --- tell --------------------------------------------------------------------------------------------------------
@@ -393,7 +394,7 @@ class Search:
         )
         self._set_system_attrs(number, {CURVE: result[CURVE]})
         trial = self.storage.get_trial(self._trial_id(number))
-        dashboard.write_note(self.study, dashboard.trial_note(trial.user_attrs[MODEL], result, link), trial._trial_id)
+        self._write_note(trial._trial_id, dashboard.trial_note(trial.user_attrs[MODEL], result, link))
         if curve is not None:
             dashboard.attach_to_trial(self.study, trial, curve)
         if result[STOPPED].startswith(PRUNED):
@@ -401,11 +402,14 @@ class Search:
             return
         self.study.tell(number, [min(result["val_perplexity"], float(self.vocab_size)), log10(result[MACS])])
 
+    def _write_note(self, trial_id: int, note: str) -> None:
+        dashboard.write_note(self.study, note, trial_id, self._notes.read())
+
     def _tell_repeat(self, number: int, earlier: FrozenTrial) -> None:
         """Tell a trial that repeats an earlier one that trial's values."""
         if earlier.state == TrialState.COMPLETE:
             note = f"The configuration of trial {earlier.number}, whose values it has: nothing was trained."
-            dashboard.write_note(self.study, note, self._trial_id(number))
+            self._write_note(self._trial_id(number), note)
             self.study.tell(number, earlier.values)
         else:
             self._fail(number, f"the same as trial {earlier.number}")

@@ -24,7 +24,7 @@ from optuna.trial import TrialState
 from pipeline.search.known_cost import gaussian_process
 from pipeline.search.known_cost import sampler as sampler_module
 from pipeline.search.known_cost import space as space_module
-from pipeline.search.known_cost.sampler import PROPOSAL, PROPOSED_BY, KnownCostSampler
+from pipeline.search.known_cost.sampler import PROPOSAL, PROPOSED_BY, History, KnownCostSampler, Prices
 from tests.limits import SLACK
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -519,3 +519,42 @@ def test_a_proposal_after_100_trials_takes_a_second_of_computing_at_most():
 def test_the_example_in_the_docs_runs(capsys):
     runpy.run_path(str(DOCS / "known_cost_example.py"), run_name="__main__")
     assert "coefficients: mean absolute error" in capsys.readouterr().out
+
+
+# Many trials ----------------------------------------------------------------------------------------------------------
+
+
+def observations(losses: list[list[float]], failed: set[int]) -> History:
+    """Observations of which number ``i`` costs ``i``."""
+    numbers = np.arange(float(len(losses)))
+    return History(numbers[:, None], numbers, losses, np.isin(numbers, list(failed)))
+
+
+def test_of_many_trials_the_model_is_fitted_to_those_near_the_front_and_to_some_of_the_others(monkeypatch):
+    monkeypatch.setattr(sampler_module, "MOST_POINTS", 8)
+    on_front, running, failed = {1, 10, 20, 30}, {0, 39}, {2, 3, 4, 5}
+    losses = [[] if i in running | failed else [10 - i / 10 if i in on_front else 20.0] for i in range(40)]
+    history, prices = observations(losses, failed), Prices(1.0, 0.0, 39.0, 39.0)
+    fitted_to = history.informative(prices)
+    chosen = set(fitted_to.cost.astype(int).tolist())
+    assert on_front | running <= chosen
+    assert len(chosen) == 8 + len(running)
+    assert len(chosen & failed) == 1, "their part of the others"
+    assert [losses[i] for i in sorted(chosen)] == fitted_to.losses
+    monkeypatch.setattr(sampler_module, "MOST_POINTS", 38)
+    assert history.informative(prices) is history
+
+
+def test_with_one_objective_those_near_the_best_value_are_kept(monkeypatch):
+    monkeypatch.setattr(sampler_module, "MOST_POINTS", 4)
+    history = observations([[float((7 * i) % 20)] for i in range(20)], set())
+    losses = [loss for (loss,) in history.informative(None).losses]
+    assert {0.0, 1.0} <= set(losses)
+    assert len(losses) == 4
+
+
+def test_a_study_of_more_trials_than_that_goes_on_by_its_model(monkeypatch):
+    monkeypatch.setattr(sampler_module, "MOST_POINTS", 6)
+    study = study_of(known_cost())
+    run(study, 12)
+    assert proposers(study) == ["startup"] * 5 + ["model"] * 7

@@ -43,6 +43,22 @@ def test_a_note_that_a_person_has_changed_stays(study, shown):
     assert shown.get_note(study) == "a person's"
 
 
+def test_the_notes_of_many_trials_are_not_read_again_for_each(study, monkeypatch):
+    notes, kept, clock = dashboard.Notes(study), study._storage.get_study_system_attrs, [100.0]
+
+    def takes_two_seconds(study_id):
+        clock[0] += 2
+        return dict(kept(study_id))
+
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(study._storage, "get_study_system_attrs", takes_two_seconds)
+    assert notes.read() == {}
+    study._storage.set_study_system_attr(study._study_id, "dashboard:1:note_ver", 7)
+    assert (notes.read(), clock) == ({}, [102.0])
+    clock[0] += 198
+    assert (notes.read(), clock) == ({"dashboard:1:note_ver": 7}, [302.0])
+
+
 def test_a_picture_takes_the_place_of_the_earlier_one_of_its_name(study):
     for png in (b"one", b"two"):
         dashboard.attach_picture(study, "pareto.png", png)
