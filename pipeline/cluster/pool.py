@@ -139,7 +139,10 @@ class DaskPool:
         future.add_done_callback(lambda future: self._said.put((key, None)))
 
     def events(self, timeout_seconds: float | None = None) -> list[Event]:
-        """Events since the last call; waits as ``Workers.events`` does."""
+        """Events since the last call; waits as ``Workers.events`` does.
+
+        Raises ClusterError instead of the loss of a task if the scheduler can't be reached for NODES_SECONDS.
+        """
         found: list[Event] = []
         until = inf if timeout_seconds is None else time.monotonic() + timeout_seconds
         while self._running and not found and (left := until - time.monotonic()) > 0:
@@ -154,6 +157,8 @@ class DaskPool:
                 found.append(Event("message", self._running[key].task, message, 0))
             else:
                 found.append(self._end(self._running.pop(key)))
+        if any(event.kind == "lost" for event in found):
+            connect(self._address, NODES_SECONDS).close()  # first, since the store is gone with the scheduler's machine
         return found
 
     def _end(self, running: _Running) -> Event:

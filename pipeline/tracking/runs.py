@@ -46,7 +46,7 @@ from mlflow.entities import Metric, Param, Run, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from pipeline.errors import InputError, RecordingError
+from pipeline.errors import ClusterError, InputError, RecordingError
 from pipeline.support import signals
 from pipeline.support.machine import git_tags
 from pipeline.support.processes import process_tags
@@ -366,8 +366,11 @@ def tracked_run(
 
 
 def is_in_a_hurry(error: BaseException) -> bool:
-    """Whether not to wait for a server after this error: the process must exit soon, or the wait has just failed."""
-    return isinstance(error, KeyboardInterrupt | SystemExit | RecordingError)
+    """Whether not to wait for a server after this error: the process must exit soon, or the wait has just failed.
+
+    A cluster's scheduler runs beside its server.
+    """
+    return isinstance(error, KeyboardInterrupt | SystemExit | RecordingError | ClusterError)
 
 
 def _may_be_resumed(error: BaseException) -> bool:
