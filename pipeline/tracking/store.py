@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ CREATE_ATTEMPTS = 20  # a second apart
 SERVER_SECONDS = 5  # timeout of the first request to a server
 
 OUTAGE_SECONDS = 120  # longest outage of a server that a recording survives
+
+GIVEN_UP_SECONDS = 60  # after a request failed for good, in which others are not retried unless one is answered
 
 BACKOFF_SECONDS = 15  # longest pause between two retries
 
@@ -320,12 +323,16 @@ _this_thread = threading.local()  # its request's first moment
 class PatientRetry(Retry):
     """Retry MLflow's requests until OUTAGE_SECONDS after they began, instead of a number of times.
 
-    MLflow's default of 7 retries takes 4 minutes, for every request anew. After a server has been waited for in vain,
-    requests are not retried until it answers one. MLFLOW_HTTP_REQUEST_MAX_RETRIES, where it is set, still limits the
-    number of retries.
+    MLflow's default of 7 retries takes 4 minutes, for every request anew: so would each of a command's last requests to
+    a server that has been waited for in vain. MLFLOW_HTTP_REQUEST_MAX_RETRIES, where it is set, still limits the number
+    of retries.
     """
 
-    is_given_up = False  # the server, by this process
+    gave_up_at = -inf  # when this process did, last
+
+    @classmethod
+    def has_given_up(cls) -> bool:
+        return time.monotonic() - cls.gave_up_at < GIVEN_UP_SECONDS
 
     def __init__(self, total: Any = 10, **options: Any) -> None:
         if total and total > 0 and "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ:
@@ -336,8 +343,8 @@ class PatientRetry(Retry):
     def increment(self, *args: Any, **options: Any) -> "PatientRetry":
         following = super().increment(*args, **options)
         seconds = time.monotonic() - _this_thread.began
-        if PatientRetry.is_given_up or seconds + following.get_backoff_time() > OUTAGE_SECONDS:
-            PatientRetry.is_given_up = True
+        if self.has_given_up() or seconds + following.get_backoff_time() > OUTAGE_SECONDS:
+            PatientRetry.gave_up_at = time.monotonic()
             return super(PatientRetry, self.new(total=0)).increment(*args, **options)  # raises as after the last retry
         return following
 
@@ -349,9 +356,9 @@ class PatientAdapter(TCPKeepAliveHTTPAdapter):
         self, request: PreparedRequest, stream: bool = False, timeout: Any = None, *args: Any, **options: Any
     ) -> Response:
         _this_thread.began = time.monotonic()
-        timeout = SERVER_SECONDS if PatientRetry.is_given_up else timeout
+        timeout = SERVER_SECONDS if PatientRetry.has_given_up() else timeout
         response = super().send(request, stream, timeout, *args, **options)
-        PatientRetry.is_given_up = False
+        PatientRetry.gave_up_at = -inf
         return response
 
 

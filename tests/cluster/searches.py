@@ -61,7 +61,7 @@ class Cluster:
     def trainings(self) -> list[dict]:
         return [run for run in self.runs() if run["tags"].get("stage") == "train"]
 
-    def wait_for(self, condition: Callable[[dict], bool], seconds: float = 120) -> dict:
+    def wait_for(self, condition: Callable[[dict], bool], seconds: float = 300) -> dict:
         """The first training that meets a condition."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:

@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from threading import Event, Timer
 from types import SimpleNamespace
@@ -58,7 +59,7 @@ def short_outages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A server is waited for 3 seconds, and a person hears of it after one."""
     for name, seconds in {"OUTAGE_SECONDS": 3, "SILENT_SECONDS": 1, "BACKOFF_SECONDS": 0.3}.items():
         monkeypatch.setattr(store_module, name, seconds)
-    monkeypatch.setattr(PatientRetry, "is_given_up", False)
+    monkeypatch.setattr(PatientRetry, "gave_up_at", -inf)
     request_utils._cached_get_request_session.cache_clear()  # its sessions have the waits of before
     yield
     request_utils._cached_get_request_session.cache_clear()
@@ -82,7 +83,9 @@ def test_a_server_that_is_gone_for_good_is_told_soon_and_ends_the_run_in_bounded
     assert f"the end of a run can't be recorded in {mlflow_server.url()}" in caplog.text
 
 
-def test_a_server_that_is_given_up_is_not_waited_for_again_until_it_answers(mlflow_server, short_outages):
+def test_a_server_that_is_given_up_is_not_waited_for_again_until_it_answers_or_later(
+    mlflow_server, short_outages, monkeypatch
+):
     """Otherwise a command's last requests would each take an outage."""
 
     def seconds_of_a_refusal() -> float:
@@ -98,7 +101,10 @@ def test_a_server_that_is_given_up_is_not_waited_for_again_until_it_answers(mlfl
     mlflow_server.refuse("experiments", "nothing")
     MlflowClient().search_experiments()
     mlflow_server.refuse("experiments", status=503)
-    assert seconds_of_a_refusal() > 2
+    monkeypatch.setattr(store_module, "OUTAGE_SECONDS", 1)
+    assert seconds_of_a_refusal() > 0.5
+    monkeypatch.setattr(store_module, "GIVEN_UP_SECONDS", 0)
+    assert seconds_of_a_refusal() > 0.5
 
 
 def test_a_server_that_hangs_is_given_up_as_soon_as_one_that_refuses(mlflow_server, short_outages, monkeypatch):
