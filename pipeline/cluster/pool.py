@@ -96,7 +96,7 @@ class DaskPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for running in self._running.values():
-            running.future.cancel()
+            self._cancel(running)
         if self._running:
             time.sleep(STOPPING_SECONDS)
         self._close()
@@ -194,8 +194,13 @@ class DaskPool:
         gone = {key: running for key, running in self._running.items() if running.address not in there}
         for key, running in gone.items():
             del self._running[key]
-            running.future.cancel()
+            self._cancel(running)
         return [_lost(running, f"the node {running.host} is gone", NODE_KILLS) for running in gone.values()]
+
+    def _cancel(self, running: _Running) -> None:
+        """Tell the scheduler that a task is not wanted any more, if it can be told: dask raises otherwise."""
+        if self._client is not None and self._client.status == "running":
+            running.future.cancel()
 
     def _free(self) -> dict[str, int]:
         """Free slots by the address of a node."""

@@ -150,6 +150,7 @@ def test_a_scheduler_that_is_gone_is_waited_for_and_then_ends_the_pool(processes
     processes.scheduler.kill()
     with pytest.raises(ClusterError, match="can't be reached") as caught:
         until_the_end(pool, seconds=40)
+    time.sleep(1)  # dask's client is closed by now
     pool.__exit__(ClusterError, caught.value, None)
     assert time.monotonic() - began < 15 * SLACK
 
