@@ -100,7 +100,13 @@ def make_keys(directory: str) -> None:
 @click.option("--host", required=True, help="Address of the one interface to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8786, show_default=True, help="Port of the scheduler.")
 @click.option("--mlflow-port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port of MLflow.")
-@click.option("--store", default="", help="Database, as an SQLAlchemy address.  [default: mlruns/cluster/mlflow.db]")
+@click.option(
+    "--store",
+    default="",
+    envvar="TMLM_CLUSTER_STORE",
+    help="Database, as an SQLAlchemy address; give one with a password in $TMLM_CLUSTER_STORE, since other users can "
+    "read options.  [default: mlruns/cluster/mlflow.db]",
+)
 @click.option(
     "--artifacts", default="", help="Folder or address of the artifacts.  [default: mlruns/cluster/artifacts]"
 )

@@ -105,7 +105,7 @@ class DaskPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for running in self._running.values():
-            running.future.cancel()
+            self._cancel(running)
         if self._running:
             time.sleep(STOPPING_SECONDS)
         self._close()
@@ -148,7 +148,10 @@ class DaskPool:
         future.add_done_callback(lambda future: self._said.put((key, None)))
 
     def events(self, timeout_seconds: float | None = None) -> list[Event]:
-        """Events since the last call; waits as ``Workers.events`` does."""
+        """Events since the last call; waits as ``Workers.events`` does.
+
+        Raises ClusterError instead of the loss of a task if the scheduler can't be reached for NODES_SECONDS.
+        """
         found: list[Event] = []
         until = inf if timeout_seconds is None else time.monotonic() + timeout_seconds
         while self._running and not found and (left := until - time.monotonic()) > 0:
@@ -160,6 +163,8 @@ class DaskPool:
             if time.monotonic() - self._looked_at >= POLL_SECONDS:
                 found += self._of_gone_nodes()
                 self._look()
+        if any(event.kind == "lost" for event in found):
+            connect(self._address, NODES_SECONDS).close()  # first, since the store is gone with the scheduler's machine
         return found
 
     def _event(self, key: str, message: Any) -> Event:
@@ -201,8 +206,13 @@ class DaskPool:
         gone = {key: running for key, running in self._running.items() if running.address not in self._nodes}
         for key, running in gone.items():
             del self._running[key]
-            running.future.cancel()
+            self._cancel(running)
         return [_lost(running, f"the node {running.host} is gone", NODE_KILLS) for running in gone.values()]
+
+    def _cancel(self, running: _Running) -> None:
+        """Tell the scheduler that a task is not wanted any more, if it can be told: dask raises otherwise."""
+        if self._client is not None and self._client.status == "running":
+            running.future.cancel()
 
     def _free(self) -> dict[str, int]:
         """Free slots by the address of a node."""

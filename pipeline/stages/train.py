@@ -535,7 +535,9 @@ def close_lost(event: Event) -> None:
         liveness.close_dead_runs()
         if event.node:
             liveness.close_nested(
-                task.parent, lambda made: (made.get("model"), made.get("train")) == (model, train), loss.reason
+                task.parent,
+                lambda run: (run.configuration.get("model"), run.configuration.get("train")) == (model, train),
+                loss.reason,
             )
     except store.REFUSALS as error:
         reason = store.store_reason(error)

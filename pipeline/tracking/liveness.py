@@ -39,6 +39,11 @@ class OpenRun:
     state: RunState
 
     @property
+    def configuration(self) -> dict[str, Any]:
+        """The configuration of a training; {} of any other run."""
+        return dict(json.loads(self.tags.get("config", "{}")))
+
+    @property
     def meaning(self) -> str:
         """The state in words."""
         process = f"pid {self.tags.get('process.pid', '?')} on {self.tags.get('process.host', 'an unknown machine')}"
@@ -130,10 +135,11 @@ def close_by_hand(run_id: str) -> OpenRun:
     return run
 
 
-def close_nested(parent: str, is_lost: Callable[[Mapping[str, Any]], bool], reason: str) -> None:
-    """Close the RUNNING trainings in a run whose configuration ``is_lost``, and whose machine may be gone."""
+def close_nested(parent: str, is_lost: Callable[[OpenRun], bool], reason: str) -> None:
+    """Close the RUNNING trainings in a run that are lost, with their machines or because these could not say so."""
     for run in open_runs():
-        if run.tags.get("mlflow.parentRunId") == parent and is_lost(json.loads(run.tags.get("config", "{}"))):
+        tags = run.tags
+        if tags.get("mlflow.parentRunId") == parent and tags.get("stage") == "train" and is_lost(run):
             _close(run, reason)
 
 

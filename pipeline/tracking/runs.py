@@ -46,15 +46,15 @@ from mlflow.entities import Metric, Param, Run, RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from pipeline.errors import InputError, RecordingError
+from pipeline.errors import ClusterError, InputError, RecordingError
 from pipeline.support import signals
 from pipeline.support.machine import git_tags
 from pipeline.support.processes import process_tags
 from pipeline.support.signals import defer_signals
 from pipeline.tracking import final_status
-from pipeline.tracking.liveness import close_the_dead
+from pipeline.tracking.liveness import IDENTITY, close_the_dead
 from pipeline.tracking.logged_model import log_model
-from pipeline.tracking.names import recorded_tag, recorded_tags
+from pipeline.tracking.names import recorded_tag, recorded_tags, with_bare_names
 from pipeline.tracking.records import artifact_path, resumable_run, tag
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 from pipeline.tracking.ui import views
@@ -366,8 +366,11 @@ def tracked_run(
 
 
 def is_in_a_hurry(error: BaseException) -> bool:
-    """Whether not to wait for a server after this error: the process must exit soon, or the wait has just failed."""
-    return isinstance(error, KeyboardInterrupt | SystemExit | RecordingError)
+    """Whether not to wait for a server after this error: the process must exit soon, or the wait has just failed.
+
+    A cluster's scheduler runs beside its server.
+    """
+    return isinstance(error, KeyboardInterrupt | SystemExit | RecordingError | ClusterError)
 
 
 def _may_be_resumed(error: BaseException) -> bool:
@@ -444,7 +447,7 @@ def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
             try:
                 if run.is_adopted and status == RunStatus.KILLED:
                     final_status.leave_behind(run.id, RunStatus.to_string(status))
-                if failure:
+                if failure and not _is_resumed_elsewhere(run):
                     set_tags(run.id, {"failure": failure[:4000]})
             finally:
                 mlflow.end_run(RunStatus.to_string(status))
@@ -457,6 +460,12 @@ def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
         log.warning("%s", reason)  # the error that ended the run is re-raised
     if gone is not None:
         raise gone
+
+
+def _is_resumed_elsewhere(run: TrackedRun) -> bool:
+    """Whether another process records the run by now: this one's machine was cut off, and taken for gone."""
+    tags, own = with_bare_names(run.client.get_run(run.id).data.tags), process_tags()
+    return any(tags.get(name) != own.get(name) for name in IDENTITY)
 
 
 def _close_deleted(run: TrackedRun, status: int, failure: str) -> bool:

@@ -24,9 +24,10 @@ from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
 from pipeline.text.downloads import kept_downloads, public
 from pipeline.text.sources import is_known_text
 from pipeline.tracking import records, runs
+from pipeline.tracking.liveness import close_nested
 from pipeline.tracking.records import RecordedRun
 from pipeline.tracking.runs import Dataset, TrackedRun
-from pipeline.tracking.store import REFUSALS, client, set_tags, store_reason
+from pipeline.tracking.store import REFUSALS, client, set_tags, store_errors, store_reason
 from pipeline.training.checkpoints import load_checkpoint
 
 log = logging.getLogger(__name__)
@@ -101,8 +102,10 @@ def leave_out_repeats(parent: str, counted: Collection[str]) -> None:
     """Let one finished step of each key in a run count, if possible one of ``counted``, and mark the others FAILED.
 
     A node that was cut off from its cluster may finish a training that another node has repeated meanwhile. FAILED runs
-    are in no list of finished trainings; the tag duplicate_of names the one that counts.
+    are in no list of finished trainings; the tag duplicate_of names the one that counts. Trainings that are RUNNING
+    although the run needs no more of them have lost their process, or could not record their end: they are closed.
     """
+    close_nested(parent, lambda run: True, "its end was not recorded, and it was not needed any more")
     kept: dict[str, str] = {}
     for run in sorted(records.finished_in_run(parent), key=lambda run: run.info.run_id not in counted):
         run_id, key = run.info.run_id, records.tag(run, "step_key")
@@ -136,6 +139,11 @@ def parent_run(stage: str, name: str, tags: Mapping[str, Any], earlier: Recorded
 
     Under ``mlflow run``, which has started a run for this command, that run points at ``earlier``.
     """
+    if earlier is not None:
+        with store_errors():
+            close_nested(
+                earlier.info.run_id, lambda run: run.state == "elsewhere", "the command that it was for has ended"
+            )
     if earlier is None or not runs.is_under_mlflow():
         with runs.tracked_run(stage, name, tags, resumed=earlier) as run:
             yield run

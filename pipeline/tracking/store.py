@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from mlflow.entities import Experiment, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils import request_utils
+from mlflow.utils.request_utils import TCPKeepAliveHTTPAdapter
+from requests import PreparedRequest, Response
 from requests.adapters import Retry
 from sqlalchemy import URL, create_engine, event, inspect, make_url
 from sqlalchemy.engine import Engine
@@ -54,6 +57,8 @@ CREATE_ATTEMPTS = 20  # a second apart
 SERVER_SECONDS = 5  # timeout of the first request to a server
 
 OUTAGE_SECONDS = 120  # longest outage of a server that a recording survives
+
+GIVEN_UP_SECONDS = 60  # after a request failed for good, in which others are not retried unless one is answered
 
 BACKOFF_SECONDS = 15  # longest pause between two retries
 
@@ -312,14 +317,22 @@ def store_errors() -> Iterator[None]:
 # --- requests to a server ---------------------------------------------------------------------------------------------
 
 
-class PatientRetry(Retry):
-    """Retry MLflow's requests for OUTAGE_SECONDS instead of a number of times.
+_this_thread = threading.local()  # its request's first moment
 
-    MLflow's default of 7 retries takes 4 minutes, for every request anew. MLFLOW_HTTP_REQUEST_MAX_RETRIES, where it is
-    set, still limits the number of retries.
+
+class PatientRetry(Retry):
+    """Retry MLflow's requests until OUTAGE_SECONDS after they began, instead of a number of times.
+
+    MLflow's default of 7 retries takes 4 minutes, for every request anew: so would each of a command's last requests to
+    a server that has been waited for in vain. MLFLOW_HTTP_REQUEST_MAX_RETRIES, where it is set, still limits the number
+    of retries.
     """
 
-    failed_at: float | None = None  # time of the request's first failure
+    gave_up_at = -inf  # when this process did, last
+
+    @classmethod
+    def has_given_up(cls) -> bool:
+        return time.monotonic() - cls.gave_up_at < GIVEN_UP_SECONDS
 
     def __init__(self, total: Any = 10, **options: Any) -> None:
         if total and total > 0 and "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ:
@@ -328,15 +341,30 @@ class PatientRetry(Retry):
         super().__init__(total, **options)
 
     def increment(self, *args: Any, **options: Any) -> "PatientRetry":
-        now = time.monotonic()
         following = super().increment(*args, **options)
-        following.failed_at = now if self.failed_at is None else self.failed_at
-        if now - following.failed_at + following.get_backoff_time() > OUTAGE_SECONDS:
+        seconds = time.monotonic() - _this_thread.began
+        if self.has_given_up() or seconds + following.get_backoff_time() > OUTAGE_SECONDS:
+            PatientRetry.gave_up_at = time.monotonic()
             return super(PatientRetry, self.new(total=0)).increment(*args, **options)  # raises as after the last retry
         return following
 
 
-setattr(request_utils, "Retry", PatientRetry)  # noqa: B010  # MLflow creates its sessions' retries by this name
+class PatientAdapter(TCPKeepAliveHTTPAdapter):
+    """Sends MLflow's requests; those to a server that was given up time out after SERVER_SECONDS."""
+
+    def send(
+        self, request: PreparedRequest, stream: bool = False, timeout: Any = None, *args: Any, **options: Any
+    ) -> Response:
+        _this_thread.began = time.monotonic()
+        timeout = SERVER_SECONDS if PatientRetry.has_given_up() else timeout
+        response = super().send(request, stream, timeout, *args, **options)
+        PatientRetry.gave_up_at = -inf
+        return response
+
+
+# MLflow creates its sessions by these names
+setattr(request_utils, "Retry", PatientRetry)  # noqa: B010
+setattr(request_utils, "TCPKeepAliveHTTPAdapter", PatientAdapter)  # noqa: B010
 
 
 @contextmanager

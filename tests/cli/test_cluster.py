@@ -2,6 +2,7 @@
 
 import importlib.util
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -61,3 +62,23 @@ def test_keys_are_made_in_the_folder_that_is_given_or_the_usual_one(tmp_path):
     assert (tmp_path / "mine" / "key.pem").is_file()
     code, _, error = run("cluster", "keys")
     assert (code, "already" in error) == (2, True)
+
+
+@pytest.mark.usefixtures("_installed")
+def test_a_store_with_a_password_is_given_in_the_environment_and_passed_on_there(monkeypatch, tmp_path):
+    from pipeline.cluster import processes
+    from pipeline.tracking import store
+
+    given: dict[str, Any] = {}
+
+    def supervise(commands, environment, say):
+        given.update(commands=commands, environment=environment)
+        return 0
+
+    monkeypatch.setattr(processes, "supervise", supervise)
+    monkeypatch.setattr(store, "root", lambda: tmp_path)
+    monkeypatch.setenv("TMLM_CLUSTER_STORE", "postgresql://u:secret@host/db")
+    code, printed, error = run("cluster", "serve", "--host", "127.0.0.1")
+    assert code == 0
+    assert given["environment"]["MLFLOW_BACKEND_STORE_URI"] == "postgresql://u:secret@host/db"
+    assert "secret" not in printed + error + str(given["commands"])

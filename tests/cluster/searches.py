@@ -4,7 +4,7 @@ import random
 import sqlite3
 import subprocess
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import closing
 
@@ -24,34 +24,44 @@ class Cluster:
     def __init__(self, machines: dict[str, Machine], workers: int = 1) -> None:
         self.machines = machines
         self.head = machines["head"]
-        (self.head.checkout.folder / "text.txt").write_text(_text())
-        self.head.tmlm("cluster", "serve", "--host", HEAD)
+        self.serve()
         for name in ("n1", "n2"):
             machines[name].tmlm("node", ADDRESS, "--workers", str(workers))
-        until = time.monotonic() + 60
+
+    def serve(self) -> None:
+        """Start the head's processes, and wait until MLflow's server listens."""
+        self.served = self.head.tmlm("cluster", "serve", "--host", HEAD)
+        until = time.monotonic() + 120
         while f"{HEAD}:5000" not in self.head.listening() and time.monotonic() < until:
             time.sleep(0.5)
 
-    def search(self, *more: str) -> subprocess.Popen:
-        return self.head.tmlm(*SEARCH, *SPACE, "--corpus", "text.txt", *more)
+    def search(self, *more: str, on: str = "head") -> subprocess.Popen:
+        (self.machines[on].checkout.folder / "text.txt").write_text(text())
+        return self.machines[on].tmlm(*SEARCH, *SPACE, "--corpus", "text.txt", *more)
 
-    def runs(self) -> list[dict]:
-        """The trainings of the store, with their tags by bare names."""
+    def rows(self, sql: str) -> list[tuple]:
+        """What the store's database answers."""
         database = self.head.checkout.folder / "mlruns" / "cluster" / "mlflow.db"
         if not database.exists():
             return []
         with closing(sqlite3.connect(database, timeout=60)) as connection:
-            rows = connection.execute("SELECT run_uuid, name, status FROM runs ORDER BY start_time").fetchall()
-            found = []
-            for run_id, name, status in rows:
-                tags = connection.execute("SELECT key, value FROM tags WHERE run_uuid = ?", (run_id,)).fetchall()
-                found.append({"id": run_id, "name": name, "status": status, "tags": with_bare_names(dict(tags))})
-        return found
+            return connection.execute(sql).fetchall()
+
+    def runs(self) -> list[dict]:
+        """The runs of the store, with their tags by bare names."""
+        tags: dict[str, dict[str, str]] = defaultdict(dict)
+        runs = self.rows("SELECT run_uuid, name, status FROM runs ORDER BY start_time")
+        for run_id, key, value in self.rows("SELECT run_uuid, key, value FROM tags"):
+            tags[run_id][key] = value
+        return [
+            {"id": run_id, "name": name, "status": status, "tags": with_bare_names(tags[run_id])}
+            for run_id, name, status in runs
+        ]
 
     def trainings(self) -> list[dict]:
         return [run for run in self.runs() if run["tags"].get("stage") == "train"]
 
-    def wait_for(self, condition: Callable[[dict], bool], seconds: float = 120) -> dict:
+    def wait_for(self, condition: Callable[[dict], bool], seconds: float = 300) -> dict:
         """The first training that meets a condition."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
@@ -59,18 +69,19 @@ class Cluster:
                 if condition(run):
                     return run
             time.sleep(0.5)
-        raise AssertionError(f"no such training: {self.trainings()}\n{self.head.log.read_text()}")
+        raise AssertionError(f"no such training: {self.trainings()}\n{self.head.log.readtext()}")
 
     def wait_for_finished(self, count: int, seconds: float = 300) -> None:
         """Wait until so many trainings are finished."""
         until = time.monotonic() + seconds
         while sum(run["status"] == "FINISHED" for run in self.trainings()) < count:
-            assert time.monotonic() < until, self.head.log.read_text()
+            assert time.monotonic() < until, self.head.log.readtext()
             time.sleep(0.5)
 
     def check_complete(self, search: subprocess.Popen, trials: int = TRIALS) -> list[dict]:
         """The search ends well: as many finished trainings as trials, each once, and nothing RUNNING."""
-        assert search.wait(timeout=400) == 0, self.head.log.read_text()
+        logs = [machine.log for machine in self.machines.values() if machine.log.exists()]
+        assert search.wait(timeout=400) == 0, "\n".join(log.readtext() for log in logs)
         statuses = Counter(run["status"] for run in self.runs())
         finished = [run for run in self.trainings() if run["status"] == "FINISHED"]
         assert "RUNNING" not in statuses
@@ -79,7 +90,7 @@ class Cluster:
         return finished
 
 
-def _text() -> str:
+def text() -> str:
     words = ["time", "traveller", "machine", "the", "of", "and", "through", "space", "that", "was"]
     drawn = random.Random(0)
     return " ".join(drawn.choice(words) for _ in range(10_000))

@@ -103,18 +103,6 @@ def test_a_scheduler_that_is_killed_comes_back_and_the_search_goes_on(cluster):
     assert "/distributed/" not in said  # no traceback of dask's; MLflow logs its own of requests that were cut
 
 
-def test_a_head_that_stops_for_good_ends_the_search_with_one_sentence(cluster):
-    search = cluster.search()
-    cluster.wait_for(is_running_on("n1"))
-    serve = cluster.head.running[0]
-    cluster.head.kill("cluster serve", signal.SIGTERM)
-    serve.wait(timeout=30)
-    assert search.wait(timeout=300) == 1
-    assert re.search(
-        r"^Error: a training was lost \(.+\), and its end can't be recorded: .+$", cluster.head.log.read_text(), re.M
-    )
-
-
 def test_a_mlflow_server_that_is_killed_comes_back_and_nothing_is_lost(cluster):
     search = cluster.search()
     cluster.wait_for(is_running_on("n1"))

@@ -15,7 +15,7 @@ pytest.importorskip("distributed", reason="the extra `cluster` is not installed"
 
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 from tests.cluster.network import NETWORK, network_of
-from tests.cluster.searches import ADDRESS, SEARCH, SPACE, Cluster, is_running_on
+from tests.cluster.searches import ADDRESS, SEARCH, SPACE, Cluster, is_running_on, text
 
 pytestmark = NETWORK
 
@@ -31,6 +31,7 @@ def three(tmp_path, keys, request) -> Iterator[Cluster]:
 def test_forty_trials_are_complete_each_once_with_the_front_of_one_machine_whatever_nodes_do(three):
     """One of two nodes is powered off, and a third one joins."""
     head = three.head
+    (head.checkout.folder / "text.txt").write_text(text())
     options = ["--corpus", "text.txt", "--trials", "40", "--epochs", "2", "--confirm-seeds", "2"]
     search = head.tmlm("search", "--cluster", ADDRESS, *options)
     three.wait_for_finished(6)

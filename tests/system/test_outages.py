@@ -4,8 +4,9 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
-from threading import Timer
+from threading import Event, Timer
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,6 +59,7 @@ def short_outages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A server is waited for 3 seconds, and a person hears of it after one."""
     for name, seconds in {"OUTAGE_SECONDS": 3, "SILENT_SECONDS": 1, "BACKOFF_SECONDS": 0.3}.items():
         monkeypatch.setattr(store_module, name, seconds)
+    monkeypatch.setattr(PatientRetry, "gave_up_at", -inf)
     request_utils._cached_get_request_session.cache_clear()  # its sessions have the waits of before
     yield
     request_utils._cached_get_request_session.cache_clear()
@@ -79,6 +81,44 @@ def test_a_server_that_is_gone_for_good_is_told_soon_and_ends_the_run_in_bounded
     assert re.fullmatch(r"then resume it with: \S*tmlm train --resume \w+", note)
     assert "has not answered for 1 seconds; retrying for up to 3 seconds" in caplog.text
     assert f"the end of a run can't be recorded in {mlflow_server.url()}" in caplog.text
+
+
+def test_a_server_that_is_given_up_is_not_waited_for_again_until_it_answers_or_later(
+    mlflow_server, short_outages, monkeypatch
+):
+    """Otherwise a command's last requests would each take an outage."""
+
+    def seconds_of_a_refusal() -> float:
+        began = time.monotonic()
+        with pytest.raises(MlflowException):
+            MlflowClient().search_experiments()
+        return time.monotonic() - began
+
+    setup()
+    mlflow_server.refuse("experiments", status=503)
+    assert seconds_of_a_refusal() > 2
+    assert seconds_of_a_refusal() < 0.5 * SLACK
+    mlflow_server.refuse("experiments", "nothing")
+    MlflowClient().search_experiments()
+    mlflow_server.refuse("experiments", status=503)
+    monkeypatch.setattr(store_module, "OUTAGE_SECONDS", 1)
+    assert seconds_of_a_refusal() > 0.5
+    monkeypatch.setattr(store_module, "GIVEN_UP_SECONDS", 0)
+    assert seconds_of_a_refusal() > 0.5
+
+
+def test_a_server_that_hangs_is_given_up_as_soon_as_one_that_refuses(mlflow_server, short_outages, monkeypatch):
+    """The timeout of a request counts: it is not followed by an outage of retries."""
+    setup()
+    monkeypatch.setattr(store_module, "OUTAGE_SECONDS", 1)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    answered = Event()
+    monkeypatch.setattr(mlflow_server, "_app", lambda environ, start_response: answered.wait(9) and [])
+    before = len(mlflow_server.requests)
+    with pytest.raises(MlflowException, match="timed out"):
+        MlflowClient().search_experiments()
+    answered.set()
+    assert len(mlflow_server.requests) == before + 1
 
 
 def test_a_server_that_comes_back_in_time_costs_nothing(mlflow_server, short_outages):

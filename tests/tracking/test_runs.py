@@ -20,6 +20,7 @@ from pipeline.config import resolve
 from pipeline.errors import InputError, RecordingError
 from pipeline.tracking import records, runs
 from pipeline.tracking.logged_model import SIGNATURE
+from pipeline.tracking.names import recorded_tag
 from pipeline.tracking.store import setup
 from pipeline.tracking.ui import views
 from tests.labs import PNG
@@ -76,6 +77,22 @@ def test_a_run_ends_as_it_did_with_the_reason(store, error, status, reason):
     assert recorded.info.status == status
     assert recorded.data.tags["failure"] == reason
     assert mlflow.active_run() is None
+
+
+def test_a_run_that_another_machine_has_resumed_gets_no_reason_for_the_end_of_this_process(store):
+    """This machine was cut off, taken for gone, and stops its training now."""
+    run_ids = []
+
+    def stop() -> None:
+        with runs.tracked_run("train", "a run", {}) as run:
+            run_ids.append(run.id)
+            MlflowClient().set_tag(run.id, recorded_tag("process.started"), "0")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stop()
+    recorded = MlflowClient().get_run(run_ids[0])
+    assert (recorded.info.status, records.tag(recorded, "failure")) == ("KILLED", "")
 
 
 def test_a_run_says_what_made_it(store):

@@ -1,6 +1,7 @@
 """Steps: what is reused, and the text of an earlier training."""
 
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.config import CorpusConfig
 from pipeline.errors import InputError
+from pipeline.support.processes import process_tags
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.text.downloads import cache_dir
 from pipeline.tracking import records
+from pipeline.tracking.names import recorded_tag
 from pipeline.tracking.step import Step, leave_out_repeats, parent_run, run_step, same_text, step_key
 
 
@@ -46,6 +49,32 @@ def test_of_two_finished_runs_of_one_training_the_one_that_is_counted_stays_fini
     statuses = [MlflowClient().get_run(run_id).info.status for run_id in (first, counted, other)]
     assert statuses == ["FAILED", "FINISHED", "FINISHED"]
     assert records.tag(records.run_of(first), "duplicate_of") == counted
+
+
+def training_that_could_not_end(parent: str, host: str) -> str:
+    """The id of a nested training that is RUNNING, by a process of that machine."""
+    process = {recorded_tag(name): value for name, value in process_tags().items()}
+    tags = {**process, recorded_tag("process.host"): host, recorded_tag("stage"): "train", "mlflow.parentRunId": parent}
+    run_id: str = MlflowClient().create_run("0", tags=tags).info.run_id
+    return run_id
+
+
+def test_a_run_that_is_reopened_or_ends_leaves_no_training_running_that_could_not_record_its_end(store):
+    """The store was away: nodes gave up, and so did the search."""
+    with parent_run("search", "a search", {}, None) as earlier:
+        pass
+    with parent_run("search", "another search", {}, None) as other:
+        pass
+    on_a_node, here = (training_that_could_not_end(earlier.id, host) for host in ("n1", socket.gethostname()))
+    of_another = training_that_could_not_end(other.id, "n1")
+
+    def statuses() -> list[str]:
+        return [MlflowClient().get_run(run_id).info.status for run_id in (on_a_node, here, of_another)]
+
+    with parent_run("search", "a search", {}, records.run_of(earlier.id)):
+        assert statuses() == ["FAILED", "RUNNING", "RUNNING"], "a process of this machine may be stopping just now"
+        leave_out_repeats(earlier.id, set())
+        assert statuses() == ["FAILED", "FAILED", "RUNNING"]
 
 
 def test_a_training_whose_checkpoint_is_damaged_is_not_reused(store, tmp_path, caplog):
