@@ -1,11 +1,11 @@
 """How far one conductor goes: what a task, a node and a finished trial cost the process that asks and tells.
 
-    python -m tests.benchmarks.bench_cluster tasks [--tasks 1000] [--nodes 1] [--slots 8]
+    python -m tests.benchmarks.bench_cluster tasks [--tasks 1000] [--nodes 1] [--slots 8] [--processes 0]
     python -m tests.benchmarks.bench_cluster trials [--finished 100 1000 5000] [--samplers known-cost ...]
 
-``tasks`` starts a scheduler and nodes on the loopback interface and gives them tasks that do nothing. With --nodes 1
-the node is that of `tmlm node`, which does each task in a process of its own; with more, the nodes are dask workers
-that share a few processes, and a task returns at once: what is measured is the conductor and the scheduler.
+``tasks`` starts a scheduler and nodes on the loopback interface and gives them tasks that do nothing. The nodes are
+those of `tmlm node`, which do tasks in processes of their own; with --processes they are simulated by dask workers that
+share so many processes, and a task returns at once: what is measured is then the conductor and the scheduler.
 
 ``trials`` runs the search's own loop on a study that has that many finished trials, with MLflow's server on the
 loopback interface, in which every training ends at once with a made-up result. It prints the conductor's CPU

@@ -73,6 +73,25 @@ def test_with_another_seed_the_same_configurations_are_trained_again(begin):
     assert {task.train.seed for task in two} == {1}
 
 
+def test_a_trial_reads_the_study_as_often_however_many_there_are(begin, monkeypatch):
+    search = begin(sampler="random", cell="lstm", num_layers="1", hidden_size="4..200", trials=30)
+    storage, reads = type(search.storage), []
+    read = storage.get_all_trials
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        reads.append(1)
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(storage, "get_all_trials", counted)
+    counts = []
+    while (task := search.next_task(0)) is not None:
+        search.take(task.number, result_of(task, 5.0))
+        counts.append(len(reads))
+        reads.clear()
+    assert len(counts) == 30
+    assert min(counts) == 4, "counted, waiting or lost ones, Optuna's own look for waiting ones, repeats"
+
+
 def test_objectives_are_perplexity_and_log10_macs_and_have_their_names(begin):
     search = begin(trials=1)
     (task,) = train_all(search)
