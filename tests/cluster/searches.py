@@ -69,19 +69,19 @@ class Cluster:
                 if condition(run):
                     return run
             time.sleep(0.5)
-        raise AssertionError(f"no such training: {self.trainings()}\n{self.head.log.readtext()}")
+        raise AssertionError(f"no such training: {self.trainings()}\n{self.head.log.read_text()}")
 
     def wait_for_finished(self, count: int, seconds: float = 300) -> None:
         """Wait until so many trainings are finished."""
         until = time.monotonic() + seconds
         while sum(run["status"] == "FINISHED" for run in self.trainings()) < count:
-            assert time.monotonic() < until, self.head.log.readtext()
+            assert time.monotonic() < until, self.head.log.read_text()
             time.sleep(0.5)
 
     def check_complete(self, search: subprocess.Popen, trials: int = TRIALS) -> list[dict]:
         """The search ends well: as many finished trainings as trials, each once, and nothing RUNNING."""
         logs = [machine.log for machine in self.machines.values() if machine.log.exists()]
-        assert search.wait(timeout=400) == 0, "\n".join(log.readtext() for log in logs)
+        assert search.wait(timeout=400) == 0, "\n".join(log.read_text() for log in logs)
         statuses = Counter(run["status"] for run in self.runs())
         finished = [run for run in self.trainings() if run["status"] == "FINISHED"]
         assert "RUNNING" not in statuses
