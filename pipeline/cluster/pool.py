@@ -32,6 +32,7 @@ for _name in ("distributed", "distributed.client"):  # the pool itself says what
 NODES_SECONDS = 60.0  # without a node, or without a scheduler, after which the pool gives up
 CONNECT_SECONDS = 10.0  # for a command's first connection
 POLL_SECONDS = 1.0  # between two looks at the list of nodes
+ANSWER_SECONDS = 30.0  # for the scheduler to send that list, after which it counts as gone
 STOPPING_SECONDS = 1.5  # given to nodes to stop their trainings when the pool is left by an exception
 NODE_KILLS = 0.25  # of a node that is gone, which its trainings seldom cause: the fifth is too many
 MLFLOW = "tmlm-mlflow"  # the scheduler's metadata: the address of the MLflow server
@@ -54,7 +55,7 @@ def connect(address: Address, seconds: float) -> Client:
     try:
         return Client(str(address), security=address.security(), timeout=seconds, set_as_default=False)
     except (OSError, TimeoutError) as error:
-        reason = " ".join(str(error.__cause__ or error).split())
+        reason = " ".join(str(error.__cause__ or error).split()) or f"no answer in {seconds:.0f} seconds"
         raise ClusterError(
             f"the scheduler {address} can't be reached ({reason}); check its address and the keys, or start it with: "
             "tmlm cluster serve"
@@ -212,10 +213,11 @@ class DaskPool:
 
     def _nodes(self) -> dict[str, Node]:
         """The nodes that may get tasks, by address; none while the scheduler is gone."""
-        if self._client is None or self._client.status != "running":
+        if self._client is None or self._client.status != "running" or self._client.scheduler is None:
             return {}
         try:
-            workers = self._client.scheduler_info(n_workers=-1)["workers"]
+            ask = self._client.scheduler.identity  # Client.scheduler_info answers what it knew, if it can't ask
+            workers = self._client.sync(ask, n_workers=-1, callback_timeout=ANSWER_SECONDS)["workers"]
         except (OSError, TimeoutError, CancelledError):
             return {}
         nodes = {address: Node(str(it["name"]).partition(":")[0], it["nthreads"]) for address, it in workers.items()}
