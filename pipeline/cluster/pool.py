@@ -33,6 +33,7 @@ for _name in ("distributed", "distributed.client"):  # the pool itself says what
 NODES_SECONDS = 60.0  # without a node, or without a scheduler, after which the pool gives up
 CONNECT_SECONDS = 10.0  # for a command's first connection
 POLL_SECONDS = 1.0  # between two looks at the list of nodes
+ANSWER_SECONDS = 30.0  # for the scheduler to send that list, after which it counts as gone
 STOPPING_SECONDS = 1.5  # given to nodes to stop their trainings when the pool is left by an exception
 NODE_KILLS = 0.25  # of a node that is gone, which its trainings seldom cause: the fifth is too many
 MLFLOW = "tmlm-mlflow"  # the scheduler's metadata: the address of the MLflow server
@@ -55,9 +56,10 @@ def connect(address: Address, seconds: float) -> Client:
     try:
         return Client(str(address), security=address.security(), timeout=seconds, set_as_default=False)
     except (OSError, TimeoutError) as error:
+        reason = _reason(error) or f"no answer in {seconds:.0f} seconds"
         raise ClusterError(
-            f"the scheduler {address} can't be reached ({_reason(error)}); check its address and the keys, or start it "
-            "with: tmlm cluster serve"
+            f"the scheduler {address} can't be reached ({reason}); check its address and the keys, or start it with: "
+            "tmlm cluster serve"
         ) from error
 
 
@@ -223,13 +225,12 @@ class DaskPool:
         return free
 
     def _look(self) -> None:
-        """Read the list of nodes: none while the scheduler is gone, those of the last look if it is only slow."""
+        """Read the list of nodes: none while the scheduler is gone."""
         workers: dict[str, Any] = {}
-        if self._client is not None and self._client.status == "running":
-            try:
-                workers = self._client.scheduler_info(n_workers=-1)["workers"]
-            except (OSError, TimeoutError, CancelledError):
-                return
+        if self._client is not None and self._client.status == "running" and self._client.scheduler is not None:
+            ask = self._client.scheduler.identity  # Client.scheduler_info answers what it knew, if it can't ask
+            with suppress(OSError, TimeoutError, CancelledError):
+                workers = self._client.sync(ask, n_workers=-1, callback_timeout=ANSWER_SECONDS)["workers"]
         nodes = {address: Node(str(it["name"]).partition(":")[0], it["nthreads"]) for address, it in workers.items()}
         self._nodes = {address: node for address, node in nodes.items() if node.host not in self._refused}
         self._looked_at = time.monotonic()

@@ -31,6 +31,9 @@ class Cluster:
     def serve(self) -> None:
         """Start the head's processes, and wait until MLflow's server listens."""
         self.served = self.head.tmlm("cluster", "serve", "--host", HEAD)
+        self.wait_for_mlflow()
+
+    def wait_for_mlflow(self) -> None:
         until = time.monotonic() + 120
         while f"{HEAD}:5000" not in self.head.listening() and time.monotonic() < until:
             time.sleep(0.5)

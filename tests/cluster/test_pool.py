@@ -128,12 +128,12 @@ def test_a_cancelled_task_is_stopped_on_its_node(processes):
 
 
 def test_a_node_that_is_unfit_gets_no_more_tasks_and_the_end_says_why(processes, monkeypatch):
-    monkeypatch.setattr(pool_module, "NODES_SECONDS", 2.0)
     processes.node()
     with DaskPool(processes.address, work, unfit) as pool:
         pool.submit(("wait", 0))
         event = until_the_end(pool)[-1]
         assert (event.kind, event.value.kills) == ("lost", 0)
+        monkeypatch.setattr(pool_module, "NODES_SECONDS", 2.0)
         with pytest.raises(ClusterError, match=r"has had no node for 2 seconds; .* was refused: it has no text"):
             _ = pool.idle
 

@@ -68,6 +68,7 @@ def bring_mlflow_back(cluster: Cluster, how: str) -> None:
         signal_mlflow(cluster, signal.SIGCONT)
         return
     cluster.served.send_signal(signal.SIGCONT)
+    cluster.wait_for_mlflow()
 
 
 def cut_off(head: Machine, is_cut: bool) -> None:
