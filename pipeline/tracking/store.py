@@ -31,6 +31,8 @@ from mlflow.utils import request_utils
 from mlflow.utils.request_utils import TCPKeepAliveHTTPAdapter
 from requests import PreparedRequest, Response
 from requests.adapters import Retry
+from requests.exceptions import ChunkedEncodingError
+from requests.utils import rewind_body
 from sqlalchemy import URL, create_engine, event, inspect, make_url
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -350,7 +352,10 @@ class PatientRetry(Retry):
 
 
 class PatientAdapter(TCPKeepAliveHTTPAdapter):
-    """Sends MLflow's requests; those to a server that was given up time out after SERVER_SECONDS."""
+    """Sends MLflow's requests, and sends one again whose answer breaks off, as of a server that is killed.
+
+    Requests to a server that was given up time out after SERVER_SECONDS.
+    """
 
     def send(
         self, request: PreparedRequest, stream: bool = False, timeout: Any = None, *args: Any, **options: Any
@@ -358,6 +363,13 @@ class PatientAdapter(TCPKeepAliveHTTPAdapter):
         _this_thread.began = time.monotonic()
         timeout = SERVER_SECONDS if PatientRetry.has_given_up() else timeout
         response = super().send(request, stream, timeout, *args, **options)
+        try:
+            if not stream:
+                _ = response.content  # is read here, and kept
+        except ChunkedEncodingError:
+            if getattr(request, "_body_position", None) is not None:
+                rewind_body(request)
+            response = super().send(request, stream, timeout, *args, **options)
         PatientRetry.gave_up_at = -inf
         return response
 

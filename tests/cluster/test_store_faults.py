@@ -177,7 +177,7 @@ class PostgreSQL:
 
     @property
     def address(self) -> str:
-        return f"postgresql+psycopg2://tmlm:{PASSWORD}@{HEAD}:5432/postgres"
+        return f"postgresql+psycopg://tmlm:{PASSWORD}@{HEAD}:5432/postgres"
 
     def command(self, program: str, *words: str) -> None:
         (path, *_) = [*Path("/usr/lib/postgresql").glob(f"*/bin/{program}"), shutil.which(program)]
@@ -215,7 +215,7 @@ class ClusterOnPostgreSQL(Cluster):
 
 @pytest.fixture
 def on_postgresql(tmp_path, keys) -> Iterator[ClusterOnPostgreSQL]:
-    pytest.importorskip("psycopg2", reason="psycopg2, a driver of PostgreSQL, is not installed")
+    pytest.importorskip("psycopg", reason="psycopg, a driver of PostgreSQL, is not installed")
     if not (shutil.which("initdb") or list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))):
         pytest.skip("PostgreSQL is not installed")
     folder = Path(mkdtemp(prefix="tmlm-postgresql-"))  # tmp_path is closed to other users

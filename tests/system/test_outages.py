@@ -1,19 +1,21 @@
 """A tracking server that keeps the artifacts too: what is printed, refused, and done when it no longer answers."""
 
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 from pathlib import Path
-from threading import Event, Timer
+from threading import Event, Thread, Timer
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from mlflow.utils import request_utils
+from mlflow.utils import request_utils, rest_utils
+from mlflow.utils.rest_utils import MlflowHostCreds
 
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig
@@ -128,6 +130,34 @@ def test_a_server_that_comes_back_in_time_costs_nothing(mlflow_server, short_out
         run.constants({"x": 1.0})
     recorded = MlflowClient().get_run(run.id)
     assert (recorded.data.metrics, recorded.info.status) == ({"x": 1.0}, "FINISHED")
+
+
+def test_a_request_whose_answer_breaks_off_is_sent_again(short_outages, tmp_path):
+    """As of a server that is killed while it answers."""
+    answers = [b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"]
+    sent = tmp_path / "sent"
+    sent.write_bytes(b"a file")
+    bodies: list[bytes] = []
+
+    def serve() -> None:
+        for answer in answers:
+            connection, _ = listener.accept()
+            with connection:
+                received = b""
+                while not received.endswith(b"a file"):
+                    received += connection.recv(1000)
+                bodies.append(received.partition(b"\r\n\r\n")[2])
+                connection.sendall(answer)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+        server = Thread(target=serve)
+        server.start()
+        host = MlflowHostCreds(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        with sent.open("rb") as body:
+            assert rest_utils.http_request(host, "/", "PUT", data=body).text == "{}"
+        server.join()
+    assert bodies == [b"a file", b"a file"]
 
 
 def test_who_sets_mlflows_own_number_of_retries_has_it(monkeypatch):
