@@ -118,14 +118,14 @@ def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, ke
     """
     _check_installed()
     from pipeline.cluster import processes
-    from pipeline.cluster.keys import Address, keys_folder
+    from pipeline.cluster.keys import Address, keys_folder, netloc
     from pipeline.tracking.store import root
 
     address = Address.to_serve(host, port, keys_folder(keys))
     processes.check_can_listen(host, {"--port": port, "--mlflow-port": mlflow_port})
     folder = root() / "mlruns" / "cluster"
     folder.mkdir(parents=True, exist_ok=True)
-    mlflow = f"http://{host}:{mlflow_port}"
+    mlflow = f"http://{netloc(host, mlflow_port)}"
     commands = {
         "scheduler": processes.scheduler_command(address, mlflow),
         "MLflow server": processes.mlflow_command(host, mlflow_port, artifacts or str(folder / "artifacts")),

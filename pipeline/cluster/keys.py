@@ -79,8 +79,7 @@ class Address:
     keys: Path | None
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'tcp' if self.keys is None else 'tls'}://{host}:{self.port}"
+        return f"{'tcp' if self.keys is None else 'tls'}://{netloc(self.host, self.port)}"
 
     @classmethod
     def read(cls, text: str, keys: Path) -> "Address":
@@ -131,6 +130,11 @@ class Address:
             for kind, file in (("cert", certificate), ("key", key))
         }
         return Security(require_encryption=True, tls_ca_file=ca, **of_each)
+
+
+def netloc(host: str, port: int) -> str:
+    """Host and port as a URL has them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def is_loopback(host: str) -> bool:

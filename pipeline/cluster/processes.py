@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.cluster.keys import Address
+from pipeline.cluster.keys import Address, netloc
 from pipeline.errors import InputError
 from pipeline.support import signals
 from pipeline.support.progress import write_line
@@ -58,7 +58,7 @@ def mlflow_command(host: str, port: int, artifacts: str) -> list[str]:
     """MLflow's server; its database is given by MLFLOW_BACKEND_STORE_URI, which no other user can read."""
     command = [sys.executable, "-m", "pipeline.cli.ui_server", str(os.getpid()), "server", "--host", host]
     command += ["--port", str(port), "--workers", "2", "--artifacts-destination", artifacts]
-    return [*command, "--allowed-hosts", f"{host}:{port}", "--uvicorn-opts", "--log-level warning"]
+    return [*command, "--allowed-hosts", netloc(host, port), "--uvicorn-opts", "--log-level warning"]
 
 
 def supervise(

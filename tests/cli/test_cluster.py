@@ -64,8 +64,9 @@ def test_keys_are_made_in_the_folder_that_is_given_or_the_usual_one(tmp_path):
     assert (code, "already" in error) == (2, True)
 
 
-@pytest.mark.usefixtures("_installed")
-def test_a_store_with_a_password_is_given_in_the_environment_and_passed_on_there(monkeypatch, tmp_path):
+@pytest.fixture
+def given(_installed, monkeypatch, tmp_path):
+    """What ``cluster serve`` would start: commands and environment."""
     from pipeline.cluster import processes
     from pipeline.tracking import store
 
@@ -77,6 +78,17 @@ def test_a_store_with_a_password_is_given_in_the_environment_and_passed_on_there
 
     monkeypatch.setattr(processes, "supervise", supervise)
     monkeypatch.setattr(store, "root", lambda: tmp_path)
+    return given
+
+
+def test_addresses_of_ip_version_6_have_brackets(given, monkeypatch):
+    monkeypatch.setattr("pipeline.cluster.processes.check_can_listen", lambda host, ports: None)
+    code, printed, _ = run("cluster", "serve", "--host", "::1")
+    assert (code, "mlflow: http://[::1]:5000" in printed) == (0, True)
+    assert "[::1]:5000" in given["commands"]["MLflow server"]
+
+
+def test_a_store_with_a_password_is_given_in_the_environment_and_passed_on_there(given, monkeypatch):
     monkeypatch.setenv("TMLM_CLUSTER_STORE", "postgresql://u:secret@host/db")
     code, printed, error = run("cluster", "serve", "--host", "127.0.0.1")
     assert code == 0
