@@ -33,7 +33,7 @@ slow: $(READY_DEV)  ## the tests that take minutes, and five times the examples 
 	pytest -m 'slow or hypothesis' --hypothesis-profile thorough --loadscope-reorder
 
 cluster: $(READY_DEV)  ## searches on a head and nodes in network namespaces, with faults (as root on Linux; skipped elsewhere)
-	pytest -n 4 --dist load -rs -m network tests/cluster
+	pytest -n 3 --dist load -rs -m 'network and not long' tests/cluster
 
 browser: $(READY_DEV)  ## what MLflow's UI and the pages show, in Chromium (installs Playwright and, where it can, Chromium)
 	$(PIP) 'playwright>=1.50,<2'
@@ -41,6 +41,7 @@ browser: $(READY_DEV)  ## what MLflow's UI and the pages show, in Chromium (inst
 
 faults: $(READY_DEV)  ## inject kill -9, signals, full disks and more, for MINUTES, and print what was survived
 	python -m tests.faults --minutes $(MINUTES)
+	pytest -n 3 --dist load -rs -m 'network and long' tests/cluster
 
 twin: $(READY_DEV)  ## the report's protocol against d2l 1.0.3, step by step (installs it, without what it pins)
 	$(PIP) --no-deps d2l==1.0.3

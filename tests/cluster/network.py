@@ -107,6 +107,7 @@ class Machine:
             for each in _family(process):
                 with suppress(psutil.NoSuchProcess):
                     each.kill()
+            process.kill()  # of a command that has not begun, what makes its namespace
             process.wait()
         self.running = []
 

@@ -96,7 +96,7 @@ class Cluster:
 def text() -> str:
     words = ["time", "traveller", "machine", "the", "of", "and", "through", "space", "that", "was"]
     drawn = random.Random(0)
-    return " ".join(drawn.choice(words) for _ in range(10_000))
+    return " ".join(drawn.choice(words) for _ in range(4_000))
 
 
 def is_running_on(host: str) -> Callable[[dict], bool]:

@@ -27,6 +27,7 @@ def three(tmp_path, keys, request) -> Iterator[Cluster]:
         yield Cluster(machines, request.param)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("three", [2], indirect=True)
 def test_forty_trials_are_complete_each_once_with_the_front_of_one_machine_whatever_nodes_do(three):
     """One of two nodes is powered off, and a third one joins."""

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 pytestmark = NETWORK
 
 AWAY_SECONDS = 30
-HEAD_SECONDS, STORE_SECONDS = 150, 180  # from the loss of the head, or of the store, to the end of the search, at most
+HEAD_SECONDS, STORE_SECONDS = 300, 300  # from the loss of the head, or of the store, to the end of the search, at most
 PASSWORD = "not-for-argv"
 
 
@@ -80,13 +80,14 @@ def cut_off(head: Machine, is_cut: bool) -> None:
 def check_ended_with_one_sentence(search: subprocess.Popen, desk: Machine, words: str, until: float) -> None:
     left = until - time.monotonic()
     assert search.wait(timeout=left) == 1
-    log.info("ended %.0f seconds before it had to", until - time.monotonic())
+    print(f"ended {until - time.monotonic():.0f} seconds before it had to")
     said = desk.log.read_text()
     (error,) = re.findall(r"^Error: (.+)$", said, re.MULTILINE)
     assert re.fullmatch(words, error)
     assert "Traceback" not in said
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["stopped", "unreachable"])
 def test_a_head_that_is_gone_for_good_ends_the_search_which_goes_on_later(with_desk, how):
     cluster, desk = with_desk, with_desk.machines["desk"]
@@ -122,6 +123,7 @@ def test_an_mlflow_server_that_is_away_for_30_seconds_loses_nothing(cluster, how
     cluster.check_complete(search)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("how", ["refusing", "silent"])
 def test_an_mlflow_server_that_is_gone_for_good_ends_the_search_which_goes_on_later(with_desk, how):
     cluster, desk = with_desk, with_desk.machines["desk"]
