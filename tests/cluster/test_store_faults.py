@@ -80,7 +80,7 @@ def cut_off(head: Machine, is_cut: bool) -> None:
 def check_ended_with_one_sentence(search: subprocess.Popen, desk: Machine, words: str, until: float) -> None:
     left = until - time.monotonic()
     assert search.wait(timeout=left) == 1
-    print(f"ended {until - time.monotonic():.0f} seconds before it had to")
+    log.info("ended %.0f seconds before it had to", until - time.monotonic())
     said = desk.log.read_text()
     (error,) = re.findall(r"^Error: (.+)$", said, re.MULTILINE)
     assert re.fullmatch(words, error)
