@@ -158,10 +158,11 @@ class DaskPool:
         until = inf if timeout_seconds is None else time.monotonic() + timeout_seconds
         while self._running and not found and (left := until - time.monotonic()) > 0:
             with suppress(Empty):
-                said = [self._said.get(timeout=min(left, POLL_SECONDS))]
+                key, message = self._said.get(timeout=min(left, POLL_SECONDS))
                 while True:
-                    found += [self._event(key, message) for key, message in said if key in self._running]
-                    said = [self._said.get_nowait()]
+                    if key in self._running:
+                        found.append(self._event(key, message))
+                    key, message = self._said.get_nowait()
             if time.monotonic() - self._looked_at >= POLL_SECONDS:
                 found += self._of_gone_nodes()
                 self._look()

@@ -33,7 +33,7 @@ KILL_SECONDS = (
 )  # until the parent kills it; less than the parent has itself
 EXIT_SECONDS = 1.0  # between the end of a worker's pipe and the end of its process
 WAIT_SECONDS = 1.0  # between two updates of the remaining time
-KILLS_ALLOWED = 1  # by one task, after which it is not tried again
+KILLS_ALLOWED = 1  # a task that has killed more than so many processes is not tried again
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 Report = Callable[[Any], None]

@@ -368,7 +368,7 @@ def tracked_run(
 def is_in_a_hurry(error: BaseException) -> bool:
     """Whether not to wait for a server after this error: the process must exit soon, or the wait has just failed.
 
-    A cluster's scheduler runs beside its server.
+    So it has for a ClusterError: the scheduler and the server of a cluster are on one machine.
     """
     return isinstance(error, KeyboardInterrupt | SystemExit | RecordingError | ClusterError)
 

@@ -38,7 +38,8 @@ class Notes:
     """The notes of a study and its trials as they were not long ago.
 
     Optuna reads those of all trials at once, and each trial that is told wants to know whether a person has written a
-    note to it: with 5,000 trials that would be four fifths of the search's own work.
+    note to it: with 5,000 trials that would be four fifths of the search's own work. What a person has written since
+    the last reading is not seen, and overwritten.
     """
 
     def __init__(self, study: optuna.Study) -> None:
