@@ -10,6 +10,7 @@ import click
 
 from pipeline.cli.group import say
 from pipeline.cli.options import GroupedOption, LabCommand
+from pipeline.cluster.keys import Address, keys_folder, make_keys, netloc
 from pipeline.config import CorpusConfig
 from pipeline.errors import InputError
 from pipeline.support import signals
@@ -54,7 +55,6 @@ def pool_on(cluster: str, keys: str | None, text: CorpusConfig, workers: int | N
             "--workers can't be given with --cluster: the nodes say how many they have (tmlm node --workers)"
         )
     _check_installed()
-    from pipeline.cluster.keys import Address, keys_folder
 
     address = Address.read(cluster, keys_folder(keys))
     from pipeline.cluster import pool, texts
@@ -85,12 +85,11 @@ def cluster() -> None:
 
 @cluster.command("keys", cls=LabCommand)
 @click.argument("directory", metavar="[DIR]", default="")
-def make_keys(directory: str) -> None:
-    """Make the keys of a cluster: a certificate authority and a certificate, for each of its machines to have."""
-    from pipeline.cluster import keys
-
-    folder = keys.keys_folder(directory)
-    keys.make_keys(folder)
+def keys(directory: str) -> None:
+    """Make the keys of a cluster, for each of its machines to have; they are valid for a year."""
+    _check_installed()
+    folder = keys_folder(directory)
+    make_keys(folder)
     click.echo(
         f"{folder} has the keys; copy the folder to each machine of the cluster. Who has it may run code on all."
     )
@@ -118,7 +117,6 @@ def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, ke
     """
     _check_installed()
     from pipeline.cluster import processes
-    from pipeline.cluster.keys import Address, keys_folder, netloc
     from pipeline.tracking.store import root
 
     address = Address.to_serve(host, port, keys_folder(keys))
@@ -127,10 +125,11 @@ def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, ke
     folder.mkdir(parents=True, exist_ok=True)
     mlflow = f"http://{netloc(host, mlflow_port)}"
     commands = {
-        "scheduler": processes.scheduler_command(address, mlflow),
+        "scheduler": processes.scheduler_command(address),
         "MLflow server": processes.mlflow_command(host, mlflow_port, artifacts or str(folder / "artifacts")),
     }
     environment = {
+        processes.MLFLOW: mlflow,
         "MLFLOW_BACKEND_STORE_URI": store or f"sqlite:///{folder / 'mlflow.db'}",
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -153,7 +152,6 @@ def node(address: str, workers: int | None, once: bool, keys: str | None) -> Non
     """
     _check_installed()
     from pipeline.cluster import processes
-    from pipeline.cluster.keys import Address, keys_folder
     from pipeline.support.machine import usable_cores
     from pipeline.support.wording import counted
 

@@ -12,6 +12,7 @@ import webbrowser
 from collections.abc import Callable
 
 from pipeline.errors import InputError
+from pipeline.support import child
 from pipeline.support.code_digest import ROOT
 from pipeline.support.files import write_atomically
 from pipeline.tracking import records
@@ -63,12 +64,11 @@ def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int
 
 
 def _command(store: Store, port: int) -> list[str]:
-    command = [sys.executable, "-m", "pipeline.cli.ui_server", str(os.getpid())]
-    command += ["ui", "--host", links.HOST, "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
-    command += ["--uvicorn-opts", "--log-level warning"]  # no line for each request
+    words = ["ui", "--host", links.HOST, "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
+    words += ["--uvicorn-opts", "--log-level warning"]  # no line for each request
     if store.database is not None:
-        command += ["--default-artifact-root", str(store.database.parent)]
-    return command
+        words += ["--default-artifact-root", str(store.database.parent)]
+    return child.command("mlflow", *words)
 
 
 def _environment(store: Store) -> dict[str, str]:

@@ -1,13 +1,12 @@
-"""The keys of a cluster: a certificate authority and one certificate, which the scheduler, nodes and searches share.
+"""The keys of a cluster: one certificate, its own authority, which the scheduler, nodes and searches share.
 
-Whoever has them may run code on every machine of the cluster. The authority's own key is not kept: nobody can add a
-certificate later, and new keys replace all earlier ones.
+Whoever has them may run code on every machine of the cluster. They are valid for a year, as dask makes them.
 """
 
 import ipaddress
 import os
+import socket
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,10 +15,9 @@ import platformdirs
 
 from pipeline.errors import InputError
 
-CA_FILE, CERTIFICATE_FILE, KEY_FILE = FILES = ("ca.pem", "certificate.pem", "key.pem")
-NEITHER = (False,) * 4  # content commitment, encipherment of keys and data, key agreement
-VALID_DAYS = 3650
+FILES = ("certificate.pem", "key.pem")
 SCHEDULER_PORT = 8786
+CONNECT_SECONDS = 5.0
 
 
 def keys_folder(given: str | None = None) -> Path:
@@ -34,39 +32,14 @@ def has_keys(folder: Path) -> bool:
 
 def make_keys(folder: Path) -> None:
     """Make the keys, readable by their owner only. InputError if the folder has some already."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
+    from distributed import Security
 
     if present := [name for name in FILES if (folder / name).exists()]:
-        raise InputError(f"{folder} has {', '.join(present)} already; give another DIR, or remove them first")
-    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    ca_name, now = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tmlm cluster")]), datetime.now(UTC)
-
-    def certificate(name: str, public_key: ec.EllipticCurvePublicKey, is_ca: bool) -> bytes:
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        built = (
-            x509.CertificateBuilder(ca_name, subject, public_key, x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1))
-            .not_valid_after(now + timedelta(days=VALID_DAYS))
-            .add_extension(x509.BasicConstraints(ca=is_ca, path_length=0 if is_ca else None), critical=True)
-            .add_extension(x509.KeyUsage(not is_ca, *NEITHER, is_ca, is_ca, False, False), critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-        )
-        return built.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+        raise InputError(f"{folder} has {' and '.join(present)} already; give another DIR, or remove them first")
+    made = Security.temporary()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    contents = {
-        CA_FILE: certificate("tmlm cluster", ca_key.public_key(), is_ca=True),
-        CERTIFICATE_FILE: certificate("tmlm member", key.public_key(), is_ca=False),
-        KEY_FILE: private,
-    }
-    for name, content in contents.items():
-        with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    for name, content in zip(FILES, (made.tls_ca_file, made.tls_client_key), strict=True):
+        with os.fdopen(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(content)
 
 
@@ -79,7 +52,11 @@ class Address:
     keys: Path | None
 
     def __str__(self) -> str:
-        return f"{'tcp' if self.keys is None else 'tls'}://{netloc(self.host, self.port)}"
+        return f"{self.protocol}://{netloc(self.host, self.port)}"
+
+    @property
+    def protocol(self) -> str:
+        return "tcp" if self.keys is None else "tls"
 
     @classmethod
     def read(cls, text: str, keys: Path) -> "Address":
@@ -123,13 +100,21 @@ class Address:
 
         if self.keys is None:
             return None
-        ca, certificate, key = (str(self.keys / name) for name in FILES)
+        certificate, key = (str(self.keys / name) for name in FILES)
         of_each = {
             f"tls_{role}_{kind}": file
             for role in ("client", "scheduler", "worker")
             for kind, file in (("cert", certificate), ("key", key))
         }
-        return Security(require_encryption=True, tls_ca_file=ca, **of_each)
+        return Security(require_encryption=True, tls_ca_file=certificate, **of_each)
+
+    def why_not(self) -> str:
+        """Why nothing can be had from a scheduler: the system's reason if nothing answers at its address."""
+        try:
+            socket.create_connection((self.host, self.port), timeout=CONNECT_SECONDS).close()
+        except OSError as error:
+            return str(error)
+        return "what answers there is no scheduler, has other keys, or is too busy"
 
 
 def netloc(host: str, port: int) -> str:

@@ -5,6 +5,7 @@ tasks. If no node is left, the pool waits for one for NODES_SECONDS, and then ra
 """
 
 import logging
+import os
 import pickle
 import time
 from collections import defaultdict
@@ -22,6 +23,7 @@ from distributed.scheduler import KilledWorker
 
 from pipeline.cluster.keys import Address
 from pipeline.cluster.node import on_node
+from pipeline.cluster.processes import MLFLOW
 from pipeline.errors import ClusterError, UnfitNodeError
 from pipeline.support.workers import Event, Loss, Work
 
@@ -36,7 +38,6 @@ POLL_SECONDS = 1.0  # between two looks at the list of nodes
 ANSWER_SECONDS = 30.0  # for the scheduler to send that list, after which it counts as gone
 STOPPING_SECONDS = 1.5  # given to nodes to stop their trainings when the pool is left by an exception
 NODE_KILLS = 0.25  # of a node that is gone, which its trainings seldom cause: the fifth is too many
-MLFLOW = "tmlm-mlflow"  # the scheduler's metadata: the address of the MLflow server
 
 
 class Node(NamedTuple):
@@ -56,27 +57,16 @@ def connect(address: Address, seconds: float) -> Client:
     try:
         return Client(str(address), security=address.security(), timeout=seconds, set_as_default=False)
     except (OSError, TimeoutError) as error:
-        reason = _reason(error) or f"no answer in {seconds:.0f} seconds"
         raise ClusterError(
-            f"the scheduler {address} can't be reached ({reason}); check its address and the keys, or start it with: "
-            "tmlm cluster serve"
+            f"the scheduler {address} can't be reached ({address.why_not()}); check its address and the keys, or start "
+            "it with: tmlm cluster serve"
         ) from error
 
 
-def _reason(error: BaseException) -> str:
-    """The first of the errors that led to one, as far as they have words."""
-    while error.__cause__ is not None and str(error.__cause__):
-        error = error.__cause__
-    return " ".join(str(error).split())
-
-
 def mlflow_address(address: Address) -> str:
-    """The address of the cluster's MLflow server, which the scheduler knows."""
-    client = connect(address, CONNECT_SECONDS)
-    try:
-        found: str = client.get_metadata([MLFLOW], default="")
-    finally:
-        client.close()
+    """The address of the cluster's MLflow server, which the scheduler's environment has."""
+    with connect(address, CONNECT_SECONDS) as client:
+        found: str = client.run_on_scheduler(os.getenv, MLFLOW, "")
     if not found:
         raise ClusterError(f"the scheduler {address} knows no MLflow server: start it with tmlm cluster serve")
     return found

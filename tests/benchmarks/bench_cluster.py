@@ -200,11 +200,11 @@ def open_search(database: Path, corpus_config: CorpusConfig, sampler: Any) -> An
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[None]:
     """MLflow's server of a cluster, in use by this process."""
-    from pipeline.cluster.processes import QUIET, mlflow_command
+    from pipeline.cluster.processes import ENVIRONMENT, mlflow_command
     from tests.checkout import free_port
 
     port = free_port()
-    environment = {**os.environ, **QUIET, "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db"}
+    environment = {**os.environ, **ENVIRONMENT, "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db"}
     process = subprocess.Popen(mlflow_command(HOST, port, str(folder / "artifacts")), env=environment, cwd=folder)
     os.environ["MLFLOW_TRACKING_URI"] = address = f"http://{HOST}:{port}"
     try:
@@ -380,7 +380,7 @@ def tasks(tasks: int, nodes: int, slots: int, processes: int, seconds: float) ->
     """Print what tasks cost that do nothing, or last ``seconds``."""
     from pipeline.cluster.keys import Address, make_keys
     from pipeline.cluster.pool import DaskPool
-    from pipeline.cluster.processes import QUIET, node_command, scheduler_command
+    from pipeline.cluster.processes import ENVIRONMENT, node_command, scheduler_command
     from tests.checkout import free_port
     from tests.cluster.works import nothing, work
 
@@ -388,8 +388,8 @@ def tasks(tasks: int, nodes: int, slots: int, processes: int, seconds: float) ->
         keys = Path(home) / "keys"
         make_keys(keys)
         at = Address.to_serve(HOST, free_port(), keys)
-        environment = {**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
-        commands = [scheduler_command(at, "http://none")]
+        environment = {**os.environ, **ENVIRONMENT, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+        commands = [scheduler_command(at)]
         if processes:
             each = nodes // processes
             this = [sys.executable, "-m", "tests.benchmarks.bench_cluster", "simulate", str(at), str(keys)]

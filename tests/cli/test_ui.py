@@ -97,7 +97,7 @@ def test_starting_the_ui_does_not_show_the_password(secret_database, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(subprocess, "Popen", Server)
         printed = said("ui")
-    assert Server.command[1:4] == ["-m", "pipeline.cli.ui_server", str(os.getpid())]
+    assert Server.command[1:4] == ["-m", "pipeline.support.child", str(os.getpid())]
     assert "Starting the MLflow UI on postgresql+standin://***@host/db" in printed
     assert "secret" not in printed
     assert "secret" not in " ".join(Server.command), "every user of the machine may read a command line"
@@ -111,9 +111,9 @@ def test_the_server_does_not_outlive_a_killed_ui(tmp_path):
     server = "import os, sys, time; print(os.getpid(), *sys.argv[1:], flush=True); time.sleep(300)"
     (tmp_path / "mlflow" / "__main__.py").write_text(server)
     script = (
-        "import os, subprocess, sys\n"
-        "subprocess.Popen([sys.executable, '-m', 'pipeline.cli.ui_server', str(os.getpid()), 'ui', '--port', '1'])"
-        ".wait()"
+        "import subprocess\n"
+        "from pipeline.support import child\n"
+        "subprocess.Popen(child.command('mlflow', 'ui', '--port', '1')).wait()"
     )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     with subprocess.Popen(

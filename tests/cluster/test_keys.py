@@ -11,15 +11,11 @@ from pipeline.errors import InputError
 def test_keys_are_readable_by_their_owner_only(keys):
     assert {stat.S_IMODE((keys / name).stat().st_mode) for name in FILES} == {0o600}
     assert stat.S_IMODE(keys.stat().st_mode) == 0o700
-
-
-def test_the_key_of_the_authority_is_not_kept(keys):
-    assert "PRIVATE KEY" not in (keys / "ca.pem").read_text()
     assert sorted(path.name for path in keys.iterdir()) == sorted(FILES)
 
 
 def test_keys_are_never_overwritten(keys):
-    with pytest.raises(InputError, match=r"has ca.pem, certificate.pem, key.pem already; give another DIR"):
+    with pytest.raises(InputError, match=r"has certificate.pem and key.pem already; give another DIR"):
         make_keys(keys)
 
 

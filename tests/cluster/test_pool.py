@@ -13,7 +13,7 @@ pytest.importorskip("distributed", reason="the extra `cluster` is not installed"
 from pipeline.cluster import pool as pool_module
 from pipeline.cluster.keys import Address
 from pipeline.cluster.pool import NODE_KILLS, DaskPool, mlflow_address
-from pipeline.cluster.processes import QUIET, node_command, scheduler_command
+from pipeline.cluster.processes import ENVIRONMENT, MLFLOW, node_command, scheduler_command
 from pipeline.errors import ClusterError
 from pipeline.support.workers import Event
 from tests.checkout import ROOT, free_port
@@ -31,10 +31,15 @@ class Processes:
     def __init__(self, keys):
         self.address = Address.to_serve("127.0.0.1", free_port(), keys)
         self._running: list[subprocess.Popen] = []
-        self.scheduler = self.start(scheduler_command(self.address, STORE))
+        self.scheduler = self.start(scheduler_command(self.address))
 
     def start(self, command):
-        environment = {**os.environ, **QUIET, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
+        environment = {
+            **os.environ,
+            **ENVIRONMENT,
+            MLFLOW: STORE,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]),
+        }
         self._running.append(subprocess.Popen(command, env=environment, cwd=ROOT))
         return self._running[-1]
 
@@ -162,7 +167,7 @@ def test_a_scheduler_that_comes_back_is_used_again(processes):
         pool.events(10)
         processes.scheduler.kill()
         processes.scheduler.wait()
-        processes.start(scheduler_command(processes.address, STORE))
+        processes.start(scheduler_command(processes.address))
         event = until_the_end(pool, seconds=40)[-1]
         assert (event.kind, event.value.kills) == ("lost", 0)
         processes.node()  # as its supervisor does

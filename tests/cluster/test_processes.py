@@ -10,7 +10,6 @@ from pipeline.cluster import processes
 from pipeline.cluster.keys import Address
 from pipeline.cluster.processes import check_can_listen
 from pipeline.errors import ClusterError, InputError
-from pipeline.support import signals
 from tests.checkout import free_port
 from tests.cli.commands import run
 
@@ -56,13 +55,12 @@ def test_a_scheduler_that_is_not_there_is_reported_with_the_systems_reason():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("is_there", "reason"), [(False, "Connection refused"), (True, "what answers there has other keys")]
+    ("is_there", "reason"), [(False, "Connection refused"), (True, "what answers there is no scheduler")]
 )
 def test_a_node_that_can_not_join_says_why(monkeypatch, is_there, reason):
     pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
     monkeypatch.setattr(processes, "GONE_SECONDS", 1.0)
-    monkeypatch.setattr(signals, "install", lambda parent: None)
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         address = Address("127.0.0.1", server.getsockname()[1] if is_there else free_port(), None)
         with pytest.raises(SystemExit, match=f"The scheduler {address} can't be reached .*{reason}"):
-            processes.main("1", "node", str(address), "", "1")
+            processes.main(str(address), "", "1")

@@ -50,7 +50,7 @@ def busy_core() -> Iterator[None]:
 
 def signal_mlflow(cluster: Cluster, signum: int) -> None:
     """Send a signal to all processes of MLflow's server."""
-    (pid,) = cluster.head.kill("ui_server", 0, of=cluster.served)
+    (pid,) = cluster.head.kill("child", 0, of=cluster.served)
     os.killpg(pid, signum)
 
 
@@ -237,7 +237,7 @@ def test_a_postgresql_that_is_restarted_loses_nothing_and_its_password_is_nowher
     search = cluster.search()
     cluster.wait_for(is_running_on("n1"))
     arguments = cluster.head.run("ps", "-ww", "-e", "-o", "args").stdout
-    assert "ui_server" in arguments
+    assert "mlflow" in arguments
     cluster.database.restart()
     cluster.check_complete(search)
     said = [machine.log.read_text() for machine in cluster.machines.values()]
