@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -80,6 +81,15 @@ def test_a_node_leaves_and_another_one_joins_while_a_search_runs(three):
     assert left["status"] == "FINISHED", "resumed on another node"
     assert re.search(r"A training was lost: the node n1 has stopped it$", three.head.log.read_text(), re.M)
     assert three.machines["n1"].running[0].wait(timeout=10) == 143
+
+
+@pytest.mark.parametrize("three", [1], indirect=True)
+def test_of_two_nodes_the_faster_one_trains_more_and_nothing_is_lost(three):
+    with three.machines["n2"].slowed_down(0.25):
+        search = three.search("--trials", "12", "--epochs", "60")
+        finished = three.check_complete(search, trials=12)
+    done = Counter(run["tags"]["process.host"] for run in finished)
+    assert done["n1"] > done["n2"] > 0
 
 
 def curves(database: Path) -> dict[tuple[str, int], float]:
