@@ -117,6 +117,7 @@ def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, ke
     """
     _check_installed()
     from pipeline.cluster import processes
+    from pipeline.tracking import server
     from pipeline.tracking.store import root
 
     address = Address.to_serve(host, port, keys_folder(keys))
@@ -124,16 +125,13 @@ def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, ke
     folder = root() / "mlruns" / "cluster"
     folder.mkdir(parents=True, exist_ok=True)
     mlflow = f"http://{netloc(host, mlflow_port)}"
+    proxied = ["--artifacts-destination", artifacts or str(folder / "artifacts")]
+    proxied += ["--allowed-hosts", netloc(host, mlflow_port)]
     commands = {
         "scheduler": processes.scheduler_command(address),
-        "MLflow server": processes.mlflow_command(host, mlflow_port, artifacts or str(folder / "artifacts")),
+        "MLflow server": server.command("server", host, mlflow_port, 2, *proxied),
     }
-    environment = {
-        processes.MLFLOW: mlflow,
-        "MLFLOW_BACKEND_STORE_URI": store or f"sqlite:///{folder / 'mlflow.db'}",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
+    environment = {**server.environment(store or f"sqlite:///{folder / 'mlflow.db'}"), processes.MLFLOW: mlflow}
     click.echo(f"scheduler: {address}\nmlflow: {mlflow}")
     click.echo(f"join: tmlm node {address} --workers N\nsearch: tmlm search --cluster {address}")
     signals.disable_deadline()

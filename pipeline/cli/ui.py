@@ -12,10 +12,9 @@ import webbrowser
 from collections.abc import Callable
 
 from pipeline.errors import InputError
-from pipeline.support import child
 from pipeline.support.code_digest import ROOT
 from pipeline.support.files import write_atomically
-from pipeline.tracking import records
+from pipeline.tracking import records, server
 from pipeline.tracking.references import NoSuchRunError, run_id_of
 from pipeline.tracking.store import Store, client, setup, shown, store_errors, tag_experiment
 from pipeline.tracking.ui import links, views
@@ -39,9 +38,9 @@ def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int
     if link is not None and links.is_running(store):
         _open(link, write_line)
         return 0
-    if server := links.server_address(store.uri):
+    if address := links.server_address(store.uri):
         raise InputError(
-            f"MLFLOW_TRACKING_URI names a tracking server, which has its own UI: open {server}, or unset the variable "
+            f"MLFLOW_TRACKING_URI names a tracking server, which has its own UI: open {address}, or unset the variable "
             "to start one on this machine's own store"
         )
     port = links.free_port(port)
@@ -64,22 +63,13 @@ def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int
 
 
 def _command(store: Store, port: int) -> list[str]:
-    words = ["ui", "--host", links.HOST, "--port", str(port), "--workers", "1", "--no-serve-artifacts"]
-    words += ["--uvicorn-opts", "--log-level warning"]  # no line for each request
-    if store.database is not None:
-        words += ["--default-artifact-root", str(store.database.parent)]
-    return child.command("mlflow", *words)
+    root = [] if store.database is None else ["--default-artifact-root", str(store.database.parent)]
+    return server.command("ui", links.HOST, port, 1, "--no-serve-artifacts", *root)
 
 
 def _environment(store: Store) -> dict[str, str]:
-    return {
-        **os.environ,
-        "MLFLOW_BACKEND_STORE_URI": store.uri,  # not on the command line, which every user can read
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "PYTHONWARNINGS": "ignore",  # of MLflow's own code
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-    }
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, **server.environment(store.uri), "PYTHONPATH": path}
 
 
 def _answers(process: "subprocess.Popen[bytes]", port: int, store: Store) -> bool:

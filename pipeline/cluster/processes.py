@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.cluster.keys import FILES, Address, netloc
+from pipeline.cluster.keys import FILES, Address
 from pipeline.errors import InputError
 from pipeline.support import child, signals
 from pipeline.support.progress import write_line
@@ -51,13 +51,6 @@ def scheduler_command(address: Address) -> list[str]:
         certificate, key = (str(address.keys / name) for name in FILES)
         words += ["--tls-ca-file", certificate, "--tls-cert", certificate, "--tls-key", key]
     return child.command("dask", *words, "--no-dashboard", "--dashboard-address", HTTP)
-
-
-def mlflow_command(host: str, port: int, artifacts: str) -> list[str]:
-    """MLflow's server; its database is given by MLFLOW_BACKEND_STORE_URI, which no other user can read."""
-    words = ["server", "--host", host, "--port", str(port), "--workers", "2", "--artifacts-destination", artifacts]
-    words += ["--allowed-hosts", netloc(host, port), "--uvicorn-opts", "--log-level warning"]
-    return child.command("mlflow", *words)
 
 
 def node_command(address: Address, slots: int) -> list[str]:

@@ -200,12 +200,13 @@ def open_search(database: Path, corpus_config: CorpusConfig, sampler: Any) -> An
 @contextmanager
 def mlflow_server(folder: Path) -> Iterator[None]:
     """MLflow's server of a cluster, in use by this process."""
-    from pipeline.cluster.processes import ENVIRONMENT, mlflow_command
+    from pipeline.tracking import server
     from tests.checkout import free_port
 
     port = free_port()
-    environment = {**os.environ, **ENVIRONMENT, "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db"}
-    process = subprocess.Popen(mlflow_command(HOST, port, str(folder / "artifacts")), env=environment, cwd=folder)
+    environment = {**os.environ, **server.environment(f"sqlite:///{folder}/mlflow.db")}
+    command = server.command("server", HOST, port, 2, "--artifacts-destination", str(folder / "artifacts"))
+    process = subprocess.Popen(command, env=environment, cwd=folder)
     os.environ["MLFLOW_TRACKING_URI"] = address = f"http://{HOST}:{port}"
     try:
         for _ in range(600):
