@@ -91,7 +91,7 @@ def keys(directory: str) -> None:
     folder = keys_folder(directory)
     make_keys(folder)
     click.echo(
-        f"{folder} has the keys; copy the folder to each machine of the cluster. Whoever has it can run code on all of them."
+        f"{folder} has the keys; copy it to each machine of the cluster. Whoever has it can run code on all of them."
     )
 
 
