@@ -111,7 +111,7 @@ def search(
     with study_lock(config), storage_errors(config):
         close_the_dead(store.setup())
         study = Search(config, space, corpus, corpus_config)
-        study.check_store(store.identity(), runs.has_run)
+        study.check_store(store.identity(), records.has_run)
         earlier = records.ended_run(study.parent) if study.parent else None
         if lost := study.close_the_dead(elsewhere=earlier is not None):
             say(f"Resuming trials whose process died: {', '.join(map(str, lost))}")
@@ -126,7 +126,7 @@ def _parent(study: Search, earlier: RecordedRun | None) -> Iterator[TrackedRun]:
     name, tags = f"search-{study.config.study_name}", {**corpus_tags(study.corpus), "study": study.config.study_name}
     with parent_run("search", name, tags, earlier) as run:
         if earlier is None:
-            study.check_store(store.identity(), runs.has_run)  # of two that start it at once, the second is refused
+            study.check_store(store.identity(), records.has_run)  # of two that start it at once, the second is refused
             study.parent = run.id
         view = views.search(study.config.study_name, study.corpus.label, run.id)
         store.tag_experiment(run.store.experiment_id, dict([view.tag]))

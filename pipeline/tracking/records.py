@@ -4,6 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,8 @@ from pipeline.tracking.relocation import is_elsewhere, local_path
 
 RecordedRun = Run  # the type's name for packages that must not import mlflow
 
+NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow answers to an unknown run id
+
 RESULT_FILE = "result.json"  # a step's result, among the artifacts of its run
 
 COSTS_FILE = "costs.json"  # of a training: mean costs of blocks of the held-out texts
@@ -57,13 +60,26 @@ def figures(run: Run) -> dict[str, float]:
     return with_new_names(run.data.metrics)
 
 
+def find_run(run_id: str) -> Run | None:
+    """Get a run, deleted or not; None if the store has no such run. Raises as ``store_errors`` does."""
+    with store_errors():
+        try:
+            return MlflowClient().get_run(run_id)
+        except MlflowException as error:
+            if error.error_code not in NO_SUCH_RUN:
+                raise
+            return None
+
+
+def has_run(run_id: str) -> bool:
+    """Whether the store has such a run, deleted or not. Raises as ``store_errors`` does."""
+    return find_run(run_id) is not None
+
+
 def ended_run(run_id: str) -> Run | None:
     """Get a run to reopen; None if it is missing or deleted. InputError if it is RUNNING."""
-    try:
-        run = MlflowClient().get_run(run_id)
-    except MlflowException:
-        return None
-    if run.info.lifecycle_stage != "active":
+    run = find_run(run_id)
+    if run is None or run.info.lifecycle_stage != "active":
         return None
     if run.info.status == "RUNNING":
         where = f"pid {tag(run, 'process.pid')} on {tag(run, 'process.host')}"
@@ -76,11 +92,10 @@ def ended_run(run_id: str) -> Run | None:
 
 def resumable_run(run_id: str) -> Run:
     """Get a training to resume. InputError if it is missing, deleted, RUNNING, moved away or not a training."""
-    try:
-        run = MlflowClient().get_run(run_id)
-    except MlflowException:
+    run = find_run(run_id)
+    if run is None:
         where = shown(mlflow.get_tracking_uri())
-        raise InputError(f"--resume {run_id} is no run of {where}; give a training's run id") from None
+        raise InputError(f"--resume {run_id} is no run of {where}; give a training's run id")
     tags, name = tags_of(run), run.info.run_name
     if run.info.lifecycle_stage != "active":
         raise InputError(f"--resume {run_id} ({name}) was deleted; restore it first: mlflow runs restore -r {run_id}")
@@ -283,10 +298,10 @@ def _latest(*conditions: str) -> str | None:
 def run_of(run_id: str) -> Run:
     """Get a run; InputError if there is none with this id."""
     setup()
-    try:
-        return MlflowClient().get_run(run_id)
-    except MlflowException:
-        raise InputError(f"{run_id} is no run of {shown(mlflow.get_tracking_uri())}; give a run id") from None
+    run = find_run(run_id)
+    if run is None:
+        raise InputError(f"{run_id} is no run of {shown(mlflow.get_tracking_uri())}; give a run id")
+    return run
 
 
 def training_of(reference: str) -> Run:
@@ -306,7 +321,7 @@ def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
         return None
     try:
         return run_id, json.loads(read_text(run_id, RESULT_FILE))
-    except (MlflowException, OSError):  # its artifacts are gone, so it can't be reused
+    except (MlflowException, OSError, ValueError):  # its artifacts are gone or damaged, so it can't be reused
         return None
 
 
@@ -398,10 +413,12 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
 
 def _run_of_model(model: str) -> Run:
     """The run that MODEL names. Raises InputError if there is none."""
-    try:
-        return MlflowClient().get_run(run_id_of(model, "MODEL "))
-    except (MlflowException, NoSuchRunError):
+    run = None
+    with suppress(NoSuchRunError):
+        run = find_run(run_id_of(model, "MODEL "))
+    if run is None:
         raise InputError(
             f"MODEL {model} is neither a run of {shown(mlflow.get_tracking_uri())} nor a file; "
             f"give {FORMS}, the path of a checkpoint, or a models:/ address"
-        ) from None
+        )
+    return run

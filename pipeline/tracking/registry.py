@@ -22,7 +22,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RecordingError
 from pipeline.support.markdown import markdown_table, plain
-from pipeline.tracking.records import figures, tag
+from pipeline.tracking.records import figures, find_run, tag
 
 REGISTERED_MODEL = "time-machine-lm"
 
@@ -123,7 +123,7 @@ def _aliases_of_others(client: MlflowClient, owner: Owner, aliases: Iterable[str
     versions, others = client.get_registered_model(REGISTERED_MODEL).aliases, {}
     for alias in aliases:
         if alias in versions:
-            theirs = _owner(_run_of(client, client.get_model_version(REGISTERED_MODEL, versions[alias])))
+            theirs = _owner(_run_of(client.get_model_version(REGISTERED_MODEL, versions[alias])))
             if theirs is None:
                 others[alias] = f"version {versions[alias]}, a model of no study"
             elif not theirs.has_same_models(owner):
@@ -131,14 +131,9 @@ def _aliases_of_others(client: MlflowClient, owner: Owner, aliases: Iterable[str
     return others
 
 
-def _run_of(client: MlflowClient, version: ModelVersion) -> Run | None:
+def _run_of(version: ModelVersion) -> Run | None:
     """The run that trained a version; None if it is gone, or if the version was registered without one."""
-    try:
-        return client.get_run(version.run_id) if version.run_id else None
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return None
+    return find_run(version.run_id) if version.run_id else None
 
 
 def _owner(run: Run | None) -> Owner | None:
@@ -172,7 +167,7 @@ def _describe_registered_model(client: MlflowClient) -> None:
 
 def _facts(client: MlflowClient, number: int) -> tuple[str, ...]:
     """Model, text, study, perplexity, MACs and day of the training of a version."""
-    run = _run_of(client, client.get_model_version(REGISTERED_MODEL, str(number)))
+    run = _run_of(client.get_model_version(REGISTERED_MODEL, str(number)))
     if run is None:
         return ("",) * 6
     values = figures(run)

@@ -43,7 +43,6 @@ from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.http_dataset_source import HTTPDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric, Param, Run, RunStatus
-from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import ClusterError, InputError, RecordingError
@@ -55,7 +54,7 @@ from pipeline.tracking import final_status
 from pipeline.tracking.liveness import IDENTITY, close_the_dead
 from pipeline.tracking.logged_model import log_model
 from pipeline.tracking.names import recorded_tag, recorded_tags, with_bare_names
-from pipeline.tracking.records import artifact_path, resumable_run, tag
+from pipeline.tracking.records import artifact_path, find_run, resumable_run, tag
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import command
@@ -304,10 +303,9 @@ def tag_failure(run_id: str, stage: str, reason: str) -> None:
 
 def begun_run(run_id: str) -> Run:
     """Get the run that MLFLOW_RUN_ID names. InputError if it is missing or has ended."""
-    try:
-        run = MlflowClient().get_run(run_id)
-    except MlflowException:
-        raise InputError(f"MLFLOW_RUN_ID {run_id} is no run of {shown(mlflow.get_tracking_uri())}; unset it") from None
+    run = find_run(run_id)
+    if run is None:
+        raise InputError(f"MLFLOW_RUN_ID {run_id} is no run of {shown(mlflow.get_tracking_uri())}; unset it")
     if run.info.status != "RUNNING":
         raise InputError(f"MLFLOW_RUN_ID names {run.info.run_name}, which has ended ({run.info.status}); unset it")
     return run
@@ -420,18 +418,6 @@ def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
     for outdated in before.data.tags.keys() & {"failure", "stopped", *renamed}:
         client.delete_tag(run_id, outdated)
     return TrackedRun(store, active, name, is_resumed=True)
-
-
-def has_run(run_id: str) -> bool:
-    """Whether the store has such a run, deleted or not. Raises as ``store_errors`` does."""
-    with store_errors():
-        try:
-            MlflowClient().get_run(run_id)
-        except MlflowException as error:
-            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-                raise
-            return False
-    return True
 
 
 def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:

@@ -104,16 +104,17 @@ def leave_out_repeats(parent: str, counted: Collection[str]) -> None:
     A node that was cut off from its cluster may finish a training that another node has repeated meanwhile. FAILED runs
     are in no list of finished trainings; the tag duplicate_of names the one that counts. Trainings that are RUNNING
     although the run needs no more of them have lost their process, or could not record their end: they are closed.
+    Raises as ``store_errors`` does.
     """
-    close_nested(parent, lambda run: True, "its end was not recorded, and it was not needed any more")
-    kept: dict[str, str] = {}
-    for run in sorted(records.finished_in_run(parent), key=lambda run: run.info.run_id not in counted):
-        run_id, key = run.info.run_id, records.tag(run, "step_key")
-        if (first := kept.setdefault(key or run_id, run_id)) != run_id:
-            set_tags(
-                run_id, {"duplicate_of": first, "failure": f"a duplicate: the run {first} of the same training counts"}
-            )
-            client().set_terminated(run_id, "FAILED", run.info.end_time)
+    with store_errors():
+        close_nested(parent, lambda run: True, "its end was not recorded, and it was not needed any more")
+        kept: dict[str, str] = {}
+        for run in sorted(records.finished_in_run(parent), key=lambda run: run.info.run_id not in counted):
+            run_id, key = run.info.run_id, records.tag(run, "step_key")
+            if (first := kept.setdefault(key or run_id, run_id)) != run_id:
+                reason = f"a duplicate: the run {first} of the same training counts"
+                set_tags(run_id, {"duplicate_of": first, "failure": reason})
+                client().set_terminated(run_id, "FAILED", run.info.end_time)
 
 
 def _as_it_is_now(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
