@@ -10,7 +10,7 @@ import click
 
 from pipeline.cli.group import say
 from pipeline.cli.options import GroupedOption, LabCommand
-from pipeline.cluster.keys import Address, keys_folder, make_keys, netloc
+from pipeline.cluster.keys import SCHEDULER_PORT, Address, keys_folder, make_keys, netloc
 from pipeline.config import CorpusConfig
 from pipeline.errors import InputError
 from pipeline.support import signals
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pipeline.support.workers import MakePool
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+PORT = click.IntRange(1, 65535)
 
 KEYS_HELP = "Folder of the cluster's keys.  [default: $TMLM_CLUSTER_KEYS, else one in the user's configuration folder]"
 
@@ -67,7 +69,7 @@ def pool_on(cluster: str, keys: str | None, text: CorpusConfig, workers: int | N
             f"MLFLOW_TRACKING_URI is {masked(own)}, but the cluster records in {store}: give the command again with "
             f"MLFLOW_TRACKING_URI={store}"
         )
-    os.environ.setdefault("MLFLOW_TRACKING_URI", store)
+    os.environ["MLFLOW_TRACKING_URI"] = own or store
     return lambda count: pool.DaskPool(address, do, partial(texts.provide, texts.send(text, store)))
 
 
@@ -97,8 +99,8 @@ def keys(directory: str) -> None:
 
 @cluster.command(cls=LabCommand)
 @click.option("--host", required=True, help="Address of the one interface to listen on.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8786, show_default=True, help="Port of the scheduler.")
-@click.option("--mlflow-port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port of MLflow.")
+@click.option("--port", type=PORT, default=SCHEDULER_PORT, show_default=True, help="Port of the scheduler.")
+@click.option("--mlflow-port", type=PORT, default=5000, show_default=True, help="Port of MLflow.")
 @click.option(
     "--store",
     default="",

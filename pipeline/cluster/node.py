@@ -27,8 +27,8 @@ def do_pickled(task: bytes, report: Report) -> bytes:
 def on_node(task: bytes, topic: str, key: str) -> bytes:
     """Do one task, as dask calls it; its messages go to the topic.
 
-    Returns the kind, value and pid of the event that ended it, pickled; b"" if it was stopped because nobody wants its
-    result any more, or because this node is closing.
+    Returns the kind and value of the event that ended it, the value's cause (of an exception) and the pid, pickled; b""
+    if it was stopped because nobody wants its result any more, or because this node is closing.
     """
     from distributed import get_worker
 
@@ -41,7 +41,8 @@ def on_node(task: bytes, topic: str, key: str) -> bytes:
     while _is_wanted(node, key):
         for event in pool.events(POLL_SECONDS):
             if event.kind != "message":
-                return pickle.dumps((event.kind, event.value, event.pid))
+                cause = getattr(event.value, "__cause__", None)  # which pickle leaves out
+                return pickle.dumps((event.kind, event.value, cause, event.pid))
             if time.monotonic() - said >= REPORT_SECONDS:
                 said = time.monotonic()
                 node.log_event(topic, (key, event.value))

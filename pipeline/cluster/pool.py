@@ -179,9 +179,11 @@ class DaskPool:
             return self._refuse(running, f"{type(error).__name__}: {error}")
         if not answer:
             return _lost(running, f"the node {host} has stopped it")
-        kind, value, pid = pickle.loads(answer)
+        kind, value, cause, pid = pickle.loads(answer)
         if kind == "failed" and isinstance(value, UnfitNodeError):
             return self._refuse(running, str(value))
+        if isinstance(value, Exception):
+            value.__cause__ = cause
         if kind == "lost":
             return _lost(running, f"{value.reason}, on {host}", value.kills)
         return Event(kind, task, pickle.loads(value) if kind == "done" else value, pid, host)
@@ -236,6 +238,7 @@ class DaskPool:
         self._look()
         while not self._nodes:
             if time.monotonic() > until:
+                self._close()
                 refused = "".join(f"; {host} was refused: {reason}" for host, reason in self._refused.items())
                 raise ClusterError(
                     f"the cluster {self._address} has had no node for {NODES_SECONDS:.0f} seconds{refused}. What is "

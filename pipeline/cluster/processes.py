@@ -114,7 +114,13 @@ async def _take_tasks(address: Address, slots: int, folder: str) -> None:
         local_directory=folder,
     )
 
+    joining = asyncio.current_task()
+    assert joining is not None
+
     async def leave() -> None:
+        if node.status in (Status.init, Status.starting):
+            joining.cancel()
+            return
         node.status = Status.closing_gracefully  # it gets no more tasks, and stops those that it has
         while node.state.executing:
             await asyncio.sleep(POLL_SECONDS)
@@ -134,6 +140,8 @@ def main(address: str, keys: str, slots: str) -> None:
     with tempfile.TemporaryDirectory(prefix="tmlm-node-") as folder:
         try:
             asyncio.run(_take_tasks(at, int(slots), folder))
+        except asyncio.CancelledError:  # stopped before it has joined
+            return
         except (OSError, TimeoutError):
             sys.exit(f"The scheduler {at} can't be reached ({at.why_not()}).")
 

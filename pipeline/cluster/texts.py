@@ -1,8 +1,10 @@
 """What a node has to have before it trains: the text of the search, the same code, and the address of the store.
 
-The text travels in prepared form among the artifacts of the parent run, and is found again by its digest.
+The text travels in prepared form among the artifacts of the parent run. Its facts, with its digests, travel with each
+task, so that only that text is accepted.
 """
 
+import json
 import os
 from dataclasses import dataclass, replace
 from functools import cache
@@ -10,23 +12,22 @@ from functools import cache
 from pipeline.config import CorpusConfig
 from pipeline.errors import TmlmError, UnfitNodeError
 from pipeline.support.code_digest import code_digest
-from pipeline.text.corpus import FACTS_FILE, IDS_FILE, adopt, kept_corpus, load_corpus, pin
+from pipeline.text.corpus import FACTS_FILE, IDS_FILE, Corpus, adopt, kept_corpus, load_corpus, pin
 
 FOLDER = "text"  # among the artifacts of the parent run
-CODE = "pipeline.training.experiment"  # the module that trains
+CODE = "pipeline.stages.train"  # the module that trains and records
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What the tasks of a command need: the store's address, the run that has the text, the text, and the code."""
+    """What the tasks of a command need: the store's address, the run that has the text, the text's facts, the code."""
 
     store: str
     run_id: str
     config: CorpusConfig
-    name: str
     source: str
     is_fallback: bool
-    corpus_sha256: str
+    facts: str
     code: str
 
 
@@ -38,26 +39,30 @@ def send(config: CorpusConfig, store: str) -> Needs:
     if not run.has(f"{FOLDER}/{FACTS_FILE}"):
         for name in (IDS_FILE, FACTS_FILE):  # the facts last: they say that the text is whole
             run.file(corpus.folder / name, FOLDER)
-    text = corpus.name, corpus.source, corpus.is_fallback, corpus.corpus_sha256
-    return Needs(store, run.id, config, *text, code_digest(CODE))
+    facts = (corpus.folder / FACTS_FILE).read_text()
+    return Needs(store, run.id, config, corpus.source, corpus.is_fallback, facts, code_digest(CODE))
+
+
+def provide(needs: Needs) -> None:
+    """Get everything for the task that follows in this process. Raises UnfitNodeError if that is not possible."""
+    os.environ["MLFLOW_TRACKING_URI"] = needs.store
+    pin(needs.config, _text(needs))  # each time: the process may have done a task of another command before
 
 
 @cache
-def provide(needs: Needs) -> None:
-    """Get everything for the tasks that follow in this process. Raises UnfitNodeError if that is not possible."""
-    os.environ["MLFLOW_TRACKING_URI"] = needs.store
+def _text(needs: Needs) -> Corpus:
+    """The text of a command, from the cache or from its run."""
     if (own := code_digest(CODE)) != needs.code:
         raise UnfitNodeError(f"its code ({own}) is not that of the command ({needs.code}); install the same version")
     from pipeline.tracking import records, store
 
-    text = needs.name, needs.source, needs.config.alphabet, needs.corpus_sha256
-    corpus = kept_corpus(*text)
+    facts = json.loads(needs.facts)
+    corpus = kept_corpus(facts["name"], needs.source, facts["alphabet"], facts["corpus_sha256"])
     if corpus is None:
         try:
             store.setup()
-            adopt(records.download_artifact(f"runs:/{needs.run_id}/{FOLDER}"))
-        except (TmlmError, *store.REFUSALS, ValueError, KeyError) as error:
+            folder = records.download_artifact(f"runs:/{needs.run_id}/{FOLDER}")
+            corpus = adopt(facts, (folder / IDS_FILE).read_bytes(), needs.source)
+        except (TmlmError, *store.REFUSALS, ValueError) as error:
             raise UnfitNodeError(f"the text can't be had from {store.shown(needs.store)}: {error}") from error
-        if (corpus := kept_corpus(*text)) is None:
-            raise UnfitNodeError(f"the text in run {needs.run_id} is not {needs.name} ({needs.corpus_sha256[:8]}...)")
-    pin(needs.config, replace(corpus, is_fallback=needs.is_fallback))
+    return replace(corpus, is_fallback=needs.is_fallback)

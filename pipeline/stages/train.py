@@ -23,7 +23,7 @@ from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomi
 from pipeline.support.markdown import plain
 from pipeline.support.progress import Progress, progress
 from pipeline.support.workers import Event, Workers
-from pipeline.text.corpus import Corpus, load_corpus
+from pipeline.text.corpus import Corpus, load_corpus, pinned
 from pipeline.text.downloads import public
 from pipeline.tracking import liveness, records, runs, store
 from pipeline.tracking.liveness import close_the_dead
@@ -482,9 +482,13 @@ class Shares(Progress):
         self._report(min(1.0, self._done / self._total))
 
 
-@cache
+_loaded = cache(load_corpus)
+
+
 def _corpus_of_task(config: CorpusConfig) -> Corpus:
-    return load_corpus(config)
+    """The text of a task: the one that a cluster's node has pinned for it, else it is loaded, once in a process."""
+    corpus = pinned(config)
+    return _loaded(config) if corpus is None else corpus
 
 
 def do(task: TrainingTask | TimingTask, report: Callable[[float], None]) -> dict[str, Any] | Timing:

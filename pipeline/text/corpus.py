@@ -207,16 +207,22 @@ def pin(config: CorpusConfig, corpus: Corpus) -> None:
     _pinned[config] = corpus
 
 
-def adopt(folder: Path) -> None:
-    """Put a text that another machine has prepared into the cache, from the folder with its ids and facts."""
-    facts = json.loads((folder / FACTS_FILE).read_bytes())
-    name = f"{facts['name'][:NAME_CHARS]}-{facts['alphabet']}-sent-{facts['ids_sha256'][:16]}"
+def pinned(config: CorpusConfig) -> Corpus | None:
+    """The text that is pinned for a configuration."""
+    return _pinned.get(config)
+
+
+def adopt(facts: dict[str, Any], ids: bytes, source: str) -> Corpus:
+    """Put a text that another machine has prepared into the cache. ValueError if the ids are not those of its facts."""
+    if hashlib.sha256(ids).hexdigest() != facts["ids_sha256"]:
+        raise ValueError(f"the ids are not those of the text {facts['name']} ({facts['corpus_sha256'][:8]}...)")
+    folder = prepared_dir() / f"{facts['name'][:NAME_CHARS]}-{facts['alphabet']}-sent-{facts['ids_sha256'][:16]}"
     with _writing_cache():
-        target = prepared_dir() / name
-        target.mkdir(parents=True, exist_ok=True)
-        with FileLock(target / "lock"):
-            for file in (IDS_FILE, FACTS_FILE):
-                write_atomically(target / file, (folder / file).read_bytes())
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            write_atomically(folder / IDS_FILE, ids)
+            write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
+    return _mapped(folder, facts, source)
 
 
 def prepared_dir() -> Path:

@@ -333,7 +333,7 @@ class Idle:
         while (left := until - time.monotonic()) > 0:
             time.sleep(min(left, 1.0))
             get_worker().log_event(topic, (key, 0.5))
-        return pickle.dumps(("done", pickle.dumps(None), os.getpid()))
+        return pickle.dumps(("done", pickle.dumps(None), None, os.getpid()))
 
 
 def simulate(address: str, keys: str, first: int, count: int, slots: int, seconds: float) -> None:

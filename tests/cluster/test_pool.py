@@ -91,6 +91,7 @@ def test_an_exception_and_a_death_end_one_task_each_and_the_node_goes_on(process
             ends.append(until_the_end(pool)[-1])
     assert [event.kind for event in ends] == ["failed", "lost", "done"]
     assert str(ends[0].value) == "no"
+    assert "in work\n" in str(ends[0].value.__cause__), "where it was raised"
     assert ends[1].value.kills == 1
     assert "exit code -9" in ends[1].value.reason
 

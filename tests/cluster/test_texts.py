@@ -1,5 +1,6 @@
 """What a node gets before it trains: the text by its digest, and a refusal where it can't do the tasks."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from pipeline.cluster import texts
 from pipeline.config import CorpusConfig
 from pipeline.errors import UnfitNodeError
 from pipeline.text import corpus as corpus_module
-from pipeline.text.corpus import load_corpus
+from pipeline.text.corpus import FACTS_FILE, load_corpus
 from pipeline.tracking import records, runs
 
 
@@ -19,22 +20,26 @@ def needs(mlflow_server, small_text):
         yield texts.send(CorpusConfig(str(small_text)), mlflow_server.url())
 
 
+def facts_of(needs):
+    return json.loads(needs.facts)
+
+
 @pytest.fixture
 def elsewhere(monkeypatch, tmp_path, small_text):
     """From now on, this is a node: with another cache, and another text under the same path."""
     monkeypatch.setenv("TMLM_CACHE_DIR", str(tmp_path / "cache of the node"))
     monkeypatch.setattr(corpus_module, "_pinned", {})
-    texts.provide.cache_clear()
+    texts._text.cache_clear()
     yield
-    texts.provide.cache_clear()
+    texts._text.cache_clear()
 
 
 def test_a_node_trains_on_the_text_of_the_search_whatever_it_has_itself(needs, elsewhere, small_text, monkeypatch):
     monkeypatch.setattr(corpus_module, "find_text", lambda name: pytest.fail("its own text is not looked for"))
     texts.provide(needs)
     corpus = load_corpus(CorpusConfig(str(small_text)))
-    assert (corpus.corpus_sha256, corpus.source) == (needs.corpus_sha256, str(small_text))
-    texts.provide.cache_clear()
+    assert (corpus.corpus_sha256, corpus.source) == (facts_of(needs)["corpus_sha256"], str(small_text))
+    texts._text.cache_clear()
     monkeypatch.setattr(records, "download_artifact", lambda uri: pytest.fail("it is kept"))
     texts.provide(needs)
 
@@ -45,9 +50,21 @@ def test_the_text_is_sent_once(needs, mlflow_server, small_text):
     assert len([request for request in mlflow_server.requests if request.startswith("PUT")]) == before == 2
 
 
-def test_a_text_of_another_digest_is_refused(needs, elsewhere):
-    with pytest.raises(UnfitNodeError, match=r"the text in run \w+ is not topics \(00000000\.\.\.\)"):
-        texts.provide(replace(needs, corpus_sha256="0" * 64))
+def test_a_text_of_another_digest_is_refused_and_not_kept(needs, elsewhere):
+    other = {**facts_of(needs), "ids_sha256": "0" * 64}
+    with pytest.raises(UnfitNodeError, match=r"the ids are not those of the text topics"):
+        texts.provide(replace(needs, facts=json.dumps(other)))
+    assert not list(corpus_module.prepared_dir().glob("*/*"))
+
+
+def test_two_commands_with_different_texts_of_one_name_each_get_their_own(needs, elsewhere, tmp_path):
+    other = tmp_path / "other.txt"
+    other.write_text("another text " * 200)
+    prepared = load_corpus(CorpusConfig(str(other)))
+    second = replace(needs, facts=(prepared.folder / FACTS_FILE).read_text())
+    for each in (needs, second, needs):
+        texts.provide(each)
+        assert load_corpus(needs.config).corpus_sha256 == facts_of(each)["corpus_sha256"]
 
 
 def test_a_text_that_can_not_be_had_is_refused_with_the_reason(needs, elsewhere):
