@@ -25,7 +25,7 @@ from pipeline.cluster.keys import Address
 from pipeline.cluster.node import on_node
 from pipeline.cluster.processes import MLFLOW
 from pipeline.errors import ClusterError, UnfitNodeError
-from pipeline.support.workers import Event, Loss, Work
+from pipeline.support.workers import SHARED_KILLS, Event, Loss, Work
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,6 @@ CONNECT_SECONDS = 10.0  # for a command's first connection
 POLL_SECONDS = 1.0  # between two looks at the list of nodes
 ANSWER_SECONDS = 30.0  # for the scheduler to send that list, after which it counts as gone
 STOPPING_SECONDS = 1.5  # given to nodes to stop their trainings when the pool is left by an exception
-NODE_KILLS = 0.25  # of a node that is gone, which its trainings seldom cause: the fifth is too many
 
 
 class Node(NamedTuple):
@@ -172,7 +171,7 @@ class DaskPool:
             answer = future.result(timeout=POLL_SECONDS)
         except KilledWorker:
             self._nodes.pop(running.address, None)
-            return _lost(running, f"the node {host} is gone", NODE_KILLS)
+            return _lost(running, f"the node {host} is gone", SHARED_KILLS)
         except (CancelledError, OSError, TimeoutError):
             return _lost(running, f"the scheduler was gone while the node {host} did it")
         except Exception as error:  # of dask, or of a node that lacks this project
@@ -202,7 +201,7 @@ class DaskPool:
         for key, running in gone.items():
             del self._running[key]
             self._cancel(running)
-        return [_lost(running, f"the node {running.host} is gone", NODE_KILLS) for running in gone.values()]
+        return [_lost(running, f"the node {running.host} is gone", SHARED_KILLS) for running in gone.values()]
 
     def _cancel(self, running: _Running) -> None:
         """Tell the scheduler that a task is not wanted any more, if it can be told: dask raises otherwise."""

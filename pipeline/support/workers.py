@@ -34,6 +34,7 @@ KILL_SECONDS = (
 EXIT_SECONDS = 1.0  # between the end of a worker's pipe and the end of its process
 WAIT_SECONDS = 1.0  # between two updates of the remaining time
 KILLS_ALLOWED = 1  # a task that has killed more than so many processes is not tried again
+SHARED_KILLS = 0.25  # of a machine or a command that is gone, which one task seldom causes: the fifth is too many
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 Report = Callable[[Any], None]
@@ -64,8 +65,8 @@ class Event:
 class Loss:
     """Why a task was lost.
 
-    ``kills`` is how far the task may be the cause: 1 if its own process died, less if a whole machine is gone, and 0 if
-    it was stopped.
+    ``kills`` is how far the task may be the cause: 1 if its own process died, SHARED_KILLS if a whole machine or
+    command is gone, and 0 if it was stopped.
     """
 
     reason: str

@@ -12,10 +12,10 @@ pytest.importorskip("distributed", reason="the extra `cluster` is not installed"
 
 from pipeline.cluster import pool as pool_module
 from pipeline.cluster.keys import Address
-from pipeline.cluster.pool import NODE_KILLS, DaskPool, mlflow_address
+from pipeline.cluster.pool import DaskPool, mlflow_address
 from pipeline.cluster.processes import ENVIRONMENT, MLFLOW, node_command, scheduler_command
 from pipeline.errors import ClusterError
-from pipeline.support.workers import Event
+from pipeline.support.workers import SHARED_KILLS, Event
 from tests.checkout import ROOT, free_port
 from tests.cluster.works import nothing, unfit, work
 from tests.limits import SLACK
@@ -104,7 +104,7 @@ def test_a_task_of_a_node_that_is_gone_is_lost_and_not_repeated_elsewhere(proces
         processes.node()
         os.kill(first.pid, signal.SIGKILL)
         (event,) = until_the_end(pool)
-        assert (event.kind, event.value.kills) == ("lost", NODE_KILLS)
+        assert (event.kind, event.value.kills) == ("lost", SHARED_KILLS)
         assert event.value.reason == f"the node {event.node} is gone"
         assert pool.idle == 1, "the other node"
 

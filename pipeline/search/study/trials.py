@@ -60,7 +60,7 @@ from pipeline.search.study.samplers import (
 )
 from pipeline.search.study.storage import open_storage, storage_errors
 from pipeline.support.processes import is_gone, is_of_this_machine, process_tags
-from pipeline.support.workers import KILLS_ALLOWED, Loss
+from pipeline.support.workers import KILLS_ALLOWED, SHARED_KILLS, Loss
 from pipeline.text.corpus import Corpus
 from pipeline.training.experiment import check_can_train
 
@@ -442,7 +442,7 @@ class Search:
             here = is_of_this_machine(process)
             gone = is_gone(process) if here else bool(process) and elsewhere and self.config.storage == "auto"
             if gone or self._is_orphan(trial):
-                self._lose(trial.number, f"its process (pid {process.get('process.pid', '?')}) is gone", 1)
+                self._lose(trial.number, f"its process (pid {process.get('process.pid', '?')}) is gone", SHARED_KILLS)
                 lost.append(trial.number)
         return lost
 

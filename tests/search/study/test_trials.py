@@ -267,6 +267,19 @@ def test_trials_of_a_process_that_is_gone_are_closed_by_the_next_start(begin_on_
     assert mine.model not in [task.model for task in taken_up]
 
 
+def test_trials_of_a_search_that_is_killed_four_times_are_tried_again(begin, monkeypatch):
+    models = set()
+    for _ in range(4):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "pipeline.search.study.trials.process_tags", lambda: {**process_tags(), "process.pid": "4194000"}
+            )
+            models.add(begin().next_task(0).model)
+        begin().close_the_dead()
+    assert begin().next_task(0).model in models
+    assert len(models) == 1
+
+
 def test_trials_of_another_container_are_closed_once_the_studys_run_has_ended(begin, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(
