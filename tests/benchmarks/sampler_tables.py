@@ -20,8 +20,8 @@ FIRST_TRIALS = {"own": 0, "spread": 5, "random": 10}  # the trials that are give
 GROUPS = {"developed on": tuple(name for name in NAMES if name not in RESERVED), "reserved": RESERVED}
 HEAD = """# Samplers compared
 
-Made by `python -m tests.benchmarks.bench_samplers --table > docs/sampler-comparison.md`; what follows from it is said
-in [known-cost-sampler.md](known-cost-sampler.md#compared-with-others).
+Made by `python -m tests.benchmarks.bench_samplers --table > docs/sampler-comparison.md`; the conclusions are in
+[known-cost-sampler.md](known-cost-sampler.md#compared-with-others).
 
 The score is the hypervolume of (log of the value, log10 of the cost) of all configurations that a sampler asked for, at
 their noise-free or seed-mean values, as a fraction of that of the true front. The reference point lies a tenth of the
@@ -36,9 +36,9 @@ share of all pairs of runs in which known-cost scores higher, a tie counting hal
 | python-docs (reserved) | 3 cells x 3 depths x 9 widths | 162 recorded trainings on another text, replayed |
 | digits (reserved) | 3 kinds x 13 numbers x 8 scales x 7 penalties | ridge regressions on random features, replayed |
 
-First trials: own = as the sampler begins by itself (Optuna's: ten random trials; BoTorch: 2 (d + 1) Sobol points;
-known-cost: five spread over the costs); spread = those five of known-cost, given to the other; random = those ten
-random trials of Optuna's samplers, given to known-cost.
+First trials: own = as the sampler starts by itself (Optuna's: ten random trials; BoTorch: 2 (d + 1) Sobol points;
+known-cost: five spread over the costs); spread = the five of known-cost, given to the other samplers; random =
+the ten random trials of Optuna's samplers, given to known-cost.
 """
 Array = NDArray[np.float64]
 
