@@ -64,7 +64,8 @@ OF_A_STEP = 0.03  # relative: the release recorded the rate of the step that fol
 def unpack(folder: Path) -> None:
     """The store under a checkout's mlruns/, its databases made of their SQL and brought to the installed MLflow's."""
     with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(folder, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # since Python 3.11.4
+        archive.extractall(folder)
     for name in ("mlflow", "optuna"):
         script = folder / "mlruns" / f"{name}.sql"
         with closing(sqlite3.connect(script.with_suffix(".db"))) as connection:
