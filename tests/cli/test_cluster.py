@@ -58,7 +58,7 @@ def test_without_the_extra_it_says_how_to_install_it(monkeypatch):
 
 def test_keys_are_made_in_the_folder_that_is_given_or_the_usual_one(tmp_path):
     assert run("cluster", "keys", str(tmp_path / "mine"))[0] == 0
-    assert run("cluster", "keys")[1].startswith(f"{tmp_path / 'keys'} has the keys; copy it to each")
+    assert run("cluster", "keys")[1].startswith(f"Wrote the keys to {tmp_path / 'keys'}. Copy it to each")
     assert (tmp_path / "mine" / "key.pem").is_file()
     code, _, error = run("cluster", "keys")
     assert (code, "already" in error) == (2, True)
