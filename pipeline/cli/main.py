@@ -28,11 +28,11 @@ from pipeline.cli.group import (
     UNDER_MLFLOW,
     Lab,
     drop_unwritable,
-    leave_signal,
-    messages_to_stderr,
     open_closed_streams,
     printable,
+    record_signal,
     say,
+    send_messages_to_stderr,
 )
 from pipeline.cli.options import GroupedOption, given, is_given, options_of, switch, with_dashes
 from pipeline.config import (
@@ -74,7 +74,7 @@ def cli() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # escape characters that the stream can't encode
-    messages_to_stderr()
+    send_messages_to_stderr()
 
 
 JSON_HELP = "Print the result as one JSON object."
@@ -276,7 +276,7 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
 def chat(model: str, length: int, **options: Any) -> None:
     """Continue prompts as you type them.
 
-    MODEL continues each line that you type, or each line of piped input; Ctrl-D ends. MODEL is a run id, its first
+    MODEL continues each line that you type, or each line of piped input; Ctrl-D exits. MODEL is a run id, its first
     characters, latest, the path of a checkpoint, or a models:/ address.
     """
     decoding = Decoding(**options)
@@ -589,7 +589,7 @@ def main() -> None:
     """Entry point of ``python -m pipeline`` and ``tmlm``."""
     open_closed_streams()
     signals.install()
-    signals.on_forced_exit(leave_signal)
+    signals.on_forced_exit(record_signal)
     try:
         cli(prog_name="tmlm")
     except OSError as error:  # outside of a command: --help or an error message was written to a full disk
