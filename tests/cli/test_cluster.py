@@ -29,7 +29,7 @@ def _installed(monkeypatch):
         (["search", "--cluster", "tls://10.0.0.1"], "needs keys"),
         (["node", "tls://10.0.0.1"], "needs keys"),
         (["cluster", "serve", "--host", "0.0.0.0"], "every interface"),
-        (["cluster", "serve", "--host", "10.0.0.1"], "make them: tmlm cluster keys"),
+        (["cluster", "serve", "--host", "10.0.0.1"], "create them: tmlm cluster keys"),
     ],
 )
 def test_what_is_not_safe_is_refused_with_exit_code_2(words, message):
