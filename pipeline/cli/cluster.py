@@ -10,7 +10,7 @@ import click
 
 from pipeline.cli.group import say
 from pipeline.cli.options import GroupedOption, LabCommand
-from pipeline.cluster.keys import Address, keys_folder, make_keys, netloc
+from pipeline.cluster.keys import SCHEDULER_PORT, Address, keys_folder, make_keys, netloc
 from pipeline.config import CorpusConfig
 from pipeline.errors import InputError
 from pipeline.support import signals
@@ -101,7 +101,9 @@ def keys(directory: str) -> None:
 
 @cluster.command(cls=LabCommand)
 @click.option("--host", required=True, help="IP address of the interface to listen on, or localhost.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8786, show_default=True, help="Port of the scheduler.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), default=SCHEDULER_PORT, show_default=True, help="Port of the scheduler."
+)
 @click.option(
     "--mlflow-port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port of MLflow's server."
 )
