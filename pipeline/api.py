@@ -5,11 +5,11 @@
 >>> print(model.sample("it has", length=60, temperature=0.7, seed=1))
 it has...
 
-Each function does what the command of its name does: the same options, defaults and presets, recorded in the same
-place (docs/usage.md), whatever the working folder is. Errors are ordinary exceptions: ConfigError (a ValueError) for an
-option that is not allowed, InputError for a text or model that can't be used, DataUnavailableError for a text that
-can't be downloaded. Each says what was given and what is allowed. Nothing here installs signal handlers or ends the
-process.
+Each function does what the command of its name does, with the same options, defaults and presets, and records in the
+same place (docs/usage.md), whatever the working directory is. Errors are ordinary exceptions: ConfigError (a
+ValueError) for an option that is not allowed, InputError for a text or model that can't be used, DataUnavailableError
+for a text that can't be downloaded. Each says what was given and what is allowed. Nothing here installs signal handlers
+or ends the process.
 """
 
 import os
@@ -25,7 +25,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 with warnings.catch_warnings():  # in a notebook without ipywidgets, which the bars here do not need
     warnings.filterwarnings("ignore", "IProgress not found")
-    import tqdm.auto  # noqa: F401  # before another library does
+    import tqdm.auto  # noqa: F401  # before another library imports it, with the warning
 
 import pandas as pd
 import torch
@@ -63,7 +63,7 @@ Text = str | os.PathLike[str]
 
 @contextmanager
 def _torch_settings_kept() -> Iterator[None]:
-    """Restore PyTorch's number of threads and random state, which training and loading change."""
+    """Restore PyTorch's number of threads and random state afterwards: training and loading change them."""
     threads = torch.get_num_threads()
     try:
         with torch.random.fork_rng(devices=[]):
@@ -106,7 +106,7 @@ def train(
         ConfigError: An option does not exist, or has a value that is not allowed.
         InputError: The text is too short, or the training does not fit into memory.
         DataUnavailableError: The text can't be downloaded.
-        TrainingDivergedError: The loss is no longer a number.
+        TrainingDivergedError: The loss became NaN or infinite.
 
     Example:
         >>> api.train("python-docs", cell="gru", hidden_size=8, epochs=1)
@@ -115,7 +115,7 @@ def train(
     shape = {"cell": cell, "num_layers": num_layers, "hidden_size": hidden_size, "epochs": epochs}
     given = _checked("train", {"corpus": corpus, **shape, **options}, CorpusConfig, ModelConfig, TrainConfig)
     corpus_config = CorpusConfig(**{f.name: given.pop(f.name, f.default) for f in fields(CorpusConfig)})
-    resolve(given)  # the text, whose length decides defaults, is not loaded yet
+    resolve(given)  # only to check: the defaults depend on the length of the text, which is not loaded yet
     text = load_corpus(corpus_config)
     step = train_stage.train(text, corpus_config, *configurations_for(text, given))
     return load(step.run_id)
@@ -123,10 +123,10 @@ def train(
 
 @_torch_settings_kept()
 def resume(reference: str, **changes: Any) -> "Model":
-    """Resume a training that was interrupted, in its own run, as ``tmlm train --resume`` does.
+    """Resume an interrupted training in its own run, as ``tmlm train --resume`` does.
 
     Args:
-        reference: The run: its id, or the first four or more characters of it.
+        reference: The run: its id, or at least the first four characters of it.
         **changes: New values of epochs (if the learning rate is constant), max_seconds or sample_every.
 
     Returns:
@@ -134,7 +134,7 @@ def resume(reference: str, **changes: Any) -> "Model":
 
     Raises:
         ConfigError: An option does not exist.
-        InputError: The run can't be resumed, or another option is changed.
+        InputError: The run can't be resumed, or another option has a new value.
 
     Example:
         >>> model = api.train("python-docs", hidden_size=8, epochs=1, schedule="constant")
@@ -150,7 +150,7 @@ def load(reference: Text = "latest") -> "Model":
     """Load a trained model.
 
     Args:
-        reference: A run id or the first four or more characters of one; "latest", the training that finished last, or
+        reference: A run id or at least its first four characters; "latest", the training that finished last, or
             "latest~1", the one before; the path of a checkpoint; or a models:/ or runs:/ address.
 
     Returns:
@@ -170,13 +170,13 @@ def load(reference: Text = "latest") -> "Model":
 class Model:
     """A trained model, and what its run has recorded.
 
-    ``load`` and ``train`` make one.
+    Returned by ``train``, ``resume`` and ``load``.
 
     Attributes:
         network: The PyTorch module: ids (B, T) -> logits (B, T, V) and the state.
         vocabulary: The symbols in the order of their ids.
         run_id: Id of the training's run; None for a model that was loaded from a file or by a models:/ address.
-        corpus: Name of the text that it was trained on.
+        corpus: Name of the text that the model was trained on.
 
     Example:
         >>> model = api.load("latest")
@@ -202,7 +202,7 @@ class Model:
 
     @cached_property
     def result(self) -> dict[str, Any]:
-        """All figures of the training, by the names of ``tmlm train --json``; {} without a run."""
+        """All figures of the training, by their names in ``tmlm train --json``; {} without a run."""
         return records.read_json(self.run_id, records.RESULT_FILE) if self.run_id else {}
 
     @property
@@ -232,7 +232,7 @@ class Model:
 
     @property
     def history(self) -> pd.DataFrame:
-        """The curves of the training: a row for each epoch, with perplexities, learning rate and seconds.
+        """The training curves: a row for each epoch, with perplexities, learning rate, gradient norm and seconds.
 
         Raises InputError for a model that was not loaded by its run.
         """
@@ -263,10 +263,10 @@ class Model:
         """Generate text. Nothing is recorded.
 
         Args:
-            prompt: The text to continue; None: "it has", or one character of an alphabet without these letters.
+            prompt: The text to continue; None: "it has", or one character of the alphabet if it lacks these letters.
             length: Characters to generate.
             temperature: Divides the logits before a character is drawn: below 1 safer, above 1 wilder.
-            seed: Seed of the draws; the same seed gives the same text.
+            seed: Random seed; the same seed gives the same text.
             **options: The other fields of Decoding: method ("sample", "greedy" or "beam"), top_k, top_p, beam_width.
 
         Returns:
@@ -274,7 +274,7 @@ class Model:
 
         Raises:
             ConfigError: An option does not exist or has a value that is not allowed, or the prompt has characters that
-                the model has never seen; the message names them.
+                are not in the model's alphabet; the message names them.
 
         Example:
             >>> text = api.load().sample("it has", length=20, method="greedy")
@@ -292,7 +292,7 @@ class Model:
         seed: int = Decoding.seed,
         **options: Any,
     ) -> Iterator[str]:
-        """Generate text character by character: the prompt first, then each character as soon as it is known.
+        """Generate text piece by piece: the prompt first, then each character as soon as it is generated.
 
         Arguments and exceptions are those of ``sample``.
 
@@ -306,14 +306,14 @@ class Model:
 
     @_torch_settings_kept()
     def evaluate(self, split: Literal["val", "test"] = "test", *, text: Text | None = None) -> "Evaluation":
-        """Measure the perplexity on a split of the training's text or on another one, and record it.
+        """Measure the perplexity on a split of the training's text, or on another text, and record it.
 
         Args:
             split: "val" or "test".
-            text: Path of another UTF-8 text, in place of the split.
+            text: Path of another UTF-8 text file, instead of the split.
 
         Returns:
-            The figures, beside those of the best n-gram where the training's text can be read.
+            The figures, and those of the best n-gram if the training's text can be read.
 
         Raises:
             ConfigError: There is no such split.
@@ -333,18 +333,19 @@ class Model:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's perplexity on a text, beside the n-gram's and that of the mixture of both.
+    """A model's perplexity on a text, with that of the best n-gram and that of the mixture of both.
 
     Attributes:
         model: Name of the model, such as lstm-1x192-s0.
-        on: What it was measured on: the split, or the name of the text's file.
-        perplexity: Per character.
+        on: What it was evaluated on: the split, or the name of the text file.
+        perplexity: Perplexity per character.
         bits_per_char: Its logarithm to base 2.
-        characters: How many were predicted.
+        characters: Number of characters that were predicted.
         run_id: Id of the evaluation's run.
-        unknown_characters: How many characters of another text are none of the model's alphabet.
-        ngram_order, ngram_perplexity: The n-gram that is best on validation; None if the training's text can't be read.
-        mixture_perplexity: That of network and n-gram together; None if the training's run is not known.
+        unknown_characters: Number of characters of the text file that are not in the model's alphabet.
+        ngram_order, ngram_perplexity: Those of the n-gram that is best on validation; None if the training's text can't
+            be read.
+        mixture_perplexity: That of the mixture; None if the training's run is not known.
     """
 
     model: str
@@ -370,7 +371,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture, which a notebook shows.
+    """A picture that a notebook displays.
 
     Attributes:
         png: The bytes of the PNG file.
@@ -414,9 +415,9 @@ def search(
         corpus: A text, as for ``train``.
         trials: Complete trials in total, including those of earlier calls.
         quick: Take a first look at small models, in about a minute on two cores: every option that is left out has the
-            value of ``tmlm search --quick``.
+            value that ``tmlm search --quick`` gives it.
         stop_hopeless: Prune a trial when even an optimistic extrapolation of its curve stays behind the front.
-        take_aliases: Let the aliases best, knee and small of the registered model name this study's picks even if
+        take_aliases: Move the aliases best, knee and small of the registered model to this study's picks even if
             another study has them.
         **options: Any other option of ``tmlm search``, with ``_`` for ``-``: the fields of SearchConfig and
             CorpusConfig. A range is "8..64"; a choice is "8,16" or a list, [8, 16].
@@ -426,7 +427,7 @@ def search(
 
     Raises:
         ConfigError: An option does not exist, or has a value that is not allowed.
-        InputError: The study can't be done as asked for, or was started with other options.
+        InputError: The search is not possible with these options, or the study was started with others.
 
     Example:
         >>> found = api.search(
@@ -451,7 +452,7 @@ class Search:
     Attributes:
         run_id: Id of the search's run, in which its trainings are nested.
         study_name: Name of the Optuna study.
-        result: All figures, by the names of ``tmlm search --json``.
+        result: All figures, by their names in ``tmlm search --json``.
     """
 
     def __init__(self, result: Mapping[str, Any]) -> None:
@@ -499,8 +500,8 @@ def runs(search: str = "", corpus: str = "") -> pd.DataFrame:
     """The recorded trainings, newest first, one row each, by run id.
 
     Args:
-        search: Only those with each of these words in their name, id, text or study.
-        corpus: Only those on the text of this name or sha256.
+        search: Only trainings with all of these words in their name, id, text or study.
+        corpus: Only trainings on the text with this name or sha256.
 
     Example:
         >>> table = api.runs(corpus="python-docs")
@@ -518,19 +519,22 @@ def runs(search: str = "", corpus: str = "") -> pd.DataFrame:
 
 
 def _checked(what: str, options: Mapping[str, Any], *configs: type) -> dict[str, Any]:
-    """The options that are not None, as the fields of these dataclasses need them. Raises ConfigError, as ``what``."""
+    """Check and convert the options of ``what`` for the fields of these dataclasses; leave out those that are None.
+
+    Raises ConfigError for an unknown option or a value of another type.
+    """
     types = {f.name: get_type_hints(config)[f.name] for config in configs for f in fields(config) if f.metadata}
     for name in options:
         if name not in types:
             near = get_close_matches(name, types, 1, 0.75)
             meant = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(types)}"
-            raise ConfigError(name, f"is no option of {what}{meant}")
+            raise ConfigError(name, f"is not an option of {what}{meant}")
     return {name: _converted(name, value, types[name]) for name, value in options.items() if value is not None}
 
 
 def _converted(name: str, value: Any, annotation: Any) -> Any:
-    """A value as a field's annotation has it: NumPy's numbers and lists of choices too. Raises ConfigError."""
-    kind = next((each for each in get_args(annotation) if each in (int, float)), annotation)  # of int | None
+    """Convert a value, NumPy numbers and lists of choices included, to a field's annotation. Raises ConfigError."""
+    kind = next((each for each in get_args(annotation) if each in (int, float)), annotation)  # int for int | None
     if kind is str:
         values = value if isinstance(value, list | tuple) else [value]
         return ",".join(os.fspath(each) if isinstance(each, os.PathLike) else str(each) for each in values)

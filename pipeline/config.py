@@ -1,7 +1,7 @@
-"""All configurations and the presets. No torch here, so that usage errors are instant.
+"""All configurations and the presets, importable without torch, so that usage errors appear at once.
 
-A field marked ``preset`` takes the preset's value unless the user gives one (``auto`` on the command line is None in
-``resolve``). Every other field has its own default.
+A field marked ``preset`` has the preset's value unless the user gives one; ``resolve`` takes None for what is ``auto``
+on the command line. Every other field has a fixed default.
 """
 
 import json
@@ -17,24 +17,24 @@ Alphabet = Literal["letters", "raw"]
 PresetName = Literal["stream", "best", "report", "report-text"]
 
 WINDOW_TRAIN, WINDOW_VAL, WINDOW_LENGTH = 10_000, 5_000, 32  # the book's num_train, num_val, num_steps
-PASS_CHARS = 10_000_000  # an epoch of a longer text reads this much
-HELD_OUT_CHARS = 500_000  # of a longer text, validation and test read this much each
+PASS_CHARS = 10_000_000  # an epoch of a longer text reads this many
+HELD_OUT_CHARS = 500_000  # validation and test read this many each of a longer text
 ON_REPORTS_TEXT: tuple[PresetName, ...] = ("report", "report-text")  # read the characters of the report's windows
 REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own three prefixes
 
-# Version of the training recipe: what a configuration computes beyond its options, and the defaults of the preset
-# stream. A record names its recipe and is resumed under it; a record without one was made with the first.
+# Version of the training recipe: how the options are carried out, and the defaults of the preset stream. A recorded
+# training names its recipe and is resumed with it; a record without one was made with recipe 1.
 #   1  The warm-up multiplies a cosine that falls from the first step on, so that a short training never reaches its
 #      peak (65 % of --learning-rate with 118 steps).
 #   2  Linear warm-up to the peak, then the cosine from there to the last step.
 #   3  Computes the same; the defaults follow from the shape, the text and the budget: see ``stream_preset``.
 FIRST_RECIPE, WARM_UP_RECIPE, RECIPE = 1, 2, 3
 RECIPES = (FIRST_RECIPE, WARM_UP_RECIPE, RECIPE)
-STOPPED_BY_TIME = "--max-seconds"  # begins the reason of a training that its time limit ended
-PRUNED = "hopeless"  # begins the reason of a trial that a search pruned
-# older records lack these fields, which means these values
+STOPPED_BY_TIME = "--max-seconds"  # beginning of the tag ``stopped`` of a training that reached its time limit
+PRUNED = "hopeless"  # beginning of the tag ``stopped`` of a trial that a search pruned
+# fields that older records lack, with the values that these trainings had
 LATER_FIELDS = {"residual": False, "on_top_of": "nothing", "own_loss": 0.0, "train_chars": 0, "calibrate": False}
-# of TrainConfig: see ``what_it_computes``
+# fields of TrainConfig that ``what_it_computes`` leaves out
 NOT_COMPUTED = ("seed", "budget_seconds", "max_seconds", "device", "threads", "sample_every")
 
 
@@ -45,8 +45,8 @@ class CorpusConfig:
     corpus: str = option(
         "auto",
         help=(
-            "time-machine, tiny-shakespeare, python-docs, a file or an https address; auto: time-machine, else "
-            "python-docs."
+            "time-machine, tiny-shakespeare, python-docs, a file or an https address; auto: time-machine, or "
+            "python-docs if that can't be downloaded."
         ),
     )
     alphabet: Alphabet = option("letters", help="letters: the report's 28 symbols; raw: every character of the text.")
@@ -64,28 +64,28 @@ class TrainConfig:
     preset: PresetName = option(
         "stream",
         help=(
-            "stream: parallel streams of the whole text, AdamW; best: the same, a larger model trained for longer; "
-            "report: the report's windows and SGD; report-text: the recipe of stream on those windows' characters."
+            "stream: parallel streams of the whole text, AdamW; best: the same with a larger model, trained for "
+            "longer; report: the report's windows and SGD; report-text: stream's recipe on those windows' characters."
         ),
     )
     epochs: int | None = option(
         None,
-        help=(
-            "Passes over the training text; auto: the preset's (stream, best: as many as --budget-chars covers; "
-            "report: 50 or 100)."
-        ),
+        help="Passes over the training text; auto: as many as --budget-chars covers (--preset report: 50 or 100).",
         preset=True,
         low=1,
         high=1_000_000,
     )
     budget_chars: int = option(
-        4_060_000, help="Characters to train on in all where --epochs is auto (stream, best).", preset=True, low=1
+        4_060_000,
+        help="Total characters to train on if --epochs is auto (not used by --preset report).",
+        preset=True,
+        low=1,
     )
     budget_seconds: float = option(
         0.0,
         help=(
-            "Seconds of training, converted to --budget-chars before it starts: some steps are timed (0: not used; "
-            "stream, best)."
+            "Seconds to train for, converted to --budget-chars by timing some steps before the training starts (0: "
+            "not used; not with --preset report)."
         ),
         preset=True,
         low=0,
@@ -93,13 +93,13 @@ class TrainConfig:
     )
     train_chars: int = option(
         0,
-        help="Train on the last so many characters of the training split only (0: all; stream, best).",
+        help="Train on the last N characters of the training split only (0: all; --preset stream and best only).",
         group="Text",
         low=0,
     )
     max_seconds: float = option(
         0.0,
-        help="Stop training after this many seconds (0: no limit; auto: none, or the resumed run's value).",
+        help="Stop training after this many seconds (0: no limit; auto: 0, or the resumed run's value).",
         preset=True,
         low=0,
     )
@@ -112,8 +112,8 @@ class TrainConfig:
     schedule: Literal["cosine", "constant"] = option(
         "cosine",
         help=(
-            "cosine: 50 warm-up steps (in a training of fewer than 500 steps, a tenth of them) to the learning rate, "
-            "then down to 5 %."
+            "cosine: 50 warm-up steps (a tenth of all steps if there are fewer than 500), then decay to 5 % of the "
+            "learning rate."
         ),
         preset=True,
     )
@@ -121,17 +121,17 @@ class TrainConfig:
     own_loss: float = option(
         0.0,
         help=(
-            "On top of an n-gram: share of the loss that is the network's own, without the n-gram; the rest is the "
-            "loss of both together."
+            "With --on-top-of ngram: weight of the network's own loss, without the n-gram, in the training loss; the "
+            "rest is the loss of both together."
         ),
         preset=True,
         low=0,
         high=1,
     )
-    clip: float = option(1.0, help="Gradient clipping: the largest norm (0: off).", preset=True, low=0)
+    clip: float = option(1.0, help="Gradient clipping: maximum norm (0: off).", preset=True, low=0)
     average: float = option(
         0.998,
-        help="Decay of the exponential moving average of the weights (0: off).",
+        help="Decay of the exponential moving average (EMA) of the weights (0: off).",
         preset=True,
         low=0,
         high=0.999999,
@@ -139,17 +139,19 @@ class TrainConfig:
     calibrate: bool = option(
         False,
         help=(
-            "Validate, and keep the best epoch's model, with its logits scaled by the factor that fits the validation "
-            "text best (temperature scaling; stream, best)."
+            "Temperature scaling: validate and keep models with their logits multiplied by the factor that fits the "
+            "validation text best (not with --preset report)."
         ),
         preset=True,
     )
-    patience: int = option(10, help="Early stopping: epochs without a better validation (0: off).", preset=True, low=0)
+    patience: int = option(10, help="Early stopping: epochs without improvement (0: off).", preset=True, low=0)
     seed: int = option(0, help="Seed of initial weights, order and dropout.", low=0, high=2**63 - 1)
-    device: Literal["auto", "cpu", "cuda", "mps"] = option("auto", help="Where to compute.", group="Machine")
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
+        "auto", help="Device; auto: cuda, else mps, else cpu.", group="Machine"
+    )
     threads: int | None = option(
         None,
-        help="CPU threads; auto: 1, because small layers gain nothing from more.",
+        help="CPU threads; auto: 1, because more do not speed up small layers.",
         preset=True,
         group="Machine",
         low=1,
@@ -157,17 +159,20 @@ class TrainConfig:
     )
     precision: Literal["auto", "fp32", "bf16"] = option(
         "auto",
-        help="Arithmetic; auto: bf16 where the hardware has it and it pays, fp32 under --preset report, report-text.",
+        help=(
+            "Precision; auto: bf16 where the hardware has it and it is faster, but fp32 with --preset report and "
+            "report-text."
+        ),
         group="Machine",
     )
     sample_every: int = option(
         10,
-        help=("Epochs between recorded sample texts (0: at the end only; auto: 10, or the resumed run's value)."),
+        help="Epochs between recorded sample texts (0: at the end only; auto: 10, or the resumed run's value).",
         preset=True,
         group="Record",
         low=0,
     )
-    recipe: int = RECIPE  # no option of the command line
+    recipe: int = RECIPE  # not an option of the command line
 
     def __post_init__(self) -> None:
         check(self)
@@ -176,27 +181,28 @@ class TrainConfig:
 
     @classmethod
     def from_record(cls, values: Mapping[str, Any]) -> "TrainConfig":
-        """The configuration of a recorded training; a record without a recipe was made with the first."""
+        """The configuration of a recorded training; a record without a recipe was made with recipe 1."""
         return cls(**{"recipe": FIRST_RECIPE, **values})
 
     def what_it_computes(self) -> dict[str, Any]:
         """The fields that decide what is trained, without the seed: equal for two seeds of one configuration."""
-        values = {name: value for name, value in _fields_of_then(asdict(self)).items() if name not in NOT_COMPUTED}
-        cosine = min(self.recipe, WARM_UP_RECIPE)  # recipes differ in the cosine and in defaults
+        recorded = _without_later_fields(asdict(self))
+        values = {name: value for name, value in recorded.items() if name not in NOT_COMPUTED}
+        cosine = min(self.recipe, WARM_UP_RECIPE)  # later recipes differ in their defaults only
         values["recipe"] = FIRST_RECIPE if self.schedule == "constant" else cosine
         return values
 
 
-def _fields_of_then(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Recorded fields without the LATER_FIELDS that have the values which an older record means."""
+def _without_later_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop each of LATER_FIELDS that has the value implied by older records, so that both compare equal."""
     return {name: value for name, value in values.items() if (name, value) not in LATER_FIELDS.items()}
 
 
 def workers_option() -> Any:
-    """Declare the field ``workers`` of a command that makes many trainings."""
+    """Declare the field ``workers`` of a command that runs many trainings."""
     return option(
         None,
-        help="Worker processes, one thread each; auto: one per core, as many as fit into memory.",
+        help="Worker processes, one thread each; auto: one per core, or as many as fit into memory.",
         preset=True,
         group="Machine",
         low=1,
@@ -205,7 +211,7 @@ def workers_option() -> Any:
 
 
 def time_limit_option() -> Any:
-    """Declare the field ``max_seconds`` of a command that makes many trainings."""
+    """Declare the field ``max_seconds`` of a command that runs many trainings."""
     return option(0.0, help="Time limit of each training, in seconds (0: no limit).", low=0)
 
 
@@ -213,10 +219,10 @@ def time_limit_option() -> Any:
 class ReproduceConfig:
     """Which of the report's configurations to train. Raises ConfigError for a value that is not allowed."""
 
-    only: str = option("*", help="Configurations: ids or globs such as gru-*, separated by commas.")
+    only: str = option("*", help="Configurations to train: ids or globs such as gru-*, separated by commas.")
     epochs: int | None = option(
         None,
-        help="Epochs; auto: the protocol's 50 or 100.",
+        help="Epochs of each training; auto: the protocol's 50 or 100.",
         preset=True,
         low=1,
         high=1_000_000,
@@ -224,24 +230,24 @@ class ReproduceConfig:
     seeds: int = option(1, help="Trainings per configuration, with seeds 0, 1, ...", low=1, high=1000)
     precision: Literal["fp32", "bf16"] = option(
         "fp32",
-        help="Arithmetic of trainings that begin: fp32, as the report's, or bf16, about twice as fast at 1,024 units "
-        "where the hardware has it. The report says which were trained in bf16.",
+        help="Precision of new trainings: fp32, as in the report, or bf16, about twice as fast at 1,024 units where "
+        "the hardware has it. The page says which were trained in bf16.",
     )
     workers: int | None = workers_option()
     max_seconds: float = time_limit_option()
-    against: str = option("", help="Another table of reported numbers, a CSV file with the same columns.")
+    against: str = option("", help="Another table of reported numbers: a CSV file with the same columns.")
     statements: str = option(
         "",
         help=(
-            "Statements to judge, a CSV file with the columns of pipeline/report/data/statements.csv; by default the "
-            "report's, or for another table its levels, times, sizes and texts."
+            "Statements to judge: a CSV file with the columns of pipeline/report/data/statements.csv; by default the "
+            "report's, or those that follow from the numbers and texts of the table --against."
         ),
     )
     output: str = option(
         "auto",
         help=(
-            "Folder for the report; auto: mlruns/report, or mlruns/report-TABLE with --against; a quick one ends in "
-            "-quick."
+            "Folder to write the page to; auto: mlruns/report, or mlruns/report-TABLE with --against, followed by "
+            "-quick with --quick."
         ),
     )
 
@@ -251,17 +257,17 @@ class ReproduceConfig:
             raise ConfigError("output", "is empty; give a folder, or auto")
 
 
-USUAL_MINUTES = 10.0  # in which 2 cores answer for The Time Machine, every network with its whole budget
+USUAL_MINUTES = 10.0  # that 2 cores take for The Time Machine, with the whole budget of every network
 
 
 @dataclass(frozen=True)
 class AnswerConfig:
-    """How thoroughly the question is answered. Raises ConfigError for a value that is not allowed."""
+    """How many trainings an answer rests on, and how long they are. Raises ConfigError for a value not allowed."""
 
     seeds: int = option(3, help="Trainings of each network, with seeds 0, 1, ...", low=1, high=1000)
     minutes: float = option(
         USUAL_MINUTES,
-        help="About how long it takes on 2 cores: what each network reads is in proportion to it.",
+        help="Approximate duration on 2 cores; the characters that each network trains on are proportional to it.",
         above=0,
         high=100_000,
     )
@@ -290,26 +296,26 @@ BUDGET_CHARS: dict[PresetName, int] = {
 TEXT_CHARS = 156_000  # its training characters
 TEXT_WEIGHTS = 65_536  # of an LSTM 1x128
 TEXT_PASSES = 26
-TEXT_DROPOUT = 0.15  # of that LSTM in so many passes over that text
-DROPOUT_PER_WEIGHTS, DROPOUT_PER_TEXT, DROPOUT_PER_PASSES = 0.1, -0.05, 0.03  # more for twice of each
+TEXT_DROPOUT = 0.15  # of that LSTM in that many passes over that text
+DROPOUT_PER_WEIGHTS, DROPOUT_PER_TEXT, DROPOUT_PER_PASSES = 0.1, -0.05, 0.03  # added for each doubling
 RNN_DROPOUT = 0.05
 LARGEST_DROPOUT: dict[CellName, float] = {"gru": 0.15, "lstm": 0.45}
-ON_TOP_DROPOUT = 0.12  # more on top of an n-gram, which leaves less to learn from the same text
-OWN_LOSS_UNITS, LARGEST_OWN_LOSS = 32, 0.5  # a larger network on top of an n-gram has a loss of its own
-OWN_LOSS_PER_UNITS = 0.2  # more for twice the units
-OUTPUT_DROPOUT_FROM, OUTPUT_DROPOUT_SLOPE = 0.25, 1.5  # of the output, as that of the recurrent weights grows
+ON_TOP_DROPOUT = 0.12  # added on top of an n-gram, which leaves less to learn from the same text
+OWN_LOSS_UNITS, LARGEST_OWN_LOSS = 32, 0.5  # a network of more units on top of an n-gram has an own_loss
+OWN_LOSS_PER_UNITS = 0.2  # added for each doubling of the units
+OUTPUT_DROPOUT_FROM, OUTPUT_DROPOUT_SLOPE = 0.25, 1.5  # output dropout grows with recurrent dropout above 0.25
 LEARNING_RATES: dict[CellName, float] = {"rnn": 0.015, "gru": 0.02, "lstm": 0.02}
-SMALL_LSTM_UNITS, SMALL_LSTM_LEARNING_RATE = 192, 0.03  # in one layer
-ROWS, ROWS_IN_FEW_PASSES = 32, 16  # of a step: fewer in fewer than TEXT_PASSES passes, for more steps
-REPORT_TEXT_ROWS, REPORT_TEXT_DROPOUT = 16, 0.1  # of the preset report-text: rows, and more dropout than the formula's
-RESIDUAL_LAYERS = 3  # from so many layers on
+SMALL_LSTM_UNITS, SMALL_LSTM_LEARNING_RATE = 192, 0.03  # one layer of at most so many units
+ROWS, ROWS_IN_FEW_PASSES = 32, 16  # batch size; the smaller one, for more steps, in fewer than TEXT_PASSES passes
+REPORT_TEXT_ROWS, REPORT_TEXT_DROPOUT = 16, 0.1  # of the preset report-text: batch size, dropout added to the formula's
+RESIDUAL_LAYERS = 3  # residual connections from this many layers on
 
 
 def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
     """The report's protocol for a model, which is that of the d2l.ai book.
 
     From scratch: normal weights of standard deviation 0.01, learning rate 4, 50 epochs. torch.nn: default weights, 100
-    epochs, learning rate 1 for RNN, 2 for deep models, else 4.
+    epochs, learning rate 2 for several layers, 1 for one RNN layer, else 4.
     """
     scratch = model["implementation"] == "scratch"
     rate = 4.0 if scratch else 2.0 if model["num_layers"] > 1 else 1.0 if model["cell"] == "rnn" else 4.0
@@ -337,19 +343,19 @@ def stream_preset(
 ) -> dict[str, Any]:
     """The project's own recipe, for the presets stream and best: AdamW at a high learning rate, DropConnect and an EMA.
 
-    Weights are dropped the more, the more of them there are, the shorter the text is and the more often it is read.
-    With N recurrent and layer-to-layer weights, s the training characters / 156,000 and P the passes over
-    them (``budget_chars`` / training characters):
+    The dropout is larger for more weights, a shorter text and more passes over it. With N the number of recurrent and
+    layer-to-layer weights, s the training characters / 156,000 and P the passes over them (``budget_chars`` / training
+    characters):
 
         N                 = gates hidden_size^2 (2 num_layers - 1)
         recurrent_dropout = 0.15 + 0.1 log2(N / 65,536) - 0.05 log2(s) + 0.03 log2(P / 26)
-                            from 0 to 0.45 (LSTM) or 0.15 (GRU); 0.05 for the RNN
+                            limited to 0 ... 0.45 (LSTM) or 0 ... 0.15 (GRU); 0.05 for the RNN
         output_dropout    = max(0, 1.5 (recurrent_dropout - 0.25))
 
-    ``more_dropout`` is added to recurrent_dropout within these bounds. On top of an n-gram, it has 0.12 more, and
+    ``more_dropout`` is added to recurrent_dropout within these limits. On top of an n-gram, it is 0.12 more, and
 
         own_loss          = 0.2 log2(hidden_size / 32)
-                            from 0 to 0.5
+                            limited to 0 ... 0.5
     """
     cell, num_layers, hidden_size = model["cell"], model["num_layers"], model["hidden_size"]
     weights = GATES[cell] * hidden_size**2 * (2 * num_layers - 1)
@@ -380,7 +386,7 @@ def stream_preset(
 
 
 def earlier_stream_preset(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The preset stream under the recipes 1 and 2, for studies that were started with them."""
+    """The preset stream under recipes 1 and 2, for studies that were started with them."""
     cell, hidden_size = model["cell"], model["hidden_size"]
     dropped = 0.05 if cell == "rnn" or hidden_size < 64 else 0.15 if hidden_size < 256 else 0.25
     return {
@@ -394,7 +400,7 @@ def earlier_stream_preset(model: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def preset_values(given: Mapping[str, Any], train_chars: int) -> dict[str, Any]:
-    """What the preset decides beside the options that are ``given``, which have to be valid."""
+    """The values of the preset for the options that are not ``given``. The given ones have to be valid."""
     preset, recipe = given.get("preset", "stream"), given.get("recipe", RECIPE)
     if preset == "report" or recipe < RECIPE:
         shape = SHAPES["report"]
@@ -407,19 +413,20 @@ def preset_values(given: Mapping[str, Any], train_chars: int) -> dict[str, Any]:
     if "epochs" in given:
         to_read = given["epochs"] * min(train_chars, PASS_CHARS)
     values = stream_preset({**shape, **given}, train_chars, to_read, REPORT_TEXT_DROPOUT if is_short else 0.0)
-    own = {"batch_size": REPORT_TEXT_ROWS, "calibrate": False} if is_short else {}  # nor are n-grams calibrated
+    # not calibrated, for a fair comparison: the n-grams are not either
+    own = {"batch_size": REPORT_TEXT_ROWS, "calibrate": False} if is_short else {}
     return {**shape, "budget_chars": budget_chars, **values, **own}
 
 
 def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[ModelConfig, TrainConfig]:
-    """Both configurations from options by field name; None, or a missing name, is the preset's value.
+    """Build both configurations from options by field name; None, or a missing name, is the preset's value.
 
-    ``train_chars`` is the length of the training split in characters, which the defaults depend on: on as much of it
-    as the option of this name leaves. Raises ConfigError for a value that is not allowed.
+    ``train_chars`` is the length of the training split in characters. The defaults depend on it, or on the option of
+    that name if it is smaller. Raises ConfigError for a value that is not allowed.
     """
     given = {name: value for name, value in options.items() if value is not None}
     for config in (ModelConfig, TrainConfig):
-        config(**{f.name: given[f.name] for f in fields(config) if f.name in given})  # checks them
+        config(**{f.name: given[f.name] for f in fields(config) if f.name in given})  # only to check the values
     _check_budget(given)
     own = {f.name: f.default for config in (ModelConfig, TrainConfig) for f in fields(config)}
     read_chars = min(train_chars, given.get("train_chars") or train_chars)
@@ -446,12 +453,12 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
 
 
 def _check_budget(given: Mapping[str, Any]) -> None:
-    """Raise ConfigError for --budget-seconds beside what it decides, or under a preset that has no use for it."""
+    """Raise ConfigError for --budget-seconds with an option that it replaces, or with a preset of fixed length."""
     if not (seconds := given.get("budget_seconds")):
         return
     for other in ("epochs", "budget_chars"):
         if other in given:
-            raise ConfigError("budget_seconds", f"is {seconds:g}, which decides how much is read", (other, "auto"))
+            raise ConfigError("budget_seconds", f"is {seconds:g}, which sets how much is read", (other, "auto"))
     if given.get("preset") == "report":
         raise ConfigError("budget_seconds", f"is {seconds:g}, but the report's epochs are fixed", ("preset", "stream"))
 
@@ -459,9 +466,9 @@ def _check_budget(given: Mapping[str, Any]) -> None:
 def config_id(model: Mapping[str, Any], train: Mapping[str, Any], corpus_sha256: str) -> str:
     """A digest of what a training computes, without its seed, from its recorded configuration.
 
-    Equal for a record that lacks LATER_FIELDS and one that has them at the same values.
+    A record without LATER_FIELDS has the same digest as one that has them with their implied values.
     """
-    computed = [_fields_of_then(model), TrainConfig.from_record(train).what_it_computes(), corpus_sha256]
+    computed = [_without_later_fields(model), TrainConfig.from_record(train).what_it_computes(), corpus_sha256]
     return sha256(json.dumps(computed, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -476,10 +483,10 @@ class SearchConfig:
     trials: int = option(
         40, help="Complete trials in total, including those of earlier commands.", low=1, high=1_000_000
     )
-    epochs: int = option(6, help="Epochs of each trial: passes over the training text.", low=1, high=1_000_000)
+    epochs: int = option(6, help="Epochs of each trial (passes over the training text).", low=1, high=1_000_000)
     confirm_seeds: int = option(
         3,
-        help="Seeds that each Pareto-optimal configuration is trained with in the end (1: no further runs).",
+        help="Seeds that each Pareto-optimal configuration is trained with in total (1: no confirmations).",
         low=1,
         high=1000,
     )
@@ -487,20 +494,20 @@ class SearchConfig:
         "known-cost", help="known-cost: models the perplexity and computes the MACs; the others are Optuna's."
     )
     workers: int | None = workers_option()
-    budget_macs: int = option(0, help="Largest MACs per character of a trial (0: no limit).", low=0)
-    timeout: float = option(0.0, help="Start no further trial after this many seconds (0: no limit).", low=0)
+    budget_macs: int = option(0, help="Largest number of MACs per character of a trial (0: no limit).", low=0)
+    timeout: float = option(0.0, help="Start no new trial after this many seconds (0: no limit).", low=0)
     max_seconds: float = time_limit_option()
     seed: int = option(
-        0, help="Seed of the sampler and the trials; confirmations use the next ones.", low=0, high=2**31 - 1
+        0, help="Seed of the sampler and the trials; confirmations use the seeds after it.", low=0, high=2**31 - 1
     )
-    preset: Literal["stream", "report"] = option("stream", help="How each model is trained.")
+    preset: Literal["stream", "report"] = option("stream", help="Preset that each model is trained with.")
     on_top_of: Partner = option("nothing", help="ngram: each network corrects an n-gram model of the training text.")
     storage: str = option(
         "auto",
-        help="Optuna's storage, as an SQLAlchemy address; auto: $TMLM_STORAGE, else mlruns/optuna.db.",
+        help="Optuna storage, as an SQLAlchemy URL; auto: $TMLM_STORAGE, else mlruns/optuna.db.",
         group="Record",
     )
-    space: str = option("", help="A YAML file with the space, instead of the options below.", group="Space")
+    space: str = option("", help="YAML file with the search space, instead of the options below.", group="Space")
     cell: str = option("rnn,gru,lstm", help="Recurrent cells.", group="Space")
     num_layers: str = option("1..3", help="Recurrent layers.", group="Space")
     hidden_size: str = option("8..256", help="Units of each layer.", group="Space")
@@ -510,7 +517,7 @@ class SearchConfig:
         "auto", help="DropConnect of the recurrent weights; auto: the preset's.", group="Space"
     )
     output_dropout: str = option("auto", help="Dropout of the last layer's output; auto: the preset's.", group="Space")
-    recipe: int = RECIPE  # no option of the command line: a study keeps its first one
+    recipe: int = RECIPE  # not an option of the command line: a study keeps the recipe that it was started with
 
     def __post_init__(self) -> None:
         check(self)
@@ -530,9 +537,9 @@ QUICK_SEARCH: dict[str, Any] = {  # about a minute on two cores for The Time Mac
 
 
 def quick_search(config: SearchConfig) -> SearchConfig:
-    """The configuration of a quick search: every option at its default has the value of QUICK_SEARCH instead.
+    """The configuration of a quick search: options at their defaults get the values of QUICK_SEARCH.
 
-    The space is that of the file if the configuration names one.
+    num_layers and hidden_size are left alone if the configuration names a file with the space.
     """
     at_default = {f.name for f in fields(SearchConfig) if getattr(config, f.name) == f.default}
     if config.space:

@@ -10,7 +10,7 @@ class TmlmError(Exception):
 
 
 class InputError(TmlmError):
-    """An unusable input: a text, a model, an option."""
+    """An input that can't be used: a text, a model, an option."""
 
     exit_code = 2
 
@@ -28,26 +28,26 @@ class CheckFailedError(TmlmError):
 
 
 class TrainingDivergedError(TmlmError):
-    """The loss is no longer a number; the best checkpoint until then is kept."""
+    """The loss became NaN or infinite; the best checkpoint before that is kept."""
 
 
 class RemoteError(TmlmError):
-    """An exception of another process, as "Type: text", if the exception itself can't be pickled."""
+    """An exception of another process, as "Type: message", if it can't be pickled itself."""
 
 
 class ClusterError(TmlmError):
-    """A cluster's scheduler can't be reached, or has no node for too long."""
+    """A cluster's scheduler can't be reached, or has had no node for too long."""
 
 
 class UnfitNodeError(TmlmError):
-    """A node of a cluster can't do any task of a command: it has other code, or can't get the text."""
+    """A node of a cluster can't do the tasks of a command: its code differs, or it can't get the text."""
 
 
 class RecordingError(TmlmError):
-    """A run can't be recorded further: the store or its disk refuses."""
+    """A run can't be recorded any further: the store refuses or its disk is full."""
 
 
-REMEDIES = {
+REMEDIES = {  # what the user can do, by errno
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some of your quota",
     errno.EFBIG: "raise the limit (ulimit -f)",
@@ -67,14 +67,14 @@ def option_name(field_name: str) -> str:
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an error means out of memory: the MemoryError of Python and NumPy, or torch's on any device.
 
-    torch raises a plain RuntimeError on a CPU, and on a GPU a subclass that is not imported here.
+    torch raises a plain RuntimeError on a CPU, and a subclass on a GPU, recognised by name so as not to import torch.
     """
-    is_of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_of_torch)
+    is_torchs = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and is_torchs)
 
 
 def reason_of(error: OSError) -> str:
-    """What the system refused, for which file and what to do about it, with the error's notes."""
+    """The system's reason, the file and what to do about it, followed by the error's notes."""
     path = error.filename2 or error.filename  # filename2: the target of a copy
     where = f": {path}" if path else ""
     remedy = REMEDIES.get(error.errno or 0)

@@ -60,10 +60,10 @@ def test_training_records_what_the_stage_does_and_leaves_torch_as_it_was(trained
 @pytest.mark.parametrize(
     ("function", "options", "message"),
     [
-        (api.train, {"hiden_size": 8}, "^hiden_size is no option of train; did you mean hidden_size?"),
-        (api.train, {"recipe": 1}, "^recipe is no option of train; it has corpus, alphabet, "),
-        (api.resume, {"reference": "latest", "epoch": 3}, "^epoch is no option of resume; did you mean epochs?"),
-        (api.search, {"trails": 3}, "^trails is no option of search; did you mean trials?"),
+        (api.train, {"hiden_size": 8}, "^hiden_size is not an option of train; did you mean hidden_size?"),
+        (api.train, {"recipe": 1}, "^recipe is not an option of train; it has corpus, alphabet, "),
+        (api.resume, {"reference": "latest", "epoch": 3}, "^epoch is not an option of resume; did you mean epochs?"),
+        (api.search, {"trails": 3}, "^trails is not an option of search; did you mean trials?"),
         (api.train, {"cell": "lsmt"}, "^cell is 'lsmt'; it must be one of rnn, gru, lstm"),
         (api.train, {"hidden_size": "8"}, "^hidden_size is '8'; it must be a whole number"),
         (api.train, {"epochs": 1.5}, "^epochs is 1.5; it must be a whole number"),
@@ -130,7 +130,7 @@ def test_a_sample_without_options_is_the_commands_default(model, trained):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"temprature": 1}, "^temprature is no option of sample; did you mean temperature?"),
+        ({"temprature": 1}, "^temprature is not an option of sample; did you mean temperature?"),
         ({"temperature": 0}, "^temperature is 0.0; it must be above 0"),
         ({"length": -1}, "^length is -1; it must be at least 0"),
         ({"prompt": ""}, "^prompt is empty"),

@@ -1,4 +1,4 @@
-"""Write a model's texts to a terminal as they are generated, and answer prompts that are typed one after the other."""
+"""Write a model's text to a terminal while it is generated, and continue one typed prompt after another."""
 
 import io
 import sys
@@ -19,7 +19,7 @@ from pipeline.support.terminal import in_lines, line_width
 
 
 def write(pieces: Iterable[str]) -> None:
-    """Print a text piece by piece; on a terminal its lines end between words."""
+    """Print a text piece by piece; on a terminal, lines break between words."""
     parts: Iterable[str] = map(printable, pieces)
     if sys.stdout.isatty():
         parts = in_lines(chain.from_iterable(parts), line_width())
@@ -29,10 +29,10 @@ def write(pieces: Iterable[str]) -> None:
 
 
 def chat(model: str, length: int, decoding: Decoding) -> None:
-    """Continue each prompt that is typed, or each line of a pipe, until its end (Ctrl-D).
+    """Continue each line that is typed, until Ctrl-D, or each line of piped input.
 
-    The seed grows by one with each prompt, so that the same prompt gets another answer, and the same session the same
-    ones. A prompt that the model can't read is refused in a sentence; from a pipe it raises ConfigError.
+    The seed grows by one with each prompt: a repeated prompt gets another continuation, and a repeated session the same
+    ones. For a prompt that the model can't read, prints the reason; if it was piped, raises ConfigError.
     """
     trained = TrainedModel.find(model)
     is_typed = sys.stdin.isatty()
@@ -47,8 +47,8 @@ def chat(model: str, length: int, decoding: Decoding) -> None:
 
 def _typed() -> Iterator[str]:
     with suppress(ImportError):
-        import readline  # noqa: F401  # input() then has the arrow keys and a history
-    click.echo("Type the beginning of a text; Ctrl-D ends.", err=True)
+        import readline  # noqa: F401  # gives input() arrow keys and a history
+    click.echo("Type the beginning of a text; Ctrl-D exits.", err=True)
     with suppress(EOFError):
         while True:
             if prompt := input("> "):
@@ -58,7 +58,7 @@ def _typed() -> Iterator[str]:
 
 def _piped() -> Iterator[str]:
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # what is not UTF-8 is refused like any other unknown character
+        sys.stdin.reconfigure(errors="replace")  # bytes that are not UTF-8 are refused like other unknown characters
     for line in sys.stdin:
         if prompt := line.rstrip("\n"):
             yield prompt

@@ -1,4 +1,4 @@
-"""The commands of a cluster: ``cluster keys``, ``cluster serve`` and ``node``, and --cluster of those that train."""
+"""The commands ``cluster keys``, ``cluster serve`` and ``node``, and the options --cluster and --keys."""
 
 import os
 import sys
@@ -44,18 +44,17 @@ def cluster_options(command: Command) -> Command:
 
 
 def pool_on(cluster: str, keys: str | None, text: CorpusConfig, workers: int | None) -> "MakePool":
-    """What makes the pool of a command: workers on a cluster's nodes, or processes of this machine without one.
+    """Return the function that makes a command's pool: on the nodes of a cluster or, if "", in local processes.
 
-    The cluster's MLflow server becomes this process's store. InputError if another one is set.
+    With a cluster, its MLflow server becomes the store of this process. Raises InputError if MLFLOW_TRACKING_URI names
+    another one.
     """
     if not cluster:
         from pipeline.stages.train import train_in_processes
 
         return train_in_processes
     if workers is not None:
-        raise InputError(
-            "--workers can't be given with --cluster: the nodes say how many they have (tmlm node --workers)"
-        )
+        raise InputError("--workers can't be given with --cluster: each node sets its own number (tmlm node --workers)")
     _check_installed()
 
     address = Address.read(cluster, keys_folder(keys))
@@ -63,13 +62,13 @@ def pool_on(cluster: str, keys: str | None, text: CorpusConfig, workers: int | N
     from pipeline.stages.train import do
     from pipeline.tracking.store import masked, without_credentials
 
-    store, own = pool.mlflow_address(address), os.environ.get("MLFLOW_TRACKING_URI", "")
-    if own and without_credentials(own).rstrip("/") != store:
+    store, tracking_uri = pool.mlflow_address(address), os.environ.get("MLFLOW_TRACKING_URI", "")
+    if tracking_uri and without_credentials(tracking_uri).rstrip("/") != store:
         raise InputError(
-            f"MLFLOW_TRACKING_URI is {masked(own)}, but the cluster records in {store}: give the command again with "
-            f"MLFLOW_TRACKING_URI={store}"
+            f"MLFLOW_TRACKING_URI is {masked(tracking_uri)}, but the cluster records in {store}: run the command again "
+            f"with MLFLOW_TRACKING_URI={store}"
         )
-    os.environ["MLFLOW_TRACKING_URI"] = own or store
+    os.environ["MLFLOW_TRACKING_URI"] = tracking_uri or store
     return lambda count: pool.DaskPool(address, do, partial(texts.provide, texts.send(text, store)))
 
 
@@ -88,25 +87,30 @@ def cluster() -> None:
 @cluster.command("keys", cls=LabCommand)
 @click.argument("directory", metavar="[DIR]", default="")
 def keys(directory: str) -> None:
-    """Make the keys of a cluster, for each of its machines to have; they are valid for a year."""
+    """Create the keys of a cluster.
+
+    Copy them to each machine of the cluster; they are valid for a year. DIR is the folder to write them to; by
+    default $TMLM_CLUSTER_KEYS, else one in the user's configuration folder.
+    """
     _check_installed()
     folder = keys_folder(directory)
     make_keys(folder)
     click.echo(
-        f"{folder} has the keys; copy it to each machine of the cluster. Whoever has it can run code on all of them."
+        f"Wrote the keys to {folder}. Copy it to each machine of the cluster; anyone who has it can run code on all of "
+        "them."
     )
 
 
 @cluster.command(cls=LabCommand)
-@click.option("--host", required=True, help="Address of the one interface to listen on.")
+@click.option("--host", required=True, help="IP address of the interface to listen on, or localhost.")
 @click.option("--port", type=PORT, default=SCHEDULER_PORT, show_default=True, help="Port of the scheduler.")
-@click.option("--mlflow-port", type=PORT, default=5000, show_default=True, help="Port of MLflow.")
+@click.option("--mlflow-port", type=PORT, default=5000, show_default=True, help="Port of MLflow's server.")
 @click.option(
     "--store",
     default="",
     envvar="TMLM_CLUSTER_STORE",
-    help="Database, as an SQLAlchemy address; give one with a password in $TMLM_CLUSTER_STORE, since other users can "
-    "read options.  [default: mlruns/cluster/mlflow.db]",
+    help="Database of MLflow's server, as an SQLAlchemy URL; give one with a password in $TMLM_CLUSTER_STORE, since "
+    "other users can read options.  [default: mlruns/cluster/mlflow.db]",
 )
 @click.option(
     "--artifacts", default="", help="Folder or address of the artifacts.  [default: mlruns/cluster/artifacts]"
@@ -115,7 +119,7 @@ def keys(directory: str) -> None:
 def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, keys: str | None) -> None:
     """Start the scheduler and the MLflow server of a cluster.
 
-    Both listen on --host only, and are started again if they end. Searches with --cluster record there.
+    Both listen on --host only, and are restarted if they exit. Searches and reproductions with --cluster record there.
     """
     _check_installed()
     from pipeline.cluster import processes
@@ -143,12 +147,15 @@ def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, ke
 @click.command(cls=LabCommand)
 @click.argument("address")
 @click.option("--workers", type=click.IntRange(1), default=None, help="Trainings at once.  [default: usable cores]")
-@click.option("--once", is_flag=True, help="End with the scheduler, as under Slurm, instead of waiting for it.")
+@click.option(
+    "--once", is_flag=True, help="Exit when the scheduler does, as a Slurm job should, instead of waiting for it."
+)
 @keys_option
 def node(address: str, workers: int | None, once: bool, keys: str | None) -> None:
-    """Lend this machine to a cluster.
+    """Add this machine to a cluster.
 
-    It trains what searches with --cluster ADDRESS give it, until it is stopped, and joins again after a failure.
+    It runs trainings of searches and reproductions with --cluster ADDRESS until it is stopped, and rejoins after a
+    failure. ADDRESS is the scheduler's, as `tmlm cluster serve` prints it.
     """
     _check_installed()
     from pipeline.cluster import processes

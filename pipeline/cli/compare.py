@@ -1,4 +1,4 @@
-"""Compare two trainings: the options in which they differ, their figures and their texts."""
+"""Compare two trainings: the options in which they differ, their figures and their sample texts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,10 +25,10 @@ FIGURES = {  # metric -> label, in the order of the table
 
 
 def compare(*references: str) -> dict[str, Any]:
-    """What two trainings differ in, by name, with a value for each; None where one has none.
+    """Compare two trainings. ``options`` has those that differ, each with both values; None is a missing value.
 
-    ``warning`` says which of their perplexities can't be compared, "" if all can. Raises InputError for a reference
-    that names no training.
+    ``warning`` says which of the perplexities can't be compared, "" if all can. Raises InputError for a reference that
+    names no training.
     """
     runs = [records.training_of(reference) for reference in references]
     measured = [records.figures(run) for run in runs]
@@ -47,7 +47,7 @@ def compare(*references: str) -> dict[str, Any]:
 
 
 def _warning(runs: list[records.RecordedRun]) -> str:
-    """Say which perplexities can't be compared: those on other texts, or on other characters of one."""
+    """Say which perplexities can't be compared: those on different texts, or on different characters of one text."""
     first, second = ([run.data.tags.get("corpus", ""), records.tag(run, "corpus.sha256")] for run in runs)
     if first[1] != second[1]:
         return f"The texts differ ({first[0]} and {second[0]}), so their perplexities can't be compared."
@@ -61,13 +61,13 @@ def _warning(runs: list[records.RecordedRun]) -> str:
 
 
 def _text(run_id: str) -> str:
-    """The longer of a training's sample texts, which is the last; "" if it has recorded none yet."""
+    """The last, which is the longest, of a training's sample texts; "" if it has recorded none yet."""
     samples = records.read_json(run_id, "samples/final.json").get("samples")
     return str(samples[-1]["text"]) if samples else ""
 
 
 def comparison(result: Mapping[str, Any]) -> str:
-    """The comparison as a table, with the texts side by side."""
+    """Render the result of ``compare`` as a table, with the sample texts side by side below it."""
     width = line_width()
     heads = [f"{name} ({run_id[:SHORT_ID]})" for name, run_id in zip(result["names"], result["run_ids"], strict=True)]
     rows = [(FIGURES[name], *map(_number, values)) for name, values in result["figures"].items() if any(values)]

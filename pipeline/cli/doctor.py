@@ -1,6 +1,6 @@
-"""Report what a command would use on this machine and why, without downloading or recording anything.
+"""Report what commands would use on this machine and why, without downloading or recording anything.
 
-Also check the store for runs whose process died and artifacts of a moved checkout; ``repair`` fixes both.
+Also report runs whose process died and artifact paths that a moved checkout has left outdated; ``repair`` fixes both.
 """
 
 import os
@@ -30,7 +30,7 @@ PRECISIONS: tuple[tuple[CellName, Implementation], ...] = (("lstm", "torch"), ("
 
 
 def findings(corpus: str) -> dict[str, Any]:
-    """The findings by name, in the order in which they are printed."""
+    """Everything that ``doctor`` reports, by name, in the order in which it is printed."""
     device = choose_device("auto")
     database = own_database()
     environment = machine.environment()
@@ -50,7 +50,7 @@ def findings(corpus: str) -> dict[str, Any]:
         "threads": f"{choose_threads(None)} of {usable_cores()} cores",
         "mlflow_command": shutil.which("mlflow") or "not on PATH: activate the environment, or use .venv/bin/mlflow",
         "conda": shutil.which("conda") or "not found: always add --env-manager local (or uv) to mlflow run",
-        "git": machine.git_tags().get("git.commit", "not a repository") + _dirt(),
+        "git": machine.git_tags().get("git.commit", "not a repository") + _uncommitted(),
         "python": environment["python"],
         **environment["packages"],
         **runs,
@@ -58,7 +58,7 @@ def findings(corpus: str) -> dict[str, Any]:
 
 
 def _runs() -> dict[str, list[str]]:
-    """The RUNNING runs with the state of their processes, and the runs whose artifact paths are outdated by a move."""
+    """The RUNNING runs with the state of their processes, and the runs whose artifact paths a move has outdated."""
     if not look():
         return {}
     with store_errors():
@@ -78,7 +78,7 @@ def repair() -> list[str]:
     with store_errors():
         closed = liveness.close_dead_runs()
         left: list[liveness.OpenRun] = []
-        if sqlite_file(address()) is not None:  # on a server, the `mlflow run` may be alive on another machine
+        if sqlite_file(address()) is not None:  # with a server, the `mlflow run` may be alive on another machine
             abandoned, left = liveness.close_begun_runs()
             closed += abandoned
         messages += [f"closed {run.id} {run.name}: {run.meaning}" for run in closed]
@@ -93,7 +93,7 @@ def repair() -> list[str]:
 
 
 def close(run_id: str) -> list[str]:
-    """Close a run whose process can't be seen from here. Raises InputError if it is alive here or has ended."""
+    """Close a run whose process can't be checked from here. Raises InputError if it is alive here or has ended."""
     if not look():
         raise InputError(f"--close {run_id}: there is no store yet")
     with store_errors():
@@ -102,7 +102,7 @@ def close(run_id: str) -> list[str]:
 
 
 def _text(corpus: str) -> str:
-    """The source of the text, without a download."""
+    """The source of the text, found without downloading."""
     try:
         text = find_text(corpus, online=False)
     except TmlmError as error:
@@ -118,20 +118,20 @@ def _text(corpus: str) -> str:
 
 
 def _kept_texts() -> str:
-    """Where the copies of the texts that were trained on are, and of which texts."""
+    """The folder with copies of the texts that were trained on, and their names."""
     names = sorted({f"{facts['name']} ({facts['alphabet']})" for facts in kept_facts().values()})
     return f"{prepared_dir()}: {', '.join(names) or 'none yet'}"
 
 
 def _state(database: Path) -> str:
-    return f"{database.stat().st_size:,} bytes" if database.is_file() else "not there yet: the first run creates it"
+    return f"{database.stat().st_size:,} bytes" if database.is_file() else "not there yet; the first run creates it"
 
 
 def _precision(device: torch.device, cell: CellName, implementation: Implementation) -> str:
-    """The precision that the default recipe would use."""
+    """The precision that the default preset would use for a cell and implementation."""
     model, train = resolve({"cell": cell, "implementation": implementation})
     return choose_precision("auto", device, model, train.batch_size)
 
 
-def _dirt() -> str:
+def _uncommitted() -> str:
     return " (changed since)" if machine.git_tags().get("git.dirty") == "true" else ""

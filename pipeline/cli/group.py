@@ -1,4 +1,4 @@
-"""The group of commands: errors become one sentence on standard error and an exit code."""
+"""The group of all commands, which turns errors into one sentence on standard error and an exit code."""
 
 import errno
 import os
@@ -15,12 +15,10 @@ from pipeline.cli.options import LabCommand
 from pipeline.errors import InputError, TmlmError, is_out_of_memory, message_of, option_name, reason_of
 from pipeline.support import signals
 
-UNDER_MLFLOW = (
-    "MLFLOW_RUN_ID"  # set by mlflow run, which has started a run: commands that otherwise only print record too
-)
+# Set by mlflow run, which has started a run for the command: commands that otherwise only print then record as well.
+UNDER_MLFLOW = "MLFLOW_RUN_ID"
 
-
-RUN, LOOK, SEARCH, MAINTAIN = SECTIONS = (  # of the list of commands
+RUN, LOOK, SEARCH, MAINTAIN = SECTIONS = (  # headings in the list of commands
     "Train and use a model",
     "Look at what was recorded",
     "Search and report",
@@ -29,7 +27,7 @@ RUN, LOOK, SEARCH, MAINTAIN = SECTIONS = (  # of the list of commands
 
 
 def printable(text: str) -> str:
-    """Escape control characters, which could steer a terminal, as JSON does."""
+    """Escape control characters as JSON does, since they could control the terminal."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
@@ -44,19 +42,20 @@ class Failure(click.ClickException):
 class Lab(click.Group):
     """Turn errors that a user can act on into one sentence and an exit code.
 
-    Under ``mlflow run``, an error before the command has taken over its run is recorded as the run's tag ``failure``;
-    after that, ``tracked_run`` records it.
+    Under ``mlflow run``, an error that occurs before the command has taken over its run is recorded in the run's tag
+    ``failure``; after that, ``tracked_run`` records it.
     """
 
     command_class = LabCommand
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands by section, in the order in which they were declared."""
-        limit = formatter.width - 6 - max(map(len, self.commands))
+        name_width = max(map(len, self.commands))
+        limit = formatter.width - 6 - name_width
         by_section: dict[str, list[tuple[str, str]]] = {section: [] for section in SECTIONS}
         for name, command in self.commands.items():
-            section = getattr(command, "section", "") or SECTIONS[-1]
-            by_section[section].append((name.ljust(max(map(len, self.commands))), command.get_short_help_str(limit)))
+            section = getattr(command, "section", "") or MAINTAIN
+            by_section[section].append((name.ljust(name_width), command.get_short_help_str(limit)))
         for section, rows in by_section.items():
             with formatter.section(section):
                 formatter.write_dl(rows)
@@ -65,14 +64,14 @@ class Lab(click.Group):
         try:
             return super().invoke(ctx)
         except TmlmError as error:
-            leave_reason(ctx, message_of(error))
+            record_failure(ctx, message_of(error))
             raise Failure(message_of(error), error.exit_code) from error
         except ConfigError as error:
             message = message_of(error, error.with_names(option_name))
-            leave_reason(ctx, message)
+            record_failure(ctx, message)
             raise Failure(message, InputError.exit_code) from error
         except click.ClickException as error:
-            leave_reason(ctx, error.format_message())
+            record_failure(ctx, error.format_message())
             raise
         except click.exceptions.Exit:
             raise
@@ -80,37 +79,37 @@ class Lab(click.Group):
             message = (
                 f"{sys.executable} has no {error.name}: activate the project's environment, or see docs/install.md"
             )
-            leave_reason(ctx, message)
+            record_failure(ctx, message)
             raise Failure(message, 1) from error
         except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader has gone (| head): click exits silently
+            if error.errno == errno.EPIPE:  # the reader has closed the pipe (| head): click exits silently
                 raise
-            leave_reason(ctx, reason_of(error))
+            record_failure(ctx, reason_of(error))
             raise Failure(reason_of(error), 1) from error
         except (KeyboardInterrupt, SystemExit) as stop:
             if signum := signals.signal_of(stop):
                 click.echo(f"Stopped by {signals.name_of(signum)}.", err=True)
-                leave_signal(signals.name_of(signum))
+                record_signal(signals.name_of(signum))
                 ctx.exit(signals.exit_code(signum))
             raise
         except Exception as error:
             if is_out_of_memory(error):
-                message = _short_of_memory(error)
-                leave_reason(ctx, message)
+                message = _out_of_memory_message(error)
+                record_failure(ctx, message)
                 raise Failure(message, 1) from error
-            leave_reason(ctx, f"{type(error).__name__}: {message_of(error)}")
+            record_failure(ctx, f"{type(error).__name__}: {message_of(error)}")
             raise
 
 
-def _short_of_memory(error: Exception) -> str:
-    """Say what to do when memory has run out, and what was requested, if the error says so."""
+def _out_of_memory_message(error: Exception) -> str:
+    """The message for an out-of-memory error: the failed request, if the error has it, and what to do."""
     request = " ".join(message_of(error).split())
     detail = f" ({shorten(request, 200)})" if request else ""
     return f"out of memory{detail}: use a smaller text, model or --batch-size, or close other programs"
 
 
-def leave_reason(ctx: click.Context, reason: str) -> None:
-    """Record why a command failed, if ``mlflow run`` started it and it has not taken over its run yet."""
+def record_failure(ctx: click.Context, reason: str) -> None:
+    """Under ``mlflow run``, record why a command failed that has not taken over its run yet."""
     if run_id := os.environ.get(UNDER_MLFLOW):
         try:
             from pipeline.tracking import runs
@@ -120,8 +119,8 @@ def leave_reason(ctx: click.Context, reason: str) -> None:
             click.echo(f"The reason could not be recorded in the run {run_id}: {printable(str(error))}", err=True)
 
 
-def leave_signal(signal: str) -> None:
-    """Record the signal like ``leave_reason``, in a separate process because this one must exit within seconds."""
+def record_signal(signal: str) -> None:
+    """Record the signal as ``record_failure`` does, in a separate process because this one must exit within seconds."""
     if run_id := os.environ.get(UNDER_MLFLOW):
         from pipeline.tracking import final_status
 
@@ -135,7 +134,7 @@ def say(line: str) -> None:
     write_line(printable(line))
 
 
-def messages_to_stderr() -> None:
+def send_messages_to_stderr() -> None:
     """Send this project's warnings and errors to standard error, unformatted."""
     import logging
 
@@ -143,7 +142,7 @@ def messages_to_stderr() -> None:
         def emit(self, record: logging.LogRecord) -> None:
             try:
                 say(self.format(record))
-            except Exception:  # as the handlers of the standard library do
+            except Exception:  # like the handlers of the standard library
                 self.handleError(record)
 
     handler = StandardError()
@@ -154,8 +153,8 @@ def messages_to_stderr() -> None:
 def open_closed_streams() -> None:
     """Open /dev/null for each standard stream that was closed (``2>&-``).
 
-    Python has None there, which libraries do not expect, and the next file to be opened would get the stream's
-    descriptor, so that a child process would write its messages into that file.
+    Python represents such a stream as None, which libraries do not expect. Also, the next file to be opened would get
+    the stream's descriptor, so that a child process would write its messages into that file.
     """
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is not None:
@@ -172,7 +171,7 @@ def open_closed_streams() -> None:
 
 
 def drop_unwritable() -> None:
-    """Redirect a stream that can't be written to /dev/null: flushing it at exit would change the exit code to 120."""
+    """Redirect unwritable streams to /dev/null: flushing one at exit would change the exit code to 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

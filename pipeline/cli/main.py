@@ -1,7 +1,7 @@
 """The command line: each command reads options, builds configurations, calls one function and prints its result.
 
-Results go to standard output (``--json``: exactly one JSON object), progress and messages to standard error. Only
-click and the configurations are imported here; what a command needs, it imports when it runs.
+Results go to standard output (``--json``: exactly one JSON object), progress and messages to standard error. The module
+imports only click and the configurations; each command imports the rest when it runs, so that ``--help`` is fast.
 """
 
 import io
@@ -28,11 +28,11 @@ from pipeline.cli.group import (
     UNDER_MLFLOW,
     Lab,
     drop_unwritable,
-    leave_signal,
-    messages_to_stderr,
     open_closed_streams,
     printable,
+    record_signal,
     say,
+    send_messages_to_stderr,
 )
 from pipeline.cli.options import GroupedOption, given, is_given, options_of, switch, with_dashes
 from pipeline.config import (
@@ -62,29 +62,27 @@ if TYPE_CHECKING:
 )
 @click.version_option(package_name="time-machine-lm")
 def cli() -> None:
-    """Character-level recurrent language models, prepared, trained, evaluated and tracked.
+    """Prepare, train, evaluate and track character-level recurrent language models.
 
     \b
     tmlm pipeline                          prepare, train, evaluate and sample
     tmlm train --cell gru --hidden-size 64
-    tmlm sample latest --prompt "it has"   from the model that was trained last
-    tmlm runs                              list what was trained
-    tmlm ui                                look at it in the browser
+    tmlm sample latest --prompt "it has"   generate text from the latest model
+    tmlm runs                              list the trainings
+    tmlm ui                                open MLflow's UI
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # rather than fail on a character that it can't encode
-    messages_to_stderr()
+            stream.reconfigure(errors="backslashreplace")  # escape characters that the stream can't encode
+    send_messages_to_stderr()
 
 
 JSON_HELP = "Print the result as one JSON object."
 
 json_switch = switch("--json", JSON_HELP, "as_json")
 
-json_flag = click.option(
-    "--json", "as_json", is_flag=True, help=JSON_HELP
-)  # ``--json MODEL``: no switch, which would take the MODEL as its value
-
+# for commands with arguments: in ``--json MODEL``, a switch would take the MODEL as its value
+json_flag = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
 
 length_option = click.option(
     "--length", type=int, default=DEFAULT_LENGTH, show_default=True, help="Characters to generate after each prompt."
@@ -92,9 +90,9 @@ length_option = click.option(
 
 
 def checked(options: Mapping[str, Any]) -> tuple[CorpusConfig, dict[str, Any]]:
-    """Check the options of a training; returns those of the text as a configuration, and all others."""
+    """Check the options of a training; return the text's configuration and all other options."""
     others = {name: value for name, value in options.items() if name not in ("corpus", "alphabet")}
-    resolve(others)  # the text, whose length decides defaults, is not loaded yet
+    resolve(others)  # only to check: the defaults depend on the length of the text, which is not loaded yet
     return CorpusConfig(options["corpus"], options["alphabet"]), others
 
 
@@ -105,12 +103,13 @@ def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
 
 @cli.command(section=RUN)
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
-@switch("--force", "Run every step again.")
+@switch("--force", "Run every step, without reusing earlier results.")
 @json_switch
 def pipeline(force: bool, as_json: bool, **options: Any) -> None:
-    """The main job: prepare, train, evaluate, sample.
+    """Run the main job: prepare, train, evaluate, sample.
 
-    The steps are nested runs of one parent run. Finished steps with unchanged code, options and text are reused.
+    Each step is a nested run of one parent run. The result of a finished step is reused if code, options and text are
+    unchanged.
     """
     corpus_config, others = checked(options)
     from pipeline.stages import main
@@ -133,9 +132,9 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 @options_of(TrainConfig, only=("preset",))
 @json_switch
 def prepare(as_json: bool, **options: Any) -> None:
-    """Load, normalise and split the text.
+    """Load, normalise and split a text.
 
-    The baselines are recorded: uniform, letter frequencies, n-grams of orders 2 to 8.
+    Records the perplexities of the baselines: uniform, letter frequencies, and n-grams of orders 2 to 8.
     """
     corpus_config, others = checked(options)
     from pipeline.stages import prepare
@@ -169,17 +168,18 @@ def prepare(as_json: bool, **options: Any) -> None:
 )
 @json_switch
 def train(resume: str | None, as_json: bool, **options: Any) -> None:
-    """Train one model, or resume one.
+    """Train a model, or resume a training.
 
     --resume continues an interrupted training in the same run, with the same options; the result is bit-identical to
-    an uninterrupted one. --epochs (with a constant learning rate), --max-seconds and --sample-every may be given anew.
+    that of an uninterrupted training. Only --epochs (with a constant learning rate), --max-seconds and --sample-every
+    may have new values.
     """
     corpus_config, others = checked(options)
     from pipeline.stages import train
 
     if resume is not None:
         changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
-        if UNDER_MLFLOW not in os.environ:  # which passes every option that MLproject lists
+        if UNDER_MLFLOW not in os.environ:  # mlflow run passes every option that MLproject lists
             changes = {name: options[name] for name in options if is_given(name)}
         result = train.resume(resume, changes).result
     else:
@@ -192,7 +192,7 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
 
 
 def train_text(result: Mapping[str, Any]) -> str:
-    """The text that ``train`` prints: quality beside the baseline, and the next commands."""
+    """The text that ``train`` prints: perplexities beside the baselines', and the next commands."""
     from pipeline.tracking.ui import links
     from pipeline.training import summary
 
@@ -205,7 +205,7 @@ def train_text(result: Mapping[str, Any]) -> str:
 
 
 def sample_command(run_id: str) -> str:
-    """The command that samples from a run's model, with the prompt of its recorded samples, which it can read."""
+    """The command that samples from a run's model, with a prompt of its recorded samples, which its alphabet has."""
     from pipeline.tracking import records
     from pipeline.tracking.ui import links
 
@@ -216,14 +216,16 @@ def sample_command(run_id: str) -> str:
 
 @cli.command(section=RUN)
 @click.argument("model", type=completion.MODEL)
-@click.option("--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Which split.")
-@click.option("--text", type=completion.FILE, default="", help="Any other UTF-8 text file, instead of a split.")
+@click.option(
+    "--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Split of the model's text."
+)
+@click.option("--text", type=completion.FILE, default="", help="Another UTF-8 text file, instead of a split.")
 @json_flag
 def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
-    """Measure a trained MODEL's perplexity on a text.
+    """Measure the perplexity of a trained MODEL on a text.
 
-    MODEL is a run id, its first characters, latest, the path of a checkpoint, or a models:/ address. Bits per
-    character and the figures of the best n-gram, alone and mixed with the model, are printed too.
+    Also prints bits per character, and the perplexities of the best n-gram and of its mixture with the model. MODEL is
+    a run id, its first characters, latest, the path of a checkpoint, or a models:/ address.
     """
     from pipeline.stages import evaluate
     from pipeline.training import summary
@@ -234,15 +236,17 @@ def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
 
 @cli.command(section=RUN)
 @click.argument("model", type=completion.MODEL)
-@click.option("--prompt", "prompts", multiple=True, default=["it has"], show_default=True, help="May be repeated.")
+@click.option(
+    "--prompt", "prompts", multiple=True, default=["it has"], show_default=True, help="Text to continue; repeatable."
+)
 @length_option
 @options_of(Decoding)
 @json_flag
 def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **options: Any) -> None:
     """Generate text from a trained MODEL.
 
-    MODEL is a run id, its first characters, latest, the path of a checkpoint, or a models:/ address. Each
-    prompt is continued.
+    Continues each --prompt. MODEL is a run id, its first characters, latest, the path of a checkpoint, or a models:/
+    address.
     """
     decoding = Decoding(**options)
     check_range("length", length, low=0)
@@ -253,7 +257,7 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
         result = sample.sample(model, list(prompts), length, decoding).result
         show(result, as_json, "\n".join(result["texts"]))
         return
-    chosen = list(prompts) if is_given("prompts") else None  # the default is not in every alphabet
+    chosen = list(prompts) if is_given("prompts") else None  # not every alphabet has the letters of the default
     if as_json or len(prompts) > 1 or not sys.stdout.isatty():
         texts = sample.write_texts(model, chosen, length, decoding)
         if as_json:
@@ -272,8 +276,8 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
 def chat(model: str, length: int, **options: Any) -> None:
     """Continue prompts as you type them.
 
-    Each line is a prompt, which the MODEL continues; Ctrl-D ends. Lines of a pipe are read alike. MODEL is a run id,
-    its first characters, latest, the path of a checkpoint, or a models:/ address.
+    MODEL continues each line that you type, or each line of piped input; Ctrl-D exits. MODEL is a run id, its first
+    characters, latest, the path of a checkpoint, or a models:/ address.
     """
     decoding = Decoding(**options)
     check_range("length", length, low=0)
@@ -287,9 +291,10 @@ def chat(model: str, length: int, **options: Any) -> None:
 @click.option("--vocab-size", type=click.IntRange(2), default=28, show_default=True, help="Symbols of the alphabet.")
 @json_switch
 def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
-    """Count parameters and MACs of a shape.
+    """Count the parameters and MACs of a shape.
 
-    MACs are per generated character, output layer included. The report's convention and ptflops' own print-out follow.
+    MACs are per generated character and include the output layer. Also prints the counts in the report's convention,
+    and ptflops' own output.
     """
     config = ModelConfig(**options)
     from dataclasses import asdict
@@ -317,14 +322,14 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
 )
 @switch(
     "--quick",
-    "A first look in a minute or so, in a study of its own: options left at their defaults become "
+    "Take a first look, in about a minute and in a separate study: options left at their defaults become "
     + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in QUICK_SEARCH.items())
     + ".",
     group="Search",
 )
 @switch(
     "--take-aliases",
-    "Let @best, @knee and @small name this study's picks even if another study has them.",
+    "Move the aliases @best, @knee and @small to this study's picks even if another study has them.",
     group="Search",
 )
 @cluster_options
@@ -334,8 +339,8 @@ def search(
 ) -> None:
     """Search for low perplexity at low cost.
 
-    An Optuna study of cell, layers and hidden size: validation perplexity against MACs per character. A range is
-    written LOW..HIGH, a choice A,B,C. The same command again resumes the study.
+    Runs an Optuna study of cell, layers and hidden size that minimises validation perplexity and MACs per character.
+    Write a range as LOW..HIGH and choices as A,B,C. The same command again resumes the study.
     """
     corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
     config = quick_search(SearchConfig(**options)) if quick else SearchConfig(**options)
@@ -358,11 +363,10 @@ def search(
 @options_of(CorpusConfig, AnswerConfig)
 @json_switch
 def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
-    """Compare the worth and cost of networks.
+    """Say whether networks are worth their cost on a text.
 
-    Is a recurrent network worth what it costs on a text? Networks are trained on more and more of the text, of several
-    sizes, for several budgets, and on top of an n-gram. Three sentences and two pictures compare them with n-grams.
-    The same command again trains only what is missing.
+    Trains networks of several sizes, on growing parts of the text, with several budgets, and on top of an n-gram.
+    Three sentences and two figures compare them with n-grams. The same command again trains only what is missing.
     """
     config, corpus_config = AnswerConfig(**options), CorpusConfig(corpus, alphabet)
     from pipeline.answer.sentences import answer_table
@@ -376,19 +380,20 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
 
 @cli.command(section=SEARCH)
 @options_of(ReproduceConfig)
-@switch("--quick", "A few epochs of the small configurations only: a quick check.", group="Reproduction")
+@switch("--quick", "Train only the small configurations, for a few epochs.", group="Reproduction")
 @switch(
     "--check",
-    "Exit 4 if complexity is not as printed, a perplexity leaves d2l's own band, or a training failed.",
+    "Exit with code 4 if a complexity differs from the printed one, a perplexity is outside the range of d2l's own "
+    "trainings, or a training failed.",
     group="Reproduction",
 )
 @cluster_options
 @json_switch
 def reproduce(quick: bool, check: bool, cluster: str, keys: str | None, as_json: bool, **options: Any) -> None:
-    """Train and check the report's models.
+    """Train the report's models and compare the results.
 
-    The coursework report's configurations are trained under its own protocol. A page compares the reported, the
-    reproduced and the corrected figures. The same command again trains only what is missing.
+    Trains the configurations of the coursework report under its own protocol, and writes a page that compares the
+    reported, the reproduced and the corrected figures. The same command again trains only what is missing.
     """
     config = ReproduceConfig(**options)
     make_pool = pool_on(cluster, keys, CorpusConfig("time-machine"), config.workers)
@@ -415,8 +420,8 @@ def reproduce(quick: bool, check: bool, cluster: str, keys: str | None, as_json:
 def report(run_id: str, against: str, statements: str, output: str, as_json: bool) -> None:
     """Rewrite the page of a reproduction.
 
-    It is made from the recorded runs, without training, and compares them with the report or another table (--against)
-    and its statements (--statements).
+    Compares the recorded runs, without training, with the report's table and statements, or with others (--against,
+    --statements).
     """
     ReproduceConfig(against=against, statements=statements, output=output)  # checks the options
     from pipeline.stages import report
@@ -436,13 +441,13 @@ def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
 
 
 @cli.command(section=LOOK)
-@click.option("--search", default="", help="Only those with each of these words in their name, id, text or study.")
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most this many.")
+@click.option("--search", default="", help="Only trainings with all of these words in their name, id, text or study.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Largest number of trainings.")
 @json_switch
 def runs(search: str, limit: int, as_json: bool) -> None:
     """List the recorded trainings, newest first.
 
-    val and test are perplexities, MACs those of one character, and seconds those of the training.
+    val and test are perplexities, MACs are per character, and seconds are those of the training.
     """
     from dataclasses import asdict
 
@@ -461,10 +466,10 @@ def runs(search: str, limit: int, as_json: bool) -> None:
 @click.argument("second", type=completion.TRAINING)
 @json_flag
 def compare(first: str, second: str, as_json: bool) -> None:
-    """Show what two trainings differ in.
+    """Show how two trainings differ.
 
-    Options, figures, cost and texts are shown beside each other. FIRST and SECOND are run ids, the first characters of
-    one, or latest, latest~1 and so on.
+    Shows their options, figures, costs and sample texts side by side. FIRST and SECOND are run ids, the first
+    characters of one, or latest, latest~1 and so on.
     """
     from pipeline.cli import compare
 
@@ -473,21 +478,22 @@ def compare(first: str, second: str, as_json: bool) -> None:
 
 
 @cli.command(section=LOOK)
-@click.option("--max-macs", type=click.IntRange(1), default=None, help="Largest MACs per character.")
+@click.option("--max-macs", type=click.IntRange(1), default=None, help="Largest number of MACs per character.")
 @click.option("--max-perplexity", type=float, default=None, help="Largest validation perplexity.")
 @click.option(
     "--corpus",
     type=completion.TEXT,
     default="auto",
     show_default=True,
-    help="A text's name as its runs have it (time-machine, or my-book for my-book.txt), its path or its address; "
-    "auto: the text of the latest finished training.",
+    help="Name of the text as recorded (time-machine, or my-book for my-book.txt), its path or its address; auto: the "
+    "text of the latest finished training.",
 )
 @json_switch
 def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, as_json: bool) -> None:
-    """Name the best finished model within a limit.
+    """Recommend the best finished model within a limit.
 
-    With --max-macs the best model within it, with --max-perplexity the cheapest, of the finished trainings on one text.
+    Of the finished trainings on one text, names the best with at most --max-macs, or the cheapest with at most
+    --max-perplexity (and --max-macs).
     """
     from pipeline.cli import recommend
 
@@ -504,15 +510,15 @@ def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, a
     metavar="DIR",
     type=completion.FILE,
     required=True,
-    help="Folder to write to; nothing in it is overwritten.",
+    help="Folder to write to; existing files are not overwritten.",
 )
 @json_flag
 def export(reference: str, output: str, as_json: bool) -> None:
-    """Write a page to share, with its data.
+    """Export records as a page to share, with the data.
 
-    A run (by its id, the beginning of one, or latest), a study or an MLflow experiment (by name) becomes a folder that
-    needs no MLflow: one page (index.html) with curves, front, sample texts, tables and how to repeat it, the figures
-    as CSV, and the models as safetensors (and ONNX, with the extra of that name).
+    Writes a run (its id, its first characters, or latest), a study or an MLflow experiment (by name) to a folder that
+    can be read without MLflow: a page (index.html) with curves, Pareto front, sample texts, tables and the commands to
+    repeat it, the figures as CSV, and the models as safetensors (and as ONNX, if that extra is installed).
     """
     from pathlib import Path
 
@@ -531,14 +537,13 @@ def export(reference: str, output: str, as_json: bool) -> None:
     is_flag=False,
     flag_value="models",
     metavar="[WHAT]",
-    help="Open the browser at a run (its id, the first characters of it, or latest), a search (its study's name), or "
-    "the models, seeds or compute of the latest text.  [without WHAT: models]",
+    help="Open the browser at a run (its id, its first characters, or latest), a search (its study's name), or one of "
+    "the latest text's views: models, seeds or compute.  [without WHAT: models]",
 )
 def ui(port: int, what: str | None) -> None:
     """Start the MLflow UI.
 
-    It listens on this machine only. The printed links open the right view. With --open, a UI that is running already
-    is used.
+    Listens on 127.0.0.1 only, and prints a link to each saved view. --open uses a UI that is running already.
     """
     from pipeline.cli import ui as server
 
@@ -551,20 +556,20 @@ def ui(port: int, what: str | None) -> None:
 @click.option(
     "--repair",
     is_flag=True,
-    help="Close runs whose process died, and fix artifact paths after the checkout was moved.",
+    help="Close runs whose process died, and fix the artifact paths of a checkout that was moved.",
 )
 @click.option(
     "--close",
     type=completion.RUNNING,
     default=None,
-    help="Close this run of a machine or container that no longer exists.",
+    help="Close this run, whose machine or container no longer exists.",
 )
 @json_switch
 def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:
-    """Show what would be used here, and repair the store.
+    """Show what commands would use here, and repair the store.
 
-    Text, store, device, threads and versions, and the reason for each; the runs that are RUNNING, and whether their
-    processes are alive. Nothing is changed without --repair or --close.
+    Shows the text, store, device, threads and versions, with the reason for each, and the runs that are RUNNING, with
+    the state of their processes. Changes nothing without --repair or --close.
     """
     config = CorpusConfig(corpus)
     from pipeline.cli import doctor
@@ -584,10 +589,10 @@ def main() -> None:
     """Entry point of ``python -m pipeline`` and ``tmlm``."""
     open_closed_streams()
     signals.install()
-    signals.on_forced_exit(leave_signal)
+    signals.on_forced_exit(record_signal)
     try:
         cli(prog_name="tmlm")
-    except OSError as error:  # outside of a command: --help or an error message, with a full disk behind the stream
+    except OSError as error:  # outside of a command: --help or an error message was written to a full disk
         with suppress(OSError):
             click.echo(f"Error: {printable(reason_of(error))}", err=True)
         sys.exit(1)

@@ -1,8 +1,8 @@
-"""click options made from the fields of the configuration dataclasses, and the small rules that all commands share.
+"""click options made from the fields of the configuration dataclasses, and the parsing rules that all commands share.
 
-Fields that a preset decides default to ``auto``, which is the preset's value; so is an empty text. Flags take an
-optional value (``--force``, ``--force true``), since MLflow passes every parameter with one. Names may be written with
-``_``.
+Options whose default depends on the preset have the default ``auto``; an empty value means the same. Flags accept a
+value (``--force`` or ``--force true``), because MLflow passes every parameter with one. ``_`` may be written for ``-``
+in the name of an option.
 """
 
 import os
@@ -16,10 +16,10 @@ import click
 
 from models.config import ModelConfig
 from models.decoding import Decoding
-from pipeline.cli.completion import FILE, TEXT
+from pipeline.cli.completion import FILE, FOLDER, TEXT
 from pipeline.config import AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, TrainConfig
 
-HEADINGS: dict[type, str] = {  # of the help, for the fields of a dataclass
+HEADINGS: dict[type, str] = {  # in the help, for the options made from a dataclass
     CorpusConfig: "Text",
     ModelConfig: "Model",
     TrainConfig: "Training",
@@ -29,14 +29,14 @@ HEADINGS: dict[type, str] = {  # of the help, for the fields of a dataclass
     Decoding: "Decoding",
 }
 
-COMPLETED = {"corpus": TEXT, "space": FILE, "against": FILE, "statements": FILE, "output": FILE}  # by field
+COMPLETED = {"corpus": TEXT, "space": FILE, "against": FILE, "statements": FILE, "output": FOLDER}  # by field name
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-TRUE, FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off", ""}  # what may follow a flag of click's own
+TRUE, FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off", ""}  # accepted after one of click's own flags
 
 
 class GroupedOption(click.Option):
-    """An option that the help lists under a heading, ``group``."""
+    """An option that the help lists under the heading ``group``."""
 
     def __init__(self, *args: Any, group: str = "", **options: Any) -> None:
         super().__init__(*args, **options)
@@ -44,7 +44,7 @@ class GroupedOption(click.Option):
 
 
 class Auto(click.ParamType):
-    """A value, or ``auto`` (or an empty text) for the preset's value, which is None."""
+    """A value of type ``inner``, or ``auto`` (or an empty string), which converts to None: the preset's value."""
 
     def __init__(self, inner: click.ParamType) -> None:
         self.inner = inner
@@ -54,9 +54,8 @@ class Auto(click.ParamType):
         return None if value in ("auto", "", None) else self.inner.convert(value, param, ctx)
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        return f"[auto|{self.inner.get_metavar(param, ctx) or self.inner.name}]".replace("[auto|[", "[auto|").replace(
-            "]]", "]"
-        )
+        inner = self.inner.get_metavar(param, ctx) or self.inner.name.upper()
+        return f"[auto|{inner.removeprefix('[').removesuffix(']')}]"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
         auto = [click.shell_completion.CompletionItem("auto")] if "auto".startswith(incomplete) else []
@@ -64,14 +63,14 @@ class Auto(click.ParamType):
 
 
 class OnOff(click.types.BoolParamType):
-    """A boolean that is shown as on or off."""
+    """A boolean that the help shows as on or off."""
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
         return "[on|off]"
 
 
 def click_type(annotation: Any) -> click.ParamType:
-    """The click type of a field's annotation; that of X for X | None."""
+    """The click type for a field's annotation; ``X | None`` has the type of X."""
     if get_origin(annotation) is types.UnionType:
         (annotation,) = (inner for inner in get_args(annotation) if inner is not types.NoneType)
     if get_origin(annotation) is Literal:
@@ -80,7 +79,7 @@ def click_type(annotation: Any) -> click.ParamType:
 
 
 def option_of(config: type, field: Field, with_preset: bool = True) -> Callable[[Command], Command]:
-    """A click option made from one field; for a command without a preset, with the field's own default."""
+    """A click option made from one field. Without ``with_preset``, its default is that of the field, never ``auto``."""
     inner = COMPLETED.get(field.name) or click_type(get_type_hints(config)[field.name])
     automatic = with_preset and field.metadata["preset"]
     assert field.default is not MISSING
@@ -91,20 +90,20 @@ def option_of(config: type, field: Field, with_preset: bool = True) -> Callable[
         cls=GroupedOption,
         group=field.metadata["group"] or HEADINGS.get(config, ""),
         default="auto" if automatic else field.default,
-        show_default=True,
+        show_default=field.default != "",
         help=field.metadata["help"],
     )
 
 
 def option_fields(config: type) -> list[Field]:
-    """The fields of a dataclass that were made by ``models.config.option``."""
+    """The fields of a dataclass that are declared with ``models.config.option``."""
     return [field for field in fields(config) if field.metadata]
 
 
 def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = True) -> Callable[[Command], Command]:
-    """Add the options of all fields of the dataclasses, or of the fields in ``only``, in their order.
+    """Add options for all fields of the dataclasses, or for those named in ``only``, in the order of the fields.
 
-    For a command ``with_preset``, those that a preset decides default to auto, else to the fields' own defaults.
+    ``with_preset``: the command has a preset, so that the options that depend on it default to ``auto``.
     """
 
     def add(command: Command) -> Command:
@@ -117,7 +116,7 @@ def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = T
 
 
 def given(options: Mapping[str, Any], *configs: type) -> dict[str, Any]:
-    """The options of the dataclasses whose values differ from their defaults."""
+    """The options that belong to the dataclasses and differ from their defaults."""
     defaults = {
         f.name: None if f.metadata["preset"] else f.default for config in configs for f in option_fields(config)
     }
@@ -125,19 +124,19 @@ def given(options: Mapping[str, Any], *configs: type) -> dict[str, Any]:
 
 
 def is_given(name: str) -> bool:
-    """Whether the user typed this option of the current command."""
+    """Whether this option of the current command was given on the command line."""
     return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
 class TrueOrFalse(click.types.BoolParamType):
-    """A boolean; an empty text, which MLflow passes for an empty parameter, is false."""
+    """A boolean. An empty string, which MLflow passes for an empty parameter, is false."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return value != "" and super().convert(value, param, ctx)
 
 
 def switch(name: str, help: str, variable: str = "", group: str = "") -> Callable[[Command], Command]:
-    """A flag that also takes a value: --force, --force true, --force false. For a command without arguments."""
+    """A flag that accepts a value: --force, --force true, --force false. For commands without arguments only."""
     return click.option(
         name,
         variable or name.removeprefix("--").replace("-", "_"),
@@ -153,23 +152,23 @@ def switch(name: str, help: str, variable: str = "", group: str = "") -> Callabl
 
 
 def with_dashes(name: str) -> str:
-    """The name of an option as click has it, for names that were written with ``_``."""
+    """An option's name with ``-`` for ``_``."""
     return name.replace("_", "-")
 
 
 def _undecodable(arg: str) -> str:
-    """Explain why an argument could not be decoded: it is not UTF-8, or Python's locale does not allow UTF-8."""
+    """Explain why an argument could not be decoded: it is not UTF-8, or the locale does not allow UTF-8."""
     try:
         text = os.fsencode(arg).decode("utf-8")
     except UnicodeError:
-        return f"{arg!r} is not UTF-8; write it, or name the file, in UTF-8."
+        return f"{arg!r} is not UTF-8; write it in UTF-8, or rename the file."
     return f"{text!r} can't be read under this locale, which has no UTF-8; set PYTHONUTF8=1, or LC_ALL=C.UTF-8."
 
 
 class LabCommand(click.Command):
-    """A command that refuses words that are not UTF-8, and whose flags may be followed by true or false.
+    """A command that refuses arguments that are not UTF-8, and whose flags may be followed by true or false.
 
-    Its help lists the options under their headings; ``section`` is its own in the list of commands.
+    Its help lists the options by heading. ``section`` is the command's heading in the list of commands.
     """
 
     def __init__(self, *args: Any, section: str = "", **options: Any) -> None:
@@ -177,10 +176,10 @@ class LabCommand(click.Command):
         self.section = section
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the options by group, those without one last."""
+        """List the options by group, those without one last. The docstring of a command explains its arguments."""
         by_group: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
-            if record := parameter.get_help_record(ctx):
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)):
                 by_group.setdefault(getattr(parameter, "group", ""), []).append(record)
         plain = by_group.pop("", [])
         for heading, records in [*by_group.items(), ("Other options" if by_group else "Options", plain)]:
@@ -189,15 +188,14 @@ class LabCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         for arg in args:
-            if re.search(r"[\ud800-\udfff]", arg):  # how Python reads bytes that are no characters
+            if re.search(r"[\ud800-\udfff]", arg):  # surrogates: how Python represents bytes that it can't decode
                 raise click.UsageError(_undecodable(arg), ctx)
         return super().parse_args(ctx, self._without_flag_values(ctx, args))
 
     def _without_flag_values(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Rewrite ``--json true`` as ``--json``, and drop ``--json false``.
+        """Rewrite ``--json true`` as ``--json``, and drop ``--json false``, for click's own flags.
 
-        Only for click's own flags. A ``switch`` takes a value by itself, but in a command with arguments it would
-        take a MODEL that follows it.
+        A ``switch`` takes a value by itself, but in a command with arguments it would take the MODEL after it.
         """
         options = {name: p for p in self.params if isinstance(p, click.Option) for name in p.opts}
         plain: list[str] = []

@@ -17,11 +17,11 @@ from pipeline.tracking import records
 def recommend(
     candidates: Sequence[Candidate], max_macs: float | None = None, max_perplexity: float | None = None
 ) -> Candidate:
-    """Choose a candidate by the means over its seeds.
+    """Choose a candidate by its means over seeds.
 
-    With ``max_macs`` alone: the lowest mean validation perplexity within that many MACs per character. With
-    ``max_perplexity``, with or without ``max_macs``: the fewest MACs among the candidates within it. Raises InputError
-    if no candidate is within the limits, and says which limit to raise.
+    With ``max_macs`` alone: the candidate with the lowest validation perplexity among those within the limit. With
+    ``max_perplexity``, with or without ``max_macs``: the one with the fewest MACs among those within the limits. Raises
+    InputError if no candidate is within them; the message says which limit to raise.
     """
     if max_macs is None and max_perplexity is None:
         raise InputError("give --max-macs, --max-perplexity or both")
@@ -40,31 +40,32 @@ def recommend(
     if not smallest.macs_per_char <= macs:
         raise InputError(
             f"no configuration needs at most {max_macs:,.10g} MACs per character; the smallest, {smallest.name}, needs "
-            f"{smallest.macs_per_char:,}: raise --max-macs, or search among smaller ones"
+            f"{smallest.macs_per_char:,}: raise --max-macs, or search smaller models"
         )
     if not best.mean_val_perplexity <= perplexity:
         raise InputError(
             f"no configuration has a validation perplexity of at most {max_perplexity:.10g}; the best, {best.name}, "
             f"has {_up(best.mean_val_perplexity)} with {best.macs_per_char:,} MACs per character: "
-            "raise --max-perplexity, or search on"
+            "raise --max-perplexity, or run more trials"
         )
     cheap = next(c for c in by_perplexity if c.macs_per_char <= macs)
     good = next(c for c in by_macs if c.mean_val_perplexity <= perplexity)
     raise InputError(
         f"no configuration has both at most {max_macs:,.10g} MACs per character and a validation perplexity of at most "
-        f"{max_perplexity:.10g}; so few MACs give {_up(cheap.mean_val_perplexity)} ({cheap.name}), such a perplexity "
-        f"takes {good.macs_per_char:,} ({good.name}): raise --max-perplexity or --max-macs"
+        f"{max_perplexity:.10g}; the best within the first limit has {_up(cheap.mean_val_perplexity)} ({cheap.name}), "
+        f"the cheapest within the second {good.macs_per_char:,} MACs ({good.name}): raise --max-perplexity or "
+        "--max-macs"
     )
 
 
 def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None) -> dict[str, Any]:
-    """Recommend a configuration, as a flat result; runs that differ only in their seed are one configuration.
+    """Recommend a configuration of the recorded runs, as a flat result; runs that differ only in seed are one.
 
     A seed that diverged counts with the uniform perplexity, as on the front of a search. ``corpus`` is the text's
-    recorded name, or the path or address that it was read from; auto: any. If several texts match, the one of the
-    latest finished training is meant. Raises InputError if nothing fits.
+    recorded name, or the path or address that it was read from; auto: any text. If several texts match, that of the
+    latest finished training is used. Raises InputError if nothing fits.
     """
-    texts = records.latest_finished_trainings(other_than=ON_REPORTS_TEXT)  # which validate on other characters
+    texts = records.latest_finished_trainings(other_than=ON_REPORTS_TEXT)  # these validate on other characters
     if not texts:
         raise InputError("there is no finished training to recommend; run `tmlm search` or `tmlm train` first")
     for text in texts if corpus == "auto" else _of_text(texts, corpus):
@@ -95,13 +96,13 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
 
 
 def _up(perplexity: float) -> str:
-    """The perplexity with three decimals, rounded up, so that the printed number is itself a limit that can be met."""
+    """The perplexity rounded up to three decimals, so that the printed number works as --max-perplexity."""
     nearest = f"{perplexity:.3f}"
     return nearest if float(nearest) >= perplexity else f"{perplexity + 0.0005:.3f}"
 
 
 def _of_text(texts: list[records.FinishedTraining], corpus: str) -> list[records.FinishedTraining]:
-    """Trainings whose text has this name, path or address; if none has it now, trainings whose text once had it."""
+    """The trainings on a text with this name, path or address; else those on a text that once had it."""
     try:
         path = str(Path(corpus).expanduser().resolve())
     except (OSError, ValueError, RuntimeError):  # no possible file name
@@ -119,18 +120,18 @@ def _of_text(texts: list[records.FinishedTraining], corpus: str) -> list[records
 
 
 def _shown_name(run: records.FinishedTraining) -> str:
-    """The text's name as a training prints it; the tag adds an alphabet other than letters."""
+    """The text's name as ``train`` prints it, without the alphabet that the tag adds unless it is ``letters``."""
     name, alphabet = run.tags.get("corpus", ""), run.params.get("alphabet", "letters")
     return name if alphabet == "letters" else name.removesuffix(f"-{alphabet}")
 
 
 def _is_pruned(run: records.FinishedTraining) -> bool:
-    """Whether a search pruned the run, which was then trained for less than the whole budget."""
+    """Whether a search pruned the run before the end of its training."""
     return run.tags.get("stopped", "").startswith(PRUNED)
 
 
 def _configuration(run: records.FinishedTraining) -> tuple[str, bool]:
-    """The key that seeds of one configuration share; a run that its time limit ended is a configuration of its own."""
+    """The key that the seeds of a configuration share; runs that their time limit ended are kept apart."""
     return run.config_id, run.tags.get("stopped", "").startswith(STOPPED_BY_TIME)
 
 
@@ -141,7 +142,7 @@ def _candidates(runs: list[records.FinishedTraining], diverged: list[records.Fin
         by_config[_configuration(run)].append(run)
     candidates = []
     for configuration, same in by_config.items():
-        by_seed = {run.params["seed"]: run for run in same}  # the later of two runs of one seed
+        by_seed = {run.params["seed"]: run for run in same}  # the latest run of each seed
         members = list(by_seed.values())
         perplexities = [run.metrics["result/val_perplexity"] for run in members]
         lost = {run.params["seed"]: run for run in diverged if _configuration(run) == configuration}
@@ -169,7 +170,7 @@ def _candidates(runs: list[records.FinishedTraining], diverged: list[records.Fin
 
 
 def _uniform_perplexity(run: records.FinishedTraining) -> float:
-    """The perplexity of guessing: the number of symbols, computed from the parameters, which are linear in it."""
+    """The perplexity of guessing, which is the number of symbols: parameters are linear in it."""
     from models.complexity import closed_form  # imports torch, which is needed only if a seed diverged
 
     kinds: dict[str, Any] = {"cell": str, "num_layers": int, "hidden_size": int, "embedding_size": int}
@@ -180,7 +181,7 @@ def _uniform_perplexity(run: records.FinishedTraining) -> float:
 
 
 def sentence(result: Mapping[str, Any]) -> str:
-    """The recommendation as a sentence."""
+    """The result of ``recommended`` as a sentence."""
     shape = f"{result['cell']}-{result['num_layers']}x{result['hidden_size']}"
     stored = ""
     if result["on_top_of"] != "nothing":

@@ -11,13 +11,13 @@ from pipeline.tracking.listing import RunRow
 HEADS = ("run", "name", "text", "val", "test", "MACs", "seconds", "state", "age")
 NAME, TEXT, STATE = 1, 2, 7  # columns
 
-SHORTEST = {TEXT: 8, NAME: 12}  # to which columns are cut on a narrow terminal, in this order
+SHORTEST = {TEXT: 8, NAME: 12}  # columns to cut on a narrow terminal, in this order, and their minimum widths
 
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
 def runs_table(rows: Sequence[RunRow]) -> str:
-    """The rows as a table that fits into the terminal, if names and texts of SHORTEST characters do."""
+    """The rows as a table, cut to the width of the terminal but not below SHORTEST."""
     now_ms = int(1000 * time.time())
     cells = [list(HEADS), *(_cells(row, now_ms) for row in rows)]
     for column, shortest in SHORTEST.items():
@@ -44,7 +44,7 @@ def _cells(row: RunRow, now_ms: int) -> list[str]:
 
 
 def age(seconds: float) -> str:
-    """A time in its largest unit of which there are two, such as 3 h for 200 minutes; seconds below two minutes."""
+    """A duration in the largest unit of which it has at least two: 3 h for 200 minutes, 90 s for 90 seconds."""
     for unit, name in UNITS:
         if seconds >= 2 * unit:
             return f"{seconds // unit:.0f} {name}"
@@ -56,7 +56,7 @@ def _decimals(value: float | None, decimals: int) -> str:
 
 
 def _width(cells: Sequence[Sequence[str]]) -> int:
-    """The width of a table of these cells."""
+    """The width of the table with these cells."""
     return sum(max(map(len, column)) + 2 for column in zip(*cells, strict=True)) - 2
 
 

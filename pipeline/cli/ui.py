@@ -19,9 +19,9 @@ from pipeline.tracking.references import NoSuchRunError, run_id_of
 from pipeline.tracking.store import Store, client, setup, shown, store_errors, tag_experiment
 from pipeline.tracking.ui import links, views
 
-KINDS: tuple[views.Kind, ...] = ("models", "seeds", "compute")  # of views that each text has
+KINDS: tuple[views.Kind, ...] = ("models", "seeds", "compute")  # the views of each text
 
-DISPLAYS = "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"  # variables without which a browser would be one of text
+DISPLAYS = "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"  # without any of these variables, only text browsers can run
 
 POLL_SECONDS = 0.5  # between two requests, until the server answers
 
@@ -29,8 +29,8 @@ POLL_SECONDS = 0.5  # between two requests, until the server answers
 def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int:
     """Run the UI until it is stopped, print links when it answers, and return its exit code.
 
-    With ``what``, which ``link_to`` reads, the browser is opened there, and a UI that is running already is used.
-    Raises InputError if there is no such thing, if MLFLOW_TRACKING_URI names a server, which has its own UI, or if no
+    With ``what``, as ``link_to`` takes it, the browser is opened there, and a UI that is running already is used.
+    Raises InputError if ``what`` does not exist, if MLFLOW_TRACKING_URI names a server, which has its own UI, or if no
     port is free.
     """
     store = setup()
@@ -41,7 +41,7 @@ def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int
     if address := links.server_address(store.uri):
         raise InputError(
             f"MLFLOW_TRACKING_URI names a tracking server, which has its own UI: open {address}, or unset the variable "
-            "to start one on this machine's own store"
+            "to start a UI on this machine's store"
         )
     port = links.free_port(port)
     if note := links.port_note(store):
@@ -73,7 +73,7 @@ def _environment(store: Store) -> dict[str, str]:
 
 
 def _answers(process: "subprocess.Popen[bytes]", port: int, store: Store) -> bool:
-    """Wait until the server answers; False if it has ended before."""
+    """Wait until the server answers; False if it ends before that."""
     while process.poll() is None:
         if links.shows(port, store):
             return True
@@ -82,21 +82,21 @@ def _answers(process: "subprocess.Popen[bytes]", port: int, store: Store) -> boo
 
 
 def _open(link: str, write_line: Callable[[str], None]) -> None:
-    """Print a link and open the browser at it, if there is one that draws pictures."""
+    """Print a link and open it in the browser, if there is a graphical one."""
     write_line(link)
     if sys.platform in ("darwin", "win32") or any(map(os.environ.get, DISPLAYS)):
         webbrowser.open(link)
 
 
 def by_kind(view: tuple[str, str]) -> tuple[int, str]:
-    """Sorts a view's (name, key): the models of a text first, then searches, seeds and compute, all texts last."""
+    """Sort key of a view (name, key): models first, then searches, seeds, compute, and the view of all texts."""
     name, key = view
     kinds = ("models-", "search-", "seeds-", "compute-")
     return next((rank for rank, kind in enumerate(kinds) if key.startswith(kind)), len(kinds)), name
 
 
 def saved_views(store: Store) -> dict[str, str]:
-    """The keys of the views that are stored with the experiment, by the names under which the UI lists them."""
+    """The keys of the experiment's stored views, by the names that the UI shows."""
     with store_errors():
         tags = client().get_experiment(store.experiment_id).tags
     return {
@@ -107,7 +107,7 @@ def saved_views(store: Store) -> dict[str, str]:
 
 
 def link_to(what: str) -> str:
-    """The address in the UI of ``what``: one of KINDS, of the latest text; a run, as ``run_id_of`` reads it; a study.
+    """The link for ``what``: one of KINDS, for the latest text; a run, as ``run_id_of`` reads it; or a study's name.
 
     A training opens at its curves, a search at its trials, a main job at the curves of its training, any other run at
     its page. Raises InputError for anything else.
@@ -136,6 +136,6 @@ def _link_to_a_run(run_id: str) -> str:
     return links.link_to_run(run_id)
 
 
-def _save(*those: views.View) -> None:
-    """Store views that an earlier release has not stored."""
-    tag_experiment(setup().experiment_id, dict(view.tag for view in those))
+def _save(*wanted: views.View) -> None:
+    """Store views, which an earlier release may not have stored."""
+    tag_experiment(setup().experiment_id, dict(view.tag for view in wanted))

@@ -1,1 +1,1 @@
-"""A pool of workers on several machines: dask.distributed places tasks, each node trains in its own processes."""
+"""A pool of workers on several machines: dask.distributed assigns tasks to nodes, which train in worker processes."""

@@ -1,6 +1,6 @@
-"""The keys of a cluster: one certificate, its own authority, which the scheduler, nodes and searches share.
+"""The keys of a cluster: one self-signed certificate and its key, shared by the scheduler, the nodes and searches.
 
-Whoever has them may run code on every machine of the cluster. They are valid for a year, as dask makes them.
+Anyone who has the keys can run code on every machine of the cluster. Dask creates them, valid for a year.
 """
 
 import ipaddress
@@ -22,8 +22,8 @@ CONNECT_SECONDS = 5.0
 
 def keys_folder(given: str | None = None) -> Path:
     """The folder of the keys: ``given``, else $TMLM_CLUSTER_KEYS, else one in the user's configuration folder."""
-    own = given or os.environ.get("TMLM_CLUSTER_KEYS", "")
-    return Path(own).expanduser() if own else platformdirs.user_config_path("time-machine-lm") / "cluster"
+    chosen = given or os.environ.get("TMLM_CLUSTER_KEYS", "")
+    return Path(chosen).expanduser() if chosen else platformdirs.user_config_path("time-machine-lm") / "cluster"
 
 
 def has_keys(folder: Path) -> bool:
@@ -31,7 +31,7 @@ def has_keys(folder: Path) -> bool:
 
 
 def make_keys(folder: Path) -> None:
-    """Make the keys, readable by their owner only. InputError if the folder has some already."""
+    """Create keys that only their owner can read. Raises InputError if the folder has keys already."""
     from distributed import Security
 
     if present := [name for name in FILES if (folder / name).exists()]:
@@ -45,7 +45,7 @@ def make_keys(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Address:
-    """Where a scheduler listens, and the folder with the keys to reach it; ``keys`` is None without TLS."""
+    """Where a scheduler listens, and the folder with the keys to connect to it; ``keys`` is None without TLS."""
 
     host: str
     port: int
@@ -60,7 +60,7 @@ class Address:
 
     @classmethod
     def read(cls, text: str, keys: Path) -> "Address":
-        """Read tls://HOST:PORT, or tcp://HOST:PORT on the loopback interface. InputError for anything else."""
+        """Parse tls://HOST:PORT, or tcp://HOST:PORT on the loopback interface. Raises InputError for anything else."""
         try:
             url = urlsplit(text)
             host, port = url.hostname, url.port or SCHEDULER_PORT
@@ -68,57 +68,59 @@ class Address:
             host, port = None, 0
         if not host or url.scheme not in ("tls", "tcp"):
             raise InputError(
-                f"{text!r} is no address of a scheduler; give tls://HOST:PORT, as `tmlm cluster serve` prints"
+                f"{text!r} is not the address of a scheduler; give tls://HOST:PORT, as `tmlm cluster serve` prints it"
             )
         if url.scheme == "tcp" and not is_loopback(host):
             raise InputError(
-                f"{text} is without TLS, which only the loopback interface may be; give tls://{host}:{port}"
+                f"{text} is without TLS, which is allowed on the loopback interface only; give tls://{host}:{port}"
             )
         if url.scheme == "tls" and not has_keys(keys):
             raise InputError(
-                f"{text} needs keys, and {keys} has none; give the folder that `tmlm cluster keys` made as --keys or "
-                "TMLM_CLUSTER_KEYS"
+                f"{text} needs keys, and {keys} has none; give the folder that `tmlm cluster keys` created with --keys "
+                "or TMLM_CLUSTER_KEYS"
             )
         return cls(host, port, keys if url.scheme == "tls" else None)
 
     @classmethod
     def to_serve(cls, host: str, port: int, keys: Path) -> "Address":
-        """The address to listen on: with TLS if there are keys. InputError without keys, unless it is loopback."""
+        """The address to listen on, with TLS if there are keys. Raises InputError without keys, except on loopback."""
         try:
             if ipaddress.ip_address(host).is_unspecified:
-                raise InputError(f"--host {host} is every interface; give the address of one of them")
+                raise InputError(f"--host {host} means every interface; give the address of one of them")
         except ValueError:
             if host != "localhost":
-                raise InputError(f"--host {host} is no IP address; give that of the interface to listen on") from None
+                raise InputError(
+                    f"--host {host} is not an IP address; give that of the interface to listen on"
+                ) from None
         if not has_keys(keys) and not is_loopback(host):
-            raise InputError(f"--host {host} needs keys, and {keys} has none; make them: tmlm cluster keys {keys}")
+            raise InputError(f"--host {host} needs keys, and {keys} has none; create them: tmlm cluster keys {keys}")
         return cls(host, port, keys if has_keys(keys) else None)
 
     def security(self) -> Any:
-        """What dask.distributed calls Security: TLS with certificates on both sides; None without TLS."""
+        """The ``distributed.Security`` of a connection, with certificates on both sides; None without TLS."""
         from distributed import Security
 
         if self.keys is None:
             return None
         certificate, key = (str(self.keys / name) for name in FILES)
-        of_each = {
+        credentials = {
             f"tls_{role}_{kind}": file
             for role in ("client", "scheduler", "worker")
             for kind, file in (("cert", certificate), ("key", key))
         }
-        return Security(require_encryption=True, tls_ca_file=certificate, **of_each)
+        return Security(require_encryption=True, tls_ca_file=certificate, **credentials)
 
-    def why_not(self) -> str:
-        """Why nothing can be had from a scheduler: the system's reason if nothing answers at its address."""
+    def unreachable_reason(self) -> str:
+        """Why connecting failed: the system's error if nothing listens at the address, else the likely causes."""
         try:
             socket.create_connection((self.host, self.port), timeout=CONNECT_SECONDS).close()
         except OSError as error:
             return str(error)
-        return "what answers there is no scheduler, has other keys, or is too busy"
+        return "the server there is not a scheduler, has other keys, or is too busy"
 
 
 def netloc(host: str, port: int) -> str:
-    """Host and port as a URL has them."""
+    """HOST:PORT as in a URL: an IPv6 address in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

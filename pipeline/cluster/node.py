@@ -1,6 +1,7 @@
-"""A node's side: do tasks in processes of its own (``pipeline.support.workers``), as many at once as it has slots.
+"""Run tasks on a node, in worker processes (``pipeline.support.workers``), as many at once as the node has slots.
 
-Dask sees bytes only: neither its scheduler nor the process that listens on a node imports what a task consists of.
+Dask handles tasks and results as bytes: neither the scheduler nor the process that listens on a node imports the code
+of a task.
 """
 
 import pickle
@@ -13,29 +14,29 @@ from pipeline.support.workers import Report, Workers
 POLL_SECONDS = 0.5  # between two checks whether the task is still wanted
 REPORT_SECONDS = 1.0  # between two messages of a task
 
-_of_thread = threading.local()  # each thread of the node's process has a pool of one worker process
-_starting = threading.Lock()  # starting a process changes the environment for a moment
+_thread_local = threading.local()  # each thread of the node's process has a pool of one worker process
+_starting = threading.Lock()  # starting a worker process changes the environment for a moment
 
 
 def do_pickled(task: bytes, report: Report) -> bytes:
-    """Do a task in a worker process: ``task`` has what to call before, the work, and the task itself."""
-    prepare, work, it = pickle.loads(task)
+    """Do a pickled task in a worker process: (function to call first, function that does the task, its argument)."""
+    prepare, work, argument = pickle.loads(task)
     prepare()
-    return pickle.dumps(work(it, report))
+    return pickle.dumps(work(argument, report))
 
 
 def on_node(task: bytes, topic: str, key: str) -> bytes:
-    """Do one task, as dask calls it; its messages go to the topic.
+    """Do one task in a thread of dask's worker; its messages go to ``topic``.
 
-    Returns the kind and value of the event that ended it, the value's cause (of an exception) and the pid, pickled; b""
-    if it was stopped because nobody wants its result any more, or because this node is closing.
+    Returns the pickled kind and value of the event that ended it, the value's cause (of an exception) and the pid; or
+    b"" if it was stopped because it was cancelled or because this node is closing.
     """
     from distributed import get_worker
 
-    node, said = get_worker(), 0.0
-    pool: Workers | None = getattr(_of_thread, "pool", None)
+    node, reported_at = get_worker(), 0.0
+    pool: Workers | None = getattr(_thread_local, "pool", None)
     if pool is None:
-        pool = _of_thread.pool = Workers(do_pickled, 1)
+        pool = _thread_local.pool = Workers(do_pickled, 1)
     with _starting:
         pool.submit(task)
     while _is_wanted(node, key):
@@ -43,15 +44,15 @@ def on_node(task: bytes, topic: str, key: str) -> bytes:
             if event.kind != "message":
                 cause = getattr(event.value, "__cause__", None)  # which pickle leaves out
                 return pickle.dumps((event.kind, event.value, cause, event.pid))
-            if time.monotonic() - said >= REPORT_SECONDS:
-                said = time.monotonic()
+            if time.monotonic() - reported_at >= REPORT_SECONDS:
+                reported_at = time.monotonic()
                 node.log_event(topic, (key, event.value))
-    del _of_thread.pool
+    del _thread_local.pool
     pool.stop()
     return b""
 
 
 def _is_wanted(node: Any, key: str) -> bool:
-    """Whether the node is open, and its task is neither cancelled nor given to another node."""
+    """Whether the node is running, and its task is neither cancelled nor given to another node."""
     state = node.state.tasks.get(key)
     return node.status.name == "running" and state is not None and state.state == "executing"

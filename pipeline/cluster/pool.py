@@ -1,7 +1,7 @@
 """A pool of workers on the nodes of a cluster, with the interface of ``pipeline.support.workers.Workers``.
 
-Each task is pinned to one node, so that dask never repeats one by itself. A node that is gone, or unfit, loses its
-tasks. If no node is left, the pool waits for one for NODES_SECONDS, and then raises ClusterError.
+Each task is pinned to one node, so that dask never repeats it. The tasks of a node that disappears, or turns out to be
+unfit, are reported as lost. If no node is left, the pool waits for one for NODES_SECONDS, then raises ClusterError.
 """
 
 import logging
@@ -29,14 +29,14 @@ from pipeline.support.workers import SHARED_KILLS, Event, Loss, Work
 
 log = logging.getLogger(__name__)
 
-for _name in ("distributed", "distributed.client"):  # the pool itself says what is lost, in a sentence
+for _name in ("distributed", "distributed.client"):  # the pool reports losses itself
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 
-NODES_SECONDS = 60.0  # without a node, or without a scheduler, after which the pool gives up
-CONNECT_SECONDS = 10.0  # for a command's first connection
-POLL_SECONDS = 1.0  # between two looks at the list of nodes
-ANSWER_SECONDS = 30.0  # for the scheduler to send that list, after which it counts as gone
-STOPPING_SECONDS = 1.5  # given to nodes to stop their trainings when the pool is left by an exception
+NODES_SECONDS = 60.0  # without a node or the scheduler, after which the pool gives up
+CONNECT_SECONDS = 10.0  # timeout of a command's first connection
+POLL_SECONDS = 1.0  # between two requests for the list of nodes
+ANSWER_SECONDS = 30.0  # timeout of such a request, after which the scheduler counts as gone
+STOPPING_SECONDS = 1.5  # for nodes to stop their trainings when the pool closes with tasks running
 
 
 class Node(NamedTuple):
@@ -52,18 +52,18 @@ class _Running(NamedTuple):
 
 
 def connect(address: Address, seconds: float) -> Client:
-    """Connect to a scheduler. Raises ClusterError if it does not answer in time, or refuses."""
+    """Connect to a scheduler. Raises ClusterError if it does not answer in time or refuses the connection."""
     try:
         return Client(str(address), security=address.security(), timeout=seconds, set_as_default=False)
     except (OSError, TimeoutError) as error:
         raise ClusterError(
-            f"the scheduler {address} can't be reached ({address.why_not()}); check its address and the keys, or start "
-            "it with: tmlm cluster serve"
+            f"the scheduler {address} can't be reached ({address.unreachable_reason()}); check its address and the "
+            "keys, or start it with: tmlm cluster serve"
         ) from error
 
 
 def mlflow_address(address: Address) -> str:
-    """The address of the cluster's MLflow server, which the scheduler's environment has."""
+    """The address of the cluster's MLflow server, from the environment of the scheduler."""
     with connect(address, CONNECT_SECONDS) as client:
         found: str = client.run_on_scheduler(os.getenv, MLFLOW, "")
     if not found:
@@ -72,9 +72,9 @@ def mlflow_address(address: Address) -> str:
 
 
 class DaskPool:
-    """Does ``work`` on the nodes of a cluster; a context manager. It connects when it is made.
+    """Does ``work`` on the nodes of a cluster; a context manager. Connects when it is created.
 
-    ``prepare`` is called before each task in the process that does it; it has to pickle, like the work. If it raises
+    ``prepare`` is called before each task, in the process that does it; both have to pickle. If it raises
     UnfitNodeError, the node gets no more tasks.
     """
 
@@ -82,10 +82,10 @@ class DaskPool:
         self._address, self._work, self._prepare = address, work, prepare
         self._running: dict[str, _Running] = {}
         self._refused: dict[str, str] = {}  # reasons, by host
-        self._said: SimpleQueue[tuple[str, Any]] = SimpleQueue()  # key and message; a message is None at the end
+        self._messages: SimpleQueue[tuple[str, Any]] = SimpleQueue()  # (key, message); None: the task has ended
         self._client: Client | None = None
-        self._nodes: dict[str, Node] = {}  # that may get tasks, by address, as of the last look
-        self._looked_at = -inf
+        self._nodes: dict[str, Node] = {}  # nodes that may get tasks, by address, as last listed
+        self._listed_at = -inf
         self._wait_for_a_node()
         self.count = sum(self.slots.values())
 
@@ -116,9 +116,9 @@ class DaskPool:
 
     @property
     def idle(self) -> int:
-        """How many tasks may be submitted now. Waits for a node if none is there and nothing runs."""
+        """How many tasks may be submitted now. Waits for a node if there is none and nothing runs."""
         if not self._running:
-            self._look()
+            self._list_nodes()
             if not self._nodes:
                 self._wait_for_a_node()
         return sum(self._free().values())
@@ -136,7 +136,7 @@ class DaskPool:
             on_node, job, self._topic, key, key=key, pure=False, workers=[address], allow_other_workers=False, retries=0
         )
         self._running[key] = _Running(task, address, self._nodes[address].host, future)
-        future.add_done_callback(lambda future: self._said.put((key, None)))
+        future.add_done_callback(lambda future: self._messages.put((key, None)))
 
     def events(self, timeout_seconds: float | None = None) -> list[Event]:
         """Events since the last call; waits as ``Workers.events`` does.
@@ -147,14 +147,14 @@ class DaskPool:
         until = inf if timeout_seconds is None else time.monotonic() + timeout_seconds
         while self._running and not found and (left := until - time.monotonic()) > 0:
             with suppress(Empty):
-                key, message = self._said.get(timeout=min(left, POLL_SECONDS))
+                key, message = self._messages.get(timeout=min(left, POLL_SECONDS))
                 while True:
                     if key in self._running:
                         found.append(self._event(key, message))
-                    key, message = self._said.get_nowait()
-            if time.monotonic() - self._looked_at >= POLL_SECONDS:
-                found += self._of_gone_nodes()
-                self._look()
+                    key, message = self._messages.get_nowait()
+            if time.monotonic() - self._listed_at >= POLL_SECONDS:
+                found += self._lose_tasks_of_gone_nodes()
+                self._list_nodes()
         if any(event.kind == "lost" for event in found):
             connect(self._address, NODES_SECONDS).close()  # first, since the store is gone with the scheduler's machine
         return found
@@ -165,7 +165,7 @@ class DaskPool:
         return self._end(self._running.pop(key))
 
     def _end(self, running: _Running) -> Event:
-        """The event that ends a task whose future is done."""
+        """The event for the end of a task whose future is done."""
         task, _, host, future = running
         try:
             answer = future.result(timeout=POLL_SECONDS)
@@ -174,7 +174,7 @@ class DaskPool:
             return _lost(running, f"the node {host} is gone", SHARED_KILLS)
         except (CancelledError, OSError, TimeoutError):
             return _lost(running, f"the scheduler was gone while the node {host} did it")
-        except Exception as error:  # of dask, or of a node that lacks this project
+        except Exception as error:  # raised by dask, or by a node without this project
             return self._refuse(running, f"{type(error).__name__}: {error}")
         if not answer:
             return _lost(running, f"the node {host} has stopped it")
@@ -195,8 +195,8 @@ class DaskPool:
         self._nodes = {address: node for address, node in self._nodes.items() if node.host != running.host}
         return _lost(running, f"the node {running.host} can't do it: {reason}")
 
-    def _of_gone_nodes(self) -> list[Event]:
-        """The tasks of nodes that were not there at the last look, and that have not ended since, are lost."""
+    def _lose_tasks_of_gone_nodes(self) -> list[Event]:
+        """Cancel the running tasks of nodes that are no longer listed, and report them as lost."""
         gone = {key: running for key, running in self._running.items() if running.address not in self._nodes}
         for key, running in gone.items():
             del self._running[key]
@@ -204,7 +204,7 @@ class DaskPool:
         return [_lost(running, f"the node {running.host} is gone", SHARED_KILLS) for running in gone.values()]
 
     def _cancel(self, running: _Running) -> None:
-        """Tell the scheduler that a task is not wanted any more, if it can be told: dask raises otherwise."""
+        """Cancel a task, unless the connection to the scheduler is lost: dask would raise."""
         if self._client is not None and self._client.status == "running":
             running.future.cancel()
 
@@ -216,35 +216,35 @@ class DaskPool:
                 free[running.address] = max(0, free[running.address] - 1)
         return free
 
-    def _look(self) -> None:
-        """Read the list of nodes: none while the scheduler is gone."""
+    def _list_nodes(self) -> None:
+        """Get the list of nodes from the scheduler; it is empty while the scheduler is gone."""
         workers: dict[str, Any] = {}
         if self._client is not None and self._client.status == "running" and self._client.scheduler is not None:
-            ask = self._client.scheduler.identity  # Client.scheduler_info answers what it knew, if it can't ask
+            ask = self._client.scheduler.identity  # Client.scheduler_info would return an old list if this fails
             with suppress(OSError, TimeoutError, CancelledError):
                 workers = self._client.sync(ask, n_workers=-1, callback_timeout=ANSWER_SECONDS)["workers"]
-        nodes = {address: Node(str(it["name"]).partition(":")[0], it["nthreads"]) for address, it in workers.items()}
+        nodes = {address: Node(str(w["name"]).partition(":")[0], w["nthreads"]) for address, w in workers.items()}
         self._nodes = {address: node for address, node in nodes.items() if node.host not in self._refused}
-        self._looked_at = time.monotonic()
+        self._listed_at = time.monotonic()
 
     def _wait_for_a_node(self) -> None:
-        """Wait until a node may get tasks, with a new connection. Raises ClusterError after NODES_SECONDS."""
+        """Reconnect, and wait until a node may get tasks. Raises ClusterError after NODES_SECONDS."""
         until = time.monotonic() + NODES_SECONDS
         self._close()
         self._client = connect(self._address, NODES_SECONDS)
         self._topic = f"tmlm-{uuid4().hex}"
-        self._client.subscribe_topic(self._topic, lambda event: self._said.put(event[1]))
-        self._look()
+        self._client.subscribe_topic(self._topic, lambda event: self._messages.put(event[1]))
+        self._list_nodes()
         while not self._nodes:
             if time.monotonic() > until:
                 self._close()
                 refused = "".join(f"; {host} was refused: {reason}" for host, reason in self._refused.items())
                 raise ClusterError(
-                    f"the cluster {self._address} has had no node for {NODES_SECONDS:.0f} seconds{refused}. What is "
-                    f"recorded is kept: start nodes (tmlm node {self._address}) and give the same command again"
+                    f"the cluster {self._address} has had no node for {NODES_SECONDS:.0f} seconds{refused}. Recorded "
+                    f"trainings are kept: start nodes (tmlm node {self._address}) and run the same command again"
                 )
             time.sleep(POLL_SECONDS / 2)
-            self._look()
+            self._list_nodes()
 
     def _close(self) -> None:
         if self._client is not None:

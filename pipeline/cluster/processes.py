@@ -1,7 +1,7 @@
-"""The processes of a cluster, and what keeps them running: the scheduler and MLflow's server on the head, the nodes.
+"""Start the processes of a cluster (scheduler, MLflow's server, nodes) and keep them running.
 
-Run as ``python -m pipeline.cluster.processes ADDRESS KEYS SLOTS``, it is a node. All listen on one interface only,
-dask's HTTP servers, which can't be left out, on loopback.
+``python -m pipeline.cluster.processes ADDRESS KEYS SLOTS`` runs a node. Every process listens on one interface only;
+dask's HTTP servers, which can't be switched off, listen on loopback.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ from pipeline.support.progress import write_line
 RESTART_SECONDS = 3.0  # between the end of a process and its next start
 POLL_SECONDS = 0.5
 CLOSE_SECONDS = 10.0  # for a process to end after SIGTERM
-GONE_SECONDS = 30.0  # without a sign of a node, after which the scheduler counts it as gone
+GONE_SECONDS = 30.0  # without a heartbeat of a node, after which the scheduler counts it as gone
 HTTP = "127.0.0.1:0"
-MLFLOW = "TMLM_CLUSTER_MLFLOW"  # the scheduler's variable that has the address of MLflow's server
+MLFLOW = "TMLM_CLUSTER_MLFLOW"  # variable in the scheduler's environment with the address of MLflow's server
 ENVIRONMENT = {
     "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
     "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": f"{GONE_SECONDS:.0f}s",
@@ -36,7 +36,7 @@ ENVIRONMENT = {
 
 
 def check_can_listen(host: str, ports: Mapping[str, int]) -> None:
-    """InputError if this machine can't listen on one of the ports, by their options."""
+    """Raise InputError if this machine can't listen on one of the ports, which are given by option."""
     for option, port in ports.items():
         try:
             socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
@@ -63,7 +63,10 @@ def supervise(
     say: Callable[[str], None],
     is_once: bool = False,
 ) -> int:
-    """Keep processes running, by name, until this one is stopped; ``is_once``: until the first ends, with its code."""
+    """Run commands, by name, and restart those that exit, until this process is stopped.
+
+    With ``is_once``, return the exit code of the first that exits instead.
+    """
     variables = {**os.environ, **ENVIRONMENT, **environment}
 
     def start(name: str) -> "subprocess.Popen[bytes]":
@@ -78,7 +81,7 @@ def supervise(
                     continue
                 if is_once:
                     return code
-                say(f"The {name} has ended (exit code {code}); it is started again in {RESTART_SECONDS:.0f} seconds.")
+                say(f"The {name} has exited with code {code}; restarting it in {RESTART_SECONDS:.0f} seconds.")
                 time.sleep(RESTART_SECONDS)
                 _kill_rest(process)
                 running[name] = start(name)
@@ -93,7 +96,7 @@ def supervise(
 
 
 def _kill_rest(process: "subprocess.Popen[bytes]") -> None:
-    """Kill what is left of a process and of those that it started: MLflow's would keep its port."""
+    """Kill what is left of a process and its children: those of MLflow's server would keep its port."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -121,7 +124,7 @@ async def _take_tasks(address: Address, slots: int, folder: str) -> None:
         if node.status in (Status.init, Status.starting):
             joining.cancel()
             return
-        node.status = Status.closing_gracefully  # it gets no more tasks, and stops those that it has
+        node.status = Status.closing_gracefully  # it gets no more tasks, and its running tasks stop
         while node.state.executing:
             await asyncio.sleep(POLL_SECONDS)
         await node.close()
@@ -135,7 +138,7 @@ async def _take_tasks(address: Address, slots: int, folder: str) -> None:
 
 
 def main(address: str, keys: str, slots: str) -> None:
-    """A node, until it loses the scheduler or gets a signal."""
+    """Run a node until it loses the scheduler or receives a signal."""
     at = Address.read(address, Path(keys))
     with tempfile.TemporaryDirectory(prefix="tmlm-node-") as folder:
         try:
@@ -143,7 +146,7 @@ def main(address: str, keys: str, slots: str) -> None:
         except asyncio.CancelledError:  # stopped before it has joined
             return
         except (OSError, TimeoutError):
-            sys.exit(f"The scheduler {at} can't be reached ({at.why_not()}).")
+            sys.exit(f"The scheduler {at} can't be reached ({at.unreachable_reason()}).")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What a node has to have before it trains: the text of the search, the same code, and the address of the store.
+"""Provide what a node needs before it trains: the text, the same code, and the address of the store.
 
-The text travels in prepared form among the artifacts of the parent run. Its facts, with its digests, travel with each
-task, so that only that text is accepted.
+The text is sent in prepared form, as artifacts of the parent run. Its facts, with its digests, are sent with each task,
+so that no other text is accepted.
 """
 
 import json
@@ -14,7 +14,7 @@ from pipeline.errors import TmlmError, UnfitNodeError
 from pipeline.support.code_digest import code_digest
 from pipeline.text.corpus import FACTS_FILE, IDS_FILE, Corpus, adopt, kept_corpus, load_corpus, pin
 
-FOLDER = "text"  # among the artifacts of the parent run
+FOLDER = "text"  # in the artifacts of the parent run
 CODE = "pipeline.stages.train"  # the module that trains and records
 
 
@@ -32,12 +32,12 @@ class Needs:
 
 
 def send(config: CorpusConfig, store: str) -> Needs:
-    """Log the text to the run that this process has open, unless it has it; returns what to tell the nodes."""
+    """Log the text to the current run, unless it has it already; return what the nodes need to know."""
     from pipeline.tracking.runs import current_run
 
     corpus, run = load_corpus(config), current_run()
     if not run.has(f"{FOLDER}/{FACTS_FILE}"):
-        for name in (IDS_FILE, FACTS_FILE):  # the facts last: they say that the text is whole
+        for name in (IDS_FILE, FACTS_FILE):  # FACTS_FILE last: it marks the text as complete
             run.file(corpus.folder / name, FOLDER)
     facts = (corpus.folder / FACTS_FILE).read_text()
     return Needs(store, run.id, config, corpus.source, corpus.is_fallback, facts, code_digest(CODE))
@@ -53,7 +53,7 @@ def provide(needs: Needs) -> None:
 def _text(needs: Needs) -> Corpus:
     """The text of a command, from the cache or from its run."""
     if (own := code_digest(CODE)) != needs.code:
-        raise UnfitNodeError(f"its code ({own}) is not that of the command ({needs.code}); install the same version")
+        raise UnfitNodeError(f"its code ({own}) differs from the command's ({needs.code}); install the same version")
     from pipeline.tracking import records, store
 
     facts = json.loads(needs.facts)
@@ -64,5 +64,5 @@ def _text(needs: Needs) -> Corpus:
             folder = records.download_artifact(f"runs:/{needs.run_id}/{FOLDER}")
             corpus = adopt(facts, (folder / IDS_FILE).read_bytes(), needs.source)
         except (TmlmError, *store.REFUSALS, ValueError) as error:
-            raise UnfitNodeError(f"the text can't be had from {store.shown(needs.store)}: {error}") from error
+            raise UnfitNodeError(f"the text can't be read from {store.shown(needs.store)}: {error}") from error
     return replace(corpus, is_fallback=needs.is_fallback)

@@ -1,7 +1,7 @@
-"""The stage ``answer``: is a recurrent network worth what it costs on a text? Trainings, three sentences, two pictures.
+"""The stage ``answer``: train networks on a text and say in three sentences whether they are worth their cost.
 
 An answer is identified by its text, --minutes and the training code: the same command again resumes the same run and
-trains only what is missing. More --seeds add to it.
+trains only what is missing. With more --seeds, it trains the additional ones.
 """
 
 import logging
@@ -30,6 +30,7 @@ from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, exclusive_lock
 from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.statistics import PairedComparison, paired
+from pipeline.support.wording import UNKNOWN_DURATION, counted, expected_duration, measured_duration
 from pipeline.support.workers import KILLS_ALLOWED, Event, MakePool, Pool, raised, run_tasks
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import records, store
@@ -53,12 +54,12 @@ from pipeline.training.timing import (
 log = logging.getLogger(__name__)
 
 STAGE = "answer"
-CLOSING_SECONDS = 20.0  # expected of the comparison with n-grams, after the last training
+CLOSING_SECONDS = 20.0  # expected duration of the comparison with n-grams, after the last training
 
 
 @dataclass(frozen=True)
 class AnswerRun:
-    """A finished answer: its run, what was found, the three sentences, and the result as recorded."""
+    """A finished answer: its run, the findings, the three sentences, and the recorded result."""
 
     run_id: str
     findings: Findings = field(repr=False)
@@ -72,9 +73,9 @@ def answer(
     say: Callable[[str], None] = lambda line: None,
     make_pool: MakePool = train_in_processes,
 ) -> AnswerRun:
-    """Train what is missing of the plan, and answer the question from the record.
+    """Train what is missing of the plan, and answer the question from the recorded trainings.
 
-    ``say`` gets lines of progress for a person. Raises InputError for a text that can't be trained on, and what a
+    ``say`` is called with messages for the user. Raises InputError for a text that can't be trained on, and what a
     training raises.
     """
     corpus = load_corpus(corpus_config)
@@ -93,7 +94,7 @@ def answer(
 
 
 class _AnswerDriver:
-    """Plan, run and record the trainings of one answer, and conclude from them."""
+    """Plans, runs and records the trainings of one answer, and draws the conclusions."""
 
     bar: SearchProgress
 
@@ -114,11 +115,11 @@ class _AnswerDriver:
         self._calibration: Calibration | None = None
 
     def run_all(self, make_pool: MakePool) -> AnswerRun:
-        """Train what is missing, and conclude."""
+        """Train what is missing, and draw the conclusions."""
         began = time.monotonic()
         options = asdict(self.config)
         self.run.params({**corpus_options(self.corpus_config), **options})
-        self.run.tags({f"latest.{name}": value for name, value in options.items()})  # parameters keep their first ones
+        self.run.tags({f"latest.{name}": value for name, value in options.items()})  # parameters can't change
         self.run.yaml("environment.yaml", machine.environment())
         record_datasets(self.run, self.corpus, "stream")
         waiting = self._missing()
@@ -135,7 +136,7 @@ class _AnswerDriver:
     # --- what is to be trained ---------------------------------------------------------------------------------------
 
     def _missing(self) -> list[TrainingTask]:
-        """The trainings without a finished run and its model; keeps the results of the others."""
+        """The trainings that have no finished run with a model. Keeps the results of the others."""
         recorded = [
             (training.configuration, training.result)
             for training in records.nested_trainings(self.run.id, [])
@@ -166,7 +167,7 @@ class _AnswerDriver:
         )
 
     def _workers(self, tasks: Sequence[TrainingTask]) -> int:
-        """--workers, or as many as cores and memory allow. InputError for what does not fit into memory."""
+        """--workers, or as many as cores and memory allow. Raises InputError if a training does not fit into memory."""
         symbols, largest = len(self.corpus.vocabulary), 0
         start, end = self.corpus.spans("stream")["test"]
         at_once = min(self.config.workers or 1, len(tasks))
@@ -179,20 +180,19 @@ class _AnswerDriver:
     # --- training ----------------------------------------------------------------------------------------------------
 
     def _estimate(self, pool: Pool, tasks: list[TrainingTask], workers: int) -> None:
-        """Time some steps, put the longest trainings first, and say how long it will take and where it is recorded."""
+        """Time some steps, sort the longest trainings first, and report the expected duration and the run's address."""
         self.bar.phase("timing some steps")
         shapes = shapes_to_time([(task.model, task.train) for task in tasks])
         tasks_to_time = [TimingTask(self.corpus_config, *shape) for shape in shapes]
         timings = time_all(pool, tasks_to_time, lambda done, of: self.bar.show(timed=f"{done}/{of}"))
-        about = "how long is not known, as every process that timed some steps was lost"
+        duration = UNKNOWN_DURATION
         if calibration := Calibration(self.corpus, timings):
             self._calibration = calibration
             tasks.sort(key=self._expected, reverse=True)
             minutes = self.minutes_expected = queue_seconds([self._expected(task) for task in tasks], workers) / 60
-            about = f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
-            about += f" with {workers} worker{'s' * (workers > 1)}, by steps timed just now"
+            duration = expected_duration(minutes, workers)
         done = f" ({len(self._results)} are done)" if self._results else ""
-        self.say(f"{len(tasks)} trainings{done}: {about}\n{links.link_to_run(self.run.id)}")
+        self.say(f"{counted(len(tasks), 'training')}{done}: {duration}\n{links.link_to_run(self.run.id)}")
 
     def _expected(self, task: TrainingTask) -> float:
         """Expected seconds of a training."""
@@ -224,7 +224,7 @@ class _AnswerDriver:
         )
 
     def _count_kill(self, task: TrainingTask, reason: str) -> None:
-        """Count the death of a training's process. Raises TmlmError after KILLS_ALLOWED of them."""
+        """Count a loss of a training's process. Raises TmlmError after more than KILLS_ALLOWED of them."""
         close_dead_runs()
         key = task.number, task.train.seed
         kills = self._kills[key] = self._kills.get(key, 0) + 1
@@ -236,7 +236,7 @@ class _AnswerDriver:
     # --- the end -----------------------------------------------------------------------------------------------------
 
     def _conclude(self, seconds: float) -> AnswerRun:
-        """Measure what the trainings do not, and record the answer."""
+        """Measure what the trainings have not measured, and record the answer."""
         findings = self._findings()
         sentences = three_sentences(findings)
         result = self._result(findings, sentences, seconds / 60)
@@ -244,13 +244,13 @@ class _AnswerDriver:
         self.run.picture("plots/costs.png", figures.costs_picture(findings), self.config.seeds)
         self.run.constants(_metrics(findings))
         self.run.json(records.RESULT_FILE, result)
-        expected = "" if self.minutes_expected is None else f" {self.minutes_expected:.1f} minutes were expected."
-        took = f"The last command took {seconds / 60:.1f} minutes.{expected} Pictures: `plots/` among the artifacts."
-        self.run.note(f"{answer_note(findings, sentences)}\n\n{took}")
+        duration = measured_duration(seconds, self.minutes_expected)
+        note = answer_note(findings, sentences)
+        self.run.note(f"{note}\n\n{duration} Pictures: `plots/` among the artifacts.")
         return AnswerRun(self.run.id, findings, sentences, result)
 
     def _results_of(self, number: int) -> list[Mapping[str, Any]]:
-        """The results of a network by seed."""
+        """The results of a network, ordered by seed."""
         return [self._results[number, seed] for seed in range(self.config.seeds)]
 
     def _findings(self) -> Findings:
@@ -271,7 +271,7 @@ class _AnswerDriver:
         """Fit and time the n-grams of all orders."""
         text, symbols = self.corpus.baseline_text("stream"), len(self.corpus.vocabulary)
         scores = (self.corpus.baselines("stream")[split].ngrams for split in ("val", "test"))
-        KneserNey(text, symbols, 1)  # reads the text into memory
+        KneserNey(text, symbols, 1)  # not timed: reads the text into memory
         counted = []
         for val, test in zip(*scores, strict=True):
             began = time.perf_counter()
@@ -282,7 +282,7 @@ class _AnswerDriver:
         return tuple(counted)
 
     def _trained(self) -> tuple[Network, ...]:
-        """The networks with their results; those on all of the text are timed."""
+        """The networks with their results. Those trained on all of the text are timed."""
         timed = [number for number, each in enumerate(self.plan) if each.family != "budget" and _is_whole(each)]
         loads = [partial(_model, self._results[number, 0]["run_id"]) for number in timed]
         ms_per_char = dict(zip(timed, generation_ms_per_char(loads), strict=True))
@@ -304,7 +304,7 @@ class _AnswerDriver:
         )
 
     def _compare(self, results: Sequence[Mapping[str, Any]], is_mixed: bool = False) -> PairedComparison:
-        """Compare networks, or their mixtures, with the best n-gram, character by character of the test text."""
+        """Compare networks, or their mixtures, with the best n-gram, character by character on the test text."""
         ngram, test = self.corpus.ngram("stream"), self.corpus.split("stream", "test")
         ids = torch.from_numpy(test)
 
@@ -318,7 +318,7 @@ class _AnswerDriver:
         return paired(differences, BLOCK_CHARS)
 
     def _result(self, findings: Findings, sentences: Mapping[str, str], minutes: float) -> dict[str, Any]:
-        """The result as recorded and as --json prints it, with the numbers of every seed."""
+        """The result that is recorded and printed by --json, with the numbers of every seed."""
         networks = [
             {
                 **{name: value for name, value in asdict(network).items() if name not in ("test", "mixed")},
@@ -367,7 +367,7 @@ PER_SEED = (
 
 
 def _is_whole(each: Planned) -> bool:
-    """Whether a network reads all of the text."""
+    """Whether a network is trained on all of the text."""
     return not each.train.train_chars
 
 
@@ -376,7 +376,7 @@ def _model(run_id: str) -> LanguageModel:
 
 
 def _has_model(run_id: str) -> bool:
-    """Whether a training still has its model: artifacts may be deleted or damaged."""
+    """Whether the model of a training can be loaded: artifacts may be deleted or damaged."""
     try:
         _model(run_id)
     except (InputError, *store.REFUSALS) as error:

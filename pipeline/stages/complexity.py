@@ -1,4 +1,4 @@
-"""The stage ``complexity``: parameters and MACs of a model shape, in ptflops' convention and the report's."""
+"""The stage ``complexity``: count parameters and MACs of a shape, in the conventions of ptflops and the report."""
 
 from dataclasses import asdict
 from typing import Any

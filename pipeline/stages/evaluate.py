@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model that was trained earlier, with its vocabulary and the facts of its checkpoint."""
+    """A trained model with its vocabulary and the facts that its checkpoint records about its training."""
 
     network: LanguageModel = field(repr=False)
     vocabulary: Vocabulary = field(repr=False)
@@ -50,7 +50,7 @@ class TrainedModel:
         return cls(network, vocabulary, facts, sha256(path.read_bytes()).hexdigest(), run_id)
 
     def _is_of_our_run(self) -> bool:
-        """Whether it was given by run, or a training of this store was on the text that its facts name."""
+        """Whether it was loaded by run, or this store has a training on the text that its facts name."""
         then = self.facts["corpus"]
         return self.run_id is not None or any(
             run.tags.get("corpus.source") == then["source"] for run in records.finished_trainings(then["corpus_sha256"])
@@ -76,23 +76,23 @@ class TrainedModel:
         return {**tags, "trained_run": self.run_id} if self.run_id else tags
 
     def mixture(self) -> Mixture | None:
-        """The mixture that its training has chosen; None for a checkpoint alone or a run that has recorded none."""
+        """The mixture that its training chose; None for a checkpoint without a run, or a run without a mixture."""
         recorded = records.read_json(self.run_id, records.RESULT_FILE) if self.run_id else {}
         if "mixture_weight" not in recorded:
             return None
         return Mixture(recorded["mixture_kind"], recorded["mixture_weight"])
 
     def corpus(self) -> Corpus:
-        """The text that it was trained on, from the same source. Raises InputError if that has changed.
+        """Load the text that it was trained on, from the same source. Raises InputError if the text has changed.
 
-        Its training split is what the model was trained on. A foreign checkpoint may name any file or address: of one
-        that no run of this store vouches for, only texts known by name are opened.
+        The training split is what the model was trained on. A foreign checkpoint could name any file or address, so
+        without a run in this store that confirms it, only texts known by name are opened.
         """
         then = self.facts["corpus"]
         if not is_known_text(then["name"], then["source"]) and not self._is_of_our_run():
             raise InputError(
-                f"the checkpoint was trained on {then['name']}, a text of the user's own, and is not that of a "
-                "run in this store: say with --text FILE which text to evaluate it on"
+                f"the checkpoint was trained on {then['name']}, which is not a known text, and belongs to no run in "
+                "this store: give the text to evaluate it on with --text FILE"
             )
         corpus = same_text(then["name"], then["source"], self.vocabulary.alphabet, then["corpus_sha256"])
         return corpus.limited(self.facts["train"].get("train_chars", 0))
@@ -101,9 +101,9 @@ class TrainedModel:
 def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bool = False) -> Step:
     """Record perplexity and bits per character of a trained model on a split of its corpus, or on another text file.
 
-    The n-gram baseline, fitted on the model's training text, is evaluated as well where that text can be read, and so
-    is the mixture of the two where the model's run says which. Raises InputError or DataUnavailableError for a model
-    or text that can't be read.
+    Also evaluates the n-gram baseline, fitted on the model's training text, if that text can be read, and the mixture
+    of the two, if the model's run has recorded one. Raises InputError or DataUnavailableError for a model or text that
+    can't be read.
     """
     trained = TrainedModel.find(model)
     label = Path(text).name if text else split
@@ -141,7 +141,7 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
 
 
 def _compared(trained: TrainedModel, ngram: KneserNey, ids: NDArray[np.integer]) -> dict[str, Any]:
-    """The figures of the n-gram, and of the mixture that the model's training has chosen on its validation text."""
+    """The figures of the n-gram, and of the mixture that the model's training chose on validation."""
     bits = predicted_bits_per_char(ngram, ids)
     result = {"ngram_perplexity": 2**bits, "ngram_bits_per_char": bits, "ngram_order": ngram.order}
     if mixture := trained.mixture():

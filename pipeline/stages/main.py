@@ -1,7 +1,7 @@
 """The stage ``main``, the main job: prepare a text, train a model on it, evaluate the model, and sample from it.
 
-Read this file first: it is the whole pipeline in order. Each step is a file of its name in this folder, and a tracked
-run of its own, nested in the run of the main job; the result of an earlier run with the same inputs is reused.
+Read this file first: it has the whole pipeline in order. Each step is defined in the file of its name in this folder,
+and is tracked as a nested run of the main job; the result of an earlier run with the same inputs is reused.
 """
 
 import time
@@ -30,7 +30,7 @@ TEMPERATURE = 0.7  # of the sampled texts
 
 @dataclass(frozen=True)
 class PipelineRun:
-    """A finished main job: its four steps, the seconds that each took, and the flat result."""
+    """A finished main job: its four steps, the duration of each in seconds, and the flat result."""
 
     steps: list[Step]
     seconds: list[float]
@@ -40,7 +40,7 @@ class PipelineRun:
 def pipeline(
     corpus: Corpus, corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig, force: bool = False
 ) -> PipelineRun:
-    """Prepare, train, evaluate, sample, in one parent run; with ``force``, without reusing any earlier result.
+    """Prepare, train, evaluate and sample in one parent run; with ``force``, without reusing earlier results.
 
     Raises what the four stages raise.
     """
@@ -72,13 +72,13 @@ def pipeline(
 
 
 def _timed(step: Callable[[], Step]) -> tuple[Step, float]:
-    """A step's result and the seconds that it took."""
+    """Run a step; return it and the seconds that it took."""
     started = time.perf_counter()
     return step(), time.perf_counter() - started
 
 
 def _record(run: TrackedRun, steps: list[Step], result: dict[str, Any]) -> None:
-    """Record in the parent run what its steps have found: the training's parameters, curves and metrics, and links."""
+    """Record in the parent run the results of its steps: the training's parameters, curves and metrics, and links."""
     run.params(records.run_of(result["trained_run"]).data.params)
     for name in (TRAIN_CURVE, VAL_CURVE):
         run.curve(name, records.curve(result["trained_run"], name))

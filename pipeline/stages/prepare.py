@@ -10,13 +10,13 @@ from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, corpus_keys, corpus_options, corpus_tags, record_datasets, run_step
 from pipeline.training.summary import baseline_table
 
-BASELINES = ("uniform_", "unigram_", "ngram_")  # beginnings of the figures' names
+BASELINES = ("uniform_", "unigram_", "ngram_")  # prefixes of the figures' names
 
 
 def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reuse: bool = False) -> Step:
     """Record a text: characters, vocabulary, splits, digests, source, and the perplexities of the baselines."""
     spans = corpus.spans(preset)
-    baselines = corpus.baselines(preset)  # before the store is opened: memory for one of the two at a time
+    baselines = corpus.baselines(preset)  # before the store is opened, so that the two don't need memory at once
 
     def work(run: TrackedRun) -> dict[str, Any]:
         run.params({**corpus_options(corpus_config), "preset": preset})

@@ -27,12 +27,12 @@ from pipeline.tracking.references import run_id_of
 from pipeline.tracking.runs import TrackedRun
 from pipeline.training.hardware import check_shape_fits
 
-REPORT_FILE = "report/report.html"  # among the artifacts
+REPORT_FILE = "report/report.html"  # in the artifacts
 
 
 @dataclass(frozen=True)
 class ReproductionRun:
-    """A finished reproduction with its verdicts, checks, page folder and flat result."""
+    """A reproduction with its verdicts, checks, the folder of its page, and the flat result."""
 
     reproduction: Reproduction = field(repr=False)
     verdicts: Sequence[Verdict] = field(repr=False)
@@ -42,7 +42,7 @@ class ReproductionRun:
 
 
 def table_of(against: str) -> Table:
-    """Read the table of --against, or the coursework report's; InputError if it can't be used."""
+    """Read the table of --against, or the coursework report's. Raises InputError if it can't be used."""
     if not against:
         return report_table()
     table = read_table(Path(against))
@@ -89,7 +89,7 @@ def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> Re
 
 
 def report_folder(output: str, quick: bool, table: str) -> Path:
-    """--output, or a default folder that differs by table and for quick reproductions."""
+    """The folder of --output, or the default one for this table and for quick or full reproductions."""
     if output != "auto":
         return Path(output)
     name = "-".join(["report", *filter(None, [re.sub(r"[^\w-]+", "-", table)[:60], "quick" * quick])])
@@ -106,7 +106,7 @@ def writable(folder: Path) -> Iterator[None]:
 
 
 def rewrite_report(run_id: str, against: str, output: str, statements: str = "") -> ReproductionRun:
-    """Rewrite the pages of the given or the latest reproduction from its recorded runs alone."""
+    """Rewrite the pages of the given or the latest reproduction, from its recorded runs only."""
     store.setup()
     table = table_of(against) if against else None
     chosen = run_id_of(run_id, "--run-id ") if run_id else _latest(table)
@@ -118,7 +118,7 @@ def rewrite_report(run_id: str, against: str, output: str, statements: str = "")
         reproduction = replace(reproduction, commands=(*reproduction.commands, command))
     if against and not any(configuration.runs for configuration in reproduction.configurations):
         raise InputError(
-            f"--against {against}: none of its configurations was trained in {chosen}; "
+            f"--against {against}: the reproduction {chosen} has trained none of its configurations; "
             f"train them first: tmlm reproduce --against {against}"
         )
     tags = {"reproduction.run_id": chosen, "reproduction.table": reproduction.table.name}
@@ -127,10 +127,10 @@ def rewrite_report(run_id: str, against: str, output: str, statements: str = "")
 
 
 def _latest(table: Table | None) -> str:
-    """The latest reproduction, preferring those of the table, then those that are not quick."""
+    """The run id of the latest reproduction: preferably of this table, then preferably not a quick one."""
     own = {"reproduction.table_digest": table.digest} if table else {}
     whole = {"reproduction.quick": "false"}
     for tags in ({**own, **whole}, own, whole, {}):
         if chosen := records.latest_run({"stage": STAGE, **tags}):
             return chosen
-    raise InputError("nothing was reproduced yet; run `tmlm reproduce` first, or give --run-id")
+    raise InputError("there is no reproduction yet; run `tmlm reproduce` first")

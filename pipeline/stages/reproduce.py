@@ -1,4 +1,4 @@
-"""The stage ``reproduce``: train the report's configurations by its own protocol, each in a nested run.
+"""The stage ``reproduce``: train the report's configurations under its own protocol, each in a nested run.
 
 A reproduction is identified by its table, its text and the training code: the same command again resumes the same run
 and trains only what is missing. Its results are read from the recorded runs alone.
@@ -40,6 +40,7 @@ from pipeline.stages.train import Role, TrainingTask, close_lost, train_in_proce
 from pipeline.support import machine
 from pipeline.support.files import exclusive_lock
 from pipeline.support.progress import SearchProgress, search_progress
+from pipeline.support.wording import counted, expected_duration, measured_duration
 from pipeline.support.workers import KILLS_ALLOWED, Event, Loss, MakePool, Pool, raised, run_tasks
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import records, store
@@ -61,9 +62,9 @@ from pipeline.training.timing import (
 
 log = logging.getLogger(__name__)
 
-QUICK_EPOCHS, QUICK_UNITS = 20, 64  # --quick: epochs, and the most units in all layers
+QUICK_EPOCHS, QUICK_UNITS = 20, 64  # --quick: epochs, and the largest number of units in all layers together
 
-OWN_RECIPE: dict[Role, PresetName] = {"same-text": "report-text", "stream": "stream"}  # trainings of each shape
+OWN_RECIPE: dict[Role, PresetName] = {"same-text": "report-text", "stream": "stream"}  # role -> preset
 
 COUNTS: dict[Word, str] = {  # word -> metric that counts its verdicts
     "reproduced": "reproduction/statements_reproduced",
@@ -74,11 +75,11 @@ COUNTS: dict[Word, str] = {  # word -> metric that counts its verdicts
 }
 
 
-CLOSING_SECONDS = 5.0  # expected of the report, after the last training
+CLOSING_SECONDS = 5.0  # expected duration of writing the report, after the last training
 
 
 class ChecksNotMetError(CheckFailedError):
-    """--check failed, after everything was trained and written; ``done`` has the results."""
+    """A check of --check failed; everything is trained and recorded, and ``done`` has the results."""
 
     def __init__(self, message: str, done: ReproductionRun) -> None:
         super().__init__(message)
@@ -94,8 +95,8 @@ def reproduce(
 ) -> ReproductionRun:
     """Train the missing configurations and write the report.
 
-    ``quick`` trains the small configurations for a few epochs. With ``check``, raises ChecksNotMetError after recording
-    everything if a check fails. DataUnavailableError without the exact text of The Time Machine.
+    ``quick`` trains only the small configurations, for a few epochs. With ``check``, raises ChecksNotMetError, after
+    recording everything, if a check fails. Raises DataUnavailableError without the exact text of The Time Machine.
     """
     table = table_of(config.against)
     statements = read_statements(Path(config.statements), table) if config.statements else ()
@@ -133,12 +134,12 @@ def _busy(table: Table) -> str:
 
 
 def _small(rows: Sequence[Reported]) -> tuple[Reported, ...]:
-    """The configurations that --quick trains; InputError if there are none."""
+    """The configurations that --quick trains. Raises InputError if there are none."""
     small = tuple(row for row in rows if row.num_layers * row.hidden_size <= QUICK_UNITS)
     if not small:
         raise InputError(
-            f"--quick trains configurations of at most {QUICK_UNITS} units in all their layers, and --only names none; "
-            "leave one of the two out"
+            f"--quick trains configurations of at most {QUICK_UNITS} units in all layers together, and --only names "
+            "none; leave out one of the two"
         )
     return small
 
@@ -156,7 +157,7 @@ def _has_diverged(training: NestedTraining) -> bool:
 
 
 class _ReproductionDriver:
-    """Plan, run and record the trainings of one reproduction; ``parent`` is the id of its run, "" before the first."""
+    """Plans, runs and records the trainings of a reproduction; ``parent`` is the id of its run, "" for a new one."""
 
     run: TrackedRun
     bar: SearchProgress
@@ -186,7 +187,7 @@ class _ReproductionDriver:
     def run_all(
         self, run: TrackedRun, waiting: Sequence[TrainingTask], workers: int, make_pool: MakePool
     ) -> ReproductionRun:
-        """Record the command, do the trainings that were planned, and write the report."""
+        """Record the command, run the planned trainings, and write the report."""
         began = time.monotonic()
         self.run, self.parent = run, run.id
         command = {**asdict(self.config), "quick": self.quick, "check": self.check}
@@ -213,7 +214,7 @@ class _ReproductionDriver:
         return done
 
     def workers_for(self, tasks: Sequence[TrainingTask]) -> int:
-        """--workers, or as many as cores and memory allow; InputError if --workers exceeds the memory."""
+        """--workers, or as many as cores and memory allow. Raises InputError if a training does not fit into memory."""
         symbols, largest = len(self.corpus.vocabulary), 0
         at_once = min(self.config.workers or 1, len(tasks))
         for task in tasks:
@@ -226,9 +227,9 @@ class _ReproductionDriver:
     # --- what is to be trained ---------------------------------------------------------------------------------------
 
     def plan(self) -> list[TrainingTask]:
-        """The missing trainings: the protocol's by seed, most MACs first, then those by our own recipe."""
+        """The missing trainings: those by the report's protocol, by seed, most MACs first; then our own recipe's."""
         recorded = self._recorded()
-        rows = _first_of_each(self.rows, lambda row: shape_of(row.model))  # rows of one shape share its trainings
+        rows = _first_of_each(self.rows, lambda row: shape_of(row.model))  # rows of one shape share their trainings
         tasks = [
             task
             for seed in range(self.config.seeds)
@@ -253,7 +254,7 @@ class _ReproductionDriver:
     def _task(
         self, role: Role, row: Reported, seed: int, recorded: Mapping[Key, NestedTraining]
     ) -> TrainingTask | None:
-        """A new or resumed training of a row; None if nothing is left to train."""
+        """The training of a row, new or resumed; None if nothing is left to train."""
         model, train = (
             configurations_of(row, seed, self.config.precision)
             if role == "report"
@@ -269,7 +270,7 @@ class _ReproductionDriver:
                 return None
             if self._is_enough(earlier, train):
                 return None
-            if train.epochs is not None:  # finish one stopped after more epochs than asked now
+            if train.epochs is not None:  # a training that was stopped after more epochs than wanted now ends there
                 train = replace(train, epochs=max(train.epochs, epochs_of(earlier)))
         task = TrainingTask(
             role=role,
@@ -277,17 +278,17 @@ class _ReproductionDriver:
             corpus=self.corpus_config,
             model=model,
             train=train,
-            study=self.parent,  # share no trainings with other reproductions, deleted ones included
+            study=self.parent,  # trainings of other reproductions, even deleted ones, are not reused
             parent=self.parent,
             tags={**corpus_tags(self.corpus), "study": self.name, "role": role, "configuration": row.id},
-            going_on=earlier.run_id if earlier is not None else "",
+            resumed_run=earlier.run_id if earlier is not None else "",
         )
         if earlier is not None and train.epochs is not None:
             self._shares_done[task.key] = epochs_of(earlier) / train.epochs
         return task
 
     def _is_enough(self, training: NestedTraining, train: TrainConfig) -> bool:
-        """Whether a recorded training satisfies the configuration asked for."""
+        """Whether a recorded training is as long as the one that is wanted."""
         if training.status != "FINISHED":
             return False
         if train.epochs is not None and epochs_of(training) >= train.epochs:
@@ -300,7 +301,7 @@ class _ReproductionDriver:
     # --- training ----------------------------------------------------------------------------------------------------
 
     def _estimate(self, pool: Pool, tasks: Sequence[TrainingTask], workers: int) -> None:
-        """Time some steps of each configuration; report the expected duration and the run's address."""
+        """Time some steps of each configuration, and report the expected duration and the run's address."""
         self.bar.phase("timing some steps")
         by_protocol = {task.number: (task.model, task.train) for task in tasks if task.role == "report"}
         by_own_recipe = shapes_to_time([(task.model, task.train) for task in tasks if task.role in OWN_RECIPE])
@@ -314,19 +315,16 @@ class _ReproductionDriver:
         for task in tasks:
             self._seconds_of[task.key] = self._expected(task, timed, own_recipe)
         left = [self._seconds_of[task.key] * (1 - self._shares_done.get(task.key, 0.0)) for task in tasks]
-        minutes = queue_seconds(left, workers) / 60
-        self.minutes_expected = minutes
-        about = f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
-        own = sum(1 for task in tasks if task.role == "report")
-        more = f" and {len(tasks) - own} by our own recipe" if len(tasks) > own else ""
+        self.minutes_expected = queue_seconds(left, workers) / 60
+        by_report = sum(1 for task in tasks if task.role == "report")
+        more = f" and {len(tasks) - by_report} by our own recipe" if len(tasks) > by_report else ""
         self.say(
-            f"{own} training{'s' * (own != 1)} by the report's protocol{more}: {about} with {workers} "
-            f"worker{'s' * (workers > 1)}, by steps timed just now\n"
-            f"{links.link_to_run(self.run.id)}"
+            f"{counted(by_report, 'training')} by the report's protocol{more}: "
+            f"{expected_duration(self.minutes_expected, workers)}\n{links.link_to_run(self.run.id)}"
         )
 
     def _expected(self, task: TrainingTask, timed: Mapping[Shape, Timing], own_recipe: Calibration) -> float:
-        """Expected seconds of a complete training."""
+        """The expected seconds of a complete training."""
         if task.role in OWN_RECIPE:
             return own_recipe.expected_seconds(task.model, task.train) if own_recipe else 1.0
         timing = timed.get(shape_of(asdict(task.model)))
@@ -359,7 +357,7 @@ class _ReproductionDriver:
         )
 
     def _again(self, task: TrainingTask, loss: Loss) -> list[TrainingTask]:
-        """Resume a training that was lost, unless it has killed more than KILLS_ALLOWED processes."""
+        """The task to resume a lost training, unless it has killed more than KILLS_ALLOWED processes."""
         kills = self._kills[task.key] = self._kills.get(task.key, 0) + loss.kills
         row = self.table.rows[task.number]
         log.warning("The training of %s (seed %d) is lost: %s", row.id, task.train.seed, loss.reason)
@@ -370,13 +368,13 @@ class _ReproductionDriver:
         return [again] if again is not None else []
 
     def _note_failure(self, task: TrainingTask, error: Exception) -> None:
-        """Leave out a training that diverged or ran out of memory; re-raise anything else."""
+        """Leave out a training that diverged or ran out of memory. Raises any other error."""
         if not isinstance(error, TrainingDivergedError | MemoryError):
             raise error
         self._leave_out(self.table.rows[task.number], task.train.seed, str(error) or "out of memory")
 
     def _leave_out(self, row: Reported, seed: int, reason: str) -> None:
-        """Record a training that failed for good, which fails --check."""
+        """Note a training that failed for good, so that --check fails."""
         self._failures.append(f"{row.id}, seed {seed}: {reason}")
         log.warning("Left out: %s", self._failures[-1])
 
@@ -401,8 +399,6 @@ class _ReproductionDriver:
         figures["reproduction/trainings"] = float(trained)
         self.run.constants(figures)
         self.run.json(records.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
-        expected = self.minutes_expected
-        estimate = "" if expected is None else f" {expected:.1f} minutes were expected."
-        took = f"The last command took {seconds / 60:.1f} minutes.{estimate}"
-        self.run.note(f"{reproduction_note(reproduction, verdicts, held)}\n\n{took}")
+        note = reproduction_note(reproduction, verdicts, held)
+        self.run.note(f"{note}\n\n{measured_duration(seconds, self.minutes_expected)}")
         return replace(done, result=result)

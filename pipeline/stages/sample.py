@@ -1,4 +1,4 @@
-"""The stage ``sample``: texts that a trained model generates from prompts."""
+"""The stage ``sample``: generate texts from prompts with a trained model."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -32,21 +32,21 @@ def sample(model: str, prompts: list[str], length: int, decoding: Decoding, reus
 
 
 def write_texts(model: str, prompts: list[str] | None, length: int, decoding: Decoding) -> list[str]:
-    """Generate a text from each prompt (None: one that the model can encode) without recording it."""
+    """Generate a text from each prompt (None: from a default that the model can encode). Nothing is recorded."""
     trained = TrainedModel.find(model)
     chosen = prompts or prompts_for(trained.vocabulary)[:1]
     return continuations(trained.network, trained.vocabulary, chosen, length, decoding)
 
 
 def stream_text(model: str, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
-    """Yield the prompt (None: one that the model can encode), then each character as it is generated."""
+    """Yield the prompt (None: a default that the model can encode), then each character as it is generated."""
     return stream(TrainedModel.find(model), prompt, length, decoding)
 
 
 def stream(trained: TrainedModel, prompt: str | None, length: int, decoding: Decoding) -> Iterator[str]:
-    """Yield the prompt, then each generated character, from a loaded model.
+    """Yield the prompt, then each character that a loaded model generates.
 
-    Raises ConfigError before the first piece for a prompt or a length that is not allowed.
+    Raises ConfigError, before the first piece, for a prompt or a length that is not allowed.
     """
     chosen = prompts_for(trained.vocabulary)[0] if prompt is None else prompt
     return continuation_in_pieces(trained.network, trained.vocabulary, chosen, length, decoding)

@@ -1,6 +1,6 @@
-"""Search the space in an MLflow run: estimate the time, run the trials, confirm the Pareto front, register the picks.
+"""The stage ``search``: estimate the duration, run the trials, confirm the Pareto front and register the picks.
 
-The pool of workers that trains is a parameter of ``search``, so that a test can train in its own process.
+The function that makes the pool of workers is a parameter of ``search``, so that a test can train in its own process.
 """
 
 import logging
@@ -43,6 +43,7 @@ from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.markdown import plain
 from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.signals import defer_signals, name_of, signal_of
+from pipeline.support.wording import UNKNOWN_DURATION, counted, expected_duration, measured_duration
 from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records, runs, store
@@ -76,13 +77,13 @@ from pipeline.training.timing import (
 
 log = logging.getLogger(__name__)
 
-CLOSING_SECONDS = 8.0  # expected of what follows the last training: timing the front, pictures, registration
-ESTIMATE_DRAWS = 200  # random configurations, whose mean time is that of an expected trial
+CLOSING_SECONDS = 8.0  # expected duration of the steps after the last training: timing, pictures, registration
+ESTIMATE_DRAWS = 200  # random configurations, whose mean duration is expected of a trial
 
 
 @dataclass(frozen=True)
 class SearchRun:
-    """A finished search: its run, the Pareto front, the picks and their registration, counts, and the result."""
+    """A finished search: its run, the Pareto front, the picks, the counts of trials, registrations, and the result."""
 
     run_id: str
     evaluated: FrontEstimate = field(repr=False)
@@ -102,8 +103,8 @@ def search(
 ) -> SearchRun:
     """Search the space, confirm the Pareto front and register the picks.
 
-    ``claim``: the aliases that the picks get, as ``register_picks`` takes it. ``say`` gets lines of progress for a
-    person. Raises InputError for a search that can't be done as asked for.
+    ``claim`` says which aliases the picks get (``register_picks``). ``say`` is called with messages for the user.
+    Raises InputError for a search that is not possible with these options.
     """
     config = with_storage(config, runs.is_under_mlflow())
     space = Space.of(config)
@@ -117,16 +118,16 @@ def search(
             say(f"Resuming trials whose process died: {', '.join(map(str, lost))}")
         with _parent(study, earlier) as run, storage_errors(config):
             rule = PruningRule() if stop_hopeless else None
-            return _SearchDriver(study, run, rule, claim, say, make_pool).conduct()
+            return _SearchDriver(study, run, rule, claim, say, make_pool).run_all()
 
 
 @contextmanager
 def _parent(study: Search, earlier: RecordedRun | None) -> Iterator[TrackedRun]:
-    """Start the study's run, or reopen ``earlier``, that of an earlier command on the same study."""
+    """Start the run of the study, or reopen ``earlier``, the run that an earlier command started for it."""
     name, tags = f"search-{study.config.study_name}", {**corpus_tags(study.corpus), "study": study.config.study_name}
     with parent_run("search", name, tags, earlier) as run:
         if earlier is None:
-            study.check_store(store.identity(), records.has_run)  # of two that start it at once, the second is refused
+            study.check_store(store.identity(), records.has_run)  # again: another command may have started it meanwhile
             study.parent = run.id
         view = views.search(study.config.study_name, study.corpus.label, run.id)
         store.tag_experiment(run.store.experiment_id, dict([view.tag]))
@@ -134,7 +135,7 @@ def _parent(study: Search, earlier: RecordedRun | None) -> Iterator[TrackedRun]:
 
 
 class _SearchDriver:
-    """The work of a search in its run: estimate, trials, confirmations, conclusion."""
+    """Runs a search in its run: estimate, trials, confirmations, conclusion."""
 
     bar: SearchProgress
 
@@ -154,28 +155,28 @@ class _SearchDriver:
         study.dashboard_link = self._dashboard_link
         self.minutes_expected: float | None = None
         self._calibration: Calibration | None = None
-        self._mean_seconds = 1.0  # of a training, where none was timed
-        self._done = 0  # trials that count
+        self._mean_seconds = 1.0  # of a training; replaced by the estimate
+        self._done = 0  # complete trials
 
-    def conduct(self) -> SearchRun:
+    def run_all(self) -> SearchRun:
         """Run what is left of the search: trials, confirmations and conclusion."""
         began = time.monotonic()
         self._record_settings()
-        workers = self.make_pool(worker_count(self.config.workers, self._largest_training()))
-        count = workers.count
-        self.run.params({"workers": count})
-        with search_progress(self.run.name, count, CLOSING_SECONDS) as self.bar:
+        made = self.make_pool(worker_count(self.config.workers, self._largest_training()))
+        workers = made.count
+        self.run.params({"workers": workers})
+        with search_progress(self.run.name, workers, CLOSING_SECONDS) as self.bar:
             with (
-                workers as pool,
-                threadpool_limits(1, user_api="blas"),  # the sampler's matrices are small: more threads only spin
+                made as pool,
+                threadpool_limits(1, user_api="blas"),  # the sampler's matrices are small: more threads would only spin
             ):
                 try:
                     if self.config.trials > len(self.results.counted()):
-                        self._estimate(pool, count)
+                        self._estimate(pool, workers)
                     self._trials(pool, began)
                     evaluated = self._timed(self._confirm(pool))
                 except BaseException as error:
-                    with defer_signals():  # before the pool closes, which may take all the time that is left
+                    with defer_signals():  # before the pool closes, which may take all of the time left to stop
                         self._give_up(error)
                     raise
             self.bar.phase("recording the result")
@@ -193,7 +194,7 @@ class _SearchDriver:
         record_datasets(run, self.corpus, config.preset)
 
     def _largest_training(self) -> int:
-        """The bytes of memory that the largest training of the space needs."""
+        """The memory, in bytes, that the largest training of the space needs."""
         study, config, spans = self.study, self.config, self.corpus.spans(self.config.preset)
         chars = [spans[split][1] - spans[split][0] for split in ("train", "test")]
         return max(
@@ -202,8 +203,8 @@ class _SearchDriver:
             if study.is_affordable(study.macs_per_char(corner))
         )
 
-    def _estimate(self, pool: Pool, count: int) -> None:
-        """Time a few steps in all workers at once, and say how long the search will take and where it is recorded."""
+    def _estimate(self, pool: Pool, workers: int) -> None:
+        """Time some steps in all workers at once; report the expected duration and where the search is recorded."""
         study, config, random = self.study, self.config, Random(self.config.seed)
         drawn = [draw(study.space, random) for _ in range(ESTIMATE_DRAWS)]
         affordable = [sample for sample in drawn if study.is_affordable(study.macs_per_char(sample))] or drawn[:1]
@@ -211,24 +212,23 @@ class _SearchDriver:
         self.bar.phase("timing some steps")
         tasks = [TimingTask(study.corpus_config, *shape) for shape in shapes_to_time(configurations)]
         timings = time_all(pool, tasks, lambda done, of: self.bar.show(timed=f"{done}/{of}"))
-        counted = len(self.results.counted())
-        left = config.trials - counted
-        about = "how long is not known, as every process that timed some steps was lost"
+        complete = len(self.results.counted())
+        left = config.trials - complete
+        duration = UNKNOWN_DURATION
         if calibration := Calibration(self.corpus, timings):
             self._calibration = calibration
             seconds = [calibration.expected_seconds(*configuration) for configuration in configurations]
             self._mean_seconds = sum(seconds) / len(seconds)
-            self.minutes_expected = search_minutes(seconds, left, count, self._confirmations_left())
-            about = f"about {self.minutes_expected:.0f} min" if self.minutes_expected >= 1 else "less than a minute"
-            about += f" with {count} worker{'s' * (count > 1)}, by steps timed just now"
-        done = f" ({counted} are done)" if counted else ""
+            self.minutes_expected = search_minutes(seconds, left, workers, self._confirmations_left())
+            duration = expected_duration(self.minutes_expected, workers)
+        done = f" ({complete} are done)" if complete else ""
         self.say(
-            f"{left} trials{done} and the confirmations of their front: {about}."
+            f"{counted(left, 'trial')}{done} and the confirmations of their front: {duration}."
             f"\nStudy {config.study_name} in {store.shown(storage_url(config))}; {link_to_search(self.run.id)}"
         )
 
     def _confirmations_left(self) -> float:
-        """The expected number of confirmations of the final front, less those that are done."""
+        """The expected number of confirmations of the final front, minus those that are done."""
         members = front_members(self.config.trials)
         return max(0.0, members * (self.config.confirm_seeds - 1) - len(self.results.confirmations))
 
@@ -257,7 +257,7 @@ class _SearchDriver:
         run_tasks(pool, next_task, self._take, self.bar, expected_seconds, seconds_ahead)
 
     def _trials(self, pool: Pool, began: float) -> None:
-        """Train until enough trials are done, the time is up, or there is nothing new to try."""
+        """Train until enough trials are complete, the time is up, or the sampler has nothing new to propose."""
         study, limit = self.study, self.config.timeout
 
         def next_task() -> TrainingTask | None:
@@ -277,7 +277,7 @@ class _SearchDriver:
             self.say(f"--sampler {self.config.sampler} has nothing new to propose: the whole space has been searched")
 
     def _take(self, event: Event) -> None:
-        """Tell the study the outcome of a training."""
+        """Pass the outcome of a training to the study."""
         task: TrainingTask = event.task
         result: Outcome = event.value
         if event.kind == "failed":
@@ -292,7 +292,7 @@ class _SearchDriver:
         self._show()
 
     def _show(self) -> None:
-        """Show the progress so far, and record it after each trial: the curves of the search's page."""
+        """Show the progress so far, and record it after each trial, for the curves on the run's page."""
         before, (self._done, values) = self._done, self.results.progress()
         done, best = f"{self._done}/{self.config.trials}", min((perplexity for perplexity, _ in values), default=None)
         self.bar.show(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
@@ -304,7 +304,7 @@ class _SearchDriver:
         self.run.metrics({"progress/best_val_perplexity": best, "progress/hypervolume": area}, step=self._done)
 
     def _confirm(self, pool: Pool) -> FrontEstimate:
-        """Train the members of the front with more seeds until all that are on it by their means have enough."""
+        """Train the members of the front with more seeds until every member, by its mean, has enough of them."""
         while True:
             evaluated = evaluate_front(self.results.candidates(), self.study.reference)
             lacking = self.study.lacking_runs(unconfirmed(evaluated, self.config.confirm_seeds))
@@ -361,29 +361,29 @@ class _SearchDriver:
         for name, png in self._pictures(evaluated, chosen).items():
             self.run.picture(f"plots/{name}.png", png, step=counts["trials"])
             attach_picture(self.study.study, f"{name}.png", png)
-        told = outcome(evaluated, chosen, registered, counts, self._name_with_trial)
-        self.study.describe(link_to_run(self.run.id), told)
+        self.study.describe(
+            link_to_run(self.run.id), outcome(evaluated, chosen, registered, counts, self._name_with_trial)
+        )
         result = self._result(evaluated, chosen, registered, counts, seconds / 60)
         self.run.constants(_metrics(evaluated, chosen, counts))
         self.run.json(records.RESULT_FILE, result)
-        expected = "" if self.minutes_expected is None else f" {self.minutes_expected:.1f} minutes were expected."
-        took = f"The last command took {seconds / 60:.1f} minutes.{expected} Pictures: `plots/` among the artifacts."
         sample = self._sample_of(chosen["best"].run_id) if chosen else ""
         note = search_note(self.run.store.experiment_id, evaluated, chosen, registered, counts, sample)
-        self.run.note(f"{note}\n\n{took}")
+        duration = measured_duration(seconds, self.minutes_expected)
+        self.run.note(f"{note}\n\n{duration} Pictures: `plots/` among the artifacts.")
         return SearchRun(self.run.id, evaluated, chosen, counts, registered, result)
 
     def _register(self, chosen: Mapping[str, Pick]) -> dict[str, Registration]:
-        """Register the picks, each with the sentences of all picks of its model."""
+        """Register the picks. A model that is several picks has the sentences of all of them."""
         owner = Owner(self.config.study_name, self.corpus.label, self.corpus.corpus_sha256)
-        sentences: dict[str, str] = {}  # by run
+        sentences: dict[str, str] = {}  # by run id
         for pick in chosen.values():
             sentences[pick.run_id] = f"{sentences.get(pick.run_id, '')} {pick.sentence}".strip()
         runs_of = {name: (pick.run_id, sentences[pick.run_id]) for name, pick in chosen.items()}
         return register_picks(runs_of, owner, self.claim)
 
     def _sample_of(self, run_id: str) -> str:
-        """The longest sample text of a training; "" if its result is gone."""
+        """The longest sample text of a training; "" if its result is missing."""
         texts: list[str] = records.read_json(run_id, records.RESULT_FILE).get("texts", [])
         return max(texts, key=len, default="")
 
@@ -392,7 +392,7 @@ class _SearchDriver:
         return f"{plain(point.candidate.name)} (trial {self.results.number_of(point.candidate)})"
 
     def _pictures(self, evaluated: FrontEstimate, chosen: Mapping[str, Pick]) -> dict[str, bytes]:
-        """The PNGs of the search by name."""
+        """The pictures of the search as PNGs, by name."""
         trials, about = self.results.plotted_trials(), f"{self.config.study_name} on {self.corpus.label}"
         if self.config.on_top_of == "ngram":
             about += ", networks on top of an n-gram"
@@ -420,7 +420,7 @@ class _SearchDriver:
         counts: Mapping[str, int],
         minutes: float,
     ) -> dict[str, Any]:
-        """The result as recorded and as --json prints it."""
+        """The result that is recorded and printed by --json."""
         return {
             "run_id": self.run.id,
             "study_name": self.config.study_name,

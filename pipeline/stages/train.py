@@ -1,7 +1,7 @@
-"""The stage ``train``: train a model in an MLflow run, or resume one; log metrics, plots, samples and the model.
+"""The stage ``train``: train a model in an MLflow run, or resume a training; log metrics, plots, samples and the model.
 
-``train`` and ``resume`` are the two entry points; a search and a reproduction call them through ``do``, the function
-of their worker processes.
+``train`` and ``resume`` are the two entry points. ``search``, ``reproduce`` and ``answer`` call them through ``do``,
+which their worker processes run.
 """
 
 import json
@@ -53,11 +53,11 @@ from pipeline.training.timing import Timing, TimingTask, time_training
 
 log = logging.getLogger(__name__)
 
-NO_INPUTS = ("budget_seconds", "sample_every")  # options of a training that its result does not depend on
+NO_INPUTS = ("budget_seconds", "sample_every")  # options that the result of a training does not depend on
 
 Role = Literal["trial", "confirmation", "report", "stream", "same-text", "answer"]
 
-OUTCOME = (  # artifacts that are copied before a finished training is resumed with more epochs
+OUTCOME = (  # artifacts to copy before a finished training is resumed with more epochs
     f"checkpoints/{BEST_CHECKPOINT}",
     CURVES_PLOT,
     "plots/gap.png",
@@ -69,7 +69,7 @@ OUTCOME = (  # artifacts that are copied before a finished training is resumed w
 
 
 def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
-    """The name of a run: lstm-1x128-s0, followed by anything unusual: last-10000, scratch, report, another text."""
+    """The name of a run: lstm-1x128-s0, followed by what is not the default, such as last-10000, scratch or a text."""
     usual = {model.implementation: "torch", train.preset: "stream", corpus.label: "time-machine"}
     unusual = [name for name, default in usual.items() if name != default]
     last = [f"last-{train.train_chars}"] if train.train_chars else []
@@ -78,11 +78,11 @@ def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """The context of a training; by default it stands alone and shows a bar on the terminal.
+    """The context of a training; by default, it is on its own and shows a progress bar on the terminal.
 
-    study: the study that it belongs to, whose runs alone are reused for it. parent: id of the parent run.
-    tags: further tags of its run. bar: a context manager that shows the progress of a run, by its name.
-    reason_to_stop: called after each epoch; a reason, or "" to continue.
+    study: the study that it belongs to; only runs of this study are reused. parent: id of the parent run.
+    tags: further tags of its run. bar: takes the run's name, returns a context manager that shows its progress.
+    reason_to_stop: called after each epoch; returns a reason to stop, or "" to continue.
     """
 
     study: str = ""
@@ -100,59 +100,63 @@ def train(
     reuse: bool = False,
     setting: Setting = Setting(),
 ) -> Step:
-    """Train one model in a run of its own.
+    """Train one model in its own run.
 
-    With ``reuse``, a finished run with the same step key is reused and a stopped one resumed. The run has the curves,
-    the final metrics, the configuration and environment, plots, sample texts, both checkpoints, and the model to be
-    served. Raises InputError for a text or shape that can't be trained, before a run is started,
-    TrainingDivergedError, and RecordingError if the store refuses.
+    With ``reuse``, a finished run with the same step key is reused and a stopped one resumed. The run records the
+    curves, final metrics, configuration, environment, plots, sample texts, both checkpoints, and the model for serving.
+    Raises InputError for a text or shape that can't be trained, before a run is started; TrainingDivergedError; and
+    RecordingError if the store refuses.
     """
     check_can_train(corpus, model, config)
     name = run_name(corpus, model, config)
-    part_of = {"study": setting.study} if setting.study else {}
+    extra_inputs = {"study": setting.study} if setting.study else {}
 
     def work(run: TrackedRun) -> dict[str, Any]:
         _record_environment(run, 0)
         experiment = Experiment(corpus, model, config, run.checkpoint_dir)
         return _train(run, experiment, corpus_config, setting)
 
-    tags = {**corpus_tags(corpus), **setting.tags, **_training_tags(corpus, corpus_config, model, config, part_of)}
-    inputs = {**_training_inputs(corpus, corpus_config, model, config), **part_of}
+    tags = {**corpus_tags(corpus), **setting.tags, **_training_tags(corpus, corpus_config, model, config, extra_inputs)}
+    inputs = {**_training_inputs(corpus, corpus_config, model, config), **extra_inputs}
     return run_step(
         "train", name, inputs, tags, work, reuse, go_on=lambda key: _resume_stopped(key, setting), parent=setting.parent
     )
 
 
 def _resume_stopped(key: str, setting: Setting) -> Step | None:
-    """Resume and finish a stopped training with this step key; None if there is none."""
+    """Resume and finish a stopped training with this step key; return None if there is none."""
     stopped = records.stopped_step(key)
     if stopped is None:
         return None
     try:
         return resume(stopped, {}, setting)
     except InputError as error:  # another process may have resumed it meanwhile
-        log.warning("%s: training anew", error)
+        log.warning("%s: starting over", error)
         return None
 
 
 def _training_tags(
-    corpus: Corpus, corpus_config: CorpusConfig, model: ModelConfig, config: TrainConfig, part_of: Mapping[str, str]
+    corpus: Corpus,
+    corpus_config: CorpusConfig,
+    model: ModelConfig,
+    config: TrainConfig,
+    extra_inputs: Mapping[str, str],
 ) -> dict[str, str]:
-    """Tags derived from the configuration, and the configuration itself (read by ``resume``).
+    """The configuration as a tag, which ``resume`` reads, and its digest.
 
-    ``part_of`` has the other inputs of the step key: "study", and "mixed" for a training whose parts ran under
-    different code or limits, so that no other training equals it.
+    ``extra_inputs`` are the inputs of the step key that no option decides: "study", and "mixed" for a training whose
+    parts ran with different code or limits, so that no other training equals it.
     """
     text = {"name": corpus.name, "source": corpus.source, "corpus_sha256": corpus.corpus_sha256}
-    whole = {
+    configuration = {
         "corpus": corpus_options(corpus_config),
         "model": asdict(model),
         "train": asdict(config),
         "text": text,
-        **part_of,
+        **extra_inputs,
     }
     digest = config_id(asdict(model), asdict(config), corpus.corpus_sha256)
-    return {records.CONFIG_TAG: json.dumps(whole), "config_id": digest}
+    return {records.CONFIG_TAG: json.dumps(configuration), "config_id": digest}
 
 
 def _training_inputs(
@@ -168,7 +172,7 @@ def _training_inputs(
 
 @dataclass(frozen=True)
 class Recorder:
-    """Record an experiment in its run while it trains; ``observer`` has the callbacks."""
+    """Records an experiment in its run while it trains; ``observer`` has the callbacks."""
 
     run: TrackedRun
     bar: Progress
@@ -195,7 +199,7 @@ class Recorder:
         }
         options = {**corpus_options(self.corpus_config), **asdict(self.model), **asdict(self.config)}
         self.run.params({**options, **resolved})
-        for point in training.history:  # the process may have died between a checkpoint and its metrics
+        for point in training.history:  # again: the process may have died between a checkpoint and its metrics
             self.run.metrics(epoch_metrics(point, self.config.preset), point.epoch)
         if training.history and training.partial_epoch is None:
             self._sample_if_due(training, training.history[-1])
@@ -210,7 +214,7 @@ class Recorder:
             self.bar.close("evaluating")
 
     def reason_to_stop(self, training: Training) -> str:
-        self.run.check_is_recorded()  # before the epoch's checkpoint creates the folder of a moved checkout again
+        self.run.check_is_recorded()  # or the next checkpoint would recreate the folder of a checkout that was moved
         return self.setting.reason_to_stop(training)
 
     def _sample_if_due(self, training: Training, point: EpochPoint) -> None:
@@ -230,7 +234,7 @@ def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig,
         try:
             result = experiment.run(recorder.observer)
         except BaseException as error:
-            if isinstance(error, KeyboardInterrupt | SystemExit) and not setting.study:  # a search resumes by itself
+            if isinstance(error, KeyboardInterrupt | SystemExit) and not setting.study:  # a study resumes by itself
                 resume_command = f"{command()} train --resume {run.id}"
                 log.warning("The epochs trained so far are kept. Resume with: %s", resume_command)
             run.send_what_is_kept(error)  # a failed run keeps its best checkpoint too
@@ -253,7 +257,7 @@ def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig,
 
 
 @dataclass(frozen=True)
-class Begun:
+class EarlierTraining:
     """An earlier training to resume: its run, and the text and configurations that it was started with."""
 
     run: RecordedRun
@@ -264,8 +268,8 @@ class Begun:
     config: TrainConfig
 
     @classmethod
-    def load(cls, run_id: str) -> "Begun":
-        """Read it from its run. Raises InputError for a run that can't be resumed."""
+    def load(cls, run_id: str) -> "EarlierTraining":
+        """Load it from its run. Raises InputError for a run that can't be resumed."""
         run = records.resumable_run(run_id)
         options = json.loads(run.data.tags[records.CONFIG_TAG])
         try:
@@ -274,7 +278,7 @@ class Begun:
         except (KeyError, TypeError, ValueError) as error:
             name = run.info.run_name
             raise InputError(
-                f"--resume {run_id} ({name}) was started by another version ({error}); train anew"
+                f"--resume {run_id} ({name}) was started by another version ({error}); start a new training"
             ) from error
 
     @property
@@ -282,7 +286,7 @@ class Begun:
         return str(self.run.info.run_name)
 
     def corpus(self) -> Corpus:
-        """Its text. Raises InputError if that has changed."""
+        """Load its text. Raises InputError if the text has changed."""
         text = self.text
         return same_text(text["name"], text["source"], self.corpus_config.alphabet, text["corpus_sha256"])
 
@@ -292,71 +296,71 @@ class Begun:
         if not experiment.training.history and VAL_CURVE in self.run.data.metrics:
             raise InputError(
                 f"{what} has lost its checkpoints: {experiment.checkpoint_dir} has no "
-                f"{LAST_CHECKPOINT}; restore it (after a move: `tmlm doctor --repair`), or train anew"
+                f"{LAST_CHECKPOINT}; restore it (after a move: `tmlm doctor --repair`), or start a new training"
             )
         if experiment.training.done and self.run.info.status == "FINISHED":
             raise InputError(f"{what} has nothing left to do: {_why_done(experiment.training)}")
 
-    def part_of(self, corpus: Corpus) -> dict[str, str]:
-        """The further inputs of the step key of the whole training, "mixed" if its parts will not be alike."""
-        part_of = {name: self.options[name] for name in ("study", "mixed") if self.options.get(name)}
+    def extra_inputs(self, corpus: Corpus) -> dict[str, str]:
+        """The ``extra_inputs`` of the resumed training, as ``_training_tags`` takes them."""
+        extra = {name: self.options[name] for name in ("study", "mixed") if self.options.get(name)}
         key = records.tag(self.run, "step_key")
-        inputs = {**_training_inputs(corpus, self.corpus_config, self.model, self.config), **part_of}
+        inputs = {**_training_inputs(corpus, self.corpus_config, self.model, self.config), **extra}
         if key != step_key("train", inputs):
             log.warning("The code or a library changed after %s was started; it may not be bit-identical", self.name)
-            return part_of | {"mixed": key}
+            return extra | {"mixed": key}
         if records.tag(self.run, "stopped").startswith(STOPPED_BY_TIME):
-            return part_of | {"mixed": key}  # the epoch that the time limit cut short stays short
-        return part_of
+            return extra | {"mixed": key}  # the epoch that the time limit cut short stays short
+        return extra
 
 
 def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()) -> Step:
     """Resume a training that was stopped, killed or given too few epochs or seconds, in its own run.
 
-    ``run_id`` may be any reference that ``run_id_of`` reads. ``changes`` are options by field name; None or "auto"
-    keeps the run's value, and only those of MAY_CHANGE may have another one. Raises InputError, and leaves the run as
-    it is, for any other change, for a run that can't be resumed, and for one that has nothing left to do.
+    ``run_id`` may be any reference that ``run_id_of`` takes. ``changes`` are options by field name: None or "auto"
+    keeps the run's value, and only those in MAY_CHANGE may have a new one. Raises InputError, and leaves the run
+    unchanged, for any other change, for a run that can't be resumed, and for one that has nothing left to do.
     """
     changes = {option: value for option, value in changes.items() if value not in (None, "auto")}
-    close_the_dead(store.setup())  # it may be one of them
+    close_the_dead(store.setup())  # the run may be RUNNING although its process died
     run_id = run_id_of(run_id, "--resume ")
-    begun = Begun.load(run_id)
-    config = _changed(begun, changes)
-    corpus = begun.corpus()
-    experiment = Experiment(corpus, begun.model, config, _checkpoints_of(begun.run))
-    begun.check_can_resume(experiment)
-    part_of = begun.part_of(corpus)
-    task = (corpus, begun.corpus_config, begun.model, config)
-    tags = {**corpus_tags(corpus), **setting.tags, **_training_tags(*task, part_of)}
-    inputs = {**_training_inputs(*task), **part_of}
+    earlier = EarlierTraining.load(run_id)
+    config = _changed(earlier, changes)
+    corpus = earlier.corpus()
+    experiment = Experiment(corpus, earlier.model, config, _checkpoints_of(earlier.run))
+    earlier.check_can_resume(experiment)
+    extra_inputs = earlier.extra_inputs(corpus)
+    task = (corpus, earlier.corpus_config, earlier.model, config)
+    tags = {**corpus_tags(corpus), **setting.tags, **_training_tags(*task, extra_inputs)}
+    inputs = {**_training_inputs(*task), **extra_inputs}
     done = len(experiment.training.history)
 
     def work(run: TrackedRun) -> dict[str, Any]:
-        log.warning("Resuming %s (%s) after epoch %d", begun.name, run_id, done)
+        log.warning("Resuming %s (%s) after epoch %d", earlier.name, run_id, done)
         _record_environment(run, done)
         if not experiment.training.done:
             _keep_outcome(run)
         run.tags({f"resumed.{option}": value for option, value in changes.items() if option in MAY_CHANGE})
-        return _train(run, experiment, begun.corpus_config, setting)
+        return _train(run, experiment, earlier.corpus_config, setting)
 
     def train_the_rest() -> Step:
-        return run_step("train", begun.name, inputs, tags, work, reuse=False, resumed=begun.run)
+        return run_step("train", earlier.name, inputs, tags, work, reuse=False, resumed=earlier.run)
 
     if not runs.is_under_mlflow():
         return train_the_rest()
-    with runs.tracked_run("resume", f"resume-{begun.name}", {"trained_run": run_id}) as begun_by_mlflow:
+    with runs.tracked_run("resume", f"resume-{earlier.name}", {"trained_run": run_id}) as mlflow_run:
         step = train_the_rest()
-        begun_by_mlflow.constants(final_metrics(step.result))
-        begun_by_mlflow.note(f"Resumed the training {plain(begun.name)} ({run_id}).")
+        mlflow_run.constants(final_metrics(step.result))
+        mlflow_run.note(f"Resumed the training {plain(earlier.name)} ({run_id}).")
     return step
 
 
 def _checkpoints_of(run: RecordedRun) -> Path:
-    """The folder of a run's checkpoints on this machine; those of a remote artifact store are fetched if further on."""
+    """The local folder of a run's checkpoints, after fetching the last one from a remote store if it is later."""
     folder = store.checkpoint_folder(run.info.run_id, run.info.artifact_uri)
-    elsewhere = records.fetch_checkpoints(run)
-    if elsewhere is not None and steps_kept(elsewhere) > steps_kept(folder):
-        write_atomically(folder / LAST_CHECKPOINT, (elsewhere / LAST_CHECKPOINT).read_bytes())
+    fetched = records.fetch_checkpoints(run)
+    if fetched is not None and steps_kept(fetched) > steps_kept(folder):
+        write_atomically(folder / LAST_CHECKPOINT, (fetched / LAST_CHECKPOINT).read_bytes())
     return folder
 
 
@@ -365,13 +369,13 @@ def _why_done(training: Training) -> str:
     if training.stopped.startswith(STOPPED_BY_TIME):
         return f"it was stopped by {training.stopped}; give a larger --max-seconds"
     if training.stopped:
-        return f"it was stopped by {training.stopped}; train anew with another"
-    more = "give more --epochs" if training.config.schedule == "constant" else "train anew with more --epochs"
+        return f"it was stopped by {training.stopped}; start a new training with another value"
+    more = "give more --epochs" if training.config.schedule == "constant" else "start a new training with more --epochs"
     return f"epoch {len(training.history)} was the last one; {more}"
 
 
 def _keep_outcome(run: TrackedRun) -> None:
-    """Copy the outcome of a finished training before it trains on; result.json last, which marks the copy complete."""
+    """Copy the outcome of a finished training before it is continued; result.json last, to mark the copy complete."""
     if not run.has(records.RESULT_FILE):
         return
     epochs = json.loads(records.read_text(run.id, records.RESULT_FILE))["epochs"]
@@ -380,23 +384,23 @@ def _keep_outcome(run: TrackedRun) -> None:
         run.keep_copies(OUTCOME, folder)
 
 
-def _changed(begun: Begun, changes: Mapping[str, Any]) -> TrainConfig:
-    """The configuration to resume with. Raises InputError for a change of any option but MAY_CHANGE."""
-    options = {**begun.options["corpus"], **asdict(begun.model), **asdict(begun.config)}
+def _changed(earlier: EarlierTraining, changes: Mapping[str, Any]) -> TrainConfig:
+    """The configuration to resume with. Raises InputError if an option that is not in MAY_CHANGE has a new value."""
+    options = {**earlier.options["corpus"], **asdict(earlier.model), **asdict(earlier.config)}
     options["corpus"] = public(options["corpus"])
     for option, given in changes.items():
         value = public(given) if option == "corpus" else given
         if option not in MAY_CHANGE and value != options[option]:
             may = ", ".join(map(option_name, MAY_CHANGE))
             raise InputError(
-                f"{option_name(option)} {value} is not what {begun.name} was started with ({options[option]}); "
-                f"leave it out (only {may} may change), or train anew"
+                f"{option_name(option)} {value} is not what {earlier.name} was started with ({options[option]}); "
+                f"leave it out (only {may} may change), or start a new training"
             )
-    return replace(begun.config, **{option: changes[option] for option in MAY_CHANGE if option in changes})
+    return replace(earlier.config, **{option: changes[option] for option in MAY_CHANGE if option in changes})
 
 
 def _record_environment(run: TrackedRun, epoch: int) -> None:
-    """Record environment.yaml, or a second file for the epochs of a resumed training in another environment."""
+    """Record environment.yaml; for a training that is resumed in another environment, record that in a second file."""
     environment = machine.environment()
     if not run.has("environment.yaml"):
         run.yaml("environment.yaml", environment)
@@ -407,7 +411,7 @@ def _record_environment(run: TrackedRun, epoch: int) -> None:
 def _record_result(
     run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result, is_of_study: bool
 ) -> None:
-    """Record a finished training: plots, size, sample texts, the model, metrics and the page's text."""
+    """Record a finished training: plots, size, sample texts, the model, metrics and the note of its run's page."""
     if result.stopped:
         run.tags({"stopped": result.stopped})
     if protocol := protocol_of(corpus.train_chars, model, config, result.stopped, is_of_study):
@@ -426,7 +430,7 @@ def _record_result(
 
 
 def _record_model(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> None:
-    """Log the best epoch's model, and the final metrics, which the model and the splits of the text have too."""
+    """Log the best epoch's model, and the final metrics for the run, the model and the datasets."""
     assert result.checkpoint is not None
     example = prompts_for(corpus.vocabulary)[0]
     model_id = run.model(model.shape, result.checkpoint, example, result.best.epoch, {"corpus": corpus.label})
@@ -443,10 +447,10 @@ def _record_model(run: TrackedRun, corpus: Corpus, model: ModelConfig, config: T
 class TrainingTask:
     """One training of a search (a trial, or a confirmation with another seed), a reproduction or an answer.
 
-    A worker does it. ``number`` is the trial's (a confirmation's: that of the trial it repeats), else the row's in its
-    table or plan. ``stop`` is called after each epoch with the validation curve and the number of epochs, and returns a
-    reason to stop or ""; it has to pickle. ``going_on`` is the id of a run to resume, possibly with more epochs or
-    seconds; if that fails, the configuration is trained anew.
+    A worker does it. ``number`` is that of the trial (for a confirmation, of the trial that it repeats), or of the row
+    in the table or plan. ``stop`` is called after each epoch with the validation curve and the number of epochs, and
+    returns a reason to stop or ""; it has to pickle. ``resumed_run`` is the id of a run to resume, possibly with more
+    epochs or seconds; if that fails, training starts over.
     """
 
     role: Role
@@ -458,16 +462,16 @@ class TrainingTask:
     parent: str
     tags: Mapping[str, str] = field(default_factory=dict)
     stop: Callable[[Sequence[float], int], str] | None = None
-    going_on: str = ""
+    resumed_run: str = ""
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """Identifies the task within its search or reproduction."""
+        """Identifies the task within its search, reproduction or answer."""
         return self.role, self.number, self.train.seed
 
 
-class Shares(Progress):
-    """Progress that reports the share of the steps done, 0 to 1."""
+class ReportedProgress(Progress):
+    """Progress that reports the share of the steps that are done, from 0 to 1."""
 
     def __init__(self, report: Callable[[float], None]) -> None:
         self._report = report
@@ -492,21 +496,21 @@ def _corpus_of_task(config: CorpusConfig) -> Corpus:
 
 
 def do(task: TrainingTask | TimingTask, report: Callable[[float], None]) -> dict[str, Any] | Timing:
-    """Do a task in a worker: the result of a training, or the timing of some steps."""
+    """Do a task in a worker; return the result of a training, or the timing of some steps."""
     if isinstance(task, TimingTask):
         return time_training(_corpus_of_task(task.corpus), task.model, task.train)
     return _train_task(task, report)
 
 
 def _train_task(task: TrainingTask, report: Callable[[float], None]) -> dict[str, Any]:
-    """Train in a nested run, reporting the share of the steps done; returns the training's flat result.
+    """Train in a nested run, report the share of the steps that are done, and return the flat result.
 
-    A stopped run of the same study is resumed, the result of a finished one reused.
+    A stopped run of the same study is resumed, and the result of a finished one reused.
     """
 
     @contextmanager
     def bar(name: str) -> Iterator[Progress]:
-        yield Shares(report)
+        yield ReportedProgress(report)
 
     def reason_to_stop(training: Training) -> str:
         if task.stop is None:
@@ -514,25 +518,25 @@ def _train_task(task: TrainingTask, report: Callable[[float], None]) -> dict[str
         return task.stop([point.val_perplexity for point in training.history], training.epochs)
 
     corpus = _corpus_of_task(task.corpus)
-    begun_on = task.tags.get("corpus.sha256", corpus.corpus_sha256)
-    if corpus.corpus_sha256 != begun_on:  # the file was changed, or what could not be downloaded now can
+    expected_sha256 = task.tags.get("corpus.sha256", corpus.corpus_sha256)
+    if corpus.corpus_sha256 != expected_sha256:  # the file was changed, or a download that failed now succeeds
         raise InputError(
             f"the text {public(task.corpus.corpus)} has changed since the training was started "
-            f"(sha256 {corpus.corpus_sha256[:8]}..., then {begun_on[:8]}...); restore the earlier one"
+            f"(sha256 {corpus.corpus_sha256[:8]}..., then {expected_sha256[:8]}...); restore the earlier one"
         )
     setting = Setting(task.study, task.parent, task.tags, bar, reason_to_stop)
-    if task.going_on:
+    if task.resumed_run:
         changes = {name: getattr(task.train, name) for name in ("epochs", "max_seconds")}
         try:
-            return resume(task.going_on, changes, setting).result
-        except InputError as error:  # its checkpoints are gone, or damaged
-            log.warning("%s: training anew", error)
+            return resume(task.resumed_run, changes, setting).result
+        except InputError as error:  # its checkpoints are gone or damaged
+            log.warning("%s: starting over", error)
     step = train(corpus, task.corpus, task.model, task.train, reuse=True, setting=setting)
     return step.result
 
 
 def close_lost(event: Event) -> None:
-    """End the run of a training that was lost, on this machine or another one. RecordingError if the store refuses."""
+    """End the run of a training that was lost, here or on a node. Raises RecordingError if the store refuses."""
     task, loss = event.task, event.value
     model, train = asdict(task.model), asdict(task.train)
     try:
@@ -549,5 +553,5 @@ def close_lost(event: Event) -> None:
 
 
 def train_in_processes(count: int) -> Workers:
-    """Worker processes of one thread each."""
+    """Make a pool of ``count`` worker processes, which compute with one thread each."""
     return Workers(do, count)

@@ -1,7 +1,9 @@
-"""Numbers and lists as they are written in sentences and tables of pages."""
+"""Numbers, lists and durations as they are written in sentences and tables of pages."""
 
 from collections.abc import Sequence
 from math import isfinite
+
+UNKNOWN_DURATION = "unknown duration (every process that timed steps was lost)"
 
 
 def counted(number: int, what: str) -> str:
@@ -25,3 +27,15 @@ def span(numbers: Sequence[int]) -> str:
     """The smallest and the largest number: 3 to 12; or the only one."""
     low, high = min(numbers), max(numbers)
     return str(low) if low == high else f"{low} to {high}"
+
+
+def expected_duration(minutes: float, workers: int) -> str:
+    """An estimate before the work starts: about 5 min with 2 workers (estimated by timing some steps)."""
+    about = f"about {minutes:.0f} min" if minutes >= 1 else "less than a minute"
+    return f"{about} with {counted(workers, 'worker')} (estimated by timing some steps)"
+
+
+def measured_duration(seconds: float, minutes_expected: float | None) -> str:
+    """How long a command took, and how long was expected if it was estimated, in sentences."""
+    expected = "" if minutes_expected is None else f" {minutes_expected:.1f} minutes were expected."
+    return f"The last command took {seconds / 60:.1f} minutes.{expected}"

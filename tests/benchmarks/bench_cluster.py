@@ -400,11 +400,11 @@ def tasks(tasks: int, nodes: int, slots: int, processes: int, seconds: float) ->
         began = time.monotonic()
         started = [subprocess.Popen(command, env=environment, cwd=ROOT) for command in commands]
         try:
-            SHARES.count("list of nodes", DaskPool, "_look")
+            SHARES.count("list of nodes", DaskPool, "_list_nodes")
             with DaskPool(at, work, nothing) as pool:
                 while len(pool._nodes) < nodes:
                     time.sleep(0.1)
-                    pool._look()
+                    pool._list_nodes()
                 sys.stdout.write(f"{nodes} nodes with {slots} slots seen after {time.monotonic() - began:.1f} s\n")
                 tasks_rows(pool, tasks, started[0].pid)
         finally:

@@ -29,7 +29,7 @@ def _installed(monkeypatch):
         (["search", "--cluster", "tls://10.0.0.1"], "needs keys"),
         (["node", "tls://10.0.0.1"], "needs keys"),
         (["cluster", "serve", "--host", "0.0.0.0"], "every interface"),
-        (["cluster", "serve", "--host", "10.0.0.1"], "make them: tmlm cluster keys"),
+        (["cluster", "serve", "--host", "10.0.0.1"], "create them: tmlm cluster keys"),
     ],
 )
 def test_what_is_not_safe_is_refused_with_exit_code_2(words, message):
@@ -58,7 +58,7 @@ def test_without_the_extra_it_says_how_to_install_it(monkeypatch):
 
 def test_keys_are_made_in_the_folder_that_is_given_or_the_usual_one(tmp_path):
     assert run("cluster", "keys", str(tmp_path / "mine"))[0] == 0
-    assert run("cluster", "keys")[1].startswith(f"{tmp_path / 'keys'} has the keys; copy it to each")
+    assert run("cluster", "keys")[1].startswith(f"Wrote the keys to {tmp_path / 'keys'}. Copy it to each")
     assert (tmp_path / "mine" / "key.pem").is_file()
     code, _, error = run("cluster", "keys")
     assert (code, "already" in error) == (2, True)

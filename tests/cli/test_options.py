@@ -121,3 +121,17 @@ def test_a_flag_refuses_another_value():
 def test_the_value_of_another_option_is_no_flag():
     assert parse("--corpus", "--json", "true")["model"] == "true"
     assert parse("--corpus", "--json", "true")["as_json"] is False
+
+
+def test_the_help_lists_options_only_with_the_type_beside_auto():
+    @click.command(cls=LabCommand)
+    @click.argument("model")
+    @options_of(Config)
+    def command(**options: Any) -> None: ...
+
+    lines = [line.split() for line in CliRunner().invoke(command, ["--help"]).output.splitlines()]
+    first = {words[0]: words[1:2] for words in lines if words}
+    assert "MODEL" not in first
+    assert [first[name] for name in ("--epochs", "--cell", "--residual")] == [
+        ["[auto|INTEGER]"], ["[auto|rnn|gru]"], ["[auto|on|off]"]
+    ]  # fmt: skip

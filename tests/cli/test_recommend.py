@@ -247,7 +247,7 @@ def test_a_recommendation_is_the_best_for_the_cost_or_the_cheapest_that_is_good_
         ),
         (
             {"max_macs": 20_000, "max_perplexity": 4.7},
-            r"both at most 20,000 MACs .* give 5\.000 \(knee\), such a perplexity takes 100,000 \(small\): raise",
+            r"both at most 20,000 MACs .* has 5\.000 \(knee\), the cheapest .* 100,000 MACs \(small\): raise",
         ),
         ({}, "--max-macs, --max-perplexity or both"),
     ],

@@ -28,10 +28,13 @@ def test_the_folder_is_given_by_option_or_variable(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("10.0.0.1:8786", "no address of a scheduler; give tls://HOST:PORT"),
-        ("tls://:8786", "no address of a scheduler"),
-        ("tls://10.0.0.1:port", "no address of a scheduler"),
-        ("tcp://10.0.0.1:8786", "without TLS, which only the loopback interface may be; give tls://10.0.0.1:8786"),
+        ("10.0.0.1:8786", "not the address of a scheduler; give tls://HOST:PORT"),
+        ("tls://:8786", "not the address of a scheduler"),
+        ("tls://10.0.0.1:port", "not the address of a scheduler"),
+        (
+            "tcp://10.0.0.1:8786",
+            "without TLS, which is allowed on the loopback interface only; give tls://10.0.0.1:8786",
+        ),
         ("tcp://head:8786", "without TLS"),
         ("tls://10.0.0.1:8786", "needs keys, and .* has none; .*--keys or TMLM_CLUSTER_KEYS"),
     ],
@@ -49,7 +52,12 @@ def test_an_address_is_read_as_it_is_shown(keys, tmp_path):
 
 @pytest.mark.parametrize(
     ("host", "message"),
-    [("0.0.0.0", "every interface"), ("::", "every interface"), ("head", "no IP address"), ("10.0.0.1", "needs keys")],
+    [
+        ("0.0.0.0", "every interface"),
+        ("::", "every interface"),
+        ("head", "not an IP"),
+        ("10.0.0.1", "needs keys"),
+    ],
 )
 def test_a_host_that_is_not_one_interface_or_has_no_keys_is_refused(host, message, tmp_path):
     with pytest.raises(InputError, match=message):

@@ -60,7 +60,7 @@ def test_a_scheduler_that_is_not_there_is_reported_with_the_systems_reason():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("is_there", "reason"), [(False, "Connection refused"), (True, "what answers there is no scheduler")]
+    ("is_there", "reason"), [(False, "Connection refused"), (True, "the server there is not a scheduler")]
 )
 def test_a_node_that_can_not_join_says_why(monkeypatch, is_there, reason):
     pytest.importorskip("distributed", reason="the extra `cluster` is not installed")

@@ -68,10 +68,10 @@ def test_two_commands_with_different_texts_of_one_name_each_get_their_own(needs,
 
 
 def test_a_text_that_can_not_be_had_is_refused_with_the_reason(needs, elsewhere):
-    with pytest.raises(UnfitNodeError, match=r"the text can't be had from http://127.0.0.1:\d+: .*nosuchrun"):
+    with pytest.raises(UnfitNodeError, match=r"the text can't be read from http://127.0.0.1:\d+: .*nosuchrun"):
         texts.provide(replace(needs, run_id="nosuchrun"))
 
 
 def test_other_code_is_refused(needs, elsewhere):
-    with pytest.raises(UnfitNodeError, match=r"its code \(\w+\) is not that of the command \(other\)"):
+    with pytest.raises(UnfitNodeError, match=r"its code \(\w+\) differs from the command's \(other\)"):
         texts.provide(replace(needs, code="other"))

@@ -106,7 +106,7 @@ def test_the_text_that_a_foreign_checkpoint_names_is_not_opened(trained, tmp_pat
     save_checkpoint(foreign, tensors, {**facts, "corpus": {**facts["corpus"], **changed}})
     opened: list[CorpusConfig] = []
     monkeypatch.setattr("pipeline.tracking.step.load_corpus", opened.append)
-    with pytest.raises(InputError, match=r"trained on [\w-]+, a text of the user's own, .*: say with --text FILE"):
+    with pytest.raises(InputError, match=r"trained on [\w-]+, which is not a known text, .* with --text FILE"):
         evaluate(str(foreign))
     result = evaluate(str(foreign), text=str(small_text)).result
     assert math.isfinite(result["perplexity"])

@@ -94,7 +94,7 @@ def test_the_same_command_again_trains_nothing_and_takes_the_same_run(done, give
 def test_more_epochs_go_on_with_the_same_run(own, given, pool):
     before = trainings(own.reproduction.run_id)["gru-scratch-1x8"]
     again = reproduce(replace(ONE, epochs=2), quick=True, make_pool=pool)
-    assert [task.going_on for task in given] == [before.run_id]
+    assert [task.resumed_run for task in given] == [before.run_id]
     (run,) = again.reproduction["gru-scratch-1x8"].runs
     assert run.run_id == before.run_id
     assert (run.epochs, run.epochs_planned, run.val[0]) == (2, 2, before.curves["perplexity/val"][0])
@@ -344,7 +344,7 @@ def test_more_time_goes_on_with_what_was_cut_short(store, given, pool):
     first = reproduce(replace(ONE, epochs=2, max_seconds=0.001), quick=True, make_pool=pool)
     given.clear()
     again = reproduce(replace(ONE, epochs=2, max_seconds=100), quick=True, make_pool=pool)
-    assert [task.going_on for task in given] == [first.reproduction["gru-scratch-1x8"].runs[0].run_id]
+    assert [task.resumed_run for task in given] == [first.reproduction["gru-scratch-1x8"].runs[0].run_id]
     (run,) = again.reproduction["gru-scratch-1x8"].runs
     assert (run.epochs, run.stopped) == (2, "")
 

@@ -27,6 +27,7 @@ from pipeline.export.tables import FRONT
 from pipeline.search.pruning import PruningRule
 from pipeline.stages.search import SearchRun, search
 from pipeline.stages.train import TrainingTask, do
+from pipeline.support.wording import UNKNOWN_DURATION
 from pipeline.support.workers import Event, Loss
 from pipeline.tracking import records
 from pipeline.tracking.step import CURVES_PLOT
@@ -431,7 +432,7 @@ def test_where_no_steps_can_be_timed_the_search_begins_without_an_estimate(store
     said: list[str] = []
     config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=1)
     done = search(config, CorpusConfig(str(small_text)), say=said.append, make_pool=Losing)
-    assert "how long is not known, as every process that timed some steps was lost" in said[0]
+    assert UNKNOWN_DURATION in said[0]
     assert done.counts["trials"] == 1
 
 

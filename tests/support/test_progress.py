@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.cli.group import messages_to_stderr, say
+from pipeline.cli.group import say, send_messages_to_stderr
 from pipeline.support.progress import progress, search_progress, seconds_left
 from tests.terminals import Terminal
 
@@ -106,7 +106,7 @@ def test_the_rate_of_a_resumed_training_is_that_of_its_new_steps(clock, shown):
 @pytest.mark.parametrize("write", [say, lambda line: logging.getLogger("pipeline.any").warning(line)])
 def test_a_message_stands_above_the_bar(shown, write):
     def work() -> None:
-        messages_to_stderr()
+        send_messages_to_stderr()
         with progress("lstm-1x8") as bar:
             bar.start(total_steps=40, done_steps=30)
             write("6 trials and their confirmations")
