@@ -91,7 +91,7 @@ def trial_note(model: str, result: Mapping[str, Any], link: str) -> str:
         f"**{model}**: validation perplexity {result['val_perplexity']:.3f}, test perplexity "
         f"{result['test_perplexity']:.3f}\n\n{result['macs_per_char']:,} MACs per character, "
         f"{result['parameters']:,} parameters; {seconds}{stopped}.\n\n"
-        f"{linked}What it writes:\n\n{text_block(result['texts'][-1])}"
+        f"{linked}Sample text:\n\n{text_block(result['texts'][-1])}"
     )
 
 

@@ -416,11 +416,11 @@ class Search:
     def _tell_repeat(self, number: int, earlier: FrozenTrial) -> None:
         """Tell the values of the earlier trial for one that repeats it; fail it if the earlier trial has none."""
         if earlier.state == TrialState.COMPLETE:
-            note = f"The configuration of trial {earlier.number}, whose values it has: nothing was trained."
+            note = f"The same configuration as trial {earlier.number}, whose values it has; nothing was trained."
             self._write_note(self._trial_id(number), note)
             self.study.tell(number, earlier.values)
         else:
-            self._fail(number, f"the same as trial {earlier.number}")
+            self._fail(number, f"the same configuration as trial {earlier.number}")
 
     def _fail(self, number: int, reason: str, lost: Mapping[str, Any] = MappingProxyType({})) -> None:
         self._set_system_attrs(number, lost)
