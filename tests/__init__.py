@@ -1,1 +1,1 @@
-"""Facts about the lab, one file for each module."""
+"""The tests: one file for each module, in the same tree."""

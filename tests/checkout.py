@@ -1,4 +1,4 @@
-"""A copy of the project, in which it is used as its users do."""
+"""Use the project in a copy of its working tree, as its users do."""
 
 import json
 import os
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Checkout:
-    """A copy of the working tree with a cache of its own and no network."""
+    """A copy of the working tree, with a separate cache and without downloads."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "checkout"
@@ -49,7 +49,7 @@ class Checkout:
         self.database = self.folder / "mlruns" / "mlflow.db"
 
     def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        """A command in the copy; fails the test, showing the output, if it ends otherwise than expected."""
+        """Run a command in the copy; fail the test, with its output, unless the exit code is ``code``."""
         done = subprocess.run(
             words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=280, check=False
         )
@@ -60,7 +60,7 @@ class Checkout:
         return self.run("mlflow", "run", ".", "--env-manager", "local", *words, code=code)
 
     def runs(self) -> list[dict[str, Any]]:
-        """Every run with its tags (by bare names too) and parameters, oldest first."""
+        """All runs with their tags (by bare names too), parameters and last metrics, oldest first."""
         with closing(sqlite3.connect(self.database)) as connection:
             rows = connection.execute("SELECT run_uuid, name, status, artifact_uri FROM runs ORDER BY start_time")
             runs = [dict(zip(("id", "name", "status", "artifacts"), row, strict=True)) for row in rows]
@@ -76,6 +76,7 @@ class Checkout:
             return connection.execute(sql, values).fetchall()
 
     def last(self, stage: str) -> dict[str, Any]:
+        """The latest run of a stage."""
         return [run for run in self.runs() if run["tags"].get("stage") == stage][-1]
 
 
@@ -87,7 +88,7 @@ def free_port() -> int:
 
 @contextmanager
 def server(checkout: Checkout, *words: str) -> Iterator[None]:
-    """A server in the copy that is stopped, with its children, at the end."""
+    """Run a server in the copy within the block, and stop it with its children."""
     process = subprocess.Popen(
         words,
         cwd=checkout.folder,
@@ -104,7 +105,10 @@ def server(checkout: Checkout, *words: str) -> Iterator[None]:
 
 
 def ask(url: str, data: Any = None, seconds: float = 240, content_type: str = "application/json") -> tuple[int, str]:
-    """Status and body, waiting for the server to come up. Data are sent as JSON, bytes as they are."""
+    """Request an address until the server answers; returns status and body.
+
+    ``data`` is posted: bytes as they are, other values as JSON. Raises OSError after ``seconds`` without an answer.
+    """
     body = data if data is None or isinstance(data, bytes) else json.dumps(data).encode()
     deadline = time.monotonic() + seconds
     while True:

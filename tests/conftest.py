@@ -1,4 +1,4 @@
-"""What every test starts from: one thread, no network, and none of the user's files or settings."""
+"""Fixtures, and the isolation of every test: one thread, no network, none of the user's files or settings."""
 
 import gc
 import logging
@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is imported; on small matrices threads only spin
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read when NumPy is imported; threads slow down small matrices
 
 if TYPE_CHECKING:
     from pipeline.tracking.step import Step
     from tests.labs import TrainedStore
     from tests.servers import MlflowServer
 
-NUMBERS = count()  # of the tests of this process
+TEST_NUMBERS = count()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set up PyTorch and Hypothesis in every process that runs tests: the controller of pytest-xdist runs none."""
+    """Set up PyTorch and Hypothesis in every process that runs tests, not in the controller of pytest-xdist."""
     is_controller = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
     if is_controller and not config.getoption("--hypothesis-profile"):
         return
@@ -33,24 +33,24 @@ def pytest_configure(config: pytest.Config) -> None:
     from hypothesis import HealthCheck, settings
 
     torch.set_num_threads(1)
-    # a busy machine is no error; `pytest -m hypothesis --hypothesis-profile thorough` looks closer (`make slow` does)
+    # no deadline, as the machine may be busy; `make slow` uses the profile thorough
     settings.register_profile("fast", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
     settings.register_profile("thorough", settings.get_profile("fast"), max_examples=100)
     settings.load_profile("fast")
-    gc.disable()  # while the tests are collected: what is imported stays
+    gc.disable()  # during collection, as imported modules stay
 
 
 def pytest_collection_finish() -> None:
-    """Let no garbage collection walk through the imported modules and the collected tests again."""
+    """Exclude the imported modules and the collected tests from garbage collection."""
     gc.freeze()
     gc.enable()
 
 
 def isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Caches under the folder, nothing of MLflow's from outside, nothing downloaded."""
+    """Put caches below ``folder``, unset MLflow's variables, and allow no downloads."""
     for name in {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", *os.environ}:
         if name.startswith("MLFLOW_"):
-            patch.setenv(name, "")  # so that what is set meanwhile (MLflow sets the first) does not outlive the block
+            patch.setenv(name, "")  # so that a value set within the block (MLflow sets the first) is undone
             patch.delenv(name)
     patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     patch.setenv("TMLM_CACHE_DIR", str(folder / "cache"))
@@ -59,7 +59,7 @@ def isolate(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """For the fixtures of modules, which are built before those of a test; and no test writes to the user's store."""
+    """Isolate the fixtures of modules, which are built before those of a test, and the user's store from all tests."""
     folder = tmp_path_factory.mktemp("session")
     with pytest.MonkeyPatch.context() as patch:
         isolate(patch, folder)
@@ -69,16 +69,16 @@ def _isolated_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path
 
 @pytest.fixture(autouse=True)
 def _isolated_test(monkeypatch: pytest.MonkeyPatch, _isolated_session: Path) -> None:
-    """A cache of the test's own, made only if it is used."""
-    isolate(monkeypatch, _isolated_session / f"test-{next(NUMBERS)}")
-    logger = logging.getLogger("pipeline")  # a command that runs in this process takes it over
+    """Give each test a separate cache, created only when it is used."""
+    isolate(monkeypatch, _isolated_session / f"test-{next(TEST_NUMBERS)}")
+    logger = logging.getLogger("pipeline")  # which a command that runs in this process changes
     monkeypatch.setattr(logger, "handlers", [])
     monkeypatch.setattr(logger, "propagate", True)
 
 
 @pytest.fixture(scope="session")
 def book() -> Path:
-    """The exact text of The Time Machine, where the environment has it; CI says that it must (TMLM_REQUIRE_BOOK)."""
+    """The path of the exact text of The Time Machine; skips without it, or fails if TMLM_REQUIRE_BOOK is set."""
     folder = os.environ.get("TMLM_DATA_DIR")
     path = Path(folder or "") / "timemachine.txt"
     if not folder or not path.is_file():
@@ -91,7 +91,7 @@ def book() -> Path:
 
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tracking database with MLflow's tables and nothing in them: making them takes seconds, copying them none."""
+    """The path of a database with MLflow's empty tables, to be copied, as creating them takes seconds."""
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
     folder = tmp_path_factory.mktemp("database")
@@ -101,7 +101,7 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def no_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """A place for a tracking store of the test's own, at <folder>/mlruns/mlflow.db; gives the folder."""
+    """The folder of a tracking store that does not exist yet, at <folder>/mlruns/mlflow.db."""
     import mlflow
 
     from pipeline.tracking.store import setup
@@ -118,7 +118,7 @@ def no_store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def store(no_store: Path, empty_database: Path) -> Path:
-    """A tracking store of the test's own, with nothing recorded; gives the folder."""
+    """The folder of a tracking store without any records."""
     (no_store / "mlruns").mkdir()
     shutil.copy(empty_database, no_store / "mlruns" / "mlflow.db")
     return no_store
@@ -126,7 +126,7 @@ def store(no_store: Path, empty_database: Path) -> Path:
 
 @pytest.fixture
 def begun(store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The id of a run that ``mlflow run`` has begun for the command."""
+    """The id of a run that ``mlflow run`` has started for the command."""
     from mlflow.tracking import MlflowClient
 
     from pipeline.tracking.store import setup
@@ -141,7 +141,7 @@ def begun(store: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 def mlflow_server(
     no_store: Path, empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator["MlflowServer"]:
-    """A server of the test's own, which keeps the artifacts too; MLFLOW_TRACKING_URI is its address."""
+    """An MLflow server with artifacts, whose address is in MLFLOW_TRACKING_URI."""
     from tests.servers import MlflowServer
 
     shutil.copy(empty_database, tmp_path / "server.db")
@@ -153,7 +153,7 @@ def mlflow_server(
 
 @pytest.fixture(scope="session")
 def trained_store(tmp_path_factory: pytest.TempPathFactory, empty_database: Path, small_text: Path) -> "TrainedStore":
-    """A store with one finished training, to be copied: ``trained`` does."""
+    """A store with one finished training, which ``trained`` copies."""
     from tests import labs
 
     return labs.trained_store(labs.new_store(tmp_path_factory.mktemp("trained") / "lab", empty_database), small_text)
@@ -161,7 +161,7 @@ def trained_store(tmp_path_factory: pytest.TempPathFactory, empty_database: Path
 
 @pytest.fixture
 def trained(no_store: Path, trained_store: "TrainedStore") -> "Step":
-    """The finished training in a store of the test's own that holds nothing else."""
+    """A finished training, the only one in a new store."""
     from pipeline.tracking.store import setup
 
     step = trained_store.copy(no_store)
@@ -171,7 +171,7 @@ def trained(no_store: Path, trained_store: "TrainedStore") -> "Step":
 
 @pytest.fixture
 def plain_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Record cheaper artifacts (pictures that are not drawn, a shorter sampled text), and estimate by fewer steps."""
+    """Record cheaper artifacts, and estimate times by fewer steps; see ``make_artifacts_plain``."""
     from tests.labs import make_artifacts_plain
 
     make_artifacts_plain(monkeypatch)
@@ -179,7 +179,7 @@ def plain_artifacts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def small_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A text that is long enough to train on and short enough for a test: some of Python's own reference topics."""
+    """The path of a text that is long enough to train on and short enough for a test: topics of Python's reference."""
     from pydoc_data.topics import topics
 
     path = tmp_path_factory.mktemp("text") / "topics.txt"
@@ -189,7 +189,7 @@ def small_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB, where this machine lets us have one."""
+    """A folder on a file system of 4 MB; skips if mounting one is not permitted."""
     folder = tmp_path / "small"
     folder.mkdir()
     mount = shutil.which("mount")
@@ -202,7 +202,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
-    """A disk that is full: within the block, no file of this process grows past so many bytes."""
+    """Simulate a full disk: within the block, no file of this process may exceed so many bytes."""
 
     @contextmanager
     def limit(size: int) -> Iterator[None]:

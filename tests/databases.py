@@ -1,4 +1,4 @@
-"""A database with an address of PostgreSQL's form, in an SQLite file, since no server runs where the tests do."""
+"""A stand-in for PostgreSQL: an SQLite file behind an address of PostgreSQL's form, as tests have no server."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 
 class StandInForPostgreSQL(SQLiteDialect_pysqlite):
-    """Reads and writes ``file``, whatever the address says after postgresql+standin://."""
+    """Read and write ``file``, whatever follows postgresql+standin:// in the address."""
 
     supports_statement_cache = True
     file = ""
@@ -27,7 +27,7 @@ class StandInForPostgreSQL(SQLiteDialect_pysqlite):
 
 @contextmanager
 def standing_in(file: Path) -> Iterator[None]:
-    """Within the block, addresses that begin with postgresql+standin:// mean the file."""
+    """Within the block, addresses that begin with postgresql+standin:// refer to the file."""
     StandInForPostgreSQL.file = str(file)
     registry.register("postgresql.standin", __name__, StandInForPostgreSQL.__name__)
     try:

@@ -1,9 +1,9 @@
-"""A command that meets a fault at a chosen moment: python -m tests.fault_points MOMENT NUMBER ACTION COMMAND ...
+"""Run a command with a fault at a chosen moment: python -m tests.fault_points MOMENT NUMBER ACTION COMMAND ...
 
-At the NUMBER-th time that the command comes to MOMENT, ACTION is done: ``kill`` ends the process as kill -9 does;
-``interrupt`` sends it Ctrl-C; ``full`` lets no file grow past a few bytes from then on, as on a full disk.
-A MOMENT of a search's worker is written trial/MOMENT or confirmation/MOMENT, its NUMBER 1x2 for the first time in each
-of two such tasks; without x it is met in one alone.
+When the command reaches MOMENT for the NUMBER-th time, ACTION is done: ``kill`` ends the process as kill -9 does,
+``interrupt`` sends it Ctrl-C, and ``full`` simulates a full disk: from then on, no file may grow past a few bytes.
+For a worker of a search, MOMENT is trial/MOMENT or confirmation/MOMENT; a NUMBER such as 1x2 is the first time in each
+of two such tasks, and a number without x that in one task only.
 """
 
 import os
@@ -19,7 +19,7 @@ from typing import Any
 
 import click
 
-PLACES = {  # the function that is called at each moment
+PLACES = {  # moment -> the function that is called then
     "step": "pipeline.training.experiment:CheckpointManager.keep_now_and_then",
     "checkpoint": "pipeline.training.experiment:CheckpointManager.keep",
     "best checkpoint": "pipeline.training.experiment:CheckpointManager._write_best",
@@ -29,7 +29,7 @@ PLACES = {  # the function that is called at each moment
     "model": "pipeline.tracking.runs:TrackedRun.model",
     "result": "pipeline.tracking.runs:TrackedRun.json",
     "half a checkpoint": "os.fsync",
-    # of a search
+    # in a search
     "asked": "optuna:Trial.set_user_attr",
     "taken": "pipeline.search.study.trials:Search.take",
     "told": "optuna:Study.tell",
@@ -37,8 +37,8 @@ PLACES = {  # the function that is called at each moment
     "judged": "pipeline.stages.search.evaluate_front",
     "registered": "pipeline.tracking.registry.register",
 }
-WORK = "pipeline.stages.train.do"  # what a worker is started with
-IN_WORKER = "TMLM_TEST_FAULT"  # role, moment, number, how often, action, and the folder that counts
+WORK = "pipeline.stages.train.do"  # the function that a worker runs
+IN_WORKER = "TMLM_TEST_FAULT"  # variable: role|moment|number|times|action|folder that counts
 
 
 def die() -> None:
@@ -57,13 +57,13 @@ ACTIONS = {"kill": die, "interrupt": interrupt, "full": fill_the_disk}
 
 
 def tear(file: int) -> None:
-    """What a machine that goes down may leave of a file: its first half."""
+    """Truncate a file to its first half, as a machine that goes down may leave it."""
     if stat.S_ISREG(os.fstat(file).st_mode):  # folders are synced too
         os.ftruncate(file, os.fstat(file).st_size // 2)
 
 
-def arm(owner: Any, name: str, number: int, action: Callable[[], None], before: Callable = lambda *args: None) -> None:
-    """Have the action done before the call of this number of owner.name."""
+def arm(owner: Any, name: str, number: int, action: Callable[[], None], before: Callable) -> None:
+    """Do ``before``, with its arguments, and ``action`` before the ``number``-th call of ``owner.name``."""
     original, calls = getattr(owner, name), 0
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -78,13 +78,14 @@ def arm(owner: Any, name: str, number: int, action: Callable[[], None], before: 
 
 
 def meet(moment: str, number: int, action: Callable[[], None]) -> None:
+    """Do the action when the moment is reached for the ``number``-th time."""
     place, _, name = PLACES[moment].rpartition(".")
     owner = resolve_name(place)
     arm(owner, name, number, action, tear if moment == "half a checkpoint" else lambda *args: None)
 
 
 def do(task: Any, report: Any) -> Any:
-    """What a worker does in place of pipeline.stages.train.do, when it is to meet a fault."""
+    """Replace pipeline.stages.train.do in a worker, which meets a fault while it works."""
     from pipeline.stages import train
 
     role, moment, number, times, action, folder = os.environ[IN_WORKER].split("|")
@@ -114,7 +115,7 @@ def main(moment: str, number: str, action: str, *words: str) -> None:
     with tempfile.TemporaryDirectory(prefix="tmlm-fault-") as folder:
         os.environ[IN_WORKER] = "|".join([*moment.split("/"), number, times or "1", action, folder])
         owner, _, name = WORK.rpartition(".")
-        getattr(resolve_name(owner), name)  # what is not there any more would be replaced in vain
+        getattr(resolve_name(owner), name)  # fails if it was renamed
         vars(resolve_name(owner))[name] = fault_points.do  # by a name that a worker can import
         try:
             main.main()

@@ -1,14 +1,14 @@
-"""What the pipeline survives: real commands in a copy of the project, killed, stopped and starved. Prints one table.
+"""Inject faults into real commands in a copy of the project, and print a table of what was survived.
 
 python -m tests.faults [--minutes 5] [--seed 0] [--workers 2] [--only search]
 
-A fault is survived when nothing that was recorded is lost: the training that it met, resumed, ends with the weights,
-the metric histories and the sample texts of one that met none, bit for bit; a search, begun again, ends with the right
-number of trials, no configuration trained twice, each as in any other search; no run stays RUNNING; and a command that
-ended itself did so in words, with the right exit code and in time. A fault that comes when what it was meant for is
-over is missed, counts as neither injected nor survived, and is tried again at once, earlier.
+A fault is survived if nothing that was recorded is lost. A training, resumed, must end with the weights, the metric
+histories and the sample texts of one without a fault, bit for bit. A search, started again, must end with the right
+number of trials, no configuration trained twice, and the same result for each as in any other search. No run may stay
+RUNNING, and a command that ends by itself must do so with a message, the right exit code and in time. A fault that
+comes too late is missed: it counts as neither injected nor survived, and is tried again at once, at an earlier moment.
 
-Exits 1 if anything was lost, or if a fault was missed each time although there was time for all.
+Exits with 1 if anything was lost, or if a fault was missed each time although there was time for all.
 """
 
 import argparse
@@ -46,23 +46,23 @@ TRAININGS = {
                                                 "--epochs", "2", "--batch-size", "64"],
 }  # fmt: skip
 ALWAYS = ["--sample-every", "2"]
-OF_THE_CLOCK = ("training/seconds", "speed/train_seconds", "speed/chars_per_second")
+CLOCK_METRICS = ("training/seconds", "speed/train_seconds", "speed/chars_per_second")
 IN_TIME_SECONDS = 5.0  # from a signal to the end of the process
 AT_ONCE_SECONDS = 1.5  # from a second Ctrl-C
-TWICE_SECONDS = 0.4  # between the two: less is one that came on two ways (pipeline.support.signals.SAME_SECONDS)
-COMMAND_SECONDS = 240  # that nothing here may take
-EARLIER = (1.0, 0.6, 0.3)  # times the moment that was drawn: at the first try, and where the one before came too late
+TWICE_SECONDS = 0.4  # between two Ctrl-C; closer ones count as one (pipeline.support.signals.SAME_SECONDS)
+COMMAND_SECONDS = 240  # after which a command counts as hanging
+EARLIER = (1.0, 0.6, 0.3)  # factors of the drawn moment: at the first try, and after each that came too late
 SEARCH_TRIALS = 4
 SEARCH = ["--trials", str(SEARCH_TRIALS), "--epochs", "2", "--cell", "rnn,gru", "--hidden-size", "4..9",
           "--num-layers", "1", "--confirm-seeds", "2", "--workers", "2"]  # fmt: skip
 
 
 class LostError(Exception):
-    """What was not survived, in words."""
+    """A fault was not survived; the message says how."""
 
 
 class MissedError(Exception):
-    """The fault came too late to be met; in words."""
+    """A fault came too late; the message says for what."""
 
 
 class Draw(random.Random):
@@ -71,11 +71,12 @@ class Draw(random.Random):
     earlier = 1.0  # one of EARLIER
 
     def seconds(self, low: float, high: float) -> float:
-        """Between two moments; less than the first at a later try."""
+        """A random time between two, scaled by ``earlier``."""
         return self.earlier * self.uniform(low, high)
 
 
 def demand(holds: bool, what: str) -> None:
+    """Raise LostError with this message unless the condition holds."""
     if not holds:
         raise LostError(what)
 
@@ -92,14 +93,14 @@ class Ended:
 
 @dataclass
 class Outcome:
-    """All that a training came to, but for the clock."""
+    """Everything that a training recorded, except times."""
 
     tensors: dict[str, torch.Tensor]
     metrics: list[tuple[str, int, float]]
     texts: dict[str, str]
 
     def differs_from(self, other: "Outcome") -> str:
-        """In what, or nothing."""
+        """Say in what they differ; "" if they are equal."""
         if self.metrics != other.metrics:
             return f"metrics: {sorted(set(self.metrics) ^ set(other.metrics))[:3] or 'a step is there twice'}"
         if self.texts != other.texts:
@@ -111,7 +112,7 @@ class Outcome:
 
 
 class Lab:
-    """A copy of the project with one store, in which faults are met."""
+    """A copy of the project with one store, in which faults are injected."""
 
     def __init__(self, folder: Path) -> None:
         self.checkout = Checkout(folder)
@@ -145,7 +146,7 @@ class Lab:
         return self.wait(self.start([sys.executable, "-m", "pipeline", *words]))
 
     def add_store(self, database: Path) -> None:
-        """Start from a copy of this database instead of from no store, which costs a command seconds."""
+        """Start from a copy of this database, as a command takes seconds to create one."""
         self.checkout.database.parent.mkdir(exist_ok=True)
         shutil.copy(database, self.checkout.database)
 
@@ -157,7 +158,7 @@ class Lab:
                 self.wait(process)
 
     def runs_of(self, pid: int) -> dict[str, tuple[str, str]]:
-        """The runs that a process has begun or gone on with: stage -> id and status."""
+        """The runs that a process has started or resumed: stage -> id and status."""
         found = self.checkout.query(
             "SELECT stage.value, r.run_uuid, r.status FROM runs r JOIN tags p USING (run_uuid) "
             "JOIN tags stage USING (run_uuid) "
@@ -177,12 +178,12 @@ class Lab:
         folder = self.artifacts(run_id)
         return Outcome(
             load_checkpoint(folder / "checkpoints" / "last.safetensors")[0],
-            sorted(row for row in rows if row[0] not in OF_THE_CLOCK),
+            sorted(row for row in rows if row[0] not in CLOCK_METRICS),
             {file.name: file.read_text() for file in (folder / "samples").iterdir()},
         )
 
     def measure(self) -> None:
-        """What each training comes to when it meets no fault, and how long it takes."""
+        """Record the outcome and the seconds of each training without a fault."""
         for name, options in TRAININGS.items():
             done = self.run("train", *options, *ALWAYS)
             demand(done.code == 0, f"{name} without any fault:\n{done.output}")
@@ -190,7 +191,7 @@ class Lab:
             self.seconds[name] = done.seconds
 
     def finish(self, training: str, run_id: str) -> None:
-        """Resume until the training is done, and compare."""
+        """Resume a training unless it is finished, and compare its outcome with the one without a fault."""
         if self.status(run_id) != "FINISHED":
             done = self.run("train", "--resume", run_id)
             demand(done.code == 0, f"--resume ended with {done.code}:\n{done.output}")
@@ -205,13 +206,13 @@ class StudyTrial:
 
     number: int
     state: str
-    parameters: dict[str, float]  # of a choice its index
+    parameters: dict[str, float]  # the index for a choice
     attributes: dict[str, Any]
 
 
 def trials_of(lab: Lab, study: str) -> list[StudyTrial]:
-    """The trials of a study, in their order; none where there is no such study yet."""
-    path = lab.checkout.folder / "mlruns" / "optuna.db"  # made here where it is not there yet
+    """The trials of a study, by number; empty if the study does not exist yet."""
+    path = lab.checkout.folder / "mlruns" / "optuna.db"  # created here if it is missing
     with closing(sqlite3.connect(path, timeout=60)) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name='trial_user_attributes'").fetchall():
             return []
@@ -241,7 +242,7 @@ def trials_of(lab: Lab, study: str) -> list[StudyTrial]:
 
 @dataclass
 class StudyRun:
-    """A run of a study as MLflow's database has it: of stage search, train, or, under ``mlflow run``, resume."""
+    """A run of a study as MLflow's database has it, of stage search, train or, under ``mlflow run``, resume."""
 
     id: str
     stage: str
@@ -269,12 +270,12 @@ def study_runs(lab: Lab, study: str) -> list[StudyRun]:
 
 
 def counted(trials: list[StudyTrial]) -> list[StudyTrial]:
-    """Those that a search counts: complete, and not the repeat of an earlier one."""
+    """The trials that a search counts: complete, and not a repeat of an earlier one."""
     return [trial for trial in trials if trial.state == "COMPLETE" and "repeats" not in trial.attributes]
 
 
 def check_search(lab: Lab, study: str, trials: int = SEARCH_TRIALS, seeds: int = 2) -> None:
-    """What holds of a search that has come to its end, whatever befell it."""
+    """Check a search that has ended, whatever faults it had; raises LostError."""
     all_trials, runs = trials_of(lab, study), study_runs(lab, study)
     complete = counted(all_trials)
     demand(len(complete) == trials, f"{len(complete)} trials, not {trials}: {all_trials}")
@@ -301,14 +302,14 @@ def check_search(lab: Lab, study: str, trials: int = SEARCH_TRIALS, seeds: int =
 
 
 def train_words(training: str, *fault: str) -> list[str]:
-    """The command of a training, which meets a fault of fault_points if one is given."""
+    """The command of a training, with a fault of fault_points if one is given."""
     module = ["tests.fault_points", *fault] if fault else ["pipeline"]
     return [sys.executable, "-m", *module, "train", *TRAININGS[training], *ALWAYS]
 
 
 # --- the faults ------------------------------------------------------------------------------------------------------
 
-Fault = Callable[[Lab, str, Draw], None]  # returns where it was met and survived
+Fault = Callable[[Lab, str, Draw], None]  # returns if it was survived
 FAULTS: dict[str, Fault] = {}
 
 
@@ -321,7 +322,7 @@ def fault(name: str) -> Callable[[Fault], Fault]:
 
 
 def met_at(lab: Lab, training: str, moment: str, number: int, action: str = "kill") -> str:
-    """A training that meets the action at a moment; its run's id."""
+    """Start a training with an action at a moment; returns the id of its run."""
     done = lab.wait(lab.start(train_words(training, moment, str(number), action)))
     if action == "kill":
         demand(done.code == -signal.SIGKILL, f"it was to be killed and ended with {done.code}:\n{done.output}")
@@ -332,7 +333,7 @@ def met_at(lab: Lab, training: str, moment: str, number: int, action: str = "kil
 
 
 def killed(lab: Lab, process: subprocess.Popen[str]) -> int:
-    """The id of a process that was sent kill -9. MissedError where it was done before."""
+    """The id of a process that was sent kill -9. Raises MissedError if it had ended before."""
     done = lab.wait(process)
     if done.code == 0:
         raise MissedError("it was done before it could be killed")
@@ -341,7 +342,7 @@ def killed(lab: Lab, process: subprocess.Popen[str]) -> int:
 
 
 def finish_what_was_met(lab: Lab, training: str, run_id: str, status: str) -> None:
-    """Resume, and compare. MissedError where the run had its end already when the fault came."""
+    """Resume a training and compare. Raises MissedError if its run had ended before the fault."""
     lab.finish(training, run_id)
     if status == "FINISHED":
         raise MissedError("the run had ended before")
@@ -430,7 +431,7 @@ def _(lab: Lab, training: str, draw: Draw) -> None:
 
 @contextmanager
 def locked(lab: Lab) -> Iterator[None]:
-    """The store, by another writer."""
+    """Within the block, another writer locks the store."""
     with closing(sqlite3.connect(lab.checkout.database, timeout=60, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -455,7 +456,7 @@ def _(lab: Lab, training: str, draw: Draw) -> None:
 
 
 def under_mlflow(lab: Lab, training: str, draw: Draw) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
-    """A pipeline that `mlflow run` has started and that has got somewhere, and the processes below."""
+    """Start a pipeline by `mlflow run` and wait until it trains; returns its process and all below it."""
     words = ["mlflow", "run", ".", "--env-manager", "local", "-P", "force=true"]
     options = [*TRAININGS[training], *ALWAYS]
     for option, value in zip(options[::2], options[1::2], strict=True):
@@ -469,12 +470,12 @@ def under_mlflow(lab: Lab, training: str, draw: Draw) -> tuple[subprocess.Popen[
 
 
 def below(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """All that a process has started and that is still there; nothing where it has ended."""
+    """The running descendants of a process; empty if it has ended."""
     return psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
 
 
 def send(process: subprocess.Popen[str], signum: int, group: bool = True) -> None:
-    """A signal to a process, or to its whole group, if it has not ended."""
+    """Send a signal to a process, or to its whole group, unless it has ended."""
     if process.poll() is None:
         (os.killpg if group else os.kill)(process.pid, signum)
 
@@ -497,7 +498,7 @@ def stopped_under_mlflow(lab: Lab, training: str, draw: Draw, signum: int, group
             continue
         until = time.monotonic() + 20
         while lab.runs_of(child.pid)["pipeline"][1] != "KILLED" and time.monotonic() < until:
-            time.sleep(0.5)  # mlflow's own word comes in between
+            time.sleep(0.5)  # mlflow sets a status of its own first
         runs = lab.runs_of(child.pid)
         demand({runs["train"][1], runs["pipeline"][1]} == {"KILLED"}, f"they are {runs}:\n{done.output}")
         lab.finish(training, runs["train"][0])
@@ -526,7 +527,7 @@ def _(lab: Lab, training: str, draw: Draw) -> None:
 
 
 def closed_by_the_next_command(lab: Lab, training: str, *dead: int) -> None:
-    """Any command that records closes what dead processes have left RUNNING; their trainings go on."""
+    """Check that the next command that records closes the runs of dead processes, and finish their trainings."""
     prepared = lab.run("prepare")
     demand(prepared.code == 0, f"the next command ended with {prepared.code}:\n{prepared.output}")
     for pid in dead:
@@ -570,7 +571,7 @@ def _(lab: Lab, training: str, draw: Draw) -> None:
 
 
 def damaged(lab: Lab, training: str, run_id: str, damage: Callable[[bytes], bytes]) -> None:
-    """It is refused, and the run is as it was: with the whole file back in its place, it goes on."""
+    """Check that a damaged checkpoint is refused without changing its run, which the restored file resumes."""
     path = lab.artifacts(run_id) / "checkpoints" / "last.safetensors"
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
@@ -609,11 +610,11 @@ def _(lab: Lab, training: str, draw: Draw) -> None:
     lab.finish(training, lab.runs_of(done.pid)["train"][0])
 
 
-# --- a search: the training is left aside, each meets its fault in a study of its own ---------------------------------
+# --- faults of a search: each in a new study; the training is not used -----------------------------------------------
 
 
 def search_words(study: str, *fault: str) -> list[str]:
-    """The command of a search, which meets a fault of fault_points if one is given."""
+    """The command of a search, with a fault of fault_points if one is given."""
     module = ["tests.fault_points", *fault] if fault else ["pipeline"]
     return [sys.executable, "-m", *module, "search", "--study-name", study, *SEARCH]
 
@@ -630,14 +631,14 @@ def name_of_study(draw: Draw) -> str:
 
 
 def searched_again(lab: Lab, words: list[str], study: str) -> None:
-    """The same command, to its end."""
+    """Run the same command again to its end, and check the search."""
     done = lab.wait(lab.start(words))
     demand(done.code == 0, f"the same command again ended with {done.code}:\n{done.output}")
     check_search(lab, study)
 
 
 def some_way_into(lab: Lab, study: str, draw: Draw) -> None:
-    """Wait until a search trains, and a random while longer: into its trials, its confirmations or its end."""
+    """Wait until a search trains, and up to 12 s longer: into its trials, its confirmations or its end."""
     until = time.monotonic() + COMMAND_SECONDS / 2
     while not any(run.stage == "train" for run in study_runs(lab, study)) and time.monotonic() < until:
         time.sleep(0.1)
@@ -766,7 +767,7 @@ def _(lab: Lab, training: str, draw: Draw) -> None:
 
 @dataclass
 class Tally:
-    """What became of one fault."""
+    """The outcomes of one kind of fault."""
 
     survived: int = 0
     lost: list[str] = field(default_factory=list)
@@ -778,7 +779,7 @@ class Tally:
 
 
 def meet(lab: Lab, name: str, training: str, seed: str, tally: Tally) -> None:
-    """One fault, tried again at an earlier moment where it is missed."""
+    """Inject a fault; try again at earlier moments if it is missed."""
     for earlier in EARLIER:
         draw = Draw(seed)
         draw.earlier = earlier
@@ -796,7 +797,7 @@ def meet(lab: Lab, name: str, training: str, seed: str, tally: Tally) -> None:
 
 
 def meet_faults(lab: Lab, minutes: float, seed: int, workers: int) -> dict[str, Tally]:
-    """One fault after the other, each time with another training, until the time is up."""
+    """Inject the faults in turn, each time with another training, until the time is up."""
     tallies = {name: Tally() for name in FAULTS}
     until = time.monotonic() + 60 * minutes
     order = [(name, list(TRAININGS)[(i + j) % len(TRAININGS)]) for i in range(1000) for j, name in enumerate(FAULTS)]
@@ -829,7 +830,7 @@ def _sum(tallies: dict[str, Tally]) -> Tally:
 
 
 def never_injected(tallies: dict[str, Tally]) -> tuple[str, bool]:
-    """The kinds of which none was met, in words, if any; and whether that is an error: all kinds were tried."""
+    """Name the kinds that were never injected; it is an error if one was missed although all were tried."""
     not_begun = [name for name, tally in tallies.items() if not tally.injected and not tally.missed]
     missed = [name for name, tally in tallies.items() if not tally.injected and tally.missed]
     reasons = {"there was no time for": not_begun, "missed each time": missed}
@@ -844,9 +845,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--only", default="", help="faults whose name has this in it")
     options = parser.parse_args()
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # in the background it is ignored, also by what starts here
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job and its children would ignore it
     folder = Path(tempfile.mkdtemp(prefix="tmlm-faults-"))
     lab = Lab(folder)
     lab.measure()

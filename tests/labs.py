@@ -1,4 +1,4 @@
-"""Tracking stores that are recorded once and copied for every test that starts from them."""
+"""Tracking stores that are recorded once and copied for each test that starts from them."""
 
 import shutil
 import sqlite3
@@ -18,7 +18,7 @@ from pipeline.text.corpus import load_corpus
 from pipeline.tracking.step import Step
 from pipeline.tracking.store import setup
 
-# table and column of every artifact address that MLflow keeps
+# table and column of every artifact address in MLflow's database
 ADDRESSES = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -33,7 +33,7 @@ TINY: dict[str, Any] = {
 
 @contextmanager
 def store_at(home: Path) -> Iterator[Path]:
-    """Record in the store of this folder within the block: <home>/mlruns/mlflow.db."""
+    """Within the block, record in the store of this folder: <home>/mlruns/mlflow.db."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
             patch.setenv(name, "")  # restore what MLflow sets meanwhile
@@ -55,9 +55,9 @@ PNG = bytes.fromhex(  # one pixel
 
 
 def make_artifacts_plain(patch: pytest.MonkeyPatch) -> None:
-    """Compose pictures without drawing them and sample 20 characters, not 300: a third of a tiny training's cost.
+    """Compose pictures without drawing them, and sample 20 characters instead of 300.
 
-    And time a few steps for an estimate, not a quarter of a second of them.
+    That saves a third of the time of a tiny training. Estimates time a few steps instead of a quarter of a second.
     """
     patch.setattr("pipeline.support.plotting.png", lambda figure, shades=256: PNG)
     patch.setattr("pipeline.training.samples.SAMPLED_CHARS", 20)
@@ -65,12 +65,12 @@ def make_artifacts_plain(patch: pytest.MonkeyPatch) -> None:
 
 
 def leave_out_the_served_model(patch: pytest.MonkeyPatch) -> None:
-    """Log no model with a training, which is a third of a tiny one's cost."""
+    """Log no model with a training, which saves a third of the time of a tiny one."""
     patch.setattr("pipeline.tracking.runs.TrackedRun.model", lambda run, *details: None)
 
 
 def new_store(home: Path, empty_database: Path) -> Path:
-    """Make a store with nothing recorded in this folder."""
+    """Make a store without any records in this folder."""
     (home / "mlruns").mkdir(parents=True)
     shutil.copy(empty_database, home / "mlruns" / "mlflow.db")
     return home
@@ -84,12 +84,12 @@ def copy_store(source: Path, target: Path) -> None:
             connection.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (str(source), str(target)))
     for result in target.rglob("result.json"):
         result.write_text(result.read_text().replace(str(source), str(target)))
-    utils._artifact_repos_cache.clear()  # where MLflow remembers the artifacts of a run by its id alone
+    utils._artifact_repos_cache.clear()  # MLflow caches the artifacts of a run by its id alone
 
 
 @dataclass(frozen=True)
 class TrainedStore:
-    """A store with one finished training of TINY, to be copied and never written to."""
+    """A store with one finished training of TINY, to be copied and not written to."""
 
     home: Path
     step: Step

@@ -1,3 +1,3 @@
-"""How long a test waits before it holds that something takes too long; light, as spawned processes import it too."""
+"""The limit after which a test decides that something takes too long; light, as spawned processes import it too."""
 
-SLACK = 2.0  # times what an idle machine needs
+SLACK = 2.0  # factor for a busy machine

@@ -1,4 +1,4 @@
-"""Pictures, looked at before they become bytes."""
+"""Look at pictures before they become bytes."""
 
 import pytest
 from matplotlib.figure import Figure
@@ -7,7 +7,7 @@ from pipeline.support import plotting
 
 
 def figures_drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are drawn from now on."""
+    """Collect the figures that are drawn from now on, instead of rendering them."""
     kept: list[Figure] = []
 
     def keep(figure: Figure, shades: int = 256) -> bytes:

@@ -1,4 +1,4 @@
-"""A pool in this process, for tests of what submits to one."""
+"""A pool of workers in this process, for tests of code that submits to one."""
 
 from typing import Any, Self
 
@@ -7,7 +7,7 @@ from pipeline.support.workers import Event
 
 
 class Inline:
-    """A pool of one worker that does its task in this process, as soon as it is listened to."""
+    """A pool with one worker that does its task in this process, when ``events`` is called."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -41,7 +41,7 @@ class Inline:
         return self.done(task)
 
     def done(self, task: Any) -> list[Event]:
-        """What is heard of a task from its beginning to its end."""
+        """Do a task; returns its events."""
         said: list[Event] = []
         value = do(task, lambda share: said.append(Event("message", task, share, 0)))
         return [*said, Event("done", task, value, 0)]

@@ -1,4 +1,4 @@
-"""An MLflow server inside the process of a test: MLflow's own application on a port of 127.0.0.1, with artifacts."""
+"""An MLflow server in the process of a test: MLflow's own application on a port of 127.0.0.1, with artifacts."""
 
 import threading
 from pathlib import Path
@@ -10,11 +10,11 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 class _Silent(WSGIRequestHandler):
     def log(self, type: str, message: str, *args: Any) -> None:
-        """Nothing: a test looks at what a command prints."""
+        """Print nothing, as tests look at the output of commands."""
 
 
 class MlflowServer:
-    """The server; ``refuse`` makes it answer requests whose path holds a text with an error of this status."""
+    """A running server; ``refuse`` makes it answer requests with an error."""
 
     def __init__(self, database: Path, artifacts: Path, patch: pytest.MonkeyPatch) -> None:
         from mlflow.server import app, handlers
@@ -23,7 +23,7 @@ class MlflowServer:
 
         patch.setenv("_MLFLOW_SERVER_ARTIFACT_DESTINATION", str(artifacts))
         patch.setenv("_MLFLOW_SERVER_SERVE_ARTIFACTS", "true")
-        # made here: the server would make this process's tracking address that of its database
+        # made here, as the server would set the tracking address of this process to its database
         patch.setattr(handlers, "_tracking_store", SqlAlchemyStore(f"sqlite:///{database}", "mlflow-artifacts:/"))
         patch.setattr(handlers, "_model_registry_store", RegistryStore(f"sqlite:///{database}"))
         patch.setattr(handlers, "_artifact_repo", None)
@@ -45,14 +45,14 @@ class MlflowServer:
         return self._app(environ, start_response)
 
     def refuse(self, text: str, method: str = "GET POST PUT", status: int = 403) -> None:
-        """From now on, answer requests of that method whose path holds the text with this status."""
+        """From now on, answer requests of these methods whose path contains the text with this status."""
         self._refused[text] = (method, status)
 
     def url(self, credentials: str = "") -> str:
         return f"http://{credentials}127.0.0.1:{self.port}"
 
     def stop(self) -> None:
-        """Gone: its port refuses connections."""
+        """Stop the server; its port then refuses connections."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

@@ -1,4 +1,4 @@
-"""A pseudo-terminal, and what it shows."""
+"""A pseudo-terminal that records what it shows."""
 
 import fcntl
 import os
@@ -12,7 +12,7 @@ from typing import Self
 
 
 class Terminal:
-    """A terminal of so many columns; ``file`` writes to it. A context manager, after which ``screen`` is complete."""
+    """A terminal; ``file`` writes to it. A context manager, after which ``screen`` is complete."""
 
     def __init__(self, columns: int) -> None:
         self.columns = columns
@@ -72,6 +72,6 @@ class Terminal:
 
     @property
     def bars(self) -> list[str]:
-        """Each bar that was on the screen, in order and once in a row."""
+        """The progress bars that were on the screen, in order, without consecutive duplicates."""
         seen = [line for state in self.states for line in state if "%|" in line]
         return [line for line, before in zip(seen, ["", *seen], strict=False) if line != before]

@@ -1,4 +1,4 @@
-"""The Python API: what a script or a notebook gets, and that it is what the commands do."""
+"""The Python API: what a script or a notebook gets, and that it agrees with the commands."""
 
 import re
 from dataclasses import fields
@@ -213,7 +213,7 @@ def test_runs_are_a_data_frame(trained):
 
 @pytest.mark.slow
 def test_the_examples_of_the_docstrings_do_what_they_show(tmp_path):
-    """In the order of their names, in a store that is empty before the first, from another working folder."""
+    """The examples run in the order of their names, in a store that is empty at first, from another folder."""
     checkout = Checkout(tmp_path)
     checkout.environment["PYTHONPATH"] = str(checkout.folder)
     script = tmp_path / "examples.py"

@@ -587,10 +587,10 @@ def test_usage_and_the_docstring_have_the_formula_with_its_constants():
 
 
 def test_usage_has_what_the_presets_decide():
-    """Its table of what ``auto`` is, from the configurations themselves."""
+    """The table of what ``auto`` means agrees with the configurations."""
     usage = (ROOT / "docs" / "usage.md").read_text()
     lines = [line.split(" | ") for line in usage.splitlines() if line.startswith("| `--")]
-    told = {line[0].removeprefix("| "): [cell.removesuffix(" |") for cell in line[1:]] for line in lines}
+    documented = {line[0].removeprefix("| "): [cell.removesuffix(" |") for cell in line[1:]] for line in lines}
 
     def each(preset: str, *names: str, **options: object) -> list[Any]:
         model, train = resolve({"preset": preset, **options})
@@ -607,46 +607,46 @@ def test_usage_has_what_the_presets_decide():
     assert (
         f"{rows} streams, {epochs:g} epochs, {REPORT_TEXT_DROPOUT:g} more recurrent dropout than the formula's" in usage
     )
-    assert told["`--cell`, `--num-layers`, `--hidden-size`"] == [
+    assert documented["`--cell`, `--num-layers`, `--hidden-size`"] == [
         f"{stream[0]}, {stream[1]}, {stream[2]} (best: {best[2]})",
         ", ".join(map(str, report)),
     ]
     assert stream[:2] == best[:2]
     rows, length = each("stream", "batch_size", "sequence_length")
     windows, long = each("report", "batch_size", "sequence_length")
-    assert told["`--batch-size`, `--sequence-length`"] == [
+    assert documented["`--batch-size`, `--sequence-length`"] == [
         f"{rows} streams, in fewer than {TEXT_PASSES} passes over the text {ROWS_IN_FEW_PASSES}; {length} characters",
         f"{windows:,} windows, {long} characters",
     ]
     scratch, layers = (each("report", "epochs", implementation=name)[0] for name in ("scratch", "torch"))
     budgets = [each(preset, "budget_chars")[0] for preset in ("stream", "best")]
-    assert told["`--epochs`"] == [
+    assert documented["`--epochs`"] == [
         f"as many as `--budget-chars` covers: {budgets[0]:,} (best: {budgets[1]:,})",
         f"{scratch} from scratch, {layers} of torch.nn",
     ]
     names = {"adamw": "AdamW", "sgd": "SGD"}
-    assert told["`--optimizer`, `--schedule`"] == [
+    assert documented["`--optimizer`, `--schedule`"] == [
         f"{names[optimizer]}, {schedule}"
         for optimizer, schedule in (each(preset, "optimizer", "schedule") for preset in ("stream", "report"))
     ]
     assert rate("stream", hidden_size=193) == rate("stream", num_layers=2) == rate("stream", cell="gru")
     assert rate("report", implementation="scratch") == rate("report", hidden_size=192)
-    assert told["`--learning-rate`"] == [
+    assert documented["`--learning-rate`"] == [
         f"{rate('stream')} for one LSTM layer of at most 192 units, {rate('stream', hidden_size=193)} for other LSTMs "
         f"and GRUs, {rate('stream', cell='rnn')} for RNNs",
         f"{rate('report')}; torch.nn's deep ones {rate('report', num_layers=2)}, its RNN {rate('report', cell='rnn')}",
     ]
-    assert told["`--weight-decay`, `--clip`, `--average`, `--patience`"] == [
+    assert documented["`--weight-decay`, `--clip`, `--average`, `--patience`"] == [
         ", ".join(f"{value:g}" for value in each(preset, "weight_decay", "clip", "average", "patience"))
         for preset in ("stream", "report")
     ]
-    assert told["`--recurrent-dropout`, `--output-dropout`"] == [
+    assert documented["`--recurrent-dropout`, `--output-dropout`"] == [
         "by the formula below",
         ", ".join(f"{value:g}" for value in each("report", "recurrent_dropout", "output_dropout")),
     ]
     deep = [each(preset, "residual", num_layers=RESIDUAL_LAYERS)[0] for preset in ("stream", "report")]
     assert deep == [True, False]
-    assert told["`--residual`"] == [f"on from {RESIDUAL_LAYERS} layers up", "off"]
+    assert documented["`--residual`"] == [f"on from {RESIDUAL_LAYERS} layers up", "off"]
     assert each("stream", "equations", "initialisation", implementation="scratch") == ["torch", "torch"]
     assert each("report", "equations", "initialisation", implementation="scratch") == ["book", "normal"]
     assert each("report", "equations", "initialisation") == ["torch", "torch"]

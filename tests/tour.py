@@ -1,6 +1,6 @@
-"""Execute the notebook docs/tour.ipynb in a copy of the project; ``python -m tests.tour`` also keeps its outputs.
+"""Execute the notebook docs/tour.ipynb in a copy of the project; ``python -m tests.tour`` also saves its outputs.
 
-Results, tables and pictures are kept, in a small size; messages, which name folders of this machine, are not.
+Results, tables and pictures, made small, are saved; messages, which name folders of this machine, are not.
 """
 
 import io
@@ -22,7 +22,7 @@ CELL_SECONDS = 240  # after which a cell counts as hanging
 
 
 def executed(checkout: Checkout) -> NotebookNode:
-    """The notebook with the outputs of a run, which records in the copy. Raises CellExecutionError."""
+    """Execute the notebook, which records in the copy. Raises CellExecutionError if a cell fails."""
     notebook: NotebookNode = nbformat.read(TOUR, as_version=4)
     folder = checkout.folder / "docs"
     paths = os.pathsep.join([str(checkout.folder), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -55,7 +55,7 @@ def _kept_outputs(outputs: list[NotebookNode]) -> Iterator[NotebookNode]:
 
 
 def _small(png: str) -> str:
-    """A picture in base64 at half its width and height, in 128 colours."""
+    """Reduce a picture in base64 to half its width and height and 128 colours."""
     picture = Image.open(io.BytesIO(b64decode(png))).convert("RGB")
     smaller = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.LANCZOS)
     file = io.BytesIO()

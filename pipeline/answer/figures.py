@@ -1,4 +1,4 @@
-"""The answer as pictures: perplexity against text and against size, and against the seconds of training and of use."""
+"""Draw the answer: test perplexity against text and stored numbers, and against the time of training and of use."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from pipeline.support import plotting
 from pipeline.support.plotting import Axes, Line, add_axes, log_x, log_y, new_figure, write_labels
 from pipeline.support.statistics import Estimate
 
-WIDTH, HEIGHT, DOTS_PER_INCH = 7.2, 3.8, 200  # twice the pixels of a README's 700: 8 points are read as 11 pixels
+WIDTH, HEIGHT, DOTS_PER_INCH = 7.2, 3.8, 200  # in inches; shown 700 pixels wide in a README, 8 points are 11 pixels
 TEXT_SIZE = 8
 
 
 class Style(NamedTuple):
-    """How a series is drawn; the colours differ for the colour-blind too (Okabe and Ito, Tol)."""
+    """How a series is drawn, in colours that the colour-blind can tell apart (Okabe and Ito, Tol)."""
 
     colour: str
     marker: str
@@ -28,7 +28,7 @@ MIXED, ON_TOP = Style("#009e73", "^", "-."), Style("#aa4499", "D", ":")
 
 @dataclass(frozen=True)
 class Series:
-    """A line through means with their intervals; ``labels`` are beside its points, "" for none."""
+    """A line through means with their intervals; ``labels`` are beside its points, "" for no label."""
 
     style: Style
     points: Sequence[tuple[float, Estimate]]
@@ -40,12 +40,12 @@ class Series:
 
 
 def _exact(value: float) -> Estimate:
-    """A value without an interval: counting has no seeds."""
+    """An estimate without an interval, for n-grams, which have no seeds."""
     return Estimate(value, None, None)
 
 
 def _scale(axes: Axes, series: Sequence[Series]) -> None:
-    """Make both scales logarithmic, with limits around all points and intervals."""
+    """Make both axes logarithmic, with limits around all points and intervals."""
     every = [(x, value) for each in series for x, value in each.points]
     log_x(axes, [x for x, _ in every], is_narrow=True)
     log_y(axes, [height for _, value in every for height in (value.mean, value.low, value.high) if height is not None])
@@ -70,14 +70,14 @@ def _draw(axes: Axes, series: Sequence[Series]) -> None:
         for text, point in zip(each.labels, each.means, strict=True)
         if text
     ]
-    labels.sort(key=lambda label: -len(label[0]))  # the long ones name a series
+    labels.sort(key=lambda label: -len(label[0]))  # the longest first, as they name a series
     dots = [point for each in series for point in each.means]
     named = [(text, x, y) for text, x, y, _ in labels]
     write_labels(axes, named, dots, lines, keep=len(named), colours=[colour for *_, colour in labels])
 
 
 def learning_curves(findings: Findings) -> list[Series]:
-    """The best n-gram, the default network and both mixed, on more and more of the text."""
+    """The best n-gram, the default network and both mixed, against the characters of the training text."""
     networks = findings.family("text")
 
     def series(style: Style, mean: Callable[[Network], Estimate], name: str, at: int) -> Series:
@@ -92,18 +92,18 @@ def learning_curves(findings: Findings) -> list[Series]:
 
 
 def by_stored_numbers(findings: Findings) -> list[Series]:
-    """n-grams, networks alone and networks on top of an n-gram, by the numbers that they store."""
+    """N-grams, networks alone and networks on top of an n-gram, against the numbers that they store."""
     return _by_cost(findings, findings.by_size, lambda each: each.entries, lambda each: each.stored_numbers)
 
 
 def by_train_seconds(findings: Findings) -> list[Series]:
-    """n-grams by the seconds to fit them, the default network trained longer and longer, and networks on top."""
+    """N-grams, the default network with several budgets, and networks on top of an n-gram, against training seconds."""
     longer = [*findings.family("budget"), findings.default]
     return _by_cost(findings, longer, lambda each: each.fit_seconds, lambda each: each.train_seconds)
 
 
 def by_ms_per_char(findings: Findings) -> list[Series]:
-    """n-grams, networks alone and networks on top of an n-gram, by the milliseconds to write a character."""
+    """N-grams, networks alone and networks on top of an n-gram, against the milliseconds to generate a character."""
     return _by_cost(findings, findings.by_size, lambda each: each.ms_per_char, lambda each: each.ms_per_char or 0.0)
 
 
@@ -113,7 +113,7 @@ def _by_cost(
     of_ngram: Callable[[CountedModel], float],
     of_network: Callable[[Network], float],
 ) -> list[Series]:
-    """n-grams of all orders, these networks, and those on top of an n-gram, by what they cost."""
+    """N-grams of all orders, the networks ``alone``, and those on top of an n-gram, against a cost."""
 
     def series(style: Style, networks: Sequence[Network], partner: str = "") -> Series:
         points = [(of_network(each), findings.mean(each)) for each in networks]
@@ -130,7 +130,7 @@ def _by_cost(
 
 
 def _picture(panels: Sequence[tuple[str, str, Sequence[Series]]]) -> bytes:
-    """Panels side by side: title, label of x, and what is drawn."""
+    """Draw panels side by side, each with a title, a label of the x axis and series."""
     figure = new_figure(WIDTH, HEIGHT, DOTS_PER_INCH)
     for number, (title, label, series) in enumerate(panels, start=1):
         axes = add_axes(figure, title, 100 + 10 * len(panels) + number, TEXT_SIZE + 1)
@@ -145,7 +145,7 @@ def _picture(panels: Sequence[tuple[str, str, Sequence[Series]]]) -> bytes:
 
 
 def answer_picture(findings: Findings) -> bytes:
-    """Test perplexity against the characters of the text, and against the numbers stored."""
+    """Draw test perplexity against the training characters, and against the numbers stored."""
     curves, stored = learning_curves(findings), by_stored_numbers(findings)
     return _picture(
         [
@@ -156,7 +156,7 @@ def answer_picture(findings: Findings) -> bytes:
 
 
 def costs_picture(findings: Findings) -> bytes:
-    """Test perplexity against the seconds of training, and against the milliseconds to write a character."""
+    """Draw test perplexity against the seconds of training, and against the milliseconds to generate a character."""
     training, use = by_train_seconds(findings), by_ms_per_char(findings)
     return _picture(
         [

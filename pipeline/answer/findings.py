@@ -1,6 +1,6 @@
-"""What was measured to answer the question, and what follows from it: intervals, differences and crossings.
+"""The measurements that answer the question, and what follows from them: intervals, differences and crossings.
 
-All perplexities are of the test text; what there was to choose (checkpoint, order, mixture) was chosen on validation.
+Perplexities are on the test text unless their name says validation, on which checkpoint, order and mixture are chosen.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.answer.plan import Family
 from pipeline.support.statistics import Estimate, PairedComparison, Spread, estimate, pooled_spread
 
-BLOCK_CHARS = 100  # of the test text, in the bootstrap: some sentences
+BLOCK_CHARS = 100  # characters of a block of the test text in the bootstrap
 
 Kind = Literal["alone", "mixed", "on top"]
 Points = Sequence[tuple[float, float]]
@@ -22,7 +22,7 @@ Points = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class CountedModel:
-    """The n-gram model of one order, and what it costs: n-grams, seconds to fit, milliseconds per character."""
+    """The n-gram model of one order; ``entries`` is the number of n-grams that it stores."""
 
     order: int
     entries: int
@@ -34,9 +34,9 @@ class CountedModel:
 
 @dataclass(frozen=True)
 class Network:
-    """A network: its test perplexities by seed, alone and mixed, and that of the best n-gram of the same text.
+    """A network: its test perplexities by seed, alone and mixed, and the best n-gram's of the same training text.
 
-    ``text_chars`` are the characters of its training text, ``read_chars`` those that it was trained on in all.
+    ``text_chars`` are the characters of its training text, ``read_chars`` those of all passes over it.
     """
 
     family: Family
@@ -53,10 +53,10 @@ class Network:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything that was measured on a text. ``order`` is that of the best n-gram on validation.
+    """All measurements on a text; ``order`` is that of the best n-gram on validation.
 
     ``alone``, ``mixed`` and ``on_top`` compare the default network, its mixture and the largest network on top of an
-    n-gram with the best n-gram.
+    n-gram with the best n-gram, in bits per character.
     """
 
     text: str
@@ -88,7 +88,7 @@ class Findings:
 
     @property
     def by_size(self) -> list[Network]:
-        """The networks alone that read all of the text for the default's time, the smallest first."""
+        """The networks alone that were trained on all of the text with the default budget, smallest first."""
         return sorted([*self.family("size"), self.default], key=lambda each: each.stored_numbers)
 
     @property
@@ -97,12 +97,12 @@ class Findings:
         return self.family("on top")[-1]
 
     def spread(self, kind: Kind) -> Spread:
-        """The standard deviation of a seed's perplexity (of its logarithm), pooled over the networks of a kind."""
+        """The standard deviation over seeds of log perplexity, pooled over the networks of a kind."""
         networks = self.family("on top") if kind == "on top" else self.family("text", "budget", "size")
         return pooled_spread([np.log(each.mixed if kind == "mixed" else each.test) for each in networks])
 
     def mean(self, network: Network, mixed: bool = False) -> Estimate:
-        """The mean test perplexity of a network with its interval, by the pooled spread of its kind."""
+        """The mean test perplexity of a network with its interval, from the pooled spread of its kind."""
         kind: Kind = "mixed" if mixed else "on top" if network.family == "on top" else "alone"
         return estimate(network.mixed if mixed else network.test, spread=self.spread(kind))
 
@@ -112,9 +112,9 @@ class Findings:
 
 @dataclass(frozen=True)
 class Crossings:
-    """Where the lower of two curves changes, over the sizes that both have.
+    """Which of two curves is lower, over the range of sizes that both cover.
 
-    ``first_is_lower`` says it for the range's low end; it changes at each of ``at``.
+    At ``low`` it is the first if ``first_is_lower``; it changes at each size in ``at``.
     """
 
     low: float
@@ -124,7 +124,7 @@ class Crossings:
 
 
 def crossings(first: Points, second: Points) -> Crossings | None:
-    """Compare two curves of (size, perplexity), straight between points in logarithms; None if no size is common."""
+    """Compare two curves of (size, perplexity), linear in logarithms; None if their sizes do not overlap."""
     curves = [np.log(np.array(sorted(points), dtype=np.float64)) for points in (first, second)]
     low, high = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
     if low > high:
@@ -140,5 +140,5 @@ def crossings(first: Points, second: Points) -> Crossings | None:
 
 
 def percent(bits: float) -> float:
-    """The difference in perplexity, in percent, of a difference in bits per character."""
+    """Convert a difference in bits per character to one in perplexity, in percent: 100 (2^bits - 1)."""
     return 100 * (exp(bits * log(2)) - 1)

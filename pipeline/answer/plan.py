@@ -1,6 +1,6 @@
-"""Which networks are trained to answer the question on a text, and how much each of them reads.
+"""Plan the networks that are trained to answer the question on a text, and the training budget of each.
 
-All follow the preset stream, whose defaults depend on the shape, on the text and on how much is read of it.
+All follow the preset stream, whose defaults depend on the shape, the text and the budget.
 """
 
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from models.config import ModelConfig
 from pipeline.config import BUDGET_CHARS, SHAPES, TEXT_CHARS, USUAL_MINUTES, TrainConfig, resolve
 
 Family = Literal["text", "budget", "size", "on top"]
-"""In what a network differs from the default one; on top: it corrects an n-gram model."""
+"""How a network differs from the default one: in its text, budget or size, or by correcting an n-gram (on top)."""
 
-SMALLEST_TEXT, MOST_TEXTS = 10_000, 6
-STEP, LAST_STEP = 2, 1.4  # between two texts (or a power of it, on a long text); at least, from the last but one to all
-BUDGET_SHARES = (1 / 16, 1 / 4)
+SMALLEST_TEXT, MOST_TEXTS = 10_000, 6  # learning curves: characters of the shortest text, number of texts
+STEP, LAST_STEP = 2, 1.4  # ratio of one text to the next (its powers on long texts); smallest ratio of the last step
+BUDGET_SHARES = (1 / 16, 1 / 4)  # of the default budget
 HIDDEN_SIZES = (16, 32, 64, 128)
 ON_TOP_CHARS = {8: 1_000_000, 32: 2_000_000, 192: 8_500_000}  # hidden size -> characters to train on
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A network to train with every seed, here 0. ``text_chars`` are the training characters that it may read."""
+    """A network to train with every seed (``train`` has seed 0); ``text_chars`` are those of its training text."""
 
     family: Family
     text_chars: int
@@ -32,12 +32,12 @@ class Planned:
 
     @property
     def is_default(self) -> bool:
-        """Whether this is the default network, trained on all of the text as much as by default."""
+        """Whether this is the default network, trained on all of the text with the default budget."""
         return self.family == "text" and not self.train.train_chars
 
 
 def text_sizes(train_chars: int) -> list[int]:
-    """The training characters of the learning curves: 10,000, 20,000, ... and all; in larger steps on a long text."""
+    """The training characters of the learning curves: 10,000, 20,000, ... and all; in larger steps for a long text."""
     step = STEP
     while len(sizes := list(_sizes_below(train_chars / LAST_STEP, step))) >= MOST_TEXTS:
         step *= STEP
@@ -52,7 +52,10 @@ def _sizes_below(limit: float, step: int) -> Iterator[int]:
 
 
 def planned(train_chars: int, minutes: float = USUAL_MINUTES) -> list[Planned]:
-    """All networks for a text of so many training characters; the default one is among them once."""
+    """All networks for a text with ``train_chars`` training characters; the default network is among them once.
+
+    ``minutes`` scales all budgets, which take about USUAL_MINUTES by default.
+    """
     budget, default = BUDGET_CHARS["stream"], SHAPES["stream"]
 
     def network(family: Family, chars: float, limit: int = 0, **options: Any) -> Planned:

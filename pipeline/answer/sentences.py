@@ -1,4 +1,4 @@
-"""The answer in words: three sentences that follow from the numbers, and the tables beside them."""
+"""Put the answer into three sentences, which follow from the numbers, and a table."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -7,14 +7,14 @@ from typing import get_args
 
 from pipeline.answer.findings import BLOCK_CHARS, Findings, Kind, Network, crossings, percent
 from pipeline.support.markdown import markdown_table, plain, text_table
-from pipeline.support.statistics import Estimate, PairedComparison
+from pipeline.support.statistics import PairedComparison
 from pipeline.support.terminal import wrapped
 
 HEADS = ("", "stored numbers", "characters", "seconds", "ms/character", "test perplexity", "mixed")
 
 
 def three_sentences(findings: Findings) -> dict[str, str]:
-    """The answer: alone, with counting, and by the numbers that are stored."""
+    """The three sentences of the answer: the network alone, with counting, and at equal numbers stored."""
     return {"alone": alone(findings), "with_counting": with_counting(findings), "below": below(findings)}
 
 
@@ -45,7 +45,7 @@ def with_counting(findings: Findings) -> str:
 
 
 def below(findings: Findings) -> str:
-    """Compare networks alone with n-grams that store as many numbers."""
+    """Compare networks alone with n-grams that store equally many numbers."""
     networks, counted = findings.by_size, findings.counted
     found = crossings(
         [(each.stored_numbers, findings.mean(each).mean) for each in networks],
@@ -69,7 +69,7 @@ def below(findings: Findings) -> str:
 
 
 def _example(findings: Findings, networks: Sequence[Network], limit: float) -> str:
-    """Compare the largest network below a limit with the best n-gram that is not larger; "" if there are not both."""
+    """Compare the largest network up to a limit with the best n-gram that is not larger; "" without both."""
     smaller = [each for each in networks if each.stored_numbers <= limit]
     ngrams = [each for each in findings.counted if smaller and each.entries <= smaller[-1].stored_numbers]
     if not ngrams:
@@ -91,7 +91,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _size(numbers: float) -> str:
-    """A size with two significant digits: 21,000."""
+    """Format a size with two significant digits, such as 21,000."""
     return f"{float(f'{numbers:.2g}'):,.0f}"
 
 
@@ -100,34 +100,31 @@ def _seeds(count: int) -> str:
 
 
 def _mean(findings: Findings, network: Network, mixed: bool = False) -> str:
-    """A mean test perplexity with half of its interval and its seeds: 3.66 ± 0.02 (3 seeds)."""
+    """Format a mean test perplexity with half of its interval, such as 3.66 ± 0.02 (3 seeds)."""
     return f"{findings.mean(network, mixed)} ({_seeds(len(network.test))})"
 
 
-def _interval(bits: Estimate) -> str:
-    """An interval in percent: -2.1 to -1.0 %."""
-    assert bits.low is not None
-    assert bits.high is not None
-    return f"{percent(bits.low):+.1f} to {percent(bits.high):+.1f} %"
+def _intervals(comparison: PairedComparison) -> dict[str, tuple[float, float]]:
+    """The known 95 % intervals of a difference in bits per character, by their source."""
+    named = {"the seeds": comparison.over_seeds, "the text": comparison.over_text}
+    known = {name: (each.low, each.high) for name, each in named.items()}
+    return {name: (low, high) for name, (low, high) in known.items() if low is not None and high is not None}
 
 
 def _difference(comparison: PairedComparison) -> str:
-    """How much lower or higher a perplexity is, with the intervals of seeds and of the text."""
+    """Format how much lower or higher a perplexity is, with the intervals by the seeds and by the text."""
     change = percent(comparison.over_seeds.mean)
-    named = {"the seeds": comparison.over_seeds, "the text": comparison.over_text}
-    intervals = [f"{_interval(each)} by {name}" for name, each in named.items() if each.low is not None]
+    intervals = [
+        f"{percent(low):+.1f} to {percent(high):+.1f} % by {name}"
+        for name, (low, high) in _intervals(comparison).items()
+    ]
     side = "lower" if change < 0 else "higher"
     return f"{abs(change):.1f} % {side}" + (f" ({'; '.join(intervals)})" if intervals else "")
 
 
 def _why_open(comparison: PairedComparison) -> str:
-    """Which interval includes zero."""
-    named = {"the seeds": comparison.over_seeds, "the text": comparison.over_text}
-    with_zero = [
-        name
-        for name, each in named.items()
-        if each.low is not None and each.high is not None and each.low <= 0 <= each.high
-    ]
+    """Say which intervals include zero."""
+    with_zero = [name for name, (low, high) in _intervals(comparison).items() if low <= 0 <= high]
     return f", as the interval by {' and that by '.join(with_zero)} includes zero" if with_zero else ""
 
 
@@ -139,7 +136,7 @@ def _unless_ahead(comparison: PairedComparison) -> str:
 
 
 def _rows(findings: Findings) -> list[tuple[str, ...]]:
-    """A row for each n-gram and each network."""
+    """The rows of the table: the n-grams by order, then the networks."""
     rows: list[tuple[str, ...]] = [
         (
             f"{each.order}-gram",
@@ -170,7 +167,7 @@ def _rows(findings: Findings) -> list[tuple[str, ...]]:
 
 
 def how_measured(findings: Findings) -> str:
-    """Sentences on the intervals and the columns."""
+    """Explain the intervals of the sentences and the columns of the table."""
     spreads = {kind: findings.spread(kind) for kind in get_args(Kind)}
     known = [f"{100 * each.deviation:.2g} % {kind}" for kind, each in spreads.items() if each.deviation is not None]
     seeds = (
@@ -183,18 +180,18 @@ def how_measured(findings: Findings) -> str:
         f"{seeds} In the sentences, the interval by the seeds is Student's t of these seeds, that by the text is of a "
         f"paired bootstrap over blocks of {BLOCK_CHARS} characters of the test text. Characters are those that a "
         "network is trained on in all; seconds are of its training, on one thread, and of fitting an n-gram; "
-        "milliseconds are of writing one character. Sizes between those measured are interpolated."
+        "milliseconds are those to write one character. Sizes between those measured are interpolated."
     )
 
 
 def answer_note(findings: Findings, sentences: Mapping[str, str]) -> str:
-    """The note of the answer's run."""
+    """The Markdown description of the answer's run."""
     said = "\n".join(f"- {plain(sentence)}" for sentence in sentences.values())
     return f"{said}\n\n{markdown_table(HEADS, _rows(findings))}\n\n{how_measured(findings)}"
 
 
 def answer_table(findings: Findings, sentences: Mapping[str, str], link: str) -> str:
-    """The text that the command prints at its end."""
+    """The text that `tmlm answer` prints at its end."""
     table = indent(text_table(HEADS, _rows(findings)), "  ")
     words = "\n\n".join(wrapped(line, "  ") for line in sentences.values())
     measured = wrapped(how_measured(findings), "  ")

@@ -1,4 +1,4 @@
-"""The commands that repeat a training or a search, from its recorded options."""
+"""Compose the commands that repeat a training or a search from its recorded options."""
 
 import shlex
 from collections.abc import Iterator, Mapping
@@ -13,11 +13,11 @@ from pipeline.text.downloads import is_address, public
 from pipeline.text.sources import is_known_text
 from pipeline.tracking.trainings import WholeSearch, WholeTraining
 
-SEARCH_OPTIONS = [each for each in fields(SearchConfig) if each.metadata and each.name != "storage"]  # an address here
+SEARCH_OPTIONS = [each for each in fields(SearchConfig) if each.metadata and each.name != "storage"]  # a local address
 
 
 def text_option(training: WholeTraining) -> str:
-    """How to name the text: a known text's name, an address, or a file's name without its folder."""
+    """The value of --corpus that names the text: the name of a known text, an address, or a file without its folder."""
     text = training.configuration["text"]
     name, source = text["name"], text["source"]
     if is_known_text(name, source):
@@ -26,13 +26,13 @@ def text_option(training: WholeTraining) -> str:
 
 
 def train_command(training: WholeTraining) -> str:
-    """The ``tmlm train`` that repeats a training, with every option that a preset might decide otherwise."""
+    """The ``tmlm train`` command that repeats a training, with every option that a preset decides."""
     recorded = {**training.configuration["model"], **training.configuration["train"]}
     return _command("train", {**_text_options(training), **_changed(recorded)})
 
 
 def search_command(search: WholeSearch, training: WholeTraining) -> str:
-    """The ``tmlm search`` that repeats a study, of which ``training`` is one, with every option not at its default."""
+    """The ``tmlm search`` command that repeats a study, to which ``training`` belongs, with its non-default options."""
     options = {"study_name": search.study, **_text_options(training), **_given(search.options)}
     return _command("search", options)
 
@@ -43,9 +43,9 @@ def _text_options(training: WholeTraining) -> dict[str, Any]:
 
 
 def _changed(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """The recorded options of a training that a preset decides, and the others that are not at their default.
+    """The recorded options of a training that a preset decides, and the others with non-default values.
 
-    --budget-seconds is left out: it was converted to --budget-chars, which is among them.
+    --budget-seconds is left out, as it was converted to --budget-chars.
     """
     changed = {}
     for field in (*fields(ModelConfig), *fields(TrainConfig)):
@@ -57,7 +57,7 @@ def _changed(recorded: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _given(params: Mapping[str, str]) -> dict[str, str]:
-    """The options of a search that are not at their default, from the texts of its parameters."""
+    """The options of a search with non-default values, from its recorded parameters."""
     values = {field.name: (params.get(field.name, ""), str(field.default)) for field in SEARCH_OPTIONS}
     given = {name: value for name, (value, default) in values.items() if value not in ("", default)}
     return given | ({"stop_hopeless": "true"} if params.get("stop_hopeless") == "True" else {})

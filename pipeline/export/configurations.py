@@ -1,4 +1,4 @@
-"""Trainings by text and configuration, and what the charts show of a configuration."""
+"""Group trainings by text and configuration, and make the charts' series of a configuration."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from pipeline.support.wording import counted, rounded
 from pipeline.tracking.trainings import WholeTraining
 from pipeline.training.summary import ngram_label
 
-LONGEST_TEXT = 80  # characters of a sample in a chart's readout
+LONGEST_TEXT = 80  # characters of a sample text in the chart's readout
 
-SHAPE = ("cell", "num_layers", "hidden_size", "on_top_of")  # what the name of a shape says
+SHAPE = ("cell", "num_layers", "hidden_size", "on_top_of")  # fields that the name of a shape contains
 
 
 @dataclass(frozen=True)
 class Configuration:
-    """Finished trainings that differ in their seed alone, one for each seed; ``name`` tells it from the others."""
+    """Finished trainings that differ in their seed alone, one for each seed, under a unique ``name``."""
 
     name: str
     trainings: tuple[WholeTraining, ...]
@@ -41,12 +41,12 @@ class Configuration:
 
     @property
     def is_whole(self) -> bool:
-        """Whether no training of it was pruned."""
+        """Whether none of its trainings was pruned."""
         return not any(str(each.result["stopped"]).startswith(PRUNED) for each in self.trainings)
 
     @cached_property
     def perplexities(self) -> list[float]:
-        """Best validation perplexity of each seed, pooled over the characters, as an n-gram's is."""
+        """The best validation perplexity of each seed, pooled over the characters as an n-gram's is."""
         return drawable([each.result["val_perplexity_pooled"] for each in self.trainings])
 
     @property
@@ -58,7 +58,7 @@ class Configuration:
         return {each.run_id for each in self.trainings}
 
     def series(self, is_shown: bool, on_front: bool) -> Series:
-        """The configuration in the charts."""
+        """The series of the configuration in the charts."""
         macs, best = f"{self.macs_per_char:,} MACs per character", rounded(self.mean)
         curves = {split: [drawable(curve(each, split)) for each in self.trainings] for split in ("train", "val")}
         planned = max(len(line) for lines in curves.values() for line in lines)
@@ -94,15 +94,15 @@ class Configuration:
 
 
 def curve(training: WholeTraining, split: str) -> list[float]:
-    """Perplexity by epoch, pooled over the characters where that was recorded beside the protocol's own average."""
+    """Perplexity by epoch, pooled over the characters if that was recorded, otherwise as the protocol averages."""
     points = training.curves.get(f"perplexity_pooled/{split}") or training.curves[f"perplexity/{split}"]
     return [points[epoch] for epoch in sorted(points)]
 
 
 def by_text(trainings: Iterable[WholeTraining]) -> dict[tuple[str, str], list[WholeTraining]]:
-    """Trainings by digest of the text and preset: those that validate on the same characters, the largest group first.
+    """Group trainings by digest of the text and preset, the largest group first.
 
-    Figures of different groups can't be compared.
+    A group validates on the same characters; figures of different groups can't be compared.
     """
     groups: dict[tuple[str, str], list[WholeTraining]] = {}
     for training in trainings:
@@ -116,7 +116,7 @@ def configurations_of(trainings: Sequence[WholeTraining]) -> list[Configuration]
     for training in trainings:
         stopped = str(training.result["stopped"])
         cut = next((reason for reason in (PRUNED, STOPPED_BY_TIME) if stopped.startswith(reason)), "")
-        groups.setdefault((training.config_id, cut), {})[training.seed] = training  # of one seed, the last
+        groups.setdefault((training.config_id, cut), {})[training.seed] = training  # the last of a seed
     members = [tuple(seeds[seed] for seed in sorted(seeds)) for seeds in groups.values()]
     names = _names([group[0] for group in members])
     found = [Configuration(name, group) for name, group in zip(names, members, strict=True)]
@@ -124,7 +124,7 @@ def configurations_of(trainings: Sequence[WholeTraining]) -> list[Configuration]
 
 
 def _names(firsts: Sequence[WholeTraining]) -> list[str]:
-    """A name for each configuration: its shape, and the options in which it differs from others of its shape."""
+    """Name each configuration by its shape and up to three options that differ among configurations of that shape."""
     options = [{**each.configuration["model"], **each.configuration["train"]} for each in firsts]
     shapes = [ModelConfig(**each.configuration["model"]).shape for each in firsts]
     names = []
@@ -140,6 +140,6 @@ def _names(firsts: Sequence[WholeTraining]) -> list[str]:
 
 
 def ngram_levels(result: Mapping[str, Any]) -> dict[str, float]:
-    """The n-gram that a result compares with, by the label of its level in the charts."""
+    """The perplexity of the n-gram that a result is compared with, by its label in the charts."""
     value = result["ngram_val_perplexity"]
     return {f"{ngram_label(result)} {rounded(value)}": value}

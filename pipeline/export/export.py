@@ -25,10 +25,10 @@ CONTENTS = {
 
 
 def export(reference: str, folder: Path) -> dict[str, Any]:
-    """Write what ``reference`` names to a folder; returns what it is and the paths of the files.
+    """Write the training, study or experiment that ``reference`` names to a folder; returns its kind, name and files.
 
-    Nothing is overwritten. Raises InputError for a file that is there already, for a reference that names nothing or
-    several things, and for what has not finished.
+    Nothing is overwritten. Raises InputError if a file exists already, if the reference names nothing or several
+    things, and if what it names has not finished.
     """
     _check_is_free(folder, PAGE)  # before anything is read
     subject = subject_of(reference)
@@ -38,7 +38,9 @@ def export(reference: str, folder: Path) -> dict[str, Any]:
         result = subject.search.result
         files["front.csv"] = front_csv(result["front"], result["picks"]).encode()
     listed = [(name, CONTENTS[Path(name).name]) for name in sorted(files)]
-    files[PAGE] = page(subject, models, listed).encode()  # last: it is complete once the page is there
+    files[PAGE] = page(
+        subject, models, listed
+    ).encode()  # written last, so that the export is complete once the page exists
     for name in files:
         _check_is_free(folder, name)
     for name, data in files.items():
@@ -60,7 +62,7 @@ def _check_is_free(folder: Path, name: str) -> None:
 def _models(subject: Subject) -> tuple[dict[str, bytes], list[ExportedModel]]:
     """The files of the models by path, and the models: a training's own, or a study's picks, the best last."""
     files: dict[str, bytes] = {}
-    models, read = [], dict[str, ModelFiles]()  # by run: one may have several names
+    models, read = [], dict[str, ModelFiles]()  # by run id: a run may have several names
     for name, (place, training) in _chosen(subject).items():
         found = read.get(training.run_id) or model_files(training)
         read[training.run_id] = found
@@ -70,7 +72,7 @@ def _models(subject: Subject) -> tuple[dict[str, bytes], list[ExportedModel]]:
 
 
 def _chosen(subject: Subject) -> dict[str, tuple[str, WholeTraining]]:
-    """The trainings whose models are exported: folder and training by name."""
+    """The folders and trainings of the exported models, by name."""
     if subject.kind == "training":
         return {subject.name: ("model", subject.trainings[0])}
     if subject.search is None:

@@ -19,7 +19,7 @@ WEIGHTS, CONFIG, VOCABULARY, ONNX = "weights.safetensors", "config.json", "vocab
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """The files of one model by name, its number of symbols, and why there is no ONNX ("" if there is)."""
+    """The files of a model by name, its number of symbols, and why it has no ONNX file ("" if it has)."""
 
     files: Mapping[str, bytes]
     vocab_size: int
@@ -27,7 +27,7 @@ class ModelFiles:
 
 
 def model_files(training: WholeTraining) -> ModelFiles:
-    """Read the best checkpoint of a training. Raises InputError if it is missing or damaged."""
+    """Make the files from the best checkpoint of a training. Raises InputError if it is missing or damaged."""
     path = artifact_path(training.run_id, f"checkpoints/{BEST_CHECKPOINT}")
     model, vocabulary, facts = load_model(path)
     step, without_onnx = onnx_step(model)
@@ -54,7 +54,7 @@ def model_files(training: WholeTraining) -> ModelFiles:
 
 
 def _weights(path: Path) -> bytes:
-    """The checkpoint, which is a safetensors file, without the folder that the text was read from."""
+    """The checkpoint, a safetensors file, without the folder of the text in its metadata."""
     tensors, facts = load_checkpoint(path)
     source = facts["corpus"]["source"]
     if not is_address(source):

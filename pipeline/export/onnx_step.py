@@ -1,7 +1,7 @@
-"""One step of a language model as ONNX: a character and a state in, logits and the new state out.
+"""Export one step of a language model to ONNX: a character and a state in, logits and the new state out.
 
-It needs the extra ``onnx`` (onnx and onnxscript). The file is kept only if onnx's own reference evaluator computes what
-torch does.
+This needs the extra ``onnx`` (onnx and onnxscript). The file is kept only if ONNX's reference evaluator agrees with
+torch.
 """
 
 import importlib.util
@@ -18,9 +18,9 @@ from models.language_model import LanguageModel, with_row_lookup
 
 EXTRA = ("onnx", "onnxscript")  # packages of the extra
 
-TOLERANCE = 1e-5  # largest difference of a logit or a state from torch's
+TOLERANCE = 1e-5  # largest absolute difference of a logit or a state from torch's
 
-CHECKED_STEPS = 8
+CHECKED_STEPS = 8  # consecutive steps that are compared with torch
 
 HOW_TO_INSTALL = (
     "With the extra onnx (pip install '.[onnx]' in the checkout), a step of each model is written as ONNX too."
@@ -28,7 +28,10 @@ HOW_TO_INSTALL = (
 
 
 class Step(nn.Module):
-    """ids (B,), the parts of the state, each (L, B, H) -> logits (B, V), the parts of the new state."""
+    """ids (B,), parts of the state, each (L, B, H) -> logits (B, V), parts of the new state.
+
+    Shapes: B batch, L layers, H hidden size, V vocabulary size. An LSTM's state has two parts, others have one.
+    """
 
     def __init__(self, model: LanguageModel) -> None:
         super().__init__()
@@ -40,9 +43,12 @@ class Step(nn.Module):
 
 
 def onnx_step(model: LanguageModel) -> tuple[bytes, str]:
-    """The ONNX file of one step and "", or no bytes and the reason for it."""
+    """The ONNX file of one step and "", or no bytes and the reason."""
     if model.config.on_top_of != "nothing":
-        return b"", "A network on top of an n-gram is not exported as ONNX: its tables are no operator of it."
+        return (
+            b"",
+            "A network on top of an n-gram is not exported as ONNX, which has no operator for the n-gram's tables.",
+        )
     if not all(map(importlib.util.find_spec, EXTRA)):
         return b"", HOW_TO_INSTALL
     with _quiet(), torch.no_grad():
@@ -55,7 +61,7 @@ def onnx_step(model: LanguageModel) -> tuple[bytes, str]:
 
 
 def _parts(model: LanguageModel) -> tuple[Tensor, ...]:
-    """The parts of an initial state of two sequences."""
+    """The parts of the initial state for a batch of two."""
     state = model.initial_state(2)
     return state if isinstance(state, tuple) else (state,)
 
@@ -65,7 +71,7 @@ def _names(parts: tuple[Tensor, ...]) -> list[str]:
 
 
 def _export(step: Step, parts: tuple[Tensor, ...]) -> bytes:
-    """Export with a batch of any size."""
+    """Export with a dynamic batch size."""
     names = _names(parts)
     program = torch.onnx.export(
         step,
@@ -80,13 +86,16 @@ def _export(step: Step, parts: tuple[Tensor, ...]) -> bytes:
     model = program.model_proto
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        part.ClearField("metadata_props")  # stack traces with this machine's folders
+        part.ClearField("metadata_props")  # stack traces that name folders of this machine
     exported: bytes = model.SerializeToString()
     return exported
 
 
 def _largest_difference(step: Step, exported: bytes, parts: tuple[Tensor, ...]) -> float:
-    """The largest difference between ONNX and torch in some steps from a zero state, each from its own last state."""
+    """The largest absolute difference between ONNX and torch in CHECKED_STEPS steps from a zero state.
+
+    Each continues from its own last state.
+    """
     from onnx.reference import ReferenceEvaluator
 
     evaluator, names, largest = ReferenceEvaluator(exported), _names(parts), 0.0
@@ -103,7 +112,7 @@ def _largest_difference(step: Step, exported: bytes, parts: tuple[Tensor, ...]) 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the exporter's warnings about packages and operators that are not used here."""
+    """Suppress the exporter's warnings about packages and operators that are not used here."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,6 +1,6 @@
-"""Render the page of an export: one HTML file that reads without scripts, without a network and without MLflow.
+"""Render the page of an export: one HTML file, readable without scripts, a network connection or MLflow.
 
-The wording is here, the layout in templates/. Everything from the record is escaped by the templates.
+The wording is here, the layout in templates/. The templates escape everything that comes from records.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +44,7 @@ RUN_HEADS = ("training", "seed", "validation", "test", "MACs per character", "pa
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts; its first column are row heads."""
+    """A table of texts; the first column has the row heads."""
 
     caption: str
     heads: Sequence[str]
@@ -53,7 +53,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Sample:
-    """A text of a model, and where it comes from."""
+    """A text that a model generated, and its prompt and decoding."""
 
     source: str
     text: str
@@ -61,7 +61,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Part:
-    """The trainings that validate on the same characters: their charts, all of them as a table, and the best."""
+    """Trainings that validate on the same characters: their charts, their table, and the best of them."""
 
     anchor: str
     title: str
@@ -72,7 +72,7 @@ class Part:
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """A model beside the page: its name, its folder and training, its number of symbols, and why there is no ONNX."""
+    """A model in a folder beside the page; ``without_onnx`` says why it has no ONNX file, "" if it has one."""
 
     name: str
     folder: str
@@ -82,7 +82,7 @@ class ExportedModel:
 
 
 def page(subject: Subject, models: Sequence[ExportedModel], files: Sequence[tuple[str, str]]) -> str:
-    """Render the page; ``files`` are the files beside it, with what each has."""
+    """Render the page; ``files`` are the names and contents, in words, of the files beside it."""
     guessing = f"{models[0].vocab_size} is guessing, " if models else ""
     parts = _parts(subject, PERPLEXITY.format(guessing=guessing))
     best = models[-1].training if models else parts[0].best
@@ -146,7 +146,7 @@ def _about(subject: Subject, best: WholeTraining, parts: int) -> str:
 
 
 def _verdict(subject: Subject, best: WholeTraining) -> str:
-    """The network against the n-gram; for a study, which is best, before it."""
+    """Compare the best network with the n-gram; for a study, say first which configuration is best."""
     sentence = verdict(best.result)
     pick = subject.search.result["picks"].get("best") if subject.search else None
     if pick:
@@ -155,13 +155,15 @@ def _verdict(subject: Subject, best: WholeTraining) -> str:
 
 
 def _cautions(subject: Subject, best: WholeTraining) -> list[str]:
-    """What stands in the way of a repetition."""
+    """Sentences on what may prevent a repetition."""
     cautions = []
     if best.is_dirty:
         cautions.append("The code had uncommitted changes, which are not part of that commit.")
     recipe = best.configuration["train"].get("recipe", 1)
     if recipe != RECIPE:
-        cautions.append(f"It was trained by recipe {recipe}, that of the commit's code; today's is {RECIPE}.")
+        cautions.append(
+            f"It was trained by recipe {recipe}, that of the commit's code; the current recipe is {RECIPE}."
+        )
     if subject.search and subject.search.options.get("space"):
         cautions.append("The space came from a YAML file, which is not part of this export.")
     return cautions
@@ -201,7 +203,7 @@ def _parts(subject: Subject, perplexity: str) -> list[Part]:
 
 
 def _front_members(subject: Subject, configurations: Sequence[Configuration]) -> set[str]:
-    """Names of the configurations on the front: that of the study, or the undominated ones."""
+    """The names of the configurations on the study's front, or without a study, of the undominated ones."""
     if subject.search:
         members = {run_id for member in subject.search.result["front"] for run_id in member["run_ids"]}
         return {each.name for each in configurations if each.run_ids & members}
@@ -210,7 +212,7 @@ def _front_members(subject: Subject, configurations: Sequence[Configuration]) ->
 
 
 def _runs(subject: Subject, configurations: Iterable[Configuration], front: set[str]) -> Table:
-    """All trainings, the best configuration first."""
+    """The table of all trainings, the best configuration first."""
     picks = subject.search.result["picks"] if subject.search else {}
     rows = []
     for configuration in configurations:
@@ -236,7 +238,7 @@ def _runs(subject: Subject, configurations: Iterable[Configuration], front: set[
 
 
 def _front(subject: Subject) -> Table | None:
-    """The front of a study, from few MACs to many."""
+    """The table of a study's front, in the order of MACs; None without one."""
     if subject.search is None or not subject.search.result["front"]:
         return None
     rows = []
@@ -271,10 +273,10 @@ def _comparison(best: WholeTraining) -> Table:
 
 
 def _samples(trainings: Iterable[WholeTraining], kind: str) -> list[Sample]:
-    """The recorded sample texts, the longest of each training first; of several trainings that one alone."""
+    """The recorded sample texts of a training, the longest first; of several trainings, the longest of each."""
     samples = []
-    for training in dict.fromkeys(training.run_id for training in trainings):
-        kept = read_json(training, "samples/final.json").get("samples", [])
+    for run_id in dict.fromkeys(training.run_id for training in trainings):
+        kept = read_json(run_id, "samples/final.json").get("samples", [])
         found = [Sample(f"“{each['prompt']}”, {each['method']}", each["text"]) for each in kept]
         found.sort(key=lambda sample: -len(sample.text))
         samples += found if kind == "training" else found[:1]
@@ -282,9 +284,9 @@ def _samples(trainings: Iterable[WholeTraining], kind: str) -> list[Sample]:
 
 
 def _options(subject: Subject, best: WholeTraining) -> dict[str, str]:
-    """The options by name; of a search, those of its trials are in runs.csv."""
+    """The options by name; those of a search's trials are in runs.csv."""
     if subject.search:
-        hidden = ("corpus", "storage", "space")  # of this machine
+        hidden = ("corpus", "storage", "space")  # may name folders of this machine
         return {name: value for name, value in subject.search.options.items() if name not in hidden}
     configuration = best.configuration
     options = {**configuration["corpus"], **configuration["model"], **configuration["train"]}
@@ -293,7 +295,7 @@ def _options(subject: Subject, best: WholeTraining) -> dict[str, str]:
 
 
 def _environment(subject: Subject, best: WholeTraining) -> dict[str, str]:
-    """What it was trained with: text, commit, machine and versions."""
+    """The text, run, commit, machine and package versions of the training or search."""
     recorded = read_yaml(subject.search.run_id if subject.search else best.run_id, "environment.yaml")
     packages: Mapping[str, Any] = recorded.pop("packages", {})
     versions = ", ".join(f"{name} {version}" for name, version in packages.items())
@@ -308,7 +310,7 @@ def _environment(subject: Subject, best: WholeTraining) -> dict[str, str]:
 
 
 def _commands(subject: Subject, parts: Sequence[Part]) -> list[str]:
-    """The commands that repeat it: of an experiment, the best training of each group."""
+    """The commands that repeat the subject; for an experiment, the best training of each group."""
     commit = parts[0].best.commit
     checkout = [f"git checkout {commit}"] if commit and subject.kind != "experiment" else []
     if subject.search:

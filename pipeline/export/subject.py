@@ -1,4 +1,4 @@
-"""What a reference of ``tmlm export`` names: a training, a study or an experiment, with its trainings as recorded."""
+"""Read what a reference of ``tmlm export`` names: a training, a study or an experiment, with its trainings."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -20,7 +20,7 @@ from pipeline.tracking.trainings import (
 
 Kind = Literal["training", "study", "experiment"]
 
-ORIGINS = ("trained_run", "resumed_run")  # tags of a run that is about another one: a pipeline, a sample, a resumption
+ORIGINS = ("trained_run", "resumed_run")  # tags of a pipeline, sample or resumption that name the run it is about
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def subject_of(reference: str) -> Subject:
     """Read the training, study or experiment that the reference names.
 
     A run is named as everywhere (by id, prefix or ``latest``), a study by its name, an experiment by its name or id.
-    Raises InputError for a reference that names nothing, or two of them, and for what has not finished.
+    Raises InputError if the reference names nothing or several of these, and if what it names has not finished.
     """
     try:
         run_id = run_id_of(reference)
@@ -64,7 +64,7 @@ def subject_of(reference: str) -> Subject:
 
 
 def _of_run(run_id: str) -> Subject:
-    """The training or study of a run, or of the run that it is about."""
+    """The subject of a run, or of the run that it is about. Raises InputError for any other run."""
     run = run_of(run_id)
     stage = run.data.tags.get("stage", "")
     if stage == "search":
@@ -88,7 +88,9 @@ def _study(run_id: str) -> Subject:
     search = whole_search(run_id)
     nested = {training.run_id for training in search.trainings}
     members = [run_id for member in search.result.get("front", ()) for run_id in member["run_ids"]]
-    reused = tuple(whole_training(member) for member in members if member not in nested)  # of an earlier parent run
+    reused = tuple(
+        whole_training(member) for member in members if member not in nested
+    )  # nested in an earlier run of the study
     subject = Subject("study", search.study, (*search.trainings, *reused), search)
     if not search.result or not subject.finished:
         raise InputError(

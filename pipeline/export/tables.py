@@ -1,4 +1,4 @@
-"""The figures of an export as CSV: curves, runs, and the front of a study."""
+"""Write the values of an export as CSV: curves, runs, and the front of a study."""
 
 import csv
 import io
@@ -52,7 +52,7 @@ FRONT = (
 
 
 def curves_csv(trainings: Iterable[WholeTraining]) -> str:
-    """One row for each training and epoch, with the perplexities as the training reported them."""
+    """One row for each training and epoch, with perplexities averaged by the protocol of the training."""
     rows = []
     for training in trainings:
         train, val = (training.curves.get(f"perplexity/{split}", {}) for split in ("train", "val"))
@@ -62,7 +62,7 @@ def curves_csv(trainings: Iterable[WholeTraining]) -> str:
 
 
 def runs_csv(trainings: Iterable[WholeTraining]) -> str:
-    """One row for each training, whatever became of it: options and final figures."""
+    """One row for each training, finished or not: options and final figures."""
     heads = ("run", "name", "status", "study", "role", "corpus", "corpus_sha256", "text", "alphabet")
     rows = []
     for each in trainings:
@@ -74,7 +74,7 @@ def runs_csv(trainings: Iterable[WholeTraining]) -> str:
 
 
 def front_csv(front: Iterable[Mapping[str, Any]], picks: Mapping[str, Mapping[str, Any]]) -> str:
-    """One row for each member of a study's front, with the picks' names and its runs."""
+    """One row for each member of a study's front, with the names of its picks and the ids of its runs."""
     rows = []
     for member in front:
         names = [name for name, pick in picks.items() if pick["run_id"] in member["run_ids"]]

@@ -2,13 +2,13 @@
 
 A band is the prediction interval for one more training of d2l 1.0.3 after an epoch: Student's t on the logarithm of
 the perplexity over the recorded seeds (data/d2l_curves.csv, made by tests/benchmarks/record_d2l.py). A training is
-compared after several epochs, up to the last that both have, each at its share of LEVEL (Bonferroni). For some
-configurations d2l's trainings end long before the protocol does: later errors go unseen there, and so may a wrong
-learning rate where a band includes the perplexity of letter frequencies. ``counts_in_words`` names these.
+compared after several epochs, up to the last that both have, each at an equal share of LEVEL (Bonferroni). For some
+configurations, d2l's trainings end long before the protocol does: later errors are not detected there, nor may a wrong
+learning rate be if the bands include the perplexity of letter frequencies. ``counts_in_words`` names both.
 
 Half and twice the right learning rate, one seed each, were detected within 20 epochs for GRU and LSTM 1x8 and 1x32 and
-GRU 2x32; not within 40 for LSTM 2x32, whose seeds differ much; for GRU 2x128 in its 8 epochs only twice the rate,
-barely; for GRU 8x32 in its 6 epochs not even that.
+GRU 2x32; not within 40 for LSTM 2x32, whose seeds differ much; for GRU 2x128, in its 8 epochs, only twice the rate,
+and barely; for GRU 8x32, in its 6 epochs, neither.
 """
 
 import csv
@@ -29,9 +29,9 @@ from pipeline.report.table import DATA, report_table
 
 LEVEL = 0.001  # probability that a faithful training leaves the bands of a curve by chance
 
-EPOCHS = (5, 10, 20, 50)  # compared in addition to the last epoch that all have
+EPOCHS = (5, 10, 20, 50)  # epochs compared in addition to the last one that all curves have
 
-SMALLEST_SPREAD = 0.002  # of the logarithm: other hardware rounds differently
+SMALLEST_SPREAD = 0.002  # standard deviation of the logarithm, at least: other hardware rounds differently
 
 KNOWN_ERRORS = {"gru-torch-1x128": "gru-scratch-1x32"}  # id -> the shape that the report's Figure 15 shows instead
 
@@ -44,8 +44,8 @@ CheckKind = Literal["printed", "trained", "train", "val"]  # a printed size, the
 class Check:
     """A checked figure of a configuration; ``is_met`` is None without a reference, ``said`` explains the result.
 
-    For a perplexity, ``epochs`` are the compared ones and ``planned`` is the length of the training; ``is_blind`` if
-    letter frequencies alone would be within every band.
+    For a perplexity, ``epochs`` are those compared, ``planned`` is the number of epochs of the training, and
+    ``is_blind`` says that letter frequencies alone would be within every band.
     """
 
     name: str
@@ -81,16 +81,21 @@ def d2l_curves() -> Mapping[str, Mapping[Split, Sequence[Sequence[float]]]]:
 
 
 def compared_epochs(curves: Sequence[Sequence[float]], epochs: int) -> tuple[int, ...]:
-    """The epochs after which a training of ``epochs`` is compared: some early ones, and the last that all have.
+    """The epochs after which a training of ``epochs`` is compared: EPOCHS, and the last one that all curves have.
 
-    Empty with fewer than two curves, which make no band.
+    Empty with fewer than two curves, as a band needs two.
     """
     last = min(epochs, *map(len, curves)) if len(curves) > 1 else 0
     return (*(epoch for epoch in EPOCHS if epoch < last), last) if last else ()
 
 
 def band(curves: Sequence[Sequence[float]], epoch: int, level: float = LEVEL) -> Band:
-    """Prediction interval of probability 1 - level for one more curve after the epoch; needs two curves that long."""
+    """The prediction interval of probability 1 - level for one more curve after the epoch (counted from 1).
+
+    exp(mean +- t(1 - level / 2, n - 1) * deviation * sqrt(1 + 1 / n)), mean and deviation of the logarithms of n curves
+
+    At least two curves must have the epoch.
+    """
     logs = [log(curve[epoch - 1]) for curve in curves]
     count = len(logs)
     spread = max(stdev(logs), SMALLEST_SPREAD) * sqrt(1 + 1 / count)
@@ -110,7 +115,7 @@ def checks(reproduction: Reproduction) -> tuple[Check, ...]:
 
 
 def refusal(made: Sequence[Check], left_out: Sequence[str] = ()) -> str:
-    """The error message of --check; "" if it is met. ``left_out`` names trainings that failed."""
+    """The error message of --check; "" if all checks are met. ``left_out`` names trainings that failed."""
     failed = [check.said for check in made if check.is_met is False]
     message = [f"--check is not met by {len(failed)} of {len(made)} figures: {'; '.join(failed)}"] if failed else []
     if left_out:
@@ -119,7 +124,7 @@ def refusal(made: Sequence[Check], left_out: Sequence[str] = ()) -> str:
 
 
 def counts_in_words(made: Sequence[Check]) -> list[str]:
-    """Summarise how many figures pass, and up to which epochs perplexities are compared."""
+    """Sentences on how many figures pass, and up to which epochs perplexities are compared."""
     met, failed = (sum(check.is_met is outcome for check in made) for outcome in (True, False))
     left = len(made) - met - failed
     more = f" {left} more: a known error of the report, or nothing of d2l's to compare with." if left else ""
@@ -163,7 +168,7 @@ def _reach(made: Sequence[Check]) -> str:
 
 
 def _complexity_checks(reproduction: Reproduction, configuration: Configuration) -> list[Check]:
-    """Compare measured parameters and MACs with the printed ones, to the last printed digit."""
+    """Compare measured parameters and MACs with the printed ones, within half of the last printed digit."""
     reported, cost = configuration.reported, configuration.complexity
     mmac = "" if reported.mmac is None else f"{reported.mmac:.10g}"
     compared: list[tuple[str, str, str, Callable[[Complexity], bool | None]]] = [
@@ -175,7 +180,8 @@ def _complexity_checks(reproduction: Reproduction, configuration: Configuration)
         ),
         ("MMac", f"{cost.report_macs / 1e6:.2f}", mmac, lambda cost: reported.agrees_on_macs(cost.report_macs)),
     ]
-    is_own = reproduction.table.digest == report_table().digest  # ids of another table name unknown shapes
+    # in another table, the ids of KNOWN_ERRORS may name other shapes
+    is_own = reproduction.table.digest == report_table().digest
     others = {other.id: other.complexity for other in reproduction.configurations if is_own}
     made = []
     for name, now, then, agrees in compared:
@@ -192,7 +198,7 @@ def _complexity_checks(reproduction: Reproduction, configuration: Configuration)
 
 
 def shape_parameters(configuration: Configuration) -> int:
-    """Trained parameters, output layer included; the book's equations have one bias per gate, torch.nn's two."""
+    """The number of trained parameters, output layer included: one bias per gate from scratch, two in torch.nn."""
     reported, size = configuration.reported, configuration.complexity.parameters
     if reported.implementation == "torch":
         return size
@@ -200,7 +206,7 @@ def shape_parameters(configuration: Configuration) -> int:
 
 
 def _size_check(configuration: Configuration, run: RecordedTraining) -> list[Check]:
-    """Compare the trained parameter count with the shape's; no check for an unfinished training."""
+    """Compare the number of trained parameters with that of the shape; no check for an unfinished training."""
     if run.trained_parameters is None:
         return []
     expected = shape_parameters(configuration)
@@ -214,9 +220,8 @@ def _size_check(configuration: Configuration, run: RecordedTraining) -> list[Che
 def _perplexity_check(
     reproduction: Reproduction, configuration: Configuration, run: RecordedTraining, split: Split
 ) -> Check:
-    """Compare a training's curve with the bands of its shape, whatever its id."""
-    reported, name = configuration.reported, f"{configuration.id} seed {run.seed} {split}"
-    shape = f"{reported.cell}-{reported.implementation}-{reported.num_layers}x{reported.hidden_size}"
+    """Compare a training's curve with the bands of its shape; the id of the configuration does not matter."""
+    name, shape = f"{configuration.id} seed {run.seed} {split}", configuration.reported.shape_id
     curves = d2l_curves()[shape][split] if shape in d2l_curves() else []
     kind = "training" if split == "train" else "validation"
     epochs = compared_epochs(curves, run.epochs)

@@ -1,7 +1,7 @@
-"""The report's errors: as reported, as found in the recorded runs, and what we conclude instead.
+"""Correct the report's errors: what it reports, what the recorded runs show, and what we conclude instead.
 
-All numbers come from the record, the table, the statements or the formulas of models.complexity. Sizes, times and
-captions follow from the report itself; what depends on trainings is left open without them.
+All numbers are from the record, the table, the statements or the formulas of models.complexity. Corrections of sizes,
+times and captions follow from the report itself; those that need trainings are open without them.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,14 +34,14 @@ DEEP_GRU, DEEP_LSTM = "gru-torch-2x32", "lstm-torch-2x32"
 
 EIGHT = ("gru-torch-8x32", "lstm-torch-8x32")
 
-LATER = 0.05  # relative loss from the best to the last epoch from which it matters which one is quoted
+LATER = 0.05  # the last epoch's perplexity matters if it is above the best by more than this share
 
-Parts = tuple[str, str, str]  # reported, found, instead
+Parts = tuple[str, str, str]  # texts of a Correction: reported, found, instead
 
 
 @dataclass(frozen=True)
 class Correction:
-    """An error of the report: as reported, as found (with recorded figures), and our conclusion instead."""
+    """An error of the report: what is reported, what our runs show, and what we conclude instead."""
 
     number: int
     title: str
@@ -51,7 +51,7 @@ class Correction:
 
 
 def corrections(evidence: Evidence) -> tuple[Correction, ...]:
-    """The report's groups of errors, corrected; empty for another table or other statements."""
+    """The corrections, numbered; empty for another table or other statements."""
     if not evidence.is_of_the_report:
         return ()
     return tuple(
@@ -60,12 +60,13 @@ def corrections(evidence: Evidence) -> tuple[Correction, ...]:
 
 
 def _wrong(evidence: Evidence, kind: str) -> list[Verdict]:
-    """The verdicts on statements of a kind that are not reproduced."""
+    """The verdicts of a kind by which a statement is not reproduced."""
     verdicts = (evidence.verdict(id) for id, statement in evidence.statements.items() if statement.kind == kind)
     return [verdict for verdict in verdicts if verdict.word == FAILS]
 
 
 def _because(verdicts: Sequence[Verdict]) -> str:
+    """The reasons of the verdicts, each once."""
     return " ".join(dict.fromkeys(verdict.because for verdict in verdicts))
 
 
@@ -145,7 +146,7 @@ def _slightly_better(evidence: Evidence) -> Parts:
         if statement.relation == "slightly-shorter" and "torch" in id
     ]
     longer = [verdict.statement.configurations for verdict in called if verdict.word == FAILS]
-    told = [
+    compared = [
         f"{seconds(evidence.row(one)):g} s of {one} against {seconds(evidence.row(other)):g} s of {other}"
         for one, other in longer
     ]
@@ -153,7 +154,7 @@ def _slightly_better(evidence: Evidence) -> Parts:
     return (
         f"The times of {listed(list(firsts))} are called slightly better than those of the deep GRUs before them.",
         f"By its own numbers {len(longer)} of {len(called)} such comparisons go the wrong way round: "
-        f"{'; '.join(told)}.",
+        f"{'; '.join(compared)}.",
         "More seconds are worse, not better; and from one run each a difference of a few per cent shows neither.",
     )
 
@@ -286,7 +287,7 @@ def _n_grams(evidence: Evidence) -> Parts:
 
 
 def _against(evidence: Evidence, reading: Reading, *orders: int) -> str:
-    """The perplexity of the LSTM by our recipe on the report's characters, compared with n-grams where it can be."""
+    """The LSTM's perplexity by our recipe on the report's characters, with its comparisons if costs are recorded."""
     compared = [same_text_against_counting(evidence.reproduction, LSTM, reading, order) for order in orders]
     runs = same_text(evidence, LSTM)
     perplexity = estimate([run.best_val if reading == "val" else run.windowed or 0.0 for run in runs]).mean
@@ -306,8 +307,8 @@ def _letter_for_letter(evidence: Evidence) -> Parts:
         for id, samples in shown.items()
     }
     best_first = sorted((id for id in equal if equal[id]), key=lambda id: -equal[id])
-    told = [f"{equal[id]} of {len(shown[id])} of {id}" for id in best_first]
-    found = f"By the book's protocol, texts are equal to the report's letter for letter: {listed(told) or 'none'}."
+    counts = [f"{equal[id]} of {len(shown[id])} of {id}" for id in best_first]
+    found = f"By the book's protocol, texts are equal to the report's letter for letter: {listed(counts) or 'none'}."
     started = [row for row in rows if evidence.values(row.id, FIRST_HALF)]
     if starts := [evidence.mean(row.id, FIRST_HALF).mean for row in started]:
         said = sorted(row.perplexity_start or 0 for row in started)

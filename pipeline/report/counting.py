@@ -1,10 +1,11 @@
-"""Networks against counting: letter frequencies, and n-grams on the same characters.
+"""Compare networks with counting: with letter frequencies, and with n-grams of the same characters.
 
-A network has learnt more than the letters' frequencies below LEARNT of their perplexity, each text by its own: training
-perplexity against those of the training text, validation against those of the validation text. Against n-grams, the
-sampling error of the text stands beside that of the seeds: a bootstrap draws the differences of the mean costs of
-blocks of about 50 characters (or 50 windows), two neighbours at a time, as they depend on each other. With one, four or
-eight at a time the intervals hardly change.
+A network has learnt more than letter frequencies if its perplexity is below LEARNT times theirs on the same split:
+training perplexity is compared with the letter frequencies on the training text, validation perplexity with those on
+the validation text. Comparisons with n-grams have an interval for the sampling error of the text beside the one for the
+seeds, from a block bootstrap: it draws the differences of mean costs of blocks of about 50 characters (or 50 windows),
+two neighbouring blocks at a time, as they depend on each other. With one, four or eight at a time, the intervals hardly
+change.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +23,7 @@ from pipeline.support.wording import counted, span
 
 Reading = Literal["val", "windowed", "test", "stream_test"]  # keys of TextFacts.block_costs
 
-LEARNT = 0.9  # of the perplexity of letter frequencies
+LEARNT = 0.9  # share of the perplexity of letter frequencies
 
 BASELINE_ORDER = 4  # order of the n-gram that a network has to beat
 
@@ -33,9 +34,9 @@ WORDS: Mapping[Side, str] = {"ahead": "ahead of", "behind": "behind", "open": "l
 
 @dataclass(frozen=True)
 class AgainstCounting:
-    """A network, by its mean over seeds, and the n-gram of one order on the same characters.
+    """A network, by its mean over seeds, compared with the n-gram of one order on the same characters.
 
-    ``comparison`` is of their costs in nats; "open" is neither ahead nor behind.
+    ``bar`` is the perplexity of the n-gram; ``comparison`` is of costs in nats per character.
     """
 
     perplexity: float
@@ -58,9 +59,9 @@ class AgainstCounting:
 def against_counting(
     runs: Sequence[RecordedTraining], text: TextFacts, reading: Reading, order: int, spread: Spread | None = None
 ) -> AgainstCounting | None:
-    """Compare the trainings of a configuration with an n-gram; None where the record lacks the costs of either.
+    """Compare the trainings of a configuration with an n-gram; None if the record lacks the costs of either.
 
-    ``spread`` is that of the mean cost of one seed, ``seed_spread``.
+    ``spread`` is the result of ``seed_spread``; by default, it is estimated from these trainings.
     """
     ours, bar = _costs(runs, reading), text.block_costs.get(reading, {}).get(order)
     if not ours or bar is None:
@@ -70,13 +71,14 @@ def against_counting(
 
 
 def seed_spread(groups: Iterable[Sequence[RecordedTraining]], reading: Reading) -> Spread | None:
-    """The standard deviation of a seed's mean cost, pooled over configurations; None where none has two seeds."""
+    """The standard deviation over seeds of the mean cost, pooled over configurations; None if none has two seeds."""
     means = [np.mean(costs, axis=1) for runs in groups if (costs := _costs(runs, reading))]
     spread = pooled_spread(means)
     return None if spread.deviation is None else spread
 
 
 def _costs(runs: Sequence[RecordedTraining], reading: Reading) -> list[tuple[float, ...]]:
+    """The mean costs of blocks, of each training that has them."""
     of_network = "test" if reading == "stream_test" else reading
     return [run.block_costs[of_network] for run in runs if of_network in run.block_costs]
 
@@ -84,7 +86,7 @@ def _costs(runs: Sequence[RecordedTraining], reading: Reading) -> list[tuple[flo
 def same_text_against_counting(
     reproduction: Reproduction, id: str, reading: Reading, order: int
 ) -> AgainstCounting | None:
-    """Compare a shape trained by our recipe on the report's characters with an n-gram fitted on the same."""
+    """Compare a shape trained by our recipe on the report's characters with an n-gram fitted on them."""
     spread = seed_spread((_whole(each.same_text) for each in _shapes(reproduction)), reading)
     return against_counting(_whole(reproduction[id].same_text), reproduction.text, reading, order, spread)
 
@@ -94,14 +96,14 @@ def _whole(runs: Sequence[RecordedTraining]) -> tuple[RecordedTraining, ...]:
 
 
 def _shapes(reproduction: Reproduction) -> list[Configuration]:
-    """One configuration of each shape: those of one shape share the trainings by our recipe."""
+    """One configuration of each shape, as configurations of a shape share the trainings by our recipe."""
     return list({each.shape: each for each in reproduction.configurations}.values())
 
 
 def best_stream(reproduction: Reproduction) -> tuple[Configuration, AgainstCounting] | None:
-    """The best shape on validation by the preset stream, compared on the test text with the n-gram of its own text.
+    """The shape with the best validation perplexity by the preset stream, compared with the n-gram of that text.
 
-    None where the record lacks what that needs.
+    The comparison is on the test text. None if no shape was trained by the preset, or the record lacks costs.
     """
     trained = [each for each in _shapes(reproduction) if _whole(each.stream)]
     best = min(trained, key=lambda each: min(run.best_val for run in _whole(each.stream)), default=None)
@@ -115,7 +117,7 @@ def best_stream(reproduction: Reproduction) -> tuple[Configuration, AgainstCount
 
 
 class Finding(NamedTuple):
-    """Whether something holds, and a sentence with the numbers that say so."""
+    """Whether something holds, and a sentence with the numbers that decide it."""
 
     word: Word
     because: str
@@ -130,7 +132,7 @@ def learnt(evidence: Evidence, id: str) -> Finding:
 def learnt_to_fit(evidence: Evidence, id: str) -> Finding:
     """Whether a configuration fits its training text better than letter frequencies do.
 
-    If not, its optimisation failed: that is no overfitting.
+    If it does not, its optimisation failed, and it does not overfit.
     """
     text = "In training {id} ends at {mean}, where the letters' frequencies of the training text give {bar}."
     return _below(evidence, id, LAST_TRAIN, evidence.reproduction.text.train_unigram, text)
@@ -147,7 +149,10 @@ def _below(evidence: Evidence, id: str, measure: Measure, baseline: float | None
 
 
 def own_recipe_learnt(evidence: Evidence, id: str) -> Finding:
-    """Whether the shape learns more than letter frequencies by our recipe: on the report's characters, else on more."""
+    """Whether the shape learns more than letter frequencies by our recipe.
+
+    It is judged on the report's characters or, if it was not trained on them, on nine tenths of the text.
+    """
     runs, bar, where = same_text(evidence, id), evidence.reproduction.text.unigram, "the same characters"
     if not runs:
         runs = () if evidence.reproduction.quick else _whole(evidence.reproduction[id].stream)
@@ -165,7 +170,7 @@ def own_recipe_learnt(evidence: Evidence, id: str) -> Finding:
 
 
 def same_text(evidence: Evidence, id: str) -> tuple[RecordedTraining, ...]:
-    """The complete trainings of the shape by our recipe on the report's characters; none in a quick reproduction."""
+    """Our recipe's complete trainings of the shape on the report's characters; none in a quick reproduction."""
     runs = () if evidence.reproduction.quick else _whole(evidence.reproduction[id].same_text)
     return tuple(run for run in runs if run.windowed is not None)
 
@@ -173,15 +178,15 @@ def same_text(evidence: Evidence, id: str) -> tuple[RecordedTraining, ...]:
 def better_than_counting(evidence: Evidence, ids: Sequence[str]) -> list[str]:
     """The trained configurations with a lower perplexity than the 4-gram; empty for a text without that n-gram.
 
-    Both are pooled over all characters, each window of 32 without earlier context. A network's is the mean over seeds
-    at the epoch of the best validation perplexity.
+    Both perplexities are pooled over all characters, with each window of 32 read without earlier context. A network's
+    is the mean over seeds, at the epoch of the best validation perplexity.
     """
     bar = evidence.reproduction.text.windowed.get(BASELINE_ORDER, 0.0)
     return [id for id in ids if evidence.mean(id, BEST_POOLED).mean < bar]
 
 
 def course(evidence: Evidence, id: str) -> str:
-    """A sentence on a trained configuration's best and last epoch."""
+    """A sentence on the last and the best epoch of a trained configuration."""
     best = span([run.best_epoch for run in evidence.trainings(id)])
     train, val, lowest = (evidence.mean(id, measure) for measure in (LAST_TRAIN, LAST_VAL, BEST_VAL))
     return (

@@ -1,6 +1,6 @@
-"""Three errors of the report, each explained in a self-contained paragraph.
+"""Explain three errors of the report, each in a self-contained paragraph.
 
-All numbers come from the record, the table or the formulas of models.complexity, and the sentences depend on them.
+All numbers are from the record, the table or the formulas of models.complexity, and the sentences depend on them.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,14 +21,14 @@ EIGHT_LAYERS = "gru-torch-8x32"
 
 @dataclass(frozen=True)
 class Explanation:
-    """A paragraph for students on an error of the report."""
+    """A paragraph that explains an error of the report to students."""
 
     title: str
     text: str
 
 
 def explanations(evidence: Evidence) -> tuple[Explanation, ...]:
-    """A paragraph for each of three errors; empty for another table or other statements."""
+    """The paragraphs; empty for another table or other statements."""
     if not evidence.is_of_the_report:
         return ()
     return tuple(Explanation(title, " ".join(write(evidence))) for title, write in EXPLANATIONS.items())

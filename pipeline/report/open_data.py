@@ -1,10 +1,10 @@
-"""The open data of a reproduction: a CSV file with every epoch, and a result with the values of every seed.
+"""The open data of a reproduction: a CSV file with every epoch, and a JSON object with the values of every seed.
 
-Both have the trainings of four roles: "report" by the report's protocol, "stream" and "same-text" of the same shape by
-this project's own recipe (on nine tenths of the text, and on the protocol's characters), and in the result "d2l", the
-recorded seeds of d2l's own trainings, whose curves are data/d2l_curves.csv. A shape that several configurations share
-has its trainings of the roles "stream" and "same-text" under each of them. Perplexities are per character, and of the
-role's own split: only those of one role, split and average can be compared.
+Trainings have one of four roles: "report", by the report's protocol; "stream" and "same-text", of the same shape by
+this project's recipe (on nine tenths of the text, and on the protocol's characters); and, in the JSON object only,
+"d2l", the recorded trainings by d2l itself, whose curves are in data/d2l_curves.csv. If several configurations share a
+shape, its "stream" and "same-text" trainings are listed under each of them. Perplexities are per character on the split
+of the role: only those of the same role, split and average can be compared.
 """
 
 import csv
@@ -19,7 +19,7 @@ from pipeline.report.reproduction import Configuration, Curve, RecordedTraining,
 from pipeline.report.statements.evidence import d2l_trainings
 from pipeline.report.statements.verdicts import IN_PART, Verdict, tally, tally_by_basis, words_counted
 
-CURVES: Mapping[Curve, str] = {  # curve -> column: the split and the average
+CURVES: Mapping[Curve, str] = {  # curve -> column, which names the split and the average
     "train": "train_book",
     "val": "val_book",
     "train_pooled": "train_pooled",
@@ -30,15 +30,15 @@ COLUMNS = ("configuration", "role", "seed", "epoch", *CURVES.values(), "train_fi
 
 
 def trainings_by_role(configuration: Configuration) -> dict[str, tuple[RecordedTraining, ...]]:
-    """Our trainings of a configuration and its shape, complete or not."""
+    """Our trainings of a configuration and its shape by role, complete or not."""
     return {"report": configuration.runs, "stream": configuration.stream, "same-text": configuration.same_text}
 
 
 def epochs_csv(reproduction: Reproduction) -> str:
     """One row for each configuration, role, seed and epoch, with six significant digits.
 
-    ``seconds`` are those since the start of the training; ``train_first_half_book`` is that of the first half of the
-    first epoch, and stands in its row.
+    ``seconds`` are since the start of the training. ``train_first_half_book`` is the training perplexity over the first
+    half of the first epoch, in the row of that epoch.
     """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -51,6 +51,7 @@ def epochs_csv(reproduction: Reproduction) -> str:
 
 
 def _epochs(run: RecordedTraining) -> Iterator[tuple[Any, ...]]:
+    """The cells of each epoch, from the column "epoch" on."""
     for epoch in range(1, run.epochs + 1):
         perplexities = (getattr(run, curve)[epoch - 1] for curve in CURVES)
         first_half = run.first_half if epoch == 1 else None
@@ -89,7 +90,7 @@ def _verdict(verdict: Verdict) -> dict[str, str]:
 
 
 def _configuration(configuration: Configuration) -> dict[str, Any]:
-    """The means of one configuration over its seeds, None for figures without a training, and its trainings."""
+    """The means of a configuration over its seeds, None without a training, and its trainings by role."""
     best = _finite(configuration.mean_best_val) if configuration.furthest else None
     roles = {**trainings_by_role(configuration), "d2l": d2l_trainings(configuration.reported)}
     return {
@@ -108,7 +109,7 @@ def _configuration(configuration: Configuration) -> dict[str, Any]:
 
 
 def _training(role: str, run: RecordedTraining) -> dict[str, Any]:
-    """One training: its first, best (by validation, as the book averages) and last epoch, and what its end has."""
+    """A training: its first, best (by validation, book average) and last epoch, and the values known at its end."""
     return {
         "role": role,
         "seed": run.seed,
@@ -132,5 +133,5 @@ def _after(run: RecordedTraining, epoch: int) -> dict[str, float | None]:
 
 
 def _finite(value: float) -> float | None:
-    """None for infinity, which JSON can't say."""
+    """Replace infinity, which JSON lacks, by None."""
     return value if isfinite(value) else None

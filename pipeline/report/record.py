@@ -1,4 +1,4 @@
-"""Read a reproduction back from its recorded runs; needs neither the text nor the models."""
+"""Read a reproduction from its recorded runs; needs neither the text nor the models."""
 
 import shlex
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ STATEMENTS_FILE = "statements.json"  # the rows of --statements; older records l
 
 LATEST = "latest."  # prefix of the tags that hold the options of the last command
 
-OPTIONS = {  # options that decide what is trained -> default
+OPTIONS = {  # options that decide what is trained or compared, with their defaults
     "only": "*",
     "epochs": "None",
     "seeds": "1",
@@ -59,7 +59,7 @@ def shape_of(model: Mapping[str, Any]) -> Shape:
 
 
 def by_key(trainings: Iterable[NestedTraining]) -> dict[Key, NestedTraining]:
-    """Index trainings by role, shape and seed; of duplicates keep the one with most epochs, then the latest."""
+    """Index trainings by role, shape and seed; of duplicates, keep the latest of those with the most epochs."""
     furthest: dict[Key, NestedTraining] = {}
     for training in trainings:
         if not (configuration := training.configuration):
@@ -79,7 +79,7 @@ def epochs_of(training: NestedTraining) -> int:
 def recorded_commands(run_id: str) -> tuple[list[dict[str, Any]], bool]:
     """The options of each distinct command of a reproduction, in order, and whether the list is complete.
 
-    For a record made before commands were kept, only the first and the last are known.
+    Records of earlier versions have the first and the last command only.
     """
     if kept := records.read_json(run_id, COMMANDS_FILE):
         return kept["commands"], kept["are_all"]
@@ -93,7 +93,7 @@ def recorded_commands(run_id: str) -> tuple[list[dict[str, Any]], bool]:
 
 
 def command_of(options: Mapping[str, Any], stage: str = STAGE) -> str:
-    """The shell command for these options (typed values or strings); files by name only, without their folder."""
+    """The shell command for these options (typed values or strings), with files by name, without their folder."""
     words = ["mlflow", "run", ".", "--env-manager", "local", "-e", stage]
     for name, default in OPTIONS.items():
         value = str(options.get(name, default))
@@ -107,10 +107,10 @@ def command_of(options: Mapping[str, Any], stage: str = STAGE) -> str:
 
 
 def recorded_reproduction(run_id: str, against: Table | None = None) -> Reproduction:
-    """Read a reproduction from its runs, compared with ``against`` or with the table it was made for.
+    """Read a reproduction from its runs, compared with ``against`` or with the table that it was made for.
 
-    Its statements are those recorded with that table, else those that follow from it.
-    InputError if the run is no reproduction, or has not recorded its table and text facts yet.
+    Its statements are those recorded with that table or, by default, those that the table makes by itself. Raises
+    InputError if the run is not a reproduction, or has not recorded its table and text facts yet.
     """
     run = records.run_of(run_id)
     tags = records.tags_of(run)
@@ -187,7 +187,7 @@ def _configuration(row: Reported, trainings: Mapping[Key, NestedTraining], vocab
 
 
 def _training(training: NestedTraining) -> RecordedTraining:
-    """Convert a nested run; without a planned number of epochs, a training that finished by itself is complete."""
+    """Convert a nested run; if the number of epochs was not planned, a training that finished by itself is complete."""
     curves = {name: training.curves[metric] for name, metric in CURVE_METRICS.items()}
     pooled = {f"{name}_pooled": curves[f"{name}_pooled"] or curves[name] for name in ("train", "val")}
     epochs, stopped = len(curves["val"]), training.tags.get("stopped", "")
@@ -195,7 +195,7 @@ def _training(training: NestedTraining) -> RecordedTraining:
     if epochs_planned is None:
         ended = training.status == "FINISHED" and not stopped.startswith(STOPPED_BY_TIME)
         epochs_planned = epochs if ended else epochs + 1
-    epochs_planned = max(epochs, epochs_planned)  # --epochs may ask for more than the protocol
+    epochs_planned = max(epochs, epochs_planned)  # a later --epochs may have extended it
     seconds, first_half = training.curves[SECONDS_METRIC], training.curves[FIRST_HALF_METRIC]
     costs = records.read_json(training.run_id, records.COSTS_FILE) if training.result else {}
     return RecordedTraining(
@@ -205,7 +205,7 @@ def _training(training: NestedTraining) -> RecordedTraining:
         epochs_planned=epochs_planned,
         **{**curves, **pooled},
         train_seconds=seconds[-1] if seconds else 0.0,
-        first_half=first_half[0] if len(first_half) == epochs else None,  # an older version may have begun it
+        first_half=first_half[0] if len(first_half) == epochs else None,  # else an older version began it
         seconds=tuple(seconds) if len(seconds) == epochs else (),
         test_perplexity=training.result.get("test_perplexity"),
         windowed=training.result.get("val_perplexity_windowed"),

@@ -1,6 +1,6 @@
 """Data classes for a reproduction: configurations with their recorded trainings, and facts of the text.
 
-Verdicts, pages and figures are functions of these; ``record`` fills them from recorded runs alone.
+Verdicts, pages and figures are functions of these; ``record`` reads them from recorded runs.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from pipeline.support.statistics import estimate
 
 Curve = Literal["train", "val", "train_pooled", "val_pooled"]
 
-LOWEST_COMPARED = 4  # the lowest order of the n-grams that networks are compared with character by character
+LOWEST_COMPARED = 4  # lowest order of the n-grams whose costs are recorded by block, to compare networks with
 
 PromptSplit = Literal["training", "validation", "neither"]
 
@@ -24,15 +24,15 @@ PromptSplit = Literal["training", "validation", "neither"]
 class RecordedTraining:
     """One training of a configuration, complete or not; curves are perplexities per character after each epoch.
 
-    ``train`` and ``val`` are averaged as the book does it (mean over batches of exp of the batch's loss), ``train`` on
-    weights that still change; ``train_pooled`` and ``val_pooled`` are exp of the mean cross-entropy. With the stream
-    preset the pairs are equal. ``first_half`` is the book's average of the first half of the first epoch's batches,
-    the first point that the book draws; None in older records. ``test_perplexity`` is that of the last 5 % of the text,
-    at the best epoch, and ``windowed`` that of the report's validation windows, pooled. ``block_costs`` are mean costs
-    in nats of consecutive blocks of held-out text at the best epoch, by text: "val", "test" (with context) and
-    "windowed". ``texts`` (prompt, text including the prompt) are decoded greedily with the weights after the last
-    epoch. ``seconds`` are those of training, from its start to the end of each epoch, and ``train_seconds`` the last of
-    them. Fields known only at the end are None or empty before it.
+    ``train`` and ``val`` are averaged as in the book (mean over batches of exp of the batch's loss), ``train`` while
+    the weights change; ``train_pooled`` and ``val_pooled`` are exp of the mean cross-entropy. With the stream preset,
+    both averages are equal. ``first_half`` is the book's average over the first half of the first epoch's batches, the
+    first point that the book draws; None in older records. ``test_perplexity`` is on the last 5 % of the text and
+    ``windowed`` on the report's validation windows, pooled, both at the best epoch. ``block_costs`` are mean costs in
+    nats per character of consecutive blocks of held-out text at the best epoch, by reading: "val" and "test" (with
+    context) and "windowed". ``texts`` (prompt, text including the prompt) are generated greedily with the weights after
+    the last epoch. ``seconds`` are from the start of training to the end of each epoch, and ``train_seconds`` is the
+    last of them. Fields known only at the end are None or empty before it.
     """
 
     run_id: str
@@ -99,11 +99,11 @@ class RecordedTraining:
 
 @dataclass(frozen=True)
 class Configuration:
-    """A reported configuration and its trainings: by the report's protocol, and its shape by our own recipe.
+    """A reported configuration with its trainings by the report's protocol, and those of its shape by our recipe.
 
-    ``stream`` are by the preset stream, on nine tenths of the text; ``same_text`` by the preset report-text, on the
-    characters that the report's protocol trains on, and validated on those that it validates on.
-    ``complexity`` is measured by ptflops; its report_parameters and report_macs are in the report's convention.
+    ``runs`` are by the report's protocol, ``stream`` by the preset stream on nine tenths of the text, ``same_text`` by
+    the preset report-text on the training and validation characters of the report's protocol. ``complexity`` is
+    measured by ptflops; its report_parameters and report_macs are in the report's convention.
     """
 
     reported: Reported
@@ -118,14 +118,14 @@ class Configuration:
 
     @property
     def shape(self) -> str:
-        """Cell, layers and hidden size: gru-2x32."""
+        """Cell, layers and hidden size, such as gru-2x32."""
         reported = self.reported
         model = ModelConfig(cell=reported.cell, num_layers=reported.num_layers, hidden_size=reported.hidden_size)
         return model.shape
 
     @property
     def label(self) -> str:
-        """The name in sentences, tables and figures: GRU scratch 1x32."""
+        """The name in sentences, tables and figures, such as GRU scratch 1x32."""
         return self.reported.label
 
     @property
@@ -135,13 +135,13 @@ class Configuration:
 
     @property
     def furthest(self) -> tuple[RecordedTraining, ...]:
-        """The trainings to show: the complete ones, else those with most epochs; empty before the first epoch."""
+        """The trainings to show: the complete ones, else those with the most epochs; empty before the first epoch."""
         most = max((run.epochs for run in self.runs), default=0)
         return self.whole or tuple(run for run in self.runs if run.epochs == most > 0)
 
     @property
     def progress(self) -> str:
-        """Progress in words: "not run", "12 of 50 epochs", "2 of 3 seeds"; empty if complete."""
+        """Format as "not run", "12 of 50 epochs" or "2 of 3 seeds"; "" if complete."""
         if not self.runs:
             return "not run"
         if not self.whole:
@@ -151,12 +151,12 @@ class Configuration:
 
     @property
     def stopped(self) -> str:
-        """What cut the longest training short, such as "--max-seconds 150"; empty if nothing did."""
+        """What stopped the longest training early, such as "--max-seconds 150"; "" if nothing did."""
         return "" if self.whole or not self.runs else max(self.runs, key=lambda run: run.epochs).stopped
 
     @property
     def state(self) -> str:
-        """``progress`` and what stopped it."""
+        """``progress``, and what stopped the longest training early."""
         return f"{self.progress}, stopped by {self.stopped}" if self.stopped else self.progress
 
     @property
@@ -182,20 +182,24 @@ class PromptInText:
 
 @dataclass(frozen=True)
 class TextFacts:
-    """Facts of the text that verdicts need: n-gram perplexities and the places of the prompts.
+    """Facts of the text that verdicts need: perplexities per character of n-grams, and the places of the prompts.
 
-    ``val_perplexities`` are those of models fitted on the protocol's training characters, on its validation characters:
-    by order, 1 (letter frequencies) to 8 (Kneser-Ney). ``windowed`` are the same where each window of 32 characters
-    starts without context, by models of lower orders fitted on the same characters, and ``test_perplexities`` those on
-    the test text. ``test_perplexity`` is that of the n-gram of the stream preset's training text, of ``test_order``,
-    the best on its validation text, on the test text. ``train_unigram`` is the perplexity of the protocol's training
-    characters under their own letters' frequencies; ``stream_val_unigram`` and ``stream_test_unigram`` are those of the
-    stream preset's validation and test text under the frequencies of its training text. ``block_costs`` are the
-    n-grams' mean costs by text and order, of the blocks of ``RecordedTraining.block_costs``: "val", "windowed" and
-    "test", and "stream_test" of the stream preset's n-gram. ``words`` are the distinct words of the whole text, sorted.
+    N-grams fitted on the protocol's training characters, by order, 1 (letter frequencies) to 8 (Kneser-Ney):
+    ``val_perplexities`` are on the protocol's validation characters. ``windowed`` are on these characters too, where
+    each window of 32 starts without context and is first predicted by lower orders, fitted on the same characters.
+    ``test_perplexities`` are on the test text. ``train_unigram`` is that of letter frequencies on the training
+    characters themselves.
+
+    N-grams fitted on the stream preset's training text: ``test_perplexity`` is on the test text, for ``test_order``,
+    the best on the preset's validation text. ``stream_val_unigram`` and ``stream_test_unigram`` are those of letter
+    frequencies on the preset's validation and test text.
+
+    ``block_costs`` are mean costs in nats per character by reading and order, of the same blocks as in
+    ``RecordedTraining.block_costs``; the reading "stream_test" is that of the stream preset's n-gram. ``words`` are the
+    distinct words of the whole text, sorted.
 
     Older records lack ``block_costs``, ``test_perplexities`` and ``words``, their orders end at 6, and their windows
-    begin with the long model's own lower orders. The oldest lack the letters' frequencies that may be None.
+    start with lower orders of the long model. The oldest lack the fields that may be None.
     """
 
     corpus: str
@@ -215,26 +219,27 @@ class TextFacts:
 
     @property
     def best_order(self) -> int:
-        """The order that is the best on the validation characters."""
+        """The order with the lowest perplexity on the validation characters."""
         return min(self.val_perplexities, key=self.val_perplexities.__getitem__)
 
     @property
     def best_windowed_order(self) -> int:
-        """The order that is the best in windows of 32."""
+        """The order with the lowest perplexity in windows of 32."""
         return min(self.windowed, key=self.windowed.__getitem__)
 
     @property
     def unigram(self) -> float:
-        """The perplexity of letter frequencies."""
+        """The perplexity of letter frequencies on the validation characters."""
         return self.val_perplexities[1]
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A recorded reproduction. ``quick``: a few epochs of the small configurations only.
+    """A recorded reproduction.
 
-    ``commands`` are the distinct commands that made it, in order. ``commands_known`` is False for a record of an
-    earlier version, which kept only the first and the last command. ``statements`` are those to judge.
+    ``quick`` says that only the small configurations were trained, for a few epochs. ``commands`` are the distinct
+    commands that made it, in order; ``commands_known`` is False for a record of an earlier version, which has the first
+    and the last command only. ``statements`` are those to judge.
     """
 
     run_id: str

@@ -1,7 +1,7 @@
-"""The coursework report as data: its 17 configurations with every number it states.
+"""The coursework report as data: its 17 configurations with every number that it states.
 
-The table is data/reported.csv; what the report says about them is in ``statements``. Another table of the same columns
-(``report --against``) is read by the same rules.
+The table is data/reported.csv; what the report says about the configurations is in ``statements``. Other tables with
+the same columns (``report --against``) are read in the same way.
 """
 
 import csv
@@ -33,7 +33,7 @@ LARGEST_FILE, MOST_ROWS = 1_000_000, 1000  # limits of a table: bytes (samples a
 
 REQUIRED_COLUMNS = ("id", "implementation", "cell", "num_layers", "hidden_size")  # of every table
 
-SAMPLE = "sample_"  # followed by the prompt, a column of generated text
+SAMPLE = "sample_"  # prefix of a column of generated texts; the rest of its name is the prompt
 
 PRINTED = re.compile(r"(\d[\d,]*(?:\.\d+)?) ?([kKM]?)")
 
@@ -43,19 +43,18 @@ UNITS = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
 def rounds_to(number: float, printed: str, part: float = 0.5) -> bool:
     """Whether a number agrees with its printed form, within half (or another part) of the last digit."""
     decimals = len(printed.partition(".")[2])
-    return abs(number - float(printed)) <= part * 10.0**-decimals * (
-        1 + 1e-9
-    )  # tolerates float error at exactly a half
+    tolerance = part * 10.0**-decimals * (1 + 1e-9)  # allows for float error at exactly a half
+    return abs(number - float(printed)) <= tolerance
 
 
 @dataclass(frozen=True)
 class Reported:
     """A reported configuration and its numbers; None or "" where the report gives none.
 
-    Perplexities of the coursework report are read off prose, to one digit, and are of both curves. ``params`` is as
-    printed (20.22 k), ``mmac`` in millions of MACs for 1,024 characters without the output layer. ``split`` says which
-    curve the perplexities are of, ``epoch`` after which epoch the end was read (the last if None), ``seeds`` of how
-    many trainings it is the mean, and ``tolerance`` how far from it, in perplexity, still agrees.
+    Perplexities of the coursework report are taken from its prose, which gives one digit for both curves. ``params`` is
+    as printed (20.22 k), ``mmac`` is in millions of MACs for 1,024 characters without the output layer. ``split`` names
+    the curve of the perplexities, ``epoch`` is the epoch of ``perplexity_end`` (None for the last), ``seeds`` is the
+    number of trainings that it averages, and ``tolerance`` the largest difference in perplexity that still agrees.
     """
 
     id: str
@@ -79,9 +78,15 @@ class Reported:
 
     @property
     def label(self) -> str:
-        """The name in sentences, tables and figures: GRU scratch 1x32; an id that is not made of the shape is kept."""
-        made_of = (self.cell, self.implementation, f"{self.num_layers}x{self.hidden_size}")
-        return f"{self.cell.upper()} {' '.join(made_of[1:])}" if self.id == "-".join(made_of) else self.id
+        """The name in sentences, tables and figures, such as GRU scratch 1x32; the id unless it is ``shape_id``."""
+        if self.id != self.shape_id:
+            return self.id
+        return f"{self.cell.upper()} {self.implementation} {self.num_layers}x{self.hidden_size}"
+
+    @property
+    def shape_id(self) -> str:
+        """The id that the coursework report's table gives to the shape, such as gru-scratch-1x32."""
+        return f"{self.cell}-{self.implementation}-{self.num_layers}x{self.hidden_size}"
 
     @property
     def model(self) -> dict[str, str | int]:
@@ -107,14 +112,14 @@ class Reported:
 
 @dataclass(frozen=True)
 class Table:
-    """Reported configurations; ``digest`` identifies the table."""
+    """Reported configurations; ``digest`` is a hash of the table's text."""
 
     name: str
     digest: str
     rows: tuple[Reported, ...]
 
     def chosen(self, only: str) -> tuple[Reported, ...]:
-        """Select rows by comma-separated ids or globs; InputError for a pattern that matches none."""
+        """Select rows by comma-separated ids or globs. Raises InputError for a pattern that matches none."""
         patterns = [pattern.strip() for pattern in only.split(",") if pattern.strip()]
         for pattern in patterns or [""]:
             if not any(fnmatchcase(row.id, pattern) for row in self.rows):
@@ -130,7 +135,7 @@ def report_table() -> Table:
 
 
 def read_table(path: Path, name: str = "") -> Table:
-    """Read a table of reported numbers; InputError, naming line and column, if it is not a valid one."""
+    """Read a table of reported numbers. Raises InputError, naming line and column, for an invalid table."""
     text = read_small(path, "--against", LARGEST_FILE)
     reader = csv.DictReader(io.StringIO(text, newline=""))
     try:
@@ -156,8 +161,7 @@ def read_table(path: Path, name: str = "") -> Table:
 
 
 def _row(cells: Mapping[str, str]) -> Reported:
-    """Parse one row; ValueError, naming the column, for an invalid value."""
-
+    """Parse one row. Raises ValueError, naming the column, for an invalid value."""
     if (printed := cells.get("params_reported", "")) and not PRINTED.fullmatch(printed):
         raise ValueError(
             f"params_reported is {printed!r}; it must be a number such as 5952, 20.22 k or 1.3 M, or empty"
@@ -165,7 +169,7 @@ def _row(cells: Mapping[str, str]) -> Reported:
     if not cells["id"]:
         raise ValueError("id is empty; each row needs one of its own")
     model = ModelConfig(
-        implementation=cells["implementation"],  # type: ignore[arg-type]  # checked there
+        implementation=cells["implementation"],  # type: ignore[arg-type]  # checked by ModelConfig
         cell=cells["cell"],  # type: ignore[arg-type]
         num_layers=_count(cells, "num_layers"),
         hidden_size=_count(cells, "hidden_size"),
@@ -199,6 +203,7 @@ def _row(cells: Mapping[str, str]) -> Reported:
 
 
 def _number(cells: Mapping[str, str], column: str) -> float | None:
+    """Parse a positive number; None if the cell is empty. Raises ValueError for any other text."""
     if not (text := cells.get(column, "")):
         return None
     try:
@@ -211,6 +216,7 @@ def _number(cells: Mapping[str, str], column: str) -> float | None:
 
 
 def _count(cells: Mapping[str, str], column: str) -> int:
+    """Parse a whole number. Raises ValueError for any other text."""
     text = cells[column]
     if not text.isdecimal():
         raise ValueError(f"{column} is {text!r}; it must be a whole number")
@@ -218,12 +224,15 @@ def _count(cells: Mapping[str, str], column: str) -> int:
 
 
 def configurations_of(row: Reported, seed: int, precision: str = "fp32") -> tuple[ModelConfig, TrainConfig]:
-    """How to train a row by the report's protocol."""
+    """The configurations that train a row by the report's protocol."""
     return resolve({"preset": "report", **row.model, "seed": seed, "precision": precision})
 
 
 def own_configurations_of(
     row: Reported, preset: PresetName, seed: int, train_chars: int
 ) -> tuple[ModelConfig, TrainConfig]:
-    """How to train the shape of a row in torch.nn by a preset of our own, in a text of ``train_chars`` characters."""
+    """The configurations that train the shape of a row in torch.nn by another preset.
+
+    ``train_chars`` is the number of characters of the training text, on which defaults of the preset depend.
+    """
     return resolve({"preset": preset, **row.model, "implementation": "torch", "seed": seed}, train_chars)

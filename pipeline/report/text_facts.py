@@ -1,7 +1,7 @@
 """Compute the facts of a text that a reproduction records: n-gram perplexities and the places of prompts.
 
-A network of the report's protocol reads windows of 32 characters without earlier context; ``windowed`` perplexities
-are those of n-grams under the same restriction.
+A network of the report's protocol reads windows of 32 characters without earlier context; ``windowed`` perplexities are
+those of n-grams under the same restriction.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ Costs = NDArray[np.float64]
 
 
 def text_facts(corpus: Corpus) -> TextFacts:
-    """Compute the facts; the text must be long enough for the report's protocol."""
+    """Compute the facts of a text, which must be long enough for the report's protocol."""
     train, val = corpus.split("report", "train"), corpus.split("report", "val")
     symbols, stream = len(corpus.vocabulary), corpus.baselines("stream")
     longest, letters = KneserNey(train, symbols, max(BASELINE_ORDERS)), Unigram(train, symbols)
@@ -60,15 +60,15 @@ def text_facts(corpus: Corpus) -> TextFacts:
 
 
 def costs_of(model: KneserNey, ids: NDArray[np.integer]) -> Costs:
-    """Cost in nats (N - 1,) of each character of ids (N,) but the first, given those before it."""
+    """Cost in nats (N - 1,) of each character of ids (N,), except the first, given the characters before it."""
     return -log(2) * model.log2_probabilities(ids)[1:]
 
 
 def costs_of_windows(model: KneserNey, ids: NDArray[np.integer], length: int = WINDOW_LENGTH) -> Costs:
     """Mean cost in nats per character of each window of ``length`` characters at stride 1 in ids (N,).
 
-    Target t of a window (t = 1 ... length) has the t characters of the window before it as its context. Where these
-    are fewer than the model's order takes, the model is that of the lower order which was fitted on the same text.
+    Returns N - length values. Target t of a window (t = 1 ... length) is predicted from the t characters of the window
+    before it; if the model's order takes more, by the lower order fitted on the same text.
     """
     count = len(ids) - length
     by_context = [model.of_order(order).log2_probabilities(ids) for order in range(1, model.order + 1)]
@@ -79,11 +79,12 @@ def costs_of_windows(model: KneserNey, ids: NDArray[np.integer], length: int = W
 
 
 def _blocks(costs: Costs) -> tuple[float, ...]:
+    """The mean costs of consecutive blocks."""
     return tuple(block_means(torch.from_numpy(costs)))
 
 
 def _places(corpus: Corpus, prompt: str) -> Iterator[PromptInText]:
-    """Find the occurrences of the prompt as whole words."""
+    """Yield the occurrences of the prompt as whole words."""
     text = corpus.vocabulary.decode(corpus.ids)
     position = text.find(prompt)
     while position >= 0:

@@ -33,7 +33,7 @@ from pipeline.support.plotting import (
 
 
 def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tuple[str, FrontPoint]]:
-    """The labels of the front's members, picks first, such as lstm 1x64 (knee)."""
+    """The front's members with their labels, such as "lstm 1x64 (knee)", picks first."""
     names = {
         point.candidate.name: [name for name, pick in chosen.items() if pick.point.candidate == point.candidate]
         for point in front
@@ -46,13 +46,13 @@ def _named(front: Sequence[FrontPoint], chosen: Mapping[str, Pick]) -> list[tupl
 
 
 def _members(axes: Axes, points: Sequence[tuple[float, FrontPoint]]) -> None:
-    """Draw means with their intervals as large markers, at the given x."""
+    """Draw means over seeds with their intervals as large markers, at the given x."""
     for x, point in points:
         mean_with_interval(axes, point.candidate.cell, x, point.val, markeredgecolor="black", zorder=5)
 
 
 def _staircase(axes: Axes, front: Sequence[FrontPoint]) -> list[Line]:
-    """Draw the front as steps that end at the right edge; returns their lines."""
+    """Draw the front as steps up to the right edge; returns their line segments."""
     ends = [*(point.candidate.macs_per_char for point in front), axes.get_xlim()[1]]
     corners: list[tuple[float, float]] = []
     for point, (start, end) in zip(front, pairwise(ends), strict=True):
@@ -62,7 +62,7 @@ def _staircase(axes: Axes, front: Sequence[FrontPoint]) -> list[Line]:
 
 
 def front_title(about: str, trials: Sequence[Trial], evaluated: FrontEstimate) -> str:
-    """The title of the Pareto front: ``about``, which names study and text, split, numbers of trials and of seeds."""
+    """The title of the Pareto front: ``about`` (study and text), the split, and the numbers of trials and seeds."""
     seeds = sorted({point.seeds for point in evaluated.front})
     shown = f"{about}\nvalidation split, {len(trials)} trials"
     if not seeds:
@@ -78,10 +78,11 @@ def pareto_front(
     bars: Mapping[str, float],
     title: str,
 ) -> bytes:
-    """Validation perplexity against MACs per character, and against stored numbers, all log: trials and the front.
+    """Draw trials and the front: validation perplexity against MACs per character and stored numbers, on log scales.
 
-    ``chosen`` are the picks, named in the labels. ``bars`` maps a label to the perplexity of an n-gram model; those of
-    ``ngrams`` are drawn by the n-grams that they store. A failed trial is a cross at the upper edge.
+    ``chosen`` are the picks, which the labels name. ``bars`` maps labels to perplexities of n-gram models, drawn as
+    horizontal lines; ``ngrams`` are drawn against the numbers that they store. A failed trial is a cross at the upper
+    edge.
     """
     figure = new_figure(14.6, 6.3)
     axes = add_axes(figure, title, 121)
@@ -109,7 +110,7 @@ def pareto_front(
 
 
 def _by_memory(figure: Figure, evaluated: FrontEstimate, ngrams: Sequence[NGramScore]) -> Axes:
-    """Draw the front's members by the numbers that they store, beside the n-gram models of each order."""
+    """Draw the front's members, and the n-gram model of each order, against the numbers that they store."""
     axes = add_axes(figure, "the front by memory, beside n-grams\nfitted on the same text, same split", 122)
     counted = [(float(each.entries), 2**each.bits_per_char) for each in ngrams]
     members = [(float(point.candidate.stored_numbers), point) for point in evaluated.front]
@@ -132,7 +133,10 @@ def _by_memory(figure: Figure, evaluated: FrontEstimate, ngrams: Sequence[NGramS
 
 
 def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title: str) -> bytes:
-    """The hypervolume after each trial, and at the end that of the confirmed means with its interval."""
+    """Draw the hypervolume after each trial, then that of the means over seeds with its interval.
+
+    ``areas`` are in perplexity times decades of MACs.
+    """
     figure = new_figure(8, 4)
     axes = add_axes(figure, title)
     if any(areas):
@@ -153,7 +157,7 @@ def hypervolume_history(areas: Sequence[float], evaluated: FrontEstimate, title:
 
 
 def parameter_importance(importance: Mapping[str, Mapping[str, float]], title: str) -> bytes:
-    """Horizontal bars: the share of each parameter in the variation of each objective, greatest in sum on top."""
+    """Draw each parameter's share of each objective's variance as horizontal bars, the largest sum on top."""
     parameters = {name for shares in importance.values() for name in shares}
     ranked = sorted(parameters, key=lambda name: (sum(s.get(name, 0.0) for s in importance.values()), name))
     figure = new_figure(8, 1.6 + 0.55 * max(len(ranked), 2))
@@ -177,7 +181,7 @@ def parameter_importance(importance: Mapping[str, Mapping[str, float]], title: s
 
 
 def perplexity_against_time(evaluated: FrontEstimate, chosen: Mapping[str, Pick], title: str) -> bytes:
-    """Mean validation perplexity against measured milliseconds per character (the median of the runs), both log."""
+    """Draw mean validation perplexity against milliseconds per character (median of the runs), on log scales."""
     figure = new_figure(8, 5)
     axes = add_axes(figure, title)
     timed = {

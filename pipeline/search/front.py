@@ -1,6 +1,6 @@
 """Pareto fronts of two minimised objectives: members, hypervolume, knee, estimates over seeds, and the picks.
 
-Shapes: N points, ... any number of draws of them that share x.
+Shapes: N points; "..." any leading dimensions, such as posterior draws of y that share x.
 """
 
 from collections.abc import Sequence
@@ -16,13 +16,15 @@ from pipeline.support.statistics import COVERAGE, Estimate, Floats, estimate, ge
 
 
 def _finite(values: ArrayLike) -> Floats:
+    """Convert to an array; ValueError for an infinite value or nan."""
     array = np.asarray(values, dtype=np.float64)
     if not np.isfinite(array).all():
-        raise ValueError("a front is made of finite numbers")
+        raise ValueError("the points of a front must be finite")
     return array
 
 
 def _pairs(points: ArrayLike) -> Floats:
+    """Convert points to an array (N, 2), also if there are none."""
     return _finite(points).reshape(-1, 2)
 
 
@@ -39,18 +41,18 @@ def front_mask(x: ArrayLike, y: ArrayLike) -> NDArray[np.bool_]:
     x, sorted_y = x[order], y[..., order]
     lowest = np.minimum.accumulate(sorted_y, axis=-1)
     with_inf = np.concatenate([np.full((*y.shape[:-1], 1), np.inf), lowest], axis=-1)
-    below = with_inf[..., np.searchsorted(x, x, side="left")]  # the lowest y of a smaller x
-    level = lowest[..., np.searchsorted(x, x, side="right") - 1]  # and of one that is no greater
+    below = with_inf[..., np.searchsorted(x, x, side="left")]  # the lowest y among smaller x
+    level = lowest[..., np.searchsorted(x, x, side="right") - 1]  # the lowest y among x that are no greater
     mask = np.empty(y.shape, dtype=np.bool_)
     mask[..., order] = (sorted_y < below) & (sorted_y <= level)
     return mask
 
 
 def dominated_area(x: ArrayLike, y: ArrayLike, reference: tuple[float, float]) -> Floats:
-    """The area between the points and the reference that some point dominates: x (N,), y (..., N) -> (...).
+    """The area that the points dominate within the reference point: x (N,), y (..., N) -> (...).
 
-    The hypervolume of two objectives (Zitzler & Thiele 1998, doi:10.1007/BFb0056872), exact: under the staircase of the
-    lowest y so far, a rectangle for each step. Points beyond the reference add nothing.
+    The hypervolume of two objectives (Zitzler & Thiele 1998, doi:10.1007/BFb0056872), computed exactly: the sum of one
+    rectangle for each step of the lowest y so far. Points beyond the reference add nothing.
     """
     x, y = _finite(x), _finite(y)
     order = np.argsort(x, kind="stable")
@@ -61,7 +63,7 @@ def dominated_area(x: ArrayLike, y: ArrayLike, reference: tuple[float, float]) -
 
 
 def hypervolume(points: ArrayLike, reference: tuple[float, float]) -> float:
-    """The area that the points (N, 2) dominate within the reference point; 0 for none."""
+    """The area that the points (N, 2) dominate within the reference point; 0 without points."""
     points = _pairs(points)
     return float(dominated_area(points[:, 0], points[:, 1], reference))
 
@@ -70,31 +72,31 @@ def knee(points: ArrayLike) -> int:
     """Index of the knee of a front (N, 2): the point that lies furthest below the chord of its two ends.
 
     Distances are taken after both coordinates are scaled to [0, 1] between the ends (Das 1999, doi:10.1007/BF01195985;
-    Satopaa et al. 2011, "Finding a 'Kneedle' in a Haystack", doi:10.1109/ICDCSW.2011.20). The ends lie on the chord: if
-    no point lies below it, as in a front of two, the knee is the end with the lower x.
+    Satopaa et al. 2011, "Finding a 'Kneedle' in a Haystack", doi:10.1109/ICDCSW.2011.20). If no point lies below the
+    chord, as in a front of two, the knee is the end with the lower x. Raises ValueError without points.
     """
     points = _pairs(points)
     if not len(points):
         raise ValueError("a front without points has no knee")
     span = np.ptp(points, axis=0)
     scaled = (points - points.min(axis=0)) / np.where(span > 0, span, 1.0)
-    below = np.round(1.0 - scaled.sum(axis=1), 12)  # rounded: the ends are to be level, and not to win by 1e-17
+    below = np.round(1.0 - scaled.sum(axis=1), 12)  # rounded, as both ends lie on the chord exactly
     return int(np.lexsort((points[:, 0], -below))[0])
 
 
-WITHIN = 0.05  # share of the best perplexity that the pick "small" may lose
+WITHIN = 0.05  # the pick "small" may be worse than the best perplexity by this share
 
 POSTERIOR_DRAWS = 10_000
 
-NOISY = 0.01  # standard deviation among seeds, of log perplexity, above which the hypervolume's interval is too narrow
+NOISY = 0.01  # standard deviation of log perplexity among seeds above which the hypervolume's interval is too narrow
 
-SURE = 0.9  # probability below which the best is called doubtful
+SURE = 0.9  # if the best is on the front with a lower probability, its sentence says so
 
 # --- configurations and their runs -----------------------------------------------------------------------------------
 
 
 class Trial(NamedTuple):
-    """One trial as the pictures show it, in the order of the study; the MACs of a failed one are known too."""
+    """A trial as the figures show it; the MACs of a failed trial are known too."""
 
     cell: str
     macs_per_char: int
@@ -103,11 +105,12 @@ class Trial(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidate:
-    """One configuration with all its runs, which differ in their seed alone.
+    """A configuration and its runs, which differ in their seed alone.
 
-    ``val_perplexities`` has one value for each of ``run_ids``, at least one; a run that diverged has infinity, which is
-    taken as the uniform perplexity. The other two may be empty; ``ms_per_char`` is passed on to the pictures.
-    ``ngram_entries`` are the stored n-grams of a model on top of them.
+    ``val_perplexities`` has one value for each of ``run_ids``, at least one; a run that diverged has infinity, which
+    counts as the uniform perplexity. ``test_perplexities`` may be empty, and so may ``ms_per_char``, the milliseconds
+    to generate a character, which only figures show. ``ngram_entries`` is the number of stored n-grams of a model on
+    top of an n-gram.
     """
 
     name: str
@@ -130,7 +133,7 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """The name in pictures: lstm 1x64."""
+        """The name in figures, such as lstm 1x64."""
         return f"{self.cell} {self.num_layers}x{self.hidden_size}"
 
     @property
@@ -155,7 +158,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class FrontPoint:
-    """An evaluated candidate: ``on_front`` by the means, and the probability of it; None where no seed was repeated."""
+    """An evaluated candidate.
+
+    ``on_front`` is by the means over seeds; ``probability`` is that of being on the front, None if no candidate has
+    several seeds.
+    """
 
     candidate: Candidate
     val: Estimate
@@ -173,12 +180,13 @@ class FrontPoint:
 class FrontEstimate:
     """All candidates, ordered by MACs, with the area that they dominate and the spread among seeds.
 
-    ``hypervolume`` is that of the means, in perplexity times decades of MACs. Its 95 % interval, None where no seed was
-    repeated, covers the spread among seeds, but not the selection of the members by these same runs, which favours
-    lucky ones. In 100 simulated searches (40 configurations, 3 seeds of each member) it contained the true area 92
-    times where seeds differ by 0.75 %, 85 times at 1.5 %, 53 times at 3 %. Leaving out the run by which a member was
-    first selected does not help (89, 85, 68): lucky confirmations keep a member on the front.
-    ``seed_deviation`` is the standard deviation of log perplexity among the seeds of one configuration.
+    ``reference`` is (perplexity, MACs per character). ``hypervolume`` is that of the means, in perplexity times decades
+    of MACs. Its 95 % interval, None if no candidate has several seeds, covers the spread among seeds but not the
+    selection of the members by these same runs, which favours lucky ones. In 100 simulated searches (40 configurations,
+    3 seeds for each member) it contained the true area 92 times where seeds differ by 0.75 %, 85 times at 1.5 % and 53
+    times at 3 %. Leaving out the run by which a member was first selected does not help (89, 85, 68): lucky
+    confirmations keep a member on the front. ``seed_deviation`` is the standard deviation of log perplexity among the
+    seeds of one configuration, pooled over the candidates.
     """
 
     points: tuple[FrontPoint, ...]
@@ -204,7 +212,11 @@ class FrontEstimate:
 
 
 def _draws(groups: Sequence[Floats], deviation: float, degrees: int, draws: int, seed: int) -> Floats:
-    """Draws (draws, N) from the posterior of the true means: first the standard deviation, then the means given it."""
+    """Draw (draws, N) from the posterior of the true means, under the prior p(mean, deviation) ~ 1 / deviation.
+
+    deviation'^2 = deviation^2 degrees / chi^2(degrees);  mean'_i ~ Normal(mean_i, deviation'^2 / size_i)
+    (Gelman et al., Bayesian Data Analysis, section 3.2, with a deviation that all groups share)
+    """
     rng = np.random.default_rng(seed)
     deviations = deviation * np.sqrt(degrees / rng.chisquare(degrees, draws))
     standard_errors = deviations[:, None] / np.sqrt([len(group) for group in groups])
@@ -217,8 +229,8 @@ def evaluate_front(
 ) -> FrontEstimate:
     """Evaluate the candidates: means, intervals, probabilities and hypervolume. Deterministic for a given seed.
 
-    ``reference`` is (the uniform perplexity, the largest MACs per character of the space); no perplexity counts as more
-    than the first.
+    ``reference`` is (the uniform perplexity, the largest MACs per character of the space); larger perplexities count as
+    the uniform one.
     """
     candidates = sorted(candidates, key=lambda c: (c.macs_per_char, c.mean_val_perplexity, c.name))
     if not candidates:
@@ -237,7 +249,7 @@ def evaluate_front(
     if spread.deviation is not None:
         drawn = _draws(logs, spread.deviation, spread.degrees_of_freedom, draws, seed)
         probabilities = front_mask(macs, drawn).mean(axis=0).tolist()
-        # of the front's members alone: the luckiest of many single runs would raise each draw
+        # only the front's members: the luckiest of many candidates with one run would enlarge the area of each draw
         areas = dominated_area(macs[on_front], np.exp(np.clip(drawn[:, on_front], 0.0, cap)), corner)
         low, high = np.quantile(areas, [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2]).tolist()
     points = tuple(
@@ -255,15 +267,19 @@ def evaluate_front(
 
 
 def unconfirmed(evaluated: FrontEstimate, seeds: int) -> tuple[Candidate, ...]:
-    """The front's members that have fewer runs than ``seeds``: train and evaluate them until there are none.
+    """The front's members with fewer runs than ``seeds``.
 
-    One round is not enough: a configuration that was lucky with one seed leaves the front, and another takes its place.
+    Train them and evaluate the front again until none is left. One round is not enough: a configuration that was lucky
+    with one seed leaves the front, and another takes its place.
     """
     return tuple(point.candidate for point in evaluated.front if point.seeds < seeds)
 
 
 def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]) -> list[float]:
-    """The hypervolume after each trial, in perplexity times decades of MACs; a failed trial adds nothing."""
+    """The hypervolume after each trial, in perplexity times decades of MACs; a failed trial adds nothing.
+
+    ``reference`` is (perplexity, MACs per character).
+    """
     areas, front, corner = [], np.empty((0, 2)), (log10(reference[1]), reference[0])
     for trial in trials:
         if trial.val_perplexity is not None and trial.val_perplexity < reference[0]:
@@ -278,7 +294,7 @@ def hypervolume_by_trial(trials: Sequence[Trial], reference: tuple[float, float]
 
 @dataclass(frozen=True)
 class Pick:
-    """A named member of the front: its run to use, and a sentence that gives the reason with numbers."""
+    """A named member of the front, the run to use, and a sentence that justifies the pick with its numbers."""
 
     name: str
     point: FrontPoint
@@ -287,15 +303,15 @@ class Pick:
 
 
 def described(point: FrontPoint) -> str:
-    """A member in words: gru-1x64 (41,820 MACs per character, validation perplexity 4.61 ± 0.05 over 3 seeds, ...)."""
+    """Describe a member: gru-1x64 (41,820 MACs per character, validation perplexity 4.61 ± 0.05 over 3 seeds, ...)."""
     seeds = f"over {point.seeds} seeds" if point.seeds > 1 else "with one seed"
     test = f", test {point.test}" if point.test else ""
     macs = f"{point.candidate.macs_per_char:,} MACs per character"
     return f"{point.candidate.name} ({macs}, validation perplexity {point.val} {seeds}{test})"
 
 
-def _dearer(point: FrontPoint, other: FrontPoint, name: str = "") -> str:
-    """Compare two members of the front: the MACs that the second, costlier one adds, and the perplexity it saves."""
+def _costlier(point: FrontPoint, other: FrontPoint, name: str = "") -> str:
+    """Compare a member of the front with a costlier one: by how much its MACs rise and its perplexity falls."""
     times = other.candidate.macs_per_char / point.candidate.macs_per_char
     less = 100 * (1 - other.val.mean / point.val.mean)
     factor = f"{times:.3g}" if times < 100 else f"{times:,.0f}"
@@ -303,15 +319,16 @@ def _dearer(point: FrontPoint, other: FrontPoint, name: str = "") -> str:
 
 
 def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
-    """The front's members by name, in this order; empty without a front. One member may have several names.
+    """Pick members of the front: small, knee and best, in this order; empty without a front.
 
-    ``small`` is the one of fewest MACs within 5 % of the best mean validation perplexity, ``knee`` the one furthest
-    below the chord of the front in (log10 MACs, log perplexity), ``best`` that of the lowest mean perplexity.
+    ``small`` has the fewest MACs among those within 5 % of the best mean validation perplexity, ``knee`` lies furthest
+    below the chord of the front in (log10 MACs, log perplexity), and ``best`` has the lowest mean validation
+    perplexity. One member may be picked several times.
     """
     front = evaluated.front
     if not front:
         return {}
-    best = min(front, key=lambda point: point.val.mean)  # of equals the first, which has no more MACs
+    best = min(front, key=lambda point: point.val.mean)  # the first of equals, which has the fewest MACs
     small = next(point for point in front if point.val.mean <= (1 + WITHIN) * best.val.mean)
     bend = front[knee([(log10(point.candidate.macs_per_char), log(point.val.mean)) for point in front])]
     first = front[0]
@@ -320,7 +337,7 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
     if small is best:
         sentence = f"{described(small)} is the best, and nothing smaller is within {percent} of it."
     else:
-        sentence = f"{described(small)} is the smallest within {percent} of the best; {_dearer(small, best)}."
+        sentence = f"{described(small)} is the smallest within {percent} of the best; {_costlier(small, best)}."
     chosen = {"small": Pick("small", small, small.candidate.run_id, sentence)}
 
     sentence = f"{described(bend)} is the knee"
@@ -329,9 +346,9 @@ def picks(evaluated: FrontEstimate) -> dict[str, Pick]:
     elif bend is first:
         sentence += ": the smallest, as nothing lies below the chord of the front"
     else:
-        sentence += f": {_dearer(first, bend, 'it')} than {first.candidate.name}"
+        sentence += f": {_costlier(first, bend, 'it')} than {first.candidate.name}"
     if bend is not best:
-        sentence += f"; {_dearer(bend, best)}"
+        sentence += f"; {_costlier(bend, best)}"
     chosen["knee"] = Pick("knee", bend, bend.candidate.run_id, sentence + ".")
 
     sentence = f"{described(best)} has the lowest validation perplexity of "

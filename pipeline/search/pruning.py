@@ -1,13 +1,13 @@
-"""Prune trials of the two-objective search by their validation curves. No Optuna here, and no torch.
+"""Prune trials of the two-objective search by their validation curves. Imports neither Optuna nor torch.
 
-A trial is pruned when even an optimistic continuation of its validation curve stays above a perplexity that is
-already reached with its MACs or fewer. Domhan et al. (IJCAI 2015) stop a training whose extrapolated curve will not
-beat the best one; Chandrashekaran and Lane (ECML PKDD 2017) extrapolate by the curves of earlier trials instead of a
-family of functions. Earlier curves contain what such a function does not: how much the end of the cosine schedule still
-gains, and how long a deep network stays at the letter frequencies before it learns more.
+A trial is pruned when even an optimistic continuation of its validation curve stays above a perplexity that another
+trial has reached with at most as many MACs. Domhan et al. (IJCAI 2015) stop a training whose extrapolated curve will
+not beat the best one; Chandrashekaran and Lane (ECML PKDD 2017) extrapolate by the curves of earlier trials instead of
+a family of functions. Earlier curves show what such a function does not: how much is still gained at the end of the
+cosine schedule, and how long a deep network stays at the letter frequencies before it learns more.
 
-Letters: N finished trials, E epochs of a trial's budget, e epochs that are done. Curves are logarithms (nats) of the
-lowest perplexity so far, since the lowest one is a trial's result.
+Shapes: N finished trials, E epochs of a trial's budget, e epochs trained so far. Curves are compared as logarithms
+(nats) of the lowest perplexity so far, since the lowest one is a trial's result.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.config import PRUNED
 
-MACS_WEIGHT = 0.1  # distance in nats between two curves for a factor of e between their MACs
+MACS_WEIGHT = 0.1  # distance in nats between two curves whose MACs differ by a factor of e
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class FinishedCurve:
 class PruningRule:
     """How cautiously to prune; the defaults lost nothing in ``tests/benchmarks/bench_hopeless.py``.
 
-    ``min_finished``: complete trials before the first is pruned.
-    ``min_epochs``: epochs before a trial is pruned; one point does not show whether a curve has just taken off.
-    ``neighbours``: most similar complete trials to extrapolate by; the best continuation counts.
-    ``slack``: share added to that continuation's gain, since the best of a few is not the best possible.
-    ``noise``: nats added as well, since another seed ends elsewhere.
+    ``min_finished``: complete trials before the first trial is pruned.
+    ``min_epochs``: epochs before a trial is pruned; one point does not show whether a curve has just started to fall.
+    ``neighbours``: number of most similar complete trials; the one that gained most is the continuation.
+    ``slack``: share added to that gain, since the best of a few trials is not the best possible.
+    ``noise``: nats added to it as well, since another seed ends at another perplexity.
     """
 
     min_finished: int = 10
@@ -63,12 +63,13 @@ class PruningRule:
     def reason_to_stop(
         self, curve: Sequence[float], epochs: int, macs_per_char: int, finished: Sequence[FinishedCurve]
     ) -> str:
-        """The reason to prune a trial with this curve (e validation perplexities, of ``epochs``); "" to continue it.
+        """The reason to prune a trial with these e validation perplexities, out of ``epochs``; "" to continue it.
 
-        A trial continues if it is ahead of the finished trials with at most its MACs, if there are too few epochs or
-        finished trials (``min_epochs``, ``min_finished``), and if no finished curve was as high at this epoch: nothing
-        is known then of how it goes on. A finished curve of another length counts as reached, not as a continuation.
-        The order of ``finished`` does not matter. Raises ValueError for perplexities below 1 or not finite.
+        A trial continues if its optimistic continuation is no worse than the finished trials with at most its MACs, if
+        there are too few epochs or finished trials (``min_epochs``, ``min_finished``), or if no finished curve was as
+        high at this epoch, so that its continuation is unknown. A finished curve of another length counts as a
+        perplexity reached, but not as a continuation. The order of ``finished`` does not matter. Raises ValueError for
+        a perplexity that is below 1 or not finite.
         """
         _check(curve)
         done = len(curve)
@@ -88,7 +89,7 @@ class PruningRule:
         )
 
     def _largest_gain(self, curve: Sequence[float], macs_per_char: int, whole: Sequence[FinishedCurve]) -> float:
-        """The nats by which the curve may still fall; inf if no other curve was as high at this epoch."""
+        """The nats by which the curve may still fall; inf if no finished curve was as high at this epoch."""
         done = len(curve)
         ours = np.minimum.accumulate(np.log(curve))  # (e)
         theirs = np.minimum.accumulate(np.log([trial.val_perplexities for trial in whole]), axis=1)  # (N, E)
@@ -96,7 +97,7 @@ class PruningRule:
         if ours[-1] > now.max() + self.noise:
             return inf
         distance = abs(now - ours[-1])
-        if done > 1:  # two curves at one height, where one still falls and the other lies flat, go on differently
+        if done > 1:  # of two curves at the same height, one may still fall while the other is flat
             distance += abs((theirs[:, done - 2] - now) - (ours[-2] - ours[-1]))
         distance += MACS_WEIGHT * abs(np.log([trial.macs_per_char for trial in whole]) - log(macs_per_char))
         nearest = distance <= np.partition(distance, self.neighbours - 1)[self.neighbours - 1]
@@ -105,19 +106,20 @@ class PruningRule:
 
 @dataclass(frozen=True)
 class PruningStop:
-    """The rule, a trial's MACs and the finished curves, for the process that trains it."""
+    """A pruning rule with a trial's MACs and the finished curves, to be sent to the worker that trains it."""
 
     rule: PruningRule
     macs_per_char: int
     finished: tuple[FinishedCurve, ...]
 
     def __call__(self, curve: Sequence[float], epochs: int) -> str:
-        """The reason to prune a training with this validation curve, of ``epochs``; "" to continue it."""
+        """The reason to prune a training with this validation curve, out of ``epochs``; "" to continue it."""
         reason = self.rule.reason_to_stop(curve, epochs, self.macs_per_char, self.finished)
         return f"{PRUNED}: {reason}" if reason else ""
 
 
 def _check(val_perplexities: Sequence[float]) -> None:
+    """Raise ValueError unless all perplexities are finite and at least 1."""
     for value in val_perplexities:
         if not (isfinite(value) and value >= 1):
-            raise ValueError(f"a perplexity of {value} can't be; it is a finite number of at least 1")
+            raise ValueError(f"val_perplexities has {value}; each must be a finite number of at least 1")

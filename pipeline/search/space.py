@@ -1,6 +1,6 @@
-"""The space of configurations that a search covers, from a file or from options. No torch, no optuna.
+"""The search space, read from a file or from options. Imports neither Optuna nor torch.
 
-A range is written LOW..HIGH, a choice A,B,C, a fixed value as it is; what is left out (auto) is as the preset says:
+A parameter has a range LOW..HIGH, a choice A,B,C or a fixed value; one that is left out (auto) has the preset's value:
 
     cell: rnn,gru,lstm
     num_layers: 1..3
@@ -21,17 +21,17 @@ from pipeline.support.files import read_small
 
 CELL_NAMES: tuple[str, ...] = get_args(CellName)
 
-LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched by ratio
+LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched on a logarithmic scale
 
-LARGEST_FILE, DEEPEST = 100_000, 10  # of a file: bytes, and lists within lists, which both cost time to read
+LARGEST_FILE, DEEPEST = 100_000, 10  # limits of a space file, as both cost time to read: bytes, nested collections
 
-MOST_CORNERS = 100_000  # combinations of outermost values, each of which is checked
+MOST_CORNERS = 100_000  # limit of the combinations of outermost values, each of which is checked
 
 LONGEST_WORDS = 60  # characters of a value in a message
 
-GRID_FLOATS = 5  # values of a range of floats in --sampler grid
+GRID_FLOATS = 5  # --sampler grid: values of a range of floats
 
-GRID_INTS = 4  # a range of so many integers is taken whole there; a longer one of ratios is doubled through
+GRID_INTS = 4  # --sampler grid: a longer range of integers is reduced to doublings if it is searched logarithmically
 
 PARAMETERS = {"cell": str, "num_layers": int, "hidden_size": int} | dict.fromkeys(
     ("learning_rate", "dropout", "recurrent_dropout", "output_dropout"), float
@@ -49,18 +49,18 @@ class Range:
         return f"{self.low}..{self.high}"
 
 
-Values = Range | tuple[Any, ...]  # a tuple: one of these; of one value, that one
+Values = Range | tuple[Any, ...]  # a range, or a choice; a choice of one value is fixed
 
 
 @dataclass(frozen=True)
 class Space:
-    """The values that each searched parameter may take; those of one value are fixed."""
+    """The values that each parameter may take; a parameter with a single value is fixed."""
 
     values: Mapping[str, Values]
 
     @classmethod
     def of(cls, config: SearchConfig) -> "Space":
-        """Read the space from the file or the options; InputError names the parameter that is not allowed."""
+        """Read the space from the file or the options. Raises InputError, naming the parameter that is not allowed."""
         texts = {name: getattr(config, name) for name in PARAMETERS}
         source = ""
         if config.space:
@@ -96,6 +96,7 @@ class Space:
 
     @property
     def fixed(self) -> dict[str, Any]:
+        """The parameters with a single value, and that value."""
         return {
             name: values[0]
             for name, values in self.values.items()
@@ -103,7 +104,7 @@ class Space:
         }
 
     def corners(self) -> Iterator[dict[str, Any]]:
-        """Every combination of the outermost values."""
+        """Every combination of the ends of the ranges and the values of the choices."""
         ends = [
             [PARAMETERS[name](values.low), PARAMETERS[name](values.high)] if isinstance(values, Range) else list(values)
             for name, values in self.values.items()
@@ -112,23 +113,23 @@ class Space:
             yield dict(zip(self.values, chosen, strict=True))
 
     def grid(self) -> dict[str, list[Any]]:
-        """Values of each searched parameter for a grid: widths doubled, other integers whole, five of a float."""
+        """The values of each searched parameter in a grid; see ``_grid``."""
         return {name: _grid(name, values) for name, values in self.searched.items()}
 
     def as_texts(self) -> dict[str, str]:
-        """The space in the notation of a file."""
+        """The space in the notation of a file, by parameter."""
         return {
             name: str(values) if isinstance(values, Range) else ",".join(map(str, values))
             for name, values in self.values.items()
         }
 
     def as_line(self) -> str:
-        """The space as a line, such as cell gru,lstm; num_layers 1..3; hidden_size 8..256."""
+        """Format as one line, such as "cell gru,lstm; num_layers 1..3; hidden_size 8..256"."""
         return "; ".join(f"{name} {text}" for name, text in self.as_texts().items())
 
 
 def shape_of(parameters: Mapping[str, Any], space: Space, config: SearchConfig) -> ModelConfig:
-    """A trial's cell, layers and hidden size as a model: its costs depend on nothing else that is searched."""
+    """A model with a trial's cell, layers and hidden size; the costs of a trial depend on no other parameter."""
     values = {**space.fixed, **parameters}
     return ModelConfig(values["cell"], values["num_layers"], values["hidden_size"], on_top_of=config.on_top_of)
 
@@ -136,9 +137,10 @@ def shape_of(parameters: Mapping[str, Any], space: Space, config: SearchConfig) 
 def configs_of(
     parameters: Mapping[str, Any], space: Space, config: SearchConfig, seed: int, train_chars: int
 ) -> tuple[ModelConfig, TrainConfig]:
-    """The model and the training of a trial: its parameters, what the space fixes, and the budget equal for all.
+    """The model and training configurations of a trial, from its parameters, the fixed ones and the common budget.
 
-    What is left out follows from them and ``train_chars``, the characters of training text, as in a single training.
+    Other options follow from these and from ``train_chars``, the number of characters of training text, as they do for
+    a single training.
     """
     return resolve(
         {
@@ -157,7 +159,10 @@ def configs_of(
 
 
 def protocol_of(config: SearchConfig, space: Space) -> dict[str, Any]:
-    """The settings that all trials of a study share, so that their perplexities compare; no recipe means the first."""
+    """The settings that all trials of a study share, so that their perplexities can be compared.
+
+    Settings at their defaults are left out, as studies of earlier versions lack them; so is the first recipe.
+    """
     return {
         "space": space.as_texts(),
         "epochs": config.epochs,
@@ -169,17 +174,17 @@ def protocol_of(config: SearchConfig, space: Space) -> dict[str, Any]:
 
 
 def _read(path: str) -> dict[str, Any]:
-    """Read the texts of a space file by parameter; InputError for any other file.
+    """Read the texts of a space file by parameter. Raises InputError for an invalid file.
 
-    Every value is taken as the text that stands there, as on the command line: YAML's own types would turn some texts
-    into dates, and its aliases a small file into gigabytes.
+    Every value is taken as text, as on the command line: YAML's implicit types would turn some texts into dates, and
+    its aliases a small file into gigabytes.
     """
-    import yaml  # not at the top: the options of every command are read from this module
+    import yaml  # not at the top: every command imports this module for its options
 
     text = read_small(path, "--space", LARGEST_FILE)
     try:
         depth = 0
-        for event in yaml.parse(text, yaml.BaseLoader):  # one by one, so that a bad file is not read to its end
+        for event in yaml.parse(text, yaml.BaseLoader):  # stops at the first invalid event
             if isinstance(event, yaml.AliasEvent):
                 raise InputError(f"--space {path} has a YAML alias (*name); write the value itself")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -198,7 +203,7 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _values(name: str, text: Any, source: str) -> Values:
-    """Parse the values of a parameter; InputError if the text has none."""
+    """Parse the values of a parameter. Raises InputError for an invalid text."""
     kind, words = PARAMETERS[name], str(text).strip()
     allowed = f"some of {','.join(CELL_NAMES)}" if kind is str else "a value, a choice A,B,C or a range LOW..HIGH"
     low, dots, high = words.partition("..")
@@ -222,11 +227,16 @@ def _values(name: str, text: Any, source: str) -> Values:
 
 
 def _shortened(words: str) -> str:
-    """A text that is not too long for a message."""
+    """Truncate a text for a message."""
     return words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS]}..."
 
 
 def _grid(name: str, values: Values) -> list[Any]:
+    """The values of a parameter in a grid.
+
+    A choice as given; all integers of a range, or doublings of its low end if it is long and logarithmic; GRID_FLOATS
+    floats, evenly spaced on the parameter's scale. Both ends are included.
+    """
     if not isinstance(values, Range):
         return list(values)
     if PARAMETERS[name] is int:
@@ -242,4 +252,4 @@ def _grid(name: str, values: Values) -> list[Any]:
         inner = [values.low * (values.high / values.low) ** share for share in shares]
     else:
         inner = [values.low + (values.high - values.low) * share for share in shares]
-    return [*inner, values.high]  # which arithmetic may miss, to the outside
+    return [*inner, values.high]  # not computed: rounding could exceed it

@@ -1,4 +1,4 @@
-"""The explorer of the report's page: which curves and points it has, and what its script says of them.
+"""The explorer of the report's page: its curves and points, and the values that its script shows of them.
 
 Both charts show perplexities pooled over all characters, because the n-gram baselines beside them are pooled too.
 """
@@ -49,7 +49,7 @@ def explorer_html(reproduction: Reproduction, verdicts: Sequence[Verdict] = ()) 
 
 
 def compared_ngrams(reproduction: Reproduction) -> dict[str, float]:
-    """The n-grams that are drawn: letter frequencies, 4-gram and the best order, in the networks' windows."""
+    """The n-grams drawn, by label: letter frequencies, 4-gram and best order, in windows as the networks read."""
     known = reproduction.text.windowed
     best = min(known, key=lambda order: known[order], default=4)
     names = {1: "letters", 4: "4-gram", best: f"{best}-gram"}
@@ -57,7 +57,7 @@ def compared_ngrams(reproduction: Reproduction) -> dict[str, float]:
 
 
 def _shown_first(trained: Sequence[Configuration]) -> set[str]:
-    """The configurations that are coloured at first: the best, the one of the widest gap, the worst."""
+    """The ids of the configurations that are coloured at first: the best, the one with the largest gap, the worst."""
     trained = [configuration for configuration in trained if configuration.whole] or trained
     ranked = sorted(trained, key=lambda configuration: configuration.mean_best_val)
     widest = max(
@@ -71,7 +71,7 @@ def _named(configuration: Configuration) -> str:
 
 
 def _series(configuration: Configuration, is_shown: bool, verdicts: Sequence[Verdict]) -> Series:
-    """A configuration in the charts; perplexities are validation's, pooled, at the best epoch."""
+    """A configuration in the charts; its mark is the pooled validation perplexity at the best epoch."""
     reported, runs = configuration.reported, configuration.furthest
     cost = configuration.complexity.macs_per_char
     best = [drawable(run.val_pooled)[run.best_epoch - 1] for run in runs]
@@ -105,14 +105,14 @@ def _series(configuration: Configuration, is_shown: bool, verdicts: Sequence[Ver
 
 
 def _reported(configuration: Configuration, planned: int) -> list[tuple[int, float]]:
-    """The reported perplexities, after the first and the last of the planned epochs."""
+    """The reported perplexities by epoch: after the first, and after the last planned or the named one."""
     reported = configuration.reported
     ends = ((1, reported.perplexity_start), (reported.epoch or planned, reported.perplexity_end))
     return [(epoch, value) for epoch, value in ends if value is not None]
 
 
 def _explained(configuration: Configuration, other: str, verdicts: Sequence[Verdict]) -> dict[str, Any]:
-    """The figures that the script shows of a configuration, with four significant digits."""
+    """The values that the script shows of a configuration, curves with four significant digits."""
     runs = configuration.furthest
     words = Counter(verdict.word for verdict in verdicts if verdict.statement.configurations[:1] == (configuration.id,))
     tally = ", ".join(f"{words[word]} {word}" for word in WORDS if words[word])

@@ -1,6 +1,6 @@
 """Render the report's page: one HTML file, and Markdown with its pictures in a folder.
 
-``pages`` depends on recorded figures alone. The wording is in Python (``sentences``, ``sheets``), the layout in
+``pages`` depends on recorded values alone. The wording is in Python (``sentences``, ``sheets``), the layout in
 templates/.
 """
 
@@ -51,7 +51,7 @@ KIND_TITLES: Mapping[Kind, str] = {
 
 @dataclass(frozen=True)
 class Pages:
-    """The report as HTML and as Markdown; ``figures`` are SVG by their path beside the Markdown, and in the HTML."""
+    """The report as HTML and as Markdown; ``figures`` maps paths beside the Markdown to SVG."""
 
     html: str
     markdown: str
@@ -66,7 +66,7 @@ def write(pages: Pages, folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Group:
-    """The verdicts on the statements of a kind."""
+    """The verdicts on the statements of one kind."""
 
     anchor: str
     title: str
@@ -146,7 +146,7 @@ def pages(
 
 
 def _anchors(names: Sequence[str]) -> dict[str, str]:
-    """A unique anchor for each name: letters, digits and hyphens, which need no escaping anywhere."""
+    """A unique anchor for each name, of letters, digits and hyphens, which need no escaping."""
     anchors: dict[str, str] = {}
     taken: Counter[str] = Counter()
     for name in names:
@@ -157,7 +157,7 @@ def _anchors(names: Sequence[str]) -> dict[str, str]:
 
 
 def _sections(content: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
-    """Anchor and title of each section present, in page order, and whether it is unfolded at first."""
+    """Anchor and title of each section present, in page order, and whether it is open at first."""
     sections = [
         ("reproduced", "What was reproduced", True, True),
         ("not-reproduced", "What was not", content["verdicts"], True),
@@ -173,7 +173,7 @@ def _sections(content: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
 
 
 def _tally(verdicts: Sequence[Verdict]) -> list[tuple[Word, int, int]]:
-    """The number of verdicts of each word that a training decides, and that the reported numbers alone decide."""
+    """For each word, the numbers of verdicts decided by a training and by the reported numbers alone."""
     trained, reported = (
         words_counted(verdict for verdict in verdicts if verdict.statement.basis == basis)
         for basis in ("training", "report")
@@ -211,7 +211,7 @@ def _curves(configuration: Configuration, ngrams: Mapping[str, float]) -> Pictur
 
 
 def _commands(reproduction: Reproduction) -> list[str]:
-    """The commands that repeat the reproduction, after a sentence that says whether the record has all of them."""
+    """A sentence on whether the record has all commands, and the commands that repeat the reproduction."""
     if not reproduction.commands:
         return ["The commands were not kept."]
     if reproduction.commands_known:

@@ -1,6 +1,6 @@
-"""Draw the pictures of the report's page as SVG: they follow its colours, light or dark, and print sharply.
+"""Draw the pictures of the report's page as SVG, which follows the page's light or dark colours and prints sharply.
 
-What a picture shows is in its caption, which labels it for screen readers too.
+The caption says what a picture shows, and labels it for screen readers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,13 +44,13 @@ class Picture:
     elements: str
 
     def inline(self, caption: str) -> str:
-        """The picture for a page, labelled by the element whose id is ``caption``."""
+        """The SVG element for a page, labelled by the element whose id is ``caption``."""
         box = f'viewBox="0 0 {self.width} {self.height}"'
         return f'<svg class="picture" {box} role="img" aria-labelledby="{caption}">{self.elements}</svg>'
 
 
 def as_file(pictures: Mapping[str, Picture], columns: int = 1) -> str:
-    """An SVG file, on white, of pictures side by side, each below its title."""
+    """Arrange pictures in columns, each below its title, as an SVG file on white."""
     width = max(each.width for each in pictures.values())
     height = max(each.height for each in pictures.values()) + TITLE_HEIGHT
     size = f'width="{columns * width}" height="{-(-len(pictures) // columns) * height}"'
@@ -59,14 +59,14 @@ def as_file(pictures: Mapping[str, Picture], columns: int = 1) -> str:
         f"{_text(4, -4, title)}{each.elements}</g>"
         for number, (title, each) in enumerate(pictures.items())
     ]
-    style = STYLE.partition("\n")[2]  # without the size, which is that of the page's column
+    style = STYLE.partition("\n")[2]  # without the first rule, which fits the picture to the page
     head = f'<svg class="picture" xmlns="http://www.w3.org/2000/svg" {size}><style>{style}</style>'
     return f'{head}<rect {size} fill="#fff"/>{"".join(placed)}</svg>\n'
 
 
 @dataclass(frozen=True)
 class LogScale:
-    """A logarithmic axis that maps low..high to start..end; values beyond an end are drawn at it."""
+    """A logarithmic axis that maps low..high to start..end; values outside are drawn at the nearer end."""
 
     low: float
     high: float
@@ -83,7 +83,7 @@ class LogScale:
 
 
 def _scale(values: Iterable[float], start: float, end: float) -> LogScale:
-    """An axis for these perplexities; it always has 1 to 23, the range of a report that starts at a blind guess."""
+    """An axis for these perplexities that includes at least 1 to 23, as reported curves start at a random guess."""
     return LogScale(1, min(1.1 * max([23.0, *values]), 1e6), start, end)
 
 
@@ -105,9 +105,9 @@ def _cross(x: float, y: float) -> str:
 
 
 def answer_picture(configurations: Sequence[Configuration], ngrams: Mapping[str, float]) -> Picture:
-    """One row for each configuration: what is reported, and what training and validation end at, on a log axis.
+    """Draw a row for each configuration: the reported perplexity, and where training and validation end, on a log axis.
 
-    ``ngrams`` are vertical lines, by label.
+    ``ngrams`` maps labels of vertical lines to perplexities.
     """
     left, width, row = 134, 490, 19
     bottom = 22 + row * len(configurations)
@@ -140,7 +140,7 @@ def _curve(values: Sequence[float], left: float, step: float, y: LogScale, style
 
 
 def curves_picture(configuration: Configuration, planned: int, ngrams: Mapping[str, float]) -> Picture:
-    """Training and validation perplexity by epoch: single seeds thin, their mean thick, crosses what is reported."""
+    """Draw training and validation perplexity by epoch: seeds thin, their means thick, reported values as crosses."""
     left, right, top, bottom = 30, PANEL_WIDTH - 8, 10, PANEL_HEIGHT - 20
     runs, reported = configuration.furthest, configuration.reported
     y = _scale([value for run in runs for value in (*run.train, *run.val)], bottom, top)

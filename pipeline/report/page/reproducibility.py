@@ -1,4 +1,4 @@
-"""Write the reproducibility summary beside the page, in the order of the ML Reproducibility Challenge.
+"""Render the reproducibility summary beside the page, in the order of the ML Reproducibility Challenge.
 
 Its questions are those of the challenge's first page (paperswithcode.com/rc2020) and of the ACL's responsible NLP
 checklist: runtime, hardware, parameters, number of runs, how hyper-parameters were chosen, validation beside test.
@@ -50,19 +50,19 @@ def summary_markdown(reproduction: Reproduction, verdicts: Sequence[Verdict]) ->
 
 
 def _unique(configurations: Iterable[Configuration], role: str) -> list[RecordedTraining]:
-    """The trainings of a role; configurations of one shape share those by our own recipe."""
+    """The trainings of a role, each once: configurations of one shape share those by our recipe."""
     return list({run.run_id: run for each in configurations for run in trainings_by_role(each)[role]}.values())
 
 
 def _sizes_agree(configuration: Configuration) -> list[bool]:
-    """Whether each size that is reported for the configuration is that of its shape."""
+    """Whether each reported size of the configuration is that of its shape."""
     reported, size = configuration.reported, configuration.complexity
     agreement = (reported.agrees_on_parameters(size.report_parameters), reported.agrees_on_macs(size.report_macs))
     return [agrees for agrees in agreement if agrees is not None]
 
 
 def _tally(verdicts: Sequence[Verdict]) -> list[tuple[str, list[int]]]:
-    """The number of each of WORDS, by what decides the statement, and in all."""
+    """The number of verdicts of each word, by what decides the statement, and in all."""
     names = {"report": "the report's own numbers", "training": "a training"}
     by_basis = tally_by_basis(verdicts)
     rows = [(names[basis], list(by_basis[basis].values())) for basis in BASES if basis in by_basis]
@@ -70,7 +70,7 @@ def _tally(verdicts: Sequence[Verdict]) -> list[tuple[str, list[int]]]:
 
 
 def _validation_and_test(configuration: Configuration) -> tuple[str, ...]:
-    """The label, and validation and test perplexity by the report's protocol and by the stream recipe."""
+    """The label, then validation and test perplexity by the report's protocol and by the stream recipe."""
     cells = []
     for runs in (configuration.whole, configuration.stream):
         tested = [(run.best_val, run.test_perplexity) for run in runs if run.is_whole and run.test_perplexity]

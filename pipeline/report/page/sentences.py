@@ -1,4 +1,4 @@
-"""Compose the sentences of the report's page: the question, its answer, what was reproduced, and what is missing."""
+"""Compose the sentences of the report's page: the question, its answer, what was reproduced and what is missing."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from math import log
@@ -32,7 +32,7 @@ SOURCES = (
 
 
 def is_own(reproduction: Reproduction) -> bool:
-    """Whether it is compared with the coursework report, and not with another table."""
+    """Whether the reproduction is of the coursework report, not of another table."""
     return reproduction.table.digest == report_table().digest
 
 
@@ -46,7 +46,7 @@ def quick_words(reproduction: Reproduction) -> str:
 
 
 def banners(reproduction: Reproduction) -> list[str]:
-    """Warnings for the top of the page: a quick check, or another number of epochs than the protocol's."""
+    """Warnings at the top of the page: a quick check, or numbers of epochs that are not the protocol's."""
     if reproduction.quick:
         return [f"{quick_words(reproduction)}. Its figures say that everything runs, and nothing of the statements."]
     other = [
@@ -67,7 +67,7 @@ def _labels(configurations: Iterable[Configuration]) -> str:
 
 
 def with_labels(text: str, reproduction: Reproduction) -> str:
-    """The text with the label of a configuration in the place of its id."""
+    """Replace ids of configurations in a text by their labels."""
     labels = {configuration.id: configuration.label for configuration in reproduction.configurations}
     ids = "|".join(escape(id) for id in sorted(labels, key=len, reverse=True))
     return sub(rf"(?<![\w-])({ids})(?![\w-])", lambda id: labels[id[1]], text)
@@ -82,7 +82,7 @@ def question(reproduction: Reproduction) -> str:
 
 
 def about(reproduction: Reproduction) -> str:
-    """What is reproduced, and for whom."""
+    """Sentences on what is reproduced, and for whom."""
     count = counted(len(reproduction.configurations), "character-level recurrent network")
     if not is_own(reproduction):
         return f"{reproduction.table.name} reports on {count}; here they are trained under the d2l.ai book's protocol."
@@ -93,7 +93,7 @@ def about(reproduction: Reproduction) -> str:
 
 
 def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
-    """Three sentences: how many statements hold, the level that is furthest off, and what counting reaches."""
+    """Up to three sentences: how many statements hold, which level is furthest off, and the comparison with n-grams."""
     sentences = [_tally_sentence(reproduction, verdicts) if verdicts else training_sentence(reproduction)]
     whole = [configuration for configuration in reproduction.configurations if configuration.whole]
     levels = [configuration for configuration in whole if configuration.reported.perplexity_end]
@@ -118,7 +118,7 @@ def _tally_sentence(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> 
 
 
 def _furthest_sentence(levels: Sequence[Configuration]) -> str:
-    """Name the configuration whose last validation perplexity is furthest, as a ratio, from the reported level."""
+    """Name the configuration with the largest ratio of last validation perplexity to reported level, or its inverse."""
 
     def distance(configuration: Configuration) -> float:
         return abs(log(configuration.mean_curve("val")[-1] / (configuration.reported.perplexity_end or 1)))
@@ -134,12 +134,12 @@ def _furthest_sentence(levels: Sequence[Configuration]) -> str:
 
 
 def best_pooled(configuration: Configuration) -> float:
-    """The pooled validation perplexity at the best epoch, mean over seeds: the average that n-grams have too."""
+    """The mean over seeds of the validation perplexity at the best epoch, pooled as those of n-grams are."""
     return geometric_mean([run.best_val_pooled for run in configuration.furthest])
 
 
 def _counting_sentence(reproduction: Reproduction, whole: Sequence[Configuration]) -> str:
-    """Compare the networks with an n-gram, and name a training by another recipe if it does not lose to it."""
+    """Compare the networks with an n-gram; if all lose, name the best shape by another recipe."""
     bar, best = reproduction.text.windowed[BASELINE_ORDER], min(whole, key=best_pooled)
     compared = against_counting(best.furthest, reproduction.text, "windowed", BASELINE_ORDER)
     side = compared.comparison.verdict if compared else "ahead" if best_pooled(best) < bar else "behind"
@@ -176,7 +176,7 @@ def _is_equal(configuration: Configuration) -> bool:
 
 
 def reproduced_points(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
-    """Title and sentence for texts, starts, print-outs and levels."""
+    """Titles and sentences on texts, starts, print-outs and levels."""
     points = []
     asked = [configuration for configuration in reproduction.configurations if configuration.reported.samples]
     if asked:
@@ -225,7 +225,7 @@ def training_sentence(reproduction: Reproduction) -> str:
 
 
 def limitations(reproduction: Reproduction) -> list[str]:
-    """What is missing, and what the figures can't say."""
+    """Sentences on what is missing, and on what the figures can't show."""
     missing: dict[tuple[str, str], list[Configuration]] = {}
     for configuration in reproduction.configurations:
         if not configuration.whole:

@@ -18,9 +18,9 @@ from pipeline.support.wording import counted, listed, rounded, span
 
 NOTHING = "\N{EN DASH}"
 
-SPACE_SIGN = "\N{OPEN BOX}"  # where a space would not be seen
+SPACE_SIGN = "\N{OPEN BOX}"  # replaces a space that would not be visible
 
-LARGEST_PERPLEXITY = 1e6  # a training beyond it has exploded, and its spread says nothing of others
+LARGEST_PERPLEXITY = 1e6  # a training above it has diverged; its configuration does not count in the spread
 
 SIGNS: Mapping[Word, tuple[str, str]] = {  # sign, CSS class
     HOLDS: ("✓", "holds"),
@@ -67,7 +67,7 @@ def _mean_cell(values: Sequence[float], note: str = "") -> TableCell:
 
 
 def verdict_cell(verdict: Verdict | None, links: Mapping[str, str]) -> TableCell:
-    """A cell with the sign of a verdict that leads to the statement."""
+    """A cell with the sign and word of a verdict, linked to its statement."""
     if verdict is None:
         return TableCell()
     sign, kind = SIGNS[verdict.word]
@@ -88,7 +88,7 @@ def overview_sheet(
 ) -> Sheet:
     """Starts, levels, texts and print-outs as reported and as reproduced, one row per configuration.
 
-    ``anchors`` and ``links`` are the addresses of figures by configuration and of statements.
+    ``anchors`` maps configurations to the anchors of their figures, ``links`` statements to their anchors.
     """
     judged = {(v.statement.kind, v.statement.configurations[:1]): v for v in verdicts}
     rows = []
@@ -125,7 +125,7 @@ def overview_sheet(
 
 
 def _columns() -> tuple[tuple[str, Callable[[Configuration], list[float]]], ...]:
-    """The measures of ``perplexity_sheet``: column head, and the values of a configuration, one for each seed."""
+    """The columns of ``perplexity_sheet``: head, and a function from a configuration to its values, one per seed."""
 
     def own(value: Callable[[RecordedTraining], float | None]) -> Callable[[Configuration], list[float]]:
         return lambda each: [number for run in each.furthest if (number := value(run)) is not None]
@@ -146,7 +146,7 @@ def _columns() -> tuple[tuple[str, Callable[[Configuration], list[float]]], ...]
 
 
 def perplexity_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet:
-    """Perplexities of our trainings with their intervals over seeds, one row per configuration."""
+    """Mean perplexities of our trainings with their intervals over seeds, one row per configuration."""
     columns = _columns()
     spreads, degrees = [], set()
     for _, values in columns:
@@ -183,7 +183,7 @@ def perplexity_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> 
 
 
 def _stream_sentence(reproduction: Reproduction) -> str:
-    """Compare the best shape by the stream recipe with the n-gram of the same text, after a space; "" without them."""
+    """A sentence, after a space, on the stream recipe's best shape against the n-gram of its text; "" if unknown."""
     if (found := best_stream(reproduction)) is None:
         return ""
     best, against = found
@@ -191,7 +191,7 @@ def _stream_sentence(reproduction: Reproduction) -> str:
 
 
 def _runs(configuration: Configuration) -> TableCell:
-    """A cell with the number of seeds and epochs, or what is missing."""
+    """A cell with the numbers of seeds and epochs, or with what is missing."""
     runs, state = configuration.furthest, configuration.state
     if not runs:
         return TableCell(state, kind="missing")
@@ -202,13 +202,13 @@ def _runs(configuration: Configuration) -> TableCell:
 
 
 def _as_trained(configuration: Configuration) -> str:
-    """The trained parameter count where it differs from torch.nn's: the book's equations have one bias per gate."""
+    """The number of trained parameters if it differs from torch.nn's: the book has one bias per gate."""
     numbers = {run.trained_parameters for run in configuration.furthest} - {None, configuration.complexity.parameters}
     return "".join(f"{number:,} trained" for number in sorted(filter(None, numbers)))
 
 
 def _printed(right: int, printed: str, agrees: bool | None) -> TableCell:
-    """A size by the report's convention, with whether the printed one agrees."""
+    """A cell with a size in the report's convention, and whether the printed size agrees."""
     if agrees is None:
         return TableCell(f"{right:,}")
     return TableCell(f"{right:,}", "✓ as printed") if agrees else TableCell(f"{right:,}", f"✗ not {printed}", "strong")
@@ -251,7 +251,7 @@ def cost_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet:
 
 
 def text_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet | None:
-    """Generated texts by prompt, the reported above ours; None without any text."""
+    """Generated texts by prompt, the reported ones above ours; None without any text."""
     reported = {configuration.id: dict(configuration.reported.samples) for configuration in reproduction.configurations}
     ours: dict[str, tuple[str, dict[str, str]]] = {}
     for configuration in reproduction.configurations:
@@ -290,7 +290,7 @@ def text_sheet(reproduction: Reproduction, anchors: Mapping[str, str]) -> Sheet 
 
 
 def _book_row(reproduction: Reproduction, prompts: Sequence[str], others: Sequence[str]) -> tuple[TableCell, ...]:
-    """How the text itself continues each prompt where it first has it."""
+    """The row with the book's continuation of each prompt, at its first occurrence."""
     places = {place.prompt: place for place in reversed(reproduction.text.prompts)}
     row = [TableCell("the book"), TableCell("")]
     for prompt in prompts:

@@ -12,7 +12,7 @@ REPRODUCED_HEADS = ("configuration", "reported", "train, last", "validation, las
 
 
 def _seeds_and_epochs(configuration: Configuration) -> str:
-    """Seeds and epochs, such as "2 seeds, 100 epochs"; epochs are those of the least advanced training."""
+    """Format as "2 seeds, 100 epochs", with the epochs of the least advanced training."""
     if not configuration.runs:
         return "not trained"
     least = min(configuration.runs, key=lambda run: run.epochs)
@@ -52,7 +52,7 @@ def reproduction_note(reproduction: Reproduction, verdicts: Sequence[Verdict], c
 def reproduction_table(
     reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check], page: str, link: str
 ) -> str:
-    """The text that `tmlm reproduce` and `tmlm report` print at their end."""
+    """The text that `tmlm reproduce` and `tmlm report` print at the end."""
     last = len(REPRODUCED_HEADS) - 1
     table = text_table(REPRODUCED_HEADS, map(_reproduced_row, reproduction.configurations), left=(0, last))
     failed = [f"  {check.said}" for check in checks if check.is_met is False]

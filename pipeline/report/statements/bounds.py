@@ -1,7 +1,7 @@
-"""Every tolerance by which statements are judged, once each, with the sentence that the page prints for it.
+"""All tolerances by which statements are judged, each with the sentence that the page prints for it.
 
-The words of a report ("about", "slightly", "considerably", a visible gap) are not defined in it. Verdicts that hang on
-a bound are counted by ``judging.sensitivity``, which judges again at half and at twice each.
+The report does not define its words "about", "slightly", "considerably" or a visible gap. ``judging.sensitivity``
+counts the verdicts that depend on a bound, by judging again at half and at twice each.
 """
 
 from collections.abc import Mapping
@@ -10,13 +10,13 @@ from typing import Any
 
 
 def bound(value: float, sentence: str) -> Any:
-    """A dataclass field with its value and a sentence, in which ``{}`` stands for the value."""
+    """A dataclass field with this default and a sentence, in which ``{}`` stands for the value."""
     return field(default=value, metadata={"sentence": sentence})
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """The tolerances; all are numbers above 0 that may be scaled."""
+    """The tolerances; all are above 0 and may be scaled."""
 
     level_units: float = bound(0.5, "A perplexity is “about” a number if it is within {} of it.")
     level_share: float = bound(0.1, "It is about a number too if it is within this share of it: {}.")
@@ -62,17 +62,17 @@ class Bounds:
     last_digit: float = bound(0.5, "A size agrees if it is within this part of the last digit that is given: {}.")
 
     def scaled(self, name: str, factor: float) -> "Bounds":
-        """These bounds with one of them multiplied by ``factor``."""
+        """Copy these bounds with one of them multiplied by ``factor``."""
         return replace(self, **{name: factor * getattr(self, name)})
 
     def about(self, target: float, tolerance: float | None = None) -> tuple[float, float]:
-        """The range [low, high] of perplexities that are about the target; ``tolerance`` is a table's own, absolute."""
+        """The range [low, high] of perplexities that are about the target; ``tolerance`` replaces the bounds' own."""
         if tolerance is None:
             tolerance = max(self.level_units, self.level_share * target)
         return target - tolerance, target + tolerance
 
     def near_epoch(self, epoch: float) -> tuple[float, float]:
-        """The range of epochs that are about the named one."""
+        """The range [low, high] of epochs that are about the given one."""
         tolerance = max(self.onset_epochs, self.onset_share * epoch)
         return epoch - tolerance, epoch + tolerance
 

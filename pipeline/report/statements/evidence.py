@@ -1,17 +1,17 @@
-"""What the recorded trainings say: values over seeds, their spread, and comparisons of configurations.
+"""The evidence of the recorded trainings: values over seeds, their spread, and comparisons of configurations.
 
-The rules, the same for every statement:
+The rules are the same for every statement:
 
-Trainings. Ours count that have all the epochs of the report's protocol; a quick reproduction has none. The recorded
-    seeds of d2l's own trainings of the same shape (data/d2l_curves.csv) are further seeds of the same protocol, for
-    every measure that they have. They count where at least one training is ours.
-Intervals. A mean over seeds has the 95 % interval of Student's t with the spread of a single seed pooled over all
-    configurations, and its degrees of freedom. Perplexities are averaged as logarithms, gaps as they are.
-Differences. Welch's test (Biometrika 34, 1947) over the seeds of both sides; where a side has one seed, or all are
-    equal, the pooled spread takes the place of its own. Holm's correction (Scandinavian Journal of Statistics 6, 1979)
-    is over all comparisons that the statements of a kind ask for.
-Perplexities. All are of the protocol's own text and split, averaged as the book does it (the mean over batches of exp
-    of the batch's loss), unless a measure's name says otherwise. Only such of one average are compared.
+Trainings. Our trainings count if they have all the epochs of the report's protocol; a quick reproduction has none. The
+    recorded trainings by d2l itself of the same shape (data/d2l_curves.csv) are further seeds, for every measure that
+    they have, if at least one of ours counts.
+Intervals. A mean over seeds has the 95 % interval of Student's t, with the standard deviation of a single seed pooled
+    over all configurations and its degrees of freedom. Perplexities are averaged as logarithms, gaps as they are.
+Differences. Welch's test (Biometrika 34, 1947) over the seeds of both sides; for a side with one seed, or with equal
+    values, the pooled standard deviation is used. Holm's correction (Scandinavian Journal of Statistics 6, 1979) is
+    over all comparisons that the statements of a kind ask for.
+Perplexities. All are of the protocol's text and split, averaged as in the book (the mean over batches of exp of the
+    batch's loss), unless the name of the measure says otherwise. Only perplexities of the same average are compared.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,11 +36,11 @@ from pipeline.support.wording import counted, listed
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of a training, None or infinite where it does not have it; ``logarithmic`` ones are compared by ratio.
+    """A number of a training, None or infinite if the training lacks it; ``logarithmic`` measures compare by ratio.
 
-    ``name`` identifies the measure, with any bound that it depends on, and stands in sentences. ``epochs`` is after how
-    many it is known, and measured: unfinished trainings that came so far count. None for all of the protocol, by
-    complete trainings.
+    ``name`` identifies the measure and any bound that it depends on; sentences show it. ``epochs`` is the number of
+    epochs after which it is measured, so that unfinished trainings with as many count. None measures complete trainings
+    after all epochs of the protocol.
     """
 
     name: str
@@ -78,9 +78,8 @@ def protocol_epochs(reported: Reported) -> int:
 
 @cache
 def d2l_trainings(reported: Reported) -> tuple[RecordedTraining, ...]:
-    """The recorded seeds of d2l's own trainings of a row's shape, whatever its id; they have the two curves only."""
-    shape = f"{reported.cell}-{reported.implementation}-{reported.num_layers}x{reported.hidden_size}"
-    curves = d2l_curves().get(shape, {"train": (), "val": ()})
+    """The recorded trainings of a row's shape by d2l itself, one per seed; only their curves are known."""
+    curves = d2l_curves().get(reported.shape_id, {"train": (), "val": ()})
     return tuple(
         RecordedTraining(
             run_id="",
@@ -98,11 +97,10 @@ def d2l_trainings(reported: Reported) -> tuple[RecordedTraining, ...]:
 
 
 class Evidence:
-    """A reproduction as the evaluators see it.
+    """A reproduction with its statements and bounds, as the evaluators use it.
 
-    Its comparisons have ``adjusted_p`` = ``p`` until ``corrected``, which knows all that the statements ask for. An
-    evaluator must ask for the same comparisons whatever their results are, or the correction would be over another
-    family.
+    Comparisons have ``adjusted_p`` = ``p`` until ``corrected``, which first collects all comparisons that the
+    statements ask for. An evaluator must therefore ask for the same comparisons whatever their results are.
     """
 
     def __init__(
@@ -124,14 +122,14 @@ class Evidence:
         self._pooled: dict[tuple[str, int | None], tuple[RecordedTraining, ...]] = {}
 
     def corrected(self, bounds: Bounds | None = None) -> "Evidence":
-        """This evidence with p values after Holm's correction over each kind, under these or other bounds."""
+        """Copy this evidence with p values corrected by Holm's method over each kind, under these or other bounds."""
         first = self._again(bounds or self.bounds, {})
-        for id in first.statements:  # to know all comparisons that they ask for
+        for id in first.statements:  # collects the comparisons
             first.verdict(id)
         return self._again(first.bounds, first._holm())
 
     def _again(self, bounds: Bounds, adjusted: Mapping["Key", float]) -> "Evidence":
-        """A copy without verdicts; it shares what follows from the trainings alone."""
+        """Copy this evidence without its verdicts; caches that depend on the trainings alone are shared."""
         other = copy(self)
         other.bounds, other._adjusted, other._verdicts, other._asked = bounds, adjusted, {}, {}
         return other
@@ -143,7 +141,7 @@ class Evidence:
         return self.reproduction[id].reported
 
     def row_of_figure(self, figure: str) -> Reported | None:
-        """The table row of the configuration that a figure shows; None if no row names it."""
+        """The table row of the configuration that a figure shows; None if no row names the figure."""
         return next((row for row in self.reproduction.table.rows if figure in row.figures), None)
 
     def complexity(self, id: str) -> Complexity:
@@ -151,7 +149,7 @@ class Evidence:
         return self.reproduction[id].complexity
 
     def about(self, id: str, target: float) -> tuple[float, float]:
-        """The range [low, high] of perplexities that are about the target, by the row's own tolerance if it has one."""
+        """The range [low, high] of perplexities that are about the target, by the row's tolerance if it has one."""
         return self.bounds.about(target, self.row(id).tolerance)
 
     def verdict(self, id: str) -> Verdict:
@@ -180,9 +178,9 @@ class Evidence:
         return tuple(run.until(epochs) for run in whole if run.epochs >= epochs)
 
     def pooled(self, id: str, epochs: int | None = None) -> tuple[RecordedTraining, ...]:
-        """Our trainings and d2l's recorded ones of that shape with so many epochs; none without one of ours.
+        """Our trainings and those by d2l of the shape, truncated to ``epochs``; empty without one of ours.
 
-        Without ``epochs``, ours are the complete ones, and all have as many epochs as the protocol.
+        By default, ``epochs`` is that of the protocol, and ours are the complete ones.
         """
         if (id, epochs) not in self._pooled:
             runs = self.trainings(id) if epochs is None else self.reproduction[id].runs
@@ -195,7 +193,7 @@ class Evidence:
         return self._pooled[id, epochs]
 
     def missing(self, *ids: str) -> str:
-        """Why some of the configurations can't be judged, as a sentence; "" if each has a complete training."""
+        """A sentence on why the configurations can't be judged; "" if each has a complete training."""
         if self.reproduction.quick:
             return "A quick reproduction trains for a few epochs only, so it judges no perplexity."
         for id in ids:
@@ -205,7 +203,7 @@ class Evidence:
         return ""
 
     def lacking(self, statement: Statement, *ids: str) -> Verdict:
-        """The verdict on a statement for which one of the configurations has not been trained far enough."""
+        """The open verdict on a statement about configurations that lack a complete training."""
         needs = [id for id in ids if not self.trainings(id)]
         part = "a reproduction without --quick" if self.reproduction.quick else f"training {listed(needs)} to the end"
         return Verdict(statement, OPEN, self.missing(*ids), part)
@@ -215,7 +213,7 @@ class Evidence:
         return [value for _, value in self._measured(id, measure)]
 
     def seeds(self, id: str, measure: Measure = LAST_TRAIN) -> str:
-        """The number of trainings with the measure, in words: "3 seeds and 5 of d2l's"."""
+        """The number of trainings with the measure, such as "3 seeds and 5 of d2l's"."""
         ours = sum(run.run_id != "" for run, _ in self._measured(id, measure))
         theirs = len(self._measured(id, measure)) - ours
         return f"{counted(ours, 'seed')} and {theirs} of d2l's" if theirs else counted(ours, "seed")
@@ -230,18 +228,18 @@ class Evidence:
     # --- means and differences ----------------------------------------------------------------------------------------
 
     def spread(self, measure: Measure) -> Spread:
-        """The standard deviation of a single seed (of the logarithm), pooled over all configurations."""
+        """The standard deviation of a single seed, of the logarithm if the measure is logarithmic, pooled."""
         if measure.name not in self._spreads:
             samples = [self._scaled(each.id, measure) for each in self.reproduction.configurations]
             self._spreads[measure.name] = pooled_spread(samples)
         return self._spreads[measure.name]
 
     def mean(self, id: str, measure: Measure) -> Estimate:
-        """The mean of a measure over seeds with its 95 % interval; the configuration must have a value of it."""
+        """The mean of a measure over seeds with its 95 % interval; needs at least one value."""
         return estimate(self.values(id, measure), logarithmic=measure.logarithmic, spread=self.spread(measure))
 
     def compare(self, kind: str, first: str, second: str, measure: Measure) -> Comparison:
-        """Compare a measure of two configurations that both have a value of it, for a statement of this kind."""
+        """Compare a measure of two configurations, which must both have values, for a statement of this kind."""
         ids = first, second, measure.name
         if ids not in self._comparisons:
             self._comparisons[ids] = self._compared(first, second, measure)
@@ -251,7 +249,7 @@ class Evidence:
         return replace(comparison, adjusted_p=self._adjusted.get(key, comparison.p))
 
     def _holm(self) -> dict["Key", float]:
-        """The p values of all comparisons that were asked for, corrected over those of each kind."""
+        """The p values of the comparisons asked for, corrected by Holm's method within each kind."""
         adjusted: dict[Key, float] = {}
         for kind in {key[0] for key in self._asked}:
             p_values = {key: p for key, p in self._asked.items() if key[0] == kind and p is not None}

@@ -1,4 +1,4 @@
-"""The statements that a table of reported numbers makes by itself: levels, times, sizes and texts."""
+"""Generate the statements that a table of reported numbers makes by itself: levels, times, sizes and texts."""
 
 from collections.abc import Iterator, Mapping
 
@@ -22,7 +22,7 @@ CURVES: Mapping[Split, str] = {
 
 
 def statements_of(table: Table) -> tuple[Statement, ...]:
-    """The statements to judge where no file has them: the report's for its own table, else what the table states."""
+    """The statements to judge without a file of statements: the report's for its own table, otherwise the table's."""
     if table.digest == report_table().digest:
         return report_statements()
     return tuple(statement for row in table.rows for statement in (*_levels(row), *_costs(row), *_texts(row)))

@@ -1,4 +1,4 @@
-"""Judge the statements of a report by a reproduction: one evaluator for each kind of statement."""
+"""Judge the statements of a report by a reproduction, with one evaluator for each kind of statement."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -43,7 +43,7 @@ EVALUATORS: Mapping[Kind, Evaluator] = {
 
 
 def weigh(reproduction: Reproduction, statements: Sequence[Statement], bounds: Bounds | None = None) -> Evidence:
-    """The evidence on the statements, with the comparisons of each kind corrected for their number."""
+    """The evidence on the statements, with p values corrected over the comparisons of each kind."""
     return Evidence(reproduction, statements, bounds or Bounds(), _evaluate).corrected()
 
 
@@ -52,7 +52,7 @@ def _evaluate(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def sensitivity(reproduction: Reproduction, statements: Sequence[Statement]) -> Mapping[str, tuple[int, int]]:
-    """How many verdicts have another word at half and at twice each bound, by the bound's name."""
+    """The numbers of verdicts that change at half and at twice each bound, by the bound's name."""
     evidence = weigh(reproduction, statements)
 
     def changed(name: str, factor: float) -> int:

@@ -1,4 +1,4 @@
-"""The statements of a report as data, one row each: data/statements.csv, or the file of ``--statements``.
+"""Read the statements of a report, one row each, from data/statements.csv or the file of ``--statements``.
 
 ``relation`` is the claim in machine-readable form. Its vocabulary depends on the kind:
 
@@ -60,11 +60,11 @@ LARGEST_FILE, MOST_ROWS = 1_000_000, 2000  # limits of a table of statements: by
 class Statement:
     """A statement of a report, in our words.
 
-    ``configurations`` are ids: the first is the subject, the others are what it is compared with. ``basis`` is "report"
-    where the report's own numbers, texts, print-outs and captions (or a count of operations) decide it, "training"
-    where a training has to. ``reading`` says how an ambiguous word is read, ``contradiction`` where the report says
-    something else elsewhere; both are shown to the reader. ``reasons`` are the ids of the statements that the report
-    gives as reasons for this one. ``curve`` is one of CURVES; "" where none is meant.
+    ``configurations`` are ids: the first is the subject, which is compared with the others. ``basis`` is "report" if
+    the report's own numbers, texts, print-outs and captions (or a count of operations) decide the statement, and
+    "training" if a training does. ``reading`` says how an ambiguous word is read, ``contradiction`` what the report
+    says elsewhere; the page shows both. ``reasons`` are the ids of the statements that the report gives as reasons for
+    this one. ``curve`` is one of CURVES, "" if the statement is not about a curve.
     """
 
     id: str
@@ -85,7 +85,7 @@ SIZE = r"(\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?) ?(k|K|MMac|M|)"  # 5952; 20.22 k; 1.3
 
 NUMBER = r"\d+(\.\d+)?"
 
-RELATIONS: Mapping[Kind, str] = {  # pattern of the relation; any other kind may have any
+RELATIONS: Mapping[Kind, str] = {  # kind -> pattern of the relation
     "caption": r"in-order|figures|sizes|book|figure=\d+|((cell=(rnn|gru|lstm)|(layers|units)=\d+)( |$))+",
     "print-out": r"(rnn|gru|lstm)-[1-9]\d{0,2}x[1-9]\d{0,4}",
     "size": "parameters|macs|units",
@@ -107,7 +107,7 @@ RELATIONS: Mapping[Kind, str] = {  # pattern of the relation; any other kind may
     "texts-order": "same|closest|less-sense|alike-without-sense",
 }
 
-VALUES: Mapping[Kind, str] = {  # pattern of the value; any other kind may have any
+VALUES: Mapping[Kind, str] = {  # kind -> pattern of the value; other kinds may have any value
     "start": NUMBER,
     "end": NUMBER,
     "seconds": NUMBER,
@@ -121,7 +121,7 @@ WITH_VALUE = ("constant", "grows-slightly")  # relations of a gap that need a va
 
 WITH_REASONS = ("by-each-reason", "by-all-reasons")  # relations that rest on the reasons alone
 
-COMPARED: Mapping[Kind, int] = {  # least configurations; others 1
+COMPARED: Mapping[Kind, int] = {  # kind -> smallest number of configurations; 1 for other kinds
     "caption": 0,
     "best": 2,
     "gap-order": 2,
@@ -146,7 +146,7 @@ def report_statements() -> tuple[Statement, ...]:
 
 
 def read_statements(path: Path, table: Table | None = None) -> tuple[Statement, ...]:
-    """Read a table of statements; InputError, naming line and column, if it is not a valid one.
+    """Read a table of statements. Raises InputError, naming line and column, for an invalid one.
 
     With a ``table``, every configuration must be one of its rows.
     """
@@ -174,7 +174,7 @@ def read_statements(path: Path, table: Table | None = None) -> tuple[Statement, 
 
 
 def _statement(cells: Mapping[str, str]) -> Statement:
-    """Parse one row; ValueError, naming the column, for an invalid value."""
+    """Parse one row. Raises ValueError, naming the column, for an invalid value."""
     for column in ("id", "statement"):
         if not cells[column]:
             raise ValueError(f"{column} is empty; each statement needs one")
@@ -201,7 +201,7 @@ def _statement(cells: Mapping[str, str]) -> Statement:
 
 
 def _check_references(path: Path, statements: list[Statement], table: Table | None) -> None:
-    """InputError for an id that occurs twice, or a configuration or reason that is not there."""
+    """Raise InputError for a duplicate id, an unknown configuration or reason, or reasons that form a cycle."""
     ids = [statement.id for statement in statements]
     if twice := next((id for id in ids if ids.count(id) > 1), ""):
         raise InputError(f"--statements {path} has the id {twice} twice; each statement needs one of its own")

@@ -1,4 +1,4 @@
-"""Verdicts on statements, in five words, and their tallies."""
+"""Verdicts on statements, each one of five words, and their tallies."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,17 +15,17 @@ WORDS: tuple[Word, ...] = get_args(Word)
 
 HOLDS, IN_PART, WRONG_REASON, FAILS, OPEN = WORDS
 
-LEVEL = 0.05  # of Holm's correction over all comparisons of a kind
+LEVEL = 0.05  # family-wise error rate, by Holm's correction over all comparisons of a kind
 
 
 @dataclass(frozen=True)
 class Comparison:
     """The difference of a measure between two configurations, by Welch's test over their seeds.
 
-    ``difference`` is first minus second, with its 95 % interval: a ratio minus 1 for a measure that is averaged as a
-    logarithm (``relative``), else the difference itself. ``p`` is of this test alone, ``adjusted_p`` after Holm's
-    correction over all comparisons of the statement's kind; both are None where a side has no training, or where no
-    spread over seeds is known. ``seeds`` are the numbers of trainings on both sides, ours and d2l's together.
+    ``difference`` has a 95 % interval; it is first / second - 1 for a measure that is averaged as a logarithm
+    (``relative``), otherwise first - second. ``p`` is of this test alone, ``adjusted_p`` after Holm's correction over
+    all comparisons of the statement's kind; both are None if the spread over seeds is unknown. ``seeds`` are the
+    numbers of trainings on both sides, ours and d2l's together.
     """
 
     first: str
@@ -41,14 +41,14 @@ class Comparison:
 
     @property
     def sign(self) -> int:
-        """-1 if the first is significantly lower, 1 if it is significantly higher, 0 if that is open."""
+        """-1 if the first is significantly lower, 1 if it is significantly higher, 0 otherwise."""
         if self.adjusted_p is None or self.adjusted_p >= LEVEL:
             return 0
         return -1 if self.difference.mean < 0 else 1
 
     @property
     def text(self) -> str:
-        """In words: "5.84 against 4.10, +42.4 % (+38.1 to +46.9 %; 8 seeds each, df 13.1, p 0.0001)"."""
+        """Format as "5.84 against 4.10, +42.4 % (+38.1 to +46.9 %; 8 seeds each, df 13.1, p 0.0001)"."""
         scale, unit, digits = (100, " %", 1) if self.relative else (1, "", 2)
         shown = f"{self.means[0]:.2f} against {self.means[1]:.2f}, {scale * self.difference.mean:+.{digits}f}{unit}"
         counts = " and ".join(map(str, self.seeds if len(set(self.seeds)) > 1 else self.seeds[:1]))
@@ -63,9 +63,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A statement and the word for it, with the sentences that justify it.
+    """A statement and its verdict, one of WORDS, with the sentences that justify it.
 
-    ``part`` says which part is reproduced if the word is "in part", and what would decide it if the word is "open".
+    ``part`` says which part is reproduced if the word is "in part", and what would decide the statement if the word is
+    "open".
     """
 
     statement: Statement
@@ -77,10 +78,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a statement, judged by itself: a curve, a reason, a conclusion.
+    """A part of a statement that is judged separately: a curve, a reason or a conclusion.
 
-    ``name`` is what the reader is told of it if it holds and others don't; ``needs`` is what would decide it if it is
-    open.
+    ``name`` names the part in ``Verdict.part`` if it holds and others do not; ``needs`` lists what would decide it if
+    it is open.
     """
 
     name: str
@@ -91,13 +92,13 @@ class Part:
 
 
 def all_of(words: Iterable[Word]) -> Word:
-    """The word for what says several things that must all be true."""
+    """The word for a statement whose parts must all hold: the worst of theirs."""
     found = set(words)
     return next((word for word in (FAILS, OPEN, IN_PART) if word in found), HOLDS)
 
 
 def each_of(parts: Sequence[Part]) -> tuple[Word, str]:
-    """The word for what says several things of which each counts, and its ``Verdict.part``."""
+    """The word for a statement whose parts count separately, and its ``Verdict.part``."""
     words = {part.word for part in parts}
     if words <= {HOLDS} or words == {FAILS}:
         return words.pop(), ""
@@ -108,7 +109,7 @@ def each_of(parts: Sequence[Part]) -> tuple[Word, str]:
 
 
 def concluded(statement: Statement, conclusion: Part, reasons: Sequence[Part], reason: Word) -> Verdict:
-    """The verdict on a conclusion with reasons, of which ``reason`` is the word; without reasons, on it alone."""
+    """The verdict on a conclusion and its reasons, if there are any; ``reason`` is the word for all of them."""
     parts = (conclusion, *reasons)
     word, part = conclusion.word, ""
     if reasons and conclusion.word == HOLDS:
@@ -123,11 +124,12 @@ def concluded(statement: Statement, conclusion: Part, reasons: Sequence[Part], r
 
 
 def _named(parts: Sequence[Part], *words: Word) -> str:
+    """The names of the parts with one of these words, as a list in a sentence."""
     return listed([part.name for part in parts if part.word in words])
 
 
 def _needed(parts: Sequence[Part]) -> str:
-    """What would decide the open parts."""
+    """What would decide the open parts, as a list in a sentence."""
     return listed(list(dict.fromkeys(needs for part in parts if part.word == OPEN for needs in part.needs)))
 
 
@@ -137,7 +139,7 @@ def tally(verdicts: Iterable[Verdict]) -> Mapping[str, Mapping[Word, int]]:
 
 
 def tally_by_basis(verdicts: Iterable[Verdict]) -> Mapping[str, Mapping[Word, int]]:
-    """The number of each word, for what the report's own numbers decide ("report") and what a training does."""
+    """The number of each word, by what decides the statement: "report" (its own numbers) or "training"."""
     return _counted((verdict.statement.basis, verdict.word) for verdict in verdicts)
 
 

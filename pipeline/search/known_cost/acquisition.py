@@ -11,20 +11,23 @@ from scipy.special import expit, ndtr
 from .gaussian_process import GaussianProcess, matern, squared_distances
 from .space import Array
 
-SUCCESS_LOG_ODDS = 2.2  # prior: nine of ten trials succeed
-LINEAR_VARIANCE, LOCAL_VARIANCE, LOCAL_SCALE = 25.0, 1.0, 0.7
-NEWTON_STEPS = 50
+SUCCESS_LOG_ODDS = 2.2  # prior mean: nine of ten trials succeed
+LINEAR_VARIANCE, LOCAL_VARIANCE, LOCAL_SCALE = 25.0, 1.0, 0.7  # of the kernel of SuccessModel
+NEWTON_STEPS = 50  # at most
 
 
 def expected_shortfall(level: Array, mean: Array, std: Array) -> Array:
-    """E[(level - Y)+] of a normal Y with that mean and standard deviation."""
+    """E[max(level - Y, 0)] for Y ~ Normal(mean, std^2): the expected improvement on ``level``.
+
+    = (level - mean) Phi(z) + std phi(z),  z = (level - mean) / std
+    """
     z = (level - mean) / std
     improvement: Array = (level - mean) * ndtr(z) + std * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
     return np.maximum(improvement, 0.0)
 
 
 def front_segments(cost: Array, value: Array, worst: float, cost_limit: float) -> tuple[Array, Array]:
-    """The front as a staircase: the edges of its F segments (F + 1,), and the best value on each (F,)."""
+    """The front as a staircase over the cost: the edges (F + 1,) of its F segments, the lowest value (F,) on each."""
     edges, levels = [-math.inf], [worst]
     for i in np.lexsort((value, cost)):
         if value[i] < levels[-1] and cost[i] < cost_limit:
@@ -34,9 +37,9 @@ def front_segments(cost: Array, value: Array, worst: float, cost_limit: float) -
 
 
 def expected_hypervolume_improvement(cost: Array, mean: Array, std: Array, edges: Array, levels: Array) -> Array:
-    """The area (N,) that candidates of known cost and normally distributed value are expected to add to the front.
+    """The area (N,) that candidates with a known cost and a normally distributed value Y are expected to add.
 
-    integral over t from cost to the limit of E[(front(t) - Y)+] dt, the front being constant on each segment.
+    integral from t = cost to the cost limit of E[max(front(t) - Y, 0)] dt,  front(t) constant on each segment
     """
     widths = np.maximum(edges[None, 1:] - np.maximum(edges[None, :-1], cost[:, None]), 0.0)
     gains = expected_shortfall(levels[None, :], mean[:, None], std[:, None])
@@ -47,10 +50,10 @@ def expected_hypervolume_improvement(cost: Array, mean: Array, std: Array, edges
 class SuccessModel:
     """The probability that a trial succeeds: Gaussian process classification, close to logistic regression.
 
-    A Gaussian process of the log odds with fixed hyperparameters: a linear kernel (failing has a direction: deeper,
-    a higher rate), which is strong since regions fail rather than single trials, and a weak Matern 5/2. Laplace's
-    approximation, Rasmussen and Williams 2006, algorithms 3.1 and 3.2; the mean of the logistic function of a normal
-    by MacKay 1992 (doi:10.1162/neco.1992.4.5.720).
+    A Gaussian process of the log odds with fixed hyperparameters: a strong linear kernel, since failures have a
+    direction (deeper, a higher rate) and regions fail rather than single trials, and a weak Matern 5/2 kernel. It is
+    fitted by Laplace's approximation (Rasmussen and Williams 2006, algorithms 3.1 and 3.2); the mean of the logistic
+    function of a normal variable is approximated as in MacKay 1992 (doi:10.1162/neco.1992.4.5.720).
     """
 
     def __init__(self, x: Array, succeeded: NDArray[np.bool_], categorical: NDArray[np.bool_]) -> None:
@@ -91,27 +94,27 @@ class SuccessModel:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """The expected improvement by a trial of a candidate: of the hypervolume, or of the value with one objective.
+    """The expected improvement by a candidate, of the hypervolume or, with one objective, of the best value.
 
-    Improvements are measured in the model's units, which for a positive objective are logarithms: the step from 5 to 4
-    counts as much as that from 10 to 8.
+    Improvements are in the model's units, with ``log`` those of the logarithm: a step from 5 to 4 counts as much as one
+    from 10 to 8.
     """
 
     model: GaussianProcess
     at: Array  # (M, D) inputs observed, or being observed now
-    price: Array  # (M,) their costs, smaller being better
-    worst: float  # the reference point: value
-    price_limit: float | None  # and cost; None with one objective
+    price: Array  # (M,) their prices, lower is better
+    worst: float  # value of the reference point
+    price_limit: float | None  # price of the reference point; None with one objective
     success: SuccessModel | None  # None before the first failure
-    normals: Array  # (S, M)
+    normals: Array  # (S, M) standard normal numbers for the draws
 
     def quick(self, x: Array, price: Array) -> Array:
-        """The acquisition (N,) of x (N, D) at costs (N,), taking the model's means for the values observed."""
+        """The acquisition (N,) of inputs x (N, D) at prices (N,), with the model's means as the values observed."""
         improvement = self._improvement(price, *self.model.predict(x), self.model.predict(self.at)[0])
         return improvement if self.success is None else improvement * self.success.probability(x)
 
     def thorough(self, x: Array, price: Array) -> Array:
-        """The acquisition (N,), averaged over draws of the values observed, as they are noisy."""
+        """The acquisition (N,), averaged over draws of the noise-free values at the observed points."""
         draws, means, std = self.model.draw(self.at, x, self.normals)
         improvements = [self._improvement(price, mean, std, values) for values, mean in zip(draws, means, strict=True)]
         average: Array = np.mean(improvements, axis=0)

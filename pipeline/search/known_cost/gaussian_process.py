@@ -1,4 +1,4 @@
-"""Gaussian process regression of the objective that has to be measured."""
+"""Gaussian process regression of the unknown objective."""
 
 import math
 from dataclasses import dataclass
@@ -10,29 +10,29 @@ from scipy.optimize import minimize
 
 from .space import Array
 
-# normal priors of the logarithms: mean, standard deviation; values are scaled to variance 1
-LOG_SCALE_PRIOR = (math.log(0.7), 0.8)  # of the length scales
-LOG_SIGNAL_PRIOR = (math.log(0.5), 1.0)  # of the variances
+# mean and standard deviation of the normal priors of the logarithms, for values scaled to variance 1
+LOG_SCALE_PRIOR = (math.log(0.7), 0.8)  # length scales
+LOG_SIGNAL_PRIOR = (math.log(0.5), 1.0)  # variances
 LOG_TREND_PRIOR = (math.log(1.0), 1.0)
 LOG_NOISE_PRIOR = (math.log(0.01), 1.5)
 OFFSET_VARIANCE = 1.0
-MANY_VALUES = 100  # above, the fit is started once
-STARTS = (0.0, -1.0, 1.0)  # of the search for the hyperparameters, in standard deviations of the length scales
+MANY_VALUES = 100  # with more values, hyperparameters are fitted from one start only
+STARTS = (0.0, -1.0, 1.0)  # starts of the fit: the prior mean, its length scales shifted by so many standard deviations
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A constant, a linear trend in the last input (the cost) and a Matern 5/2 over all: covariance of x and x'.
+    """Covariance of x and x': a constant, a linear trend in the last input (the cost), and a Matern 5/2 kernel of all.
 
     k = offset + trend c c' + signal (1 + s + s^2 / 3) exp(-s),  s = sqrt(5) r,  r^2 = sum_i distance_i^2 / scale_i^2
-    with the distance of two categories 0 or 1, and c the cost in [-1, 1].
+    where c is the cost in [-1, 1], and the distance of two categories is 0 or 1.
     """
 
-    theta: Array  # logarithms of D scales, signal, trend, noise variance
+    theta: Array  # (D + 3,) logarithms of D length scales, signal, trend and noise variance
     categorical: NDArray[np.bool_]
 
     def __call__(self, a: Array, b: Array) -> Array:
-        """Covariance (len(a), len(b)) without noise."""
+        """Covariance (len(a), len(b)) of the noise-free values."""
         signal, trend, _ = np.exp(self.theta[-3:])
         scaled = squared_distances(a, b, self.categorical) @ np.exp(-2 * self.theta[:-3])
         linear = np.outer(2 * a[:, -1] - 1, 2 * b[:, -1] - 1)
@@ -40,30 +40,31 @@ class Kernel:
         return covariance
 
     def variance(self, a: Array) -> Array:
-        """The diagonal of self(a, a)."""
+        """The diagonal of self(a, a), (len(a),)."""
         signal, trend, _ = np.exp(self.theta[-3:])
         variance: Array = OFFSET_VARIANCE + trend * (2 * a[:, -1] - 1) ** 2 + signal
         return variance
 
     @property
     def noise(self) -> float:
-        """Variance of the noise."""
+        """The noise variance."""
         return float(np.exp(self.theta[-1]))
 
 
 def matern(s: Array) -> Array:
-    """The Matern 5/2 correlation at a distance of s / sqrt(5) length scales."""
+    """Matern 5/2 correlation at a distance of s / sqrt(5) length scales (Rasmussen and Williams 2006, eq. 4.17)."""
     correlation: Array = (1 + s + s * s / 3) * np.exp(-s)
     return correlation
 
 
 def squared_distances(a: Array, b: Array, categorical: NDArray[np.bool_]) -> Array:
-    """Squared distance per input, (len(a), len(b), D)."""
+    """Squared distance (len(a), len(b), D) in each input; 0 or 1 between categories."""
     difference = a[:, None, :] - b[None, :, :]
     return np.where(categorical, (difference != 0).astype(float), difference * difference)
 
 
 def _priors(inputs: int) -> tuple[Array, Array]:
+    """Mean and standard deviation (D + 3,) of the prior of ``Kernel.theta``."""
     rows = [LOG_SCALE_PRIOR] * inputs + [LOG_SIGNAL_PRIOR, LOG_TREND_PRIOR, LOG_NOISE_PRIOR]
     mean, deviation = np.array(rows).T
     return mean, deviation
@@ -72,7 +73,11 @@ def _priors(inputs: int) -> tuple[Array, Array]:
 def negative_log_posterior(
     theta: Array, distances: Array, cost: Array, y: Array, jitter: float = 1e-8
 ) -> tuple[float, Array]:
-    """Minus the log of likelihood times prior of the hyperparameters, and its gradient; y has mean 0, variance 1."""
+    """Negative log of likelihood times prior of the hyperparameters, up to a constant, and its gradient.
+
+    Likelihood and gradient are equations 5.8 and 5.9 of Rasmussen and Williams 2006. ``distances`` (M, M, D) are
+    squared, ``cost`` (M,) is in [-1, 1], and y (M,) has mean 0 and variance 1.
+    """
     mean, deviation = _priors(distances.shape[-1])
     inverse_squares = np.exp(-2 * theta[:-3])
     signal, trend, noise = np.exp(theta[-3:])
@@ -97,7 +102,10 @@ def negative_log_posterior(
 
 
 class GaussianProcess:
-    """Gaussian process over inputs (M, D), of which the last is the cost in [0, 1], with its noise fitted."""
+    """Gaussian process fitted to values y (M,) at inputs x (M, D), of which the last is the cost in [0, 1].
+
+    Without ``theta``, the hyperparameters, noise variance included, are those of the maximum posterior.
+    """
 
     def __init__(self, x: Array, y: Array, categorical: NDArray[np.bool_], theta: Array | None = None) -> None:
         self.x = x
@@ -132,7 +140,7 @@ class GaussianProcess:
         return best[1]
 
     def predict(self, x: Array) -> tuple[Array, Array]:
-        """Mean and standard deviation (N,) of the values without noise."""
+        """Mean and standard deviation (N,) of the noise-free values at x (N, D)."""
         cross = self.kernel(x, self.x)
         mean = cross @ self.alpha
         half = solve_triangular(self.lower, cross.T, lower=True)
@@ -140,9 +148,10 @@ class GaussianProcess:
         return self.centre + self.spread * mean, self.spread * np.sqrt(variance)
 
     def draw(self, at: Array, x: Array, normals: Array) -> tuple[Array, Array, Array]:
-        """Draws of the noise-free values at points (M', D), then the model of x given those values.
+        """Draw the noise-free values at inputs (M', D), and condition the model of x (N, D) on each draw.
 
-        normals (S, M') -> draws (S, M'), means at x (S, N), standard deviation at x (N,).
+        ``normals`` (S, M') are standard normal numbers. Returns draws (S, M'), means at x (S, N) and their standard
+        deviation at x (N,).
         """
         cross = self.kernel(at, self.x)
         half = solve_triangular(self.lower, cross.T, lower=True)
@@ -161,10 +170,10 @@ class GaussianProcess:
 
 
 def winsorised(losses: Array, price: Array) -> Array:
-    """Winsorise losses (M,): lower outliers to a fence, so that a bad trial does not distort the model elsewhere.
+    """Winsorise losses (M,): lower outliers to a fence, so that bad trials do not distort the model elsewhere.
 
-    The fence lies as far above the median as the least loss lies below it, or at the loss of the cheapest trial, if
-    that is higher: only a loss above both is certainly useless.
+    The fence is as far above the median as the lowest loss is below it, or at the loss of the cheapest trial if that is
+    higher: a trial above both is certainly of no use.
     """
     median, cheapest = float(np.median(losses)), losses[price == price.min()].min()
     fenced: Array = np.minimum(losses, max(cheapest, 2 * median - losses.min()))

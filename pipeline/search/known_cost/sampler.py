@@ -1,8 +1,8 @@
 """An Optuna sampler for two objectives of which one, the cost, is a known function of the parameters.
 
-Of the two objectives only the unknown one (the quality: expensive, noisy) is modelled; the cost of every candidate is
-computed. The next trial is the candidate whose expected hypervolume improvement, times its chance of not failing, is
-greatest. It imports Optuna, NumPy and SciPy and nothing of this project: copy it, or see docs/known-cost-sampler.md.
+Only the unknown objective (the quality: expensive, noisy) is modelled; the cost of every candidate is computed. The
+next trial is the candidate with the largest expected hypervolume improvement times probability of success. The folder
+may be copied into other projects; see docs/known-cost-sampler.md.
 
 Shapes: N candidates, M observed points, D inputs of the model, S draws, F segments of a front.
 
@@ -40,12 +40,12 @@ from .space import (
 
 PROPOSED_BY = "known_cost:proposed_by"  # system attribute of a trial: "startup", "model" or "random"
 PROPOSAL = "known_cost:proposal"  # system attribute: the proposal in Optuna's internal representation, {name: number}
-LOCAL_WIDTHS, LOCAL_CENTRES, LOCAL_POINTS = (0.1, 0.03), 5, 50  # rounds of local search around the best candidates
+LOCAL_WIDTHS, LOCAL_CENTRES, LOCAL_POINTS = (0.1, 0.03), 5, 50  # local search: width of each round, centres, points
 SHORTLIST = 512  # candidates with the best quick estimate, which are evaluated thoroughly
 POSTERIOR_SAMPLES = 32  # draws of the values at the observed points
-STRATA, CHEAPEST_PART, CENTRE_WEIGHT = 20, 0.02, 4.0  # of the startup trials, which are spread over the costs
-MOST_POINTS = 300  # finished configurations that the model is fitted to, which takes the cube of their number
-BUDGET_ROUNDS, BUDGET_POINTS = 10, 256  # of the search for candidates within a tight budget
+STRATA, CHEAPEST_PART, CENTRE_WEIGHT = 20, 0.02, 4.0  # startup trials: see ``_startup``
+MOST_POINTS = 300  # finished configurations that the model is fitted to, in time that grows with their cube
+BUDGET_ROUNDS, BUDGET_POINTS = 10, 256  # search within a tight budget: most rounds, candidates that are enough
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Candidates:
     """Points of the space within the budget, with their costs."""
 
     points: Array  # (N, parameters), Optuna's internal values
-    cost: Array  # (N,) as the study has it
+    cost: Array  # (N,) the known objective
 
     def keep(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Candidates":
         """Select candidates by boolean mask or index array."""
@@ -71,15 +71,15 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Prices:
-    """Costs as prices, sign * cost (smaller is better): the range within the budget and the reference price."""
+    """Costs as prices, sign * cost (lower is better): the range within the budget and the reference price."""
 
     sign: float
     lowest: float
     highest: float
-    limit: float  # the highest of the whole space: at a limit of the budget's, the best within it would add no area
+    limit: float  # highest of the whole space, not only within the budget: a candidate at the limit adds no area
 
     def to_unit(self, cost: Array) -> Array:
-        """0 for the cheapest candidate, 1 for the dearest."""
+        """Scale costs to 0 for the cheapest candidate and 1 for the costliest one within the budget."""
         return (self.sign * cost - self.lowest) / ((self.highest - self.lowest) or 1.0)
 
 
@@ -89,14 +89,14 @@ class History:
 
     points: Array  # (M, parameters)
     cost: Array  # (M,)
-    losses: list[list[float]]  # values of the unknown objective in the model's units; empty: failed or running
+    losses: list[list[float]]  # values in the model's units, lower is better; empty: failed or running
     failed: NDArray[np.bool_]  # (M,)
 
     def informative(self, prices: Prices | None) -> "History":
-        """At most MOST_POINTS finished observations, and all running ones.
+        """Select at most MOST_POINTS finished observations, and all running ones.
 
-        Half of them are the closest to the front (``prices``) or to the best value (None), the others are taken evenly
-        from the rest, so that the model knows where it is not worth looking.
+        Half of them are the closest to the front, or to the best value if ``prices`` is None; the others are spaced
+        evenly over the rest, so that the model knows the regions that are not worth searching.
         """
         finished = self.failed | np.array([len(losses) > 0 for losses in self.losses])
         if finished.sum() <= MOST_POINTS:
@@ -116,7 +116,7 @@ class History:
 
 @dataclass(frozen=True)
 class Objectives:
-    """Which value of a trial is unknown, and the signs that make both of them smaller-is-better."""
+    """The index of the unknown objective, and the signs that turn both objectives into minimisation."""
 
     unknown: int
     sign: float
@@ -125,7 +125,7 @@ class Objectives:
 
     @classmethod
     def of(cls, directions: Sequence[StudyDirection], known_objective: int) -> "Objectives":
-        """The objectives of a study with these directions: the unknown one alone, or both."""
+        """The objectives of a study with one or two directions. Raises ValueError for more."""
         if len(directions) > 2:
             raise ValueError(f"KnownCostSampler is for one or two objectives; the study has {len(directions)}")
         signs = [1.0 if direction == StudyDirection.MINIMIZE else -1.0 for direction in directions]
@@ -138,25 +138,33 @@ class KnownCostSampler(BaseSampler):
     """Sampler for studies in which one of two objectives is a known function of the parameters.
 
     Args:
-        cost: the known objective of a trial's parameters, exactly as the study's objective returns it.
-        known_objective: its index among the study's two objectives.
-        max_cost: budget; no trial above it is proposed.
-        worst: value of the unknown objective from which on a trial counts as failed, as do trials that end as FAIL or
-            PRUNED. The model of failures learns from a failed trial, the model of the objective does not.
-        log: model the logarithm of the unknown objective, which then has to be positive, and improve the hypervolume
-            of its logarithm.
-        ignore: whether to treat a trial as if it were not in the study, such as one that failed without being run, or
-            one that repeats an earlier trial's values: it is neither a failure nor a second measurement, and its
-            configuration may be proposed.
-        search_space: of the trials, if known beforehand: then all startup trials are spread over the costs.
-            Otherwise Optuna infers it from the first finished trial, and trials until then are random.
-        n_startup_trials: trials spread over the costs before the model proposes.
-        seed: of everything random; a proposal depends on the seed, its trial's number and the trials before.
+        cost: A function that computes the known objective from a trial's parameters, exactly as the study's objective
+            returns it.
+        known_objective: Index of the known objective, 0 or 1.
+        max_cost: Budget: no trial with a higher cost is proposed.
+        worst: A trial whose unknown objective is this value or worse counts as failed, as do trials that end as FAIL or
+            PRUNED. The model of failures learns from failed trials, the model of the objective does not.
+        log: Whether to model the logarithm of the unknown objective, which then must be positive, and to improve the
+            hypervolume of the logarithm.
+        ignore: A function that returns whether to treat a trial as if it were not in the study, such as one that failed
+            without being run or that repeats the values of another: it is neither a failure nor a second measurement,
+            and its configuration may be proposed.
+        search_space: The search space of the trials, if it is known beforehand: then all startup trials are spread over
+            the costs. By default, Optuna infers it from the finished trials, and trials before the first finished one
+            are random.
+        n_startup_trials: Number of trials spread over the costs before the model proposes.
+        seed: Seed of the random number generators. A proposal depends on the seed, the number of its trial and the
+            earlier trials.
 
-    With one objective it is the unknown one, and the cost serves for the budget and as an input of the model.
+    In a study with one objective, it is the unknown one; the cost is used for the budget and as an input of the model.
 
-    Threads (``n_jobs``) share a lock and see each other's proposals. Two processes that ask at the same moment may,
-    rarely, propose the same configuration: serialise ``study.ask`` between them, or accept the repeat.
+    Threads (``n_jobs``) share a lock and see each other's proposals. Two processes that ask at the same time may
+    rarely propose the same configuration: serialise ``study.ask`` between them, or accept the repeat.
+
+    Raises:
+        ValueError: From ``study.ask`` for more than two objectives, a cost that is not finite or can't be computed from
+            the search space, a budget below the cheapest configuration, or with ``log``, an objective that is not
+            positive.
     """
 
     def __init__(
@@ -198,7 +206,7 @@ class KnownCostSampler(BaseSampler):
         self._lock = threading.Lock()
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The space given, or the intersection of the finished trials' spaces."""
+        """The given search space, or the intersection of the finished trials' search spaces."""
         Objectives.of(study.directions, self._known_objective)
         if self._search_space is not None:
             return self._search_space
@@ -207,7 +215,7 @@ class KnownCostSampler(BaseSampler):
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A random value, for parameters outside of the relative space."""
+        """Sample a random value for a parameter outside of the relative search space."""
         if trial.system_attrs.get(PROPOSED_BY) is None:
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSED_BY, "random")
         seed = np.random.SeedSequence([self._seed, trial.number, zlib.crc32(param_name.encode())])
@@ -217,7 +225,7 @@ class KnownCostSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """The parameters of the trial, all at once."""
+        """Propose all parameters of the trial together."""
         objectives = Objectives.of(study.directions, self._known_objective)
         enqueued = trial.system_attrs.get("fixed_params", {})
         if not search_space or all(name in enqueued for name in search_space):
@@ -241,9 +249,10 @@ class KnownCostSampler(BaseSampler):
             study._storage.set_trial_system_attr(trial._trial_id, PROPOSED_BY, proposed_by)
         return params
 
-    # What the study knows
+    # --- observations ---
 
     def _loss(self, value: float, sign: float) -> float:
+        """Convert a value of the unknown objective to the model's units, in which lower is better."""
         if not self._log:
             return sign * value
         if value <= 0:
@@ -253,6 +262,7 @@ class KnownCostSampler(BaseSampler):
         return sign * math.log(value)
 
     def _cost_of(self, params: dict[str, Any]) -> float:
+        """Compute the cost of parameters. Raises ValueError if it can't be computed or is not finite."""
         try:
             value = float(self._cost(params))
         except KeyError as error:
@@ -269,6 +279,7 @@ class KnownCostSampler(BaseSampler):
         return np.array([self._cost_of(space.external(point)) for point in points])
 
     def _history(self, space: CandidateSpace, trials: Sequence[FrozenTrial], objectives: Objectives) -> History:
+        """Group the trials by configuration; a configuration has failed if it has no value and is not running."""
         rows: dict[tuple[float, ...], tuple[list[float], bool]] = {}
         pending: set[tuple[float, ...]] = set()
         threshold = math.inf if self._worst is None else self._loss(self._worst, objectives.sign)
@@ -295,10 +306,10 @@ class KnownCostSampler(BaseSampler):
             points, self._costs(space, points), [row[0] for row in rows.values()], np.array(failed_rows, dtype=bool)
         )
 
-    # Candidates
+    # --- candidates ---
 
     def _candidates(self, space: CandidateSpace) -> tuple[Candidates, Candidates]:
-        """All candidates of the space, and those within the budget; ValueError if none is."""
+        """All candidates of the space, and those within the budget. Raises ValueError if there are none of these."""
         if self._candidates_of is None or self._candidates_of[0] != space.ranges:
             if space.size() <= LARGEST_ENUMERATION:
                 points = space.enumerate()
@@ -315,7 +326,7 @@ class KnownCostSampler(BaseSampler):
         return self._candidates_of[1:]
 
     def _sampled(self, space: CandidateSpace) -> Candidates:
-        """Sobol points; with a tight budget, those around the cheapest too."""
+        """Sample Sobol points and, if few are within the budget, points around the cheapest ones."""
         generator = np.random.default_rng(self._seed)
         sobol = qmc.Sobol(len(space.ranges), seed=generator)
         points = np.unique(space.from_unit(sobol.random(SOBOL_POINTS)), axis=0)
@@ -332,7 +343,7 @@ class KnownCostSampler(BaseSampler):
         return candidates if self._max_cost is None else candidates.keep(candidates.cost <= self._max_cost)
 
     def _agreeing(self, space: CandidateSpace, points: Array, fixed: Mapping[str, float]) -> Candidates:
-        """Candidates within the budget for a partially enqueued trial: its fixed values, others from ``points``."""
+        """Candidates within the budget for a partially enqueued trial: ``points`` with its fixed values."""
         points = np.unique(space.pinned(points, fixed), axis=0)
         return self._within_budget(Candidates(points, self._costs(space, points)))
 
@@ -345,7 +356,7 @@ class KnownCostSampler(BaseSampler):
         generator: np.random.Generator,
         fixed: Mapping[str, float],
     ) -> Candidates:
-        """LOCAL_POINTS for each centre with one parameter or more moved, a number by ``width`` of its range."""
+        """Sample LOCAL_POINTS around each centre: some parameters move, numbers by about ``width`` of their range."""
         points = np.repeat(centres, LOCAL_POINTS, axis=0)
         unit = space.to_unit(points)
         moved = generator.random(unit.shape) < 0.5
@@ -357,7 +368,7 @@ class KnownCostSampler(BaseSampler):
         points = points[[tuple(point) not in taken for point in points]]
         return Candidates(points, self._costs(space, points))
 
-    # The proposal
+    # --- the proposal ---
 
     def _propose(
         self,
@@ -367,6 +378,7 @@ class KnownCostSampler(BaseSampler):
         fixed: Mapping[str, float],
         generator: np.random.Generator,
     ) -> tuple[Array, str]:
+        """Choose a point; returns it and what proposed it, for PROPOSED_BY."""
         history = self._history(space, trials, objectives)
         whole, candidates = self._candidates(space)
         sign = objectives.known_sign
@@ -390,7 +402,7 @@ class KnownCostSampler(BaseSampler):
             return self._inputs(space, some.points, some.cost, prices), prices.sign * some.cost
 
         scores = acquisition.quick(*arguments(candidates))
-        if not math.isfinite(space.size()) or space.size() > LARGEST_ENUMERATION:
+        if space.size() > LARGEST_ENUMERATION:  # the candidates are a sample: refine the best
             tried = history.points[known]
             for width in LOCAL_WIDTHS:
                 centres = np.vstack([candidates.points[np.argsort(scores)[-LOCAL_CENTRES:]], tried[-LOCAL_CENTRES:]])
@@ -401,6 +413,7 @@ class KnownCostSampler(BaseSampler):
         return candidates.point(int(np.argmax(acquisition.thorough(*arguments(candidates))))), "model"
 
     def _inputs(self, space: CandidateSpace, points: Array, cost: Array, prices: Prices) -> Array:
+        """Inputs (N, D) of the model: the parameters in unit coordinates, then the scaled cost."""
         return np.column_stack([space.to_unit(points), prices.to_unit(cost)])
 
     def _startup(
@@ -412,10 +425,12 @@ class KnownCostSampler(BaseSampler):
         prices: Prices,
         generator: np.random.Generator,
     ) -> Array:
-        """Point ``number`` of a few spread over the costs, the cheapest first.
+        """Choose startup point ``number``; startup points are spread over the costs, the cheapest first.
 
-        Each is far from those before it, in categories above all: numbers that the cost leaves free stay near the
-        middle of their range, where a person who chose the range would begin.
+        The first is among those within CHEAPEST_PART of the lowest price. The others are chosen from the 1 / STRATA of
+        the candidates that are closest to a cost of the Halton sequence. Among these, a point far from the observed
+        ones and, by CENTRE_WEIGHT, near the middle of the numeric ranges is preferred: so it differs in categories
+        rather than in numbers that the cost does not determine, for which the middle of a range is a reasonable start.
         """
         inputs = self._inputs(space, candidates.points, candidates.cost, prices)
         before = self._inputs(space, history.points, history.cost, prices)
@@ -438,6 +453,7 @@ class KnownCostSampler(BaseSampler):
         prices: Prices,
         generator: np.random.Generator,
     ) -> Acquisition:
+        """Fit the models of the objective and of failures to the history."""
         inputs = self._inputs(space, history.points, history.cost, prices)
         categorical = np.append(space.categorical(), False)
         repeats = [len(losses) for losses in history.losses]
@@ -465,14 +481,14 @@ def _fresh_seed() -> int:
 
 
 def range_of(name: str, distribution: BaseDistribution) -> Distribution:
-    """The distribution of a parameter; ValueError for a kind that is not known here."""
+    """Check that a distribution is supported, for type checkers too. Raises ValueError if it is not."""
     if isinstance(distribution, CategoricalDistribution | FloatDistribution | IntDistribution):
         return distribution
     raise ValueError(f"parameter {name} has a {type(distribution).__name__}, which KnownCostSampler does not know")
 
 
 def point_of(space: CandidateSpace, trial: FrozenTrial) -> tuple[float, ...] | None:
-    """The trial's point in the space, whether proposed, enqueued or sampled; None if it lies outside."""
+    """The point of a trial, whether proposed, enqueued or sampled; None if it is incomplete or outside of the space."""
     params = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
     announced = trial.system_attrs.get(PROPOSAL, {})
     point = []

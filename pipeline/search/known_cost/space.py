@@ -14,18 +14,18 @@ Array = NDArray[np.float64]
 
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 
-LARGEST_ENUMERATION = 8192  # points up to which every point of a finite space is a candidate
-SOBOL_POINTS = 4096  # candidates of any other space, a power of two
+LARGEST_ENUMERATION = 8192  # in a space with at most this many points, each is a candidate
+SOBOL_POINTS = 4096  # candidates in a larger space, a power of two
 
 
 @dataclass(frozen=True)
 class CandidateSpace:
-    """A search space; a point is a row of Optuna's internal values (a category's index), in the order of the names."""
+    """A search space; points are rows of Optuna's internal values (for a category its index), in the order of names."""
 
     ranges: dict[str, Distribution]
 
     def size(self) -> float:
-        """Number of points; infinite with a continuous parameter."""
+        """The number of points; infinite with a continuous parameter."""
         return math.prod(_size(range_) for range_ in self.ranges.values())
 
     def enumerate(self) -> Array:
@@ -38,27 +38,27 @@ class CandidateSpace:
         return np.column_stack(columns)
 
     def to_unit(self, points: Array) -> Array:
-        """Inputs (N, D) of the model: numbers in [0, 1], log where the range is; a category stays its index."""
+        """Unit coordinates (N, D) of points: numbers in [0, 1], log-scaled if the range is; category indices."""
         columns = [_to_unit(range_, points[:, i]) for i, range_ in enumerate(self.ranges.values())]
         return np.column_stack(columns)
 
     def categorical(self) -> NDArray[np.bool_]:
-        """Which of the D inputs are categories."""
+        """Mask (D,) of the categorical parameters."""
         return np.array([isinstance(range_, CategoricalDistribution) for range_ in self.ranges.values()])
 
     def external(self, point: Array) -> dict[str, Any]:
-        """The parameters of a point, as an objective gets them."""
+        """Convert a point to parameters, as an objective gets them."""
         return {
             name: range_.to_external_repr(float(x))
             for (name, range_), x in zip(self.ranges.items(), point, strict=True)
         }
 
     def internal(self, params: Mapping[str, Any]) -> Array:
-        """The point of an objective's parameters."""
+        """Convert the parameters of an objective to a point."""
         return np.array([range_.to_internal_repr(params[name]) for name, range_ in self.ranges.items()])
 
     def pinned(self, points: Array, fixed: Mapping[str, float]) -> Array:
-        """The points (N, D) with the ``fixed`` parameters replaced; values are Optuna's internal ones."""
+        """Replace the ``fixed`` parameters, given as Optuna's internal values, in points (N, D)."""
         points = points.copy()
         for i, name in enumerate(self.ranges):
             if name in fixed:
@@ -81,7 +81,7 @@ def _grid(range_: Distribution) -> Array:
         return np.array([range_.low], dtype=float)
     assert range_.step is not None
     values = np.arange(_size(range_)) * range_.step + range_.low
-    return np.minimum(values, range_.high)  # 3 * 0.1 > 0.3, which Optuna would not accept
+    return np.minimum(values, range_.high)  # 3 * 0.1 > 0.3, which Optuna rejects
 
 
 def _from_unit(range_: Distribution, unit: Array) -> Array:
@@ -92,7 +92,7 @@ def _from_unit(range_: Distribution, unit: Array) -> Array:
     half = 0.5 * (range_.step or 0.0)
     low, high = range_.low - half, range_.high + half
     values = np.exp(np.log(low) + unit * (np.log(high) - np.log(low))) if range_.log else low + unit * (high - low)
-    if range_.step is not None:  # as Optuna rounds, so that equal values are equal numbers
+    if range_.step is not None:  # rounded as Optuna does, so that equal values are equal floats
         values = np.round((values - range_.low) / range_.step) * range_.step + range_.low
     return np.clip(values, range_.low, range_.high)
 

@@ -2,7 +2,7 @@
 
 The dashboard keeps a note in system attributes of the study, in pieces of at most NOTE_PIECE characters
 (optuna_dashboard/_note.py): ``dashboard:note_str:0``, ``dashboard:note_str:1``, ... Each change that a person makes
-raises ``dashboard:note_ver`` by 1. The names of a trial's note begin with ``dashboard:TRIAL_ID:``.
+increments ``dashboard:note_ver``. The names of a trial's note begin with ``dashboard:TRIAL_ID:``.
 """
 
 import json
@@ -23,23 +23,23 @@ from pipeline.search.study.protocol import OBJECTIVES, training_of
 from pipeline.support.markdown import plain, text_block
 from pipeline.tracking import store
 
-NOTE_PIECE = 2045
+NOTE_PIECE = 2045  # characters of a piece of a note
 LINE_CHARS = 80
-OUR_VERSION = 1  # of each note that this program writes
-READING_SHARE = 0.01  # of the time, at most, for looking which notes people have changed while trials are told
+OUR_VERSION = 1  # note_ver of the notes that this program writes
+READING_SHARE = 0.01  # share of the time spent at most on reading which notes people have changed
 
 
 def artifact_folder() -> Path:
-    """The folder of the pictures."""
+    """The folder of the figures that optuna-dashboard shows."""
     return store.root() / "mlruns" / "optuna-artifacts"
 
 
 class Notes:
-    """The notes of a study and its trials as they were not long ago.
+    """A cache of the notes of a study and its trials.
 
-    Optuna reads those of all trials at once, and each trial that is told wants to know whether a person has written a
-    note to it: with 5,000 trials that would be four fifths of the search's own work. What a person has written since
-    the last reading is not seen, and overwritten.
+    Whenever a trial is told, its note must be checked for changes by a person, but Optuna reads the notes of all trials
+    at once: with 5,000 trials that would be four fifths of the search's own work. A change since the last reading is
+    therefore overwritten.
     """
 
     def __init__(self, study: optuna.Study) -> None:
@@ -48,7 +48,7 @@ class Notes:
         self._until = 0.0
 
     def read(self) -> Mapping[str, Any]:
-        """Read the notes, or return those of the last time if reading them again would exceed READING_SHARE."""
+        """Read the notes, or return the cached ones if reading them again would exceed READING_SHARE."""
         began = time.monotonic()
         if began >= self._until:
             self._kept = self._study._storage.get_study_system_attrs(self._study._study_id)
@@ -61,7 +61,7 @@ def write_note(
 ) -> None:
     """Write the note of the study, or of a trial given its id, unless a person has changed it in the dashboard.
 
-    ``kept`` has the notes that there are, if they are known.
+    ``kept`` are the study's system attributes; None reads them.
     """
     prefix = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
     kept = study._storage.get_study_system_attrs(study._study_id) if kept is None else kept
@@ -69,14 +69,14 @@ def write_note(
         return
     pieces = [body[start : start + NOTE_PIECE] for start in range(0, len(body), NOTE_PIECE)]
     earlier = sum(name.startswith(f"{prefix}note_str:") for name in kept)
-    pieces += [""] * (earlier - len(pieces))  # an attribute can't be deleted
+    pieces += [""] * (earlier - len(pieces))  # attributes can't be deleted
     written: dict[str, Any] = {f"{prefix}note_str:{number}": piece for number, piece in enumerate(pieces)}
     for name, value in {**written, f"{prefix}note_ver": OUR_VERSION}.items():
         study._storage.set_study_system_attr(study._study_id, name, value)
 
 
 def one_line(text: str) -> str:
-    """The beginning of a text as a line of at most LINE_CHARS: the dashboard wraps no attribute."""
+    """Truncate a text to one line of LINE_CHARS characters, as the dashboard does not wrap attributes."""
     line = " ".join(text.split())
     return line if len(line) <= LINE_CHARS else f"{line[:LINE_CHARS]}..."
 
@@ -91,12 +91,12 @@ def trial_note(model: str, result: Mapping[str, Any], link: str) -> str:
         f"**{model}**: validation perplexity {result['val_perplexity']:.3f}, test perplexity "
         f"{result['test_perplexity']:.3f}\n\n{result['macs_per_char']:,} MACs per character, "
         f"{result['parameters']:,} parameters; {seconds}{stopped}.\n\n"
-        f"{linked}What it writes:\n\n{text_block(result['texts'][-1])}"
+        f"{linked}Sample text:\n\n{text_block(result['texts'][-1])}"
     )
 
 
 def study_note(config: SearchConfig, space: Space, text: str, vocab_size: int, link: str, outcome: str) -> str:
-    """The note of a study: its outcome, then what is searched and how, the objectives, and where the runs are."""
+    """The note of a study: its outcome, what is searched and how, the objectives, and where the runs are."""
     budget = f", at most {config.budget_macs:,} MACs per character" if config.budget_macs else ""
     return (
         f"{outcome}\n\n### The search\n\n"
@@ -114,7 +114,7 @@ def study_note(config: SearchConfig, space: Space, text: str, vocab_size: int, l
 
 
 def attach_picture(study: optuna.Study, name: str, png: bytes) -> None:
-    """Attach a picture to the study, in place of an earlier one of this file name."""
+    """Attach a picture to the study, replacing an earlier one with this file name."""
     for artifact_id, filename in _attached(study).items():
         if filename == name:
             _artifacts().write(artifact_id, BytesIO(png))
@@ -131,9 +131,9 @@ def attach_to_trial(study: optuna.Study, trial: FrozenTrial, picture: Path) -> N
 
 
 def _attached(study: optuna.Study) -> dict[str, str]:
-    """The study's artifacts: id -> file name.
+    """The file names of the study's artifacts, by id.
 
-    Optuna's get_all_artifact_meta fails where one was deleted in the dashboard, which then has null in its place.
+    Optuna's get_all_artifact_meta fails if an artifact was deleted in the dashboard, which leaves null in its place.
     """
     kept = study._storage.get_study_system_attrs(study._study_id)
     artifacts = [json.loads(value) for name, value in kept.items() if name.startswith("artifacts:")]

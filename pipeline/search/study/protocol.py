@@ -1,4 +1,4 @@
-"""Create the study of a search, or open it and check that it is the same search."""
+"""Create the study of a search, or open it and check that it has the same protocol."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -26,9 +26,9 @@ DIRECTIONS = [StudyDirection.MINIMIZE] * 2
 def open_study(
     storage: BaseStorage, config: SearchConfig, space: Space, corpus: Corpus, corpus_config: CorpusConfig
 ) -> tuple[optuna.Study, SearchConfig]:
-    """Create or load the study; returns it and the configuration with the study's own training recipe.
+    """Create or load the study; returns it and the configuration with the study's training recipe.
 
-    Raises InputError for a study of another space, text or budget, and for one of another program.
+    Raises InputError if the study has another space, text or budget, or was created by another program.
     """
 
     def protocol() -> dict[str, Any]:
@@ -48,7 +48,7 @@ def open_study(
         if PROTOCOL in attributes.of_study(study) or not is_untouched:
             config = replace(config, recipe=_recipe_of(study, config))
             _check_same(study, config, protocol())
-        else:  # new, or the process that created it was killed: the protocol is therefore the last attribute to be set
+        else:  # new, or its creator was killed: the protocol is therefore set last
             study.set_metric_names(OBJECTIVES)
             readable = {TEXT: corpus.label, SPACE: space.as_line(), TRAINING: training_of(config)}
             for name, value in readable.items():
@@ -59,10 +59,10 @@ def open_study(
 
 
 def check_store(study: optuna.Study, config: SearchConfig, identity: str, has_run: Callable[[str], bool]) -> None:
-    """Raise InputError if the study's runs are in another MLflow store; give a new study this store's ``identity``.
+    """Raise InputError if the study's runs are in another MLflow store; record ``identity`` in a new study.
 
-    A study is accepted if the store has one of its runs: several experiments of one store may share it, and older
-    studies name no store.
+    ``identity`` is that of the MLflow store in use. A study is also accepted if this store has one of its runs, as
+    several experiments of a store may share a study, and older studies name no store.
     """
     kept = attributes.of_study(study)
     then = kept.get(MLFLOW_STORE)
@@ -83,14 +83,14 @@ def check_store(study: optuna.Study, config: SearchConfig, identity: str, has_ru
 
 
 def training_of(config: SearchConfig) -> str:
-    """How each trial is trained, in words."""
+    """Describe how each trial is trained, such as "20 epochs of preset stream"."""
     limit = f", at most {config.max_seconds:g} s" if config.max_seconds else ""
     on_top = " on top of an n-gram" if config.on_top_of == "ngram" else ""
     return f"{config.epochs} epochs of preset {config.preset}{limit}{on_top}"
 
 
 def _recipe_of(study: optuna.Study, config: SearchConfig) -> int:
-    """The training recipe that the study was created under, and is continued under."""
+    """The training recipe of the study's trials. Raises InputError for one that this version does not know."""
     recipe: int = attributes.of_study(study).get(PROTOCOL, {}).get("recipe", FIRST_RECIPE)
     if recipe not in RECIPES:
         raise InputError(
@@ -101,12 +101,13 @@ def _recipe_of(study: optuna.Study, config: SearchConfig) -> int:
 
 
 def _check_same(study: optuna.Study, config: SearchConfig, protocol: Mapping[str, Any]) -> None:
+    """Raise InputError if the study has another protocol, or none."""
     name, where = config.study_name, store.shown(storage_url(config))
     then = attributes.of_study(study).get(PROTOCOL)
     if then is None or study.directions != DIRECTIONS:
         raise InputError(f"--study-name {name} of {where} is not a study of this search; give another name")
     changed = [key for key in {**then, **protocol} if then.get(key) != protocol.get(key)]
-    if changed not in ([], ["corpus"]):  # "corpus" alone: the same text by another name
+    if changed not in ([], ["corpus"]):  # "corpus" alone: the same text under another name
         message = "; ".join(f"{key} was {_plain(then.get(key))}, now {_plain(protocol.get(key))}" for key in changed)
         raise InputError(
             f"--study-name {name} was started with other options ({message}), so their trials can't be compared; "
@@ -115,5 +116,5 @@ def _check_same(study: optuna.Study, config: SearchConfig, protocol: Mapping[str
 
 
 def _plain(value: Any) -> str:
-    """A part of the protocol as a message shows it."""
+    """Format a value of the protocol for a message."""
     return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)

@@ -23,13 +23,13 @@ from pipeline.search.study.samplers import is_over_budget
 
 log = logging.getLogger(__name__)
 
-FEWEST_TO_RANK = 4  # complete trials, below which parameters are not ranked
+FEWEST_TO_RANK = 4  # complete trials needed to rank the parameters
 DIVERGED: Mapping[str, Any] = {RUN_ID: "", "val_perplexity": inf, "test_perplexity": inf}
 
 
 @dataclass(frozen=True)
 class Confirmation:
-    """One more run of a candidate with another seed: the number of its trial, the seed and the result."""
+    """A further run of a candidate with another seed: the number of its trial, the seed and the result."""
 
     number: int
     seed: int
@@ -56,20 +56,20 @@ class Results:
     # --- trials ------------------------------------------------------------------------------------------------------
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
-        """The trials in these states (default: all), by number."""
+        """The trials in these states (default: all), in the order of their numbers."""
         return self.study.get_trials(deepcopy=False, states=states or None)
 
     def complete(self) -> list[FrozenTrial]:
-        """The trials that were trained to the end, without repeats of an earlier one."""
+        """The trials that were trained to the end, without repeats of earlier ones."""
         return [trial for trial in self.trials(TrialState.COMPLETE) if not attributes.has(trial, REPEATS)]
 
     def counted(self) -> list[FrozenTrial]:
-        """The trials that count towards --trials: complete or pruned, without repeats of an earlier one."""
+        """The trials that count towards --trials: complete or pruned, without repeats of earlier ones."""
         trials = self.trials(TrialState.COMPLETE, TrialState.PRUNED)
         return [trial for trial in trials if not attributes.has(trial, REPEATS)]
 
     def failed(self) -> list[FrozenTrial]:
-        """The trials whose training failed for good; not those that were retried, nor those never trained."""
+        """The trials whose training failed, without those to retry, repeats and those over the budget."""
         return [
             trial
             for trial in self.trials(TrialState.FAIL)
@@ -77,7 +77,7 @@ class Results:
         ]
 
     def counts(self) -> dict[str, int]:
-        """The number of trials by outcome, and of confirmations."""
+        """The numbers of trials by outcome, and of confirmations."""
         complete, counted = self.complete(), self.counted()
         return {
             "trials": len(counted),
@@ -89,7 +89,7 @@ class Results:
         }
 
     def progress(self) -> tuple[int, list[list[float]]]:
-        """The number of trials that count, and the values of those that are complete."""
+        """The number of trials that count towards --trials, and the values of the complete ones."""
         counted = self.counted()
         return len(counted), [trial.values for trial in counted if trial.state == TrialState.COMPLETE]
 
@@ -100,7 +100,7 @@ class Results:
         ]
 
     def plotted_trials(self) -> list[Trial]:
-        """The complete and the failed trials, as the figures show them; a pruned one's final perplexity is unknown."""
+        """The complete and the failed trials for figures; pruned ones have no final perplexity."""
         plotted = []
         for trial in sorted([*self.complete(), *self.failed()], key=lambda trial: trial.number):
             if MACS not in trial.user_attrs:  # failed by hand
@@ -113,10 +113,10 @@ class Results:
     # --- candidates --------------------------------------------------------------------------------------------------
 
     def candidates(self, ms_per_char: Mapping[str, float] | None = None) -> list[Candidate]:
-        """The configurations of complete trials, each with all its runs; without those no better than uniform.
+        """The configurations of complete trials, each with all its runs, that are better than uniform guessing.
 
         Trials that differ only in their seed are runs of one configuration; each seed counts once. ``ms_per_char``
-        maps a run id to the milliseconds that its model takes to generate a character.
+        maps run ids to the milliseconds in which the model generates a character.
         """
         candidates = []
         times = ms_per_char or {}
@@ -188,7 +188,7 @@ class Results:
 
 
 def key_of(parameters: Mapping[str, Any]) -> str:
-    """A configuration as a string that is equal for equal parameters."""
+    """A key of a configuration: equal parameters have equal keys."""
     return json.dumps(parameters, sort_keys=True)
 
 

@@ -17,15 +17,19 @@ from pipeline.search.space import LOG_PARAMETERS, PARAMETERS, Range, Space
 from pipeline.search.study import attributes
 from pipeline.search.study.attributes import FAILURE, REPEATS
 
-NSGA_POPULATION = 10  # Optuna's default of 50 would spend all of 40 trials on the first, random generation
-OVER_BUDGET = "over --budget-macs"  # first words of a failure's reason: the trial was never trained
+NSGA_POPULATION = 10  # with Optuna's default of 50, all of 40 trials would be of the first, random generation
+OVER_BUDGET = "over --budget-macs"  # prefix of the failure of a trial that was not trained
 LARGEST_LISTED_SPACE = 100_000  # configurations; a larger space is sampled instead of listed
 
 
 def build_sampler(
     config: SearchConfig, space: Space, macs: Callable[[Mapping[str, Any]], int], vocab_size: int, done: int
 ) -> BaseSampler:
-    """The sampler of ``config``. Optuna's own get seed + ``done`` trials, as they would repeat themselves on resume."""
+    """Build the sampler of ``config``.
+
+    ``macs`` computes the MACs per character of parameters. ``done``, the number of trials in the study, is added to the
+    seed of Optuna's samplers, which would otherwise repeat their proposals when a search is resumed.
+    """
     seed = config.seed + done
     if config.sampler == "known-cost":
         known_cost: BaseSampler = KnownCostSampler(
@@ -48,7 +52,7 @@ def build_sampler(
 
 
 def is_over_budget(trial: FrozenTrial) -> bool:
-    """Whether a trial was not trained because it was over the budget at that time."""
+    """Whether a trial was not trained because it was over --budget-macs at that time."""
     return str(trial.user_attrs.get(FAILURE, "")).startswith(OVER_BUDGET)
 
 
@@ -66,7 +70,7 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
 
 
 def configurations(space: Space) -> Iterator[dict[str, Any]] | None:
-    """Every configuration of a space; None if there are more than LARGEST_LISTED_SPACE or a parameter is continuous."""
+    """List every configuration of a space; None if there are more than LARGEST_LISTED_SPACE, or infinitely many."""
     points = _points_of(space)
     if points.size() > LARGEST_LISTED_SPACE:
         return None
@@ -74,7 +78,7 @@ def configurations(space: Space) -> Iterator[dict[str, Any]] | None:
 
 
 def draw(space: Space, random: Random) -> dict[str, Any]:
-    """A random configuration, as Optuna's RandomSampler draws it: log-uniform in hidden size and learning rate."""
+    """Draw a configuration from the distribution of RandomSampler: log-uniform in hidden size and learning rate."""
     if not space.searched:
         return dict(space.fixed)
     points = _points_of(space)

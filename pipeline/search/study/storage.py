@@ -1,4 +1,4 @@
-"""Optuna's storage: its address, its lock, and errors in one sentence."""
+"""Optuna's storage: its URL, the lock of a study, and errors in one sentence."""
 
 import os
 from collections.abc import Iterator
@@ -29,14 +29,14 @@ def default_storage() -> Path:
 
 
 def storage_url(config: SearchConfig) -> str:
-    """The storage's SQLAlchemy address."""
+    """The storage's SQLAlchemy URL."""
     if config.storage != "auto":
         return config.storage
     return URL.create("sqlite", database=str(default_storage())).render_as_string()
 
 
 def with_storage(config: SearchConfig, under_mlflow: bool) -> SearchConfig:
-    """Set the storage from TMLM_STORAGE unless --storage names one.
+    """Take the storage from TMLM_STORAGE unless --storage names one.
 
     Raises InputError for a password in --storage under ``mlflow run``, which prints and records its parameters.
     """
@@ -50,14 +50,9 @@ def with_storage(config: SearchConfig, under_mlflow: bool) -> SearchConfig:
     return replace(config, storage=named) if config.storage == "auto" and named else config
 
 
-def artifact_folder() -> Path:
-    """The folder of the figures that optuna-dashboard shows."""
-    return store.root() / "mlruns" / "optuna-artifacts"
-
-
 @contextmanager
 def storage_errors(config: SearchConfig, *others: type[Exception]) -> Iterator[None]:
-    """Turn errors of the storage, and ``others``, into a RecordingError of one sentence."""
+    """Raise errors of the storage, and ``others``, as a RecordingError of one sentence."""
     refusals: tuple[type[Exception], ...] = (SQLAlchemyError, optuna.exceptions.StorageInternalError, *others)
     try:
         yield
@@ -71,7 +66,10 @@ def _first_line(error: BaseException) -> str:
 
 
 def open_storage(config: SearchConfig) -> RDBStorage:
-    """Open the storage, creating its tables once. InputError: an invalid address; RecordingError: it can't be used."""
+    """Open the storage, creating its tables if they are missing.
+
+    Raises InputError for an invalid URL, and RecordingError if the storage can't be used.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url = storage_url(config)
     try:
@@ -81,9 +79,9 @@ def open_storage(config: SearchConfig) -> RDBStorage:
         raise InputError(f"--storage {where} is no SQLAlchemy address, such as sqlite:///optuna.db") from None
     if is_sqlite:
         arguments: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}}
-    else:  # a server closes connections that are idle for long, or is restarted: look before each use, and reconnect
+    else:  # a server closes idle connections or is restarted: test each connection, and reconnect
         arguments = {"pool_pre_ping": True}
-    with storage_errors(config, ImportError, RuntimeError):  # no driver; a storage of another version
+    with storage_errors(config, ImportError, RuntimeError):  # a missing driver; a storage of another Optuna version
         default_storage().parent.mkdir(parents=True, exist_ok=True)
         with FileLock(default_storage().parent / ".optuna.lock", timeout=LOCK_SECONDS):
             return RDBStorage(url, engine_kwargs=arguments)
@@ -91,8 +89,9 @@ def open_storage(config: SearchConfig) -> RDBStorage:
 
 @contextmanager
 def study_lock(config: SearchConfig) -> Iterator[None]:
-    """Hold the lock of a study; InputError if another command of this machine holds it."""
-    study = sha256(f"{storage_url(config)}\n{config.study_name}".encode()).hexdigest()[:16]  # a name of any length
+    """Hold the lock of a study; raise InputError if another command on this machine holds it."""
+    # a digest, as a study name may be too long for a file name
+    study = sha256(f"{storage_url(config)}\n{config.study_name}".encode()).hexdigest()[:16]
     refusal = (
         f"--study-name {config.study_name} is being searched by another command; wait for it, stop it, "
         "or give another name"

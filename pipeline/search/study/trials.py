@@ -1,9 +1,9 @@
-"""Ask for the trials of a search and tell their results: an Optuna study of validation perplexity and log10 MACs.
+"""Ask an Optuna study for the trials of a search and tell it their results: validation perplexity and log10 MACs.
 
-Optuna's storage is the record of the trials. ``Search`` proposes trainings and is told their outcomes; it does not
-depend on who trains or where that is recorded. ``results`` reads the study.
+Optuna's storage is the record of the trials. ``Search`` proposes trainings and records their outcomes; it does not
+depend on which process trains, or where its run is recorded. ``results`` reads the study.
 
-Each trial names the process that asked for it, so that the next command sees at once which trials were left behind.
+Each trial names the process that asked for it, so that the next command sees at once which trials a dead process left.
 """
 
 import warnings
@@ -64,20 +64,20 @@ from pipeline.support.workers import KILLS_ALLOWED, SHARED_KILLS, Loss
 from pipeline.text.corpus import Corpus
 from pipeline.training.experiment import check_can_train
 
-FAILURES_IN_A_ROW = 20  # failed trials without any other outcome between them, after which the search ends
-ANSWERS_IN_A_ROW = 20  # proposals that need no training, after which a random untried configuration is enqueued
-RANDOM_ATTEMPTS = 1000  # draws without a new configuration, after which a continuous space counts as exhausted
-ORPHANED_AFTER = timedelta(days=2)  # in a shared storage; more than clocks and time zones differ
+FAILURES_IN_A_ROW = 20  # consecutive failed trials after which the search ends
+UNTRAINED_IN_A_ROW = 20  # consecutive proposals without a training before a random untried configuration is enqueued
+RANDOM_ATTEMPTS = 1000  # draws without a new configuration after which a continuous space counts as exhausted
+ORPHANED_AFTER = timedelta(days=2)  # in a shared storage; longer than clocks and time zones differ
 
-# user attributes of a trial that its training's result has under the same names
+# user attributes of a trial, named as in the result of its training
 RESULT = ("val_perplexity", "test_perplexity", "parameters", "train_seconds")
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A training that the study proposes.
+    """A training that the study proposes, with the exact MACs per character of its model.
 
-    ``number`` is the trial's, or that of the trial to confirm; ``macs_per_char`` is the model's, exact.
+    ``number`` is that of the trial, or of the trial to confirm with another seed.
     """
 
     number: int
@@ -87,24 +87,24 @@ class Proposal:
 
 
 Outcome = Mapping[str, Any] | Exception | Loss
-"""The outcome of a training: its result (at least what ``_tell`` reads), the exception it raised, or its loss."""
+"""The outcome of a training: its result (with what ``_tell`` reads), the exception it raised, or its loss."""
 
 
 class Search:
-    """A study that this process works on: proposes trainings and records their outcomes."""
+    """An open study: proposes trainings and records their outcomes."""
 
     def __init__(self, config: SearchConfig, space: Space, corpus: Corpus, corpus_config: CorpusConfig) -> None:
         """Create or open the study.
 
-        Raises InputError for a text, a budget or models that can't be trained here, and for a study of another space,
-        text or budget.
+        Raises InputError if the text is too short, the budget too small or the models too large, and if the study has
+        another space, text or budget.
         """
         self.config, self.space = config, space
         self.corpus, self.corpus_config = corpus, corpus_config
         self.vocab_size = len(corpus.vocabulary)
-        self.is_exhausted = False  # whether there is nothing new to propose
+        self.is_exhausted = False  # whether no new configuration is left to propose
         self.dashboard_link: Callable[[str], tuple[str, Path | None]] = lambda run_id: ("", None)  # run -> URL, figure
-        self._kills: dict[tuple[int, int], float] = {}  # of the processes of confirmations, by number and seed
+        self._kills: dict[tuple[int, int], float] = {}  # processes that confirmations killed, by number and seed
         self._failures_in_a_row = 0  # since this command started
         self._process = process_tags()
         self._check_budget()
@@ -120,6 +120,7 @@ class Search:
             )
 
     def _check_budget(self) -> None:
+        """Raise InputError if no model of the space is within --budget-macs."""
         if not self.config.budget_macs:
             return
         cheapest = min(self.macs_per_char(corner) for corner in self.space.corners())
@@ -143,12 +144,12 @@ class Search:
 
     @cached_property
     def identity(self) -> str:
-        """An id that no other study has, not even one of the same name."""
+        """A unique id of the study, which a later study of the same name does not share."""
         return str(attributes.of_study(self.study)[IDENTITY])
 
     @property
     def parent(self) -> str | None:
-        """The MLflow run that the trials are nested in; None before the first command has started it."""
+        """The id of the MLflow run that the trials are nested in; None before it was started."""
         return attributes.of_study(self.study).get(PARENT)
 
     @parent.setter
@@ -156,26 +157,26 @@ class Search:
         attributes.set_of_study(self.study, PARENT, run_id)
 
     def describe(self, link: str, outcome: str) -> None:
-        """Write the study's note and the link to its run, for optuna-dashboard."""
+        """Write the study's note and the link to its run for optuna-dashboard."""
         self.study.set_user_attr(MLFLOW_RUN, link)
         note = dashboard.study_note(self.config, self.space, self.corpus.label, self.vocab_size, link, outcome)
         dashboard.write_note(self.study, note)
 
     @cached_property
     def reference(self) -> tuple[float, float]:
-        """The reference point of hypervolumes: uniform perplexity, and the largest MACs of the space."""
+        """The reference point of hypervolumes: uniform perplexity, largest MACs per character of the space."""
         return float(self.vocab_size), float(max(self.macs_per_char(corner) for corner in self.space.corners()))
 
     def macs_per_char(self, parameters: Mapping[str, Any]) -> int:
-        """The exact MACs per character of a configuration, known before training."""
+        """The exact MACs per character of a configuration, computed without training."""
         return closed_form(shape_of(parameters, self.space, self.config), self.vocab_size).macs_per_char
 
     def configs_of(self, parameters: Mapping[str, Any], seed: int) -> tuple[ModelConfig, TrainConfig]:
-        """The model and the training of these parameters with this seed."""
+        """The model and training configurations of these parameters with this seed."""
         return configs_of(parameters, self.space, self.config, seed, self.corpus.train_chars)
 
     def is_affordable(self, macs: int) -> bool:
-        """Whether a model of that many MACs per character is within --budget-macs."""
+        """Whether a model with this many MACs per character is within --budget-macs."""
         return not self.config.budget_macs or macs <= self.config.budget_macs
 
     # --- ask ---------------------------------------------------------------------------------------------------------
@@ -183,13 +184,13 @@ class Search:
     def next_task(self, running: int) -> Proposal | None:
         """Ask for a trial to train; None if enough are done or ``running``, or if there is nothing new to try.
 
-        Lost trials are retried first. A proposal that repeats an earlier trial is told that trial's result, one over
-        the budget fails; neither counts. After ANSWERS_IN_A_ROW such proposals a random untried configuration is
-        enqueued.
+        Lost trials are retried first. A proposal that repeats an earlier trial is told that trial's values, and one
+        over the budget fails; neither counts towards --trials. After UNTRAINED_IN_A_ROW such proposals, a random
+        untried configuration is enqueued.
         """
-        answered = 0
+        untrained = 0
         while len(self.results.counted()) + running < self.config.trials:
-            trial = self._ask(enqueue_new=self.config.sampler == "grid" or answered >= ANSWERS_IN_A_ROW)
+            trial = self._ask(enqueue_new=self.config.sampler == "grid" or untrained >= UNTRAINED_IN_A_ROW)
             if trial is None:
                 self.is_exhausted = True
                 return None
@@ -205,11 +206,14 @@ class Search:
                 self._tell_repeat(trial.number, earlier)
             else:
                 return self._proposal(trial.number, parameters, self.config.seed)
-            answered += 1
+            untrained += 1
         return None
 
     def lacking_runs(self, members: Sequence[Candidate]) -> list[Proposal]:
-        """The trainings that members of the front lack to have --confirm-seeds runs; seeds follow the first trial's."""
+        """The trainings that members of the front lack to have --confirm-seeds runs.
+
+        Their seeds are the unused ones that follow the seed of the first trial.
+        """
         lacking = []
         by_run = {trials[0].user_attrs[RUN_ID]: trials for trials in self.results.by_configuration()}
         for member in members:
@@ -234,8 +238,8 @@ class Search:
     def _ask(self, enqueue_new: bool) -> optuna.Trial | None:
         """Ask Optuna for a trial; None if ``enqueue_new`` and there is nothing new.
 
-        The order is: enqueued trials, lost ones to retry, a random untried one if ``enqueue_new``, else the sampler's.
-        Each is enqueued with the name of this process first, as the process may be killed while it samples.
+        The order is: enqueued trials, lost ones to retry, a random untried one if ``enqueue_new``, else the sampler's
+        proposal. Each trial is first enqueued with the id of this process, which may be killed while it samples.
         """
         trials = self.results.trials()
         if all(trial.state != TrialState.WAITING for trial in trials):
@@ -247,26 +251,26 @@ class Search:
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial = self.study.ask(distributions(self.space))
         frozen = self.storage.get_trial(trial._trial_id)
-        if attributes.of_trial(frozen).get(PROCESS) != self._process:  # another process had enqueued it
+        if attributes.of_trial(frozen).get(PROCESS) != self._process:  # another process enqueued it
             self._set_system_attrs(trial.number, {PROCESS: self._process})
         return trial
 
     def _enqueue(self, parameters: dict[str, Any], kept: Mapping[str, Any]) -> None:
-        """Enqueue a trial with system attributes, as ``study.enqueue_trial`` does with user attributes."""
+        """Enqueue a trial with system attributes; ``study.enqueue_trial`` sets user attributes only."""
         system_attrs = {"fixed_params": parameters, **attributes.for_system(kept)}
         self.study.add_trial(optuna.create_trial(state=TrialState.WAITING, system_attrs=system_attrs))
 
     def _lost_trial(self, trials: Sequence[FrozenTrial]) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Parameters and attributes to retry the first lost trial that was not retried yet; None if there is none.
+        """The parameters and attributes to retry the first lost trial not yet retried; None if there is none.
 
-        A trial is skipped if its parameters are incomplete or not in the search space.
+        A trial is skipped if its parameters are incomplete or outside of the search space.
         """
         retried = {attributes.of_trial(trial)[RETRY_OF] for trial in trials if attributes.has(trial, RETRY_OF)}
         for trial in trials:
             if trial.state != TrialState.FAIL or not attributes.has(trial, LOST) or trial.number in retried:
                 continue
             kept = attributes.of_trial(trial)
-            parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # the first: of an enqueued one
+            parameters = {**trial.system_attrs.get("fixed_params", {}), **trial.params}  # fixed_params: before sampling
             try:
                 for name, distribution in distributions(self.space).items():
                     distribution.to_internal_repr(parameters[name])
@@ -277,9 +281,9 @@ class Search:
         return None
 
     def _untried(self, trials: Sequence[FrozenTrial]) -> dict[str, Any] | None:
-        """Random searched parameters that are untried and within the budget; None if there are none.
+        """Draw searched parameters that are untried and within the budget; None if there are none.
 
-        With --sampler grid they are drawn from the grid.
+        With --sampler grid, they are drawn from the grid.
         """
         tried = {key_of({**self.space.fixed, **trial.params}) for trial in trials if self._is_tried(trial)}
         random = Random(self.config.seed + len(trials))
@@ -303,7 +307,7 @@ class Search:
         return None if chosen is None else {name: chosen[name] for name in self.space.searched}
 
     def _is_tried(self, trial: FrozenTrial) -> bool:
-        """Whether a trial with the present seed is complete, pruned, diverged or running, and not itself a repeat."""
+        """Whether a trial with --seed is complete, pruned, diverged or running, and not itself a repeat."""
         kept = attributes.of_trial(trial)
         if kept.get(SEED) != self.config.seed or REPEATS in kept or is_over_budget(trial):
             return False
@@ -311,7 +315,7 @@ class Search:
         return trial.state == TrialState.RUNNING or (ended and LOST not in kept)
 
     def _duplicate_of(self, trial: optuna.Trial) -> FrozenTrial | None:
-        """The tried trial that a trial repeats, if any."""
+        """The tried trial with the parameters of this one, if any."""
         parameters = trial.params
         for other in self.results.trials():
             if other.params == parameters and other.number != trial.number and self._is_tried(other):
@@ -323,8 +327,8 @@ class Search:
     def take(self, number: int, outcome: Outcome) -> None:
         """Record the outcome of a trial.
 
-        A divergence or a lack of memory fails the trial; any other exception is recorded and raised. Raises TmlmError
-        after FAILURES_IN_A_ROW failed trials.
+        A divergence or a lack of memory fails the trial; any other exception fails it too and is raised. Raises
+        TmlmError after FAILURES_IN_A_ROW failed trials.
         """
         if isinstance(outcome, Loss):
             if not self._lose(number, outcome.reason, kills=outcome.kills):
@@ -335,14 +339,17 @@ class Search:
         elif isinstance(outcome, TrainingDivergedError) or is_out_of_memory(outcome):
             self._fail(number, str(outcome) or "out of memory")
             self._count_failure(number)
-        else:  # the disk and the store may be better next time, nothing else is
-            may_pass = isinstance(outcome, TmlmError | OSError) and not isinstance(outcome, RemoteError)
+        else:  # an error of the disk or the store may not recur; any other counts as a kill
+            is_transient = isinstance(outcome, TmlmError | OSError) and not isinstance(outcome, RemoteError)
             reason = str(outcome) if isinstance(outcome, RemoteError) else f"{type(outcome).__name__}: {outcome}"
-            self._lose(number, reason, kills=0 if may_pass else 1)
+            self._lose(number, reason, kills=0 if is_transient else 1)
             raise outcome
 
     def take_confirmation(self, number: int, seed: int, outcome: Outcome) -> None:
-        """Record the outcome of another seed of a trial's configuration; raise an exception that is no divergence."""
+        """Record the outcome of another seed of a trial's configuration; raise exceptions other than divergence.
+
+        A lost confirmation and one that ran out of memory are not recorded, so that they are retried.
+        """
         if isinstance(outcome, Loss) or (isinstance(outcome, Exception) and is_out_of_memory(outcome)):
             kills = outcome.kills if isinstance(outcome, Loss) else 1
             self._kills[number, seed] = self._kills.get((number, seed), 0) + kills  # retried KILLS_ALLOWED times
@@ -353,7 +360,7 @@ class Search:
         self.results.confirm(Confirmation(number, seed, run))
 
     def _count_failure(self, number: int) -> None:
-        """Count a failed trial; TmlmError after FAILURES_IN_A_ROW, since more would hardly do better."""
+        """Count a failed trial. Raises TmlmError after FAILURES_IN_A_ROW, as further trials would likely fail too."""
         self._failures_in_a_row += 1
         if self._failures_in_a_row < FAILURES_IN_A_ROW:
             return
@@ -365,7 +372,7 @@ class Search:
         )
 
     def _trial_id(self, number: int) -> int:
-        """The id in the storage of a trial of any process."""
+        """The storage's id of a trial, which any process may have asked for."""
         return self.storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
 
     def _set_user_attrs(self, number: int, values: Mapping[str, Any]) -> None:
@@ -379,6 +386,7 @@ class Search:
             self.storage.set_trial_system_attr(trial_id, name, value)
 
     def _tell(self, number: int, result: Mapping[str, Any]) -> None:
+        """Tell the study the result of a training, with its attributes, note and figure."""
         link, curve = self.dashboard_link(result[RUN_ID])
         entries = result.get("stored_numbers", result["parameters"]) - result["parameters"]
         self._set_user_attrs(
@@ -406,13 +414,13 @@ class Search:
         dashboard.write_note(self.study, note, trial_id, self._notes.read())
 
     def _tell_repeat(self, number: int, earlier: FrozenTrial) -> None:
-        """Tell a trial that repeats an earlier one that trial's values."""
+        """Tell the values of the earlier trial for one that repeats it; fail it if the earlier trial has none."""
         if earlier.state == TrialState.COMPLETE:
-            note = f"The configuration of trial {earlier.number}, whose values it has: nothing was trained."
+            note = f"The same configuration as trial {earlier.number}, whose values it has; nothing was trained."
             self._write_note(self._trial_id(number), note)
             self.study.tell(number, earlier.values)
         else:
-            self._fail(number, f"the same as trial {earlier.number}")
+            self._fail(number, f"the same configuration as trial {earlier.number}")
 
     def _fail(self, number: int, reason: str, lost: Mapping[str, Any] = MappingProxyType({})) -> None:
         self._set_system_attrs(number, lost)
@@ -424,7 +432,7 @@ class Search:
     def give_up(self, reason: str) -> None:
         """Fail the running trials of this process, so that the next command retries them.
 
-        If there is no time left for it, that command sees that their process has died.
+        If the process is killed before, the next command does it (``close_the_dead``).
         """
         for trial in self.results.trials(TrialState.RUNNING):
             if attributes.of_trial(trial).get(PROCESS) == self._process or self._is_orphan(trial):
@@ -433,8 +441,8 @@ class Search:
     def close_the_dead(self, elsewhere: bool = False) -> list[int]:
         """Fail the trials whose process died, so that they are retried; returns their numbers.
 
-        ``elsewhere``: the study's run has ended. In our own storage file this means that no process of another machine
-        or container, which can't be seen from here, is at work either.
+        ``elsewhere`` is whether the study's run has ended. With the default storage, this means that processes of other
+        machines or containers, which can't be seen from here, have ended too.
         """
         lost = []
         for trial in self.results.trials(TrialState.RUNNING):
@@ -447,9 +455,9 @@ class Search:
         return lost
 
     def _lose(self, number: int, reason: str, kills: float) -> bool:
-        """Fail a trial whose process ended before it; returns whether it is to be retried.
+        """Fail a trial whose process ended before it; returns whether it will be retried.
 
-        It is not if it has killed more than KILLS_ALLOWED processes.
+        It will not if it has killed more than KILLS_ALLOWED processes.
         """
         trial = self.results.trials()[number]
         total = kills + attributes.of_trial(trial).get(KILLS, 0)
@@ -460,10 +468,10 @@ class Search:
         return True
 
     def _is_orphan(self, trial: FrozenTrial) -> bool:
-        """Whether a running trial without a process was left behind between two statements.
+        """Whether a running trial names no process because its process died before recording itself.
 
-        ``study_lock`` admits one command of this machine, so in our own storage file it was. In a shared storage,
-        another machine's command may be between these statements right now, but not for days.
+        With the default storage it did, as ``study_lock`` admits one command of this machine. In a shared storage, the
+        command of another machine may be about to do so, but not for days.
         """
         if attributes.of_trial(trial).get(PROCESS):
             return False

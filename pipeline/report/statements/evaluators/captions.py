@@ -1,4 +1,4 @@
-"""Judge captions and pointers to figures, by what the table and the print-outs say that the figures show."""
+"""Judge captions and references to figures by what the table and the print-outs say that the figures show."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,14 +11,14 @@ from pipeline.support.wording import listed
 
 
 def judge_caption(statement: Statement, evidence: Evidence) -> Verdict:
-    """Judge by the relation: a word of RELATIONS, figure=N, or properties that the caption names."""
+    """Judge by the relation: one of RELATIONS, figure=N, or properties that the caption names."""
     if judge := RELATIONS.get(statement.relation):
         return judge(statement, evidence)
     name, _, value = statement.relation.partition("=")
-    return _points_to(value, statement, evidence) if name == "figure" else _names(statement, evidence)
+    return _points_to(value, statement, evidence) if name == "figure" else _properties_named(statement, evidence)
 
 
-def _names(statement: Statement, evidence: Evidence) -> Verdict:
+def _properties_named(statement: Statement, evidence: Evidence) -> Verdict:
     """Whether the network that a figure shows has the properties that its caption names."""
     figure = statement.figures[0]
     row = evidence.row_of_figure(figure)
@@ -35,7 +35,7 @@ def _names(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _properties(row: Reported, figure: str, evidence: Evidence) -> Mapping[str, str]:
-    """Cell, layers and units of the network in a figure: by its print-out, if it is one, else by the table."""
+    """Cell, layers and units of the network in a figure: by the print-out if it is one, otherwise by the table."""
     shape = f"{row.cell}-{row.num_layers}x{row.hidden_size}"
     if _is_print_out(figure, evidence):
         shape = printed_shape(row.id, evidence)
@@ -97,8 +97,8 @@ def _book(statement: Statement, evidence: Evidence) -> Verdict:
     if lacking:
         because = f"The record does not say where the text has {listed(lacking)}."
         return Verdict(statement, OPEN, because, part="the book's text")
-    told = listed([f"“{prompt}” at character {places[prompt].position:,}" for prompt in wanted])
-    return Verdict(statement, HOLDS, f"The text has {told}.")
+    found = listed([f"“{prompt}” at character {places[prompt].position:,}" for prompt in wanted])
+    return Verdict(statement, HOLDS, f"The text has {found}.")
 
 
 RELATIONS: Mapping[str, Callable[[Statement, Evidence], Verdict]] = {

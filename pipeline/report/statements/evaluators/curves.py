@@ -1,7 +1,7 @@
 """Judge what the curves of one configuration do: where they start and end, and the gap between them.
 
-The gap is validation minus training perplexity, averaged over the seeds epoch by epoch. In the first epochs it is below
-zero: training perplexity is averaged over an epoch in which the network gets better, and validation comes after it.
+The gap is validation minus training perplexity, averaged over the seeds epoch by epoch. In the first epochs it is
+negative: training perplexity is averaged over an epoch in which the network improves, validation is measured after it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,14 +33,14 @@ Gaps = Sequence[float]  # after each epoch
 
 
 def curves_of(statement: Statement, measures: Measures) -> Measures:
-    """The measures of the curves that a statement is held to: of both, unless it names one."""
+    """The measures of the curves that a statement is judged by: both, unless it names one."""
     return {name: each for name, each in measures.items() if statement.curve in (*BOTH_CURVES, name)}
 
 
 def judge_start(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether the first point that d2l draws of each curve is about a perplexity.
+    """Whether the first point that d2l draws of each curve is about the stated perplexity.
 
-    That of training is the mean over the first half epoch; in a record that lacks it, over the first epoch.
+    In training, this point is the mean over the first half epoch; if the record lacks it, that over the first epoch.
     """
     id = statement.configurations[0]
     if statement.curve == "validation" or evidence.values(id, FIRST_HALF) or not evidence.values(id, FIRST_TRAIN):
@@ -50,7 +50,7 @@ def judge_start(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def judge_end(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether each curve is about a perplexity after the last epoch, or after the one that the table names."""
+    """Whether each curve is about the stated perplexity after the last epoch, or after the one that the table names."""
     id = statement.configurations[0]
     if (epoch := evidence.row(id).epoch) is not None:
         return _at_level(statement, evidence, after(epoch))
@@ -64,7 +64,7 @@ def judge_end(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def after(epoch: int) -> Measures:
-    """Both perplexities after an epoch, counted from 1."""
+    """The measures of both perplexities after an epoch, counted from 1."""
     return {
         "training": Measure(f"training perplexity after epoch {epoch}", lambda run: run.train[-1], epochs=epoch),
         "validation": Measure(f"validation perplexity after epoch {epoch}", lambda run: run.val[-1], epochs=epoch),
@@ -72,7 +72,7 @@ def after(epoch: int) -> Measures:
 
 
 def _at_level(statement: Statement, evidence: Evidence, measures: Measures, more: str = "") -> Verdict:
-    """Hold the curves of the statement to its value, each by its mean over the seeds."""
+    """Compare the curves of the statement with its value, each by its mean over the seeds."""
     id, target = statement.configurations[0], float(statement.value)
     low, high = evidence.about(id, target)
     chosen = curves_of(statement, measures)
@@ -120,7 +120,7 @@ def judge_gap(statement: Statement, evidence: Evidence) -> Verdict:
     return Verdict(statement, word, f"The gap is {shown} {where}, where {asked} is meant ({evidence.seeds(id)}).")
 
 
-GAP_LIMITS: Mapping[str, tuple[str, str, bool]] = {  # relation -> which gap, bound, and whether that is the least
+GAP_LIMITS: Mapping[str, tuple[str, str, bool]] = {  # relation -> which gap, the bound, whether it is a lower one
     "not-considerable-at-first": ("first", "considerable_gap", False),
     "not-visible-at-first": ("first", "visible_gap", False),
     "never-considerable": ("largest", "considerable_gap", False),
@@ -141,7 +141,7 @@ def _gap_at(when: str, gaps: Gaps, evidence: Evidence) -> tuple[float, str]:
 
 
 def _constant(statement: Statement, evidence: Evidence, gaps: Gaps) -> Verdict:
-    """Whether the size of the gap is about the value at every epoch."""
+    """Whether the absolute gap is about the value at every epoch."""
     low, high = evidence.bounds.about(float(statement.value))
     inside = [low <= abs(gap) < high for gap in gaps]
     parts = [
@@ -158,7 +158,7 @@ def _constant(statement: Statement, evidence: Evidence, gaps: Gaps) -> Verdict:
 
 
 def _overfits(statement: Statement, evidence: Evidence, gaps: Gaps) -> Verdict:
-    """Whether validation perplexity rises again while training falls; the reason is that the gap has grown."""
+    """Whether validation perplexity rises again while training perplexity falls; the reason is that the gap grows."""
     id = statement.configurations[0]
     best, last = (evidence.mean(id, measure) for measure in (BEST_VAL, LAST_VAL))
     falls = all(run.train[-1] <= run.train[run.best_epoch - 1] for run in evidence.pooled(id))
@@ -176,7 +176,7 @@ def _overfits(statement: Statement, evidence: Evidence, gaps: Gaps) -> Verdict:
 
 
 def _stretches(gaps: Gaps, length: int) -> Gaps:
-    """The means over successive stretches of so many epochs."""
+    """The means over successive stretches of ``length`` epochs."""
     return [fmean(gaps[start : start + length]) for start in range(0, len(gaps), length)]
 
 
@@ -197,7 +197,7 @@ def _grows_throughout(statement: Statement, evidence: Evidence, gaps: Gaps) -> V
 
 
 def _grows_slightly(statement: Statement, evidence: Evidence, gaps: Gaps) -> Verdict:
-    """Whether the gap widens from the epoch of the value on, by little in all and in no leap."""
+    """Whether the gap grows from the epoch of the value on, by little in all and gradually."""
     epoch, bounds = min(int(float(statement.value)), len(gaps)), evidence.bounds
     means = _stretches(gaps[epoch - 1 :], _stretch_length(gaps, evidence))
     growth = gaps[-1] - gaps[epoch - 1]
@@ -226,9 +226,9 @@ GAP_SHAPES: Mapping[str, Callable[[Statement, Evidence, Gaps], Verdict]] = {
 
 
 def judge_gap_onset(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether the gap stays visible from about an epoch on, by the mean over the seeds of that epoch.
+    """Whether the gap stays visible from about the stated epoch on, by the mean of that epoch over the seeds.
 
-    "from-slightly" says too that it grows by little from there to the end.
+    "from-slightly" also claims that it grows by little from there to the end.
     """
     id, epoch, bounds = statement.configurations[0], int(statement.value), evidence.bounds
     if not (gaps := mean_gaps(id, evidence)):

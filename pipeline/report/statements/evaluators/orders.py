@@ -1,8 +1,8 @@
 """Judge comparisons of configurations: of perplexity, of the gap, of how well they generalise, and which is best.
 
-Each comparison is Welch's test over the seeds with Holm's correction over the kind of statement; what it does not tell
-apart is open. "Better" is the lowest validation perplexity of any epoch, where one would stop; what the last epoch
-would say stands beside it.
+Each comparison is Welch's test over the seeds with Holm's correction over the kind of statement; a difference that is
+not significant leaves the statement open. "Better" is by the lowest validation perplexity of any epoch, at which one
+would stop; the last epoch's is shown beside it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ from pipeline.report.statements.verdicts import (
 )
 from pipeline.support.wording import listed
 
-MOST_SEEDS = 1000  # above which a difference is called too small to be told
+MOST_SEEDS = 1000  # no larger number of needed seeds is given
 
 Judge = Callable[[Comparison], Word]
 
@@ -39,7 +39,10 @@ Judge = Callable[[Comparison], Word]
 
 
 def seeds_needed(comparison: Comparison) -> str:
-    """About how many seeds of each would tell the two apart, if the difference stays what it is."""
+    """About how many seeds of each would make the difference significant, if it stays the same.
+
+    The half width of the interval shrinks with 1 / sqrt(seeds); the level is the one that Holm's correction left.
+    """
     ids = f"{comparison.first} and {comparison.second}"
     mean, half, p, adjusted = (
         comparison.difference.mean,
@@ -65,7 +68,7 @@ def compared(
     evidence: Evidence,
     judge: Judge,
 ) -> Part:
-    """A part that holds if ``judge`` says so of the comparison with each of the others."""
+    """The part that holds if ``judge`` says so of the comparison with each of the others."""
     known, lacking = _comparisons(measure, first, others, statement, evidence)
     word = all_of([*map(judge, known), *(OPEN for _ in lacking)])
     return _part(name, word, measure, known, lacking, [each for each in known if judge(each) == OPEN])
@@ -90,7 +93,7 @@ def _part(
     lacking: Sequence[str],
     unclear: Sequence[Comparison],
 ) -> Part:
-    """A part with its sentences, and what would decide it."""
+    """The part with its sentences and what would decide it, of which ``unclear`` comparisons need more seeds."""
     shown = "; ".join(f"of {each.first} and {each.second}: {each.text}" for each in known)
     because = f"{measure.name[0].upper()}{measure.name[1:]} {shown}." if known else ""
     if lacking:
@@ -110,7 +113,7 @@ def is_higher(comparison: Comparison) -> Word:
 
 
 def higher_by(share: float) -> Judge:
-    """Whether the first is significantly higher, and by this share of the second at least; IN_PART if by less."""
+    """Whether the first is significantly higher, by at least this share of the second; IN_PART if by less."""
 
     def judge(comparison: Comparison) -> Word:
         word, (mean, other) = is_higher(comparison), comparison.means
@@ -120,7 +123,7 @@ def higher_by(share: float) -> Judge:
 
 
 def alike_within(most: float) -> Judge:
-    """Whether the difference is at most this; open if it is larger and no significant one."""
+    """Whether the difference is at most ``most``; open if it is larger but not significant."""
 
     def judge(comparison: Comparison) -> Word:
         if abs(comparison.difference.mean) <= most:
@@ -134,7 +137,7 @@ def alike_within(most: float) -> Judge:
 
 
 def judge_perplexity_order(statement: Statement, evidence: Evidence) -> Verdict:
-    """Judge by the relation, held to both curves after the last epoch unless the statement names one."""
+    """Judge by the relation, for both curves after the last epoch unless the statement names one."""
     measures = curves_of(statement, {"training": LAST_TRAIN, "validation": LAST_VAL})
     parts = [_ordered(name, measure, statement, evidence) for name, measure in measures.items()]
     word, part = each_of(parts)
@@ -143,7 +146,7 @@ def judge_perplexity_order(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _reported_ends(statement: Statement, evidence: Evidence) -> list[str]:
-    """A sentence with the report's own ends, and of which curve they are; none unless it gives all."""
+    """A sentence with the report's own perplexities and their curves; empty unless it gives all of them."""
     rows = [evidence.row(id) for id in statement.configurations]
     known = [f"{row.perplexity_end:g} ({row.id})" for row in rows if row.perplexity_end is not None]
     if len(known) < len(rows):
@@ -167,7 +170,7 @@ def _ordered(curve: str, measure: Measure, statement: Statement, evidence: Evide
 
 
 def _among_lowest(known: Sequence[Comparison], lacking: Sequence[str]) -> Word:
-    """Whether at most one other is significantly lower."""
+    """Whether at most one of the others is significantly lower."""
     lower = sum(comparison.sign > 0 for comparison in known)
     if lower > 1:
         return FAILS
@@ -175,7 +178,7 @@ def _among_lowest(known: Sequence[Comparison], lacking: Sequence[str]) -> Word:
 
 
 def _higher_than_some(known: Sequence[Comparison], lacking: Sequence[str]) -> Word:
-    """Whether any other is significantly lower."""
+    """Whether any of the others is significantly lower."""
     if any(comparison.sign > 0 for comparison in known):
         return HOLDS
     return OPEN if lacking or any(comparison.sign == 0 for comparison in known) else FAILS
@@ -194,10 +197,10 @@ def judge_gap_order(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def judge_generalises(statement: Statement, evidence: Evidence) -> Verdict:
-    """Judge the conclusion by validation perplexity, and the reason by the gap and the rows that the report rests on.
+    """Judge the conclusion by validation perplexity, and the reasons by the gap and by the statements given as reasons.
 
-    "better" and "alike" are said by the gap, so it is compared; "better-unseen" and "worse-unseen" say it of text that
-    was not trained on, for the reasons of other statements or for none.
+    The report concludes "better" and "alike" from the gap, so the gap is compared; "better-unseen" and "worse-unseen"
+    are about text that was not trained on, for the reasons of other statements or for none.
     """
     first, *others = statement.configurations
     bounds, relation = evidence.bounds, statement.relation
@@ -214,7 +217,7 @@ def judge_generalises(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _beside_counting(statement: Statement, evidence: Evidence) -> str:
-    """A sentence with the n-gram bar, which is pooled over all characters, and our networks' perplexity so averaged."""
+    """A sentence with the best n-gram's perplexity and ours, both pooled over all characters; "" without either."""
     means = {id: evidence.mean(id, BEST_POOLED) for id in statement.configurations if evidence.values(id, BEST_POOLED)}
     windowed = evidence.reproduction.text.windowed
     if not means or not windowed:
@@ -227,7 +230,7 @@ def _beside_counting(statement: Statement, evidence: Evidence) -> str:
 
 
 def _with_reasons(statement: Statement, evidence: Evidence, judge: Judge, reasons: Sequence[Part]) -> Verdict:
-    """The verdict on a conclusion about validation perplexity; all reasons must be right, those of other rows too."""
+    """The verdict on a conclusion about validation perplexity; all reasons must hold, other statements included."""
     first, *others = statement.configurations
     conclusion = compared(
         "the conclusion, by validation perplexity", BEST_VAL, first, others, statement, evidence, judge
@@ -242,7 +245,7 @@ def _with_reasons(statement: Statement, evidence: Evidence, judge: Judge, reason
 
 
 def _rows(statement: Statement, evidence: Evidence) -> list[Part]:
-    """The reasons that are statements of their own; a reason is right if its conclusion is."""
+    """The reasons that are statements themselves; such a reason holds if its conclusion does."""
     parts = []
     for id in statement.reasons:
         verdict = evidence.verdict(id)
@@ -269,21 +272,21 @@ def _not_better(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _best_by_gap(statement: Statement, evidence: Evidence) -> Verdict:
-    """The best because the gap of the other is larger."""
+    """Whether it is the best, because its gap is smaller."""
     first, *others = statement.configurations
     gap = compared("its gap", LAST_GAP, first, others, statement, evidence, is_lower)
     return _with_reasons(statement, evidence, is_lower, [gap])
 
 
 def _by_each_reason(statement: Statement, evidence: Evidence) -> Verdict:
-    """What rests on its reasons alone, each of which counts."""
+    """Judge by the reasons alone, which count separately."""
     parts = _rows(statement, evidence)
     word, part = each_of(parts)
     return Verdict(statement, word, " ".join(each.because for each in parts), part)
 
 
 def _by_all_reasons(statement: Statement, evidence: Evidence) -> Verdict:
-    """What rests on its reasons alone, and is refuted by one that is wrong."""
+    """Judge by the reasons alone, of which all must hold."""
     parts = _rows(statement, evidence)
     because = " ".join(each.because for each in parts)
     if any(each.word == FAILS for each in parts):

@@ -1,4 +1,4 @@
-"""Judge sizes: numbers of parameters and MACs (size, size-order) and the print-outs that they are read from.
+"""Judge sizes: numbers of parameters and MACs (size, size-order), and the print-outs that they are read from.
 
 Sizes are in the report's convention: the recurrent layers alone, and MACs of 1,024 characters.
 """
@@ -15,17 +15,17 @@ from pipeline.support.wording import listed
 
 
 def sized(hidden_size: int, cell: CellName = "gru", num_layers: int = 1) -> Complexity:
-    """Complexity of a shape with the report's vocabulary."""
+    """The complexity of a shape with the report's vocabulary, by the closed form."""
     return closed_form(ModelConfig(cell=cell, hidden_size=hidden_size, num_layers=num_layers), REPORT_SYMBOLS)
 
 
 def shape_of(reported: Reported) -> str:
-    """The shape of a row: gru-2x32."""
+    """The shape of a row, such as gru-2x32."""
     return f"{reported.cell}-{reported.num_layers}x{reported.hidden_size}"
 
 
 def printed_shape(id: str, evidence: Evidence) -> str:
-    """The shape that the print-out of a configuration names; the configuration's own without a print-out."""
+    """The shape that the print-out of a configuration names; without a print-out, that of the configuration."""
     for statement in evidence.statements.values():
         if statement.kind == "print-out" and statement.configurations[:1] == (id,):
             return statement.relation
@@ -33,14 +33,14 @@ def printed_shape(id: str, evidence: Evidence) -> str:
 
 
 def as_printed(shape: str) -> str:
-    """A shape as torch.nn prints it: GRU(28, 32, num_layers=2)."""
+    """Format a shape as torch.nn prints it, such as GRU(28, 32, num_layers=2)."""
     cell, _, size = shape.partition("-")
     layers, _, hidden = size.partition("x")
     return f"{cell.upper()}({REPORT_SYMBOLS}, {hidden}{f', num_layers={layers}' * (layers != '1')})"
 
 
 def size_of(shape: str, evidence: Evidence) -> Complexity:
-    """The size of a shape: measured, if it is one of the table's, else by the closed form."""
+    """The complexity of a shape: measured if a configuration has it, otherwise by the closed form."""
     for configuration in evidence.reproduction.configurations:
         if shape_of(configuration.reported) == shape:
             return configuration.complexity
@@ -50,19 +50,21 @@ def size_of(shape: str, evidence: Evidence) -> Complexity:
 
 
 def agrees(stated: str, size: Complexity, evidence: Evidence) -> bool:
-    """Whether a stated size is that of a shape, within a part of its last digit."""
+    """Whether a stated size is that of a complexity, within a part of its last digit."""
     number, unit = _parsed(stated)
     exact = size.report_macs / 1e6 if unit == "MMac" else size.report_parameters / UNITS[unit]
     return rounds_to(exact, number, evidence.bounds.last_digit)
 
 
 def _parsed(stated: str) -> tuple[str, str]:
+    """The number and the unit of a stated size."""
     match = fullmatch(SIZE, stated)
     assert match, stated
     return match[1].replace(",", ""), match[2]
 
 
 def _exact(stated: str, size: Complexity) -> str:
+    """The exact number of what is stated: MACs or parameters."""
     return f"{size.report_macs:,} MACs" if stated.endswith("MMac") else f"{size.report_parameters:,} parameters"
 
 
@@ -110,17 +112,17 @@ def _judge_units(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether a configuration has more or fewer parameters and MACs than others, at the widths that the text means."""
+    """Whether a configuration has more or fewer parameters and MACs than others, by the shapes of the table."""
     first, *others = statement.configurations
     if statement.relation == "less-than-itself":
         return _judge_against_itself(statement, evidence)
     shapes = {id: printed_shape(id, evidence) for id in statement.configurations}
     ratios = [_ratios(evidence.complexity(first), evidence.complexity(other)) for other in others]
-    told = [
+    factors = [
         f"{parameters:.2f} times as many parameters and {macs:.2f} times as many MACs as {other}"
         for other, (parameters, macs) in zip(others, ratios, strict=True)
     ]
-    because = f"{first} has {listed(told)}."
+    because = f"{first} has {listed(factors)}."
     word, part = _ordered(statement.relation, [ratio for pair in ratios for ratio in pair], evidence)
     strange = [id for id, shape in shapes.items() if shape != shape_of(evidence.row(id))]
     if strange:
@@ -131,11 +133,12 @@ def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _ratios(one: Complexity, other: Complexity) -> tuple[float, float]:
+    """The ratios of parameters and of MACs."""
     return one.report_parameters / other.report_parameters, one.report_macs / other.report_macs
 
 
 def _ordered(relation: str, ratios: list[float], evidence: Evidence) -> tuple[Word, str]:
-    """The word for an order of sizes, and which part holds."""
+    """The word for ratios of sizes, and which part holds."""
     less = relation.endswith("less")
     factors = [1 / ratio for ratio in ratios] if less else ratios
     if min(factors) <= 1:
@@ -146,7 +149,7 @@ def _ordered(relation: str, ratios: list[float], evidence: Evidence) -> tuple[Wo
 
 
 def _judge_against_itself(statement: Statement, evidence: Evidence) -> Verdict:
-    """A configuration is not smaller than itself; says whether the other reading, another subject, would hold."""
+    """Refute that a configuration is smaller than itself, and say whether the one that the caption names would be."""
     id, captioned, *_ = statement.configurations
     own, other = evidence.complexity(id), evidence.complexity(captioned)
     order = "smaller" if max(_ratios(other, own)) < 1 else "not smaller"

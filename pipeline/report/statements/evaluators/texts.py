@@ -1,6 +1,6 @@
-"""Judge generated texts: letter for letter, by how near they are to the book, and by what can be counted of sense.
+"""Judge generated texts: whether they are equal, how near they are to the book, and whether they make sense.
 
-Sense is for the eye. What is counted is whether words are words of the book, and whether they are repeated.
+Sense itself can't be measured; counted are the words that occur in the book, and those that are repeated.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,27 +27,27 @@ NEEDS_FACTS = "the same `tmlm reproduce` again, which records what is lacking of
 
 
 class Sense(NamedTuple):
-    """Shares of generated words, averaged over texts: of words of the book, and of those distinct in their text."""
+    """Shares of generated words, averaged over texts: those that the book has, and those distinct in their text."""
 
     of_book: float
     distinct: float
 
     def reaches(self, share: float) -> bool:
-        """Whether both shares are at least this."""
+        """Whether both shares are at least ``share``."""
         return min(self) >= share
 
     def __str__(self) -> str:
-        """In words: "89 % words of the book, 80 % distinct"."""
+        """Format as "89 % words of the book, 80 % distinct"."""
         return f"{100 * self.of_book:.0f} % words of the book, {100 * self.distinct:.0f} % distinct"
 
 
 def sense(texts: Texts, words: tuple[str, ...]) -> Sense:
-    """Count words; the last of a text may be cut short, and a text of spaces alone has none."""
+    """Count words; the last word of a text may be cut off, and a text of spaces has none."""
     whole, starts = words_and_starts(words)
     shares = []
     for prompt, text in texts:
         written = text.removeprefix(prompt)
-        start = "" if written.startswith(" ") else prompt.rpartition(" ")[2]  # "it hass" goes on with a word
+        start = "" if written.startswith(" ") else prompt.rpartition(" ")[2]  # "it hass" continues a word
         found = f"{start}{written}".split()
         last = found[-1:] if not text.endswith(" ") else []
         known = [*(word in whole for word in found[: len(found) - len(last)]), *(word in starts for word in last)]
@@ -57,7 +57,7 @@ def sense(texts: Texts, words: tuple[str, ...]) -> Sense:
 
 @cache
 def words_and_starts(words: tuple[str, ...]) -> tuple[frozenset[str], frozenset[str]]:
-    """The words as a set, and the set of all that a word starts with."""
+    """The set of the words, and the set of their prefixes."""
     return frozenset(words), frozenset(word[:end] for word in words for end in range(1, len(word) + 1))
 
 
@@ -74,9 +74,9 @@ def edit_distance(first: str, second: str) -> int:
 
 
 def edits_to_book(texts: Texts, facts: TextFacts) -> float | None:
-    """Mean edits per character from texts to how the book goes on; None if it has none of the prompts.
+    """Mean edits per character between texts and the book's continuations; None if the book has none of the prompts.
 
-    If a prompt occurs several times, the nearest occurrence counts.
+    If a prompt occurs several times, the nearest continuation counts.
     """
     shares = []
     for prompt, text in texts:
@@ -93,13 +93,13 @@ def our_texts(id: str, evidence: Evidence) -> Texts:
 
 
 def equal_prompts(texts: Texts, others: Texts) -> list[str]:
-    """The prompts after which both have the same text, letter for letter, but for spaces at its end."""
+    """The prompts after which both have the same text, except for trailing spaces."""
     wanted = {prompt: text.rstrip() for prompt, text in others}
     return [prompt for prompt, text in texts if wanted.get(prompt) == text.rstrip()]
 
 
 def _without_texts(statement: Statement, evidence: Evidence, *ids: str) -> Verdict:
-    """The open verdict where our texts of a configuration are lacking."""
+    """The open verdict on a statement about configurations that lack texts of ours."""
     if evidence.missing(*ids):
         return evidence.lacking(statement, *ids)
     because = "Ours ran for more epochs than the protocol has, and texts are recorded at the end only."
@@ -123,7 +123,7 @@ def judge_texts(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _same_prompts(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether the report shows texts of all configurations, after the same prompts, and the book has these."""
+    """Whether the report shows texts of all configurations after the same prompts."""
     samples = {id: evidence.row(id).samples for id in statement.configurations}
     shown = [id for id, texts in samples.items() if texts]
     prompts = list(dict.fromkeys(prompt for texts in samples.values() for prompt, _ in texts))
@@ -141,7 +141,7 @@ def _same_prompts(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether one of our seeds writes the texts of the transcript; the report's are of one training, too."""
+    """Whether one of our seeds writes the texts of the transcript, which are of one training too."""
     id = statement.configurations[0]
     theirs, runs = evidence.row(id).samples, [run for run in evidence.trainings(id) if run.texts]
     if not theirs:
@@ -160,7 +160,7 @@ def _transcript(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 class Quality(NamedTuple):
-    """What is said of texts: by which bound, and whether they are to be within it."""
+    """What a relation claims of texts: the bound that decides it, and whether texts must be within it."""
 
     bound: str
     is_wanted: bool
@@ -176,7 +176,7 @@ QUALITIES: Mapping[str, Quality] = {
 
 
 def _quality(statement: Statement, evidence: Evidence) -> Verdict:
-    """Our texts decide; if the report's own transcript is otherwise, the statement is reproduced in part."""
+    """Judge by our texts; if the report's own transcript contradicts the statement, it is reproduced in part only."""
     id = statement.configurations[0]
     ours, theirs = our_texts(id, evidence), evidence.row(id).samples
     holds_too, beside = _measured(statement.relation, theirs, evidence) if theirs else (None, "none is shown")
@@ -206,7 +206,7 @@ def _example(texts: Texts) -> str:
 
 
 def _measured(relation: str, texts: Texts, evidence: Evidence) -> tuple[bool | None, str]:
-    """Whether texts are as the relation says, and their measure in words; None and why, if it can't be measured."""
+    """Whether texts are as the relation says, and their measure in words; None and the reason if it is unknown."""
     quality, facts = QUALITIES[relation], evidence.reproduction.text
     limit = getattr(evidence.bounds, quality.bound)
     if quality.bound == "close_edits":
@@ -228,7 +228,7 @@ def judge_texts_order(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _same(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether the report's transcripts are equal, letter for letter; ours stand beside them."""
+    """Whether the report's transcripts are equal; ours are shown beside them."""
     first, *others = statement.configurations
     theirs = evidence.row(first).samples
     parts = []
@@ -246,7 +246,7 @@ def _same(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _closest(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether the texts of the first are nearer to the book than those of each other."""
+    """Whether the texts of the first are nearer to the book than those of each of the others."""
     first, *others = statement.configurations
     facts = evidence.reproduction.text
     edits = {id: edits_to_book(our_texts(id, evidence), facts) for id in statement.configurations}
@@ -262,7 +262,7 @@ def _closest(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _less_sense(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether the texts of the first make no sense where those of each other do."""
+    """Whether the texts of the first make no sense and those of each of the others do."""
     makes = _makes_sense(statement, evidence)
     if isinstance(makes, Verdict):
         return makes
@@ -278,7 +278,7 @@ def _less_sense(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _alike_without_sense(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether the texts are alike in making sense or not; the reason is that the first make none."""
+    """Whether all texts make sense or none do; the reason is that those of the first make none."""
     makes = _makes_sense(statement, evidence)
     if isinstance(makes, Verdict):
         return makes
@@ -290,7 +290,7 @@ def _alike_without_sense(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _makes_sense(statement: Statement, evidence: Evidence) -> Mapping[str, tuple[bool, Sense]] | Verdict:
-    """Whether our texts of each configuration make some sense; an open verdict if that is not known of all."""
+    """Whether our texts of each configuration make some sense; an open verdict if that is unknown for any."""
     words = evidence.reproduction.text.words
     texts = {id: our_texts(id, evidence) for id in statement.configurations}
     if not all(texts.values()):

@@ -1,6 +1,6 @@
 """Judge training times (seconds, time-order) by the report's own numbers; our seconds are shown beside them.
 
-A transcript goes before prose. Seconds of another machine decide nothing, but their ratios can be compared.
+A transcript takes precedence over prose. Seconds of different machines can't be compared, but their ratios can.
 """
 
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ def seconds(reported: Reported) -> float | None:
 
 
 def seconds_per_epoch(id: str, evidence: Evidence) -> float | None:
-    """The mean of our complete trainings; None without any."""
+    """The mean seconds per epoch of our complete trainings; None without any."""
     paces = [run.train_seconds / run.epochs for run in evidence.trainings(id) if run.train_seconds > 0]
     return fmean(paces) if paces else None
 
 
 def expected_seconds(id: str, evidence: Evidence) -> float | None:
-    """Our time of a configuration, scaled by the ratio of reported times to ours of all the others.
+    """Our seconds for a configuration, scaled by the mean ratio of reported to our seconds over all others.
 
-    None where no other configuration has both.
+    The mean is geometric. None if no other configuration has both times.
     """
 
     def ours(id: str) -> float | None:
@@ -46,7 +46,7 @@ def expected_seconds(id: str, evidence: Evidence) -> float | None:
 
 
 def judge_seconds(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether a time in prose is that of the transcript; "relative" ones are held to the table's other times."""
+    """Whether a time in prose is that of the transcript; "relative" compares it with the other times of the table."""
     id, stated = statement.configurations[0], float(statement.value)
     transcript, expected = evidence.row(id).train_seconds_transcript, expected_seconds(id, evidence)
     by_others = "" if expected is None else (
@@ -81,8 +81,8 @@ def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
     if lacking := [id for id in times if id not in known]:
         because = f"The report gives no time of {listed(lacking)}."
         return Verdict(statement, OPEN, because, part=f"a time of {listed(lacking)}")
-    told = listed([f"{known[id]:g} s of {id} ({known[first] / known[id]:.2f} times)" for id in others])
-    because = f"By the report's own times {first} took {known[first]:g} s, against {told}.{_ours(known, evidence)}"
+    against = listed([f"{known[id]:g} s of {id} ({known[first] / known[id]:.2f} times)" for id in others])
+    because = f"By the report's own times {first} took {known[first]:g} s, against {against}.{_ours(known, evidence)}"
     word, part = _ordered(statement.relation, {id: known[first] / known[id] for id in others}, evidence)
     prose = evidence.row(first).train_seconds_prose or known[first]
     if word == FAILS and abs(prose - known[first]) > evidence.bounds.seconds:
@@ -91,7 +91,7 @@ def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _ordered(relation: str, ratios: Mapping[str, float], evidence: Evidence) -> tuple[Word, str]:
-    """The word for ratios of the first time to each other, and which part holds."""
+    """The word for the ratios of the first time to each of the others, and which part holds."""
     bounds = evidence.bounds
     if relation == "shorter-than-some":
         return HOLDS if min(ratios.values()) < 1 else FAILS, ""
@@ -117,7 +117,7 @@ def _all_or_part(holding: list[str], ratios: Mapping[str, float]) -> tuple[Word,
 
 
 def _ours(ids: Mapping[str, float], evidence: Evidence) -> str:
-    """A sentence with our seconds per epoch; "" unless all are trained."""
+    """A sentence with our seconds per epoch, after a space; "" unless all are trained."""
     paces = {id: seconds_per_epoch(id, evidence) for id in ids}
-    told = [f"{pace:.2g} s ({id})" for id, pace in paces.items() if pace is not None]
-    return f" Ours took, per epoch and on one machine, {listed(told)}." if len(told) == len(paces) else ""
+    known = [f"{pace:.2g} s ({id})" for id, pace in paces.items() if pace is not None]
+    return f" Ours took, per epoch and on one machine, {listed(known)}." if len(known) == len(paces) else ""
