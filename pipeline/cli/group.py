@@ -1,9 +1,11 @@
 """The group of all commands, which turns errors into one sentence on standard error and an exit code."""
 
 import errno
+import json
 import os
 import re
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from textwrap import shorten
 from typing import Any
@@ -132,6 +134,11 @@ def say(line: str) -> None:
     from pipeline.support.progress import write_line
 
     write_line(printable(line))
+
+
+def show(result: Mapping[str, Any], as_json: bool, text: str) -> None:
+    """Print the result of a command on standard output."""
+    click.echo(printable(json.dumps(result, ensure_ascii=False) if as_json else text))
 
 
 def send_messages_to_stderr() -> None:

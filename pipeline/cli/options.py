@@ -15,9 +15,9 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 import click
 
 from models.config import ModelConfig
-from models.decoding import Decoding
+from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.cli.completion import FILE, FOLDER, TEXT
-from pipeline.config import AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, TrainConfig
+from pipeline.config import AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, TrainConfig, resolve
 
 HEADINGS: dict[type, str] = {  # in the help, for the options made from a dataclass
     CorpusConfig: "Text",
@@ -218,3 +218,22 @@ class LabCommand(click.Command):
                 if TrueOrFalse().convert(value, option, ctx):
                     plain.append(name)
         return plain
+
+
+JSON_HELP = "Print the result as one JSON object."
+
+json_switch = switch("--json", JSON_HELP, "as_json")
+
+# for commands with arguments: in ``--json MODEL``, a switch would take the MODEL as its value
+json_flag = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
+
+length_option = click.option(
+    "--length", type=int, default=DEFAULT_LENGTH, show_default=True, help="Characters to generate after each prompt."
+)
+
+
+def checked(options: Mapping[str, Any]) -> tuple[CorpusConfig, dict[str, Any]]:
+    """Check the options of a training; return the text's configuration and all other options."""
+    others = {name: value for name, value in options.items() if name not in ("corpus", "alphabet")}
+    resolve(others)  # only to check: the defaults depend on the length of the text, which is not loaded yet
+    return CorpusConfig(options["corpus"], options["alphabet"]), others

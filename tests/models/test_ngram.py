@@ -304,5 +304,5 @@ def test_unigram_perplexity_of_the_time_machine(splits):
 def test_the_orders_are_told_where_they_are_fitted():
     told = f"{BASELINE_ORDERS.start} to {BASELINE_ORDERS.stop - 1}"
     root = Path(__file__).parents[2]
-    for name in ("README.md", "docs/usage.md", "docs/results.md", "docs/answer.md", "pipeline/cli/main.py"):
+    for name in ("README.md", "docs/usage.md", "docs/results.md", "docs/answer.md", "pipeline/cli/commands/train.py"):
         assert f"rders {told}" in " ".join((root / name).read_text().split())

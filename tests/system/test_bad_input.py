@@ -24,8 +24,8 @@ from torch import nn
 from models.config import ConfigError, ModelConfig
 from models.decoding import Decoding
 from models.language_model import LanguageModel
-from pipeline.cli.main import checked, cli
-from pipeline.cli.options import option_fields
+from pipeline.cli.main import cli
+from pipeline.cli.options import checked, option_fields
 from pipeline.config import TrainConfig, resolve
 from pipeline.errors import InputError
 from pipeline.text.vocabulary import LETTERS, Vocabulary

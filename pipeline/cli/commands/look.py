@@ -1,0 +1,122 @@
+"""Commands that look at what was recorded: runs, compare, recommend, export, ui."""
+
+import sys
+
+import click
+
+from pipeline.cli import completion
+from pipeline.cli.commands.train import sample_command
+from pipeline.cli.group import LOOK, show
+from pipeline.cli.options import LabCommand, json_flag, json_switch
+from pipeline.support import signals
+
+
+@click.command(cls=LabCommand, section=LOOK)
+@click.option("--search", default="", help="Only trainings with all of these words in their name, id, text or study.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Largest number of trainings.")
+@json_switch
+def runs(search: str, limit: int, as_json: bool) -> None:
+    """List the recorded trainings, newest first.
+
+    val and test are perplexities, MACs are per character, and seconds are those of the training.
+    """
+    from dataclasses import asdict
+
+    from pipeline.cli import runs
+    from pipeline.tracking import listing
+
+    rows = listing.run_rows(search, limit=limit + 1)
+    text = runs.runs_table(rows[:limit]) if rows else "no training is recorded" + " with these words" * bool(search)
+    if len(rows) > limit:
+        text += f"\n(the last {limit}; more with --limit)"
+    show({"runs": [asdict(row) for row in rows[:limit]]}, as_json, text)
+
+
+@click.command(cls=LabCommand, section=LOOK)
+@click.argument("first", type=completion.TRAINING)
+@click.argument("second", type=completion.TRAINING)
+@json_flag
+def compare(first: str, second: str, as_json: bool) -> None:
+    """Show how two trainings differ.
+
+    Shows their options, figures, costs and sample texts side by side. FIRST and SECOND are run ids, the first
+    characters of one, or latest, latest~1 and so on.
+    """
+    from pipeline.cli import compare
+
+    result = compare.compare(first, second)
+    show(result, as_json, compare.comparison(result))
+
+
+@click.command(cls=LabCommand, section=LOOK)
+@click.option("--max-macs", type=click.IntRange(1), default=None, help="Largest number of MACs per character.")
+@click.option("--max-perplexity", type=float, default=None, help="Largest validation perplexity.")
+@click.option(
+    "--corpus",
+    type=completion.TEXT,
+    default="auto",
+    show_default=True,
+    help="Name of the text as recorded (time-machine, or my-book for my-book.txt), its path or its address; auto: the "
+    "text of the latest finished training.",
+)
+@json_switch
+def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, as_json: bool) -> None:
+    """Recommend the best finished model within a limit.
+
+    Of the finished trainings on one text, names the best with at most --max-macs, or the cheapest with at most
+    --max-perplexity (and --max-macs).
+    """
+    from pipeline.cli import recommend
+
+    result = recommend.recommended(corpus, max_macs, max_perplexity)
+    next_command = "" if as_json else sample_command(result["run_id"])
+    show(result, as_json, f"{recommend.sentence(result)}\nrun {result['run_id']}\n  {next_command}")
+
+
+@click.command(cls=LabCommand, section=LOOK)
+@click.argument("reference", metavar="RUN|STUDY|EXPERIMENT", type=completion.TRAINING)
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    type=completion.FILE,
+    required=True,
+    help="Folder to write to; existing files are not overwritten.",
+)
+@json_flag
+def export(reference: str, output: str, as_json: bool) -> None:
+    """Export records as a page to share, with the data.
+
+    Writes a run (its id, its first characters, or latest), a study or an MLflow experiment (by name) to a folder that
+    can be read without MLflow: a page (index.html) with curves, Pareto front, sample texts, tables and the commands to
+    repeat it, the figures as CSV, and the models as safetensors (and as ONNX, if that extra is installed).
+    """
+    from pathlib import Path
+
+    from pipeline.export.export import export
+
+    result = export(reference, Path(output))
+    files = "\n".join(f"  {file}" for file in result["files"])
+    show(result, as_json, f"{result['kind']} {result['name']}\n{files}\n\npage {result['page']}")
+
+
+@click.command(cls=LabCommand, section=LOOK)
+@click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
+@click.option(
+    "--open",
+    "what",
+    is_flag=False,
+    flag_value="models",
+    metavar="[WHAT]",
+    help="Open the browser at a run (its id, its first characters, or latest), a search (its study's name), or one of "
+    "the latest text's views: models, seeds or compute.  [without WHAT: models]",
+)
+def ui(port: int, what: str | None) -> None:
+    """Start the MLflow UI.
+
+    Listens on 127.0.0.1 only, and prints a link to each saved view. --open uses a UI that is running already.
+    """
+    from pipeline.cli import ui as server
+
+    signals.disable_deadline()  # the server has its own
+    sys.exit(server.serve(port, what, lambda line: click.echo(line, err=True)))

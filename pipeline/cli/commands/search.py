@@ -1,0 +1,141 @@
+"""Commands that train many models: search, answer, reproduce; and report, which writes their page."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from pipeline.cli import completion
+from pipeline.cli.cluster import cluster_options, pool_on
+from pipeline.cli.group import SEARCH, say, show
+from pipeline.cli.options import LabCommand, json_switch, options_of, switch
+from pipeline.config import QUICK_SEARCH, AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, quick_search
+
+if TYPE_CHECKING:
+    from pipeline.stages.report import ReproductionRun
+
+
+@click.command(cls=LabCommand, section=SEARCH)
+@options_of(SearchConfig, CorpusConfig)
+@switch(
+    "--stop-hopeless",
+    "Prune a trial when even an optimistic extrapolation of its curve stays behind the front.",
+    group="Search",
+)
+@switch(
+    "--quick",
+    "Take a first look, in about a minute and in a separate study: options left at their defaults become "
+    + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in QUICK_SEARCH.items())
+    + ".",
+    group="Search",
+)
+@switch(
+    "--take-aliases",
+    "Move the aliases @best, @knee and @small to this study's picks even if another study has them.",
+    group="Search",
+)
+@cluster_options
+@json_switch
+def search(
+    stop_hopeless: bool, quick: bool, take_aliases: bool, cluster: str, keys: str | None, as_json: bool, **options: Any
+) -> None:
+    """Search for low perplexity at low cost.
+
+    Runs an Optuna study of cell, layers and hidden size that minimises validation perplexity and MACs per character.
+    Write a range as LOW..HIGH and choices as A,B,C. The same command again resumes the study.
+    """
+    corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
+    config = quick_search(SearchConfig(**options)) if quick else SearchConfig(**options)
+    make_pool = pool_on(cluster, keys, corpus_config, config.workers)
+    from pipeline.search import summary as search_summary
+    from pipeline.stages import search
+    from pipeline.tracking.ui import links
+
+    claim: Literal["own", "free", "all"] = "all" if take_aliases else "own" if quick else "free"
+    done = search.search(config, corpus_config, stop_hopeless, say, make_pool, claim)
+    name = f"search {config.study_name} on {done.result['corpus']}"
+    if quick:
+        name = f"quick {name}: a first look at small models after {config.epochs} epochs, one seed each"
+    link = links.shown("front", links.link_to_search(done.run_id))
+    table = search_summary.search_table(name, done.evaluated, done.picks, done.registered, done.counts, link)
+    show(done.result, as_json, table)
+
+
+@click.command(cls=LabCommand, section=SEARCH)
+@options_of(CorpusConfig, AnswerConfig)
+@json_switch
+def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
+    """Say whether networks are worth their cost on a text.
+
+    Trains networks of several sizes, on growing parts of the text, with several budgets, and on top of an n-gram.
+    Three sentences and two figures compare them with n-grams. The same command again trains only what is missing.
+    """
+    config, corpus_config = AnswerConfig(**options), CorpusConfig(corpus, alphabet)
+    from pipeline.answer.sentences import answer_table
+    from pipeline.stages import answer
+    from pipeline.tracking.ui import links
+
+    done = answer.answer(config, corpus_config, say)
+    link = links.shown("run", links.link_to_run(done.run_id))
+    show(done.result, as_json, answer_table(done.findings, done.sentences, link))
+
+
+@click.command(cls=LabCommand, section=SEARCH)
+@options_of(ReproduceConfig)
+@switch("--quick", "Train only the small configurations, for a few epochs.", group="Reproduction")
+@switch(
+    "--check",
+    "Exit with code 4 if a complexity differs from the printed one, a perplexity is outside the range of d2l's own "
+    "trainings, or a training failed.",
+    group="Reproduction",
+)
+@cluster_options
+@json_switch
+def reproduce(quick: bool, check: bool, cluster: str, keys: str | None, as_json: bool, **options: Any) -> None:
+    """Train the report's models and compare the results.
+
+    Trains the configurations of the coursework report under its own protocol, and writes a page that compares the
+    reported, the reproduced and the corrected figures. The same command again trains only what is missing.
+    """
+    config = ReproduceConfig(**options)
+    make_pool = pool_on(cluster, keys, CorpusConfig("time-machine"), config.workers)
+    from pipeline.stages import reproduce
+
+    try:
+        done, not_met = reproduce.reproduce(config, quick, check, say, make_pool), None
+    except reproduce.ChecksNotMetError as error:
+        done, not_met = error.done, error
+    show_reproduction(done, as_json)
+    if not_met is not None:
+        raise not_met
+
+
+@click.command(cls=LabCommand, section=SEARCH)
+@click.option(
+    "--run-id",
+    type=completion.REPRODUCTION,
+    default="",
+    help="Run of the reproduction; by default the latest that is not quick.",
+)
+@options_of(ReproduceConfig, only=("against", "statements", "output"))
+@json_switch
+def report(run_id: str, against: str, statements: str, output: str, as_json: bool) -> None:
+    """Rewrite the page of a reproduction.
+
+    Compares the recorded runs, without training, with the report's table and statements, or with others (--against,
+    --statements).
+    """
+    ReproduceConfig(against=against, statements=statements, output=output)  # checks the options
+    from pipeline.stages import report
+
+    show_reproduction(report.rewrite_report(run_id, against, output, statements), as_json)
+
+
+def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:
+    """Print the result of ``reproduce`` or ``report``."""
+    from pipeline.report.page import summary as page_summary
+    from pipeline.tracking.ui import links
+
+    page = str(done.folder / "report.html")
+    link = links.shown("run", links.link_to_run(done.reproduction.run_id))
+    table = page_summary.reproduction_table(done.reproduction, done.verdicts, done.checks, page, link)
+    show(done.result, as_json, table)

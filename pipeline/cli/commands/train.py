@@ -1,0 +1,239 @@
+"""Commands that train and use a model: pipeline, prepare, train, evaluate, sample, chat, complexity."""
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from models.config import ModelConfig, check_range
+from models.decoding import Decoding
+from pipeline.cli import completion
+from pipeline.cli.group import RUN, UNDER_MLFLOW, show
+from pipeline.cli.options import (
+    GroupedOption,
+    LabCommand,
+    checked,
+    given,
+    is_given,
+    json_flag,
+    json_switch,
+    length_option,
+    options_of,
+    switch,
+)
+from pipeline.config import CorpusConfig, TrainConfig
+
+
+@click.command(cls=LabCommand, section=RUN)
+@options_of(CorpusConfig, ModelConfig, TrainConfig)
+@switch("--force", "Run every step, without reusing earlier results.")
+@json_switch
+def pipeline(force: bool, as_json: bool, **options: Any) -> None:
+    """Run the main job: prepare, train, evaluate, sample.
+
+    Each step is a nested run of one parent run. The result of a finished step is reused if code, options and text are
+    unchanged.
+    """
+    corpus_config, others = checked(options)
+    from pipeline.stages import main
+    from pipeline.text.corpus import load_corpus
+    from pipeline.tracking.ui import links
+    from pipeline.training import summary
+    from pipeline.training.timing import configurations_for
+
+    corpus = load_corpus(corpus_config)
+    model_config, train_config = configurations_for(corpus, others)
+    done = main.pipeline(corpus, corpus_config, model_config, train_config, force)
+    seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
+    run_id = done.result["trained_run"]
+    further = f"text    {sample_command(run_id)}\n{links.shown('curves', links.link_to_curves(run_id))}"
+    show(done.result, as_json, summary.pipeline_table(model_config.shape, seconds, done.result, further))
+
+
+@click.command(cls=LabCommand, section=RUN)
+@options_of(CorpusConfig)
+@options_of(TrainConfig, only=("preset",))
+@json_switch
+def prepare(as_json: bool, **options: Any) -> None:
+    """Load, normalise and split a text.
+
+    Records the perplexities of the baselines: uniform, letter frequencies, and n-grams of orders 2 to 8.
+    """
+    corpus_config, others = checked(options)
+    from pipeline.stages import prepare
+    from pipeline.text.corpus import load_corpus
+    from pipeline.training import summary
+
+    result = prepare.prepare(load_corpus(corpus_config), corpus_config, others["preset"]).result
+    text = (
+        f"{result['corpus']} ({result['alphabet']}): {result['characters']:,} characters, "
+        f"{result['vocabulary_size']} symbols\n"
+        f"source        {result['source']}\n"
+        f"source sha256 {result['source_sha256']}\n"
+        f"corpus sha256 {result['corpus_sha256']}\n"
+        f"splits        {result['train_characters']:,} train, {result['val_characters']:,} validation, "
+        f"{result['test_characters']:,} test (preset {result['preset']})\n\n"
+        f"{summary.baseline_text(result)}\n\n"
+        f"run {result['run_id']}"
+    )
+    show(result, as_json, text)
+
+
+@click.command(cls=LabCommand, section=RUN)
+@options_of(CorpusConfig, ModelConfig, TrainConfig)
+@click.option(
+    "--resume",
+    type=completion.TRAINING,
+    default=None,
+    cls=GroupedOption,
+    group="Record",
+    help="Continue this interrupted training in its own run.",
+)
+@json_switch
+def train(resume: str | None, as_json: bool, **options: Any) -> None:
+    """Train a model, or resume a training.
+
+    --resume continues an interrupted training in the same run, with the same options; the result is bit-identical to
+    that of an uninterrupted training. Only --epochs (with a constant learning rate), --max-seconds and --sample-every
+    may have new values.
+    """
+    corpus_config, others = checked(options)
+    from pipeline.stages import train
+
+    if resume is not None:
+        changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
+        if UNDER_MLFLOW not in os.environ:  # mlflow run passes every option that MLproject lists
+            changes = {name: options[name] for name in options if is_given(name)}
+        result = train.resume(resume, changes).result
+    else:
+        from pipeline.text.corpus import load_corpus
+        from pipeline.training.timing import configurations_for
+
+        corpus = load_corpus(corpus_config)
+        result = train.train(corpus, corpus_config, *configurations_for(corpus, others)).result
+    show(result, as_json, "" if as_json else train_text(result))
+
+
+def train_text(result: Mapping[str, Any]) -> str:
+    """The text that ``train`` prints: perplexities beside the baselines', and the next commands."""
+    from pipeline.tracking.ui import links
+    from pipeline.training import summary
+
+    run_id = result["run_id"]
+    return (
+        f"{summary.training_text(result)}\n\n"
+        f"run {run_id}\n  {sample_command(run_id)}\n  {links.command()} evaluate {run_id}\n\n"
+        f"{links.shown('curves', links.link_to_curves(run_id))}"
+    )
+
+
+def sample_command(run_id: str) -> str:
+    """The command that samples from a run's model, with a prompt of its recorded samples, which its alphabet has."""
+    from pipeline.tracking import records
+    from pipeline.tracking.ui import links
+
+    samples = records.read_json(run_id, "samples/final.json").get("samples")
+    prompt = samples[0]["prompt"] if samples else "it has"
+    return f"{links.command()} sample {run_id} --prompt {shlex.quote(prompt)}"
+
+
+@click.command(cls=LabCommand, section=RUN)
+@click.argument("model", type=completion.MODEL)
+@click.option(
+    "--split", type=click.Choice(["val", "test"]), default="test", show_default=True, help="Split of the model's text."
+)
+@click.option("--text", type=completion.FILE, default="", help="Another UTF-8 text file, instead of a split.")
+@json_flag
+def evaluate(model: str, split: str, text: str, as_json: bool) -> None:
+    """Measure the perplexity of a trained MODEL on a text.
+
+    Also prints bits per character, and the perplexities of the best n-gram and of its mixture with the model. MODEL is
+    a run id, its first characters, latest, the path of a checkpoint, or a models:/ address.
+    """
+    from pipeline.stages import evaluate
+    from pipeline.training import summary
+
+    result = evaluate.evaluate(model, split, text or None).result
+    show(result, as_json, summary.evaluation_text(text or split, result))
+
+
+@click.command(cls=LabCommand, section=RUN)
+@click.argument("model", type=completion.MODEL)
+@click.option(
+    "--prompt", "prompts", multiple=True, default=["it has"], show_default=True, help="Text to continue; repeatable."
+)
+@length_option
+@options_of(Decoding)
+@json_flag
+def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **options: Any) -> None:
+    """Generate text from a trained MODEL.
+
+    Continues each --prompt. MODEL is a run id, its first characters, latest, the path of a checkpoint, or a models:/
+    address.
+    """
+    decoding = Decoding(**options)
+    check_range("length", length, low=0)
+    from pipeline.cli.chat import write
+    from pipeline.stages import sample
+
+    if UNDER_MLFLOW in os.environ:
+        result = sample.sample(model, list(prompts), length, decoding).result
+        show(result, as_json, "\n".join(result["texts"]))
+        return
+    chosen = list(prompts) if is_given("prompts") else None  # not every alphabet has the letters of the default
+    if as_json or len(prompts) > 1 or not sys.stdout.isatty():
+        texts = sample.write_texts(model, chosen, length, decoding)
+        if as_json:
+            show({"texts": texts}, as_json, "")
+        else:
+            for text in texts:
+                write([text])
+    else:
+        write(sample.stream_text(model, chosen[0] if chosen else None, length, decoding))
+
+
+@click.command(cls=LabCommand, section=RUN)
+@click.argument("model", type=completion.MODEL)
+@length_option
+@options_of(Decoding)
+def chat(model: str, length: int, **options: Any) -> None:
+    """Continue prompts as you type them.
+
+    MODEL continues each line that you type, or each line of piped input; Ctrl-D exits. MODEL is a run id, its first
+    characters, latest, the path of a checkpoint, or a models:/ address.
+    """
+    decoding = Decoding(**options)
+    check_range("length", length, low=0)
+    from pipeline.cli import chat
+
+    chat.chat(model, length, decoding)
+
+
+@click.command(cls=LabCommand, section=RUN)
+@options_of(ModelConfig, only=("cell", "num_layers", "hidden_size", "embedding_size", "on_top_of"), with_preset=False)
+@click.option("--vocab-size", type=click.IntRange(2), default=28, show_default=True, help="Symbols of the alphabet.")
+@json_switch
+def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
+    """Count the parameters and MACs of a shape.
+
+    MACs are per generated character and include the output layer. Also prints the counts in the report's convention,
+    and ptflops' own output.
+    """
+    config = ModelConfig(**options)
+    from dataclasses import asdict
+
+    from models.complexity import measure
+    from pipeline.training.hardware import check_shape_fits
+    from pipeline.training.summary import complexity_text
+
+    check_shape_fits(config, vocab_size)
+    if UNDER_MLFLOW in os.environ:
+        from pipeline.stages import complexity
+
+        cost = complexity.complexity(config, vocab_size).result
+    else:
+        cost = asdict(measure(config, vocab_size))
+    show(cost, as_json, "" if as_json else complexity_text(config, vocab_size, cost))
