@@ -50,7 +50,7 @@ def mixture_nats(network: Tensor, ngram: Tensor, targets: Tensor) -> Tensor:
 
 
 def mixture_costs(network: Tensor, ngram: Tensor, targets: Tensor) -> Tensor:
-    """Cost in nats (2, N, W) of each of ``targets`` (N,) under every mixture; log-probabilities (N, V) of two models."""
+    """Cost in nats (2, N, W) of each of ``targets`` (N,) under every mixture, from log-probabilities (N, V)."""
     weights = torch.tensor(WEIGHTS)
     by_network, by_ngram = (model.gather(1, targets[:, None]) for model in (network, ngram))
     linear = torch.logaddexp(by_network + weights.log(), by_ngram + (1 - weights).log())

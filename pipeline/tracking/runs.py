@@ -141,7 +141,7 @@ class TrackedRun:
         if self.has_remote_artifacts and self.checkpoint_dir.is_dir():
             self.client.log_artifacts(self.id, str(self.checkpoint_dir), "checkpoints")
 
-    def send_checkpoints_now_and_then(self) -> None:
+    def send_checkpoints_if_due(self) -> None:
         """``send_checkpoints`` if the last ones were sent SEND_SECONDS ago: another machine may have to go on."""
         if time.monotonic() - self._sent_at >= SEND_SECONDS:
             self.send_checkpoints()

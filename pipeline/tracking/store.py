@@ -265,7 +265,7 @@ def without_credentials(uri: str) -> str:
 
 
 @event.listens_for(Engine, "before_cursor_execute", retval=True)
-def _be_patient(
+def _raise_busy_timeout(
     connection: object, cursor: object, statement: str, parameters: Any, context: object, executemany: bool
 ) -> tuple[str, Any]:
     """Raise SQLite's busy timeout, which MLflow sets to 20 s in every session, whatever the store's address says."""

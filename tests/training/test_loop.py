@@ -803,7 +803,7 @@ def test_asking_for_bf16_needs_no_hardware():
 def test_a_device_that_is_not_there_is_refused_naming_those_that_are(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(InputError, match="--device cuda is not there; this machine has cpu"):
+    with pytest.raises(InputError, match="--device cuda is not available; this machine has cpu"):
         choose_device("cuda")
     assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
 
