@@ -39,6 +39,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import InputError, RecordingError
 from pipeline.support.code_digest import ROOT
+from pipeline.support.machine import environment_variables
 from pipeline.tracking.names import recorded_tags
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, repair_database
 from pipeline.tracking.ui import views
@@ -398,16 +399,9 @@ def warn_if_silent(uri: str) -> Iterator[None]:
 @contextmanager
 def impatient() -> Iterator[None]:
     """Within the block, requests time out after SERVER_SECONDS and are not retried."""
-    patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SERVER_SECONDS)}
-    before = {name: os.environ.get(name) for name in patience}
-    os.environ.update(patience)
-    try:
+    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SERVER_SECONDS)}
+    with environment_variables(limits):
         yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _probe(uri: str) -> None:
