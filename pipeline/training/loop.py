@@ -29,7 +29,7 @@ from pipeline.errors import TrainingDivergedError
 from pipeline.support.signals import defer_signals
 from pipeline.text.batches import Prior, StreamData, data_for, number_of_epochs
 from pipeline.training.checkpoints import flatten, group
-from pipeline.training.evaluation import perplexity, calibrate_logits, score_text, score_windows
+from pipeline.training.evaluation import calibrate_logits, perplexity, score_text, score_windows
 from pipeline.training.hardware import Hardware, choose_hardware, keep_freed_memory
 
 WARM_UP_STEPS = 50
