@@ -528,7 +528,7 @@ def test_only_a_training_can_be_resumed_and_a_pipelines_is_named(store):
         pass
     with pytest.raises(InputError, match=f"its training is {'1' * 32}"):
         train_stage.resume(run.id, {})
-    with pytest.raises(InputError, match="is no run of"):
+    with pytest.raises(InputError, match="is not a run of"):
         train_stage.resume("0" * 32, {})
 
 
