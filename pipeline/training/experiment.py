@@ -219,8 +219,8 @@ class CheckpointManager:
         if training.epochs != planned and training.config.schedule != "constant":
             raise InputError(
                 f"--epochs {training.epochs} is not possible: the learning rate schedule of this training was planned "
-                f"for {planned} epochs (--schedule {training.config.schedule}), and only with a constant learning rate "
-                f"can the number change. Start a new training with --epochs {training.epochs}"
+                f"for {planned} epochs (--schedule {training.config.schedule}); the number can change only with a "
+                f"constant learning rate. Start a new training with --epochs {training.epochs}"
             )
         if training.epochs < done:
             raise InputError(
