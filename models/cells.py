@@ -2,10 +2,10 @@
 
 Shapes: B batch, T time steps, I input size, H hidden size, L layers, G gates (1 RNN, 3 GRU, 4 LSTM).
 
-Every cell has the same two verbs, ``initial_state(batch_size)`` and ``cell(x, state) -> (output, state)``; a new cell
-is one class and one line in CELLS. A state is a tuple of (B, H) tensors, the first of which equals the output. The
-product of the input with its weights does not depend on the state, so ``Recurrent`` computes it for all time steps at
-once, and a cell's ``step`` does the rest.
+Every cell has the same two methods, ``initial_state(batch_size)`` and ``cell(x, state) -> (output, state)``; a new cell
+is a class here and a line in CELLS (CONTRIBUTING.md lists what it needs elsewhere). A state is a tuple of (B, H)
+tensors, the first of which equals the output. The product of the inputs with their weights does not depend on the
+state, so ``Recurrent`` computes it for all time steps at once; a cell's ``step`` does the rest.
 """
 
 from typing import ClassVar
@@ -20,9 +20,10 @@ CellState = tuple[Tensor, ...]
 
 
 class Cell(nn.Module):
-    """Base class of the cells: input and recurrent weights, with all gates stacked as (G H, I) and (G H, H).
+    """Base class of the cells: input weights (G H, I) and recurrent weights (G H, H), with all gates stacked.
 
-    ``equations="torch"`` has a bias in each of the two products, as torch.nn; ``"book"`` (d2l.ai) in the first only.
+    ``equations="torch"`` has a bias in each of the two products, as torch.nn has; ``"book"`` (d2l.ai) only in the
+    first. Biases are left out of the equations below.
     """
 
     gates: ClassVar[int]
@@ -34,7 +35,7 @@ class Cell(nn.Module):
         self.book = equations == "book"
         self.from_input = nn.Linear(input_size, self.gates * hidden_size)
         self.from_state = nn.Linear(hidden_size, self.gates * hidden_size, bias=not self.book)
-        for parameter in self.parameters():  # as torch.nn, biases included
+        for parameter in self.parameters():  # as torch.nn does, biases included
             nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
 
     def initial_state(self, batch_size: int) -> CellState:
@@ -43,16 +44,16 @@ class Cell(nn.Module):
         return tuple(weight.new_zeros(batch_size, self.hidden_size) for _ in range(self.state_parts))
 
     def forward(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """x (B, I), state of (B, H) -> output (B, H), new state."""
+        """x (B, I), state (tuple of (B, H)) -> output (B, H), new state."""
         return self.step(self.from_input(x), state)
 
     def step(self, from_input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """Input product (B, G H), state -> output (B, H), new state."""
+        """Product of the input and its weights (B, G H), state -> output (B, H), new state."""
         raise NotImplementedError
 
 
 class RNNCell(Cell):
-    """Elman network (Elman 1990): h' = tanh(W x + U h)."""
+    """Elman network (Elman 1990, "Finding structure in time"): h' = tanh(W x + U h)."""
 
     gates = GATES["rnn"]
 
@@ -67,8 +68,8 @@ class GRUCell(Cell):
 
     r  = sigmoid(W_r x + U_r h)        reset gate
     z  = sigmoid(W_z x + U_z h)        update gate
-    h~ = tanh(W_n x + r * (U_n h))     candidate, equations="torch": the reset after the product, as torch.nn
-    h~ = tanh(W_n x + U_n (r * h))     candidate, equations="book": before it, as the paper and d2l.ai
+    h~ = tanh(W_n x + r * (U_n h))     candidate, equations="torch": reset after the recurrent product, as torch.nn
+    h~ = tanh(W_n x + U_n (r * h))     candidate, equations="book": reset before it, as the paper and d2l.ai
     h' = (1 - z) * h~ + z * h
     """
 
@@ -91,12 +92,12 @@ class GRUCell(Cell):
 
 
 class LSTMCell(Cell):
-    """Long short-term memory (Hochreiter and Schmidhuber 1997, with the forget gate of Gers et al. 2000).
+    """Long short-term memory (Hochreiter and Schmidhuber 1997) with a forget gate (Gers et al. 2000).
 
     i, f, o = sigmoid(W x + U h)       input, forget and output gate
     g       = tanh(W_g x + U_g h)      candidate
-    c'      = f * c + i * g            memory
-    h'      = o * tanh(c')
+    c'      = f * c + i * g            cell state
+    h'      = o * tanh(c')             hidden state, which is also the output
     """
 
     gates = GATES["lstm"]
@@ -116,10 +117,9 @@ CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell
 class Recurrent(nn.Module):
     """Layers of one cell over whole sequences, batch first, with dropout between layers.
 
-    With ``residual``, every layer above the first adds its input, before dropout, to its output.
-
-    Called like ``nn.LSTM(..., batch_first=True)``: states are (L, B, H), the LSTM's a pair of them. Integer inputs
-    stand for one-hot vectors: a row lookup in the first layer's weights replaces the product.
+    Called like ``nn.LSTM(..., batch_first=True)``: a state is (L, B, H), the LSTM's a pair of these. Integer inputs
+    stand for one-hot vectors; an embedding lookup in the first layer's weights replaces the product. With ``residual``,
+    every layer above the first adds its input, before dropout, to its output.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Recurrent(nn.Module):
         self.residual = residual
 
     def forward(self, x: Tensor, state: Tensor | CellState | None = None) -> tuple[Tensor, Tensor | CellState]:
-        """x (B, T, I), or characters (B, T) of an integer dtype -> outputs (B, T, H), state after the last step."""
+        """x (B, T, I) or integer ids (B, T), state or None (zeros) -> outputs (B, T, H), state after the last step."""
         parts = None if state is None else (state if isinstance(state, tuple) else (state,))
         last_states: list[CellState] = []
         for layer, cell in enumerate(self.cells):
@@ -164,7 +164,10 @@ class Recurrent(nn.Module):
 
     @torch.no_grad()
     def load_torch(self, module: nn.Module) -> None:
-        """Copy the weights of torch.nn layers of the same shape, in one module or several (equations="torch" only)."""
+        """Copy the weights of torch.nn's layers of the same shape, one module or a list of them.
+
+        Only for ``equations="torch"``. Raises ValueError for another number of parameters.
+        """
         ours: list[Tensor] = []  # in torch.nn's order
         for cell in self.cells:
             assert isinstance(cell, Cell)

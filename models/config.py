@@ -17,7 +17,7 @@ LARGEST_SIZE = 10**12  # keeps memory estimates finite; a machine's memory is th
 
 
 class ConfigError(ValueError):
-    """A field has a value that is not allowed, or only with ``needs``, another field's name and value."""
+    """A field's value is not allowed, or is allowed only with ``needs``: the name and value of another field."""
 
     def __init__(self, field_name: str, problem: str, needs: tuple[str, str] | None = None) -> None:
         super().__init__(field_name, problem, needs)
@@ -42,17 +42,17 @@ def option(
     above: float | None = None,
     high: float = inf,
 ) -> Any:
-    """Declare a configuration field with its help text and its range, [low, high] or (above, high], if it has one.
+    """Declare a configuration field with its help text and, for a number, its range [low, high] or (above, high].
 
-    ``preset`` marks a field whose default is decided by the preset. ``group`` is the heading under which the help lists
-    it; by default that of its dataclass.
+    ``preset`` marks a field whose default the preset decides. ``group`` is the heading under which the command line's
+    help lists the field; "" stands for that of its dataclass.
     """
     limits = None if low is None and above is None else {"low": low, "above": above, "high": high}
     return field(default=default, metadata={"help": help, "preset": preset, "group": group, "limits": limits})
 
 
 def check(config: Any) -> None:
-    """Raise ConfigError for the first field of a dataclass whose value is not among its choices or not in its range."""
+    """Raise ConfigError for the first field of a dataclass whose value is not one of its choices or out of range."""
     for declared in fields(config):
         value = getattr(config, declared.name)
         if get_origin(declared.type) is Literal:
@@ -82,7 +82,7 @@ def check_range(
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Shape and regularisation of one character language model. Sizes are in units (scalars per time step).
+    """Shape, regularisation and initialisation of a character language model. Sizes are numbers of units.
 
     Raises ConfigError for a value that is not allowed.
     """
@@ -155,6 +155,6 @@ class ModelConfig:
 
     @property
     def shape(self) -> str:
-        """Cell, layers and hidden size as the run names show them: lstm-1x128, lstm-1x128-on-ngram."""
+        """Cell, layers and hidden size as in run names: lstm-1x128, lstm-1x128-on-ngram."""
         partner = "" if self.on_top_of == "nothing" else f"-on-{self.on_top_of}"
         return f"{self.cell}-{self.num_layers}x{self.hidden_size}{partner}"

@@ -3,11 +3,10 @@
 Shapes: P prompts, T characters of a prompt, V vocabulary, K beams of each prompt, S steps (characters to generate).
 
 Each prompt is read in one forward call from the initial state; the states are then concatenated, and each further step
-is one forward call for all prompts. The text of a prompt does not depend on the other prompts, up to the last bits of
-the matrix products, which BLAS may round differently for another batch size.
+is one forward call for all prompts. The text of a prompt does not depend on the other prompts, except that BLAS may
+round matrix products differently for another batch size.
 
-Characters are chosen on the CPU, with probabilities summed in float64, so that a text does not depend on how another
-device sorts or draws.
+Characters are chosen on the CPU, with probabilities in float64, so that the choice does not depend on the device.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,11 +30,12 @@ def generate(
 ) -> Iterator[list[int]]:
     """Yield, ``length`` times, the next character id of every prompt, as soon as it is known.
 
-    A prompt is any iterable of ids, such as a list, an array or a tensor. Beam search yields nothing before it has
-    searched the whole text. ``forbidden`` ids are never generated; the other ids share their probability. A model in
-    training mode is run in evaluation mode and is back in training mode at every yield.
+    A prompt is any iterable of ids, such as a list, an array or a tensor. Beam search yields nothing before its search
+    is complete. ``forbidden`` ids are never generated; their probability is distributed over the others in proportion.
+    A model in training mode is run in evaluation mode and is back in training mode at every yield.
 
-    Raises ValueError, before the first step, for an empty prompt or ids outside of the vocabulary.
+    Raises ValueError, when it is called, for a negative length, an empty prompt, ids outside of the vocabulary, or if
+    all ids are forbidden.
     """
     check_range("length", length, low=0)
     starts = [[int(i) for i in prompt] for prompt in prompts]
@@ -63,7 +63,7 @@ def complete(
     decoding: Decoding,
     forbidden: Sequence[int] = (),
 ) -> list[list[int]]:
-    """The continuations as lists of ``length`` ids, without their prompts; arguments and errors as for ``generate``."""
+    """The continuation of each prompt as a list of ``length`` ids; arguments and errors as for ``generate``."""
     texts: list[list[int]] = [[] for _ in prompts]
     for ids in generate(model, prompts, length, decoding, forbidden):
         for text, next_id in zip(texts, ids, strict=True):
@@ -72,9 +72,9 @@ def complete(
 
 
 def _forward(model: LanguageModel, ids: Tensor, state: State | None, penalty: Tensor) -> tuple[Tensor, State]:
-    """ids (B, T) on the CPU -> logits after the last of them (B, V) on the CPU, new state on the model's device.
+    """ids (B, T) on the CPU -> logits (B, V) after the last id, on the CPU; new state on the model's device.
 
-    penalty (V,) is added to the logits: -inf for forbidden ids, else 0.
+    ``penalty`` (V,) is added to the logits: -inf for forbidden ids, else 0.
     """
     training = model.training
     if training:
@@ -88,7 +88,7 @@ def _forward(model: LanguageModel, ids: Tensor, state: State | None, penalty: Te
 
 
 def _read(model: LanguageModel, prompts: Sequence[Sequence[int]], penalty: Tensor) -> tuple[Tensor, State]:
-    """Read each prompt in one forward call -> logits (P, V) of its next character, state (L, P, H)."""
+    """Read each prompt in one forward call -> logits (P, V) of the next characters, state (L, P, H)."""
     read = [_forward(model, torch.tensor([list(prompt)]), None, penalty) for prompt in prompts]
     states = [state if isinstance(state, tuple) else (state,) for _, state in read]
     parts = tuple(torch.cat(part, dim=1) for part in zip(*states, strict=True))
@@ -101,8 +101,8 @@ def _step_by_step(
 ) -> Iterator[list[int]]:
     """Greedy decoding and sampling: one character of every prompt at a time.
 
-    Each prompt has its own generator, seeded by the seed and the prompt, so that neither order nor number of the
-    prompts matters. With one stream of numbers for all, the texts of different prompts would become alike.
+    Each prompt has its own random generator, seeded by ``decoding.seed`` and the prompt, so that a text does not depend
+    on the order or number of the prompts. If all prompts drew the same random numbers, their texts would become alike.
     """
     keys = [crc32(str(list(prompt)).encode()) for prompt in prompts]
     generators = [torch.Generator().manual_seed((decoding.seed + key) % 2**63) for key in keys]
@@ -126,27 +126,26 @@ def truncated_softmax(logits: Tensor, decoding: Decoding) -> tuple[Tensor, Tenso
     renormalised. Truncated probabilities are 0.
     """
     logits, ids = logits.double().sort(dim=-1, descending=True, stable=True)
-    logits = (
-        logits - logits[..., :1]
-    ) / decoding.temperature  # the largest is 0, so that a tiny temperature does not overflow
+    logits = logits - logits[..., :1]  # the largest becomes 0, so that a tiny temperature does not overflow
+    logits = logits / decoding.temperature
     if decoding.top_k:
         logits[..., decoding.top_k :] = -inf
     probabilities = logits.softmax(dim=-1)
     if decoding.top_p < 1:
-        before = probabilities.cumsum(dim=-1) - probabilities  # probability of the more probable ids
+        before = probabilities.cumsum(dim=-1) - probabilities  # total probability of the more probable ids
         probabilities = probabilities.masked_fill(before >= decoding.top_p, 0)
         probabilities = probabilities / probabilities.sum(dim=-1, keepdim=True)
     return probabilities, ids
 
 
 def draw(logits: Tensor, uniform: Tensor, decoding: Decoding) -> Tensor:
-    """logits (P, V), random numbers in [0, 1) (P, 1) -> ids (P,) drawn from the truncated softmax.
+    """logits (P, V), uniform random numbers in [0, 1) (P, 1) -> ids (P,) drawn from the truncated softmax.
 
     Inverse transform sampling over the probabilities in descending order.
     """
     probabilities, ids = truncated_softmax(logits, decoding)
     rank = (probabilities.cumsum(dim=-1) <= uniform).sum(dim=-1, keepdim=True)
-    # for a sum rounded to less than one; at least 0 in case the logits are NaN
+    # the sum may round to less than 1, so the rank is limited to the last kept id; NaN logits keep none
     last_kept = ((probabilities > 0).sum(dim=-1, keepdim=True) - 1).clamp(min=0)
     return ids.gather(-1, torch.minimum(rank, last_kept)).squeeze(-1)
 
@@ -155,15 +154,15 @@ def draw(logits: Tensor, uniform: Tensor, decoding: Decoding) -> Tensor:
 def _beam_search(
     model: LanguageModel, prompts: Sequence[Sequence[int]], length: int, decoding: Decoding, penalty: Tensor
 ) -> Iterator[list[int]]:
-    """Beam search: at each step the K best of the K V continuations by one character are kept.
+    """Beam search: at each step, keep the K best of the K V continuations by one character.
 
-    A beam's score is the sum of its log-probabilities, without length normalisation, since all beams have the same
-    length. Each step is one forward call for the beams of all prompts, (P K, 1).
+    A beam's score is the sum of its log-probabilities; all beams have the same length, so none is normalised by it.
+    Each step is one forward call for the beams of all prompts, (P K, 1).
     """
     num_prompts, vocab_size = len(prompts), model.vocab_size
     logits, state = _read(model, prompts, penalty)
     scores = torch.zeros(num_prompts, 1, dtype=torch.float64)
-    steps: list[tuple[Tensor, Tensor]] = []  # (P, K) each: parent beam in the step before, and id
+    steps: list[tuple[Tensor, Tensor]] = []  # (P, K) each: the beam of the step before that is continued, and the id
     for step in range(length):
         log_probabilities = logits.double().log_softmax(dim=-1).view(num_prompts, -1, vocab_size)
         candidates = (scores[:, :, None] + log_probabilities).flatten(1)

@@ -16,12 +16,15 @@ from models.cells import CELLS, Recurrent
 from models.config import Kernel, ModelConfig
 
 State = Tensor | tuple[Tensor, ...]
-"""Hidden state (L, B, H); for the LSTM a pair of hidden and cell state, as torch.nn's layers have it."""
+"""Hidden state (L, B, H), for the LSTM a pair of hidden and cell state, as in torch.nn.
+
+The state of an ``NgramLanguageModel`` is a tuple with one more tensor.
+"""
 
 TORCH_LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": by_hand.RNN, "gru": by_hand.GRU, "lstm": nn.LSTM}
-"""Layers of torch.nn's interface and names, which ``LanguageModel.kernel`` can have computed by hand."""
+"""torch.nn's layers, those of which are modules of ``by_hand`` where ``LanguageModel.kernel`` has a choice."""
 
 
 def detach(state: State) -> State:
@@ -30,23 +33,27 @@ def detach(state: State) -> State:
 
 
 def select(state: State, rows: Tensor) -> State:
-    """Select rows of the batch by index (N,), which may repeat: state (L, B, H) -> (L, N, H)."""
+    """Select rows of the batch by their indices (N,), which may repeat: state (L, B, H) -> (L, N, H)."""
     return tuple(part[:, rows] for part in state) if isinstance(state, tuple) else state[:, rows]
 
 
 def drop_weights(weight: Tensor, probability: float) -> Tensor:
-    """DropConnect (Wan et al. 2013): zero weights with a probability, in steps of 1/256; rescale the others."""
+    """DropConnect (Wan et al. 2013): zero each weight with a probability and rescale the others.
+
+    The probability is rounded to a multiple of 1/256, so that one random byte decides on each weight.
+    """
     threshold = round(256 * probability)
     words = torch.empty(-(-weight.numel() // 8), dtype=torch.int64, device=weight.device)
-    random_bytes = words.random_(-(2**63), None).view(torch.uint8)  # eight random bytes from each number
+    random_bytes = words.random_(-(2**63), None).view(torch.uint8)  # eight random bytes from each int64
     keep = torch.ge(random_bytes[: weight.numel()], threshold, out=weight.new_empty(weight.numel()))  # 1 or 0
     return weight * keep.mul_(256 / (256 - threshold)).view(weight.shape)
 
 
 class ResidualLayers(nn.Module):
-    """One-layer modules of torch.nn; every layer above the first adds its input, before dropout, to its output.
+    """A stack of torch.nn's one-layer modules with residual connections and dropout between layers.
 
-    Called like ``nn.LSTM(..., batch_first=True)``.
+    Called like ``nn.LSTM(..., batch_first=True)``. Every layer above the first adds its input, before dropout, to its
+    output.
     """
 
     def __init__(self, cell: str, input_size: int, hidden_size: int, num_layers: int, dropout: float = 0.0) -> None:
@@ -59,8 +66,8 @@ class ResidualLayers(nn.Module):
         """x (B, T, I), state (L, B, H), a pair of them or None (zeros) -> outputs (B, T, H), state of all layers."""
         last_states: list[State] = []
         for index, layer in enumerate(self.layers):
-            below = F.dropout(x, self.dropout, self.training) if index else x
-            output, last = layer(below, None if state is None else _of_layer(state, index))
+            dropped = F.dropout(x, self.dropout, self.training) if index else x
+            output, last = layer(dropped, None if state is None else _of_layer(state, index))
             x = x + output if index else output
             last_states.append(last)
         if isinstance(last_states[0], tuple):
@@ -69,19 +76,19 @@ class ResidualLayers(nn.Module):
 
 
 def _of_layer(state: State, index: int) -> State:
-    """The state (1, B, H) of one layer."""
+    """State (L, B, H) of all layers -> (1, B, H) of one."""
     return tuple(part[index : index + 1] for part in state) if isinstance(state, tuple) else state[index : index + 1]
 
 
 def one_hot(ids: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    """Ids of any shape (...) -> one-hot vectors (..., size), without a copy as integers that F.one_hot makes."""
+    """ids (...) -> one-hot vectors (..., size) in ``dtype`` or autocast's, without F.one_hot's int64 copy."""
     if torch.is_autocast_enabled(ids.device.type):
         dtype = torch.get_autocast_dtype(ids.device.type)
     return torch.zeros(*ids.shape, size, dtype=dtype, device=ids.device).scatter_(-1, ids[..., None], 1)
 
 
 class LanguageModel(nn.Module):
-    """Recurrent layers over one-hot or embedded characters, and a linear output layer over the vocabulary."""
+    """Character language model: one-hot or embedded characters, recurrent layers and a linear output layer."""
 
     def __init__(self, config: ModelConfig, vocab_size: int) -> None:
         super().__init__()
@@ -105,11 +112,9 @@ class LanguageModel(nn.Module):
             self.core = ResidualLayers(config.cell, input_size, config.hidden_size, config.num_layers, config.dropout)
             self._recurrent_weights = [f"layers.{layer}.weight_hh_l0" for layer in range(config.num_layers)]
         else:
-            between_layers = (
-                config.dropout if config.num_layers > 1 else 0.0
-            )  # torch.nn warns about dropout with one layer
+            dropout = config.dropout if config.num_layers > 1 else 0.0  # torch.nn warns about dropout with one layer
             self.core = LAYERS[config.cell](
-                input_size, config.hidden_size, config.num_layers, batch_first=True, dropout=between_layers
+                input_size, config.hidden_size, config.num_layers, batch_first=True, dropout=dropout
             )
             self._recurrent_weights = [f"weight_hh_l{layer}" for layer in range(config.num_layers)]
         self.output = nn.Linear(config.hidden_size, vocab_size)
@@ -122,7 +127,7 @@ class LanguageModel(nn.Module):
                     nn.init.zeros_(parameter)
 
     def initial_state(self, batch_size: int) -> State:
-        """The state before the first character: zeros (L, B, H)."""
+        """The state before the first character: zeros (L, B, H), for the LSTM a pair of these."""
         config = self.config
         zeros = self.output.weight.new_zeros(config.num_layers, batch_size, config.hidden_size)
         return (zeros, zeros.clone()) if CELLS[config.cell].state_parts == 2 else zeros
@@ -133,13 +138,13 @@ class LanguageModel(nn.Module):
         return self.logits(hidden), state
 
     def hidden_states(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
-        """ids (B, T), state -> outputs of the last layer (B, T, H), after output dropout; state of the layers."""
+        """ids (B, T), state -> outputs of the last layer (B, T, H) after output dropout, new state."""
         if self.embedding is not None:
             x = self.embedding(ids)
         elif self.config.implementation == "scratch" or by_hand.applies(self, self.kernel == "by-hand"):
-            x = ids  # a row lookup
-        else:
-            x = one_hot(ids.t(), self.vocab_size, self.output.weight.dtype).transpose(0, 1)  # as the layers want it
+            x = ids  # the first layer looks up rows of its weights
+        else:  # (T, B, V) in memory, the layout in which torch.nn computes
+            x = one_hot(ids.t(), self.vocab_size, self.output.weight.dtype).transpose(0, 1)
         if self.training and self.config.recurrent_dropout:
             weights = {
                 name: drop_weights(self.core.get_parameter(name), self.config.recurrent_dropout)
@@ -148,30 +153,33 @@ class LanguageModel(nn.Module):
             hidden, state = functional_call(self.core, weights, (x, state))
         else:
             hidden, state = self.core(x, state)
-        if self.training and self.config.output_dropout:
+        if self.training and self.config.output_dropout:  # one mask for all time steps
             mask = F.dropout(torch.ones_like(hidden[:, :1]), self.config.output_dropout)
             hidden = hidden * mask
         return hidden, state
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Outputs of the last layer (B, T, H) -> logits (B, T, V)."""
-        if hidden.dtype == torch.bfloat16:  # (T, B, H) in memory: without a copy; fp32 keeps its order of summation
+        if hidden.dtype == torch.bfloat16:  # (T, B, H) in memory: saves a copy; in fp32 it would change the rounding
             return self.output(hidden.transpose(0, 1)).transpose(0, 1)  # type: ignore[no-any-return]
         return self.output(hidden)  # type: ignore[no-any-return]
 
     @torch.no_grad()
     def scale_logits(self, factor: float) -> None:
-        """Multiply all logits from now on by a factor, in the weights that they are computed with."""
+        """Multiply all logits from now on by a factor, by scaling the weights of the output layer."""
         for parameter in self.output.parameters():
             parameter.mul_(factor)
 
     def like(self, config: ModelConfig) -> "LanguageModel":
-        """A new model of the same kind with another configuration."""
+        """A new model of the same class and vocabulary with another configuration."""
         return LanguageModel(config, self.vocab_size)
 
     @property
     def kernel(self) -> Kernel:
-        """What computes torch.nn's GRU and RNN layers: torch.nn itself, or ``models.by_hand``."""
+        """What computes torch.nn's GRU and RNN layers: torch.nn ("torch") or ``models.by_hand`` ("by-hand").
+
+        It stays "torch" for a model without such layers.
+        """
         return self._kernel
 
     @kernel.setter
@@ -183,10 +191,10 @@ class LanguageModel(nn.Module):
 
 
 def with_row_lookup(model: LanguageModel) -> LanguageModel:
-    """An inference-only copy whose scratch layers look up a character's input weights.
+    """Convert torch.nn's layers to scratch layers, which look up a character's input weights, for inference only.
 
-    torch.nn's layers multiply them by a one-hot vector of the vocabulary's size instead. A model with an embedding or
-    scratch layers is returned as it is.
+    torch.nn's layers multiply the weights by a one-hot vector of the vocabulary's size instead. The copy shares all
+    other layers with the model. A model with an embedding or scratch layers is returned unchanged.
     """
     if model.embedding is not None or model.config.implementation == "scratch":
         return model

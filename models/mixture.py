@@ -1,4 +1,4 @@
-"""Mixtures of a network with an n-gram model: one distribution over the next character from the two.
+"""Mixtures of a network and an n-gram model: one distribution over the next character from both.
 
 linear      p(c) = w p_network(c) + (1 - w) p_ngram(c)
 geometric   p(c) proportional to p_network(c)^w p_ngram(c)^(1 - w)
@@ -15,7 +15,7 @@ from torch import Tensor
 MixtureKind = Literal["linear", "geometric"]
 
 KINDS: tuple[MixtureKind, ...] = get_args(MixtureKind)
-STEPS = 20  # from the n-gram alone to the network alone
+STEPS = 20  # from weight 0, the n-gram alone, to weight 1, the network alone
 WEIGHTS = tuple(step / STEPS for step in range(STEPS + 1))  # of the network
 
 
@@ -27,30 +27,30 @@ class Mixture:
     weight: float
 
     def of(self, nats: Tensor) -> float:
-        """The entry of this mixture in what ``mixture_nats`` returns."""
+        """This mixture's entry in the result (2, W) of ``mixture_nats``."""
         return float(self.of_each(nats))
 
     def of_each(self, costs: Tensor) -> Tensor:
-        """The costs (N,) of this mixture in what ``mixture_costs`` returns."""
+        """This mixture's costs (N,) in the result (2, N, W) of ``mixture_costs``."""
         return costs[KINDS.index(self.kind), ..., WEIGHTS.index(self.weight)]
 
 
 def best_mixture(nats: Tensor) -> Mixture:
-    """The mixture of the lowest cost in what ``mixture_nats`` returns."""
+    """The mixture of the lowest cost in the result (2, W) of ``mixture_nats``."""
     kind, weight = divmod(int(nats.argmin()), len(WEIGHTS))
     return Mixture(KINDS[kind], WEIGHTS[weight])
 
 
 def mixture_nats(network: Tensor, ngram: Tensor, targets: Tensor) -> Tensor:
-    """Cost in nats of ``targets`` (N,) by every mixture of two models' log probabilities (N, V).
+    """Total cost in nats of ``targets`` (N,) under every mixture of two models' log-probabilities (N, V).
 
-    Returns the sums over the text (2, W) in double precision, by KINDS and WEIGHTS.
+    Returns float64 sums over the text (2, W), indexed by KINDS and WEIGHTS.
     """
     return mixture_costs(network, ngram, targets).sum(1)
 
 
 def mixture_costs(network: Tensor, ngram: Tensor, targets: Tensor) -> Tensor:
-    """Cost in nats of each of ``targets`` (N,) by every mixture of two models' log probabilities (N, V): (2, N, W)."""
+    """Cost in nats (2, N, W) of each of ``targets`` (N,) under every mixture, from log-probabilities (N, V)."""
     weights = torch.tensor(WEIGHTS)
     by_network, by_ngram = (model.gather(1, targets[:, None]) for model in (network, ngram))
     linear = torch.logaddexp(by_network + weights.log(), by_ngram + (1 - weights).log())
@@ -59,9 +59,9 @@ def mixture_costs(network: Tensor, ngram: Tensor, targets: Tensor) -> Tensor:
 
 
 def _log_normalisers(network: Tensor, ngram: Tensor) -> Tensor:
-    """Log of the sum over all characters (N, W) of p_network^w p_ngram^(1 - w).
+    """Log of the sum (N, W) over all characters of p_network^w p_ngram^(1 - w).
 
-    From one weight to the next, each character's term grows by the same factor.
+    From each weight to the next, a character's term is multiplied by the same factor.
     """
     factors = ((network - ngram) / STEPS).exp_()
     terms = ngram.exp()

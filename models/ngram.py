@@ -1,4 +1,4 @@
-"""N-gram character models, the baselines of the networks: fitted by counting in less than a second.
+"""N-gram character models, the baselines of the networks.
 
 Shapes: N characters of a text, V vocabulary, G distinct n-grams of one order in the training text.
 
@@ -20,16 +20,17 @@ Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
 BASELINE_ORDERS = range(2, 9)  # the best of them on validation is the baseline
-PIECE_CHARS = 1_000_000  # scored at once: arrays of 8 MB
-PIECE_PROBABILITIES = 500_000  # of all characters at all positions, computed at once: arrays of 4 MB
-TABLE_PROBABILITIES = 200_000  # kept for all contexts of a length, so that common ones are not computed again
-FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, if the counts of counts give none
+PIECE_CHARS = 1_000_000  # characters scored at once: arrays of 8 MB
+PIECE_PROBABILITIES = 500_000  # positions x vocabulary computed at once: arrays of 4 MB
+TABLE_PROBABILITIES = 200_000  # largest table, contexts x vocabulary, that is kept for the contexts of one length
+FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)  # KenLM's, where the counts of counts give no valid discounts
 
 
 def as_ids(ids: ArrayLike, vocab_size: int) -> Ints:
-    """Validate a text (N,) of ids and convert it to int64, wide enough for all sums and products below.
+    """Validate a text (N,) of ids and convert it to int64, which holds all sums and products below.
 
-    Raises ValueError for another shape or dtype, and for ids outside of the vocabulary."""
+    Raises ValueError for another shape or dtype, and for ids outside of the vocabulary.
+    """
     array = np.asarray(ids)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(f"a text is a one-dimensional array of integers, not {array.ndim} dimensions of {array.dtype}")
@@ -41,7 +42,7 @@ def as_ids(ids: ArrayLike, vocab_size: int) -> Ints:
 
 
 def mean_bits(log2_probabilities: Floats) -> float:
-    """Mean bits per character of a text with these log2 probabilities (N,); ValueError for an empty one."""
+    """Mean bits per character of a text with these log2 probabilities (N,). Raises ValueError for an empty text."""
     if not len(log2_probabilities):
         raise ValueError("an empty text has no bits per character; score a text of at least one character")
     return float(-log2_probabilities.mean())
@@ -53,7 +54,7 @@ def uniform_bits_per_char(vocab_size: int) -> float:
 
 
 class Unigram:
-    """Letter frequencies with add-one (Laplace) smoothing, so that an unseen symbol has a finite cost.
+    """Character frequencies with add-one (Laplace) smoothing, so that an unseen symbol has a finite cost.
 
     p(w) = (c(w) + 1) / (N + V)
     """
@@ -75,14 +76,15 @@ class Unigram:
 
 
 def discounts(counts: Ints) -> Floats:
-    """Discounts (4,) of modified Kneser-Ney for counts of 0, 1, 2, and 3 or more; the first is 0.
+    """Discounts (4,) of modified Kneser-Ney smoothing for counts of 0, 1, 2, and 3 or more; the first is 0.
 
-    With n_j the number of n-grams counted j times (Chen and Goodman 1998, TR-10-98, section 3):
+    With n_j the number of n-grams that occur j times (Chen and Goodman 1998, TR-10-98, section 3):
 
     Y   = n_1 / (n_1 + 2 n_2)
-    D_j = j - (j + 1) Y n_(j+1) / n_j
+    D_j = j - (j + 1) Y n_(j+1) / n_j        for j = 1, 2, 3
 
-    If some D_j is not in (0, j], as for a very small or regular text, FALLBACK_DISCOUNTS are used.
+    If n_1, n_2 or n_3 is 0, or a D_j is not in (0, j], as for a very short or regular text, FALLBACK_DISCOUNTS are
+    used.
     """
     n = [0, *(int(np.count_nonzero(counts == j)) for j in (1, 2, 3, 4))]
     by_count = FALLBACK_DISCOUNTS
@@ -95,23 +97,25 @@ def discounts(counts: Ints) -> Floats:
 
 
 def ranked(keys: Ints) -> tuple[Ints, Ints, Ints]:
-    """Sorted distinct keys (G,), the rank of each key (N,), and the count of each distinct key (G,)."""
+    """keys (N,) -> sorted distinct keys (G,), rank of each key among them (N,), count of each distinct key (G,)."""
     size = int(keys.max(initial=-1)) + 1
     if size > 4 * len(keys):
         return np.unique(keys, return_inverse=True, return_counts=True)
-    counts = np.bincount(keys, minlength=size)  # without sorting: an eighth of the time for a small vocabulary
-    is_there = counts > 0
-    return np.flatnonzero(is_there), (np.cumsum(is_there) - 1)[keys], counts[is_there]
+    counts = np.bincount(keys, minlength=size)  # no sorting: an eighth of the time for a small vocabulary
+    occurs = counts > 0
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[keys], counts[occurs]
 
 
 @dataclass(frozen=True)
 class NGrams:
-    """The n-grams of one length in a text. An n-gram's id is its rank in ``keys``.
+    """The n-grams of one length n in a text.
 
-    keys (G,)             id of its context, the n-gram without its end, * V + last character, sorted
-    suffixes (G,)         id of the n-gram without its first character
+    An n-gram's id is its rank in ``keys``; its context is its first n - 1 characters.
+
+    keys (G,)             id of the context * V + last character, sorted
+    suffixes (G,)         id of the (n-1)-gram without the first character
     counts (G,)           occurrences
-    ids (N - n + 1,)      the id of the n-gram that begins at each position
+    ids (N - n + 1,)      id of the n-gram that begins at each position
     """
 
     length: int
@@ -121,13 +125,13 @@ class NGrams:
     ids: NDArray[np.int32]
 
     def without(self, start: int, end: int) -> "NGrams":
-        """These n-grams, counted outside of a part of the text; one that lies only in the part has a count of 0."""
+        """The same n-grams without their occurrences that overlap ``start`` to ``end`` (exclusive); counts may be 0."""
         inside = self.ids[max(0, start - self.length + 1) : end]
         return replace(self, counts=self.counts - np.bincount(inside, minlength=len(self.keys)))
 
 
 def ngrams_of(ids: ArrayLike, vocab_size: int, longest: int) -> Iterator[NGrams]:
-    """Yield the n-grams of a text of lengths 1 to ``longest``."""
+    """Yield the n-grams of a text, of lengths 1 to ``longest`` in turn."""
     text = as_ids(ids, vocab_size)
     shorter: Ints = np.zeros(len(text) + 1, dtype=np.int64)  # one empty n-gram everywhere
     for n in range(1, longest + 1):
@@ -140,12 +144,12 @@ def ngrams_of(ids: ArrayLike, vocab_size: int, longest: int) -> Iterator[NGrams]
 
 @dataclass(frozen=True)
 class _Order:
-    """The n-grams of one order. An n-gram's id is its rank in ``keys``; its context, the n-gram without its end.
+    """The fitted probabilities of one order. An n-gram's id is its rank in ``keys``.
 
     vocab_size     V
-    keys (G,)      context id * V + last character, sorted
+    keys (G,)      id of the context * V + last character, sorted
     shares (G,)    max(c - D(c), 0) / total of the context: the discounted relative frequency
-    backoff (C,)   probability freed by the discounts in each of the C contexts; 1 for one without counts
+    backoff (C,)   probability that the discounts free in each of the C contexts; 1 for a context without counts
     """
 
     vocab_size: int
@@ -155,25 +159,25 @@ class _Order:
 
     @cached_property
     def ends(self) -> Ints:
-        """The number of n-grams (C + 1,) up to and with those of each context; a last 0, so that -1 is before all."""
+        """End (C + 1,) of each context's n-grams in ``keys``, and a last 0: ``ends[context - 1]`` is the start."""
         counts = np.bincount(self.keys // self.vocab_size, minlength=len(self.backoff))
         return np.append(np.cumsum(counts), 0)
 
     def find(self, contexts: Ints, last: Ints) -> Ints:
-        """Ids (N,) of the n-grams with these contexts and last characters; -1 if not in training."""
+        """Ids (N,) of the n-grams with these contexts and last characters; -1 for one that is not in training."""
         if not len(self.keys):
             return np.full(len(last), -1)
-        wanted = contexts * self.vocab_size + last  # negative, so never found, if the context is -1
+        wanted = contexts * self.vocab_size + last  # negative, so never found, for context -1
         ids = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
         return np.where(self.keys[ids] == wanted, ids, -1)
 
     def add_to(self, lower: Floats, rows: Ints, contexts: Ints) -> None:
-        """Turn distributions of the next lower order into those of this one, in place.
+        """Turn distributions of the next lower order into those of this order, in place.
 
         ``rows`` (R,) are the rows of ``lower`` (N, V) to change; ``contexts`` (R,) are their contexts, all in training.
         """
         lower[rows] *= self.backoff[contexts][:, None]
-        followers = self.ends[contexts] - self.ends[contexts - 1]  # the n-grams of a context are neighbours
+        followers = self.ends[contexts] - self.ends[contexts - 1]  # a context's n-grams are adjacent
         ngrams = np.arange(followers.sum()) + np.repeat(self.ends[contexts] - np.cumsum(followers), followers)
         lower[np.repeat(rows, followers), self.keys[ngrams] % self.vocab_size] += self.shares[ngrams]
 
@@ -184,15 +188,15 @@ class KneserNey:
     p_n(w | h) = max(c(h w) - D(c(h w)), 0) / c(h) + backoff(h) p_(n-1)(w | h without its first character)
     p_0(w)     = 1 / V
 
-    backoff(h) is the sum of h's discounts over c(h), so that every p_n sums to one. The longest n-grams are counted
-    as they occur; a shorter one is counted by the distinct characters before it (continuation counts). For a
-    context that is not in training, p_n is p_(n-1).
+    backoff(h) is the sum of h's discounts divided by c(h), so that every p_n sums to one. The count c of an n-gram of
+    the highest order is its number of occurrences; of a lower order, the number of distinct characters that precede it
+    (continuation count). For a context that is not in training, p_n is p_(n-1).
 
-    N-grams are not encoded as numbers in base V, which would overflow. The n-gram that ends at a position is the pair
-    (id of the (n-1)-gram that ends one position before, last character), and its id is the rank of that pair.
+    An n-gram is not encoded as a number in base V, which would overflow. It is the pair (id of its context, last
+    character), where the context is the (n-1)-gram that ends one position earlier; its id is the rank of that pair.
 
-        text      t  h  e  _  t  h        h in "the": 3-gram (id of "th", e), its context is "th",
-        2-grams   .  th he e_ _t th       its suffix, which has one predecessor more, is "he"
+        text      t  h  e  _  t  h        the 3-gram "the" is (id of its context "th", e);
+        2-grams   .  th he e_ _t th       it adds one to the continuation count of its suffix "he"
     """
 
     def __init__(self, ids: ArrayLike, vocab_size: int, order: int) -> None:
@@ -202,7 +206,10 @@ class KneserNey:
 
     @classmethod
     def without(cls, ngrams: Sequence["NGrams"], vocab_size: int, start: int, end: int) -> "KneserNey":
-        """The model that is fitted on a text but for a part, from the n-grams of all of it; a tenth of a fit's time."""
+        """The model fitted on a text without the part from ``start`` to ``end``, from the n-grams of the whole text.
+
+        Takes a tenth of the time of a new fit.
+        """
         model = cls.__new__(cls)
         model._fit(vocab_size, (grams.without(start, end) for grams in ngrams))
         return model
@@ -210,9 +217,9 @@ class KneserNey:
     def _fit(self, vocab_size: int, ngrams: Iterable["NGrams"]) -> None:
         """Compute the tables from the n-grams of all orders, the shortest first."""
         self.vocab_size = vocab_size
-        self._shorter: list[_Order] = []  # below the longest: continuation counts
-        self._longest: list[_Order] = []  # as the longest of a model: counts of occurrences
-        keys: Ints = np.zeros(0, dtype=np.int64)  # of the order before
+        self._shorter: list[_Order] = []  # of each order but the highest, from continuation counts
+        self._longest: list[_Order] = []  # of each order as the highest of a model, from occurrences
+        keys: Ints = np.zeros(0, dtype=np.int64)  # of the next lower order
         num_contexts = 1
         for longer in ngrams:
             if longer.length > 1:
@@ -233,9 +240,10 @@ class KneserNey:
         return sum(len(grams.keys) for grams in self._longest)
 
     def of_order(self, order: int) -> "KneserNey":
-        """The model of this or a lower order that was fitted on the same text; it shares the arrays.
+        """The model of this or a lower order fitted on the same text; it shares the arrays.
 
-        Only the longest n-grams are counted differently, so that a fit has the models of all lower orders in it.
+        Only the highest order is counted differently, so a fitted model contains those of all lower orders. Raises
+        ValueError for an order that it does not contain.
         """
         if not 1 <= order <= self.order:
             raise ValueError(f"order is {order}; this {self.order}-gram has the models of orders 1 to {self.order}")
@@ -276,9 +284,9 @@ class KneserNey:
         return np.log2(probabilities)
 
     def log_probabilities_of_all(self, ids: ArrayLike, context: int = 0) -> NDArray[np.float32]:
-        """ids (N,) -> natural log probability (N - context, V) of every character at positions ``context`` to N - 1.
+        """ids (N,) -> natural log-probabilities (N - context, V) of every character at positions ``context`` to N - 1.
 
-        That of position i is given the order - 1 characters (or fewer) before it in ``ids``.
+        Those at position i are given the order - 1 characters (or fewer) before i in ``ids``.
         """
         text = as_ids(ids, self.vocab_size)
         result = np.empty((max(0, len(text) - context), self.vocab_size), dtype=np.float32)
@@ -307,10 +315,10 @@ class KneserNey:
 
     @cached_property
     def _tables(self) -> list[Floats]:
-        """Probabilities (C, V) after each context of the shorter orders, as far as they are few."""
+        """Probabilities (C, V) after each context of the shorter lengths, up to TABLE_PROBABILITIES for each length."""
         tables: list[Floats] = []
         below: Floats = np.full((1, self.vocab_size), 1 / self.vocab_size)
-        suffixes = np.zeros(0, dtype=np.int64)  # of the contexts: their ids without the first character
+        suffixes = np.zeros(0, dtype=np.int64)  # ids of the contexts without their first character
         for n, grams in enumerate(self._shorter):
             if len(grams.backoff) * self.vocab_size > TABLE_PROBABILITIES:
                 break
@@ -328,7 +336,7 @@ class KneserNey:
 
 @dataclass(frozen=True)
 class NGramScore:
-    """Bits per character of the n-gram model of one order on one held-out text, and the n-grams that it stores."""
+    """Score of the n-gram model of one order on a held-out text; ``entries`` is its number of stored n-grams."""
 
     order: int
     entries: int
@@ -339,7 +347,8 @@ class NGramScore:
 class Baselines:
     """Bits per character of the baselines on one held-out text.
 
-    ``ngrams`` are those of all BASELINE_ORDERS; ``ngram_order`` is the best on validation, which is *the* n-gram.
+    ``ngrams`` has a score for each of BASELINE_ORDERS. ``ngram_order`` is the best of these on validation: the n-gram
+    that networks are compared with.
     """
 
     uniform_bits_per_char: float
@@ -360,7 +369,7 @@ class Baselines:
         return self.of_order(self.ngram_order).entries
 
     def perplexities(self) -> dict[str, float]:
-        """Perplexities of the n-gram and unigram models, by their labels in figures."""
+        """Perplexities of the best n-gram and the unigram model, by their labels in figures."""
         labelled = {
             f"{self.ngram_order}-gram": self.ngram_bits_per_char,
             "letter frequencies": self.unigram_bits_per_char,
@@ -369,9 +378,9 @@ class Baselines:
 
 
 def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]) -> float:
-    """Mean bits of all characters but the first, which is context only, as for a network.
+    """Mean bits per character over all characters but the first, which is only context, as for a network.
 
-    The text is scored in pieces, each with its preceding context, so that memory does not grow with it. Raises
+    The text is scored in pieces, each with its preceding context, so that memory does not grow with its length. Raises
     ValueError for fewer than two characters.
     """
     if len(ids) < 2:
@@ -384,9 +393,9 @@ def predicted_bits_per_char(model: Unigram | KneserNey, ids: NDArray[np.integer]
 
 
 def baselines(train: ArrayLike, held_out: Mapping[str, Any], vocab_size: int) -> dict[str, Baselines]:
-    """Fit the uniform, unigram and n-gram models on a text, and score held-out texts (name -> ids).
+    """Fit the uniform, unigram and n-gram models on a text and score held-out texts (name -> ids).
 
-    The n-grams' order is chosen on the text named "val".
+    The n-gram's order is chosen on the text named "val".
     """
     unigram, longest = Unigram(train, vocab_size), KneserNey(train, vocab_size, max(BASELINE_ORDERS))
     ngrams = [longest.of_order(order) for order in BASELINE_ORDERS]

@@ -1,6 +1,7 @@
-"""NgramLanguageModel: a recurrent network that corrects an n-gram model, for the price of a small network.
+"""NgramLanguageModel: a recurrent network that corrects the predictions of an n-gram model.
 
-Shapes: B batch, T time steps, N characters of a text, V vocabulary, E n-grams, C contexts, K = order - 1.
+Shapes: B batch, T time steps, N characters of a text, V vocabulary, H hidden size, E n-grams, C contexts,
+K = order - 1 characters of context.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,21 +18,21 @@ from models.config import ModelConfig
 from models.language_model import LanguageModel, State
 from models.ngram import KneserNey, ngrams_of
 
-PARTS = 20  # of a training text, each scored by an n-gram that was fitted on the others
+PARTS = 20  # folds of a training text, each scored by an n-gram model fitted on the others
 POSITIONS_AT_ONCE = 8192  # scored at once: their n-grams take some 10 MB
 
 
 class Ngram(nn.Module):
-    """The tables of a fitted Kneser-Ney model, for batches of texts.
+    """A fitted Kneser-Ney model as tensors, which predicts for batches of texts.
 
     The n-grams of all orders form one trie. Context 0 is the empty one, context i + 1 is n-gram i.
 
     keys (E,)      context * V + last character, sorted
     shares (E,)    discounted relative frequency of the last character after its context
-    backoff (C,)   probability freed by the discounts in each context
+    backoff (C,)   probability that the discounts free in each context
 
-    They are no parameters and are not in ``state_dict``: ``tensors`` has what a checkpoint needs. Copies of a model
-    share them.
+    The tables are not parameters and not in ``state_dict``; ``tensors`` returns what a checkpoint needs. Deep copies of
+    a model share them.
     """
 
     keys: Tensor
@@ -44,7 +45,7 @@ class Ngram(nn.Module):
     def __init__(self, keys: Tensor, shares: Tensor, backoff: Tensor, vocab_size: int, order: int) -> None:
         super().__init__()
         self.vocab_size, self.order = vocab_size, order
-        self.missing = len(backoff)  # the context that stands for those not in training: it has no n-grams
+        self.missing = len(backoff)  # the context that stands for all contexts not in training; it has no n-grams
         begin = torch.searchsorted(keys, vocab_size * torch.arange(self.missing + 2))
         unigram = torch.full((vocab_size,), float(backoff[0]) / vocab_size)
         unigram[keys[: begin[1]]] += shares[: begin[1]]
@@ -73,7 +74,7 @@ class Ngram(nn.Module):
         return cls(torch.from_numpy(np.concatenate(of_order)), shares, backoff, model.vocab_size, model.order)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What ``from_tensors`` builds the tables from; keys in 32 bits where they fit."""
+        """What ``from_tensors`` builds the model from; the keys as int32 if they fit."""
         is_narrow = not len(self.keys) or int(self.keys[-1]) < 2**31
         return {
             "keys": self.keys.int() if is_narrow else self.keys,
@@ -84,19 +85,19 @@ class Ngram(nn.Module):
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], vocab_size: int) -> "Ngram":
-        """Inverse of ``tensors``. Raises KeyError or ValueError for tensors that are no n-gram tables."""
+        """Inverse of ``tensors``. Raises KeyError or ValueError for tensors that are not a valid n-gram model."""
         keys, shares, backoff = tensors["keys"].long(), tensors["shares"], tensors["backoff"]
         order = int(tensors["order"])
         if order < 1 or not len(keys) == len(shares) >= len(backoff) - 1 >= 0 or keys.dim() * backoff.dim() != 1:
             raise ValueError(f"its {order}-gram has {len(keys)} keys, {len(shares)} shares and {len(backoff)} contexts")
         if not len(keys) or not (keys.diff() > 0).all() or keys[0] < 0 or keys[-1] >= len(backoff) * vocab_size:
-            raise ValueError("its n-grams are not sorted, or have contexts that are not there")
+            raise ValueError("its n-grams are not sorted, or have contexts that do not exist")
         if not all(((part >= 0) & (part <= 1)).all() for part in (shares, backoff)):
-            raise ValueError("its n-gram tables have values that are no probabilities")
+            raise ValueError("its n-gram tables have values that are not probabilities")
         return cls(keys, shares.float(), backoff.float(), vocab_size, order)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Ngram":
-        return self  # never changed
+        return self  # immutable
 
     @property
     def entries(self) -> int:
@@ -105,16 +106,16 @@ class Ngram(nn.Module):
 
     @torch.no_grad()
     def forward(self, text: Tensor, steps: int) -> Tensor:
-        """Log-probabilities (B, steps, V) of the characters that follow each of the last ``steps`` of ``text``.
+        """Log-probabilities (B, steps, V) of the characters after each of the last ``steps`` characters of ``text``.
 
-        text (B, >= steps) holds ids + 1, and 0 where there is no character.
+        ``text`` (B, >= steps) holds ids + 1, and 0 where there is no character.
         """
         contexts = self.contexts(text)[:, -steps:]
         parts = [self._probabilities(part) for part in contexts.flatten(0, 1).split(POSITIONS_AT_ONCE)]
         return torch.cat(parts).log().view(len(text), steps, self.vocab_size)
 
     def contexts(self, text: Tensor) -> Tensor:
-        """The contexts (B, T, order) of the next character after each of ``text`` (B, T): of 0 to K characters."""
+        """Contexts (B, T, order) of 0 to K characters that end at each character of ``text`` (B, T)."""
         ending = torch.zeros_like(text)
         found = [ending]
         for n in range(1, self.order):
@@ -136,23 +137,22 @@ class Ngram(nn.Module):
         longer, weights = contexts[:, 1:].flatten(), weights[:, 1:].flatten()
         begin = self.first[longer]
         counts = self.first[longer + 1] - begin
-        of = torch.repeat_interleave(counts)  # the index in ``longer`` of each n-gram found
-        entry = torch.arange(len(of), device=of.device) + (begin - (counts.cumsum(0) - counts))[of]
-        row = torch.div(of, max(1, self.order - 1), rounding_mode="floor")
+        source = torch.repeat_interleave(counts)  # for each n-gram of these contexts, its context's index in ``longer``
+        entry = torch.arange(len(source), device=source.device) + (begin - (counts.cumsum(0) - counts))[source]
+        row = torch.div(source, max(1, self.order - 1), rounding_mode="floor")
         at = row * self.vocab_size + self.last[entry]
-        probabilities.view(-1).index_add_(0, at, self.shares[entry] * weights[of])
+        probabilities.view(-1).index_add_(0, at, self.shares[entry] * weights[source])
         return probabilities
 
 
 class NgramLanguageModel(LanguageModel):
-    """A LanguageModel on top of an n-gram model (``on_top_of="ngram"``), called like any other.
+    """A LanguageModel on top of an n-gram model (``on_top_of="ngram"``), with the same interface.
 
-    own    = W h + b                                                  the network's own prediction
-    logits = (c + u.h) own + (a + v.h) log p_ngram(. | context)
+    own    = W h + b                                                  logits of the network alone (V,)
+    logits = (c + u.h) own + (a + v.h) log p_ngram(. | context)       with the hidden state h (H,)
 
-    W, b, u and v start at zero, a and c at one, so that an untrained model is the n-gram. The state is that of the
-    recurrent layers, always as a tuple, and one more tensor (1, B, K): ids + 1 of the latest characters, 0 for no
-    character.
+    W, b, u and v start at zero, a and c at one, so that an untrained model predicts as the n-gram does. The state is a
+    tuple of the recurrent layers' tensors and one more (1, B, K): ids + 1 of the latest characters, 0 for none.
     """
 
     def __init__(self, config: ModelConfig, vocab_size: int, ngram: Ngram) -> None:
@@ -172,7 +172,7 @@ class NgramLanguageModel(LanguageModel):
     def forward(self, ids: Tensor, state: State | None = None, prior: Tensor | None = None) -> tuple[Tensor, State]:
         """ids (B, T), state or None (zeros) -> logits (B, T, V), state after the last character.
 
-        ``prior`` (B, T, V), in training, replaces the n-gram's log-probabilities, which know the training text.
+        ``prior`` (B, T, V) replaces the n-gram's log-probabilities in training: the n-gram was fitted on that text.
         """
         _, logits, state = self.own_and_combined(ids, state, prior)
         return logits, state
@@ -180,7 +180,7 @@ class NgramLanguageModel(LanguageModel):
     def own_and_combined(
         self, ids: Tensor, state: State | None = None, prior: Tensor | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        """Logits (B, T, V) of the network alone, those of the model, and the new state; arguments as ``forward``."""
+        """Logits (B, T, V) of the network alone and of the model, and the new state; arguments as for ``forward``."""
         *parts, latest = self.initial_state(len(ids)) if state is None else state
         hidden, after = self.hidden_states(ids, tuple(parts) if len(parts) > 1 else parts[0])
         text = torch.cat([latest[0], ids + 1], dim=1)
@@ -194,17 +194,17 @@ class NgramLanguageModel(LanguageModel):
 
     @torch.no_grad()
     def scale_logits(self, factor: float) -> None:
-        """Multiply all logits from now on by a factor, in the weights of the two gates."""
+        """Multiply all logits from now on by a factor, by scaling the weights of the two gates."""
         for parameter in self.gates.parameters():
             parameter.mul_(factor)
 
     def like(self, config: ModelConfig) -> LanguageModel:
-        """A new model of the same kind, on top of the same n-gram, with another configuration."""
+        """A new model on top of the same n-gram with another configuration."""
         return NgramLanguageModel(config, self.vocab_size, self.ngram)
 
 
 def language_model(config: ModelConfig, vocab_size: int, ngram: Ngram | None) -> LanguageModel:
-    """A new model of a configuration; ``ngram`` is None unless it is on top of one."""
+    """A new model of this configuration; ``ngram`` is the n-gram that it is on top of, if any."""
     if config.on_top_of == "nothing":
         return LanguageModel(config, vocab_size)
     assert ngram is not None
@@ -212,11 +212,11 @@ def language_model(config: ModelConfig, vocab_size: int, ngram: Ngram | None) ->
 
 
 class CrossFitted:
-    """Log-probabilities of a training text by n-grams that were not fitted on what they score.
+    """Log-probabilities of a training text by n-gram models that were not fitted on what they score (cross-fitting).
 
-    The n-gram model is fitted on ``parts`` of the text, spans in order; each is scored by an n-gram that was fitted on
-    the others, and what lies between them by the model itself. So the network learns to correct the n-gram where that
-    is as unsure as on a new text.
+    ``ngram`` is fitted on ``parts`` of the text, spans (start, end) in order. Each part is scored by a model fitted on
+    the other parts, and the text between parts by ``ngram`` itself. The network so learns to correct an n-gram that is
+    as uncertain as on a new text.
     """
 
     def __init__(self, ids: NDArray[np.integer], ngram: KneserNey, parts: Sequence[tuple[int, int]]) -> None:
@@ -225,9 +225,9 @@ class CrossFitted:
         self._filled = torch.empty(0)
 
     def __call__(self, start: int, end: int) -> Tensor:
-        """Log-probabilities (end - start, V) in float16 of the characters of a span; the latest span is kept."""
+        """Log-probabilities (end - start, V) in float16 at each position of a span; the latest span is cached."""
         if self._span != (start, end):
-            self._filled = torch.empty(0)  # before the next one is allocated
+            self._filled = torch.empty(0)  # freed before the next one is allocated
             self._filled, self._span = self._fill(start, end), (start, end)
         return self._filled
 
@@ -235,7 +235,7 @@ class CrossFitted:
         vocab_size, order = self.ngram.vocab_size, self.ngram.order
         ngrams = list(ngrams_of(np.concatenate([self.ids[a:b] for a, b in self.parts]), vocab_size, order))
         filled = np.empty((end - start, vocab_size), dtype=np.float16)
-        at, between = 0, 0  # ends of the latest part: in the fitted text, and in the whole text
+        at, between = 0, 0  # where the latest part ends, in the concatenated parts and in the text
         for part_start, part_end in [*self.parts, (len(self.ids), len(self.ids))]:
             self._score(self.ngram, between, part_start, start, filled)
             if max(start, part_start) < min(end, part_end):
@@ -245,7 +245,7 @@ class CrossFitted:
         return torch.from_numpy(filled)
 
     def _score(self, model: KneserNey, start: int, end: int, offset: int, filled: NDArray[np.float16]) -> None:
-        """Fill in what ``filled``, which begins at ``offset``, holds of a piece of the text."""
+        """Score the positions ``start`` to ``end`` that ``filled`` covers; it begins at position ``offset``."""
         first, last = max(start, offset), min(end, offset + len(filled))
         if first < last:
             context = min(first, model.order - 1)
@@ -254,6 +254,6 @@ class CrossFitted:
 
 
 def contiguous_parts(characters: int) -> list[tuple[int, int]]:
-    """PARTS spans of about equal length that cover a text."""
+    """Split a text of this length into PARTS spans (start, end) of about equal length."""
     edges = np.linspace(0, characters, PARTS + 1).astype(int).tolist()
     return list(pairwise(edges))

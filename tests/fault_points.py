@@ -19,8 +19,8 @@ from typing import Any
 
 import click
 
-PLACES = {  # moment -> the function that is called then
-    "step": "pipeline.training.experiment:CheckpointManager.keep_now_and_then",
+PLACES = {  # the function that is called at each moment
+    "step": "pipeline.training.experiment:CheckpointManager.keep_if_due",
     "checkpoint": "pipeline.training.experiment:CheckpointManager.keep",
     "best checkpoint": "pipeline.training.experiment:CheckpointManager._write_best",
     "figures": "pipeline.tracking.runs:TrackedRun.metrics",

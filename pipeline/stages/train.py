@@ -208,7 +208,7 @@ class Recorder:
         perplexities = {"train": f"{point.train_perplexity:.2f}", "val": f"{point.val_perplexity:.2f}"}
         self.bar.show(epoch=f"{point.epoch}/{training.epochs}", **perplexities)
         self.run.metrics(epoch_metrics(point, self.config.preset), point.epoch)
-        self.run.send_checkpoints_now_and_then()
+        self.run.send_checkpoints_if_due()
         self._sample_if_due(training, point)
         if training.done:
             self.bar.close("evaluating")

@@ -1,6 +1,6 @@
-"""Copy modules of this project as a package with a name of its own, which clashes with no other module.
+"""Copy modules of this project as a package with a unique name.
 
-A process that loads the copy may have modules called ``models`` or ``pipeline`` of another project or version.
+A process that imports the copy may have modules called ``models`` or ``pipeline`` of another project or version.
 """
 
 import ast
@@ -13,7 +13,7 @@ from pipeline.support.code_digest import OURS, ROOT, modules_behind
 def copy_as_package(module: str, folder: Path) -> Path:
     """Copy a module and all modules of this project that it imports; returns the folder of the new package.
 
-    The package is called tmlm_ and a digest of what was copied. Imports among the modules are renamed.
+    The package's name is tmlm_ and a digest of what was copied. Imports among the modules are rewritten accordingly.
     """
     sources = {file: (ROOT / file).read_text(encoding="utf-8") for file in _files_behind(module)}
     digest = sha256("\0".join(f"{file}\0{source}" for file, source in sources.items()).encode()).hexdigest()
@@ -33,7 +33,7 @@ def _files_behind(module: str) -> list[Path]:
 
 
 def _renamed(source: str, package: str) -> str:
-    """Let ``from models... import`` and ``from pipeline... import`` import from the package."""
+    """Rewrite ``from models... import`` and ``from pipeline... import`` to import from the package."""
     lines = source.splitlines(keepends=True)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in OURS:

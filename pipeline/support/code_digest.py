@@ -1,7 +1,7 @@
-"""Digest of the code of a module and of the modules of this project that it imports: what a recorded result depends on.
+"""Digest of the code that a recorded result depends on: a module and the modules of this project that it imports.
 
-It ignores docstrings, comments, formatting, the wording of errors, log messages and help texts, and the modules in
-``LEFT_OUT``. It also ignores the names of modules: moving one does not change it.
+It ignores docstrings, comments, formatting, the texts of errors, log messages and help, and the modules in
+``LEFT_OUT``. It also ignores the names of modules: moving one does not change the digest.
 """
 
 import ast
@@ -44,7 +44,7 @@ def _is_ours(module: str) -> bool:
 
 
 def _imports(tree: ast.Module) -> Iterator[_Import]:
-    """Yield the imports from this project's modules, wherever in the file they stand."""
+    """Yield the imports from this project's modules, anywhere in the file."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -74,7 +74,7 @@ def _without_words(node: Node) -> Node:
 
 
 class _CodeAlone(ast.NodeTransformer):
-    """Removes docstrings, imports from this project, and strings that only a person reads."""
+    """Removes docstrings, imports from this project, and strings that are messages."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         return None if isinstance(node.value, ast.Constant) else self.generic_visit(node)
@@ -129,7 +129,7 @@ def modules_behind(*modules: str, without: frozenset[str] = frozenset()) -> list
 
 @cache
 def _digest_with_imports(module: str) -> str:
-    """Digest of a module's code and of what each of its imported names stands for."""
+    """Digest of a module's code and of the modules that its imported names come from."""
     imports, own = _read(module)
     used = [f"{_read(of.module)[1]} {of.name} {of.alias}" for of in imports if of.module not in LEFT_OUT]
     return _sha256("\n".join([own, *sorted(used)]))

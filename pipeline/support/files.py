@@ -1,4 +1,4 @@
-"""Atomic writes, exclusive locks, reading small files that a user names, and the names of the two checkpoints."""
+"""Atomic writes, exclusive locks, reading small files named by a user, and the names of the two checkpoints."""
 
 import os
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ BEST_CHECKPOINT = "best.safetensors"  # weights of the epoch with the best valid
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that replaces ``path`` when the block ends; if the block fails, ``path`` stays as it is.
+    """Open a file for writing that replaces ``path`` when the block ends; if the block raises, ``path`` is unchanged.
 
     The data goes to ``.<name>.<random>`` in the same folder and is synced before the rename. A killed process leaves
     that file behind; ``leftovers`` lists such files.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}")  # not tempfile's, which only the owner may read
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")  # tempfile's would be readable by the owner only
     try:
         with temporary.open("xb") as file:
             yield file
@@ -67,13 +67,14 @@ def exclusive_lock(lock: Path, refusal: str) -> Iterator[None]:
 def read_small(path: str | Path, option: str, most_bytes: int) -> str:
     """Read a small UTF-8 file named by a command-line option, without its byte order mark.
 
-    Raises InputError for a folder, pipe or device (reading could block or never end), for an unreadable file and for
+    Raises InputError for a folder, pipe or device (reading could block or never end), for an unreadable file, and for
     one larger than ``most_bytes``.
     """
     place = Path(path)
     try:
         if place.exists() and not place.is_file():
-            raise InputError(f"{option} {path} is {'a folder' if place.is_dir() else 'no regular file'}; give a file")
+            kind = "a folder" if place.is_dir() else "not a regular file"
+            raise InputError(f"{option} {path} is {kind}; give a file")
         with place.open("rb") as file:
             data = file.read(most_bytes + 1)
         text = data.decode("utf-8-sig") if len(data) <= most_bytes else ""

@@ -2,7 +2,8 @@
 
 Containers, systemd and batch systems limit memory and cores by control groups (cgroups); the limits of parent groups
 apply too. Version 2 has one hierarchy for all controllers, version 1 one for each. In a container without a cgroup
-namespace, /proc/self/cgroup has the path on the host while its own group is mounted at the root: both are read.
+namespace, /proc/self/cgroup has the path on the host while the container's group is mounted at the root: the limits of
+both are read.
 """
 
 import importlib.metadata
@@ -10,7 +11,8 @@ import os
 import platform
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from math import ceil
 from pathlib import Path
@@ -31,13 +33,13 @@ PACKAGES = ("torch", "mlflow", "optuna", "ptflops", "matplotlib", "click", "nump
 
 
 def public_version(package: str) -> str:
-    """A package's version without its local build suffix (+cpu), as package indexes have it."""
+    """A package's version without its local version label (+cpu), as in package indexes."""
     return importlib.metadata.version(package).split("+")[0]
 
 
 @cache
 def git_tags() -> dict[str, str]:
-    """Tags with the commit of this code and whether the working tree is dirty; {} outside a git repository."""
+    """Tags with the commit of this code and whether the working tree is dirty; {} outside of a git repository."""
     try:
         commit, changes = (
             subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True, timeout=20, check=True).stdout
@@ -60,6 +62,21 @@ def environment() -> dict[str, Any]:
     }
 
 
+@contextmanager
+def environment_variables(values: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables within the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 # --- memory, cores and threads ---------------------------------------------------------------------------------------
 
 
@@ -70,19 +87,19 @@ def memory_of_this_machine() -> int:
 
 
 def check_file_fits(what: str, needed: int) -> None:
-    """Raise InputError if reading a file needs more memory (bytes) than this machine has."""
-    there = memory_of_this_machine()
-    if needed > there:
+    """Raise InputError if reading a file needs more memory (in bytes) than this machine has."""
+    available = memory_of_this_machine()
+    if needed > available:
         raise InputError(
-            f"{what} needs {needed / GB:,.1f} GB of memory to be read; this machine has {there / GB:,.1f} GB: "
+            f"{what} needs {needed / GB:,.1f} GB of memory to be read; this machine has {available / GB:,.1f} GB: "
             "give a smaller file"
         )
 
 
 def check_threads(count: int) -> None:
-    """Raise InputError if this process can't start so many threads; torch would end it without a message.
+    """Raise InputError if this process can't start ``count`` threads; torch would crash without a message.
 
-    The threads are really started, since limits of the user, the cgroup and the address space all apply.
+    The threads are actually started, since limits of the user, the cgroup and the address space all apply.
     """
     done = threading.Event()
     started: list[threading.Thread] = []
@@ -127,7 +144,7 @@ def usable_cores() -> int:
 
 
 def _files(controller: str, name_v1: str, name_v2: str) -> Iterator[tuple[Path, str]]:
-    """Yield the folders of this process's cgroup and its parents, with the file's name in version 1 or 2."""
+    """Yield the folders of this process's cgroup and its parents, each with the file's name in its cgroup version."""
     for line in _content(MEMBERSHIP).splitlines() or ["0::/"]:
         hierarchy, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
@@ -148,5 +165,5 @@ def _content(path: Path) -> str:
     """The stripped text of a file; "" if it can't be read."""
     try:
         return path.read_text().strip()
-    except (OSError, ValueError):  # no such group or file
+    except (OSError, ValueError):  # no such cgroup or file
         return ""

@@ -6,14 +6,14 @@ from textwrap import wrap
 
 
 def plain(text: str) -> str:
-    """Escape a name or prompt as one line of Markdown."""
+    """Escape a text, such as a name or a prompt, as one line of Markdown."""
     return sub(r"([\\`*_{}\[\]<>#|~!&$])", r"\\\1", " ".join(text.split()))
 
 
 def text_block(text: str) -> str:
     """A text as a Markdown code block, wrapped at 72 characters.
 
-    The MLflow UI does not wrap code: a longer line would push the panel beside the description out of the window.
+    MLflow's UI does not wrap code: a longer line would push the panel beside the description out of the window.
     """
     lines = [part for line in text.splitlines() for part in wrap(line, 72) or [""]]
     fence = "`" * max(3, 1 + max(map(len, findall("`+", text)), default=0))
@@ -21,7 +21,7 @@ def text_block(text: str) -> str:
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table; the cells are Markdown themselves."""
+    """A Markdown table; cells are not escaped."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 

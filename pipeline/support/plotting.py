@@ -1,4 +1,4 @@
-"""Draw figures: the one module that imports matplotlib. Axes, legends, PNG files, and labels that overlap nothing."""
+"""Draw figures: axes, legends, PNG files, and labels without overlap. The only module that imports matplotlib."""
 
 import io
 import warnings
@@ -25,12 +25,12 @@ CELL_STYLES = {"rnn": ("#1f77b4", "o"), "gru": ("#e07b00", "s"), "lstm": ("#8250
 OTHER_STYLE = ("#17a2a2", "D")  # any other cell
 BAR_STYLES: list[Any] = ["--", ":", "-."]
 DOTS_PER_INCH = 150
-LARGEST = 1e6  # perplexities are clipped to it: an axis to infinity could not be drawn
+LARGEST = 1e6  # perplexities are clipped to it, since an axis can't extend to infinity
 
 LABEL_DISTANCES = (9, 15, 22, 30, 40)  # points from a dot to its label, in the order in which they are tried
-NEAR_DISTANCE = 15  # points; a label further off has a leader line
+NEAR_DISTANCE = 15  # points; a label further away gets a leader line
 LABEL_ANGLES = (pi / 4, -3 * pi / 4, pi / 2, -pi / 2, 0.0, pi, -pi / 4, 3 * pi / 4)
-LEADER_ANGLES = (pi / 4, -3 * pi / 4, -pi / 4, 3 * pi / 4)  # diagonal: other leader lines would run along the front's
+LEADER_ANGLES = (pi / 4, -3 * pi / 4, -pi / 4, 3 * pi / 4)  # diagonal, since others may run along a front's line
 
 Line = tuple[tuple[float, float], tuple[float, float]]  # from a point to a point, in data coordinates
 Boxes = NDArray[np.float64]  # (4,) or (N, 4): left, low, right, high, in pixels; a point is (2,)
@@ -42,7 +42,7 @@ def new_figure(width: float, height: float, dots_per_inch: int = DOTS_PER_INCH) 
 
 
 def add_axes(figure: Figure, title: str = "", place: Any = 111, title_size: float | None = None) -> Axes:
-    """Add axes with a grid. The title is not parsed as math: a text's name may have a $."""
+    """Add axes with a grid. The title is not parsed as math, since the name of a text may contain $."""
     axes = figure.add_subplot(place)
     axes.set_title(title, fontsize=title_size, parse_math=False)
     axes.grid(alpha=0.2)
@@ -53,7 +53,7 @@ def png(figure: Figure, shades: int = 256) -> bytes:
     """The figure as a PNG with ``shades`` levels per colour channel; 16 halve the file without a visible difference."""
     canvas = FigureCanvasAgg(figure)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a text's name may have characters that the font lacks
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the font may lack characters of a text's name
         canvas.draw()
     step = 255 // (shades - 1)
     pixels = np.asarray(canvas.buffer_rgba())[:, :, :3].astype(np.uint16)
@@ -80,7 +80,7 @@ def plain_number(value: float) -> str:
 
 
 def log_y(axes: Axes, values: Sequence[float]) -> None:
-    """Make y logarithmic, with limits around the values and plain numbers at 1, 1.5, 2, 3, ... or fewer of these."""
+    """Make y logarithmic, with limits around the values and plain numbers at 1, 1.5, 2, 3, ... or some of these."""
     low, high = min(values) / 1.12, max(values) * 1.12
     steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 2, 5) if high < 500 * low else (1,)
     axes.set_yscale("log")
@@ -91,7 +91,7 @@ def log_y(axes: Axes, values: Sequence[float]) -> None:
 def log_x(axes: Axes, values: Sequence[float], number: Callable[[float], str] = si, is_narrow: bool = False) -> None:
     """Make x logarithmic, with limits around the values and ticks at 1, 2, 5, ... formatted by ``number``.
 
-    There are fewer ticks where the axes are ``is_narrow``.
+    With ``is_narrow``, there are fewer ticks.
     """
     low, high = min(values) / 1.4, max(values) * 1.4
     steps = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 20 * low else (1, 2, 5) if high < 5000 * low else (1,)
@@ -111,7 +111,7 @@ def _number_ticks(axis: Axis, low: float, high: float, steps: Sequence[float], n
 
 
 def whole_numbers(axes: Axes) -> None:
-    """Set ticks of x at integers only."""
+    """Set the ticks of x at integers only."""
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
@@ -122,7 +122,7 @@ def baseline_lines(axes: Axes, baselines: Mapping[str, float]) -> None:
 
 
 def scatter(axes: Axes, points: Sequence[tuple[float, float]], marker: str, **style: Any) -> None:
-    """Draw each (x, y) as a marker; nothing, and no entry in the legend, without a point."""
+    """Draw each (x, y) as a marker; without points, draw nothing and add no entry to the legend."""
     if points:
         axes.plot(*zip(*points, strict=True), marker, **style)
 
@@ -153,7 +153,7 @@ def from_edge_to_edge(axes: Axes, heights: Iterable[float]) -> list[Line]:
 
 
 def legend_below(figure: Figure, axes: Iterable[Axes], columns: int, size: float | str | None = None) -> None:
-    """Add a legend below the figure with each label of the axes once; nothing if no artist has a label."""
+    """Add a legend below the figure with each label of the axes once; none if no artist has a label."""
     entries = {label: line for part in axes for line, label in zip(*part.get_legend_handles_labels(), strict=True)}
     if entries:
         figure.legend(
@@ -162,7 +162,7 @@ def legend_below(figure: Figure, axes: Iterable[Axes], columns: int, size: float
 
 
 def say(axes: Axes, words: str) -> None:
-    """Write a message in the middle of axes that have nothing to show."""
+    """Write a message in the middle of empty axes."""
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center", color=FAINT)
 
 
@@ -178,20 +178,20 @@ def laid_out(figure: Figure) -> RendererBase:
 
 
 def _common(box: Boxes, others: Boxes) -> float:
-    """Total area in square pixels that a box (4,) shares with others (N, 4)."""
+    """Total area in square pixels of the intersections of a box (4,) with others (N, 4)."""
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     return float(np.prod(np.maximum(sides, 0.0), axis=1).sum())
 
 
 def _along(start: Boxes, end: Boxes, half_width: float) -> Boxes:
-    """Boxes (N, 4) that cover the straight line between two pixels."""
+    """Boxes (N, 4) that cover the straight line between two points in pixels."""
     parts = ceil(np.linalg.norm(end - start) / (2 * half_width)) + 1
     middles = np.linspace(start, end, parts)
     return np.hstack([middles - half_width, middles + half_width])
 
 
 def _boxes_around(dot: Boxes, width: float, height: float, unit: float) -> Iterator[tuple[float, Boxes]]:
-    """Yield the distance in points and the box (4,) of each place for a label of this size in pixels, best first."""
+    """Yield distance in points and box (4,) of each candidate place for a label of this size in pixels, best first."""
     for distance in LABEL_DISTANCES:
         for angle in LABEL_ANGLES if distance <= NEAR_DISTANCE else LEADER_ANGLES:
             right, up = distance * unit * cos(angle), distance * unit * sin(angle)
@@ -207,11 +207,11 @@ def write_labels(
     keep: int,
     colours: Sequence[str] = (),
 ) -> None:
-    """Annotate each (text, x, y) beside its dot, overlapping no dot, none of the lines and no earlier label.
+    """Annotate each (text, x, y) beside its dot, without overlapping dots, lines or earlier labels.
 
-    A label takes the nearest free place around its dot; a distant one gets a thin leader line. Without a free place,
-    the first ``keep`` labels are written where they overlap least, and later ones are left out. ``colours`` are those
-    of the labels, black by default. Call it when the axes' limits are final.
+    A label takes the nearest free place around its dot; a distant one gets a thin leader line. If there is no free
+    place, the first ``keep`` labels are written where they overlap least, and later ones are left out. ``colours`` are
+    the labels' colours, black by default. Call this when the axes' limits are final.
     """
     figure = axes.get_figure(root=True)
     assert figure is not None

@@ -1,8 +1,8 @@
 """Identify the process that records a run, and detect whether it is still alive.
 
 A process is identified by host name, machine id (two machines may share a name), boot id, PID namespace (containers),
-PID and start time. Linux counts the start time in clock ticks since the boot, which adjusting the clock does not
-change. Other systems, and runs of release 0.1.0, only have the start time by the clock.
+PID and start time. Linux counts the start time in clock ticks since boot, which do not change when the clock is
+adjusted. On other systems, and for runs of release 0.1.0, there is only the start time by the clock.
 """
 
 import os
@@ -37,8 +37,8 @@ def process_tags() -> dict[str, str]:
 def is_of_this_machine(tags: Mapping[str, str]) -> bool:
     """Whether the process with these tags ran on this machine, where its end can be detected.
 
-    A run of another boot is from before this machine's restart, or from a clone with the same name and machine id; if
-    it started after this machine's boot, it is from a clone.
+    A process with another boot id ran before this machine's restart, or on a clone with the same name and machine id:
+    if it started after this machine's boot, it was on a clone.
     """
     here = process_tags()
     if any(tags.get(key) != here[key] for key in ("process.host", "process.machine", "process.namespace")):
@@ -53,7 +53,7 @@ def is_of_this_machine(tags: Mapping[str, str]) -> bool:
 
 
 def is_gone(tags: Mapping[str, str]) -> bool:
-    """Whether the process with these tags, one of this machine, has ended; False if that can't be determined."""
+    """Whether the process of this machine with these tags has ended; False if that can't be determined."""
     try:
         if "process.ticks" in tags and (boot := _boot()) is not None:
             pid, ticks = int(tags["process.pid"]), int(tags["process.ticks"])
@@ -66,7 +66,7 @@ def is_gone(tags: Mapping[str, str]) -> bool:
 
 
 def start_ticks(pid: int) -> int | None:
-    """Start time of a process in clock ticks since the boot; None where the system does not report it."""
+    """Start time of a process in clock ticks since boot; None where the system does not report it."""
     try:
         fields = (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
         return int(fields[START_FIELD - AFTER_NAME])
@@ -75,7 +75,7 @@ def start_ticks(pid: int) -> int | None:
 
 
 def mlflow_run_since(moment: float) -> bool:
-    """Whether a ``mlflow run`` that started before a moment (seconds since 1970) is alive on this machine."""
+    """Whether an ``mlflow run`` that started before ``moment`` (seconds since 1970) is alive on this machine."""
     for process in psutil.process_iter(["cmdline", "create_time", "status"]):
         known = process.info
         if known["status"] != psutil.STATUS_ZOMBIE and (known["create_time"] or 0) <= moment:
@@ -86,7 +86,7 @@ def mlflow_run_since(moment: float) -> bool:
 
 
 def has_a_process(run_id: str) -> bool:
-    """Whether MLflow started a process that is alive on this machine for the run (any project, any backend)."""
+    """Whether a process that MLflow started for the run (any project, any backend) is alive on this machine."""
     for process in psutil.process_iter(["environ"]):
         if (process.info["environ"] or {}).get("MLFLOW_RUN_ID") == run_id:
             return True
@@ -96,8 +96,8 @@ def has_a_process(run_id: str) -> bool:
 def folder_of_mlflow_run() -> str | None:
     """The working folder of the process that called ``mlflow run``, which starts this one in the project's folder.
 
-    That process is the nearest ancestor without MLFLOW_RUN_ID beyond one that has it. None if no ancestor has it, or
-    where this can't be determined.
+    That process is the nearest ancestor without MLFLOW_RUN_ID above one that has it. None if neither this process nor
+    an ancestor has it, or if this can't be determined.
     """
     try:
         processes = dropwhile(lambda process: not _has_run(process), [psutil.Process(), *psutil.Process().parents()])
@@ -108,7 +108,7 @@ def folder_of_mlflow_run() -> str | None:
 
 
 def _has_run(process: psutil.Process) -> bool:
-    """Whether a process was started with MLFLOW_RUN_ID; False for another user's."""
+    """Whether a process was started with MLFLOW_RUN_ID; False for a process of another user."""
     try:
         return "MLFLOW_RUN_ID" in process.environ()
     except psutil.AccessDenied:
@@ -116,20 +116,20 @@ def _has_run(process: psutil.Process) -> bool:
 
 
 def _has_ended(pid: int, ticks: int) -> bool:
-    """Whether no process with this PID and start time (in ticks since this boot) is running."""
+    """Whether no process with this PID and start time (in ticks since boot) is running."""
     if (started := start_ticks(pid)) is None:
         return not psutil.pid_exists(pid)  # /proc may hide the processes of other users
     return started != ticks or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def _has_ended_by_the_clock(pid: int, started: float) -> bool:
-    """Whether no process with this PID and start time (by the clock) is running, as far as can be told."""
+    """Whether no process with this PID and start time (by the clock) is running, as far as that can be determined."""
     process = psutil.Process(pid)
     if process.status() == psutil.STATUS_ZOMBIE:
         return True
     if abs(process.create_time() - started) <= START_TOLERANCE_SECONDS:
         return False
-    # the PID was reused, or the clock was set: a process of this program counts as alive, unless it is this one
+    # the PID was reused or the clock adjusted: a process of this program counts as alive, unless it is this one
     return pid == os.getpid() or not _is_ours(process.cmdline())
 
 

@@ -1,7 +1,7 @@
-"""Progress on standard error: a bar on a terminal and in a notebook, elsewhere (a log file) a line now and then.
+"""Progress on standard error: a bar on a terminal and in a notebook, elsewhere (in a log file) occasional lines.
 
 ``progress`` shows one training by its steps, ``search_progress`` many at once by their expected seconds. Neither shows
-100 % before its work is finished, nor a time left that is not known.
+100 % before the work is finished, nor a remaining time that is not known.
 """
 
 import os
@@ -17,10 +17,10 @@ from tqdm import tqdm
 LINE_SECONDS = 30.0  # between two lines, at least
 DEFAULT_COLUMNS = 80
 SHORTEST_NAME = 8  # characters of a bar's name that are kept in a narrow terminal
-FIXED_COLUMNS = len(" 100%|█| <")  # of a bar one block wide: all but its name, times and figures
+FIXED_COLUMNS = len(" 100%|█| <")  # of a bar of one block, without its name, times and figures
 LAYOUT = "{desc} {percentage:3.0f}%|{bar}| {elapsed}<{left}{postfix}"
-LARGEST_SHARE = 0.99  # that is shown before the work is finished
-RATE_SECONDS = 30.0  # weight of the expected rate against the measured one
+LARGEST_SHARE = 0.99  # shown before the work is finished
+RATE_SECONDS = 30.0  # weight of the expected rate relative to the measured one
 IN_WORDS = {"train": "train perplexity", "val": "validation perplexity", "best": "best perplexity"}  # in a line
 
 
@@ -42,12 +42,12 @@ def columns(file: TextIO) -> int:
 
 
 def shows_bars(file: TextIO) -> bool:
-    """Whether a bar can be drawn over the last one: on a terminal, and in the output of a notebook's cell."""
+    """Whether a bar can be redrawn in place: on a terminal, and in the output of a notebook's cell."""
     return file.isatty() or type(file).__module__.startswith("ipykernel.")
 
 
 class Status:
-    """The state of some work, as a bar or a line shows it; ``seconds_left`` is None while that is not known."""
+    """The state of some work, as a bar or a line shows it; ``seconds_left`` is None while it is not known."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -63,11 +63,11 @@ class Status:
 
     @property
     def left(self) -> str:
-        """The time left, "?" if it is not known."""
+        """The remaining time, or "?" if it is not known."""
         return "?" if self.seconds_left is None else tqdm.format_interval(self.seconds_left)
 
     def advance(self, share: float, seconds_left: float | None) -> None:
-        """Set the share of unfinished work that is done, and the time left."""
+        """Set the share of the work that is done, at most LARGEST_SHARE, and the remaining time."""
         self.share, self.seconds_left = min(share, LARGEST_SHARE), seconds_left
 
     def finish(self) -> None:
@@ -76,19 +76,19 @@ class Status:
 
 
 class Display(Protocol):
-    """Shows a status."""
+    """Shows a status as a bar or as lines."""
 
     def redraw(self) -> None:
-        """Show the status, if it is shown continually, a few times a second."""
+        """Redraw a bar, a few times a second at most; a display of lines ignores this."""
 
     def refresh(self) -> None:
-        """Show the status at once, if it is shown continually."""
+        """Redraw a bar at once; a display of lines ignores this."""
 
     def report(self) -> None:
-        """Show the status, or write it down if it is time to."""
+        """Redraw a bar, or write a line if the last one is old enough."""
 
     def close(self) -> None:
-        """Show the last status."""
+        """Draw a bar for the last time."""
 
 
 class _Bar(tqdm):
@@ -101,7 +101,7 @@ class _Bar(tqdm):
         super().__init__(total=1, file=sys.stderr, bar_format=LAYOUT, mininterval=0.2, miniters=0)
 
     def redraw(self) -> None:
-        self.update(0)  # tqdm limits how often it draws
+        self.update(0)  # tqdm limits the rate of drawing
 
     report = redraw
 
@@ -130,7 +130,7 @@ def _joined(figures: Mapping[str, str]) -> str:
 
 
 class _Lines:
-    """Writes a line with time, name, figures, elapsed time and time left, LINE_SECONDS after the last one or later."""
+    """Writes lines with time, name, figures, elapsed and remaining time, at least LINE_SECONDS apart."""
 
     def __init__(self, status: Status) -> None:
         self._status = status
@@ -159,7 +159,7 @@ class _Lines:
 
 @contextmanager
 def _displayed(name: str) -> Iterator[tuple[Status, Display]]:
-    """A status and its display, which shows the work as finished unless the block raises."""
+    """A status and its display; at the end of the block, the work is shown as finished unless it raised."""
     status = Status(name)
     display: Display = _Bar(status) if shows_bars(sys.stderr) else _Lines(status)
     try:
@@ -173,7 +173,7 @@ class Progress:
     """Receives the progress of a training; this base class ignores it."""
 
     def start(self, total_steps: int, done_steps: int = 0) -> None:
-        """Called first, with the steps of the whole training and those done before a resume."""
+        """Called first, with the steps of the whole training and those done before it was resumed."""
 
     def advance(self, steps: int) -> None:
         """Called with the steps done since the last call."""
@@ -182,11 +182,11 @@ class Progress:
         """Called after each epoch with the latest figures."""
 
     def close(self, phase: str) -> None:
-        """Called after the last step with the name of what follows it."""
+        """Called after the last step with the name of the phase that follows."""
 
 
 class TrainingProgress(Progress):
-    """Shows the share of the steps done, the time left at the mean rate, and the latest figures."""
+    """Shows the share of steps done, the remaining time at the mean rate, and the latest figures."""
 
     def __init__(self, status: Status, display: Display) -> None:
         self._status, self._display = status, display
@@ -217,16 +217,15 @@ class TrainingProgress(Progress):
 
 @contextmanager
 def progress(name: str) -> Iterator[Progress]:
-    """Show the progress of one training; its length is set by ``start``."""
+    """Show the progress of one training, whose number of steps ``Progress.start`` sets."""
     with _displayed(name) as (status, display):
         yield TrainingProgress(status, display)
 
 
 def seconds_left(ahead: float, done: float, elapsed: float, workers: int) -> float:
-    """Seconds until ``ahead`` expected seconds of work are done, if ``done`` of them took ``elapsed`` seconds.
+    """Seconds until ``ahead`` expected seconds of work are done, if ``done`` expected seconds took ``elapsed`` seconds.
 
-    The prior rate, one second of work per second and worker, has the weight of RATE_SECONDS; the measured rate soon
-    outweighs it.
+    The expected rate, one second of work per second and worker, is weighted as RATE_SECONDS of measurement.
     """
     return ahead * (elapsed + RATE_SECONDS) / (done + workers * RATE_SECONDS)
 
@@ -234,8 +233,8 @@ def seconds_left(ahead: float, done: float, elapsed: float, workers: int) -> flo
 class SearchProgress:
     """Shows the progress of several workers' trainings, each weighted by its expected seconds.
 
-    The plan, and the expected seconds of a running training, may change at any time. ``closing_seconds`` are expected
-    of the work of this process alone that follows the last training.
+    The plan, and the expected seconds of a running training, may change at any time. ``closing_seconds`` is the
+    expected time of this process's own work after the last training.
     """
 
     def __init__(self, status: Status, display: Display, workers: int, closing_seconds: float) -> None:
@@ -245,22 +244,22 @@ class SearchProgress:
         self._ahead = 0.0
         self._done = 0.0
         self._running: dict[Hashable, tuple[float, float]] = {}  # key -> expected seconds, share done
-        self._began: float | None = None  # the first training
+        self._began: float | None = None  # when the first training began
 
     def phase(self, name: str) -> None:
-        """Begin a phase; "" is the main one. Its time left is not known before it has a ``plan``."""
+        """Begin a phase; "" is the main one. Its remaining time is not known until ``plan`` is called."""
         self._status.phase, self._status.figures = name, {}
         self._is_planned = False
         self._draw()
         self._display.refresh()
 
     def plan(self, seconds: float) -> None:
-        """Set the expected seconds of all trainings, of this phase and later ones, that have not started."""
+        """Set the expected seconds of all trainings of this and later phases that have not started."""
         self._ahead, self._is_planned = seconds, True
         self._draw()
 
     def advance(self, key: Hashable, seconds: float, share: float) -> None:
-        """Update a running training: its total expected seconds, and the share (0 to 1) of it that is done."""
+        """Update a running training: its total expected seconds, and the share (0 to 1) that is done."""
         if self._began is None:
             self._began = time.monotonic()
         self._running[key] = (seconds, share)

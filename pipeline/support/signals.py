@@ -1,9 +1,10 @@
-"""Ctrl-C, SIGTERM and SIGHUP: a training stops between two steps, and every process ends within a few seconds.
+"""Ctrl-C, SIGTERM and SIGHUP: a training stops between two steps, and every process exits within a few seconds.
 
-After ``install``, the first signal raises KeyboardInterrupt or SystemExit(128 + number) in the main thread: at once, or
-on leaving a ``defer_signals`` block. A watcher thread, which no long computation can block, forces the exit at a second
-Ctrl-C or DEADLINE_SECONDS after the first signal (sooner in a worker, whose parent waits for it); functions registered
-with ``on_forced_exit`` are called before. Without ``install`` (in a notebook, say) Python's defaults apply.
+After ``install``, the first signal raises KeyboardInterrupt or SystemExit(128 + number) in the main thread, either at
+once or at the end of a ``defer_signals`` block. A watcher thread, which a long computation does not block, forces the
+exit at a second Ctrl-C, or DEADLINE_SECONDS after the first signal (sooner in a worker, whose parent waits for it);
+functions registered with ``on_forced_exit`` are called first. Without ``install``, as in a notebook, Python's defaults
+apply.
 """
 
 import atexit
@@ -20,9 +21,9 @@ from contextlib import contextmanager
 from multiprocessing import parent_process
 from types import FrameType
 
-DEADLINE_SECONDS = 3.5  # from the first signal to the forced exit; with CLOSING_SECONDS it stays below five
+DEADLINE_SECONDS = 3.5  # from the first signal to the forced exit; below 5 together with CLOSING_SECONDS
 CLOSING_SECONDS = 1.0  # for the functions registered with on_forced_exit
-SAME_SECONDS = 0.3  # two Ctrl-C closer than this are one, delivered twice (by the shell and by its process group)
+SAME_SECONDS = 0.3  # two Ctrl-C closer than this are one that was delivered twice, by the shell and the process group
 PARENT_SECONDS = 0.5  # between two checks whether the parent process is alive
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
@@ -34,7 +35,7 @@ _stopping = False  # a signal has arrived
 
 
 def exit_code(signum: int) -> int:
-    """The exit code of a process stopped by a signal, 128 + number as in shells."""
+    """The exit code of a process stopped by a signal: 128 + number, as in shells."""
     return 128 + signum
 
 
@@ -54,7 +55,7 @@ def signal_of(stop: BaseException) -> int | None:
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Defer signals that arrive in this block to its end, so that it is not interrupted; blocks may be nested."""
+    """Defer signals that arrive within the block to its end, so that it is not interrupted; blocks may be nested."""
     global _depth, _deferred
     _depth += 1
     try:
@@ -72,7 +73,7 @@ def on_forced_exit(closer: Callable[[str], None]) -> None:
 
 
 def disable_deadline() -> None:
-    """Disable the forced exit of this process, which has to wait for another one (a server) to shut down."""
+    """Disable the forced exit of this process, as when it has to wait for a server to shut down."""
     global _has_deadline
     _has_deadline = False
 
@@ -80,8 +81,8 @@ def disable_deadline() -> None:
 def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECONDS) -> None:
     """Install the signal handlers and the watcher thread; call it once, from the main thread.
 
-    An ignored signal (nohup) stays ignored. The death of ``parent``, the id of the parent process, counts as SIGTERM.
-    Under ``mlflow run``, which does not pass SIGTERM on to its child, the parent process is watched in any case.
+    An ignored signal (nohup) stays ignored. The death of the parent process, whose id is ``parent``, has the effect of
+    SIGTERM. Under ``mlflow run``, which does not pass SIGTERM on to its child, the parent is always watched.
     """
     for signum in SIGNALS:
         if signal.getsignal(signum) is not signal.SIG_IGN:
@@ -97,16 +98,16 @@ def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECOND
 
 
 def _skip_last_collection() -> None:
-    """After a stop, skip the final garbage collection, which takes a second and can't be interrupted.
+    """After a signal, skip the final garbage collection, which takes a second and can't be interrupted.
 
-    The system frees the memory anyway. Any other process collects it, which also closes its databases properly.
+    The operating system frees the memory anyway. Without a signal it runs, which also closes databases properly.
     """
     if _stopping:
         gc.freeze()
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> None:
-    """Raise in the main thread what the first signal stands for, or defer it."""
+    """Raise KeyboardInterrupt or SystemExit for the first signal, or defer it."""
     global _deferred, _stopping
     if _stopping:  # clean-up must not be interrupted; the watcher handles a second Ctrl-C
         return
@@ -121,7 +122,7 @@ def _on_signal(signum: int, frame: FrameType | None) -> None:
 
 def _watch(receiver: socket.socket, sender: socket.socket, parent: int | None, deadline_seconds: float) -> None:
     """Force the exit if the main thread does not end. Python writes each signal to ``sender`` when it arrives."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # they go to the main thread and end what it waits for
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # so that they interrupt system calls of the main thread
     first: int | None = None
     began = deadline = 0.0
     while True:
@@ -147,7 +148,7 @@ def _watch(receiver: socket.socket, sender: socket.socket, parent: int | None, d
 
 
 def _force_exit(signum: int) -> None:
-    """Call the registered functions, for at most CLOSING_SECONDS, and exit; a worker's parent says the sentence."""
+    """Call the registered functions, for at most CLOSING_SECONDS, and exit; only a worker prints no message."""
     closing = [threading.Thread(target=closer, args=(name_of(signum),), daemon=True) for closer in _closers]
     for thread in closing:
         thread.start()

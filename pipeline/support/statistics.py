@@ -1,4 +1,4 @@
-"""Means over seeds or over a text with 95 % confidence intervals, and the interval of a difference of two means.
+"""Means over seeds or over a text, and differences of means, with 95 % confidence intervals.
 
 Perplexities are averaged as logarithms, i.e. as bits per character: their mean is geometric, and its interval is
 symmetric in the logarithm.
@@ -23,7 +23,7 @@ COVERAGE = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over runs with its 95 % confidence interval; no interval (None) where no seed was repeated."""
+    """A mean over seeds or a text with its 95 % confidence interval; None where no spread is known."""
 
     mean: float
     low: float | None
@@ -35,12 +35,12 @@ class Estimate:
 
     @property
     def half(self) -> float:
-        """Half the width of the interval; 0 without an interval."""
+        """Half the width of the interval; 0 without one."""
         return 0.0 if self.low is None or self.high is None else (self.high - self.low) / 2
 
 
 class Spread(NamedTuple):
-    """Standard deviation across seeds, pooled over configurations; None where no seed was repeated."""
+    """Standard deviation across seeds, pooled over configurations; None if no configuration has two seeds."""
 
     deviation: float | None
     degrees_of_freedom: int
@@ -64,8 +64,8 @@ def geometric_mean(values: Sequence[float]) -> float:
 def estimate(values: Sequence[float], *, logarithmic: bool = True, spread: Spread | None = None) -> Estimate:
     """The mean with Student's t interval: geometric (symmetric in the logarithm), or arithmetic (logarithmic=False).
 
-    ``spread`` is the standard deviation of one value (of its logarithm), if it is known from more than these values.
-    By default it is estimated from the values, and a single value has no interval.
+    ``spread`` is the standard deviation of a single value (or of its logarithm) if it is known from further values. By
+    default it is estimated from these values, and a single value has no interval.
     """
     mean = geometric_mean(values) if logarithmic else fmean(values)
     spread = spread or pooled_spread([np.log(values) if logarithmic else np.asarray(values, float)])
@@ -80,7 +80,7 @@ def estimate(values: Sequence[float], *, logarithmic: bool = True, spread: Sprea
 
 
 class Difference(NamedTuple):
-    """The difference of two means with its 95 % interval and p value; None where no spread is known."""
+    """The difference of two means with its 95 % confidence interval and p-value; None where no spread is known."""
 
     mean: float
     low: float | None
@@ -92,16 +92,16 @@ class Difference(NamedTuple):
 def difference(
     first: Sequence[float] | Floats, second: Sequence[float] | Floats, spread: Spread | None = None
 ) -> Difference:
-    """mean(first) - mean(second) by Welch's t-test, with Satterthwaite's degrees of freedom.
+    """mean(first) - mean(second) by Welch's t-test, with the Welch-Satterthwaite degrees of freedom.
 
-    Where a side has one value, or neither side varies, ``spread`` is the standard deviation of a single value.
+    If a sample has one value, or neither varies, ``spread`` is used as the standard deviation of a single value.
     """
     sides = [np.asarray(values, float) for values in (first, second)]
     mean = float(sides[0].mean() - sides[1].mean())
-    shares = [float(side.var(ddof=1)) / len(side) if len(side) > 1 else 0.0 for side in sides]
-    error = sum(shares) ** 0.5
+    variances = [float(side.var(ddof=1)) / len(side) if len(side) > 1 else 0.0 for side in sides]  # of the two means
+    error = sum(variances) ** 0.5
     if min(map(len, sides)) > 1 and error > 0:
-        degrees = error**4 / sum(share**2 / (len(side) - 1) for share, side in zip(shares, sides, strict=True))
+        degrees = error**4 / sum(each**2 / (len(side) - 1) for each, side in zip(variances, sides, strict=True))
     elif spread is not None and spread.deviation:
         error, degrees = spread.deviation * sum(1 / len(side) for side in sides) ** 0.5, spread.degrees_of_freedom
     else:
@@ -111,7 +111,7 @@ def difference(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p values for making all these tests (Holm, Scandinavian Journal of Statistics 6, 1979); in order."""
+    """Adjust p-values for multiple testing, in the same order (Holm 1979, Scandinavian Journal of Statistics 6)."""
     adjusted, largest = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
@@ -120,11 +120,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def block_bootstrap(values: Floats, block: int, resamples: int = 2000) -> Estimate:
-    """The mean of a series whose neighbours depend on each other, with its 95 % interval.
+    """The mean of a series of dependent values, with its 95 % percentile interval by the block bootstrap.
 
-    The series is cut into blocks of ``block`` values, and each resample is as many of them, drawn with replacement
-    (Carlstein 1986); the interval is that of the resamples' means. Differences of two models on one text make it a
-    paired comparison. The last block may be shorter; a single block has no interval.
+    The series is cut into non-overlapping blocks of ``block`` values (Carlstein 1986); each resample is as many blocks,
+    drawn with replacement. Applied to differences of two models on one text, it is a paired comparison. The last block
+    may be shorter; a single block has no interval.
     """
     starts = np.arange(0, len(values), block)
     if len(starts) < 2:
@@ -139,14 +139,14 @@ def block_bootstrap(values: Floats, block: int, resamples: int = 2000) -> Estima
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """The mean difference of two models on one text: over seeds of the first, and over blocks of the text."""
+    """The mean difference in cost of two models on one text, with intervals over seeds and over blocks of the text."""
 
     over_seeds: Estimate
     over_text: Estimate
 
     @property
     def verdict(self) -> Side:
-        """ahead or behind if neither interval includes zero, else open; a single seed has the text's interval only."""
+        """Whether the first model is ahead or behind; open if an interval includes zero or there is none."""
         intervals = [each for each in (self.over_seeds, self.over_text) if each.low is not None]
         if intervals and all(each.high is not None and each.high < 0 for each in intervals):
             return "ahead"
@@ -156,10 +156,10 @@ class PairedComparison:
 
 
 def paired(differences: Floats, block: int, spread: Spread | None = None) -> PairedComparison:
-    """Compare by differences in cost (S, N): a row for each seed, a column for each part of the text.
+    """Compare two models by their differences in cost (S, N), of S seeds on N parts of the text.
 
-    ``block`` is the number of columns that the bootstrap draws together; ``spread`` is that of a seed's mean, if it is
-    known from more than these.
+    ``block`` is the number of parts that the bootstrap draws together; ``spread`` is that of a seed's mean if it is
+    known from further seeds.
     """
     over_seeds = estimate(differences.mean(axis=1).tolist(), logarithmic=False, spread=spread)
     return PairedComparison(over_seeds, block_bootstrap(differences.mean(axis=0), block))

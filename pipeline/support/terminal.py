@@ -1,4 +1,4 @@
-"""Text for a terminal: its width, and lines that end between words."""
+"""Text for a terminal: its width, and wrapping at word boundaries."""
 
 import shutil
 from collections.abc import Iterable, Iterator
@@ -12,18 +12,21 @@ GAP = "   "  # between two texts side by side
 
 
 def line_width() -> int:
-    """The columns to write in: those of the terminal up to LONGEST_LINE, which is the width off a terminal too."""
+    """The columns to write in: the terminal's, between SHORTEST_LINE and LONGEST_LINE; LONGEST_LINE without one."""
     return max(SHORTEST_LINE, min(shutil.get_terminal_size((LONGEST_LINE, 24)).columns, LONGEST_LINE))
 
 
 def wrapped(text: str, indent: str = "", further: str | None = None) -> str:
-    """A paragraph in lines of at most ``line_width()`` columns, indented, from the second on by ``further``."""
+    """Wrap a paragraph at ``line_width()`` columns, with its first line indented by ``indent``, others by ``further``.
+
+    ``further`` defaults to ``indent``.
+    """
     return fill(
         text,
         line_width(),
         initial_indent=indent,
         subsequent_indent=indent if further is None else further,
-        break_on_hyphens=False,  # an option stays whole
+        break_on_hyphens=False,  # so that an option such as --batch-size stays on one line
     )
 
 
@@ -37,7 +40,7 @@ def _is_wide(character: str) -> bool:
 
 
 def in_lines(characters: Iterable[str], width: int) -> Iterator[str]:
-    """Yield a text that arrives character by character, word by word with line breaks where a line is full."""
+    """Wrap a text that arrives character by character at ``width`` columns; yields it word by word."""
     column, gap = 0, ""
     for word in _words(characters, width):
         if word == "\n":
@@ -54,7 +57,7 @@ def in_lines(characters: Iterable[str], width: int) -> Iterator[str]:
 
 
 def _words(characters: Iterable[str], width: int) -> Iterator[str]:
-    """Yield single spaces and wide characters, and words, of which none is longer than ``width``."""
+    """Split into single spaces, single wide characters, and words of at most ``width`` characters."""
     word = ""
     for character in characters:
         if character.isspace() or _is_wide(character):
@@ -72,7 +75,7 @@ def _words(characters: Iterable[str], width: int) -> Iterator[str]:
 
 
 def side_by_side(left: str, right: str, width: int) -> str:
-    """Two texts in two columns of equal width."""
+    """Two texts side by side, in columns of equal width."""
     column = (width - len(GAP)) // 2
     texts = ["".join(in_lines(text, column)).split("\n") for text in (left, right)]
     rows = zip_longest(*texts, fillvalue="")

@@ -1,4 +1,4 @@
-"""Numbers, lists and durations as they are written in sentences and tables of pages."""
+"""Format numbers, lists and durations for sentences and the tables of pages."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -17,14 +17,14 @@ def listed(items: Sequence[str]) -> str:
 
 
 def rounded(perplexity: float) -> str:
-    """A perplexity with two decimals; fewer, or words, for a very large one."""
+    """A perplexity with two decimals, without decimals from 1,000, and in words from a million."""
     if not isfinite(perplexity) or perplexity >= 1e6:
         return "over a million"
     return f"{perplexity:.2f}" if perplexity < 1000 else f"{perplexity:,.0f}"
 
 
 def span(numbers: Sequence[int]) -> str:
-    """The smallest and the largest number: 3 to 12; or the only one."""
+    """The range of the numbers: 3 to 12, or 3 if all are equal."""
     low, high = min(numbers), max(numbers)
     return str(low) if low == high else f"{low} to {high}"
 

@@ -1,9 +1,9 @@
-"""A pool of worker processes in which the death of a worker loses its task and nothing else.
+"""A pool of worker processes in which the death of a worker loses only its task.
 
-Each worker has two pipes of its own, one for tasks and one for its messages. Workers share no queue and no lock: a
-process killed while holding one would block them all (concurrent.futures breaks its whole pool). Each worker is a
-fresh interpreter (spawn) that computes with one thread. It stops on signals like every process here
-(``support.signals``), and when its parent dies.
+Each worker has its own two pipes, one for tasks and one for messages. Workers share no queue and no lock, since a
+process that is killed while holding one would block them all (in concurrent.futures, it breaks the whole pool). Each
+worker is a fresh interpreter (spawn) that computes with one thread. It stops on signals as every process of this
+program does (``support.signals``), and when its parent dies.
 """
 
 import logging
@@ -24,18 +24,19 @@ from typing import Any, Literal, Protocol, Self, TypeVar
 
 from pipeline.errors import RemoteError
 from pipeline.support import signals
+from pipeline.support.machine import environment_variables
 from pipeline.support.progress import SearchProgress
 from pipeline.support.signals import defer_signals
 
 STOP_SECONDS = 2.0  # from a worker's first signal to its forced exit
 KILL_SECONDS = (
     STOP_SECONDS + signals.CLOSING_SECONDS + 0.2
-)  # until the parent kills it; less than the parent has itself
-EXIT_SECONDS = 1.0  # between the end of a worker's pipe and the end of its process
+)  # until the parent kills it; below the parent's own deadline
+EXIT_SECONDS = 1.0  # from the end of a worker's pipe to the end of its process
 WAIT_SECONDS = 1.0  # between two updates of the remaining time
-KILLS_ALLOWED = 1  # a task that has killed more than so many processes is not tried again
-SHARED_KILLS = 0.25  # of a machine or a command that is gone, which one task seldom causes: the fifth is too many
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+KILLS_ALLOWED = 1  # a task that has killed more processes than this is not retried
+SHARED_KILLS = 0.25  # counted for a lost machine or command, which one task seldom causes: the fifth is too many
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # read by libraries when they are imported
 
 Report = Callable[[Any], None]
 """Sends a picklable message to the parent, from the worker's main thread."""
@@ -50,8 +51,8 @@ EventKind = Literal["message", "done", "failed", "lost"]
 class Event:
     """A worker's message about its task, or how the task ended.
 
-    ``value`` is the message; the result (done); the exception, or its type and text if it does not pickle (failed);
-    or a Loss (lost). ``node`` is the machine of a cluster that did it, "" for this one.
+    ``value`` is the message, the result (done), the exception (failed; its type and text if it can't be pickled), or a
+    Loss (lost). ``node`` is the machine of a cluster that ran the task, "" for this one.
     """
 
     kind: EventKind
@@ -65,8 +66,8 @@ class Event:
 class Loss:
     """Why a task was lost.
 
-    ``kills`` is how far the task may be the cause: 1 if its own process died, SHARED_KILLS if a whole machine or
-    command is gone, and 0 if it was stopped.
+    ``kills`` is the share of the blame that the task gets: 1 if its own process died, SHARED_KILLS if a whole machine
+    or command is gone, 0 if the task was stopped.
     """
 
     reason: str
@@ -74,12 +75,12 @@ class Loss:
 
     @classmethod
     def of_process(cls, pid: int, exit_code: int | None) -> Self:
-        """The loss of a process, with its exit code as subprocess has it: -9 after SIGKILL."""
+        """The loss of a process; the exit code is as in subprocess: -9 after SIGKILL."""
         return cls(f"its process (pid {pid}) is gone, exit code {exit_code}")
 
 
 class InWorkerError(Exception):
-    """The traceback of an exception in its worker, attached to it as its cause."""
+    """The traceback of a worker's exception, attached to that exception as its cause."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -91,7 +92,7 @@ class InWorkerError(Exception):
 
 @dataclass
 class _Worker:
-    """A process, the parent's ends of its pipes, and (in a tuple) the task that it is working on, if any."""
+    """A process, the parent's ends of its pipes, and its current task, in a tuple, if any."""
 
     process: SpawnProcess
     tasks: Connection
@@ -104,9 +105,9 @@ class Workers:
     """Up to ``count`` processes that do ``work``; a context manager.
 
     ``start`` (a module-level function) runs in each process before its first task; if it raises, that task fails.
-    Leaving the block waits for running tasks. Leaving it by an exception (also Ctrl-C, SIGTERM) sends the workers
-    SIGTERM, and kills those still alive KILL_SECONDS later. No process is left then, and ``events`` returns the
-    remaining events.
+    Leaving the block waits for running tasks. Leaving it by an exception (including Ctrl-C and SIGTERM) sends the
+    workers SIGTERM and kills those that are alive KILL_SECONDS later. Afterwards no process is left, and ``events``
+    returns the remaining events. Raises ValueError if ``count`` is below 1.
     """
 
     def __init__(self, work: Work, count: int, start: Callable[[], None] | None = None) -> None:
@@ -131,7 +132,7 @@ class Workers:
 
     @property
     def slots(self) -> Mapping[str, int]:
-        """How many tasks run at once on each machine, which is this one alone."""
+        """The number of tasks that run at once on each machine; here, only this one."""
         return {"": self.count}
 
     @property
@@ -141,7 +142,7 @@ class Workers:
 
     @property
     def idle(self) -> int:
-        """How many tasks may be submitted now."""
+        """The number of tasks that may be submitted now."""
         return self.count - len(self.running)
 
     def submit(self, task: Any) -> None:
@@ -156,14 +157,14 @@ class Workers:
                 self._remove(worker)
             worker = self._start_worker()
             self._workers.append(worker)
-            worker.task = (task,)  # even if it has died already: then the task is lost
+            worker.task = (task,)  # even if the worker has died already: the task is then lost
             self._send(worker, task, message)
 
     def events(self, timeout_seconds: float | None = None) -> list[Event]:
-        """Events since the last call, each worker's in order.
+        """Events since the last call, in order for each worker.
 
-        Waits for the first event, at most ``timeout_seconds`` (None: without limit), and not at all if no task is
-        running. May return [] before the timeout, if an idle worker died.
+        Waits for the first event for at most ``timeout_seconds`` (None: no limit), and not at all if no task is
+        running. May return [] before the timeout if an idle worker died.
         """
         if not self._events and self.running:
             self._listen(timeout_seconds)
@@ -178,7 +179,7 @@ class Workers:
         our_messages, their_messages = context.Pipe(duplex=False)
         process = context.Process(target=_serve, args=(self._job, their_tasks, their_messages), daemon=True)
         resource_tracker.ensure_running()  # otherwise spawn starts it, which unblocks signals
-        with _environment(ONE_THREAD), _blocked_signals(), _without_main_module():
+        with environment_variables(ONE_THREAD), _blocked_signals(), _without_main_module():
             process.start()
         their_tasks.close()  # so that each side sees the end of its pipe when the other dies
         their_messages.close()
@@ -197,17 +198,15 @@ class Workers:
 
     def _listen(self, timeout_seconds: float | None) -> None:
         """Wait until a worker sends a message or ends, then receive the messages of all."""
-        of: dict[Any, _Worker] = {}
-        for worker in self._workers:
-            of[worker.messages] = of[worker.process.sentinel] = worker
-        ready = wait(list(of), timeout_seconds)
+        handles = [handle for worker in self._workers for handle in (worker.messages, worker.process.sentinel)]
+        ready = wait(handles, timeout_seconds)
         with defer_signals():
             for worker in self._workers.copy():
                 if worker.messages in ready or worker.process.sentinel in ready:
                     self._receive(worker)
 
     def _receive(self, worker: _Worker) -> None:
-        """Receive a worker's messages; if it has ended, they are complete, and it is removed."""
+        """Receive a worker's messages, and remove it if it has ended."""
         gone = not worker.process.is_alive()
         try:
             while worker.messages.poll():
@@ -241,9 +240,9 @@ class Workers:
         self._workers.remove(worker)
 
     def _finish(self) -> None:
-        """Wait for the running tasks and the end of all workers."""
+        """Wait until all running tasks and workers have ended."""
         for worker in self._workers:
-            worker.tasks.close()  # which ends the worker
+            worker.tasks.close()  # ends the worker after its task
         while self._workers:
             self._listen(None)
 
@@ -264,9 +263,9 @@ class Workers:
 
 
 class Pool(Protocol):
-    """The interface of ``Workers``, which a cluster and tests replace.
+    """The interface of ``Workers``, which a cluster and tests implement too.
 
-    ``count``: how many tasks run at once. ``slots``: how many of them on each machine; "" is this one.
+    ``count`` is the number of tasks that run at once, ``slots`` that on each machine ("" is this one).
     """
 
     count: int
@@ -295,7 +294,7 @@ MakePool = Callable[[int], Pool]
 
 
 def raised(event: Event) -> Exception:
-    """The exception of a failed task; RemoteError with its text if it did not pickle."""
+    """The exception of a failed task; RemoteError with its text if it could not be pickled."""
     return event.value if isinstance(event.value, Exception) else RemoteError(str(event.value))
 
 
@@ -317,10 +316,10 @@ def run_tasks(
     expected_seconds: Callable[[SomeTask], float],
     seconds_ahead: Callable[[], float],
 ) -> None:
-    """Run the tasks of ``next_task``, until it returns None while no task is running.
+    """Run the tasks of ``next_task`` until it returns None while no task is running.
 
     ``next_task`` is called whenever a worker is idle, ``on_end`` with the event that ends each task: done, failed or
-    lost. The bar shows the running tasks by their ``expected_seconds``, and those to come by ``seconds_ahead``.
+    lost. The bar weights running tasks by their ``expected_seconds``; ``seconds_ahead`` is that of tasks to come.
     """
     seconds: dict[Hashable, float] = {}
     while True:
@@ -347,21 +346,6 @@ def run_tasks(
 
 
 @contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for a process started in this block: libraries read them when they are imported."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
 def _blocked_signals() -> Iterator[None]:
     """Block signals in a process started in this block until it can handle them (``_serve`` unblocks them)."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
@@ -375,8 +359,8 @@ def _blocked_signals() -> Iterator[None]:
 def _without_main_module() -> Iterator[None]:
     """Keep a process started in this block from importing the program's main module.
 
-    ``spawn`` would run a user's script again in each worker, unless it has ``if __name__ == "__main__":``. A worker's
-    work is in a module of its own.
+    ``spawn`` would run a user's script again in each worker, unless it has ``if __name__ == "__main__":``. Workers do
+    not need it: their work is defined in other modules.
     """
     before = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
@@ -390,25 +374,25 @@ def _without_main_module() -> Iterator[None]:
 
 
 def _serve(job: bytes, tasks: Connection, messages: Connection) -> None:
-    """Run in the worker: do tasks until the pipe ends. ``job`` is unpickled here, where signals are handled."""
+    """The worker's main function: do tasks until the pipe ends. ``job`` is unpickled once signals are handled."""
     parent = parent_process()
     assert parent is not None
-    os.dup2(2, 1)  # standard output is for the parent's result alone
+    os.dup2(2, 1)  # standard output is reserved for the parent's result
     signals.install(parent=parent.pid, deadline_seconds=STOP_SECONDS)
-    clear_line = "\r\x1b[K" if sys.stderr.isatty() else ""  # where the parent's bar is, which is drawn again below
+    clear_line = "\r\x1b[K" if sys.stderr.isatty() else ""  # clears the parent's bar, which is redrawn below
     logging.basicConfig(format=f"{clear_line}%(message)s")
 
     def send(kind: EventKind, value: Any) -> None:
         message = pickle.dumps((kind, value))
         try:
-            with defer_signals():  # so that no message is cut
+            with defer_signals():  # so that no message is truncated
                 messages.send_bytes(message)
         except OSError:  # the parent is dead
             signal.raise_signal(signal.SIGTERM)
 
     work: Work | None = None
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)  # pending ones are raised here
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)  # pending signals are raised here
         while (task := _next_task(tasks)) is not None:
             try:
                 if work is None:
@@ -416,13 +400,13 @@ def _serve(job: bytes, tasks: Connection, messages: Connection) -> None:
                 send("done", work(task[0], lambda message: send("message", message)))
             except Exception as error:
                 send("failed", _picklable(error))
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)  # nothing is left to stop while it exits
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)  # the process is exiting: nothing is left to stop
     except KeyboardInterrupt:
         sys.exit(signals.exit_code(signal.SIGINT))
 
 
 def _load(job: bytes) -> Work:
-    """Unpickle the work, and run the start function, if there is one."""
+    """Unpickle the work, and run the start function if there is one."""
     work, start = pickle.loads(job)
     if start is not None:
         start()
@@ -438,9 +422,9 @@ def _next_task(tasks: Connection) -> tuple[Any] | None:
 
 
 def _picklable(error: Exception) -> tuple[Exception, str] | str:
-    """The exception and its traceback, or its type and text if it does not survive pickling."""
+    """The exception and its traceback, or its type and text if it can't be pickled and unpickled."""
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # its own code may raise anything
+    except Exception:  # pickling runs the exception's own code, which may raise anything
         return f"{type(error).__name__}: {error}"
     return error, "".join(traceback.format_exception(error))

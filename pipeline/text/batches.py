@@ -12,7 +12,7 @@ from pipeline.config import PASS_CHARS, TrainConfig
 from pipeline.errors import InputError
 
 Prior = Callable[[int, int], Tensor]
-"""Log-probabilities (end - start, V) of the characters from start to end of the training text, by an n-gram model."""
+"""(start, end) -> an n-gram model's log-probabilities (end - start, V) at these positions of the training text."""
 
 
 def windows(ids: Tensor, length: int) -> tuple[Tensor, Tensor]:
@@ -36,9 +36,9 @@ def stream_batches(
         row 0   a b | c d | e f       row b of every batch continues row b of the one before,
         row 1   g h | i j | k l       so the state may be carried across (truncated BPTT)
 
-    ``offset`` characters at the start are skipped, so that each pass may cut the text elsewhere; up to B - 1 characters
-    at the end are dropped. ``ids`` (N, ...) may also hold anything else of each character. Raises ValueError for a text
-    too short to fill the rows.
+    ``offset`` characters at the start are skipped, so that each pass may cut the text at other places; up to B - 1
+    characters at the end are dropped. ``ids`` (N, ...) may hold anything else per character, such as a prior. Raises
+    ValueError for a text that is too short to fill the rows.
     """
     length = (len(ids) - 1 - offset) // batch_size
     if length < 1:
@@ -52,7 +52,10 @@ def stream_batches(
 
 
 class WindowData:
-    """The report's protocol: shuffled overlapping windows, each starting from a zero state."""
+    """The report's protocol: shuffled overlapping windows, each read from a zero state.
+
+    Raises ValueError for a text that is shorter than a window.
+    """
 
     carries_state = False
 
@@ -65,17 +68,17 @@ class WindowData:
         self.val_chars = self.val[0].numel()
 
     def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
-        """Yield (inputs, targets) of an epoch, each (<= B, T)."""
+        """Yield (inputs, targets), each (<= B, T), of all windows in random order."""
         inputs, targets = self.train
         for rows in torch.randperm(len(inputs), generator=generator).split(self.config.batch_size):
             yield inputs[rows], targets[rows]
 
 
 class StreamData:
-    """The project's protocol: parallel streams through the text, the state carried along each.
+    """The project's protocol: parallel streams through the text, along each of which the state is carried.
 
-    An epoch reads the whole text, or the next PASS_CHARS of a longer one. With a ``prior``, batches hold its
-    log-probabilities of the targets as well. Raises InputError for a text that is too short to fill the rows.
+    An epoch reads the whole text, or the next PASS_CHARS of a longer one. With a ``prior``, batches also hold its
+    log-probabilities at the targets. Raises InputError for a text that is too short to fill the rows.
     """
 
     carries_state = True
@@ -95,8 +98,8 @@ class StreamData:
         self.val_chars = len(self.val) - 1
 
     def batches(self, epoch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, ...]]:
-        """Yield (inputs, targets), each (B, <= T), or (inputs, targets, prior) of an epoch, cut elsewhere in each."""
-        passes = -(-len(self.train) // self.pass_chars)  # their starts evenly spaced, the last one at the text's end
+        """Yield (inputs, targets), each (B, <= T), and a prior (B, <= T, V) if there is one, from a random offset."""
+        passes = -(-len(self.train) // self.pass_chars)  # evenly spaced; the last one ends with the text
         start = (epoch - 1) % passes * (len(self.train) - self.pass_chars) // max(1, passes - 1)
         offset = int(torch.randint(self.config.sequence_length, (), generator=generator))
         end = start + self.pass_chars
@@ -109,7 +112,7 @@ class StreamData:
 
 
 def data_for(train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | None = None) -> WindowData | StreamData:
-    """Training and validation ids (N,) as the preset reads them. Raises InputError if there are too few characters."""
+    """Training and validation ids (N,) as the preset reads them. Raises InputError for a text that is too short."""
     try:
         return WindowData(train, val, config) if config.preset == "report" else StreamData(train, val, config, prior)
     except ValueError as error:  # too few characters for a window
@@ -117,5 +120,5 @@ def data_for(train: Tensor, val: Tensor, config: TrainConfig, prior: Prior | Non
 
 
 def number_of_epochs(config: TrainConfig, data: WindowData | StreamData) -> int:
-    """The epochs asked for, or as many as the budget of characters pays for; at least 1."""
+    """``config.epochs``, or the number of epochs in the budget of characters, rounded; at least 1."""
     return config.epochs or max(1, round(config.budget_chars / data.chars_per_epoch))

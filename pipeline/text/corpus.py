@@ -37,8 +37,8 @@ log = logging.getLogger(__name__)
 
 TRAIN_SHARE, VAL_SHARE = 0.90, 0.05  # of the text's characters; the rest is the test split
 MIN_CHARS = 1000
-BASELINE_CHARS, BASELINE_BLOCK = 2_000_000, 100_000  # size of the baselines' sample of a long text, and of its blocks
-NAME_CHARS = 40  # of the text's name, in the name of its folder
+BASELINE_CHARS, BASELINE_BLOCK = 2_000_000, 100_000  # of a long text: the baselines' sample, and its blocks
+NAME_CHARS = 40  # characters of a text's name in the name of its folder
 IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
 FALLBACK_WARNING = (
     f"FALLING BACK to {FALLBACK}, the documentation topics that ship with Python, in place of The Time Machine: "
@@ -51,8 +51,9 @@ class Corpus:
     """A prepared text: memory-mapped character ids, vocabulary and origin.
 
     ``source_sha256`` is the digest of the source's bytes, ``corpus_sha256`` that of the normalised text in UTF-8:
-    results are comparable if it is equal. ``is_fallback`` marks the substitute for The Time Machine. ``last_chars``
-    limits the training split of the presets stream and best to its last so many characters (0: all); see ``limited``.
+    results with the same one are comparable. ``is_fallback`` marks the substitute for The Time Machine. ``last_chars``
+    is the number of training characters, counted from the end of the split, under the presets stream and best (0: all);
+    see ``limited``.
     """
 
     name: str
@@ -69,9 +70,9 @@ class Corpus:
         return len(self.ids)
 
     def limited(self, last_chars: int) -> "Corpus":
-        """This text with so many training characters (0: all), the last ones; validation and test stay the same.
+        """This text with only the last ``last_chars`` training characters (0: all); validation and test are the same.
 
-        Raises InputError for more characters than there are.
+        Raises InputError for more characters than the training split has.
         """
         whole = replace(self, last_chars=0)
         if last_chars > whole.train_chars:
@@ -97,8 +98,8 @@ class Corpus:
 
         stream, best: 90, 5 and 5 % of the text, in order. report, report-text: the characters of the report's 10,000
         training and 5,000 validation windows. All have the same test split, the last 5 %, so that test results are
-        comparable. If the 90 % exceed PASS_CHARS, validation and test are the first HELD_OUT_CHARS of their 5 %. Raises
-        InputError for a text too short for the report's windows.
+        comparable. If the 90 % exceed PASS_CHARS, validation and test are limited to the first HELD_OUT_CHARS of their
+        5 %. Raises InputError for a text that is too short for the report's windows.
         """
         train_end = int(TRAIN_SHARE * len(self))
         val_end = train_end + int(VAL_SHARE * len(self))
@@ -120,14 +121,14 @@ class Corpus:
         return {"train": (start, train_end), "val": (train_end, min(val_end, train_end + held_out)), "test": test}
 
     def split(self, preset: PresetName, split: str) -> NDArray[np.integer]:
-        """The ids of a split ("train", "val" or "test"), a view of the mapped file."""
+        """The ids of a split ("train", "val" or "test"), as a view of the memory-mapped file."""
         start, end = self.spans(preset)[split]
         return self.ids[start:end]
 
     def baseline_spans(self, preset: PresetName) -> list[tuple[int, int]]:
-        """The spans of the training split on which n-grams are fitted: all of it, or a sample of a longer one.
+        """The spans (start, end) of the training split on which n-grams are fitted: all of it, or a sample.
 
-        The sample of more than PASS_CHARS is BASELINE_CHARS in evenly spaced blocks of BASELINE_BLOCK.
+        A split of more than PASS_CHARS is sampled: BASELINE_CHARS in evenly spaced blocks of BASELINE_BLOCK.
         """
         characters = len(self.split(preset, "train"))
         if characters <= PASS_CHARS:
@@ -142,9 +143,9 @@ class Corpus:
         return spans[0] if len(spans) == 1 else np.concatenate(spans)
 
     def baselines(self, preset: PresetName) -> dict[str, Baselines]:
-        """Baselines (uniform, unigram, Kneser-Ney) fitted on ``baseline_text``, by split: "val" and "test".
+        """Scores of the uniform, unigram and Kneser-Ney models fitted on ``baseline_text``, by split: "val" and "test".
 
-        Cached beside the ids, for each preset, number of training characters and version of models/ngram.py.
+        Cached beside the ids, by preset, number of training characters and the code of models/ngram.py.
         """
         last = f"-last-{self.last_chars}" if self.last_chars else ""
         kept = self.folder / f"baselines-{preset}{last}-{code_digest('models.ngram')}.json"
@@ -157,7 +158,7 @@ class Corpus:
         return result
 
     def ngram(self, preset: PresetName) -> KneserNey:
-        """The n-gram model of the best order, fitted on ``baseline_text``; the latest one stays in memory."""
+        """The n-gram model of the best order, fitted on ``baseline_text``; the latest one is cached in memory."""
         key = self.corpus_sha256, self.vocabulary.alphabet, preset, self.last_chars
         if key not in _ngrams:
             order = self.baselines(preset)["val"].ngram_order
@@ -171,7 +172,7 @@ _ngrams: dict[tuple[str, Alphabet, PresetName, int], KneserNey] = {}  # the late
 
 
 def _baselines_of(values: dict[str, Any]) -> Baselines:
-    """The baselines as they were before they were written as JSON."""
+    """Restore baselines from their JSON."""
     return Baselines(**{**values, "ngrams": tuple(NGramScore(**score) for score in values["ngrams"])})
 
 
@@ -203,7 +204,7 @@ _pinned: dict[CorpusConfig, Corpus] = {}
 
 
 def pin(config: CorpusConfig, corpus: Corpus) -> None:
-    """From now on, ``load_corpus`` returns this text for this configuration in this process."""
+    """Let ``load_corpus`` return this text for this configuration, from now on and in this process."""
     _pinned[config] = corpus
 
 
@@ -226,7 +227,7 @@ def adopt(facts: dict[str, Any], ids: bytes, source: str) -> Corpus:
 
 
 def prepared_dir() -> Path:
-    """The folder of the prepared texts, each in a folder of its own."""
+    """The folder of the prepared texts, which has a folder for each."""
     return cache_dir() / "prepared"
 
 
@@ -238,9 +239,10 @@ def kept_facts() -> dict[Path, dict[str, Any]]:
 
 
 def kept_corpus(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus | None:
-    """The text with this name and digest as it was prepared from ``source``; None if the cache has no intact copy.
+    """The prepared text with this name, alphabet and digest; None if the cache has no intact copy.
 
-    A text that was trained on is thus found again after its file was moved, changed or deleted.
+    It finds a text that was trained on even after its file was moved, changed or deleted. ``source`` is the recorded
+    source.
     """
     wanted = {"name": name, "alphabet": alphabet, "corpus_sha256": corpus_sha256}
     for folder, facts in kept_facts().items():
@@ -250,7 +252,7 @@ def kept_corpus(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) 
 
 
 def _mapped(folder: Path, facts: dict[str, Any], source: str) -> Corpus:
-    """The prepared text of a folder, its ids mapped into memory."""
+    """The prepared text of a folder, with its ids memory-mapped."""
     vocabulary = Vocabulary(facts["alphabet"], tuple(facts["symbols"]))
     return Corpus(
         name=facts["name"],
@@ -266,7 +268,7 @@ def _mapped(folder: Path, facts: dict[str, Any], source: str) -> Corpus:
 
 
 def encoded(text: FoundText, sha256: str, vocabulary: Vocabulary) -> NDArray[np.integer]:
-    """Encode a text with a given vocabulary, such as a model's. Raises InputError if it exceeds the memory."""
+    """Encode a text with a given vocabulary, such as a model's. Raises InputError if it does not fit into memory."""
     check_file_fits(f"{text.option} {text.name}", text.size)
     ids = bytearray()
     for piece in normalised(text.pieces(sha256), vocabulary.alphabet):
@@ -276,7 +278,7 @@ def encoded(text: FoundText, sha256: str, vocabulary: Vocabulary) -> NDArray[np.
 
 @contextmanager
 def _writing_cache() -> Iterator[None]:
-    """Turn an OSError of the cache into an InputError."""
+    """Turn an OSError while the cache is written into an InputError."""
     try:
         yield
     except OSError as error:
@@ -295,7 +297,7 @@ def _facts_in(folder: Path) -> dict[str, Any] | None:
 
 
 def _is_intact(folder: Path, facts: dict[str, Any]) -> bool:
-    """Whether the ids of a prepared text have the digest that its facts give."""
+    """Whether the ids of a prepared text have the digest in its facts."""
     try:
         with (folder / IDS_FILE).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == facts.get("ids_sha256")
@@ -304,7 +306,7 @@ def _is_intact(folder: Path, facts: dict[str, Any]) -> bool:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove partial files of killed calls, in this folder (whose lock is held) and in all that nobody has locked."""
+    """Remove partial files of killed processes, in this folder (whose lock is held) and in all that are not locked."""
     for other in folder.parent.iterdir():
         parts = leftovers(other / IDS_FILE) + leftovers(other / FACTS_FILE)
         if not parts:
@@ -318,7 +320,10 @@ def _sweep(folder: Path) -> None:
 
 
 def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: str) -> dict:
-    """Write the ids, piece by piece, and the facts; returns the facts. Raises InputError for a text too short."""
+    """Write the ids, piece by piece, and the facts; returns the facts.
+
+    Raises InputError for a text that is empty, too short or not UTF-8.
+    """
     vocabulary = Vocabulary.of(normalised(text.pieces(source_sha256), alphabet), alphabet)
     characters, text_digest, ids_digest = 0, hashlib.sha256(), hashlib.sha256()
     with atomic_write(folder / IDS_FILE) as file:

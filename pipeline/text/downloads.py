@@ -1,7 +1,7 @@
 """Downloads over https: atomic, cached, and aborted if they stall.
 
-One rule bounds everything that may hang (name lookup, connection, handshake, headers, body): a download that receives
-fewer than SLOW_BYTES in SLOW_SECONDS is aborted.
+A download that receives fewer than SLOW_BYTES in SLOW_SECONDS is aborted, whichever part of it hangs: name lookup,
+connection, handshake, headers or body.
 """
 
 import hashlib
@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 3.0
 SLOW_SECONDS, SLOW_BYTES = 20.0, 20_000
-NOTICE_SECONDS = 5.0  # until a slow download is logged; then again after three times as long
+NOTICE_SECONDS = 5.0  # until a slow download is first logged; each further interval is twice the time so far
 PART_BYTES = 8192
 POLL_SECONDS = 0.2
-ABANDONED_SECONDS = 3600.0  # a partial file without changes for so long was left by a killed process
+ABANDONED_SECONDS = 3600.0  # a partial file that has not changed for so long was left by a killed process
 
 
 def cache_dir() -> Path:
@@ -35,14 +35,14 @@ def cache_dir() -> Path:
 
 
 def is_address(corpus: str) -> bool:
-    """Whether a --corpus is an http or https address."""
+    """Whether the value of --corpus is an http or https address."""
     return corpus.partition("://")[0].lower() in ("http", "https")
 
 
 def public(address: str) -> str:
     """An http(s) address without user name, password, query and fragment, to show and record; other text unchanged.
 
-    Each of these parts may hold a secret; a signed address, for example, is as good as a password.
+    Each of these parts may hold a secret, such as the signature of a signed address.
     """
     if not is_address(address):
         return address
@@ -57,18 +57,19 @@ def kept_downloads(address: str) -> list[Path]:
 
 
 def download(url: str, online: bool, file: str = "", known_sha256: str | None = None) -> Path:
-    """Download an https address into the cache, unless it is there, and return the file.
+    """Download an https address into the cache, unless it is already there; returns the file.
 
-    ``file`` names it in the cache; ``known_sha256`` is checked. Raises InputError for anything but an https address,
-    and DataUnavailableError, with the reason, if the download fails or is not allowed (``online``, TMLM_OFFLINE).
+    ``file`` is its name in the cache; the content must have the digest ``known_sha256``, if given. Raises InputError
+    for anything but an https address, and DataUnavailableError, with the reason, if the download fails or is not
+    allowed (``online`` is False or TMLM_OFFLINE is set).
     """
     shown = public(url)
     try:
         parts = urlsplit(url)
-        whole = bool(parts.hostname and (parts.port is None or parts.port))
+        is_valid = bool(parts.hostname and (parts.port is None or parts.port))
     except ValueError:
-        parts, whole = None, False
-    if parts is None or not whole:
+        parts, is_valid = None, False
+    if parts is None or not is_valid:
         raise InputError(f"--corpus {shown} is not an address; give https://HOST/PATH, or a file")
     if parts.scheme != "https":
         raise InputError(f"--corpus {shown} is not https; only https addresses are downloaded")
@@ -84,10 +85,10 @@ def download(url: str, online: bool, file: str = "", known_sha256: str | None = 
     known_hash = f"sha256:{known_sha256}" if known_sha256 else None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{kept.name}.lock"):  # one of several processes downloads it
+        with FileLock(folder / f".{kept.name}.lock"):  # only one of several processes downloads it
             _sweep(folder)
             pooch.retrieve(url, known_hash, fname=kept.name, path=folder, downloader=fetch)
-    except ValueError as error:  # pooch: wrong digest
+    except ValueError as error:  # pooch's error for a wrong digest
         raise DataUnavailableError(f"{shown}: not the expected text (wrong sha256)") from error
     except OSError as error:
         reason = error.strerror or error
@@ -107,7 +108,7 @@ def _kept(url: str) -> Path:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove partial files of killed downloads; pooch names them tmp and random letters."""
+    """Remove partial files of killed downloads, which pooch names tmp and random letters."""
     for part in folder.glob("tmp*"):
         try:
             if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
@@ -117,7 +118,7 @@ def _sweep(folder: Path) -> None:
 
 
 class _Transfer(threading.Thread):
-    """A request in a thread of its own, so that ``fetch`` can abandon it wherever it hangs."""
+    """A request in a separate thread, so that ``fetch`` can abandon it wherever it hangs."""
 
     def __init__(self, url: str, target: str) -> None:
         super().__init__(daemon=True)
@@ -130,17 +131,17 @@ class _Transfer(threading.Thread):
     def run(self) -> None:
         try:
             self._get()
-        except Exception as error:  # of any kind; ``fetch`` raises it
+        except Exception as error:  # of any kind; re-raised by ``fetch``
             self.error = error
 
     def _get(self) -> None:
         import requests
 
-        # ``fetch`` gives up first; these limits end the abandoned thread
+        # ``fetch`` gives up before these limits, which end the abandoned thread
         limits = (CONNECT_SECONDS, 3 * SLOW_SECONDS)
         with requests.get(self.url, stream=True, timeout=limits, hooks={"response": _stay_on_https}) as response:
             response.raise_for_status()
-            response.raw.enforce_content_length = True  # urllib3 before 2 takes a broken connection for the end
+            response.raw.enforce_content_length = True  # urllib3 before 2 mistakes a broken connection for the end
             self.answered = True
             with open(self.target, "wb") as file:
                 for part in response.iter_content(PART_BYTES):
@@ -169,9 +170,9 @@ def _stay_on_https(response: object, *args: object, **kwargs: object) -> None:
 
 
 def fetch(url: str, output_file: str, pooch: object) -> None:
-    """Download an address to a file; a downloader in pooch's sense.
+    """Download an address to a file, as one of pooch's downloaders.
 
-    Raises DataUnavailableError with the reason; the file is partial then.
+    Raises DataUnavailableError with the reason if that fails; the file may then be partial.
     """
     shown = public(url)
     transfer = _Transfer(url, output_file)
@@ -198,7 +199,7 @@ def fetch(url: str, output_file: str, pooch: object) -> None:
 
 
 def _reason(transfer: _Transfer) -> Exception:
-    """The error of a failed transfer: DataUnavailableError with the reason, or, if not of the network, as it was."""
+    """The error to raise for a failed transfer: DataUnavailableError with the reason, or an unrelated error itself."""
     import requests
 
     error = transfer.error

@@ -1,8 +1,9 @@
 """Find the text that --corpus names, and read it in pieces, so that memory does not grow with its length.
 
-Places, in order: the given path; $TMLM_DATA_DIR/<file>; the folder from which ``mlflow run`` was called; the user's
-cache; download (https only, checked against the known digest). ``auto`` stands for The Time Machine and falls
-back, with a warning, to the documentation topics that ship with Python, so that the pipeline runs without a network.
+A file is looked up at the given path, in $TMLM_DATA_DIR and in the folder from which ``mlflow run`` was called; a known
+text in $TMLM_DATA_DIR, in the user's cache, and then downloaded (https only, checked against the known digest).
+``auto`` stands for The Time Machine and falls back, with a warning, to the documentation topics that ship with Python,
+so that the pipeline runs without a network.
 """
 
 import codecs
@@ -27,10 +28,10 @@ FALLBACK = "python-docs"
 
 @dataclass(frozen=True)
 class PublishedText:
-    """A text that is downloaded when it is first used, and recognised by its digest wherever it is found.
+    """A text that is downloaded when it is first used, and recognised by its digest.
 
     ``file`` is its name in $TMLM_DATA_DIR and in the cache. ``normalised_sha256`` is the digest of the text normalised
-    to ``alphabet``, by which a copy with other line breaks is recognised too.
+    to ``alphabet``: it also recognises a copy with other line breaks.
     """
 
     title: str
@@ -41,7 +42,7 @@ class PublishedText:
     addresses: tuple[str, ...]
 
     def is_in(self, text: "FoundText", sha256: str) -> bool:
-        """Whether a text found with this digest is this one."""
+        """Whether a found text, whose bytes have the digest ``sha256``, is this one."""
         if sha256 == self.sha256:
             return True
         digest = hashlib.sha256()
@@ -66,7 +67,7 @@ PUBLISHED_TEXTS = {
             "https://raw.githubusercontent.com/d2l-ai/d2l-zh/592fbef84a684e752393edbf267c07dbc53e082b/data/timemachine.txt",
         ),
     ),
-    "tiny-shakespeare": PublishedText(  # 1,115,394 bytes, ASCII with LF: normalising to raw leaves it as it is
+    "tiny-shakespeare": PublishedText(  # 1,115,394 bytes, ASCII with LF: normalising to raw does not change it
         title="Tiny Shakespeare",
         file="tinyshakespeare.txt",
         sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
@@ -84,8 +85,8 @@ KNOWN_TEXTS = (*PUBLISHED_TEXTS, FALLBACK)
 class FoundText:
     """A text that was found: its name, a description of its source, and its file (or bytes, for Python's topics).
 
-    ``missing`` is the reason why it replaces the requested text, "" if it does not. ``option`` is the command-line
-    option that named it, for messages.
+    ``missing`` says why it replaces the requested text; "" if it is that text. ``option`` is the command-line option
+    that named it, for messages.
     """
 
     name: str
@@ -103,9 +104,9 @@ class FoundText:
         return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
 
     def sha256(self) -> str:
-        """Digest of the bytes. Raises InputError for an unreadable file and at the first NUL byte.
+        """Digest of the bytes. Raises InputError for an unreadable file, and at the first NUL byte.
 
-        So a sparse file of 100 GB is refused at once.
+        A sparse file of 100 GB is therefore refused at once.
         """
         digest = hashlib.sha256()
         try:
@@ -120,8 +121,8 @@ class FoundText:
     def pieces(self, sha256: str) -> Iterator[str]:
         """Yield the decoded text in pieces; ``sha256`` is the result of ``sha256()``.
 
-        Raises InputError for a file that is not UTF-8 text, and at the end if the file has changed since ``sha256()``:
-        results of it must not be kept.
+        Raises InputError for a file that is not UTF-8 text, and at the end if the file has changed since ``sha256()``;
+        what was made of the pieces must then be discarded.
         """
         digest = hashlib.sha256()
         decoder = codecs.getincrementaldecoder("utf-8")()
@@ -165,7 +166,9 @@ class FoundText:
 def find_text(corpus: str, online: bool = True) -> FoundText:
     """Find the text that ``--corpus`` names; downloads only if ``online``.
 
-    Raises InputError for an unknown text or unusable file, DataUnavailableError for a text that can't be downloaded."""
+    Raises InputError for an unknown text or unusable file, and DataUnavailableError for a text that can't be
+    downloaded.
+    """
     if corpus == "auto":
         try:
             return find_text("time-machine", online)
@@ -174,7 +177,7 @@ def find_text(corpus: str, online: bool = True) -> FoundText:
     if corpus in PUBLISHED_TEXTS:
         return _published_text(corpus, online)
     if corpus == FALLBACK:
-        from pydoc_data.topics import topics  # imported here: 700 kB
+        from pydoc_data.topics import topics  # imported only here: 700 kB
 
         text = "\n\n".join(topics[topic] for topic in sorted(topics))
         source = f"reference topics of Python {platform.python_version()} (pydoc_data)"
@@ -200,7 +203,7 @@ def find_text(corpus: str, online: bool = True) -> FoundText:
 
 
 def _folders() -> Iterator[str]:
-    """The folders that may have a text: the working folder, TMLM_DATA_DIR, and that of ``mlflow run``'s caller."""
+    """Yield the folders to look in: the working folder, $TMLM_DATA_DIR, that from which ``mlflow run`` was called."""
     yield ""
     if data_dir := os.environ.get("TMLM_DATA_DIR"):
         yield data_dir
@@ -209,12 +212,12 @@ def _folders() -> Iterator[str]:
 
 
 def find_file(path: str, option: str = "--corpus") -> FoundText:
-    """Find a text by its path. Raises FileNotFoundError, and InputError for anything but a readable file."""
+    """Find a text by its path. Raises FileNotFoundError, or InputError for anything but a readable file."""
     _check_encodable(path, option)
     try:
-        place = Path(path).expanduser().resolve()  # so that the record is valid from any folder
+        place = Path(path).expanduser().resolve()  # so that the recorded path is valid from any folder
         if not place.is_file() and place.exists():
-            kind = "a folder" if place.is_dir() else "no file"
+            kind = "a folder" if place.is_dir() else "not a regular file"
             raise InputError(f"{option} {path} can't be read: it is {kind}; give a UTF-8 text file")
         place.open("rb").close()
     except FileNotFoundError:
@@ -225,7 +228,7 @@ def find_file(path: str, option: str = "--corpus") -> FoundText:
 
 
 def _check_encodable(path: str, option: str) -> None:
-    """Raise InputError for a name that is not Unicode, as old file systems have them: it can't be recorded."""
+    """Raise InputError for a name that is not Unicode, as on old file systems: it can't be recorded."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -234,21 +237,21 @@ def _check_encodable(path: str, option: str) -> None:
 
 
 def is_known_text(name: str, source: str) -> bool:
-    """Whether a record of a text with this name and source is of one of KNOWN_TEXTS.
+    """Whether a recorded text with this name and source is one of KNOWN_TEXTS.
 
-    A user's own file called like one that release 0.1 did not know, tiny-shakespeare.txt, was recorded by that name.
+    Release 0.1, which did not know tiny-shakespeare, recorded a user's file tiny-shakespeare.txt under that name.
     """
     return name in KNOWN_TEXTS and Path(source).stem != name
 
 
 def _name_of(path: Path) -> str:
-    """A text's name, from its file's; "-file" is appended to the names of known texts."""
+    """A text's name, from its file name; "-file" is appended if a known text has that name."""
     name = "".join(character if character.isprintable() else "_" for character in path.stem)
     return f"{name}-file" if name in (*KNOWN_TEXTS, "auto") else name or "text"
 
 
 def _published_text(name: str, online: bool) -> FoundText:
-    """Find one of PUBLISHED_TEXTS. Raises DataUnavailableError with everything that was tried."""
+    """Find one of PUBLISHED_TEXTS. Raises DataUnavailableError that lists everything that was tried."""
     published = PUBLISHED_TEXTS[name]
     tried = []
     data_dir = os.environ.get("TMLM_DATA_DIR")

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 UNKNOWN = "<unk>"
 LETTERS = tuple(sorted([" ", UNKNOWN, *"abcdefghijklmnopqrstuvwxyz"]))  # the book's 28 symbols, in its order
-MAX_MARKS = 1000  # in a row: sorting them into canonical order takes quadratic time
+MAX_MARKS = 1000  # combining marks in a row: sorting them into canonical order takes quadratic time
 NAMED_CHARACTERS = 10  # in a message
 SPACE = ord(" ")
 LETTER_OR_SPACE = bytes(ord(c.lower()) if c.isascii() and c.isalpha() else SPACE for c in map(chr, range(256)))
@@ -29,7 +29,7 @@ LETTER_OR_SPACE = bytes(ord(c.lower()) if c.isascii() and c.isalpha() else SPACE
 def normalise(text: str, alphabet: Alphabet) -> str:
     """Normalise a text for an alphabet.
 
-    letters: each run of characters other than A-Z, a-z becomes one space, then lower case (the book's rule).
+    letters: each run of characters other than A-Z and a-z becomes one space; letters become lower case (d2l.ai).
     raw: canonical composition (NFC) and LF line breaks.
 
     Raises InputError for MAX_MARKS or more combining marks in a row (raw).
@@ -38,12 +38,12 @@ def normalise(text: str, alphabet: Alphabet) -> str:
 
 
 def normalised(pieces: Iterable[str], alphabet: Alphabet) -> Iterator[str]:
-    """Normalise a text piece by piece; the result does not depend on where the text was cut."""
+    """Normalise a text piece by piece; the result does not depend on where the text is cut. Raises as ``normalise``."""
     return _letters(pieces) if alphabet == "letters" else _composed(_lines(pieces))
 
 
 def _letters(pieces: Iterable[str]) -> Iterator[str]:
-    """Normalise to ``letters``."""
+    """Normalise for ``letters``."""
     after_letter = True  # a space at the start of the text is kept
     for piece in filter(None, pieces):
         mapped = np.frombuffer(piece.encode("ascii", "replace").translate(LETTER_OR_SPACE), np.uint8)
@@ -65,8 +65,8 @@ def _lines(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def _composed(pieces: Iterable[str]) -> Iterator[str]:
-    """Compose to NFC. Cutting before an ASCII character is safe: it never composes with the preceding ones."""
-    held: list[str] = []  # from the last ASCII character on
+    """Compose to NFC. Cutting before an ASCII character is safe, since it never composes with preceding characters."""
+    held: list[str] = []  # the pieces from the last ASCII character on
     for piece in filter(None, pieces):
         border = next((i for i in reversed(range(len(piece))) if piece[i].isascii()), None)
         if border is None:
@@ -79,7 +79,7 @@ def _composed(pieces: Iterable[str]) -> Iterator[str]:
 
 def _nfc(text: str) -> str:
     """Compose to NFC. Raises InputError for MAX_MARKS or more combining marks in a row."""
-    for place in range(MAX_MARKS - 1, len(text), MAX_MARKS):  # MAX_MARKS in a row cover one of these places
+    for place in range(MAX_MARKS - 1, len(text), MAX_MARKS):  # any MAX_MARKS in a row include one of these places
         start = end = place
         while start >= 0 and _is_mark(text[start]):
             start -= 1
@@ -94,19 +94,19 @@ def _nfc(text: str) -> str:
 
 
 def _is_mark(character: str) -> bool:
-    """Whether NFC may reorder a character with the marks before it."""
+    """Whether NFC may reorder a character with preceding marks."""
     return unicodedata.combining(unicodedata.normalize("NFD", character)[0]) > 0
 
 
 def code_points(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
-    """The code points of a text; as uint8 if all are ASCII."""
+    """The code points of a text, as uint8 if all are ASCII."""
     if text.isascii():
         return np.frombuffer(text.encode("ascii"), np.uint8)
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 def _dropped(text: str, alphabet: Alphabet) -> list[str]:
-    """The characters that normalising replaces by a space, but for white space, in the order of the text."""
+    """The characters other than white space that normalising replaces by a space, in the order of the text."""
     if alphabet == "raw":
         return []
     return [c for c in dict.fromkeys(text) if not (c.isascii() and c.isalpha()) and not c.isspace()]
@@ -136,7 +136,7 @@ class Vocabulary:
         seen = np.zeros(sys.maxunicode + 1, bool)
         for piece in pieces:
             points = code_points(piece)
-            if not seen.take(points).all():  # reading is faster than writing
+            if not seen.take(points).all():  # checking is faster than writing, and mostly enough
                 seen[points] = True
         return cls(alphabet, tuple(sorted([UNKNOWN, *map(chr, np.flatnonzero(seen))])))
 
@@ -166,14 +166,14 @@ class Vocabulary:
         return self.ids_of(normalise(text, self.alphabet))
 
     def ids_of(self, text: str) -> NDArray[np.integer]:
-        """Encode a text, or a piece of one, that is already normalised."""
+        """Encode a text, or a piece of one, that is normalised already."""
         return self._id_of.take(code_points(text), mode="clip")
 
     def encode_prompt(self, prompt: str) -> list[int]:
-        """Encode a prompt; log a warning that names what ``letters`` has replaced by a space.
+        """Encode a prompt; logs a warning that names characters which ``letters`` replaces by a space.
 
-        Raises ConfigError, naming them, for characters that are not in the vocabulary, and for a prompt without any
-        that are.
+        Raises ConfigError for an empty prompt, for characters that are not in the vocabulary, which it names, and for a
+        prompt without a letter where the alphabet is ``letters``.
         """
         text = normalise(prompt, self.alphabet)
         if dropped := _dropped(prompt, self.alphabet):

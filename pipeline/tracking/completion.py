@@ -1,6 +1,7 @@
-"""Run ids and registered models for the completion of a shell, read from the database without MLflow.
+"""Run ids and registered models for shell completion, read from the database without MLflow.
 
-Importing MLflow takes seconds, in which nobody waits for a list. A store that is not an SQLite file completes nothing.
+Importing MLflow takes seconds, which is too long for completion. For a store that is not an SQLite file there are no
+completions.
 """
 
 import os
@@ -25,7 +26,7 @@ MODELS = "SELECT 'models:/' || name || '@' || alias, 'version ' || version FROM 
 
 
 def runs(beginning: str, stage: str, status: str = "%") -> list[tuple[str, str]]:
-    """Short ids and names of the latest runs of a stage whose id has this beginning; whole ids after a longer one."""
+    """Ids and names of the latest runs of a stage whose id begins so; short ids unless ``beginning`` is longer."""
     found = _read(RUNS, (stage, status, f"{beginning}%", MOST))
     return [(run_id if len(beginning) > SHORT_ID else run_id[:SHORT_ID], name) for run_id, name in found]
 
@@ -36,7 +37,7 @@ def models() -> list[tuple[str, str]]:
 
 
 def _read(query: str, values: Sequence[object]) -> list[tuple[str, str]]:
-    """The rows of a query; none if there is no database, or one of another kind."""
+    """The rows of a query; none if there is no database, or it can't be read."""
     file = _database()
     if file is None or not file.is_file():
         return []

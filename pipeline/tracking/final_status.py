@@ -2,10 +2,10 @@
 
 Run as ``python -m pipeline.tracking.final_status RUN_ID STATUS [FAILURE]``.
 
-If its child exits with another code than 0, ``mlflow run`` overwrites the run's status with FAILED: it means to leave
-an ended run alone, but compares the name of a status with numbers (mlflow 3.17, ``RunStatus.is_terminated``). So a
-detached process waits for that and writes the status again. If the child had not started recording, it also tags the
-reason.
+If its child exits with a code other than 0, ``mlflow run`` overwrites the run's status with FAILED, even if the run has
+ended: its check for that compares the status's name with numbers (MLflow 3.17, ``RunStatus.is_terminated``). A detached
+process therefore waits for that and restores the status. If the child had not started recording, the process also tags
+the reason.
 """
 
 import os
@@ -20,7 +20,7 @@ WAIT_SECONDS = 15.0
 
 
 def leave_behind(run_id: str, status: str, failure: str = "") -> None:
-    """Start that process, detached from this one. ``failure``, if any, becomes a tag of the run."""
+    """Start that process, detached from this one. ``failure``, if given, becomes a tag of the run."""
     subprocess.Popen(
         [sys.executable, "-m", "pipeline.tracking.final_status", run_id, status, failure],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])},
@@ -34,13 +34,10 @@ def leave_behind(run_id: str, status: str, failure: str = "") -> None:
 def main(run_id: str, status: str, failure: str = "") -> None:
     """Wait up to WAIT_SECONDS for ``mlflow run`` to overwrite the status with FAILED, and restore it.
 
-    A ``failure`` becomes a tag; then a run that a command has started recording is left as it is.
+    A ``failure`` becomes a tag; a run that a command has started to record is then left unchanged.
     """
-    from pipeline.tracking.store import (  # imported here, so that a stopped process does not wait for it
-        client,
-        set_tags,
-        setup,
-    )
+    # imported here, so that the stopped process, which imports this module, need not import MLflow
+    from pipeline.tracking.store import client, set_tags, setup
 
     process_tag = recorded_tag("process.pid")
 

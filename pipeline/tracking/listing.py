@@ -1,4 +1,4 @@
-"""The trainings of the store as plain rows, newest first."""
+"""The trainings of the store as rows of plain values, newest first."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ STATES = {"FINISHED": "finished", "RUNNING": "running", "KILLED": "stopped"}  # 
 
 @dataclass(frozen=True)
 class RunRow:
-    """One training as it was recorded; None for what it has not recorded (yet), "" for a missing text."""
+    """One training as it was recorded; None or "" for what it has not recorded (yet)."""
 
     run_id: str
     name: str
@@ -44,10 +44,10 @@ class RunRow:
 
 
 def run_rows(search: str = "", corpus: str = "", limit: int | None = None) -> list[RunRow]:
-    """The trainings of the store: the running ones, then the others as they ended, last first.
+    """The trainings of the store: the running ones, then the others by the time at which they ended, latest first.
 
-    ``search``: only those that have each of its words in their name, id, text or study, whatever the case.
-    ``corpus``: only those on the text of this name or sha256. ``limit``: no more than this many.
+    ``search`` selects those that have each of its words in their name, id, text or study, ignoring case; ``corpus``
+    those on the text of this name or sha256. ``limit`` is the largest number of rows.
     """
     words = search.lower().split()
     rows = (_row(run) for run in _trainings())

@@ -14,6 +14,7 @@ import psutil
 from pipeline.errors import InputError
 from pipeline.support.files import LAST_CHECKPOINT
 from pipeline.support.processes import has_a_process, is_gone, is_of_this_machine, mlflow_run_since, process_tags
+from pipeline.support.wording import counted
 from pipeline.tracking.names import HIDDEN, in_names_of_each_version, with_bare_names
 from pipeline.tracking.store import REFUSALS, Store, checkpoint_folder, client, set_tags, shown, without_passwords
 
@@ -21,14 +22,16 @@ log = logging.getLogger(__name__)
 
 IDENTITY = ("process.pid", "process.started", "process.ticks")  # tags that change when another process resumes the run
 
-BEGUN_SECONDS = 3600.0  # without a command, after which a run counts as abandoned; building an environment is faster
+BEGUN_SECONDS = (
+    3600.0  # a run that no command records counts as abandoned after this; building an environment is faster
+)
 
 RunState = Literal["alive", "gone", "elsewhere", "begun", "unknown"]
 
 
 @dataclass(frozen=True)
 class OpenRun:
-    """A RUNNING run, its tags (by bare names too), and the state of the process that records it."""
+    """A RUNNING run, its tags (also under their bare names), and the state of the process that records it."""
 
     id: str
     name: str
@@ -40,12 +43,12 @@ class OpenRun:
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """The configuration of a training; {} of any other run."""
+        """The configuration of a training; {} for any other run."""
         return dict(json.loads(self.tags.get("config", "{}")))
 
     @property
     def meaning(self) -> str:
-        """The state in words."""
+        """The state as a phrase."""
         process = f"pid {self.tags.get('process.pid', '?')} on {self.tags.get('process.host', 'an unknown machine')}"
         return {
             "alive": f"its process is alive ({process})",
@@ -57,7 +60,7 @@ class OpenRun:
 
     @property
     def cure(self) -> str:
-        """What to do where ``mlflow run`` could not make an environment; "" for any other run."""
+        """What to do about a run for which ``mlflow run`` may have failed to create an environment; else ""."""
         environment = self.tags.get("mlflow.project.env", "")  # not set by --env-manager local
         if self.state != "begun" or not environment:
             return ""
@@ -68,7 +71,7 @@ class OpenRun:
 
 
 def open_runs(only_here: bool = False) -> list[OpenRun]:
-    """The RUNNING runs of the current store, or only those that a process of this machine records."""
+    """The RUNNING runs of the current store, or only those recorded by a process on a host with this one's name."""
     experiments = [experiment.experiment_id for experiment in client().search_experiments()]
     query = "attributes.status = 'RUNNING'"
     if only_here:
@@ -93,7 +96,7 @@ def open_runs(only_here: bool = False) -> list[OpenRun]:
 
 
 def state_of(tags: Mapping[str, str]) -> RunState:
-    """The state of the process that records a RUNNING run, from its tags by their bare names."""
+    """The state of the process that records a RUNNING run, given the run's tags by their bare names."""
     if "process.pid" not in tags:
         return "begun" if tags.get("mlflow.source.type") == "PROJECT" else "unknown"
     if not is_of_this_machine(tags):
@@ -102,7 +105,7 @@ def state_of(tags: Mapping[str, str]) -> RunState:
 
 
 def close_dead_runs() -> list[OpenRun]:
-    """Close this machine's runs whose process is gone, children and parents alike; returns them."""
+    """Close this machine's runs whose process is gone, both parents and children; returns them."""
     dead = [run for run in open_runs(only_here=True) if run.state == "gone" and _is_as_it_was(run)]
     for run in dead:
         _close(run, f"{run.meaning}: killed, out of memory, or the machine went down")
@@ -112,8 +115,8 @@ def close_dead_runs() -> list[OpenRun]:
 def close_begun_runs() -> tuple[list[OpenRun], list[OpenRun]]:
     """Close the runs that ``mlflow run`` started more than BEGUN_SECONDS ago and that no command records.
 
-    Returns the closed runs and the younger ones, which stay open: their ``mlflow run`` may run in another container.
-    Runs that a process of this machine may still record are in neither list.
+    Returns the closed runs and the more recent ones, which stay open since their ``mlflow run`` may be in another
+    container. Runs that a process of this machine may still record are in neither list.
     """
     begun = [run for run in open_runs() if run.state == "begun"]
     begun = [run for run in begun if not mlflow_run_since(run.started_ms / 1000) and not has_a_process(run.id)]
@@ -125,10 +128,13 @@ def close_begun_runs() -> tuple[list[OpenRun], list[OpenRun]]:
 
 
 def close_by_hand(run_id: str) -> OpenRun:
-    """Close a run whose process can't be seen from here. InputError unless it is RUNNING and not alive here."""
+    """Close a run whose process can't be seen from this machine.
+
+    Raises InputError if it is not RUNNING, or if its process is alive here.
+    """
     run = next((run for run in open_runs() if run.id == run_id), None)
     if run is None:
-        raise InputError(f"--close {run_id} is no run that is RUNNING; `tmlm doctor` lists them")
+        raise InputError(f"--close {run_id} is not a RUNNING run; `tmlm doctor` lists them")
     if run.state == "alive":
         raise InputError(f"--close {run_id} ({run.name}) is running: {run.meaning}; stop it instead")
     _close(run, f"closed by hand: {run.meaning}")
@@ -136,7 +142,7 @@ def close_by_hand(run_id: str) -> OpenRun:
 
 
 def close_nested(parent: str, is_lost: Callable[[OpenRun], bool], reason: str) -> None:
-    """Close the RUNNING trainings in a run that are lost, with their machines or because these could not say so."""
+    """Close the RUNNING trainings nested in a run for which ``is_lost``, with ``reason`` as their failure."""
     for run in open_runs():
         tags = run.tags
         if tags.get("mlflow.parentRunId") == parent and tags.get("stage") == "train" and is_lost(run):
@@ -144,7 +150,7 @@ def close_nested(parent: str, is_lost: Callable[[OpenRun], bool], reason: str) -
 
 
 def _is_as_it_was(dead: OpenRun) -> bool:
-    """Whether the run has neither been closed nor resumed since it was read."""
+    """Whether a run has been neither closed nor resumed since it was read."""
     now = client().get_run(dead.id)
     tags = with_bare_names(now.data.tags)
     same = all(tags.get(key) == dead.tags.get(key) for key in IDENTITY)
@@ -152,7 +158,7 @@ def _is_as_it_was(dead: OpenRun) -> bool:
 
 
 def _close(run: OpenRun, reason: str) -> None:
-    """End a run as FAILED at the time of its last metric, so that its duration is right; tag the reason."""
+    """End a run as FAILED at the time of its last metric, so that its duration is correct; tag the reason."""
     times = [metric.timestamp for key in run.metrics for metric in client().get_metric_history(run.id, key)]
     set_tags(run.id, {"failure": reason})
     client().set_terminated(run.id, "FAILED", max([run.started_ms, *times]))
@@ -160,7 +166,7 @@ def _close(run: OpenRun, reason: str) -> None:
 
 @cache
 def close_the_dead(store: Store) -> None:
-    """Close runs whose process died, and log one line; failures are logged and never stop the command."""
+    """Close runs whose process is gone, and log it; a failure to do so is logged and does not stop the command."""
     try:
         closed = close_dead_runs()
     except (*REFUSALS, psutil.Error) as error:
@@ -168,12 +174,11 @@ def close_the_dead(store: Store) -> None:
         log.warning("Runs whose process is gone could not be closed in %s: %s", shown(store.uri), reason)
         return
     if closed:
-        names = ", ".join(run.name for run in closed)
-        count = "1 run" if len(closed) == 1 else f"{len(closed)} runs"
+        names, count = ", ".join(run.name for run in closed), counted(len(closed), "run")
         log.warning("Closed %s whose process is gone: %s%s", count, names, "".join(map(_how_to_resume, closed)))
 
 
 def _how_to_resume(closed: OpenRun) -> str:
-    """The command that resumes a training from its checkpoint; "" if it has none."""
+    """A phrase with the command that resumes a training from its checkpoint; "" if it has none."""
     has_checkpoint = (closed.checkpoints / LAST_CHECKPOINT).is_file()
     return f"; resume it with: tmlm train --resume {closed.id}" if has_checkpoint else ""

@@ -1,4 +1,4 @@
-"""Log a trained model in its run, in a form that MLflow can load and serve."""
+"""Log a trained model in its run, so that MLflow can load and serve it."""
 
 import importlib
 import sys
@@ -44,10 +44,10 @@ SIGNATURE = ModelSignature(  # prompts in, texts out, and the options of `tmlm s
 
 
 def log_model(name: str, checkpoint: Path, example: str, epoch: int, tags: Mapping[str, str]) -> str:
-    """Log the served model (text in, text out) around a checkpoint in the active run; returns the model's id.
+    """Log the model of a checkpoint (text in, text out) in the active run; returns the model's id.
 
-    ``epoch`` is the one after which the checkpoint was written: the model gets the run's metrics of that epoch. The
-    code that it needs is logged with it.
+    The code that the model needs is logged with it. ``epoch`` is the one after which the checkpoint was written, which
+    MLflow takes as the model's step.
     """
     with tempfile.TemporaryDirectory() as folder:
         package = copy_as_package(SERVED_MODULE, Path(folder))
@@ -68,9 +68,9 @@ def log_model(name: str, checkpoint: Path, example: str, epoch: int, tags: Mappi
 
 @contextmanager
 def importable(package: Path) -> Iterator[None]:
-    """Let MLflow import a package within the block, and leave nothing of it in this process.
+    """Make a package importable within the block, and remove its modules from this process afterwards.
 
-    MLflow runs the model's code when it logs it, and loads the model once to try it.
+    MLflow runs the model's code when it logs the model, and loads it once to validate it.
     """
     path, before = sys.path, set(sys.modules)
     sys.path = [str(package.parent), *path]
@@ -80,5 +80,6 @@ def importable(package: Path) -> Iterator[None]:
     finally:
         sys.path = path
         for name in sys.modules.keys() - before:
-            if name.partition(".")[0] == package.name or name.startswith("code_model_"):  # MLflow's for model files
+            # MLflow names the module of a model's file code_model_...
+            if name.partition(".")[0] == package.name or name.startswith("code_model_"):
                 del sys.modules[name]

@@ -1,8 +1,8 @@
-"""Names of tags and metrics in MLflow, as this version records them and as release 0.1 recorded them.
+"""Names of tags and metrics in MLflow, as this version and release 0.1 record them.
 
-MLflow's UI hides tags whose names begin with ``mlflow.``. Ours are hidden too, except those that people filter by. In
-code and in this project's documentation a tag has its bare name: "corpus.sha256" is recorded as
-"mlflow.tmlm.corpus.sha256". Release 0.1 recorded all tags by their bare names, and had other names of metrics.
+MLflow's UI hides tags whose names begin with ``mlflow.``. Our tags have such names, except those that people filter by.
+Code and documentation use bare names: "corpus.sha256" is recorded as "mlflow.tmlm.corpus.sha256". Release 0.1 recorded
+all tags under their bare names, and metrics under other names.
 """
 
 from collections.abc import Mapping
@@ -22,18 +22,18 @@ def recorded_tag(name: str) -> str:
 
 
 def recorded_tags(tags: Mapping[str, Any]) -> dict[str, str]:
-    """Tags as recorded, from their bare names and any values."""
+    """Tags as they are recorded, from bare names and values of any type."""
     return {recorded_tag(name): str(value) for name, value in tags.items()}
 
 
 def with_bare_names(tags: Mapping[str, str]) -> dict[str, str]:
-    """Recorded tags of any version, the hidden ones under their bare names as well."""
+    """Tags recorded by any version, with the hidden ones also under their bare names."""
     hidden = {name.removeprefix(HIDDEN): value for name, value in tags.items() if name.startswith(HIDDEN)}
     return {**tags, **hidden}
 
 
 def with_new_names(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Recorded metrics of any version by this version's names, with the logarithm of the MACs."""
+    """Metrics recorded by any version under this version's names, with the logarithm of the MACs."""
     earlier = {_new_name(name): value for name, value in metrics.items() if name != _new_name(name)}
     renamed = {**earlier, **{name: value for name, value in metrics.items() if name == _new_name(name)}}
     return {LOG10_MACS: log10(renamed[MACS]), **renamed} if renamed.get(MACS) else renamed
@@ -47,6 +47,6 @@ def _new_name(metric: str) -> str:
 
 
 def in_names_of_each_version(query: str) -> tuple[str, ...]:
-    """A search of MLflow in this version's names, and in earlier ones where they differ: it has no ``or``."""
+    """A query in this version's names and, if they differ, in earlier ones: MLflow's search syntax has no ``or``."""
     earlier = query.replace(HIDDEN, "").replace("`result/", "`final/")
     return tuple(dict.fromkeys([query, earlier]))

@@ -1,4 +1,4 @@
-"""Read what runs have recorded: finished and nested trainings, results, artifacts, and MODEL addresses."""
+"""Read recorded runs: finished and nested trainings, results, artifacts, and the checkpoint that MODEL names."""
 
 import json
 import os
@@ -32,31 +32,31 @@ from pipeline.tracking.relocation import is_elsewhere, local_path
 
 RecordedRun = Run  # the type's name for packages that must not import mlflow
 
-NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # what MLflow answers to an unknown run id
+NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for an unknown run id
 
-RESULT_FILE = "result.json"  # a step's result, among the artifacts of its run
+RESULT_FILE = "result.json"  # artifact with a step's result
 
-COSTS_FILE = "costs.json"  # of a training: mean costs of blocks of the held-out texts
+COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of the held-out texts
 
 CONFIG_TAG = f"{HIDDEN}config"  # a training's configuration, for --resume
 
 TEXT_TAG = f"{HIDDEN}corpus.sha256"  # digest of the text
 
-STEP_TAG = f"{HIDDEN}step_key"  # of a step whose result may be reused
+STEP_TAG = f"{HIDDEN}step_key"  # key by which a step's result is reused
 
 
 def tags_of(run: Run) -> dict[str, str]:
-    """The tags of a run of any version by their bare names."""
+    """The tags of a run, recorded by any version, by their bare names."""
     return with_bare_names(run.data.tags)
 
 
 def tag(run: Run, name: str) -> str:
-    """A tag of a run of any version by its bare name; "" if it has none."""
+    """A tag of a run, recorded by any version, by its bare name; "" if it is missing."""
     return tags_of(run).get(name, "")
 
 
 def figures(run: Run) -> dict[str, float]:
-    """The last values of a run's metrics by this version's names, whichever version recorded them."""
+    """The last values of a run's metrics, recorded by any version, by this version's names."""
     return with_new_names(run.data.metrics)
 
 
@@ -77,7 +77,7 @@ def has_run(run_id: str) -> bool:
 
 
 def ended_run(run_id: str) -> Run | None:
-    """Get a run to reopen; None if it is missing or deleted. InputError if it is RUNNING."""
+    """Get a run to reopen; None if it is missing or deleted. Raises InputError if it is RUNNING."""
     run = find_run(run_id)
     if run is None or run.info.lifecycle_stage != "active":
         return None
@@ -91,11 +91,15 @@ def ended_run(run_id: str) -> Run | None:
 
 
 def resumable_run(run_id: str) -> Run:
-    """Get a training to resume. InputError if it is missing, deleted, RUNNING, moved away or not a training."""
+    """Get a training to resume.
+
+    Raises InputError if the run is missing, deleted, RUNNING, not a training, or has its artifacts under the old folder
+    of a moved checkout.
+    """
     run = find_run(run_id)
     if run is None:
         where = shown(mlflow.get_tracking_uri())
-        raise InputError(f"--resume {run_id} is no run of {where}; give a training's run id")
+        raise InputError(f"--resume {run_id} is not a run of {where}; give a training's run id")
     tags, name = tags_of(run), run.info.run_name
     if run.info.lifecycle_stage != "active":
         raise InputError(f"--resume {run_id} ({name}) was deleted; restore it first: mlflow runs restore -r {run_id}")
@@ -113,7 +117,7 @@ def resumable_run(run_id: str) -> Run:
 
 
 def check_is_here(run: Run, what: str) -> None:
-    """Raise InputError, naming ``what``, if the run's artifacts are recorded under a moved checkout's old folder."""
+    """Raise InputError, which begins with ``what``, if the run's artifacts are under a moved checkout's old folder."""
     folder = local_path(run.info.artifact_uri)
     if folder is not None and (database := own_database()) is not None and is_elsewhere(folder, database.parent):
         raise InputError(
@@ -123,9 +127,9 @@ def check_is_here(run: Run, what: str) -> None:
 
 
 def latest_of_each_text(*conditions: str, by: str = "start_time") -> list[Run]:
-    """The latest training of each text that meets all conditions, latest first.
+    """The latest training on each text that meets all conditions, latest first.
 
-    One query per text: there are few texts, but there may be thousands of trainings.
+    Makes one query per text, since there are few texts but possibly thousands of trainings.
     """
     query = " and ".join(["tags.stage = 'train'", f"tags.`{TEXT_TAG}` LIKE '%'", *conditions])
     found = [run for each in in_names_of_each_version(query) for run in _latest_of_each_text(each, by)]
@@ -136,7 +140,7 @@ def latest_of_each_text(*conditions: str, by: str = "start_time") -> list[Run]:
 
 
 def _latest_of_each_text(query: str, by: str) -> list[Run]:
-    """The latest run of each text that matches a query in the names of one version."""
+    """The latest run on each text that matches a query in the names of one version."""
     store, client = setup(), MlflowClient()
     text_tag = TEXT_TAG if TEXT_TAG in query else "corpus.sha256"
     latest: list[Run] = []
@@ -155,9 +159,9 @@ def _latest_of_each_text(query: str, by: str) -> list[Run]:
 
 
 def every_run(experiment_id: str, query: str, is_latest_first: bool = True) -> list[Run]:
-    """All runs of an experiment that match a query in the names of any version, in the order of their start.
+    """All runs of an experiment that match a query, recorded by any version, by start time.
 
-    100,000 at most, MLflow's own limit.
+    At most 100,000, MLflow's own limit.
     """
     found: dict[str, Run] = {
         run.info.run_id: run
@@ -169,7 +173,7 @@ def every_run(experiment_id: str, query: str, is_latest_first: bool = True) -> l
 
 @dataclass(frozen=True)
 class FinishedTraining:
-    """The record of an ended training; metrics other than counts have six significant digits.
+    """The record of a training that has ended; metrics other than counts have six significant digits.
 
     Tags have their bare names, and metrics this version's names, whichever version recorded them.
     """
@@ -183,10 +187,10 @@ class FinishedTraining:
 
     @property
     def config_id(self) -> str:
-        """Digest of the configuration without the seed; recomputed, since older versions' tags depend on more."""
-        kept = json.loads(self.tags.get(CONFIG_TAG, "{}"))
+        """Digest of the configuration without the seed; computed here, since the digest of older versions differs."""
+        recorded = json.loads(self.tags.get(CONFIG_TAG, "{}"))
         try:
-            return config_id(kept["model"], kept["train"], kept["text"]["corpus_sha256"])
+            return config_id(recorded["model"], recorded["train"], recorded["text"]["corpus_sha256"])
         except (KeyError, TypeError, ValueError):  # recorded by another version
             return self.tags.get("config_id", "")
 
@@ -200,13 +204,13 @@ def finished_trainings(corpus_sha256: str) -> list[FinishedTraining]:
 
 
 def latest_finished_trainings(other_than: Iterable[str]) -> list[FinishedTraining]:
-    """The last finished training on each text with any preset but these, latest first."""
+    """The latest finished training on each text with a preset other than these, latest first."""
     others = [f"params.preset != '{preset}'" for preset in other_than]
     return list(map(_finished, latest_of_each_text(*FINISHED, *others, by="end_time")))
 
 
 def diverged_trainings(corpus_sha256: str) -> list[FinishedTraining]:
-    """All trainings on a text that diverged; they have no result."""
+    """All trainings on a text that diverged, latest first; they have no result."""
     failed = "attributes.status = 'FAILED'", f"tags.failure LIKE '{TrainingDivergedError.__name__}:%'"
     return _trainings(corpus_sha256, *failed)
 
@@ -225,7 +229,7 @@ def _finished(run: Run) -> FinishedTraining:
 
 @dataclass(frozen=True)
 class NestedTraining:
-    """A child run that trains, finished or not; ``curves`` hold one value per epoch for each metric.
+    """A training nested in another run, finished or not; ``curves`` has one value per epoch for each metric.
 
     Tags have their bare names, whichever version recorded them.
     """
@@ -235,7 +239,7 @@ class NestedTraining:
     tags: Mapping[str, str]
     configuration: Mapping[str, Any]
     curves: Mapping[str, tuple[float, ...]]
-    result: Mapping[str, Any]  # empty until it has finished
+    result: Mapping[str, Any]  # empty unless it has finished
 
 
 def nested_trainings(parent: str, curves: Iterable[str]) -> list[NestedTraining]:
@@ -279,12 +283,12 @@ def curve(run_id: str, metric: str) -> dict[int, float]:
 
 
 def latest_run(tags: Mapping[str, str]) -> str | None:
-    """Id of the most recently started run with these tags, given by their bare names, or None."""
+    """Id of the most recently started run with these tags, given by their bare names; None if there is none."""
     return _latest(*(f"tags.`{recorded_tag(name)}` = '{value}'" for name, value in tags.items()))
 
 
 def _latest(*conditions: str) -> str | None:
-    """Id of the most recently started run that meets all conditions (MLflow's search syntax), or None."""
+    """Id of the most recently started run that meets all conditions (MLflow's search syntax); None if there is none."""
     store, client, order = setup(), MlflowClient(), ["attributes.start_time DESC"]
     with store_errors():
         runs = [
@@ -296,16 +300,19 @@ def _latest(*conditions: str) -> str | None:
 
 
 def run_of(run_id: str) -> Run:
-    """Get a run; InputError if there is none with this id."""
+    """Get a run. Raises InputError if there is none with this id."""
     setup()
     run = find_run(run_id)
     if run is None:
-        raise InputError(f"{run_id} is no run of {shown(mlflow.get_tracking_uri())}; give a run id")
+        raise InputError(f"{run_id} is not a run of {shown(mlflow.get_tracking_uri())}; give a run id")
     return run
 
 
 def training_of(reference: str) -> Run:
-    """The training that a run is or points at, by a reference that ``run_id_of`` reads. InputError if there is none."""
+    """The training that a run is or refers to; ``reference`` is as ``run_id_of`` takes it.
+
+    Raises InputError if there is no such run, or if it is not of a training.
+    """
     run = run_of(run_id_of(reference))
     if run.data.tags.get("stage") == "train":
         return run
@@ -315,24 +322,24 @@ def training_of(reference: str) -> Run:
 
 
 def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
-    """Run id and result of the latest finished run of a step, or None if there is none with its result."""
+    """Run id and result of the latest finished run of a step; None if there is none or its result is gone."""
     run_id = _latest(f"tags.`{STEP_TAG}` = '{step_key}'", "attributes.status = 'FINISHED'")
     if run_id is None:
         return None
     try:
         return run_id, json.loads(read_text(run_id, RESULT_FILE))
-    except (MlflowException, OSError, ValueError):  # its artifacts are gone or damaged, so it can't be reused
+    except (MlflowException, OSError, ValueError):  # its artifacts are gone or damaged
         return None
 
 
 def stopped_step(step_key: str) -> str | None:
-    """Id of the latest interrupted training with this step key, or None."""
+    """Id of the latest interrupted training with this step key; None if there is none."""
     ended = "attributes.status != 'FINISHED'", "attributes.status != 'RUNNING'"
     return _latest(f"tags.`{STEP_TAG}` = '{step_key}'", "tags.stage = 'train'", *ended)
 
 
 def fetch_checkpoints(run: Run) -> Path | None:
-    """Download a run's checkpoints until this process exits; None if they are local files, or there are none."""
+    """Download a run's checkpoints to a folder that is removed at exit; None if they are local, or there are none."""
     if local_path(run.info.artifact_uri) is not None:
         return None
     kept = MlflowClient().list_artifacts(run.info.run_id, "checkpoints")
@@ -360,7 +367,7 @@ def read_text(run_id: str, path: str) -> str:
 
 
 def artifact_path(run_id: str, path: str) -> Path:
-    """Path of a run's artifact: the local file itself, or a download that is removed when this process exits."""
+    """Path of a run's artifact: the local file itself, or a download that is removed at exit."""
     local = local_path(MlflowClient().get_run(run_id).info.artifact_uri)
     return local / path if local else download_artifact(f"runs:/{run_id}/{path}")
 
@@ -372,15 +379,15 @@ def _downloads() -> tempfile.TemporaryDirectory[str]:
 
 
 def download_artifact(uri: str) -> Path:
-    """Download an artifact or a logged model; it is removed when this process exits."""
+    """Download an artifact or a logged model to a folder that is removed at exit."""
     folder = tempfile.mkdtemp(dir=_downloads().name)
     return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
 
 
 def checkpoint_of(model: str) -> tuple[Path, str | None]:
-    """The best checkpoint of a MODEL, and the run id if MODEL is one or is a ``runs:/`` address.
+    """The best checkpoint of a MODEL, and its run id if MODEL is a run or a ``runs:/`` address.
 
-    MODEL is a run as ``run_id_of`` reads it, the path of a checkpoint, or a ``models:/`` or ``runs:/`` address of a
+    MODEL is a run as ``run_id_of`` takes it, the path of a checkpoint, or a ``models:/`` or ``runs:/`` address of a
     logged model. Raises InputError for anything else.
     """
     if os.path.isfile(model):  # also False for an invalid file name
@@ -399,12 +406,12 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
     folder = local_path(run.info.artifact_uri)
     if run.data.tags.get("stage") == "train" and folder is not None and not folder.exists():
         raise InputError(
-            f"MODEL {model} ({run.info.run_name}) has lost its artifacts: {folder} is not there; if the checkout was "
+            f"MODEL {model} ({run.info.run_name}) has lost its artifacts: {folder} does not exist; if the checkout was "
             "moved, `tmlm doctor --repair` finds them again"
         )
     kept = MlflowClient().list_artifacts(run.info.run_id, "checkpoints")
     if f"checkpoints/{BEST_CHECKPOINT}" not in [file.path for file in kept]:
-        trained = tag(run, "trained_run")  # a pipeline, an evaluation or a sample points at its training
+        trained = tag(run, "trained_run")  # a pipeline, an evaluation or a sample refers to its training
         if trained and trained != run.info.run_id:
             return checkpoint_of(trained)
         raise InputError(f"MODEL {model} ({run.info.run_name}) is a run without a model; give the run id of a training")

@@ -10,6 +10,7 @@ import mlflow
 from mlflow.entities import Run
 
 from pipeline.errors import InputError
+from pipeline.support.wording import counted
 
 FORMS = "a run id, the first 4 or more characters of one, or latest"  # for messages
 
@@ -21,16 +22,16 @@ NAMED_RUNS = 5  # of the candidates that an ambiguous prefix names
 
 
 class NoSuchRunError(InputError):
-    """The id, or the beginning of one, that no run has."""
+    """No run has this id, or an id with this prefix."""
 
 
 def run_id_of(reference: str, what: str = "") -> str:
     """The id of the run that ``reference`` names.
 
-    A reference is a full run id, which is returned without a look-up, a prefix of 4 characters or more that one run
-    has, ``latest``, the finished training that ended last, or ``latest~N``, the one N before it. Raises InputError,
-    with ``what`` in front of the reference, if that names several runs or too early a training, and NoSuchRunError for
-    anything else.
+    A reference is a full run id, which is returned without a lookup; a unique prefix of at least 4 characters;
+    ``latest``, the finished training that ended last; or ``latest~N``, the Nth one before it. Raises InputError if a
+    prefix is ambiguous or there are too few trainings, and NoSuchRunError for anything else. ``what`` is put before the
+    reference in messages.
     """
     if _FULL.fullmatch(reference):
         return reference
@@ -39,7 +40,7 @@ def run_id_of(reference: str, what: str = "") -> str:
     store = setup()
     runs = _search(f"attributes.run_id LIKE '{reference}%'", NAMED_RUNS + 1) if _PREFIX.fullmatch(reference) else []
     if not runs:
-        raise NoSuchRunError(f"{what}{reference} is no run of {shown(store.uri)}; give {FORMS}")
+        raise NoSuchRunError(f"{what}{reference} is not a run of {shown(store.uri)}; give {FORMS}")
     if len(runs) > 1:
         names = ", ".join(f"{run.info.run_id} ({run.info.run_name})" for run in runs[:NAMED_RUNS])
         more = ", and others" * (len(runs) > NAMED_RUNS)
@@ -53,13 +54,13 @@ def _latest(before: int, given: str) -> str:
     if not trainings:
         raise InputError(f"{given}: no training has finished yet; run `tmlm pipeline` or `tmlm train` first")
     if len(trainings) <= before:
-        count = "1 training has" if len(trainings) == 1 else f"{len(trainings)} trainings have"
-        raise InputError(f"{given}: only {count} finished; `tmlm runs` lists them")
+        has = "has" if len(trainings) == 1 else "have"
+        raise InputError(f"{given}: only {counted(len(trainings), 'training')} {has} finished; `tmlm runs` lists them")
     return str(trainings[before].info.run_id)
 
 
 def _search(query: str, count: int) -> list[Run]:
-    """At most ``count`` runs of the store's experiment that match a query, the ones that ended last first."""
+    """At most ``count`` runs of the store's experiment that match a query, latest end first."""
     store, order = setup(), ["attributes.end_time DESC"]
     with store_errors():
         runs: list[Run] = mlflow.search_runs(

@@ -1,7 +1,7 @@
 """Register models under aliases that belong to a study and its text.
 
-A search registers its picks (best, knee, small) as versions of REGISTERED_MODEL. Each gets two aliases: the pick's own
-name, if no other study has it, and one that begins with the name of the study.
+A search registers its picks (best, knee, small) as versions of REGISTERED_MODEL. Each gets two aliases: the name of the
+pick, unless it belongs to another study, and one that begins with the name of the study.
 """
 
 import re
@@ -28,11 +28,13 @@ REGISTERED_MODEL = "time-machine-lm"
 
 LONGEST_ALIAS, LONGEST_DESCRIPTION = 255, 5000  # characters, MLflow's limits
 
-Claim = Literal["own", "free", "all"]  # a study's own aliases; also the plain ones that no other has; also those
+# own: only aliases that begin with the study's name; free: also the picks' names that belong to no other study;
+# all: also those that do
+Claim = Literal["own", "free", "all"]
 
 MOST_DESCRIBED = 20  # versions in the description of the registered model
 
-INTRODUCTION = (  # of the registered model's description; one that begins otherwise is the user's and is left alone
+INTRODUCTION = (  # our description begins with it; one that does not is a user's and is not changed
     "Character-level language models: the picks of `tmlm search`. An alias belongs to one study of one text; another "
     "study takes it over only with `--take-aliases`. Aliases that begin with the name of a study always name its "
     f'latest picks. Load one with `mlflow.pyfunc.load_model("models:/{REGISTERED_MODEL}@ALIAS")`.'
@@ -41,7 +43,7 @@ INTRODUCTION = (  # of the registered model's description; one that begins other
 
 @dataclass(frozen=True)
 class Owner:
-    """What an alias belongs to: a study, and the text that it searches on."""
+    """The owner of an alias: a study, and the text that it searches on."""
 
     study: str
     corpus: str
@@ -51,18 +53,18 @@ class Owner:
         return f"study {self.study} on {self.corpus}"
 
     def has_same_models(self, other: "Owner") -> bool:
-        """Whether both are the same study of the same text, whatever the text is called."""
+        """Whether both are the same study of the same text, whatever the text's name."""
         return (self.study, self.corpus_sha256) == (other.study, other.corpus_sha256)
 
     def aliases(self, pick: str) -> tuple[str, str]:
-        """The aliases of a pick: its name, and the study's name and its."""
+        """The two aliases of a pick: PICK and STUDY-PICK."""
         study = re.sub(r"[^\w-]+", "-", self.study)[: LONGEST_ALIAS - len(pick) - 1]
         return pick, f"{study}-{pick}"
 
 
 @dataclass(frozen=True)
 class Registration:
-    """A registered version, the aliases that name it, and those left where they were: alias -> what it belongs to."""
+    """A registered version, its aliases, and those that were left to others: alias -> owner."""
 
     version: str
     aliases: tuple[str, ...]
@@ -72,9 +74,10 @@ class Registration:
 def register_picks(
     picks: Mapping[str, tuple[str, str]], owner: Owner, claim: Claim = "free"
 ) -> dict[str, Registration]:
-    """Register the models that a study has picked; ``picks`` has the run and a sentence of each.
+    """Register the models that a study has picked; ``picks`` maps each pick to its run id and a sentence about it.
 
-    An alias that names a model of another study or text stays where it is unless ``claim`` is "all".
+    An alias that names a model of another study or text is not moved unless ``claim`` is "all". Raises RecordingError
+    for a run without a logged model.
     """
     client = MlflowClient()
     with store_errors():
@@ -87,7 +90,7 @@ def register_picks(
 
 
 def register(client: MlflowClient, pick: str, run_id: str, owner: Owner, sentence: str, claim: Claim) -> Registration:
-    """Register a run's model, unless it is registered already, and set its aliases."""
+    """Register a run's model, unless that is done already, and set its description, tags and aliases."""
     versions = client.search_model_versions(f"name = '{REGISTERED_MODEL}' and run_id = '{run_id}'")
     version = versions[0] if versions else _new_version(client, run_id)
     client.update_model_version(REGISTERED_MODEL, version.version, _description(sentence, owner))
@@ -102,7 +105,7 @@ def register(client: MlflowClient, pick: str, run_id: str, owner: Owner, sentenc
 
 
 def _create_registered_model(client: MlflowClient) -> None:
-    """Create the registered model unless it is there."""
+    """Create the registered model unless it exists."""
     try:
         client.create_registered_model(REGISTERED_MODEL)
     except MlflowException as error:
@@ -119,7 +122,7 @@ def _new_version(client: MlflowClient, run_id: str) -> ModelVersion:
 
 
 def _aliases_of_others(client: MlflowClient, owner: Owner, aliases: Iterable[str]) -> dict[str, str]:
-    """The aliases that name a model of another study or text: alias -> what it belongs to."""
+    """The aliases that name a model of another study or text: alias -> owner."""
     versions, others = client.get_registered_model(REGISTERED_MODEL).aliases, {}
     for alias in aliases:
         if alias in versions:
@@ -137,7 +140,7 @@ def _run_of(version: ModelVersion) -> Run | None:
 
 
 def _owner(run: Run | None) -> Owner | None:
-    """The study and the text of a training, whichever release recorded it; None if it is of no study."""
+    """The study and text of a training, recorded by any version; None if it does not belong to a study."""
     if run is None or not tag(run, "study"):
         return None
     return Owner(tag(run, "study"), tag(run, "corpus"), tag(run, "corpus.sha256"))
@@ -151,7 +154,7 @@ def _description(sentence: str, owner: Owner) -> str:
 
 
 def _describe_registered_model(client: MlflowClient) -> None:
-    """Describe what each alias names, newest first, unless a user has written a description."""
+    """Describe the model of each alias, newest first, unless a user has written a description."""
     model = client.get_registered_model(REGISTERED_MODEL)
     if model.description and not model.description.startswith(INTRODUCTION):
         return
@@ -166,7 +169,7 @@ def _describe_registered_model(client: MlflowClient) -> None:
 
 
 def _facts(client: MlflowClient, number: int) -> tuple[str, ...]:
-    """Model, text, study, perplexity, MACs and day of the training of a version."""
+    """Model, text, study, perplexity, MACs and day of the training of a version, for the description's table."""
     run = _run_of(client.get_model_version(REGISTERED_MODEL, str(number)))
     if run is None:
         return ("",) * 6
@@ -182,5 +185,5 @@ def _facts(client: MlflowClient, number: int) -> tuple[str, ...]:
 
 
 def _shown(value: float | None, form: str) -> str:
-    """A metric as text; "" if the run, which a user may have registered, has none of that name."""
+    """A metric as text; "" if it is missing, as in a run that a user has registered."""
     return "" if value is None else format(value, form)

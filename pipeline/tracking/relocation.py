@@ -1,7 +1,7 @@
-"""Artifact locations: MLflow's database stores absolute paths, which are read and, after a move, rewritten here.
+"""Artifact locations in MLflow's database: absolute paths, which have to be rewritten after a checkout is moved.
 
-After a checkout is moved or copied, its database still points into the old folder. A file at the same relative path
-under the present mlruns/ is the counterpart of the recorded one.
+After a checkout is moved or copied, its database still refers to the old folder. A file at the same relative path under
+the present mlruns/ is the counterpart of the recorded one.
 """
 
 import logging
@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 log = logging.getLogger(__name__)
 
-LOCK_SECONDS = 60  # that a writer waits for a lock
+LOCK_SECONDS = 60  # for which a writer waits for a lock
 PATH_COLUMNS = {  # table -> columns with artifact locations
     "experiments": ("artifact_location",),
     "runs": ("artifact_uri",),
@@ -28,15 +28,15 @@ ONLY = {"trace_tags": "WHERE key = 'mlflow.artifactLocation'"}
 
 
 def repair_database(database: Path) -> None:
-    """Fix journal mode and artifact locations after `mlflow ui` created the database or the folder moved.
+    """Set the journal mode, and fix the artifact locations of experiments after a move or after ``mlflow ui``.
 
     ``mlflow ui`` creates experiment 0 with a location that only its server can write, which a run started by
-    ``mlflow run`` inherits. The experiments of a moved or copied checkout still point into the old folder.
+    ``mlflow run`` inherits. The experiments of a moved or copied checkout still refer to the old folder.
     """
     folder = database.parent
     home = location_of(folder / "0")
     with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection, connection:
-        connection.execute("PRAGMA journal_mode=WAL")  # readers are not blocked by a writer
+        connection.execute("PRAGMA journal_mode=WAL")  # so that a writer does not block readers
         elsewhere = misplaced(connection, folder)
         (location,) = connection.execute("SELECT artifact_location FROM experiments WHERE experiment_id=0").fetchone()
         (runs,) = connection.execute("SELECT count(*) FROM runs WHERE experiment_id=0").fetchone()
@@ -67,7 +67,7 @@ def _repair_begun_run(connection: sqlite3.Connection, run_id: str, old_roots: li
 
 
 def local_path(uri: str) -> Path | None:
-    """The local folder of an artifact address as MLflow reads it, or None if it is not local."""
+    """The local path of an artifact URI, as MLflow parses it; None if it is not local."""
     parts = urlsplit(uri)
     if parts.scheme not in ("", "file"):
         return None
@@ -75,24 +75,24 @@ def local_path(uri: str) -> Path | None:
 
 
 def location_of(folder: Path) -> str:
-    """The address of a folder: its path, or a file: URI if MLflow would decode the path into another one."""
+    """The artifact location of a folder: its path, or a file: URI if MLflow would decode the path to another one."""
     return str(folder) if quote(str(folder)) == str(folder) else folder.as_uri()
 
 
 @dataclass(frozen=True)
 class Misplaced:
-    """An artifact location in the database that lies under another mlruns/ than the present one."""
+    """An artifact location in the database that lies under an mlruns/ other than the present one."""
 
     table: str
     column: str
     row: int
-    root: Path  # that other mlruns/
+    root: Path  # the other mlruns/
     old: Path
     new: Path | None  # None if there is no counterpart here
 
 
 def misplaced(connection: sqlite3.Connection, home: Path) -> list[Misplaced]:
-    """Artifact locations in the database that lie in another folder with the name of ``home``, where they belong."""
+    """Artifact locations in the database that lie in another folder with the same name as ``home``."""
     found = []
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for table, column in [
@@ -107,23 +107,24 @@ def misplaced(connection: sqlite3.Connection, home: Path) -> list[Misplaced]:
 
 
 def is_in(path: Path, home: Path) -> bool:
+    """Whether a path is in a folder, as it is or with symbolic links resolved."""
     return path.is_relative_to(home) or path.resolve().is_relative_to(home.resolve())
 
 
 def is_elsewhere(path: Path, home: Path) -> bool:
-    """Whether a path lies in another folder with the name of ``home``, such as that of the checkout before its move."""
+    """Whether a path lies in another folder with the same name as ``home``, such as that before a move."""
     return home.name in path.parts and not is_in(path, home)
 
 
 def _counterpart(path: Path, home: Path) -> tuple[Path, Path | None]:
-    """The folder with the name of ``home`` that holds a path, and the path's counterpart in ``home``."""
+    """The folder with the same name as ``home`` that contains a path, and the path's counterpart in ``home``."""
     roots = [parent for parent in reversed((path, *path.parents)) if parent.name == home.name]
     candidates = [(root, home / path.relative_to(root)) for root in roots]
     return next(((root, new) for root, new in candidates if new.exists()), (roots[-1], None))
 
 
 def left_behind(database: Path, lock_seconds: int) -> list[str]:
-    """Messages about runs whose artifacts lie here but are recorded under the old folder of the checkout."""
+    """Messages about runs whose artifacts are here but recorded under the old folder of the checkout."""
     with closing(sqlite3.connect(database, timeout=lock_seconds)) as connection:
         moves = misplaced(connection, database.parent)
     counts = Counter(move.root for move in moves if move.table == "runs" and move.new is not None)
@@ -148,9 +149,9 @@ def mend(database: Path, lock_seconds: int) -> list[str]:
                         f"UPDATE {move.table} SET {move.column} = ? WHERE rowid = ?", (location_of(new), move.row)
                     )
     for (table, root), count in Counter((move.table, move.root) for move, _ in done).items():
-        messages.append(f"{table}: {count} from {root} are found under {home} again")
+        messages.append(f"{table}: {count} moved from {root} to {home}")
     for (table, root), count in Counter((move.table, move.root) for move in moves if move.new is None).items():
-        messages.append(f"{table}: {count} of {root} have nothing under {home}, and are left as they were")
+        messages.append(f"{table}: {count} under {root} have no counterpart under {home} and are unchanged")
     return messages
 
 

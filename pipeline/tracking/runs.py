@@ -67,11 +67,11 @@ T = TypeVar("T")
 
 SEND_SECONDS = 120.0  # between two uploads of a training's checkpoints
 
-UNDECIDED = (None, "auto", "")  # values of options that the command decides, or that are empty
+UNDECIDED = (None, "auto", "")  # values of options that are empty or are resolved later
 
 
 class Dataset(NamedTuple):
-    """The name of a dataset, and a digest (at most 36 characters) of its content."""
+    """The name of a dataset and a digest of its content (at most 36 characters, MLflow's limit)."""
 
     name: str
     digest: str
@@ -81,14 +81,14 @@ NO_DATASETS: Mapping[str, Dataset] = {}
 
 
 def rounded(value: float) -> float:
-    """Six significant digits: the UI shows all that it is given. A count (MACs, parameters) stays exact."""
+    """Round to six significant digits, since the UI shows all digits; whole numbers (MACs, parameters) stay exact."""
     return float(value) if float(value).is_integer() else float(f"{value:.6g}")
 
 
 def recorded(method: Callable[Concatenate["TrackedRun", P], T]) -> Callable[Concatenate["TrackedRun", P], T]:
     """Decorate a method that records: errors of the store or its disk become RecordingError."""
 
-    def careful(self: "TrackedRun", /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def wrapper(self: "TrackedRun", /, *args: P.args, **kwargs: P.kwargs) -> T:
         self.check_is_recorded()
         try:
             with warn_if_silent(self.store.uri):
@@ -98,11 +98,11 @@ def recorded(method: Callable[Concatenate["TrackedRun", P], T]) -> Callable[Conc
                 f"{self.name} can't be recorded in {shown(self.store.uri)}: {store_reason(error)}"
             ) from error
 
-    return careful
+    return wrapper
 
 
 class TrackedRun:
-    """One MLflow run that is being recorded."""
+    """An MLflow run that this process records. Methods that record raise RecordingError if the store refuses."""
 
     def __init__(self, store: Store, run: Run, name: str, is_resumed: bool = False, is_adopted: bool = False) -> None:
         self.store = store
@@ -114,7 +114,7 @@ class TrackedRun:
         self._params = dict(run.data.params)
         self._is_resumed = is_resumed
         self._sent_at = time.monotonic()
-        self._steps: dict[str, set[int]] = {}  # of a resumed run: the recorded steps of each metric
+        self._steps: dict[str, set[int]] = {}  # for a resumed run: the recorded steps of each metric
 
     @property
     def checkpoint_dir(self) -> Path:
@@ -127,7 +127,7 @@ class TrackedRun:
 
     @property
     def has_remote_artifacts(self) -> bool:
-        """Whether its artifacts are kept outside this machine's file system."""
+        """Whether its artifacts are stored outside of this machine's file system."""
         return local_path(self.artifact_uri) is None
 
     def address_of(self, path: str) -> str:
@@ -140,8 +140,8 @@ class TrackedRun:
         if self.has_remote_artifacts and self.checkpoint_dir.is_dir():
             self.client.log_artifacts(self.id, str(self.checkpoint_dir), "checkpoints")
 
-    def send_checkpoints_now_and_then(self) -> None:
-        """``send_checkpoints`` if the last ones were sent SEND_SECONDS ago: another machine may have to go on."""
+    def send_checkpoints_if_due(self) -> None:
+        """Call ``send_checkpoints`` if the last upload is SEND_SECONDS old: another machine may have to resume."""
         if time.monotonic() - self._sent_at >= SEND_SECONDS:
             self.send_checkpoints()
             self._sent_at = time.monotonic()
@@ -157,15 +157,15 @@ class TrackedRun:
             self.forget_checkpoints()
 
     def forget_checkpoints(self) -> None:
-        """Remove the local copy of uploaded checkpoints: a resumed training downloads them."""
+        """Remove the local copy of uploaded checkpoints; a resumed training downloads them."""
         if self.has_remote_artifacts:
             shutil.rmtree(self.checkpoint_dir.parent, ignore_errors=True)
 
     @recorded
     def params(self, values: Mapping[str, Any]) -> None:
-        """Log parameters, except those that are logged already, as by ``mlflow run``: MLflow refuses to change them.
+        """Log parameters, except those already logged, as by ``mlflow run``: MLflow does not allow changing them.
 
-        Undecided options (None, "auto", "") are left out: the value that is used is logged once it is known.
+        Options whose value is None, "auto" or "" are left out; the value that is used is logged once it is known.
         """
         decided = {key: value for key, value in values.items() if value not in UNDECIDED}
         new = {key: str(value) for key, value in decided.items() if key not in self._params}
@@ -174,19 +174,20 @@ class TrackedRun:
 
     @recorded
     def tags(self, values: Mapping[str, Any]) -> None:
+        """Set tags by their bare names."""
         set_tags(self.id, values)
 
     @recorded
     def metrics(self, values: Mapping[str, float], step: int) -> None:
-        """Log one step of curves in one synchronous call: it is in the database when that returns.
+        """Log one step of curves in one synchronous call.
 
-        Steps that a resumed run had already recorded are skipped.
+        Steps that a resumed run has already recorded are skipped.
         """
         self._log({key: value for key, value in values.items() if step not in self._recorded(key)}, step)
 
     @recorded
     def curve(self, key: str, values: Mapping[int, float]) -> None:
-        """Log a whole curve: a value for each step."""
+        """Log a whole curve: step -> value."""
         now = int(1000 * time.time())
         self.client.log_batch(self.id, metrics=[Metric(key, value, now, step) for step, value in values.items()])
 
@@ -197,10 +198,11 @@ class TrackedRun:
         model_id: str | None = None,
         datasets: Mapping[str, Dataset] = NO_DATASETS,
     ) -> None:
-        """Log metrics that have one value, at step 0: the UI shows them as bars.
+        """Log metrics that have one value, at step 0; the UI shows them as bars.
 
-        ``model_id`` is a logged model that has them too, and ``datasets`` has the datasets that some were measured on.
-        Without a model, a resumed run logs only those that differ from the recorded ones; the last value logged counts.
+        ``model_id`` is a logged model to which the metrics are linked; ``datasets`` maps metrics to the datasets that
+        they were measured on. Without a model, a resumed run logs only metrics that differ from the recorded ones; the
+        last value logged counts.
         """
         before = self.client.get_run(self.id).data.metrics if self._is_resumed and model_id is None else {}
         new = {key: value for key, value in values.items() if before.get(key) != rounded(value)}
@@ -221,7 +223,7 @@ class TrackedRun:
         self.client.log_batch(self.id, metrics=metrics)
 
     def _recorded(self, key: str) -> set[int]:
-        """The steps of a metric that a resumed run had already recorded."""
+        """The steps of a metric that a resumed run has already recorded."""
         if not self._is_resumed:
             return set()
         if key not in self._steps:
@@ -230,23 +232,28 @@ class TrackedRun:
 
     @recorded
     def text(self, path: str, text: str) -> None:
+        """Log a text as an artifact."""
         self.client.log_text(self.id, text, path)
 
     def yaml(self, path: str, values: Mapping[str, Any]) -> None:
+        """Log values as a YAML artifact."""
         self.text(path, yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True))
 
     def json(self, path: str, values: Mapping[str, Any]) -> None:
+        """Log values as a JSON artifact."""
         self.text(path, json.dumps(values, indent=1, ensure_ascii=False))
 
     @recorded
     def file(self, file: Path, folder: str) -> None:
+        """Log a file as an artifact in a folder of the run's artifacts."""
         self.client.log_artifact(self.id, str(file), folder)
 
     @recorded
     def picture(self, path: str, png: bytes, step: int | None = None) -> None:
-        """Record a PNG as an artifact, and with a step also as an image among the charts of the run's page.
+        """Log a PNG as an artifact and, with a step, also as an image among the charts of the run's page.
 
-        There the image is below the run's parameters: not for runs with many. The UI sorts "summary" after the curves.
+        Its section, "summary", is sorted after the curves. On that page it is below the parameters, so that a step is
+        useful only for runs with few of these.
         """
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / Path(path).name
@@ -262,7 +269,7 @@ class TrackedRun:
 
     @recorded
     def dataset(self, name: str, digest: str, source: str, context: str) -> None:
-        """Log the dataset that the run read: its name, the digest of its content and its source."""
+        """Log a dataset that the run read: its name, the digest of its content, its source and its role."""
         is_url = source.startswith("https://")
         origin: DatasetSource = HTTPDatasetSource(source) if is_url else CodeDatasetSource({"source": source})
         with quiet_warnings():
@@ -271,7 +278,7 @@ class TrackedRun:
 
     @recorded
     def keep_copies(self, paths: Iterable[str], folder: str) -> None:
-        """Copy existing artifacts of the run into a folder of its artifacts, before they are overwritten."""
+        """Copy those of the run's artifacts that exist into another folder of its artifacts, before an overwrite."""
         for path in filter(self.has, paths):
             self.client.log_artifact(self.id, str(artifact_path(self.id, path)), str(Path(folder) / Path(path).parent))
 
@@ -283,18 +290,18 @@ class TrackedRun:
 
     @recorded
     def model(self, name: str, checkpoint: Path, example: str, epoch: int, tags: Mapping[str, str]) -> str:
-        """Log the model of a checkpoint, written after ``epoch``; returns its id."""
+        """Log the model of a checkpoint that was written after ``epoch``; returns the model's id."""
         with quiet_warnings():
             return log_model(name, checkpoint, example, epoch, tags)
 
 
 def current_run() -> TrackedRun:
-    """The run that this process records, the innermost one."""
+    """The innermost run that this process records."""
     return _open[-1]
 
 
 def tag_failure(run_id: str, stage: str, reason: str) -> None:
-    """Tag a run that ``mlflow run`` has started with the reason why its command failed before recording."""
+    """Tag a run that ``mlflow run`` started with the reason why its command failed before recording."""
     setup()
     begun_run(run_id)
     with store_errors():
@@ -302,10 +309,11 @@ def tag_failure(run_id: str, stage: str, reason: str) -> None:
 
 
 def begun_run(run_id: str) -> Run:
-    """Get the run that MLFLOW_RUN_ID names. InputError if it is missing or has ended."""
+    """Get the run that MLFLOW_RUN_ID names. Raises InputError if it is missing or has ended."""
     run = find_run(run_id)
     if run is None:
-        raise InputError(f"MLFLOW_RUN_ID {run_id} is no run of {shown(mlflow.get_tracking_uri())}; unset it")
+        where = shown(mlflow.get_tracking_uri())
+        raise InputError(f"MLFLOW_RUN_ID {run_id} is not a run of {where}; unset it")
     if run.info.status != "RUNNING":
         raise InputError(f"MLFLOW_RUN_ID names {run.info.run_name}, which has ended ({run.info.status}); unset it")
     return run
@@ -313,7 +321,7 @@ def begun_run(run_id: str) -> Run:
 
 @contextmanager
 def quiet_warnings() -> Iterator[None]:
-    """Silence MLflow's warnings about how it is called."""
+    """Silence MLflow's Python warnings within the block."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -325,9 +333,9 @@ def tracked_run(
 ) -> Iterator[TrackedRun]:
     """Record a run: the one that ``mlflow run`` has started, a child of this process's open run, or a new one.
 
-    ``resumed`` is an ended run to reopen, unless it has changed since it was read. ``parent`` is the id of another
-    process's run in which a new one is nested. The run ends FINISHED, FAILED with the reason as a tag, or KILLED after
-    Ctrl-C or SIGTERM; exceptions are re-raised.
+    ``resumed`` is an ended run to reopen instead. ``parent`` is the id of another process's run in which a new run is
+    nested. The run ends FINISHED, FAILED with the reason as a tag, or KILLED after Ctrl-C or SIGTERM; exceptions are
+    re-raised. Raises InputError if ``resumed`` has changed since it was read.
     """
     store = setup()
     run: TrackedRun | None = None
@@ -359,20 +367,20 @@ def tracked_run(
                     _end(run, status, failure, in_a_hurry)
                 finally:
                     _open.remove(run)
-            elif mlflow.active_run() is not before:  # MLflow would end it FINISHED when the process does
+            elif mlflow.active_run() is not before:  # otherwise MLflow would end it FINISHED at exit
                 mlflow.end_run(RunStatus.to_string(status))
 
 
 def is_in_a_hurry(error: BaseException) -> bool:
-    """Whether not to wait for a server after this error: the process must exit soon, or the wait has just failed.
+    """Whether not to wait for a server after this error: the process must exit soon, or a wait has just failed.
 
-    So it has for a ClusterError: the scheduler and the server of a cluster are on one machine.
+    The latter includes ClusterError, since the scheduler and the tracking server of a cluster are on one machine.
     """
     return isinstance(error, KeyboardInterrupt | SystemExit | RecordingError | ClusterError)
 
 
 def _may_be_resumed(error: BaseException) -> bool:
-    """Whether a training that this error ended can be resumed once the disk or the store works again."""
+    """Whether a training that ended with this error can be resumed once the disk or the store works again."""
     return isinstance(error, OSError | RecordingError) and not isinstance(error, StoreGoneError)
 
 
@@ -403,18 +411,18 @@ def is_under_mlflow() -> bool:
 
 
 def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
-    """Reopen an ended run for this process. The reason for its end moves to the tag "resumed"."""
+    """Reopen an ended run for this process. The reason why it ended moves to the tag "resumed"."""
     client, run_id, name = MlflowClient(), seen.info.run_id, seen.info.run_name
-    with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # a second command that resumes the run is refused
+    with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # so that a second command that resumes the run is refused
         before = resumable_run(run_id) if seen.data.tags["stage"] == "train" else MlflowClient().get_run(run_id)
         if before.info.end_time != seen.info.end_time or before.info.status == "RUNNING":
             raise InputError(f"{run_id} ({name}) has just been resumed by another command; try again")
-        set_tags(run_id, process_tags())  # first: it says which process records the run
+        set_tags(run_id, process_tags())  # first, so that others see which process records the run
         active = mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None)
     ends = [tag(before, name) for name in ("resumed", "failure", "stopped")]
     new = {**tags, "resumed": ("; ".join(filter(None, ends)) or before.info.status)[-4000:]}
     set_tags(run_id, new)
-    renamed = {name for name in new if name != recorded_tag(name)}  # release 0.1 recorded their bare names
+    renamed = {name for name in new if name != recorded_tag(name)}  # release 0.1 recorded bare names
     for outdated in before.data.tags.keys() & {"failure", "stopped", *renamed}:
         client.delete_tag(run_id, outdated)
     return TrackedRun(store, active, name, is_resumed=True)
@@ -449,7 +457,7 @@ def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
 
 
 def _is_resumed_elsewhere(run: TrackedRun) -> bool:
-    """Whether another process records the run by now: this one's machine was cut off, and taken for gone."""
+    """Whether another process has resumed the run, because this one's machine was cut off and assumed to be gone."""
     tags, own = with_bare_names(run.client.get_run(run.id).data.tags), process_tags()
     return any(tags.get(name) != own.get(name) for name in IDENTITY)
 
@@ -457,7 +465,8 @@ def _is_resumed_elsewhere(run: TrackedRun) -> bool:
 def _close_deleted(run: TrackedRun, status: int, failure: str) -> bool:
     """End a run that was deleted while it was recorded, so that it is not RUNNING if it is ever restored.
 
-    MLflow can't update a deleted run, so it is restored for that moment. False if it was not deleted.
+    MLflow can't update a deleted run, so the run is restored for the update. Returns False if it was not deleted, or if
+    that failed.
     """
     ended = RunStatus.FAILED if status == RunStatus.FINISHED else status
     try:
@@ -476,10 +485,10 @@ def _close_deleted(run: TrackedRun, status: int, failure: str) -> bool:
 
 
 def _close_by_force(signal: str) -> None:
-    """End all open runs as KILLED from another thread, while the main one is busy."""
+    """End all open runs as KILLED, from another thread while the main thread is busy."""
     killed = RunStatus.to_string(RunStatus.KILLED)
     for run in reversed(_open):
-        if run.client.get_run(run.id).info.status != "RUNNING":  # ended by the main thread meanwhile
+        if run.client.get_run(run.id).info.status != "RUNNING":  # the main thread has ended it in the meantime
             continue
         if run.is_adopted:
             final_status.leave_behind(run.id, killed)

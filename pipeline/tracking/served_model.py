@@ -1,6 +1,6 @@
-"""The model as MLflow serves it: prompts in, continued prompts out. MLflow loads this file by itself.
+"""The model as MLflow serves it: prompts in, continued prompts out. MLflow runs this file as models from code.
 
-The weights are a checkpoint of ours (safetensors, checked against its digest); nothing is unpickled.
+The weights are one of our checkpoints (safetensors, verified by its digest); nothing is unpickled.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,14 +22,14 @@ LONGEST = 10_000  # characters of a prompt, and of its continuation
 
 MANY = 1_000  # prompts per request
 
-MOST = 200_000  # characters read, and generated, per request: the server answers one request at a time
+MOST = 200_000  # characters read, and characters generated, per request: the server answers one request at a time
 
-WIDEST = 50_000_000  # numbers that a step holds at once (prompts x beams x symbols or units)
+WIDEST = 50_000_000  # numbers in memory at each step (prompts x beams x symbols or units)
 
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Answer invalid input with status 400 and the reason."""
+    """Turn errors of invalid input into an MlflowException that is answered with status 400 and the reason."""
     try:
         yield
     except (ValueError, InputError) as error:
@@ -39,14 +39,14 @@ def _refusals() -> Iterator[None]:
 class TextGenerator(PythonModel):
     """Continues each prompt of a request; ``params`` are those of the signature.
 
-    MLflow converts a request to strings first: a JSON null arrives as "None", a number as its digits, and only the
-    first of several columns arrives.
+    MLflow converts a request to strings first: a JSON null arrives as "None", a number as its digits. Only the first of
+    several columns is read.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
         self.language_model, self.vocabulary, _ = load_model(Path(context.artifacts["checkpoint"]))
 
-    # Annotated as list[str], MLflow would infer a signature of its own, without params.
+    # if model_input were annotated as list[str], MLflow would infer a signature, without params
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> list[str]:
@@ -65,7 +65,7 @@ class TextGenerator(PythonModel):
             yield from continuation_in_pieces(self.language_model, self.vocabulary, model_input, length, decoding)
 
     def _checked(self, prompts: list[Any], params: Mapping[str, Any]) -> tuple[int, Decoding]:
-        """The length and the decoding that are asked for. Raises ValueError for what can't be, or is too much."""
+        """The requested length and decoding. Raises ValueError for invalid values, and for too much work."""
         options = {"length": DEFAULT_LENGTH, **params}
         for name, value in options.items():
             if value is None:

@@ -1,7 +1,7 @@
 """Run a stage in a tracked run, or reuse the result of an earlier run with the same key.
 
-A step returns a flat dict, which its run also keeps as result.json. It is reused while what it depends on is
-unchanged: the code that it runs, its configuration, the text and the result of the step before it.
+A step returns a flat dict, which is also an artifact of its run, result.json. It is reused while all that it depends on
+is unchanged: the code that it runs, its configuration, the text and the result of the previous step.
 """
 
 import json
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 CURVES_PLOT = "plots/perplexity.png"
 
-STAGE_MODULES = {
+STAGE_MODULES = {  # stage -> modules whose code, with all that they import, its result depends on
     "prepare": ("pipeline.text.corpus",),
     "train": ("pipeline.training.experiment",),
     "evaluate": ("pipeline.training.evaluation", "pipeline.training.checkpoints", "pipeline.text.corpus"),
@@ -42,13 +42,12 @@ STAGE_MODULES = {
     "complexity": ("models.complexity",),
 }
 
-# the module that records each stage
-RECORDING = {stage: f"pipeline.stages.{stage}" for stage in STAGE_MODULES}
+RECORDING = {stage: f"pipeline.stages.{stage}" for stage in STAGE_MODULES}  # stage -> module that records it
 
 
 @dataclass(frozen=True)
 class Step:
-    """A finished stage: its run, its result, and whether that was reused from an earlier run."""
+    """A finished stage: its run, its result, and whether the result was reused from an earlier run."""
 
     stage: str
     run_id: str
@@ -57,7 +56,7 @@ class Step:
 
 
 def step_key(stage: str, inputs: Mapping[str, Any]) -> str:
-    """The digest of all that a step's result depends on."""
+    """The digest of all that a step's result depends on; ``inputs`` are those besides the code and versions."""
     depends = {
         "stage": stage,
         "code": code_digest(*STAGE_MODULES[stage]),
@@ -83,13 +82,13 @@ def run_step(
     """Run a stage in a tracked run, or reuse the latest finished run with the same key.
 
     ``go_on`` may resume and finish a stopped run with that key. ``resumed`` is an ended run to reopen for the work.
-    ``parent`` is the id of another process's run in which a new one is nested.
+    ``parent`` is the id of another process's run in which a new run is nested.
     """
     key = step_key(stage, inputs)
     if reuse:
         found = records.finished_step(key)
-        if found and (whole := _as_it_is_now(*found)):
-            return Step(stage, found[0], whole, reused=True)
+        if found and (result := _reusable(*found)):
+            return Step(stage, found[0], result, reused=True)
         if step := go_on(key):
             return step
     with runs.tracked_run(stage, name, {**tags, "step_key": key}, resumed, parent) as run:
@@ -99,12 +98,12 @@ def run_step(
 
 
 def leave_out_repeats(parent: str, counted: Collection[str]) -> None:
-    """Let one finished step of each key in a run count, if possible one of ``counted``, and mark the others FAILED.
+    """Keep one finished training for each step key in a run, if possible one of ``counted``; mark others FAILED.
 
     A node that was cut off from its cluster may finish a training that another node has repeated meanwhile. FAILED runs
-    are in no list of finished trainings; the tag duplicate_of names the one that counts. Trainings that are RUNNING
-    although the run needs no more of them have lost their process, or could not record their end: they are closed.
-    Raises as ``store_errors`` does.
+    are not listed as finished trainings; the tag duplicate_of names the run that counts. Trainings that are still
+    RUNNING, although the run needs no more of them, have lost their process or could not record their end: they are
+    closed. Raises as ``store_errors`` does.
     """
     with store_errors():
         close_nested(parent, lambda run: True, "its end was not recorded, and it was not needed any more")
@@ -117,12 +116,15 @@ def leave_out_repeats(parent: str, counted: Collection[str]) -> None:
                 client().set_terminated(run_id, "FAILED", run.info.end_time)
 
 
-def _as_it_is_now(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
-    """A step's result, or None if an artifact that later steps need (checkpoint, curves) is missing or damaged."""
+def _reusable(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
+    """A step's result with the present path of its checkpoint.
+
+    None if an artifact that later steps need (checkpoint, curves) is missing or damaged.
+    """
     if result.get("checkpoint") is None:
         return dict(result)
     try:
-        checkpoint = records.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")  # its folder may have moved
+        checkpoint = records.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")  # the folder may have moved
         load_checkpoint(checkpoint)
         has_curves = records.artifact_path(run_id, CURVES_PLOT).is_file()
     except InputError as error:
@@ -138,7 +140,8 @@ def _as_it_is_now(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | No
 def parent_run(stage: str, name: str, tags: Mapping[str, Any], earlier: RecordedRun | None) -> Iterator[TrackedRun]:
     """Start the parent run, or reopen ``earlier``, the parent run of the same command.
 
-    Under ``mlflow run``, which has started a run for this command, that run points at ``earlier``.
+    Under ``mlflow run``, which has started another run for this command, that run gets a tag that refers to
+    ``earlier``.
     """
     if earlier is not None:
         with store_errors():
@@ -156,6 +159,7 @@ def parent_run(stage: str, name: str, tags: Mapping[str, Any], earlier: Recorded
 
 
 def corpus_tags(corpus: Corpus) -> dict[str, str]:
+    """The tags of a run on a text, by their bare names."""
     tags = {"corpus": corpus.label, "corpus.sha256": corpus.corpus_sha256, "corpus.source": corpus.source}
     return {**tags, "corpus.fallback": "true"} if corpus.is_fallback else tags
 
@@ -166,29 +170,31 @@ def corpus_options(config: CorpusConfig) -> dict[str, Any]:
 
 
 def corpus_keys(corpus: Corpus) -> dict[str, Any]:
+    """What identifies a text in step keys and recorded configurations."""
     return {"corpus": corpus.name, "corpus_sha256": corpus.corpus_sha256, "source_sha256": corpus.source_sha256}
 
 
 def record_datasets(run: TrackedRun, corpus: Corpus, preset: PresetName, only: str | None = None) -> None:
+    """Log each split of a text, or only the one named ``only``, as a dataset that the run read."""
     for split in corpus.spans(preset):
         if only in (None, split):
             run.dataset(*dataset_of(corpus, preset, split), corpus.source, split)
 
 
 def dataset_of(corpus: Corpus, preset: PresetName, split: str) -> Dataset:
-    """The name and the digest under which a split of a text is recorded."""
+    """The name and digest under which a split of a text is recorded."""
     start, end = corpus.spans(preset)[split]
     return Dataset(f"{corpus.label}/{split}", f"{corpus.corpus_sha256[:16]}-{start}-{end}"[:36])
 
 
 def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus:
-    """Load the text of an earlier training: its copy in the cache, else the recorded source.
+    """Load the text of an earlier training from the cache, else from the recorded source.
 
-    Raises InputError if there is no such copy and the source is gone or has changed.
+    Raises InputError if it is not in the cache and the source is gone or has changed.
     """
     if (kept := kept_corpus(name, source, alphabet, corpus_sha256)) is not None:
         return kept
-    for file in kept_downloads(source):  # the recorded address lacks what a download needs
+    for file in kept_downloads(source):  # the recorded address may lack the credentials for a download
         corpus = load_corpus(CorpusConfig(str(file), alphabet))
         if corpus.corpus_sha256 == corpus_sha256:
             return replace(corpus, name=name, source=source)

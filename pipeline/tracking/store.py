@@ -1,6 +1,6 @@
-"""Where runs are recorded: one database for ``mlflow run``, plain Python and a bare ``mlflow ui``.
+"""The store in which runs are recorded: the same database for ``mlflow run``, plain Python and ``mlflow ui``.
 
-It is <root>/mlruns/mlflow.db, root being the folder of our MLproject, or the working folder where that can't be
+It is <root>/mlruns/mlflow.db, where root is the folder of our MLproject, or the working folder if the former can't be
 written. MLFLOW_TRACKING_URI overrides it.
 """
 
@@ -18,7 +18,7 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-# read by MLflow when it is imported: nothing leaves this machine, and no progress bar among a command's results
+# MLflow reads these when it is imported: no telemetry, and no progress bars among a command's results
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
@@ -39,6 +39,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import InputError, RecordingError
 from pipeline.support.code_digest import ROOT
+from pipeline.support.machine import environment_variables
 from pipeline.tracking.names import recorded_tags
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, repair_database
 from pipeline.tracking.ui import views
@@ -54,19 +55,19 @@ EXPERIMENT_NOTE = (
 
 NOTE = "mlflow.note.content"  # the description that the UI shows
 
-CREATE_ATTEMPTS = 20  # a second apart
+CREATE_ATTEMPTS = 20  # one per second
 
-SERVER_SECONDS = 5  # timeout of the first request to a server
+SERVER_SECONDS = 5  # timeout of the first request to a server, and of requests that are not retried
 
-OUTAGE_SECONDS = 120  # longest outage of a server that a recording survives
+OUTAGE_SECONDS = 120  # longest outage of a server that recording survives
 
-GIVEN_UP_SECONDS = 60  # after a request failed for good, in which others are not retried unless one is answered
+GIVEN_UP_SECONDS = 60  # after a request was given up, others are not retried for so long, unless one succeeds
 
 BACKOFF_SECONDS = 15  # longest pause between two retries
 
-SILENT_SECONDS = 10  # without an answer, after which a warning is logged
+SILENT_SECONDS = 10  # without an answer, until a warning is logged
 
-SCHEMA_SECONDS = 3  # between two looks at a schema that another process may be creating
+SCHEMA_SECONDS = 3  # between two reads of a schema that another process may be creating
 
 MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
 
@@ -80,7 +81,7 @@ ELSEWHERE = "set MLFLOW_TRACKING_URI to another store"
 
 PERMISSION = "ask whoever runs that server for it, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 
-ADVICE = {  # part of the error message -> what to do
+ADVICE = {  # part of the error message -> what to do; the first match counts
     "code 401": PERMISSION,
     "code 403": PERMISSION,
     "401 client error": PERMISSION,
@@ -110,10 +111,10 @@ ADVICE = {  # part of the error message -> what to do
 
 @dataclass(frozen=True)
 class Store:
-    """Where runs are recorded.
+    """The store in which runs are recorded, and its experiment.
 
-    ``database`` is our own database file, None for any other store. ``file`` identifies the opened SQLite file by
-    device and inode, None for any other store.
+    ``database`` is our own database file, None for any other store. ``file`` is the device and inode of the opened
+    SQLite file, None for any other store.
     """
 
     uri: str
@@ -123,12 +124,12 @@ class Store:
 
 
 def root() -> Path:
-    """The folder that holds mlruns/: our MLproject's if it can be written, else the working folder."""
+    """The folder that contains mlruns/: that of our MLproject if it is writable, else the working folder."""
     return ROOT if (ROOT / "MLproject").is_file() and os.access(ROOT, os.W_OK) else Path.cwd()
 
 
 def own_database() -> Path | None:
-    """Our database file, or None if MLFLOW_TRACKING_URI names another store."""
+    """Our database file; None if MLFLOW_TRACKING_URI names another store."""
     ours = root() / "mlruns" / "mlflow.db"
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
@@ -138,9 +139,9 @@ def own_database() -> Path | None:
 
 @cache
 def setup() -> Store:
-    """Create or find the store and its experiment, and make it MLflow's current one.
+    """Find or create the store and its experiment, and make it MLflow's current store.
 
-    Raises InputError for a store that can't be used as it is, RecordingError for one that stays locked.
+    Raises InputError for a store that can't be used, and RecordingError for one that stays locked.
     """
     uri, database = address(), own_database()
     with store_errors():
@@ -160,7 +161,7 @@ def setup() -> Store:
 
 
 def look() -> bool:
-    """Make the store MLflow's current one without changing anything; False if there is none yet. Raises as setup."""
+    """Make the store MLflow's current one without changing it; False if there is none yet. Raises as ``setup``."""
     with store_errors():
         uri = address()
         if (file := sqlite_file(uri)) is not None and not file.exists():
@@ -171,10 +172,11 @@ def look() -> bool:
 
 
 def _point_at(uri: str) -> None:
+    """Make a store MLflow's current one, and configure MLflow's logging."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL", "").upper() or logging.WARNING)
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of errors that are also raised
-    # MLflow would print a server's address, with its password, to standard output
+    # otherwise MLflow prints a server's address, with its password, to standard output
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     mlflow.set_tracking_uri(uri)
 
@@ -193,9 +195,9 @@ class StoreGoneError(RecordingError):
 
 
 def check_is_there(store: Store, run_id: str) -> None:
-    """Raise StoreGoneError if the database that ``run_id`` is being recorded in is no longer the file at its path.
+    """Raise StoreGoneError if the database in which ``run_id`` is being recorded is no longer the file at its path.
 
-    SQLite keeps writing into the file that it opened, even after it was deleted, and the run would be lost.
+    SQLite keeps writing to the file that it opened, even if that was deleted, and the run would be lost.
     """
     file = sqlite_file(store.uri)
     if store.file is not None and _inode(file) != store.file:
@@ -207,7 +209,7 @@ def check_is_there(store: Store, run_id: str) -> None:
 
 
 def address() -> str:
-    """The store's address, for an SQLite file with a lock timeout of LOCK_SECONDS."""
+    """The store's address; that of an SQLite file has a lock timeout of LOCK_SECONDS."""
     ours = own_database()
     uri = os.environ["MLFLOW_TRACKING_URI"] if ours is None else f"sqlite:///{ours}"
     if ours is not None and sqlite_file(uri) != ours.resolve():  # SQLAlchemy 2.1 reads %20 as a space
@@ -218,20 +220,20 @@ def address() -> str:
 
 
 def sqlite_file(uri: str) -> Path | None:
-    """The file of an SQLite address, or None for any other store."""
+    """The file of an SQLite address; None for any other store."""
     if not uri.startswith("sqlite:///"):
         return None
     return Path(str(make_url(uri).database).removeprefix("file:")).resolve()
 
 
 def shown(uri: str) -> str:
-    """An address for display: a file's path, or the address without its password."""
+    """An address for display: the path of an SQLite file, or the address without its password."""
     file = sqlite_file(uri)
     return masked(uri) if file is None else str(file)
 
 
 def has_password(uri: str) -> bool:
-    """Whether an address holds a password, before its host or as a parameter, or can't be parsed and may hold one."""
+    """Whether an address has a password, before the host or as a parameter, or can't be parsed and may have one."""
     try:
         return make_url(uri).password is not None or bool(_SECRET_PARAMETER.search(uri))
     except (SQLAlchemyError, ValueError):
@@ -241,7 +243,7 @@ def has_password(uri: str) -> bool:
 def masked(uri: str) -> str:
     """An address with *** in place of its user name and password, and of the values of secret parameters.
 
-    As for SQLAlchemy, a password may hold a slash, or an unescaped at sign.
+    As in SQLAlchemy, a password may contain a slash or an unescaped at sign.
     """
     try:
         url = make_url(uri)
@@ -265,10 +267,10 @@ def without_credentials(uri: str) -> str:
 
 
 @event.listens_for(Engine, "before_cursor_execute", retval=True)
-def _be_patient(
+def _raise_busy_timeout(
     connection: object, cursor: object, statement: str, parameters: Any, context: object, executemany: bool
 ) -> tuple[str, Any]:
-    """Raise SQLite's busy timeout, which MLflow sets to 20 s in every session, whatever the store's address says."""
+    """Replace SQLite's busy timeout, which MLflow sets to 20 s in every session, whatever the store's address says."""
     if statement.startswith("PRAGMA busy_timeout"):
         statement = f"PRAGMA busy_timeout = {1000 * LOCK_SECONDS}"
     return statement, parameters
@@ -278,7 +280,7 @@ def _be_patient(
 
 
 def store_reason(error: Exception) -> str:
-    """One line about a store's error: its main message, without passwords, and the remedy."""
+    """A store's error in one line: its main message, without passwords, and what to do."""
     lines = str(error).splitlines() or [type(error).__name__]
     driver = re.compile(r"\(\w+\.\w+\) ")  # (sqlite3.OperationalError) database is locked
     message = without_passwords(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)).rstrip(".")
@@ -289,7 +291,7 @@ def store_reason(error: Exception) -> str:
 
 
 def _cut(text: str) -> str:
-    """Shorten a text to REASON_CHARS at a word boundary; the innermost cause of a failed request is kept."""
+    """Shorten a text to about REASON_CHARS at a word boundary, but keep the innermost cause of a failed request."""
     if len(text) <= REASON_CHARS:
         return text
     whole, _, cause = text.rpartition("(Caused by ")
@@ -299,6 +301,7 @@ def _cut(text: str) -> str:
 
 
 def _at_a_word(text: str, length: int) -> str:
+    """Cut a text at the last word boundary within ``length`` characters, and append an ellipsis."""
     start = text[:length]
     return f"{start.rpartition(' ')[0] or start} ..."
 
@@ -319,18 +322,17 @@ def store_errors() -> Iterator[None]:
 # --- requests to a server ---------------------------------------------------------------------------------------------
 
 
-_this_thread = threading.local()  # its request's first moment
+_this_thread = threading.local()  # began: when its current request was first sent
 
 
 class PatientRetry(Retry):
-    """Retry MLflow's requests until OUTAGE_SECONDS after they began, instead of a number of times.
+    """Retries MLflow's requests until OUTAGE_SECONDS after they began, instead of a number of times.
 
-    MLflow's default of 7 retries takes 4 minutes, for every request anew: so would each of a command's last requests to
-    a server that has been waited for in vain. MLFLOW_HTTP_REQUEST_MAX_RETRIES, where it is set, still limits the number
-    of retries.
+    MLflow's default of 7 retries takes 4 minutes for each request, even if earlier requests to the same server have
+    just been given up. MLFLOW_HTTP_REQUEST_MAX_RETRIES, if set, still limits the number of retries.
     """
 
-    gave_up_at = -inf  # when this process did, last
+    gave_up_at = -inf  # time.monotonic() when this process last gave up a request
 
     @classmethod
     def has_given_up(cls) -> bool:
@@ -338,7 +340,7 @@ class PatientRetry(Retry):
 
     def __init__(self, total: Any = 10, **options: Any) -> None:
         if total and total > 0 and "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ:
-            total = 1_000  # more than fit into OUTAGE_SECONDS
+            total = 1_000  # more than are possible in OUTAGE_SECONDS
             options |= {"connect": None, "read": None, "status": None, "backoff_max": BACKOFF_SECONDS}
         super().__init__(total, **options)
 
@@ -347,14 +349,14 @@ class PatientRetry(Retry):
         seconds = time.monotonic() - _this_thread.began
         if self.has_given_up() or seconds + following.get_backoff_time() > OUTAGE_SECONDS:
             PatientRetry.gave_up_at = time.monotonic()
-            return super(PatientRetry, self.new(total=0)).increment(*args, **options)  # raises as after the last retry
+            return super(PatientRetry, self.new(total=0)).increment(*args, **options)  # raises, as after a last retry
         return following
 
 
 class PatientAdapter(TCPKeepAliveHTTPAdapter):
-    """Sends MLflow's requests, and sends one again whose answer breaks off, as of a server that is killed.
+    """Sends MLflow's requests, and repeats one if its response breaks off, as when the server is killed.
 
-    Requests to a server that was given up time out after SERVER_SECONDS.
+    After a request was given up, requests time out after SERVER_SECONDS.
     """
 
     def send(
@@ -365,7 +367,7 @@ class PatientAdapter(TCPKeepAliveHTTPAdapter):
         response = super().send(request, stream, timeout, *args, **options)
         try:
             if not stream:
-                _ = response.content  # is read here, and kept
+                _ = response.content  # read here and cached
         except ChunkedEncodingError:
             if getattr(request, "_body_position", None) is not None:
                 rewind_body(request)
@@ -374,7 +376,7 @@ class PatientAdapter(TCPKeepAliveHTTPAdapter):
         return response
 
 
-# MLflow creates its sessions by these names
+# MLflow looks up these names when it creates sessions
 setattr(request_utils, "Retry", PatientRetry)  # noqa: B010
 setattr(request_utils, "TCPKeepAliveHTTPAdapter", PatientAdapter)  # noqa: B010
 
@@ -398,22 +400,15 @@ def warn_if_silent(uri: str) -> Iterator[None]:
 @contextmanager
 def impatient() -> Iterator[None]:
     """Within the block, requests time out after SERVER_SECONDS and are not retried."""
-    patience = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SERVER_SECONDS)}
-    before = {name: os.environ.get(name) for name in patience}
-    os.environ.update(patience)
-    try:
+    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(SERVER_SECONDS)}
+    with environment_variables(limits):
         yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _probe(uri: str) -> None:
-    """Fail at once if the store can't be written, before MLflow's own retries.
+    """Fail at once, before MLflow's own retries, if the store can't be written.
 
-    Raises the error of the store's library, or InputError for a schema of another MLflow version.
+    Raises the error of the store's library, or InputError for the schema of another MLflow version.
     """
     if uri.startswith("http"):
         with impatient():
@@ -435,9 +430,9 @@ def _probe(uri: str) -> None:
 
 
 def _check_schema(engine: Engine, file: Path) -> None:
-    """Raise InputError if a newer or an older MLflow created the database, before MLflow migrates it silently.
+    """Raise InputError if a newer or older MLflow created the database, which MLflow might migrate silently.
 
-    While another process creates the database, its revision changes, so only a stable one counts.
+    While another process creates the database, its revision changes, so only a stable revision counts.
     """
     scripts = [path.read_text() for path in MIGRATIONS.glob("*.py")]
     before = None
@@ -459,7 +454,7 @@ def _check_schema(engine: Engine, file: Path) -> None:
 
 
 def _revision(engine: Engine) -> str | None:
-    """The schema's revision, or None for a database without one."""
+    """The schema's revision; None for a database without one."""
     with engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
@@ -471,25 +466,28 @@ def _revision(engine: Engine) -> str | None:
 
 
 def _create() -> None:
-    """Let MLflow create the database, with retries: `mlflow run` or `mlflow ui` may be creating it without our lock."""
+    """Let MLflow create the database, with retries: `mlflow run` or `mlflow ui` may create it without our lock."""
     for attempt in range(CREATE_ATTEMPTS):
         try:
             MlflowClient().get_experiment("0")
             return
-        except Exception as error:  # of any kind, when two processes create the same tables
+        except Exception as error:  # of any kind, if two processes create the same tables
             if attempt == CREATE_ATTEMPTS - 1 or "malformed" in str(error):
                 raise
             time.sleep(1)
 
 
 def _chosen_experiment(database: Path | None) -> str:
-    """Get or create the experiment that MLflow's variables name, else ours; artifacts go beside an SQLite database."""
+    """Get or create the experiment that MLflow's environment variables name, by default ours; returns its id.
+
+    The artifacts of a new one are stored beside an SQLite database.
+    """
     client = MlflowClient()
     experiment_id = os.environ.get("MLFLOW_EXPERIMENT_ID")
     if not experiment_id:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
         experiment = client.get_experiment_by_name(name)
-        folder = re.sub(r"[^\w.-]", "_", name)  # needs no quoting in an address
+        folder = re.sub(r"[^\w.-]", "_", name)  # needs no quoting in a URI
         location = None if database is None else location_of(database.parent / folder)
         experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, location)
     _check_artifacts(client.get_experiment(experiment_id))
@@ -498,7 +496,7 @@ def _chosen_experiment(database: Path | None) -> str:
 
 
 def _check_artifacts(experiment: Experiment) -> None:
-    """Raise InputError if only an MLflow server can access the artifacts and the store is not opened through one."""
+    """Raise InputError if only an MLflow server can access the artifacts, and the store is opened directly."""
     uri, location = mlflow.get_tracking_uri(), experiment.artifact_location
     if location.startswith("mlflow-artifacts:") and not uri.startswith("http"):
         raise InputError(
@@ -516,7 +514,7 @@ def tag_experiment(experiment_id: str, tags: Mapping[str, str]) -> None:
         for key, value in tags.items():
             if current.get(key) != value:
                 client.set_experiment_tag(experiment_id, key, value)
-    except MlflowException as error:  # an undocumented convenience of the UI must not fail a run
+    except MlflowException as error:  # saved views are an undocumented feature of the UI and must not fail a run
         log.warning("a saved view of the UI could not be stored: %s", error)
 
 
@@ -536,7 +534,7 @@ def resume_lock() -> Path:
 
 
 def checkpoint_folder(run_id: str, artifact_uri: str) -> Path:
-    """The folder for a run's checkpoints: its artifact folder if that is local, else mlruns/unsent/RUN_ID."""
+    """The folder for a run's checkpoints, in its artifact folder if that is local, else in mlruns/unsent/RUN_ID."""
     return (local_path(artifact_uri) or root() / "mlruns" / "unsent" / run_id) / "checkpoints"
 
 

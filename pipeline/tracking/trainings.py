@@ -1,4 +1,4 @@
-"""Read trainings whole, with their options, curves and results, for what is made of them without MLflow."""
+"""Read complete trainings and searches, with options, curves and results, for export without MLflow."""
 
 import json
 from collections.abc import Mapping
@@ -25,9 +25,9 @@ CURVES = (TRAIN_CURVE, VAL_CURVE, "perplexity_pooled/train", "perplexity_pooled/
 class WholeTraining:
     """A training as it was recorded.
 
-    configuration: its options by "corpus", "model" and "train", and its text. curves: a value for each epoch, by
-    metric. result: its flat result, empty unless it has finished. role: of a search's training, "trial" or
-    "confirmation".
+    configuration: its options under "corpus", "model" and "train", and its text. curves: metric -> epoch -> value.
+    result: its flat result, empty unless it has finished. role: "trial" or "confirmation" for a search's training,
+    else "".
     """
 
     run_id: str
@@ -57,13 +57,13 @@ class WholeTraining:
 
     @property
     def config_id(self) -> str:
-        """Digest of what it computes but for the seed."""
+        """Digest of the configuration without the seed."""
         return config_id(self.configuration["model"], self.configuration["train"], self.corpus_sha256)
 
 
 @dataclass(frozen=True)
 class WholeSearch:
-    """A search as it was recorded: its options and result (empty unless one has finished), and its trainings."""
+    """A search as it was recorded: its options, its result (empty unless it has finished), and its trainings."""
 
     run_id: str
     study: str
@@ -73,7 +73,7 @@ class WholeSearch:
 
 
 def whole_training(run_id: str) -> WholeTraining:
-    """Read a training. InputError if the run is none."""
+    """Read a training. Raises InputError if the run is missing or not a training."""
     run = run_of(run_id)
     if run.data.tags.get("stage") != "train" or CONFIG_TAG not in run.data.tags:
         raise InputError(f"{run_id} ({run.info.run_name}) is not a training; give a training's run id")
@@ -94,11 +94,11 @@ def whole_search(run_id: str) -> WholeSearch:
     )
 
 
-LATEST = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs")  # of a search, what a later command may change
+LATEST = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs")  # options that a later command may change
 
 
 def searches() -> dict[str, str]:
-    """The studies of the store: the id of the latest run of each, by name."""
+    """The studies of the store: name -> id of the study's latest run."""
     store = setup()
     found: dict[str, str] = {}
     with store_errors():
@@ -108,7 +108,7 @@ def searches() -> dict[str, str]:
 
 
 def experiment_of(reference: str) -> tuple[str, str] | None:
-    """Id and name of an MLflow experiment, given by either; None if there is none."""
+    """Id and name of an MLflow experiment, given either; None if there is none."""
     setup()
     client = MlflowClient()
     with store_errors():
@@ -122,13 +122,13 @@ def experiment_of(reference: str) -> tuple[str, str] | None:
 
 
 def finished_in(experiment_id: str) -> tuple[WholeTraining, ...]:
-    """The finished trainings of an experiment, in the order in which they started."""
+    """The finished trainings of an experiment that have a result, in the order in which they started."""
     query = "tags.stage = 'train' and attributes.status = 'FINISHED'"
     return tuple(training for training in _trainings(experiment_id, query) if training.is_finished)
 
 
 def where() -> str:
-    """The store, to name in a message."""
+    """The store as messages show it."""
     return shown(setup().uri)
 
 

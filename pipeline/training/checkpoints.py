@@ -1,7 +1,7 @@
-"""Checkpoints: one safetensors file each, written atomically, with a digest over its whole content. No pickle.
+"""Checkpoints: one safetensors file each, written atomically, with a digest of its whole content. No pickle.
 
-The facts of a checkpoint (configurations, vocabulary, epoch, ...) are JSON in the header's metadata, as is the digest
-of the facts and of every tensor.
+The facts of a checkpoint (configurations, vocabulary, epoch, ...) are JSON in the header's metadata, beside the digest
+of the facts and of all tensors.
 """
 
 import hashlib
@@ -29,15 +29,15 @@ from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary
 
 FORMAT = "time-machine-lm 2"
 
-FIRST_FORMAT = "time-machine-lm 1"  # its digest is the whole file's, with zeros in place of the digest
+FIRST_FORMAT = "time-machine-lm 1"  # the digest is of the whole file, with zeros in place of the digest
 
-LONGEST_HEADER = 100_000_000  # bytes, as safetensors itself allows
+LONGEST_HEADER = 100_000_000  # bytes, the limit of safetensors itself
 
-COPIES = 2  # of a checkpoint's bytes that are in memory at once while it is loaded
+COPIES = 2  # of a checkpoint's bytes that are in memory while it is loaded
 
 
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
-    """Write tensors and facts atomically, and return the digest of both. Raises TypeError for facts that JSON lacks."""
+    """Write tensors and facts atomically; returns their digest. Raises TypeError for facts that JSON can't encode."""
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     metadata = {"format": FORMAT, "facts": json.dumps(facts)}
     metadata["sha256"] = _digest(kept, metadata["facts"])
@@ -61,18 +61,19 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             start = file.read(8) or b""
             start += file.read(min(int.from_bytes(start, "little"), LONGEST_HEADER))
             header = _header(start)
-            if header.get("format") in (FORMAT, FIRST_FORMAT):
-                check_file_fits(f"checkpoint {path}", COPIES * os.fstat(file.fileno()).st_size)
-            data = start + file.read() if header.get("format") in (FORMAT, FIRST_FORMAT) else b""
+            if header.get("format") not in (FORMAT, FIRST_FORMAT):
+                raise InputError(
+                    f"{path} is not a checkpoint of this project (format {FORMAT}); give a run id or another file"
+                )
+            check_file_fits(f"checkpoint {path}", COPIES * os.fstat(file.fileno()).st_size)
+            data = start + file.read()
     except OSError as error:
         raise InputError(f"checkpoint {path} can't be read: {error.strerror}; give a run id or another file") from None
-    if not data:
-        raise InputError(f"{path} is not a checkpoint of this project (format {FORMAT}); give a run id or another file")
     facts, digest = header.get("facts", ""), header.get("sha256", "")
     try:
         tensors = tensors_from_bytes(data)
         is_whole = digest == (_digest(tensors, facts) if header["format"] == FORMAT else _first_digest(data, digest))
-    except (SafetensorError, KeyError, TypeError, ValueError):  # a type that torch does not have is a KeyError
+    except (SafetensorError, KeyError, TypeError, ValueError):  # KeyError: a dtype that torch does not have
         is_whole = False
     if not is_whole:
         raise InputError(f"checkpoint {path} is damaged: its sha256 does not match; use another one of the run")
@@ -83,7 +84,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _first_digest(data: bytes, digest: str) -> str:
-    """The digest of a file in FIRST_FORMAT that names ``digest`` as its own."""
+    """The digest of a file in FIRST_FORMAT whose header gives ``digest``."""
     written = f'"sha256":"{digest}"'.encode()
     return hashlib.sha256(data.replace(written, written.replace(digest.encode(), b"0" * 64), 1)).hexdigest()
 
@@ -103,9 +104,10 @@ def _header(start: bytes) -> dict[str, str]:
 
 
 def load_model(path: Path) -> tuple[LanguageModel, Vocabulary, dict[str, Any]]:
-    """Load the model of a checkpoint in evaluation mode, its vocabulary and the checkpoint's facts.
+    """Load the model of a checkpoint, in evaluation mode, its vocabulary and the checkpoint's facts.
 
-    A "last" checkpoint gives the best model until then. Raises InputError if this version can't build it.
+    A "last" checkpoint gives the best model so far. Raises InputError for a damaged file, and for a model that this
+    version can't build.
     """
     tensors, facts = load_checkpoint(path)
     try:
@@ -148,12 +150,15 @@ def _vocabulary(alphabet: Any, symbols: Any) -> Vocabulary:
 def _model(
     config: ModelConfig, vocab_size: int, weights: Mapping[str, Tensor], ngram: Mapping[str, Tensor]
 ) -> LanguageModel:
-    """Build the model with these weights; ValueError, before anything is allocated, if they do not fit it."""
+    """Build the model with these weights. Raises ValueError if they do not fit it.
+
+    Their number is checked before anything is allocated, so that a forged configuration can't exhaust the memory.
+    """
     width, inputs = config.hidden_size, config.embedding_size or vocab_size
     least = config.num_layers * width**2 + width * inputs + vocab_size * (width + config.embedding_size)
-    there = sum(tensor.numel() for tensor in weights.values())
-    if least > there or config.num_layers > len(weights):
-        raise ValueError(f"{config.shape} has at least {least:,} parameters; there are {there:,}")
+    stored = sum(tensor.numel() for tensor in weights.values())
+    if least > stored or config.num_layers > len(weights):
+        raise ValueError(f"{config.shape} has at least {least:,} parameters; there are {stored:,}")
     if config.on_top_of == "ngram" and not ngram:
         raise ValueError(f"its n-gram is in {BEST_CHECKPOINT} beside it")
     model = language_model(config, vocab_size, Ngram.from_tensors(ngram, vocab_size) if ngram else None)
@@ -165,13 +170,13 @@ def _model(
             given, wanted = (f"{t.dtype} {tuple(t.shape)}" for t in (tensor, expected[name]))
             raise ValueError(f"{name} is {given}, not {wanted} as its configuration and vocabulary say")
         if not tensor.isfinite().all():
-            raise ValueError(f"{name} has values that are no numbers")
+            raise ValueError(f"{name} has values that are not finite")
     model.load_state_dict(weights)
     return model
 
 
 def _in_a_line(error: Exception) -> str:
-    """An error's message in one short line."""
+    """An error's message as one short line."""
     reason = f"no {error}" if isinstance(error, KeyError) else str(error)
     return shorten(reason, 300)
 
@@ -182,6 +187,6 @@ def flatten(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def group(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Inverse of ``flatten``: the tensors of a prefix, by their own names."""
+    """Inverse of ``flatten``: the tensors with a prefix, by their names without it."""
     start = f"{prefix}."
     return {name.removeprefix(start): tensor for name, tensor in tensors.items() if name.startswith(start)}

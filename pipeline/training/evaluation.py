@@ -1,6 +1,6 @@
 """Evaluate a model on a text: perplexity and bits per character, from one sum of cross-entropies.
 
-Shapes: N characters or windows, R rows, T time steps.
+Shapes: N characters or windows, R rows, T time steps, V vocabulary, W mixture weights, n characters of one piece.
 """
 
 from collections.abc import Iterator
@@ -19,26 +19,26 @@ from models.on_top_of_ngram import Ngram
 
 ROW_CHARS = 256  # scored characters of a row
 
-CONTEXT_CHARS = 128  # unscored characters that a row reads before them
+CONTEXT_CHARS = 128  # unscored characters that a row reads before the scored ones
 
 ROWS_AT_ONCE = 512
 
-LARGE_VOCABULARY = 1000  # from here on, multiplying a one-hot vector costs more than all the rest: look rows up
+LARGE_VOCABULARY = 1000  # symbols from which on the product with one-hot vectors dominates the cost of a forward pass
 
-CALIBRATED_NUMBERS = 4_000_000  # log-probabilities that an n-gram is calibrated on, or scored with, at once
+CALIBRATED_NUMBERS = 4_000_000  # log-probabilities (characters x vocabulary) of one piece when an n-gram is calibrated
 
-LOGIT_SCALES = tuple(percent / 100 for percent in range(70, 115, 5))  # that calibration chooses from
+LOGIT_SCALES = tuple(percent / 100 for percent in range(70, 115, 5))  # candidates of ``calibrate_logits``
 
 LOGITS_AT_ONCE = 8_000_000  # 32 MB: fewer rows at once for a large vocabulary
 
-BLOCK_CHARS, MOST_BLOCKS = 50, 200  # of the blocks whose mean costs are recorded: about so many characters, so many
+BLOCK_CHARS, MOST_BLOCKS = 50, 200  # mean costs are recorded of at most so many blocks of at least so many characters
 
-MIXED_AT_ONCE = 200_000  # probabilities of each model: they stay in the processor's cache
+MIXED_AT_ONCE = 200_000  # probabilities of each model at once: they stay in the processor's cache
 
 
 @dataclass(frozen=True)
 class TextScore:
-    """Cross-entropy of a text: its sum in nats, and the number of predicted characters."""
+    """Cross-entropy of a text: the sum in nats, and the number of predicted characters."""
 
     nats: float
     characters: int
@@ -53,7 +53,7 @@ class TextScore:
 
 
 def perplexity(nats_per_char: float) -> float:
-    """exp of the mean cross-entropy; inf where that overflows, NaN for NaN."""
+    """exp of the mean cross-entropy in nats per character; inf if that overflows, NaN for NaN."""
     try:
         return exp(nats_per_char)
     except OverflowError:
@@ -61,8 +61,8 @@ def perplexity(nats_per_char: float) -> float:
 
 
 @contextmanager
-def reading(model: LanguageModel) -> Iterator[None]:
-    """Evaluation mode without gradients; restores the model's mode afterwards."""
+def evaluation_mode(model: LanguageModel) -> Iterator[None]:
+    """Evaluation mode without gradients; restores the model's mode at the end of the block."""
     was_training = model.training
     model.eval()
     try:
@@ -73,26 +73,27 @@ def reading(model: LanguageModel) -> Iterator[None]:
 
 
 def score_text(model: LanguageModel, ids: Tensor, row: int = ROW_CHARS, context: int = CONTEXT_CHARS) -> TextScore:
-    """Score every character of ``ids`` (N,) but the first, each given those before it.
+    """Score every character of ``ids`` (N,) but the first, given the characters before it.
 
-    The text is cut into rows that are read in parallel. Each first reads the ``context`` (at most ``row``) characters
-    before it: with 128, a trained model's perplexity is within 0.1 % of reading the text in one go (tested).
-    Arithmetic is fp32, whatever the training's. Raises ValueError for fewer than 2 characters.
+    The text is cut into rows of ``row`` characters, which are read in parallel. Each row first reads the ``context``
+    characters before it: with 128, a trained model's perplexity is within 0.1 % of that of the text read in one pass (a
+    test checks it). Arithmetic is in fp32, whatever the training's. Raises ValueError for fewer than 2 characters, and
+    for a context longer than a row.
     """
     nats = 0.0
-    with reading(model):
+    with evaluation_mode(model):
         for logits, targets in _logits_of(model, ids, row, context):
             nats += float(F.cross_entropy(logits, targets, reduction="none").cpu().double().sum())
     return TextScore(nats, len(ids) - 1)
 
 
-def score_calibrated_text(model: LanguageModel, ids: Tensor) -> tuple[float, TextScore]:
-    """The factor of LOGIT_SCALES by which a text is best predicted, and the score with the logits so scaled.
+def calibrate_logits(model: LanguageModel, ids: Tensor) -> tuple[float, TextScore]:
+    """Temperature scaling (Guo et al. 2017, arXiv:1706.04599): the best factor of the logits, and the score with it.
 
-    The text is read as ``score_text`` does. Temperature scaling: Guo et al. 2017, arXiv:1706.04599.
+    The factor is the one of LOGIT_SCALES with the lowest cost on ``ids`` (N,), which are read as ``score_text`` does.
     """
     nats = torch.zeros(len(LOGIT_SCALES), dtype=torch.double)
-    with reading(model):
+    with evaluation_mode(model):
         for logits, targets in _logits_of(model, ids):
             for index, scale in enumerate(LOGIT_SCALES):
                 nats[index] += F.cross_entropy(logits * scale, targets, reduction="none").cpu().double().sum()
@@ -101,12 +102,12 @@ def score_calibrated_text(model: LanguageModel, ids: Tensor) -> tuple[float, Tex
 
 
 def score_mixtures(model: LanguageModel, ngram: KneserNey, ids: Tensor) -> Tensor:
-    """Cost in nats (2, W) of ``ids`` (N,) by each mixture of the two models, as ``mixture_nats`` returns it.
+    """Total cost in nats (2, W) of ``ids`` (N,) under each mixture of the two models, as ``mixture_nats`` returns it.
 
-    Both read the text as ``score_text`` does: all characters but the first are predicted.
+    The text is read as ``score_text`` does; all characters but the first are predicted.
     """
     nats = torch.zeros(len(KINDS), len(WEIGHTS), dtype=torch.double)
-    with reading(model):
+    with evaluation_mode(model):
         for pair in _log_probabilities_of_both(model, ngram, ids):
             nats += mixture_nats(*pair)
     return nats
@@ -114,14 +115,14 @@ def score_mixtures(model: LanguageModel, ngram: KneserNey, ids: Tensor) -> Tenso
 
 def costs_of(model: LanguageModel, ids: Tensor) -> Tensor:
     """Cost in nats (N - 1,) of each character of ``ids`` (N,) but the first, read as ``score_text`` does."""
-    with reading(model):
+    with evaluation_mode(model):
         parts = [F.cross_entropy(logits, targets, reduction="none").cpu() for logits, targets in _logits_of(model, ids)]
     return torch.cat(parts).double()
 
 
 def costs_of_mixture(model: LanguageModel, ngram: KneserNey, mixture: Mixture, ids: Tensor) -> Tensor:
-    """Cost in nats (N - 1,) of every character but the first by a mixture of a network and an n-gram model."""
-    with reading(model):
+    """Cost in nats (N - 1,) of each character of ``ids`` (N,) but the first under a mixture of two models."""
+    with evaluation_mode(model):
         pairs = _log_probabilities_of_both(model, ngram, ids)
         return torch.cat([mixture.of_each(mixture_costs(*pair)) for pair in pairs])
 
@@ -129,21 +130,21 @@ def costs_of_mixture(model: LanguageModel, ngram: KneserNey, mixture: Mixture, i
 def _log_probabilities_of_both(
     model: LanguageModel, ngram: KneserNey, ids: Tensor
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield log probabilities (n, V) of the network and of the n-gram model, and targets (n,), in order."""
+    """Yield log-probabilities (n, V) of the network and of the n-gram model, and targets (n,), in order."""
     at_once = max(1, MIXED_AT_ONCE // model.vocab_size)
     start = 1
-    for every_logit, every_target in _logits_of(model, ids):
-        for logits, targets in zip(every_logit.split(at_once), every_target.cpu().split(at_once), strict=True):
-            before = min(start, ngram.order - 1)
-            read = ids[start - before : start + len(targets)].numpy()
-            yield logits.log_softmax(1).cpu(), torch.from_numpy(ngram.log_probabilities_of_all(read, before)), targets
+    for all_logits, all_targets in _logits_of(model, ids):
+        for logits, targets in zip(all_logits.split(at_once), all_targets.cpu().split(at_once), strict=True):
+            context = min(start, ngram.order - 1)
+            text = ids[start - context : start + len(targets)].numpy()
+            yield logits.log_softmax(1).cpu(), torch.from_numpy(ngram.log_probabilities_of_all(text, context)), targets
             start += len(targets)
 
 
 def _logits_of(
     model: LanguageModel, ids: Tensor, row: int = ROW_CHARS, context: int = CONTEXT_CHARS
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield logits (n, V) and targets (n,) of all predicted characters in order, as many as are read at once."""
+    """Yield logits (n, V) and targets (n,) of all predicted characters, in order. Raises as ``score_text`` does."""
     if not 0 <= context <= row:
         raise ValueError(f"a context of {context} characters does not fit before a row of {row}; at most {row} do")
     predicted = len(ids) - 1
@@ -162,7 +163,10 @@ def _logits_of(
 
 
 def _state_at(model: LanguageModel, ids: Tensor, starts: Tensor, context: int) -> State | None:
-    """The initial state of R rows: zeros at the text's start, else the state after the row's context."""
+    """The initial state of the rows that begin at ``starts`` (R,).
+
+    That is the state after a row's context, and zeros for the row at the start of the text; None if all are zeros.
+    """
     later = starts[starts > 0]
     if not len(later) or not context:
         return None
@@ -175,13 +179,13 @@ def _state_at(model: LanguageModel, ids: Tensor, starts: Tensor, context: int) -
 
 
 def score_windows(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size: int) -> tuple[float, TextScore]:
-    """Score windows (N, T), each from a zero state, as the book validates.
+    """Score windows (N, T), each from a zero state, as the book (d2l.ai) validates.
 
-    Returns the book's perplexity, the mean over batches of exp(mean loss of the batch), and the pooled score.
+    Returns the book's perplexity, the mean over batches of exp(mean loss of the batch), and the score of all windows.
     """
     device = model.output.weight.device
     batch_perplexities, nats = [], 0.0
-    with reading(model):
+    with evaluation_mode(model):
         for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
             logits, _ = model(x.long().to(device))
             loss = float(F.cross_entropy(logits.float().flatten(0, 1), y.long().to(device).flatten()))
@@ -191,9 +195,9 @@ def score_windows(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_s
 
 
 def costs_of_windows(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size: int) -> Tensor:
-    """Mean cost in nats per character (N,) of each of the windows (N, T), which start from a zero state."""
+    """Mean cost in nats per character (N,) of each window of (N, T), read from a zero state."""
     device, costs = model.output.weight.device, []
-    with reading(model):
+    with evaluation_mode(model):
         for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
             logits, _ = model(x.long().to(device))
             nats = F.cross_entropy(logits.float().transpose(1, 2), y.long().to(device), reduction="none")
@@ -202,7 +206,7 @@ def costs_of_windows(model: LanguageModel, inputs: Tensor, targets: Tensor, batc
 
 
 def block_means(costs: Tensor) -> list[float]:
-    """Means of consecutive blocks of costs (N,), all of the same size or one more, for a bootstrap over blocks."""
+    """Means of consecutive blocks of costs (N,), for a bootstrap over blocks; block sizes differ by at most one."""
     blocks = min(MOST_BLOCKS, max(1, len(costs) // BLOCK_CHARS))
     return [round(float(block.mean()), 5) for block in costs.tensor_split(blocks)]
 
@@ -210,15 +214,15 @@ def block_means(costs: Tensor) -> list[float]:
 # --- the control of a model on top of an n-gram ----------------------------------------------------------------------
 
 
-def calibrate(ngram: Ngram, ids: Tensor) -> Tensor:
-    """Weights (5,) that calibrate an n-gram without a network: p' ~ p ** (weights . features).
+def calibrate_ngram(ngram: Ngram, ids: Tensor) -> Tensor:
+    """Weights (5,) that calibrate an n-gram without a network: p' proportional to p ** (weights . features).
 
-    The features of a distribution are 1, its entropy and the square of it, its largest log-probability, and the share
-    of the context that is in training. The weights have the lowest cross-entropy on the text, of which
-    CALIBRATED_NUMBERS are read.
+    The features of a distribution p are 1, its entropy, the square of the entropy, its largest log-probability, and the
+    share of the contexts of all lengths that are in training. The weights minimise the cross-entropy on the text's
+    beginning, CALIBRATED_NUMBERS // V characters.
     """
     log_p, features, targets = next(_calibration_pieces(ngram, ids))
-    weights = F.one_hot(torch.tensor(0), features.shape[1]).float().requires_grad_()
+    weights = F.one_hot(torch.tensor(0), features.shape[1]).float().requires_grad_()  # p' = p
     optimizer = torch.optim.LBFGS([weights], max_iter=50, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
@@ -232,8 +236,8 @@ def calibrate(ngram: Ngram, ids: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def score_calibrated(ngram: Ngram, weights: Tensor, ids: Tensor) -> TextScore:
-    """Score every character but the first by an n-gram with the weights that ``calibrate`` returned."""
+def score_calibrated_ngram(ngram: Ngram, weights: Tensor, ids: Tensor) -> TextScore:
+    """Score every character but the first with an n-gram and the weights that ``calibrate_ngram`` returned."""
     nats = 0.0
     for log_p, features, targets in _calibration_pieces(ngram, ids):
         nats += float(F.cross_entropy((features @ weights)[:, None] * log_p, targets, reduction="sum"))
@@ -242,7 +246,7 @@ def score_calibrated(ngram: Ngram, weights: Tensor, ids: Tensor) -> TextScore:
 
 @torch.no_grad()
 def _calibration_pieces(ngram: Ngram, ids: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Yield log-probabilities (N, V), features (N, 5) and targets (N,) of the pieces of a text."""
+    """Yield log-probabilities (n, V), features (n, 5) and targets (n,) of consecutive pieces of a text."""
     ngram = ngram.to("cpu")
     size = max(1, CALIBRATED_NUMBERS // ngram.vocab_size)
     for start in range(0, len(ids) - 1, size):

@@ -1,6 +1,6 @@
-"""Train and evaluate one model, checkpointed: the same for the command line, a search and a reproduction.
+"""Train and evaluate one model, with checkpoints: the same code for the command line, searches and reproductions.
 
-``run_experiment`` is the shortcut for a script or a test that needs the Result and no record.
+``run_experiment`` is a shortcut for a script or a test that needs the Result and no MLflow run.
 """
 
 import time
@@ -28,11 +28,11 @@ from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_
 from pipeline.training.evaluation import (
     TextScore,
     block_means,
-    calibrate,
+    calibrate_ngram,
     costs_of,
     costs_of_windows,
     perplexity,
-    score_calibrated,
+    score_calibrated_ngram,
     score_mixtures,
     score_text,
 )
@@ -40,13 +40,13 @@ from pipeline.training.hardware import check_training_fits, choose_hardware
 from pipeline.training.loop import EpochPoint, Training, fit
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
-SAVE_SECONDS = 60.0  # between checkpoints within an epoch: at most so much is lost when the process is killed
+SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
 
-WINDOWS_AT_ONCE = 1024  # of those that are scored
+WINDOWS_AT_ONCE = 1024  # windows scored in one forward call
 
-ORDERS_MORE = 2  # of the n-gram under a network than of the best one alone: the network corrects its overconfidence
+ORDERS_MORE = 2  # added to the best n-gram's order for a network on top: the network corrects its overconfidence
 
-MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options of a training that may change when it is resumed
+MAY_CHANGE = ("epochs", "max_seconds", "sample_every")  # options that may change when a training is resumed
 
 
 @dataclass(frozen=True)
@@ -60,14 +60,14 @@ class MixtureScore:
 
 @dataclass(frozen=True)
 class Result:
-    """The result of an experiment: ``model`` and perplexities are those of the best epoch (lowest on validation).
+    """The result of an experiment: ``model`` and perplexities are of the best epoch (lowest on validation).
 
-    ``last_texts`` are greedy continuations, as in the report, by the weights of the last epoch: prompt -> text.
-    ``calibrated_ngram`` has the order of the n-gram that the model is on top of, and its perplexities without the
-    network, but calibrated on the validation text; {} for any other model. ``val_windowed`` is the perplexity of the
-    report's validation windows, each read from a zero state, for the presets that validate on their characters.
-    ``block_costs`` are mean costs in nats of consecutive blocks of characters of the validation and test texts, and of
-    those windows: "val", "test", "windowed".
+    ``last_texts`` are greedy continuations by the weights of the last epoch, as in the report: prompt -> text.
+    ``calibrated_ngram`` has the order of the n-gram that the model is on top of, and the perplexities of that n-gram
+    alone, calibrated on the validation text; {} for any other model. ``val_windowed`` is the perplexity of the report's
+    validation windows, each read from a zero state; None for presets that do not use the report's text.
+    ``block_costs`` are mean costs in nats per character of consecutive blocks: "val" and "test" of characters,
+    "windowed" of those windows.
     """
 
     history: list[EpochPoint]
@@ -127,19 +127,19 @@ class Result:
 
 @dataclass(frozen=True)
 class Observer:
-    """Callbacks of an experiment; by default they do nothing."""
+    """Callbacks of an experiment; the defaults do nothing."""
 
     on_start: Callable[[Training], None] = lambda training: None
     on_step: Callable[[int], None] = lambda steps: None
     on_epoch: Callable[[Training, EpochPoint], None] = lambda training, point: None
-    reason_to_stop: Callable[[Training], str] = lambda training: ""  # after an epoch; "" continues
+    reason_to_stop: Callable[[Training], str] = lambda training: ""  # called after each epoch; "" to continue
 
 
 class CheckpointManager:
     """Keeps the best weights so far, and the two checkpoints on disk.
 
-    last.safetensors holds the whole state after the last reported epoch or later, including the best weights;
-    best.safetensors is made from it, and holds those weights with all that is needed to use them.
+    last.safetensors holds the whole state, including the best weights, after the last reported epoch or later;
+    best.safetensors holds the best weights with all that is needed to use them.
     """
 
     def __init__(self, folder: Path | None, facts: dict[str, Any]) -> None:
@@ -164,14 +164,18 @@ class CheckpointManager:
             self._write_best(self.folder, training)
         self.saved_at = time.monotonic()
 
-    def keep_now_and_then(self, training: Training) -> None:
-        """``keep``, if there is a folder and the last checkpoint is SAVE_SECONDS old."""
+    def keep_if_due(self, training: Training) -> None:
+        """Call ``keep`` if there is a folder and the last checkpoint is SAVE_SECONDS old."""
         if self.folder is not None and (began := time.monotonic()) - self.saved_at >= SAVE_SECONDS:
             self.keep(training)
             training.leave_out(self.saved_at - began)
 
     def restore(self, training: Training) -> None:
-        """Restore the training from the folder's last checkpoint, if any. InputError if that is of another training."""
+        """Restore the training from the folder's last checkpoint, if any.
+
+        Raises InputError if that is damaged, of another training, or of one that can't be resumed with this
+        configuration.
+        """
         path = None if self.folder is None else self.folder / LAST_CHECKPOINT
         if path is None or not path.is_file():
             return
@@ -180,18 +184,20 @@ class CheckpointManager:
             self._check_same(training, path, facts)
             training.load_state_dict(tensors, facts["state"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"{path} is not a training that this version can resume ({error}); train anew") from error
+            raise InputError(
+                f"{path} is not a training that this version can resume ({error}); start a new training"
+            ) from error
         self.best_weights = group("best", tensors)
 
     def clean_up(self, training: Training) -> None:
-        """Clean up what a killed process left in the folder, before the first checkpoint is written."""
+        """Remove what a killed process left in the folder, before the first checkpoint is written."""
         if self.folder is None:
             return
         for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
             for part in leftovers(self.folder / name):
                 part.unlink(missing_ok=True)
         if training.best is not None:
-            self._write_best(self.folder, training)  # the process may have died between the two files
+            self._write_best(self.folder, training)  # the process may have died between writing the two files
 
     def _check_same(self, training: Training, path: Path, found: Mapping[str, Any]) -> None:
         then = {  # older checkpoints lack some fields
@@ -206,18 +212,20 @@ class CheckpointManager:
             if theirs != ours:
                 raise InputError(f"{path} is of another {name} configuration; give another folder")
         if found.get("ngram_order") != self.facts.get("ngram_order"):
-            raise InputError(f"{path} is of a network on top of an n-gram of another order; train anew")
+            raise InputError(f"{path} is of a network on top of an n-gram of another order; start a new training")
         if found["corpus"]["corpus_sha256"] != self.facts["corpus"]["corpus_sha256"]:
             raise InputError(f"{path} was trained on another text; give another folder")
         planned, done = found["state"]["epochs"], len(found["state"]["history"])
         if training.epochs != planned and training.config.schedule != "constant":
             raise InputError(
-                f"--epochs {training.epochs} can't be: the learning rate of this training was laid out for {planned} "
-                f"epochs (--schedule {training.config.schedule}); only a constant one can go on for longer. "
-                f"Train anew with --epochs {training.epochs}"
+                f"--epochs {training.epochs} is not possible: the learning rate schedule of this training was planned "
+                f"for {planned} epochs (--schedule {training.config.schedule}); the number can change only with a "
+                f"constant learning rate. Start a new training with --epochs {training.epochs}"
             )
         if training.epochs < done:
-            raise InputError(f"--epochs {training.epochs} can't be: {done} epochs are done; give at least as many")
+            raise InputError(
+                f"--epochs {training.epochs} is not possible: {done} epochs are done; give at least as many"
+            )
 
     def _write_best(self, folder: Path, training: Training) -> None:
         assert training.best is not None
@@ -229,14 +237,14 @@ class CheckpointManager:
 
 
 def steps_kept(folder: Path) -> int:
-    """The step of a folder's last checkpoint; -1 without one. Raises InputError if it is damaged."""
+    """The number of steps done at a folder's last checkpoint; -1 without one. Raises InputError if it is damaged."""
     if not (folder / LAST_CHECKPOINT).is_file():
         return -1
     return int(load_checkpoint(folder / LAST_CHECKPOINT)[1].get("state", {}).get("step", -1))
 
 
 def cross_fitted(corpus: Corpus, config: TrainConfig) -> CrossFitted:
-    """The n-gram that a network is put on top of, and its cross-fitted log-probabilities of the training text."""
+    """The n-gram for a network on top, with its cross-fitted log-probabilities of the training text."""
     spans = corpus.baseline_spans(config.preset)
     parts = spans if len(spans) > 1 else contiguous_parts(spans[0][1])
     order = corpus.baselines(config.preset)["val"].ngram_order + ORDERS_MORE
@@ -245,14 +253,14 @@ def cross_fitted(corpus: Corpus, config: TrainConfig) -> CrossFitted:
 
 
 def stored_ngrams(model: LanguageModel) -> int:
-    """The number of n-grams that a model stores."""
+    """The number of n-grams that a model stores; 0 if it is not on top of one."""
     return model.ngram.entries if isinstance(model, NgramLanguageModel) else 0
 
 
 def check_can_train(corpus: Corpus, model_config: ModelConfig, train_config: TrainConfig, workers: int = 1) -> None:
-    """Check that this machine can make such an Experiment, in each of ``workers`` processes, without making one.
+    """Check that this machine can run such an Experiment in each of ``workers`` processes, without creating one.
 
-    Raises InputError for a text that is too short, a device that is not there, and too little memory.
+    Raises InputError for a text that is too short, a device that this machine lacks, and too little memory.
     """
     corpus = corpus.limited(train_config.train_chars)
     spans, ids = corpus.spans(train_config.preset), torch.from_numpy(corpus.ids)
@@ -264,8 +272,8 @@ def check_can_train(corpus: Corpus, model_config: ModelConfig, train_config: Tra
 class Experiment:
     """A training with its corpus and checkpoints: a new one, or the one restored from ``checkpoint_dir``.
 
-    Nothing is written before ``run``. Raises InputError for a training that this machine can't hold, and for a folder
-    that has another training or one that can't be resumed with this configuration.
+    Nothing is written before ``run``. Raises InputError as ``check_can_train`` does, and for a folder that holds
+    another training or one that can't be resumed with this configuration.
     """
 
     def __init__(
@@ -310,7 +318,8 @@ class Experiment:
         """Train to the end, then evaluate the best epoch (lowest validation perplexity) on the test text.
 
         With a folder, a checkpoint is written before each call of ``on_epoch``, every SAVE_SECONDS within an epoch, and
-        on Ctrl-C or SystemExit; another Experiment with the same folder then continues bit for bit.
+        on Ctrl-C or SystemExit; another Experiment with the same folder then continues with bit-identical results.
+        Raises TrainingDivergedError as ``fit`` does.
         """
         training, checkpoints = self.training, self._checkpoints
 
@@ -322,12 +331,12 @@ class Experiment:
         checkpoints.clean_up(training)
         observer.on_start(training)
         try:
-            fit(training, after_epoch, observer.on_step, checkpoints.keep_now_and_then)
+            fit(training, after_epoch, observer.on_step, checkpoints.keep_if_due)
         except (KeyboardInterrupt, SystemExit):
             if training.is_whole:
                 checkpoints.keep(training)
             raise
-        assert training.best is not None  # fit makes one epoch at least
+        assert training.best is not None  # fit trains for at least one epoch
         model = deepcopy(training.eval_model)
         last_texts = greedy_texts(model, self.corpus.vocabulary)
         model.load_state_dict(checkpoints.best_weights)
@@ -355,7 +364,7 @@ class Experiment:
         )
 
     def _costs(self, model: LanguageModel) -> dict[str, Tensor]:
-        """Costs in nats of the characters of both held-out texts, and of the report's validation windows."""
+        """Costs in nats per character: of each character of both held-out texts, of each report's validation window."""
         costs = {"val": costs_of(model, self._val), "test": costs_of(model, self._test)}
         if self.train_config.preset in ON_REPORTS_TEXT:
             costs["windowed"] = costs_of_windows(model, *windows(self._val, WINDOW_LENGTH), WINDOWS_AT_ONCE)
@@ -369,11 +378,11 @@ class Experiment:
         return MixtureScore(mixture, *scores)
 
     def _calibrated_ngram(self, model: LanguageModel) -> dict[str, Any]:
-        """Order of the n-gram that the model is on top of, and its perplexities once calibrated; {} without one."""
+        """Order and calibrated perplexities of the n-gram that the model is on top of; {} without one."""
         if not isinstance(model, NgramLanguageModel):
             return {}
-        weights = calibrate(model.ngram, self._val)
-        val, test = (score_calibrated(model.ngram, weights, ids).perplexity for ids in (self._val, self._test))
+        weights = calibrate_ngram(model.ngram, self._val)
+        val, test = (score_calibrated_ngram(model.ngram, weights, ids).perplexity for ids in (self._val, self._test))
         return {
             "on_top_of_order": model.ngram.order,
             "calibrated_ngram_val_perplexity": val,
@@ -388,5 +397,5 @@ def run_experiment(
     observer: Observer = Observer(),
     checkpoint_dir: Path | None = None,
 ) -> Result:
-    """Run an Experiment, new or restored from ``checkpoint_dir``. Raises InputError as Experiment does."""
+    """Create or restore an Experiment and run it. Raises as Experiment and its ``run`` do."""
     return Experiment(corpus, model_config, train_config, checkpoint_dir).run(observer)

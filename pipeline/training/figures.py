@@ -24,7 +24,7 @@ def perplexity_curves(
     baselines: Mapping[str, float],
     title: str,
 ) -> bytes:
-    """A PNG of train and validation perplexity by epoch on a log axis, with the baselines as horizontal lines.
+    """A PNG of training and validation perplexity by epoch on a log axis, with the baselines as horizontal lines.
 
     ``baselines`` maps a label to a perplexity on the validation text.
     """
@@ -51,7 +51,7 @@ def perplexity_curves(
 
 
 def generalisation_gap(train: Sequence[float], val: Sequence[float], title: str) -> bytes:
-    """A PNG of validation minus train perplexity by epoch: negative while dropout raises the train perplexity."""
+    """A PNG of validation minus training perplexity by epoch; negative while dropout raises the training perplexity."""
     train, val = drawable(train), drawable(val)
     epochs = range(1, len(val) + 1)
     gap = [v - t for v, t in zip(val, train, strict=True)]

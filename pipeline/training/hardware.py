@@ -1,6 +1,6 @@
-"""The hardware of a training: device, precision and threads, and whether this machine's memory holds it.
+"""The hardware of a training: device, precision and threads, and whether the training fits into this machine's memory.
 
-``choose_hardware`` resolves a configuration once; the memory check and the training loop are handed its result.
+``choose_hardware`` resolves a configuration once; the memory check and the training loop take its result.
 """
 
 import ctypes
@@ -17,36 +17,36 @@ from pipeline.support.machine import GB, check_threads, memory_of_this_machine, 
 from pipeline.text.corpus import BASELINE_CHARS
 from pipeline.training.evaluation import LOGITS_AT_ONCE, ROW_CHARS, ROWS_AT_ONCE
 
-BF16_STEP_UNITS = 8192  # rows times units from which on a step of a GRU or RNN is faster in bf16 on a CPU
+BF16_STEP_UNITS = 8192  # batch size x hidden size from which on a GRU's or RNN's step is faster in bf16 on a CPU
 
-# --- memory: bytes, and how many of them are held at once
+# --- the memory estimate
 
 FLOAT, HALF = 4, 2  # bytes of a number in fp32 and in bf16
 
-STEP_COPIES = 6  # of the parameters, that a step makes and drops again: masks, casts, norms
+STEP_COPIES = 6  # temporary copies of the parameters within a step: masks, casts, norms
 
-WRITE_COPIES = 3  # of a checkpoint's content while it is written
+WRITE_COPIES = 3  # copies of a checkpoint's content while it is written
 
-LAYER_BYTES = 300_000  # a layer's objects and kernels, however small it is
+LAYER_BYTES = 300_000  # objects and kernels of a layer of any size
 
-KEPT_PER_UNIT = {"rnn": 5, "gru": 14, "lstm": 22}  # numbers per character, unit and layer that the backward pass needs
+KEPT_PER_UNIT = {"rnn": 5, "gru": 14, "lstm": 22}  # numbers per character, unit and layer kept for the backward pass
 
-KEPT_PER_SYMBOL = 36  # bytes per character: one-hot and logits, in both precisions, and their gradients
+KEPT_PER_SYMBOL = 36  # bytes per character and symbol: one-hot and logits, in both precisions, and their gradients
 
-NGRAM_PER_CHAR = 130  # bytes: the peak while the n-gram of the mixture is fitted; the fitted model takes less
+NGRAM_PER_CHAR = 130  # bytes per character at the peak of fitting the mixture's n-gram; the fitted model takes less
 
 READ_PER_UNIT = 4  # numbers per character and unit without a backward pass
 
-PRIOR_BYTES, FITTED_BYTES = 2, 300  # of a log-probability, and of a character that n-grams are fitted on
+PRIOR_BYTES, FITTED_BYTES = 2, 300  # per log-probability of the prior; per character that its n-grams are fitted on
 
-WORKER_BYTES = 310_000_000  # a worker process before it trains, not counting what it shares with others
+WORKER_BYTES = 310_000_000  # a worker process before it trains, without memory that it shares with others
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """What one training runs on: the device, the precision of its arithmetic ("fp32" or "bf16"), and its threads.
+    """What a training runs on: the device, the precision of its arithmetic ("fp32" or "bf16"), and the threads.
 
-    ``kernel``: what computes a training step of the recurrent layers.
+    ``kernel`` is what computes the recurrent layers in training.
     """
 
     device: torch.device
@@ -58,7 +58,7 @@ class Hardware:
 def choose_hardware(model: ModelConfig, config: TrainConfig) -> Hardware:
     """Resolve what a configuration leaves at auto. Raises InputError for a device that this machine lacks.
 
-    On the report's text, auto is fp32, as the report's own trainings.
+    For presets on the report's text, the precision auto is fp32, as in the report's own trainings.
     """
     device = choose_device(config.device)
     is_fp32 = config.preset in ON_REPORTS_TEXT and config.precision == "auto"
@@ -69,21 +69,21 @@ def choose_hardware(model: ModelConfig, config: TrainConfig) -> Hardware:
 
 def choose_device(device: str) -> torch.device:
     """The device of this name; auto: cuda, else mps, else cpu. Raises InputError for one that this machine lacks."""
-    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    is_available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = [name for name, is_so in is_available.items() if is_so]
     if device == "auto":
-        return torch.device(next(name for name, there in has.items() if there))
-    if not has[device]:
-        there = ", ".join(name for name, is_there in has.items() if is_there)
-        raise InputError(f"--device {device} is not there; this machine has {there} (or use auto)")
+        return torch.device(available[0])
+    if device not in available:
+        raise InputError(f"--device {device} is not available; this machine has {', '.join(available)} (or use auto)")
     return torch.device(device)
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the device has bfloat16 instructions (CPU: AMX or AVX512-BF16); emulated, bf16 would only be slower."""
+    """Whether the device has bfloat16 instructions (CPU: AMX or AVX512-BF16); emulated bf16 would only be slower."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # no public ones as of torch 2.13
+        probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")  # torch 2.13 has no public ones
         return any(getattr(torch.cpu, probe, bool)() for probe in probes)
     return False
 
@@ -91,30 +91,32 @@ def has_bf16(device: torch.device) -> bool:
 def choose_precision(precision: str, device: torch.device, model: ModelConfig, batch_size: int) -> str:
     """The precision of this name; auto: bf16 where it is faster, else fp32.
 
-    On a CPU, scratch layers stay in fp32: casting each step costs more than it saves. So do torch.nn's GRU and RNN,
-    which are dispatched step by step (only the LSTM goes through oneDNN whole), unless a step is BF16_STEP_UNITS wide:
-    at 16 rows, a training step of a GRU 1x16 takes 4.7 ms in fp32 and 8.0 in bf16, one of a GRU 2x256 44 and 43.
+    On a CPU, scratch layers stay in fp32: casting at each step costs more than it saves. So do torch.nn's GRU and RNN,
+    which run step by step (only the LSTM runs as one call of oneDNN), unless a step has BF16_STEP_UNITS units over all
+    rows: at 16 rows, a training step of a GRU 1x16 takes 4.7 ms in fp32 and 8.0 ms in bf16; of a GRU 2x256, 44 ms and
+    43 ms.
     """
     if precision != "auto":
         return precision
-    pays = has_bf16(device)
+    is_faster = has_bf16(device)
     if device.type == "cpu":
-        stepwise = model.cell != "lstm" and batch_size * model.hidden_size < BF16_STEP_UNITS
-        pays = pays and model.implementation == "torch" and not stepwise
-    return "bf16" if pays else "fp32"
+        is_small = model.cell != "lstm" and batch_size * model.hidden_size < BF16_STEP_UNITS
+        is_faster = is_faster and model.implementation == "torch" and not is_small
+    return "bf16" if is_faster else "fp32"
 
 
 def choose_kernel(device: torch.device, precision: str, model: ModelConfig, preset: PresetName) -> Kernel:
-    """The kernel of a training: by hand for torch.nn's GRU and RNN on a CPU, where it was faster at every size.
+    """The kernel of a training: "by-hand" for torch.nn's GRU and RNN on a CPU, where it was faster at every size.
 
-    Forward and backward pass in the better precision of each, torch.nn and by hand (Intel with AMX, milliseconds):
+    Milliseconds of a forward and backward pass on an Intel CPU with AMX, torch.nn / by hand, each in the precision in
+    which it is faster:
 
-    GRU  16 x 32 characters  8 units 3.6 2.2  128 units 6.4 4.2  256 units 13.2 8.0
-         32 x 64             512 units 94 56      1,024 x 32      128 units 155 70
-    RNN  16 x 32             8 units 1.3 0.8  128 units 2.2 1.3  256 units 3.9 2.6
-         32 x 64             512 units 30 16      1,024 x 32      128 units 43 17
+    batch x time      16 x 32                             32 x 64     1,024 x 32
+    units             8           128         256         512         128
+    GRU               3.6 / 2.2   6.4 / 4.2   13.2 / 8.0  94 / 56     155 / 70
+    RNN               1.3 / 0.8   2.2 / 1.3   3.9 / 2.6   30 / 16     43 / 17
 
-    The report's preset in fp32 keeps torch.nn, as the report's own trainings.
+    The report's preset in fp32 keeps torch.nn's kernel, as in the report's own trainings.
     """
     stepwise = model.implementation == "torch" and model.cell in ("rnn", "gru")
     as_reported = (preset, precision) == ("report", "fp32")
@@ -124,7 +126,7 @@ def choose_kernel(device: torch.device, precision: str, model: ModelConfig, pres
 def choose_threads(threads: int | None) -> int:
     """``threads``, by default 1: layers of this size gain nothing from a second thread.
 
-    One that has to wait for another program's makes a step ten times as long (measured).
+    If another program occupies the second thread's core, a step takes ten times as long (measured).
     """
     return threads or 1
 
@@ -144,7 +146,7 @@ def keep_freed_memory() -> None:
 
 
 def weight_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int) -> int:
-    """Bytes of weights, gradients, moments, EMA and best weights, and of the checkpoint of all but the gradients."""
+    """Bytes of weights, gradients, moments, EMA and best weights, and of writing a checkpoint."""
     held = 2 + 2 * (config.optimizer == "adamw") + (config.average > 0)
     copies = held + 1 + STEP_COPIES + WRITE_COPIES * held
     return FLOAT * copies * closed_form(model, vocab_size).parameters + LAYER_BYTES * model.num_layers
@@ -168,7 +170,7 @@ def read_bytes(model: ModelConfig, vocab_size: int, chars: int) -> int:
 
 
 def ngram_bytes(model: ModelConfig, vocab_size: int, train_chars: int) -> int:
-    """Bytes of the n-gram that the trained network is mixed with, and of those of a network on top of them."""
+    """Bytes of the n-gram that the trained network is mixed with and, for a network on top of one, of its prior."""
     mixed = NGRAM_PER_CHAR * (train_chars if train_chars <= PASS_CHARS else BASELINE_CHARS)
     if model.on_top_of == "nothing":
         return mixed
@@ -184,9 +186,9 @@ def training_bytes(
     *,
     hardware: Hardware | None = None,
 ) -> int:
-    """Bytes of this machine's memory that a training takes; 0 on a device with memory of its own.
+    """Bytes of this machine's memory that a training takes; 0 on a device other than the CPU.
 
-    ``hardware``: where it is not given, as ``choose_hardware`` resolves it.
+    ``hardware`` defaults to what ``choose_hardware`` chooses.
     """
     hardware = hardware or choose_hardware(model, config)
     if hardware.device.type != "cpu":
@@ -197,7 +199,7 @@ def training_bytes(
 
 
 def most_workers(largest_training: int) -> int:
-    """How many workers, each with a training of so many bytes, this machine's memory holds; at least 1."""
+    """The number of workers, each with a training of ``largest_training`` bytes, that fit into memory; at least 1."""
     return max(1, memory_of_this_machine() // (WORKER_BYTES + largest_training))
 
 
@@ -211,10 +213,10 @@ def check_training_fits(
     *,
     hardware: Hardware | None = None,
 ) -> None:
-    """Check that this machine's memory holds the training in each of ``workers`` processes, and its threads start.
+    """Check that the training fits into this machine's memory in each of ``workers`` processes, and that threads start.
 
-    Raises InputError, with the bytes that are needed and those that there are. The memory of devices other than the
-    CPU is not checked. ``hardware``: where it is not given, as ``choose_hardware`` resolves it.
+    Raises InputError, with the memory that is needed and available. The memory of devices other than the CPU is not
+    checked. ``hardware`` defaults to what ``choose_hardware`` chooses.
     """
     if config.threads is not None:
         check_threads(config.threads)
@@ -223,11 +225,9 @@ def check_training_fits(
     if not needed:
         return
     step = step_bytes(model, config, vocab_size, train_chars, hardware.precision)
-    too_long = step > weight_bytes(model, config, vocab_size)
-    lower = "--batch-size or --sequence-length" if too_long else _size_options(model)
-    if model.on_top_of == "ngram" and ngram_bytes(model, vocab_size, train_chars) > max(
-        step, weight_bytes(model, config, vocab_size)
-    ):
+    weights = weight_bytes(model, config, vocab_size)
+    lower = "--batch-size or --sequence-length" if step > weights else _size_options(model)
+    if model.on_top_of == "ngram" and ngram_bytes(model, vocab_size, train_chars) > max(step, weights):
         lower = "--on-top-of to nothing"
     what = f"{_shape(model)}, trained in steps of {config.batch_size:,} x {config.sequence_length:,} characters"
     _check(f"{what},", needed, lower)
@@ -237,7 +237,7 @@ def check_training_fits(
 
 
 def check_shape_fits(model: ModelConfig, vocab_size: int) -> None:
-    """Check that a model can be built in this machine's memory. Raises InputError with both figures."""
+    """Check that this machine's memory is enough to count a model with ptflops. Raises InputError with both figures."""
     twice = 2 * FLOAT * closed_form(model, vocab_size).parameters  # the layers alone, and with the output layer
     _check(_shape(model), twice + LAYER_BYTES * model.num_layers, _size_options(model))
 
@@ -254,16 +254,17 @@ def _size_options(model: ModelConfig) -> str:
 
 
 def _check(what: str, needed: int, lower: str) -> None:
-    there = memory_of_this_machine()
-    if needed > there:
+    available = memory_of_this_machine()
+    if needed > available:
         raise InputError(
-            f"{what} needs about {needed / GB:,.0f} GB of memory; this machine has {there / GB:,.0f} GB: lower {lower}"
+            f"{what} needs about {needed / GB:,.0f} GB of memory; this machine has {available / GB:,.0f} GB: lower "
+            f"{lower}"
         )
 
 
 def worker_count(workers: int | None, largest_training: int = 0) -> int:
-    """Number of worker processes: ``workers``; None (auto): one per usable core, or fewer if memory is short.
+    """The number of worker processes: ``workers``, or if that is None (auto), one per usable core that memory allows.
 
-    ``largest_training`` is the largest training's bytes.
+    ``largest_training`` is the memory of the largest training in bytes.
     """
     return workers if workers is not None else min(usable_cores(), most_workers(largest_training))

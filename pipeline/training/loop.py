@@ -1,10 +1,11 @@
-"""The training loop: ``fit`` trains, validates and reports to callbacks; it knows neither tracker nor files.
+"""The training loop: ``fit`` trains, validates and reports to callbacks, independent of files and of MLflow.
 
-Everything random in an epoch (order of the batches, cuts, dropout masks) is drawn from the seed and the epoch's
-number. So the state between two epochs is the weights, their EMA, the optimizer's moments and the history; between
-two steps of an epoch, a ``PartialEpoch`` as well. ``Training`` owns that state, and saves and restores it.
+Everything random in an epoch (order of the batches, offsets of the streams, dropout masks) is derived from the seed and
+the number of the epoch. The state between two epochs is therefore the weights, their EMA, the optimizer's moments and
+the history; between two steps of an epoch, a ``PartialEpoch`` as well. ``Training`` holds that state, and saves and
+restores it.
 
-Shapes: B batch, T time steps.
+Shapes: B batch, T time steps, N characters, V vocabulary.
 """
 
 import time
@@ -28,29 +29,29 @@ from pipeline.errors import TrainingDivergedError
 from pipeline.support.signals import defer_signals
 from pipeline.text.batches import Prior, StreamData, data_for, number_of_epochs
 from pipeline.training.checkpoints import flatten, group
-from pipeline.training.evaluation import perplexity, score_calibrated_text, score_text, score_windows
+from pipeline.training.evaluation import calibrate_logits, perplexity, score_text, score_windows
 from pipeline.training.hardware import Hardware, choose_hardware, keep_freed_memory
 
 WARM_UP_STEPS = 50
 
 STEPS_PER_WARM_UP_STEP = 10  # a training of fewer than 10 * WARM_UP_STEPS steps warms up for a tenth of them
 
-FINAL_RATE_SHARE = 0.05  # of the peak learning rate, in the last step of a cosine
+FINAL_RATE_SHARE = 0.05  # of the peak learning rate, in the last step of a cosine schedule
 
-STEPS_BETWEEN_CHECKS = 20  # for a loss that is not finite, and of the clock
+STEPS_BETWEEN_CHECKS = 20  # checks of the loss (is it finite?) and of the time limit
 
-DIVERGED_TIMES = 100  # a validation perplexity of so many times a uniform guess's counts as divergence
+DIVERGED_TIMES = 100  # a validation perplexity of so many times the uniform distribution's counts as divergence
 
 
 @dataclass(frozen=True)
 class EpochPoint:
-    """One point of the curves. Perplexities are per character; seconds and characters count from the start.
+    """One point of the curves. Perplexities are per character; seconds and characters are totals so far.
 
     ``train_perplexity`` is measured during training, on weights that still change and with dropout. Under the report's
     preset, both perplexities are the book's (mean over batches of exp of the batch's loss) and the pooled ones are exp
-    of the mean loss; under any other, each pair is equal. ``val_perplexity`` is that of the model with its logits times
-    ``logit_scale``. ``train_perplexity_first_half`` is the book's over the first half of the epoch's batches, the first
-    of the two points that it draws of an epoch; None under another preset and in older checkpoints.
+    of the mean loss; under any other preset, the two are equal. ``val_perplexity`` is that of the model with its logits
+    multiplied by ``logit_scale``. ``train_perplexity_first_half`` is the book's over the first half of the epoch's
+    batches, since the book plots two points per epoch; None under other presets and in older checkpoints.
     """
 
     epoch: int
@@ -67,7 +68,7 @@ class EpochPoint:
 
 
 class Validation(NamedTuple):
-    """Validation perplexity as the book averages it and pooled (of streams both are alike), logits scaled."""
+    """Validation perplexity as the book averages it and pooled (equal for streams), logits times ``logit_scale``."""
 
     perplexity: float
     pooled: float
@@ -78,9 +79,9 @@ class Validation(NamedTuple):
 class PartialEpoch:
     """The state of an epoch between two of its steps.
 
-    ``losses`` and ``sizes`` (in characters) are those of the steps done. ``state`` is the recurrent state carried to
-    the next step. ``dropout_rng`` is the state of the random generator of the dropout masks as read from a checkpoint,
-    to be restored before the next step; else None.
+    ``losses`` (mean nats per character) and ``sizes`` (characters) are those of the steps done. ``state`` is the
+    recurrent state carried to the next step. ``dropout_rng`` is the state of the dropout masks' random generator read
+    from a checkpoint, to be restored before the next step, else None.
     """
 
     losses: list[Tensor] = field(default_factory=list)
@@ -91,7 +92,7 @@ class PartialEpoch:
 
 
 def _book_average(losses: Sequence[float]) -> float:
-    """Mean over batches of exp of the batch's loss, the perplexity that the book draws."""
+    """Mean over batches of exp of the batch's loss, the perplexity that the book plots."""
     return sum(map(perplexity, losses)) / len(losses)
 
 
@@ -99,7 +100,7 @@ def _book_average(losses: Sequence[float]) -> float:
 
 
 def cosine_share(step: int, total_steps: int) -> float:
-    """Share of the peak learning rate in a step (from 0): linear warm-up to 1, then half a cosine.
+    """Share of the peak learning rate in a step (from 0): linear warm-up to 1, then half a period of a cosine.
 
     The last of ``total_steps`` has FINAL_RATE_SHARE.
     """
@@ -112,9 +113,9 @@ def cosine_share(step: int, total_steps: int) -> float:
 
 
 def first_cosine_share(step: int, total_steps: int) -> float:
-    """Share of the peak learning rate under the first recipe: warm-up times a cosine over all steps.
+    """Share of the peak learning rate in a step (from 0) under the first recipe: warm-up times a cosine over all steps.
 
-    The step after the last would have FINAL_RATE_SHARE.
+    Step ``total_steps``, which is never taken, would have FINAL_RATE_SHARE.
     """
     warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
     fall = 0.5 * (1 + cos(pi * min(1.0, step / total_steps)))
@@ -127,9 +128,9 @@ def first_cosine_share(step: int, total_steps: int) -> float:
 class Training:
     """The state of a training: ``run_epoch`` advances it, ``state_dict`` and ``load_state_dict`` save and restore it.
 
-    ``train`` and ``val`` are the ids (N,) of the two splits. ``hardware``: where it is not given, as
-    ``choose_hardware`` resolves it. ``prior`` is for a model on top of an n-gram. Raises InputError for a text that is
-    too short.
+    ``train`` and ``val`` are the ids (N,) of the two splits. ``hardware`` defaults to what ``choose_hardware`` chooses.
+    ``prior`` is for a model on top of an n-gram. Raises InputError for a text that is too short, and for a device that
+    this machine lacks.
     """
 
     def __init__(
@@ -157,12 +158,12 @@ class Training:
         self.is_whole = True  # False in the middle of a step
         self.history: list[EpochPoint] = []
         self.best: EpochPoint | None = None
-        self.stopped = ""  # the reason why it ended before its last epoch
-        self._started: float | None = None  # clock reading since which seconds are not in train_seconds
+        self.stopped = ""  # why it stopped before its last epoch
+        self._started: float | None = None  # time.perf_counter() from which on seconds are not yet in train_seconds
 
     @property
     def eval_model(self) -> LanguageModel:
-        """The model that validation evaluates: the EMA of the weights if there is one."""
+        """The model that is validated: the EMA of the weights if there is one."""
         return self.average or self.model
 
     @property
@@ -170,7 +171,7 @@ class Training:
         return bool(self.stopped) or len(self.history) >= self.epochs
 
     def use_kernel(self, kernel: Kernel) -> None:
-        """Choose what computes the recurrent layers from now on; another kernel rounds differently."""
+        """Choose what computes the recurrent layers from now on; the two kernels round differently."""
         self.model.kernel = kernel
         if self.average is not None:
             self.average.kernel = kernel
@@ -188,11 +189,11 @@ class Training:
         on_step: Callable[[int], None] = lambda steps: None,
         at_rest: Callable[[], None] = lambda: None,
     ) -> EpochPoint:
-        """Train for an epoch (or its rest, or until the time is up), validate, and append the point to the history.
+        """Train for an epoch (or the rest of it, or until the time limit), validate, and append a point to the history.
 
-        ``on_step`` is given the number of steps since its last call; ``at_rest`` is called after each step, where the
-        state is whole and may be saved. Raises TrainingDivergedError for a loss that is not finite or a validation
-        perplexity that no model has; the history then ends with the epoch before.
+        ``on_step`` is called with the number of steps since its last call; ``at_rest`` after each step, when the state
+        is consistent and may be saved. Raises TrainingDivergedError if the loss is not finite or the validation
+        perplexity exceeds DIVERGED_TIMES V; the history then ends with the previous epoch.
         """
         epoch = len(self.history) + 1
         part, generator = self._begin_epoch(epoch)
@@ -204,10 +205,10 @@ class Training:
         return self._close_epoch(epoch, part, validation, cut_short)
 
     def validate(self) -> Validation:
-        """Score the validation text. Windows are scored in the training's precision, as the book's own are."""
+        """Score the validation text: windows in the training's precision, as the book does, streams in fp32."""
         if isinstance(self.data, StreamData):
             if self.config.calibrate:
-                scale, score = score_calibrated_text(self.eval_model, self.data.val)
+                scale, score = calibrate_logits(self.eval_model, self.data.val)
             else:
                 scale, score = 1.0, score_text(self.eval_model, self.data.val)
             return Validation(score.perplexity, score.perplexity, scale)
@@ -216,13 +217,16 @@ class Training:
         return Validation(book, pooled.perplexity, 1.0)
 
     def _begin_epoch(self, epoch: int) -> tuple[PartialEpoch, torch.Generator]:
-        """Begin or resume an epoch; also returns the generator of its order. torch's own draws the dropout masks."""
+        """Begin or resume an epoch; returns it and the generator for its batches.
+
+        Dropout masks are drawn by torch's default generator, which is seeded here.
+        """
         seed = (self.config.seed * 1_000_003 + epoch) % 2**63
         if self.partial_epoch is None:
             self.partial_epoch = PartialEpoch()
             torch.manual_seed(seed)
         if self.partial_epoch.dropout_rng is not None:
-            self._dropout_generator().set_rng_state(self.partial_epoch.dropout_rng)
+            self._rng_module().set_rng_state(self.partial_epoch.dropout_rng)
             self.partial_epoch.dropout_rng = None
         return self.partial_epoch, torch.Generator().manual_seed(seed)
 
@@ -234,7 +238,7 @@ class Training:
         on_step: Callable[[int], None],
         at_rest: Callable[[], None],
     ) -> bool:
-        """Train for the rest of an epoch; returns whether the time was up before its end."""
+        """Train for the rest of an epoch; returns whether the time limit cut it short."""
         cut_short, reported = False, len(part.losses)
         self.model.train()
         for inputs, targets, *prior in islice(self.data.batches(epoch, generator), len(part.losses), None):
@@ -295,7 +299,7 @@ class Training:
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
-        """Add the block's wall time to ``train_seconds``; ``seconds`` includes it while the block runs."""
+        """Add the block's wall-clock time to ``train_seconds``; ``seconds`` includes it while the block runs."""
         self._started = time.perf_counter()
         try:
             yield
@@ -312,16 +316,17 @@ class Training:
         """Seconds of training and validation until now."""
         return self.train_seconds + (0 if self._started is None else time.perf_counter() - self._started)
 
-    def _dropout_generator(self) -> Any:
-        """The torch module whose get_rng_state and set_rng_state are the device's default generator's."""
+    def _rng_module(self) -> Any:
+        """The module whose get_rng_state and set_rng_state act on the device's default generator."""
         return torch if self.device.type == "cpu" else torch.get_device_module(self.device)
 
     def _train_step(
         self, inputs: Tensor, targets: Tensor, state: State | None, *prior: Tensor
     ) -> tuple[Tensor, Tensor, State]:
-        """One optimizer step on a batch (B, T); returns the mean loss, the gradient norm before clipping, the state.
+        """One optimizer step on a batch (B, T); returns the loss, the gradient norm before clipping, and the state.
 
-        The loss is that of the model's prediction, whatever share ``own_loss`` has in what is optimized.
+        The loss is the mean cross-entropy (nats) of the model's prediction, although ``own_loss`` may add the network's
+        own to what is optimized.
         """
         inputs, targets = inputs.long().to(self.device), targets.long().to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
@@ -343,9 +348,8 @@ class Training:
         self.optimizer.step()
         self.step += 1
         if self.average is not None:
-            decay = min(
-                self.config.average, (1 + self.step) / (10 + self.step)
-            )  # ramps up, so that the first weights fade fast
+            # ramps up, so that the first weights fade fast, as in tf.train.ExponentialMovingAverage with num_updates
+            decay = min(self.config.average, (1 + self.step) / (10 + self.step))
             with torch.no_grad():
                 for mean, parameter in zip(self.average.parameters(), parameters, strict=True):
                     mean.lerp_(parameter, 1 - decay)
@@ -380,9 +384,9 @@ class Training:
             self.stopped = self.stopped or f"--patience {self.config.patience}"
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """All that the next step depends on: tensors, and facts that JSON can hold.
+        """All that the next step depends on: tensors, and facts that JSON can encode.
 
-        Valid only while ``is_whole``: an interrupted step leaves the tensors half updated.
+        Valid only if ``is_whole``: an interrupted step leaves some tensors updated and others not.
         """
         tensors = flatten("model", self.model.state_dict())
         if self.average is not None:
@@ -418,7 +422,8 @@ class Training:
     def load_state_dict(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """Restore the state that ``state_dict`` returned.
 
-        The configuration must be the same, but for the number of epochs and the time limit: this training's own hold.
+        The configuration must be the same except for the number of epochs and the time limit, which this training
+        keeps.
         """
         self.model.load_state_dict(group("model", tensors))
         if self.average is not None:
@@ -443,8 +448,8 @@ class Training:
             self.partial_epoch = self._partial_epoch(group("under_way", tensors), facts["under_way"])
 
     def _dropout_rng(self, part: PartialEpoch) -> Tensor:
-        """The state of the dropout masks' generator between two steps."""
-        return self._dropout_generator().get_rng_state() if part.dropout_rng is None else part.dropout_rng
+        """The state of the dropout masks' random generator, between two steps."""
+        return self._rng_module().get_rng_state() if part.dropout_rng is None else part.dropout_rng
 
     def _partial_epoch(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> PartialEpoch:
         states = [tensor.to(self.device) for _, tensor in sorted(group("state", tensors).items())]
@@ -467,7 +472,8 @@ def fit(
     """Train all remaining epochs and return the history.
 
     ``on_epoch`` is called after each epoch, ``on_step`` with the number of steps since its last call, ``at_rest``
-    after each step, where the state may be saved. Sets the threads and the allocator of the whole process for good.
+    after each step, when the state may be saved. Changes torch's threads and the allocator for the whole process.
+    Raises TrainingDivergedError as ``Training.run_epoch`` does.
     """
     keep_freed_memory()
     torch.set_num_threads(training.threads)

@@ -1,8 +1,7 @@
-"""The metrics of a training: the names under which its curves, its result, its size and its speed are recorded.
+"""The metrics of a training: the names under which its curves, result, size and speed are recorded.
 
-The UI sorts sections by name: the curves (``perplexity/``) come before ``result/``, ``size/`` and ``speed/``.
-
-The UI's charts and columns (``pipeline/tracking/ui/views.py``) refer to these names; a test compares them.
+MLflow's UI sorts sections by name: the curves (``perplexity/``) come before ``result/``, ``size/`` and ``speed/``. The
+UI's charts and columns (``pipeline/tracking/ui/views.py``) refer to these names; a test compares them.
 """
 
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from models.config import ModelConfig
 from pipeline.config import ON_REPORTS_TEXT, PRUNED, STOPPED_BY_TIME, PresetName, TrainConfig, resolve
 
-if TYPE_CHECKING:  # the names alone need no torch
+if TYPE_CHECKING:  # so that this module can be imported without torch
     from models.complexity import Complexity
     from pipeline.training.loop import EpochPoint
 
@@ -38,12 +37,12 @@ TRAIN_CURVE, VAL_CURVE = "perplexity/train", "perplexity/val"
 
 MACS, LOG10_MACS = "size/macs_per_char", "size/log10_macs_per_char"
 
-COMPARABLE = "stream"  # the protocol whose models are compared with each other
+COMPARABLE = "stream"  # the protocol whose models MLflow's views compare
 
 CURVES = (
     TRAIN_CURVE,
     VAL_CURVE,
-    "perplexity_pooled/train",  # of the report's preset, as are the next two
+    "perplexity_pooled/train",  # this and the next two: only under the preset report
     "perplexity_pooled/val",
     "perplexity_first_half/train",
     "training/learning_rate",
@@ -56,7 +55,7 @@ FURTHER_SIZES = ("matmul_macs_per_char", "report_parameters", "report_macs", "tr
 
 
 def epoch_metrics(point: "EpochPoint", preset: PresetName) -> dict[str, float]:
-    """The curves: recorded after each epoch, with the epoch as step."""
+    """One point of the curves, recorded after each epoch with the epoch as step."""
     metrics = {
         TRAIN_CURVE: point.train_perplexity,
         VAL_CURVE: point.val_perplexity,
@@ -74,20 +73,20 @@ def epoch_metrics(point: "EpochPoint", preset: PresetName) -> dict[str, float]:
 
 
 def final_metrics(result: Mapping[str, Any]) -> dict[str, float]:
-    """The figures by which runs are compared, from a training's flat result."""
-    reached = {f"result/{name}": result[name] for name in RESULT}
+    """The metrics by which runs are compared, from a training's flat result."""
+    results = {f"result/{name}": result[name] for name in RESULT}
     calibrated = {f"result/{name}": result[name] for name in CALIBRATED if name in result}
     sizes = {f"size/{name}": result[name] for name in SIZE} | macs_metrics(result["macs_per_char"])
-    return reached | calibrated | sizes | {f"speed/{name}": result[name] for name in SPEED}
+    return results | calibrated | sizes | {f"speed/{name}": result[name] for name in SPEED}
 
 
 def macs_metrics(macs_per_char: int) -> dict[str, float]:
-    """The cost of a model, and its logarithm: the UI's scatter charts have no logarithmic axis."""
+    """A model's MACs per character and their logarithm, since the UI's scatter charts have no logarithmic axis."""
     return {MACS: float(macs_per_char), LOG10_MACS: log10(macs_per_char)}
 
 
 def size_metrics(size: "Complexity", trained_parameters: int) -> dict[str, float]:
-    """The model's size in the report's convention too, and without element-wise operations."""
+    """Further sizes: in the report's convention, without element-wise operations, and the trained parameters."""
     return {
         "size/matmul_macs_per_char": size.matmul_macs_per_char,
         "size/report_parameters": size.report_parameters,
@@ -97,19 +96,20 @@ def size_metrics(size: "Complexity", trained_parameters: int) -> dict[str, float
 
 
 def split_of(metric: str) -> str | None:
-    """The split of the text that a final metric was measured on ("val" or "test"); None for sizes and speeds."""
+    """The split that a final metric was measured on ("val" or "test"); None for sizes and speeds."""
     name = metric.rpartition("/")[2]
     return next((split for split in ("val", "test") if f"{split}_" in name), None)
 
 
 def protocol_of(train_chars: int, model: ModelConfig, config: TrainConfig, stopped: str, is_of_study: bool) -> str:
-    """The protocol whose figures a training's compare with; "" for a training of a study that was cut short.
+    """The protocol by which trainings are comparable; "" for a study's training that was cut short.
 
-    Those of a study compare if they read as much as a training that stands alone does by default.
+    A study's training is comparable if it trains on the whole text for as many epochs as a separate training does by
+    default, and was neither pruned nor stopped by the time limit.
     """
     if config.preset in ON_REPORTS_TEXT:
         return config.preset
-    usual = resolve({**asdict(model), "preset": config.preset}, train_chars)[1]
-    is_as_long = (config.epochs, config.train_chars) == (usual.epochs, 0)
+    default = resolve({**asdict(model), "preset": config.preset}, train_chars)[1]
+    is_as_long = (config.epochs, config.train_chars) == (default.epochs, 0)
     is_whole = is_as_long and not stopped.startswith((STOPPED_BY_TIME, PRUNED))
     return COMPARABLE if is_whole or not is_of_study else ""

@@ -1,4 +1,4 @@
-"""Sample texts of a model, which every training records."""
+"""Sample texts of a model, as every training records them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from models.language_model import LanguageModel
 from pipeline.config import REPORT_PROMPTS
 from pipeline.text.vocabulary import Vocabulary
 
-CONTINUED_CHARS = 20  # after the prefix, as in the report
+CONTINUED_CHARS = 20  # generated after each prefix, as in the report
 
-SAMPLED_CHARS = 300  # of the longer text
+SAMPLED_CHARS = 300  # generated for the longer text
 
 
 @dataclass(frozen=True)
@@ -27,23 +27,23 @@ class SampleText:
 def continuations(
     model: LanguageModel, vocabulary: Vocabulary, prompts: list[str], length: int, decoding: Decoding
 ) -> list[str]:
-    """Each prompt, normalised, and ``length`` more characters. Raises ConfigError for one that can't be encoded."""
+    """Continue each prompt, normalised, by ``length`` characters. Raises ConfigError for one that can't be encoded."""
     ids = [vocabulary.encode_prompt(prompt) for prompt in prompts]
-    more = complete(model, ids, length, decoding, forbidden=[vocabulary.unknown_id])
-    return [vocabulary.decode([*start, *rest]) for start, rest in zip(ids, more, strict=True)]
+    generated = complete(model, ids, length, decoding, forbidden=[vocabulary.unknown_id])
+    return [vocabulary.decode([*prompt, *rest]) for prompt, rest in zip(ids, generated, strict=True)]
 
 
 def continuation_in_pieces(
     model: LanguageModel, vocabulary: Vocabulary, prompt: str, length: int, decoding: Decoding
 ) -> Iterator[str]:
-    """The prompt, normalised, then each character as it is generated. Raises ConfigError before the first piece."""
+    """Yield the prompt, normalised, then each character as it is generated. Raises ConfigError when it is called."""
     ids = vocabulary.encode_prompt(prompt)
     generated = generate(model, [ids], length, decoding, forbidden=[vocabulary.unknown_id])
     return chain([vocabulary.decode(ids)], (vocabulary.symbols[next_id] for (next_id,) in generated))
 
 
 def prompts_for(vocabulary: Vocabulary) -> list[str]:
-    """The report's three prefixes, or one character of an alphabet that lacks their letters."""
+    """The report's prefixes that the vocabulary can encode; if there are none, one of its characters."""
     known = [prompt for prompt in REPORT_PROMPTS if set(prompt) <= set(vocabulary.symbols)]
     ordinary = [symbol for symbol in vocabulary.symbols if len(symbol) == 1]
     return known or [ordinary[len(ordinary) // 2]]

@@ -1,7 +1,7 @@
-"""Summaries of trainings and evaluations: what commands print, and the notes on the runs' pages.
+"""Summaries of trainings and evaluations: what commands print, and the descriptions of runs in MLflow's UI.
 
-Those that commands print (``..._text``, ``pipeline_table``) are plain text in columns, the others Markdown; the
-sentences of ``verdict`` and ``evaluation_text`` are used in both.
+What commands print (``..._text``, ``pipeline_table``) is plain text in columns, the rest Markdown; the sentences of
+``verdict`` and ``evaluation_text`` are used in both.
 """
 
 from collections.abc import Mapping
@@ -19,11 +19,11 @@ from pipeline.training.experiment import Result
 from pipeline.training.samples import SampleText
 
 LOOK_UPS = "The n-gram adds look-ups and no MACs; its stored entries depend on the text.\n"
-FIRST_ORDER = 6  # of the n-gram in results that do not say its order: all were compared with a 6-gram
+FIRST_ORDER = 6  # results without the n-gram's order are of a version that always compared with a 6-gram
 
 
 def ngram_label(result: Mapping[str, Any]) -> str:
-    """The n-gram that a result compares with, by its order."""
+    """The n-gram that a result is compared with, as 5-gram."""
     return f"{result.get('ngram_order', FIRST_ORDER)}-gram"
 
 
@@ -31,7 +31,7 @@ BASELINE_HEADS = ("", "stored n-grams", "validation perplexity", "test perplexit
 
 
 def baseline_table(result: Mapping[str, Any]) -> str:
-    """The baselines' perplexities and sizes as a Markdown table, and which n-gram networks are compared with."""
+    """The baselines' perplexities and sizes as a Markdown table, and a sentence on the n-gram to compare with."""
     return f"{markdown_table(BASELINE_HEADS, _baselines(result))}\n\n{_best_baseline(result)}"
 
 
@@ -47,7 +47,7 @@ def _best_baseline(result: Mapping[str, Any]) -> str:
 
 
 def _baselines(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """A row of each baseline."""
+    """A row for each baseline, with the columns of BASELINE_HEADS."""
     rows: list[tuple[str, ...]] = [
         (label, "", *(f"{result[f'{name}_{split}_perplexity']:.3f}" for split in ("val", "test")))
         for label, name in (("uniform", "uniform"), ("letter frequencies", "unigram"))
@@ -65,14 +65,14 @@ def _baselines(result: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def fitted_on(sample: int, characters: int) -> str:
-    """A sentence on the sample that the n-grams are fitted on; empty if that is the whole training text."""
+    """A sentence on the sample that the n-grams are fitted on; "" if that is the whole training text."""
     if sample == characters:
         return ""
     return f"The n-grams are fitted on {sample:,} of {characters:,} training characters, in evenly spaced blocks."
 
 
 def what_is_read(corpus: Corpus, preset: PresetName) -> str:
-    """Sentences on how much of a long text a training reads; empty for a text that it reads whole."""
+    """Sentences on how much of a long text a training reads; "" if it reads the whole text."""
     start, end = corpus.spans(preset)["train"]
     fitted = fitted_on(len(corpus.baseline_text(preset)), end - start)
     if not fitted:
@@ -82,9 +82,9 @@ def what_is_read(corpus: Corpus, preset: PresetName) -> str:
 
 
 def compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    """The n-gram, the network and both together: label, validation and test perplexity, test bits per character.
+    """Rows for the n-gram, the network and both mixed: label, validation and test perplexity, test bits per character.
 
-    Results of trainings that are older than mixtures have none of both.
+    Results of versions without mixtures have no row for both.
     """
     on_top = f" on top of a {result['on_top_of_order']}-gram" if "on_top_of_order" in result else ""
     rows = [("ngram_", f"Kneser-Ney {ngram_label(result)}"), ("", f"network{on_top}")]
@@ -98,7 +98,7 @@ def compared(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
 
 
 def comparison_table(result: Mapping[str, Any]) -> str:
-    """The n-gram baseline, the network and both together, as a Markdown table."""
+    """The n-gram baseline, the network and both mixed as a Markdown table, and the best epoch."""
     table = markdown_table(
         ("", "validation perplexity", "test perplexity", "test bits per character"), compared(result)
     )
@@ -106,13 +106,13 @@ def comparison_table(result: Mapping[str, Any]) -> str:
 
 
 def comparison_text(result: Mapping[str, Any]) -> str:
-    """The n-gram baseline, the network and both together in columns, indented."""
+    """The n-gram baseline, the network and both mixed as plain text in columns, indented."""
     heads = ("perplexity", "validation", "test", "bits per character (test)")
     return indent(text_table(heads, compared(result)), "  ")
 
 
 def training_text(result: Mapping[str, Any]) -> str:
-    """What ``train`` prints of a training: comparison with the baseline, best epoch and verdict."""
+    """What ``train`` prints about a training: comparison with the baseline, best epoch and verdict."""
     words = f"{_best_epoch(result)} {verdict(result)}"
     return f"{comparison_text(result)}\n\n{wrapped(words, indent='  ')}"
 
@@ -129,7 +129,7 @@ def sizes(result: Mapping[str, Any]) -> str:
 
 
 def verdict(result: Mapping[str, Any]) -> str:
-    """Say whether the network beats the n-gram baseline, with both perplexities, and what both together reach."""
+    """Sentences on whether the network beats the n-gram baseline, and on the perplexity of both mixed."""
     parts = []
     pooled = {"val": result["val_perplexity_pooled"], "test": result["test_perplexity"]}  # as the n-gram's are
     for split, label in (("val", "validation"), ("test", "test")):
@@ -146,7 +146,7 @@ def verdict(result: Mapping[str, Any]) -> str:
 
 
 def complexity_text(model: ModelConfig, vocab_size: int, cost: Mapping[str, int]) -> str:
-    """The size in both conventions, and ptflops' own print-out."""
+    """The size in both conventions, and ptflops' own output."""
     return (
         f"{model.shape}, vocabulary of {vocab_size}\n"
         f"parameters             {cost['parameters']:>14,}\n"
@@ -167,7 +167,7 @@ def samples_table(samples: list[SampleText]) -> str:
 
 
 def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result) -> str:
-    """The note of a training's run: verdict and a sample text first, then figures, and the other samples."""
+    """The description of a training's run: the verdict and a sample text, then figures and the other samples."""
     summary = result.figures()
     *greedy, sampled = result.samples
     ended = f"; stopped early by `{result.stopped}`" if result.stopped else ""
@@ -199,7 +199,7 @@ def evaluation_text(label: str, result: Mapping[str, Any]) -> str:
 
 
 def pipeline_note(experiment_id: str, steps: Mapping[str, tuple[str, bool]], result: Mapping[str, Any]) -> str:
-    """The note of the main job's run; ``steps`` maps each stage to its run id and whether it was reused."""
+    """The description of the main job's run; ``steps`` maps each stage to its run id and whether it was reused."""
     lines = [
         f"- [{stage}](#/experiments/{experiment_id}/runs/{run_id}?workflowType=machine_learning): `{run_id}`"
         f"{' (reused)' if reused else ''}"
@@ -217,7 +217,10 @@ def pipeline_table(
     result: Mapping[str, Any],
     further: str,
 ) -> str:
-    """What the main job prints: comparison with the baseline, cost, time of each step, a sample and what is next."""
+    """What the main job prints: comparison with the baseline, cost, time of each step, a sample and next steps.
+
+    ``seconds`` maps each stage to its time and whether it was reused; ``further`` is the text on next steps.
+    """
     spent = ", ".join(f"{stage} {'reused' if reused else f'{s:.1f} s'}" for stage, (s, reused) in seconds.items())
     stand_in = f"\n\n  {FALLBACK_WARNING}" if result["fallback"] else ""
     return (

@@ -5,8 +5,9 @@ processes at once as will train later, since they slow each other down. ``Calibr
 
     seconds of a step = a + b L + c L H + d L H^2 + e (L - 1) H^2
 
-for L layers of H units: the overhead of a step and of a layer, and the multiplications, of which the first layer, whose
-input is one-hot, has fewer. No coefficient is negative, so that a larger model is never expected to be faster.
+for L layers of H units: a and b are the overhead of a step and of a layer, c, d and e the cost of the arithmetic, of
+which the first layer has less, as its input is one-hot. No coefficient is negative, so that a larger model is never
+expected to be faster.
 """
 
 import time
@@ -39,31 +40,31 @@ from pipeline.training.loop import Training
 
 ConfigPair = tuple[ModelConfig, TrainConfig]
 
-UNTIMED_STEPS = 2  # the first ones fill caches
+UNTIMED_STEPS = 2  # the first steps fill caches
 
 TIMED_STEPS = 4  # of each shape, at least
 
 TIMED_SECONDS = 0.25  # of each shape, at least
 
-BUDGET_TIMED_SECONDS = 2.0  # of the steps that --budget-seconds is converted by
+BUDGET_TIMED_SECONDS = 2.0  # for converting --budget-seconds
 
-LONG_SECONDS = 3.0  # after which one step is enough
+LONG_SECONDS = 3.0  # if one step takes so long, it is enough
 
-FITTED_CHARS = 100_000  # of the n-gram of a model that is timed
+FITTED_CHARS = 100_000  # that the n-gram of a timed model is fitted on
 
-FITTING_SECONDS = 5e-6  # of the n-grams of a training, for each character that they are fitted on
+FITTING_SECONDS = 5e-6  # per character that the n-grams of a training are fitted on
 
-RUN_SECONDS = 1.0  # of a run beside its training: recorded with its files, as measured with small models
+RUN_SECONDS = 1.0  # for recording a run with its files, measured with small models
 
-EPOCH_SECONDS = 0.03  # of an epoch: checkpoints and the live curve
+EPOCH_SECONDS = 0.03  # per epoch, for checkpoints and the recorded curves
 
-READINGS = 3.0  # times the seconds of reading the test text: reading it, and sampling (0.3 to 1.2 s measured)
+READINGS = 3.0  # evaluation and samples together, in readings of the test text (0.3 to 1.2 s measured)
 
-FRONT_MEMBERS = 2.4  # times the root of the trials: counted among 10 to 49 random ones of a grid of short trainings
+FRONT_MEMBERS = 2.4  # times the square root of the trials; from 10 to 49 random trials of a grid of short trainings
 
 CHARS, ROUNDS = 100, 5  # generated characters of a timing, and timings of each model
 
-WARM_UP_CHARS = 10  # untimed characters after a model was loaded
+WARM_UP_CHARS = 10  # untimed characters after a model is loaded
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class _EnoughError(Exception):
 def shapes_to_time(configurations: Iterable[ConfigPair]) -> list[ConfigPair]:
     """Select a few representative configurations to time, at most six of each kind of model.
 
-    They are the smallest, the middle and the largest hidden size at the fewest and at the most layers. The most
+    These are the smallest, a middle and the largest hidden size at the fewest and at the most layers. The most
     expensive come first, so that several processes finish at about the same time.
     """
     kinds: dict[tuple, list[ConfigPair]] = defaultdict(list)
@@ -101,7 +102,7 @@ def shapes_to_time(configurations: Iterable[ConfigPair]) -> list[ConfigPair]:
 
 
 def _kind(model: ModelConfig, train: TrainConfig) -> tuple:
-    """All that a step's cost depends on but layers and hidden size; learning and dropout rates do not matter."""
+    """All that a step's cost depends on, except layers and hidden size."""
     return (
         model.cell,
         model.implementation,
@@ -123,17 +124,17 @@ def time_training(
     clock: Callable[[], float] = time.perf_counter,
     seconds: float | None = None,
 ) -> Timing:
-    """Time some training steps and a validation of a throw-away model.
+    """Time some training steps and a validation of a temporary model.
 
-    Trains for ``seconds`` (TIMED_SECONDS) and at least TIMED_STEPS, but for a single step if it takes LONG_SECONDS.
-    Steps that diverge are timed like any other, up to there. Sets the threads and the allocator of the whole process.
+    Times steps for ``seconds`` (default TIMED_SECONDS), at least TIMED_STEPS of them, or a single one if that takes
+    LONG_SECONDS. A divergence ends the timing. Changes torch's threads and the allocator for the whole process.
     """
     timed_seconds = TIMED_SECONDS if seconds is None else seconds
     corpus = corpus.limited(train.train_chars)
     ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
     train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
     symbols, ngram, prior = len(corpus.vocabulary), None, None
-    if model.on_top_of == "ngram":  # of a piece of the text, and without its probabilities: the steps take as long
+    if model.on_top_of == "ngram":  # fitted on a part of the text, with zeros as prior: a step takes as long
         ngram = Ngram.of(KneserNey(train_ids[:FITTED_CHARS].numpy(), symbols, max(BASELINE_ORDERS)))
 
         def prior(start: int, end: int) -> torch.Tensor:
@@ -159,7 +160,7 @@ def time_training(
     marks = [now()]
     with suppress(_EnoughError, TrainingDivergedError):
         training.run_epoch(at_rest=at_rest)
-    first = min(UNTIMED_STEPS, len(marks) - 2)  # of a short text, the epoch may have fewer
+    first = min(UNTIMED_STEPS, len(marks) - 2)  # an epoch of a short text may have fewer steps
     step_seconds = (marks[-1] - marks[first]) / (len(marks) - 1 - first)
     began = now()
     training.validate()
@@ -169,8 +170,8 @@ def time_training(
 def configurations_for(corpus: Corpus, options: Mapping[str, Any]) -> ConfigPair:
     """Resolve options for a text; --budget-seconds is converted to --budget-chars by timing some steps.
 
-    The timed model has the defaults of the preset's own budget, the resolved one those of its own. Raises ConfigError
-    for a value that is not allowed, and InputError for a training that this machine's memory can't hold.
+    The timed model has the defaults for the preset's budget, the resolved one those for the converted budget. Raises
+    ConfigError for a value that is not allowed, and InputError for a training that does not fit into memory.
     """
     corpus = corpus.limited(options.get("train_chars") or 0)
     model, train = resolve(options, corpus.train_chars)
@@ -186,7 +187,7 @@ def configurations_for(corpus: Corpus, options: Mapping[str, Any]) -> ConfigPair
 
 
 def budget_chars_of(corpus: Corpus, timing: Timing, seconds: float) -> int:
-    """Characters that the timed configuration trains on in so many seconds, all included; three digits."""
+    """Characters that the timed configuration trains on in so many seconds in total, to three significant digits."""
     seconds -= fitting_seconds(corpus, timing.model, timing.train)
     data = _data_of(corpus, timing.train)
     epoch = data.steps_per_epoch * timing.step_seconds + timing.validation_seconds + EPOCH_SECONDS
@@ -194,16 +195,14 @@ def budget_chars_of(corpus: Corpus, timing: Timing, seconds: float) -> int:
 
 
 def fitting_seconds(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> float:
-    """Seconds that the n-grams of a model on top of them take to fit."""
-    return (
-        0.0
-        if model.on_top_of == "nothing"
-        else FITTING_SECONDS * len(corpus.limited(train.train_chars).baseline_text(train.preset))
-    )
+    """Expected seconds for fitting the n-grams of a model on top of them; 0 for any other model."""
+    if model.on_top_of == "nothing":
+        return 0.0
+    return FITTING_SECONDS * len(corpus.limited(train.train_chars).baseline_text(train.preset))
 
 
 def _data_of(corpus: Corpus, train: TrainConfig) -> WindowData | StreamData:
-    """The text as the configuration reads it."""
+    """The training data as the configuration reads it."""
     corpus = corpus.limited(train.train_chars)
     ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
     train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
@@ -213,8 +212,8 @@ def _data_of(corpus: Corpus, train: TrainConfig) -> WindowData | StreamData:
 class Calibration:
     """Estimates the seconds of trainings on a text from ``timings`` on that text.
 
-    A kind of model that was not timed is taken to be as slow as the slowest of the others. Without any timing it is
-    false, and its methods raise ValueError.
+    A kind of model that was not timed is assumed to be as slow as the slowest other kind. Without timings, a
+    Calibration is false and its methods raise ValueError.
     """
 
     def __init__(self, corpus: Corpus, timings: Sequence[Timing]) -> None:
@@ -242,21 +241,21 @@ class Calibration:
     def _seconds(curves: Mapping[tuple, NDArray[np.float64]], model: ModelConfig, train: TrainConfig) -> float:
         kind = _kind(model, train)
         if not curves:
-            raise ValueError(f"no training was timed, so that nothing is known of {model.shape}")
+            raise ValueError(f"no training was timed, so the time of {model.shape} can't be estimated")
         return max(float(_columns(model) @ curve) for curve in ([curves[kind]] if kind in curves else curves.values()))
 
     def expected_seconds(self, model: ModelConfig, train: TrainConfig, run_seconds: float = RUN_SECONDS) -> float:
-        """Expected seconds of a recorded training of all its epochs (patience may end it sooner).
+        """Expected seconds of a training with all its epochs, including the test text, the samples and recording.
 
-        ``run_seconds`` is the time for recording it; the test text and the samples are added. Raises ValueError
-        without timings.
+        ``run_seconds`` is the time for recording. Patience, which may end a training sooner, is ignored. Raises
+        ValueError without timings.
         """
         timing = Timing(model, train, self.step_seconds(model, train), self.validation_seconds(model, train))
         return expected_seconds(self._corpus, timing, run_seconds)
 
 
 def expected_seconds(corpus: Corpus, timing: Timing, run_seconds: float = RUN_SECONDS) -> float:
-    """Expected seconds of a recorded training of the timed configuration with all its epochs."""
+    """Expected seconds of a training of the timed configuration, as in ``Calibration.expected_seconds``."""
     train, data = timing.train, _data_of(corpus, timing.train)
     epochs = number_of_epochs(train, data)
     training = epochs * (data.steps_per_epoch * timing.step_seconds + timing.validation_seconds)
@@ -269,7 +268,7 @@ def expected_seconds(corpus: Corpus, timing: Timing, run_seconds: float = RUN_SE
 
 
 def queue_seconds(seconds: Sequence[float], workers: int) -> float:
-    """Seconds until the last task ends, each started in order as a worker becomes free."""
+    """Seconds until the last task ends, if each is started in order as a worker becomes free."""
     free = [0.0] * workers
     for each in seconds:
         heapreplace(free, free[0] + each)
@@ -277,14 +276,14 @@ def queue_seconds(seconds: Sequence[float], workers: int) -> float:
 
 
 def _columns(model: ModelConfig) -> NDArray[np.float64]:
-    """The factors of the coefficients a, b, c, d, e."""
+    """What the coefficients a, b, c, d and e are multiplied by."""
     layers, hidden = model.num_layers, model.hidden_size
     return np.array([1, layers, layers * hidden, layers * hidden**2, (layers - 1) * hidden**2], dtype=np.float64)
 
 
 def _fit(timings: Sequence[Timing], seconds: Sequence[float]) -> NDArray[np.float64]:
-    """The non-negative coefficients of least squared relative error."""
-    from scipy.optimize import nnls  # 0.3 s: workers, which time but fit nothing, do without
+    """The non-negative coefficients with the least squared relative error."""
+    from scipy.optimize import nnls  # imported here: takes 0.3 s, and workers do not need it
 
     rows = np.array([_columns(timing.model) for timing in timings]) / np.array(seconds)[:, None]
     scale = np.abs(rows).max(axis=0)
@@ -299,10 +298,10 @@ def front_members(trials: int) -> float:
 
 
 def search_minutes(trial_seconds: Sequence[float], trials: int, workers: int, confirmations: float) -> float:
-    """Rough expected minutes of a search: the remaining trials, then the remaining confirmations.
+    """Rough estimate of a search's minutes: the remaining trials, then the remaining confirmations.
 
-    ``trial_seconds`` are expected seconds of configurations drawn at random from the space, whose mean is taken for
-    all. At the end of each phase, idle workers wait for the others, which are half-way through a task on average.
+    ``trial_seconds`` are expected seconds of configurations drawn at random from the space; their mean stands for every
+    task. At the end of each phase, idle workers wait for the others, which are half-way through a task on average.
     """
     mean = sum(trial_seconds) / len(trial_seconds)
     tasks = sum(max(1.0, (count + (workers - 1) / 2) / workers) for count in (trials, confirmations) if count > 0)
@@ -315,10 +314,11 @@ def generation_ms_per_char(
     rounds: int = ROUNDS,
     on_round: Callable[[int, int], None] = lambda done, of: None,
 ) -> list[float]:
-    """Wall milliseconds per greedily generated character on one thread: the median of ``rounds``, for each model.
+    """Wall-clock milliseconds per greedily generated character on one thread, for each model: the median of ``rounds``.
 
-    The models take turns (A B C A B C), so that other load falls on all of them. One model is in memory at a time:
-    its function in ``loads`` makes it anew in each round. ``on_round`` gets the rounds done and their total number.
+    The models take turns (A B C A B C), so that other load on the machine affects all of them. One model is in memory
+    at a time: its function in ``loads`` loads it again in each round. ``on_round`` is called with the turns done and
+    their total number.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -342,9 +342,9 @@ def _ms_per_char(model: LanguageModel, chars: int) -> float:
 
 
 def ngram_ms_per_char(ngram: KneserNey, chars: int = CHARS, rounds: int = ROUNDS) -> float:
-    """Wall milliseconds per greedily generated character of an n-gram model: the median of ``rounds``."""
+    """Wall-clock milliseconds per greedily generated character of an n-gram model: the median of ``rounds``."""
     times = []
-    for _ in range(rounds + 1):  # the first one also makes the model's tables
+    for _ in range(rounds + 1):  # the first round also computes the model's tables
         text, began = [0], time.perf_counter()
         for _ in range(chars):
             context = text[-(ngram.order - 1) :] if ngram.order > 1 else []
@@ -366,11 +366,11 @@ class TimingTask:
 def time_all(
     pool: Pool, tasks: Sequence[TimingTask], on_event: Callable[[int, int], None] = lambda done, of: None
 ) -> list[Timing]:
-    """Time the tasks in all workers at once, as they will train; one that kills its process twice is left out.
+    """Time the tasks in all workers at once, as they will train; a task that kills its process twice is left out.
 
-    On several machines, the first task is timed in every worker, to know how fast each is; the timings are then those
-    of the worker that does as much as all do on average. ``on_event`` gets the tasks done and their total number, at
-    least every WAIT_SECONDS.
+    On several machines, the first task is timed in every worker to compare their speeds, and the timings are scaled to
+    a worker of average speed. ``on_event`` is called with the tasks done and their total number, at least every
+    WAIT_SECONDS. Raises the exception of a task that fails.
     """
     slots = pool.slots
     waiting = [tasks[0]] * (pool.count - 1 if len(slots) > 1 else 0) + list(tasks)
@@ -392,7 +392,7 @@ def time_all(
 
 
 def _of_average_worker(timings: Sequence[tuple[str, Timing]], slots: Mapping[str, int]) -> list[Timing]:
-    """Scale timings of several machines to the worker that does as much as all do on average, one of each shape.
+    """Scale timings from several machines to a worker of average speed; one for each shape.
 
     The speeds of the machines are compared by the shape that was timed most often.
     """
@@ -402,7 +402,7 @@ def _of_average_worker(timings: Sequence[tuple[str, Timing]], slots: Mapping[str
         if (timing.model, timing.train) == compared[0][0]:
             seconds[node].append(timing.step_seconds)
     speeds = {node: 1 / median(each) for node, each in seconds.items()}
-    workers = {node: slots.get(node, 1) for node in speeds}  # one that has joined meanwhile counts as one
+    workers = {node: slots.get(node, 1) for node in speeds}  # a node that has joined since counts as one worker
     average = sum(workers[node] * speeds[node] for node in speeds) / max(1, sum(workers.values()))
     scaled: dict[ConfigPair, Timing] = {}
     for node, timing in timings:

@@ -125,10 +125,10 @@ def cut_short(no_store: Path, cut_short_store: tuple[Path, str]) -> str:
 @pytest.mark.parametrize(
     ("options", "refusal"),
     [
-        (["--resume", "0" * 32], "is no run of"),
-        (["--resume", ""], "is no run of"),
+        (["--resume", "0" * 32], "is not a run of"),
+        (["--resume", ""], "is not a run of"),
         (["--resume", "RUN", "--hidden-size", "128"], "--hidden-size 128 is not what lstm-1x8-s0-topics was started"),
-        (["--resume", "RUN", "--epochs", "9"], "--epochs 9 can't be"),
+        (["--resume", "RUN", "--epochs", "9"], "--epochs 9 is not possible"),
         (["--resume", "RUN", "--epochs", "auto", "--batch-size", "auto", "--max-seconds", "9"], ""),
         (["--resume", "RUN"], "has nothing left to do: it was stopped by --max-seconds 1e-06"),
     ],

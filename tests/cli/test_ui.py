@@ -129,7 +129,7 @@ def test_the_server_does_not_outlive_a_killed_ui(tmp_path):
 
 def test_what_begins_with_a_run_that_is_not_there_does_not_show_the_password(secret_database):
     setup()
-    with pytest.raises(InputError, match=r"is no run of postgresql\+standin://\*\*\*@host/db; unset it"):
+    with pytest.raises(InputError, match=r"is not a run of postgresql\+standin://\*\*\*@host/db; unset it"):
         begun_run("0" * 32)
 
 

@@ -83,9 +83,9 @@ def test_tables_come_back_from_their_tensors():
     ("name", "change", "reason"),
     [
         ("keys", lambda keys: keys.flip(0), "not sorted"),
-        ("keys", lambda keys: keys + 10**6, "contexts that are not there"),
+        ("keys", lambda keys: keys + 10**6, "contexts that do not exist"),
         ("shares", lambda shares: shares[:-1], "shares"),
-        ("backoff", lambda backoff: backoff * torch.nan, "no probabilities"),
+        ("backoff", lambda backoff: backoff * torch.nan, "not probabilities"),
         ("order", lambda order: order * 0, "0-gram"),
     ],
 )

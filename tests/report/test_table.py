@@ -151,7 +151,7 @@ def test_a_table_that_is_too_large_or_no_file_is_refused_at_once(table_of, tmp_p
     with pytest.raises(InputError, match="has more than 1,000,000 bytes; give a smaller file"):
         read_table(tmp_path / "other.csv")
     os.mkfifo(tmp_path / "pipe.csv")
-    with pytest.raises(InputError, match="is no regular file; give a file"):
+    with pytest.raises(InputError, match="is not a regular file; give a file"):
         read_table(tmp_path / "pipe.csv")
 
 

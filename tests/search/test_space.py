@@ -184,7 +184,7 @@ def test_a_file_that_is_not_there_is_refused():
 @pytest.mark.parametrize("kind", ["folder", "pipe", "device", "100 GB", "not UTF-8", "no name"])
 def test_what_is_no_small_text_file_is_refused_at_once(tmp_path, kind):
     path = tmp_path / "space.yaml"
-    said = "is no regular file"
+    said = "is not a regular file"
     match kind:
         case "folder":
             path, said = tmp_path, "is a folder"

@@ -72,7 +72,7 @@ def test_a_table_of_which_nothing_was_trained_says_what_to_do(done, tmp_path):
 def test_a_report_on_nothing_is_refused(store):
     with pytest.raises(InputError, match="there is no reproduction yet; run `tmlm reproduce` first"):
         rewrite_report("", "", "auto")
-    with pytest.raises(InputError, match="0123 is no run of"):
+    with pytest.raises(InputError, match="0123 is not a run of"):
         recorded_reproduction("0123")
 
 

@@ -179,8 +179,8 @@ def kill_between_checkpoint_and_figures(patch: pytest.MonkeyPatch) -> None:
 
 
 def stop_in_an_epoch(patch: pytest.MonkeyPatch) -> None:
-    keep = experiment.CheckpointManager.keep_now_and_then
-    patch.setattr(experiment.CheckpointManager, "keep_now_and_then", dying_at(3, keep, KeyboardInterrupt))
+    keep = experiment.CheckpointManager.keep_if_due
+    patch.setattr(experiment.CheckpointManager, "keep_if_due", dying_at(3, keep, KeyboardInterrupt))
 
 
 # beside the two above, at which the stores of ``stopped`` and ``cut`` were killed
@@ -441,14 +441,14 @@ def test_a_configuration_of_another_version_is_refused_in_words(stopped):
 
 
 def test_a_cosine_can_not_be_stretched_and_the_run_stays_as_it_was(stopped):
-    with pytest.raises(InputError, match=r"--epochs 9 .* laid out for 4 epochs"):
+    with pytest.raises(InputError, match=r"--epochs 9 .* planned for 4 epochs"):
         train_stage.resume(stopped, {"epochs": 9})
     run = MlflowClient().get_run(stopped)
     assert (run.info.status, run.data.tags["failure"]) == ("KILLED", "stopped by Ctrl-C")
 
 
 def test_fewer_epochs_than_are_done_are_refused(two_epochs):
-    with pytest.raises(InputError, match="--epochs 1 can't be: 2 epochs are done"):
+    with pytest.raises(InputError, match="--epochs 1 is not possible: 2 epochs are done"):
         train_stage.resume(two_epochs, {"epochs": 1})
 
 
@@ -528,7 +528,7 @@ def test_only_a_training_can_be_resumed_and_a_pipelines_is_named(store):
         pass
     with pytest.raises(InputError, match=f"its training is {'1' * 32}"):
         train_stage.resume(run.id, {})
-    with pytest.raises(InputError, match="is no run of"):
+    with pytest.raises(InputError, match="is not a run of"):
         train_stage.resume("0" * 32, {})
 
 

@@ -193,7 +193,7 @@ def test_the_logged_model_is_named_by_its_shape_and_ranked_by_its_own_metrics(tr
 
 @pytest.mark.parametrize(
     ("options", "says"),
-    [({"device": "mps"}, "--device mps is not there"), ({"hidden_size": 10**6}, "GB of memory")],
+    [({"device": "mps"}, "--device mps is not available"), ({"hidden_size": 10**6}, "GB of memory")],
 )
 def test_what_can_not_be_trained_here_is_refused_before_a_run_is_started(store, small_text, options, says):
     config = CorpusConfig(str(small_text))

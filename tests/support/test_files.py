@@ -83,7 +83,7 @@ def test_a_file_that_is_too_large_no_text_or_missing_is_refused(tmp_path, conten
         read_small(path, "--space", 100)
 
 
-@pytest.mark.parametrize(("path", "kind"), [("/", "a folder"), ("/dev/zero", "no regular file")])
+@pytest.mark.parametrize(("path", "kind"), [("/", "a folder"), ("/dev/zero", "not a regular file")])
 def test_what_is_no_file_is_refused_without_being_read(path, kind):
     with pytest.raises(InputError, match=f"^--space {path} is {kind}; give a file$"):
         read_small(Path(path), "--space", 100)

@@ -283,7 +283,7 @@ def test_a_worker_that_is_still_beginning_ends_without_a_word(capfd):
             began = time.monotonic()
             raise ZeroDivisionError
         assert time.monotonic() - began < 2 * SLACK
-        (event,) = workers.events()
+        *_, event = workers.events()  # a worker on a fast machine may have sent its message already
         assert event.value == Loss.of_process(event.pid, 143)
     assert capfd.readouterr() == ("", "")
 

@@ -288,7 +288,7 @@ CHECKPOINTS: dict[str, tuple[Callable[[Lab, Path], Any], str]] = {
         lambda lab, path: save_checkpoint(path, {}, load_checkpoint(lab.checkpoint)[1]),
         "parameters; there are 0",
     ),
-    "weights that are no numbers": (with_tensors(lambda t: t * float("nan")), "has values that are no numbers"),
+    "weights that are no numbers": (with_tensors(lambda t: t * float("nan")), "has values that are not finite"),
     "weights of another type": (with_tensors(torch.Tensor.double), "torch.float64"),
 }  # fmt: skip
 

@@ -176,7 +176,7 @@ def test_a_move_is_mended(no_store):
     assert before.exit_code == 2, before.output
     assert "doctor --repair" in before.output
     said = "\n".join(command("doctor", "--repair")["repaired"])
-    assert "runs: 20 from /tmp/tmlm-0.1/checkout/mlruns " in said
+    assert "runs: 20 moved from /tmp/tmlm-0.1/checkout/mlruns to " in said
     assert command("doctor")["moved"] == []
 
 

@@ -80,7 +80,11 @@ def test_any_name_is_a_text_or_a_reason(name):
 
 def test_what_is_no_file_is_refused_by_what_it_is(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path, kind in ((tmp_path, "a folder"), (tmp_path / "pipe", "no file"), (Path("/dev/zero"), "no file")):
+    for path, kind in (
+        (tmp_path, "a folder"),
+        (tmp_path / "pipe", "not a regular file"),
+        (Path("/dev/zero"), "not a regular file"),
+    ):
         with pytest.raises(InputError, match=f"--corpus {path} can't be read: it is {kind}; give a UTF-8 text file"):
             find_text(str(path))
 

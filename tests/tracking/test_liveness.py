@@ -409,7 +409,7 @@ def test_a_run_of_a_container_that_is_gone_is_closed_by_hand_and_then_resumed_or
         f"of another machine or container (pid {os.getpid()} on {socket.gethostname()})"
     ]
     assert status_of(gone) == "FAILED"
-    for run_id, why in ((gone, "is no run that is RUNNING"), (alive, "its process is alive"), ("x", "is no run")):
+    for run_id, why in ((gone, "is not a RUNNING run"), (alive, "its process is alive"), ("x", "is not a run")):
         with pytest.raises(InputError, match=why):
             doctor.close(run_id)
     assert status_of(alive) == "RUNNING"

@@ -38,7 +38,7 @@ def test_an_ambiguous_beginning_names_the_runs_that_it_could_be(store, monkeypat
 
 @pytest.mark.parametrize("reference", ["", "abc", "abcd", "latest~x", "latest~", "%%%%", "ABCD"])
 def test_what_names_no_run_is_refused_with_what_may_be_given(store, reference):
-    with pytest.raises(InputError, match=r"is no run of .*mlflow\.db; give a run id, the first 4 or more characters"):
+    with pytest.raises(InputError, match=r"is not a run of .*mlflow\.db; give a run id, the first 4 or more"):
         run_id_of(reference)
 
 

@@ -79,7 +79,7 @@ def test_repair_finds_everything_under_the_new_folder_again(moved):
     assert len(places) == 5
     assert all(path_of(place).is_relative_to(new / "mlruns") for place in places)
     assert all(path_of(place).is_dir() for place in places)
-    assert f"runs: 2 from {old}/mlruns are found under {new}/mlruns again" in said
+    assert f"runs: 2 moved from {old}/mlruns to {new}/mlruns" in said
     assert not old.exists()
 
 
@@ -132,7 +132,7 @@ def test_what_is_not_found_is_left_and_said(moved):
     old, new, run_id = moved
     shutil.rmtree(new / "mlruns" / "0" / run_id)
     said = mend(new / "mlruns" / "mlflow.db", 5)
-    assert f"runs: 1 of {old}/mlruns have nothing under {new}/mlruns, and are left as they were" in said
+    assert f"runs: 1 under {old}/mlruns have no counterpart under {new}/mlruns and are unchanged" in said
     assert (
         MlflowClient(f"sqlite:///{new}/mlruns/mlflow.db".replace("%", "%25"))
         .get_run(run_id)
@@ -146,7 +146,7 @@ def test_an_experiment_that_was_put_elsewhere_on_purpose_stays_there(store, tmp_
     setup.cache_clear()
     setup()
     assert doctor.repair() == [
-        f"experiments: 1 of {tmp_path}/mlruns have nothing under {store}/mlruns, and are left as they were"
+        f"experiments: 1 under {tmp_path}/mlruns have no counterpart under {store}/mlruns and are unchanged"
     ]
     assert MlflowClient().get_experiment(elsewhere).artifact_location == f"{tmp_path}/mlruns/mine"
 
@@ -166,7 +166,7 @@ def test_a_checkout_that_was_moved_goes_on_in_its_new_place(tmp_path):
     assert refused[-1].endswith("`tmlm doctor --repair` finds them again")
 
     repaired = checkout.run("python", "-m", "pipeline", "doctor", "--repair").stdout
-    assert f"runs: 5 from {old}/mlruns are found under {checkout.folder}/mlruns again" in repaired
+    assert f"runs: 5 moved from {old}/mlruns to {checkout.folder}/mlruns" in repaired
     assert checkout.run(*sample).stdout.startswith("it has")
     load = f"import mlflow; print(mlflow.pyfunc.load_model('runs:/{run['id']}/lstm-1x8').predict(['it has'])[0])"
     assert checkout.run("python", "-c", load).stdout.startswith("it has")

@@ -53,7 +53,7 @@ def test_a_run_that_has_ended_is_never_taken_up_again(store, monkeypatch):
 def test_a_run_that_is_not_there_can_not_be_taken_up(store, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     with (
-        pytest.raises(InputError, match=r"is no run of .*mlflow\.db; unset it"),
+        pytest.raises(InputError, match=r"is not a run of .*mlflow\.db; unset it"),
         runs.tracked_run("prepare", "other", {}),
     ):
         pass

@@ -22,11 +22,11 @@ from pipeline.training.evaluation import (
     ROW_CHARS,
     TextScore,
     block_means,
+    calibrate_logits,
     costs_of,
     costs_of_mixture,
     costs_of_windows,
     perplexity,
-    score_calibrated_text,
     score_mixtures,
     score_text,
     score_windows,
@@ -91,7 +91,7 @@ def test_logits_that_are_too_large_are_scaled_back(factor, expected):
     drawn = torch.distributions.Categorical(logits=logits).sample()  # what the model predicts, with its own confidence
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "_logits_of", lambda *_: [(logits * factor, drawn)])
-        assert score_calibrated_text(model, some_ids(2000))[0] == expected
+        assert calibrate_logits(model, some_ids(2000))[0] == expected
 
 
 def test_usage_tells_the_factors_that_calibration_chooses_from():

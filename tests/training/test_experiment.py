@@ -22,7 +22,7 @@ from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training import experiment as experiment_module
 from pipeline.training.checkpoints import group, load_checkpoint, load_model, save_checkpoint
-from pipeline.training.evaluation import TextScore, score_calibrated, score_mixtures, score_text, score_windows
+from pipeline.training.evaluation import TextScore, score_calibrated_ngram, score_mixtures, score_text, score_windows
 from pipeline.training.experiment import ORDERS_MORE, Observer, Result, run_experiment
 from pipeline.training.loop import EpochPoint, Training, Validation
 
@@ -416,7 +416,7 @@ def test_a_part_of_the_text_is_all_that_the_network_and_its_ngram_see(corpus):
 def test_the_control_is_the_ngram_calibrated_on_the_validation_text(corpus, on_top):
     untouched = torch.tensor([1.0, 0, 0, 0, 0])
     val, figures = ids_of(corpus, "val"), on_top.figures()
-    ngram = score_calibrated(on_top.model.ngram, untouched, val)
+    ngram = score_calibrated_ngram(on_top.model.ngram, untouched, val)
     same = KneserNey(corpus.baseline_text("stream"), 28, figures["ngram_order"] + ORDERS_MORE)
     assert ngram.bits_per_char == pytest.approx(predicted_bits_per_char(same, val.numpy()), rel=1e-4)
     assert figures["on_top_of_order"] == same.order

@@ -803,7 +803,7 @@ def test_asking_for_bf16_needs_no_hardware():
 def test_a_device_that_is_not_there_is_refused_naming_those_that_are(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(InputError, match="--device cuda is not there; this machine has cpu"):
+    with pytest.raises(InputError, match="--device cuda is not available; this machine has cpu"):
         choose_device("cuda")
     assert choose_device("auto") == choose_device("cpu") == torch.device("cpu")
 
@@ -836,8 +836,5 @@ def test_state_is_all_there_is_to_a_training_in_a_file_of_its_own(tmp_path: Path
 
 def test_the_help_of_the_schedule_says_what_the_schedule_does():
     told = TrainConfig.__dataclass_fields__["schedule"].metadata["help"]
-    assert (
-        f"{WARM_UP_STEPS} warm-up steps (in a training of fewer than {10 * WARM_UP_STEPS} steps, a tenth of them)"
-        in told
-    )
-    assert f"down to {100 * FINAL_RATE_SHARE:.0f} %" in told
+    assert f"{WARM_UP_STEPS} warm-up steps (a tenth of all steps if there are fewer than {10 * WARM_UP_STEPS})" in told
+    assert f"decay to {100 * FINAL_RATE_SHARE:.0f} %" in told

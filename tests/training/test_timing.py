@@ -121,7 +121,7 @@ def test_a_kind_of_which_none_could_be_timed_is_taken_for_the_slowest_of_the_oth
 def test_where_nothing_was_timed_nothing_is_expected(corpus):
     nothing = Calibration(corpus, [])
     assert not nothing
-    with pytest.raises(ValueError, match="no training was timed, so that nothing is known of lstm-1x8"):
+    with pytest.raises(ValueError, match="no training was timed, so the time of lstm-1x8"):
         nothing.expected_seconds(*configuration("lstm"))
 
 

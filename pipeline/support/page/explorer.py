@@ -1,8 +1,8 @@
-"""Draw the explorer of a page: charts as inline SVG, which a small script of the page explains.
+"""The explorer of a page: charts as inline SVG, and a small script that shows figures on hover.
 
-One chart shows the best validation perplexity of each configuration against its cost, the other its perplexities by
-epoch. Everything is drawn here; the script (templates/explorer.js) only looks figures up and moves a marker, and the
-style sheet chooses which curves are coloured, so that the charts read, and the choice works, without scripts.
+One chart shows the best validation perplexity of each configuration against its cost, the other the perplexities by
+epoch. All is drawn here: the script (templates/explorer.js) only looks up figures and moves a marker, and the style
+sheet selects which curves are coloured. The charts and the selection therefore work without scripts.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,11 +17,11 @@ from pipeline.support.statistics import geometric_mean
 WIDTH, HEIGHT = 360, 280  # of a chart, in user units: about the pixels of a narrow screen
 LEFT, RIGHT, TOP, BOTTOM = 30, 280, 20, 244  # edges of the plot
 
-NAME_WIDTH, NAME_HEIGHT = 50, 5  # of two names of points that are nearer, one is left out
+NAME_WIDTH, NAME_HEIGHT = 50, 5  # if two points are nearer than this, one of their names is left out
 
-LEAST_GAP = 9  # between the labels of curves
+LEAST_GAP = 9  # user units between the labels of curves
 
-COLOURS = 6  # of the style sheet
+COLOURS = 6  # in the style sheet
 
 Mark = Literal["circle", "square", "triangle", "diamond"]
 
@@ -30,12 +30,12 @@ MARKS: Mapping[str, Mark] = {"rnn": "circle", "gru": "square", "lstm": "triangle
 
 @dataclass(frozen=True)
 class Series:
-    """A configuration in the charts: a point among costs, and its curves.
+    """A configuration in the charts: a point in the chart of costs, and its curves.
 
-    name: in the list of choices. shape: the name inside a chart, where there is little room. title: a sentence on its
-    point. best, train, val: perplexities by seed, the last two by epoch. reported: values by epoch that are marked with
-    a cross. other: perplexities by seed of the same shape by another recipe, and other_title what they are.
-    figures: what the script says of it (``explained``).
+    name: in the list of choices. shape: the short name inside a chart. title: the tooltip of its point. cost: MACs per
+    character. best: best validation perplexity by seed. train, val: perplexities by seed and epoch. reported: (epoch,
+    value) pairs that are marked with a cross. other: perplexities by seed of the same shape under another recipe;
+    other_title: what these are. figures: what the script shows. is_shown: whether its curves are coloured at first.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Wording:
-    """What the charts are called: the title of their heights, and the caption."""
+    """The titles of the two charts' y axes, and the caption."""
 
     front: str
     curves: str
@@ -82,7 +82,8 @@ def explorer_html(
 ) -> str:
     """Render the explorer as one HTML element with ``anchor`` as its id.
 
-    ``bars`` are levels by label. ``has_front``: whether the chart of perplexity against cost is drawn.
+    ``bars`` maps labels to perplexities that are drawn as horizontal lines. ``has_front`` is whether the chart of
+    perplexity against cost is drawn.
     """
     return (
         html_environment()
@@ -102,7 +103,7 @@ def explorer_html(
 
 
 def undominated(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points (cost, perplexity) than which none costs less and has a lower perplexity, by cost."""
+    """Indices of the Pareto front of points (cost, perplexity), both minimised, in order of cost."""
     best: list[int] = []
     for number in sorted(range(len(points)), key=lambda number: points[number]):
         if not best or points[number][1] < points[best[-1]][1]:
@@ -111,9 +112,9 @@ def undominated(points: Sequence[tuple[float, float]]) -> list[int]:
 
 
 def marks_of(cells: Iterable[str]) -> str:
-    """Which mark stands for which of these cells, as a caption lists it: circle RNN, square GRU."""
-    there = set(cells)
-    return ", ".join(f"{mark} {cell.upper()}" for cell, mark in MARKS.items() if cell in there)
+    """The marks of these cells as a caption lists them: circle RNN, square GRU."""
+    shown = set(cells)
+    return ", ".join(f"{mark} {cell.upper()}" for cell, mark in MARKS.items() if cell in shown)
 
 
 def four_digits(values: Sequence[float]) -> list[float]:
@@ -127,7 +128,7 @@ def _scale_of(perplexities: Iterable[float]) -> Scale:
 
 
 def _front(series: Sequence[Series], bars: Mapping[str, float]) -> dict[str, Any]:
-    """Best validation perplexity against MACs per character: seeds, means, the front, levels."""
+    """The chart of best validation perplexity against MACs per character: seeds, means, the front, horizontal lines."""
     others = {each.shape: each for each in series if each.other}  # one for each shape
     costs = [each.cost for each in series]
     x = Scale(min(costs) / 4, max(costs) * 1.5, LEFT, RIGHT)
@@ -159,7 +160,7 @@ def _front(series: Sequence[Series], bars: Mapping[str, float]) -> dict[str, Any
 
 
 def _readable(names: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The names beside the points of a front, from the last on, without those that would cover another."""
+    """The names beside the points of a front, without those that would cover another; later points have precedence."""
     kept: list[dict[str, Any]] = []
     for name in reversed(names):
         if all(abs(name["x"] - other["x"]) > NAME_WIDTH or abs(name["y"] - other["y"]) > NAME_HEIGHT for other in kept):
@@ -168,16 +169,19 @@ def _readable(names: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _end_labels(series: Sequence[Series], bars: int, ends: Sequence[tuple[str, float, float]]) -> list[Label]:
-    """A label beside the end of each level and curve; if there is no room for all, apart are those shown at first."""
+    """A label beside the end of each horizontal line and curve.
+
+    If there is no room for all, only those that are shown at first are kept from overlapping.
+    """
     if len(ends) <= (BOTTOM - TOP) / LEAST_GAP:
         return apart(ends, TOP, BOTTOM)
-    first = [*range(bars), *(bars + number for number, each in enumerate(series) if each.is_shown)]
-    placed = dict(zip(first, apart([ends[number] for number in first], TOP, BOTTOM), strict=True))
+    shown = [*range(bars), *(bars + number for number, each in enumerate(series) if each.is_shown)]
+    placed = dict(zip(shown, apart([ends[number] for number in shown], TOP, BOTTOM), strict=True))
     return [placed.get(number) or Label(text, x, y, y) for number, (text, x, y) in enumerate(ends)]
 
 
 def _curves(series: Sequence[Series], bars: Mapping[str, float]) -> dict[str, Any]:
-    """Training and validation perplexity by epoch: seeds, means, reported values, levels."""
+    """The chart of training and validation perplexity by epoch: seeds, means, reported values, horizontal lines."""
     longest = max(each.epochs_planned for each in series)
     x = Scale(0, longest, LEFT, RIGHT, is_logarithmic=False)
     drawn = [value for each in series for curve in (*each.train, *each.val) for value in curve]

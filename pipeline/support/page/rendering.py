@@ -1,4 +1,4 @@
-"""The Jinja environments of pages, HTML and Markdown, with other people's words escaped; and which scripts may run."""
+"""The Jinja environments of HTML and Markdown pages, which escape values, and the pages' allowed scripts."""
 
 from base64 import b64encode
 from collections.abc import Iterable
@@ -14,7 +14,7 @@ SHARED = Path(__file__).with_name("templates")
 
 
 def html_environment(*templates: Path) -> Environment:
-    """The environment for HTML: every value is escaped unless it is marked as safe.
+    """The environment for HTML, in which every value is escaped unless it is marked as safe.
 
     Templates are looked up in these folders, then among the shared ones.
     """
@@ -28,16 +28,16 @@ def html_environment(*templates: Path) -> Environment:
 
 
 def markdown_environment(*templates: Path) -> Environment:
-    """The environment for Markdown: every value is escaped unless a template marks it as safe."""
+    """The environment for Markdown, in which every value is escaped unless it is marked as safe."""
     environment = Environment(
         loader=FileSystemLoader([*templates, SHARED]),
-        autoescape=False,  # escapes HTML; finalize escapes Markdown
+        autoescape=False,  # it would escape HTML; finalize escapes Markdown
         finalize=lambda value: value if hasattr(value, "__html__") else plain(str(value)),  # safe strings have __html__
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["code"] = lambda text: indent(" ".join(text.split()), "    ")  # an indented block
+    environment.filters["code"] = lambda text: indent(" ".join(text.split()), "    ")  # an indented code block
     return environment
 
 
@@ -47,5 +47,5 @@ def shared_script(name: str) -> str:
 
 
 def script_sources(scripts: Iterable[str]) -> str:
-    """The scripts that a page may run, for its Content-Security-Policy."""
+    """Sources of the scripts that a page may run, by their digests, for script-src of its Content-Security-Policy."""
     return " ".join(f"'sha256-{b64encode(sha256(each.encode()).digest()).decode()}'" for each in scripts)

@@ -1,4 +1,4 @@
-"""Scales, paths and labels of a chart that is drawn as inline SVG."""
+"""Scales, paths and labels of charts that are drawn as inline SVG."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +9,13 @@ from scipy.optimize import isotonic_regression
 
 LINE_HEIGHT = 12  # of a label, in user units
 
-DIGITS = ((1,), (1, 3), (1, 2, 3, 5), range(1, 10), [digit / 10 for digit in range(10, 100)])  # of a decade's ticks
+# candidates for the ticks of each decade of a logarithmic scale, from few to many
+DIGITS = ((1,), (1, 3), (1, 2, 3, 5), range(1, 10), [digit / 10 for digit in range(10, 100)])
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Map values from ``low`` to ``high`` to user units from ``start`` to ``end``."""
+    """Maps values from ``low`` to ``high`` to user units from ``start`` to ``end``."""
 
     low: float
     high: float
@@ -29,7 +30,7 @@ class Scale:
 
     @property
     def ticks(self) -> list[float]:
-        """Round numbers within the scale: two at least, where there are two of two digits."""
+        """Round numbers within the scale; on a logarithmic one at least two, if two of two digits are in its range."""
         if not self.is_logarithmic:
             sizes = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
             step = next(size for size in sizes if self.high <= 6 * size)
@@ -46,7 +47,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Label:
-    """A text beside the end (x, end) of a line, itself at the height y."""
+    """A text at height ``y`` beside the end (``x``, ``end``) of a line."""
 
     text: str
     x: float
@@ -55,14 +56,17 @@ class Label:
 
 
 def path(points: Sequence[tuple[float, float]]) -> str:
-    """The points as an SVG path; a single one is a short dash."""
+    """The points as the data of an SVG path; a single point becomes a short dash."""
     if len(points) == 1:
         points = [points[0], (points[0][0] + 2, points[0][1])]
     return "M" + " ".join(f"{x:.1f},{y:.1f}" for x, y in points) if points else ""
 
 
 def apart(ends: Sequence[tuple[str, float, float]], top: float, bottom: float) -> list[Label]:
-    """Place a label beside the end (text, x, y) of each line: as near as possible, without overlap at the same x."""
+    """Place a label near the end (text, x, y) of each line, without overlap of labels at the same x.
+
+    Isotonic regression minimises the squared distances between labels and ends under that constraint.
+    """
     labels: dict[int, Label] = {}
     for place in {x for _, x, _ in ends}:
         group = sorted((number for number, end in enumerate(ends) if end[1] == place), key=lambda n: ends[n][2])

@@ -1,14 +1,14 @@
-"""Charts and sections of a saved view, in the form in which MLflow's UI keeps them.
+"""Charts and sections of a saved view, in the format in which MLflow's UI stores them.
 
-The form is not documented; it is that of MLflow 3.15 to 3.17, whose line and scatter charts take the metrics' names as
-titles.
+The format is undocumented; this is that of MLflow 3.15 to 3.17, whose line and scatter charts have the metrics' names
+as titles.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-RUNS_OF_LINES, RUNS_OF_POINTS = 20, 200  # most runs that a chart draws, the first of the table
+RUNS_OF_LINES, RUNS_OF_POINTS = 20, 200  # a chart draws at most so many runs, the first ones of the table
 
 Chart = dict[str, Any]
 
@@ -58,7 +58,7 @@ def parallel(parameters: Sequence[str], metrics: Sequence[str]) -> Chart:
 
 @dataclass(frozen=True)
 class Section:
-    """A section of charts with its title."""
+    """A titled section of charts; ``card_height`` is in pixels."""
 
     title: str
     charts: Sequence[Chart]
@@ -69,8 +69,8 @@ class Section:
 def chart_state(sections: Sequence[Section], hidden: Sequence[str]) -> dict[str, Any]:
     """The part of a view's state that holds its charts.
 
-    The UI adds a chart for each metric that has none. ``hidden`` names the metrics for which it must not: their charts
-    are marked as deleted.
+    The UI adds a chart for each metric without one. It does not for the metrics in ``hidden``, which get a chart that
+    is marked as deleted.
     """
     charts, states = [], []
     for number, section in enumerate(sections):

@@ -1,7 +1,6 @@
 """Links into MLflow's UI: a run, its curves and the saved views, and the command that starts the UI on this store.
 
-They are as short as MLflow's routes allow. Of its two sides, "GenAI" and "Model training", a link shows the one that
-was used last; only one that a browser is opened with names it.
+Links name the UI's workflow type, "Model training", since its first page may show the other one, "GenAI".
 """
 
 import http.client
@@ -24,9 +23,9 @@ HOST, PORT = "127.0.0.1", 5000
 
 UI_SECONDS = 2  # timeout of a request to a UI on this machine
 
-TRAINING_SIDE = "workflowType=machine_learning"  # of the UI, whose first page has that of generative AI
+TRAINING_SIDE = "workflowType=machine_learning"  # the UI's side for training; its first page shows generative AI
 
-UNDER_MAKE, UNDER_MLFLOW = "MAKELEVEL", "MLFLOW_RUN_ID"  # environment variables that make and mlflow run set
+UNDER_MAKE, UNDER_MLFLOW = "MAKELEVEL", "MLFLOW_RUN_ID"  # environment variables set by make and by mlflow run
 
 
 def link_to_run(run_id: str) -> str:
@@ -35,7 +34,7 @@ def link_to_run(run_id: str) -> str:
 
 
 def link_to_curves(run_id: str) -> str:
-    """The address of a training's model metrics: its curves, then its figures."""
+    """The address of a training's model metrics: its curves, then its final metrics."""
     return f"{_runs()}/{run_id}/model-metrics?{TRAINING_SIDE}"
 
 
@@ -46,7 +45,7 @@ def link_to_view(key: str) -> str:
 
 
 def link_to_search(parent: str) -> str:
-    """The address of a search's trials, by the id of its run."""
+    """The address of the view of a search's trials; ``parent`` is the id of the search's run."""
     return link_to_view(views.key("search", parent))
 
 
@@ -56,9 +55,9 @@ def _runs() -> str:
 
 
 def address() -> str:
-    """The address of the UI: a tracking server's own, or that of the port on which one of this store answers.
+    """The address of the UI: that of a tracking server, or of a UI on this machine that serves this store.
 
-    If none is running, it is the one that ``tmlm ui`` would use.
+    If none is running, the address that ``tmlm ui`` would use.
     """
     store = setup()
     return server_address(store.uri) or f"http://{HOST}:{running_port(store) or next_port()}"
@@ -70,15 +69,15 @@ def is_running(store: Store) -> bool:
 
 
 def shown(label: str, link: str) -> str:
-    """A link as a command prints it, and how to start the UI if none is running."""
+    """A link as commands print it, with how to start the UI if none is running."""
     start = how_to_start()
     return f"{label}  {link}" + (f"\n({start})" if start else "")
 
 
 def how_to_start() -> str:
-    """How to start the UI of the current store, in words; "" if it is running.
+    """How to start the UI of the current store, as a phrase; "" if it is running.
 
-    The command can be pasted into the shell that started this one.
+    The command works in the shell that started this one.
     """
     store = setup()
     if is_running(store):
@@ -91,7 +90,7 @@ def how_to_start() -> str:
 def command() -> str:
     """How to call tmlm on the same store from the shell that started this command.
 
-    Another database file than ours is named: ``mlflow run`` sets MLFLOW_TRACKING_URI for this process only.
+    A database file other than ours is passed as MLFLOW_TRACKING_URI, which ``mlflow run`` sets for this process only.
     """
     store = setup()
     file = sqlite_file(store.uri)
@@ -101,15 +100,15 @@ def command() -> str:
 
 
 def program() -> str:
-    """``tmlm`` by name if it is on the PATH of the shell that started this command, else by its path.
+    """``tmlm`` if it is on the PATH of the shell that started this command, else its path.
 
-    make adds the environment to the PATH of the commands that it runs, but not to the shell's.
+    make adds the virtual environment to the PATH of the commands that it runs, but not to the shell's.
     """
     folder = Path(sysconfig.get_path("scripts"))
     activated = any(os.environ.get(name) == sys.prefix for name in ("VIRTUAL_ENV", "CONDA_PREFIX"))
     on_path = activated or UNDER_MAKE not in os.environ
     script = folder / "tmlm"
-    if not script.is_file():  # conda.yaml's environment holds only our dependencies
+    if not script.is_file():  # the environment of conda.yaml has only our dependencies
         python = "python" if on_path and _finds("python", Path(sys.executable)) else shlex.quote(sys.executable)
         return f"PYTHONPATH={shlex.quote(str(ROOT))} {python} -m pipeline"
     if on_path and _finds("tmlm", script):
@@ -121,7 +120,7 @@ def program() -> str:
 
 
 def _finds(name: str, file: Path) -> bool:
-    """Whether the name resolves to this file on the PATH."""
+    """Whether a name resolves to this file on the PATH."""
     path = shutil.which(name)
     return path is not None and os.path.samefile(path, file)
 
@@ -132,7 +131,7 @@ def server_address(uri: str) -> str:
 
 
 def running_port(store: Store) -> int | None:
-    """The port of a running UI of this store, noted by ``tmlm ui`` or MLflow's default; None if there is none."""
+    """The port of a running UI of this store, as noted by ``tmlm ui`` or MLflow's default; None if none is running."""
     note = port_note(store)
     noted = note.read_text().split() if note is not None and note.is_file() else []
     return next((port for port in [*map(int, noted), PORT] if shows(port, store)), None)
@@ -142,7 +141,7 @@ def next_port() -> int:
     """The port that ``tmlm ui`` would use now."""
     try:
         return free_port(PORT)
-    except InputError:  # reported by `tmlm ui`; no UI was asked for here
+    except InputError:  # no free port: `tmlm ui` reports it
         return PORT
 
 
@@ -166,7 +165,7 @@ def shows(port: int, store: Store) -> bool:
 
 
 def free_port(port: int) -> int:
-    """The port, or the next free one. InputError if it and the 49 after it are taken."""
+    """The port, or the next free one. Raises InputError if it and the 49 after it are taken."""
     for candidate in range(port, min(port + 50, 65536)):
         with closing(socket.socket()) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

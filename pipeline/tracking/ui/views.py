@@ -1,13 +1,13 @@
-"""Saved views of the MLflow UI: which runs, columns, charts and order a link opens.
+"""Saved views of MLflow's UI: the runs, columns, charts and order that a link opens.
 
-- Models: the finished trainings on one text that are comparable.
-- Seeds: the same, those of one configuration averaged.
-- Equal compute: the same, their curves against seconds and against characters read.
-- Search: the trials of one search, their front and the shapes.
-- All texts: every training, in a table without charts, since figures of different texts share no chart.
+- Models: the comparable finished trainings on one text.
+- Seeds: the same, averaged over the seeds of each configuration.
+- Equal compute: the same, with curves against seconds and against characters read.
+- Search: the trials of one search, their front and their shapes.
+- All texts: every training, in a table without charts, since perplexities of different texts are not comparable.
 
-From MLflow 3.15 on, the UI keeps a shared view as an experiment tag ``mlflow.sharedViewState.<key>`` and opens it by
-``viewStateShareKey=<key>``. That is not documented, so nothing here may ever fail a run.
+Since MLflow 3.15, the UI stores a shared view as an experiment tag ``mlflow.sharedViewState.<key>`` and opens it by
+``viewStateShareKey=<key>``. That is undocumented, so a failure here must never fail a run.
 """
 
 import base64
@@ -39,7 +39,7 @@ Kind = Literal["models", "seeds", "compute", "search"]
 
 ALL_TEXTS = "models"  # key of the view of all texts
 
-FIRST_SEEN_MS = 1_767_225_600_000  # 2026-01-01, fixed: the tag's value must not change between commands
+CREATED_MS = 1_767_225_600_000  # 2026-01-01; constant, so that the tag's value does not change between commands
 
 METRICS = (  # all that a training records
     *CURVES,
@@ -70,10 +70,9 @@ COLUMNS = {  # of the table, with their widths in pixels
     "duration": 80,
 }
 
-ALWAYS_SHOWN = "attributes.`Run Name`", "runDateAndNestInfo"  # columns that are not chosen
+ALWAYS_SHOWN = "attributes.`Run Name`", "runDateAndNestInfo"  # columns that the UI does not list as selected
 
-# What the UI keeps beside runs, columns and charts.
-DEFAULTS = {
+DEFAULTS = {  # what the UI stores besides runs, columns and charts
     "startTime": "ALL",
     "lifecycleFilter": "Active",
     "datasetsFilter": [],
@@ -90,24 +89,24 @@ DEFAULTS = {
 
 
 def key(kind: Kind, identity: str) -> str:
-    """The key of a view; ``identity`` is the digest of its text, or the run id of its search."""
+    """The key of a view; ``identity`` is the digest of its text or the run id of its search."""
     return f"{kind}-{identity[:8]}"
 
 
 @dataclass(frozen=True)
 class View:
-    """A saved view. ``key`` opens it, the UI lists it by ``name``, ``query`` selects its runs in MLflow's syntax."""
+    """A saved view, opened by ``key`` and listed as ``name``; ``query`` selects its runs, in MLflow's search syntax."""
 
     key: str
     name: str
     query: str
     sections: Sequence[Section]
     further_columns: Mapping[str, int]
-    group_by: Sequence[tuple[str, str]] = ()  # kind (param, tag) and name
+    group_by: Sequence[tuple[str, str]] = ()  # kind ("param" or "tag") and name
 
     @property
     def state(self) -> dict[str, Any]:
-        """What the UI restores."""
+        """The state that the UI restores."""
         columns = {**COLUMNS, **self.further_columns}
         chosen = ["attributes.`Duration`" if name == "duration" else name for name in columns]
         keys = [{"mode": kind, "groupByData": name} for kind, name in self.group_by]
@@ -129,15 +128,15 @@ class View:
         packed = base64.b64encode(zlib.compress(json.dumps(self.state).encode())).decode()
         value = {
             "name": self.name,
-            "createdAt": FIRST_SEEN_MS,
-            "updatedAt": FIRST_SEEN_MS,
+            "createdAt": CREATED_MS,
+            "updatedAt": CREATED_MS,
             "state": f"deflate;{packed}",
         }
         return TAG_PREFIX + self.key, json.dumps(value)
 
 
 def models(text: str, corpus_sha256: str) -> View:
-    """The comparable models of a text, best first: curves, perplexity against cost, and the shapes side by side."""
+    """The comparable models of a text, best first: curves, perplexity against cost, and parallel coordinates."""
     sections = (
         Section("Quality and cost", (line((TRAIN_CURVE, VAL_CURVE)), scatter(LOG10_MACS, PERPLEXITY))),
         Section("Shapes", (parallel(SHAPE, (LOG10_MACS, PERPLEXITY)),), columns=1, card_height=360),
@@ -147,7 +146,7 @@ def models(text: str, corpus_sha256: str) -> View:
 
 
 def seeds(text: str, corpus_sha256: str) -> View:
-    """The comparable models of a text, grouped by configuration: the mean over seeds, with their range."""
+    """The comparable models of a text, grouped by configuration: the mean and the range over seeds."""
     sections = (
         Section("Mean and range over seeds", (line((VAL_CURVE,)), line((TRAIN_CURVE,)))),
         Section("Means at the end", (scatter(LOG10_MACS, PERPLEXITY), scatter(PERPLEXITY, "result/test_perplexity"))),
@@ -159,7 +158,7 @@ def seeds(text: str, corpus_sha256: str) -> View:
 
 
 def equal_compute(text: str, corpus_sha256: str) -> View:
-    """The comparable models of a text: perplexity after equal seconds, and after equally many characters."""
+    """The comparable models of a text: perplexity against training seconds and against characters read."""
     curves = tuple(line((VAL_CURVE,), x) for x in ("training/seconds", "training/chars_read"))
     sections = (
         Section("Equal time, equal text", curves),
@@ -169,7 +168,7 @@ def equal_compute(text: str, corpus_sha256: str) -> View:
 
 
 def search(study: str, text: str, parent: str) -> View:
-    """The trials of one search and the confirmations of its front, by the id of the run that they are nested in."""
+    """The trials of one search and the confirmations of its front; ``parent`` is the id of the search's run."""
     sections = (
         Section("Front", (scatter(LOG10_MACS, PERPLEXITY),), 1, 460),
         Section("Shapes", (parallel(SHAPE, (LOG10_MACS, PERPLEXITY)),), columns=1, card_height=400),
