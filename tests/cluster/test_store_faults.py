@@ -50,7 +50,7 @@ def busy_core() -> Iterator[None]:
 
 def signal_mlflow(cluster: Cluster, signum: int) -> None:
     """Send a signal to all processes of MLflow's server."""
-    (pid,) = cluster.head.kill("child", 0, of=cluster.served)
+    (pid,) = cluster.head.kill("mlflow server", 0, of=cluster.served)
     os.killpg(pid, signum)
 
 
