@@ -190,8 +190,7 @@ class Model:
         self.network: LanguageModel = trained.network
         self.vocabulary = trained.vocabulary
         self.run_id = trained.run_id
-        alphabet, name = trained.vocabulary.alphabet, trained.facts["corpus"]["name"]
-        self.corpus: str = name if alphabet == "letters" else f"{name}-{alphabet}"
+        self.corpus: str = trained.corpus_label
 
     def __repr__(self) -> str:
         perplexities = {"test": self.test_perplexity, "validation": self.val_perplexity}

@@ -47,7 +47,8 @@ def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int
     if note := links.port_note(store):
         write_atomically(note, str(port).encode())
     write_line(f"Starting the MLflow UI on {shown(store.uri)} at http://{links.HOST}:{port}; stop it with Ctrl-C.")
-    with subprocess.Popen(_command(store, port), env=_environment(store)) as process:
+    # in a session of its own: Ctrl-C reaches this process alone, which then stops the server with SIGTERM
+    with subprocess.Popen(_command(store, port), env=_environment(store), start_new_session=True) as process:
         try:
             if _answers(process, port, store):
                 for name, key in sorted(saved_views(store).items(), key=by_kind):
@@ -55,10 +56,11 @@ def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int
                 if what is not None:
                     _open(link_to(what), write_line)
             return process.wait()
-        except KeyboardInterrupt:  # the server got it too and is shutting down
+        except KeyboardInterrupt:
+            process.terminate()  # the server stops its workers
             return 0
         except BaseException:
-            process.terminate()  # the server stops its workers
+            process.terminate()
             raise
 
 

@@ -17,7 +17,7 @@ from models.ngram import KneserNey, predicted_bits_per_char
 from pipeline.config import PresetName
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.support.markdown import plain
-from pipeline.text.corpus import Corpus, encoded
+from pipeline.text.corpus import Corpus, encoded, label_of
 from pipeline.text.sources import FoundText, find_file, is_known_text
 from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import records
@@ -71,8 +71,13 @@ class TrainedModel:
         return {"trained_run": self.run_id, "checkpoint": self.checkpoint_sha256}
 
     @property
+    def corpus_label(self) -> str:
+        """The name of the text that it was trained on, as in records."""
+        return label_of(self.facts["corpus"]["name"], self.vocabulary.alphabet)
+
+    @property
     def tags(self) -> dict[str, str]:
-        tags = {"corpus": self.facts["corpus"]["name"], "corpus.sha256": self.facts["corpus"]["corpus_sha256"]}
+        tags = {"corpus": self.corpus_label, "corpus.sha256": self.facts["corpus"]["corpus_sha256"]}
         return {**tags, "trained_run": self.run_id} if self.run_id else tags
 
     def mixture(self) -> Mixture | None:

@@ -84,9 +84,8 @@ class Corpus:
 
     @property
     def label(self) -> str:
-        """The text's name in records, with the alphabet unless it is ``letters``: perplexities depend on both."""
-        alphabet = self.vocabulary.alphabet
-        return self.name if alphabet == "letters" else f"{self.name}-{alphabet}"
+        """The text's name in records, as ``label_of`` says."""
+        return label_of(self.name, self.vocabulary.alphabet)
 
     @property
     def train_chars(self) -> int:
@@ -198,6 +197,11 @@ def load_corpus(config: CorpusConfig) -> Corpus:
                 _sweep(folder)
                 facts = _prepare(folder, text, config.alphabet, source_sha256)
     return replace(_mapped(folder, facts, text.source), is_fallback=bool(text.missing))
+
+
+def label_of(name: str, alphabet: Alphabet) -> str:
+    """A text's name in records, with the alphabet unless it is ``letters``: perplexities depend on both."""
+    return name if alphabet == "letters" else f"{name}-{alphabet}"
 
 
 _pinned: dict[CorpusConfig, Corpus] = {}

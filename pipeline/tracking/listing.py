@@ -1,6 +1,7 @@
 """The trainings of the store as rows of plain values, newest first."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -83,7 +84,9 @@ def _row(run: Run) -> RunRow:
     info, params, tags = run.info, run.data.params, run.data.tags
 
     def count(name: str) -> int | None:
-        return int(float(params[name])) if name in params else None
+        with suppress(KeyError, ValueError, OverflowError):  # mlflow run records what was given, whatever it is
+            return int(float(params[name]))
+        return None
 
     metrics = figures(run)
     macs, parameters = metrics.get("size/macs_per_char"), metrics.get("size/parameters")

@@ -5,11 +5,14 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 import webbrowser
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -24,7 +27,7 @@ from pipeline.tracking.runs import begun_run, tracked_run
 from pipeline.tracking.store import Store, setup
 from pipeline.tracking.ui import links as links_module
 from pipeline.tracking.ui import views
-from tests.checkout import ROOT
+from tests.checkout import ROOT, free_port
 from tests.databases import standing_in
 from tests.limits import SLACK
 
@@ -50,7 +53,7 @@ class Server:
     command: list[str]
     env: dict[str, str]
 
-    def __init__(self, command: list[str], env: dict[str, str]) -> None:
+    def __init__(self, command: list[str], env: dict[str, str], start_new_session: bool) -> None:
         Server.command, Server.env = command, env
 
     def __enter__(self) -> "Server":
@@ -270,3 +273,23 @@ def test_the_models_of_a_text_are_the_first_view_and_those_of_all_texts_the_last
     by_name |= {"Search s on b": "search-2", "Seeds on b": "seeds-1"}
     names = [name for name, _ in sorted(by_name.items(), key=ui.by_kind)]
     assert names == ["Models of b", "Search s on b", "Seeds on b", "Equal compute on b", "Models of all texts"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_the_ui_and_its_server_without_a_traceback(tmp_path):
+    port = free_port()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}
+    command = [sys.executable, "-m", "pipeline", "ui", "--port", str(port)]
+    with subprocess.Popen(command, env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 60 * SLACK
+        while not is_listening(port) and time.monotonic() < until:
+            time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=20 * SLACK)
+    assert (process.returncode, "Traceback" in said) == (0, False)
+    assert not is_listening(port)
+
+
+def is_listening(port: int) -> bool:
+    with closing(socket.socket()) as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

@@ -80,6 +80,13 @@ def test_nothing_is_overwritten(trained, folder, name):
     assert [path for path in folder.rglob("*") if path.is_file()] == [folder / name]
 
 
+def test_an_output_that_is_no_folder_is_refused_with_the_option(trained, folder):
+    folder.write_text("mine")
+    code, _, err = run("export", "latest", "-o", str(folder / "page"))
+    assert code == 2
+    assert f"--output {folder / 'page'} can't be made a folder: Not a directory; give another" in err
+
+
 def test_a_folder_with_other_files_is_used(trained, folder):
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")

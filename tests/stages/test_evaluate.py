@@ -34,7 +34,9 @@ def test_any_other_text_can_be_evaluated_and_unknown_characters_are_counted(stor
     step = train(load_corpus(config), config, *resolve({**TINY, "epochs": 1}))
     other = tmp_path / "other.txt"
     other.write_text("a statement of the \U0001f40d language", encoding="utf-8")
-    result = evaluate(step.run_id, text=str(other)).result
+    evaluated = evaluate(step.run_id, text=str(other))
+    assert MlflowClient().get_run(evaluated.run_id).data.tags["corpus"] == f"{small_text.stem}-raw", "as its training"
+    result = evaluated.result
     assert result["unknown_characters"] == 1
     assert result["perplexity"] > 1
     assert result["ngram_perplexity"] > 1

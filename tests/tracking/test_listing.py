@@ -48,6 +48,13 @@ def test_a_training_whose_process_is_gone_is_not_running(store, monkeypatch):
         assert [row.state for row in run_rows()] == ["died"]
 
 
+def test_what_mlflow_run_was_given_by_mistake_is_left_out_of_its_row(store):
+    with runs.tracked_run("train", "mistyped", {}) as run:
+        run.params({"hidden_size": "foo", "num_layers": "inf", "seed": "3"})
+    (row,) = run_rows()
+    assert (row.hidden_size, row.num_layers, row.seed) == (None, None, 3)
+
+
 def test_rows_are_chosen_by_words_text_and_number(store):
     recorded("lstm-1x8-s0")
     recorded("gru-1x8-s0", corpus="novel", study="tiny")
