@@ -1,14 +1,14 @@
-"""How far one conductor goes: what a task, a node and a finished trial cost the process that asks and tells.
+"""How far one driver goes: what a task, a node and a finished trial cost the process that asks and tells.
 
     python -m tests.benchmarks.bench_cluster tasks [--tasks 1000] [--nodes 1] [--slots 8] [--processes 0]
     python -m tests.benchmarks.bench_cluster trials [--finished 100 1000 5000] [--samplers known-cost ...]
 
 ``tasks`` starts a scheduler and nodes on the loopback interface and gives them tasks that do nothing. The nodes are
 those of `tmlm node`, which do tasks in processes of their own; with --processes they are simulated by dask workers that
-share so many processes, and a task returns at once: what is measured is then the conductor and the scheduler.
+share so many processes, and a task returns at once: what is measured is then the driver and the scheduler.
 
 ``trials`` runs the search's own loop on a study that has that many finished trials, with MLflow's server on the
-loopback interface, in which every training ends at once with a made-up result. It prints the conductor's CPU
+loopback interface, in which every training ends at once with a made-up result. It prints the driver's CPU
 milliseconds per trial, and which of them are the sampler's, Optuna's storage's (an SQLite file) and MLflow's.
 """
 
@@ -289,7 +289,7 @@ PARTS = ("sampler", "storage", "MLflow", "rest")
 def trials(
     finished: Sequence[int], samplers: Sequence[str], further: int, seconds: float, studies: Path | None
 ) -> None:
-    """Print the table of the conductor's work per trial."""
+    """Print the table of the driver's work per trial."""
     from pydoc_data.topics import topics
 
     from pipeline.tracking import store
@@ -415,7 +415,7 @@ def tasks(tasks: int, nodes: int, slots: int, processes: int, seconds: float) ->
 
 def tasks_rows(pool: Any, count: int, scheduler: int) -> None:
     """Do the tasks twice, as the processes of the first ones have to start, and print the figures of both."""
-    sys.stdout.write("tasks   ms/task   per second   CPU ms per task: conductor, of that list of nodes; scheduler\n")
+    sys.stdout.write("tasks   ms/task   per second   CPU ms per task: driver, of that list of nodes; scheduler\n")
     for _ in range(2):
         left, ended, messages = count, 0, 0
         began, before = time.monotonic(), cpu_seconds(scheduler)
