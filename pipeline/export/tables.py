@@ -13,6 +13,8 @@ from pipeline.tracking.trainings import WholeTraining
 
 OPTIONS = [field.name for config in (ModelConfig, TrainConfig) for field in fields(config)]
 
+REQUESTED = "requested_"  # before an option whose name a figure has too: the epochs that were asked for, say
+
 FIGURES = (
     "val_perplexity",
     "val_perplexity_pooled",
@@ -70,7 +72,8 @@ def runs_csv(trainings: Iterable[WholeTraining]) -> str:
         own = (each.run_id, each.name, each.status, each.study, each.role, each.corpus)
         text = (each.corpus_sha256, text_option(each), each.configuration["corpus"]["alphabet"])
         rows.append((*own, *text, *_values(options, OPTIONS), *_values(each.result, FIGURES)))
-    return _csv((*heads, *OPTIONS, *FIGURES), rows)
+    option_heads = [REQUESTED + name if name in FIGURES else name for name in OPTIONS]
+    return _csv((*heads, *option_heads, *FIGURES), rows)
 
 
 def front_csv(front: Iterable[Mapping[str, Any]], picks: Mapping[str, Mapping[str, Any]]) -> str:

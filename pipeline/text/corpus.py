@@ -273,7 +273,7 @@ def _mapped(folder: Path, facts: dict[str, Any], source: str) -> Corpus:
 
 def encoded(text: FoundText, sha256: str, vocabulary: Vocabulary) -> NDArray[np.integer]:
     """Encode a text with a given vocabulary, such as a model's. Raises InputError if it does not fit into memory."""
-    check_file_fits(f"{text.option} {text.name}", text.size)
+    check_file_fits(f"{text.option} {text.source}", text.size)
     ids = bytearray()
     for piece in normalised(text.pieces(sha256), vocabulary.alphabet):
         ids += vocabulary.ids_of(piece).tobytes()
@@ -338,11 +338,11 @@ def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: s
             ids_digest.update(ids)
             file.write(ids)
         if not text.size:
-            raise InputError(f"--corpus {text.name} is empty; at least {MIN_CHARS:,} characters are needed")
+            raise InputError(f"--corpus {text.source} is empty; at least {MIN_CHARS:,} characters are needed")
         if characters < MIN_CHARS:
             script = " (--alphabet raw keeps other letters than A to Z)" if alphabet == "letters" else ""
             raise InputError(
-                f"--corpus {text.name} has {characters:,} characters of the alphabet {alphabet!r} "
+                f"--corpus {text.source} has {characters:,} characters of the alphabet {alphabet!r} "
                 f"in {text.size:,} bytes; at least {MIN_CHARS:,} are needed{script}"
             )
     facts = {

@@ -139,7 +139,7 @@ class FoundText:
                     except UnicodeDecodeError as error:
                         at = read - len(waiting) + error.start
                         raise InputError(
-                            f"{self.option} {self.name} is not UTF-8 text: byte {at:,} is "
+                            f"{self.option} {self.source} is not UTF-8 text: byte {at:,} is "
                             f"0x{error.object[error.start]:02x}; convert it (iconv -t UTF-8) and try again"
                         ) from None
                     read += len(data)
@@ -152,12 +152,14 @@ class FoundText:
             raise self._unreadable(error) from None
         if digest.hexdigest() != sha256:
             raise InputError(
-                f"{self.option} {self.name} has changed while it was read; try again when nothing writes to it"
+                f"{self.option} {self.source} has changed while it was read; try again when nothing writes to it"
             )
 
     def _check_no_nul(self, data: bytes) -> None:
         if b"\0" in data:
-            raise InputError(f"{self.option} {self.name} has NUL bytes: it is not a text file; give a UTF-8 text file")
+            raise InputError(
+                f"{self.option} {self.source} has NUL bytes: it is not a text file; give a UTF-8 text file"
+            )
 
     def _unreadable(self, error: OSError) -> InputError:
         return InputError(f"{self.option} {self.source} can't be read: {error.strerror}; give a UTF-8 text file")

@@ -52,6 +52,9 @@ def test_the_tables_have_each_epoch_and_every_option(trained, folder):
     (row,) = rows_of(folder / "runs.csv")
     assert (row["hidden_size"], row["batch_size"], row["status"]) == ("8", "32", "FINISHED")
     assert float(row["test_perplexity"]) == trained.result["test_perplexity"]
+    heads = (folder / "runs.csv").read_text().splitlines()[0].split(",")
+    assert len(set(heads)) == len(heads), "a reader would rename a column"
+    assert row["requested_epochs"] == row["epochs"] == str(trained.result["epochs"])
 
 
 def test_every_column_of_the_runs_table_is_a_figure_of_a_training(trained):

@@ -36,7 +36,7 @@ BYTES = st.one_of(
 
 
 def read(data: bytes) -> str:
-    return "".join(FoundText("it", "", data).pieces(hashlib.sha256(data).hexdigest()))
+    return "".join(FoundText("it", "it", data).pieces(hashlib.sha256(data).hexdigest()))
 
 
 @given(data=BYTES, size=st.integers(1, 12))
@@ -64,7 +64,7 @@ def test_the_place_of_a_wrong_byte_is_its_place_in_the_file(monkeypatch):
 
 
 def test_bytes_that_are_not_those_of_the_digest_are_refused_at_the_end():
-    pieces = FoundText("it", "", b"text").pieces(hashlib.sha256(b"another").hexdigest())
+    pieces = FoundText("it", "it", b"text").pieces(hashlib.sha256(b"another").hexdigest())
     assert next(pieces) == "text"
     with pytest.raises(InputError, match="--corpus it has changed while it was read"):
         list(pieces)
@@ -94,7 +94,7 @@ def test_a_sparse_file_of_100_gb_is_refused_at_its_first_nul_byte(tmp_path):
     path.write_text("a text")
     os.truncate(path, 100 * 10**9)
     started = time.monotonic()
-    with pytest.raises(InputError, match="--corpus sparse has NUL bytes: it is not a text file"):
+    with pytest.raises(InputError, match=r"--corpus \S+sparse.txt has NUL bytes: it is not a text file"):
         load_corpus(CorpusConfig(str(path)))
     assert time.monotonic() - started < 5 * SLACK
 
@@ -145,8 +145,8 @@ def test_a_file_that_is_gone_when_it_is_read_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("content", "alphabet", "reason"),
     [
-        (b"", "letters", "bad is empty; at least 1,000 characters are needed"),
-        (b"", "raw", "bad is empty; at least 1,000 characters are needed"),
+        (b"", "letters", "bad.txt is empty; at least 1,000 characters are needed"),
+        (b"", "raw", "bad.txt is empty; at least 1,000 characters are needed"),
         (b"short", "raw", "has 5 characters of the alphabet 'raw' in 5 bytes; at least 1,000 are needed"),
         ("latin é".encode("latin-1") * 500, "raw", r"is not UTF-8 text: byte 6 is 0xe9; convert it \(iconv -t UTF-8\)"),
         (("utf-16" * 500).encode("utf-16-le"), "letters", "has NUL bytes: it is not a text file"),
