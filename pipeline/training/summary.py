@@ -113,12 +113,17 @@ def comparison_text(result: Mapping[str, Any]) -> str:
 
 def training_text(result: Mapping[str, Any]) -> str:
     """What ``train`` prints about a training: comparison with the baseline, best epoch and verdict."""
-    words = f"{_best_epoch(result)} {verdict(result)}"
+    words = f"{_best_epoch(result).removesuffix('.')}{_stopped(result)}. {verdict(result)}"
     return f"{comparison_text(result)}\n\n{wrapped(words, indent='  ')}"
 
 
 def _best_epoch(result: Mapping[str, Any]) -> str:
     return f"The network is that of epoch {result['best_epoch']} of {result['epochs']}, the best on validation."
+
+
+def _stopped(result: Mapping[str, Any]) -> str:
+    """What ended the training before its last epoch; "" if nothing did."""
+    return f"; stopped early by {result['stopped']}" if result.get("stopped") else ""
 
 
 def sizes(result: Mapping[str, Any]) -> str:
@@ -172,7 +177,7 @@ def training_note(corpus: Corpus, model: ModelConfig, config: TrainConfig, resul
     *greedy, sampled = result.samples
     ended = f"; stopped early by `{result.stopped}`" if result.stopped else ""
     return (
-        f"**{model.shape}** on **{plain(corpus.name)}**. {verdict(summary)}\n\n"
+        f"**{model.shape}** on **{plain(corpus.label)}**. {verdict(summary)}\n\n"
         f"{text_block(sampled.text)}\n\n"
         f"{comparison_table(summary)} {what_is_read(corpus, config.preset)}\n\n"
         f"{sizes(summary)}; {model.implementation}, preset {config.preset}, seed {config.seed}: "
@@ -227,7 +232,7 @@ def pipeline_table(
         f"{name} on {result['corpus']}{stand_in}\n\n{comparison_text(result)}\n\n"
         f"{wrapped(verdict(result), indent='  ')}\n"
         f"  {sizes(result)}; trained in "
-        f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}\n"
+        f"{result['train_seconds']:.1f} s, best epoch {result['best_epoch']} of {result['epochs']}{_stopped(result)}\n"
         f"  time: {spent}\n\n"
         f"{wrapped(result['texts'][0], indent='  ')}\n\n" + indent(further, "  ")
     )

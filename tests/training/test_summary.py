@@ -9,6 +9,7 @@ from pipeline.training.summary import (
     evaluation_text,
     pipeline_table,
     samples_table,
+    training_text,
     verdict,
 )
 
@@ -36,6 +37,14 @@ def test_the_verdict_turns_with_the_numbers(val, test, sentence):
 
 def test_the_verdict_says_what_both_together_reach():
     assert verdict(RESULT).endswith("Both together reach 3.412 on validation and 3.487 on test.")
+
+
+def test_what_ended_a_training_early_is_printed():
+    stopped = {**RESULT, "epochs": 30, "stopped": "--max-seconds 2"}
+    expected = "epoch 28 of 30, the best on validation; stopped early by --max-seconds 2. The network is"
+    assert expected in " ".join(training_text(stopped).split())
+    assert "best epoch 28 of 30; stopped early by --max-seconds 2\n" in pipeline_table("m", {}, stopped, "link")
+    assert "stopped" not in training_text(RESULT) + pipeline_table("m", {}, RESULT, "link")
 
 
 def test_the_table_has_the_n_gram_the_network_and_both():
