@@ -43,7 +43,7 @@ from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.http_dataset_source import HTTPDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric, Param, Run, RunStatus
-from mlflow.tracking import MlflowClient
+from mlflow.tracking import MlflowClient, fluent
 
 from pipeline.errors import ClusterError, InputError, RecordingError
 from pipeline.support import signals
@@ -438,13 +438,18 @@ def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
             gone, status, failure = error, RunStatus.FAILED, f"{type(error).__name__}: {error}"
     try:
         with impatient() if in_a_hurry else warn_if_silent(run.store.uri):
+            is_ours = True
             try:
                 if run.is_adopted and status == RunStatus.KILLED:
                     final_status.leave_behind(run.id, RunStatus.to_string(status))
-                if failure and not _is_resumed_elsewhere(run):
+                is_ours = not _is_resumed_elsewhere(run)
+                if failure and is_ours:
                     set_tags(run.id, {"failure": failure[:4000]})
             finally:
-                mlflow.end_run(RunStatus.to_string(status))
+                if is_ours:
+                    mlflow.end_run(RunStatus.to_string(status))
+                else:  # the other process ends it, or has; MLflow has no public call that only forgets the active run
+                    fluent._active_run_stack.get().pop()
     except REFUSALS as error:
         reason = f"the end of {run.name} can't be recorded in {shown(run.store.uri)}: {store_reason(error)}"
         if not _close_deleted(run, status, failure):
@@ -459,7 +464,7 @@ def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
 def _is_resumed_elsewhere(run: TrackedRun) -> bool:
     """Whether another process has resumed the run, because this one's machine was cut off and assumed to be gone."""
     tags, own = with_bare_names(run.client.get_run(run.id).data.tags), process_tags()
-    return any(tags.get(name) != own.get(name) for name in IDENTITY)
+    return any(name in tags and tags[name] != own.get(name) for name in IDENTITY)
 
 
 def _close_deleted(run: TrackedRun, status: int, failure: str) -> bool:
@@ -489,6 +494,8 @@ def _close_by_force(signal: str) -> None:
     killed = RunStatus.to_string(RunStatus.KILLED)
     for run in reversed(_open):
         if run.client.get_run(run.id).info.status != "RUNNING":  # the main thread has ended it in the meantime
+            continue
+        if _is_resumed_elsewhere(run):
             continue
         if run.is_adopted:
             final_status.leave_behind(run.id, killed)

@@ -79,7 +79,8 @@ def test_a_run_ends_as_it_did_with_the_reason(store, error, status, reason):
     assert mlflow.active_run() is None
 
 
-def test_a_run_that_another_machine_has_resumed_gets_no_reason_for_the_end_of_this_process(store):
+@pytest.mark.parametrize("status", ["RUNNING", "FINISHED"])
+def test_a_run_that_another_machine_has_resumed_is_not_ended_by_this_process(store, status):
     """This machine was cut off, taken for gone, and stops its training now."""
     run_ids = []
 
@@ -87,12 +88,15 @@ def test_a_run_that_another_machine_has_resumed_gets_no_reason_for_the_end_of_th
         with runs.tracked_run("train", "a run", {}) as run:
             run_ids.append(run.id)
             MlflowClient().set_tag(run.id, recorded_tag("process.started"), "0")
+            MlflowClient().update_run(run.id, status)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         stop()
     recorded = MlflowClient().get_run(run_ids[0])
-    assert (recorded.info.status, records.tag(recorded, "failure")) == ("KILLED", "")
+    assert (recorded.info.status, records.tag(recorded, "failure")) == (status, "")
+    with runs.tracked_run("train", "the next run of this process", {}):
+        pass
 
 
 def test_a_run_says_what_made_it(store):
