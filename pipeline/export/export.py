@@ -31,10 +31,6 @@ def export(reference: str, folder: Path) -> dict[str, Any]:
     things, and if what it names has not finished.
     """
     _check_is_free(folder, PAGE)  # before anything is read
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"--output {folder} can't be made a folder: {error.strerror}; give another one") from error
     subject = subject_of(reference)
     files, models = _models(subject)
     files |= {"runs.csv": runs_csv(subject.trainings).encode(), "curves.csv": curves_csv(subject.trainings).encode()}
@@ -47,6 +43,10 @@ def export(reference: str, folder: Path) -> dict[str, Any]:
     ).encode()  # written last, so that the export is complete once the page exists
     for name in files:
         _check_is_free(folder, name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {folder} can't be made a folder: {error.strerror}; give another one") from error
     for name, data in files.items():
         write_atomically(folder / name, data)
     return {

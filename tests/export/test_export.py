@@ -90,6 +90,11 @@ def test_an_output_that_is_no_folder_is_refused_with_the_option(trained, folder)
     assert f"--output {folder / 'page'} can't be made a folder: Not a directory; give another" in err
 
 
+def test_a_reference_to_nothing_leaves_no_folder(trained, folder):
+    assert run("export", "nothing-of-this-name", "-o", str(folder))[0] == 2
+    assert not folder.exists()
+
+
 def test_a_folder_with_other_files_is_used(trained, folder):
     folder.mkdir()
     (folder / "notes.txt").write_text("mine")
