@@ -125,7 +125,7 @@ class NGrams:
     ids: NDArray[np.int32]
 
     def without(self, start: int, end: int) -> "NGrams":
-        """The same n-grams without their occurrences that overlap ``start`` to ``end`` (exclusive); counts may be 0."""
+        """The n-grams, counted only where they lie outside ``start`` to ``end`` (exclusive); counts may be 0."""
         inside = self.ids[max(0, start - self.length + 1) : end]
         return replace(self, counts=self.counts - np.bincount(inside, minlength=len(self.keys)))
 

@@ -17,7 +17,7 @@ from pipeline.errors import InputError
 
 FILES = ("certificate.pem", "key.pem")
 SCHEDULER_PORT = 8786
-CONNECT_SECONDS = 5.0
+REASON_SECONDS = 5.0  # timeout of the connection that finds out why another one failed
 
 
 def keys_folder(given: str | None = None) -> Path:
@@ -113,7 +113,7 @@ class Address:
     def unreachable_reason(self) -> str:
         """Why connecting failed: the system's error if nothing listens at the address, else the likely causes."""
         try:
-            socket.create_connection((self.host, self.port), timeout=CONNECT_SECONDS).close()
+            socket.create_connection((self.host, self.port), timeout=REASON_SECONDS).close()
         except OSError as error:
             return str(error)
         return "the server there is not a scheduler, has other keys, or is too busy"
