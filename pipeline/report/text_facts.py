@@ -47,7 +47,7 @@ def text_facts(corpus: Corpus) -> TextFacts:
         test_perplexities=perplexities["test"],
         test_order=of_stream.order,
         test_perplexity=perplexities["stream_test"][of_stream.order],
-        prompts=tuple(place for prompt in prompts_for(corpus.vocabulary) for place in _places(corpus, prompt)),
+        prompts=tuple(place for prompt in prompts_for(corpus.vocabulary) for place in places_of(corpus, prompt)),
         train_unigram=2 ** predicted_bits_per_char(letters, train),
         stream_val_unigram=2 ** stream["val"].unigram_bits_per_char,
         stream_test_unigram=2 ** stream["test"].unigram_bits_per_char,
@@ -55,7 +55,7 @@ def text_facts(corpus: Corpus) -> TextFacts:
             text: {order: _blocks(each) for order, each in by_order.items() if order >= LOWEST_COMPARED}
             for text, by_order in costs.items()
         },
-        words=tuple(sorted(set(corpus.vocabulary.decode(corpus.ids).split()))),
+        words=words_of(corpus),
     )
 
 
@@ -78,12 +78,17 @@ def costs_of_windows(model: KneserNey, ids: NDArray[np.integer], length: int = W
     return total * log(2) / length
 
 
+def words_of(corpus: Corpus) -> tuple[str, ...]:
+    """The distinct words of the text, sorted."""
+    return tuple(sorted(set(corpus.vocabulary.decode(corpus.ids).split())))
+
+
 def _blocks(costs: Costs) -> tuple[float, ...]:
     """The mean costs of consecutive blocks."""
     return tuple(block_means(torch.from_numpy(costs)))
 
 
-def _places(corpus: Corpus, prompt: str) -> Iterator[PromptInText]:
+def places_of(corpus: Corpus, prompt: str) -> Iterator[PromptInText]:
     """Yield the occurrences of the prompt as whole words."""
     text = corpus.vocabulary.decode(corpus.ids)
     position = text.find(prompt)

@@ -5,19 +5,31 @@ import io
 import json
 import math
 import re
+from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from scipy.stats import t as student
 
-from pipeline.report.open_data import COLUMNS, epochs_csv, result
+from models.complexity import closed_form
+from models.config import ModelConfig
+from pipeline.config import REPORT_PROMPTS, CorpusConfig
+from pipeline.report.open_data import COLUMNS, CURVES, epochs_csv, result
 from pipeline.report.page.sheets import perplexity_sheet
+from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction, TextFacts
 from pipeline.report.statements.bounds import Bounds
 from pipeline.report.statements.evidence import LAST_VAL, Evidence
+from pipeline.report.statements.judging import weigh
 from pipeline.report.statements.table import report_statements
-from pipeline.report.statements.verdicts import OPEN, WORDS, Verdict
+from pipeline.report.statements.verdicts import IN_PART, OPEN, WORDS, Verdict
+from pipeline.report.table import REPORT_SYMBOLS, report_table
+from pipeline.report.text_facts import places_of, words_of
+from pipeline.text.corpus import load_corpus
 from tests.checkout import ROOT
 from tests.report.reproductions import reproduction
+
+FOLDER = ROOT / "docs" / "report"
 
 
 def rows_of(text: str) -> list[dict[str, str]]:
@@ -116,3 +128,72 @@ def test_the_interval_of_a_verdict_follows_from_the_result_with_d2ls_seeds():
     )
     expected = mean_with_interval(groups, "gru-torch-2x32")
     assert (estimate.mean, estimate.low, estimate.high) == pytest.approx(expected)
+
+
+# --- the committed reproduction ---------------------------------------------------------------------------------------
+
+
+def committed(book: Path) -> Reproduction:
+    """The reproduction of docs/report, from its open data and the book's words and prompts."""
+    kept = json.loads((FOLDER / "result.json").read_text())
+    recorded = {
+        (row["id"], each["role"], each["seed"]): each for row in kept["configurations"] for each in row["trainings"]
+    }
+    epochs: dict[tuple[str, str, int], list[dict[str, str]]] = defaultdict(list)
+    for line in rows_of((FOLDER / "epochs.csv").read_text()):
+        epochs[line["configuration"], line["role"], int(line["seed"])].append(line)
+
+    def trainings(id: str, role: str) -> tuple[RecordedTraining, ...]:
+        return tuple(
+            RecordedTraining(
+                run_id="-".join(map(str, key)),
+                seed=key[2],
+                status="FINISHED",
+                epochs_planned=recorded[key]["epochs_planned"],
+                **{str(curve): tuple(float(line[column]) for line in lines) for curve, column in CURVES.items()},  # type: ignore[arg-type]
+                train_seconds=recorded[key]["train_seconds"],
+                first_half=recorded[key]["first"]["train_first_half_book"],
+                test_perplexity=recorded[key]["test_perplexity"],
+                windowed=recorded[key]["val_windowed"],
+                texts=tuple(recorded[key]["texts"].items()),
+                trained_parameters=recorded[key]["trained_parameters"],
+            )
+            for key, lines in epochs.items()
+            if key[:2] == (id, role)
+        )
+
+    corpus = load_corpus(CorpusConfig(str(book)))
+    ngrams = {name: {int(n): value for n, value in each.items()} for name, each in kept["ngrams"].items()}
+    text = TextFacts(
+        corpus=kept["corpus"],
+        corpus_sha256=corpus.corpus_sha256,
+        vocab_size=REPORT_SYMBOLS,
+        val_perplexities=ngrams["val"],
+        windowed=ngrams["val_windowed"],
+        test_perplexity=3.762,
+        prompts=tuple(place for prompt in REPORT_PROMPTS for place in places_of(corpus, prompt)),
+        train_unigram=17.07,
+        words=words_of(corpus),
+    )
+    configurations = tuple(
+        Configuration(
+            row,
+            closed_form(
+                ModelConfig(cell=row.cell, num_layers=row.num_layers, hidden_size=row.hidden_size), REPORT_SYMBOLS
+            ),
+            trainings(row.id, "report"),
+            trainings(row.id, "stream"),
+            trainings(row.id, "same-text"),
+        )
+        for row in report_table().rows
+    )
+    return Reproduction(kept["run_id"], report_table(), False, text, configurations)
+
+
+def test_the_committed_data_lead_to_the_committed_verdicts_on_all_258_statements(book):
+    expected = json.loads((FOLDER / "result.json").read_text())["verdicts"]
+    verdicts = weigh(committed(book), report_statements()).verdicts
+    assert len(verdicts) == len(expected) == 258
+    assert {each.statement.id: each.word for each in verdicts} == {id: each["verdict"] for id, each in expected.items()}
+    parts = {each.statement.id: each.part for each in verdicts if each.word == IN_PART}
+    assert parts == {id: each["part"] for id, each in expected.items() if "part" in each}
