@@ -18,10 +18,9 @@ from pipeline.support.machine import usable_cores
 from pipeline.text.corpus import kept_facts, prepared_dir
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import find_text
-from pipeline.tracking import liveness
+from pipeline.tracking import liveness, relocation
 from pipeline.tracking.references import run_id_of
-from pipeline.tracking.relocation import LOCK_SECONDS, left_behind, mend
-from pipeline.tracking.store import address, look, own_database, shown, sqlite_file, store_errors
+from pipeline.tracking.store import address, look, moved_from, own_database, shown, sqlite_file, store_errors
 from pipeline.training.hardware import choose_device, choose_precision, choose_threads
 
 Implementation = Literal["torch", "scratch"]
@@ -66,8 +65,8 @@ def _runs() -> dict[str, list[str]]:
             f"{run.id} {run.name}: {'; '.join(filter(None, (run.meaning, run.cure)))}" for run in liveness.open_runs()
         ]
         database = own_database()
-        moved = [] if database is None else left_behind(database, LOCK_SECONDS)
-    return {"running": running, "moved": moved}
+        moved = "" if database is None else moved_from(database)
+    return {"running": running, "moved": [f"{moved}; `tmlm doctor --repair` updates their locations"] if moved else []}
 
 
 def repair() -> list[str]:
@@ -88,7 +87,7 @@ def repair() -> list[str]:
             for run in left
         ]
         if (database := own_database()) is not None:
-            messages += mend(database, LOCK_SECONDS)
+            messages += relocation.repair(database)
     return messages or ["nothing to repair"]
 
 

@@ -91,7 +91,6 @@ class Lab(click.Group):
         except (KeyboardInterrupt, SystemExit) as stop:
             if signum := signals.signal_of(stop):
                 click.echo(f"Stopped by {signals.name_of(signum)}.", err=True)
-                record_signal(signals.name_of(signum))
                 ctx.exit(signals.exit_code(signum))
             raise
         except Exception as error:
@@ -119,14 +118,6 @@ def record_failure(ctx: click.Context, reason: str) -> None:
             runs.tag_failure(run_id, ctx.invoked_subcommand or "", reason)
         except Exception as error:  # the reason itself must still be printed
             click.echo(f"The reason could not be recorded in the run {run_id}: {printable(str(error))}", err=True)
-
-
-def record_signal(signal: str) -> None:
-    """Record the signal as ``record_failure`` does, in a separate process because this one must exit within seconds."""
-    if run_id := os.environ.get(UNDER_MLFLOW):
-        from pipeline.tracking import final_status
-
-        final_status.leave_behind(run_id, "KILLED", f"stopped by {signal}")
 
 
 def say(line: str) -> None:

@@ -18,7 +18,6 @@ from pipeline.cli.group import (
     drop_unwritable,
     open_closed_streams,
     printable,
-    record_signal,
     send_messages_to_stderr,
 )
 from pipeline.cli.options import with_dashes
@@ -80,7 +79,6 @@ def main() -> None:
     """Entry point of ``python -m pipeline`` and ``tmlm``."""
     open_closed_streams()
     signals.install()
-    signals.on_forced_exit(record_signal)
     try:
         cli(prog_name="tmlm")
     except OSError as error:  # outside of a command: --help or an error message was written to a full disk

@@ -116,7 +116,6 @@ def recorded_reproduction(run_id: str, against: Table | None = None) -> Reproduc
     tags = records.tags_of(run)
     if tags.get("stage") != STAGE:
         raise InputError(f"--run-id {run_id} is no reproduction; give the run id that `tmlm reproduce` printed")
-    records.check_is_here(run, f"--run-id {run_id}")
     kept, text = (records.read_json(run_id, name) for name in (TABLE_FILE, TEXT_FILE))
     if not (kept and text):
         raise InputError(f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again")

@@ -86,8 +86,6 @@ def answer(
         close_the_dead(store.setup())
         earlier_id = records.latest_run({"stage": STAGE, STAGE: identity})
         earlier = records.ended_run(earlier_id) if earlier_id else None
-        if earlier is not None:
-            records.check_is_here(earlier, f"the answer {earlier_id}")
         tags = {**corpus_tags(corpus), STAGE: identity}
         with parent_run(STAGE, f"answer-{corpus.label}", tags, earlier) as run:
             return _AnswerDriver(config, corpus_config, corpus, run, say).run_all(make_pool)

@@ -118,8 +118,6 @@ def reproduce(
         }
         earlier_id = records.latest_run({"stage": STAGE, "reproduction": identity})
         earlier = records.ended_run(earlier_id) if earlier_id else None
-        if earlier is not None:
-            records.check_is_here(earlier, f"the reproduction {earlier_id}")
         name = "reproduce-quick" if quick else "reproduce"
         parent = earlier.info.run_id if earlier is not None else ""
         driver = _ReproductionDriver(config, quick, check, table, statements, rows, corpus, name, parent, say)

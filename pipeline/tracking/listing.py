@@ -116,4 +116,6 @@ def _row(run: Run) -> RunRow:
 def _state(run: Run) -> str:
     if run.info.status == "RUNNING" and state_of(tags_of(run)) == "gone":
         return "died"
+    if tag(run, "failure").startswith("stopped by "):  # `mlflow run` changes KILLED to FAILED
+        return "stopped"
     return STATES.get(run.info.status, "failed")

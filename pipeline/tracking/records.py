@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 # first: it sets the environment that MLflow reads when it is imported
-from pipeline.tracking.store import own_database, setup, shown, store_errors, without_passwords
+from pipeline.tracking.store import setup, shown, store_errors, without_passwords
 
 # isort: split
 
@@ -28,7 +28,7 @@ from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.processes import is_of_this_machine
 from pipeline.tracking.names import HIDDEN, in_names_of_each_version, recorded_tag, with_bare_names, with_new_names
 from pipeline.tracking.references import FORMS, NoSuchRunError, run_id_of
-from pipeline.tracking.relocation import is_elsewhere, local_path
+from pipeline.tracking.relocation import local_path
 
 RecordedRun = Run  # the type's name for packages that must not import mlflow
 
@@ -93,8 +93,7 @@ def ended_run(run_id: str) -> Run | None:
 def resumable_run(run_id: str) -> Run:
     """Get a training to resume.
 
-    Raises InputError if the run is missing, deleted, RUNNING, not a training, or has its artifacts under the old folder
-    of a moved checkout.
+    Raises InputError if the run is missing, deleted, RUNNING, or not a training.
     """
     run = find_run(run_id)
     if run is None:
@@ -112,18 +111,7 @@ def resumable_run(run_id: str) -> Run:
         if not is_of_this_machine(tags):
             remedy = f"stop it there first, or, if that machine or container is gone: tmlm doctor --close {run_id}"
         raise InputError(f"--resume {run_id} ({name}) is still running ({where}); {remedy}")
-    check_is_here(run, f"--resume {run_id}")
     return run
-
-
-def check_is_here(run: Run, what: str) -> None:
-    """Raise InputError, which begins with ``what``, if the run's artifacts are under a moved checkout's old folder."""
-    folder = local_path(run.info.artifact_uri)
-    if folder is not None and (database := own_database()) is not None and is_elsewhere(folder, database.parent):
-        raise InputError(
-            f"{what} ({run.info.run_name}) has its artifacts under {folder}, not in this checkout; "
-            "run `tmlm doctor --repair` first"
-        )
 
 
 def latest_of_each_text(*conditions: str, by: str = "start_time") -> list[Run]:
@@ -403,12 +391,6 @@ def checkpoint_of(model: str) -> tuple[Path, str | None]:
                 "address"
             ) from None
     run = _run_of_model(model)
-    folder = local_path(run.info.artifact_uri)
-    if run.data.tags.get("stage") == "train" and folder is not None and not folder.exists():
-        raise InputError(
-            f"MODEL {model} ({run.info.run_name}) has lost its artifacts: {folder} does not exist; if the checkout was "
-            "moved, `tmlm doctor --repair` finds them again"
-        )
     kept = MlflowClient().list_artifacts(run.info.run_id, "checkpoints")
     if f"checkpoints/{BEST_CHECKPOINT}" not in [file.path for file in kept]:
         trained = tag(run, "trained_run")  # a pipeline, an evaluation or a sample refers to its training

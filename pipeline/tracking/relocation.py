@@ -1,69 +1,21 @@
-"""Artifact locations in MLflow's database: absolute paths, which have to be rewritten after a checkout is moved.
+"""Artifact locations in MLflow's database: absolute paths, which have to be rewritten after a checkout is moved."""
 
-After a checkout is moved or copied, its database still refers to the old folder. A file at the same relative path under
-the present mlruns/ is the counterpart of the recorded one.
-"""
-
-import logging
-import os
 import sqlite3
 import time
 from collections import Counter
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-log = logging.getLogger(__name__)
-
 LOCK_SECONDS = 60  # for which a writer waits for a lock
-PATH_COLUMNS = {  # table -> columns with artifact locations
-    "experiments": ("artifact_location",),
-    "runs": ("artifact_uri",),
-    "logged_models": ("artifact_location",),
-    "model_versions": ("source", "storage_location"),
-    "trace_tags": ("value",),
-}
-ONLY = {"trace_tags": "WHERE key = 'mlflow.artifactLocation'"}
 
-
-def repair_database(database: Path) -> None:
-    """Set the journal mode, and fix the artifact locations of experiments after a move or after ``mlflow ui``.
-
-    ``mlflow ui`` creates experiment 0 with a location that only its server can write, which a run started by
-    ``mlflow run`` inherits. The experiments of a moved or copied checkout still refer to the old folder.
-    """
-    folder = database.parent
-    home = location_of(folder / "0")
-    with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection, connection:
-        connection.execute("PRAGMA journal_mode=WAL")  # so that a writer does not block readers
-        elsewhere = misplaced(connection, folder)
-        (location,) = connection.execute("SELECT artifact_location FROM experiments WHERE experiment_id=0").fetchone()
-        (runs,) = connection.execute("SELECT count(*) FROM runs WHERE experiment_id=0").fetchone()
-        roots = [place.old.parent for place in elsewhere if place.table == "experiments" and place.row == 0]
-        if location.startswith("mlflow-artifacts:") or (not runs and location != home):
-            connection.execute("UPDATE experiments SET artifact_location=? WHERE experiment_id=0", (home,))
-        for place in elsewhere:
-            if place.table == "experiments" and place.old.parent in roots:
-                here = location_of(folder / place.old.name)
-                connection.execute("UPDATE experiments SET artifact_location=? WHERE rowid=?", (here, place.row))
-        if run_id := os.environ.get("MLFLOW_RUN_ID"):
-            _repair_begun_run(connection, run_id, roots)
-    for sentence in left_behind(database, LOCK_SECONDS):
-        log.warning("%s", sentence)
-
-
-def _repair_begun_run(connection: sqlite3.Connection, run_id: str, old_roots: list[Path]) -> None:
-    """Move the artifact location of a run that ``mlflow run`` has just started to that of its experiment."""
-    rows = connection.execute(
-        "SELECT artifact_uri, artifact_location FROM runs JOIN experiments USING (experiment_id) WHERE run_uuid=?",
-        (run_id,),
-    )
-    for uri, location in rows.fetchall():
-        path, folder = local_path(uri), local_path(location)
-        if folder and (uri.startswith("mlflow-artifacts:") or (path and path.parents[2] in old_roots)):
-            here = location_of(folder / run_id / "artifacts")
-            connection.execute("UPDATE runs SET artifact_uri=? WHERE run_uuid=?", (here, run_id))
+PATH_COLUMNS = (  # tables and columns with artifact locations
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 
 
 def local_path(uri: str) -> Path | None:
@@ -79,87 +31,57 @@ def location_of(folder: Path) -> str:
     return str(folder) if quote(str(folder)) == str(folder) else folder.as_uri()
 
 
-@dataclass(frozen=True)
-class Misplaced:
-    """An artifact location in the database that lies under an mlruns/ other than the present one."""
+def adopt(database: Path) -> None:
+    """Set the journal mode of a new database, and let experiment 0 keep its artifacts beside the database.
 
-    table: str
-    column: str
-    row: int
-    root: Path  # the other mlruns/
-    old: Path
-    new: Path | None  # None if there is no counterpart here
-
-
-def misplaced(connection: sqlite3.Connection, home: Path) -> list[Misplaced]:
-    """Artifact locations in the database that lie in another folder with the same name as ``home``."""
-    found = []
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    for table, column in [
-        (name, column) for name, columns in PATH_COLUMNS.items() if name in tables for column in columns
-    ]:
-        for row, uri in connection.execute(f"SELECT rowid, {column} FROM {table} {ONLY.get(table, '')}"):
-            path = local_path(uri or "models:/")
-            if path is not None and is_elsewhere(path, home):
-                root, new = _counterpart(path, home)
-                found.append(Misplaced(table, column, row, root, path, new))
-    return found
+    A bare ``mlflow ui`` creates experiment 0 with a location that only its server can write, which the first run that
+    ``mlflow run`` starts inherits.
+    """
+    home = database.parent / "0"
+    with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection, connection:
+        connection.execute("PRAGMA journal_mode=WAL")  # so that a writer does not block readers
+        connection.execute("UPDATE experiments SET artifact_location=? WHERE experiment_id=0", (location_of(home),))
+        begun = "SELECT run_uuid FROM runs WHERE experiment_id=0 AND artifact_uri LIKE 'mlflow-artifacts:%'"
+        for (run_id,) in connection.execute(begun).fetchall():
+            here = location_of(home / run_id / "artifacts")
+            connection.execute("UPDATE runs SET artifact_uri=? WHERE run_uuid=?", (here, run_id))
 
 
-def is_in(path: Path, home: Path) -> bool:
-    """Whether a path is in a folder, as it is or with symbolic links resolved."""
-    return path.is_relative_to(home) or path.resolve().is_relative_to(home.resolve())
+def old_folder(location: str, home: Path) -> Path | None:
+    """The mlruns/ before a move, given the location of experiment 0 and the present one; None if they are the same."""
+    path = local_path(location)
+    return None if path is None or path.parent.resolve() == home.resolve() else path.parent
 
 
-def is_elsewhere(path: Path, home: Path) -> bool:
-    """Whether a path lies in another folder with the same name as ``home``, such as that before a move."""
-    return home.name in path.parts and not is_in(path, home)
+def repair(database: Path) -> list[str]:
+    """Rewrite the locations of a moved checkout, after copying its database; returns one message for each table.
 
-
-def _counterpart(path: Path, home: Path) -> tuple[Path, Path | None]:
-    """The folder with the same name as ``home`` that contains a path, and the path's counterpart in ``home``."""
-    roots = [parent for parent in reversed((path, *path.parents)) if parent.name == home.name]
-    candidates = [(root, home / path.relative_to(root)) for root in roots]
-    return next(((root, new) for root, new in candidates if new.exists()), (roots[-1], None))
-
-
-def left_behind(database: Path, lock_seconds: int) -> list[str]:
-    """Messages about runs whose artifacts are here but recorded under the old folder of the checkout."""
-    with closing(sqlite3.connect(database, timeout=lock_seconds)) as connection:
-        moves = misplaced(connection, database.parent)
-    counts = Counter(move.root for move in moves if move.table == "runs" and move.new is not None)
-    return [
-        f"Runs that were recorded under {root}: {count}; `tmlm doctor --repair` updates their location"
-        for root, count in counts.items()
-    ]
-
-
-def mend(database: Path, lock_seconds: int) -> list[str]:
-    """Back up the database, then rewrite every location that has a counterpart; returns messages."""
+    Artifacts without a counterpart at the same relative path keep their location.
+    """
     home = database.parent
-    with closing(sqlite3.connect(database, timeout=lock_seconds)) as connection:
-        moves = misplaced(connection, home)
-        done = [(move, move.new) for move in moves if move.new is not None]
-        messages = []
-        if done:
-            messages.append(f"Kept a copy of the database as it was: {_copy(connection, database)}")
-            with connection:
-                for move, new in done:
-                    connection.execute(
-                        f"UPDATE {move.table} SET {move.column} = ? WHERE rowid = ?", (location_of(new), move.row)
-                    )
-    for (table, root), count in Counter((move.table, move.root) for move, _ in done).items():
-        messages.append(f"{table}: {count} moved from {root} to {home}")
-    for (table, root), count in Counter((move.table, move.root) for move in moves if move.new is None).items():
-        messages.append(f"{table}: {count} under {root} have no counterpart under {home} and are unchanged")
-    return messages
-
-
-def _copy(connection: sqlite3.Connection, database: Path) -> Path:
-    """Copy the database to a new file in its folder."""
-    name = f"{database.name}.before-repair-{time.strftime('%Y%m%d-%H%M%S')}"
-    copies = [database.with_name(name), *(database.with_name(f"{name}-{number}") for number in range(2, 100))]
-    path = next(copy for copy in copies if not copy.exists())
-    with closing(sqlite3.connect(path)) as copy:
-        connection.backup(copy)
-    return path
+    with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
+        (location,) = connection.execute("SELECT artifact_location FROM experiments WHERE experiment_id=0").fetchone()
+        old = old_folder(location, home)
+        if old is None:
+            return []
+        copy = database.with_name(f"{database.name}.before-repair-{time.strftime('%Y%m%d-%H%M%S')}")
+        with closing(sqlite3.connect(copy)) as backup:
+            connection.backup(backup)
+        moved, missing = Counter[str](), Counter[str]()
+        with connection:
+            for table, column in PATH_COLUMNS:
+                for row, uri in connection.execute(f"SELECT rowid, {column} FROM {table}").fetchall():
+                    path = local_path(uri or "models:/")
+                    if path is None or not path.is_relative_to(old):
+                        continue
+                    new = home / path.relative_to(old)
+                    if table != "experiments" and not new.exists():
+                        missing[table] += 1
+                        continue
+                    moved[table] += 1
+                    connection.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = ?", (location_of(new), row))
+    return [
+        f"Kept a copy of the database as it was: {copy}",
+        *(f"{table}: {count} moved from {old} to {home}" for table, count in moved.items()),
+        *(f"{table}: {count} under {old} are not under {home} and unchanged" for table, count in missing.items()),
+    ]

@@ -22,6 +22,7 @@ from pipeline.tracking.store import (
     check_is_there,
     checkpoint_folder,
     impatient,
+    look,
     resume_lock,
     set_tags,
     setup,
@@ -50,7 +51,6 @@ from pipeline.support import signals
 from pipeline.support.machine import git_tags
 from pipeline.support.processes import process_tags
 from pipeline.support.signals import defer_signals
-from pipeline.tracking import final_status
 from pipeline.tracking.liveness import IDENTITY, close_the_dead
 from pipeline.tracking.logged_model import log_model
 from pipeline.tracking.names import recorded_tag, recorded_tags, with_bare_names
@@ -302,7 +302,7 @@ def current_run() -> TrackedRun:
 
 def tag_failure(run_id: str, stage: str, reason: str) -> None:
     """Tag a run that ``mlflow run`` started with the reason why its command failed before recording."""
-    setup()
+    look()
     begun_run(run_id)
     with store_errors():
         set_tags(run_id, {"failure": without_passwords(reason)[:4000], "stage": stage})
@@ -440,8 +440,6 @@ def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
         with impatient() if in_a_hurry else warn_if_silent(run.store.uri):
             is_ours = True
             try:
-                if run.is_adopted and status == RunStatus.KILLED:
-                    final_status.leave_behind(run.id, RunStatus.to_string(status))
                 is_ours = not _is_resumed_elsewhere(run)
                 if failure and is_ours:
                     set_tags(run.id, {"failure": failure[:4000]})
@@ -497,8 +495,6 @@ def _close_by_force(signal: str) -> None:
             continue
         if _is_resumed_elsewhere(run):
             continue
-        if run.is_adopted:
-            final_status.leave_behind(run.id, killed)
         set_tags(run.id, {"failure": f"stopped by {signal}"})
         run.client.set_terminated(run.id, killed)
 

@@ -41,7 +41,7 @@ from pipeline.errors import InputError, RecordingError
 from pipeline.support.code_digest import ROOT
 from pipeline.support.machine import environment_variables
 from pipeline.tracking.names import recorded_tags
-from pipeline.tracking.relocation import LOCK_SECONDS, local_path, location_of, repair_database
+from pipeline.tracking.relocation import LOCK_SECONDS, adopt, local_path, location_of, old_folder
 from pipeline.tracking.ui import views
 
 log = logging.getLogger(__name__)
@@ -153,11 +153,18 @@ def setup() -> Store:
         database.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(database.parent / ".setup.lock", timeout=LOCK_SECONDS):
             _probe(uri)
-            _create()
-            repair_database(database)
-            if MlflowClient().get_experiment("0").name == "Default":
+            if _create().name == "Default":  # MLflow has just created it
+                adopt(database)
                 MlflowClient().rename_experiment("0", EXPERIMENT)
+            elif moved := moved_from(database):
+                raise InputError(f"{moved}; run `tmlm doctor --repair` first")
             return Store(uri, _chosen_experiment(database), database, _inode(database))
+
+
+def moved_from(database: Path) -> str:
+    """A sentence about a moved or copied checkout, whose database refers to the old folder; "" for any other."""
+    old = old_folder(MlflowClient().get_experiment("0").artifact_location, database.parent)
+    return "" if old is None else f"this checkout was moved or copied: its runs were recorded in {old}"
 
 
 def look() -> bool:
@@ -465,16 +472,19 @@ def _revision(engine: Engine) -> str | None:
 # --- our own store ----------------------------------------------------------------------------------------------------
 
 
-def _create() -> None:
-    """Let MLflow create the database, with retries: `mlflow run` or `mlflow ui` may create it without our lock."""
+def _create() -> Experiment:
+    """Let MLflow create the database, with retries: `mlflow run` or `mlflow ui` may create it without our lock.
+
+    Returns experiment 0.
+    """
     for attempt in range(CREATE_ATTEMPTS):
         try:
-            MlflowClient().get_experiment("0")
-            return
+            return MlflowClient().get_experiment("0")
         except Exception as error:  # of any kind, if two processes create the same tables
             if attempt == CREATE_ATTEMPTS - 1 or "malformed" in str(error):
                 raise
             time.sleep(1)
+    raise AssertionError
 
 
 def _chosen_experiment(database: Path | None) -> str:

@@ -17,7 +17,7 @@ from mlflow.tracking import MlflowClient
 import pipeline.stages.main  # noqa: F401  # before a test puts another load_corpus into what it imports
 from pipeline.cli.main import cli
 from pipeline.errors import DataUnavailableError, InputError, TmlmError
-from pipeline.tracking import final_status, runs
+from pipeline.tracking import runs
 from pipeline.tracking.store import setup
 from tests.checkout import ROOT
 from tests.cli.commands import run
@@ -191,15 +191,6 @@ def test_a_reason_that_can_not_be_left_is_told_all_the_same(begun, monkeypatch):
     code, _, err = run("prepare")
     assert code == 2
     assert err.endswith("no mlflow\nError: the reason\n")
-
-
-@pytest.mark.parametrize(("stop", "signal_name"), [(KeyboardInterrupt(), "Ctrl-C"), (SystemExit(143), "SIGTERM")])
-def test_under_mlflow_run_a_signal_is_left_with_its_run_by_another_process(begun, monkeypatch, stop, signal_name):
-    left: list[tuple[str, ...]] = []
-    monkeypatch.setattr(final_status, "leave_behind", lambda *words: left.append(words))
-    monkeypatch.setattr("pipeline.text.corpus.load_corpus", lambda config: (_ for _ in ()).throw(stop))
-    run("prepare")
-    assert left == [(begun, "KILLED", f"stopped by {signal_name}")]
 
 
 def test_asking_for_help_leaves_no_reason(begun):

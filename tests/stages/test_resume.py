@@ -6,9 +6,7 @@ differs between configurations (the layers, the masks, the state that is carried
 
 import json
 import os
-import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -414,14 +412,6 @@ def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_i
     assert records.artifact_path(two_epochs, "earlier/epoch-0002/checkpoints/best.safetensors").read_bytes() == best
     assert json.loads(records.read_text(two_epochs, "result.json"))["epochs"] == 3
     assert records.tag(MlflowClient().get_run(two_epochs), "resumed.epochs") == "3"
-
-
-def test_a_run_whose_artifacts_lie_in_another_checkout_is_refused_with_the_remedy(stopped, no_store, tmp_path):
-    there = tmp_path / "original" / "mlruns" / "0" / stopped / "artifacts"
-    with closing(sqlite3.connect(no_store / "mlruns" / "mlflow.db")) as connection, connection:
-        connection.execute("UPDATE runs SET artifact_uri=? WHERE run_uuid=?", (str(there), stopped))
-    with pytest.raises(InputError, match="not in this checkout; run `tmlm doctor --repair` first"):
-        train_stage.resume(stopped, {})
 
 
 def test_what_fails_while_a_run_is_opened_ends_it_and_mlflow_does_not_call_it_finished(stopped, monkeypatch):

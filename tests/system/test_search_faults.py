@@ -228,7 +228,6 @@ def test_ctrl_c_and_kill_9_under_mlflow_run(lab, study, small_text):
         stopped = lab.wait(process)
         parent = command.parent()
         if signum == signal.SIGINT:
-            command.wait_for(lambda: lab.status(command.parent()) == "KILLED")  # mlflow's own word comes in between
             assert not command.trials_that_are("RUNNING")
             assert "Traceback" not in stopped.output
     again = lab.wait(lab.start(mlflow_words(command), group=True))

@@ -50,15 +50,16 @@ def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(
     assert setup() is made
 
 
-def test_an_experiment_that_the_ui_made_first_is_mended(store):
+def test_an_experiment_that_the_ui_made_first_is_mended(store, monkeypatch):
     """`mlflow ui` in a fresh checkout gives experiment 0 a location that only its server can write to."""
-    setup()
     database = store / "mlruns" / "mlflow.db"
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.execute("UPDATE experiments SET artifact_location='mlflow-artifacts:/0'")
-    setup.cache_clear()
+    begun = MlflowClient(f"sqlite:///{database}").create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", begun)
     with runs.tracked_run("train", "a run", {}) as run:
         run.text("note.txt", "kept")
+    assert run.id == begun
     assert (store / "mlruns" / "0" / run.id / "artifacts" / "note.txt").read_text() == "kept"
 
 
