@@ -51,6 +51,12 @@ def option(
     return field(default=default, metadata={"help": help, "preset": preset, "group": group, "limits": limits})
 
 
+def setting(default: Any, **declared: Any) -> Any:
+    """Declare a field as ``option`` does, but for Python and the file of a search's space only: no command has it."""
+    declaration = option(default, **declared)
+    return field(default=default, metadata={**declaration.metadata, "python_only": True})
+
+
 def check(config: Any) -> None:
     """Raise ConfigError for the first field of a dataclass whose value is not one of its choices or out of range."""
     for declared in fields(config):
@@ -95,7 +101,7 @@ class ModelConfig:
     implementation: Implementation = option(
         "torch", help="torch: torch.nn's layers; scratch: the same written out from their equations."
     )
-    equations: Literal["torch", "book"] = option(
+    equations: Literal["torch", "book"] = setting(
         "torch",
         help=(
             "Equations of the scratch cells. torch: two bias vectors, GRU reset after the recurrent product; "
@@ -103,7 +109,7 @@ class ModelConfig:
         ),
         preset=True,
     )
-    embedding_size: int = option(
+    embedding_size: int = setting(
         0, help="Learned input vector of each character; 0: the character itself (one-hot).", low=0, high=LARGEST_SIZE
     )
     on_top_of: Partner = option(
@@ -113,27 +119,27 @@ class ModelConfig:
             "on validation."
         ),
     )
-    residual: bool = option(
+    residual: bool = setting(
         False,
         help="Residual connections: every layer above the first adds its input to its output (arXiv:1512.03385).",
         preset=True,
     )
-    dropout: float = option(0.0, help="Dropout between layers.", preset=True, low=0, high=0.95)
-    output_dropout: float = option(
+    dropout: float = setting(0.0, help="Dropout between layers.", preset=True, low=0, high=0.95)
+    output_dropout: float = setting(
         0.0,
         help="Dropout of the last layer's output, one mask a segment (variational dropout, arXiv:1512.05287).",
         preset=True,
         low=0,
         high=0.95,
     )
-    recurrent_dropout: float = option(
+    recurrent_dropout: float = setting(
         0.0,
         help="DropConnect of the recurrent weights, one mask a segment (weight-dropped LSTM, arXiv:1708.02182).",
         preset=True,
         low=0,
         high=0.95,
     )
-    initialisation: Literal["torch", "normal"] = option(
+    initialisation: Literal["torch", "normal"] = setting(
         "torch",
         help=(
             "Initial weights. torch: uniform within 1/sqrt(hidden size); normal (d2l.ai): standard deviation 0.01, "

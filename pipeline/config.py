@@ -11,7 +11,7 @@ from hashlib import sha256
 from math import log2
 from typing import Any, Literal
 
-from models.config import GATES, LARGEST_SIZE, CellName, ConfigError, ModelConfig, Partner, check, option
+from models.config import GATES, LARGEST_SIZE, CellName, ConfigError, ModelConfig, Partner, check, option, setting
 
 Alphabet = Literal["letters", "raw"]
 PresetName = Literal["stream", "best", "report", "report-text"]
@@ -81,7 +81,7 @@ class TrainConfig:
         preset=True,
         low=1,
     )
-    budget_seconds: float = option(
+    budget_seconds: float = setting(
         0.0,
         help=(
             "Seconds to train for, converted to --budget-chars by timing some steps before the training starts (0: "
@@ -91,7 +91,7 @@ class TrainConfig:
         low=0,
         high=1e9,
     )
-    train_chars: int = option(
+    train_chars: int = setting(
         0,
         help="Train on the last N characters of the training split only (0: all; --preset stream and best only).",
         group="Text",
@@ -104,12 +104,12 @@ class TrainConfig:
         low=0,
     )
     batch_size: int = option(16, help="Windows or parallel streams per step.", preset=True, low=1, high=LARGEST_SIZE)
-    sequence_length: int = option(
+    sequence_length: int = setting(
         32, help="Characters per step of truncated backpropagation.", preset=True, low=1, high=LARGEST_SIZE
     )
-    optimizer: Literal["adamw", "sgd"] = option("adamw", help="Optimizer.", preset=True)
+    optimizer: Literal["adamw", "sgd"] = setting("adamw", help="Optimizer.", preset=True)
     learning_rate: float = option(0.03, help="Peak learning rate.", preset=True, above=0, high=1000)
-    schedule: Literal["cosine", "constant"] = option(
+    schedule: Literal["cosine", "constant"] = setting(
         "cosine",
         help=(
             "cosine: 50 warm-up steps (a tenth of all steps if there are fewer than 500), then decay to 5 % of the "
@@ -117,8 +117,8 @@ class TrainConfig:
         ),
         preset=True,
     )
-    weight_decay: float = option(0.01, help="Decoupled weight decay (AdamW).", preset=True, low=0, high=1000)
-    own_loss: float = option(
+    weight_decay: float = setting(0.01, help="Decoupled weight decay (AdamW).", preset=True, low=0, high=1000)
+    own_loss: float = setting(
         0.0,
         help=(
             "With --on-top-of ngram: weight of the network's own loss, without the n-gram, in the training loss; the "
@@ -128,15 +128,15 @@ class TrainConfig:
         low=0,
         high=1,
     )
-    clip: float = option(1.0, help="Gradient clipping: maximum norm (0: off).", preset=True, low=0)
-    average: float = option(
+    clip: float = setting(1.0, help="Gradient clipping: maximum norm (0: off).", preset=True, low=0)
+    average: float = setting(
         0.998,
         help="Decay of the exponential moving average (EMA) of the weights (0: off).",
         preset=True,
         low=0,
         high=0.999999,
     )
-    calibrate: bool = option(
+    calibrate: bool = setting(
         False,
         help=(
             "Temperature scaling: validate and keep models with their logits multiplied by the factor that fits the "
@@ -144,12 +144,12 @@ class TrainConfig:
         ),
         preset=True,
     )
-    patience: int = option(10, help="Early stopping: epochs without improvement (0: off).", preset=True, low=0)
+    patience: int = setting(10, help="Early stopping: epochs without improvement (0: off).", preset=True, low=0)
     seed: int = option(0, help="Seed of initial weights, order and dropout.", low=0, high=2**63 - 1)
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
         "auto", help="Device; auto: cuda, else mps, else cpu.", group="Machine"
     )
-    threads: int | None = option(
+    threads: int | None = setting(
         None,
         help="CPU threads; auto: 1, because more do not speed up small layers.",
         preset=True,
@@ -165,7 +165,7 @@ class TrainConfig:
         ),
         group="Machine",
     )
-    sample_every: int = option(
+    sample_every: int = setting(
         10,
         help="Epochs between recorded sample texts (0: at the end only; auto: 10, or the resumed run's value).",
         preset=True,
@@ -212,7 +212,7 @@ def workers_option() -> Any:
 
 def time_limit_option() -> Any:
     """Declare the field ``max_seconds`` of a command that runs many trainings."""
-    return option(0.0, help="Time limit of each training, in seconds (0: no limit).", low=0)
+    return setting(0.0, help="Time limit of each training, in seconds (0: no limit).", low=0)
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class ReproduceConfig:
     """Which of the report's configurations to train. Raises ConfigError for a value that is not allowed."""
 
     only: str = option("*", help="Configurations to train: ids or globs such as gru-*, separated by commas.")
-    epochs: int | None = option(
+    epochs: int | None = setting(
         None,
         help="Epochs of each training; auto: the protocol's 50 or 100.",
         preset=True,
@@ -243,7 +243,7 @@ class ReproduceConfig:
             "report's, or those that follow from the numbers and texts of the table --against."
         ),
     )
-    output: str = option(
+    output: str = setting(
         "auto",
         help=(
             "Folder to write the page to; auto: mlruns/report, or mlruns/report-TABLE with --against, followed by "
@@ -500,9 +500,9 @@ class SearchConfig:
     seed: int = option(
         0, help="Seed of the sampler and the trials; confirmations use the seeds after it.", low=0, high=2**31 - 1
     )
-    preset: Literal["stream", "report"] = option("stream", help="Preset that each model is trained with.")
+    preset: Literal["stream", "report"] = setting("stream", help="Preset that each model is trained with.")
     on_top_of: Partner = option("nothing", help="ngram: each network corrects an n-gram model of the training text.")
-    storage: str = option(
+    storage: str = setting(
         "auto",
         help="Optuna storage, as an SQLAlchemy URL; auto: $TMLM_STORAGE, else mlruns/optuna.db.",
         group="Record",
@@ -511,12 +511,12 @@ class SearchConfig:
     cell: str = option("rnn,gru,lstm", help="Recurrent cells.", group="Space")
     num_layers: str = option("1..3", help="Recurrent layers.", group="Space")
     hidden_size: str = option("8..256", help="Units of each layer.", group="Space")
-    learning_rate: str = option("auto", help="Peak learning rate; auto: the preset's.", group="Space")
-    dropout: str = option("auto", help="Dropout between layers; auto: the preset's.", group="Space")
-    recurrent_dropout: str = option(
+    learning_rate: str = setting("auto", help="Peak learning rate; auto: the preset's.", group="Space")
+    dropout: str = setting("auto", help="Dropout between layers; auto: the preset's.", group="Space")
+    recurrent_dropout: str = setting(
         "auto", help="DropConnect of the recurrent weights; auto: the preset's.", group="Space"
     )
-    output_dropout: str = option("auto", help="Dropout of the last layer's output; auto: the preset's.", group="Space")
+    output_dropout: str = setting("auto", help="Dropout of the last layer's output; auto: the preset's.", group="Space")
     recipe: int = RECIPE  # not an option of the command line: a study keeps the recipe that it was started with
 
     def __post_init__(self) -> None:

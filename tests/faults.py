@@ -41,11 +41,10 @@ TRAININGS = {
     "lstm 1x128, stream": ["--hidden-size", "128", "--epochs", "4"],
     "gru 2x32, report": ["--preset", "report", "--cell", "gru", "--num-layers", "2", "--hidden-size", "32",
                          "--epochs", "6"],
-    "gru 2x24 scratch, dropped, not averaged": ["--cell", "gru", "--implementation", "scratch", "--num-layers", "2",
-                                                "--hidden-size", "24", "--dropout", "0.2", "--average", "0",
+    "gru 2x24 scratch": ["--cell", "gru", "--implementation", "scratch", "--num-layers", "2",
+                                                "--hidden-size", "24",
                                                 "--epochs", "2", "--batch-size", "64"],
 }  # fmt: skip
-ALWAYS = ["--sample-every", "2"]
 CLOCK_METRICS = ("training/seconds", "speed/train_seconds", "speed/chars_per_second")
 IN_TIME_SECONDS = 5.0  # from a signal to the end of the process
 AT_ONCE_SECONDS = 1.5  # from a second Ctrl-C
@@ -185,7 +184,7 @@ class Lab:
     def measure(self) -> None:
         """Record the outcome and the seconds of each training without a fault."""
         for name, options in TRAININGS.items():
-            done = self.run("train", *options, *ALWAYS)
+            done = self.run("train", *options)
             demand(done.code == 0, f"{name} without any fault:\n{done.output}")
             self.references[name] = self.outcome(self.runs_of(done.pid)["train"][0])
             self.seconds[name] = done.seconds
@@ -304,7 +303,7 @@ def check_search(lab: Lab, study: str, trials: int = SEARCH_TRIALS, seeds: int =
 def train_words(training: str, *fault: str) -> list[str]:
     """The command of a training, with a fault of fault_points if one is given."""
     module = ["tests.fault_points", *fault] if fault else ["pipeline"]
-    return [sys.executable, "-m", *module, "train", *TRAININGS[training], *ALWAYS]
+    return [sys.executable, "-m", *module, "train", *TRAININGS[training]]
 
 
 # --- the faults ------------------------------------------------------------------------------------------------------
@@ -458,7 +457,7 @@ def _(lab: Lab, training: str, draw: Draw) -> None:
 def under_mlflow(lab: Lab, training: str, draw: Draw) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
     """Start a pipeline by `mlflow run` and wait until it trains; returns its process and all below it."""
     words = ["mlflow", "run", ".", "--env-manager", "local", "-P", "force=true"]
-    options = [*TRAININGS[training], *ALWAYS]
+    options = [*TRAININGS[training]]
     for option, value in zip(options[::2], options[1::2], strict=True):
         words += ["-P", f"{option.removeprefix('--').replace('-', '_')}={value}"]
     process = lab.start(words, group=True)
@@ -594,7 +593,7 @@ def _(lab: Lab, training: str, draw: Draw) -> None:
 @fault("kill -9 of a pipeline beside a live one")
 def _(lab: Lab, training: str, draw: Draw) -> None:
     alive = lab.start(train_words(training))
-    dead = lab.start([sys.executable, "-m", "pipeline", "pipeline", *TRAININGS[training], *ALWAYS, "--force"])
+    dead = lab.start([sys.executable, "-m", "pipeline", "pipeline", *TRAININGS[training], "--force"])
     time.sleep(draw.earlier * 0.7 * lab.seconds[training])
     is_beside = alive.poll() is None
     dead.kill()

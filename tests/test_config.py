@@ -12,7 +12,6 @@ import pytest
 from models.config import CellName, ConfigError, ModelConfig, check_range
 from pipeline.cli.options import option_fields
 from pipeline.config import (
-    BUDGET_CHARS,
     DROPOUT_PER_PASSES,
     DROPOUT_PER_TEXT,
     DROPOUT_PER_WEIGHTS,
@@ -28,11 +27,7 @@ from pipeline.config import (
     QUICK_SEARCH,
     QUICK_STUDY,
     RECIPE,
-    REPORT_TEXT_CHARS,
-    REPORT_TEXT_DROPOUT,
-    RESIDUAL_LAYERS,
     RNN_DROPOUT,
-    ROWS_IN_FEW_PASSES,
     TEXT_CHARS,
     TEXT_DROPOUT,
     TEXT_PASSES,
@@ -158,7 +153,7 @@ def test_the_ends_of_a_range_are_allowed(config, name, value):
 
 @pytest.mark.parametrize("config", [ModelConfig, TrainConfig, CorpusConfig])
 def test_every_option_has_a_range(config):
-    assert set(REFUSED[config]) == {field.name for field in option_fields(config)}
+    assert set(REFUSED[config]) == {field.name for field in fields(config) if field.metadata}
 
 
 @pytest.mark.parametrize("config", [ModelConfig, TrainConfig, CorpusConfig])
@@ -175,7 +170,7 @@ def needed_by(choice: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("config", [ModelConfig, TrainConfig, CorpusConfig])
 def test_every_option_is_explained(config):
-    assert all(field.metadata["help"].endswith((".", ")")) for field in option_fields(config))
+    assert all(field.metadata["help"].endswith((".", ")")) for field in fields(config) if field.metadata)
 
 
 def test_a_number_too_large_for_a_float_is_refused_like_any_other():
@@ -268,7 +263,9 @@ def test_a_preset_decides_what_the_user_leaves_open(preset, model):
 @pytest.mark.parametrize("preset", get_args(PresetName))
 @pytest.mark.parametrize("model", MODELS)
 def test_a_preset_decides_only_what_is_marked_as_its_own(preset, model):
-    marked = {f.name for config in (ModelConfig, TrainConfig) for f in option_fields(config) if f.metadata["preset"]}
+    marked = {
+        f.name for config in (ModelConfig, TrainConfig) for f in fields(config) if f.metadata and f.metadata["preset"]
+    }
     assert set(preset_values({"preset": preset, **model}, TEXT_CHARS)) <= marked
 
 
@@ -335,7 +332,9 @@ def test_what_the_user_gives_overrides_the_preset_though_other_defaults_depend_o
 
 
 def test_everything_that_a_preset_decides_can_be_overridden():
-    marked = {f.name for config in (ModelConfig, TrainConfig) for f in option_fields(config) if f.metadata["preset"]}
+    marked = {
+        f.name for config in (ModelConfig, TrainConfig) for f in fields(config) if f.metadata and f.metadata["preset"]
+    }
     assert set(OVERRIDES) == marked
 
 
@@ -584,72 +583,6 @@ def test_usage_and_the_docstring_have_the_formula_with_its_constants():
             assert part in text
     assert largest in usage
     assert f"from 0 to {LARGEST_OWN_LOSS:g}" in usage
-
-
-def test_usage_has_what_the_presets_decide():
-    """The table of what ``auto`` means agrees with the configurations."""
-    usage = (ROOT / "docs" / "usage.md").read_text()
-    lines = [line.split(" | ") for line in usage.splitlines() if line.startswith("| `--")]
-    documented = {line[0].removeprefix("| "): [cell.removesuffix(" |") for cell in line[1:]] for line in lines}
-
-    def each(preset: str, *names: str, **options: object) -> list[Any]:
-        model, train = resolve({"preset": preset, **options})
-        return [getattr(train, name) if hasattr(train, name) else getattr(model, name) for name in names]
-
-    def rate(preset: str, **options: object) -> str:
-        return f"{each(preset, 'learning_rate', **options)[0]:g}"
-
-    stream, best, report, report_text = (
-        each(preset, "cell", "num_layers", "hidden_size") for preset in get_args(PresetName)
-    )
-    assert report_text == report
-    rows, epochs = each("report-text", "batch_size")[0], BUDGET_CHARS["report-text"] / REPORT_TEXT_CHARS
-    assert (
-        f"{rows} streams, {epochs:g} epochs, {REPORT_TEXT_DROPOUT:g} more recurrent dropout than the formula's" in usage
-    )
-    assert documented["`--cell`, `--num-layers`, `--hidden-size`"] == [
-        f"{stream[0]}, {stream[1]}, {stream[2]} (best: {best[2]})",
-        ", ".join(map(str, report)),
-    ]
-    assert stream[:2] == best[:2]
-    rows, length = each("stream", "batch_size", "sequence_length")
-    windows, long = each("report", "batch_size", "sequence_length")
-    assert documented["`--batch-size`, `--sequence-length`"] == [
-        f"{rows} streams, in fewer than {TEXT_PASSES} passes over the text {ROWS_IN_FEW_PASSES}; {length} characters",
-        f"{windows:,} windows, {long} characters",
-    ]
-    scratch, layers = (each("report", "epochs", implementation=name)[0] for name in ("scratch", "torch"))
-    budgets = [each(preset, "budget_chars")[0] for preset in ("stream", "best")]
-    assert documented["`--epochs`"] == [
-        f"as many as `--budget-chars` covers: {budgets[0]:,} (best: {budgets[1]:,})",
-        f"{scratch} from scratch, {layers} of torch.nn",
-    ]
-    names = {"adamw": "AdamW", "sgd": "SGD"}
-    assert documented["`--optimizer`, `--schedule`"] == [
-        f"{names[optimizer]}, {schedule}"
-        for optimizer, schedule in (each(preset, "optimizer", "schedule") for preset in ("stream", "report"))
-    ]
-    assert rate("stream", hidden_size=193) == rate("stream", num_layers=2) == rate("stream", cell="gru")
-    assert rate("report", implementation="scratch") == rate("report", hidden_size=192)
-    assert documented["`--learning-rate`"] == [
-        f"{rate('stream')} for one LSTM layer of at most 192 units, {rate('stream', hidden_size=193)} for other LSTMs "
-        f"and GRUs, {rate('stream', cell='rnn')} for RNNs",
-        f"{rate('report')}; torch.nn's deep ones {rate('report', num_layers=2)}, its RNN {rate('report', cell='rnn')}",
-    ]
-    assert documented["`--weight-decay`, `--clip`, `--average`, `--patience`"] == [
-        ", ".join(f"{value:g}" for value in each(preset, "weight_decay", "clip", "average", "patience"))
-        for preset in ("stream", "report")
-    ]
-    assert documented["`--recurrent-dropout`, `--output-dropout`"] == [
-        "by the formula below",
-        ", ".join(f"{value:g}" for value in each("report", "recurrent_dropout", "output_dropout")),
-    ]
-    deep = [each(preset, "residual", num_layers=RESIDUAL_LAYERS)[0] for preset in ("stream", "report")]
-    assert deep == [True, False]
-    assert documented["`--residual`"] == [f"on from {RESIDUAL_LAYERS} layers up", "off"]
-    assert each("stream", "equations", "initialisation", implementation="scratch") == ["torch", "torch"]
-    assert each("report", "equations", "initialisation", implementation="scratch") == ["book", "normal"]
-    assert each("report", "equations", "initialisation") == ["torch", "torch"]
 
 
 def test_a_quick_search_is_a_small_study_of_its_own():

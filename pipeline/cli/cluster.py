@@ -1,4 +1,4 @@
-"""The commands ``cluster keys``, ``cluster serve`` and ``node``, and the options --cluster and --keys."""
+"""The commands ``cluster keys``, ``cluster serve`` and ``node``, and the option --cluster."""
 
 import os
 import sys
@@ -22,28 +22,22 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 PORT = click.IntRange(1, 65535)
 
-KEYS_HELP = "Folder of the cluster's keys.  [default: $TMLM_CLUSTER_KEYS, else one in the user's configuration folder]"
+STORE_VARIABLE = "TMLM_CLUSTER_STORE"
 
 
-def keys_option(command: Command) -> Command:
-    return click.option("--keys", default=None, metavar="DIR", cls=GroupedOption, group="Cluster", help=KEYS_HELP)(
-        command
-    )
-
-
-def cluster_options(command: Command) -> Command:
-    """Add --cluster and --keys."""
+def cluster_option(command: Command) -> Command:
     return click.option(
         "--cluster",
         default="",
         metavar="ADDRESS",
         cls=GroupedOption,
         group="Cluster",
-        help="Train on the nodes of this cluster: the scheduler's address, as `tmlm cluster serve` prints it.",
-    )(keys_option(command))
+        help="Train on the nodes of this cluster: the scheduler's address, as `tmlm cluster serve` prints it. The keys "
+        "are read from $TMLM_CLUSTER_KEYS, or the user's configuration folder.",
+    )(command)
 
 
-def pool_on(cluster: str, keys: str | None, text: CorpusConfig, workers: int | None) -> "MakePool":
+def pool_on(cluster: str, text: CorpusConfig, workers: int | None) -> "MakePool":
     """Return the function that makes a command's pool: on the nodes of a cluster or, if "", in local processes.
 
     With a cluster, its MLflow server becomes the store of this process. Raises InputError if MLFLOW_TRACKING_URI names
@@ -57,7 +51,7 @@ def pool_on(cluster: str, keys: str | None, text: CorpusConfig, workers: int | N
         raise InputError("--workers can't be given with --cluster: each node sets its own number (tmlm node --workers)")
     _check_installed()
 
-    address = Address.read(cluster, keys_folder(keys))
+    address = Address.read(cluster, keys_folder())
     from pipeline.cluster import pool, texts
     from pipeline.stages.train import do
     from pipeline.tracking.store import masked, without_credentials
@@ -106,27 +100,20 @@ def keys(directory: str) -> None:
 @click.option("--port", type=PORT, default=SCHEDULER_PORT, show_default=True, help="Port of the scheduler.")
 @click.option("--mlflow-port", type=PORT, default=5000, show_default=True, help="Port of MLflow's server.")
 @click.option(
-    "--store",
-    default="",
-    envvar="TMLM_CLUSTER_STORE",
-    help="Database of MLflow's server, as an SQLAlchemy URL; give one with a password in $TMLM_CLUSTER_STORE, since "
-    "other users can read options.  [default: mlruns/cluster/mlflow.db]",
-)
-@click.option(
     "--artifacts", default="", help="Folder or address of the artifacts.  [default: mlruns/cluster/artifacts]"
 )
-@keys_option
-def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, keys: str | None) -> None:
+def serve(host: str, port: int, mlflow_port: int, artifacts: str) -> None:
     """Start the scheduler and the MLflow server of a cluster.
 
-    Both listen on --host only, and are restarted if they exit. Searches and reproductions with --cluster record there.
+    Both listen on --host only, and are restarted if they exit. Searches and reproductions with --cluster record there:
+    in mlruns/cluster/mlflow.db, or the database whose SQLAlchemy URL is in $TMLM_CLUSTER_STORE.
     """
     _check_installed()
     from pipeline.cluster import processes
     from pipeline.tracking import server
     from pipeline.tracking.store import root
 
-    address = Address.to_serve(host, port, keys_folder(keys))
+    address = Address.to_serve(host, port, keys_folder())
     processes.check_can_listen(host, {"--port": port, "--mlflow-port": mlflow_port})
     folder = root() / "mlruns" / "cluster"
     folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +124,10 @@ def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, ke
         "scheduler": processes.scheduler_command(address),
         "MLflow server": server.command("server", host, mlflow_port, 2, *proxied),
     }
-    environment = {**server.environment(store or f"sqlite:///{folder / 'mlflow.db'}"), processes.MLFLOW: mlflow}
+    environment = {
+        **server.environment(os.environ.get(STORE_VARIABLE) or f"sqlite:///{folder / 'mlflow.db'}"),
+        processes.MLFLOW: mlflow,
+    }
     click.echo(f"scheduler: {address}\nmlflow: {mlflow}")
     click.echo(f"join: tmlm node {address} --workers N\nsearch: tmlm search --cluster {address}")
     signals.disable_deadline()
@@ -150,8 +140,7 @@ def serve(host: str, port: int, mlflow_port: int, store: str, artifacts: str, ke
 @click.option(
     "--once", is_flag=True, help="Exit when the scheduler does, as a Slurm job should, instead of waiting for it."
 )
-@keys_option
-def node(address: str, workers: int | None, once: bool, keys: str | None) -> None:
+def node(address: str, workers: int | None, once: bool) -> None:
     """Add this machine to a cluster.
 
     It runs trainings of searches and reproductions with --cluster ADDRESS until it is stopped, and rejoins after a
@@ -162,7 +151,7 @@ def node(address: str, workers: int | None, once: bool, keys: str | None) -> Non
     from pipeline.support.machine import usable_cores
     from pipeline.support.wording import counted
 
-    at = Address.read(address, keys_folder(keys))
+    at = Address.read(address, keys_folder())
     signals.disable_deadline()
     workers = workers or usable_cores()
     commands = {"node": processes.node_command(at, workers)}

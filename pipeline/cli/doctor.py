@@ -28,7 +28,7 @@ Implementation = Literal["torch", "scratch"]
 PRECISIONS: tuple[tuple[CellName, Implementation], ...] = (("lstm", "torch"), ("gru", "torch"), ("lstm", "scratch"))
 
 
-def findings(corpus: str) -> dict[str, Any]:
+def findings() -> dict[str, Any]:
     """Everything that ``doctor`` reports, by name, in the order in which it is printed."""
     device = choose_device("auto")
     database = own_database()
@@ -38,7 +38,7 @@ def findings(corpus: str) -> dict[str, Any]:
     except TmlmError as error:
         state, runs = str(error), {}
     return {
-        "text": _text(corpus),
+        "text": _text(),
         "TMLM_DATA_DIR": os.environ.get("TMLM_DATA_DIR") or "not set (a folder with timemachine.txt)",
         "cache": str(cache_dir()),
         "kept_texts": _kept_texts(),
@@ -100,10 +100,10 @@ def close(run_id: str) -> list[str]:
     return [f"{closed.id} {closed.name}: {closed.meaning}"]
 
 
-def _text(corpus: str) -> str:
-    """The source of the text, found without downloading."""
+def _text() -> str:
+    """The source of the default text, found without downloading."""
     try:
-        text = find_text(corpus, online=False)
+        text = find_text("auto", online=False)
     except TmlmError as error:
         return " ".join(str(error).split())
     local = f"{text.name}, {text.size:,} bytes from {text.source}"

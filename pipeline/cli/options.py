@@ -97,7 +97,7 @@ def option_of(config: type, field: Field, with_preset: bool = True) -> Callable[
 
 def option_fields(config: type) -> list[Field]:
     """The fields of a dataclass that are declared with ``models.config.option``."""
-    return [field for field in fields(config) if field.metadata]
+    return [field for field in fields(config) if field.metadata and not field.metadata.get("python_only")]
 
 
 def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = True) -> Callable[[Command], Command]:

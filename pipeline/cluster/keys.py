@@ -76,8 +76,8 @@ class Address:
             )
         if url.scheme == "tls" and not has_keys(keys):
             raise InputError(
-                f"{text} needs keys, and {keys} has none; give the folder that `tmlm cluster keys` created with --keys "
-                "or TMLM_CLUSTER_KEYS"
+                f"{text} needs keys, and {keys} has none; give the folder that `tmlm cluster keys` created in "
+                "TMLM_CLUSTER_KEYS"
             )
         return cls(host, port, keys if url.scheme == "tls" else None)
 

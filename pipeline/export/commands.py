@@ -1,19 +1,19 @@
-"""Compose the commands that repeat a training or a search from its recorded options."""
+"""Compose the commands that repeat a training or a search from its recorded options; a Python call where none can."""
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import PurePath
 from typing import Any
 
 from models.config import ModelConfig
-from pipeline.config import NOT_COMPUTED, SearchConfig, TrainConfig
+from pipeline.config import NOT_COMPUTED, SearchConfig, TrainConfig, resolve
 from pipeline.errors import option_name
 from pipeline.text.downloads import is_address, public
 from pipeline.text.sources import is_known_text
 from pipeline.tracking.trainings import WholeSearch, WholeTraining
 
-SEARCH_OPTIONS = [each for each in fields(SearchConfig) if each.metadata and each.name != "storage"]  # a local address
+SEARCH_OPTIONS = [each for each in fields(SearchConfig) if each.metadata and not each.metadata.get("python_only")]
 
 
 def text_option(training: WholeTraining) -> str:
@@ -26,9 +26,17 @@ def text_option(training: WholeTraining) -> str:
 
 
 def train_command(training: WholeTraining) -> str:
-    """The ``tmlm train`` command that repeats a training, with every option that a preset decides."""
-    recorded = {**training.configuration["model"], **training.configuration["train"]}
-    return _command("train", {**_text_options(training), **_changed(recorded)})
+    """The ``tmlm train`` command that repeats a training; a call of ``pipeline.api`` if it had options of that only."""
+    model, train = training.configuration["model"], training.configuration["train"]
+    changed = _changed({**model, **train})
+    of_command = {name: value for name, (value, python_only) in changed.items() if not python_only}
+    repeated, how = resolve(of_command, training.configuration["text"]["train_chars"])
+    computed = TrainConfig.from_record(train).what_it_computes()
+    if (asdict(repeated), how.what_it_computes()) == (dict(model), computed):
+        return _command("train", {**_text_options(training), **of_command})
+    options = {**_text_options(training), **{name: value for name, (value, _) in changed.items()}}
+    call = f"api.train({', '.join(f'{name}={value!r}' for name, value in options.items())})"
+    return f"python -c {shlex.quote(f'from pipeline import api; {call}')}"
 
 
 def search_command(search: WholeSearch, training: WholeTraining) -> str:
@@ -42,16 +50,17 @@ def _text_options(training: WholeTraining) -> dict[str, Any]:
     return {"corpus": text_option(training), **({"alphabet": alphabet} if alphabet != "letters" else {})}
 
 
-def _changed(recorded: Mapping[str, Any]) -> dict[str, Any]:
+def _changed(recorded: Mapping[str, Any]) -> dict[str, tuple[Any, bool]]:
     """The recorded options of a training that a preset decides, and the others with non-default values.
 
-    --budget-seconds is left out, as it was converted to --budget-chars.
+    With each, whether it is an option in Python only. ``budget_seconds`` is left out, as it was converted to
+    --budget-chars.
     """
     changed = {}
     for field in (*fields(ModelConfig), *fields(TrainConfig)):
         value, is_preset = recorded.get(field.name), field.metadata.get("preset") and field.name not in NOT_COMPUTED
         if field.metadata and value is not None and (is_preset or value != field.default):
-            changed[field.name] = value
+            changed[field.name] = value, bool(field.metadata.get("python_only"))
     changed.pop("budget_seconds", None)
     return changed
 

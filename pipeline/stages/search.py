@@ -46,7 +46,7 @@ from pipeline.support.signals import defer_signals, name_of, signal_of
 from pipeline.support.wording import UNKNOWN_DURATION, counted, expected_duration, measured_duration
 from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
 from pipeline.text.corpus import load_corpus
-from pipeline.tracking import records, runs, store
+from pipeline.tracking import records, store
 from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.records import RecordedRun
 from pipeline.tracking.registry import Claim, Owner, Registration, register_picks
@@ -106,7 +106,7 @@ def search(
     ``claim`` says which aliases the picks get (``register_picks``). ``say`` is called with messages for the user.
     Raises InputError for a search that is not possible with these options.
     """
-    config = with_storage(config, runs.is_under_mlflow())
+    config = with_storage(config)
     space = Space.of(config)
     corpus = load_corpus(corpus_config)
     with study_lock(config), storage_errors(config):

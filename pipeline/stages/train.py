@@ -147,7 +147,12 @@ def _training_tags(
     ``extra_inputs`` are the inputs of the step key that no option decides: "study", and "mixed" for a training whose
     parts ran with different code or limits, so that no other training equals it.
     """
-    text = {"name": corpus.name, "source": corpus.source, "corpus_sha256": corpus.corpus_sha256}
+    text = {
+        "name": corpus.name,
+        "source": corpus.source,
+        "corpus_sha256": corpus.corpus_sha256,
+        "train_chars": corpus.train_chars,
+    }
     configuration = {
         "corpus": corpus_options(corpus_config),
         "model": asdict(model),

@@ -22,7 +22,7 @@ def windows(ids: Tensor, length: int) -> tuple[Tensor, Tensor]:
     character after input t. Raises ValueError for a text shorter than a window and its last target.
     """
     if len(ids) <= length:
-        raise ValueError(f"{len(ids):,} characters hold no window of {length}; lower --sequence-length")
+        raise ValueError(f"{len(ids):,} characters hold no window of {length}; lower sequence_length")
     view = ids.unfold(0, length + 1, 1)
     return view[:, :-1], view[:, 1:]
 
@@ -90,7 +90,7 @@ class StreamData:
         if self.pass_chars <= config.batch_size + config.sequence_length:
             raise InputError(
                 f"{len(train):,} training characters cannot fill {config.batch_size} rows of "
-                f"{config.sequence_length}; lower --batch-size or --sequence-length, or use a longer text"
+                f"{config.sequence_length}; lower --batch-size, or use a longer text"
             )
         row_chars = (self.pass_chars - 1) // config.batch_size
         self.steps_per_epoch = -(-row_chars // config.sequence_length)

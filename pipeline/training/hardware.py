@@ -226,7 +226,7 @@ def check_training_fits(
         return
     step = step_bytes(model, config, vocab_size, train_chars, hardware.precision)
     weights = weight_bytes(model, config, vocab_size)
-    lower = "--batch-size or --sequence-length" if step > weights else _size_options(model)
+    lower = "--batch-size" if step > weights else _size_options(model)
     if model.on_top_of == "ngram" and ngram_bytes(model, vocab_size, train_chars) > max(step, weights):
         lower = "--on-top-of to nothing"
     what = f"{_shape(model)}, trained in steps of {config.batch_size:,} x {config.sequence_length:,} characters"
@@ -243,14 +243,12 @@ def check_shape_fits(model: ModelConfig, vocab_size: int) -> None:
 
 
 def _shape(model: ModelConfig) -> str:
-    embedding = f" and --embedding-size {model.embedding_size}" if model.embedding_size else ""
+    embedding = f" and embedding_size {model.embedding_size}" if model.embedding_size else ""
     return f"--hidden-size {model.hidden_size} with --num-layers {model.num_layers}{embedding}"
 
 
 def _size_options(model: ModelConfig) -> str:
-    return (
-        "--hidden-size, --num-layers or --embedding-size" if model.embedding_size else "--hidden-size or --num-layers"
-    )
+    return "--hidden-size, --num-layers or embedding_size" if model.embedding_size else "--hidden-size or --num-layers"
 
 
 def _check(what: str, needed: int, lower: str) -> None:

@@ -361,7 +361,7 @@ class Training:
 
     def _diverged(self, what: str) -> TrainingDivergedError:
         kept = f" (the checkpoint of epoch {self.best.epoch} is kept)" if self.best else ""
-        return TrainingDivergedError(f"{what}; lower --learning-rate, or set --clip{kept}")
+        return TrainingDivergedError(f"{what}; lower --learning-rate{kept}")
 
     def _time_is_up(self) -> bool:
         return bool(self.config.max_seconds) and self.seconds >= self.config.max_seconds

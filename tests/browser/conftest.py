@@ -20,7 +20,7 @@ from tests.cli.commands import run
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-TINY = ("--hidden-size", "8", "--epochs", "2", "--batch-size", "32", "--sequence-length", "16")
+TINY = ("--hidden-size", "8", "--epochs", "2", "--batch-size", "32")
 
 SPACE = ("--trials", "3", "--epochs", "1", "--cell", "lstm", "--num-layers", "1", "--hidden-size", "4..8")
 

@@ -23,7 +23,3 @@ def test_doctor_says_where_the_copies_of_texts_are(no_store, small_text):
     assert f"{cache_dir() / 'prepared'}: none yet" in run("doctor")[1]
     load_corpus(CorpusConfig(str(small_text)))
     assert f"{cache_dir() / 'prepared'}: topics (letters)" in run("doctor")[1]
-
-
-def test_doctor_names_the_file_that_would_be_read(small_text):
-    assert str(small_text) in run("doctor", "--corpus", str(small_text))[1]

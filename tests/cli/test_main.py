@@ -55,9 +55,9 @@ def test_the_options_of_a_training_are_listed_by_what_they_decide():
     headings = re.findall(r"^([A-Z][\w ]+):\n((?:  .*\n|\n(?=  ))*)", shown, flags=re.M)
     options = {heading: re.findall(r"^  (?:-h, )?(--[\w-]+)", text, flags=re.M) for heading, text in headings}
     assert list(options) == ["Text", "Model", "Training", "Machine", "Record", "Other options"]
-    assert options["Text"] == ["--corpus", "--alphabet", "--train-chars"]
-    assert options["Machine"] == ["--device", "--threads", "--precision"]
-    assert options["Record"] == ["--sample-every", "--resume"]
+    assert options["Text"] == ["--corpus", "--alphabet"]
+    assert options["Machine"] == ["--device", "--precision"]
+    assert options["Record"] == ["--resume"]
     assert options["Other options"] == ["--json", "--help"]
     assert {"--cell", "--hidden-size"} < set(options["Model"])
     assert {"--epochs", "--learning-rate"} < set(options["Training"])
@@ -95,8 +95,6 @@ def cut_short_store(tmp_path_factory, empty_database, small_text) -> tuple[Path,
     tiny = [
         "--hidden-size",
         "8",
-        "--embedding-size",
-        "4",
         "--epochs",
         "2",
         "--batch-size",
@@ -143,7 +141,7 @@ def test_what_may_be_said_beside_resume(cut_short, options, refusal):
 @pytest.mark.usefixtures("plain_artifacts")
 def test_under_mlflow_run_an_option_as_mlproject_has_it_is_not_taken_as_given(cut_short, monkeypatch):
     monkeypatch.setenv("MLFLOW_RUN_ID", MlflowClient().create_run("0").info.run_id)
-    as_mlproject_has_it = ["--corpus", "auto", "--embedding-size", "0", "--seed", "0"]
+    as_mlproject_has_it = ["--corpus", "auto", "--on-top-of", "nothing", "--seed", "0"]
     code, out, err = run("train", *as_mlproject_has_it, "--max-seconds", "500", "--resume", cut_short, "--json")
     assert code == 0, err
     assert json.loads(out)["run_id"] == cut_short

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from models.config import option
+from pipeline.cli.main import cli
 from pipeline.cli.options import LabCommand, options_of, switch, with_dashes
 
 
@@ -135,3 +136,12 @@ def test_the_help_lists_options_only_with_the_type_beside_auto():
     assert [first[name] for name in ("--epochs", "--cell", "--residual")] == [
         ["[auto|INTEGER]"], ["[auto|rnn|gru]"], ["[auto|on|off]"]
     ]  # fmt: skip
+
+
+def test_there_are_few_options():
+    commands = [*cli.commands.values()]
+    leaves = [
+        leaf for each in commands for leaf in (each.commands.values() if isinstance(each, click.Group) else [each])
+    ]
+    assert sum(isinstance(parameter, click.Option) for leaf in leaves for parameter in leaf.params) <= 122
+    assert len(CliRunner().invoke(cli, ["train", "--help"]).stdout.splitlines()) <= 100  # two screens

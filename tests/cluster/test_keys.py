@@ -36,7 +36,7 @@ def test_the_folder_is_given_by_option_or_variable(monkeypatch, tmp_path):
             "without TLS, which is allowed on the loopback interface only; give tls://10.0.0.1:8786",
         ),
         ("tcp://head:8786", "without TLS"),
-        ("tls://10.0.0.1:8786", "needs keys, and .* has none; .*--keys or TMLM_CLUSTER_KEYS"),
+        ("tls://10.0.0.1:8786", "needs keys, and .* has none; .*TMLM_CLUSTER_KEYS"),
     ],
 )
 def test_an_address_that_is_none_or_not_safe_is_refused(text, message, tmp_path):

@@ -32,7 +32,9 @@ def test_all_trials_are_complete_on_both_nodes_which_get_the_text_and_nobody_els
     make_keys(other)
     plain = "import distributed; distributed.Client('tcp://10.77.0.1:8786', timeout=5)"
     assert cluster.machines["n1"].run("python", "-c", plain).returncode == 1
-    refused = cluster.machines["n1"].run("python", "-m", "pipeline", *SEARCH, *SPACE, "--keys", str(other))
+    refused = cluster.machines["n1"].run(
+        "env", f"TMLM_CLUSTER_KEYS={other}", "python", "-m", "pipeline", *SEARCH, *SPACE
+    )
     assert refused.returncode == 1
     assert re.search(r"Error: the scheduler tls://10.77.0.1:8786 can't be reached \(.+\); check", refused.stderr)
 

@@ -50,7 +50,7 @@ def training(number: int = 0, seed: int = 0, epochs: int = EPOCHS, **changes: An
             "corpus": {"corpus": "auto", "alphabet": "letters"},
             "model": asdict(model),
             "train": asdict(train),
-            "text": {"name": "time-machine", "source": "https://example.org/timemachine.txt"},
+            "text": {"name": "time-machine", "source": "https://example.org/timemachine.txt", "train_chars": 156_000},
         },
         "curves": {"perplexity/train": {epoch: 0.95 * value for epoch, value in val.items()}, "perplexity/val": val},
         "result": figures,

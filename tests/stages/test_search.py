@@ -463,11 +463,3 @@ def test_a_search_of_another_checkout_on_the_same_storage_is_refused_before_anyt
         monkeypatch.undo()
         setup.cache_clear()
     assert (dict(study.user_attrs), len(study.trials)) == before
-
-
-def test_a_password_in_storage_is_refused_under_mlflow_run_which_records_it(lab, small_text, monkeypatch):
-    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    config = SearchConfig(**TINY, storage="postgresql://user:pa/ss@host/db")
-    with pytest.raises(InputError, match=r"change it.*PGPASSWORD or ~/\.pgpass; or set TMLM_STORAGE") as caught:
-        search(config, CorpusConfig(str(small_text)), make_pool=Inline)
-    assert "pa/ss" not in str(caught.value)

@@ -57,7 +57,7 @@ def test_windows_copy_nothing():
 
 @pytest.mark.parametrize("length", [0, 5, 32])
 def test_a_text_without_a_window_is_refused_naming_the_option(length):
-    with pytest.raises(ValueError, match=f"{length} characters hold no window of 32; lower --sequence-length"):
+    with pytest.raises(ValueError, match=f"{length} characters hold no window of 32; lower sequence_length"):
         windows(a_text(length), 32)
 
 

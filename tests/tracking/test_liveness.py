@@ -343,7 +343,7 @@ def test_doctor_lists_what_is_running_and_what_is_known_of_it(store):
         begun_by_mlflow_run(): "started by `mlflow run`",
         str(MlflowClient().create_run("0").info.run_id): "not recorded by a command of this project",
     }
-    lines = {line.split()[0]: line for line in doctor.findings("python-docs")["running"]}
+    lines = {line.split()[0]: line for line in doctor.findings()["running"]}
     assert set(lines) == set(runs)
     for run, words in runs.items():
         assert words in lines[run]
@@ -353,7 +353,7 @@ def test_doctor_lists_what_is_running_and_what_is_known_of_it(store):
 def test_doctor_names_the_cure_of_a_forgotten_environment_manager(store):
     left = begun_by_mlflow_run()
     MlflowClient().set_tag(left, "mlflow.project.env", "conda")
-    (line,) = doctor.findings("python-docs")["running"]
+    (line,) = doctor.findings()["running"]
     assert "it is making a conda environment first, or could not" in line
     assert line.endswith(
         f"add --env-manager local to `mlflow run`, and close this run with: tmlm doctor --close {left}"
@@ -418,7 +418,7 @@ def test_a_run_of_a_container_that_is_gone_is_closed_by_hand_and_then_resumed_or
 def test_doctor_repair_makes_no_store(no_store):
     assert doctor.repair() == ["there is no store yet"]
     assert list(no_store.iterdir()) == []
-    assert json.dumps(doctor.findings("python-docs"))
+    assert json.dumps(doctor.findings())
 
 
 @pytest.mark.slow

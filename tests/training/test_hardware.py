@@ -40,8 +40,8 @@ WORST = 2.0  # times, too many or too few
             "--hidden-size 1000000000 with --num-layers 1, .* lower --hidden-size or --num-layers",
         ),
         ({"num_layers": 10**9}, "--num-layers 1000000000, .* lower --hidden-size or --num-layers"),
-        ({"embedding_size": 10**9}, "--embedding-size 1000000000, .* lower --hidden-size, --num-layers or --embedding"),
-        ({"hidden_size": 4, "sequence_length": 900, "batch_size": 20}, "lower --batch-size or --sequence-length"),
+        ({"embedding_size": 10**9}, "embedding_size 1000000000, .* lower --hidden-size, --num-layers or embedding"),
+        ({"hidden_size": 4, "sequence_length": 900, "batch_size": 20}, "lower --batch-size"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_both_figures(monkeypatch, small_text, options, lower):

@@ -661,7 +661,7 @@ def test_characters_and_steps_are_counted_as_they_were_read(preset):
 
 @pytest.mark.parametrize("length", [2, 8, 24])
 def test_a_text_too_short_for_its_streams_is_refused_naming_the_options(length):
-    with pytest.raises(InputError, match=f"{length} training characters .* lower --batch-size or --sequence-length"):
+    with pytest.raises(InputError, match=f"{length} training characters .* lower --batch-size"):
         start(STREAM, train=a_text(length))
 
 

@@ -4,12 +4,10 @@ import click
 
 from pipeline.cli import completion
 from pipeline.cli.group import MAINTAIN, show
-from pipeline.cli.options import LabCommand, json_switch, options_of
-from pipeline.config import CorpusConfig
+from pipeline.cli.options import LabCommand, json_switch
 
 
 @click.command(cls=LabCommand, section=MAINTAIN)
-@options_of(CorpusConfig, only=("corpus",))
 @click.option(
     "--repair",
     is_flag=True,
@@ -22,17 +20,16 @@ from pipeline.config import CorpusConfig
     help="Close this run, whose machine or container no longer exists.",
 )
 @json_switch
-def doctor(corpus: str, repair: bool, close: str | None, as_json: bool) -> None:
+def doctor(repair: bool, close: str | None, as_json: bool) -> None:
     """Show what commands would use here, and repair the store.
 
     Shows the text, store, device, threads and versions, with the reason for each, and the runs that are RUNNING, with
     the state of their processes. Changes nothing without --repair or --close.
     """
-    config = CorpusConfig(corpus)
     from pipeline.cli import doctor
 
     done = {"closed": doctor.close(close)} if close is not None else {}
     done |= {"repaired": doctor.repair()} if repair else {}
-    result = done | doctor.findings(config.corpus)
+    result = done | doctor.findings()
     lines = [(name, line) for name, value in result.items() for line in (value if isinstance(value, list) else [value])]
     show(result, as_json, "\n".join(f"{name:<15} {line}" for name, line in lines))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from pipeline.cli import completion
-from pipeline.cli.cluster import cluster_options, pool_on
+from pipeline.cli.cluster import cluster_option, pool_on
 from pipeline.cli.group import SEARCH, say, show
 from pipeline.cli.options import LabCommand, json_switch, options_of, switch
 from pipeline.config import QUICK_SEARCH, AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, quick_search
@@ -33,11 +33,9 @@ if TYPE_CHECKING:
     "Move the aliases @best, @knee and @small to this study's picks even if another study has them.",
     group="Search",
 )
-@cluster_options
+@cluster_option
 @json_switch
-def search(
-    stop_hopeless: bool, quick: bool, take_aliases: bool, cluster: str, keys: str | None, as_json: bool, **options: Any
-) -> None:
+def search(stop_hopeless: bool, quick: bool, take_aliases: bool, cluster: str, as_json: bool, **options: Any) -> None:
     """Search for low perplexity at low cost.
 
     Runs an Optuna study of cell, layers and hidden size that minimises validation perplexity and MACs per character.
@@ -45,7 +43,7 @@ def search(
     """
     corpus_config = CorpusConfig(options.pop("corpus"), options.pop("alphabet"))
     config = quick_search(SearchConfig(**options)) if quick else SearchConfig(**options)
-    make_pool = pool_on(cluster, keys, corpus_config, config.workers)
+    make_pool = pool_on(cluster, corpus_config, config.workers)
     from pipeline.search import summary as search_summary
     from pipeline.stages import search
     from pipeline.tracking.ui import links
@@ -88,16 +86,16 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     "trainings, or a training failed.",
     group="Reproduction",
 )
-@cluster_options
+@cluster_option
 @json_switch
-def reproduce(quick: bool, check: bool, cluster: str, keys: str | None, as_json: bool, **options: Any) -> None:
+def reproduce(quick: bool, check: bool, cluster: str, as_json: bool, **options: Any) -> None:
     """Train the report's models and compare the results.
 
     Trains the configurations of the coursework report under its own protocol, and writes a page that compares the
     reported, the reproduced and the corrected figures. The same command again trains only what is missing.
     """
     config = ReproduceConfig(**options)
-    make_pool = pool_on(cluster, keys, CorpusConfig("time-machine"), config.workers)
+    make_pool = pool_on(cluster, CorpusConfig("time-machine"), config.workers)
     from pipeline.stages import reproduce
 
     try:
@@ -116,18 +114,18 @@ def reproduce(quick: bool, check: bool, cluster: str, keys: str | None, as_json:
     default="",
     help="Run of the reproduction; by default the latest that is not quick.",
 )
-@options_of(ReproduceConfig, only=("against", "statements", "output"))
+@options_of(ReproduceConfig, only=("against", "statements"))
 @json_switch
-def report(run_id: str, against: str, statements: str, output: str, as_json: bool) -> None:
+def report(run_id: str, against: str, statements: str, as_json: bool) -> None:
     """Rewrite the page of a reproduction.
 
     Compares the recorded runs, without training, with the report's table and statements, or with others (--against,
     --statements).
     """
-    ReproduceConfig(against=against, statements=statements, output=output)  # checks the options
+    ReproduceConfig(against=against, statements=statements)  # checks the options
     from pipeline.stages import report
 
-    show_reproduction(report.rewrite_report(run_id, against, output, statements), as_json)
+    show_reproduction(report.rewrite_report(run_id, against, "auto", statements), as_json)
 
 
 def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:

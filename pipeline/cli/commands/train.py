@@ -26,6 +26,8 @@ from pipeline.cli.options import (
 )
 from pipeline.config import CorpusConfig, TrainConfig
 
+LETTERS = 28  # symbols of the alphabet ``letters``
+
 
 @click.command(cls=LabCommand, section=RUN)
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
@@ -97,8 +99,8 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
     """Train a model, or resume a training.
 
     --resume continues an interrupted training in the same run, with the same options; the result is bit-identical to
-    that of an uninterrupted training. Only --epochs (with a constant learning rate), --max-seconds and --sample-every
-    may have new values.
+    that of an uninterrupted training. Only --max-seconds and, with a constant learning rate, --epochs may have new
+    values.
     """
     corpus_config, others = checked(options)
     from pipeline.stages import train
@@ -198,7 +200,7 @@ def sample(model: str, prompts: tuple[str, ...], length: int, as_json: bool, **o
 @click.command(cls=LabCommand, section=RUN)
 @click.argument("model", type=completion.MODEL)
 @length_option
-@options_of(Decoding)
+@options_of(Decoding, only=("temperature", "top_p"))
 def chat(model: str, length: int, **options: Any) -> None:
     """Continue prompts as you type them.
 
@@ -213,14 +215,13 @@ def chat(model: str, length: int, **options: Any) -> None:
 
 
 @click.command(cls=LabCommand, section=RUN)
-@options_of(ModelConfig, only=("cell", "num_layers", "hidden_size", "embedding_size", "on_top_of"), with_preset=False)
-@click.option("--vocab-size", type=click.IntRange(2), default=28, show_default=True, help="Symbols of the alphabet.")
+@options_of(ModelConfig, only=("cell", "num_layers", "hidden_size", "on_top_of"), with_preset=False)
 @json_switch
-def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
+def complexity(as_json: bool, **options: Any) -> None:
     """Count the parameters and MACs of a shape.
 
-    MACs are per generated character and include the output layer. Also prints the counts in the report's convention,
-    and ptflops' own output.
+    For the report's 28 symbols. MACs are per generated character and include the output layer. Also prints the counts
+    in the report's convention, and ptflops' own output.
     """
     config = ModelConfig(**options)
     from dataclasses import asdict
@@ -229,11 +230,11 @@ def complexity(vocab_size: int, as_json: bool, **options: Any) -> None:
     from pipeline.training.hardware import check_shape_fits
     from pipeline.training.summary import complexity_text
 
-    check_shape_fits(config, vocab_size)
+    check_shape_fits(config, LETTERS)
     if UNDER_MLFLOW in os.environ:
         from pipeline.stages import complexity
 
-        cost = complexity.complexity(config, vocab_size).result
+        cost = complexity.complexity(config, LETTERS).result
     else:
-        cost = asdict(measure(config, vocab_size))
-    show(cost, as_json, "" if as_json else complexity_text(config, vocab_size, cost))
+        cost = asdict(measure(config, LETTERS))
+    show(cost, as_json, "" if as_json else complexity_text(config, LETTERS, cost))

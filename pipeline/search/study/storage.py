@@ -20,7 +20,7 @@ from pipeline.support import files
 from pipeline.tracking import store
 
 LOCK_SECONDS = 60
-STORAGE_VARIABLE = "TMLM_STORAGE"  # environment variable that replaces --storage auto
+STORAGE_VARIABLE = "TMLM_STORAGE"  # names another storage
 
 
 def default_storage() -> Path:
@@ -35,17 +35,8 @@ def storage_url(config: SearchConfig) -> str:
     return URL.create("sqlite", database=str(default_storage())).render_as_string()
 
 
-def with_storage(config: SearchConfig, under_mlflow: bool) -> SearchConfig:
-    """Take the storage from TMLM_STORAGE unless --storage names one.
-
-    Raises InputError for a password in --storage under ``mlflow run``, which prints and records its parameters.
-    """
-    if under_mlflow and config.storage != "auto" and store.has_password(config.storage):
-        raise InputError(
-            f"--storage {store.masked(config.storage)} has a password, which `mlflow run` has recorded and which every "
-            "user of this machine could read: change it. Leave it out of the address, and put it into PGPASSWORD or "
-            f"~/.pgpass; or set {STORAGE_VARIABLE} to the whole address and leave out --storage"
-        )
+def with_storage(config: SearchConfig) -> SearchConfig:
+    """Take the storage from TMLM_STORAGE unless the configuration names one."""
     named = os.environ.get(STORAGE_VARIABLE)
     return replace(config, storage=named) if config.storage == "auto" and named else config
 
@@ -58,7 +49,9 @@ def storage_errors(config: SearchConfig, *others: type[Exception]) -> Iterator[N
         yield
     except refusals as error:
         where = store.shown(storage_url(config))
-        raise RecordingError(f"the study can't be kept in {where}: {_first_line(error)}; see --storage") from error
+        raise RecordingError(
+            f"the study can't be kept in {where}: {_first_line(error)}; see {STORAGE_VARIABLE}"
+        ) from error
 
 
 def _first_line(error: BaseException) -> str:
@@ -76,7 +69,7 @@ def open_storage(config: SearchConfig) -> RDBStorage:
         is_sqlite = make_url(url).get_backend_name() == "sqlite"
     except SQLAlchemyError:
         where = store.masked(config.storage)
-        raise InputError(f"--storage {where} is no SQLAlchemy address, such as sqlite:///optuna.db") from None
+        raise InputError(f"the storage {where} is no SQLAlchemy address, such as sqlite:///optuna.db") from None
     if is_sqlite:
         arguments: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}}
     else:  # a server closes idle connections or is restarted: test each connection, and reconnect

@@ -53,39 +53,39 @@ def test_a_storage_on_a_server_survives_that_its_idle_connections_are_cut(tmp_pa
 def test_the_storage_may_be_named_by_an_environment_variable(monkeypatch):
     secret = "postgresql://u:secret@host/db"
     monkeypatch.setenv("TMLM_STORAGE", secret)
-    assert with_storage(SearchConfig(), under_mlflow=True).storage == secret
-    assert with_storage(SearchConfig(storage="sqlite:///a.db"), under_mlflow=True).storage == "sqlite:///a.db"
+    assert with_storage(SearchConfig()).storage == secret
+    assert with_storage(SearchConfig(storage="sqlite:///a.db")).storage == "sqlite:///a.db"
     monkeypatch.setenv("TMLM_STORAGE", "")
-    assert with_storage(SearchConfig(), under_mlflow=True).storage == "auto"
-    assert with_storage(SearchConfig(storage=secret), under_mlflow=False).storage == secret
+    assert with_storage(SearchConfig()).storage == "auto"
+    assert with_storage(SearchConfig(storage=secret)).storage == secret
 
 
 @pytest.mark.parametrize("address", ["bogus://u:se/cret@host/db", "u:secret@host", "//u:se/cret@host"])
 def test_the_password_of_a_storage_that_can_not_be_used_is_not_shown(no_store, address):
-    with pytest.raises((InputError, RecordingError), match="--storage") as caught:
+    with pytest.raises((InputError, RecordingError), match=r"TMLM_STORAGE|no SQLAlchemy address") as caught:
         open_storage(SearchConfig(storage=address))
     assert "cret" not in str(caught.value)
 
 
 def test_a_storage_that_is_none_is_refused_and_one_that_can_not_be_used_is_told(begin, tmp_path):
-    with pytest.raises(InputError, match="--storage nonsense is no SQLAlchemy address"):
+    with pytest.raises(InputError, match="the storage nonsense is no SQLAlchemy address"):
         begin(storage="nonsense")
     (tmp_path / "text.db").write_text("no database at all, only text" * 100)
-    with pytest.raises(RecordingError, match=r"the study can't be kept in .*; see --storage"):
+    with pytest.raises(RecordingError, match=r"the study can't be kept in .*; see TMLM_STORAGE"):
         begin(storage=f"sqlite:///{tmp_path}/text.db")
-    with pytest.raises(RecordingError, match=r"the study can't be kept in .*: .*; see --storage"):
+    with pytest.raises(RecordingError, match=r"the study can't be kept in .*: .*; see TMLM_STORAGE"):
         begin(storage="firebird://here/no-such-driver")
-    with pytest.raises((RecordingError, InputError), match="--storage"):
+    with pytest.raises((RecordingError, InputError), match=r"TMLM_STORAGE|no SQLAlchemy address"):
         begin(storage="postgresql://user:secret@127.0.0.1:1/no-such-server")
 
 
 def test_a_storage_without_its_driver_is_told(begin):
-    with pytest.raises(RecordingError, match=r"the study can't be kept in .*; see --storage"):
+    with pytest.raises(RecordingError, match=r"the study can't be kept in .*; see TMLM_STORAGE"):
         begin(storage="oracle+cx_oracle://someone@nowhere/studies")
 
 
 def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(begin):
     search = begin()
-    said = r"the study can't be kept in .*optuna.db: disk I/O error; see --storage"
+    said = r"the study can't be kept in .*optuna.db: disk I/O error; see TMLM_STORAGE"
     with pytest.raises(RecordingError, match=said), storage_errors(search.config):
         raise StorageInternalError("disk I/O error")
