@@ -27,7 +27,7 @@ from pipeline.config import AnswerConfig, CorpusConfig
 from pipeline.errors import InputError, TmlmError
 from pipeline.stages.train import TrainingTask, train_in_processes
 from pipeline.support import machine
-from pipeline.support.files import BEST_CHECKPOINT, exclusive_lock
+from pipeline.support.files import BEST_CHECKPOINT, command_lock
 from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.statistics import PairedComparison, paired
 from pipeline.support.wording import UNKNOWN_DURATION, counted, expected_duration, measured_duration
@@ -82,7 +82,7 @@ def answer(
     inputs = {STAGE: config.minutes, "alphabet": corpus_config.alphabet, **corpus_keys(corpus)}
     identity = step_key("train", inputs)
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
-    with exclusive_lock(store.root() / "mlruns" / f".answer-{identity}.lock", refusal):
+    with command_lock(store.root() / "mlruns" / f".answer-{identity}.lock", refusal):
         close_the_dead(store.setup())
         earlier_id = records.latest_run({"stage": STAGE, STAGE: identity})
         earlier = records.ended_run(earlier_id) if earlier_id else None

@@ -38,7 +38,7 @@ from pipeline.report.text_facts import text_facts
 from pipeline.stages.report import REPORT_FILE, ReproductionRun, report_folder, table_of, writable, write_report
 from pipeline.stages.train import Role, TrainingTask, close_lost, train_in_processes
 from pipeline.support import machine
-from pipeline.support.files import exclusive_lock
+from pipeline.support.files import command_lock
 from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.wording import counted, expected_duration, measured_duration
 from pipeline.support.workers import KILLS_ALLOWED, Event, Loss, MakePool, Pool, raised, run_tasks
@@ -107,7 +107,7 @@ def reproduce(
         TemporaryFile(dir=folder).close()
     corpus = load_corpus(CorpusConfig("time-machine"))
     identity = step_key("train", {"table": table.digest, "quick": quick, **corpus_keys(corpus)})
-    with exclusive_lock(store.root() / "mlruns" / f".reproduce-{identity}.lock", _busy(table)):
+    with command_lock(store.root() / "mlruns" / f".reproduce-{identity}.lock", _busy(table)):
         close_the_dead(store.setup())
         tags = {
             **corpus_tags(corpus),

@@ -50,18 +50,26 @@ def leftovers(path: Path) -> list[Path]:
 
 
 @contextmanager
-def exclusive_lock(lock: Path, refusal: str) -> Iterator[None]:
-    """Hold an exclusive lock file; raise InputError(refusal) if another process of this machine holds it."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    held = FileLock(lock)
+def file_lock(path: Path, seconds: float = -1) -> Iterator[None]:
+    """Hold a lock file for moments; waits ``seconds`` for another holder (-1: no limit), then raises TimeoutError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path, timeout=seconds):
+        yield
+
+
+@contextmanager
+def command_lock(path: Path, refusal: str) -> Iterator[None]:
+    """Hold a lock file while a command runs; raises InputError(refusal) if another process of this machine holds it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
     try:
-        held.acquire(timeout=0)
+        lock.acquire(timeout=0)
     except Timeout:
         raise InputError(refusal) from None
     try:
         yield
     finally:
-        held.release()
+        lock.release()
 
 
 def read_small(path: str | Path, option: str, most_bytes: int) -> str:

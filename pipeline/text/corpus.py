@@ -4,13 +4,12 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from models.ngram import Baselines, KneserNey, NGramScore, baselines
@@ -27,8 +26,7 @@ from pipeline.config import (
 )
 from pipeline.errors import InputError
 from pipeline.support.code_digest import code_digest
-from pipeline.support.files import atomic_write, leftovers, write_atomically
-from pipeline.support.machine import check_file_fits
+from pipeline.support.files import atomic_write, file_lock, leftovers, write_atomically
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import FALLBACK, FoundText, find_text
 from pipeline.text.vocabulary import Vocabulary, normalised
@@ -175,27 +173,27 @@ def _baselines_of(values: dict[str, Any]) -> Baselines:
     return Baselines(**{**values, "ngrams": tuple(NGramScore(**score) for score in values["ngrams"])})
 
 
-def load_corpus(config: CorpusConfig) -> Corpus:
+def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
     """Find a text, normalise it and map its ids into memory; prepared texts are cached (``kept_corpus``).
 
+    ``refresh`` downloads the text of an address again.
     Raises InputError for an unusable text and DataUnavailableError for one that can't be downloaded.
     """
     if config in _pinned:
         return _pinned[config]
-    text = find_text(config.corpus)
+    text = find_text(config.corpus, refresh=refresh)
     if text.missing:
         log.warning("%s\n%s", text.missing, FALLBACK_WARNING)
     source_sha256 = text.sha256()
     inputs = [text.name, config.alphabet, source_sha256, code_digest("pipeline.text.corpus")]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
     folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
-    with _writing_cache():
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
-            facts = _facts_in(folder)
-            if facts is None or not _is_intact(folder, facts):
-                _sweep(folder)
-                facts = _prepare(folder, text, config.alphabet, source_sha256)
+    with _writing_cache(), file_lock(folder / "lock"):
+        facts = _facts_in(folder)
+        if facts is None or not _is_intact(folder, facts):
+            for part in leftovers(folder / IDS_FILE):
+                part.unlink()
+            facts = _prepare(folder, text, config.alphabet, source_sha256)
     return replace(_mapped(folder, facts, text.source), is_fallback=bool(text.missing))
 
 
@@ -222,11 +220,9 @@ def adopt(facts: dict[str, Any], ids: bytes, source: str) -> Corpus:
     if hashlib.sha256(ids).hexdigest() != facts["ids_sha256"]:
         raise ValueError(f"the ids are not those of the text {facts['name']} ({facts['corpus_sha256'][:8]}...)")
     folder = prepared_dir() / f"{facts['name'][:NAME_CHARS]}-{facts['alphabet']}-sent-{facts['ids_sha256'][:16]}"
-    with _writing_cache():
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
-            write_atomically(folder / IDS_FILE, ids)
-            write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
+    with _writing_cache(), file_lock(folder / "lock"):
+        write_atomically(folder / IDS_FILE, ids)
+        write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())
     return _mapped(folder, facts, source)
 
 
@@ -272,8 +268,7 @@ def _mapped(folder: Path, facts: dict[str, Any], source: str) -> Corpus:
 
 
 def encoded(text: FoundText, sha256: str, vocabulary: Vocabulary) -> NDArray[np.integer]:
-    """Encode a text with a given vocabulary, such as a model's. Raises InputError if it does not fit into memory."""
-    check_file_fits(f"{text.option} {text.source}", text.size)
+    """Encode a text with a given vocabulary, such as a model's."""
     ids = bytearray()
     for piece in normalised(text.pieces(sha256), vocabulary.alphabet):
         ids += vocabulary.ids_of(piece).tobytes()
@@ -307,20 +302,6 @@ def _is_intact(folder: Path, facts: dict[str, Any]) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() == facts.get("ids_sha256")
     except OSError:
         return False
-
-
-def _sweep(folder: Path) -> None:
-    """Remove partial files of killed processes, in this folder (whose lock is held) and in all that are not locked."""
-    for other in folder.parent.iterdir():
-        parts = leftovers(other / IDS_FILE) + leftovers(other / FACTS_FILE)
-        if not parts:
-            continue
-        try:
-            with nullcontext() if other == folder else FileLock(other / "lock", timeout=0):
-                for part in parts:
-                    part.unlink(missing_ok=True)
-        except Timeout:  # another process is writing there
-            continue
 
 
 def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: str) -> dict:

@@ -1,31 +1,28 @@
-"""Downloads over https: atomic, cached, and aborted if they stall.
-
-A download that receives fewer than SLOW_BYTES in SLOW_SECONDS is aborted, whichever part of it hangs: name lookup,
-connection, handshake, headers or body.
-"""
+"""Downloads over https into the cache: written atomically, bounded in time, and checked against a known digest."""
 
 import hashlib
 import logging
 import os
 import re
-import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import urljoin, urlsplit
 
 import platformdirs
-from filelock import FileLock
 
 from pipeline.errors import DataUnavailableError, InputError
+from pipeline.support.files import atomic_write, file_lock, leftovers
+
+if TYPE_CHECKING:
+    import requests
 
 log = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 3.0
-SLOW_SECONDS, SLOW_BYTES = 20.0, 20_000
+CONNECT_SECONDS, PART_SECONDS = 3.0, 10.0  # until a server is connected, and until its next bytes arrive
+TOTAL_SECONDS = 1200.0
 NOTICE_SECONDS = 5.0  # until a slow download is first logged; each further interval is twice the time so far
-PART_BYTES = 8192
-POLL_SECONDS = 0.2
-ABANDONED_SECONDS = 3600.0  # a partial file that has not changed for so long was left by a killed process
+PART_BYTES = 1024
 
 
 def cache_dir() -> Path:
@@ -56,40 +53,43 @@ def kept_downloads(address: str) -> list[Path]:
     return sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)
 
 
-def download(url: str, online: bool, file: str = "", known_sha256: str | None = None) -> Path:
-    """Download an https address into the cache, unless it is already there; returns the file.
+def kept_file(url: str) -> Path:
+    """The cache file of a user's address; its name begins with the digest of the public address."""
+    return cache_dir() / "downloads" / f"{_digest(public(url))}-{_digest(url)}.txt"
 
-    ``file`` is its name in the cache; the content must have the digest ``known_sha256``, if given. Raises InputError
-    for anything but an https address, and DataUnavailableError, with the reason, if the download fails or is not
-    allowed (``online`` is False or TMLM_OFFLINE is set).
+
+def download(url: str, online: bool, file: str = "", known_sha256: str = "", refresh: bool = False) -> Path:
+    """Download an https address into the cache, unless it is there already; returns the file.
+
+    ``file`` is its name in the cache. A kept file counts if it has the digest ``known_sha256``, or, without a known
+    digest, unless ``refresh``. Raises InputError for anything but an https address, and DataUnavailableError, with the
+    reason, if the download fails or is not allowed (``online`` is False or TMLM_OFFLINE is set).
     """
     shown = public(url)
     try:
         parts = urlsplit(url)
-        is_valid = bool(parts.hostname and (parts.port is None or parts.port))
+        is_valid = bool(parts.hostname) and parts.port != 0
     except ValueError:
-        parts, is_valid = None, False
-    if parts is None or not is_valid:
+        is_valid = False
+    if not is_valid:
         raise InputError(f"--corpus {shown} is not an address; give https://HOST/PATH, or a file")
     if parts.scheme != "https":
         raise InputError(f"--corpus {shown} is not https; only https addresses are downloaded")
-    folder = cache_dir() / "downloads"
-    kept = folder / file if file else _kept(url)
-    if known_sha256 is None and kept.is_file():
+    kept = cache_dir() / "downloads" / file if file else kept_file(url)
+    if kept.is_file() and not known_sha256 and not refresh:
         return kept
     if not online or os.environ.get("TMLM_OFFLINE"):
         raise DataUnavailableError(f"{shown}: not downloaded ({'TMLM_OFFLINE is set' if online else 'offline'})")
-    import pooch
-
-    pooch.get_logger().setLevel(logging.ERROR)
-    known_hash = f"sha256:{known_sha256}" if known_sha256 else None
+    started = time.time()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{kept.name}.lock"):  # only one of several processes downloads it
-            _sweep(folder)
-            pooch.retrieve(url, known_hash, fname=kept.name, path=folder, downloader=fetch)
-    except ValueError as error:  # pooch's error for a wrong digest
-        raise DataUnavailableError(f"{shown}: not the expected text (wrong sha256)") from error
+        with file_lock(kept.with_suffix(".lock")):  # only one of several processes downloads it
+            if kept.is_file() and kept.stat().st_mtime > started:
+                return kept
+            for part in leftovers(kept):
+                part.unlink()
+            with atomic_write(kept) as target:
+                if fetch(url, target) != known_sha256 and known_sha256:
+                    raise DataUnavailableError(f"{shown}: not the expected text (wrong sha256)")
     except OSError as error:
         reason = error.strerror or error
         raise DataUnavailableError(f"{shown}: can't be downloaded to {cache_dir()}: {reason}") from error
@@ -100,127 +100,43 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _kept(url: str) -> Path:
-    """The cache file of an address; its name holds the digest of the public address, for ``kept_downloads``."""
-    folder = cache_dir() / "downloads"
-    plain = folder / f"{_digest(url)}.txt"
-    return plain if public(url) == url or plain.is_file() else folder / f"{_digest(public(url))}-{_digest(url)}.txt"
+def fetch(url: str, file: BinaryIO) -> str:
+    """Download an address to an open file; returns the digest. Raises DataUnavailableError with the reason."""
+    import requests
 
-
-def _sweep(folder: Path) -> None:
-    """Remove partial files of killed downloads, which pooch names tmp and random letters."""
-    for part in folder.glob("tmp*"):
-        try:
-            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
-                part.unlink()
-        except FileNotFoundError:  # another process removed or completed it
-            continue
-
-
-class _Transfer(threading.Thread):
-    """A request in a separate thread, so that ``fetch`` can abandon it wherever it hangs."""
-
-    def __init__(self, url: str, target: str) -> None:
-        super().__init__(daemon=True)
-        self.url, self.target = url, target
-        self.answered = False
-        self.given_up = False
-        self.received = 0
-        self.error: Exception | None = None
-
-    def run(self) -> None:
-        try:
-            self._get()
-        except Exception as error:  # of any kind; re-raised by ``fetch``
-            self.error = error
-
-    def _get(self) -> None:
-        import requests
-
-        # ``fetch`` gives up before these limits, which end the abandoned thread
-        limits = (CONNECT_SECONDS, 3 * SLOW_SECONDS)
-        with requests.get(self.url, stream=True, timeout=limits, hooks={"response": _stay_on_https}) as response:
+    shown, digest, received = public(url), hashlib.sha256(), 0
+    started = time.monotonic()
+    notice_seconds = NOTICE_SECONDS
+    try:
+        limits = (CONNECT_SECONDS, PART_SECONDS)
+        with requests.get(url, stream=True, timeout=limits, hooks={"response": _stay_on_https}) as response:
             response.raise_for_status()
             response.raw.enforce_content_length = True  # urllib3 before 2 mistakes a broken connection for the end
-            self.answered = True
-            with open(self.target, "wb") as file:
-                for part in response.iter_content(PART_BYTES):
-                    file.write(part)
-                    self.received += len(part)
-                    if self.given_up:
-                        return
-                file.flush()
-                os.fsync(file.fileno())
+            for part in response.iter_content(PART_BYTES):
+                file.write(part)
+                digest.update(part)
+                received += len(part)
+                seconds = time.monotonic() - started
+                if seconds > TOTAL_SECONDS:
+                    raise DataUnavailableError(f"{shown}: given up after {received:,} bytes in {seconds:.0f} s")
+                if seconds > notice_seconds:
+                    log.warning("downloading %s: %s bytes in %.0f s", shown, f"{received:,}", seconds)
+                    notice_seconds = 3 * seconds
+    except requests.HTTPError as error:
+        raise DataUnavailableError(f"{shown}: HTTP status {error.response.status_code}") from error
+    except requests.exceptions.SSLError as error:
+        hint = "for a certificate of your own authority, set REQUESTS_CA_BUNDLE"
+        raise DataUnavailableError(f"{shown}: no secure connection ({hint})") from error
+    except (requests.RequestException, ValueError) as error:  # their texts may hold the address with its secrets
+        state = f"the connection broke off after {received:,} bytes" if received else "the request failed"
+        raise DataUnavailableError(f"{shown}: {state} ({type(error).__name__})") from error
+    return digest.hexdigest()
 
 
-def _stay_on_https(response: object, *args: object, **kwargs: object) -> None:
+def _stay_on_https(response: "requests.Response", *args: object, **kwargs: object) -> None:
     """Refuse a redirect to anything but https before it is followed."""
-    import requests
-
-    assert isinstance(response, requests.Response)
     if response.is_redirect:
-        target = response.headers["location"]
-        try:
-            scheme = urlsplit(urljoin(response.url, target)).scheme
-        except ValueError:
-            scheme = ""
-        if scheme != "https":
+        target = urljoin(response.url, response.headers["location"])
+        if target.partition(":")[0] != "https":
             response.close()
-            raise DataUnavailableError(f"redirected to {public(target)}, which is not https")
-
-
-def fetch(url: str, output_file: str, pooch: object) -> None:
-    """Download an address to a file, as one of pooch's downloaders.
-
-    Raises DataUnavailableError with the reason if that fails; the file may then be partial.
-    """
-    shown = public(url)
-    transfer = _Transfer(url, output_file)
-    started = time.monotonic()
-    transfer.start()
-    window, before, notice_at = started, 0, started + NOTICE_SECONDS
-    try:
-        while transfer.is_alive():
-            transfer.join(POLL_SECONDS)
-            now = time.monotonic()
-            if now - window >= SLOW_SECONDS:
-                if transfer.is_alive() and transfer.received - before < SLOW_BYTES:
-                    raise DataUnavailableError(
-                        f"{shown}: given up after {transfer.received - before:,} bytes in {SLOW_SECONDS:g} s"
-                    )
-                window, before = now, transfer.received
-            if now >= notice_at:
-                log.warning("downloading %s: %s bytes in %.0f s", shown, f"{transfer.received:,}", now - started)
-                notice_at = now + 2 * (now - started)
-    finally:
-        transfer.given_up = True
-    if transfer.error is not None:
-        raise _reason(transfer) from transfer.error
-
-
-def _reason(transfer: _Transfer) -> Exception:
-    """The error to raise for a failed transfer: DataUnavailableError with the reason, or an unrelated error itself."""
-    import requests
-
-    error = transfer.error
-    match error:
-        case requests.HTTPError():
-            reason = f"HTTP status {error.response.status_code}"
-        case DataUnavailableError():
-            reason = str(error)
-        case requests.RequestException() if transfer.answered:
-            reason = f"the connection broke off after {transfer.received:,} bytes"
-        case requests.Timeout():
-            reason = f"no connection within {CONNECT_SECONDS:g} s"
-        case requests.exceptions.SSLError():
-            reason = "no secure connection (for a certificate of your own authority, set REQUESTS_CA_BUNDLE)"
-        case requests.TooManyRedirects():
-            reason = "too many redirects"
-        case requests.ConnectionError():
-            reason = "no connection"
-        case requests.RequestException() | ValueError():
-            reason = f"the request failed ({str(error).replace(transfer.url, public(transfer.url))})"
-        case _:
-            assert error is not None
-            return error
-    return DataUnavailableError(f"{public(transfer.url)}: {reason}")
+            raise DataUnavailableError(f"{public(response.url)}: redirected to {public(target)}, which is not https")

@@ -165,8 +165,8 @@ class FoundText:
         return InputError(f"{self.option} {self.source} can't be read: {error.strerror}; give a UTF-8 text file")
 
 
-def find_text(corpus: str, online: bool = True) -> FoundText:
-    """Find the text that ``--corpus`` names; downloads only if ``online``.
+def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundText:
+    """Find the text that ``--corpus`` names; downloads only if ``online``, and an address again if ``refresh``.
 
     Raises InputError for an unknown text or unusable file, and DataUnavailableError for a text that can't be
     downloaded.
@@ -187,7 +187,7 @@ def find_text(corpus: str, online: bool = True) -> FoundText:
     _check_encodable(corpus, "--corpus")
     if is_address(corpus):
         try:
-            file = download(corpus, online)
+            file = download(corpus, online, refresh=refresh)
         except DataUnavailableError as error:
             raise DataUnavailableError(f"--corpus {error}; check the address and the network, or give a file") from None
         return FoundText(_name_of(Path(urlsplit(corpus).path)), public(corpus), file)

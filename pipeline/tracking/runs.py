@@ -38,7 +38,6 @@ from pipeline.tracking.store import (
 
 import mlflow
 import yaml
-from filelock import FileLock
 from mlflow.data.code_dataset_source import CodeDatasetSource
 from mlflow.data.dataset_source import DatasetSource
 from mlflow.data.http_dataset_source import HTTPDatasetSource
@@ -48,6 +47,7 @@ from mlflow.tracking import MlflowClient, fluent
 
 from pipeline.errors import ClusterError, InputError, RecordingError
 from pipeline.support import signals
+from pipeline.support.files import file_lock
 from pipeline.support.machine import git_tags
 from pipeline.support.processes import process_tags
 from pipeline.support.signals import defer_signals
@@ -413,7 +413,7 @@ def is_under_mlflow() -> bool:
 def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
     """Reopen an ended run for this process. The reason why it ended moves to the tag "resumed"."""
     client, run_id, name = MlflowClient(), seen.info.run_id, seen.info.run_name
-    with FileLock(resume_lock(), timeout=LOCK_SECONDS):  # so that a second command that resumes the run is refused
+    with file_lock(resume_lock(), LOCK_SECONDS):  # so that a second command that resumes the run is refused
         before = resumable_run(run_id) if seen.data.tags["stage"] == "train" else MlflowClient().get_run(run_id)
         if before.info.end_time != seen.info.end_time or before.info.status == "RUNNING":
             raise InputError(f"{run_id} ({name}) has just been resumed by another command; try again")

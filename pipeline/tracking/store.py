@@ -23,7 +23,6 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow
-from filelock import FileLock
 from mlflow.entities import Experiment, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -39,6 +38,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import InputError, RecordingError
 from pipeline.support.code_digest import ROOT
+from pipeline.support.files import file_lock
 from pipeline.support.machine import environment_variables
 from pipeline.tracking.names import recorded_tags
 from pipeline.tracking.relocation import LOCK_SECONDS, adopt, local_path, location_of, old_folder
@@ -150,8 +150,7 @@ def setup() -> Store:
             _probe(uri)
             file = sqlite_file(uri)
             return Store(uri, _chosen_experiment(file), None, _inode(file))
-        database.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(database.parent / ".setup.lock", timeout=LOCK_SECONDS):
+        with file_lock(database.parent / ".setup.lock", LOCK_SECONDS):
             _probe(uri)
             if _create().name == "Default":  # MLflow has just created it
                 adopt(database)

@@ -13,7 +13,7 @@ from models.complexity import closed_form
 from models.config import Kernel, ModelConfig
 from pipeline.config import ON_REPORTS_TEXT, PASS_CHARS, PresetName, TrainConfig
 from pipeline.errors import InputError
-from pipeline.support.machine import GB, check_threads, memory_of_this_machine, usable_cores
+from pipeline.support.machine import GB, memory_of_this_machine, usable_cores
 from pipeline.text.corpus import BASELINE_CHARS
 from pipeline.training.evaluation import LOGITS_AT_ONCE, ROW_CHARS, ROWS_AT_ONCE
 
@@ -213,13 +213,11 @@ def check_training_fits(
     *,
     hardware: Hardware | None = None,
 ) -> None:
-    """Check that the training fits into this machine's memory in each of ``workers`` processes, and that threads start.
+    """Check that the training fits into this machine's memory in each of ``workers`` processes.
 
     Raises InputError, with the memory that is needed and available. The memory of devices other than the CPU is not
     checked. ``hardware`` defaults to what ``choose_hardware`` chooses.
     """
-    if config.threads is not None:
-        check_threads(config.threads)
     hardware = hardware or choose_hardware(model, config)
     needed = training_bytes(model, config, vocab_size, train_chars, test_chars, hardware=hardware)
     if not needed:

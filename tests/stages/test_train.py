@@ -136,7 +136,7 @@ def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_check
 def test_no_secret_of_a_texts_address_is_recorded(store, small_text):
     """Neither its user nor its signature, in no tag, parameter, note, configuration or checkpoint."""
     address = "https://user:pa55@host/topics.txt?X-Amz-Signature=pa55"
-    kept = downloads._kept(address)
+    kept = downloads.kept_file(address)
     kept.parent.mkdir(parents=True)
     shutil.copy(small_text, kept)
     config = CorpusConfig(address)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.support.files import atomic_write, exclusive_lock, leftovers, read_small, write_atomically
+from pipeline.support.files import atomic_write, command_lock, leftovers, read_small, write_atomically
 
 
 def test_a_file_is_replaced_when_the_block_ends_and_not_before(tmp_path):
@@ -56,9 +56,9 @@ def test_what_a_killed_writer_left_is_listed_and_no_other_file(tmp_path):
 
 def test_a_lock_is_exclusive_and_released_at_the_end_of_its_block(tmp_path):
     lock = tmp_path / "new" / ".lock"
-    with exclusive_lock(lock, "busy"), pytest.raises(InputError, match="busy"), exclusive_lock(lock, "busy"):
+    with command_lock(lock, "busy"), pytest.raises(InputError, match="busy"), command_lock(lock, "busy"):
         pytest.fail("held twice")
-    with exclusive_lock(lock, "busy"):
+    with command_lock(lock, "busy"):
         pass
 
 

@@ -6,6 +6,7 @@ import re
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 from click.testing import CliRunner
@@ -212,11 +213,12 @@ class Web:
         monkeypatch.delenv("TMLM_DATA_DIR", raising=False)
         monkeypatch.setattr(downloads, "fetch", self.fetch)
 
-    def fetch(self, url: str, output_file: str, pooch: object) -> None:
+    def fetch(self, url: str, file: BinaryIO) -> str:
         self.asked.append(url)
         if url not in self.pages:
             raise DataUnavailableError(f"{url}: no such host")
-        Path(output_file).write_bytes(self.pages[url])
+        file.write(self.pages[url])
+        return hashlib.sha256(self.pages[url]).hexdigest()
 
 
 def test_mirrors_are_asked_in_turn_and_the_digest_is_checked(monkeypatch, book):

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -93,23 +92,6 @@ def test_auto_takes_no_more_workers_than_the_memory_holds(monkeypatch, machine, 
     assert worker_count(16, int(largest * GB)) == 16
     monkeypatch.setattr(hardware, "usable_cores", lambda: 1)
     assert worker_count(None, 0) == 1
-
-
-def test_threads_that_can_not_be_started_are_refused(monkeypatch, small_text):
-    """As under ulimit -u, where libgomp ends the process without a word."""
-    start, limit = threading.Thread.start, threading.active_count() + 5
-
-    def limited(thread: threading.Thread) -> None:
-        if threading.active_count() >= limit:
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", limited)
-    corpus, before = load_corpus(CorpusConfig(str(small_text))), threading.active_count()
-    with pytest.raises(InputError, match="--threads is 1024, but this process may start only 5 more; lower it"):
-        run_experiment(corpus, *resolve({"threads": 1024, "device": "cpu"}))
-    assert threading.active_count() == before
-    machine_module.check_threads(5)
 
 
 MEASURE = """

@@ -58,8 +58,9 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 @click.command(cls=LabCommand, section=RUN)
 @options_of(CorpusConfig)
 @options_of(TrainConfig, only=("preset",))
+@switch("--force", "Download the text of an address again.")
 @json_switch
-def prepare(as_json: bool, **options: Any) -> None:
+def prepare(force: bool, as_json: bool, **options: Any) -> None:
     """Load, normalise and split a text.
 
     Records the perplexities of the baselines: uniform, letter frequencies, and n-grams of orders 2 to 8.
@@ -69,7 +70,8 @@ def prepare(as_json: bool, **options: Any) -> None:
     from pipeline.text.corpus import load_corpus
     from pipeline.training import summary
 
-    result = prepare.prepare(load_corpus(corpus_config), corpus_config, others["preset"]).result
+    corpus = load_corpus(corpus_config, refresh=force)
+    result = prepare.prepare(corpus, corpus_config, others["preset"]).result
     text = (
         f"{result['corpus']} ({result['alphabet']}): {result['characters']:,} characters, "
         f"{result['vocabulary_size']} symbols\n"

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from filelock import FileLock
 from optuna.storages import RDBStorage
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -74,10 +73,9 @@ def open_storage(config: SearchConfig) -> RDBStorage:
         arguments: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS}}
     else:  # a server closes idle connections or is restarted: test each connection, and reconnect
         arguments = {"pool_pre_ping": True}
-    with storage_errors(config, ImportError, RuntimeError):  # a missing driver; a storage of another Optuna version
-        default_storage().parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(default_storage().parent / ".optuna.lock", timeout=LOCK_SECONDS):
-            return RDBStorage(url, engine_kwargs=arguments)
+    lock = files.file_lock(default_storage().parent / ".optuna.lock", LOCK_SECONDS)
+    with storage_errors(config, ImportError, RuntimeError), lock:  # a missing driver; tables of another Optuna version
+        return RDBStorage(url, engine_kwargs=arguments)
 
 
 @contextmanager
@@ -89,5 +87,5 @@ def study_lock(config: SearchConfig) -> Iterator[None]:
         f"--study-name {config.study_name} is being searched by another command; wait for it, stop it, "
         "or give another name"
     )
-    with files.exclusive_lock(default_storage().parent / f".search-{study}.lock", refusal):
+    with files.command_lock(default_storage().parent / f".search-{study}.lock", refusal):
         yield
