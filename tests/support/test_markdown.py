@@ -1,8 +1,12 @@
 """Texts and tables: nothing of a text is markup, and every row has as many cells."""
 
-import pytest
+import re
 
-from pipeline.support.markdown import markdown_table, text_block, text_table
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.support.markdown import markdown_table, plain, text_block, text_table
 
 
 def test_a_table_in_markdown_has_a_rule_and_as_many_cells_in_every_row():
@@ -29,3 +33,10 @@ def test_long_texts_are_wrapped_and_lose_no_word():
     lines = text_block(words).splitlines()[1:-1]
     assert max(map(len, lines)) <= 72
     assert " ".join(lines).split() == words.split()
+
+
+@given(st.text(st.sampled_from("ab \n\t\u2028\\`*_{}[]<>()#|~!&$'\"-+.:/=x1")))
+def test_no_name_is_markup_whatever_is_in_it(name):
+    unescaped = re.sub(r"\\[!-/:-@\[-`{-~]", "", plain(name))  # CommonMark's escapes
+    assert not set("\\`*_{}[]<>#|~!&$") & set(unescaped)
+    assert len(unescaped.splitlines()) <= 1
