@@ -235,20 +235,16 @@ class ReproduceConfig:
     )
     workers: int | None = workers_option()
     max_seconds: float = time_limit_option()
-    against: str = option("", help="Another table of reported numbers: a CSV file with the same columns.")
     statements: str = option(
         "",
         help=(
             "Statements to judge: a CSV file with the columns of pipeline/report/data/statements.csv; by default the "
-            "report's, or those that follow from the numbers and texts of the table --against."
+            "report's."
         ),
     )
     output: str = setting(
         "auto",
-        help=(
-            "Folder to write the page to; auto: mlruns/report, or mlruns/report-TABLE with --against, followed by "
-            "-quick with --quick."
-        ),
+        help="Folder to write the page to; auto: mlruns/report, or mlruns/report-quick with --quick.",
     )
 
     def __post_init__(self) -> None:

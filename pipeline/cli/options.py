@@ -29,7 +29,7 @@ HEADINGS: dict[type, str] = {  # in the help, for the options made from a datacl
     Decoding: "Decoding",
 }
 
-COMPLETED = {"corpus": TEXT, "space": FILE, "against": FILE, "statements": FILE, "output": FOLDER}  # by field name
+COMPLETED = {"corpus": TEXT, "space": FILE, "statements": FILE, "output": FOLDER}  # by field name
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 TRUE, FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off", ""}  # accepted after one of click's own flags

@@ -25,7 +25,7 @@ from scipy.stats import t as student
 from models.cells import CELLS
 from models.complexity import Complexity
 from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
-from pipeline.report.table import DATA, report_table
+from pipeline.report.table import DATA
 
 LEVEL = 0.001  # probability that a faithful training leaves the bands of a curve by chance
 
@@ -180,9 +180,7 @@ def _complexity_checks(reproduction: Reproduction, configuration: Configuration)
         ),
         ("MMac", f"{cost.report_macs / 1e6:.2f}", mmac, lambda cost: reported.agrees_on_macs(cost.report_macs)),
     ]
-    # in another table, the ids of KNOWN_ERRORS may name other shapes
-    is_own = reproduction.table.digest == report_table().digest
-    others = {other.id: other.complexity for other in reproduction.configurations if is_own}
+    others = {other.id: other.complexity for other in reproduction.configurations}
     made = []
     for name, now, then, agrees in compared:
         if (is_met := agrees(cost)) is None:
@@ -220,8 +218,8 @@ def _size_check(configuration: Configuration, run: RecordedTraining) -> list[Che
 def _perplexity_check(
     reproduction: Reproduction, configuration: Configuration, run: RecordedTraining, split: Split
 ) -> Check:
-    """Compare a training's curve with the bands of its shape; the id of the configuration does not matter."""
-    name, shape = f"{configuration.id} seed {run.seed} {split}", configuration.reported.shape_id
+    """Compare a training's curve with the bands of its configuration."""
+    name, shape = f"{configuration.id} seed {run.seed} {split}", configuration.id
     curves = d2l_curves()[shape][split] if shape in d2l_curves() else []
     kind = "training" if split == "train" else "validation"
     epochs = compared_epochs(curves, run.epochs)

@@ -51,7 +51,7 @@ class Correction:
 
 
 def corrections(evidence: Evidence) -> tuple[Correction, ...]:
-    """The corrections, numbered; empty for another table or other statements."""
+    """The corrections, numbered; empty for other statements."""
     if not evidence.is_of_the_report:
         return ()
     return tuple(
@@ -128,7 +128,7 @@ def _prose(evidence: Evidence) -> Parts:
 def _one_time_thrice(evidence: Evidence) -> Parts:
     twin, id = EIGHT
     said = evidence.row(id).train_seconds_prose
-    group = [row for row in evidence.reproduction.table.rows if row.train_seconds_prose == said]
+    group = [row for row in evidence.rows if row.train_seconds_prose == said]
     shown = [f"{row.train_seconds_transcript:g} s of {row.id}" for row in group if row.train_seconds_transcript]
     unknown = evidence.missing(id)
     return (
@@ -226,7 +226,7 @@ def _two_by_32(evidence: Evidence) -> Parts:
 
 
 def _by_eye(evidence: Evidence) -> Parts:
-    rows = evidence.reproduction.table.rows
+    rows = evidence.rows
     places = [f"'{each.prompt}' ({each.split}, {each.position:,})" for each in evidence.reproduction.text.prompts]
     small, large = evidence.row("gru-scratch-1x8"), evidence.row("gru-scratch-1x32")
     done = [row.id for row in rows if evidence.trainings(row.id)]
@@ -296,7 +296,7 @@ def _against(evidence: Evidence, reading: Reading, *orders: int) -> str:
 
 
 def _letter_for_letter(evidence: Evidence) -> Parts:
-    rows = evidence.reproduction.table.rows
+    rows = evidence.rows
     reported = "No protocol is stated: neither the text's split nor rates, epochs, windows or seeds."
     instead = "State the protocol, so that others can repeat the experiment."
     shown = {row.id: row.samples for row in rows if row.samples and evidence.trainings(row.id)}

@@ -28,7 +28,7 @@ class Explanation:
 
 
 def explanations(evidence: Evidence) -> tuple[Explanation, ...]:
-    """The paragraphs; empty for another table or other statements."""
+    """The paragraphs; empty for other statements."""
     if not evidence.is_of_the_report:
         return ()
     return tuple(Explanation(title, " ".join(write(evidence))) for title, write in EXPLANATIONS.items())
@@ -73,7 +73,7 @@ def _perplexity_1(evidence: Evidence) -> list[str]:
             "To judge a model, look at validation, on text not trained on, at the epoch where that is best.",
         ]
     train, val, best = (evidence.mean(LSTM, measure) for measure in (LAST_TRAIN, LAST_VAL, BEST_VAL))
-    low, high = evidence.about(LSTM, said)
+    low, high = evidence.bounds.about(said)
     reached = "only" if low <= train.mean <= high else "not even"
     return [
         *text,

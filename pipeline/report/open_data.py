@@ -18,6 +18,7 @@ from pipeline.report.checks import Check
 from pipeline.report.reproduction import Configuration, Curve, RecordedTraining, Reproduction
 from pipeline.report.statements.evidence import d2l_trainings
 from pipeline.report.statements.verdicts import IN_PART, Verdict, tally, tally_by_basis, words_counted
+from pipeline.report.table import REPORT_NAME
 
 CURVES: Mapping[Curve, str] = {  # curve -> column, which names the split and the average
     "train": "train_book",
@@ -67,7 +68,7 @@ def result(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequ
     """The reproduction as one JSON object: sizes, the values of every seed, verdicts, their tally, and checks."""
     return {
         "run_id": reproduction.run_id,
-        "table": reproduction.table.name,
+        "table": REPORT_NAME,
         "quick": reproduction.quick,
         "corpus": reproduction.text.corpus,
         "configurations": [_configuration(configuration) for configuration in reproduction.configurations],

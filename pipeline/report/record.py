@@ -9,18 +9,17 @@ from models.complexity import measure
 from pipeline.config import STOPPED_BY_TIME, resolve
 from pipeline.errors import InputError
 from pipeline.report.reproduction import Configuration, PromptInText, RecordedTraining, Reproduction, TextFacts
-from pipeline.report.statements.generated import statements_of
-from pipeline.report.statements.table import LISTS, Statement
-from pipeline.report.table import Reported, Table
+from pipeline.report.statements.table import LISTS, Statement, report_statements
+from pipeline.report.table import Reported, report_rows
 from pipeline.tracking import records
 from pipeline.tracking.records import NestedTraining
 from pipeline.tracking.ui import links
 
 STAGE = "reproduce"
 
-TEXT_FILE, TABLE_FILE, COMMANDS_FILE = "text.json", "reported.json", "commands.json"
+TEXT_FILE, COMMANDS_FILE = "text.json", "commands.json"
 
-STATEMENTS_FILE = "statements.json"  # the rows of --statements; older records lack it
+STATEMENTS_FILE = "statements.json"  # the rows of --statements
 
 LATEST = "latest."  # prefix of the tags that hold the options of the last command
 
@@ -30,7 +29,6 @@ OPTIONS = {  # options that decide what is trained or compared, with their defau
     "seeds": "1",
     "precision": "fp32",
     "max_seconds": "0",
-    "against": "",
     "statements": "",
     "quick": "False",
 }
@@ -97,7 +95,7 @@ def command_of(options: Mapping[str, Any], stage: str = STAGE) -> str:
     words = ["mlflow", "run", ".", "--env-manager", "local", "-e", stage]
     for name, default in OPTIONS.items():
         value = str(options.get(name, default))
-        if name in ("against", "statements"):
+        if name == "statements":
             value = Path(value).name
         elif name in ("seeds", "max_seconds"):
             value = f"{float(value):.10g}"
@@ -106,45 +104,33 @@ def command_of(options: Mapping[str, Any], stage: str = STAGE) -> str:
     return shlex.join(words)
 
 
-def recorded_reproduction(run_id: str, against: Table | None = None) -> Reproduction:
-    """Read a reproduction from its runs, compared with ``against`` or with the table that it was made for.
+def recorded_reproduction(run_id: str) -> Reproduction:
+    """Read a reproduction from its runs, with the statements of its --statements or else the report's.
 
-    Its statements are those recorded with that table or, by default, those that the table makes by itself. Raises
-    InputError if the run is not a reproduction, or has not recorded its table and text facts yet.
+    Raises InputError if the run is not a reproduction, or has not recorded the facts of its text yet.
     """
     run = records.run_of(run_id)
     tags = records.tags_of(run)
     if tags.get("stage") != STAGE:
         raise InputError(f"--run-id {run_id} is no reproduction; give the run id that `tmlm reproduce` printed")
-    kept, text = (records.read_json(run_id, name) for name in (TABLE_FILE, TEXT_FILE))
-    if not (kept and text):
+    if not (text := records.read_json(run_id, TEXT_FILE)):
         raise InputError(f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again")
     trainings = by_key(records.nested_trainings(run_id, [*CURVE_METRICS.values(), FIRST_HALF_METRIC, SECONDS_METRIC]))
     facts = _text_of(text)
     commands, are_all = recorded_commands(run_id)
     shown = [command_of(options) for options in commands]
-    table = against or _table_from(kept)
-    own = records.read_json(run_id, STATEMENTS_FILE).get("rows", []) if table.digest == kept["digest"] else []
+    own = records.read_json(run_id, STATEMENTS_FILE).get("rows", [])
     return Reproduction(
         run_id=run_id,
-        table=table,
         quick=tags["reproduction.quick"] == "true",
         text=facts,
-        configurations=tuple(_configuration(row, trainings, facts.vocab_size) for row in table.rows),
+        configurations=tuple(_configuration(row, trainings, facts.vocab_size) for row in report_rows()),
         environment=_environment_of(run_id),
         link=links.link_to_run(run_id),
         commands=tuple(dict.fromkeys(shown)),
         commands_known=are_all,
-        statements=tuple(map(_statement_from, own)) or statements_of(table),
+        statements=tuple(map(_statement_from, own)) or report_statements(),
     )
-
-
-def _table_from(kept: Mapping[str, Any]) -> Table:
-    rows = [
-        Reported(**{**row, "figures": tuple(row["figures"]), "samples": tuple(map(tuple, row["samples"]))})
-        for row in kept["rows"]
-    ]
-    return Table(kept["name"], kept["digest"], tuple(rows))
 
 
 def _statement_from(row: Mapping[str, Any]) -> Statement:

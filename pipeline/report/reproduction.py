@@ -10,7 +10,7 @@ from typing import Literal
 from models.complexity import Complexity
 from models.config import ModelConfig
 from pipeline.report.statements.table import Statement
-from pipeline.report.table import Reported, Table
+from pipeline.report.table import Reported
 from pipeline.support.statistics import estimate
 
 Curve = Literal["train", "val", "train_pooled", "val_pooled"]
@@ -243,7 +243,6 @@ class Reproduction:
     """
 
     run_id: str
-    table: Table
     quick: bool
     text: TextFacts
     configurations: tuple[Configuration, ...]

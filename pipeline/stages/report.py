@@ -1,7 +1,6 @@
 """The stage ``report``: judge recorded trainings and write the page."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -20,12 +19,10 @@ from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements.judging import sensitivity, weigh
 from pipeline.report.statements.table import read_statements
 from pipeline.report.statements.verdicts import Verdict
-from pipeline.report.table import REPORT_SYMBOLS, Table, configurations_of, read_table, report_table
 from pipeline.support.files import write_atomically
 from pipeline.tracking import records, runs, store
 from pipeline.tracking.references import run_id_of
 from pipeline.tracking.runs import TrackedRun
-from pipeline.training.hardware import check_shape_fits
 
 REPORT_FILE = "report/report.html"  # in the artifacts
 
@@ -41,19 +38,8 @@ class ReproductionRun:
     result: dict[str, Any] = field(repr=False)
 
 
-def table_of(against: str) -> Table:
-    """Read the table of --against, or the coursework report's. Raises InputError if it can't be used."""
-    if not against:
-        return report_table()
-    table = read_table(Path(against))
-    for row in table.rows:
-        check_shape_fits(configurations_of(row, 0)[0], REPORT_SYMBOLS)  # measuring builds the model
-    return table
-
-
 def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> ReproductionRun:
     """Judge the reproduction; write its pages and data to disk, and log them as artifacts of ``run``."""
-    is_own = reproduction.table.digest == report_table().digest
     evidence = weigh(reproduction, reproduction.statements)
     verdicts = evidence.verdicts
     held = checks(reproduction)
@@ -71,7 +57,7 @@ def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> Re
         "epochs.csv": epochs_csv(reproduction),
         "result.json": json.dumps({**data, "report": "report.html"}, indent=1, ensure_ascii=False),
     }
-    folder = report_folder(output, reproduction.quick, "" if is_own else reproduction.table.name)
+    folder = report_folder(output, reproduction.quick)
     with writable(folder):
         page.write(pages, folder)
         for name, text in files.items():
@@ -88,12 +74,9 @@ def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> Re
     )
 
 
-def report_folder(output: str, quick: bool, table: str) -> Path:
-    """The folder of --output, or the default one for this table and for quick or full reproductions."""
-    if output != "auto":
-        return Path(output)
-    name = "-".join(["report", *filter(None, [re.sub(r"[^\w-]+", "-", table)[:60], "quick" * quick])])
-    return store.root() / "mlruns" / name
+def report_folder(output: str, quick: bool) -> Path:
+    """The folder of --output, or the default one for quick or full reproductions."""
+    return Path(output) if output != "auto" else store.root() / "mlruns" / f"report{'-quick' * quick}"
 
 
 @contextmanager
@@ -105,32 +88,24 @@ def writable(folder: Path) -> Iterator[None]:
         raise InputError(f"--output {folder} can't be written: {error.strerror}; give another folder") from error
 
 
-def rewrite_report(run_id: str, against: str, output: str, statements: str = "") -> ReproductionRun:
+def rewrite_report(run_id: str, output: str, statements: str = "") -> ReproductionRun:
     """Rewrite the pages of the given or the latest reproduction, from its recorded runs only."""
     store.setup()
-    table = table_of(against) if against else None
-    chosen = run_id_of(run_id, "--run-id ") if run_id else _latest(table)
-    reproduction = recorded_reproduction(chosen, table)
+    chosen = run_id_of(run_id, "--run-id ") if run_id else _latest()
+    reproduction = recorded_reproduction(chosen)
     if statements:
-        reproduction = replace(reproduction, statements=read_statements(Path(statements), reproduction.table))
-    if against or statements:
-        command = command_of({"against": against, "statements": statements}, "report")
-        reproduction = replace(reproduction, commands=(*reproduction.commands, command))
-    if against and not any(configuration.runs for configuration in reproduction.configurations):
-        raise InputError(
-            f"--against {against}: the reproduction {chosen} has trained none of its configurations; "
-            f"train them first: tmlm reproduce --against {against}"
+        reproduction = replace(
+            reproduction,
+            statements=read_statements(Path(statements)),
+            commands=(*reproduction.commands, command_of({"statements": statements}, "report")),
         )
-    tags = {"reproduction.run_id": chosen, "reproduction.table": reproduction.table.name}
-    with runs.tracked_run("report", "report", tags) as run:
+    with runs.tracked_run("report", "report", {"reproduction.run_id": chosen}) as run:
         return write_report(reproduction, run, output)
 
 
-def _latest(table: Table | None) -> str:
-    """The run id of the latest reproduction: preferably of this table, then preferably not a quick one."""
-    own = {"reproduction.table_digest": table.digest} if table else {}
-    whole = {"reproduction.quick": "false"}
-    for tags in ({**own, **whole}, own, whole, {}):
+def _latest() -> str:
+    """The run id of the latest reproduction, of a quick one only if there is no other."""
+    for tags in ({"reproduction.quick": "false"}, {}):
         if chosen := records.latest_run({"stage": STAGE, **tags}):
             return chosen
     raise InputError("there is no reproduction yet; run `tmlm reproduce` first")

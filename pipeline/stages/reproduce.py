@@ -1,6 +1,6 @@
 """The stage ``reproduce``: train the report's configurations under its own protocol, each in a nested run.
 
-A reproduction is identified by its table, its text and the training code: the same command again resumes the same run
+A reproduction is identified by its text and the training code: the same command again resumes the same run
 and trains only what is missing. Its results are read from the recorded runs alone.
 """
 
@@ -21,7 +21,6 @@ from pipeline.report.record import (
     LATEST,
     STAGE,
     STATEMENTS_FILE,
-    TABLE_FILE,
     TEXT_FILE,
     Key,
     Shape,
@@ -33,9 +32,16 @@ from pipeline.report.record import (
 )
 from pipeline.report.statements.table import Statement, read_statements
 from pipeline.report.statements.verdicts import Word, words_counted
-from pipeline.report.table import Reported, Table, configurations_of, own_configurations_of, report_table
+from pipeline.report.table import (
+    REPORT_NAME,
+    Reported,
+    chosen_rows,
+    configurations_of,
+    own_configurations_of,
+    report_rows,
+)
 from pipeline.report.text_facts import text_facts
-from pipeline.stages.report import REPORT_FILE, ReproductionRun, report_folder, table_of, writable, write_report
+from pipeline.stages.report import REPORT_FILE, ReproductionRun, report_folder, writable, write_report
 from pipeline.stages.train import Role, TrainingTask, close_lost, train_in_processes
 from pipeline.support import machine
 from pipeline.support.files import command_lock
@@ -75,6 +81,8 @@ COUNTS: dict[Word, str] = {  # word -> metric that counts its verdicts
 }
 
 
+BUSY = f"{REPORT_NAME} is being reproduced by another command; wait for it, or stop it"
+
 CLOSING_SECONDS = 5.0  # expected duration of writing the report, after the last training
 
 
@@ -98,37 +106,30 @@ def reproduce(
     ``quick`` trains only the small configurations, for a few epochs. With ``check``, raises ChecksNotMetError, after
     recording everything, if a check fails. Raises DataUnavailableError without the exact text of The Time Machine.
     """
-    table = table_of(config.against)
-    statements = read_statements(Path(config.statements), table) if config.statements else ()
-    rows = _small(table.chosen(config.only)) if quick else table.chosen(config.only)
-    folder = report_folder(config.output, quick, "" if table.digest == report_table().digest else table.name)
+    statements = read_statements(Path(config.statements)) if config.statements else ()
+    rows = _small(chosen_rows(config.only)) if quick else chosen_rows(config.only)
+    folder = report_folder(config.output, quick)
     with writable(folder):  # fail before hours of training
         folder.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=folder).close()
     corpus = load_corpus(CorpusConfig("time-machine"))
-    identity = step_key("train", {"table": table.digest, "quick": quick, **corpus_keys(corpus)})
-    with command_lock(store.root() / "mlruns" / f".reproduce-{identity}.lock", _busy(table)):
+    identity = step_key("train", {"quick": quick, **corpus_keys(corpus)})
+    with command_lock(store.root() / "mlruns" / f".reproduce-{identity}.lock", BUSY):
         close_the_dead(store.setup())
         tags = {
             **corpus_tags(corpus),
             "reproduction": identity,
-            "reproduction.table": table.name,
-            "reproduction.table_digest": table.digest,
             "reproduction.quick": str(quick).lower(),
         }
         earlier_id = records.latest_run({"stage": STAGE, "reproduction": identity})
         earlier = records.ended_run(earlier_id) if earlier_id else None
         name = "reproduce-quick" if quick else "reproduce"
         parent = earlier.info.run_id if earlier is not None else ""
-        driver = _ReproductionDriver(config, quick, check, table, statements, rows, corpus, name, parent, say)
+        driver = _ReproductionDriver(config, quick, check, statements, rows, corpus, name, parent, say)
         waiting = driver.plan()
         workers = driver.workers_for(waiting)
         with parent_run(STAGE, name, tags, earlier) as run:
             return driver.run_all(run, waiting, workers, make_pool)
-
-
-def _busy(table: Table) -> str:
-    return f"{table.name} is being reproduced by another command; wait for it, or stop it"
 
 
 def _small(rows: Sequence[Reported]) -> tuple[Reported, ...]:
@@ -165,7 +166,6 @@ class _ReproductionDriver:
         config: ReproduceConfig,
         quick: bool,
         check: bool,
-        table: Table,
         statements: Sequence[Statement],
         rows: Sequence[Reported],
         corpus: Corpus,
@@ -173,7 +173,7 @@ class _ReproductionDriver:
         parent: str,
         say: Callable[[str], None],
     ) -> None:
-        self.config, self.quick, self.check, self.table, self.rows = config, quick, check, table, rows
+        self.config, self.quick, self.check, self.rows = config, quick, check, rows
         self.statements, self.corpus, self.name, self.parent, self.say = statements, corpus, name, parent, say
         self.corpus_config = CorpusConfig("time-machine")
         self.minutes_expected: float | None = None
@@ -194,7 +194,6 @@ class _ReproductionDriver:
         run.params(command)
         run.tags({LATEST + name: value for name, value in command.items()})  # parameters can't change
         run.yaml("environment.yaml", machine.environment())
-        run.json(TABLE_FILE, asdict(self.table))
         run.json(STATEMENTS_FILE, {"rows": [asdict(statement) for statement in self.statements]})
         run.json(TEXT_FILE, asdict(text_facts(self.corpus)))
         record_datasets(run, self.corpus, "report")
@@ -227,11 +226,10 @@ class _ReproductionDriver:
     def plan(self) -> list[TrainingTask]:
         """The missing trainings: those by the report's protocol, by seed, most MACs first; then our own recipe's."""
         recorded = self._recorded()
-        rows = _first_of_each(self.rows, lambda row: shape_of(row.model))  # rows of one shape share their trainings
         tasks = [
             task
             for seed in range(self.config.seeds)
-            for row in sorted(rows, key=lambda row: -row.macs_per_char)
+            for row in sorted(self.rows, key=lambda row: -row.macs_per_char)
             if (task := self._task("report", row, seed, recorded)) is not None
         ]
         shapes = _first_of_each(self.rows, lambda row: (row.cell, row.num_layers, row.hidden_size))
@@ -272,7 +270,7 @@ class _ReproductionDriver:
                 train = replace(train, epochs=max(train.epochs, epochs_of(earlier)))
         task = TrainingTask(
             role=role,
-            number=self.table.rows.index(row),
+            number=report_rows().index(row),
             corpus=self.corpus_config,
             model=model,
             train=train,
@@ -357,7 +355,7 @@ class _ReproductionDriver:
     def _again(self, task: TrainingTask, loss: Loss) -> list[TrainingTask]:
         """The task to resume a lost training, unless it has killed more than KILLS_ALLOWED processes."""
         kills = self._kills[task.key] = self._kills.get(task.key, 0) + loss.kills
-        row = self.table.rows[task.number]
+        row = report_rows()[task.number]
         log.warning("The training of %s (seed %d) is lost: %s", row.id, task.train.seed, loss.reason)
         if kills > KILLS_ALLOWED:
             self._leave_out(row, task.train.seed, f"{loss.reason}; it was lost before")
@@ -369,7 +367,7 @@ class _ReproductionDriver:
         """Leave out a training that diverged or ran out of memory. Raises any other error."""
         if not isinstance(error, TrainingDivergedError | MemoryError):
             raise error
-        self._leave_out(self.table.rows[task.number], task.train.seed, str(error) or "out of memory")
+        self._leave_out(report_rows()[task.number], task.train.seed, str(error) or "out of memory")
 
     def _leave_out(self, row: Reported, seed: int, reason: str) -> None:
         """Note a training that failed for good, so that --check fails."""

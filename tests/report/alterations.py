@@ -28,13 +28,9 @@ def each(found: Reproduction, change: Callable[[Configuration], Configuration]) 
 def row(id: str, **changes: Any) -> Alter:
     """Another row of the table."""
 
-    def alter(found: Reproduction) -> Reproduction:
-        rows = tuple(replace(one, **changes) if one.id == id else one for one in found.table.rows)
-        by_id = {one.id: one for one in rows}
-        found = replace(found, table=replace(found.table, rows=rows))
-        return each(found, lambda one: replace(one, reported=by_id[one.id]))
-
-    return alter
+    return lambda found: each(
+        found, lambda one: replace(one, reported=replace(one.reported, **changes)) if one.id == id else one
+    )
 
 
 def sizes(id: str, parameters: int, macs: int) -> Alter:

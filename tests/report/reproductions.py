@@ -12,7 +12,7 @@ from pipeline.report.reproduction import Configuration, PromptInText, RecordedTr
 from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.judging import weigh
 from pipeline.report.statements.table import report_statements
-from pipeline.report.table import REPORT_SYMBOLS, Reported, Table, report_table
+from pipeline.report.table import REPORT_SYMBOLS, Reported, report_rows
 
 TEXT = TextFacts(
     corpus="time-machine",
@@ -86,20 +86,16 @@ def training(
     )
 
 
-def reproduction(
-    seeds: int = 3, ends: Mapping[str, tuple[float, float]] = ENDS, table: Table | None = None, quick: bool = False
-) -> Reproduction:
+def reproduction(seeds: int = 3, ends: Mapping[str, tuple[float, float]] = ENDS, quick: bool = False) -> Reproduction:
     """Trainings of ``ends`` with so many seeds each; a row that is not among them was not trained."""
-    return _reproduction(seeds, tuple(ends.items()), table or report_table(), quick)
+    return _reproduction(seeds, tuple(ends.items()), quick)
 
 
 @cache
-def _reproduction(
-    seeds: int, ends_by_id: tuple[tuple[str, tuple[float, float]], ...], table: Table, quick: bool
-) -> Reproduction:
+def _reproduction(seeds: int, ends_by_id: tuple[tuple[str, tuple[float, float]], ...], quick: bool) -> Reproduction:
     ends = dict(ends_by_id)
     configurations = []
-    for row in table.rows:
+    for row in report_rows():
         model = ModelConfig(cell=row.cell, num_layers=row.num_layers, hidden_size=row.hidden_size)
         runs = tuple(training(row, *ends[row.id], seed) for seed in range(seeds)) if row.id in ends else ()
         stream = tuple(
@@ -108,7 +104,7 @@ def _reproduction(
         )
         configurations.append(Configuration(row, closed_form(model, REPORT_SYMBOLS), runs, stream))
     machine = {"python": "3.11.7", "torch": "2.13.0", "cpu": "an example"}
-    return Reproduction("parent".ljust(32, "0"), table, quick, TEXT, tuple(configurations), machine)
+    return Reproduction("parent".ljust(32, "0"), quick, TEXT, tuple(configurations), machine)
 
 
 def weighed(found: Reproduction) -> Evidence:

@@ -17,7 +17,7 @@ from pipeline.config import CorpusConfig
 from pipeline.report import checks
 from pipeline.report.checks import LEVEL, Split, band, compared_epochs, counts_in_words, refusal, shape_parameters
 from pipeline.report.reproduction import RecordedTraining, Reproduction
-from pipeline.report.table import configurations_of, read_table, report_table
+from pipeline.report.table import chosen_rows, configurations_of, report_rows
 from pipeline.stages.reproduce import QUICK_EPOCHS
 from pipeline.text.corpus import load_corpus
 from pipeline.training.loop import Training
@@ -107,7 +107,7 @@ def test_an_epoch_outside_is_seen_wherever_it_is_and_the_chance_is_shared_among_
 
 def test_every_configuration_but_the_two_of_1024_units_has_five_seeds_of_d2l_to_its_end_or_so_far():
     recorded = checks.d2l_curves()
-    for row in report_table().rows:
+    for row in report_rows():
         if row.hidden_size < 1024:
             _, config = configurations_of(row, 0)
             for split in SPLITS:
@@ -223,13 +223,7 @@ def test_another_complexity_is_refused(changed, named):
     assert named in said
 
 
-def test_another_tables_figure_under_the_same_ids_is_no_known_error():
-    found = reproduction(seeds=0)
-    other = replace(found, table=replace(found.table, digest="another"))
-    assert refusal(checks.checks(other)).startswith("--check is not met by 2 of 18 figures: gru-torch-1x128: ")
-
-
-@pytest.mark.parametrize("row", report_table().rows, ids=lambda row: row.id)
+@pytest.mark.parametrize("row", report_rows(), ids=lambda row: row.id)
 def test_a_shapes_parameters_are_those_of_the_model_that_is_trained(row):
     model, _ = configurations_of(row, 0)
     with torch.device("meta"):
@@ -252,7 +246,7 @@ def test_which_trainings_are_held_to_their_end_is_said():
     (figures, reach) = counts_in_words(checks.checks(found))
     assert figures.startswith("Of 46 figures ")  # 16 sizes that were printed right, two curves of fifteen trainings
     to_the_end, earlier, nowhere = reach.split("; for ")
-    whole = [row.id for row in report_table().rows if row.hidden_size < 1024 and row.id not in LAST_COMMON]
+    whole = [row.id for row in report_rows() if row.hidden_size < 1024 and row.id not in LAST_COMMON]
     assert to_the_end == (
         f"Perplexities are held against d2l's for {len(whole)} up to the last epoch ({', '.join(whole)})"
     )
@@ -306,7 +300,7 @@ def recorded(training: Training, seed: int) -> RecordedTraining:
 )
 def test_a_wrong_learning_rate_falls_outside_and_the_right_one_inside(book, id, factor, is_met):
     corpus = load_corpus(CorpusConfig(str(book)))
-    row = report_table().chosen(id)[0]
+    row = chosen_rows(id)[0]
     model, config = configurations_of(row, 11)
     config = replace(config, learning_rate=factor * config.learning_rate)
     ids, spans = torch.from_numpy(corpus.ids), corpus.spans("report")
@@ -327,14 +321,3 @@ def test_a_configuration_that_d2l_has_not_trained_is_held_against_nothing():
     (train, val) = (check for check in made if check.kind in SPLITS)
     assert (train.is_met, val.is_met) == (None, None)
     assert "no training perplexities of d2l" in train.said
-
-
-def test_an_id_of_another_shape_is_not_held_against_d2ls_perplexities_of_that_id(tmp_path, monkeypatch):
-    curves = {"train": [[3.0], [3.01], [3.02]], "val": [[3.0], [3.01], [3.02]]}
-    monkeypatch.setattr(checks, "d2l_curves", lambda: {"gru-scratch-1x8": curves, "rnn-torch-1x16": curves})
-    path = tmp_path / "other.csv"
-    path.write_text("id,implementation,cell,num_layers,hidden_size\ngru-scratch-1x8,torch,rnn,1,16\nb,torch,rnn,1,8\n")
-    made = reproduction(1, {"gru-scratch-1x8": (5.0, 6.0), "b": (5.0, 6.0)}, read_table(path))
-    held = {check.name: check.is_met for check in checks.checks(made)}
-    assert held["gru-scratch-1x8 seed 0 val"] is False  # by those of its shape
-    assert held["b seed 0 val"] is None

@@ -23,7 +23,7 @@ from pipeline.report.statements.evidence import LAST_VAL, Evidence
 from pipeline.report.statements.judging import weigh
 from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import IN_PART, OPEN, WORDS, Verdict
-from pipeline.report.table import REPORT_SYMBOLS, report_table
+from pipeline.report.table import REPORT_SYMBOLS, report_rows
 from pipeline.report.text_facts import places_of, words_of
 from pipeline.text.corpus import load_corpus
 from tests.checkout import ROOT
@@ -185,9 +185,9 @@ def committed(book: Path) -> Reproduction:
             trainings(row.id, "stream"),
             trainings(row.id, "same-text"),
         )
-        for row in report_table().rows
+        for row in report_rows()
     )
-    return Reproduction(kept["run_id"], report_table(), False, text, configurations)
+    return Reproduction(kept["run_id"], False, text, configurations)
 
 
 def test_the_committed_data_lead_to_the_committed_verdicts_on_all_258_statements(book):

@@ -15,11 +15,11 @@ from pipeline.report.record import (
     by_key,
     command_of,
 )
-from pipeline.report.table import configurations_of, own_configurations_of, report_table
+from pipeline.report.table import configurations_of, own_configurations_of, report_rows
 from pipeline.tracking.records import NestedTraining
 from tests.report.reproductions import TEXT
 
-ROW = report_table().rows[0]
+ROW = report_rows()[0]
 
 
 def recorded(role: str, first_half: Sequence[float] = (), status: str = "RUNNING") -> NestedTraining:
@@ -40,12 +40,12 @@ def recorded(role: str, first_half: Sequence[float] = (), status: str = "RUNNING
     ("options", "words"),
     [
         ({}, ""),
-        ({"only": "*", "epochs": None, "seeds": 1, "max_seconds": 0.0, "against": "", "quick": False}, ""),
-        ({"only": "*", "epochs": "None", "seeds": "1", "max_seconds": "0.0", "against": "", "quick": "false"}, ""),
+        ({"only": "*", "epochs": None, "seeds": 1, "max_seconds": 0.0, "statements": "", "quick": False}, ""),
+        ({"only": "*", "epochs": "None", "seeds": "1", "max_seconds": "0.0", "statements": "", "quick": "false"}, ""),
         ({"only": "*x8,*x32", "seeds": 3, "workers": 2, "check": True}, " -P 'only=*x8,*x32' -P seeds=3"),
         ({"epochs": "7", "max_seconds": "150.0", "quick": "True"}, " -P epochs=7 -P max_seconds=150 -P quick=true"),
         ({"only": "*x1024", "precision": "bf16"}, " -P 'only=*x1024' -P precision=bf16"),
-        ({"against": "/home/someone/their table.csv"}, " -P 'against=their table.csv'"),
+        ({"statements": "/home/someone/their words.csv"}, " -P 'statements=their words.csv'"),
     ],
 )
 def test_a_command_names_what_differs_from_the_defaults_and_no_folder(options, words):

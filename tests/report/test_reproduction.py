@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from pipeline.report.reproduction import Configuration
-from pipeline.report.table import report_table
+from pipeline.report.table import report_rows
 from tests.report.page.pages import cut
 from tests.report.reproductions import reproduction, training
 
 
 def test_a_configuration_is_shown_by_its_whole_trainings_or_else_the_furthest():
-    row = report_table().rows[0]
+    row = report_rows()[0]
     ran = [training(row, 5.7, 6.7, seed) for seed in range(3)]
     complexity = reproduction().configurations[0].complexity
     cases = {

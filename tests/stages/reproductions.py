@@ -16,12 +16,6 @@ from tests.pools import Inline
 
 TWO = ReproduceConfig(only="gru-scratch-1x8,lstm-scratch-1x8", epochs=1)
 ONE = replace(TWO, only="gru-scratch-1x8")
-OTHER = """id,implementation,cell,num_layers,hidden_size,perplexity_end,params_reported,sample_it_has
-theirs,scratch,gru,1,8,9.5,1.1 k,it has <b>come</b>
-unknown,torch,rnn,1,16,4.5,,
-"""
-
-
 SAID = "id,kind,configurations,statement,value,relation"
 
 

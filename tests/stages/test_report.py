@@ -1,4 +1,4 @@
-"""The stage ``report``: pages rewritten from recorded runs, against the report's table or another one."""
+"""The stage ``report``: pages rewritten from recorded runs."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from pipeline.report.record import recorded_reproduction
 from pipeline.stages.report import rewrite_report
 from pipeline.stages.reproduce import reproduce
 from pipeline.tracking import records
-from tests.stages.reproductions import OTHER, SAID, WithoutOwnRecipe
+from tests.stages.reproductions import ONE, SAID, WithoutOwnRecipe
 
 pytestmark = pytest.mark.usefixtures("_stand_in")
 
@@ -34,62 +34,33 @@ def test_the_data_have_the_seconds_of_each_epoch(done):
     assert run.seconds[-1] == run.train_seconds > 0
 
 
-def test_the_report_against_another_table_takes_the_same_runs(done, tmp_path):
-    path = tmp_path / "other.csv"
-    path.write_text(OTHER)
-    other = rewrite_report(done.reproduction.run_id, str(path), str(tmp_path / "out"))
-    assert [each.id for each in other.reproduction.configurations] == ["theirs", "unknown"]
-    assert other.reproduction["theirs"].runs == done.reproduction["gru-scratch-1x8"].runs
-    assert not other.reproduction["unknown"].runs
-    assert other.result["verdicts"]["theirs-parameters"] == {"verdict": "not reproduced"}
-    assert other.reproduction.commands == (
-        *done.reproduction.commands,
-        "mlflow run . --env-manager local -e report -P against=other.csv",
-    )
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert "it has &lt;b&gt;come&lt;/b&gt;" in page
-    assert "<b>come" not in page
-
-
 def test_the_report_judges_the_statements_of_a_file(done, tmp_path):
     path = tmp_path / "said.csv"
     path.write_text(f"{SAID}\nsmall,size,gru-scratch-1x8,It is.,1 k,parameters\n")
-    said = rewrite_report(done.reproduction.run_id, "", str(tmp_path / "out"), str(path))
+    said = rewrite_report(done.reproduction.run_id, str(tmp_path / "out"), str(path))
     assert said.result["verdicts"] == {"small": {"verdict": "reproduced"}}
     assert said.reproduction.commands[-1] == "mlflow run . --env-manager local -e report -P statements=said.csv"
     path.write_text(path.read_text().replace("gru-scratch-1x8", "unknown"))
     with pytest.raises(InputError, match=r"--statements .*said.csv, line 2: configurations has 'unknown'"):
-        rewrite_report(done.reproduction.run_id, "", str(tmp_path / "out"), str(path))
-
-
-def test_a_table_of_which_nothing_was_trained_says_what_to_do(done, tmp_path):
-    path = tmp_path / "other.csv"
-    path.write_text("id,implementation,cell,num_layers,hidden_size\nnew,torch,rnn,3,16\n")
-    with pytest.raises(InputError, match="train them first: tmlm reproduce --against"):
-        rewrite_report(done.reproduction.run_id, str(path), "auto")
+        rewrite_report(done.reproduction.run_id, str(tmp_path / "out"), str(path))
 
 
 def test_a_report_on_nothing_is_refused(store):
     with pytest.raises(InputError, match="there is no reproduction yet; run `tmlm reproduce` first"):
-        rewrite_report("", "", "auto")
+        rewrite_report("", "auto")
     with pytest.raises(InputError, match="0123 is not a run of"):
         recorded_reproduction("0123")
 
 
 @pytest.mark.slow
 def test_a_quick_reproduction_is_reported_on_only_if_there_is_no_other(own):
-    assert rewrite_report("", "", "auto").reproduction.run_id == own.reproduction.run_id
+    assert rewrite_report("", "auto").reproduction.run_id == own.reproduction.run_id
     whole = reproduce(ReproduceConfig(only="gru-scratch-1x8", epochs=1), make_pool=WithoutOwnRecipe)
-    path = own.folder / "other.csv"
-    path.write_text(OTHER)
-    other = reproduce(
-        ReproduceConfig(only="theirs", epochs=1, against=str(path)), quick=True, make_pool=WithoutOwnRecipe
-    )
-    assert other.reproduction.run_id != whole.reproduction.run_id
-    assert rewrite_report("", "", "auto").reproduction.run_id == whole.reproduction.run_id
+    reproduce(ONE, quick=True, make_pool=WithoutOwnRecipe)
+    assert rewrite_report("", "auto").reproduction.run_id == whole.reproduction.run_id
 
 
 def test_a_reproduction_that_has_not_come_far_enough_says_so(own):
     records.artifact_path(own.reproduction.run_id, "text.json").unlink()
     with pytest.raises(InputError, match="has not come far enough to report on; run `tmlm reproduce` again"):
-        rewrite_report(own.reproduction.run_id, "", "auto")
+        rewrite_report(own.reproduction.run_id, "auto")

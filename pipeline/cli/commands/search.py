@@ -114,18 +114,17 @@ def reproduce(quick: bool, check: bool, cluster: str, as_json: bool, **options: 
     default="",
     help="Run of the reproduction; by default the latest that is not quick.",
 )
-@options_of(ReproduceConfig, only=("against", "statements"))
+@options_of(ReproduceConfig, only=("statements",))
 @json_switch
-def report(run_id: str, against: str, statements: str, as_json: bool) -> None:
+def report(run_id: str, statements: str, as_json: bool) -> None:
     """Rewrite the page of a reproduction.
 
-    Compares the recorded runs, without training, with the report's table and statements, or with others (--against,
-    --statements).
+    Judges the report's statements, or those of --statements, by the recorded runs, without training.
     """
-    ReproduceConfig(against=against, statements=statements)  # checks the options
+    ReproduceConfig(statements=statements)  # checks the options
     from pipeline.stages import report
 
-    show_reproduction(report.rewrite_report(run_id, against, "auto", statements), as_json)
+    show_reproduction(report.rewrite_report(run_id, "auto", statements), as_json)
 
 
 def show_reproduction(done: "ReproductionRun", as_json: bool) -> None:

@@ -105,9 +105,9 @@ def _series(configuration: Configuration, is_shown: bool, verdicts: Sequence[Ver
 
 
 def _reported(configuration: Configuration, planned: int) -> list[tuple[int, float]]:
-    """The reported perplexities by epoch: after the first, and after the last planned or the named one."""
+    """The reported perplexities by epoch: after the first, and after the last planned one."""
     reported = configuration.reported
-    ends = ((1, reported.perplexity_start), (reported.epoch or planned, reported.perplexity_end))
+    ends = ((1, reported.perplexity_start), (planned, reported.perplexity_end))
     return [(epoch, value) for epoch, value in ends if value is not None]
 
 

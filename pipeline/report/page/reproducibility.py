@@ -28,7 +28,6 @@ def summary_markdown(reproduction: Reproduction, verdicts: Sequence[Verdict]) ->
     agreeing = [agrees for configuration in configurations for agrees in _sizes_agree(configuration)]
     content: dict[str, Any] = {
         "reproduction": reproduction,
-        "own": sentences.is_own(reproduction),
         "banners": sentences.banners(reproduction),
         "statements": statements,
         "ambiguous": sum(bool(statement.reading) for statement in statements),

@@ -9,7 +9,6 @@ from pipeline.report.counting import BASELINE_ORDER, against_counting, same_text
 from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.statements.evidence import protocol_epochs
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, words_counted
-from pipeline.report.table import report_table
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, listed, rounded, span
 
@@ -29,11 +28,6 @@ SOURCES = (
     "S. F. Chen, J. Goodman: An empirical study of smoothing techniques for language modeling. Technical report "
     "TR-10-98, Harvard University, 1998; Computer Speech and Language 13 (1999), pages 359-394.",
 )
-
-
-def is_own(reproduction: Reproduction) -> bool:
-    """Whether the reproduction is of the coursework report, not of another table."""
-    return reproduction.table.digest == report_table().digest
 
 
 def _planned(configurations: Iterable[Configuration]) -> list[int]:
@@ -76,16 +70,9 @@ def with_labels(text: str, reproduction: Reproduction) -> str:
 # --- the answer ------------------------------------------------------------------------------------------------------
 
 
-def question(reproduction: Reproduction) -> str:
-    what = "a coursework report on recurrent networks" if is_own(reproduction) else reproduction.table.name
-    return f"Does {what} hold when its networks are trained again?"
-
-
 def about(reproduction: Reproduction) -> str:
     """Sentences on what is reproduced, and for whom."""
     count = counted(len(reproduction.configurations), "character-level recurrent network")
-    if not is_own(reproduction):
-        return f"{reproduction.table.name} reports on {count}; here they are trained under the d2l.ai book's protocol."
     return (
         f"The report is a coursework of 2023 that trains {count} on H. G. Wells's The Time Machine in the style of the "
         "d2l.ai book. This page is for students who want to know what such numbers prove."
@@ -106,10 +93,10 @@ def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]
 
 def _tally_sentence(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> str:
     counts = words_counted(verdicts)
-    whose = "the report's" if is_own(reproduction) else "its"
     sentence = (
-        f"Of {whose} {counted(len(verdicts), 'statement')}, {counts[HOLDS]} {'is' if counts[HOLDS] == 1 else 'are'} "
-        f"reproduced and {counts[IN_PART]} in part, {counts[WRONG_REASON]} right for a wrong reason, "
+        f"Of the report's {counted(len(verdicts), 'statement')}, "
+        f"{counts[HOLDS]} {'is' if counts[HOLDS] == 1 else 'are'} reproduced and {counts[IN_PART]} in part, "
+        f"{counts[WRONG_REASON]} right for a wrong reason, "
         f"{counts[FAILS]} not reproduced and {counts[OPEN]} open"
     )
     equal = [configuration.label for configuration in reproduction.configurations if _is_equal(configuration)]
@@ -235,7 +222,7 @@ def limitations(reproduction: Reproduction) -> list[str]:
         "Its perplexities are read off prose, to one digit; how an ambiguous word is read stands with the statement.",
     ]
     return [
-        *(own if is_own(reproduction) else []),
+        *own,
         f"{training_sentence(reproduction)} One short text: a validation perplexity is that of "
         "one passage of it, whatever the number of seeds.",
         "Seconds were taken on another machine than the report's: only their order and ratios can be compared.",

@@ -60,7 +60,7 @@ def reproduction_table(
     tail = f"report  {page}\n{link}"
     return "\n".join(
         [
-            f"{reproduction.table.name}, perplexity as reported and as reproduced",
+            "the coursework report, perplexity as reported and as reproduced",
             "",
             table,
             "",

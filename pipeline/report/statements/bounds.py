@@ -54,21 +54,15 @@ class Bounds:
     )
     sentence_share: float = bound(0.9, "Texts look like sentences if both of these shares are at least {}.")
     seconds: float = bound(1.0, "A time in prose agrees with its transcript if it is within {} s of it.")
-    relative_time: float = bound(
-        0.25,
-        "A time without a transcript agrees with ours if it is within this share of it, both relative to the table's "
-        "other times: {}.",
-    )
     last_digit: float = bound(0.5, "A size agrees if it is within this part of the last digit that is given: {}.")
 
     def scaled(self, name: str, factor: float) -> "Bounds":
         """Copy these bounds with one of them multiplied by ``factor``."""
         return replace(self, **{name: factor * getattr(self, name)})
 
-    def about(self, target: float, tolerance: float | None = None) -> tuple[float, float]:
-        """The range [low, high] of perplexities that are about the target; ``tolerance`` replaces the bounds' own."""
-        if tolerance is None:
-            tolerance = max(self.level_units, self.level_share * target)
+    def about(self, target: float) -> tuple[float, float]:
+        """The range [low, high] of perplexities that are about the target."""
+        tolerance = max(self.level_units, self.level_share * target)
         return target - tolerance, target + tolerance
 
     def near_epoch(self, epoch: float) -> tuple[float, float]:

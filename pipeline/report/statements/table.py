@@ -8,7 +8,7 @@
     print-out    the shape that is printed, such as gru-1x32
     size         parameters, macs, units
     size-order   more, less, considerably-more, considerably-less, less-than-itself
-    seconds      took; relative (held to our seconds, relative to the other configurations of the table)
+    seconds      took
     time-order   slightly-longer, slightly-shorter, considerably-longer, not-considerably-longer, shorter-than-some
     start, end   about (each curve that the statement names is about the value)
     gap          not-visible-at-first, not-considerable-at-first; never-visible, never-considerable; visible-at-last,
@@ -37,7 +37,7 @@ from re import fullmatch
 from typing import Literal, get_args
 
 from pipeline.errors import InputError
-from pipeline.report.table import DATA, Table
+from pipeline.report.table import DATA, report_rows
 from pipeline.support.files import read_small
 
 Kind = Literal[
@@ -90,7 +90,7 @@ RELATIONS: Mapping[Kind, str] = {  # kind -> pattern of the relation
     "print-out": r"(rnn|gru|lstm)-[1-9]\d{0,2}x[1-9]\d{0,4}",
     "size": "parameters|macs|units",
     "size-order": "more|less|considerably-more|considerably-less|less-than-itself",
-    "seconds": "took|relative",
+    "seconds": "took",
     "time-order": "slightly-longer|slightly-shorter|considerably-longer|not-considerably-longer|shorter-than-some",
     "start": "about",
     "end": "about",
@@ -145,11 +145,8 @@ def report_statements() -> tuple[Statement, ...]:
     return read_statements(DATA / "statements.csv")
 
 
-def read_statements(path: Path, table: Table | None = None) -> tuple[Statement, ...]:
-    """Read a table of statements. Raises InputError, naming line and column, for an invalid one.
-
-    With a ``table``, every configuration must be one of its rows.
-    """
+def read_statements(path: Path) -> tuple[Statement, ...]:
+    """Read a table of statements. Raises InputError, naming line and column, for an invalid one."""
     reader = csv.DictReader(io.StringIO(read_small(path, "--statements", LARGEST_FILE), newline=""))
     try:
         columns, lines = reader.fieldnames or (), list(islice(reader, MOST_ROWS + 1))
@@ -169,7 +166,7 @@ def read_statements(path: Path, table: Table | None = None) -> tuple[Statement, 
             raise InputError(f"--statements {path}, line {number}: {error}") from None
     if not statements:
         raise InputError(f"--statements {path} has no rows; each statement is one")
-    _check_references(path, statements, table)
+    _check_references(path, statements)
     return tuple(statements)
 
 
@@ -200,13 +197,12 @@ def _statement(cells: Mapping[str, str]) -> Statement:
     return statement
 
 
-def _check_references(path: Path, statements: list[Statement], table: Table | None) -> None:
+def _check_references(path: Path, statements: list[Statement]) -> None:
     """Raise InputError for a duplicate id, an unknown configuration or reason, or reasons that form a cycle."""
     ids = [statement.id for statement in statements]
     if twice := next((id for id in ids if ids.count(id) > 1), ""):
         raise InputError(f"--statements {path} has the id {twice} twice; each statement needs one of its own")
-    known = {id for statement in statements for id in statement.configurations}
-    known = {row.id for row in table.rows} if table is not None else known
+    known = {row.id for row in report_rows()}
     for number, statement in enumerate(statements, 2):
         where = f"--statements {path}, line {number}"
         if strange := [id for id in statement.configurations if id not in known]:

@@ -9,10 +9,9 @@ from hashlib import sha256
 import pytest
 
 from pipeline.report.page.page import KIND_TITLES, pages, write
-from pipeline.report.statements.generated import statements_of
-from pipeline.report.statements.table import KINDS, report_statements
+from pipeline.report.statements.table import KINDS, Statement, report_statements
 from pipeline.report.statements.verdicts import Verdict
-from pipeline.report.table import read_table, report_table
+from pipeline.report.table import report_rows
 from tests.report.page.pages import CHECKS, CORRECTIONS, VERDICTS, Page, cut, full, of_few, page, with_runs
 from tests.report.reproductions import reproduction
 
@@ -79,7 +78,7 @@ def test_every_correction_has_an_anchor():
 
 
 def test_every_configuration_has_its_rows_and_its_picture_by_one_name():
-    for row in report_table().rows:
+    for row in report_rows():
         for section in ("reproduced", "configurations", "texts"):
             assert page().row(section, row.label)
         assert f"figure-{row.id}" in {figure.get("id") for figure in page().all("figure")}
@@ -178,39 +177,26 @@ def test_other_epochs_than_the_protocols_are_said_first():
 
 
 @pytest.fixture
-def other(tmp_path):
-    """A table of someone else's, in which everything that can be words is hostile; its first row was trained."""
-    path = tmp_path / "theirs.csv"
-    quoted = HOSTILE.replace('"', '""')
-    path.write_text(
-        "id,implementation,cell,num_layers,hidden_size,perplexity_end,params_reported,gap_as_reported,sample_it_has\n"
-        f'"{quoted}",torch,gru,1,16,6,1 k,"{quoted}","{quoted}"\n'
-        "../../etc,torch,lstm,1,16,,,,\n..\\..\\etc,scratch,gru,1,4,,,,\n"
-    )
-    table = read_table(path, HOSTILE)
-    found = reproduction(seeds=1, table=table, ends={HOSTILE: (5.0, 6.0)})
-    return replace(found, environment={HOSTILE: HOSTILE}, link="http://localhost/?a=1&b=<2>")
+def other():
+    """A reproduction in which everything that can be words is hostile."""
+    row = replace(report_rows()[0], gap=HOSTILE, samples=(("it has", HOSTILE),))
+    (trained,) = of_few(row.id, seeds=1).configurations
+    statements = [Statement(HOSTILE, ("2",), "end", (row.id,), HOSTILE, reading=HOSTILE)]
+    found = replace(reproduction(seeds=0), configurations=(replace(trained, reported=row),))
+    hostile = replace(found, environment={HOSTILE: HOSTILE}, link="http://localhost/?a=1&b=<2>")
+    return pages(hostile, [Verdict(each, "in part", HOSTILE, part=HOSTILE) for each in statements])
 
 
-def test_another_table_has_statements_of_its_own_and_no_corrections(other):
-    html = Page(pages(other, [Verdict(each, "reproduced", "so it is") for each in statements_of(other.table)]).html)
-    assert "corrected" not in html.texts
-    assert "read off prose" not in html.texts["limitations"]
-    anchors = [item["id"] for item in html.all("li") if item.get("id")]
-    assert len(anchors) == len(set(anchors)) == len(statements_of(other.table)) > 0
-    assert all(re.fullmatch(r"statement-[\w-]+", anchor or "") for anchor in anchors)
-
-
-def test_words_of_a_table_stay_words_in_html(other):
-    html = Page(pages(other).html)
+def test_words_of_others_stay_words_in_html(other):
+    html = Page(other.html)
     assert not [tag for tag in html.all("b") if tag]
     assert HOSTILE in html.texts["configurations"]
-    assert html.texts["repeat"].count(HOSTILE) == 3
+    assert html.texts["repeat"].count(HOSTILE) == 2
     assert {"href": "http://localhost/?a=1&b=<2>"} in html.all("a")
 
 
-def test_words_of_a_table_stay_words_in_markdown(other):
-    markdown = pages(other).markdown
+def test_words_of_others_stay_words_in_markdown(other):
+    markdown = other.markdown
     written = r"""\<b onclick='x()'\>\|\`\*\_\&"\$1\$\</b\>"""
     assert HOSTILE not in markdown
     assert markdown.count(written) >= 8

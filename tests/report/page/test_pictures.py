@@ -51,13 +51,10 @@ def test_what_is_not_finished_is_written_in_each_picture():
         assert words in curves_picture(some, 100, NGRAMS).elements
 
 
-def test_a_file_is_valid_whatever_the_names_are():
-    shown = configuration("gru-torch-2x32", 1)
-    odd = replace(shown, reported=replace(shown.reported, id="<b>&\"' ]]>"))
-    file = as_file({odd.label: answer_picture([odd], {"<n>": 5.0}), "b": answer_picture([], {})}, 2)
-    assert "<b>&\"' ]]>" in [
-        text.text for text in ElementTree.fromstring(file).iter("{http://www.w3.org/2000/svg}text")
-    ]
+def test_a_file_is_valid_whatever_the_titles_are():
+    odd = "<b>&\"' ]]>"
+    file = as_file({odd: answer_picture([configuration("gru-torch-2x32", 1)], {"<n>": 5.0})}, 2)
+    assert odd in [text.text for text in ElementTree.fromstring(file).iter("{http://www.w3.org/2000/svg}text")]
 
 
 def test_a_picture_alone_has_the_colours_of_the_light_page():

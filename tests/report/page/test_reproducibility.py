@@ -5,7 +5,6 @@ from dataclasses import replace
 from pipeline.report.page.reproducibility import summary_markdown
 from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import WORDS, Verdict
-from pipeline.report.table import read_table
 from tests.report.page.pages import of_few
 from tests.report.reproductions import reproduction
 
@@ -38,12 +37,3 @@ def test_each_test_perplexity_has_validation_beside_it():
     found = of_few("gru-torch-2x32")
     best = found.configurations[0].mean_best_val
     assert f"| GRU torch 2x32 | {best:.2f} | 6.70 | 3.72 | 3.81 |" in summary_markdown(found, VERDICTS)
-
-
-def test_another_table_is_named_and_has_no_words_of_the_report(tmp_path):
-    path = tmp_path / "their_[table].csv"
-    path.write_text("id,implementation,cell,num_layers,hidden_size\ntheirs,torch,gru,2,32\n")
-    text = summary_markdown(reproduction(ends={"theirs": (4.0, 6.0)}, table=read_table(path)), ())
-    assert r"their\_\[table\].csv has 1 configurations" in text
-    assert "No statements are given" in text
-    assert "coursework" not in text

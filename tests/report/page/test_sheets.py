@@ -10,7 +10,8 @@ import pytest
 from pipeline.report.page.page import pages
 from pipeline.report.page.sheets import NOTHING
 from pipeline.report.reproduction import PromptInText, Reproduction
-from pipeline.report.table import read_table, report_table
+from pipeline.report.table import report_rows
+from tests.report.alterations import row
 from tests.report.page.pages import Page, cut, full, of_few, page, with_runs
 from tests.report.reproductions import reproduction
 
@@ -72,7 +73,7 @@ def test_the_print_out_of_another_shape_is_corrected_and_the_others_agree():
         ["63,045,632", "✗", "not", "6.32", "M"],
     ]
     agreeing = [cells[0] for where, cells in page().rows if where == "configurations" and "as printed" in cells[-3]]
-    assert len(agreeing) == sum(bool(row.params) for row in report_table().rows) - 1
+    assert len(agreeing) == sum(bool(row.params) for row in report_rows()) - 1
 
 
 @pytest.mark.parametrize(
@@ -133,10 +134,9 @@ def test_a_prompt_that_stands_in_the_text_twice_is_shown_where_it_stands_first()
     assert "13,903" not in shown.texts["texts"]
 
 
-def test_a_prompt_that_is_not_asked_of_ours_says_so(tmp_path):
-    path = tmp_path / "theirs.csv"
-    path.write_text("id,implementation,cell,num_layers,hidden_size,sample_the_sun\na,torch,gru,1,16,the sun is up\n")
-    found = reproduction(seeds=1, table=read_table(path), ends={"a": (5.0, 6.0)})
+def test_a_prompt_that_is_not_asked_of_ours_says_so():
+    other = row("gru-torch-2x32", samples=(("the sun", "the sun is up"),))
+    found = other(of_few("gru-torch-2x32", seeds=1))
     both = pages(found)
     rows = [cells for where, cells in Page(both.html).rows if where == "texts" and len(cells) > 4]
     assert rows[0][-1].strip() == "the sun"

@@ -17,10 +17,9 @@ def test_a_bound_is_scaled_alone(name):
     assert scaled.scaled(name, 0.5) == Bounds()
 
 
-def test_about_a_level_is_half_a_digit_or_a_tenth_or_what_a_table_says():
+def test_about_a_level_is_half_a_digit_or_a_tenth():
     assert Bounds().about(2) == (1.5, 2.5)
     assert Bounds().about(20) == (18, 22)
-    assert Bounds().about(20, 0.5) == (19.5, 20.5)
 
 
 def test_near_an_epoch_is_some_epochs_or_a_share():

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.errors import InputError
 from pipeline.report.statements.table import BASES, read_statements, report_statements
-from pipeline.report.table import report_table
+from pipeline.report.table import report_rows
 
 HEAD = "id,kind,configurations,statement,value,relation"
 GOOD = "a,size,gru-torch-2x32,The GRU has 13 k parameters.,13 k,parameters"
@@ -14,16 +14,16 @@ GOOD = "a,size,gru-torch-2x32,The GRU has 13 k parameters.,13 k,parameters"
 
 @pytest.fixture
 def written(tmp_path):
-    def read(*lines, head=HEAD, table=None):
+    def read(*lines, head=HEAD):
         path = tmp_path / "theirs.csv"
         path.write_text("\n".join([head, *lines]) + "\n", encoding="utf-8")
-        return read_statements(path, table)
+        return read_statements(path)
 
     return read
 
 
 def test_the_report_makes_258_statements_about_configurations_of_its_table():
-    ids = {row.id for row in report_table().rows}
+    ids = {row.id for row in report_rows()}
     statements = report_statements()
     assert len(statements) == len({statement.id for statement in statements}) == 258
     assert {id for statement in statements for id in statement.configurations} == ids
@@ -56,7 +56,7 @@ def test_lists_are_separated_by_semicolons(written):
 )
 def test_a_value_that_is_not_allowed_is_named_with_its_line_and_column(written, line, message):
     with pytest.raises(InputError, match=re.escape(message)):
-        written(line, table=report_table())
+        written(line)
 
 
 @pytest.mark.parametrize(

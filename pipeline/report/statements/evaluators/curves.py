@@ -50,31 +50,21 @@ def judge_start(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def judge_end(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether each curve is about the stated perplexity after the last epoch, or after the one that the table names."""
+    """Whether each curve is about the stated perplexity after the last epoch."""
     id = statement.configurations[0]
-    if (epoch := evidence.row(id).epoch) is not None:
-        return _at_level(statement, evidence, after(epoch))
     measures = {"training": LAST_TRAIN, "validation": LAST_VAL}
     if statement.curve == "training" or not evidence.values(id, BEST_VAL):
         return _at_level(statement, evidence, measures)
-    low, high = evidence.about(id, float(statement.value))
+    low, high = evidence.bounds.about(float(statement.value))
     best = evidence.mean(id, BEST_VAL).mean
     other = f"The lowest validation perplexity is {best:.2f}, which is{' not' * (not low <= best < high)} about that."
     return _at_level(statement, evidence, measures, other)
 
 
-def after(epoch: int) -> Measures:
-    """The measures of both perplexities after an epoch, counted from 1."""
-    return {
-        "training": Measure(f"training perplexity after epoch {epoch}", lambda run: run.train[-1], epochs=epoch),
-        "validation": Measure(f"validation perplexity after epoch {epoch}", lambda run: run.val[-1], epochs=epoch),
-    }
-
-
 def _at_level(statement: Statement, evidence: Evidence, measures: Measures, more: str = "") -> Verdict:
     """Compare the curves of the statement with its value, each by its mean over the seeds."""
     id, target = statement.configurations[0], float(statement.value)
-    low, high = evidence.about(id, target)
+    low, high = evidence.bounds.about(target)
     chosen = curves_of(statement, measures)
     for measure in chosen.values():
         if not evidence.values(id, measure):

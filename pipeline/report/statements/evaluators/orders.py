@@ -146,15 +146,11 @@ def judge_perplexity_order(statement: Statement, evidence: Evidence) -> Verdict:
 
 
 def _reported_ends(statement: Statement, evidence: Evidence) -> list[str]:
-    """A sentence with the report's own perplexities and their curves; empty unless it gives all of them."""
+    """A sentence with the report's own perplexities; empty unless it gives all of them."""
     rows = [evidence.row(id) for id in statement.configurations]
     known = [f"{row.perplexity_end:g} ({row.id})" for row in rows if row.perplexity_end is not None]
     if len(known) < len(rows):
         return []
-    splits = {row.split for row in rows}
-    if len(splits) > 1:
-        curves = listed([f"{row.split or 'not said'} ({row.id})" for row in rows])
-        return [f"The report itself has {listed(known)}, which are of different curves: {curves}."]
     return [f"The report itself has {listed(known)}."]
 
 

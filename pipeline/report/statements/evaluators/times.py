@@ -4,10 +4,9 @@ A transcript takes precedence over prose. Seconds of different machines can't be
 """
 
 from collections.abc import Mapping
-from math import exp, log
 from statistics import fmean
 
-from pipeline.report.statements.evidence import Evidence, protocol_epochs
+from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.table import Statement
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, Verdict, Word
 from pipeline.report.table import Reported
@@ -26,48 +25,19 @@ def seconds_per_epoch(id: str, evidence: Evidence) -> float | None:
     return fmean(paces) if paces else None
 
 
-def expected_seconds(id: str, evidence: Evidence) -> float | None:
-    """Our seconds for a configuration, scaled by the mean ratio of reported to our seconds over all others.
-
-    The mean is geometric. None if no other configuration has both times.
-    """
-
-    def ours(id: str) -> float | None:
-        pace = seconds_per_epoch(id, evidence)
-        return None if pace is None else pace * protocol_epochs(evidence.row(id))
-
-    scales = [
-        log(theirs / own)
-        for row in evidence.reproduction.table.rows
-        if row.id != id and (theirs := seconds(row)) and (own := ours(row.id))
-    ]
-    own = ours(id)
-    return own * exp(fmean(scales)) if scales and own else None
-
-
 def judge_seconds(statement: Statement, evidence: Evidence) -> Verdict:
-    """Whether a time in prose is that of the transcript; "relative" compares it with the other times of the table."""
+    """Whether a time in prose is that of the transcript."""
     id, stated = statement.configurations[0], float(statement.value)
-    transcript, expected = evidence.row(id).train_seconds_transcript, expected_seconds(id, evidence)
-    by_others = "" if expected is None else (
-        f" By our seconds per epoch, relative to the other times of the table, it would be {expected:.0f} s."
-    )  # fmt: skip
-    if statement.relation == "relative":
-        if expected is None:
-            because = "It takes trainings of this and of another configuration with a time to compare with."
-            return Verdict(statement, OPEN, because, part="trainings of both")
-        share = max(expected / stated, stated / expected) - 1
-        word = HOLDS if share <= evidence.bounds.relative_time else FAILS
-        return Verdict(statement, word, f"{stated:g} s is reported of {id}.{by_others}")
+    transcript = evidence.row(id).train_seconds_transcript
     if transcript is None:
-        because = f"No transcript of {id} shows a time.{by_others} Another machine's seconds decide nothing."
+        because = f"No transcript of {id} shows a time, and another machine's seconds decide nothing."
         return Verdict(statement, OPEN, because, part="its transcript")
     because = f"{stated:g} s is stated, and the transcript has {transcript:g} s."
     if abs(stated - transcript) <= evidence.bounds.seconds:
         return Verdict(statement, HOLDS, because)
     owners = [
         row.id
-        for row in evidence.reproduction.table.rows
+        for row in evidence.rows
         if row.train_seconds_transcript and abs(row.train_seconds_transcript - stated) <= evidence.bounds.seconds
     ]
     return Verdict(statement, FAILS, f"{because} {stated:g} s is what {listed(owners)} took." if owners else because)

@@ -6,7 +6,7 @@ from pipeline.report.statements.bounds import Bounds
 from pipeline.report.statements.evaluators.curves import onset
 from pipeline.report.statements.judging import sensitivity
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
-from tests.report.alterations import row, runs
+from tests.report.alterations import runs
 from tests.report.reproductions import reproduction
 from tests.report.statements.judged import judged, statement
 
@@ -86,16 +86,6 @@ def test_an_end_of_an_unfinished_training_is_open():
     verdict = judged(found, f"{GRU}-end")
     assert verdict.word == OPEN
     assert "3 epochs are trained" in verdict.because
-
-
-def test_a_table_may_name_the_epoch_of_an_end():
-    found = row(LARGE, epoch=4)(curves(LARGE, train=(9.0, 9.0, 9.0, 5.0) + (9.0,) * 46, val=(5.0,) * 50))
-    assert judged(found, f"{LARGE}-end").word == HOLDS
-
-
-def test_a_table_may_have_its_own_tolerance():
-    found = curves(train=(2.4,) * 100, val=(2.4,) * 100)
-    assert judged(row(GRU, tolerance=0.1)(found), f"{GRU}-end").word == FAILS
 
 
 def test_seeds_of_d2l_count_where_there_is_one_of_ours():

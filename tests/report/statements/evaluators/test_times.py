@@ -1,14 +1,11 @@
 """Judging times by the report's own numbers."""
 
-from dataclasses import replace
-
 import pytest
 
-from pipeline.report.statements.evaluators.times import expected_seconds
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN
-from tests.report.alterations import row, runs, together
-from tests.report.reproductions import reproduction, weighed
-from tests.report.statements.judged import judged, statement
+from tests.report.alterations import row, together
+from tests.report.reproductions import reproduction
+from tests.report.statements.judged import judged
 
 FOUND = reproduction(seeds=1)
 DEEP = "gru-torch-2x128-time-against-gru-2x32"
@@ -26,25 +23,9 @@ def test_whose_time_is_stated_instead_is_said():
     assert "169 s is what gru-scratch-1x1024 took." in judged(FOUND, "lstm-scratch-1x1024-seconds").because
 
 
-def test_a_time_without_a_transcript_is_open_and_ours_is_shown_relative_to_the_other_times():
+def test_a_time_without_a_transcript_is_open():
     verdict = judged(FOUND, "gru-scratch-1x8-seconds")
     assert (verdict.word, verdict.part) == (OPEN, "its transcript")
-    assert "By our seconds per epoch, relative to the other times of the table, it would be" in verdict.because
-    assert "it would be" not in judged(reproduction(seeds=0), "gru-scratch-1x8-seconds").because
-
-
-def test_the_expected_time_is_in_proportion_to_our_seconds():
-    slower = runs("gru-scratch-1x8", lambda run: replace(run, train_seconds=2 * run.train_seconds))(FOUND)
-    before, after = (expected_seconds("gru-scratch-1x8", weighed(found)) or 0 for found in (FOUND, slower))
-    assert after == pytest.approx(2 * before)
-
-
-@pytest.mark.parametrize(("seconds", "word"), [("90", HOLDS), ("66", FAILS), ("120", FAILS)])
-def test_a_relative_time_is_held_to_the_expected_one_within_a_share(seconds, word):
-    assert expected_seconds("gru-scratch-1x8", weighed(FOUND)) == pytest.approx(93.2, abs=0.1)
-    wanted = statement("gru-scratch-1x8-seconds", value=seconds, relation="relative")
-    assert judged(FOUND, wanted).word == word
-    assert judged(reproduction(seeds=0), wanted).word == OPEN
 
 
 @pytest.mark.parametrize(
