@@ -22,20 +22,12 @@ HELD_OUT_CHARS = 500_000  # validation and test read this many each of a longer 
 ON_REPORTS_TEXT: tuple[PresetName, ...] = ("report", "report-text")  # read the characters of the report's windows
 REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own three prefixes
 
-# Version of the training recipe: how the options are carried out, and the defaults of the preset stream. A recorded
-# training names its recipe and is resumed with it; a record without one was made with recipe 1.
-#   1  The warm-up multiplies a cosine that falls from the first step on, so that a short training never reaches its
-#      peak (65 % of --learning-rate with 118 steps).
-#   2  Linear warm-up to the peak, then the cosine from there to the last step.
-#   3  Computes the same; the defaults follow from the shape, the text and the budget: see ``stream_preset``.
-FIRST_RECIPE, WARM_UP_RECIPE, RECIPE = 1, 2, 3
-RECIPES = (FIRST_RECIPE, WARM_UP_RECIPE, RECIPE)
+# The version of what the trainings of a preset compute: raise it with every change of their figures, which
+# tests/test_recipe.py holds. No result of another recipe is reused, and no training of another recipe is resumed.
+RECIPE: dict[PresetName, int] = {"stream": 3, "best": 3, "report": 3, "report-text": 3}
 STOPPED_BY_TIME = "--max-seconds"  # beginning of the tag ``stopped`` of a training that reached its time limit
 PRUNED = "hopeless"  # beginning of the tag ``stopped`` of a trial that a search pruned
-# fields that older records lack, with the values that these trainings had
-LATER_FIELDS = {"residual": False, "on_top_of": "nothing", "own_loss": 0.0, "train_chars": 0, "calibrate": False}
-# fields of TrainConfig that ``what_it_computes`` leaves out
-NOT_COMPUTED = ("seed", "budget_seconds", "max_seconds", "device", "threads", "sample_every")
+NOT_COMPUTED = ("seed", "budget_seconds", "max_seconds", "device", "threads", "sample_every")  # not in ``config_id``
 
 
 @dataclass(frozen=True)
@@ -172,30 +164,9 @@ class TrainConfig:
         group="Record",
         low=0,
     )
-    recipe: int = RECIPE  # not an option of the command line
 
     def __post_init__(self) -> None:
         check(self)
-        if self.recipe not in RECIPES:
-            raise ConfigError("recipe", f"is {self.recipe!r}; this version knows {', '.join(map(str, RECIPES))}")
-
-    @classmethod
-    def from_record(cls, values: Mapping[str, Any]) -> "TrainConfig":
-        """The configuration of a recorded training; a record without a recipe was made with recipe 1."""
-        return cls(**{"recipe": FIRST_RECIPE, **values})
-
-    def what_it_computes(self) -> dict[str, Any]:
-        """The fields that decide what is trained, without the seed: equal for two seeds of one configuration."""
-        recorded = _without_later_fields(asdict(self))
-        values = {name: value for name, value in recorded.items() if name not in NOT_COMPUTED}
-        cosine = min(self.recipe, WARM_UP_RECIPE)  # later recipes differ in their defaults only
-        values["recipe"] = FIRST_RECIPE if self.schedule == "constant" else cosine
-        return values
-
-
-def _without_later_fields(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop each of LATER_FIELDS that has the value implied by older records, so that both compare equal."""
-    return {name: value for name, value in values.items() if (name, value) not in LATER_FIELDS.items()}
 
 
 def workers_option() -> Any:
@@ -381,27 +352,11 @@ def stream_preset(
     }
 
 
-def earlier_stream_preset(model: Mapping[str, Any]) -> dict[str, Any]:
-    """The preset stream under recipes 1 and 2, for studies that were started with them."""
-    cell, hidden_size = model["cell"], model["hidden_size"]
-    dropped = 0.05 if cell == "rnn" or hidden_size < 64 else 0.15 if hidden_size < 256 else 0.25
-    return {
-        "equations": "torch",
-        "initialisation": "torch",
-        "dropout": 0.0,
-        "output_dropout": 0.1 if hidden_size >= 256 else 0.0,
-        "recurrent_dropout": dropped,
-        "learning_rate": 0.03 if cell == "lstm" else 0.01,
-    }
-
-
 def preset_values(given: Mapping[str, Any], train_chars: int) -> dict[str, Any]:
     """The values of the preset for the options that are not ``given``. The given ones have to be valid."""
-    preset, recipe = given.get("preset", "stream"), given.get("recipe", RECIPE)
-    if preset == "report" or recipe < RECIPE:
-        shape = SHAPES["report"]
-        model = {"implementation": "torch", **shape, **given}
-        return {**shape, **(report_preset(model) if preset == "report" else earlier_stream_preset(model))}
+    preset = given.get("preset", "stream")
+    if preset == "report":
+        return {**SHAPES["report"], **report_preset({"implementation": "torch", **SHAPES["report"], **given})}
     is_short = preset == "report-text"
     train_chars = REPORT_TEXT_CHARS if is_short else train_chars
     shape, budget_chars = SHAPES[preset], BUDGET_CHARS[preset]
@@ -459,13 +414,11 @@ def _check_budget(given: Mapping[str, Any]) -> None:
         raise ConfigError("budget_seconds", f"is {seconds:g}, but the report's epochs are fixed", ("preset", "stream"))
 
 
-def config_id(model: Mapping[str, Any], train: Mapping[str, Any], corpus_sha256: str) -> str:
-    """A digest of what a training computes, without its seed, from its recorded configuration.
-
-    A record without LATER_FIELDS has the same digest as one that has them with their implied values.
-    """
-    computed = [_without_later_fields(model), TrainConfig.from_record(train).what_it_computes(), corpus_sha256]
-    return sha256(json.dumps(computed, sort_keys=True).encode()).hexdigest()[:12]
+def config_id(model: ModelConfig, train: TrainConfig, corpus_sha256: str) -> str:
+    """A digest of what a training computes, without its seed: equal for two seeds of one configuration."""
+    computed = {name: value for name, value in asdict(train).items() if name not in NOT_COMPUTED}
+    inputs = [asdict(model), computed, RECIPE[train.preset], corpus_sha256]
+    return sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
 
 
 SamplerName = Literal["known-cost", "gp", "tpe", "nsga2", "random", "grid"]
@@ -513,7 +466,6 @@ class SearchConfig:
         "auto", help="DropConnect of the recurrent weights; auto: the preset's.", group="Space"
     )
     output_dropout: str = setting("auto", help="Dropout of the last layer's output; auto: the preset's.", group="Space")
-    recipe: int = RECIPE  # not an option of the command line: a study keeps the recipe that it was started with
 
     def __post_init__(self) -> None:
         check(self)

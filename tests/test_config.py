@@ -10,14 +10,12 @@ from typing import Any, get_args
 import pytest
 
 from models.config import CellName, ConfigError, ModelConfig, check_range
-from pipeline.cli.options import option_fields
 from pipeline.config import (
     DROPOUT_PER_PASSES,
     DROPOUT_PER_TEXT,
     DROPOUT_PER_WEIGHTS,
     LARGEST_DROPOUT,
     LARGEST_OWN_LOSS,
-    LATER_FIELDS,
     ON_REPORTS_TEXT,
     ON_TOP_DROPOUT,
     OUTPUT_DROPOUT_FROM,
@@ -26,7 +24,6 @@ from pipeline.config import (
     OWN_LOSS_UNITS,
     QUICK_SEARCH,
     QUICK_STUDY,
-    RECIPE,
     RNN_DROPOUT,
     TEXT_CHARS,
     TEXT_DROPOUT,
@@ -36,7 +33,6 @@ from pipeline.config import (
     PresetName,
     SearchConfig,
     TrainConfig,
-    config_id,
     preset_values,
     quick_search,
     report_preset,
@@ -344,18 +340,6 @@ def test_none_is_as_the_preset_says(preset):
     assert resolve({**everything, "preset": preset}) == resolve({"preset": preset})
 
 
-def test_the_recipe_is_the_latest_in_a_record_without_one_the_first_and_no_option():
-    assert resolve({})[1].recipe == RECIPE == 3
-    assert resolve({"recipe": 1})[1].recipe == 1
-    kept = asdict(TrainConfig())
-    assert TrainConfig.from_record(kept) == TrainConfig()
-    del kept["recipe"]
-    assert TrainConfig.from_record(kept) == TrainConfig(recipe=1)
-    assert "recipe" not in [field.name for field in option_fields(TrainConfig)]
-    with pytest.raises(ValueError, match="recipe is 9; this version knows 1, 2, 3"):
-        TrainConfig(recipe=9)
-
-
 def test_the_reports_protocol_has_no_model_on_top_of_an_ngram():
     with pytest.raises(ConfigError, match=r"^on_top_of is 'ngram', which .*; it needs preset stream"):
         resolve({"preset": "report", "on_top_of": "ngram"})
@@ -387,13 +371,6 @@ def test_a_part_of_a_text_has_the_defaults_of_a_text_of_that_length():
     part, train = resolve({"train_chars": 20_000}, 156_000)
     whole, same = resolve({}, 20_000)
     assert (part, replace(train, train_chars=0)) == (whole, same)
-
-
-def test_the_id_of_a_configuration_is_that_of_records_without_later_fields():
-    model, train = (asdict(config) for config in resolve({"calibrate": False}))
-    older, earlier = ({k: v for k, v in each.items() if k not in LATER_FIELDS} for each in (model, train))
-    assert config_id(model, train, "a") == config_id(older, earlier, "a")
-    assert config_id(model, {**train, "train_chars": 500}, "a") != config_id(older, earlier, "a")
 
 
 def test_zero_is_a_value_and_not_as_the_preset_says():
@@ -475,19 +452,6 @@ def test_learning_rate_rows_and_residual_connections_follow_the_shape(
 ):
     model, train = resolve({"cell": cell, "num_layers": layers, "hidden_size": hidden})
     assert (train.learning_rate, train.batch_size, model.residual) == (learning_rate, batch_size, residual)
-
-
-@pytest.mark.parametrize("options", [{"recipe": 1}, {"recipe": 2}, {"preset": "report"}])
-def test_no_model_is_residual_under_the_earlier_recipes_and_the_reports_preset(options):
-    model, _ = resolve({**options, "num_layers": 8})
-    assert not model.residual
-
-
-def test_the_earlier_recipes_keep_their_defaults():
-    model, train = resolve({"recipe": 2})
-    assert (model.shape, model.recurrent_dropout, train.budget_chars) == ("lstm-1x128", 0.15, 4_060_000)
-    model, train = resolve({"recipe": 1, "cell": "gru", "hidden_size": 256})
-    assert (model.recurrent_dropout, model.output_dropout, train.learning_rate) == (0.25, 0.1, 0.01)
 
 
 def test_best_is_the_stream_protocol_with_a_larger_model_and_budget():

@@ -12,8 +12,7 @@ import webbrowser
 from collections.abc import Callable
 
 from pipeline.errors import InputError
-from pipeline.support.code_digest import ROOT
-from pipeline.support.files import write_atomically
+from pipeline.support.files import ROOT, write_atomically
 from pipeline.tracking import records, server
 from pipeline.tracking.references import NoSuchRunError, run_id_of
 from pipeline.tracking.store import Store, client, setup, shown, store_errors, tag_experiment

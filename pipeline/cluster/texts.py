@@ -1,4 +1,4 @@
-"""Provide what a node needs before it trains: the text, the same code, and the address of the store.
+"""Provide what a node needs before it trains: the text, the same RECIPE, and the address of the store.
 
 The text is sent in prepared form, as artifacts of the parent run. Its facts, with its digests, are sent with each task,
 so that no other text is accepted.
@@ -9,18 +9,16 @@ import os
 from dataclasses import dataclass, replace
 from functools import cache
 
-from pipeline.config import CorpusConfig
+from pipeline.config import RECIPE, CorpusConfig, PresetName
 from pipeline.errors import TmlmError, UnfitNodeError
-from pipeline.support.code_digest import code_digest
 from pipeline.text.corpus import FACTS_FILE, IDS_FILE, Corpus, adopt, kept_corpus, load_corpus, pin
 
 FOLDER = "text"  # in the artifacts of the parent run
-CODE = "pipeline.stages.train"  # the module that trains and records
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What the tasks of a command need: the store's address, the run that has the text, the text's facts, the code."""
+    """What the tasks of a command need: the store's address, the run that has the text, the text's facts, RECIPE."""
 
     store: str
     run_id: str
@@ -28,7 +26,7 @@ class Needs:
     source: str
     is_fallback: bool
     facts: str
-    code: str
+    recipe: dict[PresetName, int]
 
 
 def send(config: CorpusConfig, store: str) -> Needs:
@@ -40,7 +38,7 @@ def send(config: CorpusConfig, store: str) -> Needs:
         for name in (IDS_FILE, FACTS_FILE):  # FACTS_FILE last: it marks the text as complete
             run.file(corpus.folder / name, FOLDER)
     facts = (corpus.folder / FACTS_FILE).read_text()
-    return Needs(store, run.id, config, corpus.source, corpus.is_fallback, facts, code_digest(CODE))
+    return Needs(store, run.id, config, corpus.source, corpus.is_fallback, facts, dict(RECIPE))
 
 
 def provide(needs: Needs) -> None:
@@ -52,8 +50,8 @@ def provide(needs: Needs) -> None:
 @cache
 def _text(needs: Needs) -> Corpus:
     """The text of a command, from the cache or from its run."""
-    if (own := code_digest(CODE)) != needs.code:
-        raise UnfitNodeError(f"its code ({own}) differs from the command's ({needs.code}); install the same version")
+    if needs.recipe != RECIPE:
+        raise UnfitNodeError(f"its RECIPE {RECIPE} differs from the command's {needs.recipe}; install the same version")
     from pipeline.tracking import records, store
 
     facts = json.loads(needs.facts)

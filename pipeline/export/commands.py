@@ -2,12 +2,12 @@
 
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import PurePath
 from typing import Any
 
 from models.config import ModelConfig
-from pipeline.config import NOT_COMPUTED, SearchConfig, TrainConfig, resolve
+from pipeline.config import NOT_COMPUTED, SearchConfig, TrainConfig, config_id, resolve
 from pipeline.errors import option_name
 from pipeline.text.downloads import is_address, public
 from pipeline.text.sources import is_known_text
@@ -31,8 +31,7 @@ def train_command(training: WholeTraining) -> str:
     changed = _changed({**model, **train})
     of_command = {name: value for name, (value, python_only) in changed.items() if not python_only}
     repeated, how = resolve(of_command, training.configuration["text"]["train_chars"])
-    computed = TrainConfig.from_record(train).what_it_computes()
-    if (asdict(repeated), how.what_it_computes()) == (dict(model), computed):
+    if config_id(repeated, how, "") == config_id(ModelConfig(**model), TrainConfig(**train), ""):
         return _command("train", {**_text_options(training), **of_command})
     options = {**_text_options(training), **{name: value for name, (value, _) in changed.items()}}
     call = f"api.train({', '.join(f'{name}={value!r}' for name, value in options.items())})"

@@ -159,10 +159,11 @@ def _cautions(subject: Subject, best: WholeTraining) -> list[str]:
     cautions = []
     if best.is_dirty:
         cautions.append("The code had uncommitted changes, which are not part of that commit.")
-    recipe = best.configuration["train"].get("recipe", 1)
-    if recipe != RECIPE:
+    recipe = best.configuration["recipe"]
+    current = RECIPE[best.configuration["train"]["preset"]]
+    if recipe != current:
         cautions.append(
-            f"It was trained by recipe {recipe}, that of the commit's code; the current recipe is {RECIPE}."
+            f"It was trained by recipe {recipe}, that of the commit's code; the current recipe is {current}."
         )
     if subject.search and subject.search.options.get("space"):
         cautions.append("The space came from a YAML file, which is not part of this export.")

@@ -15,7 +15,7 @@ from math import prod
 from typing import Any, get_args
 
 from models.config import CellName, ConfigError, ModelConfig
-from pipeline.config import FIRST_RECIPE, SearchConfig, TrainConfig, resolve
+from pipeline.config import RECIPE, SearchConfig, TrainConfig, resolve
 from pipeline.errors import InputError, option_name
 from pipeline.support.files import read_small
 
@@ -152,7 +152,6 @@ def configs_of(
             "max_seconds": config.max_seconds,
             "seed": seed,
             "sample_every": 0,
-            "recipe": config.recipe,
         },
         train_chars,
     )
@@ -161,7 +160,7 @@ def configs_of(
 def protocol_of(config: SearchConfig, space: Space) -> dict[str, Any]:
     """The settings that all trials of a study share, so that their perplexities can be compared.
 
-    Settings at their defaults are left out, as studies of earlier versions lack them; so is the first recipe.
+    Settings at their defaults are left out.
     """
     return {
         "space": space.as_texts(),
@@ -169,7 +168,7 @@ def protocol_of(config: SearchConfig, space: Space) -> dict[str, Any]:
         "preset": config.preset,
         **({"max_seconds": config.max_seconds} if config.max_seconds else {}),
         **({"on_top_of": config.on_top_of} if config.on_top_of != "nothing" else {}),
-        **({"recipe": config.recipe} if config.recipe != FIRST_RECIPE else {}),
+        "recipe": RECIPE[config.preset],
     }
 
 

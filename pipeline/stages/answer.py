@@ -23,7 +23,7 @@ from pipeline.answer import figures
 from pipeline.answer.findings import BLOCK_CHARS, CountedModel, Findings, Network
 from pipeline.answer.plan import Planned, planned
 from pipeline.answer.sentences import answer_note, three_sentences
-from pipeline.config import AnswerConfig, CorpusConfig
+from pipeline.config import RECIPE, AnswerConfig, CorpusConfig
 from pipeline.errors import InputError, TmlmError
 from pipeline.stages.train import TrainingTask, train_in_processes
 from pipeline.support import machine
@@ -79,8 +79,8 @@ def answer(
     training raises.
     """
     corpus = load_corpus(corpus_config)
-    inputs = {STAGE: config.minutes, "alphabet": corpus_config.alphabet, **corpus_keys(corpus)}
-    identity = step_key("train", inputs)
+    options = {"minutes": config.minutes, "alphabet": corpus_config.alphabet}
+    identity = step_key(STAGE, {**options, "recipe": RECIPE["stream"], **corpus_keys(corpus)})
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
     with command_lock(store.root() / "mlruns" / f".answer-{identity}.lock", refusal):
         close_the_dead(store.setup())

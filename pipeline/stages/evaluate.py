@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from models.language_model import LanguageModel
 from models.mixture import Mixture
 from models.ngram import KneserNey, predicted_bits_per_char
-from pipeline.config import PresetName
+from pipeline.config import RECIPE, PresetName
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus, encoded, label_of
@@ -68,7 +68,7 @@ class TrainedModel:
     @property
     def keys(self) -> dict[str, Any]:
         """The inputs of a step key that identify this model."""
-        return {"trained_run": self.run_id, "checkpoint": self.checkpoint_sha256}
+        return {"trained_run": self.run_id, "checkpoint": self.checkpoint_sha256, "recipe": RECIPE[self.preset]}
 
     @property
     def corpus_label(self) -> str:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.config import CorpusConfig, PresetName
+from pipeline.config import RECIPE, CorpusConfig, PresetName
 from pipeline.support import machine
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus
@@ -55,6 +55,6 @@ def prepare(corpus: Corpus, corpus_config: CorpusConfig, preset: PresetName, reu
         )
         return result
 
-    inputs = {"alphabet": corpus_config.alphabet, "preset": preset, **corpus_keys(corpus)}
+    inputs = {"alphabet": corpus_config.alphabet, "preset": preset, "recipe": RECIPE[preset], **corpus_keys(corpus)}
     inputs |= {"train_chars": corpus.last_chars} if corpus.last_chars else {}
     return run_step("prepare", f"prepare-{corpus.label}", inputs, corpus_tags(corpus), work, reuse)

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from pipeline.config import STOPPED_BY_TIME, CorpusConfig, PresetName, ReproduceConfig, TrainConfig
+from pipeline.config import RECIPE, STOPPED_BY_TIME, CorpusConfig, PresetName, ReproduceConfig, TrainConfig
 from pipeline.errors import CheckFailedError, InputError, TrainingDivergedError
 from pipeline.report.checks import refusal
 from pipeline.report.page.summary import reproduction_note
@@ -113,7 +113,7 @@ def reproduce(
         folder.mkdir(parents=True, exist_ok=True)
         TemporaryFile(dir=folder).close()
     corpus = load_corpus(CorpusConfig("time-machine"))
-    identity = step_key("train", {"quick": quick, **corpus_keys(corpus)})
+    identity = step_key(STAGE, {"quick": quick, "recipe": RECIPE, **corpus_keys(corpus)})
     with command_lock(store.root() / "mlruns" / f".reproduce-{identity}.lock", BUSY):
         close_the_dead(store.setup())
         tags = {

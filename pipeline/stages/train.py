@@ -16,7 +16,7 @@ from typing import Any, Literal
 import yaml
 
 from models.config import ModelConfig
-from pipeline.config import STOPPED_BY_TIME, CorpusConfig, TrainConfig, config_id
+from pipeline.config import RECIPE, STOPPED_BY_TIME, CorpusConfig, TrainConfig, config_id
 from pipeline.errors import InputError, RecordingError, option_name
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
@@ -145,7 +145,7 @@ def _training_tags(
     """The configuration as a tag, which ``resume`` reads, and its digest.
 
     ``extra_inputs`` are the inputs of the step key that no option decides: "study", and "mixed" for a training whose
-    parts ran with different code or limits, so that no other training equals it.
+    parts ran with different versions of torch or limits, so that no other training equals it.
     """
     text = {
         "name": corpus.name,
@@ -157,11 +157,14 @@ def _training_tags(
         "corpus": corpus_options(corpus_config),
         "model": asdict(model),
         "train": asdict(config),
+        "recipe": RECIPE[config.preset],
         "text": text,
         **extra_inputs,
     }
-    digest = config_id(asdict(model), asdict(config), corpus.corpus_sha256)
-    return {records.CONFIG_TAG: json.dumps(configuration), "config_id": digest}
+    return {
+        records.CONFIG_TAG: json.dumps(configuration),
+        "config_id": config_id(model, config, corpus.corpus_sha256),
+    }
 
 
 def _training_inputs(
@@ -171,6 +174,7 @@ def _training_inputs(
         "alphabet": corpus_config.alphabet,
         "model": asdict(model),
         "train": {key: value for key, value in asdict(config).items() if key not in NO_INPUTS},
+        "recipe": RECIPE[config.preset],
         **corpus_keys(corpus),
     }
 
@@ -199,6 +203,7 @@ class Recorder:
             "kernel": training.model.kernel,
             "device": training.device,
             "threads": training.threads,
+            "recipe": RECIPE[self.config.preset],
             "chars_per_epoch": training.data.chars_per_epoch,
             "val_chars": training.data.val_chars,
         }
@@ -279,12 +284,15 @@ class EarlierTraining:
         options = json.loads(run.data.tags[records.CONFIG_TAG])
         try:
             corpus_config, model = CorpusConfig(**options["corpus"]), ModelConfig(**options["model"])
-            return cls(run, options, options["text"], corpus_config, model, TrainConfig.from_record(options["train"]))
+            config = TrainConfig(**options["train"])
+            if (recipe := options["recipe"]) != RECIPE[config.preset]:
+                raise ValueError(f"by recipe {recipe}; this one trains by recipe {RECIPE[config.preset]}")
         except (KeyError, TypeError, ValueError) as error:
             name = run.info.run_name
             raise InputError(
                 f"--resume {run_id} ({name}) was started by another version ({error}); start a new training"
             ) from error
+        return cls(run, options, options["text"], corpus_config, model, config)
 
     @property
     def name(self) -> str:
@@ -312,7 +320,7 @@ class EarlierTraining:
         key = records.tag(self.run, "step_key")
         inputs = {**_training_inputs(corpus, self.corpus_config, self.model, self.config), **extra}
         if key != step_key("train", inputs):
-            log.warning("The code or a library changed after %s was started; it may not be bit-identical", self.name)
+            log.warning("torch changed after %s was started; it may not be bit-identical", self.name)
             return extra | {"mixed": key}
         if records.tag(self.run, "stopped").startswith(STOPPED_BY_TIME):
             return extra | {"mixed": key}  # the epoch that the time limit cut short stays short

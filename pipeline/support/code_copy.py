@@ -7,7 +7,9 @@ import ast
 from hashlib import sha256
 from pathlib import Path
 
-from pipeline.support.code_digest import OURS, ROOT, modules_behind
+from pipeline.support.files import ROOT
+
+OURS = ("models", "pipeline")
 
 
 def copy_as_package(module: str, folder: Path) -> Path:
@@ -27,9 +29,18 @@ def copy_as_package(module: str, folder: Path) -> Path:
 
 def _files_behind(module: str) -> list[Path]:
     """The files of a module, of what it imports, and of their packages, in alphabetical order."""
-    files = [Path(*name.split(".")).with_suffix(".py") for name in modules_behind(module)]
+    files: set[Path] = set()
+    waiting = [module]
+    while waiting:
+        file = Path(*waiting.pop().split(".")).with_suffix(".py")
+        if file in files or file.parts[0] not in OURS or not (ROOT / file).is_file():
+            continue
+        files.add(file)
+        for node in ast.walk(ast.parse((ROOT / file).read_bytes())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     packages = {parent / "__init__.py" for file in files for parent in file.parents if parent.parts}
-    return sorted({*files, *packages})
+    return sorted(files | packages)
 
 
 def _renamed(source: str, package: str) -> str:

@@ -11,6 +11,8 @@ from filelock import FileLock, Timeout
 
 from pipeline.errors import InputError
 
+ROOT = Path(__file__).resolve().parents[2]  # the folder of the packages models and pipeline
+
 LAST_CHECKPOINT = "last.safetensors"  # complete training state, to resume from
 BEST_CHECKPOINT = "best.safetensors"  # weights of the epoch with the best validation perplexity, to evaluate and serve
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from pipeline.support.code_digest import ROOT
+from pipeline.support.files import ROOT
 
 GB = 10**9
 CGROUPS = Path("/sys/fs/cgroup")

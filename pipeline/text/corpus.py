@@ -17,6 +17,7 @@ from pipeline.config import (
     HELD_OUT_CHARS,
     ON_REPORTS_TEXT,
     PASS_CHARS,
+    RECIPE,
     WINDOW_LENGTH,
     WINDOW_TRAIN,
     WINDOW_VAL,
@@ -25,7 +26,6 @@ from pipeline.config import (
     PresetName,
 )
 from pipeline.errors import InputError
-from pipeline.support.code_digest import code_digest
 from pipeline.support.files import atomic_write, file_lock, leftovers, write_atomically
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import FALLBACK, FoundText, find_text
@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 TRAIN_SHARE, VAL_SHARE = 0.90, 0.05  # of the text's characters; the rest is the test split
 MIN_CHARS = 1000
+PREPARED_FORMAT = 1  # of the cached texts; raise it when a text is prepared in another way
 BASELINE_CHARS, BASELINE_BLOCK = 2_000_000, 100_000  # of a long text: the baselines' sample, and its blocks
 NAME_CHARS = 40  # characters of a text's name in the name of its folder
 IDS_FILE, FACTS_FILE = "ids.bin", "corpus.json"
@@ -142,10 +143,10 @@ class Corpus:
     def baselines(self, preset: PresetName) -> dict[str, Baselines]:
         """Scores of the uniform, unigram and Kneser-Ney models fitted on ``baseline_text``, by split: "val" and "test".
 
-        Cached beside the ids, by preset, number of training characters and the code of models/ngram.py.
+        Cached beside the ids, by preset, its RECIPE and the number of training characters.
         """
         last = f"-last-{self.last_chars}" if self.last_chars else ""
-        kept = self.folder / f"baselines-{preset}{last}-{code_digest('models.ngram')}.json"
+        kept = self.folder / f"baselines-{preset}{last}-{RECIPE[preset]}.json"
         if kept.is_file():
             return {split: _baselines_of(values) for split, values in json.loads(kept.read_text()).items()}
         held_out = {split: self.split(preset, split) for split in ("val", "test")}
@@ -185,7 +186,7 @@ def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
     if text.missing:
         log.warning("%s\n%s", text.missing, FALLBACK_WARNING)
     source_sha256 = text.sha256()
-    inputs = [text.name, config.alphabet, source_sha256, code_digest("pipeline.text.corpus")]
+    inputs = [text.name, config.alphabet, source_sha256, str(PREPARED_FORMAT)]
     key = hashlib.sha256("\n".join(inputs).encode()).hexdigest()
     folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
     with _writing_cache(), file_lock(folder / "lock"):

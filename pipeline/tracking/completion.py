@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from pipeline.support.code_digest import ROOT
+from pipeline.support.files import ROOT
 
 SHORT_ID = 8  # characters of a run id that lists show
 

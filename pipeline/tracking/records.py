@@ -22,7 +22,6 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from pipeline.config import config_id
 from pipeline.errors import InputError, TrainingDivergedError
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.processes import is_of_this_machine
@@ -175,12 +174,8 @@ class FinishedTraining:
 
     @property
     def config_id(self) -> str:
-        """Digest of the configuration without the seed; computed here, since the digest of older versions differs."""
-        recorded = json.loads(self.tags.get(CONFIG_TAG, "{}"))
-        try:
-            return config_id(recorded["model"], recorded["train"], recorded["text"]["corpus_sha256"])
-        except (KeyError, TypeError, ValueError):  # recorded by another version
-            return self.tags.get("config_id", "")
+        """Digest of the configuration without the seed."""
+        return self.tags.get("config_id", "")
 
 
 FINISHED = "attributes.status = 'FINISHED'", "metrics.`result/val_perplexity` > 0"

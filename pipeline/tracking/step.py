@@ -1,12 +1,11 @@
 """Run a stage in a tracked run, or reuse the result of an earlier run with the same key.
 
 A step returns a flat dict, which is also an artifact of its run, result.json. It is reused while all that it depends on
-is unchanged: the code that it runs, its configuration, the text and the result of the previous step.
+is unchanged: its configuration, the text, the RECIPE of its preset and the result of the previous step.
 """
 
 import json
 import logging
-import platform
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +16,6 @@ import torch
 
 from pipeline.config import Alphabet, CorpusConfig, PresetName
 from pipeline.errors import InputError
-from pipeline.support.code_digest import code_digest, own_code_digest
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
@@ -34,16 +32,6 @@ log = logging.getLogger(__name__)
 
 CURVES_PLOT = "plots/perplexity.png"
 
-STAGE_MODULES = {  # stage -> modules whose code, with all that they import, its result depends on
-    "prepare": ("pipeline.text.corpus",),
-    "train": ("pipeline.training.experiment",),
-    "evaluate": ("pipeline.training.evaluation", "pipeline.training.checkpoints", "pipeline.text.corpus"),
-    "sample": ("pipeline.training.samples", "pipeline.training.checkpoints"),
-    "complexity": ("models.complexity",),
-}
-
-RECORDING = {stage: f"pipeline.stages.{stage}" for stage in STAGE_MODULES}  # stage -> module that records it
-
 
 @dataclass(frozen=True)
 class Step:
@@ -56,15 +44,8 @@ class Step:
 
 
 def step_key(stage: str, inputs: Mapping[str, Any]) -> str:
-    """The digest of all that a step's result depends on; ``inputs`` are those besides the code and versions."""
-    depends = {
-        "stage": stage,
-        "code": code_digest(*STAGE_MODULES[stage]),
-        "recording": own_code_digest("pipeline.tracking.step", "pipeline.training.metrics", RECORDING[stage]),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        **inputs,
-    }
+    """The digest of all that a step's result depends on: torch's version and ``inputs``, which name text and RECIPE."""
+    depends = {"stage": stage, "torch": torch.__version__, **inputs}
     return sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
 
 

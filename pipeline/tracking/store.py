@@ -37,8 +37,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import InputError, RecordingError
-from pipeline.support.code_digest import ROOT
-from pipeline.support.files import file_lock
+from pipeline.support.files import ROOT, file_lock
 from pipeline.support.machine import environment_variables
 from pipeline.tracking.names import recorded_tags
 from pipeline.tracking.relocation import LOCK_SECONDS, adopt, local_path, location_of, old_folder

@@ -13,7 +13,6 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from pipeline.config import config_id
 from pipeline.errors import InputError
 from pipeline.tracking.records import CONFIG_TAG, RESULT_FILE, every_run, read_json, run_of, tag
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
@@ -38,6 +37,7 @@ class WholeTraining:
     configuration: Mapping[str, Any]
     curves: Mapping[str, Mapping[int, float]]
     result: Mapping[str, Any]
+    config_id: str = ""
     study: str = ""
     role: str = ""
     commit: str = ""
@@ -54,11 +54,6 @@ class WholeTraining:
     @property
     def preset(self) -> str:
         return str(self.configuration["train"]["preset"])
-
-    @property
-    def config_id(self) -> str:
-        """Digest of the configuration without the seed."""
-        return config_id(self.configuration["model"], self.configuration["train"], self.corpus_sha256)
 
 
 @dataclass(frozen=True)
@@ -151,6 +146,7 @@ def _whole(client: MlflowClient, run: Run) -> WholeTraining:
         configuration=json.loads(tags[CONFIG_TAG]),
         curves={key: {point.step: point.value for point in points} for key, points in histories.items()},
         result=read_json(run_id, RESULT_FILE) if run.info.status == "FINISHED" else {},
+        config_id=tags.get("config_id", ""),
         study=tags.get("study", ""),
         role=tag(run, "role"),
         commit=tag(run, "git.commit"),

@@ -26,9 +26,7 @@ from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, write_atomically
 from pipeline.text.vocabulary import LETTERS, UNKNOWN, Vocabulary
 
-FORMAT = "time-machine-lm 2"
-
-FIRST_FORMAT = "time-machine-lm 1"  # the digest is of the whole file, with zeros in place of the digest
+PROJECT, FORMAT = "time-machine-lm", 3
 
 LONGEST_HEADER = 100_000_000  # bytes, the limit of safetensors itself
 
@@ -36,7 +34,7 @@ LONGEST_HEADER = 100_000_000  # bytes, the limit of safetensors itself
 def save_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> str:
     """Write tensors and facts atomically; returns their digest. Raises TypeError for facts that JSON can't encode."""
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {"format": FORMAT, "facts": json.dumps(facts)}
+    metadata = {"format": f"{PROJECT} {FORMAT}", "facts": json.dumps(facts)}
     metadata["sha256"] = _digest(kept, metadata["facts"])
     write_atomically(path, tensors_to_bytes(kept, metadata))
     return metadata["sha256"]
@@ -58,17 +56,18 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             start = file.read(8) or b""
             start += file.read(min(int.from_bytes(start, "little"), LONGEST_HEADER))
             header = _header(start)
-            if header.get("format") not in (FORMAT, FIRST_FORMAT):
-                raise InputError(
-                    f"{path} is not a checkpoint of this project (format {FORMAT}); give a run id or another file"
-                )
+            project, _, number = header.get("format", "").rpartition(" ")
+            if project != PROJECT:
+                raise InputError(f"{path} is not a checkpoint of this project; give a run id or another file")
+            if number != str(FORMAT):
+                raise InputError(f"{path} has format {number}, and this version reads format {FORMAT}; train it again")
             data = start + file.read()
     except OSError as error:
         raise InputError(f"checkpoint {path} can't be read: {error.strerror}; give a run id or another file") from None
     facts, digest = header.get("facts", ""), header.get("sha256", "")
     try:
         tensors = tensors_from_bytes(data)
-        is_whole = digest == (_digest(tensors, facts) if header["format"] == FORMAT else _first_digest(data, digest))
+        is_whole = digest == _digest(tensors, facts)
     except (SafetensorError, KeyError, TypeError, ValueError):  # KeyError: a dtype that torch does not have
         is_whole = False
     if not is_whole:
@@ -77,12 +76,6 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return tensors, json.loads(facts)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} was not written by this project ({_in_a_line(error)}); give another file") from error
-
-
-def _first_digest(data: bytes, digest: str) -> str:
-    """The digest of a file in FIRST_FORMAT whose header gives ``digest``."""
-    written = f'"sha256":"{digest}"'.encode()
-    return hashlib.sha256(data.replace(written, written.replace(digest.encode(), b"0" * 64), 1)).hexdigest()
 
 
 def _without_waiting(path: str, flags: int) -> int:

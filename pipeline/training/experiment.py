@@ -19,7 +19,7 @@ from models.language_model import LanguageModel
 from models.mixture import Mixture, best_mixture
 from models.ngram import Baselines, KneserNey
 from models.on_top_of_ngram import CrossFitted, Ngram, NgramLanguageModel, contiguous_parts, language_model
-from pipeline.config import ON_REPORTS_TEXT, WINDOW_LENGTH, TrainConfig
+from pipeline.config import ON_REPORTS_TEXT, RECIPE, WINDOW_LENGTH, TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
 from pipeline.text.batches import data_for, windows
@@ -200,14 +200,14 @@ class CheckpointManager:
             self._write_best(self.folder, training)  # the process may have died between writing the two files
 
     def _check_same(self, training: Training, path: Path, found: Mapping[str, Any]) -> None:
-        then = {  # older checkpoints lack some fields
-            "model": asdict(ModelConfig(**found["model"])),
-            "train": asdict(TrainConfig.from_record(found["train"])),
-            "vocabulary": found["vocabulary"],
-        }
-        for name, values in then.items():
+        if (recipe := found["recipe"]) != self.facts["recipe"]:
+            raise InputError(
+                f"{path} was trained by recipe {recipe}, and this version trains by recipe {self.facts['recipe']}; "
+                "start a new training"
+            )
+        for name in ("model", "train", "vocabulary"):
             theirs, ours = (
-                {k: v for k, v in each.items() if k not in MAY_CHANGE} for each in (values, self.facts[name])
+                {k: v for k, v in facts[name].items() if k not in MAY_CHANGE} for facts in (found, self.facts)
             )
             if theirs != ours:
                 raise InputError(f"{path} is of another {name} configuration; give another folder")
@@ -309,6 +309,7 @@ class Experiment:
                 "vocabulary": {"alphabet": corpus.vocabulary.alphabet, "symbols": list(corpus.vocabulary.symbols)},
                 "model": asdict(model_config),
                 "train": asdict(train_config),
+                "recipe": RECIPE[train_config.preset],
                 **({"ngram_order": ngram.order} if ngram else {}),
             },
         )

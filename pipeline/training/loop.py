@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from models.config import Kernel
 from models.language_model import LanguageModel, State, detach
 from models.on_top_of_ngram import NgramLanguageModel
-from pipeline.config import FIRST_RECIPE, STOPPED_BY_TIME, TrainConfig
+from pipeline.config import STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import TrainingDivergedError
 from pipeline.support.signals import defer_signals
 from pipeline.text.batches import Prior, StreamData, data_for, number_of_epochs
@@ -51,7 +51,7 @@ class EpochPoint:
     preset, both perplexities are the book's (mean over batches of exp of the batch's loss) and the pooled ones are exp
     of the mean loss; under any other preset, the two are equal. ``val_perplexity`` is that of the model with its logits
     multiplied by ``logit_scale``. ``train_perplexity_first_half`` is the book's over the first half of the epoch's
-    batches, since the book plots two points per epoch; None under other presets and in older checkpoints.
+    batches, since the book plots two points per epoch; None under other presets.
     """
 
     epoch: int
@@ -112,16 +112,6 @@ def cosine_share(step: int, total_steps: int) -> float:
     return FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * 0.5 * (1 + cos(pi * fallen))
 
 
-def first_cosine_share(step: int, total_steps: int) -> float:
-    """Share of the peak learning rate in a step (from 0) under the first recipe: warm-up times a cosine over all steps.
-
-    Step ``total_steps``, which is never taken, would have FINAL_RATE_SHARE.
-    """
-    warm_up = min(1.0, (step + 1) / WARM_UP_STEPS)
-    fall = 0.5 * (1 + cos(pi * min(1.0, step / total_steps)))
-    return warm_up * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * fall)
-
-
 # --- the state of a training and its steps ---------------------------------------------------------------------------
 
 
@@ -177,12 +167,11 @@ class Training:
             self.average.kernel = kernel
 
     def learning_rate_at(self, step: int) -> float:
-        """The learning rate of a step (from 0) under the schedule and the recipe of the configuration."""
+        """The learning rate of a step (from 0) under the configuration's schedule."""
         peak = self.config.learning_rate
         if self.config.schedule == "constant":
             return peak
-        share = cosine_share if self.config.recipe > FIRST_RECIPE else first_cosine_share
-        return peak * share(step, self.epochs * self.data.steps_per_epoch)
+        return peak * cosine_share(step, self.epochs * self.data.steps_per_epoch)
 
     def run_epoch(
         self,
@@ -435,7 +424,7 @@ class Training:
         self.optimizer.load_state_dict(optimizer)
         self.step = facts["step"]
         self.precision = facts["precision"]
-        self.use_kernel(facts.get("kernel", "torch"))  # a checkpoint of 0.1 has none
+        self.use_kernel(facts["kernel"])
         self.train_seconds = facts["train_seconds"]
         self.train_chars = facts["train_chars"]
         self.history = [EpochPoint(**point) for point in facts["history"]]

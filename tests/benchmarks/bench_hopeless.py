@@ -29,7 +29,7 @@ from math import log10
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import WARM_UP_RECIPE, CorpusConfig, resolve
+from pipeline.config import CorpusConfig, resolve
 from pipeline.search.pruning import FinishedCurve, PruningRule
 
 DATA = Path(__file__).parent / "data"
@@ -88,7 +88,7 @@ def read(table: Path) -> dict[str, list[Training]]:
             values = [value for name, value in row.items() if name.startswith("val_perplexity_")]
             if not all(values):
                 continue
-            _, preset = resolve({"cell": row["cell"], "hidden_size": int(row["hidden_size"]), "recipe": WARM_UP_RECIPE})
+            _, preset = resolve({"cell": row["cell"], "hidden_size": int(row["hidden_size"])})
             rates = "preset" if float(row["learning_rate"]) == preset.learning_rate else "random"
             training = Training(
                 tuple(row[column] for column in (*SHAPE, "learning_rate")),
@@ -236,7 +236,7 @@ def record(table: Path) -> None:
     with table.open("a", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         for shape in to_record():
-            model, train = resolve({**shape, "epochs": EPOCHS, "recipe": WARM_UP_RECIPE})
+            model, train = resolve({**shape, "epochs": EPOCHS})
             row = {**shape, "learning_rate": train.learning_rate, "seed": train.seed}
             if tuple(str(row[name]) for name in (*SHAPE, "learning_rate")) in done:
                 continue

@@ -25,7 +25,7 @@ from typing import Any
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import WARM_UP_RECIPE, CorpusConfig, TrainConfig, resolve
+from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import TrainingDivergedError
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training.experiment import run_experiment
@@ -110,7 +110,7 @@ def shapes(recording: Recording) -> list[dict[str, Any]]:
 def configs(recording: Recording, shape: dict[str, Any]) -> tuple[ModelConfig, TrainConfig]:
     """The configurations that train one shape."""
     options = {name: value for name, value in shape.items() if name != "grid"}
-    protocol = {"epochs": recording.epochs, "train_chars": recording.train_chars, "recipe": WARM_UP_RECIPE}
+    protocol = {"epochs": recording.epochs, "train_chars": recording.train_chars}
     return resolve({**options, **protocol})
 
 

@@ -1,8 +1,7 @@
 """A recommendation: which text it is about, by its name, its path, or the latest; what seeds that diverged count."""
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.cli.main import cli
 from pipeline.cli.recommend import recommend, recommended, sentence
-from pipeline.config import resolve
 from pipeline.errors import InputError
 from pipeline.tracking import records
 from pipeline.tracking import runs as runs_module
@@ -93,28 +91,9 @@ def test_a_seed_that_diverged_counts_as_guessing_and_is_told(trained):
     assert "(the mean of 3 seeds, of which 1 diverged and counts as guessing)" in sentence(found)
 
 
-def recorded_by(seed: int, tag: str, stopped: str = "", **options: Any) -> FinishedTraining:
-    """A training with its configuration, as trainings.train records it; ``tag`` is the config_id beside it."""
-    run = run_of_seed(seed, tag, 4.0)
-    model, train = resolve({"cell": "gru", "hidden_size": 8, "seed": seed, **options})
-    kept = {"model": asdict(model), "train": asdict(train), "text": {"corpus_sha256": "a"}}
-    if tag == "an older version's":
-        del kept["train"]["recipe"]
-    tags = {**run.tags, records.CONFIG_TAG: json.dumps(kept), "stopped": stopped}
-    return replace(run, run_id=f"{tag}-{seed}", tags=tags)
-
-
-def test_what_an_older_version_recorded_counts_as_a_seed_of_the_same_configuration(trained):
-    old = [recorded_by(0, "an older version's", recipe=1, threads=4), recorded_by(1, "another of its", recipe=1)]
-    trained(*old, recorded_by(2, "new", recipe=1, sample_every=0))
-    found = recommended("auto", 10**6, None)
-    assert (found["seeds"], found["configurations"]) == (3, 1)
-    trained(*old, recorded_by(2, "new"))
-    assert recommended("auto", 10**6, None)["configurations"] == 2  # another recipe: another schedule
-
-
 def test_what_its_time_cut_short_is_no_seed_of_the_whole_training(trained):
-    trained(recorded_by(0, "a"), recorded_by(1, "b", max_seconds=9.0), recorded_by(2, "c", "--max-seconds 9"))
+    cut = run_of_seed(1, "a", 4.0)
+    trained(run_of_seed(0, "a", 4.0), replace(cut, tags={**cut.tags, "stopped": "--max-seconds 9"}))
     assert recommended("auto", 10**6, None)["configurations"] == 2
 
 

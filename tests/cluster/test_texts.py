@@ -72,6 +72,6 @@ def test_a_text_that_can_not_be_had_is_refused_with_the_reason(needs, elsewhere)
         texts.provide(replace(needs, run_id="nosuchrun"))
 
 
-def test_other_code_is_refused(needs, elsewhere):
-    with pytest.raises(UnfitNodeError, match=r"its code \(\w+\) differs from the command's \(other\)"):
-        texts.provide(replace(needs, code="other"))
+def test_another_recipe_is_refused(needs, elsewhere):
+    with pytest.raises(UnfitNodeError, match=r"its RECIPE .* differs from the command's {'stream': 0}"):
+        texts.provide(replace(needs, recipe={"stream": 0}))

@@ -5,7 +5,8 @@ from math import exp
 from typing import Any
 
 from models.complexity import closed_form
-from pipeline.config import resolve
+from models.config import ModelConfig
+from pipeline.config import RECIPE, TrainConfig, config_id, resolve
 from pipeline.export.subject import Subject
 from pipeline.tracking.trainings import WholeSearch, WholeTraining
 
@@ -50,12 +51,16 @@ def training(number: int = 0, seed: int = 0, epochs: int = EPOCHS, **changes: An
             "corpus": {"corpus": "auto", "alphabet": "letters"},
             "model": asdict(model),
             "train": asdict(train),
+            "recipe": RECIPE["stream"],
             "text": {"name": "time-machine", "source": "https://example.org/timemachine.txt", "train_chars": 156_000},
         },
         "curves": {"perplexity/train": {epoch: 0.95 * value for epoch, value in val.items()}, "perplexity/val": val},
         "result": figures,
     }
-    return WholeTraining(**{**fields, **changes})
+    fields |= changes
+    kept = fields["configuration"]
+    fields["config_id"] = config_id(ModelConfig(**kept["model"]), TrainConfig(**kept["train"]), "9f258ead")
+    return WholeTraining(**fields)
 
 
 def study(trials: int = 3, name: str = "tiny", **changes: Any) -> Subject:

@@ -82,14 +82,6 @@ def test_a_trial_is_trained_as_a_single_training_of_its_shape_on_a_text_of_that_
     assert configs_of(shape, space(), SearchConfig(epochs=20), 0, 500_000) != single
 
 
-def test_a_study_of_an_earlier_recipe_keeps_the_defaults_of_its_trials():
-    shape = {"cell": "lstm", "num_layers": 3, "hidden_size": 256}
-    for recipe in (1, 2):
-        model, train = configs_of(shape, space(), SearchConfig(recipe=recipe), 0, 50_000)
-        assert (model.recurrent_dropout, model.output_dropout, model.residual) == (0.25, 0.1, False)
-        assert (train.learning_rate, train.batch_size, train.budget_chars) == (0.03, 16, 4_060_000)
-
-
 def test_the_number_of_trials_and_the_sampler_are_no_part_of_what_trials_have_in_common():
     one, other = SearchConfig(trials=3, sampler="random", workers=1, budget_macs=9), SearchConfig()
     assert protocol_of(one, space()) == protocol_of(other, space())

@@ -4,7 +4,6 @@ import json
 import os
 import pickle
 import stat
-from base64 import b64decode
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from models.language_model import LanguageModel
 from pipeline.errors import InputError
 from pipeline.text.vocabulary import Vocabulary
 from pipeline.training.checkpoints import (
-    FIRST_FORMAT,
     FORMAT,
+    PROJECT,
     flatten,
     group,
     load_checkpoint,
@@ -130,34 +129,6 @@ def test_the_digest_is_that_of_names_types_shapes_and_bytes_whatever_their_order
     assert len({digest, *(save_checkpoint(tmp_path / "a", tensors, {}) for tensors in altered)}) == 1 + len(altered)
 
 
-# --- the first format ------------------------------------------------------------------------------------------------
-
-FIRST = (  # as release 0.1.0 wrote it
-    b"eAEAAAAAAAB7Il9fbWV0YWRhdGFfXyI6eyJmYWN0cyI6IntcImVwb2NoXCI6IDMsIFwibm90ZVwiOiBcIlxcdTAwZTkgXFxcInNoYTI1NlxcXCI6"
-    b"XFxcIjAwMDBcIn0iLCJzaGEyNTYiOiI5OWNmMWM1MDhjMmZmZDhjZGYyYjE4MWEwN2NmM2I2Y2E2MjBkNTg5NjI0MTkyZjJjNzA1ZGJkMWU5NzUz"
-    b"YmY3IiwiZm9ybWF0IjoidGltZS1tYWNoaW5lLWxtIDEifSwic3RlcCI6eyJkdHlwZSI6Ikk2NCIsInNoYXBlIjpbXSwiZGF0YV9vZmZzZXRzIjpb"
-    b"MCw4XX0sIndlaWdodCI6eyJkdHlwZSI6IkYzMiIsInNoYXBlIjpbMiwyXSwiZGF0YV9vZmZzZXRzIjpbOCwyNF19LCJoYWxmIjp7ImR0eXBlIjoi"
-    b"QkYxNiIsInNoYXBlIjpbMV0sImRhdGFfb2Zmc2V0cyI6WzI0LDI2XX19ICAgICAgBwAAAAAAAAAAAMA/AAAAwAAAgD4AAEBAgD8="
-)
-
-
-@pytest.fixture
-def first_checkpoint(tmp_path: Path) -> Path:
-    (tmp_path / "first.safetensors").write_bytes(b64decode(FIRST))
-    return tmp_path / "first.safetensors"
-
-
-def test_a_checkpoint_in_the_first_format_is_read(first_checkpoint):
-    tensors, facts = load_checkpoint(first_checkpoint)
-    weight = torch.tensor([[1.5, -2.0], [0.25, 3.0]])
-    assert_same(tensors, {"step": torch.tensor(7), "weight": weight, "half": torch.ones(1, dtype=torch.bfloat16)})
-    assert facts == {"epoch": 3, "note": 'é "sha256":"0000'}
-
-
-def test_the_digest_of_a_checkpoint_in_the_first_format_is_verified(first_checkpoint):
-    assert_a_flipped_bit_is_refused(first_checkpoint)
-
-
 # --- together --------------------------------------------------------------------------------------------------------
 
 
@@ -224,7 +195,7 @@ def test_a_file_with_something_after_its_end_is_refused(checkpoint, more):
 )
 def test_a_foreign_file_is_refused(tmp_path, content):
     (tmp_path / "foreign").write_bytes(content)
-    with pytest.raises(InputError, match=r"foreign is not a checkpoint of this project .* give a run id"):
+    with pytest.raises(InputError, match=r"foreign is not a checkpoint of this project; give a run id"):
         load_checkpoint(tmp_path / "foreign")
 
 
@@ -235,15 +206,20 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path, metadata):
         load_checkpoint(tmp_path / "foreign")
 
 
-@pytest.mark.parametrize("format", [FORMAT, FIRST_FORMAT])
-def test_a_safetensors_file_that_claims_our_format_is_refused(tmp_path, format):
-    metadata = {"format": format, "sha256": "0" * 64, "facts": "{}"}
+def test_a_safetensors_file_that_claims_our_format_is_refused(tmp_path):
+    metadata = {"format": f"{PROJECT} {FORMAT}", "sha256": "0" * 64, "facts": "{}"}
     save_file(some_tensors(), tmp_path / "foreign", metadata)
     with pytest.raises(InputError, match="is damaged"):
         load_checkpoint(tmp_path / "foreign")
-    save_file(some_tensors(), tmp_path / "foreign", {"format": format})
+    save_file(some_tensors(), tmp_path / "foreign", {"format": f"{PROJECT} {FORMAT}"})
     with pytest.raises(InputError, match="is damaged"):
         load_checkpoint(tmp_path / "foreign")
+
+
+def test_another_format_is_refused_naming_both(tmp_path):
+    save_file(some_tensors(), tmp_path / "later", {"format": f"{PROJECT} {FORMAT + 1}"})
+    with pytest.raises(InputError, match=f"later has format {FORMAT + 1}, and this version reads format {FORMAT};"):
+        load_checkpoint(tmp_path / "later")
 
 
 def test_a_pickle_is_refused_unopened(tmp_path, monkeypatch):

@@ -288,15 +288,6 @@ def test_a_training_of_any_length_reaches_its_peak_after_the_warm_up_and_5_perce
     assert rates[-1] == pytest.approx(FINAL_RATE_SHARE if total > 1 else 1.0)
 
 
-def test_under_the_first_recipe_the_learning_rate_follows_its_old_closed_form():
-    training = start(STREAM | {"epochs": 100, "schedule": "cosine", "learning_rate": 0.016, "recipe": 1})
-    total = training.epochs * training.data.steps_per_epoch
-    for step in range(total + 1):
-        cosine = (1 + cos(pi * step / total)) / 2
-        expected = 0.016 * min(1, (step + 1) / WARM_UP_STEPS) * (FINAL_RATE_SHARE + (1 - FINAL_RATE_SHARE) * cosine)
-        assert training.learning_rate_at(step) == pytest.approx(expected)
-
-
 def test_the_learning_rate_rises_and_then_falls_to_its_final_share():
     training = start(STREAM | {"epochs": 100, "schedule": "cosine", "learning_rate": 0.016})
     total = training.epochs * training.data.steps_per_epoch
@@ -785,14 +776,6 @@ def test_a_resumed_training_keeps_the_kernel_that_it_was_begun_with():
     resumed = start(STREAM | {"cell": "gru"})
     resumed.load_state_dict(*begun.state_dict())
     assert resumed.model.kernel == resumed.eval_model.kernel == "torch"
-
-
-def test_a_checkpoint_that_names_no_kernel_was_trained_by_torch():
-    training = start(STREAM | {"cell": "gru"})
-    tensors, facts = training.state_dict()
-    del facts["kernel"]
-    training.load_state_dict(tensors, facts)
-    assert training.model.kernel == "torch"
 
 
 def test_asking_for_bf16_needs_no_hardware():

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -10,7 +9,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 
-from pipeline.config import FIRST_RECIPE, RECIPES, CorpusConfig, SearchConfig
+from pipeline.config import CorpusConfig, SearchConfig
 from pipeline.errors import InputError
 from pipeline.search.space import Space, protocol_of
 from pipeline.search.study import attributes
@@ -25,8 +24,8 @@ DIRECTIONS = [StudyDirection.MINIMIZE] * 2
 
 def open_study(
     storage: BaseStorage, config: SearchConfig, space: Space, corpus: Corpus, corpus_config: CorpusConfig
-) -> tuple[optuna.Study, SearchConfig]:
-    """Create or load the study; returns it and the configuration with the study's training recipe.
+) -> optuna.Study:
+    """Create or load the study; returns it.
 
     Raises InputError if the study has another space, text or budget, or was created by another program.
     """
@@ -46,7 +45,6 @@ def open_study(
         )
         is_untouched = study.directions == DIRECTIONS and not study.get_trials(deepcopy=False)
         if PROTOCOL in attributes.of_study(study) or not is_untouched:
-            config = replace(config, recipe=_recipe_of(study, config))
             _check_same(study, config, protocol())
         else:  # new, or its creator was killed: the protocol is therefore set last
             study.set_metric_names(OBJECTIVES)
@@ -55,7 +53,7 @@ def open_study(
                 study.set_user_attr(name, value)
             attributes.set_of_study(study, IDENTITY, uuid4().hex)
             attributes.set_of_study(study, PROTOCOL, protocol())
-    return study, config
+    return study
 
 
 def check_store(study: optuna.Study, config: SearchConfig, identity: str, has_run: Callable[[str], bool]) -> None:
@@ -87,17 +85,6 @@ def training_of(config: SearchConfig) -> str:
     limit = f", at most {config.max_seconds:g} s" if config.max_seconds else ""
     on_top = " on top of an n-gram" if config.on_top_of == "ngram" else ""
     return f"{config.epochs} epochs of preset {config.preset}{limit}{on_top}"
-
-
-def _recipe_of(study: optuna.Study, config: SearchConfig) -> int:
-    """The training recipe of the study's trials. Raises InputError for one that this version does not know."""
-    recipe: int = attributes.of_study(study).get(PROTOCOL, {}).get("recipe", FIRST_RECIPE)
-    if recipe not in RECIPES:
-        raise InputError(
-            f"--study-name {config.study_name} was started by a later version (training recipe {recipe}); "
-            "use that version, or give another name"
-        )
-    return recipe
 
 
 def _check_same(study: optuna.Study, config: SearchConfig, protocol: Mapping[str, Any]) -> None:

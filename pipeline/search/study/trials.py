@@ -111,7 +111,7 @@ class Search:
         self._check_memory()
         self.storage = open_storage(config)
         with storage_errors(config):
-            self.study, self.config = open_study(self.storage, config, space, corpus, corpus_config)
+            self.study = open_study(self.storage, config, space, corpus, corpus_config)
             self.results = Results(self.study, self.config, space, self.vocab_size)
             self._notes = dashboard.Notes(self.study)
             self._study_id = self.storage.get_study_id_from_name(config.study_name)

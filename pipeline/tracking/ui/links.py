@@ -15,7 +15,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pipeline.errors import InputError
-from pipeline.support.code_digest import ROOT
+from pipeline.support.files import ROOT
 from pipeline.tracking.store import Store, client, setup, sqlite_file, without_credentials
 from pipeline.tracking.ui import views
 

@@ -12,17 +12,13 @@ from pipeline.search.study.attributes import PROTOCOL, of_study, set_of_study
 from tests.search.study.studies import train_all
 
 
-def test_a_study_goes_on_under_the_training_recipe_that_it_was_begun_under(begin):
-    new = begin()
-    assert new.next_task(0).train.recipe == RECIPE
-    assert of_study(new.study)[PROTOCOL]["recipe"] == RECIPE
-    old = begin(study_name="of 42b8c90")
-    protocol = {name: value for name, value in of_study(old.study)[PROTOCOL].items() if name != "recipe"}
-    set_of_study(old.study, PROTOCOL, protocol)
-    assert begin(study_name="of 42b8c90").next_task(0).train.recipe == 1
-    set_of_study(old.study, PROTOCOL, {**protocol, "recipe": 99})
-    with pytest.raises(InputError, match=r"started by a later version \(training recipe 99\)"):
-        begin(study_name="of 42b8c90")
+def test_a_study_of_another_recipe_is_not_continued(begin):
+    study = begin().study
+    protocol = of_study(study)[PROTOCOL]
+    assert protocol["recipe"] == RECIPE["stream"]
+    set_of_study(study, PROTOCOL, {**protocol, "recipe": 99})
+    with pytest.raises(InputError, match="recipe was 99, now 3"):
+        begin()
 
 
 @pytest.mark.parametrize(
