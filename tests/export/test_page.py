@@ -64,7 +64,8 @@ def test_a_study_of_100_trials_is_under_2_mb():
 
 
 RESULT = {**training().result, "texts": [HOSTILE], "stopped": HOSTILE}
-FROM_FILE = {**training().configuration, "text": {"name": HOSTILE, "source": f"/home/{HOSTILE}.txt"}}
+FILE_TEXT = {"name": HOSTILE, "source": f"/home/{HOSTILE}.txt", "train_chars": 156_000}
+FROM_FILE = {**training().configuration, "text": FILE_TEXT}
 WORDS: dict[str, Any] = {"name": HOSTILE, "corpus": HOSTILE, "result": RESULT, "configuration": FROM_FILE}
 
 
