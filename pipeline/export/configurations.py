@@ -7,10 +7,10 @@ from typing import Any
 
 from models.config import ModelConfig
 from pipeline.config import NOT_COMPUTED, PRUNED, STOPPED_BY_TIME
-from pipeline.support.page.explorer import Series, four_digits
-from pipeline.support.plotting import drawable
+from pipeline.support.drawing import drawable
+from pipeline.support.page.charts import Series
 from pipeline.support.statistics import geometric_mean
-from pipeline.support.wording import counted, rounded
+from pipeline.support.wording import rounded
 from pipeline.tracking.trainings import WholeTraining
 from pipeline.training.summary import ngram_label
 
@@ -57,11 +57,9 @@ class Configuration:
     def run_ids(self) -> set[str]:
         return {each.run_id for each in self.trainings}
 
-    def series(self, is_shown: bool, on_front: bool) -> Series:
+    def series(self, is_shown: bool, on_front: bool, picks: Sequence[str] = ()) -> Series:
         """The series of the configuration in the charts."""
-        macs, best = f"{self.macs_per_char:,} MACs per character", rounded(self.mean)
         curves = {split: [drawable(curve(each, split)) for each in self.trainings] for split in ("train", "val")}
-        planned = max(len(line) for lines in curves.values() for line in lines)
         size = f"{self.model['num_layers']}x{self.model['hidden_size']}"
         on_top = "+ngram" if self.model.get("on_top_of", "nothing") != "nothing" else ""
         text = " ".join(str(self.first.result["texts"][-1]).split())[:LONGEST_TEXT]
@@ -69,27 +67,18 @@ class Configuration:
             name=self.name,
             shape=f"{self.model['cell'].upper()} {size}{on_top}",
             cell=self.model["cell"],
-            title=(
-                f"{self.name}: validation perplexity {best} at the best epoch "
-                f"({counted(len(self.trainings), 'seed')}), {macs}"
-            ),
             cost=self.macs_per_char,
-            epochs_planned=planned,
+            epochs_planned=max(len(line) for lines in curves.values() for line in lines),
+            seeds=[each.seed for each in self.trainings],
             best=self.perplexities,
+            best_epochs=[each.result["best_epoch"] for each in self.trainings],
             train=curves["train"],
             val=curves["val"],
-            figures={
-                "name": self.name,
-                "cost": macs,
-                "seeds": [each.seed for each in self.trainings],
-                "planned": planned,
-                "best": [each.result["best_epoch"] for each in self.trainings],
-                **{f"{split}_pooled": list(map(four_digits, lines)) for split, lines in curves.items()},
-                "text": f"seed {self.first.seed} writes “{text}”",
-            },
             is_whole=self.is_whole,
             is_shown=is_shown,
             on_front=on_front,
+            picks=picks,
+            remarks=[f"seed {self.first.seed} writes “{text}”"],
         )
 
 

@@ -6,15 +6,14 @@ The wording is here, the layout in templates/. The templates escape everything t
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from re import DOTALL, findall
 from typing import Any
 
 from pipeline.config import RECIPE
 from pipeline.export.commands import search_command, text_option, train_command
 from pipeline.export.configurations import Configuration, by_text, configurations_of, ngram_levels
 from pipeline.export.subject import Subject
-from pipeline.support.page.explorer import Wording, explorer_html, marks_of, undominated
-from pipeline.support.page.rendering import html_environment, script_sources
+from pipeline.support.page.charts import Wording, explorer_html, shapes_of, undominated
+from pipeline.support.page.rendering import html_environment, script_source, shared
 from pipeline.support.wording import counted, rounded
 from pipeline.tracking.records import read_json, read_yaml
 from pipeline.tracking.trainings import WholeTraining
@@ -35,8 +34,8 @@ CURVES = "Validation is solid, training dashed{seeds}. The dashed level is an n-
 
 COSTS = (
     "Left: validation at the best epoch against the multiply-accumulate operations (MACs) that one generated character "
-    "takes; small dots are seeds, marks their means ({marks}){hollow}. The line is the front: nothing costs less "
-    "and is better. Right: "
+    "takes; small dots are seeds, marks their means ({shapes}){hollow}{picks}. The line is the front: nothing costs "
+    "less and is better. Right: "
 )
 
 RUN_HEADS = ("training", "seed", "validation", "test", "MACs per character", "parameters", "epochs", "seconds", "")
@@ -87,7 +86,7 @@ def page(subject: Subject, models: Sequence[ExportedModel], files: Sequence[tupl
     parts = _parts(subject, PERPLEXITY.format(guessing=guessing))
     best = models[-1].training if models else parts[0].best
     samples = _samples([each.training for each in models] or [part.best for part in parts], subject.kind)
-    scripts = (script for part in parts for script in findall("<script>(.*?)</script>", part.explorer, DOTALL))
+    script = shared("page.js")
     return (
         html_environment(TEMPLATES)
         .get_template("index.html.jinja")
@@ -107,7 +106,8 @@ def page(subject: Subject, models: Sequence[ExportedModel], files: Sequence[tupl
             cautions=_cautions(subject, best),
             models=models,
             files=files,
-            scripts=script_sources(dict.fromkeys(scripts)),
+            script=script,
+            scripts=script_source(script),
         )
     )
 
@@ -180,7 +180,15 @@ def _parts(subject: Subject, perplexity: str) -> list[Part]:
         whole = [each for each in configurations if each.is_whole] or configurations
         front = _front_members(subject, whole)
         shown = [*(each for each in whole if each.name in front), *whole][:SHOWN]
-        series = [each.series(each in shown, each.name in front) for each in configurations]
+        picks = {
+            name: pick["run_id"] for name, pick in (subject.search.result["picks"] if subject.search else {}).items()
+        }
+        series = [
+            each.series(
+                each in shown, each.name in front, [name for name, run_id in picks.items() if run_id in each.run_ids]
+            )
+            for each in configurations
+        ]
         has_front = len(configurations) > 1
         cells = (each.model["cell"] for each in configurations)
         several = any(len(each.trainings) > 1 for each in configurations)
@@ -188,7 +196,15 @@ def _parts(subject: Subject, perplexity: str) -> list[Part]:
         hollow = ", hollow where the search stopped it early" if is_cut else ""
         caption = CURVES.format(seeds=", each seed thin and their mean thick" if several else "")
         if has_front:
-            caption = COSTS.format(marks=marks_of(cells), hollow=hollow) + caption[0].lower() + caption[1:]
+            caption = (
+                COSTS.format(
+                    shapes=shapes_of(cells),
+                    hollow=hollow,
+                    picks=", ringed if the search recommends them" if picks else "",
+                )
+                + caption[0].lower()
+                + caption[1:]
+            )
         wording = Wording(
             front="validation perplexity at the best epoch",
             curves="perplexity by epoch",

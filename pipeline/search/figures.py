@@ -7,10 +7,10 @@ from statistics import median
 from models.ngram import NGramScore
 from pipeline.search.front import FrontEstimate, FrontPoint, Pick, Trial
 from pipeline.support import plotting
+from pipeline.support.drawing import LARGEST
 from pipeline.support.plotting import (
     BAR,
     FAINT,
-    LARGEST,
     TRAIN,
     VAL,
     Axes,

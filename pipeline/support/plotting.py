@@ -2,8 +2,8 @@
 
 import io
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import ceil, cos, floor, log10, pi, sin
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import ceil, floor, log10
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
-from numpy.typing import NDArray
 
+from pipeline.support.drawing import LabelPlaces, si
 from pipeline.support.statistics import Estimate
 
 __all__ = ["Axes", "Figure"]  # for annotations elsewhere
@@ -25,15 +25,7 @@ CELL_STYLES = {"rnn": ("#1f77b4", "o"), "gru": ("#e07b00", "s"), "lstm": ("#8250
 OTHER_STYLE = ("#17a2a2", "D")  # any other cell
 BAR_STYLES: list[Any] = ["--", ":", "-."]
 DOTS_PER_INCH = 150
-LARGEST = 1e6  # perplexities are clipped to it, since an axis can't extend to infinity
-
-LABEL_DISTANCES = (9, 15, 22, 30, 40)  # points from a dot to its label, in the order in which they are tried
-NEAR_DISTANCE = 15  # points; a label further away gets a leader line
-LABEL_ANGLES = (pi / 4, -3 * pi / 4, pi / 2, -pi / 2, 0.0, pi, -pi / 4, 3 * pi / 4)
-LEADER_ANGLES = (pi / 4, -3 * pi / 4, -pi / 4, 3 * pi / 4)  # diagonal, since others may run along a front's line
-
 Line = tuple[tuple[float, float], tuple[float, float]]  # from a point to a point, in data coordinates
-Boxes = NDArray[np.float64]  # (4,) or (N, 4): left, low, right, high, in pixels; a point is (2,)
 
 
 def new_figure(width: float, height: float, dots_per_inch: int = DOTS_PER_INCH) -> Figure:
@@ -61,17 +53,6 @@ def png(figure: Figure, shades: int = 256) -> bytes:
     data = io.BytesIO()
     imsave(data, reduced, format="png", pil_kwargs={"optimize": shades < 256})
     return data.getvalue()
-
-
-def drawable(perplexities: Sequence[float]) -> list[float]:
-    """The perplexities, clipped to LARGEST."""
-    return [min(value, LARGEST) for value in perplexities]
-
-
-def si(value: float) -> str:
-    """Format a number with an SI suffix: 1500 as 1.5k."""
-    size, suffix = next(((s, n) for s, n in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= s), (1.0, ""))
-    return f"{value / size:.10g}{suffix}"
 
 
 def plain_number(value: float) -> str:
@@ -174,31 +155,6 @@ def laid_out(figure: Figure) -> RendererBase:
     return renderer
 
 
-# --- labels beside dots ----------------------------------------------------------------------------------------------
-
-
-def _common(box: Boxes, others: Boxes) -> float:
-    """Total area in square pixels of the intersections of a box (4,) with others (N, 4)."""
-    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    return float(np.prod(np.maximum(sides, 0.0), axis=1).sum())
-
-
-def _along(start: Boxes, end: Boxes, half_width: float) -> Boxes:
-    """Boxes (N, 4) that cover the straight line between two points in pixels."""
-    parts = ceil(np.linalg.norm(end - start) / (2 * half_width)) + 1
-    middles = np.linspace(start, end, parts)
-    return np.hstack([middles - half_width, middles + half_width])
-
-
-def _boxes_around(dot: Boxes, width: float, height: float, unit: float) -> Iterator[tuple[float, Boxes]]:
-    """Yield distance in points and box (4,) of each candidate place for a label of this size in pixels, best first."""
-    for distance in LABEL_DISTANCES:
-        for angle in LABEL_ANGLES if distance <= NEAR_DISTANCE else LEADER_ANGLES:
-            right, up = distance * unit * cos(angle), distance * unit * sin(angle)
-            left = right - (width if right < -1 else width / 2 if right < 1 else 0)
-            yield distance, np.add([*dot, *dot], [left, up - height / 2, left + width, up + height / 2])
-
-
 def write_labels(
     axes: Axes,
     labels: Sequence[tuple[str, float, float]],
@@ -217,36 +173,25 @@ def write_labels(
     assert figure is not None
     renderer = laid_out(figure)
     unit = figure.dpi / 72  # pixels of a point
-    frame = np.array([axes.get_window_extent(renderer).extents])
-    blank = np.empty((0, 4))
+    places = LabelPlaces(axes.get_window_extent(renderer).extents, unit)
 
-    def pixel(point: tuple[float, float]) -> Boxes:
-        return np.asarray(axes.transData.transform(point), dtype=np.float64)
+    def pixel(point: tuple[float, float]) -> list[float]:
+        return [float(value) for value in axes.transData.transform(point)]
 
-    centres = [pixel(point) for point in [*((x, y) for _, x, y in labels), *dots]]
-    taken = [_along(centre, centre, 4 * unit) for centre in centres]
-    taken += [_along(pixel(start), pixel(end), 1.5 * unit) for start, end in lines]
-    written = [blank]
-    for number, ((text, x, y), dot) in enumerate(zip(labels, centres, strict=False)):
+    for point in [*((x, y) for _, x, y in labels), *dots]:
+        places.block(pixel(point), pixel(point), 4)
+    for start, end in lines:
+        places.block(pixel(start), pixel(end), 1.5)
+    for number, (text, x, y) in enumerate(labels):
         note = axes.annotate(text, (x, y), (0, 0), textcoords="offset points", fontsize=8, va="center", zorder=6)
         note.set_color(colours[number] if colours else "black")
         note.set_in_layout(False)
-        size = note.get_window_extent(renderer)
-        all_taken, all_written = np.concatenate(taken), np.concatenate(written)
-        places: list[tuple[float, float, Boxes, Boxes]] = []
-        for distance, box in _boxes_around(dot, size.width, size.height, unit):
-            near = distance <= NEAR_DISTANCE
-            leader = blank if near else _along(dot, np.clip(dot, box[:2], box[2:]), unit)
-            covered = size.width * size.height - _common(box, frame) + _common(box, all_taken)
-            covered += sum(_common(part, all_written) for part in leader)
-            places.append((round(covered), distance, box, leader))
-        covered, _, box, leader = min(places, key=lambda place: place[:2])
-        if covered > 0 and number >= keep:
+        size, dot = note.get_window_extent(renderer), pixel((x, y))
+        placed = places.place(dot, size.width, size.height, is_needed=number < keep)
+        if placed is None:
             note.remove()
             continue
-        note.set_position(((box[0] - dot[0]) / unit, ((box[1] + box[3]) / 2 - dot[1]) / unit))
-        written.append(box[None])
-        taken += [box[None], leader]
-        if len(leader):
-            ends = axes.transData.inverted().transform([dot, np.clip(dot, box[:2], box[2:])])
-            axes.plot(*ends.T, color=FAINT, linewidth=0.6, zorder=3)
+        left, low, _, high = placed.box
+        note.set_position(((left - dot[0]) / unit, ((low + high) / 2 - dot[1]) / unit))
+        if placed.leader is not None:
+            axes.plot(*axes.transData.inverted().transform(placed.leader).T, color=FAINT, linewidth=0.6, zorder=3)

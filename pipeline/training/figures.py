@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from pipeline.support import plotting
+from pipeline.support.drawing import drawable
 from pipeline.support.plotting import (
     FAINT,
     TRAIN,
     VAL,
     add_axes,
     baseline_lines,
-    drawable,
     legend_below,
     log_y,
     new_figure,

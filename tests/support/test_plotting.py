@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeline.support.plotting import add_axes, drawable, laid_out, new_figure, plain_number, si, write_labels
+from pipeline.support.drawing import drawable, si
+from pipeline.support.plotting import add_axes, laid_out, new_figure, plain_number, write_labels
 
 DOT = (0.5, 0.5)
 

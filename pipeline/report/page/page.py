@@ -9,22 +9,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from re import DOTALL, findall, sub
+from re import sub
 from typing import Any
 
 from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.corrections import Correction
 from pipeline.report.explanations import Explanation
 from pipeline.report.page import sentences, sheets
-from pipeline.report.page.explorer import explorer_html
-from pipeline.report.page.pictures import STYLE, Picture, answer_picture, as_file, curves_picture
-from pipeline.report.reproduction import Configuration, Reproduction
+from pipeline.report.page.pictures import answer_picture, curves_picture, explorer
+from pipeline.report.reproduction import Reproduction
 from pipeline.report.statements import bounds
-from pipeline.report.statements.evidence import protocol_epochs
 from pipeline.report.statements.table import Kind
 from pipeline.report.statements.verdicts import FAILS, OPEN, WORDS, WRONG_REASON, Verdict, Word, words_counted
 from pipeline.support.files import write_atomically
-from pipeline.support.page.rendering import html_environment, markdown_environment, script_sources, shared_script
+from pipeline.support.page.charts import svg_file
+from pipeline.support.page.rendering import html_environment, markdown_environment, script_source, shared
 from pipeline.support.wording import rounded
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -92,8 +91,7 @@ def pages(
     links = _anchors([verdict.statement.id for verdict in verdicts])
     ngrams = sentences.ngram_bars(reproduction.text.windowed)
     answer = answer_picture(reproduction.configurations, ngrams)
-    curves = {each.id: _curves(each, ngrams) for each in reproduction.configurations}
-    explorer = explorer_html(reproduction, verdicts)
+    curves = {each.id: curves_picture(each, ngrams) for each in reproduction.configurations}
     content: dict[str, Any] = {
         "title": f"{sentences.quick_words(reproduction)}. {TITLE}" if reproduction.quick else TITLE,
         "about": sentences.about(reproduction),
@@ -113,7 +111,7 @@ def pages(
         "corrections": corrections,
         "explanations": explanations,
         "groups": _groups(verdicts),
-        "explorer": explorer,
+        "explorer": explorer(reproduction, verdicts),
         "curves": [(each, anchors[each.id], curves[each.id]) for each in reproduction.configurations],
         "perplexity": sheets.perplexity_sheet(reproduction, anchors),
         "cost": sheets.cost_sheet(reproduction, anchors),
@@ -129,19 +127,15 @@ def pages(
         "test_bar": f"{reproduction.text.test_order}-gram is {rounded(reproduction.text.test_perplexity)}",
     }
     content["sections"] = _sections(content)
-    script = shared_script("reveal.js")
-    content |= {
-        "picture_style": STYLE,
-        "script": script,
-        "scripts": script_sources([*findall("<script>(.*?)</script>", explorer, DOTALL), script]),
-    }
+    script = shared("page.js")
+    content |= {"script": script, "scripts": script_source(script)}
     content["named"] = partial(sentences.with_labels, reproduction=reproduction)
     return Pages(
         html=html_environment(TEMPLATES).get_template("report.html.jinja").render(content),
         markdown=markdown_environment(TEMPLATES).get_template("report.md.jinja").render(content),
         figures={
-            "figures/answer.svg": as_file({"": answer}),
-            "figures/curves.svg": as_file({each.label: curves[each.id] for each in reproduction.configurations}, 3),
+            "figures/answer.svg": svg_file({"": answer}),
+            "figures/curves.svg": svg_file({each.label: curves[each.id] for each in reproduction.configurations}, 3),
         },
     )
 
@@ -204,11 +198,6 @@ def _bounds(sensitivity: Mapping[str, tuple[int, int]]) -> sheets.Sheet:
         tuple(rows),
         kind="bounds",
     )
-
-
-def _curves(configuration: Configuration, ngrams: Mapping[str, float]) -> Picture:
-    planned = [run.epochs_planned for run in configuration.furthest]
-    return curves_picture(configuration, max(planned, default=protocol_epochs(configuration.reported)), ngrams)
 
 
 def _commands(reproduction: Reproduction) -> list[str]:

@@ -1,163 +1,144 @@
-"""Draw the pictures of the report's page as SVG, which follows the page's light or dark colours and prints sharply.
+"""The charts of the report's page: the explorer, ends of all configurations, and the curves of each.
 
-The caption says what a picture shows, and labels it for screen readers.
+The explorer shows perplexities pooled over all characters, because the n-gram baselines beside them are pooled too; the
+others show the book's average, as the report does.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from math import log
 
-from pipeline.report.reproduction import Configuration, Curve
+from markupsafe import Markup
+
+from pipeline.report.reproduction import Configuration, Curve, Reproduction
+from pipeline.report.statements.evidence import protocol_epochs
+from pipeline.report.statements.verdicts import WORDS, Verdict
+from pipeline.support.drawing import drawable
+from pipeline.support.page.charts import (
+    Axes,
+    Drawing,
+    Row,
+    Scale,
+    Series,
+    Wording,
+    explorer_html,
+    mark,
+    rows_chart,
+    shapes_of,
+    text,
+    undominated,
+)
+from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import rounded
 
-STYLE = """
-.picture { display: block; width: 100%; height: auto; }
-.picture text { font: 12px "Liberation Sans", Arial, Helvetica, sans-serif; fill: var(--ink, #1b1b1b); }
-.picture .faint { fill: var(--faint, #595959); }
-.picture .right { text-anchor: end; }
-.picture .middle { text-anchor: middle; }
-.picture line, .picture path, .picture polyline { fill: none; stroke-width: 1.2; }
-.picture .grid { stroke: var(--line, #d5d5d5); stroke-width: .8; }
-.picture .frame { stroke: var(--faint, #595959); }
-.picture .ngram { stroke: var(--ink, #1b1b1b); stroke-dasharray: 5 3; }
-.picture .train { stroke: var(--train, #1766a6); stroke-width: 1.8; stroke-dasharray: 5 2; }
-.picture .val { stroke: var(--val, #b3261e); stroke-width: 1.8; }
-.picture circle.train { fill: var(--paper, #fff); stroke-dasharray: none; }
-.picture circle.val { fill: var(--val, #b3261e); }
-.picture .seed { stroke-width: .6; opacity: .6; }
-.picture .reported { stroke: var(--ink, #1b1b1b); stroke-width: 2; }
-""".strip()
+CAPTION = (
+    "Perplexity per character under the report's protocol, pooled: exp of the mean cross-entropy over all characters "
+    "of the split, as for the n-grams. The book's average, which the tables have, is the mean over batches of exp of "
+    "the loss and a little higher. Left: validation at the best epoch; small dots are seeds, marks their means "
+    "({shapes}), hollow where epochs are missing{others}. Right: thin lines are seeds, thick ones their means, grey "
+    "ones the validation of the others; crosses are as reported, for the first and the last epoch. Dashed levels: "
+    "n-grams fitted on the same training characters, which read each window of 32 validation characters on its own, "
+    "as the networks do."
+)
 
-TICKS = (1, 2, 3, 5, 10, 20, 50, 100, 1000, 10_000, 100_000, 1_000_000)
-
-PANEL_WIDTH, PANEL_HEIGHT, TITLE_HEIGHT = 300, 180, 18
+OTHERS = "; diamonds are the same shapes by this project's stream recipe, on the same characters"
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A drawing of SVG elements in a box of ``width`` x ``height`` units."""
-
-    width: float
-    height: float
-    elements: str
-
-    def inline(self, caption: str) -> str:
-        """The SVG element for a page, labelled by the element whose id is ``caption``."""
-        box = f'viewBox="0 0 {self.width} {self.height}"'
-        return f'<svg class="picture" {box} role="img" aria-labelledby="{caption}">{self.elements}</svg>'
-
-
-def as_file(pictures: Mapping[str, Picture], columns: int = 1) -> str:
-    """Arrange pictures in columns, each below its title, as an SVG file on white."""
-    width = max(each.width for each in pictures.values())
-    height = max(each.height for each in pictures.values()) + TITLE_HEIGHT
-    size = f'width="{columns * width}" height="{-(-len(pictures) // columns) * height}"'
-    placed = [
-        f'<g transform="translate({number % columns * width} {number // columns * height + TITLE_HEIGHT})">'
-        f"{_text(4, -4, title)}{each.elements}</g>"
-        for number, (title, each) in enumerate(pictures.items())
-    ]
-    style = STYLE.partition("\n")[2]  # without the first rule, which fits the picture to the page
-    head = f'<svg class="picture" xmlns="http://www.w3.org/2000/svg" {size}><style>{style}</style>'
-    return f'{head}<rect {size} fill="#fff"/>{"".join(placed)}</svg>\n'
+def explorer(reproduction: Reproduction, verdicts: Sequence[Verdict] = ()) -> Markup:
+    """Render the explorer as one HTML element; "" without any training."""
+    trained = [configuration for configuration in reproduction.configurations if configuration.furthest]
+    if not trained:
+        return Markup()
+    ranked = sorted([each for each in trained if each.whole] or trained, key=lambda each: each.mean_best_val)
+    widest = max(ranked, key=lambda each: each.mean_curve("val")[-1] - each.mean_curve("train")[-1])
+    points = [(each.complexity.macs_per_char, geometric_mean(_best(each))) for each in ranked if each.whole]
+    front = {ranked[number].id for number in undominated(points)}
+    shown = {ranked[0].id, widest.id, ranked[-1].id}
+    series = [_series(each, each.id in shown, each.id in front, verdicts) for each in trained]
+    others = OTHERS if any(each.other for each in series) else ""
+    wording = Wording(
+        front="validation perplexity at the best epoch, pooled",
+        curves="perplexity, pooled: validation solid, training dashed",
+        caption=CAPTION.format(shapes=shapes_of(each.cell for each in series), others=others),
+    )
+    known = reproduction.text.windowed
+    best = min(known, key=lambda order: known[order], default=4)
+    names = {1: "letters", 4: "4-gram", best: f"{best}-gram"}
+    levels = {f"{name} {rounded(known[order])}": known[order] for order, name in names.items() if order in known}
+    return explorer_html(series, levels, wording, has_front=True)
 
 
-@dataclass(frozen=True)
-class LogScale:
-    """A logarithmic axis that maps low..high to start..end; values outside are drawn at the nearer end."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def at(self, value: float) -> float:
-        share = log(max(self.low, min(self.high, value)) / self.low) / log(self.high / self.low)
-        return round(self.start + share * (self.end - self.start), 1)
-
-    @property
-    def ticks(self) -> list[int]:
-        return [tick for tick in TICKS if self.low <= tick <= self.high]
+def _best(configuration: Configuration) -> list[float]:
+    """The pooled validation perplexity at the best epoch, by seed."""
+    return drawable([run.best_val_pooled for run in configuration.furthest])
 
 
-def _scale(values: Iterable[float], start: float, end: float) -> LogScale:
-    """An axis for these perplexities that includes at least 1 to 23, as reported curves start at a random guess."""
-    return LogScale(1, min(1.1 * max([23.0, *values]), 1e6), start, end)
+def _series(configuration: Configuration, is_shown: bool, on_front: bool, verdicts: Sequence[Verdict]) -> Series:
+    reported, runs = configuration.reported, configuration.furthest
+    planned = max(run.epochs_planned for run in runs)
+    ends = ((1, reported.perplexity_start), (planned, reported.perplexity_end))
+    other = [run.windowed for run in configuration.same_text if run.is_whole and run.windowed is not None]
+    other_title = (
+        f"by the stream recipe on the same characters: validation {rounded(geometric_mean(other))}" if other else ""
+    )
+    words = Counter(verdict.word for verdict in verdicts if verdict.statement.configurations[:1] == (configuration.id,))
+    tally = ", ".join(f"{words[word]} {word}" for word in WORDS if words[word])
+    texts = next((run for run in runs if run.texts), None)
+    progress = f" ({configuration.progress})" if configuration.progress else ""
+    return Series(
+        name=f"{configuration.label}{progress}",
+        shape=f"{reported.cell.upper()} {reported.num_layers}x{reported.hidden_size}",
+        cell=reported.cell,
+        cost=configuration.complexity.macs_per_char,
+        epochs_planned=planned,
+        seeds=[run.seed for run in runs],
+        best=_best(configuration),
+        best_epochs=[run.best_epoch for run in runs],
+        train=[drawable(run.train_pooled) for run in runs],
+        val=[drawable(run.val_pooled) for run in runs],
+        averaged={"train": [drawable(run.train) for run in runs], "val": [drawable(run.val) for run in runs]},
+        is_whole=bool(configuration.whole),
+        is_shown=is_shown,
+        on_front=on_front,
+        reported=[(epoch, value) for epoch, value in ends if value is not None],
+        other=other,
+        other_title=other_title,
+        remarks=(
+            f"its shape {other_title}" if other else "",
+            f"seed {texts.seed} writes “{texts.texts[0][1]}”" if texts else "",
+            f"statements about it: {tally}" if tally else "",
+        ),
+    )
 
 
-def _text(x: float, y: float, words: str, style: str = "") -> str:
-    return f'<text x="{x}" y="{y}" class="{style}">{escape(words)}</text>'
+def answer_picture(configurations: Sequence[Configuration], ngrams: Mapping[str, float]) -> Drawing:
+    """Draw a row for each configuration: the reported perplexity, and where training and validation end."""
+    rows = []
+    for each in configurations:
+        marks = []
+        ticks = []
+        if each.furthest:
+            marks += [("circle", style, each.mean_curve(style)[-1]) for style in ("train", "val")]
+            ticks.append(("val", each.mean_best_val))
+        if each.reported.perplexity_end is not None:
+            marks.append(("cross", "cross", each.reported.perplexity_end))
+        rows.append(Row(each.label[:22], marks, ticks, "" if each.whole else each.progress))
+    return rows_chart(rows, ngrams, "perplexity per character (book average, log scale)")
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
-    return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" class="{style}"/>'
-
-
-def _dot(x: float, y: float, style: str) -> str:
-    return f'<circle cx="{x}" cy="{y}" r="4.5" class="{style}"/>'
-
-
-def _cross(x: float, y: float) -> str:
-    """The mark of a reported value."""
-    return f'<path d="M{x - 4} {y - 4}l8 8m0 -8l-8 8" class="reported"/>'
-
-
-def answer_picture(configurations: Sequence[Configuration], ngrams: Mapping[str, float]) -> Picture:
-    """Draw a row for each configuration: the reported perplexity, and where training and validation end, on a log axis.
-
-    ``ngrams`` maps labels of vertical lines to perplexities.
-    """
-    left, width, row = 134, 490, 19
-    bottom = 22 + row * len(configurations)
-    ends = [each.mean_curve("train")[-1:] + each.mean_curve("val")[-1:] for each in configurations]
-    x = _scale([*chain(*ends), *ngrams.values()], left + 10, width - 8)
-    parts = [_line(x.at(tick), 18, x.at(tick), bottom, "grid") for tick in x.ticks]
-    parts += [_text(x.at(tick), bottom + 14, f"{tick:,}", "middle faint") for tick in x.ticks]
-    for label, value in ngrams.items():
-        words = f"{label} {rounded(value)}"
-        parts += [_line(x.at(value), 15, x.at(value), bottom, "ngram"), _text(x.at(value), 11, words, "middle")]
-    for number, configuration in enumerate(configurations):
-        y = 31 + row * number
-        parts.append(_text(left, y + 4, configuration.label[:22], "right"))
-        if ends[number]:
-            train, val = map(x.at, ends[number])
-            best = x.at(configuration.mean_best_val)
-            parts += [_line(train, y, val, y, "frame"), _line(best, y - 6, best, y + 6, "val")]
-            parts += [_dot(train, y, "train"), _dot(val, y, "val")]
-        if not configuration.whole:
-            parts.append(_text(x.at(2.2), y + 4, configuration.progress, "faint"))
-        if (end := configuration.reported.perplexity_end) is not None:
-            parts.append(_cross(x.at(end), y))
-    parts.append(_text((left + width) / 2, bottom + 30, "perplexity per character (book average, log scale)", "middle"))
-    return Picture(width, bottom + 36, "".join(parts))
-
-
-def _curve(values: Sequence[float], left: float, step: float, y: LogScale, style: str) -> str:
-    points = [f"{left + step * epoch:.1f},{y.at(value)}" for epoch, value in enumerate(values, 1)]
-    return f'<polyline points="{" ".join(points)}" class="{style}"/>'
-
-
-def curves_picture(configuration: Configuration, planned: int, ngrams: Mapping[str, float]) -> Picture:
+def curves_picture(configuration: Configuration, ngrams: Mapping[str, float]) -> Drawing:
     """Draw training and validation perplexity by epoch: seeds thin, their means thick, reported values as crosses."""
-    left, right, top, bottom = 30, PANEL_WIDTH - 8, 10, PANEL_HEIGHT - 20
     runs, reported = configuration.furthest, configuration.reported
-    y = _scale([value for run in runs for value in (*run.train, *run.val)], bottom, top)
-    parts = [_line(left, y.at(tick), right, y.at(tick), "grid") for tick in y.ticks]
-    parts += [_text(left - 4, y.at(tick) + 4, f"{tick:,}", "right faint") for tick in y.ticks]
-    parts += [_line(left, y.at(value), right, y.at(value), "ngram") for value in ngrams.values()]
-    step = (right - left) / max([planned, *(run.epochs for run in runs)])
+    planned = max([run.epochs_planned for run in runs], default=protocol_epochs(reported))
+    highest = max([23.0, *chain(*((*run.train, *run.val) for run in runs))])
+    epochs = max([planned, *(run.epochs for run in runs)])
+    axes = Axes(Scale(0, epochs, 30, 286, is_logarithmic=False), Scale(1, min(1.1 * highest, 1e6), 160, 10))
+    parts = [axes.drawn("epoch", x_number="{:g}".format), *map(axes.level, ngrams.values())]
     curves: tuple[Curve, ...] = ("train", "val")
     for curve in curves:
-        if len(runs) > 1:
-            parts += [_curve(getattr(run, curve), left, step, y, f"{curve} seed") for run in runs]
-        if runs:
-            parts.append(_curve(configuration.mean_curve(curve), left, step, y, curve))
-    ends = ((left, reported.perplexity_start), (right, reported.perplexity_end))
-    parts += [_cross(x, y.at(value)) for x, value in ends if value is not None]
-    if not configuration.whole:
-        parts.append(_text((left + right) / 2, top + 40, configuration.progress, "middle faint"))
-    words = ((left, "0", "middle"), ((left + right) / 2, "epoch", "middle"), (right, f"{planned}", "right"))
-    parts += [_text(x, bottom + 15, text, f"{style} faint") for x, text, style in words]
-    return Picture(PANEL_WIDTH, PANEL_HEIGHT, "".join(parts))
+        parts += [axes.by_epoch(getattr(run, curve), f"{curve} seed") for run in runs if len(runs) > 1]
+        parts.append(axes.by_epoch(configuration.mean_curve(curve), curve))
+    ends = ((0, reported.perplexity_start), (epochs, reported.perplexity_end))
+    parts += [mark("cross", axes.x(x), axes.y(y), "cross") for x, y in ends if y is not None]
+    parts += [] if configuration.whole else [text(161, 50, configuration.progress, "middle")]
+    return Drawing(300, 194, "".join(parts))

@@ -1,7 +1,6 @@
 """The Jinja environments of HTML and Markdown pages, which escape values, and the pages' allowed scripts."""
 
 from base64 import b64encode
-from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from textwrap import indent
@@ -41,11 +40,11 @@ def markdown_environment(*templates: Path) -> Environment:
     return environment
 
 
-def shared_script(name: str) -> str:
-    """The text of a shared script."""
+def shared(name: str) -> str:
+    """The text of a shared template, style sheet or script."""
     return (SHARED / name).read_text()
 
 
-def script_sources(scripts: Iterable[str]) -> str:
-    """Sources of the scripts that a page may run, by their digests, for script-src of its Content-Security-Policy."""
-    return " ".join(f"'sha256-{b64encode(sha256(each.encode()).digest()).decode()}'" for each in scripts)
+def script_source(script: str) -> str:
+    """The source of the script that a page may run, by its digest, for script-src of its Content-Security-Policy."""
+    return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"

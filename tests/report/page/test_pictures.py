@@ -1,66 +1,86 @@
-"""Pictures of the report's page: they follow the record, and are valid SVG whatever a table's words are."""
+"""The charts of the report's page: they are drawn from the recorded trainings, and the script gets the same figures."""
 
+import json
 import re
 from dataclasses import replace
-from xml.etree import ElementTree
 
-from pipeline.report.page.pictures import STYLE, answer_picture, as_file, curves_picture
+import pytest
+
+from pipeline.report.page.pictures import answer_picture, curves_picture, explorer
 from pipeline.report.reproduction import Configuration
-from pipeline.support.page.rendering import SHARED
-from tests.report.page.pages import cut
+from pipeline.report.statements.table import report_statements
+from pipeline.report.statements.verdicts import FAILS, HOLDS, Verdict
+from pipeline.support.statistics import geometric_mean
+from tests.report.page.pages import cut, of_few, with_runs
 from tests.report.reproductions import ENDS, reproduction
 
 NGRAMS = {"letters": 16.89, "4-gram": 5.33}
+
+TWO = ("gru-torch-2x32", "lstm-torch-2x32")
 
 
 def configuration(id: str, seeds: int = 3) -> Configuration:
     return reproduction(seeds, {id: ENDS[id]})[id]
 
 
+def data_of(html: str) -> list[dict]:
+    found = re.search(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)
+    assert found is not None
+    data: list[dict] = json.loads(found[1])
+    return data
+
+
+def test_the_script_has_every_seed_with_both_averages_and_the_point_their_mean():
+    found = of_few(*TWO)
+    html = explorer(found)
+    for given, configuration in zip(data_of(html), found.configurations, strict=True):
+        assert given["seeds"] == [0, 1, 2]
+        for curve in ("train", "val", "train_pooled", "val_pooled"):
+            for values, run in zip(given[curve], configuration.runs, strict=True):
+                assert values == pytest.approx(getattr(run, curve), rel=1e-3)
+        mean = geometric_mean([run.val_pooled[run.best_epoch - 1] for run in configuration.runs])
+        assert f"validation perplexity {mean:.2f} at the best epoch (3 seeds)" in html
+
+
+def test_an_unfinished_training_is_not_on_the_front():
+    found = of_few("gru-scratch-1x8", "gru-torch-2x32")
+    html = explorer(with_runs(found, "gru-torch-2x32", (cut(found["gru-torch-2x32"].runs[0], 60),)))
+    assert "(60 of 100 epochs)" in html
+    front = html.split('class="chart curves"')[0]
+    assert ("GRU 1x8</text>" in front, "GRU 2x32</text>" in front) == (True, False)
+
+
+def test_a_shape_by_another_recipe_on_the_same_text_is_drawn_once():
+    found = of_few("gru-scratch-1x128", "gru-torch-1x128")
+    same = tuple(replace(run, windowed=5.0) for run in found.configurations[0].runs)
+    both = tuple(replace(each, same_text=same) for each in found.configurations)
+    html = explorer(replace(found, configurations=both))
+    assert html.count("GRU 1x128 by the stream recipe on the same characters: validation 5.00") == 1
+
+
+def test_verdicts_are_counted_for_the_subject_of_a_statement():
+    about = [each for each in report_statements() if each.configurations[:1] == TWO[:1]]
+    verdicts = [Verdict(each, FAILS if number else HOLDS, "") for number, each in enumerate(about)]
+    one, other = data_of(explorer(of_few(*TWO), verdicts))
+    assert f"statements about it: 1 reproduced, {len(about) - 1} not reproduced" in one["remarks"]
+    assert not [remark for remark in other["remarks"] if "statements" in remark]
+
+
+def test_without_trainings_there_is_nothing_to_explore():
+    assert explorer(reproduction(ends={})) == ""
+
+
 def test_seeds_are_thin_lines_and_their_mean_a_thick_one():
-    drawn = curves_picture(configuration("lstm-torch-1x128"), 100, NGRAMS).elements
+    drawn = curves_picture(configuration("lstm-torch-1x128"), NGRAMS).elements
     assert drawn.count('class="train seed"') == drawn.count('class="val seed"') == 3
     assert drawn.count('class="train"') == drawn.count('class="val"') == 1
-    assert 'seed"' not in curves_picture(configuration("lstm-torch-1x128", 1), 100, NGRAMS).elements
 
 
-def test_a_value_stands_where_the_axis_has_it():
+def test_an_exploded_training_is_drawn_at_the_edge_and_an_unfinished_one_says_so():
     shown = configuration("gru-torch-2x32", 1)
-    (run,) = shown.runs
-    at_tick = replace(shown, runs=(replace(run, train=(*run.train[:-1], 5.0)),))
-    root = ElementTree.fromstring(f"<svg>{answer_picture([at_tick], {}).elements}</svg>")
-    (tick,) = [text.get("x") for text in root.iter("text") if text.text == "5"]
-    (train,) = [circle.get("cx") for circle in root.iter("circle") if circle.get("class") == "train"]
-    assert train == tick
-
-
-def test_an_exploded_training_is_drawn_at_the_edge():
-    shown = configuration("gru-torch-2x32", 1)
-    (run,) = shown.runs
-    exploded = replace(shown, runs=(replace(run, val=(float("inf"),) * 100),))
-    for picture in (answer_picture([exploded], NGRAMS), curves_picture(exploded, 100, NGRAMS)):
-        assert "inf" not in picture.elements
-        assert "nan" not in picture.elements
-
-
-def test_what_is_not_finished_is_written_in_each_picture():
-    shown = configuration("gru-torch-2x32", 1)
-    for runs, words in (((), "not run"), ((cut(shown.runs[0], 1),), "1 of 100 epochs")):
-        some = replace(shown, runs=runs)
-        assert words in answer_picture([some], NGRAMS).elements
-        assert words in curves_picture(some, 100, NGRAMS).elements
-
-
-def test_a_file_is_valid_whatever_the_titles_are():
-    odd = "<b>&\"' ]]>"
-    file = as_file({odd: answer_picture([configuration("gru-torch-2x32", 1)], {"<n>": 5.0})}, 2)
-    assert odd in [text.text for text in ElementTree.fromstring(file).iter("{http://www.w3.org/2000/svg}text")]
-
-
-def test_a_picture_alone_has_the_colours_of_the_light_page():
-    light = re.search(r":root \{(.*?)\}", (SHARED / "base.css").read_text())
-    assert light
-    of_page = dict(re.findall(r"--([\w-]+): (#\w+)", light[1]))
-    alone = dict(re.findall(r"var\(--([\w-]+), (#\w+)\)", STYLE))
-    assert len(alone) > 4
-    assert alone == {name: of_page[name] for name in alone}
+    exploded = replace(shown, runs=(replace(shown.runs[0], val=(float("inf"),) * 100),))
+    started = replace(shown, runs=(cut(shown.runs[0], 1),))
+    for drawn in (lambda each: answer_picture([each], NGRAMS), lambda each: curves_picture(each, NGRAMS)):
+        assert not re.search("inf|nan", drawn(exploded).elements)
+        assert "1 of 100 epochs" in drawn(started).elements
+        assert "not run" in drawn(replace(shown, runs=())).elements

@@ -1,7 +1,6 @@
 "use strict";
-// The explorer's readout. Which curves are coloured is decided by the check boxes and the style sheet alone.
-{
-  const figure = document.currentScript.parentElement;
+// The explorers' readouts. Which curves are coloured is decided by the check boxes and the style sheet alone.
+for (const figure of document.querySelectorAll(".explorer")) {
   const svg = figure.querySelector(".curves");
   const front = figure.querySelector(".front");
   const readout = figure.querySelector(".readout");
@@ -29,10 +28,8 @@
       `${of.name}, ${of.cost}; epoch ${epoch} of ${of.planned}`,
       split("validation", "val"),
       split("training", "train"),
-      of.other && `its shape ${of.other}`,
-      of.text,
-      of.statements && `statements about it: ${of.statements}`,
-    ].filter(Boolean);
+      ...of.remarks,
+    ];
   }
 
   function show(index, epoch) {
@@ -52,7 +49,7 @@
 
   const boxes = [...figure.querySelectorAll("input")]; // none if there is a single curve
   const isShown = index => boxes[index]?.checked ?? true;
-  const colour = index => { if (boxes[index]) boxes[index].checked = true; };
+  const colour = index => { if (boxes[index]) { boxes[index].checked = true; placeLabels(); } };
 
   function pointOf(chart, event) {
     return new DOMPoint(event.clientX, event.clientY).matrixTransform(chart.getScreenCTM().inverse());
@@ -85,7 +82,23 @@
     chart.addEventListener("click", event => { const near = nearest(event); colour(near.index); show(near.index, near.epoch); });
   }
 
+  // Labels of curves stand so far apart that they do not overlap.
+  function placeLabels() {
+    const curveOf = label => label.closest(".detail");
+    const labels = [...svg.querySelectorAll(".end")].filter(label => !curveOf(label) || isShown(curveOf(label).dataset.number));
+    labels.sort((one, other) => one.dataset.y - other.dataset.y);
+    const gap = Math.min(12, (bottom - top) / labels.length);
+    const heights = labels.map(label => Number(label.dataset.y));
+    heights.forEach((_, place) => { heights[place] = Math.max(heights[place], top + gap * place, place ? heights[place - 1] + gap : top); });
+    for (let place = heights.length - 1; place >= 0; place--) heights[place] = Math.min(heights[place], place + 1 < heights.length ? heights[place + 1] - gap : bottom);
+    labels.forEach((label, place) => {
+      label.querySelector("path").setAttribute("d", `M${label.dataset.x},${label.dataset.y}L${right + 4},${heights[place]}`);
+      label.querySelector("text").setAttribute("y", heights[place] + 4);
+    });
+  }
+
   for (const box of boxes) {
+    box.addEventListener("change", placeLabels);
     const summary = () => show(box.dataset.number, bestEpoch(configurations[box.dataset.number]));
     box.addEventListener("focus", summary);
     box.parentElement.addEventListener("pointerenter", summary);
@@ -114,3 +127,12 @@
   readout.hidden = false;
   readout.textContent = "Point at a curve or a mark, tap it, or reach it with Tab and the arrow keys.";
 }
+
+// Unfold what the address leads to; without scripts the browser may do so itself.
+const reveal = () => {
+  const target = document.getElementById(location.hash.slice(1));
+  for (let each = target; each; each = each.parentElement) if (each.tagName === "DETAILS") each.open = true;
+  target?.scrollIntoView();
+};
+addEventListener("hashchange", reveal);
+reveal();

@@ -1,0 +1,422 @@
+"""Charts of HTML pages as inline SVG: scatter plots with a Pareto front, curves by epoch, and rows of values.
+
+The functions return SVG as text. templates/charts.css colours it by class, so that it follows the page's light or dark
+colours; templates/page.js shows figures on hover. Charts and the choice of curves work without scripts. Labels are
+placed so that they neither collide nor leave the chart.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from math import ceil, floor, log, log10
+from typing import Literal
+
+import numpy as np
+from markupsafe import Markup, escape
+from scipy.optimize import isotonic_regression
+
+from pipeline.support.drawing import LabelPlaces, si
+from pipeline.support.page.rendering import html_environment, shared
+from pipeline.support.statistics import geometric_mean
+from pipeline.support.wording import counted, rounded
+
+LETTER, LINE_HEIGHT = 7, 12  # of a bold label in a wide font, in user units
+
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 360, 280, 30, 20, 244  # of the explorer's charts
+
+COLOURS = 6  # in charts.css
+
+# candidates for the ticks of each decade of a logarithmic scale, from few to many
+DIGITS = ((1,), (1, 3), (1, 2, 3, 5), range(1, 10), [digit / 10 for digit in range(10, 100)])
+
+Shape = Literal["circle", "square", "triangle", "diamond", "cross"]
+
+SHAPES: Mapping[str, Shape] = {"rnn": "circle", "gru": "square", "lstm": "triangle"}  # cell -> mark; else a diamond
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Maps values from ``low`` to ``high`` to user units from ``start`` to ``end``; others are drawn at the edge."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    is_logarithmic: bool = True
+
+    def __call__(self, value: float) -> float:
+        value = max(self.low, min(self.high, value))
+        low, high, at = (log(each) if self.is_logarithmic else each for each in (self.low, self.high, value))
+        return round(self.start + (at - low) / (high - low) * (self.end - self.start), 1)
+
+    @property
+    def ticks(self) -> list[float]:
+        """Round numbers within the scale; on a logarithmic one at least two, if two of two digits are in its range."""
+        if not self.is_logarithmic:
+            sizes = (digit * 10**power for power in range(9) for digit in (1, 2, 5))
+            step = next(size for size in sizes if self.high <= 6 * size)
+            return [float(value) for value in range(step, floor(self.high) + 1, step)]
+        powers = range(floor(log10(self.low)), ceil(log10(self.high)) + 1)
+        within: list[float] = []
+        for digits in DIGITS if self.high >= 50 * self.low else DIGITS[2:]:
+            values = [digit * 10.0**power for power in powers for digit in digits]
+            within = [value for value in values if self.low <= value <= self.high]
+            if len(within) > 1:
+                break
+        return within
+
+
+# --- elements --------------------------------------------------------------------------------------------------------
+
+
+def text(x: float, y: float, words: str, style: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{style}">{escape(words)}</text>'
+
+
+def path(points: Sequence[Point], style: str = "", title: str = "") -> str:
+    """A line through points in user units; a single point becomes a short dash."""
+    if len(points) == 1:
+        points = [points[0], (points[0][0] + 2, points[0][1])]
+    said = f"<title>{escape(title)}</title>" if title else ""
+    places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return f'<path class="{style}" d="M{places}">{said}</path>' if points else ""
+
+
+def mark(shape: Shape, x: float, y: float, style: str = "mark") -> str:
+    if shape == "circle":
+        return f'<circle class="{style}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
+    moves = {
+        "square": (-4.5, -4.5, "h9v9h-9z"),
+        "triangle": (0, -5.5, "l5.5,10h-11z"),
+        "diamond": (0, -5.5, "l5.5,5.5l-5.5,5.5l-5.5,-5.5z"),
+        "cross": (-4, -4, "l8,8m0,-8l-8,8"),
+    }
+    right, down, rest = moves[shape]
+    return f'<path class="{style}" d="M{x + right:.1f},{y + down:.1f}{rest}"/>'
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """SVG elements in a box of ``width`` x ``height`` user units."""
+
+    width: float
+    height: float
+    elements: str
+
+    def inline(self, labelled_by: str, style: str = "", role: str = "img", data: str = "") -> Markup:
+        """The SVG element for a page, labelled by the element of this id."""
+        box = f'viewBox="0 0 {self.width:g} {self.height:g}"'
+        label = f'role="{role}" aria-labelledby="{labelled_by}"'
+        return Markup(f'<svg class="chart {style}" {box} {label} {data}>{self.elements}</svg>')
+
+
+def svg_file(drawings: Mapping[str, Drawing], columns: int = 1) -> str:
+    """Arrange drawings in columns, each below its title, as an SVG file."""
+    width, height = max(each.width for each in drawings.values()), 18 + max(each.height for each in drawings.values())
+    size = f'width="{columns * width:g}" height="{ceil(len(drawings) / columns) * height:g}"'
+    placed = [
+        f'<g transform="translate({number % columns * width:g} {number // columns * height + 18:g})">'
+        f"{text(4, -4, title)}{each.elements}</g>"
+        for number, (title, each) in enumerate(drawings.items())
+    ]
+    head = f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" {size}><style>{shared("charts.css")}</style>'
+    return f'{head}<rect class="paper" {size}/>{"".join(placed)}</svg>\n'
+
+
+# --- parts of charts -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The plot of a chart: two scales, whose starts and ends are its edges."""
+
+    x: Scale
+    y: Scale
+
+    def at(self, points: Iterable[Point]) -> list[Point]:
+        return [(self.x(x), self.y(y)) for x, y in points]
+
+    def by_epoch(self, values: Iterable[float], style: str, title: str = "") -> str:
+        """A curve of values after each epoch, from 1."""
+        return path(self.at(enumerate(values, 1)), style, title)
+
+    def drawn(self, x_title: str, y_title: str = "", x_number: Callable[[float], str] = si) -> str:
+        """Grid lines at the ticks of y, ticks of x, and titles."""
+        left, bottom = self.x.start, self.y.start
+        parts = [path([(left, self.y(tick)), (self.x.end, self.y(tick))], "grid") for tick in self.y.ticks]
+        parts += [text(left - 4, self.y(tick) + 4, f"{tick:,g}", "right") for tick in self.y.ticks]
+        for tick in self.x.ticks:
+            parts.append(path([(self.x(tick), bottom), (self.x(tick), bottom + 4)], "grid"))
+            parts.append(text(self.x(tick), bottom + 15, x_number(tick), "middle"))
+        parts += [text(0, 11, y_title), text((left + self.x.end) / 2, bottom + 30, x_title, "middle")]
+        return "".join(parts)
+
+    def level(self, value: float, name: str = "") -> str:
+        """A dashed line from edge to edge."""
+        return path([(self.x.start, self.y(value)), (self.x.end, self.y(value))], "level", name and f"n-gram: {name}")
+
+    def end_label(self, words: str, end: Point, y: float) -> str:
+        """A label at height y to the right of the plot, with a line to it from the end of a curve in user units."""
+        at_end = path([end, (self.x.end + 4, y)], "leader") + text(self.x.end + 6, y + 4, words, "name")
+        return f'<g class="end" data-x="{end[0]}" data-y="{end[1]}">{at_end}</g>'
+
+
+def spread(places: Sequence[float], low: float, high: float, gap: float = LINE_HEIGHT) -> list[float]:
+    """Move places on a line so far apart that neighbours are ``gap`` away, or less if there is no room.
+
+    Isotonic regression minimises the squared distances under that constraint.
+    """
+    order = sorted(range(len(places)), key=lambda number: places[number])
+    offsets = min(gap, (high - low) / max(len(places), 1)) * np.arange(len(places))
+    if not order:
+        return []
+    starts = isotonic_regression([places[number] for number in order] - offsets).x
+    moved = starts.clip(low, high - offsets[-1]) + offsets
+    return [float(moved[order.index(number)]) for number in range(len(places))]
+
+
+def undominated(points: Sequence[Point]) -> list[int]:
+    """Indices of the Pareto front of points (cost, perplexity), both minimised, in order of cost."""
+    best: list[int] = []
+    for number in sorted(range(len(points)), key=lambda number: points[number]):
+        if not best or points[number][1] < points[best[-1]][1]:
+            best.append(number)
+    return best
+
+
+def shapes_of(cells: Iterable[str]) -> str:
+    """The marks of these cells as a caption lists them: circle RNN, square GRU."""
+    shown = set(cells)
+    return ", ".join(f"{shape} {cell.upper()}" for cell, shape in SHAPES.items() if cell in shown)
+
+
+# --- rows of values --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of marks (shape, style, value) on a common axis; ``ticks`` are short vertical lines (style, value)."""
+
+    label: str
+    marks: Sequence[tuple[Shape, str, float]] = ()
+    ticks: Sequence[tuple[str, float]] = ()
+    note: str = ""
+
+
+def rows_chart(rows: Sequence[Row], levels: Mapping[str, float], title: str) -> Drawing:
+    """Draw rows of values on a logarithmic axis from 1, and labelled vertical lines."""
+    left, width, step = LETTER * max(len(row.label) for row in rows) + 8, 490, 19
+    bottom = 22 + step * len(rows)
+    values = [value for row in rows for _, _, value in row.marks]
+    x = Scale(1, min(1.1 * max([23.0, *values, *levels.values()]), 1e6), left + 10, width - 8)
+    parts = [path([(x(tick), 18), (x(tick), bottom)], "grid") for tick in x.ticks]
+    parts += [text(x(tick), bottom + 14, f"{tick:,g}", "middle") for tick in x.ticks]
+    labels = [f"{name} {rounded(value)}" for name, value in levels.items()]
+    room = LETTER * max(map(len, labels), default=0)
+    middles = spread([x(value) for value in levels.values()], left + room / 2, width - room / 2, room + 4)
+    for label, value, middle in zip(labels, levels.values(), middles, strict=True):
+        parts += [path([(middle, 14), (x(value), 18), (x(value), bottom)], "level"), text(middle, 11, label, "middle")]
+    for number, row in enumerate(rows):
+        y = 31 + step * number
+        parts.append(text(left, y + 4, row.label, "right"))
+        ends = [x(value) for shape, _, value in row.marks if shape != "cross"]
+        parts += [path([(min(ends), y), (max(ends), y)], "frame")] if ends else []
+        parts += [path([(x(value), y - 6), (x(value), y + 6)], style) for style, value in row.ticks]
+        parts += [mark(shape, x(value), y, style) for shape, style, value in row.marks]
+        parts += [text(x(2.2), y + 4, row.note)] if row.note else []
+    parts.append(text((left + width) / 2, bottom + 30, title, "middle"))
+    return Drawing(width, bottom + 36, "".join(parts))
+
+
+# --- the explorer ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Series:
+    """A configuration in the explorer: a point in the chart of costs, and its curves.
+
+    name: in the list of choices. shape: the short name inside a chart. cost: MACs per character. best: best validation
+    perplexity by seed, best_epochs its epochs. train, val: perplexities by seed and epoch. averaged: "train" and "val"
+    by another average, for the readout. reported: (epoch, value) pairs that are marked with a cross. other:
+    perplexities by seed of the same shape under another recipe, other_title what these are. remarks: further lines of
+    the readout. is_shown: whether its curves are coloured at first. picks: the names under which a search recommends
+    it.
+    """
+
+    name: str
+    shape: str
+    cell: str
+    cost: int
+    epochs_planned: int
+    seeds: Sequence[int]
+    best: Sequence[float]
+    best_epochs: Sequence[int]
+    train: Sequence[Sequence[float]]
+    val: Sequence[Sequence[float]]
+    averaged: Mapping[str, Sequence[Sequence[float]]] = field(default_factory=dict)
+    is_whole: bool = True
+    is_shown: bool = False
+    on_front: bool = False
+    picks: Sequence[str] = ()
+    reported: Sequence[tuple[int, float]] = ()
+    other: Sequence[float] = ()
+    other_title: str = ""
+    remarks: Sequence[str] = ()
+
+    @property
+    def mean(self) -> float:
+        return geometric_mean(self.best)
+
+    @property
+    def title(self) -> str:
+        """The tooltip of its point."""
+        seeds = counted(len(self.best), "seed")
+        return f"{self.name}: validation perplexity {rounded(self.mean)} at the best epoch ({seeds}), {self.macs}"
+
+    @property
+    def macs(self) -> str:
+        return f"{self.cost:,} MACs per character"
+
+    def readout(self) -> dict[str, object]:
+        """What the script shows of it, curves with four significant digits."""
+        curves = {"train_pooled": self.train, "val_pooled": self.val, **self.averaged}
+        return {
+            "name": self.name,
+            "cost": self.macs,
+            "seeds": list(self.seeds),
+            "planned": self.epochs_planned,
+            "best": list(self.best_epochs),
+            "remarks": list(filter(None, self.remarks)),
+            **{name: [[float(f"{v:.4g}") for v in line] for line in lines] for name, lines in curves.items()},
+        }
+
+
+@dataclass(frozen=True)
+class Wording:
+    """The titles of the two charts' y axes, and the caption."""
+
+    front: str
+    curves: str
+    caption: str
+
+
+def explorer_html(
+    series: Sequence[Series], levels: Mapping[str, float], wording: Wording, has_front: bool, anchor: str = "explorer"
+) -> Markup:
+    """Render charts of perplexity against cost (if ``has_front``) and by epoch, a choice of curves and a readout.
+
+    ``levels`` maps labels to perplexities that are drawn as horizontal lines. ``anchor`` is the id of the element.
+    """
+    data = json.dumps([each.readout() for each in series])
+    html = (
+        html_environment()
+        .get_template("explorer.html.jinja")
+        .render(
+            id=anchor,
+            colours=COLOURS,
+            front=_front(series, levels, wording.front, f"{anchor}-front") if has_front else "",
+            curves=_curves(series, levels, wording.curves, f"{anchor}-curves"),
+            series=series,
+            caption=wording.caption,
+            data=Markup(data.replace("<", r"\u003c")),  # else a text could end the script element
+        )
+    )
+    return Markup(html)
+
+
+def _axes(x: Callable[[float], Scale], perplexities: Iterable[float], labels: Iterable[str]) -> Axes:
+    """The axes of a chart whose x scale depends on its right edge, with room for labels to the right of it."""
+    right = WIDTH - 8 - LETTER * max([8, *map(len, labels)])
+    values = list(perplexities)
+    return Axes(x(right), Scale(min(values) / 1.08, max(values) * 1.08, BOTTOM, TOP))
+
+
+def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, label: str) -> Markup:
+    """Best validation perplexity against MACs per character: seeds, means, the front with names, picks, levels."""
+    costs = [each.cost for each in series]
+    values = [*levels.values(), *(value for each in series for value in (*each.best, *each.other))]
+    axes = _axes(lambda right: Scale(min(costs) / 2, max(costs) * 1.5, LEFT, right), values, levels)
+    places = LabelPlaces((LEFT + 4, TOP, axes.x.end, BOTTOM))
+    parts = [axes.drawn("MACs per character, output layer included", y_title)]
+
+    heights = spread([axes.y(value) for value in levels.values()], TOP, BOTTOM)
+    for (name, value), height in zip(levels.items(), heights, strict=True):
+        parts += [axes.level(value, name), axes.end_label(name, (axes.x.end, axes.y(value)), height)]
+        places.block((LEFT, axes.y(value)), (axes.x.end, axes.y(value)), 1.5)
+
+    front = sorted((each for each in series if each.on_front), key=lambda each: each.cost)
+    line = axes.at((each.cost, each.mean) for each in front)
+    parts.append(path(line, "front-line", "The front: no configuration costs less and has a lower perplexity"))
+    for start, end in pairwise(line):
+        places.block(start, end, 1.5)
+
+    for each in {each.shape: each for each in series if each.other}.values():  # one for each shape
+        x, y = axes.x(each.cost), axes.y(geometric_mean(each.other))
+        parts.append(f'<g class="other"><title>{escape(each.shape)} {escape(each.other_title)}</title>')
+        parts += [mark("diamond", x, y), "</g>"]
+        places.block((x, y), (x, y), 5)
+    for number, each in enumerate(series):
+        x, y = axes.x(each.cost), axes.y(each.mean)
+        places.block((x, y), (x, y), 8 if each.picks else 5)
+        data = f'data-number="{number}" data-x="{x}" data-y="{y}"'
+        hollow = "" if each.is_whole else " hollow"
+        parts.append(f'<g class="point n{number}{hollow}" {data}><title>{escape(each.title)}</title>')
+        if len(each.best) > 1:
+            parts += [f'<circle class="dot" cx="{x}" cy="{axes.y(value)}" r="2"/>' for value in each.best]
+        parts.append(mark(SHAPES.get(each.cell, "diamond"), x, y))
+        parts += [f'<circle class="pick" cx="{x}" cy="{y}" r="8"/>'] * bool(each.picks)
+        parts.append("</g>")
+
+    for each in sorted(front, key=lambda each: (not each.picks, -each.cost)):
+        name = f"{each.shape} ({', '.join(each.picks)})" if each.picks else each.shape
+        dot = (axes.x(each.cost), axes.y(each.mean))
+        placed = places.place(dot, LETTER * len(name), LINE_HEIGHT, is_needed=bool(each.picks))
+        if placed:
+            parts.append(text(placed.box[0], (placed.box[1] + placed.box[3]) / 2 + 4, name, "name"))
+            parts += [path([*map(tuple, placed.leader)], "leader")] if placed.leader is not None else []
+    return Drawing(WIDTH, HEIGHT, "".join(parts)).inline(label, "front", "group")
+
+
+def _curves(series: Sequence[Series], levels: Mapping[str, float], y_title: str, label: str) -> Markup:
+    """Training and validation perplexity by epoch: seeds, means, reported values, levels.
+
+    The labels in a column on the right are spread for the curves that are shown at first; the script spreads them
+    again when others are chosen.
+    """
+    longest = max(each.epochs_planned for each in series)
+    drawn = [value for each in series for curve in (*each.train, *each.val) for value in curve]
+    drawn += [*levels.values(), *(value for each in series for _, value in each.reported)]
+    names = [*levels, *(each.shape for each in series)]
+    axes = _axes(lambda right: Scale(0, longest, LEFT, right, is_logarithmic=False), drawn, names)
+    means = [
+        [[geometric_mean(values) for values in zip(*curves, strict=False)] for curves in (each.train, each.val)]
+        for each in series
+    ]
+
+    ends = axes.at([(longest, value) for value in levels.values()] + [(len(val), val[-1]) for _, val in means])
+    shown = [n for n in range(len(ends)) if n < len(levels) or series[n - len(levels)].is_shown]
+    heights = [y for _, y in ends]
+    for n, height in zip(shown, spread([heights[n] for n in shown], TOP, BOTTOM), strict=True):
+        heights[n] = height
+    labels = [axes.end_label(*each) for each in zip(names, ends, heights, strict=True)]
+
+    parts = [axes.drawn("epoch", y_title, "{:g}".format), *labels[: len(levels)]]
+    parts += [axes.level(value, name) for name, value in levels.items()]
+    for number, (each, (_, val)) in enumerate(zip(series, means, strict=True)):
+        parts.append(axes.by_epoch(val, f"context n{number}", f"{each.name}: validation"))
+    for number, (each, (train, val)) in enumerate(zip(series, means, strict=True)):
+        parts.append(f'<g class="detail n{number}" data-number="{number}"><title>{escape(each.name)}</title>')
+        for curves in (each.train, each.val):
+            parts += [axes.by_epoch(curve, "single") for curve in curves if len(curves) > 1]
+        parts += [axes.by_epoch(train, "training"), axes.by_epoch(val, "validation")]
+        parts += [mark("cross", x, y, "cross") for x, y in axes.at(each.reported)]
+        parts.append(labels[len(levels) + number])
+        parts.append("</g>")
+    cursor = f'<path d="M0,{TOP}V{BOTTOM}"/><circle r="3.5"/><circle r="3.5"/>'
+    parts.append(f'<g class="cursor" visibility="hidden">{cursor}</g>')
+    box = f"{LEFT} {axes.x.end} {TOP} {BOTTOM}"
+    data = f'data-epochs="{longest}" data-low="{axes.y.low}" data-high="{axes.y.high}" data-box="{box}"'
+    return Drawing(WIDTH, HEIGHT, "".join(parts)).inline(label, "curves", "group", data)

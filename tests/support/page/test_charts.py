@@ -1,0 +1,59 @@
+"""The charts of pages: values stand where the axes have them, and labels neither collide nor leave the chart."""
+
+import json
+import re
+
+import pytest
+
+from pipeline.support.page.charts import Row, Scale, Series, Wording, explorer_html, rows_chart, spread, undominated
+
+WORDING = Wording("cost", "epochs", "a caption")
+
+
+def series(number: int, **changes) -> Series:
+    cost = 1000 * 2**number
+    val = [20.0, 8.0 / (1 + number / 4)]
+    fields = {"name": f"rnn {number}", "shape": f"RNN 1x{8 * number}", "cell": "rnn", "cost": cost, "on_front": True}
+    fields |= {"epochs_planned": 2, "seeds": [0], "best": [val[-1]], "best_epochs": [2], "train": [val], "val": [val]}
+    return Series(**(fields | changes))
+
+
+def test_a_scale_maps_to_user_units_and_has_round_ticks():
+    scale = Scale(2, 32, 244, 20)
+    assert (scale(2), scale(8), scale(32), scale(float("inf"))) == pytest.approx((244, 132, 20, 20))
+    assert scale.ticks == [2, 3, 5, 10, 20, 30]
+
+
+def test_labels_are_spread_as_little_as_possible():
+    assert spread([100.0, 101.0, 243.0, 244.0], 20, 244) == pytest.approx([94.5, 106.5, 232, 244])
+    assert spread([5.0, 1.0, 3.0], 0, 10, 1) == [5.0, 1.0, 3.0]
+
+
+def test_the_front_has_what_nothing_beats():
+    assert undominated([(3, 1), (1, 5), (2, 6), (2, 4), (4, 1)]) == [1, 3, 0]
+
+
+def test_a_value_of_a_row_stands_at_its_tick():
+    drawn = rows_chart([Row("a", [("circle", "val", 5.0)])], {}, "perplexity").elements
+    (tick,) = re.findall(r'<text x="([\d.]+)"[^>]*>5</text>', drawn)
+    assert re.findall(r'cx="([\d.]+)"', drawn) == [tick]
+
+
+def test_the_picks_of_a_front_are_ringed_and_named():
+    html = explorer_html([series(0, picks=["small"]), series(1), series(2, picks=["knee", "best"])], {}, WORDING, True)
+    assert html.count('class="pick"') == 2
+    assert "RNN 1x0 (small)</text>" in html
+    assert "RNN 1x16 (knee, best)</text>" in html
+
+
+def test_an_unfinished_configuration_is_hollow():
+    html = explorer_html([series(0), series(1, is_whole=False)], {}, WORDING, True)
+    assert re.findall(r'class="point (n\d) hollow"', html) == ["n1"]
+
+
+def test_other_peoples_words_stay_words():
+    hostile = "</script><b onclick='x()'>&"
+    html = explorer_html([series(0, name=hostile, shape=hostile, remarks=[hostile])], {hostile: 3.0}, WORDING, True)
+    assert "<b onclick" not in html
+    (data,) = re.findall(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)
+    assert (json.loads(data)[0]["name"], json.loads(data)[0]["remarks"]) == (hostile, [hostile])
