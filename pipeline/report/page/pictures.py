@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import chain
 
-from markupsafe import Markup
-
 from pipeline.report.reproduction import Configuration, Curve, Reproduction
 from pipeline.report.statements.evidence import protocol_epochs
 from pipeline.report.statements.verdicts import WORDS, Verdict
@@ -44,11 +42,11 @@ CAPTION = (
 OTHERS = "; diamonds are the same shapes by this project's stream recipe, on the same characters"
 
 
-def explorer(reproduction: Reproduction, verdicts: Sequence[Verdict] = ()) -> Markup:
+def explorer(reproduction: Reproduction, verdicts: Sequence[Verdict] = ()) -> str:
     """Render the explorer as one HTML element; "" without any training."""
     trained = [configuration for configuration in reproduction.configurations if configuration.furthest]
     if not trained:
-        return Markup()
+        return ""
     ranked = sorted([each for each in trained if each.whole] or trained, key=lambda each: each.mean_best_val)
     widest = max(ranked, key=lambda each: each.mean_curve("val")[-1] - each.mean_curve("train")[-1])
     points = [(each.complexity.macs_per_char, geometric_mean(_best(each))) for each in ranked if each.whole]

@@ -8,12 +8,12 @@ placed so that they neither collide nor leave the chart.
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import escape
 from itertools import pairwise
 from math import ceil, floor, log, log10
 from typing import Literal
 
 import numpy as np
-from markupsafe import Markup, escape
 from scipy.optimize import isotonic_regression
 
 from pipeline.support.drawing import LabelPlaces, si
@@ -106,11 +106,11 @@ class Drawing:
     height: float
     elements: str
 
-    def inline(self, labelled_by: str, style: str = "", role: str = "img", data: str = "") -> Markup:
+    def inline(self, labelled_by: str, style: str = "", role: str = "img", data: str = "") -> str:
         """The SVG element for a page, labelled by the element of this id."""
         box = f'viewBox="0 0 {self.width:g} {self.height:g}"'
         label = f'role="{role}" aria-labelledby="{labelled_by}"'
-        return Markup(f'<svg class="chart {style}" {box} {label} {data}>{self.elements}</svg>')
+        return f'<svg class="chart {style}" {box} {label} {data}>{self.elements}</svg>'
 
 
 def svg_file(drawings: Mapping[str, Drawing], columns: int = 1) -> str:
@@ -305,13 +305,13 @@ class Wording:
 
 def explorer_html(
     series: Sequence[Series], levels: Mapping[str, float], wording: Wording, has_front: bool, anchor: str = "explorer"
-) -> Markup:
+) -> str:
     """Render charts of perplexity against cost (if ``has_front``) and by epoch, a choice of curves and a readout.
 
     ``levels`` maps labels to perplexities that are drawn as horizontal lines. ``anchor`` is the id of the element.
     """
     data = json.dumps([each.readout() for each in series])
-    html = (
+    return (
         html_environment()
         .get_template("explorer.html.jinja")
         .render(
@@ -321,10 +321,9 @@ def explorer_html(
             curves=_curves(series, levels, wording.curves, f"{anchor}-curves"),
             series=series,
             caption=wording.caption,
-            data=Markup(data.replace("<", r"\u003c")),  # else a text could end the script element
+            data=data.replace("<", r"\u003c"),  # else a text could end the script element
         )
     )
-    return Markup(html)
 
 
 def _axes(x: Callable[[float], Scale], perplexities: Iterable[float], labels: Iterable[str]) -> Axes:
@@ -334,7 +333,7 @@ def _axes(x: Callable[[float], Scale], perplexities: Iterable[float], labels: It
     return Axes(x(right), Scale(min(values) / 1.08, max(values) * 1.08, BOTTOM, TOP))
 
 
-def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, label: str) -> Markup:
+def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, label: str) -> str:
     """Best validation perplexity against MACs per character: seeds, means, the front with names, picks, levels."""
     costs = [each.cost for each in series]
     values = [*levels.values(), *(value for each in series for value in (*each.best, *each.other))]
@@ -380,7 +379,7 @@ def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, 
     return Drawing(WIDTH, HEIGHT, "".join(parts)).inline(label, "front", "group")
 
 
-def _curves(series: Sequence[Series], levels: Mapping[str, float], y_title: str, label: str) -> Markup:
+def _curves(series: Sequence[Series], levels: Mapping[str, float], y_title: str, label: str) -> str:
     """Training and validation perplexity by epoch: seeds, means, reported values, levels.
 
     The labels in a column on the right are spread for the curves that are shown at first; the script spreads them
