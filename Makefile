@@ -4,10 +4,13 @@
 PYTHON ?= python3
 EXTRAS ?=
 MINUTES ?= 5
+CPU_LIMIT := 150# of `make test`: printed, never asserted, as it depends on the machine
 ENV := .venv
 READY := $(ENV)/.ready# what running needs
 READY_DEV := $(ENV)/.ready-dev# and the development tools
 PIP := $(ENV)/bin/python -m pip install --quiet --disable-pip-version-check
+WITH_BROWSER := $(PIP) 'playwright>=1.50,<2'; \
+	if python -m tests.browser.browsers; then export TMLM_REQUIRE_BROWSER=1; fi;
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 # `mlflow run --env-manager local` starts the `python` that is first on the path
 export PATH := $(CURDIR)/$(ENV)/bin:$(PATH)
@@ -15,7 +18,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 unexport PYTHONDONTWRITEBYTECODE# pytest rewrites, and each process compiles, every module anew without its cache
 export MLFLOW_LOGGING_LEVEL ?= WARNING
 
-.PHONY: setup run reproduce-quick test slow cluster browser faults twin bench lint types check ui clean
+.PHONY: setup run reproduce-quick test ci-tests slow cluster browser faults twin bench lint types check nightly ui clean
 
 run: $(READY)  ## the main job: prepare, train, evaluate and sample one model
 	mlflow run . --env-manager local
@@ -26,18 +29,20 @@ ui: $(READY)  ## the MLflow UI on 127.0.0.1
 reproduce-quick: $(READY)  ## a quick check of the report's protocol, against d2l's own bands (needs the exact book)
 	mlflow run . --env-manager local -e reproduce -P quick=true -P check=true
 
-test: $(READY_DEV)  ## the fast tests
-	pytest
+test: $(READY_DEV)  ## the fast tests, and the CPU seconds that they took
+	@bash -c 'TIMEFORMAT="CPU seconds: %U and %S of the system (limit: $(CPU_LIMIT))"; time pytest'
 
-slow: $(READY_DEV)  ## the tests that take minutes, and five times the examples of the property tests
-	pytest -m 'slow or hypothesis' --hypothesis-profile thorough --loadscope-reorder
+ci-tests: $(READY_DEV)  ## one representative of each kind of test that CI leaves to `make nightly`
+	$(WITH_BROWSER) pytest --dist load -rs -m ci
+
+slow: $(READY_DEV)  ## the tests that take minutes
+	pytest -m 'slow and not network' --loadscope-reorder
 
 cluster: $(READY_DEV)  ## searches on a head and nodes in network namespaces, with faults (as root on Linux; skipped elsewhere)
 	pytest -n 3 --dist load -rs -m 'network and not long' tests/cluster
 
 browser: $(READY_DEV)  ## what MLflow's UI and the pages show, in Chromium (installs Playwright and, where it can, Chromium)
-	$(PIP) 'playwright>=1.50,<2'
-	if python -m tests.browser.browsers; then export TMLM_REQUIRE_BROWSER=1; fi; pytest -n 0 -rs -m browser tests/browser
+	$(WITH_BROWSER) pytest -n 0 -rs -m browser tests/browser
 
 faults: $(READY_DEV)  ## inject kill -9, signals, full disks and more, for MINUTES, and print what was survived
 	python -m tests.faults --minutes $(MINUTES)
@@ -59,7 +64,9 @@ lint: $(READY_DEV)  ## style, and the layers of CONTRIBUTING.md
 types: $(READY_DEV)  ## static types
 	mypy
 
-check: lint types test slow cluster browser reproduce-quick twin  ## all that CI checks
+check: lint types reproduce-quick ci-tests twin test  ## what CI checks
+
+nightly: slow cluster browser faults  ## every test that CI leaves out, before a release
 
 setup: $(READY_DEV)
 

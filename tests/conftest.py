@@ -26,16 +26,14 @@ TEST_NUMBERS = count()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set up PyTorch and Hypothesis in every process that runs tests, not in the controller of pytest-xdist."""
-    is_controller = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
-    if is_controller and not config.getoption("--hypothesis-profile"):
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         return
     import torch
     from hypothesis import HealthCheck, settings
 
     torch.set_num_threads(1)
-    # no deadline, as the machine may be busy; `make slow` uses the profile thorough
+    # no deadline, as the machine may be busy
     settings.register_profile("fast", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
-    settings.register_profile("thorough", settings.get_profile("fast"), max_examples=100)
     settings.load_profile("fast")
     gc.disable()  # during collection, as imported modules stay
 

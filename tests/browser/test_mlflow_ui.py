@@ -77,6 +77,7 @@ def test_the_page_of_a_run_begins_with_the_verdict_and_what_the_model_writes(lab
     assert opened.our_errors == []
 
 
+@pytest.mark.ci
 def test_the_link_of_a_search_opens_the_view_of_its_trials(lab: Lab, visit: Visit):
     assert lab.link("search", "front") in link_to("shapes")
 

@@ -41,6 +41,7 @@ def test_a_page_is_dark_where_the_reader_wants_it(page_file, visit: Visit, colou
     assert (red + green + blue < 3 * 128) == is_dark
 
 
+@pytest.mark.ci
 def test_pointing_at_the_curves_shows_the_figures_of_an_epoch(page_file, visit: Visit):
     opened = visit(page_file.as_uri())
     opened.unfold()

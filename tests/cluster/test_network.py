@@ -39,6 +39,7 @@ def test_all_trials_are_complete_on_both_nodes_which_get_the_text_and_nobody_els
     assert re.search(r"Error: the scheduler tls://10.77.0.1:8786 can't be reached \(.+\); check", refused.stderr)
 
 
+@pytest.mark.ci
 def test_a_training_that_is_killed_is_repeated(cluster):
     search = cluster.search()
     run = cluster.wait_for(is_running_on("n1"))

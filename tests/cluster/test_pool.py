@@ -67,6 +67,7 @@ def until_the_end(pool: DaskPool, seconds: float = 60) -> list[Event]:
     return found
 
 
+@pytest.mark.ci
 def test_tasks_are_done_on_as_many_slots_as_the_nodes_have(processes):
     processes.node(slots=2)
     with DaskPool(processes.address, work, nothing) as pool:

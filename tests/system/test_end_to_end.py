@@ -144,6 +144,7 @@ def test_a_strict_corpus_that_can_not_be_had_is_exit_code_3(checkout):
 # --- minutes, not seconds --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.ci
 @pytest.mark.slow
 def test_the_logged_model_is_served(checkout, trained):
     port = free_port()
