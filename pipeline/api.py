@@ -402,7 +402,6 @@ def search(
     *,
     trials: int = SearchConfig.trials,
     quick: bool = False,
-    stop_hopeless: bool = False,
     take_aliases: bool = False,
     **options: Any,
 ) -> "Search":
@@ -415,7 +414,6 @@ def search(
         trials: Complete trials in total, including those of earlier calls.
         quick: Take a first look at small models, in about a minute on two cores: every option that is left out has the
             value that ``tmlm search --quick`` gives it.
-        stop_hopeless: Prune a trial when even an optimistic extrapolation of its curve stays behind the front.
         take_aliases: Move the aliases best, knee and small of the registered model to this study's picks even if
             another study has them.
         **options: Any other option of ``tmlm search``, with ``_`` for ``-``: the fields of SearchConfig and
@@ -442,7 +440,7 @@ def search(
     corpus_config = CorpusConfig(**{f.name: given.pop(f.name, f.default) for f in fields(CorpusConfig)})
     config = quick_search(SearchConfig(**given)) if quick else SearchConfig(**given)
     claim: Literal["own", "free", "all"] = "all" if take_aliases else "own" if quick else "free"
-    return Search(search_stage.search(config, corpus_config, stop_hopeless, write_line, claim=claim).result)
+    return Search(search_stage.search(config, corpus_config, write_line, claim=claim).result)
 
 
 class Search:

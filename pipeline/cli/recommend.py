@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.config import ModelConfig
-from pipeline.config import ON_REPORTS_TEXT, PRUNED, STOPPED_BY_TIME
+from pipeline.config import ON_REPORTS_TEXT, STOPPED_BY_TIME
 from pipeline.errors import InputError
 from pipeline.search.front import Candidate
 from pipeline.text.downloads import public
@@ -70,7 +70,7 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         raise InputError("there is no finished training to recommend; run `tmlm search` or `tmlm train` first")
     for text in texts if corpus == "auto" else _of_text(texts, corpus):
         runs = records.finished_trainings(text.tags["corpus.sha256"])
-        if same := [run for run in runs if run.params.get("preset") not in ON_REPORTS_TEXT and not _is_pruned(run)]:
+        if same := [run for run in runs if run.params.get("preset") not in ON_REPORTS_TEXT]:
             break
     else:
         known = ", ".join(sorted({text.tags.get("corpus", "") for text in texts}))
@@ -123,11 +123,6 @@ def _shown_name(run: records.FinishedTraining) -> str:
     """The text's name as ``train`` prints it, without the alphabet that the tag adds unless it is ``letters``."""
     name, alphabet = run.tags.get("corpus", ""), run.params.get("alphabet", "letters")
     return name if alphabet == "letters" else name.removesuffix(f"-{alphabet}")
-
-
-def _is_pruned(run: records.FinishedTraining) -> bool:
-    """Whether a search pruned the run before the end of its training."""
-    return run.tags.get("stopped", "").startswith(PRUNED)
 
 
 def _configuration(run: records.FinishedTraining) -> tuple[str, bool]:

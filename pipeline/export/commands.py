@@ -67,8 +67,7 @@ def _changed(recorded: Mapping[str, Any]) -> dict[str, tuple[Any, bool]]:
 def _given(params: Mapping[str, str]) -> dict[str, str]:
     """The options of a search with non-default values, from its recorded parameters."""
     values = {field.name: (params.get(field.name, ""), str(field.default)) for field in SEARCH_OPTIONS}
-    given = {name: value for name, (value, default) in values.items() if value not in ("", default)}
-    return given | ({"stop_hopeless": "true"} if params.get("stop_hopeless") == "True" else {})
+    return {name: value for name, (value, default) in values.items() if value not in ("", default)}
 
 
 def _command(name: str, options: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from models.config import ModelConfig
-from pipeline.config import NOT_COMPUTED, PRUNED, STOPPED_BY_TIME
+from pipeline.config import NOT_COMPUTED, STOPPED_BY_TIME
 from pipeline.support.drawing import drawable
 from pipeline.support.page.charts import Series
 from pipeline.support.statistics import geometric_mean
@@ -39,11 +39,6 @@ class Configuration:
     def macs_per_char(self) -> int:
         return int(self.first.result["macs_per_char"])
 
-    @property
-    def is_whole(self) -> bool:
-        """Whether none of its trainings was pruned."""
-        return not any(str(each.result["stopped"]).startswith(PRUNED) for each in self.trainings)
-
     @cached_property
     def perplexities(self) -> list[float]:
         """The best validation perplexity of each seed, pooled over the characters as an n-gram's is."""
@@ -74,7 +69,6 @@ class Configuration:
             best_epochs=[each.result["best_epoch"] for each in self.trainings],
             train=curves["train"],
             val=curves["val"],
-            is_whole=self.is_whole,
             is_shown=is_shown,
             on_front=on_front,
             picks=picks,
@@ -101,10 +95,9 @@ def by_text(trainings: Iterable[WholeTraining]) -> dict[tuple[str, str], list[Wh
 
 def configurations_of(trainings: Sequence[WholeTraining]) -> list[Configuration]:
     """Group finished trainings of one text by configuration, the lowest mean perplexity first."""
-    groups: dict[tuple[str, str], dict[int, WholeTraining]] = {}
+    groups: dict[tuple[str, bool], dict[int, WholeTraining]] = {}
     for training in trainings:
-        stopped = str(training.result["stopped"])
-        cut = next((reason for reason in (PRUNED, STOPPED_BY_TIME) if stopped.startswith(reason)), "")
+        cut = str(training.result["stopped"]).startswith(STOPPED_BY_TIME)
         groups.setdefault((training.config_id, cut), {})[training.seed] = training  # the last of a seed
     members = [tuple(seeds[seed] for seed in sorted(seeds)) for seeds in groups.values()]
     names = _names([group[0] for group in members])

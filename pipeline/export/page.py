@@ -34,7 +34,7 @@ CURVES = "Validation is solid, training dashed{seeds}. The dashed level is an n-
 
 COSTS = (
     "Left: validation at the best epoch against the multiply-accumulate operations (MACs) that one generated character "
-    "takes; small dots are seeds, marks their means ({shapes}){hollow}{picks}. The line is the front: nothing costs "
+    "takes; small dots are seeds, marks their means ({shapes}){picks}. The line is the front: nothing costs "
     "less and is better. Right: "
 )
 
@@ -177,9 +177,8 @@ def _parts(subject: Subject, perplexity: str) -> list[Part]:
     parts = []
     for number, ((_, preset), trainings) in enumerate(by_text(subject.finished).items()):
         configurations = configurations_of(trainings)
-        whole = [each for each in configurations if each.is_whole] or configurations
-        front = _front_members(subject, whole)
-        shown = [*(each for each in whole if each.name in front), *whole][:SHOWN]
+        front = _front_members(subject, configurations)
+        shown = [*(each for each in configurations if each.name in front), *configurations][:SHOWN]
         picks = {
             name: pick["run_id"] for name, pick in (subject.search.result["picks"] if subject.search else {}).items()
         }
@@ -192,14 +191,11 @@ def _parts(subject: Subject, perplexity: str) -> list[Part]:
         has_front = len(configurations) > 1
         cells = (each.model["cell"] for each in configurations)
         several = any(len(each.trainings) > 1 for each in configurations)
-        is_cut = any(not each.is_whole for each in configurations)
-        hollow = ", hollow where the search stopped it early" if is_cut else ""
         caption = CURVES.format(seeds=", each seed thin and their mean thick" if several else "")
         if has_front:
             caption = (
                 COSTS.format(
                     shapes=shapes_of(cells),
-                    hollow=hollow,
                     picks=", ringed if the search recommends them" if picks else "",
                 )
                 + caption[0].lower()
@@ -210,7 +206,7 @@ def _parts(subject: Subject, perplexity: str) -> list[Part]:
             curves="perplexity by epoch",
             caption=f"{perplexity} {caption}",
         )
-        best = min(whole[0].trainings, key=lambda training: training.result["val_perplexity"])
+        best = min(configurations[0].trainings, key=lambda training: training.result["val_perplexity"])
         anchor = f"charts-{number + 1}"
         levels = ngram_levels(best.result)
         explorer = explorer_html(series, levels, wording, has_front, anchor=f"explorer-{number + 1}")

@@ -30,7 +30,6 @@ from pipeline.search.front import (
     picks,
     unconfirmed,
 )
-from pipeline.search.pruning import PruningRule, PruningStop
 from pipeline.search.space import Space
 from pipeline.search.study.dashboard import attach_picture
 from pipeline.search.study.samplers import draw
@@ -96,7 +95,6 @@ class SearchRun:
 def search(
     config: SearchConfig,
     corpus_config: CorpusConfig,
-    stop_hopeless: bool = False,
     say: Callable[[str], None] = lambda line: None,
     make_pool: MakePool = train_in_processes,
     claim: Claim = "free",
@@ -117,8 +115,7 @@ def search(
         if lost := study.close_the_dead(elsewhere=earlier is not None):
             say(f"Resuming trials whose process died: {', '.join(map(str, lost))}")
         with _parent(study, earlier) as run, storage_errors(config):
-            rule = PruningRule() if stop_hopeless else None
-            return _SearchDriver(study, run, rule, claim, say, make_pool).run_all()
+            return _SearchDriver(study, run, claim, say, make_pool).run_all()
 
 
 @contextmanager
@@ -143,12 +140,11 @@ class _SearchDriver:
         self,
         study: Search,
         run: TrackedRun,
-        rule: PruningRule | None,
         claim: Claim,
         say: Callable[[str], None],
         make_pool: MakePool,
     ) -> None:
-        self.study, self.run, self.rule, self.say, self.make_pool = study, run, rule, say, make_pool
+        self.study, self.run, self.say, self.make_pool = study, run, say, make_pool
         self.claim = claim
         self.config, self.corpus, self.results = study.config, study.corpus, study.results
         self.tags = corpus_tags(study.corpus)
@@ -171,7 +167,7 @@ class _SearchDriver:
                 threadpool_limits(1, user_api="blas"),  # the sampler's matrices are small: more threads would only spin
             ):
                 try:
-                    if self.config.trials > len(self.results.counted()):
+                    if self.config.trials > len(self.results.complete()):
                         self._estimate(pool, workers)
                     self._trials(pool, began)
                     evaluated = self._timed(self._confirm(pool))
@@ -186,7 +182,7 @@ class _SearchDriver:
     def _record_settings(self) -> None:
         study, config, run = self.study, self.config, self.run
         options = {**corpus_options(study.corpus_config), **asdict(config), "storage": store.masked(config.storage)}
-        run.params({**options, "stop_hopeless": self.rule is not None})
+        run.params(options)
         run.tags({f"latest.{name}": getattr(config, name) for name in LATEST})  # parameters keep their first values
         run.yaml("space.yaml", study.space.as_texts())
         study.describe(link_to_run(run.id), f"This search is not finished: {config.trials} trials were asked for.")
@@ -212,7 +208,7 @@ class _SearchDriver:
         self.bar.phase("timing some steps")
         tasks = [TimingTask(study.corpus_config, *shape) for shape in shapes_to_time(configurations)]
         timings = time_all(pool, tasks, lambda done, of: self.bar.show(timed=f"{done}/{of}"))
-        complete = len(self.results.counted())
+        complete = len(self.results.complete())
         left = config.trials - complete
         duration = UNKNOWN_DURATION
         if calibration := Calibration(self.corpus, timings):
@@ -233,9 +229,6 @@ class _SearchDriver:
         return max(0.0, members * (self.config.confirm_seeds - 1) - len(self.results.confirmations))
 
     def _task(self, role: Role, proposal: Proposal) -> TrainingTask:
-        stop = None
-        if role == "trial" and self.rule is not None:
-            stop = PruningStop(self.rule, proposal.macs_per_char, tuple(self.results.curves()))
         return TrainingTask(
             role=role,
             number=proposal.number,
@@ -245,7 +238,6 @@ class _SearchDriver:
             study=self.study.identity,
             parent=self.run.id,
             tags={**self.tags, "study": self.config.study_name, "role": role, "trial": str(proposal.number)},
-            stop=stop,
         )
 
     def _run(
@@ -293,7 +285,8 @@ class _SearchDriver:
 
     def _show(self) -> None:
         """Show the progress so far, and record it after each trial, for the curves on the run's page."""
-        before, (self._done, values) = self._done, self.results.progress()
+        before, values = self._done, [trial.values for trial in self.results.complete()]
+        self._done = len(values)
         done, best = f"{self._done}/{self.config.trials}", min((perplexity for perplexity, _ in values), default=None)
         self.bar.show(trials=done, **({} if best is None else {"best": f"{best:.2f}"}))
         if best is None or self._done == before:

@@ -6,7 +6,7 @@ which their worker processes run.
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -461,9 +461,8 @@ class TrainingTask:
     """One training of a search (a trial, or a confirmation with another seed), a reproduction or an answer.
 
     A worker does it. ``number`` is that of the trial (for a confirmation, of the trial that it repeats), or of the row
-    in the table or plan. ``stop`` is called after each epoch with the validation curve and the number of epochs, and
-    returns a reason to stop or ""; it has to pickle. ``resumed_run`` is the id of a run to resume, possibly with more
-    epochs or seconds; if that fails, training starts over.
+    in the table or plan. ``resumed_run`` is the id of a run to resume, possibly with more epochs or seconds; if that
+    fails, training starts over.
     """
 
     role: Role
@@ -474,7 +473,6 @@ class TrainingTask:
     study: str
     parent: str
     tags: Mapping[str, str] = field(default_factory=dict)
-    stop: Callable[[Sequence[float], int], str] | None = None
     resumed_run: str = ""
 
     @property
@@ -525,11 +523,6 @@ def _train_task(task: TrainingTask, report: Callable[[float], None]) -> dict[str
     def bar(name: str) -> Iterator[Progress]:
         yield ReportedProgress(report)
 
-    def reason_to_stop(training: Training) -> str:
-        if task.stop is None:
-            return ""
-        return task.stop([point.val_perplexity for point in training.history], training.epochs)
-
     corpus = _corpus_of_task(task.corpus)
     expected_sha256 = task.tags.get("corpus.sha256", corpus.corpus_sha256)
     if corpus.corpus_sha256 != expected_sha256:  # the file was changed, or a download that failed now succeeds
@@ -537,7 +530,7 @@ def _train_task(task: TrainingTask, report: Callable[[float], None]) -> dict[str
             f"the text {public(task.corpus.corpus)} has changed since the training was started "
             f"(sha256 {corpus.corpus_sha256[:8]}..., then {expected_sha256[:8]}...); restore the earlier one"
         )
-    setting = Setting(task.study, task.parent, task.tags, bar, reason_to_stop)
+    setting = Setting(task.study, task.parent, task.tags, bar)
     if task.resumed_run:
         changes = {name: getattr(task.train, name) for name in ("epochs", "max_seconds")}
         try:

@@ -10,7 +10,7 @@ from math import log10
 from typing import TYPE_CHECKING, Any
 
 from models.config import ModelConfig
-from pipeline.config import ON_REPORTS_TEXT, PRUNED, STOPPED_BY_TIME, PresetName, TrainConfig, resolve
+from pipeline.config import ON_REPORTS_TEXT, STOPPED_BY_TIME, PresetName, TrainConfig, resolve
 
 if TYPE_CHECKING:  # so that this module can be imported without torch
     from models.complexity import Complexity
@@ -105,11 +105,11 @@ def protocol_of(train_chars: int, model: ModelConfig, config: TrainConfig, stopp
     """The protocol by which trainings are comparable; "" for a study's training that was cut short.
 
     A study's training is comparable if it trains on the whole text for as many epochs as a separate training does by
-    default, and was neither pruned nor stopped by the time limit.
+    default, and was not stopped by the time limit.
     """
     if config.preset in ON_REPORTS_TEXT:
         return config.preset
     default = resolve({**asdict(model), "preset": config.preset}, train_chars)[1]
     is_as_long = (config.epochs, config.train_chars) == (default.epochs, 0)
-    is_whole = is_as_long and not stopped.startswith((STOPPED_BY_TIME, PRUNED))
+    is_whole = is_as_long and not stopped.startswith(STOPPED_BY_TIME)
     return COMPARABLE if is_whole or not is_of_study else ""

@@ -262,7 +262,7 @@ def trials_row(database: Path, corpus_config: CorpusConfig, sampler: str, count:
             return made_up(task.model, task.train, search.macs_per_char(vars(task.model)), run.id)
 
         pool = AtOnce(SHARES, result, seconds)
-        driver = _SearchDriver(search, run, None, "free", lambda line: None, lambda workers: pool)
+        driver = _SearchDriver(search, run, "free", lambda line: None, lambda workers: pool)
         with search_progress("bench", 1) as driver.bar, threadpool_limits(1, user_api="blas"):
             driver._trials(pool, time.monotonic())
         done = pool.done

@@ -183,7 +183,7 @@ def test_a_quick_search_is_one_of_few_trials_as_the_help_says(monkeypatch):
     class EnoughError(Exception):
         pass
 
-    def search(config, corpus_config, stop_hopeless, say, make_pool, claim):
+    def search(config, corpus_config, say, make_pool, claim):
         assert config == quick_search(SearchConfig(trials=5))
         assert claim == "own", "no alias that a search in earnest would take"
         raise EnoughError

@@ -62,9 +62,8 @@ def test_seconds_of_a_budget_are_repeated_as_the_characters_that_they_came_to():
 
 
 def test_a_study_is_repeated_with_every_option_that_is_not_its_default():
-    options = {"study_name": "it's", "trials": "12", "budget_macs": "0", "workers": "None", "stop_hopeless": "True"}
+    options = {"study_name": "it's", "trials": "12", "budget_macs": "0", "workers": "None"}
     given = parsed(search_command(WholeSearch("5" * 32, "it's", options, {}), training()))
-    assert given.pop("stop_hopeless") is True
     names = {field.name for field in fields(SearchConfig)}
     config = SearchConfig(**{name: value for name, value in given.items() if name in names})
     assert config == SearchConfig(study_name="it's", trials=12)

@@ -102,14 +102,6 @@ def test_trainings_on_different_characters_share_no_chart():
     assert html.count('<figure class="explorer') == 3
 
 
-def test_a_pruned_trial_is_hollow():
-    subject = study()
-    pruned = training(0, result={**training(0).result, "stopped": "hopeless: it can't reach the front"})
-    html = of(Subject("study", "tiny", (pruned, *subject.trainings[1:]), subject.search))
-    hollow = [tag for tag in Page(html).all("g") if "hollow" in (tag.get("class") or "").split()]
-    assert len(hollow) == 1
-
-
 def test_configurations_of_one_shape_are_told_apart_by_what_differs():
     first = training(0)
     train = {**first.configuration["train"], "learning_rate": 0.5}

@@ -24,7 +24,6 @@ from pipeline.cli.recommend import recommended, sentence
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
 from pipeline.export.tables import FRONT
-from pipeline.search.pruning import PruningRule
 from pipeline.stages.search import SearchRun, search
 from pipeline.stages.train import TrainingTask, do
 from pipeline.support.wording import UNKNOWN_DURATION
@@ -266,17 +265,6 @@ def test_what_nothing_fits_is_said_with_what_would(searched):
         recommended("nowhere", 1000, None)
 
 
-def test_what_a_search_stopped_as_hopeless_is_not_recommended(searched, monkeypatch):
-    best = min(searched.evaluated.points, key=lambda point: point.val.mean).candidate
-    runs = records.finished_trainings(searched.result["corpus_sha256"])
-    stopped = [
-        replace(run, tags={**run.tags, "stopped": "hopeless: epoch 1"}) if run.run_id in best.run_ids else run
-        for run in runs
-    ]
-    monkeypatch.setattr(records, "finished_trainings", lambda digest: stopped)
-    assert recommended("auto", 10**9, None)["run_id"] not in best.run_ids
-
-
 def test_the_registered_versions_say_of_which_text_they_are(searched):
     version = MlflowClient().get_model_version_by_alias("time-machine-lm", "best")
     said = f"Text: {searched.result['corpus']} (sha256 {searched.result['corpus_sha256'][:8]}...). Study: search."
@@ -334,13 +322,6 @@ def test_more_confirmations_of_as_many_trials_change_the_recorded_figures(store,
     assert metrics["search/hypervolume"] == pytest.approx(again.evaluated.hypervolume, rel=1e-5)
 
 
-class OneIsEnough(PruningRule):
-    """Lets one trial come to its end, and no other."""
-
-    def reason_to_stop(self, curve: Any, epochs: int, macs_per_char: int, finished: Any) -> str:
-        return "one is enough" if finished else ""
-
-
 @pytest.mark.slow
 def test_more_trials_later_train_the_rest_alone(store, small_text):
     def searched_with(trials: int) -> list[optuna.trial.FrozenTrial]:
@@ -353,37 +334,19 @@ def test_more_trials_later_train_the_rest_alone(store, small_text):
     assert more[:1] == first
 
 
-def test_trials_that_are_hopeless_are_stopped_counted_and_kept_off_the_front(store, small_text, monkeypatch):
-    monkeypatch.setattr("pipeline.stages.search.PruningRule", OneIsEnough)
-    config = SearchConfig(**{**TINY, "cell": "gru", "trials": 2}, confirm_seeds=1)
-    done = search(config, CorpusConfig(str(small_text)), stop_hopeless=True, make_pool=Inline)
-    assert (done.counts["trials"], done.counts["hopeless"], done.counts["failed"]) == (2, 1, 0)
-    assert len(done.evaluated.points) == 1
-    runs = trainings(done)
-    stopped = [run for run in runs if run.data.tags.get("stopped") == "hopeless: one is enough"]
-    assert len(stopped) == 1
-    assert {run.info.status for run in runs} == {"FINISHED"}
-    assert all(len(MlflowClient().get_metric_history(run.info.run_id, "perplexity/val")) == 1 for run in stopped)
-    assert recommended("auto", 10**9, None)["run_id"] == done.evaluated.front[0].candidate.run_id
-    assert MlflowClient().get_run(done.run_id).data.params["stop_hopeless"] == "True"
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], (False, "free")),
-        (["--stop-hopeless"], (True, "free")),
-        (["--quick"], (False, "own")),
-        (["--quick", "--take-aliases"], (False, "all")),
+        ([], "free"),
+        (["--quick"], "own"),
+        (["--quick", "--take-aliases"], "all"),
     ],
 )
 def test_the_command_line_asks_for_it(arguments, expected, monkeypatch):
     asked = []
 
-    def refuse(
-        config: SearchConfig, corpus: CorpusConfig, stop_hopeless: bool, say: Any, make_pool: Any, claim: str
-    ) -> None:
-        asked.append((stop_hopeless, claim))
+    def refuse(config: SearchConfig, corpus: CorpusConfig, say: Any, make_pool: Any, claim: str) -> None:
+        asked.append(claim)
         raise InputError("enough")
 
     monkeypatch.setattr("pipeline.stages.search.search", refuse)

@@ -59,7 +59,6 @@ def test_sizes_are_those_of_the_reports_convention_and_of_the_trained_model():
         ({}, "--patience 10", True, "stream"),
         ({"epochs": 1}, "", True, ""),
         ({"train_chars": 50_000}, "", True, ""),
-        ({}, "hopeless: behind the front", True, ""),
     ],
 )
 def test_trainings_of_a_study_compare_with_others_if_they_are_as_long(options, stopped, is_of_study, protocol):

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 @click.command(cls=LabCommand, section=SEARCH)
 @options_of(SearchConfig, CorpusConfig)
 @switch(
-    "--stop-hopeless",
-    "Prune a trial when even an optimistic extrapolation of its curve stays behind the front.",
-    group="Search",
-)
-@switch(
     "--quick",
     "Take a first look, in about a minute and in a separate study: options left at their defaults become "
     + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in QUICK_SEARCH.items())
@@ -35,7 +30,7 @@ if TYPE_CHECKING:
 )
 @cluster_option
 @json_switch
-def search(stop_hopeless: bool, quick: bool, take_aliases: bool, cluster: str, as_json: bool, **options: Any) -> None:
+def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **options: Any) -> None:
     """Search for low perplexity at low cost.
 
     Runs an Optuna study of cell, layers and hidden size that minimises validation perplexity and MACs per character.
@@ -49,7 +44,7 @@ def search(stop_hopeless: bool, quick: bool, take_aliases: bool, cluster: str, a
     from pipeline.tracking.ui import links
 
     claim: Literal["own", "free", "all"] = "all" if take_aliases else "own" if quick else "free"
-    done = search.search(config, corpus_config, stop_hopeless, say, make_pool, claim)
+    done = search.search(config, corpus_config, say, make_pool, claim)
     name = f"search {config.study_name} on {done.result['corpus']}"
     if quick:
         name = f"quick {name}: a first look at small models after {config.epochs} epochs, one seed each"

@@ -31,7 +31,6 @@ FAILURE = "failure"  # why it failed
 PROCESS = "process"  # the process that asked for it
 RETRY_OF, REPEATS = "retry_of", "repeats"  # numbers of the lost trial retried, of the trial with equal parameters
 LOST, KILLED, KILLS = "lost", "killed", "kills"  # why it is retried; processes killed by it, by earlier tries
-CURVE = "val_perplexities"  # validation perplexity after each epoch
 
 
 def of_study(study: optuna.Study) -> dict[str, Any]:

@@ -14,10 +14,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.config import STOPPED_BY_TIME, SearchConfig
 from pipeline.search.front import Candidate, Trial
-from pipeline.search.pruning import FinishedCurve
 from pipeline.search.space import PARAMETERS, Space, shape_of
 from pipeline.search.study import attributes
-from pipeline.search.study.attributes import CONFIRMED, CURVE, LOST, MACS, NGRAM_ENTRIES, REPEATS, RUN_ID, SEED, STOPPED
+from pipeline.search.study.attributes import CONFIRMED, LOST, MACS, NGRAM_ENTRIES, REPEATS, RUN_ID, SEED, STOPPED
 from pipeline.search.study.protocol import OBJECTIVES
 from pipeline.search.study.samplers import is_over_budget
 
@@ -60,13 +59,8 @@ class Results:
         return self.study.get_trials(deepcopy=False, states=states or None)
 
     def complete(self) -> list[FrozenTrial]:
-        """The trials that were trained to the end, without repeats of earlier ones."""
+        """The trained trials, which count towards --trials: without repeats of earlier ones."""
         return [trial for trial in self.trials(TrialState.COMPLETE) if not attributes.has(trial, REPEATS)]
-
-    def counted(self) -> list[FrozenTrial]:
-        """The trials that count towards --trials: complete or pruned, without repeats of earlier ones."""
-        trials = self.trials(TrialState.COMPLETE, TrialState.PRUNED)
-        return [trial for trial in trials if not attributes.has(trial, REPEATS)]
 
     def failed(self) -> list[FrozenTrial]:
         """The trials whose training failed, without those to retry, repeats and those over the budget."""
@@ -78,29 +72,17 @@ class Results:
 
     def counts(self) -> dict[str, int]:
         """The numbers of trials by outcome, and of confirmations."""
-        complete, counted = self.complete(), self.counted()
+        complete = self.complete()
         return {
-            "trials": len(counted),
-            "hopeless": len(counted) - len(complete),
+            "trials": len(complete),
             "cut_short": sum(1 for t in complete if t.user_attrs.get(STOPPED, "").startswith(STOPPED_BY_TIME)),
             "failed": len(self.failed()),
             "repeated": sum(1 for trial in self.trials() if attributes.has(trial, REPEATS)),
             "confirmations": len(self.confirmations),
         }
 
-    def progress(self) -> tuple[int, list[list[float]]]:
-        """The number of trials that count towards --trials, and the values of the complete ones."""
-        counted = self.counted()
-        return len(counted), [trial.values for trial in counted if trial.state == TrialState.COMPLETE]
-
-    def curves(self) -> list[FinishedCurve]:
-        """The validation curves of the complete trials."""
-        return [
-            FinishedCurve(trial.user_attrs[MACS], tuple(attributes.of_trial(trial)[CURVE])) for trial in self.complete()
-        ]
-
     def plotted_trials(self) -> list[Trial]:
-        """The complete and the failed trials for figures; pruned ones have no final perplexity."""
+        """The complete and the failed trials for figures."""
         plotted = []
         for trial in sorted([*self.complete(), *self.failed()], key=lambda trial: trial.number):
             if MACS not in trial.user_attrs:  # failed by hand

@@ -23,13 +23,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from models.complexity import closed_form
 from models.config import ModelConfig
-from pipeline.config import PRUNED, CorpusConfig, SearchConfig, TrainConfig
+from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RemoteError, TmlmError, TrainingDivergedError, is_out_of_memory
 from pipeline.search.front import Candidate
 from pipeline.search.space import Space, configs_of, shape_of
 from pipeline.search.study import attributes, dashboard
 from pipeline.search.study.attributes import (
-    CURVE,
     FAILURE,
     IDENTITY,
     KILLED,
@@ -189,7 +188,7 @@ class Search:
         untried configuration is enqueued.
         """
         untrained = 0
-        while len(self.results.counted()) + running < self.config.trials:
+        while len(self.results.complete()) + running < self.config.trials:
             trial = self._ask(enqueue_new=self.config.sampler == "grid" or untrained >= UNTRAINED_IN_A_ROW)
             if trial is None:
                 self.is_exhausted = True
@@ -307,11 +306,11 @@ class Search:
         return None if chosen is None else {name: chosen[name] for name in self.space.searched}
 
     def _is_tried(self, trial: FrozenTrial) -> bool:
-        """Whether a trial with --seed is complete, pruned, diverged or running, and not itself a repeat."""
+        """Whether a trial with --seed is complete, diverged or running, and not itself a repeat."""
         kept = attributes.of_trial(trial)
         if kept.get(SEED) != self.config.seed or REPEATS in kept or is_over_budget(trial):
             return False
-        ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+        ended = trial.state in (TrialState.COMPLETE, TrialState.FAIL)
         return trial.state == TrialState.RUNNING or (ended and LOST not in kept)
 
     def _duplicate_of(self, trial: optuna.Trial) -> FrozenTrial | None:
@@ -400,14 +399,10 @@ class Search:
                 RUN_ID: result[RUN_ID],
             },
         )
-        self._set_system_attrs(number, {CURVE: result[CURVE]})
         trial = self.storage.get_trial(self._trial_id(number))
         self._write_note(trial._trial_id, dashboard.trial_note(trial.user_attrs[MODEL], result, link))
         if curve is not None:
             dashboard.attach_to_trial(self.study, trial, curve)
-        if result[STOPPED].startswith(PRUNED):
-            self.study.tell(number, state=TrialState.PRUNED)
-            return
         self.study.tell(number, [min(result["val_perplexity"], float(self.vocab_size)), log10(result[MACS])])
 
     def _write_note(self, trial_id: int, note: str) -> None:

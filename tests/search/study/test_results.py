@@ -7,24 +7,6 @@ from pipeline.errors import TrainingDivergedError
 from tests.search.study.studies import result_of, train_all
 
 
-def test_a_hopeless_trial_counts_is_no_candidate_and_is_not_asked_for_again(begin):
-    options = {"sampler": "grid", "cell": "lstm", "num_layers": "1", "hidden_size": "4,5", "trials": 2}
-    search = begin(**options)
-    hopeless, good = search.next_task(0), search.next_task(1)
-    search.take(hopeless.number, {**result_of(hopeless, 7.0), "stopped": "hopeless: epoch 1 of 2 at 7.00"})
-    search.take(good.number, result_of(good, 5.0))
-    (pruned,) = search.results.trials(TrialState.PRUNED)
-    assert pruned.params["hidden_size"] == hopeless.model.hidden_size
-    assert pruned.user_attrs["stopped"].startswith("hopeless: ")
-    assert search.results.counts() | {"trials": 2, "hopeless": 1, "failed": 0} == search.results.counts()
-    assert [each.hidden_size for each in search.results.candidates()] == [good.model.hidden_size]
-    assert [trial.val_perplexity for trial in search.results.plotted_trials()] == [5.0]
-    assert [curve.val_perplexities for curve in search.results.curves()] == [(6.0, 5.0)]
-    again = begin(**{**options, "trials": 3})
-    assert again.next_task(0) is None
-    assert again.is_exhausted
-
-
 def test_what_was_never_trained_is_no_failure(begin):
     search = begin(sampler="random", budget_macs=400, trials=3)
     train_all(search)
