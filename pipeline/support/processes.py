@@ -2,12 +2,13 @@
 
 A process is identified by host name, machine id (two machines may share a name), boot id, PID namespace (containers),
 PID and start time. Linux counts the start time in clock ticks since boot, which do not change when the clock is
-adjusted. On other systems, and for runs of release 0.1.0, there is only the start time by the clock.
+adjusted. On other systems, there is only the start time by the clock.
 """
 
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from itertools import dropwhile, pairwise
 from pathlib import Path
@@ -16,8 +17,8 @@ from uuid import getnode
 import psutil
 
 START_TOLERANCE_SECONDS = 2.0  # start times are computed from the clock, which may be adjusted
-PROC = Path("/proc")
 START_FIELD = 22  # starttime in /proc/PID/stat, as proc(5) numbers the fields
+MULTICAST = 1 << 40  # set in an address that getnode() has made up, another one in each process
 AFTER_NAME = 3  # the first field after the program's name, which may contain spaces and parentheses
 
 
@@ -55,12 +56,18 @@ def is_of_this_machine(tags: Mapping[str, str]) -> bool:
 def is_gone(tags: Mapping[str, str]) -> bool:
     """Whether the process of this machine with these tags has ended; False if that can't be determined."""
     try:
-        if "process.ticks" in tags and (boot := _boot()) is not None:
-            pid, ticks = int(tags["process.pid"]), int(tags["process.ticks"])
-            return tags["process.boot"] != boot or _has_ended(pid, ticks)
-        return _has_ended_by_the_clock(int(tags["process.pid"]), float(tags["process.started"]))
-    except psutil.NoSuchProcess:
-        return True
+        pid, boot = int(tags["process.pid"]), _boot()
+        if boot is not None and tags["process.boot"] != boot:
+            return True
+        try:
+            process = psutil.Process(pid)
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return True
+            if boot is not None:
+                return (ticks := start_ticks(pid)) is not None and ticks != int(tags["process.ticks"])
+            return abs(process.create_time() - float(tags["process.started"])) > START_TOLERANCE_SECONDS
+        except psutil.NoSuchProcess:
+            return not psutil.pid_exists(pid)  # /proc may hide the processes of other users
     except (KeyError, ValueError, OverflowError, psutil.Error):
         return False
 
@@ -68,7 +75,7 @@ def is_gone(tags: Mapping[str, str]) -> bool:
 def start_ticks(pid: int) -> int | None:
     """Start time of a process in clock ticks since boot; None where the system does not report it."""
     try:
-        fields = (PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         return int(fields[START_FIELD - AFTER_NAME])
     except (OSError, IndexError, ValueError):
         return None
@@ -115,47 +122,23 @@ def _has_run(process: psutil.Process) -> bool:
         return False
 
 
-def _has_ended(pid: int, ticks: int) -> bool:
-    """Whether no process with this PID and start time (in ticks since boot) is running."""
-    if (started := start_ticks(pid)) is None:
-        return not psutil.pid_exists(pid)  # /proc may hide the processes of other users
-    return started != ticks or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
-def _has_ended_by_the_clock(pid: int, started: float) -> bool:
-    """Whether no process with this PID and start time (by the clock) is running, as far as that can be determined."""
-    process = psutil.Process(pid)
-    if process.status() == psutil.STATUS_ZOMBIE:
-        return True
-    if abs(process.create_time() - started) <= START_TOLERANCE_SECONDS:
-        return False
-    # the PID was reused or the clock adjusted: a process of this program counts as alive, unless it is this one
-    return pid == os.getpid() or not _is_ours(process.cmdline())
-
-
-def _is_ours(command: Iterable[str]) -> bool:
-    """Whether a command line is that of ``tmlm ...``, ``python -m pipeline ...`` or a worker started by spawn."""
-    words = list(command)
-    is_tmlm = any(Path(word).name == "tmlm" for word in words[:2])
-    return is_tmlm or ("-m", "pipeline") in pairwise(words) or "--multiprocessing-fork" in words
-
-
 @cache
 def _boot() -> str | None:
     """Linux's boot id; None on other systems."""
     try:
-        return (PROC / "sys/kernel/random/boot_id").read_text().strip() or None
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() or None
     except OSError:
         return None
 
 
 @cache
 def _machine() -> str:
-    """An id of this machine that survives restarts: systemd's machine id, else the MAC address."""
-    try:
-        return Path("/etc/machine-id").read_text().strip() or f"{getnode():x}"
-    except OSError:
-        return f"{getnode():x}"
+    """An id of this machine that survives restarts: systemd's machine id, else the MAC address, else ""."""
+    with suppress(OSError):
+        if machine_id := Path("/etc/machine-id").read_text().strip():
+            return machine_id
+    address = getnode()
+    return "" if address & MULTICAST else f"{address:x}"
 
 
 def _namespace() -> str:

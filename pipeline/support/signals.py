@@ -7,7 +7,6 @@ functions registered with ``on_forced_exit`` are called first. Without ``install
 apply.
 """
 
-import atexit
 import gc
 import logging
 import os
@@ -24,13 +23,13 @@ from types import FrameType
 DEADLINE_SECONDS = 3.5  # from the first signal to the forced exit; below 5 together with CLOSING_SECONDS
 CLOSING_SECONDS = 1.0  # for the functions registered with on_forced_exit
 SAME_SECONDS = 0.3  # two Ctrl-C closer than this are one that was delivered twice, by the shell and the process group
-PARENT_SECONDS = 0.5  # between two checks whether the parent process is alive
+POLL_SECONDS = 0.2  # between two checks of the deadline and of the parent process
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 _depth = 0  # nesting of defer_signals blocks
 _deferred: BaseException | None = None  # raised on leaving the outermost block
 _closers: list[Callable[[str], None]] = []
-_has_deadline = True
+_deadline_seconds: float | None = DEADLINE_SECONDS  # None: no forced exit
 _stopping = False  # a signal has arrived
 
 
@@ -55,16 +54,16 @@ def signal_of(stop: BaseException) -> int | None:
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Defer signals that arrive within the block to its end, so that it is not interrupted; blocks may be nested."""
+    """Defer signals that arrive within the block to its end, however it ends; blocks may be nested."""
     global _depth, _deferred
     _depth += 1
     try:
         yield
     finally:
         _depth -= 1
-    if _deferred is not None and _depth == 0:
-        stop, _deferred = _deferred, None
-        raise stop
+        if _deferred is not None and _depth == 0:
+            stop, _deferred = _deferred, None
+            raise stop
 
 
 def on_forced_exit(closer: Callable[[str], None]) -> None:
@@ -74,8 +73,8 @@ def on_forced_exit(closer: Callable[[str], None]) -> None:
 
 def disable_deadline() -> None:
     """Disable the forced exit of this process, as when it has to wait for a server to shut down."""
-    global _has_deadline
-    _has_deadline = False
+    global _deadline_seconds
+    _deadline_seconds = None
 
 
 def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECONDS) -> None:
@@ -84,6 +83,8 @@ def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECOND
     An ignored signal (nohup) stays ignored. The death of the parent process, whose id is ``parent``, has the effect of
     SIGTERM. Under ``mlflow run``, which does not pass SIGTERM on to its child, the parent is always watched.
     """
+    global _deadline_seconds
+    _deadline_seconds = deadline_seconds
     for signum in SIGNALS:
         if signal.getsignal(signum) is not signal.SIG_IGN:
             signal.signal(signum, _on_signal)
@@ -92,18 +93,7 @@ def install(parent: int | None = None, deadline_seconds: float = DEADLINE_SECOND
     signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
     if parent is None and os.environ.get("MLFLOW_RUN_ID"):
         parent = os.getppid()
-    watched = (receiver, sender, parent, deadline_seconds)
-    threading.Thread(target=_watch, args=watched, name="signals", daemon=True).start()
-    atexit.register(_skip_last_collection)
-
-
-def _skip_last_collection() -> None:
-    """After a signal, skip the final garbage collection, which takes a second and can't be interrupted.
-
-    The operating system frees the memory anyway. Without a signal it runs, which also closes databases properly.
-    """
-    if _stopping:
-        gc.freeze()
+    threading.Thread(target=_watch, args=(receiver, sender, parent), name="signals", daemon=True).start()
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> None:
@@ -112,6 +102,7 @@ def _on_signal(signum: int, frame: FrameType | None) -> None:
     if _stopping:  # clean-up must not be interrupted; the watcher handles a second Ctrl-C
         return
     _stopping = True
+    gc.freeze()  # the garbage collection at the exit takes a second and can't be interrupted
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # an interrupted reset is logged with a traceback
     stop = KeyboardInterrupt() if signum == signal.SIGINT else SystemExit(exit_code(signum))
     if _depth:
@@ -120,31 +111,28 @@ def _on_signal(signum: int, frame: FrameType | None) -> None:
         raise stop
 
 
-def _watch(receiver: socket.socket, sender: socket.socket, parent: int | None, deadline_seconds: float) -> None:
+def _watch(receiver: socket.socket, sender: socket.socket, parent: int | None) -> None:
     """Force the exit if the main thread does not end. Python writes each signal to ``sender`` when it arrives."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # so that they interrupt system calls of the main thread
+    receiver.settimeout(POLL_SECONDS)
     first: int | None = None
-    began = deadline = 0.0
+    began = 0.0
     while True:
-        wait = PARENT_SECONDS if first is None else max(0.0, deadline - time.monotonic())
-        receiver.settimeout(wait if first is not None or parent is not None else None)
         try:
-            arrived = [signum for signum in receiver.recv(64) if signum in SIGNALS]
-        except (TimeoutError, BlockingIOError):
-            arrived = []
-        for signum in arrived:
+            arrived = receiver.recv(64)
+        except TimeoutError:
+            arrived = b""
+        now, again = time.monotonic(), False
+        for signum in filter(SIGNALS.__contains__, arrived):
             if first is None:
-                first, began = signum, time.monotonic()
-                deadline = began + deadline_seconds
-            elif signum == signal.SIGINT and _has_deadline and time.monotonic() - began > SAME_SECONDS:
-                _force_exit(first)
-        if first is not None and time.monotonic() >= deadline:
-            if _has_deadline:
-                _force_exit(first)
-            deadline = time.monotonic() + deadline_seconds
-        if first is None and parent is not None and os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGTERM)
-            parent = None
+                first, began = signum, now
+            again = again or (signum == signal.SIGINT and now - began > SAME_SECONDS)
+        if first is None:
+            if parent is not None and os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGTERM)
+                parent = None
+        elif _deadline_seconds is not None and (again or now - began >= _deadline_seconds):
+            _force_exit(first)
 
 
 def _force_exit(signum: int) -> None:

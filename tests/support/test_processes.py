@@ -33,11 +33,6 @@ def tags_of(process: subprocess.Popen) -> dict[str, str]:
     }
 
 
-def without_ticks(tags: dict[str, str]) -> dict[str, str]:
-    """As release 0.1.0 and other systems than Linux have them."""
-    return {key: value for key, value in tags.items() if key not in ("process.boot", "process.ticks")}
-
-
 FOLDER = "from pipeline.support.processes import folder_of_mlflow_run as f; print(f(), end='')"
 CHILD = (
     f"import os, subprocess, sys; del os.environ['MLFLOW_RUN_ID']; subprocess.run([sys.executable, '-c', {FOLDER!r}])"
@@ -56,26 +51,39 @@ def test_without_mlflow_run_there_is_no_folder_of_it():
     assert folder_of_mlflow_run() is None
 
 
-def test_this_process_is_here_and_alive():
-    for tags in (process_tags(), without_ticks(process_tags())):
-        assert is_of_this_machine(tags)
-        assert not is_gone(tags)
+@pytest.fixture(params=["Linux", "another system"])
+def _system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param != "Linux":
+        monkeypatch.setattr(processes, "_boot", lambda: None)
+        monkeypatch.setattr(processes, "start_ticks", lambda pid: None)
 
 
+@pytest.mark.usefixtures("_system")
 def test_a_process_is_gone_once_it_has_ended(sleeper):
+    assert is_of_this_machine(process_tags())
+    assert not is_gone(process_tags())
     tags = tags_of(sleeper)
     assert not is_gone(tags)
-    assert not is_gone(without_ticks(tags))
     sleeper.kill()
+    psutil.wait_procs([psutil.Process(sleeper.pid)], timeout=5)
+    assert is_gone(tags)
     sleeper.wait()
     assert is_gone(tags)
-    assert is_gone(without_ticks(tags))
 
 
+@pytest.mark.usefixtures("_system")
 def test_a_reused_pid_is_another_process(sleeper):
-    tags = tags_of(sleeper)
-    assert is_gone({**tags, "process.ticks": str(int(tags["process.ticks"]) - 1)})
-    assert is_gone({**without_ticks(tags), "process.started": f"{float(tags['process.started']) - 60}"})
+    assert is_gone({**tags_of(sleeper), "process.ticks": "1", "process.started": "1000"})
+
+
+def test_machine_id_is_the_same_in_each_process_without_a_mac_address(monkeypatch):
+    """uuid.getnode makes up an address with the multicast bit then."""
+    monkeypatch.setattr(Path, "read_text", lambda path: "")
+    for address, expected in ((0x0223456789AB, "223456789ab"), (0x0323456789AB, "")):
+        monkeypatch.setattr(processes, "getnode", lambda address=address: address)
+        processes._machine.cache_clear()
+        assert processes._machine() == expected
+    processes._machine.cache_clear()
 
 
 @pytest.mark.parametrize("key", ["process.host", "process.machine", "process.namespace"])
@@ -93,12 +101,3 @@ def test_a_process_of_an_earlier_boot_is_gone_and_one_of_a_later_boot_is_of_a_cl
 @pytest.mark.parametrize("tags", [{}, {"process.pid": "x", "process.started": "0"}])
 def test_without_usable_tags_no_process_is_said_to_be_gone(tags):
     assert not is_gone(tags)
-
-
-def test_the_start_of_a_process_is_read_behind_its_name_whatever_that_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "PROC", tmp_path)
-    (tmp_path / "7").mkdir()
-    fields = " ".join(map(str, range(3, 53)))
-    Path(tmp_path / "7" / "stat").write_text(f"7 (a ) 1 (b) {fields}")
-    assert start_ticks(7) == 22
-    assert start_ticks(8) is None

@@ -103,15 +103,6 @@ def tags_of(process: psutil.Process, clock_moved_by: float = 0.0) -> dict[str, s
     }
 
 
-@pytest.fixture
-def first_release(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs are recorded as release 0.1.0 did it: bare names of tags, the start of a process by the clock alone."""
-    monkeypatch.setattr(names, "recorded_tags", dict)
-    tags = processes.process_tags
-    new = ("process.boot", "process.ticks")
-    monkeypatch.setattr(processes, "process_tags", lambda: {k: v for k, v in tags().items() if k not in new})
-
-
 def status_of(run_id: str) -> str:
     return str(MlflowClient().get_run(run_id).info.status)
 
@@ -229,42 +220,6 @@ def test_a_process_whose_start_can_not_be_read_is_not_called_gone(store, sleeper
     sleeper.wait()
     liveness.close_dead_runs()
     assert status_of(run) == "FAILED"
-
-
-# --- runs of release 0.1.0 -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("first_release")
-@pytest.mark.parametrize(("seconds_earlier", "status"), [(100, "FAILED"), (1, "RUNNING")])
-def test_by_the_clock_an_id_that_was_given_to_somebody_else_is_no_life(store, sleeper, seconds_earlier, status):
-    earlier = f"{psutil.Process(sleeper.pid).create_time() - seconds_earlier:.2f}"
-    run = open_run(**{"process.pid": str(sleeper.pid), "process.started": earlier})
-    liveness.close_dead_runs()
-    assert status_of(run) == status
-
-
-@pytest.mark.usefixtures("first_release")
-@pytest.mark.parametrize(
-    "words",
-    [["-m", "pipeline", "train"], ["-c", "from pipeline import sleep", "--multiprocessing-fork"]],
-    ids=["command", "worker"],
-)
-def test_by_the_clock_no_command_of_ours_is_ended_by_a_clock_that_was_set(store, tmp_path, words):
-    (tmp_path / "pipeline.py").write_text("from time import sleep; sleep(300)")
-    with subprocess.Popen([sys.executable, *words], cwd=tmp_path) as process:
-        earlier = f"{psutil.Process(process.pid).create_time() - 100:.2f}"
-        run = open_run(**{"process.pid": str(process.pid), "process.started": earlier})
-        liveness.close_dead_runs()
-        process.kill()
-    assert status_of(run) == "RUNNING"
-
-
-@pytest.mark.usefixtures("first_release")
-def test_by_the_clock_an_id_that_this_process_has_now_is_no_life(store):
-    run = open_run(**{"process.started": "1000.00"})
-    mine = open_run()
-    liveness.close_dead_runs()
-    assert (status_of(run), status_of(mine)) == ("FAILED", "RUNNING")
 
 
 # --- what can't be judged --------------------------------------------------------------------------------------------
