@@ -240,14 +240,6 @@ def test_a_process_that_is_not_told_in_numbers_is_never_judged(store, tag):
     assert status_of(run) == "RUNNING"
 
 
-@pytest.mark.usefixtures("first_release")
-@pytest.mark.parametrize("tag", ["process.pid", "process.started"])
-def test_by_the_clock_too(store, tag):
-    run = open_run(**{tag: "soon"})
-    liveness.close_dead_runs()
-    assert status_of(run) == "RUNNING"
-
-
 def test_a_run_that_somebody_has_gone_on_with_is_left_to_him(store, monkeypatch):
     run = open_run(**{"process.pid": "999999999"})
     seen = liveness.open_runs(only_here=True)
