@@ -1,10 +1,6 @@
-"""The golden figures of RECIPE: what a short training of each preset, cell, kernel and on-top model computes.
-
-``python -m tests.test_recipe`` prints the table anew.
-"""
+"""The golden figures of RECIPE: what a short training of each preset, cell, kernel and on-top model computes."""
 
 import random
-import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
@@ -80,18 +76,12 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_training_computes_what_its_recipe_says(corpus, case):
-    assert computed(corpus, CASES[case]) == pytest.approx(FIGURES[case], rel=DIGITS), (
-        "trainings compute something else: undo that, or raise RECIPE in pipeline/config.py for the presets that it "
-        "changes, and write the figures of this table anew"
+    figures = computed(corpus, CASES[case])
+    assert figures == pytest.approx(FIGURES[case], rel=DIGITS), (
+        f"it computes {', '.join(f'{value:.6g}' for value in figures)} now: undo that, or raise RECIPE in "
+        "pipeline/config.py for the presets that it changes and write these figures into the table"
     )
 
 
 def test_the_table_is_of_the_present_recipe():
     assert set(RECIPE.values()) == {3}, "after RECIPE was raised, write the figures of this table anew"
-
-
-if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        text = made_up_text(Path(folder))
-        for name, case in CASES.items():
-            print(f'    "{name}": ({", ".join(f"{value:.6g}" for value in computed(text, case))}),')
