@@ -65,48 +65,41 @@ class Lab(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except TmlmError as error:
-            record_failure(ctx, message_of(error))
-            raise Failure(message_of(error), error.exit_code) from error
-        except ConfigError as error:
-            message = message_of(error, error.with_names(option_name))
-            record_failure(ctx, message)
-            raise Failure(message, InputError.exit_code) from error
+        except click.exceptions.Exit:
+            raise
         except click.ClickException as error:
             record_failure(ctx, error.format_message())
             raise
-        except click.exceptions.Exit:
-            raise
-        except ModuleNotFoundError as error:
-            message = (
-                f"{sys.executable} has no {error.name}: activate the project's environment, or see docs/install.md"
-            )
-            record_failure(ctx, message)
-            raise Failure(message, 1) from error
-        except OSError as error:
-            if error.errno == errno.EPIPE:  # the reader has closed the pipe (| head): click exits silently
-                raise
-            record_failure(ctx, reason_of(error))
-            raise Failure(reason_of(error), 1) from error
         except (KeyboardInterrupt, SystemExit) as stop:
             if signum := signals.signal_of(stop):
                 click.echo(f"Stopped by {signals.name_of(signum)}.", err=True)
                 ctx.exit(signals.exit_code(signum))
             raise
         except Exception as error:
-            if is_out_of_memory(error):
-                message = _out_of_memory_message(error)
-                record_failure(ctx, message)
-                raise Failure(message, 1) from error
-            record_failure(ctx, f"{type(error).__name__}: {message_of(error)}")
-            raise
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:  # `| head`: click exits silently
+                raise
+            message, code = explained(error)
+            record_failure(ctx, message)
+            if code is None:
+                raise
+            raise Failure(message, code) from error
 
 
-def _out_of_memory_message(error: Exception) -> str:
-    """The message for an out-of-memory error: the failed request, if the error has it, and what to do."""
-    request = " ".join(message_of(error).split())
-    detail = f" ({shorten(request, 200)})" if request else ""
-    return f"out of memory{detail}: use a smaller text, model or --batch-size, or close other programs"
+def explained(error: Exception) -> tuple[str, int | None]:
+    """An error in words, and its exit code; None for a mistake of ours, whose traceback is shown."""
+    if isinstance(error, TmlmError):
+        return message_of(error), error.exit_code
+    if isinstance(error, ConfigError):
+        return message_of(error, error.with_names(option_name)), InputError.exit_code
+    if isinstance(error, ModuleNotFoundError):
+        return f"{sys.executable} has no {error.name}: activate the project's environment, or see docs/install.md", 1
+    if isinstance(error, OSError):
+        return reason_of(error), 1
+    if is_out_of_memory(error):
+        request = shorten(" ".join(message_of(error).split()), 200)
+        detail = f" ({request})" if request else ""
+        return f"out of memory{detail}: use a smaller text, model or --batch-size, or close other programs", 1
+    return f"{type(error).__name__}: {message_of(error)}", None
 
 
 def record_failure(ctx: click.Context, reason: str) -> None:
@@ -138,34 +131,19 @@ def send_messages_to_stderr() -> None:
 
     class StandardError(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            try:
-                say(self.format(record))
-            except Exception:  # like the handlers of the standard library
-                self.handleError(record)
+            say(self.format(record))
 
-    handler = StandardError()
     logger = logging.getLogger("pipeline")
-    logger.handlers, logger.propagate = [handler], False
+    logger.handlers, logger.propagate = [StandardError()], False
 
 
 def open_closed_streams() -> None:
-    """Open /dev/null for each standard stream that was closed (``2>&-``).
-
-    Python represents such a stream as None, which libraries do not expect. Also, the next file to be opened would get
-    the stream's descriptor, so that a child process would write its messages into that file.
-    """
-    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
-        if getattr(sys, name) is not None:
-            continue
-        try:
-            os.fstat(number)
-        except OSError:
-            null = os.open(os.devnull, os.O_RDWR)
-            if null != number:
-                os.dup2(null, number)
-                os.close(null)
-            os.set_inheritable(number, True)
-        setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # open until the end
+    """Open /dev/null for each closed standard stream (``2>&-``), before a file of ours gets its descriptor."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)  # the lowest free descriptor: that of the stream
+            os.set_inheritable(null, True)
+            setattr(sys, name, open(null, mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # open until the end
 
 
 def drop_unwritable() -> None:

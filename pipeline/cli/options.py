@@ -1,22 +1,21 @@
 """click options made from the fields of the configuration dataclasses, and the parsing rules that all commands share.
 
-Options whose default depends on the preset have the default ``auto``; an empty value means the same. Flags accept a
-value (``--force`` or ``--force true``), because MLflow passes every parameter with one. ``_`` may be written for ``-``
+Options whose default depends on the preset have the default ``auto``; an empty value means the same. A flag may be
+followed by a value (``--force true``), because MLflow passes every parameter with one. ``_`` may be written for ``-``
 in the name of an option.
 """
 
-import os
 import re
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import Field, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
 from models.config import ModelConfig
 from models.decoding import DEFAULT_LENGTH, Decoding
-from pipeline.cli.completion import FILE, FOLDER, TEXT
+from pipeline.cli.completion import FILE, TEXT
 from pipeline.config import AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, TrainConfig, resolve
 
 HEADINGS: dict[type, str] = {  # in the help, for the options made from a dataclass
@@ -29,10 +28,10 @@ HEADINGS: dict[type, str] = {  # in the help, for the options made from a datacl
     Decoding: "Decoding",
 }
 
-COMPLETED = {"corpus": TEXT, "space": FILE, "statements": FILE, "output": FOLDER}  # by field name
+COMPLETED = {"corpus": TEXT, "space": FILE, "statements": FILE}  # by field name
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-TRUE, FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off", ""}  # accepted after one of click's own flags
+TRUE, FALSE = {"true", "yes", "1", "on"}, {"false", "no", "0", "off", ""}  # what may follow a flag
 
 
 class GroupedOption(click.Option):
@@ -57,17 +56,6 @@ class Auto(click.ParamType):
         inner = self.inner.get_metavar(param, ctx) or self.inner.name.upper()
         return f"[auto|{inner.removeprefix('[').removesuffix(']')}]"
 
-    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
-        auto = [click.shell_completion.CompletionItem("auto")] if "auto".startswith(incomplete) else []
-        return auto + self.inner.shell_complete(ctx, param, incomplete)
-
-
-class OnOff(click.types.BoolParamType):
-    """A boolean that the help shows as on or off."""
-
-    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        return "[on|off]"
-
 
 def click_type(annotation: Any) -> click.ParamType:
     """The click type for a field's annotation; ``X | None`` has the type of X."""
@@ -75,28 +63,11 @@ def click_type(annotation: Any) -> click.ParamType:
         (annotation,) = (inner for inner in get_args(annotation) if inner is not types.NoneType)
     if get_origin(annotation) is Literal:
         return click.Choice(get_args(annotation))
-    return {str: click.STRING, int: click.INT, float: click.FLOAT, bool: OnOff()}[annotation]
-
-
-def option_of(config: type, field: Field, with_preset: bool = True) -> Callable[[Command], Command]:
-    """A click option made from one field. Without ``with_preset``, its default is that of the field, never ``auto``."""
-    inner = COMPLETED.get(field.name) or click_type(get_type_hints(config)[field.name])
-    automatic = with_preset and field.metadata["preset"]
-    assert field.default is not MISSING
-    return click.option(
-        f"--{field.name.replace('_', '-')}",
-        field.name,
-        type=Auto(inner) if automatic else inner,
-        cls=GroupedOption,
-        group=field.metadata["group"] or HEADINGS.get(config, ""),
-        default="auto" if automatic else field.default,
-        show_default=field.default != "",
-        help=field.metadata["help"],
-    )
+    return {str: click.STRING, int: click.INT, float: click.FLOAT}[annotation]
 
 
 def option_fields(config: type) -> list[Field]:
-    """The fields of a dataclass that are declared with ``models.config.option``."""
+    """The fields of a dataclass that are options of the command line."""
     return [field for field in fields(config) if field.metadata and not field.metadata.get("python_only")]
 
 
@@ -109,10 +80,32 @@ def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = T
     def add(command: Command) -> Command:
         chosen = [(config, f) for config in configs for f in option_fields(config) if not only or f.name in only]
         for config, field in reversed(chosen):
-            command = option_of(config, field, with_preset)(command)
+            inner = COMPLETED.get(field.name) or click_type(get_type_hints(config)[field.name])
+            automatic = with_preset and field.metadata["preset"]
+            command = click.option(
+                f"--{field.name.replace('_', '-')}",
+                field.name,
+                type=Auto(inner) if automatic else inner,
+                cls=GroupedOption,
+                group=field.metadata["group"] or HEADINGS.get(config, ""),
+                default="auto" if automatic else field.default,
+                show_default=field.default != "",
+                help=field.metadata["help"],
+            )(command)
         return command
 
     return add
+
+
+def flag(name: str, help: str, group: str = "") -> Callable[[Command], Command]:
+    return click.option(name, is_flag=True, default=False, cls=GroupedOption, group=group, help=help)
+
+
+json_flag = click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+
+length_option = click.option(
+    "--length", type=int, default=DEFAULT_LENGTH, show_default=True, help="Characters to generate after each prompt."
+)
 
 
 def given(options: Mapping[str, Any], *configs: type) -> dict[str, Any]:
@@ -128,27 +121,11 @@ def is_given(name: str) -> bool:
     return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
-class TrueOrFalse(click.types.BoolParamType):
-    """A boolean. An empty string, which MLflow passes for an empty parameter, is false."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return value != "" and super().convert(value, param, ctx)
-
-
-def switch(name: str, help: str, variable: str = "", group: str = "") -> Callable[[Command], Command]:
-    """A flag that accepts a value: --force, --force true, --force false. For commands without arguments only."""
-    return click.option(
-        name,
-        variable or name.removeprefix("--").replace("-", "_"),
-        cls=GroupedOption,
-        group=group,
-        is_flag=False,
-        flag_value="true",
-        type=TrueOrFalse(),
-        default=False,
-        metavar="[true|false]",
-        help=help,
-    )
+def checked(options: Mapping[str, Any]) -> tuple[CorpusConfig, dict[str, Any]]:
+    """Check the options of a training; return the text's configuration and all other options."""
+    others = {name: value for name, value in options.items() if name not in ("corpus", "alphabet")}
+    resolve(others)  # only to check: the defaults depend on the length of the text, which is not loaded yet
+    return CorpusConfig(options["corpus"], options["alphabet"]), others
 
 
 def with_dashes(name: str) -> str:
@@ -156,19 +133,10 @@ def with_dashes(name: str) -> str:
     return name.replace("_", "-")
 
 
-def _undecodable(arg: str) -> str:
-    """Explain why an argument could not be decoded: it is not UTF-8, or the locale does not allow UTF-8."""
-    try:
-        text = os.fsencode(arg).decode("utf-8")
-    except UnicodeError:
-        return f"{arg!r} is not UTF-8; write it in UTF-8, or rename the file."
-    return f"{text!r} can't be read under this locale, which has no UTF-8; set PYTHONUTF8=1, or LC_ALL=C.UTF-8."
-
-
 class LabCommand(click.Command):
-    """A command that refuses arguments that are not UTF-8, and whose flags may be followed by true or false.
+    """A command whose flags may be followed by true or false, and whose help lists the options by heading.
 
-    Its help lists the options by heading. ``section`` is the command's heading in the list of commands.
+    ``section`` is the command's heading in the list of commands.
     """
 
     def __init__(self, *args: Any, section: str = "", **options: Any) -> None:
@@ -187,53 +155,14 @@ class LabCommand(click.Command):
                 formatter.write_dl(records)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse what is not UTF-8; read ``--force true`` as ``--force``, and leave out ``--force false``."""
+        flags = {name for each in self.params if isinstance(each, click.Option) and each.is_flag for name in each.opts}
+        plain: list[str] = []
         for arg in args:
             if re.search(r"[\ud800-\udfff]", arg):  # surrogates: how Python represents bytes that it can't decode
-                raise click.UsageError(_undecodable(arg), ctx)
-        return super().parse_args(ctx, self._without_flag_values(ctx, args))
-
-    def _without_flag_values(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Rewrite ``--json true`` as ``--json``, and drop ``--json false``, for click's own flags.
-
-        A ``switch`` takes a value by itself, but in a command with arguments it would take the MODEL after it.
-        """
-        options = {name: p for p in self.params if isinstance(p, click.Option) for name in p.opts}
-        plain: list[str] = []
-        rest = list(args)
-        while rest:
-            arg = rest.pop(0)
-            if arg == "--":
-                return [*plain, arg, *rest]
-            name, equals, value = arg.partition("=")
-            option = options.get(with_dashes(name)) if name.startswith("--") else None
-            if option is None:
+                raise click.UsageError(f"{arg!r} is not UTF-8; if it is, set PYTHONUTF8=1", ctx)
+            if not (plain and with_dashes(plain[-1]) in flags and arg.lower() in TRUE | FALSE):
                 plain.append(arg)
-            elif not option.is_flag:
-                plain.append(arg)
-                if not equals and rest and not (isinstance(option.type, TrueOrFalse) and rest[0].startswith("-")):
-                    plain.append(rest.pop(0))  # the option's value, whatever it looks like
-            else:
-                if not equals:
-                    value = rest.pop(0) if rest and rest[0].lower() in TRUE | FALSE else "true"
-                if TrueOrFalse().convert(value, option, ctx):
-                    plain.append(name)
-        return plain
-
-
-JSON_HELP = "Print the result as one JSON object."
-
-json_switch = switch("--json", JSON_HELP, "as_json")
-
-# for commands with arguments: in ``--json MODEL``, a switch would take the MODEL as its value
-json_flag = click.option("--json", "as_json", is_flag=True, help=JSON_HELP)
-
-length_option = click.option(
-    "--length", type=int, default=DEFAULT_LENGTH, show_default=True, help="Characters to generate after each prompt."
-)
-
-
-def checked(options: Mapping[str, Any]) -> tuple[CorpusConfig, dict[str, Any]]:
-    """Check the options of a training; return the text's configuration and all other options."""
-    others = {name: value for name, value in options.items() if name not in ("corpus", "alphabet")}
-    resolve(others)  # only to check: the defaults depend on the length of the text, which is not loaded yet
-    return CorpusConfig(options["corpus"], options["alphabet"]), others
+            elif arg.lower() in FALSE:
+                plain.pop()
+        return super().parse_args(ctx, plain)

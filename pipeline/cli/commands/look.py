@@ -7,14 +7,14 @@ import click
 from pipeline.cli import completion
 from pipeline.cli.commands.train import sample_command
 from pipeline.cli.group import LOOK, show
-from pipeline.cli.options import LabCommand, json_flag, json_switch
+from pipeline.cli.options import LabCommand, json_flag
 from pipeline.support import signals
 
 
 @click.command(cls=LabCommand, section=LOOK)
 @click.option("--search", default="", help="Only trainings with all of these words in their name, id, text or study.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="Largest number of trainings.")
-@json_switch
+@json_flag
 def runs(search: str, limit: int, as_json: bool) -> None:
     """List the recorded trainings, newest first.
 
@@ -59,7 +59,7 @@ def compare(first: str, second: str, as_json: bool) -> None:
     help="Name of the text as recorded (time-machine, or my-book for my-book.txt), its path or its address; auto: the "
     "text of the latest finished training.",
 )
-@json_switch
+@json_flag
 def recommend(max_macs: int | None, max_perplexity: float | None, corpus: str, as_json: bool) -> None:
     """Recommend the best finished model within a limit.
 

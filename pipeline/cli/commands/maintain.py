@@ -4,7 +4,7 @@ import click
 
 from pipeline.cli import completion
 from pipeline.cli.group import MAINTAIN, show
-from pipeline.cli.options import LabCommand, json_switch
+from pipeline.cli.options import LabCommand, json_flag
 
 
 @click.command(cls=LabCommand, section=MAINTAIN)
@@ -19,7 +19,7 @@ from pipeline.cli.options import LabCommand, json_switch
     default=None,
     help="Close this run, whose machine or container no longer exists.",
 )
-@json_switch
+@json_flag
 def doctor(repair: bool, close: str | None, as_json: bool) -> None:
     """Show what commands would use here, and repair the store.
 

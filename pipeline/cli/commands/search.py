@@ -7,7 +7,7 @@ import click
 from pipeline.cli import completion
 from pipeline.cli.cluster import cluster_option, pool_on
 from pipeline.cli.group import SEARCH, say, show
-from pipeline.cli.options import LabCommand, json_switch, options_of, switch
+from pipeline.cli.options import LabCommand, flag, json_flag, options_of
 from pipeline.config import QUICK_SEARCH, AnswerConfig, CorpusConfig, ReproduceConfig, SearchConfig, quick_search
 
 if TYPE_CHECKING:
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 @click.command(cls=LabCommand, section=SEARCH)
 @options_of(SearchConfig, CorpusConfig)
-@switch(
+@flag(
     "--quick",
     "Take a first look, in about a minute and in a separate study: options left at their defaults become "
     + " ".join(f"--{name.replace('_', '-')} {value}" for name, value in QUICK_SEARCH.items())
     + ".",
     group="Search",
 )
-@switch(
+@flag(
     "--take-aliases",
     "Move the aliases @best, @knee and @small to this study's picks even if another study has them.",
     group="Search",
 )
 @cluster_option
-@json_switch
+@json_flag
 def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **options: Any) -> None:
     """Search for low perplexity at low cost.
 
@@ -55,7 +55,7 @@ def search(quick: bool, take_aliases: bool, cluster: str, as_json: bool, **optio
 
 @click.command(cls=LabCommand, section=SEARCH)
 @options_of(CorpusConfig, AnswerConfig)
-@json_switch
+@json_flag
 def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
     """Say whether networks are worth their cost on a text.
 
@@ -74,15 +74,15 @@ def answer(corpus: str, alphabet: Any, as_json: bool, **options: Any) -> None:
 
 @click.command(cls=LabCommand, section=SEARCH)
 @options_of(ReproduceConfig)
-@switch("--quick", "Train only the small configurations, for a few epochs.", group="Reproduction")
-@switch(
+@flag("--quick", "Train only the small configurations, for a few epochs.", group="Reproduction")
+@flag(
     "--check",
     "Exit with code 4 if a complexity differs from the printed one, a perplexity is outside the range of d2l's own "
     "trainings, or a training failed.",
     group="Reproduction",
 )
 @cluster_option
-@json_switch
+@json_flag
 def reproduce(quick: bool, check: bool, cluster: str, as_json: bool, **options: Any) -> None:
     """Train the report's models and compare the results.
 
@@ -110,7 +110,7 @@ def reproduce(quick: bool, check: bool, cluster: str, as_json: bool, **options: 
     help="Run of the reproduction; by default the latest that is not quick.",
 )
 @options_of(ReproduceConfig, only=("statements",))
-@json_switch
+@json_flag
 def report(run_id: str, statements: str, as_json: bool) -> None:
     """Rewrite the page of a reproduction.
 

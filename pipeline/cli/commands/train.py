@@ -16,13 +16,12 @@ from pipeline.cli.options import (
     GroupedOption,
     LabCommand,
     checked,
+    flag,
     given,
     is_given,
     json_flag,
-    json_switch,
     length_option,
     options_of,
-    switch,
 )
 from pipeline.config import CorpusConfig, TrainConfig
 
@@ -31,8 +30,8 @@ LETTERS = 28  # symbols of the alphabet ``letters``
 
 @click.command(cls=LabCommand, section=RUN)
 @options_of(CorpusConfig, ModelConfig, TrainConfig)
-@switch("--force", "Run every step, without reusing earlier results.")
-@json_switch
+@flag("--force", "Run every step, without reusing earlier results.")
+@json_flag
 def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     """Run the main job: prepare, train, evaluate, sample.
 
@@ -58,8 +57,8 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 @click.command(cls=LabCommand, section=RUN)
 @options_of(CorpusConfig)
 @options_of(TrainConfig, only=("preset",))
-@switch("--force", "Download the text of an address again.")
-@json_switch
+@flag("--force", "Download the text of an address again.")
+@json_flag
 def prepare(force: bool, as_json: bool, **options: Any) -> None:
     """Load, normalise and split a text.
 
@@ -96,7 +95,7 @@ def prepare(force: bool, as_json: bool, **options: Any) -> None:
     group="Record",
     help="Continue this interrupted training in its own run.",
 )
-@json_switch
+@json_flag
 def train(resume: str | None, as_json: bool, **options: Any) -> None:
     """Train a model, or resume a training.
 
@@ -218,7 +217,7 @@ def chat(model: str, length: int, **options: Any) -> None:
 
 @click.command(cls=LabCommand, section=RUN)
 @options_of(ModelConfig, only=("cell", "num_layers", "hidden_size", "on_top_of"), with_preset=False)
-@json_switch
+@json_flag
 def complexity(as_json: bool, **options: Any) -> None:
     """Count the parameters and MACs of a shape.
 
