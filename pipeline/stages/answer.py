@@ -31,7 +31,7 @@ from pipeline.support.files import BEST_CHECKPOINT, command_lock
 from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.statistics import PairedComparison, paired
 from pipeline.support.wording import UNKNOWN_DURATION, counted, expected_duration, measured_duration
-from pipeline.support.workers import KILLS_ALLOWED, Event, MakePool, Pool, raised, run_tasks
+from pipeline.support.workers import KILLS_ALLOWED, Event, MakePool, Pool, run_tasks
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import records, store
 from pipeline.tracking.liveness import close_dead_runs, close_the_dead
@@ -205,7 +205,7 @@ class _AnswerDriver:
                 self._count_kill(task, event.value.reason)
                 waiting.insert(0, task)  # its run is resumed
             elif event.kind == "failed":
-                raise raised(event)
+                raise event.value
             else:
                 self._results[task.number, task.train.seed] = event.value
                 self.bar.show(trainings=f"{len(self._results)}/{total}")

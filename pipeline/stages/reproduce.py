@@ -47,7 +47,7 @@ from pipeline.support import machine
 from pipeline.support.files import command_lock
 from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.wording import counted, expected_duration, measured_duration
-from pipeline.support.workers import KILLS_ALLOWED, Event, Loss, MakePool, Pool, raised, run_tasks
+from pipeline.support.workers import KILLS_ALLOWED, Event, Loss, MakePool, Pool, run_tasks
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import records, store
 from pipeline.tracking.liveness import close_the_dead
@@ -339,7 +339,7 @@ class _ReproductionDriver:
             done += 1
             self.bar.show(trainings=f"{done}/{total}")
             if event.kind == "failed":
-                self._note_failure(task, raised(event))
+                self._note_failure(task, event.value)
 
         self.bar.phase("")
         self.bar.show(trainings=f"{done}/{total}")

@@ -43,7 +43,7 @@ from pipeline.support.markdown import plain
 from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.signals import defer_signals, name_of, signal_of
 from pipeline.support.wording import UNKNOWN_DURATION, counted, expected_duration, measured_duration
-from pipeline.support.workers import Event, MakePool, Pool, raised, run_tasks
+from pipeline.support.workers import Event, MakePool, Pool, run_tasks
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records, store
 from pipeline.tracking.liveness import close_the_dead
@@ -273,7 +273,7 @@ class _SearchDriver:
         task: TrainingTask = event.task
         result: Outcome = event.value
         if event.kind == "failed":
-            result = raised(event)
+            result = event.value
         elif event.kind == "lost":
             log.warning("A training was lost: %s", event.value.reason)
             close_lost(event)

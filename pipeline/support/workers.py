@@ -1,9 +1,9 @@
 """A pool of worker processes in which the death of a worker loses only its task.
 
-Each worker has its own two pipes, one for tasks and one for messages. Workers share no queue and no lock, since a
-process that is killed while holding one would block them all (in concurrent.futures, it breaks the whole pool). Each
-worker is a fresh interpreter (spawn) that computes with one thread. It stops on signals as every process of this
-program does (``support.signals``), and when its parent dies.
+Each worker has its own connection. Workers share no queue and no lock, since a process that is killed while holding one
+would block them all (in concurrent.futures, it breaks the whole pool). Each worker is a fresh interpreter (spawn) that
+computes with one thread. It stops on signals as every process of this program does (``support.signals``), and when its
+parent dies.
 """
 
 import logging
@@ -13,9 +13,9 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -24,7 +24,6 @@ from typing import Any, Literal, Protocol, Self, TypeVar
 
 from pipeline.errors import RemoteError
 from pipeline.support import signals
-from pipeline.support.machine import environment_variables
 from pipeline.support.progress import SearchProgress
 from pipeline.support.signals import defer_signals
 
@@ -32,7 +31,7 @@ STOP_SECONDS = 2.0  # from a worker's first signal to its forced exit
 KILL_SECONDS = (
     STOP_SECONDS + signals.CLOSING_SECONDS + 0.2
 )  # until the parent kills it; below the parent's own deadline
-EXIT_SECONDS = 1.0  # from the end of a worker's pipe to the end of its process
+EXIT_SECONDS = 1.0  # from the end of a worker's connection to the end of its process
 WAIT_SECONDS = 1.0  # between two updates of the remaining time
 KILLS_ALLOWED = 1  # a task that has killed more processes than this is not retried
 SHARED_KILLS = 0.25  # counted for a lost machine or command, which one task seldom causes: the fifth is too many
@@ -51,8 +50,9 @@ EventKind = Literal["message", "done", "failed", "lost"]
 class Event:
     """A worker's message about its task, or how the task ended.
 
-    ``value`` is the message, the result (done), the exception (failed; its type and text if it can't be pickled), or a
-    Loss (lost). ``node`` is the machine of a cluster that ran the task, "" for this one.
+    ``value`` is the message, the result (done), the exception with its traceback as its cause (failed; a RemoteError
+    with its text if it can't be pickled), or a Loss (lost). ``node`` is the machine of a cluster that ran the task, ""
+    for this one.
     """
 
     kind: EventKind
@@ -79,24 +79,12 @@ class Loss:
         return cls(f"its process (pid {pid}) is gone, exit code {exit_code}")
 
 
-class InWorkerError(Exception):
-    """The traceback of a worker's exception, attached to that exception as its cause."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-    def __str__(self) -> str:
-        return f"\n{self.text}"
-
-
 @dataclass
 class _Worker:
-    """A process, the parent's ends of its pipes, and its current task, in a tuple, if any."""
+    """A process, the parent's end of its connection, and its current task, in a tuple, if any."""
 
     process: SpawnProcess
-    tasks: Connection
-    messages: Connection
+    connection: Connection
     pid: int
     task: tuple[Any] | None = None
 
@@ -104,17 +92,16 @@ class _Worker:
 class Workers:
     """Up to ``count`` processes that do ``work``; a context manager.
 
-    ``start`` (a module-level function) runs in each process before its first task; if it raises, that task fails.
     Leaving the block waits for running tasks. Leaving it by an exception (including Ctrl-C and SIGTERM) sends the
     workers SIGTERM and kills those that are alive KILL_SECONDS later. Afterwards no process is left, and ``events``
     returns the remaining events. Raises ValueError if ``count`` is below 1.
     """
 
-    def __init__(self, work: Work, count: int, start: Callable[[], None] | None = None) -> None:
+    def __init__(self, work: Work, count: int) -> None:
         if count < 1:
             raise ValueError(f"the number of workers is {count}; it must be at least 1")
         self.count = count
-        self._job = pickle.dumps((work, start))
+        self._work = work
         self._workers: list[_Worker] = []
         self._events: list[Event] = []
 
@@ -126,7 +113,9 @@ class Workers:
     ) -> None:
         try:
             if kind is None:
-                self._finish()
+                for worker in self._workers:
+                    self._send(worker, b"")  # ends the worker after its task
+                self._listen_to_all()
         finally:
             self.stop()
 
@@ -149,16 +138,17 @@ class Workers:
         """Give a task to an idle worker, starting a process if needed. Raises RuntimeError if all are busy."""
         if not self.idle:
             raise RuntimeError(f"all {self.count} workers are busy")
-        message = pickle.dumps(task)
+        job = pickle.dumps((self._work, task))
         with defer_signals():
             for worker in [idle for idle in self._workers if idle.task is None]:
-                if self._send(worker, task, message):
+                if self._send(worker, job):
+                    worker.task = (task,)
                     return
                 self._remove(worker)
             worker = self._start_worker()
             self._workers.append(worker)
             worker.task = (task,)  # even if the worker has died already: the task is then lost
-            self._send(worker, task, message)
+            self._send(worker, job)
 
     def events(self, timeout_seconds: float | None = None) -> list[Event]:
         """Events since the last call, in order for each worker.
@@ -171,59 +161,80 @@ class Workers:
         events, self._events = self._events, []
         return events
 
+    def stop(self) -> None:
+        """Terminate all workers, and kill those that do not end in time."""
+        for worker in self._workers:
+            worker.process.terminate()
+        until = time.monotonic() + KILL_SECONDS
+        while self._workers and (left := until - time.monotonic()) > 0:
+            self._listen(left)
+        for worker in self._workers:
+            worker.process.kill()
+        self._listen_to_all()
+
     # --- the parent's side of a worker ---------------------------------------------------------------------------
 
-    def _start_worker(self) -> _Worker:
+    @staticmethod
+    def _start_worker() -> _Worker:
+        """Start a process that blocks signals until it handles them, and does not import the program's main module.
+
+        ``spawn`` would run a user's script again in each worker, unless it has ``if __name__ == "__main__":``.
+        """
         context = get_context("spawn")
-        their_tasks, our_tasks = context.Pipe(duplex=False)
-        our_messages, their_messages = context.Pipe(duplex=False)
-        process = context.Process(target=_serve, args=(self._job, their_tasks, their_messages), daemon=True)
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs,), daemon=True)
         resource_tracker.ensure_running()  # otherwise spawn starts it, which unblocks signals
-        with environment_variables(ONE_THREAD), _blocked_signals(), _without_main_module():
+        mask, main = signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS), sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
             process.start()
-        their_tasks.close()  # so that each side sees the end of its pipe when the other dies
-        their_messages.close()
+        finally:
+            sys.modules["__main__"] = main
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        theirs.close()  # so that the end of the worker is the end of the connection
         assert process.pid is not None
-        return _Worker(process, our_tasks, our_messages, process.pid)
+        return _Worker(process, ours, process.pid)
 
     @staticmethod
-    def _send(worker: _Worker, task: Any, message: bytes) -> bool:
-        """Send a task to a worker; False if the worker is dead."""
+    def _send(worker: _Worker, job: bytes) -> bool:
+        """Send a job to a worker; False if the worker is dead."""
         try:
-            worker.tasks.send_bytes(message)
+            worker.connection.send_bytes(job)
         except OSError:
             return False
-        worker.task = (task,)
         return True
+
+    def _listen_to_all(self) -> None:
+        """Receive messages until all workers have ended."""
+        while self._workers:
+            self._listen(None)
 
     def _listen(self, timeout_seconds: float | None) -> None:
         """Wait until a worker sends a message or ends, then receive the messages of all."""
-        handles = [handle for worker in self._workers for handle in (worker.messages, worker.process.sentinel)]
+        handles = [handle for worker in self._workers for handle in (worker.connection, worker.process.sentinel)]
         ready = wait(handles, timeout_seconds)
         with defer_signals():
             for worker in self._workers.copy():
-                if worker.messages in ready or worker.process.sentinel in ready:
+                if worker.connection in ready or worker.process.sentinel in ready:
                     self._receive(worker)
 
     def _receive(self, worker: _Worker) -> None:
         """Receive a worker's messages, and remove it if it has ended."""
         gone = not worker.process.is_alive()
         try:
-            while worker.messages.poll():
-                self._add_event(worker, *pickle.loads(worker.messages.recv_bytes()))
-        except (EOFError, OSError, pickle.UnpicklingError):  # a killed worker's last message may be truncated
+            while worker.connection.poll():
+                kind, value = pickle.loads(worker.connection.recv_bytes())
+                assert worker.task is not None
+                if kind == "failed":
+                    value, trace = value
+                    value.__cause__ = RemoteError(f"\n{trace}")
+                self._events.append(Event(kind, worker.task[0], value, worker.pid))
+                if kind != "message":
+                    worker.task = None
+        except (EOFError, OSError):  # a killed worker's last message may be truncated
             gone = True
         if gone:
             self._remove(worker)
-
-    def _add_event(self, worker: _Worker, kind: EventKind, value: Any) -> None:
-        assert worker.task is not None
-        if kind == "failed" and isinstance(value, tuple):
-            value, text = value
-            value.__cause__ = InWorkerError(text)
-        self._events.append(Event(kind, worker.task[0], value, worker.pid))
-        if kind != "message":
-            worker.task = None
 
     def _remove(self, worker: _Worker) -> None:
         """Remove a worker that is dead or unusable; its task, if any, is lost."""
@@ -234,29 +245,61 @@ class Workers:
         if worker.task is not None:
             loss = Loss.of_process(worker.pid, worker.process.exitcode)
             self._events.append(Event("lost", worker.task[0], loss, worker.pid))
-        worker.tasks.close()
-        worker.messages.close()
+        worker.connection.close()
         worker.process.close()
         self._workers.remove(worker)
 
-    def _finish(self) -> None:
-        """Wait until all running tasks and workers have ended."""
-        for worker in self._workers:
-            worker.tasks.close()  # ends the worker after its task
-        while self._workers:
-            self._listen(None)
 
-    def stop(self) -> None:
-        """Terminate all workers, and kill those that do not end in time."""
-        for worker in self._workers:
-            worker.process.terminate()
-        until = time.monotonic() + KILL_SECONDS
-        while self._workers and (left := until - time.monotonic()) > 0:
-            self._listen(left)
-        for worker in self._workers:
-            worker.process.kill()
-        while self._workers:
-            self._listen(None)
+# --- in the worker process -------------------------------------------------------------------------------------------
+
+
+def _serve(connection: Connection) -> None:
+    """The worker's main function: do jobs until an empty one, or the end of the connection."""
+    parent = parent_process()
+    assert parent is not None
+    os.dup2(2, 1)  # standard output is reserved for the parent's result
+    os.environ.update(ONE_THREAD)
+    signals.install(parent=parent.pid, deadline_seconds=STOP_SECONDS)
+    clear_line = "\r\x1b[K" if sys.stderr.isatty() else ""  # clears the parent's bar, which is redrawn below
+    logging.basicConfig(format=f"{clear_line}%(message)s")
+
+    def send(kind: EventKind, value: Any) -> None:
+        message = pickle.dumps((kind, value))
+        try:
+            with defer_signals():  # so that no message is truncated
+                connection.send_bytes(message)
+        except OSError:  # the parent is dead
+            signal.raise_signal(signal.SIGTERM)
+
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)  # pending signals are raised here
+        while job := _next_job(connection):
+            try:
+                work, task = pickle.loads(job)
+                send("done", work(task, partial(send, "message")))
+            except Exception as error:
+                send("failed", _picklable(error))
+        signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)  # the process is exiting: nothing is left to stop
+    except KeyboardInterrupt:
+        sys.exit(signals.exit_code(signal.SIGINT))
+
+
+def _next_job(connection: Connection) -> bytes:
+    """The next job; b"" at the end of the connection."""
+    try:
+        return connection.recv_bytes()
+    except (EOFError, OSError):
+        return b""
+
+
+def _picklable(error: Exception) -> tuple[Exception, str]:
+    """The exception, or a RemoteError with its text if it can't be pickled and unpickled; and its traceback."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # pickling runs the exception's own code, which may raise anything
+        error = RemoteError(f"{type(error).__name__}: {error}")
+    return error, text
 
 
 # --- a pool and the tasks that it runs -------------------------------------------------------------------------------
@@ -291,11 +334,6 @@ class Pool(Protocol):
 
 
 MakePool = Callable[[int], Pool]
-
-
-def raised(event: Event) -> Exception:
-    """The exception of a failed task; RemoteError with its text if it could not be pickled."""
-    return event.value if isinstance(event.value, Exception) else RemoteError(str(event.value))
 
 
 class Task(Protocol):
@@ -340,91 +378,3 @@ def run_tasks(
             else:
                 bar.end(key)
             on_end(event)
-
-
-# --- starting a worker process ---------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _blocked_signals() -> Iterator[None]:
-    """Block signals in a process started in this block until it can handle them (``_serve`` unblocks them)."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _without_main_module() -> Iterator[None]:
-    """Keep a process started in this block from importing the program's main module.
-
-    ``spawn`` would run a user's script again in each worker, unless it has ``if __name__ == "__main__":``. Workers do
-    not need it: their work is defined in other modules.
-    """
-    before = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = before
-
-
-# --- in the worker process -------------------------------------------------------------------------------------------
-
-
-def _serve(job: bytes, tasks: Connection, messages: Connection) -> None:
-    """The worker's main function: do tasks until the pipe ends. ``job`` is unpickled once signals are handled."""
-    parent = parent_process()
-    assert parent is not None
-    os.dup2(2, 1)  # standard output is reserved for the parent's result
-    signals.install(parent=parent.pid, deadline_seconds=STOP_SECONDS)
-    clear_line = "\r\x1b[K" if sys.stderr.isatty() else ""  # clears the parent's bar, which is redrawn below
-    logging.basicConfig(format=f"{clear_line}%(message)s")
-
-    def send(kind: EventKind, value: Any) -> None:
-        message = pickle.dumps((kind, value))
-        try:
-            with defer_signals():  # so that no message is truncated
-                messages.send_bytes(message)
-        except OSError:  # the parent is dead
-            signal.raise_signal(signal.SIGTERM)
-
-    work: Work | None = None
-    try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals.SIGNALS)  # pending signals are raised here
-        while (task := _next_task(tasks)) is not None:
-            try:
-                if work is None:
-                    work = _load(job)
-                send("done", work(task[0], lambda message: send("message", message)))
-            except Exception as error:
-                send("failed", _picklable(error))
-        signal.pthread_sigmask(signal.SIG_BLOCK, signals.SIGNALS)  # the process is exiting: nothing is left to stop
-    except KeyboardInterrupt:
-        sys.exit(signals.exit_code(signal.SIGINT))
-
-
-def _load(job: bytes) -> Work:
-    """Unpickle the work, and run the start function if there is one."""
-    work, start = pickle.loads(job)
-    if start is not None:
-        start()
-    return work  # type: ignore[no-any-return]
-
-
-def _next_task(tasks: Connection) -> tuple[Any] | None:
-    """The next task in a tuple; None at the end of the pipe."""
-    try:
-        return (pickle.loads(tasks.recv_bytes()),)
-    except (EOFError, OSError):
-        return None
-
-
-def _picklable(error: Exception) -> tuple[Exception, str] | str:
-    """The exception and its traceback, or its type and text if it can't be pickled and unpickled."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:  # pickling runs the exception's own code, which may raise anything
-        return f"{type(error).__name__}: {error}"
-    return error, "".join(traceback.format_exception(error))

@@ -32,7 +32,7 @@ from models.ngram import BASELINE_ORDERS, KneserNey
 from models.on_top_of_ngram import Ngram, language_model
 from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import TrainingDivergedError
-from pipeline.support.workers import WAIT_SECONDS, Pool, raised
+from pipeline.support.workers import WAIT_SECONDS, Pool
 from pipeline.text.batches import StreamData, WindowData, data_for, number_of_epochs
 from pipeline.text.corpus import Corpus
 from pipeline.training.hardware import check_training_fits, keep_freed_memory
@@ -381,7 +381,7 @@ def time_all(
             pool.submit(waiting.pop(0))
         for event in pool.events(WAIT_SECONDS):
             if event.kind == "failed":
-                raise raised(event)
+                raise event.value
             if event.kind == "lost" and event.task not in lost:
                 lost.append(event.task)
                 waiting.append(event.task)

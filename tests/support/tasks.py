@@ -3,14 +3,11 @@
 A spawned process imports the module of its work: this one is kept free of pytest, which takes longer than the rest.
 """
 
-import atexit
-import logging
 import os
 import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import InputError
 from pipeline.support import signals
 from pipeline.support.workers import Event, Report, Workers
 
@@ -39,17 +36,11 @@ def do(task: Any, report: Report) -> Any:
             raise AwkwardError(1, 2)
         case "hold":
             return lambda: None  # does not pickle
-        case "warn":
-            logging.getLogger("pipeline.any").warning(argument)
         case "print":
             os.write(1, argument)
         case "sleep":
             report(os.getpid())
             time.sleep(argument)
-        case "linger":  # at the exit
-            atexit.register(time.sleep, argument)
-        case "die":
-            os.kill(os.getpid(), argument)
         case "write":  # so many bytes, of which the parent's pipe holds 64 KiB
             report(os.getpid())
             return bytes(argument)
@@ -84,14 +75,6 @@ class _Bomb:
 
         threading.Timer(0.2, os._exit, (7,)).start()
         return int, ("42",)
-
-
-def fail_to_start() -> None:
-    raise InputError("no way to begin")
-
-
-def mark_start() -> None:
-    os.environ["STARTED"] = os.environ.get("STARTED", "") + "x"
 
 
 def next_events(workers: Workers, count: int) -> list[Event]:

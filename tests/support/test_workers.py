@@ -3,57 +3,22 @@
 import errno
 import multiprocessing
 import os
-import pickle
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import psutil
 import pytest
 
-from pipeline.errors import InputError, RemoteError, TrainingDivergedError
+from pipeline.errors import RemoteError, TrainingDivergedError
 from pipeline.support.progress import SearchProgress
-from pipeline.support.workers import Event, InWorkerError, Loss, Workers, raised, run_tasks
+from pipeline.support.workers import Event, Loss, Workers, run_tasks
 from tests.limits import SLACK
 from tests.pools import Inline
-from tests.support.tasks import AwkwardError, do, done_and_gone, fail_to_start, mark_start, next_events
-from tests.terminals import Terminal
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@contextmanager
-def terminal_as_stderr(terminal: Terminal) -> Iterator[None]:
-    """Let child processes too write to a terminal in place of standard error."""
-    before = os.dup(2)
-    os.dup2(terminal.fileno, 2)
-    try:
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
-
-
-def all_ended(processes: list[psutil.Process], seconds: float) -> bool:
-    """Whether all have ended within so many seconds, buried by their parent or not."""
-    until = time.monotonic() + seconds
-    while not all(map(has_ended, processes)):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.02)
-    return True
-
-
-def has_ended(process: psutil.Process) -> bool:
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
+from tests.support.tasks import do, done_and_gone, next_events
 
 
 def one(workers: Workers, task: Any) -> Event:
@@ -66,31 +31,29 @@ def one(workers: Workers, task: Any) -> Event:
 @pytest.fixture(scope="module")
 def pair():
     """Two workers for the tests that leave them as they are."""
-    with Workers(do, 2, mark_start) as workers:
+    with Workers(do, 2) as workers:
         yield workers
 
 
-def test_results_come_back_with_their_tasks(pair):
-    pair.submit(("square", 3))
-    pair.submit(("square", 4))
-    assert pair.idle == 0
-    assert sorted(task for _, task in pair.running) == [("square", 3), ("square", 4)]
-    events = next_events(pair, 2)
-    assert sorted((event.kind, event.task, event.value) for event in events) == [
-        ("done", ("square", 3), 9),
-        ("done", ("square", 4), 16),
-    ]
-    assert len({event.pid for event in events}) == 2
-    assert os.getpid() not in {event.pid for event in events}
-    assert (pair.idle, pair.running) == (2, [])
+def test_results_come_back_with_their_tasks_from_processes_that_are_used_again(pair):
+    pids = set()
+    for _ in range(2):
+        pair.submit(("square", 3))
+        pair.submit(("square", 4))
+        assert (pair.idle, sorted(task for _, task in pair.running)) == (0, [("square", 3), ("square", 4)])
+        with pytest.raises(RuntimeError, match="all 2 workers are busy"):
+            pair.submit(("square", 1))
+        events = next_events(pair, 2)
+        assert sorted((event.kind, event.task, event.value) for event in events) == [
+            ("done", ("square", 3), 9),
+            ("done", ("square", 4), 16),
+        ]
+        assert (pair.idle, pair.running) == (2, [])
+        pids |= {event.pid for event in events}
+    assert len(pids - {os.getpid()}) == 2
 
 
-def test_a_process_does_task_after_task_and_starts_once(pair):
-    assert len({one(pair, ("square", number)).pid for number in range(3)}) == 1
-    assert one(pair, ("environment", "STARTED")).value == "x"
-
-
-def test_a_script_needs_no_guard_since_workers_do_not_run_it_again(tmp_path):
+def test_script_needs_no_guard_since_workers_do_not_run_it_again(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
         "from pipeline.support.workers import Workers\n"
@@ -100,80 +63,47 @@ def test_a_script_needs_no_guard_since_workers_do_not_run_it_again(tmp_path):
         "    workers.submit(('square', 3))\n"
         "    print(next_events(workers, 1)[0].value)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["once", "9"]
 
 
-def test_workers_calculate_with_one_thread_and_the_parent_as_it_likes(pair, monkeypatch):
+def test_workers_compute_with_one_thread(pair, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
-    assert one(pair, ("environment", "OMP_NUM_THREADS")).value == "1"
-    assert one(pair, ("environment", "MKL_NUM_THREADS")).value == "1"
-    assert os.environ["OMP_NUM_THREADS"] == "2"
-    assert "MKL_NUM_THREADS" not in os.environ
+    assert [one(pair, ("environment", f"{name}_NUM_THREADS")).value for name in ("OMP", "MKL")] == ["1", "1"]
 
 
-def test_messages_arrive_in_order_and_before_the_result(pair):
+def test_messages_arrive_in_order_and_before_a_large_result(pair):
     pair.submit(("tell", 500))
     events = next_events(pair, 501)
     assert [event.value for event in events] == [*range(500), None]
     assert [event.kind for event in events] == ["message"] * 500 + ["done"]
-
-
-def test_a_result_larger_than_a_pipe_arrives(pair):
     pair.submit(("write", 10_000_000))
     assert len(next_events(pair, 2)[1].value) == 10_000_000
 
 
-def test_an_exception_keeps_its_type_its_notes_and_where_it_came_from(pair):
+def test_exception_keeps_its_type_notes_and_traceback(pair):
     error = TrainingDivergedError("the loss is nan in epoch 2")
     error.add_note("best until then: epoch 1")
     event = one(pair, ("fail", error))
-    assert event.kind == "failed"
-    assert type(event.value) is TrainingDivergedError
-    assert str(event.value) == "the loss is nan in epoch 2"
+    assert (event.kind, type(event.value), str(event.value)) == ("failed", TrainingDivergedError, str(error))
     assert event.value.__notes__ == ["best until then: epoch 1"]
-    assert isinstance(event.value.__cause__, InWorkerError)
     assert "raise argument" in str(event.value.__cause__)
-
-
-def test_an_error_of_the_system_keeps_its_number_and_file(pair):
     value = one(pair, ("fail", OSError(errno.ENOSPC, "No space left on device", "mlruns/x"))).value
     assert (value.errno, value.filename) == (errno.ENOSPC, "mlruns/x")
 
 
-def test_an_exception_that_does_not_survive_the_journey_comes_as_text(pair):
-    with pytest.raises(TypeError):
-        pickle.loads(pickle.dumps(AwkwardError(1, 2)))
+def test_exception_or_result_that_does_not_pickle_is_a_failure(pair):
     event = one(pair, ("fail awkwardly", None))
-    assert (event.kind, event.value) == ("failed", "AwkwardError: 1 and 2")
-
-
-def test_a_result_that_does_not_pickle_is_a_failure(pair):
+    assert (event.kind, type(event.value), str(event.value)) == ("failed", RemoteError, "AwkwardError: 1 and 2")
     event = one(pair, ("hold", None))
     assert event.kind == "failed"
     assert "pickle" in str(event.value)
 
 
-def test_what_a_start_raises_the_task_raises():
-    with Workers(do, 1, fail_to_start) as workers:
-        for _ in range(2):
-            event = one(workers, ("square", 1))
-            assert (event.kind, type(event.value), str(event.value)) == ("failed", InputError, "no way to begin")
-
-
-def test_more_tasks_than_workers_are_refused(pair):
-    pair.submit(("sleep", 0.2))
-    pair.submit(("sleep", 0.2))
-    with pytest.raises(RuntimeError, match="all 2 workers are busy"):
-        pair.submit(("square", 1))
-    next_events(pair, 4)
+def test_wait_ends_at_its_timeout_and_is_none_where_nothing_runs(pair):
     with pytest.raises(ValueError, match="the number of workers is 0; it must be at least 1"):
         Workers(do, 0)
-
-
-def test_a_wait_ends_with_its_time_and_is_none_where_nothing_runs(pair):
     assert pair.events(None) == []
     pair.submit(("sleep", 1.0))
     next_events(pair, 1)
@@ -184,7 +114,7 @@ def test_a_wait_ends_with_its_time_and_is_none_where_nothing_runs(pair):
 # --- the death of a worker -------------------------------------------------------------------------------------------
 
 
-def test_a_killed_worker_loses_its_task_alone_and_is_replaced():
+def test_killed_worker_loses_its_task_alone_and_is_replaced():
     with Workers(do, 2) as workers:
         workers.submit(("sleep", 60))
         workers.submit(("sleep", 1.0))
@@ -199,12 +129,12 @@ def test_a_killed_worker_loses_its_task_alone_and_is_replaced():
         assert len({event.pid for event in events} | {pids[60]}) == 3
 
 
-def test_a_worker_that_died_between_two_tasks_costs_none():
+def test_worker_that_died_between_two_tasks_costs_none():
     with Workers(do, 1) as workers:
         first = one(workers, ("square", 1)).pid
         os.kill(first, signal.SIGKILL)
         until = time.monotonic() + 5 * SLACK
-        while first in [child.pid for child in multiprocessing.active_children()]:  # all its threads, with their files
+        while first in [child.pid for child in multiprocessing.active_children()]:
             assert time.monotonic() < until
             time.sleep(0.02)
         event = one(workers, ("square", 6))
@@ -212,18 +142,11 @@ def test_a_worker_that_died_between_two_tasks_costs_none():
         assert event.pid != first
 
 
-def test_the_signal_that_a_worker_died_of_is_told():
-    with Workers(do, 1) as workers:
-        event = one(workers, ("die", signal.SIGSEGV))
-        assert event.value == Loss.of_process(event.pid, -signal.SIGSEGV)
-
-
-def test_a_result_is_heard_of_though_its_worker_died_right_after():
+def test_result_counts_though_its_worker_died_right_after():
     with Workers(done_and_gone, 1) as workers:
         workers.submit(None)
         time.sleep(1.5)  # done and dead before anybody looks
-        events = next_events(workers, 3)
-        assert [(event.kind, event.value) for event in events] == [
+        assert [(event.kind, event.value) for event in next_events(workers, 3)] == [
             ("message", "first"),
             ("message", "second"),
             ("done", 42),
@@ -231,7 +154,7 @@ def test_a_result_is_heard_of_though_its_worker_died_right_after():
         assert workers.idle == 1
 
 
-def test_a_worker_killed_in_the_middle_of_a_word_is_lost():
+def test_worker_killed_within_a_message_is_lost():
     with Workers(do, 1) as workers:
         workers.submit(("write", 10_000_000))
         (told,) = next_events(workers, 1)
@@ -253,29 +176,21 @@ def test_at_the_end_running_tasks_are_finished_and_no_process_is_left():
     assert workers.events() == []
 
 
-def test_an_error_in_the_block_stops_the_workers_as_sigterm_does(tmp_path):
+@pytest.mark.parametrize(("verb", "least"), [("closing", 0.5), ("stubborn", 1.8)])
+def test_an_error_in_the_block_stops_the_workers_as_sigterm_does(tmp_path, verb, least):
+    """A worker that does not stop by itself is ended by force."""
     with suppress(ZeroDivisionError), Workers(do, 1) as workers:
-        workers.submit(("closing", (tmp_path / "closed", 0.5)))
+        workers.submit((verb, (tmp_path / "closed", 0.5) if verb == "closing" else 60))
         (told,) = next_events(workers, 1)
         began = time.monotonic()
         raise ZeroDivisionError
-    assert 0.5 < time.monotonic() - began < 2 * SLACK
-    assert (tmp_path / "closed").read_text() == str(int(signal.SIGTERM))
+    assert least < time.monotonic() - began < 4 * SLACK
+    assert (tmp_path / "closed").exists() == (verb == "closing")
     assert not psutil.pid_exists(told.pid)
     assert [(event.kind, event.value) for event in workers.events()] == [("lost", Loss.of_process(told.pid, 143))]
 
 
-def test_a_worker_that_does_not_come_to_rest_is_ended_by_force():
-    with suppress(ZeroDivisionError), Workers(do, 1) as workers:
-        workers.submit(("stubborn", 60))
-        (told,) = next_events(workers, 1)
-        began = time.monotonic()
-        raise ZeroDivisionError
-    assert 1.8 < time.monotonic() - began < 4 * SLACK
-    assert not psutil.pid_exists(told.pid)
-
-
-def test_a_worker_that_is_still_beginning_ends_without_a_word(capfd):
+def test_worker_that_is_still_starting_ends_without_a_word(capfd):
     for wait_seconds in (0, 0.1):
         with suppress(ZeroDivisionError), Workers(do, 1) as workers:
             workers.submit(("sleep", 60))
@@ -289,114 +204,84 @@ def test_a_worker_that_is_still_beginning_ends_without_a_word(capfd):
 
 
 SCRIPT = """
-import signal, sys
+import signal
 from pipeline.support import signals
 from pipeline.support.workers import Workers
 from tests.support.tasks import do, next_events
-if __name__ == "__main__":
-    for each in signals.SIGNALS: signal.signal(each, signal.SIG_DFL)  # what starts the tests may ignore some
-    signals.install()
-    with Workers(do, 2) as workers:
-        for task in TASKS: workers.submit(task)
-        pids = [event.pid for event in next_events(workers, len(TASKS))]
-        print(*pids, flush=True)
-        while True: workers.events(60)
+for each in signals.SIGNALS: signal.signal(each, signal.SIG_DFL)  # what starts the tests may ignore some
+signals.install()
+with Workers(do, 2) as workers:
+    for task in TASKS: workers.submit(task)
+    print(*[event.pid for event in next_events(workers, len(TASKS))], flush=True)
+    while True: workers.events(60)
 """
 
 
 def parent_of(*tasks: Any) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
-    """A process with two workers, each known to be in its task, and all processes that it has started."""
+    """A process whose workers have reported from their tasks, and all processes that it has started."""
     parent = subprocess.Popen(
         [sys.executable, "-c", SCRIPT.replace("TASKS", repr(tasks))],
-        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     assert parent.stdout is not None
-    pids = {int(word) for word in parent.stdout.readline().split()}
-    assert len(pids) == len(tasks)
-    children = psutil.Process(parent.pid).children(recursive=True)
-    assert pids <= {child.pid for child in children}
-    return parent, children
+    assert len(parent.stdout.readline().split()) == len(tasks)
+    return parent, psutil.Process(parent.pid).children(recursive=True)
 
 
-def test_the_workers_of_a_parent_that_was_killed_end_by_themselves(tmp_path):
-    parent, children = parent_of(("closing", (str(tmp_path / "closed"), 0)), ("sleep", 60))
+def all_ended(processes: list[psutil.Process], seconds: float) -> bool:
+    """Whether all have ended within so many seconds; nobody waits for an orphan that is a zombie."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not any(each.is_running() and each.status() != psutil.STATUS_ZOMBIE for each in processes):
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_workers_of_a_killed_parent_end_by_themselves(tmp_path):
+    parent, children = parent_of(("closing", (str(tmp_path / "closed"), 0)), ("tell", 1))
     parent.kill()
-    parent.communicate()
+    assert parent.communicate() == ("", "")
     assert all_ended(children, 2 * SLACK)
     assert (tmp_path / "closed").read_text() == str(int(signal.SIGTERM))
 
 
-def test_an_idle_worker_of_a_parent_that_was_killed_ends_too():
-    parent, children = parent_of(("tell", 1))
-    parent.kill()
-    parent.communicate()
-    assert all_ended(children, 2 * SLACK)
-
-
-def test_a_worker_that_exits_while_its_parent_dies_says_nothing():
-    parent, _ = parent_of(("linger", 1.0))
-    parent.kill()
-    assert parent.communicate() == ("", "")
-
-
 @pytest.mark.parametrize(
-    ("signum", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, -signal.SIGINT, marks=pytest.mark.slow)]
+    ("signum", "to_group", "code"), [(signal.SIGTERM, False, 143), (signal.SIGINT, True, -signal.SIGINT)]
 )
-def test_a_signal_to_the_parent_stops_all_and_each_closes_what_it_has_open(signum, code, tmp_path):
+def test_signal_stops_all_processes_and_each_closes_what_it_has_open(signum, to_group, code, tmp_path):
+    """The Ctrl-C of a terminal reaches the whole group, and counts once."""
     parent, children = parent_of(*(("closing", (str(tmp_path / name), 0.7)) for name in "ab"))
     began = time.monotonic()
-    parent.send_signal(signum)
+    (os.killpg if to_group else os.kill)(parent.pid, signum)
     _, err = parent.communicate(timeout=10)
     assert time.monotonic() - began < 2.5 * SLACK
     assert parent.returncode == code
     assert all_ended(children, SLACK)
-    assert [(tmp_path / name).read_text() for name in "ab"] == [str(int(signal.SIGTERM))] * 2
-    assert ("KeyboardInterrupt" in err) == (signum == signal.SIGINT)  # the parent's; no worker says a word
+    assert [(tmp_path / name).read_text() for name in "ab"] == [str(int(signum))] * 2
+    assert err.count("Traceback") == (1 if signum == signal.SIGINT else 0)  # the parent's; no worker says a word
 
 
-def test_the_ctrl_c_of_a_terminal_reaches_every_process_and_counts_once(tmp_path):
-    parent, children = parent_of(*(("closing", (str(tmp_path / name), 1.0)) for name in "ab"))
-    os.killpg(parent.pid, signal.SIGINT)
-    _, err = parent.communicate(timeout=10)
-    assert parent.returncode == -signal.SIGINT
-    assert all_ended(children, SLACK)
-    assert [(tmp_path / name).read_text() for name in "ab"] == [str(int(signal.SIGINT))] * 2
-    assert err.count("Traceback") == 1
-
-
-def test_a_parent_ended_by_force_leaves_no_worker(tmp_path):
+def test_parent_ended_by_force_leaves_no_worker():
     parent, children = parent_of(("stubborn", 60), ("stubborn", 60))
     parent.send_signal(signal.SIGINT)
     time.sleep(0.5)
-    parent.send_signal(signal.SIGINT)  # the second one: it waits for nobody any more
-    began = time.monotonic()
+    parent.send_signal(signal.SIGINT)
     parent.communicate(timeout=10)
     assert parent.returncode == 130
     assert all_ended(children, 4 * SLACK)
-    assert time.monotonic() - began < 4 * SLACK
 
 
 def test_what_a_worker_prints_is_not_the_parents_result(capfd):
     with Workers(do, 1) as workers:
         one(workers, ("print", b"hello"))
-    out, err = capfd.readouterr()
-    assert (out, err) == ("", "hello")
+    assert capfd.readouterr() == ("", "hello")
 
 
 # --- run_tasks -------------------------------------------------------------------------------------------------------
-
-
-def test_a_workers_message_takes_the_place_of_the_parents_bar():
-    with Terminal(80) as terminal, terminal_as_stderr(terminal):
-        os.write(2, b"lstm-1x8  50%|###   |")
-        with Workers(do, 1) as workers:
-            one(workers, ("warn", "training anew"))
-        os.write(2, b"lstm-1x8  60%|####  |")
-    assert terminal.screen == ["training anew", "lstm-1x8  60%|####  |"]
 
 
 class Numbered(NamedTuple):
@@ -459,14 +344,3 @@ def test_all_tasks_are_run_and_each_end_is_reported_and_shown():
         ("advance", 1, 11.0, 0.0), ("plan", 100.0), ("advance", 1, 11.0, 0.5), ("end", 1),
         ("advance", 2, 12.0, 0.0), ("plan", 0.0), ("advance", 2, 12.0, 0.5), ("end", 2),
     ]  # fmt: skip
-
-
-def test_without_a_task_run_tasks_returns_at_once():
-    run_tasks(Scripted(1), lambda: None, lambda event: None, RecordingBar(), lambda task: 1.0, lambda: 0.0)
-
-
-def test_a_failed_task_gives_its_exception_or_its_text():
-    error = ValueError("no")
-    assert raised(Event("failed", Numbered(0), error, 1)) is error
-    remote = raised(Event("failed", Numbered(0), "OddError: 7", 1))
-    assert (type(remote), str(remote)) == (RemoteError, "OddError: 7")
