@@ -10,7 +10,7 @@ import time
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -35,60 +35,52 @@ def columns(file: TextIO) -> int:
     if given.isdecimal() and int(given):
         return int(given)
     try:
-        terminal = os.get_terminal_size(file.fileno()).columns if file.isatty() else 0
+        return os.get_terminal_size(file.fileno()).columns or DEFAULT_COLUMNS
     except (OSError, ValueError):
-        terminal = 0
-    return terminal or DEFAULT_COLUMNS
+        return DEFAULT_COLUMNS
 
 
-def shows_bars(file: TextIO) -> bool:
-    """Whether a bar can be redrawn in place: on a terminal, and in the output of a notebook's cell."""
-    return file.isatty() or type(file).__module__.startswith("ipykernel.")
+class Display:
+    """Shows work by the share that is done, the remaining time (None: not known) and figures.
 
-
-class Status:
-    """The state of some work, as a bar or a line shows it; ``seconds_left`` is None while it is not known."""
+    It is a bar where one can be redrawn in place; elsewhere, a line at least every LINE_SECONDS.
+    """
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.phase = ""
+        self.name, self.phase = name, ""
         self.share = 0.0
         self.seconds_left: float | None = None
         self.figures: Mapping[str, str] = {}
-        self.began = time.monotonic()
+        self.began = self._last_line = time.monotonic()
+        is_notebook = type(sys.stderr).__module__.startswith("ipykernel.")
+        self._bar = _Bar(self) if is_notebook or sys.stderr.isatty() else None
 
-    @property
-    def elapsed_seconds(self) -> float:
-        return time.monotonic() - self.began
-
-    @property
-    def left(self) -> str:
-        """The remaining time, or "?" if it is not known."""
-        return "?" if self.seconds_left is None else tqdm.format_interval(self.seconds_left)
-
-    def advance(self, share: float, seconds_left: float | None) -> None:
-        """Set the share of the work that is done, at most LARGEST_SHARE, and the remaining time."""
+    def update(self, share: float, seconds_left: float | None, writes_line: bool = True) -> None:
+        """Set the share of the work that is done and the remaining time; a bar is redrawn a few times a second."""
         self.share, self.seconds_left = min(share, LARGEST_SHARE), seconds_left
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(0)
+        elif writes_line and now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
+            figures = [f"{IN_WORDS.get(name, name)} {value}" for name, value in self.figures.items()]
+            left = [] if seconds_left is None else [f"about {tqdm.format_interval(seconds_left)} left"]
+            elapsed = f"{tqdm.format_interval(now - self.began)} elapsed"
+            parts = [*filter(None, [self.phase]), *figures, elapsed, *left]
+            write_line(f"{datetime.now():%H:%M:%S} {self.name}: {', '.join(parts)}")
 
-    def finish(self) -> None:
-        """Mark the work as finished."""
-        self.phase, self.share, self.seconds_left = "", 1.0, 0.0
+    def begin_phase(self, name: str) -> None:
+        """Show the name of a phase, "" for the main one; its remaining time is not known yet."""
+        self.phase, self.seconds_left = name, None
+        if self._bar is not None:
+            self._bar.refresh()
 
-
-class Display(Protocol):
-    """Shows a status as a bar or as lines."""
-
-    def redraw(self) -> None:
-        """Redraw a bar, a few times a second at most; a display of lines ignores this."""
-
-    def refresh(self) -> None:
-        """Redraw a bar at once; a display of lines ignores this."""
-
-    def report(self) -> None:
-        """Redraw a bar, or write a line if the last one is old enough."""
-
-    def close(self) -> None:
+    def close(self, finished: bool) -> None:
         """Draw a bar for the last time."""
+        if finished:
+            self.phase, self.share, self.seconds_left = "", 1.0, 0.0
+        if self._bar is not None:
+            self._bar.close()
 
 
 class _Bar(tqdm):
@@ -96,77 +88,41 @@ class _Bar(tqdm):
 
     monitor_interval = 0  # no monitor thread
 
-    def __init__(self, status: Status) -> None:
-        self._status = status
+    def __init__(self, display: Display) -> None:
+        self._display = display
         super().__init__(total=1, file=sys.stderr, bar_format=LAYOUT, mininterval=0.2, miniters=0)
-
-    def redraw(self) -> None:
-        self.update(0)  # tqdm limits the rate of drawing
-
-    report = redraw
 
     @property
     def format_dict(self) -> dict[str, Any]:
-        status, width = self._status, columns(self.fp) - 1
-        elapsed, figures = status.elapsed_seconds, dict(status.figures)
-        room = width - FIXED_COLUMNS - len(tqdm.format_interval(elapsed)) - len(status.left)
-        while figures and room - len(_joined(figures)) < SHORTEST_NAME:
-            figures.popitem()
-        room -= len(_joined(figures))
-        name = status.phase or status.name
+        shown, width = self._display, columns(self.fp) - 1
+        elapsed = time.monotonic() - shown.began
+        left = "?" if shown.seconds_left is None else tqdm.format_interval(shown.seconds_left)
+        room = width - FIXED_COLUMNS - len(tqdm.format_interval(elapsed)) - len(left)
+        figures = [f", {name}={value}" for name, value in shown.figures.items()]
+        while figures and room - len("".join(figures)) < SHORTEST_NAME:
+            figures.pop()
+        room -= len("".join(figures))
+        name = shown.phase or shown.name
         known = {
             "prefix": name if len(name) <= room else f"{name[: max(0, room - 1)]}…",
-            "n": status.share,
+            "n": shown.share,
             "elapsed": elapsed,
-            "left": status.left,
-            "postfix": _joined(figures)[2:],
+            "left": left,
+            "postfix": "".join(figures)[2:],
             "ncols": width,
         }
         return {**super().format_dict, **known}
 
 
-def _joined(figures: Mapping[str, str]) -> str:
-    return "".join(f", {name}={value}" for name, value in figures.items())
-
-
-class _Lines:
-    """Writes lines with time, name, figures, elapsed and remaining time, at least LINE_SECONDS apart."""
-
-    def __init__(self, status: Status) -> None:
-        self._status = status
-        self._last_seconds = 0.0
-
-    def redraw(self) -> None:
-        pass
-
-    def refresh(self) -> None:
-        pass
-
-    def report(self) -> None:
-        status = self._status
-        elapsed = status.elapsed_seconds
-        if elapsed - self._last_seconds < LINE_SECONDS:
-            return
-        self._last_seconds = elapsed
-        figures = [f"{IN_WORDS.get(name, name)} {value}" for name, value in status.figures.items()]
-        left = [] if status.seconds_left is None else [f"about {status.left} left"]
-        parts = [*filter(None, [status.phase]), *figures, f"{tqdm.format_interval(elapsed)} elapsed", *left]
-        write_line(f"{datetime.now():%H:%M:%S} {status.name}: {', '.join(parts)}")
-
-    def close(self) -> None:
-        pass
-
-
 @contextmanager
-def _displayed(name: str) -> Iterator[tuple[Status, Display]]:
-    """A status and its display; at the end of the block, the work is shown as finished unless it raised."""
-    status = Status(name)
-    display: Display = _Bar(status) if shows_bars(sys.stderr) else _Lines(status)
+def _display(name: str) -> Iterator[Display]:
+    """A display that shows the work as finished at the end of the block, unless it raised."""
+    display, finished = Display(name), False
     try:
-        yield status, display
-        status.finish()
+        yield display
+        finished = True
     finally:
-        display.close()
+        display.close(finished)
 
 
 class Progress:
@@ -188,10 +144,10 @@ class Progress:
 class TrainingProgress(Progress):
     """Shows the share of steps done, the remaining time at the mean rate, and the latest figures."""
 
-    def __init__(self, status: Status, display: Display) -> None:
-        self._status, self._display = status, display
+    def __init__(self, display: Display) -> None:
+        self._display = display
         self._total, self._before, self._done = 1, 0, 0
-        self._began = status.began
+        self._began = display.began
 
     def start(self, total_steps: int, done_steps: int = 0) -> None:
         self._total, self._before, self._done = total_steps, done_steps, done_steps
@@ -200,26 +156,27 @@ class TrainingProgress(Progress):
 
     def advance(self, steps: int) -> None:
         self._done += steps
-        now = self._done - self._before
-        spent, ahead = time.monotonic() - self._began, self._total - self._done
-        self._status.advance(self._done / self._total, spent * ahead / now if now and ahead else None)
-        self._display.redraw()
+        self._update(writes_line=False)
 
     def show(self, **figures: str) -> None:
-        self._status.figures = figures
-        self._display.report()
+        self._display.figures = figures
+        self._update(writes_line=True)
+
+    def _update(self, writes_line: bool) -> None:
+        now = self._done - self._before
+        spent, ahead = time.monotonic() - self._began, self._total - self._done
+        left = spent * ahead / now if now and ahead else None
+        self._display.update(self._done / self._total, left, writes_line)
 
     def close(self, phase: str) -> None:
-        self._status.phase = phase
-        self._status.advance(self._status.share, None)
-        self._display.refresh()
+        self._display.begin_phase(phase)
 
 
 @contextmanager
 def progress(name: str) -> Iterator[Progress]:
     """Show the progress of one training, whose number of steps ``Progress.start`` sets."""
-    with _displayed(name) as (status, display):
-        yield TrainingProgress(status, display)
+    with _display(name) as display:
+        yield TrainingProgress(display)
 
 
 def seconds_left(ahead: float, done: float, elapsed: float, workers: int) -> float:
@@ -237,8 +194,8 @@ class SearchProgress:
     expected time of this process's own work after the last training.
     """
 
-    def __init__(self, status: Status, display: Display, workers: int, closing_seconds: float) -> None:
-        self._status, self._display, self._workers = status, display, workers
+    def __init__(self, display: Display, workers: int, closing_seconds: float) -> None:
+        self._display, self._workers = display, workers
         self._closing = closing_seconds * workers
         self._is_planned = False
         self._ahead = 0.0
@@ -248,10 +205,9 @@ class SearchProgress:
 
     def phase(self, name: str) -> None:
         """Begin a phase; "" is the main one. Its remaining time is not known until ``plan`` is called."""
-        self._status.phase, self._status.figures = name, {}
-        self._is_planned = False
+        self._display.figures, self._is_planned = {}, False
         self._draw()
-        self._display.refresh()
+        self._display.begin_phase(name)
 
     def plan(self, seconds: float) -> None:
         """Set the expected seconds of all trainings of this and later phases that have not started."""
@@ -277,7 +233,7 @@ class SearchProgress:
 
     def show(self, **figures: str) -> None:
         """Show values beside the bar."""
-        self._status.figures = figures
+        self._display.figures = figures
         self._draw()
 
     def _draw(self) -> None:
@@ -286,12 +242,11 @@ class SearchProgress:
         total = self._done + sum(seconds for seconds, _ in running) + self._ahead + self._closing
         elapsed = 0.0 if self._began is None else time.monotonic() - self._began
         left = seconds_left(total - done, done, elapsed, self._workers) if self._is_planned else None
-        self._status.advance(done / total if total else 0.0, left)
-        self._display.report()
+        self._display.update(done / total if total else 0.0, left)
 
 
 @contextmanager
 def search_progress(name: str, workers: int, closing_seconds: float = 0.0) -> Iterator[SearchProgress]:
     """Show the progress of all workers together, from the first training to the end of the block."""
-    with _displayed(name) as (status, display):
-        yield SearchProgress(status, display, workers, closing_seconds)
+    with _display(name) as display:
+        yield SearchProgress(display, workers, closing_seconds)

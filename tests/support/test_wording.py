@@ -4,7 +4,7 @@ from math import inf, nan
 
 import pytest
 
-from pipeline.support.wording import counted, expected_duration, listed, measured_duration, rounded, span
+from pipeline.support.wording import counted, listed, rounded, span
 
 
 @pytest.mark.parametrize(
@@ -30,13 +30,3 @@ def test_a_list_ends_with_and(items, text):
 def test_a_span_of_equal_numbers_is_that_number():
     assert span([12, 3, 7]) == "3 to 12"
     assert span([5, 5]) == "5"
-
-
-def test_an_expected_duration_is_in_whole_minutes():
-    assert expected_duration(0.9, 1).startswith("less than a minute with 1 worker (")
-    assert expected_duration(4.6, 2).startswith("about 5 min with 2 workers (")
-
-
-def test_a_measured_duration_stands_beside_the_expected_one_if_there_is_one():
-    assert measured_duration(90, None) == "The last command took 1.5 minutes."
-    assert measured_duration(90, 2.0) == "The last command took 1.5 minutes. 2.0 minutes were expected."
