@@ -1,66 +1,77 @@
-"""Recurrent layers written out from their equations, called like torch.nn's RNN, GRU and LSTM.
+"""Recurrent cells: one class each, with everything that the program has to know of a cell.
 
-Shapes: B batch, T time steps, I input size, H hidden size, L layers, G gates (1 RNN, 3 GRU, 4 LSTM).
+Shapes: B batch, I input size, H hidden size, G gates.
 
-Every cell has the same two methods, ``initial_state(batch_size)`` and ``cell(x, state) -> (output, state)``; a new cell
-is a class here and a line in CELLS (CONTRIBUTING.md lists what it needs elsewhere). A state is a tuple of (B, H)
-tensors, the first of which equals the output. The product of the inputs with their weights does not depend on the
-state, so ``Recurrent`` computes it for all time steps at once; a cell's ``step`` does the rest.
+To add a cell, write a class and a line in CELLS; tests/test_cells.py checks that it trains, loads, samples and so on. A
+state is a tuple of (B, H) tensors, the first of which is also the cell's output. ``models/recurrent.py`` has the module
+that holds a layer's weights and calls ``step``. Importable without torch, as the command line's options list CELLS.
 """
 
-from typing import ClassVar
+from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, ClassVar
 
-from models.config import GATES
+if TYPE_CHECKING:
+    from torch import Tensor
 
-CellState = tuple[Tensor, ...]
+    from models.recurrent import CellState, Layer
 
 
-class Cell(nn.Module):
-    """Base class of the cells: input weights (G H, I) and recurrent weights (G H, H), with all gates stacked.
+class Cell:
+    """Base class of the cells. Biases are left out of the equations below.
 
-    ``equations="torch"`` has a bias in each of the two products, as torch.nn has; ``"book"`` (d2l.ai) only in the
-    first. Biases are left out of the equations below.
+    A layer has input weights (G H, I) and, but for a cell with ``recurrent_weights = False``, recurrent weights
+    (G H, H), with all gates stacked. ``equations="torch"`` has a bias in each of the two products, as torch.nn has;
+    ``"book"`` (d2l.ai) only in the first.
     """
 
     gates: ClassVar[int]
+    elementwise_macs: ClassVar[int]  # per unit and step: gates and activations, as ptflops counts them
+    learning_rates: ClassVar[tuple[float, float]]  # peak, of the preset stream: of a small model, of a larger one
+    recurrent_dropout: ClassVar[tuple[float, float]] = (0.0, 0.0)  # smallest and largest that the preset stream chooses
     state_parts: ClassVar[int] = 1
+    recurrent_weights: ClassVar[bool] = True
+    torch_layer: ClassVar[str] = ""  # name of torch.nn's layers; without it, all models of the cell run by ``step``
+    by_hand: ClassVar[bool] = False  # whether models/by_hand.py computes torch.nn's layers on a CPU
 
-    def __init__(self, input_size: int, hidden_size: int, equations: str = "torch") -> None:
-        super().__init__()
-        self.hidden_size = hidden_size
-        self.book = equations == "book"
-        self.from_input = nn.Linear(input_size, self.gates * hidden_size)
-        self.from_state = nn.Linear(hidden_size, self.gates * hidden_size, bias=not self.book)
-        for parameter in self.parameters():  # as torch.nn does, biases included
-            nn.init.uniform_(parameter, -(hidden_size**-0.5), hidden_size**-0.5)
+    @staticmethod
+    def step(layer: Layer, from_input: Tensor, state: CellState) -> CellState:
+        """Product of the input and its weights, with bias (B, G H); state -> new state.
 
-    def initial_state(self, batch_size: int) -> CellState:
-        """Zeros, each (B, H), on the device and in the dtype of the weights."""
-        weight = self.from_state.weight
-        return tuple(weight.new_zeros(batch_size, self.hidden_size) for _ in range(self.state_parts))
-
-    def forward(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """x (B, I), state (tuple of (B, H)) -> output (B, H), new state."""
-        return self.step(self.from_input(x), state)
-
-    def step(self, from_input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """Product of the input and its weights (B, G H), state -> output (B, H), new state."""
+        ``layer.from_state(h)`` is the product of a state and the recurrent weights, (B, G H).
+        """
         raise NotImplementedError
+
+    @classmethod
+    def weights(cls, input_size: int, hidden_size: int) -> int:
+        """Number of weights of a layer without biases, which is also the MACs per character of its matrix products."""
+        return cls.gates * hidden_size * (input_size + hidden_size * cls.recurrent_weights)
+
+    @classmethod
+    def parameters(cls, input_size: int, hidden_size: int) -> int:
+        """Number of parameters of a layer with the biases of ``equations="torch"``."""
+        return cls.weights(input_size, hidden_size) + cls.gates * hidden_size * (1 + cls.recurrent_weights)
+
+    @classmethod
+    def macs_per_char(cls, input_size: int, hidden_size: int) -> int:
+        """MACs (multiply-accumulate operations) per character of a layer, as ptflops counts: biases are included."""
+        return cls.parameters(input_size, hidden_size) + cls.elementwise_macs * hidden_size
 
 
 class RNNCell(Cell):
     """Elman network (Elman 1990, "Finding structure in time"): h' = tanh(W x + U h)."""
 
-    gates = GATES["rnn"]
+    gates = 1
+    elementwise_macs = 1
+    learning_rates = (0.015, 0.015)
+    recurrent_dropout = (0.05, 0.05)
+    torch_layer = "RNN"
+    by_hand = True
 
-    def step(self, from_input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
+    @staticmethod
+    def step(layer: Layer, from_input: Tensor, state: CellState) -> CellState:
         (h,) = state
-        h = torch.tanh(from_input + self.from_state(h))
-        return h, (h,)
+        return ((from_input + layer.from_state(h)).tanh(),)
 
 
 class GRUCell(Cell):
@@ -73,22 +84,27 @@ class GRUCell(Cell):
     h' = (1 - z) * h~ + z * h
     """
 
-    gates = GATES["gru"]
+    gates = 3
+    elementwise_macs = 7
+    learning_rates = (0.02, 0.02)
+    recurrent_dropout = (0.0, 0.15)
+    torch_layer = "GRU"
+    by_hand = True
 
-    def step(self, from_input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
+    @staticmethod
+    def step(layer: Layer, from_input: Tensor, state: CellState) -> CellState:
         (h,) = state
         x_r, x_z, x_n = from_input.chunk(3, dim=-1)
-        if self.book:
-            gate_weight, candidate_weight = self.from_state.weight.split([2 * self.hidden_size, self.hidden_size])
-            h_r, h_z = F.linear(h, gate_weight).chunk(2, dim=-1)
-            reset, update = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
-            candidate = torch.tanh(x_n + F.linear(reset * h, candidate_weight))
+        if layer.book:
+            gate_weight, candidate_weight = layer.from_state.weight.split([2 * h.shape[-1], h.shape[-1]])
+            h_r, h_z = (h @ gate_weight.t()).chunk(2, dim=-1)
+            reset, update = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
+            candidate = (x_n + (reset * h) @ candidate_weight.t()).tanh()
         else:
-            h_r, h_z, h_n = self.from_state(h).chunk(3, dim=-1)
-            reset, update = torch.sigmoid(x_r + h_r), torch.sigmoid(x_z + h_z)
-            candidate = torch.tanh(x_n + reset * h_n)
-        h = (1 - update) * candidate + update * h
-        return h, (h,)
+            h_r, h_z, h_n = layer.from_state(h).chunk(3, dim=-1)
+            reset, update = (x_r + h_r).sigmoid(), (x_z + h_z).sigmoid()
+            candidate = (x_n + reset * h_n).tanh()
+        return ((1 - update) * candidate + update * h,)
 
 
 class LSTMCell(Cell):
@@ -100,78 +116,19 @@ class LSTMCell(Cell):
     h'      = o * tanh(c')             hidden state, which is also the output
     """
 
-    gates = GATES["lstm"]
+    gates = 4
+    elementwise_macs = 10
+    learning_rates = (0.03, 0.02)
+    recurrent_dropout = (0.0, 0.45)
     state_parts = 2
+    torch_layer = "LSTM"
 
-    def step(self, from_input: Tensor, state: CellState) -> tuple[Tensor, CellState]:
+    @staticmethod
+    def step(layer: Layer, from_input: Tensor, state: CellState) -> CellState:
         h, c = state
-        i, f, g, o = (from_input + self.from_state(h)).chunk(4, dim=-1)  # torch.nn's order of the gates
-        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-        h = torch.sigmoid(o) * torch.tanh(c)
-        return h, (h, c)
+        i, f, g, o = (from_input + layer.from_state(h)).chunk(4, dim=-1)  # torch.nn's order of the gates
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
 
 
 CELLS: dict[str, type[Cell]] = {"rnn": RNNCell, "gru": GRUCell, "lstm": LSTMCell}
-
-
-class Recurrent(nn.Module):
-    """Layers of one cell over whole sequences, batch first, with dropout between layers.
-
-    Called like ``nn.LSTM(..., batch_first=True)``: a state is (L, B, H), the LSTM's a pair of these. Integer inputs
-    stand for one-hot vectors; an embedding lookup in the first layer's weights replaces the product. With ``residual``,
-    every layer above the first adds its input, before dropout, to its output.
-    """
-
-    def __init__(
-        self,
-        cell: str,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        dropout: float = 0.0,
-        residual: bool = False,
-        equations: str = "torch",
-    ) -> None:
-        super().__init__()
-        sizes = [input_size] + [hidden_size] * (num_layers - 1)
-        self.cells = nn.ModuleList(CELLS[cell](size, hidden_size, equations) for size in sizes)
-        self.dropout = dropout
-        self.residual = residual
-
-    def forward(self, x: Tensor, state: Tensor | CellState | None = None) -> tuple[Tensor, Tensor | CellState]:
-        """x (B, T, I) or integer ids (B, T), state or None (zeros) -> outputs (B, T, H), state after the last step."""
-        parts = None if state is None else (state if isinstance(state, tuple) else (state,))
-        last_states: list[CellState] = []
-        for layer, cell in enumerate(self.cells):
-            assert isinstance(cell, Cell)
-            if layer > 0:
-                from_input = cell.from_input(F.dropout(x, self.dropout, self.training))
-            elif x.is_floating_point():
-                from_input = cell.from_input(x)
-            else:
-                from_input = F.embedding(x, cell.from_input.weight.t()) + cell.from_input.bias
-            cell_state = cell.initial_state(x.shape[0]) if parts is None else tuple(part[layer] for part in parts)
-            outputs = []
-            for step_input in from_input.unbind(1):
-                output, cell_state = cell.step(step_input, cell_state)
-                outputs.append(output)
-            stacked_outputs = torch.stack(outputs, dim=1)
-            x = x + stacked_outputs if self.residual and layer > 0 else stacked_outputs
-            last_states.append(cell_state)
-        stacked = tuple(torch.stack(part) for part in zip(*last_states, strict=True))
-        return x, (stacked if len(stacked) > 1 else stacked[0])
-
-    @torch.no_grad()
-    def load_torch(self, module: nn.Module) -> None:
-        """Copy the weights of torch.nn's layers of the same shape, one module or a list of them.
-
-        Only for ``equations="torch"``. Raises ValueError for another number of parameters.
-        """
-        ours: list[Tensor] = []  # in torch.nn's order
-        for cell in self.cells:
-            assert isinstance(cell, Cell)
-            linears = cell.from_input, cell.from_state
-            ours += [*(linear.weight for linear in linears), *(linear.bias for linear in linears)]
-        for own, theirs in zip(ours, module.parameters(), strict=True):
-            own.copy_(theirs)

@@ -1,12 +1,11 @@
 """Parameters and MACs (multiply-accumulate operations) per character of a model: by ptflops, and in closed form.
 
 Both count torch.nn's layers of the model's shape, whatever the implementation; a cell that torch.nn lacks has only the
-closed form. With g gates (1 RNN, 3 GRU, 4 LSTM), L layers of hidden size h and input size i (h above the first layer),
-and a vocabulary of V:
+closed form. With L layers of hidden size h and input size i (h above the first layer), and a vocabulary of V:
 
-    parameters           = sum over layers of g h (i + h + 2)  +  (h + 1) V  [+ V e with an embedding of size e]
-    macs_per_char        = parameters without the embedding  +  L h {1 RNN, 7 GRU, 10 LSTM}, as ptflops counts
-    matmul_macs_per_char = sum over layers of g h (i + h)  +  h V, the matrix products alone
+    parameters           = sum over layers of Cell.parameters(i, h)  +  (h + 1) V  [+ V e with an embedding of size e]
+    macs_per_char        = sum over layers of Cell.macs_per_char(i, h)  +  (h + 1) V, as ptflops counts
+    matmul_macs_per_char = sum over layers of Cell.weights(i, h)  +  h V, the matrix products alone
 
 Residual connections add no parameters and no MACs. A model on top of an n-gram has two gates as further outputs: V + 2
 in place of V in (h + 1) V and h V; the n-gram itself adds lookups but no MACs. The report counts the recurrent layers
@@ -22,10 +21,8 @@ from torch import Tensor, nn
 
 from models.cells import CELLS
 from models.config import ModelConfig
-from models.language_model import TORCH_LAYERS
 
 REPORT_CHARS = 1024  # characters for which the report counts MACs
-ELEMENTWISE_MACS = {"rnn": 1, "gru": 7, "lstm": 10}  # per unit and step, as ptflops counts gates and activations
 
 
 @dataclass(frozen=True)
@@ -45,20 +42,20 @@ class Complexity:
 
 def closed_form(config: ModelConfig, vocab_size: int) -> Complexity:
     """The complexity by the formulas above: exact, without building a model."""
-    gates, hidden = CELLS[config.cell].gates, config.hidden_size
-    embedding = vocab_size * config.embedding_size
-    input_sizes = (config.embedding_size or vocab_size) + hidden * (config.num_layers - 1)  # summed over layers
-    core_matmul = gates * hidden * (input_sizes + hidden * config.num_layers)
-    core = core_matmul + 2 * gates * hidden * config.num_layers
-    core_macs = core + config.num_layers * hidden * ELEMENTWISE_MACS[config.cell]
+    cell, hidden = CELLS[config.cell], config.hidden_size
+    input_size, above = config.embedding_size or vocab_size, config.num_layers - 1
+    parameters, macs, weights = (
+        count(input_size, hidden) + above * count(hidden, hidden)
+        for count in (cell.parameters, cell.macs_per_char, cell.weights)
+    )
     outputs = _outputs(config, vocab_size)
     head = (hidden + 1) * outputs
     return Complexity(
-        parameters=core + head + embedding,
-        macs_per_char=core_macs + head,
-        matmul_macs_per_char=core_matmul + hidden * outputs,
-        report_parameters=core,
-        report_macs=REPORT_CHARS * core_macs,
+        parameters=parameters + head + vocab_size * config.embedding_size,
+        macs_per_char=macs + head,
+        matmul_macs_per_char=weights + hidden * outputs,
+        report_parameters=parameters,
+        report_macs=REPORT_CHARS * macs,
     )
 
 
@@ -84,8 +81,8 @@ class Twin(nn.Module):
 
 def _core(config: ModelConfig, vocab_size: int) -> nn.RNNBase:
     """torch.nn's recurrent layers of a shape."""
-    input_size = config.embedding_size or vocab_size
-    return TORCH_LAYERS[config.cell](input_size, config.hidden_size, config.num_layers, batch_first=True)
+    layers: type[nn.RNNBase] = getattr(nn, CELLS[config.cell].torch_layer)
+    return layers(config.embedding_size or vocab_size, config.hidden_size, config.num_layers, batch_first=True)  # type: ignore[arg-type]
 
 
 def _probe(module: nn.Module, chars: int, input_size: int, per_layer: bool = False) -> tuple[int, int, str]:
@@ -112,7 +109,7 @@ def measure(config: ModelConfig, vocab_size: int) -> Complexity:
     One time step is measured, since all steps cost the same. A cell that torch.nn lacks gets the closed form. Raises
     RuntimeError if ptflops fails. Not thread-safe.
     """
-    if config.cell not in TORCH_LAYERS:
+    if not CELLS[config.cell].torch_layer:
         return closed_form(config, vocab_size)
     input_size = config.embedding_size or vocab_size
     core_macs, core_parameters, _ = _probe(_core(config, vocab_size), 1, input_size)
@@ -132,7 +129,7 @@ def report_print_out(config: ModelConfig, vocab_size: int) -> str:
 
     For a cell that torch.nn lacks, a sentence that says so.
     """
-    if config.cell not in TORCH_LAYERS:
+    if not CELLS[config.cell].torch_layer:
         return f"No print-out by ptflops: torch.nn has no {config.cell} layer, so all of these follow from formulas.\n"
     input_size = config.embedding_size or vocab_size
     macs, parameters, printed = _probe(_core(config, vocab_size), REPORT_CHARS, input_size, per_layer=True)

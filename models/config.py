@@ -1,17 +1,15 @@
 """ModelConfig, and how configuration fields are declared and checked; importable without torch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from math import inf
 from typing import Any, Literal, get_args, get_origin
 
-CellName = Literal["rnn", "gru", "lstm"]
-TORCH_CELLS: tuple[CellName, ...] = ("rnn", "gru", "lstm")  # torch.nn has a layer for each
+from models.cells import CELLS
+
 Implementation = Literal["torch", "scratch"]
 Partner = Literal["nothing", "ngram"]
 Kernel = Literal["torch", "by-hand"]
-
-GATES: dict[CellName, int] = {"rnn": 1, "gru": 3, "lstm": 4}
 
 LARGEST_SIZE = 10**12  # keeps memory estimates finite; a machine's memory is the real bound
 
@@ -41,14 +39,17 @@ def option(
     low: float | None = None,
     above: float | None = None,
     high: float = inf,
+    choices: Iterable[str] = (),
 ) -> Any:
     """Declare a configuration field with its help text and, for a number, its range [low, high] or (above, high].
 
-    ``preset`` marks a field whose default the preset decides. ``group`` is the heading under which the command line's
-    help lists the field; "" stands for that of its dataclass.
+    ``choices`` are a string's allowed values where its type is not a Literal of them. ``preset`` marks a field whose
+    default the preset decides. ``group`` is the heading under which the command line's help lists the field; "" stands
+    for that of its dataclass.
     """
     limits = None if low is None and above is None else {"low": low, "above": above, "high": high}
-    return field(default=default, metadata={"help": help, "preset": preset, "group": group, "limits": limits})
+    described = {"help": help, "preset": preset, "group": group, "limits": limits, "choices": choices}
+    return field(default=default, metadata=described)
 
 
 def setting(default: Any, **declared: Any) -> Any:
@@ -63,6 +64,8 @@ def check(config: Any) -> None:
         value = getattr(config, declared.name)
         if get_origin(declared.type) is Literal:
             check_choice(declared.name, value, get_args(declared.type))
+        elif declared.metadata.get("choices"):
+            check_choice(declared.name, value, tuple(declared.metadata["choices"]))
         elif declared.type is bool:
             check_choice(declared.name, value, (True, False))
         elif declared.metadata.get("limits") and not (value is None and type(None) in get_args(declared.type)):
@@ -93,11 +96,11 @@ class ModelConfig:
     Raises ConfigError for a value that is not allowed.
     """
 
-    cell: CellName = option("lstm", help="Recurrent cell.", preset=True)
+    cell: str = option("lstm", help="Recurrent cell.", preset=True, choices=CELLS)
     num_layers: int = option(
         1, help="Recurrent layers, one on top of the other.", preset=True, low=1, high=LARGEST_SIZE
     )
-    hidden_size: int = option(128, help="Units of each layer.", preset=True, low=1, high=LARGEST_SIZE)
+    hidden_size: int = option(192, help="Units of each layer.", preset=True, low=1, high=LARGEST_SIZE)
     implementation: Implementation = option(
         "torch", help="torch: torch.nn's layers; scratch: the same written out from their equations."
     )
@@ -150,14 +153,15 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.cell not in TORCH_CELLS and self.implementation == "torch":
-            raise ConfigError(
-                "cell", f"is {self.cell!r}, which torch.nn has no layer for", needs=("implementation", "scratch")
-            )
-        if self.equations == "book" and self.implementation == "torch":
+        if self.equations == "book" and self.by_torch:
             raise ConfigError(
                 "equations", "is 'book', which torch.nn's layers can't compute", needs=("implementation", "scratch")
             )
+
+    @property
+    def by_torch(self) -> bool:
+        """Whether torch.nn's layers compute the model: unless ``implementation`` is scratch or the cell has none."""
+        return self.implementation == "torch" and bool(CELLS[self.cell].torch_layer)
 
     @property
     def shape(self) -> str:

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from models.config import check_range
 from models.decoding import Decoding
-from models.language_model import LanguageModel, State, select
+from models.language_model import LanguageModel, select
+from models.recurrent import State, parts_of, state_of
 
 
 def generate(
@@ -90,9 +91,8 @@ def _forward(model: LanguageModel, ids: Tensor, state: State | None, penalty: Te
 def _read(model: LanguageModel, prompts: Sequence[Sequence[int]], penalty: Tensor) -> tuple[Tensor, State]:
     """Read each prompt in one forward call -> logits (P, V) of the next characters, state (L, P, H)."""
     read = [_forward(model, torch.tensor([list(prompt)]), None, penalty) for prompt in prompts]
-    states = [state if isinstance(state, tuple) else (state,) for _, state in read]
-    parts = tuple(torch.cat(part, dim=1) for part in zip(*states, strict=True))
-    return torch.cat([logits for logits, _ in read]), parts if len(parts) > 1 else parts[0]
+    parts = zip(*(parts_of(state) for _, state in read), strict=True)
+    return torch.cat([logits for logits, _ in read]), state_of(tuple(torch.cat(part, dim=1) for part in parts))
 
 
 @torch.inference_mode()

@@ -3,7 +3,6 @@
 Shapes: B batch, T time steps, V vocabulary, L layers, H hidden size.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -12,19 +11,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from models import by_hand
-from models.cells import CELLS, Recurrent
+from models.cells import CELLS
 from models.config import Kernel, ModelConfig
-
-State = Tensor | tuple[Tensor, ...]
-"""Hidden state (L, B, H), for the LSTM a pair of hidden and cell state, as in torch.nn.
-
-The state of an ``NgramLanguageModel`` is a tuple with one more tensor.
-"""
-
-TORCH_LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
-
-LAYERS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": by_hand.RNN, "gru": by_hand.GRU, "lstm": nn.LSTM}
-"""torch.nn's layers, those of which are modules of ``by_hand`` where ``LanguageModel.kernel`` has a choice."""
+from models.recurrent import Recurrent, ResidualLayers, State, state_of, torch_layers
 
 
 def detach(state: State) -> State:
@@ -49,37 +38,6 @@ def drop_weights(weight: Tensor, probability: float) -> Tensor:
     return weight * keep.mul_(256 / (256 - threshold)).view(weight.shape)
 
 
-class ResidualLayers(nn.Module):
-    """A stack of torch.nn's one-layer modules with residual connections and dropout between layers.
-
-    Called like ``nn.LSTM(..., batch_first=True)``. Every layer above the first adds its input, before dropout, to its
-    output.
-    """
-
-    def __init__(self, cell: str, input_size: int, hidden_size: int, num_layers: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        sizes = [input_size] + [hidden_size] * (num_layers - 1)
-        self.layers = nn.ModuleList(LAYERS[cell](size, hidden_size, batch_first=True) for size in sizes)
-        self.dropout = dropout
-
-    def forward(self, x: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """x (B, T, I), state (L, B, H), a pair of them or None (zeros) -> outputs (B, T, H), state of all layers."""
-        last_states: list[State] = []
-        for index, layer in enumerate(self.layers):
-            dropped = F.dropout(x, self.dropout, self.training) if index else x
-            output, last = layer(dropped, None if state is None else _of_layer(state, index))
-            x = x + output if index else output
-            last_states.append(last)
-        if isinstance(last_states[0], tuple):
-            return x, tuple(torch.cat(part) for part in zip(*last_states, strict=True))
-        return x, torch.cat(last_states)  # type: ignore[arg-type]
-
-
-def _of_layer(state: State, index: int) -> State:
-    """State (L, B, H) of all layers -> (1, B, H) of one."""
-    return tuple(part[index : index + 1] for part in state) if isinstance(state, tuple) else state[index : index + 1]
-
-
 def one_hot(ids: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     """ids (...) -> one-hot vectors (..., size) in ``dtype`` or autocast's, without F.one_hot's int64 copy."""
     if torch.is_autocast_enabled(ids.device.type):
@@ -97,7 +55,7 @@ class LanguageModel(nn.Module):
         input_size = config.embedding_size or vocab_size
         self.embedding = nn.Embedding(vocab_size, input_size) if config.embedding_size else None
         self.core: nn.Module
-        if config.implementation == "scratch":
+        if not config.by_torch:
             self.core = Recurrent(
                 config.cell,
                 input_size,
@@ -107,16 +65,15 @@ class LanguageModel(nn.Module):
                 residual=config.residual,
                 equations=config.equations,
             )
-            self._recurrent_weights = [f"cells.{layer}.from_state.weight" for layer in range(config.num_layers)]
         elif config.residual:
             self.core = ResidualLayers(config.cell, input_size, config.hidden_size, config.num_layers, config.dropout)
-            self._recurrent_weights = [f"layers.{layer}.weight_hh_l0" for layer in range(config.num_layers)]
         else:
             dropout = config.dropout if config.num_layers > 1 else 0.0  # torch.nn warns about dropout with one layer
-            self.core = LAYERS[config.cell](
+            self.core = torch_layers(config.cell)(
                 input_size, config.hidden_size, config.num_layers, batch_first=True, dropout=dropout
             )
-            self._recurrent_weights = [f"weight_hh_l{layer}" for layer in range(config.num_layers)]
+        names = [name for name, _ in self.core.named_parameters()]
+        self._recurrent_weights = [name for name in names if "weight_hh" in name or "from_state.weight" in name]
         self.output = nn.Linear(config.hidden_size, vocab_size)
         self._kernel: Kernel = "torch"
         if config.initialisation == "normal":
@@ -128,9 +85,9 @@ class LanguageModel(nn.Module):
 
     def initial_state(self, batch_size: int) -> State:
         """The state before the first character: zeros (L, B, H), for the LSTM a pair of these."""
-        config = self.config
-        zeros = self.output.weight.new_zeros(config.num_layers, batch_size, config.hidden_size)
-        return (zeros, zeros.clone()) if CELLS[config.cell].state_parts == 2 else zeros
+        config, new_zeros = self.config, self.output.weight.new_zeros
+        parts = range(CELLS[config.cell].state_parts)
+        return state_of(tuple(new_zeros(config.num_layers, batch_size, config.hidden_size) for _ in parts))
 
     def forward(self, ids: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """ids (B, T), state or None (zeros) -> logits (B, T, V), state after the last character."""
@@ -141,7 +98,7 @@ class LanguageModel(nn.Module):
         """ids (B, T), state -> outputs of the last layer (B, T, H) after output dropout, new state."""
         if self.embedding is not None:
             x = self.embedding(ids)
-        elif self.config.implementation == "scratch" or by_hand.applies(self, self.kernel == "by-hand"):
+        elif not self.config.by_torch or by_hand.applies(self, self.kernel == "by-hand"):
             x = ids  # the first layer looks up rows of its weights
         else:  # (T, B, V) in memory, the layout in which torch.nn computes
             x = one_hot(ids.t(), self.vocab_size, self.output.weight.dtype).transpose(0, 1)
@@ -196,7 +153,7 @@ def with_row_lookup(model: LanguageModel) -> LanguageModel:
     torch.nn's layers multiply the weights by a one-hot vector of the vocabulary's size instead. The copy shares all
     other layers with the model. A model with an embedding or scratch layers is returned unchanged.
     """
-    if model.embedding is not None or model.config.implementation == "scratch":
+    if model.embedding is not None or not model.config.by_torch:
         return model
     config = replace(model.config, implementation="scratch", equations="torch")
     twin = model.like(config).to(model.output.weight.device)

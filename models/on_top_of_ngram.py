@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.config import ModelConfig
-from models.language_model import LanguageModel, State
+from models.language_model import LanguageModel
 from models.ngram import KneserNey, ngrams_of
+from models.recurrent import State, parts_of, state_of
 
 PARTS = 20  # folds of a training text, each scored by an n-gram model fitted on the others
 POSITIONS_AT_ONCE = 8192  # scored at once: their n-grams take some 10 MB
@@ -167,7 +168,7 @@ class NgramLanguageModel(LanguageModel):
         """The state before the first character: all zeros."""
         hidden = super().initial_state(batch_size)
         latest = torch.zeros(1, batch_size, self.ngram.order - 1, dtype=torch.int64, device=self.output.weight.device)
-        return (*(hidden if isinstance(hidden, tuple) else (hidden,)), latest)
+        return (*parts_of(hidden), latest)
 
     def forward(self, ids: Tensor, state: State | None = None, prior: Tensor | None = None) -> tuple[Tensor, State]:
         """ids (B, T), state or None (zeros) -> logits (B, T, V), state after the last character.
@@ -182,7 +183,7 @@ class NgramLanguageModel(LanguageModel):
     ) -> tuple[Tensor, Tensor, State]:
         """Logits (B, T, V) of the network alone and of the model, and the new state; arguments as for ``forward``."""
         *parts, latest = self.initial_state(len(ids)) if state is None else state
-        hidden, after = self.hidden_states(ids, tuple(parts) if len(parts) > 1 else parts[0])
+        hidden, after = self.hidden_states(ids, state_of(tuple(parts)))
         text = torch.cat([latest[0], ids + 1], dim=1)
         if prior is None:
             prior = self.ngram(text, ids.shape[1])
@@ -190,7 +191,7 @@ class NgramLanguageModel(LanguageModel):
         own_gate, ngram_gate = self.gates(hidden).float().split(1, dim=-1)
         logits = own_gate * own.float() + ngram_gate * prior.float()
         latest = text[:, ids.shape[1] :][None]
-        return own, logits, (*(after if isinstance(after, tuple) else (after,)), latest)
+        return own, logits, (*parts_of(after), latest)
 
     @torch.no_grad()
     def scale_logits(self, factor: float) -> None:

@@ -31,7 +31,7 @@ import pandas as pd
 import torch
 
 from models.complexity import Complexity, measure
-from models.config import CellName, ConfigError, ModelConfig, check_choice
+from models.config import ConfigError, ModelConfig, check_choice
 from models.decoding import DEFAULT_LENGTH, Decoding
 from models.language_model import LanguageModel
 from pipeline.config import CorpusConfig, SearchConfig, TrainConfig, quick_search, resolve
@@ -79,7 +79,7 @@ def _torch_settings_kept() -> Iterator[None]:
 def train(
     corpus: Text = "auto",
     *,
-    cell: CellName | None = None,
+    cell: str | None = None,
     num_layers: int | None = None,
     hidden_size: int | None = None,
     epochs: int | None = None,

@@ -11,7 +11,8 @@ from hashlib import sha256
 from math import log2
 from typing import Any, Literal
 
-from models.config import GATES, LARGEST_SIZE, CellName, ConfigError, ModelConfig, Partner, check, option, setting
+from models.cells import CELLS
+from models.config import LARGEST_SIZE, ConfigError, ModelConfig, Partner, check, option, setting
 
 Alphabet = Literal["letters", "raw"]
 PresetName = Literal["stream", "best", "report", "report-text"]
@@ -264,14 +265,11 @@ TEXT_WEIGHTS = 65_536  # of an LSTM 1x128
 TEXT_PASSES = 26
 TEXT_DROPOUT = 0.15  # of that LSTM in that many passes over that text
 DROPOUT_PER_WEIGHTS, DROPOUT_PER_TEXT, DROPOUT_PER_PASSES = 0.1, -0.05, 0.03  # added for each doubling
-RNN_DROPOUT = 0.05
-LARGEST_DROPOUT: dict[CellName, float] = {"gru": 0.15, "lstm": 0.45}
 ON_TOP_DROPOUT = 0.12  # added on top of an n-gram, which leaves less to learn from the same text
 OWN_LOSS_UNITS, LARGEST_OWN_LOSS = 32, 0.5  # a network of more units on top of an n-gram has an own_loss
 OWN_LOSS_PER_UNITS = 0.2  # added for each doubling of the units
 OUTPUT_DROPOUT_FROM, OUTPUT_DROPOUT_SLOPE = 0.25, 1.5  # output dropout grows with recurrent dropout above 0.25
-LEARNING_RATES: dict[CellName, float] = {"rnn": 0.015, "gru": 0.02, "lstm": 0.02}
-SMALL_LSTM_UNITS, SMALL_LSTM_LEARNING_RATE = 192, 0.03  # one layer of at most so many units
+SMALL_UNITS = 192  # a model of one layer of at most so many units is small
 ROWS, ROWS_IN_FEW_PASSES = 32, 16  # batch size; the smaller one, for more steps, in fewer than TEXT_PASSES passes
 REPORT_TEXT_ROWS, REPORT_TEXT_DROPOUT = 16, 0.1  # of the preset report-text: batch size, dropout added to the formula's
 RESIDUAL_LAYERS = 3  # residual connections from this many layers on
@@ -313,9 +311,9 @@ def stream_preset(
     layer-to-layer weights, s the training characters / 156,000 and P the passes over them (``budget_chars`` / training
     characters):
 
-        N                 = gates hidden_size^2 (2 num_layers - 1)
+        N                 = gates hidden_size^2 (2 num_layers - 1), less for a cell without recurrent weights
         recurrent_dropout = 0.15 + 0.1 log2(N / 65,536) - 0.05 log2(s) + 0.03 log2(P / 26)
-                            limited to 0 ... 0.45 (LSTM) or 0 ... 0.15 (GRU); 0.05 for the RNN
+                            limited to the cell's recurrent_dropout
         output_dropout    = max(0, 1.5 (recurrent_dropout - 0.25))
 
     ``more_dropout`` is added to recurrent_dropout within these limits. On top of an n-gram, it is 0.12 more, and
@@ -323,19 +321,17 @@ def stream_preset(
         own_loss          = 0.2 log2(hidden_size / 32)
                             limited to 0 ... 0.5
     """
-    cell, num_layers, hidden_size = model["cell"], model["num_layers"], model["hidden_size"]
-    weights = GATES[cell] * hidden_size**2 * (2 * num_layers - 1)
-    by_weights = DROPOUT_PER_WEIGHTS * log2(weights / TEXT_WEIGHTS)
+    cell, num_layers, hidden_size = CELLS[model["cell"]], model["num_layers"], model["hidden_size"]
+    weights = cell.weights(0, hidden_size) + (num_layers - 1) * cell.weights(hidden_size, hidden_size)
+    by_weights = DROPOUT_PER_WEIGHTS * log2(max(weights, 1) / TEXT_WEIGHTS)
     by_text = DROPOUT_PER_TEXT * log2(train_chars / TEXT_CHARS)
     passes = budget_chars / train_chars
     by_passes = DROPOUT_PER_PASSES * log2(passes / TEXT_PASSES)
     is_on_top = model.get("on_top_of") == "ngram"
     base = TEXT_DROPOUT + ON_TOP_DROPOUT * is_on_top + more_dropout
-    largest = LARGEST_DROPOUT.get(cell, 0.0)
-    dropped = (
-        RNN_DROPOUT if cell == "rnn" else round(min(max(base + by_weights + by_text + by_passes, 0.0), largest), 2)
-    )
-    is_small_lstm = (cell, num_layers) == ("lstm", 1) and hidden_size <= SMALL_LSTM_UNITS
+    smallest, largest = cell.recurrent_dropout
+    dropped = round(min(max(base + by_weights + by_text + by_passes, smallest), largest), 2)
+    is_small = num_layers == 1 and hidden_size <= SMALL_UNITS
     own_loss = OWN_LOSS_PER_UNITS * log2(hidden_size / OWN_LOSS_UNITS) if is_on_top else 0.0
     return {
         "equations": "torch",
@@ -344,7 +340,7 @@ def stream_preset(
         "dropout": 0.0,
         "output_dropout": round(max(0.0, OUTPUT_DROPOUT_SLOPE * (dropped - OUTPUT_DROPOUT_FROM)), 2),
         "recurrent_dropout": dropped,
-        "learning_rate": SMALL_LSTM_LEARNING_RATE if is_small_lstm else LEARNING_RATES[cell],
+        "learning_rate": cell.learning_rates[0 if is_small else 1],
         "batch_size": ROWS if passes >= TEXT_PASSES else ROWS_IN_FEW_PASSES,
         "calibrate": True,
         "own_loss": round(min(max(own_loss, 0.0), LARGEST_OWN_LOSS), 2),

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import torch
 
-from models.config import CellName
 from pipeline.config import resolve
 from pipeline.errors import InputError, TmlmError
 from pipeline.support import machine
@@ -25,7 +24,7 @@ from pipeline.training.hardware import choose_device, choose_precision, choose_t
 
 Implementation = Literal["torch", "scratch"]
 
-PRECISIONS: tuple[tuple[CellName, Implementation], ...] = (("lstm", "torch"), ("gru", "torch"), ("lstm", "scratch"))
+PRECISIONS: tuple[tuple[str, Implementation], ...] = (("lstm", "torch"), ("gru", "torch"), ("lstm", "scratch"))
 
 
 def findings() -> dict[str, Any]:
@@ -126,7 +125,7 @@ def _state(database: Path) -> str:
     return f"{database.stat().st_size:,} bytes" if database.is_file() else "not there yet; the first run creates it"
 
 
-def _precision(device: torch.device, cell: CellName, implementation: Implementation) -> str:
+def _precision(device: torch.device, cell: str, implementation: Implementation) -> str:
     """The precision that the default preset would use for a cell and implementation."""
     model, train = resolve({"cell": cell, "implementation": implementation})
     return choose_precision("auto", device, model, train.batch_size)

@@ -7,7 +7,7 @@ in the name of an option.
 
 import re
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -57,8 +57,10 @@ class Auto(click.ParamType):
         return f"[auto|{inner.removeprefix('[').removesuffix(']')}]"
 
 
-def click_type(annotation: Any) -> click.ParamType:
-    """The click type for a field's annotation; ``X | None`` has the type of X."""
+def click_type(annotation: Any, choices: Iterable[str] = ()) -> click.ParamType:
+    """The click type for a field's annotation, or its choices; ``X | None`` has the type of X."""
+    if choices:
+        return click.Choice(tuple(choices))
     if get_origin(annotation) is types.UnionType:
         (annotation,) = (inner for inner in get_args(annotation) if inner is not types.NoneType)
     if get_origin(annotation) is Literal:
@@ -80,7 +82,8 @@ def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = T
     def add(command: Command) -> Command:
         chosen = [(config, f) for config in configs for f in option_fields(config) if not only or f.name in only]
         for config, field in reversed(chosen):
-            inner = COMPLETED.get(field.name) or click_type(get_type_hints(config)[field.name])
+            annotation = get_type_hints(config)[field.name]
+            inner = COMPLETED.get(field.name) or click_type(annotation, field.metadata["choices"])
             automatic = with_preset and field.metadata["preset"]
             command = click.option(
                 f"--{field.name.replace('_', '-')}",

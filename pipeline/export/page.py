@@ -23,8 +23,6 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 SHOWN = 3  # configurations that are coloured at first
 
-CELLS = {"rnn": "an RNN", "gru": "a GRU", "lstm": "an LSTM"}
-
 PERPLEXITY = (
     "Perplexity is the effective number of characters that the model chooses between at each step: {guessing}1 is "
     "certainty, lower is better."
@@ -124,10 +122,10 @@ def _title(subject: Subject, best: WholeTraining) -> str:
 def _about(subject: Subject, best: WholeTraining, parts: int) -> str:
     if subject.kind == "training":
         model, result = best.configuration["model"], best.result
-        layers, cell = counted(model["num_layers"], "layer"), CELLS.get(model["cell"], model["cell"].upper())
+        layers, cell = counted(model["num_layers"], "layer"), model["cell"].upper()
         on_top = " on top of an n-gram" if model.get("on_top_of", "nothing") != "nothing" else ""
         return (
-            f"A character-level language model, {cell} with {layers} of {model['hidden_size']:,} units{on_top}: "
+            f"A character-level language model ({cell}, {layers} of {model['hidden_size']:,} units{on_top}): "
             f"{sizes(result)}. Trained for {counted(result['epochs'], 'epoch')} in "
             f"{result['train_seconds']:,.1f} s on {result['device']}, preset {best.preset}, seed {best.seed}."
         )

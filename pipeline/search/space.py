@@ -12,14 +12,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import product
 from math import prod
-from typing import Any, get_args
+from typing import Any
 
-from models.config import CellName, ConfigError, ModelConfig
+from models.cells import CELLS
+from models.config import ConfigError, ModelConfig
 from pipeline.config import RECIPE, SearchConfig, TrainConfig, resolve
 from pipeline.errors import InputError, option_name
 from pipeline.support.files import read_small
-
-CELL_NAMES: tuple[str, ...] = get_args(CellName)
 
 LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched on a logarithmic scale
 
@@ -204,7 +203,7 @@ def _read(path: str) -> dict[str, Any]:
 def _values(name: str, text: Any, source: str) -> Values:
     """Parse the values of a parameter. Raises InputError for an invalid text."""
     kind, words = PARAMETERS[name], str(text).strip()
-    allowed = f"some of {','.join(CELL_NAMES)}" if kind is str else "a value, a choice A,B,C or a range LOW..HIGH"
+    allowed = f"some of {','.join(CELLS)}" if kind is str else "a value, a choice A,B,C or a range LOW..HIGH"
     low, dots, high = words.partition("..")
     try:
         if dots and kind is not str:
@@ -218,7 +217,7 @@ def _values(name: str, text: Any, source: str) -> Values:
                 raise ValueError(words)
             return ends if ends.low < ends.high else (kind(low),)
         chosen = tuple(dict.fromkeys(kind(word.strip()) for word in words.split(",")))
-        if kind is str and not set(chosen) <= set(CELL_NAMES):
+        if kind is str and not set(chosen) <= CELLS.keys():
             raise ValueError(words)
         return chosen
     except (ValueError, OverflowError) as error:

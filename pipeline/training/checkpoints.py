@@ -18,6 +18,7 @@ from safetensors.torch import load as tensors_from_bytes
 from safetensors.torch import save as tensors_to_bytes
 from torch import Tensor
 
+from models.complexity import closed_form
 from models.config import ModelConfig
 from models.language_model import LanguageModel
 from models.on_top_of_ngram import Ngram, language_model
@@ -143,8 +144,7 @@ def _model(
 
     Their number is checked before anything is allocated, so that a forged configuration can't exhaust the memory.
     """
-    width, inputs = config.hidden_size, config.embedding_size or vocab_size
-    least = config.num_layers * width**2 + width * inputs + vocab_size * (width + config.embedding_size)
+    least = closed_form(config, vocab_size).matmul_macs_per_char + vocab_size * config.embedding_size
     stored = sum(tensor.numel() for tensor in weights.values())
     if least > stored or config.num_layers > len(weights):
         raise ValueError(f"{config.shape} has at least {least:,} parameters; there are {stored:,}")

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.language_model import LanguageModel, State, with_row_lookup
+from models.language_model import LanguageModel, with_row_lookup
 from models.mixture import KINDS, WEIGHTS, Mixture, mixture_costs, mixture_nats
 from models.ngram import KneserNey
 from models.on_top_of_ngram import Ngram
+from models.recurrent import State
 
 ROW_CHARS = 256  # scored characters of a row
 

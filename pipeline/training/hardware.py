@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from models.cells import CELLS
 from models.complexity import closed_form
 from models.config import Kernel, ModelConfig
 from pipeline.config import ON_REPORTS_TEXT, PASS_CHARS, PresetName, TrainConfig
@@ -29,7 +30,7 @@ WRITE_COPIES = 3  # copies of a checkpoint's content while it is written
 
 LAYER_BYTES = 300_000  # objects and kernels of a layer of any size
 
-KEPT_PER_UNIT = {"rnn": 5, "gru": 14, "lstm": 22}  # numbers per character, unit and layer kept for the backward pass
+KEPT_PER_GATE = 5.5  # numbers per character, unit and layer kept for the backward pass
 
 KEPT_PER_SYMBOL = 36  # bytes per character and symbol: one-hot and logits, in both precisions, and their gradients
 
@@ -100,8 +101,8 @@ def choose_precision(precision: str, device: torch.device, model: ModelConfig, b
         return precision
     is_faster = has_bf16(device)
     if device.type == "cpu":
-        is_small = model.cell != "lstm" and batch_size * model.hidden_size < BF16_STEP_UNITS
-        is_faster = is_faster and model.implementation == "torch" and not is_small
+        is_small = CELLS[model.cell].by_hand and batch_size * model.hidden_size < BF16_STEP_UNITS
+        is_faster = is_faster and model.by_torch and not is_small
     return "bf16" if is_faster else "fp32"
 
 
@@ -118,7 +119,7 @@ def choose_kernel(device: torch.device, precision: str, model: ModelConfig, pres
 
     The report's preset in fp32 keeps torch.nn's kernel, as in the report's own trainings.
     """
-    stepwise = model.implementation == "torch" and model.cell in ("rnn", "gru")
+    stepwise = model.by_torch and CELLS[model.cell].by_hand
     as_reported = (preset, precision) == ("report", "fp32")
     return "by-hand" if stepwise and device.type == "cpu" and not as_reported else "torch"
 
@@ -160,7 +161,7 @@ def step_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int, train_c
         chars = min(config.batch_size * config.sequence_length, train_chars, PASS_CHARS)
     number = HALF if precision == "bf16" else FLOAT
     units = model.hidden_size * model.num_layers
-    return chars * (number * KEPT_PER_UNIT[model.cell] * units + KEPT_PER_SYMBOL * vocab_size)
+    return chars * round(number * KEPT_PER_GATE * CELLS[model.cell].gates * units + KEPT_PER_SYMBOL * vocab_size)
 
 
 def read_bytes(model: ModelConfig, vocab_size: int, chars: int) -> int:

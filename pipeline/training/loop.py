@@ -22,8 +22,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.config import Kernel
-from models.language_model import LanguageModel, State, detach
+from models.language_model import LanguageModel, detach
 from models.on_top_of_ngram import NgramLanguageModel
+from models.recurrent import State
 from pipeline.config import STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import TrainingDivergedError
 from pipeline.support.signals import defer_signals

@@ -29,7 +29,7 @@ from typing import Any
 import torch
 
 from models.complexity import closed_form
-from models.config import CellName, ModelConfig
+from models.config import ModelConfig
 from models.decoding import Decoding
 from models.generation import generate
 from models.language_model import LanguageModel
@@ -45,7 +45,7 @@ from pipeline.training.hardware import has_bf16, keep_freed_memory
 from pipeline.training.loop import Training
 from pipeline.training.timing import expected_seconds, time_training
 
-Shape = tuple[CellName, int, int]  # cell, layers, hidden size
+Shape = tuple[str, int, int]  # cell, layers, hidden size
 Work = Callable[..., tuple[float, ...]]
 SHAPES: dict[Shape, float] = {("lstm", 1, 128): 4.0, ("gru", 1, 128): 3.0, ("rnn", 1, 128): 2.2, ("lstm", 2, 128): 3.5}
 """The shapes of training steps and epochs, and how many times as fast as d2l's an epoch shall be."""

@@ -91,7 +91,7 @@ FAILING: tuple[Callable[[Array, Array, Array], Array], ...] = (
 @cache
 def log10_macs(cell: str, num_layers: int, hidden_size: int) -> float:
     """log10 of the MACs per character of a shape, by the closed form."""
-    model = ModelConfig(cell=cell, num_layers=num_layers, hidden_size=hidden_size)  # type: ignore[arg-type]
+    model = ModelConfig(cell=cell, num_layers=num_layers, hidden_size=hidden_size)
     return math.log10(closed_form(model, VOCABULARY).macs_per_char)
 
 

@@ -11,7 +11,7 @@ from pipeline.export.onnx_step import HOW_TO_INSTALL
 
 def model(cell: str) -> LanguageModel:
     torch.manual_seed(0)
-    return LanguageModel(ModelConfig(cell=cell, num_layers=2, hidden_size=6), 9).eval()  # type: ignore[arg-type]
+    return LanguageModel(ModelConfig(cell=cell, num_layers=2, hidden_size=6), 9).eval()
 
 
 def test_without_the_extra_the_page_says_how_to_get_it(monkeypatch):

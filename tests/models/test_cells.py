@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.cells import CELLS, Cell, GRUCell, LSTMCell, Recurrent, RNNCell
+from models.cells import CELLS
+from models.recurrent import Layer, Recurrent
 
 INPUT, HIDDEN, BATCH, STEPS = 5, 7, 3, 6
 
@@ -35,8 +36,8 @@ def in_our_order(module: nn.RNNBase) -> list[Tensor]:
     return [getattr(module, f"{name}_l{layer}") for layer in range(module.num_layers) for name in names]
 
 
-def cells_of(recurrent: Recurrent) -> list[Cell]:
-    return [cell for cell in recurrent.cells if isinstance(cell, Cell)]
+def cells_of(recurrent: Recurrent) -> list[Layer]:
+    return [cell for cell in recurrent.cells if isinstance(cell, Layer)]
 
 
 def random_state(cell: str, layers: int) -> Any:
@@ -101,26 +102,26 @@ def test_no_state_is_a_state_of_zeros(cell, layers):
 @pytest.mark.parametrize(
     ("ours", "theirs"),
     [
-        (RNNCell(INPUT, HIDDEN), nn.RNNCell(INPUT, HIDDEN)),
-        (GRUCell(INPUT, HIDDEN), nn.GRUCell(INPUT, HIDDEN)),
-        (LSTMCell(INPUT, HIDDEN), nn.LSTMCell(INPUT, HIDDEN)),
+        (Layer("rnn", INPUT, HIDDEN), nn.RNNCell(INPUT, HIDDEN)),
+        (Layer("gru", INPUT, HIDDEN), nn.GRUCell(INPUT, HIDDEN)),
+        (Layer("lstm", INPUT, HIDDEN), nn.LSTMCell(INPUT, HIDDEN)),
     ],
 )
 def test_one_step_agrees_with_torchs_cell(ours, theirs):
     ours.from_input.load_state_dict({"weight": theirs.weight_ih, "bias": theirs.bias_ih})
     ours.from_state.load_state_dict({"weight": theirs.weight_hh, "bias": theirs.bias_hh})
     x = torch.randn(BATCH, INPUT)
-    state = tuple(torch.randn(BATCH, HIDDEN) for _ in range(ours.state_parts))
-    output, new_state = ours(x, state)
+    state = tuple(torch.randn(BATCH, HIDDEN) for _ in range(ours.cell.state_parts))
+    output, new_state = ours(x[:, None], state)
     expected = theirs(x, state if len(state) > 1 else state[0])
     torch.testing.assert_close(list(new_state), parts_of(expected))
-    assert output is new_state[0]
+    assert torch.equal(output[:, 0], new_state[0])
 
 
 @each_cell
 @each_convention
 def test_weights_start_within_one_over_the_root_of_the_hidden_size(cell, equations):
-    for parameter in CELLS[cell](30, 100, equations).parameters():
+    for parameter in Layer(cell, 30, 100, equations).parameters():
         assert 0.09 < parameter.abs().max() <= 0.1
 
 
@@ -149,11 +150,11 @@ def test_layers_equal_the_cells_one_step_at_a_time(cell, equations):
     lower_state, upper_state = lower.initial_state(BATCH), upper.initial_state(BATCH)
     outputs = []
     for step in range(STEPS):
-        between, lower_state = lower(x[:, step], lower_state)
+        between, lower_state = lower(x[:, step : step + 1], lower_state)
         output, upper_state = upper(between, upper_state)
         outputs.append(output)
     together, state = ours(x)
-    torch.testing.assert_close(torch.stack(outputs, dim=1), together)
+    torch.testing.assert_close(torch.cat(outputs, dim=1), together)
     for part, low, up in zip(parts_of(state), lower_state, upper_state, strict=True):
         torch.testing.assert_close(part, torch.stack([low, up]))
 
@@ -174,13 +175,13 @@ def test_characters_are_read_as_one_hot_vectors_gradients_included(cell, equatio
 @each_cell
 @each_convention
 def test_gradients_pass_gradcheck(cell, equations):
-    ours = CELLS[cell](3, 4, equations).double()
+    ours = Layer(cell, 3, 4, equations).double()
     x = torch.randn(2, 3, dtype=torch.double, requires_grad=True)
-    state = [torch.randn(2, 4, dtype=torch.double, requires_grad=True) for _ in range(ours.state_parts)]
+    state = [torch.randn(2, 4, dtype=torch.double, requires_grad=True) for _ in range(ours.cell.state_parts)]
     weights = list(ours.parameters())
 
     def step(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        new_state: tuple[Tensor, ...] = ours(x, rest[: len(state)])[1]
+        new_state: tuple[Tensor, ...] = ours(x[:, None], rest[: len(state)])[1]
         return new_state  # the weights are in ``rest`` so that they are checked too
 
     assert torch.autograd.gradcheck(step, [x, *state, *weights])
@@ -290,7 +291,7 @@ def test_one_layer_has_nowhere_to_drop(cell):
 @each_cell
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_initial_states_are_zeros_in_the_dtype_of_the_weights(cell, dtype):
-    state = CELLS[cell](INPUT, HIDDEN).to(dtype).initial_state(BATCH)
+    state = Layer(cell, INPUT, HIDDEN).to(dtype).initial_state(BATCH)
     assert len(state) == (2 if cell == "lstm" else 1)
     for part in state:
         assert torch.equal(part, torch.zeros(BATCH, HIDDEN, dtype=dtype))
@@ -298,7 +299,7 @@ def test_initial_states_are_zeros_in_the_dtype_of_the_weights(cell, dtype):
 
 @each_cell
 def test_initial_states_are_on_the_device_of_the_weights(cell):
-    state = CELLS[cell](INPUT, HIDDEN).to("meta").initial_state(BATCH)
+    state = Layer(cell, INPUT, HIDDEN).to("meta").initial_state(BATCH)
     assert {part.device.type for part in state} == {"meta"}
 
 

@@ -11,9 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from models.cells import CELLS
 from models.complexity import Twin, closed_form, measure, report_print_out
 from models.config import ModelConfig
-from models.language_model import TORCH_LAYERS, LanguageModel
+from models.language_model import LanguageModel
 
 REPORT_VOCAB = 28
 
@@ -98,7 +99,7 @@ def test_one_character_costs_the_products_of_the_closed_form(config, vocab_size)
     """The layers on a float vector (one-hot, or the embedding's), and the output layer on what leaves them."""
     model = LanguageModel(config, vocab_size)
     x = torch.zeros(1, 1, config.embedding_size or vocab_size)
-    made = products(lambda: model.output(model.core(x)[0]))
+    made = products(lambda: model.output(model.core(x, model.initial_state(1))[0]))
     assert made == 2 * closed_form(config, vocab_size).matmul_macs_per_char
 
 
@@ -106,9 +107,8 @@ def test_one_character_costs_the_products_of_the_closed_form(config, vocab_size)
 def test_a_scratch_model_makes_all_products_but_that_of_a_one_hot_character(config, vocab_size):
     """Given ids without an embedding, scratch layers pick a row of the first layer's g h x V input weights: g h V
     products fewer than the closed form, which counts the torch twin. All other models make every one of them."""
-    gates = {"rnn": 1, "gru": 3, "lstm": 4}[config.cell]
     looks_up = config.implementation == "scratch" and not config.embedding_size
-    saved = gates * config.hidden_size * vocab_size if looks_up else 0
+    saved = CELLS[config.cell].gates * config.hidden_size * vocab_size if looks_up else 0
     made = products(LanguageModel(config, vocab_size), torch.zeros(1, 1, dtype=torch.int64))
     assert made == 2 * (closed_form(config, vocab_size).matmul_macs_per_char - saved)
 
@@ -159,7 +159,7 @@ def test_the_print_out_is_that_of_the_reports_figure():
 
 
 def test_a_cell_that_torch_lacks_is_counted_in_closed_form(monkeypatch):
-    monkeypatch.delitem(TORCH_LAYERS, "gru")
-    config = ModelConfig(cell="gru", hidden_size=32, implementation="scratch")
+    monkeypatch.setattr(CELLS["gru"], "torch_layer", "")
+    config = ModelConfig(cell="gru", hidden_size=32)
     assert measure(config, REPORT_VOCAB) == closed_form(config, REPORT_VOCAB)
     assert report_print_out(config, REPORT_VOCAB).startswith("No print-out by ptflops: torch.nn has no gru layer")

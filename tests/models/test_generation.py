@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.config import CellName, ModelConfig
+from models.config import ModelConfig
 from models.decoding import Decoding
 from models.generation import complete, draw, generate, truncated_softmax
 from models.language_model import LanguageModel
@@ -28,7 +28,7 @@ WAYS = [
 ]
 
 
-def tiny_model(cell: CellName = "lstm", implementation: Literal["torch", "scratch"] = "torch") -> LanguageModel:
+def tiny_model(cell: str = "lstm", implementation: Literal["torch", "scratch"] = "torch") -> LanguageModel:
     """Random weights, large enough that the next character depends on the ones before it."""
     torch.manual_seed(0)
     config = ModelConfig(cell=cell, num_layers=2, hidden_size=8, implementation=implementation)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import models.language_model
-from models.cells import Recurrent
-from models.config import TORCH_CELLS, ModelConfig
+from models.config import ModelConfig
 from models.decoding import Decoding
 from models.generation import complete
-from models.language_model import TORCH_LAYERS, LanguageModel, State, detach, drop_weights, select, with_row_lookup
+from models.language_model import LanguageModel, detach, drop_weights, select, with_row_lookup
+from models.recurrent import Recurrent, State
 
 VOCAB = 11
 
@@ -371,10 +371,6 @@ def test_dropout_between_layers_acts_in_training_only(cell, implementation):
 def test_one_layer_with_dropout_between_layers_is_no_warning_and_no_dropout(cell, implementation):
     model = build(cell=cell, implementation=implementation, dropout=0.5)
     assert torch.equal(model.train()(some_ids())[0], model.eval()(some_ids())[0])
-
-
-def test_the_cells_that_torch_is_said_to_have_are_those_whose_layers_are_known():
-    assert set(TORCH_CELLS) == set(TORCH_LAYERS)
 
 
 # --- initial weights -------------------------------------------------------------------------------------------------

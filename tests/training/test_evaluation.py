@@ -41,7 +41,7 @@ each_cell = pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
 def small_model(cell: str = "lstm", layers: int = 2) -> LanguageModel:
     """Random weights, large enough that what was read before matters."""
     torch.manual_seed(0)
-    model = LanguageModel(ModelConfig(cell=cell, num_layers=layers, hidden_size=8), VOCAB)  # type: ignore[arg-type]
+    model = LanguageModel(ModelConfig(cell=cell, num_layers=layers, hidden_size=8), VOCAB)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)

@@ -6,7 +6,7 @@ Sizes are in the report's convention: the recurrent layers alone, and MACs of 1,
 from re import fullmatch
 
 from models.complexity import Complexity, closed_form
-from models.config import CellName, ModelConfig
+from models.config import ModelConfig
 from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.table import SIZE, Statement
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, WRONG_REASON, Verdict, Word
@@ -14,7 +14,7 @@ from pipeline.report.table import REPORT_SYMBOLS, UNITS, Reported, rounds_to
 from pipeline.support.wording import listed
 
 
-def sized(hidden_size: int, cell: CellName = "gru", num_layers: int = 1) -> Complexity:
+def sized(hidden_size: int, cell: str = "gru", num_layers: int = 1) -> Complexity:
     """The complexity of a shape with the report's vocabulary, by the closed form."""
     return closed_form(ModelConfig(cell=cell, hidden_size=hidden_size, num_layers=num_layers), REPORT_SYMBOLS)
 
@@ -46,7 +46,7 @@ def size_of(shape: str, evidence: Evidence) -> Complexity:
             return configuration.complexity
     cell, _, size = shape.partition("-")
     layers, _, hidden = size.partition("x")
-    return sized(int(hidden), cell, int(layers))  # type: ignore[arg-type]  # a cell, by RELATIONS of the table
+    return sized(int(hidden), cell, int(layers))  # a cell, by RELATIONS of the table
 
 
 def agrees(stated: str, size: Complexity, evidence: Evidence) -> bool:
