@@ -36,7 +36,10 @@ def chat(model: str, length: int, decoding: Decoding) -> None:
     """
     trained = TrainedModel.find(model)
     is_typed = sys.stdin.isatty()
-    for number, prompt in enumerate(_typed() if is_typed else _piped()):
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # bytes that are not UTF-8 are refused like other unknown characters
+    lines = _typed() if is_typed else (line.rstrip("\n") for line in sys.stdin)
+    for number, prompt in enumerate(filter(None, lines)):
         try:
             write(stream(trained, prompt, length, replace(decoding, seed=decoding.seed + number)))
         except ConfigError as error:
@@ -51,14 +54,5 @@ def _typed() -> Iterator[str]:
     click.echo("Type the beginning of a text; Ctrl-D exits.", err=True)
     with suppress(EOFError):
         while True:
-            if prompt := input("> "):
-                yield prompt
+            yield input("> ")
     click.echo()
-
-
-def _piped() -> Iterator[str]:
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # bytes that are not UTF-8 are refused like other unknown characters
-    for line in sys.stdin:
-        if prompt := line.rstrip("\n"):
-            yield prompt

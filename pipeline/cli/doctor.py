@@ -5,10 +5,7 @@ Also report runs whose process died and artifact paths that a moved checkout has
 
 import os
 import shutil
-from pathlib import Path
-from typing import Any, Literal
-
-import torch
+from typing import Any
 
 from pipeline.config import resolve
 from pipeline.errors import InputError, TmlmError
@@ -22,43 +19,62 @@ from pipeline.tracking.references import run_id_of
 from pipeline.tracking.store import address, look, moved_from, own_database, shown, sqlite_file, store_errors
 from pipeline.training.hardware import choose_device, choose_precision, choose_threads
 
-Implementation = Literal["torch", "scratch"]
-
-PRECISIONS: tuple[tuple[str, Implementation], ...] = (("lstm", "torch"), ("gru", "torch"), ("lstm", "scratch"))
+PRECISIONS: tuple[tuple[str, str], ...] = (("lstm", "torch"), ("gru", "torch"), ("lstm", "scratch"))
 
 
 def findings() -> dict[str, Any]:
     """Everything that ``doctor`` reports, by name, in the order in which it is printed."""
-    device = choose_device("auto")
-    database = own_database()
-    environment = machine.environment()
+    device, database = choose_device("auto"), own_database()
+    environment, git = machine.environment(), machine.git_tags()
+    precisions = []
+    for cell, implementation in PRECISIONS:
+        model, train = resolve({"cell": cell, "implementation": implementation})
+        precision = choose_precision("auto", device, model, train.batch_size)
+        precisions.append(f"{precision} ({cell}, {implementation})")
+    runs: dict[str, list[str]] = {}
+    state = "set by MLFLOW_TRACKING_URI" if database is None else "not there yet; the first run creates it"
     try:
-        state, runs = "set by MLFLOW_TRACKING_URI" if database is None else _state(database), _runs()
+        if look():
+            runs = _runs()
+            state = state if database is None else f"{database.stat().st_size:,} bytes"
     except TmlmError as error:
-        state, runs = str(error), {}
+        state = str(error)
+    texts = sorted({f"{facts['name']} ({facts['alphabet']})" for facts in kept_facts().values()})
     return {
         "text": _text(),
         "TMLM_DATA_DIR": os.environ.get("TMLM_DATA_DIR") or "not set (a folder with timemachine.txt)",
         "cache": str(cache_dir()),
-        "kept_texts": _kept_texts(),
+        "kept_texts": f"{prepared_dir()}: {', '.join(texts) or 'none yet'}",
         "store": shown(address()) if database is None else f"sqlite:///{database}",
         "store_state": state,
         "device": str(device),
-        "precision": "; ".join(f"{_precision(device, *kind)} ({', '.join(kind)})" for kind in PRECISIONS),
+        "precision": "; ".join(precisions),
         "threads": f"{choose_threads(None)} of {usable_cores()} cores",
         "mlflow_command": shutil.which("mlflow") or "not on PATH: activate the environment, or use .venv/bin/mlflow",
         "conda": shutil.which("conda") or "not found: always add --env-manager local (or uv) to mlflow run",
-        "git": machine.git_tags().get("git.commit", "not a repository") + _uncommitted(),
+        "git": git.get("git.commit", "not a repository") + " (changed since)" * (git.get("git.dirty") == "true"),
         "python": environment["python"],
         **environment["packages"],
         **runs,
     }
 
 
+def _text() -> str:
+    """The source of the default text, found without downloading."""
+    try:
+        text = find_text("auto", online=False)
+    except TmlmError as error:
+        return " ".join(str(error).split())
+    local = f"{text.name}, {text.size:,} bytes from {text.source}"
+    if not text.missing:
+        return local
+    if os.environ.get("TMLM_OFFLINE"):
+        return f"{local}, instead of The Time Machine, which is not on this machine, and TMLM_OFFLINE is set"
+    return f"The Time Machine, to be downloaded (without a network: {local})"
+
+
 def _runs() -> dict[str, list[str]]:
     """The RUNNING runs with the state of their processes, and the runs whose artifact paths a move has outdated."""
-    if not look():
-        return {}
     with store_errors():
         running = [
             f"{run.id} {run.name}: {'; '.join(filter(None, (run.meaning, run.cure)))}" for run in liveness.open_runs()
@@ -97,39 +113,3 @@ def close(run_id: str) -> list[str]:
     with store_errors():
         closed = liveness.close_by_hand(run_id_of(run_id, "--close "))
     return [f"{closed.id} {closed.name}: {closed.meaning}"]
-
-
-def _text() -> str:
-    """The source of the default text, found without downloading."""
-    try:
-        text = find_text("auto", online=False)
-    except TmlmError as error:
-        return " ".join(str(error).split())
-    local = f"{text.name}, {text.size:,} bytes from {text.source}"
-    if not text.missing:
-        return local
-    if os.environ.get("TMLM_OFFLINE"):
-        return (
-            f"{local}, instead of The Time Machine, which is not in TMLM_DATA_DIR or the cache, and TMLM_OFFLINE is set"
-        )
-    return f"The Time Machine, to be downloaded: not in TMLM_DATA_DIR or the cache (without a network: {local})"
-
-
-def _kept_texts() -> str:
-    """The folder with copies of the texts that were trained on, and their names."""
-    names = sorted({f"{facts['name']} ({facts['alphabet']})" for facts in kept_facts().values()})
-    return f"{prepared_dir()}: {', '.join(names) or 'none yet'}"
-
-
-def _state(database: Path) -> str:
-    return f"{database.stat().st_size:,} bytes" if database.is_file() else "not there yet; the first run creates it"
-
-
-def _precision(device: torch.device, cell: str, implementation: Implementation) -> str:
-    """The precision that the default preset would use for a cell and implementation."""
-    model, train = resolve({"cell": cell, "implementation": implementation})
-    return choose_precision("auto", device, model, train.batch_size)
-
-
-def _uncommitted() -> str:
-    return " (changed since)" if machine.git_tags().get("git.dirty") == "true" else ""

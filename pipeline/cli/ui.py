@@ -15,7 +15,7 @@ from pipeline.errors import InputError
 from pipeline.support.files import ROOT, write_atomically
 from pipeline.tracking import records, server
 from pipeline.tracking.references import NoSuchRunError, run_id_of
-from pipeline.tracking.store import Store, client, setup, shown, store_errors, tag_experiment
+from pipeline.tracking.store import Store, client, setup, shown, store_errors
 from pipeline.tracking.ui import links, views
 
 KINDS: tuple[views.Kind, ...] = ("models", "seeds", "compute")  # the views of each text
@@ -46,14 +46,21 @@ def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int
     if note := links.port_note(store):
         write_atomically(note, str(port).encode())
     write_line(f"Starting the MLflow UI on {shown(store.uri)} at http://{links.HOST}:{port}; stop it with Ctrl-C.")
+    artifacts = [] if store.database is None else ["--default-artifact-root", str(store.database.parent)]
+    command = server.command("ui", links.HOST, port, 1, "--no-serve-artifacts", *artifacts)
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, **server.environment(store.uri), "PYTHONPATH": path}
     # in a session of its own: Ctrl-C reaches this process alone, which then stops the server with SIGTERM
-    with subprocess.Popen(_command(store, port), env=_environment(store), start_new_session=True) as process:
+    with subprocess.Popen(command, env=environment, start_new_session=True) as process:
         try:
-            if _answers(process, port, store):
-                for name, key in sorted(saved_views(store).items(), key=by_kind):
-                    write_line(f"  {name}\n    {links.link_to_view(key)}")
-                if what is not None:
-                    _open(link_to(what), write_line)
+            while process.poll() is None:
+                if links.shows(port, store):
+                    for name, key in sorted(saved_views(store).items(), key=by_kind):
+                        write_line(f"  {name}\n    {links.link_to_view(key)}")
+                    if what is not None:
+                        _open(link_to(what), write_line)
+                    break
+                time.sleep(POLL_SECONDS)
             return process.wait()
         except KeyboardInterrupt:
             process.terminate()  # the server stops its workers
@@ -61,25 +68,6 @@ def serve(port: int, what: str | None, write_line: Callable[[str], None]) -> int
         except BaseException:
             process.terminate()
             raise
-
-
-def _command(store: Store, port: int) -> list[str]:
-    root = [] if store.database is None else ["--default-artifact-root", str(store.database.parent)]
-    return server.command("ui", links.HOST, port, 1, "--no-serve-artifacts", *root)
-
-
-def _environment(store: Store) -> dict[str, str]:
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, **server.environment(store.uri), "PYTHONPATH": path}
-
-
-def _answers(process: "subprocess.Popen[bytes]", port: int, store: Store) -> bool:
-    """Wait until the server answers; False if it ends before that."""
-    while process.poll() is None:
-        if links.shows(port, store):
-            return True
-        time.sleep(POLL_SECONDS)
-    return False
 
 
 def _open(link: str, write_line: Callable[[str], None]) -> None:
@@ -115,28 +103,16 @@ def link_to(what: str) -> str:
     """
     if what in KINDS:
         run = records.run_of(run_id_of("latest", f"--open {what}: "))
-        digest = records.tag(run, "corpus.sha256")
-        _save(*views.of_text(records.tag(run, "corpus"), digest))
-        return links.link_to_view(views.key(what, digest))
-    if study := records.latest_run({"stage": "search", "study": what}):
-        return _link_to_a_run(study)
+        return links.link_to_view(views.key(what, records.tag(run, "corpus.sha256")))
+    run_id = records.latest_run({"stage": "search", "study": what})
     try:
-        return _link_to_a_run(run_id_of(what, "--open "))
+        run_id = run_id or run_id_of(what, "--open ")
     except NoSuchRunError as error:
         raise InputError(f"{error}, a study's name, or one of {', '.join(KINDS)}") from None
-
-
-def _link_to_a_run(run_id: str) -> str:
     run = records.run_of(run_id)
     stage, trained = records.tag(run, "stage"), records.tag(run, "trained_run")
     if stage == "search":
-        _save(views.search(records.tag(run, "study"), records.tag(run, "corpus"), run_id))
         return links.link_to_search(run_id)
     if stage == "train" or (stage == "pipeline" and trained):
         return links.link_to_curves(trained or run_id)
     return links.link_to_run(run_id)
-
-
-def _save(*wanted: views.View) -> None:
-    """Store views, which an earlier release may not have stored."""
-    tag_experiment(setup().experiment_id, dict(view.tag for view in wanted))
