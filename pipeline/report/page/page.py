@@ -1,32 +1,44 @@
-"""Render the report's page: one HTML file, and Markdown with its pictures in a folder.
+"""The report's page as plain data, rendered as one HTML file and as Markdown with its pictures in a folder.
 
-``pages`` depends on recorded values alone. The wording is in Python (``sentences``, ``sheets``), the layout in
-templates/.
+``report_page`` depends on recorded values alone.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from re import sub
-from typing import Any
 
 from pipeline.report.checks import Check, counts_in_words
 from pipeline.report.corrections import Correction
 from pipeline.report.explanations import Explanation
-from pipeline.report.page import sentences, sheets
+from pipeline.report.page import sentences, tables
 from pipeline.report.page.pictures import answer_picture, curves_picture, explorer
 from pipeline.report.reproduction import Reproduction
-from pipeline.report.statements import bounds
 from pipeline.report.statements.table import Kind
-from pipeline.report.statements.verdicts import FAILS, OPEN, WORDS, WRONG_REASON, Verdict, Word, words_counted
+from pipeline.report.statements.verdicts import FAILS, OPEN, WRONG_REASON, Verdict, words_counted
 from pipeline.support.files import write_atomically
 from pipeline.support.page.charts import svg_file
-from pipeline.support.page.rendering import html_environment, markdown_environment, script_source, shared
+from pipeline.support.page.document import (
+    Bullets,
+    Chip,
+    Code,
+    Commands,
+    Figure,
+    Fold,
+    Groups,
+    Heading,
+    Inline,
+    Link,
+    Page,
+    Panels,
+    Paragraph,
+    Part,
+    Points,
+    Section,
+    Text,
+)
+from pipeline.support.page.rendering import html, markdown
 from pipeline.support.wording import rounded
-
-TEMPLATES = Path(__file__).with_name("templates")
 
 TITLE = "Does a coursework report on recurrent networks hold when its networks are trained again?"
 
@@ -49,6 +61,11 @@ KIND_TITLES: Mapping[Kind, str] = {
     "caption": "Captions and references to figures",
 }
 
+BOUNDS = (
+    "Intervals are Student's, from the spread over seeds pooled over configurations; differences are Welch's, with "
+    "Holm's correction over all comparisons of a kind of statement. d2l's own recorded trainings are further seeds."
+)
+
 
 @dataclass(frozen=True)
 class Pages:
@@ -65,19 +82,6 @@ def write(pages: Pages, folder: Path) -> None:
         write_atomically(folder / name, text.encode())
 
 
-@dataclass(frozen=True)
-class Group:
-    """The verdicts on the statements of one kind."""
-
-    anchor: str
-    title: str
-    verdicts: Sequence[Verdict]
-
-    @property
-    def counts(self) -> Mapping[Word, int]:
-        return words_counted(self.verdicts)
-
-
 def pages(
     reproduction: Reproduction,
     verdicts: Sequence[Verdict] = (),
@@ -87,124 +91,185 @@ def pages(
     sensitivity: Mapping[str, tuple[int, int]] | None = None,
 ) -> Pages:
     """Render the whole report; sections without content are left out."""
-    anchors = _anchors([configuration.id for configuration in reproduction.configurations])
-    links = _anchors([verdict.statement.id for verdict in verdicts])
     ngrams = sentences.ngram_bars(reproduction.text.windowed)
-    answer = answer_picture(reproduction.configurations, ngrams)
-    curves = {each.id: curves_picture(each, ngrams) for each in reproduction.configurations}
-    content: dict[str, Any] = {
-        "title": f"{sentences.quick_words(reproduction)}. {TITLE}" if reproduction.quick else TITLE,
-        "about": sentences.about(reproduction),
-        "reproduction": reproduction,
-        "banners": sentences.banners(reproduction),
-        "answer": sentences.answer(reproduction, verdicts),
-        "answer_picture": answer,
-        "verdicts": verdicts,
-        "links": links,
-        "tally": _tally(verdicts),
-        "signs": sheets.SIGNS,
-        "points": sentences.reproduced_points(reproduction, verdicts),
-        "overview": sheets.overview_sheet(reproduction, verdicts, anchors, links),
-        "failed": _groups(v for v in verdicts if v.word == FAILS and v.statement.basis == "training"),
-        "wrong_reason": [v for v in verdicts if v.word == WRONG_REASON],
-        "undecided": _groups(v for v in verdicts if v.word == OPEN),
-        "corrections": corrections,
-        "explanations": explanations,
-        "groups": _groups(verdicts),
-        "explorer": explorer(reproduction, verdicts),
-        "curves": [(each, anchors[each.id], curves[each.id]) for each in reproduction.configurations],
-        "perplexity": sheets.perplexity_sheet(reproduction, anchors),
-        "cost": sheets.cost_sheet(reproduction, anchors),
-        "bounds": _bounds(sensitivity or {}) if verdicts else None,
-        "texts": sheets.text_sheet(reproduction, anchors),
-        "baselines": sheets.baseline_sheet(reproduction),
-        "limitations": sentences.limitations(reproduction),
-        "checks_counted": counts_in_words(checks),
-        "not_met": [check.said for check in checks if check.is_met is False],
-        "commands": _commands(reproduction),
-        "protocol": sentences.PROTOCOL,
-        "sources": sentences.SOURCES,
-        "test_bar": f"{reproduction.text.test_order}-gram is {rounded(reproduction.text.test_perplexity)}",
-    }
-    content["sections"] = _sections(content)
-    script = shared("page.js")
-    content |= {"script": script, "scripts": script_source(script)}
-    content["named"] = partial(sentences.with_labels, reproduction=reproduction)
+    answer = Figure(
+        answer_picture(reproduction.configurations, ngrams),
+        [
+            "Crosses: as reported of both curves. ", Chip("○", "train"), " training and ", Chip("●", "val"),
+            " validation at the last epoch, ", Chip("|", "val"), " validation at the best epoch: mean over seeds. "
+            "Perplexity is the effective number of characters to choose between: "
+            f"{reproduction.text.vocab_size} is guessing, 1 certainty. Dashed: n-grams, pooled, on the same windows.",
+        ],
+        "answer",
+        "figures/answer.svg",
+        "The perplexity of each configuration as reported and as reproduced",
+    )  # fmt: skip
+    curves = Panels(
+        [
+            Figure(curves_picture(each, ngrams), _panel_caption(each.label, each.reported.gap), each.id)
+            for each in reproduction.configurations
+        ],
+        "figures/curves.svg",
+        "Training and validation perplexity of each configuration by epoch",
+    )
+    named = partial(sentences.with_labels, reproduction=reproduction)
+    page = Page(
+        title=f"{sentences.quick_words(reproduction)}. {TITLE}" if reproduction.quick else TITLE,
+        lead=[
+            *(Paragraph(banner, "banner") for banner in sentences.banners(reproduction)),
+            *map(Paragraph, sentences.answer(reproduction, verdicts)),
+            *([tables.tally_table(verdicts)] if verdicts else []),
+        ],
+        chart=answer,
+        sections=[
+            _reproduced(reproduction, verdicts),
+            Section("not-reproduced", "What was not", [*_not_reproduced(verdicts, named)]),
+            Section("corrected", "What is corrected", [*_corrected(corrections, explanations, named)], is_open=False),
+            Section("statements", "Every statement, by kind", [*_statements(verdicts, named)], is_open=False),
+            _configurations(reproduction, verdicts, curves),
+            Section(
+                "bounds",
+                "Bounds, and what hangs on them",
+                [tables.bounds_table(sensitivity or {}), Paragraph(BOUNDS)] if verdicts else [],
+                is_open=False,
+            ),
+            _texts(reproduction),
+            Section("limitations", "Limitations", [Bullets(sentences.limitations(reproduction))], is_open=False),
+            _repeat(reproduction, [named(sentence) for sentence in counts_in_words(checks)],
+                    [named(check.said) for check in checks if check.is_met is False]),
+        ],
+    )  # fmt: skip
     return Pages(
-        html=html_environment(TEMPLATES).get_template("report.html.jinja").render(content),
-        markdown=markdown_environment(TEMPLATES).get_template("report.md.jinja").render(content),
+        html=html(page),
+        markdown=markdown(page),
         figures={
-            "figures/answer.svg": svg_file({"": answer}),
-            "figures/curves.svg": svg_file({each.label: curves[each.id] for each in reproduction.configurations}, 3),
+            answer.file: svg_file({"": answer.drawing}),
+            curves.file: svg_file(
+                {
+                    each.label: panel.drawing
+                    for each, panel in zip(reproduction.configurations, curves.figures, strict=True)
+                },
+                columns=3,
+            ),
         },
     )
 
 
-def _anchors(names: Sequence[str]) -> dict[str, str]:
-    """A unique anchor for each name, of letters, digits and hyphens, which need no escaping."""
-    anchors: dict[str, str] = {}
-    taken: Counter[str] = Counter()
-    for name in names:
-        base = sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[:60] or "x"
-        taken[base] += 1
-        anchors[name] = base if taken[base] == 1 else f"{base}--{taken[base]}"  # no other name has two hyphens
-    return anchors
+def _panel_caption(label: str, gap: str) -> Text:
+    return [Chip(label, "label"), f" gap as reported: “{gap}”"] if gap else Chip(label, "label")
 
 
-def _sections(content: Mapping[str, Any]) -> list[tuple[str, str, bool]]:
-    """Anchor and title of each section present, in page order, and whether it is open at first."""
-    sections = [
-        ("reproduced", "What was reproduced", True, True),
-        ("not-reproduced", "What was not", content["verdicts"], True),
-        ("corrected", "What is corrected", content["corrections"], False),
-        ("statements", "Every statement, by kind", content["verdicts"], False),
-        ("configurations", "Configurations and figures", True, False),
-        ("bounds", "Bounds, and what hangs on them", content["bounds"], False),
-        ("texts", "The text, the generated texts and n-grams", True, False),
-        ("limitations", "Limitations", True, False),
-        ("repeat", "How to repeat it", True, False),
-    ]
-    return [(anchor, title, is_open) for anchor, title, present, is_open in sections if present]
+def _reproduced(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> Section:
+    points = sentences.reproduced_points(reproduction, verdicts)
+    blocks: list[Part] = [Paragraph(sentences.about(reproduction)), *([Points(points)] if points else [])]
+    return Section("reproduced", "What was reproduced", [*blocks, tables.overview_table(reproduction, verdicts)])
 
 
-def _tally(verdicts: Sequence[Verdict]) -> list[tuple[Word, int, int]]:
-    """For each word, the numbers of verdicts decided by a training and by the reported numbers alone."""
-    trained, reported = (
-        words_counted(verdict for verdict in verdicts if verdict.statement.basis == basis)
-        for basis in ("training", "report")
-    )
-    return [(word, trained[word], reported[word]) for word in WORDS]
-
-
-def _groups(verdicts: Iterable[Verdict]) -> list[Group]:
+def _by_kind(verdicts: Iterable[Verdict]) -> dict[Kind, list[Verdict]]:
     """The verdicts by kind, in the order of KIND_TITLES."""
     of_kind: dict[Kind, list[Verdict]] = {kind: [] for kind in KIND_TITLES}
     for verdict in verdicts:
         of_kind[verdict.statement.kind].append(verdict)
-    return [Group(f"kind-{kind}", KIND_TITLES[kind], found) for kind, found in of_kind.items() if found]
+    return {kind: found for kind, found in of_kind.items() if found}
 
 
-def _bounds(sensitivity: Mapping[str, tuple[int, int]]) -> sheets.Sheet:
-    """Each bound with the number of verdicts that change at half and at twice it."""
-    rows = []
-    for name, sentence in bounds.sentences().items():
-        changed = sensitivity.get(name)
-        cells = [sheets.TableCell(f"{number}") for number in changed] if changed else [sheets.TableCell()] * 2
-        rows.append((sheets.TableCell(sentence), *cells))
-    return sheets.Sheet(
-        "Every tolerance by which statements are judged, and how many verdicts have another word at half and at twice "
-        "of it.",
-        ("bound", "at half", "at twice"),
-        tuple(rows),
-        kind="bounds",
+def _link(verdict: Verdict) -> Link:
+    return Link(verdict.statement.statement, f"#{tables.statement_anchor(verdict.statement.id)}")
+
+
+def _not_reproduced(verdicts: Sequence[Verdict], named: partial[str]) -> Iterable[Part]:
+    def grouped(title: str, chosen: Iterable[Verdict]) -> list[Part]:
+        groups = [(KIND_TITLES[kind], [_link(each) for each in found]) for kind, found in _by_kind(chosen).items()]
+        return [Heading(title), Groups(groups)] if groups else []
+
+    if not verdicts:
+        return
+    failed = [each for each in verdicts if each.word == FAILS and each.statement.basis == "training"]
+    yield from grouped("Not reproduced by a training", failed)
+    if wrong := [each for each in verdicts if each.word == WRONG_REASON]:
+        yield Heading("The conclusion is right, the reason is not")
+        yield Bullets([[_link(each), f" {named(each.because)}"] for each in wrong])
+    yield from grouped("Open", [each for each in verdicts if each.word == OPEN])
+    corrected, every = Link("what is corrected", "#corrected"), Link("all statements", "#statements")
+    yield Paragraph(["What the report's own numbers contradict is in ", corrected, " and among ", every, "."])
+
+
+def _corrected(
+    corrections: Sequence[Correction], explanations: Sequence[Explanation], named: partial[str]
+) -> Iterable[Part]:
+    for each in corrections:
+        yield Heading(f"{each.number}. {each.title}", f"correction-{each.number}")
+        texts = (("Reported", each.reported), ("Found", each.found), ("Instead", each.instead))
+        yield Points([(term, named(text)) for term, text in texts])
+    for explanation in explanations:
+        yield Fold(explanation.title, [Paragraph(named(explanation.text))])
+
+
+def _statements(verdicts: Sequence[Verdict], named: partial[str]) -> Iterable[Part]:
+    for kind, found in _by_kind(verdicts).items():
+        counts = [tables.chip(word, f"{number}") for word, number in words_counted(found).items() if number]
+        yield Fold(KIND_TITLES[kind], [tables.statements_table(found, named)], f"kind-{kind}", counts)
+
+
+def _configurations(reproduction: Reproduction, verdicts: Sequence[Verdict], curves: Panels) -> Section:
+    charts = explorer(reproduction, verdicts)
+    test = f"{reproduction.text.test_order}-gram is {rounded(reproduction.text.test_perplexity)}"
+    blocks: list[Part] = [
+        *([charts] if charts else []),
+        Heading("Each configuration"),
+        Paragraph(
+            [
+                "Perplexity per character (book average, log scale) by epoch: ", Chip("training", "train"), " dashed, ",
+                Chip("validation", "val"), " solid; means over seeds thick, seeds thin; crosses as "
+                "reported, start and end; dashed: letter frequencies and 4-gram.",
+            ]
+        ),
+        curves,
+        Heading("Perplexities"),
+        tables.perplexity_table(reproduction),
+        Paragraph(
+            [
+                "Our recipe is ", Code("--preset report-text"), " on the same characters and ", Code("--preset stream"),
+                f" on 90 % of the text, where the test perplexity of a Kneser-Ney {test}. Test: the last 5 % of the "
+                "text, read once, at the best epoch.",
+            ]
+        ),
+        Heading("Times and sizes"),
+        tables.cost_table(reproduction),
+    ]  # fmt: skip
+    return Section("configurations", "Configurations and figures", blocks, is_open=False)
+
+
+def _texts(reproduction: Reproduction) -> Section:
+    text, texts = reproduction.text, tables.texts_table(reproduction)
+    digest = Code(f"{text.corpus_sha256[:16]}…")
+    about = Paragraph([f"Text: {text.corpus}, {text.vocab_size} symbols, sha256 ", digest, "."])
+    blocks: list[Part] = [about, tables.baseline_table(reproduction), *([texts] if texts else [])]
+    return Section("texts", "The text, the generated texts and n-grams", blocks, is_open=False)
+
+
+def _repeat(reproduction: Reproduction, checks_counted: Sequence[str], not_met: Sequence[str]) -> Section:
+    link: list[Inline] = (
+        [" ", Link("in the UI of the machine it was trained on", reproduction.link)] if reproduction.link else []
     )
-
-
-def _commands(reproduction: Reproduction) -> list[str]:
-    """A sentence on whether the record has all commands, and the commands that repeat the reproduction."""
-    if not reproduction.commands:
-        return ["The commands were not kept."]
-    if reproduction.commands_known:
-        return ["To repeat it:", *reproduction.commands]
-    sentence = "To repeat it, the first and the last command; what was asked for between them was not kept:"
-    return [sentence, *reproduction.commands]
+    files: list[Text] = [
+        [Link("summary.md", "summary.md"), ": the reproducibility summary"],
+        [Link("epochs.csv", "epochs.csv"), ": each configuration, seed and epoch"],
+        [Link("result.json", "result.json"), ": all figures and verdicts"],
+    ]
+    how = "To repeat it:"
+    if not reproduction.commands_known:
+        how = "To repeat it, the first and the last command; what was asked for between them was not kept:"
+    blocks: list[Part] = [
+        Paragraph(sentences.PROTOCOL),
+        Paragraph("Beside this page:"),
+        Bullets(files),
+        Paragraph(how if reproduction.commands else "The commands were not kept."),
+        *([Commands(reproduction.commands)] if reproduction.commands else []),
+        *map(Paragraph, checks_counted),
+        *([Heading("Checks not met"), Bullets(not_met)] if not_met else []),
+        Points([("run", [Code(reproduction.run_id), *link]), *reproduction.environment.items()]),
+        Heading("Sources"),
+        Bullets(sentences.SOURCES),
+    ]
+    return Section("repeat", "How to repeat it", blocks, is_open=False)

@@ -12,20 +12,20 @@ from pipeline.report.reproduction import Configuration, Curve, Reproduction
 from pipeline.report.statements.evidence import protocol_epochs
 from pipeline.report.statements.verdicts import WORDS, Verdict
 from pipeline.support.drawing import drawable
+from pipeline.support.page import charts
 from pipeline.support.page.charts import (
     Axes,
-    Drawing,
     Row,
     Scale,
     Series,
     Wording,
-    explorer_html,
     mark,
     rows_chart,
     shapes_of,
     text,
     undominated,
 )
+from pipeline.support.page.document import Drawing, Explorer
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import rounded
 
@@ -42,11 +42,11 @@ CAPTION = (
 OTHERS = "; diamonds are the same shapes by this project's stream recipe, on the same characters"
 
 
-def explorer(reproduction: Reproduction, verdicts: Sequence[Verdict] = ()) -> str:
-    """Render the explorer as one HTML element; "" without any training."""
+def explorer(reproduction: Reproduction, verdicts: Sequence[Verdict] = ()) -> Explorer | None:
+    """Draw the explorer; None without any training."""
     trained = [configuration for configuration in reproduction.configurations if configuration.furthest]
     if not trained:
-        return ""
+        return None
     ranked = sorted([each for each in trained if each.whole] or trained, key=lambda each: each.mean_best_val)
     widest = max(ranked, key=lambda each: each.mean_curve("val")[-1] - each.mean_curve("train")[-1])
     points = [(each.complexity.macs_per_char, geometric_mean(_best(each))) for each in ranked if each.whole]
@@ -63,7 +63,7 @@ def explorer(reproduction: Reproduction, verdicts: Sequence[Verdict] = ()) -> st
     best = min(known, key=lambda order: known[order], default=4)
     names = {1: "letters", 4: "4-gram", best: f"{best}-gram"}
     levels = {f"{name} {rounded(known[order])}": known[order] for order, name in names.items() if order in known}
-    return explorer_html(series, levels, wording, has_front=True)
+    return charts.explorer(series, levels, wording, has_front=True)
 
 
 def _best(configuration: Configuration) -> list[float]:

@@ -17,15 +17,14 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from pipeline.support.drawing import LabelPlaces, si
-from pipeline.support.page.rendering import html_environment, shared
+from pipeline.support.page.document import Drawing, Explorer
+from pipeline.support.page.rendering import shared
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, rounded
 
 LETTER, LINE_HEIGHT = 7, 12  # of a bold label in a wide font, in user units
 
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 360, 280, 30, 20, 244  # of the explorer's charts
-
-COLOURS = 6  # in charts.css
 
 # candidates for the ticks of each decade of a logarithmic scale, from few to many
 DIGITS = ((1,), (1, 3), (1, 2, 3, 5), range(1, 10), [digit / 10 for digit in range(10, 100)])
@@ -96,21 +95,6 @@ def mark(shape: Shape, x: float, y: float, style: str = "mark") -> str:
     }
     right, down, rest = moves[shape]
     return f'<path class="{style}" d="M{x + right:.1f},{y + down:.1f}{rest}"/>'
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """SVG elements in a box of ``width`` x ``height`` user units."""
-
-    width: float
-    height: float
-    elements: str
-
-    def inline(self, labelled_by: str, style: str = "", role: str = "img", data: str = "") -> str:
-        """The SVG element for a page, labelled by the element of this id."""
-        box = f'viewBox="0 0 {self.width:g} {self.height:g}"'
-        label = f'role="{role}" aria-labelledby="{labelled_by}"'
-        return f'<svg class="chart {style}" {box} {label} {data}>{self.elements}</svg>'
 
 
 def svg_file(drawings: Mapping[str, Drawing], columns: int = 1) -> str:
@@ -303,26 +287,21 @@ class Wording:
     caption: str
 
 
-def explorer_html(
+def explorer(
     series: Sequence[Series], levels: Mapping[str, float], wording: Wording, has_front: bool, anchor: str = "explorer"
-) -> str:
-    """Render charts of perplexity against cost (if ``has_front``) and by epoch, a choice of curves and a readout.
+) -> Explorer:
+    """Draw charts of perplexity against cost (if ``has_front``) and by epoch, with a choice of curves and a readout.
 
     ``levels`` maps labels to perplexities that are drawn as horizontal lines. ``anchor`` is the id of the element.
     """
     data = json.dumps([each.readout() for each in series])
-    return (
-        html_environment()
-        .get_template("explorer.html.jinja")
-        .render(
-            id=anchor,
-            colours=COLOURS,
-            front=_front(series, levels, wording.front, f"{anchor}-front") if has_front else "",
-            curves=_curves(series, levels, wording.curves, f"{anchor}-curves"),
-            series=series,
-            caption=wording.caption,
-            data=data.replace("<", r"\u003c"),  # else a text could end the script element
-        )
+    return Explorer(
+        anchor=anchor,
+        front=_front(series, levels, wording.front, f"{anchor}-front") if has_front else "",
+        curves=_curves(series, levels, wording.curves, f"{anchor}-curves"),
+        choices=[(each.name, each.is_shown) for each in series],
+        caption=wording.caption,
+        data=data.replace("<", r"\u003c"),  # else a text could end the script element
     )
 
 

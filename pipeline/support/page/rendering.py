@@ -1,4 +1,4 @@
-"""The Jinja environments of HTML and Markdown pages, which escape values, and the pages' allowed scripts."""
+"""Render pages with Jinja: HTML in one file that needs nothing else, and Markdown. Both escape all text."""
 
 from base64 import b64encode
 from hashlib import sha256
@@ -8,43 +8,46 @@ from textwrap import indent
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.support.markdown import plain
+from pipeline.support.page.document import Page
 
-SHARED = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).with_name("templates")
 
 
-def html_environment(*templates: Path) -> Environment:
-    """The environment for HTML, in which every value is escaped unless it is marked as safe.
-
-    Templates are looked up in these folders, then among the shared ones.
-    """
-    return Environment(
-        loader=FileSystemLoader([*templates, SHARED]),
-        autoescape=True,
+def environment(is_html: bool) -> Environment:
+    """The environment for HTML or Markdown, in which every value is escaped unless it is marked as safe."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=is_html,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    if not is_html:
+        made.finalize = lambda value: value if hasattr(value, "__html__") else _escaped(str(value))  # safe ones have it
+        made.filters["code"] = lambda text: indent(" ".join(text.split()), "    ")  # an indented code block
+    return made
 
 
-def markdown_environment(*templates: Path) -> Environment:
-    """The environment for Markdown, in which every value is escaped unless it is marked as safe."""
-    environment = Environment(
-        loader=FileSystemLoader([*templates, SHARED]),
-        autoescape=False,  # it would escape HTML; finalize escapes Markdown
-        finalize=lambda value: value if hasattr(value, "__html__") else plain(str(value)),  # safe strings have __html__
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["code"] = lambda text: indent(" ".join(text.split()), "    ")  # an indented code block
-    return environment
+def _escaped(text: str) -> str:
+    """A text in Markdown, with a space at its ends if it has some there."""
+    inner = plain(text)
+    return f"{' ' * text[:1].isspace()}{inner}{' ' * text[-1:].isspace()}" if inner else ""
+
+
+def html(page: Page) -> str:
+    """The page as one HTML file, which may run its own script only."""
+    script = shared("page.js")
+    source = f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+    sections = [section for section in page.sections if section.blocks]
+    template = environment(is_html=True).get_template("page.html.jinja")
+    return template.render(page=page, sections=sections, script=script, source=source)
+
+
+def markdown(page: Page) -> str:
+    sections = [section for section in page.sections if section.blocks]
+    return environment(is_html=False).get_template("page.md.jinja").render(page=page, sections=sections)
 
 
 def shared(name: str) -> str:
     """The text of a shared template, style sheet or script."""
-    return (SHARED / name).read_text()
-
-
-def script_source(script: str) -> str:
-    """The source of the script that a page may run, by its digest, for script-src of its Content-Security-Policy."""
-    return f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+    return (TEMPLATES / name).read_text()
