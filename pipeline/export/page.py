@@ -1,25 +1,35 @@
-"""Render the page of an export: one HTML file, readable without scripts, a network connection or MLflow.
-
-The wording is here, the layout in templates/. The templates escape everything that comes from records.
-"""
+"""The page of an export as plain data, rendered as one HTML file that needs no script, network connection or MLflow."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pipeline.config import RECIPE
 from pipeline.export.commands import search_command, text_option, train_command
 from pipeline.export.configurations import Configuration, by_text, configurations_of, ngram_levels
 from pipeline.export.subject import Subject
-from pipeline.support.page.charts import Wording, explorer_html, shapes_of, undominated
-from pipeline.support.page.rendering import html_environment, script_source, shared
+from pipeline.support.page.charts import Wording, explorer, shapes_of, undominated
+from pipeline.support.page.document import (
+    Cell,
+    Code,
+    Commands,
+    Explorer,
+    Heading,
+    Inline,
+    Link,
+    Page,
+    Paragraph,
+    Part,
+    Points,
+    Section,
+    Table,
+    Text,
+)
+from pipeline.support.page.rendering import html
 from pipeline.support.wording import counted, rounded
 from pipeline.tracking.records import read_json, read_yaml
 from pipeline.tracking.trainings import WholeTraining
 from pipeline.training.summary import compared, sizes, verdict
-
-TEMPLATES = Path(__file__).with_name("templates")
 
 SHOWN = 3  # configurations that are coloured at first
 
@@ -32,37 +42,19 @@ CURVES = "Validation is solid, training dashed{seeds}. The dashed level is an n-
 
 COSTS = (
     "Left: validation at the best epoch against the multiply-accumulate operations (MACs) that one generated character "
-    "takes; small dots are seeds, marks their means ({shapes}){picks}. The line is the front: nothing costs "
-    "less and is better. Right: "
+    "takes; small dots are seeds, marks their means ({shapes}){picks}. The line is the front: nothing costs less and "
+    "is better. Right: "
 )
 
 RUN_HEADS = ("training", "seed", "validation", "test", "MACs per character", "parameters", "epochs", "seconds", "")
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table of texts; the first column has the row heads."""
-
-    caption: str
-    heads: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A text that a model generated, and its prompt and decoding."""
-
-    source: str
-    text: str
-
-
-@dataclass(frozen=True)
-class Part:
+class Group:
     """Trainings that validate on the same characters: their charts, their table, and the best of them."""
 
-    anchor: str
     title: str
-    explorer: str
+    explorer: Explorer
     runs: Table
     best: WholeTraining
 
@@ -80,34 +72,71 @@ class ExportedModel:
 
 def page(subject: Subject, models: Sequence[ExportedModel], files: Sequence[tuple[str, str]]) -> str:
     """Render the page; ``files`` are the names and contents, in words, of the files beside it."""
+    is_training, is_experiment = subject.kind == "training", subject.kind == "experiment"
     guessing = f"{models[0].vocab_size} is guessing, " if models else ""
-    parts = _parts(subject, PERPLEXITY.format(guessing=guessing))
-    best = models[-1].training if models else parts[0].best
-    samples = _samples([each.training for each in models] or [part.best for part in parts], subject.kind)
-    script = shared("page.js")
-    return (
-        html_environment(TEMPLATES)
-        .get_template("index.html.jinja")
-        .render(
-            kind=subject.kind,
+    groups = _groups(subject, PERPLEXITY.format(guessing=guessing))
+    best = models[-1].training if models else groups[0].best
+    samples = _samples([each.training for each in models] or [group.best for group in groups], subject.kind)
+
+    def titled(blocks: Iterable[tuple[Group, Part]]) -> list[Part]:
+        return [part for group, block in blocks for part in ([Heading(group.title)] * is_experiment + [block])]
+
+    comparison = Table(
+        f"{best.name} and the best n-gram, alone and together, on the same text",
+        ("", "validation perplexity", "test perplexity", "bits per character (test)"),
+        [[Cell(text) for text in row] for row in compared(best.result)],
+    )
+    how = "In a checkout of the project, with the text that the sha256 below names"
+    first = " (the best training of each group; runs.csv has the options of all)" if is_experiment else ""
+    repeat = [
+        Paragraph(f"{how}{first}:"),
+        Commands(_commands(subject, groups)),
+        *map(Paragraph, _cautions(subject, best)),
+        Points(_environment(subject, best)),
+    ]
+    few = len(groups) == 1 and len(groups[0].runs.rows) <= 20
+    return html(
+        Page(
             title=_title(subject, best),
-            about=_about(subject, best, len(parts)),
-            verdict=_verdict(subject, best),
-            parts=parts,
-            samples=samples,
-            comparison=_comparison(best),
-            picks=subject.search.result["picks"] if subject.search else {},
-            front=_front(subject),
-            options=_options(subject, best),
-            environment=_environment(subject, best),
-            commands=_commands(subject, parts),
-            cautions=_cautions(subject, best),
-            models=models,
-            files=files,
-            script=script,
-            scripts=script_source(script),
+            lead=[
+                Paragraph(_about(subject, best, len(groups))),
+                Paragraph(_verdict(subject, best), "verdict"),
+                *([Points([(f"It writes, after {samples[0][0]}", samples[0][1])], "samples")] if samples else []),
+            ],
+            chart=groups[0].explorer if is_training else None,
+            sections=[
+                Section("charts", "Charts", [] if is_training else titled((each, each.explorer) for each in groups)),
+                Section("front", "The front, and what to take from it", _front(subject)),
+                Section("ngram", "Against an n-gram", [comparison]),
+                Section("samples", "More of what it writes", [Points(samples[1:], "samples")] if samples[1:] else []),
+                Section(
+                    "trainings",
+                    "All trainings",
+                    [] if is_training else titled((group, group.runs) for group in groups),
+                    is_open=few,
+                ),
+                Section("repeat", "How to repeat it", repeat),
+                Section("options", "Options", [Points(_options(subject, best))], is_open=False),
+                Section("files", "Files beside this page", _files(files, models)),
+            ],
         )
     )
+
+
+def _files(files: Sequence[tuple[str, str]], models: Sequence[ExportedModel]) -> list[Part]:
+    blocks: list[Part] = [Points([(Link(name, name), contents) for name, contents in files])]
+    if models:
+        weights, tensors = Code(f"tmlm sample {models[-1].folder}/weights.safetensors"), Code("model.")
+        reader = Code("safetensors.torch.load_file")
+        taken: list[Inline] = [
+            "The weights are a safetensors file, which ",
+            weights,
+            " takes as it is. Without the project, ",
+        ]
+        read: list[Inline] = [reader, " reads it: the tensors of the network begin with ", tensors, "."]
+        blocks.append(Paragraph([*taken, *read]))
+    reasons = dict.fromkeys(model.without_onnx for model in models if model.without_onnx)
+    return [*blocks, *(Paragraph(reason) for reason in reasons)]
 
 
 # --- sentences -------------------------------------------------------------------------------------------------------
@@ -119,7 +148,7 @@ def _title(subject: Subject, best: WholeTraining) -> str:
     return f"Study {subject.name} on {best.corpus}" if subject.kind == "study" else f"Experiment {subject.name}"
 
 
-def _about(subject: Subject, best: WholeTraining, parts: int) -> str:
+def _about(subject: Subject, best: WholeTraining, groups: int) -> str:
     if subject.kind == "training":
         model, result = best.configuration["model"], best.result
         layers, cell = counted(model["num_layers"], "layer"), model["cell"].upper()
@@ -139,15 +168,14 @@ def _about(subject: Subject, best: WholeTraining, parts: int) -> str:
         )
     return (
         f"{counted(finished, 'finished training')} of character-level language models, in "
-        f"{counted(parts, 'group')} by text and preset. Figures of different groups can't be compared."
+        f"{counted(groups, 'group')} by text and preset. Figures of different groups can't be compared."
     )
 
 
 def _verdict(subject: Subject, best: WholeTraining) -> str:
     """Compare the best network with the n-gram; for a study, say first which configuration is best."""
     sentence = verdict(best.result)
-    pick = subject.search.result["picks"].get("best") if subject.search else None
-    if pick:
+    if pick := subject.picks.get("best"):
         return f"{pick['sentence']} With seed {best.seed}, {sentence[0].lower()}{sentence[1:]}"
     return f"Of the first group, {best.name} is best: {sentence}" if subject.kind == "experiment" else sentence
 
@@ -157,8 +185,7 @@ def _cautions(subject: Subject, best: WholeTraining) -> list[str]:
     cautions = []
     if best.is_dirty:
         cautions.append("The code had uncommitted changes, which are not part of that commit.")
-    recipe = best.configuration["recipe"]
-    current = RECIPE[best.configuration["train"]["preset"]]
+    recipe, current = best.configuration["recipe"], RECIPE[best.configuration["train"]["preset"]]
     if recipe != current:
         cautions.append(
             f"It was trained by recipe {recipe}, that of the commit's code; the current recipe is {current}."
@@ -171,46 +198,31 @@ def _cautions(subject: Subject, best: WholeTraining) -> list[str]:
 # --- charts and tables -----------------------------------------------------------------------------------------------
 
 
-def _parts(subject: Subject, perplexity: str) -> list[Part]:
-    parts = []
-    for number, ((_, preset), trainings) in enumerate(by_text(subject.finished).items()):
+def _groups(subject: Subject, perplexity: str) -> list[Group]:
+    groups = []
+    for number, ((_, preset), trainings) in enumerate(by_text(subject.finished).items(), 1):
         configurations = configurations_of(trainings)
         front = _front_members(subject, configurations)
         shown = [*(each for each in configurations if each.name in front), *configurations][:SHOWN]
-        picks = {
-            name: pick["run_id"] for name, pick in (subject.search.result["picks"] if subject.search else {}).items()
-        }
         series = [
             each.series(
-                each in shown, each.name in front, [name for name, run_id in picks.items() if run_id in each.run_ids]
+                each in shown,
+                each.name in front,
+                [name for name, pick in subject.picks.items() if pick["run_id"] in each.run_ids],
             )
             for each in configurations
         ]
-        has_front = len(configurations) > 1
-        cells = (each.model["cell"] for each in configurations)
         several = any(len(each.trainings) > 1 for each in configurations)
         caption = CURVES.format(seeds=", each seed thin and their mean thick" if several else "")
-        if has_front:
-            caption = (
-                COSTS.format(
-                    shapes=shapes_of(cells),
-                    picks=", ringed if the search recommends them" if picks else "",
-                )
-                + caption[0].lower()
-                + caption[1:]
-            )
-        wording = Wording(
-            front="validation perplexity at the best epoch",
-            curves="perplexity by epoch",
-            caption=f"{perplexity} {caption}",
-        )
+        if has_front := len(configurations) > 1:
+            picks = ", ringed if the search recommends them" if subject.picks else ""
+            costs = COSTS.format(shapes=shapes_of(each.model["cell"] for each in configurations), picks=picks)
+            caption = costs + caption[0].lower() + caption[1:]
+        wording = Wording("validation perplexity at the best epoch", "perplexity by epoch", f"{perplexity} {caption}")
         best = min(configurations[0].trainings, key=lambda training: training.result["val_perplexity"])
-        anchor = f"charts-{number + 1}"
-        levels = ngram_levels(best.result)
-        explorer = explorer_html(series, levels, wording, has_front, anchor=f"explorer-{number + 1}")
-        title = f"{best.corpus}, preset {preset}" if subject.kind == "experiment" else "Charts"
-        parts.append(Part(anchor, title, explorer, _runs(subject, configurations, front), best))
-    return parts
+        charts = explorer(series, ngram_levels(best.result), wording, has_front, anchor=f"explorer-{number}")
+        groups.append(Group(f"{best.corpus}, preset {preset}", charts, _runs(subject, configurations, front), best))
+    return groups
 
 
 def _front_members(subject: Subject, configurations: Sequence[Configuration]) -> set[str]:
@@ -224,106 +236,97 @@ def _front_members(subject: Subject, configurations: Sequence[Configuration]) ->
 
 def _runs(subject: Subject, configurations: Iterable[Configuration], front: set[str]) -> Table:
     """The table of all trainings, the best configuration first."""
-    picks = subject.search.result["picks"] if subject.search else {}
     rows = []
     for configuration in configurations:
         for training in configuration.trainings:
             result = training.result
-            named = [f"@{name}" for name, pick in picks.items() if pick["run_id"] == training.run_id]
+            named = [f"@{name}" for name, pick in subject.picks.items() if pick["run_id"] == training.run_id]
             stopped = [f"stopped: {result['stopped']}"] if result["stopped"] else []
             on_front = ["front"] if configuration.name in front and subject.kind != "training" else []
-            rows.append(
-                (
-                    configuration.name,
-                    str(training.seed),
-                    rounded(result["val_perplexity"]),
-                    rounded(result["test_perplexity"]),
-                    f"{result['macs_per_char']:,}",
-                    f"{result['parameters']:,}",
-                    str(result["epochs"]),
-                    f"{result['train_seconds']:,.1f}",
-                    "; ".join([*named, *on_front, *stopped]),
-                )
+            texts = (
+                configuration.name,
+                str(training.seed),
+                rounded(result["val_perplexity"]),
+                rounded(result["test_perplexity"]),
+                f"{result['macs_per_char']:,}",
+                f"{result['parameters']:,}",
+                str(result["epochs"]),
+                f"{result['train_seconds']:,.1f}",
             )
+            remark = Cell("; ".join([*named, *on_front, *stopped]), style="remark")
+            rows.append([*map(Cell, texts), remark])
     return Table("All finished trainings: perplexity per character, cost, time of training", RUN_HEADS, rows)
 
 
-def _front(subject: Subject) -> Table | None:
-    """The table of a study's front, in the order of MACs; None without one."""
+def _front(subject: Subject) -> list[Part]:
+    """The picks of a study and the table of its front, in the order of MACs; nothing without a front."""
     if subject.search is None or not subject.search.result["front"]:
-        return None
+        return []
     rows = []
     for member in sorted(subject.search.result["front"], key=lambda member: member["macs_per_char"]):
         low, high = member["val_perplexity_low"], member["val_perplexity_high"]
         test, chance = member["test_perplexity"], member["probability"]
-        rows.append(
-            (
-                member["name"],
-                f"{member['macs_per_char']:,}",
-                f"{member['parameters']:,}",
-                rounded(member["val_perplexity"]),
-                "" if low is None else f"{rounded(low)} to {rounded(high)}",
-                "" if test is None else rounded(test),
-                str(len(member["run_ids"])),
-                "" if chance is None else f"{chance:.2f}",
-            )
+        texts = (
+            member["name"],
+            f"{member['macs_per_char']:,}",
+            f"{member['parameters']:,}",
+            rounded(member["val_perplexity"]),
+            "" if low is None else f"{rounded(low)} to {rounded(high)}",
+            "" if test is None else rounded(test),
+            str(len(member["run_ids"])),
+            "" if chance is None else f"{chance:.2f}",
         )
-    sizes_of = ("MACs per character", "parameters")
-    heads = ("configuration", *sizes_of, "validation", "95 % interval", "test", "seeds", "chance")
+        rows.append([*map(Cell, texts)])
+    heads = ("configuration", "MACs per character", "parameters", "validation", "95 % interval", "test", "seeds")
     caption = (
         "The front: means over seeds, the interval of the mean validation perplexity, and the chance that the "
         "configuration is on the front, by the spread of the seeds"
     )
-    return Table(caption, heads, rows)
+    picks = Points([(f"@{name}", pick["sentence"]) for name, pick in subject.picks.items()])
+    return [picks, Table(caption, (*heads, "chance"), rows)]
 
 
-def _comparison(best: WholeTraining) -> Table:
-    heads = ("", "validation perplexity", "test perplexity", "bits per character (test)")
-    caption = f"{best.name} and the best n-gram, alone and together, on the same text"
-    return Table(caption, heads, compared(best.result))
-
-
-def _samples(trainings: Iterable[WholeTraining], kind: str) -> list[Sample]:
-    """The recorded sample texts of a training, the longest first; of several trainings, the longest of each."""
-    samples = []
+def _samples(trainings: Iterable[WholeTraining], kind: str) -> list[tuple[str, Text]]:
+    """The recorded sample texts of a training with their sources, the longest first; of several, one of each."""
+    samples: list[tuple[str, Text]] = []
     for run_id in dict.fromkeys(training.run_id for training in trainings):
         kept = read_json(run_id, "samples/final.json").get("samples", [])
-        found = [Sample(f"“{each['prompt']}”, {each['method']}", each["text"]) for each in kept]
-        found.sort(key=lambda sample: -len(sample.text))
+        ranked = sorted(kept, key=lambda sample: -len(sample["text"]))
+        found = [(f"“{each['prompt']}”, {each['method']}", Code(each["text"], is_sample=True)) for each in ranked]
         samples += found if kind == "training" else found[:1]
     return samples
 
 
-def _options(subject: Subject, best: WholeTraining) -> dict[str, str]:
+def _options(subject: Subject, best: WholeTraining) -> list[tuple[str, str]]:
     """The options by name; those of a search's trials are in runs.csv."""
     if subject.search:
         hidden = ("corpus", "storage", "space")  # may name folders of this machine
-        return {name: value for name, value in subject.search.options.items() if name not in hidden}
+        return [(name, value) for name, value in subject.search.options.items() if name not in hidden]
     configuration = best.configuration
     options = {**configuration["corpus"], **configuration["model"], **configuration["train"]}
     options["corpus"] = text_option(best)  # without the folder
-    return {name: str(value) for name, value in options.items() if value is not None}
+    return [(name, str(value)) for name, value in options.items() if value is not None]
 
 
-def _environment(subject: Subject, best: WholeTraining) -> dict[str, str]:
+def _environment(subject: Subject, best: WholeTraining) -> list[tuple[str, str]]:
     """The text, run, commit, machine and package versions of the training or search."""
-    recorded = read_yaml(subject.search.run_id if subject.search else best.run_id, "environment.yaml")
+    run_id = subject.search.run_id if subject.search else best.run_id
+    recorded = read_yaml(run_id, "environment.yaml")
     packages: Mapping[str, Any] = recorded.pop("packages", {})
-    versions = ", ".join(f"{name} {version}" for name, version in packages.items())
     shown = {
         "text": f"{best.corpus}, sha256 {best.corpus_sha256}",
-        "run": subject.search.run_id if subject.search else best.run_id,
+        "run": run_id,
         "commit": best.commit,
         **{name.replace("_", " "): str(value) for name, value in recorded.items()},
-        "packages": versions,
+        "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
     }
-    return {name: value for name, value in shown.items() if value}
+    return [(name, value) for name, value in shown.items() if value]
 
 
-def _commands(subject: Subject, parts: Sequence[Part]) -> list[str]:
+def _commands(subject: Subject, groups: Sequence[Group]) -> list[str]:
     """The commands that repeat the subject; for an experiment, the best training of each group."""
-    commit = parts[0].best.commit
+    commit = groups[0].best.commit
     checkout = [f"git checkout {commit}"] if commit and subject.kind != "experiment" else []
     if subject.search:
-        return [*checkout, search_command(subject.search, parts[0].best)]
-    return [*checkout, *(train_command(part.best) for part in parts)]
+        return [*checkout, search_command(subject.search, groups[0].best)]
+    return [*checkout, *(train_command(group.best) for group in groups)]

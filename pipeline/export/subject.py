@@ -1,7 +1,8 @@
 """Read what a reference of ``tmlm export`` names: a training, a study or an experiment, with its trainings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pipeline.errors import InputError
 from pipeline.support.wording import listed
@@ -35,6 +36,12 @@ class Subject:
     @property
     def finished(self) -> tuple[WholeTraining, ...]:
         return tuple(training for training in self.trainings if training.is_finished)
+
+    @property
+    def picks(self) -> Mapping[str, Mapping[str, Any]]:
+        """What a study recommends: name -> run id and sentence."""
+        picks: Mapping[str, Mapping[str, Any]] = self.search.result.get("picks", {}) if self.search else {}
+        return picks
 
 
 def subject_of(reference: str) -> Subject:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.export.page import ExportedModel, page
 from pipeline.export.subject import Subject
 from tests.export.made_up import study, training
-from tests.report.page.pages import Page
+from tests.support.page.parsed import Page
 
 HOSTILE = """<script>alert(1)</script><b onclick='x()'>&"$1</b>"""
 
@@ -97,7 +97,7 @@ def test_trainings_on_different_characters_share_no_chart():
     train = {**report.configuration["train"], "preset": "report"}
     report = training(0, configuration={**report.configuration, "train": train})
     html = of(Subject("experiment", "lab", (training(0), training(1), other, report)))
-    titles = re.findall(r"<section id=\"charts-\d\">\s*<h2>(.*?)</h2>", html)
+    titles = re.findall(r"<h3>(.*?)</h3>\s*<figure", html)
     assert titles == ["time-machine, preset stream", "novel, preset stream", "time-machine, preset report"]
     assert html.count('<figure class="explorer') == 3
 

@@ -16,7 +16,7 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import REPORT_PROMPTS, CorpusConfig
 from pipeline.report.open_data import COLUMNS, CURVES, epochs_csv, result
-from pipeline.report.page.sheets import perplexity_sheet
+from pipeline.report.page.tables import perplexity_table
 from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction, TextFacts
 from pipeline.report.statements.bounds import Bounds
 from pipeline.report.statements.evidence import LAST_VAL, Evidence
@@ -25,6 +25,7 @@ from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import IN_PART, OPEN, WORDS, Verdict
 from pipeline.report.table import REPORT_SYMBOLS, report_rows
 from pipeline.report.text_facts import places_of, words_of
+from pipeline.support.page.document import Link
 from pipeline.text.corpus import load_corpus
 from tests.checkout import ROOT
 from tests.report.reproductions import reproduction
@@ -106,10 +107,10 @@ def test_an_interval_of_the_page_follows_from_the_result_alone_by_the_documented
     monkeypatch.chdir(tmp_path)
     exec(code, {})
     mean, low, high = map(float, capsys.readouterr().out.split())
-    sheet = perplexity_sheet(found, {each.id: each.id for each in found.configurations})
-    (row,) = (row for row in sheet.rows if row[0].text == "GRU torch 2x32")
+    sheet = perplexity_table(found)
+    (row,) = (row for row in sheet.rows if row[0].text == Link("GRU torch 2x32", "#figure-gru-torch-2x32"))
     cell = row[sheet.heads.index("validation, last")]
-    assert (cell.text, cell.note) == (f"{mean:.2f}", f"{low:.2f} to {high:.2f}")
+    assert (cell.text, cell.notes) == (f"{mean:.2f}", [f"{low:.2f} to {high:.2f}"])
 
 
 def test_the_interval_of_a_verdict_follows_from_the_result_with_d2ls_seeds():

@@ -23,51 +23,48 @@ def configuration(id: str, seeds: int = 3) -> Configuration:
     return reproduction(seeds, {id: ENDS[id]})[id]
 
 
-def data_of(html: str) -> list[dict]:
-    found = re.search(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)
-    assert found is not None
-    data: list[dict] = json.loads(found[1])
-    return data
-
-
 def test_the_script_has_every_seed_with_both_averages_and_the_point_their_mean():
     found = of_few(*TWO)
-    html = explorer(found)
-    for given, configuration in zip(data_of(html), found.configurations, strict=True):
+    drawn = explorer(found)
+    assert drawn
+    for given, configuration in zip(json.loads(drawn.data), found.configurations, strict=True):
         assert given["seeds"] == [0, 1, 2]
         for curve in ("train", "val", "train_pooled", "val_pooled"):
             for values, run in zip(given[curve], configuration.runs, strict=True):
                 assert values == pytest.approx(getattr(run, curve), rel=1e-3)
         mean = geometric_mean([run.val_pooled[run.best_epoch - 1] for run in configuration.runs])
-        assert f"validation perplexity {mean:.2f} at the best epoch (3 seeds)" in html
+        assert f"validation perplexity {mean:.2f} at the best epoch (3 seeds)" in drawn.front
 
 
 def test_an_unfinished_training_is_not_on_the_front():
     found = of_few("gru-scratch-1x8", "gru-torch-2x32")
-    html = explorer(with_runs(found, "gru-torch-2x32", (cut(found["gru-torch-2x32"].runs[0], 60),)))
-    assert "(60 of 100 epochs)" in html
-    front = html.split('class="chart curves"')[0]
-    assert ("GRU 1x8</text>" in front, "GRU 2x32</text>" in front) == (True, False)
+    drawn = explorer(with_runs(found, "gru-torch-2x32", (cut(found["gru-torch-2x32"].runs[0], 60),)))
+    assert drawn
+    assert "(60 of 100 epochs)" in drawn.front
+    assert ("GRU 1x8</text>" in drawn.front, "GRU 2x32</text>" in drawn.front) == (True, False)
 
 
 def test_a_shape_by_another_recipe_on_the_same_text_is_drawn_once():
     found = of_few("gru-scratch-1x128", "gru-torch-1x128")
     same = tuple(replace(run, windowed=5.0) for run in found.configurations[0].runs)
     both = tuple(replace(each, same_text=same) for each in found.configurations)
-    html = explorer(replace(found, configurations=both))
-    assert html.count("GRU 1x128 by the stream recipe on the same characters: validation 5.00") == 1
+    drawn = explorer(replace(found, configurations=both))
+    assert drawn
+    assert drawn.front.count("GRU 1x128 by the stream recipe on the same characters: validation 5.00") == 1
 
 
 def test_verdicts_are_counted_for_the_subject_of_a_statement():
     about = [each for each in report_statements() if each.configurations[:1] == TWO[:1]]
     verdicts = [Verdict(each, FAILS if number else HOLDS, "") for number, each in enumerate(about)]
-    one, other = data_of(explorer(of_few(*TWO), verdicts))
+    drawn = explorer(of_few(*TWO), verdicts)
+    assert drawn
+    one, other = json.loads(drawn.data)
     assert f"statements about it: 1 reproduced, {len(about) - 1} not reproduced" in one["remarks"]
     assert not [remark for remark in other["remarks"] if "statements" in remark]
 
 
 def test_without_trainings_there_is_nothing_to_explore():
-    assert explorer(reproduction(ends={})) == ""
+    assert explorer(reproduction(ends={})) is None
 
 
 def test_seeds_are_thin_lines_and_their_mean_a_thick_one():

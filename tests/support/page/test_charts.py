@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pipeline.support.page.charts import Row, Scale, Series, Wording, explorer_html, rows_chart, spread, undominated
+from pipeline.support.page.charts import Row, Scale, Series, Wording, explorer, rows_chart, spread, undominated
 
 WORDING = Wording("cost", "epochs", "a caption")
 
@@ -40,20 +40,19 @@ def test_a_value_of_a_row_stands_at_its_tick():
 
 
 def test_the_picks_of_a_front_are_ringed_and_named():
-    html = explorer_html([series(0, picks=["small"]), series(1), series(2, picks=["knee", "best"])], {}, WORDING, True)
+    html = explorer([series(0, picks=["small"]), series(1), series(2, picks=["knee", "best"])], {}, WORDING, True).front
     assert html.count('class="pick"') == 2
     assert "RNN 1x0 (small)</text>" in html
     assert "RNN 1x16 (knee, best)</text>" in html
 
 
 def test_an_unfinished_configuration_is_hollow():
-    html = explorer_html([series(0), series(1, is_whole=False)], {}, WORDING, True)
-    assert re.findall(r'class="point (n\d) hollow"', html) == ["n1"]
+    drawn = explorer([series(0), series(1, is_whole=False)], {}, WORDING, True)
+    assert re.findall(r'class="point (n\d) hollow"', drawn.front) == ["n1"]
 
 
 def test_other_peoples_words_stay_words():
     hostile = "</script><b onclick='x()'>&"
-    html = explorer_html([series(0, name=hostile, shape=hostile, remarks=[hostile])], {hostile: 3.0}, WORDING, True)
-    assert "<b onclick" not in html
-    (data,) = re.findall(r'<script type="application/json">(.*?)</script>', html, re.DOTALL)
-    assert (json.loads(data)[0]["name"], json.loads(data)[0]["remarks"]) == (hostile, [hostile])
+    drawn = explorer([series(0, name=hostile, shape=hostile, remarks=[hostile])], {hostile: 3.0}, WORDING, True)
+    assert "<b" not in drawn.front + drawn.curves + drawn.data
+    assert (json.loads(drawn.data)[0]["name"], json.loads(drawn.data)[0]["remarks"]) == (hostile, [hostile])

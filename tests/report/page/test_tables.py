@@ -8,12 +8,13 @@ from statistics import fmean
 import pytest
 
 from pipeline.report.page.page import pages
-from pipeline.report.page.sheets import NOTHING
 from pipeline.report.reproduction import PromptInText, Reproduction
 from pipeline.report.table import report_rows
+from pipeline.support.page.document import NOTHING
 from tests.report.alterations import row
-from tests.report.page.pages import Page, cut, full, of_few, page, with_runs
+from tests.report.page.pages import cut, full, of_few, page, with_runs
 from tests.report.reproductions import reproduction
+from tests.support.page.parsed import Page
 
 
 def test_the_rows_of_a_table_are_as_wide_as_its_heads():

@@ -1,0 +1,96 @@
+"""Pages: what is data stands in HTML and Markdown, other people's words stay words, and a page needs only itself."""
+
+import re
+from base64 import b64encode
+from collections import Counter
+from hashlib import sha256
+
+import pytest
+
+from pipeline.support.page import document as d
+from pipeline.support.page.rendering import html, markdown
+from tests.support.page.parsed import Page
+
+HOSTILE = """<b onclick='x()'>|`*_&"$1$</b>"""
+
+WRITTEN = r"""\<b onclick='x()'\>\|\`\*\_\&"\$1\$\</b\>"""  # in Markdown
+
+DRAWING = d.Drawing(10, 10, "")
+
+
+def every_block(words: str) -> list[d.Part]:
+    """One of each block, whose texts are all ``words``."""
+    text = [words, d.Link(words, "#there"), d.Code(words), d.Code(words, is_sample=True), d.Chip(words), d.Meter(0.5)]
+    rows = [[d.Cell(words, rows=2), d.Cell(text, [text], "strong")], [d.Cell("", rows=0), d.Cell()]]
+    table = d.Table(words, (words, words), rows, ((words, 2),), anchors=("a", "b"))
+    panel = d.Figure(DRAWING, text, "one", "figures/one.svg", words)
+    return [
+        d.Heading(words, "there"),
+        d.Paragraph(text, "banner"),
+        d.Points([(d.Link(words, "file.csv"), text)]),
+        d.Bullets([text]),
+        d.Groups([(words, [text])]),
+        table,
+        panel,
+        d.Panels([d.Figure(DRAWING, text, "two")], "figures/two.svg", words),
+        d.Explorer("explorer", "", DRAWING.inline("explorer-curves"), [(words, True), (words, False)], words, "[]"),
+        d.Fold(words, [d.Paragraph(text)], "fold", [d.Chip(words)]),
+    ]
+
+
+def of(words: str) -> d.Page:
+    commands = d.Section("run", "Run", [d.Commands(["tmlm train '*' <b>", "tmlm runs"])])
+    return d.Page(words, [], [d.Section("all", words, every_block(words)), d.Section("none", "None", []), commands])
+
+
+def test_every_text_of_every_block_is_in_both_pages():
+    made, written = Page(html(of("word"))), markdown(of("word"))
+    assert "".join(made.texts.values()).count("word") == 62
+    assert written.count("word") == 54
+    assert [len(" ".join(row).split()) for _, row in made.rows] == [1, 2, 11, 1]  # of the table, in words
+    assert "| word | **wordwordwordwordword** (wordwordwordwordword) |" in written
+    assert "|  | \N{EN DASH} |" in written
+
+
+def test_a_section_without_blocks_is_left_out():
+    assert set(Page(html(of("word"))).texts) == {"", "all", "run"}
+    assert "None" not in markdown(of("word"))
+
+
+def test_other_peoples_words_stay_words():
+    made, written = Page(html(of(HOSTILE))), markdown(of(HOSTILE))
+    assert not [tag for tag, attributes in made.tags if "onclick" in attributes]
+    assert "".join(made.texts.values()).count(HOSTILE) == 62
+    assert HOSTILE not in written
+    assert "<b onclick" not in written.replace(WRITTEN, "")
+    assert written.count(WRITTEN) == 54
+
+
+def test_commands_stand_as_they_are_typed():
+    assert "tmlm train '*' <b>\ntmlm runs" in Page(html(of("word"))).texts["run"]
+    assert "\n\n    tmlm train '*' <b>\n    tmlm runs\n" in markdown(of("word"))
+
+
+def test_a_page_needs_nothing_but_itself_and_runs_its_own_script_only():
+    text = html(of("word"))
+    made = Page(text)
+    assert not made.all("img") + made.all("link") + made.all("iframe")
+    assert not re.search(r"@import|url\(|<[^>]*\son\w+=|javascript:", text)
+    (policy,) = [meta["content"] for meta in made.all("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    (script,) = re.findall("<script>(.*?)</script>", text, re.DOTALL)
+    source = f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
+    assert policy == f"default-src 'none'; style-src 'unsafe-inline'; script-src {source}"
+
+
+def test_links_lead_somewhere_table_heads_have_scopes_and_charts_labels():
+    made = Page(html(of("word")))
+    anchors = Counter(attributes["id"] for _, attributes in made.tags if "id" in attributes)
+    assert set(anchors.values()) == {1}
+    assert {link["href"] for link in made.all("a")} <= {f"#{anchor}" for anchor in anchors} | {"file.csv"}
+    assert {head.get("scope") for head in made.all("th")} == {"col", "colgroup", "row"}
+    assert {svg["aria-labelledby"] for svg in made.all("svg")} <= set(anchors)
+
+
+@pytest.mark.parametrize("text", [" (a) ", "plain"])
+def test_markdown_keeps_spaces_between_parts_and_parentheses(text):
+    assert f"x{text}y" in markdown(d.Page("title", [d.Paragraph(["x", text, "y"])], []))
