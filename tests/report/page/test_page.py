@@ -26,7 +26,8 @@ def test_the_page_is_small():
 
 def test_each_link_leads_to_one_anchor():
     anchors = Counter(attributes["id"] for _, attributes in page().tags if "id" in attributes)
-    assert {link["href"][1:] for link in page().all("a") if (link["href"] or "").startswith("#")} <= set(anchors)
+    links = [link["href"] or "" for link in page().all("a")]
+    assert {link[1:] for link in links if link.startswith("#")} <= set(anchors)
     assert set(anchors.values()) == {1}
 
 

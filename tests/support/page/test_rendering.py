@@ -20,7 +20,8 @@ DRAWING = d.Drawing(10, 10, "")
 
 def every_block(words: str) -> list[d.Part]:
     """One of each block, whose texts are all ``words``."""
-    text = [words, d.Link(words, "#there"), d.Code(words), d.Code(words, is_sample=True), d.Chip(words), d.Meter(0.5)]
+    sample, bar = d.Code(words, is_sample=True), d.Meter(0.5)
+    text: list[d.Inline] = [words, d.Link(words, "#there"), d.Code(words), sample, d.Chip(words), bar]
     rows = [[d.Cell(words, rows=2), d.Cell(text, [text], "strong")], [d.Cell("", rows=0), d.Cell()]]
     table = d.Table(words, (words, words), rows, ((words, 2),), anchors=("a", "b"))
     panel = d.Figure(DRAWING, text, "one", "figures/one.svg", words)
