@@ -299,10 +299,3 @@ def test_unigram_perplexity_of_the_time_machine(splits):
     model = Unigram(splits["train"], 28)
     assert 2 ** model.bits_per_char(splits["val"]) == pytest.approx(16.86, abs=0.005)
     assert 2 ** model.bits_per_char(splits["test"]) == pytest.approx(16.59, abs=0.005)
-
-
-def test_the_orders_are_told_where_they_are_fitted():
-    told = f"{BASELINE_ORDERS.start} to {BASELINE_ORDERS.stop - 1}"
-    root = Path(__file__).parents[2]
-    for name in ("README.md", "docs/usage.md", "docs/results.md", "docs/answer.md", "pipeline/cli/commands/train.py"):
-        assert f"rders {told}" in " ".join((root / name).read_text().split())

@@ -25,7 +25,7 @@ MLPROJECT = yaml.safe_load((ROOT / "MLproject").read_text())
 COMMAND_OF = {"main": "pipeline"}  # an entry point is the command of its name, but for this one
 PARAMETER_OF = {"prompts": "prompt"}  # click's variable -> the parameter's name
 FOR_A_PERSON = {"runs", "compare", "chat", "recommend", "export", "ui", "doctor", "cluster", "node"}  # no entry points
-DOCUMENTS = [ROOT / "README.md"]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]
 
 
 def tracked_files() -> list[Path]:
@@ -144,7 +144,7 @@ def options_of(words: list[str]) -> set[str]:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_a_document_names_options_that_exist_and_its_links_lead_somewhere(path):
     text = path.read_text()
-    every = {option for command in cli.commands for option in options_of([command])}
+    every = {option for command in cli.commands for option in options_of([command])} | options_of(["cluster", "serve"])
     for code in [*re.findall(r"`([^`\n]+)`", text), *re.findall(r"^\$ (.+)$", text, re.M)]:
         _, is_ours, words = code.split("#")[0].rpartition("tmlm ")
         named = set(re.findall(r"(?<!\S)--[\w-]+", words))
@@ -163,7 +163,7 @@ def test_a_document_names_options_that_exist_and_its_links_lead_somewhere(path):
 
 
 def test_each_command_is_in_the_documents():
-    usage = "".join(path.read_text() for path in ROOT.glob("docs/*.md"))
+    usage = "".join(path.read_text() for path in DOCUMENTS)
     assert [name for name in cli.commands if f"tmlm {name}" not in usage] == []
 
 

@@ -1,7 +1,6 @@
 """A text is scored as if it were read in one go, however it is cut, and windows as the book averages them."""
 
 from math import exp, log
-from pathlib import Path
 
 import pytest
 import torch
@@ -92,12 +91,6 @@ def test_logits_that_are_too_large_are_scaled_back(factor, expected):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "_logits_of", lambda *_: [(logits * factor, drawn)])
         assert calibrate_logits(model, some_ids(2000))[0] == expected
-
-
-def test_usage_tells_the_factors_that_calibration_chooses_from():
-    first, second, *_, last = (f"{scale:.2f}" for scale in evaluation.LOGIT_SCALES)
-    usage = Path(__file__).parents[2] / "docs" / "usage.md"
-    assert f"the factor, of {first}, {second}, ..., {last}, that fits" in " ".join(usage.read_text().split())
 
 
 def test_without_context_the_starts_of_the_rows_would_cost_more(trained):
