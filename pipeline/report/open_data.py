@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.report.checks import Check
 from pipeline.report.reproduction import Configuration, Curve, RecordedTraining, Reproduction
 from pipeline.report.statements.evidence import d2l_trainings
-from pipeline.report.statements.verdicts import IN_PART, Verdict, tally, tally_by_basis, words_counted
+from pipeline.report.statements.verdicts import IN_PART, Verdict, tally, words_counted
 from pipeline.report.table import REPORT_NAME
 
 CURVES: Mapping[Curve, str] = {  # curve -> column, which names the split and the average
@@ -79,8 +79,8 @@ def result(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequ
         "verdicts": {verdict.statement.id: _verdict(verdict) for verdict in verdicts},
         "tally": {
             "all": words_counted(verdicts),
-            "kind": tally(verdicts),
-            "basis": tally_by_basis(verdicts),
+            "kind": tally(verdicts, "kind"),
+            "basis": tally(verdicts, "basis"),
         },
         "checks": [asdict(check) for check in checks],
     }

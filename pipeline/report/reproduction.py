@@ -208,11 +208,11 @@ class TextFacts:
     val_perplexities: Mapping[int, float]
     windowed: Mapping[int, float]
     test_perplexity: float
-    prompts: tuple[PromptInText, ...] = ()
-    train_unigram: float | None = None
-    stream_val_unigram: float | None = None
-    stream_test_unigram: float | None = None
-    words: tuple[str, ...] = ()
+    train_unigram: float
+    stream_val_unigram: float
+    stream_test_unigram: float
+    words: tuple[str, ...]
+    prompts: tuple[PromptInText, ...]
     test_perplexities: Mapping[int, float] = field(default_factory=dict)
     test_order: int = 6
     block_costs: Mapping[str, Mapping[int, tuple[float, ...]]] = field(default_factory=dict)

@@ -139,3 +139,11 @@ def own_configurations_of(
     ``train_chars`` is the number of characters of the training text, on which defaults of the preset depend.
     """
     return resolve({"preset": preset, **row.model, "implementation": "torch", "seed": seed}, train_chars)
+
+
+@cache
+def protocol_epochs(reported: Reported) -> int:
+    """The number of epochs of the report's protocol."""
+    epochs = configurations_of(reported, 0)[1].epochs
+    assert epochs is not None
+    return epochs

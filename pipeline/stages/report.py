@@ -10,7 +10,6 @@ from typing import Any
 from pipeline.errors import InputError
 from pipeline.report.checks import Check, checks
 from pipeline.report.corrections import corrections
-from pipeline.report.explanations import explanations
 from pipeline.report.open_data import epochs_csv, result
 from pipeline.report.page import page
 from pipeline.report.page.reproducibility import summary_markdown
@@ -46,8 +45,7 @@ def write_report(reproduction: Reproduction, run: TrackedRun, output: str) -> Re
     pages = page.pages(
         reproduction,
         verdicts,
-        corrections(evidence),
-        explanations(evidence),
+        *corrections(evidence),
         held,
         sensitivity(reproduction, reproduction.statements),
     )

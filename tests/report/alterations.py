@@ -1,70 +1,61 @@
-"""Changes to a Reproduction, for tests of what follows its numbers: functions that make an altered copy."""
+"""Changes to a made-up reproduction, and verdicts on single statements of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
+from pipeline.report.statements.evidence import Bounds
+from pipeline.report.statements.judging import weigh
+from pipeline.report.statements.table import Statement, report_statements
+from pipeline.report.statements.verdicts import Verdict
 from tests.report.reproductions import ENDS, reproduction
 
 Alter = Callable[[Reproduction], Reproduction]
 
 
+def each(change: Callable[[Configuration], Configuration], *ids: str) -> Alter:
+    """Change these configurations, or all."""
+    return lambda found: replace(
+        found, configurations=tuple(change(one) if one.id in ids or not ids else one for one in found.configurations)
+    )
+
+
 def ends(**by_id: tuple[float, float]) -> Alter:
     """Trainings that end at other perplexities; ids with _ for -."""
     changed = {id.replace("_", "-"): end for id, end in by_id.items()}
-
-    def alter(found: Reproduction) -> Reproduction:
-        new = reproduction(ends={**ENDS, **changed})
-        return each(found, lambda one: replace(one, runs=new[one.id].runs) if one.id in changed else one)
-
-    return alter
-
-
-def each(found: Reproduction, change: Callable[[Configuration], Configuration]) -> Reproduction:
-    return replace(found, configurations=tuple(map(change, found.configurations)))
+    new = reproduction(ends={**ENDS, **changed})
+    return each(lambda one: replace(one, runs=new[one.id].runs), *changed)
 
 
 def row(id: str, **changes: Any) -> Alter:
     """Another row of the table."""
-
-    return lambda found: each(
-        found, lambda one: replace(one, reported=replace(one.reported, **changes)) if one.id == id else one
-    )
-
-
-def sizes(id: str, parameters: int, macs: int) -> Alter:
-    """Another complexity."""
-
-    def change(one):
-        complexity = replace(one.complexity, report_parameters=parameters, report_macs=macs)
-        return replace(one, complexity=complexity) if one.id == id else one
-
-    return lambda found: each(found, change)
+    return each(lambda one: replace(one, reported=replace(one.reported, **changes)), id)
 
 
 def runs(id: str, change: Callable[[RecordedTraining], RecordedTraining]) -> Alter:
     """Other trainings."""
-    return lambda found: each(
-        found, lambda one: replace(one, runs=tuple(map(change, one.runs))) if one.id == id else one
-    )
+    return each(lambda one: replace(one, runs=tuple(map(change, one.runs))), id)
+
+
+def untrained(id: str) -> Alter:
+    """Trainings that end after two epochs."""
+    return runs(id, lambda run: replace(run.until(2), epochs_planned=100))
 
 
 def streams(*vals: float) -> Alter:
     """Trainings of all shapes under the stream preset that end at these perplexities."""
-    return lambda found: each(
-        found,
-        lambda one: replace(one, stream=tuple(replace(one.runs[0], val=(val,), epochs_planned=1) for val in vals)),
+    return each(
+        lambda one: replace(one, stream=tuple(replace(one.runs[0], val=(val,), epochs_planned=1) for val in vals))
     )
 
 
 def same_text(*windowed: float, val: float = 4.8) -> Alter:
     """Trainings of all shapes by our recipe on the report's characters, with these perplexities in windows."""
-    return lambda found: each(
-        found,
+    return each(
         lambda one: replace(
             one, same_text=tuple(replace(one.runs[0], val=(val,), epochs_planned=1, windowed=each) for each in windowed)
-        ),
+        )
     )
 
 
@@ -73,24 +64,22 @@ def text(**changes: Any) -> Alter:
     return lambda found: replace(found, text=replace(found.text, **changes))
 
 
-def together(*alters: Alter) -> Alter:
-    def alter(found: Reproduction) -> Reproduction:
-        for one in alters:
-            found = one(found)
-        return found
-
-    return alter
-
-
-def seconds_by_macs(found: Reproduction) -> Reproduction:
-    """Training times in proportion to MACs."""
-
-    def change(one):
-        return replace(
-            one, runs=tuple(replace(run, train_seconds=one.complexity.macs_per_char * run.epochs) for run in one.runs)
-        )
-
-    return each(found, change)
-
-
 TRAINED = ends(gru_torch_8x32=(5.0, 6.0), lstm_torch_8x32=(5.0, 6.0))  # networks of eight layers that have learnt
+
+
+# --- verdicts --------------------------------------------------------------------------------------------------------
+
+
+def statement(id: str, **changes: Any) -> Statement:
+    """A statement of the coursework report, or one that differs from it."""
+    return replace(next(each for each in report_statements() if each.id == id), **changes)
+
+
+def judged(
+    found: Reproduction, wanted: Statement | str, bounds: Bounds | None = None, among: Sequence[str] = ()
+) -> Verdict:
+    """The verdict on a statement, judged with the reasons that it gives, and among others such as a print-out."""
+    group = [statement(wanted) if isinstance(wanted, str) else wanted, *map(statement, among)]
+    for one in group:
+        group += [statement(id) for id in one.reasons]
+    return weigh(found, group, bounds).verdicts[0]

@@ -79,6 +79,7 @@ def training(
         train_pooled=tuple(0.99 * value for value in trains),
         val_pooled=tuple(0.99 * value for value in vals),
         train_seconds=1.5 * len(vals),
+        first_half=23.5 * wobble,
         test_perplexity=val + 0.2 if epochs is None else None,
         texts=tuple((prompt, f"{prompt} the the the the the".ljust(len(prompt) + 20)) for prompt in REPORT_PROMPTS)
         if epochs is None

@@ -52,12 +52,9 @@ def test_a_command_names_what_differs_from_the_defaults_and_no_folder(options, w
     assert command_of(options) == f"mlflow run . --env-manager local -e reproduce{words}"
 
 
-def test_a_record_older_than_the_unigrams_of_the_other_texts_is_read_without_them():
+def test_the_facts_of_a_text_are_read_as_they_were_kept():
     kept = loads(dumps(asdict(TEXT)))
     assert _text_of(kept) == TEXT
-    for name in ("train_unigram", "stream_val_unigram", "stream_test_unigram"):
-        del kept[name]
-    assert _text_of(kept).train_unigram is None
 
 
 def test_trainings_on_the_reports_text_are_apart_from_those_by_its_protocol():

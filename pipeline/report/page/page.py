@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.report.checks import Check, counts_in_words
-from pipeline.report.corrections import Correction
-from pipeline.report.explanations import Explanation
+from pipeline.report.corrections import Correction, Explanation
 from pipeline.report.page import sentences, tables
 from pipeline.report.page.pictures import answer_picture, curves_picture, explorer
 from pipeline.report.reproduction import Reproduction

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 
 from pipeline.report.reproduction import Configuration, Curve, Reproduction
-from pipeline.report.statements.evidence import protocol_epochs
 from pipeline.report.statements.verdicts import WORDS, Verdict
+from pipeline.report.table import protocol_epochs
 from pipeline.support.drawing import drawable
 from pipeline.support.page import charts
 from pipeline.support.page.charts import (

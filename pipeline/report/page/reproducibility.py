@@ -12,7 +12,7 @@ from pipeline.report.page import sentences
 from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.statements.evidence import d2l_trainings
 from pipeline.report.statements.table import BASES
-from pipeline.report.statements.verdicts import WORDS, Verdict, tally_by_basis, words_counted
+from pipeline.report.statements.verdicts import WORDS, Verdict, tally, words_counted
 from pipeline.support.page.document import Bullets, Cell, Commands, Link, Page, Paragraph, Part, Section, Table
 from pipeline.support.page.rendering import markdown
 from pipeline.support.statistics import geometric_mean
@@ -123,7 +123,7 @@ def _sizes_agree(configuration: Configuration) -> list[bool]:
 
 def _tally(verdicts: Sequence[Verdict]) -> list[Part]:
     """The number of verdicts of each word, by what decides the statement, and in all."""
-    names, by_basis = {"report": "the report's own numbers", "training": "a training"}, tally_by_basis(verdicts)
+    names, by_basis = {"report": "the report's own numbers", "training": "a training"}, tally(verdicts, "basis")
     counts = {names[basis]: by_basis[basis] for basis in BASES if basis in by_basis}
     rows = [
         (Cell(name), *(Cell(f"{of_word[word]}") for word in WORDS))

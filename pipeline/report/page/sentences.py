@@ -7,8 +7,8 @@ from re import escape, sub
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.counting import BASELINE_ORDER, against_counting, same_text_against_counting
 from pipeline.report.reproduction import Configuration, Reproduction
-from pipeline.report.statements.evidence import protocol_epochs
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, words_counted
+from pipeline.report.table import protocol_epochs
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, listed, rounded, span
 
@@ -185,7 +185,7 @@ def _first_points(reproduction: Reproduction) -> str:
     runs = [run for configuration in reproduction.configurations for run in configuration.furthest]
     halves = [run.first_half for run in runs if run.first_half is not None]
     if not halves:
-        return "The first half epoch, whose mean the book draws first, was not recorded."
+        return ""
     return (
         f"The first point that the book draws is the mean over the first half epoch: {rounded(min(halves))} to "
         f"{rounded(max(halves))} here."

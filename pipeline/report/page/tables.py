@@ -11,7 +11,7 @@ from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN
 from pipeline.report.counting import best_stream
 from pipeline.report.page.sentences import equal_texts
 from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
-from pipeline.report.statements import bounds
+from pipeline.report.statements import evidence
 from pipeline.report.statements.table import Kind
 from pipeline.report.statements.verdicts import (
     FAILS,
@@ -22,7 +22,7 @@ from pipeline.report.statements.verdicts import (
     WRONG_REASON,
     Verdict,
     Word,
-    tally_by_basis,
+    tally,
 )
 from pipeline.support.page.document import Cell, Chip, Code, Inline, Link, Meter, Table, Text
 from pipeline.support.statistics import estimate, pooled_spread
@@ -70,7 +70,7 @@ def _mean(values: Sequence[float], note: str = "") -> Cell:
 
 def tally_table(verdicts: Sequence[Verdict]) -> Table:
     """For each word, the verdicts decided by a training, by the reported numbers alone, and all."""
-    counts = tally_by_basis(verdicts)
+    counts = tally(verdicts, "basis")
     rows = []
     for word in WORDS:
         trained, reported = (counts[basis][word] if basis in counts else 0 for basis in ("training", "report"))
@@ -149,7 +149,7 @@ def bounds_table(sensitivity: Mapping[str, tuple[int, int]]) -> Table:
     rows = [
         (Cell(sentence), *(Cell(f"{number}") for number in sensitivity[name])) if name in sensitivity
         else (Cell(sentence), Cell(), Cell())
-        for name, sentence in bounds.sentences().items()
+        for name, sentence in evidence.sentences().items()
     ]  # fmt: skip
     caption = (
         "Every tolerance by which statements are judged, and how many verdicts have another word at half and at twice "

@@ -1,4 +1,4 @@
-"""The evidence of the recorded trainings: values over seeds, their spread, and comparisons of configurations.
+"""The evidence of the recorded trainings: values over seeds, their spread, comparisons, and the bounds of words.
 
 The rules are the same for every statement:
 
@@ -16,22 +16,97 @@ Perplexities. All are of the protocol's text and split, averaged as in the book 
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from math import expm1, isfinite
+from typing import Any
 
 import numpy as np
 
 from models.complexity import Complexity
-from pipeline.config import resolve
 from pipeline.report.checks import d2l_curves
 from pipeline.report.reproduction import RecordedTraining, Reproduction
-from pipeline.report.statements.bounds import Bounds
+from pipeline.report.statements.comparisons import Combine, Comparison, Judge, with_all
 from pipeline.report.statements.table import Statement, report_statements
-from pipeline.report.statements.verdicts import OPEN, Comparison, Verdict
-from pipeline.report.table import Reported
+from pipeline.report.statements.verdicts import OPEN, Part, Verdict
+from pipeline.report.table import Reported, protocol_epochs
 from pipeline.support.statistics import Estimate, Floats, Spread, difference, estimate, holm, pooled_spread
 from pipeline.support.wording import counted, listed
+
+# --- the bounds of words ---------------------------------------------------------------------------------------------
+
+
+def bound(value: float, sentence: str) -> Any:
+    """A dataclass field with this default and a sentence, in which ``{}`` stands for the value."""
+    return field(default=value, metadata={"sentence": sentence})
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The tolerances of words that the report does not define, each with the sentence that the page prints for it.
+
+    ``judging.sensitivity`` counts the verdicts that depend on a bound, by judging again at half and at twice each.
+    """
+
+    level_units: float = bound(0.5, "A perplexity is “about” a number if it is within {} of it.")
+    level_share: float = bound(0.1, "It is about a number too if it is within this share of it: {}.")
+    visible_gap: float = bound(
+        0.5,
+        "A generalisation gap (validation minus training perplexity) is visible from {} on: about three line widths "
+        "of the book's plot.",
+    )
+    considerable_gap: float = bound(1.0, "A gap is considerable from {} on.")
+    early_share: float = bound(0.1, "“At first” is this share of the epochs: {}.")
+    stretch_share: float = bound(
+        0.1, "A gap grows or shrinks if its means over stretches of this share of the epochs do: {}."
+    )
+    onset_epochs: float = bound(5, "An epoch is “about” the named one if it is within {} epochs of it.")
+    onset_share: float = bound(0.5, "It is about the named one too if it is within this share of its number: {}.")
+    slightly: float = bound(0.1, "“Slightly” more or less is a difference of at most this share: {}.")
+    considerably: float = bound(
+        0.25, "“Considerably” more or less is a difference of at least this share of the smaller: {}."
+    )
+    far: float = bound(0.5, "“Far” higher is a difference of at least this share: {}.")
+    rise: float = bound(
+        0.05,
+        "A network overfits if its validation perplexity ends this share above its lowest while training perplexity "
+        "goes on falling: {}.",
+    )
+    close_edits: float = bound(
+        0.25,
+        "A text is very near to the book if it has at most this many edits per character from how the book goes on: "
+        "{}.",
+    )
+    sense_share: float = bound(
+        0.75,
+        "Texts make some sense if at least this share of their words are words of the book, and at least this share "
+        "of each text's words are distinct: {}.",
+    )
+    sentence_share: float = bound(0.9, "Texts look like sentences if both of these shares are at least {}.")
+    seconds: float = bound(1.0, "A time in prose agrees with its transcript if it is within {} s of it.")
+    last_digit: float = bound(0.5, "A size agrees if it is within this part of the last digit that is given: {}.")
+
+    def scaled(self, name: str, factor: float) -> "Bounds":
+        """Copy these bounds with one of them multiplied by ``factor``."""
+        return replace(self, **{name: factor * getattr(self, name)})
+
+    def about(self, target: float) -> tuple[float, float]:
+        """The range [low, high] of perplexities that are about the target."""
+        tolerance = max(self.level_units, self.level_share * target)
+        return target - tolerance, target + tolerance
+
+    def near_epoch(self, epoch: float) -> tuple[float, float]:
+        """The range [low, high] of epochs that are about the given one."""
+        tolerance = max(self.onset_epochs, self.onset_share * epoch)
+        return epoch - tolerance, epoch + tolerance
+
+
+def sentences() -> Mapping[str, str]:
+    """The sentence of each bound, by name, with its value."""
+    return {each.name: each.metadata["sentence"].format(f"{each.default:g}") for each in fields(Bounds)}
+
+
+# --- measures --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -51,8 +126,6 @@ class Measure:
 
 FIRST_HALF = Measure("training perplexity over the first half epoch", lambda run: run.first_half, epochs=1)
 
-FIRST_TRAIN = Measure("training perplexity over the first epoch", lambda run: run.train[0], epochs=1)
-
 FIRST_VAL = Measure("validation perplexity after the first epoch", lambda run: run.val[0], epochs=1)
 
 LAST_TRAIN = Measure("training perplexity at the last epoch", lambda run: run.train[-1])
@@ -68,17 +141,12 @@ BEST_POOLED = Measure(
 
 LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[-1], logarithmic=False)
 
-
-def protocol_epochs(reported: Reported) -> int:
-    """The number of epochs of the report's protocol."""
-    epochs = resolve({"preset": "report", **reported.model})[1].epochs
-    assert epochs is not None
-    return epochs
+# --- the evidence ----------------------------------------------------------------------------------------------------
 
 
 @cache
 def d2l_trainings(reported: Reported) -> tuple[RecordedTraining, ...]:
-    """The recorded trainings of a row's shape by d2l itself, one per seed; only their curves are known."""
+    """The recorded trainings of a configuration by d2l itself, one per seed; only their curves are known."""
     curves = d2l_curves().get(reported.id, {"train": (), "val": ()})
     return tuple(
         RecordedTraining(
@@ -94,6 +162,9 @@ def d2l_trainings(reported: Reported) -> tuple[RecordedTraining, ...]:
         )
         for seed, (train, val) in enumerate(zip(curves["train"], curves["val"], strict=True))
     )
+
+
+Key = tuple[str, str, str, str]  # kind of statement, two configurations in alphabetical order, name of the measure
 
 
 class Evidence:
@@ -116,29 +187,36 @@ class Evidence:
         self._verdicts: dict[str, Verdict] = {}
         self._asked: dict[Key, float | None] = {}
         self._adjusted: Mapping[Key, float] = {}
-        self._measures: dict[tuple[str, str], list[tuple[RecordedTraining, float]]] = {}
-        self._comparisons: dict[tuple[str, str, str], Comparison] = {}
-        self._spreads: dict[str, Spread] = {}
-        self._pooled: dict[tuple[str, int | None], tuple[RecordedTraining, ...]] = {}
+        self._known: dict[tuple[Any, ...], Any] = {}  # what depends on the trainings alone
 
     def corrected(self, bounds: Bounds | None = None) -> "Evidence":
         """Copy this evidence with p values corrected by Holm's method over each kind, under these or other bounds."""
         first = self._again(bounds or self.bounds, {})
         for id in first.statements:  # collects the comparisons
             first.verdict(id)
-        return self._again(first.bounds, first._holm())
+        adjusted: dict[Key, float] = {}
+        for kind in {key[0] for key in first._asked}:
+            p_values = {key: p for key, p in first._asked.items() if key[0] == kind and p is not None}
+            adjusted |= dict(zip(p_values, holm(list(p_values.values())), strict=True))
+        return self._again(first.bounds, adjusted)
 
-    def _again(self, bounds: Bounds, adjusted: Mapping["Key", float]) -> "Evidence":
-        """Copy this evidence without its verdicts; caches that depend on the trainings alone are shared."""
+    def _again(self, bounds: Bounds, adjusted: Mapping[Key, float]) -> "Evidence":
+        """Copy this evidence without its verdicts."""
         other = copy(self)
         other.bounds, other._adjusted, other._verdicts, other._asked = bounds, adjusted, {}, {}
         return other
+
+    def _once(self, make: Callable[..., Any], *key: Any) -> Any:
+        """What ``make`` returns for these arguments, kept."""
+        if (make.__name__, *key) not in self._known:
+            self._known[make.__name__, *key] = make(*key)
+        return self._known[make.__name__, *key]
 
     # --- the report ---------------------------------------------------------------------------------------------------
 
     @property
     def rows(self) -> tuple[Reported, ...]:
-        """The table of what the report says of each configuration."""
+        """What the report says of each configuration."""
         return tuple(each.reported for each in self.reproduction.configurations)
 
     def row(self, id: str) -> Reported:
@@ -182,15 +260,16 @@ class Evidence:
 
         By default, ``epochs`` is that of the protocol, and ours are the complete ones.
         """
-        if (id, epochs) not in self._pooled:
-            runs = self.trainings(id) if epochs is None else self.reproduction[id].runs
-            length = epochs or protocol_epochs(self.row(id))
-            ours, theirs = (
-                tuple(run.until(length) for run in each if run.epochs >= length)
-                for each in (runs, d2l_trainings(self.row(id)))
-            )
-            self._pooled[id, epochs] = (*ours, *theirs) if ours else ()
-        return self._pooled[id, epochs]
+        return self._once(self._pooled, id, epochs)  # type: ignore[no-any-return]
+
+    def _pooled(self, id: str, epochs: int | None) -> tuple[RecordedTraining, ...]:
+        runs = self.trainings(id) if epochs is None else self.reproduction[id].runs
+        length = epochs or protocol_epochs(self.row(id))
+        ours, theirs = (
+            tuple(run.until(length) for run in each if run.epochs >= length)
+            for each in (runs, d2l_trainings(self.row(id)))
+        )
+        return (*ours, *theirs) if ours else ()
 
     def missing(self, *ids: str) -> str:
         """A sentence on why the configurations can't be judged; "" if each has a complete training."""
@@ -208,74 +287,83 @@ class Evidence:
         part = "a reproduction without --quick" if self.reproduction.quick else f"training {listed(needs)} to the end"
         return Verdict(statement, OPEN, self.missing(*ids), part)
 
+    # --- values, means and differences --------------------------------------------------------------------------------
+
+    def _measured(self, id: str, measure: Measure) -> list[tuple[RecordedTraining, float]]:
+        values = ((run, measure.of(run)) for run in self.pooled(id, measure.epochs))
+        return [(run, value) for run, value in values if value is not None and isfinite(value)]
+
     def values(self, id: str, measure: Measure) -> list[float]:
         """The measure of each training that has it, ours first, then d2l's."""
         return [value for _, value in self._measured(id, measure)]
 
     def seeds(self, id: str, measure: Measure = LAST_TRAIN) -> str:
         """The number of trainings with the measure, such as "3 seeds and 5 of d2l's"."""
-        ours = sum(run.run_id != "" for run, _ in self._measured(id, measure))
-        theirs = len(self._measured(id, measure)) - ours
-        return f"{counted(ours, 'seed')} and {theirs} of d2l's" if theirs else counted(ours, "seed")
-
-    def _measured(self, id: str, measure: Measure) -> list[tuple[RecordedTraining, float]]:
-        if (id, measure.name) not in self._measures:
-            runs = self.pooled(id, measure.epochs)
-            values = ((run, measure.of(run)) for run in runs)
-            self._measures[id, measure.name] = [(run, x) for run, x in values if x is not None and isfinite(x)]
-        return self._measures[id, measure.name]
-
-    # --- means and differences ----------------------------------------------------------------------------------------
-
-    def spread(self, measure: Measure) -> Spread:
-        """The standard deviation of a single seed, of the logarithm if the measure is logarithmic, pooled."""
-        if measure.name not in self._spreads:
-            samples = [self._scaled(each.id, measure) for each in self.reproduction.configurations]
-            self._spreads[measure.name] = pooled_spread(samples)
-        return self._spreads[measure.name]
+        runs = [run for run, _ in self._measured(id, measure)]
+        ours = sum(run.run_id != "" for run in runs)
+        return counted(ours, "seed") + (f" and {len(runs) - ours} of d2l's" if ours < len(runs) else "")
 
     def mean(self, id: str, measure: Measure) -> Estimate:
         """The mean of a measure over seeds with its 95 % interval; needs at least one value."""
         return estimate(self.values(id, measure), logarithmic=measure.logarithmic, spread=self.spread(measure))
 
-    def compare(self, kind: str, first: str, second: str, measure: Measure) -> Comparison:
-        """Compare a measure of two configurations, which must both have values, for a statement of this kind."""
-        ids = first, second, measure.name
-        if ids not in self._comparisons:
-            self._comparisons[ids] = self._compared(first, second, measure)
-        comparison = self._comparisons[ids]
-        key = kind, min(first, second), max(first, second), measure.name
-        self._asked[key] = comparison.p
-        return replace(comparison, adjusted_p=self._adjusted.get(key, comparison.p))
+    def spread(self, measure: Measure) -> Spread:
+        """The standard deviation of a single seed, of the logarithm if the measure is logarithmic, pooled."""
+        return self._once(self._spread, measure)  # type: ignore[no-any-return]
 
-    def _holm(self) -> dict["Key", float]:
-        """The p values of the comparisons asked for, corrected by Holm's method within each kind."""
-        adjusted: dict[Key, float] = {}
-        for kind in {key[0] for key in self._asked}:
-            p_values = {key: p for key, p in self._asked.items() if key[0] == kind and p is not None}
-            adjusted |= dict(zip(p_values, holm(list(p_values.values())), strict=True))
-        return adjusted
+    def _spread(self, measure: Measure) -> Spread:
+        return pooled_spread([self._scaled(each.id, measure) for each in self.reproduction.configurations])
 
     def _scaled(self, id: str, measure: Measure) -> Floats:
         values = np.asarray(self.values(id, measure), float)
         return np.log(values) if measure.logarithmic else values
 
+    def compare(self, kind: str, first: str, second: str, measure: Measure) -> Comparison:
+        """Compare a measure of two configurations, which must both have values, for a statement of this kind."""
+        comparison: Comparison = self._once(self._compared, first, second, measure)
+        key = kind, min(first, second), max(first, second), measure.name
+        self._asked[key] = comparison.p
+        return replace(comparison, adjusted_p=self._adjusted.get(key, comparison.p))
+
     def _compared(self, first: str, second: str, measure: Measure) -> Comparison:
         one, other = self._scaled(first, measure), self._scaled(second, measure)
         found = difference(one, other, self.spread(measure))
-        interval = (None if x is None else expm1(x) if measure.logarithmic else x for x in (found.low, found.high))
-        mean = expm1(found.mean) if measure.logarithmic else found.mean
+        mean, low, high = (
+            expm1(x) if x is not None and measure.logarithmic else x for x in (found.mean, found.low, found.high)
+        )
+        assert mean is not None
         return Comparison(
             first=first,
             second=second,
-            measure=measure.name,
             means=(self.mean(first, measure).mean, self.mean(second, measure).mean),
-            difference=Estimate(mean, *interval),
+            difference=Estimate(mean, low, high),
             relative=measure.logarithmic,
             seeds=(len(one), len(other)),
-            degrees_of_freedom=found.degrees_of_freedom,
             p=found.p,
+            adjusted_p=found.p,
         )
 
-
-Key = tuple[str, str, str, str]  # kind of statement, two configurations in alphabetical order, name of the measure
+    def compared(
+        self,
+        name: str,
+        measure: Measure,
+        statement: Statement,
+        judge: Judge,
+        combine: Combine = with_all,
+        ids: Sequence[str] = (),
+    ) -> Part:
+        """The part of a statement that its first configuration (or that of ``ids``) differs so from the others."""
+        first, *others = ids or statement.configurations
+        lacking = [id for id in (first, *others) if not self.values(id, measure)]
+        known = [
+            self.compare(statement.kind, first, id, measure)
+            for id in others
+            if first not in lacking and id not in lacking
+        ]
+        because = f"{measure.name[0].upper()}{measure.name[1:]} {'; '.join(map(str, known))}." if known else ""
+        needs = [comparison.seeds_needed for comparison in known if judge(comparison) == OPEN]
+        if lacking:
+            because += f" {listed(lacking)} {'is' if len(lacking) == 1 else 'are'} not trained to the end."
+            needs = [f"training {listed(lacking)} to the end", *needs]
+        word = combine([judge(comparison) for comparison in known], len(lacking))
+        return Part(name, word, because.strip(), tuple(needs))

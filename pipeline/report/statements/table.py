@@ -28,10 +28,10 @@
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
-from itertools import islice
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from re import fullmatch
 from typing import Literal, get_args
@@ -53,7 +53,7 @@ BASES: tuple[Basis, ...] = get_args(Basis)
 
 CURVES = ("", "training", "validation", "training and validation", "not said")
 
-LARGEST_FILE, MOST_ROWS = 1_000_000, 2000  # limits of a table of statements: bytes, rows
+LARGEST_FILE = 1_000_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -147,26 +147,20 @@ def report_statements() -> tuple[Statement, ...]:
 
 def read_statements(path: Path) -> tuple[Statement, ...]:
     """Read a table of statements. Raises InputError, naming line and column, for an invalid one."""
-    reader = csv.DictReader(io.StringIO(read_small(path, "--statements", LARGEST_FILE), newline=""))
-    try:
-        columns, lines = reader.fieldnames or (), list(islice(reader, MOST_ROWS + 1))
-    except csv.Error as error:
-        raise InputError(f"--statements {path} is no table of comma-separated values: {error}") from None
-    if missing := [column for column in REQUIRED_COLUMNS if column not in columns]:
-        raise InputError(
-            f"--statements {path} has no column {', '.join(missing)}; see pipeline/report/data/statements.csv"
-        )
-    if len(lines) > MOST_ROWS:
-        raise InputError(f"--statements {path} has more than {MOST_ROWS:,} rows; give fewer statements")
+    text = read_small(path, "--statements", LARGEST_FILE)
     statements: list[Statement] = []
-    for number, line in enumerate(lines, 2):
-        try:
+    where = ""
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        if missing := [column for column in REQUIRED_COLUMNS if column not in (reader.fieldnames or ())]:
+            raise ValueError(f"no column {', '.join(missing)}; see pipeline/report/data/statements.csv")
+        for number, line in enumerate(reader, 2):
+            where = f", line {number}"
             statements.append(_statement({name: (line.get(name) or "").strip() for name in COLUMNS}))
-        except ValueError as error:
-            raise InputError(f"--statements {path}, line {number}: {error}") from None
-    if not statements:
-        raise InputError(f"--statements {path} has no rows; each statement is one")
-    _check_references(path, statements)
+        where = ""
+        _check_references(statements)
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"--statements {path}{where}: {error}") from None
     return tuple(statements)
 
 
@@ -191,35 +185,24 @@ def _statement(cells: Mapping[str, str]) -> Statement:
         raise ValueError(f"reasons is empty; {statement.relation} needs the id of a statement")
     if statement.kind == "caption" and "=" in statement.relation and not statement.figures:
         raise ValueError("figures is empty; such a caption needs the number of its figure")
+    known = {row.id for row in report_rows()}
+    if strange := [id for id in statement.configurations if id not in known]:
+        raise ValueError(f"configurations has {strange[0]!r}; the table has {', '.join(sorted(known))}")
     least = COMPARED.get(statement.kind, 1) or int(statement.relation.startswith("figure="))
     if len(statement.configurations) < least:
         raise ValueError(f"configurations has too few ids; {statement.kind} needs {least} or more")
     return statement
 
 
-def _check_references(path: Path, statements: list[Statement]) -> None:
-    """Raise InputError for a duplicate id, an unknown configuration or reason, or reasons that form a cycle."""
-    ids = [statement.id for statement in statements]
-    if twice := next((id for id in ids if ids.count(id) > 1), ""):
-        raise InputError(f"--statements {path} has the id {twice} twice; each statement needs one of its own")
-    known = {row.id for row in report_rows()}
-    for number, statement in enumerate(statements, 2):
-        where = f"--statements {path}, line {number}"
-        if strange := [id for id in statement.configurations if id not in known]:
-            raise InputError(f"{where}: configurations has {strange[0]!r}; the table has {', '.join(sorted(known))}")
-        if strange := [id for id in statement.reasons if id not in ids]:
-            raise InputError(f"{where}: reasons has {strange[0]!r}, which is the id of no statement in the file")
-        if statement.id in _reasons_behind(statement, {each.id: each for each in statements}):
-            raise InputError(f"{where}: reasons lead back to {statement.id}; a statement can't be a reason for itself")
-
-
-def _reasons_behind(statement: Statement, by_id: Mapping[str, Statement]) -> set[str]:
-    """The ids of the reasons of a statement, of their reasons, and so on."""
-    found: set[str] = set()
-    waiting = list(statement.reasons)
-    while waiting:
-        id = waiting.pop()
-        if id not in found and id in by_id:
-            found.add(id)
-            waiting += by_id[id].reasons
-    return found
+def _check_references(statements: Sequence[Statement]) -> None:
+    """Raise ValueError for no statement, a duplicate id, an unknown reason, or reasons that form a cycle."""
+    reasons = {statement.id: statement.reasons for statement in statements}
+    if not statements or len(reasons) < len(statements):
+        raise ValueError(f"it has {'an id twice' if statements else 'no rows'}; each statement needs an id of its own")
+    for id, of_it in reasons.items():
+        if strange := [reason for reason in of_it if reason not in reasons]:
+            raise ValueError(f"the reasons of {id} have {strange[0]!r}, which is the id of no statement in the file")
+    try:
+        TopologicalSorter(reasons).prepare()
+    except CycleError as error:
+        raise ValueError(f"the reasons of {error.args[1][0]} lead back to it") from None

@@ -4,11 +4,10 @@ from dataclasses import replace
 from functools import cache
 
 from pipeline.report.checks import Check
-from pipeline.report.corrections import Correction
-from pipeline.report.explanations import Explanation
+from pipeline.report.corrections import Correction, Explanation
 from pipeline.report.page.page import Pages, pages
 from pipeline.report.reproduction import RecordedTraining, Reproduction
-from pipeline.report.statements.bounds import names
+from pipeline.report.statements.evidence import sentences
 from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import WORDS, Verdict
 from tests.report.reproductions import reproduction
@@ -31,7 +30,7 @@ CHECKS = [
     Check("5", None, "d2l has none of it", "gru-scratch-1x1024", "val", (), 50),
 ]
 
-SENSITIVITY = dict.fromkeys(names(), (3, 4))
+SENSITIVITY = dict.fromkeys(sentences(), (3, 4))
 
 
 @cache

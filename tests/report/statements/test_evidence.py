@@ -6,8 +6,7 @@ from statistics import geometric_mean
 import pytest
 
 from pipeline.report.checks import d2l_curves
-from pipeline.report.statements.bounds import Bounds
-from pipeline.report.statements.evidence import BEST_POOLED, LAST_GAP, LAST_TRAIN, LAST_VAL, Evidence
+from pipeline.report.statements.evidence import BEST_POOLED, LAST_GAP, LAST_TRAIN, LAST_VAL, Bounds, Evidence
 from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import HOLDS, OPEN, Verdict
 from pipeline.support.statistics import holm

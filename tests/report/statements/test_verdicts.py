@@ -1,24 +1,29 @@
-"""Verdicts in five words, counted, and comparisons in words."""
+"""Verdicts in five words: from the parts of a statement, counted, and one for every statement."""
 
 from dataclasses import replace
 
-from pipeline.report.statements.table import report_statements
+import pytest
+
+from pipeline.report.statements.judging import EVALUATORS, weigh
+from pipeline.report.statements.table import KINDS, report_statements
 from pipeline.report.statements.verdicts import (
     FAILS,
     HOLDS,
+    IN_PART,
     OPEN,
     WORDS,
-    Comparison,
+    WRONG_REASON,
+    Part,
     Verdict,
+    concluded,
+    each_of,
     tally,
-    tally_by_basis,
     words_counted,
 )
-from pipeline.support.statistics import Estimate
+from tests.report.alterations import runs
+from tests.report.reproductions import reproduction
 
-COMPARISON = Comparison(
-    "one", "other", "end", (5.84, 4.1), Estimate(0.424, 0.381, 0.469), True, (8, 8), 14.0, p=0.001, adjusted_p=0.004
-)
+SAID = report_statements()[0]
 
 
 def verdicts(*pairs):
@@ -28,22 +33,62 @@ def verdicts(*pairs):
 
 def test_verdicts_are_counted_by_kind_and_by_what_decides_them():
     made = verdicts(("size", HOLDS), ("size", FAILS), ("size", HOLDS), ("end", OPEN))
-    assert tally(made)["size"] == {**dict.fromkeys(WORDS, 0), HOLDS: 2, FAILS: 1}
-    assert tally_by_basis(made)["report"][HOLDS] == 2
-    assert tally_by_basis(made)["training"] == {**dict.fromkeys(WORDS, 0), OPEN: 1}
+    assert tally(made, "kind")["size"] == {**dict.fromkeys(WORDS, 0), HOLDS: 2, FAILS: 1}
+    assert tally(made, "basis")["report"][HOLDS] == 2
+    assert tally(made, "basis")["training"] == {**dict.fromkeys(WORDS, 0), OPEN: 1}
     assert words_counted(made) == {**dict.fromkeys(WORDS, 0), HOLDS: 2, FAILS: 1, OPEN: 1}
 
 
-def test_a_comparison_has_a_sign_only_where_the_corrected_p_value_is_small():
-    assert COMPARISON.sign == 1
-    assert replace(COMPARISON, difference=Estimate(-0.4, -0.5, -0.3)).sign == -1
-    assert replace(COMPARISON, adjusted_p=0.06).sign == 0
-    assert replace(COMPARISON, adjusted_p=None).sign == 0
+@pytest.mark.parametrize(
+    ("words", "word", "part"),
+    [
+        ([HOLDS, HOLDS], HOLDS, ""),
+        ([FAILS, FAILS], FAILS, ""),
+        ([HOLDS, FAILS], IN_PART, "0"),
+        ([HOLDS, OPEN], IN_PART, "0; open: seeds of 1"),
+        ([FAILS, OPEN], OPEN, "seeds of 1"),
+        ([IN_PART, FAILS], IN_PART, "0"),
+    ],
+)
+def test_parts_count_separately(words, word, part):
+    parts = [Part(str(number), each, needs=(f"seeds of {number}",)) for number, each in enumerate(words)]
+    verdict = each_of(SAID, parts)
+    assert (verdict.word, verdict.part) == (word, part)
 
 
-def test_a_comparison_is_told_with_its_interval_seeds_and_p_value():
-    assert COMPARISON.text == "5.84 against 4.10, +42.4 % (+38.1 to +46.9 %; 8 seeds each, df 14, p 0.004)"
-    gap = replace(COMPARISON, relative=False, difference=Estimate(-0.5, -0.7, -0.3), seeds=(3, 8))
-    assert gap.text == "5.84 against 4.10, -0.50 (-0.70 to -0.30; 3 and 8 seeds, df 14, p 0.004)"
-    alone = replace(COMPARISON, difference=Estimate(0.424, None, None), seeds=(1, 1), adjusted_p=None)
-    assert alone.text == "5.84 against 4.10, +42.4 % (1 seed each, no interval)"
+@pytest.mark.parametrize(
+    ("conclusion", "reasons", "word"),
+    [
+        (HOLDS, [], HOLDS),
+        (HOLDS, [HOLDS, HOLDS], HOLDS),
+        (HOLDS, [HOLDS, FAILS], WRONG_REASON),
+        (HOLDS, [HOLDS, OPEN], OPEN),
+        (HOLDS, [HOLDS, IN_PART], IN_PART),
+        (FAILS, [HOLDS], IN_PART),
+        (FAILS, [FAILS], FAILS),
+        (FAILS, [OPEN], FAILS),
+        (OPEN, [HOLDS], OPEN),
+    ],
+)
+def test_a_conclusion_rests_on_all_of_its_reasons(conclusion, reasons, word):
+    assert concluded(SAID, Part("it", conclusion), [Part("why", each) for each in reasons]).word == word
+
+
+@pytest.mark.parametrize(
+    "found", [reproduction(), reproduction(ends={}), reproduction(seeds=1), reproduction(quick=True)]
+)
+def test_each_statement_has_a_verdict_that_says_which_part_or_what_is_open(found):
+    assert set(EVALUATORS) == set(KINDS)
+    made = weigh(found, report_statements()).verdicts
+    assert [verdict.statement for verdict in made] == list(report_statements())
+    assert all(bool(verdict.part) == (verdict.word in (IN_PART, OPEN)) for verdict in made)
+
+
+def test_a_second_time_gets_the_verdict_of_the_first():
+    made = {each.statement.id: each.word for each in weigh(reproduction(), report_statements()).verdicts}
+    assert made["deep-2x32-perplexity-again"] == made["deep-2x32-perplexity"]
+
+
+def test_one_seed_that_diverged_is_no_obstacle():
+    worst = runs("gru-torch-2x32", lambda run: replace(run, train=(float("inf"),) * 100, val=(float("inf"),) * 100))
+    assert len(weigh(worst(reproduction()), report_statements()).verdicts) == len(report_statements())

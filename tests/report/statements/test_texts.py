@@ -1,3 +1,5 @@
+"""Generated texts: whether they are equal, how near they are to the book, and whether they make sense."""
+
 from dataclasses import replace
 
 import pytest
@@ -6,9 +8,8 @@ from hypothesis import strategies as st
 
 from pipeline.report.statements.evaluators.texts import edit_distance, edits_to_book, sense
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
-from tests.report.alterations import row, runs, text
+from tests.report.alterations import judged, row, runs, statement, text, untrained
 from tests.report.reproductions import TEXT, reproduction
-from tests.report.statements.judged import judged, statement
 
 PROMPTS = ("it has", "proceeded the", "staring hard")
 
@@ -21,11 +22,11 @@ def after_prompts(*continuations):
     return tuple((prompt, f"{prompt}{written}") for prompt, written in zip(PROMPTS, continuations, strict=True))
 
 
-def writing(found=None, /, **by_id):
-    """The reproduction whose trainings write this, or of each seed; ids with _ for -."""
-    found = found or reproduction()
+def writing(**by_id):
+    """The reproduction whose trainings write this, or this of each seed; ids with _ for -."""
+    found = reproduction()
     for id, written in by_id.items():
-        each = {0: written, 1: written, 2: written} if isinstance(written, str) else dict(enumerate(written))
+        each = dict(enumerate(3 * [written] if isinstance(written, str) else written))
         change = lambda run, each=each: replace(run, texts=after_prompts(*(3 * [each[run.seed]])))  # noqa: E731
         found = runs(id.replace("_", "-"), change)(found)
     return found
@@ -46,8 +47,7 @@ def writing(found=None, /, **by_id):
     ],
 )
 def test_sense_counts_words_of_the_book_and_distinct_ones(written, of_book, distinct):
-    found = sense([("it has", f"it has{written}")], TEXT.words)
-    assert found == pytest.approx((of_book, distinct))
+    assert sense([("it has", f"it has{written}")], TEXT.words) == pytest.approx((of_book, distinct))
 
 
 words = st.text("ab", max_size=6)
@@ -61,40 +61,38 @@ def test_edit_distance_is_a_distance(first, second, third):
     assert abs(len(first) - len(second)) <= edit_distance(first, second) <= max(len(first), len(second))
 
 
-def test_edit_distance_of_the_textbook():
+def test_edits_are_those_of_the_textbook_to_the_nearest_occurrence_of_the_prompt():
     assert edit_distance("kitten", "sitting") == 3
-
-
-def test_edits_are_those_to_the_nearest_occurrence_of_the_prompt():
     places = (TEXT.prompts[0], replace(TEXT.prompts[0], continuation=" gone"))
     assert edits_to_book([("it has", "it has gone")], replace(TEXT, prompts=places)) == 0
 
 
-# --- texts of one configuration --------------------------------------------------------------------------------------
+# --- verdicts --------------------------------------------------------------------------------------------------------
 
 
-def test_a_transcript_is_reproduced_by_one_seed_that_writes_all_of_it():
-    sample = " the the the the the"
-    found = row(LSTM, samples=after_prompts(*3 * [sample]))(writing(lstm_torch_2x128=(" no", f"{sample}  ", " no")))
+@pytest.mark.parametrize(
+    ("shown", "written", "word", "part"),
+    [
+        (3 * [REPEATED], (" no", f"{REPEATED}  ", " no"), HOLDS, ""),  # one seed writes all of it
+        ([" the", " a", " the"], " the", IN_PART, "2 of 3 texts, after 'it has' and 'staring hard'"),
+        (3 * [" no"], " the", FAILS, ""),
+    ],
+)
+def test_a_transcript_is_held_to_the_best_seed(shown, written, word, part):
+    found = row(LSTM, samples=after_prompts(*shown))(writing(lstm_torch_2x128=written))
     verdict = judged(found, f"{LSTM}-transcript")
-    assert verdict.word == HOLDS
-    assert "0 of 3 texts by seed 0, 3 of 3 texts by seed 1 and 0 of 3 texts by seed 2" in verdict.because
+    assert (verdict.word, verdict.part) == (word, part)
 
 
-def test_a_transcript_of_which_a_seed_writes_some_is_in_part():
-    found = row(LSTM, samples=after_prompts(" the", " a", " the"))(writing(lstm_torch_2x128=" the"))
-    verdict = judged(found, f"{LSTM}-transcript")
-    assert (verdict.word, verdict.part) == (IN_PART, "2 of 3 texts, after 'it has' and 'staring hard'")
-
-
-def test_a_transcript_that_no_seed_writes_is_not_reproduced():
-    assert judged(writing(lstm_torch_2x128=" the"), f"{LSTM}-transcript").word == FAILS
-
-
-def test_a_transcript_of_a_training_that_ran_longer_is_open():
+def test_texts_that_are_not_recorded_are_open():
     found = runs(LSTM, lambda run: replace(run, texts=()))(reproduction())
     verdict = judged(found, f"{LSTM}-transcript")
     assert (verdict.word, verdict.part) == (OPEN, "trainings of the protocol's length")
+    verdict = judged(untrained(LSTM)(reproduction()), f"{LSTM}-texts-close")
+    assert verdict.word == OPEN
+    assert "The report's own transcript: 0." in verdict.because
+    assert judged(text(prompts=())(reproduction()), f"{LSTM}-texts-close").word == OPEN
+    assert judged(text(prompts=())(reproduction()), "gru-scratch-best-texts").word == OPEN
 
 
 @pytest.mark.parametrize(
@@ -127,51 +125,36 @@ def test_a_transcript_that_is_otherwise_leaves_our_texts_in_part():
     assert (verdict.word, verdict.part) == (IN_PART, "by our texts, not by the report's own")
 
 
-def test_the_transcript_stands_beside_texts_that_are_not_trained():
-    found = runs(LSTM, lambda run: replace(run.until(2), epochs_planned=100))(reproduction())
-    verdict = judged(found, f"{LSTM}-texts-close")
-    assert verdict.word == OPEN
-    assert "The report's own transcript: 0." in verdict.because
+@pytest.mark.parametrize(
+    ("id", "part"),
+    [
+        ("prompts", "the 11 of which it shows texts"),
+        (
+            "lstm-scratch-1x128-texts-against-earlier",
+            "2 of 3 texts of lstm-scratch-1x32 and 3 of 3 texts of lstm-scratch-1x8",
+        ),
+    ],
+)
+def test_transcripts_are_held_to_each_other(id, part):
+    verdict = judged(reproduction(), id)
+    assert (verdict.word, verdict.part) == (IN_PART, part)
 
 
-def test_sense_is_open_in_an_older_record():
-    verdict = judged(text(words=())(reproduction()), f"{RNN}-texts-sense")
-    assert verdict.word == OPEN
-    assert "lacks the words of the book" in verdict.because
-
-
-def test_prompts_are_held_to_the_transcripts():
-    verdict = judged(reproduction(), "prompts")
-    assert (verdict.word, verdict.part) == (IN_PART, "the 11 of which it shows texts")
-
-
-# --- texts of several ------------------------------------------------------------------------------------------------
-
-
-def test_the_same_texts_are_counted_in_the_transcripts():
-    verdict = judged(reproduction(), "lstm-scratch-1x128-texts-against-earlier")
-    assert verdict.word == IN_PART
-    assert verdict.part == "2 of 3 texts of lstm-scratch-1x32 and 3 of 3 texts of lstm-scratch-1x8"
-
-
-@pytest.mark.parametrize(("written", "word"), [(" time traveller any ", HOLDS), (REPEATED, FAILS)])
-def test_the_closest_takes_fewer_edits_than_each_other(written, word):
-    assert judged(writing(gru_scratch_1x128=written), "gru-scratch-best-texts").word == word
+SMALL = {f"gru_scratch_1x{size}": SENSIBLE for size in (8, 32, 128)}
 
 
 @pytest.mark.parametrize(
-    ("large", "others", "word"),
-    [(REPEATED, SENSIBLE, HOLDS), (REPEATED, REPEATED, IN_PART), (SENSIBLE, SENSIBLE, FAILS)],
+    ("id", "written", "word"),
+    [
+        ("gru-scratch-best-texts", {"gru_scratch_1x128": " time traveller any "}, HOLDS),  # the closest
+        ("gru-scratch-best-texts", {"gru_scratch_1x128": REPEATED}, FAILS),
+        ("gru-scratch-1x1024-texts-against-earlier", {"gru_scratch_1x1024": REPEATED, **SMALL}, HOLDS),  # less sense
+        ("gru-scratch-1x1024-texts-against-earlier", {"gru_scratch_1x1024": REPEATED}, IN_PART),
+        ("gru-scratch-1x1024-texts-against-earlier", {"gru_scratch_1x1024": SENSIBLE, **SMALL}, FAILS),
+        (f"{GRU}-texts-against-rnn", {"gru_torch_1x128": REPEATED, "rnn_torch_1x128": NONSENSE}, HOLDS),  # alike
+        (f"{GRU}-texts-against-rnn", {"gru_torch_1x128": SENSIBLE, "rnn_torch_1x128": SENSIBLE}, WRONG_REASON),
+        (f"{GRU}-texts-against-rnn", {"gru_torch_1x128": SENSIBLE, "rnn_torch_1x128": NONSENSE}, FAILS),
+    ],
 )
-def test_less_sense_is_none_where_the_others_make_some(large, others, word):
-    small = {f"gru_scratch_1x{size}": others for size in (8, 32, 128)}
-    found = writing(gru_scratch_1x1024=large, **small)
-    assert judged(found, "gru-scratch-1x1024-texts-against-earlier").word == word
-
-
-@pytest.mark.parametrize(
-    ("gru", "rnn", "word"),
-    [(REPEATED, NONSENSE, HOLDS), (SENSIBLE, SENSIBLE, WRONG_REASON), (SENSIBLE, NONSENSE, FAILS)],
-)
-def test_texts_alike_in_making_no_sense(gru, rnn, word):
-    assert judged(writing(gru_torch_1x128=gru, rnn_torch_1x128=rnn), f"{GRU}-texts-against-rnn").word == word
+def test_texts_of_several_are_compared(id, written, word):
+    assert judged(writing(**written), id).word == word

@@ -1,0 +1,236 @@
+"""Judge what the report's own numbers decide: sizes and their print-outs, training times, captions.
+
+Sizes are in the report's convention: the recurrent layers alone, and MACs of 1,024 characters. Of times, a transcript
+takes precedence over prose; seconds of different machines can't be compared, but their ratios can.
+"""
+
+from collections.abc import Mapping
+from re import fullmatch
+
+from models.complexity import Complexity, closed_form
+from models.config import ModelConfig
+from pipeline.report.statements.comparisons import ratio_word
+from pipeline.report.statements.evidence import Evidence
+from pipeline.report.statements.table import SIZE, Statement
+from pipeline.report.statements.verdicts import (
+    FAILS,
+    HOLDS,
+    IN_PART,
+    OPEN,
+    WRONG_REASON,
+    Part,
+    Verdict,
+    Word,
+    all_of,
+    each_of,
+    holds_if,
+)
+from pipeline.report.table import REPORT_SYMBOLS, UNITS, Reported, rounds_to
+from pipeline.support.wording import listed
+
+# --- sizes -----------------------------------------------------------------------------------------------------------
+
+
+def parsed_shape(shape: str) -> ModelConfig:
+    """The model of a shape such as gru-2x32."""
+    cell, _, size = shape.partition("-")
+    layers, _, units = size.partition("x")
+    return ModelConfig(cell=cell, num_layers=int(layers), hidden_size=int(units))
+
+
+def shape_of(reported: Reported) -> str:
+    """The shape of a row, such as gru-2x32."""
+    return f"{reported.cell}-{reported.num_layers}x{reported.hidden_size}"
+
+
+def printed_shape(id: str, evidence: Evidence) -> str:
+    """The shape that the print-out of a configuration names; without a print-out, that of the configuration."""
+    for statement in evidence.statements.values():
+        if statement.kind == "print-out" and statement.configurations[:1] == (id,):
+            return statement.relation
+    return shape_of(evidence.row(id))
+
+
+def as_printed(shape: str) -> str:
+    """Format a shape as torch.nn prints it, such as GRU(28, 32, num_layers=2)."""
+    model = parsed_shape(shape)
+    layers = f", num_layers={model.num_layers}" if model.num_layers > 1 else ""
+    return f"{model.cell.upper()}({REPORT_SYMBOLS}, {model.hidden_size}{layers})"
+
+
+def size_of(shape: str) -> Complexity:
+    """The complexity of a shape with the report's vocabulary, by the closed form."""
+    return closed_form(parsed_shape(shape), REPORT_SYMBOLS)
+
+
+def agrees(stated: str, size: Complexity, evidence: Evidence) -> bool:
+    """Whether a stated size is that of a complexity, within a part of its last digit."""
+    number, unit = fullmatch(SIZE, stated).groups()  # type: ignore[union-attr]  # checked by the table of statements
+    exact = size.report_macs / 1e6 if unit == "MMac" else size.report_parameters / UNITS[unit]
+    return rounds_to(exact, number.replace(",", ""), evidence.bounds.last_digit)
+
+
+def exact(size: Complexity) -> str:
+    return f"{size.report_parameters:,} parameters and {size.report_macs:,} MACs"
+
+
+def judge_print_out(statement: Statement, evidence: Evidence) -> Verdict:
+    """Whether ptflops prints these sizes for the shape that the print-out names."""
+    id, shape, stated = statement.configurations[0], statement.relation, statement.value.split("; ")
+    size, own = size_of(shape), shape_of(evidence.row(id))
+    because = f"{as_printed(shape)} has {exact(size)}."
+    if own != shape:
+        because += f" {as_printed(own)}, of which it is said to be, has {exact(evidence.complexity(id))}."
+    parts = [Part(each, holds_if(agrees(each, size, evidence))) for each in stated]
+    return each_of(statement, parts, because)
+
+
+def judge_size(statement: Statement, evidence: Evidence) -> Verdict:
+    """Whether a size in prose is that of the configuration, or at least of its print-out if that is of another."""
+    shapes = {id: printed_shape(id, evidence) for id in statement.configurations}
+    if statement.relation == "units":
+        units = {id: str(parsed_shape(shape).hidden_size) for id, shape in shapes.items()}
+        because = f"The print-outs name {listed([f'{number} units for {id}' for id, number in units.items()])}."
+        return Verdict(statement, holds_if({*units.values()} == {statement.value}), because)
+    (id, shape), stated = next(iter(shapes.items())), statement.value
+    own, printed = evidence.complexity(id), size_of(shape)
+    because = f"{id} has {exact(own)}; {stated} is stated."
+    if not agrees(stated, own, evidence) and agrees(stated, printed, evidence):
+        because += f" The print-out is of {as_printed(shape)}, which has {exact(printed)}."
+        return Verdict(statement, IN_PART, because, part=f"as the size of {as_printed(shape)}, which was printed")
+    return Verdict(statement, holds_if(agrees(stated, own, evidence)), because)
+
+
+def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
+    """Whether a configuration has more or fewer parameters and MACs than others, by the shapes of the table."""
+    first, *others = statement.configurations
+    own, relation = evidence.complexity(first), statement.relation
+    if relation == "less-than-itself":
+        because = f"By its print-out this is {first}, with {exact(own)}, which is compared with itself."
+        captioned = f"Read by the caption it is {others[0]} ({exact(evidence.complexity(others[0]))})."
+        return Verdict(statement, FAILS, f"{because} {captioned}")
+    words: list[Word] = []
+    shown = []
+    for other in others:
+        size = evidence.complexity(other)
+        ratios = own.report_parameters / size.report_parameters, own.report_macs / size.report_macs
+        shown.append(f"{ratios[0]:.2f} times the parameters and {ratios[1]:.2f} times the MACs of {other}")
+        words += [_ratio_word(relation, ratio, evidence) for ratio in ratios]
+    word, because = all_of(words), f"{first} has {listed(shown)}."
+    part = f"{relation.partition('-')[2]}, but not considerably" if word == IN_PART else ""
+    shapes = {id: printed_shape(id, evidence) for id in statement.configurations}
+    if strange := [as_printed(shape) for id, shape in shapes.items() if shape != shape_of(evidence.row(id))]:
+        because += f" The report's own numbers are those of {listed(strange)}, which was printed."
+        word = WRONG_REASON if word == HOLDS else word
+    return Verdict(statement, word, because, part)
+
+
+def _ratio_word(relation: str, ratio: float, evidence: Evidence) -> Word:
+    return ratio_word(relation, ratio, evidence.bounds.slightly, evidence.bounds.considerably)
+
+
+# --- times -----------------------------------------------------------------------------------------------------------
+
+
+def seconds(reported: Reported) -> float | None:
+    """The reported training time: from the transcript, else from the prose."""
+    transcript = reported.train_seconds_transcript
+    return reported.train_seconds_prose if transcript is None else transcript
+
+
+def judge_seconds(statement: Statement, evidence: Evidence) -> Verdict:
+    """Whether a time in prose is that of the transcript."""
+    id, stated = statement.configurations[0], float(statement.value)
+    transcript = evidence.row(id).train_seconds_transcript
+    if transcript is None:
+        because = f"No transcript of {id} shows a time, and another machine's seconds decide nothing."
+        return Verdict(statement, OPEN, because, part="its transcript")
+
+    def agrees_with(other: float | None) -> bool:
+        return other is not None and abs(other - stated) <= evidence.bounds.seconds
+
+    because = f"{stated:g} s is stated, and the transcript has {transcript:g} s."
+    owners = [row.id for row in evidence.rows if agrees_with(row.train_seconds_transcript)]
+    if owners and not agrees_with(transcript):
+        because += f" {stated:g} s is what {listed(owners)} took."
+    return Verdict(statement, holds_if(agrees_with(transcript)), because)
+
+
+def judge_time_order(statement: Statement, evidence: Evidence) -> Verdict:
+    """Whether a configuration took longer or shorter than others by the report's own times."""
+    first, *others = statement.configurations
+    relation = statement.relation
+    times = {id: seconds(evidence.row(id)) for id in statement.configurations}
+    known = {id: time for id, time in times.items() if time is not None}
+    if lacking := [id for id in times if id not in known]:
+        because = f"The report gives no time of {listed(lacking)}."
+        return Verdict(statement, OPEN, because, part=f"a time of {listed(lacking)}")
+    because = f"{first} took {known[first]:g} s, against {listed([f'{known[id]:g} s of {id}' for id in others])}."
+    prose = evidence.row(first).train_seconds_prose
+    if prose is not None and abs(prose - known[first]) > evidence.bounds.seconds:
+        because += f" The prose has {prose:g} s of {first}, which its transcript contradicts."
+    if relation == "shorter-than-some":
+        return Verdict(statement, holds_if(any(known[first] < known[id] for id in others)), because)
+    words = {id: _ratio_word(relation, known[first] / known[id], evidence) for id in others}
+    holding = [id for id, word in words.items() if word == HOLDS]
+    if len(holding) == len(others):
+        return Verdict(statement, HOLDS, because)
+    if holding:
+        return Verdict(statement, IN_PART, because, part=f"against {listed(holding)}")
+    if IN_PART in words.values():
+        degree, _, direction = relation.partition("-")
+        return Verdict(statement, IN_PART, because, part=f"{direction}, but not {degree}")
+    return Verdict(statement, FAILS, because)
+
+
+# --- captions and references to figures ------------------------------------------------------------------------------
+
+
+def judge_caption(statement: Statement, evidence: Evidence) -> Verdict:
+    """Judge by the relation what the table and the print-outs say that the figures show."""
+    relation, ids = statement.relation, statement.configurations
+    rows = {figure: evidence.row_of_figure(figure) for figure in statement.figures}
+    shown = list(dict.fromkeys(row.id if row is not None else "none" for row in rows.values()))
+    if relation == "in-order":  # the figures show the configurations, in this order
+        return Verdict(statement, holds_if(tuple(shown) == ids), f"The figures are of {listed(shown)}.")
+    if relation == "figures":  # each figure is of a configuration in the table
+        return Verdict(statement, holds_if("none" not in shown), f"The {len(rows)} figures are of {listed(shown)}.")
+    if relation == "sizes":  # parameters and MACs of each configuration are printed
+        lacking = [id for id in ids if not evidence.row(id).params or evidence.row(id).mmac is None]
+        because = f"Parameters and MACs are printed of {len(ids) - len(lacking)} of the {len(ids)}."
+        return Verdict(statement, holds_if(not lacking), because)
+    if relation == "book":  # the prompts that the lines hold stand in the text
+        places = {place.prompt: place.position for place in evidence.reproduction.text.prompts}
+        if not {"proceeded the", "staring hard"} <= {*places}:
+            return Verdict(statement, OPEN, "The text has not both of the prompts.", part="the book's text")
+        found = [f"“{prompt}” at character {places[prompt]:,}" for prompt in ("proceeded the", "staring hard")]
+        return Verdict(statement, HOLDS, f"The text has {listed(found)}.")
+    if relation.startswith("figure="):  # a figure that the text names is of the first configuration
+        row = evidence.row_of_figure(figure := relation.removeprefix("figure="))
+        of = row.id if row is not None else "no configuration of the table"
+        because = f"Figure {figure} is of {of}; the figures of {ids[0]} are {listed(evidence.row(ids[0]).figures)}."
+        return Verdict(statement, holds_if(of == ids[0]), because)
+    return _properties_named(statement, evidence)
+
+
+def _properties_named(statement: Statement, evidence: Evidence) -> Verdict:
+    """Whether the network that a figure shows, by its print-out if it is one, is that of its caption."""
+    figure = statement.figures[0]
+    row = evidence.row_of_figure(figure)
+    if row is None:
+        return Verdict(statement, OPEN, f"No row of the table names figure {figure}.", part="the figure")
+    print_outs = (each for each in evidence.statements.values() if each.kind == "print-out")
+    is_print_out = any(figure in each.figures for each in print_outs)
+    model = parsed_shape(printed_shape(row.id, evidence) if is_print_out else shape_of(row))
+    properties: Mapping[str, str] = {
+        "cell": model.cell,
+        "layers": str(model.num_layers),
+        "units": str(model.hidden_size),
+    }
+    said = dict(each.split("=") for each in statement.relation.split())
+    wrong = [f"{value.upper()} {name}" for name, value in said.items() if properties[name] != value]
+    source = "its own print-out" if is_print_out else "the text about it"
+    because = f"Figure {figure} shows {model.shape.replace('-', ' ').upper().replace('X', 'x')}, by {source}."
+    if wrong:
+        because += f" The caption says {listed(wrong).removesuffix(' cell')}."
+    return Verdict(statement, holds_if(not wrong), because)

@@ -1,0 +1,87 @@
+"""Relations between quantities, and the bounds of words."""
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from pipeline.report.statements.comparisons import Comparison, ratio_word, with_all, with_all_but_one, with_some
+from pipeline.report.statements.evidence import Bounds, sentences
+from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN
+from pipeline.support.statistics import Estimate
+
+COMPARISON = Comparison("a", "b", (5.84, 4.1), Estimate(0.424, 0.381, 0.469), True, (8, 3), p=0.001, adjusted_p=0.004)
+
+
+def test_a_comparison_has_a_sign_only_where_the_corrected_p_value_is_small():
+    assert COMPARISON.sign == 1
+    assert replace(COMPARISON, difference=Estimate(-0.4, -0.5, -0.3)).sign == -1
+    assert [replace(COMPARISON, adjusted_p=p).sign for p in (0.06, None)] == [0, 0]
+
+
+def test_a_comparison_is_told_with_its_interval_seeds_and_p_value():
+    assert str(COMPARISON) == "of a and b: 5.84 against 4.10, +42.4 % (+38.1 to +46.9 %; 8 and 3 seeds, p 0.004)"
+    gap = replace(COMPARISON, relative=False, difference=Estimate(-0.5, -0.7, -0.3))
+    assert "-0.50 (-0.70 to -0.30; " in str(gap)
+    assert "(8 and 3 seeds, no interval)" in str(replace(gap, difference=Estimate(0.4, None, None), adjusted_p=None))
+
+
+def test_more_seeds_are_needed_for_a_smaller_difference():
+    def needed(mean):
+        found = Estimate(mean, mean - 0.1, mean + 0.1)
+        return Comparison("a", "b", (1, 1), found, False, (3, 3), p=0.2, adjusted_p=0.2).seeds_needed
+
+    assert [needed(mean) for mean in (0.05, 0.01, 0.001)] == [
+        "about 12 seeds each of a and b",
+        "about 300 seeds each of a and b",
+        "more than 1,000 seeds each of a and b",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "unknown", "of_all", "of_some", "but_one"),
+    [
+        ([HOLDS, HOLDS], 0, HOLDS, HOLDS, HOLDS),
+        ([HOLDS, FAILS], 0, FAILS, HOLDS, HOLDS),
+        ([FAILS, FAILS], 0, FAILS, FAILS, FAILS),
+        ([HOLDS, OPEN], 0, OPEN, HOLDS, HOLDS),
+        ([FAILS], 1, FAILS, OPEN, OPEN),
+        ([HOLDS], 1, OPEN, HOLDS, HOLDS),
+        ([], 2, OPEN, OPEN, OPEN),
+    ],
+)
+def test_comparisons_with_several_are_combined(words, unknown, of_all, of_some, but_one):
+    assert [each(words, unknown) for each in (with_all, with_some, with_all_but_one)] == [of_all, of_some, but_one]
+
+
+@pytest.mark.parametrize(
+    ("relation", "ratio", "word"),
+    [
+        ("more", 1.01, HOLDS),
+        ("more", 1.0, FAILS),
+        ("less", 0.99, HOLDS),
+        ("considerably-more", 1.25, HOLDS),
+        ("considerably-more", 1.24, IN_PART),
+        ("considerably-less", 0.8, HOLDS),
+        ("considerably-longer", 0.8, FAILS),
+        ("slightly-longer", 1.1, HOLDS),
+        ("slightly-longer", 1.11, IN_PART),
+        ("slightly-shorter", 0.95, HOLDS),
+        ("slightly-shorter", 1.05, FAILS),
+        ("not-considerably-longer", 1.24, HOLDS),
+        ("not-considerably-longer", 0.5, HOLDS),
+        ("not-considerably-longer", 1.25, FAILS),
+    ],
+)
+def test_a_ratio_is_held_to_its_words(relation, ratio, word):
+    assert ratio_word(relation, ratio, slightly=0.1, considerably=0.25) == word
+
+
+def test_a_bound_has_a_sentence_with_its_value_and_is_scaled_alone():
+    for name, value in asdict(Bounds()).items():
+        assert Bounds().scaled(name, 2) == replace(Bounds(), **{name: 2 * value})
+        assert f"{value:g}" in sentences()[name]
+
+
+def test_about_a_level_or_an_epoch_is_a_number_or_a_share():
+    assert (Bounds().about(2), Bounds().about(20)) == ((1.5, 2.5), (18, 22))
+    assert (Bounds().near_epoch(4), Bounds().near_epoch(40)) == ((-1, 9), (20, 60))

@@ -1,0 +1,180 @@
+"""What the report's own numbers decide: sizes, print-outs, times and captions."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.report.statements.evaluators.printed import as_printed
+from pipeline.report.statements.evidence import Bounds
+from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON
+from tests.report.alterations import each, judged, row, statement, text
+from tests.report.reproductions import TEXT, reproduction
+
+FOUND = reproduction(seeds=1)
+
+DEEP = "gru-torch-2x128-time-against-gru-2x32"
+
+
+def sizes(id: str, parameters: float, macs: float):
+    """Another complexity, in shares of that of the LSTM 2x32."""
+    lstm = FOUND["lstm-torch-2x32"].complexity
+    numbers = {
+        "report_parameters": int(parameters * lstm.report_parameters),
+        "report_macs": int(macs * lstm.report_macs),
+    }
+    return each(lambda one: replace(one, complexity=replace(one.complexity, **numbers)), id)
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("id", "value", "word"),
+    [
+        ("rnn-torch-1x128-parameters", "22 k", FAILS),
+        ("rnn-torch-1x128-parameters", "20 k", HOLDS),
+        ("rnn-torch-1x128-parameters", "20.22 k", HOLDS),
+        ("rnn-torch-1x128-parameters", "20,224", HOLDS),
+        ("rnn-torch-1x128-parameters", "20225", FAILS),
+        ("rnn-torch-1x128-macs", "21 MMac", HOLDS),
+        ("rnn-torch-1x128-macs", "20.8 MMac", HOLDS),
+        ("rnn-torch-1x128-macs", "20.85 MMac", FAILS),
+        ("print-out-15", "5.95 k; 6.32 MMac", HOLDS),
+        ("print-out-15", "5.95 k; 6.33 MMac", IN_PART),
+        ("print-out-15", "5.96 k; 6.33 MMac", FAILS),
+    ],
+)
+def test_a_size_is_judged_to_its_last_digit(id, value, word):
+    assert judged(FOUND, statement(id, value=value)).word == word
+
+
+def test_how_near_the_last_digit_is_a_bound():
+    wide = Bounds().scaled("last_digit", 2)
+    assert judged(FOUND, "lstm-torch-8x32-parameters").word == FAILS
+    assert judged(FOUND, "lstm-torch-8x32-parameters", wide).word == HOLDS
+
+
+def test_a_print_out_is_judged_by_the_shape_that_it_names():
+    assert (as_printed("gru-2x32"), as_printed("rnn-1x128")) == ("GRU(28, 32, num_layers=2)", "RNN(28, 128)")
+    assert "GRU(28, 128), of which it is said to be, has 60,672 parameters" in judged(FOUND, "print-out-15").because
+    assert judged(FOUND, statement("print-out-15", relation="gru-1x128")).word == FAILS
+
+
+@pytest.mark.parametrize(
+    ("id", "alone", "with_print_out"),
+    [
+        ("gru-torch-1x128-macs", FAILS, IN_PART),  # right of the print-out only
+        ("gru-torch-1x128-size-against-lstm", HOLDS, WRONG_REASON),  # the right order by wrong numbers
+        ("gru-torch-1x128-size-against-rnn", FAILS, FAILS),
+        ("torch-1x128-same-width", HOLDS, FAILS),
+        ("lstm-torch-2x128-size-against-itself", FAILS, FAILS),
+    ],
+)
+def test_a_print_out_of_another_shape_decides(id, alone, with_print_out):
+    assert judged(FOUND, id).word == alone
+    assert judged(FOUND, id, among=["print-out-15"]).word == with_print_out
+
+
+@pytest.mark.parametrize(
+    ("parameters", "macs", "word", "part"),
+    [
+        (0.5, 0.5, HOLDS, ""),
+        (0.8, 0.8, HOLDS, ""),
+        (0.9, 0.5, IN_PART, "less, but not considerably"),
+        (1.1, 1.1, FAILS, ""),
+        (0.5, 2.0, FAILS, ""),
+    ],
+)
+def test_considerably_less_has_a_bound_for_both_sizes(parameters, macs, word, part):
+    verdict = judged(sizes("gru-torch-2x32", parameters, macs)(FOUND), "deep-2x32-size")
+    assert (verdict.word, verdict.part) == (word, part)
+
+
+# --- times -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("id", "of", "transcript", "word", "part"),
+    [
+        ("gru-scratch-1x32-seconds", "gru-scratch-1x32", 63.9, HOLDS, ""),
+        ("gru-scratch-1x32-seconds", "gru-scratch-1x32", 64.1, FAILS, ""),
+        ("gru-scratch-1x32-seconds", "gru-scratch-1x32", 61.9, FAILS, ""),
+        ("gru-scratch-1x32-seconds", "gru-scratch-1x32", None, OPEN, "its transcript"),
+        (DEEP, "gru-torch-2x128", 150.0, IN_PART, "shorter, but not slightly"),
+        (DEEP, "gru-torch-2x128", 185.0, HOLDS, ""),
+        (DEEP, "gru-torch-2x128", 191.88, FAILS, ""),
+        (DEEP, "gru-torch-2x128", 204.67, FAILS, ""),
+        ("gru-scratch-1x128-time-against-earlier", "gru-scratch-1x32", 50.0, IN_PART, "against gru-scratch-1x8"),
+        ("lstm-scratch-1x128-time-against-earlier", "lstm-scratch-1x128", 77.45, HOLDS, ""),
+        ("lstm-scratch-1x128-time-against-earlier", "lstm-scratch-1x128", 90.0, FAILS, ""),
+        ("lstm-scratch-1x128-time-against-earlier", "lstm-scratch-1x128", 85.0, IN_PART, "against lstm-scratch-1x32"),
+        ("lstm-scratch-best-time", "lstm-scratch-1x128", 77.45, HOLDS, ""),
+        ("lstm-scratch-best-time", "lstm-scratch-1x128", 300.0, FAILS, ""),
+    ],
+)
+def test_a_time_is_judged_by_its_transcript(id, of, transcript, word, part):
+    verdict = judged(row(of, train_seconds_transcript=transcript)(FOUND), id)
+    assert (verdict.word, verdict.part) == (word, part)
+
+
+def test_a_time_that_is_not_reported_leaves_an_order_open():
+    found = row("gru-torch-2x128", train_seconds_transcript=None, train_seconds_prose=None)(FOUND)
+    verdict = judged(found, DEEP)
+    assert (verdict.word, verdict.part) == (OPEN, "a time of gru-torch-2x128")
+
+
+def test_whose_time_is_stated_instead_is_said_and_what_the_prose_contradicts():
+    assert "169 s is what gru-scratch-1x1024 took." in judged(FOUND, "lstm-scratch-1x1024-seconds").because
+    assert "The prose has 201 s" in judged(FOUND, "lstm-torch-2x128-time-against-gru-2x128").because
+    assert "contradicts" not in judged(FOUND, DEEP).because
+
+
+# --- captions --------------------------------------------------------------------------------------------------------
+
+SIGNPOST = statement("signpost-22-29")
+
+POINTER = "lstm-scratch-1x1024-figure-pointer"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "word"),
+    [
+        (SIGNPOST, HOLDS),
+        (replace(SIGNPOST, configurations=SIGNPOST.configurations[::-1]), FAILS),
+        (statement("figure-pointers"), HOLDS),
+        (statement("figure-pointers", figures=("2", "99")), FAILS),
+        (statement(POINTER), FAILS),
+        (statement(POINTER, relation="figure=9"), HOLDS),
+        (statement("signpost-22-29-sizes"), HOLDS),
+        (statement("caption-24"), HOLDS),
+        (statement("caption-24", figures=("99",)), OPEN),
+        (statement("caption-1"), HOLDS),
+    ],
+)
+def test_a_caption_is_held_to_what_the_figures_show(wanted, word):
+    assert judged(FOUND, wanted).word == word
+
+
+@pytest.mark.parametrize(
+    ("alter", "id", "word"),
+    [
+        (row("gru-torch-8x32", num_layers=4), "caption-24", FAILS),
+        (row("gru-torch-8x32", params=""), "signpost-22-29-sizes", FAILS),
+        (text(prompts=TEXT.prompts[:1]), "caption-1", OPEN),
+    ],
+)
+def test_a_caption_follows_the_table_and_the_text(alter, id, word):
+    assert judged(alter(FOUND), id).word == word
+
+
+@pytest.mark.parametrize(
+    ("id", "print_out", "because"),
+    [
+        ("caption-15", "print-out-15", "Figure 15 shows GRU 1x32, by its own print-out. The caption says LSTM."),
+        ("caption-27", "print-out-27", "Figure 27 shows LSTM 2x128, by its own print-out. The caption says 8 layers."),
+        ("caption-28", "print-out-29", "Figure 28 shows LSTM 8x32, by the text about it. The caption says 8 units."),
+    ],
+)
+def test_a_caption_is_held_to_the_print_out_if_its_figure_is_one(id, print_out, because):
+    verdict = judged(FOUND, id, among=[print_out])
+    assert (verdict.word, verdict.because) == (FAILS, because)
