@@ -10,7 +10,7 @@ from models.config import ModelConfig
 from pipeline.config import NOT_COMPUTED, SearchConfig, TrainConfig, config_id, resolve
 from pipeline.errors import option_name
 from pipeline.text.downloads import is_address, public
-from pipeline.text.sources import is_known_text
+from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking.trainings import WholeSearch, WholeTraining
 
 SEARCH_OPTIONS = [each for each in fields(SearchConfig) if each.metadata and not each.metadata.get("python_only")]
@@ -20,7 +20,7 @@ def text_option(training: WholeTraining) -> str:
     """The value of --corpus that names the text: the name of a known text, an address, or a file without its folder."""
     text = training.configuration["text"]
     name, source = text["name"], text["source"]
-    if is_known_text(name, source):
+    if name in KNOWN_TEXTS:
         return str(name)
     return public(source) if is_address(source) else PurePath(source).name
 

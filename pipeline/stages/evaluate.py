@@ -18,7 +18,7 @@ from pipeline.config import RECIPE, PresetName
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus, encoded, label_of
-from pipeline.text.sources import FoundText, find_file, is_known_text
+from pipeline.text.sources import KNOWN_TEXTS, FoundText, find_file
 from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import records
 from pipeline.tracking.runs import TrackedRun
@@ -94,7 +94,7 @@ class TrainedModel:
         without a run in this store that confirms it, only texts known by name are opened.
         """
         then = self.facts["corpus"]
-        if not is_known_text(then["name"], then["source"]) and not self._is_of_our_run():
+        if then["name"] not in KNOWN_TEXTS and not self._is_of_our_run():
             raise InputError(
                 f"the checkpoint was trained on {then['name']}, which is not a known text, and belongs to no run in "
                 "this store: give the text to evaluate it on with --text FILE"

@@ -177,8 +177,8 @@ def _baselines_of(values: dict[str, Any]) -> Baselines:
 def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
     """Find a text, normalise it and map its ids into memory; prepared texts are cached (``kept_corpus``).
 
-    ``refresh`` downloads the text of an address again.
-    Raises InputError for an unusable text and DataUnavailableError for one that can't be downloaded.
+    ``refresh`` downloads the text of an address again. Raises InputError for an unusable text and DataUnavailableError
+    for one that can't be downloaded.
     """
     if config in _pinned:
         return _pinned[config]
@@ -191,7 +191,7 @@ def load_corpus(config: CorpusConfig, refresh: bool = False) -> Corpus:
     folder = prepared_dir() / f"{text.name[:NAME_CHARS]}-{config.alphabet}-{key[:16]}"
     with _writing_cache(), file_lock(folder / "lock"):
         facts = _facts_in(folder)
-        if facts is None or not _is_intact(folder, facts):
+        if not _is_intact(folder, facts):
             for part in leftovers(folder / IDS_FILE):
                 part.unlink()
             facts = _prepare(folder, text, config.alphabet, source_sha256)
@@ -235,8 +235,7 @@ def prepared_dir() -> Path:
 def kept_facts() -> dict[Path, dict[str, Any]]:
     """The facts of the prepared texts that ``kept_corpus`` may return, by folder, the latest first."""
     files = sorted(prepared_dir().glob(f"*/{FACTS_FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
-    found = {file.parent: _facts_in(file.parent) for file in files}
-    return {folder: facts for folder, facts in found.items() if facts and "source_sha256" in facts}
+    return {file.parent: facts for file in files if (facts := _facts_in(file.parent))}
 
 
 def kept_corpus(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) -> Corpus | None:
@@ -287,40 +286,36 @@ def _writing_cache() -> Iterator[None]:
         ) from None
 
 
-def _facts_in(folder: Path) -> dict[str, Any] | None:
-    """The facts of a prepared text; None if they are missing or damaged."""
+def _facts_in(folder: Path) -> dict[str, Any]:
+    """The facts of a prepared text; {} if they are missing or damaged."""
     try:
-        facts: dict[str, Any] = json.loads((folder / FACTS_FILE).read_bytes())
+        return dict(json.loads((folder / FACTS_FILE).read_bytes()))
     except (OSError, ValueError):
-        return None
-    return facts
+        return {}
 
 
 def _is_intact(folder: Path, facts: dict[str, Any]) -> bool:
     """Whether the ids of a prepared text have the digest in its facts."""
-    try:
-        with (folder / IDS_FILE).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == facts.get("ids_sha256")
-    except OSError:
-        return False
+    return bool(facts) and (folder / IDS_FILE).is_file() and _digest(folder / IDS_FILE) == facts.get("ids_sha256")
 
 
-def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: str) -> dict:
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: str) -> dict[str, Any]:
     """Write the ids, piece by piece, and the facts; returns the facts.
 
     Raises InputError for a text that is empty, too short or not UTF-8.
     """
     vocabulary = Vocabulary.of(normalised(text.pieces(source_sha256), alphabet), alphabet)
-    characters, text_digest, ids_digest = 0, hashlib.sha256(), hashlib.sha256()
+    characters, digest = 0, hashlib.sha256()
     with atomic_write(folder / IDS_FILE) as file:
         for piece in normalised(text.pieces(source_sha256), alphabet):
-            ids = vocabulary.ids_of(piece).tobytes()
             characters += len(piece)
-            text_digest.update(piece.encode())
-            ids_digest.update(ids)
-            file.write(ids)
-        if not text.size:
-            raise InputError(f"--corpus {text.source} is empty; at least {MIN_CHARS:,} characters are needed")
+            digest.update(piece.encode())
+            file.write(vocabulary.ids_of(piece).tobytes())
         if characters < MIN_CHARS:
             script = " (--alphabet raw keeps other letters than A to Z)" if alphabet == "letters" else ""
             raise InputError(
@@ -332,8 +327,8 @@ def _prepare(folder: Path, text: FoundText, alphabet: Alphabet, source_sha256: s
         "alphabet": alphabet,
         "source_sha256": source_sha256,
         "symbols": vocabulary.symbols,
-        "corpus_sha256": text_digest.hexdigest(),
-        "ids_sha256": ids_digest.hexdigest(),
+        "corpus_sha256": digest.hexdigest(),
+        "ids_sha256": _digest(folder / IDS_FILE),
         "characters": characters,
     }
     write_atomically(folder / FACTS_FILE, json.dumps(facts).encode())

@@ -6,12 +6,12 @@ text in $TMLM_DATA_DIR, in the user's cache, and then downloaded (https only, ch
 so that the pipeline runs without a network.
 """
 
-import codecs
 import hashlib
 import io
 import os
 import platform
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,7 +22,7 @@ from pipeline.support.processes import folder_of_mlflow_run
 from pipeline.text.downloads import cache_dir, download, is_address, public
 from pipeline.text.vocabulary import normalised
 
-PIECE_BYTES = 1_000_000
+PIECE_SIZE = 1_000_000  # bytes or characters that are read at once
 FALLBACK = "python-docs"
 
 
@@ -104,65 +104,37 @@ class FoundText:
         return io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content.open("rb")
 
     def sha256(self) -> str:
-        """Digest of the bytes. Raises InputError for an unreadable file, and at the first NUL byte.
-
-        A sparse file of 100 GB is therefore refused at once.
-        """
+        """Digest of the bytes. Raises InputError for an unreadable file, and at the first NUL byte."""
         digest = hashlib.sha256()
         try:
             with self._open() as file:
-                while data := file.read(PIECE_BYTES):
-                    self._check_no_nul(data)
+                while data := file.read(PIECE_SIZE):
+                    if b"\0" in data:
+                        raise InputError(f"{self.option} {self.source} has NUL bytes; give a UTF-8 text file")
                     digest.update(data)
-            return digest.hexdigest()
         except OSError as error:
-            raise self._unreadable(error) from None
+            raise InputError(f"{self.option} {self.source} can't be read: {error.strerror}") from None
+        return digest.hexdigest()
 
     def pieces(self, sha256: str) -> Iterator[str]:
-        """Yield the decoded text in pieces; ``sha256`` is the result of ``sha256()``.
+        """Yield the text in pieces that end with a line break (LF, whatever the file has) or the text.
 
-        Raises InputError for a file that is not UTF-8 text, and at the end if the file has changed since ``sha256()``;
-        what was made of the pieces must then be discarded.
+        Raises InputError for a file that is not UTF-8 text, and at the end unless ``sha256`` is the digest of the
+        file: it has then changed, and what was made of the pieces must be discarded.
         """
-        digest = hashlib.sha256()
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        read, is_start = 0, True
         try:
-            with self._open() as file:
-                while True:
-                    data = file.read(PIECE_BYTES)
-                    digest.update(data)
-                    self._check_no_nul(data)
-                    waiting, _ = decoder.getstate()
-                    try:
-                        piece = decoder.decode(data, final=not data)
-                    except UnicodeDecodeError as error:
-                        at = read - len(waiting) + error.start
-                        raise InputError(
-                            f"{self.option} {self.source} is not UTF-8 text: byte {at:,} is "
-                            f"0x{error.object[error.start]:02x}; convert it (iconv -t UTF-8) and try again"
-                        ) from None
-                    read += len(data)
-                    if piece and is_start:
-                        piece, is_start = piece.removeprefix("\ufeff"), False
-                    yield piece
-                    if not data:
-                        break
+            with io.TextIOWrapper(self._open(), encoding="utf-8-sig") as file:
+                while lines := file.readlines(PIECE_SIZE):
+                    yield "".join(lines)
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{self.option} {self.source} is not UTF-8 text ({error.reason}: 0x{error.object[error.start]:02x}); "
+                "convert it (iconv -t UTF-8) and try again"
+            ) from None
         except OSError as error:
-            raise self._unreadable(error) from None
-        if digest.hexdigest() != sha256:
-            raise InputError(
-                f"{self.option} {self.source} has changed while it was read; try again when nothing writes to it"
-            )
-
-    def _check_no_nul(self, data: bytes) -> None:
-        if b"\0" in data:
-            raise InputError(
-                f"{self.option} {self.source} has NUL bytes: it is not a text file; give a UTF-8 text file"
-            )
-
-    def _unreadable(self, error: OSError) -> InputError:
-        return InputError(f"{self.option} {self.source} can't be read: {error.strerror}; give a UTF-8 text file")
+            raise InputError(f"{self.option} {self.source} can't be read: {error.strerror}") from None
+        if self.sha256() != sha256:
+            raise InputError(f"{self.option} {self.source} has changed while it was read; try again")
 
 
 def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundText:
@@ -191,26 +163,16 @@ def find_text(corpus: str, online: bool = True, refresh: bool = False) -> FoundT
         except DataUnavailableError as error:
             raise DataUnavailableError(f"--corpus {error}; check the address and the network, or give a file") from None
         return FoundText(_name_of(Path(urlsplit(corpus).path)), public(corpus), file)
-    looked: list[str] = []
-    for folder in _folders():
-        place = os.path.join(folder, corpus)
-        try:
+    folders = ["", os.environ.get("TMLM_DATA_DIR"), folder_of_mlflow_run()]
+    places = [os.path.join(folder, corpus) for folder in folders if folder is not None]
+    for place in places:
+        with suppress(FileNotFoundError):
             return find_file(place)
-        except FileNotFoundError:
-            looked.append(os.path.abspath(os.path.expanduser(place)))
+    looked = " or ".join(dict.fromkeys(os.path.abspath(os.path.expanduser(place)) for place in places))
     raise InputError(
-        f"--corpus {corpus} is not a known text, and there is no file {' or '.join(dict.fromkeys(looked))}; give auto, "
-        f"{', '.join(KNOWN_TEXTS)}, the path of a UTF-8 file (under `mlflow run`, an absolute one) or an https address"
+        f"--corpus {corpus} is not a known text, and there is no file {looked}; give auto, {', '.join(KNOWN_TEXTS)}, "
+        "the path of a UTF-8 file (under `mlflow run`, an absolute one) or an https address"
     )
-
-
-def _folders() -> Iterator[str]:
-    """Yield the folders to look in: the working folder, $TMLM_DATA_DIR, that from which ``mlflow run`` was called."""
-    yield ""
-    if data_dir := os.environ.get("TMLM_DATA_DIR"):
-        yield data_dir
-    if folder := folder_of_mlflow_run():
-        yield folder
 
 
 def find_file(path: str, option: str = "--corpus") -> FoundText:
@@ -236,14 +198,6 @@ def _check_encodable(path: str, option: str) -> None:
     except UnicodeEncodeError:
         shown = path.encode("utf-8", "backslashreplace").decode()
         raise InputError(f"{option} {shown} is a name that is not UTF-8; rename the file") from None
-
-
-def is_known_text(name: str, source: str) -> bool:
-    """Whether a recorded text with this name and source is one of KNOWN_TEXTS.
-
-    Release 0.1, which did not know tiny-shakespeare, recorded a user's file tiny-shakespeare.txt under that name.
-    """
-    return name in KNOWN_TEXTS and Path(source).stem != name
 
 
 def _name_of(path: Path) -> str:

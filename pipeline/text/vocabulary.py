@@ -1,7 +1,7 @@
-"""Normalise texts to an alphabet, and map their characters to ids. A text may be processed whole or in pieces."""
+"""Normalise texts to an alphabet, and map their characters to ids."""
 
 import logging
-import sys
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,18 +12,12 @@ from numpy.typing import NDArray
 
 from models.config import ConfigError
 from pipeline.config import Alphabet
-from pipeline.errors import InputError
 
 log = logging.getLogger(__name__)
 
 UNKNOWN = "<unk>"
 LETTERS = tuple(sorted([" ", UNKNOWN, *"abcdefghijklmnopqrstuvwxyz"]))  # the book's 28 symbols, in its order
-MAX_MARKS = 1000  # combining marks in a row: sorting them into canonical order takes quadratic time
 NAMED_CHARACTERS = 10  # in a message
-SPACE = ord(" ")
-LETTER_OR_SPACE = bytes(ord(c.lower()) if c.isascii() and c.isalpha() else SPACE for c in map(chr, range(256)))
-
-# --- normalisation ---------------------------------------------------------------------------------------------------
 
 
 def normalise(text: str, alphabet: Alphabet) -> str:
@@ -31,94 +25,27 @@ def normalise(text: str, alphabet: Alphabet) -> str:
 
     letters: each run of characters other than A-Z and a-z becomes one space; letters become lower case (d2l.ai).
     raw: canonical composition (NFC) and LF line breaks.
-
-    Raises InputError for MAX_MARKS or more combining marks in a row (raw).
     """
-    return "".join(normalised([text], alphabet))
+    if alphabet == "letters":
+        return re.sub("[^A-Za-z]+", " ", text).lower()
+    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def normalised(pieces: Iterable[str], alphabet: Alphabet) -> Iterator[str]:
-    """Normalise a text piece by piece; the result does not depend on where the text is cut. Raises as ``normalise``."""
-    return _letters(pieces) if alphabet == "letters" else _composed(_lines(pieces))
+    """Normalise a text piece by piece, each of which ends with a line break: what follows does not compose with it."""
+    ends_with_space = False
+    for piece in pieces:
+        text = normalise(piece, alphabet)
+        if alphabet == "letters":
+            text = text[1:] if ends_with_space and text.startswith(" ") else text
+            ends_with_space = text.endswith(" ") or (ends_with_space and not text)
+        yield text
 
 
-def _letters(pieces: Iterable[str]) -> Iterator[str]:
-    """Normalise for ``letters``."""
-    after_letter = True  # a space at the start of the text is kept
-    for piece in filter(None, pieces):
-        mapped = np.frombuffer(piece.encode("ascii", "replace").translate(LETTER_OR_SPACE), np.uint8)
-        is_letter = mapped != SPACE
-        keep = is_letter.copy()
-        keep[1:] |= is_letter[:-1]
-        keep[0] |= after_letter
-        after_letter = bool(is_letter[-1])
-        yield mapped[keep].tobytes().decode("ascii")
-
-
-def _lines(pieces: Iterable[str]) -> Iterator[str]:
-    """Replace CR LF and CR by LF."""
-    after_return = False
-    for piece in filter(None, pieces):
-        new = piece[1:] if after_return and piece[0] == "\n" else piece  # the second half of a CR LF
-        after_return = piece[-1] == "\r"
-        yield new.replace("\r\n", "\n").replace("\r", "\n") if "\r" in new else new
-
-
-def _composed(pieces: Iterable[str]) -> Iterator[str]:
-    """Compose to NFC. Cutting before an ASCII character is safe, since it never composes with preceding characters."""
-    held: list[str] = []  # the pieces from the last ASCII character on
-    for piece in filter(None, pieces):
-        border = next((i for i in reversed(range(len(piece))) if piece[i].isascii()), None)
-        if border is None:
-            held.append(piece)
-            continue
-        yield _nfc("".join([*held, piece[:border]]))
-        held = [piece[border:]]
-    yield _nfc("".join(held))
-
-
-def _nfc(text: str) -> str:
-    """Compose to NFC. Raises InputError for MAX_MARKS or more combining marks in a row."""
-    for place in range(MAX_MARKS - 1, len(text), MAX_MARKS):  # any MAX_MARKS in a row include one of these places
-        start = end = place
-        while start >= 0 and _is_mark(text[start]):
-            start -= 1
-        while end < len(text) and _is_mark(text[end]):
-            end += 1
-        if end - start - 1 >= MAX_MARKS:
-            raise InputError(
-                f"the text has {MAX_MARKS:,} combining marks or more in a row, which no writing has; "
-                "take them out, or use --alphabet letters"
-            )
-    return unicodedata.normalize("NFC", text)
-
-
-def _is_mark(character: str) -> bool:
-    """Whether NFC may reorder a character with preceding marks."""
-    return unicodedata.combining(unicodedata.normalize("NFD", character)[0]) > 0
-
-
-def code_points(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
-    """The code points of a text, as uint8 if all are ASCII."""
-    if text.isascii():
-        return np.frombuffer(text.encode("ascii"), np.uint8)
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-
-
-def _dropped(text: str, alphabet: Alphabet) -> list[str]:
-    """The characters other than white space that normalising replaces by a space, in the order of the text."""
-    if alphabet == "raw":
-        return []
-    return [c for c in dict.fromkeys(text) if not (c.isascii() and c.isalpha()) and not c.isspace()]
-
-
-def _names(characters: list[str]) -> str:
+def _names(characters: Iterable[str]) -> str:
     """The first NAMED_CHARACTERS characters and their code points."""
-    names = [f"{character!r} (U+{ord(character):04X})" for character in characters[:NAMED_CHARACTERS]]
-    return ", ".join(names) + (", ..." if len(characters) > NAMED_CHARACTERS else "")
-
-
-# --- symbols and their ids -------------------------------------------------------------------------------------------
+    names = [f"{character!r} (U+{ord(character):04X})" for character in characters]
+    return ", ".join([*names[:NAMED_CHARACTERS], *(["..."] if len(names) > NAMED_CHARACTERS else [])])
 
 
 @dataclass(frozen=True)
@@ -133,12 +60,7 @@ class Vocabulary:
         """The vocabulary of a normalised text in pieces; for ``letters`` always LETTERS, without reading the text."""
         if alphabet == "letters":
             return cls(alphabet, LETTERS)
-        seen = np.zeros(sys.maxunicode + 1, bool)
-        for piece in pieces:
-            points = code_points(piece)
-            if not seen.take(points).all():  # checking is faster than writing, and mostly enough
-                seen[points] = True
-        return cls(alphabet, tuple(sorted([UNKNOWN, *map(chr, np.flatnonzero(seen))])))
+        return cls(alphabet, tuple(sorted({UNKNOWN}.union(*pieces))))
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -167,7 +89,8 @@ class Vocabulary:
 
     def ids_of(self, text: str) -> NDArray[np.integer]:
         """Encode a text, or a piece of one, that is normalised already."""
-        return self._id_of.take(code_points(text), mode="clip")
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+        return self._id_of.take(points, mode="clip")
 
     def encode_prompt(self, prompt: str) -> list[int]:
         """Encode a prompt; logs a warning that names characters which ``letters`` replaces by a space.
@@ -176,7 +99,8 @@ class Vocabulary:
         prompt without a letter where the alphabet is ``letters``.
         """
         text = normalise(prompt, self.alphabet)
-        if dropped := _dropped(prompt, self.alphabet):
+        dropped = [c for c in dict.fromkeys(prompt) if not (c.isascii() and c.isalpha()) and not c.isspace()]
+        if self.alphabet == "letters" and dropped:
             if not text.strip():
                 raise ConfigError(
                     "prompt",

@@ -20,7 +20,7 @@ from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
 from pipeline.text.downloads import kept_downloads, public
-from pipeline.text.sources import is_known_text
+from pipeline.text.sources import KNOWN_TEXTS
 from pipeline.tracking import records, runs
 from pipeline.tracking.liveness import close_nested
 from pipeline.tracking.records import RecordedRun
@@ -179,7 +179,7 @@ def same_text(name: str, source: str, alphabet: Alphabet, corpus_sha256: str) ->
         corpus = load_corpus(CorpusConfig(str(file), alphabet))
         if corpus.corpus_sha256 == corpus_sha256:
             return replace(corpus, name=name, source=source)
-    corpus = load_corpus(CorpusConfig(name if is_known_text(name, source) else source, alphabet))
+    corpus = load_corpus(CorpusConfig(name if name in KNOWN_TEXTS else source, alphabet))
     if corpus.corpus_sha256 != corpus_sha256:
         raise InputError(
             f"the text {name} is not the one that was trained on (sha256 {corpus.corpus_sha256[:8]}..., "
