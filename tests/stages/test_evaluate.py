@@ -53,7 +53,7 @@ def test_evaluating_a_text_reads_it_as_the_model_reads_any_other(trained, tmp_pa
 @pytest.mark.parametrize("content", [b"\xff" * 5000, b"a\0" * 5000, b""])
 def test_what_is_no_text_is_not_evaluated(trained, tmp_path, content):
     (tmp_path / "bad.txt").write_bytes(content)
-    with pytest.raises(InputError, match=r"bad.* (is not UTF-8 text: byte 0 is 0xff|has NUL bytes|has 0 characters)"):
+    with pytest.raises(InputError, match=r"bad.* (is not UTF-8 text|has NUL bytes|has 0 characters)"):
         evaluate(trained.run_id, text=str(tmp_path / "bad.txt"))
 
 
@@ -99,7 +99,6 @@ def test_a_checkpoint_of_our_own_run_is_evaluated_on_the_runs_text_by_its_path_t
     [
         {"source": "https://host/page.txt"},
         {"corpus_sha256": "0" * 64},
-        {"name": "tiny-shakespeare", "source": "/secret/tiny-shakespeare.txt"},  # not the text known by that name
     ],
 )
 def test_the_text_that_a_foreign_checkpoint_names_is_not_opened(trained, tmp_path, small_text, monkeypatch, changed):
