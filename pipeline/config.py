@@ -7,7 +7,6 @@ on the command line. Every other field has a fixed default.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from hashlib import sha256
 from math import log2
 from typing import Any, Literal
 
@@ -21,6 +20,7 @@ WINDOW_TRAIN, WINDOW_VAL, WINDOW_LENGTH = 10_000, 5_000, 32  # the book's num_tr
 PASS_CHARS = 10_000_000  # an epoch of a longer text reads this many
 HELD_OUT_CHARS = 500_000  # validation and test read this many each of a longer text
 ON_REPORTS_TEXT: tuple[PresetName, ...] = ("report", "report-text")  # read the characters of the report's windows
+SCHEDULER_PORT = 8786  # of a cluster
 REPORT_PROMPTS = ("it has", "proceeded the", "staring hard")  # the report's own three prefixes
 
 # The version of what the trainings of a preset compute: raise it with every change of their figures, which
@@ -413,6 +413,8 @@ def config_id(model: ModelConfig, train: TrainConfig, corpus_sha256: str) -> str
     """A digest of what a training computes, without its seed: equal for two seeds of one configuration."""
     computed = {name: value for name, value in asdict(train).items() if name not in NOT_COMPUTED}
     inputs = [asdict(model), computed, RECIPE[train.preset], corpus_sha256]
+    from hashlib import sha256  # not at the top: `tmlm --help` does without it
+
     return sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
 
 

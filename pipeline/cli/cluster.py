@@ -10,8 +10,7 @@ import click
 
 from pipeline.cli.group import say
 from pipeline.cli.options import GroupedOption, LabCommand
-from pipeline.cluster.keys import SCHEDULER_PORT, Address, keys_folder, make_keys, netloc
-from pipeline.config import CorpusConfig
+from pipeline.config import SCHEDULER_PORT, CorpusConfig
 from pipeline.errors import InputError
 from pipeline.support import signals
 
@@ -50,12 +49,12 @@ def pool_on(cluster: str, text: CorpusConfig, workers: int | None) -> "MakePool"
     if workers is not None:
         raise InputError("--workers can't be given with --cluster: each node sets its own number (tmlm node --workers)")
     _check_installed()
-
-    address = Address.read(cluster, keys_folder())
     from pipeline.cluster import pool, texts
+    from pipeline.cluster.keys import Address, keys_folder
     from pipeline.stages.train import do
     from pipeline.tracking.store import masked, without_credentials
 
+    address = Address.read(cluster, keys_folder())
     store, tracking_uri = pool.mlflow_address(address), os.environ.get("MLFLOW_TRACKING_URI", "")
     if tracking_uri and without_credentials(tracking_uri).rstrip("/") != store:
         raise InputError(
@@ -87,6 +86,8 @@ def keys(directory: str) -> None:
     default $TMLM_CLUSTER_KEYS, else one in the user's configuration folder.
     """
     _check_installed()
+    from pipeline.cluster.keys import keys_folder, make_keys
+
     folder = keys_folder(directory)
     make_keys(folder)
     click.echo(
@@ -110,6 +111,7 @@ def serve(host: str, port: int, mlflow_port: int, artifacts: str) -> None:
     """
     _check_installed()
     from pipeline.cluster import processes
+    from pipeline.cluster.keys import Address, keys_folder, netloc
     from pipeline.tracking import server
     from pipeline.tracking.store import root
 
@@ -148,6 +150,7 @@ def node(address: str, workers: int | None, once: bool) -> None:
     """
     _check_installed()
     from pipeline.cluster import processes
+    from pipeline.cluster.keys import Address, keys_folder
     from pipeline.support.machine import usable_cores
     from pipeline.support.wording import counted
 

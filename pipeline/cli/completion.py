@@ -5,8 +5,6 @@ from collections.abc import Callable
 import click
 from click.shell_completion import CompletionItem
 
-from pipeline.tracking import completion
-
 Candidates = Callable[[str], list[tuple[str, str]]]  # beginning -> (value, description)
 
 LATEST = [("latest", "the training that finished last"), ("latest~1", "the one before")]
@@ -26,14 +24,28 @@ class Completed(click.ParamType):
         return files + [CompletionItem(value, help=help or None) for value, help in found]
 
 
+def _runs(stage: str, status: str = "%") -> Candidates:
+    def candidates(beginning: str) -> list[tuple[str, str]]:
+        from pipeline.tracking import completion
+
+        return completion.runs(beginning, stage, status)
+
+    return candidates
+
+
 def _trainings(beginning: str) -> list[tuple[str, str]]:
-    return LATEST + completion.runs(beginning, "train")
+    return LATEST + _runs("train")(beginning)
+
+
+def _models(beginning: str) -> list[tuple[str, str]]:
+    from pipeline.tracking import completion
+
+    return _trainings(beginning) + completion.models()
 
 
 FILE = Completed("file", files=True)
-FOLDER = Completed("dir", files=True)
 TEXT = Completed("text", lambda beginning: KNOWN_TEXTS, files=True)
 TRAINING = Completed("run", _trainings)
-MODEL = Completed("model", lambda beginning: _trainings(beginning) + completion.models(), files=True)
-REPRODUCTION = Completed("run", lambda beginning: completion.runs(beginning, "reproduce"))
-RUNNING = Completed("run", lambda beginning: completion.runs(beginning, "train", "RUNNING"))
+MODEL = Completed("model", _models, files=True)
+REPRODUCTION = Completed("run", _runs("reproduce"))
+RUNNING = Completed("run", _runs("train", "RUNNING"))

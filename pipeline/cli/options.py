@@ -81,9 +81,9 @@ def options_of(*configs: type, only: tuple[str, ...] = (), with_preset: bool = T
 
     def add(command: Command) -> Command:
         chosen = [(config, f) for config in configs for f in option_fields(config) if not only or f.name in only]
+        annotations = {config: get_type_hints(config) for config in configs}
         for config, field in reversed(chosen):
-            annotation = get_type_hints(config)[field.name]
-            inner = COMPLETED.get(field.name) or click_type(annotation, field.metadata["choices"])
+            inner = COMPLETED.get(field.name) or click_type(annotations[config][field.name], field.metadata["choices"])
             automatic = with_preset and field.metadata["preset"]
             command = click.option(
                 f"--{field.name.replace('_', '-')}",

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from pipeline.config import SCHEDULER_PORT
 from pipeline.errors import InputError
 
 FILES = ("certificate.pem", "key.pem")
-SCHEDULER_PORT = 8786
 REASON_SECONDS = 5.0  # timeout of the connection that finds out why another one failed
 
 

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import parent_process
 from types import FrameType
 
 DEADLINE_SECONDS = 3.5  # from the first signal to the forced exit; below 5 together with CLOSING_SECONDS
@@ -143,7 +142,8 @@ def _force_exit(signum: int) -> None:
     until = time.monotonic() + CLOSING_SECONDS
     for thread in closing:
         thread.join(max(0.0, until - time.monotonic()))
-    if parent_process() is None:
+    process = sys.modules.get("multiprocessing.process")  # imported in every worker
+    if process is None or process.parent_process() is None:
         sys.stderr.write(f"Stopped by {name_of(signum)}.\n")
         sys.stderr.flush()
     os._exit(exit_code(signum))

@@ -91,7 +91,7 @@ def test_deadlines_end_a_process_within_5_seconds():
 def test_forced_exit_of_a_worker_prints_nothing(monkeypatch, capsys):
     monkeypatch.setattr(os, "_exit", lambda code: None)
     for parent in (None, "a process"):
-        monkeypatch.setattr(signals, "parent_process", lambda parent=parent: parent)
+        monkeypatch.setattr("multiprocessing.process.parent_process", lambda parent=parent: parent)
         signals._force_exit(signal.SIGINT)
         assert capsys.readouterr().err == ("" if parent else "Stopped by Ctrl-C.\n")
 
