@@ -94,6 +94,13 @@ class LanguageModel(nn.Module):
         hidden, state = self.hidden_states(ids, self.initial_state(ids.shape[0]) if state is None else state)
         return self.logits(hidden), state
 
+    def own_and_combined(
+        self, ids: Tensor, state: State | None = None, prior: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, State]:
+        """Logits of the network alone and of the whole model, here the same, and the new state; as ``forward``."""
+        logits, state = self(ids, state)
+        return logits, logits, state
+
     def hidden_states(self, ids: Tensor, state: State) -> tuple[Tensor, State]:
         """ids (B, T), state -> outputs of the last layer (B, T, H) after output dropout, new state."""
         if self.embedding is not None:

@@ -27,7 +27,7 @@ class Mixture:
     weight: float
 
     def of(self, nats: Tensor) -> float:
-        """This mixture's entry in the result (2, W) of ``mixture_nats``."""
+        """This mixture's entry in the total costs (2, W) of all mixtures."""
         return float(self.of_each(nats))
 
     def of_each(self, costs: Tensor) -> Tensor:
@@ -36,21 +36,16 @@ class Mixture:
 
 
 def best_mixture(nats: Tensor) -> Mixture:
-    """The mixture of the lowest cost in the result (2, W) of ``mixture_nats``."""
+    """The mixture of the lowest cost in the total costs (2, W) of all mixtures."""
     kind, weight = divmod(int(nats.argmin()), len(WEIGHTS))
     return Mixture(KINDS[kind], WEIGHTS[weight])
 
 
-def mixture_nats(network: Tensor, ngram: Tensor, targets: Tensor) -> Tensor:
-    """Total cost in nats of ``targets`` (N,) under every mixture of two models' log-probabilities (N, V).
-
-    Returns float64 sums over the text (2, W), indexed by KINDS and WEIGHTS.
-    """
-    return mixture_costs(network, ngram, targets).sum(1)
-
-
 def mixture_costs(network: Tensor, ngram: Tensor, targets: Tensor) -> Tensor:
-    """Cost in nats (2, N, W) of each of ``targets`` (N,) under every mixture, from log-probabilities (N, V)."""
+    """Cost in nats (2, N, W) of each of ``targets`` (N,) under every mixture, from log-probabilities (N, V).
+
+    Indexed by KINDS, characters and WEIGHTS; in float64.
+    """
     weights = torch.tensor(WEIGHTS)
     by_network, by_ngram = (model.gather(1, targets[:, None]) for model in (network, ngram))
     linear = torch.logaddexp(by_network + weights.log(), by_ngram + (1 - weights).log())

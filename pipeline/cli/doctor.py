@@ -17,7 +17,7 @@ from pipeline.text.sources import find_text
 from pipeline.tracking import liveness, relocation
 from pipeline.tracking.references import run_id_of
 from pipeline.tracking.store import address, look, moved_from, own_database, shown, sqlite_file, store_errors
-from pipeline.training.hardware import choose_device, choose_precision, choose_threads
+from pipeline.training.hardware import choose_device, choose_precision
 
 PRECISIONS: tuple[tuple[str, str], ...] = (("lstm", "torch"), ("gru", "torch"), ("lstm", "scratch"))
 
@@ -49,7 +49,7 @@ def findings() -> dict[str, Any]:
         "store_state": state,
         "device": str(device),
         "precision": "; ".join(precisions),
-        "threads": f"{choose_threads(None)} of {usable_cores()} cores",
+        "threads": f"1 of {usable_cores()} cores",
         "mlflow_command": shutil.which("mlflow") or "not on PATH: activate the environment, or use .venv/bin/mlflow",
         "conda": shutil.which("conda") or "not found: always add --env-manager local (or uv) to mlflow run",
         "git": git.get("git.commit", "not a repository") + " (changed since)" * (git.get("git.dirty") == "true"),

@@ -12,7 +12,8 @@ from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.text.downloads import is_address
 from pipeline.tracking.records import artifact_path
 from pipeline.tracking.trainings import WholeTraining
-from pipeline.training.checkpoints import load_checkpoint, load_model, save_checkpoint
+from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
+from pipeline.training.loading import load_model
 
 WEIGHTS, CONFIG, VOCABULARY, ONNX = "weights.safetensors", "config.json", "vocabulary.json", "step.onnx"
 

@@ -38,9 +38,10 @@ from pipeline.tracking.liveness import close_dead_runs, close_the_dead
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import corpus_keys, corpus_options, corpus_tags, parent_run, record_datasets, step_key
 from pipeline.tracking.ui import links
-from pipeline.training.checkpoints import load_model
-from pipeline.training.evaluation import costs_of, costs_of_mixture
-from pipeline.training.hardware import check_training_fits, choose_threads, training_bytes, worker_count
+from pipeline.training.evaluation import text_costs
+from pipeline.training.loading import load_model
+from pipeline.training.memory import check_training_fits, training_bytes, worker_count
+from pipeline.training.mixing import costs_of_mixture
 from pipeline.training.timing import (
     Calibration,
     TimingTask,
@@ -252,7 +253,7 @@ class _AnswerDriver:
         return [self._results[number, seed] for seed in range(self.config.seeds)]
 
     def _findings(self) -> Findings:
-        torch.set_num_threads(choose_threads(None))
+        torch.set_num_threads(1)
         default = next(number for number, each in enumerate(self.plan) if each.is_default)
         on_top = max(number for number, each in enumerate(self.plan) if each.family == "on top")
         return Findings(
@@ -309,7 +310,7 @@ class _AnswerDriver:
         def bits(result: Mapping[str, Any]) -> NDArray[np.float64]:
             model = _model(result["run_id"])
             mixture = Mixture(result["mixture_kind"], result["mixture_weight"])
-            costs = costs_of_mixture(model, ngram, mixture, ids) if is_mixed else costs_of(model, ids)
+            costs = costs_of_mixture(model, ngram, mixture, ids) if is_mixed else text_costs(model, ids)
             return np.asarray(costs / np.log(2))
 
         differences = np.array([bits(result) for result in results]) + ngram.log2_probabilities(test)[1:]

@@ -7,13 +7,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from models.language_model import LanguageModel
 from models.mixture import Mixture
-from models.ngram import KneserNey, predicted_bits_per_char
+from models.ngram import predicted_bits_per_char
 from pipeline.config import RECIPE, PresetName
 from pipeline.errors import DataUnavailableError, InputError
 from pipeline.support.markdown import plain
@@ -23,9 +21,9 @@ from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import records
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, corpus_keys, record_datasets, run_step, same_text
-from pipeline.training.checkpoints import load_model
-from pipeline.training.evaluation import TextScore, score_mixtures, score_text
-from pipeline.training.hardware import choose_threads
+from pipeline.training.evaluation import TextScore, text_costs
+from pipeline.training.loading import load_model
+from pipeline.training.mixing import costs_with_ngram
 from pipeline.training.summary import evaluation_text
 
 log = logging.getLogger(__name__)
@@ -46,7 +44,7 @@ class TrainedModel:
         """Load ``model``: a run id, the path of a checkpoint, or a models:/ or runs:/ address. Raises InputError."""
         path, run_id = records.checkpoint_of(model)
         network, vocabulary, facts = load_model(path)
-        torch.set_num_threads(choose_threads(None))
+        torch.set_num_threads(1)
         return cls(network, vocabulary, facts, sha256(path.read_bytes()).hexdigest(), run_id)
 
     def _is_of_our_run(self) -> bool:
@@ -129,14 +127,17 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
             result["unknown_characters"] = int((ids == trained.vocabulary.unknown_id).sum())
         if len(ids) < 2:
             raise InputError(f"--text {text} has {len(ids)} characters; at least 2 are needed")
-        score = score_text(trained.network, torch.from_numpy(ids))
-        result |= {
-            "perplexity": score.perplexity,
-            "bits_per_char": score.bits_per_char,
-            "characters": score.characters,
-        }
-        if corpus is not None:
-            result |= _compared(trained, corpus.ngram(trained.preset), ids)
+        tensor = torch.from_numpy(ids)
+        if corpus is None:
+            result |= _figures(TextScore.of(text_costs(trained.network, tensor)))
+        else:
+            ngram = corpus.ngram(trained.preset)
+            costs, nats = costs_with_ngram(trained.network, ngram, tensor)
+            result |= _figures(TextScore.of(costs))
+            bits = predicted_bits_per_char(ngram, ids)
+            result |= {"ngram_perplexity": 2**bits, "ngram_bits_per_char": bits, "ngram_order": ngram.order}
+            if mixture := trained.mixture():
+                result |= _figures(TextScore(mixture.of(nats), len(costs)), "mixture_")
         run.constants({f"evaluation/{name}": value for name, value in result.items() if isinstance(value, float)})
         run.note(evaluation_text(plain(label), result))
         return result
@@ -145,15 +146,9 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
     return run_step("evaluate", f"evaluate-{label}-{trained.name}", inputs, trained.tags, work, reuse)
 
 
-def _compared(trained: TrainedModel, ngram: KneserNey, ids: NDArray[np.integer]) -> dict[str, Any]:
-    """The figures of the n-gram, and of the mixture that the model's training chose on validation."""
-    bits = predicted_bits_per_char(ngram, ids)
-    result = {"ngram_perplexity": 2**bits, "ngram_bits_per_char": bits, "ngram_order": ngram.order}
-    if mixture := trained.mixture():
-        nats = mixture.of(score_mixtures(trained.network, ngram, torch.from_numpy(ids)))
-        score = TextScore(nats, len(ids) - 1)
-        result |= {"mixture_perplexity": score.perplexity, "mixture_bits_per_char": score.bits_per_char}
-    return result
+def _figures(score: TextScore, prefix: str = "") -> dict[str, Any]:
+    figures = {f"{prefix}perplexity": score.perplexity, f"{prefix}bits_per_char": score.bits_per_char}
+    return figures if prefix else {**figures, "characters": score.characters}
 
 
 def _corpus_to_compare(trained: TrainedModel, needed: bool) -> Corpus | None:

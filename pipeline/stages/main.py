@@ -20,7 +20,6 @@ from pipeline.text.corpus import Corpus
 from pipeline.tracking import records, runs
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, Step, corpus_options, corpus_tags, record_datasets
-from pipeline.training.experiment import check_can_train
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE, final_metrics
 from pipeline.training.samples import prompts_for
 from pipeline.training.summary import pipeline_note
@@ -45,7 +44,6 @@ def pipeline(
     Raises what the four stages raise.
     """
     reuse, corpus = not force, corpus.limited(config.train_chars)
-    check_can_train(corpus, model, config)  # before the run is started
     with runs.tracked_run("pipeline", f"pipeline-{run_name(corpus, model, config)}", corpus_tags(corpus)) as run:
         run.params({**corpus_options(corpus_config), **asdict(model), **asdict(config), "force": force})
         record_datasets(run, corpus, config.preset)

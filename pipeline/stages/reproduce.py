@@ -55,7 +55,7 @@ from pipeline.tracking.records import NestedTraining
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import corpus_keys, corpus_tags, parent_run, record_datasets, step_key
 from pipeline.tracking.ui import links
-from pipeline.training.hardware import check_training_fits, training_bytes, worker_count
+from pipeline.training.memory import check_training_fits, training_bytes, worker_count
 from pipeline.training.timing import (
     Calibration,
     Timing,

@@ -61,8 +61,8 @@ from pipeline.tracking.step import (
 from pipeline.tracking.trainings import LATEST
 from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_curves, link_to_run, link_to_search
-from pipeline.training.checkpoints import load_model
-from pipeline.training.hardware import training_bytes, worker_count
+from pipeline.training.loading import load_model
+from pipeline.training.memory import training_bytes, worker_count
 from pipeline.training.metrics import macs_metrics
 from pipeline.training.timing import (
     Calibration,

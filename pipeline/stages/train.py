@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -44,14 +44,16 @@ from pipeline.tracking.step import (
 )
 from pipeline.tracking.ui.links import command
 from pipeline.training import figures
-from pipeline.training.experiment import MAY_CHANGE, Experiment, Observer, Result, check_can_train, steps_kept
-from pipeline.training.loop import EpochPoint, Training
+from pipeline.training.experiment import MAY_CHANGE, Experiment, Result, steps_kept
+from pipeline.training.loop import Callback, EpochPoint, Training
 from pipeline.training.metrics import VAL_CURVE, epoch_metrics, final_metrics, protocol_of, size_metrics, split_of
 from pipeline.training.samples import prompts_for, sample_texts
 from pipeline.training.summary import complexity_text, samples_table, training_note
 from pipeline.training.timing import Timing, TimingTask, time_training
 
 log = logging.getLogger(__name__)
+
+STEPS_SHOWN = 20  # between two updates of the progress bar
 
 NO_INPUTS = ("budget_seconds", "sample_every")  # options that the result of a training does not depend on
 
@@ -82,14 +84,12 @@ class Setting:
 
     study: the study that it belongs to; only runs of this study are reused. parent: id of the parent run.
     tags: further tags of its run. bar: takes the run's name, returns a context manager that shows its progress.
-    reason_to_stop: called after each epoch; returns a reason to stop, or "" to continue.
     """
 
     study: str = ""
     parent: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
     bar: Callable[[str], AbstractContextManager[Progress]] = progress
-    reason_to_stop: Callable[[Training], str] = lambda training: ""
 
 
 def train(
@@ -104,22 +104,18 @@ def train(
 
     With ``reuse``, a finished run with the same step key is reused and a stopped one resumed. The run records the
     curves, final metrics, configuration, environment, plots, sample texts, both checkpoints, and the model for serving.
-    Raises InputError for a text or shape that can't be trained, before a run is started; TrainingDivergedError; and
-    RecordingError if the store refuses.
+    Raises InputError, TrainingDivergedError, and RecordingError if the store refuses.
     """
-    check_can_train(corpus, model, config)
-    name = run_name(corpus, model, config)
     extra_inputs = {"study": setting.study} if setting.study else {}
-
-    def work(run: TrackedRun) -> dict[str, Any]:
-        _record_environment(run, 0)
-        experiment = Experiment(corpus, model, config, run.checkpoint_dir)
-        return _train(run, experiment, corpus_config, setting)
-
-    tags = {**corpus_tags(corpus), **setting.tags, **_training_tags(corpus, corpus_config, model, config, extra_inputs)}
-    inputs = {**_training_inputs(corpus, corpus_config, model, config), **extra_inputs}
     return run_step(
-        "train", name, inputs, tags, work, reuse, go_on=lambda key: _resume_stopped(key, setting), parent=setting.parent
+        "train",
+        run_name(corpus, model, config),
+        {**_training_inputs(corpus, corpus_config, model, config), **extra_inputs},
+        {**corpus_tags(corpus), **setting.tags, **_training_tags(corpus, corpus_config, model, config, extra_inputs)},
+        partial(_train, partial(Experiment, corpus, model, config), corpus_config, setting),
+        reuse,
+        go_on=lambda key: _resume_stopped(key, setting),
+        parent=setting.parent,
     )
 
 
@@ -179,24 +175,17 @@ def _training_inputs(
     }
 
 
-@dataclass(frozen=True)
-class Recorder:
-    """Records an experiment in its run while it trains; ``observer`` has the callbacks."""
+class Recorder(Callback):
+    """Records an experiment in its run, and shows its progress, while it trains."""
 
-    run: TrackedRun
-    bar: Progress
-    corpus: Corpus
-    corpus_config: CorpusConfig
-    model: ModelConfig
-    config: TrainConfig
-    setting: Setting
-
-    @property
-    def observer(self) -> Observer:
-        return Observer(self.on_start, self.bar.advance, self.on_epoch, self.reason_to_stop)
+    def __init__(self, run: TrackedRun, bar: Progress, experiment: Experiment, options: Mapping[str, Any]) -> None:
+        self.run, self.bar, self.experiment, self.options = run, bar, experiment, options
+        self.config = experiment.train_config
+        self.shown_steps = 0
 
     def on_start(self, training: Training) -> None:
         self.bar.start(training.epochs * training.data.steps_per_epoch, training.step)
+        self.shown_steps = training.step
         resolved = {
             "epochs": training.epochs,
             "precision": training.precision,
@@ -207,14 +196,21 @@ class Recorder:
             "chars_per_epoch": training.data.chars_per_epoch,
             "val_chars": training.data.val_chars,
         }
-        options = {**corpus_options(self.corpus_config), **asdict(self.model), **asdict(self.config)}
-        self.run.params({**options, **resolved})
+        self.run.params({**self.options, **resolved})
         for point in training.history:  # again: the process may have died between a checkpoint and its metrics
             self.run.metrics(epoch_metrics(point, self.config.preset), point.epoch)
         if training.history and training.partial_epoch is None:
             self._sample_if_due(training, training.history[-1])
 
+    def on_step(self, training: Training) -> None:
+        if training.step - self.shown_steps >= STEPS_SHOWN:
+            self._advance(training)
+
+    def before_checkpoint(self, training: Training) -> None:
+        self.run.check_is_recorded()  # or the checkpoint would recreate the folder of a checkout that was moved
+
     def on_epoch(self, training: Training, point: EpochPoint) -> None:
+        self._advance(training)
         perplexities = {"train": f"{point.train_perplexity:.2f}", "val": f"{point.val_perplexity:.2f}"}
         self.bar.show(epoch=f"{point.epoch}/{training.epochs}", **perplexities)
         self.run.metrics(epoch_metrics(point, self.config.preset), point.epoch)
@@ -223,26 +219,33 @@ class Recorder:
         if training.done:
             self.bar.close("evaluating")
 
-    def reason_to_stop(self, training: Training) -> str:
-        self.run.check_is_recorded()  # or the next checkpoint would recreate the folder of a checkout that was moved
-        return self.setting.reason_to_stop(training)
+    def _advance(self, training: Training) -> None:
+        self.bar.advance(training.step - self.shown_steps)
+        self.shown_steps = training.step
 
     def _sample_if_due(self, training: Training, point: EpochPoint) -> None:
         every = self.config.sample_every
         if every and point.epoch % every == 0 and not training.done:
-            texts = sample_texts(training.eval_model, self.corpus.vocabulary, self.config.seed)
+            texts = sample_texts(training.eval_model, self.experiment.corpus.vocabulary, self.config.seed)
             self.run.text(f"samples/epoch-{point.epoch:04d}.md", samples_table(texts))
 
 
-def _train(run: TrackedRun, experiment: Experiment, corpus_config: CorpusConfig, setting: Setting) -> dict[str, Any]:
-    """Train an experiment from its current state to its end, record it, and return the flat result."""
+def _train(
+    experiment_in: Callable[[Path], Experiment], corpus_config: CorpusConfig, setting: Setting, run: TrackedRun
+) -> dict[str, Any]:
+    """Train an experiment from its current state to its end, record it, and return the flat result.
+
+    ``experiment_in`` takes the folder of the run's checkpoints.
+    """
+    experiment = experiment_in(run.checkpoint_dir)
     corpus, model, config = experiment.corpus, experiment.model_config, experiment.train_config
-    run.yaml("config.yaml", {"corpus": corpus_options(corpus_config), "model": asdict(model), "train": asdict(config)})
+    text = corpus_options(corpus_config)
+    _record_environment(run, len(experiment.training.history))
+    run.yaml("config.yaml", {"corpus": text, "model": asdict(model), "train": asdict(config)})
     record_datasets(run, corpus, config.preset)
     with setting.bar(run.name) as bar:
-        recorder = Recorder(run, bar, corpus, corpus_config, model, config, setting)
         try:
-            result = experiment.run(recorder.observer)
+            result = experiment.run(Recorder(run, bar, experiment, {**text, **asdict(model), **asdict(config)}))
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | SystemExit) and not setting.study:  # a study resumes by itself
                 resume_command = f"{command()} train --resume {run.id}"
@@ -350,11 +353,10 @@ def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()
 
     def work(run: TrackedRun) -> dict[str, Any]:
         log.warning("Resuming %s (%s) after epoch %d", earlier.name, run_id, done)
-        _record_environment(run, done)
         if not experiment.training.done:
             _keep_outcome(run)
         run.tags({f"resumed.{option}": value for option, value in changes.items() if option in MAY_CHANGE})
-        return _train(run, experiment, earlier.corpus_config, setting)
+        return _train(lambda folder: experiment, earlier.corpus_config, setting, run)
 
     def train_the_rest() -> Step:
         return run_step("train", earlier.name, inputs, tags, work, reuse=False, resumed=earlier.run)

@@ -15,7 +15,7 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 from models.decoding import DEFAULT_LENGTH, Decoding
 from pipeline.errors import InputError
-from pipeline.training.checkpoints import load_model
+from pipeline.training.loading import load_model
 from pipeline.training.samples import continuation_in_pieces, continuations
 
 LONGEST = 10_000  # characters of a prompt, and of its continuation

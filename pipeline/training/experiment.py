@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,22 +22,12 @@ from models.on_top_of_ngram import CrossFitted, Ngram, NgramLanguageModel, conti
 from pipeline.config import ON_REPORTS_TEXT, RECIPE, WINDOW_LENGTH, TrainConfig
 from pipeline.errors import InputError
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, leftovers
-from pipeline.text.batches import data_for, windows
+from pipeline.text.batches import windows
 from pipeline.text.corpus import Corpus
 from pipeline.training.checkpoints import flatten, group, load_checkpoint, save_checkpoint
-from pipeline.training.evaluation import (
-    TextScore,
-    block_means,
-    calibrate_ngram,
-    costs_of,
-    costs_of_windows,
-    perplexity,
-    score_calibrated_ngram,
-    score_mixtures,
-    score_text,
-)
-from pipeline.training.hardware import check_training_fits, choose_hardware
-from pipeline.training.loop import EpochPoint, Training, fit
+from pipeline.training.evaluation import TextScore, block_means, perplexity, score_windows
+from pipeline.training.loop import SILENT, Callback, EpochPoint, Training, fit
+from pipeline.training.mixing import calibrate_ngram, costs_with_ngram, score_calibrated_ngram
 from pipeline.training.samples import SampleText, greedy_texts, sample_texts
 
 SAVE_SECONDS = 60.0  # between checkpoints within an epoch: the most that is lost if the process is killed
@@ -125,18 +115,8 @@ class Result:
         }
 
 
-@dataclass(frozen=True)
-class Observer:
-    """Callbacks of an experiment; the defaults do nothing."""
-
-    on_start: Callable[[Training], None] = lambda training: None
-    on_step: Callable[[int], None] = lambda steps: None
-    on_epoch: Callable[[Training, EpochPoint], None] = lambda training, point: None
-    reason_to_stop: Callable[[Training], str] = lambda training: ""  # called after each epoch; "" to continue
-
-
-class CheckpointManager:
-    """Keeps the best weights so far, and the two checkpoints on disk.
+class CheckpointManager(Callback):
+    """Keeps the best weights so far, and the two checkpoints on disk; passes all calls on to ``callback``.
 
     last.safetensors holds the whole state, including the best weights, after the last reported epoch or later;
     best.safetensors holds the best weights with all that is needed to use them.
@@ -145,8 +125,31 @@ class CheckpointManager:
     def __init__(self, folder: Path | None, facts: dict[str, Any]) -> None:
         self.folder = folder
         self.facts = facts
+        self.callback = Callback()
         self.best_weights: dict[str, Tensor] = {}
         self.saved_at = time.monotonic()
+
+    def on_start(self, training: Training) -> None:
+        if self.folder is not None:
+            for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
+                for part in leftovers(self.folder / name):  # of a killed process
+                    part.unlink(missing_ok=True)
+            if training.best is not None:
+                self._write_best(self.folder, training)  # the process may have died between writing the two files
+        self.callback.on_start(training)
+
+    def on_step(self, training: Training) -> None:
+        """Write the last checkpoint if the one before is SAVE_SECONDS old."""
+        self.callback.on_step(training)
+        if self.folder is not None and (began := time.monotonic()) - self.saved_at >= SAVE_SECONDS:
+            self.callback.before_checkpoint(training)
+            self.keep(training)
+            training.leave_out(self.saved_at - began)
+
+    def on_epoch(self, training: Training, point: EpochPoint) -> None:
+        self.callback.before_checkpoint(training)
+        self.keep(training)
+        self.callback.on_epoch(training, point)
 
     def keep(self, training: Training) -> None:
         """Copy the weights if the last epoch is the best, and write the checkpoints. Idempotent."""
@@ -163,12 +166,6 @@ class CheckpointManager:
         if is_best:
             self._write_best(self.folder, training)
         self.saved_at = time.monotonic()
-
-    def keep_if_due(self, training: Training) -> None:
-        """Call ``keep`` if there is a folder and the last checkpoint is SAVE_SECONDS old."""
-        if self.folder is not None and (began := time.monotonic()) - self.saved_at >= SAVE_SECONDS:
-            self.keep(training)
-            training.leave_out(self.saved_at - began)
 
     def restore(self, training: Training) -> None:
         """Restore the training from the folder's last checkpoint, if any.
@@ -188,16 +185,6 @@ class CheckpointManager:
                 f"{path} is not a training that this version can resume ({error}); start a new training"
             ) from error
         self.best_weights = group("best", tensors)
-
-    def clean_up(self, training: Training) -> None:
-        """Remove what a killed process left in the folder, before the first checkpoint is written."""
-        if self.folder is None:
-            return
-        for name in (LAST_CHECKPOINT, BEST_CHECKPOINT):
-            for part in leftovers(self.folder / name):
-                part.unlink(missing_ok=True)
-        if training.best is not None:
-            self._write_best(self.folder, training)  # the process may have died between writing the two files
 
     def _check_same(self, training: Training, path: Path, found: Mapping[str, Any]) -> None:
         if (recipe := found["recipe"]) != self.facts["recipe"]:
@@ -257,23 +244,11 @@ def stored_ngrams(model: LanguageModel) -> int:
     return model.ngram.entries if isinstance(model, NgramLanguageModel) else 0
 
 
-def check_can_train(corpus: Corpus, model_config: ModelConfig, train_config: TrainConfig, workers: int = 1) -> None:
-    """Check that this machine can run such an Experiment in each of ``workers`` processes, without creating one.
-
-    Raises InputError for a text that is too short, a device that this machine lacks, and too little memory.
-    """
-    corpus = corpus.limited(train_config.train_chars)
-    spans, ids = corpus.spans(train_config.preset), torch.from_numpy(corpus.ids)
-    train, val, test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
-    check_training_fits(model_config, train_config, len(corpus.vocabulary), len(train), len(test), workers)
-    data_for(train, val, train_config)
-
-
 class Experiment:
     """A training with its corpus and checkpoints: a new one, or the one restored from ``checkpoint_dir``.
 
-    Nothing is written before ``run``. Raises InputError as ``check_can_train`` does, and for a folder that holds
-    another training or one that can't be resumed with this configuration.
+    Nothing is written before ``run``. Raises InputError for a text that is too short, a device that this machine lacks,
+    and a folder that holds another training or one that can't be resumed with this configuration.
     """
 
     def __init__(
@@ -289,14 +264,11 @@ class Experiment:
         self.checkpoint_dir = checkpoint_dir
         ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train_config.preset)
         train, self._val, self._test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
-        hardware = choose_hardware(model_config, train_config)
-        vocab_size = len(corpus.vocabulary)
-        check_training_fits(model_config, train_config, vocab_size, len(train), len(self._test), hardware=hardware)
         prior = cross_fitted(corpus, train_config) if model_config.on_top_of == "ngram" else None
         ngram = Ngram.of(prior.ngram) if prior else None
         torch.manual_seed(train_config.seed)
-        model = language_model(model_config, vocab_size, ngram)
-        self.training = Training(model, train, self._val, train_config, hardware, prior)
+        model = language_model(model_config, len(corpus.vocabulary), ngram)
+        self.training = Training(model, train, self._val, train_config, prior=prior)
         self._checkpoints = CheckpointManager(
             checkpoint_dir,
             {
@@ -315,7 +287,7 @@ class Experiment:
         )
         self._checkpoints.restore(self.training)
 
-    def run(self, observer: Observer = Observer()) -> Result:
+    def run(self, callback: Callback = SILENT) -> Result:
         """Train to the end, then evaluate the best epoch (lowest validation perplexity) on the test text.
 
         With a folder, a checkpoint is written before each call of ``on_epoch``, every SAVE_SECONDS within an epoch, and
@@ -323,32 +295,34 @@ class Experiment:
         Raises TrainingDivergedError as ``fit`` does.
         """
         training, checkpoints = self.training, self._checkpoints
-
-        def after_epoch(training: Training, point: EpochPoint) -> None:
-            training.stopped = training.stopped or observer.reason_to_stop(training)
-            checkpoints.keep(training)
-            observer.on_epoch(training, point)
-
-        checkpoints.clean_up(training)
-        observer.on_start(training)
+        checkpoints.callback = callback
         try:
-            fit(training, after_epoch, observer.on_step, checkpoints.keep_if_due)
+            fit(training, checkpoints)
         except (KeyboardInterrupt, SystemExit):
             if training.is_whole:
                 checkpoints.keep(training)
             raise
+
         assert training.best is not None  # fit trains for at least one epoch
         model = deepcopy(training.eval_model)
         last_texts = greedy_texts(model, self.corpus.vocabulary)
         model.load_state_dict(checkpoints.best_weights)
-        costs = self._costs(model)
+        preset = self.train_config.preset
+        ngram = self.corpus.ngram(preset)
+        costs, nats = {}, {}
+        for split, ids in (("val", self._val), ("test", self._test)):
+            costs[split], nats[split] = costs_with_ngram(model, ngram, ids)
+        mixture = best_mixture(nats["val"])
+        mixed = (TextScore(mixture.of(nats[split]), len(costs[split])) for split in ("val", "test"))
+        if preset in ON_REPORTS_TEXT:
+            costs["windowed"] = score_windows(model, *windows(self._val, WINDOW_LENGTH), WINDOWS_AT_ONCE).costs
         return Result(
             history=training.history,
             best=training.best,
             stopped=training.stopped,
-            test=score_text(model, self._test),
-            baselines=self.corpus.baselines(self.train_config.preset),
-            mixed=self._mixed(model),
+            test=TextScore.of(costs["test"]),
+            baselines=self.corpus.baselines(preset),
+            mixed=MixtureScore(mixture, *mixed),
             val_windowed=perplexity(float(costs["windowed"].mean())) if "windowed" in costs else None,
             block_costs={name: block_means(each) for name, each in costs.items()},
             calibrated_ngram=self._calibrated_ngram(model),
@@ -363,20 +337,6 @@ class Experiment:
             model=model,
             checkpoint=self.checkpoint_dir / BEST_CHECKPOINT if self.checkpoint_dir else None,
         )
-
-    def _costs(self, model: LanguageModel) -> dict[str, Tensor]:
-        """Costs in nats per character: of each character of both held-out texts, of each report's validation window."""
-        costs = {"val": costs_of(model, self._val), "test": costs_of(model, self._test)}
-        if self.train_config.preset in ON_REPORTS_TEXT:
-            costs["windowed"] = costs_of_windows(model, *windows(self._val, WINDOW_LENGTH), WINDOWS_AT_ONCE)
-        return costs
-
-    def _mixed(self, model: LanguageModel) -> MixtureScore:
-        ngram = self.corpus.ngram(self.train_config.preset)
-        val, test = (score_mixtures(model, ngram, ids) for ids in (self._val, self._test))
-        mixture = best_mixture(val)
-        scores = (TextScore(mixture.of(nats), len(ids) - 1) for nats, ids in ((val, self._val), (test, self._test)))
-        return MixtureScore(mixture, *scores)
 
     def _calibrated_ngram(self, model: LanguageModel) -> dict[str, Any]:
         """Order and calibrated perplexities of the n-gram that the model is on top of; {} without one."""
@@ -395,8 +355,8 @@ def run_experiment(
     corpus: Corpus,
     model_config: ModelConfig,
     train_config: TrainConfig,
-    observer: Observer = Observer(),
+    callback: Callback = SILENT,
     checkpoint_dir: Path | None = None,
 ) -> Result:
     """Create or restore an Experiment and run it. Raises as Experiment and its ``run`` do."""
-    return Experiment(corpus, model_config, train_config, checkpoint_dir).run(observer)
+    return Experiment(corpus, model_config, train_config, checkpoint_dir).run(callback)

@@ -1,4 +1,4 @@
-"""The training loop: ``fit`` trains, validates and reports to callbacks, independent of files and of MLflow.
+"""The training loop: ``fit`` trains, validates and calls back, independent of files and of MLflow.
 
 Everything random in an epoch (order of the batches, offsets of the streams, dropout masks) is derived from the seed and
 the number of the epoch. The state between two epochs is therefore the weights, their EMA, the optimizer's moments and
@@ -8,9 +8,9 @@ restores it.
 Shapes: B batch, T time steps, N characters, V vocabulary.
 """
 
+import inspect
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -20,17 +20,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim import SGD, AdamW, Optimizer
 
 from models.config import Kernel
 from models.language_model import LanguageModel, detach
-from models.on_top_of_ngram import NgramLanguageModel
 from models.recurrent import State
 from pipeline.config import STOPPED_BY_TIME, TrainConfig
 from pipeline.errors import TrainingDivergedError
 from pipeline.support.signals import defer_signals
 from pipeline.text.batches import Prior, StreamData, data_for, number_of_epochs
 from pipeline.training.checkpoints import flatten, group
-from pipeline.training.evaluation import calibrate_logits, perplexity, score_text, score_windows
+from pipeline.training.evaluation import calibrate_logits, perplexity, score_windows, text_costs
 from pipeline.training.hardware import Hardware, choose_hardware, keep_freed_memory
 
 WARM_UP_STEPS = 50
@@ -92,9 +92,23 @@ class PartialEpoch:
     dropout_rng: Tensor | None = None
 
 
-def _book_average(losses: Sequence[float]) -> float:
-    """Mean over batches of exp of the batch's loss, the perplexity that the book plots."""
-    return sum(map(perplexity, losses)) / len(losses)
+class Callback:
+    """What a training calls while it runs; here, each method does nothing."""
+
+    def on_start(self, training: "Training") -> None:
+        """Before the first step, also of a resumed training."""
+
+    def on_step(self, training: "Training") -> None:
+        """After each step, when the state is whole and may be saved."""
+
+    def before_checkpoint(self, training: "Training") -> None:
+        """Before a checkpoint is written; raises if it must not be."""
+
+    def on_epoch(self, training: "Training", point: EpochPoint) -> None:
+        """After each epoch, when its checkpoint is written."""
+
+
+SILENT = Callback()
 
 
 # --- the learning rate ---------------------------------------------------------------------------------------------
@@ -152,6 +166,16 @@ class Training:
         self.stopped = ""  # why it stopped before its last epoch
         self._started: float | None = None  # time.perf_counter() from which on seconds are not yet in train_seconds
 
+    def _new_optimizer(self) -> Optimizer:
+        parameters, config = self.model.parameters(), self.config
+        if config.optimizer == "sgd":
+            sgd: Optimizer = without_dynamo(SGD)(parameters, lr=config.learning_rate)
+            return sgd
+        is_fused = self.device.type in ("cpu", "cuda")
+        options = {"lr": config.learning_rate, "betas": (0.9, 0.99), "weight_decay": config.weight_decay}
+        adamw: Optimizer = without_dynamo(AdamW)(parameters, **options, fused=is_fused)
+        return adamw
+
     @property
     def eval_model(self) -> LanguageModel:
         """The model that is validated: the EMA of the weights if there is one."""
@@ -160,6 +184,16 @@ class Training:
     @property
     def done(self) -> bool:
         return bool(self.stopped) or len(self.history) >= self.epochs
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training and validation until now."""
+        return self.train_seconds + (0 if self._started is None else time.perf_counter() - self._started)
+
+    def leave_out(self, seconds: float) -> None:
+        """Exclude ``seconds`` that have just passed from the training time; may be called from ``on_step``."""
+        if self._started is not None:
+            self._started += seconds
 
     def use_kernel(self, kernel: Kernel) -> None:
         """Choose what computes the recurrent layers from now on; the two kernels round differently."""
@@ -174,93 +208,55 @@ class Training:
             return peak
         return peak * cosine_share(step, self.epochs * self.data.steps_per_epoch)
 
-    def run_epoch(
-        self,
-        on_step: Callable[[int], None] = lambda steps: None,
-        at_rest: Callable[[], None] = lambda: None,
-    ) -> EpochPoint:
+    def run_epoch(self, callback: Callback = SILENT) -> EpochPoint:
         """Train for an epoch (or the rest of it, or until the time limit), validate, and append a point to the history.
 
-        ``on_step`` is called with the number of steps since its last call; ``at_rest`` after each step, when the state
-        is consistent and may be saved. Raises TrainingDivergedError if the loss is not finite or the validation
-        perplexity exceeds DIVERGED_TIMES V; the history then ends with the previous epoch.
+        Raises TrainingDivergedError if the loss is not finite or the validation perplexity exceeds DIVERGED_TIMES V;
+        the history then ends with the previous epoch.
         """
         epoch = len(self.history) + 1
-        part, generator = self._begin_epoch(epoch)
-        with self._timed():
-            cut_short = self._train_steps(epoch, part, generator, on_step, at_rest)
-            validation = self.validate()
-        if not validation.perplexity < DIVERGED_TIMES * self.model.vocab_size:  # NaN as well
-            raise self._diverged(f"the validation perplexity is {validation.perplexity:.6g} after epoch {epoch}")
-        return self._close_epoch(epoch, part, validation, cut_short)
-
-    def validate(self) -> Validation:
-        """Score the validation text: windows in the training's precision, as the book does, streams in fp32."""
-        if isinstance(self.data, StreamData):
-            if self.config.calibrate:
-                scale, score = calibrate_logits(self.eval_model, self.data.val)
-            else:
-                scale, score = 1.0, score_text(self.eval_model, self.data.val)
-            return Validation(score.perplexity, score.perplexity, scale)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            book, pooled = score_windows(self.eval_model, *self.data.val, self.config.batch_size)
-        return Validation(book, pooled.perplexity, 1.0)
-
-    def _begin_epoch(self, epoch: int) -> tuple[PartialEpoch, torch.Generator]:
-        """Begin or resume an epoch; returns it and the generator for its batches.
-
-        Dropout masks are drawn by torch's default generator, which is seeded here.
-        """
         seed = (self.config.seed * 1_000_003 + epoch) % 2**63
         if self.partial_epoch is None:
             self.partial_epoch = PartialEpoch()
-            torch.manual_seed(seed)
-        if self.partial_epoch.dropout_rng is not None:
-            self._rng_module().set_rng_state(self.partial_epoch.dropout_rng)
-            self.partial_epoch.dropout_rng = None
-        return self.partial_epoch, torch.Generator().manual_seed(seed)
-
-    def _train_steps(
-        self,
-        epoch: int,
-        part: PartialEpoch,
-        generator: torch.Generator,
-        on_step: Callable[[int], None],
-        at_rest: Callable[[], None],
-    ) -> bool:
-        """Train for the rest of an epoch; returns whether the time limit cut it short."""
-        cut_short, reported = False, len(part.losses)
+            torch.manual_seed(seed)  # of torch's default generator, which draws the dropout masks
+        part = self.partial_epoch
+        if part.dropout_rng is not None:
+            self._rng_module().set_rng_state(part.dropout_rng)
+            part.dropout_rng = None
+        batches = self.data.batches(epoch, torch.Generator().manual_seed(seed))
+        cut_short = False
         self.model.train()
-        for inputs, targets, *prior in islice(self.data.batches(epoch, generator), len(part.losses), None):
-            with defer_signals():
-                self.is_whole = False
-                loss, part.gradient_norm, state = self._train_step(inputs, targets, part.state, *prior)
-                part.state = state if self.data.carries_state else None
-                part.losses.append(loss)
-                part.sizes.append(inputs.numel())
-                self.is_whole = True
-            at_rest()
-            if len(part.losses) % STEPS_BETWEEN_CHECKS == 0:
-                on_step(len(part.losses) - reported)
-                reported = len(part.losses)
+        self._started = time.perf_counter()
+        try:
+            for batch in islice(batches, len(part.losses), None):
+                with defer_signals():
+                    self.is_whole = False
+                    self.train_step(part, *batch)
+                    self.is_whole = True
+                callback.on_step(self)
+                if len(part.losses) % STEPS_BETWEEN_CHECKS == 0:
+                    self._check_finite(float(part.losses[-1]), epoch)
+                    if cut_short := self._time_is_up():
+                        break
+            losses = [float(loss) for loss in part.losses]
+            for loss in losses:
                 self._check_finite(loss, epoch)
-                if cut_short := self._time_is_up():
-                    break
-        on_step(len(part.losses) - reported)
-        for loss in part.losses:
-            self._check_finite(loss, epoch)
-        return cut_short
+            validation = self.validate()
+        finally:
+            self.train_seconds, self._started = self.seconds, None
+        if not validation.perplexity < DIVERGED_TIMES * self.model.vocab_size:  # NaN as well
+            raise self._diverged(f"the validation perplexity is {validation.perplexity:.6g} after epoch {epoch}")
 
-    def _close_epoch(self, epoch: int, part: PartialEpoch, validation: Validation, cut_short: bool) -> EpochPoint:
-        """Append the point of a validated epoch to the history, and decide whether the training stops here."""
-        book, pooled = self._train_perplexities(part.losses, part.sizes)
+        pooled = perplexity(sum(v * n for v, n in zip(losses, part.sizes, strict=True)) / sum(part.sizes))
+        book = [perplexity(loss) for loss in losses] if self.config.preset == "report" else []
+        first_half = book[: max(1, self.data.steps_per_epoch // 2)]
         with defer_signals():
             self.train_chars += sum(part.sizes)
             if cut_short or (self._time_is_up() and epoch < self.epochs):
                 self.stopped = f"{STOPPED_BY_TIME} {self.config.max_seconds:g}"
             point = EpochPoint(
                 epoch=epoch,
-                train_perplexity=book,
+                train_perplexity=sum(book) / len(book) if book else pooled,
                 val_perplexity=validation.perplexity,
                 train_perplexity_pooled=pooled,
                 val_perplexity_pooled=validation.pooled,
@@ -269,70 +265,34 @@ class Training:
                 train_seconds=self.train_seconds,
                 train_chars=self.train_chars,
                 logit_scale=validation.logit_scale,
-                train_perplexity_first_half=self._first_half(part.losses),
+                train_perplexity_first_half=sum(first_half) / len(first_half) if book else None,
             )
             self.partial_epoch = None
-            self._append(point)
+            self.history.append(point)
+            if self.best is None or point.val_perplexity < self.best.val_perplexity:
+                self.best = point
+            elif self.config.patience and epoch - self.best.epoch >= self.config.patience:
+                self.stopped = self.stopped or f"--patience {self.config.patience}"
         return point
 
-    def _new_optimizer(self) -> torch.optim.Optimizer:
-        parameters, config = self.model.parameters(), self.config
-        if config.optimizer == "sgd":
-            return torch.optim.SGD(parameters, lr=config.learning_rate)
-        return torch.optim.AdamW(
-            parameters,
-            lr=config.learning_rate,
-            betas=(0.9, 0.99),
-            weight_decay=config.weight_decay,
-            fused=self.device.type in ("cpu", "cuda"),
-        )
+    def train_step(self, part: PartialEpoch, inputs: Tensor, targets: Tensor, *prior: Tensor) -> None:
+        """One optimizer step on a batch (B, T), which continues ``part`` of an epoch.
 
-    @contextmanager
-    def _timed(self) -> Iterator[None]:
-        """Add the block's wall-clock time to ``train_seconds``; ``seconds`` includes it while the block runs."""
-        self._started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.train_seconds, self._started = self.seconds, None
-
-    def leave_out(self, seconds: float) -> None:
-        """Exclude ``seconds`` that have just passed from the training time; may be called from ``at_rest``."""
-        if self._started is not None:
-            self._started += seconds
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of training and validation until now."""
-        return self.train_seconds + (0 if self._started is None else time.perf_counter() - self._started)
-
-    def _rng_module(self) -> Any:
-        """The module whose get_rng_state and set_rng_state act on the device's default generator."""
-        return torch if self.device.type == "cpu" else torch.get_device_module(self.device)
-
-    def _train_step(
-        self, inputs: Tensor, targets: Tensor, state: State | None, *prior: Tensor
-    ) -> tuple[Tensor, Tensor, State]:
-        """One optimizer step on a batch (B, T); returns the loss, the gradient norm before clipping, and the state.
-
-        The loss is the mean cross-entropy (nats) of the model's prediction, although ``own_loss`` may add the network's
-        own to what is optimized.
+        The recorded loss is the mean cross-entropy (nats) of the model's prediction, although ``own_loss`` may add the
+        network's own to what is optimized. The recorded norm of the gradient is that before clipping.
         """
         inputs, targets = inputs.long().to(self.device), targets.long().to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            if isinstance(self.model, NgramLanguageModel):
-                own, logits, state = self.model.own_and_combined(
-                    inputs, state, *(each.to(self.device) for each in prior)
-                )
-            else:
-                logits, state = self.model(inputs, state)
+            own, logits, state = self.model.own_and_combined(
+                inputs, part.state, *(each.to(self.device) for each in prior)
+            )
         loss = optimized = F.cross_entropy(logits.float().flatten(0, 1), targets.flatten())
         if share := self.config.own_loss:
             optimized = (1 - share) * loss + share * F.cross_entropy(own.float().flatten(0, 1), targets.flatten())
         self.optimizer.zero_grad(set_to_none=True)
         optimized.backward()
         parameters = list(self.model.parameters())
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip or float("inf"))
+        part.gradient_norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.clip or float("inf"))
         for parameter_group in self.optimizer.param_groups:
             parameter_group["lr"] = self.learning_rate_at(self.step)
         self.optimizer.step()
@@ -343,35 +303,37 @@ class Training:
             with torch.no_grad():
                 for mean, parameter in zip(self.average.parameters(), parameters, strict=True):
                     mean.lerp_(parameter, 1 - decay)
-        return loss.detach(), norm, detach(state)
+        part.state = detach(state) if self.data.carries_state else None  # truncated backpropagation through time
+        part.losses.append(loss.detach())
+        part.sizes.append(inputs.numel())
 
-    def _check_finite(self, loss: Tensor, epoch: int) -> None:
-        if not isfinite(value := float(loss)):
-            raise self._diverged(f"the loss is {value} in epoch {epoch}")
+    def validate(self) -> Validation:
+        """Score the validation text: windows in the training's precision, as the book does, streams in fp32."""
+        if isinstance(self.data, StreamData):
+            if self.config.calibrate:
+                scale, costs = calibrate_logits(self.eval_model, self.data.val)
+            else:
+                scale, costs = 1.0, text_costs(self.eval_model, self.data.val)
+            value = perplexity(float(costs.sum()) / len(costs))
+            return Validation(value, value, scale)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            score = score_windows(self.eval_model, *self.data.val, self.config.batch_size)
+        return Validation(score.perplexity, score.pooled, 1.0)
+
+    def _check_finite(self, loss: float, epoch: int) -> None:
+        if not isfinite(loss):
+            raise self._diverged(f"the loss is {loss} in epoch {epoch}")
 
     def _diverged(self, what: str) -> TrainingDivergedError:
         kept = f" (the checkpoint of epoch {self.best.epoch} is kept)" if self.best else ""
-        return TrainingDivergedError(f"{what}; lower --learning-rate{kept}")
+        return TrainingDivergedError(f"{what}; lower --learning-rate, or set --clip{kept}")
 
     def _time_is_up(self) -> bool:
         return bool(self.config.max_seconds) and self.seconds >= self.config.max_seconds
 
-    def _train_perplexities(self, losses: list[Tensor], sizes: list[int]) -> tuple[float, float]:
-        values = [float(loss) for loss in losses]
-        pooled = perplexity(sum(v * n for v, n in zip(values, sizes, strict=True)) / sum(sizes))
-        return (_book_average(values) if self.config.preset == "report" else pooled), pooled
-
-    def _first_half(self, losses: list[Tensor]) -> float | None:
-        if self.config.preset != "report":
-            return None
-        return _book_average([float(loss) for loss in losses[: max(1, self.data.steps_per_epoch // 2)]])
-
-    def _append(self, point: EpochPoint) -> None:
-        self.history.append(point)
-        if self.best is None or point.val_perplexity < self.best.val_perplexity:
-            self.best = point
-        elif self.config.patience and point.epoch - self.best.epoch >= self.config.patience:
-            self.stopped = self.stopped or f"--patience {self.config.patience}"
+    def _rng_module(self) -> Any:
+        """The module whose get_rng_state and set_rng_state act on the device's default generator."""
+        return torch if self.device.type == "cpu" else torch.get_device_module(self.device)
 
     def state_dict(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """All that the next step depends on: tensors, and facts that JSON can encode.
@@ -395,13 +357,9 @@ class Training:
             "stopped": self.stopped,
             "under_way": None,
         }
-        if self.partial_epoch is not None and self.partial_epoch.losses:
-            part = self.partial_epoch
-            parts = {
-                "losses": torch.stack(part.losses),
-                "gradient_norm": part.gradient_norm,
-                "masks_rng": self._dropout_rng(part),
-            }
+        if (part := self.partial_epoch) is not None and part.losses:
+            rng = self._rng_module().get_rng_state() if part.dropout_rng is None else part.dropout_rng
+            parts = {"losses": torch.stack(part.losses), "gradient_norm": part.gradient_norm, "masks_rng": rng}
             if part.state is not None:
                 states = part.state if isinstance(part.state, tuple) else (part.state,)
                 parts |= {f"state.{index}": each for index, each in enumerate(states)}
@@ -435,39 +393,34 @@ class Training:
             self.stopped = ""  # the limit was raised
         self.partial_epoch = None
         if facts["under_way"] is not None:
-            self.partial_epoch = self._partial_epoch(group("under_way", tensors), facts["under_way"])
-
-    def _dropout_rng(self, part: PartialEpoch) -> Tensor:
-        """The state of the dropout masks' random generator, between two steps."""
-        return self._rng_module().get_rng_state() if part.dropout_rng is None else part.dropout_rng
-
-    def _partial_epoch(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> PartialEpoch:
-        states = [tensor.to(self.device) for _, tensor in sorted(group("state", tensors).items())]
-        state: State | None = states[0] if len(states) == 1 else tuple(states) or None
-        return PartialEpoch(
-            losses=list(tensors["losses"].to(self.device)),
-            sizes=list(facts["sizes"]),
-            gradient_norm=tensors["gradient_norm"].to(self.device),
-            state=state,
-            dropout_rng=tensors["masks_rng"],
-        )
+            parts = group("under_way", tensors)
+            states = [tensor.to(self.device) for _, tensor in sorted(group("state", parts).items())]
+            self.partial_epoch = PartialEpoch(
+                losses=list(parts["losses"].to(self.device)),
+                sizes=list(facts["under_way"]["sizes"]),
+                gradient_norm=parts["gradient_norm"].to(self.device),
+                state=states[0] if len(states) == 1 else tuple(states) or None,
+                dropout_rng=parts["masks_rng"],
+            )
 
 
-def fit(
-    training: Training,
-    on_epoch: Callable[[Training, EpochPoint], None] = lambda training, point: None,
-    on_step: Callable[[int], None] = lambda steps: None,
-    at_rest: Callable[[Training], None] = lambda training: None,
-) -> list[EpochPoint]:
-    """Train all remaining epochs and return the history.
+def without_dynamo(optimizer: type[Optimizer]) -> type[Any]:
+    """The optimizer without the wrappers for torch.compile, which import torch._dynamo at their first call (1 s)."""
+    wrapped = ("add_param_group", "load_state_dict", "state_dict", "step", "zero_grad")
+    methods = {name: inspect.unwrap(getattr(optimizer, name)) for name in wrapped}
+    return type(optimizer.__name__, (optimizer,), {**methods, "step": torch.no_grad()(methods["step"])})
 
-    ``on_epoch`` is called after each epoch, ``on_step`` with the number of steps since its last call, ``at_rest``
-    after each step, when the state may be saved. Changes torch's threads and the allocator for the whole process.
-    Raises TrainingDivergedError as ``Training.run_epoch`` does.
+
+def fit(training: Training, callback: Callback = SILENT) -> list[EpochPoint]:
+    """Train all remaining epochs, with calls of ``callback``, and return the history.
+
+    Changes torch's threads and the allocator for the whole process. Raises TrainingDivergedError as
+    ``Training.run_epoch`` does.
     """
     keep_freed_memory()
     torch.set_num_threads(training.threads)
+    callback.on_start(training)
     while not training.done:
-        point = training.run_epoch(on_step, lambda: at_rest(training))
-        on_epoch(training, point)
+        point = training.run_epoch(callback)
+        callback.on_epoch(training, point)
     return training.history

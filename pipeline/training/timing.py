@@ -35,8 +35,9 @@ from pipeline.errors import TrainingDivergedError
 from pipeline.support.workers import WAIT_SECONDS, Pool
 from pipeline.text.batches import StreamData, WindowData, data_for, number_of_epochs
 from pipeline.text.corpus import Corpus
-from pipeline.training.hardware import check_training_fits, keep_freed_memory
-from pipeline.training.loop import Training
+from pipeline.training.hardware import keep_freed_memory
+from pipeline.training.loop import Callback, Training
+from pipeline.training.memory import check_can_train
 
 ConfigPair = tuple[ModelConfig, TrainConfig]
 
@@ -149,17 +150,18 @@ def time_training(
             torch.get_device_module(training.device).synchronize()
         return clock()
 
-    def at_rest() -> None:
-        marks.append(now())
-        timed = len(marks) - 1 - UNTIMED_STEPS
-        if timed >= TIMED_STEPS and marks[-1] - marks[UNTIMED_STEPS] >= timed_seconds:
-            raise _EnoughError
-        if timed >= 1 and marks[-1] - marks[UNTIMED_STEPS] >= LONG_SECONDS:
-            raise _EnoughError
+    class Marks(Callback):
+        def on_step(self, training: Training) -> None:
+            marks.append(now())
+            timed = len(marks) - 1 - UNTIMED_STEPS
+            if timed >= TIMED_STEPS and marks[-1] - marks[UNTIMED_STEPS] >= timed_seconds:
+                raise _EnoughError
+            if timed >= 1 and marks[-1] - marks[UNTIMED_STEPS] >= LONG_SECONDS:
+                raise _EnoughError
 
     marks = [now()]
     with suppress(_EnoughError, TrainingDivergedError):
-        training.run_epoch(at_rest=at_rest)
+        training.run_epoch(Marks())
     first = min(UNTIMED_STEPS, len(marks) - 2)  # an epoch of a short text may have fewer steps
     step_seconds = (marks[-1] - marks[first]) / (len(marks) - 1 - first)
     began = now()
@@ -171,14 +173,13 @@ def configurations_for(corpus: Corpus, options: Mapping[str, Any]) -> ConfigPair
     """Resolve options for a text; --budget-seconds is converted to --budget-chars by timing some steps.
 
     The timed model has the defaults for the preset's budget, the resolved one those for the converted budget. Raises
-    ConfigError for a value that is not allowed, and InputError for a training that does not fit into memory.
+    ConfigError for a value that is not allowed, and InputError as ``check_can_train`` does.
     """
     corpus = corpus.limited(options.get("train_chars") or 0)
     model, train = resolve(options, corpus.train_chars)
+    check_can_train(corpus, model, train)
     if not train.budget_seconds:
         return model, train
-    test_start, test_end = corpus.spans(train.preset)["test"]
-    check_training_fits(model, train, len(corpus.vocabulary), corpus.train_chars, test_end - test_start)
     timing = time_training(corpus, model, train, seconds=BUDGET_TIMED_SECONDS)
     budget_chars = budget_chars_of(corpus, timing, train.budget_seconds)
     converted = {**options, "budget_seconds": None, "budget_chars": budget_chars}

@@ -42,7 +42,7 @@ from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.training.evaluation import score_windows
 from pipeline.training.experiment import run_experiment
 from pipeline.training.hardware import has_bf16, keep_freed_memory
-from pipeline.training.loop import Training
+from pipeline.training.loop import Callback, Training
 from pipeline.training.timing import expected_seconds, time_training
 
 Shape = tuple[str, int, int]  # cell, layers, hidden size
@@ -114,11 +114,21 @@ def our_training(shape: Shape) -> Training:
     return Training(LanguageModel(model, len(text().vocabulary)), train, val, config)
 
 
+class EachStep(Callback):
+    """Calls a function after each step."""
+
+    def __init__(self, call: Callable[[], None]) -> None:
+        self.call = call
+
+    def on_step(self, training: Training) -> None:
+        self.call()
+
+
 def our_epoch(shape: Shape) -> tuple[float, float]:
     """CPU seconds of an epoch, and of a step in it."""
     marks = [time.process_time()]
     training = our_training(shape)
-    training.run_epoch(at_rest=lambda: marks.append(time.process_time()))
+    training.run_epoch(EachStep(lambda: marks.append(time.process_time())))
     return time.process_time() - marks[0], median(b - a for a, b in pairwise(marks[1:]))
 
 

@@ -9,7 +9,7 @@ import torch
 from models.language_model import LanguageModel
 from pipeline.config import CorpusConfig, resolve
 from pipeline.text.corpus import Corpus, load_corpus
-from pipeline.training.loop import Training
+from pipeline.training.loop import Callback, Training
 
 pytest.importorskip("d2l", reason="needs d2l: make twin")
 
@@ -90,11 +90,12 @@ def test_losses_and_validation_equal_d2ls_from_the_same_weights_and_batches(
         batches.clear()
         ours: list[torch.Tensor] = []
 
-        def note_loss(seen: list[torch.Tensor] = ours) -> None:
-            assert training.partial_epoch is not None
-            seen.append(training.partial_epoch.losses[-1])
+        class NoteLoss(Callback):
+            def on_step(self, training: Training, seen: list[torch.Tensor] = ours) -> None:
+                assert training.partial_epoch is not None
+                seen.append(training.partial_epoch.losses[-1])
 
-        point = training.run_epoch(at_rest=note_loss)
+        point = training.run_epoch(NoteLoss())
         losses += ours
         trainer.train_dataloader = batches
         trainer.fit_epoch()

@@ -13,7 +13,8 @@ from pipeline.export import tables
 from pipeline.export.export import export
 from pipeline.export.subject import subject_of
 from pipeline.tracking.store import setup
-from pipeline.training.checkpoints import load_checkpoint, load_model
+from pipeline.training.checkpoints import load_checkpoint
+from pipeline.training.loading import load_model
 from tests.cli.commands import run
 
 

@@ -4,8 +4,9 @@ from itertools import product
 
 import pytest
 import torch
+from torch import Tensor
 
-from models.mixture import KINDS, WEIGHTS, Mixture, MixtureKind, best_mixture, mixture_nats
+from models.mixture import KINDS, WEIGHTS, Mixture, MixtureKind, best_mixture, mixture_costs
 
 SIZE, VOCAB = 40, 5
 
@@ -24,6 +25,10 @@ def distributions(kind: MixtureKind, weight: float) -> torch.Tensor:
     if kind == "linear":
         return weight * network.exp() + (1 - weight) * ngram.exp()
     return (weight * network + (1 - weight) * ngram).softmax(1)
+
+
+def mixture_nats(*models_and_targets: Tensor) -> Tensor:
+    return mixture_costs(*models_and_targets).sum(1)
 
 
 @pytest.mark.parametrize(("kind", "weight"), product(KINDS, (0.0, 0.05, 0.3, 0.5, 0.95, 1.0)))

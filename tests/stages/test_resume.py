@@ -29,8 +29,8 @@ from pipeline.tracking.liveness import close_the_dead
 from pipeline.tracking.store import set_tags, setup
 from pipeline.training import experiment, figures
 from pipeline.training.checkpoints import load_checkpoint
-from pipeline.training.experiment import Observer, Result, run_experiment
-from pipeline.training.loop import EpochPoint, Training
+from pipeline.training.experiment import Result, run_experiment
+from pipeline.training.loop import Callback, EpochPoint, Training
 from tests.labs import copy_store, leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
@@ -177,8 +177,8 @@ def kill_between_checkpoint_and_figures(patch: pytest.MonkeyPatch) -> None:
 
 
 def stop_in_an_epoch(patch: pytest.MonkeyPatch) -> None:
-    keep = experiment.CheckpointManager.keep_if_due
-    patch.setattr(experiment.CheckpointManager, "keep_if_due", dying_at(3, keep, KeyboardInterrupt))
+    on_step = experiment.CheckpointManager.on_step
+    patch.setattr(experiment.CheckpointManager, "on_step", dying_at(3, on_step, KeyboardInterrupt))
 
 
 # beside the two above, at which the stores of ``stopped`` and ``cut`` were killed
@@ -186,8 +186,8 @@ MOMENTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "before its configuration is an artifact": lambda patch: patch.setattr(
         runs.TrackedRun, "yaml", dying_at(1, runs.TrackedRun.yaml)
     ),
-    "in the first epoch": lambda patch: patch.setattr(Training, "_train_step", dying_at(2, Training._train_step)),
-    "in a later epoch": lambda patch: patch.setattr(Training, "_train_step", dying_at(40, Training._train_step)),
+    "in the first epoch": lambda patch: patch.setattr(Training, "train_step", dying_at(2, Training.train_step)),
+    "in a later epoch": lambda patch: patch.setattr(Training, "train_step", dying_at(40, Training.train_step)),
     "while a checkpoint is written": lambda patch: patch.setattr(os, "replace", dying_at(5, os.replace)),
     "between the last and the best checkpoint": lambda patch: patch.setattr(
         experiment.CheckpointManager, "_write_best", dying_at(2, experiment.CheckpointManager._write_best)
@@ -298,13 +298,14 @@ def test_any_configuration_killed_and_resumed_is_the_same(corpus, tmp_path, name
     model, config = resolve(CONFIGURATIONS[name])
     whole = run_experiment(corpus, model, config, checkpoint_dir=tmp_path / "whole")
 
-    def kill(training: Training, point: EpochPoint) -> None:
-        if point.epoch == 2:
-            raise KilledError
+    class Kill(Callback):
+        def on_epoch(self, training: Training, point: EpochPoint) -> None:
+            if point.epoch == 2:
+                raise KilledError
 
     folder = tmp_path / "parts"
     be_killed(stop_in_an_epoch, lambda: run_experiment(corpus, model, config, checkpoint_dir=folder))
-    be_killed(lambda patch: None, lambda: run_experiment(corpus, model, config, Observer(on_epoch=kill), folder))
+    be_killed(lambda patch: None, lambda: run_experiment(corpus, model, config, Kill(), folder))
     parts = run_experiment(corpus, model, config, checkpoint_dir=folder)
     assert curves(parts) == curves(whole)
     assert (parts.test, parts.samples, parts.last_texts) == (whole.test, whole.samples, whole.last_texts)

@@ -8,7 +8,7 @@ from models.decoding import Decoding
 from models.generation import complete
 from pipeline.stages.sample import sample, stream_text, write_texts
 from pipeline.tracking import records
-from pipeline.training.checkpoints import load_model
+from pipeline.training.loading import load_model
 from tests.cli.commands import run
 
 

@@ -16,19 +16,18 @@ from models.config import ModelConfig
 from models.decoding import Decoding
 from pipeline.config import CorpusConfig, TrainConfig, resolve
 from pipeline.errors import InputError, TrainingDivergedError
-from pipeline.stages.main import pipeline
 from pipeline.stages.prepare import prepare
 from pipeline.stages.sample import write_texts
-from pipeline.stages.train import Setting, train
+from pipeline.stages.train import Recorder, train
 from pipeline.text import downloads
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records
 from pipeline.tracking.logged_model import SIGNATURE
-from pipeline.tracking.store import setup
-from pipeline.training.checkpoints import load_model
-from pipeline.training.evaluation import score_text
+from pipeline.training.evaluation import TextScore, text_costs
 from pipeline.training.experiment import Experiment
+from pipeline.training.loading import load_model
 from pipeline.training.loop import Training
+from pipeline.training.timing import configurations_for
 from tests.labs import TINY
 
 pytestmark = pytest.mark.usefixtures("plain_artifacts", "no_served_model")
@@ -105,7 +104,7 @@ def test_the_checkpoint_that_is_named_gives_the_perplexity_that_is_reported(trai
     model, _, _ = load_model(Path(result["checkpoint"]))
     corpus = load_corpus(CorpusConfig(str(small_text)))
     for split in ("val", "test"):
-        score = score_text(model, torch.from_numpy(corpus.split("stream", split)))
+        score = TextScore.of(text_costs(model, torch.from_numpy(corpus.split("stream", split))))
         assert score.perplexity == pytest.approx(result[f"{split}_perplexity"], rel=1e-6)
 
 
@@ -133,7 +132,7 @@ def test_a_training_that_diverges_fails_with_the_reason_and_keeps_its_best_check
     assert load_model(records.artifact_path(run.info.run_id, best))[2]["epoch"] == 1
 
 
-def test_no_secret_of_a_texts_address_is_recorded(store, small_text):
+def test_no_secret_of_a_texts_address_is_recorded(store, small_text, monkeypatch):
     """Neither its user nor its signature, in no tag, parameter, note, configuration or checkpoint."""
     address = "https://user:pa55@host/topics.txt?X-Amz-Signature=pa55"
     kept = downloads.kept_file(address)
@@ -142,13 +141,13 @@ def test_no_secret_of_a_texts_address_is_recorded(store, small_text):
     config = CorpusConfig(address)
     corpus = load_corpus(config)
 
-    def stop(training: object) -> str:
+    def stop(*arguments: object) -> None:
         raise KeyboardInterrupt
 
     prepare(corpus, config, "stream")
-    model, recipe, setting = ModelConfig("lstm", 1, 4), TrainConfig(epochs=2), Setting(reason_to_stop=stop)
+    monkeypatch.setattr(Recorder, "before_checkpoint", stop)
     with pytest.raises(KeyboardInterrupt):
-        train(corpus, config, model, recipe, setting=setting)
+        train(corpus, config, ModelConfig("lstm", 1, 4), TrainConfig(epochs=2))
     runs = MlflowClient().search_runs(["0"])
     assert {run.data.params["corpus"] for run in runs} == {"https://host/topics.txt"}
     assert "pa55" not in json.dumps([run.to_dictionary() for run in runs])
@@ -195,14 +194,9 @@ def test_the_logged_model_is_named_by_its_shape_and_ranked_by_its_own_metrics(tr
     ("options", "says"),
     [({"device": "mps"}, "--device mps is not available"), ({"hidden_size": 10**6}, "GB of memory")],
 )
-def test_what_can_not_be_trained_here_is_refused_before_a_run_is_started(store, small_text, options, says):
-    config = CorpusConfig(str(small_text))
-    corpus, configurations = load_corpus(config), resolve({**TINY, **options})
-    for refused in (train, pipeline):
-        with pytest.raises(InputError, match=says):
-            refused(corpus, config, *configurations)
-    setup()
-    assert MlflowClient().search_runs(["0"]) == []
+def test_what_can_not_be_trained_here_is_refused_before_a_run_is_started(small_text, options, says):
+    with pytest.raises(InputError, match=says):
+        configurations_for(load_corpus(CorpusConfig(str(small_text))), {**TINY, **options})
 
 
 def lose(checkpoint: Path) -> None:

@@ -21,7 +21,7 @@ from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.errors import RecordingError
 from pipeline.stages.search import _SearchDriver
-from pipeline.stages.train import Setting, train
+from pipeline.stages.train import Recorder, Setting, train
 from pipeline.support.progress import Progress
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import records, runs
@@ -40,9 +40,9 @@ def unsent(home: Path) -> list[Path]:
 def train_tiny(text: Path, reason_to_stop: Callable[[Any], str] = lambda training: "", reuse: bool = False) -> Step:
     config = CorpusConfig(str(text))
     model, recipe = ModelConfig("lstm", 1, 4), TrainConfig(epochs=2, batch_size=64)
-    return train(
-        load_corpus(config), config, model, recipe, reuse=reuse, setting=Setting(reason_to_stop=reason_to_stop)
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Recorder, "before_checkpoint", lambda recorder, training: reason_to_stop(training))
+        return train(load_corpus(config), config, model, recipe, reuse=reuse)
 
 
 def test_a_servers_address_with_its_password_is_not_printed_beside_the_results(mlflow_server, monkeypatch, capsys):

@@ -25,9 +25,9 @@ from pipeline.training.checkpoints import (
     flatten,
     group,
     load_checkpoint,
-    load_model,
     save_checkpoint,
 )
+from pipeline.training.loading import load_model
 
 DTYPES = [
     torch.float32,

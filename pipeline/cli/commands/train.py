@@ -228,7 +228,7 @@ def complexity(as_json: bool, **options: Any) -> None:
     from dataclasses import asdict
 
     from models.complexity import measure
-    from pipeline.training.hardware import check_shape_fits
+    from pipeline.training.memory import check_shape_fits
     from pipeline.training.summary import complexity_text
 
     check_shape_fits(config, LETTERS)

@@ -61,7 +61,7 @@ from pipeline.search.study.storage import open_storage, storage_errors
 from pipeline.support.processes import is_gone, is_of_this_machine, process_tags
 from pipeline.support.workers import KILLS_ALLOWED, SHARED_KILLS, Loss
 from pipeline.text.corpus import Corpus
-from pipeline.training.experiment import check_can_train
+from pipeline.training.memory import check_can_train
 
 FAILURES_IN_A_ROW = 20  # consecutive failed trials after which the search ends
 UNTRAINED_IN_A_ROW = 20  # consecutive proposals without a training before a random untried configuration is enqueued

@@ -1,0 +1,105 @@
+"""Whether trainings fit into this machine's memory: one upper estimate, by a formula."""
+
+import torch
+
+from models.complexity import closed_form
+from models.config import ModelConfig
+from pipeline.config import PASS_CHARS, TrainConfig
+from pipeline.errors import InputError
+from pipeline.support.machine import GB, memory_of_this_machine, usable_cores
+from pipeline.text.batches import data_for
+from pipeline.text.corpus import BASELINE_CHARS, Corpus
+from pipeline.training.evaluation import LOGITS_AT_ONCE, ROW_CHARS, ROWS_AT_ONCE
+from pipeline.training.hardware import choose_device
+
+PARAMETER_BYTES = 4 * 27  # weights, gradients, moments, EMA and best weights, a step's copies and a checkpoint's
+
+LAYER_BYTES = 300_000  # objects and kernels of a layer of any size
+
+UNIT_BYTES = 4 * 22  # per character, unit and layer of a step: what an LSTM in fp32 keeps for its backward pass
+
+READ_BYTES = 4 * 4  # per character and unit of a text that is scored
+
+SYMBOL_BYTES = 36  # per character and symbol: one-hot and logits, in both precisions, and their gradients
+
+NGRAM_BYTES = 130  # per character that the mixture's n-gram is fitted on
+
+PRIOR_BYTES, FITTED_BYTES = 2, 300  # on top of an n-gram: per character and symbol, and per character
+
+WORKER_BYTES = 310_000_000  # a worker process before it trains, without memory that it shares with others
+
+
+def training_bytes(model: ModelConfig, config: TrainConfig, vocab_size: int, train_chars: int, test_chars: int) -> int:
+    """Bytes of this machine's memory that a training takes at most; 0 on a device other than the CPU."""
+    if choose_device(config.device).type != "cpu":
+        return 0
+    weights = PARAMETER_BYTES * closed_form(model, vocab_size).parameters + LAYER_BYTES * model.num_layers
+    step = config.batch_size * config.sequence_length
+    if config.preset != "report":  # its windows overlap: one starts at almost every character
+        step = min(step, train_chars)
+    read = min(ROWS_AT_ONCE * ROW_CHARS, LOGITS_AT_ONCE // vocab_size, test_chars)
+    symbols = SYMBOL_BYTES * vocab_size
+    activations = max(
+        step * (UNIT_BYTES * model.hidden_size * model.num_layers + symbols),
+        read * (READ_BYTES * model.hidden_size + symbols),
+    )
+    ngrams = NGRAM_BYTES * (train_chars if train_chars <= PASS_CHARS else BASELINE_CHARS)
+    if model.on_top_of != "nothing":
+        ngrams += min(train_chars, PASS_CHARS) * (PRIOR_BYTES * vocab_size + FITTED_BYTES)
+    return weights + activations + ngrams
+
+
+def most_workers(largest_training: int) -> int:
+    """The number of workers, each with a training of ``largest_training`` bytes, that fit into memory; at least 1."""
+    return max(1, memory_of_this_machine() // (WORKER_BYTES + largest_training))
+
+
+def worker_count(workers: int | None, largest_training: int = 0) -> int:
+    """The number of worker processes: ``workers``, or if that is None (auto), one per usable core that memory allows.
+
+    ``largest_training`` is the memory of the largest training in bytes.
+    """
+    return workers if workers is not None else min(usable_cores(), most_workers(largest_training))
+
+
+def check_training_fits(
+    model: ModelConfig, config: TrainConfig, vocab_size: int, train_chars: int, test_chars: int, workers: int = 1
+) -> None:
+    """Raise InputError if this machine's memory is too small for such a training in each of ``workers`` processes."""
+    needed = training_bytes(model, config, vocab_size, train_chars, test_chars)
+    what = f"{_shape(model)}, trained in steps of {config.batch_size:,} x {config.sequence_length:,} characters,"
+    _check(what, needed, "--hidden-size, --num-layers, --batch-size or --sequence-length")
+    if workers > 1:
+        what, lower = f"{what} in {workers:,} workers at once", f"--workers to {most_workers(needed):,}"
+        _check(what, workers * (WORKER_BYTES + needed), lower)
+
+
+def check_shape_fits(model: ModelConfig, vocab_size: int) -> None:
+    """Raise InputError if this machine's memory is too small to count a model with ptflops."""
+    twice = 2 * 4 * closed_form(model, vocab_size).parameters  # the layers alone, and with the output layer
+    _check(_shape(model), twice + LAYER_BYTES * model.num_layers, "--hidden-size or --num-layers")
+
+
+def check_can_train(corpus: Corpus, model_config: ModelConfig, train_config: TrainConfig, workers: int = 1) -> None:
+    """Check that this machine can run such an Experiment in each of ``workers`` processes, without creating one.
+
+    Raises InputError for a text that is too short, a device that this machine lacks, and too little memory.
+    """
+    corpus = corpus.limited(train_config.train_chars)
+    spans, ids = corpus.spans(train_config.preset), torch.from_numpy(corpus.ids)
+    train, val, test = (ids[slice(*spans[split])] for split in ("train", "val", "test"))
+    check_training_fits(model_config, train_config, len(corpus.vocabulary), len(train), len(test), workers)
+    data_for(train, val, train_config)
+
+
+def _shape(model: ModelConfig) -> str:
+    return f"--hidden-size {model.hidden_size} with --num-layers {model.num_layers}"
+
+
+def _check(what: str, needed: int, lower: str) -> None:
+    available = memory_of_this_machine()
+    if needed > available:
+        raise InputError(
+            f"{what} needs about {needed / GB:,.0f} GB of memory; this machine has {available / GB:,.0f} GB: lower "
+            f"{lower}"
+        )
