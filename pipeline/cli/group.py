@@ -33,14 +33,6 @@ def printable(text: str) -> str:
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-class Failure(click.ClickException):
-    """One sentence on standard error and an exit code."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(printable(message))
-        self.exit_code = exit_code  # type: ignore[misc]  # click declares it for the class
-
-
 class Lab(click.Group):
     """Turn errors that a user can act on into one sentence and an exit code.
 
@@ -82,7 +74,9 @@ class Lab(click.Group):
             record_failure(ctx, message)
             if code is None:
                 raise
-            raise Failure(message, code) from error
+            failure = click.ClickException(printable(message))
+            failure.exit_code = code  # type: ignore[misc]  # click declares it for the class
+            raise failure from error
 
 
 def explained(error: Exception) -> tuple[str, int | None]:

@@ -1,4 +1,4 @@
-"""Run ids and registered models for shell completion, read from the database without MLflow.
+"""Run ids for shell completion, read from the database without MLflow.
 
 Importing MLflow takes seconds, which is too long for completion. For a store that is not an SQLite file there are no
 completions.
@@ -6,7 +6,6 @@ completions.
 
 import os
 import sqlite3
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -19,33 +18,21 @@ MOST = 50  # runs
 RUNS = """
     SELECT runs.run_uuid, runs.name FROM runs JOIN tags USING (run_uuid)
     WHERE tags.key = 'stage' AND tags.value = ? AND runs.lifecycle_stage = 'active'
-    AND runs.status LIKE ? AND runs.run_uuid LIKE ? ORDER BY runs.start_time DESC LIMIT ?
+    AND runs.run_uuid LIKE ? ORDER BY runs.start_time DESC LIMIT ?
 """
 
-MODELS = "SELECT 'models:/' || name || '@' || alias, 'version ' || version FROM registered_model_aliases ORDER BY 1"
 
-
-def runs(beginning: str, stage: str, status: str = "%") -> list[tuple[str, str]]:
+def runs(beginning: str, stage: str) -> list[tuple[str, str]]:
     """Ids and names of the latest runs of a stage whose id begins so; short ids unless ``beginning`` is longer."""
-    found = _read(RUNS, (stage, status, f"{beginning}%", MOST))
-    return [(run_id if len(beginning) > SHORT_ID else run_id[:SHORT_ID], name) for run_id, name in found]
-
-
-def models() -> list[tuple[str, str]]:
-    """The addresses of the registered models by alias, with their versions."""
-    return _read(MODELS, ())
-
-
-def _read(query: str, values: Sequence[object]) -> list[tuple[str, str]]:
-    """The rows of a query; none if there is no database, or it can't be read."""
     file = _database()
     if file is None or not file.is_file():
         return []
     try:
         with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=0.5)) as connection:
-            return connection.execute(query, values).fetchall()
+            found = connection.execute(RUNS, (stage, f"{beginning}%", MOST)).fetchall()
     except sqlite3.Error:
         return []
+    return [(run_id if len(beginning) > SHORT_ID else run_id[:SHORT_ID], name) for run_id, name in found]
 
 
 def _database() -> Path | None:

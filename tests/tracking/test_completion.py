@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-from mlflow.tracking import MlflowClient
 
 from pipeline.tracking import completion
 from pipeline.tracking.runs import tracked_run
@@ -30,7 +29,6 @@ def test_runs_of_a_stage_are_completed_the_latest_first(named_store):
     recorded("other", stage="reproduce")
     assert completion.runs("", "train") == [(newer[:8], "newer"), (older[:8], "older")]
     assert completion.runs(newer[:10], "train") == [(newer, "newer")]
-    assert completion.runs("", "train", "RUNNING") == []
 
 
 def test_without_a_named_store_the_file_is_the_one_that_commands_record_in(store, monkeypatch):
@@ -40,25 +38,16 @@ def test_without_a_named_store_the_file_is_the_one_that_commands_record_in(store
     assert completion._database() == setup().database
 
 
-def test_models_are_completed_by_their_aliases(named_store):
-    setup()
-    client = MlflowClient()
-    client.create_registered_model("a-model")
-    client.create_model_version("a-model", "file:///nowhere")
-    client.set_registered_model_alias("a-model", "best", "1")
-    assert completion.models() == [("models:/a-model@best", "version 1")]
-
-
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////no/such/file.db", "sqlite:///{file}"])
 def test_a_store_that_is_no_database_here_completes_nothing(monkeypatch, tmp_path, uri):
     (tmp_path / "file.db").write_text("no database")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri.format(file=tmp_path / "file.db"))
-    assert completion.runs("", "train") == completion.models() == []
+    assert completion.runs("", "train") == []
 
 
 def test_completion_imports_nothing_heavy():
     script = (
-        "import sys\nfrom pipeline.cli import completion\ncompletion.MODEL.candidates('')\n"
+        "import sys\nfrom pipeline.cli import completion\ncompletion.MODEL.shell_complete(None, None, '')\n"
         "print([m for m in ('torch', 'mlflow', 'numpy', 'sqlalchemy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

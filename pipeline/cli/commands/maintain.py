@@ -2,7 +2,6 @@
 
 import click
 
-from pipeline.cli import completion
 from pipeline.cli.group import MAINTAIN, show
 from pipeline.cli.options import LabCommand, json_flag
 
@@ -13,12 +12,7 @@ from pipeline.cli.options import LabCommand, json_flag
     is_flag=True,
     help="Close runs whose process died, and fix the artifact paths of a checkout that was moved.",
 )
-@click.option(
-    "--close",
-    type=completion.RUNNING,
-    default=None,
-    help="Close this run, whose machine or container no longer exists.",
-)
+@click.option("--close", default=None, help="Close this run, whose machine or container no longer exists.")
 @json_flag
 def doctor(repair: bool, close: str | None, as_json: bool) -> None:
     """Show what commands would use here, and repair the store.
