@@ -16,7 +16,7 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import cached_property
 from numbers import Integral, Real
@@ -43,8 +43,7 @@ from pipeline.stages import train as train_stage
 from pipeline.stages.evaluate import TrainedModel
 from pipeline.support.progress import write_line
 from pipeline.text.corpus import load_corpus
-from pipeline.tracking import records
-from pipeline.tracking.listing import RunRow, run_rows
+from pipeline.tracking import recorded
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.training.timing import configurations_for
 
@@ -202,7 +201,7 @@ class Model:
     @cached_property
     def result(self) -> dict[str, Any]:
         """All figures of the training, by their names in ``tmlm train --json``; {} without a run."""
-        return records.read_json(self.run_id, records.RESULT_FILE) if self.run_id else {}
+        return recorded.read_json(self.run_id, recorded.RESULT_FILE) if self.run_id else {}
 
     @property
     def val_perplexity(self) -> float | None:
@@ -235,9 +234,9 @@ class Model:
 
         Raises InputError for a model that was not loaded by its run.
         """
-        run_id = self._own_run("history")
-        curves = {column: records.curve(run_id, metric) for column, metric in CURVES.items()}
-        return pd.DataFrame(curves).rename_axis(index="epoch")
+        curves = recorded.run_of(self._own_run("history")).curves
+        columns = {column: dict(curves[metric]) for column, metric in CURVES.items()}
+        return pd.DataFrame(columns).rename_axis(index="epoch")
 
     def plot(self) -> "Picture":
         """The recorded picture of the perplexity curves. Raises InputError as ``history`` does."""
@@ -390,7 +389,7 @@ class Picture:
 
 
 def _picture(run_id: str, path: str) -> Picture:
-    return Picture(records.artifact_path(run_id, path).read_bytes())
+    return Picture(recorded.artifact_path(run_id, path).read_bytes())
 
 
 # --- searching -------------------------------------------------------------------------------------------------------
@@ -505,11 +504,11 @@ def runs(search: str = "", corpus: str = "") -> pd.DataFrame:
         >>> bool((table.test_perplexity > 1).all())
         True
     """
-    types = get_type_hints(RunRow)
-    rows = pd.DataFrame([asdict(row) for row in run_rows(search, corpus)], columns=list(types)).set_index("run_id")
+    found = [training.row() for training in recorded.listed_trainings(search, corpus)]
+    rows = pd.DataFrame(found, columns=list(recorded.ROW)).set_index("run_id")
     for name in ("started", "ended"):
         rows[name] = pd.to_datetime(rows.pop(f"{name}_ms"), unit="ms", utc=True)
-    return rows.astype({name: "Int64" for name, kind in types.items() if kind == int | None and name in rows})
+    return rows.astype(dict.fromkeys(("num_layers", "hidden_size", "seed", "macs_per_char", "parameters"), "Int64"))
 
 
 # --- options ---------------------------------------------------------------------------------------------------------

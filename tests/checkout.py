@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.tracking.names import with_bare_names
+from pipeline.tracking.names import bare_tags
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -68,7 +68,7 @@ class Checkout:
                 for table in ("tags", "params", "latest_metrics"):
                     found = connection.execute(f"SELECT key, value FROM {table} WHERE run_uuid=?", (run["id"],))
                     run[table] = dict(found.fetchall())
-                run["tags"] = with_bare_names(run["tags"])
+                run["tags"] = bare_tags(run["tags"])
         return runs
 
     def query(self, sql: str, *values: str) -> list[tuple]:

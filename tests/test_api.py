@@ -17,7 +17,7 @@ from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError
 from pipeline.stages.evaluate import TrainedModel
 from pipeline.stages.sample import write_texts
-from pipeline.tracking.listing import run_rows
+from pipeline.tracking.recorded import listed_trainings
 from tests.checkout import Checkout
 from tests.labs import TINY
 
@@ -53,8 +53,8 @@ def test_training_records_what_the_stage_does_and_leaves_torch_as_it_was(trained
         torch.set_num_threads(1)
     assert torch.equal(torch.rand(1), expected)
     assert model.result["val_perplexities"] == trained.result["val_perplexities"]
-    assert len({row.config_id for row in run_rows()}) == 1
-    assert len(run_rows()) == 2
+    assert len({run.config_id for run in listed_trainings()}) == 1
+    assert len(listed_trainings()) == 2
 
 
 @pytest.mark.parametrize(

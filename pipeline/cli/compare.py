@@ -6,8 +6,8 @@ from typing import Any
 from pipeline.config import ON_REPORTS_TEXT
 from pipeline.support.markdown import text_table
 from pipeline.support.terminal import line_width, side_by_side, wrapped
-from pipeline.tracking import records
-from pipeline.tracking.completion import SHORT_ID
+from pipeline.tracking import recorded
+from pipeline.tracking.recorded import SHORT_ID
 
 FIGURES = {  # metric -> label, in the order of the table
     "perplexity/train": "training perplexity, last epoch",
@@ -30,28 +30,27 @@ def compare(*references: str) -> dict[str, Any]:
     ``warning`` says which of the perplexities can't be compared, "" if all can. Raises InputError for a reference that
     names no training.
     """
-    runs = [records.training_of(reference) for reference in references]
-    measured = [records.figures(run) for run in runs]
-    options = [run.data.params for run in runs]
+    runs = [recorded.training_of(reference) for reference in references]
+    options = [run.params for run in runs]
     names = list(dict.fromkeys(name for each in options for name in each))
     pairs = {name: [each.get(name) for each in options] for name in names}
     return {
-        "run_ids": [run.info.run_id for run in runs],
-        "names": [run.info.run_name for run in runs],
-        "corpora": [run.data.tags.get("corpus", "") for run in runs],
+        "run_ids": [run.id for run in runs],
+        "names": [run.name for run in runs],
+        "corpora": [run.corpus for run in runs],
         "warning": _warning(runs),
         "options": {name: values for name, values in pairs.items() if values[0] != values[1]},
-        "figures": {name: [each.get(name) for each in measured] for name in FIGURES},
-        "texts": [_text(run.info.run_id) for run in runs],
+        "figures": {name: [run.metrics.get(name) for run in runs] for name in FIGURES},
+        "texts": [_text(run.id) for run in runs],
     }
 
 
-def _warning(runs: list[records.RecordedRun]) -> str:
+def _warning(runs: list[recorded.RecordedTraining]) -> str:
     """Say which perplexities can't be compared: those on different texts, or on different characters of one text."""
-    first, second = ([run.data.tags.get("corpus", ""), records.tag(run, "corpus.sha256")] for run in runs)
-    if first[1] != second[1]:
-        return f"The texts differ ({first[0]} and {second[0]}), so their perplexities can't be compared."
-    presets = [run.data.params.get("preset", "") for run in runs]
+    first, second = runs
+    if first.corpus_sha256 != second.corpus_sha256:
+        return f"The texts differ ({first.corpus} and {second.corpus}), so their perplexities can't be compared."
+    presets = [run.params.get("preset", "") for run in runs]
     if (presets[0] in ON_REPORTS_TEXT) != (presets[1] in ON_REPORTS_TEXT):
         return (
             f"The presets {presets[0]} and {presets[1]} validate on different characters: only the test perplexities "
@@ -62,7 +61,7 @@ def _warning(runs: list[records.RecordedRun]) -> str:
 
 def _text(run_id: str) -> str:
     """The last, which is the longest, of a training's sample texts; "" if it has recorded none yet."""
-    samples = records.read_json(run_id, "samples/final.json").get("samples")
+    samples = recorded.read_json(run_id, "samples/final.json").get("samples")
     return str(samples[-1]["text"]) if samples else ""
 
 

@@ -1,7 +1,12 @@
 """Shell completion of runs, MODELs, texts and files. Values are neither changed nor checked."""
 
+from contextlib import suppress
+from itertools import islice
+
 import click
 from click.shell_completion import CompletionItem
+
+MOST = 50  # runs
 
 
 class Completed(click.ParamType):
@@ -13,11 +18,20 @@ class Completed(click.ParamType):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         items = [CompletionItem(incomplete, type="file")] if self.files else []  # first: bash drops the items before it
         items += [CompletionItem(word) for word in self.words if word.startswith(incomplete)]
-        if self.stage:
-            from pipeline.tracking import completion
+        return items + (_runs(self.stage, incomplete) if self.stage else [])
 
-            items += [CompletionItem(id, help=name) for id, name in completion.runs(incomplete, self.stage)]
-        return items
+
+def _runs(stage: str, beginning: str) -> list[CompletionItem]:
+    """The latest runs of a stage whose id begins so: short ids unless the beginning is longer, with their names."""
+    from pipeline.tracking import recorded, store
+
+    length = recorded.SHORT_ID if len(beginning) <= recorded.SHORT_ID else None
+    with suppress(Exception), store.impatient():  # without a usable store, there are no candidates
+        if store.look():
+            conditions = recorded.has_tag("stage", stage), f"attributes.run_id LIKE '{beginning}%'"
+            runs = recorded.search_runs(*conditions, order="start_time DESC")
+            return [CompletionItem(run.id[:length], help=run.name) for run in islice(runs, MOST)]
+    return []
 
 
 LATEST = ("latest", "latest~1")

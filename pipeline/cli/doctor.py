@@ -15,8 +15,8 @@ from pipeline.text.corpus import kept_facts, prepared_dir
 from pipeline.text.downloads import cache_dir
 from pipeline.text.sources import find_text
 from pipeline.tracking import liveness, relocation
-from pipeline.tracking.references import run_id_of
-from pipeline.tracking.store import address, look, moved_from, own_database, shown, sqlite_file, store_errors
+from pipeline.tracking.recorded import run_id_of
+from pipeline.tracking.store import address, look, moved_from, own_database, shown, store_errors
 from pipeline.training.hardware import choose_device, choose_precision
 
 PRECISIONS: tuple[tuple[str, str], ...] = (("lstm", "torch"), ("gru", "torch"), ("lstm", "scratch"))
@@ -76,9 +76,7 @@ def _text() -> str:
 def _runs() -> dict[str, list[str]]:
     """The RUNNING runs with the state of their processes, and the runs whose artifact paths a move has outdated."""
     with store_errors():
-        running = [
-            f"{run.id} {run.name}: {'; '.join(filter(None, (run.meaning, run.cure)))}" for run in liveness.open_runs()
-        ]
+        running = [f"{run.id} {run.name}: {liveness.described(run)}" for run in liveness.running_runs()]
         database = own_database()
         moved = "" if database is None else moved_from(database)
     return {"running": running, "moved": [f"{moved}; `tmlm doctor --repair` updates their locations"] if moved else []}
@@ -91,16 +89,7 @@ def repair() -> list[str]:
     messages: list[str] = []
     with store_errors():
         closed = liveness.close_dead_runs()
-        left: list[liveness.OpenRun] = []
-        if sqlite_file(address()) is not None:  # with a server, the `mlflow run` may be alive on another machine
-            abandoned, left = liveness.close_begun_runs()
-            closed += abandoned
-        messages += [f"closed {run.id} {run.name}: {run.meaning}" for run in closed]
-        messages += [
-            f"left {run.id} {run.name}: started less than an hour ago by a `mlflow run` that may be in another "
-            f"container; if it has ended: tmlm doctor --close {run.id}"
-            for run in left
-        ]
+        messages += [f"closed {run.id} {run.name}: {liveness.described(run)}" for run in closed]
         if (database := own_database()) is not None:
             messages += relocation.repair(database)
     return messages or ["nothing to repair"]
@@ -112,4 +101,4 @@ def close(run_id: str) -> list[str]:
         raise InputError(f"--close {run_id}: there is no store yet")
     with store_errors():
         closed = liveness.close_by_hand(run_id_of(run_id, "--close "))
-    return [f"{closed.id} {closed.name}: {closed.meaning}"]
+    return [f"{closed.id} {closed.name}: {liveness.described(closed)}"]

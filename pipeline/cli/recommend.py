@@ -11,8 +11,8 @@ from pipeline.config import ON_REPORTS_TEXT, STOPPED_BY_TIME
 from pipeline.errors import InputError
 from pipeline.search.front import Candidate
 from pipeline.text.downloads import public
-from pipeline.tracking import records
-from pipeline.tracking.records import FinishedTraining
+from pipeline.tracking import recorded
+from pipeline.tracking.recorded import RecordedTraining
 
 
 def recommend(
@@ -48,20 +48,20 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
     recorded name, or the path or address that it was read from; auto: any text. If several texts match, that of the
     latest finished training is used. Raises InputError if nothing fits.
     """
-    texts = records.latest_finished_trainings(other_than=ON_REPORTS_TEXT)  # these validate on other characters
+    texts: dict[str, list[RecordedTraining]] = {}  # by digest: the text of the latest training and its latest first
+    for run in recorded.finished_trainings():
+        if run.params.get("preset") not in ON_REPORTS_TEXT:  # these validate on other characters
+            texts.setdefault(run.corpus_sha256, []).append(run)
     if not texts:
         raise InputError("there is no finished training to recommend; run `tmlm search` or `tmlm train` first")
     path = corpus if "\0" in corpus else os.path.realpath(os.path.expanduser(corpus))
     meant = {corpus, public(corpus), path}
-    found = next((each for each in texts if corpus == "auto" or meant & _names(each)), None)
-    if found is None:
-        known = ", ".join(sorted({text.tags.get("corpus", "") for text in texts}))
+    runs = next((each for each in texts.values() if corpus == "auto" or meant & _names(each[0])), None)
+    if runs is None:
+        known = ", ".join(sorted({each[0].corpus for each in texts.values()}))
         raise InputError(f"--corpus {public(corpus)} has no finished training; texts that have one: {known}")
-    digest = found.tags["corpus.sha256"]
-    runs, diverged = (
-        [run for run in each if run.params.get("preset") not in ON_REPORTS_TEXT]
-        for each in (records.finished_trainings(digest), records.diverged_trainings(digest))
-    )
+    lost = recorded.diverged_trainings(runs[0].corpus_sha256)
+    diverged = [run for run in lost if run.params.get("preset") not in ON_REPORTS_TEXT]
     candidates = _candidates(runs, diverged)
     chosen = recommend(candidates, max_macs, max_perplexity)
     return {
@@ -75,27 +75,27 @@ def recommended(corpus: str, max_macs: int | None, max_perplexity: float | None)
         "on_top_of": "ngram" if chosen.ngram_entries else "nothing",
         "stored_numbers": chosen.stored_numbers,
         "seeds": len(chosen.run_ids),
-        "diverged": len({run.run_id for run in diverged}.intersection(chosen.run_ids)),
-        "corpus": found.tags.get("corpus", ""),
+        "diverged": len({run.id for run in diverged}.intersection(chosen.run_ids)),
+        "corpus": runs[0].corpus,
         "configurations": len(candidates),
     }
 
 
-def _names(run: FinishedTraining) -> set[str]:
+def _names(run: RecordedTraining) -> set[str]:
     """What a text may be called: its recorded name, with or without its alphabet, and where it was read from."""
-    name = run.tags.get("corpus", "")
+    name = run.corpus
     return {name, name.removesuffix(f"-{run.params.get('alphabet', 'letters')}"), run.tags.get("corpus.source", name)}
 
 
-def _configuration(run: FinishedTraining) -> tuple[str, bool]:
+def _configuration(run: RecordedTraining) -> tuple[str, bool]:
     """The key that the seeds of a configuration share; runs that their time limit ended are kept apart."""
     return run.config_id, run.tags.get("stopped", "").startswith(STOPPED_BY_TIME)
 
 
-def _candidates(runs: list[FinishedTraining], diverged: list[FinishedTraining]) -> list[Candidate]:
+def _candidates(runs: list[RecordedTraining], diverged: list[RecordedTraining]) -> list[Candidate]:
     """Group finished runs into candidates; seeds that diverged come last in each."""
-    by_config: dict[tuple[str, bool], dict[str, FinishedTraining]] = defaultdict(dict)
-    for run in sorted(runs, key=lambda run: run.ended_ms):
+    by_config: dict[tuple[str, bool], dict[str, RecordedTraining]] = defaultdict(dict)
+    for run in reversed(runs):
         by_config[_configuration(run)][run.params["seed"]] = run  # the latest run of each seed
     candidates = []
     for configuration, by_seed in by_config.items():
@@ -117,14 +117,14 @@ def _candidates(runs: list[FinishedTraining], diverged: list[FinishedTraining]) 
                 macs_per_char=int(metrics["size/macs_per_char"]),
                 parameters=parameters,
                 ngram_entries=int(metrics.get("size/stored_numbers", parameters)) - parameters,
-                run_ids=tuple(run.run_id for run in members),
+                run_ids=tuple(run.id for run in members),
                 val_perplexities=tuple(perplexities),
             )
         )
     return candidates
 
 
-def _uniform_perplexity(run: FinishedTraining) -> float:
+def _uniform_perplexity(run: RecordedTraining) -> float:
     """The perplexity of guessing, which is the number of symbols: parameters are linear in it."""
     from models.complexity import closed_form  # imports torch, which is needed only if a seed diverged
 

@@ -1,12 +1,12 @@
 """The recorded trainings as a table."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pipeline.support.markdown import text_table
 from pipeline.support.terminal import line_width
-from pipeline.tracking.completion import SHORT_ID
-from pipeline.tracking.listing import RunRow
+from pipeline.tracking.recorded import SHORT_ID
 
 HEADS = ("run", "name", "text", "val", "test", "MACs", "seconds", "state", "age")
 NAME, TEXT, STATE = 1, 2, 7  # columns
@@ -14,17 +14,16 @@ NAME, TEXT, STATE = 1, 2, 7  # columns
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
-def runs_table(rows: Sequence[RunRow]) -> str:
-    """The rows as a table; long texts and names are cut to the width of the terminal."""
+def runs_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of trainings as a table; long texts and names are cut to the width of the terminal."""
     now_ms = int(1000 * time.time())
     cells = [list(HEADS)]
     for row in rows:
-        macs = "" if row.macs_per_char is None else f"{row.macs_per_char:,}"
-        state = "ok" if row.state == "finished" else row.state
-        ago = age((now_ms - (row.ended_ms or row.started_ms)) / 1000)
-        perplexities = _decimals(row.val_perplexity, 3), _decimals(row.test_perplexity, 3)
-        seconds = _decimals(row.train_seconds, 1)
-        cells.append([row.run_id[:SHORT_ID], row.name, row.corpus, *perplexities, macs, seconds, state, ago])
+        decimals = {"val_perplexity": 3, "test_perplexity": 3, "macs_per_char": 0, "train_seconds": 1}
+        figures = ["" if row[name] is None else f"{row[name]:,.{digits}f}" for name, digits in decimals.items()]
+        state = "ok" if row["state"] == "finished" else row["state"]
+        ago = age((now_ms - (row["ended_ms"] or row["started_ms"])) / 1000)
+        cells.append([row["run_id"][:SHORT_ID], row["name"], row["corpus"], *figures, state, ago])
     for column, shortest in ((TEXT, 8), (NAME, 12)):
         widths = [max(map(len, each)) for each in zip(*cells, strict=True)]
         excess = sum(widths) + 2 * (len(widths) - 1) - line_width()
@@ -41,7 +40,3 @@ def age(seconds: float) -> str:
         if seconds >= 2 * unit:
             return f"{seconds // unit:.0f} {name}"
     return f"{max(0, seconds):.0f} s"
-
-
-def _decimals(value: float | None, decimals: int) -> str:
-    return "" if value is None else f"{value:,.{decimals}f}"

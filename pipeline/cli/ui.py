@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 from pipeline.errors import InputError
 from pipeline.support.files import ROOT, write_atomically
-from pipeline.tracking import records, server
-from pipeline.tracking.references import NoSuchRunError, run_id_of
+from pipeline.tracking import recorded, server
+from pipeline.tracking.recorded import NoSuchRunError, run_id_of
 from pipeline.tracking.store import Store, client, setup, shown, store_errors
 from pipeline.tracking.ui import links, views
 
@@ -102,17 +102,17 @@ def link_to(what: str) -> str:
     its page. Raises InputError for anything else.
     """
     if what in KINDS:
-        run = records.run_of(run_id_of("latest", f"--open {what}: "))
-        return links.link_to_view(views.key(what, records.tag(run, "corpus.sha256")))
-    run_id = records.latest_run({"stage": "search", "study": what})
+        run = recorded.run_of(run_id_of("latest", f"--open {what}: "))
+        return links.link_to_view(views.key(what, run.corpus_sha256))
+    run_id = recorded.latest_run({"stage": "search", "study": what})
     try:
         run_id = run_id or run_id_of(what, "--open ")
     except NoSuchRunError as error:
         raise InputError(f"{error}, a study's name, or one of {', '.join(KINDS)}") from None
-    run = records.run_of(run_id)
-    stage, trained = records.tag(run, "stage"), records.tag(run, "trained_run")
-    if stage == "search":
+    run = recorded.run_of(run_id)
+    trained = run.tag("trained_run")
+    if run.stage == "search":
         return links.link_to_search(run_id)
-    if stage == "train" or (stage == "pipeline" and trained):
+    if run.stage == "train" or (run.stage == "pipeline" and trained):
         return links.link_to_curves(trained or run_id)
     return links.link_to_run(run_id)

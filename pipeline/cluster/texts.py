@@ -52,14 +52,14 @@ def _text(needs: Needs) -> Corpus:
     """The text of a command, from the cache or from its run."""
     if needs.recipe != RECIPE:
         raise UnfitNodeError(f"its RECIPE {RECIPE} differs from the command's {needs.recipe}; install the same version")
-    from pipeline.tracking import records, store
+    from pipeline.tracking import recorded, store
 
     facts = json.loads(needs.facts)
     corpus = kept_corpus(facts["name"], needs.source, facts["alphabet"], facts["corpus_sha256"])
     if corpus is None:
         try:
             store.setup()
-            folder = records.download_artifact(f"runs:/{needs.run_id}/{FOLDER}")
+            folder = recorded.download_artifact(f"runs:/{needs.run_id}/{FOLDER}")
             corpus = adopt(facts, (folder / IDS_FILE).read_bytes(), needs.source)
         except (TmlmError, *store.REFUSALS, ValueError) as error:
             raise UnfitNodeError(f"the text can't be read from {store.shown(needs.store)}: {error}") from error

@@ -11,12 +11,12 @@ from pipeline.config import NOT_COMPUTED, SearchConfig, TrainConfig, config_id, 
 from pipeline.errors import option_name
 from pipeline.text.downloads import is_address, public
 from pipeline.text.sources import KNOWN_TEXTS
-from pipeline.tracking.trainings import WholeSearch, WholeTraining
+from pipeline.tracking.recorded import RecordedRun, RecordedTraining, search_options
 
 SEARCH_OPTIONS = [each for each in fields(SearchConfig) if each.metadata and not each.metadata.get("python_only")]
 
 
-def text_option(training: WholeTraining) -> str:
+def text_option(training: RecordedTraining) -> str:
     """The value of --corpus that names the text: the name of a known text, an address, or a file without its folder."""
     text = training.configuration["text"]
     name, source = text["name"], text["source"]
@@ -25,7 +25,7 @@ def text_option(training: WholeTraining) -> str:
     return public(source) if is_address(source) else PurePath(source).name
 
 
-def train_command(training: WholeTraining) -> str:
+def train_command(training: RecordedTraining) -> str:
     """The ``tmlm train`` command that repeats a training; a call of ``pipeline.api`` if it had options of that only."""
     model, train = training.configuration["model"], training.configuration["train"]
     changed = _changed({**model, **train})
@@ -38,13 +38,13 @@ def train_command(training: WholeTraining) -> str:
     return f"python -c {shlex.quote(f'from pipeline import api; {call}')}"
 
 
-def search_command(search: WholeSearch, training: WholeTraining) -> str:
+def search_command(search: RecordedRun, training: RecordedTraining) -> str:
     """The ``tmlm search`` command that repeats a study, to which ``training`` belongs, with its non-default options."""
-    options = {"study_name": search.study, **_text_options(training), **_given(search.options)}
+    options = {"study_name": search.study, **_text_options(training), **_given(search_options(search))}
     return _command("search", options)
 
 
-def _text_options(training: WholeTraining) -> dict[str, Any]:
+def _text_options(training: RecordedTraining) -> dict[str, Any]:
     alphabet = training.configuration["corpus"]["alphabet"]
     return {"corpus": text_option(training), **({"alphabet": alphabet} if alphabet != "letters" else {})}
 

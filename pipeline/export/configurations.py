@@ -11,7 +11,7 @@ from pipeline.support.drawing import drawable
 from pipeline.support.page.charts import Series
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import rounded
-from pipeline.tracking.trainings import WholeTraining
+from pipeline.tracking.recorded import RecordedTraining
 from pipeline.training.summary import ngram_label
 
 LONGEST_TEXT = 80  # characters of a sample text in the chart's readout
@@ -24,10 +24,10 @@ class Configuration:
     """Finished trainings that differ in their seed alone, one for each seed, under a unique ``name``."""
 
     name: str
-    trainings: tuple[WholeTraining, ...]
+    trainings: tuple[RecordedTraining, ...]
 
     @property
-    def first(self) -> WholeTraining:
+    def first(self) -> RecordedTraining:
         return self.trainings[0]
 
     @property
@@ -50,7 +50,7 @@ class Configuration:
 
     @property
     def run_ids(self) -> set[str]:
-        return {each.run_id for each in self.trainings}
+        return {each.id for each in self.trainings}
 
     def series(self, is_shown: bool, on_front: bool, picks: Sequence[str] = ()) -> Series:
         """The series of the configuration in the charts."""
@@ -76,26 +76,26 @@ class Configuration:
         )
 
 
-def curve(training: WholeTraining, split: str) -> list[float]:
+def curve(training: RecordedTraining, split: str) -> list[float]:
     """Perplexity by epoch, pooled over the characters if that was recorded, otherwise as the protocol averages."""
     points = training.curves.get(f"perplexity_pooled/{split}") or training.curves[f"perplexity/{split}"]
     return [points[epoch] for epoch in sorted(points)]
 
 
-def by_text(trainings: Iterable[WholeTraining]) -> dict[tuple[str, str], list[WholeTraining]]:
+def by_text(trainings: Iterable[RecordedTraining]) -> dict[tuple[str, str], list[RecordedTraining]]:
     """Group trainings by digest of the text and preset, the largest group first.
 
     A group validates on the same characters; figures of different groups can't be compared.
     """
-    groups: dict[tuple[str, str], list[WholeTraining]] = {}
+    groups: dict[tuple[str, str], list[RecordedTraining]] = {}
     for training in trainings:
         groups.setdefault((training.corpus_sha256, training.preset), []).append(training)
     return dict(sorted(groups.items(), key=lambda item: -len(item[1])))
 
 
-def configurations_of(trainings: Sequence[WholeTraining]) -> list[Configuration]:
+def configurations_of(trainings: Sequence[RecordedTraining]) -> list[Configuration]:
     """Group finished trainings of one text by configuration, the lowest mean perplexity first."""
-    groups: dict[tuple[str, bool], dict[int, WholeTraining]] = {}
+    groups: dict[tuple[str, bool], dict[int, RecordedTraining]] = {}
     for training in trainings:
         cut = str(training.result["stopped"]).startswith(STOPPED_BY_TIME)
         groups.setdefault((training.config_id, cut), {})[training.seed] = training  # the last of a seed
@@ -105,7 +105,7 @@ def configurations_of(trainings: Sequence[WholeTraining]) -> list[Configuration]
     return sorted(found, key=lambda each: each.mean)
 
 
-def _names(firsts: Sequence[WholeTraining]) -> list[str]:
+def _names(firsts: Sequence[RecordedTraining]) -> list[str]:
     """Name each configuration by its shape and up to three options that differ among configurations of that shape."""
     options = [{**each.configuration["model"], **each.configuration["train"]} for each in firsts]
     shapes = [ModelConfig(**each.configuration["model"]).shape for each in firsts]

@@ -9,7 +9,7 @@ from pipeline.export.page import ExportedModel, page
 from pipeline.export.subject import Subject, subject_of
 from pipeline.export.tables import curves_csv, front_csv, runs_csv
 from pipeline.support.files import write_atomically
-from pipeline.tracking.trainings import WholeTraining
+from pipeline.tracking.recorded import RecordedTraining
 
 PAGE = "index.html"
 
@@ -68,19 +68,19 @@ def _models(subject: Subject) -> tuple[dict[str, bytes], list[ExportedModel]]:
     files: dict[str, bytes] = {}
     models, read = [], dict[str, ModelFiles]()  # by run id: a run may have several names
     for name, (place, training) in _chosen(subject).items():
-        found = read.get(training.run_id) or model_files(training)
-        read[training.run_id] = found
+        found = read.get(training.id) or model_files(training)
+        read[training.id] = found
         files |= {f"{place}/{file}": data for file, data in found.files.items()}
         models.append(ExportedModel(name, place, training, found.vocab_size, found.without_onnx))
     return files, models
 
 
-def _chosen(subject: Subject) -> dict[str, tuple[str, WholeTraining]]:
+def _chosen(subject: Subject) -> dict[str, tuple[str, RecordedTraining]]:
     """The folders and trainings of the exported models, by name."""
     if subject.kind == "training":
         return {subject.name: ("model", subject.trainings[0])}
     if subject.search is None:
         return {}
-    by_id = {training.run_id: training for training in subject.trainings}
+    by_id = {training.id: training for training in subject.trainings}
     picks = {name: pick["run_id"] for name, pick in subject.search.result["picks"].items()}
     return {f"@{name}": (f"models/{name}", by_id[run_id]) for name, run_id in picks.items()}

@@ -10,8 +10,7 @@ from typing import Any
 from pipeline.export.onnx_step import onnx_step
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.text.downloads import is_address
-from pipeline.tracking.records import artifact_path
-from pipeline.tracking.trainings import WholeTraining
+from pipeline.tracking.recorded import RecordedTraining, artifact_path
 from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
 from pipeline.training.loading import load_model
 
@@ -27,13 +26,13 @@ class ModelFiles:
     without_onnx: str
 
 
-def model_files(training: WholeTraining) -> ModelFiles:
+def model_files(training: RecordedTraining) -> ModelFiles:
     """Make the files from the best checkpoint of a training. Raises InputError if it is missing or damaged."""
-    path = artifact_path(training.run_id, f"checkpoints/{BEST_CHECKPOINT}")
+    path = artifact_path(training.id, f"checkpoints/{BEST_CHECKPOINT}")
     model, vocabulary, facts = load_model(path)
     step, without_onnx = onnx_step(model)
     config = {
-        "run_id": training.run_id,
+        "run_id": training.id,
         "name": training.name,
         "corpus": training.corpus,
         "corpus_sha256": training.corpus_sha256,

@@ -27,8 +27,7 @@ from pipeline.support.page.document import (
 )
 from pipeline.support.page.rendering import html
 from pipeline.support.wording import counted, rounded
-from pipeline.tracking.records import read_json, read_yaml
-from pipeline.tracking.trainings import WholeTraining
+from pipeline.tracking.recorded import RecordedTraining, read_json, read_yaml, search_options
 from pipeline.training.summary import compared, sizes, verdict
 
 SHOWN = 3  # configurations that are coloured at first
@@ -56,7 +55,7 @@ class Group:
     title: str
     explorer: Explorer
     runs: Table
-    best: WholeTraining
+    best: RecordedTraining
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class ExportedModel:
 
     name: str
     folder: str
-    training: WholeTraining
+    training: RecordedTraining
     vocab_size: int
     without_onnx: str
 
@@ -142,13 +141,13 @@ def _files(files: Sequence[tuple[str, str]], models: Sequence[ExportedModel]) ->
 # --- sentences -------------------------------------------------------------------------------------------------------
 
 
-def _title(subject: Subject, best: WholeTraining) -> str:
+def _title(subject: Subject, best: RecordedTraining) -> str:
     if subject.kind == "training":
         return f"{subject.name.removesuffix(f'-{best.corpus}')} on {best.corpus}"
     return f"Study {subject.name} on {best.corpus}" if subject.kind == "study" else f"Experiment {subject.name}"
 
 
-def _about(subject: Subject, best: WholeTraining, groups: int) -> str:
+def _about(subject: Subject, best: RecordedTraining, groups: int) -> str:
     if subject.kind == "training":
         model, result = best.configuration["model"], best.result
         layers, cell = counted(model["num_layers"], "layer"), model["cell"].upper()
@@ -172,7 +171,7 @@ def _about(subject: Subject, best: WholeTraining, groups: int) -> str:
     )
 
 
-def _verdict(subject: Subject, best: WholeTraining) -> str:
+def _verdict(subject: Subject, best: RecordedTraining) -> str:
     """Compare the best network with the n-gram; for a study, say first which configuration is best."""
     sentence = verdict(best.result)
     if pick := subject.picks.get("best"):
@@ -180,17 +179,17 @@ def _verdict(subject: Subject, best: WholeTraining) -> str:
     return f"Of the first group, {best.name} is best: {sentence}" if subject.kind == "experiment" else sentence
 
 
-def _cautions(subject: Subject, best: WholeTraining) -> list[str]:
+def _cautions(subject: Subject, best: RecordedTraining) -> list[str]:
     """Sentences on what may prevent a repetition."""
     cautions = []
-    if best.is_dirty:
+    if best.tag("git.dirty") == "true":
         cautions.append("The code had uncommitted changes, which are not part of that commit.")
     recipe, current = best.configuration["recipe"], RECIPE[best.configuration["train"]["preset"]]
     if recipe != current:
         cautions.append(
             f"It was trained by recipe {recipe}, that of the commit's code; the current recipe is {current}."
         )
-    if subject.search and subject.search.options.get("space"):
+    if subject.search and search_options(subject.search).get("space"):
         cautions.append("The space came from a YAML file, which is not part of this export.")
     return cautions
 
@@ -240,7 +239,7 @@ def _runs(subject: Subject, configurations: Iterable[Configuration], front: set[
     for configuration in configurations:
         for training in configuration.trainings:
             result = training.result
-            named = [f"@{name}" for name, pick in subject.picks.items() if pick["run_id"] == training.run_id]
+            named = [f"@{name}" for name, pick in subject.picks.items() if pick["run_id"] == training.id]
             stopped = [f"stopped: {result['stopped']}"] if result["stopped"] else []
             on_front = ["front"] if configuration.name in front and subject.kind != "training" else []
             texts = (
@@ -286,10 +285,10 @@ def _front(subject: Subject) -> list[Part]:
     return [picks, Table(caption, (*heads, "chance"), rows)]
 
 
-def _samples(trainings: Iterable[WholeTraining], kind: str) -> list[tuple[str, Text]]:
+def _samples(trainings: Iterable[RecordedTraining], kind: str) -> list[tuple[str, Text]]:
     """The recorded sample texts of a training with their sources, the longest first; of several, one of each."""
     samples: list[tuple[str, Text]] = []
-    for run_id in dict.fromkeys(training.run_id for training in trainings):
+    for run_id in dict.fromkeys(training.id for training in trainings):
         kept = read_json(run_id, "samples/final.json").get("samples", [])
         ranked = sorted(kept, key=lambda sample: -len(sample["text"]))
         found = [(f"“{each['prompt']}”, {each['method']}", Code(each["text"], is_sample=True)) for each in ranked]
@@ -297,26 +296,26 @@ def _samples(trainings: Iterable[WholeTraining], kind: str) -> list[tuple[str, T
     return samples
 
 
-def _options(subject: Subject, best: WholeTraining) -> list[tuple[str, str]]:
+def _options(subject: Subject, best: RecordedTraining) -> list[tuple[str, str]]:
     """The options by name; those of a search's trials are in runs.csv."""
     if subject.search:
         hidden = ("corpus", "storage", "space")  # may name folders of this machine
-        return [(name, value) for name, value in subject.search.options.items() if name not in hidden]
+        return [(name, value) for name, value in search_options(subject.search).items() if name not in hidden]
     configuration = best.configuration
     options = {**configuration["corpus"], **configuration["model"], **configuration["train"]}
     options["corpus"] = text_option(best)  # without the folder
     return [(name, str(value)) for name, value in options.items() if value is not None]
 
 
-def _environment(subject: Subject, best: WholeTraining) -> list[tuple[str, str]]:
+def _environment(subject: Subject, best: RecordedTraining) -> list[tuple[str, str]]:
     """The text, run, commit, machine and package versions of the training or search."""
-    run_id = subject.search.run_id if subject.search else best.run_id
+    run_id = subject.search.id if subject.search else best.id
     recorded = read_yaml(run_id, "environment.yaml")
     packages: Mapping[str, Any] = recorded.pop("packages", {})
     shown = {
         "text": f"{best.corpus}, sha256 {best.corpus_sha256}",
         "run": run_id,
-        "commit": best.commit,
+        "commit": best.tag("git.commit"),
         **{name.replace("_", " "): str(value) for name, value in recorded.items()},
         "packages": ", ".join(f"{name} {version}" for name, version in packages.items()),
     }
@@ -325,7 +324,7 @@ def _environment(subject: Subject, best: WholeTraining) -> list[tuple[str, str]]
 
 def _commands(subject: Subject, groups: Sequence[Group]) -> list[str]:
     """The commands that repeat the subject; for an experiment, the best training of each group."""
-    commit = groups[0].best.commit
+    commit = groups[0].best.tag("git.commit")
     checkout = [f"git checkout {commit}"] if commit and subject.kind != "experiment" else []
     if subject.search:
         return [*checkout, search_command(subject.search, groups[0].best)]

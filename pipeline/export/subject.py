@@ -6,18 +6,18 @@ from typing import Any, Literal
 
 from pipeline.errors import InputError
 from pipeline.support.wording import listed
-from pipeline.tracking.records import run_of, tag
-from pipeline.tracking.references import NoSuchRunError, run_id_of
-from pipeline.tracking.trainings import (
-    WholeSearch,
-    WholeTraining,
+from pipeline.tracking.recorded import (
+    NoSuchRunError,
+    RecordedRun,
+    RecordedTraining,
     experiment_of,
-    finished_in,
+    run_id_of,
+    run_of,
     searches,
-    where,
-    whole_search,
-    whole_training,
+    trainings_of_experiment,
+    trainings_of_search,
 )
+from pipeline.tracking.store import setup, shown
 
 Kind = Literal["training", "study", "experiment"]
 
@@ -30,12 +30,12 @@ class Subject:
 
     kind: Kind
     name: str
-    trainings: tuple[WholeTraining, ...]
-    search: WholeSearch | None = None
+    trainings: tuple[RecordedTraining, ...]
+    search: RecordedRun | None = None
 
     @property
-    def finished(self) -> tuple[WholeTraining, ...]:
-        return tuple(training for training in self.trainings if training.is_finished)
+    def finished(self) -> tuple[RecordedTraining, ...]:
+        return tuple(training for training in self.trainings if training.result)
 
     @property
     def picks(self) -> Mapping[str, Mapping[str, Any]]:
@@ -63,42 +63,35 @@ def subject_of(reference: str) -> Subject:
     if run_id:
         return _of_run(run_id)
     if reference in studies:
-        return _study(studies[reference])
+        return _study(run_of(studies[reference]))
     if experiment:
         return _experiment(*experiment)
+    where = shown(setup().uri)
     known = f" (studies here: {', '.join(sorted(studies))})" if studies else ""
-    raise InputError(f"{reference} is no run, study or experiment of {where()}{known}; `tmlm runs` lists the runs")
+    raise InputError(f"{reference} is no run, study or experiment of {where}{known}; `tmlm runs` lists the runs")
 
 
 def _of_run(run_id: str) -> Subject:
     """The subject of a run, or of the run that it is about. Raises InputError for any other run."""
     run = run_of(run_id)
-    stage = run.data.tags.get("stage", "")
-    if stage == "search":
-        return _study(run_id)
-    if stage == "train":
-        training = whole_training(run_id)
-        if not training.is_finished:
-            remedy = "wait for its end" if training.status == "RUNNING" else f"tmlm train --resume {run_id}"
-            raise InputError(f"{run_id} ({training.name}) has no result yet: {remedy}")
-        return Subject("training", training.name, (training,))
-    origin = next((found for name in ORIGINS if (found := tag(run, name))), "")
+    if run.stage == "search":
+        return _study(run)
+    if isinstance(run, RecordedTraining):
+        if not run.result:
+            remedy = "wait for its end" if run.state == "running" else f"tmlm train --resume {run_id}"
+            raise InputError(f"{run_id} ({run.name}) has no result yet: {remedy}")
+        return Subject("training", run.name, (run,))
+    origin = next((found for name in ORIGINS if (found := run.tag(name))), "")
     if not origin:
         raise InputError(
-            f"{run_id} ({run.info.run_name}) is a run of `tmlm {stage}`; give a training, a pipeline, a search, or the "
+            f"{run_id} ({run.name}) is a run of `tmlm {run.stage}`; give a training, a pipeline, a search, or the "
             "name of a study or an experiment"
         )
     return _of_run(origin)
 
 
-def _study(run_id: str) -> Subject:
-    search = whole_search(run_id)
-    nested = {training.run_id for training in search.trainings}
-    members = [run_id for member in search.result.get("front", ()) for run_id in member["run_ids"]]
-    reused = tuple(
-        whole_training(member) for member in members if member not in nested
-    )  # nested in an earlier run of the study
-    subject = Subject("study", search.study, (*search.trainings, *reused), search)
+def _study(search: RecordedRun) -> Subject:
+    subject = Subject("study", search.study, tuple(trainings_of_search(search)), search)
     if not search.result or not subject.finished:
         raise InputError(
             f"the study {search.study} has no result yet; the same command again finishes it: "
@@ -108,7 +101,7 @@ def _study(run_id: str) -> Subject:
 
 
 def _experiment(experiment_id: str, name: str) -> Subject:
-    subject = Subject("experiment", name, finished_in(experiment_id))
+    subject = Subject("experiment", name, tuple(trainings_of_experiment(experiment_id)))
     if not subject.trainings:
         raise InputError(f"the experiment {name} ({experiment_id}) has no finished training")
     return subject

@@ -9,7 +9,7 @@ from typing import Any
 from models.config import ModelConfig
 from pipeline.config import TrainConfig
 from pipeline.export.commands import text_option
-from pipeline.tracking.trainings import WholeTraining
+from pipeline.tracking.recorded import RecordedTraining
 
 OPTIONS = [field.name for config in (ModelConfig, TrainConfig) for field in fields(config)]
 
@@ -53,23 +53,23 @@ FRONT = (
 )
 
 
-def curves_csv(trainings: Iterable[WholeTraining]) -> str:
+def curves_csv(trainings: Iterable[RecordedTraining]) -> str:
     """One row for each training and epoch, with perplexities averaged by the protocol of the training."""
     rows = []
     for training in trainings:
         train, val = (training.curves.get(f"perplexity/{split}", {}) for split in ("train", "val"))
         for epoch in sorted({*train, *val}):
-            rows.append((training.run_id, training.seed, epoch, train.get(epoch), val.get(epoch)))
+            rows.append((training.id, training.seed, epoch, train.get(epoch), val.get(epoch)))
     return _csv(("run", "seed", "epoch", "train_perplexity", "val_perplexity"), rows)
 
 
-def runs_csv(trainings: Iterable[WholeTraining]) -> str:
+def runs_csv(trainings: Iterable[RecordedTraining]) -> str:
     """One row for each training, finished or not: options and final figures."""
     heads = ("run", "name", "status", "study", "role", "corpus", "corpus_sha256", "text", "alphabet")
     rows = []
     for each in trainings:
         options = {**each.configuration["model"], **each.configuration["train"]}
-        own = (each.run_id, each.name, each.status, each.study, each.role, each.corpus)
+        own = (each.id, each.name, each.state, each.study, each.role, each.corpus)
         text = (each.corpus_sha256, text_option(each), each.configuration["corpus"]["alphabet"])
         rows.append((*own, *text, *_values(options, OPTIONS), *_values(each.result, FIGURES)))
     option_heads = [REQUESTED + name if name in FIGURES else name for name in OPTIONS]

@@ -11,8 +11,7 @@ from pipeline.errors import InputError
 from pipeline.report.reproduction import Configuration, PromptInText, RecordedTraining, Reproduction, TextFacts
 from pipeline.report.statements.table import LISTS, Statement, report_statements
 from pipeline.report.table import Reported, report_rows
-from pipeline.tracking import records
-from pipeline.tracking.records import NestedTraining
+from pipeline.tracking import recorded
 from pipeline.tracking.ui import links
 
 STAGE = "reproduce"
@@ -56,9 +55,9 @@ def shape_of(model: Mapping[str, Any]) -> Shape:
     return model["implementation"], model["cell"], model["num_layers"], model["hidden_size"]
 
 
-def by_key(trainings: Iterable[NestedTraining]) -> dict[Key, NestedTraining]:
+def by_key(trainings: Iterable[recorded.RecordedTraining]) -> dict[Key, recorded.RecordedTraining]:
     """Index trainings by role, shape and seed; of duplicates, keep the latest of those with the most epochs."""
-    furthest: dict[Key, NestedTraining] = {}
+    furthest: dict[Key, recorded.RecordedTraining] = {}
     for training in trainings:
         if not (configuration := training.configuration):
             continue
@@ -69,25 +68,15 @@ def by_key(trainings: Iterable[NestedTraining]) -> dict[Key, NestedTraining]:
     return furthest
 
 
-def epochs_of(training: NestedTraining) -> int:
+def epochs_of(training: recorded.RecordedTraining) -> int:
     """The number of epochs that a training has recorded."""
     return len(training.curves[CURVE_METRICS["val"]])
 
 
-def recorded_commands(run_id: str) -> tuple[list[dict[str, Any]], bool]:
-    """The options of each distinct command of a reproduction, in order, and whether the list is complete.
-
-    Records of earlier versions have the first and the last command only.
-    """
-    if kept := records.read_json(run_id, COMMANDS_FILE):
-        return kept["commands"], kept["are_all"]
-    run = records.run_of(run_id)
-    tags, params = records.tags_of(run), run.data.params
-    last = {name: tags[LATEST + name] for name in OPTIONS if LATEST + name in tags}
-    if not last:  # the run has just started
-        return [], True
-    first = {name: params[name].strip("'") for name in OPTIONS if name in params}  # `mlflow run` quotes them
-    return [first] * (command_of(first) != command_of(last)) + [last], False
+def recorded_commands(run_id: str) -> list[dict[str, Any]]:
+    """The options of each distinct command of a reproduction, in order."""
+    commands: list[dict[str, Any]] = recorded.read_json(run_id, COMMANDS_FILE).get("commands", [])
+    return commands
 
 
 def command_of(options: Mapping[str, Any], stage: str = STAGE) -> str:
@@ -109,26 +98,23 @@ def recorded_reproduction(run_id: str) -> Reproduction:
 
     Raises InputError if the run is not a reproduction, or has not recorded the facts of its text yet.
     """
-    run = records.run_of(run_id)
-    tags = records.tags_of(run)
-    if tags.get("stage") != STAGE:
+    run = recorded.run_of(run_id)
+    if run.stage != STAGE:
         raise InputError(f"--run-id {run_id} is no reproduction; give the run id that `tmlm reproduce` printed")
-    if not (text := records.read_json(run_id, TEXT_FILE)):
+    if not (text := recorded.read_json(run_id, TEXT_FILE)):
         raise InputError(f"--run-id {run_id} has not come far enough to report on; run `tmlm reproduce` again")
-    trainings = by_key(records.nested_trainings(run_id, [*CURVE_METRICS.values(), FIRST_HALF_METRIC, SECONDS_METRIC]))
+    trainings = by_key(recorded.nested_trainings(run_id))
     facts = _text_of(text)
-    commands, are_all = recorded_commands(run_id)
-    shown = [command_of(options) for options in commands]
-    own = records.read_json(run_id, STATEMENTS_FILE).get("rows", [])
+    shown = [command_of(options) for options in recorded_commands(run_id)]
+    own = recorded.read_json(run_id, STATEMENTS_FILE).get("rows", [])
     return Reproduction(
         run_id=run_id,
-        quick=tags["reproduction.quick"] == "true",
+        quick=run.tag("reproduction.quick") == "true",
         text=facts,
         configurations=tuple(_configuration(row, trainings, facts.vocab_size) for row in report_rows()),
         environment=_environment_of(run_id),
         link=links.link_to_run(run_id),
         commands=tuple(dict.fromkeys(shown)),
-        commands_known=are_all,
         statements=tuple(map(_statement_from, own)) or report_statements(),
     )
 
@@ -148,13 +134,13 @@ def _text_of(kept: Mapping[str, Any]) -> TextFacts:
 
 
 def _environment_of(run_id: str) -> dict[str, str]:
-    environment = records.read_yaml(run_id, "environment.yaml")
+    environment = recorded.read_yaml(run_id, "environment.yaml")
     names = ("python", "platform", "machine", "cpu_count")
     packages = {name: str(version) for name, version in environment.get("packages", {}).items()}
     return {name.replace("_", " "): str(environment[name]) for name in names if name in environment} | packages
 
 
-def _configuration(row: Reported, trainings: Mapping[Key, NestedTraining], vocab_size: int) -> Configuration:
+def _configuration(row: Reported, trainings: Mapping[Key, recorded.RecordedTraining], vocab_size: int) -> Configuration:
     def of_role(wanted: str, model: Mapping[str, Any]) -> tuple[RecordedTraining, ...]:
         same = (each for (role, shape, _), each in trainings.items() if (role, shape) == (wanted, shape_of(model)))
         runs = (_training(each) for each in same if epochs_of(each))
@@ -171,27 +157,27 @@ def _configuration(row: Reported, trainings: Mapping[Key, NestedTraining], vocab
     )
 
 
-def _training(training: NestedTraining) -> RecordedTraining:
+def _training(training: recorded.RecordedTraining) -> RecordedTraining:
     """Convert a nested run; if the number of epochs was not planned, a training that finished by itself is complete."""
-    curves = {name: training.curves[metric] for name, metric in CURVE_METRICS.items()}
+    curves = {name: tuple(training.curves[metric].values()) for name, metric in CURVE_METRICS.items()}
     pooled = {f"{name}_pooled": curves[f"{name}_pooled"] or curves[name] for name in ("train", "val")}
     epochs, stopped = len(curves["val"]), training.tags.get("stopped", "")
     epochs_planned = training.configuration["train"]["epochs"]
     if epochs_planned is None:
-        ended = training.status == "FINISHED" and not stopped.startswith(STOPPED_BY_TIME)
+        ended = training.state == "finished" and not stopped.startswith(STOPPED_BY_TIME)
         epochs_planned = epochs if ended else epochs + 1
     epochs_planned = max(epochs, epochs_planned)  # a later --epochs may have extended it
-    seconds, first_half = training.curves[SECONDS_METRIC], training.curves[FIRST_HALF_METRIC]
-    costs = records.read_json(training.run_id, records.COSTS_FILE) if training.result else {}
+    seconds, first_half = (tuple(training.curves[name].values()) for name in (SECONDS_METRIC, FIRST_HALF_METRIC))
+    costs = recorded.read_json(training.id, recorded.COSTS_FILE) if training.result else {}
     return RecordedTraining(
-        run_id=training.run_id,
-        seed=training.configuration["train"]["seed"],
-        status=training.status,
+        run_id=training.id,
+        seed=training.seed,
+        status=training.state,
         epochs_planned=epochs_planned,
         **{**curves, **pooled},
         train_seconds=seconds[-1] if seconds else 0.0,
         first_half=first_half[0] if len(first_half) == epochs else None,  # else an older version began it
-        seconds=tuple(seconds) if len(seconds) == epochs else (),
+        seconds=seconds if len(seconds) == epochs else (),
         test_perplexity=training.result.get("test_perplexity"),
         windowed=training.result.get("val_perplexity_windowed"),
         block_costs={text: tuple(means) for text, means in costs.items()},

@@ -33,7 +33,7 @@ from pipeline.support.statistics import PairedComparison, paired
 from pipeline.support.wording import UNKNOWN_DURATION, counted, expected_duration, measured_duration
 from pipeline.support.workers import KILLS_ALLOWED, Event, MakePool, Pool, run_tasks
 from pipeline.text.corpus import Corpus, load_corpus
-from pipeline.tracking import records, store
+from pipeline.tracking import recorded, store
 from pipeline.tracking.liveness import close_dead_runs, close_the_dead
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import corpus_keys, corpus_options, corpus_tags, parent_run, record_datasets, step_key
@@ -85,8 +85,8 @@ def answer(
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
     with command_lock(store.root() / "mlruns" / f".answer-{identity}.lock", refusal):
         close_the_dead(store.setup())
-        earlier_id = records.latest_run({"stage": STAGE, STAGE: identity})
-        earlier = records.ended_run(earlier_id) if earlier_id else None
+        earlier_id = recorded.latest_run({"stage": STAGE, STAGE: identity})
+        earlier = recorded.ended_run(earlier_id) if earlier_id else None
         tags = {**corpus_tags(corpus), STAGE: identity}
         with parent_run(STAGE, f"answer-{corpus.label}", tags, earlier) as run:
             return _AnswerDriver(config, corpus_config, corpus, run, say).run_all(make_pool)
@@ -136,17 +136,17 @@ class _AnswerDriver:
 
     def _missing(self) -> list[TrainingTask]:
         """The trainings that have no finished run with a model. Keeps the results of the others."""
-        recorded = [
+        finished = [
             (training.configuration, training.result)
-            for training in records.nested_trainings(self.run.id, [])
-            if training.result and _has_model(training.run_id)
+            for training in recorded.nested_trainings(self.run.id)
+            if training.result and _has_model(training.id)
         ]
         missing = []
         for seed in range(self.config.seeds):
             for number, each in enumerate(self.plan):
                 task = self._task(number, each, seed)
                 wanted = {"model": asdict(task.model), "train": asdict(task.train)}
-                results = [result for configuration, result in recorded if wanted.items() <= configuration.items()]
+                results = [result for configuration, result in finished if wanted.items() <= configuration.items()]
                 if results:
                     self._results[number, seed] = results[-1]
                 else:
@@ -242,7 +242,7 @@ class _AnswerDriver:
         self.run.picture("plots/answer.png", figures.answer_picture(findings), self.config.seeds)
         self.run.picture("plots/costs.png", figures.costs_picture(findings), self.config.seeds)
         self.run.constants(_metrics(findings))
-        self.run.json(records.RESULT_FILE, result)
+        self.run.json(recorded.RESULT_FILE, result)
         duration = measured_duration(seconds, self.minutes_expected)
         note = answer_note(findings, sentences)
         self.run.note(f"{note}\n\n{duration} Pictures: `plots/` among the artifacts.")
@@ -371,7 +371,7 @@ def _is_whole(each: Planned) -> bool:
 
 
 def _model(run_id: str) -> LanguageModel:
-    return load_model(records.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}"))[0]
+    return load_model(recorded.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}"))[0]
 
 
 def _has_model(run_id: str) -> bool:

@@ -18,7 +18,7 @@ from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus, encoded, label_of
 from pipeline.text.sources import KNOWN_TEXTS, FoundText, find_file
 from pipeline.text.vocabulary import Vocabulary
-from pipeline.tracking import records
+from pipeline.tracking import recorded
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, corpus_keys, record_datasets, run_step, same_text
 from pipeline.training.evaluation import TextScore, text_costs
@@ -42,16 +42,16 @@ class TrainedModel:
     @classmethod
     def find(cls, model: str) -> "TrainedModel":
         """Load ``model``: a run id, the path of a checkpoint, or a models:/ or runs:/ address. Raises InputError."""
-        path, run_id = records.checkpoint_of(model)
+        path, run_id = recorded.checkpoint_of(model)
         network, vocabulary, facts = load_model(path)
         torch.set_num_threads(1)
         return cls(network, vocabulary, facts, sha256(path.read_bytes()).hexdigest(), run_id)
 
     def _is_of_our_run(self) -> bool:
         """Whether it was loaded by run, or this store has a training on the text that its facts name."""
-        then = self.facts["corpus"]
+        source, digest = (self.facts["corpus"][name] for name in ("source", "corpus_sha256"))
         return self.run_id is not None or any(
-            run.tags.get("corpus.source") == then["source"] for run in records.finished_trainings(then["corpus_sha256"])
+            run.tag("corpus.source") == source for run in recorded.finished_trainings(digest)
         )
 
     @property
@@ -80,10 +80,8 @@ class TrainedModel:
 
     def mixture(self) -> Mixture | None:
         """The mixture that its training chose; None for a checkpoint without a run, or a run without a mixture."""
-        recorded = records.read_json(self.run_id, records.RESULT_FILE) if self.run_id else {}
-        if "mixture_weight" not in recorded:
-            return None
-        return Mixture(recorded["mixture_kind"], recorded["mixture_weight"])
+        result = recorded.read_json(self.run_id, recorded.RESULT_FILE) if self.run_id else {}
+        return Mixture(result["mixture_kind"], result["mixture_weight"]) if "mixture_weight" in result else None
 
     def corpus(self) -> Corpus:
         """Load the text that it was trained on, from the same source. Raises InputError if the text has changed.

@@ -17,7 +17,7 @@ from pipeline.stages.prepare import prepare
 from pipeline.stages.sample import sample
 from pipeline.stages.train import run_name, train
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import records, runs
+from pipeline.tracking import recorded, runs
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, Step, corpus_options, corpus_tags, record_datasets
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE, final_metrics
@@ -77,12 +77,13 @@ def _timed(step: Callable[[], Step]) -> tuple[Step, float]:
 
 def _record(run: TrackedRun, steps: list[Step], result: dict[str, Any]) -> None:
     """Record in the parent run the results of its steps: the training's parameters, curves and metrics, and links."""
-    run.params(records.run_of(result["trained_run"]).data.params)
+    trained = recorded.run_of(result["trained_run"])
+    run.params(trained.params)
     for name in (TRAIN_CURVE, VAL_CURVE):
-        run.curve(name, records.curve(result["trained_run"], name))
+        run.curve(name, trained.curves[name])
     run.constants(final_metrics(result))
     run.tags({"trained_run": result["trained_run"]})
-    run.json(records.RESULT_FILE, result)
-    run.picture(CURVES_PLOT, records.artifact_path(result["trained_run"], CURVES_PLOT).read_bytes())
+    run.json(recorded.RESULT_FILE, result)
+    run.picture(CURVES_PLOT, recorded.artifact_path(trained.id, CURVES_PLOT).read_bytes())
     links = {step.stage: (step.run_id, step.reused) for step in steps}
     run.note(pipeline_note(run.store.experiment_id, links, result))

@@ -19,8 +19,8 @@ from pipeline.report.statements.judging import sensitivity, weigh
 from pipeline.report.statements.table import read_statements
 from pipeline.report.statements.verdicts import Verdict
 from pipeline.support.files import write_atomically
-from pipeline.tracking import records, runs, store
-from pipeline.tracking.references import run_id_of
+from pipeline.tracking import recorded, runs, store
+from pipeline.tracking.recorded import run_id_of
 from pipeline.tracking.runs import TrackedRun
 
 REPORT_FILE = "report/report.html"  # in the artifacts
@@ -104,6 +104,6 @@ def rewrite_report(run_id: str, output: str, statements: str = "") -> Reproducti
 def _latest() -> str:
     """The run id of the latest reproduction, of a quick one only if there is no other."""
     for tags in ({"reproduction.quick": "false"}, {}):
-        if chosen := records.latest_run({"stage": STAGE, **tags}):
+        if chosen := recorded.latest_run({"stage": STAGE, **tags}):
             return chosen
     raise InputError("there is no reproduction yet; run `tmlm reproduce` first")

@@ -17,7 +17,6 @@ from pipeline.report.checks import refusal
 from pipeline.report.page.summary import reproduction_note
 from pipeline.report.record import (
     COMMANDS_FILE,
-    CURVE_METRICS,
     LATEST,
     STAGE,
     STATEMENTS_FILE,
@@ -49,9 +48,9 @@ from pipeline.support.progress import SearchProgress, search_progress
 from pipeline.support.wording import counted, expected_duration, measured_duration
 from pipeline.support.workers import KILLS_ALLOWED, Event, Loss, MakePool, Pool, run_tasks
 from pipeline.text.corpus import Corpus, load_corpus
-from pipeline.tracking import records, store
+from pipeline.tracking import recorded, store
 from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.records import NestedTraining
+from pipeline.tracking.recorded import RecordedTraining
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import corpus_keys, corpus_tags, parent_run, record_datasets, step_key
 from pipeline.tracking.ui import links
@@ -121,10 +120,10 @@ def reproduce(
             "reproduction": identity,
             "reproduction.quick": str(quick).lower(),
         }
-        earlier_id = records.latest_run({"stage": STAGE, "reproduction": identity})
-        earlier = records.ended_run(earlier_id) if earlier_id else None
+        earlier_id = recorded.latest_run({"stage": STAGE, "reproduction": identity})
+        earlier = recorded.ended_run(earlier_id) if earlier_id else None
         name = "reproduce-quick" if quick else "reproduce"
-        parent = earlier.info.run_id if earlier is not None else ""
+        parent = earlier.id if earlier is not None else ""
         driver = _ReproductionDriver(config, quick, check, statements, rows, corpus, name, parent, say)
         waiting = driver.plan()
         workers = driver.workers_for(waiting)
@@ -151,7 +150,7 @@ def _first_of_each(rows: Iterable[Reported], key: Callable[[Reported], Hashable]
     return list(first.values())
 
 
-def _has_diverged(training: NestedTraining) -> bool:
+def _has_diverged(training: RecordedTraining) -> bool:
     return training.tags.get("failure", "").startswith(TrainingDivergedError.__name__)
 
 
@@ -189,8 +188,8 @@ class _ReproductionDriver:
         began = time.monotonic()
         self.run, self.parent = run, run.id
         command = {**asdict(self.config), "quick": self.quick, "check": self.check}
-        commands, are_all = recorded_commands(run.id)
-        run.json(COMMANDS_FILE, {"commands": commands + [command] * (command not in commands), "are_all": are_all})
+        commands = recorded_commands(run.id)
+        run.json(COMMANDS_FILE, {"commands": commands + [command] * (command not in commands)})
         run.params(command)
         run.tags({LATEST + name: value for name, value in command.items()})  # parameters can't change
         run.yaml("environment.yaml", machine.environment())
@@ -244,11 +243,11 @@ class _ReproductionDriver:
             ]
         return tasks
 
-    def _recorded(self) -> dict[Key, NestedTraining]:
-        return by_key(records.nested_trainings(self.parent, [CURVE_METRICS["val"]])) if self.parent else {}
+    def _recorded(self) -> dict[Key, RecordedTraining]:
+        return by_key(recorded.nested_trainings(self.parent)) if self.parent else {}
 
     def _task(
-        self, role: Role, row: Reported, seed: int, recorded: Mapping[Key, NestedTraining]
+        self, role: Role, row: Reported, seed: int, recorded: Mapping[Key, RecordedTraining]
     ) -> TrainingTask | None:
         """The training of a row, new or resumed; None if nothing is left to train."""
         model, train = (
@@ -277,15 +276,15 @@ class _ReproductionDriver:
             study=self.parent,  # trainings of other reproductions, even deleted ones, are not reused
             parent=self.parent,
             tags={**corpus_tags(self.corpus), "study": self.name, "role": role, "configuration": row.id},
-            resumed_run=earlier.run_id if earlier is not None else "",
+            resumed_run=earlier.id if earlier is not None else "",
         )
         if earlier is not None and train.epochs is not None:
             self._shares_done[task.key] = epochs_of(earlier) / train.epochs
         return task
 
-    def _is_enough(self, training: NestedTraining, train: TrainConfig) -> bool:
+    def _is_enough(self, training: RecordedTraining, train: TrainConfig) -> bool:
         """Whether a recorded training is as long as the one that is wanted."""
-        if training.status != "FINISHED":
+        if training.state != "finished":
             return False
         if train.epochs is not None and epochs_of(training) >= train.epochs:
             return True
@@ -394,7 +393,7 @@ class _ReproductionDriver:
         figures = {name: float(counts[word]) for word, name in COUNTS.items()}
         figures["reproduction/trainings"] = float(trained)
         self.run.constants(figures)
-        self.run.json(records.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
+        self.run.json(recorded.RESULT_FILE, {**result, "report": REPORT_FILE})  # no local path
         note = reproduction_note(reproduction, verdicts, held)
         self.run.note(f"{note}\n\n{measured_duration(seconds, self.minutes_expected)}")
         return replace(done, result=result)

@@ -45,9 +45,9 @@ from pipeline.support.signals import defer_signals, name_of, signal_of
 from pipeline.support.wording import UNKNOWN_DURATION, counted, expected_duration, measured_duration
 from pipeline.support.workers import Event, MakePool, Pool, run_tasks
 from pipeline.text.corpus import load_corpus
-from pipeline.tracking import records, store
+from pipeline.tracking import recorded, store
 from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.records import RecordedRun
+from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.registry import Claim, Owner, Registration, register_picks
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import (
@@ -58,7 +58,6 @@ from pipeline.tracking.step import (
     parent_run,
     record_datasets,
 )
-from pipeline.tracking.trainings import LATEST
 from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_curves, link_to_run, link_to_search
 from pipeline.training.loading import load_model
@@ -110,8 +109,8 @@ def search(
     with study_lock(config), storage_errors(config):
         close_the_dead(store.setup())
         study = Search(config, space, corpus, corpus_config)
-        study.check_store(store.identity(), records.has_run)
-        earlier = records.ended_run(study.parent) if study.parent else None
+        study.check_store(store.identity(), recorded.has_run)
+        earlier = recorded.ended_run(study.parent) if study.parent else None
         if lost := study.close_the_dead(elsewhere=earlier is not None):
             say(f"Resuming trials whose process died: {', '.join(map(str, lost))}")
         with _parent(study, earlier) as run, storage_errors(config):
@@ -124,7 +123,7 @@ def _parent(study: Search, earlier: RecordedRun | None) -> Iterator[TrackedRun]:
     name, tags = f"search-{study.config.study_name}", {**corpus_tags(study.corpus), "study": study.config.study_name}
     with parent_run("search", name, tags, earlier) as run:
         if earlier is None:
-            study.check_store(store.identity(), records.has_run)  # again: another command may have started it meanwhile
+            study.check_store(store.identity(), recorded.has_run)  # again: another may have started it
             study.parent = run.id
         view = views.search(study.config.study_name, study.corpus.label, run.id)
         store.tag_experiment(run.store.experiment_id, dict([view.tag]))
@@ -183,7 +182,7 @@ class _SearchDriver:
         study, config, run = self.study, self.config, self.run
         options = {**corpus_options(study.corpus_config), **asdict(config), "storage": store.masked(config.storage)}
         run.params(options)
-        run.tags({f"latest.{name}": getattr(config, name) for name in LATEST})  # parameters keep their first values
+        run.tags({f"latest.{name}": getattr(config, name) for name in recorded.LATEST_OPTIONS})
         run.yaml("space.yaml", study.space.as_texts())
         study.describe(link_to_run(run.id), f"This search is not finished: {config.trials} trials were asked for.")
         run.yaml("environment.yaml", machine.environment())
@@ -321,7 +320,7 @@ class _SearchDriver:
     def _dashboard_link(self, run_id: str) -> tuple[str, Path | None]:
         link = link_to_curves(run_id)
         try:
-            picture = records.artifact_path(run_id, CURVES_PLOT)
+            picture = recorded.artifact_path(run_id, CURVES_PLOT)
         except store.REFUSALS as error:
             log.warning("The dashboard has no curve of run %s: %s", run_id, store.store_reason(error))
             return link, None
@@ -335,7 +334,7 @@ class _SearchDriver:
             run_id for point in evaluated.front for run_id in point.candidate.run_ids if run_id
         ):  # "": diverged
             try:
-                path = records.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")
+                path = recorded.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")
                 load_model(path)
             except (InputError, *store.REFUSALS) as error:  # deleted, or recorded in another store
                 log.warning("The model of run %s is not timed: %s", run_id, error)
@@ -359,7 +358,7 @@ class _SearchDriver:
         )
         result = self._result(evaluated, chosen, registered, counts, seconds / 60)
         self.run.constants(_metrics(evaluated, chosen, counts))
-        self.run.json(records.RESULT_FILE, result)
+        self.run.json(recorded.RESULT_FILE, result)
         sample = self._sample_of(chosen["best"].run_id) if chosen else ""
         note = search_note(self.run.store.experiment_id, evaluated, chosen, registered, counts, sample)
         duration = measured_duration(seconds, self.minutes_expected)
@@ -377,7 +376,7 @@ class _SearchDriver:
 
     def _sample_of(self, run_id: str) -> str:
         """The longest sample text of a training; "" if its result is missing."""
-        texts: list[str] = records.read_json(run_id, records.RESULT_FILE).get("texts", [])
+        texts: list[str] = recorded.read_json(run_id, recorded.RESULT_FILE).get("texts", [])
         return max(texts, key=len, default="")
 
     def _name_with_trial(self, point: FrontPoint) -> str:

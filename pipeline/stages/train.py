@@ -25,10 +25,9 @@ from pipeline.support.progress import Progress, progress
 from pipeline.support.workers import Event, Workers
 from pipeline.text.corpus import Corpus, load_corpus, pinned
 from pipeline.text.downloads import public
-from pipeline.tracking import liveness, records, runs, store
+from pipeline.tracking import liveness, recorded, runs, store
 from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.records import RecordedRun
-from pipeline.tracking.references import run_id_of
+from pipeline.tracking.recorded import RecordedRun, run_id_of
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import (
     CURVES_PLOT,
@@ -65,8 +64,8 @@ OUTCOME = (  # artifacts to copy before a finished training is resumed with more
     "plots/gap.png",
     "samples/final.md",
     "samples/final.json",
-    records.COSTS_FILE,
-    records.RESULT_FILE,
+    recorded.COSTS_FILE,
+    recorded.RESULT_FILE,
 )
 
 
@@ -121,7 +120,7 @@ def train(
 
 def _resume_stopped(key: str, setting: Setting) -> Step | None:
     """Resume and finish a stopped training with this step key; return None if there is none."""
-    stopped = records.stopped_step(key)
+    stopped = recorded.stopped_step(key)
     if stopped is None:
         return None
     try:
@@ -158,7 +157,7 @@ def _training_tags(
         **extra_inputs,
     }
     return {
-        records.CONFIG_TAG: json.dumps(configuration),
+        "config": json.dumps(configuration),
         "config_id": config_id(model, config, corpus.corpus_sha256),
     }
 
@@ -283,23 +282,22 @@ class EarlierTraining:
     @classmethod
     def load(cls, run_id: str) -> "EarlierTraining":
         """Load it from its run. Raises InputError for a run that can't be resumed."""
-        run = records.resumable_run(run_id)
-        options = json.loads(run.data.tags[records.CONFIG_TAG])
+        run = recorded.resumable_run(run_id)
+        options = run.configuration
         try:
             corpus_config, model = CorpusConfig(**options["corpus"]), ModelConfig(**options["model"])
             config = TrainConfig(**options["train"])
             if (recipe := options["recipe"]) != RECIPE[config.preset]:
                 raise ValueError(f"by recipe {recipe}; this one trains by recipe {RECIPE[config.preset]}")
         except (KeyError, TypeError, ValueError) as error:
-            name = run.info.run_name
             raise InputError(
-                f"--resume {run_id} ({name}) was started by another version ({error}); start a new training"
+                f"--resume {run_id} ({run.name}) was started by another version ({error}); start a new training"
             ) from error
         return cls(run, options, options["text"], corpus_config, model, config)
 
     @property
     def name(self) -> str:
-        return str(self.run.info.run_name)
+        return self.run.name
 
     def corpus(self) -> Corpus:
         """Load its text. Raises InputError if the text has changed."""
@@ -308,24 +306,24 @@ class EarlierTraining:
 
     def check_can_resume(self, experiment: Experiment) -> None:
         """Raise InputError if its checkpoints are gone, or if there is nothing left to train."""
-        what = f"--resume {self.run.info.run_id} ({self.name})"
-        if not experiment.training.history and VAL_CURVE in self.run.data.metrics:
+        what = f"--resume {self.run.id} ({self.name})"
+        if not experiment.training.history and VAL_CURVE in self.run.metrics:
             raise InputError(
                 f"{what} has lost its checkpoints: {experiment.checkpoint_dir} has no "
                 f"{LAST_CHECKPOINT}; restore it (after a move: `tmlm doctor --repair`), or start a new training"
             )
-        if experiment.training.done and self.run.info.status == "FINISHED":
+        if experiment.training.done and self.run.state == "finished":
             raise InputError(f"{what} has nothing left to do: {_why_done(experiment.training)}")
 
     def extra_inputs(self, corpus: Corpus) -> dict[str, str]:
         """The ``extra_inputs`` of the resumed training, as ``_training_tags`` takes them."""
         extra = {name: self.options[name] for name in ("study", "mixed") if self.options.get(name)}
-        key = records.tag(self.run, "step_key")
+        key = self.run.tag("step_key")
         inputs = {**_training_inputs(corpus, self.corpus_config, self.model, self.config), **extra}
         if key != step_key("train", inputs):
             log.warning("torch changed after %s was started; it may not be bit-identical", self.name)
             return extra | {"mixed": key}
-        if records.tag(self.run, "stopped").startswith(STOPPED_BY_TIME):
+        if self.run.tag("stopped").startswith(STOPPED_BY_TIME):
             return extra | {"mixed": key}  # the epoch that the time limit cut short stays short
         return extra
 
@@ -372,8 +370,8 @@ def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()
 
 def _checkpoints_of(run: RecordedRun) -> Path:
     """The local folder of a run's checkpoints, after fetching the last one from a remote store if it is later."""
-    folder = store.checkpoint_folder(run.info.run_id, run.info.artifact_uri)
-    fetched = records.fetch_checkpoints(run)
+    folder = store.checkpoint_folder(run.id, run.artifact_uri)
+    fetched = recorded.fetch_checkpoints(run)
     if fetched is not None and steps_kept(fetched) > steps_kept(folder):
         write_atomically(folder / LAST_CHECKPOINT, (fetched / LAST_CHECKPOINT).read_bytes())
     return folder
@@ -391,11 +389,11 @@ def _why_done(training: Training) -> str:
 
 def _keep_outcome(run: TrackedRun) -> None:
     """Copy the outcome of a finished training before it is continued; result.json last, to mark the copy complete."""
-    if not run.has(records.RESULT_FILE):
+    if not run.has(recorded.RESULT_FILE):
         return
-    epochs = json.loads(records.read_text(run.id, records.RESULT_FILE))["epochs"]
+    epochs = json.loads(recorded.read_text(run.id, recorded.RESULT_FILE))["epochs"]
     folder = f"earlier/epoch-{epochs:04d}"
-    if not run.has(f"{folder}/{records.RESULT_FILE}"):
+    if not run.has(f"{folder}/{recorded.RESULT_FILE}"):
         run.keep_copies(OUTCOME, folder)
 
 
@@ -419,7 +417,7 @@ def _record_environment(run: TrackedRun, epoch: int) -> None:
     environment = machine.environment()
     if not run.has("environment.yaml"):
         run.yaml("environment.yaml", environment)
-    elif yaml.safe_load(records.read_text(run.id, "environment.yaml")) != environment:
+    elif yaml.safe_load(recorded.read_text(run.id, "environment.yaml")) != environment:
         run.yaml(f"environment-from-epoch-{epoch:04d}.yaml", environment)
 
 
@@ -439,7 +437,7 @@ def _record_result(
     run.text("complexity.txt", complexity_text(model, len(corpus.vocabulary), asdict(result.complexity)))
     run.text("samples/final.md", samples_table(result.samples))
     run.json("samples/final.json", {"samples": [asdict(sample) for sample in result.samples]})
-    run.json(records.COSTS_FILE, result.block_costs)
+    run.json(recorded.COSTS_FILE, result.block_costs)
     _record_model(run, corpus, model, config, result)
     run.note(training_note(corpus, model, config, result))
 

@@ -15,14 +15,13 @@ from pipeline.tracking.store import store_errors
 
 # isort: split
 
-from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.errors import RecordingError
 from pipeline.support.markdown import markdown_table, plain
-from pipeline.tracking.records import figures, find_run, tag
+from pipeline.tracking.recorded import RecordedRun, find_run
 
 REGISTERED_MODEL = "time-machine-lm"
 
@@ -134,16 +133,14 @@ def _aliases_of_others(client: MlflowClient, owner: Owner, aliases: Iterable[str
     return others
 
 
-def _run_of(version: ModelVersion) -> Run | None:
+def _run_of(version: ModelVersion) -> RecordedRun | None:
     """The run that trained a version; None if it is gone, or if the version was registered without one."""
     return find_run(version.run_id) if version.run_id else None
 
 
-def _owner(run: Run | None) -> Owner | None:
-    """The study and text of a training, recorded by any version; None if it does not belong to a study."""
-    if run is None or not tag(run, "study"):
-        return None
-    return Owner(tag(run, "study"), tag(run, "corpus"), tag(run, "corpus.sha256"))
+def _owner(run: RecordedRun | None) -> Owner | None:
+    """The study and text of a training; None if it does not belong to a study."""
+    return Owner(run.study, run.corpus, run.corpus_sha256) if run is not None and run.study else None
 
 
 def _description(sentence: str, owner: Owner) -> str:
@@ -173,14 +170,13 @@ def _facts(client: MlflowClient, number: int) -> tuple[str, ...]:
     run = _run_of(client.get_model_version(REGISTERED_MODEL, str(number)))
     if run is None:
         return ("",) * 6
-    values = figures(run)
     return (
-        plain(run.info.run_name),
-        plain(tag(run, "corpus")),
-        plain(tag(run, "study")),
-        _shown(values.get("result/val_perplexity"), ".3f"),
-        _shown(values.get("size/macs_per_char"), ",.0f"),
-        time.strftime("%Y-%m-%d", time.localtime(run.info.start_time / 1000)),
+        plain(run.name),
+        plain(run.corpus),
+        plain(run.study),
+        _shown(run.metrics.get("result/val_perplexity"), ".3f"),
+        _shown(run.metrics.get("size/macs_per_char"), ",.0f"),
+        time.strftime("%Y-%m-%d", time.localtime(run.started_ms / 1000)),
     )
 
 

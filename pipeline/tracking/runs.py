@@ -53,8 +53,8 @@ from pipeline.support.processes import process_tags
 from pipeline.support.signals import defer_signals
 from pipeline.tracking.liveness import IDENTITY, close_the_dead
 from pipeline.tracking.logged_model import log_model
-from pipeline.tracking.names import recorded_tag, recorded_tags, with_bare_names
-from pipeline.tracking.records import artifact_path, find_run, resumable_run, tag
+from pipeline.tracking.names import recorded_tags
+from pipeline.tracking.recorded import FORMAT, RecordedRun, artifact_path, find_run, resumable_run
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
 from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import command
@@ -308,14 +308,14 @@ def tag_failure(run_id: str, stage: str, reason: str) -> None:
         set_tags(run_id, {"failure": without_passwords(reason)[:4000], "stage": stage})
 
 
-def begun_run(run_id: str) -> Run:
-    """Get the run that MLFLOW_RUN_ID names. Raises InputError if it is missing or has ended."""
+def begun_run(run_id: str) -> RecordedRun:
+    """Read the run that MLFLOW_RUN_ID names. Raises InputError if it is missing or has ended."""
     run = find_run(run_id)
     if run is None:
         where = shown(mlflow.get_tracking_uri())
         raise InputError(f"MLFLOW_RUN_ID {run_id} is not a run of {where}; unset it")
-    if run.info.status != "RUNNING":
-        raise InputError(f"MLFLOW_RUN_ID names {run.info.run_name}, which has ended ({run.info.status}); unset it")
+    if run.status != "RUNNING":
+        raise InputError(f"MLFLOW_RUN_ID names {run.name}, which has ended ({run.status}); unset it")
     return run
 
 
@@ -329,7 +329,7 @@ def quiet_warnings() -> Iterator[None]:
 
 @contextmanager
 def tracked_run(
-    stage: str, name: str, tags: Mapping[str, Any], resumed: Run | None = None, parent: str | None = None
+    stage: str, name: str, tags: Mapping[str, Any], resumed: RecordedRun | None = None, parent: str | None = None
 ) -> Iterator[TrackedRun]:
     """Record a run: the one that ``mlflow run`` has started, a child of this process's open run, or a new one.
 
@@ -347,7 +347,13 @@ def tracked_run(
             if digest := tags.get("corpus.sha256"):
                 of_text = views.of_text(tags["corpus"], digest)
                 tag_experiment(store.experiment_id, dict(view.tag for view in of_text))
-            all_tags = {"stage": stage, **process_tags(), **git_tags(), **tags}  # set when the run is created
+            all_tags = {
+                "stage": stage,
+                "format": FORMAT,
+                **process_tags(),
+                **git_tags(),
+                **tags,
+            }  # set when the run is created
             run = _reopened(store, resumed, all_tags) if resumed else _started(store, name, all_tags, parent)
             _open.append(run)
         yield run
@@ -410,22 +416,19 @@ def is_under_mlflow() -> bool:
     return "MLFLOW_RUN_ID" in os.environ
 
 
-def _reopened(store: Store, seen: Run, tags: Mapping[str, Any]) -> TrackedRun:
+def _reopened(store: Store, seen: RecordedRun, tags: Mapping[str, Any]) -> TrackedRun:
     """Reopen an ended run for this process. The reason why it ended moves to the tag "resumed"."""
-    client, run_id, name = MlflowClient(), seen.info.run_id, seen.info.run_name
     with file_lock(resume_lock(), LOCK_SECONDS):  # so that a second command that resumes the run is refused
-        before = resumable_run(run_id) if seen.data.tags["stage"] == "train" else MlflowClient().get_run(run_id)
-        if before.info.end_time != seen.info.end_time or before.info.status == "RUNNING":
-            raise InputError(f"{run_id} ({name}) has just been resumed by another command; try again")
-        set_tags(run_id, process_tags())  # first, so that others see which process records the run
-        active = mlflow.start_run(run_id=run_id, nested=mlflow.active_run() is not None)
-    ends = [tag(before, name) for name in ("resumed", "failure", "stopped")]
-    new = {**tags, "resumed": ("; ".join(filter(None, ends)) or before.info.status)[-4000:]}
-    set_tags(run_id, new)
-    renamed = {name for name in new if name != recorded_tag(name)}  # release 0.1 recorded bare names
-    for outdated in before.data.tags.keys() & {"failure", "stopped", *renamed}:
-        client.delete_tag(run_id, outdated)
-    return TrackedRun(store, active, name, is_resumed=True)
+        before = resumable_run(seen.id) if seen.stage == "train" else find_run(seen.id)
+        if before is None or before.ended_ms != seen.ended_ms or before.status == "RUNNING":
+            raise InputError(f"{seen.id} ({seen.name}) has just been resumed by another command; try again")
+        set_tags(seen.id, process_tags())  # first, so that others see which process records the run
+        active = mlflow.start_run(run_id=seen.id, nested=mlflow.active_run() is not None)
+    ends = [before.tag(name) for name in ("resumed", "failure", "stopped")]
+    set_tags(seen.id, {**tags, "resumed": ("; ".join(filter(None, ends)) or before.status)[-4000:]})
+    for outdated in before.tags.keys() & {"failure", "stopped"}:
+        MlflowClient().delete_tag(seen.id, outdated)
+    return TrackedRun(store, active, seen.name, is_resumed=True)
 
 
 def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
@@ -461,8 +464,8 @@ def _end(run: TrackedRun, status: int, failure: str, in_a_hurry: bool) -> None:
 
 def _is_resumed_elsewhere(run: TrackedRun) -> bool:
     """Whether another process has resumed the run, because this one's machine was cut off and assumed to be gone."""
-    tags, own = with_bare_names(run.client.get_run(run.id).data.tags), process_tags()
-    return any(name in tags and tags[name] != own.get(name) for name in IDENTITY)
+    recorded, own = find_run(run.id), process_tags()
+    return recorded is not None and any(recorded.tags.get(name, own.get(name)) != own.get(name) for name in IDENTITY)
 
 
 def _close_deleted(run: TrackedRun, status: int, failure: str) -> bool:

@@ -21,9 +21,9 @@ from pipeline.support.markdown import plain
 from pipeline.text.corpus import Corpus, kept_corpus, load_corpus
 from pipeline.text.downloads import kept_downloads, public
 from pipeline.text.sources import KNOWN_TEXTS
-from pipeline.tracking import records, runs
-from pipeline.tracking.liveness import close_nested
-from pipeline.tracking.records import RecordedRun
+from pipeline.tracking import recorded, runs
+from pipeline.tracking.liveness import close_nested, process_state
+from pipeline.tracking.recorded import RecordedRun, artifact_path
 from pipeline.tracking.runs import Dataset, TrackedRun
 from pipeline.tracking.store import REFUSALS, client, set_tags, store_errors, store_reason
 from pipeline.training.checkpoints import load_checkpoint
@@ -67,14 +67,14 @@ def run_step(
     """
     key = step_key(stage, inputs)
     if reuse:
-        found = records.finished_step(key)
+        found = recorded.finished_step(key)
         if found and (result := _reusable(*found)):
             return Step(stage, found[0], result, reused=True)
         if step := go_on(key):
             return step
     with runs.tracked_run(stage, name, {**tags, "step_key": key}, resumed, parent) as run:
         result = {"run_id": run.id, **work(run)}
-        run.json(records.RESULT_FILE, result)
+        run.json(recorded.RESULT_FILE, result)
     return Step(stage, run.id, result)
 
 
@@ -89,12 +89,12 @@ def leave_out_repeats(parent: str, counted: Collection[str]) -> None:
     with store_errors():
         close_nested(parent, lambda run: True, "its end was not recorded, and it was not needed any more")
         kept: dict[str, str] = {}
-        for run in sorted(records.finished_in_run(parent), key=lambda run: run.info.run_id not in counted):
-            run_id, key = run.info.run_id, records.tag(run, "step_key")
-            if (first := kept.setdefault(key or run_id, run_id)) != run_id:
+        finished = [run for run in recorded.nested_trainings(parent) if run.state == "finished"]
+        for run in sorted(finished, key=lambda run: run.id not in counted):
+            if (first := kept.setdefault(run.tag("step_key") or run.id, run.id)) != run.id:
                 reason = f"a duplicate: the run {first} of the same training counts"
-                set_tags(run_id, {"duplicate_of": first, "failure": reason})
-                client().set_terminated(run_id, "FAILED", run.info.end_time)
+                set_tags(run.id, {"duplicate_of": first, "failure": reason})
+                client().set_terminated(run.id, "FAILED", run.ended_ms)
 
 
 def _reusable(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -105,9 +105,9 @@ def _reusable(run_id: str, result: Mapping[str, Any]) -> dict[str, Any] | None:
     if result.get("checkpoint") is None:
         return dict(result)
     try:
-        checkpoint = records.artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")  # the folder may have moved
+        checkpoint = artifact_path(run_id, f"checkpoints/{BEST_CHECKPOINT}")  # the folder may have moved
         load_checkpoint(checkpoint)
-        has_curves = records.artifact_path(run_id, CURVES_PLOT).is_file()
+        has_curves = artifact_path(run_id, CURVES_PLOT).is_file()
     except InputError as error:
         log.warning("the training %s is repeated: %s", run_id, error)
         return None
@@ -126,17 +126,16 @@ def parent_run(stage: str, name: str, tags: Mapping[str, Any], earlier: Recorded
     """
     if earlier is not None:
         with store_errors():
-            close_nested(
-                earlier.info.run_id, lambda run: run.state == "elsewhere", "the command that it was for has ended"
-            )
+            lost = "the command that it was for has ended"
+            close_nested(earlier.id, lambda run: process_state(run) == "remote", lost)
     if earlier is None or not runs.is_under_mlflow():
         with runs.tracked_run(stage, name, tags, resumed=earlier) as run:
             yield run
         return
-    with runs.tracked_run("resume", f"resume-{name}", {**tags, "resumed_run": earlier.info.run_id}) as begun:
+    with runs.tracked_run("resume", f"resume-{name}", {**tags, "resumed_run": earlier.id}) as begun:
         with runs.tracked_run(stage, name, tags, resumed=earlier) as run:
             yield run
-        begun.note(f"Resumed {plain(name)} ({earlier.info.run_id}).")
+        begun.note(f"Resumed {plain(name)} ({earlier.id}).")
 
 
 def corpus_tags(corpus: Corpus) -> dict[str, str]:

@@ -229,7 +229,7 @@ def count_parts(shares: Shares) -> None:
     from optuna.storages._cached_storage import _CachedStorage
 
     from pipeline.search.known_cost.sampler import KnownCostSampler
-    from pipeline.tracking import records
+    from pipeline.tracking import recorded
     from pipeline.tracking.runs import TrackedRun
 
     for sampler in (KnownCostSampler, GPSampler, RandomSampler, TPESampler):
@@ -239,7 +239,7 @@ def count_parts(shares: Shares) -> None:
         named = [name for name in vars(storage) if name.startswith(("get_", "set_", "create_", "_get_trials"))]
         shares.count("storage", storage, *named)
     shares.count("MLflow", TrackedRun, "metrics")
-    shares.count("MLflow", records, "artifact_path")
+    shares.count("MLflow", recorded, "artifact_path")
 
 
 def trials_row(database: Path, corpus_config: CorpusConfig, sampler: str, count: int, most: int, seconds: float) -> str:

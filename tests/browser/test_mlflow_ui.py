@@ -5,7 +5,7 @@ import webbrowser
 
 import pytest
 
-from pipeline.tracking.records import latest_run
+from pipeline.tracking.recorded import latest_run
 from pipeline.tracking.store import setup
 from pipeline.tracking.ui.views import SHAPE
 from tests.browser.conftest import Lab, Visit

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pipeline.errors import InputError
-from pipeline.tracking.records import training_of
+from pipeline.tracking.recorded import training_of
 from pipeline.tracking.runs import tracked_run
 from tests.cli.commands import run
 
@@ -46,7 +46,7 @@ def test_other_validation_texts_are_warned_of(store):
 def test_a_pipeline_stands_for_its_training_and_another_run_is_refused(trained):
     with tracked_run("pipeline", "pipeline", {"trained_run": trained.run_id}) as parent:
         pass
-    assert training_of(parent.id).info.run_id == trained.run_id
+    assert training_of(parent.id).id == trained.run_id
     with tracked_run("prepare", "prepare-topics", {}) as other:
         pass
     with pytest.raises(InputError, match=r"\(prepare-topics\) is not a training; `tmlm runs` lists them"):

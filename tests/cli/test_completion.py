@@ -1,24 +1,26 @@
 """What a shell offers for a MODEL, a run, a text and a file."""
 
-import pytest
 from click.shell_completion import ShellComplete
 
 from pipeline.cli.main import cli
+from pipeline.tracking.runs import tracked_run
 
-RUNS = {"train": [("1234abcd", "lstm-1x8-s0")], "reproduce": [("5678abcd", "reproduce")]}
+
+def offered(*words: str) -> list[str]:
+    """What is offered for the last word; FILES where file names are."""
+    items = ShellComplete(cli, {}, "tmlm", "_TMLM_COMPLETE").get_completions(list(words[:-1]), words[-1])
+    return ["FILES" if item.type == "file" else item.value for item in items]
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["sample", ""], ["FILES", "latest", "latest~1", "1234abcd"]),
-        (["train", "--resume", ""], ["latest", "latest~1", "1234abcd"]),
-        (["report", "--run-id", ""], ["5678abcd"]),
-        (["search", "--corpus", "t"], ["FILES", "time-machine", "tiny-shakespeare"]),
-        (["evaluate", "--text", "x"], ["FILES"]),
-    ],
-)
-def test_what_fits_is_offered(monkeypatch, words, expected):
-    monkeypatch.setattr("pipeline.tracking.completion.runs", lambda beginning, stage: RUNS[stage])
-    items = ShellComplete(cli, {}, "tmlm", "_TMLM_COMPLETE").get_completions(words[:-1], words[-1])
-    assert ["FILES" if item.type == "file" else item.value for item in items] == expected
+def test_what_fits_is_offered(store):
+    with tracked_run("train", "a training", {}) as training, tracked_run("reproduce", "a reproduction", {}) as other:
+        pass
+    assert offered("sample", "") == ["FILES", "latest", "latest~1", training.id[:8]]
+    assert offered("train", "--resume", training.id[:10]) == [training.id]
+    assert offered("report", "--run-id", "") == [other.id[:8]]
+    assert offered("search", "--corpus", "t") == ["FILES", "time-machine", "tiny-shakespeare"]
+
+
+def test_without_a_store_nothing_is_offered_and_none_is_made(no_store):
+    assert offered("report", "--run-id", "") == []
+    assert list(no_store.iterdir()) == []

@@ -1,7 +1,7 @@
 """A recommendation: which text it is about, by its name, its path, or the latest; what seeds that diverged count."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.cli.recommend import recommend, recommended, sentence
 from pipeline.errors import InputError
-from pipeline.tracking import records
-from pipeline.tracking.records import FinishedTraining
+from pipeline.tracking.recorded import RecordedTraining
+from tests.made_up import made_up_training
 from tests.search.candidates import ALL, candidate
 
 VOCABULARY = 28
 SHAPE = ModelConfig("gru", 1, 8)
 
 
-def run_of_seed(seed: int, config_id: str, val_perplexity: float | None, preset: str = "stream") -> FinishedTraining:
+def run_of_seed(seed: int, config_id: str, val_perplexity: float | None, preset: str = "stream") -> RecordedTraining:
     """A training of SHAPE; without a perplexity, one that diverged."""
     params = {"preset": preset, "seed": str(seed), "cell": "gru", "num_layers": "1", "hidden_size": "8"}
     tags = {"corpus": "my-book", "corpus.sha256": "a", "config_id": config_id}
@@ -31,23 +31,21 @@ def run_of_seed(seed: int, config_id: str, val_perplexity: float | None, preset:
         metrics = {"size/macs_per_char": float(cost.macs_per_char), "size/parameters": float(cost.parameters)}
         metrics["result/val_perplexity"] = val_perplexity
     run_id = f"{config_id}-{seed}" if metrics else f"{config_id}-{seed}-diverged"
-    return FinishedTraining(run_id, "gru-1x8", seed, {**params, "embedding_size": "0"}, metrics, tags)
+    params["embedding_size"] = "0"
+    return made_up_training(run_id, "gru-1x8", ended_ms=seed, params=params, metrics=metrics, tags=tags)
 
 
-def record(monkeypatch: pytest.MonkeyPatch, *runs: FinishedTraining) -> None:
+def record(monkeypatch: pytest.MonkeyPatch, *runs: RecordedTraining) -> None:
     """Have the store hold these runs, from the first that ended to the last; those without a result diverged."""
 
-    def on_text(digest: str, has_result: bool) -> list[FinishedTraining]:
-        return [run for run in runs if run.tags["corpus.sha256"] == digest and bool(run.metrics) == has_result]
+    def finished() -> list[RecordedTraining]:
+        return sorted((run for run in runs if run.metrics), key=lambda run: -(run.ended_ms or 0))
 
-    def latest(other_than: Sequence[str]) -> list[FinishedTraining]:
-        ours = (run for run in runs if run.metrics and run.params["preset"] not in other_than)
-        texts = {run.tags["corpus.sha256"]: run for run in ours}
-        return sorted(texts.values(), key=lambda run: -run.ended_ms)
+    def diverged(digest: str) -> list[RecordedTraining]:
+        return [run for run in runs if run.corpus_sha256 == digest and not run.metrics]
 
-    monkeypatch.setattr(records, "latest_finished_trainings", latest)
-    monkeypatch.setattr(records, "finished_trainings", lambda digest: on_text(digest, True))
-    monkeypatch.setattr(records, "diverged_trainings", lambda digest: on_text(digest, False))
+    monkeypatch.setattr("pipeline.tracking.recorded.finished_trainings", finished)
+    monkeypatch.setattr("pipeline.tracking.recorded.diverged_trainings", diverged)
 
 
 @pytest.fixture
@@ -94,12 +92,12 @@ def test_a_seed_that_diverged_and_was_then_trained_to_its_end_did_not_diverge(tr
     assert (found["seeds"], found["diverged"]) == (1, 0)
 
 
-def finished(name: str, source: str, digest: str, ended_ms: int) -> FinishedTraining:
+def finished(name: str, source: str, digest: str, ended_ms: int) -> RecordedTraining:
     """A training on a text; its hidden size is its time, so that a test sees which one was chosen."""
     params = {"preset": "stream", "seed": "0", "cell": "gru", "num_layers": "1", "hidden_size": str(ended_ms)}
     metrics = {"size/macs_per_char": 1000.0, "size/parameters": 900.0, "result/val_perplexity": 5.0}
     tags = {"corpus": name, "corpus.source": source, "corpus.sha256": digest, "config_id": str(ended_ms)}
-    return FinishedTraining(f"run{ended_ms}", "gru", ended_ms, params, metrics, tags)
+    return made_up_training(f"run{ended_ms}", "gru", ended_ms=ended_ms, params=params, metrics=metrics, tags=tags)
 
 
 @pytest.fixture

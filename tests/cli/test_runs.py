@@ -2,12 +2,11 @@
 
 import json
 import time
-from dataclasses import replace
 
 import pytest
 
 from pipeline.cli.runs import age, runs_table
-from pipeline.tracking.listing import run_rows
+from pipeline.tracking.recorded import listed_trainings
 from tests.cli.commands import run
 
 
@@ -45,15 +44,16 @@ def test_runs_says_that_there_are_none_or_more(store, monkeypatch):
 
 
 def test_a_limited_list_says_that_there_are_more(trained, monkeypatch):
-    (row,) = run_rows()
-    monkeypatch.setattr("pipeline.tracking.listing.run_rows", lambda search, limit: [row] * limit)
+    (training,) = listed_trainings()
+    monkeypatch.setattr("pipeline.tracking.recorded.listed_trainings", lambda search, limit: [training] * limit)
     assert run("runs", "--limit", "2")[1].splitlines()[3:] == ["(the last 2; more with --limit)"]
 
 
 def test_the_table_fits_into_the_terminal(trained, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     now = int(1000 * time.time())
-    row = replace(run_rows()[0], name="lstm-1x192-on-ngram-s0-a-long-title", corpus="a-long-title-raw", ended_ms=now)
+    row = listed_trainings()[0].row()
+    row |= {"name": "lstm-1x192-on-ngram-s0-a-long-title", "corpus": "a-long-title-raw", "ended_ms": now}
     lines = runs_table([row]).splitlines()
     assert max(map(len, lines)) <= 80
     assert "lstm-1x192" in lines[1]

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import closing
 
-from pipeline.tracking.names import with_bare_names
+from pipeline.tracking.names import bare_tags
 from tests.cluster.network import HEAD, Machine
 
 ADDRESS, STORE = f"tls://{HEAD}:8786", f"http://{HEAD}:5000"
@@ -57,7 +57,7 @@ class Cluster:
         for run_id, key, value in self.rows("SELECT run_uuid, key, value FROM tags"):
             tags[run_id][key] = value
         return [
-            {"id": run_id, "name": name, "status": status, "tags": with_bare_names(tags[run_id])}
+            {"id": run_id, "name": name, "status": status, "tags": bare_tags(tags[run_id])}
             for run_id, name, status in runs
         ]
 

@@ -10,7 +10,7 @@ from pipeline.config import CorpusConfig
 from pipeline.errors import UnfitNodeError
 from pipeline.text import corpus as corpus_module
 from pipeline.text.corpus import FACTS_FILE, load_corpus
-from pipeline.tracking import records, runs
+from pipeline.tracking import runs
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_node_trains_on_the_text_of_the_search_whatever_it_has_itself(needs, e
     corpus = load_corpus(CorpusConfig(str(small_text)))
     assert (corpus.corpus_sha256, corpus.source) == (facts_of(needs)["corpus_sha256"], str(small_text))
     texts._text.cache_clear()
-    monkeypatch.setattr(records, "download_artifact", lambda uri: pytest.fail("it is kept"))
+    monkeypatch.setattr("pipeline.tracking.recorded.download_artifact", lambda uri: pytest.fail("it is kept"))
     texts.provide(needs)
 
 

@@ -8,12 +8,18 @@ from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import RECIPE, TrainConfig, config_id, resolve
 from pipeline.export.subject import Subject
-from pipeline.tracking.trainings import WholeSearch, WholeTraining
+from pipeline.tracking.recorded import RecordedTraining
+from tests.made_up import made_up_run, made_up_training
 
 VOCAB_SIZE, EPOCHS = 28, 20
 
+TAGS = {
+    "corpus": "corpus", "corpus_sha256": "corpus.sha256", "study": "study", "role": "role",
+    "commit": "git.commit", "is_dirty": "git.dirty",
+}  # fmt: skip
 
-def training(number: int = 0, seed: int = 0, epochs: int = EPOCHS, **changes: Any) -> WholeTraining:
+
+def training(number: int = 0, seed: int = 0, epochs: int = EPOCHS, **changes: Any) -> RecordedTraining:
     """A finished training of a shape of its own for each number; ``changes`` are fields of it."""
     cell = ("rnn", "gru", "lstm")[number % 3]
     model, train = resolve({"cell": cell, "hidden_size": 8 + 4 * number, "epochs": epochs, "seed": seed})
@@ -42,11 +48,9 @@ def training(number: int = 0, seed: int = 0, epochs: int = EPOCHS, **changes: An
         "texts": ["it has the the"],
     }
     fields: dict[str, Any] = {
-        "run_id": f"{number:028x}{seed:04x}",
+        "id": f"{number:028x}{seed:04x}",
         "name": f"{model.shape}-s{seed}",
-        "status": "FINISHED",
-        "corpus": "time-machine",
-        "corpus_sha256": "9f258ead" + 56 * "0",
+        "tags": {"corpus": "time-machine", "corpus.sha256": "9f258ead" + 56 * "0"},
         "configuration": {
             "corpus": {"corpus": "auto", "alphabet": "letters"},
             "model": asdict(model),
@@ -57,10 +61,11 @@ def training(number: int = 0, seed: int = 0, epochs: int = EPOCHS, **changes: An
         "curves": {"perplexity/train": {epoch: 0.95 * value for epoch, value in val.items()}, "perplexity/val": val},
         "result": figures,
     }
+    fields["tags"] |= {tag: changes.pop(name) for name, tag in TAGS.items() if name in changes}
     fields |= changes
     kept = fields["configuration"]
-    fields["config_id"] = config_id(ModelConfig(**kept["model"]), TrainConfig(**kept["train"]), "9f258ead")
-    return WholeTraining(**fields)
+    own_id = config_id(ModelConfig(**kept["model"]), TrainConfig(**kept["train"]), "9f258ead")
+    return made_up_training(**{**fields, "tags": {**fields["tags"], "config_id": own_id}})
 
 
 def study(trials: int = 3, name: str = "tiny", **changes: Any) -> Subject:
@@ -78,13 +83,13 @@ def study(trials: int = 3, name: str = "tiny", **changes: Any) -> Subject:
             "val_perplexity_high": None,
             "test_perplexity": runs[0].result["test_perplexity"],
             "probability": None,
-            "run_ids": [run.run_id for run in runs],
+            "run_ids": [run.id for run in runs],
         }
         for runs in members
     ]
     sentences = {"small": "It is the smallest.", "knee": "It is the knee.", "best": "It has the lowest perplexity."}
-    picks = {pick: {"run_id": trainings[-1].run_id, "sentence": text} for pick, text in sentences.items()}
+    picks = {pick: {"run_id": trainings[-1].id, "sentence": text} for pick, text in sentences.items()}
     result = {"front": front, "picks": picks, "study_name": name}
     options = {"study_name": name, "trials": str(trials), "sampler": "known-cost", "hidden_size": "8..400"}
-    search = WholeSearch("5" * 32, name, options, result, (*trainings, again))
-    return Subject("study", name, search.trainings, search)
+    search = made_up_run("5" * 32, f"search-{name}", tags={"study": name}, params=options, result=result)
+    return Subject("study", name, (*trainings, again), search)

@@ -10,8 +10,9 @@ from models.config import ModelConfig
 from pipeline.cli.main import cli
 from pipeline.config import SearchConfig, TrainConfig, resolve
 from pipeline.export.commands import search_command, text_option, train_command
-from pipeline.tracking.trainings import WholeSearch, WholeTraining
+from pipeline.tracking.recorded import RecordedTraining
 from tests.export.made_up import training
+from tests.made_up import made_up_run
 
 
 def parsed(command: str) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def test_a_training_with_options_of_python_only_is_repeated_in_python():
     assert resolve(seen, 50_000) == (model, train)
 
 
-def recorded(model: ModelConfig, train: TrainConfig) -> WholeTraining:
+def recorded(model: ModelConfig, train: TrainConfig) -> RecordedTraining:
     """A training with these configurations on a text of 50,000 training characters."""
     text = {**training().configuration["text"], "train_chars": 50_000}
     own = {"model": asdict(model), "train": asdict(train), "text": text}
@@ -63,7 +64,7 @@ def test_seconds_of_a_budget_are_repeated_as_the_characters_that_they_came_to():
 
 def test_a_study_is_repeated_with_every_option_that_is_not_its_default():
     options = {"study_name": "it's", "trials": "12", "budget_macs": "0", "workers": "None"}
-    given = parsed(search_command(WholeSearch("5" * 32, "it's", options, {}), training()))
+    given = parsed(search_command(made_up_run("5" * 32, "search", tags={"study": "it's"}, params=options), training()))
     names = {field.name for field in fields(SearchConfig)}
     config = SearchConfig(**{name: value for name, value in given.items() if name in names})
     assert config == SearchConfig(study_name="it's", trials=12)

@@ -12,6 +12,7 @@ from pipeline.errors import InputError
 from pipeline.export import tables
 from pipeline.export.export import export
 from pipeline.export.subject import subject_of
+from pipeline.tracking.recorded import FORMAT
 from pipeline.tracking.store import setup
 from pipeline.training.checkpoints import load_checkpoint
 from pipeline.training.loading import load_model
@@ -51,7 +52,7 @@ def test_the_tables_have_each_epoch_and_every_option(trained, folder):
     assert [float(row["val_perplexity"]) for row in epochs] == pytest.approx(trained.result["val_perplexities"])
     assert {(row["run"], row["seed"]) for row in epochs} == {(trained.run_id, "0")}
     (row,) = rows_of(folder / "runs.csv")
-    assert (row["hidden_size"], row["batch_size"], row["status"]) == ("8", "32", "FINISHED")
+    assert (row["hidden_size"], row["batch_size"], row["status"]) == ("8", "32", "finished")
     assert float(row["test_perplexity"]) == trained.result["test_perplexity"]
     heads = (folder / "runs.csv").read_text().splitlines()[0].split(",")
     assert len(set(heads)) == len(heads), "a reader would rename a column"
@@ -106,7 +107,7 @@ def test_a_folder_with_other_files_is_used(trained, folder):
 
 def test_a_pipelines_run_stands_for_its_training(trained):
     run_id = begun({"stage": "pipeline", "mlflow.tmlm.trained_run": trained.run_id})
-    assert subject_of(run_id).trainings[0].run_id == trained.run_id
+    assert subject_of(run_id).trainings[0].id == trained.run_id
 
 
 def test_an_experiment_has_its_finished_trainings(trained, folder):
@@ -141,7 +142,8 @@ def test_a_run_of_another_command_is_refused(trained):
 
 def begun(tags: dict[str, str]) -> str:
     """The id of a new run with these tags."""
-    return str(MlflowClient().create_run(setup().experiment_id, tags=tags).info.run_id)
+    all_tags = {**tags, "mlflow.tmlm.format": str(FORMAT)}
+    return str(MlflowClient().create_run(setup().experiment_id, tags=all_tags).info.run_id)
 
 
 def experiment_name() -> str:

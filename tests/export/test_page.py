@@ -105,7 +105,7 @@ def test_trainings_on_different_characters_share_no_chart():
 def test_configurations_of_one_shape_are_told_apart_by_what_differs():
     first = training(0)
     train = {**first.configuration["train"], "learning_rate": 0.5}
-    second = training(0, run_id="2" * 32, configuration={**first.configuration, "train": train})
+    second = training(0, id="2" * 32, configuration={**first.configuration, "train": train})
     html = of(Subject("experiment", "lab", (first, second)))
     assert "rnn-1x8, learning_rate 0.015" in html
     assert "rnn-1x8, learning_rate 0.5" in html

@@ -16,22 +16,24 @@ from pipeline.report.record import (
     command_of,
 )
 from pipeline.report.table import configurations_of, own_configurations_of, report_rows
-from pipeline.tracking.records import NestedTraining
+from pipeline.tracking.recorded import RecordedTraining
+from tests.made_up import made_up_training
 from tests.report.reproductions import TEXT
 
 ROW = report_rows()[0]
 
 
-def recorded(role: str, first_half: Sequence[float] = (), status: str = "RUNNING") -> NestedTraining:
+def recorded(role: str, first_half: Sequence[float] = (), status: str = "KILLED") -> RecordedTraining:
     """A training of the table's first row, after two epochs."""
     model, train = configurations_of(ROW, 0) if role == "report" else own_configurations_of(ROW, "report-text", 0, 10)
-    curves = dict.fromkeys([*CURVE_METRICS.values(), SECONDS_METRIC], (9.0, 8.0))
-    return NestedTraining(
-        run_id=role,
+    curves = {key: {1: 9.0, 2: 8.0} for key in [*CURVE_METRICS.values(), SECONDS_METRIC]}
+    return made_up_training(
+        role,
+        role,
         status=status,
         tags={"role": role},
         configuration={"model": asdict(model), "train": asdict(train)},
-        curves={**curves, FIRST_HALF_METRIC: tuple(first_half)},
+        curves={**curves, FIRST_HALF_METRIC: dict(enumerate(first_half))},
         result={},
     )
 

@@ -10,7 +10,7 @@ from pipeline.errors import TrainingDivergedError
 from pipeline.stages.train import TrainingTask
 from pipeline.support.workers import Event
 from pipeline.text.corpus import Corpus
-from pipeline.tracking import records
+from pipeline.tracking import recorded
 from tests.labs import make_artifacts_plain
 from tests.pools import Inline
 
@@ -40,4 +40,4 @@ def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
 
 
 def trainings(run_id: str) -> dict[str, Any]:
-    return {each.tags["configuration"]: each for each in records.nested_trainings(run_id, ["perplexity/val"])}
+    return {each.tags["configuration"]: each for each in recorded.nested_trainings(run_id)}

@@ -16,7 +16,7 @@ from pipeline.stages.answer import AnswerRun, answer
 from pipeline.stages.train import TrainingTask
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.workers import Event, Loss
-from pipeline.tracking import records
+from pipeline.tracking import recorded
 from pipeline.training.timing import generation_ms_per_char, ngram_ms_per_char
 from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
 from tests.pools import Inline
@@ -72,11 +72,11 @@ def done(lab: Path, corpus_config: CorpusConfig, said: list[str]) -> AnswerRun:
 
 
 def test_every_training_is_a_finished_run_nested_in_the_answers(done):
-    nested = records.nested_trainings(done.run_id, [])
-    assert [each.status for each in nested] == ["FINISHED"] * 5
+    nested = recorded.nested_trainings(done.run_id)
+    assert [each.state for each in nested] == ["finished"] * 5
     assert sorted(each.tags["family"] for each in nested) == ["budget", "on top", "size", "text", "text"]
-    recorded = {each.run_id for each in nested}
-    assert {run["run_id"] for network in done.result["networks"] for run in network["trainings"]} == recorded
+    ids = {each.id for each in nested}
+    assert {run["run_id"] for network in done.result["networks"] for run in network["trainings"]} == ids
     run = MlflowClient().get_run(done.run_id)
     assert (run.info.status, run.data.tags["stage"], run.data.params["minutes"]) == ("FINISHED", "answer", "0.001")
 
@@ -87,12 +87,12 @@ def test_the_estimate_is_said_before_it_starts(done, said):
 
 def test_the_run_has_the_sentences_the_pictures_and_the_figures(done):
     run = MlflowClient().get_run(done.run_id)
-    assert records.read_json(done.run_id, records.RESULT_FILE) == done.result
+    assert recorded.read_json(done.run_id, recorded.RESULT_FILE) == done.result
     assert list(done.result["sentences"]) == ["alone", "with_counting", "below"]
     for sentence in done.result["sentences"].values():
         assert sentence.split(" ")[0] in run.data.tags["mlflow.note.content"]
     for name in ("answer", "costs"):
-        assert records.artifact_path(done.run_id, f"plots/{name}.png").is_file()
+        assert recorded.artifact_path(done.run_id, f"plots/{name}.png").is_file()
     network = done.findings.default
     assert run.data.metrics["result/test_perplexity"] == pytest.approx(network.test[0], rel=1e-5)
 
@@ -119,7 +119,7 @@ def test_the_same_command_again_trains_nothing_and_more_seeds_only_these(done, c
 
 def test_a_training_whose_model_is_gone_is_done_again(done, corpus_config):
     (run,) = done.result["networks"][-1]["trainings"]
-    records.artifact_path(run["run_id"], f"checkpoints/{BEST_CHECKPOINT}").unlink()
+    recorded.artifact_path(run["run_id"], f"checkpoints/{BEST_CHECKPOINT}").unlink()
     Counting.given = 0
     again = answer(BRIEF, corpus_config, make_pool=Counting)
     assert Counting.given == 1

@@ -10,7 +10,7 @@ from pipeline.config import CorpusConfig, resolve
 from pipeline.stages.evaluate import evaluate
 from pipeline.stages.main import PipelineRun, pipeline
 from pipeline.text.corpus import load_corpus
-from pipeline.tracking import records
+from pipeline.tracking import recorded
 from pipeline.tracking.store import setup
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE
 from pipeline.training.summary import verdict
@@ -64,7 +64,9 @@ def test_the_parents_page_has_what_the_training_has(first):
     assert {name: trained.metrics[name] for name in final & parent.metrics.keys()}.items() <= parent.metrics.items()
     assert {"result/val_perplexity", "size/log10_macs_per_char", "speed/train_seconds"} <= parent.metrics.keys()
     for curve in (TRAIN_CURVE, VAL_CURVE):
-        of_parent, of_training = (records.curve(first.result[name], curve) for name in ("run_id", "trained_run"))
+        of_parent, of_training = (
+            recorded.run_of(first.result[name]).curves[curve] for name in ("run_id", "trained_run")
+        )
         assert of_parent == of_training
         assert len(of_training) == 2
 

@@ -7,7 +7,7 @@ from pipeline.errors import InputError
 from pipeline.report.record import recorded_reproduction
 from pipeline.stages.report import rewrite_report
 from pipeline.stages.reproduce import reproduce
-from pipeline.tracking import records
+from pipeline.tracking import recorded
 from tests.stages.reproductions import ONE, SAID, WithoutOwnRecipe
 
 pytestmark = pytest.mark.usefixtures("_stand_in")
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("_stand_in")
 def test_the_pages_are_on_disk_and_among_the_artifacts(done, lab):
     assert done.folder == lab / "mlruns" / "report-quick"
     page = (done.folder / "report.html").read_text()
-    assert page == records.read_text(done.reproduction.run_id, "report/report.html")
+    assert page == recorded.read_text(done.reproduction.run_id, "report/report.html")
     assert "gru-scratch-1x8" in page
     assert (done.folder / "report.md").is_file()
     assert list((done.folder / "figures").glob("*.svg"))
@@ -25,7 +25,7 @@ def test_the_pages_are_on_disk_and_among_the_artifacts(done, lab):
 @pytest.mark.parametrize("name", ["result.json", "epochs.csv", "summary.md"])
 def test_the_data_are_beside_the_page_and_among_the_artifacts(done, name):
     text = (done.folder / name).read_text()
-    assert text == records.read_text(done.reproduction.run_id, f"report/{name}")
+    assert text == recorded.read_text(done.reproduction.run_id, f"report/{name}")
     assert "gru-scratch-1x8" in text or "GRU scratch 1x8" in text
 
 
@@ -61,6 +61,6 @@ def test_a_quick_reproduction_is_reported_on_only_if_there_is_no_other(own):
 
 
 def test_a_reproduction_that_has_not_come_far_enough_says_so(own):
-    records.artifact_path(own.reproduction.run_id, "text.json").unlink()
+    recorded.artifact_path(own.reproduction.run_id, "text.json").unlink()
     with pytest.raises(InputError, match="has not come far enough to report on; run `tmlm reproduce` again"):
         rewrite_report(own.reproduction.run_id, "auto")

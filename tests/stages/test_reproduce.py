@@ -21,8 +21,9 @@ from pipeline.stages.reproduce import COUNTS, ChecksNotMetError, reproduce
 from pipeline.stages.train import TrainingTask, do
 from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import load_corpus
-from pipeline.tracking import records
+from pipeline.tracking import recorded
 from pipeline.tracking import store as store_module
+from pipeline.tracking.names import bare_tags
 from pipeline.tracking.store import setup
 from pipeline.training.loop import Training
 from tests.pools import Inline
@@ -61,11 +62,11 @@ def test_each_training_is_a_finished_run_nested_in_the_reproductions(done):
     found = trainings(done.reproduction.run_id)
     assert set(found) == {"gru-scratch-1x8", "lstm-scratch-1x8"}
     for each in found.values():
-        assert (each.status, len(each.curves["perplexity/val"])) == ("FINISHED", 1)
+        assert (each.state, len(each.curves["perplexity/val"])) == ("finished", 1)
         assert each.configuration["train"]["preset"] == "report"
     parent = MlflowClient().get_run(done.reproduction.run_id)
     assert (parent.info.status, parent.data.tags["stage"]) == ("FINISHED", "reproduce")
-    assert records.tag(parent, "reproduction.quick") == "true"
+    assert bare_tags(parent.data.tags).get("reproduction.quick", "") == "true"
 
 
 def test_what_the_runs_came_to_is_put_together_from_the_record(done):
@@ -156,7 +157,7 @@ def test_a_worker_that_is_killed_costs_its_training_once_and_twice_leaves_it_out
 
     done = reproduce(TWO, quick=True, make_pool=make)
     assert [task.model.cell for task in given] == ["lstm", "gru", "gru"]
-    assert [run.status for run in done.reproduction["lstm-scratch-1x8"].runs] == ["FINISHED"]
+    assert [run.status for run in done.reproduction["lstm-scratch-1x8"].runs] == ["finished"]
     assert done.result["failed"] == ["gru-scratch-1x8, seed 0: the process died; it was lost before"]
 
 
@@ -175,7 +176,7 @@ def test_what_is_stopped_is_gone_on_with(store, given, pool):
 
     with pytest.raises(KeyboardInterrupt):
         reproduce(TWO, quick=True, make_pool=make)
-    parent = records.latest_run({"stage": "reproduce"})
+    parent = recorded.latest_run({"stage": "reproduce"})
     assert parent is not None
     assert MlflowClient().get_run(parent).info.status == "KILLED"
     given.clear()
@@ -192,8 +193,8 @@ def test_a_check_that_is_not_met_says_so_after_all_is_recorded(own, monkeypatch)
     assert raised.value.exit_code == 4
     parent = MlflowClient().get_run(own.reproduction.run_id)
     assert parent.info.status == "FAILED"
-    assert "outside" in records.read_text(own.reproduction.run_id, "report/report.md")
-    met = json.loads(records.read_text(own.reproduction.run_id, "result.json"))["checks"]
+    assert "outside" in recorded.read_text(own.reproduction.run_id, "report/report.md")
+    met = json.loads(recorded.read_text(own.reproduction.run_id, "result.json"))["checks"]
     assert sum(each["is_met"] is False for each in met) == 2
 
 
@@ -225,7 +226,7 @@ def test_without_the_exact_text_nothing_is_begun(store, monkeypatch):
     with pytest.raises(DataUnavailableError) as raised:
         reproduce(TWO, quick=True)
     assert raised.value.exit_code == 3
-    assert records.latest_run({"stage": "reproduce"}) is None
+    assert recorded.latest_run({"stage": "reproduce"}) is None
 
 
 def test_a_second_command_at_the_same_time_is_refused(store, pool):
@@ -313,7 +314,7 @@ def test_what_was_stopped_and_is_asked_for_fewer_epochs_ends_where_it_stands(sto
         reproduce(replace(ONE, epochs=5), quick=True, make_pool=stopped_halfway)
     done = reproduce(ONE, quick=True, make_pool=pool)
     (run,) = done.reproduction["gru-scratch-1x8"].runs
-    assert (run.status, run.epochs) == ("FINISHED", 2)
+    assert (run.status, run.epochs) == ("finished", 2)
 
 
 @pytest.mark.slow
@@ -340,12 +341,12 @@ def test_more_time_goes_on_with_what_was_cut_short(store, given, pool):
 def test_a_stopped_training_whose_checkpoints_are_gone_is_trained_anew(store, pool, caplog):
     with pytest.raises(KeyboardInterrupt):
         reproduce(replace(ONE, epochs=4), quick=True, make_pool=stopped_halfway)
-    (begun,) = trainings(records.latest_run({"stage": "reproduce"}) or "").values()
-    shutil.rmtree(records.artifact_path(begun.run_id, "checkpoints"))
+    (begun,) = trainings(recorded.latest_run({"stage": "reproduce"}) or "").values()
+    shutil.rmtree(recorded.artifact_path(begun.run_id, "checkpoints"))
     done = reproduce(replace(ONE, epochs=4), quick=True, make_pool=pool)
     (run,) = done.reproduction["gru-scratch-1x8"].runs
     assert run.run_id != begun.run_id
-    assert (run.status, run.epochs) == ("FINISHED", 4)
+    assert (run.status, run.epochs) == ("finished", 4)
     assert "has lost its checkpoints" in caplog.text
 
 
@@ -458,7 +459,7 @@ def test_each_command_is_kept_once_and_shown_as_it_was_given(own, pool):
 
 
 def test_of_a_reproduction_that_kept_no_commands_the_first_and_the_last_are_known(own, pool):
-    records.artifact_path(own.reproduction.run_id, COMMANDS_FILE).unlink()  # as before this was kept
+    recorded.artifact_path(own.reproduction.run_id, COMMANDS_FILE).unlink()  # as before this was kept
     old = recorded_reproduction(own.reproduction.run_id)
     assert (old.commands, old.commands_known) == (own.reproduction.commands, False)
     again = reproduce(replace(ONE, max_seconds=100), quick=True, make_pool=pool)
@@ -471,7 +472,7 @@ def test_of_a_reproduction_that_kept_no_commands_the_first_and_the_last_are_know
 
 
 def test_what_is_kept_of_a_reproduction_names_no_folder_of_the_machine(done, lab):
-    kept = records.read_text(done.reproduction.run_id, "result.json")
+    kept = recorded.read_text(done.reproduction.run_id, "result.json")
     assert json.loads(kept)["report"] == "report/report.html"
     pages = [(done.folder / name).read_text() for name in ("report.html", "report.md", "summary.md", "result.json")]
     for text in (kept, *pages):

@@ -23,9 +23,10 @@ from pipeline.stages import train as train_stage
 from pipeline.support import machine
 from pipeline.support.files import LAST_CHECKPOINT
 from pipeline.text.corpus import Corpus, load_corpus
-from pipeline.tracking import records, runs
+from pipeline.tracking import recorded, runs
 from pipeline.tracking import step as step_module
 from pipeline.tracking.liveness import close_the_dead
+from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.store import set_tags, setup
 from pipeline.training import experiment, figures
 from pipeline.training.checkpoints import load_checkpoint
@@ -79,10 +80,10 @@ def reuse(text: Path, options: dict[str, Any], patch: pytest.MonkeyPatch) -> ste
 def outcome(run_id: str) -> Outcome:
     """All that a run came to, but for the clock: the last state's tensors, every metric's history, the sample texts."""
     client = MlflowClient()
-    tensors, _ = load_checkpoint(records.artifact_path(run_id, "checkpoints/last.safetensors"))
+    tensors, _ = load_checkpoint(recorded.artifact_path(run_id, "checkpoints/last.safetensors"))
     keys = client.get_run(run_id).data.metrics.keys() - OF_THE_CLOCK
     metrics = {key: [(m.step, m.value) for m in client.get_metric_history(run_id, key)] for key in keys}
-    texts = {file.path: records.read_text(run_id, file.path) for file in client.list_artifacts(run_id, "samples")}
+    texts = {file.path: recorded.read_text(run_id, file.path) for file in client.list_artifacts(run_id, "samples")}
     return tensors, metrics, texts
 
 
@@ -323,15 +324,15 @@ def test_killed_time_and_again_it_is_the_same(stopped, small_text, expected):
         be_killed(moment, lambda: train_stage.resume(stopped, {}))
     train_stage.resume(stopped, {"hidden_size": 8, "epochs": 4, "corpus": str(small_text)})
     assert_same(stopped, expected)
-    kept = records.tag(MlflowClient().get_run(stopped), "resumed")
+    kept = bare_tags(MlflowClient().get_run(stopped).data.tags).get("resumed", "")
     assert kept.startswith("stopped by Ctrl-C; stopped by Ctrl-C; KilledError")
-    folder = records.artifact_path(stopped, "checkpoints")
+    folder = recorded.artifact_path(stopped, "checkpoints")
     assert sorted(path.name for path in folder.iterdir()) == ["best.safetensors", "last.safetensors"]
 
 
 def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(cut, expected):
     """An earlier copy of the checkpoint was put back: the training says again what it had said."""
-    last = records.artifact_path(cut, "checkpoints/last.safetensors")
+    last = recorded.artifact_path(cut, "checkpoints/last.safetensors")
     earlier = last.read_bytes()
     be_killed(MOMENTS["between training and its pictures"], lambda: train_stage.resume(cut, {}))
     last.write_bytes(earlier)
@@ -340,12 +341,12 @@ def test_figures_that_a_checkpoint_does_not_know_of_are_not_recorded_twice(cut, 
 
 
 def test_a_training_that_has_lost_its_checkpoints_is_not_begun_again(finished):
-    folder = records.artifact_path(finished, "checkpoints")
+    folder = recorded.artifact_path(finished, "checkpoints")
     folder.rename(folder.with_name("elsewhere"))
-    result = records.read_text(finished, "result.json")
+    result = recorded.read_text(finished, "result.json")
     with pytest.raises(InputError, match=r"has lost its checkpoints: .* has no last.safetensors; restore it"):
         train_stage.resume(finished, {})
-    assert records.read_text(finished, "result.json") == result
+    assert recorded.read_text(finished, "result.json") == result
     assert MlflowClient().get_run(finished).info.status == "FINISHED"
 
 
@@ -374,21 +375,21 @@ def test_without_reuse_it_is_trained_anew(stopped, small_text):
 
 
 def test_a_training_of_two_versions_of_torch_is_nobody_elses_result(stopped, small_text, monkeypatch, caplog):
-    before = records.tag(MlflowClient().get_run(stopped), "step_key")
+    before = bare_tags(MlflowClient().get_run(stopped).data.tags).get("step_key", "")
     monkeypatch.setattr("torch.__version__", "another")
     train_stage.resume(stopped, {})
     assert "it may not be bit-identical" in caplog.text
     with pytest.raises(TrainedAnewError):
         reuse(small_text, TINY, monkeypatch)
-    assert records.tag(MlflowClient().get_run(stopped), "step_key") != before
+    assert bare_tags(MlflowClient().get_run(stopped).data.tags).get("step_key", "") != before
 
 
 def test_the_environment_of_each_part_of_a_training_is_kept(stopped, monkeypatch):
-    first = records.read_text(stopped, "environment.yaml")
+    first = recorded.read_text(stopped, "environment.yaml")
     monkeypatch.setattr(machine, "environment", lambda: {"python": "4.0"})
     train_stage.resume(stopped, {})
-    assert records.read_text(stopped, "environment.yaml") == first
-    assert records.read_text(stopped, "environment-from-epoch-0000.yaml") == "python: '4.0'\n"
+    assert recorded.read_text(stopped, "environment.yaml") == first
+    assert recorded.read_text(stopped, "environment-from-epoch-0000.yaml") == "python: '4.0'\n"
 
 
 # --- what may change, and what may not -------------------------------------------------------------------------------
@@ -396,8 +397,8 @@ def test_the_environment_of_each_part_of_a_training_is_kept(stopped, monkeypatch
 
 def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_is_kept(two_epochs, small_text, corpus):
     """Though keeping the earlier outcome is interrupted at first."""
-    result = json.loads(records.read_text(two_epochs, "result.json"))
-    best = records.artifact_path(two_epochs, "checkpoints/best.safetensors").read_bytes()
+    result = json.loads(recorded.read_text(two_epochs, "result.json"))
+    best = recorded.artifact_path(two_epochs, "checkpoints/best.safetensors").read_bytes()
     copies = runs.TrackedRun.keep_copies
     be_killed(
         lambda patch: patch.setattr(runs.TrackedRun, "keep_copies", dying_at(1, copies)),
@@ -409,10 +410,10 @@ def test_a_constant_learning_rate_may_go_on_for_longer_and_the_earlier_outcome_i
     vals = [value for _, value in metrics["perplexity/val"]]
     assert vals == pytest.approx([point.val_perplexity for point in whole.history], rel=1e-5)
     assert [step for step, _ in metrics["result/val_perplexity"]] == [0, 0]
-    assert json.loads(records.read_text(two_epochs, "earlier/epoch-0002/result.json")) == result
-    assert records.artifact_path(two_epochs, "earlier/epoch-0002/checkpoints/best.safetensors").read_bytes() == best
-    assert json.loads(records.read_text(two_epochs, "result.json"))["epochs"] == 3
-    assert records.tag(MlflowClient().get_run(two_epochs), "resumed.epochs") == "3"
+    assert json.loads(recorded.read_text(two_epochs, "earlier/epoch-0002/result.json")) == result
+    assert recorded.artifact_path(two_epochs, "earlier/epoch-0002/checkpoints/best.safetensors").read_bytes() == best
+    assert json.loads(recorded.read_text(two_epochs, "result.json"))["epochs"] == 3
+    assert bare_tags(MlflowClient().get_run(two_epochs).data.tags).get("resumed.epochs", "") == "3"
 
 
 def test_what_fails_while_a_run_is_opened_ends_it_and_mlflow_does_not_call_it_finished(stopped, monkeypatch):
@@ -425,16 +426,16 @@ def test_what_fails_while_a_run_is_opened_ends_it_and_mlflow_does_not_call_it_fi
 
 def test_a_training_of_another_recipe_is_not_resumed(stopped):
     client = MlflowClient()
-    begun = json.loads(client.get_run(stopped).data.tags[records.CONFIG_TAG])
-    client.set_tag(stopped, records.CONFIG_TAG, json.dumps({**begun, "recipe": 2}))
+    begun = json.loads(client.get_run(stopped).data.tags[recorded_tag("config")])
+    client.set_tag(stopped, recorded_tag("config"), json.dumps({**begun, "recipe": 2}))
     with pytest.raises(InputError, match="by recipe 2; this one trains by recipe 3"):
         train_stage.resume(stopped, {})
 
 
 def test_a_configuration_of_another_version_is_refused_in_words(stopped):
-    begun = json.loads(MlflowClient().get_run(stopped).data.tags[records.CONFIG_TAG])
+    begun = json.loads(MlflowClient().get_run(stopped).data.tags[recorded_tag("config")])
     begun["model"]["attention_heads"] = 8
-    MlflowClient().set_tag(stopped, records.CONFIG_TAG, json.dumps(begun))
+    MlflowClient().set_tag(stopped, recorded_tag("config"), json.dumps(begun))
     with pytest.raises(InputError, match="was started by another version"):
         train_stage.resume(stopped, {})
 
@@ -458,7 +459,7 @@ def test_a_training_that_its_time_ended_may_be_given_more_but_is_taken_for_no_wh
     with pytest.raises(InputError, match=r"nothing left to do: .* give a larger --max-seconds"):
         train_stage.resume(timed_out, {})
     train_stage.resume(timed_out, {"max_seconds": 1000.0})
-    tags = records.tags_of(MlflowClient().get_run(timed_out))
+    tags = bare_tags(MlflowClient().get_run(timed_out).data.tags)
     assert "stopped" not in tags
     assert tags["resumed"] == "--max-seconds 1e-06"
     assert [m.step for m in MlflowClient().get_metric_history(timed_out, "perplexity/val")] == [1, 2, 3, 4]
@@ -485,10 +486,10 @@ def test_auto_is_as_the_run_was_begun(store, small_text):
     config = resolve(options)[1]
     fields = [*asdict(config), "hidden_size", "corpus", "alphabet"]
     train_stage.resume(run_id, dict.fromkeys(fields, "auto") | dict.fromkeys(fields[::2]))
-    kept = json.loads(MlflowClient().get_run(run_id).data.tags[records.CONFIG_TAG])
+    kept = json.loads(MlflowClient().get_run(run_id).data.tags[recorded_tag("config")])
     assert kept["train"] == asdict(config)
     assert len(MlflowClient().get_metric_history(run_id, "perplexity/val")) == TINY["epochs"]
-    assert not [tag for tag in records.tags_of(MlflowClient().get_run(run_id)) if tag.startswith("resumed.")]
+    assert not [tag for tag in bare_tags(MlflowClient().get_run(run_id).data.tags) if tag.startswith("resumed.")]
 
 
 def test_only_a_training_can_be_resumed_and_a_pipelines_is_named(store):
@@ -507,7 +508,7 @@ def test_a_run_that_is_still_running_is_refused(stopped):
 
 
 def test_of_two_that_resume_a_run_at_once_the_slower_one_is_refused(stopped):
-    seen = records.resumable_run(stopped)
+    seen = recorded.resumable_run(stopped)
     with runs.tracked_run("train", "x", {}, seen):
         pass
     with pytest.raises(InputError, match="has just been resumed"), runs.tracked_run("train", "x", {}, seen):
@@ -516,7 +517,7 @@ def test_of_two_that_resume_a_run_at_once_the_slower_one_is_refused(stopped):
 
 def test_an_experiment_that_only_looks_writes_nothing(store, small_text):
     run_id = killed(small_text, TINY, MOMENTS["between the last and the best checkpoint"])
-    folder = records.artifact_path(run_id, "checkpoints")
+    folder = recorded.artifact_path(run_id, "checkpoints")
     (folder / ".last.safetensors.0123").write_bytes(b"another process is writing")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     config = CorpusConfig(str(small_text))
@@ -550,7 +551,7 @@ def test_a_training_whose_file_has_changed_goes_on_with_the_text_of_the_cache(st
 
 
 def test_a_damaged_checkpoint_is_refused_and_the_run_stays_as_it_was(stopped):
-    last = records.artifact_path(stopped, "checkpoints/last.safetensors")
+    last = recorded.artifact_path(stopped, "checkpoints/last.safetensors")
     data = bytearray(last.read_bytes())
     data[len(data) // 2] ^= 1
     last.write_bytes(data)
@@ -564,7 +565,11 @@ def test_under_mlflow_run_the_run_that_it_began_points_at_the_one_that_is_resume
     monkeypatch.setenv("MLFLOW_RUN_ID", begun)
     assert train_stage.resume(stopped, {}).run_id == stopped
     run = MlflowClient().get_run(begun)
-    assert (run.info.status, run.data.tags["stage"], records.tag(run, "trained_run")) == ("FINISHED", "resume", stopped)
+    assert (run.info.status, run.data.tags["stage"], bare_tags(run.data.tags).get("trained_run", "")) == (
+        "FINISHED",
+        "resume",
+        stopped,
+    )
     assert "result/val_perplexity" in run.data.metrics
     assert MlflowClient().get_run(stopped).info.status == "FINISHED"
     assert "mlflow.parentRunId" not in MlflowClient().get_run(stopped).data.tags

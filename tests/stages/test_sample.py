@@ -7,7 +7,7 @@ from mlflow.tracking import MlflowClient
 from models.decoding import Decoding
 from models.generation import complete
 from pipeline.stages.sample import sample, stream_text, write_texts
-from pipeline.tracking import records
+from pipeline.tracking.names import bare_tags
 from pipeline.training.loading import load_model
 from tests.cli.commands import run
 
@@ -36,6 +36,6 @@ def test_the_command_names_what_a_prompt_loses(trained):
 def test_samples_are_recorded_under_their_prompts(trained):
     step = sample(trained.run_id, ["it has", "the"], 10, Decoding())
     assert [text[:3] for text in step.result["texts"]] == ["it ", "the"]
-    tags = records.tags_of(MlflowClient().get_run(step.run_id))
+    tags = bare_tags(MlflowClient().get_run(step.run_id).data.tags)
     assert "**it has**" in tags["mlflow.note.content"]
     assert tags["trained_run"] == trained.run_id

@@ -28,7 +28,8 @@ from pipeline.stages.search import SearchRun, search
 from pipeline.stages.train import TrainingTask, do
 from pipeline.support.wording import UNKNOWN_DURATION
 from pipeline.support.workers import Event, Loss
-from pipeline.tracking import records
+from pipeline.tracking import recorded
+from pipeline.tracking.names import bare_tags
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import setup
 from pipeline.training import hardware
@@ -106,26 +107,30 @@ def trainings(searched: SearchRun) -> list[Run]:
 
 def test_every_trial_and_every_confirmation_is_a_finished_run_nested_in_the_searchs(searched, study):
     runs = trainings(searched)
-    roles = [records.tag(run, "role") for run in runs]
+    roles = [bare_tags(run.data.tags).get("role", "") for run in runs]
     assert roles.count("trial") == 4
     assert roles.count("confirmation") == searched.result["confirmations"] > 0
     assert {run.info.status for run in runs} == {"FINISHED"}
     of_trials = {trial.user_attrs["run_id"] for trial in study.trials}
-    assert of_trials == {run.info.run_id for run in runs if records.tag(run, "role") == "trial"}
+    assert of_trials == {run.info.run_id for run in runs if bare_tags(run.data.tags).get("role", "") == "trial"}
 
 
 def test_the_runs_of_trials_have_their_live_curves_and_all_else_of_a_training(searched):
     client = MlflowClient()
     for run in trainings(searched):
         assert [point.step for point in client.get_metric_history(run.info.run_id, "perplexity/val")] == [1, 2]
-        assert records.artifact_path(run.info.run_id, CURVES_PLOT).is_file()
+        assert recorded.artifact_path(run.info.run_id, CURVES_PLOT).is_file()
         assert run.data.tags["study"] == "search"
 
 
 def test_members_of_the_front_have_their_seeds(searched):
     assert searched.evaluated.front
     assert all(point.seeds == 2 for point in searched.evaluated.front)
-    of_seeds = {run.data.params["seed"] for run in trainings(searched) if records.tag(run, "role") == "confirmation"}
+    of_seeds = {
+        run.data.params["seed"]
+        for run in trainings(searched)
+        if bare_tags(run.data.tags).get("role", "") == "confirmation"
+    }
     assert of_seeds == {"1"}
 
 
@@ -150,9 +155,9 @@ def test_the_parent_shows_the_pictures_the_summary_and_the_result(searched):
     pictures = [file.path for file in client.list_artifacts(searched.run_id, "plots")]
     assert pictures == [f"plots/{name}.png" for name in ("hypervolume", "importance", "pareto", "time")]
     assert "MACs per character" in run.data.tags["mlflow.note.content"]
-    assert json.loads(records.read_text(searched.run_id, "result.json")) == searched.result
+    assert json.loads(recorded.read_text(searched.run_id, "result.json")) == searched.result
     assert all(name.isidentifier() for name in searched.result)
-    assert yaml.safe_load(records.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,6,9"
+    assert yaml.safe_load(recorded.read_text(searched.run_id, "space.yaml"))["hidden_size"] == "4,6,9"
     assert run.data.metrics["search/hypervolume"] == pytest.approx(searched.evaluated.hypervolume, rel=1e-5)
     assert run.data.metrics["search/trials"] == 4
 
@@ -369,11 +374,11 @@ def test_a_search_whose_trials_all_diverge_ends_its_run_with_the_reason(store, s
     config = SearchConfig(**TINY)
     with pytest.raises(TmlmError, match="the last 3 trials have all failed"):
         search(config, CorpusConfig(str(small_text)), make_pool=Diverging)
-    run = records.run_of(str(records.latest_run({"stage": "search"})))
-    assert run.info.status == "FAILED"
-    assert "the loss is nan in epoch 1" in run.data.tags["failure"]
+    run = recorded.run_of(str(recorded.latest_run({"stage": "search"})))
+    assert run.state == "failed"
+    assert "the loss is nan in epoch 1" in run.tags["failure"]
     done = search(replace(config, trials=1, confirm_seeds=1), CorpusConfig(str(small_text)), make_pool=Inline)
-    assert (done.run_id, done.counts["failed"]) == (run.info.run_id, 3)
+    assert (done.run_id, done.counts["failed"]) == (run.id, 3)
 
 
 @pytest.mark.slow
@@ -404,7 +409,7 @@ def test_a_run_whose_model_is_gone_is_not_timed_and_the_search_comes_to_its_end(
     config = SearchConfig(**{**TINY, "cell": "gru", "hidden_size": "4", "trials": 1}, confirm_seeds=2)
     done = search(config, CorpusConfig(str(small_text)), make_pool=Inline)
     confirmation = done.evaluated.front[0].candidate.run_ids[1]
-    records.artifact_path(confirmation, "checkpoints/best.safetensors").unlink()
+    recorded.artifact_path(confirmation, "checkpoints/best.safetensors").unlink()
     again = search(config, CorpusConfig(str(small_text)), make_pool=Inline)
     assert f"The model of run {confirmation} is not timed" in caplog.text
     assert len(again.evaluated.front[0].candidate.ms_per_char) == 1

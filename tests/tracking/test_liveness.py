@@ -8,9 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -23,8 +21,8 @@ from pipeline.support import processes
 from pipeline.tracking import liveness, names
 from pipeline.tracking import runs as runs_module
 from pipeline.tracking import store as store_module
+from pipeline.tracking.recorded import FORMAT
 from pipeline.tracking.store import setup
-from tests.checkout import Checkout
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDER = """
@@ -42,18 +40,6 @@ with runs.tracked_run("pipeline", "parent", {}) as parent, runs.tracked_run("tra
 """
 
 Recorder = tuple[subprocess.Popen, list[str]]
-
-
-@pytest.fixture(autouse=True)
-def _only_the_tests_own_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever `mlflow run` somebody else on this machine has started meanwhile."""
-
-    def own_processes(attributes: list[str]) -> Iterator[SimpleNamespace]:
-        for process in psutil.Process().children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                yield SimpleNamespace(info=process.as_dict(attributes))
-
-    monkeypatch.setattr(psutil, "process_iter", own_processes)
 
 
 @pytest.fixture
@@ -88,7 +74,9 @@ def sleeper() -> Iterator[subprocess.Popen]:
 def open_run(**tags: str) -> str:
     """A run that is RUNNING, as a process of these tags would have left it."""
     setup()
-    run = MlflowClient().create_run("0", tags=names.recorded_tags({**processes.process_tags(), **tags}))
+    run = MlflowClient().create_run(
+        "0", tags=names.recorded_tags({**processes.process_tags(), "format": FORMAT, **tags})
+    )
     return str(run.info.run_id)
 
 
@@ -177,7 +165,7 @@ def test_a_clock_that_was_set_closes_no_run_of_any_living_process(store, sleeper
     run = open_run(**tags_of(psutil.Process(sleeper.pid), clock_moved_by=100))
     liveness.close_dead_runs()
     assert status_of(run) == "RUNNING"
-    assert [each.state for each in liveness.open_runs()] == ["alive"]
+    assert [liveness.process_state(each) for each in liveness.running_runs()] == ["alive"]
 
 
 def test_an_id_that_was_given_to_somebody_else_is_no_life(store, sleeper):
@@ -208,7 +196,7 @@ def test_a_run_of_another_machine_with_the_same_name_and_id_is_never_judged(stor
     run = open_run(**{"process.boot": "another", "process.pid": "1", "process.ticks": "1"})
     liveness.close_dead_runs()
     assert status_of(run) == "RUNNING"
-    assert [each.state for each in liveness.open_runs()] == ["elsewhere"]
+    assert [liveness.process_state(each) for each in liveness.running_runs()] == ["remote"]
 
 
 def test_a_process_whose_start_can_not_be_read_is_not_called_gone(store, sleeper, monkeypatch, tmp_path):
@@ -230,7 +218,7 @@ def test_a_run_of_another_machine_or_container_is_never_judged(store, tag):
     run = open_run(**{"process.pid": "999999999", tag: "another"})
     liveness.close_dead_runs()
     assert status_of(run) == "RUNNING"
-    assert [each.state for each in liveness.open_runs()] == ["elsewhere"]
+    assert [liveness.process_state(each) for each in liveness.running_runs()] == ["remote"]
 
 
 @pytest.mark.parametrize("tag", ["process.pid", "process.ticks"])
@@ -242,8 +230,8 @@ def test_a_process_that_is_not_told_in_numbers_is_never_judged(store, tag):
 
 def test_a_run_that_somebody_has_gone_on_with_is_left_to_him(store, monkeypatch):
     run = open_run(**{"process.pid": "999999999"})
-    seen = liveness.open_runs(only_here=True)
-    monkeypatch.setattr(liveness, "open_runs", lambda only_here: seen)
+    seen = list(liveness.running_runs())
+    monkeypatch.setattr(liveness, "running_runs", lambda *conditions: seen)
     store_module.set_tags(run, {"process.pid": os.getpid()})
     assert liveness.close_dead_runs() == []
     assert status_of(run) == "RUNNING"
@@ -275,10 +263,10 @@ def test_what_hinders_the_closing_does_not_hinder_the_run(store, monkeypatch, ca
 # --- doctor ----------------------------------------------------------------------------------------------------------
 
 
-def begun_by_mlflow_run(hours_ago: float = 0.0) -> str:
+def begun_by_mlflow_run() -> str:
     setup()
     tags = {"mlflow.source.type": "PROJECT", "mlflow.project.backend": "local"}
-    run = MlflowClient().create_run("0", int(1000 * (time.time() - 3600 * hours_ago)), tags)
+    run = MlflowClient().create_run("0", tags=tags)
     return str(run.info.run_id)
 
 
@@ -297,56 +285,20 @@ def test_doctor_lists_what_is_running_and_what_is_known_of_it(store):
         assert status_of(run) == "RUNNING"
 
 
-def test_doctor_names_the_cure_of_a_forgotten_environment_manager(store):
-    left = begun_by_mlflow_run()
-    MlflowClient().set_tag(left, "mlflow.project.env", "conda")
-    (line,) = doctor.findings()["running"]
-    assert "it is making a conda environment first, or could not" in line
-    assert line.endswith(
-        f"add --env-manager local to `mlflow run`, and close this run with: tmlm doctor --close {left}"
-    )
-
-
-def test_doctor_repair_closes_the_dead_and_what_mlflow_run_left_and_nothing_else(store):
-    dead, left, alive = open_run(**{"process.pid": "999999999"}), begun_by_mlflow_run(hours_ago=1.1), open_run()
-    said = doctor.repair()
-    assert [status_of(run) for run in (dead, left, alive)] == ["FAILED", "FAILED", "RUNNING"]
-    assert "before its command started" in MlflowClient().get_run(left).data.tags["failure"]
-    assert {line.split()[1] for line in said} == {dead, left}
+def test_doctor_repair_closes_the_dead_and_nothing_else(store):
+    dead, left, alive = open_run(**{"process.pid": "999999999"}), begun_by_mlflow_run(), open_run()
+    (said,) = doctor.repair()
+    assert said.split()[1] == dead
+    assert [status_of(run) for run in (dead, left, alive)] == ["FAILED", "RUNNING", "RUNNING"]
     assert doctor.repair() == ["nothing to repair"]
-
-
-def test_doctor_repair_leaves_a_run_that_a_mlflow_run_of_another_container_may_have_begun_just_now(store):
-    left = begun_by_mlflow_run()
-    (line,) = doctor.repair()
-    assert line.startswith(f"left {left} ")
-    assert line.endswith(f"if it has ended: tmlm doctor --close {left}")
-    assert status_of(left) == "RUNNING"
     doctor.close(left)
     assert status_of(left) == "FAILED"
 
 
-def test_doctor_repair_leaves_a_run_whose_mlflow_run_may_still_be_making_its_environment(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(liveness, "BEGUN_SECONDS", 0.0)
-    (tmp_path / "mlflow").write_text("import time; time.sleep(300)")
-    with subprocess.Popen([sys.executable, str(tmp_path / "mlflow"), "run", "."]) as process:
-        time.sleep(0.5)
-        left = begun_by_mlflow_run()
-        assert doctor.repair() == ["nothing to repair"]
-        assert status_of(left) == "RUNNING"
-        process.kill()
-    doctor.repair()
-    assert status_of(left) == "FAILED"
-
-
-def test_doctor_repair_leaves_a_run_that_a_process_was_started_for_by_whatever_way(store):
-    """`mlflow.projects.run(...)` in somebody's own script."""
-    left = begun_by_mlflow_run(hours_ago=2)
-    with subprocess.Popen(["sleep", "300"], env={**os.environ, "MLFLOW_RUN_ID": left}) as process:
-        time.sleep(0.2)
-        doctor.repair()
-        assert status_of(left) == "RUNNING"
-        process.kill()
+def test_more_runs_than_one_page_holds_are_looked_at(store, monkeypatch):
+    monkeypatch.setattr("pipeline.tracking.recorded.PAGE", 2)
+    dead = [open_run(**{"process.pid": "999999999"}) for _ in range(5)]
+    assert {run.id for run in liveness.close_dead_runs()} == set(dead)
 
 
 def test_a_run_of_a_container_that_is_gone_is_closed_by_hand_and_then_resumed_or_not(store):
@@ -366,26 +318,3 @@ def test_doctor_repair_makes_no_store(no_store):
     assert doctor.repair() == ["there is no store yet"]
     assert list(no_store.iterdir()) == []
     assert json.dumps(doctor.findings())
-
-
-@pytest.mark.slow
-def test_what_mlflow_run_leaves_when_it_can_make_no_environment_is_closed_by_hand(tmp_path):
-    checkout = Checkout(tmp_path)
-    checkout.environment["MLFLOW_CONDA_HOME"] = str(tmp_path / "no conda")
-    checkout.run("mlflow", "run", ".", "--env-manager", "conda", code=1)
-    (left,) = checkout.runs()
-    assert left["status"] == "RUNNING"
-    doctor = ("python", "-m", "pipeline", "doctor")
-    (line,) = [line for line in checkout.run(*doctor).stdout.splitlines() if left["id"] in line]
-    assert f"{left['id']} {left['name']}: started by `mlflow run`, but recorded by no command; it is making a" in line
-    assert "add --env-manager local to `mlflow run`" in line
-    until = time.monotonic() + 200
-    repaired = ["nothing to repair"]
-    while repaired == ["nothing to repair"] and time.monotonic() < until:  # while another test's `mlflow run` is alive
-        time.sleep(1)
-        repaired = json.loads(checkout.run(*doctor, "--repair", "--json").stdout)["repaired"]
-    assert repaired[0].endswith(f"tmlm doctor --close {left['id']}")
-    closed = checkout.run(*doctor, "--close", left["id"], "--json").stdout
-    assert left["id"] in json.loads(closed)["closed"][0]
-    assert json.loads(closed)["running"] == []
-    assert [run["status"] for run in checkout.runs()] == ["FAILED"]

@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.cli import doctor
 from pipeline.errors import InputError
-from pipeline.tracking import records, runs
+from pipeline.tracking import recorded, runs
 from pipeline.tracking.relocation import local_path, location_of
 from pipeline.tracking.store import setup
 from tests.checkout import Checkout
@@ -71,7 +71,7 @@ def test_commands_in_a_moved_checkout_are_refused_until_it_is_repaired(moved):
         setup()
     assert everything(new / "mlruns" / "mlflow.db") == before, "nothing is rewritten"
     said = doctor.repair()
-    assert records.read_text(run_id, "note.txt") == "kept"
+    assert recorded.read_text(run_id, "note.txt") == "kept"
     places = [local_path(place) for place in everything(new / "mlruns" / "mlflow.db")]
     assert len(places) == 5
     assert all(place and place.is_relative_to(new / "mlruns") and place.is_dir() for place in places)

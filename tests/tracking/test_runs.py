@@ -17,9 +17,9 @@ from pipeline import config
 from pipeline.cli.main import cli
 from pipeline.config import resolve
 from pipeline.errors import InputError, RecordingError
-from pipeline.tracking import records, runs
+from pipeline.tracking import runs
 from pipeline.tracking.logged_model import SIGNATURE
-from pipeline.tracking.names import recorded_tag
+from pipeline.tracking.names import bare_tags, recorded_tag
 from pipeline.tracking.store import setup
 from pipeline.tracking.ui import views
 from tests.labs import PNG
@@ -93,7 +93,7 @@ def test_a_run_that_another_machine_has_resumed_is_not_ended_by_this_process(sto
     with pytest.raises(KeyboardInterrupt):
         stop()
     recorded = MlflowClient().get_run(run_ids[0])
-    assert (recorded.info.status, records.tag(recorded, "failure")) == (status, "")
+    assert (recorded.info.status, bare_tags(recorded.data.tags).get("failure", "")) == (status, "")
     with runs.tracked_run("train", "the next run of this process", {}):
         pass
 
@@ -105,7 +105,7 @@ def test_a_run_says_what_made_it(store):
     assert recorded.info.run_name == "lstm-1x8-s0"
     assert recorded.data.tags["stage"] == "train"
     assert recorded.data.tags["corpus"] == "topics"
-    tags = records.tags_of(recorded)
+    tags = bare_tags(recorded.data.tags)
     assert tags["process.pid"] == str(os.getpid())
     assert float(tags["process.started"]) > 0
     assert tags["git.dirty"] in ("true", "false")

@@ -13,8 +13,8 @@ from pipeline.errors import InputError
 from pipeline.support.processes import process_tags
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.text.downloads import cache_dir
-from pipeline.tracking import records
-from pipeline.tracking.names import recorded_tag
+from pipeline.tracking import recorded
+from pipeline.tracking.names import bare_tags, recorded_tag, recorded_tags
 from pipeline.tracking.step import Step, leave_out_repeats, parent_run, run_step, same_text, step_key
 
 
@@ -32,7 +32,7 @@ def test_a_step_is_reused_where_its_inputs_are_the_same_and_reuse_is_allowed(sto
     first = step({"corpus": "x"})
     again = step({"corpus": "x"})
     assert (first.reused, again.reused, again.run_id) == (False, True, first.run_id)
-    assert again.result == first.result == records.read_json(first.run_id, records.RESULT_FILE)
+    assert again.result == first.result == recorded.read_json(first.run_id, recorded.RESULT_FILE)
     assert step({"corpus": "y"}).run_id != first.run_id
     assert step({"corpus": "x"}, reuse=False).run_id != first.run_id
 
@@ -48,13 +48,14 @@ def test_of_two_finished_runs_of_one_training_the_one_that_is_counted_stays_fini
         leave_out_repeats(parent.id, {counted})
     statuses = [MlflowClient().get_run(run_id).info.status for run_id in (first, counted, other)]
     assert statuses == ["FAILED", "FINISHED", "FINISHED"]
-    assert records.tag(records.run_of(first), "duplicate_of") == counted
+    assert recorded.run_of(first).tag("duplicate_of") == counted
 
 
 def training_that_could_not_end(parent: str, host: str) -> str:
     """The id of a nested training that is RUNNING, by a process of that machine."""
     process = {recorded_tag(name): value for name, value in process_tags().items()}
-    tags = {**process, recorded_tag("process.host"): host, recorded_tag("stage"): "train", "mlflow.parentRunId": parent}
+    of_a_training = {"process.host": host, "stage": "train", "format": recorded.FORMAT, "mlflow.parentRunId": parent}
+    tags = {**process, **recorded_tags(of_a_training)}
     run_id: str = MlflowClient().create_run("0", tags=tags).info.run_id
     return run_id
 
@@ -71,7 +72,7 @@ def test_a_run_that_is_reopened_or_ends_leaves_no_training_running_that_could_no
     def statuses() -> list[str]:
         return [MlflowClient().get_run(run_id).info.status for run_id in (on_a_node, here, of_another)]
 
-    with parent_run("search", "a search", {}, records.run_of(earlier.id)):
+    with parent_run("search", "a search", {}, recorded.run_of(earlier.id)):
         assert statuses() == ["FAILED", "RUNNING", "RUNNING"], "a process of this machine may be stopping just now"
         leave_out_repeats(earlier.id, set())
         assert statuses() == ["FAILED", "FAILED", "RUNNING"]
@@ -92,10 +93,10 @@ def test_under_mlflow_run_the_begun_run_points_at_the_parent_that_is_reopened(be
     with parent_run("search", "a search", {}, None) as earlier:
         pass
     monkeypatch.setenv("MLFLOW_RUN_ID", begun)
-    with parent_run("search", "a search", {}, records.run_of(earlier.id)) as again:
+    with parent_run("search", "a search", {}, recorded.run_of(earlier.id)) as again:
         pass
     assert again.id == earlier.id
-    assert records.tag(MlflowClient().get_run(begun), "resumed_run") == earlier.id
+    assert bare_tags(MlflowClient().get_run(begun).data.tags).get("resumed_run", "") == earlier.id
 
 
 @pytest.fixture

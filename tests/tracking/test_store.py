@@ -23,7 +23,7 @@ def rows(database: Path, query: str) -> list[tuple]:
         return connection.execute(query).fetchall()
 
 
-@pytest.mark.parametrize("module", ["store", "records", "runs"])
+@pytest.mark.parametrize("module", ["store", "recorded", "runs"])
 def test_telemetry_is_off_before_mlflow_is_imported(module, monkeypatch):
     """A finder stands in for MLflow, which reads the variable while it is imported."""
     monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)

@@ -20,16 +20,14 @@ def runs(search: str, limit: int, as_json: bool) -> None:
 
     val and test are perplexities, MACs are per character, and seconds are those of the training.
     """
-    from dataclasses import asdict
-
     from pipeline.cli import runs
-    from pipeline.tracking import listing
+    from pipeline.tracking import recorded
 
-    rows = listing.run_rows(search, limit=limit + 1)
+    rows = [training.row() for training in recorded.listed_trainings(search, limit=limit + 1)]
     text = runs.runs_table(rows[:limit]) if rows else "no training is recorded" + " with these words" * bool(search)
     if len(rows) > limit:
         text += f"\n(the last {limit}; more with --limit)"
-    show({"runs": [asdict(row) for row in rows[:limit]]}, as_json, text)
+    show({"runs": rows[:limit]}, as_json, text)
 
 
 @click.command(cls=LabCommand, section=LOOK)

@@ -135,10 +135,10 @@ def train_text(result: Mapping[str, Any]) -> str:
 
 def sample_command(run_id: str) -> str:
     """The command that samples from a run's model, with a prompt of its recorded samples, which its alphabet has."""
-    from pipeline.tracking import records
+    from pipeline.tracking import recorded
     from pipeline.tracking.ui import links
 
-    samples = records.read_json(run_id, "samples/final.json").get("samples")
+    samples = recorded.read_json(run_id, "samples/final.json").get("samples")
     prompt = samples[0]["prompt"] if samples else "it has"
     return f"{links.command()} sample {run_id} --prompt {shlex.quote(prompt)}"
 

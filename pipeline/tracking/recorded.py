@@ -1,0 +1,543 @@
+"""Read what is recorded: runs, trainings, their curves, results and other artifacts, and the model of a reference."""
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+# first: it sets the environment that MLflow reads when it is imported
+from pipeline.tracking.store import setup, shown, store_errors, without_passwords
+
+# isort: split
+
+import mlflow
+import yaml
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.support.files import BEST_CHECKPOINT
+from pipeline.support.processes import is_gone, is_of_this_machine
+from pipeline.support.wording import counted
+from pipeline.tracking.names import bare_tags, recorded_tag
+from pipeline.tracking.relocation import local_path
+
+FORMAT = 2  # of records: raise it when tags, metrics or artifacts change so that earlier ones can't be read
+
+NO_SUCH_RUN = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # MLflow's error codes for an unknown run id
+
+RESULT_FILE = "result.json"  # artifact with a step's result
+
+COSTS_FILE = "costs.json"  # artifact with a training's mean costs of blocks of the held-out texts
+
+LATEST_OPTIONS = ("trials", "sampler", "seed", "confirm_seeds", "budget_macs")  # of a search, which may change
+
+SHORT_ID = 8  # characters of a run id that lists show
+
+PAGE = 200  # runs in one request
+
+NAMED_RUNS = 5  # of the candidates that an ambiguous prefix names
+
+FORMS = "a run id, the first 4 or more characters of one, or latest"  # for messages
+
+ROW = (  # of ``RecordedTraining.row``
+    *("run_id", "name", "corpus", "corpus_sha256", "cell", "num_layers", "hidden_size", "seed", "preset"),
+    *("val_perplexity", "test_perplexity", "macs_per_char", "parameters", "train_seconds"),
+    *("state", "study", "config_id", "started_ms", "ended_ms"),
+)
+
+State = Literal["running", "finished", "stopped", "failed"]
+
+STATES: Mapping[str, State] = {"FINISHED": "finished", "RUNNING": "running", "KILLED": "stopped"}  # others: failed
+
+
+class Curves(Mapping[str, Mapping[int, float]]):
+    """The curves of a run, each read when it is first asked for: metric -> step -> value, {} if it was not recorded."""
+
+    def __init__(self, run_id: str, metrics: Iterable[str]) -> None:
+        self.run_id, self.metrics = run_id, tuple(metrics)
+        self._read: dict[str, Mapping[int, float]] = {}
+
+    def __getitem__(self, metric: str) -> Mapping[int, float]:
+        if metric not in self.metrics:
+            return {}
+        if metric not in self._read:
+            with store_errors():
+                points = MlflowClient().get_metric_history(self.run_id, metric)
+            points = sorted(points, key=lambda point: point.step)
+            self._read[metric] = {point.step: point.value for point in points}
+        return self._read[metric]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.metrics)
+
+    def __len__(self) -> int:
+        return len(self.metrics)
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run as it was recorded; curves and artifacts are read when they are asked for. Tags have their bare names."""
+
+    id: str
+    name: str
+    status: str = field(repr=False)  # MLflow's
+    tags: Mapping[str, str] = field(repr=False)
+    params: Mapping[str, str] = field(repr=False)
+    metrics: Mapping[str, float] = field(repr=False)  # the last value of each
+    started_ms: int
+    ended_ms: int | None
+    artifact_uri: str = field(repr=False)
+    is_deleted: bool = False
+
+    @property
+    def state(self) -> State:
+        """What became of the run: running only while its process may be alive."""
+        if self.status == "RUNNING":
+            return "failed" if is_of_this_machine(self.tags) and is_gone(self.tags) else "running"
+        if self.tag("failure").startswith("stopped by "):  # `mlflow run` changes KILLED to FAILED
+            return "stopped"
+        return STATES.get(self.status, "failed")
+
+    def tag(self, name: str) -> str:
+        """A tag by its bare name; "" if it is missing."""
+        return self.tags.get(name, "")
+
+    @property
+    def stage(self) -> str:
+        return self.tag("stage")
+
+    @property
+    def corpus(self) -> str:
+        """The name of its text."""
+        return self.tag("corpus")
+
+    @property
+    def corpus_sha256(self) -> str:
+        return self.tag("corpus.sha256")
+
+    @property
+    def study(self) -> str:
+        return self.tag("study")
+
+    @property
+    def process(self) -> str:
+        """The process that records it, for messages."""
+        return f"pid {self.tag('process.pid') or '?'} on {self.tag('process.host') or 'an unknown machine'}"
+
+    @cached_property
+    def result(self) -> Mapping[str, Any]:
+        """Its flat result, with its texts; {} unless it has finished."""
+        return read_json(self.id, RESULT_FILE) if self.status == "FINISHED" else {}
+
+    @cached_property
+    def curves(self) -> Mapping[str, Mapping[int, float]]:
+        """Its curves: metric -> step (epoch) -> value; {} for a metric that it has not recorded."""
+        return Curves(self.id, self.metrics)
+
+
+@dataclass(frozen=True)
+class RecordedTraining(RecordedRun):
+    """A training as it was recorded."""
+
+    @cached_property
+    def configuration(self) -> Mapping[str, Any]:
+        """Its options under "corpus", "model" and "train", its text and RECIPE; {} if it has not recorded them yet."""
+        return dict(json.loads(self.tags.get("config", "{}")))
+
+    @property
+    def seed(self) -> int:
+        return int(self.configuration["train"]["seed"])
+
+    @property
+    def preset(self) -> str:
+        return str(self.configuration["train"]["preset"])
+
+    @property
+    def config_id(self) -> str:
+        """Digest of the configuration without the seed."""
+        return self.tag("config_id")
+
+    @property
+    def role(self) -> str:
+        """The role of a training of a search, a reproduction or an answer; else ""."""
+        return self.tag("role")
+
+    def row(self) -> dict[str, Any]:
+        """The training as plain values; None or "" for what it has not recorded (yet)."""
+
+        def count(values: Mapping[str, Any], name: str) -> int | None:
+            with suppress(KeyError, ValueError, OverflowError):  # mlflow run records what was given, whatever it is
+                return int(float(values[name]))
+            return None
+
+        values = (
+            *(self.id, self.name, self.corpus, self.corpus_sha256, self.params.get("cell", "")),
+            *(count(self.params, name) for name in ("num_layers", "hidden_size", "seed")),
+            self.params.get("preset", ""),
+            *(self.metrics.get(f"result/{name}") for name in ("val_perplexity", "test_perplexity")),
+            *(count(self.metrics, f"size/{name}") for name in ("macs_per_char", "parameters")),
+            self.metrics.get("speed/train_seconds"),
+            *(self.state, self.study, self.config_id, self.started_ms, self.ended_ms),
+        )
+        return dict(zip(ROW, values, strict=True))
+
+
+def _recorded(run: Run) -> RecordedRun:
+    info, tags = run.info, bare_tags(run.data.tags)
+    kind = RecordedTraining if tags.get("stage") == "train" else RecordedRun
+    return kind(
+        id=info.run_id,
+        name=info.run_name,
+        status=info.status,
+        tags=tags,
+        params=run.data.params,
+        metrics=run.data.metrics,
+        started_ms=info.start_time,
+        ended_ms=info.end_time,
+        artifact_uri=info.artifact_uri,
+        is_deleted=info.lifecycle_stage != "active",
+    )
+
+
+# --- one run ----------------------------------------------------------------------------------------------------------
+
+
+def find_run(run_id: str) -> RecordedRun | None:
+    """Read a run, deleted or not; None if the store has no such run. Raises as ``store_errors`` does."""
+    with store_errors():
+        try:
+            return _recorded(MlflowClient().get_run(run_id))
+        except MlflowException as error:
+            if error.error_code not in NO_SUCH_RUN:
+                raise
+            return None
+
+
+def has_run(run_id: str) -> bool:
+    """Whether the store has such a run, deleted or not. Raises as ``store_errors`` does."""
+    return find_run(run_id) is not None
+
+
+def run_of(run_id: str) -> RecordedRun:
+    """Read a run. Raises InputError if there is none with this id, or if it is recorded in another format."""
+    store = setup()
+    run = find_run(run_id)
+    if run is None:
+        raise InputError(f"{run_id} is not a run of {shown(store.uri)}; give a run id")
+    if run.stage and run.tag("format") != str(FORMAT):
+        raise InputError(
+            f"{run.name} ({run_id}) is recorded in format {run.tag('format') or 1}, but this version reads format "
+            f"{FORMAT}: use the version that recorded it, or train again"
+        )
+    return run
+
+
+def training_of(reference: str) -> RecordedTraining:
+    """The training that a run is or refers to; ``reference`` is as ``run_id_of`` takes it.
+
+    Raises InputError if there is no such run, or if it is not of a training.
+    """
+    run = run_of(run_id_of(reference))
+    if not isinstance(run, RecordedTraining) and run.tag("trained_run"):
+        run = run_of(run.tag("trained_run"))
+    if not isinstance(run, RecordedTraining):
+        raise InputError(f"{reference} ({run.name}) is not a training; `tmlm runs` lists them")
+    return run
+
+
+def ended_run(run_id: str) -> RecordedRun | None:
+    """Read a run to reopen; None if it is missing or deleted. Raises InputError if it is RUNNING."""
+    run = find_run(run_id)
+    if run is None or run.is_deleted:
+        return None
+    if run.status == "RUNNING":
+        raise InputError(
+            f"{run.name} ({run_id}) is still running ({run.process}); stop it there, or, if that machine or container "
+            f"is gone: tmlm doctor --close {run_id}"
+        )
+    return run
+
+
+def resumable_run(run_id: str) -> RecordedTraining:
+    """Read a training to resume. Raises InputError if the run is missing, deleted, RUNNING, or not a training."""
+    try:
+        run = run_of(run_id)
+    except InputError as error:
+        raise InputError(f"--resume {error}") from None
+    what = f"--resume {run_id} ({run.name})"
+    if run.is_deleted:
+        raise InputError(f"{what} was deleted; restore it first: mlflow runs restore -r {run_id}")
+    if not isinstance(run, RecordedTraining) or not run.configuration:
+        child = f"; its training is {run.tag('trained_run')}" if run.tag("trained_run") else ""
+        raise InputError(f"{what} is not a training that can be resumed{child}")
+    if run.status == "RUNNING":
+        remedy = "stop it first"
+        if not is_of_this_machine(run.tags):
+            remedy = f"stop it there first, or, if that machine or container is gone: tmlm doctor --close {run_id}"
+        raise InputError(f"{what} is still running ({run.process}); {remedy}")
+    return run
+
+
+class NoSuchRunError(InputError):
+    """No run has this id, or an id with this prefix."""
+
+
+def run_id_of(reference: str, what: str = "") -> str:
+    """The id of the run that ``reference`` names.
+
+    A reference is a full run id, which is returned without a lookup; a unique prefix of at least 4 characters;
+    ``latest``, the finished training that ended last; or ``latest~N``, the Nth one before it. Raises InputError if a
+    prefix is ambiguous or there are too few trainings, and NoSuchRunError for anything else. ``what`` is put before the
+    reference in messages.
+    """
+    if re.fullmatch("[0-9a-f]{32}", reference):
+        return reference
+    if match := re.fullmatch(r"latest(?:~(\d{1,9}))?", reference):
+        before = int(match[1] or 0)
+        trainings = list(islice(search_runs("tags.stage = 'train'", "attributes.status = 'FINISHED'"), before + 1))
+        if not trainings:
+            raise InputError(
+                f"{what}{reference}: no training has finished yet; run `tmlm pipeline` or `tmlm train` first"
+            )
+        if len(trainings) <= before:
+            has = "has" if len(trainings) == 1 else "have"
+            raise InputError(
+                f"{what}{reference}: only {counted(len(trainings), 'training')} {has} finished; `tmlm runs` lists them"
+            )
+        return trainings[before].id
+    is_prefix = re.fullmatch("[0-9a-f]{4,31}", reference)
+    runs = list(islice(search_runs(f"attributes.run_id LIKE '{reference}%'"), NAMED_RUNS + 1)) if is_prefix else []
+    if not runs:
+        raise NoSuchRunError(f"{what}{reference} is not a run of {shown(setup().uri)}; give {FORMS}")
+    if len(runs) > 1:
+        names = ", ".join(f"{run.id} ({run.name})" for run in runs[:NAMED_RUNS])
+        more = ", and others" * (len(runs) > NAMED_RUNS)
+        raise InputError(f"{what}{reference} is the beginning of several run ids: {names}{more}; give more of it")
+    return runs[0].id
+
+
+# --- many runs --------------------------------------------------------------------------------------------------------
+
+
+def search_runs(
+    *conditions: str, order: str = "end_time DESC", experiments: Sequence[str] = ()
+) -> Iterator[RecordedRun]:
+    """The runs that meet all conditions (MLflow's syntax), page by page as they are needed.
+
+    Searches the store's experiment unless others are given, and leaves out runs in another format.
+    """
+    experiments, token, query = experiments or [setup().experiment_id], None, " and ".join(conditions)
+    while True:
+        with store_errors():
+            page = MlflowClient().search_runs(list(experiments), query, 1, PAGE, [f"attributes.{order}"], token)
+        for run in map(_recorded, page):
+            if not run.stage or run.tag("format") == str(FORMAT):
+                yield run
+        if not (token := page.token):
+            return
+
+
+def has_tag(tag: str, value: str) -> str:
+    """The condition that a tag, given by its bare name, has a value."""
+    quote = '"' if "'" in value else "'"
+    return f"tags.`{recorded_tag(tag)}` = {quote}{value}{quote}"
+
+
+def trainings(
+    *conditions: str, order: str = "end_time DESC", experiments: Sequence[str] = ()
+) -> Iterator[RecordedTraining]:
+    """The trainings that meet all conditions, by default the one that ended last first."""
+    for run in search_runs(has_tag("stage", "train"), *conditions, order=order, experiments=experiments):
+        if isinstance(run, RecordedTraining):
+            yield run
+
+
+def listed_trainings(search: str = "", corpus: str = "", limit: int | None = None) -> list[RecordedTraining]:
+    """The trainings: the running ones, then the others by the time at which they ended, latest first.
+
+    ``search`` selects those that have each of its words in their name, id, text or study, ignoring case; ``corpus``
+    those on the text of this name or sha256. ``limit`` is the largest number.
+    """
+    words = search.lower().split()
+
+    def is_wanted(run: RecordedTraining) -> bool:
+        texts = [text.lower() for text in (run.name, run.id, run.corpus, run.study)]
+        is_on_text = corpus in ("", run.corpus, run.corpus_sha256)
+        return is_on_text and all(any(word in text for text in texts) for word in words)
+
+    running = trainings("attributes.status = 'RUNNING'", order="start_time DESC")
+    found = filter(is_wanted, chain(running, trainings("attributes.status != 'RUNNING'")))
+    return list(islice(found, limit))
+
+
+def finished_trainings(corpus_sha256: str = "") -> list[RecordedTraining]:
+    """The finished trainings with a result, of one text or of all, the latest first."""
+    of_text = [has_tag("corpus.sha256", corpus_sha256)] if corpus_sha256 else []
+    return list(trainings("attributes.status = 'FINISHED'", "metrics.`result/val_perplexity` > 0", *of_text))
+
+
+def diverged_trainings(corpus_sha256: str) -> list[RecordedTraining]:
+    """The trainings on a text that diverged, latest first; they have no result."""
+    failed = "attributes.status = 'FAILED'", f"tags.failure LIKE '{TrainingDivergedError.__name__}:%'"
+    return list(trainings(has_tag("corpus.sha256", corpus_sha256), *failed))
+
+
+def nested_trainings(parent: str) -> list[RecordedTraining]:
+    """The trainings nested in a run, in the order in which they started."""
+    return list(trainings(has_tag("mlflow.parentRunId", parent), order="start_time ASC"))
+
+
+def trainings_of_experiment(experiment_id: str) -> list[RecordedTraining]:
+    """The finished trainings of an experiment that have a result, in the order in which they started."""
+    finished = trainings("attributes.status = 'FINISHED'", order="start_time ASC", experiments=[experiment_id])
+    return [training for training in finished if training.result]
+
+
+def trainings_of_search(search: RecordedRun) -> list[RecordedTraining]:
+    """The trainings of a search's front and those nested in its run, in the order in which they started."""
+    nested = [training for training in nested_trainings(search.id) if training.configuration]
+    known = {training.id for training in nested}
+    members = [run_id for member in search.result.get("front", ()) for run_id in member["run_ids"]]
+    return nested + [training_of(member) for member in members if member not in known]  # of an earlier run of the study
+
+
+def search_options(search: RecordedRun) -> dict[str, str]:
+    """The options of a search's latest command: MLflow's parameters keep those of the first one."""
+    latest = {name: search.tag(f"latest.{name}") for name in LATEST_OPTIONS}
+    return {**search.params, **{name: value for name, value in latest.items() if value}}
+
+
+def latest_run(tags: Mapping[str, str]) -> str | None:
+    """Id of the most recently started run with these tags, given by their bare names; None if there is none."""
+    if any("'" in value and '"' in value for value in tags.values()):  # MLflow can't be asked for it
+        return None
+    run = next(search_runs(*(has_tag(name, value) for name, value in tags.items()), order="start_time DESC"), None)
+    return None if run is None else run.id
+
+
+def searches() -> dict[str, str]:
+    """The studies of the store: name -> id of the study's latest run."""
+    found: dict[str, str] = {}
+    for run in search_runs(has_tag("stage", "search"), order="start_time DESC"):
+        found.setdefault(run.study, run.id)
+    return found
+
+
+def experiment_of(reference: str) -> tuple[str, str] | None:
+    """Id and name of an MLflow experiment, given either; None if there is none."""
+    setup()
+    client = MlflowClient()
+    with store_errors():
+        experiment = client.get_experiment_by_name(reference)
+        if experiment is None and reference.isascii() and reference.isdigit():
+            with suppress(MlflowException):
+                experiment = client.get_experiment(reference)
+    return None if experiment is None else (str(experiment.experiment_id), str(experiment.name))
+
+
+def finished_step(step_key: str) -> tuple[str, dict[str, Any]] | None:
+    """Run id and result of the latest finished run of a step; None if there is none or its result is gone."""
+    finished = "attributes.status = 'FINISHED'"
+    run = next(search_runs(has_tag("step_key", step_key), finished, order="start_time DESC"), None)
+    return (run.id, dict(run.result)) if run is not None and run.result else None
+
+
+def stopped_step(step_key: str) -> str | None:
+    """Id of the latest interrupted training with this step key; None if there is none."""
+    ended = "attributes.status != 'FINISHED'", "attributes.status != 'RUNNING'"
+    run = next(trainings(has_tag("step_key", step_key), *ended, order="start_time DESC"), None)
+    return None if run is None else run.id
+
+
+# --- artifacts --------------------------------------------------------------------------------------------------------
+
+
+def read_yaml(run_id: str, path: str) -> dict[str, Any]:
+    """A YAML artifact as a dict; {} if it is missing."""
+    try:
+        return dict(yaml.safe_load(read_text(run_id, path)))
+    except (MlflowException, OSError):
+        return {}
+
+
+def read_json(run_id: str, path: str) -> dict[str, Any]:
+    """A JSON artifact as a dict; {} if it is missing or truncated."""
+    try:
+        return dict(json.loads(read_text(run_id, path)))
+    except (MlflowException, OSError, ValueError):
+        return {}
+
+
+def read_text(run_id: str, path: str) -> str:
+    return artifact_path(run_id, path).read_text()
+
+
+def artifact_path(run_id: str, path: str) -> Path:
+    """Path of a run's artifact: the local file itself, or a download that is removed at exit."""
+    local = local_path(MlflowClient().get_run(run_id).info.artifact_uri)
+    return local / path if local else download_artifact(f"runs:/{run_id}/{path}")
+
+
+@cache
+def _downloads() -> tempfile.TemporaryDirectory[str]:
+    """A temporary folder that is removed when this process exits."""
+    return tempfile.TemporaryDirectory(prefix="tmlm-")
+
+
+def download_artifact(uri: str) -> Path:
+    """Download an artifact or a logged model to a folder that is removed at exit."""
+    folder = tempfile.mkdtemp(dir=_downloads().name)
+    return Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
+
+
+def fetch_checkpoints(run: RecordedRun) -> Path | None:
+    """Download a run's checkpoints to a folder that is removed at exit; None if they are local, or there are none."""
+    if local_path(run.artifact_uri) is not None:
+        return None
+    kept = MlflowClient().list_artifacts(run.id, "checkpoints")
+    return download_artifact(f"runs:/{run.id}/checkpoints") if kept else None
+
+
+def checkpoint_of(model: str) -> tuple[Path, str | None]:
+    """The best checkpoint of a MODEL, and its run id if MODEL is a run or a ``runs:/`` address.
+
+    MODEL is a run as ``run_id_of`` takes it, the path of a checkpoint, or a ``models:/`` or ``runs:/`` address of a
+    logged model. Raises InputError for anything else.
+    """
+    if os.path.isfile(model):  # also False for an invalid file name
+        return Path(model), None
+    store = setup()
+    if urlsplit(model).scheme in ("models", "runs"):
+        try:
+            run_id = model.split("/")[1] if model.startswith("runs:/") else None
+            return download_artifact(model) / "artifacts" / BEST_CHECKPOINT, run_id
+        except (MlflowException, OSError) as error:
+            raise InputError(
+                f"cannot load MODEL {model}: {without_passwords(str(error))}; give a run id, a file or a models:/ "
+                "address"
+            ) from None
+    run = None
+    with suppress(NoSuchRunError):
+        run = find_run(run_id_of(model, "MODEL "))
+    if run is None:
+        raise InputError(
+            f"MODEL {model} is neither a run of {shown(store.uri)} nor a file; give {FORMS}, the path of a checkpoint, "
+            "or a models:/ address"
+        )
+    kept = MlflowClient().list_artifacts(run.id, "checkpoints")
+    if f"checkpoints/{BEST_CHECKPOINT}" in [file.path for file in kept]:
+        return artifact_path(run.id, f"checkpoints/{BEST_CHECKPOINT}"), run.id
+    trained = run.tag("trained_run")  # a pipeline, an evaluation or a sample refers to its training
+    if trained and trained != run.id:
+        return checkpoint_of(trained)
+    raise InputError(f"MODEL {model} ({run.name}) is a run without a model; give the run id of a training")

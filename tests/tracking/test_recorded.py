@@ -1,0 +1,216 @@
+"""Reading what is recorded: runs by reference, trainings as rows, finished steps, and the checkpoint of a MODEL."""
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from pipeline.errors import InputError, TrainingDivergedError
+from pipeline.stages.evaluate import TrainedModel
+from pipeline.tracking import recorded, runs
+from pipeline.tracking.names import VISIBLE
+from pipeline.tracking.recorded import (
+    RESULT_FILE,
+    RecordedTraining,
+    checkpoint_of,
+    diverged_trainings,
+    finished_step,
+    finished_trainings,
+    latest_run,
+    listed_trainings,
+    nested_trainings,
+    run_id_of,
+    run_of,
+    training_of,
+)
+from pipeline.tracking.store import set_tags
+
+
+def record(name: str, stage: str = "train", error: BaseException | None = None, **tags: str) -> str:
+    """The id of a new run that has ended, with this error if there is one."""
+    with suppress(type(error or ValueError())), runs.tracked_run(stage, name, tags) as run:
+        if error:
+            raise error
+    return run.id
+
+
+def test_the_ui_hides_all_tags_but_those_that_people_filter_by(store):
+    tags = {"corpus": "topics", "corpus.sha256": "ab", "config_id": "c", "study": "s", "trained_run": "abc"}
+    with runs.tracked_run("train", "a run", tags) as run:
+        run.tags({"stopped": "--max-seconds 1"})
+    shown = {name for name in MlflowClient().get_run(run.id).data.tags if not name.startswith("mlflow.")}
+    assert shown == set(VISIBLE) - {"failure"}
+    assert (run_of(run.id).corpus_sha256, run_of(run.id).tag("trained_run")) == ("ab", "abc")
+
+
+def test_what_a_training_has_recorded_is_read_when_it_is_asked_for(trained, monkeypatch):
+    training = training_of(trained.run_id)
+    assert training.result == trained.result
+    assert list(training.curves["perplexity/val"].values()) == pytest.approx(trained.result["val_perplexities"], 1e-5)
+    assert training.curves["no/such/metric"] == {}
+    assert (training.seed, training.preset, training.configuration["model"]["hidden_size"]) == (0, "stream", 8)
+    monkeypatch.setattr(MlflowClient, "get_metric_history", lambda *words: pytest.fail("it was read before"))
+    assert len(training.curves["perplexity/val"]) == 2
+
+
+def test_a_training_of_another_format_is_refused_by_both_numbers_and_not_listed(trained):
+    set_tags(trained.run_id, {"format": recorded.FORMAT + 1})
+    with pytest.raises(
+        InputError, match=rf"is recorded in format {recorded.FORMAT + 1}.* reads format {recorded.FORMAT}"
+    ):
+        training_of(trained.run_id)
+    assert listed_trainings() == finished_trainings() == []
+
+
+# --- references -------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_id_is_returned_without_a_look_at_the_store(no_store):
+    assert run_id_of("ab" * 16) == "ab" * 16
+    assert not (no_store / "mlruns").exists()
+
+
+def test_four_characters_name_a_run_unless_several_ids_begin_with_them(store, monkeypatch):
+    ids = iter(["abcd" + "0" * 28, "abcd" + "1" * 28])
+    monkeypatch.setattr("mlflow.store.tracking.sqlalchemy_store.uuid.uuid4", lambda: type("U", (), {"hex": next(ids)}))
+    first = record("lstm-1x8-s0", stage="prepare")
+    assert run_id_of("abcd") == first
+    second = record("gru-1x8-s0")
+    with pytest.raises(InputError, match=rf"--close abcd is .*several.*{second} \(gru-1x8-s0\), {first}"):
+        run_id_of("abcd", "--close ")
+    assert run_id_of("abcd0") == first
+
+
+@pytest.mark.parametrize("reference", ["", "abc", "abcd", "latest~x", "latest~", "%%%%", "ABCD", "it's"])
+def test_what_names_no_run_is_refused_with_what_may_be_given(store, reference):
+    with pytest.raises(InputError, match=r"is not a run of .*mlflow\.db; give a run id, the first 4 or more"):
+        run_id_of(reference)
+
+
+def test_latest_counts_back_over_finished_trainings_alone(store):
+    with pytest.raises(InputError, match="no training has finished yet"):
+        run_id_of("latest")
+    older, newer, deleted = record("older"), record("newer"), record("deleted")
+    MlflowClient().delete_run(deleted)
+    record("evaluation", stage="evaluate")
+    record("failed", error=ValueError("half way"))
+    assert [run_id_of("latest"), run_id_of("latest~0"), run_id_of("latest~1")] == [newer, newer, older]
+    with pytest.raises(InputError, match=r"latest~2: only 2 trainings have finished"):
+        run_id_of("latest~2")
+
+
+@pytest.mark.parametrize("name", ["it's", 'the "best"', 'it\'s the "best"', "100%", "a_b"])
+def test_a_study_of_any_name_can_be_asked_for(store, name):
+    assert latest_run({"study": name}) is None
+    run = record("search", stage="search", study=name)
+    assert latest_run({"study": name}) == (None if "'" in name and '"' in name else run)
+    assert latest_run({"study": "axb"}) is None
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_training_is_a_row_with_its_shape_figures_and_cost(trained, small_text):
+    (row,) = [training.row() for training in listed_trainings()]
+    result = trained.result
+    expected = {
+        "run_id": trained.run_id,
+        "corpus": small_text.stem,
+        "state": "finished",
+        "cell": "lstm",
+        "num_layers": 1,
+    }
+    expected |= {"hidden_size": 8, "seed": 0, "preset": "stream", "corpus_sha256": result["corpus_sha256"]}
+    expected |= {name: result[name] for name in ("macs_per_char", "parameters")}
+    assert expected.items() <= row.items()
+    for name in ("val_perplexity", "test_perplexity", "train_seconds"):
+        assert row[name] == pytest.approx(result[name], rel=1e-4)
+    assert row["ended_ms"] > row["started_ms"]
+
+
+def test_running_trainings_come_first_and_then_the_last_that_ended(store, monkeypatch):
+    record("older")
+    record("stopped", error=KeyboardInterrupt())
+    record("broken", error=ValueError("half way"))
+    record("parent", stage="search")
+    with runs.tracked_run("train", "now", {}) as run:
+        run.params({"hidden_size": "foo", "num_layers": "inf", "seed": "3"})  # as `mlflow run` records any -P
+        rows = [training.row() for training in listed_trainings()]
+        monkeypatch.setattr("pipeline.tracking.recorded.is_gone", lambda tags: True)
+        assert listed_trainings()[0].state == "failed", "its process is gone"
+    expected = [("now", "running"), ("broken", "failed"), ("stopped", "stopped"), ("older", "finished")]
+    assert [(row["name"], row["state"]) for row in rows] == expected
+    assert [rows[0][name] for name in ("ended_ms", "val_perplexity", "num_layers", "hidden_size", "seed")] == [
+        None, None, None, None, 3,
+    ]  # fmt: skip
+
+
+def test_mlflow_runs_failed_does_not_hide_that_a_run_was_stopped(store):
+    stopped = record("stopped", error=SystemExit(143))
+    MlflowClient().set_terminated(stopped, "FAILED")
+    assert run_of(stopped).state == "stopped"
+
+
+def test_trainings_are_chosen_by_words_text_and_number_from_all_pages(store, monkeypatch):
+    monkeypatch.setattr(recorded, "PAGE", 2)
+    record("lstm-1x8-s0", corpus="a-text")
+    record("gru-1x8-s0", corpus="novel", study="tiny")
+    last = record("gru-2x8-s0", corpus="novel")
+
+    def names(*words: Any, **options: Any) -> list[str]:
+        return [training.name for training in listed_trainings(*words, **options)]
+
+    assert names() == ["gru-2x8-s0", "gru-1x8-s0", "lstm-1x8-s0"]
+    assert names("GRU nov") == ["gru-2x8-s0", "gru-1x8-s0"]
+    assert names("tiny") == ["gru-1x8-s0"]
+    assert names(last[:6]) == names(corpus="novel", limit=1) == ["gru-2x8-s0"]
+    assert names(corpus="nov") == []
+
+
+def test_trainings_that_diverged_are_found_and_others_that_failed_are_not(store):
+    tags = {"corpus": "topics", "corpus.sha256": "ab"}
+    diverged = record("diverged", error=TrainingDivergedError("the loss is nan"), **tags)
+    record("failed", error=ValueError("no"), **tags)
+    assert [run.id for run in diverged_trainings("ab")] == [diverged]
+    assert diverged_trainings("cd") == finished_trainings("ab") == []
+
+
+def test_nested_trainings_are_in_the_order_in_which_they_started(store):
+    with runs.tracked_run("search", "search", {}) as parent:
+        ids = [record("first"), record("second")]
+        record("other", stage="sample")
+    record("elsewhere")
+    nested = nested_trainings(parent.id)
+    assert [run.id for run in nested] == ids
+    assert all(isinstance(run, RecordedTraining) for run in nested)
+
+
+def test_a_step_is_found_by_its_key_unless_its_result_is_gone(store):
+    for value in (1, 2):
+        with runs.tracked_run("prepare", "step", {"step_key": "k"}) as run:
+            run.json(RESULT_FILE, {"value": value})
+    with suppress(ValueError), runs.tracked_run("prepare", "step", {"step_key": "k"}) as failed:
+        failed.json(RESULT_FILE, {"value": 3})
+        raise ValueError("half way")
+    assert finished_step("k") == (run.id, {"value": 2})
+    assert finished_step("another") is None
+    (store / "mlruns" / "0" / run.id / "artifacts" / RESULT_FILE).unlink()
+    assert finished_step("k") is None
+
+
+# --- models -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["0" * 32, "no/such/file", "models:/nothing/1", "runs:/" + "0" * 32 + "/model", ""])
+def test_a_model_that_is_not_there_is_refused_in_words(store, model):
+    with pytest.raises(InputError, match="MODEL"):
+        checkpoint_of(model)
+
+
+def test_a_model_is_a_run_a_prefix_or_latest_but_no_run_without_one(trained):
+    for reference in ("latest", trained.run_id[:8]):
+        assert TrainedModel.find(reference).run_id == trained.run_id
+    assert checkpoint_of(record("sample", stage="sample", trained_run=trained.run_id))[1] == trained.run_id
+    with pytest.raises(InputError, match="a run without a model"):
+        checkpoint_of(record("prepare", stage="prepare"))
