@@ -12,20 +12,19 @@ and barely; for GRU 8x32, in its 6 epochs, neither.
 """
 
 import csv
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import exp, log, sqrt
 from statistics import fmean, stdev
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from models.cells import CELLS
-from models.complexity import Complexity
 from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
-from pipeline.report.table import DATA
+from pipeline.report.table import DATA, size_agrees
+from pipeline.support.wording import counted, listed
 
 LEVEL = 0.001  # probability that a faithful training leaves the bands of a curve by chance
 
@@ -58,25 +57,25 @@ class Check:
     is_blind: bool = False
 
 
-@dataclass(frozen=True)
-class Band:
+class Band(NamedTuple):
     """The range in which a perplexity is expected, both ends included."""
 
     low: float
     high: float
 
-    def __contains__(self, perplexity: float) -> bool:
+    def holds(self, perplexity: float) -> bool:
         return self.low <= perplexity <= self.high
 
 
 @cache
 def d2l_curves() -> Mapping[str, Mapping[Split, Sequence[Sequence[float]]]]:
     """Perplexities of d2l's trainings after each epoch, by configuration and split; one list per seed."""
-    curves: dict[str, dict[Split, list[list[float]]]] = defaultdict(lambda: {"train": [], "val": []})
+    curves: dict[str, dict[Split, list[list[float]]]] = {}
     with (DATA / "d2l_curves.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            curves[row["id"]]["train"].append([float(value) for value in row["train_perplexities"].split()])
-            curves[row["id"]]["val"].append([float(value) for value in row["val_perplexities"].split()])
+            of_it = curves.setdefault(row["id"], {"train": [], "val": []})
+            of_it["train"].append([float(value) for value in row["train_perplexities"].split()])
+            of_it["val"].append([float(value) for value in row["val_perplexities"].split()])
     return curves
 
 
@@ -99,7 +98,7 @@ def band(curves: Sequence[Sequence[float]], epoch: int, level: float = LEVEL) ->
     logs = [log(curve[epoch - 1]) for curve in curves]
     count = len(logs)
     spread = max(stdev(logs), SMALLEST_SPREAD) * sqrt(1 + 1 / count)
-    reach = float(student.ppf(1 - level / 2, count - 1)) * spread
+    reach = float(stdtrit(count - 1, 1 - level / 2)) * spread
     return Band(exp(fmean(logs) - reach), exp(fmean(logs) + reach))
 
 
@@ -107,11 +106,75 @@ def checks(reproduction: Reproduction) -> tuple[Check, ...]:
     """Check the printed complexity of each configuration, and the size and both perplexities of each training."""
     made: list[Check] = []
     for configuration in reproduction.configurations:
-        made += _complexity_checks(reproduction, configuration)
+        made += _printed_checks(reproduction, configuration)
         for run in configuration.runs:
             made += _size_check(configuration, run)
             made += [_perplexity_check(reproduction, configuration, run, split) for split in ("train", "val")]
     return tuple(made)
+
+
+def _printed_checks(reproduction: Reproduction, configuration: Configuration) -> Iterator[Check]:
+    """Compare measured parameters and MACs with the printed ones, within half of the last printed digit."""
+    id, size, known = configuration.id, configuration.complexity, KNOWN_ERRORS.get(configuration.id, "")
+    measured = f"{size.report_parameters:,} parameters", f"{size.report_macs / 1e6:.2f} MMac"
+    for stated, now, is_met in zip(
+        configuration.reported.printed, measured, configuration.reported.agreement(size), strict=True
+    ):
+        if is_met is None:
+            continue
+        said = f"{id}: {now} measured, {stated} reported"
+        if not is_met and any(
+            other.id == known and size_agrees(stated, other.complexity) for other in reproduction.configurations
+        ):
+            is_met, said = None, f"{said}, which is the figure of {known}: a known error"
+        yield Check(f"{id} {now.rpartition(' ')[2]}", is_met, said, id)
+
+
+def shape_parameters(configuration: Configuration) -> int:
+    """The number of trained parameters, output layer included: one bias per gate from scratch, two in torch.nn."""
+    reported, size = configuration.reported, configuration.complexity.parameters
+    if reported.implementation == "torch":
+        return size
+    return size - CELLS[reported.cell].gates * reported.hidden_size * reported.num_layers
+
+
+def _size_check(configuration: Configuration, run: RecordedTraining) -> list[Check]:
+    """Compare the number of trained parameters with that of the shape; no check for an unfinished training."""
+    if (trained := run.trained_parameters) is None:
+        return []
+    expected = shape_parameters(configuration)
+    said = f"{configuration.id}, seed {run.seed}: {trained:,} parameters trained, {expected:,} by its shape"
+    name = f"{configuration.id} seed {run.seed} parameters"
+    return [Check(name, trained == expected, said, configuration.id, "trained")]
+
+
+def _perplexity_check(
+    reproduction: Reproduction, configuration: Configuration, run: RecordedTraining, split: Split
+) -> Check:
+    """Compare a training's curve with the bands of its configuration."""
+    id, planned = configuration.id, run.epochs_planned
+    name, what = f"{id} seed {run.seed} {split}", "training" if split == "train" else "validation"
+    curves = d2l_curves()[id][split] if id in d2l_curves() else []
+    epochs = compared_epochs(curves, run.epochs)
+    if not epochs:
+        said = f"{id}, seed {run.seed}: no {what} perplexities of d2l to compare with"
+        return Check(name, None, said, id, split, planned=planned)
+    bands = {epoch: band(curves, epoch, LEVEL / len(epochs)) for epoch in epochs}
+    values = {epoch: getattr(run, split)[epoch - 1] for epoch in epochs}
+    outside = [epoch for epoch in epochs if not bands[epoch].holds(values[epoch])]
+    shown = [
+        f"{values[epoch]:.3f} after epoch {epoch} ({bands[epoch].low:.3f} to {bands[epoch].high:.3f})"
+        for epoch in outside or epochs
+    ]
+    said = (
+        f"{id}, seed {run.seed}: {what} perplexity is {'outside' if outside else 'within'} the bands of d2l 1.0.3 "
+        f"({len(curves)} seeds): {', '.join(shown)}; compared after {', '.join(map(str, epochs))} of {planned} epochs"
+    )
+    is_blind = split == "val" and all(each.holds(reproduction.text.unigram) for each in bands.values())
+    return Check(name, not outside, said, id, split, epochs, planned, is_blind)
+
+
+# --- in words --------------------------------------------------------------------------------------------------------
 
 
 def refusal(made: Sequence[Check], left_out: Sequence[str] = ()) -> str:
@@ -126,126 +189,28 @@ def refusal(made: Sequence[Check], left_out: Sequence[str] = ()) -> str:
 def counts_in_words(made: Sequence[Check]) -> list[str]:
     """Sentences on how many figures pass, and up to which epochs perplexities are compared."""
     met, failed = (sum(check.is_met is outcome for check in made) for outcome in (True, False))
-    left = len(made) - met - failed
-    more = f" {left} more: a known error of the report, or nothing of d2l's to compare with." if left else ""
-    message = f"Of {met + failed} figures {met} are as printed, of the size of their shape, or within d2l 1.0.3's bands"
-    return [f"{message}; {failed} {'is' if failed == 1 else 'are'} not.{more}", *filter(None, [_reach(made)])]
-
-
-def _reach(made: Sequence[Check]) -> str:
-    """Name the configurations compared up to their last epoch, earlier, or not at all; "" without any perplexity."""
-    perplexities: dict[str, list[Check]] = defaultdict(list)
+    said = [
+        f"Of {met + failed} figures {met} are as printed, of the size of their shape, or within d2l 1.0.3's bands; "
+        f"{failed} {'is' if failed == 1 else 'are'} not."
+    ]
+    if left := len(made) - met - failed:
+        said[0] += f" {left} more: a known error of the report, or nothing of d2l's to compare with."
+    shares: dict[str, Check] = {}  # the check of each configuration that reaches least far
     for check in made:
         if check.kind in ("train", "val"):
-            perplexities[check.configuration].append(check)
-    to_the_end, earlier, nowhere, blind = [], [], [], []
-    for id, of_it in perplexities.items():
-        held = [check for check in of_it if check.epochs]
-        if not held:
-            nowhere.append(id)
-            continue
-        least = min(held, key=lambda check: check.epochs[-1] / check.planned)
-        if least.epochs[-1] < least.planned:
-            earlier.append(f"{id} {least.epochs[-1]} of {least.planned}")
-        else:
-            to_the_end.append(id)
-        if any(check.is_blind for check in held):
-            blind.append(id)
-    groups = [
-        ("up to the last epoch", to_the_end),
-        ("up to an earlier one only", earlier),
-        ("nowhere, for want of d2l's", nowhere),
-    ]
-    reached = [f"{len(ids)} {words} ({', '.join(ids)})" for words, ids in groups if ids]
-    if not reached:
-        return ""
-    message = f"Perplexities are held against d2l's for {'; for '.join(reached)}."
-    if blind:
-        message += (
-            f" Where letter frequencies alone would pass, a wrong learning rate may go unseen: {', '.join(blind)}."
-        )
-    return message
+            shares[check.configuration] = min(shares.get(check.configuration, check), check, key=_share_compared)
+    compared = {id: check for id, check in shares.items() if check.epochs}
+    early = [f"{id} {each.epochs[-1]} of {each.planned}" for id, each in compared.items() if _share_compared(each) < 1]
+    if to_the_end := len(compared) - len(early):
+        said.append(f"{counted(to_the_end, 'configuration')} compared with d2l's up to the last epoch.")
+    if early:
+        said.append(f"Compared up to an earlier epoch: {listed(early)}.")
+    if nowhere := [id for id in shares if id not in compared]:
+        said.append(f"Not compared, for want of d2l's: {listed(nowhere)}.")
+    if blind := list(dict.fromkeys(check.configuration for check in made if check.is_blind)):
+        said.append(f"A wrong learning rate may go unseen where letter frequencies would pass: {listed(blind)}.")
+    return said
 
 
-def _complexity_checks(reproduction: Reproduction, configuration: Configuration) -> list[Check]:
-    """Compare measured parameters and MACs with the printed ones, within half of the last printed digit."""
-    reported, cost = configuration.reported, configuration.complexity
-    mmac = "" if reported.mmac is None else f"{reported.mmac:.10g}"
-    compared: list[tuple[str, str, str, Callable[[Complexity], bool | None]]] = [
-        (
-            "parameters",
-            f"{cost.report_parameters:,}",
-            reported.params,
-            lambda cost: reported.agrees_on_parameters(cost.report_parameters),
-        ),
-        ("MMac", f"{cost.report_macs / 1e6:.2f}", mmac, lambda cost: reported.agrees_on_macs(cost.report_macs)),
-    ]
-    others = {other.id: other.complexity for other in reproduction.configurations}
-    made = []
-    for name, now, then, agrees in compared:
-        if (is_met := agrees(cost)) is None:
-            continue
-        message, known = (
-            f"{configuration.id}: {now} {name} measured, {then} reported",
-            KNOWN_ERRORS.get(configuration.id),
-        )
-        if not is_met and known in others and agrees(others[known]):
-            is_met, message = None, f"{message}, which is the figure of {known}: a known error"
-        made.append(Check(f"{configuration.id} {name}", is_met, message, configuration.id))
-    return made
-
-
-def shape_parameters(configuration: Configuration) -> int:
-    """The number of trained parameters, output layer included: one bias per gate from scratch, two in torch.nn."""
-    reported, size = configuration.reported, configuration.complexity.parameters
-    if reported.implementation == "torch":
-        return size
-    return size - CELLS[reported.cell].gates * reported.hidden_size * reported.num_layers
-
-
-def _size_check(configuration: Configuration, run: RecordedTraining) -> list[Check]:
-    """Compare the number of trained parameters with that of the shape; no check for an unfinished training."""
-    if run.trained_parameters is None:
-        return []
-    expected = shape_parameters(configuration)
-    message = (
-        f"{configuration.id}, seed {run.seed}: {run.trained_parameters:,} parameters trained, {expected:,} by its shape"
-    )
-    name = f"{configuration.id} seed {run.seed} parameters"
-    return [Check(name, run.trained_parameters == expected, message, configuration.id, "trained")]
-
-
-def _perplexity_check(
-    reproduction: Reproduction, configuration: Configuration, run: RecordedTraining, split: Split
-) -> Check:
-    """Compare a training's curve with the bands of its configuration."""
-    name, shape = f"{configuration.id} seed {run.seed} {split}", configuration.id
-    curves = d2l_curves()[shape][split] if shape in d2l_curves() else []
-    kind = "training" if split == "train" else "validation"
-    epochs = compared_epochs(curves, run.epochs)
-    if not epochs:
-        message = f"{configuration.id}, seed {run.seed}: no {kind} perplexities of d2l to compare with"
-        return Check(name, None, message, configuration.id, split, planned=run.epochs_planned)
-    bands = {epoch: band(curves, epoch, LEVEL / len(epochs)) for epoch in epochs}
-    values = {epoch: getattr(run, split)[epoch - 1] for epoch in epochs}
-    outside = [epoch for epoch in epochs if values[epoch] not in bands[epoch]]
-    shown = [
-        f"{values[epoch]:.3f} after epoch {epoch} ({bands[epoch].low:.3f} to {bands[epoch].high:.3f})"
-        for epoch in outside or epochs
-    ]
-    where = "outside" if outside else "within"
-    message = (
-        f"{configuration.id}, seed {run.seed}: {kind} perplexity is {where} the bands of d2l 1.0.3 "
-        f"({len(curves)} seeds): {', '.join(shown)}; "
-        f"compared after {', '.join(map(str, epochs))} of {run.epochs_planned} epochs"
-    )
-    return Check(
-        name,
-        not outside,
-        message,
-        configuration.id,
-        split,
-        epochs,
-        run.epochs_planned,
-        is_blind=split == "val" and all(reproduction.text.unigram in expected for expected in bands.values()),
-    )
+def _share_compared(check: Check) -> float:
+    return check.epochs[-1] / check.planned if check.epochs else 0.0

@@ -1,12 +1,11 @@
 """Compare networks with n-grams of the same characters.
 
-Comparisons have an interval for the sampling error of the text beside the one for the
-seeds, from a block bootstrap: it draws the differences of mean costs of blocks of about 50 characters (or 50 windows),
-two neighbouring blocks at a time, as they depend on each other. With one, four or eight at a time, the intervals hardly
-change.
+Comparisons have an interval for the sampling error of the text beside the one for the seeds, from a block bootstrap: it
+draws the differences of mean costs of blocks of about 50 characters (or 50 windows), two neighbouring blocks at a time,
+as they depend on each other. With one, four or eight at a time, the intervals hardly change.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import expm1
 from typing import Literal
@@ -14,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction, TextFacts
-from pipeline.support.statistics import PairedComparison, Side, Spread, paired, pooled_spread
+from pipeline.support.statistics import PairedComparison, Spread, paired, pooled_spread
 
 Reading = Literal["val", "windowed", "test", "stream_test"]  # keys of TextFacts.block_costs
 
@@ -22,7 +21,7 @@ BASELINE_ORDER = 4  # order of the n-gram that a network has to beat
 
 BLOCKS_AT_ONCE = 2
 
-WORDS: Mapping[Side, str] = {"ahead": "ahead of", "behind": "behind", "open": "level with"}
+WORDS = {"ahead": "ahead of", "behind": "behind", "open": "level with"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def against_counting(
 ) -> AgainstCounting | None:
     """Compare the trainings of a configuration with an n-gram; None if the record lacks the costs of either.
 
-    ``spread`` is the result of ``seed_spread``; by default, it is estimated from these trainings.
+    ``spread`` is of the mean cost over seeds; by default, it is estimated from these trainings.
     """
     ours, bar = _costs(runs, reading), text.block_costs.get(reading, {}).get(order)
     if not ours or bar is None:
@@ -63,30 +62,28 @@ def against_counting(
     return AgainstCounting(float(np.exp(np.mean(ours))), order, float(np.exp(np.mean(bar))), comparison)
 
 
-def seed_spread(groups: Iterable[Sequence[RecordedTraining]], reading: Reading) -> Spread | None:
-    """The standard deviation over seeds of the mean cost, pooled over configurations; None if none has two seeds."""
-    means = [np.mean(costs, axis=1) for runs in groups if (costs := _costs(runs, reading))]
-    spread = pooled_spread(means)
-    return None if spread.deviation is None else spread
-
-
 def _costs(runs: Sequence[RecordedTraining], reading: Reading) -> list[tuple[float, ...]]:
     """The mean costs of blocks, of each training that has them."""
     of_network = "test" if reading == "stream_test" else reading
     return [run.block_costs[of_network] for run in runs if of_network in run.block_costs]
 
 
-def same_text_against_counting(
-    reproduction: Reproduction, id: str, reading: Reading, order: int
-) -> AgainstCounting | None:
-    """Compare a shape trained by our recipe on the report's characters with an n-gram fitted on them."""
-    spread = seed_spread((whole(each.same_text) for each in _shapes(reproduction)), reading)
-    return against_counting(whole(reproduction[id].same_text), reproduction.text, reading, order, spread)
-
-
 def whole(runs: Sequence[RecordedTraining]) -> tuple[RecordedTraining, ...]:
     """The complete trainings."""
     return tuple(run for run in runs if run.is_whole)
+
+
+def same_text_against_counting(
+    reproduction: Reproduction, id: str, reading: Reading, order: int
+) -> AgainstCounting | None:
+    """Compare a shape trained by our recipe on the report's characters with an n-gram fitted on them.
+
+    The spread over seeds is pooled over all shapes.
+    """
+    costs = [_costs(whole(each.same_text), reading) for each in _shapes(reproduction)]
+    spread = pooled_spread([np.mean(of_shape, axis=1) for of_shape in costs if of_shape])
+    runs = whole(reproduction[id].same_text)
+    return against_counting(runs, reproduction.text, reading, order, spread if spread.deviation is not None else None)
 
 
 def _shapes(reproduction: Reproduction) -> list[Configuration]:

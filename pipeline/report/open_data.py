@@ -9,7 +9,7 @@ of the role: only those of the same role, split and average can be compared.
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from typing import Any
@@ -47,36 +47,37 @@ def epochs_csv(reproduction: Reproduction) -> str:
     for configuration in reproduction.configurations:
         for role, runs in trainings_by_role(configuration).items():
             for run in runs:
-                writer.writerows((configuration.id, role, run.seed, *row) for row in _epochs(run))
+                for epoch in range(1, run.epochs + 1):
+                    first_half = run.first_half if epoch == 1 else None
+                    seconds = run.seconds[epoch - 1] if run.seconds else None
+                    values = (*_after(run, epoch).values(), first_half, seconds)
+                    digits = ("" if value is None else f"{value:.6g}" for value in values)
+                    writer.writerow((configuration.id, role, run.seed, epoch, *digits))
     return text.getvalue()
 
 
-def _epochs(run: RecordedTraining) -> Iterator[tuple[Any, ...]]:
-    """The cells of each epoch, from the column "epoch" on."""
-    for epoch in range(1, run.epochs + 1):
-        perplexities = (getattr(run, curve)[epoch - 1] for curve in CURVES)
-        first_half = run.first_half if epoch == 1 else None
-        seconds = run.seconds[epoch - 1] if run.seconds else None
-        yield epoch, *map(_digits, (*perplexities, first_half, seconds))
-
-
-def _digits(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
+def _after(run: RecordedTraining, epoch: int) -> dict[str, float | None]:
+    """The perplexities after an epoch; None for a curve that the training does not have."""
+    curves = {column: getattr(run, curve) for curve, column in CURVES.items()}
+    return {column: curve[epoch - 1] if curve else None for column, curve in curves.items()}
 
 
 def result(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequence[Check]) -> dict[str, Any]:
     """The reproduction as one JSON object: sizes, the values of every seed, verdicts, their tally, and checks."""
-    return {
+    found = {
         "run_id": reproduction.run_id,
         "table": REPORT_NAME,
         "quick": reproduction.quick,
         "corpus": reproduction.text.corpus,
-        "configurations": [_configuration(configuration) for configuration in reproduction.configurations],
+        "configurations": list(map(_configuration, reproduction.configurations)),
         "ngrams": {
             "val": {str(order): value for order, value in reproduction.text.val_perplexities.items()},
             "val_windowed": {str(order): value for order, value in reproduction.text.windowed.items()},
         },
-        "verdicts": {verdict.statement.id: _verdict(verdict) for verdict in verdicts},
+        "verdicts": {
+            each.statement.id: {"verdict": each.word, **({"part": each.part} if each.word == IN_PART else {})}
+            for each in verdicts
+        },
         "tally": {
             "all": words_counted(verdicts),
             "kind": tally(verdicts, "kind"),
@@ -84,26 +85,23 @@ def result(reproduction: Reproduction, verdicts: Sequence[Verdict], checks: Sequ
         },
         "checks": [asdict(check) for check in checks],
     }
-
-
-def _verdict(verdict: Verdict) -> dict[str, str]:
-    return {"verdict": verdict.word} | ({"part": verdict.part} if verdict.word == IN_PART else {})
+    return _finite(found)  # type: ignore[no-any-return]
 
 
 def _configuration(configuration: Configuration) -> dict[str, Any]:
     """The means of a configuration over its seeds, None without a training, and its trainings by role."""
-    best = _finite(configuration.mean_best_val) if configuration.furthest else None
+    size, furthest = configuration.complexity, configuration.furthest
     roles = {**trainings_by_role(configuration), "d2l": d2l_trainings(configuration.reported)}
     return {
         "id": configuration.id,
-        "report_parameters": configuration.complexity.report_parameters,
-        "report_macs": configuration.complexity.report_macs,
-        "macs_per_char": configuration.complexity.macs_per_char,
-        "seeds": len(configuration.furthest),
-        "epochs": min((run.epochs for run in configuration.furthest), default=0),
-        "train_perplexity": _finite(curve[-1]) if (curve := configuration.mean_curve("train")) else None,
-        "val_perplexity": _finite(curve[-1]) if (curve := configuration.mean_curve("val")) else None,
-        "best_val_perplexity": best,
+        "report_parameters": size.report_parameters,
+        "report_macs": size.report_macs,
+        "macs_per_char": size.macs_per_char,
+        "seeds": len(furthest),
+        "epochs": min((run.epochs for run in furthest), default=0),
+        "train_perplexity": configuration.mean_curve("train")[-1] if furthest else None,
+        "val_perplexity": configuration.mean_curve("val")[-1] if furthest else None,
+        "best_val_perplexity": configuration.mean_best_val if furthest else None,
         "stream_test_perplexity": next((run.test_perplexity for run in configuration.stream if run.is_whole), None),
         "trainings": [_training(role, run) for role, runs in roles.items() for run in runs if run.epochs],
     }
@@ -127,12 +125,10 @@ def _training(role: str, run: RecordedTraining) -> dict[str, Any]:
     }
 
 
-def _after(run: RecordedTraining, epoch: int) -> dict[str, float | None]:
-    """The perplexities after an epoch; None for a curve that the training does not have."""
-    curves = {column: getattr(run, curve) for curve, column in CURVES.items()}
-    return {column: _finite(curve[epoch - 1]) if curve else None for column, curve in curves.items()}
-
-
-def _finite(value: float) -> float | None:
+def _finite(value: Any) -> Any:
     """Replace infinity, which JSON lacks, by None."""
-    return value if isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return list(map(_finite, value))
+    return None if isinstance(value, float) and not isfinite(value) else value

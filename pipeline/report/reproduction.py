@@ -5,7 +5,7 @@ Verdicts, pages and figures are functions of these; ``record`` reads them from r
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from models.complexity import Complexity
 from models.config import ModelConfig
@@ -27,12 +27,12 @@ class RecordedTraining:
     ``train`` and ``val`` are averaged as in the book (mean over batches of exp of the batch's loss), ``train`` while
     the weights change; ``train_pooled`` and ``val_pooled`` are exp of the mean cross-entropy. With the stream preset,
     both averages are equal. ``first_half`` is the book's average over the first half of the first epoch's batches, the
-    first point that the book draws; None in older records. ``test_perplexity`` is on the last 5 % of the text and
-    ``windowed`` on the report's validation windows, pooled, both at the best epoch. ``block_costs`` are mean costs in
-    nats per character of consecutive blocks of held-out text at the best epoch, by reading: "val" and "test" (with
-    context) and "windowed". ``texts`` (prompt, text including the prompt) are generated greedily with the weights after
-    the last epoch. ``seconds`` are from the start of training to the end of each epoch, and ``train_seconds`` is the
-    last of them. Fields known only at the end are None or empty before it.
+    first point that the book draws. ``test_perplexity`` is on the last 5 % of the text and ``windowed`` on the report's
+    validation windows, pooled, both at the best epoch. ``block_costs`` are mean costs in nats per character of
+    consecutive blocks of held-out text at the best epoch, by reading: "val" and "test" (with context) and "windowed".
+    ``texts`` (prompt, text including the prompt) are generated greedily with the weights after the last epoch.
+    ``seconds`` are from the start of training to the end of each epoch, and ``train_seconds`` is the last of them.
+    Fields known only at the end are None or empty before it.
     """
 
     run_id: str
@@ -53,7 +53,7 @@ class RecordedTraining:
     stopped: str = ""
     precision: str = "fp32"
     trained_parameters: int | None = None
-    residual: bool = False  # older records lack it
+    residual: bool = False
 
     @property
     def epochs(self) -> int:
@@ -70,17 +70,10 @@ class RecordedTraining:
         if self.epochs <= epochs:
             return self
         curves = {name: getattr(self, name)[:epochs] for name in ("train", "val", "train_pooled", "val_pooled")}
-        return replace(
-            self,
-            **curves,
-            epochs_planned=epochs,
-            seconds=self.seconds[:epochs],
-            train_seconds=self.train_seconds * epochs / self.epochs,
-            test_perplexity=None,
-            windowed=None,
-            block_costs={},
-            texts=(),
-        )
+        train_seconds = self.train_seconds * epochs / self.epochs
+        ends: dict[str, Any] = {"test_perplexity": None, "windowed": None, "block_costs": {}, "texts": ()}
+        seconds = self.seconds[:epochs]
+        return replace(self, **curves, **ends, epochs_planned=epochs, seconds=seconds, train_seconds=train_seconds)
 
     @property
     def best_epoch(self) -> int:
@@ -120,8 +113,7 @@ class Configuration:
     def shape(self) -> str:
         """Cell, layers and hidden size, such as gru-2x32."""
         reported = self.reported
-        model = ModelConfig(cell=reported.cell, num_layers=reported.num_layers, hidden_size=reported.hidden_size)
-        return model.shape
+        return ModelConfig(reported.cell, num_layers=reported.num_layers, hidden_size=reported.hidden_size).shape
 
     @property
     def label(self) -> str:
@@ -185,10 +177,9 @@ class TextFacts:
     """Facts of the text that verdicts need: perplexities per character of n-grams, and the places of the prompts.
 
     N-grams fitted on the protocol's training characters, by order, 1 (letter frequencies) to 8 (Kneser-Ney):
-    ``val_perplexities`` are on the protocol's validation characters. ``windowed`` are on these characters too, where
-    each window of 32 starts without context and is first predicted by lower orders, fitted on the same characters.
-    ``test_perplexities`` are on the test text. ``train_unigram`` is that of letter frequencies on the training
-    characters themselves.
+    ``val_perplexities`` are on the protocol's validation characters; ``windowed`` too, where each window of 32 starts
+    without context and is first predicted by lower orders; ``test_perplexities`` are on the test text.
+    ``train_unigram`` is that of letter frequencies on the training characters themselves.
 
     N-grams fitted on the stream preset's training text: ``test_perplexity`` is on the test text, for ``test_order``,
     the best on the preset's validation text. ``stream_val_unigram`` and ``stream_test_unigram`` are those of letter
@@ -197,9 +188,6 @@ class TextFacts:
     ``block_costs`` are mean costs in nats per character by reading and order, of the same blocks as in
     ``RecordedTraining.block_costs``; the reading "stream_test" is that of the stream preset's n-gram. ``words`` are the
     distinct words of the whole text, sorted.
-
-    Older records lack ``block_costs``, ``test_perplexities`` and ``words``, their orders end at 6, and their windows
-    start with lower orders of the long model. The oldest lack the fields that may be None.
     """
 
     corpus: str
@@ -238,8 +226,7 @@ class Reproduction:
     """A recorded reproduction.
 
     ``quick`` says that only the small configurations were trained, for a few epochs. ``commands`` are the distinct
-    commands that made it, in order; ``commands_known`` is False for a record of an earlier version, which has the first
-    and the last command only. ``statements`` are those to judge.
+    commands that made it, in order. ``statements`` are those to judge.
     """
 
     run_id: str

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
-from models.complexity import closed_form
+from models.complexity import Complexity, closed_form
 from models.config import Implementation, ModelConfig
 from pipeline.config import PresetName, TrainConfig, resolve
 from pipeline.errors import InputError
@@ -21,16 +21,19 @@ REPORT_SYMBOLS = 28
 
 SAMPLE = "sample_"  # prefix of a column of generated texts; the rest of its name is the prompt
 
-PRINTED = re.compile(r"(\d[\d,]*(?:\.\d+)?) ?([kKM]?)")
+SIZE = r"(\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?) ?(k|K|MMac|M|)"  # 5952; 20.22 k; 1.3 M; 6.32 MMac
 
 UNITS = {"": 1, "k": 1000, "K": 1000, "M": 1_000_000}
 
 
-def rounds_to(number: float, printed: str, part: float = 0.5) -> bool:
-    """Whether a number agrees with its printed form, within half (or another part) of the last digit."""
-    decimals = len(printed.partition(".")[2])
-    tolerance = part * 10.0**-decimals * (1 + 1e-9)  # allows for float error at exactly a half
-    return abs(number - float(printed)) <= tolerance
+def size_agrees(stated: str, size: Complexity, part: float = 0.5) -> bool:
+    """Whether a stated number of parameters or MACs, as SIZE, is that of a shape, within a part of its last digit."""
+    match = re.fullmatch(SIZE, stated)
+    assert match, stated
+    exact = size.report_macs / 1e6 if match[2] == "MMac" else size.report_parameters / UNITS[match[2]]
+    digits = match[1].replace(",", "")
+    tolerance = part * 10.0 ** -len(digits.partition(".")[2]) * (1 + 1e-9)  # for float error at exactly a half
+    return abs(exact - float(digits)) <= tolerance
 
 
 @dataclass(frozen=True)
@@ -67,14 +70,14 @@ class Reported:
         names = ("implementation", "cell", "num_layers", "hidden_size")
         return {name: getattr(self, name) for name in names}
 
-    def agrees_on_parameters(self, parameters: int) -> bool | None:
-        """Whether the printed parameter count agrees, within half of its last digit; None if none is printed."""
-        printed = PRINTED.fullmatch(self.params)
-        return rounds_to(parameters / UNITS[printed[2]], printed[1].replace(",", "")) if printed else None
+    @property
+    def printed(self) -> tuple[str, str]:
+        """The printed parameters and MACs, such as 20.22 k and 20.84 MMac; "" where none are printed."""
+        return self.params, "" if self.mmac is None else f"{self.mmac:.10g} MMac"
 
-    def agrees_on_macs(self, macs: int) -> bool | None:
-        """Whether the printed MMac agrees, within half of its last digit; None if none is printed."""
-        return None if self.mmac is None else rounds_to(macs / 1e6, f"{self.mmac:.10g}")
+    def agreement(self, size: Complexity) -> tuple[bool | None, ...]:
+        """Whether parameters and MACs are as printed, to the last digit; None where none are printed."""
+        return tuple(size_agrees(stated, size) if stated else None for stated in self.printed)
 
     @property
     def macs_per_char(self) -> int:

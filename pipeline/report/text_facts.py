@@ -23,11 +23,10 @@ Costs = NDArray[np.float64]
 
 def text_facts(corpus: Corpus) -> TextFacts:
     """Compute the facts of a text, which must be long enough for the report's protocol."""
-    train, val = corpus.split("report", "train"), corpus.split("report", "val")
-    symbols, stream = len(corpus.vocabulary), corpus.baselines("stream")
+    train, val, test = (corpus.split("report", split) for split in ("train", "val", "test"))
+    symbols, stream, of_stream = len(corpus.vocabulary), corpus.baselines("stream"), corpus.ngram("stream")
     longest, letters = KneserNey(train, symbols, max(BASELINE_ORDERS)), Unigram(train, symbols)
     models = {order: longest.of_order(order) for order in BASELINE_ORDERS}
-    test, of_stream = corpus.split("report", "test"), corpus.ngram("stream")
     costs = {
         "val": {order: costs_of(model, val) for order, model in models.items()},
         "windowed": {order: costs_of_windows(model, val) for order, model in models.items()},
@@ -52,7 +51,11 @@ def text_facts(corpus: Corpus) -> TextFacts:
         stream_val_unigram=2 ** stream["val"].unigram_bits_per_char,
         stream_test_unigram=2 ** stream["test"].unigram_bits_per_char,
         block_costs={
-            text: {order: _blocks(each) for order, each in by_order.items() if order >= LOWEST_COMPARED}
+            text: {
+                order: tuple(block_means(torch.from_numpy(each)))
+                for order, each in by_order.items()
+                if order >= LOWEST_COMPARED
+            }
             for text, by_order in costs.items()
         },
         words=words_of(corpus),
@@ -83,23 +86,13 @@ def words_of(corpus: Corpus) -> tuple[str, ...]:
     return tuple(sorted(set(corpus.vocabulary.decode(corpus.ids).split())))
 
 
-def _blocks(costs: Costs) -> tuple[float, ...]:
-    """The mean costs of consecutive blocks."""
-    return tuple(block_means(torch.from_numpy(costs)))
-
-
 def places_of(corpus: Corpus, prompt: str) -> Iterator[PromptInText]:
     """Yield the occurrences of the prompt as whole words."""
-    text = corpus.vocabulary.decode(corpus.ids)
-    position = text.find(prompt)
-    while position >= 0:
-        end = position + len(prompt)
-        if text[position - 1 : position] in ("", " ") and text[end : end + 1] in ("", " "):
-            yield PromptInText(prompt, position, _split_of(position), text[end : end + CONTINUED_CHARS])
-        position = text.find(prompt, position + 1)
-
-
-def _split_of(position: int) -> PromptSplit:
-    if position < WINDOW_TRAIN:
-        return "training"
-    return "validation" if position < WINDOW_TRAIN + WINDOW_VAL else "neither"
+    text = f" {corpus.vocabulary.decode(corpus.ids)} "
+    start = text.find(f" {prompt} ")
+    while start >= 0:
+        in_train, in_val = start < WINDOW_TRAIN, start < WINDOW_TRAIN + WINDOW_VAL
+        end = start + 1 + len(prompt)
+        split: PromptSplit = "training" if in_train else "validation" if in_val else "neither"
+        yield PromptInText(prompt, start, split, text[end : end + CONTINUED_CHARS])
+        start = text.find(f" {prompt} ", start + 1)

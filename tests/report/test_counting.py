@@ -10,7 +10,6 @@ from pipeline.report.counting import (
     against_counting,
     best_stream,
     same_text_against_counting,
-    seed_spread,
 )
 from pipeline.report.reproduction import RecordedTraining
 from tests.report.reproductions import TEXT, reproduction
@@ -51,14 +50,19 @@ def test_a_comparison_says_how_wide_both_intervals_are():
     assert str(found).count(" by ") == 2
 
 
-def test_one_seed_has_an_interval_by_the_spread_of_other_configurations():
-    (alone,), others = trained(5.05), [trained(5.0, 5.1), trained(6.0, 6.1)]
-    spread = seed_spread(others, "windowed")
-    found = against_counting([alone], FACTS, "windowed", 4, spread)
-    assert spread is not None
+def test_one_seed_has_an_interval_by_the_spread_of_other_shapes():
+    (alone,), (first, second) = trained(5.05), trained(5.0, 5.1)
+    done = replace(reproduction(seeds=0), text=FACTS)
+
+    def with_same_text(one):
+        others = {"gru-torch-2x32": (first, second), LSTM: (alone,)}
+        return replace(one, same_text=tuple(others.get(one.id, ())))
+
+    done = replace(done, configurations=tuple(map(with_same_text, done.configurations)))
+    found = same_text_against_counting(done, LSTM, "windowed", 4)
     assert found is not None
-    assert found.comparison.over_seeds.half == pytest.approx(4.303 * (spread.deviation or 0), rel=1e-3)
-    assert seed_spread([[alone]], "windowed") is None
+    spread = np.std([np.mean(run.block_costs["windowed"]) for run in (first, second)], ddof=1)
+    assert found.comparison.over_seeds.half == pytest.approx(12.706 * spread, rel=1e-3)  # t of one degree of freedom
 
 
 def test_trainings_by_the_stream_preset_are_compared_with_the_ngram_of_their_own_text():

@@ -116,9 +116,7 @@ def summary_markdown(reproduction: Reproduction, verdicts: Sequence[Verdict]) ->
 
 def _sizes_agree(configuration: Configuration) -> list[bool]:
     """Whether each reported size of the configuration is that of its shape."""
-    reported, size = configuration.reported, configuration.complexity
-    agreement = (reported.agrees_on_parameters(size.report_parameters), reported.agrees_on_macs(size.report_macs))
-    return [agrees for agrees in agreement if agrees is not None]
+    return [agrees for agrees in configuration.reported.agreement(configuration.complexity) if agrees is not None]
 
 
 def _tally(verdicts: Sequence[Verdict]) -> list[Part]:

@@ -249,7 +249,7 @@ def cost_table(reproduction: Reproduction) -> Table:
     for each in reproduction.configurations:
         runs, reported, size = each.furthest, each.reported, each.complexity
         head_share = 1 - size.report_macs / REPORT_CHARS / size.macs_per_char
-        mmac = "" if reported.mmac is None else f"{reported.mmac:.10g} M"
+        (parameters, macs), agreement = reported.printed, reported.agreement(size)
         seconds = f"{fmean(run.train_seconds for run in runs):,.1f}" if runs else ""
         epoch = f"{fmean(run.train_seconds / run.epochs for run in runs):.3g}" if runs else ""
         # the book has one bias for each gate where torch.nn has two
@@ -261,17 +261,17 @@ def cost_table(reproduction: Reproduction) -> Table:
                 _number(reported.train_seconds_prose),
                 Cell(seconds, [each.state] if each.state else []) if runs else Cell(),
                 Cell(epoch) if runs else Cell(),
-                printed(size.report_parameters, reported.params, reported.agrees_on_parameters(size.report_parameters)),
-                printed(size.report_macs, mmac, reported.agrees_on_macs(size.report_macs)),
+                printed(size.report_parameters, parameters, agreement[0]),
+                printed(size.report_macs, macs, agreement[1]),
                 Cell(f"{size.parameters:,}", [f"{number:,} trained" for number in sorted(filter(None, trained))]),
                 Cell(f"{size.macs_per_char:,}", [f"{100 * head_share:.0f} % output layer"]),
             )
         )
-    macs = f"MACs of {REPORT_CHARS:,} characters"
+    macs_head = f"MACs of {REPORT_CHARS:,} characters"
     return Table(
         "Training time, parameters and multiply-accumulates (MACs), as ptflops counts them. Seconds are those of "
         "different machines.",
-        ("configuration", "transcript", "prose", "ours", "ours, an epoch", "parameters", macs, "parameters",
+        ("configuration", "transcript", "prose", "ours", "ours, an epoch", "parameters", macs_head, "parameters",
          "MACs of a character"),
         rows,
         (("", 1), ("Seconds", 4), ("Size of the recurrent layers, as the report has it", 2), ("With output layer", 2)),

@@ -37,7 +37,7 @@ from re import fullmatch
 from typing import Literal, get_args
 
 from pipeline.errors import InputError
-from pipeline.report.table import DATA, report_rows
+from pipeline.report.table import DATA, SIZE, report_rows
 from pipeline.support.files import read_small
 
 Kind = Literal[
@@ -80,8 +80,6 @@ class Statement:
     contradiction: str = ""
     reasons: tuple[str, ...] = ()
 
-
-SIZE = r"(\d[\d,]*(?:\.\d+)?(?:e[+-]\d+)?) ?(k|K|MMac|M|)"  # 5952; 20.22 k; 1.3 M; 6.32 MMac
 
 NUMBER = r"\d+(\.\d+)?"
 

@@ -5,13 +5,12 @@ takes precedence over prose; seconds of different machines can't be compared, bu
 """
 
 from collections.abc import Mapping
-from re import fullmatch
 
 from models.complexity import Complexity, closed_form
 from models.config import ModelConfig
 from pipeline.report.statements.comparisons import ratio_word
 from pipeline.report.statements.evidence import Evidence
-from pipeline.report.statements.table import SIZE, Statement
+from pipeline.report.statements.table import Statement
 from pipeline.report.statements.verdicts import (
     FAILS,
     HOLDS,
@@ -25,7 +24,7 @@ from pipeline.report.statements.verdicts import (
     each_of,
     holds_if,
 )
-from pipeline.report.table import REPORT_SYMBOLS, UNITS, Reported, rounds_to
+from pipeline.report.table import REPORT_SYMBOLS, Reported, size_agrees
 from pipeline.support.wording import listed
 
 # --- sizes -----------------------------------------------------------------------------------------------------------
@@ -63,13 +62,6 @@ def size_of(shape: str) -> Complexity:
     return closed_form(parsed_shape(shape), REPORT_SYMBOLS)
 
 
-def agrees(stated: str, size: Complexity, evidence: Evidence) -> bool:
-    """Whether a stated size is that of a complexity, within a part of its last digit."""
-    number, unit = fullmatch(SIZE, stated).groups()  # type: ignore[union-attr]  # checked by the table of statements
-    exact = size.report_macs / 1e6 if unit == "MMac" else size.report_parameters / UNITS[unit]
-    return rounds_to(exact, number.replace(",", ""), evidence.bounds.last_digit)
-
-
 def exact(size: Complexity) -> str:
     return f"{size.report_parameters:,} parameters and {size.report_macs:,} MACs"
 
@@ -81,7 +73,7 @@ def judge_print_out(statement: Statement, evidence: Evidence) -> Verdict:
     because = f"{as_printed(shape)} has {exact(size)}."
     if own != shape:
         because += f" {as_printed(own)}, of which it is said to be, has {exact(evidence.complexity(id))}."
-    parts = [Part(each, holds_if(agrees(each, size, evidence))) for each in stated]
+    parts = [Part(each, holds_if(size_agrees(each, size, evidence.bounds.last_digit))) for each in stated]
     return each_of(statement, parts, because)
 
 
@@ -95,10 +87,11 @@ def judge_size(statement: Statement, evidence: Evidence) -> Verdict:
     (id, shape), stated = next(iter(shapes.items())), statement.value
     own, printed = evidence.complexity(id), size_of(shape)
     because = f"{id} has {exact(own)}; {stated} is stated."
-    if not agrees(stated, own, evidence) and agrees(stated, printed, evidence):
+    is_own, is_printed = (size_agrees(stated, size, evidence.bounds.last_digit) for size in (own, printed))
+    if is_printed and not is_own:
         because += f" The print-out is of {as_printed(shape)}, which has {exact(printed)}."
         return Verdict(statement, IN_PART, because, part=f"as the size of {as_printed(shape)}, which was printed")
-    return Verdict(statement, holds_if(agrees(stated, own, evidence)), because)
+    return Verdict(statement, holds_if(is_own), because)
 
 
 def judge_size_order(statement: Statement, evidence: Evidence) -> Verdict:
