@@ -1,0 +1,298 @@
+"""The contract of a cell: what each class in CELLS has to have and to do, and that a new one needs nothing else.
+
+The new one is MINGRU, which has neither recurrent weights nor layers in torch.nn. The tests run from the class to the
+search, so the first that fails says what is missing.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from models.cells import CELLS, Cell
+from models.complexity import closed_form, measure, report_print_out
+from models.config import ConfigError, ModelConfig
+from models.decoding import Decoding
+from models.generation import complete
+from models.language_model import LanguageModel
+from models.recurrent import CellState, Layer, Recurrent, parts_of
+from pipeline import api
+from pipeline.cli.options import options_of
+from pipeline.config import CorpusConfig, SearchConfig, resolve
+from pipeline.export.export import export
+from pipeline.stages.complexity import complexity
+from pipeline.stages.search import SearchRun, search
+from pipeline.tracking import records
+from pipeline.tracking.registry import Registration
+from pipeline.tracking.store import setup
+from pipeline.training.checkpoints import load_checkpoint, save_checkpoint
+from pipeline.training.loop import Training, fit
+from pipeline.training.timing import generation_ms_per_char
+from tests.labs import leave_out_the_served_model, make_artifacts_plain, new_store, store_at
+from tests.pools import Inline
+
+VOCAB, INPUT, HIDDEN, BATCH, STEPS = 11, 5, 7, 3, 6
+
+
+class MinGRU(Cell):
+    """Minimal GRU (Feng et al. 2024, arXiv:2410.01201): its gates do not read the state.
+
+    z = sigmoid(W_z x)
+    h' = (1 - z) * h + z * W_n x
+    """
+
+    gates = 2
+    elementwise_macs = 4
+    learning_rates = (0.02, 0.02)
+    recurrent_weights = False
+
+    @staticmethod
+    def step(layer: Layer, from_input: Tensor, state: CellState) -> CellState:
+        (h,) = state
+        update, candidate = from_input.chunk(2, dim=-1)
+        update = update.sigmoid()
+        return ((1 - update) * h + update * candidate,)
+
+
+@pytest.fixture(scope="module", params=[*CELLS, "mingru"])
+def cell(request: pytest.FixtureRequest) -> Iterator[str]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(CELLS, "mingru", MinGRU)
+        yield request.param
+
+
+@pytest.fixture(params=["torch", "book"])
+def layer(request: pytest.FixtureRequest, cell: str) -> Layer:
+    torch.manual_seed(0)
+    return Layer(cell, INPUT, HIDDEN, request.param).double()
+
+
+@pytest.fixture(params=["torch", "scratch"])
+def implementation(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+def build(cell: str, **options: Any) -> LanguageModel:
+    torch.manual_seed(0)
+    return LanguageModel(ModelConfig(**{"cell": cell, "num_layers": 2, "hidden_size": HIDDEN, **options}), VOCAB)
+
+
+def some_ids(rows: int = BATCH, steps: int = STEPS) -> Tensor:
+    return torch.randint(VOCAB, (rows, steps), generator=torch.Generator().manual_seed(5))
+
+
+def text(seed: int) -> Tensor:
+    return torch.randint(VOCAB, (300,), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
+
+
+# --- the class -------------------------------------------------------------------------------------------------------
+
+
+def test_the_class_says_all_that_is_asked_of_a_cell(cell):
+    declared = CELLS[cell]
+    missing = [name for name in Cell.__annotations__ if not hasattr(declared, name)]
+    assert not missing, f"{declared.__name__} in models/cells.py lacks {', '.join(missing)}"
+    assert declared.step is not Cell.step, f"{declared.__name__} lacks step"
+    assert min(declared.gates, declared.state_parts, *declared.learning_rates) > 0
+    assert 0 <= declared.recurrent_dropout[0] <= declared.recurrent_dropout[1] < 1
+
+
+def test_a_step_keeps_the_shape_of_the_state_and_its_first_part_is_the_output(layer):
+    state = tuple(torch.randn(BATCH, HIDDEN, dtype=torch.double) for _ in layer.initial_state(BATCH))
+    outputs, after = layer(torch.randn(BATCH, 1, INPUT, dtype=torch.double), state)
+    assert [part.shape for part in after] == [part.shape for part in state]
+    assert torch.equal(outputs[:, 0], after[0])
+    for part in Layer("rnn", INPUT, HIDDEN).to("meta", torch.bfloat16).initial_state(BATCH):
+        assert (part.shape, part.dtype, part.device.type) == ((BATCH, HIDDEN), torch.bfloat16, "meta")
+
+
+def test_gradients_pass_gradcheck(layer):
+    x = torch.randn(2, 3, INPUT, dtype=torch.double, requires_grad=True)
+    state = [torch.randn(2, HIDDEN, dtype=torch.double, requires_grad=True) for _ in layer.initial_state(2)]
+
+    def step(x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        outputs, after = layer(x, rest[: len(state)])
+        return (outputs, *after)  # the weights are in ``rest`` so that they are checked too
+
+    assert torch.autograd.gradcheck(step, [x, *state, *layer.parameters()], fast_mode=True)
+
+
+def test_weights_start_within_one_over_the_root_of_the_hidden_size(cell):
+    for parameter in Layer(cell, 30, 100).parameters():
+        assert 0.09 < parameter.abs().max() <= 0.1
+
+
+def test_characters_are_read_as_one_hot_vectors_gradients_included(cell):
+    torch.manual_seed(0)
+    layers = Recurrent(cell, VOCAB, HIDDEN, 2).double()
+    results = []
+    for x in (some_ids(), some_ids().int(), F.one_hot(some_ids(), VOCAB).double()):
+        outputs, state = layers(x)
+        total = outputs.sin().sum() + sum(part.cos().sum() for part in parts_of(state))
+        results.append([outputs, *parts_of(state), *torch.autograd.grad(total, list(layers.parameters()))])
+    torch.testing.assert_close(results[0], results[2])
+    torch.testing.assert_close(results[1], results[2])
+
+
+# --- the model -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_two_halves_with_the_state_carried_equal_the_whole(cell, implementation, residual):
+    model = build(cell, implementation=implementation, residual=residual).double()
+    logits, state = model(some_ids())
+    first, between = model(some_ids()[:, :2])
+    second, after = model(some_ids()[:, 2:], between)
+    torch.testing.assert_close(torch.cat([first, second], dim=1), logits)
+    torch.testing.assert_close(parts_of(after), parts_of(state))
+    torch.testing.assert_close(model(some_ids(), model.initial_state(BATCH))[0], logits)
+
+
+def test_dropout_acts_in_training_only_and_is_the_same_from_the_same_seed(cell, implementation):
+    dropped = {"dropout": 0.5, "output_dropout": 0.5}
+    if CELLS[cell].recurrent_weights:
+        dropped["recurrent_dropout"] = 0.5
+    plain = build(cell, implementation=implementation)
+    for name, share in dropped.items():
+        model = build(cell, implementation=implementation, **{name: share})
+        torch.manual_seed(3)
+        first, second = model(some_ids())[0], model(some_ids())[0]
+        torch.manual_seed(3)
+        assert torch.equal(model(some_ids())[0], first), name
+        assert not torch.equal(first, second), name
+        assert torch.equal(model.eval()(some_ids())[0], plain(some_ids())[0]), name
+
+
+@torch.no_grad()
+def products(function: Callable[..., Any], *arguments: Any) -> int:
+    """Multiply-accumulate operations of the matrix products of one call."""
+    (enabled, *_) = torch.backends.mkldnn.set_flags(_enabled=False)  # oneDNN's LSTM is one operation that counts as 0
+    try:
+        with FlopCounterMode(display=False) as counter:
+            function(*arguments)
+    finally:
+        torch.backends.mkldnn.set_flags(_enabled=enabled)
+    return int(counter.get_total_flops()) // 2
+
+
+@pytest.mark.parametrize("embedding_size", [0, 4])
+def test_the_formulas_count_what_is_built_what_is_computed_and_what_ptflops_measures(
+    cell, implementation, embedding_size
+):
+    model = build(cell, implementation=implementation, embedding_size=embedding_size)
+    counted = closed_form(model.config, VOCAB)
+    assert counted.parameters == sum(parameter.numel() for parameter in model.parameters())
+    x = torch.zeros(1, 1, embedding_size or VOCAB)
+    assert counted.matmul_macs_per_char == products(lambda: model.output(model.core(x, model.initial_state(1))[0]))
+    assert measure(model.config, VOCAB) == counted
+    has_layers = bool(CELLS[cell].torch_layer)
+    assert ("Computational complexity" in report_print_out(model.config, VOCAB)) == has_layers
+
+
+def test_the_book_equations_need_scratch_where_torch_has_layers(cell):
+    assert ModelConfig(cell=cell, equations="book", implementation="scratch").by_torch is False
+    if CELLS[cell].torch_layer:
+        with pytest.raises(ConfigError) as refused:
+            ModelConfig(cell=cell, equations="book")
+        assert refused.value.needs == ("implementation", "scratch")
+
+
+def test_it_memorises_a_phrase(cell, implementation):
+    model = build(cell, implementation=implementation, num_layers=1, hidden_size=16)
+    phrase = torch.arange(8).repeat(1, 3)
+    optimizer = torch.optim.Adam(model.parameters(), 0.05)
+    for _ in range(50):
+        loss = nn.functional.cross_entropy(model(phrase[:, :-1])[0].flatten(0, 1), phrase[0, 1:])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert complete(model, [[0]], 7, Decoding(method="greedy")) == [[1, 2, 3, 4, 5, 6, 7]]
+
+
+# --- the program -----------------------------------------------------------------------------------------------------
+
+
+def test_options_list_it(cell):
+    @click.command()
+    @options_of(ModelConfig)
+    def command(**options: Any) -> None:
+        click.echo(options["cell"])
+
+    assert CliRunner().invoke(command, ["--cell", cell]).output.strip() == cell
+    assert cell in CliRunner().invoke(command, ["--help"]).output
+
+
+@pytest.mark.parametrize("preset", ["stream", "report"])
+def test_a_training_that_was_stopped_and_saved_is_resumed_bit_for_bit(cell, implementation, preset, tmp_path):
+    rows = {"stream": 4, "report": 128}[preset]
+    shape = {"cell": cell, "implementation": implementation, "hidden_size": 6, "num_layers": 2}
+    model_config, config = resolve(
+        {**shape, "preset": preset, "epochs": 2, "batch_size": rows, "sequence_length": 16, "precision": "fp32"}
+    )
+
+    def start(seed: int) -> Training:
+        torch.manual_seed(seed)
+        return Training(LanguageModel(model_config, VOCAB), text(0), text(1), config)
+
+    whole, first, second = start(0), start(0), start(7)
+    fit(whole)
+    first.run_epoch()
+    save_checkpoint(tmp_path / "last", *first.state_dict())
+    second.load_state_dict(*load_checkpoint(tmp_path / "last"))
+    fit(second)
+    assert second.step == whole.step > 1
+    for name, tensor in whole.state_dict()[0].items():
+        assert torch.equal(second.state_dict()[0][name], tensor), name
+
+
+def no_registration(picks: dict[str, Any], *arguments: Any) -> dict[str, Registration]:
+    return {name: Registration("1", (), {}) for name in picks}
+
+
+@pytest.fixture(scope="module")
+def searched(cell: str, tmp_path_factory: pytest.TempPathFactory, empty_database: Path, small_text: Path) -> Any:
+    """A search of two trials in a store of its own, which the tests of a cell share."""
+    config = SearchConfig(trials=2, epochs=1, confirm_seeds=1, cell=cell, num_layers="1", hidden_size="4,8")
+    home = new_store(tmp_path_factory.mktemp("lab"), empty_database)
+    with store_at(home), pytest.MonkeyPatch.context() as patch:
+        make_artifacts_plain(patch)
+        leave_out_the_served_model(patch)  # its copy of the code has no minGRU
+        patch.setattr("pipeline.stages.search.register_picks", no_registration)
+        patch.setattr("pipeline.stages.search.shapes_to_time", lambda configurations: configurations[:1])
+        patch.setattr(
+            "pipeline.stages.search.generation_ms_per_char", partial(generation_ms_per_char, chars=2, rounds=1)
+        )
+        setup()
+        yield search(config, CorpusConfig(str(small_text)), make_pool=Inline)
+
+
+def test_it_is_searched_in_two_trials(cell, searched: SearchRun):
+    assert searched.counts["trials"] == 2
+    assert {name.split("-")[0] for name in (row["name"] for row in searched.result["front"])} == {cell}
+
+
+def test_a_trained_model_is_loaded_sampled_evaluated_and_exported(cell, searched, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.export.model_files.onnx_step", lambda model: (b"", "not here"))
+    model = api.load(searched.picks["best"].run_id)
+    assert model.network.config.cell == cell
+    assert len(model.sample("it has", length=20)) == 26
+    assert model.evaluate("test").perplexity == pytest.approx(model.test_perplexity, rel=1e-6)
+    files = export(str(model.run_id), tmp_path / "page")["files"]
+    assert cell.upper() in (tmp_path / "page" / "index.html").read_text()
+    weights = next(name for name in files if name.endswith(".safetensors"))
+    assert api.load(weights).sample("it has", length=20, seed=1) == model.sample("it has", length=20, seed=1)
+
+
+def test_complexity_records_its_size(cell, searched):
+    step = complexity(ModelConfig(cell=cell, hidden_size=8), 28)
+    assert step.result["parameters"] == closed_form(ModelConfig(cell=cell, hidden_size=8), 28).parameters
+    assert "parameters" in records.read_text(step.run_id, "complexity.txt")
