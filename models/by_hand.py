@@ -165,7 +165,7 @@ class ByHand(nn.Module):
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x (B, T, I) or ids (B, T), state (L, B, H) -> outputs (B, T, H), state after the last step (L, B, H)."""
-        if state is None or not applies(self, self.by_hand):  # ptflops passes no state
+        if state is None or not applies(self, self.by_hand):
             outputs, last = super().forward(x, state)
             return outputs, last
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else state.dtype
