@@ -8,23 +8,9 @@ from pipeline.config import RECIPE
 from pipeline.export.commands import search_command, text_option, train_command
 from pipeline.export.configurations import Configuration, by_text, configurations_of, ngram_levels
 from pipeline.export.subject import Subject
+from pipeline.support.page import document as doc
 from pipeline.support.page.charts import Wording, explorer, shapes_of, undominated
-from pipeline.support.page.document import (
-    Cell,
-    Code,
-    Commands,
-    Explorer,
-    Heading,
-    Inline,
-    Link,
-    Page,
-    Paragraph,
-    Part,
-    Points,
-    Section,
-    Table,
-    Text,
-)
+from pipeline.support.page.document import Heading, Paragraph, Points, Section, Span, Table
 from pipeline.support.page.rendering import html
 from pipeline.support.wording import counted, rounded
 from pipeline.tracking.recorded import RecordedTraining, read_json, read_yaml, search_options
@@ -53,7 +39,7 @@ class Group:
     """Trainings that validate on the same characters: their charts, their table, and the best of them."""
 
     title: str
-    explorer: Explorer
+    explorer: doc.Explorer
     runs: Table
     best: RecordedTraining
 
@@ -76,26 +62,26 @@ def page(subject: Subject, models: Sequence[ExportedModel], files: Sequence[tupl
     groups = _groups(subject, PERPLEXITY.format(guessing=guessing))
     best = models[-1].training if models else groups[0].best
     samples = _samples([each.training for each in models] or [group.best for group in groups], subject.kind)
-
-    def titled(blocks: Iterable[tuple[Group, Part]]) -> list[Part]:
-        return [part for group, block in blocks for part in ([Heading(group.title)] * is_experiment + [block])]
-
+    charts: list[doc.Block] = []
+    runs: list[doc.Block] = []
+    for group in groups if not is_training else []:
+        charts += [*([Heading(group.title)] if is_experiment else []), group.explorer]
+        runs += [*([Heading(group.title)] if is_experiment else []), group.runs]
     comparison = Table(
         f"{best.name} and the best n-gram, alone and together, on the same text",
         ("", "validation perplexity", "test perplexity", "bits per character (test)"),
-        [[Cell(text) for text in row] for row in compared(best.result)],
+        compared(best.result),
     )
-    how = "In a checkout of the project, with the text that the sha256 below names"
     first = " (the best training of each group; runs.csv has the options of all)" if is_experiment else ""
-    repeat = [
-        Paragraph(f"{how}{first}:"),
-        Commands(_commands(subject, groups)),
-        *map(Paragraph, _cautions(subject, best)),
+    repeat: list[doc.Block] = [
+        Paragraph(f"In a checkout of the project, with the text that the sha256 below names{first}:"),
+        doc.Commands(_commands(subject, groups)),
+        *(Paragraph(caution) for caution in _cautions(subject, best)),
         Points(_environment(subject, best)),
     ]
     few = len(groups) == 1 and len(groups[0].runs.rows) <= 20
     return html(
-        Page(
+        doc.Page(
             title=_title(subject, best),
             lead=[
                 Paragraph(_about(subject, best, len(groups))),
@@ -104,36 +90,27 @@ def page(subject: Subject, models: Sequence[ExportedModel], files: Sequence[tupl
             ],
             chart=groups[0].explorer if is_training else None,
             sections=[
-                Section("charts", "Charts", [] if is_training else titled((each, each.explorer) for each in groups)),
-                Section("front", "The front, and what to take from it", _front(subject)),
-                Section("ngram", "Against an n-gram", [comparison]),
-                Section("samples", "More of what it writes", [Points(samples[1:], "samples")] if samples[1:] else []),
-                Section(
-                    "trainings",
-                    "All trainings",
-                    [] if is_training else titled((group, group.runs) for group in groups),
-                    is_open=few,
-                ),
-                Section("repeat", "How to repeat it", repeat),
-                Section("options", "Options", [Points(_options(subject, best))], is_open=False),
-                Section("files", "Files beside this page", _files(files, models)),
+                Section("Charts", charts, "charts"),
+                Section("The front, and what to take from it", _front(subject), "front"),
+                Section("Against an n-gram", [comparison], "ngram"),
+                Section("More of what it writes", [Points(samples[1:], "samples")] if samples[1:] else [], "samples"),
+                Section("All trainings", runs, "trainings", is_open=few),
+                Section("How to repeat it", repeat, "repeat"),
+                Section("Options", [Points(_options(subject, best))], "options", is_open=False),
+                Section("Files beside this page", _files(files, models), "files"),
             ],
         )
     )
 
 
-def _files(files: Sequence[tuple[str, str]], models: Sequence[ExportedModel]) -> list[Part]:
-    blocks: list[Part] = [Points([(Link(name, name), contents) for name, contents in files])]
+def _files(files: Sequence[tuple[str, str]], models: Sequence[ExportedModel]) -> list[doc.Block]:
+    blocks: list[doc.Block] = [Points([(Span(name, href=name), contents) for name, contents in files])]
     if models:
-        weights, tensors = Code(f"tmlm sample {models[-1].folder}/weights.safetensors"), Code("model.")
-        reader = Code("safetensors.torch.load_file")
-        taken: list[Inline] = [
-            "The weights are a safetensors file, which ",
-            weights,
-            " takes as it is. Without the project, ",
-        ]
-        read: list[Inline] = [reader, " reads it: the tensors of the network begin with ", tensors, "."]
-        blocks.append(Paragraph([*taken, *read]))
+        sample = Span(f"tmlm sample {models[-1].folder}/weights.safetensors", "code")
+        load = Span("safetensors.torch.load_file", "code")
+        taken = " takes as it is. Without the project, "
+        tensors = " reads it: the tensors of the network begin with model."
+        blocks.append(Paragraph(["The weights are a safetensors file, which ", sample, taken, load, tensors]))
     reasons = dict.fromkeys(model.without_onnx for model in models if model.without_onnx)
     return [*blocks, *(Paragraph(reason) for reason in reasons)]
 
@@ -242,7 +219,7 @@ def _runs(subject: Subject, configurations: Iterable[Configuration], front: set[
             named = [f"@{name}" for name, pick in subject.picks.items() if pick["run_id"] == training.id]
             stopped = [f"stopped: {result['stopped']}"] if result["stopped"] else []
             on_front = ["front"] if configuration.name in front and subject.kind != "training" else []
-            texts = (
+            row = (
                 configuration.name,
                 str(training.seed),
                 rounded(result["val_perplexity"]),
@@ -252,12 +229,11 @@ def _runs(subject: Subject, configurations: Iterable[Configuration], front: set[
                 str(result["epochs"]),
                 f"{result['train_seconds']:,.1f}",
             )
-            remark = Cell("; ".join([*named, *on_front, *stopped]), style="remark")
-            rows.append([*map(Cell, texts), remark])
+            rows.append((*row, doc.Cell("; ".join([*named, *on_front, *stopped]), style="remark")))
     return Table("All finished trainings: perplexity per character, cost, time of training", RUN_HEADS, rows)
 
 
-def _front(subject: Subject) -> list[Part]:
+def _front(subject: Subject) -> list[doc.Block]:
     """The picks of a study and the table of its front, in the order of MACs; nothing without a front."""
     if subject.search is None or not subject.search.result["front"]:
         return []
@@ -265,7 +241,7 @@ def _front(subject: Subject) -> list[Part]:
     for member in sorted(subject.search.result["front"], key=lambda member: member["macs_per_char"]):
         low, high = member["val_perplexity_low"], member["val_perplexity_high"]
         test, chance = member["test_perplexity"], member["probability"]
-        texts = (
+        row = (
             member["name"],
             f"{member['macs_per_char']:,}",
             f"{member['parameters']:,}",
@@ -275,7 +251,7 @@ def _front(subject: Subject) -> list[Part]:
             str(len(member["run_ids"])),
             "" if chance is None else f"{chance:.2f}",
         )
-        rows.append([*map(Cell, texts)])
+        rows.append(row)
     heads = ("configuration", "MACs per character", "parameters", "validation", "95 % interval", "test", "seeds")
     caption = (
         "The front: means over seeds, the interval of the mean validation perplexity, and the chance that the "
@@ -285,13 +261,13 @@ def _front(subject: Subject) -> list[Part]:
     return [picks, Table(caption, (*heads, "chance"), rows)]
 
 
-def _samples(trainings: Iterable[RecordedTraining], kind: str) -> list[tuple[str, Text]]:
+def _samples(trainings: Iterable[RecordedTraining], kind: str) -> list[tuple[str, doc.Text]]:
     """The recorded sample texts of a training with their sources, the longest first; of several, one of each."""
-    samples: list[tuple[str, Text]] = []
+    samples: list[tuple[str, doc.Text]] = []
     for run_id in dict.fromkeys(training.id for training in trainings):
         kept = read_json(run_id, "samples/final.json").get("samples", [])
         ranked = sorted(kept, key=lambda sample: -len(sample["text"]))
-        found = [(f"“{each['prompt']}”, {each['method']}", Code(each["text"], is_sample=True)) for each in ranked]
+        found = [(f"“{each['prompt']}”, {each['method']}", Span(each["text"], "sample")) for each in ranked]
         samples += found if kind == "training" else found[:1]
     return samples
 

@@ -23,7 +23,7 @@ from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import IN_PART, OPEN, WORDS, Verdict
 from pipeline.report.table import REPORT_SYMBOLS, report_rows
 from pipeline.report.text_facts import places_of, words_of
-from pipeline.support.page.document import Link
+from pipeline.support.page.document import Cell
 from pipeline.text.corpus import load_corpus
 from tests.checkout import ROOT
 from tests.report.reproductions import reproduction
@@ -117,9 +117,8 @@ def test_the_intervals_of_the_page_and_of_verdicts_follow_from_the_result_alone(
 
     mean, low, high = interval("report")
     sheet = perplexity_table(found)
-    (row,) = (row for row in sheet.rows if row[0].text == Link("GRU torch 2x32", f"#figure-{id}"))
-    cell = row[sheet.heads.index("validation, last")]
-    assert (cell.text, cell.notes) == (f"{mean:.2f}", [f"{low:.2f} to {high:.2f}"])
+    row = sheet.rows[[each.id for each in found.configurations].index(id)]
+    assert row[sheet.heads.index("validation, last")] == Cell(f"{mean:.2f}", [f"{low:.2f} to {high:.2f}"])
     estimate = Evidence(found, (), Bounds(), lambda statement, _: Verdict(statement, OPEN, "")).mean(id, LAST_VAL)
     assert (estimate.mean, estimate.low, estimate.high) == pytest.approx(interval("report", "d2l"))
 

@@ -6,26 +6,16 @@ others show the book's average, as the report does.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from pipeline.report.reproduction import Configuration, Curve, Reproduction
 from pipeline.report.statements.verdicts import WORDS, Verdict
 from pipeline.report.table import protocol_epochs
-from pipeline.support.drawing import drawable
+from pipeline.support.drawing import LARGEST, drawable
 from pipeline.support.page import charts
-from pipeline.support.page.charts import (
-    Axes,
-    Row,
-    Scale,
-    Series,
-    Wording,
-    mark,
-    rows_chart,
-    shapes_of,
-    text,
-    undominated,
-)
-from pipeline.support.page.document import Drawing, Explorer
+from pipeline.support.page.charts import Axes, Row, Scale, Series, Shape, Wording
+from pipeline.support.page.document import Drawing, Explorer, Span
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import rounded
 
@@ -39,6 +29,8 @@ CAPTION = (
     "as the networks do."
 )
 
+ENDS: tuple[Curve, Curve] = ("train", "val")
+
 OTHERS = "; diamonds are the same shapes by this project's stream recipe, on the same characters"
 
 
@@ -50,14 +42,14 @@ def explorer(reproduction: Reproduction, verdicts: Sequence[Verdict] = ()) -> Ex
     ranked = sorted([each for each in trained if each.whole] or trained, key=lambda each: each.mean_best_val)
     widest = max(ranked, key=lambda each: each.mean_curve("val")[-1] - each.mean_curve("train")[-1])
     points = [(each.complexity.macs_per_char, geometric_mean(_best(each))) for each in ranked if each.whole]
-    front = {ranked[number].id for number in undominated(points)}
+    front = {ranked[number].id for number in charts.undominated(points)}
     shown = {ranked[0].id, widest.id, ranked[-1].id}
     series = [_series(each, each.id in shown, each.id in front, verdicts) for each in trained]
     others = OTHERS if any(each.other for each in series) else ""
     wording = Wording(
         front="validation perplexity at the best epoch, pooled",
         curves="perplexity, pooled: validation solid, training dashed",
-        caption=CAPTION.format(shapes=shapes_of(each.cell for each in series), others=others),
+        caption=CAPTION.format(shapes=charts.shapes_of(each.cell for each in series), others=others),
     )
     known = reproduction.text.windowed
     best = min(known, key=lambda order: known[order], default=4)
@@ -109,19 +101,30 @@ def _series(configuration: Configuration, is_shown: bool, on_front: bool, verdic
     )
 
 
-def answer_picture(configurations: Sequence[Configuration], ngrams: Mapping[str, float]) -> Drawing:
+def answer_picture(reproduction: Reproduction, ngrams: Mapping[str, float]) -> Drawing:
     """Draw a row for each configuration: the reported perplexity, and where training and validation end."""
     rows = []
-    for each in configurations:
-        marks = []
-        ticks = []
+    for each in reproduction.configurations:
+        marks: list[tuple[Shape, str, float]] = []
         if each.furthest:
-            marks += [("circle", style, each.mean_curve(style)[-1]) for style in ("train", "val")]
-            ticks.append(("val", each.mean_best_val))
+            marks += [("circle", style, each.mean_curve(style)[-1]) for style in ENDS]
         if each.reported.perplexity_end is not None:
             marks.append(("cross", "cross", each.reported.perplexity_end))
-        rows.append(Row(each.label[:22], marks, ticks, "" if each.whole else each.progress))
-    return rows_chart(rows, ngrams, "perplexity per character (book average, log scale)")
+        ticks = [("val", each.mean_best_val)] if each.furthest else []
+        rows.append(Row(each.label, marks, ticks, "" if each.whole else each.progress))
+    drawn = charts.rows_chart(rows, ngrams, "perplexity per character (book average, log scale)")
+    caption: list[str | Span] = [
+        "Crosses: as reported of both curves. ",
+        Span("○", "train"),
+        " training and ",
+        Span("●", "val"),
+        " validation at the last epoch, ",
+        Span("|", "val"),
+        " validation at the best epoch: mean over seeds. Perplexity is the effective number of characters to choose "
+        f"between: {reproduction.text.vocab_size} is guessing, 1 certainty. Dashed: n-grams, pooled, on the same "
+        "windows.",
+    ]
+    return replace(drawn, anchor="answer", caption=caption)
 
 
 def curves_picture(configuration: Configuration, ngrams: Mapping[str, float]) -> Drawing:
@@ -130,13 +133,13 @@ def curves_picture(configuration: Configuration, ngrams: Mapping[str, float]) ->
     planned = max([run.epochs_planned for run in runs], default=protocol_epochs(reported))
     highest = max([23.0, *chain(*((*run.train, *run.val) for run in runs))])
     epochs = max([planned, *(run.epochs for run in runs)])
-    axes = Axes(Scale(0, epochs, 30, 286, is_logarithmic=False), Scale(1, min(1.1 * highest, 1e6), 160, 10))
+    axes = Axes(Scale(0, epochs, 30, 286, is_logarithmic=False), Scale(1, min(1.1 * highest, LARGEST), 160, 10))
     parts = [axes.drawn("epoch", x_number="{:g}".format), *map(axes.level, ngrams.values())]
-    curves: tuple[Curve, ...] = ("train", "val")
-    for curve in curves:
+    for curve in ENDS:
         parts += [axes.by_epoch(getattr(run, curve), f"{curve} seed") for run in runs if len(runs) > 1]
         parts.append(axes.by_epoch(configuration.mean_curve(curve), curve))
     ends = ((0, reported.perplexity_start), (epochs, reported.perplexity_end))
-    parts += [mark("cross", axes.x(x), axes.y(y), "cross") for x, y in ends if y is not None]
-    parts += [] if configuration.whole else [text(161, 50, configuration.progress, "middle")]
-    return Drawing(300, 194, "".join(parts))
+    parts += [charts.mark("cross", axes.x(x), axes.y(y), "cross") for x, y in ends if y is not None]
+    parts += [] if configuration.whole else [charts.text(161, 50, configuration.progress, "middle")]
+    gap = f"gap as reported: “{reported.gap}”" if reported.gap else ""
+    return Drawing(300, 194, "".join(parts), configuration.id, configuration.label, gap)

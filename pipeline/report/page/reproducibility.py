@@ -13,7 +13,8 @@ from pipeline.report.reproduction import Configuration, Reproduction
 from pipeline.report.statements.evidence import d2l_trainings
 from pipeline.report.statements.table import BASES
 from pipeline.report.statements.verdicts import WORDS, Verdict, tally, words_counted
-from pipeline.support.page.document import Bullets, Cell, Commands, Link, Page, Paragraph, Part, Section, Table
+from pipeline.support.page import document as doc
+from pipeline.support.page.document import Bullets, Paragraph, Section, Span, Table
 from pipeline.support.page.rendering import markdown
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, listed, rounded
@@ -30,9 +31,8 @@ def summary_markdown(reproduction: Reproduction, verdicts: Sequence[Verdict]) ->
     named = f" (seeds {', '.join(map(str, seeds))})" if seeds else ""
     d2l_seeds = sum(len(d2l_trainings(each.reported)) for each in configurations if each.runs)
     statements = [verdict.statement for verdict in verdicts]
-    ambiguous, contradicted = sum(bool(each.reading) for each in statements), sum(
-        bool(each.contradiction) for each in statements)  # fmt: skip
-    agreeing = [agrees for configuration in configurations for agrees in _sizes_agree(configuration)]
+    ambiguous = sum(bool(each.reading) for each in statements)
+    contradicted = sum(bool(each.contradiction) for each in statements)
     minutes = {role: sum(run.train_seconds for run in found) / 60 for role, found in runs.items()}
     parameters = sorted(each.complexity.parameters for each in configurations)
     environment = listed([f"{name} {value}" for name, value in reproduction.environment.items()])
@@ -78,68 +78,60 @@ def summary_markdown(reproduction: Reproduction, verdicts: Sequence[Verdict]) ->
         f"{text.corpus_sha256[:16]}…; not redistributed",
         "code": f"time-machine-lm (MIT); run {reproduction.run_id}",
     }
-    page = Page(
-        "Reproducibility summary: the coursework report",
-        [
-            Paragraph("In the order of the ML Reproducibility Challenge. Beside it:"),
-            Bullets(
-                [
-                    [Link("report.md", "report.md"), ": the whole page"],
-                    [Link("epochs.csv", "epochs.csv"), ": every epoch"],
-                    [Link("result.json", "result.json"), ": every seed and verdict"],
-                ]
-            ),
-            *(Paragraph(banner, "banner") for banner in sentences.banners(reproduction)),
+    agreeing = [agrees for each in configurations for agrees in each.reported.agreement(each.complexity)]
+    agreeing = [agrees for agrees in agreeing if agrees is not None]
+    easy = (
+        f"The text is public and small, and the book's code runs. Sizes need no training: {sum(agreeing)} of "
+        f"{len(agreeing)} reported parameters and MACs are those of the shape. A training takes minutes on one core."
+    )
+    names = ("report.md", "epochs.csv", "result.json")
+    whole, every_epoch, every_seed = (Span(name, href=name) for name in names)
+    beside = (whole, " is the whole page, ", every_epoch, " has every epoch, ", every_seed, " every seed and verdict.")
+    sections: dict[str, list[doc.Block]] = {
+        "Scope of reproducibility": [Paragraph(scope)],
+        "Methodology": [Paragraph(protocol), Paragraph(made)],
+        "Results": [Bullets(sentences.answer(reproduction, verdicts)), *_tally(verdicts)],
+        "What was easy": [Paragraph(easy)],
+        "What was difficult": [Bullets(sentences.limitations(reproduction))],
+        "Communication with the original authors": [
+            Paragraph("None: nobody was asked, and everything rests on what is written.")
         ],
-        [
-            Section("", "Scope of reproducibility", [Paragraph(scope)]),
-            Section("", "Methodology", [Paragraph(protocol), Paragraph(made)]),
-            Section("", "Results", [Bullets(sentences.answer(reproduction, verdicts)), *_tally(verdicts)]),
-            Section("", "What was easy", [Paragraph(
-                "The text is public and small, and the book's code runs. Sizes need no training: "
-                f"{sum(agreeing)} of {len(agreeing)} reported parameters and MACs are those of the shape. A training "
-                "takes minutes on one core."
-            )]),
-            Section("", "What was difficult", [Bullets(sentences.limitations(reproduction))]),
-            Section("", "Communication with the original authors", [
-                Paragraph("None: nobody was asked, and everything rests on what is written.")
-            ]),
-            Section("", "Checklist", [
-                Table("", ("item", "answer"), [(Cell(item), Cell(answer)) for item, answer in checklist.items()]),
-                Commands(reproduction.commands),
-                *_validation_and_test(configurations),
-            ]),
+        "Checklist": [
+            Table("", ("item", "answer"), [*checklist.items()]),
+            doc.Commands(reproduction.commands),
+            *_validation_and_test(configurations),
         ],
-    )  # fmt: skip
-    return markdown(page)
+    }
+    banners = [Paragraph(banner, "banner") for banner in sentences.banners(reproduction)]
+    return markdown(
+        doc.Page(
+            title="Reproducibility summary: the coursework report",
+            lead=[Paragraph(("In the order of the ML Reproducibility Challenge. ", *beside)), *banners],
+            sections=[Section(title, blocks) for title, blocks in sections.items()],
+        )
+    )
 
 
-def _sizes_agree(configuration: Configuration) -> list[bool]:
-    """Whether each reported size of the configuration is that of its shape."""
-    return [agrees for agrees in configuration.reported.agreement(configuration.complexity) if agrees is not None]
-
-
-def _tally(verdicts: Sequence[Verdict]) -> list[Part]:
+def _tally(verdicts: Sequence[Verdict]) -> list[doc.Block]:
     """The number of verdicts of each word, by what decides the statement, and in all."""
     names, by_basis = {"report": "the report's own numbers", "training": "a training"}, tally(verdicts, "basis")
     counts = {names[basis]: by_basis[basis] for basis in BASES if basis in by_basis}
     rows = [
-        (Cell(name), *(Cell(f"{of_word[word]}") for word in WORDS))
+        (name, *(str(of_word[word]) for word in WORDS))
         for name, of_word in {**counts, "in all": words_counted(verdicts)}.items()
     ]
     return [Table("", ("decided by", *WORDS), rows)] if verdicts else []
 
 
-def _validation_and_test(configurations: Sequence[Configuration]) -> list[Part]:
+def _validation_and_test(configurations: Sequence[Configuration]) -> list[doc.Block]:
     """Validation and test perplexity of each configuration by the report's protocol and by the stream recipe."""
     rows = []
     for each in configurations:
-        cells = [Cell(each.label)]
+        cells = [each.label]
         for runs in (each.whole, each.stream):
             tested = [(run.best_val, run.test_perplexity) for run in runs if run.is_whole and run.test_perplexity]
-            means = [rounded(geometric_mean(values)) for values in zip(*tested, strict=True)] or ["", ""]
-            cells += map(Cell, means)
-        if any(cell.text for cell in cells[1:]):
+            cells += [rounded(geometric_mean(values)) for values in zip(*tested, strict=True)] or ["", ""]
+        if any(cells[1:]):
             rows.append(cells)
     heads = ("protocol: validation, best (book average)", "test (pooled)", "stream recipe: validation, best", "test")
     note = "Means over seeds. The two recipes validate on different characters: only test perplexities can be compared."

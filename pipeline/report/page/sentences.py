@@ -6,7 +6,7 @@ from re import escape, sub
 
 from pipeline.config import WINDOW_LENGTH, WINDOW_TRAIN, WINDOW_VAL
 from pipeline.report.counting import BASELINE_ORDER, against_counting, same_text_against_counting
-from pipeline.report.reproduction import Configuration, Reproduction
+from pipeline.report.reproduction import Configuration, Curve, Reproduction
 from pipeline.report.statements.verdicts import FAILS, HOLDS, IN_PART, OPEN, WRONG_REASON, Verdict, words_counted
 from pipeline.report.table import protocol_epochs
 from pipeline.support.statistics import geometric_mean
@@ -19,6 +19,8 @@ PROTOCOL = (
     "50 epochs. torch.nn: its default weights, learning rate 4 (RNN 1, several layers 2), 100 epochs. Text is "
     "generated greedily, 20 characters after the prompt."
 )
+
+ENDS: tuple[Curve, Curve] = ("train", "val")
 
 SOURCES = (
     "A. Zhang, Z. C. Lipton, M. Li, A. J. Smola: Dive into Deep Learning. Cambridge University Press, 2023 (d2l.ai), "
@@ -60,9 +62,8 @@ def _labels(configurations: Iterable[Configuration]) -> str:
     return listed([configuration.label for configuration in configurations])
 
 
-def with_labels(text: str, reproduction: Reproduction) -> str:
+def with_labels(text: str, labels: Mapping[str, str]) -> str:
     """Replace ids of configurations in a text by their labels."""
-    labels = {configuration.id: configuration.label for configuration in reproduction.configurations}
     ids = "|".join(escape(id) for id in sorted(labels, key=len, reverse=True))
     return sub(rf"(?<![\w-])({ids})(?![\w-])", lambda id: labels[id[1]], text)
 
@@ -81,43 +82,35 @@ def about(reproduction: Reproduction) -> str:
 
 def answer(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[str]:
     """Up to three sentences: how many statements hold, which level is furthest off, and the comparison with n-grams."""
-    sentences = [_tally_sentence(reproduction, verdicts) if verdicts else training_sentence(reproduction)]
-    whole = [configuration for configuration in reproduction.configurations if configuration.whole]
-    levels = [configuration for configuration in whole if configuration.reported.perplexity_end]
-    if levels:
-        sentences.append(_furthest_sentence(levels))
+    sentences = [training_sentence(reproduction)]
+    if verdicts:
+        counts = words_counted(verdicts)
+        equal = [
+            each.label
+            for each in reproduction.configurations
+            if 0 < len(each.reported.samples) == len(equal_texts(each))
+        ]
+        returned = f"; the texts of {listed(equal)} are the same letter for letter" if equal else ""
+        sentences = [
+            f"Of the report's {counted(len(verdicts), 'statement')}, {counts[HOLDS]} "
+            f"{'is' if counts[HOLDS] == 1 else 'are'} reproduced and {counts[IN_PART]} in part, "
+            f"{counts[WRONG_REASON]} right for a wrong reason, {counts[FAILS]} not reproduced and {counts[OPEN]} "
+            f"open{returned}."
+        ]
+
+    whole = [each for each in reproduction.configurations if each.whole]
+    if levels := [each for each in whole if each.reported.perplexity_end]:
+        worst = max(levels, key=lambda each: abs(log(each.mean_curve("val")[-1] / (each.reported.perplexity_end or 1))))
+        train, val = (rounded(worst.mean_curve(curve)[-1]) for curve in ENDS)
+        epochs = span([run.best_epoch for run in worst.furthest])
+        sentences.append(
+            f"Furthest from what is reported is the perplexity of {worst.label}: about "
+            f"{worst.reported.perplexity_end:g}, where it ends at {train} in training and {val} in validation (at best "
+            f"{rounded(worst.mean_best_val)}, epoch {epochs})."
+        )
     if whole and BASELINE_ORDER in reproduction.text.windowed:
         sentences.append(_counting_sentence(reproduction, whole))
     return sentences
-
-
-def _tally_sentence(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> str:
-    counts = words_counted(verdicts)
-    sentence = (
-        f"Of the report's {counted(len(verdicts), 'statement')}, "
-        f"{counts[HOLDS]} {'is' if counts[HOLDS] == 1 else 'are'} reproduced and {counts[IN_PART]} in part, "
-        f"{counts[WRONG_REASON]} right for a wrong reason, "
-        f"{counts[FAILS]} not reproduced and {counts[OPEN]} open"
-    )
-    equal = [configuration.label for configuration in reproduction.configurations if _is_equal(configuration)]
-    returned = f"; the texts of {listed(equal)} are the same letter for letter" if equal else ""
-    return f"{sentence}{returned}."
-
-
-def _furthest_sentence(levels: Sequence[Configuration]) -> str:
-    """Name the configuration with the largest ratio of last validation perplexity to reported level, or its inverse."""
-
-    def distance(configuration: Configuration) -> float:
-        return abs(log(configuration.mean_curve("val")[-1] / (configuration.reported.perplexity_end or 1)))
-
-    worst = max(levels, key=distance)
-    train, val = (rounded(worst.mean_curve(curve)[-1]) for curve in ("train", "val"))
-    epochs = span([run.best_epoch for run in worst.furthest])
-    return (
-        f"Furthest from what is reported is the perplexity of {worst.label}: about {worst.reported.perplexity_end:g}, "
-        f"where it ends at {train} in training and {val} in validation (at best {rounded(worst.mean_best_val)}, epoch "
-        f"{epochs})."
-    )
 
 
 def best_pooled(configuration: Configuration) -> float:
@@ -158,10 +151,6 @@ def equal_texts(configuration: Configuration) -> list[str]:
     return [prompt for prompt, text in configuration.reported.samples if any(t.get(prompt) == text for t in ours)]
 
 
-def _is_equal(configuration: Configuration) -> bool:
-    return 0 < len(configuration.reported.samples) == len(equal_texts(configuration))
-
-
 def reproduced_points(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
     """Titles and sentences on texts, starts, print-outs and levels."""
     points = []
@@ -171,25 +160,20 @@ def reproduced_points(reproduction: Reproduction, verdicts: Sequence[Verdict]) -
         named = listed([f"{each.label} ({number} of {len(each.reported.samples)})" for number, each in equal if number])
         words = f"Equal letter for letter: {named}, the best evidence that the assumed protocol is the report's."
         points.append(("Texts", words if named else "None is equal letter for letter."))
+    halves = [run.first_half for each in reproduction.configurations for run in each.furthest if run.first_half]
+    first = ""
+    if halves:
+        drawn = f"{rounded(min(halves))} to {rounded(max(halves))} here"
+        first = f" The first point that the book draws is the mean over the first half epoch: {drawn}."
     for kind, title in (("start", "Starts"), ("print-out", "Print-outs"), ("end", "Levels")):
         chosen = [verdict for verdict in verdicts if verdict.statement.kind == kind]
         if chosen:
             counts = words_counted(chosen)
             part = f", {counts[IN_PART]} in part" if counts[IN_PART] else ""
-            more = f" {_first_points(reproduction)}" if kind == "start" else ""
-            points.append((title, f"{counts[HOLDS]} of {len(chosen)} reproduced{part}.{more}"))
+            points.append(
+                (title, f"{counts[HOLDS]} of {len(chosen)} reproduced{part}.{first if kind == 'start' else ''}")
+            )
     return points
-
-
-def _first_points(reproduction: Reproduction) -> str:
-    runs = [run for configuration in reproduction.configurations for run in configuration.furthest]
-    halves = [run.first_half for run in runs if run.first_half is not None]
-    if not halves:
-        return ""
-    return (
-        f"The first point that the book draws is the mean over the first half epoch: {rounded(min(halves))} to "
-        f"{rounded(max(halves))} here."
-    )
 
 
 # --- limitations -----------------------------------------------------------------------------------------------------
@@ -217,26 +201,18 @@ def limitations(reproduction: Reproduction) -> list[str]:
     for configuration in reproduction.configurations:
         if not configuration.whole:
             missing.setdefault((configuration.progress, configuration.stopped), []).append(configuration)
-    own = [
+    sentences = [
         "The report states no protocol: the book's is assumed, with the numbers of epochs that its times fit.",
         "Its perplexities are read off prose, to one digit; how an ambiguous word is read stands with the statement.",
-    ]
-    return [
-        *own,
         f"{training_sentence(reproduction)} One short text: a validation perplexity is that of "
         "one passage of it, whatever the number of seeds.",
         "Seconds were taken on another machine than the report's: only their order and ratios can be compared.",
-        *(_missing(*how, which) for how, which in missing.items()),
     ]
-
-
-def _missing(progress: str, stopped: str, which: Sequence[Configuration]) -> str:
-    """Say which trainings are missing or incomplete."""
-    were = "was" if len(which) == 1 else "were"
-    if progress == "not run":
-        return f"{_labels(which)} {were} not run."
-    how = f"stopped after {progress} ({stopped})" if stopped else f"trained for {progress}"
-    return f"{_labels(which)} {were} {how}."
+    for (progress, stopped), which in missing.items():
+        how = f"stopped after {progress} ({stopped})" if stopped else f"trained for {progress}"
+        were = "was" if len(which) == 1 else "were"
+        sentences.append(f"{_labels(which)} {were} {progress if progress == 'not run' else how}.")
+    return sentences
 
 
 def ngram_bars(windowed: Mapping[int, float]) -> dict[str, float]:

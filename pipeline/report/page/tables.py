@@ -10,21 +10,12 @@ from models.complexity import REPORT_CHARS
 from pipeline.config import REPORT_PROMPTS, WINDOW_LENGTH, WINDOW_TRAIN
 from pipeline.report.counting import best_stream
 from pipeline.report.page.sentences import equal_texts
-from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
+from pipeline.report.reproduction import Configuration, Reproduction, TextFacts
 from pipeline.report.statements import evidence
-from pipeline.report.statements.table import Kind
-from pipeline.report.statements.verdicts import (
-    FAILS,
-    HOLDS,
-    IN_PART,
-    OPEN,
-    WORDS,
-    WRONG_REASON,
-    Verdict,
-    Word,
-    tally,
-)
-from pipeline.support.page.document import Cell, Chip, Code, Inline, Link, Meter, Table, Text
+from pipeline.report.statements.table import BASES, Kind
+from pipeline.report.statements.verdicts import WORDS, Verdict, Word, words_counted
+from pipeline.support.page import document as doc
+from pipeline.support.page.document import Cell, Span, Table
 from pipeline.support.statistics import estimate, pooled_spread
 from pipeline.support.wording import counted, listed, rounded, span
 
@@ -32,19 +23,14 @@ SPACE_SIGN = "\N{OPEN BOX}"  # replaces a space that would not be visible
 
 LARGEST_PERPLEXITY = 1e6  # a training above it has diverged; its configuration does not count in the spread
 
-SIGNS: Mapping[Word, tuple[str, str]] = {  # sign, CSS class
-    HOLDS: ("✓", "holds"),
-    IN_PART: ("◐", "part"),
-    WRONG_REASON: ("△", "reason"),
-    FAILS: ("✗", "fails"),
-    OPEN: ("?", "open"),
-}
+SIGNS = dict(zip(WORDS, "✓◐△✗?", strict=True))
+
+STYLES = dict(zip(WORDS, ("holds", "part", "reason", "fails", "open"), strict=True))  # CSS classes
 
 
-def chip(word: Word, shown: str = "") -> Chip:
+def chip(word: Word, shown: str = "", href: str = "") -> Span:
     """The sign of a verdict with its word, or with what else is ``shown``."""
-    sign, style = SIGNS[word]
-    return Chip(f"{sign} {shown or word}", f"chip {style}")
+    return Span(f"{SIGNS[word]} {shown or word}", f"chip {STYLES[word]}", href)
 
 
 def statement_anchor(id: str) -> str:
@@ -54,11 +40,11 @@ def statement_anchor(id: str) -> str:
 def _head(configuration: Configuration, rows: int = 1) -> Cell:
     figures = configuration.reported.figures
     notes = [f"Fig. {', '.join(figures)}"] if figures else []
-    return Cell(Link(configuration.label, f"#figure-{configuration.id}"), notes, rows=rows)
+    return Cell(Span(configuration.label, href=f"#figure-{configuration.id}"), notes, rows=rows)
 
 
-def _number(value: float | None) -> Cell:
-    return Cell() if value is None else Cell(f"{value:g}")
+def _number(value: float | None, form: str = "g") -> str:
+    return doc.NOTHING if value is None else format(value, form)
 
 
 def _mean(values: Sequence[float], note: str = "") -> Cell:
@@ -70,12 +56,11 @@ def _mean(values: Sequence[float], note: str = "") -> Cell:
 
 def tally_table(verdicts: Sequence[Verdict]) -> Table:
     """For each word, the verdicts decided by a training, by the reported numbers alone, and all."""
-    counts = tally(verdicts, "basis")
-    rows = []
+    counts = {basis: words_counted(v for v in verdicts if v.statement.basis == basis) for basis in BASES}
+    rows: list[list[Cell | str]] = []
     for word in WORDS:
-        trained, reported = (counts[basis][word] if basis in counts else 0 for basis in ("training", "report"))
-        share = Meter(round((trained + reported) / len(verdicts), 3))
-        rows.append((Cell(chip(word)), Cell(f"{trained}"), Cell(f"{reported}"), Cell([share, f"{trained + reported}"])))
+        decided = [counts["training"][word], counts["report"][word]]
+        rows.append([Cell(chip(word)), *(str(number) for number in (*decided, sum(decided)))])
     caption = f"All {len(verdicts)} statements: decided by a training, or by the reported numbers alone"
     return Table(caption, ("verdict", "training", "reported", "all"), rows, style="tally")
 
@@ -85,15 +70,13 @@ def overview_table(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> T
     judged = {(v.statement.kind, v.statement.configurations[:1]): v for v in verdicts}
 
     def verdict(kind: Kind, configuration: Configuration) -> Cell:
-        if (found := judged.get((kind, (configuration.id,)))) is None:
-            return Cell()
-        shown = chip(found.word)
-        return Cell(Link(shown.text, f"#{statement_anchor(found.statement.id)}", shown.style))
+        found = judged.get((kind, (configuration.id,)))
+        return Cell(chip(found.word, href=f"#{statement_anchor(found.statement.id)}")) if found else Cell()
 
     rows = []
     for each in reproduction.configurations:
         runs, reported = each.furthest, each.reported
-        texts = Cell(f"{len(equal_texts(each))} of {len(reported.samples)}") if reported.samples else Cell()
+        samples = len(reported.samples)
         rows.append(
             (
                 _head(each),
@@ -105,7 +88,7 @@ def overview_table(reproduction: Reproduction, verdicts: Sequence[Verdict]) -> T
                 _mean([run.train[-1] for run in runs], each.state),
                 _mean([run.val[-1] for run in runs]),
                 verdict("end", each),
-                texts,
+                f"{len(equal_texts(each))} of {samples}" if samples else doc.NOTHING,
                 verdict("print-out", each),
             )
         )
@@ -124,21 +107,20 @@ def statements_table(verdicts: Sequence[Verdict], named: Callable[[str], str]) -
     rows = []
     for verdict in verdicts:
         statement = verdict.statement
-        id = Link(statement.id, f"#{statement_anchor(statement.id)}")
-        what: list[Inline] = [f"Fig. {', '.join(statement.figures)} · ", id] if statement.figures else [id]
+        figures = f"Fig. {', '.join(statement.figures)} · " if statement.figures else ""
+        id = Span(statement.id, href=f"#{statement_anchor(statement.id)}")
         how = [named(verdict.part), "by the report's own numbers" if statement.basis == "report" else ""]
-        why: list[Text] = [named(statement.reading)] if statement.reading else []
+        why: list[doc.Text] = [named(statement.reading)] if statement.reading else []
         if statement.contradiction:
             why.append(f"The report contradicts itself: {named(statement.contradiction)}")
         if statement.reasons:
-            links = [part for each in statement.reasons for part in (", ", Link(each, f"#{statement_anchor(each)}"))]
+            links = [
+                part for each in statement.reasons for part in (", ", Span(each, href=f"#{statement_anchor(each)}"))
+            ]
             why.append(["Reasons given: ", *links[1:]])
+        because = Cell(named(verdict.because), why)
         rows.append(
-            (
-                Cell(statement.statement, [what]),
-                Cell(chip(verdict.word), list(filter(None, how))),
-                Cell(named(verdict.because), why),
-            )
+            (Cell(statement.statement, [[figures, id]]), Cell(chip(verdict.word), [*filter(None, how)]), because)
         )
     anchors = [statement_anchor(verdict.statement.id) for verdict in verdicts]
     return Table("", ("statement", "verdict", "because"), rows, style="statements", anchors=anchors)
@@ -147,10 +129,9 @@ def statements_table(verdicts: Sequence[Verdict], named: Callable[[str], str]) -
 def bounds_table(sensitivity: Mapping[str, tuple[int, int]]) -> Table:
     """Each bound with the number of verdicts that change at half and at twice it."""
     rows = [
-        (Cell(sentence), *(Cell(f"{number}") for number in sensitivity[name])) if name in sensitivity
-        else (Cell(sentence), Cell(), Cell())
+        (sentence, *map(str, sensitivity.get(name, (doc.NOTHING, doc.NOTHING))))
         for name, sentence in evidence.sentences().items()
-    ]  # fmt: skip
+    ]
     caption = (
         "Every tolerance by which statements are judged, and how many verdicts have another word at half and at twice "
         "of it."
@@ -161,50 +142,38 @@ def bounds_table(sensitivity: Mapping[str, tuple[int, int]]) -> Table:
 # --- perplexities and costs ------------------------------------------------------------------------------------------
 
 
-def _columns() -> tuple[tuple[str, Callable[[Configuration], list[float | None]]], ...]:
-    """The columns of ``perplexity_table``: head, and a function from a configuration to its values, one per seed."""
-
-    def own(value: Callable[[RecordedTraining], float | None]) -> Callable[[Configuration], list[float | None]]:
-        return lambda each: [value(run) for run in each.furthest]
-
-    def stream(value: Callable[[RecordedTraining], float | None]) -> Callable[[Configuration], list[float | None]]:
-        return lambda each: [value(run) for run in each.stream if run.is_whole]
-
-    return (
-        ("training, last", own(lambda run: run.train[-1])),
-        ("validation, last", own(lambda run: run.val[-1])),
-        ("validation, best", own(lambda run: run.best_val)),
-        ("validation, best", own(lambda run: run.best_val_pooled)),
-        ("test, best", own(lambda run: run.test_perplexity)),
-        ("validation", lambda each: [run.windowed for run in each.same_text]),
-        ("validation", stream(lambda run: run.best_val)),
-        ("test", stream(lambda run: run.test_perplexity)),
-    )
+def _values(configuration: Configuration) -> list[tuple[str, list[float | None]]]:
+    """Head and values, one for each seed, of the columns of ``perplexity_table``."""
+    own, stream = configuration.furthest, [run for run in configuration.stream if run.is_whole]
+    return [
+        ("training, last", [run.train[-1] for run in own]),
+        ("validation, last", [run.val[-1] for run in own]),
+        ("validation, best", [run.best_val for run in own]),
+        ("validation, best", [run.best_val_pooled for run in own]),
+        ("test, best", [run.test_perplexity for run in own]),
+        ("validation", [run.windowed for run in configuration.same_text]),
+        ("validation", [run.best_val for run in stream]),
+        ("test", [run.test_perplexity for run in stream]),
+    ]
 
 
 def perplexity_table(reproduction: Reproduction) -> Table:
     """Mean perplexities of our trainings with their intervals over seeds, one row per configuration."""
-    columns: list[list[Cell]] = []
-    degrees = set()
-    heads = [head for head, _ in _columns()]
-    for head, values in _columns():
-        found = [[value for value in values(each) if value is not None] for each in reproduction.configurations]
+    rows = [[_head(each), _runs(each)] for each in reproduction.configurations]
+    heads, degrees = [], set()
+    for column in zip(*map(_values, reproduction.configurations), strict=True):
+        heads.append(column[0][0])
+        found = [[value for value in values if value is not None] for _, values in column]
         spread = pooled_spread([np.log(group) for group in found if group], cap=np.log(LARGEST_PERPLEXITY))
         degrees.add(spread.degrees_of_freedom)
-        cells = []
-        for group in found:
+        for row, group in zip(rows, found, strict=True):
             if not group:
-                cells.append(Cell())
+                row.append(Cell())
                 continue
             mean = estimate(group, spread=spread)
             known = mean.low is not None and mean.high is not None
             interval = [f"{rounded(mean.low or 0)} to {rounded(mean.high or 0)}"] if known else []
-            cells.append(Cell(rounded(mean.mean), interval, "strong" if head == "validation, best" else ""))
-        columns.append(cells)
-    rows = [
-        (_head(each), _runs(each), *cells)
-        for each, cells in zip(reproduction.configurations, zip(*columns, strict=True), strict=True)
-    ]
+            row.append(Cell(rounded(mean.mean), interval, "strong" if heads[-1] == "validation, best" else ""))
     freedom = span(sorted(degrees - {0})) if degrees - {0} else "0"
     stream = ""
     if found_stream := best_stream(reproduction):
@@ -241,17 +210,15 @@ def cost_table(reproduction: Reproduction) -> Table:
     """Training time, parameters and MACs as reported and as measured, one row per configuration."""
 
     def printed(right: int, words: str, agrees: bool | None) -> Cell:
-        if agrees is None:
-            return Cell(f"{right:,}")
-        return Cell(f"{right:,}", ["✓ as printed"]) if agrees else Cell(f"{right:,}", [f"✗ not {words}"], "strong")
+        notes = {None: [], True: ["✓ as printed"], False: [f"✗ not {words}"]}
+        return Cell(f"{right:,}", notes[agrees], "strong" if agrees is False else "")
 
     rows = []
     for each in reproduction.configurations:
         runs, reported, size = each.furthest, each.reported, each.complexity
         head_share = 1 - size.report_macs / REPORT_CHARS / size.macs_per_char
-        (parameters, macs), agreement = reported.printed, reported.agreement(size)
-        seconds = f"{fmean(run.train_seconds for run in runs):,.1f}" if runs else ""
-        epoch = f"{fmean(run.train_seconds / run.epochs for run in runs):.3g}" if runs else ""
+        (parameters, macs), (same_parameters, same_macs) = reported.printed, reported.agreement(size)
+        seconds = fmean(run.train_seconds for run in runs) if runs else None
         # the book has one bias for each gate where torch.nn has two
         trained = {run.trained_parameters for run in runs} - {None, size.parameters}
         rows.append(
@@ -259,33 +226,31 @@ def cost_table(reproduction: Reproduction) -> Table:
                 _head(each),
                 _number(reported.train_seconds_transcript),
                 _number(reported.train_seconds_prose),
-                Cell(seconds, [each.state] if each.state else []) if runs else Cell(),
-                Cell(epoch) if runs else Cell(),
-                printed(size.report_parameters, parameters, agreement[0]),
-                printed(size.report_macs, macs, agreement[1]),
+                Cell(_number(seconds, ",.1f"), [each.state] if runs and each.state else []),
+                _number(fmean(run.train_seconds / run.epochs for run in runs) if runs else None, ".3g"),
+                printed(size.report_parameters, parameters, same_parameters),
+                printed(size.report_macs, macs, same_macs),
                 Cell(f"{size.parameters:,}", [f"{number:,} trained" for number in sorted(filter(None, trained))]),
                 Cell(f"{size.macs_per_char:,}", [f"{100 * head_share:.0f} % output layer"]),
             )
-        )
-    macs_head = f"MACs of {REPORT_CHARS:,} characters"
+        )  # fmt: skip
+    seconds_of, macs_of = ("transcript", "prose", "ours", "ours, an epoch"), f"MACs of {REPORT_CHARS:,} characters"
     return Table(
         "Training time, parameters and multiply-accumulates (MACs), as ptflops counts them. Seconds are those of "
         "different machines.",
-        ("configuration", "transcript", "prose", "ours", "ours, an epoch", "parameters", macs_head, "parameters",
-         "MACs of a character"),
+        ("configuration", *seconds_of, "parameters", macs_of, "parameters", "MACs of a character"),
         rows,
         (("", 1), ("Seconds", 4), ("Size of the recurrent layers, as the report has it", 2), ("With output layer", 2)),
-    )  # fmt: skip
+    )
 
 
-def baseline_table(reproduction: Reproduction) -> Table:
+def baseline_table(text: TextFacts) -> Table:
     """Perplexities of the n-gram baselines, by order."""
-    text = reproduction.text
     columns = (text.val_perplexities, text.windowed, text.test_perplexities)
     rows = [
         (
-            Cell("letter frequencies" if order == 1 else f"Kneser-Ney {order}-gram"),
-            *(Cell(rounded(values[order])) if order in values else Cell() for values in columns),
+            "letter frequencies" if order == 1 else f"Kneser-Ney {order}-gram",
+            *(rounded(values[order]) if order in values else doc.NOTHING for values in columns),
         )
         for order in sorted(text.val_perplexities)
     ]
@@ -300,43 +265,39 @@ def baseline_table(reproduction: Reproduction) -> Table:
 
 
 def texts_table(reproduction: Reproduction) -> Table | None:
-    """Generated texts by prompt, the reported ones above ours; None without any text."""
+    """Generated texts by prompt, the reported ones above ours, under the book's; None without any text."""
     writing = {each.id: next((run for run in each.furthest if run.texts), None) for each in reproduction.configurations}
     known = [dict(each.reported.samples) for each in reproduction.configurations]
     known += [dict(run.texts) for run in writing.values() if run]
-    prompts = [prompt for prompt in dict.fromkeys([*REPORT_PROMPTS, *(p for texts in known for p in texts)])
-               if any(prompt in texts for texts in known)]  # fmt: skip
+    in_order = dict.fromkeys([*REPORT_PROMPTS, *(prompt for texts in known for prompt in texts)])
+    prompts = [prompt for prompt in in_order if any(prompt in texts for texts in known)]
     others = [prompt for prompt in prompts if prompt not in REPORT_PROMPTS]
     if not prompts:
         return None
-
-    def row(
-        head: Cell, source: str, texts: Mapping[str, str], missing: Mapping[str, str], equal: Sequence[str]
-    ) -> list[Cell]:
-        cells = [head, Cell(source)]
-        for prompt in prompts:
-            if prompt in texts:
-                cells.append(Cell(_sample(texts[prompt]), style="equal" if prompt in equal else ""))
-            else:
-                cells.append(Cell(notes=[missing[prompt]] if missing.get(prompt) else []))
-        return cells
-
-    rows = []
+    rows: list[list[Cell | str]] = []
     if reproduction.text.prompts:
         places = {place.prompt: place for place in reversed(reproduction.text.prompts)}  # the first of each prompt
-        rows.append([Cell("the book"), Cell("")])
+        rows.append(["the book", ""])
         for prompt in prompts:
+            missing = "not looked for" if prompt in others else "not in it"
             if place := places.get(prompt):
                 where = f"{place.split} text, character {place.position:,}"
                 rows[0].append(Cell(_sample(prompt + place.continuation), [where]))
             else:
-                rows[0].append(Cell(notes=["not looked for" if prompt in others else "not in it"]))
+                rows[0].append(Cell(notes=[missing]))
     for each in reproduction.configurations:
         run, equal = writing[each.id], equal_texts(each)
-        rows.append(row(_head(each, rows=2), "as reported", dict(each.reported.samples), {}, equal))
-        missing = {prompt: "not asked of ours" if prompt in others else each.state for prompt in prompts}
-        source = f"ours, seed {run.seed}" if run else "ours"
-        rows.append(row(Cell("", rows=0), source, dict(run.texts) if run else {}, missing, equal))
+        for head, source, texts in (
+            (_head(each, rows=2), "as reported", dict(each.reported.samples)),
+            (Cell("", rows=0), f"ours, seed {run.seed}" if run else "ours", dict(run.texts) if run else {}),
+        ):
+            rows.append([head, source])
+            for prompt in prompts:
+                missing = "" if source == "as reported" else "not asked of ours" if prompt in others else each.state
+                if prompt in texts:
+                    rows[-1].append(Cell(_sample(texts[prompt]), style="equal" if prompt in equal else ""))
+                else:
+                    rows[-1].append(Cell(notes=[missing] if missing else []))
     caption = (
         "The characters that follow a prompt, the likeliest one each time (greedy), with the prompt in front. Marked: "
         "equal letter for letter, in at least one seed."
@@ -344,11 +305,12 @@ def texts_table(reproduction: Reproduction) -> Table | None:
     if others:
         asked = listed([f"“{prompt}”" for prompt in REPORT_PROMPTS])
         caption += f" Our trainings continue {asked} only."
-    if any(isinstance(cell.text, Code) and SPACE_SIGN in cell.text.text for cells in rows for cell in cells):
+    cells = [cell for row in rows for cell in row if isinstance(cell, Cell)]
+    if any(isinstance(cell.text, Span) and SPACE_SIGN in cell.text.text for cell in cells):
         caption += f" {SPACE_SIGN} is a space that would not be seen."
     return Table(caption, ("configuration", "source", *prompts), rows, style="texts")
 
 
-def _sample(text: str) -> Code:
+def _sample(text: str) -> Span:
     """A generated text; leading, trailing and repeated spaces are marked, as HTML and Markdown would not show them."""
-    return Code(sub(r"^ +| +$| {2,}", lambda spaces: SPACE_SIGN * len(spaces[0]), text), is_sample=True)
+    return Span(sub(r"^ +| +$| {2,}", lambda spaces: SPACE_SIGN * len(spaces[0]), text), "sample")

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.optimize import isotonic_regression
 
 from pipeline.support.drawing import LabelPlaces, si
-from pipeline.support.page.document import Drawing, Explorer
+from pipeline.support.page.document import Drawing, Explorer, Figure
 from pipeline.support.page.rendering import shared
 from pipeline.support.statistics import geometric_mean
 from pipeline.support.wording import counted, rounded
@@ -97,14 +97,15 @@ def mark(shape: Shape, x: float, y: float, style: str = "mark") -> str:
     return f'<path class="{style}" d="M{x + right:.1f},{y + down:.1f}{rest}"/>'
 
 
-def svg_file(drawings: Mapping[str, Drawing], columns: int = 1) -> str:
-    """Arrange drawings in columns, each below its title, as an SVG file."""
-    width, height = max(each.width for each in drawings.values()), 18 + max(each.height for each in drawings.values())
-    size = f'width="{columns * width:g}" height="{ceil(len(drawings) / columns) * height:g}"'
+def svg_file(figure: Figure, columns: int = 1) -> str:
+    """The drawings of a figure in columns, each below its title, as an SVG file."""
+    width = max(each.width for each in figure.drawings)
+    height = 18 + max(each.height for each in figure.drawings)
+    size = f'width="{columns * width:g}" height="{ceil(len(figure.drawings) / columns) * height:g}"'
     placed = [
         f'<g transform="translate({number % columns * width:g} {number // columns * height + 18:g})">'
-        f"{text(4, -4, title)}{each.elements}</g>"
-        for number, (title, each) in enumerate(drawings.items())
+        f"{text(4, -4, each.title)}{each.elements}</g>"
+        for number, each in enumerate(figure.drawings)
     ]
     head = f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" {size}><style>{shared("charts.css")}</style>'
     return f'{head}<rect class="paper" {size}/>{"".join(placed)}</svg>\n'
@@ -299,7 +300,7 @@ def explorer(
         anchor=anchor,
         front=_front(series, levels, wording.front, f"{anchor}-front") if has_front else "",
         curves=_curves(series, levels, wording.curves, f"{anchor}-curves"),
-        choices=[(each.name, each.is_shown) for each in series],
+        choices={each.name: each.is_shown for each in series},
         caption=wording.caption,
         data=data.replace("<", r"\u003c"),  # else a text could end the script element
     )

@@ -1,97 +1,57 @@
-"""A page as plain data: blocks of text, tables and charts, which templates render as HTML and as Markdown.
+"""A page as plain data: blocks of text, tables and charts. page.html.jinja and page.md.jinja have a branch for each.
 
-page.html.jinja and page.md.jinja have one branch for each class of block. All text is escaped.
+All text is escaped there. Import the module as a whole: ``doc.Table``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Union
 
 NOTHING = "\N{EN DASH}"
 
 
-class Part:
-    """A part of a text or a block of a page."""
-
-    @property
-    def kind(self) -> str:
-        """Which branch of the templates renders it."""
-        return type(self).__name__
-
-
 @dataclass(frozen=True)
-class Link(Part):
-    """A text that leads to an address; in Markdown, one that leads within the page is text only."""
+class Span:
+    """A part of a text with a style: a CSS class, "code", or "sample" for what a model writes, with its spaces kept.
 
-    text: str
-    href: str
-    style: str = ""
-
-
-@dataclass(frozen=True)
-class Code(Part):
-    """A text in a fixed-width font; ``is_sample``: what a model writes, with its spaces kept."""
+    ``href`` is the address that it leads to; in Markdown, one within the page is left out.
+    """
 
     text: str
     style: str = ""
-    is_sample: bool = False
+    href: str = ""
+
+
+Text = str | Span | Sequence[str | Span]  # a sequence is written without spaces in between
 
 
 @dataclass(frozen=True)
-class Chip(Part):
-    """A word in a frame, or in another style."""
-
-    text: str
-    style: str = "chip"
-
-
-@dataclass(frozen=True)
-class Meter(Part):
-    """A share of 1 as a bar, in HTML only."""
-
-    share: float
-
-
-Inline = str | Link | Code | Chip | Meter
-Text = Inline | Sequence[Inline]  # a sequence is written without spaces in between
-
-
-# --- blocks ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Heading(Part):
+class Heading:
     text: str
     anchor: str = ""
 
 
 @dataclass(frozen=True)
-class Paragraph(Part):
+class Paragraph:
     text: Text
     style: str = ""
 
 
 @dataclass(frozen=True)
-class Points(Part):
+class Points:
     """Terms with what there is to say of each."""
 
-    items: Sequence[tuple[str | Link, Text]]
+    items: Sequence[tuple[str | Span, Text]]
     style: str = "points"
 
 
 @dataclass(frozen=True)
-class Bullets(Part):
+class Bullets:
     items: Sequence[Text]
 
 
 @dataclass(frozen=True)
-class Groups(Part):
-    """Short lists under titles."""
-
-    items: Sequence[tuple[str, Sequence[Text]]]
-
-
-@dataclass(frozen=True)
-class Commands(Part):
+class Commands:
     lines: Sequence[str]
 
 
@@ -106,15 +66,15 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Table(Part):
+class Table:
     """Column heads, and rows whose first cell is the row's head; ``groups`` are titles over so many columns.
 
-    ``anchors`` are the ids of the rows, if they have any.
+    A cell that is only a text may be given as a string. ``anchors`` are the ids of the rows, if they have any.
     """
 
     caption: str
     heads: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
+    rows: Sequence[Sequence[Cell | str]]
     groups: Sequence[tuple[str, int]] = ()
     style: str = "numbers"
     anchors: Sequence[str] = ()
@@ -122,11 +82,14 @@ class Table(Part):
 
 @dataclass(frozen=True)
 class Drawing:
-    """SVG elements in a box of ``width`` x ``height`` user units."""
+    """SVG elements in a box of ``width`` x ``height`` user units, with a title and a caption."""
 
     width: float
     height: float
     elements: str
+    anchor: str = ""
+    title: str = ""
+    caption: Text = ""
 
     def inline(self, labelled_by: str, style: str = "", role: str = "img", data: str = "") -> str:
         """The SVG element for a page, labelled by the element of this id."""
@@ -136,28 +99,17 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Figure(Part):
-    """A chart with its caption; ``file`` is the picture in its place in Markdown, and ``alt`` what it shows."""
+class Figure:
+    """Drawings beside each other; in Markdown the picture ``file``, and ``alt`` says what it shows."""
 
-    drawing: Drawing
-    caption: Text
-    anchor: str
-    file: str = ""
-    alt: str = ""
-
-
-@dataclass(frozen=True)
-class Panels(Part):
-    """Small charts of one kind beside each other, in Markdown one picture."""
-
-    figures: Sequence[Figure]
+    drawings: Sequence[Drawing]
     file: str
     alt: str
 
 
 @dataclass(frozen=True)
-class Explorer(Part):
-    """Two charts as SVG, a choice of curves (name, whether it is shown at first), and data for the script; HTML only.
+class Explorer:
+    """Two charts as SVG, a choice of curves (name -> whether it is shown at first), and the script's data; HTML only.
 
     ``front`` may be "".
     """
@@ -165,35 +117,30 @@ class Explorer(Part):
     anchor: str
     front: str
     curves: str
-    choices: Sequence[tuple[str, bool]]
+    choices: Mapping[str, bool]
     caption: str
     data: str
 
 
 @dataclass(frozen=True)
-class Fold(Part):
-    """Blocks under a title that a click unfolds; ``summary`` stands beside the title, in HTML only."""
-
-    title: str
-    blocks: Sequence[Part]
-    anchor: str = ""
-    summary: Sequence[Chip] = ()
-    style: str = "kind"
-
-
-@dataclass(frozen=True)
 class Section:
-    anchor: str
+    """Blocks under a title that a click unfolds, left out if there are none; ``summary`` stands beside the title."""
+
     title: str
-    blocks: Sequence[Part]
+    blocks: Sequence["Block"]
+    anchor: str = ""
     is_open: bool = True
+    summary: Sequence[Span] = ()
+
+
+Block = Union[Heading, Paragraph, Points, Bullets, Commands, Table, Figure, Explorer, Section]  # noqa: UP007
 
 
 @dataclass(frozen=True)
 class Page:
-    """A title, an introduction, a chart beside it, and sections; one without blocks is left out."""
+    """A title, an introduction, a chart beside it, and sections."""
 
     title: str
-    lead: Sequence[Part]
+    lead: Sequence[Block]
     sections: Sequence[Section]
-    chart: Part | None = None
+    chart: Figure | Explorer | None = None

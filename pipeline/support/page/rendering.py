@@ -13,7 +13,7 @@ from pipeline.support.page.document import Page
 TEMPLATES = Path(__file__).with_name("templates")
 
 
-def environment(is_html: bool) -> Environment:
+def _environment(is_html: bool) -> Environment:
     """The environment for HTML or Markdown, in which every value is escaped unless it is marked as safe."""
     made = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -38,14 +38,12 @@ def html(page: Page) -> str:
     """The page as one HTML file, which may run its own script only."""
     script = shared("page.js")
     source = f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'"
-    sections = [section for section in page.sections if section.blocks]
-    template = environment(is_html=True).get_template("page.html.jinja")
-    return template.render(page=page, sections=sections, script=script, source=source)
+    template = _environment(is_html=True).get_template("page.html.jinja")
+    return template.render(page=page, script=script, source=source)
 
 
 def markdown(page: Page) -> str:
-    sections = [section for section in page.sections if section.blocks]
-    return environment(is_html=False).get_template("page.md.jinja").render(page=page, sections=sections)
+    return _environment(is_html=False).get_template("page.md.jinja").render(page=page)
 
 
 def shared(name: str) -> str:

@@ -103,7 +103,8 @@ def test_what_is_missing_stands_last_with_its_reason():
 
 
 def test_a_sentence_has_labels_in_the_place_of_ids_but_not_within_other_names():
-    assert with_labels("gru-torch-1x32s, gru-scratch-1x32-start: gru-scratch-1x32, lstm-torch-8x32.", FOUND) == (
+    labels = {each.id: each.label for each in FOUND.configurations}
+    assert with_labels("gru-torch-1x32s, gru-scratch-1x32-start: gru-scratch-1x32, lstm-torch-8x32.", labels) == (
         "gru-torch-1x32s, gru-scratch-1x32-start: GRU scratch 1x32, LSTM torch 8x32."
     )
 
