@@ -78,8 +78,8 @@ def summary_markdown(reproduction: Reproduction, verdicts: Sequence[Verdict]) ->
         f"{text.corpus_sha256[:16]}…; not redistributed",
         "code": f"time-machine-lm (MIT); run {reproduction.run_id}",
     }
-    agreeing = [agrees for each in configurations for agrees in each.reported.agreement(each.complexity)]
-    agreeing = [agrees for agrees in agreeing if agrees is not None]
+    sizes = [agrees for each in configurations for agrees in each.reported.agreement(each.complexity)]
+    agreeing = [agrees for agrees in sizes if agrees is not None]
     easy = (
         f"The text is public and small, and the book's code runs. Sizes need no training: {sum(agreeing)} of "
         f"{len(agreeing)} reported parameters and MACs are those of the shape. A training takes minutes on one core."
