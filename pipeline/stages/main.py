@@ -5,8 +5,8 @@ and is tracked as a nested run of the main job; the result of an earlier run wit
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from models.config import ModelConfig
@@ -18,7 +18,6 @@ from pipeline.stages.sample import sample
 from pipeline.stages.train import run_name, train
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded, runs
-from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import CURVES_PLOT, Step, corpus_options, corpus_tags, record_datasets
 from pipeline.training.metrics import TRAIN_CURVE, VAL_CURVE, final_metrics
 from pipeline.training.samples import prompts_for
@@ -48,11 +47,16 @@ def pipeline(
         run.params({**corpus_options(corpus_config), **asdict(model), **asdict(config), "force": force})
         record_datasets(run, corpus, config.preset)
 
-        prepared, prepare_seconds = _timed(lambda: prepare(corpus, corpus_config, config.preset, reuse))
-        trained, train_seconds = _timed(lambda: train(corpus, corpus_config, model, config, reuse))
-        evaluated, evaluate_seconds = _timed(lambda: evaluate(trained.run_id, "test", reuse=reuse))
+        times = [time.perf_counter()]
+        prepared = prepare(corpus, corpus_config, config.preset, reuse)
+        times.append(time.perf_counter())
+        trained = train(corpus, corpus_config, model, config, reuse)
+        times.append(time.perf_counter())
+        evaluated = evaluate(trained.run_id, "test", reuse=reuse)
+        times.append(time.perf_counter())
         prompts, decoding = prompts_for(corpus.vocabulary), Decoding(temperature=TEMPERATURE)
-        sampled, sample_seconds = _timed(lambda: sample(trained.run_id, prompts, DEFAULT_LENGTH, decoding, reuse))
+        sampled = sample(trained.run_id, prompts, DEFAULT_LENGTH, decoding, reuse)
+        times.append(time.perf_counter())
 
         steps = [prepared, trained, evaluated, sampled]
         result = {
@@ -65,25 +69,16 @@ def pipeline(
             "reused": [step.stage for step in steps if step.reused],
             "fallback": corpus.is_fallback,
         }
-        _record(run, steps, result)
-    return PipelineRun(steps, [prepare_seconds, train_seconds, evaluate_seconds, sample_seconds], result)
 
-
-def _timed(step: Callable[[], Step]) -> tuple[Step, float]:
-    """Run a step; return it and the seconds that it took."""
-    started = time.perf_counter()
-    return step(), time.perf_counter() - started
-
-
-def _record(run: TrackedRun, steps: list[Step], result: dict[str, Any]) -> None:
-    """Record in the parent run the results of its steps: the training's parameters, curves and metrics, and links."""
-    trained = recorded.run_of(result["trained_run"])
-    run.params(trained.params)
-    for name in (TRAIN_CURVE, VAL_CURVE):
-        run.curve(name, trained.curves[name])
-    run.constants(final_metrics(result))
-    run.tags({"trained_run": result["trained_run"]})
-    run.json(recorded.RESULT_FILE, result)
-    run.picture(CURVES_PLOT, recorded.artifact_path(trained.id, CURVES_PLOT).read_bytes())
-    links = {step.stage: (step.run_id, step.reused) for step in steps}
-    run.note(pipeline_note(run.store.experiment_id, links, result))
+        # the training's parameters, curves and metrics, and links to the steps
+        training = recorded.run_of(trained.run_id)
+        run.params(training.params)
+        for name in (TRAIN_CURVE, VAL_CURVE):
+            run.curve(name, training.curves[name])
+        run.constants(final_metrics(result))
+        run.tags({"trained_run": trained.run_id})
+        run.json(recorded.RESULT_FILE, result)
+        run.picture(CURVES_PLOT, recorded.artifact_path(trained.run_id, CURVES_PLOT).read_bytes())
+        links = {step.stage: (step.run_id, step.reused) for step in steps}
+        run.note(pipeline_note(run.store.experiment_id, links, result))
+    return PipelineRun(steps, [end - start for start, end in pairwise(times)], result)
