@@ -7,7 +7,7 @@ on the command line. Every other field has a fixed default.
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from math import log2
+from math import inf, log2
 from typing import Any, Literal
 
 from models.cells import CELLS
@@ -30,16 +30,19 @@ STOPPED_BY_TIME = "--max-seconds"  # beginning of the tag ``stopped`` of a train
 NOT_COMPUTED = ("seed", "budget_seconds", "max_seconds", "device", "threads", "sample_every")  # not in ``config_id``
 
 
+def preset_from(low: float, high: float = inf) -> dict[str, Any]:
+    """What ``option`` takes for a number in a range whose default the preset decides."""
+    return {"preset": True, "low": low, "high": high}
+
+
 @dataclass(frozen=True)
 class CorpusConfig:
     """A text and its alphabet. Raises ConfigError for a value that is not allowed."""
 
     corpus: str = option(
         "auto",
-        help=(
-            "time-machine, tiny-shakespeare, python-docs, a file or an https address; auto: time-machine, or "
-            "python-docs if that can't be downloaded."
-        ),
+        help="time-machine, tiny-shakespeare, python-docs, a file or an https address; auto: time-machine, or "
+        "python-docs if that can't be downloaded.",
     )
     alphabet: Alphabet = option("letters", help="letters: the report's 28 symbols; raw: every character of the text.")
 
@@ -55,115 +58,60 @@ class TrainConfig:
 
     preset: PresetName = option(
         "stream",
-        help=(
-            "stream: parallel streams of the whole text, AdamW; best: the same with a larger model, trained for "
-            "longer; report: the report's windows and SGD; report-text: stream's recipe on those windows' characters."
-        ),
+        help="stream: parallel streams of the whole text, AdamW; best: the same with a larger model, trained for "
+        "longer; report: the report's windows and SGD; report-text: stream's recipe on those windows' characters.",
     )
     epochs: int | None = option(
         None,
         help="Passes over the training text; auto: as many as --budget-chars covers (--preset report: 50 or 100).",
-        preset=True,
-        low=1,
-        high=1_000_000,
+        **preset_from(1, 1_000_000),
     )
     budget_chars: int = option(
-        4_060_000,
-        help="Total characters to train on if --epochs is auto (not used by --preset report).",
-        preset=True,
-        low=1,
+        8_500_000, help="Characters to train on if --epochs is auto (not used by --preset report).", **preset_from(1)
     )
     budget_seconds: float = setting(
-        0.0,
-        help=(
-            "Seconds to train for, converted to --budget-chars by timing some steps before the training starts (0: "
-            "not used; not with --preset report)."
-        ),
-        preset=True,
-        low=0,
-        high=1e9,
+        0.0, help="Seconds to train for, converted to --budget-chars by timing some steps.", **preset_from(0, 1e9)
     )
-    train_chars: int = setting(
-        0,
-        help="Train on the last N characters of the training split only (0: all; --preset stream and best only).",
-        group="Text",
-        low=0,
-    )
+    train_chars: int = setting(0, help="Train on the last N characters of the training split only (0: all).", low=0)
     max_seconds: float = option(
         0.0,
         help="Stop training after this many seconds (0: no limit; auto: 0, or the resumed run's value).",
-        preset=True,
-        low=0,
+        **preset_from(0),
     )
-    batch_size: int = option(16, help="Windows or parallel streams per step.", preset=True, low=1, high=LARGEST_SIZE)
+    batch_size: int = option(16, help="Windows or parallel streams per step.", **preset_from(1, LARGEST_SIZE))
     sequence_length: int = setting(
-        32, help="Characters per step of truncated backpropagation.", preset=True, low=1, high=LARGEST_SIZE
+        32, help="Characters per step of truncated backpropagation.", **preset_from(1, LARGEST_SIZE)
     )
     optimizer: Literal["adamw", "sgd"] = setting("adamw", help="Optimizer.", preset=True)
     learning_rate: float = option(0.03, help="Peak learning rate.", preset=True, above=0, high=1000)
     schedule: Literal["cosine", "constant"] = setting(
-        "cosine",
-        help=(
-            "cosine: 50 warm-up steps (a tenth of all steps if there are fewer than 500), then decay to 5 % of the "
-            "learning rate."
-        ),
-        preset=True,
+        "cosine", help="cosine: warm-up, then decay to 5 % of the learning rate.", preset=True
     )
-    weight_decay: float = setting(0.01, help="Decoupled weight decay (AdamW).", preset=True, low=0, high=1000)
+    weight_decay: float = setting(0.01, help="Decoupled weight decay (AdamW).", **preset_from(0, 1000))
     own_loss: float = setting(
-        0.0,
-        help=(
-            "With --on-top-of ngram: weight of the network's own loss, without the n-gram, in the training loss; the "
-            "rest is the loss of both together."
-        ),
-        preset=True,
-        low=0,
-        high=1,
+        0.0, help="On top of an n-gram: weight of the network's own loss in the training loss.", **preset_from(0, 1)
     )
-    clip: float = setting(1.0, help="Gradient clipping: maximum norm (0: off).", preset=True, low=0)
+    clip: float = setting(1.0, help="Gradient clipping: maximum norm (0: off).", **preset_from(0))
     average: float = setting(
-        0.998,
-        help="Decay of the exponential moving average (EMA) of the weights (0: off).",
-        preset=True,
-        low=0,
-        high=0.999999,
+        0.998, help="Decay of the exponential moving average (EMA) of the weights (0: off).", **preset_from(0, 0.999999)
     )
     calibrate: bool = setting(
-        False,
-        help=(
-            "Temperature scaling: validate and keep models with their logits multiplied by the factor that fits the "
-            "validation text best (not with --preset report)."
-        ),
-        preset=True,
+        False, help="Multiply the logits by the factor that fits the validation text best.", preset=True
     )
-    patience: int = setting(10, help="Early stopping: epochs without improvement (0: off).", preset=True, low=0)
+    patience: int = setting(10, help="Early stopping: epochs without improvement (0: off).", **preset_from(0))
     seed: int = option(0, help="Seed of initial weights, order and dropout.", low=0, high=2**63 - 1)
     device: Literal["auto", "cpu", "cuda", "mps"] = option(
         "auto", help="Device; auto: cuda, else mps, else cpu.", group="Machine"
     )
     threads: int | None = setting(
-        None,
-        help="CPU threads; auto: 1, because more do not speed up small layers.",
-        preset=True,
-        group="Machine",
-        low=1,
-        high=1024,
+        None, help="CPU threads; auto: 1, because more do not speed up small layers.", **preset_from(1, 1024)
     )
     precision: Literal["auto", "fp32", "bf16"] = option(
         "auto",
-        help=(
-            "Precision; auto: bf16 where the hardware has it and it is faster, but fp32 with --preset report and "
-            "report-text."
-        ),
+        help="Precision; auto: bf16 where it is faster, but fp32 with --preset report and report-text.",
         group="Machine",
     )
-    sample_every: int = setting(
-        10,
-        help="Epochs between recorded sample texts (0: at the end only; auto: 10, or the resumed run's value).",
-        preset=True,
-        group="Record",
-        low=0,
-    )
+    sample_every: int = setting(10, help="Epochs between recorded sample texts (0: at the end only).", **preset_from(0))
 
     def __post_init__(self) -> None:
         check(self)
@@ -174,10 +122,8 @@ def workers_option() -> Any:
     return option(
         None,
         help="Worker processes, one thread each; auto: one per core, or as many as fit into memory.",
-        preset=True,
         group="Machine",
-        low=1,
-        high=1024,
+        **preset_from(1, 1024),
     )
 
 
@@ -192,11 +138,7 @@ class ReproduceConfig:
 
     only: str = option("*", help="Configurations to train: ids or globs such as gru-*, separated by commas.")
     epochs: int | None = setting(
-        None,
-        help="Epochs of each training; auto: the protocol's 50 or 100.",
-        preset=True,
-        low=1,
-        high=1_000_000,
+        None, help="Epochs of each training; auto: the protocol's 50 or 100.", **preset_from(1, 1_000_000)
     )
     seeds: int = option(1, help="Trainings per configuration, with seeds 0, 1, ...", low=1, high=1000)
     precision: Literal["fp32", "bf16"] = option(
@@ -207,16 +149,9 @@ class ReproduceConfig:
     workers: int | None = workers_option()
     max_seconds: float = time_limit_option()
     statements: str = option(
-        "",
-        help=(
-            "Statements to judge: a CSV file with the columns of pipeline/report/data/statements.csv; by default the "
-            "report's."
-        ),
+        "", help="Statements to judge: a CSV file with the columns of statements.csv; by default the report's."
     )
-    output: str = setting(
-        "auto",
-        help="Folder to write the page to; auto: mlruns/report, or mlruns/report-quick with --quick.",
-    )
+    output: str = setting("auto", help="Folder of the page; auto: mlruns/report, or mlruns/report-quick with --quick.")
 
     def __post_init__(self) -> None:
         check(self)
@@ -253,26 +188,8 @@ SHAPES: dict[PresetName, dict[str, Any]] = {
     "report-text": {"cell": "lstm", "num_layers": 1, "hidden_size": 128},
 }
 REPORT_TEXT_CHARS = WINDOW_TRAIN + WINDOW_LENGTH  # of the training windows
-BUDGET_CHARS: dict[PresetName, int] = {
-    "stream": 8_500_000,
-    "best": 16_000_000,
-    "report-text": 80 * REPORT_TEXT_CHARS,
-}
-
-# The constants of ``stream_preset``, chosen on the validation text of The Time Machine.
-TEXT_CHARS = 156_000  # its training characters
-TEXT_WEIGHTS = 65_536  # of an LSTM 1x128
-TEXT_PASSES = 26
-TEXT_DROPOUT = 0.15  # of that LSTM in that many passes over that text
-DROPOUT_PER_WEIGHTS, DROPOUT_PER_TEXT, DROPOUT_PER_PASSES = 0.1, -0.05, 0.03  # added for each doubling
-ON_TOP_DROPOUT = 0.12  # added on top of an n-gram, which leaves less to learn from the same text
-OWN_LOSS_UNITS, LARGEST_OWN_LOSS = 32, 0.5  # a network of more units on top of an n-gram has an own_loss
-OWN_LOSS_PER_UNITS = 0.2  # added for each doubling of the units
-OUTPUT_DROPOUT_FROM, OUTPUT_DROPOUT_SLOPE = 0.25, 1.5  # output dropout grows with recurrent dropout above 0.25
-SMALL_UNITS = 192  # a model of one layer of at most so many units is small
-ROWS, ROWS_IN_FEW_PASSES = 32, 16  # batch size; the smaller one, for more steps, in fewer than TEXT_PASSES passes
-REPORT_TEXT_ROWS, REPORT_TEXT_DROPOUT = 16, 0.1  # of the preset report-text: batch size, dropout added to the formula's
-RESIDUAL_LAYERS = 3  # residual connections from this many layers on
+BUDGET_CHARS: dict[PresetName, int] = {"stream": 8_500_000, "best": 16_000_000, "report-text": 80 * REPORT_TEXT_CHARS}
+TEXT_CHARS = 156_000  # training characters of The Time Machine
 
 
 def report_preset(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -307,7 +224,8 @@ def stream_preset(
 ) -> dict[str, Any]:
     """The project's own recipe, for the presets stream and best: AdamW at a high learning rate, DropConnect and an EMA.
 
-    The dropout is larger for more weights, a shorter text and more passes over it. With N the number of recurrent and
+    The constants were chosen on the validation text of The Time Machine: the dropout is 0.15 for an LSTM 1x128 in 26
+    passes over that text, larger for more weights, a shorter text and more passes. With N the number of recurrent and
     layer-to-layer weights, s the training characters / 156,000 and P the passes over them (``budget_chars`` / training
     characters):
 
@@ -323,27 +241,25 @@ def stream_preset(
     """
     cell, num_layers, hidden_size = CELLS[model["cell"]], model["num_layers"], model["hidden_size"]
     weights = cell.weights(0, hidden_size) + (num_layers - 1) * cell.weights(hidden_size, hidden_size)
-    by_weights = DROPOUT_PER_WEIGHTS * log2(max(weights, 1) / TEXT_WEIGHTS)
-    by_text = DROPOUT_PER_TEXT * log2(train_chars / TEXT_CHARS)
     passes = budget_chars / train_chars
-    by_passes = DROPOUT_PER_PASSES * log2(passes / TEXT_PASSES)
     is_on_top = model.get("on_top_of") == "ngram"
-    base = TEXT_DROPOUT + ON_TOP_DROPOUT * is_on_top + more_dropout
+    base = 0.15 + 0.12 * is_on_top + more_dropout
+    by_size = 0.1 * log2(max(weights, 1) / 65_536) + -0.05 * log2(train_chars / TEXT_CHARS)
     smallest, largest = cell.recurrent_dropout
-    dropped = round(min(max(base + by_weights + by_text + by_passes, smallest), largest), 2)
-    is_small = num_layers == 1 and hidden_size <= SMALL_UNITS
-    own_loss = OWN_LOSS_PER_UNITS * log2(hidden_size / OWN_LOSS_UNITS) if is_on_top else 0.0
+    dropped = round(min(max(base + by_size + 0.03 * log2(passes / 26), smallest), largest), 2)
+    is_small = num_layers == 1 and hidden_size <= 192
+    own_loss = 0.2 * log2(hidden_size / 32) if is_on_top else 0.0
     return {
         "equations": "torch",
         "initialisation": "torch",
-        "residual": num_layers >= RESIDUAL_LAYERS,
+        "residual": num_layers >= 3,
         "dropout": 0.0,
-        "output_dropout": round(max(0.0, OUTPUT_DROPOUT_SLOPE * (dropped - OUTPUT_DROPOUT_FROM)), 2),
+        "output_dropout": round(max(0.0, 1.5 * (dropped - 0.25)), 2),
         "recurrent_dropout": dropped,
         "learning_rate": cell.learning_rates[0 if is_small else 1],
-        "batch_size": ROWS if passes >= TEXT_PASSES else ROWS_IN_FEW_PASSES,
+        "batch_size": 32 if passes >= 26 else 16,  # in few passes, more steps
         "calibrate": True,
-        "own_loss": round(min(max(own_loss, 0.0), LARGEST_OWN_LOSS), 2),
+        "own_loss": round(min(max(own_loss, 0.0), 0.5), 2),
     }
 
 
@@ -358,9 +274,9 @@ def preset_values(given: Mapping[str, Any], train_chars: int) -> dict[str, Any]:
     to_read = given.get("budget_chars", budget_chars)
     if "epochs" in given:
         to_read = given["epochs"] * min(train_chars, PASS_CHARS)
-    values = stream_preset({**shape, **given}, train_chars, to_read, REPORT_TEXT_DROPOUT if is_short else 0.0)
+    values = stream_preset({**shape, **given}, train_chars, to_read, 0.1 if is_short else 0.0)
     # not calibrated, for a fair comparison: the n-grams are not either
-    own = {"batch_size": REPORT_TEXT_ROWS, "calibrate": False} if is_short else {}
+    own = {"batch_size": 16, "calibrate": False} if is_short else {}
     return {**shape, "budget_chars": budget_chars, **values, **own}
 
 
@@ -380,19 +296,13 @@ def resolve(options: Mapping[str, Any], train_chars: int = TEXT_CHARS) -> tuple[
     model = ModelConfig(**{f.name: values[f.name] for f in fields(ModelConfig)})
     train = TrainConfig(**{f.name: values[f.name] for f in fields(TrainConfig)})
     if train.preset == "report" and model.on_top_of != "nothing":
-        raise ConfigError(
-            "on_top_of",
-            f"is {model.on_top_of!r}, which the report's protocol does not have",
-            needs=("preset", "stream"),
-        )
+        raise ConfigError("on_top_of", "is 'ngram', which the report's protocol does not have", ("preset", "stream"))
     if train.own_loss and model.on_top_of == "nothing":
         raise ConfigError("own_loss", f"is {train.own_loss:g}", needs=("on_top_of", "ngram"))
     if train.preset == "report" and train.calibrate:
-        raise ConfigError("calibrate", "is on, which the report's protocol does not have", needs=("preset", "stream"))
+        raise ConfigError("calibrate", "is on, which the report's protocol does not have", ("preset", "stream"))
     if train.preset in ON_REPORTS_TEXT and train.train_chars:
-        raise ConfigError(
-            "train_chars", f"is {train.train_chars}, but the report's text is fixed", needs=("preset", "stream")
-        )
+        raise ConfigError("train_chars", f"is {train.train_chars}, but the text is fixed", ("preset", "stream"))
     if train.preset in ON_REPORTS_TEXT and train.precision == "auto":
         train = replace(train, precision="fp32")
     return model, train
@@ -431,10 +341,7 @@ class SearchConfig:
     )
     epochs: int = option(6, help="Epochs of each trial (passes over the training text).", low=1, high=1_000_000)
     confirm_seeds: int = option(
-        3,
-        help="Seeds that each Pareto-optimal configuration is trained with in total (1: no confirmations).",
-        low=1,
-        high=1000,
+        3, help="Seeds in total of each Pareto-optimal configuration (1: no confirmations).", low=1, high=1000
     )
     sampler: SamplerName = option(
         "known-cost", help="known-cost: models the perplexity and computes the MACs; the others are Optuna's."
@@ -448,21 +355,15 @@ class SearchConfig:
     )
     preset: Literal["stream", "report"] = setting("stream", help="Preset that each model is trained with.")
     on_top_of: Partner = option("nothing", help="ngram: each network corrects an n-gram model of the training text.")
-    storage: str = setting(
-        "auto",
-        help="Optuna storage, as an SQLAlchemy URL; auto: $TMLM_STORAGE, else mlruns/optuna.db.",
-        group="Record",
-    )
+    storage: str = setting("auto", help="Optuna storage, an SQLAlchemy URL; auto: $TMLM_STORAGE or mlruns/optuna.db.")
     space: str = option("", help="YAML file with the search space, instead of the options below.", group="Space")
     cell: str = option("rnn,gru,lstm", help="Recurrent cells.", group="Space")
     num_layers: str = option("1..3", help="Recurrent layers.", group="Space")
     hidden_size: str = option("8..256", help="Units of each layer.", group="Space")
-    learning_rate: str = setting("auto", help="Peak learning rate; auto: the preset's.", group="Space")
-    dropout: str = setting("auto", help="Dropout between layers; auto: the preset's.", group="Space")
-    recurrent_dropout: str = setting(
-        "auto", help="DropConnect of the recurrent weights; auto: the preset's.", group="Space"
-    )
-    output_dropout: str = setting("auto", help="Dropout of the last layer's output; auto: the preset's.", group="Space")
+    learning_rate: str = setting("auto", help="Peak learning rate; auto: the preset's.")
+    dropout: str = setting("auto", help="Dropout between layers; auto: the preset's.")
+    recurrent_dropout: str = setting("auto", help="DropConnect of the recurrent weights; auto: the preset's.")
+    output_dropout: str = setting("auto", help="Dropout of the last layer's output; auto: the preset's.")
 
     def __post_init__(self) -> None:
         check(self)
