@@ -33,7 +33,6 @@ PLACES = {  # the function that is called at each moment
     "asked": "optuna:Trial.set_user_attr",
     "taken": "pipeline.search.study.trials:Search.take",
     "told": "optuna:Study.tell",
-    "put in line": "optuna:Study.add_trial",
     "judged": "pipeline.stages.search.evaluate_front",
     "registered": "pipeline.tracking.registry.register",
 }

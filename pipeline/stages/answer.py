@@ -25,37 +25,24 @@ from pipeline.answer.plan import Planned, planned
 from pipeline.answer.sentences import answer_note, three_sentences
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig
 from pipeline.errors import InputError, TmlmError
+from pipeline.stages.sweep import Sweep, earlier_command, workers_for
 from pipeline.stages.train import TrainingTask, train_in_processes
-from pipeline.support import machine
-from pipeline.support.files import BEST_CHECKPOINT, command_lock
-from pipeline.support.progress import SearchProgress, search_progress
+from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.statistics import PairedComparison, paired
-from pipeline.support.wording import UNKNOWN_DURATION, counted, expected_duration, measured_duration
-from pipeline.support.workers import KILLS_ALLOWED, Event, MakePool, Pool, run_tasks
+from pipeline.support.wording import counted, measured_duration
+from pipeline.support.workers import KILLS_ALLOWED, Loss, MakePool, Outcome
 from pipeline.text.corpus import Corpus, load_corpus
 from pipeline.tracking import recorded, store
-from pipeline.tracking.liveness import close_dead_runs, close_the_dead
-from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import corpus_keys, corpus_options, corpus_tags, parent_run, record_datasets, step_key
+from pipeline.tracking.step import corpus_keys, corpus_options, corpus_tags, parent_run, step_key
 from pipeline.tracking.ui import links
 from pipeline.training.evaluation import text_costs
 from pipeline.training.loading import load_model
-from pipeline.training.memory import check_training_fits, training_bytes, worker_count
 from pipeline.training.mixing import costs_of_mixture
-from pipeline.training.timing import (
-    Calibration,
-    TimingTask,
-    generation_ms_per_char,
-    ngram_ms_per_char,
-    queue_seconds,
-    shapes_to_time,
-    time_all,
-)
+from pipeline.training.timing import generation_ms_per_char, ngram_ms_per_char, queue_seconds
 
 log = logging.getLogger(__name__)
 
 STAGE = "answer"
-CLOSING_SECONDS = 20.0  # expected duration of the comparison with n-grams, after the last training
 
 
 @dataclass(frozen=True)
@@ -80,161 +67,80 @@ def answer(
     training raises.
     """
     corpus = load_corpus(corpus_config)
-    options = {"minutes": config.minutes, "alphabet": corpus_config.alphabet}
-    identity = step_key(STAGE, {**options, "recipe": RECIPE["stream"], **corpus_keys(corpus)})
+    inputs = {"minutes": config.minutes, "alphabet": corpus_config.alphabet, **corpus_keys(corpus)}
+    identity = step_key(STAGE, {"recipe": RECIPE["stream"], **inputs})
     refusal = f"the question is being answered for {corpus.label} by another command; wait for it, or stop it"
-    with command_lock(store.root() / "mlruns" / f".answer-{identity}.lock", refusal):
-        close_the_dead(store.setup())
-        earlier_id = recorded.latest_run({"stage": STAGE, STAGE: identity})
-        earlier = recorded.ended_run(earlier_id) if earlier_id else None
-        tags = {**corpus_tags(corpus), STAGE: identity}
-        with parent_run(STAGE, f"answer-{corpus.label}", tags, earlier) as run:
-            return _AnswerDriver(config, corpus_config, corpus, run, say).run_all(make_pool)
+    with earlier_command(STAGE, STAGE, identity, refusal) as earlier:
+        sweep = _Answer(config, corpus_config, corpus, say)
+        sweep.find_missing(earlier.id if earlier is not None else "")
+        workers = workers_for(corpus, [(task.model, task.train) for task in sweep.waiting], config.workers)
+        with parent_run(STAGE, sweep.name, {**corpus_tags(corpus), STAGE: identity}, earlier) as run:
+            run.tags({f"latest.{name}": value for name, value in asdict(config).items()})  # parameters can't change
+            return sweep.run_all(run, workers if sweep.waiting else 0, make_pool)
 
 
-class _AnswerDriver:
-    """Plans, runs and records the trainings of one answer, and draws the conclusions."""
+class _Answer(Sweep[AnswerRun]):
+    """The trainings of one answer, and the conclusions from them."""
 
-    bar: SearchProgress
+    preset, last_phase, closing_seconds = "stream", "comparing with n-grams", 20.0
 
     def __init__(
-        self,
-        config: AnswerConfig,
-        corpus_config: CorpusConfig,
-        corpus: Corpus,
-        run: TrackedRun,
-        say: Callable[[str], None],
+        self, config: AnswerConfig, corpus_config: CorpusConfig, corpus: Corpus, say: Callable[[str], None]
     ) -> None:
-        self.config, self.corpus_config, self.corpus = config, corpus_config, corpus
-        self.run, self.say = run, say
-        self.plan = planned(corpus.train_chars, config.minutes)
-        self.minutes_expected: float | None = None
+        options = {**corpus_options(corpus_config), **asdict(config)}
+        super().__init__(f"answer-{corpus.label}", corpus, corpus_config, options, say)
+        self.config, self.plan = config, planned(corpus.train_chars, config.minutes)
+        self.waiting: list[TrainingTask] = []
         self._results: dict[tuple[int, int], Mapping[str, Any]] = {}  # by number in the plan, and seed
-        self._kills: dict[tuple[int, int], int] = {}
-        self._calibration: Calibration | None = None
 
-    def run_all(self, make_pool: MakePool) -> AnswerRun:
-        """Train what is missing, and draw the conclusions."""
-        began = time.monotonic()
-        options = asdict(self.config)
-        self.run.params({**corpus_options(self.corpus_config), **options})
-        self.run.tags({f"latest.{name}": value for name, value in options.items()})  # parameters can't change
-        self.run.yaml("environment.yaml", machine.environment())
-        record_datasets(self.run, self.corpus, "stream")
-        waiting = self._missing()
-        workers = self._workers(waiting) if waiting else 1
-        with search_progress(self.run.name, workers, CLOSING_SECONDS) as self.bar:
-            if waiting:
-                self.run.params({"workers": workers})
-                with make_pool(workers) as pool:
-                    self._estimate(pool, waiting, workers)
-                    self._train(pool, waiting)
-            self.bar.phase("comparing with n-grams")
-            return self._conclude(time.monotonic() - began)
-
-    # --- what is to be trained ---------------------------------------------------------------------------------------
-
-    def _missing(self) -> list[TrainingTask]:
-        """The trainings that have no finished run with a model. Keeps the results of the others."""
+    def find_missing(self, earlier: str) -> None:
+        """Find the trainings without a finished run with a model in the earlier run; keep the results of the others."""
         finished = [
             (training.configuration, training.result)
-            for training in recorded.nested_trainings(self.run.id)
+            for training in (recorded.nested_trainings(earlier) if earlier else [])
             if training.result and _has_model(training.id)
         ]
-        missing = []
         for seed in range(self.config.seeds):
             for number, each in enumerate(self.plan):
-                task = self._task(number, each, seed)
+                task = self.task("answer", number, each.model, replace(each.train, seed=seed), {"family": each.family})
                 wanted = {"model": asdict(task.model), "train": asdict(task.train)}
                 results = [result for configuration, result in finished if wanted.items() <= configuration.items()]
                 if results:
                     self._results[number, seed] = results[-1]
                 else:
-                    missing.append(task)
-        return missing
+                    self.waiting.append(task)
 
-    def _task(self, number: int, each: Planned, seed: int) -> TrainingTask:
-        return TrainingTask(
-            role="answer",
-            number=number,
-            corpus=self.corpus_config,
-            model=each.model,
-            train=replace(each.train, seed=seed),
-            study=self.run.id,  # a deleted answer's trainings are not reused
-            parent=self.run.id,
-            tags={**corpus_tags(self.corpus), "study": self.run.name, "role": "answer", "family": each.family},
-        )
-
-    def _workers(self, tasks: Sequence[TrainingTask]) -> int:
-        """--workers, or as many as cores and memory allow. Raises InputError if a training does not fit into memory."""
-        symbols, largest = len(self.corpus.vocabulary), 0
-        start, end = self.corpus.spans("stream")["test"]
-        at_once = min(self.config.workers or 1, len(tasks))
-        for task in tasks:
-            needs = task.model, task.train, symbols, task.train.train_chars or self.corpus.train_chars, end - start
-            check_training_fits(*needs, at_once)
-            largest = max(largest, training_bytes(*needs))
-        return worker_count(self.config.workers, largest)
-
-    # --- training ----------------------------------------------------------------------------------------------------
-
-    def _estimate(self, pool: Pool, tasks: list[TrainingTask], workers: int) -> None:
-        """Time some steps, sort the longest trainings first, and report the expected duration and the run's address."""
-        self.bar.phase("timing some steps")
-        shapes = shapes_to_time([(task.model, task.train) for task in tasks])
-        tasks_to_time = [TimingTask(self.corpus_config, *shape) for shape in shapes]
-        timings = time_all(pool, tasks_to_time, lambda done, of: self.bar.show(timed=f"{done}/{of}"))
-        duration = UNKNOWN_DURATION
-        if calibration := Calibration(self.corpus, timings):
-            self._calibration = calibration
-            tasks.sort(key=self._expected, reverse=True)
-            minutes = self.minutes_expected = queue_seconds([self._expected(task) for task in tasks], workers) / 60
-            duration = expected_duration(minutes, workers)
+    def train(self) -> None:
+        """Train what is missing, the longest trainings first."""
+        tasks = self.waiting
         done = f" ({len(self._results)} are done)" if self._results else ""
-        self.say(f"{counted(len(tasks), 'training')}{done}: {duration}\n{links.link_to_run(self.run.id)}")
 
-    def _expected(self, task: TrainingTask) -> float:
-        """Expected seconds of a training."""
-        return 1.0 if self._calibration is None else self._calibration.expected_seconds(task.model, task.train)
+        def minutes() -> float:
+            tasks.sort(key=lambda task: self.expected_seconds(task.model, task.train), reverse=True)
+            seconds = [self.expected_seconds(task.model, task.train) for task in tasks]
+            return queue_seconds(seconds, self.pool.count) / 60
 
-    def _train(self, pool: Pool, waiting: list[TrainingTask]) -> None:
-        total = len(waiting) + len(self._results)
-
-        def on_end(event: Event) -> None:
-            task: TrainingTask = event.task
-            if event.kind == "lost":
-                self._count_kill(task, event.value.reason)
-                waiting.insert(0, task)  # its run is resumed
-            elif event.kind == "failed":
-                raise event.value
-            else:
-                self._results[task.number, task.train.seed] = event.value
-                self.bar.show(trainings=f"{len(self._results)}/{total}")
-
-        self.bar.phase("")
-        self.bar.show(trainings=f"{len(self._results)}/{total}")
-        run_tasks(
-            pool,
-            lambda: waiting.pop(0) if waiting else None,
-            on_end,
-            self.bar,
-            self._expected,
-            lambda: sum(map(self._expected, waiting)),
+        self.estimate(
+            [(task.model, task.train) for task in tasks],
+            minutes,
+            lambda duration: f"{counted(len(tasks), 'training')}{done}: {duration}\n{links.link_to_run(self.run.id)}",
         )
+        self.train_all(tasks, done=len(self._results))
 
-    def _count_kill(self, task: TrainingTask, reason: str) -> None:
-        """Count a loss of a training's process. Raises TmlmError after more than KILLS_ALLOWED of them."""
-        close_dead_runs()
-        key = task.number, task.train.seed
-        kills = self._kills[key] = self._kills.get(key, 0) + 1
-        what = f"the training of {task.model.shape} (seed {task.train.seed}) is lost: {reason}"
-        if kills > KILLS_ALLOWED:
-            raise TmlmError(f"{what}, {kills} times; run the same command again to resume it")
-        log.warning("%s", what)
+    def take(self, task: TrainingTask, outcome: Outcome) -> None:
+        """Keep a result. Raises the exception of a training, and TmlmError for one that was lost again."""
+        if isinstance(outcome, Loss):
+            raise TmlmError(
+                f"the training of {task.model.shape} (seed {task.train.seed}) is lost: {outcome.reason}, "
+                f"{KILLS_ALLOWED + 1} times; run the same command again to resume it"
+            )
+        if isinstance(outcome, Exception):
+            raise outcome
+        self._results[task.number, task.train.seed] = outcome
 
     # --- the end -----------------------------------------------------------------------------------------------------
 
-    def _conclude(self, seconds: float) -> AnswerRun:
+    def conclude(self, seconds: float) -> AnswerRun:
         """Measure what the trainings have not measured, and record the answer."""
         findings = self._findings()
         sentences = three_sentences(findings)

@@ -5,8 +5,7 @@ The function that makes the pool of workers is a parameter of ``search``, so tha
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from math import log10
@@ -31,51 +30,34 @@ from pipeline.search.front import (
     unconfirmed,
 )
 from pipeline.search.space import Space
+from pipeline.search.study import attributes
 from pipeline.search.study.dashboard import attach_picture
+from pipeline.search.study.protocol import check_store
 from pipeline.search.study.samplers import draw
 from pipeline.search.study.storage import storage_errors, storage_url, study_lock, with_storage
-from pipeline.search.study.trials import Outcome, Proposal, Search
+from pipeline.search.study.trials import Proposal, Search
 from pipeline.search.summary import outcome, search_note
-from pipeline.stages.train import Role, TrainingTask, close_lost, train_in_processes
-from pipeline.support import machine
+from pipeline.stages.sweep import Sweep, workers_for
+from pipeline.stages.train import Role, TrainingTask, train_in_processes
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.markdown import plain
-from pipeline.support.progress import SearchProgress, search_progress
-from pipeline.support.signals import defer_signals, name_of, signal_of
-from pipeline.support.wording import UNKNOWN_DURATION, counted, expected_duration, measured_duration
-from pipeline.support.workers import Event, MakePool, Pool, run_tasks
+from pipeline.support.signals import defer_signals
+from pipeline.support.wording import counted, measured_duration
+from pipeline.support.workers import SHARED_KILLS, MakePool, Outcome
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded, store
 from pipeline.tracking.liveness import close_the_dead
-from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.registry import Claim, Owner, Registration, register_picks
 from pipeline.tracking.runs import TrackedRun
-from pipeline.tracking.step import (
-    CURVES_PLOT,
-    corpus_options,
-    corpus_tags,
-    leave_out_repeats,
-    parent_run,
-    record_datasets,
-)
+from pipeline.tracking.step import CURVES_PLOT, corpus_options, corpus_tags, leave_out_repeats, parent_run
 from pipeline.tracking.ui import views
 from pipeline.tracking.ui.links import link_to_curves, link_to_run, link_to_search
 from pipeline.training.loading import load_model
-from pipeline.training.memory import training_bytes, worker_count
 from pipeline.training.metrics import macs_metrics
-from pipeline.training.timing import (
-    Calibration,
-    TimingTask,
-    front_members,
-    generation_ms_per_char,
-    search_minutes,
-    shapes_to_time,
-    time_all,
-)
+from pipeline.training.timing import front_members, generation_ms_per_char, search_minutes
 
 log = logging.getLogger(__name__)
 
-CLOSING_SECONDS = 8.0  # expected duration of the steps after the last training: timing, pictures, registration
 ESTIMATE_DRAWS = 200  # random configurations, whose mean duration is expected of a trial
 
 
@@ -109,117 +91,82 @@ def search(
     with study_lock(config), storage_errors(config):
         close_the_dead(store.setup())
         study = Search(config, space, corpus, corpus_config)
-        study.check_store(store.identity(), recorded.has_run)
+        check_store(study.study, config, store.identity(), recorded.has_run)
         earlier = recorded.ended_run(study.parent) if study.parent else None
-        if lost := study.close_the_dead(elsewhere=earlier is not None):
-            say(f"Resuming trials whose process died: {', '.join(map(str, lost))}")
-        with _parent(study, earlier) as run, storage_errors(config):
-            return _SearchDriver(study, run, claim, say, make_pool).run_all()
+        if left := study.put_back(SHARED_KILLS):  # no other command is running, or its run would be
+            say(f"Resuming trials whose process died: {', '.join(map(str, left))}")
+        name, tags = f"search-{config.study_name}", {**corpus_tags(corpus), "study": config.study_name}
+        with parent_run("search", name, tags, earlier) as run, storage_errors(config):
+            if earlier is None:
+                check_store(study.study, config, store.identity(), recorded.has_run)  # meanwhile started?
+                study.parent = run.id
+            view = views.search(config.study_name, corpus.label, run.id)
+            store.tag_experiment(run.store.experiment_id, dict([view.tag]))
+            sweep = _SearchSweep(study, claim, say)
+            sweep.record_settings(run)
+            corners = (study.configs_of(corner, config.seed) for corner in space.corners() if study.can_afford(corner))
+            return sweep.run_all(run, workers_for(corpus, list(corners), config.workers), make_pool)
 
 
-@contextmanager
-def _parent(study: Search, earlier: RecordedRun | None) -> Iterator[TrackedRun]:
-    """Start the run of the study, or reopen ``earlier``, the run that an earlier command started for it."""
-    name, tags = f"search-{study.config.study_name}", {**corpus_tags(study.corpus), "study": study.config.study_name}
-    with parent_run("search", name, tags, earlier) as run:
-        if earlier is None:
-            study.check_store(store.identity(), recorded.has_run)  # again: another may have started it
-            study.parent = run.id
-        view = views.search(study.config.study_name, study.corpus.label, run.id)
-        store.tag_experiment(run.store.experiment_id, dict([view.tag]))
-        yield run
+class _SearchSweep(Sweep[SearchRun]):
+    """The trials of a search, the confirmations of their front, and the conclusion."""
 
+    last_phase, closing_seconds = "recording the result", 8.0
 
-class _SearchDriver:
-    """Runs a search in its run: estimate, trials, confirmations, conclusion."""
-
-    bar: SearchProgress
-
-    def __init__(
-        self,
-        study: Search,
-        run: TrackedRun,
-        claim: Claim,
-        say: Callable[[str], None],
-        make_pool: MakePool,
-    ) -> None:
-        self.study, self.run, self.say, self.make_pool = study, run, say, make_pool
-        self.claim = claim
-        self.config, self.corpus, self.results = study.config, study.corpus, study.results
-        self.tags = corpus_tags(study.corpus)
-        study.dashboard_link = self._dashboard_link
-        self.minutes_expected: float | None = None
-        self._calibration: Calibration | None = None
+    def __init__(self, study: Search, claim: Claim, say: Callable[[str], None]) -> None:
+        config = study.config
+        options = {**corpus_options(study.corpus_config), **asdict(config), "storage": store.masked(config.storage)}
+        super().__init__(config.study_name, study.corpus, study.corpus_config, options, say)
+        self.study, self.claim, self.config, self.results = study, claim, config, study.results
+        self.preset = config.preset
+        self.study.dashboard_link = _dashboard_link
+        self.evaluated: FrontEstimate
+        self._identity: str = attributes.of_study(study.study)[attributes.IDENTITY]
         self._mean_seconds = 1.0  # of a training; replaced by the estimate
         self._done = 0  # complete trials
 
-    def run_all(self) -> SearchRun:
-        """Run what is left of the search: trials, confirmations and conclusion."""
-        began = time.monotonic()
-        self._record_settings()
-        made = self.make_pool(worker_count(self.config.workers, self._largest_training()))
-        workers = made.count
-        self.run.params({"workers": workers})
-        with search_progress(self.run.name, workers, CLOSING_SECONDS) as self.bar:
-            with (
-                made as pool,
-                threadpool_limits(1, user_api="blas"),  # the sampler's matrices are small: more threads would only spin
-            ):
-                try:
-                    if self.config.trials > len(self.results.complete()):
-                        self._estimate(pool, workers)
-                    self._trials(pool, began)
-                    evaluated = self._timed(self._confirm(pool))
-                except BaseException as error:
-                    with defer_signals():  # before the pool closes, which may take all of the time left to stop
-                        self._give_up(error)
-                    raise
-            self.bar.phase("recording the result")
-            self._show()
-            return self._conclude(evaluated, time.monotonic() - began)
+    def record_settings(self, run: TrackedRun) -> None:
+        """Record what a later command may change, the space, and the note of the study."""
+        run.tags({f"latest.{name}": getattr(self.config, name) for name in recorded.LATEST_OPTIONS})
+        run.yaml("space.yaml", self.study.space.as_texts())
+        unfinished = f"This search is not finished: {self.config.trials} trials were asked for."
+        self.study.describe(link_to_run(run.id), unfinished)
 
-    def _record_settings(self) -> None:
-        study, config, run = self.study, self.config, self.run
-        options = {**corpus_options(study.corpus_config), **asdict(config), "storage": store.masked(config.storage)}
-        run.params(options)
-        run.tags({f"latest.{name}": getattr(config, name) for name in recorded.LATEST_OPTIONS})
-        run.yaml("space.yaml", study.space.as_texts())
-        study.describe(link_to_run(run.id), f"This search is not finished: {config.trials} trials were asked for.")
-        run.yaml("environment.yaml", machine.environment())
-        record_datasets(run, self.corpus, config.preset)
+    def train(self) -> None:
+        """Run the trials, and confirm their front."""
+        with threadpool_limits(1, user_api="blas"):  # the sampler's matrices are small: more threads would only spin
+            try:
+                if self.config.trials > len(self.results.complete()):
+                    self._estimate_search()
+                self._train_trials()
+                self.evaluated = self._timed(self._confirm())
+            except BaseException:
+                with defer_signals():  # before the pool closes, which may take all of the time left to stop
+                    self.study.put_back()
+                raise
 
-    def _largest_training(self) -> int:
-        """The memory, in bytes, that the largest training of the space needs."""
-        study, config, spans = self.study, self.config, self.corpus.spans(self.config.preset)
-        chars = [spans[split][1] - spans[split][0] for split in ("train", "test")]
-        return max(
-            training_bytes(*study.configs_of(corner, config.seed), study.vocab_size, *chars)
-            for corner in study.space.corners()
-            if study.is_affordable(study.macs_per_char(corner))
-        )
-
-    def _estimate(self, pool: Pool, workers: int) -> None:
-        """Time some steps in all workers at once; report the expected duration and where the search is recorded."""
+    def _estimate_search(self) -> None:
+        """Report the expected duration, from random configurations, and where the search is recorded."""
         study, config, random = self.study, self.config, Random(self.config.seed)
         drawn = [draw(study.space, random) for _ in range(ESTIMATE_DRAWS)]
-        affordable = [sample for sample in drawn if study.is_affordable(study.macs_per_char(sample))] or drawn[:1]
-        configurations = [study.configs_of(parameters, config.seed) for parameters in affordable]
-        self.bar.phase("timing some steps")
-        tasks = [TimingTask(study.corpus_config, *shape) for shape in shapes_to_time(configurations)]
-        timings = time_all(pool, tasks, lambda done, of: self.bar.show(timed=f"{done}/{of}"))
+        configurations = [
+            study.configs_of(sample, config.seed) for sample in list(filter(study.can_afford, drawn)) or drawn[:1]
+        ]
         complete = len(self.results.complete())
-        left = config.trials - complete
-        duration = UNKNOWN_DURATION
-        if calibration := Calibration(self.corpus, timings):
-            self._calibration = calibration
-            seconds = [calibration.expected_seconds(*configuration) for configuration in configurations]
+        left, done = config.trials - complete, f" ({complete} are done)" if complete else ""
+
+        def minutes() -> float:
+            seconds = [self.expected_seconds(*configuration) for configuration in configurations]
             self._mean_seconds = sum(seconds) / len(seconds)
-            self.minutes_expected = search_minutes(seconds, left, workers, self._confirmations_left())
-            duration = expected_duration(self.minutes_expected, workers)
-        done = f" ({complete} are done)" if complete else ""
-        self.say(
-            f"{counted(left, 'trial')}{done} and the confirmations of their front: {duration}."
-            f"\nStudy {config.study_name} in {store.shown(storage_url(config))}; {link_to_search(self.run.id)}"
+            return search_minutes(seconds, left, self.pool.count, self._confirmations_left())
+
+        self.estimate(
+            configurations,
+            minutes,
+            lambda duration: (
+                f"{counted(left, 'trial')}{done} and the confirmations of their front: {duration}."
+                f"\nStudy {config.study_name} in {store.shown(storage_url(config))}; {link_to_search(self.run.id)}"
+            ),
         )
 
     def _confirmations_left(self) -> float:
@@ -228,59 +175,40 @@ class _SearchDriver:
         return max(0.0, members * (self.config.confirm_seeds - 1) - len(self.results.confirmations))
 
     def _task(self, role: Role, proposal: Proposal) -> TrainingTask:
-        return TrainingTask(
-            role=role,
-            number=proposal.number,
-            corpus=self.study.corpus_config,
-            model=proposal.model,
-            train=proposal.train,
-            study=self.study.identity,
-            parent=self.run.id,
-            tags={**self.tags, "study": self.config.study_name, "role": role, "trial": str(proposal.number)},
-        )
+        tags = {"trial": str(proposal.number)}
+        return self.task(role, proposal.number, proposal.model, proposal.train, tags, study=self._identity)
 
-    def _run(
-        self, pool: Pool, next_task: Callable[[], TrainingTask | None], seconds_ahead: Callable[[], float]
-    ) -> None:
-        def expected_seconds(task: TrainingTask) -> float:
-            return 1.0 if self._calibration is None else self._calibration.expected_seconds(task.model, task.train)
-
-        run_tasks(pool, next_task, self._take, self.bar, expected_seconds, seconds_ahead)
-
-    def _trials(self, pool: Pool, began: float) -> None:
+    def _train_trials(self) -> None:
         """Train until enough trials are complete, the time is up, or the sampler has nothing new to propose."""
         study, limit = self.study, self.config.timeout
 
         def next_task() -> TrainingTask | None:
-            if study.is_exhausted or (limit and time.monotonic() - began >= limit):
+            if study.is_exhausted or (limit and time.monotonic() - self.began >= limit):
                 return None
-            proposal = study.next_task(len(pool.running))
+            proposal = study.next_task(len(self.pool.running))
             return None if proposal is None else self._task("trial", proposal)
 
         def seconds_ahead() -> float:
-            left = self.config.trials - self._done - len(pool.running)
+            left = self.config.trials - self._done - len(self.pool.running)
             return (max(0, left) + self._confirmations_left()) * self._mean_seconds
 
         self.bar.phase("")
         self._show()
-        self._run(pool, next_task, seconds_ahead)
+        self.run_tasks(next_task, seconds_ahead)
         if study.is_exhausted:
             self.say(f"--sampler {self.config.sampler} has nothing new to propose: the whole space has been searched")
 
-    def _take(self, event: Event) -> None:
+    def take(self, task: TrainingTask, outcome: Outcome) -> None:
         """Pass the outcome of a training to the study."""
-        task: TrainingTask = event.task
-        result: Outcome = event.value
-        if event.kind == "failed":
-            result = event.value
-        elif event.kind == "lost":
-            log.warning("A training was lost: %s", event.value.reason)
-            close_lost(event)
         if task.role == "trial":
-            self.study.take(task.number, result)
+            self.study.take(task.number, outcome)
+            self._show()
         else:
-            self.study.take_confirmation(task.number, task.train.seed, result)
-        self._show()
+            self.study.take_confirmation(task.number, task.train.seed, outcome)
+
+    def count_kills(self, task: TrainingTask, kills: float) -> float:
+        """Those of a trial are counted in the study, for later commands."""
+        return self.study.count_kills(task.number, kills) if task.role == "trial" else super().count_kills(task, kills)
 
     def _show(self) -> None:
         """Show the progress so far, and record it after each trial, for the curves on the run's page."""
@@ -295,36 +223,14 @@ class _SearchDriver:
         area = hypervolume(points, (log10(largest_macs), uniform))
         self.run.metrics({"progress/best_val_perplexity": best, "progress/hypervolume": area}, step=self._done)
 
-    def _confirm(self, pool: Pool) -> FrontEstimate:
+    def _confirm(self) -> FrontEstimate:
         """Train the members of the front with more seeds until every member, by its mean, has enough of them."""
         while True:
             evaluated = evaluate_front(self.results.candidates(), self.study.reference)
             lacking = self.study.lacking_runs(unconfirmed(evaluated, self.config.confirm_seeds))
             if not lacking:
                 return evaluated
-            self.bar.phase("confirming the front")
-            self._show()
-            self._train_all(pool, [self._task("confirmation", proposal) for proposal in lacking])
-
-    def _train_all(self, pool: Pool, waiting: list[TrainingTask]) -> None:
-        def next_task() -> TrainingTask | None:
-            return waiting.pop(0) if waiting else None
-
-        self._run(pool, next_task, lambda: len(waiting) * self._mean_seconds)
-
-    def _give_up(self, error: BaseException) -> None:
-        """Fail the running trials, so that the next command retries them and resumes their runs."""
-        signum = signal_of(error)
-        self.study.give_up(f"stopped by {name_of(signum)}" if signum else f"the search ended: {type(error).__name__}")
-
-    def _dashboard_link(self, run_id: str) -> tuple[str, Path | None]:
-        link = link_to_curves(run_id)
-        try:
-            picture = recorded.artifact_path(run_id, CURVES_PLOT)
-        except store.REFUSALS as error:
-            log.warning("The dashboard has no curve of run %s: %s", run_id, store.store_reason(error))
-            return link, None
-        return link, picture if picture.is_file() else None
+            self.train_all([self._task("confirmation", proposal) for proposal in lacking], phase="confirming the front")
 
     def _timed(self, evaluated: FrontEstimate) -> FrontEstimate:
         """Add the milliseconds per generated character of the front's models."""
@@ -345,8 +251,10 @@ class _SearchDriver:
         )
         return evaluate_front(self.results.candidates(dict(zip(loads, times, strict=True))), self.study.reference)
 
-    def _conclude(self, evaluated: FrontEstimate, seconds: float) -> SearchRun:
+    def conclude(self, seconds: float) -> SearchRun:
         """Register the picks; record the pictures, the metrics, the result and the note."""
+        self._show()
+        evaluated = self.evaluated
         leave_out_repeats(self.run.id, {run_id for each in self.results.candidates() for run_id in each.run_ids})
         chosen, counts = picks(evaluated), self.results.counts()
         registered = self._register(chosen)
@@ -432,6 +340,17 @@ class _SearchDriver:
                 for name, pick in chosen.items()
             },
         }
+
+
+def _dashboard_link(run_id: str) -> tuple[str, Path | None]:
+    """The address of a training's curves, and the picture of them if it can be read."""
+    link = link_to_curves(run_id)
+    try:
+        picture = recorded.artifact_path(run_id, CURVES_PLOT)
+    except store.REFUSALS as error:
+        log.warning("The dashboard has no curve of run %s: %s", run_id, store.store_reason(error))
+        return link, None
+    return link, picture if picture.is_file() else None
 
 
 def _metrics(evaluated: FrontEstimate, chosen: Mapping[str, Pick], counts: Mapping[str, int]) -> dict[str, float]:

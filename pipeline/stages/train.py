@@ -470,8 +470,8 @@ class TrainingTask:
     corpus: CorpusConfig
     model: ModelConfig
     train: TrainConfig
-    study: str
-    parent: str
+    study: str = ""
+    parent: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     resumed_run: str = ""
 

@@ -79,6 +79,10 @@ class Loss:
         return cls(f"its process (pid {pid}) is gone, exit code {exit_code}")
 
 
+Outcome = Any | Exception | Loss
+"""How a task ended: its result, the exception that it raised, or its loss."""
+
+
 @dataclass
 class _Worker:
     """A process, the parent's end of its connection, and its current task, in a tuple, if any."""

@@ -142,7 +142,7 @@ def add_trials(search: Any, count: int) -> None:
     """Add finished trials of random configurations to a study, with all that ``Search`` leaves in a trial."""
     import optuna
 
-    from pipeline.search.study import attributes, dashboard
+    from pipeline.search.study import dashboard
     from pipeline.search.study.samplers import distributions, draw
     from pipeline.search.study.trials import RESULT
 
@@ -158,18 +158,16 @@ def add_trials(search: Any, count: int) -> None:
             "sample_text": dashboard.one_line(result["texts"][-1]), "mlflow_run": f"http://{number}",
             "run_id": result["run_id"],
         }  # fmt: skip
-        ours = {"process": search._process, "val_perplexities": result["val_perplexities"]}
         trial = optuna.create_trial(
             params={name: parameters[name] for name in search.space.searched},
             distributions=distributions(search.space),
             values=[result["val_perplexity"], log10(result["macs_per_char"])],
             user_attrs=user,
-            system_attrs=attributes.for_system(ours),
         )
-        trial_id = ids.create_new_trial(search._study_id, trial)
+        trial_id = ids.create_new_trial(search.study._study_id, trial)
         note = {"note_str:0": dashboard.trial_note(model.shape, result, user["mlflow_run"]), "note_ver": 1}
         for name, value in note.items():
-            ids.set_study_system_attr(search._study_id, f"dashboard:{trial_id}:{name}", value)
+            ids.set_study_system_attr(search.study._study_id, f"dashboard:{trial_id}:{name}", value)
 
 
 def make_studies(folder: Path, corpus_config: CorpusConfig, counts: Sequence[int]) -> None:
@@ -247,24 +245,25 @@ def trials_row(database: Path, corpus_config: CorpusConfig, sampler: str, count:
     from threadpoolctl import threadpool_limits
 
     from pipeline.search.study import attributes
-    from pipeline.stages.search import _parent, _SearchDriver
+    from pipeline.stages.search import _SearchSweep
     from pipeline.support.progress import search_progress
     from pipeline.tracking import store
-    from pipeline.tracking.step import CURVES_PLOT
+    from pipeline.tracking.step import CURVES_PLOT, parent_run
 
     search = open_search(database, corpus_config, sampler)
     attributes.set_of_study(search.study, attributes.MLFLOW_STORE, store.identity())
     search.config = search.results.config = SearchConfig(**{**vars(search.config), "trials": count + 1 + most})
-    with _parent(search, None) as run:
+    with parent_run("search", "search-bench", {}, None) as run:
         run.picture(CURVES_PLOT, picture())
 
         def result(task: Any) -> dict[str, Any]:
             return made_up(task.model, task.train, search.macs_per_char(vars(task.model)), run.id)
 
         pool = AtOnce(SHARES, result, seconds)
-        driver = _SearchDriver(search, run, "free", lambda line: None, lambda workers: pool)
-        with search_progress("bench", 1) as driver.bar, threadpool_limits(1, user_api="blas"):
-            driver._trials(pool, time.monotonic())
+        sweep = _SearchSweep(search, "free", lambda line: None)
+        sweep.run, sweep.pool, sweep.began = run, pool, time.monotonic()
+        with search_progress("bench", 1) as sweep.bar, threadpool_limits(1, user_api="blas"):
+            sweep._train_trials()
         done = pool.done
     SHARES.stop()
     return f"{sampler:<11}{count:9,}{done:8}" + "".join(

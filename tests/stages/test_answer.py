@@ -38,7 +38,7 @@ def make_brief(patch: pytest.MonkeyPatch) -> None:
     """Train the smallest networks of each family only, and time two characters."""
     make_artifacts_plain(patch)
     leave_out_the_served_model(patch)
-    patch.setattr("pipeline.stages.answer.shapes_to_time", lambda configurations: configurations[:1])
+    patch.setattr("pipeline.stages.sweep.shapes_to_time", lambda configurations: configurations[:1])
     patch.setattr("pipeline.answer.plan.SHAPES", {"stream": {"cell": "lstm", "num_layers": 1, "hidden_size": 12}})
     patch.setattr("pipeline.answer.plan.HIDDEN_SIZES", (4,))
     patch.setattr("pipeline.answer.plan.BUDGET_SHARES", (1 / 4,))

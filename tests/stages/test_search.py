@@ -55,7 +55,7 @@ class Counting(Inline):
 
 def shorten(patch: pytest.MonkeyPatch) -> None:
     """Estimate by one shape, time two characters of each model of the front, and rank no parameters."""
-    patch.setattr("pipeline.stages.search.shapes_to_time", lambda configurations: configurations[:1])
+    patch.setattr("pipeline.stages.sweep.shapes_to_time", lambda configurations: configurations[:1])
     brief = partial(generation_ms_per_char, chars=2, rounds=1)
     patch.setattr("pipeline.stages.search.generation_ms_per_char", brief)
     patch.setattr("pipeline.search.study.results.FEWEST_TO_RANK", 1000)

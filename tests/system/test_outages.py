@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 from threading import Event, Thread, Timer
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +19,7 @@ from mlflow.utils.rest_utils import MlflowHostCreds
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.errors import RecordingError
-from pipeline.stages.search import _SearchDriver
+from pipeline.stages.search import _dashboard_link
 from pipeline.stages.train import Recorder, Setting, train
 from pipeline.support.progress import Progress
 from pipeline.text.corpus import load_corpus
@@ -236,7 +235,7 @@ def test_a_finished_step_whose_artifacts_a_server_has_lost_is_done_again(mlflow_
 def test_a_picture_that_a_server_has_lost_is_left_out_of_the_dashboard(mlflow_server, caplog):
     with runs.tracked_run("train", "a run", {}) as run:
         pass
-    assert _SearchDriver._dashboard_link(SimpleNamespace(), run.id)[1] is None  # type: ignore[arg-type]
+    assert _dashboard_link(run.id)[1] is None
     assert f"The dashboard has no curve of run {run.id}" in caplog.text
 
 

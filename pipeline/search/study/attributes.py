@@ -1,7 +1,7 @@
 """Attributes of a study and its trials: user attributes for people, system attributes for this program.
 
 optuna-dashboard and ``study.trials_dataframe(attrs=("number", "values", "params", "user_attrs"))`` show user attributes
-only. In studies of earlier versions all are user attributes; the functions here read both.
+only.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 PREFIX = "time-machine-lm:"  # marks our system attributes, beside those of Optuna and its dashboard
 
 # system attributes of a study
+FORMAT, STUDY_FORMAT = "format", 2  # name of the attribute, and the format that this version reads and writes
 PROTOCOL, IDENTITY, PARENT = "protocol", "identity", "mlflow_run_id"
 MLFLOW_STORE = "mlflow_store"  # identity of the MLflow store that has its runs
 CONFIRMED = "confirmed:"  # prefix of TRIAL:SEED, whose value is the result of a confirmation
@@ -28,41 +29,37 @@ STOPPED = "stopped"  # why its training stopped early; "" is not stored
 FAILURE = "failure"  # why it failed
 
 # system attributes of a trial
-PROCESS = "process"  # the process that asked for it
-RETRY_OF, REPEATS = "retry_of", "repeats"  # numbers of the lost trial retried, of the trial with equal parameters
-LOST, KILLED, KILLS = "lost", "killed", "kills"  # why it is retried; processes killed by it, by earlier tries
+REPEATS = "repeats"  # number of the trial with equal parameters
+KILLS = "kills"  # processes that it has killed; a killed command counts as a part of one
 
 
 def of_study(study: optuna.Study) -> dict[str, Any]:
-    """The attributes of a study that this program has set, by name without prefix."""
-    return {**_plain_names(study.user_attrs), **_ours(study._storage.get_study_system_attrs(study._study_id))}
+    """The system attributes of a study that this program has set, by name without prefix."""
+    return _ours(study._storage.get_study_system_attrs(study._study_id))
 
 
 def of_trial(trial: FrozenTrial) -> dict[str, Any]:
-    """The attributes of a trial that this program has set, by name without prefix."""
-    return {**_plain_names(trial.user_attrs), **_ours(trial.system_attrs)}
+    """The system attributes of a trial that this program has set, by name without prefix."""
+    return _ours(trial.system_attrs)
 
 
 def has(trial: FrozenTrial, name: str) -> bool:
-    """Whether a trial has an attribute; cheaper than ``of_trial``, as a search often checks all trials."""
-    return name in trial.user_attrs or PREFIX + name in trial.system_attrs
+    """Whether a trial has a system attribute; cheaper than ``of_trial``, as a search often checks all trials."""
+    return PREFIX + name in trial.system_attrs
 
 
 def set_of_study(study: optuna.Study, name: str, value: Any) -> None:
-    """Set a system attribute of a study."""
     study._storage.set_study_system_attr(study._study_id, PREFIX + name, value)
 
 
-def for_system(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the prefix of system attributes to the names."""
-    return {PREFIX + name: value for name, value in attributes.items()}
+def set_of_trial(study: optuna.Study, number: int, name: str, value: Any) -> None:
+    study._storage.set_trial_system_attr(trial_id(study, number), PREFIX + name, value)
+
+
+def trial_id(study: optuna.Study, number: int) -> int:
+    """The storage's id of a trial."""
+    return study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
 
 
 def _ours(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Select the system attributes of this program, by name without prefix."""
-    return _plain_names({name: value for name, value in attributes.items() if name.startswith(PREFIX)})
-
-
-def _plain_names(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Remove the prefix from the names; in older studies, one user attribute has it."""
-    return {name.removeprefix(PREFIX): value for name, value in attributes.items()}
+    return {name.removeprefix(PREFIX): value for name, value in attributes.items() if name.startswith(PREFIX)}

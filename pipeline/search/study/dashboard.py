@@ -6,7 +6,6 @@ increments ``dashboard:note_ver``. The names of a trial's note begin with ``dash
 """
 
 import json
-import time
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -26,7 +25,6 @@ from pipeline.tracking import store
 NOTE_PIECE = 2045  # characters of a piece of a note
 LINE_CHARS = 80
 OUR_VERSION = 1  # note_ver of the notes that this program writes
-READING_SHARE = 0.01  # share of the time spent at most on reading which notes people have changed
 
 
 def artifact_folder() -> Path:
@@ -34,43 +32,19 @@ def artifact_folder() -> Path:
     return store.root() / "mlruns" / "optuna-artifacts"
 
 
-class Notes:
-    """A cache of the notes of a study and its trials.
-
-    Whenever a trial is told, its note must be checked for changes by a person, but Optuna reads the notes of all trials
-    at once: with 5,000 trials that would be four fifths of the search's own work. A change since the last reading is
-    therefore overwritten.
-    """
-
-    def __init__(self, study: optuna.Study) -> None:
-        self._study = study
-        self._kept: Mapping[str, Any] = {}
-        self._until = 0.0
-
-    def read(self) -> Mapping[str, Any]:
-        """Read the notes, or return the cached ones if reading them again would exceed READING_SHARE."""
-        began = time.monotonic()
-        if began >= self._until:
-            self._kept = self._study._storage.get_study_system_attrs(self._study._study_id)
-            self._until = began + (time.monotonic() - began) / READING_SHARE
-        return self._kept
+def write_study_note(study: optuna.Study, body: str) -> None:
+    """Write the note of the study, unless a person has changed it in the dashboard."""
+    kept = study._storage.get_study_system_attrs(study._study_id)
+    if kept.get("dashboard:note_ver", OUR_VERSION) == OUR_VERSION:
+        write_note(study, body, pieces=sum(name.startswith("dashboard:note_str:") for name in kept))
 
 
-def write_note(
-    study: optuna.Study, body: str, trial_id: int | None = None, kept: Mapping[str, Any] | None = None
-) -> None:
-    """Write the note of the study, or of a trial given its id, unless a person has changed it in the dashboard.
-
-    ``kept`` are the study's system attributes; None reads them.
-    """
+def write_note(study: optuna.Study, body: str, trial_id: int | None = None, pieces: int = 0) -> None:
+    """Write the note of the study, or of a trial given its id; ``pieces`` is the number of pieces of an earlier one."""
     prefix = "dashboard:" if trial_id is None else f"dashboard:{trial_id}:"
-    kept = study._storage.get_study_system_attrs(study._study_id) if kept is None else kept
-    if kept.get(f"{prefix}note_ver", OUR_VERSION) > OUR_VERSION:
-        return
-    pieces = [body[start : start + NOTE_PIECE] for start in range(0, len(body), NOTE_PIECE)]
-    earlier = sum(name.startswith(f"{prefix}note_str:") for name in kept)
-    pieces += [""] * (earlier - len(pieces))  # attributes can't be deleted
-    written: dict[str, Any] = {f"{prefix}note_str:{number}": piece for number, piece in enumerate(pieces)}
+    texts = [body[start : start + NOTE_PIECE] for start in range(0, len(body), NOTE_PIECE)]
+    texts += [""] * (pieces - len(texts))  # attributes can't be deleted
+    written: dict[str, Any] = {f"{prefix}note_str:{number}": text for number, text in enumerate(texts)}
     for name, value in {**written, f"{prefix}note_ver": OUR_VERSION}.items():
         study._storage.set_study_system_attr(study._study_id, name, value)
 

@@ -13,7 +13,18 @@ from pipeline.config import CorpusConfig, SearchConfig
 from pipeline.errors import InputError
 from pipeline.search.space import Space, protocol_of
 from pipeline.search.study import attributes
-from pipeline.search.study.attributes import IDENTITY, MLFLOW_STORE, PARENT, PROTOCOL, SPACE, TEXT, TRAINING
+from pipeline.search.study.attributes import (
+    FORMAT,
+    IDENTITY,
+    MLFLOW_STORE,
+    PARENT,
+    PROTOCOL,
+    RUN_ID,
+    SPACE,
+    STUDY_FORMAT,
+    TEXT,
+    TRAINING,
+)
 from pipeline.search.study.storage import storage_url
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import store
@@ -25,15 +36,12 @@ DIRECTIONS = [StudyDirection.MINIMIZE] * 2
 def open_study(
     storage: BaseStorage, config: SearchConfig, space: Space, corpus: Corpus, corpus_config: CorpusConfig
 ) -> optuna.Study:
-    """Create or load the study; returns it.
+    """Create or load the study.
 
-    Raises InputError if the study has another space, text or budget, or was created by another program.
+    Raises InputError if the study has another format, space, text or budget, or was created by another program.
     """
-
-    def protocol() -> dict[str, Any]:
-        text = {"corpus": corpus.label, "alphabet": corpus_config.alphabet, "corpus_sha256": corpus.corpus_sha256}
-        return {**protocol_of(config, space), **text}
-
+    text = {"corpus": corpus.label, "alphabet": corpus_config.alphabet, "corpus_sha256": corpus.corpus_sha256}
+    protocol = {**protocol_of(config, space), **text}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         exists = config.study_name in optuna.get_all_study_names(storage)
@@ -45,54 +53,29 @@ def open_study(
         )
         is_untouched = study.directions == DIRECTIONS and not study.get_trials(deepcopy=False)
         if PROTOCOL in attributes.of_study(study) or not is_untouched:
-            _check_same(study, config, protocol())
-        else:  # new, or its creator was killed: the protocol is therefore set last
-            study.set_metric_names(OBJECTIVES)
-            readable = {TEXT: corpus.label, SPACE: space.as_line(), TRAINING: training_of(config)}
-            for name, value in readable.items():
-                study.set_user_attr(name, value)
-            attributes.set_of_study(study, IDENTITY, uuid4().hex)
-            attributes.set_of_study(study, PROTOCOL, protocol())
+            _check_same(study, config, protocol)
+            return study
+        # new, or its creator was killed: the protocol is therefore set last
+        study.set_metric_names(OBJECTIVES)
+        for name, value in {TEXT: corpus.label, SPACE: space.as_line(), TRAINING: training_of(config)}.items():
+            study.set_user_attr(name, value)
+        attributes.set_of_study(study, FORMAT, STUDY_FORMAT)
+        attributes.set_of_study(study, IDENTITY, uuid4().hex)
+        attributes.set_of_study(study, PROTOCOL, protocol)
     return study
 
 
-def check_store(study: optuna.Study, config: SearchConfig, identity: str, has_run: Callable[[str], bool]) -> None:
-    """Raise InputError if the study's runs are in another MLflow store; record ``identity`` in a new study.
-
-    ``identity`` is that of the MLflow store in use. A study is also accepted if this store has one of its runs, as
-    several experiments of a store may share a study, and older studies name no store.
-    """
-    kept = attributes.of_study(study)
-    then = kept.get(MLFLOW_STORE)
-    if then == identity:
-        return
-    trials = study.get_trials(deepcopy=False)
-    runs = [kept.get(PARENT), *(trial.user_attrs.get("run_id") for trial in trials)]
-    known = [run_id for run_id in runs if run_id]
-    if (then or known) and not any(map(has_run, known)):
-        where = store.shown(storage_url(config))
-        raise InputError(
-            f"--study-name {config.study_name} of {where} has its runs in another MLflow store than "
-            f"{store.shown(store.address())}, and one search can't use both; set MLFLOW_TRACKING_URI to the other "
-            "store (a server, for several checkouts), or give another --study-name"
-        )
-    if then is None:
-        attributes.set_of_study(study, MLFLOW_STORE, identity)
-
-
-def training_of(config: SearchConfig) -> str:
-    """Describe how each trial is trained, such as "20 epochs of preset stream"."""
-    limit = f", at most {config.max_seconds:g} s" if config.max_seconds else ""
-    on_top = " on top of an n-gram" if config.on_top_of == "ngram" else ""
-    return f"{config.epochs} epochs of preset {config.preset}{limit}{on_top}"
-
-
 def _check_same(study: optuna.Study, config: SearchConfig, protocol: Mapping[str, Any]) -> None:
-    """Raise InputError if the study has another protocol, or none."""
-    name, where = config.study_name, store.shown(storage_url(config))
-    then = attributes.of_study(study).get(PROTOCOL)
-    if then is None or study.directions != DIRECTIONS:
+    """Raise InputError if the study has another format or protocol, or none."""
+    name, where, kept = config.study_name, store.shown(storage_url(config)), attributes.of_study(study)
+    if PROTOCOL not in kept or study.directions != DIRECTIONS:
         raise InputError(f"--study-name {name} of {where} is not a study of this search; give another name")
+    if kept.get(FORMAT, 1) != STUDY_FORMAT:
+        raise InputError(
+            f"--study-name {name} of {where} has format {kept.get(FORMAT, 1)}, and this version reads format "
+            f"{STUDY_FORMAT}; give another name"
+        )
+    then: Mapping[str, Any] = kept[PROTOCOL]
     changed = [key for key in {**then, **protocol} if then.get(key) != protocol.get(key)]
     if changed not in ([], ["corpus"]):  # "corpus" alone: the same text under another name
         message = "; ".join(f"{key} was {_plain(then.get(key))}, now {_plain(protocol.get(key))}" for key in changed)
@@ -105,3 +88,29 @@ def _check_same(study: optuna.Study, config: SearchConfig, protocol: Mapping[str
 def _plain(value: Any) -> str:
     """Format a value of the protocol for a message."""
     return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else str(value)
+
+
+def check_store(study: optuna.Study, config: SearchConfig, identity: str, has_run: Callable[[str], bool]) -> None:
+    """Raise InputError if the study's runs are in another MLflow store; record ``identity`` in a new study.
+
+    ``identity`` is that of the MLflow store in use. A study is also accepted if this store has one of its runs, as
+    several experiments of a store may share a study.
+    """
+    kept = attributes.of_study(study)
+    if MLFLOW_STORE not in kept:
+        attributes.set_of_study(study, MLFLOW_STORE, identity)
+    elif kept[MLFLOW_STORE] != identity:
+        runs = [kept.get(PARENT), *(trial.user_attrs.get(RUN_ID) for trial in study.get_trials(deepcopy=False))]
+        if not any(has_run(run_id) for run_id in runs if run_id):
+            raise InputError(
+                f"--study-name {config.study_name} of {store.shown(storage_url(config))} has its runs in another "
+                f"MLflow store than {store.shown(store.address())}, and one search can't use both; set "
+                "MLFLOW_TRACKING_URI to the other store (a server, for several checkouts), or give another --study-name"
+            )
+
+
+def training_of(config: SearchConfig) -> str:
+    """Describe how each trial is trained, such as "20 epochs of preset stream"."""
+    limit = f", at most {config.max_seconds:g} s" if config.max_seconds else ""
+    on_top = " on top of an n-gram" if config.on_top_of == "ngram" else ""
+    return f"{config.epochs} epochs of preset {config.preset}{limit}{on_top}"

@@ -16,7 +16,7 @@ from pipeline.config import STOPPED_BY_TIME, SearchConfig
 from pipeline.search.front import Candidate, Trial
 from pipeline.search.space import PARAMETERS, Space, shape_of
 from pipeline.search.study import attributes
-from pipeline.search.study.attributes import CONFIRMED, LOST, MACS, NGRAM_ENTRIES, REPEATS, RUN_ID, SEED, STOPPED
+from pipeline.search.study.attributes import CONFIRMED, MACS, NGRAM_ENTRIES, REPEATS, RUN_ID, SEED, STOPPED
 from pipeline.search.study.protocol import OBJECTIVES
 from pipeline.search.study.samplers import is_over_budget
 
@@ -63,12 +63,9 @@ class Results:
         return [trial for trial in self.trials(TrialState.COMPLETE) if not attributes.has(trial, REPEATS)]
 
     def failed(self) -> list[FrozenTrial]:
-        """The trials whose training failed, without those to retry, repeats and those over the budget."""
-        return [
-            trial
-            for trial in self.trials(TrialState.FAIL)
-            if not any(attributes.has(trial, name) for name in (LOST, REPEATS)) and not is_over_budget(trial)
-        ]
+        """The trials whose training failed, without repeats and those over the budget."""
+        failed = self.trials(TrialState.FAIL)
+        return [trial for trial in failed if not attributes.has(trial, REPEATS) and not is_over_budget(trial)]
 
     def counts(self) -> dict[str, int]:
         """The numbers of trials by outcome, and of confirmations."""

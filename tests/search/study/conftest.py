@@ -33,10 +33,12 @@ def empty_studies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def begin(begin_on_nothing: Callable[..., Search], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Search]:
     """Creates or resumes the study as a command would; in memory, unless ``storage`` is given."""
     memory = optuna.storages.InMemoryStorage()
-    monkeypatch.setattr(
-        "pipeline.search.study.trials.open_storage",
-        lambda config: memory if config.storage == "auto" else open_storage(config),
-    )
+
+    def opened(config: SearchConfig) -> optuna.storages.BaseStorage:
+        memory._prev_waiting_trial_number = dict.fromkeys(memory._prev_waiting_trial_number, 0)  # as a new process
+        return memory if config.storage == "auto" else open_storage(config)
+
+    monkeypatch.setattr("pipeline.search.study.trials.open_storage", opened)
     return begin_on_nothing
 
 

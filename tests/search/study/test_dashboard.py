@@ -21,42 +21,20 @@ def shown() -> object:
     return pytest.importorskip("optuna_dashboard._note")
 
 
-@pytest.mark.parametrize("bodies", [["a note"], ["0123456789" * 500], ["0123456789" * 500, "a shorter one"]], ids=len)
+@pytest.mark.parametrize("bodies", [["a note"], ["0123456789" * 500, "a shorter one"]], ids=len)
 def test_the_dashboard_shows_the_note_that_was_written_last(study, shown, bodies):
     for body in bodies:
-        dashboard.write_note(study, body)
-    assert shown.get_note(study) == bodies[-1]
-
-
-def test_each_trial_has_a_note_of_its_own(study, shown):
-    trials = [study.ask(), study.ask()]
-    for trial in trials:
-        dashboard.write_note(study, f"trial {trial.number}", trial._trial_id)
-    assert [shown.get_note(trial) for trial in trials] == ["trial 0", "trial 1"]
-    assert shown.get_note(study) == ""
+        dashboard.write_study_note(study, body)
+    trial = study.ask()
+    dashboard.write_note(study, "a trial", trial._trial_id)
+    assert (shown.get_note(study), shown.get_note(trial)) == (bodies[-1], "a trial")
 
 
 def test_a_note_that_a_person_has_changed_stays(study, shown):
-    dashboard.write_note(study, "ours")
+    dashboard.write_study_note(study, "ours")
     shown.save_note(study, "a person's")
-    dashboard.write_note(study, "ours again")
+    dashboard.write_study_note(study, "ours again")
     assert shown.get_note(study) == "a person's"
-
-
-def test_the_notes_of_many_trials_are_not_read_again_for_each(study, monkeypatch):
-    notes, kept, clock = dashboard.Notes(study), study._storage.get_study_system_attrs, [100.0]
-
-    def takes_two_seconds(study_id):
-        clock[0] += 2
-        return dict(kept(study_id))
-
-    monkeypatch.setattr("time.monotonic", lambda: clock[0])
-    monkeypatch.setattr(study._storage, "get_study_system_attrs", takes_two_seconds)
-    assert notes.read() == {}
-    study._storage.set_study_system_attr(study._study_id, "dashboard:1:note_ver", 7)
-    assert (notes.read(), clock) == ({}, [102.0])
-    clock[0] += 198
-    assert (notes.read(), clock) == ({"dashboard:1:note_ver": 7}, [302.0])
 
 
 def test_a_picture_takes_the_place_of_the_earlier_one_of_its_name(study):
@@ -73,7 +51,7 @@ def test_the_note_of_a_trial_has_its_run_and_its_text_wrapped(begin):
     task = search.next_task(0)
     search.take(task.number, {**result_of(task, 5.0), "texts": ["it has", "it has been said " * 10]})
     (trial,) = search.results.complete()
-    note = search.storage.get_study_system_attrs(search._study_id)[f"dashboard:{trial._trial_id}:note_str:0"]
+    note = search.storage.get_study_system_attrs(search.study._study_id)[f"dashboard:{trial._trial_id}:note_str:0"]
     assert note.startswith(f"**{trial.user_attrs['model']}**: validation perplexity 5.000, test perplexity 5.000\n")
     assert f"[The run in MLflow](http://ui/{trial.user_attrs['run_id']})" in note
     lines = note.split("```")[1].strip().splitlines()
@@ -99,7 +77,7 @@ def test_an_attribute_has_a_line_of_the_text(text, line):
 def test_the_note_of_a_study_says_what_is_searched_and_where_the_runs_are(begin):
     search = begin(budget_macs=5000)
     search.describe("http://ui/run", "**The outcome.**")
-    note = search.storage.get_study_system_attrs(search._study_id)["dashboard:note_str:0"]
+    note = search.storage.get_study_system_attrs(search.study._study_id)["dashboard:note_str:0"]
     assert note.startswith("**The outcome.**\n\n### The search\n\n- **text**: topics\n")
     assert "hidden\\_size 4..8, at most 5,000 MACs per character\n" in note
     assert "- **validation perplexity** (minimised): " in note

@@ -8,7 +8,8 @@ from optuna.storages import RDBStorage
 
 from pipeline.config import RECIPE
 from pipeline.errors import InputError
-from pipeline.search.study.attributes import PROTOCOL, of_study, set_of_study
+from pipeline.search.study.attributes import FORMAT, PROTOCOL, STUDY_FORMAT, of_study, set_of_study
+from pipeline.search.study.protocol import check_store
 from tests.search.study.studies import train_all
 
 
@@ -78,19 +79,19 @@ def test_a_study_whose_maker_was_killed_in_the_making_is_made_anew(begin_on_disk
         begin_on_disk(epochs=3)
 
 
+def test_a_study_of_another_format_is_refused_in_a_sentence_with_both(begin):
+    set_of_study(begin().study, FORMAT, 99)
+    with pytest.raises(InputError, match=f"has format 99, and this version reads format {STUDY_FORMAT};"):
+        begin()
+
+
 def test_a_study_is_of_the_mlflow_store_in_which_it_was_begun(begin):
-    begin().check_store("0-111", lambda run_id: run_id == "parent")
-    begin().check_store("0-111", lambda run_id: False)  # all of its runs were deleted
+    def check(identity: str, known: str) -> None:
+        search = begin()
+        check_store(search.study, search.config, identity, lambda run_id: run_id == known)
+
+    check("0-111", known="parent")
+    check("0-111", known="")  # all of its runs were deleted
     with pytest.raises(InputError, match=r"has its runs in another MLflow store than .*mlflow\.db"):
-        begin().check_store("0-222", lambda run_id: False)
-    begin().check_store("7-333", lambda run_id: run_id == "parent")  # another experiment of the same store
-
-
-def test_a_study_that_was_begun_before_studies_knew_their_store_is_told_by_its_runs(begin):
-    search = begin(trials=1)
-    train_all(search)
-    (trial,) = search.results.complete()
-    with pytest.raises(InputError, match="another MLflow store"):
-        begin().check_store("0-222", lambda run_id: False)
-    begin().check_store("0-111", lambda run_id: run_id == trial.user_attrs["run_id"])
-    begin().check_store("0-111", lambda run_id: False)
+        check("0-222", known="")
+    check("7-333", known="parent")  # another experiment of the same store
