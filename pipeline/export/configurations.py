@@ -54,7 +54,11 @@ class Configuration:
 
     def series(self, is_shown: bool, on_front: bool, picks: Sequence[str] = ()) -> Series:
         """The series of the configuration in the charts."""
-        curves = {split: [drawable(curve(each, split)) for each in self.trainings] for split in ("train", "val")}
+        curves = {}
+        for split in ("train", "val"):  # pooled over the characters as an n-gram's, where the protocol has another mean
+            pooled, own = f"perplexity_pooled/{split}", f"perplexity/{split}"
+            recorded = [each.curves.get(pooled) or each.curves[own] for each in self.trainings]
+            curves[split] = [drawable([points[epoch] for epoch in sorted(points)]) for points in recorded]
         size = f"{self.model['num_layers']}x{self.model['hidden_size']}"
         on_top = "+ngram" if self.model.get("on_top_of", "nothing") != "nothing" else ""
         text = " ".join(str(self.first.result["texts"][-1]).split())[:LONGEST_TEXT]
@@ -74,12 +78,6 @@ class Configuration:
             picks=picks,
             remarks=[f"seed {self.first.seed} writes “{text}”"],
         )
-
-
-def curve(training: RecordedTraining, split: str) -> list[float]:
-    """Perplexity by epoch, pooled over the characters if that was recorded, otherwise as the protocol averages."""
-    points = training.curves.get(f"perplexity_pooled/{split}") or training.curves[f"perplexity/{split}"]
-    return [points[epoch] for epoch in sorted(points)]
 
 
 def by_text(trainings: Iterable[RecordedTraining]) -> dict[tuple[str, str], list[RecordedTraining]]:

@@ -1,15 +1,15 @@
 """Export a training, a study or an experiment: a page, tables and models, in a folder that needs no MLflow."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import InputError
-from pipeline.export.model_files import CONFIG, ONNX, VOCABULARY, WEIGHTS, ModelFiles, model_files
-from pipeline.export.page import ExportedModel, page
+from pipeline.export.model_files import CONFIG, ONNX, VOCABULARY, WEIGHTS, ExportedModel, exported_model
+from pipeline.export.page import page
 from pipeline.export.subject import Subject, subject_of
 from pipeline.export.tables import curves_csv, front_csv, runs_csv
 from pipeline.support.files import write_atomically
-from pipeline.tracking.recorded import RecordedTraining
 
 PAGE = "index.html"
 
@@ -32,15 +32,13 @@ def export(reference: str, folder: Path) -> dict[str, Any]:
     """
     _check_is_free(folder, PAGE)  # before anything is read
     subject = subject_of(reference)
-    files, models = _models(subject)
+    models = _models(subject)
+    files = {f"{model.folder}/{name}": data for model in models for name, data in model.files.items()}
     files |= {"runs.csv": runs_csv(subject.trainings).encode(), "curves.csv": curves_csv(subject.trainings).encode()}
     if subject.search:
-        result = subject.search.result
-        files["front.csv"] = front_csv(result["front"], result["picks"]).encode()
+        files["front.csv"] = front_csv(subject.search.result["front"], subject.picks).encode()
     listed = [(name, CONTENTS[Path(name).name]) for name in sorted(files)]
-    files[PAGE] = page(
-        subject, models, listed
-    ).encode()  # written last, so that the export is complete once the page exists
+    files[PAGE] = page(subject, models, listed).encode()  # written last: once it exists, the export is complete
     for name in files:
         _check_is_free(folder, name)
     try:
@@ -63,24 +61,15 @@ def _check_is_free(folder: Path, name: str) -> None:
         raise InputError(f"--output {folder} has {folder / name} already; give another folder, or remove the file")
 
 
-def _models(subject: Subject) -> tuple[dict[str, bytes], list[ExportedModel]]:
-    """The files of the models by path, and the models: a training's own, or a study's picks, the best last."""
-    files: dict[str, bytes] = {}
-    models, read = [], dict[str, ModelFiles]()  # by run id: a run may have several names
-    for name, (place, training) in _chosen(subject).items():
-        found = read.get(training.id) or model_files(training)
-        read[training.id] = found
-        files |= {f"{place}/{file}": data for file, data in found.files.items()}
-        models.append(ExportedModel(name, place, training, found.vocab_size, found.without_onnx))
-    return files, models
-
-
-def _chosen(subject: Subject) -> dict[str, tuple[str, RecordedTraining]]:
-    """The folders and trainings of the exported models, by name."""
+def _models(subject: Subject) -> list[ExportedModel]:
+    """A training's own model, or the models of a study's picks, the best last."""
     if subject.kind == "training":
-        return {subject.name: ("model", subject.trainings[0])}
-    if subject.search is None:
-        return {}
+        return [exported_model("model", subject.trainings[0])]
     by_id = {training.id: training for training in subject.trainings}
-    picks = {name: pick["run_id"] for name, pick in subject.search.result["picks"].items()}
-    return {f"@{name}": (f"models/{name}", by_id[run_id]) for name, run_id in picks.items()}
+    read: dict[str, ExportedModel] = {}  # by run id: a run may have several names
+    models = []
+    for name, pick in subject.picks.items():
+        run_id = pick["run_id"]
+        read[run_id] = read.get(run_id) or exported_model(f"models/{name}", by_id[run_id])
+        models.append(replace(read[run_id], folder=f"models/{name}"))
+    return models

@@ -18,15 +18,17 @@ WEIGHTS, CONFIG, VOCABULARY, ONNX = "weights.safetensors", "config.json", "vocab
 
 
 @dataclass(frozen=True)
-class ModelFiles:
-    """The files of a model by name, its number of symbols, and why it has no ONNX file ("" if it has)."""
+class ExportedModel:
+    """A model in a folder beside the page: its files by name, and why it has no ONNX file ("" if it has)."""
 
+    folder: str
+    training: RecordedTraining
     files: Mapping[str, bytes]
     vocab_size: int
     without_onnx: str
 
 
-def model_files(training: RecordedTraining) -> ModelFiles:
+def exported_model(folder: str, training: RecordedTraining) -> ExportedModel:
     """Make the files from the best checkpoint of a training. Raises InputError if it is missing or damaged."""
     path = artifact_path(training.id, f"checkpoints/{BEST_CHECKPOINT}")
     model, vocabulary, facts = load_model(path)
@@ -50,7 +52,7 @@ def model_files(training: RecordedTraining) -> ModelFiles:
         VOCABULARY: _json(list(vocabulary.symbols)),
         **({ONNX: step} if step else {}),
     }
-    return ModelFiles(files, len(vocabulary), without_onnx)
+    return ExportedModel(folder, training, files, len(vocabulary), without_onnx)
 
 
 def _weights(path: Path) -> bytes:

@@ -45,10 +45,7 @@ class Step(nn.Module):
 def onnx_step(model: LanguageModel) -> tuple[bytes, str]:
     """The ONNX file of one step and "", or no bytes and the reason."""
     if model.config.on_top_of != "nothing":
-        return (
-            b"",
-            "A network on top of an n-gram is not exported as ONNX, which has no operator for the n-gram's tables.",
-        )
+        return b"", "A network on top of an n-gram is not exported: ONNX has no operator for the n-gram's tables."
     if not all(map(importlib.util.find_spec, EXTRA)):
         return b"", HOW_TO_INSTALL
     with _quiet(), torch.no_grad():

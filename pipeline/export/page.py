@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.config import RECIPE
 from pipeline.export.commands import search_command, text_option, train_command
 from pipeline.export.configurations import Configuration, by_text, configurations_of, ngram_levels
+from pipeline.export.model_files import ExportedModel
 from pipeline.export.subject import Subject
 from pipeline.support.page import document as doc
 from pipeline.support.page.charts import Wording, explorer, shapes_of, undominated
@@ -42,17 +43,6 @@ class Group:
     explorer: doc.Explorer
     runs: Table
     best: RecordedTraining
-
-
-@dataclass(frozen=True)
-class ExportedModel:
-    """A model in a folder beside the page; ``without_onnx`` says why it has no ONNX file, "" if it has one."""
-
-    name: str
-    folder: str
-    training: RecordedTraining
-    vocab_size: int
-    without_onnx: str
 
 
 def page(subject: Subject, models: Sequence[ExportedModel], files: Sequence[tuple[str, str]]) -> str:

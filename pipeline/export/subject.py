@@ -93,10 +93,8 @@ def _of_run(run_id: str) -> Subject:
 def _study(search: RecordedRun) -> Subject:
     subject = Subject("study", search.study, tuple(trainings_of_search(search)), search)
     if not search.result or not subject.finished:
-        raise InputError(
-            f"the study {search.study} has no result yet; the same command again finishes it: "
-            f"tmlm search --study-name {search.study}"
-        )
+        again = f"tmlm search --study-name {search.study}"
+        raise InputError(f"the study {search.study} has no result yet; the same command again finishes it: {again}")
     return subject
 
 

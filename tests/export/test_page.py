@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.export.page import ExportedModel, page
+from pipeline.export.model_files import ExportedModel
+from pipeline.export.page import page
 from pipeline.export.subject import Subject
 from tests.export.made_up import study, training
 from tests.support.page.parsed import Page
@@ -26,7 +27,7 @@ def _record(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def of(subject: Subject) -> str:
     best = subject.trainings[-1]
-    models = [ExportedModel("@best", "models/best", best, 28, "")] if subject.kind != "experiment" else []
+    models = [ExportedModel("models/best", best, {}, 28, "")] if subject.kind != "experiment" else []
     return page(subject, models, [("runs.csv", "one row for each training")])
 
 
