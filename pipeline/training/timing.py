@@ -1,17 +1,15 @@
 """Time training steps on this machine, and estimate from them how long trainings and a search will take.
 
-A few shapes of each kind of model (``shapes_to_time``) are trained for some steps (``time_training``), in as many
-processes at once as will train later, since they slow each other down. ``Calibration`` fits a curve through them:
+Three shapes of each kind of model (``shapes_to_time``) are trained for some steps (``time_training``), in as many
+processes at once as will train later, since they slow each other down. ``Calibration`` fits a line through them:
 
-    seconds of a step = a + b L + c L H + d L H^2 + e (L - 1) H^2
+    seconds of a step = a + b layers + c MACs per character
 
-for L layers of H units: a and b are the overhead of a step and of a layer, c, d and e the cost of the arithmetic, of
-which the first layer has less, as its input is one-hot. No coefficient is negative, so that a larger model is never
-expected to be faster.
+with no negative coefficient, so that a larger model is never expected to be faster.
 """
 
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -24,6 +22,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.complexity import closed_form
 from models.config import ModelConfig
 from models.decoding import Decoding
 from models.generation import generate
@@ -41,13 +40,9 @@ from pipeline.training.memory import check_can_train
 
 ConfigPair = tuple[ModelConfig, TrainConfig]
 
-UNTIMED_STEPS = 2  # the first steps fill caches
+UNTIMED_STEPS, TIMED_STEPS = 2, 4  # of each shape: the first steps fill caches; at least so many are timed
 
-TIMED_STEPS = 4  # of each shape, at least
-
-TIMED_SECONDS = 0.25  # of each shape, at least
-
-BUDGET_TIMED_SECONDS = 2.0  # for converting --budget-seconds
+TIMED_SECONDS, BUDGET_TIMED_SECONDS = 0.25, 2.0  # of each shape, at least; for converting budget_seconds
 
 LONG_SECONDS = 3.0  # if one step takes so long, it is enough
 
@@ -55,9 +50,7 @@ FITTED_CHARS = 100_000  # that the n-gram of a timed model is fitted on
 
 FITTING_SECONDS = 5e-6  # per character that the n-grams of a training are fitted on
 
-RUN_SECONDS = 1.0  # for recording a run with its files, measured with small models
-
-EPOCH_SECONDS = 0.03  # per epoch, for checkpoints and the recorded curves
+RUN_SECONDS, EPOCH_SECONDS = 1.0, 0.03  # for recording a run, and each of its epochs
 
 READINGS = 3.0  # evaluation and samples together, in readings of the test text (0.3 to 1.2 s measured)
 
@@ -82,40 +75,31 @@ class _EnoughError(Exception):
     """Enough steps have been timed."""
 
 
-def shapes_to_time(configurations: Iterable[ConfigPair]) -> list[ConfigPair]:
-    """Select a few representative configurations to time, at most six of each kind of model.
-
-    These are the smallest, a middle and the largest hidden size at the fewest and at the most layers. The most
-    expensive come first, so that several processes finish at about the same time.
-    """
-    kinds: dict[tuple, list[ConfigPair]] = defaultdict(list)
-    for configuration in configurations:
-        kinds[_kind(*configuration)].append(configuration)
-    chosen: dict[tuple, ConfigPair] = {}
-    for kind, members in kinds.items():
-        all_layers = [model.num_layers for model, _ in members]
-        for layers in (min(all_layers), max(all_layers)):
-            widths = {model.hidden_size: (model, train) for model, train in members if model.num_layers == layers}
-            low, high = min(widths), max(widths)
-            middle = min(widths, key=lambda width: abs(width - (low + high) / 2))
-            chosen |= {(kind, layers, width): widths[width] for width in (low, middle, high)}
-    return sorted(chosen.values(), key=lambda each: -each[0].num_layers * each[0].hidden_size ** 2)
-
-
 def _kind(model: ModelConfig, train: TrainConfig) -> tuple:
     """All that a step's cost depends on, except layers and hidden size."""
-    return (
-        model.cell,
-        model.implementation,
-        model.equations,
-        model.embedding_size,
-        model.on_top_of,
-        train.preset,
-        train.batch_size,
-        train.sequence_length,
-        train.optimizer,
-        train.precision,
-    )
+    of_model = (model.cell, model.implementation, model.equations, model.embedding_size, model.on_top_of)
+    of_training = (train.preset, train.batch_size, train.sequence_length, train.optimizer, train.precision)
+    return *of_model, *of_training
+
+
+def _macs(model: ModelConfig) -> int:
+    """MACs per character, but for the input and output layers, which depend on the vocabulary."""
+    return closed_form(model, 1).macs_per_char
+
+
+def shapes_to_time(configurations: Iterable[ConfigPair]) -> list[ConfigPair]:
+    """Select configurations to time: of each kind of model, those of the least, the median and the most MACs.
+
+    The most expensive come first, so that several processes finish at about the same time.
+    """
+    kinds: dict[tuple, dict[tuple[int, int], ConfigPair]] = defaultdict(dict)
+    for model, train in configurations:
+        kinds[_kind(model, train)][model.num_layers, model.hidden_size] = (model, train)
+    chosen: list[ConfigPair] = []
+    for shapes in kinds.values():
+        ordered = sorted(shapes.values(), key=lambda each: _macs(each[0]))
+        chosen += [ordered[at] for at in sorted({0, len(ordered) // 2, len(ordered) - 1})]
+    return sorted(chosen, key=lambda each: -_macs(each[0]))
 
 
 def time_training(
@@ -123,17 +107,14 @@ def time_training(
     model: ModelConfig,
     train: TrainConfig,
     clock: Callable[[], float] = time.perf_counter,
-    seconds: float | None = None,
+    timed_seconds: float = TIMED_SECONDS,
 ) -> Timing:
     """Time some training steps and a validation of a temporary model.
 
-    Times steps for ``seconds`` (default TIMED_SECONDS), at least TIMED_STEPS of them, or a single one if that takes
-    LONG_SECONDS. A divergence ends the timing. Changes torch's threads and the allocator for the whole process.
+    Times steps for ``timed_seconds``, at least TIMED_STEPS of them, or a single one if that takes LONG_SECONDS. A
+    divergence ends the timing. Changes torch's threads and the allocator for the whole process.
     """
-    timed_seconds = TIMED_SECONDS if seconds is None else seconds
-    corpus = corpus.limited(train.train_chars)
-    ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
-    train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
+    train_ids, val_ids = _ids(corpus, train)
     symbols, ngram, prior = len(corpus.vocabulary), None, None
     if model.on_top_of == "ngram":  # fitted on a part of the text, with zeros as prior: a step takes as long
         ngram = Ngram.of(KneserNey(train_ids[:FITTED_CHARS].numpy(), symbols, max(BASELINE_ORDERS)))
@@ -150,16 +131,15 @@ def time_training(
             torch.get_device_module(training.device).synchronize()
         return clock()
 
+    marks = [now()]
+
     class Marks(Callback):
         def on_step(self, training: Training) -> None:
             marks.append(now())
-            timed = len(marks) - 1 - UNTIMED_STEPS
-            if timed >= TIMED_STEPS and marks[-1] - marks[UNTIMED_STEPS] >= timed_seconds:
-                raise _EnoughError
-            if timed >= 1 and marks[-1] - marks[UNTIMED_STEPS] >= LONG_SECONDS:
+            steps, spent = len(marks) - 1 - UNTIMED_STEPS, marks[-1] - marks[min(UNTIMED_STEPS, len(marks) - 1)]
+            if (steps >= TIMED_STEPS and spent >= timed_seconds) or (steps >= 1 and spent >= LONG_SECONDS):
                 raise _EnoughError
 
-    marks = [now()]
     with suppress(_EnoughError, TrainingDivergedError):
         training.run_epoch(Marks())
     first = min(UNTIMED_STEPS, len(marks) - 2)  # an epoch of a short text may have fewer steps
@@ -170,7 +150,7 @@ def time_training(
 
 
 def configurations_for(corpus: Corpus, options: Mapping[str, Any]) -> ConfigPair:
-    """Resolve options for a text; --budget-seconds is converted to --budget-chars by timing some steps.
+    """Resolve options for a text; budget_seconds is converted to --budget-chars by timing some steps.
 
     The timed model has the defaults for the preset's budget, the resolved one those for the converted budget. Raises
     ConfigError for a value that is not allowed, and InputError as ``check_can_train`` does.
@@ -180,41 +160,39 @@ def configurations_for(corpus: Corpus, options: Mapping[str, Any]) -> ConfigPair
     check_can_train(corpus, model, train)
     if not train.budget_seconds:
         return model, train
-    timing = time_training(corpus, model, train, seconds=BUDGET_TIMED_SECONDS)
-    budget_chars = budget_chars_of(corpus, timing, train.budget_seconds)
-    converted = {**options, "budget_seconds": None, "budget_chars": budget_chars}
-    model, budgeted = resolve(converted, corpus.train_chars)
+    timing = time_training(corpus, model, train, timed_seconds=BUDGET_TIMED_SECONDS)
+    data = _data_of(corpus, train)
+    epoch = data.steps_per_epoch * timing.step_seconds + timing.validation_seconds + EPOCH_SECONDS
+    epochs = (train.budget_seconds - _fitting_seconds(corpus, model, train)) / epoch
+    budget_chars = max(1, int(float(f"{epochs * data.chars_per_epoch:.3g}")))
+    model, budgeted = resolve({**options, "budget_seconds": None, "budget_chars": budget_chars}, corpus.train_chars)
     return model, replace(budgeted, budget_seconds=train.budget_seconds)
 
 
-def budget_chars_of(corpus: Corpus, timing: Timing, seconds: float) -> int:
-    """Characters that the timed configuration trains on in so many seconds in total, to three significant digits."""
-    seconds -= fitting_seconds(corpus, timing.model, timing.train)
-    data = _data_of(corpus, timing.train)
-    epoch = data.steps_per_epoch * timing.step_seconds + timing.validation_seconds + EPOCH_SECONDS
-    return max(1, int(float(f"{seconds / epoch * data.chars_per_epoch:.3g}")))
-
-
-def fitting_seconds(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> float:
+def _fitting_seconds(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> float:
     """Expected seconds for fitting the n-grams of a model on top of them; 0 for any other model."""
     if model.on_top_of == "nothing":
         return 0.0
     return FITTING_SECONDS * len(corpus.limited(train.train_chars).baseline_text(train.preset))
 
 
-def _data_of(corpus: Corpus, train: TrainConfig) -> WindowData | StreamData:
-    """The training data as the configuration reads it."""
+def _ids(corpus: Corpus, train: TrainConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """The training and validation ids that a configuration reads."""
     corpus = corpus.limited(train.train_chars)
     ids, spans = torch.from_numpy(corpus.ids), corpus.spans(train.preset)
-    train_ids, val_ids = (ids[slice(*spans[split])] for split in ("train", "val"))
-    return data_for(train_ids, val_ids, train)
+    return ids[slice(*spans["train"])], ids[slice(*spans["val"])]
+
+
+def _data_of(corpus: Corpus, train: TrainConfig) -> WindowData | StreamData:
+    """The training data as the configuration reads it."""
+    return data_for(*_ids(corpus, train), train)
 
 
 class Calibration:
     """Estimates the seconds of trainings on a text from ``timings`` on that text.
 
     A kind of model that was not timed is assumed to be as slow as the slowest other kind. Without timings, a
-    Calibration is false and its methods raise ValueError.
+    Calibration is false, and ``expected_seconds`` raises ValueError.
     """
 
     def __init__(self, corpus: Corpus, timings: Sequence[Timing]) -> None:
@@ -222,28 +200,13 @@ class Calibration:
         kinds: dict[tuple, list[Timing]] = defaultdict(list)
         for timing in timings:
             kinds[_kind(timing.model, timing.train)].append(timing)
-        self._step = {kind: _fit(members, [each.step_seconds for each in members]) for kind, members in kinds.items()}
-        self._validation = {
+        self._steps = {kind: _fit(members, [each.step_seconds for each in members]) for kind, members in kinds.items()}
+        self._validations = {
             kind: _fit(members, [each.validation_seconds for each in members]) for kind, members in kinds.items()
         }
 
     def __bool__(self) -> bool:
-        return bool(self._step)
-
-    def step_seconds(self, model: ModelConfig, train: TrainConfig) -> float:
-        """Expected seconds of one training step. Raises ValueError without timings."""
-        return self._seconds(self._step, model, train)
-
-    def validation_seconds(self, model: ModelConfig, train: TrainConfig) -> float:
-        """Expected seconds of one validation. Raises ValueError without timings."""
-        return self._seconds(self._validation, model, train)
-
-    @staticmethod
-    def _seconds(curves: Mapping[tuple, NDArray[np.float64]], model: ModelConfig, train: TrainConfig) -> float:
-        kind = _kind(model, train)
-        if not curves:
-            raise ValueError(f"no training was timed, so the time of {model.shape} can't be estimated")
-        return max(float(_columns(model) @ curve) for curve in ([curves[kind]] if kind in curves else curves.values()))
+        return bool(self._steps)
 
     def expected_seconds(self, model: ModelConfig, train: TrainConfig, run_seconds: float = RUN_SECONDS) -> float:
         """Expected seconds of a training with all its epochs, including the test text, the samples and recording.
@@ -251,35 +214,25 @@ class Calibration:
         ``run_seconds`` is the time for recording. Patience, which may end a training sooner, is ignored. Raises
         ValueError without timings.
         """
-        timing = Timing(model, train, self.step_seconds(model, train), self.validation_seconds(model, train))
-        return expected_seconds(self._corpus, timing, run_seconds)
-
-
-def expected_seconds(corpus: Corpus, timing: Timing, run_seconds: float = RUN_SECONDS) -> float:
-    """Expected seconds of a training of the timed configuration, as in ``Calibration.expected_seconds``."""
-    train, data = timing.train, _data_of(corpus, timing.train)
-    epochs = number_of_epochs(train, data)
-    training = epochs * (data.steps_per_epoch * timing.step_seconds + timing.validation_seconds)
-    training += fitting_seconds(corpus, timing.model, train)
-    if train.max_seconds:
-        training = min(training, train.max_seconds)
-    test_start, test_end = corpus.spans(train.preset)["test"]
-    reading = READINGS * timing.validation_seconds * (test_end - test_start) / data.val_chars
-    return training + epochs * EPOCH_SECONDS + reading + run_seconds
-
-
-def queue_seconds(seconds: Sequence[float], workers: int) -> float:
-    """Seconds until the last task ends, if each is started in order as a worker becomes free."""
-    free = [0.0] * workers
-    for each in seconds:
-        heapreplace(free, free[0] + each)
-    return max(free)
+        if not self._steps:
+            raise ValueError(f"no training was timed, so the time of {model.shape} can't be estimated")
+        kind, data = _kind(model, train), _data_of(self._corpus, train)
+        step, validation = (
+            max(float(_columns(model) @ line) for line in ([lines[kind]] if kind in lines else lines.values()))
+            for lines in (self._steps, self._validations)
+        )
+        epochs = number_of_epochs(train, data)
+        training = epochs * (data.steps_per_epoch * step + validation) + _fitting_seconds(self._corpus, model, train)
+        if train.max_seconds:
+            training = min(training, train.max_seconds)
+        test_start, test_end = self._corpus.spans(train.preset)["test"]
+        reading = READINGS * validation * (test_end - test_start) / data.val_chars
+        return training + epochs * EPOCH_SECONDS + reading + run_seconds
 
 
 def _columns(model: ModelConfig) -> NDArray[np.float64]:
-    """What the coefficients a, b, c, d and e are multiplied by."""
-    layers, hidden = model.num_layers, model.hidden_size
-    return np.array([1, layers, layers * hidden, layers * hidden**2, (layers - 1) * hidden**2], dtype=np.float64)
+    """What the coefficients a, b and c are multiplied by."""
+    return np.array([1, model.num_layers, _macs(model)], dtype=np.float64)
 
 
 def _fit(timings: Sequence[Timing], seconds: Sequence[float]) -> NDArray[np.float64]:
@@ -288,9 +241,16 @@ def _fit(timings: Sequence[Timing], seconds: Sequence[float]) -> NDArray[np.floa
 
     rows = np.array([_columns(timing.model) for timing in timings]) / np.array(seconds)[:, None]
     scale = np.abs(rows).max(axis=0)
-    scale[scale == 0] = 1  # of e, where all have one layer
     solution: NDArray[np.float64] = nnls(rows / scale, np.ones(len(rows)))[0] / scale
     return solution
+
+
+def queue_seconds(seconds: Sequence[float], workers: int) -> float:
+    """Seconds until the last task ends, if each is started in order as a worker becomes free."""
+    free = [0.0] * workers
+    for each in seconds:
+        heapreplace(free, free[0] + each)
+    return max(free)
 
 
 def front_members(trials: int) -> float:
@@ -369,13 +329,10 @@ def time_all(
 ) -> list[Timing]:
     """Time the tasks in all workers at once, as they will train; a task that kills its process twice is left out.
 
-    On several machines, the first task is timed in every worker to compare their speeds, and the timings are scaled to
-    a worker of average speed. ``on_event`` is called with the tasks done and their total number, at least every
-    WAIT_SECONDS. Raises the exception of a task that fails.
+    ``on_event`` is called with the tasks done and their total number, at least every WAIT_SECONDS. Raises the exception
+    of a task that fails.
     """
-    slots = pool.slots
-    waiting = [tasks[0]] * (pool.count - 1 if len(slots) > 1 else 0) + list(tasks)
-    total, timings = len(waiting), []
+    waiting, timings = list(tasks), list[Timing]()
     lost: list[TimingTask] = []
     while waiting or pool.running:
         while waiting and pool.idle:
@@ -387,27 +344,6 @@ def time_all(
                 lost.append(event.task)
                 waiting.append(event.task)
             if event.kind == "done":
-                timings.append((event.node, event.value))
-        on_event(len(timings), total)
-    return [timing for _, timing in timings] if len(slots) == 1 else _of_average_worker(timings, slots)
-
-
-def _of_average_worker(timings: Sequence[tuple[str, Timing]], slots: Mapping[str, int]) -> list[Timing]:
-    """Scale timings from several machines to a worker of average speed; one for each shape.
-
-    The speeds of the machines are compared by the shape that was timed most often.
-    """
-    compared = Counter((timing.model, timing.train) for _, timing in timings).most_common(1)
-    seconds: dict[str, list[float]] = defaultdict(list)
-    for node, timing in timings:
-        if (timing.model, timing.train) == compared[0][0]:
-            seconds[node].append(timing.step_seconds)
-    speeds = {node: 1 / median(each) for node, each in seconds.items()}
-    workers = {node: slots.get(node, 1) for node in speeds}  # a node that has joined since counts as one worker
-    average = sum(workers[node] * speeds[node] for node in speeds) / max(1, sum(workers.values()))
-    scaled: dict[ConfigPair, Timing] = {}
-    for node, timing in timings:
-        factor = speeds.get(node, average) / average
-        step, validation = timing.step_seconds * factor, timing.validation_seconds * factor
-        scaled[timing.model, timing.train] = replace(timing, step_seconds=step, validation_seconds=validation)
-    return list(scaled.values())
+                timings.append(event.value)
+        on_event(len(timings), len(tasks))
+    return timings

@@ -43,7 +43,7 @@ from pipeline.training.evaluation import score_windows
 from pipeline.training.experiment import run_experiment
 from pipeline.training.hardware import has_bf16, keep_freed_memory
 from pipeline.training.loop import Callback, Training
-from pipeline.training.timing import expected_seconds, time_training
+from pipeline.training.timing import Calibration, time_training
 
 Shape = tuple[str, int, int]  # cell, layers, hidden size
 Work = Callable[..., tuple[float, ...]]
@@ -220,7 +220,7 @@ def tracking_seconds(folder: str) -> tuple[float, float]:
 def default_seconds() -> float:
     """CPU seconds of a default training, from those of some steps and a validation."""
     timing = time_training(text(), *resolve({"device": "cpu"}), clock=time.process_time)
-    return expected_seconds(text(), timing, run_seconds=0)
+    return Calibration(text(), [timing]).expected_seconds(timing.model, timing.train, run_seconds=0)
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
