@@ -36,7 +36,7 @@ PLACES = {  # the function that is called at each moment
     "judged": "pipeline.stages.search.evaluate_front",
     "registered": "pipeline.tracking.registry.register",
 }
-WORK = "pipeline.stages.train.do"  # the function that a worker runs
+WORK = "pipeline.stages.tasks.do"  # the function that a worker runs
 IN_WORKER = "TMLM_TEST_FAULT"  # variable: role|moment|number|times|action|folder that counts
 
 
@@ -84,8 +84,8 @@ def meet(moment: str, number: int, action: Callable[[], None]) -> None:
 
 
 def do(task: Any, report: Any) -> Any:
-    """Replace pipeline.stages.train.do in a worker, which meets a fault while it works."""
-    from pipeline.stages import train
+    """Replace pipeline.stages.tasks.do in a worker, which meets a fault while it works."""
+    from pipeline.stages import tasks
 
     role, moment, number, times, action, folder = os.environ[IN_WORKER].split("|")
 
@@ -97,7 +97,7 @@ def do(task: Any, report: Any) -> Any:
 
     if getattr(task, "role", "") == role:
         meet(moment, int(number), act)
-    return train.do(task, report)
+    return tasks.do(task, report)
 
 
 def main(moment: str, number: str, action: str, *words: str) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any, Self
 
-from pipeline.stages.train import do
+from pipeline.stages.tasks import do
 from pipeline.support.workers import Event
 
 

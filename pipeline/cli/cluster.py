@@ -43,7 +43,7 @@ def pool_on(cluster: str, text: CorpusConfig, workers: int | None) -> "MakePool"
     another one.
     """
     if not cluster:
-        from pipeline.stages.train import train_in_processes
+        from pipeline.stages.tasks import train_in_processes
 
         return train_in_processes
     if workers is not None:
@@ -51,7 +51,7 @@ def pool_on(cluster: str, text: CorpusConfig, workers: int | None) -> "MakePool"
     _check_installed()
     from pipeline.cluster import pool, texts
     from pipeline.cluster.keys import Address, keys_folder
-    from pipeline.stages.train import do
+    from pipeline.stages.tasks import do
     from pipeline.tracking.store import masked, without_credentials
 
     address = Address.read(cluster, keys_folder())

@@ -26,7 +26,7 @@ from pipeline.answer.sentences import answer_note, three_sentences
 from pipeline.config import RECIPE, AnswerConfig, CorpusConfig
 from pipeline.errors import InputError, TmlmError
 from pipeline.stages.sweep import Sweep, earlier_command, workers_for
-from pipeline.stages.train import TrainingTask, train_in_processes
+from pipeline.stages.tasks import TrainingTask, train_in_processes
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.statistics import PairedComparison, paired
 from pipeline.support.wording import counted, measured_duration

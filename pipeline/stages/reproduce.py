@@ -40,7 +40,7 @@ from pipeline.report.table import (
 from pipeline.report.text_facts import text_facts
 from pipeline.stages.report import REPORT_FILE, ReproductionRun, report_folder, writable, write_report
 from pipeline.stages.sweep import Sweep, earlier_command, workers_for
-from pipeline.stages.train import Role, TrainingTask, train_in_processes
+from pipeline.stages.tasks import Role, TrainingTask, train_in_processes
 from pipeline.support.wording import counted, measured_duration
 from pipeline.support.workers import Loss, MakePool, Outcome
 from pipeline.text.corpus import Corpus, load_corpus

@@ -38,7 +38,7 @@ from pipeline.search.study.storage import storage_errors, storage_url, study_loc
 from pipeline.search.study.trials import Proposal, Search
 from pipeline.search.summary import outcome, search_note
 from pipeline.stages.sweep import Sweep, workers_for
-from pipeline.stages.train import Role, TrainingTask, train_in_processes
+from pipeline.stages.tasks import Role, TrainingTask, train_in_processes
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.markdown import plain
 from pipeline.support.signals import defer_signals

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, PresetName, TrainConfig
-from pipeline.stages.train import Role, TrainingTask, close_lost
+from pipeline.stages.tasks import Role, TimingTask, TrainingTask, close_lost, time_all
 from pipeline.support import machine
 from pipeline.support.files import command_lock
 from pipeline.support.progress import SearchProgress, search_progress
@@ -28,7 +28,7 @@ from pipeline.tracking.recorded import RecordedRun
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import corpus_tags, record_datasets
 from pipeline.training.memory import check_can_train, training_bytes, worker_count
-from pipeline.training.timing import Calibration, TimingTask, shapes_to_time, time_all
+from pipeline.training.timing import Calibration, shapes_to_time
 
 log = logging.getLogger(__name__)
 

@@ -29,9 +29,8 @@ from models.generation import generate
 from models.language_model import LanguageModel
 from models.ngram import BASELINE_ORDERS, KneserNey
 from models.on_top_of_ngram import Ngram, language_model
-from pipeline.config import CorpusConfig, TrainConfig, resolve
+from pipeline.config import TrainConfig, resolve
 from pipeline.errors import TrainingDivergedError
-from pipeline.support.workers import WAIT_SECONDS, Pool
 from pipeline.text.batches import StreamData, WindowData, data_for, number_of_epochs
 from pipeline.text.corpus import Corpus
 from pipeline.training.hardware import keep_freed_memory
@@ -313,37 +312,3 @@ def ngram_ms_per_char(ngram: KneserNey, chars: int = CHARS, rounds: int = ROUNDS
             text.append(int(following.argmax()))
         times.append(1e3 * (time.perf_counter() - began) / chars)
     return median(times[1:])
-
-
-@dataclass(frozen=True)
-class TimingTask:
-    """A configuration whose training steps a worker times."""
-
-    corpus: CorpusConfig
-    model: ModelConfig
-    train: TrainConfig
-
-
-def time_all(
-    pool: Pool, tasks: Sequence[TimingTask], on_event: Callable[[int, int], None] = lambda done, of: None
-) -> list[Timing]:
-    """Time the tasks in all workers at once, as they will train; a task that kills its process twice is left out.
-
-    ``on_event`` is called with the tasks done and their total number, at least every WAIT_SECONDS. Raises the exception
-    of a task that fails.
-    """
-    waiting, timings = list(tasks), list[Timing]()
-    lost: list[TimingTask] = []
-    while waiting or pool.running:
-        while waiting and pool.idle:
-            pool.submit(waiting.pop(0))
-        for event in pool.events(WAIT_SECONDS):
-            if event.kind == "failed":
-                raise event.value
-            if event.kind == "lost" and event.task not in lost:
-                lost.append(event.task)
-                waiting.append(event.task)
-            if event.kind == "done":
-                timings.append(event.value)
-        on_event(len(timings), len(tasks))
-    return timings

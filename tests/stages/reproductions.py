@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config import ReproduceConfig
 from pipeline.errors import TrainingDivergedError
-from pipeline.stages.train import TrainingTask
+from pipeline.stages.tasks import TrainingTask
 from pipeline.support.workers import Event
 from pipeline.text.corpus import Corpus
 from pipeline.tracking import recorded
@@ -34,7 +34,7 @@ def stand_in(patch: pytest.MonkeyPatch, corpus: Corpus) -> None:
     That pictures are drawn is for the tests of figures.
     """
     patch.setattr("pipeline.stages.reproduce.load_corpus", lambda config: corpus)
-    patch.setattr("pipeline.stages.train._corpus_of_task", lambda config: corpus)
+    patch.setattr("pipeline.stages.tasks._corpus_of_task", lambda config: corpus)
     patch.setattr("pipeline.stages.report.sensitivity", lambda reproduction, statements: {})
     make_artifacts_plain(patch)
 

@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from pipeline.config import AnswerConfig, CorpusConfig
 from pipeline.errors import TmlmError
 from pipeline.stages.answer import AnswerRun, answer
-from pipeline.stages.train import TrainingTask
+from pipeline.stages.tasks import TrainingTask
 from pipeline.support.files import BEST_CHECKPOINT
 from pipeline.support.workers import Event, Loss
 from pipeline.tracking import recorded

@@ -18,7 +18,7 @@ from pipeline.report.statements.table import KINDS
 from pipeline.report.statements.verdicts import HOLDS, WORDS, Verdict
 from pipeline.stages.report import rewrite_report
 from pipeline.stages.reproduce import COUNTS, ChecksNotMetError, reproduce
-from pipeline.stages.train import TrainingTask, do
+from pipeline.stages.tasks import TrainingTask, do
 from pipeline.support.workers import Event, Loss
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded

@@ -25,7 +25,7 @@ from pipeline.config import CorpusConfig, SearchConfig, TrainConfig
 from pipeline.errors import InputError, RecordingError, TmlmError, TrainingDivergedError
 from pipeline.export.tables import FRONT
 from pipeline.stages.search import SearchRun, search
-from pipeline.stages.train import TrainingTask, do
+from pipeline.stages.tasks import TimingTask, TrainingTask, do
 from pipeline.support.wording import UNKNOWN_DURATION
 from pipeline.support.workers import Event, Loss
 from pipeline.tracking import recorded
@@ -33,7 +33,7 @@ from pipeline.tracking.names import bare_tags
 from pipeline.tracking.step import CURVES_PLOT
 from pipeline.tracking.store import setup
 from pipeline.training import hardware
-from pipeline.training.timing import TimingTask, generation_ms_per_char
+from pipeline.training.timing import generation_ms_per_char
 from tests.labs import make_artifacts_plain
 from tests.pools import Inline
 

@@ -51,7 +51,7 @@ def expected(fitted: Calibration, *asked: Any, **options: Any) -> float:
 def test_where_the_formula_holds_other_shapes_are_met_exactly(corpus, coefficients, layers, hidden):
     def seconds(model: ModelConfig) -> float:
         a, b, c = coefficients
-        return 1e-3 + a + b * model.num_layers + 1e-4 * c * closed_form(model, 1).macs_per_char
+        return float(1e-3 + a + b * model.num_layers + 1e-4 * c * closed_form(model, 1).macs_per_char)
 
     def timing(*shape: int) -> Timing:
         model, train = configuration("lstm", *shape)
