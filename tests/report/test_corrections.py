@@ -50,7 +50,7 @@ def test_there_are_thirteen_corrections_and_three_explanations_in_whole_sentence
     parts = [part for one in corrected for part in (one.reported, one.found, one.instead)]
     for part in [*parts, *(one.text for one in explained)]:
         assert part.endswith(".")
-        assert part[0].isupper() or part[0].isdigit() or part.split()[0] in ids
+        assert part[0].isupper() or part[0].isdigit() or part.split()[0].rstrip(":") in ids
         assert not {".." in part, "  " in part, "{" in part, "None " in part[1:]} - {False}
 
 
@@ -62,15 +62,14 @@ ONE, WHY = "What a perplexity of 1 would mean", "Why eight layers end at the let
     ("title", "alter", "then"),
     [
         (EIGHT, TRAINED, "The same recipe trains such a network here"),
-        ("Perplexities of 1 and 2", ends(gru_torch_1x128=(9.8, 9.9)), "0.1 (gru-torch-1x128)"),
+        ("Perplexities of 1 and 2", ends(rnn_torch_1x128=(1.5, 2.0)), "comes below 4.8"),
         ("How the best model was chosen", ends(rnn_torch_1x128=(3.0, 40.0)), "% for rnn-torch-1x128. Choose"),
         ("How the best model was chosen", text(prompts=TEXT.prompts[:1]), "'it has' (validation, 13,823)."),
         (BAR, ends(gru_torch_2x32=(4.0, 5.0)), "1 of the 17 beats a 4-gram (5.46)"),
         (BAR, text(windowed={4: 20.0, 5: 19.0, 6: 18.0}), "17 of the 17 beat a 4-gram (20.00)"),
         (BAR, same_text(5.08, 5.1), "has 5.09 in windows and 4.80 reading on (2 seeds)."),
         (BAR, same_text(5.08), "It is the recipe that loses, not the network."),
-        (PROTOCOL, runs("lstm-torch-2x128", lambda run: replace(run, texts=SAMPLES)), "3 of 3 of lstm-torch-2x128"),
-        (PROTOCOL, runs("gru-torch-1x128", lambda run: replace(run, first_half=31.7)), "to 31.7 here"),
+        (PROTOCOL, runs("lstm-torch-2x128", lambda run: replace(run, texts=SAMPLES)), "4 are reproduced"),
         (ONE, ends(lstm_torch_1x128=(1.1, 9.9)), "about 1 is reached in only the training curve"),
         (WHY, streams(), "`tmlm reproduce` would show"),
         (WHY, same_text(5.1), "on the same characters the shape of gru-torch-8x32 gets to 4.80"),
@@ -93,8 +92,8 @@ def test_eight_layers_that_do_not_fit_failed_in_optimisation():
 
 
 def test_the_curves_of_the_lstm_are_those_of_the_runs():
-    assert f"training ends at {weighed(FOUND).mean('lstm-torch-1x128', LAST_TRAIN)}. " in said(FOUND, ONE)
-    assert "9 of 100 epochs" in said(STATES["not ended"], ONE)
+    assert f"at the last epoch is {weighed(FOUND).mean('lstm-torch-1x128', LAST_TRAIN)} (3 seeds" in said(FOUND, ONE)
+    assert "9 epochs are trained" in said(STATES["not ended"], ONE)
 
 
 def test_a_recipe_that_is_no_better_on_the_same_text_clears_no_network():

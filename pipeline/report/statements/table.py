@@ -34,7 +34,7 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from re import fullmatch
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from pipeline.errors import InputError
 from pipeline.report.table import DATA, SIZE, report_rows
@@ -83,51 +83,47 @@ class Statement:
 
 NUMBER = r"\d+(\.\d+)?"
 
-RELATIONS: Mapping[Kind, str] = {  # kind -> pattern of the relation
-    "caption": r"in-order|figures|sizes|book|figure=\d+|((cell=(rnn|gru|lstm)|(layers|units)=\d+)( |$))+",
-    "print-out": r"(rnn|gru|lstm)-[1-9]\d{0,2}x[1-9]\d{0,4}",
-    "size": "parameters|macs|units",
-    "size-order": "more|less|considerably-more|considerably-less|less-than-itself",
-    "seconds": "took",
-    "time-order": "slightly-longer|slightly-shorter|considerably-longer|not-considerably-longer|shorter-than-some",
-    "start": "about",
-    "end": "about",
-    "gap": (
-        "not-visible-at-first|not-considerable-at-first|never-visible|never-considerable|visible-at-last|"
-        "considerable-at-last|constant|overfitting|grows-throughout|grows-slightly"
+
+class Form(NamedTuple):
+    """What a statement of a kind may hold: patterns of relation and value, and the least number of configurations."""
+
+    relation: str
+    value: str = ".*"
+    least: int = 1
+
+
+FORMS: Mapping[Kind, Form] = {
+    "caption": Form(
+        r"in-order|figures|sizes|book|figure=\d+|((cell=(rnn|gru|lstm)|(layers|units)=\d+)( |$))+", least=0
     ),
-    "gap-onset": "from|from-slightly",
-    "gap-order": "smaller|considerably-larger",
-    "perplexity-order": "lower|higher|far-higher|higher-than-some|among-lowest",
-    "generalises": "better|alike|better-unseen|worse-unseen",
-    "best": "best|not-better|best-by-gap|most-accurate|by-each-reason|by-all-reasons",
-    "texts": "prompts|transcript|sense|no-sense|sentences|close|not-close",
-    "texts-order": "same|closest|less-sense|alike-without-sense",
+    "print-out": Form(r"(rnn|gru|lstm)-[1-9]\d{0,2}x[1-9]\d{0,4}", f"{SIZE}; {SIZE}"),
+    "size": Form("parameters|macs|units", SIZE),
+    "size-order": Form("more|less|considerably-more|considerably-less|less-than-itself", least=2),
+    "seconds": Form("took", NUMBER),
+    "time-order": Form(
+        "slightly-longer|slightly-shorter|considerably-longer|not-considerably-longer|shorter-than-some", least=2
+    ),
+    "start": Form("about", NUMBER),
+    "end": Form("about", NUMBER),
+    "gap": Form(
+        "not-visible-at-first|not-considerable-at-first|never-visible|never-considerable|visible-at-last|"
+        "considerable-at-last|constant|overfitting|grows-throughout|grows-slightly",
+        f"({NUMBER})?",
+    ),
+    "gap-onset": Form("from|from-slightly", r"[1-9]\d*"),
+    "gap-order": Form("smaller|considerably-larger", least=2),
+    "perplexity-order": Form("lower|higher|far-higher|higher-than-some|among-lowest", least=2),
+    "generalises": Form("better|alike|better-unseen|worse-unseen", least=2),
+    "best": Form("best|not-better|best-by-gap|most-accurate|by-each-reason|by-all-reasons", least=2),
+    "texts": Form("prompts|transcript|sense|no-sense|sentences|close|not-close"),
+    "texts-order": Form("same|closest|less-sense|alike-without-sense", least=2),
 }
 
-VALUES: Mapping[Kind, str] = {  # kind -> pattern of the value; other kinds may have any value
-    "start": NUMBER,
-    "end": NUMBER,
-    "seconds": NUMBER,
-    "size": SIZE,
-    "print-out": f"{SIZE}; {SIZE}",
-    "gap": f"({NUMBER})?",
-    "gap-onset": r"[1-9]\d*",
-}
-
-WITH_VALUE = ("constant", "grows-slightly")  # relations of a gap that need a value
-
-WITH_REASONS = ("by-each-reason", "by-all-reasons")  # relations that rest on the reasons alone
-
-COMPARED: Mapping[Kind, int] = {  # kind -> smallest number of configurations; 1 for other kinds
-    "caption": 0,
-    "best": 2,
-    "gap-order": 2,
-    "generalises": 2,
-    "perplexity-order": 2,
-    "size-order": 2,
-    "texts-order": 2,
-    "time-order": 2,
+NEEDED = {  # relation -> the column that must not be empty
+    "constant": "value",
+    "grows-slightly": "value",
+    "by-each-reason": "reasons",
+    "by-all-reasons": "reasons",
 }
 
 COLUMNS = tuple(field.name for field in fields(Statement))
@@ -164,29 +160,25 @@ def read_statements(path: Path) -> tuple[Statement, ...]:
 
 def _statement(cells: Mapping[str, str]) -> Statement:
     """Parse one row. Raises ValueError, naming the column, for an invalid value."""
-    for column in ("id", "statement"):
-        if not cells[column]:
-            raise ValueError(f"{column} is empty; each statement needs one")
     cells = {**cells, "basis": cells["basis"] or "training"}
     for column, allowed in (("kind", KINDS), ("basis", BASES), ("curve", CURVES)):
         if cells[column] not in allowed:
             raise ValueError(f"{column} is {cells[column]!r}; it must be one of {', '.join(filter(None, allowed))}")
-    for column, patterns in (("relation", RELATIONS), ("value", VALUES)):
-        pattern = patterns.get(cells["kind"], ".*")  # type: ignore[call-overload]  # checked above
+    form = FORMS[cells["kind"]]  # type: ignore[index]  # checked above
+    for column, pattern in (("relation", form.relation), ("value", form.value)):
         if not fullmatch(pattern, cells[column]):
             raise ValueError(f"{column} is {cells[column]!r}; for {cells['kind']} it must match {pattern}")
     lists = {name: tuple(filter(None, map(str.strip, cells[name].split(";")))) for name in LISTS}
     statement = Statement(**{**cells, **lists})  # type: ignore[arg-type]  # checked above
-    if statement.relation in WITH_VALUE and not statement.value:
-        raise ValueError(f"value is empty; {statement.relation} needs one")
-    if statement.relation in WITH_REASONS and not statement.reasons:
-        raise ValueError(f"reasons is empty; {statement.relation} needs the id of a statement")
-    if statement.kind == "caption" and "=" in statement.relation and not statement.figures:
-        raise ValueError("figures is empty; such a caption needs the number of its figure")
+    needed = ["id", "statement", *filter(None, [NEEDED.get(statement.relation)])]
+    if statement.kind == "caption" and "=" in statement.relation:
+        needed.append("figures")
+    if empty := [column for column in needed if not cells[column]]:
+        raise ValueError(f"{empty[0]} is empty; {statement.relation or statement.kind} needs it")
     known = {row.id for row in report_rows()}
     if strange := [id for id in statement.configurations if id not in known]:
         raise ValueError(f"configurations has {strange[0]!r}; the table has {', '.join(sorted(known))}")
-    least = COMPARED.get(statement.kind, 1) or int(statement.relation.startswith("figure="))
+    least = form.least or int(statement.relation.startswith("figure="))
     if len(statement.configurations) < least:
         raise ValueError(f"configurations has too few ids; {statement.kind} needs {least} or more")
     return statement

@@ -52,7 +52,7 @@ def judge_level(statement: Statement, evidence: Evidence) -> Verdict:
         mean = evidence.mean(id, measure)
         shown = f"{measure.name} is {mean} ({evidence.seeds(id, measure)})"
         parts.append(Part(f"{name} only", holds_if(low <= mean.mean < high), shown))
-    because = f"About {target:g} is {low:g} to {high:g}; {', '.join(each.because for each in parts)}."
+    because = f"{id}: {', '.join(each.because for each in parts)}; about {target:g} is {low:g} to {high:g}."
     if statement.kind == "end" and statement.curve != "training":
         best = evidence.mean(id, BEST_VAL).mean
         because += f" The lowest validation perplexity is {best:.2f}."
