@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from math import inf
+from numbers import Integral, Real
 from typing import Any, Literal, get_args, get_origin
 
 from models.cells import CELLS
@@ -61,14 +62,21 @@ def setting(default: Any, **declared: Any) -> Any:
 def check(config: Any) -> None:
     """Raise ConfigError for the first field of a dataclass whose value is not one of its choices or out of range."""
     for declared in fields(config):
-        value = getattr(config, declared.name)
+        value: Any = getattr(config, declared.name)
         if get_origin(declared.type) is Literal:
             check_choice(declared.name, value, get_args(declared.type))
         elif declared.metadata.get("choices"):
             check_choice(declared.name, value, tuple(declared.metadata["choices"]))
         elif declared.type is bool:
             check_choice(declared.name, value, (True, False))
-        elif declared.metadata.get("limits") and not (value is None and type(None) in get_args(declared.type)):
+        elif declared.metadata.get("limits"):
+            kinds = get_args(declared.type) or (declared.type,)  # int | None: (int, NoneType)
+            if value is None and type(None) in kinds:
+                continue
+            whole = int in kinds
+            number: Any = Integral if whole else Real
+            if type(value) is bool or not isinstance(value, number):
+                raise ConfigError(declared.name, f"is {value!r}; it must be a {'whole ' if whole else ''}number")
             check_range(declared.name, value, **declared.metadata["limits"])
 
 

@@ -19,9 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from functools import cached_property
-from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal
 
 with warnings.catch_warnings():  # in a notebook without ipywidgets, which the bars here do not need
     warnings.filterwarnings("ignore", "IProgress not found")
@@ -71,6 +70,31 @@ def _torch_settings_kept() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def _options(what: str, given: Mapping[str, Any], *configs: type) -> dict[str, Any]:
+    """The options of ``what`` that are not None, by the names of the dataclasses' fields, which check the values.
+
+    NumPy's numbers, paths and lists of choices become what the fields hold. Raises ConfigError for an unknown name.
+    """
+    types = {f.name: f.type for config in configs for f in fields(config) if f.metadata}
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in types:
+            near = get_close_matches(name, types, 1, 0.75)
+            meant = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(types)}"
+            raise ConfigError(name, f"is not an option of {what}{meant}")
+        if value is not None and types[name] is str:
+            values[name] = ",".join(map(str, value if isinstance(value, list | tuple) else [value]))
+        elif value is not None:
+            value = value.item() if hasattr(value, "item") else value
+            values[name] = float(value) if types[name] is float and type(value) is int else value
+    return values
+
+
+def _corpus_config(given: dict[str, Any]) -> CorpusConfig:
+    """Take the options of the text out of ``given``."""
+    return CorpusConfig(**{f.name: given.pop(f.name) for f in fields(CorpusConfig) if f.name in given})
+
+
 # --- training and loading --------------------------------------------------------------------------------------------
 
 
@@ -86,17 +110,12 @@ def train(
 ) -> "Model":
     """Train a model and record the run, as ``tmlm train`` does.
 
-    None stands for the preset's value, which depends on the text, the shape and the budget.
-
     Args:
         corpus: A text: the path of a UTF-8 file, an https address, "time-machine", "tiny-shakespeare" or "python-docs".
             "auto" is The Time Machine, or python-docs if that can't be downloaded.
-        cell: Recurrent cell: "rnn", "gru" or "lstm".
-        num_layers: Recurrent layers.
-        hidden_size: Units of each layer.
-        epochs: Passes over the training text.
-        **options: Any other option of ``tmlm train``, with ``_`` for ``-``: the fields of CorpusConfig, ModelConfig and
-            TrainConfig, such as alphabet="raw", preset="best", budget_seconds=60 or seed=1.
+        cell, num_layers, hidden_size, epochs, **options: The fields of CorpusConfig, ModelConfig and TrainConfig, such
+            as alphabet="raw", preset="best", budget_seconds=60 or seed=1. None stands for the preset's value, which
+            depends on the text, the shape and the budget.
 
     Returns:
         The model of the best epoch, by validation perplexity.
@@ -112,8 +131,8 @@ def train(
         Model gru-1x8 on python-docs: test perplexity ..., ... MACs per character (run ...)
     """
     shape = {"cell": cell, "num_layers": num_layers, "hidden_size": hidden_size, "epochs": epochs}
-    given = _checked("train", {"corpus": corpus, **shape, **options}, CorpusConfig, ModelConfig, TrainConfig)
-    corpus_config = CorpusConfig(**{f.name: given.pop(f.name, f.default) for f in fields(CorpusConfig)})
+    given = _options("train", {"corpus": corpus, **shape, **options}, CorpusConfig, ModelConfig, TrainConfig)
+    corpus_config = _corpus_config(given)
     resolve(given)  # only to check: the defaults depend on the length of the text, which is not loaded yet
     text = load_corpus(corpus_config)
     step = train_stage.train(text, corpus_config, *configurations_for(text, given))
@@ -122,41 +141,28 @@ def train(
 
 @_torch_settings_kept()
 def resume(reference: str, **changes: Any) -> "Model":
-    """Resume an interrupted training in its own run, as ``tmlm train --resume`` does.
+    """Resume an interrupted training in its own run, as ``tmlm train --resume`` does; returns its best model.
 
-    Args:
-        reference: The run: its id, or at least the first four characters of it.
-        **changes: New values of epochs (if the learning rate is constant), max_seconds or sample_every.
-
-    Returns:
-        The model of the best epoch, by validation perplexity.
-
-    Raises:
-        ConfigError: An option does not exist.
-        InputError: The run can't be resumed, or another option has a new value.
+    ``reference`` is the run's id, or at least its first four characters. ``changes`` are new values of epochs (if the
+    learning rate is constant), max_seconds or sample_every. Raises ConfigError for an option that does not exist, and
+    InputError for a run that can't be resumed or another option with a new value.
 
     Example:
         >>> model = api.train("python-docs", hidden_size=8, epochs=1, schedule="constant")
         >>> len(api.resume(model.run_id, epochs=2).history)
         2
     """
-    given = _checked("resume", changes, CorpusConfig, ModelConfig, TrainConfig)
+    given = _options("resume", changes, CorpusConfig, ModelConfig, TrainConfig)
     return load(train_stage.resume(reference, given).run_id)
 
 
 @_torch_settings_kept()
 def load(reference: Text = "latest") -> "Model":
-    """Load a trained model.
+    """Load a trained model, on the CPU and in evaluation mode.
 
-    Args:
-        reference: A run id or at least its first four characters; "latest", the training that finished last, or
-            "latest~1", the one before; the path of a checkpoint; or a models:/ or runs:/ address.
-
-    Returns:
-        The model, on the CPU and in evaluation mode.
-
-    Raises:
-        InputError: There is no such model, or it can't be read.
+    ``reference`` is a run id or at least its first four characters; "latest", the training that finished last, or
+    "latest~1", the one before; the path of a checkpoint; or a models:/ or runs:/ address. Raises InputError for a model
+    that does not exist or can't be read.
 
     Example:
         >>> api.load("latest").run_id == api.runs().index[0]
@@ -167,20 +173,13 @@ def load(reference: Text = "latest") -> "Model":
 
 
 class Model:
-    """A trained model, and what its run has recorded.
-
-    Returned by ``train``, ``resume`` and ``load``.
+    """A trained model, and what its run has recorded. Returned by ``train``, ``resume`` and ``load``.
 
     Attributes:
         network: The PyTorch module: ids (B, T) -> logits (B, T, V) and the state.
         vocabulary: The symbols in the order of their ids.
         run_id: Id of the training's run; None for a model that was loaded from a file or by a models:/ address.
         corpus: Name of the text that the model was trained on.
-
-    Example:
-        >>> model = api.load("latest")
-        >>> model.sample("it has", length=0)
-        'it has'
     """
 
     def __init__(self, trained: TrainedModel, reference: str) -> None:
@@ -249,73 +248,30 @@ class Model:
             )
         return self.run_id
 
-    def sample(
-        self,
-        prompt: str | None = None,
-        length: int = DEFAULT_LENGTH,
-        *,
-        temperature: float = Decoding.temperature,
-        seed: int = Decoding.seed,
-        **options: Any,
-    ) -> str:
-        """Generate text. Nothing is recorded.
+    def sample(self, prompt: str | None = None, length: int = DEFAULT_LENGTH, **options: Any) -> str:
+        """Generate text: the prompt, normalised to the model's alphabet, and ``length`` characters. Records nothing.
 
-        Args:
-            prompt: The text to continue; None: "it has", or one character of the alphabet if it lacks these letters.
-            length: Characters to generate.
-            temperature: Divides the logits before a character is drawn: below 1 safer, above 1 wilder.
-            seed: Random seed; the same seed gives the same text.
-            **options: The other fields of Decoding: method ("sample", "greedy" or "beam"), top_k, top_p, beam_width.
-
-        Returns:
-            The prompt, normalised to the model's alphabet, and the generated characters.
-
-        Raises:
-            ConfigError: An option does not exist or has a value that is not allowed, or the prompt has characters that
-                are not in the model's alphabet; the message names them.
+        The prompt None is "it has", or one character of the alphabet if it lacks these letters. ``options`` are the
+        fields of Decoding: temperature, seed, method ("sample", "greedy" or "beam"), top_k, top_p, beam_width. Raises
+        ConfigError for an option or a value that is not allowed, and for characters that the alphabet lacks.
 
         Example:
-            >>> text = api.load().sample("it has", length=20, method="greedy")
-            >>> len(text)
+            >>> len(api.load().sample("it has", length=20, method="greedy"))
             26
         """
-        return "".join(self.stream(prompt, length, temperature=temperature, seed=seed, **options))
+        return "".join(self.stream(prompt, length, **options))
 
-    def stream(
-        self,
-        prompt: str | None = None,
-        length: int = DEFAULT_LENGTH,
-        *,
-        temperature: float = Decoding.temperature,
-        seed: int = Decoding.seed,
-        **options: Any,
-    ) -> Iterator[str]:
-        """Generate text piece by piece: the prompt first, then each character as soon as it is generated.
-
-        Arguments and exceptions are those of ``sample``.
-
-        Example:
-            >>> for piece in api.load().stream("it has", length=3):
-            ...     print(piece, end="", flush=True)
-            it has...
-        """
-        given = _checked("sample", {"temperature": temperature, "seed": seed, **options}, Decoding)
-        return sample_stage.stream(self._trained, prompt, length, Decoding(**given))
+    def stream(self, prompt: str | None = None, length: int = DEFAULT_LENGTH, **options: Any) -> Iterator[str]:
+        """Generate text as ``sample`` does, piece by piece: the prompt, then each character once it is generated."""
+        decoding = Decoding(**_options("sample", options, Decoding))
+        return sample_stage.stream(self._trained, prompt, length, decoding)
 
     @_torch_settings_kept()
     def evaluate(self, split: Literal["val", "test"] = "test", *, text: Text | None = None) -> "Evaluation":
-        """Measure the perplexity on a split of the training's text, or on another text, and record it.
+        """Measure and record the perplexity on a split of the training's text, "val" or "test", or on another text.
 
-        Args:
-            split: "val" or "test".
-            text: Path of another UTF-8 text file, instead of the split.
-
-        Returns:
-            The figures, and those of the best n-gram if the training's text can be read.
-
-        Raises:
-            ConfigError: There is no such split.
-            InputError: The text can't be read, or has changed since the training.
+        Raises ConfigError for another split, and InputError for a text that can't be read, or has changed since the
+        training.
 
         Example:
             >>> api.load().evaluate("val")
@@ -331,31 +287,18 @@ class Model:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's perplexity on a text, with that of the best n-gram and that of the mixture of both.
+    """A model's perplexity on a text, with that of the best n-gram and that of the mixture of both."""
 
-    Attributes:
-        model: Name of the model, such as lstm-1x192-s0.
-        on: What it was evaluated on: the split, or the name of the text file.
-        perplexity: Perplexity per character.
-        bits_per_char: Its logarithm to base 2.
-        characters: Number of characters that were predicted.
-        run_id: Id of the evaluation's run.
-        unknown_characters: Number of characters of the text file that are not in the model's alphabet.
-        ngram_order, ngram_perplexity: Those of the n-gram that is best on validation; None if the training's text can't
-            be read.
-        mixture_perplexity: That of the mixture; None if the training's run is not known.
-    """
-
-    model: str
-    on: str
-    perplexity: float
+    model: str  # its name, such as lstm-1x192-s0
+    on: str  # the split, or the name of the text file
+    perplexity: float  # per character
     bits_per_char: float
-    characters: int
-    run_id: str
-    unknown_characters: int = 0
-    ngram_order: int | None = None
+    characters: int  # that were predicted
+    run_id: str  # of the evaluation's run
+    unknown_characters: int = 0  # of the text file, which are not in the model's alphabet
+    ngram_order: int | None = None  # of the best on validation; None if the training's text can't be read
     ngram_perplexity: float | None = None
-    mixture_perplexity: float | None = None
+    mixture_perplexity: float | None = None  # None if the training's run is not known
 
     def __repr__(self) -> str:
         beside = [f"{self.ngram_order}-gram {self.ngram_perplexity:.2f}"] if self.ngram_perplexity else []
@@ -369,11 +312,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture that a notebook displays.
-
-    Attributes:
-        png: The bytes of the PNG file.
-    """
+    """A PNG picture that a notebook displays."""
 
     png: bytes
 
@@ -415,11 +354,7 @@ def search(
             value that ``tmlm search --quick`` gives it.
         take_aliases: Move the aliases best, knee and small of the registered model to this study's picks even if
             another study has them.
-        **options: Any other option of ``tmlm search``, with ``_`` for ``-``: the fields of SearchConfig and
-            CorpusConfig. A range is "8..64"; a choice is "8,16" or a list, [8, 16].
-
-    Returns:
-        The study's Pareto front and picks.
+        **options: The fields of SearchConfig and CorpusConfig. A range is "8..64"; a choice is "8,16" or [8, 16].
 
     Raises:
         ConfigError: An option does not exist, or has a value that is not allowed.
@@ -435,21 +370,15 @@ def search(
         >>> found.load("best")
         Model gru-1x...
     """
-    given = _checked("search", {"corpus": corpus, "trials": trials, **options}, SearchConfig, CorpusConfig)
-    corpus_config = CorpusConfig(**{f.name: given.pop(f.name, f.default) for f in fields(CorpusConfig)})
+    given = _options("search", {"corpus": corpus, "trials": trials, **options}, SearchConfig, CorpusConfig)
+    corpus_config = _corpus_config(given)
     config = quick_search(SearchConfig(**given)) if quick else SearchConfig(**given)
     claim: Literal["own", "free", "all"] = "all" if take_aliases else "own" if quick else "free"
     return Search(search_stage.search(config, corpus_config, write_line, claim=claim).result)
 
 
 class Search:
-    """The result of a search.
-
-    Attributes:
-        run_id: Id of the search's run, in which its trainings are nested.
-        study_name: Name of the Optuna study.
-        result: All figures, by their names in ``tmlm search --json``.
-    """
+    """The result of a search: ``result`` has all figures, by their names in ``tmlm search --json``."""
 
     def __init__(self, result: Mapping[str, Any]) -> None:
         self.result = dict(result)
@@ -495,9 +424,8 @@ class Search:
 def runs(search: str = "", corpus: str = "") -> pd.DataFrame:
     """The recorded trainings, newest first, one row each, by run id.
 
-    Args:
-        search: Only trainings with all of these words in their name, id, text or study.
-        corpus: Only trainings on the text with this name or sha256.
+    ``search`` keeps trainings with all of these words in their name, id, text or study; ``corpus`` keeps those on the
+    text with this name or sha256.
 
     Example:
         >>> table = api.runs(corpus="python-docs")
@@ -509,35 +437,3 @@ def runs(search: str = "", corpus: str = "") -> pd.DataFrame:
     for name in ("started", "ended"):
         rows[name] = pd.to_datetime(rows.pop(f"{name}_ms"), unit="ms", utc=True)
     return rows.astype(dict.fromkeys(("num_layers", "hidden_size", "seed", "macs_per_char", "parameters"), "Int64"))
-
-
-# --- options ---------------------------------------------------------------------------------------------------------
-
-
-def _checked(what: str, options: Mapping[str, Any], *configs: type) -> dict[str, Any]:
-    """Check and convert the options of ``what`` for the fields of these dataclasses; leave out those that are None.
-
-    Raises ConfigError for an unknown option or a value of another type.
-    """
-    types = {f.name: get_type_hints(config)[f.name] for config in configs for f in fields(config) if f.metadata}
-    for name in options:
-        if name not in types:
-            near = get_close_matches(name, types, 1, 0.75)
-            meant = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(types)}"
-            raise ConfigError(name, f"is not an option of {what}{meant}")
-    return {name: _converted(name, value, types[name]) for name, value in options.items() if value is not None}
-
-
-def _converted(name: str, value: Any, annotation: Any) -> Any:
-    """Convert a value, NumPy numbers and lists of choices included, to a field's annotation. Raises ConfigError."""
-    kind = next((each for each in get_args(annotation) if each in (int, float)), annotation)  # int for int | None
-    if kind is str:
-        values = value if isinstance(value, list | tuple) else [value]
-        return ",".join(os.fspath(each) if isinstance(each, os.PathLike) else str(each) for each in values)
-    numbers: dict[Any, tuple[type, str]] = {int: (Integral, "a whole number"), float: (Real, "a number")}
-    if kind in numbers:
-        number, what = numbers[kind]
-        if not isinstance(value, number) or isinstance(value, bool):
-            raise ConfigError(name, f"is {value!r}; it must be {what}")
-        return kind(value)
-    return value

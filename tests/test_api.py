@@ -176,6 +176,12 @@ def test_a_notebook_shows_the_recorded_curves(model, tmp_path):
     assert repr(picture) == f"Picture of {len(picture.png):,} bytes"
 
 
+def test_loading_reads_the_checkpoint_once_and_sets_no_threads(trained, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda threads: pytest.fail("sets threads"))
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"reads {path} again"))
+    assert TrainedModel.find(trained.run_id).run_id == trained.run_id
+
+
 def test_what_stages_return_does_not_print_the_network(trained):
     assert repr(trained) == f"Step(stage='train', run_id='{trained.run_id}', reused=False)"
     loaded = repr(TrainedModel.find(trained.run_id))

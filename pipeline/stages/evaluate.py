@@ -3,7 +3,6 @@
 import logging
 import os
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from pipeline.text.vocabulary import Vocabulary
 from pipeline.tracking import recorded
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, corpus_keys, record_datasets, run_step, same_text
+from pipeline.training.checkpoints import stored_digest
 from pipeline.training.evaluation import TextScore, text_costs
 from pipeline.training.loading import load_model
 from pipeline.training.mixing import costs_with_ngram
@@ -44,8 +44,13 @@ class TrainedModel:
         """Load ``model``: a run id, the path of a checkpoint, or a models:/ or runs:/ address. Raises InputError."""
         path, run_id = recorded.checkpoint_of(model)
         network, vocabulary, facts = load_model(path)
+        return cls(network, vocabulary, facts, stored_digest(path), run_id)
+
+    @classmethod
+    def for_command(cls, model: str) -> "TrainedModel":
+        """Load ``model`` as ``find`` does, and let this process compute with one thread."""
         torch.set_num_threads(1)
-        return cls(network, vocabulary, facts, sha256(path.read_bytes()).hexdigest(), run_id)
+        return cls.find(model)
 
     def _is_of_our_run(self) -> bool:
         """Whether it was loaded by run, or this store has a training on the text that its facts name."""
@@ -106,7 +111,7 @@ def evaluate(model: str, split: str = "test", text: str | None = None, reuse: bo
     of the two, if the model's run has recorded one. Raises InputError or DataUnavailableError for a model or text that
     can't be read.
     """
-    trained = TrainedModel.find(model)
+    trained = TrainedModel.for_command(model)
     label = Path(text).name if text else split
     file = _find_text(text) if text else None
     digest = file.sha256() if file else ""

@@ -73,6 +73,13 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"{path} was not written by this project ({in_a_line(error)}); give another file") from error
 
 
+def stored_digest(path: Path) -> str:
+    """The digest in the header of a checkpoint that ``load_checkpoint`` has verified."""
+    with open(path, "rb") as file:
+        start = file.read(8)
+        return _header(start + file.read(int.from_bytes(start, "little")))["sha256"]
+
+
 def _without_waiting(path: str, flags: int) -> int:
     """Opener for ``open`` that reads a pipe without a writer as empty instead of waiting."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
