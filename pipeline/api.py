@@ -44,6 +44,7 @@ from pipeline.support.progress import write_line
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import recorded
 from pipeline.tracking.step import CURVES_PLOT
+from pipeline.tracking.store import settings_kept
 from pipeline.training.timing import configurations_for
 
 __all__ = ["Evaluation", "Model", "Picture", "Search", "load", "resume", "runs", "search", "train"]
@@ -60,11 +61,11 @@ Text = str | os.PathLike[str]
 
 
 @contextmanager
-def _torch_settings_kept() -> Iterator[None]:
-    """Restore PyTorch's number of threads and random state afterwards: training and loading change them."""
+def _settings_kept() -> Iterator[None]:
+    """Restore MLflow's settings and current store, and PyTorch's number of threads and random state afterwards."""
     threads = torch.get_num_threads()
     try:
-        with torch.random.fork_rng(devices=[]):
+        with settings_kept(), torch.random.fork_rng(devices=[]):
             yield
     finally:
         torch.set_num_threads(threads)
@@ -98,7 +99,7 @@ def _corpus_config(given: dict[str, Any]) -> CorpusConfig:
 # --- training and loading --------------------------------------------------------------------------------------------
 
 
-@_torch_settings_kept()
+@_settings_kept()
 def train(
     corpus: Text = "auto",
     *,
@@ -139,7 +140,7 @@ def train(
     return load(step.run_id)
 
 
-@_torch_settings_kept()
+@_settings_kept()
 def resume(reference: str, **changes: Any) -> "Model":
     """Resume an interrupted training in its own run, as ``tmlm train --resume`` does; returns its best model.
 
@@ -156,7 +157,7 @@ def resume(reference: str, **changes: Any) -> "Model":
     return load(train_stage.resume(reference, given).run_id)
 
 
-@_torch_settings_kept()
+@_settings_kept()
 def load(reference: Text = "latest") -> "Model":
     """Load a trained model, on the CPU and in evaluation mode.
 
@@ -198,6 +199,7 @@ class Model:
         return f"Model {self.network.config.shape} on {self.corpus}: {facts} ({where})"
 
     @cached_property
+    @_settings_kept()
     def result(self) -> dict[str, Any]:
         """All figures of the training, by their names in ``tmlm train --json``; {} without a run."""
         return recorded.read_json(self.run_id, recorded.RESULT_FILE) if self.run_id else {}
@@ -228,6 +230,7 @@ class Model:
         return measure(self.network.config, len(self.vocabulary))
 
     @property
+    @_settings_kept()
     def history(self) -> pd.DataFrame:
         """The training curves: a row for each epoch, with perplexities, learning rate, gradient norm and seconds.
 
@@ -266,7 +269,7 @@ class Model:
         decoding = Decoding(**_options("sample", options, Decoding))
         return sample_stage.stream(self._trained, prompt, length, decoding)
 
-    @_torch_settings_kept()
+    @_settings_kept()
     def evaluate(self, split: Literal["val", "test"] = "test", *, text: Text | None = None) -> "Evaluation":
         """Measure and record the perplexity on a split of the training's text, "val" or "test", or on another text.
 
@@ -327,6 +330,7 @@ class Picture:
         return self.png
 
 
+@_settings_kept()
 def _picture(run_id: str, path: str) -> Picture:
     return Picture(recorded.artifact_path(run_id, path).read_bytes())
 
@@ -334,7 +338,7 @@ def _picture(run_id: str, path: str) -> Picture:
 # --- searching -------------------------------------------------------------------------------------------------------
 
 
-@_torch_settings_kept()
+@_settings_kept()
 def search(
     corpus: Text = "auto",
     *,
@@ -421,6 +425,7 @@ class Search:
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
+@_settings_kept()
 def runs(search: str = "", corpus: str = "") -> pd.DataFrame:
     """The recorded trainings, newest first, one row each, by run id.
 

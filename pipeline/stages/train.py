@@ -26,6 +26,7 @@ from pipeline.text.corpus import Corpus
 from pipeline.text.downloads import public
 from pipeline.tracking import recorded, runs, store
 from pipeline.tracking.liveness import close_the_dead
+from pipeline.tracking.program import command
 from pipeline.tracking.recorded import RecordedRun, run_id_of
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import (
@@ -40,7 +41,6 @@ from pipeline.tracking.step import (
     same_text,
     step_key,
 )
-from pipeline.tracking.ui.links import command
 from pipeline.training import figures
 from pipeline.training.experiment import MAY_CHANGE, Experiment, Result, steps_kept
 from pipeline.training.loop import Callback, EpochPoint, Training

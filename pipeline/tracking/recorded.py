@@ -484,6 +484,7 @@ def read_text(run_id: str, path: str) -> str:
 
 def artifact_path(run_id: str, path: str) -> Path:
     """Path of a run's artifact: the local file itself, or a download that is removed at exit."""
+    setup()
     local = local_path(MlflowClient().get_run(run_id).info.artifact_uri)
     return local / path if local else download_artifact(f"runs:/{run_id}/{path}")
 

@@ -54,10 +54,9 @@ from pipeline.support.signals import defer_signals
 from pipeline.tracking.liveness import IDENTITY, close_the_dead
 from pipeline.tracking.logged_model import log_model
 from pipeline.tracking.names import recorded_tags
+from pipeline.tracking.program import command
 from pipeline.tracking.recorded import FORMAT, RecordedRun, artifact_path, find_run, resumable_run
 from pipeline.tracking.relocation import LOCK_SECONDS, local_path
-from pipeline.tracking.ui import views
-from pipeline.tracking.ui.links import command
 
 log = logging.getLogger(__name__)
 
@@ -345,8 +344,7 @@ def tracked_run(
         with defer_signals(), store_errors(), quiet_warnings():
             close_the_dead(store)
             if digest := tags.get("corpus.sha256"):
-                of_text = views.of_text(tags["corpus"], digest)
-                tag_experiment(store.experiment_id, dict(view.tag for view in of_text))
+                save_views(store, tags["corpus"], digest)
             all_tags = {
                 "stage": stage,
                 "format": FORMAT,
@@ -375,6 +373,14 @@ def tracked_run(
                     _open.remove(run)
             elif mlflow.active_run() is not before:  # otherwise MLflow would end it FINISHED at exit
                 mlflow.end_run(RunStatus.to_string(status))
+
+
+def save_views(store: Store, corpus: str, corpus_sha256: str) -> None:
+    """Store the views of a text, which MLflow's UI opens by links."""
+    from pipeline.tracking.ui import views  # here, as most of what imports this module shows no view
+
+    wanted = views.all_texts(), *views.of_text(corpus, corpus_sha256)
+    tag_experiment(store.experiment_id, dict(view.tag for view in wanted))
 
 
 def is_in_a_hurry(error: BaseException) -> bool:

@@ -11,37 +11,27 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from math import inf
 from pathlib import Path
 from typing import Any
 
-# MLflow reads these when it is imported: no telemetry, and no progress bars among a command's results
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import SQLAlchemyError
 
-import mlflow
+from pipeline.support.machine import environment_variables
+
+with environment_variables({"MLFLOW_DISABLE_TELEMETRY": "true"}):  # MLflow reads it when it is imported
+    import mlflow
 from mlflow.entities import Experiment, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from mlflow.utils import request_utils
-from mlflow.utils.request_utils import TCPKeepAliveHTTPAdapter
-from requests import PreparedRequest, Response
-from requests.adapters import Retry
-from requests.exceptions import ChunkedEncodingError
-from requests.utils import rewind_body
-from sqlalchemy import URL, create_engine, event, inspect, make_url
-from sqlalchemy.engine import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import InputError, RecordingError
 from pipeline.support.files import ROOT, file_lock
-from pipeline.support.machine import environment_variables
 from pipeline.tracking.names import recorded_tags
 from pipeline.tracking.relocation import LOCK_SECONDS, adopt, local_path, location_of, old_folder
-from pipeline.tracking.ui import views
 
 log = logging.getLogger(__name__)
 
@@ -58,17 +48,16 @@ CREATE_ATTEMPTS = 20  # one per second
 
 SERVER_SECONDS = 5  # timeout of the first request to a server, and of requests that are not retried
 
-OUTAGE_SECONDS = 120  # longest outage of a server that recording survives
-
-GIVEN_UP_SECONDS = 60  # after a request was given up, others are not retried for so long, unless one succeeds
-
-BACKOFF_SECONDS = 15  # longest pause between two retries
-
 SILENT_SECONDS = 10  # without an answer, until a warning is logged
 
-SCHEMA_SECONDS = 3  # between two reads of a schema that another process may be creating
+SETTINGS = {  # of MLflow, unless the user has set them
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",  # among a command's results
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # a server's address, with its password
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "6",  # of a request, within two minutes
+}
 
-MIGRATIONS = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
+LOG_LEVELS = {"alembic": logging.WARNING, "mlflow": logging.WARNING, "mlflow.store.db.utils": logging.CRITICAL}
 
 _SECRET_PARAMETER = re.compile(r"((?:password|passwd|pwd|secret|token)=)[^&\s]*", re.IGNORECASE)
 
@@ -80,31 +69,16 @@ ELSEWHERE = "set MLFLOW_TRACKING_URI to another store"
 
 PERMISSION = "ask whoever runs that server for it, or set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
 
-ADVICE = {  # part of the error message -> what to do; the first match counts
-    "code 401": PERMISSION,
-    "code 403": PERMISSION,
-    "401 client error": PERMISSION,
-    "403 client error": PERMISSION,
-    "permission_denied": PERMISSION,
+ADVICE = {  # pattern of the error message -> what to do; the first match counts
+    "code 40[13]|40[13] client error|permission_denied": PERMISSION,
     "the 'active' state": "it was deleted; restore it with `mlflow runs restore` or `mlflow experiments restore`",
-    "locked": f"another process has held it for {LOCK_SECONDS} seconds: stop it and try again",
-    "lock file": f"another command has been setting it up for {LOCK_SECONDS} seconds: stop it and try again",
-    "readonly": f"make it writable, or {ELSEWHERE}",
-    "read-only": f"make it writable, or {ELSEWHERE}",
-    "denied": f"make it and its folder writable, or {ELSEWHERE}",
-    "unable to open": f"make it and its folder writable, or {ELSEWHERE}",
-    "directory": f"move it away, or {ELSEWHERE}",
-    "not a database": f"move it away, or {ELSEWHERE}",
+    "locked|lock file": "another process holds it: stop it and try again",
+    "readonly|read-only|denied|unable to open": f"make it and its folder writable, or {ELSEWHERE}",
+    "directory|not a database": f"move it away, or {ELSEWHERE}",
     "malformed": f"restore a backup or move it away, or {ELSEWHERE}",
-    "full": "free some space on that disk",
-    "No space left": "free some space on that disk",
-    "quota exceeded": "free some space on that disk",
-    "too large": "raise the limit on the size of a file, or free some space on that disk",
-    "disk I/O": "check whether the disk is full or failing",
-    "out-of-date": f"copy it, then `mlflow db upgrade` it, or {ELSEWHERE}",
-    "Connection": f"start the server, or {ELSEWHERE}",
-    "Max retries": f"start the server, or {ELSEWHERE}",
-    "timed out": f"start the server, or {ELSEWHERE}",
+    "full|no space left|quota exceeded|too large|disk i/o": "free some space on that disk, or raise the limit on files",
+    "out-of-date": f"install the MLflow that wrote it, copy and `mlflow db upgrade` an older one, or {ELSEWHERE}",
+    "connection|max retries|timed out": f"start the server, or {ELSEWHERE}",
 }
 
 
@@ -177,13 +151,31 @@ def look() -> bool:
 
 
 def _point_at(uri: str) -> None:
-    """Make a store MLflow's current one, and configure MLflow's logging."""
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(os.environ.get("MLFLOW_LOGGING_LEVEL", "").upper() or logging.WARNING)
-    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # tracebacks of errors that are also raised
-    # otherwise MLflow prints a server's address, with its password, to standard output
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    """Make a store MLflow's current one, and set what MLflow offers as settings (``settings_kept`` undoes both)."""
+    for setting, value in SETTINGS.items():
+        os.environ.setdefault(setting, value)
+    for name, level in LOG_LEVELS.items():
+        logging.getLogger(name).setLevel(level)
+    if asked := os.environ.get("MLFLOW_LOGGING_LEVEL"):
+        logging.getLogger("mlflow").setLevel(asked.upper())
     mlflow.set_tracking_uri(uri)
+
+
+@contextmanager
+def settings_kept() -> Iterator[None]:
+    """Restore MLflow's settings, its current store and the levels of its loggers after the block."""
+    environment = {name: value for name, value in os.environ.items() if name.startswith("MLFLOW_")}
+    levels = {name: logging.getLogger(name).level for name in LOG_LEVELS}
+    try:
+        yield
+    finally:
+        setup.cache_clear()  # the next call sets them again
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type]  # then the environment decides, which has it too
+        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+            del os.environ[name]
+        os.environ.update(environment)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _inode(file: Path | None) -> tuple[int, int] | None:
@@ -214,14 +206,13 @@ def check_is_there(store: Store, run_id: str) -> None:
 
 
 def address() -> str:
-    """The store's address; that of an SQLite file has a lock timeout of LOCK_SECONDS."""
+    """The store's address."""
     ours = own_database()
-    uri = os.environ["MLFLOW_TRACKING_URI"] if ours is None else f"sqlite:///{ours}"
-    if ours is not None and sqlite_file(uri) != ours.resolve():  # SQLAlchemy 2.1 reads %20 as a space
-        uri = URL.create("sqlite", database=str(ours)).render_as_string()
-    if not uri.startswith("sqlite:") or "timeout=" in uri:
-        return uri
-    return f"{uri}{'&' if '?' in uri else '?'}timeout={LOCK_SECONDS}"
+    if ours is None:
+        return os.environ["MLFLOW_TRACKING_URI"]
+    uri = f"sqlite:///{ours}"
+    same = sqlite_file(uri) == ours.resolve()  # unless SQLAlchemy 2.1 reads %20 as a space
+    return uri if same else URL.create("sqlite", database=str(ours)).render_as_string()
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -271,16 +262,6 @@ def without_credentials(uri: str) -> str:
     return re.sub(r"//[^/\s]*@", "//", uri)
 
 
-@event.listens_for(Engine, "before_cursor_execute", retval=True)
-def _raise_busy_timeout(
-    connection: object, cursor: object, statement: str, parameters: Any, context: object, executemany: bool
-) -> tuple[str, Any]:
-    """Replace SQLite's busy timeout, which MLflow sets to 20 s in every session, whatever the store's address says."""
-    if statement.startswith("PRAGMA busy_timeout"):
-        statement = f"PRAGMA busy_timeout = {1000 * LOCK_SECONDS}"
-    return statement, parameters
-
-
 # --- errors of the store ----------------------------------------------------------------------------------------------
 
 
@@ -289,9 +270,8 @@ def store_reason(error: Exception) -> str:
     lines = str(error).splitlines() or [type(error).__name__]
     driver = re.compile(r"\(\w+\.\w+\) ")  # (sqlite3.OperationalError) database is locked
     message = without_passwords(driver.sub("", next(filter(driver.match, lines), lines[0]), count=1)).rstrip(".")
-    advice = next(
-        (do for words, do in ADVICE.items() if words.lower() in message.lower()), f"repair it, or {ELSEWHERE}"
-    )
+    advice = next((do for words, do in ADVICE.items() if re.search(words, message, re.IGNORECASE)), "")
+    advice = advice or f"repair it, or {ELSEWHERE}"
     return f"{_cut(message)}; {advice}"
 
 
@@ -327,73 +307,14 @@ def store_errors() -> Iterator[None]:
 # --- requests to a server ---------------------------------------------------------------------------------------------
 
 
-_this_thread = threading.local()  # began: when its current request was first sent
-
-
-class PatientRetry(Retry):
-    """Retries MLflow's requests until OUTAGE_SECONDS after they began, instead of a number of times.
-
-    MLflow's default of 7 retries takes 4 minutes for each request, even if earlier requests to the same server have
-    just been given up. MLFLOW_HTTP_REQUEST_MAX_RETRIES, if set, still limits the number of retries.
-    """
-
-    gave_up_at = -inf  # time.monotonic() when this process last gave up a request
-
-    @classmethod
-    def has_given_up(cls) -> bool:
-        return time.monotonic() - cls.gave_up_at < GIVEN_UP_SECONDS
-
-    def __init__(self, total: Any = 10, **options: Any) -> None:
-        if total and total > 0 and "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ:
-            total = 1_000  # more than are possible in OUTAGE_SECONDS
-            options |= {"connect": None, "read": None, "status": None, "backoff_max": BACKOFF_SECONDS}
-        super().__init__(total, **options)
-
-    def increment(self, *args: Any, **options: Any) -> "PatientRetry":
-        following = super().increment(*args, **options)
-        seconds = time.monotonic() - _this_thread.began
-        if self.has_given_up() or seconds + following.get_backoff_time() > OUTAGE_SECONDS:
-            PatientRetry.gave_up_at = time.monotonic()
-            return super(PatientRetry, self.new(total=0)).increment(*args, **options)  # raises, as after a last retry
-        return following
-
-
-class PatientAdapter(TCPKeepAliveHTTPAdapter):
-    """Sends MLflow's requests, and repeats one if its response breaks off, as when the server is killed.
-
-    After a request was given up, requests time out after SERVER_SECONDS.
-    """
-
-    def send(
-        self, request: PreparedRequest, stream: bool = False, timeout: Any = None, *args: Any, **options: Any
-    ) -> Response:
-        _this_thread.began = time.monotonic()
-        timeout = SERVER_SECONDS if PatientRetry.has_given_up() else timeout
-        response = super().send(request, stream, timeout, *args, **options)
-        try:
-            if not stream:
-                _ = response.content  # read here and cached
-        except ChunkedEncodingError:
-            if getattr(request, "_body_position", None) is not None:
-                rewind_body(request)
-            response = super().send(request, stream, timeout, *args, **options)
-        PatientRetry.gave_up_at = -inf
-        return response
-
-
-# MLflow looks up these names when it creates sessions
-setattr(request_utils, "Retry", PatientRetry)  # noqa: B010
-setattr(request_utils, "TCPKeepAliveHTTPAdapter", PatientAdapter)  # noqa: B010
-
-
 @contextmanager
 def warn_if_silent(uri: str) -> Iterator[None]:
     """Log one warning if a request to a server takes longer than SILENT_SECONDS."""
     if not uri.startswith("http"):
         yield
         return
-    sentence = "%s has not answered for %d seconds; retrying for up to %d seconds"
-    timer = threading.Timer(SILENT_SECONDS, log.warning, (sentence, masked(uri), SILENT_SECONDS, OUTAGE_SECONDS))
+    sentence = "%s has not answered for %d seconds; retrying for about two minutes"
+    timer = threading.Timer(SILENT_SECONDS, log.warning, (sentence, masked(uri), SILENT_SECONDS))
     timer.daemon = True
     timer.start()
     try:
@@ -413,7 +334,7 @@ def impatient() -> Iterator[None]:
 def _probe(uri: str) -> None:
     """Fail at once, before MLflow's own retries, if the store can't be written.
 
-    Raises the error of the store's library, or InputError for the schema of another MLflow version.
+    Raises the error of the store's library.
     """
     if uri.startswith("http"):
         with impatient():
@@ -424,47 +345,8 @@ def _probe(uri: str) -> None:
     if file.is_dir():
         raise IsADirectoryError(f"{file} is a directory")
     file.parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(uri)
-    try:
-        with engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            connection.rollback()
-        _check_schema(engine, file)
-    finally:
-        engine.dispose()
-
-
-def _check_schema(engine: Engine, file: Path) -> None:
-    """Raise InputError if a newer or older MLflow created the database, which MLflow might migrate silently.
-
-    While another process creates the database, its revision changes, so only a stable revision counts.
-    """
-    scripts = [path.read_text() for path in MIGRATIONS.glob("*.py")]
-    before = None
-    while (revision := _revision(engine)) is not None:
-        if not any(f'\nrevision = "{revision}"' in script for script in scripts):
-            raise InputError(
-                f"the store {file} was written by a newer MLflow than {mlflow.__version__} (schema {revision}); "
-                f"install that version, or {ELSEWHERE}"
-            )
-        if not any(f'\ndown_revision = "{revision}"' in script for script in scripts):
-            return
-        if revision == before:
-            raise InputError(
-                f"the store {file} was written by an older MLflow than {mlflow.__version__} (schema {revision}); keep "
-                f"a copy of it, then: mlflow db upgrade 'sqlite:///{file}'"
-            )
-        before = revision
-        time.sleep(SCHEMA_SECONDS)
-
-
-def _revision(engine: Engine) -> str | None:
-    """The schema's revision; None for a database without one."""
-    with engine.connect() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        row = connection.exec_driver_sql("SELECT version_num FROM alembic_version").fetchone()
-        return str(row[0]) if row else None
+    with closing(sqlite3.connect(file, timeout=LOCK_SECONDS)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
 
 
 # --- our own store ----------------------------------------------------------------------------------------------------
@@ -499,7 +381,7 @@ def _chosen_experiment(database: Path | None) -> str:
         location = None if database is None else location_of(database.parent / folder)
         experiment_id = experiment.experiment_id if experiment else client.create_experiment(name, location)
     _check_artifacts(client.get_experiment(experiment_id))
-    tag_experiment(experiment_id, {NOTE: EXPERIMENT_NOTE, **dict([views.all_texts().tag])})
+    tag_experiment(experiment_id, {NOTE: EXPERIMENT_NOTE})
     return str(experiment_id)
 
 

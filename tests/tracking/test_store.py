@@ -1,6 +1,7 @@
 """The store: one database, one experiment, artifacts beside it, whoever made it and however many at once."""
 
 import logging
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -23,20 +24,52 @@ def rows(database: Path, query: str) -> list[tuple]:
         return connection.execute(query).fetchall()
 
 
-@pytest.mark.parametrize("module", ["store", "recorded", "runs"])
-def test_telemetry_is_off_before_mlflow_is_imported(module, monkeypatch):
-    """A finder stands in for MLflow, which reads the variable while it is imported."""
-    monkeypatch.delenv("MLFLOW_DISABLE_TELEMETRY", raising=False)
+HOST = """
+import logging, os, signal, sys
+import mlflow, sklearn, torch, requests.adapters  # sklearn sets two variables when it is imported
+from mlflow.utils import request_utils
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+EVENTS = [getattr(Engine.dispatch, name) for name in Engine.dispatch._event_names]
+
+def seen():
+    return dict(enumerate((
+        dict(os.environ), [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
+        sum(len(listeners) for each in EVENTS for listeners in each._clslevel.values()),
+        request_utils.Retry, request_utils.TCPKeepAliveHTTPAdapter, requests.adapters.HTTPAdapter.send,
+        torch.get_num_threads(), torch.get_rng_state().tolist(), torch.get_default_dtype(), mlflow.get_tracking_uri(),
+        [logging.getLogger(each).level for each in ("", "mlflow", "alembic")], sys.excepthook, sys.path,
+    )))
+
+
+def changes():
+    return {each: (now, before[each]) for each, now in seen().items() if now != before[each]}
+
+
+os.environ["MLFLOW_TRACKING_URI"] = sys.argv[1]
+before = seen()
+from pipeline import api
+import pipeline.stages.main, pipeline.stages.search, pipeline.stages.report
+assert not changes(), f"by an import: {changes()}"
+api.runs()
+assert not changes(), f"by a call: {changes()}"
+"""
+
+
+def test_the_host_process_is_as_before_after_an_import_and_after_a_call(tmp_path):
+    words = [sys.executable, "-c", HOST, f"sqlite:///{tmp_path}/other.db"]
+    done = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_mlflow_sends_no_telemetry(tmp_path):
     script = (
-        "import os, sys\n"
-        "class Finder:\n"
-        "    def find_spec(name, path=None, target=None):\n"
-        "        if name == 'mlflow': sys.exit(os.environ.get('MLFLOW_DISABLE_TELEMETRY') != 'true')\n"
-        "sys.meta_path.insert(0, Finder)\n"
-        f"import pipeline.tracking.{module}\n"
-        "sys.exit('MLflow was not imported')"
+        "import os\nfrom pipeline.tracking import store\nfrom mlflow.telemetry import get_telemetry_client\n"
+        "assert get_telemetry_client() is None\nassert 'MLFLOW_DISABLE_TELEMETRY' not in os.environ"
     )
-    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=False).returncode == 0
+    kept = {name: value for name, value in os.environ.items() if name not in ("MLFLOW_DISABLE_TELEMETRY", "CI")}
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, env=kept)
 
 
 def test_the_store_is_made_once_with_wal_our_experiment_and_artifacts_beside_it(no_store):

@@ -122,25 +122,25 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
 
 def train_text(result: Mapping[str, Any]) -> str:
     """The text that ``train`` prints: perplexities beside the baselines', and the next commands."""
+    from pipeline.tracking import program
     from pipeline.tracking.ui import links
     from pipeline.training import summary
 
     run_id = result["run_id"]
     return (
         f"{summary.training_text(result)}\n\n"
-        f"run {run_id}\n  {sample_command(run_id)}\n  {links.command()} evaluate {run_id}\n\n"
+        f"run {run_id}\n  {sample_command(run_id)}\n  {program.command()} evaluate {run_id}\n\n"
         f"{links.shown('curves', links.link_to_curves(run_id))}"
     )
 
 
 def sample_command(run_id: str) -> str:
     """The command that samples from a run's model, with a prompt of its recorded samples, which its alphabet has."""
-    from pipeline.tracking import recorded
-    from pipeline.tracking.ui import links
+    from pipeline.tracking import program, recorded
 
     samples = recorded.read_json(run_id, "samples/final.json").get("samples")
     prompt = samples[0]["prompt"] if samples else "it has"
-    return f"{links.command()} sample {run_id} --prompt {shlex.quote(prompt)}"
+    return f"{program.command()} sample {run_id} --prompt {shlex.quote(prompt)}"
 
 
 @click.command(cls=LabCommand, section=RUN)

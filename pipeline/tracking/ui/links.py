@@ -6,16 +6,12 @@ Links name the UI's workflow type, "Model training", since its first page may sh
 import http.client
 import json
 import os
-import shlex
-import shutil
 import socket
-import sys
-import sysconfig
 from contextlib import closing
 from pathlib import Path
 
 from pipeline.errors import InputError
-from pipeline.support.files import ROOT
+from pipeline.tracking.program import UNDER_MAKE, command
 from pipeline.tracking.store import Store, client, setup, sqlite_file, without_credentials
 from pipeline.tracking.ui import views
 
@@ -24,8 +20,6 @@ HOST, PORT = "127.0.0.1", 5000
 UI_SECONDS = 2  # timeout of a request to a UI on this machine
 
 TRAINING_SIDE = "workflowType=machine_learning"  # the UI's side for training; its first page shows generative AI
-
-UNDER_MAKE, UNDER_MLFLOW = "MAKELEVEL", "MLFLOW_RUN_ID"  # environment variables set by make and by mlflow run
 
 
 def link_to_run(run_id: str) -> str:
@@ -85,44 +79,6 @@ def how_to_start() -> str:
     if store.database is not None and UNDER_MAKE in os.environ and Path.cwd() == store.database.parent.parent:
         return "start the UI with: make ui"
     return f"start the UI with: {command()} ui"
-
-
-def command() -> str:
-    """How to call tmlm on the same store from the shell that started this command.
-
-    A database file other than ours is passed as MLFLOW_TRACKING_URI, which ``mlflow run`` sets for this process only.
-    """
-    store = setup()
-    file = sqlite_file(store.uri)
-    if store.database is not None or file is None:
-        return program()
-    return f"MLFLOW_TRACKING_URI={shlex.quote(f'sqlite:///{file}')} {program()}"
-
-
-def program() -> str:
-    """``tmlm`` if it is on the PATH of the shell that started this command, else its path.
-
-    make adds the virtual environment to the PATH of the commands that it runs, but not to the shell's.
-    """
-    folder = Path(sysconfig.get_path("scripts"))
-    activated = any(os.environ.get(name) == sys.prefix for name in ("VIRTUAL_ENV", "CONDA_PREFIX"))
-    on_path = activated or UNDER_MAKE not in os.environ
-    script = folder / "tmlm"
-    if not script.is_file():  # the environment of conda.yaml has only our dependencies
-        python = "python" if on_path and _finds("python", Path(sys.executable)) else shlex.quote(sys.executable)
-        return f"PYTHONPATH={shlex.quote(str(ROOT))} {python} -m pipeline"
-    if on_path and _finds("tmlm", script):
-        return "tmlm"
-    is_here = UNDER_MAKE in os.environ or UNDER_MLFLOW not in os.environ  # mlflow run changes the working folder
-    if is_here and script.is_relative_to(Path.cwd()):
-        script = script.relative_to(Path.cwd())
-    return shlex.quote(str(script))
-
-
-def _finds(name: str, file: Path) -> bool:
-    """Whether a name resolves to this file on the PATH."""
-    path = shutil.which(name)
-    return path is not None and os.path.samefile(path, file)
 
 
 def server_address(uri: str) -> str:

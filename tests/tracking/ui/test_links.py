@@ -15,6 +15,7 @@ from threading import Thread
 import pytest
 from mlflow.tracking import MlflowClient
 
+from pipeline.tracking.program import command
 from pipeline.tracking.store import Store, setup
 from pipeline.tracking.ui import links as links_module
 from pipeline.tracking.ui import views
@@ -95,14 +96,14 @@ def test_in_an_activated_environment_tmlm_goes_by_its_name(shell):
     shell.install()
     shell.activate()
     assert links_module.how_to_start() == "start the UI with: tmlm ui"
-    assert shell.paste(f"{links_module.command()} ui") == "||ui"
+    assert shell.paste(f"{command()} ui") == "||ui"
 
 
 def test_under_make_the_shell_does_not_have_makes_path(shell):
     shell.install()
     shell.make()
-    assert links_module.command() == "'my env/bin/tmlm'"
-    assert shell.paste(f"{links_module.command()} ui") == "||ui"
+    assert command() == "'my env/bin/tmlm'"
+    assert shell.paste(f"{command()} ui") == "||ui"
 
 
 def test_under_make_in_the_checkout_the_ui_is_a_target(shell, store, monkeypatch):
@@ -116,16 +117,13 @@ def test_under_make_in_the_checkout_the_ui_is_a_target(shell, store, monkeypatch
 def test_mlflow_run_has_changed_the_folder_so_the_path_is_whole(shell, monkeypatch):
     shell.install()
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
-    assert links_module.command() == f"'{shell.bin}/tmlm'"
-    assert shell.paste(f"{links_module.command()} ui") == "||ui"
+    assert command() == f"'{shell.bin}/tmlm'"
+    assert shell.paste(f"{command()} ui") == "||ui"
 
 
 def test_an_environment_without_our_command_runs_the_package(shell):
     shell.install("python")
-    assert shell.paste(f"{links_module.command()} ui") == f"|{ROOT}|-m pipeline ui"
-    shell.activate()
-    assert " python -m pipeline" in links_module.command()
-    assert shell.paste(f"{links_module.command()} ui") == f"|{ROOT}|-m pipeline ui"
+    assert shell.paste(f"{command()} ui") == f"|{ROOT}|-m pipeline ui"
 
 
 def test_another_file_than_our_store_is_named_as_a_shell_reads_it(shell, empty_database, monkeypatch, tmp_path):
@@ -136,8 +134,8 @@ def test_another_file_than_our_store_is_named_as_a_shell_reads_it(shell, empty_d
     setup.cache_clear()
     shell.install()
     shell.activate()
-    command = links_module.how_to_start().removeprefix("start the UI with: ")
-    assert shell.paste(command) == f"sqlite:///{tmp_path}/my folder/other.db||ui"
+    start = links_module.how_to_start().removeprefix("start the UI with: ")
+    assert shell.paste(start) == f"sqlite:///{tmp_path}/my folder/other.db||ui"
 
 
 # --- the port that answers -------------------------------------------------------------------------------------------
