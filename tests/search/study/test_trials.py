@@ -14,12 +14,12 @@ from pipeline.search.study.attributes import REPEATS, of_trial
 from pipeline.search.study.trials import FAILURES_IN_A_ROW, Proposal, Search
 from pipeline.support.workers import SHARED_KILLS, Loss
 from pipeline.text.corpus import load_corpus
-from pipeline.training import hardware
+from pipeline.training import memory
 from tests.search.study.studies import perplexity, result_of, shapes, train_all
 
 
 def test_more_workers_than_the_memory_holds_are_refused(begin, monkeypatch):
-    monkeypatch.setattr(hardware, "memory_of_this_machine", lambda: 10**9)
+    monkeypatch.setattr(memory, "memory_of_this_machine", lambda: 10**9)
     begin(workers=1)
     with pytest.raises(InputError, match=r"in 16 workers at once needs about 5 GB of memory; .* lower --workers to 3$"):
         begin(workers=16)
