@@ -29,7 +29,8 @@ PLACES = {  # the function that is called at each moment
     "model": "pipeline.tracking.runs:TrackedRun.model",
     "result": "pipeline.tracking.runs:TrackedRun.json",
     "half a checkpoint": "os.fsync",
-    # in a search
+    # in a command that has workers
+    "submitted": "pipeline.support.workers:Workers.submit",
     "asked": "optuna:Trial.set_user_attr",
     "taken": "pipeline.search.study.trials:Search.take",
     "told": "optuna:Study.tell",

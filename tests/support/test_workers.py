@@ -68,9 +68,12 @@ def test_script_needs_no_guard_since_workers_do_not_run_it_again(tmp_path):
     assert done.stdout.split() == ["once", "9"]
 
 
-def test_workers_compute_with_one_thread(pair, monkeypatch):
+def test_workers_compute_with_one_thread_and_leave_standard_output_to_the_parent(monkeypatch, capfd):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert [one(pair, ("environment", f"{name}_NUM_THREADS")).value for name in ("OMP", "MKL")] == ["1", "1"]
+    with Workers(do, 1) as workers:
+        assert [one(workers, ("environment", f"{name}_NUM_THREADS")).value for name in ("OMP", "MKL")] == ["1", "1"]
+        one(workers, ("print", b"hello"))
+    assert capfd.readouterr() == ("", "hello")
 
 
 def test_messages_arrive_in_order_and_before_a_large_result(pair):
@@ -99,16 +102,6 @@ def test_exception_or_result_that_does_not_pickle_is_a_failure(pair):
     event = one(pair, ("hold", None))
     assert event.kind == "failed"
     assert "pickle" in str(event.value)
-
-
-def test_wait_ends_at_its_timeout_and_is_none_where_nothing_runs(pair):
-    with pytest.raises(ValueError, match="the number of workers is 0; it must be at least 1"):
-        Workers(do, 0)
-    assert pair.events(None) == []
-    pair.submit(("sleep", 1.0))
-    next_events(pair, 1)
-    assert pair.events(0.1) == []  # it has ended before the task
-    assert [event.kind for event in next_events(pair, 1)] == ["done"]
 
 
 # --- the death of a worker -------------------------------------------------------------------------------------------
@@ -190,19 +183,6 @@ def test_an_error_in_the_block_stops_the_workers_as_sigterm_does(tmp_path, verb,
     assert [(event.kind, event.value) for event in workers.events()] == [("lost", Loss.of_process(told.pid, 143))]
 
 
-def test_worker_that_is_still_starting_ends_without_a_word(capfd):
-    for wait_seconds in (0, 0.1):
-        with suppress(ZeroDivisionError), Workers(do, 1) as workers:
-            workers.submit(("sleep", 60))
-            time.sleep(wait_seconds)
-            began = time.monotonic()
-            raise ZeroDivisionError
-        assert time.monotonic() - began < 2 * SLACK
-        *_, event = workers.events()  # a worker on a fast machine may have sent its message already
-        assert event.value == Loss.of_process(event.pid, 143)
-    assert capfd.readouterr() == ("", "")
-
-
 SCRIPT = """
 import signal
 from pipeline.support import signals
@@ -273,12 +253,6 @@ def test_parent_ended_by_force_leaves_no_worker():
     parent.communicate(timeout=10)
     assert parent.returncode == 130
     assert all_ended(children, 4 * SLACK)
-
-
-def test_what_a_worker_prints_is_not_the_parents_result(capfd):
-    with Workers(do, 1) as workers:
-        one(workers, ("print", b"hello"))
-    assert capfd.readouterr() == ("", "hello")
 
 
 # --- run_tasks -------------------------------------------------------------------------------------------------------

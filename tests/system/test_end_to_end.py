@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.checkout import ROOT, Checkout, ask, free_port, server
@@ -52,17 +51,6 @@ def test_the_main_job_runs_offline_and_says_so(checkout, main_job):
     assert all(Path(run["artifacts"]).is_relative_to(checkout.folder / "mlruns") for run in runs)
 
 
-@pytest.mark.slow
-def test_the_main_job_does_again_only_what_has_changed(checkout, main_job):
-    again = checkout.mlflow_run(*TINY, *TYPED)
-    assert "prepare reused, train reused, evaluate reused, sample reused" in again.stdout
-
-    source = checkout.folder / "pipeline" / "training" / "loop.py"
-    source.write_text(source.read_text() + "\nONE_MORE = 1\n")
-    changed = checkout.mlflow_run(*TINY, *TYPED)
-    assert re.search(r"prepare reused, train \d+\.\d s, evaluate \d+\.\d s, sample \d+\.\d s", changed.stdout)
-
-
 def test_a_typed_parameter_reaches_the_training_and_the_rest_is_recorded(main_job):
     _, runs = main_job
     (trained,) = [run for run in runs if run["tags"]["stage"] == "train"]
@@ -73,13 +61,6 @@ def test_a_typed_parameter_reaches_the_training_and_the_rest_is_recorded(main_jo
     assert trained["params"]["optimizer"] == "adamw"
     assert trained["latest_metrics"]["training/learning_rate"] < 1e-3
     assert trained["tags"]["corpus.fallback"] == "true"
-
-
-@pytest.mark.slow
-def test_a_typed_parameter_stays_as_it_was_typed(trained):
-    assert trained["status"] == "FINISHED"
-    assert trained["params"]["learning_rate"] == "1e-3"
-    assert trained["params"]["optimizer"] == "adamw"
 
 
 @pytest.mark.slow
@@ -96,16 +77,6 @@ def test_a_run_is_evaluated_and_sampled_by_its_id(checkout, trained):
 
 
 @pytest.mark.slow
-def test_the_reports_preset_is_asked_for_by_its_name_alone(checkout):
-    small = ["-P", "epochs=1", "-P", "hidden_size=8", "-P", "cell=rnn"]
-    checkout.mlflow_run("-e", "train", "-P", "preset=report", *small)
-    run = checkout.last("train")
-    assert run["status"] == "FINISHED"
-    assert (run["params"]["optimizer"], run["params"]["learning_rate"]) == ("sgd", "1.0")
-    assert run["params"]["batch_size"] == "1024"
-
-
-@pytest.mark.slow
 def test_a_wrong_parameter_ends_with_the_reason_and_leaves_no_run_running(checkout, trained):
     done = checkout.mlflow_run("-e", "train", "-P", "hidden_size=abc", code=1)
     assert "'abc' is not a valid integer" in done.stderr
@@ -113,32 +84,6 @@ def test_a_wrong_parameter_ends_with_the_reason_and_leaves_no_run_running(checko
     assert failed["status"] == "FAILED"
     assert "'abc' is not a valid integer" in failed["tags"]["failure"]
     assert "RUNNING" not in {run["status"] for run in checkout.runs()}
-
-
-@pytest.mark.slow
-def test_a_parameter_that_only_the_work_can_refuse_and_one_that_is_not_known_end_so_too(checkout):
-    done = checkout.mlflow_run("-e", "train", "-P", "hidden_size=1000000000", code=1)
-    assert "GB of memory; this machine has" in done.stderr
-    assert "GB of memory; this machine has" in checkout.last("train")["tags"]["failure"]
-    done = checkout.mlflow_run("-e", "train", "-P", "hiden_size=32", code=1)
-    assert re.search(r"No such option:? '?--hiden-size", done.stderr)
-    assert "RUNNING" not in {run["status"] for run in checkout.runs()}
-
-
-@pytest.mark.slow
-def test_train_prints_one_json_object_and_nothing_else(checkout, small_text):
-    small = ["--corpus", str(small_text), "--hidden-size", "8", "--epochs", "1"]
-    done = checkout.run("python", "-m", "pipeline", "train", *small, "--json")
-    result = json.loads(done.stdout)
-    assert result["corpus"] == "topics"
-    assert Path(result["checkpoint"]).is_file()
-
-
-@pytest.mark.slow
-def test_a_strict_corpus_that_can_not_be_had_is_exit_code_3(checkout):
-    done = checkout.run("python", "-m", "pipeline", "prepare", "--corpus", "time-machine", code=3)
-    assert "Traceback" not in done.stderr
-    assert "set TMLM_DATA_DIR" in done.stderr
 
 
 # --- minutes, not seconds --------------------------------------------------------------------------------------------
@@ -173,15 +118,6 @@ def test_the_ui_first_and_a_run_after_it_keep_their_artifacts(tmp_path):
         ask(f"http://127.0.0.1:{port}/health")
     checkout.mlflow_run(*TINY)
     assert (Path(checkout.last("train")["artifacts"]) / "plots" / "perplexity.png").is_file()
-
-
-@pytest.mark.slow
-def test_tmlm_ui_listens_on_this_machine_only(checkout, trained):
-    port = free_port()
-    with server(checkout, "python", "-m", "pipeline", "ui", "--port", str(port)):
-        assert ask(f"http://127.0.0.1:{port}/health")[0] == 200
-        listening = [tuple(c.laddr) for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-        assert {address for address in listening if address[1] == port} == {("127.0.0.1", port)}
 
 
 def index_of_pip() -> list[str]:

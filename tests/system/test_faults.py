@@ -1,62 +1,60 @@
-"""The count of the faults: what was missed is no fault survived."""
+"""Commands are killed at three moments; the same command again ends as if nothing had happened."""
 
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests import faults
-from tests.faults import EARLIER, Draw, LostError, MissedError, Tally, meet, never_injected, table
+from tests.faults import Fault, Known, Lab, inject, learn
+
+pytestmark = pytest.mark.slow
+
+FAULTS = [
+    Fault("train", "kill", "step", 30),
+    Fault("train", "kill", "half a checkpoint", 11),
+    Fault("train", "full", "figures", 4),
+    Fault("train", "kill", "result"),
+    Fault("train", "SIGINT"),
+    Fault("pipeline", "kill", "figures", 4),
+    Fault("pipeline", "kill", "model"),
+    Fault("pipeline", "SIGINT", under_mlflow=True),
+    Fault("pipeline", "SIGKILL", under_mlflow=True),
+    Fault("search", "kill", "asked", 6),
+    Fault("search", "kill", "trial/figures", 2),
+    Fault("search", "kill", "registered"),
+    Fault("search", "SIGTERM"),
+    Fault("reproduce", "kill", "submitted", 4),
+    Fault("reproduce", "SIGKILL"),
+    Fault("reproduce", "kill", "result"),
+]
+IN_CI = ("train: kill at step", "pipeline: kill at model", "search: kill at trial/figures", "reproduce: SIGKILL")
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, Known]:
+    """The outcomes of each command without a fault."""
+    return {}
 
 
 @pytest.fixture
-def lab(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """No lab, and no faults but those of the test."""
-    monkeypatch.setattr(faults, "FAULTS", {})
+def labs(tmp_path: Path, empty_database: Path) -> Iterator[list[Lab]]:
+    """Two copies of the project with an empty store; what is still running there at the end is killed."""
+    labs = [Lab(tmp_path / name) for name in ("with", "without")]
+    for lab in labs:
+        lab.add_store(empty_database)
+    yield labs
+    for lab in labs:
+        lab.kill_all()
 
 
-def met_from(first: int) -> Any:
-    """A fault that is met at this try, and the moments that it was tried at."""
-    moments: list[float] = []
-
-    def meet_it(lab: Any, training: str, draw: Draw) -> None:
-        moments.append(draw.seconds(1.0, 1.0))
-        if len(moments) < first:
-            raise MissedError("too late")
-
-    return meet_it, moments
-
-
-@pytest.mark.parametrize(("first", "survived", "missed"), [(1, 1, 0), (3, 1, 2), (9, 0, 3)])
-def test_a_fault_that_is_missed_is_tried_again_earlier_and_counts_as_missed_alone(lab, first, survived, missed):
-    faults.FAULTS["a fault"], moments = met_from(first)
-    meet(lab, "a fault", "a training", "0", tally := Tally())
-    assert tally == Tally(survived, [], missed)
-    assert tuple(moments) == EARLIER[: survived + missed]
-
-
-def test_what_was_lost_was_injected_and_is_not_tried_again(lab):
-    def lose(lab: Any, training: str, draw: Draw) -> None:
-        raise LostError("a run")
-
-    faults.FAULTS["a fault"] = lose
-    meet(lab, "a fault", "a training", "0", tally := Tally())
-    assert (tally.injected, tally.survived, tally.missed) == (1, 0, 0)
-    assert tally.lost == ["a fault (a training): LostError: a run"]
-
-
-def test_the_table_counts_the_missed_beside_the_injected():
-    last = table({"one": Tally(2, ["x"], 1), "two": Tally(1)}).splitlines()[-1]
-    assert last.split() == ["in", "all", "4", "3", "1", "1"]
-
-
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    ("tallies", "said", "is_error"),
-    [
-        ({"one": Tally(1), "two": Tally(0, ["x"])}, "", False),
-        ({"one": Tally(1), "two": Tally(missed=3)}, "missed each time: two", True),
-        ({"one": Tally(1), "two": Tally()}, "there was no time for: two", False),
-        ({"one": Tally(missed=3), "two": Tally()}, "there was no time for: two\nmissed each time: one", False),
-    ],
+    "fault",
+    [pytest.param(each, id=str(each), marks=pytest.mark.ci if str(each).startswith(IN_CI) else ()) for each in FAULTS],
 )
-def test_kinds_that_were_never_injected_are_named_and_an_error_if_there_was_time_for_all(tallies, said, is_error):
-    assert never_injected(tallies) == (said, is_error)
+def test_command_that_met_a_fault_is_resumed_bit_for_bit(labs, known, fault, request):
+    if fault.command == "reproduce":
+        request.getfixturevalue("book")
+    if fault.command not in known:
+        learn(labs[1], fault.command, known.setdefault(fault.command, {}))
+    inject(labs[0], fault, known[fault.command])

@@ -1,25 +1,19 @@
 """Many commands at once on one store: every run complete, whoever makes the store."""
 
-import json
 import subprocess
-import time
-import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.checkout import Checkout, ask, free_port, server
+from tests.checkout import Checkout
 
 EPOCHS = 3
 ARTIFACTS = ("config.yaml", "result.json", "plots/perplexity.png", "samples/final.md", "checkpoints/best.safetensors",
              "checkpoints/last.safetensors")  # fmt: skip
 
 
-def train_at_once(
-    checkout: Checkout, count: int, meanwhile: Callable[[], object] = lambda: None
-) -> list[dict[str, Any]]:
+def train_at_once(checkout: Checkout, count: int) -> list[dict[str, Any]]:
     """That many trainings, started together, each with a seed of its own; their runs."""
     processes = [
         subprocess.Popen(
@@ -29,7 +23,6 @@ def train_at_once(
         )
         for seed in range(count)
     ]  # fmt: skip
-    meanwhile()
     for process in processes:
         _, err = process.communicate(timeout=280)
         assert (process.returncode, err) == (0, "")
@@ -59,25 +52,3 @@ def test_three_trainings_that_start_on_no_store_at_all_are_all_complete(tmp_path
         assert_complete(checkout, run)
     models = checkout.query("SELECT count(*), count(DISTINCT source_run_id) FROM logged_models WHERE status=2")
     assert models == [(3, 3)]
-
-
-@pytest.mark.slow
-def test_two_trainings_and_a_bare_ui_share_a_store_from_its_first_moment(tmp_path):
-    checkout, port = Checkout(tmp_path), free_port()
-    api, body = f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/search", {"experiment_ids": ["0"]}
-    with server(checkout, "mlflow", "ui", "--workers", "1", "--port", str(port)):
-
-        def look() -> None:
-            for _ in range(5):
-                assert ask(api, body)[0] == 200
-                time.sleep(1)
-
-        runs = train_at_once(checkout, 2, look)
-        shown = json.loads(ask(api, body)[1])["runs"]
-        assert {run["info"]["run_id"] for run in shown} == {run["id"] for run in runs}
-        assert len(runs) == 2
-        for run in runs:
-            assert_complete(checkout, run)
-            picture = f"http://127.0.0.1:{port}/get-artifact?path=plots/perplexity.png&run_uuid={run['id']}"
-            with urllib.request.urlopen(picture, timeout=30) as answer:
-                assert answer.read(4) == b"\x89PNG"
