@@ -1,8 +1,8 @@
 """What the worker processes of search, reproduce and answer do: train a model in its own run, or time some steps."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any, Literal
@@ -11,7 +11,6 @@ from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.errors import InputError, RecordingError
 from pipeline.stages.train import Setting, resume, train
-from pipeline.support.progress import Progress
 from pipeline.support.workers import WAIT_SECONDS, Event, Pool, Workers
 from pipeline.text.corpus import Corpus, load_corpus, pinned
 from pipeline.text.downloads import public
@@ -57,22 +56,6 @@ class TimingTask:
     train: TrainConfig
 
 
-class ReportedProgress(Progress):
-    """Progress that reports the share of the steps that are done, from 0 to 1."""
-
-    def __init__(self, report: Callable[[float], None]) -> None:
-        self._report = report
-        self._total, self._done = 1, 0
-
-    def start(self, total_steps: int, done_steps: int = 0) -> None:
-        self._total, self._done = total_steps, done_steps
-        self.advance(0)
-
-    def advance(self, steps: int) -> None:
-        self._done += steps
-        self._report(min(1.0, self._done / self._total))
-
-
 _loaded = cache(load_corpus)
 
 
@@ -94,11 +77,6 @@ def _train_task(task: TrainingTask, report: Callable[[float], None]) -> dict[str
 
     A stopped run of the same study is resumed, and the result of a finished one reused.
     """
-
-    @contextmanager
-    def bar(name: str) -> Iterator[Progress]:
-        yield ReportedProgress(report)
-
     corpus = _corpus_of_task(task.corpus)
     expected_sha256 = task.tags.get("corpus.sha256", corpus.corpus_sha256)
     if corpus.corpus_sha256 != expected_sha256:  # the file was changed, or a download that failed now succeeds
@@ -106,7 +84,11 @@ def _train_task(task: TrainingTask, report: Callable[[float], None]) -> dict[str
             f"the text {public(task.corpus.corpus)} has changed since the training was started "
             f"(sha256 {corpus.corpus_sha256[:8]}..., then {expected_sha256[:8]}...); restore the earlier one"
         )
-    setting = Setting(task.study, task.parent, task.tags, bar)
+
+    def show(share: float, **figures: str) -> None:
+        report(share)
+
+    setting = Setting(task.study, task.parent, task.tags, lambda name: nullcontext(show))
     if task.resumed_run:
         changes = {name: getattr(task.train, name) for name in ("epochs", "max_seconds")}
         try:

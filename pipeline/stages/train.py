@@ -21,7 +21,7 @@ from pipeline.errors import InputError, option_name
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
 from pipeline.support.markdown import plain
-from pipeline.support.progress import Progress, progress
+from pipeline.support.progress import progress
 from pipeline.text.corpus import Corpus
 from pipeline.text.downloads import public
 from pipeline.tracking import recorded, runs, store
@@ -78,13 +78,14 @@ class Setting:
     """The context of a training; by default, it is on its own and shows a progress bar on the terminal.
 
     study: the study that it belongs to; only runs of this study are reused. parent: id of the parent run.
-    tags: further tags of its run. bar: takes the run's name, returns a context manager that shows its progress.
+    tags: further tags of its run. progress: takes the run's name; within its block, what it returns is called with the
+    share of the training that is done, and after each epoch with figures.
     """
 
     study: str = ""
     parent: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
-    bar: Callable[[str], AbstractContextManager[Progress]] = progress
+    progress: Callable[[str], AbstractContextManager[Callable[..., None]]] = progress
 
 
 def train(
@@ -173,14 +174,14 @@ def _training_inputs(
 class Recorder(Callback):
     """Records an experiment in its run, and shows its progress, while it trains."""
 
-    def __init__(self, run: TrackedRun, bar: Progress, experiment: Experiment, options: Mapping[str, Any]) -> None:
-        self.run, self.bar, self.experiment, self.options = run, bar, experiment, options
+    def __init__(
+        self, run: TrackedRun, show: Callable[..., None], experiment: Experiment, options: Mapping[str, Any]
+    ) -> None:
+        self.run, self.show, self.experiment, self.options = run, show, experiment, options
         self.config = experiment.train_config
-        self.shown_steps = 0
 
     def on_start(self, training: Training) -> None:
-        self.bar.start(training.epochs * training.data.steps_per_epoch, training.step)
-        self.shown_steps = training.step
+        self._show(training)
         resolved = {
             "epochs": training.epochs,
             "precision": training.precision,
@@ -198,25 +199,22 @@ class Recorder(Callback):
             self._sample_if_due(training, training.history[-1])
 
     def on_step(self, training: Training) -> None:
-        if training.step - self.shown_steps >= STEPS_SHOWN:
-            self._advance(training)
+        if training.step % STEPS_SHOWN == 0:
+            self._show(training)
 
     def before_checkpoint(self, training: Training) -> None:
         self.run.check_is_recorded()  # or the checkpoint would recreate the folder of a checkout that was moved
 
     def on_epoch(self, training: Training, point: EpochPoint) -> None:
-        self._advance(training)
         perplexities = {"train": f"{point.train_perplexity:.2f}", "val": f"{point.val_perplexity:.2f}"}
-        self.bar.show(epoch=f"{point.epoch}/{training.epochs}", **perplexities)
+        self._show(training, epoch=f"{point.epoch}/{training.epochs}", **perplexities)
         self.run.metrics(epoch_metrics(point, self.config.preset), point.epoch)
         self.run.send_checkpoints_if_due()
         self._sample_if_due(training, point)
-        if training.done:
-            self.bar.close("evaluating")
 
-    def _advance(self, training: Training) -> None:
-        self.bar.advance(training.step - self.shown_steps)
-        self.shown_steps = training.step
+    def _show(self, training: Training, **figures: str) -> None:
+        share = training.step / (training.epochs * training.data.steps_per_epoch)
+        self.show(1.0 if training.done else share, **figures)
 
     def _sample_if_due(self, training: Training, point: EpochPoint) -> None:
         every = self.config.sample_every
@@ -238,9 +236,9 @@ def _train(
     _record_environment(run, len(experiment.training.history))
     run.yaml("config.yaml", {"corpus": text, "model": asdict(model), "train": asdict(config)})
     record_datasets(run, corpus, config.preset)
-    with setting.bar(run.name) as bar:
+    with setting.progress(run.name) as show:
         try:
-            result = experiment.run(Recorder(run, bar, experiment, {**text, **asdict(model), **asdict(config)}))
+            result = experiment.run(Recorder(run, show, experiment, {**text, **asdict(model), **asdict(config)}))
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | SystemExit) and not setting.study:  # a study resumes by itself
                 resume_command = f"{command()} train --resume {run.id}"

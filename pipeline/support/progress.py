@@ -125,56 +125,27 @@ def _display(name: str) -> Iterator[Display]:
         display.close(finished)
 
 
-class Progress:
-    """Receives the progress of a training; this base class ignores it."""
-
-    def start(self, total_steps: int, done_steps: int = 0) -> None:
-        """Called first, with the steps of the whole training and those done before it was resumed."""
-
-    def advance(self, steps: int) -> None:
-        """Called with the steps done since the last call."""
-
-    def show(self, **figures: str) -> None:
-        """Called after each epoch with the latest figures."""
-
-    def close(self, phase: str) -> None:
-        """Called after the last step with the name of the phase that follows."""
-
-
-class TrainingProgress(Progress):
-    """Shows the share of steps done, the remaining time at the mean rate, and the latest figures."""
+class TrainingProgress:
+    """Shows one training; called with the share of it that is done, from 0 to 1, and after each epoch with figures."""
 
     def __init__(self, display: Display) -> None:
         self._display = display
-        self._total, self._before, self._done = 1, 0, 0
-        self._began = display.began
+        self._first: tuple[float, float] | None = None  # the first share, of a resumed training above 0, and its time
 
-    def start(self, total_steps: int, done_steps: int = 0) -> None:
-        self._total, self._before, self._done = total_steps, done_steps, done_steps
-        self._began = time.monotonic()
-        self.advance(0)
-
-    def advance(self, steps: int) -> None:
-        self._done += steps
-        self._update(writes_line=False)
-
-    def show(self, **figures: str) -> None:
-        self._display.figures = figures
-        self._update(writes_line=True)
-
-    def _update(self, writes_line: bool) -> None:
-        now = self._done - self._before
-        spent, ahead = time.monotonic() - self._began, self._total - self._done
-        left = spent * ahead / now if now and ahead else None
-        self._display.update(self._done / self._total, left, writes_line)
-
-    def close(self, phase: str) -> None:
-        self._display.begin_phase(phase)
+    def __call__(self, share: float, **figures: str) -> None:
+        now = time.monotonic()
+        self._first = self._first or (share, now)
+        first, began = self._first
+        left = (now - began) * (1 - share) / (share - first) if first < share < 1 else None
+        self._display.figures = figures or self._display.figures
+        self._display.update(share, left, writes_line=bool(figures))
+        if share == 1:
+            self._display.begin_phase("evaluating")
 
 
 @contextmanager
-def progress(name: str) -> Iterator[Progress]:
-    """Show the progress of one training, whose number of steps ``Progress.start`` sets."""
+def progress(name: str) -> Iterator[TrainingProgress]:
+    """Show the progress of one training."""
     with _display(name) as display:
         yield TrainingProgress(display)
 

@@ -52,19 +52,17 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Terminal]:
 def train(clock: Clock, name: str = "lstm-1x8") -> None:
     """Four epochs of ten steps and ten seconds, then two seconds of evaluation."""
     with progress(name) as bar:
-        bar.start(total_steps=40)
+        bar(0.0)
         for epoch in range(1, 5):
             clock.seconds += 10
-            bar.advance(10)
-            bar.show(epoch=f"{epoch}/4", train="5.12", val="4.50")
-        bar.close("evaluating")
+            bar(epoch / 4, epoch=f"{epoch}/4", train="5.12", val="4.50")
         clock.seconds += 2
 
 
 def test_the_bar_of_a_training_shows_share_elapsed_time_left_and_figures(clock, shown):
     bars = shown(lambda: train(clock)).bars
     half = next(bar for bar in bars if " 50%" in bar)
-    assert re.fullmatch(r"lstm-1x8  50%\|█+▌ +\| 00:20<00:20, epoch=1/4, train=5.12, val=4.50", half)
+    assert re.fullmatch(r"lstm-1x8  50%\|█+▌ +\| 00:20<00:20, epoch=2/4, train=5.12, val=4.50", half)
     assert bars[-2].startswith("evaluating  99%")
     assert "00:40<?" in bars[-2]
     assert not [bar for bar in bars[:-1] if "100%" in bar]
@@ -74,7 +72,7 @@ def test_the_bar_of_a_training_shows_share_elapsed_time_left_and_figures(clock, 
 def test_a_failed_training_does_not_show_100_percent(clock, shown):
     def fail() -> None:
         with progress("x") as bar:
-            bar.start(total_steps=40, done_steps=30)
+            bar(0.75)
             raise ValueError("inside")
 
     def work() -> None:
@@ -87,12 +85,12 @@ def test_a_failed_training_does_not_show_100_percent(clock, shown):
 def test_the_rate_of_a_resumed_training_is_that_of_its_new_steps(clock, shown):
     def work() -> None:
         with progress("x") as bar:
-            bar.start(total_steps=40, done_steps=30)
+            bar(0.5)
             clock.seconds += 8
-            bar.advance(2)
+            bar(0.75)
 
-    assert " 80%" in shown(work).bars[-2]
-    assert "00:08<00:32" in shown(work).bars[-2]
+    assert " 75%" in shown(work).bars[-2]
+    assert "00:08<00:08" in shown(work).bars[-2]
 
 
 @pytest.mark.parametrize("write", [say, lambda line: logging.getLogger("pipeline.any").warning(line)])
@@ -100,7 +98,7 @@ def test_a_message_stands_above_the_bar(shown, write):
     def work() -> None:
         send_messages_to_stderr()
         with progress("lstm-1x8") as bar:
-            bar.start(total_steps=40, done_steps=30)
+            bar(0.75)
             write("6 trials and their confirmations")
 
     message, bar = shown(work).screen
@@ -213,10 +211,9 @@ def lines(capsys: pytest.CaptureFixture) -> list[str]:
 
 def test_a_training_of_less_than_30_seconds_writes_nothing(clock, capsys):
     with progress("x") as bar:
-        bar.start(total_steps=2)
+        bar(0.0)
         clock.seconds += 29
-        bar.advance(1)
-        bar.show(epoch="1/2", train="5.12", val="4.50")
+        bar(0.5, epoch="1/2", train="5.12", val="4.50")
     assert capsys.readouterr().err == ""
 
 

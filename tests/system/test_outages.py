@@ -2,8 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -16,7 +16,6 @@ from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.errors import RecordingError
 from pipeline.stages.train import Recorder, Setting, train
-from pipeline.support.progress import Progress
 from pipeline.text.corpus import load_corpus
 from pipeline.tracking import runs
 from pipeline.tracking import store as store_module
@@ -192,17 +191,13 @@ def test_an_artifact_list_that_is_refused_is_a_sentence(mlflow_server):
 def test_a_checkout_that_is_moved_in_mid_training_says_so_and_is_not_made_anew_where_it_was(
     store, small_text, plain_artifacts
 ):
-    class Mover(Progress):
-        def show(self, **figures: str) -> None:
+    def move(share: float, **figures: str) -> None:
+        if figures:
             (store / "mlruns").rename(store / "moved")
-
-    @contextmanager
-    def bar(name: str) -> Iterator[Progress]:
-        yield Mover()
 
     config = CorpusConfig(str(small_text))
     model, recipe = ModelConfig("lstm", 1, 4), TrainConfig(epochs=3, batch_size=64)
     with pytest.raises(RecordingError, match=r"`tmlm doctor --repair` in its new place, then `tmlm train --resume"):
-        train(load_corpus(config), config, model, recipe, setting=Setting(bar=bar))
+        train(load_corpus(config), config, model, recipe, setting=Setting(progress=lambda name: nullcontext(move)))
     assert not (store / "mlruns" / "0").exists()
     assert list((store / "moved").rglob("last.safetensors"))
