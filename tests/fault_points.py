@@ -20,7 +20,7 @@ from typing import Any
 import click
 
 PLACES = {  # the function that is called at each moment
-    "step": "pipeline.training.experiment:CheckpointManager.keep_if_due",
+    "step": "pipeline.training.experiment:CheckpointManager.on_step",
     "checkpoint": "pipeline.training.experiment:CheckpointManager.keep",
     "best checkpoint": "pipeline.training.experiment:CheckpointManager._write_best",
     "figures": "pipeline.tracking.runs:TrackedRun.metrics",

@@ -191,7 +191,10 @@ class Lab:
         )
 
     def is_training(self) -> bool:
-        return bool(self.checkout.query("SELECT 1 FROM metrics WHERE key='perplexity/val'"))
+        try:
+            return bool(self.checkout.query("SELECT 1 FROM metrics WHERE key='perplexity/val'"))
+        except sqlite3.OperationalError:  # there is no store yet
+            return False
 
     def check(self, command: str, known: Known) -> None:
         """Check that all runs have ended, each training once, and as in other stores; raises LostError."""

@@ -97,7 +97,7 @@ def _store(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     ("option", "value", "says"),
     [
         ("--hidden-size", "0", "--hidden-size is 0; it must be at least 1"),
-        ("--hidden-size", "1000000000", "GB: lower --hidden-size or --num-layers"),
+        ("--hidden-size", "1000000000", "GB of memory; this machine has"),
         ("--hidden-size", "abc", "'--hidden-size': 'abc' is not a valid integer"),
         ("--learning-rate", "nan", "--learning-rate is nan; it must be above 0 and at most 1,000"),
         ("--cell", "transformer", "'transformer' is not one of"),

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
+from tests.fault_points import PLACES, WORK
 from tests.faults import Fault, Known, Lab, inject, learn
-
-pytestmark = pytest.mark.slow
 
 FAULTS = [
     Fault("train", "kill", "step", 30),
@@ -47,6 +47,13 @@ def labs(tmp_path: Path, empty_database: Path) -> Iterator[list[Lab]]:
         lab.kill_all()
 
 
+@pytest.mark.parametrize("place", [*PLACES.values(), WORK])
+def test_moment_is_a_function_of_today(place):
+    owner, _, name = place.rpartition(".")
+    assert callable(getattr(resolve_name(owner), name))
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "fault",
