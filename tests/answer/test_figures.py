@@ -44,17 +44,3 @@ def test_every_series_is_named_and_every_order_and_size_labelled(drawn):
     stored = {each.get_text() for each in labels(drawn["answer"], 1)}
     assert stored >= {"2-gram", "3", "4", "5", "6", "7", "8"}
     assert stored >= {"LSTM 1x16", "32", "64", "128", "192", "LSTM 1x8 on n-gram"}
-
-
-def test_a_label_has_the_colour_of_its_series(drawn):
-    colours = {each.get_text(): each.get_color() for each in labels(drawn["answer"], 0)}
-    assert colours == {
-        "best n-gram": figures.NGRAM.colour,
-        "LSTM 1x192": figures.NETWORK.colour,
-        "both, mixed": figures.MIXED.colour,
-    }
-
-
-def test_both_scales_are_logarithmic(drawn):
-    for figure in drawn.values():
-        assert {(axes.get_xscale(), axes.get_yscale()) for axes in figure.axes} == {("log", "log")}

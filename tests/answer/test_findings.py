@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.answer.findings import crossings, percent
+from pipeline.answer.findings import crossings
 from tests.answer.made_up import made_up
 
 
@@ -19,14 +19,6 @@ def test_curves_that_do_not_cross_say_which_is_lower():
     found = crossings([(10, 9.0), (1000, 8.0)], [(10, 4.0), (1000, 2.0)])
     assert found is not None
     assert (found.first_is_lower, found.at) == (False, ())
-
-
-def test_curves_without_a_common_size_are_not_compared():
-    assert crossings([(10, 4.0), (20, 3.0)], [(30, 4.0), (40, 3.0)]) is None
-
-
-def test_a_bit_less_is_half_the_perplexity():
-    assert percent(-1.0) == pytest.approx(-50)
 
 
 def test_an_interval_is_by_the_spread_of_all_networks_of_the_kind_and_of_no_other():

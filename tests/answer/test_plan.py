@@ -24,13 +24,6 @@ def test_the_default_network_is_planned_once_as_a_single_training_has_it():
     assert (default.model, default.train) == resolve({"budget_chars": BUDGET_CHARS["stream"]}, 156_000)
 
 
-def test_a_part_of_the_text_is_read_less_than_all_of_it():
-    parts = [each for each in planned(156_000) if each.family == "text"]
-    budgets = [each.train.budget_chars for each in parts]
-    assert budgets == sorted(budgets)
-    assert [each.train.train_chars for each in parts] == [10_000, 20_000, 40_000, 80_000, 0]
-
-
 def test_minutes_scale_what_every_network_reads():
     usual, half = planned(156_000), planned(156_000, minutes=5)
     for a, b in zip(usual, half, strict=True):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.answer.findings import Findings
-from pipeline.answer.sentences import alone, answer_note, answer_table, below, three_sentences, with_counting
+from pipeline.answer.sentences import alone, answer_note, answer_table, below, three_sentences
 from tests.answer.made_up import comparison, made_up
 
 
@@ -45,20 +45,6 @@ def test_what_an_interval_leaves_open_is_called_open(seeds, text, reason):
     )
 
 
-def test_one_seed_has_the_interval_of_the_text_alone():
-    found = made_up(alone=comparison(-0.05, seeds=None))
-    found = replace(found, trained=tuple(replace(each, test=each.test[:1]) for each in found.trained))
-    assert "of 3.65 (1 seed);" in alone(found)
-    assert "3.4 % lower (-4.7 to -2.1 % by the text)" in alone(found)
-
-
-def test_with_counting_says_for_both_ways_whether_they_are_ahead():
-    sentence = with_counting(made_up(on_top=comparison(-0.01)))
-    assert "mixed with the 7-gram, the network reaches 3.48 ± 0.02 (3 seeds), 6.7 % lower" in sentence
-    assert "than the n-gram alone;" in sentence
-    assert sentence.endswith("(open, as the interval by the seeds and that by the text includes zero).")
-
-
 def test_the_curves_may_cross_twice():
     sentence = below(made_up())
     assert sentence.startswith("Below 44,000 stored numbers (down to 3,400, the least that both have): networks are ")
@@ -66,29 +52,6 @@ def test_the_curves_may_cross_twice():
     assert sentence.endswith(
         "The LSTM 1x64 has 4.20 ± 0.02 (3 seeds) with 26,000 numbers, the 4-gram 4.59 with 17,000."
     )
-
-
-def test_an_n_gram_within_the_networks_interval_is_too_close_to_call():
-    found = made_up()
-    level = replace(found.counted[2], entries=25_900, test_perplexity=4.21)
-    counted = (*found.counted[:2], level, *found.counted[3:])
-    assert below(replace(found, counted=counted)).endswith("the 4-gram 4.21 with 25,900: too close to call.")
-
-
-def test_without_a_crossing_the_limit_is_the_largest_size_of_both():
-    sentence = below(with_sizes(0.9))
-    assert sentence.startswith("Below 180,000 stored numbers (down to 3,400, the least that both have): networks are ")
-    assert "above" not in sentence
-
-
-def test_where_n_grams_are_better_at_every_size_they_are_said_to_be():
-    assert "n-grams are better than networks of the same size." in below(with_sizes(2.0))
-
-
-def test_models_without_a_common_size_are_not_compared():
-    found = made_up()
-    large = tuple(replace(each, stored_numbers=10**6 + each.stored_numbers) for each in found.trained)
-    assert below(replace(found, trained=large)).endswith("the two can't be compared at one size.")
 
 
 def test_the_note_and_the_table_have_a_row_for_every_model():

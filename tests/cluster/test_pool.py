@@ -122,18 +122,6 @@ def test_a_task_of_a_node_that_leaves_is_lost_by_no_fault_of_its_own(processes):
         assert leaving.wait(10) == 0
 
 
-def test_a_cancelled_task_is_stopped_on_its_node(processes):
-    processes.node()
-    pool = DaskPool(processes.address, work, nothing)
-    pool.submit(("wait", 300))
-    pool.events(10)  # it has begun
-    pool.__exit__(KeyboardInterrupt, None, None)
-    time.sleep(4)
-    with DaskPool(processes.address, work, nothing) as pool:
-        pool.submit(("wait", 0))
-        assert until_the_end(pool, seconds=10)[-1].kind == "done"
-
-
 def test_a_node_that_is_unfit_gets_no_more_tasks_and_the_end_says_why(processes, monkeypatch):
     processes.node()
     with DaskPool(processes.address, work, unfit) as pool:

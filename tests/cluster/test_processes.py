@@ -1,6 +1,5 @@
 """The processes of a cluster: what is checked before they are started."""
 
-import importlib.util
 import os
 import socket
 import subprocess
@@ -15,7 +14,6 @@ from pipeline.cluster.keys import Address
 from pipeline.cluster.processes import check_can_listen
 from pipeline.errors import ClusterError, InputError
 from tests.checkout import ROOT, free_port
-from tests.cli.commands import run
 from tests.limits import SLACK
 
 
@@ -25,26 +23,6 @@ def test_a_port_that_is_taken_is_named_with_its_option():
         said = rf"can't listen on 127.0.0.1:{port} \(Address already in use\); give another --mlflow-port"
         with pytest.raises(InputError, match=said):
             check_can_listen("127.0.0.1", {"--port": free_port(), "--mlflow-port": port})
-
-
-def test_an_address_of_another_machine_is_refused():
-    with pytest.raises(InputError, match=r"can't listen on 192.0.2.1:\d+ \(.*assign requested address\); .*--host"):
-        check_can_listen("192.0.2.1", {"--port": free_port()})
-
-
-def test_ports_that_were_checked_can_be_listened_on():
-    port = free_port()
-    check_can_listen("localhost", {"--port": port})
-    check_can_listen("127.0.0.1", {"--port": port})
-
-
-def test_serve_refuses_a_taken_port_before_it_starts_anything(monkeypatch, tmp_path):
-    monkeypatch.setenv("TMLM_CLUSTER_KEYS", str(tmp_path))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
-    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-        code, said, error = run("cluster", "serve", "--host", "127.0.0.1", "--port", str(taken.getsockname()[1]))
-    assert (code, said) == (2, "")
-    assert "give another --port" in error
 
 
 @pytest.mark.slow

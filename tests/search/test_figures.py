@@ -67,14 +67,6 @@ def test_a_search_of_any_size_is_drawn_without_a_warning(case):
         assert png.startswith(b"\x89PNG")
 
 
-@pytest.mark.usefixtures("_coarse")
-def test_pictures_of_a_search_follow_the_data_and_only_these():
-    one, again, other = (pictures(*study(number)) for number in (2, 2, 3))
-    for name in one:
-        assert one[name] == again[name]
-        assert one[name] != other[name]
-
-
 def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
     trials, evaluated, chosen = study(12)
     figures.pareto_front(trials, evaluated, chosen, NGRAMS, BARS, "a search")
@@ -87,14 +79,6 @@ def test_the_front_has_its_members_the_failed_and_what_to_compare_with(drawn):
     assert front.get_ydata()[::2].tolist() == [point.val.mean for point in evaluated.front]
     (counted,) = [line for line in memory.lines if str(line.get_label()).startswith("n-grams")]
     assert counted.get_xdata().tolist() == [each.entries for each in NGRAMS]
-
-
-def test_the_title_of_the_front_says_what_it_shows():
-    trials, evaluated, _ = study(12)
-    title = figures.front_title("search on topics", trials, evaluated)
-    assert title == "search on topics\nvalidation split, 14 trials; seeds for each configuration on the front: 3"
-    nothing = evaluate_front([], REFERENCE, draws=10)
-    assert figures.front_title("x", [], nothing) == "x\nvalidation split, 0 trials"
 
 
 def test_members_are_labelled_and_the_picks_named(drawn):
@@ -123,25 +107,11 @@ def test_no_label_covers_another_or_leaves_the_axes(drawn, number):
                 assert not any(box.shrunk(0.98, 0.9).overlaps(other) for other in boxes[:i])
 
 
-def test_the_hypervolume_ends_with_that_of_the_confirmed_means(drawn):
-    trials, evaluated, _ = study(9)
-    figures.hypervolume_history(hypervolume_by_trial(trials, REFERENCE), evaluated, "a search")
-    (axes,) = drawn[0].axes
-    (label,) = [label for label in axes.get_legend_handles_labels()[1] if label.startswith("judged")]
-    assert f"{evaluated.hypervolume:.2f} ({evaluated.hypervolume_low:.2f} to {evaluated.hypervolume_high:.2f})" in label
-    assert axes.lines[0].get_ydata()[:3].tolist() == hypervolume_by_trial(trials, REFERENCE)[:3]
-
-
 def test_importances_are_bars_by_their_sum(drawn):
     figures.parameter_importance(IMPORTANCE, "importance")
     (axes,) = drawn[0].axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["cell", "hidden_size"]  # from below
     assert [bar.get_width() for bar in axes.patches] == [0.2, 0.8, 0.1, 0.9]
-
-
-@pytest.mark.parametrize("importance", [{}, {"validation perplexity": {}}, IMPORTANCE])
-def test_importances_of_any_number_are_drawn(importance):
-    assert figures.parameter_importance(importance, "importance").startswith(b"\x89PNG")
 
 
 def test_time_is_the_median_of_the_runs_and_who_has_none_is_left_out(drawn):

@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.search.front import (
-    Candidate,
     FrontEstimate,
     Trial,
-    described,
     dominated_area,
     evaluate_front,
     front_mask,
@@ -82,12 +80,6 @@ def test_without_a_second_seed_there_is_no_interval_and_no_probability():
     assert "nan" not in repr(evaluated)
 
 
-def test_the_mean_of_one_run_or_of_equal_ones_is_that_value_to_the_last_digit():
-    for values in ((6.2,), (6.2, 6.2, 6.2)):
-        assert evaluate_front([candidate("a", 1, *values)], REFERENCE).points[0].val.mean == 6.2
-        assert candidate("a", 1, *values).mean_val_perplexity == 6.2
-
-
 def test_test_perplexity_has_an_interval_of_its_own_or_may_be_missing():
     evaluated = evaluate_front(
         [candidate("a", 100, 4.0, 4.2, test=(4.1, 5.1)), candidate("b", 50, 8.0, test=())], REFERENCE
@@ -106,27 +98,10 @@ def test_a_diverged_run_counts_as_uniform_and_does_not_widen_the_intervals_of_ot
     assert not beside.points[1].on_front
 
 
-def test_the_interval_of_the_mean_covers_the_truth_in_95_of_100():
-    rng, truth, covered = np.random.default_rng(0), (9.0, 6.0, 4.5), []
-    for _ in range(400):
-        runs = [p * np.exp(rng.normal(0, 0.05, 3)) for p in truth]
-        evaluated = evaluate_front(
-            [candidate(str(i), 10 ** (i + 2), *map(float, r)) for i, r in enumerate(runs)], REFERENCE, draws=2
-        )
-        intervals = [ends(point.val) for point in evaluated.points]
-        covered += [low <= p <= high for (low, high), p in zip(intervals, truth, strict=True)]
-    assert np.mean(covered) == pytest.approx(0.95, abs=0.02)
-
-
 @pytest.mark.parametrize("bad", [float("nan"), 0.9, -1.0])
 def test_what_is_no_perplexity_is_refused(bad):
     with pytest.raises(ValueError, match="a perplexity is 1 or more"):
         candidate("a", 100, bad)
-
-
-def test_each_run_needs_its_perplexity():
-    with pytest.raises(ValueError, match="2 runs, 1 perplexities"):
-        Candidate("a", "gru", 1, 8, 100, 100, ("r", "s"), (4.0,))
 
 
 # --- the front -------------------------------------------------------------------------------------------------------
@@ -137,12 +112,6 @@ def test_points_stand_by_macs_and_the_front_is_that_of_the_means():
     assert [point.candidate.name for point in evaluated.points] == ["tiny", "knee", "worse", "small", "best"]
     assert [point.candidate.name for point in evaluated.front] == ["tiny", "knee", "small", "best"]
     assert chance(evaluated.points[2]) < 0.01
-
-
-def test_a_lone_candidate_is_on_the_front_with_probability_1():
-    (point,) = evaluate_front([candidate("a", 100, 4.0, 4.1)], REFERENCE).points
-    assert point.on_front
-    assert point.probability == 1
 
 
 def test_two_that_are_alike_share_the_probability_and_are_both_on_the_front():
@@ -163,25 +132,10 @@ def test_the_probability_is_that_of_students_t():
     assert dear.probability == pytest.approx(0.5 + t / (2 * sqrt(2 + t * t)), abs=0.004)  # its distribution function
 
 
-def test_runs_that_are_all_equal_leave_nothing_open():
-    evaluated = evaluate_front([candidate("a", 100, 5.0, 5.0), candidate("b", 200, 4.0, 4.0)], REFERENCE)
-    assert [point.probability for point in evaluated.points] == [1, 1]
-    assert ends(evaluated) == pytest.approx((evaluated.hypervolume, evaluated.hypervolume))
-
-
 def test_the_hypervolume_is_in_perplexity_times_decades_within_the_reference():
     evaluated = evaluate_front([candidate("a", 10_000, 8.0), candidate("b", 100_000, 3.0)], REFERENCE)
     assert evaluated.hypervolume == pytest.approx(1 * (28 - 8) + 1 * (28 - 3))
     assert evaluate_front([candidate("a", 2_000_000, 8.0), candidate("b", 10, 30.0)], REFERENCE).hypervolume == 0
-
-
-def test_the_interval_of_the_hypervolume_is_wider_with_more_spread_and_lies_around_it():
-    calm = evaluate_front([candidate("a", 10_000, 8.0, 8.1, 8.2)], REFERENCE)
-    wild = evaluate_front([candidate("a", 10_000, 7.0, 8.1, 9.4)], REFERENCE)
-    for evaluated in (calm, wild):
-        low, high = ends(evaluated)
-        assert low < evaluated.hypervolume < high
-    assert width(wild) > 5 * width(calm)
 
 
 def test_the_interval_of_a_lone_candidates_hypervolume_is_that_of_its_mean():
@@ -191,29 +145,11 @@ def test_the_interval_of_a_lone_candidates_hypervolume_is_that_of_its_mean():
     assert ends(evaluated) == pytest.approx((28 - high, 28 - low), abs=0.01)
 
 
-def test_a_dominated_candidate_of_one_run_does_not_raise_the_hypervolume():
-    with_it, without = evaluate_front(ALL, REFERENCE), evaluate_front([c for c in ALL if c is not WORSE], REFERENCE)
-    assert with_it.hypervolume == without.hypervolume
-    assert with_it.hypervolume_high == pytest.approx(without.hypervolume_high, rel=0.001)
-
-
 def test_many_single_runs_near_the_front_do_not_raise_the_interval_of_the_hypervolume():
     front = [candidate("a", 10_000, 8.0, 8.3, 8.6)]
     near = [candidate(f"near-{i}", 10_000 + i, 8.4) for i in range(30)]
     alone, among = ends(evaluate_front(front, REFERENCE)), ends(evaluate_front([*front, *near], REFERENCE))
     assert among == pytest.approx(alone, abs=0.3)
-
-
-@pytest.mark.parametrize(("spread", "loud"), [(0.0075, False), (0.03, True)])
-def test_seeds_that_differ_by_more_than_the_interval_bears_are_told(spread, loud):
-    values = (5.0, 5.0 * exp(spread * sqrt(2)))  # two runs with that standard deviation
-    assert evaluate_front([candidate("a", 100, *values)], REFERENCE).is_noisy is loud
-    assert evaluate_front([candidate("a", 100, 5.0)], REFERENCE).is_noisy is False
-
-
-def test_judging_is_the_same_for_the_same_seed_and_order_does_not_matter():
-    assert evaluate_front(ALL, REFERENCE) == evaluate_front(ALL[::-1], REFERENCE)
-    assert evaluate_front(ALL, REFERENCE, seed=1) != evaluate_front(ALL, REFERENCE, seed=0)
 
 
 def test_nothing_finished_is_an_empty_front():
@@ -269,11 +205,6 @@ def test_the_picks_are_the_smallest_near_the_best_the_knee_and_the_best():
     }  # fmt: skip
 
 
-def test_the_run_that_stands_for_a_pick_is_its_lowest_on_validation():
-    chosen = picks(evaluate_front(ALL, REFERENCE))
-    assert [pick.run_id for pick in chosen.values()] == ["small-s1", "knee-s1", "best-s2"]
-
-
 def test_the_sentences_have_the_numbers():
     chosen = picks(evaluate_front(ALL, REFERENCE))
     small, knee, best = (pick.sentence for pick in chosen.values())
@@ -288,22 +219,12 @@ def test_the_sentences_have_the_numbers():
     assert best.endswith("has the lowest validation perplexity of 5 configurations.")
 
 
-def test_a_best_that_may_not_be_it_is_told_as_doubtful():
-    chosen = picks(evaluate_front([candidate("a", 100, 4.00, 4.10), candidate("b", 200, 3.99, 4.09)], REFERENCE))
-    assert "is on the front with probability 0.5" in chosen["best"].sentence
-
-
 def test_one_configuration_is_all_three_picks():
     chosen = picks(evaluate_front([WORSE], REFERENCE))
     assert {pick.run_id for pick in chosen.values()} == {"worse-s0"}
     assert "is the best, and nothing smaller is within 5 % of it." in chosen["small"].sentence
     assert "is the knee: the front has no other." in chosen["knee"].sentence
     assert "lowest validation perplexity of one configuration." in chosen["best"].sentence
-
-
-def test_one_seed_is_told():
-    (point,) = evaluate_front([WORSE], REFERENCE).points
-    assert described(point) == "worse (50,000 MACs per character, validation perplexity 6.00 with one seed, test 6.12)"
 
 
 # --- fronts of two objectives ----------------------------------------------------------------------------------------
@@ -328,37 +249,10 @@ def test_the_front_is_what_nothing_dominates(points):
     assert on_front(points) == expected
 
 
-def test_equal_points_are_on_the_front_together():
-    assert on_front([(1, 1), (1, 1), (2, 2), (2, 2), (0, 3), (0, 4)]) == [1, 1, 0, 0, 1, 0]
-
-
 @given(points_of)
 def test_the_hypervolume_is_the_number_of_unit_squares_that_a_point_dominates(points):
     squares = sum(any(x <= i and y <= j for x, y in points) for i in range(10) for j in range(10))
     assert hypervolume(points, CORNER) == pytest.approx(squares)
-
-
-@pytest.mark.parametrize(
-    ("points", "area"),
-    [([], 0), ([(4, 7)], 6 * 3), ([(0, 0)], 100), ([(2, 6), (5, 3)], 8 * 4 + 5 * 3), ([(10, 0), (0, 10), (11, 11)], 0)],
-)
-def test_the_hypervolume_of_few_points(points, area):
-    assert hypervolume(points, CORNER) == pytest.approx(area)
-
-
-@given(points_of, st.tuples(coordinate, coordinate))
-def test_another_point_never_lowers_the_hypervolume_and_a_dominated_one_leaves_it(points, new):
-    before, after = hypervolume(points, CORNER), hypervolume([*points, new], CORNER)
-    assert after >= before
-    if any(dominates(point, new) for point in points):
-        assert after == before
-
-
-@given(points_of.filter(len), st.randoms(use_true_random=False))
-def test_order_does_not_matter(points, random):
-    shuffled = random.sample(points, len(points))
-    assert hypervolume(shuffled, CORNER) == pytest.approx(hypervolume(points, CORNER))
-    assert knee_point(shuffled) == knee_point(points)
 
 
 def knee_point(points):
@@ -377,11 +271,6 @@ def test_many_draws_of_y_at_once_are_as_one_by_one():
 
 def test_the_knee_is_the_point_furthest_below_the_chord():
     assert knee([(0, 10), (1, 4), (2, 2), (5, 1), (10, 0)]) == 2  # sums of the scaled coordinates: 1, .5, .4, .6, 1
-
-
-def test_the_knee_is_the_same_in_any_units():
-    points = np.array([(0, 10), (1, 4), (2, 2), (5, 1), (10, 0)], dtype=float)
-    assert knee(points * (1e6, 1e-3) + (7, 3)) == knee(points)
 
 
 @pytest.mark.parametrize("points", [[(3, 4)], [(3, 4), (5, 1)], [(0, 10), (8, 9), (10, 0)], [(2, 2), (2, 2)]])

@@ -1,6 +1,5 @@
 """The space of a search: the same from a file or from options, and refused in words where it can't be."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.config import ConfigError
-from pipeline.config import SearchConfig, resolve
+from pipeline.config import SearchConfig
 from pipeline.errors import InputError
 from pipeline.search.space import Space, configs_of, protocol_of
 
 
 def space(**options: Any) -> Space:
     return Space.of(SearchConfig(**options))
-
-
-def test_cell_layers_and_hidden_size_are_searched_by_default():
-    assert space().searched.keys() == {"cell", "num_layers", "hidden_size"}
 
 
 def test_a_file_and_options_that_say_the_same_are_the_same_space(tmp_path: Path):
@@ -30,27 +25,12 @@ def test_a_file_and_options_that_say_the_same_are_the_same_space(tmp_path: Path)
     assert space(space=str(file)).as_line() == options.as_line()
 
 
-def test_another_range_is_another_space():
-    assert space(hidden_size="8..255").as_texts() != space().as_texts()
-
-
-def test_ranges_that_differ_in_the_seventh_digit_are_two_spaces():
-    assert space(learning_rate="0.00123456..0.1").as_texts() != space(learning_rate="0.00123456789..0.1").as_texts()
-    assert space(hidden_size="8..1234567").as_texts()["hidden_size"] == "8..1234567"
-
-
 def test_a_space_written_out_is_read_back(tmp_path: Path):
     import yaml
 
     found = space(cell="lstm", hidden_size="8,16,32", learning_rate="0.001..0.1")
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(found.as_texts()))
     assert space(space=str(tmp_path / "space.yaml")) == found
-
-
-def test_what_has_one_value_is_fixed_and_not_searched():
-    found = space(cell="lstm", num_layers="2", hidden_size="8..8", learning_rate="0.01")
-    assert found.searched == {}
-    assert found.fixed == {"cell": "lstm", "num_layers": 2, "hidden_size": 8, "learning_rate": 0.01}
 
 
 def test_what_is_not_in_the_space_is_as_the_preset_says_for_each_cell():
@@ -66,20 +46,6 @@ def test_a_trial_has_the_budget_and_the_seed_that_it_is_given():
     config = SearchConfig(epochs=4, max_seconds=9.0)
     model, train = configs_of({"cell": "gru", "num_layers": 2, "hidden_size": 8}, space(), config, 5, 10**5)
     assert (model.shape, train.epochs, train.max_seconds, train.seed) == ("gru-2x8", 4, 9.0, 5)
-
-
-def test_all_trials_of_a_search_are_on_top_of_an_ngram_or_none_is():
-    config = SearchConfig(on_top_of="ngram")
-    model, _ = configs_of({"cell": "gru", "num_layers": 2, "hidden_size": 8}, space(), config, 0, 50_000)
-    assert model.shape == "gru-2x8-on-ngram"
-    assert protocol_of(config, space()) == {**protocol_of(SearchConfig(), space()), "on_top_of": "ngram"}
-
-
-def test_a_trial_is_trained_as_a_single_training_of_its_shape_on_a_text_of_that_length():
-    shape = {"cell": "lstm", "num_layers": 3, "hidden_size": 64}
-    single = resolve({**shape, "epochs": 20, "sample_every": 0}, 50_000)
-    assert configs_of(shape, space(), SearchConfig(epochs=20), 0, 50_000) == single
-    assert configs_of(shape, space(), SearchConfig(epochs=20), 0, 500_000) != single
 
 
 def test_the_number_of_trials_and_the_sampler_are_no_part_of_what_trials_have_in_common():
@@ -159,42 +125,6 @@ def test_a_file_that_is_no_space_is_refused(text, said, tmp_path):
     (tmp_path / "space.yaml").write_text(text)
     with pytest.raises(InputError, match=said):
         space(space=str(tmp_path / "space.yaml"))
-
-
-def test_texts_of_a_file_are_those_of_the_options(tmp_path):
-    """YAML's types change nothing: a list is a choice, a number is what it says."""
-    (tmp_path / "space.yaml").write_text("cell: [rnn, gru]\nnum_layers: 2\nhidden_size: 8..16\nlearning_rate: 1e-3\n")
-    by_options = space(cell="rnn,gru", num_layers="2", hidden_size="8..16", learning_rate="0.001")
-    assert space(space=str(tmp_path / "space.yaml")) == by_options
-
-
-def test_a_file_that_is_not_there_is_refused():
-    with pytest.raises(InputError, match=r"--space nowhere.yaml can't be read \(No such file or directory\)"):
-        space(space="nowhere.yaml")
-
-
-@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "100 GB", "not UTF-8", "no name"])
-def test_what_is_no_small_text_file_is_refused_at_once(tmp_path, kind):
-    path = tmp_path / "space.yaml"
-    said = "is not a regular file"
-    match kind:
-        case "folder":
-            path, said = tmp_path, "is a folder"
-        case "pipe":
-            os.mkfifo(path)
-        case "device":
-            path = Path("/dev/zero")
-        case "100 GB":
-            path.touch()
-            os.truncate(path, 100 * 10**9)
-            said = "has more than 100,000 bytes"
-        case "not UTF-8":
-            path.write_bytes(b"cell: \xff")
-            said = r"can't be read \('utf-8' codec can't decode byte 0xff"
-        case _:
-            path, said = Path("a\0b"), "can't be read"
-    with pytest.raises(InputError, match=f"--space .* {said}"):
-        space(space=str(path))
 
 
 def test_a_file_and_options_at_once_are_refused(tmp_path):

@@ -38,42 +38,11 @@ def test_the_note_of_a_search_has_the_front_with_links_the_picks_and_the_counts(
     assert note.endswith("40 trials complete, 2 failed.")
 
 
-def test_the_note_shows_a_text_by_the_best_model_before_the_table():
-    evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
-    note = search_note("7", evaluated, chosen, own(chosen), COUNTS, "it has been")
-    assert note.index("- `@best`") < note.index("```\nit has been\n```") < note.index("| [gru")
-
-
-def test_an_interval_that_luck_has_made_too_narrow_is_told_as_such():
-    (loud, of_loud), (calm, of_calm) = searched((9.0, 9.5), (5.1, 5.0)), searched((9.0, 9.05), (5.01, 5.0))
-    said = "This interval is too narrow and lies too high"
-    assert said in search_note("7", loud, of_loud, own(of_loud), COUNTS)
-    assert said not in search_note("7", calm, of_calm, own(of_calm), COUNTS)
-
-
-def test_every_row_of_the_notes_table_has_as_many_cells():
-    evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
-    note = search_note("7", evaluated, chosen, own(chosen), COUNTS)
-    assert {line.count("|") for line in note.splitlines() if line.startswith("|")} == {8}
-
-
 def test_who_may_belong_on_the_front_is_named():
     evaluated, chosen = searched((5.0, 5.1, 5.2), (5.02, 5.12, 5.21))
     assert f"but with a chance of it: gru-1x16 ({evaluated.points[1].probability:.2f})." in search_note(
         "7", evaluated, chosen, own(chosen), COUNTS
     )
-
-
-def test_a_search_without_a_second_seed_says_that_it_has_no_interval():
-    evaluated, chosen = searched((9.0,), (5.0,))
-    for text in (
-        search_note("7", evaluated, chosen, own(chosen), COUNTS),
-        search_table("s", evaluated, chosen, own(chosen), COUNTS, "link"),
-    ):
-        assert "no interval and no probability" in " ".join(text.split())
-        assert "±" not in text
-        assert "None" not in text
-        assert "nan" not in text.lower()
 
 
 def test_a_search_of_which_nothing_finished_says_so():
@@ -103,9 +72,3 @@ def test_aliases_that_stay_with_another_study_are_named_with_the_option_that_mov
     text = " ".join(search_table("search s", evaluated, chosen, left, COUNTS, "link").split())
     assert "@s-small: gru-1x16" in text
     assert "Aliases left as they are (@small, @knee, @best: study tiny on novel). --take-aliases moves them" in text
-
-
-def test_a_pick_without_any_alias_has_no_address():
-    evaluated, chosen = searched((9.0, 9.2), (5.1, 5.0))
-    left = {pick: Registration("2", (), {pick: "study s on b", f"s-{pick}": "study s on b"}) for pick in chosen}
-    assert "  best: gru-1x16" in search_table("search s", evaluated, chosen, left, COUNTS, "link")

@@ -55,20 +55,3 @@ def test_importances_are_shares_of_each_objective(begin):
     importances = search.results.importances()
     assert importances.keys() == {"validation perplexity", "log10 MACs per character"}
     assert all(sum(shares.values()) == pytest.approx(1) for shares in importances.values())
-
-
-def test_too_few_trials_have_no_importances(begin):
-    search = begin(trials=1)
-    train_all(search)
-    assert search.results.importances() == {}
-
-
-def test_a_configuration_of_two_seeds_is_one_candidate_and_lacks_one_seed_less(begin):
-    options = {"cell": "lstm", "num_layers": "1", "hidden_size": "4,5", "sampler": "grid", "confirm_seeds": 3}
-    train_all(begin(**options, trials=2))
-    search = begin(**options, trials=4, seed=1)
-    train_all(search)
-    candidates = search.results.candidates()
-    assert sorted(len(each.run_ids) for each in candidates) == [2, 2]
-    tasks = search.lacking_runs(candidates)
-    assert [task.train.seed for task in tasks] == [2, 2]

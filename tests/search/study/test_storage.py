@@ -24,16 +24,6 @@ def test_two_commands_can_not_work_on_one_study(no_store):
         pass
 
 
-def test_studies_of_names_that_differ_in_a_sign_or_at_the_far_end_and_of_other_storages_are_others(no_store):
-    names = ["a b", "a-b", "\U0001f680", "\U0001f389", "\U00020000" * 90, "x" * 600, "x" * 600 + "y", "../../passwd"]
-    configs = [SearchConfig(study_name=name) for name in names]
-    configs.append(SearchConfig(study_name="a b", storage="sqlite:///x.db"))
-    with ExitStack() as stack:
-        for config in configs:
-            stack.enter_context(study_lock(config))
-    assert len(list((no_store / "mlruns").glob(".search-*"))) == len(configs)
-
-
 def test_a_storage_on_a_server_survives_that_its_idle_connections_are_cut(tmp_path, no_store):
     """By an idle timeout, PgBouncer, NAT or a restart."""
     with standing_in(tmp_path / "optuna.db"):
@@ -77,11 +67,6 @@ def test_a_storage_that_is_none_is_refused_and_one_that_can_not_be_used_is_told(
         begin(storage="firebird://here/no-such-driver")
     with pytest.raises((RecordingError, InputError), match=r"TMLM_STORAGE|no SQLAlchemy address"):
         begin(storage="postgresql://user:secret@127.0.0.1:1/no-such-server")
-
-
-def test_a_storage_without_its_driver_is_told(begin):
-    with pytest.raises(RecordingError, match=r"the study can't be kept in .*; see TMLM_STORAGE"):
-        begin(storage="oracle+cx_oracle://someone@nowhere/studies")
 
 
 def test_a_storage_that_refuses_in_the_middle_is_told_in_a_sentence(begin):
