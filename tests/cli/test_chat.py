@@ -18,42 +18,27 @@ def test_each_line_of_a_pipe_is_continued_with_the_next_seed(trained):
     assert done.stdout.splitlines() == expected
 
 
-@pytest.fixture
-def picky(trained, monkeypatch):
-    """The model can't read the prompt NO."""
-
+@pytest.mark.parametrize("is_typed", [False, True])
+def test_a_line_that_the_model_can_not_read_ends_a_pipe_but_no_conversation(trained, monkeypatch, is_typed):
     def stream(model, prompt, length, decoding):
         if prompt == "NO":
             raise ConfigError("prompt", "is NO")
         return iter([prompt])
 
-    monkeypatch.setattr("pipeline.cli.chat.stream", stream)
-
-
-@pytest.mark.usefixtures("picky")
-def test_a_line_that_the_model_can_not_read_ends_a_pipe():
-    done = CliRunner().invoke(cli, ["chat", "latest"], input="it\nNO\nhas\n")
-    assert done.exit_code == 2
-    assert done.stderr == "Error: --prompt is NO\n"
-    assert done.stdout == "it\n"
-
-
-@pytest.mark.usefixtures("picky")
-def test_a_prompt_that_is_refused_does_not_end_a_conversation(monkeypatch):
-    typed = iter(["NO", "", "it has"])
+    typed = iter(["it", "NO", "", "has"])
 
     def read(prompt):
-        assert prompt == "> "
         if (line := next(typed, None)) is None:
             raise EOFError
         return line
 
+    monkeypatch.setattr("pipeline.cli.chat.stream", stream)
     monkeypatch.setattr("builtins.input", read)
-    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda stream: True)
-    done = CliRunner().invoke(cli, ["chat", "latest"])
-    assert done.exit_code == 0
-    assert done.stdout == "it has\n\n"
-    assert done.stderr.endswith("\nprompt is NO\n")
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda stream: is_typed)
+    done = CliRunner().invoke(cli, ["chat", "latest"], input="it\nNO\nhas\n")
+    assert done.exit_code == (0 if is_typed else 2)
+    assert done.stdout.split() == (["it", "has"] if is_typed else ["it"])
+    assert "prompt is NO" in done.stderr
 
 
 def test_a_text_on_a_terminal_is_broken_between_words(monkeypatch, capsys):

@@ -81,13 +81,6 @@ def given(_installed, monkeypatch, tmp_path):
     return given
 
 
-def test_addresses_of_ip_version_6_have_brackets(given, monkeypatch):
-    monkeypatch.setattr("pipeline.cluster.processes.check_can_listen", lambda host, ports: None)
-    code, printed, _ = run("cluster", "serve", "--host", "::1")
-    assert (code, "mlflow: http://[::1]:5000" in printed) == (0, True)
-    assert "[::1]:5000" in given["commands"]["MLflow server"]
-
-
 def test_a_store_with_a_password_is_given_in_the_environment_and_passed_on_there(given, monkeypatch):
     monkeypatch.setenv("TMLM_CLUSTER_STORE", "postgresql://u:secret@host/db")
     code, printed, error = run("cluster", "serve", "--host", "127.0.0.1")

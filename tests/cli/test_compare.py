@@ -2,10 +2,6 @@
 
 import json
 
-import pytest
-
-from pipeline.errors import InputError
-from pipeline.tracking.recorded import training_of
 from pipeline.tracking.runs import tracked_run
 from tests.cli.commands import run
 
@@ -41,13 +37,3 @@ def test_other_validation_texts_are_warned_of(store):
     first, second = recorded(preset="report"), recorded(preset="best")
     warning = json.loads(run("compare", first, second, "--json")[1])["warning"]
     assert warning.startswith("The presets report and best validate on different characters: only the test")
-
-
-def test_a_pipeline_stands_for_its_training_and_another_run_is_refused(trained):
-    with tracked_run("pipeline", "pipeline", {"trained_run": trained.run_id}) as parent:
-        pass
-    assert training_of(parent.id).id == trained.run_id
-    with tracked_run("prepare", "prepare-topics", {}) as other:
-        pass
-    with pytest.raises(InputError, match=r"\(prepare-topics\) is not a training; `tmlm runs` lists them"):
-        training_of(other.id)

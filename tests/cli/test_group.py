@@ -1,7 +1,6 @@
 """How a command ends: exit codes, one sentence on standard error, streams, signals, and the reason in its run."""
 
 import json
-import os
 import re
 import shlex
 import signal
@@ -23,7 +22,6 @@ from pipeline.cli.group import printable
 from pipeline.cli.main import cli
 from pipeline.errors import DataUnavailableError, InputError, TmlmError
 from pipeline.tracking import runs
-from pipeline.tracking.store import setup
 from tests.checkout import ROOT
 from tests.cli.commands import run
 
@@ -170,20 +168,3 @@ def test_sigterm_is_exit_code_143_within_five_seconds():
         _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (143, "Stopped by SIGTERM.\n")
     assert time.monotonic() - started < 5
-
-
-@pytest.mark.slow
-def test_closed_standard_streams_are_no_error(store, small_text):
-    """As under a service manager. Libraries ask standard error whether it is a terminal, and files take its number."""
-    (store / "lab.py").write_text(
-        "import sys\nfrom pathlib import Path\nfrom pipeline.cli import main\nfrom pipeline.tracking import store\n"
-        "home = Path(sys.argv.pop(1))\nstore.root = lambda: home\nmain.main()"
-    )
-    words = f"lab.py {store} train --corpus {small_text} --hidden-size 4 --epochs 1 --batch-size 64 <&- >&- 2>&-"
-    done = subprocess.run(
-        ["sh", "-c", f"{shlex.quote(sys.executable)} {words}"], cwd=store, check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    assert done.returncode == 0
-    (trained,) = MlflowClient().search_runs([setup().experiment_id])
-    assert trained.info.status == "FINISHED"

@@ -31,12 +31,6 @@ def test_runs_lists_a_training_with_its_perplexities_and_cost(trained, monkeypat
     assert row[7] == "ok"
 
 
-def test_runs_as_json_is_one_object_with_a_list(trained):
-    (row,) = json.loads(run("runs", "--json")[1])["runs"]
-    assert row["run_id"] == trained.run_id
-    assert row["macs_per_char"] == trained.result["macs_per_char"]
-
-
 def test_runs_says_that_there_are_none_or_more(store, monkeypatch):
     assert run("runs") == (0, "no training is recorded\n", "")
     assert run("runs", "--search", "gru")[1] == "no training is recorded with these words\n"
