@@ -22,7 +22,7 @@ from typing import Literal, NamedTuple
 from scipy.special import stdtrit
 
 from models.cells import CELLS
-from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
+from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction
 from pipeline.report.table import DATA, size_agrees
 from pipeline.support.wording import counted, listed
 
@@ -138,7 +138,7 @@ def shape_parameters(configuration: Configuration) -> int:
     return size - CELLS[reported.cell].gates * reported.hidden_size * reported.num_layers
 
 
-def _size_check(configuration: Configuration, run: RecordedTraining) -> list[Check]:
+def _size_check(configuration: Configuration, run: JudgedTraining) -> list[Check]:
     """Compare the number of trained parameters with that of the shape; no check for an unfinished training."""
     if (trained := run.trained_parameters) is None:
         return []
@@ -149,7 +149,7 @@ def _size_check(configuration: Configuration, run: RecordedTraining) -> list[Che
 
 
 def _perplexity_check(
-    reproduction: Reproduction, configuration: Configuration, run: RecordedTraining, split: Split
+    reproduction: Reproduction, configuration: Configuration, run: JudgedTraining, split: Split
 ) -> Check:
     """Compare a training's curve with the bands of its configuration."""
     id, planned = configuration.id, run.epochs_planned

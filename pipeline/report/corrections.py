@@ -10,7 +10,7 @@ import csv
 from dataclasses import dataclass
 
 from pipeline.report.counting import BASELINE_ORDER, Reading, same_text_against_counting, whole
-from pipeline.report.reproduction import RecordedTraining
+from pipeline.report.reproduction import JudgedTraining
 from pipeline.report.statements.evidence import BEST_POOLED, BEST_VAL, LAST_TRAIN, LAST_VAL, Evidence
 from pipeline.report.statements.table import KINDS
 from pipeline.report.statements.verdicts import FAILS, HOLDS, words_counted
@@ -147,7 +147,7 @@ def _eight_layers(evidence: Evidence) -> dict[str, str]:
     }
 
 
-def _same_text(evidence: Evidence, id: str) -> tuple[RecordedTraining, ...]:
+def _same_text(evidence: Evidence, id: str) -> tuple[JudgedTraining, ...]:
     """Our recipe's complete trainings of the shape on the report's characters; none in a quick reproduction."""
     runs = () if evidence.reproduction.quick else whole(evidence.reproduction[id].same_text)
     return tuple(run for run in runs if run.windowed is not None)

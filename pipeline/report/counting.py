@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction, TextFacts
+from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction, TextFacts
 from pipeline.support.statistics import PairedComparison, Spread, paired, pooled_spread
 
 Reading = Literal["val", "windowed", "test", "stream_test"]  # keys of TextFacts.block_costs
@@ -49,7 +49,7 @@ class AgainstCounting:
 
 
 def against_counting(
-    runs: Sequence[RecordedTraining], text: TextFacts, reading: Reading, order: int, spread: Spread | None = None
+    runs: Sequence[JudgedTraining], text: TextFacts, reading: Reading, order: int, spread: Spread | None = None
 ) -> AgainstCounting | None:
     """Compare the trainings of a configuration with an n-gram; None if the record lacks the costs of either.
 
@@ -62,13 +62,13 @@ def against_counting(
     return AgainstCounting(float(np.exp(np.mean(ours))), order, float(np.exp(np.mean(bar))), comparison)
 
 
-def _costs(runs: Sequence[RecordedTraining], reading: Reading) -> list[tuple[float, ...]]:
+def _costs(runs: Sequence[JudgedTraining], reading: Reading) -> list[tuple[float, ...]]:
     """The mean costs of blocks, of each training that has them."""
     of_network = "test" if reading == "stream_test" else reading
     return [run.block_costs[of_network] for run in runs if of_network in run.block_costs]
 
 
-def whole(runs: Sequence[RecordedTraining]) -> tuple[RecordedTraining, ...]:
+def whole(runs: Sequence[JudgedTraining]) -> tuple[JudgedTraining, ...]:
     """The complete trainings."""
     return tuple(run for run in runs if run.is_whole)
 

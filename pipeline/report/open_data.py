@@ -15,7 +15,7 @@ from math import isfinite
 from typing import Any
 
 from pipeline.report.checks import Check
-from pipeline.report.reproduction import Configuration, Curve, RecordedTraining, Reproduction
+from pipeline.report.reproduction import Configuration, Curve, JudgedTraining, Reproduction
 from pipeline.report.statements.evidence import d2l_trainings
 from pipeline.report.statements.verdicts import IN_PART, Verdict, tally, words_counted
 from pipeline.report.table import REPORT_NAME
@@ -30,7 +30,7 @@ CURVES: Mapping[Curve, str] = {  # curve -> column, which names the split and th
 COLUMNS = ("configuration", "role", "seed", "epoch", *CURVES.values(), "train_first_half_book", "seconds")
 
 
-def trainings_by_role(configuration: Configuration) -> dict[str, tuple[RecordedTraining, ...]]:
+def trainings_by_role(configuration: Configuration) -> dict[str, tuple[JudgedTraining, ...]]:
     """Our trainings of a configuration and its shape by role, complete or not."""
     return {"report": configuration.runs, "stream": configuration.stream, "same-text": configuration.same_text}
 
@@ -56,7 +56,7 @@ def epochs_csv(reproduction: Reproduction) -> str:
     return text.getvalue()
 
 
-def _after(run: RecordedTraining, epoch: int) -> dict[str, float | None]:
+def _after(run: JudgedTraining, epoch: int) -> dict[str, float | None]:
     """The perplexities after an epoch; None for a curve that the training does not have."""
     curves = {column: getattr(run, curve) for curve, column in CURVES.items()}
     return {column: curve[epoch - 1] if curve else None for column, curve in curves.items()}
@@ -107,7 +107,7 @@ def _configuration(configuration: Configuration) -> dict[str, Any]:
     }
 
 
-def _training(role: str, run: RecordedTraining) -> dict[str, Any]:
+def _training(role: str, run: JudgedTraining) -> dict[str, Any]:
     """A training: its first, best (by validation, book average) and last epoch, and the values known at its end."""
     return {
         "role": role,

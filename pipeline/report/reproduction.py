@@ -21,7 +21,7 @@ PromptSplit = Literal["training", "validation", "neither"]
 
 
 @dataclass(frozen=True)
-class RecordedTraining:
+class JudgedTraining:
     """One training of a configuration, complete or not; curves are perplexities per character after each epoch.
 
     ``train`` and ``val`` are averaged as in the book (mean over batches of exp of the batch's loss), ``train`` while
@@ -65,7 +65,7 @@ class RecordedTraining:
         """Whether all planned epochs were trained."""
         return self.epochs >= self.epochs_planned
 
-    def until(self, epochs: int) -> "RecordedTraining":
+    def until(self, epochs: int) -> "JudgedTraining":
         """This training truncated to ``epochs``; fields known only at the end are dropped if it ran longer."""
         if self.epochs <= epochs:
             return self
@@ -101,9 +101,9 @@ class Configuration:
 
     reported: Reported
     complexity: Complexity
-    runs: tuple[RecordedTraining, ...] = ()
-    stream: tuple[RecordedTraining, ...] = ()
-    same_text: tuple[RecordedTraining, ...] = ()
+    runs: tuple[JudgedTraining, ...] = ()
+    stream: tuple[JudgedTraining, ...] = ()
+    same_text: tuple[JudgedTraining, ...] = ()
 
     @property
     def id(self) -> str:
@@ -121,12 +121,12 @@ class Configuration:
         return self.reported.label
 
     @property
-    def whole(self) -> tuple[RecordedTraining, ...]:
+    def whole(self) -> tuple[JudgedTraining, ...]:
         """The trainings with all their planned epochs."""
         return tuple(run for run in self.runs if run.is_whole)
 
     @property
-    def furthest(self) -> tuple[RecordedTraining, ...]:
+    def furthest(self) -> tuple[JudgedTraining, ...]:
         """The trainings to show: the complete ones, else those with the most epochs; empty before the first epoch."""
         most = max((run.epochs for run in self.runs), default=0)
         return self.whole or tuple(run for run in self.runs if run.epochs == most > 0)
@@ -186,7 +186,7 @@ class TextFacts:
     frequencies on the preset's validation and test text.
 
     ``block_costs`` are mean costs in nats per character by reading and order, of the same blocks as in
-    ``RecordedTraining.block_costs``; the reading "stream_test" is that of the stream preset's n-gram. ``words`` are the
+    ``JudgedTraining.block_costs``; the reading "stream_test" is that of the stream preset's n-gram. ``words`` are the
     distinct words of the whole text, sorted.
     """
 
@@ -236,7 +236,6 @@ class Reproduction:
     environment: Mapping[str, str] = field(default_factory=dict)  # python, torch, cpu, ... as shown
     link: str = ""  # to its run in the UI
     commands: tuple[str, ...] = ()
-    commands_known: bool = True
     statements: tuple[Statement, ...] = ()
 
     def __getitem__(self, id: str) -> Configuration:

@@ -16,7 +16,6 @@ from pipeline.report.checks import refusal
 from pipeline.report.page.summary import reproduction_note
 from pipeline.report.record import (
     COMMANDS_FILE,
-    LATEST,
     STAGE,
     STATEMENTS_FILE,
     TEXT_FILE,
@@ -147,7 +146,6 @@ class _Reproduction(Sweep[ReproductionRun]):
         """Record what the report is about, besides the trainings."""
         commands = recorded_commands(run.id)
         run.json(COMMANDS_FILE, {"commands": commands + [dict(self.options)] * (self.options not in commands)})
-        run.tags({LATEST + name: value for name, value in self.options.items()})  # parameters can't change
         run.json(STATEMENTS_FILE, {"rows": [asdict(statement) for statement in self.statements]})
         run.json(TEXT_FILE, asdict(text_facts(self.corpus)))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction
+from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction
 from pipeline.report.statements.evidence import Bounds
 from pipeline.report.statements.judging import weigh
 from pipeline.report.statements.table import Statement, report_statements
@@ -33,7 +33,7 @@ def row(id: str, **changes: Any) -> Alter:
     return each(lambda one: replace(one, reported=replace(one.reported, **changes)), id)
 
 
-def runs(id: str, change: Callable[[RecordedTraining], RecordedTraining]) -> Alter:
+def runs(id: str, change: Callable[[JudgedTraining], JudgedTraining]) -> Alter:
     """Other trainings."""
     return each(lambda one: replace(one, runs=tuple(map(change, one.runs))), id)
 

@@ -8,7 +8,7 @@ from math import exp
 from models.complexity import closed_form
 from models.config import ModelConfig
 from pipeline.config import REPORT_PROMPTS, resolve
-from pipeline.report.reproduction import Configuration, PromptInText, RecordedTraining, Reproduction, TextFacts
+from pipeline.report.reproduction import Configuration, JudgedTraining, PromptInText, Reproduction, TextFacts
 from pipeline.report.statements.evidence import Evidence
 from pipeline.report.statements.judging import weigh
 from pipeline.report.statements.table import report_statements
@@ -53,9 +53,7 @@ ENDS: dict[str, tuple[float, float]] = {  # id -> train and validation perplexit
 
 
 @cache
-def training(
-    reported: Reported, train: float, val: float, seed: int = 0, epochs: int | None = None
-) -> RecordedTraining:
+def training(reported: Reported, train: float, val: float, seed: int = 0, epochs: int | None = None) -> JudgedTraining:
     """A training whose perplexities fall from 23 to these; validation is best at two thirds where the gap is large."""
     _, config = resolve({"preset": "report", **reported.model, "seed": seed})
     assert config.epochs is not None
@@ -69,7 +67,7 @@ def training(
         wobble * (val - rise + (23 - val) * share + rise * max(0, 3 * epoch / planned - 2))
         for epoch, share in zip(points, fall, strict=True)
     ][:epochs]
-    return RecordedTraining(
+    return JudgedTraining(
         run_id=f"{reported.id}-{seed}".ljust(32, "0"),
         seed=seed,
         status="FINISHED" if epochs is None else "KILLED",

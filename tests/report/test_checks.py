@@ -13,7 +13,7 @@ from models.language_model import LanguageModel
 from pipeline.config import CorpusConfig
 from pipeline.report import checks
 from pipeline.report.checks import LEVEL, Split, band, compared_epochs, counts_in_words, refusal, shape_parameters
-from pipeline.report.reproduction import RecordedTraining, Reproduction
+from pipeline.report.reproduction import JudgedTraining, Reproduction
 from pipeline.report.table import chosen_rows, configurations_of, protocol_epochs, report_rows
 from pipeline.stages.reproduce import QUICK_EPOCHS
 from pipeline.text.corpus import load_corpus
@@ -107,7 +107,7 @@ def test_a_longer_recording_takes_the_place_of_a_shorter_one_of_its_seed_alone(t
 # --- what is compared with them --------------------------------------------------------------------------------------
 
 
-def with_run(found: Reproduction, id: str, run: RecordedTraining) -> Reproduction:
+def with_run(found: Reproduction, id: str, run: JudgedTraining) -> Reproduction:
     changed = [replace(each, runs=(run,)) if each.id == id else each for each in found.configurations]
     return replace(found, configurations=tuple(changed))
 

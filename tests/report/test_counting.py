@@ -11,7 +11,7 @@ from pipeline.report.counting import (
     best_stream,
     same_text_against_counting,
 )
-from pipeline.report.reproduction import RecordedTraining
+from pipeline.report.reproduction import JudgedTraining
 from tests.report.reproductions import TEXT, reproduction
 
 LSTM = "lstm-torch-1x128"
@@ -20,7 +20,7 @@ BAR = log(5.17) + NOISE - NOISE.mean()
 FACTS = replace(TEXT, block_costs={"windowed": {4: tuple(BAR)}, "stream_test": {7: tuple(BAR)}})
 
 
-def trained(*perplexities: float, noise: float = 0.05, text: str = "windowed") -> tuple[RecordedTraining, ...]:
+def trained(*perplexities: float, noise: float = 0.05, text: str = "windowed") -> tuple[JudgedTraining, ...]:
     """Seeds of a network that has these perplexities on the text of BAR."""
     random = np.random.default_rng(1)
     runs = reproduction(seeds=len(perplexities))[LSTM].runs

@@ -16,7 +16,7 @@ from models.config import ModelConfig
 from pipeline.config import REPORT_PROMPTS, CorpusConfig
 from pipeline.report.open_data import COLUMNS, CURVES, epochs_csv, result
 from pipeline.report.page.tables import perplexity_table
-from pipeline.report.reproduction import Configuration, RecordedTraining, Reproduction, TextFacts
+from pipeline.report.reproduction import Configuration, JudgedTraining, Reproduction, TextFacts
 from pipeline.report.statements.evidence import LAST_VAL, Bounds, Evidence
 from pipeline.report.statements.judging import weigh
 from pipeline.report.statements.table import report_statements
@@ -136,9 +136,9 @@ def committed(book: Path) -> Reproduction:
     for line in rows_of((FOLDER / "epochs.csv").read_text()):
         epochs[line["configuration"], line["role"], int(line["seed"])].append(line)
 
-    def trainings(id: str, role: str) -> tuple[RecordedTraining, ...]:
+    def trainings(id: str, role: str) -> tuple[JudgedTraining, ...]:
         return tuple(
-            RecordedTraining(
+            JudgedTraining(
                 run_id="-".join(map(str, key)),
                 seed=key[2],
                 status="FINISHED",

@@ -65,8 +65,6 @@ def test_trainings_on_the_reports_text_are_apart_from_those_by_its_protocol():
     assert found.stream == ()
 
 
-@pytest.mark.parametrize(("points", "first"), [((22.7, 12.0), 22.7), ((12.0,), None), ((), None)])
-def test_the_first_point_of_the_book_is_the_first_epochs_or_unknown(points, first):
-    """An older version, which has not recorded it, may have trained the first epochs."""
-    (run,) = _configuration(ROW, by_key([recorded("report", points)]), TEXT.vocab_size).runs
-    assert run.first_half == first
+def test_the_first_point_of_the_book_is_the_first_epochs():
+    (run,) = _configuration(ROW, by_key([recorded("report", (22.7, 12.0))]), TEXT.vocab_size).runs
+    assert (run.first_half, run.epochs_planned, run.is_whole) == (22.7, 50, False)

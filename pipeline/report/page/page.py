@@ -214,10 +214,7 @@ def _repeat(reproduction: Reproduction, checks: Sequence[Check], named: Named) -
             [Span("result.json", href="result.json"), ": all figures and verdicts"],
         ]
     )
-    how = "To repeat it:"
-    if not reproduction.commands_known:
-        how = "To repeat it, the first and the last command; what was asked for between them was not kept:"
-    yield Paragraph(how if reproduction.commands else "The commands were not kept.")
+    yield Paragraph("To repeat it:")
     yield doc.Commands(reproduction.commands)
     for sentence in counts_in_words(checks):
         yield Paragraph(named(sentence))

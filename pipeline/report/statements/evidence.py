@@ -25,7 +25,7 @@ import numpy as np
 
 from models.complexity import Complexity
 from pipeline.report.checks import d2l_curves
-from pipeline.report.reproduction import RecordedTraining, Reproduction
+from pipeline.report.reproduction import JudgedTraining, Reproduction
 from pipeline.report.statements.comparisons import Combine, Comparison, Judge, with_all
 from pipeline.report.statements.table import Statement, report_statements
 from pipeline.report.statements.verdicts import OPEN, Part, Verdict
@@ -119,7 +119,7 @@ class Measure:
     """
 
     name: str
-    of: Callable[[RecordedTraining], float | None]
+    of: Callable[[JudgedTraining], float | None]
     logarithmic: bool = True
     epochs: int | None = None
 
@@ -145,11 +145,11 @@ LAST_GAP = Measure("gap at the last epoch", lambda run: run.val[-1] - run.train[
 
 
 @cache
-def d2l_trainings(reported: Reported) -> tuple[RecordedTraining, ...]:
+def d2l_trainings(reported: Reported) -> tuple[JudgedTraining, ...]:
     """The recorded trainings of a configuration by d2l itself, one per seed; only their curves are known."""
     curves = d2l_curves().get(reported.id, {"train": (), "val": ()})
     return tuple(
-        RecordedTraining(
+        JudgedTraining(
             run_id="",
             seed=seed,
             status="d2l",
@@ -249,20 +249,20 @@ class Evidence:
 
     # --- trainings ----------------------------------------------------------------------------------------------------
 
-    def trainings(self, id: str) -> tuple[RecordedTraining, ...]:
+    def trainings(self, id: str) -> tuple[JudgedTraining, ...]:
         """Our complete trainings, one per seed, truncated to the protocol's epochs; none in a quick reproduction."""
         epochs = protocol_epochs(self.row(id))
         whole = () if self.reproduction.quick else self.reproduction[id].whole
         return tuple(run.until(epochs) for run in whole if run.epochs >= epochs)
 
-    def pooled(self, id: str, epochs: int | None = None) -> tuple[RecordedTraining, ...]:
+    def pooled(self, id: str, epochs: int | None = None) -> tuple[JudgedTraining, ...]:
         """Our trainings and those by d2l of the shape, truncated to ``epochs``; empty without one of ours.
 
         By default, ``epochs`` is that of the protocol, and ours are the complete ones.
         """
         return self._once(self._pooled, id, epochs)  # type: ignore[no-any-return]
 
-    def _pooled(self, id: str, epochs: int | None) -> tuple[RecordedTraining, ...]:
+    def _pooled(self, id: str, epochs: int | None) -> tuple[JudgedTraining, ...]:
         runs = self.trainings(id) if epochs is None else self.reproduction[id].runs
         length = epochs or protocol_epochs(self.row(id))
         ours, theirs = (
@@ -289,7 +289,7 @@ class Evidence:
 
     # --- values, means and differences --------------------------------------------------------------------------------
 
-    def _measured(self, id: str, measure: Measure) -> list[tuple[RecordedTraining, float]]:
+    def _measured(self, id: str, measure: Measure) -> list[tuple[JudgedTraining, float]]:
         values = ((run, measure.of(run)) for run in self.pooled(id, measure.epochs))
         return [(run, value) for run, value in values if value is not None and isfinite(value)]
 

@@ -6,7 +6,7 @@ from functools import cache
 from pipeline.report.checks import Check
 from pipeline.report.corrections import Correction, Explanation
 from pipeline.report.page.page import Pages, pages
-from pipeline.report.reproduction import RecordedTraining, Reproduction
+from pipeline.report.reproduction import JudgedTraining, Reproduction
 from pipeline.report.statements.evidence import sentences
 from pipeline.report.statements.table import report_statements
 from pipeline.report.statements.verdicts import WORDS, Verdict
@@ -49,12 +49,12 @@ def of_few(*ids: str, **changes) -> Reproduction:
     return replace(found, configurations=tuple(found[id] for id in ids))
 
 
-def cut(run: RecordedTraining, epochs: int) -> RecordedTraining:
+def cut(run: JudgedTraining, epochs: int) -> JudgedTraining:
     """The training as it was after so many epochs."""
     curves = {name: getattr(run, name)[:epochs] for name in ("train", "val", "train_pooled", "val_pooled")}
     return replace(run, status="KILLED", texts=(), test_perplexity=None, **curves)
 
 
-def with_runs(found: Reproduction, id: str, runs: tuple[RecordedTraining, ...]) -> Reproduction:
+def with_runs(found: Reproduction, id: str, runs: tuple[JudgedTraining, ...]) -> Reproduction:
     changed = [replace(each, runs=runs) if each.id == id else each for each in found.configurations]
     return replace(found, configurations=tuple(changed))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from statistics import fmean
 
-from pipeline.report.reproduction import RecordedTraining
+from pipeline.report.reproduction import JudgedTraining
 from pipeline.report.statements.evidence import (
     BEST_VAL,
     FIRST_HALF,
@@ -67,7 +67,7 @@ def mean_gaps(id: str, evidence: Evidence) -> Gaps:
     return [fmean(gaps) for gaps in zip(*map(gaps_of, evidence.pooled(id)), strict=True)]
 
 
-def gaps_of(run: RecordedTraining) -> Gaps:
+def gaps_of(run: JudgedTraining) -> Gaps:
     """The gap of one training after each epoch."""
     return [val - train for train, val in zip(run.train, run.val, strict=True)]
 
@@ -182,7 +182,7 @@ def judge_gap_onset(statement: Statement, evidence: Evidence) -> Verdict:
     return each_of(statement, parts)
 
 
-def onset(run: RecordedTraining, visible: float) -> int:
+def onset(run: JudgedTraining, visible: float) -> int:
     """The first epoch from which the gap stays visible; one past the last if it ends below that."""
     below = [epoch for epoch, gap in enumerate(gaps_of(run), 1) if gap < visible]
     return below[-1] + 1 if below else 1
