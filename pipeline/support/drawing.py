@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 LARGEST = 1e6  # perplexities are clipped to it, since an axis can't extend to infinity
 
-DISTANCES = (9, 15, 22, 30, 40)  # points from a dot to its label, in the order in which they are tried
+DISTANCES = (9, 15, 22, 30, 40, 55)  # points from a dot to its label, in the order in which they are tried
 NEAR_DISTANCE = 15  # points; a label further away gets a leader line
 ANGLES = (pi / 4, -3 * pi / 4, pi / 2, -pi / 2, 0.0, pi, -pi / 4, 3 * pi / 4)
-LEADER_ANGLES = (pi / 4, -3 * pi / 4, -pi / 4, 3 * pi / 4)  # diagonal, since others may run along a front's line
+LEADER_ANGLES = (pi / 4, -3 * pi / 4, -pi / 4, 3 * pi / 4, pi / 2, -pi / 2)  # others may run along a front's line
 
 Boxes = NDArray[np.float64]  # (4,) or (N, 4): left, low, right, high; a point is (2,)
 
@@ -61,7 +61,7 @@ class LabelPlaces:
             end = np.clip(centre, box[:2], box[2:])
             leader = np.empty((0, 4)) if distance <= NEAR_DISTANCE else _along(centre, end, self._unit)
             outside = width * height - _common(box, self._frame)
-            covered = 10 * outside + _common(box, self._taken)  # rather over something than cut off
+            covered = 10 * outside + 9 * _common(box, self._written) + _common(box, self._taken)  # worst: cut off
             covered += sum(_common(part, self._written) for part in leader)
             places.append((round(covered), distance, box, leader, end))
         covered, distance, box, leader, end = min(places, key=lambda place: place[:2])

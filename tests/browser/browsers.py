@@ -10,17 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")  # on the PATH
-
-FLAGS = (
-    "--no-sandbox",  # as root in a container there is none
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-
-INSTALL_SECONDS = 600
+FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
 
 HOW = "`make browser` installs Playwright and, where it can, Chromium"
 
@@ -31,11 +21,11 @@ class NoBrowserError(Exception):
 
 def launched(playwright: Any) -> Any:
     """A running browser: Playwright's own Chromium, or one on the PATH. Raises NoBrowserError."""
-    found = [shutil.which(name) for name in NAMES]
-    for path in [Path(playwright.chromium.executable_path), *(Path(name) for name in found if name)]:
-        if path.is_file():
+    found = map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"))
+    for path in (playwright.chromium.executable_path, *filter(None, found)):
+        if Path(path).is_file():
             return playwright.chromium.launch(executable_path=path, args=list(FLAGS))
-    raise NoBrowserError(f"neither Playwright's own Chromium nor {' or '.join(NAMES)} on the PATH: {HOW}")
+    raise NoBrowserError(f"neither Playwright's own Chromium nor another one on the PATH: {HOW}")
 
 
 def _why_none_starts() -> str:
@@ -52,23 +42,20 @@ def _why_none_starts() -> str:
 
 def _install() -> None:
     """Install Playwright's own Chromium or, as root on a machine with apt-get, the distribution's."""
-    if _does(sys.executable, "-m", "playwright", "install", "chromium"):
-        if os.geteuid() == 0:
-            _does(sys.executable, "-m", "playwright", "install-deps", "chromium")
-    elif os.geteuid() == 0 and shutil.which("apt-get"):
-        _does("apt-get", "update", "-q")
-        _does("apt-get", "install", "-q", "-y", "--no-install-recommends", "chromium")
-
-
-def _does(*words: str) -> bool:
-    """Whether a command succeeds; its output goes to standard error."""
+    of_playwright = [sys.executable, "-m", "playwright"]
+    of_machine = ["apt-get", "install", "-q", "-y", "--no-install-recommends", "chromium"]
+    is_root = os.geteuid() == 0
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "PLAYWRIGHT_DOWNLOAD_CONNECTION_TIMEOUT": "20000"}
-    print("+", *words, file=sys.stderr, flush=True)  # noqa: T201
-    try:
-        done = subprocess.run(words, env=environment, stdout=sys.stderr, timeout=INSTALL_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+
+    def does(words: list[str]) -> bool:
+        return not subprocess.run(words, env=environment, stdout=sys.stderr, check=False, timeout=600).returncode
+
+    if does([*of_playwright, "install", "chromium"]):
+        if is_root:
+            does([*of_playwright, "install-deps", "chromium"])
+    elif is_root and shutil.which("apt-get"):
+        does(["apt-get", "update", "-q"])
+        does(of_machine)
 
 
 if __name__ == "__main__":

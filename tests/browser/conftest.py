@@ -6,25 +6,52 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import pytest
 
 from tests.browser.browsers import HOW, NoBrowserError, launched
-from tests.browser.opened import Opened, listening
 from tests.checkout import ROOT, ask, free_port
 from tests.cli.commands import run
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 TINY = ("--hidden-size", "8", "--epochs", "2", "--batch-size", "32")
 
 SPACE = ("--trials", "3", "--epochs", "1", "--cell", "lstm", "--num-layers", "1", "--hidden-size", "4..8")
 
 SEARCH = ("search", "--study-name", "shapes", "--confirm-seeds", "1", "--workers", "1", *SPACE)
+
+PATIENCE_MS = 60_000  # a busy machine is no error
+
+MLFLOWS_OWN = ("/static-files/", "/ajax-api/2.0/mlflow/users/current")  # where MLflow's own messages come from
+
+
+@dataclass
+class Opened:
+    """The page, its errors with the address that each comes from, and the addresses that it requested."""
+
+    page: "Page"
+    errors: list[tuple[str, str]] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
+
+    @property
+    def our_errors(self) -> list[tuple[str, str]]:
+        """The errors in the console that no script of MLflow has caused."""
+        return [(text, address) for text, address in self.errors if not any(own in address for own in MLFLOWS_OWN)]
+
+    def unfold(self) -> None:
+        """Open all sections that can be folded."""
+        self.page.evaluate("document.querySelectorAll('details').forEach(section => { section.open = true })")
+
+    def wait_for(self, *texts: str) -> None:
+        """Wait until each text is on the page."""
+        for text in texts:
+            self.page.get_by_text(text).first.wait_for()
+
 
 Visit = Callable[..., Opened]
 
@@ -68,7 +95,16 @@ def visit(browser: "Browser") -> Iterator[Visit]:
     def visit(address: str, width: int = 1400, colours: Literal["light", "dark"] = "light") -> Opened:
         context = browser.new_context(viewport={"width": width, "height": 1000}, color_scheme=colours)
         contexts.append(context)
-        opened = listening(context.new_page())
+        opened = Opened(context.new_page())
+
+        def hear(message: "ConsoleMessage") -> None:
+            if message.type == "error":
+                opened.errors.append((message.text, message.location["url"]))
+
+        opened.page.on("console", hear)
+        opened.page.on("pageerror", lambda error: opened.errors.append((str(error), error.stack or "")))
+        opened.page.on("request", lambda request: opened.requested.append(request.url))
+        opened.page.set_default_timeout(PATIENCE_MS)
         opened.page.goto(address, wait_until="domcontentloaded")
         return opened
 

@@ -8,8 +8,7 @@ import pytest
 from pipeline.tracking.recorded import latest_run
 from pipeline.tracking.store import setup
 from pipeline.tracking.ui.views import SHAPE
-from tests.browser.conftest import Lab, Visit
-from tests.browser.opened import Opened
+from tests.browser.conftest import Lab, Opened, Visit
 from tests.cli.commands import run
 
 pytestmark = pytest.mark.browser

@@ -318,13 +318,14 @@ def _front(series: Sequence[Series], levels: Mapping[str, float], y_title: str, 
     costs = [each.cost for each in series]
     values = [*levels.values(), *(value for each in series for value in (*each.best, *each.other))]
     axes = _axes(lambda right: Scale(min(costs) / 2, max(costs) * 1.5, LEFT, right), values, levels)
-    places = LabelPlaces((LEFT + 4, TOP, axes.x.end, BOTTOM))
+    places = LabelPlaces((LEFT + 4, TOP, WIDTH - 4, BOTTOM))
     parts = [axes.drawn("MACs per character, output layer included", y_title)]
 
     heights = spread([axes.y(value) for value in levels.values()], TOP, BOTTOM)
     for (name, value), height in zip(levels.items(), heights, strict=True):
         parts += [axes.level(value, name), axes.end_label(name, (axes.x.end, axes.y(value)), height)]
         places.block((LEFT, axes.y(value)), (axes.x.end, axes.y(value)), 1.5)
+        places.block((axes.x.end, height), (WIDTH, height), LINE_HEIGHT / 2)
 
     front = sorted((each for each in series if each.on_front), key=lambda each: each.cost)
     line = axes.at((each.cost, each.mean) for each in front)
