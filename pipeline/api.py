@@ -39,6 +39,7 @@ from pipeline.stages import evaluate as evaluate_stage
 from pipeline.stages import sample as sample_stage
 from pipeline.stages import search as search_stage
 from pipeline.stages import train as train_stage
+from pipeline.stages.bar import training_bar
 from pipeline.stages.evaluate import TrainedModel
 from pipeline.support.progress import write_line
 from pipeline.text.corpus import load_corpus
@@ -56,6 +57,8 @@ CURVES = {  # columns of a model's history -> the metrics of its run
     "gradient_norm": "training/gradient_norm",
     "train_seconds": "training/seconds",
 }
+
+WITH_BAR = train_stage.Setting(progress=training_bar)
 
 Text = str | os.PathLike[str]
 
@@ -136,7 +139,7 @@ def train(
     corpus_config = _corpus_config(given)
     resolve(given)  # only to check: the defaults depend on the length of the text, which is not loaded yet
     text = load_corpus(corpus_config)
-    step = train_stage.train(text, corpus_config, *configurations_for(text, given))
+    step = train_stage.train(text, corpus_config, *configurations_for(text, given), setting=WITH_BAR)
     return load(step.run_id)
 
 
@@ -154,7 +157,7 @@ def resume(reference: str, **changes: Any) -> "Model":
         2
     """
     given = _options("resume", changes, CorpusConfig, ModelConfig, TrainConfig)
-    return load(train_stage.resume(reference, given).run_id)
+    return load(train_stage.resume(reference, given, WITH_BAR).run_id)
 
 
 @_settings_kept()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from models.config import ModelConfig
 from pipeline.config import CorpusConfig, TrainConfig
 from pipeline.errors import InputError, RecordingError
+from pipeline.stages.bar import Share
 from pipeline.stages.train import Setting, resume, train
 from pipeline.support.workers import WAIT_SECONDS, Event, Pool, Workers
 from pipeline.text.corpus import Corpus, load_corpus, pinned
@@ -18,6 +19,7 @@ from pipeline.tracking import liveness, store
 from pipeline.training.timing import Timing, time_training
 
 log = logging.getLogger(__name__)
+
 
 Role = Literal["trial", "confirmation", "report", "stream", "same-text", "answer"]
 
@@ -88,7 +90,7 @@ def _train_task(task: TrainingTask, report: Callable[[float], None]) -> dict[str
     def show(share: float, **figures: str) -> None:
         report(share)
 
-    setting = Setting(task.study, task.parent, task.tags, lambda name: nullcontext(show))
+    setting = Setting(task.study, task.parent, task.tags, lambda name: nullcontext(Share(show)))
     if task.resumed_run:
         changes = {name: getattr(task.train, name) for name in ("epochs", "max_seconds")}
         try:

@@ -7,7 +7,7 @@ which their worker processes run.
 import json
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from pipeline.errors import InputError, option_name
 from pipeline.support import machine
 from pipeline.support.files import BEST_CHECKPOINT, LAST_CHECKPOINT, write_atomically
 from pipeline.support.markdown import plain
-from pipeline.support.progress import progress
 from pipeline.text.corpus import Corpus
 from pipeline.text.downloads import public
 from pipeline.tracking import recorded, runs, store
@@ -41,16 +40,13 @@ from pipeline.tracking.step import (
     same_text,
     step_key,
 )
-from pipeline.training import figures
 from pipeline.training.experiment import MAY_CHANGE, Experiment, Result, steps_kept
-from pipeline.training.loop import Callback, EpochPoint, Training
+from pipeline.training.loop import SILENT, Callback, EpochPoint, Training
 from pipeline.training.metrics import VAL_CURVE, epoch_metrics, final_metrics, protocol_of, size_metrics, split_of
 from pipeline.training.samples import prompts_for, sample_texts
 from pipeline.training.summary import complexity_text, samples_table, training_note
 
 log = logging.getLogger(__name__)
-
-STEPS_SHOWN = 20  # between two updates of the progress bar
 
 NO_INPUTS = ("budget_seconds", "sample_every")  # options that the result of a training does not depend on
 
@@ -75,17 +71,19 @@ def run_name(corpus: Corpus, model: ModelConfig, train: TrainConfig) -> str:
 
 @dataclass(frozen=True)
 class Setting:
-    """The context of a training; by default, it is on its own and shows a progress bar on the terminal.
+    """The context of a training; by default, it is on its own and shows no progress.
 
     study: the study that it belongs to; only runs of this study are reused. parent: id of the parent run.
-    tags: further tags of its run. progress: takes the run's name; within its block, what it returns is called with the
-    share of the training that is done, and after each epoch with figures.
+    tags: further tags of its run. progress: takes the run's name, returns a context manager with a further callback.
     """
 
     study: str = ""
     parent: str | None = None
     tags: Mapping[str, str] = field(default_factory=dict)
-    progress: Callable[[str], AbstractContextManager[Callable[..., None]]] = progress
+    progress: Callable[[str], AbstractContextManager[Callback]] = lambda name: nullcontext(SILENT)
+
+
+ALONE = Setting()
 
 
 def train(
@@ -94,7 +92,7 @@ def train(
     model: ModelConfig,
     config: TrainConfig,
     reuse: bool = False,
-    setting: Setting = Setting(),
+    setting: Setting = ALONE,
 ) -> Step:
     """Train one model in its own run.
 
@@ -172,16 +170,13 @@ def _training_inputs(
 
 
 class Recorder(Callback):
-    """Records an experiment in its run, and shows its progress, while it trains."""
+    """Records an experiment in its run while it trains."""
 
-    def __init__(
-        self, run: TrackedRun, show: Callable[..., None], experiment: Experiment, options: Mapping[str, Any]
-    ) -> None:
-        self.run, self.show, self.experiment, self.options = run, show, experiment, options
+    def __init__(self, run: TrackedRun, experiment: Experiment, options: Mapping[str, Any]) -> None:
+        self.run, self.experiment, self.options = run, experiment, options
         self.config = experiment.train_config
 
     def on_start(self, training: Training) -> None:
-        self._show(training)
         resolved = {
             "epochs": training.epochs,
             "precision": training.precision,
@@ -198,23 +193,13 @@ class Recorder(Callback):
         if training.history and training.partial_epoch is None:
             self._sample_if_due(training, training.history[-1])
 
-    def on_step(self, training: Training) -> None:
-        if training.step % STEPS_SHOWN == 0:
-            self._show(training)
-
     def before_checkpoint(self, training: Training) -> None:
         self.run.check_is_recorded()  # or the checkpoint would recreate the folder of a checkout that was moved
 
     def on_epoch(self, training: Training, point: EpochPoint) -> None:
-        perplexities = {"train": f"{point.train_perplexity:.2f}", "val": f"{point.val_perplexity:.2f}"}
-        self._show(training, epoch=f"{point.epoch}/{training.epochs}", **perplexities)
         self.run.metrics(epoch_metrics(point, self.config.preset), point.epoch)
         self.run.send_checkpoints_if_due()
         self._sample_if_due(training, point)
-
-    def _show(self, training: Training, **figures: str) -> None:
-        share = training.step / (training.epochs * training.data.steps_per_epoch)
-        self.show(1.0 if training.done else share, **figures)
 
     def _sample_if_due(self, training: Training, point: EpochPoint) -> None:
         every = self.config.sample_every
@@ -236,9 +221,10 @@ def _train(
     _record_environment(run, len(experiment.training.history))
     run.yaml("config.yaml", {"corpus": text, "model": asdict(model), "train": asdict(config)})
     record_datasets(run, corpus, config.preset)
-    with setting.progress(run.name) as show:
+    with setting.progress(run.name) as progress:
         try:
-            result = experiment.run(Recorder(run, show, experiment, {**text, **asdict(model), **asdict(config)}))
+            recorder = Recorder(run, experiment, {**text, **asdict(model), **asdict(config)})
+            result = experiment.run(recorder, progress)
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt | SystemExit) and not setting.study:  # a study resumes by itself
                 resume_command = f"{command()} train --resume {run.id}"
@@ -322,7 +308,7 @@ class EarlierTraining:
         return extra
 
 
-def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = Setting()) -> Step:
+def resume(run_id: str, changes: Mapping[str, Any], setting: Setting = ALONE) -> Step:
     """Resume a training that was stopped, killed or given too few epochs or seconds, in its own run.
 
     ``run_id`` may be any reference that ``run_id_of`` takes. ``changes`` are options by field name: None or "auto"
@@ -419,6 +405,8 @@ def _record_result(
     run: TrackedRun, corpus: Corpus, model: ModelConfig, config: TrainConfig, result: Result, is_of_study: bool
 ) -> None:
     """Record a finished training: plots, size, sample texts, the model, metrics and the note of its run's page."""
+    from pipeline.training import figures  # imported here, as matplotlib is: a step that is reused draws nothing
+
     if result.stopped:
         run.tags({"stopped": result.stopped})
     if protocol := protocol_of(corpus.train_chars, model, config, result.stopped, is_of_study):

@@ -116,7 +116,7 @@ class Result:
 
 
 class CheckpointManager(Callback):
-    """Keeps the best weights so far, and the two checkpoints on disk; passes all calls on to ``callback``.
+    """Keeps the best weights so far, and the two checkpoints on disk; passes all calls on to ``callbacks``.
 
     last.safetensors holds the whole state, including the best weights, after the last reported epoch or later;
     best.safetensors holds the best weights with all that is needed to use them.
@@ -125,7 +125,7 @@ class CheckpointManager(Callback):
     def __init__(self, folder: Path | None, facts: dict[str, Any]) -> None:
         self.folder = folder
         self.facts = facts
-        self.callback = Callback()
+        self.callbacks: tuple[Callback, ...] = ()
         self.best_weights: dict[str, Tensor] = {}
         self.saved_at = time.monotonic()
 
@@ -136,20 +136,27 @@ class CheckpointManager(Callback):
                     part.unlink(missing_ok=True)
             if training.best is not None:
                 self._write_best(self.folder, training)  # the process may have died between writing the two files
-        self.callback.on_start(training)
+        for callback in self.callbacks:
+            callback.on_start(training)
 
     def on_step(self, training: Training) -> None:
         """Write the last checkpoint if the one before is SAVE_SECONDS old."""
-        self.callback.on_step(training)
+        for callback in self.callbacks:
+            callback.on_step(training)
         if self.folder is not None and (began := time.monotonic()) - self.saved_at >= SAVE_SECONDS:
-            self.callback.before_checkpoint(training)
+            self.before_checkpoint(training)
             self.keep(training)
             training.leave_out(self.saved_at - began)
 
     def on_epoch(self, training: Training, point: EpochPoint) -> None:
-        self.callback.before_checkpoint(training)
+        self.before_checkpoint(training)
         self.keep(training)
-        self.callback.on_epoch(training, point)
+        for callback in self.callbacks:
+            callback.on_epoch(training, point)
+
+    def before_checkpoint(self, training: Training) -> None:
+        for callback in self.callbacks:
+            callback.before_checkpoint(training)
 
     def keep(self, training: Training) -> None:
         """Copy the weights if the last epoch is the best, and write the checkpoints. Idempotent."""
@@ -287,7 +294,7 @@ class Experiment:
         )
         self._checkpoints.restore(self.training)
 
-    def run(self, callback: Callback = SILENT) -> Result:
+    def run(self, *callbacks: Callback) -> Result:
         """Train to the end, then evaluate the best epoch (lowest validation perplexity) on the test text.
 
         With a folder, a checkpoint is written before each call of ``on_epoch``, every SAVE_SECONDS within an epoch, and
@@ -295,7 +302,7 @@ class Experiment:
         Raises TrainingDivergedError as ``fit`` does.
         """
         training, checkpoints = self.training, self._checkpoints
-        checkpoints.callback = callback
+        checkpoints.callbacks = callbacks
         try:
             fit(training, checkpoints)
         except (KeyboardInterrupt, SystemExit):

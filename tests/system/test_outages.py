@@ -23,6 +23,7 @@ from pipeline.tracking.names import bare_tags
 from pipeline.tracking.runs import TrackedRun
 from pipeline.tracking.step import Step, run_step
 from pipeline.tracking.store import setup, store_reason
+from pipeline.training.loop import Callback, EpochPoint, Training
 from tests.limits import SLACK
 
 
@@ -191,13 +192,13 @@ def test_an_artifact_list_that_is_refused_is_a_sentence(mlflow_server):
 def test_a_checkout_that_is_moved_in_mid_training_says_so_and_is_not_made_anew_where_it_was(
     store, small_text, plain_artifacts
 ):
-    def move(share: float, **figures: str) -> None:
-        if figures:
+    class Mover(Callback):
+        def on_epoch(self, training: Training, point: EpochPoint) -> None:
             (store / "mlruns").rename(store / "moved")
 
     config = CorpusConfig(str(small_text))
     model, recipe = ModelConfig("lstm", 1, 4), TrainConfig(epochs=3, batch_size=64)
     with pytest.raises(RecordingError, match=r"`tmlm doctor --repair` in its new place, then `tmlm train --resume"):
-        train(load_corpus(config), config, model, recipe, setting=Setting(progress=lambda name: nullcontext(move)))
+        train(load_corpus(config), config, model, recipe, setting=Setting(progress=lambda name: nullcontext(Mover())))
     assert not (store / "mlruns" / "0").exists()
     assert list((store / "moved").rglob("last.safetensors"))

@@ -40,6 +40,8 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
     """
     corpus_config, others = checked(options)
     from pipeline.stages import main
+    from pipeline.stages.bar import training_bar
+    from pipeline.stages.train import Setting
     from pipeline.text.corpus import load_corpus
     from pipeline.tracking.ui import links
     from pipeline.training import summary
@@ -47,7 +49,7 @@ def pipeline(force: bool, as_json: bool, **options: Any) -> None:
 
     corpus = load_corpus(corpus_config)
     model_config, train_config = configurations_for(corpus, others)
-    done = main.pipeline(corpus, corpus_config, model_config, train_config, force)
+    done = main.pipeline(corpus, corpus_config, model_config, train_config, force, Setting(progress=training_bar))
     seconds = {step.stage: (spent, step.reused) for step, spent in zip(done.steps, done.seconds, strict=True)}
     run_id = done.result["trained_run"]
     further = f"text    {sample_command(run_id)}\n{links.shown('curves', links.link_to_curves(run_id))}"
@@ -105,18 +107,21 @@ def train(resume: str | None, as_json: bool, **options: Any) -> None:
     """
     corpus_config, others = checked(options)
     from pipeline.stages import train
+    from pipeline.stages.bar import training_bar
 
+    setting = train.Setting(progress=training_bar)
     if resume is not None:
         changes = given(options, CorpusConfig, ModelConfig, TrainConfig)
         if UNDER_MLFLOW not in os.environ:  # mlflow run passes every option that MLproject lists
             changes = {name: options[name] for name in options if is_given(name)}
-        result = train.resume(resume, changes).result
+        result = train.resume(resume, changes, setting).result
     else:
         from pipeline.text.corpus import load_corpus
         from pipeline.training.timing import configurations_for
 
         corpus = load_corpus(corpus_config)
-        result = train.train(corpus, corpus_config, *configurations_for(corpus, others)).result
+        configs = configurations_for(corpus, others)
+        result = train.train(corpus, corpus_config, *configs, setting=setting).result
     show(result, as_json, "" if as_json else train_text(result))
 
 
