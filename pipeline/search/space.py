@@ -22,14 +22,10 @@ from pipeline.support.files import read_small
 
 LOG_PARAMETERS = ("hidden_size", "learning_rate")  # searched on a logarithmic scale
 
-LARGEST_FILE, DEEPEST = 100_000, 10  # limits of a space file, as both cost time to read: bytes, nested collections
-
+LARGEST_FILE = 100_000  # bytes of a space file
 MOST_CORNERS = 100_000  # limit of the combinations of outermost values, each of which is checked
-
 LONGEST_WORDS = 60  # characters of a value in a message
-
 GRID_FLOATS = 5  # --sampler grid: values of a range of floats
-
 GRID_INTS = 4  # --sampler grid: a longer range of integers is reduced to doublings if it is searched logarithmically
 
 PARAMETERS = {"cell": str, "num_layers": int, "hidden_size": int} | dict.fromkeys(
@@ -174,30 +170,24 @@ def protocol_of(config: SearchConfig, space: Space) -> dict[str, Any]:
 def _read(path: str) -> dict[str, Any]:
     """Read the texts of a space file by parameter. Raises InputError for an invalid file.
 
-    Every value is taken as text, as on the command line: YAML's implicit types would turn some texts into dates, and
-    its aliases a small file into gigabytes.
+    Every value is taken as text, as on the command line: YAML's implicit types would turn some texts into dates.
     """
     import yaml  # not at the top: every command imports this module for its options
 
     text = read_small(path, "--space", LARGEST_FILE)
     try:
-        depth = 0
-        for event in yaml.parse(text, yaml.BaseLoader):  # stops at the first invalid event
-            if isinstance(event, yaml.AliasEvent):
-                raise InputError(f"--space {path} has a YAML alias (*name); write the value itself")
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > DEEPEST:
-                raise InputError(f"--space {path} is nested too deeply; its lines are such as `hidden_size: 8..256`")
         fields = yaml.BaseLoader(text).get_single_data()
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"--space {path} can't be read as YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(fields, dict) or not fields:
+    lines = fields.items() if isinstance(fields, dict) else ()
+    choices = {name: values if isinstance(values, list) else [values] for name, values in lines}
+    if not choices or not all(isinstance(value, str) for values in choices.values() for value in values):
         raise InputError(f"--space {path} must hold lines such as `hidden_size: 8..256`")
-    if unknown := [_shortened(str(name)) for name in fields if name not in PARAMETERS]:
+    if unknown := [_shortened(str(name)) for name in choices if name not in PARAMETERS]:
         raise InputError(
             f"--space {path} has {', '.join(unknown)}, which can't be searched; what can be: {', '.join(PARAMETERS)}"
         )
-    return {name: ",".join(map(str, values)) if isinstance(values, list) else values for name, values in fields.items()}
+    return {name: ",".join(values) for name, values in choices.items()}
 
 
 def _values(name: str, text: Any, source: str) -> Values:

@@ -98,12 +98,6 @@ def test_a_diverged_run_counts_as_uniform_and_does_not_widen_the_intervals_of_ot
     assert not beside.points[1].on_front
 
 
-@pytest.mark.parametrize("bad", [float("nan"), 0.9, -1.0])
-def test_what_is_no_perplexity_is_refused(bad):
-    with pytest.raises(ValueError, match="a perplexity is 1 or more"):
-        candidate("a", 100, bad)
-
-
 # --- the front -------------------------------------------------------------------------------------------------------
 
 

@@ -96,12 +96,12 @@ def attach_picture(study: optuna.Study, name: str, png: bytes) -> None:
     with TemporaryDirectory() as folder:
         file = Path(folder) / name
         file.write_bytes(png)
-        _upload(study, study, file)
+        upload_artifact(artifact_store=_artifacts(), file_path=str(file), study_or_trial=study)
 
 
 def attach_to_trial(study: optuna.Study, trial: FrozenTrial, picture: Path) -> None:
     """Attach a picture to a trial."""
-    _upload(study, trial, picture)
+    upload_artifact(artifact_store=_artifacts(), file_path=str(picture), study_or_trial=trial, storage=study._storage)
 
 
 def _attached(study: optuna.Study) -> dict[str, str]:
@@ -117,7 +117,3 @@ def _attached(study: optuna.Study) -> dict[str, str]:
 def _artifacts() -> FileSystemArtifactStore:
     artifact_folder().mkdir(parents=True, exist_ok=True)
     return FileSystemArtifactStore(artifact_folder())
-
-
-def _upload(study: optuna.Study, owner: optuna.Study | FrozenTrial, file: Path) -> None:
-    upload_artifact(artifact_store=_artifacts(), file_path=str(file), study_or_trial=owner, storage=study._storage)

@@ -4,7 +4,6 @@ import json
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -26,31 +25,21 @@ FEWEST_TO_RANK = 4  # complete trials needed to rank the parameters
 DIVERGED: Mapping[str, Any] = {RUN_ID: "", "val_perplexity": inf, "test_perplexity": inf}
 
 
-@dataclass(frozen=True)
-class Confirmation:
-    """A further run of a candidate with another seed: the number of its trial, the seed and the result."""
-
-    number: int
-    seed: int
-    result: Mapping[str, Any] | None  # None: it diverged
-
-
 class Results:
     """The results of a study, read from its storage at each call."""
 
     def __init__(self, study: optuna.Study, config: SearchConfig, space: Space, vocab_size: int) -> None:
         self.study, self.config, self.space, self.vocab_size = study, config, space, vocab_size
-        self.confirmations: list[Confirmation] = []
+        self.confirmations: dict[tuple[int, int], Mapping[str, Any] | None] = {}  # trial, seed -> run; None: diverged
         for key, run in attributes.of_study(study).items():
             if key.startswith(CONFIRMED):
                 number, seed = key.removeprefix(CONFIRMED).split(":")
-                self.confirmations.append(Confirmation(int(number), int(seed), run))
+                self.confirmations[int(number), int(seed)] = run
 
-    def confirm(self, confirmation: Confirmation) -> None:
-        """Store a confirmation in the study."""
-        self.confirmations.append(confirmation)
-        key = f"{CONFIRMED}{confirmation.number}:{confirmation.seed}"
-        attributes.set_of_study(self.study, key, confirmation.result)
+    def confirm(self, number: int, seed: int, run: Mapping[str, Any] | None) -> None:
+        """Store the result of another seed of a trial's configuration; None if it diverged."""
+        self.confirmations[number, seed] = run
+        attributes.set_of_study(self.study, f"{CONFIRMED}{number}:{seed}", run)
 
     # --- trials ------------------------------------------------------------------------------------------------------
 
@@ -138,9 +127,9 @@ class Results:
         for trial in trials:
             runs.setdefault(trial.user_attrs[SEED], trial.user_attrs)
         numbers = {trial.number for trial in trials}
-        for confirmation in self.confirmations:
-            if confirmation.number in numbers:
-                runs.setdefault(confirmation.seed, confirmation.result or DIVERGED)
+        for (number, seed), run in self.confirmations.items():
+            if number in numbers:
+                runs.setdefault(seed, run or DIVERGED)
         return runs
 
     # --- importances -------------------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ from pipeline.search.study.attributes import (
     STOPPED,
 )
 from pipeline.search.study.protocol import open_study
-from pipeline.search.study.results import DIVERGED, Confirmation, Results, key_of
+from pipeline.search.study.results import DIVERGED, Results, key_of
 from pipeline.search.study.samplers import (
     OVER_BUDGET,
     build_sampler,
@@ -292,7 +292,7 @@ class Search:
         if isinstance(outcome, Exception) and not isinstance(outcome, TrainingDivergedError):
             raise outcome
         run = None if isinstance(outcome, Exception) else {name: outcome[name] for name in DIVERGED}
-        self.results.confirm(Confirmation(number, seed, run))
+        self.results.confirm(number, seed, run)
 
     def _tell(self, number: int, result: Mapping[str, Any]) -> None:
         """Tell the study the result of a training, with its attributes, note and figure."""

@@ -327,7 +327,7 @@ def test_a_confirmation_that_is_lost_is_no_divergence_and_is_left_to_the_next_co
     train_all(search)
     (task,) = search.lacking_runs(search.results.candidates())
     search.take_confirmation(task.number, task.train.seed, outcome)
-    assert search.results.confirmations == []
+    assert search.results.confirmations == {}
     assert search.lacking_runs(search.results.candidates()) == []
     again = begin(trials=1, confirm_seeds=2)
     assert again.lacking_runs(again.results.candidates()) == [task]
