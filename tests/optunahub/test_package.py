@@ -9,7 +9,6 @@ from typing import Any
 import optuna
 import optunahub
 import pytest
-import yaml
 
 from pipeline.search.known_cost.sampler import KnownCostSampler
 from tests.optunahub import assemble, example
@@ -45,13 +44,6 @@ def test_the_example_runs_with_the_package(package, monkeypatch, capsys):
     monkeypatch.setattr(optunahub, "load_module", lambda package: local[package])
     runpy.run_path(str(Path(inspect.getfile(package)).parent / "example.py"), run_name="__main__")
     assert "'width'" in capsys.readouterr().out
-
-
-def test_the_front_matter_is_what_the_registry_asks_for():
-    front_matter = yaml.safe_load((assemble.HERE / "README.md").read_text().split("---\n")[1])
-    assert list(front_matter) == ["author", "title", "description", "tags", "optuna_versions", "license"]
-    assert "sampler" in front_matter["tags"]
-    assert front_matter["license"] == "MIT License"
 
 
 def test_the_readme_gives_the_signature_that_the_sampler_has():

@@ -126,7 +126,6 @@ def test_a_confirmation_that_kills_its_process_twice_is_left_to_the_next_command
     command.finish()  # it is tried again by another command
 
 
-@pytest.mark.ci
 def test_kill_9_of_the_parent_in_the_trials_and_in_the_confirmations(lab, study, small_text):
     command = Command(lab, study, small_text, seeds=2, workers=1)
     for phase in (command.is_training, command.is_confirming):
