@@ -2,11 +2,9 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import islice, product
+from itertools import product
 from math import log
-from typing import Literal
 
-import numpy as np
 import pytest
 import torch
 
@@ -28,11 +26,10 @@ WAYS = [
 ]
 
 
-def tiny_model(cell: str = "lstm", implementation: Literal["torch", "scratch"] = "torch") -> LanguageModel:
+def tiny_model(cell: str = "lstm") -> LanguageModel:
     """Random weights, large enough that the next character depends on the ones before it."""
     torch.manual_seed(0)
-    config = ModelConfig(cell=cell, num_layers=2, hidden_size=8, implementation=implementation)
-    model = LanguageModel(config, vocab_size=6)
+    model = LanguageModel(ModelConfig(cell=cell, num_layers=2, hidden_size=8), vocab_size=6)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)
@@ -58,10 +55,9 @@ def test_streaming_equals_the_complete_text(decoding):
 
 
 @pytest.mark.parametrize("decoding", WAYS)
-@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
-@pytest.mark.parametrize("implementation", ["torch", "scratch"])
-def test_a_text_does_not_depend_on_its_neighbours_or_their_order(decoding, cell, implementation):
-    model = tiny_model(cell, implementation)
+@pytest.mark.parametrize("cell", ["gru", "lstm"])  # one and two tensors of state
+def test_a_text_does_not_depend_on_its_neighbours_or_their_order(decoding, cell):
+    model = tiny_model(cell)
     together = complete(model, PROMPTS, 12, decoding)
     assert together == [complete(model, [prompt], 12, decoding)[0] for prompt in PROMPTS]
     assert together[::-1] == complete(model, PROMPTS[::-1], 12, decoding)
@@ -80,13 +76,6 @@ def test_another_seed_draws_another_text():
     assert complete(model, PROMPTS, 30, Decoding(seed=0)) != complete(model, PROMPTS, 30, Decoding(seed=1))
 
 
-@pytest.mark.parametrize("decoding", WAYS[:3])
-def test_a_longer_text_begins_with_the_shorter_one(decoding):
-    model = tiny_model()
-    longer = complete(model, PROMPTS, 40, decoding)
-    assert complete(model, PROMPTS, 9, decoding) == [text[:9] for text in longer]
-
-
 @torch.no_grad()
 def test_greedy_takes_the_most_probable_character_reading_one_by_one():
     model = tiny_model()
@@ -103,13 +92,6 @@ def test_a_prompt_is_read_in_one_forward_call_and_each_character_costs_one_more(
     model.register_forward_pre_hook(lambda _, arguments: shapes.append(tuple(arguments[0].shape)))
     complete(model, PROMPTS, 5, GREEDY)
     assert shapes == [(1, 3), (1, 1), (1, 7)] + [(3, 1)] * 4
-
-
-def test_all_beams_of_all_prompts_are_one_forward_call():
-    model, shapes = tiny_model(), []
-    model.register_forward_pre_hook(lambda _, arguments: shapes.append(tuple(arguments[0].shape)))
-    complete(model, PROMPTS, 4, Decoding(method="beam", beam_width=5))
-    assert shapes == [(1, 3), (1, 1), (1, 7)] + [(15, 1)] * 3
 
 
 @pytest.mark.parametrize(
@@ -135,16 +117,6 @@ def test_a_wide_enough_beam_finds_the_most_probable_text(prompt):
     assert complete(model, [prompt], 3, Decoding(method="beam", beam_width=36)) == [best]
 
 
-def test_a_beam_can_find_a_more_probable_text_than_greedy():
-    model = tiny_model()
-    greedy, beam = (
-        [log_probabilities(model, p, [t])[0] for p, t in zip(PROMPTS, complete(model, PROMPTS, 8, way), strict=True)]
-        for way in (GREEDY, Decoding(method="beam", beam_width=50))
-    )
-    assert all(b >= g for b, g in zip(beam, greedy, strict=True))
-    assert sum(beam) > sum(greedy)
-
-
 def test_top_p_keeps_the_smallest_set_that_holds_the_probability():
     logits = torch.tensor([0.1, 0.4, 0.2, 0.3], dtype=torch.float64).log()
     for top_p, kept in [(0.39, [1]), (0.41, [1, 3]), (0.69, [1, 3]), (0.71, [1, 3, 2]), (0.95, [1, 3, 2, 0])]:
@@ -166,13 +138,6 @@ def test_top_p_counts_shares_of_what_top_k_kept():
     assert probabilities.tolist() == [1, 0, 0, 0]
 
 
-def test_temperature_divides_the_logits():
-    logits = torch.tensor([[2.0, -1.0, 0.5]])
-    probabilities, ids = truncated_softmax(logits, Decoding(temperature=0.7))
-    expected = (logits.double() / 0.7).softmax(dim=-1)
-    torch.testing.assert_close(probabilities, expected.gather(-1, ids))
-
-
 def test_numbers_spread_evenly_draw_each_id_as_often_as_its_probability():
     logits = torch.tensor([[1.0, 3.0, 2.0, -2.0]])
     uniform = (torch.arange(10_000, dtype=torch.float64)[:, None] + 0.5) / 10_000
@@ -184,18 +149,6 @@ def test_numbers_spread_evenly_draw_each_id_as_often_as_its_probability():
 def test_a_number_next_to_one_draws_a_kept_character():
     almost_one = torch.tensor(1.0, dtype=torch.float64)  # past the last sum, as if that were rounded down
     assert draw(torch.tensor([[0.0, 1.0, 2.0]]), almost_one, Decoding(top_k=2)).tolist() == [1]
-
-
-def test_sampled_frequencies_agree_with_the_softmax():
-    model = tiny_model()
-    with torch.no_grad():  # a model that forgets: every character has the same distribution
-        model.output.weight.zero_()
-    length, temperature = 110, 1.3
-    texts = complete(model, PAIRS, length, Decoding(temperature=temperature, seed=5))
-    expected = len(PAIRS) * length * (model.output.bias.double() / temperature).softmax(dim=-1)
-    observed = torch.bincount(torch.tensor(texts).flatten(), minlength=6)
-    chi_square = ((observed - expected) ** 2 / expected).sum().item()
-    assert chi_square < 20.5  # 5 degrees of freedom: one seed in a thousand is above
 
 
 @pytest.mark.parametrize("decoding", [*WAYS, Decoding(temperature=50.0), Decoding(method="beam", beam_width=40)])
@@ -231,20 +184,6 @@ def test_a_model_in_training_generates_without_dropout():
     torch.manual_seed(0)
     model = LanguageModel(ModelConfig(hidden_size=8, output_dropout=0.9, recurrent_dropout=0.9), 6)
     assert complete(model.train(), PROMPTS, 20, Decoding()) == complete(model.eval(), PROMPTS, 20, Decoding())
-
-
-def test_a_stream_may_be_left_early():
-    model, shapes = tiny_model(), []
-    model.register_forward_pre_hook(lambda _, arguments: shapes.append(arguments[0].shape))
-    assert len(list(islice(generate(model, [[1]], 10**9, GREEDY), 3))) == 3
-    assert len(shapes) == 3
-
-
-@pytest.mark.parametrize("decoding", WAYS)
-@pytest.mark.parametrize("kind", [lambda ids: np.array(ids, np.uint8), torch.tensor])
-def test_a_prompt_may_be_an_array_or_a_tensor(decoding, kind):
-    model = tiny_model()
-    assert complete(model, [kind(ids) for ids in PROMPTS], 9, decoding) == complete(model, PROMPTS, 9, decoding)
 
 
 def test_nothing_is_generated_for_length_zero_or_no_prompts():
