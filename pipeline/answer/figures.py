@@ -44,13 +44,6 @@ def _exact(value: float) -> Estimate:
     return Estimate(value, None, None)
 
 
-def _scale(axes: Axes, series: Sequence[Series]) -> None:
-    """Make both axes logarithmic, with limits around all points and intervals."""
-    every = [(x, value) for each in series for x, value in each.points]
-    log_x(axes, [x for x, _ in every], is_narrow=True)
-    log_y(axes, [height for _, value in every for height in (value.mean, value.low, value.high) if height is not None])
-
-
 def _draw(axes: Axes, series: Sequence[Series]) -> None:
     """Draw all series, and label their points."""
     lines: list[Line] = []
@@ -64,16 +57,17 @@ def _draw(axes: Axes, series: Sequence[Series]) -> None:
                 bar = [[value.mean - value.low], [value.high - value.mean]]
                 lines.append(((x, value.low), (x, value.high)))
             axes.errorbar([x], [value.mean], yerr=bar, fmt=marker, color=colour, markersize=4.5, capsize=2, zorder=4)
-    labels = [
+    labelled = [
         (text, *point, each.style.colour)
         for each in series
         for text, point in zip(each.labels, each.means, strict=True)
-        if text
     ]
-    labels.sort(key=lambda label: -len(label[0]))  # the longest first, as they name a series
+    labels = sorted(
+        (label for label in labelled if label[0]), key=lambda label: -len(label[0])
+    )  # long ones name a series
     dots = [point for each in series for point in each.means]
-    named = [(text, x, y) for text, x, y, _ in labels]
-    write_labels(axes, named, dots, lines, keep=len(named), colours=[colour for *_, colour in labels])
+    named, colours = [label[:3] for label in labels], [label[3] for label in labels]
+    write_labels(axes, named, dots, lines, keep=len(named), colours=colours)
 
 
 def learning_curves(findings: Findings) -> list[Series]:
@@ -89,22 +83,6 @@ def learning_curves(findings: Findings) -> list[Series]:
         series(NETWORK, findings.mean, findings.default.name, 0),
         series(MIXED, lambda each: findings.mean(each, mixed=True), "both, mixed", len(networks) // 2),
     ]
-
-
-def by_stored_numbers(findings: Findings) -> list[Series]:
-    """N-grams, networks alone and networks on top of an n-gram, against the numbers that they store."""
-    return _by_cost(findings, findings.by_size, lambda each: each.entries, lambda each: each.stored_numbers)
-
-
-def by_train_seconds(findings: Findings) -> list[Series]:
-    """N-grams, the default network with several budgets, and networks on top of an n-gram, against training seconds."""
-    longer = [*findings.family("budget"), findings.default]
-    return _by_cost(findings, longer, lambda each: each.fit_seconds, lambda each: each.train_seconds)
-
-
-def by_ms_per_char(findings: Findings) -> list[Series]:
-    """N-grams, networks alone and networks on top of an n-gram, against the milliseconds to generate a character."""
-    return _by_cost(findings, findings.by_size, lambda each: each.ms_per_char, lambda each: each.ms_per_char or 0.0)
 
 
 def _by_cost(
@@ -130,7 +108,7 @@ def _by_cost(
 
 
 def _picture(panels: Sequence[tuple[str, str, Sequence[Series]]]) -> bytes:
-    """Draw panels side by side, each with a title, a label of the x axis and series."""
+    """Draw panels side by side, each with a title, a label of the x axis and series; all axes are logarithmic."""
     figure = new_figure(WIDTH, HEIGHT, DOTS_PER_INCH)
     for number, (title, label, series) in enumerate(panels, start=1):
         axes = add_axes(figure, title, 100 + 10 * len(panels) + number, TEXT_SIZE + 1)
@@ -138,7 +116,10 @@ def _picture(panels: Sequence[tuple[str, str, Sequence[Series]]]) -> bytes:
         axes.set_xlabel(label, fontsize=TEXT_SIZE, parse_math=False)
         if number == 1:
             axes.set_ylabel("test perplexity per character", fontsize=TEXT_SIZE)
-        _scale(axes, series)
+        every = [point for each in series for point in each.points]
+        heights = [height for _, value in every for height in (value.mean, value.low, value.high) if height is not None]
+        log_x(axes, [x for x, _ in every], is_narrow=True)
+        log_y(axes, heights)
     for axes, (_, _, series) in zip(figure.axes, panels, strict=True):
         _draw(axes, series)
     return plotting.png(figure, shades=16)
@@ -146,10 +127,10 @@ def _picture(panels: Sequence[tuple[str, str, Sequence[Series]]]) -> bytes:
 
 def answer_picture(findings: Findings) -> bytes:
     """Draw test perplexity against the training characters, and against the numbers stored."""
-    curves, stored = learning_curves(findings), by_stored_numbers(findings)
+    stored = _by_cost(findings, findings.by_size, lambda each: each.entries, lambda each: each.stored_numbers)
     return _picture(
         [
-            ("How much text there is", f"training characters of {findings.text}", curves),
+            ("How much text there is", f"training characters of {findings.text}", learning_curves(findings)),
             ("How much is stored", "numbers stored: parameters, n-grams", stored),
         ]
     )
@@ -157,7 +138,9 @@ def answer_picture(findings: Findings) -> bytes:
 
 def costs_picture(findings: Findings) -> bytes:
     """Draw test perplexity against the seconds of training, and against the milliseconds to generate a character."""
-    training, use = by_train_seconds(findings), by_ms_per_char(findings)
+    longer = [*findings.family("budget"), findings.default]
+    training = _by_cost(findings, longer, lambda each: each.fit_seconds, lambda each: each.train_seconds)
+    use = _by_cost(findings, findings.by_size, lambda each: each.ms_per_char, lambda each: each.ms_per_char or 0.0)
     return _picture(
         [
             ("How long it is trained", f"seconds of one core, on {findings.text}", training),

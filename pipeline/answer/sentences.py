@@ -9,6 +9,7 @@ from pipeline.answer.findings import BLOCK_CHARS, Findings, Kind, Network, cross
 from pipeline.support.markdown import markdown_table, plain, text_table
 from pipeline.support.statistics import PairedComparison
 from pipeline.support.terminal import wrapped
+from pipeline.support.wording import counted
 
 HEADS = ("", "stored numbers", "characters", "seconds", "ms/character", "test perplexity", "mixed")
 
@@ -95,13 +96,9 @@ def _size(numbers: float) -> str:
     return f"{float(f'{numbers:.2g}'):,.0f}"
 
 
-def _seeds(count: int) -> str:
-    return f"{count} seed{'s' * (count > 1)}"
-
-
 def _mean(findings: Findings, network: Network, mixed: bool = False) -> str:
     """Format a mean test perplexity with half of its interval, such as 3.66 ± 0.02 (3 seeds)."""
-    return f"{findings.mean(network, mixed)} ({_seeds(len(network.test))})"
+    return f"{findings.mean(network, mixed)} ({counted(len(network.test), 'seed')})"
 
 
 def _intervals(comparison: PairedComparison) -> dict[str, tuple[float, float]]:
